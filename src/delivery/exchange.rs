@@ -1,0 +1,129 @@
+//! The whole vocabulary between this service and Refersion: [`Call`] is all we may ask, [`Reply`] all that may come back.
+//!
+//! The core owns these words and the edge ([`crate::refersion`]) translates them, so that every delivery scenario is tested
+//! without HTTP. Invariant: a `Reply` says what an answer *means*, never how it was spelled; texts in it are safe to show.
+//! Deliberately absent: passwords (the edge draws one as it sends `new`), headers, status codes.
+
+use crate::domain::{AffiliateCode, AffiliateId, Email, Field, NewAffiliate, Profile, Status};
+use std::time::Duration;
+
+/// One request to Refersion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// `/affiliate/new`.
+    New(NewAffiliate),
+    /// `/affiliate/search` by address: a partial match, one page at a time, pages counted from 1.
+    Search {
+        /// The address looked for.
+        email: Email,
+        /// The page asked for, from 1.
+        page: u32,
+    },
+    /// `/affiliate/get`, by either identifier.
+    Get(Identifier),
+    /// `/affiliate/edit` of one affiliate.
+    Edit {
+        /// Whom.
+        id: AffiliateId,
+        /// What to say; never empty.
+        changes: Profile,
+    },
+    /// `/affiliate/status_change` of one affiliate.
+    SetStatus {
+        /// Whom.
+        id: AffiliateId,
+        /// `ACTIVE`, `DENIED` or `DISABLED`: the operation knows no `PENDING`.
+        status: Status,
+    },
+}
+
+/// What names an affiliate in `get`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identifier {
+    /// `{"affiliate_code": …}`
+    Code(AffiliateCode),
+    /// `{"id": …}`
+    Id(AffiliateId),
+}
+
+/// What an answer (or its absence) means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// `new` succeeded. The numeric id stands only in an English sentence, so it may be missing.
+    Created {
+        /// The alphanumeric code.
+        code: AffiliateCode,
+        /// The numeric id, where the sentence could be read.
+        id: Option<AffiliateId>,
+    },
+    /// A page of search results.
+    Page {
+        /// How many results all pages hold together.
+        total: u64,
+        /// The results of this page.
+        results: Vec<Found>,
+    },
+    /// `get` found the affiliate.
+    Affiliate(Affiliate),
+    /// `get` or `search` found none.
+    NotFound,
+    /// `edit` or `status_change` changed the affiliate.
+    Changed,
+    /// `edit` or `status_change` did not change the affiliate, and gave no reason.
+    NotChanged,
+    /// Refused for good: sending it again would be refused again.
+    Refused(Refusal),
+    /// The key pair is wrong: no event's fault.
+    Unauthorized,
+    /// Too many calls: the account should be quiet for a while.
+    RateLimited {
+        /// The wait Refersion asked for.
+        retry_after: Option<Duration>,
+    },
+    /// Not now: an outage, or an answer that is not Refersion's. The call certainly or probably had no effect.
+    Unavailable {
+        /// What happened, in words safe to show.
+        what: String,
+        /// The wait Refersion asked for.
+        retry_after: Option<Duration>,
+    },
+    /// The call was sent and no answer came: it may have had its effect.
+    Lost {
+        /// What happened, in words safe to show.
+        what: String,
+    },
+}
+
+/// A search result: `id` is the code here, and the address may only resemble the one looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The alphanumeric code.
+    pub code: AffiliateCode,
+    /// The address as Refersion keeps it.
+    pub email: String,
+    /// The status, where it could be read.
+    pub status: Option<Status>,
+}
+
+/// What `get` shows of an affiliate. Address, phone and PayPal address are never shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affiliate {
+    /// The numeric id.
+    pub id: AffiliateId,
+    /// The status, where it could be read.
+    pub status: Option<Status>,
+    /// First name, last name, e-mail, company and offer as Refersion keeps them.
+    pub profile: Profile,
+}
+
+/// The fields that [`Affiliate::profile`] can show.
+pub const VISIBLE: [Field; 5] = [Field::FirstName, Field::LastName, Field::Email, Field::Company, Field::Offer];
+
+/// Why a call was refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The e-mail belongs to another affiliate.
+    EmailTaken,
+    /// Anything else, in Refersion's words with our own values taken out: safe to show.
+    Other(String),
+}

@@ -1,0 +1,130 @@
+//! The Refersion account events are delivered to: its name here, and the key pair that opens it.
+//!
+//! In goes the one setting of Segment's tile, `publickey.secretkey`; out comes the pair, split at the first `.`
+//! (Refersion API contract). Invariants: both halves are non-empty, printable ASCII without blanks or colons, so they fit
+//! into a header and into Basic credentials. The secret neither prints nor compares by `==`.
+
+use secrecy::{ExposeSecret, SecretString};
+use std::fmt;
+use subtle::ConstantTimeEq;
+
+/// The name of an account in this service's configuration, store and logs. Not a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountName(String);
+
+impl AccountName {
+    /// The account of `[refersion] api_key`.
+    pub fn main() -> Self {
+        Self("main".to_owned())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for AccountName {
+    /// Names come from our own store or configuration, which checked them.
+    fn from(name: String) -> Self {
+        Self(name)
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A Refersion key pair, `publickey.secretkey`.
+#[derive(Clone)]
+pub struct ApiKey {
+    joined: SecretString,
+    dot: usize,
+}
+
+/// Why a text is not a key pair. The text itself is never repeated: it may be a secret typed into the wrong place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ApiKeyError {
+    /// There is no `.` between two halves.
+    #[error("a text without `.`; expected `publickey.secretkey`, Refersion's two keys joined by a dot")]
+    NoDot,
+    /// One half is empty.
+    #[error("an empty half; expected `publickey.secretkey`, Refersion's two keys joined by a dot")]
+    EmptyHalf,
+    /// A blank, a control character, a colon or a non-ASCII character.
+    #[error("a blank, a colon or a character outside ASCII; expected `publickey.secretkey` and nothing else")]
+    BadCharacter,
+}
+
+impl ApiKey {
+    /// Splits `publickey.secretkey` at its first dot.
+    pub fn parse(text: &str) -> Result<Self, ApiKeyError> {
+        let dot = text.find('.').ok_or(ApiKeyError::NoDot)?;
+        if dot == 0 || dot + 1 == text.len() {
+            return Err(ApiKeyError::EmptyHalf);
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic() && b != b':') {
+            return Err(ApiKeyError::BadCharacter);
+        }
+        Ok(Self { joined: text.into(), dot })
+    }
+
+    /// The public half: names the account, opens nothing.
+    pub fn public(&self) -> &str {
+        &self.joined.expose_secret()[..self.dot]
+    }
+
+    /// The secret half. Only for the request header that needs it.
+    pub fn expose_secret(&self) -> &str {
+        &self.joined.expose_secret()[self.dot + 1..]
+    }
+
+    /// Whether `presented` is the whole setting, compared in constant time (its length is no secret).
+    pub fn matches(&self, presented: &[u8]) -> bool {
+        self.joined.expose_secret().as_bytes().ct_eq(presented).into()
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_pair_is_split_at_its_first_dot() {
+        let key = ApiKey::parse("pub_a.sec.b").expect("valid");
+        assert_eq!((key.public(), key.expose_secret()), ("pub_a", "sec.b"));
+        assert!(key.matches(b"pub_a.sec.b"));
+        assert!(!key.matches(b"pub_a.sec.c"));
+        assert!(!key.matches(b"pub_a"));
+    }
+
+    #[test]
+    fn what_is_no_key_pair_is_told_why() {
+        for (text, why) in [
+            ("", ApiKeyError::NoDot),
+            ("pub_a", ApiKeyError::NoDot),
+            (".sec", ApiKeyError::EmptyHalf),
+            ("pub.", ApiKeyError::EmptyHalf),
+            ("pub a.sec", ApiKeyError::BadCharacter),
+            ("pub:a.sec", ApiKeyError::BadCharacter),
+            ("püb.sec", ApiKeyError::BadCharacter),
+            ("pub.sec\n", ApiKeyError::BadCharacter),
+        ] {
+            assert_eq!(ApiKey::parse(text).unwrap_err(), why, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_pair_does_not_print() {
+        let key = ApiKey::parse("pub_a.sec_b").expect("valid");
+        assert_eq!(format!("{key:?}"), "ApiKey(…)");
+    }
+}

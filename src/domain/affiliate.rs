@@ -1,0 +1,233 @@
+//! What an affiliate is at Refersion: two identifiers, a status, and attributes.
+//!
+//! Names and spellings are those of Refersion's API contract. Invariants: a [`Profile`] holds no empty value (empty means
+//! absent here), and prints only the names of its attributes, never their values: those are personal data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// The numeric identifier, e.g. `37569297`: what `edit` and `status_change` want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct AffiliateId(pub u64);
+
+impl fmt::Display for AffiliateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The alphanumeric identifier, e.g. `a3y7`: what referral links are made of, and what `new` and `search` return.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct AffiliateCode(pub String);
+
+impl fmt::Display for AffiliateCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where an affiliate stands in the merchant's program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// Waits for the merchant's approval.
+    Pending,
+    /// Earns commissions.
+    Active,
+    /// Was refused by the merchant.
+    Denied,
+    /// Was switched off.
+    Disabled,
+}
+
+/// A text that is none of Refersion's statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected PENDING, ACTIVE, DENIED or DISABLED")]
+pub struct UnknownStatus;
+
+impl Status {
+    /// Refersion's spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Active => "ACTIVE",
+            Self::Denied => "DENIED",
+            Self::Disabled => "DISABLED",
+        }
+    }
+}
+
+impl FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        [Self::Pending, Self::Active, Self::Denied, Self::Disabled]
+            .into_iter()
+            .find(|status| status.as_str().eq_ignore_ascii_case(text.trim()))
+            .ok_or(UnknownStatus)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A field of `/affiliate/new` or `/affiliate/edit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the variants are Refersion's own field names")]
+pub enum Field {
+    FirstName,
+    LastName,
+    Email,
+    PaypalEmail,
+    Company,
+    Address1,
+    Address2,
+    City,
+    State,
+    Zip,
+    Country,
+    Phone,
+    Offer,
+    /// Only `new` takes it.
+    UniqueMerchantId,
+}
+
+impl Field {
+    /// Refersion's spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstName => "first_name",
+            Self::LastName => "last_name",
+            Self::Email => "email",
+            Self::PaypalEmail => "paypal_email",
+            Self::Company => "company",
+            Self::Address1 => "address1",
+            Self::Address2 => "address2",
+            Self::City => "city",
+            Self::State => "state",
+            Self::Zip => "zip",
+            Self::Country => "country",
+            Self::Phone => "phone",
+            Self::Offer => "offer",
+            Self::UniqueMerchantId => "unique_merchant_id",
+        }
+    }
+}
+
+/// One thing that can be said of an affiliate: a field, or a custom field by its Refersion id (only `edit` takes those).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Attribute {
+    /// A field of the contract.
+    Field(Field),
+    /// A custom field of the account, e.g. `1234`.
+    Custom(String),
+}
+
+impl From<Field> for Attribute {
+    fn from(field: Field) -> Self {
+        Self::Field(field)
+    }
+}
+
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field(field) => f.write_str(field.as_str()),
+            Self::Custom(id) => write!(f, "custom field {id}"),
+        }
+    }
+}
+
+/// What is said of an affiliate: attribute → value. No value is empty.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Profile(BTreeMap<Attribute, String>);
+
+impl Profile {
+    /// Says `value` of `attribute`; an empty value says nothing.
+    pub fn set(&mut self, attribute: impl Into<Attribute>, value: impl Into<String>) {
+        let value = value.into();
+        if !value.is_empty() {
+            self.0.insert(attribute.into(), value);
+        }
+    }
+
+    /// The value of `attribute`, if anything is said of it.
+    pub fn get(&self, attribute: impl Into<Attribute>) -> Option<&str> {
+        self.0.get(&attribute.into()).map(String::as_str)
+    }
+
+    /// Everything said, ordered by attribute.
+    pub fn iter(&self) -> impl Iterator<Item = (&Attribute, &str)> {
+        self.0.iter().map(|(attribute, value)| (attribute, value.as_str()))
+    }
+
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The part of it for which `keep` holds.
+    #[must_use]
+    pub fn filtered(&self, mut keep: impl FnMut(&Attribute, &str) -> bool) -> Self {
+        let kept = self.0.iter().filter(|(attribute, value)| keep(attribute, value));
+        Self(kept.map(|(attribute, value)| (attribute.clone(), value.clone())).collect())
+    }
+}
+
+impl fmt::Debug for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys().map(ToString::to_string)).finish()
+    }
+}
+
+impl<A: Into<Attribute>, V: Into<String>> FromIterator<(A, V)> for Profile {
+    fn from_iter<I: IntoIterator<Item = (A, V)>>(iter: I) -> Self {
+        let mut profile = Self::default();
+        for (attribute, value) in iter {
+            profile.set(attribute, value);
+        }
+        profile
+    }
+}
+
+/// An affiliate to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAffiliate {
+    /// First name, last name and e-mail at least; no custom field, which `new` does not take.
+    pub profile: Profile,
+    /// `ACTIVE` or `PENDING`.
+    pub status: Status,
+    /// Whether Refersion greets the affiliate by mail.
+    pub send_welcome: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_value_says_nothing() {
+        let profile: Profile = [(Field::City, ""), (Field::Zip, "94103")].into_iter().collect();
+        assert_eq!(profile.get(Field::City), None);
+        assert_eq!(profile.get(Field::Zip), Some("94103"));
+    }
+
+    #[test]
+    fn a_profile_prints_names_and_no_values() {
+        let profile: Profile = [(Field::FirstName, "Peter")].into_iter().collect();
+        assert_eq!(format!("{profile:?}"), r#"{"first_name"}"#);
+    }
+
+    #[test]
+    fn a_status_is_read_in_any_case() {
+        assert_eq!("active".parse(), Ok(Status::Active));
+        assert_eq!(" DISABLED ".parse(), Ok(Status::Disabled));
+        assert_eq!("GONE".parse::<Status>(), Err(UnknownStatus));
+    }
+}

@@ -1,0 +1,118 @@
+//! An e-mail address: what identifies an affiliate at Refersion.
+//!
+//! In goes a text, out comes a trimmed address or a reason. Invariants: exactly one `@` with something before it and a
+//! dotted domain behind it, no blanks or control characters, at most 254 bytes (RFC 5321). Two addresses that differ only
+//! in case are the same address (Refersion does not promise to compare them otherwise); the spelling is kept as given.
+//! Deliberately absent: RFC 5322 in full (quoted local parts, comments), which no affiliate platform accepts.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+/// A checked e-mail address. Prints as `Email(…)`: it is personal data.
+#[derive(Clone)]
+pub struct Email(String);
+
+/// Why a text is no e-mail address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an e-mail address")]
+pub struct EmailError;
+
+const MAX_BYTES: usize = 254;
+
+impl Email {
+    /// Checks and trims `text`.
+    pub fn parse(text: &str) -> Result<Self, EmailError> {
+        let text = text.trim();
+        let (local, domain) = text.split_once('@').ok_or(EmailError)?;
+        let dotted = domain.contains('.') && domain.split('.').all(|label| !label.is_empty());
+        let clean = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '@' | '<' | '>' | ',' | ';' | '"');
+        let valid = !local.is_empty()
+            && dotted
+            && text.len() <= MAX_BYTES
+            && local.chars().all(clean)
+            && domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '.'));
+        if valid { Ok(Self(text.to_owned())) } else { Err(EmailError) }
+    }
+
+    /// The address as it was given, trimmed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The address in lower case: the form in which two spellings of one address are equal.
+    pub fn folded(&self) -> String {
+        self.0.to_lowercase()
+    }
+
+    /// Whether `other` spells the same address.
+    pub fn is(&self, other: &str) -> bool {
+        self.folded() == other.trim().to_lowercase()
+    }
+}
+
+impl PartialEq for Email {
+    fn eq(&self, other: &Self) -> bool {
+        self.folded() == other.folded()
+    }
+}
+
+impl Eq for Email {}
+
+impl Hash for Email {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded().hash(state);
+    }
+}
+
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Email(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_trimmed_and_keep_their_spelling() {
+        for (text, address) in [
+            ("jack@example.com ", "jack@example.com"),
+            ("Jack.O'Neil+shop@Mail.Example.co.uk", "Jack.O'Neil+shop@Mail.Example.co.uk"),
+            ("jürgen@exämple.de", "jürgen@exämple.de"),
+        ] {
+            assert_eq!(Email::parse(text).expect(text).as_str(), address);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let long = format!("{}@example.com", "x".repeat(250));
+        for text in [
+            "",
+            " ",
+            "jack",
+            "@example.com",
+            "jack@",
+            "jack@example",
+            "jack@example.",
+            "jack@.com",
+            "jack@exa mple.com",
+            "ja ck@example.com",
+            "a@b@example.com",
+            "Jack <jack@example.com>",
+            "jack@example.com, jill@example.com",
+            "jack@example..com",
+            "jack\n@example.com",
+            "[email address]",
+            &long,
+        ] {
+            assert_eq!(Email::parse(text).unwrap_err(), EmailError, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn two_spellings_of_one_address_are_equal() {
+        assert_eq!(Email::parse("A@B.co").expect("valid"), Email::parse("a@b.CO").expect("valid"));
+    }
+}

@@ -1,0 +1,209 @@
+//! Keyed hashes: how the service recognises users, events and values without keeping them.
+//!
+//! In go a secret key (made once per store) and a text; out come 16 or 8 bytes of HMAC-SHA256 that mean nothing without
+//! the key. Invariants: hashes of different kinds or accounts never coincide, because both are part of what is hashed;
+//! e-mails are hashed without case. Deliberately absent: any way back.
+
+use super::{AccountName, Attribute, Email, Profile, Status, UserId};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The key of all hashes of one store: 32 random bytes, kept in the store.
+#[derive(Clone)]
+pub struct HashKey(Hmac<Sha256>);
+
+/// How an event is recognised when it comes again: by its `messageId`, or by its bytes where it has none.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(pub [u8; 16]);
+
+/// How a user is recognised: by a `userId` or by an e-mail address. Two events are of one user when they share a key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum UserKey {
+    /// Hash of a `userId`.
+    UserId([u8; 16]),
+    /// Hash of an e-mail address.
+    Email([u8; 16]),
+}
+
+impl UserKey {
+    /// The bytes of the hash.
+    pub fn bytes(&self) -> &[u8; 16] {
+        match self {
+            Self::UserId(bytes) | Self::Email(bytes) => bytes,
+        }
+    }
+}
+
+impl HashKey {
+    /// Makes a key of 32 random bytes.
+    pub fn new(bytes: &[u8; 32]) -> Self {
+        Self(KeyedHash::new_from_slice(bytes).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length")))
+    }
+
+    /// The identity of an event with this `messageId`.
+    pub fn event_by_message_id(&self, account: &AccountName, message_id: &str) -> EventId {
+        EventId(self.hash16(account, "messageId", message_id.as_bytes()))
+    }
+
+    /// The identity of an event without `messageId`: its bytes.
+    pub fn event_by_body(&self, account: &AccountName, body: &[u8]) -> EventId {
+        EventId(self.hash16(account, "body", body))
+    }
+
+    /// The key of a `userId`.
+    pub fn user_id(&self, account: &AccountName, user_id: &UserId) -> UserKey {
+        UserKey::UserId(self.hash16(account, "userId", user_id.as_str().as_bytes()))
+    }
+
+    /// The key of an e-mail address, whatever its case.
+    pub fn email(&self, account: &AccountName, email: &Email) -> UserKey {
+        UserKey::Email(self.hash16(account, "email", email.folded().as_bytes()))
+    }
+
+    /// The hash of a value of `attribute`; e-mail addresses are compared without case, so they are hashed without it.
+    fn value(&self, attribute: &str, value: &str) -> u64 {
+        let bytes = self.digest(&[attribute, "=", value]);
+        u64::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]])
+    }
+
+    fn hash16(&self, account: &AccountName, kind: &str, value: &[u8]) -> [u8; 16] {
+        let mut mac = self.0.clone();
+        for part in [account.as_str().as_bytes(), b"\0", kind.as_bytes(), b"\0", value] {
+            mac.update(part);
+        }
+        let digest = mac.finalize().into_bytes();
+        std::array::from_fn(|i| digest[i])
+    }
+
+    fn digest(&self, parts: &[&str]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(part.as_bytes());
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+type KeyedHash = Hmac<Sha256>;
+
+/// What was last said to Refersion of one affiliate, as hashes: enough to see what changed, too little to read it.
+#[derive(Clone, Default, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(BTreeMap<String, u64>);
+
+impl Fingerprint {
+    /// Notes that every attribute of `profile` was said.
+    pub fn note(&mut self, key: &HashKey, profile: &Profile) {
+        for (attribute, value) in profile.iter() {
+            let name = name(attribute);
+            let hash = key.value(&name, &folded(attribute, value));
+            self.0.insert(name, hash);
+        }
+    }
+
+    /// The part of `profile` that was not said yet, or was said otherwise.
+    pub fn news(&self, key: &HashKey, profile: &Profile) -> Profile {
+        profile.filtered(|attribute, value| {
+            let name = name(attribute);
+            self.0.get(&name) != Some(&key.value(&name, &folded(attribute, value)))
+        })
+    }
+
+    /// Notes that the affiliate was given `status`.
+    pub fn note_status(&mut self, key: &HashKey, status: Status) {
+        self.0.insert("status".to_owned(), key.value("status", status.as_str()));
+    }
+
+    /// Whether `status` was the last one given.
+    pub fn has_status(&self, key: &HashKey, status: Status) -> bool {
+        self.0.get("status") == Some(&key.value("status", status.as_str()))
+    }
+}
+
+fn name(attribute: &Attribute) -> String {
+    match attribute {
+        Attribute::Field(field) => field.as_str().to_owned(),
+        Attribute::Custom(id) => format!("#{id}"),
+    }
+}
+
+fn folded(attribute: &Attribute, value: &str) -> String {
+    match attribute {
+        Attribute::Field(super::Field::Email) => value.to_lowercase(),
+        _ => value.to_owned(),
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashKey(…)")
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&self.0[..6]))
+    }
+}
+
+impl fmt::Debug for UserKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if matches!(self, Self::UserId(_)) { "userId" } else { "email" };
+        write!(f, "{kind}:{}", hex::encode(&self.bytes()[..6]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Field;
+
+    fn key() -> HashKey {
+        HashKey::new(&[7; 32])
+    }
+
+    #[test]
+    fn kinds_accounts_and_keys_keep_hashes_apart() {
+        let (main, other) = (AccountName::main(), AccountName::from("other".to_owned()));
+        let hash = key();
+        let id = |hash: &HashKey, account| hash.event_by_message_id(account, "x");
+        assert_eq!(id(&hash, &main), id(&key(), &main));
+        assert_ne!(id(&hash, &main), id(&hash, &other));
+        assert_ne!(id(&hash, &main), hash.event_by_body(&main, b"x"));
+        assert_ne!(id(&hash, &main), id(&HashKey::new(&[8; 32]), &main));
+    }
+
+    #[test]
+    fn an_email_has_one_key_in_any_case() {
+        let main = AccountName::main();
+        let of = |text| key().email(&main, &Email::parse(text).expect("valid"));
+        assert_eq!(of("Peter@Example.com"), of("peter@example.COM"));
+        assert_ne!(of("peter@example.com"), of("paul@example.com"));
+    }
+
+    #[test]
+    fn a_fingerprint_finds_what_changed() {
+        let said: Profile = [(Field::City, "Paris"), (Field::Email, "A@x.io")].into_iter().collect();
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.note(&key(), &said);
+        assert!(fingerprint.news(&key(), &said).is_empty());
+        let now: Profile = [(Field::City, "Rome"), (Field::Email, "a@X.io"), (Field::Zip, "1")].into_iter().collect();
+        let news = fingerprint.news(&key(), &now);
+        assert_eq!(news, [(Field::City, "Rome"), (Field::Zip, "1")].into_iter().collect());
+    }
+
+    #[test]
+    fn a_fingerprint_holds_no_value() {
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.note(&key(), &[(Field::City, "Paris")].into_iter().collect());
+        assert!(!serde_json::to_string(&fingerprint).expect("serialises").contains("Paris"));
+    }
+}

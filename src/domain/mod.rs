@@ -1,0 +1,21 @@
+//! Words: the vocabulary every other floor speaks.
+//!
+//! Values here are valid by construction: whoever holds an [`Email`] holds a checked one. In go texts, out come types or an
+//! error that says what is allowed. Nothing here does I/O, reads a clock or draws a random number; chance is an argument.
+//! Deliberately absent: anything Segment says ([`crate::segment`]) and anything about how calls travel ([`crate::refersion`]).
+
+mod account;
+mod affiliate;
+mod email;
+mod hash;
+mod password;
+mod time;
+mod user;
+
+pub use account::{AccountName, ApiKey, ApiKeyError};
+pub use affiliate::{AffiliateCode, AffiliateId, Attribute, Field, NewAffiliate, Profile, Status, UnknownStatus};
+pub use email::{Email, EmailError};
+pub use hash::{EventId, Fingerprint, HashKey, UserKey};
+pub use password::password;
+pub use time::Timestamp;
+pub use user::{User, UserId};

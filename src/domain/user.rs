@@ -1,0 +1,44 @@
+//! Who an event is about: a `userId`, an e-mail address, both, or neither.
+
+use super::{AccountName, Email, HashKey, UserKey};
+use std::fmt;
+
+/// Segment's `userId`: any non-empty text, trimmed. Prints as `UserId(…)`: it often is an e-mail address.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct UserId(String);
+
+impl UserId {
+    /// A `userId`, unless the text is blank.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UserId(…)")
+    }
+}
+
+/// The user of an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// The merchant's own id of the user.
+    pub user_id: Option<UserId>,
+    /// The user's address.
+    pub email: Option<Email>,
+}
+
+impl User {
+    /// The keys by which this user is recognised: none, one or two.
+    pub fn keys(&self, hash: &HashKey, account: &AccountName) -> Vec<UserKey> {
+        let user_id = self.user_id.iter().map(|id| hash.user_id(account, id));
+        user_id.chain(self.email.iter().map(|email| hash.email(account, email))).collect()
+    }
+}

@@ -1,0 +1,5 @@
+//! refersion-destination
+
+pub mod delivery;
+pub mod domain;
+pub mod mapping;

@@ -1,0 +1,77 @@
+//! What the operator configures about the mapping: values already checked by [`crate::config`].
+
+use crate::domain::Status;
+
+/// All rules of one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The status affiliates are created with: `ACTIVE` or `PENDING`.
+    pub status: Status,
+    /// The offer affiliates are created with; none is the account's default offer.
+    pub offer: Option<String>,
+    /// Whether Refersion greets new affiliates by mail.
+    pub send_welcome: bool,
+    /// Stands for the missing half of a one-word name; never empty.
+    pub missing_name: String,
+    /// Traits sent as custom fields.
+    pub custom_fields: Vec<CustomField>,
+    /// What membership in an audience does; a later one wins over an earlier one.
+    pub audiences: Vec<Audience>,
+    /// Whom affiliates are created for; none is everybody.
+    pub create_if: Option<CreateIf>,
+}
+
+/// A trait that is sent as a custom field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomField {
+    /// The trait's name, in any casing.
+    pub key: String,
+    /// The custom field's id at Refersion, e.g. `1234`.
+    pub id: String,
+}
+
+/// An audience: a trait that is `true` for members and `false` for those who left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience {
+    /// The trait's name, in any casing.
+    pub key: String,
+    /// What entering does.
+    pub on_true: Effect,
+    /// What leaving does.
+    pub on_false: Effect,
+}
+
+/// What a membership does to an affiliate. Empty: nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// The offer to move to: digits.
+    pub offer: Option<String>,
+    /// `ACTIVE`, `DENIED` or `DISABLED` (Refersion's `status_change` knows no `PENDING`).
+    pub status: Option<Status>,
+    /// Custom field id → value.
+    pub custom_fields: Vec<(String, String)>,
+}
+
+/// Creation is restricted to users with this trait value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateIf {
+    /// The trait's name, in any casing.
+    pub key: String,
+    /// The value it must have, compared as text without case.
+    pub equals: String,
+}
+
+impl Default for Rules {
+    /// What `config/default.toml` says; a test holds the two together.
+    fn default() -> Self {
+        Self {
+            status: Status::Pending,
+            offer: None,
+            send_welcome: false,
+            missing_name: "-".to_owned(),
+            custom_fields: Vec::new(),
+            audiences: Vec::new(),
+            create_if: None,
+        }
+    }
+}
