@@ -3,3 +3,5 @@
 pub mod delivery;
 pub mod domain;
 pub mod mapping;
+pub mod queue;
+pub mod refersion;

@@ -37,6 +37,19 @@ pub enum Call {
     },
 }
 
+impl Call {
+    /// The operation's name in Refersion's API.
+    pub fn operation(&self) -> &'static str {
+        match self {
+            Self::New(_) => "new",
+            Self::Search { .. } => "search",
+            Self::Get(_) => "get",
+            Self::Edit { .. } => "edit",
+            Self::SetStatus { .. } => "status_change",
+        }
+    }
+}
+
 /// What names an affiliate in `get`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identifier {
@@ -87,10 +100,12 @@ pub enum Reply {
         /// The wait Refersion asked for.
         retry_after: Option<Duration>,
     },
-    /// The call was sent and no answer came: it may have had its effect.
+    /// The call was sent and no answer, or no clear one, came: it may have had its effect.
     Lost {
         /// What happened, in words safe to show.
         what: String,
+        /// The wait Refersion asked for.
+        retry_after: Option<Duration>,
     },
 }
 

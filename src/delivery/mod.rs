@@ -1,12 +1,23 @@
 //! From an intent to done, as a pure state machine.
 //!
 //! In go an [`Intent`](crate::mapping::Intent), what is remembered of the user, how far the delivery got, and the last
-//! [`Reply`]; out comes the next [`Call`] or a [`Verdict`]. No async, clock, randomness or HTTP: every scenario is a script.
+//! [`Reply`]; out comes the next [`Call`] or a verdict ([`Step`]). Invariant: no async, clock, randomness or HTTP, so every
+//! scenario is a script of replies. Deliberately absent: when to try again ([`Backoff`] only says how long to wait; the
+//! worker waits), and where memory and progress are kept ([`crate::queue`]).
 
 mod backoff;
+mod delete;
 mod exchange;
+mod identify;
+mod memory;
+mod plan;
 mod policy;
+mod search;
+mod verdict;
 
 pub use backoff::Backoff;
 pub use exchange::{Affiliate, Call, Found, Identifier, Refusal, Reply, VISIBLE};
+pub use memory::{Done, Known, Memory, Origin, Progress, Stage, Target};
+pub use plan::{Case, State, step};
 pub use policy::{OnDelete, OnExisting, Policy};
+pub use verdict::{Action, Death, Ignored, Outcome, Step, Trouble};

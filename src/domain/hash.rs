@@ -62,6 +62,12 @@ impl HashKey {
         UserKey::Email(self.hash16(account, "email", email.folded().as_bytes()))
     }
 
+    /// A key for an affiliate itself, so that all who lead to it can be told to be one.
+    pub fn affiliate(&self, account: &str, code: &str) -> [u8; 16] {
+        let digest = self.digest(&[account, "\0affiliate\0", code]);
+        std::array::from_fn(|i| digest[i])
+    }
+
     /// The hash of a value of `attribute`; e-mail addresses are compared without case, so they are hashed without it.
     fn value(&self, attribute: &str, value: &str) -> u64 {
         let bytes = self.digest(&[attribute, "=", value]);

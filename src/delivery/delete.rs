@@ -1,0 +1,168 @@
+//! Delete: the user's affiliate is disabled (or anonymized and disabled), and forgotten here.
+//!
+//! Whom: by e-mail if the event gives one, else by the remembered `userId`. Refersion has no delete operation, so
+//! `status_change` to `DISABLED` is the nearest; "not changed" is read back. Nobody to delete is a success.
+//! Deliberately left as they are when anonymizing: state and country, which name no person and take no placeholder.
+
+use super::plan::{Case, State, unexpected};
+use super::search::{self, Search};
+use super::verdict::{Action, Death, Outcome, Step, Trouble};
+use super::{Affiliate, Call, Done, Identifier, OnDelete, Refusal, Reply, Stage, Target};
+use crate::domain::{AffiliateCode, AffiliateId, Email, Field, Profile, Status, User};
+
+/// What to do now, judging by what is known.
+pub(super) fn decide(case: &Case<'_>, user: &User, state: &mut State) -> Step {
+    if state.progress.target.is_none() {
+        state.progress.target = state.known.as_ref().map(Target::from);
+    }
+    if let Some(target) = &state.progress.target {
+        return proceed(case, state, target);
+    }
+    match (&state.progress.stage, &user.email) {
+        (Stage::Found(code), _) => Step::Next(Call::Get(Identifier::Code(code.clone()))),
+        (Stage::Searching { page, .. }, Some(email)) => Step::Next(Call::Search { email: email.clone(), page: *page }),
+        (_, Some(email)) => {
+            let call = Call::Search { email: email.clone(), page: 1 };
+            state.progress.stage = Stage::Searching { page: 1, seen: 0 };
+            Step::Next(call)
+        }
+        (_, None) => not_found(),
+    }
+}
+
+fn proceed(case: &Case<'_>, state: &State, target: &Target) -> Step {
+    let Some(id) = target.id else {
+        return Step::Next(Call::Get(Identifier::Code(target.code.clone())));
+    };
+    let anonymize = case.policy.on_delete == OnDelete::Anonymize && state.progress.done != Done::Anonymized;
+    match state.progress.stage {
+        Stage::CheckEdit | Stage::CheckStatus => Step::Next(Call::Get(Identifier::Id(id))),
+        _ if anonymize => Step::Next(Call::Edit { id, changes: anonymous(id) }),
+        _ => Step::Next(Call::SetStatus { id, status: Status::Disabled }),
+    }
+}
+
+fn not_found() -> Step {
+    Step::Done(Outcome::Delivered { action: Action::NotFound, code: None })
+}
+
+/// What takes the place of personal data; the address is unique, valid, and belongs to nobody (RFC 2606).
+fn anonymous(id: AffiliateId) -> Profile {
+    let address = format!("deleted-{id}@example.com");
+    let blanked = [
+        Field::FirstName,
+        Field::LastName,
+        Field::Company,
+        Field::Address1,
+        Field::Address2,
+        Field::City,
+        Field::Zip,
+        Field::Phone,
+    ];
+    let mut profile: Profile = blanked.into_iter().map(|field| (field, "-")).collect();
+    profile.set(Field::Email, address.clone());
+    profile.set(Field::PaypalEmail, address);
+    profile
+}
+
+/// Takes in the answer to `call`: changes the state, or ends the delivery.
+pub(super) fn hear(case: &Case<'_>, user: &User, state: &mut State, call: &Call, reply: Reply) -> Option<Step> {
+    match (call, reply) {
+        (Call::Search { page, .. }, reply) => searched(case, user.email.as_ref()?, state, *page, reply, call),
+        (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
+            state.progress.target = Some(Target { code: code.clone(), id: Some(affiliate.id) });
+            state.progress.stage = Stage::Start;
+            None
+        }
+        (Call::Get(Identifier::Id(id)), Reply::Affiliate(affiliate)) => checked(case, state, *id, &affiliate),
+        (Call::Get(_), Reply::NotFound) => gone(user, state),
+        (Call::Edit { .. }, Reply::Changed) => {
+            state.progress.done = Done::Anonymized;
+            None
+        }
+        (Call::Edit { .. }, Reply::NotChanged | Reply::NotFound) => {
+            state.progress.stage = Stage::CheckEdit;
+            None
+        }
+        (Call::Edit { .. }, Reply::Refused(Refusal::EmailTaken)) => Some(Step::Dead(Death::EmailTaken)),
+        (Call::SetStatus { .. }, Reply::Changed) => Some(finish(case, state)),
+        (Call::SetStatus { .. }, Reply::NotChanged | Reply::NotFound) => {
+            state.progress.stage = Stage::CheckStatus;
+            None
+        }
+        _ => Some(unexpected(call)),
+    }
+}
+
+/// The affiliate is disabled: forget everything that leads to it.
+fn finish(case: &Case<'_>, state: &mut State) -> Step {
+    let code = state.progress.target.take().map(|target| target.code);
+    state.forgotten.extend(code.clone());
+    let action = match case.policy.on_delete {
+        OnDelete::Disable => Action::Disabled,
+        OnDelete::Anonymize => Action::Anonymized,
+    };
+    Step::Done(Outcome::Delivered { action, code })
+}
+
+/// Refersion no longer has the affiliate we remembered. Its e-mail may have found a new one since; a `userId` leads nowhere.
+fn gone(user: &User, state: &mut State) -> Option<Step> {
+    let remembered = state.known.take().map(|known| known.code);
+    let target = state.progress.target.take().map(|target| target.code);
+    state.progress.stage = Stage::Start;
+    let stale = remembered.is_some();
+    state.forgotten.extend(remembered.or(target));
+    (!stale || user.email.is_none()).then(not_found)
+}
+
+fn searched(case: &Case<'_>, email: &Email, state: &mut State, page: u32, reply: Reply, call: &Call) -> Option<Step> {
+    let Stage::Searching { seen, .. } = state.progress.stage else { return Some(unexpected(call)) };
+    match search::read(email, page, seen, reply) {
+        Search::Hit(found) => {
+            let settled = found.status == Some(Status::Disabled) && case.policy.on_delete == OnDelete::Disable;
+            if settled {
+                return Some(already_disabled(state, found.code));
+            }
+            state.progress.stage = Stage::Found(found.code);
+            None
+        }
+        Search::Next(stage) => {
+            state.progress.stage = stage;
+            None
+        }
+        Search::Miss => missed(state),
+        Search::Endless => Some(Step::Dead(Death::EndlessSearch)),
+        Search::Unexpected => Some(unexpected(call)),
+    }
+}
+
+fn already_disabled(state: &mut State, code: AffiliateCode) -> Step {
+    state.forgotten.push(code.clone());
+    Step::Done(Outcome::Delivered { action: Action::Disabled, code: Some(code) })
+}
+
+/// Nobody has the e-mail; the user may be known by `userId`, under another address.
+fn missed(state: &mut State) -> Option<Step> {
+    state.progress.stage = Stage::Start;
+    match state.fallback.take() {
+        Some(known) => {
+            state.progress.target = Some(Target::from(&known));
+            None
+        }
+        None => Some(not_found()),
+    }
+}
+
+/// "Not changed" may mean "as it was wanted already". Reading back tells.
+fn checked(case: &Case<'_>, state: &mut State, id: AffiliateId, affiliate: &Affiliate) -> Option<Step> {
+    let stage = std::mem::take(&mut state.progress.stage);
+    let shown = affiliate.profile.get(Field::Email);
+    if stage == Stage::CheckEdit && shown.is_some() && shown == anonymous(id).get(Field::Email) {
+        state.progress.done = Done::Anonymized;
+        return None;
+    }
+    if stage == Stage::CheckStatus && affiliate.status == Some(Status::Disabled) {
+        return Some(finish(case, state));
+    }
+    Some(Step::Retry(Trouble::new("Refersion did not change the affiliate, and gave no reason")))
+}

@@ -1,0 +1,244 @@
+//! Identify: bring one affiliate to what the event says, creating it where that is allowed.
+//!
+//! Known and nothing changed: no call. Known: `edit` of what changed, then the status an audience demands. Unknown: `new`;
+//! "taken" means it exists: `search` → `get` → remembered → `edit`, as `DELIVERY_ON_EXISTING` says.
+//! An affiliate found `DISABLED` or `DENIED` is left alone and not remembered, so that the merchant's change of mind counts.
+
+use super::plan::{Case, State, unexpected};
+use super::search::{self, Search};
+use super::verdict::{Action, Death, Ignored, Outcome, Step, Trouble};
+use super::{
+    Affiliate, Call, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Refusal, Reply, Stage, VISIBLE,
+};
+use crate::domain::{AffiliateCode, Attribute, Email, Field, Fingerprint, Profile, Status};
+use crate::mapping::{Creation, Identify};
+
+/// What to do now, judging by what is known.
+pub(super) fn decide(case: &Case<'_>, wanted: &Identify, state: &State) -> Step {
+    match &state.progress.stage {
+        Stage::Searching { page, .. } => match &wanted.user.email {
+            Some(email) => Step::Next(Call::Search { email: email.clone(), page: *page }),
+            None => Step::Dead(Death::Unmappable(crate::mapping::Refusal::MissingEmail)),
+        },
+        Stage::Found(code) => Step::Next(Call::Get(Identifier::Code(code.clone()))),
+        Stage::Start | Stage::CheckEdit | Stage::CheckStatus => match &state.known {
+            Some(known) => update(case, wanted, known, &state.progress),
+            None => create(wanted),
+        },
+    }
+}
+
+fn create(wanted: &Identify) -> Step {
+    match &wanted.creation {
+        Creation::Allowed(new) => Step::Next(Call::New(new.clone())),
+        Creation::Withheld(reason) => Step::Done(Outcome::Ignored(Ignored::Mapping(reason.clone()))),
+        Creation::Refused(refusal) => Step::Dead(Death::Unmappable(refusal.clone())),
+    }
+}
+
+fn update(case: &Case<'_>, wanted: &Identify, known: &Known, progress: &Progress) -> Step {
+    if known.origin == Origin::Found && case.policy.on_existing == OnExisting::Ignore {
+        return Step::Done(Outcome::Ignored(Ignored::ExistedBefore(known.code.clone())));
+    }
+    let changes = known.sent.news(case.hash, &wanted.profile);
+    let status = wanted.status.filter(|status| !known.sent.has_status(case.hash, *status));
+    if changes.is_empty() && status.is_none() {
+        return done(progress, &known.code);
+    }
+    match (known.id, status) {
+        (None, _) => Step::Next(Call::Get(Identifier::Code(known.code.clone()))),
+        (Some(id), _) if matches!(progress.stage, Stage::CheckEdit | Stage::CheckStatus) => {
+            Step::Next(Call::Get(Identifier::Id(id)))
+        }
+        (Some(id), Some(status)) if changes.is_empty() => Step::Next(Call::SetStatus { id, status }),
+        (Some(id), _) => Step::Next(Call::Edit { id, changes }),
+    }
+}
+
+fn done(progress: &Progress, code: &AffiliateCode) -> Step {
+    let action = match progress.done {
+        Done::Created => Action::Created,
+        Done::Updated => Action::Updated,
+        Done::Nothing | Done::Anonymized => Action::Unchanged,
+    };
+    Step::Done(Outcome::Delivered { action, code: Some(code.clone()) })
+}
+
+/// Takes in the answer to `call`: changes the state, or ends the delivery.
+pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: &Call, reply: Reply) -> Option<Step> {
+    match (call, reply) {
+        (Call::New(new), Reply::Created { code, id }) => {
+            let mut sent = Fingerprint::default();
+            sent.note(case.hash, &new.profile);
+            sent.note_status(case.hash, new.status);
+            state.known = Some(Known { code, id, origin: Origin::Created, sent });
+            state.progress.done = Done::Created;
+            None
+        }
+        (Call::New(_), Reply::Refused(Refusal::EmailTaken)) => {
+            state.progress.stage = Stage::Searching { page: 1, seen: 0 };
+            None
+        }
+        (Call::Search { email, page }, reply) => searched(case, state, email, *page, reply, call),
+        (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
+            learnt(case, wanted, state, code, &affiliate)
+        }
+        (Call::Get(Identifier::Id(_)), Reply::Affiliate(affiliate)) => checked(case, wanted, state, &affiliate),
+        (Call::Get(_), Reply::NotFound) => {
+            state.forget();
+            state.progress.stage = Stage::Start;
+            None
+        }
+        (Call::Edit { changes, .. }, Reply::Changed) => {
+            said(case, state, changes);
+            None
+        }
+        (Call::Edit { .. }, Reply::NotChanged | Reply::NotFound) => {
+            state.progress.stage = Stage::CheckEdit;
+            None
+        }
+        (Call::Edit { .. }, Reply::Refused(Refusal::EmailTaken)) => Some(Step::Dead(Death::EmailTaken)),
+        (Call::SetStatus { status, .. }, Reply::Changed) => {
+            has_status(case, state, *status);
+            None
+        }
+        (Call::SetStatus { .. }, Reply::NotChanged | Reply::NotFound) => {
+            state.progress.stage = Stage::CheckStatus;
+            None
+        }
+        _ => Some(unexpected(call)),
+    }
+}
+
+fn said(case: &Case<'_>, state: &mut State, changes: &Profile) {
+    if let Some(known) = &mut state.known {
+        known.sent.note(case.hash, changes);
+    }
+    updated(state);
+}
+
+fn has_status(case: &Case<'_>, state: &mut State, status: Status) {
+    if let Some(known) = &mut state.known {
+        known.sent.note_status(case.hash, status);
+    }
+    updated(state);
+}
+
+fn updated(state: &mut State) {
+    state.progress.stage = Stage::Start;
+    if state.progress.done == Done::Nothing {
+        state.progress.done = Done::Updated;
+    }
+}
+
+fn searched(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply: Reply, call: &Call) -> Option<Step> {
+    let Stage::Searching { seen, .. } = state.progress.stage else { return Some(unexpected(call)) };
+    match search::read(email, page, seen, reply) {
+        Search::Hit(found) => met(case, state, found),
+        Search::Next(stage) => {
+            state.progress.stage = stage;
+            None
+        }
+        Search::Miss => {
+            state.progress.stage = Stage::Start;
+            Some(Step::Retry(Trouble::new("Refersion says the e-mail is taken, but its search does not find it")))
+        }
+        Search::Endless => Some(Step::Dead(Death::EndlessSearch)),
+        Search::Unexpected => Some(unexpected(call)),
+    }
+}
+
+/// Somebody has the address: our own work if an earlier `new` went unanswered, else one who existed before.
+fn met(case: &Case<'_>, state: &mut State, found: Found) -> Option<Step> {
+    if let Some(step) = left_alone(&found.code, found.status) {
+        return Some(step);
+    }
+    if case.policy.on_existing == OnExisting::Ignore && !state.progress.asked {
+        let known = Known { code: found.code, id: None, origin: Origin::Found, sent: Fingerprint::default() };
+        state.known = Some(known);
+        state.progress.stage = Stage::Start;
+    } else {
+        state.progress.stage = Stage::Found(found.code);
+    }
+    None
+}
+
+fn left_alone(code: &AffiliateCode, status: Option<Status>) -> Option<Step> {
+    let status = status.filter(|status| matches!(status, Status::Disabled | Status::Denied))?;
+    Some(Step::Done(Outcome::Ignored(Ignored::LeftAlone { code: code.clone(), status })))
+}
+
+/// `get` told the numeric id of an affiliate that was found or created; what it shows need not be sent again.
+fn learnt(
+    case: &Case<'_>,
+    wanted: &Identify,
+    state: &mut State,
+    code: &AffiliateCode,
+    affiliate: &Affiliate,
+) -> Option<Step> {
+    if let Some(known) = &mut state.known {
+        known.id = Some(affiliate.id);
+        return None;
+    }
+    if let Some(step) = left_alone(code, affiliate.status) {
+        return Some(step);
+    }
+    let origin = if state.progress.asked { Origin::Created } else { Origin::Found };
+    if origin == Origin::Created {
+        state.progress.done = Done::Created;
+    }
+    state.known =
+        Some(Known { code: code.clone(), id: Some(affiliate.id), origin, sent: shown(case, wanted, affiliate) });
+    state.progress.stage = Stage::Start;
+    None
+}
+
+/// The fingerprint of what `get` shows to be as wanted already.
+fn shown(case: &Case<'_>, wanted: &Identify, affiliate: &Affiliate) -> Fingerprint {
+    let mut sent = Fingerprint::default();
+    sent.note(case.hash, &wanted.profile.filtered(|attribute, value| shows(affiliate, attribute, value)));
+    if let Some(status) = affiliate.status {
+        sent.note_status(case.hash, status);
+    }
+    sent
+}
+
+fn shows(affiliate: &Affiliate, attribute: &Attribute, value: &str) -> bool {
+    let Attribute::Field(field) = attribute else { return false };
+    let seen = affiliate.profile.get(*field);
+    match field {
+        Field::Email => seen.is_some_and(|seen| seen.trim().to_lowercase() == value.to_lowercase()),
+        _ => seen == Some(value),
+    }
+}
+
+/// "Not changed" may mean "as it was wanted already", "no such affiliate", or a failure without a reason. Reading back tells
+/// them apart as far as Refersion shows fields; those it never shows are taken to be as wanted.
+fn checked(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate: &Affiliate) -> Option<Step> {
+    let known = state.known.as_mut()?;
+    let unsaid = known.sent.news(case.hash, &wanted.profile);
+    if state.progress.stage == Stage::CheckStatus {
+        return status_checked(case, wanted, state, affiliate.status);
+    }
+    let visible = |attribute: &Attribute| matches!(attribute, Attribute::Field(field) if VISIBLE.contains(field));
+    let failed = unsaid.filtered(|attribute, value| visible(attribute) && !shows(affiliate, attribute, value));
+    if !failed.is_empty() {
+        let names = failed.iter().map(|(attribute, _)| attribute.to_string()).collect();
+        return left_alone(&known.code, affiliate.status).or(Some(Step::Dead(Death::NotApplied(names))));
+    }
+    known.sent.note(case.hash, &unsaid);
+    state.progress.stage = Stage::Start;
+    None
+}
+
+fn status_checked(case: &Case<'_>, wanted: &Identify, state: &mut State, seen: Option<Status>) -> Option<Step> {
+    state.progress.stage = Stage::Start;
+    match wanted.status {
+        Some(status) if seen == Some(status) => {
+            let known = state.known.as_mut()?;
+            known.sent.note_status(case.hash, status);
+            None
+        }
+        _ => Some(Step::Retry(Trouble::new("Refersion did not change the affiliate's status, and gave no reason"))),
+    }
+}

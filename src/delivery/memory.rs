@@ -1,0 +1,105 @@
+//! What a delivery remembers: of the affiliate (for good) and of its own progress (until it is settled).
+//!
+//! Both are written down between two calls, so that whoever goes on after a crash makes the remaining calls and only those.
+//! Invariant: no personal data, only identifiers and keyed hashes.
+
+use crate::domain::{AffiliateCode, AffiliateId, Fingerprint};
+use serde::{Deserialize, Serialize};
+
+/// What is remembered of an affiliate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The alphanumeric code.
+    pub code: AffiliateCode,
+    /// The numeric id, once it was needed.
+    pub id: Option<AffiliateId>,
+    /// How this service met it.
+    pub origin: Origin,
+    /// What was last sent.
+    pub sent: Fingerprint,
+}
+
+/// How this service met an affiliate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This service created it.
+    Created,
+    /// It existed before.
+    Found,
+}
+
+/// What is remembered of the user of an event, by each of their two keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The affiliate of the `userId`.
+    pub by_user_id: Option<Known>,
+    /// The affiliate of the e-mail address.
+    pub by_email: Option<Known>,
+}
+
+/// How far the delivery of one event got.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is asked next.
+    #[serde(default)]
+    pub stage: Stage,
+    /// A `new` of this event may have had its effect without an answer: an affiliate found now is its work.
+    #[serde(default)]
+    pub asked: bool,
+    /// What was done so far.
+    #[serde(default)]
+    pub done: Done,
+    /// Whom a delete is about, once that is known.
+    #[serde(default)]
+    pub target: Option<Target>,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// What is remembered decides.
+    #[default]
+    Start,
+    /// Looking for the exact address among partial matches.
+    Searching {
+        /// The page to ask for, from 1.
+        page: u32,
+        /// How many results earlier pages held.
+        seen: u64,
+    },
+    /// An affiliate was found; its numeric id is to be learnt.
+    Found(AffiliateCode),
+    /// An edit "changed nothing": read back to see what that means.
+    CheckEdit,
+    /// A status change "changed nothing": read back to see what that means.
+    CheckStatus,
+}
+
+/// What a delivery has already done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Done {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The affiliate was created.
+    Created,
+    /// The affiliate was edited.
+    Updated,
+    /// The personal fields were overwritten.
+    Anonymized,
+}
+
+/// Whom a delete is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The alphanumeric code.
+    pub code: AffiliateCode,
+    /// The numeric id, once learnt.
+    pub id: Option<AffiliateId>,
+}
+
+impl From<&Known> for Target {
+    fn from(known: &Known) -> Self {
+        Self { code: known.code.clone(), id: known.id }
+    }
+}

@@ -1,0 +1,101 @@
+//! The plan: given what is wanted, what is known and what was last heard, the next call or the verdict.
+//!
+//! [`step`] is the whole state machine. Answers that mean the same for every call (a wrong key, too many calls, an outage)
+//! are judged here; the rest belongs to [`identify`](super::identify) and [`delete`](super::delete).
+//! Invariants: every path ends (a search is bounded, a stale memory is forgotten once); a call is only repeated where
+//! repeating it has no second effect.
+
+use super::verdict::{Death, Ignored, Outcome, Step, Trouble};
+use super::{Call, Known, Memory, Policy, Progress, Refusal, Reply, delete, identify};
+use crate::domain::{AffiliateCode, HashKey};
+use crate::mapping::Intent;
+
+/// What does not change during a delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// What the event wants.
+    pub intent: &'a Intent,
+    /// What the operator decided.
+    pub policy: Policy,
+    /// The key of the fingerprints.
+    pub hash: &'a HashKey,
+}
+
+/// What changes during a delivery, and is written down between two calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The affiliate, as remembered; an identify writes it.
+    pub known: Option<Known>,
+    /// The affiliate of the `userId`, where a delete looks by e-mail first.
+    pub fallback: Option<Known>,
+    /// How far the delivery got.
+    pub progress: Progress,
+    /// Affiliates to forget: deleted, or gone from Refersion.
+    pub forgotten: Vec<AffiliateCode>,
+}
+
+impl State {
+    /// The state to begin (or to go on) with. `interrupted` says that an earlier attempt ended without a word, so that a
+    /// `new` may have been sent.
+    pub fn new(intent: &Intent, memory: Memory, mut progress: Progress, interrupted: bool) -> Self {
+        progress.asked |= interrupted;
+        let Memory { by_user_id, by_email } = memory;
+        let (known, fallback) = match intent {
+            Intent::Delete { user } if user.email.is_some() => (by_email, by_user_id),
+            _ => (by_user_id.or(by_email), None),
+        };
+        Self { known, fallback, progress, forgotten: Vec::new() }
+    }
+
+    /// Forgets an affiliate that Refersion no longer has.
+    pub(super) fn forget(&mut self) {
+        if let Some(known) = self.known.take() {
+            self.forgotten.push(known.code);
+        }
+    }
+}
+
+/// Decides what to do now. `heard` is the reply to the call that the last step asked for, if there was one.
+pub fn step(case: &Case<'_>, state: &mut State, heard: Option<(&Call, Reply)>) -> Step {
+    let verdict = heard.and_then(|(call, reply)| match judge(call, reply, state) {
+        Judged::Verdict(verdict) => Some(verdict),
+        Judged::Reply(reply) => match case.intent {
+            Intent::Identify(wanted) => identify::hear(case, wanted, state, call, reply),
+            Intent::Delete { user } => delete::hear(case, user, state, call, reply),
+            Intent::Nothing(_) => None,
+        },
+    });
+    verdict.unwrap_or_else(|| match case.intent {
+        Intent::Identify(wanted) => identify::decide(case, wanted, state),
+        Intent::Delete { user } => delete::decide(case, user, state),
+        Intent::Nothing(reason) => Step::Done(Outcome::Ignored(Ignored::Mapping(reason.clone()))),
+    })
+}
+
+enum Judged {
+    Verdict(Step),
+    Reply(Reply),
+}
+
+/// Judges what means the same for every call; hands on the rest.
+fn judge(call: &Call, reply: Reply, state: &mut State) -> Judged {
+    Judged::Verdict(match reply {
+        Reply::Unauthorized => Step::Halt,
+        Reply::RateLimited { retry_after } => {
+            let what = "Refersion says there are too many calls".to_owned();
+            Step::Retry(Trouble { what, retry_after, pauses_account: true })
+        }
+        Reply::Unavailable { what, retry_after } => Step::Retry(Trouble { what, retry_after, pauses_account: false }),
+        Reply::Lost { what, retry_after } => {
+            state.progress.asked |= matches!(call, Call::New(_));
+            Step::Retry(Trouble { what, retry_after, pauses_account: false })
+        }
+        Reply::Refused(Refusal::Other(words)) => Step::Dead(Death::Refused { operation: call.operation(), words }),
+        other => return Judged::Reply(other),
+    })
+}
+
+/// An answer that does not belong to its call, such as search results for an edit.
+pub(super) fn unexpected(call: &Call) -> Step {
+    Step::Retry(Trouble::new(format!("Refersion's answer to {} was not understood", call.operation())))
+}

@@ -1,0 +1,184 @@
+//! What a delivery comes to: the next call, or a verdict with its reason.
+//!
+//! Every text here may be shown to the customer and written to logs: no secrets, no personal data.
+
+use super::Call;
+use crate::domain::{AffiliateCode, Status};
+use crate::mapping;
+use std::fmt;
+use std::time::Duration;
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make this call, and come back with the reply.
+    Next(Call),
+    /// The event is carried out, or there is nothing to carry out.
+    Done(Outcome),
+    /// Try again later.
+    Retry(Trouble),
+    /// It can never be carried out: keep it as a dead letter.
+    Dead(Death),
+    /// The key pair is wrong: no event's fault. The account halts and the event waits.
+    Halt,
+}
+
+/// How an event ended well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Refersion now says what the event wanted.
+    Delivered {
+        /// What it took.
+        action: Action,
+        /// The affiliate, if there is one.
+        code: Option<AffiliateCode>,
+    },
+    /// There was nothing to do.
+    Ignored(Ignored),
+}
+
+/// What a delivery did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The affiliate was created.
+    Created,
+    /// The affiliate was edited.
+    Updated,
+    /// Refersion already knew all of it; no call was needed, or none changed anything.
+    Unchanged,
+    /// The affiliate was set to `DISABLED`.
+    Disabled,
+    /// The personal fields were overwritten and the affiliate set to `DISABLED`.
+    Anonymized,
+    /// There was no affiliate to delete.
+    NotFound,
+}
+
+impl Action {
+    /// The word in answers and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Unchanged => "unchanged",
+            Self::Disabled => "disabled",
+            Self::Anonymized => "anonymized",
+            Self::NotFound => "not_found",
+        }
+    }
+}
+
+/// Why nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// The event and the rules say so.
+    Mapping(mapping::Reason),
+    /// The affiliate existed before, and `DELIVERY_ON_EXISTING` is `ignore`.
+    ExistedBefore(AffiliateCode),
+    /// The affiliate is `DISABLED` or `DENIED`: the merchant's word, or a deletion's, stands.
+    LeftAlone {
+        /// Whom.
+        code: AffiliateCode,
+        /// How it was found.
+        status: Status,
+    },
+}
+
+/// Why a delivery has to be tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What happened.
+    pub what: String,
+    /// The wait Refersion asked for.
+    pub retry_after: Option<Duration>,
+    /// Whether the whole account has to be quiet (too many calls), not just this event.
+    pub pauses_account: bool,
+}
+
+/// Why an event can never be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// The event cannot be mapped (any more), or its user never became known.
+    Unmappable(mapping::Refusal),
+    /// The bytes are no event (any more).
+    Malformed(String),
+    /// Refersion refused the call for good.
+    Refused {
+        /// The operation that was refused.
+        operation: &'static str,
+        /// Refersion's words, with our own values taken out.
+        words: String,
+    },
+    /// The new e-mail of a known user belongs to another affiliate.
+    EmailTaken,
+    /// Refersion answered success, but the fields named did not change, and it gave no reason.
+    NotApplied(Vec<String>),
+    /// The search for the address does not end.
+    EndlessSearch,
+    /// It kept failing for longer than `DELIVERY_MAX_AGE`; the last trouble.
+    Expired(String),
+}
+
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mapping(reason) => reason.fmt(f),
+            Self::ExistedBefore(code) => {
+                write!(f, "affiliate {code} existed before, and existing affiliates are left alone")
+            }
+            Self::LeftAlone { code, status } => write!(f, "affiliate {code} is {status} and is left alone"),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (action, code) = match self {
+            Self::Ignored(ignored) => return ignored.fmt(f),
+            Self::Delivered { action, code } => (action, code),
+        };
+        match (action, code) {
+            (Action::NotFound, _) => f.write_str("no affiliate to delete"),
+            (action, None) => write!(f, "affiliate {}", action.as_str()),
+            (action, Some(code)) => write!(f, "affiliate {code} {}", action.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unmappable(refusal) => refusal.fmt(f),
+            Self::Malformed(what) => f.write_str(what),
+            Self::Refused { operation, words } => write!(f, "Refersion refused {operation}: {words}"),
+            Self::EmailTaken => f.write_str("Refersion refused edit: the new e-mail belongs to another affiliate"),
+            Self::NotApplied(fields) => {
+                write!(f, "Refersion answered edit with success but did not change {}", fields.join(", "))
+            }
+            Self::EndlessSearch => f.write_str("Refersion's search for the e-mail did not end"),
+            Self::Expired(last) => write!(f, "gave up after failing for too long; at last: {last}"),
+        }
+    }
+}
+
+impl Death {
+    /// A short word for filters and counts.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unmappable(_) => "unmappable",
+            Self::Malformed(_) => "malformed",
+            Self::Refused { .. } => "refused",
+            Self::EmailTaken => "email_taken",
+            Self::NotApplied(_) => "not_applied",
+            Self::EndlessSearch => "endless_search",
+            Self::Expired(_) => "expired",
+        }
+    }
+}
+
+impl Trouble {
+    /// Trouble of this event alone.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), retry_after: None, pauses_account: false }
+    }
+}

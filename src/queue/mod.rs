@@ -1,0 +1,67 @@
+//! The queue: where accepted events wait, safe on disk, each in its user's line, until they are carried out.
+//!
+//! # The promises of every engine
+//! 1. [`Queue::record`] returns after the events are committed and synced, or with an error and none of them recorded.
+//! 2. An [`EventId`] recorded once is a [`Recorded::Duplicate`] from then on, until the window given to [`Queue::tidy`] has
+//!    passed since it was recorded; never while it still waits.
+//! 3. Events that share a user key, or whose keys lead to the same affiliate, are of one user; so are two events that share
+//!    one with a third that still waits. Of one user's waiting events only the earliest is ever claimable.
+//! 4. A claimed event is leased: nobody else claims it until it is settled or the lease expires. A settlement under a lease
+//!    that was lost changes nothing and says so. After a restart, what was leased is claimable at once, as interrupted.
+//! 5. [`Queue::checkpoint`] and [`Queue::settle`] write progress and memory in one transaction.
+//! 6. An event leaves only by [`Settlement::Done`] (its body is erased) or [`Settlement::Dead`] (kept as a dead letter).
+//! 7. No transaction outlives a method.
+//!
+//! In go raw bodies and keyed hashes, out come the same bodies with what is remembered of their users. Deliberately absent:
+//! any understanding of a body, any clock (moments are arguments), any wait.
+
+mod entry;
+mod sqlite;
+
+pub use entry::{Batch, Change, Claimed, Depth, NewEvent, QueueError, Recorded, Remember, Settlement, Ticket};
+pub use sqlite::SqliteQueue;
+
+use crate::delivery::Progress;
+use crate::domain::{AccountName, HashKey, Timestamp};
+use async_trait::async_trait;
+use std::time::Duration;
+
+/// A durable queue; see the module for its promises.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// The key of this store's hashes: made once, the same after every restart.
+    fn hash_key(&self) -> &HashKey;
+
+    /// Records events in this order, or none of them. One answer per event.
+    async fn record(&self, events: Vec<NewEvent>) -> Result<Vec<Recorded>, QueueError>;
+
+    /// Leases up to `limit` events of `account` that are claimable at `now`, the longest ready first.
+    async fn claim(
+        &self,
+        account: &AccountName,
+        limit: usize,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<Batch, QueueError>;
+
+    /// Writes down how far a delivery got, and holds the lease until `until`.
+    async fn checkpoint(
+        &self,
+        ticket: &Ticket,
+        progress: &Progress,
+        change: Change,
+        until: Timestamp,
+    ) -> Result<(), QueueError>;
+
+    /// Ends a claim.
+    async fn settle(&self, ticket: &Ticket, settlement: Settlement, change: Change) -> Result<(), QueueError>;
+
+    /// How much waits. Writes, so that its success proves the store writable.
+    async fn depth(&self) -> Result<Depth, QueueError>;
+
+    /// Forgets event ids recorded before `forget_before`, and gives space of settled events back.
+    async fn tidy(&self, forget_before: Timestamp) -> Result<(), QueueError>;
+
+    /// Finishes writing and closes the store; every later call is [`QueueError::Closed`].
+    async fn close(&self);
+}

@@ -1,0 +1,63 @@
+//! Claiming: the heads of lanes that are ready, leased, each with what is remembered of its user.
+
+use super::keys::Keys;
+use super::memory;
+use super::writer::Store;
+use crate::delivery::Progress;
+use crate::domain::{AccountName, EventId, Timestamp};
+use crate::queue::{Batch, Claimed, Ticket};
+use rusqlite::{Row, params};
+
+/// Leases up to `limit` events until `until`, inside the current transaction.
+pub fn claim(
+    store: &mut Store,
+    account: &AccountName,
+    limit: usize,
+    now: Timestamp,
+    until: Timestamp,
+) -> rusqlite::Result<Batch> {
+    let mut events = ready(store, account, limit, now)?;
+    let sql = "UPDATE events SET ready_at = ?2, lease = 1, claim = claim + 1 WHERE seq = ?1";
+    let mut lease = store.connection.prepare_cached(sql)?;
+    for event in &mut events {
+        lease.execute([event.ticket.seq, until.0])?;
+        event.memory = memory::recall(&store.connection, &event.keys)?;
+    }
+    let next = if events.len() < limit { next_ready(store, account, now)? } else { None };
+    Ok(Batch { events, next })
+}
+
+fn ready(store: &Store, account: &AccountName, limit: usize, now: Timestamp) -> rusqlite::Result<Vec<Claimed>> {
+    let sql = "SELECT seq, claim, id, body, keys, progress, lease, failures, failing_since, received_at
+               FROM events WHERE account = ?1 AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    store.connection.prepare_cached(sql)?.query_map(params![account.as_str(), now.0, limit], read)?.collect()
+}
+
+fn next_ready(store: &Store, account: &AccountName, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
+    let sql = "SELECT min(ready_at) FROM events WHERE account = ?1 AND ready_at > ?2";
+    let next: Option<i64> =
+        store.connection.prepare_cached(sql)?.query_row(params![account.as_str(), now.0], |row| row.get(0))?;
+    Ok(next.map(Timestamp))
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Claimed> {
+    let progress: Option<String> = row.get(5)?;
+    let failing_since: Option<i64> = row.get(8)?;
+    Ok(Claimed {
+        ticket: Ticket { seq: row.get(0)?, claim: row.get::<_, i64>(1)? + 1, id: EventId(row.get(2)?) },
+        body: row.get(3)?,
+        keys: Keys::from_blob(row.get(4)?).users(),
+        memory: Default::default(),
+        progress: progress.as_deref().map_or_else(Progress::default, read_progress),
+        interrupted: row.get::<_, i64>(6)? != 0,
+        failures: row.get(7)?,
+        failing_since: failing_since.map(Timestamp),
+        received_at: Timestamp(row.get(9)?),
+    })
+}
+
+/// Progress that a later release wrote otherwise is no progress: the plan then begins anew, which is safe at every step.
+fn read_progress(text: &str) -> Progress {
+    serde_json::from_str(text).unwrap_or_default()
+}

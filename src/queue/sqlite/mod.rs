@@ -1,0 +1,108 @@
+//! The SQLite engine: one file, one writer thread with group commit, WAL and `synchronous=FULL`.
+//!
+//! Every method hands the writer a job and awaits it ([`writer`]); the jobs' SQL stands by verb: [`record`], [`claim`],
+//! [`settle`], [`memory`]; the tables in [`schema`]. Invariant: one process per file, held by a lock that dies with the
+//! process, so whatever is leased when the file is opened was interrupted.
+
+mod claim;
+mod keys;
+mod memory;
+mod open;
+mod record;
+mod schema;
+mod settle;
+mod writer;
+
+pub use open::OpenError;
+
+use super::{Batch, Change, Depth, NewEvent, Queue, QueueError, Recorded, Settlement, Ticket};
+use crate::delivery::Progress;
+use crate::domain::{AccountName, HashKey, Timestamp};
+use async_trait::async_trait;
+use std::path::Path;
+use std::time::Duration;
+use writer::Writer;
+
+/// A queue in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteQueue {
+    writer: Writer,
+    hash: HashKey,
+    max_backlog: u64,
+}
+
+impl SqliteQueue {
+    /// Opens the file, made with its folder if absent, for this process alone. `max_backlog` is in events.
+    pub fn open(path: &Path, max_backlog: u64) -> Result<Self, OpenError> {
+        let (store, hash) = open::open(path)?;
+        Ok(Self { writer: Writer::start(store), hash, max_backlog })
+    }
+}
+
+#[async_trait]
+impl Queue for SqliteQueue {
+    fn hash_key(&self) -> &HashKey {
+        &self.hash
+    }
+
+    async fn record(&self, events: Vec<NewEvent>) -> Result<Vec<Recorded>, QueueError> {
+        let (hash, max) = (self.hash.clone(), self.max_backlog);
+        self.writer
+            .write(move |store| {
+                if store.waiting + events.len() as u64 > max {
+                    return Ok(Err(QueueError::Full(store.waiting)));
+                }
+                events.iter().map(|event| record::record(store, &hash, event)).collect::<Result<Vec<_>, _>>().map(Ok)
+            })
+            .await?
+    }
+
+    async fn claim(
+        &self,
+        account: &AccountName,
+        limit: usize,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<Batch, QueueError> {
+        let account = account.clone();
+        self.writer.write(move |store| claim::claim(store, &account, limit, now, now.after(lease))).await
+    }
+
+    async fn checkpoint(
+        &self,
+        ticket: &Ticket,
+        progress: &Progress,
+        change: Change,
+        until: Timestamp,
+    ) -> Result<(), QueueError> {
+        let (ticket, progress) = (ticket.clone(), progress.clone());
+        self.writer.write(move |store| settle::checkpoint(store, &ticket, &progress, &change, until)).await?
+    }
+
+    async fn settle(&self, ticket: &Ticket, settlement: Settlement, change: Change) -> Result<(), QueueError> {
+        let ticket = ticket.clone();
+        self.writer.write(move |store| settle::settle(store, &ticket, &settlement, &change)).await?
+    }
+
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        self.writer
+            .write(|store| {
+                store.connection.prepare_cached("UPDATE meta SET value = value WHERE name = 'hash_key'")?.execute([])?;
+                let dead: i64 = store
+                    .connection
+                    .prepare_cached("SELECT count(*) FROM dead_letters")?
+                    .query_row([], |row| row.get(0))?;
+                Ok(Depth { waiting: store.waiting, dead: dead.unsigned_abs() })
+            })
+            .await
+    }
+
+    async fn tidy(&self, forget_before: Timestamp) -> Result<(), QueueError> {
+        while self.writer.write(move |store| settle::forget_ids(store, forget_before)).await? {}
+        self.writer.alone(schema::give_back_space).await
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+    }
+}

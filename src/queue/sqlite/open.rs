@@ -1,0 +1,109 @@
+//! Opening the file: folder, lock, tables, and what an interrupted process left behind.
+
+use super::schema;
+use super::writer::Store;
+use crate::domain::HashKey;
+use rand::Rng;
+use rusqlite::Connection;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder or the lock file cannot be made.
+    #[error("cannot make {path}: {source}; is the folder writable for this user?")]
+    Create {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another process has the file open.
+    #[error(
+        "{0} is in use by another process of this service; one store serves one process (stop it, or set STORE_URL)"
+    )]
+    InUse(PathBuf),
+    /// The file was made by a newer release.
+    #[error("{path} was made by a newer release (version {found} of its tables); start that release instead")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its tables.
+        found: i64,
+    },
+    /// SQLite refuses the file.
+    #[error("cannot open {path}: {source}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+}
+
+/// Opens `path` for this process alone.
+pub fn open(path: &Path) -> Result<(Store, HashKey), OpenError> {
+    let lock = lock(path)?;
+    let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    private(path)?;
+    let mut connection = Connection::open(path).map_err(sqlite)?;
+    schema::prepare(&connection).map_err(sqlite)?;
+    let mut new_key = [0; 32];
+    rand::rng().fill_bytes(&mut new_key);
+    if let Some(found) = schema::migrate(&mut connection, &new_key).map_err(sqlite)? {
+        return Err(OpenError::Newer { path: path.to_owned(), found });
+    }
+    let key = read_hash_key(&connection).map_err(sqlite)?;
+    let store = recover(connection, lock).map_err(sqlite)?;
+    Ok((store, HashKey::new(&key)))
+}
+
+/// Takes the lock that says who owns the file. The system gives it back when the process ends, however it ends.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let create = |path: &Path, source| OpenError::Create { path: path.to_owned(), source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|source| create(folder, source))?;
+    }
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock_path = PathBuf::from(lock_path);
+    let open = OpenOptions::new().write(true).create(true).truncate(false).open(&lock_path);
+    let file = open.map_err(|source| create(&lock_path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(create(&lock_path, source)),
+    }
+}
+
+/// Makes the file readable for this user only: bodies that wait are personal data.
+fn private(path: &Path) -> Result<(), OpenError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop).map_err(|source| OpenError::Create { path: path.to_owned(), source })
+}
+
+fn read_hash_key(connection: &Connection) -> rusqlite::Result<[u8; 32]> {
+    connection.query_row("SELECT value FROM meta WHERE name = 'hash_key'", [], |row| row.get(0))
+}
+
+/// Frees what an ended process had leased: the lock proves that nobody works on it any more.
+fn recover(connection: Connection, lock: File) -> rusqlite::Result<Store> {
+    connection.execute(
+        "UPDATE events SET lease = 2,
+                ready_at = CASE WHEN seq = (SELECT min(seq) FROM events AS other WHERE other.lane = events.lane)
+                                THEN received_at END
+         WHERE lease = 1",
+        [],
+    )?;
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let waiting = count("SELECT count(*) FROM events")?.unsigned_abs();
+    let last = count(
+        "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM dead_letters), 0))",
+    )?;
+    Ok(Store { connection, waiting, next_seq: last + 1, _lock: lock })
+}

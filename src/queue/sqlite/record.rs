@@ -1,0 +1,110 @@
+//! Recording one event: is it new, whose line does it join, and is it first there.
+
+use super::keys::Keys;
+use super::writer::Store;
+use crate::domain::{HashKey, UserKey};
+use crate::queue::{NewEvent, Recorded};
+use rusqlite::{OptionalExtension, params};
+
+/// Records `event` inside the current transaction.
+pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::Result<Recorded> {
+    if seen(store, event)? {
+        return Ok(Recorded::Duplicate);
+    }
+    let affiliates = affiliates(store, hash, &event.keys)?;
+    let keys = Keys::new(&event.keys, &affiliates);
+    let mut lanes = lanes(store, &keys)?;
+    if event.only_if_known && affiliates.is_empty() && lanes.is_empty() {
+        return Ok(Recorded::UnknownUser);
+    }
+    let seq = store.next_seq;
+    let waiting = store.waiting;
+    store.next_seq += 1;
+    store.waiting += 1;
+    let behind = !lanes.is_empty();
+    let lane = lanes.pop().unwrap_or(seq);
+    if !lanes.is_empty() {
+        for other in lanes {
+            merge(store, other, lane)?;
+        }
+        only_the_earliest_is_ready(store, lane)?;
+    }
+    insert(store, event, &keys, seq, lane, behind)?;
+    Ok(Recorded::Accepted { behind, waiting })
+}
+
+fn seen(store: &Store, event: &NewEvent) -> rusqlite::Result<bool> {
+    store.connection.prepare_cached("SELECT 1 FROM seen WHERE id = ?1")?.exists([event.id.0.as_slice()])
+}
+
+/// The affiliates that the keys lead to today, as keys of their own.
+fn affiliates(store: &Store, hash: &HashKey, keys: &[UserKey]) -> rusqlite::Result<Vec<[u8; 16]>> {
+    let mut statement = store.connection.prepare_cached("SELECT account, code FROM links WHERE key = ?1")?;
+    let mut found = Vec::new();
+    for key in keys {
+        let link = statement
+            .query_row([key.bytes().as_slice()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
+        if let Some((account, code)) = link.optional()? {
+            let affiliate = hash.affiliate(&account, &code);
+            if !found.contains(&affiliate) {
+                found.push(affiliate);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The lanes in which events with these keys wait.
+fn lanes(store: &Store, keys: &Keys) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = store.connection.prepare_cached("SELECT lane FROM lanes WHERE key = ?1")?;
+    let mut found = Vec::new();
+    for key in keys.lanes() {
+        if let Some(lane) = statement.query_row([key], |row| row.get(0)).optional()?
+            && !found.contains(&lane)
+        {
+            found.push(lane);
+        }
+    }
+    Ok(found)
+}
+
+/// Two users turn out to be one: their lines become one.
+fn merge(store: &Store, from: i64, into: i64) -> rusqlite::Result<()> {
+    let mut members = store.connection.prepare_cached("SELECT keys FROM events WHERE lane = ?1")?;
+    let blobs = members.query_map([from], |row| row.get(0))?.collect::<rusqlite::Result<Vec<Vec<u8>>>>()?;
+    let mut relabel = store.connection.prepare_cached("UPDATE lanes SET lane = ?2 WHERE key = ?1")?;
+    for key in blobs.into_iter().flat_map(|blob| Keys::from_blob(blob).lanes()) {
+        relabel.execute([key, into])?;
+    }
+    store.connection.prepare_cached("UPDATE events SET lane = ?2 WHERE lane = ?1")?.execute([from, into]).map(drop)
+}
+
+fn only_the_earliest_is_ready(store: &Store, lane: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE events SET ready_at = NULL
+               WHERE lane = ?1 AND lease <> 1 AND seq > (SELECT min(seq) FROM events WHERE lane = ?1)";
+    store.connection.prepare_cached(sql)?.execute([lane]).map(drop)
+}
+
+fn insert(store: &Store, event: &NewEvent, keys: &Keys, seq: i64, lane: i64, behind: bool) -> rusqlite::Result<()> {
+    let ready_at = (!behind).then_some(event.received_at.0);
+    let sql = "INSERT INTO events (seq, account, id, keys, lane, ready_at, received_at, body)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    store.connection.prepare_cached(sql)?.execute(params![
+        seq,
+        event.account.as_str(),
+        event.id.0.as_slice(),
+        keys.as_blob(),
+        lane,
+        ready_at,
+        event.received_at.0,
+        event.body,
+    ])?;
+    let sql = "INSERT INTO lanes (key, lane, waiting) VALUES (?1, ?2, 1)
+               ON CONFLICT (key) DO UPDATE SET lane = ?2, waiting = waiting + 1";
+    let mut join = store.connection.prepare_cached(sql)?;
+    for key in keys.lanes() {
+        join.execute([key, lane])?;
+    }
+    let mut remember = store.connection.prepare_cached("INSERT INTO seen (id, at) VALUES (?1, ?2)")?;
+    remember.execute(params![event.id.0.as_slice(), event.received_at.0]).map(drop)
+}

@@ -1,0 +1,112 @@
+//! The tables, and what keeps their file small and clean.
+//!
+//! `events` waits in lanes: a lane is the line of one user. `ready_at` is NULL for an event behind another of its lane, so
+//! the partial index holds heads only and a claim costs the same at any backlog. A lease is a `ready_at` in the future.
+
+use rusqlite::Connection;
+
+/// Raised with every change of the tables; [`migrate`] says how to get there.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+-- What waits, in the order of arrival.
+CREATE TABLE events (
+    seq           INTEGER PRIMARY KEY,
+    account       TEXT    NOT NULL,
+    id            BLOB    NOT NULL,
+    keys          BLOB    NOT NULL, -- see keys.rs
+    lane          INTEGER NOT NULL,
+    ready_at      INTEGER,          -- ms; NULL: behind another of its lane; while leased: when the lease expires
+    lease         INTEGER NOT NULL DEFAULT 0, -- 0 free, 1 leased, 2 interrupted
+    claim         INTEGER NOT NULL DEFAULT 0, -- counts claims: the number on the ticket
+    failures      INTEGER NOT NULL DEFAULT 0,
+    failing_since INTEGER,
+    received_at   INTEGER NOT NULL,
+    progress      TEXT,
+    body          BLOB    NOT NULL
+);
+CREATE INDEX events_ready ON events (account, ready_at) WHERE ready_at IS NOT NULL;
+CREATE INDEX events_lane ON events (lane);
+
+-- The lane of each user key that waits, and how many events wait under it.
+CREATE TABLE lanes (
+    key     INTEGER PRIMARY KEY,
+    lane    INTEGER NOT NULL,
+    waiting INTEGER NOT NULL
+);
+
+-- Event ids recorded, for deduplication.
+CREATE TABLE seen (
+    id BLOB    PRIMARY KEY,
+    at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX seen_at ON seen (at);
+
+-- Affiliates remembered, and the user keys that lead to them.
+CREATE TABLE affiliates (
+    account TEXT    NOT NULL,
+    code    TEXT    NOT NULL,
+    id      INTEGER,
+    found   INTEGER NOT NULL, -- 1: existed before this service met it
+    sent    TEXT    NOT NULL, -- fingerprint
+    PRIMARY KEY (account, code)
+) WITHOUT ROWID;
+CREATE TABLE links (
+    key      BLOB    PRIMARY KEY,
+    is_email INTEGER NOT NULL,
+    account  TEXT    NOT NULL,
+    code     TEXT    NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX links_affiliate ON links (account, code);
+
+-- What can never be carried out. A body that was erased is NULL.
+CREATE TABLE dead_letters (
+    seq         INTEGER PRIMARY KEY,
+    account     TEXT    NOT NULL,
+    id          BLOB    NOT NULL,
+    code        TEXT    NOT NULL,
+    reason      TEXT    NOT NULL,
+    failures    INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    died_at     INTEGER NOT NULL,
+    body        BLOB
+);
+CREATE TABLE dead_keys (
+    key BLOB    NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (key, seq)
+) WITHOUT ROWID;
+";
+
+/// Makes the connection what the promises need. `FULL` syncs the WAL at every commit; deleted content is overwritten.
+pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?; // before the first table
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// The version of a file made by a newer release, if it is one; else the tables are there when this returns.
+pub fn migrate(connection: &mut Connection, new_hash_key: &[u8; 32]) -> rusqlite::Result<Option<i64>> {
+    let transaction = connection.transaction()?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version > VERSION {
+        return Ok(Some(version));
+    }
+    if version == 0 {
+        transaction.execute_batch("CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;")?;
+        transaction.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    transaction.commit()?;
+    Ok(None)
+}
+
+/// Returns free pages to the file system and empties the WAL, which still holds what was deleted.
+pub fn give_back_space(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("PRAGMA incremental_vacuum(1000)")?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}

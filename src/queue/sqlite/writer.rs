@@ -1,0 +1,173 @@
+//! The one writer: a thread that owns the connection and commits in groups.
+//!
+//! Jobs that arrive while a commit is being synced form the next group and share its sync; nobody is told of success before
+//! it. A failing job fails its whole group: the transaction is rolled back, so an error means that nothing changed.
+//! Deliberately absent: an artificial wait for more jobs; the sync itself makes the group grow with the load.
+
+use crate::queue::QueueError;
+use rusqlite::Connection;
+use std::fs::File;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::oneshot;
+
+/// What the writer owns.
+#[derive(Debug)]
+pub struct Store {
+    /// The only connection to the file.
+    pub connection: Connection,
+    /// How many events wait: the number of rows in `events`.
+    pub waiting: u64,
+    /// The next place in the order of arrival.
+    pub next_seq: i64,
+    /// Held as long as the store is open.
+    pub _lock: File,
+}
+
+/// The handle to the writer thread.
+#[derive(Debug)]
+pub struct Writer {
+    jobs: Mutex<Option<Sender<Job>>>,
+}
+
+/// Runs inside a transaction; what it returns is told after the commit.
+type Work = Box<dyn FnOnce(&mut Store) -> rusqlite::Result<Tell> + Send>;
+type Tell = Box<dyn FnOnce(Result<(), QueueError>) + Send>;
+type Lone = Box<dyn FnOnce(&Connection) + Send>;
+
+enum Job {
+    Grouped(Work, oneshot::Sender<QueueError>),
+    Alone(Lone),
+    Close(oneshot::Sender<()>),
+}
+
+/// More jobs than this wait for the next group, so that no answer waits for a very long commit.
+const MAX_GROUP: usize = 512;
+
+impl Writer {
+    /// Starts the thread.
+    pub fn start(store: Store) -> Self {
+        let (jobs, inbox) = channel();
+        std::thread::spawn(move || run(store, &inbox));
+        Self { jobs: Mutex::new(Some(jobs)) }
+    }
+
+    /// Runs `work` in a transaction and waits until it is committed and synced.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Store) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let (fail, failed) = oneshot::channel();
+        let job = Box::new(move |store: &mut Store| {
+            let done = work(store)?;
+            Ok(Box::new(move |committed: Result<(), QueueError>| {
+                // Err: nobody waits for the answer any more.
+                let _ = tell.send(committed.map(|()| done));
+            }) as Tell)
+        });
+        self.send(Job::Grouped(job, fail))?;
+        match told.await {
+            Ok(result) => result,
+            Err(_) => Err(failed.await.unwrap_or(QueueError::Closed)),
+        }
+    }
+
+    /// Runs `work` outside any transaction.
+    pub async fn alone<F>(&self, work: F) -> Result<(), QueueError>
+    where
+        F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        self.send(Job::Alone(Box::new(move |connection| {
+            let _ = tell.send(work(connection).map_err(|error| failed(&error)));
+        })))?;
+        told.await.unwrap_or(Err(QueueError::Closed))
+    }
+
+    /// Lets everything handed in so far finish, and ends the thread.
+    pub async fn close(&self) {
+        let (tell, told) = oneshot::channel();
+        let jobs = self.jobs.lock().map(|mut jobs| jobs.take()).unwrap_or_default();
+        if let Some(jobs) = jobs
+            && jobs.send(Job::Close(tell)).is_ok()
+        {
+            let _ = told.await;
+        }
+    }
+
+    fn send(&self, job: Job) -> Result<(), QueueError> {
+        let jobs = self.jobs.lock().map_err(|_| QueueError::Closed)?;
+        jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or(QueueError::Closed)
+    }
+}
+
+fn run(mut store: Store, inbox: &Receiver<Job>) {
+    let mut group = Vec::new();
+    let mut carried = None;
+    while let Some(job) = carried.take().or_else(|| inbox.recv().ok()) {
+        match job {
+            Job::Alone(work) => work(&store.connection),
+            Job::Close(tell) => {
+                let _ = store.connection.close();
+                let _ = tell.send(());
+                return;
+            }
+            Job::Grouped(work, fail) => {
+                group.push((work, fail));
+                while group.len() < MAX_GROUP {
+                    match inbox.try_recv() {
+                        Ok(Job::Grouped(work, fail)) => group.push((work, fail)),
+                        Ok(other) => {
+                            carried = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                commit(&mut store, group.drain(..));
+            }
+        }
+    }
+}
+
+/// Runs a group in one transaction. Every job hears either of the commit or of the failure.
+fn commit(store: &mut Store, group: impl Iterator<Item = (Work, oneshot::Sender<QueueError>)>) {
+    let before = (store.waiting, store.next_seq);
+    let mut tells = Vec::new();
+    let mut fails = Vec::new();
+    let mut outcome = store.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| failed(&error));
+    for (work, fail) in group {
+        if outcome.is_ok() {
+            match work(store) {
+                Ok(tell) => {
+                    tells.push(tell);
+                    continue;
+                }
+                Err(error) => outcome = Err(failed(&error)),
+            }
+        }
+        fails.push(fail);
+    }
+    if outcome.is_ok() {
+        outcome = store.connection.execute_batch("COMMIT").map_err(|error| failed(&error));
+    }
+    if let Err(error) = &outcome {
+        tracing::error!(%error, "the store could not commit; nothing of this group was changed");
+        if !store.connection.is_autocommit() {
+            let _ = store.connection.execute_batch("ROLLBACK");
+        }
+        (store.waiting, store.next_seq) = before;
+        for fail in fails {
+            let _ = fail.send(error.clone());
+        }
+    }
+    for tell in tells {
+        tell(outcome.clone());
+    }
+}
+
+fn failed(error: &rusqlite::Error) -> QueueError {
+    QueueError::Failed(error.to_string())
+}

@@ -1,0 +1,306 @@
+//! THE outbound status table: what each of Refersion's answers means (API contract, "Answers that are not success").
+//!
+//! | status | means |
+//! | --- | --- |
+//! | 2xx with the operation's fields | success; for `edit` and `status_change` only if our id is among `ids_changed` |
+//! | 2xx without them | not Refersion speaking; `new` may still have had its effect |
+//! | 204 | an unknown field was sent: refused |
+//! | 3xx | a wrong base URL or a proxy: try again, never follow |
+//! | 401 | the key pair is wrong |
+//! | 408, 425 | try again |
+//! | 429 | a batch too long: refused; else too many calls |
+//! | other 4xx with Refersion's error body | refused, or "taken", or "not found", by its words |
+//! | other 4xx without one | not Refersion speaking: try again |
+//! | 503 | maintenance: try again; nothing happened |
+//! | other 5xx | try again; `new` may have had its effect |
+//!
+//! Pure. Bodies are read leniently: numbers as numbers or texts, `error` or `errors` as text or list.
+
+use super::redact::redact;
+use crate::delivery::{Affiliate, Call, Found, Refusal, Reply};
+use crate::domain::{AffiliateCode, AffiliateId, Field, Profile, Status};
+use serde_json::Value;
+use std::time::{Duration, SystemTime};
+
+/// An answer as it came over the wire.
+pub struct Answer<'a> {
+    /// The status code.
+    pub status: u16,
+    /// The `Retry-After` header.
+    pub retry_after: Option<&'a str>,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// Says what `answer` to `call`, which was sent as `sent`, means. `now` serves a `Retry-After` that is a date.
+pub fn read(call: &Call, sent: &Value, answer: &Answer<'_>, now: SystemTime) -> Reply {
+    let body: Option<Value> = serde_json::from_slice(answer.body).ok();
+    let retry_after = answer.retry_after.and_then(|text| wait(text, now));
+    let unavailable =
+        |what: String| Reply::Unavailable { what: format!("{what} to {}", call.operation()), retry_after };
+    match answer.status {
+        204 => Reply::Refused(Refusal::Other("it knows no such field (204)".into())),
+        200..=299 => body.as_ref().and_then(|body| success(call, body)).unwrap_or_else(|| {
+            unclear(call, format!("Refersion answered {} without the expected fields", answer.status), retry_after)
+        }),
+        300..=399 => unavailable(format!("a redirect ({}) was answered", answer.status)),
+        401 => Reply::Unauthorized,
+        408 | 425 => unavailable(format!("Refersion answered {}", answer.status)),
+        429 => match body.as_ref().map(errors).and_then(|words| too_long(&words)) {
+            Some(words) => Reply::Refused(Refusal::Other(words)),
+            None => Reply::RateLimited { retry_after },
+        },
+        400..=499 => match body.as_ref().map(errors) {
+            Some(words) if !words.is_empty() => refused(&words, sent),
+            _ => unavailable(format!("{} without Refersion's error body was answered", answer.status)),
+        },
+        503 => unavailable("Refersion answered 503".into()),
+        status => unclear(call, format!("Refersion answered {status}"), retry_after),
+    }
+}
+
+/// An answer that leaves open whether the call had its effect; only for `new` does that matter.
+fn unclear(call: &Call, what: String, retry_after: Option<Duration>) -> Reply {
+    let what = format!("{what} to {}", call.operation());
+    match call {
+        Call::New(_) => Reply::Lost { what, retry_after },
+        _ => Reply::Unavailable { what, retry_after },
+    }
+}
+
+/// The wait of a `Retry-After`: seconds, or an HTTP date.
+fn wait(text: &str, now: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    match text.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(text).ok().map(|date| date.duration_since(now).unwrap_or_default()),
+    }
+}
+
+fn success(call: &Call, body: &Value) -> Option<Reply> {
+    match call {
+        Call::New(_) => {
+            let code = AffiliateCode(text(body.get("id")?)?);
+            Some(Reply::Created { code, id: body.get("message").and_then(Value::as_str).and_then(id_in_sentence) })
+        }
+        Call::Search { .. } => {
+            let results = body.get("results")?.as_array()?;
+            let total = body.get("total").and_then(number).unwrap_or(results.len() as u64);
+            Some(Reply::Page { total, results: results.iter().filter_map(found).collect() })
+        }
+        Call::Get(_) => affiliate(body).map(Reply::Affiliate),
+        Call::Edit { id, .. } | Call::SetStatus { id, .. } => {
+            let holds = |key: &str| {
+                let ids = body.get(key)?.as_array()?;
+                Some(ids.iter().any(|listed| number(listed) == Some(id.0)))
+            };
+            let (changed, unchanged) = (holds("ids_changed"), holds("ids_not_changed"));
+            changed.or(unchanged)?;
+            Some(if changed == Some(true) { Reply::Changed } else { Reply::NotChanged })
+        }
+    }
+}
+
+/// The numeric id in "The affiliate 37569297 has been created with the status of ACTIVE."
+fn id_in_sentence(sentence: &str) -> Option<AffiliateId> {
+    let mut words = sentence.split_whitespace().skip_while(|word| !word.eq_ignore_ascii_case("affiliate"));
+    words.nth(1)?.parse().ok().map(AffiliateId)
+}
+
+fn found(result: &Value) -> Option<Found> {
+    Some(Found {
+        code: AffiliateCode(text(result.get("id")?)?),
+        email: result.get("email")?.as_str()?.to_owned(),
+        status: status(result),
+    })
+}
+
+fn affiliate(body: &Value) -> Option<Affiliate> {
+    let shown = [
+        (Field::FirstName, "first_name"),
+        (Field::LastName, "last_name"),
+        (Field::Email, "email"),
+        (Field::Company, "company_name"),
+        (Field::Offer, "offer_id"),
+    ];
+    let profile: Profile = shown.into_iter().filter_map(|(field, key)| Some((field, text(body.get(key)?)?))).collect();
+    Some(Affiliate { id: AffiliateId(number(body.get("id")?)?), status: status(body), profile })
+}
+
+fn status(value: &Value) -> Option<Status> {
+    value.get("status")?.as_str()?.parse().ok()
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+/// Refersion's error sentences: `error` or `errors`, a text or a list.
+fn errors(body: &Value) -> Vec<String> {
+    let said = ["error", "errors"].into_iter().filter_map(|key| body.get(key));
+    said.flat_map(|value| match value {
+        Value::Array(items) => items.iter().filter_map(text).collect(),
+        value => text(value).into_iter().collect::<Vec<_>>(),
+    })
+    .collect()
+}
+
+fn too_long(words: &[String]) -> Option<String> {
+    words.iter().find(|words| words.contains("Max number of elements")).cloned()
+}
+
+fn refused(words: &[String], sent: &Value) -> Reply {
+    let say = |part: &str| words.iter().any(|words| words.to_lowercase().contains(part));
+    if say("is taken by another affiliate") {
+        Reply::Refused(Refusal::EmailTaken)
+    } else if say("could not find affiliates") || say("affiliate not found") {
+        Reply::NotFound
+    } else {
+        Reply::Refused(Refusal::Other(redact(&words.join("; "), sent)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Identifier;
+    use crate::domain::{Email, NewAffiliate};
+    use serde_json::json;
+
+    fn calls() -> [Call; 5] {
+        let new = NewAffiliate { profile: Profile::default(), status: Status::Active, send_welcome: false };
+        [
+            Call::New(new),
+            Call::Search { email: Email::parse("bob@x.io").expect("valid"), page: 1 },
+            Call::Get(Identifier::Id(AffiliateId(7))),
+            Call::Edit { id: AffiliateId(7), changes: Profile::default() },
+            Call::SetStatus { id: AffiliateId(7), status: Status::Disabled },
+        ]
+    }
+
+    fn answered(call: &Call, status: u16, body: &str) -> Reply {
+        let answer = Answer { status, retry_after: None, body: body.as_bytes() };
+        read(call, &json!({"country": "Atlantis"}), &answer, SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn successes_are_read_with_all_their_quirks() {
+        let [new, search, get, edit, status] = calls();
+        let created = |id| Reply::Created { code: AffiliateCode("a3y7".into()), id };
+        let shown = |profile: Profile| {
+            Reply::Affiliate(Affiliate { id: AffiliateId(37_567_438), status: Some(Status::Active), profile })
+        };
+        let bob = Found { code: AffiliateCode("694".into()), email: "Bob@x.io".into(), status: Some(Status::Denied) };
+        for (call, body, expected) in [
+            (
+                &new,
+                r#"{"id": "a3y7", "link": "https://s.refersion.com/c/a3y7", "message": "The affiliate 37569297 has been created with the status of ACTIVE."}"#,
+                created(Some(AffiliateId(37_569_297))),
+            ),
+            (&new, r#"{"id": "a3y7", "message": "Created."}"#, created(None)),
+            (&new, r#"{"id": "a3y7"}"#, created(None)),
+            (
+                &search,
+                r#"{"total": "31", "results": [{"id": 694, "email": "Bob@x.io", "status": "DENIED"}, {"odd": 1}]}"#,
+                Reply::Page { total: 31, results: vec![bob] },
+            ),
+            (
+                &get,
+                r#"{"id": "37567438", "offer_id": "1234", "status": "ACTIVE", "first_name": "B", "last_name": "", "company_name": null}"#,
+                shown([(Field::FirstName, "B"), (Field::Offer, "1234")].into_iter().collect()),
+            ),
+            (&edit, r#"{"ids_changed": [7], "ids_not_changed": []}"#, Reply::Changed),
+            (&edit, r#"{"ids_changed": ["7"]}"#, Reply::Changed),
+            (&status, r#"{"ids_changed": [], "ids_not_changed": [7]}"#, Reply::NotChanged),
+            (&status, r#"{"ids_changed": [8], "ids_not_changed": []}"#, Reply::NotChanged),
+        ] {
+            assert_eq!(answered(call, 200, body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_told_apart_by_their_words() {
+        let [new, search, get, edit, _] = calls();
+        let other = |words: &str| Reply::Refused(Refusal::Other(words.into()));
+        for (call, status, body, expected) in [
+            (
+                &new,
+                422,
+                r#"{"errors": ["The email you have entered is taken by another Affiliate."]}"#,
+                Reply::Refused(Refusal::EmailTaken),
+            ),
+            (&search, 422, r#"{"errors": ["Could not find affiliates with this keyword."]}"#, Reply::NotFound),
+            (&get, 422, r#"{"errors": ["Affiliate not found."]}"#, Reply::NotFound),
+            (
+                &edit,
+                422,
+                r#"{"errors": ["Atlantis is not a allowed value for field country", "Value exceed the char limit"]}"#,
+                other("… is not a allowed value for field country; Value exceed the char limit"),
+            ),
+            (&new, 400, r#"{"error": "Missing required field email"}"#, other("Missing required field email")),
+            (
+                &new,
+                404,
+                r#"{"error": ["Bad request, no body", "Offer does not exists on the database."]}"#,
+                other("Bad request, no body; Offer does not exists on the database."),
+            ),
+            (&edit, 204, "", other("it knows no such field (204)")),
+            (
+                &edit,
+                429,
+                r#"{"error": "Max number of elements on attribute (50) reached."}"#,
+                other("Max number of elements on attribute (50) reached."),
+            ),
+            (&edit, 401, r#"{"error": "Invalid API credentials (error 2)."}"#, Reply::Unauthorized),
+            (&edit, 401, "<html>", Reply::Unauthorized),
+            (&edit, 429, r#"{"error": "You're making too many API calls"}"#, Reply::RateLimited { retry_after: None }),
+            (&edit, 429, "<html>", Reply::RateLimited { retry_after: None }),
+        ] {
+            assert_eq!(answered(call, status, body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_refersions_word_is_tried_again_and_only_a_new_is_unsure() {
+        let [new, _, _, edit, _] = calls();
+        for (status, body, unsure) in [
+            (500, "<html>", true),
+            (502, "", true),
+            (504, r#"{"error": "x"}"#, true),
+            (200, "<html>hello</html>", true),
+            (200, "{}", true),
+            (503, "", false),
+            (301, "", false),
+            (403, "<html>", false),
+            (404, "not found", false),
+            (408, "", false),
+        ] {
+            assert_eq!(matches!(answered(&new, status, body), Reply::Lost { .. }), unsure, "new {status}");
+            assert!(matches!(answered(&edit, status, body), Reply::Unavailable { .. }), "edit {status}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (text, expected) in [
+            ("60", Some(60)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
+            ("Tue, 06 Nov 1984 08:49:37 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(wait(text, now), expected.map(Duration::from_secs), "{text}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A call as Refersion wants it: the operation's path and its JSON body (API contract, "Operations that matter here").
+//!
+//! `new` takes strings only; `edit` takes the numeric id and a numeric offer, and custom fields as a list of one-entry
+//! objects keyed by id. The password is an argument: it exists only while `new` is on its way.
+
+use crate::delivery::{Call, Identifier};
+use crate::domain::{Attribute, Field, NewAffiliate, Profile};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+
+/// The JSON body of `call`, whose path is `/affiliate/<operation>`.
+pub fn body(call: &Call, password: impl FnOnce() -> SecretString) -> Value {
+    match call {
+        Call::New(new) => new_body(new, &password()),
+        Call::Search { email, page } => json!({"keyword": email.as_str(), "page": page.to_string()}),
+        Call::Get(Identifier::Code(code)) => json!({"affiliate_code": code}),
+        Call::Get(Identifier::Id(id)) => json!({"id": id}),
+        Call::Edit { id, changes } => {
+            let mut affiliate = fields(changes, |field, value| match field {
+                Field::Offer => value.parse::<u64>().map_or_else(|_| value.into(), Value::from),
+                _ => value.into(),
+            });
+            affiliate.insert("id".into(), json!(id));
+            json!({"affiliates": [affiliate]})
+        }
+        Call::SetStatus { id, status } => json!({"ids": [id], "status": status}),
+    }
+}
+
+/// The body of `/affiliate/list` that asks for the least: the cheapest call that proves a key pair.
+pub fn proof() -> Value {
+    json!({"limit": "1", "page": "1"})
+}
+
+fn new_body(new: &NewAffiliate, password: &SecretString) -> Value {
+    let mut body = fields(&new.profile, |_, value| value.into());
+    body.insert("status".into(), json!(new.status));
+    body.insert("send_welcome".into(), if new.send_welcome { "TRUE" } else { "FALSE" }.into());
+    body.insert("password".into(), password.expose_secret().into());
+    body.into()
+}
+
+fn fields(profile: &Profile, mut value_of: impl FnMut(Field, &str) -> Value) -> Map<String, Value> {
+    let mut body = Map::new();
+    let mut custom = Vec::new();
+    for (attribute, value) in profile.iter() {
+        match attribute {
+            Attribute::Field(field) => {
+                body.insert(field.as_str().into(), value_of(*field, value));
+            }
+            Attribute::Custom(id) => custom.push(json!({ id: value })),
+        }
+    }
+    if !custom.is_empty() {
+        body.insert("custom_fields".into(), custom.into());
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{AffiliateCode, AffiliateId, Email, Status};
+
+    #[test]
+    fn every_call_has_the_body_its_operation_takes() {
+        let email = Email::parse("peter@example.com").expect("valid");
+        let new = NewAffiliate {
+            profile: [(Field::FirstName, "Peter"), (Field::LastName, "-"), (Field::Offer, "12")].into_iter().collect(),
+            status: Status::Pending,
+            send_welcome: false,
+        };
+        let mut changes: Profile = [(Field::Offer, "12"), (Field::Zip, "94103")].into_iter().collect();
+        changes.set(Attribute::Custom("1234".into()), "Hello World");
+        changes.set(Attribute::Custom("1235".into()), "true");
+        let code = AffiliateCode("a3y7".into());
+        for (call, expected) in [
+            (
+                Call::New(new),
+                json!({"first_name": "Peter", "last_name": "-", "offer": "12", "status": "PENDING",
+                       "send_welcome": "FALSE", "password": "secret"}),
+            ),
+            (Call::Search { email, page: 2 }, json!({"keyword": "peter@example.com", "page": "2"})),
+            (Call::Get(Identifier::Code(code)), json!({"affiliate_code": "a3y7"})),
+            (Call::Get(Identifier::Id(AffiliateId(7))), json!({"id": 7})),
+            (
+                Call::Edit { id: AffiliateId(7), changes },
+                json!({"affiliates": [{"id": 7, "offer": 12, "zip": "94103",
+                       "custom_fields": [{"1234": "Hello World"}, {"1235": "true"}]}]}),
+            ),
+            (
+                Call::SetStatus { id: AffiliateId(7), status: Status::Disabled },
+                json!({"ids": [7], "status": "DISABLED"}),
+            ),
+        ] {
+            assert_eq!(body(&call, || "secret".into()), expected, "{}", call.operation());
+        }
+    }
+}
