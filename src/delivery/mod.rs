@@ -8,6 +8,7 @@
 mod backoff;
 mod delete;
 mod exchange;
+mod gate;
 mod identify;
 mod memory;
 mod plan;
@@ -17,6 +18,7 @@ mod verdict;
 
 pub use backoff::Backoff;
 pub use exchange::{Affiliate, Call, Found, Identifier, Refusal, Reply, VISIBLE};
+pub use gate::{Admission, Gate};
 pub use memory::{Done, Known, Memory, Origin, Progress, Stage, Target};
 pub use plan::{Case, State, step};
 pub use policy::{OnDelete, OnExisting, Policy};

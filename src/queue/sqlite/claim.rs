@@ -3,7 +3,7 @@
 use super::keys::Keys;
 use super::memory;
 use super::writer::Store;
-use crate::delivery::Progress;
+use crate::delivery::{Memory, Progress};
 use crate::domain::{AccountName, EventId, Timestamp};
 use crate::queue::{Batch, Claimed, Ticket};
 use rusqlite::{Row, params};
@@ -48,7 +48,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Claimed> {
         ticket: Ticket { seq: row.get(0)?, claim: row.get::<_, i64>(1)? + 1, id: EventId(row.get(2)?) },
         body: row.get(3)?,
         keys: Keys::from_blob(row.get(4)?).users(),
-        memory: Default::default(),
+        memory: Memory::default(),
         progress: progress.as_deref().map_or_else(Progress::default, read_progress),
         interrupted: row.get::<_, i64>(6)? != 0,
         failures: row.get(7)?,

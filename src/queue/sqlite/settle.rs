@@ -61,15 +61,15 @@ pub fn settle(store: &mut Store, ticket: &Ticket, settlement: &Settlement, chang
 
 /// Forgets a portion of the event ids recorded before `before`, never one whose event still waits; says whether more remain.
 pub fn forget_ids(store: &mut Store, before: Timestamp) -> rusqlite::Result<bool> {
-    const PORTION: usize = 5_000;
+    const PORTION: u32 = 5_000;
     let oldest: Option<i64> = store
         .connection
         .query_row("SELECT received_at FROM events ORDER BY seq LIMIT 1", [], |row| row.get(0))
         .optional()?;
     let before = before.0.min(oldest.unwrap_or(i64::MAX));
     let sql = "DELETE FROM seen WHERE id IN (SELECT id FROM seen WHERE at < ?1 ORDER BY at LIMIT ?2)";
-    let gone = store.connection.prepare_cached(sql)?.execute(params![before, PORTION as i64])?;
-    Ok(gone == PORTION)
+    let gone = store.connection.prepare_cached(sql)?.execute(params![before, PORTION])?;
+    Ok(gone == PORTION as usize)
 }
 
 fn leased(store: &Store, ticket: &Ticket) -> rusqlite::Result<Option<Leased>> {

@@ -1,0 +1,180 @@
+//! The gate of one account: how many of its events may be tried now.
+//!
+//! A 429 closes the gate for a while (Refersion counts calls per account, so one event's 429 is everybody's); after that
+//! one event goes first, and only if Refersion takes its call is the gate open again. A 401 halts the account until a probe
+//! finds that the key works. Pure: moments and chance are arguments.
+
+use super::Backoff;
+use crate::domain::Timestamp;
+use std::time::Duration;
+
+/// The gate of one account.
+#[derive(Debug)]
+pub struct Gate {
+    backoff: Backoff,
+    state: State,
+    /// How often in a row the gate was closed.
+    strikes: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Paused {
+        until: Timestamp,
+    },
+    /// One event goes first.
+    Trying,
+    Halted {
+        probe_at: Timestamp,
+    },
+}
+
+/// What the gate lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Any event.
+    All,
+    /// One event at a time, until Refersion has taken a call.
+    One,
+    /// None before this moment.
+    None(Timestamp),
+    /// None; it is time to probe the key.
+    Probe,
+}
+
+impl Gate {
+    /// An open gate, whose waits lie within `backoff`.
+    pub fn new(backoff: Backoff) -> Self {
+        Self { backoff, state: State::Open, strikes: 0 }
+    }
+
+    /// What may pass at `now`.
+    pub fn admits(&mut self, now: Timestamp) -> Admission {
+        match self.state {
+            State::Open => Admission::All,
+            State::Trying => Admission::One,
+            State::Paused { until } if now < until => Admission::None(until),
+            State::Paused { .. } => {
+                self.state = State::Trying;
+                Admission::One
+            }
+            State::Halted { probe_at } if now < probe_at => Admission::None(probe_at),
+            State::Halted { .. } => Admission::Probe,
+        }
+    }
+
+    /// Whether the key was refused.
+    pub fn is_halted(&self) -> bool {
+        matches!(self.state, State::Halted { .. })
+    }
+
+    /// Whether calls may go on that were decided on before.
+    pub fn is_shut(&self, now: Timestamp) -> bool {
+        match self.state {
+            State::Open | State::Trying => false,
+            State::Paused { until } => now < until,
+            State::Halted { .. } => true,
+        }
+    }
+
+    /// Refersion took a call (and the key with it).
+    pub fn taken(&mut self) {
+        if self.state == State::Trying {
+            self.state = State::Open;
+            self.strikes = 0;
+        }
+    }
+
+    /// Refersion answered 429. Calls already under way may bring several; they count as one strike, and the longest wait
+    /// holds. Says how long the gate is closed.
+    pub fn limited(&mut self, now: Timestamp, asked: Option<Duration>, chance: f64) -> Duration {
+        if !matches!(self.state, State::Paused { .. }) {
+            self.strikes = self.strikes.saturating_add(1);
+        }
+        let wait = self.backoff.wait(self.strikes, chance, asked);
+        self.state = match self.state {
+            State::Halted { .. } => self.state,
+            State::Paused { until } => State::Paused { until: until.max(now.after(wait)) },
+            State::Open | State::Trying => State::Paused { until: now.after(wait) },
+        };
+        wait
+    }
+
+    /// Refersion refused the key, in a call or in a probe. Says how long until the next probe.
+    pub fn refused(&mut self, now: Timestamp, chance: f64) -> Duration {
+        let first = !self.is_halted();
+        self.strikes = if first { 1 } else { self.strikes.saturating_add(1) };
+        self.probe_later(now, None, chance)
+    }
+
+    /// A probe could not tell. Says how long until the next one.
+    pub fn probe_later(&mut self, now: Timestamp, asked: Option<Duration>, chance: f64) -> Duration {
+        let wait = self.backoff.wait(self.strikes, chance, asked);
+        self.state = State::Halted { probe_at: now.after(wait) };
+        wait
+    }
+
+    /// A probe found that the key works again.
+    pub fn resume(&mut self) {
+        self.state = State::Open;
+        self.strikes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Timestamp = Timestamp(1_000_000);
+
+    fn gate() -> Gate {
+        Gate::new(Backoff { min: Duration::from_secs(1), max: Duration::from_secs(300) })
+    }
+
+    fn later(seconds: u64) -> Timestamp {
+        AT.after(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_429_closes_the_gate_and_one_event_goes_first() {
+        let mut gate = gate();
+        assert_eq!(gate.admits(AT), Admission::All);
+        gate.limited(AT, Some(Duration::from_secs(60)), 0.0);
+        gate.limited(AT, Some(Duration::from_secs(30)), 0.0);
+        assert_eq!(gate.admits(later(59)), Admission::None(later(60)));
+        gate.taken();
+        assert!(gate.is_shut(later(59)), "a call that was under way before opens nothing");
+        assert_eq!(gate.admits(later(60)), Admission::One);
+        assert_eq!(gate.admits(later(61)), Admission::One);
+        gate.taken();
+        assert_eq!(gate.admits(later(61)), Admission::All);
+    }
+
+    #[test]
+    fn a_storm_of_429s_waits_longer_and_longer() {
+        let mut gate = gate();
+        let waits: Vec<_> = (0..4)
+            .map(|_| {
+                let wait = gate.limited(AT, None, 1.0);
+                gate.admits(AT.after(wait));
+                wait.as_secs()
+            })
+            .collect();
+        assert_eq!(waits, [2, 4, 8, 16]);
+    }
+
+    #[test]
+    fn a_refused_key_halts_until_a_probe_finds_it_works() {
+        let mut gate = gate();
+        gate.refused(AT, 1.0);
+        gate.limited(AT, Some(Duration::from_secs(1)), 0.0);
+        gate.taken();
+        assert!(gate.is_halted() && gate.is_shut(later(9)));
+        assert_eq!(gate.admits(later(1)), Admission::None(later(2)));
+        assert_eq!(gate.admits(later(2)), Admission::Probe);
+        assert_eq!(gate.refused(later(2), 1.0), Duration::from_secs(4));
+        gate.resume();
+        assert_eq!(gate.admits(later(2)), Admission::All);
+    }
+}

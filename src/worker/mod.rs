@@ -1,0 +1,148 @@
+//! The worker of one account: claim, think, call, remember, settle.
+//!
+//! In go events from the queue, out go calls to Refersion and settlements. Invariants: at most `concurrency` deliveries at
+//! once; no transaction is held across a call; what was decided is written down before anything new is asked. When told to
+//! drain it claims nothing more, lets every delivery finish the call it is in, and hands the rest back.
+//! Deliberately absent: what to do for an event ([`crate::delivery`]) and what Refersion's answers mean
+//! ([`crate::refersion`]).
+
+mod carry;
+
+use crate::delivery::{Admission, Backoff, Gate, Policy};
+use crate::domain::{AccountName, Timestamp};
+use crate::mapping::Rules;
+use crate::notice::Notice;
+use crate::queue::{Claimed, Queue};
+use crate::refersion::{Client, Proof};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::task::JoinSet;
+
+/// What a worker works with.
+pub struct Settings {
+    /// The account's name.
+    pub account: AccountName,
+    /// The way to Refersion.
+    pub client: Client,
+    /// The account's mapping rules.
+    pub rules: Rules,
+    /// What the operator decided about deliveries.
+    pub policy: Policy,
+    /// The bounds of every wait.
+    pub backoff: Backoff,
+    /// How long an event may keep failing, counted from its first failure.
+    pub max_age: Duration,
+    /// How many deliveries at once; at least one.
+    pub concurrency: usize,
+    /// How long a claim holds without a word; longer than any call can take.
+    pub lease: Duration,
+}
+
+/// The worker of one account. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Worker {
+    settings: Arc<Settings>,
+    queue: Arc<dyn Queue>,
+    notice: Notice,
+    gate: Arc<Mutex<Gate>>,
+}
+
+/// How long to leave a failing store alone.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// When there is nothing to wait for, look all the same: a clock may have been set.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+impl Worker {
+    /// A worker on `queue`.
+    pub fn new(settings: Settings, queue: Arc<dyn Queue>, notice: Notice) -> Self {
+        let gate = Arc::new(Mutex::new(Gate::new(settings.backoff)));
+        Self { settings: Arc::new(settings), queue, notice, gate }
+    }
+
+    /// Works until told to drain; returns when the last delivery has been settled.
+    pub async fn run(self) {
+        let mut carrying = JoinSet::new();
+        while !self.notice.is_draining() {
+            let pause = self.fill(&mut carrying).await;
+            tokio::select! {
+                () = self.notice.until_recorded() => {}
+                Some(ended) = carrying.join_next() => report(ended),
+                () = tokio::time::sleep(pause) => {}
+                () = self.notice.until_draining() => {}
+            }
+            while let Some(ended) = carrying.try_join_next() {
+                report(ended);
+            }
+        }
+        while let Some(ended) = carrying.join_next().await {
+            report(ended);
+        }
+    }
+
+    /// Starts as many deliveries as may be; says how long to wait before looking again.
+    async fn fill(&self, carrying: &mut JoinSet<()>) -> Duration {
+        let now = now();
+        let admission = self.gate().admits(now);
+        let free = match admission {
+            Admission::All => self.settings.concurrency.saturating_sub(carrying.len()),
+            Admission::One => usize::from(carrying.is_empty()),
+            Admission::None(until) => return until.since(now),
+            Admission::Probe => return self.probe().await,
+        };
+        if free == 0 {
+            return LOOK_AGAIN;
+        }
+        match self.queue.claim(&self.settings.account, free, now, self.settings.lease).await {
+            Ok(batch) => {
+                for claimed in batch.events {
+                    carrying.spawn(self.clone().carry(claimed));
+                }
+                batch.next.map_or(LOOK_AGAIN, |next| next.since(now)).min(LOOK_AGAIN)
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot claim events");
+                STORE_PAUSE
+            }
+        }
+    }
+
+    async fn carry(self, claimed: Claimed) {
+        carry::carry(&self, claimed).await;
+    }
+
+    /// Asks Refersion whether the key works again; says how long to wait before the next step.
+    async fn probe(&self) -> Duration {
+        let proof = tokio::select! {
+            proof = self.settings.client.prove() => proof,
+            () = self.notice.until_draining() => return Duration::ZERO,
+        };
+        match proof {
+            Proof::Accepted => {
+                self.gate().resume();
+                self.notice.set_halted(false);
+                tracing::info!(account = %self.settings.account, "Refersion takes the API key again; deliveries go on");
+                Duration::ZERO
+            }
+            Proof::Refused => self.gate().refused(now(), rand::random()),
+            Proof::Unknown(what, asked) => {
+                tracing::warn!(account = %self.settings.account, what, "cannot tell whether the API key works");
+                self.gate().probe_later(now(), asked, rand::random())
+            }
+        }
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A delivery that panicked is a bug; its event stays leased and is taken up as interrupted when the lease expires.
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a delivery panicked; its event will be tried again");
+    }
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
