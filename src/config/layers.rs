@@ -46,33 +46,29 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// The value of the key `path`.
+    /// The value of the key `path`, from the highest layer that has one.
     pub(super) fn get(&self, path: &str) -> Option<&Setting> {
         self.settings.get(path)
     }
 
-    /// The entries of the table `path`, by name.
+    /// The entries of the table `path` by name, each from the highest layer that has it.
     pub(super) fn entries(&self, path: &str) -> impl Iterator<Item = (&String, &Setting)> {
         self.entries.get(path).into_iter().flatten()
     }
 
     /// Lays one value on top.
     pub(super) fn put(&mut self, key: &Key, setting: Setting, problems: &mut Problems) {
-        match (&key.kind, &setting.value) {
-            (Kind::Table, Value::Table(table)) => {
-                let entries = self.entries.entry(key.path()).or_default();
-                for (name, value) in table {
-                    entries.insert(name.clone(), setting.inner(&format!(".{name}"), value));
-                }
-            }
-            (Kind::Table, other) => {
-                let text = format!("found {}, expected a table, such as [{}]", found(other), key.path());
-                problems.push(setting.problem(text));
-            }
-            _ => {
-                self.settings.insert(key.path(), setting);
+        if key.kind == Kind::Table {
+            let Value::Table(table) = &setting.value else {
+                let text = format!("found {}, expected a table, such as [{}]", found(&setting.value), key.path());
+                return problems.push(setting.problem(text));
+            };
+            let entries = self.entries.entry(key.path()).or_default();
+            for (name, value) in table {
+                entries.insert(name.clone(), setting.inner(&format!(".{name}"), value));
             }
         }
+        self.settings.insert(key.path(), setting);
     }
 
     /// Lays a file on top.
@@ -93,10 +89,7 @@ impl Layers {
             Ok(table) => table,
             Err(error) => {
                 self.incomplete = true;
-                // Only the message: the error itself would quote the line, which may hold a secret.
-                let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-                let text = format!("line {line}, column {column}: not TOML: {}", error.message());
-                return problems.push(Problem::file(place, text));
+                return problems.push(Problem::file(place, syntax(text, error)));
             }
         };
         for (section, value) in table {
@@ -122,6 +115,17 @@ impl Layers {
             }
         }
     }
+}
+
+/// What keeps a text from being TOML: where, and the parser's message. Never the error as a whole, which would quote the
+/// line: it may hold a secret.
+fn syntax(text: &str, last: toml::de::Error) -> String {
+    let offset = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+    // Parsing gives the last error, which mostly follows from the first.
+    let (_, errors) = toml::de::DeTable::parse_recoverable(text);
+    let first = errors.into_iter().min_by_key(offset).unwrap_or(last);
+    let (line, column) = position(text, offset(&first));
+    format!("line {line}, column {column}: not TOML: {}", first.message())
 }
 
 /// The line and column of an offset, counted from 1.

@@ -170,7 +170,7 @@ impl Config {
         let config = sections::config(&mut reader, mode);
         reader.problems.sort();
         match config {
-            Some(config) if reader.problems.is_empty() => Ok((config, reader.warnings)),
+            Ok(config) if reader.problems.is_empty() => Ok((config, reader.warnings)),
             _ => Err(reader.problems),
         }
     }

@@ -67,6 +67,9 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A problem was noted; there is nothing more to say.
+pub(super) struct Noted;
+
 /// Everything wrong with a configuration, one line each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
@@ -75,6 +78,12 @@ impl Problems {
     /// Notes one more.
     pub(super) fn push(&mut self, problem: Problem) {
         self.0.push(problem);
+    }
+
+    /// Notes one more, as the outcome of what was read.
+    pub(super) fn note(&mut self, problem: Problem) -> Noted {
+        self.push(problem);
+        Noted
     }
 
     /// Brings them into the order in which they are told.

@@ -1,11 +1,14 @@
 //! Typed reading of the layers: each read gives a checked value, or notes a problem and goes on to the next.
 //!
-//! `None` means "a problem was noted"; so a section reads all of its keys before it asks whether it has them.
+//! A section reads all of its keys before it asks, by `?`, whether it has them: so no problem hides another.
 
 use super::layers::{Layers, Setting};
-use super::problem::{Place, Problem, Problems, Warning};
+use super::problem::{Noted, Place, Problem, Problems, Warning};
 use super::values::Parsed;
 use toml::Value;
+
+/// What was read, unless a problem was noted instead.
+pub(super) type Read<T> = Result<T, Noted>;
 
 /// Reads layers, collecting what is wrong with them.
 pub(super) struct Reader {
@@ -16,21 +19,17 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The value of a key that has a default.
-    pub(super) fn value<T>(&mut self, path: &str, parse: impl FnOnce(&Value) -> Parsed<T>) -> Option<T> {
-        let value = self.optional(path, parse)?;
-        if value.is_none() {
+    pub(super) fn value<T>(&mut self, path: &str, parse: impl FnOnce(&Value) -> Parsed<T>) -> Read<T> {
+        self.optional(path, parse)?.ok_or_else(|| {
             // Cannot happen while every such key stands in the manual, which a test holds.
-            self.problems.push(Problem::new(path, &Place::Whole, "has no default and no value"));
-        }
-        value
+            self.problems.note(Problem::new(path, &Place::Whole, "has no default and no value"))
+        })
     }
 
     /// The value of a key that may be absent.
-    pub(super) fn optional<T>(&mut self, path: &str, parse: impl FnOnce(&Value) -> Parsed<T>) -> Option<Option<T>> {
-        match self.layers.get(path) {
-            None => Some(None),
-            Some(setting) => check(setting, parse, &mut self.problems).map(Some),
-        }
+    pub(super) fn optional<T>(&mut self, path: &str, parse: impl FnOnce(&Value) -> Parsed<T>) -> Read<Option<T>> {
+        let setting = self.layers.get(path);
+        setting.map(|setting| check(setting, parse, &mut self.problems)).transpose()
     }
 
     /// Notes that `path` is needed and absent; `text` says what for and how to set it.
@@ -58,16 +57,6 @@ impl Reader {
 }
 
 /// Parses one setting, noting what is wrong with it.
-pub(super) fn check<T>(
-    setting: &Setting,
-    parse: impl FnOnce(&Value) -> Parsed<T>,
-    problems: &mut Problems,
-) -> Option<T> {
-    match parse(&setting.value) {
-        Ok(value) => Some(value),
-        Err(text) => {
-            problems.push(setting.problem(text));
-            None
-        }
-    }
+pub(super) fn check<T>(setting: &Setting, parse: impl FnOnce(&Value) -> Parsed<T>, problems: &mut Problems) -> Read<T> {
+    parse(&setting.value).map_err(|text| problems.note(setting.problem(text)))
 }

@@ -1,6 +1,6 @@
 //! From layers to a [`Config`], section by section, and what must hold between values.
 
-use super::read::Reader;
+use super::read::{Read, Reader};
 use super::values::{Parsed, above_zero, base_url, choice, duration, duration_or_zero, list, listen, log_filter};
 use super::values::{found, store_url, whole};
 use super::{Config, Delivery, Log, LogFormat, Mode, Ops, Refersion, Segment, Server, Store, rules};
@@ -19,8 +19,8 @@ const SHORTEST_MEMORY: Duration = Duration::from_hours(4);
 /// More calls at once than this is a slip of the pen.
 const MOST_CALLS: u64 = 1024;
 
-/// Reads everything; `None` when a problem was noted.
-pub(super) fn config(reader: &mut Reader, mode: Mode) -> Option<Config> {
+/// Reads everything; or notes every problem.
+pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     let refersion = refersion(reader, mode);
     let segment = segment(reader);
     let server = server(reader);
@@ -29,14 +29,14 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Option<Config> {
     let delivery = delivery(reader);
     let rules = rules::read(reader);
     let log = log(reader);
-    if let (Some(server), Some(ops)) = (&server, &ops)
+    if let (Ok(server), Ok(ops)) = (&server, &ops)
         && collide(server.listen, ops.listen)
     {
         reader.clash("server.listen", "ops.listen", |one, other| {
             format!("found {} and {}, expected two different ports", found(one), found(other))
         });
     }
-    Some(Config {
+    Ok(Config {
         refersion: refersion?,
         segment: segment?,
         server: server?,
@@ -48,9 +48,9 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Option<Config> {
     })
 }
 
-fn refersion(reader: &mut Reader, mode: Mode) -> Option<Refersion> {
+fn refersion(reader: &mut Reader, mode: Mode) -> Read<Refersion> {
     let api_key = reader.optional("refersion.api_key", api_key);
-    if mode == Mode::Live && matches!(api_key, Some(None)) {
+    if mode == Mode::Live && matches!(api_key, Ok(None)) {
         reader.missing(
             "refersion.api_key",
             "required: set REFERSION_API_KEY, or REFERSION_API_KEY_FILE to a file that holds it, to \
@@ -61,7 +61,7 @@ fn refersion(reader: &mut Reader, mode: Mode) -> Option<Refersion> {
     let timeout = reader.value("refersion.timeout", duration);
     let concurrency = reader.value("refersion.concurrency", concurrency);
     let max_requests_per_second = reader.optional("refersion.max_requests_per_second", above_zero);
-    Some(Refersion {
+    Ok(Refersion {
         api_key: api_key?,
         base_url: base_url?,
         timeout: timeout?,
@@ -80,24 +80,24 @@ fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {
     Ok(usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN))
 }
 
-fn segment(reader: &mut Reader) -> Option<Segment> {
+fn segment(reader: &mut Reader) -> Read<Segment> {
     let secrets = reader.optional("segment.shared_secrets", |value| {
         let secrets = list(value).ok_or("found something else (not shown), expected a list of texts")?;
         Ok(secrets.into_iter().map(SecretString::from).collect())
     });
-    Some(Segment { shared_secrets: secrets?.unwrap_or_default() })
+    Ok(Segment { shared_secrets: secrets?.unwrap_or_default() })
 }
 
-fn server(reader: &mut Reader) -> Option<Server> {
+fn server(reader: &mut Reader) -> Read<Server> {
     let listen = reader.value("server.listen", listen);
     let wait = reader.value("server.wait", duration_or_zero);
     let drain = reader.value("server.drain", duration);
-    if wait.is_some_and(|wait| wait > LONGEST_WAIT) {
+    if wait.as_ref().is_ok_and(|wait| *wait > LONGEST_WAIT) {
         reader.surprise("server.wait", |value| {
             format!("found {}, longer than 4s: Segment may stop waiting first and send the event again", found(value))
         });
     }
-    Some(Server { listen: listen?, wait: wait?, drain: drain? })
+    Ok(Server { listen: listen?, wait: wait?, drain: drain? })
 }
 
 /// Whether one socket would find its port taken by the other; port 0 is a different one each time.
@@ -106,18 +106,18 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && overlap
 }
 
-fn store(reader: &mut Reader) -> Option<Store> {
+fn store(reader: &mut Reader) -> Read<Store> {
     let url = reader.value("store.url", store_url);
     let deduplication_window = reader.value("store.deduplication_window", duration);
-    if deduplication_window.is_some_and(|window| window < SHORTEST_MEMORY) {
+    if deduplication_window.as_ref().is_ok_and(|window| *window < SHORTEST_MEMORY) {
         reader.surprise("store.deduplication_window", |value| {
             format!("found {}, shorter than 4h: Segment may send an event again after it was forgotten", found(value))
         });
     }
-    Some(Store { url: url?, deduplication_window: deduplication_window? })
+    Ok(Store { url: url?, deduplication_window: deduplication_window? })
 }
 
-fn delivery(reader: &mut Reader) -> Option<Delivery> {
+fn delivery(reader: &mut Reader) -> Read<Delivery> {
     let min = reader.value("delivery.retry_min", duration);
     let max = reader.value("delivery.retry_max", duration);
     let max_age = reader.value("delivery.max_age", duration);
@@ -126,12 +126,14 @@ fn delivery(reader: &mut Reader) -> Option<Delivery> {
     let on_existing = reader.value("delivery.on_existing", choice(&on_existing));
     let on_delete = [("disable", OnDelete::Disable), ("anonymize", OnDelete::Anonymize)];
     let on_delete = reader.value("delivery.on_delete", choice(&on_delete));
-    if min.zip(max).is_some_and(|(min, max)| min > max) {
+    if let (Ok(min), Ok(max)) = (&min, &max)
+        && min > max
+    {
         reader.clash("delivery.retry_min", "delivery.retry_max", |min, max| {
             format!("found {} and {}, expected the first to be no longer than the second", found(min), found(max))
         });
     }
-    Some(Delivery {
+    Ok(Delivery {
         backoff: Backoff { min: min?, max: max? },
         max_age: max_age?,
         max_backlog: max_backlog?,
@@ -139,8 +141,8 @@ fn delivery(reader: &mut Reader) -> Option<Delivery> {
     })
 }
 
-fn log(reader: &mut Reader) -> Option<Log> {
+fn log(reader: &mut Reader) -> Read<Log> {
     let format = reader.value("log.format", choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]));
     let filter = reader.value("log.filter", log_filter);
-    Some(Log { format: format?, filter: filter? })
+    Ok(Log { format: format?, filter: filter? })
 }

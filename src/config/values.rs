@@ -160,6 +160,7 @@ pub(super) fn store_url(value: &Value) -> Parsed<StoreUrl> {
     let Some((scheme, path)) = text.split_once("://") else {
         return match text.strip_prefix("sqlite:") {
             Some(":memory:") => Err(nothing_kept()),
+            _ if text.contains('@') => Err(format!("found something else (not shown), expected {ALLOWED}")),
             _ => refuse(value, ALLOWED),
         };
     };
