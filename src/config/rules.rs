@@ -15,7 +15,7 @@ const CREATED: [(&str, Status); 2] = [("PENDING", Status::Pending), ("ACTIVE", S
 const CHANGED: [(&str, Status); 3] =
     [("ACTIVE", Status::Active), ("DENIED", Status::Denied), ("DISABLED", Status::Disabled)];
 
-/// Reads all rules; or notes every problem.
+/// Reads all rules, or notes every problem.
 pub(super) fn read(reader: &mut Reader) -> Read<Rules> {
     let status = reader.value("refersion.status", choice(&CREATED));
     let offer = reader.optional("refersion.offer", id);

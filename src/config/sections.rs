@@ -19,7 +19,7 @@ const SHORTEST_MEMORY: Duration = Duration::from_hours(4);
 /// More calls at once than this is a slip of the pen.
 const MOST_CALLS: u64 = 1024;
 
-/// Reads everything; or notes every problem.
+/// Reads everything, or notes every problem.
 pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     let refersion = refersion(reader, mode);
     let segment = segment(reader);
@@ -72,7 +72,7 @@ fn refersion(reader: &mut Reader, mode: Mode) -> Read<Refersion> {
 
 fn api_key(value: &Value) -> Parsed<ApiKey> {
     let text = value.as_str().ok_or("found no text (not shown), expected `publickey.secretkey` in quotes")?;
-    ApiKey::parse(text.trim()).map_err(|error| format!("found {error}"))
+    ApiKey::parse(text).map_err(|error| format!("found {error}"))
 }
 
 fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {

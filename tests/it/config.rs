@@ -119,7 +119,7 @@ fn many_problems_are_told_at_once_in_a_stable_order() {
 #[test]
 fn every_key_is_read_from_the_environment_by_the_one_rule() {
     for key in KEYS {
-        let name = key.env();
+        let name = format!("{}_{}", key.section, key.name).to_uppercase();
         let (wrong, problem) = match (key.section, key.name) {
             // Any text is right here, so a right one must be seen to arrive.
             ("mapping", "missing_name") => {
@@ -129,7 +129,7 @@ fn every_key_is_read_from_the_environment_by_the_one_rule() {
             }
             ("segment", "shared_secrets") => {
                 let (config, _) = from_env(&[(&name, " one, ,two,")]).expect("valid");
-                let secrets: Vec<_> = config.segment.shared_secrets.iter().map(|s| s.expose_secret()).collect();
+                let secrets: Vec<_> = config.segment.shared_secrets.iter().map(ExposeSecret::expose_secret).collect();
                 assert_eq!(secrets, ["one", "two"]);
                 continue;
             }
@@ -377,7 +377,7 @@ fn secrets_are_read_from_files() {
     ];
     let (config, _) = folder.load(&[], &env, Mode::Live).expect("valid");
     assert!(config.refersion.api_key.expect("given").matches(b"pub_f.sec_f"));
-    let secrets: Vec<_> = config.segment.shared_secrets.iter().map(|s| s.expose_secret()).collect();
+    let secrets: Vec<_> = config.segment.shared_secrets.iter().map(ExposeSecret::expose_secret).collect();
     assert_eq!(secrets, ["one", "two", "three"]);
 }
 
