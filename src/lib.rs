@@ -1,5 +1,6 @@
 //! refersion-destination
 
+pub mod config;
 pub mod delivery;
 pub mod domain;
 pub mod mapping;

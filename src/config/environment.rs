@@ -1,0 +1,119 @@
+//! The environment as a layer: which variables are ours, which are somebody else's, and which are a slip of the pen.
+//!
+//! Only names that begin with a section's prefix matter. Kubernetes adds variables named after every service of the
+//! namespace, so a service called `server` must not stop the start: its variables are left alone. Deliberately absent:
+//! reading the process's environment; it is an argument.
+
+use super::keys::{KEYS, Key, Kind, nearest, of_section, sections};
+use super::layers::{Layers, Setting};
+use super::problem::{Place, Problem, Problems, Warning, either};
+use std::collections::BTreeMap;
+use toml::Value;
+
+/// Prefixes that other software uses too: what is unknown there is ignored, unless it is near a name of ours.
+const SHARED_PREFIXES: [&str; 4] = ["server", "ops", "store", "log"];
+
+/// Lays the environment on top.
+pub(super) fn apply(
+    layers: &mut Layers,
+    env: impl Iterator<Item = (String, String)>,
+    problems: &mut Problems,
+) -> Vec<Warning> {
+    let mut env: BTreeMap<String, String> = env.filter(|(_, value)| !value.trim().is_empty()).collect();
+    for key in KEYS {
+        let path = key.env_file().and_then(|name| Some((env.remove(&name)?, name)));
+        match (env.remove(&key.env()), path) {
+            (Some(_), Some((_, name))) => {
+                let text = format!("found beside {name}, expected only one of the two");
+                problems.push(Problem::new(&key.env(), &Place::Environment, text));
+                layers.incomplete = true;
+            }
+            (Some(text), None) => put(layers, key, &text, problems),
+            (None, Some((path, name))) => put_file(layers, key, name, path.trim(), problems),
+            (None, None) => {}
+        }
+    }
+    env.iter().filter_map(|(name, value)| judge(name, value, problems)).collect()
+}
+
+fn put(layers: &mut Layers, key: &Key, text: &str, problems: &mut Problems) {
+    let value = match key.kind {
+        Kind::Plain | Kind::Secret => Ok(Value::String(text.trim().to_owned())),
+        Kind::Table | Kind::Tables => text.trim().parse::<Value>(),
+    };
+    match value {
+        Ok(value) => layers.put(key, Setting { name: key.env(), place: Place::Environment, value }, problems),
+        Err(error) => {
+            let example = if key.kind == Kind::Table { r#"{ trait = "…" }"# } else { r#"[{ trait = "…" }]"# };
+            let text = format!("found no TOML ({}), expected a value such as {example}", error.message());
+            problems.push(Problem::new(&key.env(), &Place::Environment, text));
+        }
+    }
+}
+
+fn put_file(layers: &mut Layers, key: &Key, name: String, path: &str, problems: &mut Problems) {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => {
+            layers.incomplete = true;
+            let text = format!("found {path:?}, which is empty; expected a file that holds the secret");
+            problems.push(Problem::new(&name, &Place::Environment, text));
+        }
+        Ok(text) => {
+            let value = Value::String(text.trim().to_owned());
+            layers.put(key, Setting { name, place: Place::Environment, value }, problems);
+        }
+        Err(error) => {
+            layers.incomplete = true;
+            // What is no path at all may be the secret itself, put into the wrong variable.
+            let shown = if path.contains('/') { format!("{path:?}") } else { "a name without any `/`".to_owned() };
+            let text = format!("found {shown}, which cannot be read: {error}; expected the path of the secret's file");
+            problems.push(Problem::new(&name, &Place::Environment, text));
+        }
+    }
+}
+
+/// What to say of a variable that is none of our keys: nothing, a problem, or a warning.
+fn judge(name: &str, value: &str, problems: &mut Problems) -> Option<Warning> {
+    let (section, rest) = sections().into_iter().find_map(|section| {
+        let rest = name.strip_prefix(&section.to_uppercase())?.strip_prefix('_')?;
+        Some((section, rest))
+    })?;
+    if is_service_link(name, value) {
+        return None;
+    }
+    let names = names(section);
+    // The prefix is right already: a slip is looked for in the rest only, so that the prefix's length forgives nothing.
+    let prefix = name.len() - rest.len();
+    let meant = nearest(rest, names.iter().map(|name| &name[prefix..]));
+    let place = Place::Environment;
+    if let Some(meant) = meant {
+        let text = format!("unknown setting; did you mean {}{meant}?", &name[..prefix]);
+        problems.push(Problem::new(name, &place, text));
+    } else if SHARED_PREFIXES.contains(&section) || rest.ends_with("PORT") {
+        let text = format!("is no setting of this service and is ignored; settings are {}", names.join(", "));
+        return Some(Warning::new(name, &place, text));
+    } else {
+        problems.push(Problem::new(name, &place, format!("unknown setting; expected {}", either(&names))));
+    }
+    None
+}
+
+/// Every variable of a section.
+fn names(section: &'static str) -> Vec<String> {
+    of_section(section).flat_map(|key| [Some(key.env()), key.env_file()]).flatten().collect()
+}
+
+/// Whether this is a variable that Kubernetes (or a Docker link) adds for a service:
+/// `<SERVICE>_SERVICE_HOST`, `_SERVICE_PORT`, `_SERVICE_PORT_<NAME>`, `_PORT=tcp://…`, `_PORT_<n>_TCP`, `_PORT_<n>_TCP_ADDR`, ….
+fn is_service_link(name: &str, value: &str) -> bool {
+    let numbered_port = name.match_indices("_PORT_").any(|(at, found)| {
+        let mut rest = name[at + found.len()..].split('_');
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        rest.next().is_some_and(digits) && matches!(rest.next(), Some("TCP" | "UDP" | "SCTP"))
+    });
+    numbered_port
+        || name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || (name.ends_with("_PORT") && value.contains("://"))
+}

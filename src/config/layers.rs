@@ -1,0 +1,179 @@
+//! The layers of a configuration: the manual's defaults, then files, then the environment; a later one wins.
+//!
+//! In go texts; out comes the winning value of each key with where it came from. Tables are merged entry by entry, each entry
+//! with its own origin; everything else is replaced whole. What is no key of ours is a problem here; what a value may be is
+//! decided by its reader ([`super::values`]).
+
+use super::keys::{KEYS, Key, Kind, nearest, of_section, sections};
+use super::problem::{Place, Problem, Problems, either};
+use super::values::found;
+use std::collections::BTreeMap;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// A value and where it came from. Deliberately without `Debug`: it may be a secret.
+pub(super) struct Setting {
+    /// The key as its source spells it.
+    pub(super) name: String,
+    pub(super) place: Place,
+    pub(super) value: Value,
+}
+
+impl Setting {
+    /// `DELIVERY_RETRY_MIN (environment)`
+    pub(super) fn at(&self) -> String {
+        format!("{} ({})", self.name, self.place)
+    }
+
+    /// A problem with its value.
+    pub(super) fn problem(&self, text: impl Into<String>) -> Problem {
+        Problem::new(&self.name, &self.place, text)
+    }
+
+    /// The setting `name` within this one.
+    pub(super) fn inner(&self, name: &str, value: &Value) -> Self {
+        Self { name: format!("{}{name}", self.name), place: self.place.clone(), value: value.clone() }
+    }
+}
+
+/// All layers read so far, one on top of the other.
+#[derive(Default)]
+pub(super) struct Layers {
+    settings: BTreeMap<String, Setting>,
+    entries: BTreeMap<String, BTreeMap<String, Setting>>,
+    /// Whether a source could not be read, so that what seems missing may stand there.
+    pub(super) incomplete: bool,
+}
+
+impl Layers {
+    /// The value of the key `path`, from the highest layer that has one.
+    pub(super) fn get(&self, path: &str) -> Option<&Setting> {
+        self.settings.get(path)
+    }
+
+    /// The entries of the table `path` by name, each from the highest layer that has it.
+    pub(super) fn entries(&self, path: &str) -> impl Iterator<Item = (&String, &Setting)> {
+        self.entries.get(path).into_iter().flatten()
+    }
+
+    /// Lays one value on top.
+    pub(super) fn put(&mut self, key: &Key, setting: Setting, problems: &mut Problems) {
+        if key.kind == Kind::Table {
+            let Value::Table(table) = &setting.value else {
+                let text = format!("found {}, expected a table, such as [{}]", found(&setting.value), key.path());
+                return problems.push(setting.problem(text));
+            };
+            let entries = self.entries.entry(key.path()).or_default();
+            for (name, value) in table {
+                entries.insert(name.clone(), setting.inner(&format!(".{name}"), value));
+            }
+        }
+        self.settings.insert(key.path(), setting);
+    }
+
+    /// Lays a file on top.
+    pub(super) fn file(&mut self, order: usize, path: &Path, problems: &mut Problems) {
+        let place = Place::File { order, path: path.to_owned() };
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.text(&text, &place, problems),
+            Err(error) => {
+                self.incomplete = true;
+                problems.push(Problem::file(&place, format!("cannot be read: {error}; expected a TOML file")));
+            }
+        }
+    }
+
+    /// Lays the text of a file on top.
+    pub(super) fn text(&mut self, text: &str, place: &Place, problems: &mut Problems) {
+        let table = match text.parse::<Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                self.incomplete = true;
+                return problems.push(Problem::file(place, syntax(text, error)));
+            }
+        };
+        for (section, value) in table {
+            match value {
+                _ if !sections().contains(&section.as_str()) => {
+                    problems.push(Problem::new(&section, place, unknown_section(&section, &value)));
+                }
+                Value::Table(keys) => self.section(&section, keys, place, problems),
+                other => {
+                    let text = format!("found {}, expected a section: [{section}]", kind_of(&other));
+                    problems.push(Problem::new(&section, place, text));
+                }
+            }
+        }
+    }
+
+    fn section(&mut self, section: &str, keys: Table, place: &Place, problems: &mut Problems) {
+        for (name, value) in keys {
+            let path = format!("{section}.{name}");
+            match of_section(section).find(|key| key.name == name) {
+                Some(key) => self.put(key, Setting { name: path, place: place.clone(), value }, problems),
+                None => problems.push(Problem::new(&path, place, unknown_key(section, &name))),
+            }
+        }
+    }
+}
+
+/// What keeps a text from being TOML: where, and the parser's message. Never the error as a whole, which would quote the
+/// line: it may hold a secret.
+fn syntax(text: &str, last: toml::de::Error) -> String {
+    let offset = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+    // Parsing gives the last error, which mostly follows from the first.
+    let (_, errors) = toml::de::DeTable::parse_recoverable(text);
+    let first = errors.into_iter().min_by_key(offset).unwrap_or(last);
+    let (line, column) = position(text, offset(&first));
+    format!("line {line}, column {column}: not TOML: {}", first.message())
+}
+
+/// The line and column of an offset, counted from 1.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
+/// A value outside its place may be a misplaced secret: only what kind it is of is told.
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a text",
+        Value::Integer(_) | Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a table",
+    }
+}
+
+fn unknown_section(wrong: &str, value: &Value) -> String {
+    let homes: Vec<_> = KEYS.iter().filter(|key| key.name == wrong).map(|key| format!("[{}]", key.section)).collect();
+    match nearest(wrong, sections()) {
+        _ if !value.is_table() && !homes.is_empty() => {
+            format!("found outside of any section; `{wrong}` belongs under {}", either(&homes))
+        }
+        Some(meant) => format!("unknown section; did you mean [{meant}]?"),
+        None => {
+            let all: Vec<_> = sections().iter().map(|section| format!("[{section}]")).collect();
+            format!("unknown section; expected {}", either(&all))
+        }
+    }
+}
+
+fn unknown_key(section: &str, wrong: &str) -> String {
+    let homes: Vec<_> = KEYS.iter().filter(|key| key.name == wrong).map(|key| format!("[{}]", key.section)).collect();
+    if !homes.is_empty() {
+        return format!("unknown key; `{wrong}` belongs under {}", either(&homes));
+    }
+    let names: Vec<_> = of_section(section).map(|key| key.name).collect();
+    unknown("unknown key", wrong, &names)
+}
+
+/// `unknown key; did you mean "timeout"?`, or all that is allowed where nothing is near.
+pub(super) fn unknown(what: &str, wrong: &str, allowed: &[&str]) -> String {
+    match nearest(wrong, allowed.iter().copied()) {
+        Some(meant) => format!("{what}; did you mean {meant:?}?"),
+        None => format!("{what}; expected {}", either(allowed)),
+    }
+}

@@ -1,0 +1,62 @@
+//! Typed reading of the layers: each read gives a checked value, or notes a problem and goes on to the next.
+//!
+//! A section reads all of its keys before it asks, by `?`, whether it has them: so no problem hides another.
+
+use super::layers::{Layers, Setting};
+use super::problem::{Noted, Place, Problem, Problems, Warning};
+use super::values::Parsed;
+use toml::Value;
+
+/// What was read, unless a problem was noted instead.
+pub(super) type Read<T> = Result<T, Noted>;
+
+/// Reads layers, collecting what is wrong with them.
+pub(super) struct Reader {
+    pub(super) layers: Layers,
+    pub(super) problems: Problems,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl Reader {
+    /// The value of a key that has a default.
+    pub(super) fn value<T>(&mut self, path: &str, parse: impl FnOnce(&Value) -> Parsed<T>) -> Read<T> {
+        self.optional(path, parse)?.ok_or_else(|| {
+            // Cannot happen while every such key stands in the manual, which a test holds.
+            self.problems.note(Problem::new(path, &Place::Whole, "has no default and no value"))
+        })
+    }
+
+    /// The value of a key that may be absent.
+    pub(super) fn optional<T>(&mut self, path: &str, parse: impl FnOnce(&Value) -> Parsed<T>) -> Read<Option<T>> {
+        let setting = self.layers.get(path);
+        setting.map(|setting| check(setting, parse, &mut self.problems)).transpose()
+    }
+
+    /// Notes that `path` is needed and absent; `text` says what for and how to set it.
+    pub(super) fn missing(&mut self, path: &str, text: &str) {
+        // It may stand in a source that could not be read, which is told already.
+        if !self.layers.incomplete {
+            self.problems.push(Problem::new(path, &Place::Whole, text));
+        }
+    }
+
+    /// Notes that two values, each all right by itself, do not go together.
+    pub(super) fn clash(&mut self, one: &str, other: &str, text: impl FnOnce(&Value, &Value) -> String) {
+        if let (Some(one), Some(other)) = (self.layers.get(one), self.layers.get(other)) {
+            let text = text(&one.value, &other.value);
+            self.problems.push(Problem::between(&one.at(), &other.at(), text));
+        }
+    }
+
+    /// Notes that a value holds, but will surprise.
+    pub(super) fn surprise(&mut self, path: &str, text: impl FnOnce(&Value) -> String) {
+        if let Some(setting) = self.layers.get(path) {
+            self.warnings.push(Warning::new(&setting.name, &setting.place, text(&setting.value)));
+        }
+    }
+}
+
+/// Parses one setting, noting what is wrong with it.
+pub(super) fn check<T>(setting: &Setting, parse: impl FnOnce(&Value) -> Parsed<T>, problems: &mut Problems) -> Read<T> {
+    parse(&setting.value).map_err(|text| problems.note(setting.problem(text)))
+}

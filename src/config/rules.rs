@@ -1,0 +1,159 @@
+//! From layers to the mapping's [`Rules`]: the tables of `[mapping]`, and how affiliates are created.
+//!
+//! Traits match in any casing, as the mapping compares them: two spellings of one trait are one trait twice, a problem.
+
+use super::layers::{Setting, unknown};
+use super::problem::{Problem, Problems, either};
+use super::read::{Read, Reader, check};
+use super::values::{choice, flag, found, id, is_id, text};
+use crate::domain::Status;
+use crate::mapping::{Audience, CreateIf, CustomField, Effect, Rules};
+use std::collections::BTreeMap;
+use toml::{Table, Value};
+
+const CREATED: [(&str, Status); 2] = [("PENDING", Status::Pending), ("ACTIVE", Status::Active)];
+const CHANGED: [(&str, Status); 3] =
+    [("ACTIVE", Status::Active), ("DENIED", Status::Denied), ("DISABLED", Status::Disabled)];
+
+/// Reads all rules, or notes every problem.
+pub(super) fn read(reader: &mut Reader) -> Read<Rules> {
+    let status = reader.value("refersion.status", choice(&CREATED));
+    let offer = reader.optional("refersion.offer", id);
+    let send_welcome = reader.value("refersion.send_welcome", flag);
+    let missing_name = reader.value("mapping.missing_name", text);
+    let custom_fields = custom_fields(reader);
+    let audiences = audiences(reader);
+    let create_if = create_if(reader);
+    Ok(Rules {
+        status: status?,
+        offer: offer?,
+        send_welcome: send_welcome?,
+        missing_name: missing_name?,
+        custom_fields: custom_fields?,
+        audiences: audiences?,
+        create_if: create_if?,
+    })
+}
+
+fn custom_fields(reader: &mut Reader) -> Read<Vec<CustomField>> {
+    let Reader { layers, problems, .. } = reader;
+    let mut seen = Seen::default();
+    let fields: Vec<_> = layers
+        .entries("mapping.custom_fields")
+        .map(|(key, setting)| {
+            let key = seen.check(key, setting, problems);
+            let id = check(setting, id, problems);
+            Ok(CustomField { key: key?, id: id? })
+        })
+        .collect();
+    fields.into_iter().collect()
+}
+
+fn create_if(reader: &mut Reader) -> Read<Option<CreateIf>> {
+    let Reader { layers, problems, .. } = reader;
+    let Some(table) = layers.get("mapping.create_if") else { return Ok(None) };
+    let entries: BTreeMap<_, _> = layers.entries("mapping.create_if").map(|(k, v)| (k.as_str(), v)).collect();
+    for (name, setting) in entries.iter().filter(|(name, _)| !["trait", "equals"].contains(name)) {
+        problems.push(setting.problem(unknown("unknown key", name, &["trait", "equals"])));
+    }
+    let mut entry = |name| match entries.get(name) {
+        Some(setting) => check(setting, text, problems),
+        None => Err(problems.note(table.problem(format!("found no `{name}`, expected `trait` and `equals`")))),
+    };
+    let (key, equals) = (entry("trait"), entry("equals"));
+    Ok(Some(CreateIf { key: key?, equals: equals? }))
+}
+
+fn audiences(reader: &mut Reader) -> Read<Vec<Audience>> {
+    let Reader { layers, problems, .. } = reader;
+    let Some(setting) = layers.get("mapping.audiences") else { return Ok(Vec::new()) };
+    let Value::Array(items) = &setting.value else {
+        let text = format!("found {}, expected a list of tables: [[mapping.audiences]]", found(&setting.value));
+        return Err(problems.note(setting.problem(text)));
+    };
+    let mut seen = Seen::default();
+    let items =
+        (1..).zip(items).map(|(n, item)| audience(&setting.inner(&format!(" #{n}"), item), &mut seen, problems));
+    items.collect::<Vec<_>>().into_iter().collect()
+}
+
+fn audience(setting: &Setting, seen: &mut Seen, problems: &mut Problems) -> Read<Audience> {
+    let before = problems.len();
+    let table = table(setting, &["trait", "on_true", "on_false"], problems)?;
+    let key = match table.get("trait") {
+        Some(value) => {
+            let setting = setting.inner(".trait", value);
+            check(&setting, text, problems).and_then(|key| seen.check(&key, &setting, problems))
+        }
+        None => Err(problems.note(setting.problem("found no `trait`, expected the audience's trait"))),
+    };
+    let mut side = |name: &str| match table.get(name) {
+        Some(value) => effect(&setting.inner(&format!(".{name}"), value), problems),
+        None => Ok(Effect::default()),
+    };
+    let (on_true, on_false) = (side("on_true"), side("on_false"));
+    let (on_true, on_false) = (on_true?, on_false?);
+    if on_true == Effect::default() && on_false == Effect::default() && problems.len() == before {
+        let text =
+            "found nothing that it does, expected `on_true` or `on_false` with an offer, a status or custom_fields";
+        return Err(problems.note(setting.problem(text)));
+    }
+    Ok(Audience { key: key?, on_true, on_false })
+}
+
+fn effect(setting: &Setting, problems: &mut Problems) -> Read<Effect> {
+    let table = table(setting, &["offer", "status", "custom_fields"], problems)?;
+    let inner = |name: &str| table.get(name).map(|value| setting.inner(&format!(".{name}"), value));
+    let offer = inner("offer").map(|setting| check(&setting, id, problems)).transpose();
+    let status = inner("status").map(|setting| check(&setting, choice(&CHANGED), problems)).transpose();
+    let custom_fields = inner("custom_fields").map(|setting| values_by_id(&setting, problems)).transpose();
+    Ok(Effect { offer: offer?, status: status?, custom_fields: custom_fields?.unwrap_or_default() })
+}
+
+fn values_by_id(setting: &Setting, problems: &mut Problems) -> Read<Vec<(String, String)>> {
+    let Value::Table(table) = &setting.value else {
+        let text = format!("found {}, expected a table such as {{ \"1234\" = \"yes\" }}", found(&setting.value));
+        return Err(problems.note(setting.problem(text)));
+    };
+    let pair = |(key, value): (&String, &Value)| {
+        let setting = setting.inner(&format!(".{key}"), value);
+        if !is_id(key) {
+            let text = format!("found the key {key:?}, expected the id of a custom field: digits, such as \"1234\"");
+            return Err(problems.note(setting.problem(text)));
+        }
+        check(&setting, text, problems).map(|text| (key.clone(), text))
+    };
+    let pairs: Vec<_> = table.iter().map(pair).collect();
+    pairs.into_iter().collect()
+}
+
+/// The table that a setting must be, with no other keys than these.
+fn table<'a>(setting: &'a Setting, allowed: &[&str], problems: &mut Problems) -> Read<&'a Table> {
+    let Value::Table(table) = &setting.value else {
+        let text = format!("found {}, expected a table with {}", found(&setting.value), either(allowed));
+        return Err(problems.note(setting.problem(text)));
+    };
+    for name in table.keys().filter(|name| !allowed.contains(&name.as_str())) {
+        let at = format!("{}.{name}", setting.name);
+        problems.push(Problem::new(&at, &setting.place, unknown("unknown key", name, allowed)));
+    }
+    Ok(table)
+}
+
+/// The traits seen so far, as the mapping compares them: letters, digits and dots, without case.
+#[derive(Default)]
+struct Seen(BTreeMap<String, String>);
+
+impl Seen {
+    fn check(&mut self, key: &str, setting: &Setting, problems: &mut Problems) -> Read<String> {
+        let folded: String = key.chars().filter(|c| c.is_alphanumeric() || *c == '.').collect();
+        let text = match self.0.insert(folded.to_lowercase(), key.to_owned()) {
+            _ if folded.is_empty() => format!("found the trait {key:?}, expected a name with letters or digits"),
+            Some(first) => {
+                format!("found the trait {key:?} again, after {first:?}; expected each trait once, in any casing")
+            }
+            None => return Ok(key.to_owned()),
+        };
+        Err(problems.note(setting.problem(text)))
+    }
+}

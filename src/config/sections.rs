@@ -1,0 +1,148 @@
+//! From layers to a [`Config`], section by section, and what must hold between values.
+
+use super::read::{Read, Reader};
+use super::values::{Parsed, above_zero, base_url, choice, duration, duration_or_zero, list, listen, log_filter};
+use super::values::{found, store_url, whole};
+use super::{Config, Delivery, Log, LogFormat, Mode, Ops, Refersion, Segment, Server, Store, rules};
+use crate::delivery::{Backoff, OnDelete, OnExisting, Policy};
+use crate::domain::ApiKey;
+use secrecy::SecretString;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+use toml::Value;
+
+/// Segment stops waiting for an answer after 5 s; what is left is for the way there and back.
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// Segment sends an event again for four hours.
+const SHORTEST_MEMORY: Duration = Duration::from_hours(4);
+/// More calls at once than this is a slip of the pen.
+const MOST_CALLS: u64 = 1024;
+
+/// Reads everything, or notes every problem.
+pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
+    let refersion = refersion(reader, mode);
+    let segment = segment(reader);
+    let server = server(reader);
+    let ops = reader.value("ops.listen", listen).map(|listen| Ops { listen });
+    let store = store(reader);
+    let delivery = delivery(reader);
+    let rules = rules::read(reader);
+    let log = log(reader);
+    if let (Ok(server), Ok(ops)) = (&server, &ops)
+        && collide(server.listen, ops.listen)
+    {
+        reader.clash("server.listen", "ops.listen", |one, other| {
+            format!("found {} and {}, expected two different ports", found(one), found(other))
+        });
+    }
+    Ok(Config {
+        refersion: refersion?,
+        segment: segment?,
+        server: server?,
+        ops: ops?,
+        store: store?,
+        delivery: delivery?,
+        log: log?,
+        rules: rules?,
+    })
+}
+
+fn refersion(reader: &mut Reader, mode: Mode) -> Read<Refersion> {
+    let api_key = reader.optional("refersion.api_key", api_key);
+    if mode == Mode::Live && matches!(api_key, Ok(None)) {
+        reader.missing(
+            "refersion.api_key",
+            "required: set REFERSION_API_KEY, or REFERSION_API_KEY_FILE to a file that holds it, to \
+             `publickey.secretkey`, Refersion's two keys joined by a dot (--sandbox runs without)",
+        );
+    }
+    let base_url = reader.value("refersion.base_url", base_url);
+    let timeout = reader.value("refersion.timeout", duration);
+    let concurrency = reader.value("refersion.concurrency", concurrency);
+    let max_requests_per_second = reader.optional("refersion.max_requests_per_second", above_zero);
+    Ok(Refersion {
+        api_key: api_key?,
+        base_url: base_url?,
+        timeout: timeout?,
+        concurrency: concurrency?,
+        max_requests_per_second: max_requests_per_second?,
+    })
+}
+
+fn api_key(value: &Value) -> Parsed<ApiKey> {
+    let text = value.as_str().ok_or("found no text (not shown), expected `publickey.secretkey` in quotes")?;
+    ApiKey::parse(text).map_err(|error| format!("found {error}"))
+}
+
+fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {
+    let number = whole(1..=MOST_CALLS)(value)?;
+    Ok(usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN))
+}
+
+fn segment(reader: &mut Reader) -> Read<Segment> {
+    let secrets = reader.optional("segment.shared_secrets", |value| {
+        let secrets = list(value).ok_or("found something else (not shown), expected a list of texts")?;
+        Ok(secrets.into_iter().map(SecretString::from).collect())
+    });
+    Ok(Segment { shared_secrets: secrets?.unwrap_or_default() })
+}
+
+fn server(reader: &mut Reader) -> Read<Server> {
+    let listen = reader.value("server.listen", listen);
+    let wait = reader.value("server.wait", duration_or_zero);
+    let drain = reader.value("server.drain", duration);
+    if wait.as_ref().is_ok_and(|wait| *wait > LONGEST_WAIT) {
+        reader.surprise("server.wait", |value| {
+            format!("found {}, longer than 4s: Segment may stop waiting first and send the event again", found(value))
+        });
+    }
+    Ok(Server { listen: listen?, wait: wait?, drain: drain? })
+}
+
+/// Whether one socket would find its port taken by the other; port 0 is a different one each time.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && overlap
+}
+
+fn store(reader: &mut Reader) -> Read<Store> {
+    let url = reader.value("store.url", store_url);
+    let deduplication_window = reader.value("store.deduplication_window", duration);
+    if deduplication_window.as_ref().is_ok_and(|window| *window < SHORTEST_MEMORY) {
+        reader.surprise("store.deduplication_window", |value| {
+            format!("found {}, shorter than 4h: Segment may send an event again after it was forgotten", found(value))
+        });
+    }
+    Ok(Store { url: url?, deduplication_window: deduplication_window? })
+}
+
+fn delivery(reader: &mut Reader) -> Read<Delivery> {
+    let min = reader.value("delivery.retry_min", duration);
+    let max = reader.value("delivery.retry_max", duration);
+    let max_age = reader.value("delivery.max_age", duration);
+    let max_backlog = reader.value("delivery.max_backlog", whole(1..=u64::MAX));
+    let on_existing = [("update", OnExisting::Update), ("ignore", OnExisting::Ignore)];
+    let on_existing = reader.value("delivery.on_existing", choice(&on_existing));
+    let on_delete = [("disable", OnDelete::Disable), ("anonymize", OnDelete::Anonymize)];
+    let on_delete = reader.value("delivery.on_delete", choice(&on_delete));
+    if let (Ok(min), Ok(max)) = (&min, &max)
+        && min > max
+    {
+        reader.clash("delivery.retry_min", "delivery.retry_max", |min, max| {
+            format!("found {} and {}, expected the first to be no longer than the second", found(min), found(max))
+        });
+    }
+    Ok(Delivery {
+        backoff: Backoff { min: min?, max: max? },
+        max_age: max_age?,
+        max_backlog: max_backlog?,
+        policy: Policy { on_existing: on_existing?, on_delete: on_delete? },
+    })
+}
+
+fn log(reader: &mut Reader) -> Read<Log> {
+    let format = reader.value("log.format", choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]));
+    let filter = reader.value("log.filter", log_filter);
+    Ok(Log { format: format?, filter: filter? })
+}

@@ -1,0 +1,209 @@
+//! What one value may be: a parser for each sort, from what was written to a checked value.
+//!
+//! A parser that refuses says `found …, expected …`. Files and the environment are read alike: `16`, `"16"` and
+//! `REFERSION_CONCURRENCY=16` are the same number. URLs are not repeated where they might carry credentials.
+
+use super::StoreUrl;
+use super::keys::nearest;
+use super::problem::either;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+use toml::Value;
+use url::{Host, Url};
+
+/// A checked value, or `found …, expected …`.
+pub(super) type Parsed<T> = Result<T, String>;
+
+/// A value as it was written, for a problem. Not for secrets.
+pub(super) fn found(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Table(_) => "a table".to_owned(),
+        scalar => scalar_text(scalar).unwrap_or_default(),
+    }
+}
+
+/// The text of anything but a list or a table.
+fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.trim().to_owned()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Boolean(flag) => Some(flag.to_string()),
+        Value::Datetime(moment) => Some(moment.to_string()),
+        Value::Array(_) | Value::Table(_) => None,
+    }
+}
+
+fn refuse<T>(value: &Value, allowed: impl Display) -> Parsed<T> {
+    Err(format!("found {}, expected {allowed}", found(value)))
+}
+
+/// A text that is not blank.
+pub(super) fn text(value: &Value) -> Parsed<String> {
+    match scalar_text(value) {
+        Some(text) if !text.is_empty() => Ok(text),
+        _ => refuse(value, "a text that is not empty"),
+    }
+}
+
+/// Refersion's number of something, as text: digits.
+pub(super) fn id(value: &Value) -> Parsed<String> {
+    match scalar_text(value) {
+        Some(text) if is_id(&text) => Ok(text),
+        _ => refuse(value, "an id of Refersion's: digits, such as \"1234\""),
+    }
+}
+
+/// Whether this can be a number of Refersion's.
+pub(super) fn is_id(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u64>().is_ok()
+}
+
+/// `true` or `false`.
+pub(super) fn flag(value: &Value) -> Parsed<bool> {
+    choice(&[("true", true), ("false", false)])(value)
+}
+
+/// One of some names, in any case.
+pub(super) fn choice<T: Copy>(names: &[(&str, T)]) -> impl Fn(&Value) -> Parsed<T> {
+    move |value| {
+        let text = scalar_text(value).unwrap_or_default();
+        match names.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text)) {
+            Some((_, meant)) => Ok(*meant),
+            None => refuse(value, either(&names.iter().map(|(name, _)| *name).collect::<Vec<_>>())),
+        }
+    }
+}
+
+/// A whole number within bounds.
+pub(super) fn whole(allowed: RangeInclusive<u64>) -> impl Fn(&Value) -> Parsed<u64> {
+    move |value| match scalar_text(value).and_then(|text| text.parse().ok()) {
+        Some(number) if allowed.contains(&number) => Ok(number),
+        _ if *allowed.end() == u64::MAX => refuse(value, format!("a whole number of at least {}", allowed.start())),
+        _ => refuse(value, format!("a whole number from {} to {}", allowed.start(), allowed.end())),
+    }
+}
+
+/// A number above zero, with or without a fraction.
+pub(super) fn above_zero(value: &Value) -> Parsed<f64> {
+    match scalar_text(value).and_then(|text| text.parse::<f64>().ok()) {
+        Some(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => refuse(value, "a number above 0, such as 5 or 0.5"),
+    }
+}
+
+/// A duration with units; zero is refused.
+pub(super) fn duration(value: &Value) -> Parsed<Duration> {
+    match duration_or_zero(value)? {
+        Duration::ZERO => refuse(value, "a duration longer than zero, such as \"10s\" or \"5m\""),
+        duration => Ok(duration),
+    }
+}
+
+/// A duration with units; zero is allowed. Longer units are refused: `5M` would be five months.
+pub(super) fn duration_or_zero(value: &Value) -> Parsed<Duration> {
+    let text = scalar_text(value).unwrap_or_default();
+    let mut units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty()).peekable();
+    if units.peek().is_none() {
+        return refuse(value, "a duration with a unit, such as \"10s\" or \"5m\"");
+    }
+    match humantime::parse_duration(&text) {
+        Ok(duration) if units.all(|unit| ["ms", "s", "m", "h", "d"].contains(&unit)) => Ok(duration),
+        _ => refuse(value, "a duration in ms, s, m, h or d, such as \"10s\" or \"5m\""),
+    }
+}
+
+/// An address to listen on; `:8080` is every IPv4 address.
+pub(super) fn listen(value: &Value) -> Parsed<SocketAddr> {
+    let text = scalar_text(value).unwrap_or_default();
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text };
+    match full.parse() {
+        Ok(address) => Ok(address),
+        Err(_) => refuse(value, "an IP address and a port: \"127.0.0.1:8080\", \"[::]:8080\", or \":8080\" for any"),
+    }
+}
+
+/// Where Refersion's API is. Its path ends with a slash, so that joining `affiliate/new` appends.
+pub(super) fn base_url(value: &Value) -> Parsed<Url> {
+    const ALLOWED: &str = "a URL such as \"https://api.refersion.com/v2\"";
+    let text = scalar_text(value).unwrap_or_default();
+    if text.contains(['@', '?', '#']) {
+        return Err(format!("found a URL with credentials, a query or a fragment (not shown), expected {ALLOWED}"));
+    }
+    let Ok(mut url) = Url::parse(&text) else { return refuse(value, ALLOWED) };
+    let loopback = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => return refuse(value, ALLOWED),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback => {}
+        "http" => return refuse(value, "https: keys must not travel in the clear (http only to a loopback address)"),
+        _ => return refuse(value, ALLOWED),
+    }
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+/// Where events wait.
+pub(super) fn store_url(value: &Value) -> Parsed<StoreUrl> {
+    const ALLOWED: &str = "sqlite://relative/path.db or sqlite:///absolute/path.db";
+    let text = scalar_text(value).unwrap_or_default();
+    let Some((scheme, path)) = text.split_once("://") else {
+        return match text.strip_prefix("sqlite:") {
+            Some(":memory:") => Err(nothing_kept()),
+            _ if text.contains('@') => Err(format!("found something else (not shown), expected {ALLOWED}")),
+            _ => refuse(value, ALLOWED),
+        };
+    };
+    match path {
+        // The rest is not repeated: the URL of another database may hold its password.
+        _ if scheme != "sqlite" => {
+            Err(format!("found a URL of the scheme {scheme:?}, expected {ALLOWED}; no other store is understood"))
+        }
+        "" => Err(format!("found no path, expected {ALLOWED}")),
+        _ if path.contains(":memory:") => Err(nothing_kept()),
+        _ if path.contains('?') => refuse(value, format!("{ALLOWED}, without options after a `?`")),
+        _ if path.ends_with('/') => refuse(value, format!("the path of a file: {ALLOWED}")),
+        _ => Ok(StoreUrl::Sqlite(path.into())),
+    }
+}
+
+fn nothing_kept() -> String {
+    "found a store in memory, expected a file (sqlite://path.db): an event is answered only once it is safe on disk"
+        .to_owned()
+}
+
+/// Which log lines are written: directives of `tracing_subscriber`'s `EnvFilter`.
+pub(super) fn log_filter(value: &Value) -> Parsed<String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let filter = text(value)?;
+    // A lone word that is no level names a part of the program, so `debg` would silence everything without a word.
+    let words = filter.split(',').map(str::trim).filter(|part| !LEVELS.iter().any(|l| l.eq_ignore_ascii_case(part)));
+    let meant = |word: &str| LEVELS.into_iter().find(|l| word.starts_with(l)).or_else(|| nearest(word, LEVELS));
+    if let Some(meant) = words.filter(|word| !word.contains(['=', ':', '['])).find_map(meant) {
+        return refuse(value, format!("a level; did you mean {meant:?}?"));
+    }
+    match tracing_subscriber::EnvFilter::builder().parse(&filter) {
+        Ok(_) => Ok(filter),
+        Err(_) => refuse(value, format!("{}, or \"info,tower_http=debug\" for one part alone", either(&LEVELS))),
+    }
+}
+
+/// The items of a list: TOML's, or a text's between commas and line ends; blanks trimmed, empty items dropped.
+pub(super) fn list(value: &Value) -> Option<Vec<String>> {
+    let items = match value {
+        Value::Array(items) => items.iter().map(scalar_text).collect::<Option<Vec<_>>>()?,
+        Value::Table(_) => return None,
+        scalar => scalar_text(scalar)?.split([',', '\n']).map(|item| item.trim().to_owned()).collect(),
+    };
+    Some(items.into_iter().filter(|item| !item.is_empty()).collect())
+}
