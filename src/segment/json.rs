@@ -73,6 +73,14 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// A string as it was sent, if it is one.
+    pub fn text_as_sent(self) -> Option<String> {
+        match self.read() {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// A string or a number as a clean line, unless it is blank.
     pub fn line(self) -> Option<String> {
         match self.read() {
