@@ -1,4 +1,4 @@
-//! Contact: the e-mail address by which an affiliate is known, and phone, company and PayPal address.
+//! Contact: the e-mail address by which an affiliate is known, and `phone`, `company`, `paypal_email`.
 //!
 //! Where an e-mail is looked for, and in which order, differs: an identify believes its traits most (the `email` beside
 //! them is the Event Tester's boilerplate), a delete has little else than that `email`. A `userId` that looks like an
@@ -45,7 +45,7 @@ pub(super) fn in_traits(traits: &Traits<'_>) -> Result<Option<Email>, EmailError
     address(traits.all("email"))
 }
 
-/// Says phone, company and PayPal address in `profile`.
+/// Says `phone`, `company` and `paypal_email` in `profile`.
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) {
     let company = traits.line("company.name").or_else(|| traits.line("company"));
     profile.set(Field::Company, company.unwrap_or_default());
@@ -92,18 +92,18 @@ mod tests {
         let event = format!(r#"{{"type":"identify",{event}}}"#);
         let mut notes = Vec::new();
         let email = of_identify(&segment::parse(&event).expect("an event"), &mut notes);
-        shown(email, &notes)
+        shown(&email, &notes)
     }
 
     fn delete(event: &str) -> String {
         let event = format!(r#"{{"type":"delete",{event}}}"#);
         let mut notes = Vec::new();
         let email = of_delete(&segment::parse(&event).expect("an event"), &mut notes);
-        shown(email, &notes)
+        shown(&email, &notes)
     }
 
-    fn shown(email: Result<Option<Email>, Refusal>, notes: &[Note]) -> String {
-        let email = match &email {
+    fn shown(email: &Result<Option<Email>, Refusal>, notes: &[Note]) -> String {
+        let email = match email {
             Ok(email) => email.as_ref().map_or("none", Email::as_str).to_owned(),
             Err(refusal) => refusal.to_string(),
         };

@@ -144,12 +144,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
                 let mut places: HashMap<String, usize> = HashMap::new();
                 while let Some(Lossy(key)) = map.next_key()? {
                     let value = Raw(map.next_value()?);
-                    match places.get(&key) {
-                        Some(&place) => members[place].1 = value,
-                        None => {
-                            places.insert(key.clone(), members.len());
-                            members.push((key, value));
-                        }
+                    if let Some(&place) = places.get(&key) {
+                        members[place].1 = value;
+                    } else {
+                        places.insert(key.clone(), members.len());
+                        members.push((key, value));
                     }
                 }
                 Ok(Object(members))

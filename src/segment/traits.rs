@@ -27,8 +27,8 @@ impl<'a> Traits<'a> {
 
     /// The first string at `path` that is not blank, as a clean line: for what no number can be, such as a name.
     pub fn string(&self, path: &str) -> Option<String> {
-        let strings = self.all(path).into_iter().filter(|value| matches!(value.read(), Value::Text(_)));
-        strings.filter_map(Raw::line).next()
+        let mut strings = self.all(path).into_iter().filter(|value| matches!(value.read(), Value::Text(_)));
+        strings.find_map(Raw::line)
     }
 
     /// The lines of the first string or number at `path` that is not blank.
