@@ -12,5 +12,5 @@ mod traits;
 
 pub use event::{Event, Events, Kind, Malformed, parse, split};
 pub use json::{Object, Raw, Value};
-pub use text::{clean, lines};
+pub use text::clean;
 pub use traits::Traits;

@@ -18,7 +18,7 @@ pub fn clean(text: &str) -> String {
 }
 
 /// The lines of `text` that are not blank, each [cleaned](clean).
-pub fn lines(text: &str) -> Vec<String> {
+pub(super) fn lines(text: &str) -> Vec<String> {
     let breaks = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
     text.split(breaks).map(clean).filter(|line| !line.is_empty()).collect()
 }
