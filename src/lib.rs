@@ -3,6 +3,10 @@
 pub mod config;
 pub mod delivery;
 pub mod domain;
+pub mod http;
 pub mod mapping;
+pub mod notice;
 pub mod queue;
 pub mod refersion;
+pub mod segment;
+pub mod worker;

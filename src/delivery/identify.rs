@@ -134,7 +134,7 @@ fn updated(state: &mut State) {
 fn searched(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply: Reply, call: &Call) -> Option<Step> {
     let Stage::Searching { seen, .. } = state.progress.stage else { return Some(unexpected(call)) };
     match search::read(email, page, seen, reply) {
-        Search::Hit(found) => met(case, state, found),
+        Search::Hit(found) => met(case, state, email, found),
         Search::Next(stage) => {
             state.progress.stage = stage;
             None
@@ -149,18 +149,25 @@ fn searched(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply:
 }
 
 /// Somebody has the address: our own work if an earlier `new` went unanswered, else one who existed before.
-fn met(case: &Case<'_>, state: &mut State, found: Found) -> Option<Step> {
+fn met(case: &Case<'_>, state: &mut State, email: &Email, found: Found) -> Option<Step> {
     if let Some(step) = left_alone(&found.code, found.status) {
         return Some(step);
     }
     if case.policy.on_existing == OnExisting::Ignore && !state.progress.asked {
-        let known = Known { code: found.code, id: None, origin: Origin::Found, sent: Fingerprint::default() };
-        state.known = Some(known);
+        let sent = has_email(case, email);
+        state.known = Some(Known { code: found.code, id: None, origin: Origin::Found, sent });
         state.progress.stage = Stage::Start;
     } else {
         state.progress.stage = Stage::Found(found.code);
     }
     None
+}
+
+/// The search found this very address, so Refersion has it.
+fn has_email(case: &Case<'_>, email: &Email) -> Fingerprint {
+    let mut sent = Fingerprint::default();
+    sent.note(case.hash, &[(Field::Email, email.as_str())].into_iter().collect());
+    sent
 }
 
 fn left_alone(code: &AffiliateCode, status: Option<Status>) -> Option<Step> {
@@ -195,7 +202,7 @@ fn learnt(
 
 /// The fingerprint of what `get` shows to be as wanted already.
 fn shown(case: &Case<'_>, wanted: &Identify, affiliate: &Affiliate) -> Fingerprint {
-    let mut sent = Fingerprint::default();
+    let mut sent = wanted.user.email.as_ref().map(|email| has_email(case, email)).unwrap_or_default();
     sent.note(case.hash, &wanted.profile.filtered(|attribute, value| shows(affiliate, attribute, value)));
     if let Some(status) = affiliate.status {
         sent.note_status(case.hash, status);

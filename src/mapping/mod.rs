@@ -5,12 +5,33 @@
 //! refusals carry no personal data; a trait no rule mentions changes nothing.
 //! Deliberately absent: whether the user is known, which only the store knows ([`Creation::Withheld`] says what to do then).
 
+mod address;
+mod contact;
+mod country;
+mod delete;
+mod engage;
+mod fold;
+mod identify;
+mod name;
 mod rules;
+mod state;
 
 pub use rules::{Audience, CreateIf, CustomField, Effect, Rules};
 
 use crate::domain::{NewAffiliate, Profile, Status, User};
+use crate::segment::{Event, Kind};
 use std::fmt;
+
+/// What `event` wants under `rules`.
+pub fn map(event: &Event<'_>, rules: &Rules) -> Mapped {
+    let mut notes = Vec::new();
+    let intent = match &event.kind {
+        Kind::Identify => identify::identify(event, rules, &mut notes),
+        Kind::Delete => delete::delete(event, &mut notes),
+        Kind::Unsupported(kind) => Ok(Intent::Nothing(Reason::Unsupported { kind: kind.clone() })),
+    };
+    Mapped { intent, notes }
+}
 
 /// What mapping made of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +83,11 @@ pub enum Creation {
 /// Why nothing is to be done. The text is what the customer reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
+    /// An event that is neither an identify nor a delete.
+    Unsupported {
+        /// Its type: one short plain word.
+        kind: String,
+    },
     /// An Engage event that no rule mentions.
     NoRule,
     /// An Engage event about somebody who is no affiliate.
@@ -106,9 +132,14 @@ pub struct Note {
     pub text: String,
 }
 
+fn note(about: &str, text: &str) -> Note {
+    Note { about: about.to_owned(), text: text.to_owned() }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unsupported { kind } => write!(f, "events of type `{kind}` say nothing of affiliates"),
             Self::NoRule => f.write_str("no rule mentions a trait of this event"),
             Self::UnknownUser => f.write_str("the user is no affiliate yet, and this event cannot create one"),
             Self::CreateIf { key } => write!(f, "the user is no affiliate yet, and `{key}` does not ask to create one"),

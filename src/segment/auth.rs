@@ -128,7 +128,12 @@ mod tests {
         Trust::new(key, secrets.iter().map(|secret| SecretString::from(*secret)).collect())
     }
 
-    fn believed(secrets: &[&str], authorization: &[&[u8]], signature: &[&[u8]], contents: &[&[u8]]) -> Result<(), Disbelief> {
+    fn believed(
+        secrets: &[&str],
+        authorization: &[&[u8]],
+        signature: &[&[u8]],
+        contents: &[&[u8]],
+    ) -> Result<(), Disbelief> {
         let trust = trust(secrets);
         let claims = trust.judge(authorization.iter().copied(), signature.iter().copied())?;
         trust.verify(&claims, contents)

@@ -26,7 +26,8 @@ pub(super) async fn carry(worker: &Worker, claimed: Claimed) {
     };
     let Some(verdict) = verdict else { return };
     let ticket = &claimed.ticket;
-    let settled = insist(worker, || worker.queue.settle(ticket, verdict.settlement.clone(), verdict.change.clone())).await;
+    let settled =
+        insist(worker, || worker.queue.settle(ticket, verdict.settlement.clone(), verdict.change.clone())).await;
     if let (Ok(()), Some(ended)) = (settled, verdict.tell) {
         worker.notice.ended(ticket.id, ended);
     }
@@ -45,8 +46,7 @@ fn understand(worker: &Worker, body: &[u8]) -> Result<Intent, Death> {
 /// Walks the plan to its end. `None`: the lease was lost, and somebody else has the event.
 async fn deliver(worker: &Worker, claimed: &Claimed, intent: &Intent) -> Option<Verdict> {
     let case = Case { intent, policy: worker.settings.policy, hash: worker.queue.hash_key() };
-    let mut state =
-        State::new(intent, claimed.memory.clone(), claimed.progress.clone(), claimed.interrupted);
+    let mut state = State::new(intent, claimed.memory.clone(), claimed.progress.clone(), claimed.interrupted);
     let mut heard: Option<(Call, Reply)> = None;
     loop {
         let first = heard.is_none();
@@ -63,7 +63,10 @@ async fn deliver(worker: &Worker, claimed: &Claimed, intent: &Intent) -> Option<
         }
         let reply = worker.settings.client.call(&call).await;
         tracing::debug!(seq = claimed.ticket.seq, operation = call.operation(), ?reply, "called Refersion");
-        if !matches!(reply, Reply::Unauthorized | Reply::RateLimited { .. } | Reply::Unavailable { .. } | Reply::Lost { .. }) {
+        if !matches!(
+            reply,
+            Reply::Unauthorized | Reply::RateLimited { .. } | Reply::Unavailable { .. } | Reply::Lost { .. }
+        ) {
             worker.gate().taken();
         }
         heard = Some((call, reply));

@@ -1,3 +1,4 @@
-//! x
+//! The service from outside its modules: through files, sockets, processes, and as tables and scripts that read as claims.
 
 mod config;
+mod mapping;

@@ -1,0 +1,191 @@
+//! THE inbound status table: every answer, its code, and what the code makes Segment do (Segment's contract).
+//!
+//! | answer | code | at Segment |
+//! | --- | --- | --- |
+//! | delivered, duplicate, ignored | 200 | done |
+//! | accepted | 202 | done: accepted, not yet processed |
+//! | rejected: malformed, missing traits, refused by Refersion (the event is kept as a dead letter) | 400 | discarded, the message shown |
+//! | unauthorized: wrong credentials, or Refersion refused the key (the event is kept) | 401 | discarded, the message shown |
+//! | not found, method not allowed | 404, 405 | discarded: a wrong URL or method |
+//! | too large | 413 | discarded: it would be too large again |
+//! | backlog full | 429 | sent again, for four hours |
+//! | unsupported | 501 | discarded, no error of the customer's |
+//! | error: a bug | 500 | sent again |
+//! | unavailable: not recorded, draining | 503 | sent again |
+//!
+//! Never sent: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`; messages carry no secret and no
+//! personal datum.
+
+use crate::delivery::{Death, Outcome};
+use crate::mapping::Reason;
+use crate::notice::Ended;
+use crate::queue::QueueError;
+use crate::segment::Disbelief;
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value};
+
+/// What a request, or one event of it, is answered with.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    Delivered(Outcome),
+    Accepted,
+    Duplicate,
+    Ignored(Reason),
+    Invalid(String),
+    Refused(Death),
+    Disbelieved(Disbelief),
+    KeyRefused,
+    NotFound,
+    MethodNotAllowed(&'static str),
+    TooLarge,
+    EventTooLarge,
+    BacklogFull,
+    Unsupported(String),
+    Bug,
+    NotRecorded,
+    Draining,
+    Slow,
+}
+
+/// How long Segment is asked to wait when the backlog is full, in seconds.
+const RETRY_FULL: u32 = 60;
+/// How long Segment is asked to wait when the event could not be recorded, in seconds.
+const RETRY_UNAVAILABLE: u32 = 5;
+
+impl Answer {
+    /// The answer's code.
+    pub(super) fn code(&self) -> StatusCode {
+        match self {
+            Self::Delivered(_) | Self::Duplicate | Self::Ignored(_) => StatusCode::OK,
+            Self::Accepted => StatusCode::ACCEPTED,
+            Self::Invalid(_) | Self::Refused(_) => StatusCode::BAD_REQUEST,
+            Self::Disbelieved(_) | Self::KeyRefused => StatusCode::UNAUTHORIZED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge | Self::EventTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BacklogFull => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotRecorded | Self::Draining | Self::Slow => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The word for `status`.
+    pub(super) fn status(&self) -> &'static str {
+        match self {
+            Self::Delivered(Outcome::Delivered { .. }) => "delivered",
+            Self::Delivered(Outcome::Ignored(_)) | Self::Ignored(_) => "ignored",
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Invalid(_) | Self::Refused(_) => "rejected",
+            Self::Disbelieved(_) | Self::KeyRefused => "unauthorized",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::TooLarge | Self::EventTooLarge => "too_large",
+            Self::BacklogFull => "backlog_full",
+            Self::Unsupported(_) => "unsupported",
+            Self::Bug => "error",
+            Self::NotRecorded | Self::Draining | Self::Slow => "unavailable",
+        }
+    }
+
+    /// What the customer reads.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Delivered(outcome) => outcome.to_string(),
+            Self::Accepted => "the event is recorded and will be delivered".into(),
+            Self::Duplicate => "this event was recorded before; it has no second effect".into(),
+            Self::Ignored(reason) => reason.to_string(),
+            Self::Invalid(what) => what.clone(),
+            Self::Refused(death) => format!("{death} (the event is kept as a dead letter)"),
+            Self::Disbelieved(why) => why.to_string(),
+            Self::KeyRefused => "Refersion refused the API key: correct it where this service is configured; \
+                                 the event is kept and delivered once the key works"
+                .into(),
+            Self::NotFound => "no such path: events are posted to /segment".into(),
+            Self::MethodNotAllowed(allowed) => format!("this path takes {allowed} only"),
+            Self::TooLarge => "the body is too large: at most 128 KiB for an event, 4.5 MiB for an array".into(),
+            Self::EventTooLarge => "the event is too large: at most 128 KiB".into(),
+            Self::BacklogFull => "too many events are waiting to be delivered: send this one again later".into(),
+            Self::Unsupported(kind) => {
+                format!("unsupported event type {kind}: this destination takes identify and delete")
+            }
+            Self::Bug => "an error of this service: the event was not recorded; send it again".into(),
+            Self::NotRecorded => "the event could not be recorded: send it again".into(),
+            Self::Draining => "this service is about to stop: send the event again".into(),
+            Self::Slow => "the body took too long to arrive: send it again".into(),
+        }
+    }
+
+    /// The JSON of one event's answer.
+    pub(super) fn json(&self) -> Map<String, Value> {
+        let mut body = Map::new();
+        body.insert("status".into(), self.status().into());
+        if let Self::Delivered(Outcome::Delivered { action, .. }) = self {
+            body.insert("action".into(), action.as_str().into());
+        }
+        body.insert("message".into(), self.message().into());
+        body
+    }
+
+    /// The answer with its code and headers, and `body` as its JSON.
+    pub(super) fn with_body(&self, body: Map<String, Value>) -> Response {
+        let mut response = (self.code(), Json(Value::Object(body))).into_response();
+        let header = match self {
+            Self::BacklogFull => Some((header::RETRY_AFTER, RETRY_FULL.to_string())),
+            Self::NotRecorded | Self::Draining | Self::Slow => {
+                Some((header::RETRY_AFTER, RETRY_UNAVAILABLE.to_string()))
+            }
+            Self::MethodNotAllowed(allowed) => Some((header::ALLOW, (*allowed).to_owned())),
+            Self::Disbelieved(_) => {
+                Some((header::WWW_AUTHENTICATE, r#"Basic realm="refersion-destination""#.to_owned()))
+            }
+            _ => None,
+        };
+        if let Some((name, value)) = header
+            && let Ok(value) = value.parse()
+        {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        self.with_body(self.json())
+    }
+}
+
+impl From<Ended> for Answer {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Well(outcome) => Self::Delivered(outcome),
+            Ended::Dead(death) => Self::Refused(death),
+            Ended::KeyRefused => Self::KeyRefused,
+        }
+    }
+}
+
+impl From<QueueError> for Answer {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Full(_) => Self::BacklogFull,
+            QueueError::LeaseLost | QueueError::Closed | QueueError::Failed(_) => Self::NotRecorded,
+        }
+    }
+}
+
+/// The one answer for many events. It must not hide an event that could be sent again with success, and there is none: all
+/// that can be recorded are. So any success is a success, and only a request without one is an error.
+pub(super) fn overall(answers: &[Answer]) -> Answer {
+    let first = |wanted: &dyn Fn(&Answer) -> bool| answers.iter().find(|answer| wanted(answer)).cloned();
+    first(&|answer| matches!(answer, Answer::Accepted))
+        .or_else(|| first(&|answer| answer.code() == StatusCode::OK))
+        .or_else(|| first(&|answer| answer.code() == StatusCode::BAD_REQUEST))
+        .or_else(|| first(&|answer| !matches!(answer, Answer::Unsupported(_))))
+        .or_else(|| answers.first().cloned())
+        .unwrap_or(Answer::Bug)
+}

@@ -1,0 +1,98 @@
+//! From an event's text to an entry of the queue, or to its answer where there is nothing to keep.
+//!
+//! What an event wants is known by mapping it; whether its user is known, only the queue knows. So an event that is worth
+//! keeping for known users alone is handed over with the answer that serves if the user is not known.
+
+use super::Door;
+use super::answer::Answer;
+use super::body::MAX_OBJECT;
+use crate::delivery::{Action, Outcome};
+use crate::domain::{EventId, Timestamp, User};
+use crate::mapping::{self, Creation, Intent};
+use crate::queue::NewEvent;
+use crate::segment::{self, Event, Kind};
+
+/// One event of a request.
+pub(super) struct Taken {
+    /// Segment's id, for the answer.
+    pub(super) message_id: Option<String>,
+    /// What is to be done with it.
+    pub(super) fate: Fate,
+}
+
+/// What is to be done with an event.
+pub(super) enum Fate {
+    /// Record it; if its user is not known and has to be, answer this instead.
+    Record(NewEvent, Option<Answer>),
+    /// Answer it.
+    Answer(Answer),
+}
+
+/// Takes one event in.
+pub(super) fn take(door: &Door, text: &str, received_at: Timestamp) -> Taken {
+    if text.len() > MAX_OBJECT {
+        return Taken { message_id: None, fate: Fate::Answer(Answer::EventTooLarge) };
+    }
+    match segment::parse(text) {
+        Ok(event) => {
+            let fate = fate(door, text, &event, received_at);
+            Taken { message_id: event.message_id, fate }
+        }
+        Err(malformed) => Taken { message_id: None, fate: Fate::Answer(Answer::Invalid(malformed.to_string())) },
+    }
+}
+
+fn fate(door: &Door, text: &str, event: &Event<'_>, received_at: Timestamp) -> Fate {
+    if let Kind::Unsupported(kind) = &event.kind {
+        return Fate::Answer(Answer::Unsupported(kind.clone()));
+    }
+    let (user, unless_known) = match mapping::map(event, &door.rules).intent {
+        Ok(Intent::Identify(wanted)) => (wanted.user, unknown(&wanted.creation)),
+        Ok(Intent::Delete { user }) => {
+            let nobody = Outcome::Delivered { action: Action::NotFound, code: None };
+            let answer = user.email.is_none().then_some(Answer::Delivered(nobody));
+            (user, answer)
+        }
+        Ok(Intent::Nothing(reason)) => return Fate::Answer(Answer::Ignored(reason)),
+        Err(refusal) => return Fate::Answer(Answer::Invalid(refusal.to_string())),
+    };
+    let new = entry(door, text, event, &user, unless_known.is_some(), received_at);
+    Fate::Record(new, unless_known)
+}
+
+/// The answer if the user is no affiliate; none if the event makes them one.
+fn unknown(creation: &Creation) -> Option<Answer> {
+    match creation {
+        Creation::Allowed(_) => None,
+        Creation::Withheld(reason) => Some(Answer::Ignored(reason.clone())),
+        Creation::Refused(refusal) => Some(Answer::Invalid(refusal.to_string())),
+    }
+}
+
+fn entry(
+    door: &Door,
+    text: &str,
+    event: &Event<'_>,
+    user: &User,
+    only_if_known: bool,
+    received_at: Timestamp,
+) -> NewEvent {
+    let hash = door.queue.hash_key();
+    NewEvent {
+        account: door.account.clone(),
+        id: event_id(door, text, event),
+        keys: user.keys(hash, &door.account),
+        only_if_known,
+        body: text.as_bytes().to_vec(),
+        received_at,
+    }
+}
+
+/// By its `messageId`; an event without one is known by its bytes.
+fn event_id(door: &Door, text: &str, event: &Event<'_>) -> EventId {
+    let hash = door.queue.hash_key();
+    match &event.message_id {
+        Some(message_id) => hash.event_by_message_id(&door.account, message_id),
+        None => hash.event_by_body(&door.account, text.as_bytes()),
+    }
+}

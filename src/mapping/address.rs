@@ -1,0 +1,117 @@
+//! Address: street, city, state, postal code and country → Refersion's fields.
+//!
+//! Each part is looked for in the `address` object, then beside it among the traits. What Refersion would refuse is left
+//! out with a note: an edit is refused as a whole for one bad field, and nobody's update should fail for a country's name.
+//! Deliberately absent: taking apart an address that is one text.
+
+use super::country;
+use super::state::{self, Country};
+use super::{Note, note};
+use crate::domain::{Field, Profile};
+use crate::segment::{Traits, Value};
+
+/// Says the address of `traits` in `profile`.
+pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) {
+    if traits.stated("address").is_some_and(|address| !matches!(address.read(), Value::Object(_))) {
+        notes.push(note("address", "not an object with `street`, `city` and so on, so it was left out"));
+    }
+    street(traits, profile);
+    profile.set(Field::City, part(traits, &["city"]).unwrap_or_default());
+    profile.set(Field::Zip, part(traits, &["postalCode", "zip"]).unwrap_or_default());
+    let country = country(traits, profile, notes);
+    if let Some(name) = part(traits, &["state"]) {
+        match state::code(&name, country) {
+            Some(code) => profile.set(Field::State, code),
+            None => notes.push(note("state", "Refersion takes codes of two or three letters, so this was left out")),
+        }
+    }
+}
+
+/// `address.city`, else `city`; of several names for one part, all are tried in the `address` first.
+fn part(traits: &Traits<'_>, names: &[&str]) -> Option<String> {
+    let inside = names.iter().find_map(|name| traits.line(&format!("address.{name}")));
+    inside.or_else(|| names.iter().find_map(|name| traits.line(name)))
+}
+
+/// A street of several lines is one line and the rest of them.
+fn street(traits: &Traits<'_>, profile: &mut Profile) {
+    let mut lines = traits.lines("address.street");
+    if lines.is_empty() {
+        lines = traits.lines("street");
+    }
+    if let Some((first, rest)) = lines.split_first() {
+        profile.set(Field::Address1, first);
+        profile.set(Field::Address2, rest.join(", "));
+    }
+}
+
+fn country(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) -> Country {
+    let Some(name) = part(traits, &["country"]) else { return Country::Unsaid };
+    if let Some(code) = country::code(&name) {
+        profile.set(Field::Country, code);
+        Country::Code(code)
+    } else {
+        notes.push(note("country", "not a country Refersion allows, so it was left out"));
+        Country::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::Raw;
+
+    fn mapped(traits: &str) -> (Vec<String>, Vec<String>) {
+        let (mut profile, mut notes) = (Profile::default(), Vec::new());
+        read(&Raw::check(traits).expect("JSON").object().expect("an object").into(), &mut profile, &mut notes);
+        let said = profile.iter().map(|(attribute, value)| format!("{attribute}={value}")).collect();
+        (said, notes.into_iter().map(|note| note.about).collect())
+    }
+
+    #[test]
+    fn parts_are_found_in_the_address_then_beside_it() {
+        for (traits, said) in [
+            (
+                r#"{"address":{"street":"6th St","city":"San Francisco","state":"CA","postalCode":"94103","country":"USA"}}"#,
+                "address1=6th St|city=San Francisco|state=CA|zip=94103|country=US",
+            ),
+            (r#"{"Address":{"Postal_Code":94103}}"#, "zip=94103"),
+            (r#"{"address":{"zip":94103},"postalCode":"1"}"#, "zip=94103"),
+            (r#"{"address":{"city":""},"city":"Paris"}"#, "city=Paris"),
+            (r#"{"address.city":"Paris"}"#, "city=Paris"),
+            (
+                r#"{"street":"6th St","zip":"94103","state":"Ontario","country":"Canada"}"#,
+                "address1=6th St|state=ON|zip=94103|country=CA",
+            ),
+            (r#"{"address":null,"city":null}"#, ""),
+            (r#"{"address":[]}"#, ""),
+        ] {
+            let said: Vec<_> = said.split('|').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+            assert_eq!(mapped(traits), (said, vec![]), "{traits}");
+        }
+    }
+
+    #[test]
+    fn a_street_of_several_lines_fills_two() {
+        for (street, said) in [
+            (r"6th St\r\nSuite 4", "address1=6th St|address2=Suite 4"),
+            (r"\n6th St\n\n Suite 4 \rRear", "address1=6th St|address2=Suite 4, Rear"),
+        ] {
+            let traits = format!(r#"{{"address":{{"street":"{street}"}}}}"#);
+            assert_eq!(mapped(&traits).0.join("|"), said);
+        }
+    }
+
+    #[test]
+    fn what_refersion_would_refuse_is_left_out_with_a_note() {
+        for (traits, said, notes) in [
+            (r#"{"address":{"country":"Kenya","state":"Texas"}}"#, "", "country|state"),
+            (r#"{"address":{"country":"Germany","state":"Bayern"}}"#, "country=DE", "state"),
+            (r#"{"address":{"country":"US","state":"Bayern"}}"#, "country=US", "state"),
+            (r#"{"address":"6th St, Paris","city":"Paris"}"#, "city=Paris", "address"),
+        ] {
+            let (found, noted) = mapped(traits);
+            assert_eq!((found.join("|"), noted.join("|")), (said.to_owned(), notes.to_owned()), "{traits}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Identify: an event and the rules → what is said of the user, and whether it may create an affiliate.
+//!
+//! Two answers in one, because only the store knows whether the user is an affiliate: `profile` and `status` are for a
+//! known one, [`Creation`] for an unknown one. Invariants: an event that speaks of memberships is never an error for lack
+//! of an e-mail or a name; a known affiliate's name is never overwritten by a placeholder.
+
+use super::engage::{self, Effects};
+use super::{Creation, Identify, Intent, Note, Reason, Refusal, Rules, address, contact, name};
+use crate::domain::{Attribute, Email, Field, NewAffiliate, Profile, Status, User};
+use crate::segment::Event;
+
+/// What an identify wants.
+pub(super) fn identify(event: &Event<'_>, rules: &Rules, notes: &mut Vec<Note>) -> Result<Intent, Refusal> {
+    let email = contact::of_identify(event, notes)?;
+    let mut profile = Profile::default();
+    name::read(&event.traits, &mut profile);
+    address::read(&event.traits, &mut profile, notes);
+    contact::read(&event.traits, &mut profile, notes);
+
+    let effects = engage::effects(rules, &event.traits, notes);
+    if event.engage && !effects.matched && profile.is_empty() && !says_email(event) {
+        return Ok(Intent::Nothing(Reason::NoRule));
+    }
+    for (attribute, value) in effects.profile.iter() {
+        profile.set(attribute.clone(), value);
+    }
+    profile.set(Field::Email, email.as_ref().map(Email::as_str).unwrap_or_default());
+    Ok(Intent::Identify(Identify {
+        creation: creation(event, rules, &profile, &effects),
+        user: User { user_id: event.user_id.clone(), email },
+        status: effects.status.map(|(_, status)| status),
+        profile,
+    }))
+}
+
+/// Whether the traits themselves hold an e-mail: one found elsewhere says who the user is, and nothing of them.
+fn says_email(event: &Event<'_>) -> bool {
+    contact::in_traits(&event.traits).is_ok_and(|email| email.is_some())
+}
+
+fn creation(event: &Event<'_>, rules: &Rules, profile: &Profile, effects: &Effects<'_>) -> Creation {
+    if let Some(reason) = engage::withheld(rules.create_if.as_ref(), &event.traits) {
+        return Creation::Withheld(reason);
+    }
+    if let Some(refusal) = missing(profile) {
+        let nobody_s_fault = event.engage || effects.membership;
+        return if nobody_s_fault { Creation::Withheld(Reason::UnknownUser) } else { Creation::Refused(refusal) };
+    }
+    let status = match effects.status {
+        Some((key, status @ (Status::Denied | Status::Disabled))) => {
+            return Creation::Withheld(Reason::Audience { key: key.to_owned(), status });
+        }
+        Some((_, status @ (Status::Active | Status::Pending))) => status,
+        None => rules.status,
+    };
+    Creation::Allowed(NewAffiliate {
+        profile: new_profile(event, rules, profile),
+        status,
+        send_welcome: rules.send_welcome,
+    })
+}
+
+/// What a creation needs and the event lacks.
+fn missing(profile: &Profile) -> Option<Refusal> {
+    let lacks = |field: Field| profile.get(field).is_none();
+    if lacks(Field::Email) {
+        Some(Refusal::MissingEmail)
+    } else if lacks(Field::FirstName) && lacks(Field::LastName) {
+        Some(Refusal::MissingName)
+    } else {
+        None
+    }
+}
+
+/// What `new` takes: no custom fields, both halves of a name, and what only a creation says.
+fn new_profile(event: &Event<'_>, rules: &Rules, profile: &Profile) -> Profile {
+    let mut new = profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_)));
+    for (field, default) in [
+        (Field::FirstName, Some(&*rules.missing_name)),
+        (Field::LastName, Some(&*rules.missing_name)),
+        (Field::Offer, rules.offer.as_deref()),
+        (Field::UniqueMerchantId, contact::merchant_id(event.user_id.as_ref())),
+    ] {
+        if new.get(field).is_none() {
+            new.set(field, default.unwrap_or_default());
+        }
+    }
+    new
+}

@@ -1,0 +1,116 @@
+//! Texts as they may reach Refersion: one line, no control characters, numbers as people write them.
+//!
+//! In go decoded JSON strings and the source texts of JSON numbers; out come trimmed texts, possibly empty.
+//! Deliberately absent: limits of length, which Refersion does not publish.
+
+/// `text` as a single line: blanks of any kind become one space, what cannot be seen is dropped, the ends are trimmed.
+pub fn clean(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars().filter(|&c| c.is_whitespace() || !is_invisible(c)) {
+        if !c.is_whitespace() {
+            line.push(c);
+        } else if !line.is_empty() && !line.ends_with(' ') {
+            line.push(' ');
+        }
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// The lines of `text` that are not blank, each [cleaned](clean).
+pub(super) fn lines(text: &str) -> Vec<String> {
+    let breaks = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+    text.split(breaks).map(clean).filter(|line| !line.is_empty()).collect()
+}
+
+/// Control characters, and the marks that copying from web pages leaves behind. Joiners stay: they are part of names in
+/// several scripts. U+FFFD stands where half of a surrogate pair was cut off.
+pub(super) fn is_invisible(c: char) -> bool {
+    let mark = matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2060}' | '\u{FEFF}' | '\u{FFFD}');
+    mark || c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The largest exponent written out in full: beyond it `JavaScript` too prints an exponent.
+const PLAIN_EXPONENT: usize = 21;
+
+/// A JSON number as text: integers exactly as written, `450.0` as `450`, `4.5e2` as `450`.
+pub(super) fn number(source: &str) -> String {
+    if source.contains(['.', 'e', 'E']) {
+        written_out(source).unwrap_or_else(|| source.to_owned())
+    } else {
+        source.to_owned()
+    }
+}
+
+fn written_out(source: &str) -> Option<String> {
+    let (mantissa, exponent) = source.split_once(['e', 'E']).unwrap_or((source, "0"));
+    let exponent = exponent.parse::<i32>().ok()?;
+    let shift = usize::try_from(exponent.unsigned_abs()).ok().filter(|shift| *shift <= PLAIN_EXPONENT)?;
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+
+    let zeros = "0".repeat(shift);
+    let digits = if exponent < 0 { format!("{zeros}{whole}{fraction}") } else { format!("{whole}{fraction}{zeros}") };
+    let point = if exponent < 0 { whole.len() } else { whole.len() + shift };
+    let (whole, fraction) = digits.split_at_checked(point)?;
+
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    let whole = if whole.is_empty() { "0" } else { whole };
+    Some(match fraction {
+        "" if whole == "0" => "0".to_owned(),
+        "" => format!("{sign}{whole}"),
+        _ => format!("{sign}{whole}.{fraction}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_becomes_one_clean_line() {
+        for (text, line) in [
+            ("  Peter \t\n Gibbons\u{a0}", "Peter Gibbons"),
+            ("Pe\u{0}ter\u{7f}", "Peter"),
+            ("\u{feff}Peter\u{200b} ", "Peter"),
+            ("\u{0} \u{0}", ""),
+            ("می\u{200c}خواهم", "می\u{200c}خواهم"),
+            ("a \u{0} b", "a b"),
+        ] {
+            assert_eq!(clean(text), line, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn lines_end_at_any_line_break_and_blank_ones_are_left_out() {
+        assert_eq!(lines("6th St\r\n\r\n Suite\t4 \rRear\nX"), ["6th St", "Suite 4", "Rear", "X"]);
+        assert!(lines(" \r\n ").is_empty());
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_write_them() {
+        for (source, text) in [
+            ("94103", "94103"),
+            ("12345678901234567890123", "12345678901234567890123"),
+            ("-7", "-7"),
+            ("450.0", "450"),
+            ("450.00", "450"),
+            ("450.50", "450.5"),
+            ("0.50", "0.5"),
+            ("-0.0", "0"),
+            ("-1.5", "-1.5"),
+            ("4.5e2", "450"),
+            ("4.5E+2", "450"),
+            ("4.525e2", "452.5"),
+            ("5e-1", "0.5"),
+            ("125e-2", "1.25"),
+            ("-5e-3", "-0.005"),
+            ("1e21", "1000000000000000000000"),
+            ("1e400", "1e400"),
+            ("1e99999999999", "1e99999999999"),
+            ("1e-2147483648", "1e-2147483648"),
+        ] {
+            assert_eq!(number(source), text, "{source}");
+        }
+    }
+}

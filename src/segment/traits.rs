@@ -1,0 +1,150 @@
+//! Traits: what an event says of its user, found by name whatever the casing.
+//!
+//! Two names are the same when their letters, digits and dots are, without case: `postal_code` is `postalCode`. This is
+//! how Segment's own accessor library compares (it keeps ASCII letters only; here letters of every script count).
+//! Of several keys that match, the first with a usable value wins: empty and null fall through. A dotted path looks
+//! into an object first (`address` → `city`), then for a key with that dot in it (`address.city`).
+//! Deliberately absent: which traits there are, and what they mean.
+
+use super::json::{Object, Raw, Value};
+use super::text;
+use std::fmt;
+
+/// The traits of one event, in document order. Prints only how many there are: they are personal data.
+#[derive(Clone, Default)]
+pub struct Traits<'a>(Vec<(String, Raw<'a>)>);
+
+impl<'a> Traits<'a> {
+    /// Every value whose key matches `path`, objects before dotted keys, otherwise in document order.
+    pub fn all(&self, path: &str) -> Vec<Raw<'a>> {
+        self.find(&normalised(path))
+    }
+
+    /// The first string or number at `path` that is not blank, as a clean line.
+    pub fn line(&self, path: &str) -> Option<String> {
+        self.all(path).into_iter().find_map(Raw::line)
+    }
+
+    /// The first string at `path` that is not blank, as a clean line: for what no number can be, such as a name.
+    pub fn string(&self, path: &str) -> Option<String> {
+        let mut strings = self.all(path).into_iter().filter(|value| matches!(value.read(), Value::Text(_)));
+        strings.find_map(Raw::line)
+    }
+
+    /// The lines of the first string or number at `path` that is not blank.
+    pub fn lines(&self, path: &str) -> Vec<String> {
+        let lines = self.all(path).into_iter().map(|value| match value.read() {
+            Value::Text(text) => text::lines(&text),
+            Value::Number(text) => vec![text],
+            _ => Vec::new(),
+        });
+        lines.into_iter().find(|lines| !lines.is_empty()).unwrap_or_default()
+    }
+
+    /// The first string or number in a list at `path`; a string or number in the list's place is as good.
+    pub fn first_of(&self, path: &str) -> Option<String> {
+        self.all(path).into_iter().find_map(|value| match value.read() {
+            Value::Array(elements) => elements.into_iter().find_map(Raw::line),
+            _ => value.line(),
+        })
+    }
+
+    /// The first value at `path` that says anything.
+    pub fn stated(&self, path: &str) -> Option<Raw<'a>> {
+        self.all(path).into_iter().find(|value| !value.is_empty())
+    }
+
+    /// `path` is normalised. Goes as deep as `path` has dots, never as deep as the event is nested.
+    fn find(&self, path: &str) -> Vec<Raw<'a>> {
+        let named = |name: &str| {
+            let name = name.to_owned();
+            self.0.iter().filter(move |(key, _)| *key == name).map(|(_, value)| *value)
+        };
+        let mut found = Vec::new();
+        if let Some((head, rest)) = path.split_once('.') {
+            let objects = named(head).filter_map(Raw::object);
+            found.extend(objects.flat_map(|object| Self::from(object).find(rest)));
+        }
+        if !path.is_empty() {
+            found.extend(named(path));
+        }
+        found
+    }
+}
+
+/// The form in which two spellings of one name are equal.
+fn normalised(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric() || *c == '.').flat_map(char::to_lowercase).collect()
+}
+
+impl<'a> From<Object<'a>> for Traits<'a> {
+    fn from(object: Object<'a>) -> Self {
+        Self(object.into_iter().map(|(key, value)| (normalised(&key), value)).collect())
+    }
+}
+
+impl fmt::Debug for Traits<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Traits({})", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traits(text: &str) -> Traits<'_> {
+        Raw::check(text).expect("JSON").object().expect("an object").into()
+    }
+
+    #[test]
+    fn names_match_in_any_casing() {
+        for key in ["firstName", "first_name", "FirstName", "First Name", "FIRST-NAME", "$firstname"] {
+            let text = format!(r#"{{"{key}": "Peter"}}"#);
+            assert_eq!(traits(&text).line("firstName").as_deref(), Some("Peter"), "{key}");
+        }
+        assert_eq!(traits(r#"{"Größe": "XL"}"#).line("größe").as_deref(), Some("XL"));
+        assert_eq!(traits(r#"{"名前": "x"}"#).line("年齢"), None);
+        assert_eq!(traits(r#"{"$": "x"}"#).line("_"), None);
+    }
+
+    #[test]
+    fn the_first_usable_value_wins() {
+        let traits = traits(r#"{"City": null, "CITY": " ", "c_ity": [], "city": "Rome", "cit_y": "Paris"}"#);
+        assert_eq!(traits.line("city").as_deref(), Some("Rome"));
+        assert_eq!(traits.stated("city").map(Raw::text), Some(r#""Rome""#));
+    }
+
+    #[test]
+    fn a_path_looks_into_objects_then_for_a_dotted_key() {
+        let both = traits(r#"{"address.city": "Rome", "Address": {"CITY": "Paris"}}"#);
+        assert_eq!(both.line("address.city").as_deref(), Some("Paris"));
+        let empty = traits(r#"{"address.city": "Rome", "Address": {"CITY": ""}}"#);
+        assert_eq!(empty.line("address.city").as_deref(), Some("Rome"));
+        let text = traits(r#"{"address": "6th St"}"#);
+        assert_eq!(text.line("address.city"), None);
+        let deep = traits(r#"{"a": {"b": {"c": 1}, "b.c": 2}, "a.b": {"c": 3}}"#);
+        assert_eq!(deep.all("a.b.c").into_iter().map(Raw::text).collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    #[test]
+    fn numbers_are_texts_but_no_strings() {
+        let traits = traits(r#"{"zip": 94103, "name": 5, "lines": 7}"#);
+        assert_eq!(traits.line("zip").as_deref(), Some("94103"));
+        assert_eq!(traits.string("name"), None);
+        assert_eq!(traits.lines("lines"), ["7"]);
+    }
+
+    #[test]
+    fn the_first_of_a_list_is_its_first_usable_text() {
+        for (text, first) in [
+            (r#"{"phones": [null, "", {"n": 1}, 15550100, "2"]}"#, Some("15550100")),
+            (r#"{"phones": "555"}"#, Some("555")),
+            (r#"{"phones": []}"#, None),
+            (r#"{"phones": {"home": "1"}}"#, None),
+            ("{}", None),
+        ] {
+            assert_eq!(traits(text).first_of("phones").as_deref(), first, "{text}");
+        }
+    }
+}
