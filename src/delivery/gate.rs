@@ -89,7 +89,7 @@ impl Gate {
     /// Refersion answered 429. Calls already under way may bring several; they count as one strike, and the longest wait
     /// holds. Says how long the gate is closed.
     pub fn limited(&mut self, now: Timestamp, asked: Option<Duration>, chance: f64) -> Duration {
-        if !matches!(self.state, State::Paused { .. }) {
+        if matches!(self.state, State::Open | State::Trying) {
             self.strikes = self.strikes.saturating_add(1);
         }
         let wait = self.backoff.wait(self.strikes, chance, asked);

@@ -12,6 +12,7 @@ use crate::notice::Wait;
 use crate::queue::Recorded;
 use crate::segment::{self, Events};
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
 use axum::http::header::AUTHORIZATION;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
@@ -28,7 +29,7 @@ async fn receive(door: &Door, request: Request) -> Result<Response, Answer> {
         return Err(Answer::Draining);
     }
     let headers = request.headers();
-    let values = |name: &str| headers.get_all(name).into_iter().map(|value| value.as_bytes()).collect::<Vec<_>>();
+    let values = |name: &str| headers.get_all(name).into_iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
     let (authorizations, signatures) = (values(AUTHORIZATION.as_str()), values("x-signature"));
     let claims = door.trust.judge(authorizations.into_iter(), signatures.into_iter()).map_err(Answer::Disbelieved)?;
     let body = body::read(request).await?;

@@ -24,9 +24,12 @@ pub(super) fn identify(event: &Event<'_>, rules: &Rules, notes: &mut Vec<Note>) 
     for (attribute, value) in effects.profile.iter() {
         profile.set(attribute.clone(), value);
     }
-    profile.set(Field::Email, email.as_ref().map(Email::as_str).unwrap_or_default());
+    // An address from elsewhere says who the user is, not that theirs changed: the one beside the traits is boilerplate.
+    if says_email(event) {
+        profile.set(Field::Email, email.as_ref().map(Email::as_str).unwrap_or_default());
+    }
     Ok(Intent::Identify(Identify {
-        creation: creation(event, rules, &profile, &effects),
+        creation: creation(event, rules, email.as_ref(), &profile, &effects),
         user: User { user_id: event.user_id.clone(), email },
         status: effects.status.map(|(_, status)| status),
         profile,
@@ -38,11 +41,17 @@ fn says_email(event: &Event<'_>) -> bool {
     contact::in_traits(&event.traits).is_ok_and(|email| email.is_some())
 }
 
-fn creation(event: &Event<'_>, rules: &Rules, profile: &Profile, effects: &Effects<'_>) -> Creation {
+fn creation(
+    event: &Event<'_>,
+    rules: &Rules,
+    email: Option<&Email>,
+    profile: &Profile,
+    effects: &Effects<'_>,
+) -> Creation {
     if let Some(reason) = engage::withheld(rules.create_if.as_ref(), &event.traits) {
         return Creation::Withheld(reason);
     }
-    if let Some(refusal) = missing(profile) {
+    if let Some(refusal) = missing(email, profile) {
         let nobody_s_fault = event.engage || effects.membership;
         return if nobody_s_fault { Creation::Withheld(Reason::UnknownUser) } else { Creation::Refused(refusal) };
     }
@@ -54,16 +63,16 @@ fn creation(event: &Event<'_>, rules: &Rules, profile: &Profile, effects: &Effec
         None => rules.status,
     };
     Creation::Allowed(NewAffiliate {
-        profile: new_profile(event, rules, profile),
+        profile: new_profile(event, rules, email, profile),
         status,
         send_welcome: rules.send_welcome,
     })
 }
 
 /// What a creation needs and the event lacks.
-fn missing(profile: &Profile) -> Option<Refusal> {
+fn missing(email: Option<&Email>, profile: &Profile) -> Option<Refusal> {
     let lacks = |field: Field| profile.get(field).is_none();
-    if lacks(Field::Email) {
+    if email.is_none() {
         Some(Refusal::MissingEmail)
     } else if lacks(Field::FirstName) && lacks(Field::LastName) {
         Some(Refusal::MissingName)
@@ -73,9 +82,10 @@ fn missing(profile: &Profile) -> Option<Refusal> {
 }
 
 /// What `new` takes: no custom fields, both halves of a name, and what only a creation says.
-fn new_profile(event: &Event<'_>, rules: &Rules, profile: &Profile) -> Profile {
+fn new_profile(event: &Event<'_>, rules: &Rules, email: Option<&Email>, profile: &Profile) -> Profile {
     let mut new = profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_)));
     for (field, default) in [
+        (Field::Email, email.map(Email::as_str)),
         (Field::FirstName, Some(&*rules.missing_name)),
         (Field::LastName, Some(&*rules.missing_name)),
         (Field::Offer, rules.offer.as_deref()),
