@@ -47,7 +47,7 @@ fn write_page(page: &mut String, sandbox: &Sandbox, host: &str, now: Timestamp) 
         page,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{affiliates} affiliates · Refersion, simulated</title><style>{STYLE}</style></head><body>\
+         <title>Affiliates: {affiliates} · Refersion, simulated</title><style>{STYLE}</style></head><body>\
          <header><div><h1>Refersion, simulated</h1><p class=\"soft\">Nothing here is real, and nothing is kept.</p></div>\
          <p class=\"soft\">Base URL <code>http://{}/v2</code></p></header>",
         Text(host)
@@ -60,7 +60,7 @@ fn write_page(page: &mut String, sandbox: &Sandbox, host: &str, now: Timestamp) 
     }
     write!(page, "<h2>Affiliates <small>{affiliates}</small></h2><div class=\"card\">")?;
     if affiliates == 0 {
-        write_empty(page, host)?;
+        write_empty(page, sandbox, host)?;
     } else {
         page.push_str(
             "<table><thead><tr><th>Affiliate</th><th>Status</th><th>Code and id</th><th>Company and place</th>\
@@ -90,17 +90,21 @@ fn write_page(page: &mut String, sandbox: &Sandbox, host: &str, now: Timestamp) 
     Ok(())
 }
 
-fn write_empty(page: &mut String, host: &str) -> fmt::Result {
+fn write_empty(page: &mut String, sandbox: &Sandbox, host: &str) -> fmt::Result {
+    let key = sandbox.settings().api_key.as_ref();
+    // The secret half of a real setting is for the reader to fill in.
+    let (public, secret) = key.map_or(("pub_demo", "sec_demo"), |key| (key.public(), "YOUR-SECRET-KEY"));
     write!(
         page,
         "<div class=\"empty\"><p><strong>No affiliates yet.</strong> Send the service an <code>identify</code> event: the \
          user will appear here as an affiliate. Or ask this Refersion yourself:</p><pre>\
          curl -X POST http://{}/v2/affiliate/new \\\n\
-         \x20 -H 'Refersion-Public-Key: pub_demo' -H 'Refersion-Secret-Key: sec_demo' \\\n\
+         \x20 -H 'Refersion-Public-Key: {}' -H 'Refersion-Secret-Key: {secret}' \\\n\
          \x20 -H 'Content-Type: application/json' \\\n\
          \x20 -d '{{\"first_name\": \"Ada\", \"last_name\": \"Lovelace\", \"email\": \"ada@example.com\", \
          \"password\": \"Note-G-1843\", \"status\": \"ACTIVE\"}}'</pre></div>",
-        Text(host)
+        Text(host),
+        Text(public)
     )
 }
 

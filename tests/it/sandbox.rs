@@ -86,12 +86,12 @@ fn ada() -> Value {
 }
 
 /// `base` with `changes`; a change to `null` removes the field.
-fn with(mut base: Value, changes: Value) -> Value {
-    for (name, value) in changes.as_object().expect("an object").clone() {
+fn with(mut base: Value, changes: &Value) -> Value {
+    for (name, value) in changes.as_object().expect("an object") {
         if value.is_null() {
-            base.as_object_mut().expect("an object").remove(&name);
+            base.as_object_mut().expect("an object").remove(name);
         } else {
-            base[name] = value;
+            base[name] = value.clone();
         }
     }
     base
@@ -139,7 +139,7 @@ async fn new_answers_the_code_and_hides_the_id_in_a_sentence() {
                    "message": "The affiliate 37569297 has been created with the status of ACTIVE."}),
         ),
         (
-            with(with(ada(), everything.clone()), json!({"email": "Ada2@Example.com", "status": "PENDING"})),
+            with(with(ada(), &everything), &json!({"email": "Ada2@Example.com", "status": "PENDING"})),
             json!({"id": "lchq", "link": "https://site.refersion.com/c/lchq",
                    "message": "The affiliate 37569298 has been created with the status of PENDING."}),
         ),
@@ -192,9 +192,9 @@ async fn what_new_refuses_it_refuses_in_refersions_words_and_without_effect() {
             ),
         ),
     ] {
-        assert_eq!(client.call("new", &with(ada(), changes.clone())).await, answer, "{changes}");
+        assert_eq!(client.call("new", &with(ada(), &changes)).await, answer, "{changes}");
     }
-    assert_eq!(client.call("new", &with(ada(), json!({"city": "ü".repeat(255), "offer": "1234"}))).await.0, 200);
+    assert_eq!(client.call("new", &with(ada(), &json!({"city": "ü".repeat(255), "offer": "1234"}))).await.0, 200);
     assert_eq!(sandbox.affiliates().len(), 1);
 }
 
@@ -212,13 +212,13 @@ async fn a_password_breaks_one_rule_at_a_time() {
         ("Note-G-1111", "Password must not contain the same character more than 3 times in a row."),
         ("Ada1@example.com", "Password must not be the same as the email."),
     ] {
-        let body = with(ada(), json!({"password": password, "email": "ada1@example.com"}));
+        let body = with(ada(), &json!({"password": password, "email": "ada1@example.com"}));
         assert_eq!(client.call("new", &body).await, refused(message), "{password}");
     }
-    let (status, body) = client.call("new", &with(ada(), json!({"password": "1111"}))).await;
+    let (status, body) = client.call("new", &with(ada(), &json!({"password": "1111"}))).await;
     assert_eq!((status, body["errors"].as_array().map(Vec::len)), (422, Some(5)));
     for (email, password) in [("a@x.io", "Note-G-111"), ("b@x.io", &seventy_three[..72]), ("c@x.io", "Note-G-12")] {
-        let body = with(ada(), json!({"email": email, "password": password}));
+        let body = with(ada(), &json!({"email": email, "password": password}));
         assert_eq!(client.call("new", &body).await.0, 200, "{password}");
     }
 }
@@ -227,10 +227,10 @@ async fn a_password_breaks_one_rule_at_a_time() {
 async fn an_email_and_a_coupon_belong_to_one_affiliate() {
     let (sandbox, client) = start(Settings::default()).await;
     seed(&sandbox, &["Bob@x.io"]);
-    assert_eq!(client.call("new", &with(ada(), json!({"email": "bOB@X.io"}))).await, refused(TAKEN));
+    assert_eq!(client.call("new", &with(ada(), &json!({"email": "bOB@X.io"}))).await, refused(TAKEN));
     let coupon = json!({"conversion_trigger_coupon": "TEN"});
-    assert_eq!(client.call("new", &with(ada(), coupon.clone())).await.0, 200);
-    let again = with(with(ada(), coupon), json!({"email": "other@x.io"}));
+    assert_eq!(client.call("new", &with(ada(), &coupon)).await.0, 200);
+    let again = with(with(ada(), &coupon), &json!({"email": "other@x.io"}));
     assert_eq!(
         client.call("new", &again).await,
         refused("TEN is not a allowed value for field conversion_trigger_coupon")
@@ -629,7 +629,7 @@ async fn another_process_scripts_and_reads_over_http() {
     let (_, affiliates) = client.get("/sandbox/affiliates").await.told();
     assert_eq!(affiliates[0]["fields"]["email"], json!("ada@example.com"));
     let (_, calls) = client.get("/sandbox/calls").await.told();
-    assert_eq!(calls[2]["body"], with(ada(), json!({"password": "…"})));
+    assert_eq!(calls[2]["body"], with(ada(), &json!({"password": "…"})));
     assert_eq!((&calls[2]["operation"], &calls[2]["status"]), (&json!("new"), &Value::Null));
     for (body, problem) in [
         ("{}", "expected a list of faults"),
@@ -651,7 +651,7 @@ async fn another_process_scripts_and_reads_over_http() {
 #[tokio::test]
 async fn the_journal_keeps_the_body_that_a_204_cannot_carry() {
     let (sandbox, client) = start(Settings::default()).await;
-    assert_eq!(client.call("new", &with(ada(), json!({"nick": "x"}))).await, (204, Value::Null));
+    assert_eq!(client.call("new", &with(ada(), &json!({"nick": "x"}))).await, (204, Value::Null));
     let call = sandbox.calls().pop().expect("noted");
     assert_eq!((call.status, call.answer), (Some(204), json!({"error": "Invalid field nick"})));
     assert_eq!(call.body["password"], json!("…"));
@@ -666,7 +666,7 @@ async fn the_page_lists_affiliates_and_runs_nobodys_script() {
     assert!(empty.body.contains(&format!("{}/v2", client.root)), "{}", empty.body);
     let attack = "<script>alert(1)</script>";
     let attacks = ["first_name", "last_name", "company", "city"].map(|name| (name.to_owned(), json!(attack)));
-    client.call("new", &with(ada(), Value::Object(attacks.into_iter().collect()))).await;
+    client.call("new", &with(ada(), &Value::Object(attacks.into_iter().collect()))).await;
     let id = sandbox.affiliates()[0].id.0;
     client.call("edit", &json!({"affiliates": [{"id": id, "custom_fields": [{"12": attack}]}]})).await;
     client.call("new", &json!({attack: attack})).await;
@@ -678,7 +678,7 @@ async fn the_page_lists_affiliates_and_runs_nobodys_script() {
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && page.contains("ada@example.com"), "{page}");
     assert!(page.contains("37569297") && page.contains("a3y7") && !page.contains("Note-G-1843"), "{page}");
     let newest = "zoe@example.com";
-    client.call("new", &with(ada(), json!({"email": newest}))).await;
+    client.call("new", &with(ada(), &json!({"email": newest}))).await;
     let page = client.get("/").await.body;
     assert!(page.find(newest) < page.find("ada@example.com"), "the newest comes first");
 }
