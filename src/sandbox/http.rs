@@ -3,7 +3,7 @@
 //! | request | answer |
 //! | --- | --- |
 //! | `POST /v2/affiliate/{operation}` | as Refersion would; unknown operations are a bare 404 |
-//! | `GET /` | the [page](super::page) |
+//! | `GET /` | the page for people |
 //! | `GET /sandbox/affiliates` | every affiliate, oldest first: a list of [`AffiliateView`](super::AffiliateView) |
 //! | `GET /sandbox/calls` | the last calls, oldest first: a list of [`CallRecord`](super::CallRecord) |
 //! | `POST /sandbox/faults` | queues a list of [`Fault`]s, see below; answers how many wait |

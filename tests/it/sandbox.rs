@@ -461,9 +461,16 @@ async fn the_key_comes_before_the_body_and_no_body_is_a_404() {
         }
         assert_eq!(read(request).await.expect("an answer").told(), answer, "{public:?} {secret:?} {body}");
     }
-    let unlabelled = client.http.post(format!("{}/v2/affiliate/get", client.root)).body("{}");
-    let unlabelled = unlabelled.header("Refersion-Public-Key", "pub_abc").header("Refersion-Secret-Key", "sec_abc");
-    assert_eq!(read(unlabelled).await.expect("an answer").told(), no_body());
+    for (content_type, answer) in [
+        (None, no_body()),
+        (Some("application/x-www-form-urlencoded"), no_body()),
+        (Some("application/json; charset=utf-8"), refused("Request filter not provided.")),
+    ] {
+        let mut request = client.http.post(format!("{}/v2/affiliate/get", client.root)).body("{}");
+        request = request.header("Refersion-Public-Key", "pub_abc").header("Refersion-Secret-Key", "sec_abc");
+        request = if let Some(name) = content_type { request.header("Content-Type", name) } else { request };
+        assert_eq!(read(request).await.expect("an answer").told(), answer, "{content_type:?}");
+    }
     sandbox.revoke_key();
     assert_eq!(client.call("get", &json!({"id": 1})).await, bad_key());
     sandbox.restore_key();
