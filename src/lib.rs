@@ -8,5 +8,6 @@ pub mod mapping;
 pub mod notice;
 pub mod queue;
 pub mod refersion;
+pub mod sandbox;
 pub mod segment;
 pub mod worker;

@@ -2,3 +2,4 @@
 
 mod config;
 mod mapping;
+mod sandbox;

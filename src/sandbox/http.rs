@@ -1,0 +1,150 @@
+//! The sandbox over HTTP: Refersion's operations, a page for people, and a few doors for tests that live elsewhere.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `POST /v2/affiliate/{operation}` | as Refersion would; unknown operations are a bare 404 |
+//! | `GET /` | the page for people |
+//! | `GET /sandbox/affiliates` | every affiliate, oldest first: a list of [`AffiliateView`](super::AffiliateView) |
+//! | `GET /sandbox/calls` | the last calls, oldest first: a list of [`CallRecord`](super::CallRecord) |
+//! | `POST /sandbox/faults` | queues a list of [`Fault`]s, see below; answers how many wait |
+//! | `POST /sandbox/key` | `{"accepted": false}` makes every key wrong (401) until `{"accepted": true}` |
+//!
+//! A fault in JSON is its name and its settings, and optionally `operation` (only for calls of it) and `times` (1 to 1000):
+//! `[{"fault": "status", "status": 503, "retry_after": 2, "times": 3}, {"fault": "lose_answer", "operation": "new"}]`.
+
+use super::call::{Answer, Body, Delivery, Outcome};
+use super::wire::{Manner, Wire};
+use super::{Fault, Operation, Sandbox, page};
+use axum::Router;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Map, Value, json};
+use std::future::pending;
+use tokio::time::sleep;
+
+const MAX_BODY: usize = 2 * 1024 * 1024;
+const MAX_TIMES: u64 = 1000;
+
+pub(super) fn router(sandbox: Sandbox) -> Router {
+    Router::new()
+        .route("/", get(show))
+        .route("/v2/affiliate/{operation}", post(call))
+        .route("/sandbox/affiliates", get(affiliates))
+        .route("/sandbox/calls", get(calls))
+        .route("/sandbox/faults", post(faults))
+        .route("/sandbox/key", post(key))
+        .with_state(sandbox)
+}
+
+/// One call. Half of the latency is the way there and half the way back, so that a client that gives up in between has lost
+/// an answer.
+async fn call(State(sandbox): State<Sandbox>, Path(operation): Path<String>, request: Request) -> Response {
+    let Ok(operation) = operation.parse::<Operation>() else {
+        return json_response(StatusCode::NOT_FOUND, &json!({"error": "Not found"}));
+    };
+    let wire = request.extensions().get().map(|ConnectInfo(wire): &ConnectInfo<Wire>| wire.clone());
+    let (parts, body) = request.into_parts();
+    let Ok(bytes) = to_bytes(body, MAX_BODY).await else {
+        return json_response(StatusCode::PAYLOAD_TOO_LARGE, &json!({"error": "Payload Too Large"}));
+    };
+    let half = sandbox.settings().latency / 2;
+    sleep(half).await;
+    let outcome = sandbox.take(operation, &parts.headers, &bytes);
+    sleep(half).await;
+    deliver(outcome, wire).await
+}
+
+async fn deliver(outcome: Outcome, wire: Option<Wire>) -> Response {
+    match (outcome.delivery, wire) {
+        (Delivery::Sent(manner), Some(wire)) => wire.set(manner),
+        // Without a wire of ours a connection cannot be closed; silence is the other way not to answer.
+        (Delivery::Never, _) | (Delivery::Sent(Manner::Cut), None) => pending().await,
+        (Delivery::Sent(_), None) => {}
+    }
+    let Some(Answer { status, body, retry_after }) = outcome.answer else {
+        return StatusCode::OK.into_response();
+    };
+    let mut response = match body {
+        Body::Json(value) => json_response(status, &value),
+        Body::Html(text) => (status, [(header::CONTENT_TYPE, "text/html")], text).into_response(),
+    };
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+async fn show(State(sandbox): State<Sandbox>, headers: HeaderMap) -> Response {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:9099");
+    let security = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, page::CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (security, page::render(&sandbox, host)).into_response()
+}
+
+async fn affiliates(State(sandbox): State<Sandbox>) -> Response {
+    json_response(StatusCode::OK, &json!(sandbox.affiliates()))
+}
+
+async fn calls(State(sandbox): State<Sandbox>) -> Response {
+    json_response(StatusCode::OK, &json!(sandbox.calls()))
+}
+
+async fn faults(State(sandbox): State<Sandbox>, bytes: Bytes) -> Response {
+    match script(&bytes) {
+        Ok(script) => {
+            for (operation, fault) in script {
+                sandbox.queue(operation, [fault]);
+            }
+            json_response(StatusCode::OK, &json!({"waiting": sandbox.faults_waiting()}))
+        }
+        Err(problem) => json_response(StatusCode::BAD_REQUEST, &json!({"error": problem})),
+    }
+}
+
+/// The faults of a script in JSON, or what is wrong with the first that is none. All or nothing.
+fn script(bytes: &[u8]) -> Result<Vec<(Option<Operation>, Fault)>, String> {
+    let entries: Vec<Map<String, Value>> =
+        serde_json::from_slice(bytes).map_err(|error| format!("expected a list of faults: {error}"))?;
+    let mut script = Vec::new();
+    for (index, mut entry) in entries.into_iter().enumerate() {
+        let wrong = |error: String| format!("fault {}: {error}", index + 1);
+        let operation = entry.remove("operation").unwrap_or_default();
+        let operation = serde_json::from_value(operation).map_err(|error| wrong(error.to_string()))?;
+        let times = entry.remove("times").map_or(Some(1), |times| times.as_u64());
+        let times = times
+            .filter(|times| (1..=MAX_TIMES).contains(times))
+            .ok_or_else(|| wrong(format!("expected `times` from 1 to {MAX_TIMES}")))?;
+        let fault: Fault = serde_json::from_value(entry.into()).map_err(|error| wrong(error.to_string()))?;
+        if let Fault::Status { status, .. } | Fault::Html { status } = fault
+            && !(200..=599).contains(&status)
+        {
+            return Err(wrong(format!("status {status}; expected 200 to 599")));
+        }
+        script.extend((0..times).map(|_| (operation, fault.clone())));
+    }
+    Ok(script)
+}
+
+async fn key(State(sandbox): State<Sandbox>, bytes: Bytes) -> Response {
+    let sent: Option<Value> = serde_json::from_slice(&bytes).ok();
+    match sent.as_ref().and_then(|sent| sent.get("accepted")).and_then(Value::as_bool) {
+        Some(true) => sandbox.restore_key(),
+        Some(false) => sandbox.revoke_key(),
+        None => {
+            let expected = json!({"error": "expected {\"accepted\": true} or {\"accepted\": false}"});
+            return json_response(StatusCode::BAD_REQUEST, &expected);
+        }
+    }
+    json_response(StatusCode::OK, &json!({"accepted": !sandbox.key_revoked()}))
+}
+
+fn json_response(status: StatusCode, body: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}

@@ -1,0 +1,122 @@
+//! `/affiliate/edit`: several affiliates in one call, by numeric id; 200 even where some did not change.
+//!
+//! The whole call is judged before any of it takes effect: one bad value, and nothing changes. Not changed, without a
+//! reason, is who is unknown, who already was so, and who was moved to an offer the account does not have.
+//! Where the contract is silent: an entry with an id and nothing else is not changed; the call has no length limit; an
+//! empty text clears a free text, and is refused where a name, an address or a code is expected.
+
+use crate::sandbox::Settings;
+use crate::sandbox::account::{Account, AffiliateView};
+use crate::sandbox::refusal::{EMAIL_TAKEN, Refusal, not_allowed};
+use crate::sandbox::rules::{self, Field, Rule, optional};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+
+const TEXTS: [Field; 12] = [
+    optional("first_name", Rule::Filled),
+    optional("last_name", Rule::Filled),
+    optional("email", Rule::Email),
+    optional("paypal_email", Rule::Email),
+    optional("company", Rule::Text),
+    optional("address1", Rule::Text),
+    optional("address2", Rule::Text),
+    optional("city", Rule::Text),
+    optional("state", Rule::StateCode),
+    optional("zip", Rule::Text),
+    optional("country", Rule::Country),
+    optional("phone", Rule::Text),
+];
+const CUSTOM: Field = optional("custom_fields", Rule::Text);
+
+/// One entry of `affiliates`, judged.
+struct Edit {
+    id: u64,
+    fields: Vec<(String, String)>,
+    custom_fields: Vec<(String, String)>,
+    offer: Option<u64>,
+}
+
+pub(super) fn perform(account: &mut Account, settings: &Settings, body: &Map<String, Value>) -> Result<Value, Refusal> {
+    rules::only(body, |name| name == "affiliates")?;
+    let affiliates = body.get("affiliates").ok_or(Refusal::Missing("affiliates"))?;
+    let entries = affiliates
+        .as_array()
+        .filter(|entries| !entries.is_empty() && entries.iter().all(Value::is_object))
+        .ok_or_else(|| Refusal::because(not_allowed(affiliates, "affiliates")))?;
+    let mut edits = Vec::new();
+    let mut messages = Vec::new();
+    for entry in entries.iter().filter_map(Value::as_object) {
+        edits.push(judge(entry, &mut messages)?);
+    }
+    if messages.is_empty() && takes_an_email(account, &edits) {
+        messages.push(EMAIL_TAKEN.to_owned());
+    }
+    if !messages.is_empty() {
+        return Err(Refusal::Invalid(messages));
+    }
+    Ok(super::tally(edits.into_iter().map(|edit| {
+        let offered = edit.offer.is_none_or(|offer| settings.has_offer(offer));
+        (edit.id, offered && account.change(edit.id, |affiliate| apply(affiliate, edit)))
+    })))
+}
+
+/// What an entry asks for; broken rules are added to `messages`.
+fn judge(entry: &Map<String, Value>, messages: &mut Vec<String>) -> Result<Edit, Refusal> {
+    let own = |name: &str| matches!(name, "id" | "offer" | "custom_fields");
+    rules::only(entry, |name| own(name) || TEXTS.iter().any(|field| field.name == name))?;
+    let id = entry.get("id").ok_or(Refusal::Missing("id"))?;
+    let number = |value: &Value, field, messages: &mut Vec<String>| {
+        let number = value.as_u64();
+        messages.extend(number.is_none().then(|| not_allowed(value, field)));
+        number
+    };
+    let id = number(id, "id", messages).unwrap_or_default();
+    let offer = entry.get("offer").and_then(|offer| number(offer, "offer", messages));
+    let custom_fields = entry.get("custom_fields").map(|fields| custom_fields(fields, messages)).unwrap_or_default();
+    let texts: Map<_, _> = entry.clone().into_iter().filter(|(name, _)| !own(name)).collect();
+    let (fields, broken) = rules::read(&texts, &TEXTS)?;
+    messages.extend(broken);
+    Ok(Edit { id, fields: fields.into_iter().collect(), custom_fields, offer })
+}
+
+/// `[{"1234": "Hello World"}, …]`: each an object keyed by the field's id, which is digits.
+fn custom_fields(value: &Value, messages: &mut Vec<String>) -> Vec<(String, String)> {
+    let objects: Option<Vec<_>> = value.as_array().and_then(|list| list.iter().map(Value::as_object).collect());
+    let pairs: Vec<_> = objects.iter().flatten().flat_map(|object| object.iter()).collect();
+    let ids = pairs.iter().all(|(id, _)| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()));
+    if objects.is_none() || !ids {
+        messages.push(not_allowed(value, CUSTOM.name));
+        return Vec::new();
+    }
+    let mut fields = Vec::new();
+    for (id, value) in pairs {
+        match rules::check(&CUSTOM, value) {
+            Ok(text) => fields.push((id.clone(), text.to_owned())),
+            Err(message) => messages.push(message),
+        }
+    }
+    fields
+}
+
+/// Whether an edit wants an e-mail that belongs to somebody else, or that an earlier edit of the same call wants.
+fn takes_an_email(account: &Account, edits: &[Edit]) -> bool {
+    let mut wanted: HashMap<String, u64> = HashMap::new();
+    edits.iter().filter(|edit| account.by_id(edit.id).is_some()).any(|edit| {
+        edit.fields.iter().filter(|(name, _)| name == "email").any(|(_, email)| {
+            let first = *wanted.entry(email.to_lowercase()).or_insert(edit.id);
+            first != edit.id || account.taken(email, Some(edit.id))
+        })
+    })
+}
+
+fn apply(affiliate: &mut AffiliateView, edit: Edit) {
+    let offer = edit.offer.map(|offer| ("offer".to_owned(), offer.to_string()));
+    for (name, text) in edit.fields.into_iter().chain(offer) {
+        if text.is_empty() {
+            affiliate.fields.remove(&name);
+        } else {
+            affiliate.fields.insert(name, text);
+        }
+    }
+    affiliate.custom_fields.extend(edit.custom_fields);
+}

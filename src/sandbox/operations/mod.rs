@@ -1,0 +1,55 @@
+//! What each operation does with a body: its fields, its rules, its effect, its answer.
+//!
+//! In go the account and a JSON object, out comes the body of a 200 or a refusal. Invariant: a refused call changed nothing.
+//! Deliberately absent: keys, faults and transport, which come before.
+
+mod edit;
+mod get;
+mod new;
+mod search;
+mod status_change;
+
+use super::account::{Account, AffiliateView};
+use super::refusal::Refusal;
+use super::{Operation, Settings};
+use crate::domain::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// Carries out one call.
+pub(super) fn perform(
+    operation: Operation,
+    account: &mut Account,
+    settings: &Settings,
+    body: &Map<String, Value>,
+    now: Timestamp,
+) -> Result<Value, Refusal> {
+    match operation {
+        Operation::New => new::perform(account, settings, body, now),
+        Operation::Search => search::search(account, settings, body),
+        Operation::List => search::list(account, settings, body),
+        Operation::Get => get::perform(account, settings, body),
+        Operation::Edit => edit::perform(account, settings, body),
+        Operation::StatusChange => status_change::perform(account, body),
+    }
+}
+
+fn link(affiliate: &AffiliateView) -> String {
+    format!("https://site.refersion.com/c/{}", affiliate.code)
+}
+
+fn offer_id(affiliate: &AffiliateView, settings: &Settings) -> String {
+    affiliate.fields.get("offer").cloned().unwrap_or_else(|| settings.default_offer().to_string())
+}
+
+/// Custom fields as Refersion shows them: by label, although `edit` takes them by id. Our labels are made of the ids.
+fn custom_fields(affiliate: &AffiliateView) -> Value {
+    let shown = |(id, value): (&String, &String)| json!({"label": format!("Custom field {id}"), "value": value});
+    affiliate.custom_fields.iter().map(shown).collect()
+}
+
+/// `ids_changed` and `ids_not_changed`: a 200 whatever became of each.
+fn tally(outcomes: impl IntoIterator<Item = (u64, bool)>) -> Value {
+    let (changed, kept): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|(_, changed)| *changed);
+    let ids = |half: Vec<(u64, bool)>| half.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    json!({"ids_changed": ids(changed), "ids_not_changed": ids(kept)})
+}

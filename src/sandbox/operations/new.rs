@@ -1,0 +1,64 @@
+//! `/affiliate/new`: texts only, no custom fields, and an answer whose `id` is the code.
+//!
+//! The numeric id stands only inside the English message, as at Refersion. A coupon code is unique (the contract says so and
+//! quotes no message: the general one is used); an offer the account does not have is the documented 404.
+
+use crate::domain::{Status, Timestamp};
+use crate::sandbox::Settings;
+use crate::sandbox::account::Account;
+use crate::sandbox::refusal::{EMAIL_TAKEN, Refusal, not_allowed};
+use crate::sandbox::rules::{self, Field, Rule, optional, required};
+use serde_json::{Map, Value, json};
+
+const FIELDS: [Field; 18] = [
+    required("first_name", Rule::Text),
+    required("last_name", Rule::Text),
+    required("email", Rule::Email),
+    required("password", Rule::Password),
+    required("status", Rule::OneOf(&["ACTIVE", "PENDING"])),
+    optional("offer", Rule::Text),
+    optional("company", Rule::Text),
+    optional("paypal_email", Rule::Email),
+    optional("address1", Rule::Text),
+    optional("address2", Rule::Text),
+    optional("city", Rule::Text),
+    optional("state", Rule::Text),
+    optional("zip", Rule::Text),
+    optional("country", Rule::Country),
+    optional("phone", Rule::Text),
+    optional("send_welcome", Rule::OneOf(&["TRUE", "FALSE"])),
+    optional("conversion_trigger_coupon", Rule::Text),
+    optional("unique_merchant_id", Rule::Alphanumeric),
+];
+
+pub(super) fn perform(
+    account: &mut Account,
+    settings: &Settings,
+    body: &Map<String, Value>,
+    now: Timestamp,
+) -> Result<Value, Refusal> {
+    let (mut texts, mut messages) = rules::read(body, &FIELDS)?;
+    let email = body.get("email").and_then(Value::as_str).unwrap_or_default();
+    if let Some(password) = texts.remove("password") {
+        messages.extend(rules::password(&password, email));
+    }
+    if account.taken(email, None) {
+        messages.push(EMAIL_TAKEN.to_owned());
+    }
+    if let Some(coupon) = texts.get("conversion_trigger_coupon").filter(|coupon| account.coupon_taken(coupon)) {
+        messages.push(not_allowed(&json!(coupon), "conversion_trigger_coupon"));
+    }
+    if !messages.is_empty() {
+        return Err(Refusal::Invalid(messages));
+    }
+    if texts.get("offer").is_some_and(|offer| !offer.parse().is_ok_and(|id| settings.has_offer(id))) {
+        return Err(Refusal::UnknownOffer);
+    }
+    let status = if texts.remove("status").as_deref() == Some("ACTIVE") { Status::Active } else { Status::Pending };
+    let created = account.create(status, texts, now);
+    Ok(json!({
+        "id": created.code,
+        "link": super::link(created),
+        "message": format!("The affiliate {} has been created with the status of {status}.", created.id),
+    }))
+}

@@ -1,0 +1,38 @@
+//! `/affiliate/status_change`: up to fifty affiliates, by numeric id, to one status; 200 even where some did not change.
+//!
+//! `PENDING` is not among the statuses: nobody goes back to waiting. Who already has the status is not changed.
+
+use crate::domain::Status;
+use crate::sandbox::account::Account;
+use crate::sandbox::refusal::{Refusal, not_allowed};
+use crate::sandbox::rules;
+use serde_json::{Map, Value};
+
+const MAX_IDS: usize = 50;
+
+pub(super) fn perform(account: &mut Account, body: &Map<String, Value>) -> Result<Value, Refusal> {
+    rules::only(body, |name| matches!(name, "ids" | "status"))?;
+    let ids = body.get("ids").ok_or(Refusal::Missing("ids"))?;
+    let status = body.get("status").ok_or(Refusal::Missing("status"))?;
+    let list =
+        ids.as_array().filter(|list| !list.is_empty()).ok_or_else(|| Refusal::because(not_allowed(ids, "ids")))?;
+    if list.len() > MAX_IDS {
+        return Err(Refusal::TooManyElements(MAX_IDS));
+    }
+    let mut messages = Vec::new();
+    let numbers: Vec<u64> = list.iter().filter_map(Value::as_u64).collect();
+    messages.extend(list.iter().filter(|id| !id.is_u64()).map(|id| not_allowed(id, "ids")));
+    let wanted = match status.as_str() {
+        Some("ACTIVE") => Status::Active,
+        Some("DENIED") => Status::Denied,
+        Some("DISABLED") => Status::Disabled,
+        _ => {
+            messages.push(not_allowed(status, "status"));
+            Status::Pending
+        }
+    };
+    if !messages.is_empty() {
+        return Err(Refusal::Invalid(messages));
+    }
+    Ok(super::tally(numbers.into_iter().map(|id| (id, account.change(id, |affiliate| affiliate.status = wanted)))))
+}
