@@ -1,5 +1,7 @@
 //! refersion-destination
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod domain;
@@ -10,4 +12,5 @@ pub mod queue;
 pub mod refersion;
 pub mod sandbox;
 pub mod segment;
+pub mod telemetry;
 pub mod worker;

@@ -19,7 +19,7 @@ mod entry;
 mod sqlite;
 
 pub use entry::{Batch, Change, Claimed, Depth, NewEvent, QueueError, Recorded, Remember, Settlement, Ticket};
-pub use sqlite::SqliteQueue;
+pub use sqlite::{SqliteOpenError, SqliteQueue};
 
 use crate::delivery::Progress;
 use crate::domain::{AccountName, HashKey, Timestamp};

@@ -12,3 +12,4 @@ mod throttle;
 mod wire;
 
 pub use client::{BuildError, Client, Proof, Settings};
+pub use wire::body as request_body;

@@ -13,7 +13,7 @@ mod schema;
 mod settle;
 mod writer;
 
-pub use open::OpenError;
+pub use open::OpenError as SqliteOpenError;
 
 use super::{Batch, Change, Depth, NewEvent, Queue, QueueError, Recorded, Settlement, Ticket};
 use crate::delivery::Progress;
@@ -33,7 +33,7 @@ pub struct SqliteQueue {
 
 impl SqliteQueue {
     /// Opens the file, made with its folder if absent, for this process alone. `max_backlog` is in events.
-    pub fn open(path: &Path, max_backlog: u64) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, max_backlog: u64) -> Result<Self, SqliteOpenError> {
         let (store, hash) = open::open(path)?;
         Ok(Self { writer: Writer::start(store), hash, max_backlog })
     }

@@ -1,0 +1,163 @@
+//! `map`: a dry run, offline. Which Refersion calls would an event make, and what was odd about it?
+//!
+//! The calls come from the very plan that delivers, answered by a Refersion that always agrees. What only Refersion can
+//! know is shown as `<…>`.
+
+use super::{Layers, fail, tell};
+use crate::config::Mode;
+use crate::delivery::{
+    Affiliate, Call, Case, Found, Identifier, Known, Memory, Origin, Outcome, Policy, Progress, Reply, State, Step,
+    step,
+};
+use crate::domain::{AffiliateCode, AffiliateId, Fingerprint, HashKey, Profile};
+use crate::mapping::{self, Creation, Intent, Mapped, Rules};
+use crate::{refersion, segment};
+use clap::Args;
+use serde_json::Value;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// A file with an event, an array of events, or a batch; `-` is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+    #[command(flatten)]
+    layers: Layers,
+}
+
+/// Stands for the numeric id that only Refersion knows; larger than any it can have given.
+const SOME_ID: AffiliateId = AffiliateId(9_007_199_254_740_991);
+const SOME_CODE: &str = "<code>";
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let config = match arguments.layers.load(Mode::Offline) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let body = match read(&arguments.file) {
+        Ok(body) => body,
+        Err(error) => return fail(&format!("{}: {error}", arguments.file.display())),
+    };
+    let events = match segment::split(&body) {
+        Ok(events) => events,
+        Err(malformed) => {
+            tell(&format!("refused: {malformed}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut refused = false;
+    for (number, text) in events.elements().iter().enumerate() {
+        let (lines, is_refused) = explain(text, &config.rules, config.delivery.policy);
+        refused |= is_refused;
+        if number > 0 {
+            tell("");
+        }
+        tell(&lines.join("\n"));
+    }
+    if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn read(file: &PathBuf) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut body)?;
+    } else {
+        body = std::fs::read(file)?;
+    }
+    Ok(body)
+}
+
+/// What becomes of one event, in lines; and whether it would be refused.
+fn explain(text: &str, rules: &Rules, policy: Policy) -> (Vec<String>, bool) {
+    let event = match segment::parse(text) {
+        Ok(event) => event,
+        Err(malformed) => return (vec![format!("refused: {malformed}")], true),
+    };
+    if let segment::Kind::Unsupported(kind) = &event.kind {
+        let refusal = format!("refused: unsupported event type {kind}: this destination takes identify and delete");
+        return (vec![refusal], true);
+    }
+    let message_id = event.message_id.as_deref().unwrap_or("without messageId");
+    let mut lines =
+        vec![format!("{} ({message_id})", if event.kind == segment::Kind::Delete { "delete" } else { "identify" })];
+    let Mapped { intent, notes } = mapping::map(&event, rules);
+    let refused = match intent {
+        Ok(Intent::Nothing(reason)) => {
+            lines.push(format!("  no call: {reason}"));
+            false
+        }
+        Ok(intent) => {
+            let known = Memory { by_user_id: Some(somebody()), by_email: Some(somebody()) };
+            let (if_unknown, if_known) = match intent {
+                Intent::Delete { .. } => ("for an affiliate not remembered here:", "for one remembered here:"),
+                _ => ("if the user is no affiliate yet:", "if the user is a known affiliate, as far as it is news:"),
+            };
+            scenario(&mut lines, if_unknown, &intent, policy, Memory::default());
+            scenario(&mut lines, if_known, &intent, policy, known);
+            matches!(intent, Intent::Identify(ref wanted) if matches!(wanted.creation, Creation::Refused(_)))
+        }
+        Err(refusal) => {
+            lines.push(format!("  refused: {refusal}"));
+            true
+        }
+    };
+    lines.extend(notes.iter().map(|note| format!("  note: {note}")));
+    (lines, refused)
+}
+
+fn somebody() -> Known {
+    let code = AffiliateCode(SOME_CODE.to_owned());
+    Known { code, id: Some(SOME_ID), origin: Origin::Created, sent: Fingerprint::default() }
+}
+
+fn scenario(lines: &mut Vec<String>, title: &str, intent: &Intent, policy: Policy, memory: Memory) {
+    lines.push(format!("  {title}"));
+    let case = Case { intent, policy, hash: &HashKey::new(&[0; 32]) };
+    let mut state = State::new(intent, memory, Progress::default(), false);
+    let mut heard: Option<(Call, Reply)> = None;
+    loop {
+        match step(&case, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone()))) {
+            Step::Next(call) => {
+                lines.push(shown(&call));
+                let reply = agree(&call);
+                heard = Some((call, reply));
+            }
+            Step::Done(Outcome::Ignored(ignored)) => return lines.push(format!("    no call: {ignored}")),
+            Step::Done(Outcome::Delivered { .. }) if heard.is_none() => return lines.push("    no call".to_owned()),
+            Step::Dead(death) => return lines.push(format!("    refused: {death}")),
+            Step::Done(Outcome::Delivered { .. }) | Step::Retry(_) | Step::Halt => return,
+        }
+    }
+}
+
+/// What a Refersion that always agrees would answer.
+fn agree(call: &Call) -> Reply {
+    let code = AffiliateCode(SOME_CODE.to_owned());
+    match call {
+        Call::New(_) => Reply::Created { code, id: Some(SOME_ID) },
+        Call::Search { email, .. } => {
+            let found = Found { code, email: email.as_str().to_owned(), status: None };
+            Reply::Page { total: 1, results: vec![found] }
+        }
+        Call::Get(Identifier::Code(_) | Identifier::Id(_)) => {
+            Reply::Affiliate(Affiliate { id: SOME_ID, status: None, profile: Profile::default() })
+        }
+        Call::Edit { .. } | Call::SetStatus { .. } => Reply::Changed,
+    }
+}
+
+fn shown(call: &Call) -> String {
+    let body = placeholders(refersion::request_body(call, || "<generated>".into()));
+    format!("    POST /affiliate/{} {body}", call.operation())
+}
+
+fn placeholders(value: Value) -> Value {
+    match value {
+        Value::Number(number) if number.as_u64() == Some(SOME_ID.0) => "<id>".into(),
+        Value::Array(items) => items.into_iter().map(placeholders).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, placeholders(value))).collect(),
+        other => other,
+    }
+}

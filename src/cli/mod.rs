@@ -1,0 +1,135 @@
+//! The command line: one file per subcommand, each from its arguments to an exit code.
+//!
+//! Exit codes: 0 well; 1 not (the reason is on standard error, or in the output that was asked for); 2 wrong usage; 64 a bad
+//! configuration. What was asked for goes to standard output, everything else to standard error.
+
+mod check;
+mod healthcheck;
+mod map;
+mod sandbox;
+mod serve;
+
+use crate::config::{Config, Mode};
+use clap::{Args, Parser, Subcommand};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const AFTER_HELP: &str = "\
+Settings come from config/default.toml (compiled in), then --config files, then the environment: key `k` of section `s`
+is S_K there, so `api_key` in [refersion] is REFERSION_API_KEY.
+
+To look around without an account:  refersion-destination serve --sandbox
+To run it:                          REFERSION_API_KEY=publickey.secretkey refersion-destination serve";
+
+/// A Segment webhook destination that keeps Refersion affiliates in step with your users.
+#[derive(Debug, Parser)]
+#[command(name = "refersion-destination", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take Segment's events in and carry them out at Refersion
+    Serve(serve::Arguments),
+    /// Run a simulated Refersion by itself, for trials
+    Sandbox(sandbox::Arguments),
+    /// Show, offline, which Refersion calls an event would make, and what is odd about it
+    Map(map::Arguments),
+    /// Tell every problem of the configuration, then prove the API key with one cheap call
+    Check(Layers),
+    /// Exit 0 if the service is healthy, 1 if not: for container probes
+    Healthcheck(healthcheck::Arguments),
+}
+
+/// Where settings come from.
+#[derive(Debug, Args)]
+struct Layers {
+    /// A TOML file of settings; may be given several times, a later file wins over an earlier one
+    #[arg(long = "config", value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// A bad configuration (`EX_USAGE` of sysexits.h).
+const BAD_CONFIGURATION: u8 = 64;
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Sandbox(arguments) => sandbox::run(&arguments),
+        Command::Map(arguments) => map::run(&arguments),
+        Command::Check(layers) => check::run(&layers),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+    }
+}
+
+impl Layers {
+    /// The configuration, or the exit code after its problems were told.
+    fn load(&self, mode: Mode) -> Result<Config, ExitCode> {
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        match Config::load(&self.files, environment, mode) {
+            Ok((config, warnings)) => {
+                for warning in warnings {
+                    say(&format!("warning: {warning}"));
+                }
+                Ok(config)
+            }
+            Err(problems) => {
+                say(&problems.to_string());
+                Err(ExitCode::from(BAD_CONFIGURATION))
+            }
+        }
+    }
+}
+
+/// Writes a line to standard error. A reader that has gone is no reason to fail.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", line.trim_end());
+}
+
+/// Writes a line to standard output. A reader that has gone is no reason to fail.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Tells why a command failed.
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    say(&format!("refersion-destination: {error}"));
+    ExitCode::FAILURE
+}
+
+/// The runtime of the commands that wait for something.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_background();
+    Ok(result)
+}
+
+/// Waits until the process is told to stop: SIGTERM, or SIGINT (Ctrl-C).
+async fn told_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "cannot listen for signals; stop this process with SIGKILL");
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

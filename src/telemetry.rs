@@ -1,0 +1,17 @@
+//! What the service tells of itself: log lines on standard error, as text or JSON.
+//!
+//! In go the format and a filter that the configuration has checked. Invariant, held by every caller and by a test: no
+//! secret and no personal datum in a line. Deliberately absent: log files and rotation, which belong to whoever runs it.
+
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+
+/// Begins to write log lines: JSON or text, those that pass `filter`. Later calls change nothing.
+pub fn start(json: bool, filter: &str) {
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // Err: a subscriber is set already.
+    let _ = if json { lines.json().flatten_event(true).try_init() } else { lines.with_target(false).try_init() };
+}
