@@ -62,9 +62,9 @@ impl Client {
             .default_headers(headers(&settings.api_key)?)
             .user_agent(concat!("refersion-destination/", env!("CARGO_PKG_VERSION")))
             .timeout(settings.timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| BuildError(chain(&error)))?;
+            .redirect(reqwest::redirect::Policy::none());
+        let http = if is_loopback(&settings.base_url) { http.no_proxy() } else { http };
+        let http = http.build().map_err(|error| BuildError(chain(&error)))?;
         let base = settings.base_url.as_str().trim_end_matches('/').to_owned();
         let throttle = Throttle::new(settings.max_requests_per_second);
         Ok(Self { http, base, timeout: settings.timeout, throttle })
@@ -161,4 +161,14 @@ fn headers(key: &ApiKey) -> Result<HeaderMap, BuildError> {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// A simulated Refersion on this machine is never behind the proxy that the environment names.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
 }

@@ -1,0 +1,75 @@
+//! What the tests of the whole share: the service in this process or as a process of its own, each with a simulated
+//! Refersion and a store to itself, on ports the system picks.
+//!
+//! Nothing here sleeps: a test waits for what it claims, under a deadline that is only reached when something is broken.
+
+pub mod process;
+pub mod service;
+
+use base64::Engine as _;
+use serde_json::Value;
+use std::time::Duration;
+
+/// A generous deadline: reached only when something is broken.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The key of every test account.
+pub const API_KEY: &str = "pub_test.sec_test";
+
+/// Waits for `future` under the deadline.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("in time")
+}
+
+/// An HTTP client without a proxy and without redirects.
+pub fn http() -> reqwest::Client {
+    // Err: another test of this process was first.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+    client.build().expect("a client")
+}
+
+/// The `Authorization` header of the test account.
+pub fn basic(key: &str) -> String {
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{key}:")))
+}
+
+/// An answer of the service.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    /// Sends `request` and reads the whole answer.
+    pub async fn to(request: reqwest::RequestBuilder) -> Self {
+        let response = within(request.send()).await.expect("an answer");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, text: within(response.text()).await.expect("a body") }
+    }
+
+    /// The body, which is always JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The code and the word: `200 delivered`.
+    pub fn brief(&self) -> String {
+        format!("{} {}", self.status, self.json()["status"].as_str().unwrap_or("?"))
+    }
+
+    /// What the customer reads.
+    pub fn message(&self) -> String {
+        self.json()["message"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// An identify of `user` that can create an affiliate; `more` goes into its traits.
+pub fn identify(message_id: &str, user: &str, more: &Value) -> Value {
+    let mut traits = serde_json::json!({"name": format!("User {user}"), "email": format!("{user}@example.com")});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        traits[key] = value.clone();
+    }
+    serde_json::json!({"type": "identify", "messageId": message_id, "userId": user, "traits": traits})
+}

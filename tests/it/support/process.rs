@@ -1,0 +1,87 @@
+//! The service as a process of its own: started from the built binary, killed and stopped by signals.
+
+use super::{API_KEY, Answer, basic, http};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+
+/// The built binary, with an empty environment but for what it needs to run.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_refersion-destination"));
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A running `serve`.
+pub struct Process {
+    pub child: Child,
+    pub server: String,
+    pub ops: String,
+    log: BufReader<ChildStderr>,
+}
+
+impl Process {
+    /// Starts `serve` on the store in `folder`, against `base_url`; `settings` are in the environment's spelling.
+    pub fn start(base_url: &str, folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let store = format!("sqlite://{}/store.db", folder.display());
+        let own = [
+            ("REFERSION_API_KEY", API_KEY),
+            ("REFERSION_BASE_URL", base_url),
+            ("SERVER_LISTEN", "127.0.0.1:0"),
+            ("OPS_LISTEN", "127.0.0.1:0"),
+            ("STORE_URL", &store),
+            ("DELIVERY_RETRY_MIN", "10ms"),
+            ("DELIVERY_RETRY_MAX", "100ms"),
+        ];
+        let environment: BTreeMap<_, _> = own.iter().chain(settings).copied().collect();
+        let mut child = binary().arg("serve").envs(environment).spawn().expect("starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let (server, ops) = addresses(&mut log);
+        Self { child, server, ops, log }
+    }
+
+    /// Kills the process as a power cut would: SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().expect("running");
+        self.child.wait().expect("ends");
+    }
+
+    /// Asks the process to stop: SIGTERM.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().expect("a shell");
+        assert!(sent.success());
+    }
+
+    /// Waits for the end; its status and what it logged since it announced its addresses.
+    pub fn wait(mut self) -> (ExitStatus, String) {
+        let mut logged = String::new();
+        self.log.read_to_string(&mut logged).expect("text");
+        (self.child.wait().expect("ends"), logged)
+    }
+
+    /// Posts `body` to `/segment`; `None` if the process did not answer.
+    pub async fn send(&self, body: &Value) -> Option<Answer> {
+        let request = http().post(format!("{}/segment", self.server)).header("Authorization", basic(API_KEY));
+        let response = request.body(body.to_string()).send().await.ok()?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Some(Answer { status, headers, text: response.text().await.ok()? })
+    }
+}
+
+/// The addresses that the log announces: `webhook on http://…/segment, health on http://…/readyz`.
+fn addresses(log: &mut impl BufRead) -> (String, String) {
+    let mut seen = String::new();
+    loop {
+        let mut line = String::new();
+        assert!(log.read_line(&mut line).expect("text") > 0, "ended before it listened:\n{seen}");
+        let urls: Vec<&str> = line.split_whitespace().filter(|word| word.starts_with("http://")).collect();
+        if let [server, ops] = urls[..] {
+            let root = |url: &str, path: &str| url.trim_end_matches(',').trim_end_matches(path).to_owned();
+            return (root(server, "/segment"), root(ops, "/readyz"));
+        }
+        seen.push_str(&line);
+    }
+}

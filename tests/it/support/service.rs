@@ -1,0 +1,142 @@
+//! The service in this process.
+
+use super::{API_KEY, Answer, PATIENCE, basic, http, within};
+use refersion_destination::app::{self, Addresses};
+use refersion_destination::config::{Config, Mode};
+use refersion_destination::domain::ApiKey;
+use refersion_destination::sandbox::{Sandbox, Settings};
+use serde_json::Value;
+use std::path::Path;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A simulated Refersion that serves until the test ends.
+pub struct Refersion {
+    pub sandbox: Sandbox,
+    pub base_url: String,
+}
+
+impl Refersion {
+    /// One that accepts the test account only.
+    pub async fn start() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    /// One with `settings`, but for the key.
+    pub async fn with(settings: Settings) -> Self {
+        let api_key = Some(ApiKey::parse(API_KEY).expect("a key"));
+        let sandbox = Sandbox::new(Settings { api_key, ..settings });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
+        tokio::spawn(sandbox.serve(listener));
+        Self { sandbox, base_url }
+    }
+
+    /// Waits until `holds` is true of the simulated Refersion.
+    pub async fn until(&self, holds: impl FnMut(&Sandbox) -> bool) {
+        within(self.sandbox.until(holds)).await;
+    }
+
+    /// The operations called so far, in order.
+    pub fn operations(&self) -> Vec<&'static str> {
+        self.sandbox.calls().iter().map(|call| call.operation.as_str()).collect()
+    }
+}
+
+/// The service, running in this process.
+pub struct Service {
+    pub refersion: Refersion,
+    pub folder: TempDir,
+    pub http: reqwest::Client,
+    pub addresses: Addresses,
+    stop: oneshot::Sender<()>,
+    stopped: JoinHandle<()>,
+}
+
+impl Service {
+    /// Starts with the defaults, but for `settings` (in the environment's spelling).
+    pub async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::on(Refersion::start().await, settings).await
+    }
+
+    /// Starts against `refersion`, with a store of its own.
+    pub async fn on(refersion: Refersion, settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        Self::resume(refersion, folder, settings).await
+    }
+
+    /// Starts on a store that an earlier service left.
+    pub async fn resume(refersion: Refersion, folder: TempDir, settings: &[(&str, &str)]) -> Self {
+        let config = config(&refersion.base_url, folder.path(), settings);
+        let (bound, announced) = oneshot::channel();
+        let (stop, told) = oneshot::channel::<()>();
+        let announce = move |addresses| {
+            // Err: the test has ended.
+            let _ = bound.send(addresses);
+        };
+        let stopped = tokio::spawn(async move {
+            let until = async { drop(told.await) };
+            app::serve(config, announce, until).await.expect("serves");
+        });
+        let addresses = within(announced).await.expect("announced");
+        Self { refersion, folder, http: http(), addresses, stop, stopped }
+    }
+
+    /// Stops as SIGTERM does, and hands back what a later service may go on with.
+    pub async fn stop(self) -> (Refersion, TempDir) {
+        self.stop.send(()).expect("running");
+        within(self.stopped).await.expect("stops in order");
+        (self.refersion, self.folder)
+    }
+
+    /// The URL of a path on the public listener.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addresses.server)
+    }
+
+    /// Posts `body` to `/segment` with the account's key.
+    pub async fn send(&self, body: &Value) -> Answer {
+        self.send_raw(body.to_string()).await
+    }
+
+    /// Posts bytes to `/segment` with the account's key.
+    pub async fn send_raw(&self, body: impl Into<reqwest::Body>) -> Answer {
+        let request = self.http.post(self.url("/segment")).header("Authorization", basic(API_KEY)).timeout(PATIENCE);
+        Answer::to(request.body(body)).await
+    }
+
+    /// What `/readyz` says.
+    pub async fn ready(&self) -> Answer {
+        Answer::to(self.http.get(self.url("/readyz"))).await
+    }
+
+    /// Waits until nothing waits to be delivered; polls `/readyz`, each time after Refersion heard of something or a moment.
+    pub async fn until_drained(&self) {
+        within(async {
+            while self.ready().await.json()["waiting"] != 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// The settings of a test: everything local, nothing shared, waits short.
+fn config(base_url: &str, folder: &Path, settings: &[(&str, &str)]) -> Config {
+    let store = format!("sqlite://{}/store.db", folder.display());
+    let own = [
+        ("REFERSION_API_KEY", API_KEY),
+        ("REFERSION_BASE_URL", base_url),
+        ("REFERSION_TIMEOUT", "2s"),
+        ("SERVER_LISTEN", "127.0.0.1:0"),
+        ("OPS_LISTEN", "127.0.0.1:0"),
+        ("STORE_URL", &store),
+        ("DELIVERY_RETRY_MIN", "1ms"),
+        ("DELIVERY_RETRY_MAX", "20ms"),
+    ];
+    let both = own.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    // A later pair of the same name wins, as in an environment.
+    let environment: std::collections::BTreeMap<String, String> = both.collect();
+    Config::load(&[], environment.into_iter(), Mode::Live).expect("a configuration").0
+}
