@@ -1,7 +1,7 @@
 //! The plan: given what is wanted, what is known and what was last heard, the next call or the verdict.
 //!
 //! [`step`] is the whole state machine. Answers that mean the same for every call (a wrong key, too many calls, an outage)
-//! are judged here; the rest belongs to [`identify`](super::identify) and [`delete`](super::delete).
+//! are judged here; the rest belongs to [`identify`] and [`delete`].
 //! Invariants: every path ends (a search is bounded, a stale memory is forgotten once); a call is only repeated where
 //! repeating it has no second effect.
 

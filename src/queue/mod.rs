@@ -2,7 +2,7 @@
 //!
 //! # The promises of every engine
 //! 1. [`Queue::record`] returns after the events are committed and synced, or with an error and none of them recorded.
-//! 2. An [`EventId`] recorded once is a [`Recorded::Duplicate`] from then on, until the window given to [`Queue::tidy`] has
+//! 2. An event id recorded once is a [`Recorded::Duplicate`] from then on, until the window given to [`Queue::tidy`] has
 //!    passed since it was recorded; never while it still waits.
 //! 3. Events that share a user key, or whose keys lead to the same affiliate, are of one user; so are two events that share
 //!    one with a third that still waits. Of one user's waiting events only the earliest is ever claimable.

@@ -1,0 +1,141 @@
+//! The house as `src/lib.rs` describes it, held against the sources: floors, doors, and what must not be there.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The floors, from the ground up. On one floor nobody imports a neighbour, unless the floor is a stair.
+const FLOORS: [&[&str]; 7] = [
+    &["domain"],
+    &["segment"],
+    &["mapping"],
+    &["delivery"],
+    &["config", "notice", "queue", "refersion", "telemetry"],
+    &["http", "sandbox", "worker"],
+    &["app"],
+];
+/// Above all floors.
+const ROOF: [&str; 3] = ["cli", "lib", "main"];
+
+struct Source {
+    path: PathBuf,
+    /// The top-level module it belongs to.
+    module: String,
+    /// Its text without comments and unit tests.
+    code: String,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let inside = path.strip_prefix(root().join("src")).expect("inside").to_owned();
+            let first = inside.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).expect("text");
+            let body = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+            let code = body.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+            found.push(Source { path: inside, module: first.trim_end_matches(".rs").to_owned(), code, text });
+        }
+    }
+    assert!(found.len() > 30, "the sources were not found");
+    found
+}
+
+/// The top-level modules that a source names: `crate::x` and `crate::{x, y::Z}`.
+fn imports(code: &str) -> BTreeSet<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut named = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => {
+                let list = list.split(';').next().unwrap_or_default();
+                named.extend(list.split(',').map(|item| word(item.trim())));
+            }
+            None => {
+                named.insert(word(rest));
+            }
+        }
+    }
+    named
+}
+
+fn floor(module: &str) -> usize {
+    FLOORS.iter().position(|floor| floor.contains(&module)).unwrap_or(FLOORS.len())
+}
+
+#[test]
+fn a_module_imports_only_from_floors_below_it() {
+    for source in sources() {
+        let known = FLOORS.concat().contains(&&*source.module) || ROOF.contains(&&*source.module);
+        assert!(known, "{} stands on no floor", source.path.display());
+        for import in imports(&source.code).iter().filter(|import| FLOORS.concat().contains(&&***import)) {
+            let allowed = *import == source.module || floor(import) < floor(&source.module);
+            assert!(allowed, "{} imports {import}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn each_outside_thing_is_named_in_one_room_only() {
+    for (word, rooms) in [
+        ("reqwest::", &["refersion/client.rs"][..]),
+        ("rusqlite::", &["queue/sqlite/"]),
+        ("StatusCode", &["http/answer.rs", "http/ops.rs", "sandbox/"]),
+        ("std::env::", &["cli/mod.rs"]),
+        ("std::process", &["cli/", "main.rs"]),
+        ("SystemTime::now", &["app.rs", "worker/", "http/webhook.rs", "refersion/client.rs", "sandbox/"]),
+        ("rand::", &["domain/password.rs", "worker/", "refersion/client.rs", "queue/sqlite/open.rs", "sandbox/"]),
+        ("println!", &[]),
+    ] {
+        for source in sources().iter().filter(|source| source.code.contains(word)) {
+            let path = source.path.to_string_lossy();
+            assert!(rooms.iter().any(|room| path.starts_with(room)), "{path} names {word}");
+        }
+    }
+}
+
+#[test]
+fn thought_is_pure() {
+    for source in sources().iter().filter(|source| floor(&source.module) < floor("config")) {
+        for word in ["async ", ".await", "tokio", "tracing", "std::fs", "std::net", "Instant", "thread::"] {
+            assert!(!source.code.contains(word), "{} names {word}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_opens_with_what_it_is_and_leaves_nothing_undone() {
+    for source in sources() {
+        let path = source.path.display();
+        assert!(source.text.starts_with("//!"), "{path} has no head doc");
+        assert!(source.text.lines().count() <= 400, "{path} is too long");
+        for word in ["TODO", "FIXME", "XXX", "HACK", "todo!", "unimplemented!", ".unwrap()", "dbg!"] {
+            assert!(!source.code.contains(word), "{path} has {word}");
+        }
+    }
+}
+
+#[test]
+fn every_dependency_says_why() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("text");
+    let card = ["axum", "tokio", "serde", "serde_json", "reqwest", "tracing", "tower-http", "thiserror"];
+    let (_, dependencies) = manifest.split_once("[dependencies]").expect("a section");
+    for line in dependencies.lines().take_while(|line| !line.starts_with("[lints")) {
+        let Some((name, _)) = line.split_once(" = ") else { continue };
+        assert!(card.contains(&name) || line.contains(" # "), "{name} does not say why it is there");
+    }
+}
