@@ -71,7 +71,7 @@ pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: 
             let mut sent = Fingerprint::default();
             sent.note(case.hash, &new.profile);
             sent.note_status(case.hash, new.status);
-            state.known = Some(Known { code, id, origin: Origin::Created, sent });
+            state.meet(Known { code, id, origin: Origin::Created, sent });
             state.progress.done = Done::Created;
             None
         }
@@ -84,11 +84,7 @@ pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: 
             learnt(case, wanted, state, code, &affiliate)
         }
         (Call::Get(Identifier::Id(_)), Reply::Affiliate(affiliate)) => checked(case, wanted, state, &affiliate),
-        (Call::Get(_), Reply::NotFound) => {
-            state.forget();
-            state.progress.stage = Stage::Start;
-            None
-        }
+        (Call::Get(_), Reply::NotFound) => gone(state),
         (Call::Edit { changes, .. }, Reply::Changed) => {
             said(case, state, changes);
             None
@@ -155,8 +151,7 @@ fn met(case: &Case<'_>, state: &mut State, email: &Email, found: Found) -> Optio
     }
     if case.policy.on_existing == OnExisting::Ignore && !state.progress.asked {
         let sent = has_email(case, email);
-        state.known = Some(Known { code: found.code, id: None, origin: Origin::Found, sent });
-        state.progress.stage = Stage::Start;
+        state.meet(Known { code: found.code, id: None, origin: Origin::Found, sent });
     } else {
         state.progress.stage = Stage::Found(found.code);
     }
@@ -183,20 +178,32 @@ fn learnt(
     code: &AffiliateCode,
     affiliate: &Affiliate,
 ) -> Option<Step> {
+    state.progress.stage = Stage::Start;
     if let Some(known) = &mut state.known {
         known.id = Some(affiliate.id);
-        return None;
     }
     if let Some(step) = left_alone(code, affiliate.status) {
         return Some(step);
+    }
+    if state.known.is_some() {
+        return None;
     }
     let origin = if state.progress.asked { Origin::Created } else { Origin::Found };
     if origin == Origin::Created {
         state.progress.done = Done::Created;
     }
-    state.known =
-        Some(Known { code: code.clone(), id: Some(affiliate.id), origin, sent: shown(case, wanted, affiliate) });
-    state.progress.stage = Stage::Start;
+    state.meet(Known { code: code.clone(), id: Some(affiliate.id), origin, sent: shown(case, wanted, affiliate) });
+    None
+}
+
+/// Refersion does not have the affiliate. A stale memory is forgotten; but whom it created or found for us a moment ago
+/// it has, and making another would only be the next one it does not know yet.
+fn gone(state: &mut State) -> Option<Step> {
+    if state.progress.met || matches!(state.progress.stage, Stage::Found(_)) {
+        state.progress.stage = Stage::Start;
+        return Some(Step::Retry(Trouble::new("Refersion does not find an affiliate that it named a moment ago")));
+    }
+    state.forget();
     None
 }
 
@@ -229,9 +236,13 @@ fn checked(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate: &Af
     }
     let visible = |attribute: &Attribute| matches!(attribute, Attribute::Field(field) if VISIBLE.contains(field));
     let failed = unsaid.filtered(|attribute, value| visible(attribute) && !shows(affiliate, attribute, value));
+    let alone = left_alone(&known.code, affiliate.status);
     if !failed.is_empty() {
         let names = failed.iter().map(|(attribute, _)| attribute.to_string()).collect();
-        return left_alone(&known.code, affiliate.status).or(Some(Step::Dead(Death::NotApplied(names))));
+        return alone.or(Some(Step::Dead(Death::NotApplied(names))));
+    }
+    if alone.is_some() && wanted.status.is_none() {
+        return alone;
     }
     known.sent.note(case.hash, &unsaid);
     state.progress.stage = Stage::Start;
