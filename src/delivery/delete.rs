@@ -111,6 +111,7 @@ fn gone(user: &User, state: &mut State) -> Option<Step> {
     if let Stage::Found(_) = std::mem::take(&mut state.progress.stage) {
         return Some(Step::Retry(Trouble::new("Refersion does not find an affiliate that its search named")));
     }
+    state.progress.done = Done::Nothing;
     let remembered = state.known.take().map(|known| known.code);
     let target = state.progress.target.take().map(|target| target.code);
     let stale = remembered.is_some();

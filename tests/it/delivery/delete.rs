@@ -176,6 +176,15 @@ fn anonymized() -> Vec<Row> {
             expected("search p1, get a3y7, BLANKS, status 7 DISABLED, get 7 → anonymized a3y7 | forgot a3y7"),
         ),
         row("gone: nobody", u1(), "gone, gone", expected("BLANKS, get 7 → not_found | forgot a3y7")),
+        row(
+            "gone once overwritten, and another has the address: overwritten, too",
+            delete("u1 peter@x.io").by_email("created b2b2/7", "").anonymizing(),
+            "changed, gone, gone, found a3y7, affiliate 7 ACTIVE, changed, changed",
+            expected(
+                "BLANKS, status 7 DISABLED, get 7, search p1, get a3y7, BLANKS, status 7 DISABLED \
+                      → anonymized a3y7 | forgot b2b2, forgot a3y7",
+            ),
+        ),
         row("a refused edit is dead", u1(), "refused", expected("BLANKS → dead refused | created a3y7/7 by userId")),
         row(
             "a placeholder address that is taken is dead",
