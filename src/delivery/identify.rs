@@ -6,11 +6,10 @@
 
 use super::plan::{Case, State, unexpected};
 use super::search::{self, Search};
+use super::shown;
 use super::verdict::{Action, Death, Ignored, Outcome, Step, Trouble};
-use super::{
-    Affiliate, Call, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Refusal, Reply, Stage, VISIBLE,
-};
-use crate::domain::{AffiliateCode, Attribute, Email, Field, Fingerprint, Profile, Status};
+use super::{Affiliate, Call, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Refusal, Reply, Stage};
+use crate::domain::{AffiliateCode, Email, Fingerprint, Profile, Status};
 use crate::mapping::{Creation, Identify};
 
 /// What to do now, judging by what is known.
@@ -150,19 +149,12 @@ fn met(case: &Case<'_>, state: &mut State, email: &Email, found: Found) -> Optio
         return Some(step);
     }
     if case.policy.on_existing == OnExisting::Ignore && !state.progress.asked {
-        let sent = has_email(case, email);
+        let sent = shown::has_email(case, email);
         state.meet(Known { code: found.code, id: None, origin: Origin::Found, sent });
     } else {
         state.progress.stage = Stage::Found(found.code);
     }
     None
-}
-
-/// The search found this very address, so Refersion has it.
-fn has_email(case: &Case<'_>, email: &Email) -> Fingerprint {
-    let mut sent = Fingerprint::default();
-    sent.note(case.hash, &[(Field::Email, email.as_str())].into_iter().collect());
-    sent
 }
 
 fn left_alone(code: &AffiliateCode, status: Option<Status>) -> Option<Step> {
@@ -192,7 +184,12 @@ fn learnt(
     if origin == Origin::Created {
         state.progress.done = Done::Created;
     }
-    state.meet(Known { code: code.clone(), id: Some(affiliate.id), origin, sent: shown(case, wanted, affiliate) });
+    state.meet(Known {
+        code: code.clone(),
+        id: Some(affiliate.id),
+        origin,
+        sent: shown::fingerprint(case, wanted, affiliate),
+    });
     None
 }
 
@@ -207,25 +204,6 @@ fn gone(state: &mut State) -> Option<Step> {
     None
 }
 
-/// The fingerprint of what `get` shows to be as wanted already.
-fn shown(case: &Case<'_>, wanted: &Identify, affiliate: &Affiliate) -> Fingerprint {
-    let mut sent = wanted.user.email.as_ref().map(|email| has_email(case, email)).unwrap_or_default();
-    sent.note(case.hash, &wanted.profile.filtered(|attribute, value| shows(affiliate, attribute, value)));
-    if let Some(status) = affiliate.status {
-        sent.note_status(case.hash, status);
-    }
-    sent
-}
-
-fn shows(affiliate: &Affiliate, attribute: &Attribute, value: &str) -> bool {
-    let Attribute::Field(field) = attribute else { return false };
-    let seen = affiliate.profile.get(*field);
-    match field {
-        Field::Email => seen.is_some_and(|seen| seen.trim().to_lowercase() == value.to_lowercase()),
-        _ => seen == Some(value),
-    }
-}
-
 /// "Not changed" may mean "as it was wanted already", "no such affiliate", or a failure without a reason. Reading back tells
 /// them apart as far as Refersion shows fields; those it never shows are taken to be as wanted.
 fn checked(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate: &Affiliate) -> Option<Step> {
@@ -234,8 +212,7 @@ fn checked(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate: &Af
     if state.progress.stage == Stage::CheckStatus {
         return status_checked(case, wanted, state, affiliate.status);
     }
-    let visible = |attribute: &Attribute| matches!(attribute, Attribute::Field(field) if VISIBLE.contains(field));
-    let failed = unsaid.filtered(|attribute, value| visible(attribute) && !shows(affiliate, attribute, value));
+    let failed = shown::otherwise(affiliate, &unsaid);
     let alone = left_alone(&known.code, affiliate.status);
     if !failed.is_empty() {
         let names = failed.iter().map(|(attribute, _)| attribute.to_string()).collect();

@@ -39,7 +39,9 @@ fn hostile(given: &Given, mut choose: impl FnMut(&Call) -> &'static str) -> (Pla
         let reply = match text::reply(choose(call)) {
             Reply::Created { id, .. } => Reply::Created { code: fresh, id },
             Reply::Page { total, mut results } => {
-                results.iter_mut().for_each(|found| found.code = fresh.clone());
+                for found in &mut results {
+                    found.code = fresh.clone();
+                }
                 Reply::Page { total, results }
             }
             reply => reply,

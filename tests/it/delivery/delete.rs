@@ -12,6 +12,7 @@ const BLANKS: &str =
 pub fn rows() -> Vec<Row> {
     let mut rows = whom();
     rows.extend(disabled());
+    rows.extend(gone());
     rows.extend(anonymized());
     rows
 }
@@ -107,6 +108,12 @@ fn disabled() -> Vec<Row> {
             "unchanged, gone",
             "status 7 DISABLED, get 7 → not_found | forgot a3y7",
         ),
+        row("a refusal is dead", u1(), "refused", "status 7 DISABLED → dead refused | created a3y7/7 by userId"),
+    ]
+}
+
+fn gone() -> Vec<Row> {
+    vec![
         row(
             "gone, and the address found another since",
             delete("u1 peter@x.io").by_email("created a3y7/7", ""),
@@ -137,7 +144,6 @@ fn disabled() -> Vec<Row> {
             "gone",
             "get a3y7 → not_found | forgot a3y7",
         ),
-        row("a refusal is dead", u1(), "refused", "status 7 DISABLED → dead refused | created a3y7/7 by userId"),
     ]
 }
 
@@ -203,6 +209,11 @@ fn a_delete_finds_whom_it_is_about() {
 #[test]
 fn a_delete_ends_with_a_disabled_affiliate_or_nobody() {
     check(&disabled());
+}
+
+#[test]
+fn who_is_gone_is_looked_for_by_what_else_is_known() {
+    check(&gone());
 }
 
 #[test]

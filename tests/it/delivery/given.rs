@@ -33,7 +33,7 @@ pub fn peter(and: &str) -> Profile {
 /// An identify that may create, which says [`peter`] `and` more.
 pub fn identify(and: &str) -> Given {
     let profile = peter(and);
-    let email = Email::parse(profile.get(Field::Email).unwrap()).unwrap();
+    let email = Email::parse(profile.get(Field::Email).expect("Peter has one")).expect("an address");
     let new = profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_)));
     given(Intent::Identify(Identify {
         user: User { user_id: UserId::parse("u1"), email: Some(email) },

@@ -70,8 +70,8 @@ impl Store {
 
     /// Keeps what the worker would, read back from JSON.
     fn write(&mut self, given: &Given, state: &State) {
-        let json = serde_json::to_string(&state.progress).unwrap();
-        self.progress = serde_json::from_str(&json).unwrap();
+        let json = serde_json::to_string(&state.progress).expect("serialises");
+        self.progress = serde_json::from_str(&json).expect("reads back");
         let Memory { by_user_id, by_email } = &mut self.memory;
         for code in &state.forgotten {
             for known in [&mut *by_user_id, &mut *by_email] {

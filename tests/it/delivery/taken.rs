@@ -7,6 +7,7 @@ use refersion_destination::domain::Status;
 /// The scripts.
 pub fn rows() -> Vec<Row> {
     let mut rows = found();
+    rows.extend(searched());
     rows.extend(left_alone());
     rows.extend(our_own_work());
     rows
@@ -44,6 +45,11 @@ fn found() -> Vec<Row> {
             "taken, found a3y7, affiliate 7 PENDING, changed",
             "new, search p1, get a3y7, status 7 ACTIVE → updated a3y7 | found a3y7/7",
         ),
+    ]
+}
+
+fn searched() -> Vec<Row> {
+    vec![
         row(
             "every page is looked at, and partial matches are passed over",
             identify("city=Paris"),
@@ -160,6 +166,11 @@ fn our_own_work() -> Vec<Row> {
 #[test]
 fn taken_means_it_exists_and_is_found() {
     check(&found());
+}
+
+#[test]
+fn a_search_looks_at_every_page_for_the_exact_address() {
+    check(&searched());
 }
 
 #[test]

@@ -6,6 +6,8 @@ use refersion_destination::delivery::{
 };
 use refersion_destination::domain::{AffiliateCode, AffiliateId, Attribute, Field, Fingerprint, Profile, Status};
 
+const NUMBER: &str = "a number";
+
 const FIELDS: [Field; 14] = [
     Field::FirstName,
     Field::LastName,
@@ -41,10 +43,15 @@ pub fn known(affiliate: &str, and: &str) -> Known {
     let mut sent = Fingerprint::default();
     sent.note(&hash(), &peter(&said.join(" ")));
     for status in status {
-        sent.note_status(&hash(), status.trim_start_matches("status=").parse().unwrap());
+        sent.note_status(&hash(), status.trim_start_matches("status=").parse().expect("a status"));
     }
     let origin = if origin == "found" { Origin::Found } else { Origin::Created };
-    Known { code: AffiliateCode(code.to_owned()), id: id.map(|id| AffiliateId(id.parse().unwrap())), origin, sent }
+    Known {
+        code: AffiliateCode(code.to_owned()),
+        id: id.map(|id| AffiliateId(id.parse().expect(NUMBER))),
+        origin,
+        sent,
+    }
 }
 
 /// Reads one reply.
@@ -57,17 +64,17 @@ pub fn reply(text: &str) -> Reply {
     match words[..] {
         ["created", code] => Reply::Created { code: AffiliateCode(code.into()), id: None },
         ["created", code, id] => {
-            Reply::Created { code: AffiliateCode(code.into()), id: Some(AffiliateId(id.parse().unwrap())) }
+            Reply::Created { code: AffiliateCode(code.into()), id: Some(AffiliateId(id.parse().expect(NUMBER))) }
         }
         ["taken"] => Reply::Refused(Refusal::EmailTaken),
         ["refused"] => Reply::Refused(Refusal::Other("no".into())),
         ["found", code] => page(1, vec![found(code, "peter@x.io", None)]),
         ["found", code, "as", email] => page(1, vec![found(code, email, None)]),
         ["found", code, status] => page(1, vec![found(code, "peter@x.io", status.parse().ok())]),
-        ["others", count, "of", total] => page(total.parse().unwrap(), others(count.parse().unwrap())),
+        ["others", count, "of", total] => page(total.parse().expect(NUMBER), others(count.parse().expect(NUMBER))),
         ["empty"] => page(0, Vec::new()),
         ["affiliate", id, status, ref rest @ ..] => Reply::Affiliate(Affiliate {
-            id: AffiliateId(id.parse().unwrap()),
+            id: AffiliateId(id.parse().expect(NUMBER)),
             status: status.parse().ok(),
             profile: visible(&peter(&rest.join(" "))),
         }),

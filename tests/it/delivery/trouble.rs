@@ -33,9 +33,9 @@ fn at_every_call(leaves_new_open: bool, mut check: impl FnMut(&Row, &Played, usi
     for row in every_row() {
         let whole = play(&row.given, row.replies, Life::Long);
         let replies: Vec<&str> = row.replies.split(", ").collect();
-        for at in 0..whole.calls.len() {
+        for (at, (call, reply)) in whole.calls.iter().zip(replies).enumerate() {
             // Then "taken" means something else: see the test about it.
-            let turns = leaves_new_open && whole.calls[at] == "new" && replies[at] == "taken";
+            let turns = leaves_new_open && call == "new" && reply == "taken";
             if !turns {
                 check(&row, &whole, at);
             }
