@@ -137,7 +137,7 @@ fn a_search_without_end_is_given_up() {
 #[test]
 fn a_search_that_promises_more_than_it_has_ends_with_the_first_empty_page() {
     let given = delete("peter@x.io");
-    let mut pages = ["others 3 of 999999999", "empty", "gone"].into_iter();
+    let mut pages = ["others 3 of 999999999", "others 0 of 999999999", "gone"].into_iter();
     let played = drive(&given, Life::Long, |_| pages.next().map(text::reply));
     assert_eq!(played.to_string(), "search p1, search p2 → not_found");
 }
