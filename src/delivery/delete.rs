@@ -106,10 +106,14 @@ fn finish(case: &Case<'_>, state: &mut State) -> Step {
 }
 
 /// Refersion no longer has the affiliate we remembered. Its e-mail may have found a new one since; a `userId` leads nowhere.
+/// Whom the search named a moment ago is not gone: to say so would leave a deletion undone.
 fn gone(user: &User, state: &mut State) -> Option<Step> {
+    if let Stage::Found(_) = std::mem::take(&mut state.progress.stage) {
+        return Some(Step::Retry(Trouble::new("Refersion does not find an affiliate that its search named")));
+    }
+    state.progress.done = Done::Nothing;
     let remembered = state.known.take().map(|known| known.code);
     let target = state.progress.target.take().map(|target| target.code);
-    state.progress.stage = Stage::Start;
     let stale = remembered.is_some();
     state.forgotten.extend(remembered.or(target));
     (!stale || user.email.is_none()).then(not_found)

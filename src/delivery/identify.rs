@@ -6,11 +6,10 @@
 
 use super::plan::{Case, State, unexpected};
 use super::search::{self, Search};
+use super::shown;
 use super::verdict::{Action, Death, Ignored, Outcome, Step, Trouble};
-use super::{
-    Affiliate, Call, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Refusal, Reply, Stage, VISIBLE,
-};
-use crate::domain::{AffiliateCode, Attribute, Email, Field, Fingerprint, Profile, Status};
+use super::{Affiliate, Call, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Refusal, Reply, Stage};
+use crate::domain::{AffiliateCode, Email, Fingerprint, Profile, Status};
 use crate::mapping::{Creation, Identify};
 
 /// What to do now, judging by what is known.
@@ -71,7 +70,7 @@ pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: 
             let mut sent = Fingerprint::default();
             sent.note(case.hash, &new.profile);
             sent.note_status(case.hash, new.status);
-            state.known = Some(Known { code, id, origin: Origin::Created, sent });
+            state.meet(Known { code, id, origin: Origin::Created, sent });
             state.progress.done = Done::Created;
             None
         }
@@ -84,11 +83,7 @@ pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: 
             learnt(case, wanted, state, code, &affiliate)
         }
         (Call::Get(Identifier::Id(_)), Reply::Affiliate(affiliate)) => checked(case, wanted, state, &affiliate),
-        (Call::Get(_), Reply::NotFound) => {
-            state.forget();
-            state.progress.stage = Stage::Start;
-            None
-        }
+        (Call::Get(_), Reply::NotFound) => gone(state),
         (Call::Edit { changes, .. }, Reply::Changed) => {
             said(case, state, changes);
             None
@@ -154,20 +149,12 @@ fn met(case: &Case<'_>, state: &mut State, email: &Email, found: Found) -> Optio
         return Some(step);
     }
     if case.policy.on_existing == OnExisting::Ignore && !state.progress.asked {
-        let sent = has_email(case, email);
-        state.known = Some(Known { code: found.code, id: None, origin: Origin::Found, sent });
-        state.progress.stage = Stage::Start;
+        let sent = shown::has_email(case, email);
+        state.meet(Known { code: found.code, id: None, origin: Origin::Found, sent });
     } else {
         state.progress.stage = Stage::Found(found.code);
     }
     None
-}
-
-/// The search found this very address, so Refersion has it.
-fn has_email(case: &Case<'_>, email: &Email) -> Fingerprint {
-    let mut sent = Fingerprint::default();
-    sent.note(case.hash, &[(Field::Email, email.as_str())].into_iter().collect());
-    sent
 }
 
 fn left_alone(code: &AffiliateCode, status: Option<Status>) -> Option<Step> {
@@ -183,40 +170,38 @@ fn learnt(
     code: &AffiliateCode,
     affiliate: &Affiliate,
 ) -> Option<Step> {
+    state.progress.stage = Stage::Start;
     if let Some(known) = &mut state.known {
         known.id = Some(affiliate.id);
-        return None;
     }
     if let Some(step) = left_alone(code, affiliate.status) {
         return Some(step);
+    }
+    if state.known.is_some() {
+        return None;
     }
     let origin = if state.progress.asked { Origin::Created } else { Origin::Found };
     if origin == Origin::Created {
         state.progress.done = Done::Created;
     }
-    state.known =
-        Some(Known { code: code.clone(), id: Some(affiliate.id), origin, sent: shown(case, wanted, affiliate) });
-    state.progress.stage = Stage::Start;
+    state.meet(Known {
+        code: code.clone(),
+        id: Some(affiliate.id),
+        origin,
+        sent: shown::fingerprint(case, wanted, affiliate),
+    });
     None
 }
 
-/// The fingerprint of what `get` shows to be as wanted already.
-fn shown(case: &Case<'_>, wanted: &Identify, affiliate: &Affiliate) -> Fingerprint {
-    let mut sent = wanted.user.email.as_ref().map(|email| has_email(case, email)).unwrap_or_default();
-    sent.note(case.hash, &wanted.profile.filtered(|attribute, value| shows(affiliate, attribute, value)));
-    if let Some(status) = affiliate.status {
-        sent.note_status(case.hash, status);
+/// Refersion does not have the affiliate. A stale memory is forgotten; but whom it created or found for us a moment ago
+/// it has, and making another would only be the next one it does not know yet.
+fn gone(state: &mut State) -> Option<Step> {
+    if state.progress.met || matches!(state.progress.stage, Stage::Found(_)) {
+        state.progress.stage = Stage::Start;
+        return Some(Step::Retry(Trouble::new("Refersion does not find an affiliate that it named a moment ago")));
     }
-    sent
-}
-
-fn shows(affiliate: &Affiliate, attribute: &Attribute, value: &str) -> bool {
-    let Attribute::Field(field) = attribute else { return false };
-    let seen = affiliate.profile.get(*field);
-    match field {
-        Field::Email => seen.is_some_and(|seen| seen.trim().to_lowercase() == value.to_lowercase()),
-        _ => seen == Some(value),
-    }
+    state.forget();
+    None
 }
 
 /// "Not changed" may mean "as it was wanted already", "no such affiliate", or a failure without a reason. Reading back tells
@@ -227,11 +212,14 @@ fn checked(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate: &Af
     if state.progress.stage == Stage::CheckStatus {
         return status_checked(case, wanted, state, affiliate.status);
     }
-    let visible = |attribute: &Attribute| matches!(attribute, Attribute::Field(field) if VISIBLE.contains(field));
-    let failed = unsaid.filtered(|attribute, value| visible(attribute) && !shows(affiliate, attribute, value));
+    let failed = shown::otherwise(affiliate, &unsaid);
+    let alone = left_alone(&known.code, affiliate.status);
     if !failed.is_empty() {
         let names = failed.iter().map(|(attribute, _)| attribute.to_string()).collect();
-        return left_alone(&known.code, affiliate.status).or(Some(Step::Dead(Death::NotApplied(names))));
+        return alone.or(Some(Step::Dead(Death::NotApplied(names))));
+    }
+    if alone.is_some() && wanted.status.is_none() {
+        return alone;
     }
     known.sent.note(case.hash, &unsaid);
     state.progress.stage = Stage::Start;

@@ -46,6 +46,9 @@ pub struct Progress {
     /// A `new` of this event may have had its effect without an answer: an affiliate found now is its work.
     #[serde(default)]
     pub asked: bool,
+    /// The affiliate remembered was created or found by this event: if it seems gone, Refersion only needs time.
+    #[serde(default)]
+    pub met: bool,
     /// What was done so far.
     #[serde(default)]
     pub done: Done,

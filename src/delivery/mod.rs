@@ -14,6 +14,7 @@ mod memory;
 mod plan;
 mod policy;
 mod search;
+mod shown;
 mod verdict;
 
 pub use backoff::Backoff;

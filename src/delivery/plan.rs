@@ -2,11 +2,11 @@
 //!
 //! [`step`] is the whole state machine. Answers that mean the same for every call (a wrong key, too many calls, an outage)
 //! are judged here; the rest belongs to [`identify`] and [`delete`].
-//! Invariants: every path ends (a search is bounded, a stale memory is forgotten once); a call is only repeated where
-//! repeating it has no second effect.
+//! Invariants: every path ends, whatever is answered (a search is bounded, a stale memory is forgotten once, and whom this
+//! event met is never forgotten by it); a call is only repeated where repeating it has no second effect.
 
 use super::verdict::{Death, Ignored, Outcome, Step, Trouble};
-use super::{Call, Known, Memory, Policy, Progress, Refusal, Reply, delete, identify};
+use super::{Call, Known, Memory, Policy, Progress, Refusal, Reply, Stage, delete, identify};
 use crate::domain::{AffiliateCode, HashKey};
 use crate::mapping::Intent;
 
@@ -26,7 +26,7 @@ pub struct Case<'a> {
 pub struct State {
     /// The affiliate, as remembered; an identify writes it.
     pub known: Option<Known>,
-    /// The affiliate of the `userId`, where a delete looks by e-mail first.
+    /// Another affiliate, that of the other key: a delete looks by e-mail first, an identify by `userId`.
     pub fallback: Option<Known>,
     /// How far the delivery got.
     pub progress: Progress,
@@ -35,23 +35,32 @@ pub struct State {
 }
 
 impl State {
-    /// The state to begin (or to go on) with. `interrupted` says that an earlier attempt ended without a word, so that a
-    /// `new` may have been sent.
+    /// The state to begin (or to go on) with. `interrupted` says that an earlier attempt ended without a word: what it was
+    /// about to do is written down, and if that was a `new`, it may have had its effect.
     pub fn new(intent: &Intent, memory: Memory, mut progress: Progress, interrupted: bool) -> Self {
-        progress.asked |= interrupted;
         let Memory { by_user_id, by_email } = memory;
         let (known, fallback) = match intent {
             Intent::Delete { user } if user.email.is_some() => (by_email, by_user_id),
-            _ => (by_user_id.or(by_email), None),
+            _ if by_user_id.is_none() => (by_email, None),
+            _ => (by_user_id, by_email),
         };
+        let fallback = fallback.filter(|other| known.as_ref().is_none_or(|known| known.code != other.code));
+        progress.asked |= interrupted && known.is_none() && progress.stage == Stage::Start;
         Self { known, fallback, progress, forgotten: Vec::new() }
     }
 
-    /// Forgets an affiliate that Refersion no longer has.
+    /// Remembers an affiliate that this very event created or found.
+    pub(super) fn meet(&mut self, known: Known) {
+        self.known = Some(known);
+        self.progress.met = true;
+        self.progress.stage = Stage::Start;
+    }
+
+    /// Forgets an affiliate that Refersion no longer has; the other key may still lead to one.
     pub(super) fn forget(&mut self) {
-        if let Some(known) = self.known.take() {
-            self.forgotten.push(known.code);
-        }
+        let gone = std::mem::replace(&mut self.known, self.fallback.take());
+        self.forgotten.extend(gone.map(|known| known.code));
+        self.progress.stage = Stage::Start;
     }
 }
 

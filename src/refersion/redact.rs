@@ -1,7 +1,7 @@
 //! Refersion's words, made safe to show: it repeats values it refuses, and those are personal data.
 //!
-//! In go its words and the body that was sent; out come the words with every sent value, and everything that looks like an
-//! address, replaced by `…`, cut to 300 characters.
+//! In go its words and the body that was sent; out come the words with every sent value, in whatever case, and everything
+//! that looks like an address, replaced by `…`, cut to 300 characters.
 
 use serde_json::Value;
 
@@ -26,40 +26,73 @@ fn collect<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
     }
 }
 
-/// Replaces `value` where it stands as a word of its own, so that a city called "is" leaves "this" alone.
+/// Replaces `value`, in whatever case, where it stands as a word of its own, so that a city called "is" leaves "this" alone.
 fn blank(text: &str, value: &str) -> String {
+    let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     let mut safe = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(value) {
-        let (before, after) = (&rest[..at], &rest[at + value.len()..]);
-        let starts = !safe.chars().chain(before.chars()).next_back().is_some_and(char::is_alphanumeric);
-        let ends = !after.chars().next().is_some_and(char::is_alphanumeric);
-        safe.push_str(before);
-        safe.push_str(if starts && ends { "…" } else { value });
-        rest = after;
+    let (mut rest, mut before) = (text, None);
+    while let Some(next) = rest.chars().next() {
+        let same = beginning(rest, value).filter(|same| !word(before) && !word(rest[same.len()..].chars().next()));
+        let taken = same.map_or(next.len_utf8(), str::len);
+        safe.push(if same.is_some() { '…' } else { next });
+        before = rest[..taken].chars().next_back();
+        rest = &rest[taken..];
     }
-    safe.push_str(rest);
     safe
+}
+
+/// The beginning of `text` that spells `value`, in whatever case.
+fn beginning<'a>(text: &'a str, value: &str) -> Option<&'a str> {
+    let mut chars = text.char_indices();
+    let same = value.chars().all(|c| chars.next().is_some_and(|(_, other)| c.to_lowercase().eq(other.to_lowercase())));
+    same.then(|| &text[..chars.offset()])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     #[test]
     fn our_own_values_are_taken_out_of_refersions_words() {
         let sent = json!({"affiliates": [{"id": 7, "country": "Atlantis", "city": "is", "email": "a@b.co",
-                          "custom_fields": [{"1": "field"}], "state": ""}]});
+                          "custom_fields": [{"1": "field"}], "state": "", "phone": "+1 555 0100", "company": "österreich"}]});
         for (words, safe) in [
             ("Atlantis is not a allowed value for field country", "… … not a allowed value for … country"),
             ("this city is unknown", "this city … unknown"),
             ("c@d.io and a@b.co are taken", "… and … are taken"),
+            ("ATLANTIS and atlantis are not allowed", "… and … are not allowed"),
+            ("Österreich, ÖSTERREICH", "…, …"),
+            ("'Atlantis', (Atlantis) or Atlantis.", "'…', (…) or …."),
+            ("Atlantisian Neoatlantis", "Atlantisian Neoatlantis"),
+            ("{\"phone\":\"+1 555 0100\"} was odd", "{\"phone\":\"…\"} was odd"),
+            ("<jack@example.com>: taken", "… taken"),
             ("Value exceed the char limit", "Value exceed the char limit"),
             ("", ""),
         ] {
             assert_eq!(redact(words, &sent), safe);
         }
         assert_eq!(redact(&"x".repeat(1_000), &sent).chars().count(), MAX_CHARS);
+    }
+    proptest! {
+        #[test]
+        fn no_sent_value_survives(
+            values in prop::collection::vec("[A-Za-z0-9ÄÖäöß][A-Za-z0-9ÄÖäöß' .+-]{0,12}[A-Za-z0-9ÄÖäöß]", 1..5),
+            told in 0_usize..5,
+            upper: bool,
+        ) {
+            let value = &values[told % values.len()];
+            let told = if upper { value.to_ascii_uppercase() } else { value.clone() };
+            let sent = json!({"affiliates": [{"id": 7, "city": values, "custom_fields": [{"1": values[0]}]}]});
+            let safe = redact(&format!("\"{told}\" is refused, as {told}: and so on"), &sent);
+            prop_assert!(!format!(" {safe} ").contains(&format!("\"{told}\"")), "{safe}");
+            prop_assert!(!safe.contains(&format!("as {told}:")), "{safe}");
+        }
+
+        #[test]
+        fn any_words_and_any_values_are_made_short(words: String, value: String) {
+            prop_assert!(redact(&words, &json!([value])).chars().count() <= MAX_CHARS);
+        }
     }
 }

@@ -47,7 +47,7 @@ pub fn read(call: &Call, sent: &Value, answer: &Answer<'_>, now: SystemTime) -> 
         401 => Reply::Unauthorized,
         408 | 425 => unavailable(format!("Refersion answered {}", answer.status)),
         429 => match body.as_ref().map(errors).and_then(|words| too_long(&words)) {
-            Some(words) => Reply::Refused(Refusal::Other(words)),
+            Some(words) => Reply::Refused(Refusal::Other(redact(&words, sent))),
             None => Reply::RateLimited { retry_after },
         },
         400..=499 => match body.as_ref().map(errors) {
@@ -104,7 +104,7 @@ fn success(call: &Call, body: &Value) -> Option<Reply> {
 /// The numeric id in "The affiliate 37569297 has been created with the status of ACTIVE."
 fn id_in_sentence(sentence: &str) -> Option<AffiliateId> {
     let mut words = sentence.split_whitespace().skip_while(|word| !word.eq_ignore_ascii_case("affiliate"));
-    words.nth(1)?.parse().ok().map(AffiliateId)
+    words.nth(1)?.trim_matches(|c: char| c.is_ascii_punctuation()).parse().ok().map(AffiliateId)
 }
 
 fn found(result: &Value) -> Option<Found> {
@@ -207,6 +207,7 @@ mod tests {
             ),
             (&new, r#"{"id": "a3y7", "message": "Created."}"#, created(None)),
             (&new, r#"{"id": "a3y7"}"#, created(None)),
+            (&new, r#"{"id": "a3y7", "message": "The affiliate a37 has been created."}"#, created(None)),
             (
                 &search,
                 r#"{"total": "31", "results": [{"id": 694, "email": "Bob@x.io", "status": "DENIED"}, {"odd": 1}]}"#,
@@ -221,6 +222,22 @@ mod tests {
             (&edit, r#"{"ids_changed": ["7"]}"#, Reply::Changed),
             (&status, r#"{"ids_changed": [], "ids_not_changed": [7]}"#, Reply::NotChanged),
             (&status, r#"{"ids_changed": [8], "ids_not_changed": []}"#, Reply::NotChanged),
+            (&edit, r#"{"ids_not_changed": ["7"]}"#, Reply::NotChanged),
+            (&edit, r#"{"ids_changed": [7, 8], "ids_not_changed": [9]}"#, Reply::Changed),
+            (&search, r#"{"total": 0, "results": []}"#, Reply::Page { total: 0, results: vec![] }),
+            (
+                &search,
+                r#"{"results": [{"id": "x", "email": "b@x.io", "status": "NEW"}]}"#,
+                Reply::Page {
+                    total: 1,
+                    results: vec![Found { code: AffiliateCode("x".into()), email: "b@x.io".into(), status: None }],
+                },
+            ),
+            (
+                &new,
+                r#"{"id": 694, "message": "The affiliate 37569297. Done"}"#,
+                Reply::Created { code: AffiliateCode("694".into()), id: Some(AffiliateId(37_569_297)) },
+            ),
         ] {
             assert_eq!(answered(call, 200, body), expected, "{body}");
         }
@@ -228,15 +245,11 @@ mod tests {
 
     #[test]
     fn refusals_are_told_apart_by_their_words() {
-        let [new, search, get, edit, _] = calls();
+        let [new, search, get, edit, status] = calls();
+        let taken = || Reply::Refused(Refusal::EmailTaken);
         let other = |words: &str| Reply::Refused(Refusal::Other(words.into()));
-        for (call, status, body, expected) in [
-            (
-                &new,
-                422,
-                r#"{"errors": ["The email you have entered is taken by another Affiliate."]}"#,
-                Reply::Refused(Refusal::EmailTaken),
-            ),
+        for (call, code, body, expected) in [
+            (&new, 422, r#"{"errors": ["The email you have entered is taken by another Affiliate."]}"#, taken()),
             (&search, 422, r#"{"errors": ["Could not find affiliates with this keyword."]}"#, Reply::NotFound),
             (&get, 422, r#"{"errors": ["Affiliate not found."]}"#, Reply::NotFound),
             (
@@ -253,18 +266,48 @@ mod tests {
                 other("Bad request, no body; Offer does not exists on the database."),
             ),
             (&edit, 204, "", other("it knows no such field (204)")),
+            (&new, 204, r#"{"error": "Invalid field X"}"#, other("it knows no such field (204)")),
+            (&new, 404, r#"{"error": "Bad request, no body"}"#, other("Bad request, no body")),
+            (&search, 422, r#"{"errors": ["Request filter not provided."]}"#, other("Request filter not provided.")),
+            (
+                &edit,
+                403,
+                r#"{"error": "Your account plan does not support this feature (error 1)."}"#,
+                other("Your account plan does not support this feature (error 1)."),
+            ),
+            (
+                &new,
+                422,
+                r#"{"errors": ["Password must contain at least one symbol.", "Value exceed the char limit"]}"#,
+                other("Password must contain at least one symbol.; Value exceed the char limit"),
+            ),
+            (&new, 422, r#"{"error": "The email you have entered is TAKEN by another affiliate"}"#, taken()),
+            (&edit, 422, r#"{"errors": ["Affiliate not found."]}"#, Reply::NotFound),
+            (&status, 422, r#"{"errors": ["Affiliate not found."]}"#, Reply::NotFound),
+            (
+                &edit,
+                422,
+                r#"{"errors": ["The email you have entered is taken by another Affiliate.", "Value exceed the char limit"]}"#,
+                taken(),
+            ),
             (
                 &edit,
                 429,
                 r#"{"error": "Max number of elements on attribute (50) reached."}"#,
                 other("Max number of elements on attribute (50) reached."),
             ),
+            (
+                &edit,
+                429,
+                r#"{"error": "Max number of elements on attribute Atlantis reached."}"#,
+                other("Max number of elements on attribute … reached."),
+            ),
             (&edit, 401, r#"{"error": "Invalid API credentials (error 2)."}"#, Reply::Unauthorized),
             (&edit, 401, "<html>", Reply::Unauthorized),
             (&edit, 429, r#"{"error": "You're making too many API calls"}"#, Reply::RateLimited { retry_after: None }),
             (&edit, 429, "<html>", Reply::RateLimited { retry_after: None }),
         ] {
-            assert_eq!(answered(call, status, body), expected, "{status} {body}");
+            assert_eq!(answered(call, code, body), expected, "{code} {body}");
         }
     }
 
@@ -282,6 +325,16 @@ mod tests {
             (403, "<html>", false),
             (404, "not found", false),
             (408, "", false),
+            (425, "", false),
+            (422, r#"{"errors": []}"#, false),
+            (422, r#"{"message": "no"}"#, false),
+            (400, "[]", false),
+            (418, "null", false),
+            (100, "", true),
+            (599, "", true),
+            (302, r#"{"error": "moved"}"#, false),
+            (200, r#"{"errors": ["no"]}"#, true),
+            (200, r#"{"id": null, "message": "The affiliate 7 has been created"}"#, true),
         ] {
             assert_eq!(matches!(answered(&new, status, body), Reply::Lost { .. }), unsure, "new {status}");
             assert!(matches!(answered(&edit, status, body), Reply::Unavailable { .. }), "edit {status}");

@@ -96,4 +96,20 @@ mod tests {
             assert_eq!(body(&call, || "secret".into()), expected, "{}", call.operation());
         }
     }
+    #[test]
+    fn only_new_draws_a_password_and_only_a_numeric_offer_becomes_a_number() {
+        let code = Identifier::Code(AffiliateCode("a3y7".into()));
+        let changes: Profile = [(Field::Offer, "summer"), (Field::Zip, "0123")].into_iter().collect();
+        let edit = body(&Call::Edit { id: AffiliateId(7), changes }, || unreachable!("a password for an edit"));
+        assert_eq!(edit, json!({"affiliates": [{"id": 7, "offer": "summer", "zip": "0123"}]}));
+        assert_eq!(body(&Call::Get(code), || unreachable!("a password for get")), json!({"affiliate_code": "a3y7"}));
+        assert_eq!(proof(), json!({"limit": "1", "page": "1"}));
+    }
+
+    #[test]
+    fn an_active_affiliate_may_be_welcomed() {
+        let new = NewAffiliate { profile: Profile::default(), status: Status::Active, send_welcome: true };
+        let expected = json!({"status": "ACTIVE", "send_welcome": "TRUE", "password": "secret"});
+        assert_eq!(body(&Call::New(new), || "secret".into()), expected);
+    }
 }

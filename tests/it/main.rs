@@ -2,6 +2,7 @@
 
 mod architecture;
 mod config;
+mod delivery;
 mod journey;
 mod mapping;
 mod sandbox;

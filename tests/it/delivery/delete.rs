@@ -1,0 +1,222 @@
+//! Delete: whom it is about, how he is disabled or anonymized, and that the answer "not changed" is read back.
+
+use super::given::delete;
+use super::{Row, check, row};
+
+/// What `get` shows of an anonymized affiliate 7.
+const ANONYMOUS: &str = "unchanged, affiliate 7 ACTIVE first_name=- last_name=- email=deleted-7@example.com, changed";
+const BLANKS: &str =
+    "edit 7 {first_name, last_name, email, paypal_email, company, address1, address2, city, zip, phone}";
+
+/// The scripts.
+pub fn rows() -> Vec<Row> {
+    let mut rows = whom();
+    rows.extend(disabled());
+    rows.extend(gone());
+    rows.extend(anonymized());
+    rows
+}
+
+fn whom() -> Vec<Row> {
+    vec![
+        row(
+            "the remembered e-mail leads to him",
+            delete("u1 peter@x.io").knowing("created a3y7/7", ""),
+            "changed",
+            "status 7 DISABLED → disabled a3y7 | forgot a3y7",
+        ),
+        row(
+            "the e-mail goes before the userId",
+            delete("u1 peter@x.io").by_user_id("created b2b2/9", "").by_email("created a3y7/7", ""),
+            "changed",
+            "status 7 DISABLED → disabled a3y7 | created b2b2/9 by userId, forgot a3y7",
+        ),
+        row(
+            "so does a search for it",
+            delete("u1 peter@x.io").by_user_id("created b2b2/9", ""),
+            "found a3y7, affiliate 7 ACTIVE, changed",
+            "search p1, get a3y7, status 7 DISABLED → disabled a3y7 | created b2b2/9 by userId, forgot a3y7",
+        ),
+        row(
+            "a userId alone",
+            delete("u1").by_user_id("found a3y7/7", ""),
+            "changed",
+            "status 7 DISABLED → disabled a3y7 | forgot a3y7",
+        ),
+        row(
+            "the numeric id is learnt where it is needed",
+            delete("u1").by_user_id("found a3y7", ""),
+            "affiliate 7 ACTIVE, changed",
+            "get a3y7, status 7 DISABLED → disabled a3y7 | forgot a3y7",
+        ),
+        row(
+            "the userId where nobody has the e-mail",
+            delete("u1 peter@x.io").by_user_id("created a3y7/7", ""),
+            "others 1 of 2, others 1 of 2, changed",
+            "search p1, search p2, status 7 DISABLED → disabled a3y7 | forgot a3y7",
+        ),
+        row("nobody by userId: a success", delete("u1"), "", "→ not_found"),
+        row("nobody by e-mail: a success", delete("peter@x.io"), "gone", "search p1 → not_found"),
+        row("an empty page is nobody", delete("u1 peter@x.io"), "empty", "search p1 → not_found"),
+        row("somebody alike is nobody", delete("peter@x.io"), "others 3 of 3", "search p1 → not_found"),
+        row(
+            "the search knows whom `get` does not: not done yet",
+            delete("peter@x.io"),
+            "found a3y7, gone",
+            "search p1, get a3y7 → retry",
+        ),
+        row("a refused search is dead", delete("peter@x.io"), "refused", "search p1 → dead refused"),
+    ]
+}
+
+fn disabled() -> Vec<Row> {
+    let u1 = || delete("u1").by_user_id("created a3y7/7", "");
+    vec![
+        row(
+            "found DISABLED: done",
+            delete("peter@x.io"),
+            "found a3y7 DISABLED",
+            "search p1 → disabled a3y7 | forgot a3y7",
+        ),
+        row(
+            "found DENIED: disabled all the same",
+            delete("peter@x.io"),
+            "found a3y7 DENIED, affiliate 7 DENIED, changed",
+            "search p1, get a3y7, status 7 DISABLED → disabled a3y7 | forgot a3y7",
+        ),
+        row(
+            "not changed, and DISABLED: done",
+            u1(),
+            "unchanged, affiliate 7 DISABLED",
+            "status 7 DISABLED, get 7 → disabled a3y7 | forgot a3y7",
+        ),
+        row(
+            "not changed, and still ACTIVE: again",
+            u1(),
+            "unchanged, affiliate 7 ACTIVE",
+            "status 7 DISABLED, get 7 → retry | created a3y7/7 by userId",
+        ),
+        row(
+            "not changed, and of no readable status: again",
+            u1(),
+            "unchanged, affiliate 7 ODD",
+            "status 7 DISABLED, get 7 → retry | created a3y7/7 by userId",
+        ),
+        row(
+            "not changed, and gone: nobody",
+            u1(),
+            "unchanged, gone",
+            "status 7 DISABLED, get 7 → not_found | forgot a3y7",
+        ),
+        row("a refusal is dead", u1(), "refused", "status 7 DISABLED → dead refused | created a3y7/7 by userId"),
+    ]
+}
+
+fn gone() -> Vec<Row> {
+    vec![
+        row(
+            "gone, and the address found another since",
+            delete("u1 peter@x.io").by_email("created a3y7/7", ""),
+            "gone, gone, found b2b2, affiliate 9 ACTIVE, changed",
+            "status 7 DISABLED, get 7, search p1, get b2b2, status 9 DISABLED → disabled b2b2 | forgot a3y7, forgot b2b2",
+        ),
+        row(
+            "gone by both keys: asked once",
+            delete("u1 peter@x.io").knowing("created a3y7/7", ""),
+            "gone, gone, gone",
+            "status 7 DISABLED, get 7, search p1 → not_found | forgot a3y7",
+        ),
+        row(
+            "gone by e-mail, and the userId leads to another",
+            delete("u1 peter@x.io").by_email("created a3y7/7", "").by_user_id("created b2b2/9", ""),
+            "gone, gone, gone, changed",
+            "status 7 DISABLED, get 7, search p1, status 9 DISABLED → disabled b2b2 | forgot a3y7, forgot b2b2",
+        ),
+        row(
+            "gone by userId after the e-mail was nobody's",
+            delete("u1 peter@x.io").by_user_id("created a3y7/7", ""),
+            "gone, gone, gone",
+            "search p1, status 7 DISABLED, get 7 → not_found | forgot a3y7",
+        ),
+        row(
+            "gone before the numeric id was learnt",
+            delete("u1").by_user_id("created a3y7", ""),
+            "gone",
+            "get a3y7 → not_found | forgot a3y7",
+        ),
+    ]
+}
+
+fn anonymized() -> Vec<Row> {
+    let u1 = || delete("u1").by_user_id("created a3y7/7", "").anonymizing();
+    let expected = |calls: &str| -> &'static str { calls.replace("BLANKS", BLANKS).leak() };
+    vec![
+        row(
+            "personal fields are overwritten, then it is disabled",
+            u1(),
+            "changed, changed",
+            expected("BLANKS, status 7 DISABLED → anonymized a3y7 | forgot a3y7"),
+        ),
+        row(
+            "overwritten already",
+            u1(),
+            ANONYMOUS,
+            expected("BLANKS, get 7, status 7 DISABLED → anonymized a3y7 | forgot a3y7"),
+        ),
+        row(
+            "overwritten and DISABLED already",
+            u1(),
+            "changed, unchanged, affiliate 7 DISABLED",
+            expected("BLANKS, status 7 DISABLED, get 7 → anonymized a3y7 | forgot a3y7"),
+        ),
+        row(
+            "not overwritten: again",
+            u1(),
+            "unchanged, affiliate 7 ACTIVE",
+            expected("BLANKS, get 7 → retry | created a3y7/7 by userId"),
+        ),
+        row(
+            "found DISABLED is not anonymized yet",
+            delete("peter@x.io").anonymizing(),
+            "found a3y7 DISABLED, affiliate 7 DISABLED, changed, unchanged, affiliate 7 DISABLED",
+            expected("search p1, get a3y7, BLANKS, status 7 DISABLED, get 7 → anonymized a3y7 | forgot a3y7"),
+        ),
+        row("gone: nobody", u1(), "gone, gone", expected("BLANKS, get 7 → not_found | forgot a3y7")),
+        row(
+            "gone once overwritten, and another has the address: overwritten, too",
+            delete("u1 peter@x.io").by_email("created b2b2/7", "").anonymizing(),
+            "changed, gone, gone, found a3y7, affiliate 7 ACTIVE, changed, changed",
+            expected(
+                "BLANKS, status 7 DISABLED, get 7, search p1, get a3y7, BLANKS, status 7 DISABLED \
+                      → anonymized a3y7 | forgot b2b2, forgot a3y7",
+            ),
+        ),
+        row("a refused edit is dead", u1(), "refused", expected("BLANKS → dead refused | created a3y7/7 by userId")),
+        row(
+            "a placeholder address that is taken is dead",
+            u1(),
+            "taken",
+            expected("BLANKS → dead email_taken | created a3y7/7 by userId"),
+        ),
+    ]
+}
+
+#[test]
+fn a_delete_finds_whom_it_is_about() {
+    check(&whom());
+}
+
+#[test]
+fn a_delete_ends_with_a_disabled_affiliate_or_nobody() {
+    check(&disabled());
+}
+
+#[test]
+fn who_is_gone_is_looked_for_by_what_else_is_known() {
+    check(&gone());
+}
+
+#[test]
+fn anonymize_overwrites_first_and_disables_then() {
+    check(&anonymized());
+}

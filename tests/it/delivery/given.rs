@@ -1,0 +1,127 @@
+//! What a script begins with: an event of Peter Gibbons (`u1`, `peter@x.io`), what is remembered of him, and a policy.
+
+use super::text::{known, said};
+use refersion_destination::delivery::{Memory, OnDelete, OnExisting, Policy, Progress};
+use refersion_destination::domain::{Attribute, Email, Field, HashKey, NewAffiliate, Profile, Status, User, UserId};
+use refersion_destination::mapping::{Creation, Identify, Intent, Reason, Refusal};
+
+/// Everything a delivery begins with.
+#[derive(Clone, Debug)]
+pub struct Given {
+    pub intent: Intent,
+    pub policy: Policy,
+    pub memory: Memory,
+    pub progress: Progress,
+    pub interrupted: bool,
+}
+
+/// The key of all fingerprints here.
+pub fn hash() -> HashKey {
+    HashKey::new(&[7; 32])
+}
+
+/// What every identify here says; `and` says more, or otherwise: `city=Paris #11=450 email=new@x.io`.
+pub fn peter(and: &str) -> Profile {
+    let mut profile: Profile =
+        [(Field::FirstName, "Peter"), (Field::LastName, "Gibbons"), (Field::Email, "peter@x.io")].into_iter().collect();
+    for (attribute, value) in said(and) {
+        profile.set(attribute, value);
+    }
+    profile
+}
+
+/// An identify that may create, which says [`peter`] `and` more.
+pub fn identify(and: &str) -> Given {
+    let profile = peter(and);
+    let email = Email::parse(profile.get(Field::Email).expect("Peter has one")).expect("an address");
+    let new = profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_)));
+    given(Intent::Identify(Identify {
+        user: User { user_id: UserId::parse("u1"), email: Some(email) },
+        profile,
+        status: None,
+        creation: Creation::Allowed(NewAffiliate { profile: new, status: Status::Active, send_welcome: false }),
+    }))
+}
+
+/// An identify of an Engage audience: nothing but what `says` it.
+pub fn membership(says: &str) -> Given {
+    given(Intent::Identify(Identify {
+        user: User { user_id: UserId::parse("u1"), email: None },
+        profile: said(says).into_iter().collect(),
+        status: None,
+        creation: Creation::Withheld(Reason::UnknownUser),
+    }))
+}
+
+/// A delete of `u1`, of `peter@x.io`, or of both.
+pub fn delete(whom: &str) -> Given {
+    let email = whom.split(' ').find_map(|word| Email::parse(word).ok());
+    let user_id = whom.split(' ').find(|word| !word.contains('@')).and_then(UserId::parse);
+    given(Intent::Delete { user: User { user_id, email } })
+}
+
+/// An event that wants nothing.
+pub fn nothing() -> Given {
+    given(Intent::Nothing(Reason::NoRule))
+}
+
+fn given(intent: Intent) -> Given {
+    let (policy, memory, progress) = (Policy::default(), Memory::default(), Progress::default());
+    Given { intent, policy, memory, progress, interrupted: false }
+}
+
+impl Given {
+    /// Both keys lead to this affiliate: `created a3y7/7` or `found a3y7`, `and` what it was told beside [`peter`].
+    pub fn knowing(self, affiliate: &str, and: &str) -> Self {
+        self.by_user_id(affiliate, and).by_email(affiliate, and)
+    }
+
+    /// The `userId` leads to this affiliate.
+    pub fn by_user_id(mut self, affiliate: &str, and: &str) -> Self {
+        self.memory.by_user_id = Some(known(affiliate, and));
+        self
+    }
+
+    /// The e-mail leads to this affiliate.
+    pub fn by_email(mut self, affiliate: &str, and: &str) -> Self {
+        self.memory.by_email = Some(known(affiliate, and));
+        self
+    }
+
+    /// An audience demands this status.
+    pub fn demanding(mut self, status: Status) -> Self {
+        self.wanted().status = Some(status);
+        self
+    }
+
+    /// The event lacks what a creation needs.
+    pub fn nameless(mut self) -> Self {
+        self.wanted().creation = Creation::Refused(Refusal::MissingName);
+        self
+    }
+
+    /// `DELIVERY_ON_EXISTING` is `ignore`.
+    pub fn ignoring(mut self) -> Self {
+        self.policy.on_existing = OnExisting::Ignore;
+        self
+    }
+
+    /// `DELIVERY_ON_DELETE` is `anonymize`.
+    pub fn anonymizing(mut self) -> Self {
+        self.policy.on_delete = OnDelete::Anonymize;
+        self
+    }
+
+    /// The process died during an earlier attempt.
+    pub fn interrupted(mut self) -> Self {
+        self.interrupted = true;
+        self
+    }
+
+    fn wanted(&mut self) -> &mut Identify {
+        match &mut self.intent {
+            Intent::Identify(wanted) => wanted,
+            other => panic!("no identify: {other:?}"),
+        }
+    }
+}

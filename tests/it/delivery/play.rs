@@ -1,0 +1,120 @@
+//! Plays a script against [`step`], with a store that keeps what a worker would have it keep.
+
+use super::given::{Given, hash};
+use super::text;
+use refersion_destination::delivery::{Call, Case, Known, Memory, Progress, Reply, State, Step, step};
+use refersion_destination::domain::{AffiliateCode, Field, Profile};
+use refersion_destination::mapping::{Identify, Intent};
+use std::fmt;
+
+/// How long a process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// For the whole script.
+    Long,
+    /// For one step: the next one knows only what was written down.
+    Short,
+}
+
+/// What came of a script; prints as `calls → verdict | memory`.
+#[derive(Clone, Debug)]
+pub struct Played {
+    pub calls: Vec<String>,
+    pub verdict: Step,
+    pub store: Store,
+}
+
+/// What is on disk.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub memory: Memory,
+    pub progress: Progress,
+    pub forgotten: Vec<AffiliateCode>,
+    /// What the event wants and Refersion was not told.
+    owing: Profile,
+}
+
+/// Plays `replies`, separated by `, `, and fails if one of them is left over or missing.
+pub fn play(given: &Given, replies: &str, life: Life) -> Played {
+    let mut replies = replies.split(", ").filter(|text| !text.is_empty());
+    let played = drive(given, life, |_| replies.next().map(text::reply));
+    assert_eq!(replies.next(), None, "a reply nobody asked for, after {played}");
+    played
+}
+
+/// Plays what `answer` replies to each call, until the verdict or until it has no reply.
+pub fn drive(given: &Given, life: Life, mut answer: impl FnMut(&Call) -> Option<Reply>) -> Played {
+    let hash = hash();
+    let case = Case { intent: &given.intent, policy: given.policy, hash: &hash };
+    let mut store = Store::new(given);
+    let mut state = State::new(&given.intent, store.memory.clone(), store.progress.clone(), given.interrupted);
+    let (mut calls, mut heard) = (Vec::new(), None);
+    loop {
+        let step = step(&case, &mut state, heard.as_ref().map(|(call, reply): &(Call, Reply)| (call, reply.clone())));
+        store.write(given, &state);
+        let Step::Next(call) = &step else { return Played { calls, verdict: step, store } };
+        let Some(reply) = answer(call) else { return Played { calls, verdict: step, store } };
+        calls.push(text::call(call));
+        if life == Life::Short {
+            state = State::new(&given.intent, store.memory.clone(), store.progress.clone(), false);
+        }
+        heard = Some((call.clone(), reply));
+    }
+}
+
+impl Store {
+    fn new(given: &Given) -> Self {
+        let Given { memory, progress, .. } = given.clone();
+        Self { memory, progress, forgotten: Vec::new(), owing: Profile::default() }
+    }
+
+    /// Keeps what the worker would, read back from JSON.
+    fn write(&mut self, given: &Given, state: &State) {
+        let json = serde_json::to_string(&state.progress).expect("serialises");
+        self.progress = serde_json::from_str(&json).expect("reads back");
+        let Memory { by_user_id, by_email } = &mut self.memory;
+        for code in &state.forgotten {
+            for known in [&mut *by_user_id, &mut *by_email] {
+                known.take_if(|known| known.code == *code);
+            }
+            if !self.forgotten.contains(code) {
+                self.forgotten.push(code.clone());
+            }
+        }
+        self.owing = Profile::default();
+        if let (Intent::Identify(wanted), Some(known)) = (&given.intent, &state.known) {
+            self.owing = known.sent.news(&hash(), &wanted.profile);
+            by_user_id.clone_from(&state.known);
+            if has_email(wanted, known) || by_email.as_ref().is_some_and(|before| before.code == known.code) {
+                by_email.clone_from(&state.known);
+            }
+        }
+    }
+}
+
+fn has_email(wanted: &Identify, known: &Known) -> bool {
+    wanted.user.email.as_ref().is_some_and(|email| {
+        known.sent.news(&hash(), &[(Field::Email, email.as_str())].into_iter().collect()).is_empty()
+    })
+}
+
+impl fmt::Display for Played {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls = self.calls.join(", ");
+        write!(f, "{calls}{}→ {}", if calls.is_empty() { "" } else { " " }, text::verdict(&self.verdict))?;
+        let Memory { by_user_id, by_email } = &self.store.memory;
+        let user_id = by_user_id.as_ref().map(text::affiliate);
+        let email = by_email.as_ref().map(text::affiliate);
+        let mut notes = match (user_id, email) {
+            (None, None) => Vec::new(),
+            (Some(user_id), Some(email)) if user_id == email => vec![user_id],
+            (user_id, email) => {
+                let user_id = user_id.map(|name| format!("{name} by userId"));
+                user_id.into_iter().chain(email.map(|name| format!("{name} by email"))).collect()
+            }
+        };
+        notes.extend((!self.store.owing.is_empty()).then(|| format!("owing {}", text::names(&self.store.owing))));
+        notes.extend(self.store.forgotten.iter().map(|code| format!("forgot {code}")));
+        if notes.is_empty() { Ok(()) } else { write!(f, " | {}", notes.join(", ")) }
+    }
+}

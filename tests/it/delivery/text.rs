@@ -1,0 +1,157 @@
+//! The words of the scripts: from text to replies and memories, and from calls and verdicts to text.
+
+use super::given::{hash, peter};
+use refersion_destination::delivery::{
+    Affiliate, Call, Death, Found, Identifier, Ignored, Known, Origin, Outcome, Refusal, Reply, Step,
+};
+use refersion_destination::domain::{AffiliateCode, AffiliateId, Attribute, Field, Fingerprint, Profile, Status};
+
+const NUMBER: &str = "a number";
+
+const FIELDS: [Field; 14] = [
+    Field::FirstName,
+    Field::LastName,
+    Field::Email,
+    Field::PaypalEmail,
+    Field::Company,
+    Field::Address1,
+    Field::Address2,
+    Field::City,
+    Field::State,
+    Field::Zip,
+    Field::Country,
+    Field::Phone,
+    Field::Offer,
+    Field::UniqueMerchantId,
+];
+
+/// Reads `city=Paris #11=450`.
+pub fn said(text: &str) -> Vec<(Attribute, String)> {
+    let attribute = |name: &str| match name.strip_prefix('#') {
+        Some(id) => Attribute::Custom(id.to_owned()),
+        None => FIELDS.into_iter().find(|field| field.as_str() == name).expect(name).into(),
+    };
+    let pairs = text.split_whitespace().map(|pair| pair.split_once('=').expect(pair));
+    pairs.map(|(name, value)| (attribute(name), value.to_owned())).collect()
+}
+
+/// Reads `created a3y7/7` or `found a3y7`, told [`peter`] `and` more; `status=ACTIVE` in `and` is the status given.
+pub fn known(affiliate: &str, and: &str) -> Known {
+    let (origin, name) = affiliate.split_once(' ').expect(affiliate);
+    let (code, id) = name.split_once('/').map_or((name, None), |(code, id)| (code, Some(id)));
+    let (status, said): (Vec<_>, Vec<_>) = and.split_whitespace().partition(|word| word.starts_with("status="));
+    let mut sent = Fingerprint::default();
+    sent.note(&hash(), &peter(&said.join(" ")));
+    for status in status {
+        sent.note_status(&hash(), status.trim_start_matches("status=").parse().expect("a status"));
+    }
+    let origin = if origin == "found" { Origin::Found } else { Origin::Created };
+    Known {
+        code: AffiliateCode(code.to_owned()),
+        id: id.map(|id| AffiliateId(id.parse().expect(NUMBER))),
+        origin,
+        sent,
+    }
+}
+
+/// Reads one reply.
+///
+/// `affiliate 7 ACTIVE` shows [`peter`], and what is said behind it; `found a3y7` is a page with that one result, `others 2
+/// of 5` one of partial matches.
+pub fn reply(text: &str) -> Reply {
+    let words: Vec<&str> = text.split(' ').collect();
+    let (what, retry_after) = ("trouble".to_owned(), None);
+    match words[..] {
+        ["created", code] => Reply::Created { code: AffiliateCode(code.into()), id: None },
+        ["created", code, id] => {
+            Reply::Created { code: AffiliateCode(code.into()), id: Some(AffiliateId(id.parse().expect(NUMBER))) }
+        }
+        ["taken"] => Reply::Refused(Refusal::EmailTaken),
+        ["refused"] => Reply::Refused(Refusal::Other("no".into())),
+        ["found", code] => page(1, vec![found(code, "peter@x.io", None)]),
+        ["found", code, "as", email] => page(1, vec![found(code, email, None)]),
+        ["found", code, status] => page(1, vec![found(code, "peter@x.io", status.parse().ok())]),
+        ["others", count, "of", total] => page(total.parse().expect(NUMBER), others(count.parse().expect(NUMBER))),
+        ["empty"] => page(0, Vec::new()),
+        ["affiliate", id, status, ref rest @ ..] => Reply::Affiliate(Affiliate {
+            id: AffiliateId(id.parse().expect(NUMBER)),
+            status: status.parse().ok(),
+            profile: visible(&peter(&rest.join(" "))),
+        }),
+        ["changed"] => Reply::Changed,
+        ["unchanged"] => Reply::NotChanged,
+        ["gone"] => Reply::NotFound,
+        ["401"] => Reply::Unauthorized,
+        ["429"] => Reply::RateLimited { retry_after },
+        ["down"] => Reply::Unavailable { what, retry_after },
+        ["lost"] => Reply::Lost { what, retry_after },
+        _ => panic!("no reply: {text}"),
+    }
+}
+
+fn page(total: u64, results: Vec<Found>) -> Reply {
+    Reply::Page { total, results }
+}
+
+fn found(code: &str, email: &str, status: Option<Status>) -> Found {
+    Found { code: AffiliateCode(code.into()), email: email.into(), status }
+}
+
+/// Addresses that contain the one looked for, and are others.
+fn others(count: usize) -> Vec<Found> {
+    let names = ["notpeter@x.io", "peter@x.io.example", "peter@x.io, paul@x.io"];
+    names.iter().cycle().take(count).map(|email| found("zzzz", email, Some(Status::Active))).collect()
+}
+
+fn visible(profile: &Profile) -> Profile {
+    profile.filtered(|attribute, _| {
+        matches!(attribute, Attribute::Field(field) if refersion_destination::delivery::VISIBLE.contains(field))
+    })
+}
+
+/// `edit 7 {city, #11}`.
+pub fn call(call: &Call) -> String {
+    match call {
+        Call::New(_) => "new".into(),
+        Call::Search { email, page } if email.as_str() == "peter@x.io" => format!("search p{page}"),
+        Call::Search { email, page } => format!("search {} p{page}", email.as_str()),
+        Call::Get(Identifier::Code(code)) => format!("get {code}"),
+        Call::Get(Identifier::Id(id)) => format!("get {id}"),
+        Call::Edit { id, changes } => format!("edit {id} {}", names(changes)),
+        Call::SetStatus { id, status } => format!("status {id} {status}"),
+    }
+}
+
+/// `{city, #11}`.
+pub fn names(profile: &Profile) -> String {
+    let name = |(attribute, _): (&Attribute, &str)| match attribute {
+        Attribute::Custom(id) => format!("#{id}"),
+        Attribute::Field(field) => field.as_str().to_owned(),
+    };
+    format!("{{{}}}", profile.iter().map(name).collect::<Vec<_>>().join(", "))
+}
+
+/// `created a3y7/7`.
+pub fn affiliate(known: &Known) -> String {
+    let origin = if known.origin == Origin::Found { "found" } else { "created" };
+    let id = known.id.map(|id| format!("/{id}")).unwrap_or_default();
+    format!("{origin} {}{id}", known.code)
+}
+
+/// `updated a3y7`, `left alone a3y7 DISABLED`, `retry`, `dead refused`.
+pub fn verdict(step: &Step) -> String {
+    match step {
+        Step::Next(next) => format!("asks {}", call(next)),
+        Step::Done(Outcome::Delivered { action, code }) => {
+            action.as_str().to_owned() + &code.as_ref().map(|code| format!(" {code}")).unwrap_or_default()
+        }
+        Step::Done(Outcome::Ignored(Ignored::Mapping(_))) => "ignored".into(),
+        Step::Done(Outcome::Ignored(Ignored::ExistedBefore(code))) => format!("existed {code}"),
+        Step::Done(Outcome::Ignored(Ignored::LeftAlone { code, status })) => format!("left alone {code} {status}"),
+        Step::Retry(trouble) if trouble.pauses_account => "retry, account pauses".into(),
+        Step::Retry(_) => "retry".into(),
+        Step::Dead(Death::NotApplied(names)) => format!("dead not_applied {{{}}}", names.join(", ")),
+        Step::Dead(death) => format!("dead {}", death.code()),
+        Step::Halt => "halt".into(),
+    }
+}
