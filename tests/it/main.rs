@@ -2,4 +2,5 @@
 
 mod config;
 mod mapping;
+mod queue;
 mod sandbox;
