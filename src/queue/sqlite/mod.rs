@@ -11,6 +11,8 @@ mod open;
 mod record;
 mod schema;
 mod settle;
+#[cfg(test)]
+mod steps;
 mod writer;
 
 pub use open::OpenError;

@@ -91,11 +91,8 @@ fn read_hash_key(connection: &Connection) -> rusqlite::Result<[u8; 32]> {
     connection.query_row("SELECT value FROM meta WHERE name = 'hash_key'", [], |row| row.get(0))
 }
 
-/// Frees what an ended process had leased: the lock proves that nobody works on it any more.
 fn recover(connection: Connection, lock: File) -> rusqlite::Result<Store> {
-    let sql =
-        format!("UPDATE events SET lease = 2, ready_at = CASE WHEN {IS_HEAD} THEN not_before END WHERE lease = 1");
-    connection.execute(&sql, [])?;
+    free_what_was_leased(&connection)?;
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let waiting = count("SELECT count(*) FROM events")?.unsigned_abs();
     let dead = count("SELECT count(*) FROM dead_letters")?.unsigned_abs();
@@ -103,4 +100,11 @@ fn recover(connection: Connection, lock: File) -> rusqlite::Result<Store> {
         "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM dead_letters), 0))",
     )?;
     Ok(Store { connection, counts: Counts { waiting, dead, next_seq: last + 1 }, _lock: lock })
+}
+
+/// Frees what an ended process had leased: the lock proves that nobody works on it any more.
+pub fn free_what_was_leased(connection: &Connection) -> rusqlite::Result<()> {
+    let sql =
+        format!("UPDATE events SET lease = 2, ready_at = CASE WHEN {IS_HEAD} THEN not_before END WHERE lease = 1");
+    connection.execute(&sql, []).map(drop)
 }
