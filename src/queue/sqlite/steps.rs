@@ -64,8 +64,10 @@ fn fill(store: &mut Store, hash: &HashKey) {
     for n in 0..2 * BACKLOG {
         record::record(store, hash, &event(n, &[n, n])).expect("recorded");
     }
-    for n in BACKLOG..BACKLOG + BACKLOG {
-        record::record(store, hash, &event(n + BACKLOG, &[0, n + BACKLOG])).expect("recorded");
+    for n in 2 * BACKLOG..3 * BACKLOG {
+        let own = NewEvent { received_at: Timestamp(0), ..event(n, &[n]) };
+        record::record(store, hash, &own).expect("a line of its own");
+        record::record(store, hash, &event(n + BACKLOG, &[n, 0])).expect("which becomes one with a long one");
     }
     let now = Timestamp(i64::from(BACKLOG) / 2);
     let claimed = claim::claim(store, &AccountName::main(), 1_000, now, now).expect("claimed");
@@ -86,7 +88,7 @@ fn known(code: &str) -> Known {
 /// Everything a worker and the webhook do.
 fn work(store: &mut Store, hash: &HashKey) {
     let account = AccountName::main();
-    let now = Timestamp(i64::from(3 * BACKLOG));
+    let now = Timestamp(i64::from(9 * BACKLOG));
     let new = 10 * BACKLOG;
     record::record(store, hash, &event(2_000, &[1])).expect("a duplicate");
     record::record(store, hash, &event(new, &[new, new])).expect("a new line");

@@ -260,7 +260,7 @@ async fn a_dead_event_lets_the_next_one_pass() {
 #[tokio::test]
 async fn merging_into_a_long_line_costs_no_more_than_into_a_short_one() {
     every(async |store| {
-        let pairs = 10_000;
+        let pairs = 4_000;
         let events = (0..pairs).flat_map(|n| {
             let address = format!("a{n}@x.io");
             [store.event(&format!("x{n}"), &[&address], 0), store.event(&format!("y{n}"), &["u1", &address], 0)]
