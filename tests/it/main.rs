@@ -5,5 +5,6 @@ mod config;
 mod delivery;
 mod journey;
 mod mapping;
+mod queue;
 mod sandbox;
 mod support;

@@ -2,11 +2,12 @@
 
 use super::keys::Keys;
 use super::memory;
+use super::schema::IS_HEAD;
 use super::writer::Store;
 use crate::delivery::{Memory, Progress};
 use crate::domain::{AccountName, EventId, Timestamp};
 use crate::queue::{Batch, Claimed, Ticket};
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 /// Leases up to `limit` events until `until`, inside the current transaction.
 pub fn claim(
@@ -28,17 +29,20 @@ pub fn claim(
 }
 
 fn ready(store: &Store, account: &AccountName, limit: usize, now: Timestamp) -> rusqlite::Result<Vec<Claimed>> {
-    let sql = "SELECT seq, claim, id, body, keys, progress, lease, failures, failing_since, received_at
-               FROM events WHERE account = ?1 AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3";
+    let sql = format!(
+        "SELECT seq, claim, id, body, keys, progress, lease, failures, failing_since, received_at
+         FROM events WHERE account = ?1 AND ready_at <= ?2 AND {IS_HEAD} ORDER BY ready_at, seq LIMIT ?3"
+    );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    store.connection.prepare_cached(sql)?.query_map(params![account.as_str(), now.0, limit], read)?.collect()
+    store.connection.prepare_cached(&sql)?.query_map(params![account.as_str(), now.0, limit], read)?.collect()
 }
 
 fn next_ready(store: &Store, account: &AccountName, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
-    let sql = "SELECT min(ready_at) FROM events WHERE account = ?1 AND ready_at > ?2";
-    let next: Option<i64> =
-        store.connection.prepare_cached(sql)?.query_row(params![account.as_str(), now.0], |row| row.get(0))?;
-    Ok(next.map(Timestamp))
+    let sql = format!(
+        "SELECT ready_at FROM events WHERE account = ?1 AND ready_at > ?2 AND {IS_HEAD} ORDER BY ready_at LIMIT 1"
+    );
+    let mut statement = store.connection.prepare_cached(&sql)?;
+    statement.query_row(params![account.as_str(), now.0], |row| row.get(0).map(Timestamp)).optional()
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Claimed> {

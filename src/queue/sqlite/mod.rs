@@ -11,6 +11,8 @@ mod open;
 mod record;
 mod schema;
 mod settle;
+#[cfg(test)]
+mod steps;
 mod writer;
 
 pub use open::OpenError as SqliteOpenError;
@@ -49,8 +51,8 @@ impl Queue for SqliteQueue {
         let (hash, max) = (self.hash.clone(), self.max_backlog);
         self.writer
             .write(move |store| {
-                if store.waiting + events.len() as u64 > max {
-                    return Ok(Err(QueueError::Full(store.waiting)));
+                if store.counts.waiting + events.len() as u64 > max {
+                    return Ok(Err(QueueError::Full(store.counts.waiting)));
                 }
                 events.iter().map(|event| record::record(store, &hash, event)).collect::<Result<Vec<_>, _>>().map(Ok)
             })
@@ -88,18 +90,15 @@ impl Queue for SqliteQueue {
         self.writer
             .write(|store| {
                 store.connection.prepare_cached("UPDATE meta SET value = value WHERE name = 'hash_key'")?.execute([])?;
-                let dead: i64 = store
-                    .connection
-                    .prepare_cached("SELECT count(*) FROM dead_letters")?
-                    .query_row([], |row| row.get(0))?;
-                Ok(Depth { waiting: store.waiting, dead: dead.unsigned_abs() })
+                Ok(Depth { waiting: store.counts.waiting, dead: store.counts.dead })
             })
             .await
     }
 
     async fn tidy(&self, forget_before: Timestamp) -> Result<(), QueueError> {
         while self.writer.write(move |store| settle::forget_ids(store, forget_before)).await? {}
-        self.writer.alone(schema::give_back_space).await
+        while self.writer.alone(schema::give_back_space).await? {}
+        self.writer.alone(schema::empty_wal).await
     }
 
     async fn close(&self) {

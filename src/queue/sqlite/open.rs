@@ -1,7 +1,7 @@
 //! Opening the file: folder, lock, tables, and what an interrupted process left behind.
 
-use super::schema;
-use super::writer::Store;
+use super::schema::{self, IS_HEAD};
+use super::writer::{Counts, Store};
 use crate::domain::HashKey;
 use rand::Rng;
 use rusqlite::Connection;
@@ -91,19 +91,20 @@ fn read_hash_key(connection: &Connection) -> rusqlite::Result<[u8; 32]> {
     connection.query_row("SELECT value FROM meta WHERE name = 'hash_key'", [], |row| row.get(0))
 }
 
-/// Frees what an ended process had leased: the lock proves that nobody works on it any more.
 fn recover(connection: Connection, lock: File) -> rusqlite::Result<Store> {
-    connection.execute(
-        "UPDATE events SET lease = 2,
-                ready_at = CASE WHEN seq = (SELECT min(seq) FROM events AS other WHERE other.lane = events.lane)
-                                THEN received_at END
-         WHERE lease = 1",
-        [],
-    )?;
+    free_what_was_leased(&connection)?;
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let waiting = count("SELECT count(*) FROM events")?.unsigned_abs();
+    let dead = count("SELECT count(*) FROM dead_letters")?.unsigned_abs();
     let last = count(
         "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM dead_letters), 0))",
     )?;
-    Ok(Store { connection, waiting, next_seq: last + 1, _lock: lock })
+    Ok(Store { connection, counts: Counts { waiting, dead, next_seq: last + 1 }, _lock: lock })
+}
+
+/// Frees what an ended process had leased: the lock proves that nobody works on it any more.
+pub fn free_what_was_leased(connection: &Connection) -> rusqlite::Result<()> {
+    let sql =
+        format!("UPDATE events SET lease = 2, ready_at = CASE WHEN {IS_HEAD} THEN not_before END WHERE lease = 1");
+    connection.execute(&sql, []).map(drop)
 }

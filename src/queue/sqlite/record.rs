@@ -13,21 +13,19 @@ pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::
     }
     let affiliates = affiliates(store, hash, &event.keys)?;
     let keys = Keys::new(&event.keys, &affiliates);
-    let mut lanes = lanes(store, &keys)?;
+    let lanes = lanes(store, &keys)?;
     if event.only_if_known && affiliates.is_empty() && lanes.is_empty() {
         return Ok(Recorded::UnknownUser);
     }
-    let seq = store.next_seq;
-    let waiting = store.waiting;
-    store.next_seq += 1;
-    store.waiting += 1;
+    let seq = store.counts.next_seq;
+    let waiting = store.counts.waiting;
+    store.counts.next_seq += 1;
+    store.counts.waiting += 1;
     let behind = !lanes.is_empty();
-    let lane = lanes.pop().unwrap_or(seq);
-    if !lanes.is_empty() {
-        for other in lanes {
-            merge(store, other, lane)?;
-        }
-        only_the_earliest_is_ready(store, lane)?;
+    // The oldest line, which likely is the longest, takes in the others.
+    let lane = lanes.iter().copied().min().unwrap_or(seq);
+    for other in lanes.into_iter().filter(|other| *other != lane) {
+        merge(store, other, lane)?;
     }
     insert(store, event, &keys, seq, lane, behind)?;
     Ok(Recorded::Accepted { behind, waiting })
@@ -68,8 +66,12 @@ fn lanes(store: &Store, keys: &Keys) -> rusqlite::Result<Vec<i64>> {
     Ok(found)
 }
 
-/// Two users turn out to be one: their lines become one.
+/// Two users turn out to be one: their lines become one. The later head waits from now on, unless it is leased.
 fn merge(store: &Store, from: i64, into: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE events SET ready_at = NULL
+               WHERE lease <> 1 AND seq = max((SELECT min(seq) FROM events WHERE lane = ?1),
+                                              (SELECT min(seq) FROM events WHERE lane = ?2))";
+    store.connection.prepare_cached(sql)?.execute([from, into])?;
     let mut members = store.connection.prepare_cached("SELECT keys FROM events WHERE lane = ?1")?;
     let blobs = members.query_map([from], |row| row.get(0))?.collect::<rusqlite::Result<Vec<Vec<u8>>>>()?;
     let mut relabel = store.connection.prepare_cached("UPDATE lanes SET lane = ?2 WHERE key = ?1")?;
@@ -79,16 +81,10 @@ fn merge(store: &Store, from: i64, into: i64) -> rusqlite::Result<()> {
     store.connection.prepare_cached("UPDATE events SET lane = ?2 WHERE lane = ?1")?.execute([from, into]).map(drop)
 }
 
-fn only_the_earliest_is_ready(store: &Store, lane: i64) -> rusqlite::Result<()> {
-    let sql = "UPDATE events SET ready_at = NULL
-               WHERE lane = ?1 AND lease <> 1 AND seq > (SELECT min(seq) FROM events WHERE lane = ?1)";
-    store.connection.prepare_cached(sql)?.execute([lane]).map(drop)
-}
-
 fn insert(store: &Store, event: &NewEvent, keys: &Keys, seq: i64, lane: i64, behind: bool) -> rusqlite::Result<()> {
     let ready_at = (!behind).then_some(event.received_at.0);
-    let sql = "INSERT INTO events (seq, account, id, keys, lane, ready_at, received_at, body)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT INTO events (seq, account, id, keys, lane, ready_at, not_before, received_at, body)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8)";
     store.connection.prepare_cached(sql)?.execute(params![
         seq,
         event.account.as_str(),
@@ -105,6 +101,5 @@ fn insert(store: &Store, event: &NewEvent, keys: &Keys, seq: i64, lane: i64, beh
     for key in keys.lanes() {
         join.execute([key, lane])?;
     }
-    let mut remember = store.connection.prepare_cached("INSERT INTO seen (id, at) VALUES (?1, ?2)")?;
-    remember.execute(params![event.id.0.as_slice(), event.received_at.0]).map(drop)
+    store.connection.prepare_cached("INSERT INTO seen (id) VALUES (?1)")?.execute([event.id.0.as_slice()]).map(drop)
 }

@@ -1,12 +1,18 @@
 //! The tables, and what keeps their file small and clean.
 //!
-//! `events` waits in lanes: a lane is the line of one user. `ready_at` is NULL for an event behind another of its lane, so
-//! the partial index holds heads only and a claim costs the same at any backlog. A lease is a `ready_at` in the future.
+//! `events` waits in lanes: a lane is the line of one user, its head the earliest in it. `ready_at` is NULL for an event
+//! behind another of its lane, so the partial index holds heads only and a claim costs the same at any backlog. A lease is a
+//! `ready_at` in the future. One kind of event is ready without being a head: one that was leased when its lane became one
+//! with another, until it is settled; hence [`IS_HEAD`] wherever it matters.
 
 use rusqlite::Connection;
 
 /// Raised with every change of the tables; [`migrate`] says how to get there.
 const VERSION: i64 = 1;
+
+/// The condition that an event has none of its lane ahead of it.
+pub const IS_HEAD: &str =
+    "NOT EXISTS (SELECT 1 FROM events AS ahead WHERE ahead.lane = events.lane AND ahead.seq < events.seq)";
 
 const TABLES: &str = "
 -- What waits, in the order of arrival.
@@ -16,7 +22,8 @@ CREATE TABLE events (
     id            BLOB    NOT NULL,
     keys          BLOB    NOT NULL, -- see keys.rs
     lane          INTEGER NOT NULL,
-    ready_at      INTEGER,          -- ms; NULL: behind another of its lane; while leased: when the lease expires
+    not_before    INTEGER NOT NULL, -- ms; received_at, or what the last retry asked for
+    ready_at      INTEGER,          -- ms; not_before; NULL: behind another; while leased: when the lease expires
     lease         INTEGER NOT NULL DEFAULT 0, -- 0 free, 1 leased, 2 interrupted
     claim         INTEGER NOT NULL DEFAULT 0, -- counts claims: the number on the ticket
     failures      INTEGER NOT NULL DEFAULT 0,
@@ -27,6 +34,7 @@ CREATE TABLE events (
 );
 CREATE INDEX events_ready ON events (account, ready_at) WHERE ready_at IS NOT NULL;
 CREATE INDEX events_lane ON events (lane);
+CREATE INDEX events_leased ON events (lease) WHERE lease = 1; -- to be found when the file is opened
 
 -- The lane of each user key that waits, and how many events wait under it.
 CREATE TABLE lanes (
@@ -35,12 +43,12 @@ CREATE TABLE lanes (
     waiting INTEGER NOT NULL
 );
 
--- Event ids recorded, for deduplication.
+-- Event ids recorded, for deduplication. `at` is when; NULL while the event waits, so that its id cannot be forgotten.
 CREATE TABLE seen (
-    id BLOB    PRIMARY KEY,
-    at INTEGER NOT NULL
+    id BLOB PRIMARY KEY,
+    at INTEGER
 ) WITHOUT ROWID;
-CREATE INDEX seen_at ON seen (at);
+CREATE INDEX seen_at ON seen (at) WHERE at IS NOT NULL;
 
 -- Affiliates remembered, and the user keys that lead to them.
 CREATE TABLE affiliates (
@@ -105,8 +113,15 @@ pub fn migrate(connection: &mut Connection, new_hash_key: &[u8; 32]) -> rusqlite
     Ok(None)
 }
 
-/// Returns free pages to the file system and empties the WAL, which still holds what was deleted.
-pub fn give_back_space(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch("PRAGMA incremental_vacuum(1000)")?;
+/// Returns a portion of the free pages to the file system; says whether more remain.
+pub fn give_back_space(connection: &Connection) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare("PRAGMA incremental_vacuum(1000)")?;
+    let mut pages = statement.query([])?;
+    while pages.next()?.is_some() {} // a page per step
+    connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0)).map(|free| free > 0)
+}
+
+/// Empties the WAL, which still holds what was deleted.
+pub fn empty_wal(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }

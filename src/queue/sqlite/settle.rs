@@ -2,6 +2,7 @@
 
 use super::keys::Keys;
 use super::memory;
+use super::schema::IS_HEAD;
 use super::writer::Store;
 use crate::delivery::Progress;
 use crate::domain::Timestamp;
@@ -13,6 +14,7 @@ struct Leased {
     account: String,
     lane: i64,
     keys: Keys,
+    received_at: i64,
 }
 
 type Settled = rusqlite::Result<Result<(), QueueError>>;
@@ -43,40 +45,31 @@ pub fn settle(store: &mut Store, ticket: &Ticket, settlement: &Settlement, chang
             leave(store, ticket, &leased)?;
         }
         Settlement::Retry { at, progress, failures, failing_since } => {
-            let sql = "UPDATE events SET lease = 0, ready_at = ?2, progress = ?3, failures = ?4, failing_since = ?5
-                       WHERE seq = ?1";
-            let progress = write_progress(progress)?;
-            let values = params![ticket.seq, at.0, progress, failures, failing_since.0];
+            let sql = "UPDATE events SET not_before = ?2, failures = ?3, failing_since = ?4 WHERE seq = ?1";
+            let values = params![ticket.seq, at.0, failures, failing_since.0];
             store.connection.prepare_cached(sql)?.execute(values)?;
-            step_back(store, ticket, leased.lane)?;
+            stay(store, ticket, progress)?;
         }
-        Settlement::HandBack { progress } => {
-            let sql = "UPDATE events SET lease = 0, ready_at = received_at, progress = ?2 WHERE seq = ?1";
-            store.connection.prepare_cached(sql)?.execute(params![ticket.seq, write_progress(progress)?])?;
-            step_back(store, ticket, leased.lane)?;
-        }
+        Settlement::HandBack { progress } => stay(store, ticket, progress)?,
     }
     Ok(Ok(()))
 }
 
-/// Forgets a portion of the event ids recorded before `before`, never one whose event still waits; says whether more remain.
+/// Forgets a portion of the event ids recorded before `before`; says whether more remain.
 pub fn forget_ids(store: &mut Store, before: Timestamp) -> rusqlite::Result<bool> {
     const PORTION: u32 = 5_000;
-    let oldest: Option<i64> = store
-        .connection
-        .query_row("SELECT received_at FROM events ORDER BY seq LIMIT 1", [], |row| row.get(0))
-        .optional()?;
-    let before = before.0.min(oldest.unwrap_or(i64::MAX));
     let sql = "DELETE FROM seen WHERE id IN (SELECT id FROM seen WHERE at < ?1 ORDER BY at LIMIT ?2)";
-    let gone = store.connection.prepare_cached(sql)?.execute(params![before, PORTION])?;
+    let gone = store.connection.prepare_cached(sql)?.execute(params![before.0, PORTION])?;
     Ok(gone == PORTION as usize)
 }
 
 fn leased(store: &Store, ticket: &Ticket) -> rusqlite::Result<Option<Leased>> {
-    let sql = "SELECT account, lane, keys FROM events WHERE seq = ?1 AND claim = ?2 AND lease = 1";
+    let sql = "SELECT account, lane, keys, received_at FROM events
+               WHERE seq = ?1 AND claim = ?2 AND id = ?3 AND lease = 1";
     let mut statement = store.connection.prepare_cached(sql)?;
-    let read = statement.query_row([ticket.seq, ticket.claim], |row| {
-        Ok(Leased { account: row.get(0)?, lane: row.get(1)?, keys: Keys::from_blob(row.get(2)?) })
+    let read = statement.query_row(params![ticket.seq, ticket.claim, ticket.id.0.as_slice()], |row| {
+        let keys = Keys::from_blob(row.get(2)?);
+        Ok(Leased { account: row.get(0)?, lane: row.get(1)?, keys, received_at: row.get(3)? })
     });
     read.optional()
 }
@@ -88,30 +81,33 @@ fn write_progress(progress: &Progress) -> rusqlite::Result<Option<String>> {
     serde_json::to_string(progress).map(Some).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-/// An event that is no longer the earliest of its lane, because two lines became one while it was leased, waits its turn;
-/// the earliest then is ready, unless it is leased itself.
-fn step_back(store: &Store, ticket: &Ticket, lane: i64) -> rusqlite::Result<()> {
-    let sql =
-        "UPDATE events SET ready_at = NULL WHERE seq = ?1 AND seq > (SELECT min(seq) FROM events WHERE lane = ?2)";
-    store.connection.prepare_cached(sql)?.execute([ticket.seq, lane]).map(drop)
+/// The event stays in its lane: ready in time, or, if its lane became one with another while it was leased, when it is its
+/// turn.
+fn stay(store: &Store, ticket: &Ticket, progress: &Progress) -> rusqlite::Result<()> {
+    let sql = format!(
+        "UPDATE events SET lease = 0, ready_at = CASE WHEN {IS_HEAD} THEN not_before END, progress = ?2 WHERE seq = ?1"
+    );
+    store.connection.prepare_cached(&sql)?.execute(params![ticket.seq, write_progress(progress)?]).map(drop)
 }
 
 /// The event leaves its lane, and the next one moves up.
 fn leave(store: &mut Store, ticket: &Ticket, leased: &Leased) -> rusqlite::Result<()> {
     let connection = &store.connection;
     connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([ticket.seq])?;
-    store.waiting = store.waiting.saturating_sub(1);
+    store.counts.waiting = store.counts.waiting.saturating_sub(1);
+    let mut left = connection.prepare_cached("UPDATE seen SET at = ?2 WHERE id = ?1")?;
+    left.execute(params![ticket.id.0.as_slice(), leased.received_at])?;
     for key in leased.keys.lanes() {
         connection.prepare_cached("UPDATE lanes SET waiting = waiting - 1 WHERE key = ?1")?.execute([key])?;
         connection.prepare_cached("DELETE FROM lanes WHERE key = ?1 AND waiting <= 0")?.execute([key])?;
     }
-    let sql = "UPDATE events SET ready_at = received_at
+    let sql = "UPDATE events SET ready_at = not_before
                WHERE seq = (SELECT min(seq) FROM events WHERE lane = ?1) AND ready_at IS NULL";
     connection.prepare_cached(sql)?.execute([leased.lane]).map(drop)
 }
 
 fn bury(
-    store: &Store,
+    store: &mut Store,
     ticket: &Ticket,
     leased: &Leased,
     code: &str,
@@ -121,6 +117,7 @@ fn bury(
     let sql = "INSERT INTO dead_letters (seq, account, id, code, reason, failures, received_at, died_at, body)
                SELECT seq, account, id, ?2, ?3, failures, received_at, ?4, body FROM events WHERE seq = ?1";
     store.connection.prepare_cached(sql)?.execute(params![ticket.seq, code, reason, at.0])?;
+    store.counts.dead += 1;
     let mut mark = store.connection.prepare_cached("INSERT OR IGNORE INTO dead_keys (key, seq) VALUES (?1, ?2)")?;
     for key in leased.keys.users() {
         mark.execute(params![key.bytes().as_slice(), ticket.seq])?;

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use std::fs::File;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// What the writer owns.
@@ -16,18 +17,28 @@ use tokio::sync::oneshot;
 pub struct Store {
     /// The only connection to the file.
     pub connection: Connection,
-    /// How many events wait: the number of rows in `events`.
-    pub waiting: u64,
-    /// The next place in the order of arrival.
-    pub next_seq: i64,
-    /// Held as long as the store is open.
+    /// What would be dear to count each time.
+    pub counts: Counts,
+    /// Held as long as the store is open; dropped after the connection.
     pub _lock: File,
 }
 
-/// The handle to the writer thread.
+/// What the tables hold, as of the current transaction; rolled back with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    /// How many events wait: the number of rows in `events`.
+    pub waiting: u64,
+    /// How many dead letters there are.
+    pub dead: u64,
+    /// The next place in the order of arrival.
+    pub next_seq: i64,
+}
+
+/// The handle to the writer thread. Dropping it waits until the thread has ended and the file is free again.
 #[derive(Debug)]
 pub struct Writer {
     jobs: Mutex<Option<Sender<Job>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// Runs inside a transaction; what it returns is told after the commit.
@@ -48,8 +59,8 @@ impl Writer {
     /// Starts the thread.
     pub fn start(store: Store) -> Self {
         let (jobs, inbox) = channel();
-        std::thread::spawn(move || run(store, &inbox));
-        Self { jobs: Mutex::new(Some(jobs)) }
+        let thread = std::thread::spawn(move || run(store, &inbox));
+        Self { jobs: Mutex::new(Some(jobs)), thread: Some(thread) }
     }
 
     /// Runs `work` in a transaction and waits until it is committed and synced.
@@ -75,9 +86,10 @@ impl Writer {
     }
 
     /// Runs `work` outside any transaction.
-    pub async fn alone<F>(&self, work: F) -> Result<(), QueueError>
+    pub async fn alone<T, F>(&self, work: F) -> Result<T, QueueError>
     where
-        F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (tell, told) = oneshot::channel();
         self.send(Job::Alone(Box::new(move |connection| {
@@ -103,6 +115,17 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Ok(jobs) = self.jobs.get_mut() {
+            jobs.take();
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
 fn run(mut store: Store, inbox: &Receiver<Job>) {
     let mut group = Vec::new();
     let mut carried = None;
@@ -110,7 +133,7 @@ fn run(mut store: Store, inbox: &Receiver<Job>) {
         match job {
             Job::Alone(work) => work(&store.connection),
             Job::Close(tell) => {
-                let _ = store.connection.close();
+                drop(store);
                 let _ = tell.send(());
                 return;
             }
@@ -134,7 +157,7 @@ fn run(mut store: Store, inbox: &Receiver<Job>) {
 
 /// Runs a group in one transaction. Every job hears either of the commit or of the failure.
 fn commit(store: &mut Store, group: impl Iterator<Item = (Work, oneshot::Sender<QueueError>)>) {
-    let before = (store.waiting, store.next_seq);
+    let before = store.counts;
     let mut tells = Vec::new();
     let mut fails = Vec::new();
     let mut outcome = store.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| failed(&error));
@@ -158,7 +181,7 @@ fn commit(store: &mut Store, group: impl Iterator<Item = (Work, oneshot::Sender<
         if !store.connection.is_autocommit() {
             let _ = store.connection.execute_batch("ROLLBACK");
         }
-        (store.waiting, store.next_seq) = before;
+        store.counts = before;
         for fail in fails {
             let _ = fail.send(error.clone());
         }

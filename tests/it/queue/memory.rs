@@ -1,0 +1,152 @@
+//! What is remembered of affiliates, under which keys, and how it is forgotten.
+
+use super::engine::{LATE, Store, every, is_behind, known, remember};
+use refersion_destination::delivery::{Known, Memory, Origin};
+use refersion_destination::domain::{
+    AccountName, AffiliateCode, AffiliateId, Field, Fingerprint, HashKey, Profile, Status,
+};
+use refersion_destination::queue::{Change, Recorded, Remember};
+
+/// What is remembered of a user with these keys.
+async fn recall(store: &Store, name: &str, users: &[&str]) -> Memory {
+    store.record(name, users).await;
+    let claimed = store.claim_one(LATE).await;
+    store.done(&claimed).await;
+    claimed.memory
+}
+
+/// The codes that the `userId` and the address lead to.
+async fn codes(store: &Store, name: &str, users: &[&str]) -> (Option<String>, Option<String>) {
+    let Memory { by_user_id, by_email } = recall(store, name, users).await;
+    let code = |known: Option<Known>| known.map(|known| known.code.0);
+    (code(by_user_id), code(by_email))
+}
+
+fn some(code: &str) -> Option<String> {
+    Some(code.to_owned())
+}
+
+fn forget(code: &str) -> Change {
+    Change { forget: vec![AffiliateCode(code.to_owned())], ..Change::default() }
+}
+
+#[tokio::test]
+async fn an_affiliate_is_remembered_with_everything_known_of_it() {
+    every(async |store| {
+        let hash = HashKey::new(&[1; 32]);
+        let mut sent = Fingerprint::default();
+        let profile: Profile = [(Field::City, "Paris"), (Field::Zip, "75001")].into_iter().collect();
+        sent.note(&hash, &profile);
+        sent.note_status(&hash, Status::Active);
+        for (n, origin) in [Origin::Created, Origin::Found].into_iter().enumerate() {
+            let id = Some(AffiliateId(37_569_297));
+            let known = Known { code: AffiliateCode(format!("c{n}")), id, origin, sent: sent.clone() };
+            let user = format!("u{n}");
+            let keys = store.keys(&[&user]);
+            let change = Change { remember: Some(Remember { known: known.clone(), keys }), ..Change::default() };
+            store.teach(&format!("a{n}"), &[&user], change).await;
+            store.reopen().await;
+            let memory = recall(store, &format!("b{n}"), &[&user, "other@x.io"]).await;
+            assert_eq!(memory, Memory { by_user_id: Some(known), by_email: None });
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_id_once_learnt_is_kept_when_it_is_not_said_again() {
+    every(async |store| {
+        let keys = store.keys(&["u1"]);
+        store.teach("a", &["u1"], remember("code", keys.clone())).await;
+        let known = Known { id: None, origin: Origin::Found, ..known("code") };
+        store.teach("b", &["u1"], Change { remember: Some(Remember { known, keys }), ..Change::default() }).await;
+        let known = recall(store, "c", &["u1"]).await.by_user_id.expect("remembered");
+        assert_eq!((known.id, known.origin), (Some(AffiliateId(7)), Origin::Found));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_keys_lead_to_one_affiliate_and_two_users_to_two() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1", "u1@x.io"]))).await;
+        store.teach("b", &["u2"], remember("two", store.keys(&["u2"]))).await;
+        assert_eq!(codes(store, "c", &["u1", "u1@x.io"]).await, (some("one"), some("one")));
+        assert_eq!(codes(store, "d", &["u2", "u1@x.io"]).await, (some("two"), some("one")));
+        assert_eq!(codes(store, "e", &["u3", "u3@x.io"]).await, (None, None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_address_replaces_the_earlier_one_and_keeps_the_user_ids() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1", "old@x.io"]))).await;
+        store.teach("b", &["u9"], remember("one", store.keys(&["u9"]))).await;
+        store.teach("c", &["u1"], remember("one", store.keys(&["new@x.io"]))).await;
+        assert_eq!(codes(store, "d", &["u1", "old@x.io"]).await, (some("one"), None));
+        assert_eq!(codes(store, "e", &["u9", "new@x.io"]).await, (some("one"), some("one")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_that_moves_to_another_affiliate_leads_there_alone() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1", "x@x.io"]))).await;
+        store.teach("b", &["u2"], remember("two", store.keys(&["u2", "x@x.io"]))).await;
+        assert_eq!(codes(store, "c", &["u1", "x@x.io"]).await, (some("one"), some("two")));
+        store.teach("d", &["u1"], forget("one")).await;
+        assert_eq!(codes(store, "e", &["u1", "x@x.io"]).await, (None, some("two")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_forgotten_affiliate_is_led_to_by_no_key() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1", "u1@x.io"]))).await;
+        store.teach("b", &["u1"], forget("one")).await;
+        assert_eq!(codes(store, "c", &["u1", "u1@x.io"]).await, (None, None));
+        assert_eq!(store.record_if_known("d", &["u1"]).await, Recorded::UnknownUser);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_forgotten_and_remembered_in_one_change_is_remembered_anew() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1", "old@x.io"]))).await;
+        let anew = Change { forget: forget("one").forget, ..remember("one", store.keys(&["u1"])) };
+        store.teach("b", &["u1"], anew).await;
+        assert_eq!(codes(store, "c", &["u1", "old@x.io"]).await, (some("one"), None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn erasing_a_user_removes_what_leads_to_them() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1", "u1@x.io"]))).await;
+        let erase = store.keys(&["u1@x.io"]);
+        store.teach("b", &["u1"], Change { erase, ..Change::default() }).await;
+        assert_eq!(codes(store, "c", &["u1", "u1@x.io"]).await, (some("one"), None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn accounts_remember_apart() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1"]))).await;
+        store.account = AccountName::from("other".to_owned());
+        assert_eq!(codes(store, "b", &["u1"]).await, (None, None));
+        store.teach("c", &["u1"], remember("one", store.keys(&["u1"]))).await;
+        store.teach("d", &["u1"], forget("one")).await;
+        assert_eq!(store.record_if_known("e", &["u1"]).await, Recorded::UnknownUser);
+        store.account = AccountName::main();
+        assert_eq!(codes(store, "f", &["u1"]).await, (some("one"), None));
+        assert!(!is_behind(store.record_if_known("g", &["u1"]).await));
+    })
+    .await;
+}
