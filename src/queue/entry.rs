@@ -12,7 +12,7 @@ pub struct NewEvent {
     pub id: EventId,
     /// Its user: one key or two.
     pub keys: Vec<UserKey>,
-    /// Record it only if its user is known or an earlier event of theirs waits.
+    /// Record it only if its user is known: an affiliate is remembered, an earlier event waits, or a dead letter is kept.
     pub only_if_known: bool,
     /// The raw bytes, as received.
     pub body: Vec<u8>,

@@ -14,7 +14,7 @@ pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::
     let affiliates = affiliates(store, hash, &event.keys)?;
     let keys = Keys::new(&event.keys, &affiliates);
     let lanes = lanes(store, &keys)?;
-    if event.only_if_known && affiliates.is_empty() && lanes.is_empty() {
+    if event.only_if_known && affiliates.is_empty() && lanes.is_empty() && !is_kept(store, &event.keys)? {
         return Ok(Recorded::UnknownUser);
     }
     let seq = store.counts.next_seq;
@@ -50,6 +50,13 @@ fn affiliates(store: &Store, hash: &HashKey, keys: &[UserKey]) -> rusqlite::Resu
         }
     }
     Ok(found)
+}
+
+/// Whether a dead letter of the user is kept, which a delete has to erase.
+fn is_kept(store: &Store, keys: &[UserKey]) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM dead_keys JOIN dead_letters USING (seq) WHERE key = ?1 AND body IS NOT NULL";
+    let mut statement = store.connection.prepare_cached(sql)?;
+    keys.iter().try_fold(false, |found, key| Ok(found || statement.exists([key.bytes().as_slice()])?))
 }
 
 /// The lanes in which events with these keys wait.

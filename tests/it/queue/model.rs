@@ -74,13 +74,14 @@ pub struct Model {
     waiting: Vec<Waiting>,
     /// Every name recorded and not forgotten, and when it was recorded.
     seen: BTreeMap<usize, i64>,
-    dead: u64,
+    /// The keys of every dead letter.
+    dead: Vec<BTreeSet<&'static str>>,
     groups: usize,
 }
 
 impl Model {
     pub fn depth(&self) -> (u64, u64) {
-        (self.waiting.len() as u64, self.dead)
+        (self.waiting.len() as u64, self.dead.len() as u64)
     }
 
     /// An event joins the groups of all that wait and share a key with it, and makes them one.
@@ -90,7 +91,8 @@ impl Model {
         }
         let shares = |other: &&Waiting| !other.keys.is_disjoint(keys);
         let groups: BTreeSet<usize> = self.waiting.iter().filter(shares).map(|other| other.group).collect();
-        if only_if_known && groups.is_empty() {
+        let kept = self.dead.iter().any(|other| !other.is_disjoint(keys));
+        if only_if_known && groups.is_empty() && !kept {
             return Said::Unknown;
         }
         self.groups += 1;
@@ -164,8 +166,8 @@ impl Model {
         event.state = State::Free { interrupted: false };
         match end {
             End::Done | End::Dead => {
-                self.waiting.remove(place);
-                self.dead += u64::from(matches!(end, End::Dead));
+                let left = self.waiting.remove(place);
+                self.dead.extend(matches!(end, End::Dead).then_some(left.keys));
                 return true;
             }
             End::HandBack => {}

@@ -2,7 +2,7 @@
 
 use super::engine::{LATE, dead, every, every_of, is_behind, remember};
 use refersion_destination::domain::AccountName;
-use refersion_destination::queue::{NewEvent, QueueError, Recorded};
+use refersion_destination::queue::{Change, NewEvent, QueueError, Recorded};
 
 #[tokio::test]
 async fn what_was_recorded_is_there_after_a_restart_with_all_that_was_said_of_it() {
@@ -222,6 +222,22 @@ async fn an_event_for_known_users_only_is_recorded_behind_one_of_the_same_call()
         let recorded = store.try_record(events).await.expect("recorded");
         assert_eq!(recorded[0], Recorded::UnknownUser);
         assert!(!is_behind(recorded[1]) && is_behind(recorded[2]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_of_whom_a_dead_letter_is_kept_is_known_until_it_is_erased() {
+    every(async |store| {
+        store.record("poison", &["u1"]).await;
+        let claimed = store.claim_one(0).await;
+        store.settle(&claimed.ticket, dead()).await.expect("settled");
+        assert!(!is_behind(store.record_if_known("a delete", &["u1"]).await), "there is something to erase");
+        let claimed = store.claim_one(0).await;
+        store.done(&claimed).await;
+        let erase = store.keys(&["u1"]);
+        store.teach("erases", &["u1"], Change { erase, ..Change::default() }).await;
+        assert_eq!(store.record_if_known("another", &["u1"]).await, Recorded::UnknownUser);
     })
     .await;
 }
