@@ -4,8 +4,10 @@
 //! 1. [`Queue::record`] returns after the events are committed and synced, or with an error and none of them recorded.
 //! 2. An event id recorded once is a [`Recorded::Duplicate`] from then on, until the window given to [`Queue::tidy`] has
 //!    passed since it was recorded; never while it still waits.
-//! 3. Events that share a user key, or whose keys lead to the same affiliate, are of one user; so are two events that share
-//!    one with a third that still waits. Of one user's waiting events only the earliest is ever claimable.
+//! 3. Events that share a user key, or whose keys lead to the same affiliate when they are recorded, are of one user; so are
+//!    two events that share one with a third that waits with them, and they stay so when it has left. Of one user's waiting
+//!    events only the earliest is ever claimable; one that was leased when it turned out not to be the earliest may be settled
+//!    under its lease, and waits its turn after it.
 //! 4. A claimed event is leased: nobody else claims it until it is settled or the lease expires. A settlement under a lease
 //!    that was lost changes nothing and says so. After a restart, what was leased is claimable at once, as interrupted.
 //! 5. [`Queue::checkpoint`] and [`Queue::settle`] write progress and memory in one transaction.

@@ -89,7 +89,9 @@ impl Queue for SqliteQueue {
     async fn depth(&self) -> Result<Depth, QueueError> {
         self.writer
             .write(|store| {
-                store.connection.prepare_cached("UPDATE meta SET value = value WHERE name = 'hash_key'")?.execute([])?;
+                // Another value each time: SQLite does not write what is there already.
+                let sql = "INSERT INTO meta VALUES ('probes', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1";
+                store.connection.prepare_cached(sql)?.execute([])?;
                 Ok(Depth { waiting: store.counts.waiting, dead: store.counts.dead })
             })
             .await

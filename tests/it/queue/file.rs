@@ -146,6 +146,16 @@ async fn no_delivered_body_leaves_a_copy_behind_when_pages_are_rearranged() {
 }
 
 #[tokio::test]
+async fn asking_for_the_depth_proves_the_store_writable_by_writing() {
+    let (store, outside) = Store::sqlite();
+    for _ in 0..3 {
+        let before = outside.bytes_on_disk();
+        store.depth().await;
+        assert!(outside.bytes_on_disk() != before);
+    }
+}
+
+#[tokio::test]
 async fn space_of_settled_events_is_given_back() {
     let (store, outside) = Store::sqlite();
     let size = || std::fs::metadata(outside.path()).expect("the file").len();
