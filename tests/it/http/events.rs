@@ -19,7 +19,7 @@ async fn what_is_no_event_is_a_400_that_says_what_to_do() {
         (br#"{"type":"identify"}x"#, "Invalid JSON: "),
         (br#"{"type":"identify",}"#, "Invalid JSON: "),
         (br#"{"type":identify}"#, "Invalid JSON: "),
-        (br#"{'type':'identify'}"#, "Invalid JSON: "),
+        (b"{'type':'identify'}", "Invalid JSON: "),
         (b"type=identify&userId=1", "Invalid JSON: "),
         (b"\xef\xbb\xbf{}", "Invalid JSON: "),
         (b"{\"type\":\"ident\xffify\"}", "Invalid JSON: the body is not UTF-8 text"),

@@ -57,7 +57,7 @@ async fn refused(method: &Method, url: &str, allowed: &str) {
     let mut answer = Answer::to(http().request(method.clone(), url)).await;
     if *method == Method::HEAD {
         assert_eq!((answer.status, answer.text.as_str()), (405, ""), "an answer to HEAD has no body");
-        answer.text = r#"{"status":"method_not_allowed","message":"-"}"#.to_owned();
+        answer.text.push_str(r#"{"status":"method_not_allowed","message":"-"}"#);
     }
     let answer = decent(answer);
     assert_eq!(answer.brief(), "405 method_not_allowed", "{method} {url}");
