@@ -16,6 +16,7 @@
 //! Never sent: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`; messages carry no secret and no
 //! personal datum.
 
+use super::intake::MAX_EVENTS;
 use crate::delivery::{Death, Outcome};
 use crate::mapping::Reason;
 use crate::notice::Ended;
@@ -41,6 +42,7 @@ pub(super) enum Answer {
     MethodNotAllowed(&'static str),
     TooLarge,
     EventTooLarge,
+    TooMany,
     BacklogFull,
     Unsupported(String),
     Bug,
@@ -64,7 +66,7 @@ impl Answer {
             Self::Disbelieved(_) | Self::KeyRefused => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge | Self::EventTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge | Self::EventTooLarge | Self::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BacklogFull => StatusCode::TOO_MANY_REQUESTS,
             Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
@@ -83,7 +85,7 @@ impl Answer {
             Self::Disbelieved(_) | Self::KeyRefused => "unauthorized",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
-            Self::TooLarge | Self::EventTooLarge => "too_large",
+            Self::TooLarge | Self::EventTooLarge | Self::TooMany => "too_large",
             Self::BacklogFull => "backlog_full",
             Self::Unsupported(_) => "unsupported",
             Self::Bug => "error",
@@ -108,11 +110,12 @@ impl Answer {
             Self::MethodNotAllowed(allowed) => format!("this path takes {allowed} only"),
             Self::TooLarge => "the body is too large: at most 128 KiB for an event, 4.5 MiB for an array".into(),
             Self::EventTooLarge => "the event is too large: at most 128 KiB".into(),
+            Self::TooMany => format!("too many events: at most {MAX_EVENTS} in an array"),
             Self::BacklogFull => "too many events are waiting to be delivered: send this one again later".into(),
             Self::Unsupported(kind) => {
                 format!("unsupported event type {kind}: this destination takes identify and delete")
             }
-            Self::Bug => "an error of this service: the event was not recorded; send it again".into(),
+            Self::Bug => "an error of this service, which its log tells more of: send the event again".into(),
             Self::NotRecorded => "the event could not be recorded: send it again".into(),
             Self::Draining => "this service is about to stop: send the event again".into(),
             Self::Slow => "the body took too long to arrive: send it again".into(),
@@ -178,11 +181,12 @@ impl From<QueueError> for Answer {
     }
 }
 
-/// The one answer for many events. It must not hide an event that could be sent again with success, and there is none: all
-/// that can be recorded are. So any success is a success, and only a request without one is an error.
+/// The one answer for many events. It must not hide an event that could be sent again with success, and but for a bug there
+/// is none: all that can be recorded are. So any success is a success, and only a request without one is an error.
 pub(super) fn overall(answers: &[Answer]) -> Answer {
     let first = |wanted: &dyn Fn(&Answer) -> bool| answers.iter().find(|answer| wanted(answer)).cloned();
-    first(&|answer| matches!(answer, Answer::Accepted))
+    first(&|answer| matches!(answer, Answer::Bug))
+        .or_else(|| first(&|answer| matches!(answer, Answer::Accepted)))
         .or_else(|| first(&|answer| answer.code() == StatusCode::OK))
         .or_else(|| first(&|answer| answer.code() == StatusCode::BAD_REQUEST))
         .or_else(|| first(&|answer| !matches!(answer, Answer::Unsupported(_))))

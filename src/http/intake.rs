@@ -1,18 +1,31 @@
-//! From an event's text to an entry of the queue, or to its answer where there is nothing to keep.
+//! From a body to entries of the queue, or to answers where there is nothing to keep. Pure but for the arguments: no wait.
 //!
-//! What an event wants is known by mapping it; whether its user is known, only the queue knows. So an event that is worth
-//! keeping for known users alone is handed over with the answer that serves if the user is not known.
+//! Nothing is understood before it is believed. What an event wants is known by mapping it; whether its user is known, only
+//! the queue knows. So an event that is worth keeping for known users alone is handed over with the answer that serves if
+//! the user is not known.
 
 use super::Door;
 use super::answer::Answer;
-use super::body::MAX_OBJECT;
+use super::body::{MAX_OBJECT, Received, gunzip};
 use crate::delivery::{Action, Outcome};
 use crate::domain::{EventId, Timestamp, User};
 use crate::mapping::{self, Creation, Intent};
 use crate::queue::NewEvent;
-use crate::segment::{self, Event, Kind};
+use crate::segment::{self, Claims, Event, Events, Kind};
+use std::borrow::Cow;
 
-/// One event of a request.
+/// The most events of an array: each costs an answer, however small it is. Segment's batches end at 4,000.
+pub(super) const MAX_EVENTS: usize = 50_000;
+
+/// The events of a request.
+pub(super) enum Intake {
+    /// One by itself.
+    One(Fate),
+    /// An array or a batch.
+    Many(Vec<Taken>),
+}
+
+/// One event of an array.
 pub(super) struct Taken {
     /// Segment's id, for the answer.
     pub(super) message_id: Option<String>,
@@ -28,14 +41,30 @@ pub(super) enum Fate {
     Answer(Answer),
 }
 
-/// Takes one event in.
-pub(super) fn take(door: &Door, text: &str, received_at: Timestamp) -> Taken {
+/// Takes a body in, if its signatures are right.
+pub(super) fn take(door: &Door, claims: &Claims, body: &Received, now: Timestamp) -> Result<Intake, Answer> {
+    let content = if body.gzip { gunzip(&body.bytes).map(Cow::Owned) } else { Ok(Cow::Borrowed(&body.bytes[..])) };
+    let unpacked = content.as_deref().ok().filter(|_| body.gzip);
+    let forms: Vec<&[u8]> = [&body.bytes[..]].into_iter().chain(unpacked).collect();
+    door.trust.verify(claims, &forms).map_err(Answer::Disbelieved)?;
+    let content = content?;
+    match segment::split(&content).map_err(|malformed| Answer::Invalid(malformed.to_string()))? {
+        Events::One(_) if content.len() > MAX_OBJECT => Err(Answer::TooLarge),
+        Events::One(text) => Ok(Intake::One(event(door, text, now).fate)),
+        Events::Array(texts) | Events::Batch(texts) if texts.len() > MAX_EVENTS => Err(Answer::TooMany),
+        Events::Array(texts) | Events::Batch(texts) => {
+            Ok(Intake::Many(texts.into_iter().map(|text| event(door, text, now)).collect()))
+        }
+    }
+}
+
+fn event(door: &Door, text: &str, now: Timestamp) -> Taken {
     if text.len() > MAX_OBJECT {
         return Taken { message_id: None, fate: Fate::Answer(Answer::EventTooLarge) };
     }
     match segment::parse(text) {
         Ok(event) => {
-            let fate = fate(door, text, &event, received_at);
+            let fate = fate(door, text, &event, now);
             Taken { message_id: event.message_id, fate }
         }
         Err(malformed) => Taken { message_id: None, fate: Fate::Answer(Answer::Invalid(malformed.to_string())) },

@@ -1,6 +1,6 @@
 //! The doors: Segment's webhook, and the operator's health checks.
 //!
-//! `webhook` takes a request from bytes to its answer; `body` reads it under its limits; `intake` turns events into
+//! `webhook` takes a request from bytes to its answer; `body` reads it under its limits; `intake` turns it into
 //! entries of the queue; `answer` is THE inbound status table; `ops` is health. Invariants: nothing is answered with
 //! 2xx that was to be kept and is not on disk; no redirect, ever; every answer is JSON with `status` and `message`; a bug is
 //! a 500. Deliberately absent: any call to Refersion.
@@ -18,7 +18,9 @@ use crate::queue::Queue;
 use crate::segment::Trust;
 use answer::Answer;
 use axum::Router;
-use axum::routing::{any, get, post};
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
 use std::sync::Arc;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -43,28 +45,38 @@ pub struct Door {
 
 /// The listener for Segment: the webhook in all its forms, and health.
 pub fn public(door: Arc<Door>) -> Router {
-    let webhook = || post(webhook::handle).fallback(method_not_allowed);
-    let health = Arc::clone(&door);
+    let webhook = || post(webhook::handle).fallback(|request| refuse(request, Answer::MethodNotAllowed("POST")));
     // With a trailing slash as well: a redirect would turn Segment's POST into a GET.
-    Router::new()
+    let events = Router::new()
         .route("/segment", webhook())
         .route("/segment/", webhook())
         .route("/v1/batch", webhook())
         .route("/v1/batch/", webhook())
-        .with_state(door)
-        .merge(ops(health))
+        .with_state(Arc::clone(&door));
+    finished(events.merge(health(door)))
 }
 
 /// The listener for operators.
 pub fn ops(door: Arc<Door>) -> Router {
-    Router::new()
-        .route("/healthz", get(ops::healthz).fallback(any(|| async { Answer::MethodNotAllowed("GET") })))
-        .route("/readyz", get(ops::readyz).fallback(any(|| async { Answer::MethodNotAllowed("GET") })))
-        .with_state(door)
-        .fallback(|| async { Answer::NotFound })
-        .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Answer::Bug)))
+    finished(health(door))
 }
 
-async fn method_not_allowed() -> Answer {
-    Answer::MethodNotAllowed("POST")
+fn health(door: Arc<Door>) -> Router {
+    let other = || |request| refuse(request, Answer::MethodNotAllowed("GET, HEAD"));
+    Router::new()
+        .route("/healthz", get(ops::healthz).fallback(other()))
+        .route("/readyz", get(ops::readyz).fallback(other()))
+        .with_state(door)
+}
+
+/// Everything else is not found; a panic anywhere is an answer. Last, for a layer covers what is there already.
+fn finished(router: Router) -> Router {
+    let bug = |_| Answer::Bug.into_response();
+    router.fallback(|request| refuse(request, Answer::NotFound)).layer(CatchPanicLayer::custom(bug))
+}
+
+async fn refuse(request: Request, answer: Answer) -> Answer {
+    let (head, mut body) = request.into_parts();
+    body::discard(&head.headers, &mut body).await;
+    answer
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Alive, whatever the store and Refersion do: an orchestrator that restarts on it must not restart for their sake.
 pub(super) async fn healthz() -> Json<Value> {
-    Json(json!({"status": "ok"}))
+    Json(json!({"status": "ok", "message": "alive"}))
 }
 
 /// Ready unless draining, or the store cannot be written. A refused key or an outage of Refersion does not make the service
@@ -22,7 +22,8 @@ pub(super) async fn readyz(State(door): State<Arc<Door>>) -> (StatusCode, Json<V
     match door.queue.depth().await {
         Ok(depth) => {
             let refersion = if door.notice.is_halted() { "halted: Refersion refuses the API key" } else { "ok" };
-            let body = json!({"status": "ready", "waiting": depth.waiting, "dead_letters": depth.dead, "refersion": refersion});
+            let body = json!({"status": "ready", "message": "events are taken in", "waiting": depth.waiting,
+                "dead_letters": depth.dead, "refersion": refersion});
             (StatusCode::OK, Json(body))
         }
         Err(error) => unready(format!("the store cannot be written: {error}")),

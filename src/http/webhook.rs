@@ -1,19 +1,20 @@
 //! The webhook: a request is believed, understood, recorded, and only then answered.
 //!
 //! A single event with nothing ahead of it waits for its outcome, so that Segment's Event Tester shows the truth; arrays are
-//! answered at once, with a result per event.
+//! answered at once, with a result per event. A sender that hangs up loses its answer and nothing else.
 
 use super::Door;
 use super::answer::{Answer, overall};
-use super::body::{self, Body, MAX_OBJECT};
-use super::intake::{self, Fate, Taken};
+use super::body::{self, MAX_OBJECT, Received};
+use super::intake::{self, Fate, Intake, Taken};
 use crate::domain::Timestamp;
 use crate::notice::Wait;
-use crate::queue::Recorded;
-use crate::segment::{self, Events};
+use crate::queue::{NewEvent, Recorded};
+use crate::segment::Claims;
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use std::sync::Arc;
@@ -21,46 +22,60 @@ use std::time::SystemTime;
 
 /// Answers one webhook request.
 pub(super) async fn handle(State(door): State<Arc<Door>>, request: Request) -> Response {
-    receive(&door, request).await.unwrap_or_else(IntoResponse::into_response)
+    let (head, mut body) = request.into_parts();
+    match receive(&door, &head.headers, &mut body).await {
+        Ok(response) => response,
+        Err(answer) => {
+            body::discard(&head.headers, &mut body).await;
+            answer.into_response()
+        }
+    }
 }
 
-async fn receive(door: &Door, request: Request) -> Result<Response, Answer> {
+async fn receive(door: &Arc<Door>, headers: &HeaderMap, body: &mut Body) -> Result<Response, Answer> {
     if door.notice.is_draining() {
         return Err(Answer::Draining);
     }
-    let headers = request.headers();
     let values = |name: &str| headers.get_all(name).into_iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
     let (authorizations, signatures) = (values(AUTHORIZATION.as_str()), values("x-signature"));
     let claims = door.trust.judge(authorizations.into_iter(), signatures.into_iter()).map_err(Answer::Disbelieved)?;
-    let body = body::read(request).await?;
-    let events = segment::split(&body.content);
-    door.trust.verify(&claims, &signable(&body, events.as_ref().ok())).map_err(Answer::Disbelieved)?;
-    let now = SystemTime::now().into();
-    match events.map_err(|malformed| Answer::Invalid(malformed.to_string()))? {
-        Events::One(_) if body.content.len() > MAX_OBJECT => Err(Answer::TooLarge),
-        Events::One(text) => one(door, text, now).await.map(IntoResponse::into_response),
-        Events::Array(texts) | Events::Batch(texts) => many(door, &texts, now).await,
+    let (received, _room) = body::read(headers, body).await?;
+    match take(door, claims, received, SystemTime::now().into()).await? {
+        Intake::One(fate) => one(door, fate).await.map(IntoResponse::into_response),
+        Intake::Many(taken) => many(door, taken).await,
     }
 }
 
-/// What a signature may be over: the body as received, or element 0 of an array, which is all that Segment signs of one.
-fn signable<'a>(body: &'a Body, events: Option<&Events<'a>>) -> Vec<&'a [u8]> {
-    let mut contents: Vec<&[u8]> = vec![&body.received, &body.content];
-    if let Some(Events::Array(texts)) = events {
-        contents.extend(texts.first().map(|text| text.as_bytes()));
+/// Takes the events in; many of them beside the threads that serve all other requests.
+async fn take(door: &Arc<Door>, claims: Claims, received: Received, now: Timestamp) -> Result<Intake, Answer> {
+    if received.bytes.len() <= MAX_OBJECT && !received.gzip {
+        return intake::take(door, &claims, &received, now);
     }
-    contents
+    let door = Arc::clone(door);
+    let taking = tokio::task::spawn_blocking(move || intake::take(&door, &claims, &received, now));
+    // Err: a panic, which is a bug.
+    taking.await.unwrap_or(Err(Answer::Bug))
 }
 
-async fn one(door: &Door, text: &str, now: Timestamp) -> Result<Answer, Answer> {
-    let (event, unless_known) = match intake::take(door, text, now).fate {
+/// Records events and tells the worker, even if their sender hangs up meanwhile.
+async fn record(door: &Door, events: Vec<NewEvent>) -> Result<Vec<Recorded>, Answer> {
+    let (queue, notice) = (Arc::clone(&door.queue), door.notice.clone());
+    let recording = tokio::spawn(async move {
+        let recorded = queue.record(events).await;
+        notice.recorded();
+        recorded
+    });
+    // Err: a panic, which is a bug.
+    recording.await.map_err(|_| Answer::Bug)?.map_err(Answer::from)
+}
+
+async fn one(door: &Door, fate: Fate) -> Result<Answer, Answer> {
+    let (event, unless_known) = match fate {
         Fate::Answer(answer) => return Ok(answer),
         Fate::Record(event, unless_known) => (event, unless_known),
     };
     let wait = (!door.wait.is_zero()).then(|| door.notice.wait_for(event.id)).flatten();
-    let recorded = door.queue.record(vec![event]).await?;
-    door.notice.recorded();
-    match recorded.first() {
+    match record(door, vec![event]).await?.first() {
         Some(Recorded::Accepted { behind: false, waiting }) if *waiting < door.at_once => Ok(outcome(door, wait).await),
         Some(recorded) => Ok(recorded_as(*recorded, unless_known)),
         None => Ok(Answer::Bug),
@@ -87,8 +102,7 @@ fn recorded_as(recorded: Recorded, unless_known: Option<Answer>) -> Answer {
     }
 }
 
-async fn many(door: &Door, texts: &[&str], now: Timestamp) -> Result<Response, Answer> {
-    let taken: Vec<Taken> = texts.iter().map(|text| intake::take(door, text, now)).collect();
+async fn many(door: &Door, taken: Vec<Taken>) -> Result<Response, Answer> {
     let mut message_ids = Vec::with_capacity(taken.len());
     let mut answers = Vec::with_capacity(taken.len());
     let mut events = Vec::new();
@@ -105,8 +119,7 @@ async fn many(door: &Door, texts: &[&str], now: Timestamp) -> Result<Response, A
         }
     }
     if !events.is_empty() {
-        let recorded = door.queue.record(events).await?;
-        door.notice.recorded();
+        let recorded = record(door, events).await?;
         for ((place, unless_known), recorded) in places.into_iter().zip(recorded) {
             answers[place] = recorded_as(recorded, unless_known);
         }
@@ -124,7 +137,10 @@ fn results(answers: &[Answer], message_ids: Vec<Option<String>>) -> Response {
     let results: Vec<Value> = answers.iter().zip(message_ids).map(result).collect();
     let overall = overall(answers);
     let mut body = overall.json();
-    body.insert("message".into(), summary(answers).into());
+    let summary = summary(answers);
+    let message =
+        if overall.code().is_success() { summary } else { format!("{summary}. The first: {}", overall.message()) };
+    body.insert("message".into(), message.into());
     body.remove("action");
     body.insert("results".into(), results.into());
     overall.with_body(body)

@@ -13,6 +13,7 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::value::RawValue;
 use sha1::Sha1;
 
 /// What one account believes.
@@ -79,9 +80,11 @@ impl Trust {
         if by_key || !claims.is_empty() { Ok(Claims(claims)) } else { Err(Disbelief::Nothing) }
     }
 
-    /// Checks the claimed signatures: each must be one of `contents` (the body as received, element 0 of an array) under
-    /// one of the shared secrets.
-    pub fn verify(&self, claims: &Claims, contents: &[&[u8]]) -> Result<(), Disbelief> {
+    /// Checks the claimed signatures: each must be over one of `forms` (the body as received, and decompressed), or over
+    /// element 0 of one that is an array, under one of the shared secrets.
+    pub fn verify(&self, claims: &Claims, forms: &[&[u8]]) -> Result<(), Disbelief> {
+        let contents: Vec<&[u8]> =
+            forms.iter().copied().chain(forms.iter().filter_map(|form| element_0(form))).collect();
         let signed = |claim: &[u8; 20]| {
             let secrets = self.shared_secrets.iter();
             secrets.fold(false, |found, secret| contents.iter().any(|content| signs(secret, content, claim)) | found)
@@ -95,19 +98,19 @@ impl Trust {
     }
 }
 
-impl Claims {
-    /// Whether the headers alone decided.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 /// The credentials of an `Authorization` header of scheme Basic.
 fn basic(value: &[u8]) -> Option<&[u8]> {
     let value = value.trim_ascii();
     let (scheme, credentials) = value.split_at_checked(5)?;
     let separated = credentials.first().is_none_or(u8::is_ascii_whitespace);
     (scheme.eq_ignore_ascii_case(b"basic") && separated).then_some(credentials)
+}
+
+/// The bytes of the first element of an array, read no further than to its end: nobody is believed yet.
+fn element_0(body: &[u8]) -> Option<&[u8]> {
+    let elements = body.trim_ascii_start().strip_prefix(b"[")?;
+    let first = serde_json::Deserializer::from_slice(elements).into_iter::<&RawValue>().next()?.ok()?;
+    Some(first.get().as_bytes())
 }
 
 fn signs(secret: &SecretString, content: &[u8], claim: &[u8; 20]) -> bool {
@@ -173,11 +176,15 @@ mod tests {
         let wrong_key: &[&[u8]] = &[b"Basic c2VnbWVudDo="];
         let (none, right): (&[&[u8]], &[&[u8]]) = (&[], &[SIGNATURE]);
         let wrong: &[&[u8]] = &[b"0000000000000000000000000000000000000000"];
-        let other: &[u8] = b"[...]";
+        let other: &[u8] = br#"[{"type":"delete"}]"#;
+        let array = [&b" [\n"[..], BODY, b" , 5, broken"].concat();
+        let second = [&b"[5,"[..], BODY, b"]"].concat();
         for (claim, secrets, authorization, signature, contents, expected) in [
             ("a right signature", &SECRETS[..], none, right, &[BODY][..], Ok(())),
             ("a wrong one", &SECRETS, none, wrong, &[BODY], Err(WrongSignature)),
-            ("right over element 0", &SECRETS, none, right, &[other, BODY], Ok(())),
+            ("right over the other form", &SECRETS, none, right, &[other, BODY], Ok(())),
+            ("right over element 0", &SECRETS, none, right, &[&array], Ok(())),
+            ("right over element 1", &SECRETS, none, right, &[&second], Err(WrongSignature)),
             ("right over another body", &SECRETS, none, right, &[other], Err(WrongSignature)),
             ("the other secret", &SECRETS[1..], none, right, &[BODY], Err(WrongSignature)),
             ("no secret configured", &[], none, right, &[BODY], Err(Nothing)),

@@ -3,6 +3,7 @@
 mod architecture;
 mod config;
 mod delivery;
+mod http;
 mod journey;
 mod mapping;
 mod queue;

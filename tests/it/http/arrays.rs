@@ -1,0 +1,121 @@
+//! Arrays and batches: one answer for all, a result for each.
+
+use super::{each, send, send_raw, send_to};
+use crate::support::identify;
+use crate::support::service::Service;
+use refersion_destination::sandbox::Fault;
+use serde_json::{Value, json};
+
+fn no_email(id: &str) -> Value {
+    json!({"type": "identify", "messageId": id, "userId": "nobody", "traits": {"name": "Peter"}})
+}
+
+fn track(id: &str) -> Value {
+    json!({"type": "track", "messageId": id, "userId": "jo"})
+}
+
+#[tokio::test]
+async fn the_valid_are_recorded_whatever_the_others_are_and_each_has_its_result() {
+    let service = Service::start(&[]).await;
+    let events = json!([identify("1", "jo", &json!({})), no_email("2"), track("3"), 5, identify("1", "jo", &json!({})),
+        {"type": "delete", "userId": "nobody"}]);
+    for (path, body) in [("/segment", events.clone()), ("/v1/batch", json!({"batch": events, "sentAt": null}))] {
+        let answer = send_to(&service, path, &body).await;
+        let first = if path == "/segment" { "accepted" } else { "duplicate" };
+        assert_eq!(each(&answer), format!("{first} rejected unsupported rejected duplicate delivered"), "{path}");
+        let json = answer.json();
+        let ids: Vec<_> =
+            json["results"].as_array().expect("results").iter().map(|result| &result["messageId"]).collect();
+        assert_eq!(ids, [&json!("1"), &json!("2"), &json!("3"), &json!(null), &json!("1"), &json!(null)]);
+        for result in json["results"].as_array().expect("results") {
+            assert!(result["message"].as_str().is_some_and(|text| !text.is_empty()), "{result}");
+        }
+        assert_eq!(json["results"][5]["action"], "not_found");
+        assert!(json.get("action").is_none(), "an array as a whole has no action");
+    }
+    service.refersion.until(|sandbox| sandbox.affiliates().len() == 1).await;
+}
+
+#[tokio::test]
+async fn one_answer_stands_for_all() {
+    let service = Service::start(&[]).await;
+    let nobody = json!({"type": "delete", "userId": "nobody"});
+    let new = |id: &str| identify(id, &format!("user{id}"), &json!({}));
+    for (events, expected, message) in [
+        (json!([new("1"), new("2")]), "202 accepted", "2 events: 2 accepted"),
+        (json!([no_email("3"), new("4")]), "202 accepted", "2 events: 1 rejected, 1 accepted"),
+        (json!([nobody, new("5")]), "202 accepted", "2 events: 1 delivered, 1 accepted"),
+        (json!([nobody]), "200 delivered", "1 event: 1 delivered"),
+        (json!([new("1"), new("1")]), "200 duplicate", "2 events: 2 duplicate"),
+        (
+            json!([track("6"), no_email("7"), new("1")]),
+            "200 duplicate",
+            "3 events: 1 unsupported, 1 rejected, 1 duplicate",
+        ),
+        (json!([no_email("8"), 5]), "400 rejected", "2 events: 2 rejected. The first: Missing email address"),
+        (
+            json!([track("9"), no_email("10")]),
+            "400 rejected",
+            "2 events: 1 unsupported, 1 rejected. The first: Missing email",
+        ),
+        (json!([[]]), "400 rejected", "1 event: 1 rejected. The first: Invalid event: "),
+        (
+            json!([track("11"), track("12")]),
+            "501 unsupported",
+            "2 events: 2 unsupported. The first: unsupported event type track",
+        ),
+    ] {
+        let answer = send(&service, &events).await;
+        assert_eq!(answer.brief(), expected, "{events}");
+        let found = answer.message();
+        assert!(if answer.status < 300 { found == message } else { found.starts_with(message) }, "{found}");
+    }
+}
+
+#[tokio::test]
+async fn the_order_of_an_array_is_kept_for_each_user() {
+    let service = Service::start(&[]).await;
+    let says = |id: &str, city: &str| identify(id, "jo", &json!({"address": {"city": city}}));
+    let events = json!([says("1", "Rome"), identify("2", "al", &json!({})), says("3", "Oslo"), says("4", "Bern")]);
+    assert_eq!(send(&service, &events).await.brief(), "202 accepted");
+    service.until_drained().await;
+    let calls = service.refersion.sandbox.calls();
+    let city = |body: &Value| body["city"].as_str().or(body["affiliates"][0]["city"].as_str()).map(str::to_owned);
+    let cities: Vec<_> = calls.iter().filter_map(|call| city(&call.body)).collect();
+    assert_eq!(cities, ["Rome", "Oslo", "Bern"]);
+}
+
+#[tokio::test]
+async fn a_membership_behind_the_identify_that_creates_its_user_is_accepted() {
+    let audiences = r#"[{ trait = "vip", on_true = { status = "ACTIVE" } }]"#;
+    let service = Service::start(&[("MAPPING_AUDIENCES", audiences)]).await;
+    let vip =
+        |id: &str, user: &str| json!({"type": "identify", "messageId": id, "userId": user, "traits": {"vip": true}});
+    let events = json!([vip("1", "jo"), identify("2", "jo", &json!({})), vip("3", "jo"), vip("4", "al")]);
+    let answer = send(&service, &events).await;
+    assert_eq!(each(&answer), "ignored accepted accepted ignored");
+    service.until_drained().await;
+    let jo = service.refersion.sandbox.affiliate("jo@example.com").expect("created");
+    assert_eq!(jo.status.as_str(), "ACTIVE");
+    assert_eq!(send(&service, &vip("5", "jo")).await.json()["action"], "unchanged");
+}
+
+#[tokio::test]
+async fn an_array_does_not_wait_for_refersion() {
+    let service = Service::start(&[("SERVER_WAIT", "1h"), ("REFERSION_TIMEOUT", "1h")]).await;
+    service.refersion.sandbox.script([Fault::Hang { effect: false }]);
+    assert_eq!(send(&service, &json!([identify("1", "jo", &json!({}))])).await.brief(), "202 accepted");
+}
+
+#[tokio::test]
+async fn a_great_many_small_events_are_answered_each() {
+    let service = Service::start(&[]).await;
+    let answer = send_raw(&service, format!("[{}0]", "0,".repeat(49_999))).await;
+    assert_eq!(answer.brief(), "400 rejected");
+    assert_eq!(answer.json()["results"].as_array().expect("results").len(), 50_000);
+    let answer = send_raw(&service, format!("[{}0]", "0,".repeat(50_000))).await;
+    assert_eq!(
+        (answer.brief().as_str(), answer.message().as_str()),
+        ("413 too_large", "too many events: at most 50000 in an array")
+    );
+}

@@ -1,0 +1,113 @@
+//! Who is believed: Basic credentials and signatures, over the wire.
+
+use super::{decent, post};
+use crate::support::service::Service;
+use crate::support::{API_KEY, Answer, basic, http, identify};
+use base64::Engine as _;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::json;
+use sha1::Sha1;
+use std::io::Write;
+
+pub(super) fn sign(secret: &str, content: &[u8]) -> String {
+    let mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("any length");
+    hex::encode(mac.chain_update(content).finalize().into_bytes())
+}
+
+pub(super) fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+#[tokio::test]
+async fn who_presents_something_wrong_or_nothing_is_not_believed() {
+    let service = Service::start(&[("SEGMENT_SHARED_SECRETS", "abc123")]).await;
+    let body = identify("1", "jo", &json!({})).to_string();
+    let right = basic(API_KEY);
+    let without_colon = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(API_KEY));
+    let (signed, forged) = (sign("abc123", body.as_bytes()), sign("abc124", body.as_bytes()));
+    let (nothing, key, signature) = ("No credentials", "Wrong API key", "Wrong X-Signature");
+    for (headers, why) in [
+        (&[][..], nothing),
+        (&[("Authorization", "Bearer of-a-gateway")], nothing),
+        (&[("Authorization", "")], nothing),
+        (&[("Authorization", "Basic")], key),
+        (&[("Authorization", "Basic Og==")], key),
+        (&[("Authorization", basic("segment").as_str())], key),
+        (&[("Authorization", basic("pub_test").as_str())], key),
+        (&[("Authorization", basic("pub_test.sec_tes").as_str())], key),
+        (&[("Authorization", basic("pub_test.sec_test:more").as_str())], key),
+        (&[("Authorization", without_colon.as_str())], key),
+        (&[("Authorization", &right), ("Authorization", "Basic Og==")], key),
+        (&[("Authorization", "Basic Og=="), ("X-Signature", &signed)], key),
+        (&[("X-Signature", "")], signature),
+        (&[("X-Signature", "é")], signature),
+        (&[("X-Signature", &signed[1..])], signature),
+        (&[("X-Signature", &forged)], signature),
+        (&[("Authorization", &right), ("X-Signature", &forged)], signature),
+        (&[("X-Signature", &signed), ("X-Signature", &forged)], signature),
+    ] {
+        let answer = post(&service.url("/segment"), headers, body.clone()).await;
+        assert_eq!(answer.brief(), "401 unauthorized", "{headers:?}");
+        assert!(answer.message().starts_with(why), "{headers:?}: {}", answer.message());
+        assert!(answer.headers.contains_key("www-authenticate"));
+    }
+    assert_eq!(service.ready().await.json()["waiting"], 0);
+    assert_eq!(service.refersion.sandbox.calls_total(), 0);
+}
+
+#[tokio::test]
+async fn a_signature_may_be_over_the_body_in_either_form_or_over_element_0_of_an_array() {
+    let service = Service::start(&[("SEGMENT_SHARED_SECRETS", "abc123,old")]).await;
+    let odd = br#"{ "type":"delete" ,"userId":"\u00e9", "n": 1.0e3 }"#;
+    let array = [b"\n[ ".as_slice(), odd, b" , {\"type\":\"delete\",\"userId\":\"2\"} ]"].concat();
+    let (zipped, zipped_array) = (gzip(odd), gzip(&array));
+    let mut altered = odd.to_vec();
+    altered[40] ^= 1;
+    let (yes, no, zip) = ("200 delivered", "401 unauthorized", Some(("Content-Encoding", "gzip")));
+    for (claim, body, over, encoding, expected) in [
+        ("the object", &odd[..], &odd[..], None, yes),
+        ("one byte changed", &altered, odd, None, no),
+        ("the object with a line end", &[odd, &b"\n"[..]].concat(), odd, None, no),
+        ("the whole array", &array, &array, None, yes),
+        ("element 0", &array, odd, None, yes),
+        ("element 1", &array, br#"{"type":"delete","userId":"2"}"#, None, no),
+        ("element 0 with the blanks around it", &array, &[&b" "[..], odd, b" "].concat(), None, no),
+        ("nothing", &array, b"", None, no),
+        ("the compressed bytes", &zipped, &zipped, zip, yes),
+        ("the plain bytes of what is compressed", &zipped, odd, zip, yes),
+        ("element 0 of a compressed array", &zipped_array, odd, zip, yes),
+        ("what is broken and signed", b"{", b"{", None, "400 rejected"),
+        ("what is broken and not signed", b"{", b"}", None, no),
+        ("what is not gzip, signed", b"{", b"{", zip, "400 rejected"),
+        ("what is not gzip, not signed", b"{", b"}", zip, no),
+    ] {
+        for (secret, expected) in [("abc123", expected), ("old", expected), ("older", no)] {
+            let signature = sign(secret, over);
+            let headers: Vec<_> = encoding.into_iter().chain([("X-Signature", signature.as_str())]).collect();
+            let answer = post(&service.url("/segment"), &headers, body.to_vec()).await;
+            assert_eq!(answer.brief(), expected, "{claim}, {secret}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_no_secret_is_configured_signatures_mean_nothing() {
+    let service = Service::start(&[]).await;
+    let body = r#"{"type":"delete","userId":"1"}"#;
+    let (signature, key) = (sign("abc123", body.as_bytes()), basic(API_KEY));
+    for (headers, expected) in [
+        (&[("X-Signature", signature.as_str())][..], "401 unauthorized"),
+        (&[("X-Signature", "junk"), ("Authorization", &key)], "200 delivered"),
+        (&[("Authorization", "Bearer x"), ("Authorization", &key)], "200 delivered"),
+        (&[("authorization", &key.replace("Basic", "bAsIc"))], "200 delivered"),
+    ] {
+        assert_eq!(post(&service.url("/segment"), headers, body).await.brief(), expected, "{headers:?}");
+    }
+    let unpadded = key.trim_end_matches('=').to_owned();
+    let request = http().post(service.url("/segment")).header("Authorization", unpadded).body(body);
+    assert_eq!(decent(Answer::to(request).await).brief(), "200 delivered");
+}

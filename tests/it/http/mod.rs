@@ -1,0 +1,95 @@
+//! The doors, through a real socket: every row of the table of answers, in tables that read as claims.
+//!
+//! Every answer of every test here passes [`decent`], so that "never a redirect, always JSON, nothing personal" is a claim
+//! about the whole table.
+
+mod arrays;
+mod belief;
+mod bodies;
+mod events;
+mod health;
+mod outcomes;
+mod paths;
+mod recorded;
+mod store;
+mod wire;
+
+use crate::support::service::Service;
+use crate::support::{API_KEY, Answer, basic, http};
+use refersion_destination::domain::{AccountName, ApiKey};
+use refersion_destination::http::{Door, public};
+use refersion_destination::mapping::Rules;
+use refersion_destination::notice::Notice;
+use refersion_destination::queue::Queue;
+use refersion_destination::segment::Trust;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The only codes ever answered.
+const CODES: [u16; 11] = [200, 202, 400, 401, 404, 405, 413, 429, 500, 501, 503];
+/// What no answer may repeat: the key's secret, a shared secret, an address or a name of an event.
+const PRIVATE: [&str; 6] = ["sec_test", "abc123", "@", "example.com", "Peter", "Gibbons"];
+
+/// Checks what is true of every answer, and hands it on.
+fn decent(answer: Answer) -> Answer {
+    let Answer { status, headers, text } = &answer;
+    assert!(CODES.contains(status), "{status}: {text}");
+    assert_eq!(headers["content-type"], "application/json", "{status}: {text}");
+    assert!(!headers.contains_key("location"), "{status}: {text}");
+    assert_eq!(headers.contains_key("retry-after"), matches!(status, 429 | 503), "{status}: {text}");
+    let body = answer.json();
+    for word in ["status", "message"] {
+        assert!(body[word].as_str().is_some_and(|text| !text.is_empty()), "{status}: {text}");
+    }
+    for private in PRIVATE {
+        assert!(!text.contains(private), "{status}: {text}");
+    }
+    answer
+}
+
+/// Posts `body` to `url` with `headers`.
+async fn post(url: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
+    let request = headers.iter().fold(http().post(url), |request, (name, value)| request.header(*name, *value));
+    decent(Answer::to(request.body(body)).await)
+}
+
+/// Posts `body` to `/segment` with the account's key.
+async fn send(service: &Service, body: &Value) -> Answer {
+    decent(service.send(body).await)
+}
+
+/// Posts `body` to `/segment` with the account's key.
+async fn send_raw(service: &Service, body: impl Into<reqwest::Body>) -> Answer {
+    decent(service.send_raw(body).await)
+}
+
+/// Posts `body` to `path` with the account's key.
+async fn send_to(service: &Service, path: &str, body: &Value) -> Answer {
+    post(&service.url(path), &[("Authorization", &basic(API_KEY))], body.to_string()).await
+}
+
+/// `status` of every event of an array, in order: `accepted rejected`.
+fn each(answer: &Answer) -> String {
+    let json = answer.json();
+    let results = json["results"].as_array().expect("results").iter();
+    results.map(|result| result["status"].as_str().expect("a word")).collect::<Vec<_>>().join(" ")
+}
+
+/// The doors alone on a socket, before a queue of the test's own.
+async fn doors(queue: Arc<dyn Queue>, notice: &Notice) -> SocketAddr {
+    let door = Door {
+        account: AccountName::main(),
+        trust: Trust::new(ApiKey::parse(API_KEY).expect("a key"), Vec::new()),
+        rules: Rules::default(),
+        queue,
+        notice: notice.clone(),
+        wait: Duration::ZERO,
+        at_once: 1,
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(axum::serve(listener, public(Arc::new(door))).into_future());
+    address
+}

@@ -1,0 +1,176 @@
+//! What became of an event, told while its sender waits, or `accepted` where that is not known in time.
+
+use super::{decent, send, send_raw};
+use crate::support::service::{Refersion, Service};
+use crate::support::{API_KEY, Answer, identify};
+use refersion_destination::sandbox::{Fault, Operation, Settings};
+use serde_json::json;
+use std::time::Duration;
+
+fn delivered(answer: &Answer) -> String {
+    let action = answer.json()["action"].as_str().unwrap_or("?").to_owned();
+    format!("{} {action}", answer.brief())
+}
+
+#[tokio::test]
+async fn the_sender_who_waits_is_told_what_was_done() {
+    let service = Service::start(&[]).await;
+    let delete = |id: &str, user: &str| json!({"type": "delete", "messageId": id, "userId": user});
+    for (body, expected) in [
+        (identify("1", "jo", &json!({})), "200 delivered created"),
+        (identify("2", "jo", &json!({})), "200 delivered unchanged"),
+        (identify("3", "jo", &json!({"phone": "555"})), "200 delivered updated"),
+        (identify("3", "jo", &json!({"phone": "555"})), "200 duplicate ?"),
+        (delete("4", "jo"), "200 delivered disabled"),
+        (delete("5", "jo"), "200 delivered not_found"),
+        (delete("6", "nobody"), "200 delivered not_found"),
+        (json!({"type": "delete", "messageId": "7", "email": "no@example.com"}), "200 delivered not_found"),
+    ] {
+        assert_eq!(delivered(&send(&service, &body).await), expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_may_be_to_anonymize() {
+    let service = Service::start(&[("DELIVERY_ON_DELETE", "anonymize")]).await;
+    send(&service, &identify("1", "jo", &json!({}))).await;
+    let deleted = send(&service, &json!({"type": "delete", "messageId": "2", "userId": "jo"})).await;
+    assert_eq!(delivered(&deleted), "200 delivered anonymized");
+}
+
+#[tokio::test]
+async fn what_is_ignored_says_why() {
+    let rules = r#"[{ trait = "vip", on_true = { status = "ACTIVE" } }]"#;
+    let create_if = r#"{ trait = "is_affiliate", equals = "true" }"#;
+    let engage = |traits| json!({"type": "identify", "userId": "jo", "traits": traits, "context": {"personas": {}}});
+    for (settings, body, why) in [
+        (&[][..], engage(json!({"shopper": true})), "no rule mentions a trait of this event"),
+        (
+            &[("MAPPING_AUDIENCES", rules)],
+            engage(json!({"vip": true})),
+            "the user is no affiliate yet, and this event cannot create one",
+        ),
+        (
+            &[("MAPPING_CREATE_IF", create_if)],
+            identify("1", "jo", &json!({})),
+            "the user is no affiliate yet, and `is_affiliate` does not ask to create one",
+        ),
+    ] {
+        let service = Service::start(settings).await;
+        let answer = send(&service, &body).await;
+        assert_eq!((answer.brief().as_str(), answer.message().as_str()), ("200 ignored", why));
+        assert_eq!(service.refersion.sandbox.calls_total(), 0);
+    }
+}
+
+#[tokio::test]
+async fn refersions_refusal_is_a_400_with_its_reason_and_the_event_is_a_dead_letter() {
+    let service = Service::start(&[]).await;
+    service.refersion.sandbox.script([Fault::refused("The first name User of jo@example.com is not allowed.")]);
+    let answer = send(&service, &identify("1", "jo", &json!({}))).await;
+    assert_eq!(answer.brief(), "400 rejected");
+    let message = answer.message();
+    assert!(message.contains("is not allowed") && message.contains("dead letter"), "{message}");
+    assert!(!message.contains("User"), "{message}");
+    assert_eq!(service.ready().await.json()["dead_letters"], 1);
+}
+
+#[tokio::test]
+async fn a_refused_key_is_a_401_and_the_event_is_delivered_once_the_key_works() {
+    let service = Service::start(&[]).await;
+    service.refersion.sandbox.revoke_key();
+    for (id, user) in [("1", "jo"), ("2", "al")] {
+        let answer = send(&service, &identify(id, user, &json!({}))).await;
+        assert_eq!(answer.brief(), "401 unauthorized");
+        assert!(answer.message().starts_with("Refersion refused the API key"), "{}", answer.message());
+        assert!(!answer.headers.contains_key("www-authenticate"), "the sender's credentials were right");
+    }
+    let ready = service.ready().await;
+    assert_eq!((ready.status, &ready.json()["waiting"]), (200, &json!(2)));
+    assert_eq!(ready.json()["refersion"], "halted: Refersion refuses the API key");
+
+    service.refersion.sandbox.restore_key();
+    service.refersion.until(|sandbox| sandbox.affiliates().len() == 2).await;
+    service.until_drained().await;
+    assert_eq!(service.ready().await.json()["refersion"], "ok");
+    assert_eq!(send(&service, &identify("3", "jo", &json!({}))).await.json()["action"], "unchanged");
+}
+
+#[tokio::test]
+async fn where_waiting_is_switched_off_the_answer_comes_at_once() {
+    let service = Service::start(&[("SERVER_WAIT", "0s")]).await;
+    service.refersion.sandbox.script([Fault::Hang { effect: false }]);
+    assert_eq!(send(&service, &identify("1", "jo", &json!({}))).await.brief(), "202 accepted");
+}
+
+#[tokio::test]
+async fn who_is_behind_another_event_of_its_user_does_not_wait() {
+    let service = Service::start(&[("SERVER_WAIT", "1h"), ("REFERSION_TIMEOUT", "1h")]).await;
+    service.refersion.sandbox.script([Fault::Hang { effect: false }]);
+    let stuck = identify("1", "jo", &json!({}));
+    let ahead = tokio::spawn(
+        service.http.post(service.url("/segment")).basic_auth(API_KEY, Some("")).body(stuck.to_string()).send(),
+    );
+    service.refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+    assert_eq!(send(&service, &identify("2", "jo", &json!({}))).await.brief(), "202 accepted");
+    assert_eq!(send(&service, &stuck).await.brief(), "200 duplicate", "while the first still waits");
+    assert_eq!(
+        send(&service, &identify("3", "al", &json!({}))).await.brief(),
+        "200 delivered",
+        "another user is not held up"
+    );
+    assert!(!ahead.is_finished());
+}
+
+#[tokio::test]
+async fn who_would_not_be_tried_at_once_does_not_wait() {
+    let settings = [("SERVER_WAIT", "1h"), ("REFERSION_TIMEOUT", "1h"), ("REFERSION_CONCURRENCY", "1")];
+    let service = Service::start(&settings).await;
+    service.refersion.sandbox.script([Fault::Hang { effect: false }]);
+    let request = service.http.post(service.url("/segment")).basic_auth(API_KEY, Some(""));
+    let ahead = tokio::spawn(request.body(identify("1", "jo", &json!({})).to_string()).send());
+    service.refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+    assert_eq!(send(&service, &identify("2", "al", &json!({}))).await.brief(), "202 accepted");
+    assert!(!ahead.is_finished());
+}
+
+#[tokio::test]
+async fn a_slow_refersion_delays_no_answer_beyond_the_wait() {
+    let refersion = Refersion::with(Settings { latency: Duration::from_secs(3600), ..Settings::default() }).await;
+    let service = Service::on(refersion, &[("SERVER_WAIT", "20ms"), ("REFERSION_TIMEOUT", "1h")]).await;
+    assert_eq!(send(&service, &identify("1", "jo", &json!({}))).await.brief(), "202 accepted");
+}
+
+#[tokio::test]
+async fn a_failure_that_passes_is_waited_out() {
+    let service = Service::start(&[("SERVER_WAIT", "20s")]).await;
+    service.refersion.sandbox.script_for(Operation::New, [Fault::status(503), Fault::html(503)]);
+    assert_eq!(send(&service, &identify("1", "jo", &json!({}))).await.json()["action"], "created");
+}
+
+#[tokio::test]
+async fn a_full_backlog_is_a_429_and_an_array_is_refused_whole() {
+    let settings = [("SERVER_WAIT", "0s"), ("DELIVERY_MAX_BACKLOG", "2"), ("REFERSION_TIMEOUT", "1h")];
+    let service = Service::start(&settings).await;
+    service.refersion.sandbox.script([Fault::Hang { effect: false }, Fault::Hang { effect: false }]);
+    let event = |id: &str| identify(id, &format!("user{id}"), &json!({}));
+    assert_eq!(send(&service, &event("1")).await.brief(), "202 accepted");
+    let full = send(&service, &json!([event("2"), event("3")])).await;
+    assert_eq!(full.brief(), "429 backlog_full");
+    assert!(full.json().get("results").is_none(), "nothing of it was recorded");
+    assert_eq!(service.ready().await.json()["waiting"], 1);
+    assert_eq!(send(&service, &event("2")).await.brief(), "202 accepted");
+    assert_eq!(send(&service, &event("3")).await.brief(), "429 backlog_full");
+    assert_eq!(send_raw(&service, "{").await.brief(), "400 rejected", "what is not recorded needs no room");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_service_that_stops_is_told_that_the_event_is_safe() {
+    let service = Service::start(&[("SERVER_WAIT", "1h"), ("REFERSION_TIMEOUT", "200ms")]).await;
+    service.refersion.sandbox.script(std::iter::repeat_n(Fault::Hang { effect: false }, 100));
+    let request = service.http.post(service.url("/segment")).basic_auth(API_KEY, Some(""));
+    let waiting = tokio::spawn(Answer::to(request.body(identify("1", "jo", &json!({})).to_string())));
+    service.refersion.until(|sandbox| sandbox.faults_waiting() < 100).await;
+    service.stop().await;
+    assert_eq!(decent(waiting.await.expect("answered")).brief(), "202 accepted");
+}

@@ -1,0 +1,74 @@
+//! Where events are posted to, and how.
+
+use super::{decent, post};
+use crate::support::service::Service;
+use crate::support::{API_KEY, Answer, basic, http, identify};
+use reqwest::Method;
+use serde_json::json;
+
+#[tokio::test]
+async fn events_are_posted_to_these_paths_and_none_redirects() {
+    let service = Service::start(&[]).await;
+    let body = identify("1", "jo", &json!({})).to_string();
+    for (path, expected) in [
+        ("/segment", "200 delivered"),
+        ("/segment/", "200 duplicate"),
+        ("/v1/batch", "200 duplicate"),
+        ("/v1/batch/", "200 duplicate"),
+        ("/segment?source=a%20b", "200 duplicate"),
+        ("/segment/?", "200 duplicate"),
+        ("/", "404 not_found"),
+        ("/segment//", "404 not_found"),
+        ("//segment", "404 not_found"),
+        ("/Segment", "404 not_found"),
+        ("/segment/x", "404 not_found"),
+        ("/v1", "404 not_found"),
+        ("/v1/track", "404 not_found"),
+        ("/segment/..%2f", "404 not_found"),
+        ("/healthz/", "404 not_found"),
+        ("/metrics", "404 not_found"),
+    ] {
+        let answer = post(&service.url(path), &[("Authorization", &basic(API_KEY))], body.clone()).await;
+        assert_eq!(answer.brief(), expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn another_method_is_a_405_that_says_which_is_allowed() {
+    let service = Service::start(&[]).await;
+    let methods =
+        [Method::GET, Method::HEAD, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS, Method::TRACE];
+    for path in ["/segment", "/segment/", "/v1/batch", "/v1/batch/"] {
+        for method in methods.clone() {
+            refused(&method, &service.url(path), "POST").await;
+        }
+    }
+    let ops = format!("http://{}", service.addresses.ops);
+    for root in [service.url(""), ops] {
+        for path in ["/healthz", "/readyz"] {
+            for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+                refused(&method, &format!("{root}{path}"), "GET, HEAD").await;
+            }
+        }
+    }
+}
+
+async fn refused(method: &Method, url: &str, allowed: &str) {
+    let mut answer = Answer::to(http().request(method.clone(), url)).await;
+    if *method == Method::HEAD {
+        assert_eq!((answer.status, answer.text.as_str()), (405, ""), "an answer to HEAD has no body");
+        answer.text.push_str(r#"{"status":"method_not_allowed","message":"-"}"#);
+    }
+    let answer = decent(answer);
+    assert_eq!(answer.brief(), "405 method_not_allowed", "{method} {url}");
+    let allow: Vec<_> = answer.headers.get_all("allow").iter().collect();
+    assert_eq!(allow, [allowed], "{method} {url}");
+}
+
+#[tokio::test]
+async fn the_operators_listener_takes_no_events() {
+    let service = Service::start(&[]).await;
+    let url = format!("http://{}/segment", service.addresses.ops);
+    let body = identify("1", "jo", &json!({})).to_string();
+    assert_eq!(post(&url, &[("Authorization", &basic(API_KEY))], body).await.brief(), "404 not_found");
+}
