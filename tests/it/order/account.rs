@@ -26,11 +26,12 @@ async fn too_many_calls_pause_the_account_and_then_one_event_goes_first() {
 
 #[tokio::test]
 async fn the_first_one_through_opens_the_gate_for_all_at_once() {
-    let service = Service::start(&[AT_ONCE, ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#)]).await;
-    // The first one's second call hangs: the others must not wait for it.
-    service.refersion.sandbox.script([Fault::too_many_calls(Some(0)), Fault::Pass, Fault::Hang { effect: false }]);
+    let custom = ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#);
+    let service = Service::start(&[AT_ONCE, custom, ("REFERSION_TIMEOUT", "1h")]).await;
+    // The first one's second call hangs: the other must not wait for it.
+    service.refersion.sandbox.script([Fault::too_many_calls(Some(1)), Fault::Pass, Fault::Hang { effect: false }]);
     accepted(&service, &identify("m0", "u0", &json!({"plan": "gold"}))).await;
-    service.refersion.until(|sandbox| sandbox.calls_total() == 3).await;
+    service.refersion.until(|sandbox| sandbox.calls_total() == 1).await;
     accepted(&service, &identify("m1", "u1", &Value::Null)).await;
     service.refersion.until(|sandbox| sandbox.affiliates().len() == 2).await;
     let hung = &service.refersion.sandbox.affiliate("u0@example.com").expect("created");
@@ -68,7 +69,8 @@ async fn a_key_that_many_calls_find_refused_is_probed_soon() {
     let latency = Settings { latency: Duration::from_millis(200), ..Settings::default() };
     let refersion = Refersion::with(latency).await;
     refersion.sandbox.revoke_key();
-    let service = Service::on(refersion, &[AT_ONCE, ("DELIVERY_RETRY_MAX", "1h")]).await;
+    let service =
+        Service::on(refersion, &[AT_ONCE, ("DELIVERY_RETRY_MIN", "100ms"), ("DELIVERY_RETRY_MAX", "1h")]).await;
     let events = (0..16).map(|user| identify(&format!("m{user}"), &format!("u{user}"), &Value::Null)).collect();
     service.send(&Value::Array(events)).await;
     service.refersion.until(|sandbox| sandbox.calls_total() >= 17).await;

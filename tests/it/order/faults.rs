@@ -4,7 +4,7 @@ use super::AT_ONCE;
 use crate::support::identify;
 use crate::support::service::Service;
 use rand::seq::SliceRandom;
-use refersion_destination::sandbox::Fault;
+use refersion_destination::sandbox::{AffiliateView, Fault};
 use serde_json::{Value, json};
 
 const USERS: usize = 12;
@@ -13,7 +13,7 @@ const EVENTS: usize = 5;
 #[tokio::test]
 async fn faults_of_every_kind_reorder_nothing_and_double_nothing() {
     let service = Service::start(&[AT_ONCE, ("REFERSION_TIMEOUT", "300ms")]).await;
-    let mut faults = [
+    let every = [
         Fault::status(500),
         Fault::html(502),
         Fault::html(503),
@@ -27,8 +27,8 @@ async fn faults_of_every_kind_reorder_nothing_and_double_nothing() {
         Fault::Hang { effect: true },
         Fault::html(200),
         Fault::Pass,
-    ]
-    .repeat(4);
+    ];
+    let mut faults: Vec<Fault> = (0..4).flat_map(|_| every.clone()).collect();
     faults.shuffle(&mut rand::rng());
     service.refersion.sandbox.script(faults.clone());
     for number in 0..EVENTS {
@@ -58,16 +58,13 @@ fn city(number: usize) -> String {
 }
 
 /// The city that a call said of this affiliate.
-fn said<'a>(
-    body: &'a Value,
-    affiliate: &refersion_destination::sandbox::AffiliateView,
-) -> Option<&'a str> {
+fn said<'a>(body: &'a Value, affiliate: &AffiliateView) -> Option<&'a str> {
     let edit = body.pointer("/affiliates/0").filter(|edit| edit["id"] == affiliate.id.0);
     let new = Some(body).filter(|new| new["email"] == affiliate.email());
     edit.or(new)?["city"].as_str()
 }
 
-fn said_and_done(body: &Value, answer: &Value, affiliate: &refersion_destination::sandbox::AffiliateView) -> bool {
+fn said_and_done(body: &Value, answer: &Value, affiliate: &AffiliateView) -> bool {
     let changed = answer["ids_changed"].as_array().is_some_and(|ids| !ids.is_empty());
     said(body, affiliate).is_some() && (changed || answer["link"].is_string())
 }
