@@ -48,9 +48,11 @@ async fn live(process: &Process, sandbox: &Sandbox) -> Vec<String> {
     };
     let basic = |key: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{key}:")));
     let right = basic(KEY);
-    sandbox.script([Fault::status(500), Fault::LoseAnswer, Fault::TearAnswer]);
+    sandbox.script([Fault::status(500)]);
     send(&right, event(1, &Value::Null).to_string()).await; // retried, then created
+    sandbox.script([Fault::TearAnswer]);
     send(&right, event(2, &Value::Null).to_string()).await; // taken, searched, read, edited
+    sandbox.script([Fault::LoseAnswer]);
     send(&right, event(1, &json!({"city": "Markerville"})).to_string()).await; // edited
     send(&right, event(1, &json!({"email": "marker2@example.com"})).to_string()).await; // taken: dead
     sandbox.script_for(Operation::New, [talkative()]);
@@ -88,6 +90,9 @@ async fn nothing_personal_and_no_secret_is_printed_or_answered() {
         process.terminate();
         let (status, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
         assert_eq!(status.code(), Some(0));
+        let codes: Vec<&str> = answers.iter().map(|answer| &answer[..3]).collect();
+        let expected = "200 200 200 400 400 400 200 200 400 400 400 401 401";
+        assert_eq!(codes.join(" "), expected, "{answers:#?}");
         for operation in ["new", "search", "get", "edit", "status_change"] {
             assert!(logged.contains(operation), "{operation} is logged: {logged}");
         }

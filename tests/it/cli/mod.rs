@@ -39,8 +39,8 @@ struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
-        let mut child = command.stderr(Stdio::null()).spawn().expect("starts");
+    fn start(mut command: Command, log: impl Into<Stdio>) -> Self {
+        let mut child = command.stderr(log).spawn().expect("starts");
         let out = BufReader::new(child.stdout.take().expect("piped"));
         Self { child, out }
     }

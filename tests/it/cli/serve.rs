@@ -5,6 +5,7 @@ use crate::support::process::{Process, binary};
 use crate::support::service::Refersion;
 use crate::support::{API_KEY, Answer, http, identify, within};
 use serde_json::Value;
+use std::process::Stdio;
 
 const ANYWHERE: [(&str, &str); 2] = [("SERVER_LISTEN", "127.0.0.1:0"), ("OPS_LISTEN", "127.0.0.1:0")];
 
@@ -29,7 +30,7 @@ async fn a_trial_prints_curls_that_work_and_leaves_no_file_behind() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = binary();
     command.args(["serve", "--sandbox"]).envs(ANYWHERE).env("TMPDIR", folder.path()).current_dir(folder.path());
-    let mut trial = Running::start(command);
+    let mut trial = Running::start(command, Stdio::null());
     let printed = trial.read_to("Stop with Ctrl-C");
     assert!(std::fs::read_dir(folder.path()).expect("reads").count() > 0, "the store is in the folder for now");
 
@@ -46,11 +47,26 @@ async fn a_trial_prints_curls_that_work_and_leaves_no_file_behind() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// Whoever collects the log may end before the service does.
+#[tokio::test]
+async fn a_reader_of_the_log_that_has_gone_stops_nothing() {
+    let mut command = binary();
+    command.args(["serve", "--sandbox"]).envs(ANYWHERE);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut trial = Running::start(command, writer);
+    let printed = trial.read_to("Stop with Ctrl-C");
+    drop(reader);
+    for (curl, action) in curls(&printed).into_iter().zip(["created", "disabled"]) {
+        assert_eq!(Answer::to(curl).await.json()["action"], action);
+    }
+    assert_eq!(trial.stop().0, Some(0));
+}
+
 #[tokio::test]
 async fn a_sandbox_by_itself_prints_its_base_url_and_serves() {
     let mut command = binary();
     command.args(["sandbox", "--listen", "127.0.0.1:0", "--api-key", API_KEY]);
-    let mut sandbox = Running::start(command);
+    let mut sandbox = Running::start(command, Stdio::null());
     let printed = sandbox.read_to("page:");
     let base = printed.strip_prefix("base URL: ").and_then(|rest| rest.lines().next()).expect("the base URL");
     let environment = [("REFERSION_BASE_URL", base), ("REFERSION_API_KEY", API_KEY)];
