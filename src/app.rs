@@ -42,9 +42,12 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
-    /// A listener failed while running.
+    /// A listener failed.
     #[error("a listener failed: {0}")]
     Serve(io::Error),
+    /// The worker ended without being told to: a bug. Events would be taken in and never delivered.
+    #[error("the worker ended by itself; what waits is taken up at the next start")]
+    WorkerEnded,
 }
 
 /// Where the service listens; ports are the real ones, even if the configuration said 0.
@@ -79,10 +82,16 @@ pub async fn serve(
     announce(addresses);
 
     let tidying = tokio::spawn(tidy(Arc::clone(&queue), config.store.deduplication_window));
-    let working = tokio::spawn(worker.run());
+    let mut working = tokio::spawn(worker.run());
     let public = tokio::spawn(listen(server, http::public(Arc::clone(&door)), notice.clone()));
     let private = tokio::spawn(listen(ops, http::ops(door), notice.clone()));
-    stop.await;
+    tokio::select! {
+        () = stop => {}
+        _ = &mut working => {
+            queue.close().await;
+            return Err(ServeError::WorkerEnded);
+        }
+    }
 
     tracing::info!("stopping: answering what is in flight, handing back what waits");
     notice.drain();

@@ -75,13 +75,17 @@ fn explain(text: &str, rules: &Rules, policy: Policy) -> (Vec<String>, bool) {
         Ok(event) => event,
         Err(malformed) => return (vec![format!("refused: {malformed}")], true),
     };
-    if let segment::Kind::Unsupported(kind) = &event.kind {
-        let refusal = format!("refused: unsupported event type {kind}: this destination takes identify and delete");
-        return (vec![refusal], true);
-    }
     let message_id = event.message_id.as_deref().unwrap_or("without messageId");
-    let mut lines =
-        vec![format!("{} ({message_id})", if event.kind == segment::Kind::Delete { "delete" } else { "identify" })];
+    let kind = match &event.kind {
+        segment::Kind::Identify => "identify",
+        segment::Kind::Delete => "delete",
+        segment::Kind::Unsupported(kind) => kind,
+    };
+    let mut lines = vec![format!("{kind} ({message_id})")];
+    if matches!(event.kind, segment::Kind::Unsupported(_)) {
+        lines.push(format!("  refused: unsupported event type {kind}: this destination takes identify and delete"));
+        return (lines, true);
+    }
     let Mapped { intent, notes } = mapping::map(&event, rules);
     let refused = match intent {
         Ok(Intent::Nothing(reason)) => {
@@ -156,6 +160,7 @@ fn shown(call: &Call) -> String {
 fn placeholders(value: Value) -> Value {
     match value {
         Value::Number(number) if number.as_u64() == Some(SOME_ID.0) => "<id>".into(),
+        Value::String(text) => text.replace(&SOME_ID.to_string(), "<id>").into(),
         Value::Array(items) => items.into_iter().map(placeholders).collect(),
         Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, placeholders(value))).collect(),
         other => other,

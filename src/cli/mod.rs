@@ -16,11 +16,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
-Settings come from config/default.toml (compiled in), then --config files, then the environment: key `k` of section `s`
-is S_K there, so `api_key` in [refersion] is REFERSION_API_KEY.
+Settings come from config/default.toml (compiled in), then --config files, then the environment:
+key `k` of section `s` is S_K there, so `api_key` in [refersion] is REFERSION_API_KEY.
 
-To look around without an account:  refersion-destination serve --sandbox
-To run it:                          REFERSION_API_KEY=publickey.secretkey refersion-destination serve";
+To look around without an account:
+  refersion-destination serve --sandbox
+To run it:
+  REFERSION_API_KEY=publickey.secretkey refersion-destination serve";
 
 /// A Segment webhook destination that keeps Refersion affiliates in step with your users.
 #[derive(Debug, Parser)]
@@ -110,26 +112,31 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
     Ok(result)
 }
 
-/// Waits until the process is told to stop: SIGTERM, or SIGINT (Ctrl-C).
-async fn told_to_stop() {
+/// Waits until the process is told to stop: SIGTERM, or SIGINT (Ctrl-C). Listens from this call on, not from the first
+/// wait, so that a signal that arrives during the start counts and ends the process in order.
+fn told_to_stop() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    {
+    let signals = {
         use tokio::signal::unix::{SignalKind, signal};
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(mut terminate), Ok(mut interrupt)) => {
+        signal(SignalKind::terminate()).and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)))
+    };
+    async move {
+        #[cfg(unix)]
+        match signals {
+            Ok((mut terminate, mut interrupt)) => {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
                 }
             }
-            (Err(error), _) | (_, Err(error)) => {
+            Err(error) => {
                 tracing::error!(%error, "cannot listen for signals; stop this process with SIGKILL");
                 std::future::pending::<()>().await;
             }
         }
-    }
-    #[cfg(not(unix))]
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+        #[cfg(not(unix))]
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }

@@ -40,12 +40,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         ..Settings::default()
     });
     let served = block_on(async {
+        let stop = told_to_stop();
         let listener = TcpListener::bind(arguments.listen).await?;
         let address = listener.local_addr()?;
         tell(&format!("base URL: http://{address}/v2\npage:     http://{address}/"));
         tokio::select! {
             served = sandbox.serve(listener) => served,
-            () = told_to_stop() => Ok(()),
+            () = stop => Ok(()),
         }
     });
     match served {

@@ -35,10 +35,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     telemetry::start(config.log.format == LogFormat::Json, &config.log.filter);
     let served = block_on(async {
+        let stop = told_to_stop();
         if arguments.sandbox {
-            trial(config).await
+            trial(config, stop).await
         } else {
-            app::serve(config, |_| {}, told_to_stop()).await.map_err(|error| error.to_string())
+            app::serve(config, |_| {}, stop).await.map_err(|error| error.to_string())
         }
     });
     match served {
@@ -49,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Serves against a simulated Refersion, from a store that is removed at the end.
-async fn trial(mut config: Config) -> Result<(), String> {
+async fn trial(mut config: Config, stop: impl Future<Output = ()>) -> Result<(), String> {
     let own_key = config.refersion.api_key.is_some();
     let key = config.refersion.api_key.take().map_or_else(|| ApiKey::parse(SANDBOX_KEY), Ok);
     let key = key.map_err(|error| error.to_string())?;
@@ -64,7 +65,7 @@ async fn trial(mut config: Config) -> Result<(), String> {
     tokio::spawn(sandbox.serve(listener));
     let shown = if own_key { "\"$REFERSION_API_KEY:\"" } else { "pub_sandbox.sec_sandbox:" };
     let announce = |addresses: Addresses| tell(&welcome(addresses, address, shown));
-    app::serve(config, announce, told_to_stop()).await.map_err(|error| error.to_string())
+    app::serve(config, announce, stop).await.map_err(|error| error.to_string())
 }
 
 async fn listener() -> io::Result<TcpListener> {

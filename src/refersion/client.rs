@@ -80,15 +80,24 @@ impl Client {
         }
     }
 
-    /// Proves the key pair by `/affiliate/list`.
+    /// Proves the key pair by `/affiliate/list`. A proxy's page proves nothing; a refusal of what was asked, in
+    /// Refersion's own words, proves that the key was taken.
     pub async fn prove(&self) -> Proof {
-        match self.send("list", &wire::proof()).await {
-            Ok(answer) => match answer.status {
-                200..=299 => Proof::Accepted,
-                401 => Proof::Refused,
-                status => Proof::Unknown(format!("Refersion answered {status}"), None),
-            },
-            Err(failure) => Proof::Unknown(failure.what, None),
+        let answer = match self.send("list", &wire::proof()).await {
+            Ok(answer) => answer,
+            Err(failure) => return Proof::Unknown(failure.what, None),
+        };
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let has = |key: &str| body.get(key).is_some();
+        match answer.status {
+            200..=299 if has("results") => Proof::Accepted,
+            422 if has("error") || has("errors") => Proof::Accepted,
+            401 => Proof::Refused,
+            status => {
+                let without = if status < 300 { " without the expected fields" } else { "" };
+                let asked = answer.retry_after.and_then(|text| reply::wait(&text, SystemTime::now()));
+                Proof::Unknown(format!("Refersion answered {status} to list{without}"), asked)
+            }
         }
     }
 
@@ -96,7 +105,7 @@ impl Client {
         self.throttle.turn().await;
         let url = format!("{}/affiliate/{operation}", self.base);
         let sent = self.http.post(url).body(body.to_string()).send().await;
-        let mut response = sent.map_err(|error| self.failure(operation, &error))?;
+        let mut response = sent.map_err(|error| self.failure(operation, error))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
         let mut received = Received { status, retry_after, body: Vec::new() };
@@ -108,13 +117,14 @@ impl Client {
                 Ok(_) => return Ok(received),
                 // The status alone tells enough of a failure; of a success it does not.
                 Err(_) if status >= 300 => return Ok(received),
-                Err(error) => return Err(self.failure(operation, &error)),
+                Err(error) => return Err(self.failure(operation, error)),
             }
         }
     }
 
-    fn failure(&self, operation: &str, error: &reqwest::Error) -> Failure {
-        tracing::debug!(operation, error = chain(error), "call failed");
+    fn failure(&self, operation: &str, error: reqwest::Error) -> Failure {
+        let error = error.without_url();
+        tracing::debug!(operation, error = chain(&error), "call failed");
         let sent = !error.is_connect() && !error.is_builder();
         let what = if error.is_connect() {
             "no connection to Refersion".to_owned()

@@ -69,7 +69,7 @@ fn unclear(call: &Call, what: String, retry_after: Option<Duration>) -> Reply {
 }
 
 /// The wait of a `Retry-After`: seconds, or an HTTP date.
-fn wait(text: &str, now: SystemTime) -> Option<Duration> {
+pub(super) fn wait(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     match text.parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),

@@ -3,7 +3,7 @@
 //! The body is mapped again because a corrected rule should apply to what waits. Before every call but the first, progress
 //! and memory are written down, so that a crash between two calls leaves only the remaining ones.
 
-use super::{STORE_PAUSE, Worker, now};
+use super::{STORE_PAUSE, Worker};
 use crate::delivery::{self, Call, Case, Death, Known, Memory, Reply, State, Step, Trouble};
 use crate::domain::{Email, Field, Profile, UserKey};
 use crate::mapping::{self, Intent};
@@ -22,7 +22,7 @@ struct Verdict {
 pub(super) async fn carry(worker: &Worker, claimed: Claimed) {
     let verdict = match understand(worker, &claimed.body) {
         Ok(intent) => deliver(worker, &claimed, &intent).await,
-        Err(death) => Some(buried(&claimed, death, Change::default())),
+        Err(death) => Some(buried(worker, &claimed, death, Change::default())),
     };
     let Some(verdict) = verdict else { return };
     let ticket = &claimed.ticket;
@@ -52,24 +52,46 @@ async fn deliver(worker: &Worker, claimed: &Claimed, intent: &Intent) -> Option<
         let first = heard.is_none();
         let step = delivery::step(&case, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone())));
         let Step::Next(call) = step else { return Some(judge(worker, claimed, &case, state, step)) };
-        if worker.notice.is_draining() || worker.gate().is_shut(now()) {
+        if worker.notice.is_draining() || worker.gate().is_shut(worker.now()) {
             return Some(handed_back(claimed, &case, state, None));
         }
         if !first {
             let change = change(claimed, &case, &state);
-            let until = now().after(worker.settings.lease);
+            let until = worker.now().after(worker.settings.lease);
             let (ticket, progress) = (&claimed.ticket, &state.progress);
             insist(worker, || worker.queue.checkpoint(ticket, progress, change.clone(), until)).await.ok()?;
         }
         let reply = worker.settings.client.call(&call).await;
-        tracing::debug!(seq = claimed.ticket.seq, operation = call.operation(), ?reply, "called Refersion");
+        tracing::debug!(
+            seq = claimed.ticket.seq,
+            operation = call.operation(),
+            reply = kind(&reply),
+            "called Refersion"
+        );
         if !matches!(
             reply,
             Reply::Unauthorized | Reply::RateLimited { .. } | Reply::Unavailable { .. } | Reply::Lost { .. }
         ) {
-            worker.gate().taken();
+            worker.taken();
         }
         heard = Some((call, reply));
+    }
+}
+
+/// A reply's name for the log: what it holds may be personal.
+fn kind(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::Created { .. } => "created",
+        Reply::Page { .. } => "page",
+        Reply::Affiliate(_) => "affiliate",
+        Reply::NotFound => "not_found",
+        Reply::Changed => "changed",
+        Reply::NotChanged => "not_changed",
+        Reply::Refused(_) => "refused",
+        Reply::Unauthorized => "unauthorized",
+        Reply::RateLimited { .. } => "rate_limited",
+        Reply::Unavailable { .. } => "unavailable",
+        Reply::Lost { .. } => "lost",
     }
 }
 
@@ -85,18 +107,15 @@ fn judge(worker: &Worker, claimed: &Claimed, case: &Case<'_>, state: State, step
             }
             Verdict { settlement: Settlement::Done, change, tell: Some(Ended::Well(outcome)) }
         }
-        Step::Dead(death) => buried(claimed, death, change(claimed, case, &state)),
+        Step::Dead(death) => buried(worker, claimed, death, change(claimed, case, &state)),
         Step::Retry(trouble) if trouble.pauses_account => {
-            let wait = worker.gate().limited(now(), trouble.retry_after, rand::random());
+            let wait = worker.gate().limited(worker.now(), trouble.retry_after, rand::random());
             tracing::warn!(seq, ?wait, "{}; the account pauses", trouble.what);
             handed_back(claimed, case, state, None)
         }
         Step::Retry(trouble) => again(worker, claimed, case, state, &trouble),
         Step::Halt | Step::Next(_) => {
-            let wait = worker.gate().refused(now(), rand::random());
-            worker.notice.set_halted(true);
-            tracing::error!(account = %worker.settings.account, ?wait,
-                "Refersion refused the API key; events are kept, and the key is probed until it works");
+            worker.halt();
             handed_back(claimed, case, state, Some(Ended::KeyRefused))
         }
     }
@@ -108,11 +127,11 @@ fn handed_back(claimed: &Claimed, case: &Case<'_>, state: State, tell: Option<En
 }
 
 fn again(worker: &Worker, claimed: &Claimed, case: &Case<'_>, state: State, trouble: &Trouble) -> Verdict {
-    let (seq, now) = (claimed.ticket.seq, now());
+    let (seq, now) = (claimed.ticket.seq, worker.now());
     let failing_since = claimed.failing_since.unwrap_or(now);
     let change = change(claimed, case, &state);
     if now.since(failing_since) > worker.settings.max_age {
-        return buried(claimed, Death::Expired(trouble.what.clone()), change);
+        return buried(worker, claimed, Death::Expired(trouble.what.clone()), change);
     }
     let failures = claimed.failures.saturating_add(1);
     let wait = worker.settings.backoff.wait(failures, rand::random(), trouble.retry_after);
@@ -121,9 +140,9 @@ fn again(worker: &Worker, claimed: &Claimed, case: &Case<'_>, state: State, trou
     Verdict { settlement, change, tell: None }
 }
 
-fn buried(claimed: &Claimed, death: Death, change: Change) -> Verdict {
+fn buried(worker: &Worker, claimed: &Claimed, death: Death, change: Change) -> Verdict {
     tracing::error!(seq = claimed.ticket.seq, event = %claimed.ticket.id, code = death.code(), "dead letter: {death}");
-    let settlement = Settlement::Dead { code: death.code(), reason: death.to_string(), at: now() };
+    let settlement = Settlement::Dead { code: death.code(), reason: death.to_string(), at: worker.now() };
     Verdict { settlement, change, tell: Some(Ended::Dead(death)) }
 }
 

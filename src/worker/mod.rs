@@ -7,6 +7,7 @@
 //! ([`crate::refersion`]).
 
 mod carry;
+mod clock;
 
 use crate::delivery::{Admission, Backoff, Gate, Policy};
 use crate::domain::{AccountName, Timestamp};
@@ -14,8 +15,10 @@ use crate::mapping::Rules;
 use crate::notice::Notice;
 use crate::queue::{Claimed, Queue};
 use crate::refersion::{Client, Proof};
+use clock::Clock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// What a worker works with.
@@ -45,6 +48,9 @@ pub struct Worker {
     queue: Arc<dyn Queue>,
     notice: Notice,
     gate: Arc<Mutex<Gate>>,
+    /// Whether one event goes first, and all others wait for Refersion to take a call of its.
+    trying: Arc<AtomicBool>,
+    clock: Arc<Clock>,
 }
 
 /// How long to leave a failing store alone.
@@ -56,7 +62,8 @@ impl Worker {
     /// A worker on `queue`.
     pub fn new(settings: Settings, queue: Arc<dyn Queue>, notice: Notice) -> Self {
         let gate = Arc::new(Mutex::new(Gate::new(settings.backoff)));
-        Self { settings: Arc::new(settings), queue, notice, gate }
+        let (settings, clock) = (Arc::new(settings), Arc::new(Clock::new()));
+        Self { settings, queue, notice, gate, trying: Arc::default(), clock }
     }
 
     /// Works until told to drain; returns when the last delivery has been settled.
@@ -81,11 +88,14 @@ impl Worker {
 
     /// Starts as many deliveries as may be; says how long to wait before looking again.
     async fn fill(&self, carrying: &mut JoinSet<()>) -> Duration {
-        let now = now();
+        let now = self.now();
         let admission = self.gate().admits(now);
         let free = match admission {
             Admission::All => self.settings.concurrency.saturating_sub(carrying.len()),
-            Admission::One => usize::from(carrying.is_empty()),
+            Admission::One => {
+                self.trying.store(true, Ordering::Relaxed);
+                usize::from(carrying.is_empty())
+            }
             Admission::None(until) => return until.since(now),
             Admission::Probe => return self.probe().await,
         };
@@ -123,12 +133,40 @@ impl Worker {
                 tracing::info!(account = %self.settings.account, "Refersion takes the API key again; deliveries go on");
                 Duration::ZERO
             }
-            Proof::Refused => self.gate().refused(now(), rand::random()),
+            Proof::Refused => {
+                let wait = self.gate().refused(self.now(), rand::random());
+                tracing::warn!(account = %self.settings.account, ?wait, "Refersion still refuses the API key");
+                wait
+            }
             Proof::Unknown(what, asked) => {
                 tracing::warn!(account = %self.settings.account, what, "cannot tell whether the API key works");
-                self.gate().probe_later(now(), asked, rand::random())
+                self.gate().probe_later(self.now(), asked, rand::random())
             }
         }
+    }
+
+    /// Refersion took a call: if the gate opens by it, those who wait for that need not wait for the whole delivery.
+    fn taken(&self) {
+        self.gate().taken();
+        if self.trying.swap(false, Ordering::Relaxed) {
+            self.notice.recorded();
+        }
+    }
+
+    /// Refersion refused the key. All calls under way then find that out; together they are one refusal.
+    fn halt(&self) {
+        let mut gate = self.gate();
+        if gate.is_halted() {
+            return;
+        }
+        let wait = gate.refused(self.now(), rand::random());
+        self.notice.set_halted(true);
+        tracing::error!(account = %self.settings.account, ?wait,
+            "Refersion refused the API key; events are kept, and the key is probed until it works");
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -141,8 +179,4 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a delivery panicked; its event will be tried again");
     }
-}
-
-fn now() -> Timestamp {
-    SystemTime::now().into()
 }

@@ -1,11 +1,15 @@
 //! The service from outside its modules: through files, sockets, processes, and as tables and scripts that read as claims.
 
 mod architecture;
+mod cli;
 mod config;
+mod crash;
 mod delivery;
 mod http;
 mod journey;
 mod mapping;
+mod order;
 mod queue;
 mod sandbox;
+mod secrecy;
 mod support;

@@ -71,6 +71,15 @@ impl Process {
     }
 }
 
+/// A test that failed leaves no process behind.
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Err: it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// The addresses that the log announces: `webhook on http://…/segment, health on http://…/readyz`.
 fn addresses(log: &mut impl BufRead) -> (String, String) {
     let mut seen = String::new();

@@ -1,0 +1,116 @@
+//! `serve` and `sandbox`: what they print is what works, and what keeps them from starting is told.
+
+use super::{Running, run};
+use crate::support::process::{Process, binary};
+use crate::support::service::Refersion;
+use crate::support::{API_KEY, Answer, http, identify, within};
+use serde_json::Value;
+use std::process::Stdio;
+
+const ANYWHERE: [(&str, &str); 2] = [("SERVER_LISTEN", "127.0.0.1:0"), ("OPS_LISTEN", "127.0.0.1:0")];
+
+/// The requests of the `curl` commands in `text`, with their URL, user and body as printed.
+fn curls(text: &str) -> Vec<reqwest::RequestBuilder> {
+    let commands = text.split("curl -u ").skip(1);
+    commands
+        .map(|command| {
+            let (user, rest) = command.split_once(' ').expect("a user");
+            let (url, rest) = rest.split_once(" -d '").expect("a URL");
+            let (body, _) = rest.split_once('\'').expect("a body");
+            let (name, password) = user.split_once(':').expect("a name and a password");
+            let form = "application/x-www-form-urlencoded";
+            let request = http().post(url).basic_auth(name, Some(password)).header("Content-Type", form);
+            request.body(body.to_owned())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_trial_prints_curls_that_work_and_leaves_no_file_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = binary();
+    command.args(["serve", "--sandbox"]).envs(ANYWHERE).env("TMPDIR", folder.path()).current_dir(folder.path());
+    let mut trial = Running::start(command, Stdio::null());
+    let printed = trial.read_to("Stop with Ctrl-C");
+    assert!(std::fs::read_dir(folder.path()).expect("reads").count() > 0, "the store is in the folder for now");
+
+    let [create, delete] = <[_; 2]>::try_from(curls(&printed)).expect("two commands");
+    let created = Answer::to(create).await;
+    assert_eq!((created.status, &created.json()["action"]), (200, &"created".into()), "{}", created.text);
+    let page = printed.split_whitespace().find(|word| word.starts_with("http://")).expect("the page's URL");
+    let shown = Answer::to(http().get(page)).await;
+    assert!(shown.text.contains("peter@example.com"), "{}", shown.text);
+    assert_eq!(Answer::to(delete).await.json()["action"], "disabled");
+
+    assert_eq!(trial.stop().0, Some(0));
+    let left: Vec<_> = std::fs::read_dir(folder.path()).expect("reads").collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Whoever collects the log may end before the service does.
+#[tokio::test]
+async fn a_reader_of_the_log_that_has_gone_stops_nothing() {
+    let mut command = binary();
+    command.args(["serve", "--sandbox"]).envs(ANYWHERE);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut trial = Running::start(command, writer);
+    let printed = trial.read_to("Stop with Ctrl-C");
+    drop(reader);
+    for (curl, action) in curls(&printed).into_iter().zip(["created", "disabled"]) {
+        assert_eq!(Answer::to(curl).await.json()["action"], action);
+    }
+    assert_eq!(trial.stop().0, Some(0));
+}
+
+#[tokio::test]
+async fn a_sandbox_by_itself_prints_its_base_url_and_serves() {
+    let mut command = binary();
+    command.args(["sandbox", "--listen", "127.0.0.1:0", "--api-key", API_KEY]);
+    let mut sandbox = Running::start(command, Stdio::null());
+    let printed = sandbox.read_to("page:");
+    let base = printed.strip_prefix("base URL: ").and_then(|rest| rest.lines().next()).expect("the base URL");
+    let environment = [("REFERSION_BASE_URL", base), ("REFERSION_API_KEY", API_KEY)];
+    assert_eq!(run(&["check"], &environment, "").await.code, Some(0));
+    assert_eq!(sandbox.stop().0, Some(0));
+    let nobody = run(&["sandbox", "--listen", "127.0.0.1:0", "--fail-rate", "2"], &[], "").await;
+    assert_eq!(nobody.code, Some(2));
+    assert!(nobody.err.contains("expected a number from 0 to 1"), "{}", nobody.err);
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_is_started() {
+    let ran = run(&["serve"], &[], "").await;
+    assert_eq!((ran.code, &*ran.out), (Some(64), ""));
+    assert!(ran.err.contains("refersion.api_key (not set): required: set REFERSION_API_KEY"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_told_with_a_hint() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = format!("sqlite://{}/store.db", folder.path().display());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    for (variable, other) in [("SERVER_LISTEN", "OPS_LISTEN"), ("OPS_LISTEN", "SERVER_LISTEN")] {
+        let environment =
+            [("REFERSION_API_KEY", API_KEY), ("STORE_URL", &*store), (variable, &*address), (other, "127.0.0.1:0")];
+        let ran = run(&["serve"], &environment, "").await;
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.err.contains(&format!("cannot listen on {address}: Address already in use")), "{}", ran.err);
+        let hint = format!("is another program using it? Set {variable} to another address\n");
+        assert!(ran.err.ends_with(&hint), "{}", ran.err);
+    }
+}
+
+#[tokio::test]
+async fn log_lines_are_json_where_that_is_asked_for() {
+    let refersion = Refersion::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = Process::start(&refersion.base_url, folder.path(), &[("LOG_FORMAT", "json")]);
+    within(process.send(&identify("m1", "u1", &Value::Null))).await.expect("answered");
+    process.terminate();
+    let (_, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
+    let lines: Vec<Value> = logged.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let messages: Vec<_> = lines.iter().filter_map(|line| line["message"].as_str()).collect();
+    assert!(messages.iter().any(|message| message.ends_with(" created")), "{messages:?}");
+    assert_eq!(messages.last(), Some(&"stopped"));
+}

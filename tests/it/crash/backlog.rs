@@ -1,0 +1,92 @@
+//! A backlog that is being worked, and a process that is killed again and again at moments of chance.
+//!
+//! The senders do as Segment does: what was not answered is sent again, with the same `messageId`.
+
+use super::drained;
+use crate::support::process::Process;
+use crate::support::service::Refersion;
+use crate::support::{API_KEY, basic, http, identify, within};
+use refersion_destination::sandbox::{CallRecord, Settings};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+const USERS: usize = 20;
+const EVENTS: usize = 10;
+const KILLS: usize = 6;
+
+#[tokio::test]
+async fn killed_again_and_again_every_answered_event_is_reflected_once_and_in_order() {
+    let settings = Settings { latency: Duration::from_millis(20), ..Settings::default() };
+    let refersion = Refersion::with(settings).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let start = || {
+        let settings =
+            [("SERVER_WAIT", "0s"), ("LOG_FILTER", "refersion_destination::app=info"), ("REFERSION_CONCURRENCY", "5")];
+        Process::start(&refersion.base_url, folder.path(), &settings)
+    };
+    let mut process = start();
+    let (server, servers) = watch::channel(process.server.clone());
+    let mut senders: JoinSet<()> = (0..USERS).map(|user| send_all(user, servers.clone())).collect();
+    for _ in 0..KILLS {
+        let later = refersion.sandbox.calls_total() + rand::random_range(1..40);
+        refersion.until(|sandbox| sandbox.calls_total() >= later).await;
+        process.kill();
+        process = start();
+        server.send_replace(process.server.clone());
+    }
+    while let Some(sent) = within(senders.join_next()).await {
+        sent.expect("every event is answered at last");
+    }
+    let ready = drained(&process).await;
+    process.kill();
+
+    assert_eq!(ready["dead_letters"], 0);
+    let affiliates = refersion.sandbox.affiliates();
+    assert_eq!(affiliates.len(), USERS, "no affiliate twice, none missing");
+    assert!(affiliates.iter().all(|one| one.field("city") == city(EVENTS - 1)), "the last city wins");
+    let calls = refersion.sandbox.calls();
+    let mut told: BTreeMap<u64, Vec<(String, bool)>> = BTreeMap::new();
+    for (id, city, effective) in calls.iter().filter_map(|call| said(call, &refersion)) {
+        told.entry(id).or_default().push((city, effective));
+    }
+    for cities in told.values() {
+        let effective: Vec<_> = cities.iter().filter(|(_, effective)| *effective).map(|(city, _)| city).collect();
+        assert_eq!(effective, (0..EVENTS).map(city).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+        assert!(cities.is_sorted_by_key(|(city, _)| city), "a repeat comes before the next: {cities:?}");
+    }
+}
+
+fn city(number: usize) -> String {
+    format!("City {number:02}")
+}
+
+/// Sends all events of one user in their order, each until it is answered.
+async fn send_all(user: usize, mut servers: watch::Receiver<String>) {
+    let client = http();
+    for number in 0..EVENTS {
+        let event = identify(&format!("{user}-{number}"), &format!("u{user}"), &json!({"city": city(number)}));
+        loop {
+            let url = format!("{}/segment", servers.borrow_and_update().as_str());
+            let sent = client.post(url).header("Authorization", basic(API_KEY)).body(event.to_string()).send().await;
+            match sent {
+                Ok(answer) => break assert!(answer.status().is_success(), "{}", answer.status()),
+                Err(_) => within(servers.changed()).await.expect("another process is started"),
+            }
+        }
+    }
+}
+
+/// The affiliate a call was about, the city it said, and whether that changed the affiliate.
+fn said(call: &CallRecord, refersion: &Refersion) -> Option<(u64, String, bool)> {
+    let edited = call.body.pointer("/affiliates/0");
+    let city = edited.unwrap_or(&call.body).get("city")?.as_str()?.to_owned();
+    let id = match edited {
+        Some(edit) => edit["id"].as_u64()?,
+        None => refersion.sandbox.affiliate(call.body["email"].as_str()?)?.id.0,
+    };
+    let changed = call.answer["ids_changed"].as_array().is_some_and(|ids| !ids.is_empty());
+    Some((id, city, changed || call.answer["link"] != Value::Null))
+}

@@ -1,0 +1,91 @@
+//! When the whole account has to wait: too many calls, and a key that Refersion refuses.
+
+use super::{AT_ONCE, accepted, cities};
+use crate::support::service::{Refersion, Service};
+use crate::support::{identify, within};
+use refersion_destination::sandbox::{Fault, Settings};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+#[tokio::test]
+async fn too_many_calls_pause_the_account_and_then_one_event_goes_first() {
+    let service = Service::start(&[AT_ONCE, ("REFERSION_TIMEOUT", "500ms")]).await;
+    service.refersion.sandbox.script([Fault::too_many_calls(Some(1)), Fault::Hang { effect: false }]);
+    accepted(&service, &identify("m0", "u0", &json!({"city": "Rome"}))).await;
+    service.refersion.until(|sandbox| sandbox.calls_total() == 1).await;
+    for user in 1..6 {
+        accepted(&service, &identify(&format!("m{user}"), &format!("u{user}"), &json!({"city": "Oslo"}))).await;
+    }
+    service.until_drained().await;
+    let at: Vec<i64> = cities(&service.refersion).into_iter().map(|(_, at)| at).collect();
+    assert_eq!(at.len(), 8, "six events, one paused, one hung");
+    assert!(at[1] - at[0] >= 1000, "the wait that was asked for: {at:?}");
+    assert!(at[2] - at[1] >= 400, "nobody follows before the first is through: {at:?}");
+    assert_eq!(service.refersion.sandbox.affiliates().len(), 6);
+}
+
+#[tokio::test]
+async fn the_first_one_through_opens_the_gate_for_all_at_once() {
+    let custom = ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#);
+    let service = Service::start(&[AT_ONCE, custom, ("REFERSION_TIMEOUT", "1h")]).await;
+    // The first one's second call hangs: the other must not wait for it.
+    service.refersion.sandbox.script([Fault::too_many_calls(Some(1)), Fault::Pass, Fault::Hang { effect: false }]);
+    accepted(&service, &identify("m0", "u0", &json!({"plan": "gold"}))).await;
+    service.refersion.until(|sandbox| sandbox.calls_total() == 1).await;
+    accepted(&service, &identify("m1", "u1", &Value::Null)).await;
+    service.refersion.until(|sandbox| sandbox.affiliates().len() == 2).await;
+    let hung = &service.refersion.sandbox.affiliate("u0@example.com").expect("created");
+    assert!(hung.custom_fields.is_empty(), "its edit still hangs");
+}
+
+#[tokio::test]
+async fn a_refused_key_halts_the_account_which_goes_on_by_itself_once_it_works() {
+    let service = Service::start(&[]).await;
+    service.refersion.sandbox.revoke_key();
+    let told = service.send(&identify("m1", "u1", &Value::Null)).await;
+    assert_eq!(told.brief(), "401 unauthorized");
+    assert!(told.message().starts_with("Refersion refused the API key"), "{}", told.message());
+    let later = service.send(&identify("m2", "u2", &Value::Null)).await;
+    assert_eq!(later.brief(), "401 unauthorized");
+    let ready = service.ready().await;
+    assert_eq!((ready.status, &ready.json()["waiting"]), (200, &json!(2)));
+    assert_eq!(ready.json()["refersion"], "halted: Refersion refuses the API key");
+
+    service.refersion.until(|sandbox| sandbox.calls_total() >= 4).await;
+    let mut probed = service.refersion.operations();
+    assert_eq!(probed.remove(0), "new");
+    assert!(probed.iter().all(|operation| *operation == "list"), "{probed:?}");
+
+    service.refersion.sandbox.restore_key();
+    service.until_drained().await;
+    assert_eq!(service.refersion.sandbox.affiliates().len(), 2, "kept, and delivered by themselves");
+    assert_eq!(service.ready().await.json()["refersion"], "ok");
+    assert_eq!(service.send(&identify("m3", "u3", &Value::Null)).await.brief(), "200 delivered");
+}
+
+/// However many calls were under way: were each a strike, the first probe would come after half an hour on average.
+#[tokio::test]
+async fn a_key_that_many_calls_find_refused_is_probed_soon() {
+    let latency = Settings { latency: Duration::from_millis(200), ..Settings::default() };
+    let refersion = Refersion::with(latency).await;
+    refersion.sandbox.revoke_key();
+    let service =
+        Service::on(refersion, &[AT_ONCE, ("DELIVERY_RETRY_MIN", "100ms"), ("DELIVERY_RETRY_MAX", "1h")]).await;
+    let events = (0..16).map(|user| identify(&format!("m{user}"), &format!("u{user}"), &Value::Null)).collect();
+    service.send(&Value::Array(events)).await;
+    service.refersion.until(|sandbox| sandbox.calls_total() >= 17).await;
+    assert_eq!(service.refersion.operations()[16], "list");
+}
+
+/// A probe that is told to wait waits, and what is no answer of Refersion's proves no key.
+#[tokio::test]
+async fn a_probe_waits_as_long_as_it_is_asked_to_and_believes_refersion_only() {
+    let service = Service::start(&[AT_ONCE]).await;
+    let unauthorized = Fault::status(401);
+    service.refersion.sandbox.script([unauthorized, Fault::html(200), Fault::too_many_calls(Some(1))]);
+    accepted(&service, &identify("m1", "u1", &Value::Null)).await;
+    within(service.refersion.sandbox.until(|sandbox| sandbox.affiliates().len() == 1)).await;
+    assert_eq!(service.refersion.operations(), ["new", "list", "list", "list", "new"]);
+    let calls = service.refersion.sandbox.calls();
+    assert!(calls[3].at.0 - calls[2].at.0 >= 1000, "{calls:?}");
+}

@@ -1,0 +1,56 @@
+//! Dead letters: what fails for too long or is refused for good, and the next of the same user, which goes on.
+
+use super::{AT_ONCE, accepted, cities, names, unavailable};
+use crate::support::identify;
+use crate::support::service::Service;
+use refersion_destination::sandbox::{Fault, Operation};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn what_fails_for_too_long_is_kept_and_the_next_goes_on() {
+    let service = Service::start(&[AT_ONCE, ("DELIVERY_MAX_AGE", "1ms"), ("DELIVERY_RETRY_MIN", "10ms")]).await;
+    service.refersion.sandbox.script([Fault::status(500), Fault::status(500)]);
+    accepted(&service, &identify("m1", "u1", &json!({"city": "Rome"}))).await;
+    accepted(&service, &identify("m2", "u1", &json!({"city": "Oslo"}))).await;
+    service.until_drained().await;
+    assert_eq!(names(&service.refersion), ["Rome", "Rome", "Oslo"]);
+    assert_eq!(service.ready().await.json()["dead_letters"], 1);
+    assert_eq!(service.refersion.sandbox.affiliates()[0].field("city"), "Oslo");
+}
+
+#[tokio::test]
+async fn who_waits_is_told_why_the_event_is_dead() {
+    let service = Service::start(&[("DELIVERY_MAX_AGE", "1ms"), ("DELIVERY_RETRY_MIN", "10ms")]).await;
+    service.refersion.sandbox.script([Fault::status(500), Fault::html(502)]);
+    let answer = service.send(&identify("m1", "u1", &Value::Null)).await;
+    assert_eq!(answer.brief(), "400 rejected");
+    assert_eq!(
+        answer.message(),
+        "gave up after failing for too long; at last: Refersion answered 502 to new (the event is kept as a dead letter)"
+    );
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_is_kept_and_the_next_goes_on() {
+    let service = Service::start(&[AT_ONCE, ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#)]).await;
+    service.refersion.sandbox.script_for(Operation::Edit, [Fault::refused("Value exceed the char limit")]);
+    accepted(&service, &identify("m1", "u1", &json!({"plan": "gold"}))).await;
+    accepted(&service, &identify("m2", "u1", &json!({"plan": "lead"}))).await;
+    service.until_drained().await;
+    assert_eq!(service.refersion.operations(), ["new", "edit", "edit"]);
+    assert_eq!(service.ready().await.json()["dead_letters"], 1);
+    assert_eq!(service.refersion.sandbox.affiliates()[0].custom_fields["77"], "lead");
+}
+
+#[tokio::test]
+async fn an_outage_that_asks_for_a_wait_gets_it_and_holds_up_nobody_else() {
+    let service = Service::start(&[AT_ONCE]).await;
+    service.refersion.sandbox.script([unavailable(1)]);
+    accepted(&service, &identify("m1", "u1", &json!({"city": "Rome"}))).await;
+    service.refersion.until(|sandbox| sandbox.calls_total() == 1).await;
+    accepted(&service, &identify("m2", "u2", &json!({"city": "Oslo"}))).await;
+    service.until_drained().await;
+    let [(rome, first), (oslo, _), (again, second)] = &cities(&service.refersion)[..] else { panic!("three calls") };
+    assert_eq!((&**rome, &**oslo, &**again), ("Rome", "Oslo", "Rome"));
+    assert!(second - first >= 1000, "{first} {second}");
+}

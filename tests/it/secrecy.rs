@@ -1,0 +1,103 @@
+//! No secret and no personal datum is printed or answered, whatever happens and however much is logged.
+
+use crate::support::process::Process;
+use crate::support::{http, within};
+use base64::Engine as _;
+use refersion_destination::domain::{ApiKey, Field, Status};
+use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
+use serde_json::{Value, json};
+
+/// In everything that must not be seen; in lower case.
+const MARKER: &str = "marker";
+const KEY: &str = "pub_test.sec_marker";
+
+/// Refersion, repeating what it was sent.
+fn talkative() -> Fault {
+    Fault::refused("Marker3 MarkerLast of marker3@example.com in Markertown is not a allowed value for field city")
+}
+
+fn event(user: u32, more: &Value) -> Value {
+    let mut traits = json!({"name": format!("Marker{user} MarkerLast"), "email": format!("marker{user}@example.com"),
+        "city": "Markertown"});
+    for (name, value) in more.as_object().into_iter().flatten() {
+        traits[name] = value.clone();
+    }
+    json!({"type": "identify", "userId": format!("markeruser{user}"), "traits": traits})
+}
+
+async fn refersion() -> (Sandbox, String) {
+    let sandbox = Sandbox::new(Settings { api_key: Some(ApiKey::parse(KEY).expect("a key")), ..Settings::default() });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
+    tokio::spawn(sandbox.serve(listener));
+    let fields = [(Field::FirstName, "Marker"), (Field::LastName, "Was"), (Field::Email, "marker2@example.com")];
+    sandbox.add(Status::Active, &fields.into_iter().collect()).expect("added");
+    (sandbox, base_url)
+}
+
+/// Every way an event can go, and what is answered: its code, word and message, in the order of the list.
+async fn live(process: &Process, sandbox: &Sandbox) -> Vec<String> {
+    let delete = json!({"type": "delete", "userId": "markeruser2"});
+    let nobody = json!({"type": "delete", "email": "marker99@example.com"});
+    let mut answers = Vec::new();
+    let mut send = async |authorization: &str, body: String| {
+        let request = http().post(format!("{}/segment", process.server)).header("Authorization", authorization);
+        let response = within(request.body(body).send()).await.expect("an answer");
+        let status = response.status().as_u16();
+        answers.push(format!("{status} {}", within(response.text()).await.expect("a body")));
+    };
+    let basic = |key: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{key}:")));
+    let right = basic(KEY);
+    sandbox.script([Fault::status(500)]);
+    send(&right, event(1, &Value::Null).to_string()).await; // retried, then created
+    sandbox.script([Fault::TearAnswer]);
+    send(&right, event(2, &Value::Null).to_string()).await; // taken, searched, read, edited
+    sandbox.script([Fault::LoseAnswer]);
+    send(&right, event(1, &json!({"city": "Markerville"})).to_string()).await; // edited
+    send(&right, event(1, &json!({"email": "marker2@example.com"})).to_string()).await; // taken: dead
+    sandbox.script_for(Operation::New, [talkative()]);
+    send(&right, event(3, &json!({"address": {"country": "Markerland", "state": "Marker"}})).to_string()).await; // dead
+    sandbox.script_for(Operation::New, [Fault::status(500), Fault::html(500)]);
+    send(&right, event(4, &Value::Null).to_string()).await; // fails for too long: dead
+    send(&right, delete.to_string()).await;
+    send(&right, nobody.to_string()).await;
+    send(&right, event(5, &json!({"email": "marker at example"})).to_string()).await; // refused
+    send(&right, r#"{"type": "identify", "userId": "marker"#.to_owned()).await;
+    send(&right, r#"[{"type": "track", "event": "marker"}, 5, "marker"]"#.to_owned()).await;
+    send(&basic("pub_test.sec_marker_wrong"), event(6, &Value::Null).to_string()).await;
+    sandbox.revoke_key();
+    send(&right, event(7, &Value::Null).to_string()).await; // halted
+    sandbox.restore_key();
+    sandbox.until(|sandbox| sandbox.affiliate("marker7@example.com").is_some()).await;
+    answers
+}
+
+#[tokio::test]
+async fn nothing_personal_and_no_secret_is_printed_or_answered() {
+    for format in ["text", "json"] {
+        let (sandbox, base_url) = refersion().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = [
+            ("REFERSION_API_KEY", KEY),
+            ("SEGMENT_SHARED_SECRETS", "shared-marker,other-marker"),
+            ("DELIVERY_MAX_AGE", "50ms"),
+            ("DELIVERY_RETRY_MIN", "60ms"),
+            ("LOG_FILTER", "refersion_destination=trace,info"),
+            ("LOG_FORMAT", format),
+        ];
+        let process = Process::start(&base_url, folder.path(), &settings);
+        let answers = within(live(&process, &sandbox)).await;
+        process.terminate();
+        let (status, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
+        assert_eq!(status.code(), Some(0));
+        let codes: Vec<&str> = answers.iter().map(|answer| &answer[..3]).collect();
+        let expected = "200 200 200 400 400 400 200 200 400 400 400 401 401";
+        assert_eq!(codes.join(" "), expected, "{answers:#?}");
+        for operation in ["new", "search", "get", "edit", "status_change"] {
+            assert!(logged.contains(operation), "{operation} is logged: {logged}");
+        }
+        for text in answers.iter().map(String::as_str).chain(logged.lines()) {
+            assert!(!text.to_lowercase().contains(MARKER), "{text}");
+        }
+    }
+}
