@@ -63,14 +63,16 @@ fn city(number: usize) -> String {
     format!("City {number:02}")
 }
 
-/// Sends all events of one user in their order, each until it is answered.
+/// Sends all events of one user in their order, some by themselves and some in one request, each until it is answered.
 async fn send_all(user: usize, mut servers: watch::Receiver<String>) {
     let client = http();
-    for number in 0..EVENTS {
-        let event = identify(&format!("{user}-{number}"), &format!("u{user}"), &json!({"city": city(number)}));
+    let event = |number| identify(&format!("{user}-{number}"), &format!("u{user}"), &json!({"city": city(number)}));
+    let alone = (0..EVENTS / 2).map(event);
+    let together = Value::Array((EVENTS / 2..EVENTS).map(event).collect());
+    for body in alone.chain([together]) {
         loop {
             let url = format!("{}/segment", servers.borrow_and_update().as_str());
-            let sent = client.post(url).header("Authorization", basic(API_KEY)).body(event.to_string()).send().await;
+            let sent = client.post(url).header("Authorization", basic(API_KEY)).body(body.to_string()).send().await;
             match sent {
                 Ok(answer) => break assert!(answer.status().is_success(), "{}", answer.status()),
                 Err(_) => within(servers.changed()).await.expect("another process is started"),
