@@ -1,7 +1,7 @@
 //! Promise 3: one user, one line; and who is one user.
 
 use super::engine::{LATE, LEASE, Store, every, hand_back, is_behind, names, remember, retry};
-use refersion_destination::queue::{Claimed, Settlement};
+use refersion_destination::queue::Claimed;
 
 /// Two lines become one while both heads are claimable: `a` of u1, `b` of u2, `c` of both.
 async fn merged(store: &Store) {
@@ -251,28 +251,6 @@ async fn a_dead_event_lets_the_next_one_pass() {
         let a = store.claim_one(0).await;
         store.settle(&a.ticket, super::engine::dead()).await.expect("settled");
         assert_eq!(drain(store, 0).await, [["b"]]);
-    })
-    .await;
-}
-
-/// One user sends very much under ever new addresses: each event makes one line of two, and the long one is not walked
-/// through each time. (Were it, this would take minutes.)
-#[tokio::test]
-async fn merging_into_a_long_line_costs_no_more_than_into_a_short_one() {
-    every(async |store| {
-        let pairs = 4_000;
-        let events = (0..pairs).flat_map(|n| {
-            let address = format!("a{n}@x.io");
-            [store.event(&format!("x{n}"), &[&address], 0), store.event(&format!("y{n}"), &["u1", &address], 0)]
-        });
-        let events: Vec<_> = events.collect();
-        for part in events.chunks(2_000) {
-            store.try_record(part.to_vec()).await.expect("recorded");
-        }
-        let head = store.claim_one(0).await;
-        assert_eq!(head.body, b"x0");
-        store.settle(&head.ticket, Settlement::Done).await.expect("settled");
-        assert_eq!(store.claim_names(0).await, ["y0"]);
     })
     .await;
 }
