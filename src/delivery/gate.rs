@@ -1,8 +1,9 @@
 //! The gate of one account: how many of its events may be tried now.
 //!
 //! A 429 closes the gate for a while (Refersion counts calls per account, so one event's 429 is everybody's); after that
-//! one event goes first, and only if Refersion takes its call is the gate open again. A 401 halts the account until a probe
-//! finds that the key works. Pure: moments and chance are arguments.
+//! one event goes first, and only if Refersion takes its call is the gate open again. So does an outage, which is when calls
+//! for several different events failed and none succeeded between: one event that always fails is its own trouble, not an
+//! outage. A 401 halts the account until a probe finds that the key works. Pure: moments and chance are arguments.
 
 use super::Backoff;
 use crate::domain::Timestamp;
@@ -15,7 +16,12 @@ pub struct Gate {
     state: State,
     /// How often in a row the gate was closed.
     strikes: u32,
+    /// Different events whose calls failed since one last succeeded.
+    failing: Vec<i64>,
 }
+
+/// Calls for so many different events have to fail in a row before it is an outage.
+const OUTAGE: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -46,7 +52,7 @@ pub enum Admission {
 impl Gate {
     /// An open gate, whose waits lie within `backoff`.
     pub fn new(backoff: Backoff) -> Self {
-        Self { backoff, state: State::Open, strikes: 0 }
+        Self { backoff, state: State::Open, strikes: 0, failing: Vec::new() }
     }
 
     /// What may pass at `now`.
@@ -80,6 +86,7 @@ impl Gate {
 
     /// Refersion took a call (and the key with it).
     pub fn taken(&mut self) {
+        self.failing.clear();
         if self.state == State::Trying {
             self.state = State::Open;
             self.strikes = 0;
@@ -101,6 +108,16 @@ impl Gate {
         wait
     }
 
+    /// A call for the event `seq` failed: an outage, a timeout, an answer that is not Refersion's. Says how long the gate is
+    /// closed, if this makes it an outage (or shows that one goes on).
+    pub fn failed(&mut self, seq: i64, now: Timestamp, asked: Option<Duration>, chance: f64) -> Option<Duration> {
+        if self.failing.len() < OUTAGE && !self.failing.contains(&seq) {
+            self.failing.push(seq);
+        }
+        let outage = self.failing.len() >= OUTAGE && matches!(self.state, State::Open | State::Trying);
+        outage.then(|| self.limited(now, asked, chance))
+    }
+
     /// Refersion refused the key, in a call or in a probe. Says how long until the next probe.
     pub fn refused(&mut self, now: Timestamp, chance: f64) -> Duration {
         let first = !self.is_halted();
@@ -117,6 +134,7 @@ impl Gate {
 
     /// A probe found that the key works again.
     pub fn resume(&mut self) {
+        self.failing.clear();
         self.state = State::Open;
         self.strikes = 0;
     }
@@ -162,6 +180,22 @@ mod tests {
             })
             .collect();
         assert_eq!(waits, [2, 4, 8, 16]);
+    }
+
+    #[test]
+    fn an_outage_closes_the_gate_but_one_failing_event_does_not() {
+        let mut gate = gate();
+        assert!((0..100).all(|_| gate.failed(1, AT, None, 0.0).is_none()));
+        assert_eq!(gate.failed(2, AT, None, 0.0), None);
+        gate.taken();
+        assert_eq!([1, 2].map(|seq| gate.failed(seq, AT, None, 0.0)), [None, None], "a success between begins anew");
+        assert_eq!(gate.failed(3, AT, None, 0.0), Some(Duration::from_secs(1)));
+        assert_eq!(gate.failed(4, AT, None, 0.0), None, "a call that was under way is no further strike");
+        assert_eq!(gate.admits(later(1)), Admission::One);
+        assert_eq!(gate.failed(1, later(1), None, 1.0), Some(Duration::from_secs(4)), "the outage goes on");
+        gate.admits(later(5));
+        gate.taken();
+        assert_eq!(gate.admits(later(5)), Admission::All);
     }
 
     #[test]
