@@ -1,14 +1,15 @@
 //! The only place that knows every concrete type: what is started in which order, and stopped in which.
 //!
-//! Start: store (refused if another process has it) → client → listeners bound → addresses announced → worker → doors open.
+//! Start: store (refused if another process has it, mended if the clock was set back) → client → listeners bound → addresses announced → worker → doors open.
 //! Stop, under one deadline: doors refuse, requests in flight are answered, the worker hands back what it has not begun,
 //! the store is closed. What the deadline cuts off is taken up at the next start; nothing of it is lost.
 
+use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::domain::{AccountName, ApiKey, Timestamp};
 use crate::http::{self, Door};
 use crate::notice::Notice;
-use crate::queue::{Queue, SqliteOpenError, SqliteQueue};
+use crate::queue::{Queue, QueueError, SqliteOpenError, SqliteQueue};
 use crate::refersion::{self, BuildError, Client};
 use crate::segment::Trust;
 use crate::worker::{self, Worker};
@@ -17,7 +18,7 @@ use axum::serve::ListenerExt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Why the service cannot run. The text says what to do.
@@ -29,6 +30,9 @@ pub enum ServeError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] SqliteOpenError),
+    /// The store was opened and cannot be written.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// The HTTP client cannot be made.
     #[error(transparent)]
     Client(#[from] BuildError),
@@ -70,10 +74,11 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let StoreUrl::Sqlite(path) = &config.store.url;
     let queue: Arc<dyn Queue> = Arc::new(SqliteQueue::open(path, config.delivery.max_backlog)?);
-    let notice = Notice::default();
+    let (clock, notice) = (Clock::start(), Notice::default());
+    queue.mend(clock.now()).await?;
     let api_key = config.refersion.api_key.clone().ok_or(ServeError::NoApiKey)?;
-    let worker = worker(&config, api_key.clone(), Arc::clone(&queue), notice.clone())?;
-    let door = Arc::new(door(&config, api_key, Arc::clone(&queue), notice.clone()));
+    let worker = worker(&config, api_key.clone(), Arc::clone(&queue), notice.clone(), clock)?;
+    let door = Arc::new(door(&config, api_key, Arc::clone(&queue), notice.clone(), clock));
     let server = bind(config.server.listen, "SERVER_LISTEN").await?;
     let ops = bind(config.ops.listen, "OPS_LISTEN").await?;
     let bound = |listener: &TcpListener| listener.local_addr().map_err(ServeError::Serve);
@@ -81,7 +86,7 @@ pub async fn serve(
     tracing::info!("webhook on http://{}/segment, health on http://{}/readyz", addresses.server, addresses.ops);
     announce(addresses);
 
-    let tidying = tokio::spawn(tidy(Arc::clone(&queue), config.store.deduplication_window));
+    let tidying = tokio::spawn(tidy(Arc::clone(&queue), clock, config.store.deduplication_window));
     let mut working = tokio::spawn(worker.run());
     let public = tokio::spawn(listen(server, http::public(Arc::clone(&door)), notice.clone()));
     let private = tokio::spawn(listen(ops, http::ops(door), notice.clone()));
@@ -105,7 +110,13 @@ pub async fn serve(
     Ok(())
 }
 
-fn worker(config: &Config, api_key: ApiKey, queue: Arc<dyn Queue>, notice: Notice) -> Result<Worker, BuildError> {
+fn worker(
+    config: &Config,
+    api_key: ApiKey,
+    queue: Arc<dyn Queue>,
+    notice: Notice,
+    clock: Clock,
+) -> Result<Worker, BuildError> {
     let refersion = &config.refersion;
     let client = Client::new(refersion::Settings {
         base_url: refersion.base_url.clone(),
@@ -123,7 +134,7 @@ fn worker(config: &Config, api_key: ApiKey, queue: Arc<dyn Queue>, notice: Notic
         concurrency: refersion.concurrency.get(),
         lease: lease(refersion),
     };
-    Ok(Worker::new(settings, queue, notice))
+    Ok(Worker::new(settings, queue, notice, clock))
 }
 
 /// Longer than any call can take: its turn under the ceiling of requests per second, then its timeout, then some.
@@ -137,11 +148,12 @@ fn lease(refersion: &crate::config::Refersion) -> Duration {
         .saturating_add(per_turn.saturating_mul(turns))
 }
 
-fn door(config: &Config, api_key: ApiKey, queue: Arc<dyn Queue>, notice: Notice) -> Door {
+fn door(config: &Config, api_key: ApiKey, queue: Arc<dyn Queue>, notice: Notice, clock: Clock) -> Door {
     Door {
         account: AccountName::main(),
         trust: Trust::new(api_key, config.segment.shared_secrets.clone()),
         rules: config.rules.clone(),
+        clock,
         queue,
         notice,
         wait: config.server.wait,
@@ -165,10 +177,10 @@ async fn listen(listener: TcpListener, router: Router, notice: Notice) {
     }
 }
 
-async fn tidy(queue: Arc<dyn Queue>, window: Duration) {
+async fn tidy(queue: Arc<dyn Queue>, clock: Clock, window: Duration) {
     loop {
         tokio::time::sleep(TIDY_EVERY).await;
-        let now = Timestamp::from(SystemTime::now());
+        let now = clock.now();
         let forget_before = Timestamp(now.0.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX)));
         if let Err(error) = queue.tidy(forget_before).await {
             tracing::warn!(%error, "cannot tidy the store");

@@ -10,7 +10,7 @@
 //! ```text
 //! 0 words     domain                                       valid by construction, no I/O
 //! 1 thought   segment  mapping  delivery                   pure: no async, clock, chance, environment or logging
-//! 2 edges     refersion  queue  config  telemetry  notice  one outside thing each
+//! 2 edges     refersion  queue  config  telemetry  notice  clock   one outside thing each
 //! 3 shells    http  worker  sandbox                        async; join thought to edges
 //! 4 assembly  app  cli                                     the only place that knows every concrete type
 //! ```
@@ -44,6 +44,7 @@ pub mod mapping;
 
 pub mod delivery;
 
+pub mod clock;
 pub mod config;
 pub mod notice;
 pub mod queue;

@@ -11,6 +11,7 @@ mod intake;
 mod ops;
 mod webhook;
 
+use crate::clock::Clock;
 use crate::domain::AccountName;
 use crate::mapping::Rules;
 use crate::notice::Notice;
@@ -33,6 +34,8 @@ pub struct Door {
     pub trust: Trust,
     /// The account's mapping rules.
     pub rules: Rules,
+    /// What time it is.
+    pub clock: Clock,
     /// Where events are recorded.
     pub queue: Arc<dyn Queue>,
     /// The worker's notices.

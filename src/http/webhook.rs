@@ -18,7 +18,6 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// Answers one webhook request.
 pub(super) async fn handle(State(door): State<Arc<Door>>, request: Request) -> Response {
@@ -40,7 +39,7 @@ async fn receive(door: &Arc<Door>, headers: &HeaderMap, body: &mut Body) -> Resu
     let (authorizations, signatures) = (values(AUTHORIZATION.as_str()), values("x-signature"));
     let claims = door.trust.judge(authorizations.into_iter(), signatures.into_iter()).map_err(Answer::Disbelieved)?;
     let (received, _room) = body::read(headers, body).await?;
-    match take(door, claims, received, SystemTime::now().into()).await? {
+    match take(door, claims, received, door.clock.now()).await? {
         Intake::One(fate) => one(door, fate).await.map(IntoResponse::into_response),
         Intake::Many(taken) => many(door, taken).await,
     }

@@ -58,6 +58,10 @@ pub trait Queue: Send + Sync {
     /// Ends a claim.
     async fn settle(&self, ticket: &Ticket, settlement: Settlement, change: Change) -> Result<(), QueueError>;
 
+    /// Mends what a clock left that has since been set back: what was received after `now`, the earliest moment it can be, is
+    /// claimable at `now`, however long it was to wait.
+    async fn mend(&self, now: Timestamp) -> Result<(), QueueError>;
+
     /// How much waits. Writes, so that its success proves the store writable.
     async fn depth(&self) -> Result<Depth, QueueError>;
 

@@ -4,7 +4,7 @@
 //! and memory are written down, so that a crash between two calls leaves only the remaining ones.
 
 use super::{STORE_PAUSE, Worker};
-use crate::delivery::{self, Call, Case, Death, Known, Memory, Reply, State, Step, Trouble};
+use crate::delivery::{self, Call, Case, Death, Known, Memory, Reply, Round, State, Step, Trouble};
 use crate::domain::{Email, Field, Profile, UserKey};
 use crate::mapping::{self, Intent};
 use crate::notice::Ended;
@@ -19,9 +19,9 @@ struct Verdict {
 }
 
 /// Carries out `claimed` and settles it.
-pub(super) async fn carry(worker: &Worker, claimed: Claimed) {
+pub(super) async fn carry(worker: &Worker, claimed: Claimed, round: Round) {
     let verdict = match understand(worker, &claimed.body) {
-        Ok(intent) => deliver(worker, &claimed, &intent).await,
+        Ok(intent) => deliver(worker, &claimed, &intent, round).await,
         Err(death) => Some(buried(worker, &claimed, death, Change::default())),
     };
     let Some(verdict) = verdict else { return };
@@ -44,7 +44,7 @@ fn understand(worker: &Worker, body: &[u8]) -> Result<Intent, Death> {
 }
 
 /// Walks the plan to its end. `None`: the lease was lost, and somebody else has the event.
-async fn deliver(worker: &Worker, claimed: &Claimed, intent: &Intent) -> Option<Verdict> {
+async fn deliver(worker: &Worker, claimed: &Claimed, intent: &Intent, round: Round) -> Option<Verdict> {
     let case = Case { intent, policy: worker.settings.policy, hash: worker.queue.hash_key() };
     let mut state = State::new(intent, claimed.memory.clone(), claimed.progress.clone(), claimed.interrupted);
     let mut heard: Option<(Call, Reply)> = None;
@@ -68,12 +68,7 @@ async fn deliver(worker: &Worker, claimed: &Claimed, intent: &Intent) -> Option<
             reply = kind(&reply),
             "called Refersion"
         );
-        if !matches!(
-            reply,
-            Reply::Unauthorized | Reply::RateLimited { .. } | Reply::Unavailable { .. } | Reply::Lost { .. }
-        ) {
-            worker.taken();
-        }
+        worker.heard(&reply, claimed.ticket.seq, round);
         heard = Some((call, reply));
     }
 }
@@ -108,11 +103,7 @@ fn judge(worker: &Worker, claimed: &Claimed, case: &Case<'_>, state: State, step
             Verdict { settlement: Settlement::Done, change, tell: Some(Ended::Well(outcome)) }
         }
         Step::Dead(death) => buried(worker, claimed, death, change(claimed, case, &state)),
-        Step::Retry(trouble) if trouble.pauses_account => {
-            let wait = worker.gate().limited(worker.now(), trouble.retry_after, rand::random());
-            tracing::warn!(seq, ?wait, "{}; the account pauses", trouble.what);
-            handed_back(claimed, case, state, None)
-        }
+        Step::Retry(trouble) if trouble.pauses_account => handed_back(claimed, case, state, None),
         Step::Retry(trouble) => again(worker, claimed, case, state, &trouble),
         Step::Halt | Step::Next(_) => {
             worker.halt();

@@ -7,15 +7,14 @@
 //! ([`crate::refersion`]).
 
 mod carry;
-mod clock;
 
-use crate::delivery::{Admission, Backoff, Gate, Policy};
+use crate::clock::Clock;
+use crate::delivery::{Admission, Backoff, Gate, Policy, Reply, Round};
 use crate::domain::{AccountName, Timestamp};
 use crate::mapping::Rules;
 use crate::notice::Notice;
 use crate::queue::{Claimed, Queue};
 use crate::refersion::{Client, Proof};
-use clock::Clock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,20 +49,19 @@ pub struct Worker {
     gate: Arc<Mutex<Gate>>,
     /// Whether one event goes first, and all others wait for Refersion to take a call of its.
     trying: Arc<AtomicBool>,
-    clock: Arc<Clock>,
+    clock: Clock,
 }
 
 /// How long to leave a failing store alone.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// When there is nothing to wait for, look all the same: a clock may have been set.
+/// When there is nothing to wait for, look all the same: a notice may have been lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 impl Worker {
     /// A worker on `queue`.
-    pub fn new(settings: Settings, queue: Arc<dyn Queue>, notice: Notice) -> Self {
-        let gate = Arc::new(Mutex::new(Gate::new(settings.backoff)));
-        let (settings, clock) = (Arc::new(settings), Arc::new(Clock::new()));
-        Self { settings, queue, notice, gate, trying: Arc::default(), clock }
+    pub fn new(settings: Settings, queue: Arc<dyn Queue>, notice: Notice, clock: Clock) -> Self {
+        let gate = Arc::new(Mutex::new(Gate::new(settings.backoff, settings.concurrency)));
+        Self { settings: Arc::new(settings), queue, notice, gate, trying: Arc::default(), clock }
     }
 
     /// Works until told to drain; returns when the last delivery has been settled.
@@ -91,7 +89,7 @@ impl Worker {
         let now = self.now();
         let admission = self.gate().admits(now);
         let free = match admission {
-            Admission::All => self.settings.concurrency.saturating_sub(carrying.len()),
+            Admission::UpTo(limit) => limit.saturating_sub(carrying.len()),
             Admission::One => {
                 self.trying.store(true, Ordering::Relaxed);
                 usize::from(carrying.is_empty())
@@ -104,8 +102,9 @@ impl Worker {
         }
         match self.queue.claim(&self.settings.account, free, now, self.settings.lease).await {
             Ok(batch) => {
+                let round = self.gate().begin();
                 for claimed in batch.events {
-                    carrying.spawn(self.clone().carry(claimed));
+                    carrying.spawn(self.clone().carry(claimed, round));
                 }
                 batch.next.map_or(LOOK_AGAIN, |next| next.since(now)).min(LOOK_AGAIN)
             }
@@ -116,8 +115,8 @@ impl Worker {
         }
     }
 
-    async fn carry(self, claimed: Claimed) {
-        carry::carry(&self, claimed).await;
+    async fn carry(self, claimed: Claimed, round: Round) {
+        carry::carry(&self, claimed, round).await;
     }
 
     /// Asks Refersion whether the key works again; says how long to wait before the next step.
@@ -142,6 +141,25 @@ impl Worker {
                 tracing::warn!(account = %self.settings.account, what, "cannot tell whether the API key works");
                 self.gate().probe_later(self.now(), asked, rand::random())
             }
+        }
+    }
+
+    /// What an answer to a call for the event `seq` means for the account.
+    fn heard(&self, reply: &Reply, seq: i64, round: Round) {
+        let account = &self.settings.account;
+        match reply {
+            Reply::RateLimited { retry_after } => {
+                let wait = self.gate().limited(round, self.now(), *retry_after, rand::random());
+                tracing::warn!(%account, seq, ?wait, "Refersion says there are too many calls; the account pauses");
+            }
+            Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
+                let closed = self.gate().failed(seq, round, self.now(), *retry_after, rand::random());
+                if let Some(wait) = closed {
+                    tracing::warn!(%account, ?wait, what, "Refersion seems to be down; the account pauses");
+                }
+            }
+            Reply::Unauthorized => {}
+            _ => self.taken(),
         }
     }
 

@@ -51,7 +51,7 @@ impl Queue for SqliteQueue {
         let (hash, max) = (self.hash.clone(), self.max_backlog);
         self.writer
             .write(move |store| {
-                if store.counts.waiting + events.len() as u64 > max {
+                if store.counts.waiting + events.len() as u64 > max && record::adds(store, &events)? > max {
                     return Ok(Err(QueueError::Full(store.counts.waiting)));
                 }
                 events.iter().map(|event| record::record(store, &hash, event)).collect::<Result<Vec<_>, _>>().map(Ok)
@@ -84,6 +84,10 @@ impl Queue for SqliteQueue {
     async fn settle(&self, ticket: &Ticket, settlement: Settlement, change: Change) -> Result<(), QueueError> {
         let ticket = ticket.clone();
         self.writer.write(move |store| settle::settle(store, &ticket, &settlement, &change)).await?
+    }
+
+    async fn mend(&self, now: Timestamp) -> Result<(), QueueError> {
+        self.writer.write(move |store| settle::mend(store, now)).await
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {

@@ -31,6 +31,11 @@ pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::
     Ok(Recorded::Accepted { behind, waiting })
 }
 
+/// How many events would wait if `events` were recorded: those recorded before add none.
+pub fn adds(store: &Store, events: &[NewEvent]) -> rusqlite::Result<u64> {
+    events.iter().try_fold(store.counts.waiting, |waiting, event| Ok(waiting + u64::from(!seen(store, event)?)))
+}
+
 fn seen(store: &Store, event: &NewEvent) -> rusqlite::Result<bool> {
     store.connection.prepare_cached("SELECT 1 FROM seen WHERE id = ?1")?.exists([event.id.0.as_slice()])
 }

@@ -55,6 +55,20 @@ pub fn settle(store: &mut Store, ticket: &Ticket, settlement: &Settlement, chang
     Ok(Ok(()))
 }
 
+/// Makes what was received after `now` claimable at `now`. The last event recorded tells whether there is any, so that a
+/// start with a million waiting does not read them all.
+pub fn mend(store: &mut Store, now: Timestamp) -> rusqlite::Result<()> {
+    let last = store
+        .connection
+        .query_row("SELECT received_at FROM events ORDER BY seq DESC LIMIT 1", [], |row| row.get::<_, i64>(0));
+    if last.optional()?.is_some_and(|last| last > now.0) {
+        let sql = "UPDATE events SET not_before = ?1, ready_at = CASE WHEN ready_at IS NOT NULL THEN ?1 END
+                   WHERE received_at > ?1 AND lease <> 1";
+        store.connection.execute(sql, [now.0])?;
+    }
+    Ok(())
+}
+
 /// Forgets a portion of the event ids recorded before `before`; says whether more remain.
 pub fn forget_ids(store: &mut Store, before: Timestamp) -> rusqlite::Result<bool> {
     const PORTION: u32 = 5_000;

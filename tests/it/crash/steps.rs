@@ -168,6 +168,7 @@ async fn killed_right_after_the_answer_the_event_is_carried_out_all_the_same() {
     let process = Process::start(&refersion.base_url, folder.path(), &settings);
     drained(&process).await;
     process.kill();
-    let emails: Vec<_> = refersion.sandbox.affiliates().iter().map(|one| one.email().to_owned()).collect();
+    let mut emails: Vec<_> = refersion.sandbox.affiliates().iter().map(|one| one.email().to_owned()).collect();
+    emails.sort();
     assert_eq!(emails, (0..5).map(|round| format!("u{round}@example.com")).collect::<Vec<_>>());
 }

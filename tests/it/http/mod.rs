@@ -16,6 +16,7 @@ mod wire;
 
 use crate::support::service::Service;
 use crate::support::{API_KEY, Answer, basic, http};
+use refersion_destination::clock::Clock;
 use refersion_destination::domain::{AccountName, ApiKey};
 use refersion_destination::http::{Door, public};
 use refersion_destination::mapping::Rules;
@@ -83,6 +84,7 @@ async fn doors(queue: Arc<dyn Queue>, notice: &Notice) -> SocketAddr {
         account: AccountName::main(),
         trust: Trust::new(ApiKey::parse(API_KEY).expect("a key"), Vec::new()),
         rules: Rules::default(),
+        clock: Clock::start(),
         queue,
         notice: notice.clone(),
         wait: Duration::ZERO,

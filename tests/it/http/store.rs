@@ -71,6 +71,10 @@ impl Queue for Stub {
         Err(QueueError::Closed)
     }
 
+    async fn mend(&self, _: Timestamp) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
     async fn depth(&self) -> Result<Depth, QueueError> {
         panic!("a bug")
     }

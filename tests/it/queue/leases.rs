@@ -228,3 +228,25 @@ async fn after_close_every_call_says_closed() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_was_received_under_a_clock_since_set_back_is_claimable_at_once_and_in_its_order() {
+    every(async |store| {
+        let (before, ahead, now) = (1_000, 900_000_000, 2_000);
+        store.try_record(vec![store.event("earlier", &["u0"], before)]).await.expect("recorded");
+        let claimed = store.claim_one(before).await;
+        store.settle(&claimed.ticket, retry(now + 500)).await.expect("settled");
+        store
+            .try_record(vec![store.event("a", &["u1"], ahead), store.event("b", &["u1"], ahead)])
+            .await
+            .expect("recorded");
+        store.reopen().await;
+        assert!(store.claim(now).await.is_empty());
+        store.queue().mend(Timestamp(now)).await.expect("mended");
+        let claimed = store.claim_one(now).await;
+        assert_eq!(claimed.ticket.id, store.id("a"), "a wait begun under a right clock goes on");
+        store.done(&claimed).await;
+        assert_eq!(store.claim_one(now).await.ticket.id, store.id("b"));
+    })
+    .await;
+}

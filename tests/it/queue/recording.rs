@@ -38,6 +38,17 @@ async fn a_full_backlog_takes_none_of_the_events_and_says_how_many_wait() {
 }
 
 #[tokio::test]
+async fn a_repeat_is_a_duplicate_even_where_the_backlog_is_full() {
+    every_of(1, async |store| {
+        store.record("a", &["u1"]).await;
+        assert_eq!(store.record("a", &["u1"]).await, Recorded::Duplicate);
+        let with_a_new_one = vec![store.event("a", &["u1"], 0), store.event("b", &["u2"], 0)];
+        assert_eq!(store.try_record(with_a_new_one).await, Err(QueueError::Full(1)));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_full_backlog_stays_full_after_a_restart() {
     every_of(1, async |store| {
         store.record("a", &["u1"]).await;
