@@ -31,6 +31,7 @@ struct Board {
     recorded: Notify,
     waiting: Mutex<HashMap<EventId, oneshot::Sender<Ended>>>,
     halted: AtomicBool,
+    paused: AtomicBool,
     draining: watch::Sender<bool>,
 }
 
@@ -48,6 +49,7 @@ impl Default for Notice {
             recorded: Notify::new(),
             waiting: Mutex::default(),
             halted: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             draining: watch::Sender::new(false),
         };
         Self(Arc::new(board))
@@ -94,6 +96,16 @@ impl Notice {
     /// Whether Refersion refuses the key.
     pub fn is_halted(&self) -> bool {
         self.0.halted.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether deliveries pause: too many calls, or an outage.
+    pub fn set_paused(&self, paused: bool) {
+        self.0.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Whether deliveries pause.
+    pub fn is_paused(&self) -> bool {
+        self.0.paused.load(Ordering::Relaxed)
     }
 
     /// The service is about to stop: nothing new is taken in, and nobody waits any longer.

@@ -21,7 +21,13 @@ pub(super) async fn readyz(State(door): State<Arc<Door>>) -> (StatusCode, Json<V
     }
     match door.queue.depth().await {
         Ok(depth) => {
-            let refersion = if door.notice.is_halted() { "halted: Refersion refuses the API key" } else { "ok" };
+            let refersion = if door.notice.is_halted() {
+                "halted: Refersion refuses the API key"
+            } else if door.notice.is_paused() {
+                "paused: too many calls, or an outage"
+            } else {
+                "ok"
+            };
             let body = json!({"status": "ready", "message": "events are taken in", "waiting": depth.waiting,
                 "dead_letters": depth.dead, "refersion": refersion});
             (StatusCode::OK, Json(body))

@@ -129,6 +129,7 @@ impl Worker {
             Proof::Accepted => {
                 self.gate().resume();
                 self.notice.set_halted(false);
+                self.notice.set_paused(false);
                 tracing::info!(account = %self.settings.account, "Refersion takes the API key again; deliveries go on");
                 Duration::ZERO
             }
@@ -150,11 +151,13 @@ impl Worker {
         match reply {
             Reply::RateLimited { retry_after } => {
                 let wait = self.gate().limited(round, self.now(), *retry_after, rand::random());
+                self.notice.set_paused(true);
                 tracing::warn!(%account, seq, ?wait, "Refersion says there are too many calls; the account pauses");
             }
             Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
                 let closed = self.gate().failed(seq, round, self.now(), *retry_after, rand::random());
                 if let Some(wait) = closed {
+                    self.notice.set_paused(true);
                     tracing::warn!(%account, ?wait, what, "Refersion seems to be down; the account pauses");
                 }
             }
@@ -167,6 +170,7 @@ impl Worker {
     fn taken(&self) {
         self.gate().taken();
         if self.trying.swap(false, Ordering::Relaxed) {
+            self.notice.set_paused(false);
             self.notice.recorded();
         }
     }
