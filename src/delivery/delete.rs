@@ -4,10 +4,9 @@
 //! `status_change` to `DISABLED` is the nearest; "not changed" is read back. Nobody to delete is a success.
 //! Deliberately left as they are when anonymizing: state and country, which name no person and take no placeholder.
 
-use super::plan::{Case, State, unexpected};
 use super::search::{self, Search};
 use super::verdict::{Action, Death, Outcome, Step, Trouble};
-use super::{Affiliate, Call, Done, Identifier, OnDelete, Refusal, Reply, Stage, Target};
+use super::{Affiliate, Call, Case, Done, Identifier, OnDelete, Refusal, Reply, Stage, State, Target};
 use crate::domain::{AffiliateCode, AffiliateId, Email, Field, Profile, Status, User};
 
 /// What to do now, judging by what is known.
@@ -90,7 +89,7 @@ pub(super) fn hear(case: &Case<'_>, user: &User, state: &mut State, call: &Call,
             state.progress.stage = Stage::CheckStatus;
             None
         }
-        _ => Some(unexpected(call)),
+        _ => Some(Step::unexpected(call)),
     }
 }
 
@@ -120,7 +119,7 @@ fn gone(user: &User, state: &mut State) -> Option<Step> {
 }
 
 fn searched(case: &Case<'_>, email: &Email, state: &mut State, page: u32, reply: Reply, call: &Call) -> Option<Step> {
-    let Stage::Searching { seen, .. } = state.progress.stage else { return Some(unexpected(call)) };
+    let Stage::Searching { seen, .. } = state.progress.stage else { return Some(Step::unexpected(call)) };
     match search::read(email, page, seen, reply) {
         Search::Hit(found) => {
             let settled = found.status == Some(Status::Disabled) && case.policy.on_delete == OnDelete::Disable;
@@ -136,7 +135,7 @@ fn searched(case: &Case<'_>, email: &Email, state: &mut State, page: u32, reply:
         }
         Search::Miss => missed(state),
         Search::Endless => Some(Step::Dead(Death::EndlessSearch)),
-        Search::Unexpected => Some(unexpected(call)),
+        Search::Unexpected => Some(Step::unexpected(call)),
     }
 }
 

@@ -4,11 +4,12 @@
 //! "taken" means it exists: `search` → `get` → remembered → `edit`, as `DELIVERY_ON_EXISTING` says.
 //! An affiliate found `DISABLED` or `DENIED` is left alone and not remembered, so that the merchant's change of mind counts.
 
-use super::plan::{Case, State, unexpected};
 use super::search::{self, Search};
 use super::shown;
 use super::verdict::{Action, Death, Ignored, Outcome, Step, Trouble};
-use super::{Affiliate, Call, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Refusal, Reply, Stage};
+use super::{
+    Affiliate, Call, Case, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Refusal, Reply, Stage, State,
+};
 use crate::domain::{AffiliateCode, Email, Fingerprint, Profile, Status};
 use crate::mapping::{Creation, Identify};
 
@@ -101,7 +102,7 @@ pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: 
             state.progress.stage = Stage::CheckStatus;
             None
         }
-        _ => Some(unexpected(call)),
+        _ => Some(Step::unexpected(call)),
     }
 }
 
@@ -127,7 +128,7 @@ fn updated(state: &mut State) {
 }
 
 fn searched(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply: Reply, call: &Call) -> Option<Step> {
-    let Stage::Searching { seen, .. } = state.progress.stage else { return Some(unexpected(call)) };
+    let Stage::Searching { seen, .. } = state.progress.stage else { return Some(Step::unexpected(call)) };
     match search::read(email, page, seen, reply) {
         Search::Hit(found) => met(case, state, email, found),
         Search::Next(stage) => {
@@ -139,7 +140,7 @@ fn searched(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply:
             Some(Step::Retry(Trouble::new("Refersion says the e-mail is taken, but its search does not find it")))
         }
         Search::Endless => Some(Step::Dead(Death::EndlessSearch)),
-        Search::Unexpected => Some(unexpected(call)),
+        Search::Unexpected => Some(Step::unexpected(call)),
     }
 }
 

@@ -16,6 +16,7 @@ mod plan;
 mod policy;
 mod search;
 mod shown;
+mod state;
 mod verdict;
 
 pub use backoff::Backoff;
@@ -23,6 +24,7 @@ pub use exchange::{Affiliate, Call, Found, Identifier, Refusal, Reply, VISIBLE};
 pub use gate::{Admission, Gate};
 pub use memory::{Done, Known, Memory, Origin, Progress, Stage, Target};
 pub use pace::{Pace, Round};
-pub use plan::{Case, State, step};
+pub use plan::step;
 pub use policy::{OnDelete, OnExisting, Policy};
+pub use state::{Case, State};
 pub use verdict::{Action, Death, Ignored, Outcome, Step, Trouble};

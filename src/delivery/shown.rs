@@ -2,7 +2,7 @@
 //!
 //! Invariant: only what was seen counts. Deliberately absent: what to do about a difference ([`super::identify`]).
 
-use super::plan::Case;
+use super::Case;
 use super::{Affiliate, VISIBLE};
 use crate::domain::{Attribute, Email, Field, Fingerprint, Profile};
 use crate::mapping::Identify;

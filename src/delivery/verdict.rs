@@ -23,6 +23,13 @@ pub enum Step {
     Halt,
 }
 
+impl Step {
+    /// An answer that does not belong to its call, such as search results for an edit.
+    pub(super) fn unexpected(call: &Call) -> Self {
+        Self::Retry(Trouble::new(format!("Refersion's answer to {} was not understood", call.operation())))
+    }
+}
+
 /// How an event ended well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -16,7 +16,7 @@
 //! Never sent: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`; messages carry no secret and no
 //! personal datum.
 
-use super::intake::MAX_EVENTS;
+use super::limits::MAX_EVENTS;
 use crate::delivery::{Death, Outcome};
 use crate::mapping::Reason;
 use crate::notice::Ended;

@@ -5,6 +5,7 @@
 //! an event are held by so many requests at once and no more; who is refused while still sending hears of it.
 
 use super::answer::Answer;
+use super::limits::{MAX_ARRAY, MAX_OBJECT};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
@@ -16,10 +17,6 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// The largest single event: 128 KiB. Segment's own ingest caps events at 32 KB before it adds its fields.
-pub(super) const MAX_OBJECT: usize = 128 * 1024;
-/// The largest array or batch: 4.5 MiB. Segment's batches end at 4 MB.
-pub(super) const MAX_ARRAY: usize = 4 * 1024 * 1024 + 512 * 1024;
 /// A body that takes longer than this is given up; Segment itself gives up after 5 or 10 seconds.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long and how much of a refused body is read, so that its sender can read the answer.

@@ -6,16 +6,14 @@
 
 use super::Door;
 use super::answer::Answer;
-use super::body::{MAX_OBJECT, Received, gunzip};
+use super::body::{Received, gunzip};
+use super::limits::{MAX_EVENTS, MAX_OBJECT};
 use crate::delivery::{Action, Outcome};
 use crate::domain::{EventId, Timestamp, User};
 use crate::mapping::{self, Creation, Intent};
 use crate::queue::NewEvent;
 use crate::segment::{self, Claims, Event, Events, Kind};
 use std::borrow::Cow;
-
-/// The most events of an array: each costs an answer, however small it is. Segment's batches end at 4,000.
-pub(super) const MAX_EVENTS: usize = 50_000;
 
 /// The events of a request.
 pub(super) enum Intake {

@@ -8,6 +8,7 @@
 mod answer;
 mod body;
 mod intake;
+mod limits;
 mod ops;
 mod webhook;
 

@@ -5,8 +5,9 @@
 
 use super::Door;
 use super::answer::{Answer, overall};
-use super::body::{self, MAX_OBJECT, Received};
+use super::body::{self, Received};
 use super::intake::{self, Fate, Intake, Taken};
+use super::limits::MAX_OBJECT;
 use crate::domain::Timestamp;
 use crate::notice::Wait;
 use crate::queue::{NewEvent, Recorded};

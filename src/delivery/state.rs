@@ -1,0 +1,62 @@
+//! What a delivery is about ([`Case`]), and how it stands ([`State`]).
+//!
+//! The case does not change; the state changes with every reply and is written down between two calls. Invariant: whom this
+//! very event met is known to be so, and is never forgotten by it.
+
+use super::{Known, Memory, Policy, Progress, Stage};
+use crate::domain::{AffiliateCode, HashKey};
+use crate::mapping::Intent;
+
+/// What does not change during a delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// What the event wants.
+    pub intent: &'a Intent,
+    /// What the operator decided.
+    pub policy: Policy,
+    /// The key of the fingerprints.
+    pub hash: &'a HashKey,
+}
+
+/// What changes during a delivery, and is written down between two calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The affiliate, as remembered; an identify writes it.
+    pub known: Option<Known>,
+    /// Another affiliate, that of the other key: a delete looks by e-mail first, an identify by `userId`.
+    pub fallback: Option<Known>,
+    /// How far the delivery got.
+    pub progress: Progress,
+    /// Affiliates to forget: deleted, or gone from Refersion.
+    pub forgotten: Vec<AffiliateCode>,
+}
+
+impl State {
+    /// The state to begin (or to go on) with. `interrupted` says that an earlier attempt ended without a word: what it was
+    /// about to do is written down, and if that was a `new`, it may have had its effect.
+    pub fn new(intent: &Intent, memory: Memory, mut progress: Progress, interrupted: bool) -> Self {
+        let Memory { by_user_id, by_email } = memory;
+        let (known, fallback) = match intent {
+            Intent::Delete { user } if user.email.is_some() => (by_email, by_user_id),
+            _ if by_user_id.is_none() => (by_email, None),
+            _ => (by_user_id, by_email),
+        };
+        let fallback = fallback.filter(|other| known.as_ref().is_none_or(|known| known.code != other.code));
+        progress.asked |= interrupted && known.is_none() && progress.stage == Stage::Start;
+        Self { known, fallback, progress, forgotten: Vec::new() }
+    }
+
+    /// Remembers an affiliate that this very event created or found.
+    pub(super) fn meet(&mut self, known: Known) {
+        self.known = Some(known);
+        self.progress.met = true;
+        self.progress.stage = Stage::Start;
+    }
+
+    /// Forgets an affiliate that Refersion no longer has; the other key may still lead to one.
+    pub(super) fn forget(&mut self) {
+        let gone = std::mem::replace(&mut self.known, self.fallback.take());
+        self.forgotten.extend(gone.map(|known| known.code));
+        self.progress.stage = Stage::Start;
+    }
+}
