@@ -11,7 +11,7 @@ mod json;
 mod text;
 mod traits;
 
-pub use auth::{Claims, Disbelief, Trust};
+pub use auth::{Claims, Disbelief, Trust, choose};
 pub use event::{Event, Events, Kind, Malformed, parse, split};
 pub use json::{Object, Raw, Value};
 pub use text::clean;

@@ -34,7 +34,7 @@ pub struct SqliteQueue {
 }
 
 impl SqliteQueue {
-    /// Opens the file, made with its folder if absent, for this process alone. `max_backlog` is in events.
+    /// Opens the file, made with its folder if absent, for this process alone. `max_backlog` is in events of one account.
     pub fn open(path: &Path, max_backlog: u64) -> Result<Self, SqliteOpenError> {
         let (store, hash) = open::open(path)?;
         Ok(Self { writer: Writer::start(store), hash, max_backlog })
@@ -51,8 +51,8 @@ impl Queue for SqliteQueue {
         let (hash, max) = (self.hash.clone(), self.max_backlog);
         self.writer
             .write(move |store| {
-                if store.counts.waiting + events.len() as u64 > max {
-                    return Ok(Err(QueueError::Full(store.counts.waiting)));
+                if let Some(waiting) = record::overfull(&store.counts, &events, max) {
+                    return Ok(Err(QueueError::Full(waiting)));
                 }
                 events.iter().map(|event| record::record(store, &hash, event)).collect::<Result<Vec<_>, _>>().map(Ok)
             })
