@@ -71,9 +71,12 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let StoreUrl::Sqlite(path) = &config.store.url;
-    let queue: Arc<dyn Queue> = Arc::new(SqliteQueue::open(path, config.delivery.max_backlog)?);
+    let queue = SqliteQueue::open(path, config.delivery.max_backlog)?;
+    let accounts = config.every_account();
+    warn_of_strangers(&queue, &accounts).await;
+    let queue: Arc<dyn Queue> = Arc::new(queue);
     let (mut notices, mut workers, mut doors) = (Vec::new(), Vec::new(), Vec::new());
-    for account in config.every_account() {
+    for account in accounts {
         let notice = Notice::default();
         workers.push(worker(&config, &account, Arc::clone(&queue), notice.clone())?);
         doors.push(door(&config, account, Arc::clone(&queue), notice.clone()));
@@ -110,6 +113,17 @@ pub async fn serve(
     queue.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Events of an account that is no longer configured are kept, and somebody should know.
+async fn warn_of_strangers(queue: &SqliteQueue, accounts: &[Account]) {
+    // Err: whoever needs the store will say so.
+    let waiting = queue.waiting().await.unwrap_or_default();
+    for (name, events) in waiting.iter().filter(|(_, events)| **events > 0) {
+        if !accounts.iter().any(|account| account.name.as_str() == name) {
+            tracing::warn!(account = name, events, "events wait for an account that is not configured; they are kept");
+        }
+    }
 }
 
 fn worker(config: &Config, account: &Account, queue: Arc<dyn Queue>, notice: Notice) -> Result<Worker, BuildError> {

@@ -5,6 +5,7 @@
 //! `Authorization` of another scheme is ignored (customers add such headers for their own gateways), and so is
 //! `X-Signature` while no shared secret is configured. `X-Signature` is the HMAC-SHA1 of the body as received; for an array
 //! Segment signs the bytes of element 0 only (recorded), so either is accepted. All comparisons take constant time.
+//! Where several accounts share a door, [`choose`] tells by the key whose request it is.
 //! Deliberately absent: protection against replays, for which Segment sends no timestamp; deduplication makes them harmless.
 
 use crate::domain::ApiKey;

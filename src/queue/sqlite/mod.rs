@@ -21,6 +21,7 @@ use super::{Batch, Change, Depth, NewEvent, Queue, QueueError, Recorded, Settlem
 use crate::delivery::Progress;
 use crate::domain::{AccountName, HashKey, Timestamp};
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use writer::Writer;
@@ -38,6 +39,11 @@ impl SqliteQueue {
     pub fn open(path: &Path, max_backlog: u64) -> Result<Self, SqliteOpenError> {
         let (store, hash) = open::open(path)?;
         Ok(Self { writer: Writer::start(store), hash, max_backlog })
+    }
+
+    /// The accounts for which events wait, and how many.
+    pub async fn waiting(&self) -> Result<BTreeMap<String, u64>, QueueError> {
+        self.writer.write(|store| Ok(store.counts.waiting_of.clone())).await
     }
 }
 

@@ -3,6 +3,7 @@
 mod config;
 mod doors;
 mod isolation;
+mod strangers;
 
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, basic, identify};
