@@ -1,13 +1,15 @@
 //! The only place that knows every concrete type: what is started in which order, and stopped in which.
 //!
-//! Start: store (refused if another process has it, mended if the clock was set back) → client → listeners bound → addresses announced → worker → doors open.
-//! Stop, under one deadline: doors refuse, requests in flight are answered, the worker hands back what it has not begun,
+//! Start: store (refused if another process has it, mended if the clock was set back) → per account a client, a worker and a
+//! door → listeners bound → addresses announced → workers → doors open. Accounts share the store, the listeners and the
+//! clock, and nothing else.
+//! Stop, under one deadline: doors refuse, requests in flight are answered, the workers hand back what they have not begun,
 //! the store is closed. What the deadline cuts off is taken up at the next start; nothing of it is lost.
 
 use crate::clock::Clock;
-use crate::config::{Config, StoreUrl};
-use crate::domain::{AccountName, ApiKey, Timestamp};
-use crate::http::{self, Door};
+use crate::config::{Account, Config, StoreUrl};
+use crate::domain::Timestamp;
+use crate::http::{self, Door, Doors};
 use crate::notice::Notice;
 use crate::queue::{Queue, QueueError, SqliteOpenError, SqliteQueue};
 use crate::refersion::{self, BuildError, Client};
@@ -20,6 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 /// Why the service cannot run. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +52,8 @@ pub enum ServeError {
     /// A listener failed.
     #[error("a listener failed: {0}")]
     Serve(io::Error),
-    /// The worker ended without being told to: a bug. Events would be taken in and never delivered.
-    #[error("the worker ended by itself; what waits is taken up at the next start")]
+    /// The worker of an account ended without being told to: a bug. Events would be taken in and never delivered.
+    #[error("a worker ended by itself; what waits is taken up at the next start")]
     WorkerEnded,
 }
 
@@ -73,12 +76,21 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let StoreUrl::Sqlite(path) = &config.store.url;
-    let queue: Arc<dyn Queue> = Arc::new(SqliteQueue::open(path, config.delivery.max_backlog)?);
-    let (clock, notice) = (Clock::start(), Notice::default());
+    let queue = SqliteQueue::open(path, config.delivery.max_backlog)?;
+    let clock = Clock::start();
     queue.mend(clock.now()).await?;
-    let api_key = config.refersion.api_key.clone().ok_or(ServeError::NoApiKey)?;
-    let worker = worker(&config, api_key.clone(), Arc::clone(&queue), notice.clone(), clock)?;
-    let door = Arc::new(door(&config, api_key, Arc::clone(&queue), notice.clone(), clock));
+    let accounts = config.every_account();
+    warn_of_strangers(&queue, &accounts).await;
+    let queue: Arc<dyn Queue> = Arc::new(queue);
+    let (mut notices, mut workers, mut doors) = (Vec::new(), Vec::new(), Vec::new());
+    for account in accounts {
+        let notice = Notice::default();
+        workers.push(worker(&config, &account, Arc::clone(&queue), notice.clone(), clock)?);
+        doors.push(door(&config, account, Arc::clone(&queue), notice.clone(), clock));
+        notices.push(notice);
+    }
+    let notice = notices.first().cloned().ok_or(ServeError::NoApiKey)?;
+    let doors = Arc::new(Doors::new(Arc::clone(&queue), doors));
     let server = bind(config.server.listen, "SERVER_LISTEN").await?;
     let ops = bind(config.ops.listen, "OPS_LISTEN").await?;
     let bound = |listener: &TcpListener| listener.local_addr().map_err(ServeError::Serve);
@@ -87,21 +99,21 @@ pub async fn serve(
     announce(addresses);
 
     let tidying = tokio::spawn(tidy(Arc::clone(&queue), clock, config.store.deduplication_window));
-    let mut working = tokio::spawn(worker.run());
-    let public = tokio::spawn(listen(server, http::public(Arc::clone(&door)), notice.clone()));
-    let private = tokio::spawn(listen(ops, http::ops(door), notice.clone()));
+    let mut working: JoinSet<()> = workers.into_iter().map(Worker::run).collect();
+    let public = tokio::spawn(listen(server, http::public(Arc::clone(&doors)), notice.clone()));
+    let private = tokio::spawn(listen(ops, http::ops(doors), notice));
     tokio::select! {
         () = stop => {}
-        _ = &mut working => {
+        _ = working.join_next() => {
             queue.close().await;
             return Err(ServeError::WorkerEnded);
         }
     }
 
     tracing::info!("stopping: answering what is in flight, handing back what waits");
-    notice.drain();
+    notices.iter().for_each(Notice::drain);
     tidying.abort();
-    let finished = async { (public.await, private.await, working.await) };
+    let finished = async { (public.await, private.await, while working.join_next().await.is_some() {}) };
     if tokio::time::timeout(config.server.drain, finished).await.is_err() {
         tracing::warn!("the deadline passed; what was under way is taken up at the next start");
     }
@@ -110,54 +122,62 @@ pub async fn serve(
     Ok(())
 }
 
+/// Events of an account that is no longer configured are kept, and somebody should know.
+async fn warn_of_strangers(queue: &SqliteQueue, accounts: &[Account]) {
+    // Err: whoever needs the store will say so.
+    let waiting = queue.waiting().await.unwrap_or_default();
+    for (name, events) in waiting.iter().filter(|(_, events)| **events > 0) {
+        if !accounts.iter().any(|account| account.name.as_str() == name) {
+            tracing::warn!(account = name, events, "events wait for an account that is not configured; they are kept");
+        }
+    }
+}
+
 fn worker(
     config: &Config,
-    api_key: ApiKey,
+    account: &Account,
     queue: Arc<dyn Queue>,
     notice: Notice,
     clock: Clock,
 ) -> Result<Worker, BuildError> {
-    let refersion = &config.refersion;
     let client = Client::new(refersion::Settings {
-        base_url: refersion.base_url.clone(),
-        api_key,
-        timeout: refersion.timeout,
-        max_requests_per_second: refersion.max_requests_per_second,
+        base_url: account.base_url.clone(),
+        api_key: account.api_key.clone(),
+        timeout: config.refersion.timeout,
+        max_requests_per_second: account.max_requests_per_second,
     })?;
     let settings = worker::Settings {
-        account: AccountName::main(),
+        account: account.name.clone(),
         client,
-        rules: config.rules.clone(),
+        rules: account.rules.clone(),
         policy: config.delivery.policy,
         backoff: config.delivery.backoff,
         max_age: config.delivery.max_age,
-        concurrency: refersion.concurrency.get(),
-        lease: lease(refersion),
+        concurrency: account.concurrency.get(),
+        lease: lease(account, config.refersion.timeout),
     };
     Ok(Worker::new(settings, queue, notice, clock))
 }
 
 /// Longer than any call can take: its turn under the ceiling of requests per second, then its timeout, then some.
-fn lease(refersion: &crate::config::Refersion) -> Duration {
-    let turns = u32::try_from(refersion.concurrency.get()).unwrap_or(u32::MAX);
-    let per_turn = refersion
+fn lease(account: &Account, timeout: Duration) -> Duration {
+    let turns = u32::try_from(account.concurrency.get()).unwrap_or(u32::MAX);
+    let per_turn = account
         .max_requests_per_second
         .map_or(Duration::ZERO, |rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
-    Duration::from_secs(60)
-        .saturating_add(refersion.timeout.saturating_mul(2))
-        .saturating_add(per_turn.saturating_mul(turns))
+    Duration::from_secs(60).saturating_add(timeout.saturating_mul(2)).saturating_add(per_turn.saturating_mul(turns))
 }
 
-fn door(config: &Config, api_key: ApiKey, queue: Arc<dyn Queue>, notice: Notice, clock: Clock) -> Door {
+fn door(config: &Config, account: Account, queue: Arc<dyn Queue>, notice: Notice, clock: Clock) -> Door {
     Door {
-        account: AccountName::main(),
-        trust: Trust::new(api_key, config.segment.shared_secrets.clone()),
-        rules: config.rules.clone(),
+        account: account.name,
+        trust: Trust::new(account.api_key, account.shared_secrets),
+        rules: account.rules,
         clock,
         queue,
         notice,
         wait: config.server.wait,
-        at_once: config.refersion.concurrency.get() as u64,
+        at_once: account.concurrency.get() as u64,
     }
 }
 

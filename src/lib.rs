@@ -32,9 +32,11 @@
 //! 8. No lock and no transaction is held across a call to Refersion: claims are leases that expire.
 //! 9. Status codes are decided in two files: `http/answer.rs` (inbound) and `refersion/reply.rs` (outbound); health, which
 //!    Segment never sees, decides its own two.
+//! 10. Accounts share the store and the listeners, and nothing else: what goes wrong in one changes nothing for another, and
+//!     equal ids in two of them are two users and two events.
 //!
 //! # Deliberately absent
-//! A web interface, accounts beyond one, tools for dead letters, metrics.
+//! A web interface, tools for dead letters, metrics.
 
 pub mod domain;
 

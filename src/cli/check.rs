@@ -1,10 +1,11 @@
-//! `check`: every problem of the configuration at once, then one cheap call that proves the key.
+//! `check`: every problem of the configuration at once, then one cheap call for each account, which proves its key.
 
 use super::{Layers, block_on, fail, say, tell};
-use crate::config::{Config, Mode};
+use crate::config::{Account, Config, Mode};
 use crate::refersion::{Client, Proof, Settings};
 use crate::telemetry;
 use std::process::ExitCode;
+use std::time::Duration;
 
 pub(super) fn run(layers: &Layers) -> ExitCode {
     let config = match layers.load(Mode::Live) {
@@ -13,34 +14,42 @@ pub(super) fn run(layers: &Layers) -> ExitCode {
     };
     telemetry::start(false, "off");
     tell("configuration: no problem");
-    match block_on(prove(config)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(why)) => {
-            say(&why);
-            ExitCode::FAILURE
-        }
+    match block_on(prove_all(config)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => fail(&error),
     }
 }
 
-async fn prove(config: Config) -> Result<(), String> {
-    let refersion = config.refersion;
-    let api_key = refersion.api_key.ok_or("REFERSION_API_KEY is not set")?;
-    let (public, url) = (api_key.public().to_owned(), refersion.base_url.clone());
+/// Reports on each account; whether all of their keys are taken.
+async fn prove_all(config: Config) -> bool {
+    let mut all = true;
+    for account in config.every_account() {
+        let name = account.name.clone();
+        match prove(account, config.refersion.timeout).await {
+            Ok(proved) => tell(&format!("account {name}: {proved}")),
+            Err(why) => {
+                say(&format!("account {name}: {why}"));
+                all = false;
+            }
+        }
+    }
+    all
+}
+
+async fn prove(account: Account, timeout: Duration) -> Result<String, String> {
+    let (public, url) = (account.api_key.public().to_owned(), account.base_url.clone());
     let client = Client::new(Settings {
-        base_url: refersion.base_url,
-        api_key,
-        timeout: refersion.timeout,
-        max_requests_per_second: refersion.max_requests_per_second,
+        base_url: account.base_url,
+        api_key: account.api_key,
+        timeout,
+        max_requests_per_second: account.max_requests_per_second,
     });
     match client.map_err(|error| error.to_string())?.prove().await {
-        Proof::Accepted => {
-            tell(&format!("account main: {url} takes the API key {public}.…"));
-            Ok(())
-        }
+        Proof::Accepted => Ok(format!("{url} takes the API key {public}.…")),
         Proof::Refused => Err(format!(
-            "account main: {url} refuses the API key {public}.…; compare it with the keys in Refersion's account settings"
+            "{url} refuses the API key {public}.…; compare it with the keys in Refersion's account settings"
         )),
-        Proof::Unknown(what, _) => Err(format!("account main: the API key could not be proved at {url}: {what}")),
+        Proof::Unknown(what, _) => Err(format!("the API key could not be proved at {url}: {what}")),
     }
 }

@@ -40,7 +40,7 @@ enum Command {
     Sandbox(sandbox::Arguments),
     /// Show, offline, which Refersion calls an event would make, and what is odd about it
     Map(map::Arguments),
-    /// Tell every problem of the configuration, then prove the API key with one cheap call
+    /// Tell every problem of the configuration, then prove each API key with one cheap call
     Check(Layers),
     /// Exit 0 if the service is healthy, 1 if not: for container probes
     Healthcheck(healthcheck::Arguments),

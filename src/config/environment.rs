@@ -7,6 +7,7 @@
 use super::keys::{KEYS, Key, Kind, nearest, of_section, sections};
 use super::layers::{Layers, Setting};
 use super::problem::{Place, Problem, Problems, Warning, either};
+use super::values::Parsed;
 use std::collections::BTreeMap;
 use toml::Value;
 
@@ -52,22 +53,29 @@ fn put(layers: &mut Layers, key: &Key, text: &str, problems: &mut Problems) {
 }
 
 fn put_file(layers: &mut Layers, key: &Key, name: String, path: &str, problems: &mut Problems) {
-    match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => {
-            layers.incomplete = true;
-            let text = format!("found {path:?}, which is empty; expected a file that holds the secret");
-            problems.push(Problem::new(&name, &Place::Environment, text));
-        }
+    match secret_in(path) {
         Ok(text) => {
-            let value = Value::String(text.trim().to_owned());
+            let value = Value::String(text);
             layers.put(key, Setting { name, place: Place::Environment, value }, problems);
         }
-        Err(error) => {
+        Err(text) => {
             layers.incomplete = true;
-            // What is no path at all may be the secret itself, put into the wrong variable.
-            let shown = if path.contains('/') { format!("{path:?}") } else { "a name without any `/`".to_owned() };
-            let text = format!("found {shown}, which cannot be read: {error}; expected the path of the secret's file");
             problems.push(Problem::new(&name, &Place::Environment, text));
+        }
+    }
+}
+
+/// The secret that a file holds.
+pub(super) fn secret_in(path: &str) -> Parsed<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => {
+            Err(format!("found {path:?}, which is empty; expected a file that holds the secret"))
+        }
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(error) => {
+            // What is no path at all may be the secret itself, put into the wrong place.
+            let shown = if path.contains('/') { format!("{path:?}") } else { "a name without any `/`".to_owned() };
+            Err(format!("found {shown}, which cannot be read: {error}; expected the path of the secret's file"))
         }
     }
 }

@@ -11,7 +11,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
 
+/// The list of further accounts: the one thing that is no section of keys.
+const ACCOUNTS: &str = "accounts";
+
 /// A value and where it came from. Deliberately without `Debug`: it may be a secret.
+#[derive(Clone)]
 pub(super) struct Setting {
     /// The key as its source spells it.
     pub(super) name: String,
@@ -37,10 +41,12 @@ impl Setting {
 }
 
 /// All layers read so far, one on top of the other.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Layers {
     settings: BTreeMap<String, Setting>,
     entries: BTreeMap<String, BTreeMap<String, Setting>>,
+    /// `[[accounts]]`, from the highest layer that has any.
+    pub(super) accounts: Option<Setting>,
     /// Whether a source could not be read, so that what seems missing may stand there.
     pub(super) incomplete: bool,
 }
@@ -71,6 +77,15 @@ impl Layers {
         self.settings.insert(key.path(), setting);
     }
 
+    /// Puts one value in the place of what all layers say; an empty table says nothing.
+    pub(super) fn replace(&mut self, key: &Key, setting: Setting, problems: &mut Problems) {
+        self.settings.remove(&key.path());
+        self.entries.remove(&key.path());
+        if !setting.value.as_table().is_some_and(Table::is_empty) {
+            self.put(key, setting, problems);
+        }
+    }
+
     /// Lays a file on top.
     pub(super) fn file(&mut self, order: usize, path: &Path, problems: &mut Problems) {
         let place = Place::File { order, path: path.to_owned() };
@@ -94,6 +109,9 @@ impl Layers {
         };
         for (section, value) in table {
             match value {
+                _ if section == ACCOUNTS => {
+                    self.accounts = Some(Setting { name: section, place: place.clone(), value });
+                }
                 _ if !sections().contains(&section.as_str()) => {
                     problems.push(Problem::new(&section, place, unknown_section(&section, &value)));
                 }
@@ -136,7 +154,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// A value outside its place may be a misplaced secret: only what kind it is of is told.
-fn kind_of(value: &Value) -> &'static str {
+pub(super) fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "a text",
         Value::Integer(_) | Value::Float(_) => "a number",
@@ -150,12 +168,14 @@ fn kind_of(value: &Value) -> &'static str {
 fn unknown_section(wrong: &str, value: &Value) -> String {
     let homes: Vec<_> = KEYS.iter().filter(|key| key.name == wrong).map(|key| format!("[{}]", key.section)).collect();
     match nearest(wrong, sections()) {
+        None if nearest(wrong, [ACCOUNTS]).is_some() => format!("unknown section; did you mean [[{ACCOUNTS}]]?"),
         _ if !value.is_table() && !homes.is_empty() => {
             format!("found outside of any section; `{wrong}` belongs under {}", either(&homes))
         }
         Some(meant) => format!("unknown section; did you mean [{meant}]?"),
         None => {
-            let all: Vec<_> = sections().iter().map(|section| format!("[{section}]")).collect();
+            let mut all: Vec<_> = sections().iter().map(|section| format!("[{section}]")).collect();
+            all.push(format!("[[{ACCOUNTS}]]"));
             format!("unknown section; expected {}", either(&all))
         }
     }

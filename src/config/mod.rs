@@ -6,8 +6,9 @@
 //! process's environment or arguments, and anything that opens a port or a store.
 //!
 //! `keys` is the table of all keys; `layers` and `environment` gather what was written; `values` says what one value may be;
-//! `sections` and `rules` read it all through `read`; `problem` is how it is told.
+//! `sections`, `rules` and `accounts` read it all through `read`; `problem` is how it is told.
 
+mod accounts;
 mod environment;
 mod keys;
 mod layers;
@@ -17,11 +18,12 @@ mod rules;
 mod sections;
 mod values;
 
+pub use accounts::Account;
 pub use keys::{KEYS, Key, Kind};
 pub use problem::{Problem, Problems, Warning};
 
 use crate::delivery::{Backoff, Policy};
-use crate::domain::ApiKey;
+use crate::domain::{AccountName, ApiKey};
 use crate::mapping::Rules;
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -52,12 +54,14 @@ pub struct Config {
     pub log: Log,
     /// `[mapping]`, and of `[refersion]` how affiliates are created.
     pub rules: Rules,
+    /// `[[accounts]]`: the accounts beside `main`, which is that of the sections.
+    pub accounts: Vec<Account>,
 }
 
 /// `[refersion]`, but for what [`Rules`] holds.
 #[derive(Clone, Debug)]
 pub struct Refersion {
-    /// The key pair. Always there in [`Mode::Live`].
+    /// The key pair of the account `main`. In [`Mode::Live`] it is there, or there are other accounts.
     pub api_key: Option<ApiKey>,
     /// https, or http to a loopback address. Its path ends with `/`, so `join("affiliate/new")` appends.
     pub base_url: Url,
@@ -117,7 +121,7 @@ pub struct Delivery {
     pub backoff: Backoff,
     /// After this an event becomes a dead letter; above zero.
     pub max_age: Duration,
-    /// Events waiting before further ones are refused; at least one.
+    /// Events of an account waiting before further ones of it are refused; at least one.
     pub max_backlog: u64,
     /// What is done with affiliates that existed before, and on deletes.
     pub policy: Policy,
@@ -153,6 +157,21 @@ pub enum Mode {
 }
 
 impl Config {
+    /// Every account that has a key: `main` first, then those of `[[accounts]]` in their order.
+    pub fn every_account(&self) -> Vec<Account> {
+        let refersion = &self.refersion;
+        let main = refersion.api_key.clone().map(|api_key| Account {
+            name: AccountName::main(),
+            api_key,
+            shared_secrets: self.segment.shared_secrets.clone(),
+            base_url: refersion.base_url.clone(),
+            concurrency: refersion.concurrency,
+            max_requests_per_second: refersion.max_requests_per_second,
+            rules: self.rules.clone(),
+        });
+        main.into_iter().chain(self.accounts.iter().cloned()).collect()
+    }
+
     /// Reads the manual, then `files` in their order, then `env`; each layer wins over those before it. Empty variables count
     /// as not set. Reads the files, and those that `…_FILE` variables name; nothing else.
     pub fn load(

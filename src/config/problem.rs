@@ -86,6 +86,15 @@ impl Problems {
         Noted
     }
 
+    /// Notes those of `others` that are not noted yet.
+    pub(super) fn add_new(&mut self, others: &Self) {
+        for problem in &others.0 {
+            if !self.0.contains(problem) {
+                self.push(problem.clone());
+            }
+        }
+    }
+
     /// Brings them into the order in which they are told.
     pub(super) fn sort(&mut self) {
         self.0.sort_by(|a, b| a.place.cmp(&b.place));

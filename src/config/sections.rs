@@ -3,7 +3,7 @@
 use super::read::{Read, Reader};
 use super::values::{Parsed, above_zero, base_url, choice, duration, duration_or_zero, list, listen, log_filter};
 use super::values::{found, store_url, whole};
-use super::{Config, Delivery, Log, LogFormat, Mode, Ops, Refersion, Segment, Server, Store, rules};
+use super::{Config, Delivery, Log, LogFormat, Mode, Ops, Refersion, Segment, Server, Store, accounts, rules};
 use crate::delivery::{Backoff, OnDelete, OnExisting, Policy};
 use crate::domain::ApiKey;
 use secrecy::SecretString;
@@ -29,6 +29,7 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     let delivery = delivery(reader);
     let rules = rules::read(reader);
     let log = log(reader);
+    let accounts = accounts::read(reader, mode);
     if let (Ok(server), Ok(ops)) = (&server, &ops)
         && collide(server.listen, ops.listen)
     {
@@ -45,12 +46,14 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
         delivery: delivery?,
         log: log?,
         rules: rules?,
+        accounts: accounts?,
     })
 }
 
 fn refersion(reader: &mut Reader, mode: Mode) -> Read<Refersion> {
     let api_key = reader.optional("refersion.api_key", api_key);
-    if mode == Mode::Live && matches!(api_key, Ok(None)) {
+    let has_others = reader.layers.accounts.as_ref().is_some_and(|accounts| accounts.value != Value::Array(Vec::new()));
+    if mode == Mode::Live && matches!(api_key, Ok(None)) && !has_others {
         reader.missing(
             "refersion.api_key",
             "required: set REFERSION_API_KEY, or REFERSION_API_KEY_FILE to a file that holds it, to \
@@ -70,22 +73,24 @@ fn refersion(reader: &mut Reader, mode: Mode) -> Read<Refersion> {
     })
 }
 
-fn api_key(value: &Value) -> Parsed<ApiKey> {
+pub(super) fn api_key(value: &Value) -> Parsed<ApiKey> {
     let text = value.as_str().ok_or("found no text (not shown), expected `publickey.secretkey` in quotes")?;
     ApiKey::parse(text).map_err(|error| format!("found {error}"))
 }
 
-fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {
+pub(super) fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {
     let number = whole(1..=MOST_CALLS)(value)?;
     Ok(usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN))
 }
 
 fn segment(reader: &mut Reader) -> Read<Segment> {
-    let secrets = reader.optional("segment.shared_secrets", |value| {
-        let secrets = list(value).ok_or("found something else (not shown), expected a list of texts")?;
-        Ok(secrets.into_iter().map(SecretString::from).collect())
-    });
+    let secrets = reader.optional("segment.shared_secrets", shared_secrets);
     Ok(Segment { shared_secrets: secrets?.unwrap_or_default() })
+}
+
+pub(super) fn shared_secrets(value: &Value) -> Parsed<Vec<SecretString>> {
+    let secrets = list(value).ok_or("found something else (not shown), expected a list of texts")?;
+    Ok(secrets.into_iter().map(SecretString::from).collect())
 }
 
 fn server(reader: &mut Reader) -> Read<Server> {

@@ -1,16 +1,19 @@
 //! The doors: Segment's webhook, and the operator's health checks.
 //!
-//! `webhook` takes a request from bytes to its answer; `body` reads it under its limits; `intake` turns it into
+//! `doors` tells which account a request is for; `webhook` takes it from bytes to its answer; `body` reads it under its limits; `intake` turns it into
 //! entries of the queue; `answer` is THE inbound status table; `ops` is health. Invariants: nothing is answered with
 //! 2xx that was to be kept and is not on disk; no redirect, ever; every answer is JSON with `status` and `message`; a bug is
 //! a 500. Deliberately absent: any call to Refersion.
 
 mod answer;
 mod body;
+mod doors;
 mod intake;
 mod limits;
 mod ops;
 mod webhook;
+
+pub use doors::Doors;
 
 use crate::clock::Clock;
 use crate::domain::AccountName;
@@ -22,12 +25,12 @@ use answer::Answer;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use std::sync::Arc;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// What the webhook works with.
+/// What the webhook of one account works with.
 pub struct Door {
     /// The account events are for.
     pub account: AccountName,
@@ -48,29 +51,35 @@ pub struct Door {
 }
 
 /// The listener for Segment: the webhook in all its forms, and health.
-pub fn public(door: Arc<Door>) -> Router {
-    let webhook = || post(webhook::handle).fallback(|request| refuse(request, Answer::MethodNotAllowed("POST")));
+pub fn public(doors: Arc<Doors>) -> Router {
+    let other = || |request| refuse(request, Answer::MethodNotAllowed("POST"));
+    let any = || post(webhook::for_any).fallback(other());
     // With a trailing slash as well: a redirect would turn Segment's POST into a GET.
-    let events = Router::new()
-        .route("/segment", webhook())
-        .route("/segment/", webhook())
-        .route("/v1/batch", webhook())
-        .route("/v1/batch/", webhook())
-        .with_state(Arc::clone(&door));
-    finished(events.merge(health(door)))
+    let mut events = Router::new()
+        .route("/segment", any())
+        .route("/segment/", any())
+        .route("/v1/batch", any())
+        .route("/v1/batch/", any())
+        .with_state(Arc::clone(&doors));
+    for door in doors.iter() {
+        let path = format!("/segment/{}", door.account);
+        let one = || post(webhook::for_one).fallback(other()).with_state(Arc::clone(door));
+        events = events.route(&format!("{path}/"), one()).route(&path, one());
+    }
+    finished(events.merge(health(doors, get(ops::readyz))))
 }
 
 /// The listener for operators.
-pub fn ops(door: Arc<Door>) -> Router {
-    finished(health(door))
+pub fn ops(doors: Arc<Doors>) -> Router {
+    finished(health(doors, get(ops::readyz_by_account)))
 }
 
-fn health(door: Arc<Door>) -> Router {
+fn health(doors: Arc<Doors>, readyz: MethodRouter<Arc<Doors>>) -> Router {
     let other = || |request| refuse(request, Answer::MethodNotAllowed("GET, HEAD"));
     Router::new()
         .route("/healthz", get(ops::healthz).fallback(other()))
-        .route("/readyz", get(ops::readyz).fallback(other()))
-        .with_state(door)
+        .route("/readyz", readyz.fallback(other()))
+        .with_state(doors)
 }
 
 /// Everything else is not found; a panic anywhere is an answer. Last, for a layer covers what is there already.

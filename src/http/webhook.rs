@@ -3,11 +3,11 @@
 //! A single event with nothing ahead of it waits for its outcome, so that Segment's Event Tester shows the truth; arrays are
 //! answered at once, with a result per event. A sender that hangs up loses its answer and nothing else.
 
-use super::Door;
 use super::answer::{Answer, overall};
 use super::body::{self, Received};
 use super::intake::{self, Fate, Intake, Taken};
 use super::limits::MAX_OBJECT;
+use super::{Door, Doors};
 use crate::domain::Timestamp;
 use crate::notice::Wait;
 use crate::queue::{NewEvent, Recorded};
@@ -20,10 +20,24 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Answers one webhook request.
-pub(super) async fn handle(State(door): State<Arc<Door>>, request: Request) -> Response {
+/// Answers a request at the door of all accounts: it is told by its credentials whose it is.
+pub(super) async fn for_any(State(doors): State<Arc<Doors>>, request: Request) -> Response {
+    let door = doors.door_for(&values(request.headers(), AUTHORIZATION.as_str()));
+    answered(door, request).await
+}
+
+/// Answers a request at the door of one account.
+pub(super) async fn for_one(State(door): State<Arc<Door>>, request: Request) -> Response {
+    answered(Ok(&door), request).await
+}
+
+async fn answered(door: Result<&Arc<Door>, Answer>, request: Request) -> Response {
     let (head, mut body) = request.into_parts();
-    match receive(&door, &head.headers, &mut body).await {
+    let received = match door {
+        Ok(door) => receive(door, &head.headers, &mut body).await,
+        Err(answer) => Err(answer),
+    };
+    match received {
         Ok(response) => response,
         Err(answer) => {
             body::discard(&head.headers, &mut body).await;
@@ -32,12 +46,15 @@ pub(super) async fn handle(State(door): State<Arc<Door>>, request: Request) -> R
     }
 }
 
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
+    headers.get_all(name).into_iter().map(HeaderValue::as_bytes).collect()
+}
+
 async fn receive(door: &Arc<Door>, headers: &HeaderMap, body: &mut Body) -> Result<Response, Answer> {
     if door.notice.is_draining() {
         return Err(Answer::Draining);
     }
-    let values = |name: &str| headers.get_all(name).into_iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
-    let (authorizations, signatures) = (values(AUTHORIZATION.as_str()), values("x-signature"));
+    let (authorizations, signatures) = (values(headers, AUTHORIZATION.as_str()), values(headers, "x-signature"));
     let claims = door.trust.judge(authorizations.into_iter(), signatures.into_iter()).map_err(Answer::Disbelieved)?;
     let (received, _room) = body::read(headers, body).await?;
     match take(door, claims, received, door.clock.now()).await? {

@@ -27,7 +27,7 @@ pub enum Recorded {
     Accepted {
         /// Whether an event of the same user waits ahead of it.
         behind: bool,
-        /// How many events of all users were waiting before it.
+        /// How many events of the account were waiting before it, whoever their user.
         waiting: u64,
     },
     /// It was recorded before.
@@ -143,7 +143,7 @@ pub struct Depth {
 /// Why the queue could not do what was asked. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
-    /// As many events wait as `DELIVERY_MAX_BACKLOG` allows.
+    /// As many events of the account wait as `DELIVERY_MAX_BACKLOG` allows.
     #[error("the backlog is full ({0} events wait)")]
     Full(u64),
     /// The ticket's lease expired and somebody else claimed the event, or it is settled already.

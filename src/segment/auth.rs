@@ -5,6 +5,7 @@
 //! `Authorization` of another scheme is ignored (customers add such headers for their own gateways), and so is
 //! `X-Signature` while no shared secret is configured. `X-Signature` is the HMAC-SHA1 of the body as received; for an array
 //! Segment signs the bytes of element 0 only (recorded), so either is accepted. All comparisons take constant time.
+//! Where several accounts share a door, [`choose`] tells by the key whose request it is.
 //! Deliberately absent: protection against replays, for which Segment sends no timestamp; deduplication makes them harmless.
 
 use crate::domain::ApiKey;
@@ -65,7 +66,7 @@ impl Trust {
         let mut by_key = false;
         for credentials in authorizations.filter_map(basic) {
             by_key = true;
-            if !self.is_key(credentials) {
+            if !self.is_key(user(credentials).as_deref()) {
                 return Err(Disbelief::WrongKey);
             }
         }
@@ -92,10 +93,22 @@ impl Trust {
         if claims.0.iter().all(signed) { Ok(()) } else { Err(Disbelief::WrongSignature) }
     }
 
-    fn is_key(&self, credentials: &[u8]) -> bool {
-        let decoded = BASE64.decode(credentials.trim_ascii()).unwrap_or_default();
-        decoded.split_last().is_some_and(|(last, user)| *last == b':' && self.api_key.matches(user))
+    fn is_key(&self, user: Option<&[u8]>) -> bool {
+        user.is_some_and(|user| self.api_key.matches(user))
     }
+}
+
+/// Which of `trusts` the presented Basic credentials are the key of; `None` where none are presented. Every key is compared,
+/// so that how long it takes does not tell which one it was. Nobody is believed by this: that is [`Trust::judge`]'s part.
+pub fn choose<'a, 'b>(
+    trusts: impl Iterator<Item = &'b Trust>,
+    mut authorizations: impl Iterator<Item = &'a [u8]>,
+) -> Result<Option<usize>, Disbelief> {
+    let Some(credentials) = authorizations.find_map(basic) else { return Ok(None) };
+    let user = user(credentials);
+    let is_key = |trust: &Trust| trust.is_key(user.as_deref());
+    let found = trusts.enumerate().fold(None, |found, (place, trust)| if is_key(trust) { Some(place) } else { found });
+    found.map(Some).ok_or(Disbelief::WrongKey)
 }
 
 /// The credentials of an `Authorization` header of scheme Basic.
@@ -104,6 +117,12 @@ fn basic(value: &[u8]) -> Option<&[u8]> {
     let (scheme, credentials) = value.split_at_checked(5)?;
     let separated = credentials.first().is_none_or(u8::is_ascii_whitespace);
     (scheme.eq_ignore_ascii_case(b"basic") && separated).then_some(credentials)
+}
+
+/// The user name of credentials without a password.
+fn user(credentials: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = BASE64.decode(credentials.trim_ascii()).ok()?;
+    (decoded.pop() == Some(b':')).then_some(decoded)
 }
 
 /// The bytes of the first element of an array, read no further than to its end: nobody is believed yet.

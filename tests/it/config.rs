@@ -269,6 +269,7 @@ fn the_defaults_are_those_that_were_promised() {
             audiences: [],
             create_if: None,
         },
+        accounts: [],
     }
     "#);
 }
@@ -297,7 +298,7 @@ fn the_examples_of_the_manual_are_right_once_uncommented() {
         let word = line.split(" = ").next().unwrap_or_default();
         let key =
             line.contains(" = ") && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        key || line.starts_with("[mapping.") || line.starts_with("[[mapping.")
+        key || line.starts_with("[mapping.") || line.starts_with("[[mapping.") || line == "[[accounts]]"
     };
     let uncomment = |line: &'static str| match line.strip_prefix("# ") {
         Some(rest) if example(rest) => rest,
@@ -305,7 +306,7 @@ fn the_examples_of_the_manual_are_right_once_uncommented() {
     };
     let text = MANUAL.lines().map(uncomment).collect::<Vec<_>>().join("\n");
     let config = from_file(&text).expect("the examples are right");
-    assert_eq!(config.refersion.api_key.expect("given").public(), "publickey");
+    assert_eq!(config.refersion.api_key.as_ref().expect("given").public(), "publickey");
     assert_eq!(config.refersion.max_requests_per_second, Some(5.0));
     assert_eq!(config.segment.shared_secrets.len(), 2);
     let effect = Effect {
@@ -322,6 +323,13 @@ fn the_examples_of_the_manual_are_right_once_uncommented() {
         ..Rules::default()
     };
     assert_eq!(config.rules, rules);
+    let [main, other] = <[_; 2]>::try_from(config.every_account()).expect("two accounts");
+    assert_eq!((main.name.as_str(), main.rules), ("main", rules.clone()));
+    assert_eq!((other.name.as_str(), other.api_key.public()), ("brand-b", "publickey-b"));
+    assert_eq!((other.shared_secrets.len(), other.concurrency.get()), (1, 4));
+    let own = vec![CustomField { key: "total_revenue_180_days".into(), id: "4321".into() }];
+    let (status, offer) = (Status::Active, Some("9876".into()));
+    assert_eq!(other.rules, Rules { status, offer, custom_fields: own, audiences: Vec::new(), ..rules });
 }
 
 #[test]
@@ -504,8 +512,9 @@ fn a_file_is_told_what_it_got_wrong() {
         (
             "[database]",
             "database (it.toml): unknown section; expected [refersion], [segment], [server], [ops], [store], [delivery], \
-             [mapping] or [log]",
+             [mapping], [log] or [[accounts]]",
         ),
+        ("[[acounts]]", "acounts (it.toml): unknown section; did you mean [[accounts]]?"),
         (
             "[refersion]\ntimeout = [1]",
             "refersion.timeout (it.toml): found a list, expected a duration with a unit, such as \"10s\" or \"5m\"",

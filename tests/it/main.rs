@@ -1,5 +1,6 @@
 //! The service from outside its modules: through files, sockets, processes, and as tables and scripts that read as claims.
 
+mod accounts;
 mod architecture;
 mod cli;
 mod config;

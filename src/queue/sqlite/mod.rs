@@ -21,6 +21,7 @@ use super::{Batch, Change, Depth, NewEvent, Queue, QueueError, Recorded, Settlem
 use crate::delivery::Progress;
 use crate::domain::{AccountName, HashKey, Timestamp};
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use writer::Writer;
@@ -34,10 +35,15 @@ pub struct SqliteQueue {
 }
 
 impl SqliteQueue {
-    /// Opens the file, made with its folder if absent, for this process alone. `max_backlog` is in events.
+    /// Opens the file, made with its folder if absent, for this process alone. `max_backlog` is in events of one account.
     pub fn open(path: &Path, max_backlog: u64) -> Result<Self, SqliteOpenError> {
         let (store, hash) = open::open(path)?;
         Ok(Self { writer: Writer::start(store), hash, max_backlog })
+    }
+
+    /// The accounts for which events wait, and how many.
+    pub async fn waiting(&self) -> Result<BTreeMap<String, u64>, QueueError> {
+        self.writer.write(|store| Ok(store.counts.waiting_of.clone())).await
     }
 }
 
@@ -51,8 +57,8 @@ impl Queue for SqliteQueue {
         let (hash, max) = (self.hash.clone(), self.max_backlog);
         self.writer
             .write(move |store| {
-                if store.counts.waiting + events.len() as u64 > max && record::adds(store, &events)? > max {
-                    return Ok(Err(QueueError::Full(store.counts.waiting)));
+                if let Some(waiting) = record::overfull(store, &events, max)? {
+                    return Ok(Err(QueueError::Full(waiting)));
                 }
                 events.iter().map(|event| record::record(store, &hash, event)).collect::<Result<Vec<_>, _>>().map(Ok)
             })

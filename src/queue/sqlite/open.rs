@@ -5,6 +5,7 @@ use super::writer::{Counts, Store};
 use crate::domain::HashKey;
 use rand::Rng;
 use rusqlite::Connection;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,12 +95,29 @@ fn read_hash_key(connection: &Connection) -> rusqlite::Result<[u8; 32]> {
 fn recover(connection: Connection, lock: File) -> rusqlite::Result<Store> {
     free_what_was_leased(&connection)?;
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let waiting = count("SELECT count(*) FROM events")?.unsigned_abs();
+    let waiting_of = waiting(&connection)?;
+    let waiting = waiting_of.values().sum();
     let dead = count("SELECT count(*) FROM dead_letters")?.unsigned_abs();
     let last = count(
         "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM dead_letters), 0))",
     )?;
-    Ok(Store { connection, counts: Counts { waiting, dead, next_seq: last + 1 }, _lock: lock })
+    Ok(Store { connection, counts: Counts { waiting, waiting_of, dead, next_seq: last + 1 }, _lock: lock })
+}
+
+/// How many events of each account wait. In one walk and without sorting: there may be a million.
+fn waiting(connection: &Connection) -> rusqlite::Result<BTreeMap<String, u64>> {
+    let mut statement = connection.prepare("SELECT account FROM events")?;
+    let (mut rows, mut waiting) = (statement.query([])?, BTreeMap::new());
+    while let Some(row) = rows.next()? {
+        let account = row.get_ref(0)?.as_str()?;
+        match waiting.get_mut(account) {
+            Some(count) => *count += 1,
+            None => {
+                waiting.insert(account.to_owned(), 1);
+            }
+        }
+    }
+    Ok(waiting)
 }
 
 /// Frees what an ended process had leased: the lock proves that nobody works on it any more.

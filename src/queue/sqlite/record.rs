@@ -1,10 +1,11 @@
 //! Recording one event: is it new, whose line does it join, and is it first there.
 
 use super::keys::Keys;
-use super::writer::Store;
+use super::writer::{Counts, Store};
 use crate::domain::{HashKey, UserKey};
 use crate::queue::{NewEvent, Recorded};
 use rusqlite::{OptionalExtension, params};
+use std::collections::BTreeMap;
 
 /// Records `event` inside the current transaction.
 pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::Result<Recorded> {
@@ -18,9 +19,9 @@ pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::
         return Ok(Recorded::UnknownUser);
     }
     let seq = store.counts.next_seq;
-    let waiting = store.counts.waiting;
+    let waiting = store.counts.waiting_of(event.account.as_str());
     store.counts.next_seq += 1;
-    store.counts.waiting += 1;
+    store.counts.come(event.account.as_str());
     let behind = !lanes.is_empty();
     // The oldest line, which likely is the longest, takes in the others.
     let lane = lanes.iter().copied().min().unwrap_or(seq);
@@ -31,9 +32,28 @@ pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::
     Ok(Recorded::Accepted { behind, waiting })
 }
 
-/// How many events would wait if `events` were recorded: those recorded before add none.
-pub fn adds(store: &Store, events: &[NewEvent]) -> rusqlite::Result<u64> {
-    events.iter().try_fold(store.counts.waiting, |waiting, event| Ok(waiting + u64::from(!seen(store, event)?)))
+/// How many events wait in an account whose backlog would grow beyond `max` by these, if there is one. Those recorded before
+/// add none; whether they were is only asked where it matters.
+pub fn overfull(store: &Store, events: &[NewEvent], max: u64) -> rusqlite::Result<Option<u64>> {
+    if full(&store.counts, events.iter(), max).is_none() {
+        return Ok(None);
+    }
+    let mut news = Vec::new();
+    for event in events {
+        if !seen(store, event)? {
+            news.push(event);
+        }
+    }
+    Ok(full(&store.counts, news.into_iter(), max))
+}
+
+fn full<'a>(counts: &Counts, events: impl Iterator<Item = &'a NewEvent>, max: u64) -> Option<u64> {
+    let mut adds: BTreeMap<&str, u64> = BTreeMap::new();
+    for event in events {
+        *adds.entry(event.account.as_str()).or_default() += 1;
+    }
+    let mut waits = adds.into_iter().map(|(account, adds)| (counts.waiting_of(account), adds));
+    waits.find(|(waiting, adds)| waiting + adds > max).map(|(waiting, _)| waiting)
 }
 
 fn seen(store: &Store, event: &NewEvent) -> rusqlite::Result<bool> {

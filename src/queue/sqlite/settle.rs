@@ -108,7 +108,7 @@ fn stay(store: &Store, ticket: &Ticket, progress: &Progress) -> rusqlite::Result
 fn leave(store: &mut Store, ticket: &Ticket, leased: &Leased) -> rusqlite::Result<()> {
     let connection = &store.connection;
     connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([ticket.seq])?;
-    store.counts.waiting = store.counts.waiting.saturating_sub(1);
+    store.counts.gone(&leased.account);
     let mut left = connection.prepare_cached("UPDATE seen SET at = ?2 WHERE id = ?1")?;
     left.execute(params![ticket.id.0.as_slice(), leased.received_at])?;
     for key in leased.keys.lanes() {

@@ -6,6 +6,7 @@
 
 use crate::queue::QueueError;
 use rusqlite::Connection;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -24,14 +25,37 @@ pub struct Store {
 }
 
 /// What the tables hold, as of the current transaction; rolled back with it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Counts {
     /// How many events wait: the number of rows in `events`.
     pub waiting: u64,
+    /// How many of them are of which account.
+    pub waiting_of: BTreeMap<String, u64>,
     /// How many dead letters there are.
     pub dead: u64,
     /// The next place in the order of arrival.
     pub next_seq: i64,
+}
+
+impl Counts {
+    /// How many events of `account` wait.
+    pub fn waiting_of(&self, account: &str) -> u64 {
+        self.waiting_of.get(account).copied().unwrap_or(0)
+    }
+
+    /// An event of `account` waits from now on.
+    pub fn come(&mut self, account: &str) {
+        self.waiting += 1;
+        *self.waiting_of.entry(account.to_owned()).or_default() += 1;
+    }
+
+    /// An event of `account` waits no more.
+    pub fn gone(&mut self, account: &str) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if let Some(waiting) = self.waiting_of.get_mut(account) {
+            *waiting = waiting.saturating_sub(1);
+        }
+    }
 }
 
 /// The handle to the writer thread. Dropping it waits until the thread has ended and the file is free again.
@@ -157,7 +181,7 @@ fn run(mut store: Store, inbox: &Receiver<Job>) {
 
 /// Runs a group in one transaction. Every job hears either of the commit or of the failure.
 fn commit(store: &mut Store, group: impl Iterator<Item = (Work, oneshot::Sender<QueueError>)>) {
-    let before = store.counts;
+    let before = store.counts.clone();
     let mut tells = Vec::new();
     let mut fails = Vec::new();
     let mut outcome = store.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| failed(&error));

@@ -67,3 +67,28 @@ async fn a_probe_of_health_says_whether_somebody_is_well() {
     assert_eq!(gone.code, Some(1));
     assert!(gone.err.contains("Connection refused"), "{}", gone.err);
 }
+
+#[tokio::test]
+async fn the_key_of_every_account_is_proved_and_reported() {
+    let refersion = Refersion::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("accounts.toml");
+    let account = |name: &str, key: &str| format!("[[accounts]]\nname = \"{name}\"\napi_key = \"{key}\"\n");
+    let text = account("wrong", "pub_w.marker") + &account("unsaid", "pub_u.marker");
+    std::fs::write(&file, text).expect("writes");
+    let environment = [("REFERSION_BASE_URL", refersion.base_url.as_str()), ("REFERSION_API_KEY", API_KEY)];
+    let file = file.to_str().expect("UTF-8");
+    let ran = run(&["check", "--config", file], &environment, "").await;
+    assert_eq!(ran.code, Some(1), "one account that is not well is enough");
+    let out = ran.out.replace(&refersion.base_url, "BASE");
+    assert_eq!(out, "configuration: no problem\naccount main: BASE/ takes the API key pub_test.…\n");
+    let told: Vec<_> = ran.err.lines().filter_map(|line| line.split_once("; compare")).map(|(line, _)| line).collect();
+    let refuses =
+        |name: &str, public: &str| format!("account {name}: {}/ refuses the API key {public}.…", refersion.base_url);
+    assert_eq!(told, [refuses("wrong", "pub_w"), refuses("unsaid", "pub_u")]);
+    assert!(!format!("{}{}", ran.out, ran.err).contains("marker"), "{}", ran.err);
+    assert_eq!(refersion.operations(), ["list"; 3], "one cheap call each");
+    let trial = run(&["serve", "--sandbox", "--config", file], &[], "").await;
+    assert_eq!(trial.code, Some(64));
+    assert!(trial.err.contains("expected none with --sandbox"), "{}", trial.err);
+}

@@ -20,7 +20,7 @@ async fn the_whole() {
       serve        Take Segment's events in and carry them out at Refersion
       sandbox      Run a simulated Refersion by itself, for trials
       map          Show, offline, which Refersion calls an event would make, and what is odd about it
-      check        Tell every problem of the configuration, then prove the API key with one cheap call
+      check        Tell every problem of the configuration, then prove each API key with one cheap call
       healthcheck  Exit 0 if the service is healthy, 1 if not: for container probes
       help         Print this message or the help of the given subcommand(s)
 
@@ -93,7 +93,7 @@ async fn map() {
 #[tokio::test]
 async fn check() {
     assert_snapshot!(help(&["check"]).await, @r"
-    Tell every problem of the configuration, then prove the API key with one cheap call
+    Tell every problem of the configuration, then prove each API key with one cheap call
 
     Usage: refersion-destination check [OPTIONS]
 

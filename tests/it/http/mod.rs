@@ -18,7 +18,7 @@ use crate::support::service::Service;
 use crate::support::{API_KEY, Answer, basic, http};
 use refersion_destination::clock::Clock;
 use refersion_destination::domain::{AccountName, ApiKey};
-use refersion_destination::http::{Door, public};
+use refersion_destination::http::{Door, Doors, public};
 use refersion_destination::mapping::Rules;
 use refersion_destination::notice::Notice;
 use refersion_destination::queue::Queue;
@@ -85,13 +85,13 @@ async fn doors(queue: Arc<dyn Queue>, notice: &Notice) -> SocketAddr {
         trust: Trust::new(ApiKey::parse(API_KEY).expect("a key"), Vec::new()),
         rules: Rules::default(),
         clock: Clock::start(),
-        queue,
+        queue: Arc::clone(&queue),
         notice: notice.clone(),
         wait: Duration::ZERO,
         at_once: 1,
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
-    tokio::spawn(axum::serve(listener, public(Arc::new(door))).into_future());
+    tokio::spawn(axum::serve(listener, public(Arc::new(Doors::new(queue, vec![door])))).into_future());
     address
 }

@@ -49,6 +49,24 @@ async fn a_repeat_is_a_duplicate_even_where_the_backlog_is_full() {
 }
 
 #[tokio::test]
+async fn a_full_backlog_of_one_account_is_not_another_ones() {
+    every_of(1, async |store| {
+        store.record("a", &["u1"]).await;
+        for name in ["b", "c"] {
+            store.account = AccountName::from("other".to_owned());
+            assert_eq!(store.record(name, &["u1"]).await, Recorded::Accepted { behind: false, waiting: 0 });
+            assert_eq!(store.try_record(vec![store.event("d", &["u2"], 0)]).await, Err(QueueError::Full(1)));
+            let claimed = store.claim_one(0).await;
+            store.done(&claimed).await;
+            store.reopen().await;
+            store.account = AccountName::main();
+            assert_eq!(store.try_record(vec![store.event("d", &["u2"], 0)]).await, Err(QueueError::Full(1)));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_full_backlog_stays_full_after_a_restart() {
     every_of(1, async |store| {
         store.record("a", &["u1"]).await;

@@ -6,7 +6,7 @@ use refersion_destination::config::{Config, Mode};
 use refersion_destination::domain::ApiKey;
 use refersion_destination::sandbox::{Sandbox, Settings};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -25,7 +25,12 @@ impl Refersion {
 
     /// One with `settings`, but for the key.
     pub async fn with(settings: Settings) -> Self {
-        let api_key = Some(ApiKey::parse(API_KEY).expect("a key"));
+        Self::of(API_KEY, settings).await
+    }
+
+    /// One that accepts `key` only, with `settings` else.
+    pub async fn of(key: &str, settings: Settings) -> Self {
+        let api_key = Some(ApiKey::parse(key).expect("a key"));
         let sandbox = Sandbox::new(Settings { api_key, ..settings });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
@@ -68,7 +73,17 @@ impl Service {
 
     /// Starts on a store that an earlier service left.
     pub async fn resume(refersion: Refersion, folder: TempDir, settings: &[(&str, &str)]) -> Self {
-        let config = config(&refersion.base_url, folder.path(), settings);
+        Self::configured(refersion, folder, settings, &[]).await
+    }
+
+    /// Starts with configuration files beside `settings`, which win.
+    pub async fn configured(
+        refersion: Refersion,
+        folder: TempDir,
+        settings: &[(&str, &str)],
+        files: &[PathBuf],
+    ) -> Self {
+        let config = config(&refersion.base_url, folder.path(), settings, files);
         let (bound, announced) = oneshot::channel();
         let (stop, told) = oneshot::channel::<()>();
         let announce = move |addresses| {
@@ -123,7 +138,7 @@ impl Service {
 }
 
 /// The settings of a test: everything local, nothing shared, waits short.
-fn config(base_url: &str, folder: &Path, settings: &[(&str, &str)]) -> Config {
+fn config(base_url: &str, folder: &Path, settings: &[(&str, &str)], files: &[PathBuf]) -> Config {
     let store = format!("sqlite://{}/store.db", folder.display());
     let own = [
         ("REFERSION_API_KEY", API_KEY),
@@ -138,5 +153,5 @@ fn config(base_url: &str, folder: &Path, settings: &[(&str, &str)]) -> Config {
     let both = own.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     // A later pair of the same name wins, as in an environment.
     let environment: std::collections::BTreeMap<String, String> = both.collect();
-    Config::load(&[], environment.into_iter(), Mode::Live).expect("a configuration").0
+    Config::load(files, environment.into_iter(), Mode::Live).expect("a configuration").0
 }

@@ -1,0 +1,107 @@
+//! What goes wrong in one account changes nothing for another, and what is equal in two accounts is not the same.
+
+use super::{PATIENT, Two};
+use crate::support::{identify, within};
+use refersion_destination::domain::Status;
+use refersion_destination::sandbox::Fault;
+use serde_json::{Value, json};
+
+/// More than all deliveries that may be under way in `other`, and in `main`.
+const MANY: usize = 40;
+const HALTED: &str = "halted: Refersion refuses the API key";
+
+#[tokio::test]
+async fn a_refersion_that_hangs_holds_up_its_own_account_alone() {
+    let two = Two::start(&[PATIENT, ("REFERSION_TIMEOUT", "1h")], "concurrency = 2").await;
+    two.other.sandbox.script(vec![Fault::Hang { effect: false }; MANY]);
+    two.backlog_of_other(MANY).await;
+    two.other.until(|sandbox| sandbox.calls_total() > 0).await;
+    two.main_delivers().await;
+    assert!(two.other.sandbox.calls_total() <= 2, "its own concurrency");
+    assert_eq!(two.main.ready().await.json()["waiting"], MANY);
+}
+
+#[tokio::test]
+async fn too_many_calls_pause_their_own_account_alone() {
+    let two = Two::start(&[PATIENT], "concurrency = 1").await;
+    two.other.sandbox.script(vec![Fault::too_many_calls(Some(3600)); MANY]);
+    two.backlog_of_other(MANY).await;
+    two.other.until(|sandbox| sandbox.calls_total() == 1).await;
+    two.main_delivers().await;
+    assert_eq!(two.other.sandbox.calls_total(), 1, "it was told to wait for an hour");
+    assert_eq!(two.main.ready().await.json()["waiting"], MANY);
+}
+
+#[tokio::test]
+async fn a_throttle_slows_its_own_account_alone() {
+    let two = Two::start(&[PATIENT], "max_requests_per_second = 0.0001").await;
+    two.backlog_of_other(MANY).await;
+    two.other.until(|sandbox| sandbox.calls_total() == 1).await;
+    two.main_delivers().await;
+    assert_eq!(two.other.sandbox.calls_total(), 1, "the next one has hours to wait");
+}
+
+#[tokio::test]
+async fn a_refused_key_halts_its_own_account_alone() {
+    let two = Two::start(&[PATIENT], "").await;
+    two.other.sandbox.revoke_key();
+    let told = two.send_other(&identify("m0", "u0", &Value::Null)).await;
+    assert_eq!(told.brief(), "401 unauthorized");
+    assert!(told.message().starts_with("Refersion refused the API key"), "{}", told.message());
+    assert_eq!(two.ready().await, [HALTED, "ok", HALTED]);
+    two.main_delivers().await;
+    assert_eq!(two.send_other(&identify("m1", "u1", &Value::Null)).await.brief(), "401 unauthorized");
+
+    two.other.sandbox.restore_key();
+    two.other.until(|sandbox| sandbox.affiliates().len() == 2).await;
+    two.main.until_drained().await;
+    assert_eq!(two.ready().await, ["ok"; 3]);
+}
+
+#[tokio::test]
+async fn a_full_backlog_is_its_own_accounts_alone() {
+    let two = Two::start(&[PATIENT, ("REFERSION_TIMEOUT", "1h"), ("DELIVERY_MAX_BACKLOG", "3")], "").await;
+    two.other.sandbox.script(vec![Fault::Hang { effect: false }; MANY]);
+    two.backlog_of_other(3).await;
+    let full = two.send_other(&identify("m0", "u0", &Value::Null)).await;
+    assert_eq!(full.brief(), "429 backlog_full");
+    two.main_delivers().await;
+}
+
+#[tokio::test]
+async fn equal_ids_in_two_accounts_are_two_users_and_two_events() {
+    let two = Two::start(&[PATIENT], "status = \"ACTIVE\"").await;
+    let create = identify("m1", "u1", &Value::Null);
+    for expected in ["200 delivered", "200 duplicate"] {
+        assert_eq!(two.send(&create).await.brief(), expected);
+        assert_eq!(two.send_other(&create).await.brief(), expected);
+    }
+    let here = || two.main.refersion.sandbox.affiliate("u1@example.com").expect("created");
+    let there = || two.other.sandbox.affiliate("u1@example.com").expect("created");
+    assert_eq!((here().status, there().status), (Status::Pending, Status::Active), "each by its own rules");
+
+    let moved = identify("m2", "u1", &json!({"city": "Oslo"}));
+    assert_eq!(two.send_other(&moved).await.json()["action"], "updated");
+    assert_eq!((here().field("city"), there().field("city")), ("", "Oslo"));
+    let delete = json!({"type": "delete", "messageId": "m3", "userId": "u1"});
+    assert_eq!(two.send_other(&delete).await.json()["action"], "disabled");
+    assert_eq!((here().status, there().status), (Status::Pending, Status::Disabled));
+    assert_eq!(two.send_other(&identify("m4", "u1", &json!({"email": ""}))).await.status, 400, "forgotten there");
+    let moved = identify("m4", "u1", &json!({"city": "Rome"}));
+    assert_eq!(two.send(&moved).await.json()["action"], "updated", "and remembered here");
+    assert_eq!(two.send(&delete).await.json()["action"], "disabled", "no duplicate of the other one");
+}
+
+/// A user whose event is stuck in one account has events of the same ids in the other, which are not behind it.
+#[tokio::test]
+async fn a_stuck_event_holds_up_nobody_of_another_account() {
+    let two = Two::start(&[PATIENT, ("REFERSION_TIMEOUT", "1h")], "").await;
+    two.other.sandbox.script([Fault::Hang { effect: false }]);
+    let event = identify("m1", "u1", &Value::Null);
+    let (stuck, delivered) = (two.send_other(&event), two.send(&event));
+    tokio::select! {
+        told = stuck => panic!("{}", told.text),
+        () = within(two.other.sandbox.until(|sandbox| sandbox.calls_total() == 1)) => {}
+    }
+    assert_eq!(delivered.await.brief(), "200 delivered");
+}
