@@ -1,10 +1,12 @@
 //! The service from outside its modules: through files, sockets, processes, and as tables and scripts that read as claims.
 
 mod architecture;
+mod chaos;
 mod cli;
 mod config;
 mod crash;
 mod delivery;
+mod hostile;
 mod http;
 mod journey;
 mod mapping;
