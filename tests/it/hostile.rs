@@ -11,7 +11,7 @@ use refersion_destination::http::{Limits, listen};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
@@ -67,6 +67,7 @@ async fn read(stream: &mut TcpStream, end: &str) -> String {
 #[tokio::test]
 async fn a_head_that_does_not_come_costs_its_sender_the_connection() {
     let limits = Limits { patience: Duration::from_millis(200), ..Limits::default() };
+    let begun = Instant::now();
     let listening = listening(limits).await;
     let mut slow = Vec::new();
     for said in ["", "G", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", GET] {
@@ -86,6 +87,7 @@ async fn a_head_that_does_not_come_costs_its_sender_the_connection() {
         assert_eq!(heard.ends_with("here"), *said == GET, "closed, whatever was sent: {said:?}");
     }
     within(drips).await.expect("closed");
+    assert!(begun.elapsed() < Duration::from_secs(15), "after the listener's own patience, and not hyper's 30 s");
 }
 
 #[tokio::test]

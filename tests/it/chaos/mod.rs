@@ -2,8 +2,8 @@
 //!
 //! Senders of many users post to a process that is killed, stopped and started again, while Refersion fails in every way it
 //! can; then [`oracle`] asks Refersion and the store what became of each event. The short form runs with every `cargo test`;
-//! `CHAOS=long cargo test chaos -- --nocapture` is the long one. Chance is seeded: `CHAOS_SEED` repeats a run's decisions
-//! (not the moments at which the system lets them happen), and every failure shows the seed.
+//! `CHAOS=long cargo test chaos -- --nocapture` is the long one (1,000 kills), `CHAOS=200` one of 200. Chance is seeded:
+//! `CHAOS_SEED` repeats a run's decisions (not the moments at which the system lets them happen), and every failure shows it.
 
 mod disk;
 mod oracle;
@@ -34,6 +34,12 @@ pub fn is_long() -> bool {
     std::env::var("CHAOS").is_ok_and(|form| form == "long")
 }
 
+/// How often something happens: `short` for 20 kills of the short form, and as much more often in a longer one.
+fn times(short: usize) -> usize {
+    let kills = if is_long() { Some(1_000) } else { std::env::var("CHAOS").ok().and_then(|kills| kills.parse().ok()) };
+    kills.map_or(short, |kills: usize| short * kills / 20)
+}
+
 /// What happens to the service.
 struct Weather {
     name: &'static str,
@@ -47,20 +53,17 @@ struct Weather {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_moment_every_obligation_is_met() {
-    let ends = if is_long() { 1_000 } else { 20 };
-    live(Weather { name: "kill -9", ends, asked: 0.0, faults: false }).await;
+    live(Weather { name: "kill -9", ends: times(20), asked: 0.0, faults: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_under_load_every_obligation_is_met() {
-    let ends = if is_long() { 200 } else { 5 };
-    live(Weather { name: "SIGTERM", ends, asked: 1.0, faults: false }).await;
+    live(Weather { name: "SIGTERM", ends: times(5), asked: 1.0, faults: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_stopped_and_failed_by_refersion_in_every_way_every_obligation_is_met() {
-    let ends = if is_long() { 1_250 } else { 25 };
-    live(Weather { name: "all together", ends, asked: 0.2, faults: true }).await;
+    live(Weather { name: "all together", ends: times(25), asked: 0.2, faults: true }).await;
 }
 
 async fn live(weather: Weather) {
@@ -86,7 +89,7 @@ async fn live(weather: Weather) {
         .collect();
 
     let (mut effects, mut kills) = (Effects::default(), 0);
-    for _ in 0..weather.ends {
+    for end in 0..weather.ends {
         if weather.faults {
             trouble(&refersion.sandbox, &mut chance);
         }
@@ -103,6 +106,9 @@ async fn live(weather: Weather) {
         }
         process = start(&refersion, folder.path(), &mut chance);
         server.send_replace(process.server.clone());
+        if (end + 1) % 100 == 0 {
+            eprintln!("{}: {} of {} ends", weather.name, end + 1, weather.ends);
+        }
     }
     refersion.sandbox.restore_key();
     enough.send_replace(true);
@@ -117,18 +123,15 @@ async fn live(weather: Weather) {
     let dead = Dead::read(&folder.path().join("store.db"));
     assert_eq!(ready["dead_letters"], dead.len());
     oracle::check(&stories, &refersion.sandbox, &effects, &dead);
+    eprintln!("{}: {kills} kills, {} stops, {}", weather.name, weather.ends - kills, figures(&stories));
+    eprintln!("{}: {} calls, {} dead letters", weather.name, refersion.sandbox.calls_total(), dead.len());
+}
+
+fn figures(stories: &BTreeMap<usize, Story>) -> String {
     let sum = |count: fn(&Story) -> usize| stories.values().map(count).sum::<usize>();
-    eprintln!(
-        "{}: {kills} kills, {} stops, {} events, {} sent again, {} repeats, {} calls, {} dead letters; \
-         lost 0, doubled 0, out of order 0",
-        weather.name,
-        weather.ends - kills,
-        sum(|story| story.sent.len()),
-        sum(|story| story.again),
-        sum(|story| story.repeats),
-        refersion.sandbox.calls_total(),
-        dead.len()
-    );
+    let (events, again, repeats) =
+        (sum(|story| story.sent.len()), sum(|story| story.again), sum(|story| story.repeats));
+    format!("{events} events, {again} sent again, {repeats} repeats; lost 0, doubled 0, out of order 0")
 }
 
 /// Starts the service; some of the time, answers wait for the outcome.
