@@ -54,7 +54,8 @@ async fn who_is_always_refused_or_always_fails_holds_up_nobody_else() {
         affiliates.len() == USERS && affiliates.iter().all(|one| one.field("city") == "City 4")
     };
     service.refersion.until(served).await;
-    assert!(service.ready().await.json()["waiting"].as_u64() >= Some(5), "one of the two waits still");
+    // Five events that fail for two seconds each: whoever waited for them would come after ten.
+    assert!(service.ready().await.json()["waiting"].as_u64() >= Some(1), "one of the two waits still");
     service.until_drained().await;
     assert_eq!(service.ready().await.json()["dead_letters"], 10, "each of them kept, and none for ever in the way");
 }
