@@ -16,7 +16,6 @@ use crate::refersion::{self, BuildError, Client};
 use crate::segment::Trust;
 use crate::worker::{self, Worker};
 use axum::Router;
-use axum::serve::ListenerExt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -187,14 +186,7 @@ async fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener
 
 /// Serves until the service drains and every request in flight is answered.
 async fn listen(listener: TcpListener, router: Router, notice: Notice) {
-    let listener = listener.tap_io(|stream| {
-        // Err: the peer has gone already.
-        let _ = stream.set_nodelay(true);
-    });
-    let drained = async move { notice.until_draining().await };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(drained).await {
-        tracing::error!(%error, "a listener failed");
-    }
+    http::listen(listener, router, http::Limits::default(), notice.until_draining()).await;
 }
 
 async fn tidy(queue: Arc<dyn Queue>, clock: Clock, window: Duration) {

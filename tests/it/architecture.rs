@@ -139,3 +139,22 @@ fn every_dependency_says_why() {
         assert!(card.contains(&name) || line.contains(" # "), "{name} does not say why it is there");
     }
 }
+
+/// What is promised names the test that holds it: a test that is renamed or removed takes its promise with it.
+#[test]
+fn every_test_that_the_readme_names_is_there() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("text");
+    let (_, section) = readme.split_once("## What is promised").expect("a section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let named: Vec<&str> = section.split('`').skip(1).step_by(2).filter(|word| word.contains("::")).collect();
+    assert!(named.len() > 30, "{named:?}");
+    for name in named {
+        let (module, function) = name.rsplit_once("::").expect("a path");
+        let path = root().join("tests/it").join(module.replace("::", "/"));
+        let file = [path.with_extension("rs"), path.join("mod.rs")].into_iter().find(|file| file.exists());
+        let text = file.map(|file| std::fs::read_to_string(file).expect("text")).unwrap_or_default();
+        assert!(text.contains(&format!("fn {function}(")), "README names {name}, and there is no such test");
+    }
+    let promises = section.lines().filter(|line| line.starts_with("- "));
+    promises.for_each(|line| assert!(line.contains("::"), "nobody holds this: {line}"));
+}

@@ -2,10 +2,12 @@
 
 mod accounts;
 mod architecture;
+mod chaos;
 mod cli;
 mod config;
 mod crash;
 mod delivery;
+mod hostile;
 mod http;
 mod journey;
 mod mapping;

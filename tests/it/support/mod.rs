@@ -22,10 +22,14 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
 
 /// An HTTP client without a proxy and without redirects.
 pub fn http() -> reqwest::Client {
+    client().build().expect("a client")
+}
+
+/// The same with settings of one's own.
+pub fn client() -> reqwest::ClientBuilder {
     // Err: another test of this process was first.
     rustls::crypto::ring::default_provider().install_default().ok();
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
-    client.build().expect("a client")
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none())
 }
 
 /// The `Authorization` header of the test account.

@@ -1,0 +1,217 @@
+//! The proof of the one promise: whatever happens meanwhile, every answered event is an obligation, and is met.
+//!
+//! Senders of many users post to a process that is killed, stopped and started again, while Refersion fails in every way it
+//! can; then [`oracle`] asks Refersion and the store what became of each event. The short form runs with every `cargo test`;
+//! `CHAOS=long cargo test chaos -- --nocapture` is the long one (1,000 kills), `CHAOS=200` one of 200. Chance is seeded:
+//! `CHAOS_SEED` repeats a run's decisions (not the moments at which the system lets them happen), and every failure shows it.
+
+mod disk;
+mod oracle;
+mod poison;
+mod sender;
+
+use crate::support::process::Process;
+use crate::support::service::Refersion;
+use crate::support::{Answer, PATIENCE, http, within};
+use oracle::{Dead, Effects};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use refersion_destination::domain::{Field, Status};
+use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
+use sender::{Story, World, taken};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+const USERS: usize = 12;
+
+/// Whether this is the long form.
+pub fn is_long() -> bool {
+    std::env::var("CHAOS").is_ok_and(|form| form == "long")
+}
+
+/// How often something happens: `short` for 20 kills of the short form, and as much more often in a longer one.
+fn times(short: usize) -> usize {
+    let kills = if is_long() { Some(1_000) } else { std::env::var("CHAOS").ok().and_then(|kills| kills.parse().ok()) };
+    kills.map_or(short, |kills: usize| short * kills / 20)
+}
+
+/// What happens to the service.
+struct Weather {
+    name: &'static str,
+    /// How often it ends.
+    ends: usize,
+    /// The share of ends that are asked for (SIGTERM); the others are SIGKILL.
+    asked: f64,
+    /// Whether Refersion fails as well.
+    faults: bool,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_any_moment_every_obligation_is_met() {
+    live(Weather { name: "kill -9", ends: times(20), asked: 0.0, faults: false }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_under_load_every_obligation_is_met() {
+    live(Weather { name: "SIGTERM", ends: times(5), asked: 1.0, faults: false }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_stopped_and_failed_by_refersion_in_every_way_every_obligation_is_met() {
+    live(Weather { name: "all together", ends: times(25), asked: 0.2, faults: true }).await;
+}
+
+async fn live(weather: Weather) {
+    let seed = std::env::var("CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    eprintln!("{}: CHAOS_SEED={seed}", weather.name);
+    let mut chance = StdRng::seed_from_u64(seed);
+    let refersion = Refersion::with(Settings { latency: Duration::from_millis(4), ..Settings::default() }).await;
+    for user in 0..USERS {
+        let email = taken(user);
+        refersion.sandbox.add(Status::Active, &[(Field::Email, email)].into_iter().collect()).expect("added");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut process = start(&refersion, folder.path(), &mut chance);
+    let (server, servers) = watch::channel(process.server.clone());
+    let (enough, until) = watch::channel(false);
+    let answered = watch::Sender::new(0);
+    let world = World { sandbox: refersion.sandbox.clone(), servers, answered: answered.clone(), enough: until };
+    let mut senders: JoinSet<(usize, Story)> = (0..USERS)
+        .map(|user| {
+            let world = world.clone();
+            async move { (user, sender::send(user, seed, world).await) }
+        })
+        .collect();
+
+    let (mut effects, mut kills) = (Effects::default(), 0);
+    for end in 0..weather.ends {
+        if weather.faults {
+            trouble(&refersion.sandbox, &mut chance);
+        }
+        tokio::select! {
+            () = moment(&refersion.sandbox, &answered, &mut chance) => {}
+            ended = senders.join_next() => panic!("a sender gave up: {ended:?}"),
+        }
+        effects.read(&refersion.sandbox);
+        if chance.random_bool(weather.asked) {
+            stop(process).await;
+        } else {
+            process.kill();
+            kills += 1;
+        }
+        process = start(&refersion, folder.path(), &mut chance);
+        server.send_replace(process.server.clone());
+        if (end + 1) % 100 == 0 {
+            eprintln!("{}: {} of {} ends", weather.name, end + 1, weather.ends);
+        }
+    }
+    refersion.sandbox.restore_key();
+    enough.send_replace(true);
+    let mut stories = BTreeMap::new();
+    while let Some(ended) = within(senders.join_next()).await {
+        let (user, story) = ended.expect("every event is answered at last");
+        stories.insert(user, story);
+    }
+    let ready = drained(&process).await;
+    process.kill();
+    effects.read(&refersion.sandbox);
+    let dead = Dead::read(&folder.path().join("store.db"));
+    assert_eq!(ready["dead_letters"], dead.len());
+    oracle::check(&stories, &refersion.sandbox, &effects, &dead);
+    eprintln!("{}: {kills} kills, {} stops, {}", weather.name, weather.ends - kills, figures(&stories));
+    eprintln!("{}: {} calls, {} dead letters", weather.name, refersion.sandbox.calls_total(), dead.len());
+}
+
+fn figures(stories: &BTreeMap<usize, Story>) -> String {
+    let sum = |count: fn(&Story) -> usize| stories.values().map(count).sum::<usize>();
+    let (events, again, repeats) =
+        (sum(|story| story.sent.len()), sum(|story| story.again), sum(|story| story.repeats));
+    format!("{events} events, {again} sent again, {repeats} repeats; lost 0, doubled 0, out of order 0")
+}
+
+/// Starts the service; some of the time, answers wait for the outcome.
+fn start(refersion: &Refersion, folder: &Path, chance: &mut StdRng) -> Process {
+    let settings = [
+        ("SERVER_WAIT", if chance.random_bool(0.5) { "0s" } else { "50ms" }),
+        ("SERVER_DRAIN", "500ms"),
+        ("REFERSION_CONCURRENCY", "5"),
+        ("REFERSION_TIMEOUT", "300ms"),
+        ("DELIVERY_MAX_BACKLOG", "200"),
+        ("LOG_FILTER", "refersion_destination::app=info"),
+    ];
+    Process::start(&refersion.base_url, folder, &settings)
+}
+
+/// Waits for a moment of chance: after so many calls, or so many answers; now and then at once.
+async fn moment(sandbox: &Sandbox, answered: &watch::Sender<u64>, chance: &mut StdRng) {
+    let calls = sandbox.calls_total() + chance.random_range(0..40);
+    let answers = *answered.borrow() + chance.random_range(0..80);
+    let mut answered = answered.subscribe();
+    within(async {
+        tokio::select! {
+            () = sandbox.until(|sandbox| sandbox.calls_total() >= calls) => {}
+            _ = answered.wait_for(|answered| *answered >= answers) => {}
+        }
+    })
+    .await;
+}
+
+/// What Refersion does to the next calls.
+fn trouble(sandbox: &Sandbox, chance: &mut StdRng) {
+    let every = [
+        Fault::status(500),
+        Fault::html(502),
+        Fault::html(503),
+        Fault::html(200),
+        Fault::too_many_calls(None),
+        Fault::too_many_calls(Some(0)),
+        Fault::too_many_calls(Some(1)),
+        Fault::Cut,
+        Fault::LoseAnswer,
+        Fault::TearAnswer,
+        Fault::Trickle,
+        Fault::Hang { effect: false },
+        Fault::Hang { effect: true },
+        Fault::status(401),
+    ];
+    if sandbox.faults_waiting() < 8 {
+        let count = chance.random_range(0..6);
+        sandbox.script((0..count).filter_map(|_| every.choose(chance).cloned()).collect::<Vec<_>>());
+        if chance.random_bool(0.3) {
+            // An event is refused for good; by an edit alone, so that it is known what became of its user.
+            let refusal = if chance.random_bool(0.5) { Fault::status(204) } else { Fault::refused("Chaos") };
+            sandbox.script_for(Operation::Edit, [refusal]);
+        }
+    }
+    if sandbox.key_revoked() {
+        sandbox.restore_key();
+    } else if chance.random_bool(0.1) {
+        sandbox.revoke_key();
+    }
+}
+
+/// Asks the process to stop, which it does in order.
+async fn stop(process: Process) {
+    process.terminate();
+    let (status, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
+    assert_eq!(status.code(), Some(0), "{logged}");
+}
+
+/// Waits until nothing waits to be delivered; a backlog takes longer than one event.
+async fn drained(process: &Process) -> Value {
+    let client = http();
+    let drained = async {
+        loop {
+            let ready = Answer::to(client.get(format!("{}/readyz", process.ops))).await.json();
+            if ready["waiting"] == 0 {
+                return ready;
+            }
+        }
+    };
+    tokio::time::timeout(2 * PATIENCE, drained).await.expect("in time")
+}

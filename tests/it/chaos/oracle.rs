@@ -1,0 +1,151 @@
+//! What must be true in the end: every obligation is a correct state, a recorded reason, or a dead letter.
+//!
+//! The truth is told by Refersion (its affiliates, and every call that changed one) and by the dead letters in the store.
+//! A second, much simpler reading of the rules says what they must be.
+
+use super::sender::{Sent, Story, What, marks, taken};
+use refersion_destination::domain::{AccountName, EventId, Status};
+use refersion_destination::queue::{Queue, SqliteQueue};
+use refersion_destination::sandbox::{AffiliateView, CallRecord, Sandbox};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The calls that changed an affiliate: its id → the marks of the events, in order.
+#[derive(Default)]
+pub struct Effects {
+    read: u64,
+    by_affiliate: BTreeMap<u64, Vec<(String, String)>>,
+}
+
+impl Effects {
+    /// Reads what was called since the last time; often enough, for Refersion's journal is bounded.
+    pub fn read(&mut self, sandbox: &Sandbox) {
+        for call in sandbox.calls().into_iter().filter(|call| call.number > self.read).collect::<Vec<_>>() {
+            assert_eq!(call.number, self.read + 1, "the journal was read too late");
+            self.read = call.number;
+            if let Some((id, said)) = effect(&call) {
+                let mark = |key: &str| said[key].as_str().unwrap_or_default().to_owned();
+                self.by_affiliate.entry(id).or_default().push((mark("city"), mark("company")));
+            }
+        }
+    }
+
+    fn cities(&self) -> BTreeSet<&str> {
+        self.by_affiliate.values().flatten().map(|(city, _)| city.as_str()).collect()
+    }
+}
+
+/// The affiliate that a call changed, and what it said of it.
+fn effect(call: &CallRecord) -> Option<(u64, &Value)> {
+    if call.answer["link"].is_string() {
+        let id = call.answer["message"].as_str()?.split(' ').nth(2)?.parse().ok()?;
+        return Some((id, &call.body));
+    }
+    let changed = call.answer["ids_changed"].as_array()?.first()?;
+    Some((changed.as_u64()?, call.body.pointer("/affiliates/0")?))
+}
+
+/// The dead letters of a store that no process has open, and how to know an event among them.
+pub struct Dead {
+    queue: SqliteQueue,
+    ids: BTreeSet<EventId>,
+}
+
+impl Dead {
+    pub fn read(store: &Path) -> Self {
+        let connection = rusqlite::Connection::open(store).expect("opens");
+        let mut statement = connection.prepare("SELECT id FROM dead_letters").expect("a table");
+        let ids =
+            statement.query_map([], |row| row.get(0)).expect("rows").map(|id| EventId(id.expect("an id"))).collect();
+        drop(statement);
+        drop(connection);
+        Self { queue: SqliteQueue::open(store, 1).expect("opens"), ids }
+    }
+
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn has(&self, sent: &Sent) -> bool {
+        let id = self.queue.hash_key().event_by_message_id(&AccountName::main(), &sent.message_id);
+        self.ids.contains(&id)
+    }
+}
+
+/// An affiliate as it must be.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Expected {
+    email: String,
+    marks: (String, String),
+    disabled: bool,
+}
+
+fn seen(affiliate: &AffiliateView) -> Expected {
+    Expected {
+        email: affiliate.email().to_owned(),
+        marks: (affiliate.field("city").to_owned(), affiliate.field("company").to_owned()),
+        disabled: affiliate.status == Status::Disabled,
+    }
+}
+
+/// What must have become of one user's events. A dead one had no effect, unless Refersion says so: an answer was lost, and
+/// the next try refused.
+fn replay(user: usize, story: &Story, dead: &Dead, effects: &BTreeSet<&str>) -> Vec<Expected> {
+    let mut account: Vec<Expected> = Vec::new();
+    let mut known: Option<usize> = None;
+    for sent in &story.sent {
+        let (marks, died) = (marks(user, sent.number), dead.has(sent));
+        let effective = effects.contains(marks.0.as_str());
+        assert!(died || sent.status != 400, "answered as refused, and no dead letter: {sent:?}");
+        let What::Identify { email, taken } = &sent.what else {
+            assert!(!died, "a delete died: {sent:?}");
+            account[known.take().expect("deleted while known")].disabled = true;
+            continue;
+        };
+        assert!(!taken || (died && !effective), "it had to be refused, and kept: {sent:?}");
+        if died && !effective {
+            assert!(known.is_some(), "only edits are refused for good: {sent:?}");
+            continue;
+        }
+        let place = known.or_else(|| account.iter().position(|one| one.email == *email));
+        match place.map(|place| &mut account[place]) {
+            Some(one) if one.disabled => assert!(!effective, "left alone, and yet: {sent:?}"),
+            Some(one) => {
+                one.email.clone_from(email);
+                one.marks = marks;
+            }
+            None => {
+                account.push(Expected { email: email.clone(), marks, disabled: false });
+                known = Some(account.len() - 1);
+            }
+        }
+    }
+    account
+}
+
+/// Checks everything.
+pub fn check(stories: &BTreeMap<usize, Story>, sandbox: &Sandbox, effects: &Effects, dead: &Dead) {
+    let affiliates = sandbox.affiliates();
+    let others: Vec<_> = stories.keys().map(|user| taken(*user)).collect();
+    let (theirs, ours): (Vec<_>, Vec<_>) =
+        affiliates.iter().partition(|one| others.iter().any(|email| email == one.email()));
+    assert!(theirs.len() == stories.len() && theirs.iter().all(|one| one.field("city").is_empty()), "{theirs:?}");
+
+    let cities = effects.cities();
+    let mut expected: Vec<_> = stories.iter().flat_map(|(user, story)| replay(*user, story, dead, &cities)).collect();
+    let mut found: Vec<_> = ours.into_iter().map(seen).collect();
+    expected.sort();
+    found.sort();
+    for (expected, found) in expected.iter().zip(&found) {
+        assert_eq!(found, expected, "an obligation that was not met, or an affiliate too many");
+    }
+    assert_eq!(found.len(), expected.len());
+
+    let known: BTreeSet<(String, String)> =
+        stories.iter().flat_map(|(user, story)| story.sent.iter().map(|sent| marks(*user, sent.number))).collect();
+    for marks in effects.by_affiliate.values() {
+        assert!(marks.is_sorted_by(|before, after| before.0 < after.0), "out of order, or twice: {marks:?}");
+        assert!(marks.iter().all(|marks| known.contains(marks)), "nobody said so: {marks:?}");
+    }
+}

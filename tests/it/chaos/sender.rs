@@ -1,0 +1,155 @@
+//! One user's events and their sender, who does as Segment does: in order, and again until there is an answer.
+
+use crate::support::{API_KEY, basic, client, within};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use refersion_destination::sandbox::Sandbox;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+/// What an event says.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// The user's address, and whether another affiliate has it for good.
+    Identify {
+        email: String,
+        taken: bool,
+    },
+    Delete,
+}
+
+/// An event that was answered: from then on an obligation of the service.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub number: u64,
+    pub message_id: String,
+    pub what: What,
+    pub status: u16,
+}
+
+/// All that was sent of one user, in order.
+#[derive(Debug, Default)]
+pub struct Story {
+    pub sent: Vec<Sent>,
+    /// How often something was sent again because there was no answer, or one that asks for it.
+    pub again: usize,
+    /// How often something answered was sent once more, which must have no effect.
+    pub repeats: usize,
+}
+
+/// What all senders share.
+#[derive(Clone)]
+pub struct World {
+    pub sandbox: Sandbox,
+    /// Where the service is; another address after every restart.
+    pub servers: watch::Receiver<String>,
+    /// How many requests were answered well.
+    pub answered: watch::Sender<u64>,
+    pub enough: watch::Receiver<bool>,
+}
+
+/// The address that an affiliate of nobody's has, from the beginning on.
+pub fn taken(user: usize) -> String {
+    format!("taken{user}@example.com")
+}
+
+/// The two traits by which an event is known in what Refersion is told.
+pub fn marks(user: usize, number: u64) -> (String, String) {
+    (format!("City {user} {number:06}"), format!(r#"Söhne & "Töchter" \ 東京 {user}/{number:06}"#))
+}
+
+/// Thinks of events. Invariant: what becomes of each is known, if nothing is lost, doubled or reordered.
+struct Author {
+    user: usize,
+    number: u64,
+    email: String,
+    /// Whether the user is an affiliate that this service remembers.
+    known: bool,
+    chance: StdRng,
+}
+
+impl Author {
+    fn new(user: usize, seed: u64) -> Self {
+        let chance = StdRng::seed_from_u64(seed ^ (user as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        Self { user, number: 0, email: format!("user{user}.0@example.com"), known: false, chance }
+    }
+
+    fn next(&mut self) -> (Value, Sent) {
+        self.number += 1;
+        let (user, number) = (self.user, self.number);
+        let message_id = format!("m-{user}-{number}");
+        let drawn = self.chance.random_range(0..100);
+        let mut sent = Sent { number, message_id, what: What::Delete, status: 0 };
+        if self.known && drawn < 4 {
+            self.known = false;
+            return (json!({"type": "delete", "messageId": sent.message_id, "userId": format!("u{user}")}), sent);
+        }
+        let another = if self.known { (8..14).contains(&drawn) } else { number > 1 && drawn < 50 };
+        if another {
+            self.email = format!("user{user}.{number}@example.com");
+        }
+        let refused = self.known && (4..8).contains(&drawn);
+        // Who was deleted and comes with the same address is left alone.
+        self.known |= another || number == 1;
+        let email = if refused { taken(user) } else { self.email.clone() };
+        let (city, company) = marks(user, number);
+        let body = json!({"type": "identify", "messageId": sent.message_id, "userId": format!("u{user}"), "traits":
+            {"email": email, "name": format!("User {user}"), "city": city, "company": company}});
+        sent.what = What::Identify { email, taken: refused };
+        (body, sent)
+    }
+}
+
+/// Sends events of one user until it is enough, some by themselves, some together, some once more.
+pub async fn send(user: usize, seed: u64, mut world: World) -> Story {
+    // A connection of its own for each request: no answer then means that the process is gone.
+    let client = client().pool_max_idle_per_host(0).build().expect("a client");
+    let mut author = Author::new(user, seed);
+    let mut story = Story::default();
+    let mut bodies: Vec<Value> = Vec::new();
+    while !*world.enough.borrow() {
+        let together = if author.chance.random_bool(0.15) { author.chance.random_range(2..6) } else { 1 };
+        let (events, mut sent): (Vec<Value>, Vec<Sent>) = (0..together).map(|_| author.next()).unzip();
+        let body = if together == 1 { events[0].clone() } else { Value::Array(events.clone()) };
+        let (status, _) = deliver(&client, &mut world, &body, &mut story.again).await;
+        for one in &mut sent {
+            one.status = status;
+        }
+        story.sent.extend(sent);
+        bodies.extend(events);
+        world.answered.send_modify(|answered| *answered += 1);
+        if author.chance.random_bool(0.1) {
+            let body = bodies.choose(&mut author.chance).expect("something was sent");
+            let (status, word) = deliver(&client, &mut world, body, &mut story.again).await;
+            assert_eq!((status, word.as_str()), (200, "duplicate"), "{body}");
+            story.repeats += 1;
+        }
+    }
+    story
+}
+
+/// Sends until there is an answer that ends it: its code and its word.
+async fn deliver(client: &reqwest::Client, world: &mut World, body: &Value, again: &mut usize) -> (u16, String) {
+    loop {
+        let url = format!("{}/segment", world.servers.borrow_and_update().as_str());
+        let calls = world.sandbox.calls_total();
+        let request = client.post(url).header("Authorization", basic(API_KEY)).body(body.to_string());
+        let answer = async {
+            let response = request.send().await.ok()?;
+            Some((response.status().as_u16(), response.text().await.ok()?))
+        };
+        match answer.await {
+            // The backlog is full: there is room when something was delivered.
+            Some((429, _)) => within(world.sandbox.until(|sandbox| sandbox.calls_total() > calls)).await,
+            Some((503, _)) | None => within(world.servers.changed()).await.expect("another process is started"),
+            Some((status, text)) => {
+                let answer: Value = serde_json::from_str(&text).expect("JSON");
+                // With a 400 or a 401 the event is kept all the same: the answer waited for what became of it.
+                assert!(matches!(status, 200 | 202 | 400 | 401), "{status}: {text}");
+                return (status, answer["status"].as_str().expect("a word").to_owned());
+            }
+        }
+        *again += 1;
+    }
+}

@@ -1,0 +1,201 @@
+//! Clients that are slow, that are many, or that mean harm: each costs what is its own, and the others are served.
+//!
+//! Where time itself is the subject, a listener with little patience stands for the real one.
+
+use crate::support::process::Process;
+use crate::support::service::{Refersion, Service};
+use crate::support::{API_KEY, Answer, basic, http, identify, within};
+use axum::Router;
+use axum::routing::get;
+use refersion_destination::http::{Limits, listen};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// A listener on its own, until told to stop. `/` answers at once; `/later` when it is told to.
+struct Listening {
+    address: SocketAddr,
+    later: Arc<Notify>,
+    stop: oneshot::Sender<()>,
+    stopped: JoinHandle<()>,
+}
+
+async fn listening(limits: Limits) -> Listening {
+    let later = Arc::new(Notify::new());
+    let told = Arc::clone(&later);
+    let wait = move || {
+        let told = Arc::clone(&told);
+        async move {
+            told.notified().await;
+            "at last"
+        }
+    };
+    let router = Router::new().route("/", get(|| async { "here" })).route("/later", get(wait));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (stop, until) = oneshot::channel::<()>();
+    let stopped = tokio::spawn(listen(listener, router, limits, async { drop(until.await) }));
+    Listening { address, later, stop, stopped }
+}
+
+async fn connect(address: SocketAddr, said: &str) -> TcpStream {
+    let mut stream = within(TcpStream::connect(address)).await.expect("connects");
+    within(stream.write_all(said.as_bytes())).await.expect("writes");
+    stream
+}
+
+/// Reads until `end` or the end of the connection.
+async fn read(stream: &mut TcpStream, end: &str) -> String {
+    let mut seen = Vec::new();
+    while !seen.ends_with(end.as_bytes()) || end.is_empty() {
+        let mut byte = [0];
+        match within(stream.read(&mut byte)).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => seen.push(byte[0]),
+        }
+    }
+    String::from_utf8(seen).expect("text")
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_costs_its_sender_the_connection() {
+    let limits = Limits { patience: Duration::from_millis(200), ..Limits::default() };
+    let begun = Instant::now();
+    let listening = listening(limits).await;
+    let mut slow = Vec::new();
+    for said in ["", "G", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", GET] {
+        slow.push((connect(listening.address, said).await, said));
+    }
+    let mut dripping = connect(listening.address, "GET / HTTP/1.1\r\nX-Slow: ").await;
+    let drips = tokio::spawn(async move {
+        // A byte now and then: each is within any patience, all together are not.
+        let mut now_and_then = tokio::time::interval(Duration::from_millis(20));
+        while dripping.write_all(b"x").await.is_ok() {
+            now_and_then.tick().await;
+        }
+    });
+    assert!(read(&mut connect(listening.address, GET).await, "here").await.starts_with("HTTP/1.1 200 "));
+    for (stream, said) in &mut slow {
+        let heard = read(stream, "").await;
+        assert_eq!(heard.ends_with("here"), *said == GET, "closed, whatever was sent: {said:?}");
+    }
+    within(drips).await.expect("closed");
+    assert!(begun.elapsed() < Duration::from_secs(15), "after the listener's own patience, and not hyper's 30 s");
+}
+
+#[tokio::test]
+async fn there_is_room_for_so_many_connections_and_the_next_waits_for_its_turn() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let listening = listening(limits).await;
+    let mut first = connect(listening.address, GET).await;
+    let mut second = connect(listening.address, GET).await;
+    read(&mut first, "here").await;
+    read(&mut second, "here").await;
+    let mut third = connect(listening.address, GET).await;
+    // That nothing comes can only be seen by waiting for a while.
+    assert!(tokio::time::timeout(Duration::from_millis(200), third.readable()).await.is_err());
+    drop(first);
+    assert!(read(&mut third, "here").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn told_to_stop_it_answers_what_is_in_flight_and_closes_what_is_idle() {
+    let listening = listening(Limits::default()).await;
+    let mut fresh = connect(listening.address, "").await;
+    let mut idle = connect(listening.address, GET).await;
+    read(&mut idle, "here").await;
+    let mut waiting = connect(listening.address, &GET.replace("/ ", "/later ")).await;
+    // Accepted in this order: who is served now was accepted after those.
+    read(&mut connect(listening.address, GET).await, "here").await;
+    listening.stop.send(()).expect("serves");
+    assert_eq!((read(&mut fresh, "").await, read(&mut idle, "").await), (String::new(), String::new()));
+    listening.later.notify_one();
+    assert!(read(&mut waiting, "").await.ends_with("at last"));
+    within(listening.stopped).await.expect("stops");
+    assert!(TcpStream::connect(listening.address).await.is_err(), "the door is closed");
+}
+
+/// JSON that is fine, and that nobody means well with.
+#[tokio::test]
+async fn json_that_nests_or_repeats_itself_is_read_as_javascript_reads_it() {
+    let service = Service::start(&[]).await;
+    let nested = |open: &str, close: &str| format!("{}1{}", open.repeat(20_000), close.repeat(20_000));
+    let event = |more: &str| {
+        format!(
+            r#"{{"type":"page","type":"identify","userId":"u0","userId":"u1","traits":{{"email":"a@example.com",
+            "email":"u1@example.com","name":"Peter Gibbons"{more}}}}}"#
+        )
+    };
+    for (body, expected) in [
+        (nested("[", "]"), "400 rejected"),
+        (nested(r#"{"a":"#, "}"), "400 rejected"),
+        ("[".repeat(100_000), "400 rejected"),
+        (event(""), "200 delivered"),
+        (event(&format!(r#","deep":{}"#, nested("[", "]"))), "200 delivered"),
+        (event(&format!(r#","wide":[{}0]"#, "0,".repeat(50_000))), "200 delivered"),
+        (event(&r#","email":"u1@example.com""#.repeat(3_000)), "200 delivered"),
+        (event(&format!(r#","{}":1"#, "long".repeat(25_000))), "200 delivered"),
+    ] {
+        let answer = service.send_raw(body.clone()).await;
+        assert_eq!(answer.brief(), expected, "{} to {body:.80}", answer.text);
+    }
+    let affiliates = service.refersion.sandbox.affiliates();
+    assert_eq!(affiliates.len(), 1);
+    assert_eq!((affiliates[0].email(), affiliates[0].field("unique_merchant_id")), ("u1@example.com", "u1"));
+}
+
+/// The resident memory of a process, in KiB.
+fn memory(process: &Process) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.child.id())).expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// How many connections this process may hold, of `wanted`; each is one file here and one there.
+fn affordable(wanted: usize) -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("Linux");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+    let most = line.split_whitespace().nth(3).and_then(|number| number.parse::<usize>().ok()).unwrap_or(usize::MAX);
+    let count = wanted.min(most.saturating_sub(200));
+    if count < wanted {
+        eprintln!("only {count} connections instead of {wanted}: no more files may be open (ulimit -n)");
+    }
+    count
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn thousands_who_hold_connections_take_little_memory_and_hold_up_nobody() {
+    let refersion = Refersion::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = Process::start(&refersion.base_url, folder.path(), &[]);
+    let address: SocketAddr = process.server.trim_start_matches("http://").parse().expect("an address");
+    let before = memory(&process);
+    let key = basic(API_KEY);
+    let head = format!("POST /segment HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n");
+    let body = format!("{head}Content-Length: 100000\r\n\r\n{}", "x".repeat(50_000));
+    let mut held = Vec::new();
+    for number in 0..affordable(if super::chaos::is_long() { 10_000 } else { 2_000 }) {
+        held.push(match number % 20 {
+            0 => connect(address, &format!("{head}X-Half: ")).await,
+            1 if number < 1_000 => connect(address, &body).await,
+            _ => connect(address, "").await,
+        });
+    }
+    for user in 0..20 {
+        let sent = within(process.send(&identify(&format!("m{user}"), &format!("u{user}"), &Value::Null))).await;
+        assert_eq!(sent.expect("answered").brief(), "200 delivered");
+    }
+    let ready = Answer::to(http().get(format!("{}/readyz", process.ops))).await;
+    assert_eq!(ready.brief(), "200 ready");
+    let grown = memory(&process).saturating_sub(before);
+    eprintln!("{} connections held: {grown} KiB more", held.len());
+    assert!(grown < 16 * 1024 + 16 * held.len() as u64, "{grown} KiB for {} connections", held.len());
+}
