@@ -97,7 +97,8 @@ fn recover(connection: Connection, lock: File) -> rusqlite::Result<Store> {
     let waiting = count("SELECT count(*) FROM events")?.unsigned_abs();
     let dead = count("SELECT count(*) FROM dead_letters")?.unsigned_abs();
     let last = count(
-        "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM dead_letters), 0))",
+        "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM dead_letters), 0),
+                    coalesce((SELECT value FROM meta WHERE name = 'last_letter'), 0))",
     )?;
     Ok(Store { connection, counts: Counts { waiting, dead, next_seq: last + 1 }, _lock: lock })
 }
