@@ -1,13 +1,15 @@
 //! The doors: Segment's webhook, and the operator's health checks.
 //!
 //! `webhook` takes a request from bytes to its answer; `body` reads it under its limits; `intake` turns it into
-//! entries of the queue; `answer` is THE inbound status table; `ops` is health. Invariants: nothing is answered with
+//! entries of the queue; `answer` is THE inbound status table; `ops` is health;
+//! `letters` is what operators do with dead letters. Invariants: nothing is answered with
 //! 2xx that was to be kept and is not on disk; no redirect, ever; every answer is JSON with `status` and `message`; a bug is
 //! a 500. Deliberately absent: any call to Refersion.
 
 mod answer;
 mod body;
 mod intake;
+mod letters;
 mod ops;
 mod webhook;
 
@@ -56,9 +58,17 @@ pub fn public(door: Arc<Door>) -> Router {
     finished(events.merge(health(door)))
 }
 
-/// The listener for operators.
+/// The listener for operators: health, and with the API key, dead letters and erasure.
 pub fn ops(door: Arc<Door>) -> Router {
-    finished(health(door))
+    let only_post = || |request| refuse(request, Answer::MethodNotAllowed("POST"));
+    let letters = Router::new()
+        .route("/dead-letters", post(letters::list).fallback(only_post()))
+        .route("/dead-letters/show", post(letters::show).fallback(only_post()))
+        .route("/dead-letters/replay", post(letters::replay).fallback(only_post()))
+        .route("/dead-letters/discard", post(letters::discard).fallback(only_post()))
+        .route("/forget", post(letters::forget).fallback(only_post()))
+        .with_state(Arc::clone(&door));
+    finished(letters.merge(health(door)))
 }
 
 fn health(door: Arc<Door>) -> Router {

@@ -4,6 +4,7 @@ mod architecture;
 mod cli;
 mod config;
 mod crash;
+mod dead_letters;
 mod delivery;
 mod http;
 mod journey;
