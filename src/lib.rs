@@ -21,7 +21,8 @@
 //! # The invariants, each held by tests
 //! 1. 2xx is answered only after the event is committed and synced; what cannot be recorded is a 503 (429 when the backlog
 //!    is full), and Segment sends it again.
-//! 2. An accepted event ends in exactly one of: delivered, nothing to do (with the reason), dead letter (with the reason).
+//! 2. An accepted event ends in exactly one of: delivered, nothing to do (with the reason), dead letter (with the reason,
+//!    kept until an operator replays or discards it).
 //! 3. The events of one user are carried out one at a time, in the order received; a stuck one holds up that user alone.
 //!    Two events are of one user when they share a `userId` or an e-mail.
 //! 4. Repeats have no second effect: the same `messageId`, a `new` whose answer was lost, a crash between two steps.
@@ -36,7 +37,7 @@
 //!     equal ids in two of them are two users and two events.
 //!
 //! # Deliberately absent
-//! A web interface, tools for dead letters, metrics.
+//! A web interface, metrics.
 
 pub mod domain;
 

@@ -31,6 +31,15 @@ pub(super) struct Arguments {
 const SOME_ID: AffiliateId = AffiliateId(9_007_199_254_740_991);
 const SOME_CODE: &str = "<code>";
 
+/// How much of an event is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// All of it.
+    Everything,
+    /// Which calls with which fields, but none of the event's values: they are personal data.
+    NoValues,
+}
+
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let config = match arguments.layers.load(Mode::Offline) {
         Ok(config) => config,
@@ -49,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     let mut refused = false;
     for (number, text) in events.elements().iter().enumerate() {
-        let (lines, is_refused) = explain(text, &config.rules, config.delivery.policy);
+        let (lines, is_refused) = explain(text, &config.rules, config.delivery.policy, Shown::Everything);
         refused |= is_refused;
         if number > 0 {
             tell("");
@@ -70,7 +79,7 @@ fn read(file: &PathBuf) -> std::io::Result<Vec<u8>> {
 }
 
 /// What becomes of one event, in lines; and whether it would be refused.
-fn explain(text: &str, rules: &Rules, policy: Policy) -> (Vec<String>, bool) {
+pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Shown) -> (Vec<String>, bool) {
     let event = match segment::parse(text) {
         Ok(event) => event,
         Err(malformed) => return (vec![format!("refused: {malformed}")], true),
@@ -81,7 +90,10 @@ fn explain(text: &str, rules: &Rules, policy: Policy) -> (Vec<String>, bool) {
         segment::Kind::Delete => "delete",
         segment::Kind::Unsupported(kind) => kind,
     };
-    let mut lines = vec![format!("{kind} ({message_id})")];
+    let mut lines = match detail {
+        Shown::Everything => vec![format!("{kind} ({message_id})")],
+        Shown::NoValues => vec![kind.to_owned()],
+    };
     if matches!(event.kind, segment::Kind::Unsupported(_)) {
         lines.push(format!("  refused: unsupported event type {kind}: this destination takes identify and delete"));
         return (lines, true);
@@ -98,8 +110,9 @@ fn explain(text: &str, rules: &Rules, policy: Policy) -> (Vec<String>, bool) {
                 Intent::Delete { .. } => ("for an affiliate not remembered here:", "for one remembered here:"),
                 _ => ("if the user is no affiliate yet:", "if the user is a known affiliate, as far as it is news:"),
             };
-            scenario(&mut lines, if_unknown, &intent, policy, Memory::default());
-            scenario(&mut lines, if_known, &intent, policy, known);
+            let mut show = |title, memory| scenario(&mut lines, title, &intent, policy, memory, detail);
+            show(if_unknown, Memory::default());
+            show(if_known, known);
             matches!(intent, Intent::Identify(ref wanted) if matches!(wanted.creation, Creation::Refused(_)))
         }
         Err(refusal) => {
@@ -116,7 +129,7 @@ fn somebody() -> Known {
     Known { code, id: Some(SOME_ID), origin: Origin::Created, sent: Fingerprint::default() }
 }
 
-fn scenario(lines: &mut Vec<String>, title: &str, intent: &Intent, policy: Policy, memory: Memory) {
+fn scenario(lines: &mut Vec<String>, title: &str, intent: &Intent, policy: Policy, memory: Memory, detail: Shown) {
     lines.push(format!("  {title}"));
     let case = Case { intent, policy, hash: &HashKey::new(&[0; 32]) };
     let mut state = State::new(intent, memory, Progress::default(), false);
@@ -124,7 +137,7 @@ fn scenario(lines: &mut Vec<String>, title: &str, intent: &Intent, policy: Polic
     loop {
         match step(&case, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone()))) {
             Step::Next(call) => {
-                lines.push(shown(&call));
+                lines.push(shown(&call, detail));
                 let reply = agree(&call);
                 heard = Some((call, reply));
             }
@@ -152,9 +165,26 @@ fn agree(call: &Call) -> Reply {
     }
 }
 
-fn shown(call: &Call) -> String {
+fn shown(call: &Call, detail: Shown) -> String {
     let body = placeholders(refersion::request_body(call, || "<generated>".into()));
+    let body = if detail == Shown::NoValues { without_values(body) } else { body };
     format!("    POST /affiliate/{} {body}", call.operation())
+}
+
+/// What the operator's settings say stays, and so does what is no value.
+fn without_values(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(without_values).collect(),
+        Value::Object(fields) => {
+            let of = |(key, value): (String, Value)| match &*key {
+                "status" | "send_welcome" => (key, value),
+                _ => (key, without_values(value)),
+            };
+            fields.into_iter().map(of).collect()
+        }
+        Value::String(text) if ["<id>", "<code>", "<generated>"].contains(&&*text) => text.into(),
+        _ => "…".into(),
+    }
 }
 
 fn placeholders(value: Value) -> Value {

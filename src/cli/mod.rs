@@ -4,16 +4,24 @@
 //! configuration. What was asked for goes to standard output, everything else to standard error.
 
 mod check;
+mod dead_letters;
+mod forget;
 mod healthcheck;
+mod keeper;
 mod map;
+mod plain_http;
 mod sandbox;
 mod serve;
 
 use crate::config::{Config, Mode};
+use crate::domain::Timestamp;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
+use url::Url;
 
 const AFTER_HELP: &str = "\
 Settings come from config/default.toml (compiled in), then --config files, then the environment:
@@ -42,6 +50,11 @@ enum Command {
     Map(map::Arguments),
     /// Tell every problem of the configuration, then prove each API key with one cheap call
     Check(Layers),
+    /// List, show, replay or discard what could not be delivered
+    #[command(visible_alias = "dlq")]
+    DeadLetters(dead_letters::Arguments),
+    /// Erase what this service holds of a user
+    Forget(forget::Arguments),
     /// Exit 0 if the service is healthy, 1 if not: for container probes
     Healthcheck(healthcheck::Arguments),
 }
@@ -64,6 +77,8 @@ pub fn run() -> ExitCode {
         Command::Sandbox(arguments) => sandbox::run(&arguments),
         Command::Map(arguments) => map::run(&arguments),
         Command::Check(layers) => check::run(&layers),
+        Command::DeadLetters(arguments) => dead_letters::run(&arguments),
+        Command::Forget(arguments) => forget::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
     }
 }
@@ -86,6 +101,22 @@ impl Layers {
             }
         }
     }
+}
+
+/// Where a service of this configuration answers operators on this machine.
+fn default_ops(config: &Config) -> Result<Url, url::ParseError> {
+    let mut address = config.ops.listen;
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    Url::parse(&format!("http://{address}/"))
+}
+
+/// The moment now.
+fn now() -> Timestamp {
+    SystemTime::now().into()
 }
 
 /// Writes a line to standard error. A reader that has gone is no reason to fail.

@@ -29,6 +29,11 @@ impl Doors {
         self.all.iter()
     }
 
+    /// The door of the first account, `main` if there is one.
+    pub(super) fn first(&self) -> Result<&Arc<Door>, Answer> {
+        self.all.first().ok_or(Answer::Bug)
+    }
+
     /// Whether the service is about to stop.
     pub(super) fn is_draining(&self) -> bool {
         self.all.iter().any(|door| door.notice.is_draining())

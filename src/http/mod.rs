@@ -1,15 +1,16 @@
 //! The doors: Segment's webhook, and the operator's health checks.
 //!
 //! `doors` tells which account a request is for; `webhook` takes it from bytes to its answer; `body` reads it under its
-//! `limits`; `intake` turns it into entries of the queue; `answer` is THE inbound status table; `ops` is health; `listen`
-//! serves all of it, within bounds. Invariants: nothing is answered with 2xx that was to be kept and is not on disk; no
-//! redirect, ever; every answer is JSON with `status` and `message`; a bug is a 500. Deliberately absent: any call to
-//! Refersion.
+//! `limits`; `intake` turns it into entries of the queue; `answer` is THE inbound status table; `ops` is health; `letters` is
+//! what operators do with dead letters; `listen` serves all of it, within bounds. Invariants: nothing is answered with 2xx
+//! that was to be kept and is not on disk; no redirect, ever; every answer is JSON with `status` and `message`; a bug is a
+//! 500. Deliberately absent: any call to Refersion.
 
 mod answer;
 mod body;
 mod doors;
 mod intake;
+mod letters;
 mod limits;
 mod listen;
 mod ops;
@@ -72,9 +73,17 @@ pub fn public(doors: Arc<Doors>) -> Router {
     finished(events.merge(health(doors, get(ops::readyz))))
 }
 
-/// The listener for operators.
+/// The listener for operators: health, and with the API key, dead letters and erasure.
 pub fn ops(doors: Arc<Doors>) -> Router {
-    finished(health(doors, get(ops::readyz_by_account)))
+    let only_post = || |request| refuse(request, Answer::MethodNotAllowed("POST"));
+    let letters = Router::new()
+        .route("/dead-letters", post(letters::list).fallback(only_post()))
+        .route("/dead-letters/show", post(letters::show).fallback(only_post()))
+        .route("/dead-letters/replay", post(letters::replay).fallback(only_post()))
+        .route("/dead-letters/discard", post(letters::discard).fallback(only_post()))
+        .route("/forget", post(letters::forget).fallback(only_post()))
+        .with_state(Arc::clone(&doors));
+    finished(letters.merge(health(doors, get(ops::readyz_by_account))))
 }
 
 fn health(doors: Arc<Doors>, readyz: MethodRouter<Arc<Doors>>) -> Router {

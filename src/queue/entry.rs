@@ -1,5 +1,6 @@
 //! What passes through the queue's door.
 
+use super::Attempt;
 use crate::delivery::{Known, Memory, Progress};
 use crate::domain::{AccountName, AffiliateCode, EventId, Timestamp, UserKey};
 
@@ -86,7 +87,8 @@ pub struct Change {
     pub remember: Option<Remember>,
     /// Forget these affiliates and every key that leads to them.
     pub forget: Vec<AffiliateCode>,
-    /// Erase what is kept of the users with these keys: links, and bodies of dead letters.
+    /// Erase what is kept of the users with these keys: links, and bodies of dead letters, those reached through other keys
+    /// of such letters included.
     pub erase: Vec<UserKey>,
 }
 
@@ -114,6 +116,8 @@ pub enum Settlement {
         failures: u32,
         /// Since when it has been failing.
         failing_since: Timestamp,
+        /// What happened this time.
+        attempt: Attempt,
     },
     /// Not carried out for a reason that is not the event's: as if it had not been claimed, but for its progress.
     HandBack {

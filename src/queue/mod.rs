@@ -11,20 +11,28 @@
 //! 4. A claimed event is leased: nobody else claims it until it is settled or the lease expires. A settlement under a lease
 //!    that was lost changes nothing and says so. After a restart, what was leased is claimable at once, as interrupted.
 //! 5. [`Queue::checkpoint`] and [`Queue::settle`] write progress and memory in one transaction.
-//! 6. An event leaves only by [`Settlement::Done`] (its body is erased) or [`Settlement::Dead`] (kept as a dead letter).
+//! 6. An event leaves only by [`Settlement::Done`] (its body is erased), by [`Settlement::Dead`] (kept as a dead letter), or
+//!    by [`Queue::forget`] (kept as a dead letter without body).
 //! 7. No transaction outlives a method.
+//! 8. A dead letter stays until it is replayed or discarded, and its id is given once. Replayed, it is an event again and no
+//!    dead letter: it takes its place behind whatever waits for its user, and neither its earlier record nor what was sent
+//!    since makes it a duplicate. While the same event, sent again, waits, it is not replayed.
+//! 9. What was erased cannot be had back: not by a replay, not from the file once [`Queue::tidy`] has run. Erasing reaches
+//!    every dead letter that shares a key with the user, or with such a letter; it never touches an event that is leased.
 //!
 //! In go raw bodies and keyed hashes, out come the same bodies with what is remembered of their users. Deliberately absent:
 //! any understanding of a body, any clock (moments are arguments), any wait.
 
 mod entry;
+mod letter;
 mod sqlite;
 
 pub use entry::{Batch, Change, Claimed, Depth, NewEvent, QueueError, Recorded, Remember, Settlement, Ticket};
+pub use letter::{Attempt, DeadLetter, Filter, Forgotten, Page, Replay};
 pub use sqlite::{SqliteOpenError, SqliteQueue};
 
 use crate::delivery::Progress;
-use crate::domain::{AccountName, HashKey, Timestamp};
+use crate::domain::{AccountName, HashKey, Timestamp, UserKey};
 use async_trait::async_trait;
 use std::time::Duration;
 
@@ -64,6 +72,22 @@ pub trait Queue: Send + Sync {
 
     /// How much waits. Writes, so that its success proves the store writable.
     async fn depth(&self) -> Result<Depth, QueueError>;
+
+    /// Dead letters that fit `filter`, with an id above `after`: up to `limit` (at least one), and fewer where few fit. Go
+    /// on at [`Page::next`] until there is none.
+    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<Page, QueueError>;
+
+    /// One dead letter, with its history and its body.
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, QueueError>;
+
+    /// Lets dead letters wait again, in the order of their ids. [`QueueError::Full`] if so many do not fit in.
+    async fn replay(&self, ids: &[i64]) -> Result<Vec<(i64, Replay)>, QueueError>;
+
+    /// Throws dead letters away; the ids of those that were there.
+    async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, QueueError>;
+
+    /// Erases what is held of the user with these keys: bodies of waiting events and dead letters, links, affiliates.
+    async fn forget(&self, users: &[UserKey], now: Timestamp) -> Result<Forgotten, QueueError>;
 
     /// Forgets event ids recorded before `forget_before`, and gives space of settled events back.
     async fn tidy(&self, forget_before: Timestamp) -> Result<(), QueueError>;

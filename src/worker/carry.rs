@@ -8,7 +8,7 @@ use crate::delivery::{self, Call, Case, Death, Known, Memory, Reply, Round, Stat
 use crate::domain::{Email, Field, Profile, UserKey};
 use crate::mapping::{self, Intent};
 use crate::notice::Ended;
-use crate::queue::{Change, Claimed, QueueError, Remember, Settlement};
+use crate::queue::{Attempt, Change, Claimed, QueueError, Remember, Settlement};
 use crate::segment::{self, Kind};
 
 /// What a claimed event is about to become.
@@ -127,7 +127,9 @@ fn again(worker: &Worker, claimed: &Claimed, case: &Case<'_>, state: State, trou
     let failures = claimed.failures.saturating_add(1);
     let wait = worker.settings.backoff.wait(failures, rand::random(), trouble.retry_after);
     tracing::warn!(seq, event = %claimed.ticket.id, failures, ?wait, "{}; will try again", trouble.what);
-    let settlement = Settlement::Retry { at: now.after(wait), progress: state.progress, failures, failing_since };
+    let attempt = Attempt { at: now, what: trouble.what.clone() };
+    let (at, progress) = (now.after(wait), state.progress);
+    let settlement = Settlement::Retry { at, progress, failures, failing_since, attempt };
     Verdict { settlement, change, tell: None }
 }
 

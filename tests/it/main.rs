@@ -6,6 +6,7 @@ mod chaos;
 mod cli;
 mod config;
 mod crash;
+mod dead_letters;
 mod delivery;
 mod hostile;
 mod http;

@@ -1,5 +1,6 @@
 //! What is remembered of affiliates, and the user keys that lead to them.
 
+use super::erase;
 use crate::delivery::{Known, Memory, Origin};
 use crate::domain::{AffiliateCode, AffiliateId, UserKey};
 use crate::queue::{Change, Remember};
@@ -38,11 +39,7 @@ pub fn apply(connection: &Connection, account: &str, change: &Change) -> rusqlit
         }
         forget(connection, account, code)?;
     }
-    for key in &erase {
-        connection.prepare_cached("DELETE FROM links WHERE key = ?1")?.execute([key.as_slice()])?;
-        let sql = "UPDATE dead_letters SET body = NULL WHERE seq IN (SELECT seq FROM dead_keys WHERE key = ?1)";
-        connection.prepare_cached(sql)?.execute([key.as_slice()])?;
-    }
+    erase::erase(connection, erase)?;
     change.remember.as_ref().map_or(Ok(()), |remember| write(connection, account, remember))
 }
 

@@ -1,11 +1,14 @@
 //! The SQLite engine: one file, one writer thread with group commit, WAL and `synchronous=FULL`.
 //!
 //! Every method hands the writer a job and awaits it (`writer`); the jobs' SQL stands by verb: `record`, `claim`,
-//! `settle`, `memory`; the tables in `schema`. Invariant: one process per file, held by a lock that dies with the
+//! `settle`, `memory`, `letters`, `erase`; the tables in `schema`. Invariant: one process per file, held by a lock that dies with the
 //! process, so whatever is leased when the file is opened was interrupted.
 
 mod claim;
+mod erase;
+mod history;
 mod keys;
+mod letters;
 mod memory;
 mod open;
 mod record;
@@ -17,11 +20,14 @@ mod writer;
 
 pub use open::OpenError as SqliteOpenError;
 
-use super::{Batch, Change, Depth, NewEvent, Queue, QueueError, Recorded, Settlement, Ticket};
+use super::{
+    Batch, Change, DeadLetter, Depth, Filter, Forgotten, NewEvent, Page, Queue, QueueError, Recorded, Replay,
+    Settlement, Ticket,
+};
 use crate::delivery::Progress;
-use crate::domain::{AccountName, HashKey, Timestamp};
+use crate::domain::{AccountName, HashKey, Timestamp, UserKey};
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 use writer::Writer;
@@ -105,6 +111,45 @@ impl Queue for SqliteQueue {
                 Ok(Depth { waiting: store.counts.waiting, dead: store.counts.dead })
             })
             .await
+    }
+
+    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<Page, QueueError> {
+        let filter = filter.clone();
+        self.writer.write(move |store| letters::page(store, &filter, after, limit.max(1))).await
+    }
+
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, QueueError> {
+        self.writer.write(move |store| letters::one(store, id)).await
+    }
+
+    async fn replay(&self, ids: &[i64]) -> Result<Vec<(i64, Replay)>, QueueError> {
+        let (hash, max, ids) = (self.hash.clone(), self.max_backlog, ids.iter().copied().collect::<BTreeSet<_>>());
+        self.writer
+            .write(move |store| {
+                let mut adds = letters::accounts(store, &ids)?.into_iter();
+                let full = adds.find(|(account, adds)| store.counts.waiting_of(account) + adds > max);
+                if let Some((account, _)) = full {
+                    return Ok(Err(QueueError::Full(store.counts.waiting_of(&account))));
+                }
+                let each = ids.into_iter().map(|id| Ok((id, letters::replay(store, &hash, id)?)));
+                each.collect::<Result<Vec<_>, _>>().map(Ok)
+            })
+            .await?
+    }
+
+    async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, QueueError> {
+        let ids = ids.to_vec();
+        self.writer
+            .write(move |store| {
+                let each = ids.into_iter().map(|id| Ok(letters::discard(store, id)?.then_some(id)));
+                each.filter_map(Result::transpose).collect()
+            })
+            .await
+    }
+
+    async fn forget(&self, users: &[UserKey], now: Timestamp) -> Result<Forgotten, QueueError> {
+        let (hash, users) = (self.hash.clone(), users.to_vec());
+        self.writer.write(move |store| erase::forget(store, &hash, &users, now)).await
     }
 
     async fn tidy(&self, forget_before: Timestamp) -> Result<(), QueueError> {

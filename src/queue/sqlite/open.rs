@@ -99,7 +99,8 @@ fn recover(connection: Connection, lock: File) -> rusqlite::Result<Store> {
     let waiting = waiting_of.values().sum();
     let dead = count("SELECT count(*) FROM dead_letters")?.unsigned_abs();
     let last = count(
-        "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM dead_letters), 0))",
+        "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM dead_letters), 0),
+                    coalesce((SELECT value FROM meta WHERE name = 'last_letter'), 0))",
     )?;
     Ok(Store { connection, counts: Counts { waiting, waiting_of, dead, next_seq: last + 1 }, _lock: lock })
 }

@@ -18,8 +18,21 @@ pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::
     if event.only_if_known && affiliates.is_empty() && lanes.is_empty() && !is_kept(store, &event.keys)? {
         return Ok(Recorded::UnknownUser);
     }
+    let (behind, waiting) = (!lanes.is_empty(), store.counts.waiting_of(event.account.as_str()));
+    line_up(store, event, &keys, lanes)?;
+    Ok(Recorded::Accepted { behind, waiting })
+}
+
+/// Records once more an event that was recorded before, as if it had come just now; its place in the order of arrival.
+pub fn again(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::Result<i64> {
+    let keys = Keys::new(&event.keys, &affiliates(store, hash, &event.keys)?);
+    let lanes = lanes(store, &keys)?;
+    line_up(store, event, &keys, lanes)
+}
+
+/// Puts an event behind those that wait in `lanes`, which are its user's; its place in the order of arrival.
+fn line_up(store: &mut Store, event: &NewEvent, keys: &Keys, lanes: Vec<i64>) -> rusqlite::Result<i64> {
     let seq = store.counts.next_seq;
-    let waiting = store.counts.waiting_of(event.account.as_str());
     store.counts.next_seq += 1;
     store.counts.come(event.account.as_str());
     let behind = !lanes.is_empty();
@@ -28,8 +41,8 @@ pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::
     for other in lanes.into_iter().filter(|other| *other != lane) {
         merge(store, other, lane)?;
     }
-    insert(store, event, &keys, seq, lane, behind)?;
-    Ok(Recorded::Accepted { behind, waiting })
+    insert(store, event, keys, seq, lane, behind)?;
+    Ok(seq)
 }
 
 /// How many events wait in an account whose backlog would grow beyond `max` by these, if there is one. Those recorded before
@@ -133,5 +146,6 @@ fn insert(store: &Store, event: &NewEvent, keys: &Keys, seq: i64, lane: i64, beh
     for key in keys.lanes() {
         join.execute([key, lane])?;
     }
-    store.connection.prepare_cached("INSERT INTO seen (id) VALUES (?1)")?.execute([event.id.0.as_slice()]).map(drop)
+    let sql = "INSERT INTO seen (id) VALUES (?1) ON CONFLICT (id) DO UPDATE SET at = NULL";
+    store.connection.prepare_cached(sql)?.execute([event.id.0.as_slice()]).map(drop)
 }

@@ -8,7 +8,7 @@
 use rusqlite::Connection;
 
 /// Raised with every change of the tables; [`migrate`] says how to get there.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// The condition that an event has none of its lane ahead of it.
 pub const IS_HEAD: &str =
@@ -86,6 +86,14 @@ CREATE TABLE dead_keys (
 ) WITHOUT ROWID;
 ";
 
+/// Since version 2, an event's history, and dead letters that can be replayed. Of those before, the keys are not known.
+const VERSION_2: &str = "
+ALTER TABLE events ADD COLUMN history TEXT;       -- see history.rs
+ALTER TABLE dead_letters ADD COLUMN history TEXT;
+ALTER TABLE dead_letters ADD COLUMN keys BLOB;    -- as in events; NULL: erased
+CREATE INDEX dead_keys_seq ON dead_keys (seq);
+";
+
 /// Makes the connection what the promises need. `FULL` syncs the WAL at every commit; deleted content is overwritten.
 pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?; // before the first table
@@ -107,6 +115,9 @@ pub fn migrate(connection: &mut Connection, new_hash_key: &[u8; 32]) -> rusqlite
         transaction.execute_batch("CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;")?;
         transaction.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
         transaction.execute_batch(TABLES)?;
+    }
+    if version < 2 {
+        transaction.execute_batch(VERSION_2)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()?;

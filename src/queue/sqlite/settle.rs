@@ -1,20 +1,21 @@
 //! Ending a claim: carried out, again later, handed back, or dead; and the next of the lane moves up.
 
+use super::history;
 use super::keys::Keys;
 use super::memory;
 use super::schema::IS_HEAD;
 use super::writer::Store;
 use crate::delivery::Progress;
 use crate::domain::Timestamp;
-use crate::queue::{Change, QueueError, Settlement, Ticket};
+use crate::queue::{Attempt, Change, QueueError, Settlement, Ticket};
 use rusqlite::{OptionalExtension, params};
 
-/// The row that a valid ticket stands for.
-struct Leased {
-    account: String,
-    lane: i64,
-    keys: Keys,
-    received_at: i64,
+/// Of the row that a valid ticket stands for, what it takes to let it go.
+pub struct Leased {
+    pub account: String,
+    pub lane: i64,
+    pub keys: Keys,
+    pub received_at: i64,
 }
 
 type Settled = rusqlite::Result<Result<(), QueueError>>;
@@ -39,14 +40,16 @@ pub fn settle(store: &mut Store, ticket: &Ticket, settlement: &Settlement, chang
     let Some(leased) = leased(store, ticket)? else { return Ok(Err(QueueError::LeaseLost)) };
     memory::apply(&store.connection, &leased.account, change)?;
     match settlement {
-        Settlement::Done => leave(store, ticket, &leased)?,
+        Settlement::Done => leave(store, ticket.seq, &ticket.id.0, &leased)?,
         Settlement::Dead { code, reason, at } => {
             bury(store, ticket, &leased, code, reason, *at)?;
-            leave(store, ticket, &leased)?;
+            leave(store, ticket.seq, &ticket.id.0, &leased)?;
         }
-        Settlement::Retry { at, progress, failures, failing_since } => {
-            let sql = "UPDATE events SET not_before = ?2, failures = ?3, failing_since = ?4 WHERE seq = ?1";
-            let values = params![ticket.seq, at.0, failures, failing_since.0];
+        Settlement::Retry { at, progress, failures, failing_since, attempt } => {
+            let history = history::longer(&store.connection, ticket.seq, attempt.clone())?;
+            let sql =
+                "UPDATE events SET not_before = ?2, failures = ?3, failing_since = ?4, history = ?5 WHERE seq = ?1";
+            let values = params![ticket.seq, at.0, failures, failing_since.0, history];
             store.connection.prepare_cached(sql)?.execute(values)?;
             stay(store, ticket, progress)?;
         }
@@ -105,12 +108,12 @@ fn stay(store: &Store, ticket: &Ticket, progress: &Progress) -> rusqlite::Result
 }
 
 /// The event leaves its lane, and the next one moves up.
-fn leave(store: &mut Store, ticket: &Ticket, leased: &Leased) -> rusqlite::Result<()> {
+pub fn leave(store: &mut Store, seq: i64, id: &[u8; 16], leased: &Leased) -> rusqlite::Result<()> {
     let connection = &store.connection;
-    connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([ticket.seq])?;
+    connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
     store.counts.gone(&leased.account);
     let mut left = connection.prepare_cached("UPDATE seen SET at = ?2 WHERE id = ?1")?;
-    left.execute(params![ticket.id.0.as_slice(), leased.received_at])?;
+    left.execute(params![id.as_slice(), leased.received_at])?;
     for key in leased.keys.lanes() {
         connection.prepare_cached("UPDATE lanes SET waiting = waiting - 1 WHERE key = ?1")?.execute([key])?;
         connection.prepare_cached("DELETE FROM lanes WHERE key = ?1 AND waiting <= 0")?.execute([key])?;
@@ -128,9 +131,12 @@ fn bury(
     reason: &str,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO dead_letters (seq, account, id, code, reason, failures, received_at, died_at, body)
-               SELECT seq, account, id, ?2, ?3, failures, received_at, ?4, body FROM events WHERE seq = ?1";
-    store.connection.prepare_cached(sql)?.execute(params![ticket.seq, code, reason, at.0])?;
+    let last = Attempt { at, what: reason.to_owned() };
+    let history = history::longer(&store.connection, ticket.seq, last)?;
+    let sql = "INSERT INTO dead_letters
+                   (seq, account, id, code, reason, failures, received_at, died_at, body, keys, history)
+               SELECT seq, account, id, ?2, ?3, failures, received_at, ?4, body, keys, ?5 FROM events WHERE seq = ?1";
+    store.connection.prepare_cached(sql)?.execute(params![ticket.seq, code, reason, at.0, history])?;
     store.counts.dead += 1;
     let mut mark = store.connection.prepare_cached("INSERT OR IGNORE INTO dead_keys (key, seq) VALUES (?1, ?2)")?;
     for key in leased.keys.users() {

@@ -1,10 +1,10 @@
 //! What the queue does costs the same at any backlog: measured by SQLite's own counters, statement by statement.
 
 use super::writer::Store;
-use super::{claim, open, record, settle};
+use super::{claim, erase, letters, open, record, settle};
 use crate::delivery::{Known, Origin, Progress, Stage};
 use crate::domain::{AccountName, AffiliateCode, EventId, Fingerprint, HashKey, Timestamp, UserKey};
-use crate::queue::{Change, Claimed, NewEvent, Remember, Settlement};
+use crate::queue::{Attempt, Change, Claimed, Filter, NewEvent, Remember, Replay, Settlement};
 use rusqlite::StatementStatus::{AutoIndex, FullscanStep, Sort, VmStep};
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use std::collections::BTreeMap;
@@ -107,12 +107,24 @@ fn work(store: &mut Store, hash: &HashKey) {
             0 => Settlement::Done,
             1 => Settlement::HandBack { progress: progress.clone() },
             2 => Settlement::Dead { code: "dead", reason: String::new(), at: now },
-            _ => Settlement::Retry { at: now, progress: progress.clone(), failures: 1, failing_since: now },
+            _ => {
+                let (progress, attempt) = (progress.clone(), Attempt { at: now, what: String::new() });
+                Settlement::Retry { at: now, progress, failures: 1, failing_since: now, attempt }
+            }
         };
         settle::settle(store, &claimed.ticket, &settlement, &change).expect("no failure").expect("settled");
     }
     claim::claim(store, &account, 1, Timestamp(-1), now).expect("nothing is ready, and a next moment is sought");
     settle::forget_ids(store, Timestamp(1)).expect("forgotten");
+    let ids = letters::page(store, &Filter::default(), 0, 20).expect("a page").letters;
+    let ids: Vec<_> = ids.iter().filter(|letter| !letter.erased).collect();
+    for letter in &ids {
+        letters::one(store, letter.id).expect("read");
+    }
+    assert_eq!(letters::replay(store, hash, ids[0].id).expect("replayed"), Replay::Waits);
+    assert!(letters::discard(store, ids[1].id).expect("discarded"));
+    let forgotten = erase::forget(store, hash, &[UserKey::Email(key(BACKLOG + 2))], now).expect("forgotten");
+    assert_eq!(forgotten.events, 3);
 }
 
 #[test]

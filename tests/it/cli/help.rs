@@ -17,12 +17,14 @@ async fn the_whole() {
     Usage: refersion-destination <COMMAND>
 
     Commands:
-      serve        Take Segment's events in and carry them out at Refersion
-      sandbox      Run a simulated Refersion by itself, for trials
-      map          Show, offline, which Refersion calls an event would make, and what is odd about it
-      check        Tell every problem of the configuration, then prove each API key with one cheap call
-      healthcheck  Exit 0 if the service is healthy, 1 if not: for container probes
-      help         Print this message or the help of the given subcommand(s)
+      serve         Take Segment's events in and carry them out at Refersion
+      sandbox       Run a simulated Refersion by itself, for trials
+      map           Show, offline, which Refersion calls an event would make, and what is odd about it
+      check         Tell every problem of the configuration, then prove each API key with one cheap call
+      dead-letters  List, show, replay or discard what could not be delivered [alias: dlq]
+      forget        Erase what this service holds of a user
+      healthcheck   Exit 0 if the service is healthy, 1 if not: for container probes
+      help          Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
@@ -118,6 +120,68 @@ async fn healthcheck() {
           --config <FILE>  A TOML file of settings; may be given several times, a later file wins over
                            an earlier one
       -h, --help           Print help
+    ");
+}
+
+#[tokio::test]
+async fn dead_letters() {
+    assert_snapshot!(help(&["dead-letters"]).await, @r"
+    List, show, replay or discard what could not be delivered
+
+    Usage: refersion-destination dead-letters <COMMAND>
+
+    Commands:
+      list     One line for each
+      show     Everything about some: reason, attempts, and what the event would do today
+      replay   Let some wait again: mapped anew, each behind what waits for its user
+      discard  Throw some away for good
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help  Print help
+    ");
+    assert_snapshot!(help(&["dlq", "discard"]).await, @r"
+    Throw some away for good
+
+    Usage: refersion-destination dead-letters discard [OPTIONS] [ID]...
+
+    Arguments:
+      [ID]...  The ids, as `list` prints them
+
+    Options:
+          --account <NAME>  Those of this account
+          --reason <CODE>   Those with this reason: unmappable, malformed, refused, email_taken,
+                            not_applied, endless_search, expired, erased
+          --since <WHEN>    Those that died since: a time ago such as 12h, or a moment such as
+                            2026-01-31 or 2026-01-31T08:00:00Z
+          --all             All of them
+          --yes             Do not ask
+          --json            Print JSON, one value a line
+          --ops <URL>       Ask the service whose ops listener is at this URL; if not given, the store
+                            is opened, or while a service has it open, OPS_LISTEN is asked
+          --config <FILE>   A TOML file of settings; may be given several times, a later file wins over
+                            an earlier one
+      -h, --help            Print help
+    ");
+}
+
+#[tokio::test]
+async fn forget() {
+    assert_snapshot!(help(&["forget"]).await, @r"
+    Erase what this service holds of a user
+
+    Usage: refersion-destination forget [OPTIONS] <--user-id <ID>|--email <ADDRESS>>
+
+    Options:
+          --user-id <ID>     Segment's userId of the user
+          --email <ADDRESS>  The user's e-mail address
+          --account <NAME>   The account whose user it is; the account of REFERSION_API_KEY if not given
+          --json             Print JSON
+          --ops <URL>        Ask the service whose ops listener is at this URL; if not given, the store
+                             is opened, or while a service has it open, OPS_LISTEN is asked
+          --config <FILE>    A TOML file of settings; may be given several times, a later file wins over
+                             an earlier one
+      -h, --help             Print help
     ");
 }
 

@@ -4,9 +4,12 @@ use super::{doors, post};
 use crate::support::{API_KEY, Answer, basic, http, identify, within};
 use async_trait::async_trait;
 use refersion_destination::delivery::Progress;
-use refersion_destination::domain::{AccountName, HashKey, Timestamp};
+use refersion_destination::domain::{AccountName, HashKey, Timestamp, UserKey};
 use refersion_destination::notice::Notice;
-use refersion_destination::queue::{Batch, Change, Depth, NewEvent, Queue, QueueError, Recorded, Settlement, Ticket};
+use refersion_destination::queue::{
+    Batch, Change, DeadLetter, Depth, Filter, Forgotten, NewEvent, Page, Queue, QueueError, Recorded, Replay,
+    Settlement, Ticket,
+};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -77,6 +80,26 @@ impl Queue for Stub {
 
     async fn depth(&self) -> Result<Depth, QueueError> {
         panic!("a bug")
+    }
+
+    async fn dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<Page, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn dead_letter(&self, _: i64) -> Result<Option<DeadLetter>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn replay(&self, _: &[i64]) -> Result<Vec<(i64, Replay)>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn discard(&self, _: &[i64]) -> Result<Vec<i64>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn forget(&self, _: &[UserKey], _: Timestamp) -> Result<Forgotten, QueueError> {
+        Err(QueueError::Closed)
     }
 
     async fn tidy(&self, _: Timestamp) -> Result<(), QueueError> {

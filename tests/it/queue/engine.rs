@@ -7,7 +7,8 @@ use refersion_destination::domain::{
     AccountName, AffiliateCode, AffiliateId, Email, EventId, Fingerprint, HashKey, Timestamp, UserId, UserKey,
 };
 use refersion_destination::queue::{
-    Batch, Change, Claimed, Depth, NewEvent, Queue, QueueError, Recorded, Remember, Settlement, SqliteQueue, Ticket,
+    Attempt, Batch, Change, Claimed, Depth, NewEvent, Queue, QueueError, Recorded, Remember, Settlement, SqliteQueue,
+    Ticket,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -230,7 +231,8 @@ pub fn progress(page: u32) -> Progress {
 }
 
 pub fn retry(at: i64) -> Settlement {
-    Settlement::Retry { at: Timestamp(at), progress: progress(2), failures: 1, failing_since: Timestamp(0) }
+    let attempt = Attempt { at: Timestamp(8), what: "Refersion answered 500 to new".to_owned() };
+    Settlement::Retry { at: Timestamp(at), progress: progress(2), failures: 1, failing_since: Timestamp(0), attempt }
 }
 
 pub fn hand_back() -> Settlement {

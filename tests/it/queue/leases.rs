@@ -3,7 +3,7 @@
 use super::engine::{LATE, LEASE, Store, dead, every, hand_back, names, progress, remember, retry};
 use refersion_destination::delivery::Progress;
 use refersion_destination::domain::{AccountName, Timestamp};
-use refersion_destination::queue::{Change, QueueError, Settlement, Ticket};
+use refersion_destination::queue::{Attempt, Change, QueueError, Settlement, Ticket};
 
 /// One event of each kind of settlement.
 fn settlements() -> [Settlement; 4] {
@@ -161,8 +161,9 @@ async fn a_retry_comes_again_at_its_moment_with_progress_and_failures() {
     every(async |store| {
         store.record("a", &["u1"]).await;
         let claimed = store.claim_one(0).await;
-        let settlement =
-            Settlement::Retry { at: Timestamp(50), progress: progress(4), failures: 3, failing_since: Timestamp(8) };
+        let attempt = Attempt { at: Timestamp(8), what: String::new() };
+        let (at, failing_since) = (Timestamp(50), Timestamp(8));
+        let settlement = Settlement::Retry { at, progress: progress(4), failures: 3, failing_since, attempt };
         store.settle(&claimed.ticket, settlement).await.expect("settled");
         is_void(store, &claimed.ticket).await;
         for restarted in [false, true] {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use refersion_destination::delivery::{Progress, Stage};
 use refersion_destination::domain::Timestamp;
-use refersion_destination::queue::{Change, Claimed, NewEvent, QueueError, Recorded, Settlement, Ticket};
+use refersion_destination::queue::{Attempt, Change, Claimed, NewEvent, QueueError, Recorded, Settlement, Ticket};
 use std::collections::BTreeSet;
 
 const USERS: [&str; 4] = ["u1", "u2", "u3", "u4"];
@@ -133,7 +133,8 @@ impl Pair<'_> {
             End::HandBack => Settlement::HandBack { progress },
             End::Retry { at } => {
                 let (failing_since, failures) = (Timestamp(0), self.model.failures(*lease) + 1);
-                Settlement::Retry { at: Timestamp(self.now + at), progress, failures, failing_since }
+                let attempt = Attempt { at: Timestamp(self.now), what: String::new() };
+                Settlement::Retry { at: Timestamp(self.now + at), progress, failures, failing_since, attempt }
             }
         };
         let end = if let End::Retry { at } = end { End::Retry { at: self.now + at } } else { end };

@@ -1,0 +1,132 @@
+//! Dead letters and erasure for operators, on their listener alone: JSON in by POST, JSON out.
+//!
+//! | path | asks | answers |
+//! | --- | --- | --- |
+//! | `/dead-letters` | `{"filter": {…}, "after": 0, "limit": 100}`, all optional | a page |
+//! | `/dead-letters/show` | `{"id": 1}` | the letter with its body, or `null` |
+//! | `/dead-letters/replay`, `/dead-letters/discard` | `{"ids": [1, 2]}` | what became of each |
+//! | `/forget` | `{"user_id": "…"}` or `{"email": "…"}`, `"account"` optional | what was erased |
+//!
+//! Invariants: nothing is told or done without the API key of the first account (`main`, if there is one) as Basic credentials:
+//! it is the operator's, and opens all accounts' letters; no answer grows with what the
+//! store holds. The command line is the client.
+
+use super::Doors;
+use super::answer::Answer;
+use super::body;
+use crate::domain::{AccountName, Email, User, UserId};
+use crate::queue::{DeadLetter, Filter, Forgotten, Page, Replay};
+use crate::segment::Disbelief;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// The most dead letters of one page, and of one request to change some.
+const MOST: usize = 1_000;
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Listed {
+    filter: Filter,
+    after: i64,
+    limit: usize,
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self { filter: Filter::default(), after: 0, limit: 100 }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct One {
+    id: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Several {
+    ids: Vec<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Whom {
+    account: Option<String>,
+    user_id: Option<String>,
+    email: Option<String>,
+}
+
+type Told<T> = Result<Json<T>, Answer>;
+
+pub(super) async fn list(State(doors): State<Arc<Doors>>, request: Request) -> Told<Page> {
+    let Listed { filter, after, limit } = asked(&doors, request).await?;
+    Ok(Json(doors.queue.dead_letters(&filter, after, limit.clamp(1, MOST)).await?))
+}
+
+pub(super) async fn show(State(doors): State<Arc<Doors>>, request: Request) -> Told<Option<DeadLetter>> {
+    let One { id } = asked(&doors, request).await?;
+    Ok(Json(doors.queue.dead_letter(id).await?))
+}
+
+pub(super) async fn replay(State(doors): State<Arc<Doors>>, request: Request) -> Told<Vec<(i64, Replay)>> {
+    let ids = several(asked(&doors, request).await?)?;
+    let replayed = doors.queue.replay(&ids).await?;
+    doors.iter().for_each(|door| door.notice.recorded());
+    Ok(Json(replayed))
+}
+
+pub(super) async fn discard(State(doors): State<Arc<Doors>>, request: Request) -> Told<Vec<i64>> {
+    let ids = several(asked(&doors, request).await?)?;
+    Ok(Json(doors.queue.discard(&ids).await?))
+}
+
+pub(super) async fn forget(State(doors): State<Arc<Doors>>, request: Request) -> Told<Forgotten> {
+    let whom: Whom = asked(&doors, request).await?;
+    let email = whom.email.as_deref().map(Email::parse).transpose();
+    let email = email.map_err(|error| Answer::Invalid(format!("`email` is {error}")))?;
+    let user = User { user_id: whom.user_id.as_deref().and_then(UserId::parse), email };
+    let first = doors.first()?;
+    let account = whom.account.map_or_else(|| first.account.clone(), AccountName::from);
+    let keys = user.keys(doors.queue.hash_key(), &account);
+    if keys.is_empty() {
+        return Err(Answer::Invalid("expected `user_id` or `email`".to_owned()));
+    }
+    let forgotten = doors.queue.forget(&keys, first.clock.now()).await?;
+    doors.iter().for_each(|door| door.notice.recorded());
+    Ok(Json(forgotten))
+}
+
+fn several(Several { ids }: Several) -> Result<Vec<i64>, Answer> {
+    if ids.len() > MOST {
+        return Err(Answer::Invalid(format!("at most {MOST} ids at once")));
+    }
+    Ok(ids)
+}
+
+/// What a request asks, if it comes with the key.
+async fn asked<T: DeserializeOwned>(doors: &Doors, request: Request) -> Result<T, Answer> {
+    let (head, mut body) = request.into_parts();
+    let asked = read(doors, &head.headers, &mut body).await;
+    if asked.is_err() {
+        body::discard(&head.headers, &mut body).await;
+    }
+    asked
+}
+
+async fn read<T: DeserializeOwned>(doors: &Doors, headers: &HeaderMap, body: &mut Body) -> Result<T, Answer> {
+    let credentials = headers.get_all(AUTHORIZATION).into_iter().map(HeaderValue::as_bytes);
+    match doors.first()?.trust.judge(credentials, std::iter::empty()) {
+        Ok(_) => {}
+        Err(Disbelief::Nothing) => return Err(Answer::Disbelieved(Disbelief::WrongKey)),
+        Err(other) => return Err(Answer::Disbelieved(other)),
+    }
+    let (received, _room) = body::read(headers, body).await?;
+    serde_json::from_slice(&received.bytes).map_err(|error| Answer::Invalid(format!("not what is taken here: {error}")))
+}

@@ -1,0 +1,138 @@
+//! Dead letters and erasure as an operator has them: by the command line, beside the running service and on its store, and
+//! by the ops listener.
+
+mod cli;
+mod forget;
+mod ops;
+
+use crate::support::process::{Process, binary};
+use crate::support::{API_KEY, PATIENCE, identify, within};
+use refersion_destination::domain::ApiKey;
+use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
+use serde_json::{Value, json};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Arrays and single events alike are answered at once.
+const AT_ONCE: (&str, &str) = ("SERVER_WAIT", "0s");
+
+/// A running service, its simulated Refersion, and its store's folder.
+struct House {
+    sandbox: Sandbox,
+    base_url: String,
+    folder: TempDir,
+    process: Option<Process>,
+}
+
+/// How a command ended.
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl House {
+    async fn open(settings: &[(&str, &str)]) -> Self {
+        let api_key = Some(ApiKey::parse(API_KEY).expect("a key"));
+        let sandbox = Sandbox::new(Settings { api_key, ..Settings::default() });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
+        tokio::spawn(sandbox.serve(listener));
+        let folder = tempfile::tempdir().expect("a folder");
+        let process = Some(Process::start(&base_url, folder.path(), settings));
+        Self { sandbox, base_url, folder, process }
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("running")
+    }
+
+    /// Stops the service, so that commands meet the store itself.
+    async fn stop(&mut self) {
+        let process = self.process.take().expect("running");
+        process.terminate();
+        let (status, _) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
+        assert_eq!(status.code(), Some(0));
+    }
+
+    fn start(&mut self, settings: &[(&str, &str)]) {
+        self.process = Some(Process::start(&self.base_url, self.folder.path(), settings));
+    }
+
+    async fn send(&self, event: &Value) {
+        let answer = self.process().send(event).await.expect("an answer");
+        assert!(answer.status < 500, "{}", answer.text);
+    }
+
+    /// An identify that Refersion refuses for good.
+    async fn die(&self, message_id: &str, user: &str) {
+        self.sandbox.script_for(Operation::New, [Fault::refused("Value exceed the char limit")]);
+        let answer = self.process().send(&identify(message_id, user, &json!({"city": "Markertown"}))).await;
+        assert_eq!(answer.expect("an answer").brief(), "400 rejected");
+    }
+
+    /// What `/readyz` counts.
+    async fn counts(&self) -> (u64, u64) {
+        let request = crate::support::http().get(format!("{}/readyz", self.process().ops));
+        let ready = crate::support::Answer::to(request).await.json();
+        (ready["waiting"].as_u64().expect("a number"), ready["dead_letters"].as_u64().expect("a number"))
+    }
+
+    async fn until_drained(&self) {
+        let drained = async {
+            while self.counts().await.0 > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, drained).await.expect("drained");
+    }
+
+    /// Runs a command where an operator would: with the service's settings, beside it or on its store.
+    async fn run(&self, arguments: &[&str]) -> Ran {
+        let mut all = arguments.to_vec();
+        if let Some(process) = &self.process {
+            all.extend(["--ops", &process.ops]);
+        }
+        self.run_with(&all, &[]).await
+    }
+
+    async fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+        command(self.folder.path(), arguments, environment).await
+    }
+
+    /// The ids of the dead letters.
+    async fn ids(&self) -> Vec<String> {
+        let ran = self.run(&["dead-letters", "list", "--json"]).await;
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let id = |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["id"].to_string();
+        ran.out.lines().map(id).collect()
+    }
+}
+
+async fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+    let mut command = binary();
+    let store = format!("sqlite://{}/store.db", folder.display());
+    command.args(arguments).env("REFERSION_API_KEY", API_KEY).env("STORE_URL", store);
+    command.envs(environment.iter().copied());
+    let ran = within(tokio::task::spawn_blocking(move || command.output().expect("runs"))).await.expect("waits");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Ran { code: ran.status.code(), out: text(ran.stdout), err: text(ran.stderr) }
+}
+
+/// With moments and event names, which differ from run to run, made equal.
+fn timeless(text: &str) -> String {
+    let word = |word: &str| {
+        let bare = word.trim_end_matches('\n');
+        let moment = bare.len() == 20 && bare.ends_with('Z') && bare.starts_with("20");
+        let name = bare.len() == 12 && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let shown = if moment {
+            "2026-..-..T..:..:..Z"
+        } else if name {
+            "0123456789ab"
+        } else {
+            bare
+        };
+        format!("{shown}{}", &word[bare.len()..])
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
