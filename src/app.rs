@@ -20,7 +20,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 /// Why the service cannot run. The text says what to do.
@@ -65,6 +65,9 @@ pub struct Addresses {
     pub ops: SocketAddr,
 }
 
+/// How many connections may wait to be accepted: bursts come by the hundred thousand.
+const BACKLOG: u32 = 4_096;
+
 /// How often settled events' space is given back and old event ids are forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 
@@ -90,8 +93,8 @@ pub async fn serve(
     }
     let notice = notices.first().cloned().ok_or(ServeError::NoApiKey)?;
     let doors = Arc::new(Doors::new(Arc::clone(&queue), doors));
-    let server = bind(config.server.listen, "SERVER_LISTEN").await?;
-    let ops = bind(config.ops.listen, "OPS_LISTEN").await?;
+    let server = bind(config.server.listen, "SERVER_LISTEN")?;
+    let ops = bind(config.ops.listen, "OPS_LISTEN")?;
     let bound = |listener: &TcpListener| listener.local_addr().map_err(ServeError::Serve);
     let addresses = Addresses { server: bound(&server)?, ops: bound(&ops)? };
     tracing::info!("webhook on http://{}/segment, health on http://{}/readyz", addresses.server, addresses.ops);
@@ -180,8 +183,14 @@ fn door(config: &Config, account: Account, queue: Arc<dyn Queue>, notice: Notice
     }
 }
 
-async fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, variable, source })
+fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, ServeError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| ServeError::Listen { address, variable, source })
 }
 
 /// Serves until the service drains and every request in flight is answered.

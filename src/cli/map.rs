@@ -110,7 +110,9 @@ pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Shown) 
                 Intent::Delete { .. } => ("for an affiliate not remembered here:", "for one remembered here:"),
                 _ => ("if the user is no affiliate yet:", "if the user is a known affiliate, as far as it is news:"),
             };
-            let mut show = |title, memory| scenario(&mut lines, title, &intent, policy, memory, detail);
+            let (hash, custom_fields) = (HashKey::new(&[0; 32]), rules.custom_field_ids());
+            let case = Case { intent: &intent, policy, hash: &hash, custom_fields: &custom_fields };
+            let mut show = |title, memory| scenario(&mut lines, title, &case, memory, detail);
             show(if_unknown, Memory::default());
             show(if_known, known);
             matches!(intent, Intent::Identify(ref wanted) if matches!(wanted.creation, Creation::Refused(_)))
@@ -129,13 +131,12 @@ fn somebody() -> Known {
     Known { code, id: Some(SOME_ID), origin: Origin::Created, sent: Fingerprint::default() }
 }
 
-fn scenario(lines: &mut Vec<String>, title: &str, intent: &Intent, policy: Policy, memory: Memory, detail: Shown) {
+fn scenario(lines: &mut Vec<String>, title: &str, case: &Case<'_>, memory: Memory, detail: Shown) {
     lines.push(format!("  {title}"));
-    let case = Case { intent, policy, hash: &HashKey::new(&[0; 32]) };
-    let mut state = State::new(intent, memory, Progress::default(), false);
+    let mut state = State::new(case.intent, memory, Progress::default(), false);
     let mut heard: Option<(Call, Reply)> = None;
     loop {
-        match step(&case, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone()))) {
+        match step(case, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone()))) {
             Step::Next(call) => {
                 lines.push(shown(&call, detail));
                 let reply = agree(&call);

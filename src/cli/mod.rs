@@ -13,6 +13,7 @@ mod plain_http;
 mod sandbox;
 mod serve;
 
+use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::domain::Timestamp;
 use clap::{Args, Parser, Subcommand};
@@ -20,7 +21,6 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
 use url::Url;
 
 const AFTER_HELP: &str = "\
@@ -116,7 +116,7 @@ fn default_ops(config: &Config) -> Result<Url, url::ParseError> {
 
 /// The moment now.
 fn now() -> Timestamp {
-    SystemTime::now().into()
+    Clock::start().now()
 }
 
 /// Writes a line to standard error. A reader that has gone is no reason to fail.

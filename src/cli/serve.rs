@@ -97,6 +97,7 @@ fn welcome(addresses: Addresses, sandbox: SocketAddr, user: &str) -> String {
 
     curl -u {user} http://{server}/segment -d '{{"type": "delete", "userId": "u1"}}'
 
+  The same event again has no second effect: change something in it, or give it a "messageId" of its own.
   Stop with Ctrl-C.
 "#
     )

@@ -7,7 +7,7 @@
 use super::search::{self, Search};
 use super::verdict::{Action, Death, Outcome, Step, Trouble};
 use super::{Affiliate, Call, Case, Done, Identifier, OnDelete, Refusal, Reply, Stage, State, Target};
-use crate::domain::{AffiliateCode, AffiliateId, Email, Field, Profile, Status, User};
+use crate::domain::{AffiliateCode, AffiliateId, Attribute, Email, Field, Profile, Status, User};
 
 /// What to do now, judging by what is known.
 pub(super) fn decide(case: &Case<'_>, user: &User, state: &mut State) -> Step {
@@ -36,7 +36,7 @@ fn proceed(case: &Case<'_>, state: &State, target: &Target) -> Step {
     let anonymize = case.policy.on_delete == OnDelete::Anonymize && state.progress.done != Done::Anonymized;
     match state.progress.stage {
         Stage::CheckEdit | Stage::CheckStatus => Step::Next(Call::Get(Identifier::Id(id))),
-        _ if anonymize => Step::Next(Call::Edit { id, changes: anonymous(id) }),
+        _ if anonymize => Step::Next(Call::Edit { id, changes: anonymous(id, case.custom_fields) }),
         _ => Step::Next(Call::SetStatus { id, status: Status::Disabled }),
     }
 }
@@ -45,8 +45,9 @@ fn not_found() -> Step {
     Step::Done(Outcome::Delivered { action: Action::NotFound, code: None })
 }
 
-/// What takes the place of personal data; the address is unique, valid, and belongs to nobody (RFC 2606).
-fn anonymous(id: AffiliateId) -> Profile {
+/// What takes the place of personal data, custom fields included; the address is unique, valid, and belongs to nobody
+/// (RFC 2606).
+fn anonymous(id: AffiliateId, custom_fields: &[String]) -> Profile {
     let address = format!("deleted-{id}@example.com");
     let blanked = [
         Field::FirstName,
@@ -59,6 +60,9 @@ fn anonymous(id: AffiliateId) -> Profile {
         Field::Phone,
     ];
     let mut profile: Profile = blanked.into_iter().map(|field| (field, "-")).collect();
+    for custom_field in custom_fields {
+        profile.set(Attribute::Custom(custom_field.clone()), "-");
+    }
     profile.set(Field::Email, address.clone());
     profile.set(Field::PaypalEmail, address);
     profile
@@ -160,7 +164,7 @@ fn missed(state: &mut State) -> Option<Step> {
 fn checked(case: &Case<'_>, state: &mut State, id: AffiliateId, affiliate: &Affiliate) -> Option<Step> {
     let stage = std::mem::take(&mut state.progress.stage);
     let shown = affiliate.profile.get(Field::Email);
-    if stage == Stage::CheckEdit && shown.is_some() && shown == anonymous(id).get(Field::Email) {
+    if stage == Stage::CheckEdit && shown.is_some() && shown == anonymous(id, &[]).get(Field::Email) {
         state.progress.done = Done::Anonymized;
         return None;
     }

@@ -14,6 +14,8 @@ pub struct Case<'a> {
     pub intent: &'a Intent,
     /// What the operator decided.
     pub policy: Policy,
+    /// The custom fields that the operator's rules name, by their Refersion ids.
+    pub custom_fields: &'a [String],
     /// The key of the fingerprints.
     pub hash: &'a HashKey,
 }

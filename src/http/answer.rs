@@ -98,7 +98,7 @@ impl Answer {
         match self {
             Self::Delivered(outcome) => outcome.to_string(),
             Self::Accepted => "the event is recorded and will be delivered".into(),
-            Self::Duplicate => "this event was recorded before; it has no second effect".into(),
+            Self::Duplicate => "this event was recorded before (the same messageId or, without one, the same bytes): it has no second effect".into(),
             Self::Ignored(reason) => reason.to_string(),
             Self::Invalid(what) => what.clone(),
             Self::Refused(death) => format!("{death} (the event is kept as a dead letter)"),

@@ -11,14 +11,15 @@ use super::{Door, Doors};
 use crate::domain::Timestamp;
 use crate::notice::Wait;
 use crate::queue::{NewEvent, Recorded};
-use crate::segment::Claims;
+use crate::segment::{Claims, Disbelief};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Answers a request at the door of all accounts: it is told by its credentials whose it is.
 pub(super) async fn for_any(State(doors): State<Arc<Doors>>, request: Request) -> Response {
@@ -40,9 +41,23 @@ async fn answered(door: Result<&Arc<Door>, Answer>, request: Request) -> Respons
     match received {
         Ok(response) => response,
         Err(answer) => {
+            if let Answer::Disbelieved(why) = &answer {
+                complain(*why);
+            }
             body::discard(&head.headers, &mut body).await;
             answer.into_response()
         }
+    }
+}
+
+/// Logs that a request was not believed, so that a mistyped secret does not go unnoticed; at most once in ten seconds, so that
+/// whoever knocks cannot fill the log.
+fn complain(why: Disbelief) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(10)) {
+        *last = Some(Instant::now());
+        tracing::warn!("a request was refused: {why} (more of them within 10 s are not logged)");
     }
 }
 

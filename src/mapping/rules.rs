@@ -61,6 +61,19 @@ pub struct CreateIf {
     pub equals: String,
 }
 
+impl Rules {
+    /// The ids of all custom fields that any rule may set.
+    pub fn custom_field_ids(&self) -> Vec<String> {
+        let effects = self.audiences.iter().flat_map(|audience| [&audience.on_true, &audience.on_false]);
+        let of_effects = effects.flat_map(|effect| effect.custom_fields.iter().map(|(id, _)| id));
+        let mut ids: Vec<String> =
+            self.custom_fields.iter().map(|field| &field.id).chain(of_effects).cloned().collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+}
+
 impl Default for Rules {
     /// What `config/default.toml` says; a test holds the two together.
     fn default() -> Self {

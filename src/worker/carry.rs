@@ -5,7 +5,7 @@
 
 use super::{STORE_PAUSE, Worker};
 use crate::delivery::{self, Call, Case, Death, Known, Memory, Reply, Round, State, Step, Trouble};
-use crate::domain::{Email, Field, Profile, UserKey};
+use crate::domain::{AffiliateCode, Email, Field, Profile, UserKey};
 use crate::mapping::{self, Intent};
 use crate::notice::Ended;
 use crate::queue::{Attempt, Change, Claimed, QueueError, Remember, Settlement};
@@ -45,7 +45,9 @@ fn understand(worker: &Worker, body: &[u8]) -> Result<Intent, Death> {
 
 /// Walks the plan to its end. `None`: the lease was lost, and somebody else has the event.
 async fn deliver(worker: &Worker, claimed: &Claimed, intent: &Intent, round: Round) -> Option<Verdict> {
-    let case = Case { intent, policy: worker.settings.policy, hash: worker.queue.hash_key() };
+    let custom_fields = worker.settings.rules.custom_field_ids();
+    let (policy, hash) = (worker.settings.policy, worker.queue.hash_key());
+    let case = Case { intent, policy, hash, custom_fields: &custom_fields };
     let mut state = State::new(intent, claimed.memory.clone(), claimed.progress.clone(), claimed.interrupted);
     let mut heard: Option<(Call, Reply)> = None;
     loop {
@@ -98,7 +100,7 @@ fn judge(worker: &Worker, claimed: &Claimed, case: &Case<'_>, state: State, step
             tracing::info!(seq, event = %claimed.ticket.id, "{outcome}");
             let mut change = change(claimed, case, &state);
             if matches!(case.intent, Intent::Delete { .. }) {
-                change.erase.clone_from(&claimed.keys);
+                change.erase = erased(claimed, &change.forget);
             }
             Verdict { settlement: Settlement::Done, change, tell: Some(Ended::Well(outcome)) }
         }
@@ -137,6 +139,17 @@ fn buried(worker: &Worker, claimed: &Claimed, death: Death, change: Change) -> V
     tracing::error!(seq = claimed.ticket.seq, event = %claimed.ticket.id, code = death.code(), "dead letter: {death}");
     let settlement = Settlement::Dead { code: death.code(), reason: death.to_string(), at: worker.now() };
     Verdict { settlement, change, tell: Some(Ended::Dead(death)) }
+}
+
+/// The keys of a user who was deleted. One that leads to an affiliate the delete was not about is not theirs: had it been
+/// forgotten, no later delete could find that affiliate.
+fn erased(claimed: &Claimed, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
+    let Memory { by_user_id, by_email } = &claimed.memory;
+    let theirs = |key: &&UserKey| {
+        let leads_to = if matches!(key, UserKey::UserId(_)) { by_user_id } else { by_email };
+        leads_to.as_ref().is_none_or(|known| forgotten.contains(&known.code))
+    };
+    claimed.keys.iter().filter(theirs).copied().collect()
 }
 
 /// What there is to remember and to forget by now.

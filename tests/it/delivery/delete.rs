@@ -6,7 +6,7 @@ use super::{Row, check, row};
 /// What `get` shows of an anonymized affiliate 7.
 const ANONYMOUS: &str = "unchanged, affiliate 7 ACTIVE first_name=- last_name=- email=deleted-7@example.com, changed";
 const BLANKS: &str =
-    "edit 7 {first_name, last_name, email, paypal_email, company, address1, address2, city, zip, phone}";
+    "edit 7 {first_name, last_name, email, paypal_email, company, address1, address2, city, zip, phone, #77}";
 
 /// The scripts.
 pub fn rows() -> Vec<Row> {

@@ -45,7 +45,8 @@ pub fn play(given: &Given, replies: &str, life: Life) -> Played {
 /// Plays what `answer` replies to each call, until the verdict or until it has no reply.
 pub fn drive(given: &Given, life: Life, mut answer: impl FnMut(&Call) -> Option<Reply>) -> Played {
     let hash = hash();
-    let case = Case { intent: &given.intent, policy: given.policy, hash: &hash };
+    let custom_fields = ["77".to_owned()];
+    let case = Case { intent: &given.intent, policy: given.policy, hash: &hash, custom_fields: &custom_fields };
     let mut store = Store::new(given);
     let mut state = State::new(&given.intent, store.memory.clone(), store.progress.clone(), given.interrupted);
     let (mut calls, mut heard) = (Vec::new(), None);

@@ -76,3 +76,19 @@ async fn anonymized_nothing_personal_is_left() {
     let kept = serde_json::to_string(&affiliates[0].fields).expect("serialises").to_lowercase();
     assert!(!kept.replace(r#""unique_merchant_id":"marker""#, "").contains("marker"), "{kept}");
 }
+
+/// A delete goes by its e-mail. Whom its `userId` leads to is somebody else then, and must stay within reach.
+#[tokio::test]
+async fn a_delete_by_somebody_elses_email_forgets_nobody_it_did_not_touch() {
+    let service = Service::start(&[]).await;
+    for user in ["u1", "u2"] {
+        assert_eq!(service.send(&identify(user, user, &Value::Null)).await.json()["action"], "created");
+    }
+    let status = |email: &str| service.refersion.sandbox.affiliate(email).expect("kept").status;
+    let by_email = json!({"type": "delete", "messageId": "m3", "userId": "u1", "email": "u2@example.com"});
+    assert_eq!(service.send(&by_email).await.json()["action"], "disabled");
+    assert_eq!((status("u1@example.com"), status("u2@example.com")), (Status::Pending, Status::Disabled));
+    let by_user_id = json!({"type": "delete", "messageId": "m4", "userId": "u1"});
+    assert_eq!(service.send(&by_user_id).await.json()["action"], "disabled");
+    assert_eq!(status("u1@example.com"), Status::Disabled);
+}
