@@ -1,9 +1,9 @@
 //! The doors: Segment's webhook, and the operator's health checks.
 //!
-//! `doors` tells which account a request is for; `webhook` takes it from bytes to its answer; `body` reads it under its limits; `intake` turns it into
-//! entries of the queue; `answer` is THE inbound status table; `ops` is health. Invariants: nothing is answered with
-//! 2xx that was to be kept and is not on disk; no redirect, ever; every answer is JSON with `status` and `message`; a bug is
-//! a 500. Deliberately absent: any call to Refersion.
+//! `doors` tells which account a request is for; `webhook` takes it from bytes to its answer; `body` reads it under its
+//! limits; `intake` turns it into entries of the queue; `answer` is THE inbound status table; `ops` is health. Invariants:
+//! nothing is answered with 2xx that was to be kept and is not on disk; no redirect, ever; every answer is JSON with `status`
+//! and `message`; a bug is a 500. Deliberately absent: any call to Refersion.
 
 mod answer;
 mod body;
