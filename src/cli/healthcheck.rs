@@ -22,10 +22,9 @@ pub(super) struct Arguments {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let url = match arguments.url.clone().map_or_else(|| default_url(&arguments.layers), Ok) {
-        Ok(url) => url,
-        // A probe knows two answers only.
-        Err(_) => return ExitCode::FAILURE,
+    // A probe knows two answers only, whatever is wrong.
+    let Ok(url) = arguments.url.clone().map_or_else(|| default_url(&arguments.layers), Ok) else {
+        return ExitCode::FAILURE;
     };
     let asked = block_on(async { tokio::time::timeout(PATIENCE, ask(&url, "GET", "", b"", 64)).await });
     match asked {

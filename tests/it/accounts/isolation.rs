@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 /// More than all deliveries that may be under way in `other`, and in `main`.
 const MANY: usize = 40;
+const PAUSED: &str = "paused: too many calls, or an outage";
 const HALTED: &str = "halted: Refersion refuses the API key";
 
 #[tokio::test]
@@ -29,6 +30,7 @@ async fn too_many_calls_pause_their_own_account_alone() {
     two.other.until(|sandbox| sandbox.calls_total() == 1).await;
     two.main_delivers().await;
     assert_eq!(two.other.sandbox.calls_total(), 1, "it was told to wait for an hour");
+    within(async { while two.ready().await != [PAUSED, "ok", PAUSED] {} }).await;
     assert_eq!(two.main.ready().await.json()["waiting"], MANY);
 }
 
