@@ -1,14 +1,11 @@
 //! From layers to a [`Config`], section by section, and what must hold between values.
 
 use super::read::{Read, Reader};
-use super::values::{Parsed, above_zero, base_url, choice, duration, duration_or_zero, list, listen, log_filter};
-use super::values::{found, store_url, whole};
+use super::values::{above_zero, base_url, choice, duration, duration_or_zero, listen, log_filter};
+use super::values::{api_key, concurrency, found, shared_secrets, store_url, whole};
 use super::{Config, Delivery, Log, LogFormat, Mode, Ops, Refersion, Segment, Server, Store, accounts, rules};
 use crate::delivery::{Backoff, OnDelete, OnExisting, Policy};
-use crate::domain::ApiKey;
-use secrecy::SecretString;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 use toml::Value;
 
@@ -16,9 +13,6 @@ use toml::Value;
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// Segment sends an event again for four hours.
 const SHORTEST_MEMORY: Duration = Duration::from_hours(4);
-/// More calls at once than this is a slip of the pen.
-const MOST_CALLS: u64 = 1024;
-
 /// Reads everything, or notes every problem.
 pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     let refersion = refersion(reader, mode);
@@ -73,24 +67,9 @@ fn refersion(reader: &mut Reader, mode: Mode) -> Read<Refersion> {
     })
 }
 
-pub(super) fn api_key(value: &Value) -> Parsed<ApiKey> {
-    let text = value.as_str().ok_or("found no text (not shown), expected `publickey.secretkey` in quotes")?;
-    ApiKey::parse(text).map_err(|error| format!("found {error}"))
-}
-
-pub(super) fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {
-    let number = whole(1..=MOST_CALLS)(value)?;
-    Ok(usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN))
-}
-
 fn segment(reader: &mut Reader) -> Read<Segment> {
     let secrets = reader.optional("segment.shared_secrets", shared_secrets);
     Ok(Segment { shared_secrets: secrets?.unwrap_or_default() })
-}
-
-pub(super) fn shared_secrets(value: &Value) -> Parsed<Vec<SecretString>> {
-    let secrets = list(value).ok_or("found something else (not shown), expected a list of texts")?;
-    Ok(secrets.into_iter().map(SecretString::from).collect())
 }
 
 fn server(reader: &mut Reader) -> Read<Server> {

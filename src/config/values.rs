@@ -6,8 +6,11 @@
 use super::StoreUrl;
 use super::keys::nearest;
 use super::problem::either;
+use crate::domain::ApiKey;
+use secrecy::SecretString;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Value;
@@ -206,4 +209,25 @@ pub(super) fn list(value: &Value) -> Option<Vec<String>> {
         scalar => scalar_text(scalar)?.split([',', '\n']).map(|item| item.trim().to_owned()).collect(),
     };
     Some(items.into_iter().filter(|item| !item.is_empty()).collect())
+}
+
+/// More calls at once than this is a slip of the pen.
+const MOST_CALLS: u64 = 1024;
+
+/// A key pair.
+pub(super) fn api_key(value: &Value) -> Parsed<ApiKey> {
+    let text = value.as_str().ok_or("found no text (not shown), expected `publickey.secretkey` in quotes")?;
+    ApiKey::parse(text).map_err(|error| format!("found {error}"))
+}
+
+/// How many calls at once.
+pub(super) fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {
+    let number = whole(1..=MOST_CALLS)(value)?;
+    Ok(usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN))
+}
+
+/// Shared secrets; whatever is wrong with them, they are not shown.
+pub(super) fn shared_secrets(value: &Value) -> Parsed<Vec<SecretString>> {
+    let secrets = list(value).ok_or("found something else (not shown), expected a list of texts")?;
+    Ok(secrets.into_iter().map(SecretString::from).collect())
 }

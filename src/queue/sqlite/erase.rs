@@ -4,7 +4,7 @@
 //! leads to, and so on up to a bound. What stays of an erased event is a dead letter without body and without keys.
 
 use super::keys::Keys;
-use super::settle::{self, Leased};
+use super::lane::{Leased, leave};
 use super::writer::Store;
 use crate::domain::{HashKey, Timestamp, UserKey};
 use crate::queue::Forgotten;
@@ -73,7 +73,7 @@ pub fn forget(store: &mut Store, hash: &HashKey, users: &[UserKey], now: Timesta
                 forgotten.under_way += 1;
             } else {
                 bury(store, seq, now)?;
-                settle::leave(store, seq, &id, &event)?;
+                leave(store, seq, &id, &event)?;
                 forgotten.events += 1;
             }
         }

@@ -1,13 +1,14 @@
 //! The SQLite engine: one file, one writer thread with group commit, WAL and `synchronous=FULL`.
 //!
 //! Every method hands the writer a job and awaits it (`writer`); the jobs' SQL stands by verb: `record`, `claim`,
-//! `settle`, `memory`, `letters`, `erase`; the tables in `schema`. Invariant: one process per file, held by a lock that dies with the
+//! `settle`, `lane`, `memory`, `letters`, `erase`; the tables in `schema`. Invariant: one process per file, held by a lock that dies with the
 //! process, so whatever is leased when the file is opened was interrupted.
 
 mod claim;
 mod erase;
 mod history;
 mod keys;
+mod lane;
 mod letters;
 mod memory;
 mod open;

@@ -2,6 +2,7 @@
 
 use super::history;
 use super::keys::Keys;
+use super::lane::{Leased, leave};
 use super::memory;
 use super::schema::IS_HEAD;
 use super::writer::Store;
@@ -9,14 +10,6 @@ use crate::delivery::Progress;
 use crate::domain::Timestamp;
 use crate::queue::{Attempt, Change, QueueError, Settlement, Ticket};
 use rusqlite::{OptionalExtension, params};
-
-/// Of the row that a valid ticket stands for, what it takes to let it go.
-pub struct Leased {
-    pub account: String,
-    pub lane: i64,
-    pub keys: Keys,
-    pub received_at: i64,
-}
 
 type Settled = rusqlite::Result<Result<(), QueueError>>;
 
@@ -105,22 +98,6 @@ fn stay(store: &Store, ticket: &Ticket, progress: &Progress) -> rusqlite::Result
         "UPDATE events SET lease = 0, ready_at = CASE WHEN {IS_HEAD} THEN not_before END, progress = ?2 WHERE seq = ?1"
     );
     store.connection.prepare_cached(&sql)?.execute(params![ticket.seq, write_progress(progress)?]).map(drop)
-}
-
-/// The event leaves its lane, and the next one moves up.
-pub fn leave(store: &mut Store, seq: i64, id: &[u8; 16], leased: &Leased) -> rusqlite::Result<()> {
-    let connection = &store.connection;
-    connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
-    store.counts.gone(&leased.account);
-    let mut left = connection.prepare_cached("UPDATE seen SET at = ?2 WHERE id = ?1")?;
-    left.execute(params![id.as_slice(), leased.received_at])?;
-    for key in leased.keys.lanes() {
-        connection.prepare_cached("UPDATE lanes SET waiting = waiting - 1 WHERE key = ?1")?.execute([key])?;
-        connection.prepare_cached("DELETE FROM lanes WHERE key = ?1 AND waiting <= 0")?.execute([key])?;
-    }
-    let sql = "UPDATE events SET ready_at = not_before
-               WHERE seq = (SELECT min(seq) FROM events WHERE lane = ?1) AND ready_at IS NULL";
-    connection.prepare_cached(sql)?.execute([leased.lane]).map(drop)
 }
 
 fn bury(
