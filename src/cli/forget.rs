@@ -4,7 +4,7 @@
 
 use super::keeper::Place;
 use super::{block_on, fail, say, tell};
-use crate::domain::{Email, User, UserId};
+use crate::domain::{AccountName, Email, User, UserId};
 use crate::queue::Forgotten;
 use clap::Args;
 use serde_json::json;
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     /// The user's e-mail address
     #[arg(long, value_name = "ADDRESS", value_parser = email)]
     email: Option<Email>,
-    /// The account whose user it is; the account of REFERSION_API_KEY if not given
+    /// The account whose user it is; the first one configured if not given, which is `main` where there is one
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
     /// Print JSON
@@ -34,10 +34,12 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
+    let first = || config.every_account().into_iter().next().map(|account| account.name);
+    let account = arguments.account.clone().map(AccountName::from).or_else(first).unwrap_or_else(AccountName::main);
     let user = User { user_id: arguments.user_id.clone(), email: arguments.email.clone() };
     let ran = block_on(async {
         let keeper = arguments.place.keeper(&config)?;
-        let forgotten = keeper.forget(&user, arguments.account.as_deref()).await;
+        let forgotten = keeper.forget(&user, &account).await;
         keeper.close().await.and(forgotten)
     });
     let forgotten = match ran {

@@ -105,15 +105,14 @@ impl Keeper {
         }
     }
 
-    pub(super) async fn forget(&self, user: &User, account: Option<&str>) -> Told<Forgotten> {
+    pub(super) async fn forget(&self, user: &User, account: &AccountName) -> Told<Forgotten> {
         match self {
             Self::Store(store) => {
-                let account = account.map_or_else(AccountName::main, |name| AccountName::from(name.to_owned()));
-                let keys = user.keys(store.hash_key(), &account);
+                let keys = user.keys(store.hash_key(), account);
                 store.forget(&keys, now()).await.map_err(|error| error.to_string())
             }
             Self::Service(service) => {
-                let mut whom = json!({"account": account});
+                let mut whom = json!({"account": account.as_str()});
                 if let Some(user_id) = &user.user_id {
                     whom["user_id"] = user_id.as_str().into();
                 }

@@ -67,6 +67,20 @@ async fn what_was_erased_is_said_in_a_line() {
     assert_eq!(elsewhere.out, "nothing was held of this user\n");
 }
 
+/// Beside the service and on its store alike, "the account" is the first one configured.
+#[tokio::test]
+async fn without_an_account_the_first_one_configured_is_meant() {
+    let mut house = house().await;
+    house.stop().await;
+    let others = house.folder.path().join("others.toml");
+    std::fs::write(&others, "[[accounts]]\nname = \"other\"\napi_key = \"pub_o.sec_o\"\n").expect("written");
+    let forget = ["forget", "--user-id", "markeruser1", "--config", others.to_str().expect("text")];
+    let of_other = house.run_with(&forget, &[("REFERSION_API_KEY", "")]).await;
+    assert_eq!(of_other.out, "nothing was held of this user\n", "{}", of_other.err);
+    let of_main = house.run(&forget).await;
+    assert!(of_main.out.starts_with("erased: 2 waiting events"), "{}{}", of_main.out, of_main.err);
+}
+
 #[tokio::test]
 async fn whom_must_be_said_and_be_somebody() {
     let folder = tempfile::tempdir().expect("a folder");
