@@ -8,7 +8,6 @@
 
 use crate::clock::Clock;
 use crate::config::{Account, Config, StoreUrl};
-use crate::domain::Timestamp;
 use crate::http::{self, Door, Doors};
 use crate::notice::Notice;
 use crate::queue::{Queue, QueueError, SqliteOpenError, SqliteQueue};
@@ -201,9 +200,7 @@ async fn listen(listener: TcpListener, router: Router, notice: Notice) {
 async fn tidy(queue: Arc<dyn Queue>, clock: Clock, window: Duration) {
     loop {
         tokio::time::sleep(TIDY_EVERY).await;
-        let now = clock.now();
-        let forget_before = Timestamp(now.0.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX)));
-        if let Err(error) = queue.tidy(forget_before).await {
+        if let Err(error) = queue.tidy(clock.now().before(window)).await {
             tracing::warn!(%error, "cannot tidy the store");
         }
     }

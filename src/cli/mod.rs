@@ -18,7 +18,7 @@ use crate::config::{Config, Mode};
 use crate::domain::Timestamp;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use url::Url;
@@ -105,13 +105,17 @@ impl Layers {
 
 /// Where a service of this configuration answers operators on this machine.
 fn default_ops(config: &Config) -> Result<Url, url::ParseError> {
-    let mut address = config.ops.listen;
+    Url::parse(&format!("http://{}/", reachable(config.ops.listen)))
+}
+
+/// The address at which this machine reaches who listens on `address`, which may mean every address.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
-    Url::parse(&format!("http://{address}/"))
+    address
 }
 
 /// The moment now.

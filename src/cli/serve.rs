@@ -1,6 +1,6 @@
 //! `serve`: the service; with `--sandbox`, against a simulated Refersion and a throw-away store in the same process.
 
-use super::{Layers, block_on, fail, tell, told_to_stop};
+use super::{Layers, block_on, fail, reachable, tell, told_to_stop};
 use crate::app::{self, Addresses};
 use crate::config::{Config, LogFormat, Mode, StoreUrl};
 use crate::domain::ApiKey;
@@ -76,10 +76,7 @@ async fn listener() -> io::Result<TcpListener> {
 }
 
 fn welcome(addresses: Addresses, sandbox: SocketAddr, user: &str) -> String {
-    let mut server = addresses.server;
-    if server.ip().is_unspecified() {
-        server.set_ip(Ipv4Addr::LOCALHOST.into());
-    }
+    let server = reachable(addresses.server);
     format!(
         r#"
   A trial: nothing leaves this machine, and nothing is kept.

@@ -8,6 +8,7 @@ use super::read::{Read, Reader, check};
 use super::values::{choice, flag, found, id, is_id, text};
 use crate::domain::Status;
 use crate::mapping::{Audience, CreateIf, CustomField, Effect, Rules};
+use crate::segment;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
@@ -140,15 +141,16 @@ fn table<'a>(setting: &'a Setting, allowed: &[&str], problems: &mut Problems) ->
     Ok(table)
 }
 
-/// The traits seen so far, as the mapping compares them: letters, digits and dots, without case.
+/// The traits seen so far, as they are compared when an event is read.
 #[derive(Default)]
 struct Seen(BTreeMap<String, String>);
 
 impl Seen {
     fn check(&mut self, key: &str, setting: &Setting, problems: &mut Problems) -> Read<String> {
-        let folded: String = key.chars().filter(|c| c.is_alphanumeric() || *c == '.').collect();
-        let text = match self.0.insert(folded.to_lowercase(), key.to_owned()) {
-            _ if folded.is_empty() => format!("found the trait {key:?}, expected a name with letters or digits"),
+        let normalised = segment::normalised(key);
+        let nameless = normalised.is_empty();
+        let text = match self.0.insert(normalised, key.to_owned()) {
+            _ if nameless => format!("found the trait {key:?}, expected a name with letters or digits"),
             Some(first) => {
                 format!("found the trait {key:?} again, after {first:?}; expected each trait once, in any casing")
             }

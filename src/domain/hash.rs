@@ -39,7 +39,7 @@ impl UserKey {
 impl HashKey {
     /// Makes a key of 32 random bytes.
     pub fn new(bytes: &[u8; 32]) -> Self {
-        Self(KeyedHash::new_from_slice(bytes).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length")))
+        Self(Hmac::new_from_slice(bytes).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length")))
     }
 
     /// The identity of an event with this `messageId`.
@@ -64,35 +64,31 @@ impl HashKey {
 
     /// A key for an affiliate itself, so that all who lead to it can be told to be one.
     pub fn affiliate(&self, account: &str, code: &str) -> [u8; 16] {
-        let digest = self.digest(&[account, "\0affiliate\0", code]);
-        std::array::from_fn(|i| digest[i])
+        first(&self.digest(&[account.as_bytes(), b"\0affiliate\0", code.as_bytes()]))
     }
 
     /// The hash of a value of `attribute`; e-mail addresses are compared without case, so they are hashed without it.
     fn value(&self, attribute: &str, value: &str) -> u64 {
-        let bytes = self.digest(&[attribute, "=", value]);
-        u64::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]])
+        u64::from_be_bytes(first(&self.digest(&[attribute.as_bytes(), b"=", value.as_bytes()])))
     }
 
     fn hash16(&self, account: &AccountName, kind: &str, value: &[u8]) -> [u8; 16] {
-        let mut mac = self.0.clone();
-        for part in [account.as_str().as_bytes(), b"\0", kind.as_bytes(), b"\0", value] {
-            mac.update(part);
-        }
-        let digest = mac.finalize().into_bytes();
-        std::array::from_fn(|i| digest[i])
+        first(&self.digest(&[account.as_str().as_bytes(), b"\0", kind.as_bytes(), b"\0", value]))
     }
 
-    fn digest(&self, parts: &[&str]) -> [u8; 32] {
+    fn digest(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut mac = self.0.clone();
         for part in parts {
-            mac.update(part.as_bytes());
+            mac.update(part);
         }
         mac.finalize().into_bytes().into()
     }
 }
 
-type KeyedHash = Hmac<Sha256>;
+/// The first bytes of a digest.
+fn first<const N: usize>(digest: &[u8; 32]) -> [u8; N] {
+    std::array::from_fn(|i| digest[i])
+}
 
 /// What was last said to Refersion of one affiliate, as hashes: enough to see what changed, too little to read it.
 #[derive(Clone, Default, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]

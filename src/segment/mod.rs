@@ -15,4 +15,4 @@ pub use auth::{Claims, Disbelief, Trust, choose};
 pub use event::{Event, Events, Kind, Malformed, parse, split};
 pub use json::{Object, Raw, Value};
 pub use text::clean;
-pub use traits::Traits;
+pub use traits::{Traits, normalised};

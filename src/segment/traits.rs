@@ -73,7 +73,7 @@ impl<'a> Traits<'a> {
 }
 
 /// The form in which two spellings of one name are equal.
-fn normalised(name: &str) -> String {
+pub fn normalised(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric() || *c == '.').flat_map(char::to_lowercase).collect()
 }
 

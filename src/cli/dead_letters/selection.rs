@@ -5,7 +5,6 @@ use crate::cli::now;
 use crate::domain::Timestamp;
 use crate::queue::{Filter, Page};
 use clap::Args;
-use std::time::Duration;
 
 /// Conditions; all that are given must hold.
 #[derive(Debug, Args)]
@@ -115,7 +114,7 @@ impl<'a> Pages<'a> {
 /// A time ago, or a moment.
 fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
-        return Ok(before(now(), ago));
+        return Ok(now().before(ago));
     }
     let midnight = format!("{text} 00:00:00");
     let moment = humantime::parse_rfc3339_weak(text).or_else(|_| humantime::parse_rfc3339_weak(&midnight));
@@ -124,15 +123,12 @@ fn moment(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| "expected a time ago such as 12h, or a moment such as 2026-01-31".to_owned())
 }
 
-fn before(moment: Timestamp, ago: Duration) -> Timestamp {
-    Timestamp(moment.0.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{AccountName, EventId, UserKey};
     use crate::queue::{Change, NewEvent, Queue, Settlement, SqliteQueue};
+    use std::time::Duration;
 
     /// Records so many events, and lets them die.
     async fn die(store: &SqliteQueue, ids: std::ops::Range<u8>) {
@@ -181,6 +177,6 @@ mod tests {
         }
         let hour = moment("1h").expect("a time ago");
         assert!(now().since(hour) >= Duration::from_secs(3600) && now().since(hour) < Duration::from_secs(3700));
-        assert_eq!(before(Timestamp(5_000), Duration::from_secs(2)), Timestamp(3_000));
+        assert_eq!(Timestamp(5_000).before(Duration::from_secs(2)), Timestamp(3_000));
     }
 }

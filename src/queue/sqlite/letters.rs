@@ -7,7 +7,7 @@ use super::writer::Store;
 use crate::domain::{AccountName, EventId, HashKey, Timestamp};
 use crate::queue::{DeadLetter, Filter, NewEvent, Page, Replay};
 use rusqlite::{OptionalExtension, Row, params};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A page is sought among so many dead letters at most, so that a filter that fits none holds nobody up.
 const EXAMINED: i64 = 400;
@@ -97,16 +97,11 @@ pub fn replay(store: &mut Store, hash: &HashKey, id: i64) -> rusqlite::Result<Re
     Ok(Replay::Waits)
 }
 
-/// How many of these dead letters are of which account.
-pub fn accounts(store: &Store, ids: &BTreeSet<i64>) -> rusqlite::Result<BTreeMap<String, u64>> {
+/// The account of each of these dead letters that is there.
+pub fn accounts(store: &Store, ids: &BTreeSet<i64>) -> rusqlite::Result<Vec<String>> {
     let mut statement = store.connection.prepare_cached("SELECT account FROM dead_letters WHERE seq = ?1")?;
-    let mut counts = BTreeMap::new();
-    for id in ids {
-        if let Some(account) = statement.query_row([id], |row| row.get(0)).optional()? {
-            *counts.entry(account).or_default() += 1;
-        }
-    }
-    Ok(counts)
+    let found = ids.iter().map(|id| statement.query_row([id], |row| row.get(0)).optional());
+    found.filter_map(Result::transpose).collect()
 }
 
 /// Throws a dead letter away; says whether there was one.

@@ -127,10 +127,9 @@ impl Queue for SqliteQueue {
         let (hash, max, ids) = (self.hash.clone(), self.max_backlog, ids.iter().copied().collect::<BTreeSet<_>>());
         self.writer
             .write(move |store| {
-                let mut adds = letters::accounts(store, &ids)?.into_iter();
-                let full = adds.find(|(account, adds)| store.counts.waiting_of(account) + adds > max);
-                if let Some((account, _)) = full {
-                    return Ok(Err(QueueError::Full(store.counts.waiting_of(&account))));
+                let accounts = letters::accounts(store, &ids)?;
+                if let Some(waiting) = store.counts.overfull(accounts.iter().map(String::as_str), max) {
+                    return Ok(Err(QueueError::Full(waiting)));
                 }
                 let each = ids.into_iter().map(|id| Ok((id, letters::replay(store, &hash, id)?)));
                 each.collect::<Result<Vec<_>, _>>().map(Ok)

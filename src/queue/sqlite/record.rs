@@ -1,11 +1,10 @@
 //! Recording one event: is it new, whose line does it join, and is it first there.
 
 use super::keys::Keys;
-use super::writer::{Counts, Store};
+use super::writer::Store;
 use crate::domain::{HashKey, UserKey};
 use crate::queue::{NewEvent, Recorded};
 use rusqlite::{OptionalExtension, params};
-use std::collections::BTreeMap;
 
 /// Records `event` inside the current transaction.
 pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::Result<Recorded> {
@@ -48,25 +47,17 @@ fn line_up(store: &mut Store, event: &NewEvent, keys: &Keys, lanes: Vec<i64>) ->
 /// How many events wait in an account whose backlog would grow beyond `max` by these, if there is one. Those recorded before
 /// add none; whether they were is only asked where it matters.
 pub fn overfull(store: &Store, events: &[NewEvent], max: u64) -> rusqlite::Result<Option<u64>> {
-    if full(&store.counts, events.iter(), max).is_none() {
+    // No account has more than all of them together.
+    if store.counts.waiting + events.len() as u64 <= max {
         return Ok(None);
     }
-    let mut news = Vec::new();
+    let mut accounts = Vec::new();
     for event in events {
         if !seen(store, event)? {
-            news.push(event);
+            accounts.push(event.account.as_str());
         }
     }
-    Ok(full(&store.counts, news.into_iter(), max))
-}
-
-fn full<'a>(counts: &Counts, events: impl Iterator<Item = &'a NewEvent>, max: u64) -> Option<u64> {
-    let mut adds: BTreeMap<&str, u64> = BTreeMap::new();
-    for event in events {
-        *adds.entry(event.account.as_str()).or_default() += 1;
-    }
-    let mut waits = adds.into_iter().map(|(account, adds)| (counts.waiting_of(account), adds));
-    waits.find(|(waiting, adds)| waiting + adds > max).map(|(waiting, _)| waiting)
+    Ok(store.counts.overfull(accounts.into_iter(), max))
 }
 
 fn seen(store: &Store, event: &NewEvent) -> rusqlite::Result<bool> {

@@ -43,6 +43,17 @@ impl Counts {
         self.waiting_of.get(account).copied().unwrap_or(0)
     }
 
+    /// How many events wait in an account whose backlog would grow beyond `max` by one event for each of `accounts`, if there
+    /// is one.
+    pub fn overfull<'a>(&self, accounts: impl Iterator<Item = &'a str>, max: u64) -> Option<u64> {
+        let mut adds: BTreeMap<&str, u64> = BTreeMap::new();
+        for account in accounts {
+            *adds.entry(account).or_default() += 1;
+        }
+        let mut waits = adds.into_iter().map(|(account, adds)| (self.waiting_of(account), adds));
+        waits.find(|(waiting, adds)| waiting + adds > max).map(|(waiting, _)| waiting)
+    }
+
     /// An event of `account` waits from now on.
     pub fn come(&mut self, account: &str) {
         self.waiting += 1;
