@@ -155,18 +155,24 @@ fn worker(
         backoff: config.delivery.backoff,
         max_age: config.delivery.max_age,
         concurrency: account.concurrency.get(),
+        longest_call: longest_call(account, config.refersion.timeout),
         lease: lease(account, config.refersion.timeout),
     };
     Ok(Worker::new(settings, queue, notice, clock))
 }
 
-/// Longer than any call can take: its turn under the ceiling of requests per second, then its timeout, then some.
-fn lease(account: &Account, timeout: Duration) -> Duration {
+/// Its turn under the ceiling of requests per second, then its timeout, then some.
+fn longest_call(account: &Account, timeout: Duration) -> Duration {
     let turns = u32::try_from(account.concurrency.get()).unwrap_or(u32::MAX);
     let per_turn = account
         .max_requests_per_second
         .map_or(Duration::ZERO, |rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
-    Duration::from_secs(60).saturating_add(timeout.saturating_mul(2)).saturating_add(per_turn.saturating_mul(turns))
+    Duration::from_secs(5).saturating_add(timeout).saturating_add(per_turn.saturating_mul(turns))
+}
+
+/// Long enough to wait in line behind others.
+fn lease(account: &Account, timeout: Duration) -> Duration {
+    longest_call(account, timeout).saturating_mul(8)
 }
 
 fn door(config: &Config, account: Account, queue: Arc<dyn Queue>, notice: Notice, clock: Clock) -> Door {

@@ -11,7 +11,7 @@
 //! 4. A claimed event is leased: nobody else claims it until it is settled or the lease expires. A settlement under a lease
 //!    that was lost changes nothing and says so. After a restart, what was leased is claimable at once, as interrupted.
 //! 5. [`Queue::checkpoint`] and [`Queue::settle`] write progress and memory in one transaction.
-//! 6. An event leaves only by [`Settlement::Done`] (its body is erased), by [`Settlement::Dead`] (kept as a dead letter), or
+//! 6. An event leaves only by [`Settlement::Done`] (its body is erased), or by [`Settlement::DoneWith`] of its head, by [`Settlement::Dead`] (kept as a dead letter), or
 //!    by [`Queue::forget`] (kept as a dead letter without body).
 //! 7. No transaction outlives a method.
 //! 8. A dead letter stays until it is replayed or discarded, and its id is given once. Replayed, it is an event again and no
@@ -27,7 +27,9 @@ mod entry;
 mod letter;
 mod sqlite;
 
-pub use entry::{Batch, Change, Claimed, Depth, NewEvent, QueueError, Recorded, Remember, Settlement, Ticket};
+pub use entry::{
+    Batch, Behind, Change, Claimed, Depth, NewEvent, Place, QueueError, Recorded, Remember, Settlement, Ticket,
+};
 pub use letter::{Attempt, DeadLetter, Filter, Forgotten, Page, Replay};
 pub use sqlite::{SqliteOpenError, SqliteQueue};
 

@@ -1,6 +1,7 @@
 //! Calls over HTTP. The only file naming reqwest.
 //!
-//! In goes a [`Call`], out comes a [`Reply`]: whatever happens, a call ends in one, within the timeout.
+//! In go calls that fit in one request, out comes a [`Reply`] for each: whatever happens, a call ends in one, within the
+//! timeout.
 //! Invariants: TLS or loopback (the configuration checks the URL); no redirects; no cookies; the secret key is a sensitive
 //! header, and errors are told in our own words, without URLs or bodies.
 
@@ -70,14 +71,18 @@ impl Client {
         Ok(Self { http, base, timeout: settings.timeout, throttle })
     }
 
-    /// Makes one call.
-    pub async fn call(&self, call: &Call) -> Reply {
-        let body = wire::body(call, || password(&mut rand::rng()));
-        match self.send(call.operation(), &body).await {
-            Ok(answer) => reply::read(call, &body, &answer.borrow(), SystemTime::now()),
-            Err(failure) if failure.sent => Reply::Lost { what: failure.what, retry_after: None },
-            Err(failure) => Reply::Unavailable { what: failure.what, retry_after: None },
-        }
+    /// Makes `call`, and in the same request `others` that [go with](Call::goes_with) it, and one another. The replies are
+    /// in the order of the calls, that to `call` first.
+    pub async fn call(&self, call: &Call, others: &[Call]) -> (Reply, Vec<Reply>) {
+        let body = wire::body(call, others, || password(&mut rand::rng()));
+        let answer = self.send(call.operation(), &body).await;
+        let now = SystemTime::now();
+        let read = |call: &Call| match &answer {
+            Ok(answer) => reply::read(call, &body, &answer.borrow(), now),
+            Err(Failure { what, sent: true }) => Reply::Lost { what: what.clone(), retry_after: None },
+            Err(Failure { what, sent: false }) => Reply::Unavailable { what: what.clone(), retry_after: None },
+        };
+        (read(call), others.iter().map(read).collect())
     }
 
     /// Proves the key pair by `/affiliate/list`. A proxy's page proves nothing; a refusal of what was asked, in
