@@ -29,7 +29,7 @@ pub fn claim(
     for event in &mut events {
         lease.execute([event.ticket.seq, until.0])?;
         event.memory = memory::recall(&store.connection, &event.keys)?;
-        event.behind = behind(&store.connection, event.ticket.seq, room.min(MOST_BYTES_BEHIND))?;
+        event.behind = behind(&store.connection, account, event.ticket.seq, room.min(MOST_BYTES_BEHIND))?;
         room -= event.behind.iter().map(|behind| behind.body.len()).sum::<usize>();
     }
     let next = if events.len() < limit { next_ready(store, account, now)? } else { None };
@@ -63,11 +63,17 @@ fn ready(
 }
 
 /// What waits behind a head and was never tried, up to so many bytes of bodies.
-fn behind(connection: &Connection, seq: i64, most_bytes: usize) -> rusqlite::Result<Vec<Behind>> {
-    let sql = "SELECT seq, id, body, lease = 0 AND failures = 0 AND progress IS NULL FROM events
+fn behind(
+    connection: &Connection,
+    account: &AccountName,
+    seq: i64,
+    most_bytes: usize,
+) -> rusqlite::Result<Vec<Behind>> {
+    let sql = "SELECT seq, id, body, lease = 0 AND failures = 0 AND progress IS NULL AND account = ?3 FROM events
                WHERE lane = (SELECT lane FROM events WHERE seq = ?1) AND seq > ?1 ORDER BY seq LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let (mut rows, mut behind, mut bytes) = (statement.query(params![seq, MOST_BEHIND])?, Vec::new(), 0);
+    let (mut rows, mut behind, mut bytes) =
+        (statement.query(params![seq, MOST_BEHIND, account.as_str()])?, Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(2)?;
         bytes += body.len();
