@@ -2,6 +2,7 @@
 
 mod accounts;
 mod architecture;
+mod calls;
 mod chaos;
 mod cli;
 mod config;
