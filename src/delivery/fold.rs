@@ -3,9 +3,9 @@
 //! In go the intents of a user's line in their order and what is remembered of the user; out comes one intent, and for how
 //! many events from the head it stands. Of identifies the last word on each attribute counts; a delete cancels the edits
 //! before it. Invariant: afterwards Refersion says what it would say had they been carried out one by one. So only events
-//! that surely mean one affiliate are folded; an unknown user's begin with one that may create them; and who was to be
-//! created is created even if a delete follows at once.
-//! Deliberately absent: when a whole is given up for a part of it, which is the worker's.
+//! that surely mean one affiliate are folded; an unknown user's begin with one that may create them; who was to be created
+//! is created even if a delete follows at once; and a new e-mail is told before a delete, for its owner could come back by it.
+//! Deliberately absent: carrying out fewer when the whole is refused, which is the worker's; [`Folded::fewer`] says when.
 
 use super::{Ignored, Known, Memory, Outcome, Progress, Stage, State, Step};
 use crate::domain::{Attribute, Profile, User};

@@ -69,9 +69,9 @@ impl<T> Turns<T> {
         self.joint -= usize::from(joint);
     }
 
-    /// Nobody waits any longer.
-    pub fn clear(&mut self) {
-        self.waiting.clear();
+    /// Nobody waits any longer; who did.
+    pub fn clear(&mut self) -> Vec<T> {
+        self.waiting.drain(..).map(|waiting| waiting.who).collect()
     }
 
     /// The places of the call at `first` and of those that go with it and with one another.

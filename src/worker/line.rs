@@ -32,7 +32,8 @@ struct Asking {
     seq: i64,
     /// When their lease ends.
     until: Timestamp,
-    answer: oneshot::Sender<Reply>,
+    /// The reply, or that there is no going on now.
+    answer: oneshot::Sender<Option<Reply>>,
 }
 
 /// One delivery on its way to the line; dropped when it gets there, or has no need to.
@@ -43,6 +44,13 @@ struct UnderWay {
     worker: Worker,
     joint: bool,
     riders: usize,
+}
+
+impl Asking {
+    fn tell(self, reply: Option<Reply>) {
+        // Err: the delivery has ended, by a panic.
+        let _ = self.answer.send(reply);
+    }
 }
 
 impl Line {
@@ -63,7 +71,9 @@ impl Worker {
         Coming(self.clone())
     }
 
-    /// Waits for the turn of `call` and for its reply. `until` is when the lease of `seq` ends.
+    /// Waits for the turn of `call` and for its reply; none if there is no going on now. `until` is when the lease of `seq`
+    /// ends. A request that ends without a word has panicked, which is a bug; it counts as a failure, so that whoever it was
+    /// about is waited with and then asked for alone.
     pub(super) async fn ask(
         &self,
         call: Call,
@@ -76,7 +86,8 @@ impl Worker {
         self.line.state().turns.wait(call, alone, Asking { seq, until, answer });
         drop(coming);
         self.pump();
-        reply.await.ok()
+        let what = || "the call ended without a word: a bug of this service".to_owned();
+        reply.await.unwrap_or_else(|_| Some(Reply::Lost { what: what(), retry_after: None }))
     }
 
     /// Sends what may go now.
@@ -93,7 +104,7 @@ impl Worker {
         let permits = if self.notice.is_draining() { 0 } else { self.gate().permits(self.now()) };
         let mut line = self.line.state();
         if permits == 0 {
-            line.turns.clear();
+            line.turns.clear().into_iter().for_each(|asking| asking.tell(None));
         }
         if line.coming > 0 || line.requests >= permits {
             return None;
@@ -117,8 +128,9 @@ async fn request(under_way: UnderWay, calls: Vec<(Call, Asking)>) {
     let worker = &under_way.worker;
     let mut parts = vec![calls];
     while let Some(mut part) = parts.pop() {
-        // Dropped, they know that there is no going on.
-        part.retain(|(_, asking)| worker.may_begin(asking.until));
+        for (_, asking) in part.extract_if(.., |(_, asking)| !worker.may_begin(asking.until)) {
+            asking.tell(None);
+        }
         let calls: Vec<Call> = part.iter().map(|(call, _)| call.clone()).collect();
         let Some((call, others)) = calls.split_first() else { continue };
         let round = worker.gate().begin();
@@ -139,8 +151,7 @@ async fn request(under_way: UnderWay, calls: Vec<(Call, Asking)>) {
             continue;
         }
         for ((_, asking), reply) in part.into_iter().zip(std::iter::once(reply).chain(replies)) {
-            // Err: the delivery has ended, by a panic.
-            let _ = asking.answer.send(reply);
+            asking.tell(Some(reply));
         }
     }
 }
@@ -178,5 +189,61 @@ fn kind(reply: &Reply) -> &'static str {
         Reply::RateLimited { .. } => "rate_limited",
         Reply::Unavailable { .. } => "unavailable",
         Reply::Lost { .. } => "lost",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::delivery::{Backoff, Identifier, Policy};
+    use crate::domain::{AccountName, AffiliateId, ApiKey};
+    use crate::notice::Notice;
+    use crate::queue::SqliteQueue;
+    use crate::refersion::{self, Client};
+    use crate::worker::Settings;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn worker(folder: &tempfile::TempDir) -> Worker {
+        let (account, hour) = (AccountName::main(), Duration::from_secs(3600));
+        let client = Client::new(refersion::Settings {
+            base_url: url::Url::parse("http://127.0.0.1:9/v2").expect("a URL"),
+            api_key: ApiKey::parse("pub_test.sec_test").expect("a key"),
+            timeout: hour,
+            max_requests_per_second: None,
+        });
+        let settings = Settings {
+            account,
+            client: client.expect("a client"),
+            rules: crate::mapping::Rules::default(),
+            policy: Policy::default(),
+            backoff: Backoff { min: hour, max: hour },
+            max_age: hour,
+            concurrency: 1,
+            longest_call: hour,
+            lease: hour,
+        };
+        let queue = SqliteQueue::open(&folder.path().join("store.db"), 1).expect("a store");
+        Worker::new(settings, Arc::new(queue), Notice::default(), Clock::start())
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_fails_and_one_that_may_not_begin_says_so() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let worker = worker(&folder);
+        let ask = |coming| {
+            let (worker, call) = (worker.clone(), Call::Get(Identifier::Id(AffiliateId(7))));
+            tokio::spawn(async move { worker.ask(call, 1, false, Timestamp(i64::MAX), coming).await })
+        };
+        // While somebody comes, nothing begins: the test takes the turn, and drops it as a panic would.
+        let comes = worker.coming();
+        let asked = ask(None);
+        while worker.line.state().turns.take().is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(asked.await.expect("no panic"), Some(Reply::Lost { .. })));
+        worker.notice.drain();
+        assert_eq!(ask(Some(comes)).await.expect("no panic"), None);
     }
 }

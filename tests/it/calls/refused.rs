@@ -86,6 +86,20 @@ async fn a_refused_status_change_of_many_is_asked_again_in_halves() {
     assert!(sandbox.affiliates().iter().all(|one| one.status == Status::Disabled));
 }
 
+#[tokio::test]
+async fn a_pause_while_halving_hands_back_those_who_were_not_asked_for_yet() {
+    let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
+    let sandbox = &service.refersion.sandbox;
+    sandbox.script_for(Operation::Edit, [Fault::refused("no"), Fault::too_many_calls(Some(1))]);
+    send_all(&service, each_says(FULL, "moved", &city("Oslo"))).await;
+    service.until_drained().await;
+    let calls = since(before, sandbox);
+    assert_eq!(sizes(&calls)[..3], [FULL, FULL / 2, 1], "one event goes first");
+    assert!(calls[2].at.0 - calls[1].at.0 >= 1000, "the wait that was asked for");
+    assert_each_told(&["Oslo"], sandbox);
+    assert_eq!(super::dead_letters(&service).await, 0);
+}
+
 /// All of them at once is the worst: each is asked for by itself in the end, and nobody more often than it takes to get there.
 #[tokio::test]
 async fn where_everybody_is_refused_everybody_is_a_dead_letter_within_so_many_calls() {

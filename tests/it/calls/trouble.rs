@@ -3,8 +3,8 @@
 use super::{AT_ONCE, FULL, assert_each_told, cities, city, each_says, knowing, send_all, since, sizes};
 use crate::support::process::Process;
 use crate::support::service::Refersion;
-use crate::support::{Answer, http, within};
-use refersion_destination::sandbox::{Fault, Operation, Sandbox};
+use crate::support::{Answer, http, identify, within};
+use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -28,6 +28,25 @@ async fn after_a_failed_call_for_many_each_is_asked_for_by_itself() {
         assert_eq!(calls.len() - 1 - FULL, reads, "who was changed already is read back: {fault:?}");
         assert_each_told(&["Oslo"], sandbox);
         assert_eq!(super::dead_letters(&service).await, 0, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_for_together_in_vain_is_asked_for_together_again() {
+    for fault in [Fault::Hang { effect: false }, Fault::Hang { effect: true }] {
+        let (service, before) = knowing(Refersion::start().await, 1, &[("REFERSION_TIMEOUT", "1s")]).await;
+        let sandbox = &service.refersion.sandbox;
+        let event = |n: usize| identify(&format!("m{n}"), "u0", &city(&format!("City {n}")));
+        sandbox.script_for(Operation::Edit, [fault]);
+        send_all(&service, (0..3).map(event).collect()).await;
+        service.refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+        send_all(&service, (3..6).map(event).collect()).await;
+        service.until_drained().await;
+        let edits: Vec<_> = since(before, sandbox)
+            .into_iter()
+            .filter_map(|call| call.body.pointer("/affiliates/0/city").cloned())
+            .collect();
+        assert_eq!(edits, ["City 2", "City 2", "City 5"]);
     }
 }
 

@@ -96,7 +96,7 @@ async fn no_more_than_128_kib_come_with_one() {
 #[tokio::test]
 async fn a_claim_brings_8_mib_at_most_and_the_rest_with_the_next() {
     every(async |store| {
-        for user in 0..70 {
+        for user in 0..100 {
             let (head, next) = (format!("{user}"), format!("{user} behind"));
             let user = format!("u{user}");
             let both = vec![large(store, &head, &user, 100), large(store, &next, &user, 100)];
@@ -105,7 +105,7 @@ async fn a_claim_brings_8_mib_at_most_and_the_rest_with_the_next() {
         let bytes =
             |claimed: &Claimed| claimed.body.len() + claimed.behind.iter().map(|one| one.body.len()).sum::<usize>();
         let mut heads = 0;
-        while heads < 70 {
+        while heads < 100 {
             let events = store.claim(0).await;
             assert!(!events.is_empty() && events.iter().map(bytes).sum::<usize>() <= 8 * 1024 * 1024);
             heads += events.len();
@@ -138,7 +138,7 @@ async fn who_was_tried_before_does_not_come_nor_who_waits_behind_it() {
     }
     let handed_back = async |store: &Store, b: &Claimed| store.settle(&b.ticket, hand_back()).await.expect("settled");
     every(async |store| {
-        assert_eq!(behind(&with_one_that(store, handed_back).await), ["b", "c"], "as if it had not been")
+        assert_eq!(behind(&with_one_that(store, handed_back).await), ["b", "c"], "as if it had not been");
     })
     .await;
 }
