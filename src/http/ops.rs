@@ -48,7 +48,8 @@ pub(super) async fn readyz_by_account(State(doors): State<Arc<Doors>>) -> (Statu
         .map(|door| (door.account.to_string(), json!({"refersion": refersion(std::iter::once(&door.notice))})))
         .collect();
     let counts = merchants.as_ref().zip(told.as_ref());
-    let counts = counts.map(|(all, [halted, paused])| json!({"at_work": all.len(), "halted": halted.len(), "paused": paused.len()}));
+    let counts = counts
+        .map(|(all, [halted, paused])| json!({"at_work": all.len(), "halted": halted.len(), "paused": paused.len()}));
     let (status, Json(mut body)) = readyz(State(Arc::clone(&doors))).await;
     body["accounts"] = accounts.into();
     if let Some(counts) = counts {

@@ -13,8 +13,7 @@ pub fn keep(connection: &Connection, key: &SealedKey) -> rusqlite::Result<()> {
 /// Every key that is kept.
 pub fn kept(connection: &Connection) -> rusqlite::Result<Vec<SealedKey>> {
     let mut statement = connection.prepare_cached("SELECT account, sealed FROM sealed_keys")?;
-    let keys = statement.query_map([], |row| {
-        Ok(SealedKey { account: AccountName::from(row.get::<_, String>(0)?), blob: row.get(1)? })
-    });
+    let keys = statement
+        .query_map([], |row| Ok(SealedKey { account: AccountName::from(row.get::<_, String>(0)?), blob: row.get(1)? }));
     keys?.collect()
 }

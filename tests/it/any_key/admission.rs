@@ -2,7 +2,7 @@
 
 use super::{ANN, BOB, Partner};
 use crate::support::service::Service;
-use crate::support::{API_KEY, basic, identify, within};
+use crate::support::{API_KEY, Answer, basic, identify, within};
 use hmac::{Hmac, KeyInit, Mac};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
@@ -144,7 +144,7 @@ async fn a_configured_account_is_served_as_ever_and_its_public_key_is_nobody_els
 async fn without_the_mode_a_key_that_is_not_configured_is_wrong() {
     let service = Service::start(&[]).await;
     let request = service.http.post(service.url("/segment")).header("Authorization", basic(ANN));
-    let refused = crate::support::Answer::to(request.body("{}")).await;
+    let refused = Answer::to(request.body("{}")).await;
     assert!(refused.message().starts_with("Wrong API key"), "{}", refused.message());
     assert_eq!(service.refersion.operations(), [""; 0]);
 }
@@ -153,19 +153,19 @@ async fn without_the_mode_a_key_that_is_not_configured_is_wrong() {
 async fn many_who_bring_one_key_at_once_ask_once() {
     let partner = Partner::start(&[]).await;
     let ann = partner.refersions.takes(ANN);
-    // Refused or taken, the first answer is everybody's; so it must not be that of a busy machine.
-    ann.script_for(Operation::List, [Fault::Pass]);
     let mut senders = JoinSet::new();
     for n in 0..20 {
         let request = partner.service.http.post(partner.service.url("/segment")).header("Authorization", basic(ANN));
         let body = json!([identify(&format!("m{n}"), &format!("u{n}"), &Value::Null)]).to_string();
-        senders.spawn(crate::support::Answer::to(request.body(body)));
+        senders.spawn(Answer::to(request.body(body)));
     }
     let answers = senders.join_all().await;
-    let taken = answers.iter().filter(|answer| answer.status == 202).count();
+    let of = |status| answers.iter().filter(|answer| answer.status == status).count();
+    // A machine that is too busy to prove a key in time answers 503, and then it is asked again.
+    let (taken, later) = (of(202), of(503));
+    assert_eq!(taken + later, 20, "{answers:?}");
+    assert!(partner.refersions.asked(ANN) <= 1 + later, "{}", partner.refersions.asked(ANN));
     within(ann.until(|ann| ann.affiliates().len() == taken)).await;
-    assert!(taken == 20 || partner.refersions.asked(ANN) > 1, "all, unless the proof took too long");
-    assert!(partner.refersions.asked(ANN) <= 1 + answers.iter().filter(|answer| answer.status == 503).count());
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn strangers_cannot_make_this_service_call_refersion_more_than_a_few_at_a_
     for n in 0..200 {
         let request = partner.service.http.post(partner.service.url("/segment"));
         let request = request.header("Authorization", basic(&format!("pub_{n}.junk")));
-        senders.spawn(crate::support::Answer::to(request.body("{}")));
+        senders.spawn(Answer::to(request.body("{}")));
     }
     let answers = senders.join_all().await;
     assert!(answers.iter().all(|answer| [401, 503].contains(&answer.status)), "{answers:?}");
