@@ -4,7 +4,7 @@
 //! `limits`; `intake` turns it into entries of the queue; `answer` is THE inbound status table; `ops` is health; `letters` is
 //! what operators do with dead letters; `listen` serves all of it, within bounds. Invariants: nothing is answered with 2xx
 //! that was to be kept and is not on disk; no redirect, ever; every answer is JSON with `status` and `message`; a bug is a
-//! 500. Deliberately absent: any call to Refersion.
+//! 500. Deliberately absent: any call to Refersion; whoever has to ask it something is handed in ([`Merchants`]).
 
 mod answer;
 mod body;
@@ -16,7 +16,7 @@ mod listen;
 mod ops;
 mod webhook;
 
-pub use doors::Doors;
+pub use doors::{Barred, Doors, Merchants};
 pub use listen::{Limits, listen};
 
 use crate::clock::Clock;
@@ -65,7 +65,7 @@ pub fn public(doors: Arc<Doors>) -> Router {
         .route("/v1/batch", any())
         .route("/v1/batch/", any())
         .with_state(Arc::clone(&doors));
-    for door in doors.iter() {
+    for door in doors.configured() {
         let path = format!("/segment/{}", door.account);
         let one = || post(webhook::for_one).fallback(other()).with_state(Arc::clone(door));
         events = events.route(&format!("{path}/"), one()).route(&path, one());
@@ -73,7 +73,7 @@ pub fn public(doors: Arc<Doors>) -> Router {
     finished(events.merge(health(doors, get(ops::readyz))))
 }
 
-/// The listener for operators: health, and with the API key, dead letters and erasure.
+/// The listener for operators: health, and with the operator's key, dead letters and erasure.
 pub fn ops(doors: Arc<Doors>) -> Router {
     let only_post = || |request| refuse(request, Answer::MethodNotAllowed("POST"));
     let letters = Router::new()

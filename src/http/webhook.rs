@@ -23,19 +23,19 @@ use std::time::{Duration, Instant};
 
 /// Answers a request at the door of all accounts: it is told by its credentials whose it is.
 pub(super) async fn for_any(State(doors): State<Arc<Doors>>, request: Request) -> Response {
-    let door = doors.door_for(&values(request.headers(), AUTHORIZATION.as_str()));
+    let door = doors.door_for(&values(request.headers(), AUTHORIZATION.as_str())).await;
     answered(door, request).await
 }
 
 /// Answers a request at the door of one account.
 pub(super) async fn for_one(State(door): State<Arc<Door>>, request: Request) -> Response {
-    answered(Ok(&door), request).await
+    answered(Ok(door), request).await
 }
 
-async fn answered(door: Result<&Arc<Door>, Answer>, request: Request) -> Response {
+async fn answered(door: Result<Arc<Door>, Answer>, request: Request) -> Response {
     let (head, mut body) = request.into_parts();
     let received = match door {
-        Ok(door) => receive(door, &head.headers, &mut body).await,
+        Ok(door) => receive(&door, &head.headers, &mut body).await,
         Err(answer) => Err(answer),
     };
     match received {

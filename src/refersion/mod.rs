@@ -11,5 +11,5 @@ mod reply;
 mod throttle;
 mod wire;
 
-pub use client::{BuildError, Client, Proof, Settings};
+pub use client::{BuildError, Client, Proof, Route, Settings};
 pub use wire::body as request_body;

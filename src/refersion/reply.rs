@@ -144,7 +144,7 @@ fn number(value: &Value) -> Option<u64> {
 }
 
 /// Refersion's error sentences: `error` or `errors`, a text or a list.
-fn errors(body: &Value) -> Vec<String> {
+pub(super) fn errors(body: &Value) -> Vec<String> {
     let said = ["error", "errors"].into_iter().filter_map(|key| body.get(key));
     said.flat_map(|value| match value {
         Value::Array(items) => items.iter().filter_map(text).collect(),

@@ -14,11 +14,11 @@ mod settle;
 
 use crate::clock::Clock;
 use crate::delivery::{Admission, Backoff, FULL, Gate, Policy, Reply, Round};
-use crate::domain::{AccountName, Timestamp};
+use crate::domain::{AccountName, ApiKey, Timestamp};
 use crate::mapping::Rules;
 use crate::notice::Notice;
 use crate::queue::{Claimed, Queue};
-use crate::refersion::{Client, Proof};
+use crate::refersion::{BuildError, Client, Proof};
 use line::{Coming, Line};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,6 +70,18 @@ impl Worker {
     pub fn new(settings: Settings, queue: Arc<dyn Queue>, notice: Notice, clock: Clock) -> Self {
         let gate = Arc::new(Mutex::new(Gate::new(settings.backoff, settings.concurrency)));
         Self { settings: Arc::new(settings), queue, notice, gate, trying: Arc::default(), line: Arc::default(), clock }
+    }
+
+    /// The account's calls are made with `key` from now on, which Refersion takes: so a halt ends.
+    pub fn take_key(&self, key: &ApiKey) -> Result<(), BuildError> {
+        self.settings.client.take_key(key)?;
+        let mut gate = self.gate();
+        if gate.is_halted() {
+            gate.resume();
+            self.notice.set_halted(false);
+            self.notice.recorded();
+        }
+        Ok(())
     }
 
     /// Works until told to drain; returns when the last delivery has been settled.

@@ -92,6 +92,9 @@ async fn doors(queue: Arc<dyn Queue>, notice: &Notice) -> SocketAddr {
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
-    tokio::spawn(axum::serve(listener, public(Arc::new(Doors::new(queue, vec![door])))).into_future());
+    tokio::spawn(
+        axum::serve(listener, public(Arc::new(Doors::new(queue, Clock::start(), notice.clone(), vec![door]))))
+            .into_future(),
+    );
     address
 }
