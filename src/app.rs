@@ -7,19 +7,21 @@
 //! Stop, under one deadline: doors refuse, requests in flight are answered, the workers hand back what they have not begun,
 //! the store is closed. What the deadline cuts off is taken up at the next start; nothing of it is lost.
 
+mod ground;
 mod merchants;
 mod proofs;
 
 use crate::clock::Clock;
-use crate::config::{Account, Config, StoreUrl};
+use crate::config::{Config, StoreUrl};
 use crate::domain::AccountName;
-use crate::http::{self, Door, Doors};
+use crate::http::{self, Doors};
 use crate::notice::Notice;
 use crate::queue::{Queue, QueueError, SqliteOpenError, SqliteQueue};
 use crate::refersion::{self, BuildError, Client};
-use crate::segment::Trust;
-use crate::worker::{self, Worker};
+use crate::telemetry::Metrics;
+use crate::worker::Worker;
 use axum::Router;
+use ground::Ground;
 use merchants::Any;
 use std::collections::BTreeMap;
 use std::io;
@@ -112,8 +114,10 @@ pub async fn serve(
     let queue = Arc::new(SqliteQueue::open(path, config.delivery.max_backlog)?);
     let clock = Clock::start();
     queue.mend(clock.now()).await?;
+    let ground = Ground { config: Arc::new(config), queue, clock, metrics: Metrics::default() };
+    let (config, queue) = (&ground.config, &ground.queue);
     let stopping = Notice::default();
-    let House { doors, notices, workers, merchants, mut hired } = house(&config, &queue, clock, &stopping).await?;
+    let House { doors, notices, workers, merchants, mut hired } = house(&ground, &stopping).await?;
     let doors = Arc::new(doors);
     let server = bind(config.server.listen, "SERVER_LISTEN")?;
     let ops = bind(config.ops.listen, "OPS_LISTEN")?;
@@ -122,7 +126,7 @@ pub async fn serve(
     tracing::info!("webhook on http://{}/segment, health on http://{}/readyz", addresses.server, addresses.ops);
     announce(addresses);
 
-    let tidying = tokio::spawn(tidy(Arc::clone(&queue), clock, config.store.deduplication_window));
+    let tidying = tokio::spawn(tidy(Arc::clone(queue), clock, config.store.deduplication_window));
     let mut working: JoinSet<()> = workers.into_iter().map(Worker::run).collect();
     let public = tokio::spawn(listen(server, http::public(Arc::clone(&doors)), stopping.clone()));
     let private = tokio::spawn(listen(ops, http::ops(doors), stopping.clone()));
@@ -153,12 +157,8 @@ pub async fn serve(
 }
 
 /// Makes a worker and a door for every configured account, and what admits the others.
-async fn house(
-    config: &Config,
-    queue: &Arc<SqliteQueue>,
-    clock: Clock,
-    stopping: &Notice,
-) -> Result<House, ServeError> {
+async fn house(ground: &Ground, stopping: &Notice) -> Result<House, ServeError> {
+    let Ground { config, queue, .. } = ground;
     let accounts = config.every_account();
     let configured: Vec<AccountName> = accounts.iter().map(|account| account.name.clone()).collect();
     let operator = config.operator_key().ok_or(ServeError::NoApiKey)?;
@@ -170,7 +170,7 @@ async fn house(
         let mut keys = merchants::open(&config.store.seal_keys, queue).await?;
         keys.retain(|(name, _)| !configured.contains(name));
         known.extend(keys.iter().map(|(name, _)| name.clone()));
-        let any = Any::new(config, Arc::clone(queue), clock, keys, hire)?;
+        let any = Any::new(ground.clone(), keys, hire)?;
         any.work(&waiting)?;
         merchants = Some(any);
     } else if accounts.is_empty() {
@@ -179,19 +179,19 @@ async fn house(
     warn_of_strangers(&waiting, &known);
     let (mut notices, mut workers, mut doors) = (Vec::new(), Vec::new(), Vec::new());
     for account in accounts {
-        let (notice, store) = (Notice::default(), || Arc::clone(queue) as Arc<dyn Queue>);
+        let notice = Notice::default();
         let client = Client::new(refersion::Settings {
             base_url: account.base_url.clone(),
             api_key: account.api_key.clone(),
             timeout: config.refersion.timeout,
             max_requests_per_second: account.max_requests_per_second,
         })?;
-        workers.push(worker(config, &account, client, store(), notice.clone(), clock));
-        doors.push(door(config, account, store(), notice.clone(), clock));
+        workers.push(ground.worker(&account, client, notice.clone()));
+        doors.push(ground.door(account, notice.clone()));
         notices.push(notice);
     }
-    let store = Arc::clone(queue) as Arc<dyn Queue>;
-    let doors = Doors::new(store, clock, stopping.clone(), doors).operated_with(operator);
+    let doors = Doors::new(ground.store(), ground.clock, stopping.clone(), doors);
+    let doors = doors.operated_with(operator).counted_by(ground.metrics.clone());
     let doors = match &merchants {
         Some(any) => doors.and(Arc::new(any.clone())),
         None => doors,
@@ -205,55 +205,6 @@ fn warn_of_strangers(waiting: &BTreeMap<String, u64>, known: &[AccountName]) {
         if !known.iter().any(|account| account.as_str() == name) {
             tracing::warn!(account = name, events, "events wait for an account that is not configured; they are kept");
         }
-    }
-}
-
-fn worker(
-    config: &Config,
-    account: &Account,
-    client: Client,
-    queue: Arc<dyn Queue>,
-    notice: Notice,
-    clock: Clock,
-) -> Worker {
-    let settings = worker::Settings {
-        account: account.name.clone(),
-        client,
-        rules: account.rules.clone(),
-        policy: config.delivery.policy,
-        backoff: config.delivery.backoff,
-        max_age: config.delivery.max_age,
-        concurrency: account.concurrency.get(),
-        longest_call: longest_call(account, config.refersion.timeout),
-        lease: lease(account, config.refersion.timeout),
-    };
-    Worker::new(settings, queue, notice, clock)
-}
-
-/// Its turn under the ceiling of requests per second, then its timeout, then some.
-fn longest_call(account: &Account, timeout: Duration) -> Duration {
-    let turns = u32::try_from(account.concurrency.get()).unwrap_or(u32::MAX);
-    let per_turn = account
-        .max_requests_per_second
-        .map_or(Duration::ZERO, |rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
-    Duration::from_secs(5).saturating_add(timeout).saturating_add(per_turn.saturating_mul(turns))
-}
-
-/// Long enough to wait in line behind others.
-fn lease(account: &Account, timeout: Duration) -> Duration {
-    longest_call(account, timeout).saturating_mul(8)
-}
-
-fn door(config: &Config, account: Account, queue: Arc<dyn Queue>, notice: Notice, clock: Clock) -> Door {
-    Door {
-        account: account.name,
-        trust: Trust::new(account.api_key, account.shared_secrets),
-        rules: account.rules,
-        clock,
-        queue,
-        notice,
-        wait: config.server.wait,
-        at_once: account.concurrency.get() as u64,
     }
 }
 

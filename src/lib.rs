@@ -39,7 +39,7 @@
 //!     is recorded under it, and replaced by a proved one alone.
 //!
 //! # Deliberately absent
-//! A web interface, metrics.
+//! A web interface.
 
 pub mod domain;
 

@@ -10,9 +10,8 @@
 //! Deliberately absent: forgetting a key; one that Refersion no longer takes halts its account.
 
 use super::ServeError;
+use super::ground::Ground;
 use super::proofs::{Admitted, Proofs};
-use crate::clock::Clock;
-use crate::config::{Account, Config};
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_seal};
 use crate::http::{Barred, Door, Merchants};
 use crate::notice::Notice;
@@ -35,10 +34,8 @@ const PATIENCE: Duration = Duration::from_millis(2_500);
 pub(super) struct Any(Arc<Inner>);
 
 struct Inner {
-    config: Config,
+    ground: Ground,
     seal: SealKey,
-    queue: Arc<SqliteQueue>,
-    clock: Clock,
     route: Route,
     /// Takes the workers that are to run.
     hire: UnboundedSender<Worker>,
@@ -92,21 +89,14 @@ fn seal(seal: &SealKey, account: &AccountName, key: &ApiKey) -> SealedKey {
 
 impl Any {
     /// The accounts with these keys; `hire` takes their workers.
-    pub(super) fn new(
-        config: &Config,
-        queue: Arc<SqliteQueue>,
-        clock: Clock,
-        keys: Keys,
-        hire: UnboundedSender<Worker>,
-    ) -> Result<Self, ServeError> {
+    pub(super) fn new(ground: Ground, keys: Keys, hire: UnboundedSender<Worker>) -> Result<Self, ServeError> {
+        let config = &ground.config;
         let seal = config.store.seal_keys.first().cloned().ok_or(ServeError::NoSealKey)?;
         let route = Route::new(&config.refersion.base_url, config.refersion.timeout)?;
         let accounts = keys.into_iter().map(|(name, key)| (name, Merchant { key, at_work: None })).collect();
         Ok(Self(Arc::new(Inner {
-            config: config.clone(),
+            ground,
             seal,
-            queue,
-            clock,
             route,
             hire,
             proofs: Proofs::new(),
@@ -137,12 +127,12 @@ impl Any {
 #[async_trait]
 impl Merchants for Any {
     async fn admit(&self, key: ApiKey) -> Admitted {
-        let name = self.0.queue.hash_key().account(&key);
+        let name = self.0.ground.queue.hash_key().account(&key);
         if let Some(admitted) = self.0.known_key(&name, &key) {
             return admitted;
         }
         let inner = Arc::clone(&self.0);
-        let pair = inner.queue.hash_key().key_pair(&key);
+        let pair = inner.ground.queue.hash_key().key_pair(&key);
         // By itself, so that a sender who hangs up leaves nothing half done.
         let proving = tokio::spawn(async move { inner.proofs.of(pair, inner.prove(&name, &key)).await });
         // Err: a panic, which is a bug.
@@ -157,7 +147,7 @@ impl Merchants for Any {
 
     async fn look(&self) {
         // Err: whoever needs the store will say so.
-        let waiting = self.0.queue.waiting().await.unwrap_or_default();
+        let waiting = self.0.ground.queue.waiting().await.unwrap_or_default();
         if let Err(error) = self.work(&waiting) {
             tracing::error!(%error, "a worker cannot be made");
         }
@@ -192,7 +182,7 @@ impl Inner {
     /// Keeps a key that Refersion takes, in the place of an earlier one of the account.
     async fn keep(&self, name: &AccountName, key: &ApiKey) -> Admitted {
         let _alone = self.keeping.lock().await;
-        if let Err(error) = self.queue.keep_keys(vec![seal(&self.seal, name, key)]).await {
+        if let Err(error) = self.ground.queue.keep_keys(vec![seal(&self.seal, name, key)]).await {
             tracing::error!(account = %name, %error, "an API key cannot be kept");
             return Err(Barred::NotKept);
         }
@@ -216,8 +206,8 @@ impl Inner {
     /// The same worker with another key, and a door that this key opens.
     fn rekeyed(&self, name: &AccountName, key: &ApiKey, door: &Door, worker: Worker) -> Result<AtWork, BuildError> {
         worker.take_key(key)?;
-        let account = self.config.account(name.clone(), key.clone());
-        Ok(AtWork { door: self.door(account, door.notice.clone()), worker })
+        let account = self.ground.config.account(name.clone(), key.clone());
+        Ok(AtWork { door: Arc::new(self.ground.door(account, door.notice.clone())), worker })
     }
 
     fn admitted(&self, known: &mut Known, name: &AccountName) -> Admitted {
@@ -231,20 +221,15 @@ impl Inner {
         if let Some(at_work) = &merchant.at_work {
             return Ok(Some(Arc::clone(&at_work.door)));
         }
-        let account = self.config.account(name.clone(), merchant.key.clone());
+        let account = self.ground.config.account(name.clone(), merchant.key.clone());
         let client = self.route.client(&merchant.key, account.max_requests_per_second)?;
-        let (notice, queue) = (Notice::default(), Arc::clone(&self.queue));
-        let worker = super::worker(&self.config, &account, client, queue, notice.clone(), self.clock);
-        let door = self.door(account, notice);
+        let notice = Notice::default();
+        let worker = self.ground.worker(&account, client, notice.clone());
+        let door = Arc::new(self.ground.door(account, notice));
         // Err: the service is about to stop; what waits is taken up at the next start.
         let _ = self.hire.send(worker.clone());
         merchant.at_work = Some(AtWork { door: Arc::clone(&door), worker });
         Ok(Some(door))
-    }
-
-    fn door(&self, account: Account, notice: Notice) -> Arc<Door> {
-        let queue = Arc::clone(&self.queue);
-        Arc::new(super::door(&self.config, account, queue, notice, self.clock))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -13,6 +13,7 @@ use crate::domain::{AccountName, ApiKey};
 use crate::notice::Notice;
 use crate::queue::Queue;
 use crate::segment::{self, Disbelief, Trust};
+use crate::telemetry::Metrics;
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ pub struct Doors {
     /// Who may see and change dead letters, and erase; without it, nobody.
     pub(super) operator: Option<Trust>,
     pub(super) merchants: Option<Arc<dyn Merchants>>,
+    pub(super) metrics: Metrics,
     stopping: Notice,
     all: Vec<Arc<Door>>,
 }
@@ -58,13 +60,19 @@ impl Doors {
     /// the service is about to stop.
     pub fn new(queue: Arc<dyn Queue>, clock: Clock, stopping: Notice, doors: Vec<Door>) -> Self {
         let all = doors.into_iter().map(Arc::new).collect();
-        Self { queue, clock, operator: None, merchants: None, stopping, all }
+        Self { queue, clock, operator: None, merchants: None, metrics: Metrics::default(), stopping, all }
     }
 
     /// The same, whose operators show `key`.
     #[must_use]
     pub fn operated_with(self, key: ApiKey) -> Self {
         Self { operator: Some(Trust::new(key, Vec::new())), ..self }
+    }
+
+    /// The same, whose operators are shown these counters.
+    #[must_use]
+    pub fn counted_by(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// The same, with doors for keys that no configured account has.

@@ -25,6 +25,7 @@ use crate::mapping::Rules;
 use crate::notice::Notice;
 use crate::queue::Queue;
 use crate::segment::Trust;
+use crate::telemetry::Meter;
 use answer::Answer;
 use axum::Router;
 use axum::extract::Request;
@@ -48,6 +49,8 @@ pub struct Door {
     pub queue: Arc<dyn Queue>,
     /// The worker's notices.
     pub notice: Notice,
+    /// The account's counters.
+    pub meter: Meter,
     /// How long an answer waits for the outcome; zero is not at all.
     pub wait: Duration,
     /// Up to how many waiting events a new one is tried at once: the worker's concurrency.
@@ -83,7 +86,10 @@ pub fn ops(doors: Arc<Doors>) -> Router {
         .route("/dead-letters/discard", post(letters::discard).fallback(only_post()))
         .route("/forget", post(letters::forget).fallback(only_post()))
         .with_state(Arc::clone(&doors));
-    finished(letters.merge(health(doors, get(ops::readyz_by_account))))
+    let only_get = || |request| refuse(request, Answer::MethodNotAllowed("GET, HEAD"));
+    let metrics =
+        Router::new().route("/metrics", get(ops::metrics).fallback(only_get())).with_state(Arc::clone(&doors));
+    finished(letters.merge(metrics).merge(health(doors, get(ops::readyz_by_account))))
 }
 
 fn health(doors: Arc<Doors>, readyz: MethodRouter<Arc<Doors>>) -> Router {

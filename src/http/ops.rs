@@ -1,4 +1,5 @@
-//! Health: `/healthz` says the process is alive and touches nothing else; `/readyz` says whether traffic may come.
+//! Health: `/healthz` says the process is alive and touches nothing else; `/readyz` says whether traffic may come. And
+//! `/metrics`: what was counted.
 //!
 //! Of accounts that are not configured only so many are told by name: those whose key Refersion refuses, then those that
 //! pause. One merchant's revoked key is no trouble of the service's: it shows in `merchants`, not in `refersion`.
@@ -7,7 +8,8 @@ use super::{Door, Doors};
 use crate::notice::Notice;
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -56,6 +58,14 @@ pub(super) async fn readyz_by_account(State(doors): State<Arc<Doors>>) -> (Statu
         body["merchants"] = counts;
     }
     (status, Json(body))
+}
+
+/// Counters, as Prometheus reads them.
+pub(super) async fn metrics(State(doors): State<Arc<Doors>>) -> impl IntoResponse {
+    // Err: the store cannot be written, which `/readyz` says.
+    let held = doors.queue.depth().await.ok().map(|depth| (depth.waiting, depth.dead));
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], doors.metrics.text(held))
 }
 
 fn halted_and_paused(doors: &[Arc<Door>]) -> [Vec<&Arc<Door>>; 2] {

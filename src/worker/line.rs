@@ -121,6 +121,7 @@ async fn request(under_way: UnderWay, calls: Vec<(Call, Asking)>) {
         let calls: Vec<Call> = part.iter().map(|(call, _)| call.clone()).collect();
         let Some((call, others)) = calls.split_first() else { continue };
         let round = worker.gate().begin();
+        worker.settings.meter.request_begins(worker.gate().permits(worker.now()));
         let (reply, replies) = worker.settings.client.call(call, others).await;
         let seq = part.first().map_or(0, |(_, asking)| asking.seq);
         tracing::debug!(
@@ -128,9 +129,10 @@ async fn request(under_way: UnderWay, calls: Vec<(Call, Asking)>) {
             seq,
             operation = call.operation(),
             affiliates = calls.len(),
-            reply = kind(&reply),
+            reply = reply.name(),
             "called Refersion"
         );
+        worker.settings.meter.request_ends(call.operation(), reply.name(), calls.len());
         worker.heard(&reply, seq, round);
         if part.len() > 1 && matches!(reply, Reply::Refused(_) | Reply::NotFound) {
             let later = part.split_off(part.len() / 2);
@@ -160,22 +162,5 @@ impl Drop for UnderWay {
         drop(line);
         self.worker.pump();
         self.worker.notice.recorded();
-    }
-}
-
-/// A reply's name for the log: what it holds may be personal.
-fn kind(reply: &Reply) -> &'static str {
-    match reply {
-        Reply::Created { .. } => "created",
-        Reply::Page { .. } => "page",
-        Reply::Affiliate(_) => "affiliate",
-        Reply::NotFound => "not_found",
-        Reply::Changed => "changed",
-        Reply::NotChanged => "not_changed",
-        Reply::Refused(_) => "refused",
-        Reply::Unauthorized => "unauthorized",
-        Reply::RateLimited { .. } => "rate_limited",
-        Reply::Unavailable { .. } => "unavailable",
-        Reply::Lost { .. } => "lost",
     }
 }

@@ -8,6 +8,7 @@ mod belief;
 mod bodies;
 mod events;
 mod health;
+mod metrics;
 mod outcomes;
 mod paths;
 mod recorded;
@@ -23,6 +24,7 @@ use refersion_destination::mapping::Rules;
 use refersion_destination::notice::Notice;
 use refersion_destination::queue::Queue;
 use refersion_destination::segment::Trust;
+use refersion_destination::telemetry::Metrics;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -87,6 +89,7 @@ async fn doors(queue: Arc<dyn Queue>, notice: &Notice) -> SocketAddr {
         clock: Clock::start(),
         queue: Arc::clone(&queue),
         notice: notice.clone(),
+        meter: Metrics::default().of(&AccountName::main()),
         wait: Duration::ZERO,
         at_once: 1,
     };
