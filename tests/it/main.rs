@@ -8,6 +8,7 @@ mod config;
 mod crash;
 mod dead_letters;
 mod delivery;
+mod fuzz;
 mod hostile;
 mod http;
 mod journey;
