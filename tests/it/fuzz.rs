@@ -11,7 +11,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     // A failure becomes a case of an ordinary test, not a file beside the sources.
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn any_body_is_cut_understood_and_mapped_soundly(bytes in bytes()) {

@@ -99,18 +99,36 @@ fn call(source: &mut Source<'_>) -> Call {
     }
 }
 
-/// An answer to `call`: often its success, often a refusal that repeats what was `sent`, else anything.
+/// An answer to `call`: most often one that Refersion would give, else any status with any body.
 pub fn answer(source: &mut Source<'_>, call: &Call, sent: &Value) -> Wire {
+    if source.below(4) > 0 {
+        return usual(source, call);
+    }
     let status = if source.below(8) == 7 { 100 + 2 * u16::from(source.byte()) } else { source.pick(&STATUSES) };
-    let retry_after =
-        source.pick(&[None, Some("1"), Some("99999999999"), Some("Sun, 06 Nov 1994 08:50:37 GMT"), Some("zq9")]);
+    let dates = [None, Some("1"), Some("99999999999"), Some("Sun, 06 Nov 1994 08:50:37 GMT"), Some("zq9")];
+    let retry_after = source.pick(&dates).map(str::to_owned);
     let body = match source.below(8) {
         0..=2 => success(source, call).to_string().into_bytes(),
         3..=5 => refusal(source, sent).to_string().into_bytes(),
         6 => anything(source, 3).plain().into_bytes(),
         _ => source.rest().to_vec(),
     };
-    Wire { status, retry_after: retry_after.map(str::to_owned), body }
+    Wire { status, retry_after, body }
+}
+
+/// A success, the operation's own refusal, or an outage.
+fn usual(source: &mut Source<'_>, call: &Call) -> Wire {
+    let refusal = match call {
+        Call::New(_) => "The email you have entered is taken by another Affiliate.",
+        Call::Search { .. } => "Could not find affiliates with this keyword.",
+        Call::Get(_) | Call::Edit { .. } | Call::SetStatus { .. } => "Affiliate not found.",
+    };
+    let (status, body) = match source.below(8) {
+        0..=4 => (200, success(source, call)),
+        5 | 6 => (422, json!({"errors": [refusal]})),
+        _ => (source.pick(&[500, 503, 429, 401]), Value::Null),
+    };
+    Wire { status, retry_after: None, body: body.to_string().into_bytes() }
 }
 
 /// What the contract promises, or nearly so.

@@ -40,7 +40,7 @@ pub fn rules(source: &mut Source<'_>) -> Rules {
         status: source.pick(&[Status::Active, Status::Pending]),
         offer: source.flag().then(|| "12".into()),
         send_welcome: source.flag(),
-        custom_fields: vec![custom("revenue", "2"), custom("address.city", "3")],
+        custom_fields: vec![custom("revenue", "2"), custom("address.city", "3"), custom("name", "4")],
         audiences: vec![Audience { key: "vip".into(), on_true: effect(source), on_false: effect(source) }],
         create_if: source.flag().then(|| CreateIf { key: "partner".into(), equals: "yes".into() }),
         ..Rules::default()

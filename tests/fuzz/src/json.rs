@@ -61,7 +61,7 @@ const KEYS: [&str; 34] = [
     "first_name",
 ];
 
-const TEXTS: [&str; 40] = [
+const TEXTS: [&str; 41] = [
     "Zq9@x.io",
     "Zq9 a",
     "Zq9",
@@ -76,6 +76,7 @@ const TEXTS: [&str; 40] = [
     "uk",
     "Deutschland",
     "Kenya",
+    "KE",
     "Ontario",
     "ca",
     "us-CA",
