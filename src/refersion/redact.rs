@@ -8,9 +8,14 @@ use crate::segment::clean;
 use serde_json::Value;
 
 const MAX_CHARS: usize = 300;
+/// What is longer is no sentence, and would take long to search: none of it is shown.
+const MAX_BYTES: usize = 10_000;
 
 /// Takes our own values out of `words`.
 pub fn redact(words: &str, sent: &Value) -> String {
+    if words.len() > MAX_BYTES {
+        return "…".to_owned();
+    }
     let mut values = Vec::new();
     collect(sent, &mut values);
     values.retain(|value| !value.is_empty());
@@ -96,6 +101,7 @@ mod tests {
             assert_eq!(redact(words, &sent), safe);
         }
         assert_eq!(redact(&"x".repeat(1_000), &sent).chars().count(), MAX_CHARS);
+        assert_eq!(redact(&"x".repeat(MAX_BYTES + 1), &sent), "…");
     }
     proptest! {
         #[test]
