@@ -5,8 +5,9 @@
 //! Invariants: TLS or loopback (the configuration checks the URL); no redirects; no cookies; the secret key is a sensitive
 //! header, and errors are told in our own words, without URLs or bodies.
 
+use super::reply::{self, Proof};
 use super::throttle::Throttle;
-use super::{reply, wire};
+use super::wire;
 use crate::delivery::{Call, Reply};
 use crate::domain::{ApiKey, password};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -48,17 +49,6 @@ pub struct Client {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make the HTTP client for Refersion: {0}")]
 pub struct BuildError(String);
-
-/// What the cheapest call says of the key pair.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// Refersion takes the key pair.
-    Accepted,
-    /// Refersion refuses it (401).
-    Refused,
-    /// It could not be learnt; why, and the wait Refersion asked for.
-    Unknown(String, Option<Duration>),
-}
 
 /// No answer of Refersion's is longer; what is longer is not read on.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -111,23 +101,11 @@ impl Client {
         (read(call), others.iter().map(read).collect())
     }
 
-    /// Proves the key pair by `/affiliate/list`. A proxy's page proves nothing; a refusal of what was asked, in
-    /// Refersion's own words, proves that the key was taken: else they would be about the key, and a 401.
+    /// Proves the key pair by `/affiliate/list`.
     pub async fn prove(&self) -> Proof {
-        let answer = match self.send("list", &wire::proof()).await {
-            Ok(answer) => answer,
-            Err(failure) => return Proof::Unknown(failure.what, None),
-        };
-        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        match answer.status {
-            200..=299 if body.get("results").is_some() => Proof::Accepted,
-            400 | 404 | 422 if !reply::errors(&body).is_empty() => Proof::Accepted,
-            401 => Proof::Refused,
-            status => {
-                let without = if status < 300 { " without the expected fields" } else { "" };
-                let asked = answer.retry_after.and_then(|text| reply::wait(&text, SystemTime::now()));
-                Proof::Unknown(format!("Refersion answered {status} to list{without}"), asked)
-            }
+        match self.send("list", &wire::proof()).await {
+            Ok(answer) => reply::prove(&answer.borrow(), SystemTime::now()),
+            Err(failure) => Proof::Unknown(failure.what, None),
         }
     }
 

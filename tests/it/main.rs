@@ -9,6 +9,7 @@ mod config;
 mod crash;
 mod dead_letters;
 mod delivery;
+mod fuzz;
 mod hostile;
 mod http;
 mod journey;
