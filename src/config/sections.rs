@@ -26,10 +26,13 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     let log = log(reader);
     let accounts = accounts::read(reader, mode);
     if reader.layers.get("refersion.api_key").is_none() && (any_key || has_accounts(reader)) {
+        let others = if has_accounts(reader) {
+            "each of [[accounts]] has its own"
+        } else {
+            "an account whose key arrives with its requests has none"
+        };
         reader.surprise("segment.shared_secrets", |_| {
-            "belongs to the account main, which has no key (refersion.api_key), and is not used: \
-             each of [[accounts]] has its own, and an account that is not configured has none"
-                .to_owned()
+            format!("belongs to the account main, which has no key (refersion.api_key), and is not used: {others}")
         });
     }
     if let (Ok(server), Ok(ops)) = (&server, &ops)

@@ -21,8 +21,8 @@ pub type SealNonce = [u8; NONCE];
 
 const NONCE: usize = 24;
 
-/// An API key as it waits in the store.
-#[derive(Clone, PartialEq, Eq)]
+/// An API key as it waits in the store. Not a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedKey {
     /// Whose it is.
     pub account: AccountName,
@@ -131,7 +131,7 @@ mod tests {
         let api_key = ApiKey::parse("pub_a.sec.b").expect("valid");
         let again = key.seal(&account("a"), &api_key, &[3; NONCE]);
         assert_ne!(again.blob[NONCE..], sealed().blob[NONCE..]);
-        let shown = format!("{:?}", key) + &String::from_utf8_lossy(&again.blob);
+        let shown = format!("{key:?}") + &String::from_utf8_lossy(&again.blob);
         assert!(!shown.contains("pub_a") && !shown.contains("sec.b") && !shown.contains("1, 1"), "{shown}");
     }
 

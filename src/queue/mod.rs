@@ -20,7 +20,7 @@
 //! 9. What was erased cannot be had back: not by a replay, not from the file once [`Queue::tidy`] has run. Erasing reaches
 //!    every dead letter that shares a key with the user, or with such a letter; it never touches an event that is leased.
 //! 10. API keys of accounts that are not configured are kept as they are handed in: sealed. One that is kept again takes the
-//!    place of the earlier one of its account.
+//!     place of the earlier one of its account.
 //!
 //! In go raw bodies and keyed hashes, out come the same bodies with what is remembered of their users. Deliberately absent:
 //! any understanding of a body, any clock (moments are arguments), any wait.

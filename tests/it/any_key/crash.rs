@@ -64,7 +64,7 @@ async fn killed_again_and_again_every_merchants_events_are_delivered_once() {
     for kill in 1..=KILLS {
         within(async {
             while calls() < kill * 4 && !senders.is_empty() {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         })
         .await;

@@ -93,6 +93,23 @@ async fn where_no_seal_key_opens_a_kept_key_the_service_does_not_start_and_says_
 }
 
 #[tokio::test]
+async fn a_seal_key_that_is_lost_costs_no_event_that_waits() {
+    let partner = Partner::start(&[("REFERSION_CONCURRENCY", "1")]).await;
+    backlog(&partner, ANN, 2).await;
+    let kept = partner.kept();
+    let (_, folder) = partner.service.stop().await;
+    let store = rusqlite::Connection::open(folder.path().join("store.db")).expect("the file opens");
+    store.execute("DELETE FROM sealed_keys", []).expect("written");
+    drop(store);
+    let partner = Partner::on(partner.refersions, folder, &[("STORE_SEAL_KEY", OTHER_SEAL)]).await;
+    assert_eq!(partner.ready().await["waiting"], 2);
+    let ann = partner.refersions.takes(ANN);
+    assert_eq!(partner.send(ANN, &identify("m", "u", &Value::Null)).await.brief(), "200 delivered");
+    within(ann.until(|ann| ann.affiliates().len() == 4)).await;
+    assert_eq!(partner.kept()[0].0, kept[0].0, "the same account");
+}
+
+#[tokio::test]
 async fn without_the_mode_kept_keys_are_left_alone_and_what_waits_is_told_of() {
     let partner = Partner::start(&[("REFERSION_CONCURRENCY", "1")]).await;
     backlog(&partner, ANN, 2).await;
