@@ -6,7 +6,7 @@
 //! alone gets nothing delivered and replaces nothing, and what nobody proved is never stored. Invariants: the sealed key is
 //! committed and synced before the first event under it is recorded; an account's name is made of the public half, so its
 //! users, order and duplicates survive a change of the secret; each account has a worker, a gate and a throttle of its own,
-//! from its first request on, or from the start if events wait for it: one that is idle costs its key and no more.
+//! from its first request on, or from the start if events wait for it: until then it costs its key and no more.
 //! Deliberately absent: forgetting a key; one that Refersion no longer takes halts its account.
 
 use super::ServeError;
