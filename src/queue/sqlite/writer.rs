@@ -241,8 +241,12 @@ mod tests {
     #[test]
     fn an_account_for_which_nothing_waits_takes_no_room() {
         let mut counts = Counts { waiting: 0, waiting_of: BTreeMap::new(), dead: 0, next_seq: 1 };
-        ["a", "b", "a"].into_iter().for_each(|account| counts.come(account));
-        ["a", "b"].into_iter().for_each(|account| counts.gone(account));
+        for account in ["a", "b", "a"] {
+            counts.come(account);
+        }
+        for account in ["a", "b"] {
+            counts.gone(account);
+        }
         assert_eq!((counts.waiting, counts.waiting_of("a"), counts.waiting_of("b")), (1, 1, 0));
         assert_eq!(counts.waiting_of.len(), 1);
         counts.gone("a");
