@@ -22,7 +22,7 @@ use crate::telemetry::Metrics;
 use crate::worker::Worker;
 use axum::Router;
 use ground::Ground;
-use merchants::Any;
+use merchants::Proved;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -100,7 +100,7 @@ struct House {
     doors: Doors,
     notices: Vec<Notice>,
     workers: Vec<Worker>,
-    merchants: Option<Any>,
+    merchants: Option<Proved>,
     hired: UnboundedReceiver<Worker>,
 }
 
@@ -145,7 +145,7 @@ pub async fn serve(
     tracing::info!("stopping: answering what is in flight, handing back what waits");
     stopping.drain();
     notices.iter().for_each(Notice::drain);
-    merchants.iter().for_each(Any::drain);
+    merchants.iter().for_each(Proved::drain);
     tidying.abort();
     let finished = async { (public.await, private.await, while working.join_next().await.is_some() {}) };
     if tokio::time::timeout(config.server.drain, finished).await.is_err() {
@@ -163,16 +163,15 @@ async fn house(ground: &Ground, stopping: &Notice) -> Result<House, ServeError> 
     let configured: Vec<AccountName> = accounts.iter().map(|account| account.name.clone()).collect();
     let operator = config.operator_key().ok_or(ServeError::NoApiKey)?;
     let (hire, hired) = unbounded_channel();
-    // Err: whoever needs the store will say so.
-    let waiting = queue.waiting().await.unwrap_or_default();
+    let waiting = queue.waiting().await?;
     let (mut known, mut merchants) = (configured.clone(), None);
     if config.segment.accept_any_api_key {
         let mut keys = merchants::open(&config.store.seal_keys, queue).await?;
         keys.retain(|(name, _)| !configured.contains(name));
         known.extend(keys.iter().map(|(name, _)| name.clone()));
-        let any = Any::new(ground.clone(), keys, hire)?;
-        any.work(&waiting)?;
-        merchants = Some(any);
+        let proved = Proved::new(ground.clone(), keys, hire)?;
+        proved.work(&waiting)?;
+        merchants = Some(proved);
     } else if accounts.is_empty() {
         return Err(ServeError::NoApiKey);
     }
@@ -193,7 +192,7 @@ async fn house(ground: &Ground, stopping: &Notice) -> Result<House, ServeError> 
     let doors = Doors::new(ground.store(), ground.clock, stopping.clone(), doors);
     let doors = doors.operated_with(operator).counted_by(ground.metrics.clone());
     let doors = match &merchants {
-        Some(any) => doors.and(Arc::new(any.clone())),
+        Some(proved) => doors.and(Arc::new(proved.clone())),
         None => doors,
     };
     Ok(House { doors, notices, workers, merchants, hired })

@@ -6,7 +6,7 @@
 //! alone gets nothing delivered and replaces nothing, and what nobody proved is never stored. Invariants: the sealed key is
 //! committed and synced before the first event under it is recorded; an account's name is made of the public half, so its
 //! users, order and duplicates survive a change of the secret; each account has a worker, a gate and a throttle of its own,
-//! from its first request on, or from the start if events wait for it: one that is idle costs its key and no more.
+//! from its first request on, or from the start if events wait for it: until then it costs its key and no more.
 //! Deliberately absent: forgetting a key; one that Refersion no longer takes halts its account.
 
 use super::ServeError;
@@ -29,9 +29,9 @@ use tokio::sync::mpsc::UnboundedSender;
 /// SERVER_WAIT takes up to 2 by default.
 const PATIENCE: Duration = Duration::from_millis(2_500);
 
-/// All of them. Cheap to clone; all clones are one.
+/// Those whose key was proved. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub(super) struct Any(Arc<Inner>);
+pub(super) struct Proved(Arc<Inner>);
 
 struct Inner {
     ground: Ground,
@@ -87,7 +87,7 @@ fn seal(seal: &SealKey, account: &AccountName, key: &ApiKey) -> SealedKey {
     seal.seal(account, key, &nonce)
 }
 
-impl Any {
+impl Proved {
     /// The accounts with these keys; `hire` takes their workers.
     pub(super) fn new(ground: Ground, keys: Keys, hire: UnboundedSender<Worker>) -> Result<Self, ServeError> {
         let config = &ground.config;
@@ -125,7 +125,7 @@ impl Any {
 }
 
 #[async_trait]
-impl Merchants for Any {
+impl Merchants for Proved {
     async fn admit(&self, key: ApiKey) -> Admitted {
         let name = self.0.ground.queue.hash_key().account(&key);
         if let Some(admitted) = self.0.known_key(&name, &key) {
@@ -146,10 +146,12 @@ impl Merchants for Any {
     }
 
     async fn look(&self) {
-        // Err: whoever needs the store will say so.
-        let waiting = self.0.ground.queue.waiting().await.unwrap_or_default();
-        if let Err(error) = self.work(&waiting) {
-            tracing::error!(%error, "a worker cannot be made");
+        let looked = match self.0.ground.queue.waiting().await {
+            Ok(waiting) => self.work(&waiting).map_err(ServeError::from),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = looked {
+            tracing::error!(%error, "events of accounts that are not configured may wait for their next one");
         }
     }
 }
@@ -165,18 +167,18 @@ impl Inner {
     /// Proves a key, and keeps it if Refersion takes it.
     async fn prove(&self, name: &AccountName, key: &ApiKey) -> Admitted {
         let client = self.route.client(key, None).map_err(|_| Barred::Refused)?;
-        match tokio::time::timeout(PATIENCE, self.proofs.in_turn(client.prove())).await {
-            Ok(Proof::Accepted) => self.keep(name, key).await,
-            Ok(Proof::Refused) => Err(Barred::Refused),
-            Ok(Proof::Unknown(what, _)) => {
-                tracing::warn!(account = %name, what, "cannot tell whether Refersion takes an API key");
-                Err(Barred::Unproven)
-            }
-            Err(_) => {
-                tracing::warn!(account = %name, "Refersion did not say in time whether it takes an API key");
-                Err(Barred::Unproven)
-            }
+        let unproven = match tokio::time::timeout(PATIENCE, self.proofs.in_turn(client.prove())).await {
+            Ok(Proof::Accepted) => return self.keep(name, key).await,
+            Ok(Proof::Refused) => return Err(Barred::Refused),
+            Ok(Proof::Unknown(what, _)) => what,
+            Err(_) => "it took too long".to_owned(),
+        };
+        if self.proofs.is_to_be_told() {
+            tracing::warn!(
+                "cannot tell whether Refersion takes a new API key: {unproven} (more within 10 s are not logged)"
+            );
         }
+        Err(Barred::Unproven)
     }
 
     /// Keeps a key that Refersion takes, in the place of an earlier one of the account.
@@ -187,27 +189,23 @@ impl Inner {
             return Err(Barred::NotKept);
         }
         let mut known = self.known();
-        let before = known.accounts.remove(name);
-        let at_work = match before {
-            None => {
-                tracing::info!(account = %name, "Refersion takes a new API key: an account of its own");
-                None
-            }
-            Some(Merchant { at_work, .. }) => {
-                tracing::info!(account = %name, "Refersion takes another API key of the account, which goes on with it");
-                at_work
-            }
-        };
-        let at_work = at_work.map(|AtWork { door, worker }| self.rekeyed(name, key, &door, worker)).transpose();
-        known.accounts.insert(name.clone(), Merchant { key: key.clone(), at_work: at_work.map_err(bug)? });
+        let at_work = known.accounts.get(name).and_then(|merchant| merchant.at_work.as_ref());
+        let at_work = at_work.map(|at_work| self.rekeyed(name, key, at_work)).transpose().map_err(bug)?;
+        let before = known.accounts.insert(name.clone(), Merchant { key: key.clone(), at_work });
+        if before.is_none() {
+            tracing::info!(account = %name, "Refersion takes a new API key: an account of its own");
+        } else {
+            tracing::info!(account = %name, "Refersion takes another API key of the account: it goes on with it");
+        }
         self.admitted(&mut known, name)
     }
 
     /// The same worker with another key, and a door that this key opens.
-    fn rekeyed(&self, name: &AccountName, key: &ApiKey, door: &Door, worker: Worker) -> Result<AtWork, BuildError> {
+    fn rekeyed(&self, name: &AccountName, key: &ApiKey, at_work: &AtWork) -> Result<AtWork, BuildError> {
+        let AtWork { door, worker } = at_work;
         worker.take_key(key)?;
         let account = self.ground.config.account(name.clone(), key.clone());
-        Ok(AtWork { door: Arc::new(self.ground.door(account, door.notice.clone())), worker })
+        Ok(AtWork { door: Arc::new(self.ground.door(account, door.notice.clone())), worker: worker.clone() })
     }
 
     fn admitted(&self, known: &mut Known, name: &AccountName) -> Admitted {

@@ -21,6 +21,9 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// How many refused pairs are remembered.
 const REFUSED: usize = 1_000;
 
+/// How often at most it is told that a proof failed, so that whoever knocks cannot fill the log.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
 /// What stands for a key pair.
 pub(super) type Pair = [u8; 16];
 /// The door a key opens, or why it opens none.
@@ -34,6 +37,7 @@ pub(super) struct Proofs {
 
 #[derive(Default)]
 struct Book {
+    told: Option<Instant>,
     under_way: HashMap<Pair, Arc<OnceCell<Admitted>>>,
     refused: HashMap<Pair, Instant>,
 }
@@ -58,6 +62,11 @@ impl Proofs {
         proof.await
     }
 
+    /// Whether it is to be told that a proof failed.
+    pub(super) fn is_to_be_told(&self) -> bool {
+        self.book().is_to_be_told(Instant::now())
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,6 +86,14 @@ impl Book {
             return Err(Barred::Unproven);
         }
         Ok(Arc::clone(self.under_way.entry(pair).or_default()))
+    }
+
+    fn is_to_be_told(&mut self, now: Instant) -> bool {
+        let is = self.told.is_none_or(|told| now.duration_since(told) >= TOLD_EVERY);
+        if is {
+            self.told = Some(now);
+        }
+        is
     }
 
     /// The case of `pair` was decided. Each who waited for it says so; the first one counts.
@@ -113,6 +130,13 @@ mod tests {
         assert_eq!(opened(&mut book, 1, 59), Some(Barred::Refused));
         assert_eq!(opened(&mut book, 2, 59), None);
         assert_eq!(opened(&mut book, 1, 60), None);
+    }
+
+    #[test]
+    fn what_fails_is_told_at_most_once_in_ten_seconds() {
+        let (mut book, now) = (Book::default(), Instant::now());
+        let told = [0, 0, 9, 10, 19, 20].map(|seconds| book.is_to_be_told(now + Duration::from_secs(seconds)));
+        assert_eq!(told, [true, false, false, true, false, true]);
     }
 
     #[test]

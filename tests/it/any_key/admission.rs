@@ -92,13 +92,32 @@ async fn who_knows_a_public_key_alone_delivers_nothing_and_replaces_nothing() {
     assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
     let (kept, asked) = (partner.kept(), partner.refersions.asked(ANN));
     for bogus in ["pub_ann.bogus", "pub_ann.sec_an", "pub_ann.sec_ann2", "pub_ann.SEC_ANN"] {
-        assert_eq!(partner.send(bogus, &event(2)).await.brief(), "401 unauthorized", "{bogus}");
+        let refused = partner.send(bogus, &event(2)).await;
+        assert_eq!(refused.brief(), "401 unauthorized", "{bogus}");
+        assert!(refused.message().starts_with("Refersion refuses"), "nobody else was asked: {}", refused.message());
     }
     assert_eq!(partner.kept(), kept);
     assert_eq!(partner.send(ANN, &event(3)).await.brief(), "200 delivered");
     assert_eq!(partner.refersions.asked(ANN), asked);
     let users: Vec<_> = ann.affiliates().iter().map(|one| one.email().to_owned()).collect();
     assert_eq!(users, ["u1@example.com", "u3@example.com"]);
+}
+
+/// First the key, then the event: what is recorded can be delivered.
+#[tokio::test]
+async fn where_a_key_cannot_be_kept_nothing_is_recorded() {
+    let partner = Partner::start(&[]).await;
+    let ann = partner.refersions.takes(ANN);
+    let store = rusqlite::Connection::open(partner.service.folder.path().join("store.db")).expect("the file opens");
+    let full = "CREATE TRIGGER full BEFORE INSERT ON sealed_keys BEGIN SELECT raise(FAIL, 'full'); END";
+    store.execute_batch(full).expect("made");
+    let event = identify("m1", "u1", &Value::Null);
+    for _ in 0..2 {
+        assert_eq!(partner.send_once(ANN, &event).await.brief(), "503 unavailable");
+    }
+    assert_eq!((&partner.ready().await["waiting"], ann.affiliates().len()), (&json!(0), 0));
+    store.execute_batch("DROP TRIGGER full").expect("dropped");
+    assert_eq!(partner.send(ANN, &event).await.brief(), "200 delivered");
 }
 
 #[tokio::test]
