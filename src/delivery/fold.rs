@@ -7,7 +7,7 @@
 //! created is created even if a delete follows at once.
 //! Deliberately absent: when a whole is given up for a part of it, which is the worker's.
 
-use super::{Known, Memory, Progress, Stage, State};
+use super::{Ignored, Known, Memory, Outcome, Progress, Stage, State, Step};
 use crate::domain::{Attribute, Profile, User};
 use crate::mapping::{Creation, Identify, Intent};
 
@@ -35,11 +35,25 @@ pub fn fold(memory: &Memory, head: &Intent, behind: &[Intent]) -> Folded {
 }
 
 impl Folded {
+    /// How many behind the head are to be tried with it instead, if `verdict` on the whole is none on each part: what was
+    /// refused may be one's fault alone; who turned out to be unknown may be created by another than the head; and whom an
+    /// edit leaves alone, a status may still be given.
+    pub fn fewer(&self, verdict: &Step) -> Option<usize> {
+        let demands = matches!(&self.intent, Intent::Identify(Identify { status: Some(_), .. }));
+        let divides = match verdict {
+            Step::Dead(_) | Step::Done(Outcome::Ignored(Ignored::Mapping(_))) => true,
+            Step::Done(Outcome::Ignored(Ignored::LeftAlone { .. })) => demands,
+            _ => false,
+        };
+        (divides && self.events > 1).then(|| self.events / 2 - 1)
+    }
+
     /// The part of `before` that holds whoever goes on with it, with more folded or less: what was about to be checked may
-    /// have been another edit, and a target belongs to a delete.
+    /// have been another edit, and a target belongs to a delete. Deletes of one user are about one affiliate, however many.
     pub fn progress(&self, mut before: Progress) -> Progress {
         before.folded = (self.events > 1).then_some(self.events);
-        if self.events > 1 {
+        let deletes = self.cancelled == 0 && matches!(self.intent, Intent::Delete { .. });
+        if self.events > 1 && !deletes {
             if self.cancelled > 0 || matches!(before.stage, Stage::CheckEdit | Stage::CheckStatus) {
                 before.stage = Stage::Start;
             }
@@ -50,7 +64,7 @@ impl Folded {
 }
 
 fn identifies(memory: &Memory, head: &Identify, behind: &[Intent]) -> Folded {
-    let known = leads_to(memory, Intent::Identify(head.clone()), &head.user);
+    let known = leads_to(memory, &Intent::Identify(head.clone()), &head.user);
     let may_begin = known.is_some() || matches!(head.creation, Creation::Allowed(_));
     let same = behind.iter().map_while(|next| match next {
         Intent::Identify(next) if may_begin && is_of(&next.user, &head.user) => Some(next),
@@ -68,7 +82,10 @@ fn identifies(memory: &Memory, head: &Identify, behind: &[Intent]) -> Folded {
     {
         match &known {
             None => whole = only_created(head),
-            Some(known) if leads_to(memory, deletion.clone(), user).is_some_and(|it| it.code == known.code) => {
+            Some(known)
+                if has_email(memory, known, &head.user)
+                    && leads_to(memory, deletion, user).is_some_and(|it| it.code == known.code) =>
+            {
                 return Folded { intent: deletion.clone(), events: events + 1, cancelled: events };
             }
             Some(_) => {}
@@ -78,13 +95,19 @@ fn identifies(memory: &Memory, head: &Identify, behind: &[Intent]) -> Folded {
 }
 
 /// The affiliate that an intent about `user` begins with.
-fn leads_to(memory: &Memory, intent: Intent, user: &User) -> Option<Known> {
+fn leads_to(memory: &Memory, intent: &Intent, user: &User) -> Option<Known> {
     let Memory { by_user_id, by_email } = memory.clone();
     let memory = Memory {
         by_user_id: by_user_id.filter(|_| user.user_id.is_some()),
         by_email: by_email.filter(|_| user.email.is_some()),
     };
-    State::new(&intent, memory, Progress::default(), false).known
+    State::new(intent, memory, Progress::default(), false).known
+}
+
+/// Whether nobody would be found otherwise afterwards, were an identify of `user` not carried out: their e-mail, if they give
+/// one, leads to `known` already.
+fn has_email(memory: &Memory, known: &Known, user: &User) -> bool {
+    user.email.is_none() || memory.by_email.as_ref().is_some_and(|by_email| by_email.code == known.code)
 }
 
 /// Whether an identify of `next` goes to the affiliate that one of `head` just went to.

@@ -79,8 +79,6 @@ pub struct Behind {
     pub place: Place,
     /// The raw bytes.
     pub body: Vec<u8>,
-    /// Its user's keys.
-    pub keys: Vec<UserKey>,
 }
 
 /// Which event.

@@ -7,12 +7,12 @@
 //! 3. Events that share a user key, or whose keys lead to the same affiliate when they are recorded, are of one user; so are
 //!    two events that share one with a third that waits with them, and they stay so when it has left. Of one user's waiting
 //!    events only the earliest is ever claimable; one that was leased when it turned out not to be the earliest may be settled
-//!    under its lease, and waits its turn after it.
+//!    under its lease, together with what it was claimed with, and waits its turn after it.
 //! 4. A claimed event is leased: nobody else claims it until it is settled or the lease expires. A settlement under a lease
 //!    that was lost changes nothing and says so. After a restart, what was leased is claimable at once, as interrupted.
 //! 5. [`Queue::checkpoint`] and [`Queue::settle`] write progress and memory in one transaction.
-//! 6. An event leaves only by [`Settlement::Done`] (its body is erased), or by [`Settlement::DoneWith`] of its head, by [`Settlement::Dead`] (kept as a dead letter), or
-//!    by [`Queue::forget`] (kept as a dead letter without body).
+//! 6. An event leaves only by [`Settlement::Done`], or by [`Settlement::DoneWith`] of its head (its body is erased), by
+//!    [`Settlement::Dead`] (kept as a dead letter), or by [`Queue::forget`] (kept as a dead letter without body).
 //! 7. No transaction outlives a method.
 //! 8. A dead letter stays until it is replayed or discarded, and its id is given once. Replayed, it is an event again and no
 //!    dead letter: it takes its place behind whatever waits for its user, and neither its earlier record nor what was sent
@@ -49,7 +49,8 @@ pub trait Queue: Send + Sync {
     /// Records events in this order, or none of them. One answer per event.
     async fn record(&self, events: Vec<NewEvent>) -> Result<Vec<Recorded>, QueueError>;
 
-    /// Leases up to `limit` events of `account` that are claimable at `now`, the longest ready first.
+    /// Leases up to `limit` events of `account` that are claimable at `now`, the longest ready first; fewer where they are
+    /// large (at least one if any is).
     async fn claim(
         &self,
         account: &AccountName,

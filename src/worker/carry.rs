@@ -15,9 +15,13 @@ use crate::queue::{Change, Claimed, QueueError};
 use crate::segment::{self, Kind};
 
 /// Carries out `claimed`, whose lease ends at `until`, and settles it.
-pub(super) async fn carry(worker: &Worker, claimed: Claimed, until: Timestamp, coming: Coming) {
-    let verdict = match understand(worker, &claimed.body) {
-        Ok(head) => deliver(worker, &claimed, &head, until, coming).await,
+pub(super) async fn carry(worker: &Worker, mut claimed: Claimed, until: Timestamp, coming: Coming) {
+    // The bodies go as soon as they are understood: many deliveries may be under way.
+    let verdict = match understand(worker, &std::mem::take(&mut claimed.body)) {
+        Ok(head) => {
+            let behind = understand_behind(worker, &mut claimed);
+            deliver(worker, &claimed, &head, behind, until, coming).await
+        }
         Err(death) => {
             drop(coming);
             Some(buried(worker, &claimed, death, Change::default()))
@@ -42,20 +46,27 @@ fn understand(worker: &Worker, body: &[u8]) -> Result<Intent, Death> {
     mapping::map(&event, &worker.settings.rules).intent.map_err(Death::Unmappable)
 }
 
-/// Folds the line, walks the plan to its end, and folds less as long as the whole comes to a dead end. `None`: the lease was
+/// What waits behind `claimed` and may be folded with it, as far as it can be understood; the rest is let go.
+fn understand_behind(worker: &Worker, claimed: &mut Claimed) -> Vec<Intent> {
+    let as_before = claimed.progress.folded.map_or(usize::MAX, |folded| folded.saturating_sub(1));
+    let bodies = claimed.behind.iter_mut().map(|behind| std::mem::take(&mut behind.body));
+    let understood: Vec<Intent> = bodies.take(as_before).map_while(|body| understand(worker, &body).ok()).collect();
+    claimed.behind.truncate(understood.len());
+    understood
+}
+
+/// Folds the line, walks the plan to its end, and folds less as long as that is no end for each part. `None`: the lease was
 /// lost, and somebody else has the event.
 async fn deliver(
     worker: &Worker,
     claimed: &Claimed,
     head: &Intent,
+    mut behind: Vec<Intent>,
     mut until: Timestamp,
     coming: Coming,
 ) -> Option<Verdict> {
     let custom_fields = worker.settings.rules.custom_field_ids();
     let (policy, hash) = (worker.settings.policy, worker.queue.hash_key());
-    let understood = claimed.behind.iter().map_while(|behind| understand(worker, &behind.body).ok());
-    let as_before = claimed.progress.folded.map_or(usize::MAX, |folded| folded.saturating_sub(1));
-    let mut behind: Vec<Intent> = understood.take(as_before).collect();
     let mut folded = delivery::fold(&claimed.memory, head, &behind);
     let begun = |folded: &Folded, progress, interrupted| {
         State::new(&folded.intent, claimed.memory.clone(), folded.progress(progress), interrupted)
@@ -69,16 +80,15 @@ async fn deliver(
         drop(coming.take());
         let walked = if folded.events > 1 { once_more(claimed, walked) } else { walked };
         let walked = given_up(worker, claimed, walked);
-        if folded.events == 1 || !matches!(walked, Walked::To(Step::Dead(_))) {
-            return Some(judge(worker, &task, state, walked));
-        }
-        behind.truncate(folded.events / 2 - 1);
-        let fewer = delivery::fold(&claimed.memory, head, &behind);
+        let fewer = if let Walked::To(step) = &walked { folded.fewer(step) } else { None };
+        let Some(fewer) = fewer else { return Some(judge(worker, &task, state, walked)) };
+        behind.truncate(fewer);
+        let less = delivery::fold(&claimed.memory, head, &behind);
         state.progress = folded.progress(state.progress);
         if folded.cancelled > 0 {
-            state = begun(&fewer, state.progress, false);
+            state = begun(&less, state.progress, false);
         }
-        folded = fewer;
+        folded = less;
     }
 }
 

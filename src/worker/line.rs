@@ -85,6 +85,7 @@ impl Worker {
             let riders = turn.calls.len();
             let under_way = UnderWay { worker: self.clone(), joint: turn.is_joint(), riders };
             tokio::spawn(request(under_way, turn.calls));
+            self.notice.recorded(); // those who ride made room for others
         }
     }
 

@@ -97,9 +97,8 @@ fn done(worker: &Worker, task: &Task<'_>, state: &State, outcome: Outcome) -> Ve
     let Task { claimed, folded, case } = task;
     let mut change = task.change(state);
     if matches!(case.intent, Intent::Delete { .. }) {
-        // The delete's own keys: it may be the last of those carried out.
-        let keys = task.behind().last().map_or(&claimed.keys, |last| &last.keys);
-        change.erase = erased(claimed, keys, &change.forget);
+        // The head's keys, not the delete's, which may be fewer: the edits it cancelled would have linked them.
+        change.erase = erased(claimed, &change.forget);
     }
     let first = std::iter::once((claimed.ticket.seq, claimed.ticket.id));
     let all = first.chain(task.behind().iter().map(|behind| (behind.place.seq, behind.place.id)));
@@ -151,15 +150,15 @@ pub(super) fn buried(worker: &Worker, claimed: &Claimed, death: Death, change: C
     Verdict { settlement, change, tell: Some(Ended::Dead(death)) }
 }
 
-/// Those of `keys` that are a deleted user's. One that leads to an affiliate the delete was not about is not theirs: had it
+/// Those of the keys that are a deleted user's. One that leads to an affiliate the delete was not about is not theirs: had it
 /// been forgotten, no later delete could find that affiliate.
-fn erased(claimed: &Claimed, keys: &[UserKey], forgotten: &[AffiliateCode]) -> Vec<UserKey> {
+fn erased(claimed: &Claimed, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
     let Memory { by_user_id, by_email } = &claimed.memory;
     let theirs = |key: &&UserKey| {
         let leads_to = if matches!(key, UserKey::UserId(_)) { by_user_id } else { by_email };
         leads_to.as_ref().is_none_or(|known| forgotten.contains(&known.code))
     };
-    keys.iter().filter(theirs).copied().collect()
+    claimed.keys.iter().filter(theirs).copied().collect()
 }
 
 /// The affiliate and the keys that lead to it: the e-mail only once Refersion has that e-mail. `None` if all of it is

@@ -3,6 +3,7 @@
 mod accounts;
 mod any_key;
 mod architecture;
+mod calls;
 mod chaos;
 mod cli;
 mod config;

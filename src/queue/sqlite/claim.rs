@@ -12,6 +12,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 /// More than these are not brought along with a head.
 const MOST_BEHIND: i64 = 50;
 const MOST_BYTES_BEHIND: usize = 128 * 1024;
+/// A claim brings no more bytes of bodies than these, what waits behind the heads included; one head it always brings.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Leases up to `limit` events until `until`, inside the current transaction.
 pub fn claim(
@@ -21,41 +23,65 @@ pub fn claim(
     now: Timestamp,
     until: Timestamp,
 ) -> rusqlite::Result<Batch> {
-    let mut events = ready(store, account, limit, now)?;
+    let (mut events, mut room) = ready(store, account, limit, now)?;
     let sql = "UPDATE events SET ready_at = ?2, lease = 1, claim = claim + 1 WHERE seq = ?1";
     let mut lease = store.connection.prepare_cached(sql)?;
     for event in &mut events {
         lease.execute([event.ticket.seq, until.0])?;
         event.memory = memory::recall(&store.connection, &event.keys)?;
-        event.behind = behind(&store.connection, event.ticket.seq)?;
+        event.behind = behind(&store.connection, account, event.ticket.seq, room.min(MOST_BYTES_BEHIND))?;
+        room -= event.behind.iter().map(|behind| behind.body.len()).sum::<usize>();
     }
     let next = if events.len() < limit { next_ready(store, account, now)? } else { None };
     Ok(Batch { events, next })
 }
 
-fn ready(store: &Store, account: &AccountName, limit: usize, now: Timestamp) -> rusqlite::Result<Vec<Claimed>> {
+/// The heads, and how many more bytes there is room for.
+fn ready(
+    store: &Store,
+    account: &AccountName,
+    limit: usize,
+    now: Timestamp,
+) -> rusqlite::Result<(Vec<Claimed>, usize)> {
     let sql = format!(
         "SELECT seq, claim, id, body, keys, progress, lease, failures, failing_since, received_at
          FROM events WHERE account = ?1 AND ready_at <= ?2 AND {IS_HEAD} ORDER BY ready_at, seq LIMIT ?3"
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    store.connection.prepare_cached(&sql)?.query_map(params![account.as_str(), now.0, limit], read)?.collect()
+    let mut statement = store.connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![account.as_str(), now.0, limit])?;
+    let (mut events, mut room) = (Vec::new(), MOST_BYTES);
+    while let Some(row) = rows.next()? {
+        let event = read(row)?;
+        if event.body.len() > room && !events.is_empty() {
+            break;
+        }
+        room = room.saturating_sub(event.body.len());
+        events.push(event);
+    }
+    Ok((events, room))
 }
 
-/// What waits behind a head and was never tried, as far as it is worth holding in memory.
-fn behind(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Behind>> {
-    let sql = "SELECT seq, id, body, keys, lease = 0 AND failures = 0 AND progress IS NULL FROM events
+/// What waits behind a head and was never tried, up to so many bytes of bodies.
+fn behind(
+    connection: &Connection,
+    account: &AccountName,
+    seq: i64,
+    most_bytes: usize,
+) -> rusqlite::Result<Vec<Behind>> {
+    let sql = "SELECT seq, id, body, lease = 0 AND failures = 0 AND progress IS NULL AND account = ?3 FROM events
                WHERE lane = (SELECT lane FROM events WHERE seq = ?1) AND seq > ?1 ORDER BY seq LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let (mut rows, mut behind, mut bytes) = (statement.query(params![seq, MOST_BEHIND])?, Vec::new(), 0);
+    let (mut rows, mut behind, mut bytes) =
+        (statement.query(params![seq, MOST_BEHIND, account.as_str()])?, Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(2)?;
         bytes += body.len();
-        if !row.get::<_, bool>(4)? || bytes > MOST_BYTES_BEHIND {
+        if !row.get::<_, bool>(3)? || bytes > most_bytes {
             break;
         }
         let place = Place { seq: row.get(0)?, id: EventId(row.get(1)?) };
-        behind.push(Behind { place, body, keys: Keys::from_blob(row.get(3)?).users() });
+        behind.push(Behind { place, body });
     }
     Ok(behind)
 }

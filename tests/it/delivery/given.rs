@@ -55,9 +55,13 @@ pub fn membership(says: &str) -> Given {
 
 /// A delete of `u1`, of `peter@x.io`, or of both.
 pub fn delete(whom: &str) -> Given {
+    given(Intent::Delete { user: user(whom) })
+}
+
+fn user(whom: &str) -> User {
     let email = whom.split(' ').find_map(|word| Email::parse(word).ok());
     let user_id = whom.split(' ').find(|word| !word.contains('@')).and_then(UserId::parse);
-    given(Intent::Delete { user: User { user_id, email } })
+    User { user_id, email }
 }
 
 /// An event that wants nothing.
@@ -85,6 +89,12 @@ impl Given {
     /// The e-mail leads to this affiliate.
     pub fn by_email(mut self, affiliate: &str, and: &str) -> Self {
         self.memory.by_email = Some(known(affiliate, and));
+        self
+    }
+
+    /// The event is of `u1`, of `peter@x.io`, or of both; what it says stays as it is.
+    pub fn of(mut self, whom: &str) -> Self {
+        self.wanted().user = user(whom);
         self
     }
 

@@ -6,9 +6,11 @@
 
 mod bounds;
 mod delete;
+mod fold;
 mod given;
 mod identify;
 mod known;
+mod one_by_one;
 mod play;
 mod taken;
 mod text;

@@ -131,6 +131,14 @@ pub fn names(profile: &Profile) -> String {
     format!("{{{}}}", profile.iter().map(name).collect::<Vec<_>>().join(", "))
 }
 
+/// `city=Paris`, `#11=450`.
+pub fn pair(attribute: &Attribute, value: &str) -> String {
+    match attribute {
+        Attribute::Custom(id) => format!("#{id}={value}"),
+        Attribute::Field(field) => format!("{}={value}", field.as_str()),
+    }
+}
+
 /// `created a3y7/7`.
 pub fn affiliate(known: &Known) -> String {
     let origin = if known.origin == Origin::Found { "found" } else { "created" };

@@ -162,7 +162,7 @@ async fn space_of_settled_events_is_given_back() {
     store.tidy(0).await;
     let empty = size();
     let event = |n: usize| NewEvent { body: vec![b'x'; 20_000], ..store.event(&n.to_string(), &[&n.to_string()], 0) };
-    store.try_record((0..500).map(event).collect()).await.expect("recorded");
+    store.try_record((0..300).map(event).collect()).await.expect("recorded");
     for claimed in store.claim(0).await {
         store.done(&claimed).await;
     }

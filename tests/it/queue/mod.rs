@@ -4,6 +4,7 @@
 //! [`engine::every`]. What only SQLite promises (its file, its lock, its WAL) stands in [`file`], [`failure`] and [`torn`].
 //! No test sleeps: moments are arguments.
 
+mod behind;
 mod dead_letters;
 mod engine;
 mod failure;

@@ -23,9 +23,15 @@ struct Waiting {
     claims: u32,
     failures: u32,
     pages: u32,
+    /// Something was written down of an attempt.
+    tried: bool,
 }
 
 impl Waiting {
+    fn is_untried(&self) -> bool {
+        self.state == State::Free { interrupted: false } && !self.tried
+    }
+
     fn ready_at(&self) -> i64 {
         match self.state {
             State::Free { .. } => self.not_before,
@@ -48,6 +54,7 @@ pub struct Brought {
     pub interrupted: bool,
     pub failures: u32,
     pub pages: u32,
+    pub behind: Vec<usize>,
 }
 
 /// What recording says.
@@ -102,8 +109,18 @@ impl Model {
         }
         let said = Said::Accepted { behind: !groups.is_empty(), waiting: self.waiting.len() as u64 };
         let (keys, state) = (keys.clone(), State::Free { interrupted: false });
-        let event =
-            Waiting { name, keys, group, received_at: at, not_before: at, state, claims: 0, failures: 0, pages: 0 };
+        let event = Waiting {
+            name,
+            keys,
+            group,
+            received_at: at,
+            not_before: at,
+            state,
+            claims: 0,
+            failures: 0,
+            pages: 0,
+            tried: false,
+        };
         self.waiting.push(event);
         self.seen.insert(name, at);
         said
@@ -122,15 +139,24 @@ impl Model {
         ready.truncate(limit);
         let mut brought = Vec::new();
         for place in ready {
+            let behind = self.behind(place);
             let event = &mut self.waiting[place];
             let interrupted = event.state != State::Free { interrupted: false };
-            brought.push(Brought { name: event.name, interrupted, failures: event.failures, pages: event.pages });
+            let Waiting { name, failures, pages, .. } = *event;
+            brought.push(Brought { name, interrupted, failures, pages, behind });
             event.state = State::Leased { until: now + LEASE };
             event.claims += 1;
         }
         let moments = self.heads().into_iter().map(|place| self.waiting[place].ready_at());
         let next = moments.filter(|moment| *moment > now).min();
         (brought, next)
+    }
+
+    /// The names of those behind an event, up to the first that was tried before.
+    fn behind(&self, place: usize) -> Vec<usize> {
+        let group = self.waiting[place].group;
+        let line = self.waiting[place + 1..].iter().filter(|other| other.group == group);
+        line.take_while(|other| other.is_untried()).map(|other| other.name).collect()
     }
 
     /// The lease on an event that was just brought.
@@ -155,6 +181,7 @@ impl Model {
     pub fn checkpoint(&mut self, lease: Lease, pages: u32, until: i64) -> bool {
         let Some(place) = self.held(lease) else { return false };
         self.waiting[place].pages = pages;
+        self.waiting[place].tried = true;
         self.waiting[place].state = State::Leased { until };
         true
     }
@@ -177,7 +204,17 @@ impl Model {
             }
         }
         event.pages = pages;
+        event.tried = true;
         true
+    }
+
+    /// False: the lease was lost. Of those that were brought along, whoever waits leaves too.
+    pub fn settle_with(&mut self, lease: Lease, behind: &[usize]) -> bool {
+        let held = self.settle(lease, End::Done, 0);
+        let leaves =
+            |event: &Waiting| behind.contains(&event.name) && event.state == State::Free { interrupted: false };
+        self.waiting.retain(|event| !(held && leaves(event)));
+        held
     }
 
     pub fn reopen(&mut self) {

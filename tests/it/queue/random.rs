@@ -9,8 +9,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use refersion_destination::delivery::{Progress, Stage};
 use refersion_destination::domain::Timestamp;
-use refersion_destination::queue::{Attempt, Change, Claimed, NewEvent, QueueError, Recorded, Settlement, Ticket};
-use std::collections::BTreeSet;
+use refersion_destination::queue::{
+    Attempt, Change, Claimed, NewEvent, Place, QueueError, Recorded, Settlement, Ticket,
+};
+use std::collections::{BTreeMap, BTreeSet};
 
 const USERS: [&str; 4] = ["u1", "u2", "u3", "u4"];
 const ADDRESSES: [&str; 4] = ["a@x.io", "b@x.io", "c@x.io", "d@x.io"];
@@ -21,6 +23,7 @@ enum Deed {
     Record(Vec<New>),
     Claim { limit: usize },
     Settle { which: usize, end: End, pages: u32 },
+    SettleWith { which: usize, behind: usize },
     Checkpoint { which: usize, pages: u32 },
     Wait(i64),
     Reopen,
@@ -61,6 +64,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         8 => vec(new(), 1..4).prop_map(Deed::Record),
         6 => (1..4_usize).prop_map(|limit| Deed::Claim { limit }),
         8 => (0..8_usize, end(), 0..9_u32).prop_map(|(which, end, pages)| Deed::Settle { which, end, pages }),
+        3 => (0..8_usize, 0..4_usize).prop_map(|(which, behind)| Deed::SettleWith { which, behind }),
         1 => (0..8_usize, 0..9_u32).prop_map(|(which, pages)| Deed::Checkpoint { which, pages }),
         3 => (1..2 * LEASE).prop_map(Deed::Wait),
         1 => Just(Deed::Reopen),
@@ -75,6 +79,8 @@ struct Pair<'a> {
     now: i64,
     /// Every ticket ever given, the last one first.
     tickets: Vec<(Ticket, Lease)>,
+    /// What was brought with each of them.
+    behind: BTreeMap<(i64, i64), Vec<(Place, usize)>>,
 }
 
 impl Pair<'_> {
@@ -83,6 +89,7 @@ impl Pair<'_> {
             Deed::Record(events) => self.record(events).await,
             Deed::Claim { limit } => drop(self.claim(*limit).await),
             Deed::Settle { which, end, pages } => self.settle(*which, *end, *pages).await,
+            Deed::SettleWith { which, behind } => self.settle_with(*which, *behind).await,
             Deed::Checkpoint { which, pages } => self.checkpoint(*which, *pages).await,
             Deed::Wait(time) => self.now += time,
             Deed::Reopen => {
@@ -119,6 +126,8 @@ impl Pair<'_> {
         }
         for claimed in &batch.events {
             let lease = self.model.lease(brought(claimed).name);
+            let places = claimed.behind.iter().map(|behind| behind.place).zip(brought(claimed).behind).collect();
+            self.behind.insert((claimed.ticket.seq, claimed.ticket.claim), places);
             self.tickets.insert(0, (claimed.ticket.clone(), lease));
         }
         batch.events
@@ -140,6 +149,14 @@ impl Pair<'_> {
         let end = if let End::Retry { at } = end { End::Retry { at: self.now + at } } else { end };
         let settled = self.store.settle(ticket, settlement).await;
         assert_eq!(settled, held(self.model.settle(*lease, end, pages)));
+    }
+
+    async fn settle_with(&mut self, which: usize, behind: usize) {
+        let Some((ticket, lease)) = self.tickets.get(which) else { return };
+        let (behind, names): (Vec<_>, Vec<_>) =
+            self.behind[&(ticket.seq, ticket.claim)].iter().copied().take(behind).unzip();
+        let settled = self.store.settle(ticket, Settlement::DoneWith { behind }).await;
+        assert_eq!(settled, held(self.model.settle_with(*lease, &names)));
     }
 
     async fn checkpoint(&mut self, which: usize, pages: u32) {
@@ -184,7 +201,9 @@ fn brought(claimed: &Claimed) -> Brought {
         Progress { stage: Stage::Searching { page, .. }, .. } => page,
         _ => 0,
     };
-    Brought { name, interrupted: claimed.interrupted, failures: claimed.failures, pages }
+    let number = |body: &[u8]| String::from_utf8_lossy(body).parse().expect("a number");
+    let behind = claimed.behind.iter().map(|behind| number(&behind.body)).collect();
+    Brought { name, interrupted: claimed.interrupted, failures: claimed.failures, pages, behind }
 }
 
 #[test]
@@ -194,7 +213,8 @@ fn a_queue_does_what_the_model_does() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let tested = runner.run(&vec(deed(), 1..60), |deeds| {
         runtime.block_on(every(async |store| {
-            let mut pair = Pair { store, model: Model::default(), now: 10, tickets: Vec::new() };
+            let mut pair =
+                Pair { store, model: Model::default(), now: 10, tickets: Vec::new(), behind: BTreeMap::new() };
             for deed in &deeds {
                 pair.carry_out(deed).await;
             }

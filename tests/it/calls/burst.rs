@@ -1,0 +1,143 @@
+//! What waits for one user costs no more than what it comes to.
+
+use super::{cities, city, each_says, knowing, operations, send_all, since};
+use crate::support::service::{Refersion, Service};
+use crate::support::{API_KEY, Answer, basic, identify};
+use refersion_destination::domain::Status;
+use refersion_destination::sandbox::{Fault, Operation};
+use serde_json::{Value, json};
+
+const PLANS: (&str, &str) = ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#);
+
+/// Ten identifies of `u0`, each with another city and another plan.
+fn ten() -> Vec<Value> {
+    (0..10)
+        .map(|n| identify(&format!("m{n}"), "u0", &json!({"city": format!("City {n}"), "plan": n.to_string()})))
+        .collect()
+}
+
+fn delete(message_id: &str, user: &str) -> Value {
+    json!({"type": "delete", "messageId": message_id, "userId": user})
+}
+
+async fn assert_last_of_ten_counts(service: &Service) {
+    let affiliates = service.refersion.sandbox.affiliates();
+    let [one] = &affiliates[..] else { panic!("{affiliates:?}") };
+    assert_eq!((one.field("city"), &*one.custom_fields["77"]), ("City 9", "9"));
+    assert_eq!(service.ready().await.json()["dead_letters"], 0);
+}
+
+#[tokio::test]
+async fn ten_identifies_in_one_array_cost_one_new_and_one_edit() {
+    let service = Service::start(&[super::AT_ONCE, PLANS]).await;
+    send_all(&service, ten()).await;
+    service.until_drained().await;
+    assert_eq!(service.refersion.operations(), ["new", "edit"]);
+    assert_last_of_ten_counts(&service).await;
+}
+
+#[tokio::test]
+async fn ten_identifies_one_by_one_cost_no_more_once_the_first_call_has_ended() {
+    let service = Service::start(&[super::AT_ONCE, PLANS, ("REFERSION_TIMEOUT", "1s")]).await;
+    service.refersion.sandbox.script([Fault::Hang { effect: false }]);
+    for event in ten() {
+        assert_eq!(service.send(&event).await.brief(), "202 accepted");
+        service.refersion.until(|sandbox| sandbox.calls_total() > 0).await;
+    }
+    service.until_drained().await;
+    assert_eq!(service.refersion.operations(), ["new", "new", "edit"], "the first one hung");
+    assert_last_of_ten_counts(&service).await;
+}
+
+#[tokio::test]
+async fn ten_identifies_of_a_known_user_cost_one_edit() {
+    let (service, before) = knowing(Refersion::start().await, 1, &[PLANS]).await;
+    send_all(&service, ten()).await;
+    service.until_drained().await;
+    assert_eq!(operations(&since(before, &service.refersion.sandbox)), ["edit"]);
+    assert_last_of_ten_counts(&service).await;
+}
+
+#[tokio::test]
+async fn a_delete_cancels_the_edits_before_it() {
+    let (service, before) = knowing(Refersion::start().await, 1, &[PLANS]).await;
+    send_all(&service, ten().into_iter().chain([delete("d", "u0")]).collect()).await;
+    service.until_drained().await;
+    let sandbox = &service.refersion.sandbox;
+    assert_eq!(operations(&since(before, sandbox)), ["status_change"]);
+    let deleted = sandbox.affiliate("u0@example.com").expect("kept");
+    assert_eq!((deleted.status, deleted.field("city")), (Status::Disabled, ""));
+    assert_eq!(super::dead_letters(&service).await, 0);
+}
+
+#[tokio::test]
+async fn who_is_new_and_deleted_at_once_is_created_and_disabled() {
+    let service = Service::start(&[super::AT_ONCE, PLANS]).await;
+    send_all(&service, ten().into_iter().chain([delete("d", "u0")]).collect()).await;
+    service.until_drained().await;
+    assert_eq!(service.refersion.operations(), ["new", "status_change"]);
+    let deleted = service.refersion.sandbox.affiliate("u0@example.com").expect("created");
+    assert_eq!((deleted.status, deleted.field("city")), (Status::Disabled, "City 0"));
+}
+
+#[tokio::test]
+async fn a_cancelled_edit_is_answered_as_ignored() {
+    let (service, _) = knowing(Refersion::start().await, 2, &[("SERVER_WAIT", "1h")]).await;
+    // One asks for a wait; what comes meanwhile for another user is carried out after it.
+    service.refersion.sandbox.script_for(Operation::Edit, [Fault::too_many_calls(Some(1))]);
+    let (first, head) = (identify("m0", "u0", &city("Rome")), identify("m1", "u1", &city("Rome")));
+    let pausing = async {
+        service.refersion.until(|sandbox| sandbox.calls().iter().any(|call| call.status == Some(429))).await;
+        let (told, ()) = tokio::join!(service.send(&head), async {
+            while service.ready().await.json()["waiting"] != 2 {}
+            assert_eq!(service.send(&delete("d", "u1")).await.brief(), "202 accepted");
+        });
+        told
+    };
+    let (_, told): (Answer, Answer) = tokio::join!(service.send(&first), pausing);
+    assert_eq!(told.brief(), "200 ignored");
+    assert_eq!(told.message(), "the user was deleted before it was carried out");
+}
+
+/// The edit would have linked the `userId` to the affiliate: what is kept under it is the deleted user's.
+#[tokio::test]
+async fn a_delete_that_cancels_edits_erases_as_much_as_if_they_had_been_made() {
+    let service = Service::start(&[super::AT_ONCE]).await;
+    let send = async |event: Value| {
+        service.send(&event).await;
+        service.until_drained().await;
+    };
+    service.refersion.sandbox.script_for(Operation::New, [Fault::refused("Value exceed the char limit")]);
+    send(identify("dies", "u1", &json!({"email": "other@example.com"}))).await;
+    assert_eq!(super::dead_letters(&service).await, 1);
+    send(json!({"type": "identify", "messageId": "m0", "traits": {"email": "u1@example.com", "name": "P G"}})).await;
+    let by_email = json!({"type": "delete", "messageId": "d", "email": "u1@example.com"});
+    send_all(&service, vec![identify("m1", "u1", &city("Rome")), by_email]).await;
+    service.until_drained().await;
+    assert_eq!(cities("Rome", &service.refersion.sandbox), 0, "cancelled");
+    let request = service.http.post(format!("http://{}/dead-letters", service.addresses.ops)).body("{}");
+    let letters = Answer::to(request.header("Authorization", basic(API_KEY))).await.json();
+    assert_eq!(letters.pointer("/letters/0/erased"), Some(&json!(true)), "{letters}");
+}
+
+#[tokio::test]
+async fn what_refersion_was_told_before_costs_no_call() {
+    const USERS: usize = 60;
+    let audiences = (
+        "MAPPING_AUDIENCES",
+        r#"[{ trait = "vip", on_true = { status = "ACTIVE", custom_fields = { "78" = "yes" } } }]"#,
+    );
+    let (service, _) = knowing(Refersion::start().await, USERS, &[PLANS, audiences]).await;
+    let sync = |name| each_says(USERS, name, &json!({"city": "Rome", "plan": "gold", "vip": true}));
+    send_all(&service, sync("first")).await;
+    service.until_drained().await;
+    let sandbox = &service.refersion.sandbox;
+    assert!(sandbox.affiliates().iter().all(|one| one.custom_fields["77"] == "gold" && one.status == Status::Active));
+    let before = sandbox.calls_total();
+    for name in ["second", "third"] {
+        send_all(&service, sync(name)).await;
+        service.until_drained().await;
+    }
+    assert_eq!(sandbox.calls_total(), before);
+    assert_eq!(super::dead_letters(&service).await, 0);
+}

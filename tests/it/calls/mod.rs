@@ -1,0 +1,77 @@
+//! Few calls, through the real service: what waits for one user is folded, what is wanted of several goes together, and who
+//! is refused or fails is told apart from the others.
+
+mod burst;
+mod refused;
+mod together;
+mod trouble;
+
+use crate::support::identify;
+use crate::support::service::{Refersion, Service};
+use crate::support::told::values;
+use refersion_destination::sandbox::{CallRecord, Sandbox};
+use serde_json::{Value, json};
+
+/// Answers come at once, so that a test decides for itself what to wait for.
+const AT_ONCE: (&str, &str) = ("SERVER_WAIT", "0s");
+/// The most affiliates in one call.
+const FULL: usize = 50;
+
+/// The traits of a city.
+fn city(name: &str) -> Value {
+    json!({ "city": name })
+}
+
+/// One identify of each of `users`, which says `traits`; `name` makes them differ from others.
+fn each_says(users: usize, name: &str, traits: &Value) -> Vec<Value> {
+    (0..users).map(|user| identify(&format!("{name}-{user}"), &format!("u{user}"), traits)).collect()
+}
+
+async fn send_all(service: &Service, events: Vec<Value>) {
+    assert_eq!(service.send(&events.into()).await.brief(), "202 accepted");
+}
+
+/// A service that knows `users` users, `u0` and on, and how many calls that took.
+async fn knowing(refersion: Refersion, users: usize, settings: &[(&str, &str)]) -> (Service, usize) {
+    let settings: Vec<_> = [AT_ONCE].iter().chain(settings).copied().collect();
+    let service = Service::on(refersion, &settings).await;
+    send_all(&service, each_says(users, "made", &Value::Null)).await;
+    service.until_drained().await;
+    assert_eq!(service.refersion.sandbox.affiliates().len(), users);
+    let calls = service.refersion.sandbox.calls().len();
+    (service, calls)
+}
+
+/// The calls since there were `calls`.
+fn since(calls: usize, sandbox: &Sandbox) -> Vec<CallRecord> {
+    sandbox.calls().split_off(calls)
+}
+
+/// Their operations.
+fn operations(calls: &[CallRecord]) -> Vec<&'static str> {
+    calls.iter().map(|call| call.operation.as_str()).collect()
+}
+
+/// About how many affiliates each `edit` or `status_change` was.
+fn sizes(calls: &[CallRecord]) -> Vec<usize> {
+    let lists = calls.iter().filter_map(|call| call.body["affiliates"].as_array().or(call.body["ids"].as_array()));
+    lists.map(Vec::len).collect()
+}
+
+/// How many affiliates have this city.
+fn cities(name: &str, sandbox: &Sandbox) -> usize {
+    sandbox.affiliates().iter().filter(|one| one.field("city") == name).count()
+}
+
+/// Every affiliate was told `expected` cities with effect, in this order, each once.
+fn assert_each_told(expected: &[&str], sandbox: &Sandbox) {
+    for affiliate in sandbox.affiliates() {
+        let said = values("city", affiliate.id.0, sandbox);
+        let effective: Vec<_> = said.iter().filter(|(_, effective)| *effective).map(|(city, _)| city).collect();
+        assert_eq!(effective, expected, "{}: {said:?}", affiliate.email());
+    }
+}
+
+async fn dead_letters(service: &Service) -> Value {
+    service.ready().await.json()["dead_letters"].clone()
+}

@@ -1,0 +1,116 @@
+//! A poisoned member: Refersion refuses the many for one's sake, and only that one is a dead letter.
+
+use super::{FULL, assert_each_told, cities, city, each_says, knowing, operations, send_all, since, sizes};
+use crate::support::service::{Refersion, Service};
+use refersion_destination::domain::{Field, Status};
+use refersion_destination::sandbox::{Fault, Operation};
+use serde_json::{Value, json};
+
+/// Halving fifty down to one: of each pair one is refused and the other passes.
+const HALVINGS: usize = 1 + 2 * 6;
+
+/// Fifty known users move to Oslo, and number 17 says `poison` as well.
+async fn with_poisoned(poison: &Value, settings: &[(&str, &str)]) -> (Service, usize) {
+    let refersion = Refersion::start().await;
+    let theirs = [(Field::FirstName, "T"), (Field::Email, "theirs@example.com")];
+    refersion.sandbox.add(Status::Active, &theirs.into_iter().collect()).expect("added");
+    let settings: Vec<_> = [super::AT_ONCE].iter().chain(settings).copied().collect();
+    let service = Service::on(refersion, &settings).await;
+    send_all(&service, each_says(FULL, "made", &Value::Null)).await;
+    service.until_drained().await;
+    let before = service.refersion.sandbox.calls().len();
+    let mut events = each_says(FULL, "moved", &city("Oslo"));
+    for (key, value) in poison.as_object().expect("traits") {
+        events[17]["traits"][key] = value.clone();
+    }
+    send_all(&service, events).await;
+    service.until_drained().await;
+    (service, before)
+}
+
+#[tokio::test]
+async fn one_that_is_refused_becomes_a_dead_letter_alone_and_its_neighbours_are_applied() {
+    let custom = ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#);
+    for poison in
+        [json!({"company": "x".repeat(300)}), json!({"plan": "x".repeat(300)}), json!({"email": "theirs@example.com"})]
+    {
+        let (service, before) = with_poisoned(&poison, &[custom]).await;
+        let sandbox = &service.refersion.sandbox;
+        assert_eq!(cities("Oslo", sandbox), FULL - 1, "{poison}");
+        assert_eq!(sandbox.affiliate("u17@example.com").expect("kept").field("city"), "");
+        assert_eq!(super::dead_letters(&service).await, 1);
+        let calls = since(before, sandbox);
+        assert!(calls.len() <= HALVINGS, "{} calls: {:?}", calls.len(), sizes(&calls));
+        assert_eq!(
+            calls.iter().filter(|call| sizes(std::slice::from_ref(call)) == [1] && call.status == Some(422)).count(),
+            1
+        );
+        for affiliate in sandbox.affiliates() {
+            let said = crate::support::told::values("city", affiliate.id.0, sandbox);
+            assert!(said.iter().filter(|(_, effective)| *effective).count() <= 1, "{said:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_many_in_whatever_words_is_asked_again_in_halves() {
+    let status = |status, body| Fault::Status { status, body, retry_after: None };
+    for refusal in [
+        status(204, json!({"error": "Invalid field X"})),
+        status(400, json!({"error": "Missing required field X"})),
+        status(404, json!({"error": ["Bad request, no body", "Offer does not exists on the database."]})),
+        status(429, json!({"error": "Max number of elements on attribute (50) reached."})),
+        Fault::refused("Affiliate not found."),
+        Fault::refused("Your account plan does not support this feature (error 1)."),
+    ] {
+        let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
+        let sandbox = &service.refersion.sandbox;
+        sandbox.script_for(Operation::Edit, [refusal.clone()]);
+        send_all(&service, each_says(FULL, "moved", &city("Oslo"))).await;
+        service.until_drained().await;
+        assert_eq!(sizes(&since(before, sandbox)), [FULL, FULL / 2, FULL / 2], "{refusal:?}");
+        assert_each_told(&["Oslo"], sandbox);
+        assert_eq!(super::dead_letters(&service).await, 0, "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_status_change_of_many_is_asked_again_in_halves() {
+    let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
+    let sandbox = &service.refersion.sandbox;
+    sandbox.script_for(Operation::StatusChange, [Fault::refused("no"), Fault::Pass, Fault::refused("no")]);
+    let delete = |user| json!({"type": "delete", "messageId": format!("d{user}"), "userId": format!("u{user}")});
+    send_all(&service, (0..FULL).map(delete).collect()).await;
+    service.until_drained().await;
+    assert_eq!(sizes(&since(before, sandbox)), [50, 25, 25, 12, 13]);
+    assert!(sandbox.affiliates().iter().all(|one| one.status == Status::Disabled));
+}
+
+/// All of them at once is the worst: each is asked for by itself in the end, and nobody more often than it takes to get there.
+#[tokio::test]
+async fn where_everybody_is_refused_everybody_is_a_dead_letter_within_so_many_calls() {
+    let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
+    send_all(&service, each_says(FULL, "moved", &json!({"company": "x".repeat(300)}))).await;
+    service.until_drained().await;
+    assert_eq!(super::dead_letters(&service).await, FULL);
+    assert_eq!(since(before, &service.refersion.sandbox).len(), 2 * FULL - 1);
+}
+
+/// In one user's line, too, only the one that is refused dies, and the last word of the others counts.
+#[tokio::test]
+async fn one_that_is_refused_in_a_line_dies_alone() {
+    for poisoned in [0, 4, 9] {
+        let (service, before) = knowing(Refersion::start().await, 1, &[]).await;
+        let mut line: Vec<_> =
+            (0..10).map(|n| crate::support::identify(&format!("m{n}"), "u0", &city(&format!("City {n}")))).collect();
+        line[poisoned]["traits"]["company"] = json!("x".repeat(300));
+        send_all(&service, line).await;
+        service.until_drained().await;
+        let sandbox = &service.refersion.sandbox;
+        let last = if poisoned == 9 { "City 8" } else { "City 9" };
+        assert_eq!(cities(last, sandbox), 1, "{poisoned}");
+        assert_eq!(super::dead_letters(&service).await, 1, "{poisoned}");
+        let calls = since(before, sandbox);
+        assert!(calls.len() <= HALVINGS, "{poisoned}: {:?}", operations(&calls));
+    }
+}

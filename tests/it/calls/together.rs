@@ -1,0 +1,153 @@
+//! What is wanted of several users goes together, and each has an outcome of its own.
+
+use super::{FULL, assert_each_told, cities, city, each_says, knowing, operations, send_all, since, sizes};
+use crate::support::service::{Refersion, Service};
+use crate::support::{API_KEY, Answer, identify};
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use refersion_destination::domain::{ApiKey, Status};
+use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// More than two full calls.
+const MANY: usize = 120;
+
+#[tokio::test]
+async fn edits_of_many_users_take_a_handful_of_calls() {
+    let (service, before) = knowing(Refersion::start().await, MANY, &[]).await;
+    send_all(&service, each_says(MANY, "moved", &city("Oslo"))).await;
+    service.until_drained().await;
+    let sandbox = &service.refersion.sandbox;
+    let calls = since(before, sandbox);
+    assert!(operations(&calls).iter().all(|operation| *operation == "edit"));
+    let sizes = sizes(&calls);
+    assert!(sizes.len() <= 6 && sizes.iter().all(|size| *size <= FULL) && sizes.contains(&FULL), "{sizes:?}");
+    assert_eq!(cities("Oslo", sandbox), MANY);
+    assert_each_told(&["Oslo"], sandbox);
+}
+
+#[tokio::test]
+async fn deletes_of_many_users_take_a_handful_of_calls_of_at_most_fifty_ids() {
+    let (service, before) = knowing(Refersion::start().await, MANY, &[]).await;
+    let delete = |user| json!({"type": "delete", "messageId": format!("d{user}"), "userId": format!("u{user}")});
+    send_all(&service, (0..MANY).map(delete).collect()).await;
+    service.until_drained().await;
+    let sandbox = &service.refersion.sandbox;
+    let calls = since(before, sandbox);
+    assert!(operations(&calls).iter().all(|operation| *operation == "status_change"));
+    let sizes = sizes(&calls);
+    assert!(sizes.len() <= 6 && sizes.iter().all(|size| *size <= FULL) && sizes.contains(&FULL), "{sizes:?}");
+    assert!(sandbox.affiliates().iter().all(|one| one.status == Status::Disabled));
+    assert_eq!(super::dead_letters(&service).await, 0);
+}
+
+/// An edit made at Refersion itself, by the merchant.
+async fn merchant_says(service: &Service, email: &str, company: &str) {
+    let (public, secret) = API_KEY.split_once('.').expect("two keys");
+    let id = service.refersion.sandbox.affiliate(email).expect("known").id;
+    let request = service.http.post(format!("{}/affiliate/edit", service.refersion.base_url));
+    let request = request.header("Refersion-Public-Key", public).header("Refersion-Secret-Key", secret);
+    let body = json!({"affiliates": [{"id": id, "company": company}]}).to_string();
+    assert_eq!(Answer::to(request.header("Content-Type", "application/json").body(body)).await.status, 200);
+}
+
+#[tokio::test]
+async fn of_those_in_one_call_each_has_its_own_outcome() {
+    const USERS: usize = 10;
+    let offers = Settings { offers: vec![1], ..Settings::default() };
+    let audiences = ("MAPPING_AUDIENCES", r#"[{ trait = "vip", on_true = { offer = "99" } }]"#);
+    let (service, _) = knowing(Refersion::with(offers).await, USERS, &[audiences]).await;
+    merchant_says(&service, "u3@example.com", "Initech").await;
+    let before = service.refersion.sandbox.calls().len();
+    let mut events = each_says(USERS, "works", &json!({"company": "Initech"}));
+    events[4]["traits"]["vip"] = json!(true);
+    send_all(&service, events).await;
+    service.until_drained().await;
+    let sandbox = &service.refersion.sandbox;
+    let calls = since(before, sandbox);
+    assert_eq!(sizes(&calls), [USERS]);
+    assert_eq!(operations(&calls), ["edit", "get", "get"], "who is not changed is read back, and nobody else");
+    let of = |user: usize| sandbox.affiliate(&format!("u{user}@example.com")).expect("known");
+    let mut read: Vec<_> = calls[1..].iter().map(|call| call.body["id"].as_u64().expect("an id")).collect();
+    read.sort_unstable();
+    assert_eq!(read, [of(3).id.0, of(4).id.0]);
+    let working = sandbox.affiliates().iter().filter(|one| one.field("company") == "Initech").count();
+    assert_eq!(working, USERS - 1);
+    assert_eq!(of(4).field("company"), "", "that offer is none");
+    assert_eq!(super::dead_letters(&service).await, 1);
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_holds_up_those_in_it_and_nobody_else() {
+    let (service, before) = knowing(Refersion::start().await, 3 * FULL, &[("REFERSION_TIMEOUT", "1h")]).await;
+    let sandbox = &service.refersion.sandbox;
+    sandbox.script_for(Operation::Edit, [Fault::Hang { effect: false }]);
+    send_all(&service, each_says(3 * FULL, "moved", &city("Oslo"))).await;
+    let held_up = |sandbox: &Sandbox| {
+        since(before, sandbox)
+            .iter()
+            .filter(|call| call.fault == Some("hang"))
+            .flat_map(|call| sizes(std::slice::from_ref(call)))
+            .sum::<usize>()
+    };
+    service.refersion.until(|sandbox| held_up(sandbox) > 0).await;
+    service.refersion.until(|sandbox| cities("Oslo", sandbox) == 3 * FULL - held_up(sandbox)).await;
+    assert!(held_up(sandbox) <= FULL);
+}
+
+#[tokio::test]
+async fn a_user_that_hangs_does_not_hold_up_the_edits_of_others() {
+    let (service, _) = knowing(Refersion::start().await, FULL, &[("REFERSION_TIMEOUT", "1h")]).await;
+    service.refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect: false }]);
+    send_all(&service, vec![identify("hangs", "u0", &city("Rome"))]).await;
+    service.refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+    for (round, name) in ["Oslo", "Bern", "Kiel"].into_iter().enumerate() {
+        let others = each_says(FULL, &format!("round{round}"), &city(name)).split_off(1);
+        send_all(&service, others).await;
+        service.refersion.until(|sandbox| cities(name, sandbox) == FULL - 1).await;
+    }
+}
+
+/// How many requests are under way, and how many ever were at once.
+#[derive(Default)]
+struct Meter {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// A simulated Refersion that counts what is asked at once.
+async fn metered(meter: Arc<Meter>) -> Refersion {
+    let api_key = Some(ApiKey::parse(API_KEY).expect("a key"));
+    let sandbox = Sandbox::new(Settings { api_key, latency: Duration::from_millis(20), ..Settings::default() });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
+    let router = sandbox.router().layer(from_fn(move |request: Request, next: Next| {
+        let meter = Arc::clone(&meter);
+        async move {
+            let now = meter.now.fetch_add(1, Ordering::SeqCst) + 1;
+            meter.most.fetch_max(now, Ordering::SeqCst);
+            let answer = next.run(request).await;
+            meter.now.fetch_sub(1, Ordering::SeqCst);
+            answer
+        }
+    }));
+    tokio::spawn(axum::serve(listener, router).into_future());
+    Refersion { sandbox, base_url }
+}
+
+#[tokio::test]
+async fn never_more_requests_are_under_way_than_the_concurrency() {
+    let meter = Arc::new(Meter::default());
+    let refersion = metered(Arc::clone(&meter)).await;
+    let (service, _) = knowing(refersion, MANY, &[("REFERSION_CONCURRENCY", "3")]).await;
+    let moved = |name: &str| each_says(MANY, name, &city(name));
+    for events in [moved("Oslo"), each_says(2 * MANY, "more", &Value::Null).split_off(MANY), moved("Bern")] {
+        send_all(&service, events).await;
+    }
+    service.until_drained().await;
+    assert_eq!(service.refersion.sandbox.affiliates().len(), 2 * MANY);
+    assert_eq!(meter.most.load(Ordering::SeqCst), 3);
+}

@@ -1,0 +1,113 @@
+//! A call for many that fails: each is asked for again, nobody twice with effect, and in order.
+
+use super::{AT_ONCE, FULL, assert_each_told, cities, city, each_says, knowing, send_all, since, sizes};
+use crate::support::process::Process;
+use crate::support::service::Refersion;
+use crate::support::{Answer, http, within};
+use refersion_destination::sandbox::{Fault, Operation, Sandbox};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn after_a_failed_call_for_many_each_is_asked_for_by_itself() {
+    for (fault, reads) in [
+        (Fault::status(500), 0),
+        (Fault::html(200), 0),
+        (Fault::Cut, 0),
+        (Fault::LoseAnswer, FULL),
+        (Fault::TearAnswer, FULL),
+    ] {
+        let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
+        let sandbox = &service.refersion.sandbox;
+        sandbox.script_for(Operation::Edit, [fault.clone()]);
+        send_all(&service, each_says(FULL, "moved", &city("Oslo"))).await;
+        service.until_drained().await;
+        let calls = since(before, sandbox);
+        let mut sizes = sizes(&calls);
+        assert_eq!(sizes.remove(0), FULL, "{fault:?}");
+        assert_eq!(sizes, [1; FULL], "{fault:?}");
+        assert_eq!(calls.len() - 1 - FULL, reads, "who was changed already is read back: {fault:?}");
+        assert_each_told(&["Oslo"], sandbox);
+        assert_eq!(super::dead_letters(&service).await, 0, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_behind_a_failed_call_for_many_comes_after_it() {
+    let (service, _) = knowing(Refersion::start().await, FULL, &[("REFERSION_TIMEOUT", "500ms")]).await;
+    let sandbox = &service.refersion.sandbox;
+    sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }, Fault::status(500), Fault::LoseAnswer]);
+    send_all(&service, each_says(FULL, "first", &city("Oslo"))).await;
+    service.refersion.until(|sandbox| cities("Oslo", sandbox) > 0).await;
+    for name in ["Bern", "Kiel"] {
+        send_all(&service, each_says(FULL, name, &city(name))).await;
+    }
+    service.until_drained().await;
+    assert_each_told(&["Oslo", "Kiel"], sandbox);
+    assert_eq!(super::dead_letters(&service).await, 0);
+}
+
+#[tokio::test]
+async fn too_many_calls_pause_all_of_them_and_count_as_nobodys_failure() {
+    let (service, before) = knowing(Refersion::start().await, 2 * FULL, &[]).await;
+    let sandbox = &service.refersion.sandbox;
+    sandbox.script_for(Operation::Edit, [Fault::too_many_calls(Some(1))]);
+    send_all(&service, each_says(2 * FULL, "moved", &city("Oslo"))).await;
+    service.until_drained().await;
+    let calls = since(before, sandbox);
+    let paused = calls.iter().position(|call| call.status == Some(429)).expect("one");
+    let next = calls[paused + 1..].iter().find(|call| call.at.0 - calls[paused].at.0 >= 1000).expect("after the wait");
+    assert_eq!(sizes(std::slice::from_ref(next)), [1], "one event goes first");
+    // Had it been a failure of each, each would go by itself.
+    assert!(sizes(&calls).len() <= 12, "{:?}", sizes(&calls));
+    assert_each_told(&["Oslo"], sandbox);
+}
+
+#[tokio::test]
+async fn killed_while_a_call_for_many_hangs_they_are_asked_for_again_and_nobody_twice_with_effect() {
+    for effect in [false, true] {
+        let refersion = Refersion::start().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = || Process::start(&refersion.base_url, folder.path(), &[AT_ONCE]);
+        let process = start();
+        let send = async |process: &Process, events: Vec<Value>| {
+            assert_eq!(within(process.send(&events.into())).await.expect("answered").status, 202);
+        };
+        send(&process, each_says(FULL, "made", &Value::Null)).await;
+        drained(&process).await;
+        let before = refersion.sandbox.calls().len();
+        refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect }]);
+        send(&process, each_says(FULL, "first", &city("Oslo"))).await;
+        refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+        send(&process, each_says(FULL, "second", &city("Bern"))).await;
+        process.kill();
+        let process = start();
+        drained(&process).await;
+        process.kill();
+        let sandbox = &refersion.sandbox;
+        let told: &[&str] = if effect { &["Oslo", "Bern"] } else { &["Bern"] };
+        assert_each_told(told, sandbox);
+        let calls = since(before, sandbox);
+        assert!(sizes(&calls)[1..].iter().all(|size| *size <= FULL) && sizes(&calls).len() <= 6, "{:?}", sizes(&calls));
+    }
+}
+
+/// Stopped while the many wait in line: they are handed back, and carried out at the next start.
+#[tokio::test]
+async fn stopped_while_many_wait_in_line_nobody_is_lost_or_doubled() {
+    let settings = [("REFERSION_TIMEOUT", "500ms"), ("REFERSION_CONCURRENCY", "1")];
+    let (service, _) = knowing(Refersion::start().await, 3 * FULL, &settings).await;
+    service.refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }]);
+    send_all(&service, each_says(3 * FULL, "moved", &city("Oslo"))).await;
+    service.refersion.until(|sandbox| cities("Oslo", sandbox) > 0).await;
+    let (refersion, folder) = service.stop().await;
+    let told: usize = cities("Oslo", &refersion.sandbox);
+    assert!(told <= FULL, "what was not under way has not begun: {told}");
+    let service = crate::support::service::Service::resume(refersion, folder, &[AT_ONCE]).await;
+    service.until_drained().await;
+    assert_each_told(&["Oslo"], &service.refersion.sandbox);
+}
+
+async fn drained(process: &Process) {
+    let ready = async || Answer::to(http().get(format!("{}/readyz", process.ops))).await.json();
+    within(async { while ready().await["waiting"] != json!(0) {} }).await;
+}
