@@ -6,6 +6,7 @@
 use super::{STORE_PAUSE, Worker};
 use crate::delivery::{self, Call, Case, Death, Known, Memory, Reply, Round, State, Step, Trouble};
 use crate::domain::{AffiliateCode, Email, Field, Profile, UserKey};
+use crate::failpoint;
 use crate::mapping::{self, Intent};
 use crate::notice::Ended;
 use crate::queue::{Attempt, Change, Claimed, QueueError, Remember, Settlement};
@@ -20,14 +21,17 @@ struct Verdict {
 
 /// Carries out `claimed` and settles it.
 pub(super) async fn carry(worker: &Worker, claimed: Claimed, round: Round) {
+    failpoint::step("worker::claimed");
     let verdict = match understand(worker, &claimed.body) {
         Ok(intent) => deliver(worker, &claimed, &intent, round).await,
         Err(death) => Some(buried(worker, &claimed, death, Change::default())),
     };
     let Some(verdict) = verdict else { return };
     let ticket = &claimed.ticket;
+    failpoint::step("worker::settling");
     let settled =
         insist(worker, || worker.queue.settle(ticket, verdict.settlement.clone(), verdict.change.clone())).await;
+    failpoint::step("worker::settled");
     if let (Ok(()), Some(ended)) = (settled, verdict.tell) {
         worker.notice.ended(ticket.id, ended);
     }
@@ -62,8 +66,11 @@ async fn deliver(worker: &Worker, claimed: &Claimed, intent: &Intent, round: Rou
             let until = worker.now().after(worker.settings.lease);
             let (ticket, progress) = (&claimed.ticket, &state.progress);
             insist(worker, || worker.queue.checkpoint(ticket, progress, change.clone(), until)).await.ok()?;
+            failpoint::step("worker::checkpointed");
         }
+        failpoint::step("worker::calling");
         let reply = worker.settings.client.call(&call).await;
+        failpoint::step("worker::answered");
         tracing::debug!(
             seq = claimed.ticket.seq,
             operation = call.operation(),

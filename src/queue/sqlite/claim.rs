@@ -6,6 +6,7 @@ use super::schema::IS_HEAD;
 use super::writer::Store;
 use crate::delivery::{Memory, Progress};
 use crate::domain::{AccountName, EventId, Timestamp};
+use crate::failpoint;
 use crate::queue::{Batch, Claimed, Ticket};
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -23,6 +24,7 @@ pub fn claim(
     for event in &mut events {
         lease.execute([event.ticket.seq, until.0])?;
         event.memory = memory::recall(&store.connection, &event.keys)?;
+        failpoint::step("queue::claim");
     }
     let next = if events.len() < limit { next_ready(store, account, now)? } else { None };
     Ok(Batch { events, next })
