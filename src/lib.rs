@@ -8,6 +8,7 @@
 //! # The floors
 //! A module imports only from floors below it; on floor 1 only from those named before it; the edges not from each other.
 //! ```text
+//!   steps     failpoint                                    nothing, but in tests
 //! 0 words     domain                                       valid by construction, no I/O
 //! 1 thought   segment  mapping  delivery                   pure: no async, clock, chance, environment or logging
 //! 2 edges     refersion  queue  config  telemetry  notice  clock   one outside thing each
@@ -40,6 +41,8 @@
 //!
 //! # Deliberately absent
 //! A web interface.
+
+pub mod failpoint;
 
 pub mod domain;
 

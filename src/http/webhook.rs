@@ -9,6 +9,7 @@ use super::intake::{self, Fate, Intake, Taken};
 use super::limits::MAX_OBJECT;
 use super::{Door, Doors};
 use crate::domain::Timestamp;
+use crate::failpoint;
 use crate::notice::Wait;
 use crate::queue::{NewEvent, Recorded};
 use crate::segment::{Claims, Disbelief};
@@ -97,7 +98,9 @@ async fn take(door: &Arc<Door>, claims: Claims, received: Received, now: Timesta
 async fn record(door: &Door, events: Vec<NewEvent>) -> Result<Vec<Recorded>, Answer> {
     let (queue, notice) = (Arc::clone(&door.queue), door.notice.clone());
     let recording = tokio::spawn(async move {
+        failpoint::step("http::recording");
         let recorded = queue.record(events).await;
+        failpoint::step("http::recorded");
         notice.recorded();
         recorded
     });

@@ -9,6 +9,7 @@
 use super::Worker;
 use crate::delivery::{Call, Reply, Turn, Turns};
 use crate::domain::Timestamp;
+use crate::failpoint;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -123,7 +124,9 @@ async fn request(under_way: UnderWay, calls: Vec<(Call, Asking)>) {
         let Some((call, others)) = calls.split_first() else { continue };
         let round = worker.gate().begin();
         worker.settings.meter.request_begins(worker.gate().permits(worker.now()));
+        failpoint::step("worker::calling");
         let (reply, replies) = worker.settings.client.call(call, others).await;
+        failpoint::step("worker::answered");
         let seq = part.first().map_or(0, |(_, asking)| asking.seq);
         tracing::debug!(
             account = %worker.settings.account,

@@ -16,6 +16,7 @@ mod http;
 mod journey;
 mod mapping;
 mod order;
+mod prescribed;
 mod queue;
 mod sandbox;
 mod secrecy;

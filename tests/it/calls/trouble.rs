@@ -4,7 +4,7 @@ use super::{AT_ONCE, FULL, assert_each_told, cities, city, each_says, knowing, s
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{Answer, http, within};
-use refersion_destination::sandbox::{Fault, Operation, Sandbox};
+use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
 #[tokio::test]
