@@ -36,19 +36,20 @@ async fn what_waits_is_delivered_after_a_restart_without_a_request() {
     backlog(&partner, ANN, 3).await;
     partner.refersions.takes(BOB);
     assert_eq!(partner.send(BOB, &identify("m", "u", &Value::Null)).await.brief(), "200 delivered");
+    let asked = partner.refersions.asked(ANN);
     let partner = partner.again(&[]).await;
     let ann = partner.refersions.takes(ANN);
     within(ann.until(|ann| ann.affiliates().len() == 4)).await;
     partner.service.until_drained().await;
     assert_eq!(partner.ready().await["merchants"]["at_work"], 1, "nothing waits for the other one");
-    assert_eq!(partner.refersions.asked(ANN), 1, "the key was proved before");
+    assert_eq!(partner.refersions.asked(ANN), asked, "the key was proved before");
 }
 
 #[tokio::test]
 async fn a_seal_key_is_changed_without_a_gap_and_the_old_one_can_go_after_one_start() {
     let partner = Partner::start(&[("REFERSION_CONCURRENCY", "1")]).await;
     backlog(&partner, ANN, 2).await;
-    let kept = partner.kept();
+    let (kept, asked) = (partner.kept(), partner.refersions.asked(ANN));
     let both = format!("{OTHER_SEAL},{SEAL}");
     let paused = ("REFERSION_MAX_REQUESTS_PER_SECOND", "0.0001");
     let partner = partner.again(&[("STORE_SEAL_KEY", &both), paused]).await;
@@ -58,7 +59,7 @@ async fn a_seal_key_is_changed_without_a_gap_and_the_old_one_can_go_after_one_st
     let ann = partner.refersions.takes(ANN);
     within(ann.until(|ann| ann.affiliates().len() == 3)).await;
     assert_eq!(partner.kept(), anew, "what the first opens stays as it is");
-    assert_eq!(partner.refersions.asked(ANN), 1);
+    assert_eq!(partner.refersions.asked(ANN), asked);
 
     let (_, folder) = partner.service.stop().await;
     let (code, told) = refused(folder.path(), &[]).await;
@@ -136,7 +137,7 @@ async fn a_merchant_that_is_configured_under_its_name_remains_the_same_account()
     std::fs::write(&file, format!("[[accounts]]\nname = \"{name}\"\napi_key = \"{ANN}\"\n")).expect("writes");
     let settings = [&ANY[..], &[super::PATIENT]].concat();
     let service = crate::support::service::Service::configured(refersion, folder, &settings, &[file]).await;
-    let partner = Partner { service, refersions: partner.refersions };
+    let partner = Partner { service, refersions: partner.refersions, again: <_>::default() };
     let ann = partner.refersions.takes(ANN);
     within(ann.until(|ann| ann.affiliates().len() == 3)).await;
     let again = identify(&format!("{ANN}-1"), &format!("{ANN}-1"), &Value::Null);
