@@ -5,6 +5,7 @@ use crate::support::process::binary;
 use crate::support::{identify, within};
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 /// Nothing is delivered while Refersion asks to wait.
@@ -19,15 +20,23 @@ async fn backlog(partner: &Partner, key: &str, count: u32) {
     within(books.until(|books| books.faults_waiting() == 0)).await;
 }
 
-/// How `serve` ends on the store in `folder` where it does not start, and what it says.
+/// How `serve` ends on the store in `folder` where it does not start, and what it says. One that starts is killed.
 async fn refused(folder: &Path, settings: &[(&str, &str)]) -> (Option<i32>, String) {
     let store = format!("sqlite://{}/store.db", folder.display());
     let own = [("STORE_URL", &*store), ("SERVER_LISTEN", "127.0.0.1:0"), ("OPS_LISTEN", "127.0.0.1:0")];
     let mut command = binary();
     command.arg("serve").envs(own).envs(ANY).envs(settings.iter().copied());
-    let ran = tokio::task::spawn_blocking(move || command.output().expect("ends"));
-    let ran = within(ran).await.expect("waits");
-    (ran.status.code(), String::from_utf8(ran.stderr).expect("text"))
+    let ran = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().expect("starts");
+        let (mut said, mut log) = (String::new(), BufReader::new(child.stderr.take().expect("piped")));
+        log.read_line(&mut said).expect("text");
+        if !said.starts_with("refersion-destination: ") {
+            child.kill().expect("running");
+        }
+        log.read_to_string(&mut said).expect("text");
+        (child.wait().expect("ends").code(), said)
+    });
+    within(ran).await.expect("waits")
 }
 
 #[tokio::test]
