@@ -186,7 +186,7 @@ mod tests {
                 }
             )
         };
-        let (one, same, ..) = all.await;
+        let (one, same, ..) = tokio::time::timeout(REMEMBERED, all).await.expect("every proof was answered");
         assert!(matches!((one, same), (Err(Barred::Unproven), Err(Barred::Unproven))));
         assert_eq!(asked.load(Ordering::Relaxed), 5, "one for each pair");
         assert!(proofs.book().under_way.is_empty());

@@ -44,7 +44,7 @@ async fn a_key_that_refersion_refuses_is_answered_so_and_leaves_nothing() {
         assert_eq!(refused.brief(), "401 unauthorized", "{key}");
         assert!(refused.message().starts_with("Wrong API key"), "{}", refused.message());
     }
-    assert_eq!(partner.refersions.asked(NOBODY), 1, "it is not asked about again for a while");
+    assert_eq!(partner.asked(NOBODY), 1, "it is not asked about again for a while");
     assert_eq!(partner.kept(), []);
     let ready = partner.ready().await;
     assert_eq!((&ready["waiting"], &ready["merchants"]["at_work"]), (&json!(0), &json!(0)));
@@ -80,7 +80,7 @@ async fn a_refusal_of_what_was_asked_proves_the_key() {
         let body = [json!({"error": "no"}), json!({"error": ["no"]}), json!({"errors": ["no"]})][n].clone();
         ann.script_for(Operation::List, [Fault::Status { status, body, retry_after: None }]);
         assert_eq!(partner.send(ANN, &identify("m1", "u1", &Value::Null)).await.brief(), "200 delivered", "{status}");
-        assert_eq!(partner.refersions.asked(ANN), 1, "{status}");
+        assert_eq!(partner.asked(ANN), 1, "{status}");
     }
 }
 

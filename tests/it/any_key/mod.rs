@@ -16,6 +16,7 @@ use refersion_destination::sandbox::Sandbox;
 use refersions::Refersions;
 use serde_json::Value;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 /// Two merchants' keys.
@@ -35,6 +36,8 @@ const ANY: [(&str, &str); 3] =
 struct Partner {
     service: Service,
     refersions: Refersions,
+    /// How often something was sent again.
+    again: AtomicUsize,
 }
 
 impl Partner {
@@ -46,7 +49,8 @@ impl Partner {
     async fn on(refersions: Refersions, folder: TempDir, settings: &[(&str, &str)]) -> Self {
         let refersion = Refersion { sandbox: Sandbox::new(<_>::default()), base_url: refersions.base_url.clone() };
         let settings = [&[PATIENT], &ANY[..], settings].concat();
-        Self { service: Service::resume(refersion, folder, &settings).await, refersions }
+        let service = Service::resume(refersion, folder, &settings).await;
+        Self { service, refersions, again: AtomicUsize::default() }
     }
 
     /// Stops as SIGTERM does, and starts again with other settings.
@@ -63,9 +67,15 @@ impl Partner {
                 if answer.status != 503 {
                     return answer;
                 }
+                self.again.fetch_add(1, Ordering::Relaxed);
             }
         })
         .await
+    }
+
+    /// How often Refersion was asked about `key`, but for proofs that took too long.
+    fn asked(&self, key: &str) -> usize {
+        self.refersions.asked(key).saturating_sub(self.again.load(Ordering::Relaxed))
     }
 
     /// Posts `body` with `key`.
