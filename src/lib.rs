@@ -35,9 +35,11 @@
 //!    Segment never sees, decides its own two.
 //! 10. Accounts share the store and the listeners, and nothing else: what goes wrong in one changes nothing for another, and
 //!     equal ids in two of them are two users and two events.
+//! 11. The key of an account that is not configured is proved with Refersion before it is kept, kept sealed before anything
+//!     is recorded under it, and replaced by a proved one alone.
 //!
 //! # Deliberately absent
-//! A web interface, metrics.
+//! A web interface.
 
 pub mod domain;
 

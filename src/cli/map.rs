@@ -167,7 +167,7 @@ fn agree(call: &Call) -> Reply {
 }
 
 fn shown(call: &Call, detail: Shown) -> String {
-    let body = placeholders(refersion::request_body(call, || "<generated>".into()));
+    let body = placeholders(refersion::request_body(call, &[], || "<generated>".into()));
     let body = if detail == Shown::NoValues { without_values(body) } else { body };
     format!("    POST /affiliate/{} {body}", call.operation())
 }

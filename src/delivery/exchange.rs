@@ -7,7 +7,7 @@
 use crate::domain::{AffiliateCode, AffiliateId, Email, Field, NewAffiliate, Profile, Status};
 use std::time::Duration;
 
-/// One request to Refersion.
+/// One thing asked of Refersion; some can be asked for several affiliates in one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// `/affiliate/new`.
@@ -47,6 +47,24 @@ impl Call {
             Self::Edit { .. } => "edit",
             Self::SetStatus { .. } => "status_change",
         }
+    }
+
+    /// The affiliate an `edit` or a `status_change` is about.
+    pub fn affiliate(&self) -> Option<AffiliateId> {
+        match self {
+            Self::Edit { id, .. } | Self::SetStatus { id, .. } => Some(*id),
+            Self::New(_) | Self::Search { .. } | Self::Get(_) => None,
+        }
+    }
+
+    /// Whether one request can make both calls: edits, or changes to one status, of two affiliates.
+    pub fn goes_with(&self, other: &Self) -> bool {
+        let alike = match (self, other) {
+            (Self::Edit { .. }, Self::Edit { .. }) => true,
+            (Self::SetStatus { status, .. }, Self::SetStatus { status: also, .. }) => status == also,
+            _ => false,
+        };
+        alike && self.affiliate() != other.affiliate()
     }
 }
 
@@ -107,6 +125,25 @@ pub enum Reply {
         /// The wait Refersion asked for.
         retry_after: Option<Duration>,
     },
+}
+
+impl Reply {
+    /// Its name, for logs and counters: what it holds may be personal.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "created",
+            Self::Page { .. } => "page",
+            Self::Affiliate(_) => "affiliate",
+            Self::NotFound => "not_found",
+            Self::Changed => "changed",
+            Self::NotChanged => "not_changed",
+            Self::Refused(_) => "refused",
+            Self::Unauthorized => "unauthorized",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Lost { .. } => "lost",
+        }
+    }
 }
 
 /// A search result: `id` is the code here, and the address may only resemble the one looked for.

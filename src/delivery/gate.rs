@@ -1,4 +1,4 @@
-//! The gate of one account: how many of its events may be tried now.
+//! The gate of one account: how many requests may be under way now.
 //!
 //! While it is open, as many as the [`Pace`] has found Refersion to bear.
 //! A 429 closes the gate for a while (Refersion counts calls per account, so one event's 429 is everybody's); after that
@@ -43,7 +43,7 @@ enum State {
 /// What the gate lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// So many events at once.
+    /// As many events as keep so many requests under way.
     UpTo(usize),
     /// One event at a time, until Refersion has taken a call.
     One,
@@ -54,12 +54,12 @@ pub enum Admission {
 }
 
 impl Gate {
-    /// An open gate, whose waits lie within `backoff`, for `ceiling` events at once at most.
+    /// An open gate, whose waits lie within `backoff`, for `ceiling` requests at once at most.
     pub fn new(backoff: Backoff, ceiling: usize) -> Self {
         Self { backoff, state: State::Open, pace: Pace::new(ceiling), strikes: 0, failing: Vec::new() }
     }
 
-    /// A delivery begins; its troubles are told with what this returns.
+    /// A request begins; its troubles are told with what this returns.
     pub fn begin(&self) -> Round {
         self.pace.begin()
     }
@@ -90,6 +90,15 @@ impl Gate {
             State::Open | State::Trying => false,
             State::Paused { until } => now < until,
             State::Halted { .. } => true,
+        }
+    }
+
+    /// How many requests may be under way at `now`; none while it is shut.
+    pub fn permits(&self, now: Timestamp) -> usize {
+        match self.state {
+            State::Open => self.pace.limit(),
+            _ if self.is_shut(now) => 0,
+            _ => 1,
         }
     }
 

@@ -52,6 +52,10 @@ pub struct Progress {
     /// What was done so far.
     #[serde(default)]
     pub done: Done,
+    /// How many events were asked for together, if several were. That may have had its effect, so they are asked for
+    /// together again: fewer of them would be a step back.
+    #[serde(default)]
+    pub folded: Option<usize>,
     /// Whom a delete is about, once that is known.
     #[serde(default)]
     pub target: Option<Target>,

@@ -8,6 +8,7 @@
 mod backoff;
 mod delete;
 mod exchange;
+mod fold;
 mod gate;
 mod identify;
 mod memory;
@@ -17,14 +18,17 @@ mod policy;
 mod search;
 mod shown;
 mod state;
+mod turns;
 mod verdict;
 
 pub use backoff::Backoff;
 pub use exchange::{Affiliate, Call, Found, Identifier, Refusal, Reply, VISIBLE};
+pub use fold::{Folded, fold};
 pub use gate::{Admission, Gate};
 pub use memory::{Done, Known, Memory, Origin, Progress, Stage, Target};
 pub use pace::{Pace, Round};
 pub use plan::step;
 pub use policy::{OnDelete, OnExisting, Policy};
 pub use state::{Case, State};
+pub use turns::{FULL, Turn, Turns};
 pub use verdict::{Action, Death, Ignored, Outcome, Step, Trouble};

@@ -1,6 +1,6 @@
-//! How many deliveries at once: found out, since Refersion publishes no limit.
+//! How many requests at once: found out, since Refersion publishes no limit.
 //!
-//! Slow start, then additive increase, multiplicative decrease, as TCP finds the capacity of a path: from two deliveries
+//! Slow start, then additive increase, multiplicative decrease, as TCP finds the capacity of a path: from two requests
 //! the pace doubles with each round of good answers until the first trouble (429, 5xx, a timeout); trouble halves it, and
 //! from then on each round adds one. Invariants: between one and the configured ceiling; the answers to calls that were
 //! already under way when it was halved do not halve it again. Pure.
@@ -12,11 +12,11 @@ pub struct Pace {
     limit: f64,
     /// Whether no trouble was met yet.
     starting: bool,
-    /// Numbers the rounds between two halvings; a delivery belongs to the round in which it began.
+    /// Numbers the rounds between two halvings; a request belongs to the round in which it began.
     round: u64,
 }
 
-/// Which round a delivery began in.
+/// Which round a request began in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Round(u64);
 
@@ -24,21 +24,21 @@ pub struct Round(u64);
 const START: f64 = 2.0;
 
 impl Pace {
-    /// A pace that never exceeds `ceiling` deliveries at once; a ceiling of zero counts as one.
+    /// A pace that never exceeds `ceiling` requests at once; a ceiling of zero counts as one.
     pub fn new(ceiling: usize) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "ceilings are small")]
         let ceiling = ceiling.max(1) as f64;
         Self { ceiling, limit: START.min(ceiling), starting: true, round: 0 }
     }
 
-    /// How many deliveries may be under way now: at least one.
+    /// How many requests may be under way now: at least one.
     pub fn limit(&self) -> usize {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between one and the ceiling")]
         let limit = self.limit as usize;
         limit.max(1)
     }
 
-    /// A delivery begins.
+    /// A request begins.
     pub fn begin(&self) -> Round {
         Round(self.round)
     }
@@ -49,7 +49,7 @@ impl Pace {
         self.limit = (self.limit + step).min(self.ceiling);
     }
 
-    /// Refersion answered 429 or 5xx, or not at all, to a delivery that began in `round`. Says whether the pace was halved.
+    /// Refersion answered 429 or 5xx, or not at all, to a request that began in `round`. Says whether the pace was halved.
     pub fn bad(&mut self, round: Round) -> bool {
         if round.0 < self.round {
             return false;

@@ -89,6 +89,8 @@ pub enum Ignored {
         /// How it was found.
         status: Status,
     },
+    /// A delete of the same user was carried out in its place.
+    Cancelled,
 }
 
 /// Why a delivery has to be tried again.
@@ -134,6 +136,7 @@ impl fmt::Display for Ignored {
                 write!(f, "affiliate {code} existed before, and existing affiliates are left alone")
             }
             Self::LeftAlone { code, status } => write!(f, "affiliate {code} is {status} and is left alone"),
+            Self::Cancelled => f.write_str("the user was deleted before it was carried out"),
         }
     }
 }
@@ -148,6 +151,16 @@ impl fmt::Display for Outcome {
             (Action::NotFound, _) => f.write_str("no affiliate to delete"),
             (action, None) => write!(f, "affiliate {}", action.as_str()),
             (action, Some(code)) => write!(f, "affiliate {code} {}", action.as_str()),
+        }
+    }
+}
+
+impl Outcome {
+    /// A short word for counts.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Delivered { action, .. } => action.as_str(),
+            Self::Ignored(_) => "ignored",
         }
     }
 }

@@ -67,6 +67,29 @@ pub struct Claimed {
     pub failing_since: Option<Timestamp>,
     /// When it was received.
     pub received_at: Timestamp,
+    /// Some of what waits behind it in its line, in order, none of which was tried before. They are not leased: the lease on
+    /// their head keeps everybody else from them.
+    pub behind: Vec<Behind>,
+}
+
+/// An event that waits behind a leased one.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    /// Which it is.
+    pub place: Place,
+    /// The raw bytes.
+    pub body: Vec<u8>,
+    /// Its user's keys.
+    pub keys: Vec<UserKey>,
+}
+
+/// Which event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its place in the order of arrival.
+    pub seq: i64,
+    /// Its identity.
+    pub id: EventId,
 }
 
 /// A lease on one event.
@@ -106,6 +129,12 @@ pub struct Remember {
 pub enum Settlement {
     /// Carried out: the body is erased.
     Done,
+    /// Carried out together with events that waited behind it: all their bodies are erased. One that was erased or claimed
+    /// by somebody else meanwhile is passed over.
+    DoneWith {
+        /// The others.
+        behind: Vec<Place>,
+    },
     /// Again at `at`.
     Retry {
         /// Not before this moment.

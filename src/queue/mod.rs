@@ -11,7 +11,7 @@
 //! 4. A claimed event is leased: nobody else claims it until it is settled or the lease expires. A settlement under a lease
 //!    that was lost changes nothing and says so. After a restart, what was leased is claimable at once, as interrupted.
 //! 5. [`Queue::checkpoint`] and [`Queue::settle`] write progress and memory in one transaction.
-//! 6. An event leaves only by [`Settlement::Done`] (its body is erased), by [`Settlement::Dead`] (kept as a dead letter), or
+//! 6. An event leaves only by [`Settlement::Done`] (its body is erased), or by [`Settlement::DoneWith`] of its head, by [`Settlement::Dead`] (kept as a dead letter), or
 //!    by [`Queue::forget`] (kept as a dead letter without body).
 //! 7. No transaction outlives a method.
 //! 8. A dead letter stays until it is replayed or discarded, and its id is given once. Replayed, it is an event again and no
@@ -19,6 +19,8 @@
 //!    since makes it a duplicate. While the same event, sent again, waits, it is not replayed.
 //! 9. What was erased cannot be had back: not by a replay, not from the file once [`Queue::tidy`] has run. Erasing reaches
 //!    every dead letter that shares a key with the user, or with such a letter; it never touches an event that is leased.
+//! 10. API keys of accounts that are not configured are kept as they are handed in: sealed. One that is kept again takes the
+//!     place of the earlier one of its account.
 //!
 //! In go raw bodies and keyed hashes, out come the same bodies with what is remembered of their users. Deliberately absent:
 //! any understanding of a body, any clock (moments are arguments), any wait.
@@ -27,12 +29,14 @@ mod entry;
 mod letter;
 mod sqlite;
 
-pub use entry::{Batch, Change, Claimed, Depth, NewEvent, QueueError, Recorded, Remember, Settlement, Ticket};
+pub use entry::{
+    Batch, Behind, Change, Claimed, Depth, NewEvent, Place, QueueError, Recorded, Remember, Settlement, Ticket,
+};
 pub use letter::{Attempt, DeadLetter, Filter, Forgotten, Page, Replay};
 pub use sqlite::{SqliteOpenError, SqliteQueue};
 
 use crate::delivery::Progress;
-use crate::domain::{AccountName, HashKey, Timestamp, UserKey};
+use crate::domain::{AccountName, HashKey, SealedKey, Timestamp, UserKey};
 use async_trait::async_trait;
 use std::time::Duration;
 
@@ -88,6 +92,12 @@ pub trait Queue: Send + Sync {
 
     /// Erases what is held of the user with these keys: bodies of waiting events and dead letters, links, affiliates.
     async fn forget(&self, users: &[UserKey], now: Timestamp) -> Result<Forgotten, QueueError>;
+
+    /// Keeps sealed API keys, all or none of them; they are committed and synced when this returns.
+    async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), QueueError>;
+
+    /// Every API key that is kept.
+    async fn kept_keys(&self) -> Result<Vec<SealedKey>, QueueError>;
 
     /// Forgets event ids recorded before `forget_before`, and gives space of settled events back.
     async fn tidy(&self, forget_before: Timestamp) -> Result<(), QueueError>;

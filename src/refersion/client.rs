@@ -1,6 +1,7 @@
 //! Calls over HTTP. The only file naming reqwest.
 //!
-//! In goes a [`Call`], out comes a [`Reply`]: whatever happens, a call ends in one, within the timeout.
+//! In go calls that fit in one request, out comes a [`Reply`] for each: whatever happens, a call ends in one, within the
+//! timeout.
 //! Invariants: TLS or loopback (the configuration checks the URL); no redirects; no cookies; the secret key is a sensitive
 //! header, and errors are told in our own words, without URLs or bodies.
 
@@ -10,6 +11,7 @@ use super::wire;
 use crate::delivery::{Call, Reply};
 use crate::domain::{ApiKey, password};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use url::Url;
 
@@ -26,12 +28,20 @@ pub struct Settings {
     pub max_requests_per_second: Option<f64>,
 }
 
-/// One account at Refersion.
-#[derive(Debug)]
-pub struct Client {
+/// The way to Refersion, without anybody's key. Clones share their connections: so can any number of accounts, for a
+/// connection is one call's at a time.
+#[derive(Clone, Debug)]
+pub struct Route {
     http: reqwest::Client,
     base: String,
     timeout: Duration,
+}
+
+/// One account at Refersion.
+#[derive(Debug)]
+pub struct Client {
+    route: Route,
+    headers: RwLock<HeaderMap>,
     throttle: Throttle,
 }
 
@@ -43,31 +53,52 @@ pub struct BuildError(String);
 /// No answer of Refersion's is longer; what is longer is not read on.
 const MAX_ANSWER: usize = 1024 * 1024;
 
-impl Client {
-    /// Makes a client; no connection is opened yet.
-    pub fn new(settings: Settings) -> Result<Self, BuildError> {
-        // Err: already installed, by an earlier client.
+impl Route {
+    /// Makes a way to `base_url`, on which a call may take `timeout`; no connection is opened yet.
+    pub fn new(base_url: &Url, timeout: Duration) -> Result<Self, BuildError> {
+        // Err: already installed, by an earlier route.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
-            .default_headers(headers(&settings.api_key)?)
             .user_agent(concat!("refersion-destination/", env!("CARGO_PKG_VERSION")))
-            .timeout(settings.timeout)
+            .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none());
-        let http = if is_loopback(&settings.base_url) { http.no_proxy() } else { http };
+        let http = if is_loopback(base_url) { http.no_proxy() } else { http };
         let http = http.build().map_err(|error| BuildError(chain(&error)))?;
-        let base = settings.base_url.as_str().trim_end_matches('/').to_owned();
-        let throttle = Throttle::new(settings.max_requests_per_second);
-        Ok(Self { http, base, timeout: settings.timeout, throttle })
+        Ok(Self { http, base: base_url.as_str().trim_end_matches('/').to_owned(), timeout })
     }
 
-    /// Makes one call.
-    pub async fn call(&self, call: &Call) -> Reply {
-        let body = wire::body(call, || password(&mut rand::rng()));
-        match self.send(call.operation(), &body).await {
-            Ok(answer) => reply::read(call, &body, &answer.borrow(), SystemTime::now()),
-            Err(failure) if failure.sent => Reply::Lost { what: failure.what, retry_after: None },
-            Err(failure) => Reply::Unavailable { what: failure.what, retry_after: None },
-        }
+    /// The client of the account with this key pair, under a ceiling of its own.
+    pub fn client(&self, api_key: &ApiKey, max_requests_per_second: Option<f64>) -> Result<Client, BuildError> {
+        let headers = RwLock::new(headers(api_key)?);
+        Ok(Client { route: self.clone(), headers, throttle: Throttle::new(max_requests_per_second) })
+    }
+}
+
+impl Client {
+    /// Makes a client on a route of its own; no connection is opened yet.
+    pub fn new(settings: Settings) -> Result<Self, BuildError> {
+        Route::new(&settings.base_url, settings.timeout)?.client(&settings.api_key, settings.max_requests_per_second)
+    }
+
+    /// Makes every call from now on with this key pair.
+    pub fn take_key(&self, api_key: &ApiKey) -> Result<(), BuildError> {
+        let headers = headers(api_key)?;
+        *self.headers.write().unwrap_or_else(PoisonError::into_inner) = headers;
+        Ok(())
+    }
+
+    /// Makes `call`, and in the same request `others` that [go with](Call::goes_with) it, and one another. The replies are
+    /// in the order of the calls, that to `call` first.
+    pub async fn call(&self, call: &Call, others: &[Call]) -> (Reply, Vec<Reply>) {
+        let body = wire::body(call, others, || password(&mut rand::rng()));
+        let answer = self.send(call.operation(), &body).await;
+        let now = SystemTime::now();
+        let read = |call: &Call| match &answer {
+            Ok(answer) => reply::read(call, &body, &answer.borrow(), now),
+            Err(Failure { what, sent: true }) => Reply::Lost { what: what.clone(), retry_after: None },
+            Err(Failure { what, sent: false }) => Reply::Unavailable { what: what.clone(), retry_after: None },
+        };
+        (read(call), others.iter().map(read).collect())
     }
 
     /// Proves the key pair by `/affiliate/list`.
@@ -80,8 +111,9 @@ impl Client {
 
     async fn send(&self, operation: &str, body: &serde_json::Value) -> Result<Received, Failure> {
         self.throttle.turn().await;
-        let url = format!("{}/affiliate/{operation}", self.base);
-        let sent = self.http.post(url).body(body.to_string()).send().await;
+        let url = format!("{}/affiliate/{operation}", self.route.base);
+        let headers = self.headers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let sent = self.route.http.post(url).headers(headers).body(body.to_string()).send().await;
         let mut response = sent.map_err(|error| self.failure(operation, error))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
@@ -106,7 +138,7 @@ impl Client {
         let what = if error.is_connect() {
             "no connection to Refersion".to_owned()
         } else if error.is_timeout() {
-            format!("Refersion did not answer {operation} within {}", humantime::format_duration(self.timeout))
+            format!("Refersion did not answer {operation} within {}", humantime::format_duration(self.route.timeout))
         } else {
             format!("the connection to Refersion broke during {operation}")
         };

@@ -80,13 +80,12 @@ pub enum Proof {
 }
 
 /// Says what `answer` to `/affiliate/list` proves. A proxy's page proves nothing; a refusal of what was asked, in Refersion's
-/// own words, proves that the key was taken.
+/// own words, proves that the key was taken: else they would be about the key, and a 401.
 pub fn prove(answer: &Answer<'_>, now: SystemTime) -> Proof {
     let body: Value = serde_json::from_slice(answer.body).unwrap_or_default();
-    let has = |key: &str| body.get(key).is_some();
     match answer.status {
-        200..=299 if has("results") => Proof::Accepted,
-        422 if has("error") || has("errors") => Proof::Accepted,
+        200..=299 if body.get("results").is_some() => Proof::Accepted,
+        400 | 404 | 422 if !errors(&body).is_empty() => Proof::Accepted,
         401 => Proof::Refused,
         status => {
             let without = if status < 300 { " without the expected fields" } else { "" };
@@ -106,7 +105,7 @@ fn wait(text: &str, now: SystemTime) -> Option<Duration> {
 }
 
 /// Refersion's error sentences: `error` or `errors`, a text or a list.
-fn errors(body: &Value) -> Vec<String> {
+pub(super) fn errors(body: &Value) -> Vec<String> {
     let said = ["error", "errors"].into_iter().filter_map(|key| body.get(key));
     said.flat_map(|value| match value {
         Value::Array(items) => items.iter().filter_map(text).collect(),

@@ -1,4 +1,4 @@
-//! A call as Refersion wants it: the operation's path and its JSON body (API contract, "Operations that matter here").
+//! Calls as Refersion wants them: a JSON body under the operation's path (API contract, "Operations that matter here").
 //!
 //! `new` takes strings only; `edit` takes the numeric id and a numeric offer, and custom fields as a list of one-entry
 //! objects keyed by id. The password is an argument: it exists only while `new` is on its way.
@@ -8,23 +8,30 @@ use crate::domain::{Attribute, Field, NewAffiliate, Profile};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-/// The JSON body of `call`, whose path is `/affiliate/<operation>`.
-pub fn body(call: &Call, password: impl FnOnce() -> SecretString) -> Value {
+/// The JSON body of one request, whose path is `/affiliate/<operation>`: of `call`, and of `others` that
+/// [go with](Call::goes_with) it.
+pub fn body(call: &Call, others: &[Call], password: impl FnOnce() -> SecretString) -> Value {
+    let all = || std::iter::once(call).chain(others);
     match call {
         Call::New(new) => new_body(new, &password()),
         Call::Search { email, page } => json!({"keyword": email.as_str(), "page": page.to_string()}),
         Call::Get(Identifier::Code(code)) => json!({"affiliate_code": code}),
         Call::Get(Identifier::Id(id)) => json!({"id": id}),
-        Call::Edit { id, changes } => {
-            let mut affiliate = fields(changes, |field, value| match field {
-                Field::Offer => value.parse::<u64>().map_or_else(|_| value.into(), Value::from),
-                _ => value.into(),
-            });
-            affiliate.insert("id".into(), json!(id));
-            json!({"affiliates": [affiliate]})
+        Call::Edit { .. } => json!({"affiliates": all().filter_map(edited).collect::<Vec<_>>()}),
+        Call::SetStatus { status, .. } => {
+            json!({"ids": all().filter_map(Call::affiliate).collect::<Vec<_>>(), "status": status})
         }
-        Call::SetStatus { id, status } => json!({"ids": [id], "status": status}),
     }
+}
+
+fn edited(call: &Call) -> Option<Map<String, Value>> {
+    let Call::Edit { id, changes } = call else { return None };
+    let mut affiliate = fields(changes, |field, value| match field {
+        Field::Offer => value.parse::<u64>().map_or_else(|_| value.into(), Value::from),
+        _ => value.into(),
+    });
+    affiliate.insert("id".into(), json!(id));
+    Some(affiliate)
 }
 
 /// The body of `/affiliate/list` that asks for the least: the cheapest call that proves a key pair.
@@ -93,16 +100,33 @@ mod tests {
                 json!({"ids": [7], "status": "DISABLED"}),
             ),
         ] {
-            assert_eq!(body(&call, || "secret".into()), expected, "{}", call.operation());
+            assert_eq!(body(&call, &[], || "secret".into()), expected, "{}", call.operation());
         }
     }
+
+    #[test]
+    fn edits_and_equal_status_changes_go_together() {
+        let edit =
+            |id, zip: &str| Call::Edit { id: AffiliateId(id), changes: [(Field::Zip, zip)].into_iter().collect() };
+        let change = |id| Call::SetStatus { id: AffiliateId(id), status: Status::Denied };
+        let none = || unreachable!("a password");
+        assert_eq!(
+            body(&edit(7, "1"), &[edit(8, "2")], none),
+            json!({"affiliates": [{"id": 7, "zip": "1"}, {"id": 8, "zip": "2"}]})
+        );
+        assert_eq!(body(&change(7), &[change(8), change(9)], none), json!({"ids": [7, 8, 9], "status": "DENIED"}));
+    }
+
     #[test]
     fn only_new_draws_a_password_and_only_a_numeric_offer_becomes_a_number() {
         let code = Identifier::Code(AffiliateCode("a3y7".into()));
         let changes: Profile = [(Field::Offer, "summer"), (Field::Zip, "0123")].into_iter().collect();
-        let edit = body(&Call::Edit { id: AffiliateId(7), changes }, || unreachable!("a password for an edit"));
+        let edit = body(&Call::Edit { id: AffiliateId(7), changes }, &[], || unreachable!("a password for an edit"));
         assert_eq!(edit, json!({"affiliates": [{"id": 7, "offer": "summer", "zip": "0123"}]}));
-        assert_eq!(body(&Call::Get(code), || unreachable!("a password for get")), json!({"affiliate_code": "a3y7"}));
+        assert_eq!(
+            body(&Call::Get(code), &[], || unreachable!("a password for get")),
+            json!({"affiliate_code": "a3y7"})
+        );
         assert_eq!(proof(), json!({"limit": "1", "page": "1"}));
     }
 
@@ -110,6 +134,6 @@ mod tests {
     fn an_active_affiliate_may_be_welcomed() {
         let new = NewAffiliate { profile: Profile::default(), status: Status::Active, send_welcome: true };
         let expected = json!({"status": "ACTIVE", "send_welcome": "TRUE", "password": "secret"});
-        assert_eq!(body(&Call::New(new), || "secret".into()), expected);
+        assert_eq!(body(&Call::New(new), &[], || "secret".into()), expected);
     }
 }

@@ -1,20 +1,27 @@
 //! The worker of one account: claim, think, call, remember, settle.
 //!
-//! In go events from the queue, out go calls to Refersion and settlements. Invariants: at most `concurrency` deliveries at
-//! once; no transaction is held across a call; what was decided is written down before anything new is asked. When told to
-//! drain it claims nothing more, lets every delivery finish the call it is in, and hands the rest back.
+//! In go events from the queue, out go calls to Refersion and settlements. `carry` is one delivery from its claim to its
+//! settlement (`settle`); `line` is where deliveries wait for their turn to call, and where calls of several become one
+//! request; `account` is what replies mean for all of them. Invariants: at most `concurrency` requests at once; no transaction is held across a call; what was decided is
+//! written down before anything new is asked. When told to drain it claims nothing more, lets every request that is under way
+//! finish, and hands the rest back.
 //! Deliberately absent: what to do for an event ([`crate::delivery`]) and what Refersion's answers mean
 //! ([`crate::refersion`]).
 
+mod account;
 mod carry;
+mod line;
+mod settle;
 
 use crate::clock::Clock;
-use crate::delivery::{Admission, Backoff, Gate, Policy, Reply, Round};
+use crate::delivery::{Admission, Backoff, FULL, Gate, Policy};
 use crate::domain::{AccountName, Timestamp};
 use crate::mapping::Rules;
 use crate::notice::Notice;
 use crate::queue::{Claimed, Queue};
-use crate::refersion::{Client, Proof};
+use crate::refersion::Client;
+use crate::telemetry::Meter;
+use line::{Coming, Line};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,10 +41,14 @@ pub struct Settings {
     pub backoff: Backoff,
     /// How long an event may keep failing, counted from its first failure.
     pub max_age: Duration,
-    /// How many deliveries at once; at least one.
+    /// How many requests at once; at least one.
     pub concurrency: usize,
-    /// How long a claim holds without a word; longer than any call can take.
+    /// The longest a request may take, its turn under the ceiling of requests per second included.
+    pub longest_call: Duration,
+    /// How long a claim holds without a word; several times as long.
     pub lease: Duration,
+    /// The account's counters.
+    pub meter: Meter,
 }
 
 /// The worker of one account. Cheap to clone; all clones are one.
@@ -49,6 +60,7 @@ pub struct Worker {
     gate: Arc<Mutex<Gate>>,
     /// Whether one event goes first, and all others wait for Refersion to take a call of its.
     trying: Arc<AtomicBool>,
+    line: Arc<Line>,
     clock: Clock,
 }
 
@@ -61,7 +73,7 @@ impl Worker {
     /// A worker on `queue`.
     pub fn new(settings: Settings, queue: Arc<dyn Queue>, notice: Notice, clock: Clock) -> Self {
         let gate = Arc::new(Mutex::new(Gate::new(settings.backoff, settings.concurrency)));
-        Self { settings: Arc::new(settings), queue, notice, gate, trying: Arc::default(), clock }
+        Self { settings: Arc::new(settings), queue, notice, gate, trying: Arc::default(), line: Arc::default(), clock }
     }
 
     /// Works until told to drain; returns when the last delivery has been settled.
@@ -79,6 +91,7 @@ impl Worker {
                 report(ended);
             }
         }
+        self.pump(); // who waits for a turn is told that there will be none
         while let Some(ended) = carrying.join_next().await {
             report(ended);
         }
@@ -89,7 +102,7 @@ impl Worker {
         let now = self.now();
         let admission = self.gate().admits(now);
         let free = match admission {
-            Admission::UpTo(limit) => limit.saturating_sub(carrying.len()),
+            Admission::UpTo(limit) => room(limit, carrying.len().saturating_sub(self.line.riding())),
             Admission::One => {
                 self.trying.store(true, Ordering::Relaxed);
                 usize::from(carrying.is_empty())
@@ -102,9 +115,11 @@ impl Worker {
         }
         match self.queue.claim(&self.settings.account, free, now, self.settings.lease).await {
             Ok(batch) => {
-                let round = self.gate().begin();
-                for claimed in batch.events {
-                    carrying.spawn(self.clone().carry(claimed, round));
+                let until = now.after(self.settings.lease);
+                // All of them, before the first gets in line: so they can go together.
+                let coming: Vec<_> = batch.events.iter().map(|_| self.coming()).collect();
+                for (claimed, coming) in batch.events.into_iter().zip(coming) {
+                    carrying.spawn(self.clone().carry(claimed, until, coming));
                 }
                 batch.next.map_or(LOOK_AGAIN, |next| next.since(now)).min(LOOK_AGAIN)
             }
@@ -115,76 +130,8 @@ impl Worker {
         }
     }
 
-    async fn carry(self, claimed: Claimed, round: Round) {
-        carry::carry(&self, claimed, round).await;
-    }
-
-    /// Asks Refersion whether the key works again; says how long to wait before the next step.
-    async fn probe(&self) -> Duration {
-        let proof = tokio::select! {
-            proof = self.settings.client.prove() => proof,
-            () = self.notice.until_draining() => return Duration::ZERO,
-        };
-        match proof {
-            Proof::Accepted => {
-                self.gate().resume();
-                self.notice.set_halted(false);
-                self.notice.set_paused(false);
-                tracing::info!(account = %self.settings.account, "Refersion takes the API key again; deliveries go on");
-                Duration::ZERO
-            }
-            Proof::Refused => {
-                let wait = self.gate().refused(self.now(), rand::random());
-                tracing::warn!(account = %self.settings.account, ?wait, "Refersion still refuses the API key");
-                wait
-            }
-            Proof::Unknown(what, asked) => {
-                tracing::warn!(account = %self.settings.account, what, "cannot tell whether the API key works");
-                self.gate().probe_later(self.now(), asked, rand::random())
-            }
-        }
-    }
-
-    /// What an answer to a call for the event `seq` means for the account.
-    fn heard(&self, reply: &Reply, seq: i64, round: Round) {
-        let account = &self.settings.account;
-        match reply {
-            Reply::RateLimited { retry_after } => {
-                let wait = self.gate().limited(round, self.now(), *retry_after, rand::random());
-                self.notice.set_paused(true);
-                tracing::warn!(%account, seq, ?wait, "Refersion says there are too many calls; the account pauses");
-            }
-            Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
-                let closed = self.gate().failed(seq, round, self.now(), *retry_after, rand::random());
-                if let Some(wait) = closed {
-                    self.notice.set_paused(true);
-                    tracing::warn!(%account, ?wait, what, "Refersion seems to be down; the account pauses");
-                }
-            }
-            Reply::Unauthorized => {}
-            _ => self.taken(),
-        }
-    }
-
-    /// Refersion took a call: if the gate opens by it, those who wait for that need not wait for the whole delivery.
-    fn taken(&self) {
-        self.gate().taken();
-        if self.trying.swap(false, Ordering::Relaxed) {
-            self.notice.set_paused(false);
-            self.notice.recorded();
-        }
-    }
-
-    /// Refersion refused the key. All calls under way then find that out; together they are one refusal.
-    fn halt(&self) {
-        let mut gate = self.gate();
-        if gate.is_halted() {
-            return;
-        }
-        let wait = gate.refused(self.now(), rand::random());
-        self.notice.set_halted(true);
-        tracing::error!(account = %self.settings.account, ?wait,
-            "Refersion refused the API key; events are kept, and the key is probed until it works");
+    async fn carry(self, claimed: Claimed, until: Timestamp, coming: Coming) {
+        carry::carry(&self, claimed, until, coming).await;
     }
 
     fn now(&self) -> Timestamp {
@@ -194,6 +141,13 @@ impl Worker {
     fn gate(&self) -> MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many more events to claim while `busy` ones think, wait for a turn, or settle. Claimed by the dozen, for those that are
+/// claimed together can go together; and few enough that none waits in line for long.
+fn room(limit: usize, busy: usize) -> usize {
+    let most = limit.max(FULL);
+    if busy <= most / 2 { most - busy } else { 0 }
 }
 
 /// A delivery that panicked is a bug; its event stays leased and is taken up as interrupted when the lease expires.

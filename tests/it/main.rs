@@ -1,6 +1,7 @@
 //! The service from outside its modules: through files, sockets, processes, and as tables and scripts that read as claims.
 
 mod accounts;
+mod any_key;
 mod architecture;
 mod chaos;
 mod cli;

@@ -1,4 +1,4 @@
-//! Claiming: the heads of lanes that are ready, leased, each with what is remembered of its user.
+//! Claiming: the heads of lanes that are ready, leased, each with what is remembered of its user and with what waits behind it.
 
 use super::keys::Keys;
 use super::memory;
@@ -6,8 +6,12 @@ use super::schema::IS_HEAD;
 use super::writer::Store;
 use crate::delivery::{Memory, Progress};
 use crate::domain::{AccountName, EventId, Timestamp};
-use crate::queue::{Batch, Claimed, Ticket};
-use rusqlite::{OptionalExtension, Row, params};
+use crate::queue::{Batch, Behind, Claimed, Place, Ticket};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// More than these are not brought along with a head.
+const MOST_BEHIND: i64 = 50;
+const MOST_BYTES_BEHIND: usize = 128 * 1024;
 
 /// Leases up to `limit` events until `until`, inside the current transaction.
 pub fn claim(
@@ -23,6 +27,7 @@ pub fn claim(
     for event in &mut events {
         lease.execute([event.ticket.seq, until.0])?;
         event.memory = memory::recall(&store.connection, &event.keys)?;
+        event.behind = behind(&store.connection, event.ticket.seq)?;
     }
     let next = if events.len() < limit { next_ready(store, account, now)? } else { None };
     Ok(Batch { events, next })
@@ -35,6 +40,24 @@ fn ready(store: &Store, account: &AccountName, limit: usize, now: Timestamp) -> 
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     store.connection.prepare_cached(&sql)?.query_map(params![account.as_str(), now.0, limit], read)?.collect()
+}
+
+/// What waits behind a head and was never tried, as far as it is worth holding in memory.
+fn behind(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Behind>> {
+    let sql = "SELECT seq, id, body, keys, lease = 0 AND failures = 0 AND progress IS NULL FROM events
+               WHERE lane = (SELECT lane FROM events WHERE seq = ?1) AND seq > ?1 ORDER BY seq LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (mut rows, mut behind, mut bytes) = (statement.query(params![seq, MOST_BEHIND])?, Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let body: Vec<u8> = row.get(2)?;
+        bytes += body.len();
+        if !row.get::<_, bool>(4)? || bytes > MOST_BYTES_BEHIND {
+            break;
+        }
+        let place = Place { seq: row.get(0)?, id: EventId(row.get(1)?) };
+        behind.push(Behind { place, body, keys: Keys::from_blob(row.get(3)?).users() });
+    }
+    Ok(behind)
 }
 
 fn next_ready(store: &Store, account: &AccountName, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
@@ -58,6 +81,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Claimed> {
         failures: row.get(7)?,
         failing_since: failing_since.map(Timestamp),
         received_at: Timestamp(row.get(9)?),
+        behind: Vec::new(),
     })
 }
 

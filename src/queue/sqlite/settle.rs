@@ -8,8 +8,8 @@ use super::schema::IS_HEAD;
 use super::writer::Store;
 use crate::delivery::Progress;
 use crate::domain::Timestamp;
-use crate::queue::{Attempt, Change, QueueError, Settlement, Ticket};
-use rusqlite::{OptionalExtension, params};
+use crate::queue::{Attempt, Change, Place, QueueError, Settlement, Ticket};
+use rusqlite::{OptionalExtension, Row, params};
 
 type Settled = rusqlite::Result<Result<(), QueueError>>;
 
@@ -34,6 +34,14 @@ pub fn settle(store: &mut Store, ticket: &Ticket, settlement: &Settlement, chang
     memory::apply(&store.connection, &leased.account, change)?;
     match settlement {
         Settlement::Done => leave(store, ticket.seq, &ticket.id.0, &leased)?,
+        Settlement::DoneWith { behind } => {
+            for place in behind {
+                if let Some(untouched) = waiting(store, *place)? {
+                    leave(store, place.seq, &place.id.0, &untouched)?;
+                }
+            }
+            leave(store, ticket.seq, &ticket.id.0, &leased)?;
+        }
         Settlement::Dead { code, reason, at } => {
             bury(store, ticket, &leased, code, reason, *at)?;
             leave(store, ticket.seq, &ticket.id.0, &leased)?;
@@ -77,11 +85,19 @@ fn leased(store: &Store, ticket: &Ticket) -> rusqlite::Result<Option<Leased>> {
     let sql = "SELECT account, lane, keys, received_at FROM events
                WHERE seq = ?1 AND claim = ?2 AND id = ?3 AND lease = 1";
     let mut statement = store.connection.prepare_cached(sql)?;
-    let read = statement.query_row(params![ticket.seq, ticket.claim, ticket.id.0.as_slice()], |row| {
-        let keys = Keys::from_blob(row.get(2)?);
-        Ok(Leased { account: row.get(0)?, lane: row.get(1)?, keys, received_at: row.get(3)? })
-    });
-    read.optional()
+    statement.query_row(params![ticket.seq, ticket.claim, ticket.id.0.as_slice()], read).optional()
+}
+
+/// An event that nobody has leased.
+fn waiting(store: &Store, place: Place) -> rusqlite::Result<Option<Leased>> {
+    let sql = "SELECT account, lane, keys, received_at FROM events WHERE seq = ?1 AND id = ?2 AND lease = 0";
+    let mut statement = store.connection.prepare_cached(sql)?;
+    statement.query_row(params![place.seq, place.id.0.as_slice()], read).optional()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Leased> {
+    let keys = Keys::from_blob(row.get(2)?);
+    Ok(Leased { account: row.get(0)?, lane: row.get(1)?, keys, received_at: row.get(3)? })
 }
 
 fn write_progress(progress: &Progress) -> rusqlite::Result<Option<String>> {

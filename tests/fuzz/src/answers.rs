@@ -283,7 +283,10 @@ fn proof(wire: &Wire, proof: &Proof) {
         Proof::Accepted => {
             let body: Value = serde_json::from_slice(&wire.body).expect("JSON");
             let good = (200..300).contains(&wire.status) && body.get("results").is_some();
-            assert!(good || wire.status == 422 && (body.get("error").is_some() || body.get("errors").is_some()));
+            assert!(
+                good || matches!(wire.status, 400 | 404 | 422)
+                    && (body.get("error").is_some() || body.get("errors").is_some())
+            );
         }
         Proof::Refused => {}
         Proof::Unknown(what, _) => is_safe(what),

@@ -31,7 +31,7 @@ pub fn check(data: &[u8]) {
         }
         Err(Disbelief::Nothing) => assert!(basics.is_empty(), "not seen: {headers:?}"),
         Err(Disbelief::WrongKey) => assert!(!presented().all(|header| is_spelled(header, KEYS[key])), "{headers:?}"),
-        Err(Disbelief::WrongSignature) => panic!("there is none"),
+        Err(Disbelief::WrongSignature | Disbelief::RefusedKey) => panic!("nobody was asked for either"),
     }
     match choose(trusts.iter(), presented()) {
         Ok(None) => assert!(basics.is_empty(), "{headers:?}"),
@@ -44,7 +44,7 @@ pub fn check(data: &[u8]) {
             );
         }
     }
-    for why in [Disbelief::Nothing, Disbelief::WrongKey, Disbelief::WrongSignature] {
+    for why in [Disbelief::Nothing, Disbelief::WrongKey, Disbelief::WrongSignature, Disbelief::RefusedKey] {
         assert!(!format!("{why} {why:?} {trusts:?}").contains("zq"));
     }
 }

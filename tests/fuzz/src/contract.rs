@@ -20,7 +20,7 @@ const EDIT: &str = "id offer custom_fields";
 /// Fails unless Refersion takes `call` as it is sent; the body it is sent with.
 pub fn check(call: &Call, source: &mut Source<'_>) -> Value {
     let mut rng = StdRng::seed_from_u64(u64::from(source.byte()));
-    let body = request_body(call, || password(&mut rng));
+    let body = request_body(call, &[], || password(&mut rng));
     match call {
         Call::New(_) => new(&body),
         Call::Edit { .. } => edit(&body),

@@ -19,7 +19,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use refersion_destination::clock::Clock;
 use refersion_destination::delivery::Progress;
-use refersion_destination::domain::{AccountName, ApiKey, HashKey, Timestamp, UserKey};
+use refersion_destination::domain::{AccountName, ApiKey, HashKey, SealedKey, Timestamp, UserKey};
 use refersion_destination::http::{Door, Doors, public};
 use refersion_destination::notice::Notice;
 use refersion_destination::queue::{
@@ -27,6 +27,7 @@ use refersion_destination::queue::{
     Settlement, Ticket,
 };
 use refersion_destination::segment::{Trust, split};
+use refersion_destination::telemetry::Metrics;
 use serde_json::Value;
 use sha1::Sha1;
 use std::io::Read;
@@ -121,10 +122,11 @@ impl Webhook {
             clock: Clock::start(),
             queue: Arc::clone(&kept) as Arc<dyn Queue>,
             notice: Notice::default(),
+            meter: Metrics::default().of(&AccountName::main()),
             wait: Duration::ZERO,
             at_once: 0,
         };
-        let doors = Doors::new(Arc::clone(&kept) as Arc<dyn Queue>, vec![door]);
+        let doors = Doors::new(Arc::clone(&kept) as Arc<dyn Queue>, Clock::start(), Notice::default(), vec![door]);
         Self { service: TowerToHyperService::new(public(Arc::new(doors))), kept }
     }
 
@@ -262,6 +264,14 @@ impl Queue for Kept {
     }
 
     async fn tidy(&self, _: Timestamp) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn keep_keys(&self, _: Vec<SealedKey>) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn kept_keys(&self) -> Result<Vec<SealedKey>, QueueError> {
         Err(QueueError::Closed)
     }
 

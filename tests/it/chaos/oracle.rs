@@ -4,10 +4,10 @@
 //! A second, much simpler reading of the rules says what they must be.
 
 use super::sender::{Sent, Story, What, marks, taken};
+use crate::support::told::told;
 use refersion_destination::domain::{AccountName, EventId, Status};
 use refersion_destination::queue::{Queue, SqliteQueue};
-use refersion_destination::sandbox::{AffiliateView, CallRecord, Sandbox};
-use serde_json::Value;
+use refersion_destination::sandbox::{AffiliateView, Sandbox};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -24,9 +24,9 @@ impl Effects {
         for call in sandbox.calls().into_iter().filter(|call| call.number > self.read).collect::<Vec<_>>() {
             assert_eq!(call.number, self.read + 1, "the journal was read too late");
             self.read = call.number;
-            if let Some((id, said)) = effect(&call) {
-                let mark = |key: &str| said[key].as_str().unwrap_or_default().to_owned();
-                self.by_affiliate.entry(id).or_default().push((mark("city"), mark("company")));
+            for told in told(&call, sandbox).into_iter().filter(|told| told.effective) {
+                let mark = |key: &str| told.said[key].as_str().unwrap_or_default().to_owned();
+                self.by_affiliate.entry(told.id).or_default().push((mark("city"), mark("company")));
             }
         }
     }
@@ -34,16 +34,6 @@ impl Effects {
     fn cities(&self) -> BTreeSet<&str> {
         self.by_affiliate.values().flatten().map(|(city, _)| city.as_str()).collect()
     }
-}
-
-/// The affiliate that a call changed, and what it said of it.
-fn effect(call: &CallRecord) -> Option<(u64, &Value)> {
-    if call.answer["link"].is_string() {
-        let id = call.answer["message"].as_str()?.split(' ').nth(2)?.parse().ok()?;
-        return Some((id, &call.body));
-    }
-    let changed = call.answer["ids_changed"].as_array()?.first()?;
-    Some((changed.as_u64()?, call.body.pointer("/affiliates/0")?))
 }
 
 /// The dead letters of a store that no process has open, and how to know an event among them.
@@ -74,7 +64,7 @@ impl Dead {
 }
 
 /// An affiliate as it must be.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Expected {
     email: String,
     marks: (String, String),
@@ -90,20 +80,26 @@ fn seen(affiliate: &AffiliateView) -> Expected {
 }
 
 /// What must have become of one user's events. A dead one had no effect, unless Refersion says so: an answer was lost, and
-/// the next try refused.
+/// the next try refused. An edit that a delete follows may be cancelled by it: then what took effect last stands.
 fn replay(user: usize, story: &Story, dead: &Dead, effects: &BTreeSet<&str>) -> Vec<Expected> {
     let mut account: Vec<Expected> = Vec::new();
     let mut known: Option<usize> = None;
-    for sent in &story.sent {
+    let mut shown: Option<Expected> = None;
+    for (place, sent) in story.sent.iter().enumerate() {
         let (marks, died) = (marks(user, sent.number), dead.has(sent));
         let effective = effects.contains(marks.0.as_str());
         assert!(died || sent.status != 400, "answered as refused, and no dead letter: {sent:?}");
         let What::Identify { email, taken } = &sent.what else {
             assert!(!died, "a delete died: {sent:?}");
-            account[known.take().expect("deleted while known")].disabled = true;
+            let place = known.take().expect("deleted while known");
+            account[place] = Expected { disabled: true, ..shown.take().expect("made before it was deleted") };
             continue;
         };
-        assert!(!taken || (died && !effective), "it had to be refused, and kept: {sent:?}");
+        let cancelled = !effective && is_cancelled(email, &story.sent[place + 1..]);
+        assert!(!taken || cancelled || (died && !effective), "it had to be refused, and kept: {sent:?}");
+        if *taken && !died {
+            continue;
+        }
         if died && !effective {
             assert!(known.is_some(), "only edits are refused for good: {sent:?}");
             continue;
@@ -120,8 +116,17 @@ fn replay(user: usize, story: &Story, dead: &Dead, effects: &BTreeSet<&str>) -> 
                 known = Some(account.len() - 1);
             }
         }
+        if effective {
+            shown = known.map(|place| account[place].clone());
+        }
     }
     account
+}
+
+/// Whether a delete follows, or does after more about the same address.
+fn is_cancelled(email: &str, later: &[Sent]) -> bool {
+    let same = |sent: &&Sent| matches!(&sent.what, What::Identify { email: next, .. } if next == email);
+    later.iter().find(|sent| !same(sent)).is_some_and(|sent| matches!(sent.what, What::Delete))
 }
 
 /// Checks everything.

@@ -139,18 +139,18 @@ async fn what_waits_behind_an_interrupted_edit_comes_after_it() {
     refersion.sandbox.script([Fault::Pass, Fault::Hang { effect: false }]);
     let settings = [("SERVER_WAIT", "0s")];
     let process = Process::start(&refersion.base_url, folder.path(), &settings);
-    for city in ["Rome", "Oslo", "Bern", "Kiel"] {
+    for (city, calls) in [("Rome", 1), ("Oslo", 2), ("Bern", 2), ("Kiel", 2)] {
         let event = identify(city, "u1", &json!({"city": city}));
         assert_eq!(within(process.send(&event)).await.expect("answered").status, 202);
+        refersion.until(|sandbox| sandbox.calls_total() == calls).await;
     }
-    refersion.until(|sandbox| sandbox.calls_total() == 2).await;
     process.kill();
     let process = Process::start(&refersion.base_url, folder.path(), &settings);
     drained(&process).await;
     process.kill();
     let city = |body: &Value| body.pointer("/affiliates/0/city").or(body.get("city")).cloned();
     let cities: Vec<_> = refersion.sandbox.calls().iter().filter_map(|call| city(&call.body)).collect();
-    assert_eq!(cities, ["Rome", "Oslo", "Oslo", "Bern", "Kiel"]);
+    assert_eq!(cities, ["Rome", "Oslo", "Kiel"]);
 }
 
 /// The answer of 202 is a promise from its first moment on.

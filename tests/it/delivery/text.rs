@@ -149,6 +149,7 @@ pub fn verdict(step: &Step) -> String {
         Step::Done(Outcome::Ignored(Ignored::ExistedBefore(code))) => format!("existed {code}"),
         Step::Done(Outcome::Ignored(Ignored::LeftAlone { code, status })) => format!("left alone {code} {status}"),
         Step::Retry(trouble) if trouble.pauses_account => "retry, account pauses".into(),
+        Step::Done(Outcome::Ignored(Ignored::Cancelled)) => "cancelled".into(),
         Step::Retry(_) => "retry".into(),
         Step::Dead(Death::NotApplied(names)) => format!("dead not_applied {{{}}}", names.join(", ")),
         Step::Dead(death) => format!("dead {}", death.code()),

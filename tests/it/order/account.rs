@@ -3,7 +3,7 @@
 use super::{AT_ONCE, accepted, cities};
 use crate::support::service::{Refersion, Service};
 use crate::support::{identify, within};
-use refersion_destination::sandbox::{Fault, Settings};
+use refersion_destination::sandbox::{Fault, Operation, Settings};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -39,7 +39,8 @@ async fn the_first_one_through_opens_the_gate_for_all_at_once() {
     let custom = ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#);
     let service = Service::start(&[AT_ONCE, custom, ("REFERSION_TIMEOUT", "1h")]).await;
     // The first one's second call hangs: the other must not wait for it.
-    service.refersion.sandbox.script([Fault::too_many_calls(Some(1)), Fault::Pass, Fault::Hang { effect: false }]);
+    service.refersion.sandbox.script([Fault::too_many_calls(Some(1))]);
+    service.refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect: false }]);
     accepted(&service, &identify("m0", "u0", &json!({"plan": "gold"}))).await;
     paused(&service).await;
     accepted(&service, &identify("m1", "u1", &Value::Null)).await;

@@ -3,8 +3,9 @@
 use super::AT_ONCE;
 use crate::support::identify;
 use crate::support::service::Service;
+use crate::support::told::values;
 use rand::seq::SliceRandom;
-use refersion_destination::sandbox::{AffiliateView, Fault};
+use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 
 const USERS: usize = 12;
@@ -43,28 +44,15 @@ async fn faults_of_every_kind_reorder_nothing_and_double_nothing() {
     let affiliates = sandbox.affiliates();
     assert_eq!(affiliates.len(), USERS, "{faults:?}");
     for affiliate in affiliates {
-        assert_eq!(affiliate.field("city"), city(EVENTS - 1), "the last one wins: {faults:?}");
-        let calls = sandbox.calls();
-        let said: Vec<_> = calls.iter().filter_map(|call| said(&call.body, &affiliate)).collect();
-        assert!(said.is_sorted(), "{said:?}: {faults:?}");
-        let changes = calls.iter().filter(|call| said_and_done(&call.body, &call.answer, &affiliate)).count();
-        assert_eq!(changes, EVENTS, "one creation and four edits took effect: {faults:?}");
+        let said = values("city", affiliate.id.0, sandbox);
+        assert!(said.is_sorted_by_key(|(city, _)| city), "{said:?}: {faults:?}");
+        let effective: Vec<_> = said.iter().filter(|(_, effective)| *effective).collect();
+        assert!(effective.is_sorted_by(|before, after| before.0 < after.0), "twice: {said:?}: {faults:?}");
+        assert_eq!(affiliate.field("city"), city(EVENTS - 1), "the last one wins: {said:?}: {faults:?}");
     }
     assert_eq!(service.ready().await.json()["dead_letters"], 0);
 }
 
 fn city(number: usize) -> String {
     format!("City {number}")
-}
-
-/// The city that a call said of this affiliate.
-fn said<'a>(body: &'a Value, affiliate: &AffiliateView) -> Option<&'a str> {
-    let edit = body.pointer("/affiliates/0").filter(|edit| edit["id"] == affiliate.id.0);
-    let new = Some(body).filter(|new| new["email"] == affiliate.email());
-    edit.or(new)?["city"].as_str()
-}
-
-fn said_and_done(body: &Value, answer: &Value, affiliate: &AffiliateView) -> bool {
-    let changed = answer["ids_changed"].as_array().is_some_and(|ids| !ids.is_empty());
-    said(body, affiliate).is_some() && (changed || answer["link"].is_string())
 }

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn what_fails_for_too_long_is_kept_and_the_next_goes_on() {
     let service = Service::start(&[AT_ONCE, ("DELIVERY_MAX_AGE", "1ms"), ("DELIVERY_RETRY_MIN", "10ms")]).await;
-    service.refersion.sandbox.script([Fault::status(500), Fault::status(500)]);
-    accepted(&service, &identify("m1", "u1", &json!({"city": "Rome"}))).await;
-    accepted(&service, &identify("m2", "u1", &json!({"city": "Oslo"}))).await;
+    service.refersion.sandbox.script([Fault::status(500), Fault::status(500), Fault::status(500)]);
+    let both = [identify("m1", "u1", &json!({"city": "Rome"})), identify("m2", "u1", &json!({"city": "Oslo"}))];
+    assert_eq!(service.send(&Value::from(both.to_vec())).await.status, 202);
     service.until_drained().await;
-    assert_eq!(names(&service.refersion), ["Rome", "Rome", "Oslo"]);
+    assert_eq!(names(&service.refersion), ["Oslo", "Oslo", "Rome", "Oslo"], "together, then one by one");
     assert_eq!(service.ready().await.json()["dead_letters"], 1);
     assert_eq!(service.refersion.sandbox.affiliates()[0].field("city"), "Oslo");
 }

@@ -5,6 +5,7 @@
 
 pub mod process;
 pub mod service;
+pub mod told;
 
 use base64::Engine as _;
 use serde_json::Value;
