@@ -6,7 +6,7 @@ mod forget;
 mod ops;
 
 use crate::support::process::{Process, binary};
-use crate::support::{API_KEY, PATIENCE, identify, within};
+use crate::support::{API_KEY, PATIENCE, identify, told, within};
 use refersion_destination::domain::ApiKey;
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
 use serde_json::{Value, json};
@@ -116,7 +116,12 @@ async fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]
     command.envs(environment.iter().copied());
     let ran = within(tokio::task::spawn_blocking(move || command.output().expect("runs"))).await.expect("waits");
     let text = |bytes| String::from_utf8(bytes).expect("text");
-    Ran { code: ran.status.code(), out: text(ran.stdout), err: text(ran.stderr) }
+    let ran = Ran { code: ran.status.code(), out: text(ran.stdout), err: text(ran.stderr) };
+    if !arguments.contains(&"--reveal") {
+        told::check(&ran.out);
+        told::check(&ran.err);
+    }
+    ran
 }
 
 /// With moments and event names, which differ from run to run, made equal.
