@@ -4,6 +4,7 @@
 mod cli;
 mod forget;
 mod ops;
+mod terminal;
 
 use crate::support::process::{Process, binary};
 use crate::support::{API_KEY, PATIENCE, identify, told, within};
