@@ -138,7 +138,7 @@ async fn who_was_tried_before_does_not_come_nor_who_waits_behind_it() {
     }
     let handed_back = async |store: &Store, b: &Claimed| store.settle(&b.ticket, hand_back()).await.expect("settled");
     every(async |store| {
-        assert_eq!(behind(&with_one_that(store, handed_back).await), ["b", "c"], "as if it had not been")
+        assert_eq!(behind(&with_one_that(store, handed_back).await), ["b", "c"], "as if it had not been");
     })
     .await;
 }
