@@ -1,25 +1,36 @@
 //! The only place that knows every concrete type: what is started in which order, and stopped in which.
 //!
-//! Start: store (refused if another process has it, mended if the clock was set back) → per account a client, a worker and a
-//! door → listeners bound → addresses announced → workers → doors open. Accounts share the store, the listeners and the
-//! clock, and nothing else.
+//! Start: store (refused if another process has it, mended if the clock was set back) → kept API keys opened, where any key is
+//! accepted (refused if one does not open) → per account a client, a worker and a door → listeners bound → addresses announced
+//! → workers → doors open. Accounts share the store, the listeners and the clock, and nothing else; those that are not
+//! configured share connections to Refersion too. `merchants` admits these, within the bounds of `proofs`.
 //! Stop, under one deadline: doors refuse, requests in flight are answered, the workers hand back what they have not begun,
 //! the store is closed. What the deadline cuts off is taken up at the next start; nothing of it is lost.
 
+mod ground;
+mod merchants;
+mod proofs;
+
 use crate::clock::Clock;
-use crate::config::{Account, Config, StoreUrl};
-use crate::http::{self, Door, Doors};
+use crate::config::{Config, StoreUrl};
+use crate::domain::AccountName;
+use crate::http::{self, Doors};
 use crate::notice::Notice;
 use crate::queue::{Queue, QueueError, SqliteOpenError, SqliteQueue};
 use crate::refersion::{self, BuildError, Client};
-use crate::segment::Trust;
-use crate::worker::{self, Worker};
+use crate::telemetry::Metrics;
+use crate::worker::Worker;
 use axum::Router;
+use ground::Ground;
+use merchants::Proved;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 
 /// Why the service cannot run. The text says what to do.
@@ -28,6 +39,20 @@ pub enum ServeError {
     /// The configuration holds no key. [`Config::load`] finds that out before, except for a dry run.
     #[error("REFERSION_API_KEY is not set")]
     NoApiKey,
+    /// Any key is to be accepted, and there is no key to seal them with. [`Config::load`] finds that out before.
+    #[error("STORE_SEAL_KEY is not set")]
+    NoSealKey,
+    /// API keys are kept that no seal key opens.
+    #[error(
+        "{shut} of {kept} kept API keys cannot be opened: they were sealed with a key that STORE_SEAL_KEY does not hold; \
+         add it there behind the first, separated by a comma"
+    )]
+    Sealed {
+        /// How many cannot be opened.
+        shut: usize,
+        /// How many are kept.
+        kept: usize,
+    },
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] SqliteOpenError),
@@ -70,6 +95,15 @@ const BACKLOG: u32 = 4_096;
 /// How often settled events' space is given back and old event ids are forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 
+/// Who serves: the doors, and the workers behind them.
+struct House {
+    doors: Doors,
+    notices: Vec<Notice>,
+    workers: Vec<Worker>,
+    merchants: Option<Proved>,
+    hired: UnboundedReceiver<Worker>,
+}
+
 /// Runs the service until `stop` is ready, then drains it. `announce` is called once, when the listeners are bound.
 pub async fn serve(
     config: Config,
@@ -77,21 +111,14 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let StoreUrl::Sqlite(path) = &config.store.url;
-    let queue = SqliteQueue::open(path, config.delivery.max_backlog)?;
+    let queue = Arc::new(SqliteQueue::open(path, config.delivery.max_backlog)?);
     let clock = Clock::start();
     queue.mend(clock.now()).await?;
-    let accounts = config.every_account();
-    warn_of_strangers(&queue, &accounts).await;
-    let queue: Arc<dyn Queue> = Arc::new(queue);
-    let (mut notices, mut workers, mut doors) = (Vec::new(), Vec::new(), Vec::new());
-    for account in accounts {
-        let notice = Notice::default();
-        workers.push(worker(&config, &account, Arc::clone(&queue), notice.clone(), clock)?);
-        doors.push(door(&config, account, Arc::clone(&queue), notice.clone(), clock));
-        notices.push(notice);
-    }
-    let notice = notices.first().cloned().ok_or(ServeError::NoApiKey)?;
-    let doors = Arc::new(Doors::new(Arc::clone(&queue), doors));
+    let ground = Ground { config: Arc::new(config), queue, clock, metrics: Metrics::default() };
+    let (config, queue) = (&ground.config, &ground.queue);
+    let stopping = Notice::default();
+    let House { doors, notices, workers, merchants, mut hired } = house(&ground, &stopping).await?;
+    let doors = Arc::new(doors);
     let server = bind(config.server.listen, "SERVER_LISTEN")?;
     let ops = bind(config.ops.listen, "OPS_LISTEN")?;
     let bound = |listener: &TcpListener| listener.local_addr().map_err(ServeError::Serve);
@@ -99,20 +126,26 @@ pub async fn serve(
     tracing::info!("webhook on http://{}/segment, health on http://{}/readyz", addresses.server, addresses.ops);
     announce(addresses);
 
-    let tidying = tokio::spawn(tidy(Arc::clone(&queue), clock, config.store.deduplication_window));
+    let tidying = tokio::spawn(tidy(Arc::clone(queue), clock, config.store.deduplication_window));
     let mut working: JoinSet<()> = workers.into_iter().map(Worker::run).collect();
-    let public = tokio::spawn(listen(server, http::public(Arc::clone(&doors)), notice.clone()));
-    let private = tokio::spawn(listen(ops, http::ops(doors), notice));
-    tokio::select! {
-        () = stop => {}
-        _ = working.join_next() => {
-            queue.close().await;
-            return Err(ServeError::WorkerEnded);
+    let public = tokio::spawn(listen(server, http::public(Arc::clone(&doors)), stopping.clone()));
+    let private = tokio::spawn(listen(ops, http::ops(doors), stopping.clone()));
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            Some(worker) = hired.recv() => drop(working.spawn(worker.run())),
+            Some(_) = working.join_next() => {
+                queue.close().await;
+                return Err(ServeError::WorkerEnded);
+            }
         }
     }
 
     tracing::info!("stopping: answering what is in flight, handing back what waits");
+    stopping.drain();
     notices.iter().for_each(Notice::drain);
+    merchants.iter().for_each(Proved::drain);
     tidying.abort();
     let finished = async { (public.await, private.await, while working.join_next().await.is_some() {}) };
     if tokio::time::timeout(config.server.drain, finished).await.is_err() {
@@ -123,68 +156,54 @@ pub async fn serve(
     Ok(())
 }
 
+/// Makes a worker and a door for every configured account, and what admits the others.
+async fn house(ground: &Ground, stopping: &Notice) -> Result<House, ServeError> {
+    let Ground { config, queue, .. } = ground;
+    let accounts = config.every_account();
+    let configured: Vec<AccountName> = accounts.iter().map(|account| account.name.clone()).collect();
+    let operator = config.operator_key().ok_or(ServeError::NoApiKey)?;
+    let (hire, hired) = unbounded_channel();
+    let waiting = queue.waiting().await?;
+    let (mut known, mut merchants) = (configured.clone(), None);
+    if config.segment.accept_any_api_key {
+        let mut keys = merchants::open(&config.store.seal_keys, queue).await?;
+        keys.retain(|(name, _)| !configured.contains(name));
+        known.extend(keys.iter().map(|(name, _)| name.clone()));
+        let proved = Proved::new(ground.clone(), keys, hire)?;
+        proved.work(&waiting)?;
+        merchants = Some(proved);
+    } else if accounts.is_empty() {
+        return Err(ServeError::NoApiKey);
+    }
+    warn_of_strangers(&waiting, &known);
+    let (mut notices, mut workers, mut doors) = (Vec::new(), Vec::new(), Vec::new());
+    for account in accounts {
+        let notice = Notice::default();
+        let client = Client::new(refersion::Settings {
+            base_url: account.base_url.clone(),
+            api_key: account.api_key.clone(),
+            timeout: config.refersion.timeout,
+            max_requests_per_second: account.max_requests_per_second,
+        })?;
+        workers.push(ground.worker(&account, client, notice.clone()));
+        doors.push(ground.door(account, notice.clone()));
+        notices.push(notice);
+    }
+    let doors = Doors::new(ground.store(), ground.clock, stopping.clone(), doors);
+    let doors = doors.operated_with(operator).counted_by(ground.metrics.clone());
+    let doors = match &merchants {
+        Some(proved) => doors.and(Arc::new(proved.clone())),
+        None => doors,
+    };
+    Ok(House { doors, notices, workers, merchants, hired })
+}
+
 /// Events of an account that is no longer configured are kept, and somebody should know.
-async fn warn_of_strangers(queue: &SqliteQueue, accounts: &[Account]) {
-    // Err: whoever needs the store will say so.
-    let waiting = queue.waiting().await.unwrap_or_default();
+fn warn_of_strangers(waiting: &BTreeMap<String, u64>, known: &[AccountName]) {
     for (name, events) in waiting.iter().filter(|(_, events)| **events > 0) {
-        if !accounts.iter().any(|account| account.name.as_str() == name) {
+        if !known.iter().any(|account| account.as_str() == name) {
             tracing::warn!(account = name, events, "events wait for an account that is not configured; they are kept");
         }
-    }
-}
-
-fn worker(
-    config: &Config,
-    account: &Account,
-    queue: Arc<dyn Queue>,
-    notice: Notice,
-    clock: Clock,
-) -> Result<Worker, BuildError> {
-    let client = Client::new(refersion::Settings {
-        base_url: account.base_url.clone(),
-        api_key: account.api_key.clone(),
-        timeout: config.refersion.timeout,
-        max_requests_per_second: account.max_requests_per_second,
-    })?;
-    let settings = worker::Settings {
-        account: account.name.clone(),
-        client,
-        rules: account.rules.clone(),
-        policy: config.delivery.policy,
-        backoff: config.delivery.backoff,
-        max_age: config.delivery.max_age,
-        concurrency: account.concurrency.get(),
-        longest_call: longest_call(account, config.refersion.timeout),
-        lease: lease(account, config.refersion.timeout),
-    };
-    Ok(Worker::new(settings, queue, notice, clock))
-}
-
-/// Its turn under the ceiling of requests per second, then its timeout, then some.
-fn longest_call(account: &Account, timeout: Duration) -> Duration {
-    let turns = u32::try_from(account.concurrency.get()).unwrap_or(u32::MAX);
-    let per_turn = account
-        .max_requests_per_second
-        .map_or(Duration::ZERO, |rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
-    Duration::from_secs(5).saturating_add(timeout).saturating_add(per_turn.saturating_mul(turns))
-}
-
-/// Long enough to wait in line behind others.
-fn lease(account: &Account, timeout: Duration) -> Duration {
-    longest_call(account, timeout).saturating_mul(8)
-}
-
-fn door(config: &Config, account: Account, queue: Arc<dyn Queue>, notice: Notice, clock: Clock) -> Door {
-    Door {
-        account: account.name,
-        trust: Trust::new(account.api_key, account.shared_secrets),
-        rules: account.rules,
-        clock,
-        queue,
-        notice,
-        wait: config.server.wait,
-        at_once: account.concurrency.get() as u64,
     }
 }
 
@@ -203,7 +222,7 @@ async fn listen(listener: TcpListener, router: Router, notice: Notice) {
     http::listen(listener, router, http::Limits::default(), notice.until_draining()).await;
 }
 
-async fn tidy(queue: Arc<dyn Queue>, clock: Clock, window: Duration) {
+async fn tidy(queue: Arc<SqliteQueue>, clock: Clock, window: Duration) {
     loop {
         tokio::time::sleep(TIDY_EVERY).await;
         if let Err(error) = queue.tidy(clock.now().before(window)).await {

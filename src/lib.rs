@@ -8,6 +8,7 @@
 //! # The floors
 //! A module imports only from floors below it; on floor 1 only from those named before it; the edges not from each other.
 //! ```text
+//!   steps     failpoint                                    nothing, but in tests
 //! 0 words     domain                                       valid by construction, no I/O
 //! 1 thought   segment  mapping  delivery                   pure: no async, clock, chance, environment or logging
 //! 2 edges     refersion  queue  config  telemetry  notice  clock   one outside thing each
@@ -35,9 +36,13 @@
 //!    Segment never sees, decides its own two.
 //! 10. Accounts share the store and the listeners, and nothing else: what goes wrong in one changes nothing for another, and
 //!     equal ids in two of them are two users and two events.
+//! 11. The key of an account that is not configured is proved with Refersion before it is kept, kept sealed before anything
+//!     is recorded under it, and replaced by a proved one alone.
 //!
 //! # Deliberately absent
-//! A web interface, metrics.
+//! A web interface.
+
+pub mod failpoint;
 
 pub mod domain;
 

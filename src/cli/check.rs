@@ -24,6 +24,9 @@ pub(super) fn run(layers: &Layers) -> ExitCode {
 /// Reports on each account; whether all of their keys are taken.
 async fn prove_all(config: Config) -> bool {
     let mut all = true;
+    if config.segment.accept_any_api_key {
+        tell(&format!("any other API key: {} is asked when it first arrives", config.refersion.base_url));
+    }
     for account in config.every_account() {
         let name = account.name.clone();
         match prove(account, config.refersion.timeout).await {

@@ -19,7 +19,8 @@ pub(super) struct Arguments {
     /// The user's e-mail address
     #[arg(long, value_name = "ADDRESS", value_parser = email)]
     email: Option<Email>,
-    /// The account whose user it is; the first one configured if not given, which is `main` where there is one
+    /// The account whose user it is; the first one configured if not given, which is `main` where there is one. To be said
+    /// where none is configured and any key is accepted
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
     /// Print JSON
@@ -35,7 +36,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Err(code) => return code,
     };
     let first = || config.every_account().into_iter().next().map(|account| account.name);
-    let account = arguments.account.clone().map(AccountName::from).or_else(first).unwrap_or_else(AccountName::main);
+    let account = arguments.account.clone().map(AccountName::from).or_else(first);
+    let only = || (!config.segment.accept_any_api_key).then(AccountName::main);
+    let Some(account) = account.or_else(only) else {
+        return fail(&"no account is configured, and any key is accepted: say with --account whose user it is");
+    };
     let user = User { user_id: arguments.user_id.clone(), email: arguments.email.clone() };
     let ran = block_on(async {
         let keeper = arguments.place.keeper(&config)?;

@@ -55,8 +55,9 @@ impl Place {
     /// Finds the keeper.
     pub(super) fn keeper(&self, config: &Config) -> Told<Keeper> {
         let service = |url: Url| {
-            let key = config.every_account().into_iter().next().map(|account| account.api_key);
-            let key = key.ok_or("REFERSION_API_KEY is not set; the service is asked with it as credentials")?;
+            let missing = "REFERSION_API_KEY is not set; the service is asked with it as credentials (where no account is \
+                           configured, with a key made of STORE_SEAL_KEY)";
+            let key = config.operator_key().ok_or(missing)?;
             Ok(Keeper::Service(Service { url, key }))
         };
         if let Some(url) = &self.ops {

@@ -4,6 +4,7 @@ use super::{Layers, block_on, fail, reachable, tell, told_to_stop};
 use crate::app::{self, Addresses};
 use crate::config::{Config, LogFormat, Mode, StoreUrl};
 use crate::domain::ApiKey;
+use crate::failpoint;
 use crate::sandbox::{Sandbox, Settings};
 use crate::telemetry;
 use clap::Args;
@@ -33,6 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
+    failpoint::arm();
     telemetry::start(config.log.format == LogFormat::Json, &config.log.filter);
     let served = block_on(async {
         let stop = told_to_stop();

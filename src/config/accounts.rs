@@ -69,13 +69,6 @@ pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Vec<Account>> {
             format!("found {}, expected none with --sandbox, which simulates the account main alone", items.len());
         reader.problems.push(setting.problem(text));
     }
-    if reader.layers.get(MAIN_KEY).is_none() && !items.is_empty() {
-        reader.surprise("segment.shared_secrets", |_| {
-            "belongs to the account main, which has no key (refersion.api_key), and is not used: \
-             each of [[accounts]] has its own"
-                .to_owned()
-        });
-    }
     let mut seen = Seen::new(reader);
     let accounts =
         (1..).zip(items).map(|(n, item)| account(&setting.inner(&format!(" #{n}"), item), &mut seen, reader));

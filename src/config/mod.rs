@@ -23,7 +23,7 @@ pub use keys::{KEYS, Key, Kind};
 pub use problem::{Problem, Problems, Warning};
 
 use crate::delivery::{Backoff, Policy};
-use crate::domain::{AccountName, ApiKey};
+use crate::domain::{AccountName, ApiKey, SealKey};
 use crate::mapping::Rules;
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -61,7 +61,7 @@ pub struct Config {
 /// `[refersion]`, but for what [`Rules`] holds.
 #[derive(Clone, Debug)]
 pub struct Refersion {
-    /// The key pair of the account `main`. In [`Mode::Live`] it is there, or there are other accounts.
+    /// The key pair of the account `main`. In [`Mode::Live`] it is there, or there are other accounts, or any key is accepted.
     pub api_key: Option<ApiKey>,
     /// https, or http to a loopback address. Its path ends with `/`, so `join("affiliate/new")` appends.
     pub base_url: Url,
@@ -78,6 +78,8 @@ pub struct Refersion {
 pub struct Segment {
     /// Each of them is valid; none of them is empty.
     pub shared_secrets: Vec<SecretString>,
+    /// Whether a key that is no configured account's opens an account of its own. In [`Mode::Live`] there is a seal key then.
+    pub accept_any_api_key: bool,
 }
 
 /// `[server]`
@@ -105,6 +107,8 @@ pub struct Store {
     pub url: StoreUrl,
     /// How long a settled event is remembered; above zero.
     pub deduplication_window: Duration,
+    /// What seals API keys that are kept: the first seals, all open.
+    pub seal_keys: Vec<SealKey>,
 }
 
 /// A store, by its engine.
@@ -159,17 +163,31 @@ pub enum Mode {
 impl Config {
     /// Every account that has a key: `main` first, then those of `[[accounts]]` in their order.
     pub fn every_account(&self) -> Vec<Account> {
-        let refersion = &self.refersion;
-        let main = refersion.api_key.clone().map(|api_key| Account {
-            name: AccountName::main(),
-            api_key,
+        let main = self.refersion.api_key.clone().map(|api_key| Account {
             shared_secrets: self.segment.shared_secrets.clone(),
-            base_url: refersion.base_url.clone(),
-            concurrency: refersion.concurrency,
-            max_requests_per_second: refersion.max_requests_per_second,
-            rules: self.rules.clone(),
+            ..self.account(AccountName::main(), api_key)
         });
         main.into_iter().chain(self.accounts.iter().cloned()).collect()
+    }
+
+    /// An account of which nothing is said but by the sections. No signature is accepted for it.
+    pub fn account(&self, name: AccountName, api_key: ApiKey) -> Account {
+        Account {
+            name,
+            api_key,
+            shared_secrets: Vec::new(),
+            base_url: self.refersion.base_url.clone(),
+            concurrency: self.refersion.concurrency,
+            max_requests_per_second: self.refersion.max_requests_per_second,
+            rules: self.rules.clone(),
+        }
+    }
+
+    /// What operators show on the ops listener: the key of the first account; where none is configured, one that is made of
+    /// the first seal key.
+    pub fn operator_key(&self) -> Option<ApiKey> {
+        let first = self.every_account().into_iter().next().map(|account| account.api_key);
+        first.or_else(|| self.store.seal_keys.first().map(SealKey::operator))
     }
 
     /// Reads the manual, then `files` in their order, then `env`; each layer wins over those before it. Empty variables count

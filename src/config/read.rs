@@ -40,6 +40,13 @@ impl Reader {
         }
     }
 
+    /// Notes that a value, all right by itself, cannot be had here.
+    pub(super) fn refuse(&mut self, path: &str, text: impl FnOnce(&Value) -> String) {
+        if let Some(setting) = self.layers.get(path) {
+            self.problems.push(setting.problem(text(&setting.value)));
+        }
+    }
+
     /// Notes that two values, each all right by itself, do not go together.
     pub(super) fn clash(&mut self, one: &str, other: &str, text: impl FnOnce(&Value, &Value) -> String) {
         if let (Some(one), Some(other)) = (self.layers.get(one), self.layers.get(other)) {

@@ -1,8 +1,8 @@
 //! From layers to a [`Config`], section by section, and what must hold between values.
 
 use super::read::{Read, Reader};
-use super::values::{above_zero, base_url, choice, duration, duration_or_zero, listen, log_filter};
-use super::values::{api_key, concurrency, found, shared_secrets, store_url, whole};
+use super::values::{above_zero, base_url, choice, duration, duration_or_zero, flag, listen, log_filter};
+use super::values::{api_key, concurrency, found, seal_keys, shared_secrets, store_url, whole};
 use super::{Config, Delivery, Log, LogFormat, Mode, Ops, Refersion, Segment, Server, Store, accounts, rules};
 use crate::delivery::{Backoff, OnDelete, OnExisting, Policy};
 use std::net::SocketAddr;
@@ -15,15 +15,26 @@ const LONGEST_WAIT: Duration = Duration::from_secs(4);
 const SHORTEST_MEMORY: Duration = Duration::from_hours(4);
 /// Reads everything, or notes every problem.
 pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
-    let refersion = refersion(reader, mode);
-    let segment = segment(reader);
+    let segment = segment(reader, mode);
+    let any_key = segment.as_ref().map_or(true, |segment| segment.accept_any_api_key);
+    let refersion = refersion(reader, mode, any_key);
     let server = server(reader);
     let ops = reader.value("ops.listen", listen).map(|listen| Ops { listen });
-    let store = store(reader);
+    let store = store(reader, mode, matches!(&segment, Ok(segment) if segment.accept_any_api_key));
     let delivery = delivery(reader);
     let rules = rules::read(reader);
     let log = log(reader);
     let accounts = accounts::read(reader, mode);
+    if reader.layers.get("refersion.api_key").is_none() && (any_key || has_accounts(reader)) {
+        let others = if has_accounts(reader) {
+            "each of [[accounts]] has its own"
+        } else {
+            "an account whose key arrives with its requests has none"
+        };
+        reader.surprise("segment.shared_secrets", |_| {
+            format!("belongs to the account main, which has no key (refersion.api_key), and is not used: {others}")
+        });
+    }
     if let (Ok(server), Ok(ops)) = (&server, &ops)
         && collide(server.listen, ops.listen)
     {
@@ -44,10 +55,14 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     })
 }
 
-fn refersion(reader: &mut Reader, mode: Mode) -> Read<Refersion> {
+/// Whether there are `[[accounts]]`, be they right or wrong.
+fn has_accounts(reader: &Reader) -> bool {
+    reader.layers.accounts.as_ref().is_some_and(|accounts| accounts.value != Value::Array(Vec::new()))
+}
+
+fn refersion(reader: &mut Reader, mode: Mode, any_key: bool) -> Read<Refersion> {
     let api_key = reader.optional("refersion.api_key", api_key);
-    let has_others = reader.layers.accounts.as_ref().is_some_and(|accounts| accounts.value != Value::Array(Vec::new()));
-    if mode == Mode::Live && matches!(api_key, Ok(None)) && !has_others {
+    if mode == Mode::Live && matches!(api_key, Ok(None)) && !has_accounts(reader) && !any_key {
         reader.missing(
             "refersion.api_key",
             "required: set REFERSION_API_KEY, or REFERSION_API_KEY_FILE to a file that holds it, to \
@@ -67,9 +82,15 @@ fn refersion(reader: &mut Reader, mode: Mode) -> Read<Refersion> {
     })
 }
 
-fn segment(reader: &mut Reader) -> Read<Segment> {
+fn segment(reader: &mut Reader, mode: Mode) -> Read<Segment> {
     let secrets = reader.optional("segment.shared_secrets", shared_secrets);
-    Ok(Segment { shared_secrets: secrets?.unwrap_or_default() })
+    let accept_any_api_key = reader.value("segment.accept_any_api_key", flag);
+    if matches!(accept_any_api_key, Ok(true)) && mode == Mode::Sandbox {
+        reader.refuse("segment.accept_any_api_key", |value| {
+            format!("found {}, expected false with --sandbox, which simulates the account main alone", found(value))
+        });
+    }
+    Ok(Segment { shared_secrets: secrets?.unwrap_or_default(), accept_any_api_key: accept_any_api_key? })
 }
 
 fn server(reader: &mut Reader) -> Read<Server> {
@@ -90,7 +111,7 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && overlap
 }
 
-fn store(reader: &mut Reader) -> Read<Store> {
+fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<Store> {
     let url = reader.value("store.url", store_url);
     let deduplication_window = reader.value("store.deduplication_window", duration);
     if deduplication_window.as_ref().is_ok_and(|window| *window < SHORTEST_MEMORY) {
@@ -98,7 +119,16 @@ fn store(reader: &mut Reader) -> Read<Store> {
             format!("found {}, shorter than 4h: Segment may send an event again after it was forgotten", found(value))
         });
     }
-    Ok(Store { url: url?, deduplication_window: deduplication_window? })
+    let seal_keys = reader.optional("store.seal_key", seal_keys);
+    if mode == Mode::Live && seals && matches!(seal_keys, Ok(None)) {
+        reader.missing(
+            "store.seal_key",
+            "required where any API key is accepted (segment.accept_any_api_key), which the store keeps sealed only: set \
+             STORE_SEAL_KEY, or STORE_SEAL_KEY_FILE to a file that holds it, to what `openssl rand -base64 32` prints",
+        );
+    }
+    let seal_keys = seal_keys?.unwrap_or_default();
+    Ok(Store { url: url?, deduplication_window: deduplication_window?, seal_keys })
 }
 
 fn delivery(reader: &mut Reader) -> Read<Delivery> {

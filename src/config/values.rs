@@ -6,7 +6,9 @@
 use super::StoreUrl;
 use super::keys::nearest;
 use super::problem::either;
-use crate::domain::ApiKey;
+use crate::domain::{ApiKey, SealKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -230,4 +232,19 @@ pub(super) fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {
 pub(super) fn shared_secrets(value: &Value) -> Parsed<Vec<SecretString>> {
     let secrets = list(value).ok_or("found something else (not shown), expected a list of texts")?;
     Ok(secrets.into_iter().map(SecretString::from).collect())
+}
+
+/// Seal keys, of which there is at least one; whatever is wrong with them, they are not shown.
+pub(super) fn seal_keys(value: &Value) -> Parsed<Vec<SealKey>> {
+    let expected = "expected 32 bytes of chance as base64 or hex, as `openssl rand -base64 32` prints them; of several, the \
+                    first seals and all open";
+    let key = |text: String| {
+        let bytes = hex::decode(&text).ok().or_else(|| STANDARD.decode(&text).ok());
+        bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(SealKey::new)
+    };
+    match list(value).map(|texts| texts.into_iter().map(key).collect::<Option<Vec<_>>>()) {
+        Some(Some(keys)) if !keys.is_empty() => Ok(keys),
+        Some(_) => Err(format!("found another text (not shown), {expected}")),
+        None => Err(format!("found something else (not shown), {expected}")),
+    }
 }

@@ -127,6 +127,25 @@ pub enum Reply {
     },
 }
 
+impl Reply {
+    /// Its name, for logs and counters: what it holds may be personal.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "created",
+            Self::Page { .. } => "page",
+            Self::Affiliate(_) => "affiliate",
+            Self::NotFound => "not_found",
+            Self::Changed => "changed",
+            Self::NotChanged => "not_changed",
+            Self::Refused(_) => "refused",
+            Self::Unauthorized => "unauthorized",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Lost { .. } => "lost",
+        }
+    }
+}
+
 /// A search result: `id` is the code here, and the address may only resemble the one looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {

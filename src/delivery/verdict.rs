@@ -155,6 +155,16 @@ impl fmt::Display for Outcome {
     }
 }
 
+impl Outcome {
+    /// A short word for counts.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Delivered { action, .. } => action.as_str(),
+            Self::Ignored(_) => "ignored",
+        }
+    }
+}
+
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -85,6 +85,11 @@ impl ApiKey {
     pub fn matches(&self, presented: &[u8]) -> bool {
         self.joined.expose_secret().as_bytes().ct_eq(presented).into()
     }
+
+    /// Whether `other` is the same pair, compared as in [`ApiKey::matches`].
+    pub fn is(&self, other: &Self) -> bool {
+        self.matches(other.joined.expose_secret().as_bytes())
+    }
 }
 
 impl fmt::Debug for ApiKey {
@@ -104,6 +109,8 @@ mod tests {
         assert!(key.matches(b"pub_a.sec.b"));
         assert!(!key.matches(b"pub_a.sec.c"));
         assert!(!key.matches(b"pub_a"));
+        let is = |other| key.is(&ApiKey::parse(other).expect("valid"));
+        assert_eq!((is("pub_a.sec.b"), is("pub_a.sec.c")), (true, false));
     }
 
     #[test]

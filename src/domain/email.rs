@@ -25,7 +25,8 @@ impl Email {
         let text = text.trim();
         let (local, domain) = text.split_once('@').ok_or(EmailError)?;
         let dotted = domain.contains('.') && domain.split('.').all(|label| !label.is_empty());
-        let clean = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '@' | '<' | '>' | ',' | ';' | '"');
+        let special = |c: char| r#"()<>[]:;@\,""#.contains(c); // RFC 5322: nowhere in a local part without quotes
+        let clean = |c: char| !c.is_whitespace() && !c.is_control() && !special(c);
         let valid = !local.is_empty()
             && dotted
             && text.len() <= MAX_BYTES
@@ -105,6 +106,10 @@ mod tests {
             "jack@example..com",
             "jack\n@example.com",
             "[email address]",
+            "[email]@example.com",
+            "mailto:jack@example.com",
+            "jack(home)@example.com",
+            "ja\\ck@example.com",
             &long,
         ] {
             assert_eq!(Email::parse(text).unwrap_err(), EmailError, "{text:?}");

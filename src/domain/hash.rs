@@ -4,7 +4,7 @@
 //! the key. Invariants: hashes of different kinds or accounts never coincide, because both are part of what is hashed;
 //! e-mails are hashed without case. Deliberately absent: any way back.
 
-use super::{AccountName, Attribute, Email, Profile, Status, UserId};
+use super::{AccountName, ApiKey, Attribute, Email, Profile, Status, UserId};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::collections::BTreeMap;
@@ -65,6 +65,20 @@ impl HashKey {
     /// A key for an affiliate itself, so that all who lead to it can be told to be one.
     pub fn affiliate(&self, account: &str, code: &str) -> [u8; 16] {
         first(&self.digest(&[account.as_bytes(), b"\0affiliate\0", code.as_bytes()]))
+    }
+
+    /// The name of the account that is not configured and whose key arrives with its requests: made of the public half alone,
+    /// so that it outlives a change of the secret, and of 64 bits, so that no two accounts share one.
+    pub fn account(&self, key: &ApiKey) -> AccountName {
+        let hashed: [u8; 8] = first(&self.digest(&[b"\0publicKey\0", key.public().as_bytes()]));
+        AccountName::from(format!("key-{}", hex::encode(hashed)))
+    }
+
+    /// What stands for a key pair where the pair itself is not kept.
+    pub fn key_pair(&self, key: &ApiKey) -> [u8; 16] {
+        // The public half holds no `.`.
+        let parts = [b"\0keyPair\0", key.public().as_bytes(), b".", key.expose_secret().as_bytes()];
+        first(&self.digest(&parts))
     }
 
     /// The hash of a value of `attribute`; e-mail addresses are compared without case, so they are hashed without it.
@@ -181,6 +195,19 @@ mod tests {
         assert_ne!(id(&hash, &main), id(&hash, &other));
         assert_ne!(id(&hash, &main), hash.event_by_body(&main, b"x"));
         assert_ne!(id(&hash, &main), id(&HashKey::new(&[8; 32]), &main));
+    }
+
+    #[test]
+    fn an_account_is_named_by_the_public_half_and_a_pair_by_both() {
+        let of = |text| {
+            let pair = ApiKey::parse(text).expect("valid");
+            (key().account(&pair).to_string(), key().key_pair(&pair))
+        };
+        let (name, pair) = of("pub_a.sec_a");
+        assert_eq!((name.len(), &name[..4]), (20, "key-"));
+        assert_eq!(of("pub_a.sec_b").0, name);
+        assert_ne!(of("pub_b.sec_a").0, name);
+        assert!(of("pub_a.sec_b").1 != pair && of("pub_b.sec_a").1 != pair && of("pub_a.sec_a").1 == pair);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod affiliate;
 mod email;
 mod hash;
 mod password;
+mod seal;
 mod time;
 mod user;
 
@@ -17,5 +18,6 @@ pub use affiliate::{AffiliateCode, AffiliateId, Attribute, Field, NewAffiliate, 
 pub use email::{Email, EmailError};
 pub use hash::{EventId, Fingerprint, HashKey, UserKey};
 pub use password::password;
+pub use seal::{Opened, SealKey, SealNonce, SealedKey, open_seal};
 pub use time::Timestamp;
 pub use user::{User, UserId};

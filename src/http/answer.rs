@@ -5,17 +5,18 @@
 //! | delivered, duplicate, ignored | 200 | done |
 //! | accepted | 202 | done: accepted, not yet processed |
 //! | rejected: malformed, missing traits, refused by Refersion (the event is kept as a dead letter) | 400 | discarded, the message shown |
-//! | unauthorized: wrong credentials, or Refersion refused the key (the event is kept) | 401 | discarded, the message shown |
+//! | unauthorized: wrong credentials, or a key that Refersion refuses (if it was taken before, the event is kept) | 401 | discarded, the message shown |
 //! | not found, method not allowed | 404, 405 | discarded: a wrong URL or method |
 //! | too large | 413 | discarded: it would be too large again |
 //! | backlog full | 429 | sent again, for four hours |
 //! | unsupported | 501 | discarded, no error of the customer's |
 //! | error: a bug | 500 | sent again |
-//! | unavailable: not recorded, draining | 503 | sent again |
+//! | unavailable: not recorded, a key that could not be proved, draining | 503 | sent again |
 //!
 //! Never sent: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`; messages carry no secret and no
 //! personal datum.
 
+use super::Barred;
 use super::limits::MAX_EVENTS;
 use crate::delivery::{Death, Outcome};
 use crate::mapping::Reason;
@@ -47,6 +48,7 @@ pub(super) enum Answer {
     Unsupported(String),
     Bug,
     NotRecorded,
+    Unproven,
     Draining,
     Slow,
 }
@@ -70,7 +72,7 @@ impl Answer {
             Self::BacklogFull => StatusCode::TOO_MANY_REQUESTS,
             Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotRecorded | Self::Draining | Self::Slow => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotRecorded | Self::Unproven | Self::Draining | Self::Slow => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -89,7 +91,7 @@ impl Answer {
             Self::BacklogFull => "backlog_full",
             Self::Unsupported(_) => "unsupported",
             Self::Bug => "error",
-            Self::NotRecorded | Self::Draining | Self::Slow => "unavailable",
+            Self::NotRecorded | Self::Unproven | Self::Draining | Self::Slow => "unavailable",
         }
     }
 
@@ -103,7 +105,7 @@ impl Answer {
             Self::Invalid(what) => what.clone(),
             Self::Refused(death) => format!("{death} (the event is kept as a dead letter)"),
             Self::Disbelieved(why) => why.to_string(),
-            Self::KeyRefused => "Refersion refused the API key: correct it where this service is configured; \
+            Self::KeyRefused => "Refersion refused the API key: correct it where it is configured; \
                                  the event is kept and delivered once the key works"
                 .into(),
             Self::NotFound => "no such path: events are posted to /segment".into(),
@@ -117,6 +119,7 @@ impl Answer {
             }
             Self::Bug => "an error of this service, which its log tells more of: send the event again".into(),
             Self::NotRecorded => "the event could not be recorded: send it again".into(),
+            Self::Unproven => "Refersion could not be asked whether it takes this API key: send the event again".into(),
             Self::Draining => "this service is about to stop: send the event again".into(),
             Self::Slow => "the body took too long to arrive: send it again".into(),
         }
@@ -138,7 +141,7 @@ impl Answer {
         let mut response = (self.code(), Json(Value::Object(body))).into_response();
         let header = match self {
             Self::BacklogFull => Some((header::RETRY_AFTER, RETRY_FULL.to_string())),
-            Self::NotRecorded | Self::Draining | Self::Slow => {
+            Self::NotRecorded | Self::Unproven | Self::Draining | Self::Slow => {
                 Some((header::RETRY_AFTER, RETRY_UNAVAILABLE.to_string()))
             }
             Self::MethodNotAllowed(allowed) => Some((header::ALLOW, (*allowed).to_owned())),
@@ -168,6 +171,17 @@ impl From<Ended> for Answer {
             Ended::Well(outcome) => Self::Delivered(outcome),
             Ended::Dead(death) => Self::Refused(death),
             Ended::KeyRefused => Self::KeyRefused,
+        }
+    }
+}
+
+impl From<Barred> for Answer {
+    fn from(barred: Barred) -> Self {
+        match barred {
+            Barred::Refused => Self::Disbelieved(Disbelief::RefusedKey),
+            Barred::Unproven => Self::Unproven,
+            Barred::NotKept => Self::NotRecorded,
+            Barred::Draining => Self::Draining,
         }
     }
 }

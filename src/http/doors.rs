@@ -1,55 +1,130 @@
 //! The doors of all accounts, and which of them a request is for.
 //!
-//! Each account has a door of its own name, `/segment/{name}`; `/segment` and `/v1/batch` are everybody's: there the key in
-//! the Basic credentials tells whose request it is, and a request without credentials is for the account `main`. Whether a
-//! request is believed is decided behind the door, the same for all. Invariant: a path that no account has is answered like
-//! any other unknown path.
+//! Each configured account has a door of its own name, `/segment/{name}`; `/segment` and `/v1/batch` are everybody's: there
+//! the key in the Basic credentials tells whose request it is, and a request without credentials is for the account `main`.
+//! Where any key is accepted, one that is no configured account's is taken to [`Merchants`], who ask Refersion. Whether a
+//! request is believed is decided behind the door, the same for all. Invariants: a path that no account has is answered like
+//! any other unknown path; a key with the public half of a configured account goes nowhere else.
 
 use super::Door;
 use super::answer::Answer;
-use crate::domain::AccountName;
+use crate::clock::Clock;
+use crate::domain::{AccountName, ApiKey};
+use crate::notice::Notice;
 use crate::queue::Queue;
-use crate::segment::{self, Disbelief};
+use crate::segment::{self, Disbelief, Trust};
+use crate::telemetry::Metrics;
+use async_trait::async_trait;
 use std::sync::Arc;
+
+/// The accounts that are not configured: their keys arrive with their requests.
+#[async_trait]
+pub trait Merchants: Send + Sync {
+    /// The door of the account with this key, once Refersion has taken the key and it is kept.
+    async fn admit(&self, key: ApiKey) -> Result<Arc<Door>, Barred>;
+
+    /// The doors of those that are at work.
+    fn doors(&self) -> Vec<Arc<Door>>;
+
+    /// Events may wait again that did not: those they belong to go to work.
+    async fn look(&self);
+}
+
+/// Why a key opens no door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// Refersion refuses it.
+    Refused,
+    /// Nobody could say in time whether Refersion takes it.
+    Unproven,
+    /// It could not be kept.
+    NotKept,
+    /// The service is about to stop.
+    Draining,
+}
 
 /// The doors of all accounts, before one queue.
 pub struct Doors {
     pub(super) queue: Arc<dyn Queue>,
+    pub(super) clock: Clock,
+    /// Who may see and change dead letters, and erase; without it, nobody.
+    pub(super) operator: Option<Trust>,
+    pub(super) merchants: Option<Arc<dyn Merchants>>,
+    pub(super) metrics: Metrics,
+    stopping: Notice,
     all: Vec<Arc<Door>>,
 }
 
 impl Doors {
-    /// The doors of accounts with different names and keys, all of them before `queue`.
-    pub fn new(queue: Arc<dyn Queue>, doors: Vec<Door>) -> Self {
-        Self { queue, all: doors.into_iter().map(Arc::new).collect() }
+    /// The doors of configured accounts with different names and keys, all of them before `queue`. `stopping` drains when
+    /// the service is about to stop.
+    pub fn new(queue: Arc<dyn Queue>, clock: Clock, stopping: Notice, doors: Vec<Door>) -> Self {
+        let all = doors.into_iter().map(Arc::new).collect();
+        Self { queue, clock, operator: None, merchants: None, metrics: Metrics::default(), stopping, all }
     }
 
-    /// Every door.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Door>> + Clone {
+    /// The same, whose operators show `key`.
+    #[must_use]
+    pub fn operated_with(self, key: ApiKey) -> Self {
+        Self { operator: Some(Trust::new(key, Vec::new())), ..self }
+    }
+
+    /// The same, whose operators are shown these counters.
+    #[must_use]
+    pub fn counted_by(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// The same, with doors for keys that no configured account has.
+    #[must_use]
+    pub fn and(self, merchants: Arc<dyn Merchants>) -> Self {
+        Self { merchants: Some(merchants), ..self }
+    }
+
+    /// The door of every configured account; `main` is the first, if there is one.
+    pub(super) fn configured(&self) -> impl Iterator<Item = &Arc<Door>> + Clone {
         self.all.iter()
     }
 
-    /// The door of the first account, `main` if there is one.
-    pub(super) fn first(&self) -> Result<&Arc<Door>, Answer> {
-        self.all.first().ok_or(Answer::Bug)
+    /// The doors of the other accounts that are at work.
+    pub(super) fn of_merchants(&self) -> Vec<Arc<Door>> {
+        self.merchants.as_ref().map(|merchants| merchants.doors()).unwrap_or_default()
     }
 
     /// Whether the service is about to stop.
     pub(super) fn is_draining(&self) -> bool {
-        self.all.iter().any(|door| door.notice.is_draining())
+        self.stopping.is_draining()
+    }
+
+    /// Events may wait again, or room was made: every worker should look.
+    pub(super) async fn recorded(&self) {
+        if let Some(merchants) = &self.merchants {
+            merchants.look().await;
+        }
+        self.configured().chain(&self.of_merchants()).for_each(|door| door.notice.recorded());
     }
 
     /// The door that a request with these `Authorization` headers is for.
-    pub(super) fn door_for(&self, authorizations: &[&[u8]]) -> Result<&Arc<Door>, Answer> {
+    pub(super) async fn door_for(&self, authorizations: &[&[u8]]) -> Result<Arc<Door>, Answer> {
         if self.is_draining() {
             return Err(Answer::Draining);
         }
         let trusts = self.all.iter().map(|door| &door.trust);
-        let named = segment::choose(trusts, authorizations.iter().copied()).map_err(Answer::Disbelieved)?;
-        let door = match named {
-            Some(place) => self.all.get(place),
-            None => self.all.iter().find(|door| door.account == AccountName::main()),
+        let door = match segment::choose(trusts, authorizations.iter().copied()) {
+            Ok(Some(place)) => self.all.get(place),
+            Ok(None) => self.all.iter().find(|door| door.account == AccountName::main()),
+            Err(why) => return self.merchant(authorizations).await.unwrap_or(Err(Answer::Disbelieved(why))),
         };
-        door.ok_or(Answer::Disbelieved(Disbelief::Nothing))
+        door.cloned().ok_or(Answer::Disbelieved(Disbelief::Nothing))
+    }
+
+    /// The door of the account that is not configured and has the key presented; none where there can be no such account.
+    async fn merchant(&self, authorizations: &[&[u8]]) -> Option<Result<Arc<Door>, Answer>> {
+        let merchants = self.merchants.as_ref()?;
+        let key = segment::presented(authorizations.iter().copied())?;
+        if self.all.iter().any(|door| door.trust.is_of(&key)) {
+            return None;
+        }
+        Some(merchants.admit(key).await.map_err(Answer::from))
     }
 }

@@ -10,6 +10,7 @@ use super::body::{Received, gunzip};
 use super::limits::{MAX_EVENTS, MAX_OBJECT};
 use crate::delivery::{Action, Outcome};
 use crate::domain::{EventId, Timestamp, User};
+use crate::failpoint;
 use crate::mapping::{self, Creation, Intent};
 use crate::queue::NewEvent;
 use crate::segment::{self, Claims, Event, Events, Kind};
@@ -45,6 +46,7 @@ pub(super) fn take(door: &Door, claims: &Claims, body: &Received, now: Timestamp
     let unpacked = content.as_deref().ok().filter(|_| body.gzip);
     let forms: Vec<&[u8]> = [&body.bytes[..]].into_iter().chain(unpacked).collect();
     door.trust.verify(claims, &forms).map_err(Answer::Disbelieved)?;
+    failpoint::step("http::believed");
     let content = content?;
     match segment::split(&content).map_err(|malformed| Answer::Invalid(malformed.to_string()))? {
         Events::One(_) if content.len() > MAX_OBJECT => Err(Answer::TooLarge),

@@ -7,9 +7,9 @@
 //! | `/dead-letters/replay`, `/dead-letters/discard` | `{"ids": [1, 2]}` | what became of each |
 //! | `/forget` | `{"user_id": "…"}` or `{"email": "…"}`, `"account"` optional | what was erased |
 //!
-//! Invariants: nothing is told or done without the API key of the first account (`main`, if there is one) as Basic credentials:
-//! it is the operator's, and opens all accounts' letters; no answer grows with what the
-//! store holds. The command line is the client.
+//! Invariants: nothing is told or done without the operator's key as Basic credentials, which opens all accounts' letters. It
+//! is the API key of the first account (`main`, if there is one); where none is configured, it is made of the first seal key,
+//! which so never travels. No answer grows with what the store holds. The command line is the client.
 
 use super::Doors;
 use super::answer::Answer;
@@ -78,7 +78,7 @@ pub(super) async fn show(State(doors): State<Arc<Doors>>, request: Request) -> T
 pub(super) async fn replay(State(doors): State<Arc<Doors>>, request: Request) -> Told<Vec<(i64, Replay)>> {
     let ids = several(asked(&doors, request).await?)?;
     let replayed = doors.queue.replay(&ids).await?;
-    doors.iter().for_each(|door| door.notice.recorded());
+    doors.recorded().await;
     Ok(Json(replayed))
 }
 
@@ -92,14 +92,15 @@ pub(super) async fn forget(State(doors): State<Arc<Doors>>, request: Request) ->
     let email = whom.email.as_deref().map(Email::parse).transpose();
     let email = email.map_err(|error| Answer::Invalid(format!("`email` is {error}")))?;
     let user = User { user_id: whom.user_id.as_deref().and_then(UserId::parse), email };
-    let first = doors.first()?;
-    let account = whom.account.map_or_else(|| first.account.clone(), AccountName::from);
+    let first = || doors.configured().next().map(|door| door.account.clone());
+    let account = whom.account.map(AccountName::from).or_else(first);
+    let account = account.ok_or_else(|| Answer::Invalid("expected `account`: none is configured".to_owned()))?;
     let keys = user.keys(doors.queue.hash_key(), &account);
     if keys.is_empty() {
         return Err(Answer::Invalid("expected `user_id` or `email`".to_owned()));
     }
-    let forgotten = doors.queue.forget(&keys, first.clock.now()).await?;
-    doors.iter().for_each(|door| door.notice.recorded());
+    let forgotten = doors.queue.forget(&keys, doors.clock.now()).await?;
+    doors.recorded().await;
     Ok(Json(forgotten))
 }
 
@@ -122,7 +123,7 @@ async fn asked<T: DeserializeOwned>(doors: &Doors, request: Request) -> Result<T
 
 async fn read<T: DeserializeOwned>(doors: &Doors, headers: &HeaderMap, body: &mut Body) -> Result<T, Answer> {
     let credentials = headers.get_all(AUTHORIZATION).into_iter().map(HeaderValue::as_bytes);
-    match doors.first()?.trust.judge(credentials, std::iter::empty()) {
+    match doors.operator.as_ref().ok_or(Answer::Bug)?.judge(credentials, std::iter::empty()) {
         Ok(_) => {}
         Err(Disbelief::Nothing) => return Err(Answer::Disbelieved(Disbelief::WrongKey)),
         Err(other) => return Err(Answer::Disbelieved(other)),

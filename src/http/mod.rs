@@ -4,7 +4,7 @@
 //! `limits`; `intake` turns it into entries of the queue; `answer` is THE inbound status table; `ops` is health; `letters` is
 //! what operators do with dead letters; `listen` serves all of it, within bounds. Invariants: nothing is answered with 2xx
 //! that was to be kept and is not on disk; no redirect, ever; every answer is JSON with `status` and `message`; a bug is a
-//! 500. Deliberately absent: any call to Refersion.
+//! 500. Deliberately absent: any call to Refersion; whoever has to ask it something is handed in ([`Merchants`]).
 
 mod answer;
 mod body;
@@ -16,7 +16,7 @@ mod listen;
 mod ops;
 mod webhook;
 
-pub use doors::Doors;
+pub use doors::{Barred, Doors, Merchants};
 pub use listen::{Limits, listen};
 
 use crate::clock::Clock;
@@ -25,6 +25,7 @@ use crate::mapping::Rules;
 use crate::notice::Notice;
 use crate::queue::Queue;
 use crate::segment::Trust;
+use crate::telemetry::Meter;
 use answer::Answer;
 use axum::Router;
 use axum::extract::Request;
@@ -48,6 +49,8 @@ pub struct Door {
     pub queue: Arc<dyn Queue>,
     /// The worker's notices.
     pub notice: Notice,
+    /// The account's counters.
+    pub meter: Meter,
     /// How long an answer waits for the outcome; zero is not at all.
     pub wait: Duration,
     /// Up to how many waiting events a new one is tried at once: the worker's concurrency.
@@ -65,7 +68,7 @@ pub fn public(doors: Arc<Doors>) -> Router {
         .route("/v1/batch", any())
         .route("/v1/batch/", any())
         .with_state(Arc::clone(&doors));
-    for door in doors.iter() {
+    for door in doors.configured() {
         let path = format!("/segment/{}", door.account);
         let one = || post(webhook::for_one).fallback(other()).with_state(Arc::clone(door));
         events = events.route(&format!("{path}/"), one()).route(&path, one());
@@ -73,7 +76,7 @@ pub fn public(doors: Arc<Doors>) -> Router {
     finished(events.merge(health(doors, get(ops::readyz))))
 }
 
-/// The listener for operators: health, and with the API key, dead letters and erasure.
+/// The listener for operators: health, and with the operator's key, dead letters and erasure.
 pub fn ops(doors: Arc<Doors>) -> Router {
     let only_post = || |request| refuse(request, Answer::MethodNotAllowed("POST"));
     let letters = Router::new()
@@ -83,7 +86,10 @@ pub fn ops(doors: Arc<Doors>) -> Router {
         .route("/dead-letters/discard", post(letters::discard).fallback(only_post()))
         .route("/forget", post(letters::forget).fallback(only_post()))
         .with_state(Arc::clone(&doors));
-    finished(letters.merge(health(doors, get(ops::readyz_by_account))))
+    let only_get = || |request| refuse(request, Answer::MethodNotAllowed("GET, HEAD"));
+    let metrics =
+        Router::new().route("/metrics", get(ops::metrics).fallback(only_get())).with_state(Arc::clone(&doors));
+    finished(letters.merge(metrics).merge(health(doors, get(ops::readyz_by_account))))
 }
 
 fn health(doors: Arc<Doors>, readyz: MethodRouter<Arc<Doors>>) -> Router {

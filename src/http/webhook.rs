@@ -9,6 +9,7 @@ use super::intake::{self, Fate, Intake, Taken};
 use super::limits::MAX_OBJECT;
 use super::{Door, Doors};
 use crate::domain::Timestamp;
+use crate::failpoint;
 use crate::notice::Wait;
 use crate::queue::{NewEvent, Recorded};
 use crate::segment::{Claims, Disbelief};
@@ -23,19 +24,19 @@ use std::time::{Duration, Instant};
 
 /// Answers a request at the door of all accounts: it is told by its credentials whose it is.
 pub(super) async fn for_any(State(doors): State<Arc<Doors>>, request: Request) -> Response {
-    let door = doors.door_for(&values(request.headers(), AUTHORIZATION.as_str()));
+    let door = doors.door_for(&values(request.headers(), AUTHORIZATION.as_str())).await;
     answered(door, request).await
 }
 
 /// Answers a request at the door of one account.
 pub(super) async fn for_one(State(door): State<Arc<Door>>, request: Request) -> Response {
-    answered(Ok(&door), request).await
+    answered(Ok(door), request).await
 }
 
-async fn answered(door: Result<&Arc<Door>, Answer>, request: Request) -> Response {
+async fn answered(door: Result<Arc<Door>, Answer>, request: Request) -> Response {
     let (head, mut body) = request.into_parts();
     let received = match door {
-        Ok(door) => receive(door, &head.headers, &mut body).await,
+        Ok(door) => receive(&door, &head.headers, &mut body).await,
         Err(answer) => Err(answer),
     };
     match received {
@@ -73,7 +74,11 @@ async fn receive(door: &Arc<Door>, headers: &HeaderMap, body: &mut Body) -> Resu
     let claims = door.trust.judge(authorizations.into_iter(), signatures.into_iter()).map_err(Answer::Disbelieved)?;
     let (received, _room) = body::read(headers, body).await?;
     match take(door, claims, received, door.clock.now()).await? {
-        Intake::One(fate) => one(door, fate).await.map(IntoResponse::into_response),
+        Intake::One(fate) => {
+            let answer = one(door, fate).await;
+            door.meter.received(answer.as_ref().unwrap_or_else(|answer| answer).status(), 1);
+            answer.map(IntoResponse::into_response)
+        }
         Intake::Many(taken) => many(door, taken).await,
     }
 }
@@ -93,7 +98,9 @@ async fn take(door: &Arc<Door>, claims: Claims, received: Received, now: Timesta
 async fn record(door: &Door, events: Vec<NewEvent>) -> Result<Vec<Recorded>, Answer> {
     let (queue, notice) = (Arc::clone(&door.queue), door.notice.clone());
     let recording = tokio::spawn(async move {
+        failpoint::step("http::recording");
         let recorded = queue.record(events).await;
+        failpoint::step("http::recorded");
         notice.recorded();
         recorded
     });
@@ -151,10 +158,14 @@ async fn many(door: &Door, taken: Vec<Taken>) -> Result<Response, Answer> {
         }
     }
     if !events.is_empty() {
-        let recorded = record(door, events).await?;
+        let failed = |answer: &Answer| door.meter.received(answer.status(), answers.len());
+        let recorded = record(door, events).await.inspect_err(failed)?;
         for ((place, unless_known), recorded) in places.into_iter().zip(recorded) {
             answers[place] = recorded_as(recorded, unless_known);
         }
+    }
+    for (status, events) in counts(&answers) {
+        door.meter.received(status, events);
     }
     Ok(results(&answers, message_ids))
 }
@@ -178,16 +189,21 @@ fn results(answers: &[Answer], message_ids: Vec<Option<String>>) -> Response {
     overall.with_body(body)
 }
 
-/// For instance `3 events: 2 accepted, 1 rejected`.
-fn summary(answers: &[Answer]) -> String {
-    let mut counts: Vec<(&str, usize)> = Vec::new();
+/// How many answers there are with each word, in the order in which the words first come.
+fn counts(answers: &[Answer]) -> Vec<(&'static str, usize)> {
+    let mut counts: Vec<(&'static str, usize)> = Vec::new();
     for answer in answers {
         match counts.iter_mut().find(|(status, _)| *status == answer.status()) {
             Some((_, count)) => *count += 1,
             None => counts.push((answer.status(), 1)),
         }
     }
-    let parts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
+    counts
+}
+
+/// For instance `3 events: 2 accepted, 1 rejected`.
+fn summary(answers: &[Answer]) -> String {
+    let parts: Vec<String> = counts(answers).iter().map(|(status, count)| format!("{count} {status}")).collect();
     let noun = if answers.len() == 1 { "event" } else { "events" };
     format!("{} {noun}: {}", answers.len(), parts.join(", "))
 }

@@ -19,6 +19,8 @@
 //!    since makes it a duplicate. While the same event, sent again, waits, it is not replayed.
 //! 9. What was erased cannot be had back: not by a replay, not from the file once [`Queue::tidy`] has run. Erasing reaches
 //!    every dead letter that shares a key with the user, or with such a letter; it never touches an event that is leased.
+//! 10. API keys of accounts that are not configured are kept as they are handed in: sealed. One that is kept again takes the
+//!     place of the earlier one of its account.
 //!
 //! In go raw bodies and keyed hashes, out come the same bodies with what is remembered of their users. Deliberately absent:
 //! any understanding of a body, any clock (moments are arguments), any wait.
@@ -34,7 +36,7 @@ pub use letter::{Attempt, DeadLetter, Filter, Forgotten, Page, Replay};
 pub use sqlite::{SqliteOpenError, SqliteQueue};
 
 use crate::delivery::Progress;
-use crate::domain::{AccountName, HashKey, Timestamp, UserKey};
+use crate::domain::{AccountName, HashKey, SealedKey, Timestamp, UserKey};
 use async_trait::async_trait;
 use std::time::Duration;
 
@@ -91,6 +93,12 @@ pub trait Queue: Send + Sync {
 
     /// Erases what is held of the user with these keys: bodies of waiting events and dead letters, links, affiliates.
     async fn forget(&self, users: &[UserKey], now: Timestamp) -> Result<Forgotten, QueueError>;
+
+    /// Keeps sealed API keys, all or none of them; they are committed and synced when this returns.
+    async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), QueueError>;
+
+    /// Every API key that is kept.
+    async fn kept_keys(&self) -> Result<Vec<SealedKey>, QueueError>;
 
     /// Forgets event ids recorded before `forget_before`, and gives space of settled events back.
     async fn tidy(&self, forget_before: Timestamp) -> Result<(), QueueError>;

@@ -5,11 +5,13 @@
 //! Invariants: TLS or loopback (the configuration checks the URL); no redirects; no cookies; the secret key is a sensitive
 //! header, and errors are told in our own words, without URLs or bodies.
 
+use super::reply::{self, Proof};
 use super::throttle::Throttle;
-use super::{reply, wire};
+use super::wire;
 use crate::delivery::{Call, Reply};
 use crate::domain::{ApiKey, password};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use url::Url;
 
@@ -26,12 +28,20 @@ pub struct Settings {
     pub max_requests_per_second: Option<f64>,
 }
 
-/// One account at Refersion.
-#[derive(Debug)]
-pub struct Client {
+/// The way to Refersion, without anybody's key. Clones share their connections: so can any number of accounts, for a
+/// connection is one call's at a time.
+#[derive(Clone, Debug)]
+pub struct Route {
     http: reqwest::Client,
     base: String,
     timeout: Duration,
+}
+
+/// One account at Refersion.
+#[derive(Debug)]
+pub struct Client {
+    route: Route,
+    headers: RwLock<HeaderMap>,
     throttle: Throttle,
 }
 
@@ -40,35 +50,41 @@ pub struct Client {
 #[error("cannot make the HTTP client for Refersion: {0}")]
 pub struct BuildError(String);
 
-/// What the cheapest call says of the key pair.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// Refersion takes the key pair.
-    Accepted,
-    /// Refersion refuses it (401).
-    Refused,
-    /// It could not be learnt; why, and the wait Refersion asked for.
-    Unknown(String, Option<Duration>),
-}
-
 /// No answer of Refersion's is longer; what is longer is not read on.
 const MAX_ANSWER: usize = 1024 * 1024;
 
-impl Client {
-    /// Makes a client; no connection is opened yet.
-    pub fn new(settings: Settings) -> Result<Self, BuildError> {
-        // Err: already installed, by an earlier client.
+impl Route {
+    /// Makes a way to `base_url`, on which a call may take `timeout`; no connection is opened yet.
+    pub fn new(base_url: &Url, timeout: Duration) -> Result<Self, BuildError> {
+        // Err: already installed, by an earlier route.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
-            .default_headers(headers(&settings.api_key)?)
             .user_agent(concat!("refersion-destination/", env!("CARGO_PKG_VERSION")))
-            .timeout(settings.timeout)
+            .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none());
-        let http = if is_loopback(&settings.base_url) { http.no_proxy() } else { http };
+        let http = if is_loopback(base_url) { http.no_proxy() } else { http };
         let http = http.build().map_err(|error| BuildError(chain(&error)))?;
-        let base = settings.base_url.as_str().trim_end_matches('/').to_owned();
-        let throttle = Throttle::new(settings.max_requests_per_second);
-        Ok(Self { http, base, timeout: settings.timeout, throttle })
+        Ok(Self { http, base: base_url.as_str().trim_end_matches('/').to_owned(), timeout })
+    }
+
+    /// The client of the account with this key pair, under a ceiling of its own.
+    pub fn client(&self, api_key: &ApiKey, max_requests_per_second: Option<f64>) -> Result<Client, BuildError> {
+        let headers = RwLock::new(headers(api_key)?);
+        Ok(Client { route: self.clone(), headers, throttle: Throttle::new(max_requests_per_second) })
+    }
+}
+
+impl Client {
+    /// Makes a client on a route of its own; no connection is opened yet.
+    pub fn new(settings: Settings) -> Result<Self, BuildError> {
+        Route::new(&settings.base_url, settings.timeout)?.client(&settings.api_key, settings.max_requests_per_second)
+    }
+
+    /// Makes every call from now on with this key pair.
+    pub fn take_key(&self, api_key: &ApiKey) -> Result<(), BuildError> {
+        let headers = headers(api_key)?;
+        *self.headers.write().unwrap_or_else(PoisonError::into_inner) = headers;
+        Ok(())
     }
 
     /// Makes `call`, and in the same request `others` that [go with](Call::goes_with) it, and one another. The replies are
@@ -85,31 +101,19 @@ impl Client {
         (read(call), others.iter().map(read).collect())
     }
 
-    /// Proves the key pair by `/affiliate/list`. A proxy's page proves nothing; a refusal of what was asked, in
-    /// Refersion's own words, proves that the key was taken.
+    /// Proves the key pair by `/affiliate/list`.
     pub async fn prove(&self) -> Proof {
-        let answer = match self.send("list", &wire::proof()).await {
-            Ok(answer) => answer,
-            Err(failure) => return Proof::Unknown(failure.what, None),
-        };
-        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let has = |key: &str| body.get(key).is_some();
-        match answer.status {
-            200..=299 if has("results") => Proof::Accepted,
-            422 if has("error") || has("errors") => Proof::Accepted,
-            401 => Proof::Refused,
-            status => {
-                let without = if status < 300 { " without the expected fields" } else { "" };
-                let asked = answer.retry_after.and_then(|text| reply::wait(&text, SystemTime::now()));
-                Proof::Unknown(format!("Refersion answered {status} to list{without}"), asked)
-            }
+        match self.send("list", &wire::proof()).await {
+            Ok(answer) => reply::prove(&answer.borrow(), SystemTime::now()),
+            Err(failure) => Proof::Unknown(failure.what, None),
         }
     }
 
     async fn send(&self, operation: &str, body: &serde_json::Value) -> Result<Received, Failure> {
         self.throttle.turn().await;
-        let url = format!("{}/affiliate/{operation}", self.base);
-        let sent = self.http.post(url).body(body.to_string()).send().await;
+        let url = format!("{}/affiliate/{operation}", self.route.base);
+        let headers = self.headers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let sent = self.route.http.post(url).headers(headers).body(body.to_string()).send().await;
         let mut response = sent.map_err(|error| self.failure(operation, error))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
@@ -134,7 +138,7 @@ impl Client {
         let what = if error.is_connect() {
             "no connection to Refersion".to_owned()
         } else if error.is_timeout() {
-            format!("Refersion did not answer {operation} within {}", humantime::format_duration(self.timeout))
+            format!("Refersion did not answer {operation} within {}", humantime::format_duration(self.route.timeout))
         } else {
             format!("the connection to Refersion broke during {operation}")
         };

@@ -1,32 +1,40 @@
 //! Refersion's words, made safe to show: it repeats values it refuses, and those are personal data.
 //!
-//! In go its words and the body that was sent; out come the words with every sent value, in whatever case, and everything
-//! that looks like an address, replaced by `…`, cut to 300 characters.
+//! In go its words and the body that was sent; out come the words with every sent value, in whatever case and with whatever
+//! blanks, and everything that looks like an address, replaced by `…`; on one line, without control characters, cut to 300
+//! characters.
 
+use crate::segment::clean;
 use serde_json::Value;
 
 const MAX_CHARS: usize = 300;
+/// What is longer is no sentence, and would take long to search: none of it is shown.
+const MAX_BYTES: usize = 10_000;
 
 /// Takes our own values out of `words`.
 pub fn redact(words: &str, sent: &Value) -> String {
+    if words.len() > MAX_BYTES {
+        return "…".to_owned();
+    }
     let mut values = Vec::new();
     collect(sent, &mut values);
+    values.retain(|value| !value.is_empty());
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    let safe = values.iter().fold(words.to_owned(), |text, value| blank(&text, value));
-    let plain = safe.split_whitespace().map(|word| if word.contains('@') { "…" } else { word });
+    let safe = values.iter().fold(clean(words), |text, value| blank(&text, value));
+    let plain = safe.split(' ').map(|word| if word.contains('@') { "…" } else { word });
     plain.collect::<Vec<_>>().join(" ").chars().take(MAX_CHARS).collect()
 }
 
-fn collect<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
+fn collect(value: &Value, into: &mut Vec<String>) {
     match value {
-        Value::String(text) if !text.is_empty() => into.push(text),
+        Value::String(text) => into.push(clean(text).chars().flat_map(fold).collect()),
         Value::Array(items) => items.iter().for_each(|item| collect(item, into)),
         Value::Object(fields) => fields.values().for_each(|field| collect(field, into)),
         _ => {}
     }
 }
 
-/// Replaces `value`, in whatever case, where it stands as a word of its own, so that a city called "is" leaves "this" alone.
+/// Replaces `value`, which is folded, where it stands as a word of its own, so that a city called "is" leaves "this" alone.
 fn blank(text: &str, value: &str) -> String {
     let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     let mut safe = String::with_capacity(text.len());
@@ -41,11 +49,23 @@ fn blank(text: &str, value: &str) -> String {
     safe
 }
 
-/// The beginning of `text` that spells `value`, in whatever case.
+/// The beginning of `text` that spells `value`, which is folded, in whatever case.
 fn beginning<'a>(text: &'a str, value: &str) -> Option<&'a str> {
-    let mut chars = text.char_indices();
-    let same = value.chars().all(|c| chars.next().is_some_and(|(_, other)| c.to_lowercase().eq(other.to_lowercase())));
-    same.then(|| &text[..chars.offset()])
+    let mut left = value;
+    for (at, c) in text.char_indices() {
+        if left.is_empty() {
+            return Some(&text[..at]);
+        }
+        for folded in fold(c) {
+            left = left.strip_prefix(folded)?;
+        }
+    }
+    left.is_empty().then_some(text)
+}
+
+/// The form in which two cases of one letter are equal: `ß` is `SS` in capitals, `ς` is `Σ`.
+fn fold(c: char) -> impl Iterator<Item = char> {
+    c.to_uppercase().flat_map(char::to_lowercase)
 }
 
 #[cfg(test)]
@@ -57,23 +77,31 @@ mod tests {
     #[test]
     fn our_own_values_are_taken_out_of_refersions_words() {
         let sent = json!({"affiliates": [{"id": 7, "country": "Atlantis", "city": "is", "email": "a@b.co",
-                          "custom_fields": [{"1": "field"}], "state": "", "phone": "+1 555 0100", "company": "österreich"}]});
+                          "custom_fields": [{"1": "field"}, {"2": "Gießen"}, {"3": "Πάτρας"}], "state": "",
+                          "phone": "+1 555 0100", "company": "österreich", "first_name": "Peter Gibbons",
+                          "address1": "6th  St"}]});
         for (words, safe) in [
             ("Atlantis is not a allowed value for field country", "… … not a allowed value for … country"),
             ("this city is unknown", "this city … unknown"),
             ("c@d.io and a@b.co are taken", "… and … are taken"),
             ("ATLANTIS and atlantis are not allowed", "… and … are not allowed"),
             ("Österreich, ÖSTERREICH", "…, …"),
+            ("Gießen, GIESSEN, Giessener", "…, …, Giessener"),
+            ("ΠΆΤΡΑΣ, πάτρας", "…, …"),
             ("'Atlantis', (Atlantis) or Atlantis.", "'…', (…) or …."),
             ("Atlantisian Neoatlantis", "Atlantisian Neoatlantis"),
             ("{\"phone\":\"+1 555 0100\"} was odd", "{\"phone\":\"…\"} was odd"),
             ("<jack@example.com>: taken", "… taken"),
             ("Value exceed the char limit", "Value exceed the char limit"),
+            ("Peter \n Gibbons, Peter\u{a0}Gibbons and PETER\tGIBBONS\u{0} are refused", "…, … and … are refused"),
+            ("Pe\u{200b}ter Gibbons of 6th St, 6th  St", "… of …, …"),
+            ("\u{1b}[31mred\u{7} and\r\nmore", "[31mred and more"),
             ("", ""),
         ] {
             assert_eq!(redact(words, &sent), safe);
         }
         assert_eq!(redact(&"x".repeat(1_000), &sent).chars().count(), MAX_CHARS);
+        assert_eq!(redact(&"x".repeat(MAX_BYTES + 1), &sent), "…");
     }
     proptest! {
         #[test]

@@ -17,8 +17,8 @@
 //! Pure. Bodies are read leniently: numbers as numbers or texts, `error` or `errors` as text or list.
 
 use super::redact::redact;
-use crate::delivery::{Affiliate, Call, Found, Refusal, Reply};
-use crate::domain::{AffiliateCode, AffiliateId, Field, Profile, Status};
+use super::success::{success, text};
+use crate::delivery::{Call, Refusal, Reply};
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
@@ -68,8 +68,35 @@ fn unclear(call: &Call, what: String, retry_after: Option<Duration>) -> Reply {
     }
 }
 
+/// What the cheapest call says of the key pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Refersion takes the key pair.
+    Accepted,
+    /// Refersion refuses it (401).
+    Refused,
+    /// It could not be learnt; why, and the wait Refersion asked for.
+    Unknown(String, Option<Duration>),
+}
+
+/// Says what `answer` to `/affiliate/list` proves. A proxy's page proves nothing; a refusal of what was asked, in Refersion's
+/// own words, proves that the key was taken: else they would be about the key, and a 401.
+pub fn prove(answer: &Answer<'_>, now: SystemTime) -> Proof {
+    let body: Value = serde_json::from_slice(answer.body).unwrap_or_default();
+    match answer.status {
+        200..=299 if body.get("results").is_some() => Proof::Accepted,
+        400 | 404 | 422 if !errors(&body).is_empty() => Proof::Accepted,
+        401 => Proof::Refused,
+        status => {
+            let without = if status < 300 { " without the expected fields" } else { "" };
+            let asked = answer.retry_after.and_then(|text| wait(text, now));
+            Proof::Unknown(format!("Refersion answered {status} to list{without}"), asked)
+        }
+    }
+}
+
 /// The wait of a `Retry-After`: seconds, or an HTTP date.
-pub(super) fn wait(text: &str, now: SystemTime) -> Option<Duration> {
+fn wait(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     match text.parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
@@ -77,74 +104,8 @@ pub(super) fn wait(text: &str, now: SystemTime) -> Option<Duration> {
     }
 }
 
-fn success(call: &Call, body: &Value) -> Option<Reply> {
-    match call {
-        Call::New(_) => {
-            let code = AffiliateCode(text(body.get("id")?)?);
-            Some(Reply::Created { code, id: body.get("message").and_then(Value::as_str).and_then(id_in_sentence) })
-        }
-        Call::Search { .. } => {
-            let results = body.get("results")?.as_array()?;
-            let total = body.get("total").and_then(number).unwrap_or(results.len() as u64);
-            Some(Reply::Page { total, results: results.iter().filter_map(found).collect() })
-        }
-        Call::Get(_) => affiliate(body).map(Reply::Affiliate),
-        Call::Edit { id, .. } | Call::SetStatus { id, .. } => {
-            let holds = |key: &str| {
-                let ids = body.get(key)?.as_array()?;
-                Some(ids.iter().any(|listed| number(listed) == Some(id.0)))
-            };
-            let (changed, unchanged) = (holds("ids_changed"), holds("ids_not_changed"));
-            changed.or(unchanged)?;
-            Some(if changed == Some(true) { Reply::Changed } else { Reply::NotChanged })
-        }
-    }
-}
-
-/// The numeric id in "The affiliate 37569297 has been created with the status of ACTIVE."
-fn id_in_sentence(sentence: &str) -> Option<AffiliateId> {
-    let mut words = sentence.split_whitespace().skip_while(|word| !word.eq_ignore_ascii_case("affiliate"));
-    words.nth(1)?.trim_matches(|c: char| c.is_ascii_punctuation()).parse().ok().map(AffiliateId)
-}
-
-fn found(result: &Value) -> Option<Found> {
-    Some(Found {
-        code: AffiliateCode(text(result.get("id")?)?),
-        email: result.get("email")?.as_str()?.to_owned(),
-        status: status(result),
-    })
-}
-
-fn affiliate(body: &Value) -> Option<Affiliate> {
-    let shown = [
-        (Field::FirstName, "first_name"),
-        (Field::LastName, "last_name"),
-        (Field::Email, "email"),
-        (Field::Company, "company_name"),
-        (Field::Offer, "offer_id"),
-    ];
-    let profile: Profile = shown.into_iter().filter_map(|(field, key)| Some((field, text(body.get(key)?)?))).collect();
-    Some(Affiliate { id: AffiliateId(number(body.get("id")?)?), status: status(body), profile })
-}
-
-fn status(value: &Value) -> Option<Status> {
-    value.get("status")?.as_str()?.parse().ok()
-}
-
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-fn number(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
-}
-
 /// Refersion's error sentences: `error` or `errors`, a text or a list.
-fn errors(body: &Value) -> Vec<String> {
+pub(super) fn errors(body: &Value) -> Vec<String> {
     let said = ["error", "errors"].into_iter().filter_map(|key| body.get(key));
     said.flat_map(|value| match value {
         Value::Array(items) => items.iter().filter_map(text).collect(),
@@ -171,8 +132,8 @@ fn refused(words: &[String], sent: &Value) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::Identifier;
-    use crate::domain::{Email, NewAffiliate};
+    use crate::delivery::{Affiliate, Found, Identifier};
+    use crate::domain::{AffiliateCode, AffiliateId, Email, Field, NewAffiliate, Profile, Status};
     use serde_json::json;
 
     fn calls() -> [Call; 5] {
@@ -211,7 +172,13 @@ mod tests {
             (
                 &search,
                 r#"{"total": "31", "results": [{"id": 694, "email": "Bob@x.io", "status": "DENIED"}, {"odd": 1}]}"#,
-                Reply::Page { total: 31, results: vec![bob] },
+                Reply::Page { total: 31, results: vec![bob.clone()] },
+            ),
+            (
+                &search,
+                r#"{"total": 4, "results": [{"id": "", "email": "Bob@x.io"}, {"id": "a\nb", "email": "Bob@x.io"},
+                    {"id": "bob@x.io", "email": "Bob@x.io"}, {"id": " 694 ", "email": "Bob@x.io", "status": "DENIED"}]}"#,
+                Reply::Page { total: 4, results: vec![bob] },
             ),
             (
                 &get,
@@ -334,6 +301,9 @@ mod tests {
             (599, "", true),
             (302, r#"{"error": "moved"}"#, false),
             (200, r#"{"errors": ["no"]}"#, true),
+            (200, r#"{"id": ""}"#, true),
+            (200, r#"{"id": "bob@x.io"}"#, true),
+            (200, r#"{"id": "a\nb"}"#, true),
             (200, r#"{"id": null, "message": "The affiliate 7 has been created"}"#, true),
         ] {
             assert_eq!(matches!(answered(&new, status, body), Reply::Lost { .. }), unsure, "new {status}");

@@ -5,7 +5,8 @@
 //! `Authorization` of another scheme is ignored (customers add such headers for their own gateways), and so is
 //! `X-Signature` while no shared secret is configured. `X-Signature` is the HMAC-SHA1 of the body as received; for an array
 //! Segment signs the bytes of element 0 only (recorded), so either is accepted. All comparisons take constant time.
-//! Where several accounts share a door, [`choose`] tells by the key whose request it is.
+//! Where several accounts share a door, [`choose`] tells by the key whose request it is; where any key may come, [`presented`]
+//! takes it out.
 //! Deliberately absent: protection against replays, for which Segment sends no timestamp; deduplication makes them harmless.
 
 use crate::domain::ApiKey;
@@ -36,6 +37,11 @@ pub enum Disbelief {
     /// Basic credentials that are not `base64("publickey.secretkey:")`.
     #[error("Wrong API key: the user name must be the whole `publickey.secretkey` configured here, the password empty")]
     WrongKey,
+    /// The key of no account here, which Refersion was asked about.
+    #[error(
+        "Refersion refuses this API key: set the destination's API key to the `publickey.secretkey` of your Refersion account"
+    )]
+    RefusedKey,
     /// A signature under none of the shared secrets.
     #[error("Wrong X-Signature: the shared secret of the webhook must be one of those configured here")]
     WrongSignature,
@@ -44,6 +50,9 @@ pub enum Disbelief {
 /// Signatures that remain to be checked against the body.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Claims(Vec<[u8; 20]>);
+
+/// The longest key pair that may be presented by whom nobody knows yet, in bytes; Refersion's are about 50.
+const LONGEST_KEY: usize = 512;
 
 /// Padding may be missing: some clients leave it out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -93,6 +102,11 @@ impl Trust {
         if claims.0.iter().all(signed) { Ok(()) } else { Err(Disbelief::WrongSignature) }
     }
 
+    /// Whether `key` is of this account, be its secret right or wrong.
+    pub fn is_of(&self, key: &ApiKey) -> bool {
+        self.api_key.public() == key.public()
+    }
+
     fn is_key(&self, user: Option<&[u8]>) -> bool {
         user.is_some_and(|user| self.api_key.matches(user))
     }
@@ -109,6 +123,13 @@ pub fn choose<'a, 'b>(
     let is_key = |trust: &Trust| trust.is_key(user.as_deref());
     let found = trusts.enumerate().fold(None, |found, (place, trust)| if is_key(trust) { Some(place) } else { found });
     found.map(Some).ok_or(Disbelief::WrongKey)
+}
+
+/// The key pair that the Basic credentials hold, if they hold one: whose it is, and whether it is right, is not said.
+pub fn presented<'a>(mut authorizations: impl Iterator<Item = &'a [u8]>) -> Option<ApiKey> {
+    let user = user(authorizations.find_map(basic)?)?;
+    let text = std::str::from_utf8(&user).ok().filter(|text| text.len() <= LONGEST_KEY)?;
+    ApiKey::parse(text).ok()
 }
 
 /// The credentials of an `Authorization` header of scheme Basic.
@@ -186,6 +207,24 @@ mod tests {
         assert_eq!(believed(&[], &[], &[], &[BODY]), Err(Nothing));
         assert_eq!(believed(&[], &[b"Bearer x", b"Basic cHViLnNlYzo="], &[], &[BODY]), Ok(()));
         assert_eq!(believed(&[], &[b"Basic cHViLnNlYzo=", b"Basic Og=="], &[], &[BODY]), Err(WrongKey));
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_not_presented() {
+        let of = |user: &str| {
+            let header = format!("Basic {}", BASE64.encode(user));
+            presented([&b"Bearer x"[..], header.as_bytes()].into_iter()).map(|key| key.public().to_owned())
+        };
+        assert_eq!(of("pub_x.sec_x:"), Some("pub_x".to_owned()));
+        let long = |length: usize| format!("p.{}:", "s".repeat(length - 2));
+        assert_eq!(of(&long(LONGEST_KEY)), Some("p".to_owned()));
+        for none in ["pub_x.sec_x", "pub_x.sec_x:password", "pub_x:", ".:", "p\u{fc}b.sec:", &long(LONGEST_KEY + 1)] {
+            assert_eq!(of(none), None, "{none}");
+        }
+        assert!(presented(std::iter::once(&b"Bearer x"[..])).is_none());
+        let trust = trust(&[]);
+        let is_of = |key| trust.is_of(&ApiKey::parse(key).expect("valid"));
+        assert!(is_of("pub.other") && !is_of("pu.sec"));
     }
 
     #[test]

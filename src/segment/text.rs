@@ -26,8 +26,10 @@ pub(super) fn lines(text: &str) -> Vec<String> {
 /// Control characters, and the marks that copying from web pages leaves behind. Joiners stay: they are part of names in
 /// several scripts. U+FFFD stands where half of a surrogate pair was cut off.
 pub(super) fn is_invisible(c: char) -> bool {
-    let mark = matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2060}' | '\u{FEFF}' | '\u{FFFD}');
-    mark || c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    let mark =
+        matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}' | '\u{FFFD}');
+    let format = matches!(c, '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}');
+    mark || format || c.is_control()
 }
 
 /// The largest exponent written out in full: beyond it `JavaScript` too prints an exponent.
@@ -73,6 +75,7 @@ mod tests {
             ("  Peter \t\n Gibbons\u{a0}", "Peter Gibbons"),
             ("Pe\u{0}ter\u{7f}", "Peter"),
             ("\u{feff}Peter\u{200b} ", "Peter"),
+            ("\u{61c}Pe\u{ad}ter\u{180e}\u{2062}", "Peter"),
             ("\u{0} \u{0}", ""),
             ("می\u{200c}خواهم", "می\u{200c}خواهم"),
             ("a \u{0} b", "a b"),

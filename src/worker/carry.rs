@@ -10,12 +10,14 @@ use super::settle::{Task, Verdict, Walked, buried, given_up, judge, once_more};
 use super::{STORE_PAUSE, Worker};
 use crate::delivery::{self, Call, Case, Death, Folded, Reply, State, Step};
 use crate::domain::Timestamp;
+use crate::failpoint;
 use crate::mapping::{self, Intent};
 use crate::queue::{Change, Claimed, QueueError};
 use crate::segment::{self, Kind};
 
 /// Carries out `claimed`, whose lease ends at `until`, and settles it.
 pub(super) async fn carry(worker: &Worker, mut claimed: Claimed, until: Timestamp, coming: Coming) {
+    failpoint::step("worker::claimed");
     // The bodies go as soon as they are understood: many deliveries may be under way.
     let verdict = match understand(worker, &std::mem::take(&mut claimed.body)) {
         Ok(head) => {
@@ -29,8 +31,10 @@ pub(super) async fn carry(worker: &Worker, mut claimed: Claimed, until: Timestam
     };
     let Some(verdict) = verdict else { return };
     let ticket = &claimed.ticket;
+    failpoint::step("worker::settling");
     let settled =
         insist(worker, || worker.queue.settle(ticket, verdict.settlement.clone(), verdict.change.clone())).await;
+    failpoint::step("worker::settled");
     if let (Ok(()), Some(ended)) = (settled, verdict.tell) {
         worker.notice.ended(ticket.id, ended);
     }
@@ -112,6 +116,7 @@ async fn walk(
             let longer = worker.now().after(worker.settings.lease);
             insist(worker, || worker.queue.checkpoint(ticket, &progress, change.clone(), longer)).await.ok()?;
             *until = longer;
+            failpoint::step("worker::checkpointed");
         }
         let Some(reply) = worker.ask(call.clone(), ticket.seq, *failures > 0, *until, coming.take()).await else {
             return Some(Walked::Short);

@@ -9,6 +9,7 @@
 use super::Worker;
 use crate::delivery::{Call, Reply, Turn, Turns};
 use crate::domain::Timestamp;
+use crate::failpoint;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -134,16 +135,20 @@ async fn request(under_way: UnderWay, calls: Vec<(Call, Asking)>) {
         let calls: Vec<Call> = part.iter().map(|(call, _)| call.clone()).collect();
         let Some((call, others)) = calls.split_first() else { continue };
         let round = worker.gate().begin();
+        worker.settings.meter.request_begins(worker.gate().permits(worker.now()));
+        failpoint::step("worker::calling");
         let (reply, replies) = worker.settings.client.call(call, others).await;
+        failpoint::step("worker::answered");
         let seq = part.first().map_or(0, |(_, asking)| asking.seq);
         tracing::debug!(
             account = %worker.settings.account,
             seq,
             operation = call.operation(),
             affiliates = calls.len(),
-            reply = kind(&reply),
+            reply = reply.name(),
             "called Refersion"
         );
+        worker.settings.meter.request_ends(call.operation(), reply.name(), calls.len());
         worker.heard(&reply, seq, round);
         if part.len() > 1 && matches!(reply, Reply::Refused(_) | Reply::NotFound) {
             let later = part.split_off(part.len() / 2);
@@ -175,23 +180,6 @@ impl Drop for UnderWay {
     }
 }
 
-/// A reply's name for the log: what it holds may be personal.
-fn kind(reply: &Reply) -> &'static str {
-    match reply {
-        Reply::Created { .. } => "created",
-        Reply::Page { .. } => "page",
-        Reply::Affiliate(_) => "affiliate",
-        Reply::NotFound => "not_found",
-        Reply::Changed => "changed",
-        Reply::NotChanged => "not_changed",
-        Reply::Refused(_) => "refused",
-        Reply::Unauthorized => "unauthorized",
-        Reply::RateLimited { .. } => "rate_limited",
-        Reply::Unavailable { .. } => "unavailable",
-        Reply::Lost { .. } => "lost",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +189,7 @@ mod tests {
     use crate::notice::Notice;
     use crate::queue::SqliteQueue;
     use crate::refersion::{self, Client};
+    use crate::telemetry::Metrics;
     use crate::worker::Settings;
     use std::sync::Arc;
     use std::time::Duration;
@@ -214,6 +203,7 @@ mod tests {
             max_requests_per_second: None,
         });
         let settings = Settings {
+            meter: Metrics::default().of(&account),
             account,
             client: client.expect("a client"),
             rules: crate::mapping::Rules::default(),

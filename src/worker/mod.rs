@@ -2,23 +2,25 @@
 //!
 //! In go events from the queue, out go calls to Refersion and settlements. `carry` is one delivery from its claim to its
 //! settlement (`settle`); `line` is where deliveries wait for their turn to call, and where calls of several become one
-//! request. Invariants: at most `concurrency` requests at once; no transaction is held across a call; what was decided is
+//! request; `account` is what replies mean for all of them. Invariants: at most `concurrency` requests at once; no transaction is held across a call; what was decided is
 //! written down before anything new is asked. When told to drain it claims nothing more, lets every request that is under way
 //! finish, and hands the rest back.
 //! Deliberately absent: what to do for an event ([`crate::delivery`]) and what Refersion's answers mean
 //! ([`crate::refersion`]).
 
+mod account;
 mod carry;
 mod line;
 mod settle;
 
 use crate::clock::Clock;
-use crate::delivery::{Admission, Backoff, FULL, Gate, Policy, Reply, Round};
+use crate::delivery::{Admission, Backoff, FULL, Gate, Policy};
 use crate::domain::{AccountName, Timestamp};
 use crate::mapping::Rules;
 use crate::notice::Notice;
 use crate::queue::{Claimed, Queue};
-use crate::refersion::{Client, Proof};
+use crate::refersion::Client;
+use crate::telemetry::Meter;
 use line::{Coming, Line};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,6 +47,8 @@ pub struct Settings {
     pub longest_call: Duration,
     /// How long a claim holds without a word; several times as long.
     pub lease: Duration,
+    /// The account's counters.
+    pub meter: Meter,
 }
 
 /// The worker of one account. Cheap to clone; all clones are one.
@@ -128,74 +132,6 @@ impl Worker {
 
     async fn carry(self, claimed: Claimed, until: Timestamp, coming: Coming) {
         carry::carry(&self, claimed, until, coming).await;
-    }
-
-    /// Asks Refersion whether the key works again; says how long to wait before the next step.
-    async fn probe(&self) -> Duration {
-        let proof = tokio::select! {
-            proof = self.settings.client.prove() => proof,
-            () = self.notice.until_draining() => return Duration::ZERO,
-        };
-        match proof {
-            Proof::Accepted => {
-                self.gate().resume();
-                self.notice.set_halted(false);
-                self.notice.set_paused(false);
-                tracing::info!(account = %self.settings.account, "Refersion takes the API key again; deliveries go on");
-                Duration::ZERO
-            }
-            Proof::Refused => {
-                let wait = self.gate().refused(self.now(), rand::random());
-                tracing::warn!(account = %self.settings.account, ?wait, "Refersion still refuses the API key");
-                wait
-            }
-            Proof::Unknown(what, asked) => {
-                tracing::warn!(account = %self.settings.account, what, "cannot tell whether the API key works");
-                self.gate().probe_later(self.now(), asked, rand::random())
-            }
-        }
-    }
-
-    /// What an answer to a call for the event `seq` means for the account.
-    fn heard(&self, reply: &Reply, seq: i64, round: Round) {
-        let account = &self.settings.account;
-        match reply {
-            Reply::RateLimited { retry_after } => {
-                let wait = self.gate().limited(round, self.now(), *retry_after, rand::random());
-                self.notice.set_paused(true);
-                tracing::warn!(%account, seq, ?wait, "Refersion says there are too many calls; the account pauses");
-            }
-            Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
-                let closed = self.gate().failed(seq, round, self.now(), *retry_after, rand::random());
-                if let Some(wait) = closed {
-                    self.notice.set_paused(true);
-                    tracing::warn!(%account, ?wait, what, "Refersion seems to be down; the account pauses");
-                }
-            }
-            Reply::Unauthorized => self.halt(),
-            _ => self.taken(),
-        }
-    }
-
-    /// Refersion took a call: if the gate opens by it, those who wait for that need not wait for the whole delivery.
-    fn taken(&self) {
-        self.gate().taken();
-        if self.trying.swap(false, Ordering::Relaxed) {
-            self.notice.set_paused(false);
-            self.notice.recorded();
-        }
-    }
-
-    /// Refersion refused the key. All calls under way then find that out; together they are one refusal.
-    fn halt(&self) {
-        let mut gate = self.gate();
-        if gate.is_halted() {
-            return;
-        }
-        let wait = gate.refused(self.now(), rand::random());
-        self.notice.set_halted(true);
-        tracing::error!(account = %self.settings.account, ?wait,
-            "Refersion refused the API key; events are kept, and the key is probed until it works");
     }
 
     fn now(&self) -> Timestamp {

@@ -85,7 +85,7 @@ pub(super) fn given_up(worker: &Worker, claimed: &Claimed, walked: Walked) -> Wa
 pub(super) fn judge(worker: &Worker, task: &Task<'_>, state: State, walked: Walked) -> Verdict {
     let Task { claimed, .. } = task;
     match walked {
-        Walked::To(Step::Done(outcome)) => done(task, &state, outcome),
+        Walked::To(Step::Done(outcome)) => done(worker, task, &state, outcome),
         Walked::To(Step::Dead(death)) => buried(worker, claimed, death, task.change(&state)),
         Walked::To(Step::Retry(trouble)) if !trouble.pauses_account => again(worker, task, &state, &trouble),
         Walked::To(Step::Halt) => handed_back(task, &state, Some(Ended::KeyRefused)),
@@ -93,7 +93,7 @@ pub(super) fn judge(worker: &Worker, task: &Task<'_>, state: State, walked: Walk
     }
 }
 
-fn done(task: &Task<'_>, state: &State, outcome: Outcome) -> Verdict {
+fn done(worker: &Worker, task: &Task<'_>, state: &State, outcome: Outcome) -> Verdict {
     let Task { claimed, folded, case } = task;
     let mut change = task.change(state);
     if matches!(case.intent, Intent::Delete { .. }) {
@@ -108,6 +108,14 @@ fn done(task: &Task<'_>, state: &State, outcome: Outcome) -> Verdict {
         } else {
             tracing::info!(seq, %event, "{outcome}");
         }
+    }
+    let meter = &worker.settings.meter;
+    meter.carried_out(outcome.word(), folded.events - folded.cancelled);
+    if folded.cancelled > 0 {
+        meter.carried_out(Outcome::Ignored(Ignored::Cancelled).word(), folded.cancelled);
+    }
+    if folded.events > 1 {
+        meter.folded(folded.events - 1);
     }
     let settlement = match task.behind() {
         [] => Settlement::Done,
@@ -128,6 +136,7 @@ fn again(worker: &Worker, task: &Task<'_>, state: &State, trouble: &Trouble) -> 
     let failures = claimed.failures.saturating_add(1);
     let wait = worker.settings.backoff.wait(failures, rand::random(), trouble.retry_after);
     tracing::warn!(seq, event = %claimed.ticket.id, failures, ?wait, "{}; will try again", trouble.what);
+    worker.settings.meter.failed();
     let attempt = Attempt { at: now, what: trouble.what.clone() };
     let (at, progress) = (now.after(wait), task.progress(state));
     let settlement = Settlement::Retry { at, progress, failures, failing_since, attempt };
@@ -136,6 +145,7 @@ fn again(worker: &Worker, task: &Task<'_>, state: &State, trouble: &Trouble) -> 
 
 pub(super) fn buried(worker: &Worker, claimed: &Claimed, death: Death, change: Change) -> Verdict {
     tracing::error!(seq = claimed.ticket.seq, event = %claimed.ticket.id, code = death.code(), "dead letter: {death}");
+    worker.settings.meter.carried_out("dead", 1);
     let settlement = Settlement::Dead { code: death.code(), reason: death.to_string(), at: worker.now() };
     Verdict { settlement, change, tell: Some(Ended::Dead(death)) }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The floors, from the ground up. On one floor nobody imports a neighbour, unless the floor is a stair.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
+    &["failpoint"],
     &["domain"],
     &["segment"],
     &["mapping"],
@@ -96,9 +97,20 @@ fn each_outside_thing_is_named_in_one_room_only() {
         ("rusqlite::", &["queue/sqlite/"]),
         ("StatusCode", &["http/answer.rs", "http/ops.rs", "sandbox/"]),
         ("std::env::", &["cli/mod.rs"]),
-        ("std::process", &["cli/", "main.rs"]),
+        ("std::process", &["cli/", "main.rs", "failpoint.rs"]),
+        ("fail::", &["failpoint.rs"]),
         ("SystemTime::now", &["clock.rs", "refersion/client.rs", "sandbox/"]),
-        ("rand::", &["domain/password.rs", "worker/", "refersion/client.rs", "queue/sqlite/open.rs", "sandbox/"]),
+        (
+            "rand::",
+            &[
+                "domain/password.rs",
+                "worker/",
+                "refersion/client.rs",
+                "queue/sqlite/open.rs",
+                "sandbox/",
+                "app/merchants.rs",
+            ],
+        ),
         ("println!", &[]),
     ] {
         for source in sources().iter().filter(|source| source.code.contains(word)) {
@@ -127,6 +139,35 @@ fn every_file_opens_with_what_it_is_and_leaves_nothing_undone() {
             assert!(!source.code.contains(word), "{path} has {word}");
         }
     }
+}
+
+#[test]
+fn at_every_fail_point_a_test_lets_the_process_die() {
+    let table = std::fs::read_to_string(root().join("tests/it/crash/points.rs")).expect("text");
+    let mut points = BTreeSet::new();
+    for source in sources() {
+        let calls = source.code.split("failpoint::step(\"").skip(1);
+        points.extend(calls.filter_map(|call| Some(call.split_once('"')?.0.to_owned())));
+    }
+    assert!(points.len() > 10, "{points:?}");
+    for point in points {
+        let rows = table.matches(&format!("dies(\"{point}\", ")).count();
+        assert!(rows >= 2, "{point} is in {rows} rows");
+    }
+}
+
+/// The crate is optional, its feature is no default, and only the tests' dependency on this crate turns it on.
+#[test]
+fn fail_points_are_compiled_for_tests_alone() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("text");
+    let (_, rest) = manifest.split_once("[features]").expect("a section");
+    let (features, rest) = rest.split_once("[dependencies]").expect("a section");
+    let (dependencies, tests) = rest.split_once("[dev-dependencies]").expect("a section");
+    assert!(!features.contains("default"), "{features}");
+    let fail = dependencies.lines().find(|line| line.starts_with("fail = ")).expect("a dependency");
+    assert!(fail.contains("optional = true") && !fail.contains("failpoints\"]"), "{fail}");
+    assert_eq!(dependencies.matches("[\"failpoints\"]").count() + features.matches("fail/failpoints").count(), 1);
+    assert!(tests.contains(r#"refersion-destination = { path = ".", features = ["failpoints"] }"#));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const KEY: (&str, &str) = ("REFERSION_API_KEY", "pub_abc.sec_abc");
+const SEAL: &str = "c2VhbC1rZXktb25lLW9mLXRoaXJ0eS10d28tYnl0ZXM=";
 
 /// A folder with files, whose path is taken out of every text.
 struct Folder(TempDir);
@@ -151,6 +152,8 @@ fn the_environment_spells_every_sort_of_value() {
         ("REFERSION_TIMEOUT", "500ms"),
         ("REFERSION_CONCURRENCY", " 4 "),
         ("REFERSION_MAX_REQUESTS_PER_SECOND", "2.5"),
+        ("SEGMENT_ACCEPT_ANY_API_KEY", "TRUE"),
+        ("STORE_SEAL_KEY", SEAL),
         ("SERVER_LISTEN", ":80"),
         ("SERVER_WAIT", "0s"),
         ("SERVER_DRAIN", "25s"),
@@ -176,6 +179,8 @@ fn the_environment_spells_every_sort_of_value() {
     assert_eq!(config.refersion.timeout, Duration::from_millis(500));
     assert_eq!(config.refersion.concurrency.get(), 4);
     assert_eq!(config.refersion.max_requests_per_second, Some(2.5));
+    assert!(config.segment.accept_any_api_key);
+    assert_eq!(config.store.seal_keys.len(), 1);
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:80");
     assert_eq!((config.server.wait, config.server.drain), (Duration::ZERO, Duration::from_secs(25)));
     assert_eq!(config.ops.listen.to_string(), "[::1]:9090");
@@ -229,6 +234,7 @@ fn the_defaults_are_those_that_were_promised() {
         },
         segment: Segment {
             shared_secrets: [],
+            accept_any_api_key: false,
         },
         server: Server {
             listen: 0.0.0.0:8080,
@@ -243,6 +249,7 @@ fn the_defaults_are_those_that_were_promised() {
                 "data/refersion-destination.db",
             ),
             deduplication_window: 604800s,
+            seal_keys: [],
         },
         delivery: Delivery {
             backoff: Backoff {

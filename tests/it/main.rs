@@ -1,6 +1,7 @@
 //! The service from outside its modules: through files, sockets, processes, and as tables and scripts that read as claims.
 
 mod accounts;
+mod any_key;
 mod architecture;
 mod calls;
 mod chaos;
@@ -9,11 +10,13 @@ mod config;
 mod crash;
 mod dead_letters;
 mod delivery;
+mod fuzz;
 mod hostile;
 mod http;
 mod journey;
 mod mapping;
 mod order;
+mod prescribed;
 mod queue;
 mod sandbox;
 mod secrecy;

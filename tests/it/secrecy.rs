@@ -1,7 +1,8 @@
-//! No secret and no personal datum is printed or answered, whatever happens and however much is logged.
+//! No secret and no personal datum is printed or answered, whatever happens and however much is logged. Here one process says
+//! as much as it can; and what all other tests are asked as well ([`told`]) is proved to be asked.
 
 use crate::support::process::Process;
-use crate::support::{http, within};
+use crate::support::{Answer, http, spoken, within};
 use base64::Engine as _;
 use refersion_destination::domain::{ApiKey, Field, Status};
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
@@ -100,4 +101,40 @@ async fn nothing_personal_and_no_secret_is_printed_or_answered() {
             assert!(!text.to_lowercase().contains(MARKER), "{text}");
         }
     }
+}
+
+#[test]
+fn what_must_not_be_told_is_known_when_it_is() {
+    spoken::keep("sec_kept_for_this");
+    for (text, leaks) in [
+        ("dead letter 1 of u1@example.com, refused", Some("u1@example.com")),
+        ("keyword=u1%40example.com&page=1", Some("u1%40example.com")),
+        (r#"{"message":"<Söhne+1@bücher.example>"}"#, Some("Söhne+1@bücher.example")),
+        ("the key pub_x.sec_kept_for_this is wrong", Some("sec_kept_for_this")),
+        ("webhook on http://127.0.0.1:8080/segment, at 100% @ 5.0 calls", None),
+        ("", None),
+    ] {
+        assert_eq!(spoken::leak(text).as_deref(), leaks, "{text}");
+    }
+}
+
+/// A process that prints an address of a user's, an answer that holds one: the test that made them say so fails.
+#[tokio::test]
+async fn every_process_and_every_answer_of_the_suite_is_asked() {
+    let talks = r"printf 'on http://a/segment, http://b/readyz\nrefused u1@example.com\n' >&2";
+    let started = || Process::of(crate::support::process::binary_named("sh").args(["-c", talks]));
+    let dropped = std::panic::catch_unwind(|| drop(started()));
+    let waited = std::panic::catch_unwind(|| drop(started().wait()));
+    for panicked in [dropped, waited] {
+        let why = panicked.expect_err("it fails");
+        let why = why.downcast_ref::<String>().expect("a text");
+        assert!(why.starts_with("\"u1@example.com\" was told"), "{why}");
+    }
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("bound"));
+    let talks = axum::Router::new().fallback(|| async { "refused u1@example.com" });
+    tokio::spawn(axum::serve(listener, talks).into_future());
+    let answered = tokio::spawn(async move { Answer::to(http().get(url)).await });
+    assert!(answered.await.expect_err("it fails").is_panic());
 }

@@ -6,6 +6,7 @@ use super::schema::IS_HEAD;
 use super::writer::Store;
 use crate::delivery::{Memory, Progress};
 use crate::domain::{AccountName, EventId, Timestamp};
+use crate::failpoint;
 use crate::queue::{Batch, Behind, Claimed, Place, Ticket};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -31,6 +32,7 @@ pub fn claim(
         event.memory = memory::recall(&store.connection, &event.keys)?;
         event.behind = behind(&store.connection, account, event.ticket.seq, room.min(MOST_BYTES_BEHIND))?;
         room -= event.behind.iter().map(|behind| behind.body.len()).sum::<usize>();
+        failpoint::step("queue::claim");
     }
     let next = if events.len() < limit { next_ready(store, account, now)? } else { None };
     Ok(Batch { events, next })

@@ -1,7 +1,7 @@
 //! The SQLite engine: one file, one writer thread with group commit, WAL and `synchronous=FULL`.
 //!
 //! Every method hands the writer a job and awaits it (`writer`); the jobs' SQL stands by verb: `record`, `claim`,
-//! `settle`, `lane`, `memory`, `letters`, `erase`; the tables in `schema`. Invariant: one process per file, held by a lock that dies with the
+//! `settle`, `lane`, `memory`, `letters`, `erase`, `sealed`; the tables in `schema`. Invariant: one process per file, held by a lock that dies with the
 //! process, so whatever is leased when the file is opened was interrupted.
 
 mod claim;
@@ -14,6 +14,7 @@ mod memory;
 mod open;
 mod record;
 mod schema;
+mod sealed;
 mod settle;
 #[cfg(test)]
 mod steps;
@@ -26,7 +27,7 @@ use super::{
     Settlement, Ticket,
 };
 use crate::delivery::Progress;
-use crate::domain::{AccountName, HashKey, Timestamp, UserKey};
+use crate::domain::{AccountName, HashKey, SealedKey, Timestamp, UserKey};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -150,6 +151,14 @@ impl Queue for SqliteQueue {
     async fn forget(&self, users: &[UserKey], now: Timestamp) -> Result<Forgotten, QueueError> {
         let (hash, users) = (self.hash.clone(), users.to_vec());
         self.writer.write(move |store| erase::forget(store, &hash, &users, now)).await
+    }
+
+    async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), QueueError> {
+        self.writer.write(move |store| keys.iter().try_for_each(|key| sealed::keep(&store.connection, key))).await
+    }
+
+    async fn kept_keys(&self) -> Result<Vec<SealedKey>, QueueError> {
+        self.writer.write(|store| sealed::kept(&store.connection)).await
     }
 
     async fn tidy(&self, forget_before: Timestamp) -> Result<(), QueueError> {

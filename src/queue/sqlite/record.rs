@@ -3,6 +3,7 @@
 use super::keys::Keys;
 use super::writer::Store;
 use crate::domain::{HashKey, UserKey};
+use crate::failpoint;
 use crate::queue::{NewEvent, Recorded};
 use rusqlite::{OptionalExtension, params};
 
@@ -19,6 +20,7 @@ pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::
     }
     let (behind, waiting) = (!lanes.is_empty(), store.counts.waiting_of(event.account.as_str()));
     line_up(store, event, &keys, lanes)?;
+    failpoint::step("queue::record");
     Ok(Recorded::Accepted { behind, waiting })
 }
 

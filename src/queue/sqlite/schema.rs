@@ -8,7 +8,7 @@
 use rusqlite::Connection;
 
 /// Raised with every change of the tables; [`migrate`] says how to get there.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// The condition that an event has none of its lane ahead of it.
 pub const IS_HEAD: &str =
@@ -94,6 +94,14 @@ ALTER TABLE dead_letters ADD COLUMN keys BLOB;    -- as in events; NULL: erased
 CREATE INDEX dead_keys_seq ON dead_keys (seq);
 ";
 
+/// Since version 3, API keys of accounts that are not configured.
+const VERSION_3: &str = "
+CREATE TABLE sealed_keys (
+    account TEXT PRIMARY KEY,
+    sealed  BLOB NOT NULL -- nonce and sealed key pair
+) WITHOUT ROWID;
+";
+
 /// Makes the connection what the promises need. `FULL` syncs the WAL at every commit; deleted content is overwritten.
 pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?; // before the first table
@@ -118,6 +126,9 @@ pub fn migrate(connection: &mut Connection, new_hash_key: &[u8; 32]) -> rusqlite
     }
     if version < 2 {
         transaction.execute_batch(VERSION_2)?;
+    }
+    if version < 3 {
+        transaction.execute_batch(VERSION_3)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()?;

@@ -8,6 +8,7 @@ use super::schema::IS_HEAD;
 use super::writer::Store;
 use crate::delivery::Progress;
 use crate::domain::Timestamp;
+use crate::failpoint;
 use crate::queue::{Attempt, Change, Place, QueueError, Settlement, Ticket};
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -25,6 +26,7 @@ pub fn checkpoint(
     let sql = "UPDATE events SET ready_at = ?2, progress = ?3 WHERE seq = ?1";
     store.connection.prepare_cached(sql)?.execute(params![ticket.seq, until.0, write_progress(progress)?])?;
     memory::apply(&store.connection, &leased.account, change)?;
+    failpoint::step("queue::checkpoint");
     Ok(Ok(()))
 }
 
@@ -56,6 +58,7 @@ pub fn settle(store: &mut Store, ticket: &Ticket, settlement: &Settlement, chang
         }
         Settlement::HandBack { progress } => stay(store, ticket, progress)?,
     }
+    failpoint::step("queue::settle");
     Ok(Ok(()))
 }
 

@@ -29,7 +29,8 @@ pub struct Store {
 pub struct Counts {
     /// How many events wait: the number of rows in `events`.
     pub waiting: u64,
-    /// How many of them are of which account.
+    /// How many of them are of which account. Without those for whom none waits: it is copied with every group, and there may be
+    /// very many accounts.
     pub waiting_of: BTreeMap<String, u64>,
     /// How many dead letters there are.
     pub dead: u64,
@@ -65,6 +66,9 @@ impl Counts {
         self.waiting = self.waiting.saturating_sub(1);
         if let Some(waiting) = self.waiting_of.get_mut(account) {
             *waiting = waiting.saturating_sub(1);
+            if *waiting == 0 {
+                self.waiting_of.remove(account);
+            }
         }
     }
 }
@@ -228,4 +232,24 @@ fn commit(store: &mut Store, group: impl Iterator<Item = (Work, oneshot::Sender<
 
 fn failed(error: &rusqlite::Error) -> QueueError {
     QueueError::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_for_which_nothing_waits_takes_no_room() {
+        let mut counts = Counts { waiting: 0, waiting_of: BTreeMap::new(), dead: 0, next_seq: 1 };
+        for account in ["a", "b", "a"] {
+            counts.come(account);
+        }
+        for account in ["a", "b"] {
+            counts.gone(account);
+        }
+        assert_eq!((counts.waiting, counts.waiting_of("a"), counts.waiting_of("b")), (1, 1, 0));
+        assert_eq!(counts.waiting_of.len(), 1);
+        counts.gone("a");
+        assert!(counts.waiting_of.is_empty());
+    }
 }

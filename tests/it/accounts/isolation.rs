@@ -22,6 +22,37 @@ async fn a_refersion_that_hangs_holds_up_its_own_account_alone() {
     assert_eq!(two.main.ready().await.json()["waiting"], MANY);
 }
 
+/// Nobody listens there any more, or a proxy says so: each in the way of one account alone.
+#[tokio::test]
+async fn a_refersion_that_is_dead_holds_up_its_own_account_alone() {
+    let two = Two::start(&[PATIENT], "").await;
+    two.other.sandbox.script(vec![Fault::html(503); 1_000]);
+    two.backlog_of_other(MANY).await;
+    within(async { while two.ready().await != [PAUSED, "ok", PAUSED] {} }).await;
+    two.main_delivers().await;
+    assert_eq!(two.main.ready().await.json()["waiting"], MANY);
+
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let nobody = gone.local_addr().expect("bound");
+    drop(gone);
+    let two = Two::at(&format!("http://{nobody}/v2"), &[PATIENT], "").await;
+    two.backlog_of_other(MANY).await;
+    within(async { while two.ready().await != [PAUSED, "ok", PAUSED] {} }).await;
+    two.main_delivers().await;
+    assert_eq!(two.main.ready().await.json()["waiting"], MANY);
+}
+
+/// Each of its answers takes longer than all of the other account's deliveries together.
+#[tokio::test]
+async fn a_refersion_that_is_slow_slows_its_own_account_alone() {
+    let two = Two::start(&[PATIENT, ("REFERSION_TIMEOUT", "1h")], "").await;
+    two.other.sandbox.script(vec![Fault::Trickle; MANY]);
+    two.backlog_of_other(MANY).await;
+    two.other.until(|sandbox| sandbox.calls_total() > 0).await;
+    two.main_delivers().await;
+    assert_ne!(two.main.ready().await.json()["waiting"], 0, "the other is far from done");
+}
+
 #[tokio::test]
 async fn too_many_calls_pause_their_own_account_alone() {
     let two = Two::start(&[PATIENT], "concurrency = 1").await;

@@ -24,6 +24,16 @@ impl Two {
     /// `other` says `more` of itself, in TOML.
     async fn start(settings: &[(&str, &str)], more: &str) -> Self {
         let other = Refersion::of(OTHER_KEY, Settings::default()).await;
+        Self::with(other, settings, more).await
+    }
+
+    /// `other` is looked for at `base_url`, where its simulated Refersion is not.
+    async fn at(base_url: &str, settings: &[(&str, &str)], more: &str) -> Self {
+        let other = Refersion::of(OTHER_KEY, Settings::default()).await;
+        Self::with(Refersion { base_url: base_url.to_owned(), ..other }, settings, more).await
+    }
+
+    async fn with(other: Refersion, settings: &[(&str, &str)], more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("accounts.toml");
         let base_url = &other.base_url;

@@ -5,6 +5,7 @@
 //! `CHAOS=long cargo test chaos -- --nocapture` is the long one (1,000 kills), `CHAOS=200` one of 200. Chance is seeded:
 //! `CHAOS_SEED` repeats a run's decisions (not the moments at which the system lets them happen), and every failure shows it.
 
+mod backlog;
 mod disk;
 mod oracle;
 mod poison;

@@ -176,7 +176,8 @@ async fn forget() {
           --user-id <ID>     Segment's userId of the user
           --email <ADDRESS>  The user's e-mail address
           --account <NAME>   The account whose user it is; the first one configured if not given, which
-                             is `main` where there is one
+                             is `main` where there is one. To be said where none is configured and any
+                             key is accepted
           --json             Print JSON
           --ops <URL>        Ask the service whose ops listener is at this URL; if not given, the store
                              is opened, or while a service has it open, OPS_LISTEN is asked

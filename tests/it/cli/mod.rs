@@ -6,6 +6,7 @@ mod map;
 mod serve;
 
 use crate::support::process::binary;
+use crate::support::spoken;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -29,7 +30,14 @@ async fn run(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> R
     });
     let ran = crate::support::within(ran).await.expect("waits");
     let text = |bytes| String::from_utf8(bytes).expect("text");
-    Ran { code: ran.status.code(), out: text(ran.stdout), err: text(ran.stderr) }
+    let ran = Ran { code: ran.status.code(), out: text(ran.stdout), err: text(ran.stderr) };
+    // `map` shows what an event becomes; that is what it is for.
+    if arguments.first() != Some(&"map") {
+        spoken::keep_settings(environment.iter().copied());
+        spoken::check(&ran.out);
+        spoken::check(&ran.err);
+    }
+    ran
 }
 
 /// A command that runs until it is told to stop, and what it prints.

@@ -38,7 +38,7 @@ async fn a_trial_prints_curls_that_work_and_leaves_no_file_behind() {
     let created = Answer::to(create).await;
     assert_eq!((created.status, &created.json()["action"]), (200, &"created".into()), "{}", created.text);
     let page = printed.split_whitespace().find(|word| word.starts_with("http://")).expect("the page's URL");
-    let shown = Answer::to(http().get(page)).await;
+    let shown = Answer::to_data(http().get(page)).await;
     assert!(shown.text.contains("peter@example.com"), "{}", shown.text);
     assert_eq!(Answer::to(delete).await.json()["action"], "disabled");
 

@@ -1,6 +1,8 @@
 //! The service as a process: killed at any moment and started again, or asked to stop, it loses and doubles nothing.
 
 mod backlog;
+mod clock;
+mod points;
 mod steps;
 mod stop;
 mod store;

@@ -4,9 +4,10 @@
 mod cli;
 mod forget;
 mod ops;
+mod terminal;
 
 use crate::support::process::{Process, binary};
-use crate::support::{API_KEY, PATIENCE, identify, within};
+use crate::support::{API_KEY, PATIENCE, identify, spoken, within};
 use refersion_destination::domain::ApiKey;
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
 use serde_json::{Value, json};
@@ -116,7 +117,12 @@ async fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]
     command.envs(environment.iter().copied());
     let ran = within(tokio::task::spawn_blocking(move || command.output().expect("runs"))).await.expect("waits");
     let text = |bytes| String::from_utf8(bytes).expect("text");
-    Ran { code: ran.status.code(), out: text(ran.stdout), err: text(ran.stderr) }
+    let ran = Ran { code: ran.status.code(), out: text(ran.stdout), err: text(ran.stderr) };
+    if !arguments.contains(&"--reveal") {
+        spoken::check(&ran.out);
+        spoken::check(&ran.err);
+    }
+    ran
 }
 
 /// With moments and event names, which differ from run to run, made equal.

@@ -10,6 +10,10 @@ const PATHS: [&str; 5] =
 async fn post(root: &str, path: &str, authorization: Option<&str>, body: &Value) -> Answer {
     let request = http().post(format!("{root}{path}")).body(body.to_string());
     let request = authorization.into_iter().fold(request, |request, value| request.header("Authorization", value));
+    // One of these shows an event, whole, to who has the key.
+    if path == "/dead-letters/show" && authorization == Some(&basic(API_KEY)) {
+        return Answer::to_data(request).await;
+    }
     Answer::to(request).await
 }
 

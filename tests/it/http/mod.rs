@@ -8,6 +8,7 @@ mod belief;
 mod bodies;
 mod events;
 mod health;
+mod metrics;
 mod outcomes;
 mod paths;
 mod recorded;
@@ -23,6 +24,7 @@ use refersion_destination::mapping::Rules;
 use refersion_destination::notice::Notice;
 use refersion_destination::queue::Queue;
 use refersion_destination::segment::Trust;
+use refersion_destination::telemetry::Metrics;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -87,11 +89,15 @@ async fn doors(queue: Arc<dyn Queue>, notice: &Notice) -> SocketAddr {
         clock: Clock::start(),
         queue: Arc::clone(&queue),
         notice: notice.clone(),
+        meter: Metrics::default().of(&AccountName::main()),
         wait: Duration::ZERO,
         at_once: 1,
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
-    tokio::spawn(axum::serve(listener, public(Arc::new(Doors::new(queue, vec![door])))).into_future());
+    tokio::spawn(
+        axum::serve(listener, public(Arc::new(Doors::new(queue, Clock::start(), notice.clone(), vec![door]))))
+            .into_future(),
+    );
     address
 }

@@ -4,7 +4,7 @@ use super::{doors, post};
 use crate::support::{API_KEY, Answer, basic, http, identify, within};
 use async_trait::async_trait;
 use refersion_destination::delivery::Progress;
-use refersion_destination::domain::{AccountName, HashKey, Timestamp, UserKey};
+use refersion_destination::domain::{AccountName, HashKey, SealedKey, Timestamp, UserKey};
 use refersion_destination::notice::Notice;
 use refersion_destination::queue::{
     Batch, Change, DeadLetter, Depth, Filter, Forgotten, NewEvent, Page, Queue, QueueError, Recorded, Replay,
@@ -99,6 +99,14 @@ impl Queue for Stub {
     }
 
     async fn forget(&self, _: &[UserKey], _: Timestamp) -> Result<Forgotten, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn keep_keys(&self, _: Vec<SealedKey>) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn kept_keys(&self) -> Result<Vec<SealedKey>, QueueError> {
         Err(QueueError::Closed)
     }
 

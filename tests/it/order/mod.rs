@@ -4,6 +4,7 @@ mod account;
 mod faults;
 mod lanes;
 mod letters;
+mod storm;
 
 use crate::support::service::{Refersion, Service};
 use refersion_destination::sandbox::Fault;

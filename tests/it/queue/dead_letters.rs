@@ -306,7 +306,8 @@ async fn dead_letters_of_an_earlier_release_are_shown_and_discarded_but_not_repl
     let id = die(&store, "a", &["u1"]).await;
     store.queue().close().await;
     let before = "ALTER TABLE events DROP COLUMN history; ALTER TABLE dead_letters DROP COLUMN history;
-        ALTER TABLE dead_letters DROP COLUMN keys; DROP INDEX dead_keys_seq; PRAGMA user_version = 1;";
+        ALTER TABLE dead_letters DROP COLUMN keys; DROP INDEX dead_keys_seq; DROP TABLE sealed_keys;
+        PRAGMA user_version = 1;";
     outside.behind_its_back().execute_batch(before).expect("as it was");
     store.reopen().await;
     assert_eq!(one(&store, id).await.body.as_deref(), Some("a"));

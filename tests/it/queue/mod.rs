@@ -16,4 +16,5 @@ mod memory;
 mod model;
 mod random;
 mod recording;
+mod sealed;
 mod torn;

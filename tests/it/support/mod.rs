@@ -5,6 +5,7 @@
 
 pub mod process;
 pub mod service;
+pub mod spoken;
 pub mod told;
 
 use base64::Engine as _;
@@ -50,8 +51,25 @@ impl Answer {
     /// Sends `request` and reads the whole answer.
     pub async fn to(request: reqwest::RequestBuilder) -> Self {
         let response = within(request.send()).await.expect("an answer");
+        within(Self::read(response)).await.expect("a body")
+    }
+
+    /// Reads an answer; none if it broke off. It tells nothing that it must not.
+    pub async fn read(response: reqwest::Response) -> Option<Self> {
+        let answer = Self::read_data(response).await?;
+        spoken::check(&answer.text);
+        Some(answer)
+    }
+
+    /// Sends `request`, whose answer is to show an event or an affiliate.
+    pub async fn to_data(request: reqwest::RequestBuilder) -> Self {
+        let response = within(request.send()).await.expect("an answer");
+        within(Self::read_data(response)).await.expect("a body")
+    }
+
+    async fn read_data(response: reqwest::Response) -> Option<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, text: within(response.text()).await.expect("a body") }
+        Some(Self { status, headers, text: response.text().await.ok()? })
     }
 
     /// The body, which is always JSON.

@@ -1,25 +1,32 @@
 //! The service as a process of its own: started from the built binary, killed and stopped by signals.
 
-use super::{API_KEY, Answer, basic, http};
+use super::{API_KEY, Answer, basic, http, spoken};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 
 /// The built binary, with an empty environment but for what it needs to run.
 pub fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_refersion-destination"));
+    binary_named(env!("CARGO_BIN_EXE_refersion-destination"))
+}
+
+/// Any other, likewise.
+pub fn binary_named(name: &str) -> Command {
+    let mut command = Command::new(name);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-/// A running `serve`.
+/// A running `serve`. What it prints is read while it runs, and at its end it is asked whether it told what it must not.
 pub struct Process {
     pub child: Child,
     pub server: String,
     pub ops: String,
-    log: BufReader<ChildStderr>,
+    /// Ends with the process, with all it printed since it announced its addresses. None: it was asked already.
+    printed: Option<JoinHandle<String>>,
 }
 
 impl Process {
@@ -36,10 +43,21 @@ impl Process {
             ("DELIVERY_RETRY_MAX", "100ms"),
         ];
         let environment: BTreeMap<_, _> = own.iter().chain(settings).copied().collect();
-        let mut child = binary().arg("serve").envs(environment).spawn().expect("starts");
+        spoken::keep_settings(environment.iter().map(|(name, value)| (*name, *value)));
+        Self::of(binary().arg("serve").envs(environment))
+    }
+
+    /// Starts a command that announces its addresses as `serve` does.
+    pub fn of(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("starts");
         let mut log = BufReader::new(child.stderr.take().expect("piped"));
         let (server, ops) = addresses(&mut log);
-        Self { child, server, ops, log }
+        let printed = std::thread::spawn(move || {
+            let mut printed = String::new();
+            log.read_to_string(&mut printed).expect("text");
+            printed
+        });
+        Self { child, server, ops, printed: Some(printed) }
     }
 
     /// Kills the process as a power cut would: SIGKILL.
@@ -57,26 +75,29 @@ impl Process {
 
     /// Waits for the end; its status and what it logged since it announced its addresses.
     pub fn wait(mut self) -> (ExitStatus, String) {
-        let mut logged = String::new();
-        self.log.read_to_string(&mut logged).expect("text");
-        (self.child.wait().expect("ends"), logged)
+        let status = self.child.wait().expect("ends");
+        let printed = self.printed.take().expect("asked once").join().expect("read");
+        spoken::check(&printed);
+        (status, printed)
     }
 
     /// Posts `body` to `/segment`; `None` if the process did not answer.
     pub async fn send(&self, body: &Value) -> Option<Answer> {
         let request = http().post(format!("{}/segment", self.server)).header("Authorization", basic(API_KEY));
-        let response = request.body(body.to_string()).send().await.ok()?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Some(Answer { status, headers, text: response.text().await.ok()? })
+        Answer::read(request.body(body.to_string()).send().await.ok()?).await
     }
 }
 
-/// A test that failed leaves no process behind.
+/// A test that failed leaves no process behind; one that did not has still to hear of what was told.
 impl Drop for Process {
     fn drop(&mut self) {
         // Err: it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let printed = self.printed.take().and_then(|printed| printed.join().ok());
+        if let Some(printed) = printed.filter(|_| !std::thread::panicking()) {
+            spoken::check(&printed);
+        }
     }
 }
 
@@ -84,6 +105,7 @@ impl Drop for Process {
 fn addresses(log: &mut impl BufRead) -> (String, String) {
     let mut seen = String::new();
     loop {
+        spoken::check(&seen);
         let mut line = String::new();
         assert!(log.read_line(&mut line).expect("text") > 0, "ended before it listened:\n{seen}");
         let urls: Vec<&str> = line.split_whitespace().filter(|word| word.starts_with("http://")).collect();

@@ -1,6 +1,6 @@
 //! The service in this process.
 
-use super::{API_KEY, Answer, PATIENCE, basic, http, within};
+use super::{API_KEY, Answer, PATIENCE, basic, http, spoken, within};
 use refersion_destination::app::{self, Addresses};
 use refersion_destination::config::{Config, Mode};
 use refersion_destination::domain::ApiKey;
@@ -153,5 +153,6 @@ fn config(base_url: &str, folder: &Path, settings: &[(&str, &str)], files: &[Pat
     let both = own.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     // A later pair of the same name wins, as in an environment.
     let environment: std::collections::BTreeMap<String, String> = both.collect();
+    spoken::keep_settings(environment.iter().map(|(name, value)| (&**name, &**value)));
     Config::load(files, environment.into_iter(), Mode::Live).expect("a configuration").0
 }

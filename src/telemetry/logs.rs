@@ -1,7 +1,6 @@
-//! What the service tells of itself: log lines on standard error, as text or JSON.
+//! Log lines, as text or JSON.
 //!
-//! In go the format and a filter that the configuration has checked. Invariant, held by every caller and by a test: no
-//! secret and no personal datum in a line. Deliberately absent: log files and rotation, which belong to whoever runs it.
+//! In go the format and a filter that the configuration has checked.
 
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;

@@ -1,0 +1,88 @@
+//! Refersion's good answers: the body of a 2xx → what it says, if it says what the operation promises.
+//!
+//! Lenient: numbers as numbers or texts, a search result that cannot be read is left out. Invariant: a code is safe to tell,
+//! whoever answered. Deliberately absent: the status,
+//! which has been judged before ([`super::reply`]).
+
+use crate::delivery::{Affiliate, Call, Found, Reply};
+use crate::domain::{AffiliateCode, AffiliateId, Field, Profile, Status};
+use serde_json::Value;
+
+/// What `body` says in answer to `call`; none if it is no such answer.
+pub(super) fn success(call: &Call, body: &Value) -> Option<Reply> {
+    match call {
+        Call::New(_) => {
+            let code = code(body.get("id")?)?;
+            Some(Reply::Created { code, id: body.get("message").and_then(Value::as_str).and_then(id_in_sentence) })
+        }
+        Call::Search { .. } => {
+            let results = body.get("results")?.as_array()?;
+            let total = body.get("total").and_then(number).unwrap_or(results.len() as u64);
+            Some(Reply::Page { total, results: results.iter().filter_map(found).collect() })
+        }
+        Call::Get(_) => affiliate(body).map(Reply::Affiliate),
+        Call::Edit { id, .. } | Call::SetStatus { id, .. } => {
+            let holds = |key: &str| {
+                let ids = body.get(key)?.as_array()?;
+                Some(ids.iter().any(|listed| number(listed) == Some(id.0)))
+            };
+            let (changed, unchanged) = (holds("ids_changed"), holds("ids_not_changed"));
+            changed.or(unchanged)?;
+            Some(if changed == Some(true) { Reply::Changed } else { Reply::NotChanged })
+        }
+    }
+}
+
+/// No code is longer; Refersion's have four characters.
+const LONGEST_CODE: usize = 100;
+
+/// Codes stand in links, and are told in answers and logs: what cannot be part of a link is none.
+fn code(value: &Value) -> Option<AffiliateCode> {
+    let code = text(value)?.trim().to_owned();
+    let fits = (1..=LONGEST_CODE).contains(&code.len());
+    let is_plain = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'));
+    (fits && is_plain).then_some(AffiliateCode(code))
+}
+
+/// The numeric id in "The affiliate 37569297 has been created with the status of ACTIVE."
+fn id_in_sentence(sentence: &str) -> Option<AffiliateId> {
+    let mut words = sentence.split_whitespace().skip_while(|word| !word.eq_ignore_ascii_case("affiliate"));
+    words.nth(1)?.trim_matches(|c: char| c.is_ascii_punctuation()).parse().ok().map(AffiliateId)
+}
+
+fn found(result: &Value) -> Option<Found> {
+    Some(Found {
+        code: code(result.get("id")?)?,
+        email: result.get("email")?.as_str()?.to_owned(),
+        status: status(result),
+    })
+}
+
+fn affiliate(body: &Value) -> Option<Affiliate> {
+    let shown = [
+        (Field::FirstName, "first_name"),
+        (Field::LastName, "last_name"),
+        (Field::Email, "email"),
+        (Field::Company, "company_name"),
+        (Field::Offer, "offer_id"),
+    ];
+    let profile: Profile = shown.into_iter().filter_map(|(field, key)| Some((field, text(body.get(key)?)?))).collect();
+    Some(Affiliate { id: AffiliateId(number(body.get("id")?)?), status: status(body), profile })
+}
+
+fn status(value: &Value) -> Option<Status> {
+    value.get("status")?.as_str()?.parse().ok()
+}
+
+/// A text, or a number as one.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+}

@@ -1,0 +1,99 @@
+//! `Authorization`: who is believed by key, and whose request it is.
+//!
+//! Whoever is believed presented the whole key, read back by another decoder; whoever presents it is believed, however it is
+//! spelled; no refusal repeats what was presented.
+
+use super::source::Source;
+use base64::Engine as _;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, NO_PAD};
+use refersion_destination::domain::ApiKey;
+use refersion_destination::segment::{Disbelief, Trust, choose};
+
+const KEYS: [&str; 3] = ["pub_zq9.sec_zq9", "a.b", "pub_zq9.sec_zq8"];
+/// Takes whatever any reader of base64 might.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(&ALPHABET, NO_PAD.with_decode_allow_trailing_bits(true));
+const STRICT: GeneralPurpose = GeneralPurpose::new(&ALPHABET, GeneralPurposeConfig::new());
+
+/// Checks what is made of `data`.
+pub fn check(data: &[u8]) {
+    let mut source = Source::new(data);
+    let key = source.below(KEYS.len());
+    let headers: Vec<Vec<u8>> = (0..source.below(4)).map(|_| header(&mut source)).collect();
+    let trusts: Vec<Trust> = KEYS.iter().map(|key| trust(key)).collect();
+    let presented = || headers.iter().map(Vec::as_slice);
+
+    let basics: Vec<&[u8]> = presented().filter_map(credentials).collect();
+    let is = |key: &str, basic: &[u8]| user(basic).is_some_and(|user| user == key.as_bytes());
+    match trusts[key].judge(presented(), std::iter::empty()) {
+        Ok(_) => {
+            assert!(!basics.is_empty() && basics.iter().all(|basic| is(KEYS[key], basic)), "believed: {headers:?}");
+        }
+        Err(Disbelief::Nothing) => assert!(basics.is_empty(), "not seen: {headers:?}"),
+        Err(Disbelief::WrongKey) => assert!(!presented().all(|header| is_spelled(header, KEYS[key])), "{headers:?}"),
+        Err(Disbelief::WrongSignature | Disbelief::RefusedKey) => panic!("nobody was asked for either"),
+    }
+    match choose(trusts.iter(), presented()) {
+        Ok(None) => assert!(basics.is_empty(), "{headers:?}"),
+        Ok(Some(place)) => assert!(basics.first().is_some_and(|first| is(KEYS[place], first)), "{headers:?}"),
+        Err(why) => {
+            assert_eq!(why, Disbelief::WrongKey);
+            assert!(
+                !KEYS.iter().any(|key| presented().next().is_some_and(|first| is_spelled(first, key))),
+                "{headers:?}"
+            );
+        }
+    }
+    for why in [Disbelief::Nothing, Disbelief::WrongKey, Disbelief::WrongSignature, Disbelief::RefusedKey] {
+        assert!(!format!("{why} {why:?} {trusts:?}").contains("zq"));
+    }
+}
+
+fn trust(key: &str) -> Trust {
+    Trust::new(ApiKey::parse(key).expect("a key"), Vec::new())
+}
+
+/// A header: any bytes, or credentials that are right or nearly so.
+fn header(source: &mut Source<'_>) -> Vec<u8> {
+    if source.below(4) == 0 {
+        return source.text().into_bytes();
+    }
+    let scheme = source.pick(&["Basic ", "basic  ", "BASIC\t", " Basic ", "Basic", "Bearer ", "BasicX "]);
+    let mut credentials = source.pick(&KEYS).as_bytes().to_vec();
+    credentials.extend(source.pick(&[":", "", "::", ":x", ":"]).as_bytes());
+    if source.below(3) == 0 {
+        let place = source.below(credentials.len());
+        credentials[place] ^= source.byte();
+    }
+    let mut encoded = STRICT.encode(credentials);
+    match source.below(5) {
+        0 => encoded = encoded.trim_end_matches('=').to_owned(),
+        1 => encoded.push('='),
+        2 => encoded.insert(source.below(encoded.len()), source.byte().into()),
+        _ => {}
+    }
+    [scheme.as_bytes(), encoded.as_bytes(), source.pick(&["", " ", "\t"]).as_bytes()].concat()
+}
+
+/// What stands behind the scheme Basic.
+fn credentials(header: &[u8]) -> Option<&[u8]> {
+    let header = header.trim_ascii();
+    let (scheme, rest) = (header.get(..5)?, &header[5..]);
+    let separated = rest.first().is_none_or(u8::is_ascii_whitespace);
+    (scheme.eq_ignore_ascii_case(b"basic") && separated).then(|| rest.trim_ascii())
+}
+
+/// The user name of credentials without a password, read as leniently as can be.
+fn user(credentials: &[u8]) -> Option<Vec<u8>> {
+    let last = credentials.iter().rposition(|byte| *byte != b'=')?;
+    let decoded = LENIENT.decode(&credentials[..=last]).ok()?;
+    decoded.strip_suffix(b":").map(<[u8]>::to_vec)
+}
+
+/// Whether `header` is what a client would send for `key`.
+fn is_spelled(header: &[u8], key: &str) -> bool {
+    let encoded = STRICT.encode(format!("{key}:"));
+    [format!("Basic {encoded}"), format!("Basic {}", encoded.trim_end_matches('='))]
+        .iter()
+        .any(|right| right.as_bytes() == header)
+}

@@ -1,0 +1,143 @@
+//! The delivery of one event, through several attempts, with a Refersion that answers anything: every attempt ends within few
+//! calls, no affiliate is created twice, every call is one that Refersion takes, and no verdict tells a value.
+//!
+//! What is written down between two calls and between two attempts is what the worker would write; a process may die with a
+//! call under way.
+
+use super::answers::{self, is_safe};
+use super::body::rules;
+use super::contract;
+use super::json::event;
+use super::source::Source;
+use refersion_destination::delivery::{
+    Call, Case, Known, Memory, OnDelete, OnExisting, Origin, Policy, Progress, Reply, State, Step, step,
+};
+use refersion_destination::domain::{AffiliateCode, AffiliateId, Field, Fingerprint, HashKey, Profile};
+use refersion_destination::mapping::{Identify, Intent, map};
+use refersion_destination::refersion::read_answer;
+use refersion_destination::segment::parse;
+use std::time::SystemTime;
+
+/// No attempt takes more calls, but for pages of search results.
+const CALLS: usize = 16;
+/// No attempt asks for more pages: two searches of a thousand.
+const PAGES: usize = 2_000;
+const ATTEMPTS: usize = 6;
+
+/// Checks what is made of `data`.
+pub fn check(data: &[u8]) {
+    let mut source = Source::new(data);
+    let rules = rules(&mut source);
+    let policy = Policy {
+        on_existing: source.pick(&[OnExisting::Update, OnExisting::Ignore]),
+        on_delete: source.pick(&[OnDelete::Disable, OnDelete::Anonymize]),
+    };
+    let hash = HashKey::new(&[7; 32]);
+    let memory = Memory { by_user_id: known(&mut source, &hash), by_email: known(&mut source, &hash) };
+    let text = event(&mut source).plain();
+    let Ok(event) = parse(&text) else { return };
+    let Ok(intent) = map(&event, &rules).intent else { return };
+    let custom_fields = rules.custom_field_ids();
+    let case = Case { intent: &intent, policy, custom_fields: &custom_fields, hash: &hash };
+
+    let mut delivery = Delivery { case, memory, progress: Progress::default(), interrupted: false, created: 0 };
+    for _ in 0..ATTEMPTS {
+        if !delivery.attempt(&mut source) {
+            break;
+        }
+    }
+}
+
+fn known(source: &mut Source<'_>, hash: &HashKey) -> Option<Known> {
+    if source.flag() {
+        return None;
+    }
+    let mut sent = Fingerprint::default();
+    if source.flag() {
+        sent.note(hash, &[(Field::Email, "zq9@x.io"), (Field::FirstName, "Zq9")].into_iter().collect());
+    }
+    Some(Known {
+        code: AffiliateCode(source.pick(&["a3y7", "b2b2"]).into()),
+        id: source.flag().then_some(AffiliateId(7)),
+        origin: source.pick(&[Origin::Created, Origin::Found]),
+        sent,
+    })
+}
+
+struct Delivery<'a> {
+    case: Case<'a>,
+    memory: Memory,
+    progress: Progress,
+    interrupted: bool,
+    /// How many times `new` was answered with success.
+    created: usize,
+}
+
+impl Delivery<'_> {
+    /// One attempt; whether there is to be another.
+    fn attempt(&mut self, source: &mut Source<'_>) -> bool {
+        let mut state = State::new(self.case.intent, self.memory.clone(), self.progress.clone(), self.interrupted);
+        let (mut calls, mut pages, mut heard) = (0, 0, None::<(Call, Reply)>);
+        loop {
+            let next = step(&self.case, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone())));
+            // Nothing is written before the first call.
+            if heard.is_some() || !matches!(next, Step::Next(_)) {
+                self.write(&state);
+            }
+            let call = match next {
+                Step::Next(call) => call,
+                verdict => return self.ended(&verdict),
+            };
+            *(if matches!(call, Call::Search { .. }) { &mut pages } else { &mut calls }) += 1;
+            assert!(calls <= CALLS && pages <= PAGES, "goes on and on: {calls} calls and {pages} pages");
+            let sent = contract::check(&call, source);
+            if source.below(16) == 15 {
+                self.interrupted = true;
+                return true;
+            }
+            let wire = answers::answer(source, &call, &sent);
+            let reply = read_answer(&call, &sent, &wire.borrow(), SystemTime::UNIX_EPOCH);
+            answers::fits(&call, &wire, &reply);
+            self.created += usize::from(matches!(reply, Reply::Created { .. }));
+            assert!(self.created <= 1, "created twice");
+            heard = Some((call, reply));
+        }
+    }
+
+    /// What the worker writes down.
+    fn write(&mut self, state: &State) {
+        let json = serde_json::to_string(&state.progress).expect("serialises");
+        self.progress = serde_json::from_str(&json).expect("reads back");
+        let Memory { by_user_id, by_email } = &mut self.memory;
+        for code in &state.forgotten {
+            by_user_id.take_if(|known| known.code == *code);
+            by_email.take_if(|known| known.code == *code);
+        }
+        if let (Intent::Identify(wanted), Some(known)) = (self.case.intent, &state.known) {
+            if wanted.user.user_id.is_some() {
+                *by_user_id = Some(known.clone());
+            }
+            if has_email(&self.case, wanted, known) {
+                *by_email = Some(known.clone());
+            }
+        }
+    }
+
+    fn ended(&mut self, verdict: &Step) -> bool {
+        self.interrupted = false;
+        match verdict {
+            Step::Done(outcome) => is_safe(&outcome.to_string()),
+            Step::Dead(death) => is_safe(&death.to_string()),
+            Step::Retry(trouble) => is_safe(&trouble.what),
+            Step::Halt | Step::Next(_) => {}
+        }
+        matches!(verdict, Step::Retry(_) | Step::Halt)
+    }
+}
+
+fn has_email(case: &Case<'_>, wanted: &Identify, known: &Known) -> bool {
+    wanted.user.email.as_ref().is_some_and(|email| {
+        let said: Profile = [(Field::Email, email.as_str())].into_iter().collect();
+        known.sent.news(case.hash, &said).is_empty()
+    })
+}

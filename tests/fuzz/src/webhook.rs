@@ -1,0 +1,279 @@
+//! The webhook from a request to its answer, with all its layers, gzip and signatures among them, before a queue that keeps
+//! what it is given: who is believed, what is recorded, and what is told.
+//!
+//! Only the listed codes are answered and never a 500; nothing is recorded of who is not believed; what is recorded are exact
+//! pieces of what was sent, in order; packed or not, a body is answered the same.
+
+use super::body::rules;
+use super::json::{MARK, event};
+use super::source::Source;
+use async_trait::async_trait;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use flate2::Compression;
+use flate2::read::{GzDecoder, GzEncoder};
+use hmac::{Hmac, KeyInit, Mac};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use refersion_destination::clock::Clock;
+use refersion_destination::delivery::Progress;
+use refersion_destination::domain::{AccountName, ApiKey, HashKey, SealedKey, Timestamp, UserKey};
+use refersion_destination::http::{Door, Doors, public};
+use refersion_destination::notice::Notice;
+use refersion_destination::queue::{
+    Batch, Change, DeadLetter, Depth, Filter, Forgotten, NewEvent, Page, Queue, QueueError, Recorded, Replay,
+    Settlement, Ticket,
+};
+use refersion_destination::segment::{Trust, split};
+use refersion_destination::telemetry::Metrics;
+use serde_json::Value;
+use sha1::Sha1;
+use std::io::Read;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+const KEY: &str = "pub_zq9.sec_zq9";
+const SECRET: &str = "abc123";
+const CODES: [u16; 9] = [200, 202, 400, 401, 404, 405, 413, 429, 501];
+
+/// Checks what is made of `data`.
+pub fn check(data: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(request(&mut Source::new(data)));
+}
+
+async fn request(source: &mut Source<'_>) {
+    let webhook = Webhook::new(source);
+    let (authorization, signature, packing) = (source.below(4), source.below(6), source.below(6));
+    let (flip, by) = (source.below(256), source.byte());
+    let content = content(source);
+    let mut sent = if packing < 3 { content.clone() } else { zip(&content) };
+    if packing == 5 {
+        let place = flip % sent.len();
+        sent[place] ^= by;
+    }
+    let array = content.trim_ascii_start().starts_with(b"[");
+    let element = split(&content).ok().filter(|_| array).map(|events| events.elements()[0].as_bytes().to_vec());
+    let signed = match signature {
+        0 | 1 => None,
+        2 => Some(sign(&content)),
+        3 => Some(sign(&sent)),
+        4 => Some(sign(element.as_deref().unwrap_or(&content))),
+        _ => Some(sign(b"zq9")),
+    };
+    let headers = [
+        ("authorization", ["", &basic(KEY), &basic("pub_zq9.sec_zq8"), "Bearer zq9"][authorization].to_owned()),
+        ("x-signature", signed.unwrap_or_default()),
+        ("content-encoding", if packing < 3 { String::new() } else { "gzip".to_owned() }),
+    ];
+    let answer = webhook.post("/segment", &headers, &sent).await;
+    let unpacked = if packing < 3 { Some(content.clone()) } else { unzip(&sent) };
+    answer.check(unpacked.as_deref());
+
+    let credible = authorization != 2 && (authorization == 1 || signature > 1);
+    if !credible || signature == 5 {
+        assert_eq!((answer.code, answer.recorded.len()), (401, 0), "believed");
+    } else if packing < 5 {
+        assert_ne!(answer.code, 401, "not believed: {}", answer.text);
+        let plain = webhook.post("/v1/batch/", &[("authorization", basic(KEY))], &content).await;
+        assert_eq!((answer.code, &answer.text, &answer.recorded), (plain.code, &plain.text, &plain.recorded));
+    }
+}
+
+/// Any bytes, or events in one of their packings.
+fn content(source: &mut Source<'_>) -> Vec<u8> {
+    let packing = source.below(4);
+    if packing == 3 {
+        return source.rest().to_vec();
+    }
+    let mut events = Vec::new();
+    for _ in 0..=source.below(4) {
+        let event = event(source);
+        events.push(if source.below(8) == 7 { "5".to_owned() } else { event.respelled(source) });
+    }
+    let body = match packing {
+        0 => events.swap_remove(0),
+        1 => format!("[{}]", events.join(",\n")),
+        _ => format!(r#"{{"batch":[{}]}}"#, events.join(" , ")),
+    };
+    body.into_bytes()
+}
+
+struct Webhook {
+    service: TowerToHyperService<axum::Router>,
+    kept: Arc<Kept>,
+}
+
+struct Answered {
+    code: u16,
+    text: String,
+    recorded: Vec<Vec<u8>>,
+}
+
+impl Webhook {
+    fn new(source: &mut Source<'_>) -> Self {
+        let kept = Arc::new(Kept { hash: HashKey::new(&[7; 32]), bodies: Mutex::default() });
+        let door = Door {
+            account: AccountName::main(),
+            trust: Trust::new(ApiKey::parse(KEY).expect("a key"), vec![SECRET.into()]),
+            rules: rules(source),
+            clock: Clock::start(),
+            queue: Arc::clone(&kept) as Arc<dyn Queue>,
+            notice: Notice::default(),
+            meter: Metrics::default().of(&AccountName::main()),
+            wait: Duration::ZERO,
+            at_once: 0,
+        };
+        let doors = Doors::new(Arc::clone(&kept) as Arc<dyn Queue>, Clock::start(), Notice::default(), vec![door]);
+        Self { service: TowerToHyperService::new(public(Arc::new(doors))), kept }
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, String)], body: &[u8]) -> Answered {
+        let mut request = Request::post(path);
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Body::from(body.to_vec())).expect("a request");
+        let response = self.service.call(request).await.expect("answered");
+        let code = response.status().as_u16();
+        let text = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        let recorded = std::mem::take(&mut *self.kept.bodies.lock().unwrap_or_else(PoisonError::into_inner));
+        Answered { code, text: String::from_utf8(text.into()).expect("text"), recorded }
+    }
+}
+
+impl Answered {
+    /// Holds an answer to a body of `content` (none: it could not be unpacked) against what any answer is.
+    fn check(&self, content: Option<&[u8]>) {
+        assert!(CODES.contains(&self.code), "{} {}", self.code, self.text);
+        assert!(!self.text.to_lowercase().contains(MARK), "told: {}", self.text);
+        let body: Value = serde_json::from_str(&self.text).expect("JSON");
+        assert!(body["status"].is_string() && body["message"].is_string(), "{}", self.text);
+        let Some(content) = content else {
+            assert!(self.recorded.is_empty() && (400..500).contains(&self.code));
+            return;
+        };
+        let Ok(events) = split(content) else {
+            assert!(self.recorded.is_empty() && [400, 401].contains(&self.code), "{} {}", self.code, self.text);
+            return;
+        };
+        let mut sent = events.elements().iter();
+        for body in &self.recorded {
+            assert!(sent.any(|element| element.as_bytes() == body), "recorded, and not sent, or out of order");
+        }
+        if let Some(results) = body["results"].as_array() {
+            assert_eq!(results.len(), events.elements().len());
+            let accepted = results.iter().filter(|result| result["status"] == "accepted").count();
+            assert!(accepted <= self.recorded.len(), "accepted, and not recorded");
+        } else if self.code == 202 {
+            assert_eq!(self.recorded.len(), 1);
+        }
+    }
+}
+
+fn basic(key: &str) -> String {
+    format!("Basic {}", BASE64.encode(format!("{key}:")))
+}
+
+fn sign(content: &[u8]) -> String {
+    let mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).expect("a key of any length");
+    hex::encode(mac.chain_update(content).finalize().into_bytes())
+}
+
+fn zip(content: &[u8]) -> Vec<u8> {
+    let mut zipped = Vec::new();
+    GzEncoder::new(content, Compression::fast()).read_to_end(&mut zipped).expect("zipped");
+    zipped
+}
+
+/// What is zipped, if it is one whole member.
+fn unzip(zipped: &[u8]) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    GzDecoder::new(zipped).read_to_end(&mut content).ok()?;
+    Some(content)
+}
+
+/// A queue that keeps the bodies it is given, knows some of their users, and has seen some of them before.
+struct Kept {
+    hash: HashKey,
+    bodies: Mutex<Vec<Vec<u8>>>,
+}
+
+#[async_trait]
+impl Queue for Kept {
+    fn hash_key(&self) -> &HashKey {
+        &self.hash
+    }
+
+    async fn record(&self, events: Vec<NewEvent>) -> Result<Vec<Recorded>, QueueError> {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = |event: NewEvent| {
+            let of_nobody = event.keys.is_empty();
+            assert!(!of_nobody || event.only_if_known, "an event of nobody");
+            bodies.push(event.body);
+            match event.id.0[0] % 4 {
+                _ if of_nobody => Recorded::UnknownUser,
+                0 => Recorded::Duplicate,
+                1 if event.only_if_known => Recorded::UnknownUser,
+                _ => Recorded::Accepted { behind: true, waiting: 1 },
+            }
+        };
+        Ok(events.into_iter().map(record).collect())
+    }
+
+    async fn claim(&self, _: &AccountName, _: usize, _: Timestamp, _: Duration) -> Result<Batch, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn checkpoint(&self, _: &Ticket, _: &Progress, _: Change, _: Timestamp) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn settle(&self, _: &Ticket, _: Settlement, _: Change) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn mend(&self, _: Timestamp) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<Page, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn dead_letter(&self, _: i64) -> Result<Option<DeadLetter>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn replay(&self, _: &[i64]) -> Result<Vec<(i64, Replay)>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn discard(&self, _: &[i64]) -> Result<Vec<i64>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn forget(&self, _: &[UserKey], _: Timestamp) -> Result<Forgotten, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn tidy(&self, _: Timestamp) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn keep_keys(&self, _: Vec<SealedKey>) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn kept_keys(&self) -> Result<Vec<SealedKey>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn close(&self) {}
+}

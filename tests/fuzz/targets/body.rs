@@ -1,0 +1,7 @@
+//! Bytes for `body`; what it is for stands there.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| refersion_destination_fuzz::body::check(data));

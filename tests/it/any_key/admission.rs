@@ -1,0 +1,203 @@
+//! Who is admitted: who Refersion says has the key, and nobody else.
+
+use super::{ANN, BOB, Partner};
+use crate::support::service::Service;
+use crate::support::{API_KEY, Answer, basic, identify, within};
+use hmac::{Hmac, KeyInit, Mac};
+use refersion_destination::sandbox::{Fault, Operation};
+use serde_json::{Value, json};
+use sha1::Sha1;
+use tokio::task::JoinSet;
+
+const NOBODY: &str = "pub_nobody.sec_nobody";
+
+#[tokio::test]
+async fn a_key_is_proved_at_its_first_request_and_every_event_is_delivered_with_it() {
+    let partner = Partner::start(&[]).await;
+    let ann = partner.refersions.takes(ANN);
+    let event = |n: u32| identify(&format!("m{n}"), &format!("u{n}"), &Value::Null);
+    assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
+    let asked = partner.refersions.asked(ANN);
+    assert_eq!(partner.send(ANN, &event(2)).await.brief(), "200 delivered");
+    assert_eq!(partner.send(ANN, &json!([event(3), event(4)])).await.brief(), "202 accepted");
+    let batch = partner.post("/v1/batch", &[("Authorization", &basic(ANN))], &json!({"batch": [event(5)]})).await;
+    assert_eq!(batch.brief(), "202 accepted");
+    within(ann.until(|ann| ann.affiliates().len() == 5)).await;
+    assert_eq!(partner.refersions.asked(ANN), asked, "it is known");
+    let name = &partner.kept()[0].0;
+    assert!(name.len() == 20 && name.starts_with("key-") && !name.contains("ann"), "{name}");
+}
+
+#[tokio::test]
+async fn a_key_that_refersion_refuses_is_answered_so_and_leaves_nothing() {
+    let partner = Partner::start(&[]).await;
+    let event = identify("m1", "u1", &Value::Null);
+    for _ in 0..3 {
+        let refused = partner.send(NOBODY, &event).await;
+        assert_eq!(refused.brief(), "401 unauthorized");
+        assert!(refused.message().starts_with("Refersion refuses this API key: set"), "{}", refused.message());
+        assert!(refused.headers.contains_key("www-authenticate"));
+    }
+    let junk = ["nodot", ".sec", "pub.", "", &format!("pub.{}", "s".repeat(600))];
+    for key in junk {
+        let refused = partner.send_once(key, &event).await;
+        assert_eq!(refused.brief(), "401 unauthorized", "{key}");
+        assert!(refused.message().starts_with("Wrong API key"), "{}", refused.message());
+    }
+    assert_eq!(partner.asked(NOBODY), 1, "it is not asked about again for a while");
+    assert_eq!(partner.kept(), []);
+    let ready = partner.ready().await;
+    assert_eq!((&ready["waiting"], &ready["merchants"]["at_work"]), (&json!(0), &json!(0)));
+}
+
+#[tokio::test]
+async fn where_refersion_cannot_be_asked_the_event_is_to_be_sent_again() {
+    let partner = Partner::start(&[]).await;
+    let ann = partner.refersions.takes(ANN);
+    let event = identify("m1", "u1", &Value::Null);
+    for status in [500, 503, 429, 404, 403, 400, 422, 302, 200] {
+        partner.refersions.answer_all(status);
+        let answer = partner.send_once(ANN, &event).await;
+        assert_eq!(answer.brief(), "503 unavailable", "{status}");
+        assert!(answer.message().starts_with("Refersion could not be asked"), "{}", answer.message());
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    partner.refersions.answer_all(0);
+    ann.script_for(Operation::List, [Fault::html(404), Fault::html(200), Fault::Hang { effect: false }]);
+    for _ in 0..3 {
+        assert_eq!(partner.send_once(ANN, &event).await.brief(), "503 unavailable");
+    }
+    assert_eq!(partner.kept(), []);
+    assert_eq!(partner.send(ANN, &event).await.brief(), "200 delivered");
+}
+
+/// A wrong key would have been a 401 before anything else is looked at.
+#[tokio::test]
+async fn a_refusal_of_what_was_asked_proves_the_key() {
+    for (n, status) in [400_u16, 404, 422].into_iter().enumerate() {
+        let partner = Partner::start(&[]).await;
+        let ann = partner.refersions.takes(ANN);
+        let body = [json!({"error": "no"}), json!({"error": ["no"]}), json!({"errors": ["no"]})][n].clone();
+        ann.script_for(Operation::List, [Fault::Status { status, body, retry_after: None }]);
+        assert_eq!(partner.send(ANN, &identify("m1", "u1", &Value::Null)).await.brief(), "200 delivered", "{status}");
+        assert_eq!(partner.asked(ANN), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn who_knows_a_public_key_alone_delivers_nothing_and_replaces_nothing() {
+    let partner = Partner::start(&[]).await;
+    let ann = partner.refersions.takes(ANN);
+    let event = |n: u32| identify(&format!("m{n}"), &format!("u{n}"), &Value::Null);
+    assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
+    let (kept, asked) = (partner.kept(), partner.refersions.asked(ANN));
+    for bogus in ["pub_ann.bogus", "pub_ann.sec_an", "pub_ann.sec_ann2", "pub_ann.SEC_ANN"] {
+        let refused = partner.send(bogus, &event(2)).await;
+        assert_eq!(refused.brief(), "401 unauthorized", "{bogus}");
+        assert!(refused.message().starts_with("Refersion refuses"), "nobody else was asked: {}", refused.message());
+    }
+    assert_eq!(partner.kept(), kept);
+    assert_eq!(partner.send(ANN, &event(3)).await.brief(), "200 delivered");
+    assert_eq!(partner.refersions.asked(ANN), asked);
+    let users: Vec<_> = ann.affiliates().iter().map(|one| one.email().to_owned()).collect();
+    assert_eq!(users, ["u1@example.com", "u3@example.com"]);
+}
+
+/// First the key, then the event: what is recorded can be delivered.
+#[tokio::test]
+async fn where_a_key_cannot_be_kept_nothing_is_recorded() {
+    let partner = Partner::start(&[]).await;
+    let ann = partner.refersions.takes(ANN);
+    let store = rusqlite::Connection::open(partner.service.folder.path().join("store.db")).expect("the file opens");
+    let full = "CREATE TRIGGER full BEFORE INSERT ON sealed_keys BEGIN SELECT raise(FAIL, 'full'); END";
+    store.execute_batch(full).expect("made");
+    let event = identify("m1", "u1", &Value::Null);
+    for _ in 0..2 {
+        assert_eq!(partner.send_once(ANN, &event).await.brief(), "503 unavailable");
+    }
+    assert_eq!((&partner.ready().await["waiting"], ann.affiliates().len()), (&json!(0), 0));
+    store.execute_batch("DROP TRIGGER full").expect("dropped");
+    assert_eq!(partner.send(ANN, &event).await.brief(), "200 delivered");
+}
+
+#[tokio::test]
+async fn a_signature_and_a_path_reach_no_such_account() {
+    let partner = Partner::start(&[("SEGMENT_SHARED_SECRETS", "of-main")]).await;
+    partner.refersions.takes(ANN);
+    let event = identify("m1", "u1", &Value::Null);
+    assert_eq!(partner.send(ANN, &event).await.brief(), "200 delivered");
+    let mac = Hmac::<Sha1>::new_from_slice(b"of-main").expect("any length");
+    let signature = hex::encode(mac.chain_update(event.to_string()).finalize().into_bytes());
+    let name = partner.kept()[0].0.clone();
+    for (path, headers, expected) in [
+        ("/segment", vec![("X-Signature", &*signature)], "401 unauthorized"),
+        ("/segment", vec![], "401 unauthorized"),
+        (&format!("/segment/{name}"), vec![("Authorization", &*basic(ANN))], "404 not_found"),
+        ("/segment", vec![("Authorization", &*basic(ANN)), ("Authorization", &*basic(BOB))], "401 unauthorized"),
+        ("/segment", vec![("Authorization", &*basic(ANN)), ("X-Signature", "junk")], "200 duplicate"),
+    ] {
+        assert_eq!(partner.post(path, &headers, &event).await.brief(), expected, "{path} {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_configured_account_is_served_as_ever_and_its_public_key_is_nobody_elses() {
+    let partner = Partner::start(&[("REFERSION_API_KEY", API_KEY)]).await;
+    let (main, ann) = (partner.refersions.takes(API_KEY), partner.refersions.takes(ANN));
+    let event = identify("m1", "u1", &Value::Null);
+    for key in [API_KEY, ANN] {
+        assert_eq!(partner.send(key, &event).await.brief(), "200 delivered");
+    }
+    assert_eq!((main.affiliates().len(), ann.affiliates().len()), (1, 1));
+    let (public, _) = API_KEY.split_once('.').expect("a pair");
+    let other = format!("{public}.other");
+    partner.refersions.takes(&other);
+    let refused = partner.send_once(&other, &event).await;
+    assert_eq!(refused.brief(), "401 unauthorized");
+    assert!(refused.message().starts_with("Wrong API key"), "{}", refused.message());
+    assert_eq!((partner.refersions.asked(API_KEY), partner.refersions.asked(&other)), (0, 0));
+    assert_eq!(partner.kept().len(), 1);
+}
+
+#[tokio::test]
+async fn without_the_mode_a_key_that_is_not_configured_is_wrong() {
+    let service = Service::start(&[]).await;
+    let request = service.http.post(service.url("/segment")).header("Authorization", basic(ANN));
+    let refused = Answer::to(request.body("{}")).await;
+    assert!(refused.message().starts_with("Wrong API key"), "{}", refused.message());
+    assert_eq!(service.refersion.operations(), [""; 0]);
+}
+
+#[tokio::test]
+async fn many_who_bring_one_key_at_once_ask_once() {
+    let partner = Partner::start(&[]).await;
+    let ann = partner.refersions.takes(ANN);
+    let mut senders = JoinSet::new();
+    for n in 0..20 {
+        let request = partner.service.http.post(partner.service.url("/segment")).header("Authorization", basic(ANN));
+        let body = json!([identify(&format!("m{n}"), &format!("u{n}"), &Value::Null)]).to_string();
+        senders.spawn(Answer::to(request.body(body)));
+    }
+    let answers = senders.join_all().await;
+    let of = |status| answers.iter().filter(|answer| answer.status == status).count();
+    // A machine that is too busy to prove a key in time answers 503, and then it is asked again.
+    let (taken, later) = (of(202), of(503));
+    assert_eq!(taken + later, 20, "{answers:?}");
+    assert!(partner.refersions.asked(ANN) <= 1 + later, "{}", partner.refersions.asked(ANN));
+    within(ann.until(|ann| ann.affiliates().len() == taken)).await;
+}
+
+#[tokio::test]
+async fn strangers_cannot_make_this_service_call_refersion_more_than_a_few_at_a_time() {
+    let partner = Partner::start(&[]).await;
+    let mut senders = JoinSet::new();
+    for n in 0..200 {
+        let request = partner.service.http.post(partner.service.url("/segment"));
+        let request = request.header("Authorization", basic(&format!("pub_{n}.junk")));
+        senders.spawn(Answer::to(request.body("{}")));
+    }
+    let answers = senders.join_all().await;
+    assert!(answers.iter().all(|answer| [401, 503].contains(&answer.status)), "{answers:?}");
+    assert!((1..=4).contains(&partner.refersions.most_under_way()), "{}", partner.refersions.most_under_way());
+    assert_eq!(partner.kept(), []);
+}

@@ -1,0 +1,108 @@
+//! The key that arrives with the request: proved once, kept sealed, and an account of its own from then on.
+
+mod admission;
+mod config;
+mod crash;
+mod isolation;
+mod ops;
+mod refersions;
+mod rest;
+mod restart;
+mod secret;
+
+use crate::support::service::{Refersion, Service};
+use crate::support::{Answer, basic, within};
+use refersion_destination::sandbox::Sandbox;
+use refersions::Refersions;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
+
+/// Two merchants' keys.
+const ANN: &str = "pub_ann.sec_ann";
+const BOB: &str = "pub_bob.sec_bob";
+/// Three seal keys: two as base64, one as hex.
+const SEAL: &str = "c2VhbC1rZXktb25lLW9mLXRoaXJ0eS10d28tYnl0ZXM=";
+const OTHER_SEAL: &str = "6f746865722d7365616c2d6b65792d7769746820666f72747920647562626c65";
+const THIRD_SEAL: &str = "dGhlLXRoaXJkLXNlYWwta2V5LW9mLTMyLWJ5dGVzLi4=";
+/// An answer that waits for the outcome gets it, however slow the machine.
+const PATIENT: (&str, &str) = ("SERVER_WAIT", "30s");
+/// Any key, and no configured account.
+const ANY: [(&str, &str); 3] =
+    [("SEGMENT_ACCEPT_ANY_API_KEY", "true"), ("STORE_SEAL_KEY", SEAL), ("REFERSION_API_KEY", "")];
+
+/// The service where any key is accepted, and a Refersion with many accounts.
+struct Partner {
+    service: Service,
+    refersions: Refersions,
+    /// How often something was sent again.
+    again: AtomicUsize,
+}
+
+impl Partner {
+    async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::on(Refersions::start().await, tempfile::tempdir().expect("a folder"), settings).await
+    }
+
+    /// Starts on a store that may be there already. `settings` win over [`ANY`].
+    async fn on(refersions: Refersions, folder: TempDir, settings: &[(&str, &str)]) -> Self {
+        let refersion = Refersion { sandbox: Sandbox::new(<_>::default()), base_url: refersions.base_url.clone() };
+        let settings = [&[PATIENT], &ANY[..], settings].concat();
+        let service = Service::resume(refersion, folder, &settings).await;
+        Self { service, refersions, again: AtomicUsize::default() }
+    }
+
+    /// Stops as SIGTERM does, and starts again with other settings.
+    async fn again(self, settings: &[(&str, &str)]) -> Self {
+        let (_, folder) = self.service.stop().await;
+        Self::on(self.refersions, folder, settings).await
+    }
+
+    /// Posts `body` with `key`, again as Segment does while the service says so. Under load a proof can take too long.
+    async fn send(&self, key: &str, body: &Value) -> Answer {
+        within(async {
+            loop {
+                let answer = self.send_once(key, body).await;
+                if answer.status != 503 {
+                    return answer;
+                }
+                self.again.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+        .await
+    }
+
+    /// How often Refersion was asked about `key`, but for proofs that took too long.
+    fn asked(&self, key: &str) -> usize {
+        self.refersions.asked(key).saturating_sub(self.again.load(Ordering::Relaxed))
+    }
+
+    /// Posts `body` with `key`.
+    async fn send_once(&self, key: &str, body: &Value) -> Answer {
+        self.post("/segment", &[("Authorization", &basic(key))], body).await
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let request = self.service.http.post(self.service.url(path));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        Answer::to(request.body(body.to_string())).await
+    }
+
+    /// What the operators' `/readyz` says.
+    async fn ready(&self) -> Value {
+        Answer::to(self.service.http.get(format!("http://{}/readyz", self.service.addresses.ops))).await.json()
+    }
+
+    /// The names under which keys are kept, and what is kept.
+    fn kept(&self) -> Vec<(String, Vec<u8>)> {
+        kept(self.service.folder.path())
+    }
+}
+
+fn kept(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let store = rusqlite::Connection::open(folder.join("store.db")).expect("the file opens");
+    let mut rows = store.prepare("SELECT account, sealed FROM sealed_keys ORDER BY account").expect("a table");
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+    rows.collect::<Result<_, _>>().expect("rows")
+}

@@ -1,0 +1,73 @@
+//! A merchant's secret is changed: the account stays the same one, and goes on with the new secret.
+
+use super::{ANN, Partner};
+use crate::support::{identify, within};
+use refersion_destination::domain::Status;
+use serde_json::{Value, json};
+
+const ANN_2: &str = "pub_ann.sec_ann_2";
+/// A halt that does not end by itself while the test runs.
+const LONG: [(&str, &str); 2] = [("DELIVERY_RETRY_MIN", "1h"), ("DELIVERY_RETRY_MAX", "1h")];
+
+fn event(n: u32) -> Value {
+    identify(&format!("m{n}"), &format!("u{n}"), &Value::Null)
+}
+
+#[tokio::test]
+async fn what_waits_under_an_old_secret_goes_on_with_the_new_one() {
+    let partner = Partner::start(&LONG).await;
+    let ann = partner.refersions.takes(ANN);
+    assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
+    let kept = partner.kept();
+
+    partner.refersions.takes(ANN_2);
+    let halted = partner.send(ANN, &event(2)).await;
+    assert_eq!(halted.brief(), "401 unauthorized");
+    assert!(halted.message().starts_with("Refersion refused the API key: correct it"), "{}", halted.message());
+    assert_eq!(partner.send(ANN, &json!([event(3), event(4)])).await.brief(), "202 accepted");
+    let ready = partner.ready().await;
+    assert_eq!((&ready["waiting"], &ready["refersion"]), (&json!(3), &json!("ok")), "no trouble of the service's");
+    assert_eq!(ready["merchants"], json!({"at_work": 1, "halted": 1, "paused": 0}));
+    let name = &kept[0].0;
+    assert_eq!(ready["accounts"][name]["refersion"], "halted: Refersion refuses the API key");
+
+    assert_eq!(partner.send(ANN_2, &event(5)).await.brief(), "200 delivered");
+    within(ann.until(|ann| ann.affiliates().len() == 5)).await;
+    partner.service.until_drained().await;
+    let now = partner.kept();
+    assert!(now.len() == 1 && now[0].0 == *name && now[0].1 != kept[0].1, "in the place of the first");
+    assert_eq!(partner.ready().await["merchants"], json!({"at_work": 1, "halted": 0, "paused": 0}));
+}
+
+#[tokio::test]
+async fn users_and_repeats_are_known_across_a_change_of_the_secret_and_a_restart() {
+    let partner = Partner::start(&[]).await;
+    let ann = partner.refersions.takes(ANN);
+    assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
+    partner.refersions.takes(ANN_2);
+    assert_eq!(partner.send(ANN_2, &event(1)).await.brief(), "200 duplicate");
+    let partner = partner.again(&[]).await;
+    let asked = partner.refersions.asked(ANN_2);
+    let delete = json!({"type": "delete", "messageId": "m2", "userId": "u1"});
+    assert_eq!(partner.send(ANN_2, &delete).await.json()["action"], "disabled", "the link is remembered");
+    assert_eq!(partner.refersions.asked(ANN_2), asked, "and so is the key");
+    assert_eq!(ann.affiliates()[0].status, Status::Disabled);
+    assert_eq!(partner.send(ANN, &event(3)).await.brief(), "401 unauthorized", "the old secret is nobody's");
+}
+
+/// Both were taken within a moment: whatever came first, the account has a secret that works.
+#[tokio::test]
+async fn whoever_sends_the_old_secret_meanwhile_does_not_bring_it_back() {
+    let partner = Partner::start(&[]).await;
+    let ann = partner.refersions.takes(ANN);
+    assert_eq!(partner.send(ANN, &event(0)).await.brief(), "200 delivered");
+    partner.refersions.takes(ANN_2);
+    assert_eq!(partner.send(ANN_2, &event(1)).await.brief(), "200 delivered");
+    for n in 2..6 {
+        let (old, new) = (event(100 + n), event(n));
+        let (old, new) = tokio::join!(partner.send(ANN, &old), partner.send(ANN_2, &new));
+        assert_eq!((&*old.brief(), &*new.brief()), ("401 unauthorized", "200 delivered"));
+    }
+    assert_eq!(ann.affiliates().len(), 6);
+    assert!(partner.asked(ANN) <= 2, "at first, and when it was old");
+}

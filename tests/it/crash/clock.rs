@@ -1,0 +1,154 @@
+//! The system's clock is set, between two runs and while one goes on: nothing waits longer or is given up for it.
+//!
+//! The process is started with a `clock_gettime` of its own before the C library's, which adds to the wall clock the seconds
+//! that a file says; time that merely passes is left alone. Without a C compiler, which Rust brings where it can link, the
+//! test says so and claims nothing.
+
+use super::drained;
+use crate::support::process::Process;
+use crate::support::service::Refersion;
+use crate::support::{identify, within};
+use refersion_destination::sandbox::Fault;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+use tempfile::TempDir;
+
+const CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int result = (int) syscall(SYS_clock_gettime, clock, now);
+    const char *path = getenv("CLOCK_AHEAD");
+    FILE *file = clock == CLOCK_REALTIME && path ? fopen(path, "r") : NULL;
+    long ahead = 0;
+    if (file) {
+        if (fscanf(file, "%ld", &ahead) != 1) ahead = 0;
+        fclose(file);
+    }
+    now->tv_sec += ahead;
+    return result;
+}
+"#;
+
+const DAY: i64 = 24 * 60 * 60;
+
+/// A clock that can be set, a store, and a simulated Refersion.
+struct Stage {
+    refersion: Refersion,
+    folder: TempDir,
+    library: PathBuf,
+}
+
+impl Stage {
+    /// None where the clock cannot be made.
+    async fn set() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (source, library) = (folder.path().join("clock.c"), folder.path().join("clock.so"));
+        std::fs::write(&source, CLOCK).expect("written");
+        let compiler = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).output();
+        let made = cfg!(target_os = "linux") && compiler.is_ok_and(|compiler| compiler.status.success());
+        if !made {
+            eprintln!("skipped: no C compiler makes a clock that can be set");
+            return None;
+        }
+        Some(Self { refersion: Refersion::start().await, folder, library })
+    }
+
+    /// Sets the wall clock so many seconds ahead of what it is.
+    fn ahead(&self, seconds: i64) {
+        // Put in place whole, for it is read at any time.
+        let (new, path) = (self.folder.path().join("ahead.new"), self.folder.path().join("ahead"));
+        std::fs::write(&new, seconds.to_string()).expect("written");
+        std::fs::rename(new, path).expect("in place");
+    }
+
+    fn start(&self) -> Process {
+        let (ahead, library) = (self.folder.path().join("ahead"), self.library.to_str().expect("text"));
+        let clock = [("LD_PRELOAD", library), ("CLOCK_AHEAD", ahead.to_str().expect("text"))];
+        let settings = [("SERVER_WAIT", "0s"), ("REFERSION_TIMEOUT", "1h"), ("DELIVERY_MAX_AGE", "1h")];
+        Process::start(&self.refersion.base_url, self.folder.path(), &[&settings[..], &clock].concat())
+    }
+
+    /// Sends an identify of a user with a city.
+    async fn send(&self, process: &Process, user: &str, city: &str) {
+        let event = identify(&format!("{user} {city}"), user, &json!({"city": city}));
+        assert_eq!(within(process.send(&event)).await.expect("answered").brief(), "202 accepted");
+    }
+
+    /// Everything is delivered, in order, and nothing died.
+    async fn all_well(&self, process: &Process, users: &[&str], city: &str) {
+        assert_eq!(drained(process).await["dead_letters"], 0);
+        for user in users {
+            let affiliate = self.refersion.sandbox.affiliate(&format!("{user}@example.com")).expect("created");
+            assert_eq!(affiliate.field("city"), city, "{user}");
+        }
+        assert_eq!(self.refersion.sandbox.affiliates().len(), users.len());
+    }
+}
+
+/// How far ahead the clock was when the last event was received, in seconds.
+fn recorded_ahead(store: &Path) -> i64 {
+    let connection = rusqlite::Connection::open(store).expect("opens");
+    let at: i64 = connection.query_row("SELECT max(received_at) FROM events", [], |row| row.get(0)).expect("a moment");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis();
+    (at - i64::try_from(now).expect("before long")) / 1000
+}
+
+/// One delivery is under way and one is to be tried again in an hour when the process dies.
+#[tokio::test]
+async fn set_between_two_runs_what_waits_is_delivered_at_once_and_in_order() {
+    for (first, then) in [(DAY, 0), (3650 * DAY, 0), (0, DAY), (0, 3650 * DAY), (0, -DAY)] {
+        let Some(stage) = Stage::set().await else { return };
+        stage.ahead(first);
+        let failed = Fault::Status { status: 503, body: Value::Null, retry_after: Some(3600) };
+        stage.refersion.sandbox.script([Fault::Hang { effect: false }, failed]);
+        let process = stage.start();
+        stage.send(&process, "u1", "Rome").await;
+        stage.refersion.until(|sandbox| sandbox.calls_total() == 1).await;
+        stage.send(&process, "u2", "Rome").await;
+        stage.refersion.until(|sandbox| sandbox.calls_total() == 2).await;
+        stage.send(&process, "u1", "Oslo").await;
+        stage.send(&process, "u2", "Oslo").await;
+        process.kill();
+        let ahead = recorded_ahead(&stage.folder.path().join("store.db"));
+        assert!((first - 60..=first).contains(&ahead), "the clock was set: {ahead}");
+        stage.ahead(then);
+        let process = stage.start();
+        stage.all_well(&process, &["u1", "u2"], "Oslo").await;
+    }
+}
+
+#[tokio::test]
+async fn set_while_it_runs_no_lease_ends_and_no_wait_is_longer() {
+    let Some(stage) = Stage::set().await else { return };
+    stage.ahead(0);
+    let process = stage.start();
+    stage.refersion.sandbox.script([Fault::Hang { effect: false }]);
+    stage.send(&process, "u0", "Rome").await;
+    stage.refersion.until(|sandbox| sandbox.calls_total() == 1).await;
+    for (number, ahead) in [DAY, -DAY, 3650 * DAY, 0].into_iter().enumerate() {
+        // It fails under one clock, and is tried again under the next.
+        stage.refersion.sandbox.script([Fault::status(500), Fault::status(500)]);
+        let user = format!("u{}", number + 1);
+        stage.send(&process, &user, "Rome").await;
+        stage.ahead(ahead);
+        stage.send(&process, &user, "Oslo").await;
+        let email = format!("{user}@example.com");
+        let oslo = |sandbox: &refersion_destination::sandbox::Sandbox| {
+            sandbox.affiliate(&email).is_some_and(|one| one.field("city") == "Oslo")
+        };
+        stage.refersion.until(oslo).await;
+    }
+    let of_u0 = |call: &refersion_destination::sandbox::CallRecord| call.body["email"] == "u0@example.com";
+    assert_eq!(stage.refersion.sandbox.calls().iter().filter(|call| of_u0(call)).count(), 1, "its lease holds");
+    process.kill();
+    let process = stage.start();
+    assert_eq!(drained(&process).await["dead_letters"], 0);
+    assert_eq!(stage.refersion.sandbox.affiliates().len(), 5);
+}

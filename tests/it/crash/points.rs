@@ -1,0 +1,232 @@
+//! The process dies at each named step between receiving and settling: after the restart the remaining calls are made, and
+//! only those.
+//!
+//! The steps are the crate's fail points; `worker::answered` and its like are passed once for each call, so a row says which
+//! time. The sender does as Segment does: what was not answered is sent again, with the same `messageId`.
+
+use super::drained;
+use crate::support::process::Process;
+use crate::support::service::Refersion;
+use crate::support::{http, identify, within};
+use refersion_destination::domain::{Field, Status};
+use refersion_destination::sandbox::{AffiliateView, CallRecord, Operation};
+use serde_json::{Value, json};
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+/// One event, and what makes it possible.
+struct Journey {
+    settings: &'static [(&'static str, &'static str)],
+    /// Whether the affiliate exists before this service meets it.
+    existed: bool,
+    /// An event that was delivered before.
+    before: Option<Value>,
+    event: Value,
+    holds: fn(&AffiliateView) -> bool,
+}
+
+/// One row: where the process dies, and what that leaves.
+#[derive(Clone, Copy, Debug)]
+struct Death {
+    /// The step.
+    at: &'static str,
+    /// Which time it is passed, from 1.
+    time: usize,
+    /// The calls made before.
+    made: &'static str,
+    /// The calls made after the restart.
+    remain: &'static str,
+    /// What the second sending is answered: `duplicate` says that the first was recorded.
+    again: &'static str,
+}
+
+const fn dies(at: &'static str, time: usize, made: &'static str, remain: &'static str, again: &'static str) -> Death {
+    Death { at, time, made, remain, again }
+}
+
+const RECORDED: &str = "200 duplicate";
+/// The second sending is the first that was recorded.
+const NOT_RECORDED: &str = "200 delivered";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_creation_goes_on_where_it_died() {
+    let journey = Journey {
+        settings: &[("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#)],
+        existed: false,
+        before: None,
+        event: identify("m1", "u1", &json!({"plan": "gold"})),
+        holds: |affiliate| affiliate.custom_fields.get("77").is_some_and(|plan| plan == "gold"),
+    };
+    let deaths = [
+        dies("http::believed", 1, "", "new edit", NOT_RECORDED),
+        dies("http::recording", 1, "", "new edit", NOT_RECORDED),
+        dies("queue::record", 1, "", "new edit", NOT_RECORDED),
+        dies("http::recorded", 1, "", "new edit", RECORDED),
+        dies("queue::claim", 1, "", "new edit", RECORDED),
+        dies("worker::claimed", 1, "", "new edit", RECORDED),
+        dies("worker::calling", 1, "", "new edit", RECORDED),
+        // Whether the first `new` took effect is not known: the second says so.
+        dies("worker::answered", 1, "new", "new search get edit", RECORDED),
+        dies("queue::checkpoint", 1, "new", "new search get edit", RECORDED),
+        dies("worker::checkpointed", 1, "new", "edit", RECORDED),
+        dies("worker::calling", 2, "new", "edit", RECORDED),
+        // Nor of the edit, which may be made twice, and changes nothing then.
+        dies("worker::answered", 2, "new edit", "edit get", RECORDED),
+        dies("worker::settling", 1, "new edit", "edit get", RECORDED),
+        dies("queue::settle", 1, "new edit", "edit get", RECORDED),
+        dies("worker::settled", 1, "new edit", "", RECORDED),
+    ];
+    check(journey, deaths).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delete_goes_on_where_it_died() {
+    let journey = Journey {
+        settings: &[],
+        existed: true,
+        before: None,
+        event: json!({"type": "delete", "messageId": "m1", "email": "u1@example.com"}),
+        holds: |affiliate| affiliate.status == Status::Disabled,
+    };
+    let deaths = [
+        dies("http::believed", 1, "", "search get status_change", NOT_RECORDED),
+        dies("http::recording", 1, "", "search get status_change", NOT_RECORDED),
+        dies("queue::record", 1, "", "search get status_change", NOT_RECORDED),
+        dies("http::recorded", 1, "", "search get status_change", RECORDED),
+        dies("queue::claim", 1, "", "search get status_change", RECORDED),
+        dies("worker::claimed", 1, "", "search get status_change", RECORDED),
+        dies("worker::calling", 1, "", "search get status_change", RECORDED),
+        dies("worker::answered", 1, "search", "search get status_change", RECORDED),
+        dies("queue::checkpoint", 1, "search", "search get status_change", RECORDED),
+        dies("worker::checkpointed", 1, "search", "get status_change", RECORDED),
+        dies("worker::calling", 2, "search", "get status_change", RECORDED),
+        dies("worker::answered", 2, "search get", "get status_change", RECORDED),
+        dies("queue::checkpoint", 2, "search get", "get status_change", RECORDED),
+        dies("worker::checkpointed", 2, "search get", "status_change", RECORDED),
+        dies("worker::calling", 3, "search get", "status_change", RECORDED),
+        dies("worker::answered", 3, "search get status_change", "status_change get", RECORDED),
+        dies("worker::settling", 1, "search get status_change", "status_change get", RECORDED),
+        dies("queue::settle", 1, "search get status_change", "status_change get", RECORDED),
+        dies("worker::settled", 1, "search get status_change", "", RECORDED),
+    ];
+    check(journey, deaths).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_goes_on_where_it_died() {
+    let journey = Journey {
+        settings: &[],
+        existed: false,
+        before: Some(identify("m0", "u1", &Value::Null)),
+        event: identify("m1", "u1", &json!({"city": "Rome"})),
+        holds: |affiliate| affiliate.field("city") == "Rome",
+    };
+    let deaths = [
+        dies("http::believed", 1, "", "edit", NOT_RECORDED),
+        dies("http::recording", 1, "", "edit", NOT_RECORDED),
+        dies("queue::record", 1, "", "edit", NOT_RECORDED),
+        dies("http::recorded", 1, "", "edit", RECORDED),
+        dies("queue::claim", 1, "", "edit", RECORDED),
+        dies("worker::claimed", 1, "", "edit", RECORDED),
+        dies("worker::calling", 1, "", "edit", RECORDED),
+        dies("worker::answered", 1, "edit", "edit get", RECORDED),
+        dies("worker::settling", 1, "edit", "edit get", RECORDED),
+        dies("queue::settle", 1, "edit", "edit get", RECORDED),
+        dies("worker::settled", 1, "edit", "", RECORDED),
+    ];
+    check(journey, deaths).await;
+}
+
+/// Each row twice, and all rows beside each other: the answer waits for the outcome, so that none comes; and it is given at
+/// once, so that it may have come before the process died, and binds it then.
+async fn check<const ROWS: usize>(journey: Journey, deaths: [Death; ROWS]) {
+    let journey = Arc::new(journey);
+    let mut rows = JoinSet::new();
+    for (death, wait) in deaths.into_iter().flat_map(|death| [(death, "30s"), (death, "0s")]) {
+        let journey = Arc::clone(&journey);
+        rows.spawn(async move {
+            let stage = Stage::set(&journey).await;
+            let answer = stage.dies(&death, wait).await;
+            assert!(answer.is_none() || wait == "0s", "{death:?} answered {answer:?}");
+            assert!(answer.is_none() || death.again == RECORDED, "{death:?} answered {answer:?}, and not recorded");
+            assert!(answer.is_none_or(|status| status == 202), "{death:?} answered {answer:?}");
+            stage.goes_on(&death, answer.is_none()).await;
+        });
+    }
+    while let Some(row) = rows.join_next().await {
+        row.expect("the row holds");
+    }
+}
+
+/// A simulated Refersion and a store for one row.
+struct Stage<'a> {
+    journey: &'a Journey,
+    refersion: Refersion,
+    folder: TempDir,
+    /// How many calls were made before the row begins.
+    before: usize,
+}
+
+impl<'a> Stage<'a> {
+    async fn set(journey: &'a Journey) -> Self {
+        let refersion = Refersion::start().await;
+        if journey.existed {
+            let fields = [(Field::FirstName, "P"), (Field::LastName, "G"), (Field::Email, "u1@example.com")];
+            refersion.sandbox.add(Status::Active, &fields.into_iter().collect()).expect("added");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut stage = Self { journey, refersion, folder, before: 0 };
+        if let Some(event) = &journey.before {
+            let process = stage.start(&[("SERVER_WAIT", "30s")]);
+            assert_eq!(within(process.send(event)).await.expect("answered").brief(), "200 delivered");
+            process.kill();
+            stage.before = stage.refersion.operations().len();
+        }
+        stage
+    }
+
+    fn start(&self, settings: &[(&str, &str)]) -> Process {
+        Process::start(&self.refersion.base_url, self.folder.path(), &[self.journey.settings, settings].concat())
+    }
+
+    /// Sends the event to a process that is to die; the status of the answer, if there was one.
+    async fn dies(&self, death: &Death, wait: &str) -> Option<u16> {
+        let passed = death.time - 1;
+        let action = if passed == 0 { "return".to_owned() } else { format!("{passed}*off->return") };
+        let armed = format!("{}={action}", death.at);
+        let process = self.start(&[("SERVER_WAIT", wait), ("FAILPOINTS", &armed)]);
+        let answer = within(process.send(&self.journey.event)).await;
+        let (client, alive) = (http(), format!("{}/healthz", process.ops));
+        within(async { while client.get(&alive).send().await.is_ok() {} }).await;
+        let (status, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
+        assert_eq!(status.signal(), Some(6), "it did not die at {armed}: {status}\n{logged}");
+        assert_eq!(self.calls(), death.made, "made before: {death:?}");
+        answer.map(|answer| answer.status)
+    }
+
+    /// Starts the service again, sends again what was not answered, and looks at what became of it.
+    async fn goes_on(&self, death: &Death, send: bool) {
+        let process = self.start(&[("SERVER_WAIT", "30s")]);
+        if send {
+            let answer = within(process.send(&self.journey.event)).await.expect("answered");
+            assert_eq!(answer.brief(), death.again, "{death:?}");
+        }
+        let ready = drained(&process).await;
+        process.kill();
+        let all = [death.made, death.remain].into_iter().filter(|calls| !calls.is_empty()).collect::<Vec<_>>();
+        assert_eq!(self.calls(), all.join(" "), "made in all: {death:?}");
+        assert_eq!(ready["dead_letters"], 0);
+        let affiliates = self.refersion.sandbox.affiliates();
+        assert_eq!(affiliates.len(), 1);
+        assert!((self.journey.holds)(&affiliates[0]), "{:?}", affiliates[0]);
+        let created = |call: &CallRecord| call.operation == Operation::New && call.answer["link"].is_string();
+        assert!(self.refersion.sandbox.calls().iter().filter(|call| created(call)).count() <= 1);
+    }
+
+    /// The operations called since the row began.
+    fn calls(&self) -> String {
+        self.refersion.operations()[self.before..].join(" ")
+    }
+}

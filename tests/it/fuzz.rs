@@ -1,0 +1,45 @@
+//! The short form of fuzzing: the properties of `tests/fuzz`, on bytes that chance makes.
+
+#[path = "../fuzz/src/lib.rs"]
+mod properties;
+
+use proptest::prelude::*;
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 0..400)
+}
+
+proptest! {
+    // A failure becomes a case of an ordinary test, not a file beside the sources.
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_body_is_cut_understood_and_mapped_soundly(bytes in bytes()) {
+        properties::body::check(&bytes);
+    }
+
+    #[test]
+    fn any_request_is_answered_soundly(bytes in bytes()) {
+        properties::webhook::check(&bytes);
+    }
+
+    #[test]
+    fn any_credentials_are_believed_only_if_they_are_the_key(bytes in bytes()) {
+        properties::authorization::check(&bytes);
+    }
+
+    #[test]
+    fn any_signature_is_believed_only_if_it_is_right(bytes in bytes()) {
+        properties::signature::check(&bytes);
+    }
+
+    #[test]
+    fn any_answer_of_refersion_is_read_soundly(bytes in bytes()) {
+        properties::answers::check(&bytes);
+    }
+
+    #[test]
+    fn any_answers_of_refersion_end_every_attempt_and_create_no_two_affiliates(bytes in bytes()) {
+        properties::delivery::check(&bytes);
+    }
+}

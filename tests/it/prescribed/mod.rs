@@ -1,0 +1,168 @@
+//! Fifty users with forty events each, and for each user a list of answers that Refersion gives: whatever they are, each
+//! affiliate ends as its events say, each change is told once and in order, and no text is altered.
+//!
+//! How many events go into one call, and how many affiliates, is not asked: after each call that had an effect, the affiliate
+//! must be what its first so and so many events make of it, and more of them each time. `CHAOS_SEED` repeats the lists.
+
+mod front;
+
+use crate::support::process::Process;
+use crate::support::service::Refersion;
+use crate::support::{API_KEY, Answer, basic, http, identify};
+use front::{EVERY, Front, Prescribed};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use refersion_destination::domain::{AccountName, Status};
+use refersion_destination::queue::{Filter, Queue, SqliteQueue};
+use refersion_destination::sandbox::{CallRecord, Operation, Sandbox};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+const USERS: usize = 50;
+const EVENTS: usize = 40;
+/// Traits, and the fields they become: each event says one or two of them, so that what an earlier one said must stay.
+const SAID: [(&str, &str); 4] = [("city", "city"), ("company", "company"), ("street", "address1"), ("zip", "zip")];
+
+/// An affiliate's fields, of those in [`SAID`].
+type Fields = BTreeMap<String, String>;
+
+fn email(user: usize) -> String {
+    format!("u{user}@example.com")
+}
+
+fn name(user: usize, number: usize) -> String {
+    format!("m-{user}-{number}")
+}
+
+/// Whether a user's last event is a delete.
+fn leaves(user: usize) -> bool {
+    user % 10 == 9
+}
+
+/// What an event says, by trait.
+fn says(user: usize, number: usize) -> Vec<(usize, String)> {
+    let also = (number.is_multiple_of(3)).then_some((number / 4) % 4);
+    let which: BTreeSet<usize> = [number % 4].into_iter().chain(also).collect();
+    which.into_iter().map(|which| (which, format!(r#"Söhne & "Töchter" \ 東京 {user}/{number}"#))).collect()
+}
+
+fn event(user: usize, number: usize) -> Value {
+    if leaves(user) && number == EVENTS - 1 {
+        return json!({"type": "delete", "messageId": name(user, number), "userId": format!("u{user}")});
+    }
+    let traits = says(user, number).into_iter().map(|(which, text)| (SAID[which].0.to_owned(), text.into())).collect();
+    identify(&name(user, number), &format!("u{user}"), &Value::Object(traits))
+}
+
+/// What a user's first events make of the affiliate, without those that died.
+fn made_by(user: usize, events: usize, dead: &BTreeSet<String>) -> Fields {
+    let lived = (0..events).filter(|number| !dead.contains(&name(user, *number)));
+    let said = lived.filter(|number| event(user, *number)["type"] == "identify").flat_map(|number| says(user, number));
+    said.map(|(which, text)| (SAID[which].1.to_owned(), text)).collect()
+}
+
+/// Sends a user's events in order: some by themselves, some together.
+async fn send(url: String, user: usize, seed: u64) {
+    let (client, mut chance, mut sent) = (http(), StdRng::seed_from_u64(seed ^ user as u64), 0);
+    while sent < EVENTS {
+        let count = chance.random_range(1..6_usize).min(EVENTS - sent);
+        let events: Vec<Value> = (sent..sent + count).map(|number| event(user, number)).collect();
+        let body = if count == 1 { events[0].clone() } else { Value::Array(events) };
+        let request = client.post(&url).header("Authorization", basic(API_KEY)).body(body.to_string());
+        assert_eq!(request.send().await.expect("an answer").status().as_u16(), 202);
+        sent += count;
+    }
+}
+
+/// The names of the events that ended as dead letters; a delete erases the bodies of its user's, and leaves them known.
+async fn dead(store: &Path) -> BTreeSet<String> {
+    let queue = SqliteQueue::open(store, 1).expect("opens");
+    let letters = queue.dead_letters(&Filter::default(), 0, USERS * EVENTS).await.expect("a page").letters;
+    assert!(letters.iter().all(|letter| letter.code == "refused"), "{letters:?}");
+    let letters: BTreeSet<String> = letters.into_iter().map(|letter| letter.event).collect();
+    let id = |name: &String| queue.hash_key().event_by_message_id(&AccountName::main(), name).to_string();
+    let names = (0..USERS).flat_map(|user| (0..EVENTS).map(move |number| name(user, number)));
+    let dead: BTreeSet<String> = names.filter(|name| letters.contains(&id(name))).collect();
+    assert_eq!(dead.len(), letters.len());
+    dead
+}
+
+/// What a call changed: affiliates, and what it said of each.
+fn effects(call: &CallRecord) -> Vec<(u64, &Value)> {
+    if call.operation == Operation::New {
+        let id = call.answer["message"].as_str().and_then(|text| text.split(' ').nth(2)?.parse().ok());
+        return id.map(|id| (id, &call.body)).into_iter().collect();
+    }
+    let changed = call.answer["ids_changed"].as_array().cloned().unwrap_or_default();
+    let edits = call.body["affiliates"].as_array().into_iter().flatten();
+    edits.filter(|edit| changed.contains(&edit["id"])).filter_map(|edit| Some((edit["id"].as_u64()?, edit))).collect()
+}
+
+fn check(sandbox: &Sandbox, dead: &BTreeSet<String>) {
+    let affiliates = sandbox.affiliates();
+    let users: BTreeMap<u64, usize> = (0..USERS)
+        .filter_map(|user| Some((affiliates.iter().find(|one| one.email() == email(user))?.id.0, user)))
+        .collect();
+    assert_eq!(users.len(), affiliates.len(), "an affiliate of nobody's, or one too many");
+    let mut seen: BTreeMap<usize, (usize, Fields)> = BTreeMap::new();
+    let calls = sandbox.calls();
+    assert_eq!(calls.len() as u64, sandbox.calls_total(), "the journal holds all of them");
+    for (id, said) in calls.iter().flat_map(effects) {
+        let user = users[&id];
+        let (events, fields) = seen.entry(user).or_default();
+        let text = |field: &str| Some((field.to_owned(), said.get(field)?.as_str()?.to_owned()));
+        fields.extend(SAID.iter().filter_map(|(_, field)| text(field)));
+        let more = (*events + 1..=EVENTS).find(|events| made_by(user, *events, dead) == *fields);
+        *events = more.unwrap_or_else(|| panic!("user {user} after {events} events: {said} makes {fields:?}"));
+    }
+    for (user, affiliate) in (0..USERS).map(|user| (user, affiliates.iter().find(|one| one.email() == email(user)))) {
+        if leaves(user) {
+            assert!(affiliate.is_none_or(|one| one.status == Status::Disabled), "{affiliate:?}");
+            continue;
+        }
+        let affiliate = affiliate.unwrap_or_else(|| panic!("user {user} is lost"));
+        let is = SAID.iter().map(|(_, field)| ((*field).to_owned(), affiliate.field(field).to_owned()));
+        assert_eq!(is.collect::<Fields>(), made_by(user, EVENTS, dead), "user {user}");
+        assert_eq!(affiliate.field("first_name"), "User");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_each_users_calls_are_answered_each_affiliate_ends_as_its_events_say() {
+    let seed = std::env::var("CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    eprintln!("prescribed answers: CHAOS_SEED={seed}");
+    let mut chance = StdRng::seed_from_u64(seed);
+    let lists = (0..USERS).map(|user| {
+        let first = EVERY[user % EVERY.len()];
+        // An account that is told to wait for a second more often than this would mostly wait.
+        let drawn = std::iter::repeat_with(|| *EVERY.choose(&mut chance).expect("some"));
+        let drawn = drawn.filter(|next| *next != Prescribed::TooManyForASecond).take(10);
+        (email(user), [first].into_iter().chain(drawn).collect::<VecDeque<_>>())
+    });
+    let lists = lists.collect();
+    let refersion = Refersion::start().await;
+    let behind = refersion.base_url.trim_start_matches("http://").trim_end_matches("/v2").parse().expect("an address");
+    let (front, base_url) = Front::start(refersion.sandbox.clone(), behind, lists).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("SERVER_WAIT", "0s"), ("LOG_FILTER", "refersion_destination=trace,info")];
+    let process = Process::start(&base_url, folder.path(), &settings);
+    let url = format!("{}/segment", process.server);
+    let mut senders: JoinSet<()> = (0..USERS).map(|user| send(url.clone(), user, seed)).collect();
+    while let Some(sent) = senders.join_next().await {
+        sent.expect("all of them are answered");
+    }
+    let ready = async || Answer::to(http().get(format!("{}/readyz", process.ops))).await.json();
+    let drained = async { while ready().await["waiting"] != 0 {} };
+    tokio::time::timeout(Duration::from_mins(2), drained).await.expect("in time");
+    process.kill();
+    let dead = dead(&folder.path().join("store.db")).await;
+    check(&refersion.sandbox, &dead);
+    let given = front.given();
+    assert_eq!(given.len(), EVERY.len(), "{given:?}");
+    let effective = refersion.sandbox.calls().iter().flat_map(effects).count();
+    eprintln!("{} events, {} dead letters, {effective} effects; answers: {given:?}", USERS * EVENTS, dead.len());
+}

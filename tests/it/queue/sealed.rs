@@ -1,0 +1,58 @@
+//! Promise 10: sealed API keys are kept as they are handed in, one for each account.
+
+use super::engine::{Store, every};
+use refersion_destination::domain::{AccountName, SealedKey};
+use refersion_destination::queue::QueueError;
+
+fn sealed(account: &str, blob: &[u8]) -> SealedKey {
+    SealedKey { account: AccountName::from(account.to_owned()), blob: blob.to_vec() }
+}
+
+async fn kept(store: &Store) -> Vec<SealedKey> {
+    let mut kept = store.queue().kept_keys().await.expect("kept");
+    kept.sort_by(|a, b| a.account.cmp(&b.account));
+    kept
+}
+
+#[tokio::test]
+async fn a_kept_key_is_there_after_a_restart_and_the_later_one_of_an_account_counts() {
+    every(async |store| {
+        assert_eq!(kept(store).await, []);
+        let (a, b) = (sealed("a", b"\0 one"), sealed("b", b"two"));
+        store.queue().keep_keys(vec![a.clone(), b]).await.expect("kept");
+        let other = sealed("b", b"three");
+        store.queue().keep_keys(vec![other.clone()]).await.expect("kept");
+        store.reopen().await;
+        assert_eq!(kept(store).await, [a, other]);
+        store.queue().close().await;
+        assert_eq!(store.queue().keep_keys(vec![sealed("c", b"")]).await, Err(QueueError::Closed));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_keys_that_are_handed_in_together_all_are_kept_or_none() {
+    let (store, outside) = Store::sqlite();
+    store.queue().keep_keys(vec![sealed("a", b"1"), sealed("b", b"1")]).await.expect("kept");
+    let before = kept(&store).await;
+    let no_b =
+        "CREATE TRIGGER no_b BEFORE UPDATE ON sealed_keys WHEN new.account = 'b' BEGIN SELECT raise(FAIL, 'no'); END";
+    outside.behind_its_back().execute_batch(no_b).expect("made");
+    let failed = store.queue().keep_keys(vec![sealed("a", b"2"), sealed("b", b"2"), sealed("c", b"2")]).await;
+    assert!(matches!(failed, Err(QueueError::Failed(_))), "{failed:?}");
+    assert_eq!(kept(&store).await, before);
+}
+
+#[tokio::test]
+async fn a_store_of_an_earlier_release_keeps_what_waits_and_can_keep_keys() {
+    let (mut store, outside) = Store::sqlite();
+    store.record("a", &["u1"]).await;
+    store.queue().close().await;
+    let before = "DROP TABLE sealed_keys; PRAGMA user_version = 2;";
+    outside.behind_its_back().execute_batch(before).expect("as it was");
+    store.reopen().await;
+    store.queue().keep_keys(vec![sealed("a", b"1")]).await.expect("kept");
+    store.reopen().await;
+    assert_eq!(kept(&store).await, [sealed("a", b"1")]);
+    assert_eq!(store.claim_names(0).await, ["a"]);
+}
