@@ -5,6 +5,8 @@
 //! Deliberately absent: the states of other countries, and guessing the country from the state.
 
 use super::fold::fold;
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// What the event says of the country.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub(super) enum Country {
 /// Code and names, separated by `|`.
 type States = [(&'static str, &'static str)];
 
-const US: [(&str, &str); 59] = [
+static US: [(&str, &str); 59] = [
     ("AL", "Alabama"),
     ("AK", "Alaska"),
     ("AZ", "Arizona"),
@@ -83,7 +85,7 @@ const US: [(&str, &str); 59] = [
     ("AP", "Armed Forces Pacific"),
 ];
 
-const CA: [(&str, &str); 13] = [
+static CA: [(&str, &str); 13] = [
     ("AB", "Alberta"),
     ("BC", "British Columbia|Colombie-Britannique"),
     ("MB", "Manitoba"),
@@ -99,7 +101,7 @@ const CA: [(&str, &str); 13] = [
     ("YT", "Yukon|Yukon Territory"),
 ];
 
-const AU: [(&str, &str); 8] = [
+static AU: [(&str, &str); 8] = [
     ("ACT", "Australian Capital Territory"),
     ("NSW", "New South Wales"),
     ("NT", "Northern Territory|The Northern Territory"),
@@ -113,32 +115,44 @@ const AU: [(&str, &str); 8] = [
 /// The code of the state that `name` names in `country`.
 pub(super) fn code(name: &str, country: Country) -> Option<String> {
     match country {
-        Country::Code("US") => within("US", &US, name),
-        Country::Code("CA") => within("CA", &CA, name),
-        Country::Code("AU") => within("AU", &AU, name),
+        Country::Code(code @ ("US" | "CA" | "AU")) => COUNTRIES.iter().find(|it| it.code == code)?.within(name),
         Country::Code(_) | Country::Unknown => short(name),
         // Names of one country are none of another's; codes are (`WA`, `NT`), so those are not looked up.
-        Country::Unsaid => {
-            short(name).or_else(|| [&US[..], &CA, &AU].into_iter().find_map(|states| named(states, name)))
-        }
+        Country::Unsaid => short(name).or_else(|| COUNTRIES.iter().find_map(|country| country.named(&fold(name)))),
     }
 }
 
-/// By name, by code, or by the code of ISO 3166-2, which leads with the country: `US-CA`.
-fn within(country: &str, states: &States, name: &str) -> Option<String> {
-    let name = match name.split_at_checked(2) {
-        Some((head, rest)) if head.eq_ignore_ascii_case(country) && rest.starts_with('-') => rest,
-        _ => name,
-    };
-    let folded = fold(name);
-    let coded = states.iter().find(|(code, _)| code.eq_ignore_ascii_case(&folded)).map(|(code, _)| (*code).to_owned());
-    coded.or_else(|| named(states, name))
+/// A country whose states are known.
+struct Known {
+    code: &'static str,
+    states: &'static States,
+    /// Folded name → code.
+    names: HashMap<String, &'static str>,
 }
 
-fn named(states: &States, name: &str) -> Option<String> {
-    let name = fold(name);
-    let found = states.iter().find(|(_, names)| names.split('|').any(|other| fold(other) == name));
-    found.map(|(code, _)| (*code).to_owned())
+static COUNTRIES: LazyLock<[Known; 3]> =
+    LazyLock::new(|| [Known::new("US", &US), Known::new("CA", &CA), Known::new("AU", &AU)]);
+
+impl Known {
+    fn new(code: &'static str, states: &'static States) -> Self {
+        let names = states.iter().flat_map(|(code, names)| names.split('|').map(|name| (fold(name), *code)));
+        Self { code, states, names: names.collect() }
+    }
+
+    /// By name, by code, or by the code of ISO 3166-2, which leads with the country: `US-CA`.
+    fn within(&self, name: &str) -> Option<String> {
+        let name = match name.split_at_checked(2) {
+            Some((head, rest)) if head.eq_ignore_ascii_case(self.code) && rest.starts_with('-') => rest,
+            _ => name,
+        };
+        let folded = fold(name);
+        let coded = self.states.iter().find(|(code, _)| code.eq_ignore_ascii_case(&folded));
+        coded.map(|(code, _)| (*code).to_owned()).or_else(|| self.named(&folded))
+    }
+
+    fn named(&self, folded: &str) -> Option<String> {
+        self.names.get(folded).map(|code| (*code).to_owned())
+    }
 }
 
 /// Two or three letters, which `edit` takes; in upper case.

@@ -96,13 +96,14 @@ pub fn split(body: &[u8]) -> Result<Events<'_>, Malformed> {
     if body.trim_ascii().is_empty() {
         return Err(Malformed::Empty);
     }
-    let whole = Raw::check(body)?;
-    match whole.read() {
-        Value::Array(elements) => texts(&elements).map(Events::Array),
-        Value::Object(object) => match object.get("batch").map(Raw::read) {
+    if let Some(object) = Raw::object_in(body)? {
+        return match object.get("batch").map(Raw::read) {
             Some(Value::Array(elements)) => texts(&elements).map(Events::Batch),
-            _ => Ok(Events::One(whole.text())),
-        },
+            _ => Ok(Events::One(body.trim_ascii())),
+        };
+    }
+    match Raw::check(body)?.read() {
+        Value::Array(elements) => texts(&elements).map(Events::Array),
         _ => Err(Malformed::NotAnObject),
     }
 }
@@ -113,7 +114,7 @@ fn texts<'a>(elements: &[Raw<'a>]) -> Result<Vec<&'a str>, Malformed> {
 
 /// Understands one event.
 pub fn parse<'a>(raw: &'a str) -> Result<Event<'a>, Malformed> {
-    let event = Raw::check(raw)?.object().ok_or(Malformed::NotAnObject)?;
+    let event = Raw::object_in(raw)?.ok_or(Malformed::NotAnObject)?;
     let context = event.get("context").and_then(Raw::object).unwrap_or_default();
     let traits = |object: &Object<'a>| object.get("traits").and_then(Raw::object).map(Traits::from).unwrap_or_default();
     Ok(Event {

@@ -7,6 +7,7 @@
 use super::text;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -23,7 +24,7 @@ pub enum Value<'a> {
     /// A number, as text: integers exactly as written.
     Number(String),
     /// A string as it was sent: blanks and control characters included.
-    Text(String),
+    Text(Cow<'a, str>),
     /// An array.
     Array(Vec<Raw<'a>>),
     /// An object.
@@ -32,12 +33,20 @@ pub enum Value<'a> {
 
 /// The members of a JSON object in document order.
 #[derive(Clone, Default)]
-pub struct Object<'a>(Vec<(String, Raw<'a>)>);
+pub struct Object<'a>(Vec<(Cow<'a, str>, Raw<'a>)>);
 
 impl<'a> Raw<'a> {
     /// Checks that `text` is one JSON value, blanks around it allowed.
     pub fn check(text: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text).map(Self)
+    }
+
+    /// Reads `text`, which may have blanks around it, as [`Raw::check`] and [`Raw::object`] would; an object in one pass.
+    pub fn object_in(text: &'a str) -> Result<Option<Object<'a>>, serde_json::Error> {
+        if text.trim_ascii_start().starts_with('{') {
+            return serde_json::from_str(text).map(Some);
+        }
+        Self::check(text).map(|_| None)
     }
 
     /// The text, without blanks around it.
@@ -74,7 +83,7 @@ impl<'a> Raw<'a> {
     }
 
     /// A string as it was sent, if it is one.
-    pub fn text_as_sent(self) -> Option<String> {
+    pub fn text_as_sent(self) -> Option<Cow<'a, str>> {
         match self.read() {
             Value::Text(text) => Some(text),
             _ => None,
@@ -115,7 +124,7 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> IntoIterator for Object<'a> {
-    type Item = (String, Raw<'a>);
+    type Item = (Cow<'a, str>, Raw<'a>);
     type IntoIter = std::vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
@@ -140,39 +149,58 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut members: Vec<(String, Raw<'de>)> = Vec::new();
-                let mut places: HashMap<String, usize> = HashMap::new();
+                let mut members: Vec<(Cow<'de, str>, Raw<'de>)> = Vec::new();
                 while let Some(Lossy(key)) = map.next_key()? {
-                    let value = Raw(map.next_value()?);
-                    if let Some(&place) = places.get(&key) {
-                        members[place].1 = value;
-                    } else {
-                        places.insert(key.clone(), members.len());
-                        members.push((key, value));
-                    }
+                    members.push((key, Raw(map.next_value()?)));
                 }
-                Ok(Object(members))
+                Ok(Object(unrepeated(members)))
             }
         }
         deserializer.deserialize_map(Members)
     }
 }
 
-/// A JSON string in which half a surrogate pair is replaced by U+FFFD: `JavaScript` sends such strings when it cuts one.
-struct Lossy(String);
+/// Few enough members to be compared each with each.
+const FEW: usize = 32;
 
-impl<'de> Deserialize<'de> for Lossy {
+/// Of a repeated key, the last value in the first place.
+fn unrepeated<'a>(members: Vec<(Cow<'a, str>, Raw<'a>)>) -> Vec<(Cow<'a, str>, Raw<'a>)> {
+    let few = members.len() <= FEW;
+    let mut kept: Vec<(Cow<'a, str>, Raw<'a>)> = Vec::with_capacity(members.len());
+    let mut places: HashMap<Cow<'a, str>, usize> = HashMap::new();
+    for (key, value) in members {
+        let place = if few { kept.iter().position(|(name, _)| *name == key) } else { places.get(&key).copied() };
+        if let Some(place) = place {
+            kept[place].1 = value;
+            continue;
+        }
+        if !few {
+            places.insert(key.clone(), kept.len());
+        }
+        kept.push((key, value));
+    }
+    kept
+}
+
+/// A JSON string in which half a surrogate pair is replaced by U+FFFD: `JavaScript` sends such strings when it cuts one.
+struct Lossy<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Lossy<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Lossy;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Lossy<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Lossy, E> {
-                Ok(Lossy(String::from_utf8_lossy(bytes).into_owned()))
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Lossy<'de>, E> {
+                Ok(Lossy(String::from_utf8_lossy(bytes)))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Lossy<'de>, E> {
+                Ok(Lossy(Cow::Owned(String::from_utf8_lossy(bytes).into_owned())))
             }
         }
         deserializer.deserialize_bytes(Text)

@@ -8,11 +8,22 @@
 
 use super::json::{Object, Raw, Value};
 use super::text;
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::fmt;
 
 /// The traits of one event, in document order. Prints only how many there are: they are personal data.
 #[derive(Clone, Default)]
-pub struct Traits<'a>(Vec<(String, Raw<'a>)>);
+pub struct Traits<'a>(Vec<Trait<'a>>);
+
+#[derive(Clone)]
+struct Trait<'a> {
+    /// Normalised.
+    name: String,
+    value: Raw<'a>,
+    /// The value, if it is an object; read when somebody looks into it, and once.
+    inside: OnceCell<Option<Traits<'a>>>,
+}
 
 impl<'a> Traits<'a> {
     /// Every value whose key matches `path`, objects before dotted keys, otherwise in document order.
@@ -56,30 +67,38 @@ impl<'a> Traits<'a> {
 
     /// `path` is normalised. Goes as deep as `path` has dots, never as deep as the event is nested.
     fn find(&self, path: &str) -> Vec<Raw<'a>> {
-        let named = |name: &str| {
-            let name = name.to_owned();
-            self.0.iter().filter(move |(key, _)| *key == name).map(|(_, value)| *value)
-        };
         let mut found = Vec::new();
         if let Some((head, rest)) = path.split_once('.') {
-            let objects = named(head).filter_map(Raw::object);
-            found.extend(objects.flat_map(|object| Self::from(object).find(rest)));
+            let objects = self.0.iter().filter(|own| own.name == head).filter_map(Trait::inside);
+            found.extend(objects.flat_map(|object| object.find(rest)));
         }
         if !path.is_empty() {
-            found.extend(named(path));
+            found.extend(self.0.iter().filter(|own| own.name == path).map(|own| own.value));
         }
         found
     }
 }
 
+impl<'a> Trait<'a> {
+    fn inside(&self) -> Option<&Traits<'a>> {
+        self.inside.get_or_init(|| self.value.object().map(Traits::from)).as_ref()
+    }
+}
+
 /// The form in which two spellings of one name are equal.
 pub fn normalised(name: &str) -> String {
+    if name.is_ascii() {
+        let kept = name.bytes().filter(|b| b.is_ascii_alphanumeric() || *b == b'.');
+        return kept.map(|b| char::from(b.to_ascii_lowercase())).collect();
+    }
     name.chars().filter(|c| c.is_alphanumeric() || *c == '.').flat_map(char::to_lowercase).collect()
 }
 
 impl<'a> From<Object<'a>> for Traits<'a> {
     fn from(object: Object<'a>) -> Self {
-        Self(object.into_iter().map(|(key, value)| (normalised(&key), value)).collect())
+        let own =
+            |(key, value): (Cow<'a, str>, Raw<'a>)| Trait { name: normalised(&key), value, inside: OnceCell::new() };
+        Self(object.into_iter().map(own).collect())
     }
 }
 
