@@ -9,7 +9,9 @@ use rusqlite::{OptionalExtension, params};
 
 /// Records `event` inside the current transaction.
 pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::Result<Recorded> {
-    if seen(store, event)? {
+    // What may be refused below is not noted before that is known; all else in one step.
+    let duplicate = if event.only_if_known { seen(store, event)? } else { !is_first(store, event)? };
+    if duplicate {
         return Ok(Recorded::Duplicate);
     }
     let affiliates = affiliates(store, hash, &event.keys)?;
@@ -17,6 +19,9 @@ pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::
     let lanes = lanes(store, &keys)?;
     if event.only_if_known && affiliates.is_empty() && lanes.is_empty() && !is_kept(store, &event.keys)? {
         return Ok(Recorded::UnknownUser);
+    }
+    if event.only_if_known {
+        is_first(store, event)?;
     }
     let (behind, waiting) = (!lanes.is_empty(), store.counts.waiting_of(event.account.as_str()));
     line_up(store, event, &keys, lanes)?;
@@ -28,6 +33,8 @@ pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::
 pub fn again(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::Result<i64> {
     let keys = Keys::new(&event.keys, &affiliates(store, hash, &event.keys)?);
     let lanes = lanes(store, &keys)?;
+    let sql = "INSERT INTO seen (id) VALUES (?1) ON CONFLICT (id) DO UPDATE SET at = NULL";
+    store.connection.prepare_cached(sql)?.execute([event.id.0.as_slice()])?;
     line_up(store, event, &keys, lanes)
 }
 
@@ -64,6 +71,12 @@ pub fn overfull(store: &Store, events: &[NewEvent], max: u64) -> rusqlite::Resul
 
 fn seen(store: &Store, event: &NewEvent) -> rusqlite::Result<bool> {
     store.connection.prepare_cached("SELECT 1 FROM seen WHERE id = ?1")?.exists([event.id.0.as_slice()])
+}
+
+/// Notes the event as seen; whether it was not before.
+fn is_first(store: &Store, event: &NewEvent) -> rusqlite::Result<bool> {
+    let sql = "INSERT INTO seen (id) VALUES (?1) ON CONFLICT (id) DO NOTHING";
+    Ok(store.connection.prepare_cached(sql)?.execute([event.id.0.as_slice()])? > 0)
 }
 
 /// The affiliates that the keys lead to today, as keys of their own.
@@ -139,6 +152,5 @@ fn insert(store: &Store, event: &NewEvent, keys: &Keys, seq: i64, lane: i64, beh
     for key in keys.lanes() {
         join.execute([key, lane])?;
     }
-    let sql = "INSERT INTO seen (id) VALUES (?1) ON CONFLICT (id) DO UPDATE SET at = NULL";
-    store.connection.prepare_cached(sql)?.execute([event.id.0.as_slice()]).map(drop)
+    Ok(())
 }
