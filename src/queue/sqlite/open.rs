@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,10 @@ pub fn open(path: &Path) -> Result<(Store, HashKey), OpenError> {
     Ok((store, HashKey::new(&key)))
 }
 
+/// A process that is ending, or a child of one that was not quite started, may hold the lock for a moment yet.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+
 /// Takes the lock that says who owns the file. The system gives it back when the process ends, however it ends.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let create = |path: &Path, source| OpenError::Create { path: path.to_owned(), source };
@@ -72,11 +77,14 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     let lock_path = PathBuf::from(lock_path);
     let open = OpenOptions::new().write(true).create(true).truncate(false).open(&lock_path);
     let file = open.map_err(|source| create(&lock_path, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-        Err(TryLockError::Error(source)) => Err(create(&lock_path, source)),
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(BETWEEN_TRIES),
+            Err(TryLockError::Error(source)) => return Err(create(&lock_path, source)),
+        }
     }
+    Err(OpenError::InUse(path.to_owned()))
 }
 
 /// Makes the file readable for this user only: bodies that wait are personal data.
