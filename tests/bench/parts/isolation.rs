@@ -16,6 +16,7 @@ use std::time::Duration;
 
 const PART: &str = "isolation";
 const RATE: f64 = 200.0;
+const CONNECTIONS: usize = 32;
 const OTHER_KEY: &str = "pub_other.sec_other";
 
 #[derive(Clone, Copy, PartialEq)]
@@ -69,12 +70,13 @@ fn round(bench: &Bench, trouble: Trouble) -> Measured {
     let base_url = if trouble == Trouble::Dead { "http://127.0.0.1:1/v2" } else { &troubled.base_url };
     let folder = folder();
     let file = accounts(folder.path(), base_url);
-    let settings = [("SERVER_WAIT", "4s")];
+    // As long as fewer wait than may be under way at once, every answer is that of the delivery.
+    let settings = [("SERVER_WAIT", "60s"), ("REFERSION_CONCURRENCY", "64")];
     let service = Service::configured(&well.base_url, folder.path(), &settings, Some(&file));
     let a = Kind { proof: Proof::Key(OTHER_KEY), events: 1000 };
     let b = Kind { proof: Proof::Basic, events: 1 };
     if trouble == Trouble::Quiet {
-        return open(Target { address: service.server, kind: b, status: 200 }, 32, RATE, bench.round);
+        return open(Target { address: service.server, kind: b, status: 200 }, CONNECTIONS, RATE, bench.round);
     }
     let mut requests = Builder::new(a);
     assert_eq!(Connection::open(service.server).exchange(requests.next()), 202);
@@ -82,14 +84,15 @@ fn round(bench: &Bench, trouble: Trouble) -> Measured {
         let length = bench.round;
         let array = Target { address: service.server, kind: Kind { events: 100, ..a }, status: 202 };
         scope.spawn(move || open(array, 4, RATE, length));
-        open(Target { address: service.server, kind: b, status: 200 }, 32, RATE, length)
+        open(Target { address: service.server, kind: b, status: 200 }, CONNECTIONS, RATE, length)
     })
 }
 
 /// The configuration of account A; B is `main`.
 fn accounts(folder: &Path, base_url: &str) -> std::path::PathBuf {
     let file = folder.join("accounts.toml");
-    let text = format!("[[accounts]]\nname = \"a\"\napi_key = \"{OTHER_KEY}\"\nbase_url = \"{base_url}\"\n");
+    let text =
+        format!("[[accounts]]\nname = \"a\"\napi_key = \"{OTHER_KEY}\"\nbase_url = \"{base_url}\"\nconcurrency = 16\n");
     std::fs::write(&file, text).expect("writes");
     file
 }
