@@ -6,6 +6,7 @@
 //! with another, until it is settled; hence [`IS_HEAD`] wherever it matters.
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 /// Raised with every change of the tables; [`migrate`] says how to get there.
 const VERSION: i64 = 2;
@@ -100,6 +101,8 @@ pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "secure_delete", "ON")?;
+    // Plans do not depend on what is bound; else SQLite compiles many a statement anew each time it is run.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
