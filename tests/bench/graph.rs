@@ -20,7 +20,7 @@ pub struct Line {
 }
 
 const COLOURS: [&str; 4] = ["#0b6e99", "#b3541e", "#3f7d20", "#7a3e9d"];
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 420.0;
 /// Left, right, top, bottom of the plot.
 const PLOT: [f64; 4] = [78.0, 560.0, 52.0, 356.0];
@@ -31,6 +31,15 @@ impl Axis {
         let scale = |value: f64| if self.logarithmic { value.log10() } else { value };
         let (first, last) = (self.marks[0].0, self.marks[self.marks.len() - 1].0);
         ((scale(value) - scale(first)) / (scale(last) - scale(first))).clamp(0.0, 1.0)
+    }
+}
+
+/// A large number as an axis names it.
+pub fn count(value: f64) -> String {
+    match value {
+        1e6.. => format!("{}M", value / 1e6),
+        1e3.. => format!("{}k", value / 1e3),
+        _ => value.to_string(),
     }
 }
 

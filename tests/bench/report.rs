@@ -129,7 +129,8 @@ impl Report {
         for (part, row) in &self.rows {
             let shown = if *part == before { String::new() } else { (*part).to_owned() };
             for cell in std::iter::once(shown).chain(row.cells()) {
-                table.push_str(&if cell.is_empty() { "| ".to_owned() } else { format!("| {cell} ") });
+                let blank = if cell.is_empty() { "" } else { " " };
+                table.extend(["| ", cell.as_str(), blank]);
             }
             table.push_str("|\n");
             before = part;

@@ -7,7 +7,7 @@
 use super::accept::CONNECTIONS;
 use crate::Bench;
 use crate::event::{Kind, Proof, fresh, length};
-use crate::graph::{Axis, Line, draw};
+use crate::graph::{self, Axis, Line, draw};
 use crate::load::{Target, closed};
 use crate::refersion::Refersion;
 use crate::report::{Figure, Reach, Row, say};
@@ -157,13 +157,13 @@ fn graph(drawn: &[(f64, f64, f64)]) -> String {
     };
     let lines = [line("accepted, synced", 0, |one| one.1), line("delivered, settled", 1, |one| one.2)];
     let mark = |(number, level): (usize, &(f64, f64, f64))| {
-        let name = if number == 0 { "none".to_owned() } else { format!("{}k", level.0 / 1e3) };
+        let name = if number == 0 { "none".to_owned() } else { graph::count(level.0) };
         (level.0, name)
     };
     let x = Axis { title: "events waiting", marks: drawn.iter().enumerate().map(mark).collect(), logarithmic: true };
     let most = drawn.iter().map(|one| one.1.max(one.2)).fold(0.0, f64::max);
     let step = if most > 10_000.0 { 5_000.0 } else { 2_000.0 };
     let steps = (most / step).ceil() as u32;
-    let marks = (0..=steps).map(|n| (f64::from(n) * step, format!("{}k", f64::from(n) * step / 1e3))).collect();
+    let marks = (0..=steps).map(|n| (f64::from(n) * step, graph::count(f64::from(n) * step))).collect();
     draw("Throughput against backlog", &x, &Axis { title: "events per second", marks, logarithmic: false }, &lines)
 }

@@ -92,15 +92,10 @@ fn graph(drawn: &[(f64, Percentiles, Percentiles)]) -> String {
         .collect();
     let rate = |rate: u32| (f64::from(rate), format!("{}k", rate / 1000));
     let x = Axis { title: "requests per second, constant arrival", marks: RATES.map(rate).into(), logarithmic: true };
-    let most = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max);
-    let powers = (-1..).map(|power| 10_f64.powi(power));
-    let mut marks: Vec<(f64, String)> = Vec::new();
-    for mark in powers {
-        marks.push((mark, mark.to_string()));
-        if mark >= most {
-            break;
-        }
-    }
+    let all = || lines.iter().flat_map(|line| &line.points).map(|point| point.1);
+    let (least, most) = (all().fold(1.0, f64::min), all().fold(1.0, f64::max));
+    let powers = least.log10().floor() as i32..=most.log10().ceil() as i32;
+    let marks = powers.map(|power| (10_f64.powi(power), 10_f64.powi(power).to_string())).collect();
     let y = Axis { title: "latency, ms", marks, logarithmic: true };
     draw("Latency against load", &x, &y, &lines)
 }
