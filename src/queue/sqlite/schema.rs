@@ -6,6 +6,7 @@
 //! with another, until it is settled; hence [`IS_HEAD`] wherever it matters.
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 /// Raised with every change of the tables; [`migrate`] says how to get there.
 const VERSION: i64 = 3;
@@ -116,7 +117,9 @@ pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    // Plans do not depend on what is bound; else SQLite compiles many a statement anew each time it is run.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(128);
     Ok(())
 }
 

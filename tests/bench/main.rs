@@ -1,0 +1,93 @@
+//! The benchmark: `cargo bench`, or parts of it by name: `cargo bench -- accept latency`.
+//!
+//! Each part measures one thing of the real service (the release binary as a process, with a synced store on a real disk)
+//! and beside it what there is to compare with, in turns: ours, theirs, ours, theirs, so that whatever else the machine does
+//! befalls both. What counts are the ratios; each is told as its median and its range over the rounds.
+//! `--quick` shortens every round (to see that it works, not to quote), `--long` adds what takes an hour, `--svg DIR` writes
+//! the graphs. At the end stands a table in Markdown. Needs Linux for `/proc`, and valgrind for `instructions` alone.
+//! Deliberately absent: assertions about time. Only counts are judged by an exit code, for only counts repeat.
+
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures are told to three digits"
+)]
+
+mod bare;
+mod event;
+mod graph;
+mod load;
+mod parts;
+mod process;
+mod refersion;
+mod report;
+mod service;
+mod wire;
+
+use report::{Report, say};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long everything takes, and where results go.
+pub struct Bench {
+    /// One measurement.
+    pub round: Duration,
+    /// How often each is repeated.
+    pub rounds: usize,
+    /// Whether it is only to be seen that all of it works.
+    pub quick: bool,
+    /// Whether it may take an hour.
+    pub long: bool,
+    /// What was measured so far.
+    pub report: Report,
+    /// Drawn so far: file name and content.
+    pub graphs: Vec<(&'static str, String)>,
+}
+
+impl Bench {
+    /// `count`, or in a quick run a tenth of it.
+    pub fn scaled(&self, count: u64) -> u64 {
+        if self.quick { count / 10 } else { count }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some(bare::AXUM) => bare::serve_axum(),
+        Some(parts::instructions::EVENTS) => parts::instructions::think(arguments.get(1)),
+        _ if arguments.iter().any(|argument| argument == "--bench") => return bench(&arguments),
+        _ => say("this is a benchmark: `cargo bench`"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn bench(arguments: &[String]) -> ExitCode {
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let (quick, long) = (has("--quick"), has("--long"));
+    let svg = arguments.iter().position(|argument| argument == "--svg").map(|place| place + 1);
+    let names = arguments.iter().enumerate().filter(|(place, name)| !name.starts_with("--") && Some(*place) != svg);
+    let names: Vec<&str> = names.map(|(_, name)| name.as_str()).collect();
+    if let Some(unknown) = names.iter().find(|name| !parts::ALL.iter().any(|(part, _)| part == *name)) {
+        let known: Vec<&str> = parts::ALL.iter().map(|(part, _)| *part).collect();
+        say(&format!("there is no part {unknown}; there are {}", known.join(", ")));
+        return ExitCode::from(2);
+    }
+    let round = Duration::from_millis(if quick { 500 } else { 3000 });
+    let rounds = if quick { 2 } else { 5 };
+    let mut bench = Bench { round, rounds, quick, long, report: Report::default(), graphs: Vec::new() };
+    let mut well = true;
+    for (name, part) in parts::ALL.iter().filter(|(name, _)| names.is_empty() || names.contains(name)) {
+        say(&format!("{name}:"));
+        well &= part(&mut bench);
+    }
+    say(&format!("\n{}", bench.report.table()));
+    if let Some(folder) = svg.and_then(|place| arguments.get(place)).map(PathBuf::from) {
+        for (name, graph) in &bench.graphs {
+            std::fs::write(folder.join(name), graph).expect("the folder for graphs is there and writable");
+        }
+    }
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

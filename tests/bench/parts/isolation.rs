@@ -1,0 +1,98 @@
+//! Isolation: how long an event of account B takes from its request to its delivery while account A is in trouble, against
+//! when A has nothing to do.
+//!
+//! B's senders wait for the outcome (`SERVER_WAIT`), so their latency is that of the delivery. A has a backlog of its own
+//! and is sent as much as B all the while; only where it is quiet, nothing.
+
+use crate::Bench;
+use crate::event::{Builder, Kind, Proof};
+use crate::load::{Measured, Target, open};
+use crate::refersion::Refersion;
+use crate::report::{Figure, Reach, Row};
+use crate::service::{Service, folder};
+use crate::wire::Connection;
+use std::path::Path;
+use std::time::Duration;
+
+const PART: &str = "isolation";
+const RATE: f64 = 200.0;
+const CONNECTIONS: usize = 32;
+const OTHER_KEY: &str = "pub_other.sec_other";
+
+#[derive(Clone, Copy, PartialEq)]
+enum Trouble {
+    Quiet,
+    None,
+    Dead,
+    Slow,
+    Limited,
+    WrongKey,
+}
+
+const TROUBLES: [(Trouble, &str); 6] = [
+    (Trouble::Quiet, "A has nothing to do"),
+    (Trouble::None, "A is well and busy"),
+    (Trouble::Dead, "A's Refersion is down"),
+    (Trouble::Slow, "A's Refersion takes 5 s"),
+    (Trouble::Limited, "A's Refersion takes 5 calls a second"),
+    (Trouble::WrongKey, "A's key is wrong"),
+];
+
+pub fn run(bench: &mut Bench) -> bool {
+    let mut p99: Vec<Vec<f64>> = vec![Vec::new(); TROUBLES.len()];
+    for _ in 0..bench.rounds {
+        for ((trouble, _), p99) in TROUBLES.iter().zip(&mut p99) {
+            p99.push(round(bench, *trouble).percentile(0.99));
+        }
+    }
+    for ((trouble, name), ours) in TROUBLES.iter().zip(&p99) {
+        let row = Row::new(format!("p99 of B's deliveries, {name}"), Figure::of(ours), "ms");
+        let row = match trouble {
+            Trouble::Quiet => row,
+            Trouble::None => row.against(Figure::ratio(ours, &p99[0]), "undisturbed"),
+            _ => row.against(Figure::ratio(ours, &p99[0]), "undisturbed").reach(Reach::AtMost(1.5)),
+        };
+        bench.report.add(PART, row);
+    }
+    true
+}
+
+/// B under constant arrival, and A beside it.
+fn round(bench: &Bench, trouble: Trouble) -> Measured {
+    let troubled = match trouble {
+        Trouble::Slow => Refersion::start(Duration::from_secs(5)),
+        Trouble::Limited => Refersion::limited(5),
+        Trouble::WrongKey => Refersion::refusing(),
+        Trouble::Quiet | Trouble::None | Trouble::Dead => Refersion::start(Duration::ZERO),
+    };
+    let well = Refersion::start(Duration::from_millis(20));
+    // Nobody listens on port 1.
+    let base_url = if trouble == Trouble::Dead { "http://127.0.0.1:1/v2" } else { &troubled.base_url };
+    let folder = folder();
+    let file = accounts(folder.path(), base_url);
+    // As long as fewer wait than may be under way at once, every answer is that of the delivery.
+    let settings = [("SERVER_WAIT", "60s"), ("REFERSION_CONCURRENCY", "64")];
+    let service = Service::configured(&well.base_url, folder.path(), &settings, Some(&file));
+    let a = Kind { proof: Proof::Key(OTHER_KEY), events: 1000 };
+    let b = Kind { proof: Proof::Basic, events: 1 };
+    if trouble == Trouble::Quiet {
+        return open(Target { address: service.server, kind: b, status: 200 }, CONNECTIONS, RATE, bench.round);
+    }
+    let mut requests = Builder::new(a);
+    assert_eq!(Connection::open(service.server).exchange(requests.next()), 202);
+    std::thread::scope(|scope| {
+        let length = bench.round;
+        let array = Target { address: service.server, kind: Kind { events: 100, ..a }, status: 202 };
+        scope.spawn(move || open(array, 4, RATE, length));
+        open(Target { address: service.server, kind: b, status: 200 }, CONNECTIONS, RATE, length)
+    })
+}
+
+/// The configuration of account A; B is `main`.
+fn accounts(folder: &Path, base_url: &str) -> std::path::PathBuf {
+    let file = folder.join("accounts.toml");
+    let text =
+        format!("[[accounts]]\nname = \"a\"\napi_key = \"{OTHER_KEY}\"\nbase_url = \"{base_url}\"\nconcurrency = 16\n");
+    std::fs::write(&file, text).expect("writes");
+    file
+}

@@ -1,0 +1,76 @@
+//! A measured process, and what the system says of it. `/proc` counts processor time in hundredths of a second.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+/// A child that is killed when this is dropped.
+pub struct Process(Child);
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Self(spawned.expect("starts"))
+    }
+
+    /// Reads standard error up to a line that holds `count` `http://` addresses; what comes later is thrown away.
+    pub fn addresses(&mut self, count: usize) -> Vec<SocketAddr> {
+        let mut lines = BufReader::new(self.0.stderr.take().expect("piped"));
+        let mut seen = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(lines.read_line(&mut line).expect("text") > 0, "ended before it listened:\n{seen}");
+            let found: Vec<SocketAddr> = line.split("http://").skip(1).filter_map(address).collect();
+            if found.len() == count {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut lines.by_ref(), &mut std::io::sink());
+                });
+                return found;
+            }
+            seen.push_str(&line);
+        }
+    }
+
+    fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).expect("this benchmark needs Linux's /proc")
+    }
+
+    /// The seconds of processor time used so far, of all threads, in user mode and in the system.
+    pub fn cpu(&self) -> f64 {
+        let stat = self.proc("stat");
+        // The name, in parentheses, may hold blanks: the state is the first field behind it, utime the 12th.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks: u64 = [11, 12].iter().map(|place| fields[*place].parse::<u64>().expect("a number")).sum();
+        ticks as f64 / 100.0
+    }
+
+    /// Resident memory in MB (10⁶ bytes): now, and the most there ever was.
+    pub fn memory(&self) -> (f64, f64) {
+        let status = self.proc("status");
+        let of = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).expect("a line");
+            let kib: f64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number");
+            kib * 1024.0 / 1e6
+        };
+        (of("VmRSS:"), of("VmHWM:"))
+    }
+
+    /// Asks the process to stop, and waits until it has.
+    pub fn stop(mut self) {
+        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.0.id())]).status().expect("a shell");
+        assert!(sent.success());
+        self.0.wait().expect("ends");
+    }
+}
+
+fn address(text: &str) -> Option<SocketAddr> {
+    text.split(['/', ' ', ',', '\n']).next()?.parse().ok()
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Err: it has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
