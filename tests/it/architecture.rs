@@ -191,7 +191,9 @@ fn every_test_that_the_readme_names_is_there() {
     assert!(named.len() > 30, "{named:?}");
     for name in named {
         let (module, function) = name.rsplit_once("::").expect("a path");
-        let path = root().join("tests/it").join(module.replace("::", "/"));
+        // A test of the library stands beside what it tests.
+        let (folder, module) = module.strip_suffix("::tests").map_or(("tests/it", module), |module| ("src", module));
+        let path = root().join(folder).join(module.replace("::", "/"));
         let file = [path.with_extension("rs"), path.join("mod.rs")].into_iter().find(|file| file.exists());
         let text = file.map(|file| std::fs::read_to_string(file).expect("text")).unwrap_or_default();
         assert!(text.contains(&format!("fn {function}(")), "README names {name}, and there is no such test");
