@@ -103,10 +103,10 @@ fn done(worker: &Worker, task: &Task<'_>, state: &State, outcome: Outcome) -> Ve
     let first = std::iter::once((claimed.ticket.seq, claimed.ticket.id));
     let all = first.chain(task.behind().iter().map(|behind| (behind.place.seq, behind.place.id)));
     for (n, (seq, event)) in all.enumerate() {
-        if n < folded.cancelled {
-            tracing::info!(seq, %event, "{}", Outcome::Ignored(Ignored::Cancelled));
-        } else {
-            tracing::info!(seq, %event, "{outcome}");
+        match n {
+            _ if n < folded.cancelled => tracing::info!(seq, %event, "{}", Outcome::Ignored(Ignored::Cancelled)),
+            0 => tracing::info!(seq, %event, "{outcome}"),
+            _ => tracing::info!(seq, %event, with = claimed.ticket.seq, "{outcome}"),
         }
     }
     let meter = &worker.settings.meter;
