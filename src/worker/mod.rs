@@ -124,7 +124,7 @@ impl Worker {
                 batch.next.map_or(LOOK_AGAIN, |next| next.since(now)).min(LOOK_AGAIN)
             }
             Err(error) => {
-                tracing::error!(%error, "cannot claim events");
+                tracing::error!(%error, account = %self.settings.account, "cannot claim events");
                 STORE_PAUSE
             }
         }

@@ -102,11 +102,14 @@ fn done(worker: &Worker, task: &Task<'_>, state: &State, outcome: Outcome) -> Ve
     }
     let first = std::iter::once((claimed.ticket.seq, claimed.ticket.id));
     let all = first.chain(task.behind().iter().map(|behind| (behind.place.seq, behind.place.id)));
+    let account = &worker.settings.account;
     for (n, (seq, event)) in all.enumerate() {
         match n {
-            _ if n < folded.cancelled => tracing::info!(seq, %event, "{}", Outcome::Ignored(Ignored::Cancelled)),
-            0 => tracing::info!(seq, %event, "{outcome}"),
-            _ => tracing::info!(seq, %event, with = claimed.ticket.seq, "{outcome}"),
+            _ if n < folded.cancelled => {
+                tracing::info!(%account, seq, %event, "{}", Outcome::Ignored(Ignored::Cancelled))
+            }
+            0 => tracing::info!(%account, seq, %event, "{outcome}"),
+            _ => tracing::info!(%account, seq, %event, with = claimed.ticket.seq, "{outcome}"),
         }
     }
     let meter = &worker.settings.meter;
@@ -135,7 +138,8 @@ fn again(worker: &Worker, task: &Task<'_>, state: &State, trouble: &Trouble) -> 
     let failing_since = claimed.failing_since.unwrap_or(now);
     let failures = claimed.failures.saturating_add(1);
     let wait = worker.settings.backoff.wait(failures, rand::random(), trouble.retry_after);
-    tracing::warn!(seq, event = %claimed.ticket.id, failures, ?wait, "{}; will try again", trouble.what);
+    let account = &worker.settings.account;
+    tracing::warn!(%account, seq, event = %claimed.ticket.id, failures, ?wait, "{}; will try again", trouble.what);
     worker.settings.meter.failed();
     let attempt = Attempt { at: now, what: trouble.what.clone() };
     let (at, progress) = (now.after(wait), task.progress(state));
@@ -144,7 +148,8 @@ fn again(worker: &Worker, task: &Task<'_>, state: &State, trouble: &Trouble) -> 
 }
 
 pub(super) fn buried(worker: &Worker, claimed: &Claimed, death: Death, change: Change) -> Verdict {
-    tracing::error!(seq = claimed.ticket.seq, event = %claimed.ticket.id, code = death.code(), "dead letter: {death}");
+    let (account, seq) = (&worker.settings.account, claimed.ticket.seq);
+    tracing::error!(%account, seq, event = %claimed.ticket.id, code = death.code(), "dead letter: {death}");
     worker.settings.meter.carried_out("dead", 1);
     let settlement = Settlement::Dead { code: death.code(), reason: death.to_string(), at: worker.now() };
     Verdict { settlement, change, tell: Some(Ended::Dead(death)) }
