@@ -132,9 +132,9 @@ impl Meter {
         self.families.received.get_or_create(&self.word(answer)).inc_by(events as u64);
     }
 
-    /// Events ended this way.
-    pub fn carried_out(&self, how: &'static str, events: usize) {
-        self.families.carried_out.get_or_create(&self.word(how)).inc_by(events as u64);
+    /// An event ended this way.
+    pub fn carried_out(&self, how: &'static str) {
+        self.families.carried_out.get_or_create(&self.word(how)).inc();
     }
 
     /// So many events were carried out together with an earlier one.

@@ -100,32 +100,31 @@ fn done(worker: &Worker, task: &Task<'_>, state: &State, outcome: Outcome) -> Ve
         // The head's keys, not the delete's, which may be fewer: the edits it cancelled would have linked them.
         change.erase = erased(claimed, &change.forget);
     }
-    let first = std::iter::once((claimed.ticket.seq, claimed.ticket.id));
-    let all = first.chain(task.behind().iter().map(|behind| (behind.place.seq, behind.place.id)));
-    let account = &worker.settings.account;
-    for (n, (seq, event)) in all.enumerate() {
-        match n {
-            _ if n < folded.cancelled => {
-                tracing::info!(%account, seq, %event, "{}", Outcome::Ignored(Ignored::Cancelled))
-            }
-            0 => tracing::info!(%account, seq, %event, "{outcome}"),
-            _ => tracing::info!(%account, seq, %event, with = claimed.ticket.seq, "{outcome}"),
-        }
-    }
-    let meter = &worker.settings.meter;
-    meter.carried_out(outcome.word(), folded.events - folded.cancelled);
-    if folded.cancelled > 0 {
-        meter.carried_out(Outcome::Ignored(Ignored::Cancelled).word(), folded.cancelled);
-    }
-    if folded.events > 1 {
-        meter.folded(folded.events - 1);
-    }
+    tell(worker, task, &outcome);
     let settlement = match task.behind() {
         [] => Settlement::Done,
         behind => Settlement::DoneWith { behind: behind.iter().map(|behind| behind.place).collect() },
     };
     let outcome = if folded.cancelled > 0 { Outcome::Ignored(Ignored::Cancelled) } else { outcome };
     Verdict { settlement, change, tell: Some(Ended::Well(outcome)) }
+}
+
+/// Logs and counts how each of those carried out ended.
+fn tell(worker: &Worker, task: &Task<'_>, outcome: &Outcome) {
+    let Task { claimed, folded, .. } = task;
+    let (account, meter) = (&worker.settings.account, &worker.settings.meter);
+    let cancelled = Outcome::Ignored(Ignored::Cancelled);
+    let (head, event) = (claimed.ticket.seq, claimed.ticket.id);
+    let of = |n: usize| if n < folded.cancelled { &cancelled } else { outcome };
+    tracing::info!(%account, seq = head, %event, "{}", of(0));
+    meter.carried_out(of(0).word());
+    for (n, Behind { place, .. }) in (1..).zip(task.behind()) {
+        tracing::info!(%account, seq = place.seq, event = %place.id, with = head, "{}", of(n));
+        meter.carried_out(of(n).word());
+    }
+    if folded.events > 1 {
+        meter.folded(folded.events - 1);
+    }
 }
 
 fn handed_back(task: &Task<'_>, state: &State, tell: Option<Ended>) -> Verdict {
@@ -150,7 +149,7 @@ fn again(worker: &Worker, task: &Task<'_>, state: &State, trouble: &Trouble) -> 
 pub(super) fn buried(worker: &Worker, claimed: &Claimed, death: Death, change: Change) -> Verdict {
     let (account, seq) = (&worker.settings.account, claimed.ticket.seq);
     tracing::error!(%account, seq, event = %claimed.ticket.id, code = death.code(), "dead letter: {death}");
-    worker.settings.meter.carried_out("dead", 1);
+    worker.settings.meter.carried_out("dead");
     let settlement = Settlement::Dead { code: death.code(), reason: death.to_string(), at: worker.now() };
     Verdict { settlement, change, tell: Some(Ended::Dead(death)) }
 }
