@@ -8,11 +8,11 @@ use super::country;
 use super::state::{self, Country};
 use super::{Note, note};
 use crate::domain::{Field, Profile};
-use crate::segment::{Traits, Value};
+use crate::segment::Traits;
 
 /// Says the address of `traits` in `profile`.
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) {
-    if traits.stated("address").is_some_and(|address| !matches!(address.read(), Value::Object(_))) {
+    if traits.stated("address").is_some_and(|address| !address.is_object()) {
         notes.push(note("address", "not an object with `street`, `city` and so on, so it was left out"));
     }
     street(traits, profile);

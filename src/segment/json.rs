@@ -73,13 +73,25 @@ impl<'a> Raw<'a> {
 
     /// Whether it says nothing: `null`, a blank string, `[]` or `{}`.
     pub fn is_empty(self) -> bool {
+        let text = self.text();
+        if text.starts_with(['[', '{']) {
+            return text[1..text.len() - 1].trim_ascii().is_empty();
+        }
         match self.read() {
             Value::Null => true,
-            Value::Bool(_) | Value::Number(_) => false,
             Value::Text(text) => text::clean(&text).is_empty(),
-            Value::Array(elements) => elements.is_empty(),
-            Value::Object(object) => object.0.is_empty(),
+            _ => false,
         }
+    }
+
+    /// Whether it is an object.
+    pub fn is_object(self) -> bool {
+        self.text().starts_with('{')
+    }
+
+    /// Whether it is a string.
+    pub fn is_text(self) -> bool {
+        self.text().starts_with('"')
     }
 
     /// A string as it was sent, if it is one.

@@ -38,7 +38,7 @@ impl<'a> Traits<'a> {
 
     /// The first string at `path` that is not blank, as a clean line: for what no number can be, such as a name.
     pub fn string(&self, path: &str) -> Option<String> {
-        let mut strings = self.all(path).into_iter().filter(|value| matches!(value.read(), Value::Text(_)));
+        let mut strings = self.all(path).into_iter().filter(|value| value.is_text());
         strings.find_map(Raw::line)
     }
 
