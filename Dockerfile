@@ -4,8 +4,8 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY config config
 COPY src src
-# Cargo.toml names the tests; an empty file stands for them here.
-RUN mkdir -p tests/it && touch tests/it/main.rs \
+# Cargo.toml names the tests and the benchmark; empty files stand for them here.
+RUN mkdir -p tests/it tests/bench && touch tests/it/main.rs tests/bench/main.rs \
  && cargo build --release --locked --bin refersion-destination \
  && mkdir -p /out/data && cp target/release/refersion-destination /out/
 
