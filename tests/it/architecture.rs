@@ -181,6 +181,19 @@ fn every_dependency_says_why() {
     }
 }
 
+/// The image is built without the tests: an empty file has to stand for each that Cargo.toml names.
+#[test]
+fn the_image_is_built_with_everything_that_cargo_asks_for() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).expect("text");
+    let (manifest, dockerfile) = (read("Cargo.toml"), read("Dockerfile"));
+    let paths: Vec<&str> =
+        manifest.split(r#"path = "tests/"#).skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(paths.len() > 1, "{paths:?}");
+    for path in paths {
+        assert!(dockerfile.contains(&format!(" tests/{path} ")), "the Dockerfile makes no tests/{path}");
+    }
+}
+
 /// What is promised names the test that holds it: a test that is renamed or removed takes its promise with it.
 #[test]
 fn every_test_that_the_readme_names_is_there() {
