@@ -13,7 +13,7 @@ const ADDRESSES: [&str; 4] = ["a@x.io", "b@x.io", "c@x.io", "d@x.io"];
 pub type Keys = BTreeSet<&'static str>;
 
 /// One thing done to a queue. Numbers stand for a choice among what there is at that time. `Die` claims, and lets die what it
-/// claimed; `SendAgain` forgets that a dead letter's event was ever recorded, and records it once more, of these users.
+/// claimed; `SendAgain` forgets what left, and records once more an event that died, of these users.
 #[derive(Clone, Debug)]
 pub enum Deed {
     Record(Vec<New>),
@@ -82,7 +82,7 @@ pub fn deed() -> impl Strategy<Value = Deed> {
         3 => (0..8_usize, 0..4_usize).prop_map(|(which, behind)| Deed::SettleWith { which, behind }),
         1 => (0..8_usize, 0..9_u32).prop_map(|(which, pages)| Deed::Checkpoint { which, pages }),
         3 => (1..2 * LEASE).prop_map(Deed::Wait),
-        1 => Just(Deed::Reopen),
+        2 => Just(Deed::Reopen),
         1 => (0..3 * LEASE).prop_map(|window| Deed::Tidy { window }),
         2 => (0..4_usize, users()).prop_map(|(which, users)| Deed::SendAgain { which, users }),
         3 => letters().prop_map(Deed::Replay),

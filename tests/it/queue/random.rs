@@ -21,8 +21,8 @@ struct Pair<'a> {
     now: i64,
     /// Every ticket given, the last one first.
     given: Vec<Given>,
-    /// The id of everything that ever was a dead letter, by the model's name for it: its place.
-    ids: BTreeMap<usize, i64>,
+    /// Everything that ever was a dead letter, by its place: its id, and the event's name.
+    letters: BTreeMap<usize, (i64, usize)>,
 }
 
 /// What a claim gave: for the queue and for the model.
@@ -64,9 +64,11 @@ impl Pair<'_> {
             expected.iter().map(|letter| (event(letter.name), letter.erased)).collect::<Vec<_>>()
         );
         for (found, expected) in found.iter().zip(expected) {
-            assert_eq!(*self.ids.entry(expected.place).or_insert(found.id), found.id, "an id stays with its letter");
+            let (id, _) = *self.letters.entry(expected.place).or_insert((found.id, expected.name));
+            assert_eq!(id, found.id, "an id stays with its letter");
         }
-        assert_eq!(self.ids.values().collect::<BTreeSet<_>>().len(), self.ids.len(), "an id is given once");
+        let ids: BTreeSet<_> = self.letters.values().map(|(id, _)| id).collect();
+        assert_eq!(ids.len(), self.letters.len(), "an id is given once");
     }
 
     /// A ticket does not outlive its process. Those of events that still wait are kept, to see them refused; the place of
@@ -147,8 +149,8 @@ impl Pair<'_> {
 
     /// The id and the place of what is, or was, a dead letter, the latest first; or of what never was any.
     fn letter(&self, which: usize) -> (i64, usize) {
-        let which = which % (self.ids.len() + 1);
-        self.ids.iter().rev().nth(which).map_or((i64::MAX, usize::MAX), |(place, id)| (*id, *place))
+        let which = which % (self.letters.len() + 1);
+        self.letters.iter().rev().nth(which).map_or((i64::MAX, usize::MAX), |(place, (id, _))| (*id, *place))
     }
 
     async fn tidy(&mut self, before: i64) {
@@ -157,8 +159,7 @@ impl Pair<'_> {
     }
 
     async fn send_again(&mut self, which: usize, users: &Keys) {
-        let letters = self.model.letters();
-        let Some(name) = letters.iter().cycle().nth(which).map(|letter| letter.name) else { return };
+        let Some((_, name)) = self.letters.values().rev().cycle().nth(which).copied() else { return };
         self.tidy(self.now).await;
         self.record(&[New { name, keys: users.clone(), only_if_known: false, delay: 0 }]).await;
     }
@@ -232,7 +233,8 @@ fn a_queue_does_what_the_model_does() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let tested = runner.run(&vec(deed(), 1..60), |deeds| {
         runtime.block_on(every(async |store| {
-            let mut pair = Pair { store, model: Model::default(), now: 10, given: Vec::new(), ids: BTreeMap::new() };
+            let mut pair =
+                Pair { store, model: Model::default(), now: 10, given: Vec::new(), letters: BTreeMap::new() };
             for deed in &deeds {
                 pair.carry_out(deed).await;
             }
