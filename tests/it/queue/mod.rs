@@ -6,6 +6,7 @@
 
 mod behind;
 mod dead_letters;
+mod deeds;
 mod engine;
 mod failure;
 mod file;

@@ -2,85 +2,35 @@
 //!
 //! `PROPTEST_CASES` asks for more histories than the default run has time for.
 
+use super::deeds::{Deed, Keys, New, deed};
 use super::engine::{LEASE, Store, every, names, progress};
 use super::model::{Brought, End, Lease, Model, Said};
 use proptest::collection::vec;
-use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use refersion_destination::delivery::{Progress, Stage};
 use refersion_destination::domain::Timestamp;
 use refersion_destination::queue::{
-    Attempt, Change, Claimed, NewEvent, Place, QueueError, Recorded, Settlement, Ticket,
+    Attempt, Change, Claimed, Filter, NewEvent, Place, QueueError, Recorded, Settlement, Ticket,
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-const USERS: [&str; 4] = ["u1", "u2", "u3", "u4"];
-const ADDRESSES: [&str; 4] = ["a@x.io", "b@x.io", "c@x.io", "d@x.io"];
-
-/// One thing done to a queue. Numbers stand for a choice among what there is at that time.
-#[derive(Clone, Debug)]
-enum Deed {
-    Record(Vec<New>),
-    Claim { limit: usize },
-    Settle { which: usize, end: End, pages: u32 },
-    SettleWith { which: usize, behind: usize },
-    Checkpoint { which: usize, pages: u32 },
-    Wait(i64),
-    Reopen,
-    Tidy { window: i64 },
-}
-
-#[derive(Clone, Debug)]
-struct New {
-    name: usize,
-    keys: BTreeSet<&'static str>,
-    only_if_known: bool,
-    delay: i64,
-}
-
-fn new() -> impl Strategy<Value = New> {
-    let user = prop::option::of(prop::sample::select(&USERS[..]));
-    let address = prop::option::of(prop::sample::select(&ADDRESSES[..]));
-    (0..40_usize, user, address, prop::bool::weighted(0.1), 0..3_i64).prop_map(
-        |(name, user, address, only_if_known, delay)| {
-            let keys: BTreeSet<_> = user.into_iter().chain(address).collect();
-            let keys = if keys.is_empty() { BTreeSet::from([USERS[0]]) } else { keys };
-            New { name, keys, only_if_known, delay }
-        },
-    )
-}
-
-fn end() -> impl Strategy<Value = End> {
-    prop_oneof![
-        4 => Just(End::Done),
-        1 => Just(End::Dead),
-        2 => Just(End::HandBack),
-        2 => (0..2 * LEASE).prop_map(|at| End::Retry { at }),
-    ]
-}
-
-fn deed() -> impl Strategy<Value = Deed> {
-    prop_oneof![
-        8 => vec(new(), 1..4).prop_map(Deed::Record),
-        6 => (1..4_usize).prop_map(|limit| Deed::Claim { limit }),
-        8 => (0..8_usize, end(), 0..9_u32).prop_map(|(which, end, pages)| Deed::Settle { which, end, pages }),
-        3 => (0..8_usize, 0..4_usize).prop_map(|(which, behind)| Deed::SettleWith { which, behind }),
-        1 => (0..8_usize, 0..9_u32).prop_map(|(which, pages)| Deed::Checkpoint { which, pages }),
-        3 => (1..2 * LEASE).prop_map(Deed::Wait),
-        1 => Just(Deed::Reopen),
-        1 => (0..3 * LEASE).prop_map(|window| Deed::Tidy { window }),
-    ]
-}
 
 /// A queue and its model side by side.
 struct Pair<'a> {
     store: &'a mut Store,
     model: Model,
     now: i64,
-    /// Every ticket ever given, the last one first.
-    tickets: Vec<(Ticket, Lease)>,
-    /// What was brought with each of them.
-    behind: BTreeMap<(i64, i64), Vec<(Place, usize)>>,
+    /// Every ticket given, the last one first.
+    given: Vec<Given>,
+    /// Everything that ever was a dead letter, by its place: its id, and the event's name.
+    letters: BTreeMap<usize, (i64, usize)>,
+}
+
+/// What a claim gave: for the queue and for the model.
+#[derive(Clone)]
+struct Given {
+    ticket: Ticket,
+    lease: Lease,
+    behind: Vec<(Place, usize)>,
 }
 
 impl Pair<'_> {
@@ -88,20 +38,45 @@ impl Pair<'_> {
         match deed {
             Deed::Record(events) => self.record(events).await,
             Deed::Claim { limit } => drop(self.claim(*limit).await),
+            Deed::Die { limit } => self.die(*limit).await,
             Deed::Settle { which, end, pages } => self.settle(*which, *end, *pages).await,
             Deed::SettleWith { which, behind } => self.settle_with(*which, *behind).await,
             Deed::Checkpoint { which, pages } => self.checkpoint(*which, *pages).await,
             Deed::Wait(time) => self.now += time,
-            Deed::Reopen => {
-                self.store.reopen().await;
-                self.model.reopen();
-            }
-            Deed::Tidy { window } => {
-                self.store.tidy(self.now - window).await;
-                self.model.tidy(self.now - window);
-            }
+            Deed::Reopen => self.reopen().await,
+            Deed::Tidy { window } => self.tidy(self.now - window).await,
+            Deed::SendAgain { which, users } => self.send_again(*which, users).await,
+            Deed::Replay(letters) => self.replay(letters).await,
+            Deed::Discard(letters) => self.discard(letters).await,
+            Deed::Forget(users) => self.forget(users).await,
         }
+        self.compare().await;
+    }
+
+    /// What is there, seen from outside.
+    async fn compare(&mut self) {
         assert_eq!(self.store.depth().await, self.model.depth());
+        let found = self.store.queue().dead_letters(&Filter::default(), 0, 1_000).await.expect("a page").letters;
+        let expected = self.model.letters();
+        let event = |name: usize| self.store.id(&name.to_string()).to_string();
+        assert_eq!(
+            found.iter().map(|letter| (letter.event.clone(), letter.erased)).collect::<Vec<_>>(),
+            expected.iter().map(|letter| (event(letter.name), letter.erased)).collect::<Vec<_>>()
+        );
+        for (found, expected) in found.iter().zip(expected) {
+            let (id, _) = *self.letters.entry(expected.place).or_insert((found.id, expected.name));
+            assert_eq!(id, found.id, "an id stays with its letter");
+        }
+        let ids: BTreeSet<_> = self.letters.values().map(|(id, _)| id).collect();
+        assert_eq!(ids.len(), self.letters.len(), "an id is given once");
+    }
+
+    /// A ticket does not outlive its process. Those of events that still wait are kept, to see them refused; the place of
+    /// one that has left may be given again.
+    async fn reopen(&mut self) {
+        self.store.reopen().await;
+        self.model.reopen();
+        self.given.retain(|given| self.model.waits(given.lease));
     }
 
     async fn record(&mut self, events: &[New]) {
@@ -125,16 +100,22 @@ impl Pair<'_> {
             assert_eq!(batch.next.map(|next| next.0), next);
         }
         for claimed in &batch.events {
-            let lease = self.model.lease(brought(claimed).name);
-            let places = claimed.behind.iter().map(|behind| behind.place).zip(brought(claimed).behind).collect();
-            self.behind.insert((claimed.ticket.seq, claimed.ticket.claim), places);
-            self.tickets.insert(0, (claimed.ticket.clone(), lease));
+            let Brought { name, behind, .. } = brought(claimed);
+            let places = behind.into_iter().map(|name| self.model.place(name));
+            let behind = claimed.behind.iter().map(|behind| behind.place).zip(places).collect();
+            self.given.insert(0, Given { ticket: claimed.ticket.clone(), lease: self.model.lease(name), behind });
         }
         batch.events
     }
 
+    async fn die(&mut self, limit: usize) {
+        for which in 0..self.claim(limit).await.len() {
+            self.settle(which, End::Dead, 0).await;
+        }
+    }
+
     async fn settle(&mut self, which: usize, end: End, pages: u32) {
-        let Some((ticket, lease)) = self.tickets.get(which) else { return };
+        let Some(Given { ticket, lease, .. }) = self.given.get(which) else { return };
         let progress = progress(pages);
         let settlement = match end {
             End::Done => Settlement::Done,
@@ -152,19 +133,58 @@ impl Pair<'_> {
     }
 
     async fn settle_with(&mut self, which: usize, behind: usize) {
-        let Some((ticket, lease)) = self.tickets.get(which) else { return };
-        let (behind, names): (Vec<_>, Vec<_>) =
-            self.behind[&(ticket.seq, ticket.claim)].iter().copied().take(behind).unzip();
-        let settled = self.store.settle(ticket, Settlement::DoneWith { behind }).await;
-        assert_eq!(settled, held(self.model.settle_with(*lease, &names)));
+        let Some(given) = self.given.get(which) else { return };
+        let (behind, places): (Vec<_>, Vec<_>) = given.behind.iter().copied().take(behind).unzip();
+        let settled = self.store.settle(&given.ticket, Settlement::DoneWith { behind }).await;
+        assert_eq!(settled, held(self.model.settle_with(given.lease, &places)));
     }
 
     async fn checkpoint(&mut self, which: usize, pages: u32) {
-        let Some((ticket, lease)) = self.tickets.get(which) else { return };
+        let Some(Given { ticket, lease, .. }) = self.given.get(which) else { return };
         let until = self.now + LEASE;
         let queue = self.store.queue();
         let written = queue.checkpoint(ticket, &progress(pages), Change::default(), Timestamp(until)).await;
         assert_eq!(written, held(self.model.checkpoint(*lease, pages, until)));
+    }
+
+    /// The id and the place of what is, or was, a dead letter, the latest first; or of what never was any.
+    fn letter(&self, which: usize) -> (i64, usize) {
+        let which = which % (self.letters.len() + 1);
+        self.letters.iter().rev().nth(which).map_or((i64::MAX, usize::MAX), |(place, (id, _))| (*id, *place))
+    }
+
+    async fn tidy(&mut self, before: i64) {
+        self.store.tidy(before).await;
+        self.model.tidy(before);
+    }
+
+    async fn send_again(&mut self, which: usize, users: &Keys) {
+        let Some((_, name)) = self.letters.values().rev().cycle().nth(which).copied() else { return };
+        self.tidy(self.now).await;
+        self.record(&[New { name, keys: users.clone(), only_if_known: false, delay: 0 }]).await;
+    }
+
+    async fn replay(&mut self, letters: &[usize]) {
+        let letters: Vec<_> = letters.iter().map(|which| self.letter(*which)).collect();
+        let ids: Vec<_> = letters.iter().map(|(id, _)| *id).collect();
+        let replayed = self.store.queue().replay(&ids).await.expect("replayed");
+        let in_order = BTreeSet::from_iter(letters).into_iter();
+        let expected: Vec<_> = in_order.map(|(id, place)| (id, self.model.replay(place))).collect();
+        assert_eq!(replayed, expected);
+    }
+
+    async fn discard(&mut self, letters: &[usize]) {
+        let letters: Vec<_> = letters.iter().map(|which| self.letter(*which)).collect();
+        let ids: Vec<_> = letters.iter().map(|(id, _)| *id).collect();
+        let discarded = self.store.queue().discard(&ids).await.expect("discarded");
+        let expected = letters.into_iter().filter(|(_, place)| self.model.discard(*place)).map(|(id, _)| id);
+        assert_eq!(discarded, expected.collect::<Vec<_>>());
+    }
+
+    async fn forget(&mut self, users: &Keys) {
+        let keys = self.store.keys(&users.iter().copied().collect::<Vec<_>>());
+        let forgotten = self.store.queue().forget(&keys, Timestamp(self.now)).await.expect("forgotten");
+        assert_eq!(forgotten, self.model.forget(users));
     }
 
     /// In the end everything can be carried out, in the same order, and then nothing is left.
@@ -175,10 +195,10 @@ impl Pair<'_> {
             assert!(!claimed.is_empty(), "nothing is claimable, and something waits");
             for _ in claimed {
                 self.settle(0, End::Done, 0).await;
-                self.tickets.remove(0);
+                self.given.remove(0);
             }
         }
-        assert_eq!(self.store.depth().await, self.model.depth());
+        self.compare().await;
         assert_eq!(self.store.batch(9, self.now).await.next, None);
     }
 }
@@ -214,7 +234,7 @@ fn a_queue_does_what_the_model_does() {
     let tested = runner.run(&vec(deed(), 1..60), |deeds| {
         runtime.block_on(every(async |store| {
             let mut pair =
-                Pair { store, model: Model::default(), now: 10, tickets: Vec::new(), behind: BTreeMap::new() };
+                Pair { store, model: Model::default(), now: 10, given: Vec::new(), letters: BTreeMap::new() };
             for deed in &deeds {
                 pair.carry_out(deed).await;
             }
