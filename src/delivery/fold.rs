@@ -51,7 +51,10 @@ impl Folded {
     /// The part of `before` that holds whoever goes on with it, with more folded or less: what was about to be checked may
     /// have been another edit, and a target belongs to a delete. Deletes of one user are about one affiliate, however many.
     pub fn progress(&self, mut before: Progress) -> Progress {
-        before.folded = (self.events > 1).then_some(self.events);
+        let folded = (self.events > 1).then_some(self.events);
+        if before.folded != folded {
+            (before.folded, before.refused) = (folded, 0);
+        }
         let deletes = self.cancelled == 0 && matches!(self.intent, Intent::Delete { .. });
         if self.events > 1 && !deletes {
             if self.cancelled > 0 || matches!(before.stage, Stage::CheckEdit | Stage::CheckStatus) {

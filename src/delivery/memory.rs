@@ -56,6 +56,9 @@ pub struct Progress {
     /// together again: fewer of them would be a step back.
     #[serde(default)]
     pub folded: Option<usize>,
+    /// How often these were refused together since then.
+    #[serde(default)]
+    pub refused: u32,
     /// Whom a delete is about, once that is known.
     #[serde(default)]
     pub target: Option<Target>,

@@ -82,7 +82,7 @@ async fn deliver(
         let task = Task { claimed, folded: &folded, case };
         let walked = walk(worker, &task, &mut state, &mut until, &mut coming).await?;
         drop(coming.take());
-        let walked = if folded.events > 1 { once_more(claimed, walked) } else { walked };
+        let walked = if folded.events > 1 { once_more(claimed, &mut state, walked) } else { walked };
         let walked = given_up(worker, claimed, walked);
         let fewer = if let Walked::To(step) = &walked { folded.fewer(step) } else { None };
         let Some(fewer) = fewer else { return Some(judge(worker, &task, state, walked)) };

@@ -11,8 +11,8 @@ use crate::mapping::Intent;
 use crate::notice::Ended;
 use crate::queue::{Attempt, Behind, Change, Claimed, Remember, Settlement};
 
-/// So many failures are enough of a reason to go on with fewer.
-const ONCE_MORE: u32 = 4;
+/// So many refusals more are enough of a reason to go on with fewer.
+const ONCE_MORE: u32 = 3;
 
 /// What a claimed event is about to become.
 pub(super) struct Verdict {
@@ -61,10 +61,13 @@ pub(super) enum Walked {
 
 /// Several that may have had their effect already and are then refused, which makes no sense, are asked for again a few times:
 /// to go on with fewer would be a step back, should they have had it.
-pub(super) fn once_more(claimed: &Claimed, walked: Walked) -> Walked {
-    let again = claimed.interrupted || (1..ONCE_MORE).contains(&claimed.failures);
+pub(super) fn once_more(claimed: &Claimed, state: &mut State, walked: Walked) -> Walked {
+    let asked_before = claimed.interrupted || claimed.failures > 0;
     match walked {
-        Walked::To(Step::Dead(death)) if again => Walked::To(Step::Retry(Trouble::new(death.to_string()))),
+        Walked::To(Step::Dead(death)) if asked_before && state.progress.refused < ONCE_MORE => {
+            state.progress.refused += 1;
+            Walked::To(Step::Retry(Trouble::new(death.to_string())))
+        }
         walked => walked,
     }
 }

@@ -3,6 +3,7 @@
 use super::{AT_ONCE, FULL, assert_each_told, cities, city, each_says, knowing, send_all, since, sizes};
 use crate::support::process::Process;
 use crate::support::service::Refersion;
+use crate::support::told::values;
 use crate::support::{Answer, http, identify, within};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
@@ -48,6 +49,24 @@ async fn what_was_asked_for_together_in_vain_is_asked_for_together_again() {
             .collect();
         assert_eq!(edits, ["City 2", "City 2", "City 5"]);
     }
+}
+
+/// Had it had its effect, an older value would follow a newer one.
+#[tokio::test]
+async fn what_may_have_had_its_effect_is_not_asked_for_in_parts_for_one_refusal() {
+    let waits = [("DELIVERY_RETRY_MIN", "1ms"), ("DELIVERY_RETRY_MAX", "5ms")];
+    let (service, _) = knowing(Refersion::start().await, 1, &waits).await;
+    let sandbox = &service.refersion.sandbox;
+    let failures = std::iter::repeat_n(Fault::status(500), 6);
+    let refusals = [Fault::refused("Chaos"), Fault::status(204)];
+    sandbox.script_for(Operation::Edit, [Fault::LoseAnswer].into_iter().chain(failures).chain(refusals));
+    let event = |n: usize| identify(&format!("m{n}"), "u0", &city(&format!("City {n}")));
+    send_all(&service, (0..4).map(event).collect()).await;
+    service.until_drained().await;
+    let id = sandbox.affiliates()[0].id.0;
+    let told = values("city", id, sandbox);
+    assert!(told.len() > 8 && told.iter().all(|(city, _)| city == "City 3"), "{told:?}");
+    assert_eq!(super::dead_letters(&service).await, 0);
 }
 
 #[tokio::test]
