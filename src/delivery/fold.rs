@@ -27,7 +27,10 @@ pub fn fold(memory: &Memory, head: &Intent, behind: &[Intent]) -> Folded {
     match head {
         Intent::Identify(wanted) => identifies(memory, wanted, behind),
         Intent::Delete { user } => {
-            let again = |next: &&Intent| matches!(next, Intent::Delete { user: next } if next == user);
+            // The second goes where the `userId` leads, should the e-mail have led the first to somebody else.
+            let ends =
+                user.email.is_none() || memory.by_user_id.as_ref().is_none_or(|known| leads_there(memory, known));
+            let again = |next: &&Intent| ends && matches!(next, Intent::Delete { user: next } if next == user);
             Folded { intent: head.clone(), events: 1 + behind.iter().take_while(again).count(), cancelled: 0 }
         }
         Intent::Nothing(_) => Folded { intent: head.clone(), events: 1, cancelled: 0 },
@@ -110,7 +113,12 @@ fn leads_to(memory: &Memory, intent: &Intent, user: &User) -> Option<Known> {
 /// Whether nobody would be found otherwise afterwards, were an identify of `user` not carried out: their e-mail, if they give
 /// one, leads to `known` already.
 fn has_email(memory: &Memory, known: &Known, user: &User) -> bool {
-    user.email.is_none() || memory.by_email.as_ref().is_some_and(|by_email| by_email.code == known.code)
+    user.email.is_none() || leads_there(memory, known)
+}
+
+/// Whether the e-mail leads to `known`.
+fn leads_there(memory: &Memory, known: &Known) -> bool {
+    memory.by_email.as_ref().is_some_and(|by_email| by_email.code == known.code)
 }
 
 /// Whether an identify of `next` goes to the affiliate that one of `head` just went to.

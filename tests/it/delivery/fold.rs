@@ -222,6 +222,16 @@ fn who_was_to_be_created_is_created_even_if_a_delete_follows_at_once() {
 fn deletes_of_one_user_are_one() {
     check(&[
         row("one after the other", [delete("u1"), delete("u1"), identify("")], "2: delete u1"),
+        row(
+            "by both keys too, if both lead to one affiliate",
+            [delete("u1 peter@x.io").knowing("created a3y7/7", ""), delete("u1 peter@x.io")],
+            "2: delete u1 peter@x.io",
+        ),
+        row(
+            "if they do not, the second is about the other",
+            [delete("u1 peter@x.io").by_user_id("created a3y7/7", ""), delete("u1 peter@x.io")],
+            "1: delete u1 peter@x.io",
+        ),
         row("by one more key is another", [delete("u1"), delete("u1 peter@x.io")], "1: delete u1"),
         row("of another user too", [delete("u1"), delete("u2")], "1: delete u1"),
         row("what comes between them counts", [delete("u1"), identify(""), delete("u1")], "1: delete u1"),

@@ -256,6 +256,20 @@ fn end(mut world: World, line: &[Intent], folding: bool, policy: Policy) -> Worl
     world
 }
 
+/// An identify of `u1` with Peter's address or none. What comes under another key is Peter's or another person's, depending
+/// on what of Peter is remembered by then, and that is more where events are folded.
+fn stays(Event(given): &Event) -> bool {
+    match &given.intent {
+        Intent::Identify(wanted) => {
+            let User { user_id, email } = &wanted.user;
+            user_id.as_ref().is_some_and(|id| id.as_str() == "u1")
+                && email.as_ref().is_none_or(|email| email.is("peter@x.io"))
+        }
+        Intent::Delete { .. } => false,
+        Intent::Nothing(_) => true,
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -276,7 +290,7 @@ proptest! {
     /// Carried out one by one, what an audience says of who is gone is lost until somebody notices; together it need not be.
     #[test]
     fn where_refersion_has_lost_whom_we_remember_nothing_is_lost_by_folding(
-        line in vec(event().prop_filter("a delete of who is gone finds nobody", |Event(given)| !matches!(given.intent, Intent::Delete { .. })), 1..8),
+        line in vec(event().prop_filter("an identify of Peter's", stays), 1..8),
         policy in policy(),
     ) {
         let intents: Vec<_> = line.iter().map(|Event(given)| given.intent.clone()).collect();
