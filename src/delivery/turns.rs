@@ -49,12 +49,7 @@ impl<T> Turns<T> {
 
     /// The next request, if one may go.
     pub fn take(&mut self) -> Option<Turn<T>> {
-        let first = (0..self.waiting.len()).find(|place| {
-            let Waiting { call, alone, .. } = &self.waiting[*place];
-            *alone || call.affiliate().is_none() || self.joint < EARLY || self.with(*place).len() == FULL
-        })?;
-        let joint = !self.waiting[first].alone && self.waiting[first].call.affiliate().is_some();
-        let places = if joint { self.with(first) } else { vec![first] };
+        let (places, joint) = (0..self.waiting.len()).find_map(|place| self.ready(place))?;
         self.joint += usize::from(joint);
         let mut calls = Vec::with_capacity(places.len());
         for place in places.into_iter().rev() {
@@ -72,6 +67,16 @@ impl<T> Turns<T> {
     /// Nobody waits any longer; who did.
     pub fn clear(&mut self) -> Vec<T> {
         self.waiting.drain(..).map(|waiting| waiting.who).collect()
+    }
+
+    /// The places of those that go with the call at `first`, if it may go now; and whether it might have taken others along.
+    fn ready(&self, first: usize) -> Option<(Vec<usize>, bool)> {
+        let Waiting { call, alone, .. } = &self.waiting[first];
+        if *alone || call.affiliate().is_none() {
+            return Some((vec![first], false));
+        }
+        let together = self.with(first);
+        (self.joint < EARLY || together.len() == FULL).then_some((together, true))
     }
 
     /// The places of the call at `first` and of those that go with it and with one another.

@@ -96,15 +96,15 @@ pub fn split(body: &[u8]) -> Result<Events<'_>, Malformed> {
     if body.trim_ascii().is_empty() {
         return Err(Malformed::Empty);
     }
-    if let Some(object) = Raw::object_in(body)? {
-        return match object.get("batch").map(Raw::read) {
+    match Raw::object_in(body)? {
+        Ok(object) => match object.get("batch").map(Raw::read) {
             Some(Value::Array(elements)) => texts(&elements).map(Events::Batch),
             _ => Ok(Events::One(body.trim_ascii())),
-        };
-    }
-    match Raw::check(body)?.read() {
-        Value::Array(elements) => texts(&elements).map(Events::Array),
-        _ => Err(Malformed::NotAnObject),
+        },
+        Err(other) => match other.read() {
+            Value::Array(elements) => texts(&elements).map(Events::Array),
+            _ => Err(Malformed::NotAnObject),
+        },
     }
 }
 
@@ -114,7 +114,7 @@ fn texts<'a>(elements: &[Raw<'a>]) -> Result<Vec<&'a str>, Malformed> {
 
 /// Understands one event.
 pub fn parse<'a>(raw: &'a str) -> Result<Event<'a>, Malformed> {
-    let event = Raw::object_in(raw)?.ok_or(Malformed::NotAnObject)?;
+    let event = Raw::object_in(raw)?.map_err(|_| Malformed::NotAnObject)?;
     let context = event.get("context").and_then(Raw::object).unwrap_or_default();
     let traits = |object: &Object<'a>| object.get("traits").and_then(Raw::object).map(Traits::from).unwrap_or_default();
     Ok(Event {

@@ -41,12 +41,13 @@ impl<'a> Raw<'a> {
         serde_json::from_str(text).map(Self)
     }
 
-    /// Reads `text`, which may have blanks around it, as [`Raw::check`] and [`Raw::object`] would; an object in one pass.
-    pub fn object_in(text: &'a str) -> Result<Option<Object<'a>>, serde_json::Error> {
+    /// Checks `text`, which may have blanks around it, and reads it in the same pass if it is an object; else what it is.
+    pub fn object_in(text: &'a str) -> Result<Result<Object<'a>, Self>, serde_json::Error> {
         if text.trim_ascii_start().starts_with('{') {
-            return serde_json::from_str(text).map(Some);
+            serde_json::from_str(text).map(Ok)
+        } else {
+            Self::check(text).map(Err)
         }
-        Self::check(text).map(|_| None)
     }
 
     /// The text, without blanks around it.

@@ -134,8 +134,11 @@ async fn request(under_way: UnderWay, calls: Vec<(Call, Asking)>) {
         }
         let calls: Vec<Call> = part.iter().map(|(call, _)| call.clone()).collect();
         let Some((call, others)) = calls.split_first() else { continue };
-        let round = worker.gate().begin();
-        worker.settings.meter.request_begins(worker.gate().permits(worker.now()));
+        let (round, permits) = {
+            let gate = worker.gate();
+            (gate.begin(), gate.permits(worker.now()))
+        };
+        worker.settings.meter.request_begins(permits);
         failpoint::step("worker::calling");
         let (reply, replies) = worker.settings.client.call(call, others).await;
         failpoint::step("worker::answered");
