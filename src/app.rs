@@ -17,7 +17,7 @@ use crate::domain::AccountName;
 use crate::http::{self, Doors};
 use crate::notice::Notice;
 use crate::queue::{Queue, QueueError, SqliteOpenError, SqliteQueue};
-use crate::refersion::{self, BuildError, Client};
+use crate::refersion::{BuildError, Route};
 use crate::telemetry::Metrics;
 use crate::worker::Worker;
 use axum::Router;
@@ -179,12 +179,8 @@ async fn house(ground: &Ground, stopping: &Notice) -> Result<House, ServeError> 
     let (mut notices, mut workers, mut doors) = (Vec::new(), Vec::new(), Vec::new());
     for account in accounts {
         let notice = Notice::default();
-        let client = Client::new(refersion::Settings {
-            base_url: account.base_url.clone(),
-            api_key: account.api_key.clone(),
-            timeout: config.refersion.timeout,
-            max_requests_per_second: account.max_requests_per_second,
-        })?;
+        let route = Route::new(&account.base_url, config.refersion.timeout)?;
+        let client = route.client(&account.api_key, account.max_requests_per_second)?;
         workers.push(ground.worker(&account, client, notice.clone()));
         doors.push(ground.door(account, notice.clone()));
         notices.push(notice);

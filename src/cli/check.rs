@@ -2,7 +2,7 @@
 
 use super::{Layers, block_on, fail, say, tell};
 use crate::config::{Account, Config, Mode};
-use crate::refersion::{Client, Proof, Settings};
+use crate::refersion::{Proof, Route};
 use crate::telemetry;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,13 +41,9 @@ async fn prove_all(config: Config) -> bool {
 }
 
 async fn prove(account: Account, timeout: Duration) -> Result<String, String> {
-    let (public, url) = (account.api_key.public().to_owned(), account.base_url.clone());
-    let client = Client::new(Settings {
-        base_url: account.base_url,
-        api_key: account.api_key,
-        timeout,
-        max_requests_per_second: account.max_requests_per_second,
-    });
+    let Account { api_key, base_url: url, max_requests_per_second, .. } = &account;
+    let public = api_key.public();
+    let client = Route::new(url, timeout).and_then(|route| route.client(api_key, *max_requests_per_second));
     match client.map_err(|error| error.to_string())?.prove().await {
         Proof::Accepted => Ok(format!("{url} takes the API key {public}.…")),
         Proof::Refused => Err(format!(

@@ -15,19 +15,6 @@ use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use url::Url;
 
-/// How to reach Refersion.
-#[derive(Debug)]
-pub struct Settings {
-    /// `https://api.refersion.com/v2`, without a trailing slash.
-    pub base_url: Url,
-    /// The key pair.
-    pub api_key: ApiKey,
-    /// The longest a call may take, from connecting to the last byte of the answer.
-    pub timeout: Duration,
-    /// The ceiling of calls per second.
-    pub max_requests_per_second: Option<f64>,
-}
-
 /// The way to Refersion, without anybody's key. Clones share their connections: so can any number of accounts, for a
 /// connection is one call's at a time.
 #[derive(Clone, Debug)]
@@ -54,7 +41,8 @@ pub struct BuildError(String);
 const MAX_ANSWER: usize = 1024 * 1024;
 
 impl Route {
-    /// Makes a way to `base_url`, on which a call may take `timeout`; no connection is opened yet.
+    /// Makes a way to `base_url`, on which a call may take `timeout`, from connecting to the last byte of the answer; no
+    /// connection is opened yet.
     pub fn new(base_url: &Url, timeout: Duration) -> Result<Self, BuildError> {
         // Err: already installed, by an earlier route.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -67,7 +55,7 @@ impl Route {
         Ok(Self { http, base: base_url.as_str().trim_end_matches('/').to_owned(), timeout })
     }
 
-    /// The client of the account with this key pair, under a ceiling of its own.
+    /// The client of the account with this key pair, under a ceiling of its own: so many calls a second, or any number.
     pub fn client(&self, api_key: &ApiKey, max_requests_per_second: Option<f64>) -> Result<Client, BuildError> {
         let headers = RwLock::new(headers(api_key)?);
         Ok(Client { route: self.clone(), headers, throttle: Throttle::new(max_requests_per_second) })
@@ -75,11 +63,6 @@ impl Route {
 }
 
 impl Client {
-    /// Makes a client on a route of its own; no connection is opened yet.
-    pub fn new(settings: Settings) -> Result<Self, BuildError> {
-        Route::new(&settings.base_url, settings.timeout)?.client(&settings.api_key, settings.max_requests_per_second)
-    }
-
     /// Makes every call from now on with this key pair.
     pub fn take_key(&self, api_key: &ApiKey) -> Result<(), BuildError> {
         let headers = headers(api_key)?;

@@ -12,6 +12,6 @@ mod success;
 mod throttle;
 mod wire;
 
-pub use client::{BuildError, Client, Route, Settings};
+pub use client::{BuildError, Client, Route};
 pub use reply::{Answer, Proof, prove as read_proof, read as read_answer};
 pub use wire::body as request_body;

@@ -191,7 +191,7 @@ mod tests {
     use crate::domain::{AccountName, AffiliateId, ApiKey};
     use crate::notice::Notice;
     use crate::queue::SqliteQueue;
-    use crate::refersion::{self, Client};
+    use crate::refersion::Route;
     use crate::telemetry::Metrics;
     use crate::worker::Settings;
     use std::sync::Arc;
@@ -199,12 +199,9 @@ mod tests {
 
     fn worker(folder: &tempfile::TempDir) -> Worker {
         let (account, hour) = (AccountName::main(), Duration::from_secs(3600));
-        let client = Client::new(refersion::Settings {
-            base_url: url::Url::parse("http://127.0.0.1:9/v2").expect("a URL"),
-            api_key: ApiKey::parse("pub_test.sec_test").expect("a key"),
-            timeout: hour,
-            max_requests_per_second: None,
-        });
+        let nowhere = url::Url::parse("http://127.0.0.1:9/v2").expect("a URL");
+        let key = ApiKey::parse("pub_test.sec_test").expect("a key");
+        let client = Route::new(&nowhere, hour).and_then(|route| route.client(&key, None));
         let settings = Settings {
             meter: Metrics::default().of(&account),
             account,
