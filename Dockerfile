@@ -2,6 +2,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY config config
 COPY src src
 # Cargo.toml names the tests and the benchmark; empty files stand for them here.

@@ -192,6 +192,7 @@ fn the_image_is_built_with_everything_that_cargo_asks_for() {
     for path in paths {
         assert!(dockerfile.contains(&format!(" tests/{path} ")), "the Dockerfile makes no tests/{path}");
     }
+    assert!(dockerfile.contains("COPY .cargo .cargo"), "the image's SQLite is built as every other");
 }
 
 /// What is promised names the test that holds it: a test that is renamed or removed takes its promise with it.

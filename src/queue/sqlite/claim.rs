@@ -1,20 +1,23 @@
 //! Claiming: the heads of lanes that are ready, leased, each with what is remembered of its user and with what waits behind it.
 
 use super::keys::Keys;
+use super::lane::{self, IS_LEASED};
 use super::memory;
-use super::schema::IS_HEAD;
 use super::writer::Store;
 use crate::delivery::{Memory, Progress};
 use crate::domain::{AccountName, EventId, Timestamp};
 use crate::failpoint;
 use crate::queue::{Batch, Behind, Claimed, Place, Ticket};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 /// More than these are not brought along with a head.
 const MOST_BEHIND: i64 = 50;
 const MOST_BYTES_BEHIND: usize = 128 * 1024;
 /// A claim brings no more bytes of bodies than these, what waits behind the heads included; one head it always brings.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// Who may be claimed: since when, and which.
+type Candidate = (i64, i64);
 
 /// Leases up to `limit` events until `until`, inside the current transaction.
 pub fn claim(
@@ -24,44 +27,90 @@ pub fn claim(
     now: Timestamp,
     until: Timestamp,
 ) -> rusqlite::Result<Batch> {
-    let (mut events, mut room) = ready(store, account, limit, now)?;
-    let sql = "UPDATE events SET ready_at = ?2, lease = 1, claim = claim + 1 WHERE seq = ?1";
-    let mut lease = store.connection.prepare_cached(sql)?;
-    for event in &mut events {
-        lease.execute([event.ticket.seq, until.0])?;
-        event.memory = memory::recall(&store.connection, &event.keys)?;
-        event.behind = behind(&store.connection, account, event.ticket.seq, room.min(MOST_BYTES_BEHIND))?;
-        room -= event.behind.iter().map(|behind| behind.body.len()).sum::<usize>();
-        failpoint::step("queue::claim");
+    let mut candidates = ready(&store.connection, account, limit, now)?;
+    let (expired, mut next) = expired(&store.connection, account, now)?;
+    if !expired.is_empty() {
+        candidates.extend(expired);
+        candidates.sort_unstable();
+        candidates.truncate(limit);
     }
-    let next = if events.len() < limit { next_ready(store, account, now)? } else { None };
-    Ok(Batch { events, next })
-}
-
-/// The heads, and how many more bytes there is room for.
-fn ready(
-    store: &Store,
-    account: &AccountName,
-    limit: usize,
-    now: Timestamp,
-) -> rusqlite::Result<(Vec<Claimed>, usize)> {
-    let sql = format!(
-        "SELECT seq, claim, id, body, keys, progress, lease, failures, failing_since, received_at
-         FROM events WHERE account = ?1 AND ready_at <= ?2 AND {IS_HEAD} ORDER BY ready_at, seq LIMIT ?3"
-    );
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut statement = store.connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![account.as_str(), now.0, limit])?;
-    let (mut events, mut room) = (Vec::new(), MOST_BYTES);
-    while let Some(row) = rows.next()? {
-        let event = read(row)?;
+    let (mut events, mut room) = (Vec::with_capacity(candidates.len()), MOST_BYTES);
+    for (at, seq) in candidates {
+        let (mut event, lane) = read(&store.connection, seq)?;
         if event.body.len() > room && !events.is_empty() {
             break;
         }
         room = room.saturating_sub(event.body.len());
+        event.ticket.claim = store.counts.next_claim;
+        store.counts.next_claim += 1;
+        lease(&store.connection, account, at, &event.ticket, until)?;
+        event.memory = memory::recall(&store.connection, &event.keys)?;
+        event.behind = behind(&store.connection, account, seq, lane, room.min(MOST_BYTES_BEHIND))?;
+        room -= event.behind.iter().map(|behind| behind.body.len()).sum::<usize>();
         events.push(event);
+        failpoint::step("queue::claim");
     }
-    Ok((events, room))
+    if events.len() < limit {
+        let ready = next_ready(&store.connection, account, now)?;
+        next = [next, ready].into_iter().flatten().chain((!events.is_empty()).then_some(until)).min();
+    }
+    let next = next.filter(|_| events.len() < limit);
+    Ok(Batch { events, next })
+}
+
+/// The heads that are free and ready at `now`, the longest ready first.
+fn ready(
+    connection: &Connection,
+    account: &AccountName,
+    limit: usize,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Candidate>> {
+    let sql = "SELECT at, seq FROM ready WHERE account = ?1 AND at <= ?2 ORDER BY at, seq LIMIT ?3";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_map(params![account.as_str(), now.0, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    found.collect()
+}
+
+/// The heads whose leases have expired at `now`, and when the next lease of a head will.
+fn expired(
+    connection: &Connection,
+    account: &AccountName,
+    now: Timestamp,
+) -> rusqlite::Result<(Vec<Candidate>, Option<Timestamp>)> {
+    let mut leases = connection.prepare_cached("SELECT until, seq FROM leases WHERE account = ?1")?;
+    let mut rows = leases.query([account.as_str()])?;
+    let (mut expired, mut next) = (Vec::new(), None);
+    while let Some(row) = rows.next()? {
+        let (until, seq) = (row.get(0)?, row.get(1)?);
+        if until > now.0 && next.is_some_and(|next| next <= Timestamp(until)) {
+            continue;
+        }
+        if !lane::is_head(connection, seq)? {
+            continue;
+        }
+        if until <= now.0 {
+            expired.push((until, seq));
+        } else {
+            next = Some(Timestamp(until));
+        }
+    }
+    Ok((expired, next))
+}
+
+/// Of `account`, the event with `ticket`, ready since `at` or leased by somebody else till then, is leased.
+fn lease(
+    connection: &Connection,
+    account: &AccountName,
+    at: i64,
+    ticket: &Ticket,
+    until: Timestamp,
+) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM ready WHERE account = ?1 AND at = ?2 AND seq = ?3";
+    connection.prepare_cached(sql)?.execute((account.as_str(), at, ticket.seq))?;
+    let sql = "INSERT INTO leases (account, seq, claim, until) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (account, seq) DO UPDATE SET claim = ?3, until = ?4";
+    connection.prepare_cached(sql)?.execute((account.as_str(), ticket.seq, ticket.claim, until.0)).map(drop)
 }
 
 /// What waits behind a head and was never tried, up to so many bytes of bodies.
@@ -69,13 +118,16 @@ fn behind(
     connection: &Connection,
     account: &AccountName,
     seq: i64,
+    lane: i64,
     most_bytes: usize,
 ) -> rusqlite::Result<Vec<Behind>> {
-    let sql = "SELECT seq, id, body, lease = 0 AND failures = 0 AND progress IS NULL AND account = ?3 FROM events
-               WHERE lane = (SELECT lane FROM events WHERE seq = ?1) AND seq > ?1 ORDER BY seq LIMIT ?2";
-    let mut statement = connection.prepare_cached(sql)?;
+    let sql = format!(
+        "SELECT seq, id, body, interrupted = 0 AND failures = 0 AND progress IS NULL AND account = ?4 AND NOT {IS_LEASED}
+         FROM events WHERE lane = ?2 AND seq > ?1 ORDER BY seq LIMIT ?3"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
     let (mut rows, mut behind, mut bytes) =
-        (statement.query(params![seq, MOST_BEHIND, account.as_str()])?, Vec::new(), 0);
+        (statement.query(params![seq, lane, MOST_BEHIND, account.as_str()])?, Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(2)?;
         bytes += body.len();
@@ -88,27 +140,35 @@ fn behind(
     Ok(behind)
 }
 
-fn next_ready(store: &Store, account: &AccountName, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
-    let sql = format!(
-        "SELECT ready_at FROM events WHERE account = ?1 AND ready_at > ?2 AND {IS_HEAD} ORDER BY ready_at LIMIT 1"
-    );
-    let mut statement = store.connection.prepare_cached(&sql)?;
-    statement.query_row(params![account.as_str(), now.0], |row| row.get(0).map(Timestamp)).optional()
+fn next_ready(connection: &Connection, account: &AccountName, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
+    let sql = "SELECT min(at) FROM ready WHERE account = ?1 AND at > ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_row(params![account.as_str(), now.0], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp)))
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Claimed> {
-    let progress: Option<String> = row.get(5)?;
-    let failing_since: Option<i64> = row.get(8)?;
+/// The event, but for the number of its claim and what it comes with; and its lane.
+fn read(connection: &Connection, seq: i64) -> rusqlite::Result<(Claimed, i64)> {
+    let sql =
+        "SELECT id, body, keys, coalesce(leases.progress, events.progress), interrupted OR leases.seq IS NOT NULL,
+                      failures, failing_since, received_at, coalesce(lane, events.seq)
+               FROM events LEFT JOIN leases ON leases.account = events.account AND leases.seq = events.seq
+               WHERE events.seq = ?1";
+    connection.prepare_cached(sql)?.query_row([seq], |row| Ok((claimed(seq, row)?, row.get(8)?)))
+}
+
+fn claimed(seq: i64, row: &Row<'_>) -> rusqlite::Result<Claimed> {
+    let progress: Option<String> = row.get(3)?;
+    let failing_since: Option<i64> = row.get(6)?;
     Ok(Claimed {
-        ticket: Ticket { seq: row.get(0)?, claim: row.get::<_, i64>(1)? + 1, id: EventId(row.get(2)?) },
-        body: row.get(3)?,
-        keys: Keys::from_blob(row.get(4)?).users(),
+        ticket: Ticket { seq, claim: 0, id: EventId(row.get(0)?) },
+        body: row.get(1)?,
+        keys: Keys::from_blob(row.get(2)?).users(),
         memory: Memory::default(),
         progress: progress.as_deref().map_or_else(Progress::default, read_progress),
-        interrupted: row.get::<_, i64>(6)? != 0,
-        failures: row.get(7)?,
+        interrupted: row.get(4)?,
+        failures: row.get(5)?,
         failing_since: failing_since.map(Timestamp),
-        received_at: Timestamp(row.get(9)?),
+        received_at: Timestamp(row.get(7)?),
         behind: Vec::new(),
     })
 }

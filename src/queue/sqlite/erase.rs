@@ -4,11 +4,13 @@
 //! leads to, and so on up to a bound. What stays of an erased event is a dead letter without body and without keys.
 
 use super::keys::Keys;
-use super::lane::{Leased, leave};
+use super::lane::{self, IS_LEASED, MEMBER, Member, leave};
+use super::memory;
+use super::users;
 use super::writer::Store;
 use crate::domain::{HashKey, Timestamp, UserKey};
 use crate::queue::Forgotten;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 /// The hash behind a user key.
 type Hashed = [u8; 16];
@@ -25,7 +27,7 @@ pub fn erase(connection: &Connection, keys: Vec<Hashed>) -> rusqlite::Result<()>
         add(&mut reached, beside(connection, &key)?);
     }
     for key in &reached {
-        connection.prepare_cached("DELETE FROM links WHERE key = ?1")?.execute([key.as_slice()])?;
+        mislay(connection, key)?;
         blank(connection, key)?;
     }
     Ok(())
@@ -37,6 +39,16 @@ fn add(reached: &mut Vec<Hashed>, more: Vec<Hashed>) {
             reached.push(key);
         }
     }
+}
+
+/// What kind of key it is, only the tables know.
+fn kinds(key: Hashed) -> [UserKey; 2] {
+    [UserKey::UserId(key), UserKey::Email(key)]
+}
+
+/// From now on, the key leads nowhere; how many links that were.
+fn mislay(connection: &Connection, key: &Hashed) -> rusqlite::Result<u64> {
+    kinds(*key).iter().try_fold(0, |links, key| Ok(links + u64::from(users::mislay(connection, key)?)))
 }
 
 /// The keys of the dead letters that have this key.
@@ -59,7 +71,7 @@ fn blank(connection: &Connection, key: &Hashed) -> rusqlite::Result<usize> {
 #[derive(Default)]
 struct Reach {
     keys: Vec<Hashed>,
-    affiliates: Vec<(String, String)>,
+    affiliates: Vec<i64>,
     lanes: Vec<i64>,
 }
 
@@ -68,12 +80,13 @@ pub fn forget(store: &mut Store, hash: &HashKey, users: &[UserKey], now: Timesta
     let reach = reach(&store.connection, hash, users)?;
     let mut forgotten = Forgotten::default();
     for lane in reach.lanes {
-        for Waiting { seq, id, under_way, event } in waiting(&store.connection, lane)? {
+        for Waiting { seq, under_way, event } in waiting(&store.connection, lane)? {
             if under_way {
                 forgotten.under_way += 1;
             } else {
                 bury(store, seq, now)?;
-                leave(store, seq, &id, &event)?;
+                lane::hold(&store.connection, seq)?;
+                leave(store, seq, &event)?;
                 forgotten.events += 1;
             }
         }
@@ -81,12 +94,10 @@ pub fn forget(store: &mut Store, hash: &HashKey, users: &[UserKey], now: Timesta
     let connection = &store.connection;
     for key in &reach.keys {
         forgotten.dead_letters += blank(connection, key)? as u64;
-        let links = connection.prepare_cached("DELETE FROM links WHERE key = ?1")?.execute([key.as_slice()])?;
-        forgotten.links += links as u64;
+        forgotten.links += mislay(connection, key)?;
     }
-    for (account, code) in reach.affiliates {
-        let sql = "DELETE FROM affiliates WHERE account = ?1 AND code = ?2";
-        forgotten.affiliates += connection.prepare_cached(sql)?.execute([account, code])? as u64;
+    for affiliate in reach.affiliates {
+        forgotten.affiliates += memory::forget(connection, affiliate)? as u64;
     }
     Ok(forgotten)
 }
@@ -97,21 +108,17 @@ fn reach(connection: &Connection, hash: &HashKey, users: &[UserKey]) -> rusqlite
     while let Some(key) = reach.keys.get(next).copied() {
         next += 1;
         add(&mut reach.keys, beside(connection, &key)?);
-        // What kind of key it is, only its lane knows.
-        let mut keys = Keys::new(&[UserKey::UserId(key), UserKey::Email(key)], &[]);
-        let mut link = connection.prepare_cached("SELECT account, code FROM links WHERE key = ?1")?;
-        let affiliate: Option<(String, String)> =
-            link.query_row([key.as_slice()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        if let Some((account, code)) = affiliate.filter(|affiliate| !reach.affiliates.contains(affiliate)) {
-            keys = Keys::new(&[UserKey::UserId(key), UserKey::Email(key)], &[hash.affiliate(&account, &code)]);
-            let mut links = connection.prepare_cached("SELECT key FROM links WHERE account = ?1 AND code = ?2")?;
-            let leading = links.query_map([&account, &code], |row| row.get(0))?;
-            add(&mut reach.keys, leading.collect::<rusqlite::Result<_>>()?);
-            reach.affiliates.push((account, code));
+        let mut keys = Keys::new(&kinds(key));
+        for affiliate in affiliates(connection, &keys)? {
+            keys.add_affiliate(&memory::key(connection, hash, affiliate)?);
+            let leading = users::leading_to(connection, affiliate)?;
+            add(&mut reach.keys, leading.iter().map(|key| *key.bytes()).collect());
+            if !reach.affiliates.contains(&affiliate) {
+                reach.affiliates.push(affiliate);
+            }
         }
-        for lane in keys.lanes() {
-            let mut of = connection.prepare_cached("SELECT lane FROM lanes WHERE key = ?1")?;
-            let lane: Option<i64> = of.query_row([lane], |row| row.get(0)).optional()?;
+        for (row, entry) in keys.entries() {
+            let lane = users::find(connection, row, entry)?.and_then(|user| user.lane);
             if let Some(lane) = lane.filter(|lane| !reach.lanes.contains(lane)) {
                 let users = waiting(connection, lane)?.into_iter().flat_map(|waiting| waiting.event.keys.users());
                 add(&mut reach.keys, users.map(|key| *key.bytes()).collect());
@@ -122,27 +129,31 @@ fn reach(connection: &Connection, hash: &HashKey, users: &[UserKey]) -> rusqlite
     Ok(reach)
 }
 
+/// The rows of the affiliates that these keys lead to.
+fn affiliates(connection: &Connection, keys: &Keys) -> rusqlite::Result<Vec<i64>> {
+    let mut affiliates = Vec::new();
+    for (row, entry) in keys.entries() {
+        affiliates.extend(users::find(connection, row, entry)?.and_then(|user| user.affiliate));
+    }
+    Ok(affiliates)
+}
+
 /// An event of a lane.
 struct Waiting {
     seq: i64,
-    id: [u8; 16],
     /// It is leased: somebody is carrying it out.
     under_way: bool,
-    event: Leased,
+    event: Member,
 }
 
 fn waiting(connection: &Connection, lane: i64) -> rusqlite::Result<Vec<Waiting>> {
-    let sql = "SELECT seq, id, lease, account, lane, keys, received_at FROM events WHERE lane = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    let events = statement.query_map([lane], |row| {
-        let event = Leased {
-            account: row.get(3)?,
-            lane: row.get(4)?,
-            keys: Keys::from_blob(row.get(5)?),
-            received_at: row.get(6)?,
-        };
-        Ok(Waiting { seq: row.get(0)?, id: row.get(1)?, under_way: row.get::<_, i64>(2)? == 1, event })
-    });
+    let sql = format!(
+        "SELECT {MEMBER}, seq, {IS_LEASED} FROM events WHERE seq = ?1 AND lane IS NULL
+         UNION ALL SELECT {MEMBER}, seq, {IS_LEASED} FROM events WHERE lane = ?1"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let events = statement
+        .query_map([lane], |row| Ok(Waiting { seq: row.get(3)?, under_way: row.get(4)?, event: Member::read(row)? }));
     events?.collect()
 }
 

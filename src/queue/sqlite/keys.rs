@@ -2,7 +2,8 @@
 //!
 //! Besides the two kinds of [`UserKey`] there is a third, the affiliate the user was known to lead to when the event was
 //! recorded, so that two events of one affiliate share a lane even if one names the `userId` and the other the e-mail.
-//! Lanes are kept by the first 8 bytes: should two keys ever coincide there, two users merely wait for each other.
+//! Users are kept by the tag and the first 8 bytes: should two keys ever coincide there, two users merely wait for each
+//! other, and only one of them is remembered.
 
 use crate::domain::UserKey;
 
@@ -16,14 +17,13 @@ const ENTRY: usize = 17;
 pub struct Keys(Vec<u8>);
 
 impl Keys {
-    /// The keys of an event and of the affiliates they lead to.
-    pub fn new(users: &[UserKey], affiliates: &[[u8; 16]]) -> Self {
+    /// The keys of an event.
+    pub fn new(users: &[UserKey]) -> Self {
         let tagged = users.iter().map(|key| match key {
             UserKey::UserId(bytes) => (TAG_USER_ID, bytes),
             UserKey::Email(bytes) => (TAG_EMAIL, bytes),
         });
-        let all = tagged.chain(affiliates.iter().map(|bytes| (TAG_AFFILIATE, bytes)));
-        Self(all.flat_map(|(tag, bytes)| std::iter::once(tag).chain(*bytes)).collect())
+        Self(tagged.flat_map(|(tag, bytes)| std::iter::once(tag).chain(*bytes)).collect())
     }
 
     /// Reads a stored blob.
@@ -38,24 +38,39 @@ impl Keys {
 
     /// The user keys among them.
     pub fn users(&self) -> Vec<UserKey> {
-        let of = |entry: &[u8]| {
-            let bytes = <[u8; 16]>::try_from(&entry[1..]).ok()?;
-            match entry[0] {
-                TAG_USER_ID => Some(UserKey::UserId(bytes)),
-                TAG_EMAIL => Some(UserKey::Email(bytes)),
-                _ => None,
-            }
-        };
-        self.0.chunks_exact(ENTRY).filter_map(of).collect()
+        self.0.chunks_exact(ENTRY).filter_map(user_key).collect()
     }
 
-    /// The lane keys of all of them.
-    pub fn lanes(&self) -> Vec<i64> {
-        let of = |entry: &[u8]| {
+    /// Each of them, and the number of its row in `users`.
+    pub fn entries(&self) -> impl Iterator<Item = (i64, &[u8])> {
+        self.0.chunks_exact(ENTRY).map(|entry| {
             let tag = i64::from(entry[0]).wrapping_mul(0x0101_0101_0101_0101);
-            i64::from_be_bytes(std::array::from_fn(|i| entry[i + 1])) ^ tag
-        };
-        self.0.chunks_exact(ENTRY).map(of).collect()
+            (i64::from_be_bytes(std::array::from_fn(|i| entry[i + 1])) ^ tag, entry)
+        })
+    }
+
+    /// The numbers of their rows in `users`.
+    pub fn rows(&self) -> impl Iterator<Item = i64> {
+        self.entries().map(|(row, _)| row)
+    }
+
+    /// Adds the affiliate that a user leads to, unless it is among them.
+    pub fn add_affiliate(&mut self, affiliate: &[u8; 16]) {
+        let is_it = |entry: &[u8]| entry[0] == TAG_AFFILIATE && entry[1..] == affiliate[..];
+        if !self.0.chunks_exact(ENTRY).any(is_it) {
+            self.0.push(TAG_AFFILIATE);
+            self.0.extend_from_slice(affiliate);
+        }
+    }
+}
+
+/// The key of an entry as stored, if it is a user's.
+pub fn user_key(entry: &[u8]) -> Option<UserKey> {
+    let bytes = <[u8; 16]>::try_from(entry.get(1..)?).ok()?;
+    match entry[0] {
+        TAG_USER_ID => Some(UserKey::UserId(bytes)),
+        TAG_EMAIL => Some(UserKey::Email(bytes)),
+        _ => None,
     }
 }
 
@@ -66,15 +81,19 @@ mod tests {
     #[test]
     fn keys_survive_the_blob() {
         let users = [UserKey::UserId([1; 16]), UserKey::Email([2; 16])];
-        let keys = Keys::new(&users, &[[3; 16]]);
+        let mut keys = Keys::new(&users);
+        keys.add_affiliate(&[3; 16]);
+        keys.add_affiliate(&[3; 16]);
         let read = Keys::from_blob(keys.as_blob().to_vec());
         assert_eq!(read.users(), users);
-        assert_eq!(read.lanes().len(), 3);
+        assert_eq!(read.rows().count(), 3);
     }
 
     #[test]
-    fn kinds_with_equal_bytes_have_lanes_of_their_own() {
-        let lanes = Keys::new(&[UserKey::UserId([1; 16]), UserKey::Email([1; 16])], &[[1; 16]]).lanes();
-        assert!(lanes[0] != lanes[1] && lanes[1] != lanes[2] && lanes[0] != lanes[2]);
+    fn kinds_with_equal_bytes_have_rows_of_their_own() {
+        let mut keys = Keys::new(&[UserKey::UserId([1; 16]), UserKey::Email([1; 16])]);
+        keys.add_affiliate(&[1; 16]);
+        let rows: Vec<i64> = keys.rows().collect();
+        assert!(rows[0] != rows[1] && rows[1] != rows[2] && rows[0] != rows[2]);
     }
 }

@@ -114,7 +114,7 @@ pub fn discard(store: &mut Store, id: i64) -> rusqlite::Result<bool> {
 }
 
 fn waits(store: &Store, id: EventId) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM seen WHERE id = ?1 AND at IS NULL";
+    let sql = "SELECT 1 FROM seen JOIN events USING (seq) WHERE seen.id = ?1 AND events.id = ?1";
     store.connection.prepare_cached(sql)?.exists([id.0.as_slice()])
 }
 

@@ -1,25 +1,28 @@
 //! What is remembered of affiliates, and the user keys that lead to them.
 
 use super::erase;
+use super::keys::Keys;
+use super::users;
 use crate::delivery::{Known, Memory, Origin};
-use crate::domain::{AffiliateCode, AffiliateId, UserKey};
+use crate::domain::{AffiliateCode, AffiliateId, HashKey, UserKey};
 use crate::queue::{Change, Remember};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// The affiliates that `keys` lead to.
 pub fn recall(connection: &Connection, keys: &[UserKey]) -> rusqlite::Result<Memory> {
-    let sql = "SELECT code, id, found, sent FROM links JOIN affiliates USING (account, code) WHERE key = ?1";
+    let sql = "SELECT code, id, found, sent FROM users JOIN affiliates USING (affiliate) WHERE key = ?1 AND entry = ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let mut memory = Memory::default();
     for key in keys {
-        let known = statement.query_row([key.bytes().as_slice()], |row| {
+        let own = Keys::new(&[*key]);
+        let Some((row, entry)) = own.entries().next() else { continue };
+        let known = statement.query_row(params![row, entry], |row| {
             let id: Option<i64> = row.get(1)?;
-            let sent: String = row.get(3)?;
             Ok(Known {
                 code: AffiliateCode(row.get(0)?),
                 id: id.map(|id| AffiliateId(id.unsigned_abs())),
                 origin: if row.get(2)? { Origin::Found } else { Origin::Created },
-                sent: serde_json::from_str(&sent).unwrap_or_default(),
+                sent: serde_json::from_str(row.get_ref(3)?.as_str()?).unwrap_or_default(),
             })
         });
         match key {
@@ -34,26 +37,35 @@ pub fn recall(connection: &Connection, keys: &[UserKey]) -> rusqlite::Result<Mem
 pub fn apply(connection: &Connection, account: &str, change: &Change) -> rusqlite::Result<()> {
     let mut erase: Vec<[u8; 16]> = change.erase.iter().map(|key| *key.bytes()).collect();
     for code in &change.forget {
+        let Some(affiliate) = row_of(connection, account, &code.0)? else { continue };
+        let keys = users::leading_to(connection, affiliate)?;
         if !change.erase.is_empty() {
-            erase.extend(keys_of(connection, account, code)?);
+            erase.extend(keys.iter().map(UserKey::bytes));
         }
-        forget(connection, account, code)?;
+        for key in &keys {
+            users::mislay(connection, key)?;
+        }
+        forget(connection, affiliate)?;
     }
     erase::erase(connection, erase)?;
     change.remember.as_ref().map_or(Ok(()), |remember| write(connection, account, remember))
 }
 
-fn keys_of(connection: &Connection, account: &str, code: &AffiliateCode) -> rusqlite::Result<Vec<[u8; 16]>> {
-    let mut statement = connection.prepare_cached("SELECT key FROM links WHERE account = ?1 AND code = ?2")?;
-    statement.query_map([account, &code.0], |row| row.get(0))?.collect()
+/// Forgets an affiliate to which no key leads any more.
+pub fn forget(connection: &Connection, affiliate: i64) -> rusqlite::Result<usize> {
+    connection.prepare_cached("DELETE FROM affiliates WHERE affiliate = ?1")?.execute([affiliate])
 }
 
-fn forget(connection: &Connection, account: &str, code: &AffiliateCode) -> rusqlite::Result<()> {
-    connection.prepare_cached("DELETE FROM links WHERE account = ?1 AND code = ?2")?.execute([account, &code.0])?;
-    connection
-        .prepare_cached("DELETE FROM affiliates WHERE account = ?1 AND code = ?2")?
-        .execute([account, &code.0])?;
-    Ok(())
+/// The key of the affiliate itself, by its row.
+pub fn key(connection: &Connection, hash: &HashKey, affiliate: i64) -> rusqlite::Result<[u8; 16]> {
+    let sql = "SELECT account, code FROM affiliates WHERE affiliate = ?1";
+    let key = |row: &Row<'_>| Ok(hash.affiliate(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?));
+    connection.prepare_cached(sql)?.query_row([affiliate], key)
+}
+
+fn row_of(connection: &Connection, account: &str, code: &str) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT affiliate FROM affiliates WHERE account = ?1 AND code = ?2";
+    connection.prepare_cached(sql)?.query_row([account, code], |row| row.get(0)).optional()
 }
 
 fn write(connection: &Connection, account: &str, remember: &Remember) -> rusqlite::Result<()> {
@@ -61,19 +73,27 @@ fn write(connection: &Connection, account: &str, remember: &Remember) -> rusqlit
     let sent =
         serde_json::to_string(&known.sent).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let id = known.id.and_then(|id| i64::try_from(id.0).ok());
-    let sql = "INSERT INTO affiliates (account, code, id, found, sent) VALUES (?1, ?2, ?3, ?4, ?5)
-               ON CONFLICT (account, code) DO UPDATE SET id = coalesce(?3, id), found = ?4, sent = ?5";
     let found = known.origin == Origin::Found;
-    connection.prepare_cached(sql)?.execute(params![account, known.code.0, id, found, sent])?;
-    for key in &remember.keys {
-        let is_email = matches!(key, UserKey::Email(_));
-        if is_email {
-            let sql = "DELETE FROM links WHERE account = ?1 AND code = ?2 AND is_email = 1 AND key <> ?3";
-            connection.prepare_cached(sql)?.execute(params![account, known.code.0, key.bytes().as_slice()])?;
-        }
-        let sql = "INSERT INTO links (key, is_email, account, code) VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT (key) DO UPDATE SET code = ?4";
-        connection.prepare_cached(sql)?.execute(params![key.bytes().as_slice(), is_email, account, known.code.0])?;
+    let affiliate = if let Some(affiliate) = row_of(connection, account, &known.code.0)? {
+        let sql = "UPDATE affiliates SET id = coalesce(?2, id), found = ?3, sent = ?4 WHERE affiliate = ?1";
+        connection.prepare_cached(sql)?.execute(params![affiliate, id, found, sent])?;
+        earlier_emails(connection, affiliate, &remember.keys)?;
+        affiliate
+    } else {
+        let sql = "INSERT INTO affiliates (account, code, id, found, sent) VALUES (?1, ?2, ?3, ?4, ?5)";
+        connection.prepare_cached(sql)?.execute(params![account, known.code.0, id, found, sent])?;
+        connection.last_insert_rowid()
+    };
+    remember.keys.iter().try_for_each(|key| users::lead(connection, key, affiliate))
+}
+
+/// An affiliate has one e-mail address: where `keys` hold one, an earlier one no longer leads to it.
+fn earlier_emails(connection: &Connection, affiliate: i64, keys: &[UserKey]) -> rusqlite::Result<()> {
+    let is_email = |key: &UserKey| matches!(key, UserKey::Email(_));
+    if !keys.iter().any(is_email) {
+        return Ok(());
     }
-    Ok(())
+    let leading = users::leading_to(connection, affiliate)?;
+    let earlier = leading.iter().filter(|key| is_email(key) && !keys.contains(key));
+    earlier.map(|key| users::mislay(connection, key)).try_for_each(|led| led.map(drop))
 }

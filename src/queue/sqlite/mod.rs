@@ -1,8 +1,9 @@
 //! The SQLite engine: one file, one writer thread with group commit, WAL and `synchronous=FULL`.
 //!
 //! Every method hands the writer a job and awaits it (`writer`); the jobs' SQL stands by verb: `record`, `claim`,
-//! `settle`, `lane`, `memory`, `letters`, `erase`, `sealed`; the tables in `schema`. Invariant: one process per file, held by a lock that dies with the
-//! process, so whatever is leased when the file is opened was interrupted.
+//! `settle`, `letters`, `erase`, `sealed`; by table: `lane`, `users`, `memory`, `seen`; the tables in `schema`, those of
+//! earlier releases in `older`. Invariant: one process per file, held by a lock that dies with the process, so whatever is
+//! leased when the file is opened was interrupted.
 
 mod claim;
 mod erase;
@@ -11,13 +12,16 @@ mod keys;
 mod lane;
 mod letters;
 mod memory;
+mod older;
 mod open;
 mod record;
 mod schema;
 mod sealed;
+mod seen;
 mod settle;
 #[cfg(test)]
 mod steps;
+mod users;
 mod writer;
 
 pub use open::OpenError as SqliteOpenError;
@@ -32,7 +36,11 @@ use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
+use writer::Haste::{Now, Soon};
 use writer::Writer;
+
+/// So many portions of the event ids are looked at in one tidying: of a hundred million ids, each is looked at about twice a day.
+const PORTIONS: u32 = 5;
 
 /// A queue in one SQLite file.
 #[derive(Debug)]
@@ -51,7 +59,7 @@ impl SqliteQueue {
 
     /// The accounts for which events wait, and how many.
     pub async fn waiting(&self) -> Result<BTreeMap<String, u64>, QueueError> {
-        self.writer.write(|store| Ok(store.counts.waiting_of.clone())).await
+        self.writer.write(Now, |store| Ok(store.counts.waiting_of.clone())).await
     }
 }
 
@@ -64,7 +72,7 @@ impl Queue for SqliteQueue {
     async fn record(&self, events: Vec<NewEvent>) -> Result<Vec<Recorded>, QueueError> {
         let (hash, max) = (self.hash.clone(), self.max_backlog);
         self.writer
-            .write(move |store| {
+            .write(Now, move |store| {
                 if let Some(waiting) = record::overfull(store, &events, max)? {
                     return Ok(Err(QueueError::Full(waiting)));
                 }
@@ -81,7 +89,7 @@ impl Queue for SqliteQueue {
         lease: Duration,
     ) -> Result<Batch, QueueError> {
         let account = account.clone();
-        self.writer.write(move |store| claim::claim(store, &account, limit, now, now.after(lease))).await
+        self.writer.write(Now, move |store| claim::claim(store, &account, limit, now, now.after(lease))).await
     }
 
     async fn checkpoint(
@@ -92,21 +100,21 @@ impl Queue for SqliteQueue {
         until: Timestamp,
     ) -> Result<(), QueueError> {
         let (ticket, progress) = (ticket.clone(), progress.clone());
-        self.writer.write(move |store| settle::checkpoint(store, &ticket, &progress, &change, until)).await?
+        self.writer.write(Soon, move |store| settle::checkpoint(store, &ticket, &progress, &change, until)).await?
     }
 
     async fn settle(&self, ticket: &Ticket, settlement: Settlement, change: Change) -> Result<(), QueueError> {
         let ticket = ticket.clone();
-        self.writer.write(move |store| settle::settle(store, &ticket, &settlement, &change)).await?
+        self.writer.write(Soon, move |store| settle::settle(store, &ticket, &settlement, &change)).await?
     }
 
     async fn mend(&self, now: Timestamp) -> Result<(), QueueError> {
-        self.writer.write(move |store| settle::mend(store, now)).await
+        self.writer.write(Now, move |store| settle::mend(store, now)).await
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {
         self.writer
-            .write(|store| {
+            .write(Now, |store| {
                 // Another value each time: SQLite does not write what is there already.
                 let sql = "INSERT INTO meta VALUES ('probes', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1";
                 store.connection.prepare_cached(sql)?.execute([])?;
@@ -117,17 +125,17 @@ impl Queue for SqliteQueue {
 
     async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<Page, QueueError> {
         let filter = filter.clone();
-        self.writer.write(move |store| letters::page(store, &filter, after, limit.max(1))).await
+        self.writer.write(Now, move |store| letters::page(store, &filter, after, limit.max(1))).await
     }
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, QueueError> {
-        self.writer.write(move |store| letters::one(store, id)).await
+        self.writer.write(Now, move |store| letters::one(store, id)).await
     }
 
     async fn replay(&self, ids: &[i64]) -> Result<Vec<(i64, Replay)>, QueueError> {
         let (hash, max, ids) = (self.hash.clone(), self.max_backlog, ids.iter().copied().collect::<BTreeSet<_>>());
         self.writer
-            .write(move |store| {
+            .write(Now, move |store| {
                 let accounts = letters::accounts(store, &ids)?;
                 if let Some(waiting) = store.counts.overfull(accounts.iter().map(String::as_str), max) {
                     return Ok(Err(QueueError::Full(waiting)));
@@ -141,7 +149,7 @@ impl Queue for SqliteQueue {
     async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, QueueError> {
         let ids = ids.to_vec();
         self.writer
-            .write(move |store| {
+            .write(Now, move |store| {
                 let each = ids.into_iter().map(|id| Ok(letters::discard(store, id)?.then_some(id)));
                 each.filter_map(Result::transpose).collect()
             })
@@ -150,19 +158,23 @@ impl Queue for SqliteQueue {
 
     async fn forget(&self, users: &[UserKey], now: Timestamp) -> Result<Forgotten, QueueError> {
         let (hash, users) = (self.hash.clone(), users.to_vec());
-        self.writer.write(move |store| erase::forget(store, &hash, &users, now)).await
+        self.writer.write(Now, move |store| erase::forget(store, &hash, &users, now)).await
     }
 
     async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), QueueError> {
-        self.writer.write(move |store| keys.iter().try_for_each(|key| sealed::keep(&store.connection, key))).await
+        self.writer.write(Now, move |store| keys.iter().try_for_each(|key| sealed::keep(&store.connection, key))).await
     }
 
     async fn kept_keys(&self) -> Result<Vec<SealedKey>, QueueError> {
-        self.writer.write(|store| sealed::kept(&store.connection)).await
+        self.writer.write(Now, |store| sealed::kept(&store.connection)).await
     }
 
     async fn tidy(&self, forget_before: Timestamp) -> Result<(), QueueError> {
-        while self.writer.write(move |store| settle::forget_ids(store, forget_before)).await? {}
+        for _ in 0..PORTIONS {
+            if !self.writer.write(Now, move |store| seen::forget(store, forget_before)).await? {
+                break;
+            }
+        }
         while self.writer.alone(schema::give_back_space).await? {}
         self.writer.alone(schema::empty_wal).await
     }

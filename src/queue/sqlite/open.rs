@@ -1,6 +1,8 @@
 //! Opening the file: folder, lock, tables, and what an interrupted process left behind.
 
-use super::schema::{self, IS_HEAD};
+use super::lane;
+use super::older;
+use super::schema;
 use super::writer::{Counts, Store};
 use crate::domain::HashKey;
 use rand::Rng;
@@ -54,7 +56,7 @@ pub fn open(path: &Path) -> Result<(Store, HashKey), OpenError> {
     schema::prepare(&connection).map_err(sqlite)?;
     let mut new_key = [0; 32];
     rand::rng().fill_bytes(&mut new_key);
-    if let Some(found) = schema::migrate(&mut connection, &new_key).map_err(sqlite)? {
+    if let Some(found) = older::migrate(&mut connection, &new_key).map_err(sqlite)? {
         return Err(OpenError::Newer { path: path.to_owned(), found });
     }
     let key = read_hash_key(&connection).map_err(sqlite)?;
@@ -110,28 +112,30 @@ fn recover(connection: Connection, lock: File) -> rusqlite::Result<Store> {
         "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM dead_letters), 0),
                     coalesce((SELECT value FROM meta WHERE name = 'last_letter'), 0))",
     )?;
-    Ok(Store { connection, counts: Counts { waiting, waiting_of, dead, next_seq: last + 1 }, _lock: lock })
+    // Tickets of an ended process are void: they have other numbers.
+    let next_claim = i64::from(rand::random::<u32>()) << 24;
+    let counts = Counts { waiting, waiting_of, dead, next_seq: last + 1, next_claim };
+    Ok(Store { connection, counts, walked: Vec::new(), _lock: lock })
 }
 
-/// How many events of each account wait. In one walk and without sorting: there may be a million.
+/// How many events of each account wait. Kept, for there may be a million to count.
 fn waiting(connection: &Connection) -> rusqlite::Result<BTreeMap<String, u64>> {
-    let mut statement = connection.prepare("SELECT account FROM events")?;
-    let (mut rows, mut waiting) = (statement.query([])?, BTreeMap::new());
-    while let Some(row) = rows.next()? {
-        let account = row.get_ref(0)?.as_str()?;
-        match waiting.get_mut(account) {
-            Some(count) => *count += 1,
-            None => {
-                waiting.insert(account.to_owned(), 1);
-            }
-        }
-    }
-    Ok(waiting)
+    let mut statement = connection.prepare("SELECT account, events FROM waiting")?;
+    let waiting = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+    waiting.collect()
 }
 
 /// Frees what an ended process had leased: the lock proves that nobody works on it any more.
 pub fn free_what_was_leased(connection: &Connection) -> rusqlite::Result<()> {
-    let sql =
-        format!("UPDATE events SET lease = 2, ready_at = CASE WHEN {IS_HEAD} THEN not_before END WHERE lease = 1");
-    connection.execute(&sql, []).map(drop)
+    let mut leases = connection.prepare("SELECT seq, progress FROM leases")?;
+    let leased = leases.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let leased = leased.collect::<rusqlite::Result<Vec<(i64, Option<String>)>>>()?;
+    connection.execute("DELETE FROM leases", [])?;
+    let sql = "UPDATE events SET interrupted = 1, progress = coalesce(?2, progress) WHERE seq = ?1
+               RETURNING coalesce(lane, seq)";
+    let mut interrupt = connection.prepare(sql)?;
+    for event in leased {
+        interrupt.query_row(event, |row| row.get(0)).and_then(|lane| lane::move_up(connection, lane))?;
+    }
+    Ok(())
 }

@@ -1,74 +1,96 @@
 //! The tables, and what keeps their file small and clean.
 //!
-//! `events` waits in lanes: a lane is the line of one user, its head the earliest in it. `ready_at` is NULL for an event
-//! behind another of its lane, so the partial index holds heads only and a claim costs the same at any backlog. A lease is a
-//! `ready_at` in the future. One kind of event is ready without being a head: one that was leased when its lane became one
-//! with another, until it is settled; hence [`IS_HEAD`] wherever it matters.
+//! `events` waits in lanes: a lane is the line of one user, its head the earliest in it. An event is in one of three states:
+//! `ready` (the head of its lane, free), leased (in `leases`), or behind another of its lane (in neither). So a claim finds
+//! heads only, costs the same at any backlog, and moves two small rows instead of a large one. Most lanes hold one event: it
+//! needs no entry in `events_lane`, for a lane is named after whoever began it. Most of what is written per event lies at
+//! random places (its id, its user's keys); there are as few such rows as can be.
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-/// Raised with every change of the tables; [`migrate`] says how to get there.
-const VERSION: i64 = 3;
+/// Raised with every change of the tables; `older` says how to get there.
+pub const VERSION: i64 = 4;
 
-/// The condition that an event has none of its lane ahead of it.
-pub const IS_HEAD: &str =
-    "NOT EXISTS (SELECT 1 FROM events AS ahead WHERE ahead.lane = events.lane AND ahead.seq < events.seq)";
+/// Kept since the first version: single values by name, the key of all hashes among them.
+const META: &str = "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
 
-const TABLES: &str = "
--- What waits, in the order of arrival.
+/// What changed with version 4; all else is as before.
+pub const SINCE_4: &str = "
+-- What waits or is being carried out, in the order of arrival.
 CREATE TABLE events (
     seq           INTEGER PRIMARY KEY,
     account       TEXT    NOT NULL,
     id            BLOB    NOT NULL,
     keys          BLOB    NOT NULL, -- see keys.rs
-    lane          INTEGER NOT NULL,
-    not_before    INTEGER NOT NULL, -- ms; received_at, or what the last retry asked for
-    ready_at      INTEGER,          -- ms; not_before; NULL: behind another; while leased: when the lease expires
-    lease         INTEGER NOT NULL DEFAULT 0, -- 0 free, 1 leased, 2 interrupted
-    claim         INTEGER NOT NULL DEFAULT 0, -- counts claims: the number on the ticket
+    lane          INTEGER,          -- NULL: its own seq, for it began the lane
+    received_at   INTEGER NOT NULL, -- ms
+    not_before    INTEGER,          -- ms; what the last retry asked for; NULL: received_at
+    interrupted   INTEGER NOT NULL DEFAULT 0, -- 1: the last attempt ended without a word
     failures      INTEGER NOT NULL DEFAULT 0,
     failing_since INTEGER,
-    received_at   INTEGER NOT NULL,
     progress      TEXT,
+    history       TEXT,             -- see history.rs
     body          BLOB    NOT NULL
 );
-CREATE INDEX events_ready ON events (account, ready_at) WHERE ready_at IS NOT NULL;
-CREATE INDEX events_lane ON events (lane);
-CREATE INDEX events_leased ON events (lease) WHERE lease = 1; -- to be found when the file is opened
+CREATE INDEX events_lane ON events (lane) WHERE lane IS NOT NULL;
 
--- The lane of each user key that waits, and how many events wait under it.
-CREATE TABLE lanes (
-    key     INTEGER PRIMARY KEY,
-    lane    INTEGER NOT NULL,
-    waiting INTEGER NOT NULL
-);
-
--- Event ids recorded, for deduplication. `at` is when; NULL while the event waits, so that its id cannot be forgotten.
-CREATE TABLE seen (
-    id BLOB PRIMARY KEY,
-    at INTEGER
-) WITHOUT ROWID;
-CREATE INDEX seen_at ON seen (at) WHERE at IS NOT NULL;
-
--- Affiliates remembered, and the user keys that lead to them.
-CREATE TABLE affiliates (
+-- The heads that are free, and from when on each may be claimed (ms).
+CREATE TABLE ready (
     account TEXT    NOT NULL,
-    code    TEXT    NOT NULL,
-    id      INTEGER,
-    found   INTEGER NOT NULL, -- 1: existed before this service met it
-    sent    TEXT    NOT NULL, -- fingerprint
-    PRIMARY KEY (account, code)
+    at      INTEGER NOT NULL,
+    seq     INTEGER NOT NULL,
+    PRIMARY KEY (account, at, seq)
 ) WITHOUT ROWID;
-CREATE TABLE links (
-    key      BLOB    PRIMARY KEY,
-    is_email INTEGER NOT NULL,
-    account  TEXT    NOT NULL,
-    code     TEXT    NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX links_affiliate ON links (account, code);
 
--- What can never be carried out. A body that was erased is NULL.
+-- Events that are leased.
+CREATE TABLE leases (
+    account  TEXT    NOT NULL,
+    seq      INTEGER NOT NULL,
+    claim    INTEGER NOT NULL, -- the number on the ticket
+    until    INTEGER NOT NULL, -- ms
+    progress TEXT,             -- since the claim
+    PRIMARY KEY (account, seq)
+) WITHOUT ROWID;
+
+-- How many events of each account wait. None: no row.
+CREATE TABLE waiting (
+    account TEXT    PRIMARY KEY,
+    events  INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- The users that wait or are known, by the first half of a key (see keys.rs): their lane, how many events wait under the key,
+-- and the affiliate that the key leads to.
+CREATE TABLE users (
+    key       INTEGER PRIMARY KEY,
+    waiting   INTEGER NOT NULL, -- 0: lane is NULL
+    lane      INTEGER,
+    affiliate INTEGER,
+    entry     BLOB              -- the whole key; NULL: it leads to no affiliate
+);
+CREATE INDEX users_affiliate ON users (affiliate) WHERE affiliate IS NOT NULL;
+
+-- Affiliates remembered.
+CREATE TABLE affiliates (
+    affiliate INTEGER PRIMARY KEY,
+    account   TEXT    NOT NULL,
+    code      TEXT    NOT NULL,
+    id        INTEGER,
+    found     INTEGER NOT NULL, -- 1: existed before this service met it
+    sent      TEXT    NOT NULL  -- fingerprint
+);
+CREATE UNIQUE INDEX affiliates_code ON affiliates (account, code);
+
+-- Event ids recorded, for deduplication: when (ms), and as which event. While that one waits, its id cannot be forgotten.
+CREATE TABLE seen (
+    id  BLOB    PRIMARY KEY,
+    at  INTEGER NOT NULL,
+    seq INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+const OTHER_TABLES: &str = "
+-- What can never be carried out. A body that was erased is NULL, and so are its keys.
 CREATE TABLE dead_letters (
     seq         INTEGER PRIMARY KEY,
     account     TEXT    NOT NULL,
@@ -78,25 +100,18 @@ CREATE TABLE dead_letters (
     failures    INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
     died_at     INTEGER NOT NULL,
-    body        BLOB
+    body        BLOB,
+    history     TEXT,
+    keys        BLOB -- as in events
 );
 CREATE TABLE dead_keys (
     key BLOB    NOT NULL,
     seq INTEGER NOT NULL,
     PRIMARY KEY (key, seq)
 ) WITHOUT ROWID;
-";
-
-/// Since version 2, an event's history, and dead letters that can be replayed. Of those before, the keys are not known.
-const VERSION_2: &str = "
-ALTER TABLE events ADD COLUMN history TEXT;       -- see history.rs
-ALTER TABLE dead_letters ADD COLUMN history TEXT;
-ALTER TABLE dead_letters ADD COLUMN keys BLOB;    -- as in events; NULL: erased
 CREATE INDEX dead_keys_seq ON dead_keys (seq);
-";
 
-/// Since version 3, API keys of accounts that are not configured.
-const VERSION_3: &str = "
+-- API keys of accounts that are not configured.
 CREATE TABLE sealed_keys (
     account TEXT PRIMARY KEY,
     sealed  BLOB NOT NULL -- nonce and sealed key pair
@@ -123,35 +138,24 @@ pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The version of a file made by a newer release, if it is one; else the tables are there when this returns.
-pub fn migrate(connection: &mut Connection, new_hash_key: &[u8; 32]) -> rusqlite::Result<Option<i64>> {
-    let transaction = connection.transaction()?;
-    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version > VERSION {
-        return Ok(Some(version));
-    }
-    if version == 0 {
-        transaction.execute_batch("CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;")?;
-        transaction.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
-        transaction.execute_batch(TABLES)?;
-    }
-    if version < 2 {
-        transaction.execute_batch(VERSION_2)?;
-    }
-    if version < 3 {
-        transaction.execute_batch(VERSION_3)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
-    }
-    transaction.commit()?;
-    Ok(None)
+/// Makes the tables of an empty file.
+pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Result<()> {
+    connection.execute_batch(META)?;
+    connection.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
+    connection.execute_batch(SINCE_4)?;
+    connection.execute_batch(OTHER_TABLES)
 }
 
-/// Returns a portion of the free pages to the file system; says whether more remain.
+/// Returns a portion of the free pages to the file system; says whether more remain and can be returned: a file that was made
+/// by other hands (from a dump, say) may not be able to shrink.
 pub fn give_back_space(connection: &Connection) -> rusqlite::Result<bool> {
+    let free = || connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
+    let before = free()?;
     let mut statement = connection.prepare("PRAGMA incremental_vacuum(1000)")?;
     let mut pages = statement.query([])?;
     while pages.next()?.is_some() {} // a page per step
-    connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0)).map(|free| free > 0)
+    let after = free()?;
+    Ok(0 < after && after < before)
 }
 
 /// Empties the WAL, which still holds what was deleted.

@@ -1,16 +1,14 @@
 //! Ending a claim: carried out, again later, handed back, or dead; and the next of the lane moves up.
 
 use super::history;
-use super::keys::Keys;
-use super::lane::{Leased, leave};
+use super::lane::{self, IS_LEASED, MEMBER, Member, leave};
 use super::memory;
-use super::schema::IS_HEAD;
 use super::writer::Store;
 use crate::delivery::Progress;
 use crate::domain::Timestamp;
 use crate::failpoint;
 use crate::queue::{Attempt, Change, Place, QueueError, Settlement, Ticket};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, params};
 
 type Settled = rusqlite::Result<Result<(), QueueError>>;
 
@@ -23,8 +21,9 @@ pub fn checkpoint(
     until: Timestamp,
 ) -> Settled {
     let Some(leased) = leased(store, ticket)? else { return Ok(Err(QueueError::LeaseLost)) };
-    let sql = "UPDATE events SET ready_at = ?2, progress = ?3 WHERE seq = ?1";
-    store.connection.prepare_cached(sql)?.execute(params![ticket.seq, until.0, write_progress(progress)?])?;
+    let sql = "UPDATE leases SET until = ?3, progress = ?4 WHERE account = ?1 AND seq = ?2";
+    let values = params![leased.account, ticket.seq, until.0, write_progress(progress)?];
+    store.connection.prepare_cached(sql)?.execute(values)?;
     memory::apply(&store.connection, &leased.account, change)?;
     failpoint::step("queue::checkpoint");
     Ok(Ok(()))
@@ -34,19 +33,20 @@ pub fn checkpoint(
 pub fn settle(store: &mut Store, ticket: &Ticket, settlement: &Settlement, change: &Change) -> Settled {
     let Some(leased) = leased(store, ticket)? else { return Ok(Err(QueueError::LeaseLost)) };
     memory::apply(&store.connection, &leased.account, change)?;
-    match settlement {
-        Settlement::Done => leave(store, ticket.seq, &ticket.id.0, &leased)?,
-        Settlement::DoneWith { behind } => {
-            for place in behind {
-                if let Some(untouched) = waiting(store, *place)? {
-                    leave(store, place.seq, &place.id.0, &untouched)?;
-                }
+    if let Settlement::DoneWith { behind } = settlement {
+        for place in behind {
+            if let Some(untouched) = waiting(store, *place)? {
+                leave(store, place.seq, &untouched)?;
             }
-            leave(store, ticket.seq, &ticket.id.0, &leased)?;
         }
+    }
+    let sql = "DELETE FROM leases WHERE account = ?1 AND seq = ?2";
+    store.connection.prepare_cached(sql)?.execute((&leased.account, ticket.seq))?;
+    match settlement {
+        Settlement::Done | Settlement::DoneWith { .. } => leave(store, ticket.seq, &leased)?,
         Settlement::Dead { code, reason, at } => {
             bury(store, ticket, &leased, code, reason, *at)?;
-            leave(store, ticket.seq, &ticket.id.0, &leased)?;
+            leave(store, ticket.seq, &leased)?;
         }
         Settlement::Retry { at, progress, failures, failing_since, attempt } => {
             let history = history::longer(&store.connection, ticket.seq, attempt.clone())?;
@@ -54,9 +54,9 @@ pub fn settle(store: &mut Store, ticket: &Ticket, settlement: &Settlement, chang
                 "UPDATE events SET not_before = ?2, failures = ?3, failing_since = ?4, history = ?5 WHERE seq = ?1";
             let values = params![ticket.seq, at.0, failures, failing_since.0, history];
             store.connection.prepare_cached(sql)?.execute(values)?;
-            stay(store, ticket, progress)?;
+            stay(store, ticket, &leased, progress)?;
         }
-        Settlement::HandBack { progress } => stay(store, ticket, progress)?,
+        Settlement::HandBack { progress } => stay(store, ticket, &leased, progress)?,
     }
     failpoint::step("queue::settle");
     Ok(Ok(()))
@@ -69,60 +69,47 @@ pub fn mend(store: &mut Store, now: Timestamp) -> rusqlite::Result<()> {
         .connection
         .query_row("SELECT received_at FROM events ORDER BY seq DESC LIMIT 1", [], |row| row.get::<_, i64>(0));
     if last.optional()?.is_some_and(|last| last > now.0) {
-        let sql = "UPDATE events SET not_before = ?1, ready_at = CASE WHEN ready_at IS NOT NULL THEN ?1 END
-                   WHERE received_at > ?1 AND lease <> 1";
-        store.connection.execute(sql, [now.0])?;
+        let late = format!("received_at > ?1 AND NOT {IS_LEASED}");
+        let sql = format!("UPDATE ready SET at = ?1 WHERE seq IN (SELECT seq FROM events WHERE {late})");
+        store.connection.execute(&sql, [now.0])?;
+        store.connection.execute(&format!("UPDATE events SET not_before = ?1 WHERE {late}"), [now.0])?;
     }
     Ok(())
 }
 
-/// Forgets a portion of the event ids recorded before `before`; says whether more remain.
-pub fn forget_ids(store: &mut Store, before: Timestamp) -> rusqlite::Result<bool> {
-    const PORTION: u32 = 5_000;
-    let sql = "DELETE FROM seen WHERE id IN (SELECT id FROM seen WHERE at < ?1 ORDER BY at LIMIT ?2)";
-    let gone = store.connection.prepare_cached(sql)?.execute(params![before.0, PORTION])?;
-    Ok(gone == PORTION as usize)
-}
-
-fn leased(store: &Store, ticket: &Ticket) -> rusqlite::Result<Option<Leased>> {
-    let sql = "SELECT account, lane, keys, received_at FROM events
-               WHERE seq = ?1 AND claim = ?2 AND id = ?3 AND lease = 1";
-    let mut statement = store.connection.prepare_cached(sql)?;
-    statement.query_row(params![ticket.seq, ticket.claim, ticket.id.0.as_slice()], read).optional()
+fn leased(store: &Store, ticket: &Ticket) -> rusqlite::Result<Option<Member>> {
+    let sql = format!(
+        "SELECT {MEMBER} FROM events JOIN leases ON leases.account = events.account AND leases.seq = events.seq
+         WHERE events.seq = ?1 AND claim = ?2 AND id = ?3"
+    );
+    let mut statement = store.connection.prepare_cached(&sql)?;
+    statement.query_row(params![ticket.seq, ticket.claim, ticket.id.0.as_slice()], Member::read).optional()
 }
 
 /// An event that nobody has leased.
-fn waiting(store: &Store, place: Place) -> rusqlite::Result<Option<Leased>> {
-    let sql = "SELECT account, lane, keys, received_at FROM events WHERE seq = ?1 AND id = ?2 AND lease = 0";
-    let mut statement = store.connection.prepare_cached(sql)?;
-    statement.query_row(params![place.seq, place.id.0.as_slice()], read).optional()
+fn waiting(store: &Store, place: Place) -> rusqlite::Result<Option<Member>> {
+    let sql = format!("SELECT {MEMBER} FROM events WHERE seq = ?1 AND id = ?2 AND interrupted = 0 AND NOT {IS_LEASED}");
+    let mut statement = store.connection.prepare_cached(&sql)?;
+    statement.query_row(params![place.seq, place.id.0.as_slice()], Member::read).optional()
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Leased> {
-    let keys = Keys::from_blob(row.get(2)?);
-    Ok(Leased { account: row.get(0)?, lane: row.get(1)?, keys, received_at: row.get(3)? })
-}
-
-fn write_progress(progress: &Progress) -> rusqlite::Result<Option<String>> {
-    if *progress == Progress::default() {
-        return Ok(None);
-    }
-    serde_json::to_string(progress).map(Some).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+fn write_progress(progress: &Progress) -> rusqlite::Result<String> {
+    serde_json::to_string(progress).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
 /// The event stays in its lane: ready in time, or, if its lane became one with another while it was leased, when it is its
 /// turn.
-fn stay(store: &Store, ticket: &Ticket, progress: &Progress) -> rusqlite::Result<()> {
-    let sql = format!(
-        "UPDATE events SET lease = 0, ready_at = CASE WHEN {IS_HEAD} THEN not_before END, progress = ?2 WHERE seq = ?1"
-    );
-    store.connection.prepare_cached(&sql)?.execute(params![ticket.seq, write_progress(progress)?]).map(drop)
+fn stay(store: &Store, ticket: &Ticket, leased: &Member, progress: &Progress) -> rusqlite::Result<()> {
+    let begun = (*progress != Progress::default()).then(|| write_progress(progress)).transpose()?;
+    let sql = "UPDATE events SET interrupted = 0, progress = ?2 WHERE seq = ?1";
+    store.connection.prepare_cached(sql)?.execute(params![ticket.seq, begun])?;
+    lane::move_up(&store.connection, leased.lane)
 }
 
 fn bury(
     store: &mut Store,
     ticket: &Ticket,
-    leased: &Leased,
+    leased: &Member,
     code: &str,
     reason: &str,
     at: Timestamp,

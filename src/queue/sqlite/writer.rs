@@ -1,16 +1,18 @@
 //! The one writer: a thread that owns the connection and commits in groups.
 //!
 //! Jobs that arrive while a commit is being synced form the next group and share its sync; nobody is told of success before
-//! it. A failing job fails its whole group: the transaction is rolled back, so an error means that nothing changed.
-//! Deliberately absent: an artificial wait for more jobs; the sync itself makes the group grow with the load.
+//! it. Jobs for which nobody is in a hurry wait a moment for others: a commit costs much the same for one as for twenty. A
+//! failing job fails its whole group: the transaction is rolled back, so an error means that nothing changed.
+//! Deliberately absent: a wait for more jobs where somebody waits; the sync itself makes the group grow with the load.
 
 use crate::queue::QueueError;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// What the writer owns.
@@ -20,6 +22,8 @@ pub struct Store {
     pub connection: Connection,
     /// What would be dear to count each time.
     pub counts: Counts,
+    /// How far the walk through the event ids has come.
+    pub walked: Vec<u8>,
     /// Held as long as the store is open; dropped after the connection.
     pub _lock: File,
 }
@@ -36,6 +40,8 @@ pub struct Counts {
     pub dead: u64,
     /// The next place in the order of arrival.
     pub next_seq: i64,
+    /// The number of the next claim.
+    pub next_claim: i64,
 }
 
 impl Counts {
@@ -55,10 +61,28 @@ impl Counts {
         waits.find(|(waiting, adds)| waiting + adds > max).map(|(waiting, _)| waiting)
     }
 
+    /// Writes down how many events wait where that has changed since `before`, so that nobody has to count them.
+    fn keep(&self, connection: &Connection, before: &Self) -> rusqlite::Result<()> {
+        let sql =
+            "INSERT INTO waiting (account, events) VALUES (?1, ?2) ON CONFLICT (account) DO UPDATE SET events = ?2";
+        for (account, events) in
+            self.waiting_of.iter().filter(|(account, events)| before.waiting_of.get(*account) != Some(*events))
+        {
+            connection.prepare_cached(sql)?.execute(params![account, events.cast_signed()])?;
+        }
+        for account in before.waiting_of.keys().filter(|account| !self.waiting_of.contains_key(*account)) {
+            connection.prepare_cached("DELETE FROM waiting WHERE account = ?1")?.execute([account])?;
+        }
+        Ok(())
+    }
+
     /// An event of `account` waits from now on.
     pub fn come(&mut self, account: &str) {
         self.waiting += 1;
-        *self.waiting_of.entry(account.to_owned()).or_default() += 1;
+        match self.waiting_of.get_mut(account) {
+            Some(waiting) => *waiting += 1,
+            None => drop(self.waiting_of.insert(account.to_owned(), 1)),
+        }
     }
 
     /// An event of `account` waits no more.
@@ -80,13 +104,26 @@ pub struct Writer {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Whether somebody waits for a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// It is committed as soon as can be.
+    Now,
+    /// It may wait up to [`PATIENCE`] for others.
+    Soon,
+}
+
+/// How long a job waits for others: long enough for many at some thousand a second, and not to be noticed beside a call to
+/// Refersion.
+const PATIENCE: Duration = Duration::from_millis(3);
+
 /// Runs inside a transaction; what it returns is told after the commit.
 type Work = Box<dyn FnOnce(&mut Store) -> rusqlite::Result<Tell> + Send>;
 type Tell = Box<dyn FnOnce(Result<(), QueueError>) + Send>;
 type Lone = Box<dyn FnOnce(&Connection) + Send>;
 
 enum Job {
-    Grouped(Work, oneshot::Sender<QueueError>),
+    Grouped(Haste, Work, oneshot::Sender<QueueError>),
     Alone(Lone),
     Close(oneshot::Sender<()>),
 }
@@ -103,7 +140,7 @@ impl Writer {
     }
 
     /// Runs `work` in a transaction and waits until it is committed and synced.
-    pub async fn write<T, F>(&self, work: F) -> Result<T, QueueError>
+    pub async fn write<T, F>(&self, haste: Haste, work: F) -> Result<T, QueueError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Store) -> rusqlite::Result<T> + Send + 'static,
@@ -117,7 +154,7 @@ impl Writer {
                 let _ = tell.send(committed.map(|()| done));
             }) as Tell)
         });
-        self.send(Job::Grouped(job, fail))?;
+        self.send(Job::Grouped(haste, job, fail))?;
         match told.await {
             Ok(result) => result,
             Err(_) => Err(failed.await.unwrap_or(QueueError::Closed)),
@@ -166,7 +203,6 @@ impl Drop for Writer {
 }
 
 fn run(mut store: Store, inbox: &Receiver<Job>) {
-    let mut group = Vec::new();
     let mut carried = None;
     while let Some(job) = carried.take().or_else(|| inbox.recv().ok()) {
         match job {
@@ -176,26 +212,37 @@ fn run(mut store: Store, inbox: &Receiver<Job>) {
                 let _ = tell.send(());
                 return;
             }
-            Job::Grouped(work, fail) => {
-                group.push((work, fail));
-                while group.len() < MAX_GROUP {
-                    match inbox.try_recv() {
-                        Ok(Job::Grouped(work, fail)) => group.push((work, fail)),
-                        Ok(other) => {
-                            carried = Some(other);
-                            break;
-                        }
-                        Err(_) => break,
-                    }
-                }
-                commit(&mut store, group.drain(..));
+            Job::Grouped(haste, work, fail) => {
+                let mut group = vec![(work, fail)];
+                carried = gather(&mut group, haste, inbox);
+                commit(&mut store, group);
             }
         }
     }
 }
 
+/// Adds to the group whatever has arrived and, while all of it has time, what arrives soon. The next job, where it is none
+/// for a group.
+fn gather(group: &mut Vec<(Work, oneshot::Sender<QueueError>)>, haste: Haste, inbox: &Receiver<Job>) -> Option<Job> {
+    let (mut haste, end) = (haste, Instant::now() + PATIENCE);
+    while group.len() < MAX_GROUP {
+        let wait = if haste == Haste::Now { Duration::ZERO } else { end.saturating_duration_since(Instant::now()) };
+        let job = if wait.is_zero() { inbox.try_recv().ok() } else { inbox.recv_timeout(wait).ok() };
+        match job? {
+            Job::Grouped(other, work, fail) => {
+                group.push((work, fail));
+                if other == Haste::Now {
+                    haste = other;
+                }
+            }
+            other => return Some(other),
+        }
+    }
+    None
+}
+
 /// Runs a group in one transaction. Every job hears either of the commit or of the failure.
-fn commit(store: &mut Store, group: impl Iterator<Item = (Work, oneshot::Sender<QueueError>)>) {
+fn commit(store: &mut Store, group: Vec<(Work, oneshot::Sender<QueueError>)>) {
     let before = store.counts.clone();
     let mut tells = Vec::new();
     let mut fails = Vec::new();
@@ -213,7 +260,8 @@ fn commit(store: &mut Store, group: impl Iterator<Item = (Work, oneshot::Sender<
         fails.push(fail);
     }
     if outcome.is_ok() {
-        outcome = store.connection.execute_batch("COMMIT").map_err(|error| failed(&error));
+        let kept = store.counts.keep(&store.connection, &before);
+        outcome = kept.and_then(|()| store.connection.execute_batch("COMMIT")).map_err(|error| failed(&error));
     }
     if let Err(error) = &outcome {
         tracing::error!(%error, "the store could not commit; nothing of this group was changed");
@@ -240,7 +288,7 @@ mod tests {
 
     #[test]
     fn an_account_for_which_nothing_waits_takes_no_room() {
-        let mut counts = Counts { waiting: 0, waiting_of: BTreeMap::new(), dead: 0, next_seq: 1 };
+        let mut counts = Counts { waiting: 0, waiting_of: BTreeMap::new(), dead: 0, next_seq: 1, next_claim: 1 };
         for account in ["a", "b", "a"] {
             counts.come(account);
         }

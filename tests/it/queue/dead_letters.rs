@@ -301,22 +301,6 @@ async fn what_waits_behind_an_erased_event_of_its_line_is_next() {
 }
 
 #[tokio::test]
-async fn dead_letters_of_an_earlier_release_are_shown_and_discarded_but_not_replayed() {
-    let (mut store, outside) = Store::sqlite();
-    let id = die(&store, "a", &["u1"]).await;
-    store.queue().close().await;
-    let before = "ALTER TABLE events DROP COLUMN history; ALTER TABLE dead_letters DROP COLUMN history;
-        ALTER TABLE dead_letters DROP COLUMN keys; DROP INDEX dead_keys_seq; DROP TABLE sealed_keys;
-        PRAGMA user_version = 1;";
-    outside.behind_its_back().execute_batch(before).expect("as it was");
-    store.reopen().await;
-    assert_eq!(one(&store, id).await.body.as_deref(), Some("a"));
-    assert_eq!(replay(&store, &[id]).await, [Replay::Unplaced]);
-    assert_eq!(forget(&store, &["u1"]).await.dead_letters, 1);
-    assert_eq!(store.queue().discard(&[id]).await, Ok(vec![id]));
-}
-
-#[tokio::test]
 async fn nothing_of_who_was_forgotten_is_left_in_the_file() {
     const MARKER: &str = "peter.gibbons@initech.example";
     let (store, outside) = Store::sqlite();

@@ -95,7 +95,7 @@ async fn a_claim_that_fails_leased_nothing() {
     let (store, outside) = Store::sqlite();
     let two = vec![store.event("a", &["u1"], 0), NewEvent { body: b"b".to_vec(), ..store.event("b", &["u2"], 0) }];
     store.try_record(two).await.expect("recorded");
-    sabotage(&outside, "ABORT", "UPDATE ON events", "NEW.body = x'62'");
+    sabotage(&outside, "ABORT", "INSERT ON leases", "NEW.seq = 2");
     let claimed = store
         .queue()
         .claim(&store.account, 9, refersion_destination::domain::Timestamp(0), std::time::Duration::MAX)

@@ -15,6 +15,7 @@ mod leaving;
 mod lines;
 mod memory;
 mod model;
+mod older;
 mod random;
 mod recording;
 mod sealed;

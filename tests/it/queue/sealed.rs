@@ -42,17 +42,3 @@ async fn of_keys_that_are_handed_in_together_all_are_kept_or_none() {
     assert!(matches!(failed, Err(QueueError::Failed(_))), "{failed:?}");
     assert_eq!(kept(&store).await, before);
 }
-
-#[tokio::test]
-async fn a_store_of_an_earlier_release_keeps_what_waits_and_can_keep_keys() {
-    let (mut store, outside) = Store::sqlite();
-    store.record("a", &["u1"]).await;
-    store.queue().close().await;
-    let before = "DROP TABLE sealed_keys; PRAGMA user_version = 2;";
-    outside.behind_its_back().execute_batch(before).expect("as it was");
-    store.reopen().await;
-    store.queue().keep_keys(vec![sealed("a", b"1")]).await.expect("kept");
-    store.reopen().await;
-    assert_eq!(kept(&store).await, [sealed("a", b"1")]);
-    assert_eq!(store.claim_names(0).await, ["a"]);
-}
