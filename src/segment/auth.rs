@@ -93,6 +93,9 @@ impl Trust {
     /// Checks the claimed signatures: each must be over one of `forms` (the body as received, and decompressed), or over
     /// element 0 of one that is an array, under one of the shared secrets.
     pub fn verify(&self, claims: &Claims, forms: &[&[u8]]) -> Result<(), Disbelief> {
+        if claims.0.is_empty() {
+            return Ok(());
+        }
         let contents: Vec<&[u8]> =
             forms.iter().copied().chain(forms.iter().filter_map(|form| element_0(form))).collect();
         let signed = |claim: &[u8; 20]| {

@@ -5,7 +5,7 @@
 //! received, which is what is signed and recorded. Invariants: a [`Malformed`] says what to do and repeats no value.
 //! Deliberately absent: everything Segment sends that is not needed here. It may hold anything, or be missing.
 
-use super::json::{Object, Raw, Value};
+use super::json::{Raw, Value};
 use super::traits::Traits;
 use crate::domain::UserId;
 
@@ -92,47 +92,102 @@ impl From<serde_json::Error> for Malformed {
 
 /// Cuts a body into the source texts of its events.
 pub fn split(body: &[u8]) -> Result<Events<'_>, Malformed> {
+    let body = check(body)?;
+    Ok(match several(body)? {
+        None => Events::One(body.text()),
+        Some(events) if body.is_object() => Events::Batch(texts(events)),
+        Some(events) => Events::Array(texts(events)),
+    })
+}
+
+fn texts(events: Vec<Raw<'_>>) -> Vec<&str> {
+    events.into_iter().map(Raw::text).collect()
+}
+
+/// Checks that a body is JSON.
+pub fn check(body: &[u8]) -> Result<Raw<'_>, Malformed> {
     let body = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
     if body.trim_ascii().is_empty() {
         return Err(Malformed::Empty);
     }
-    match Raw::object_in(body)? {
-        Ok(object) => match object.get("batch").map(Raw::read) {
-            Some(Value::Array(elements)) => texts(&elements).map(Events::Batch),
-            _ => Ok(Events::One(body.trim_ascii())),
-        },
-        Err(other) => match other.read() {
-            Value::Array(elements) => texts(&elements).map(Events::Array),
-            _ => Err(Malformed::NotAnObject),
-        },
+    Ok(Raw::check(body)?)
+}
+
+/// The events of a body that holds several; `None` if it is one event by itself.
+pub fn several(body: Raw<'_>) -> Result<Option<Vec<Raw<'_>>>, Malformed> {
+    let list = if body.is_object() { batch(body) } else { Some(body) };
+    match list.map(Raw::read) {
+        None => Ok(None),
+        Some(Value::Array(events)) if events.is_empty() => Err(Malformed::Empty),
+        Some(Value::Array(events)) => Ok(Some(events)),
+        Some(_) => Err(Malformed::NotAnObject),
     }
 }
 
-fn texts<'a>(elements: &[Raw<'a>]) -> Result<Vec<&'a str>, Malformed> {
-    if elements.is_empty() { Err(Malformed::Empty) } else { Ok(elements.iter().map(|raw| raw.text()).collect()) }
+/// The list in `batch`. Hardly a body has one: to look for the word, or for a backslash that may hide it, is cheaper than to
+/// walk them all.
+fn batch(body: Raw<'_>) -> Option<Raw<'_>> {
+    if !body.text().contains(r#""batch""#) && !body.text().contains('\\') {
+        return None;
+    }
+    let batches = body.members().filter(|(key, _)| key == "batch");
+    batches.last().map(|(_, batch)| batch).filter(|batch| batch.is_array())
 }
 
 /// Understands one event.
-pub fn parse<'a>(raw: &'a str) -> Result<Event<'a>, Malformed> {
-    let event = Raw::object_in(raw)?.map_err(|_| Malformed::NotAnObject)?;
-    let context = event.get("context").and_then(Raw::object).unwrap_or_default();
-    let traits = |object: &Object<'a>| object.get("traits").and_then(Raw::object).map(Traits::from).unwrap_or_default();
+pub fn parse(text: &str) -> Result<Event<'_>, Malformed> {
+    understand(Raw::check(text)?)
+}
+
+/// Understands one event of a body that was [checked](check).
+pub fn understand(event: Raw<'_>) -> Result<Event<'_>, Malformed> {
+    if !event.is_object() {
+        return Err(Malformed::NotAnObject);
+    }
+
+    let [mut kind, mut action, mut message_id, mut user_id, mut traits, mut context, mut email] = [None; 7];
+    for (key, value) in event.members() {
+        let known = match &*key {
+            "type" => &mut kind,
+            "action" => &mut action,
+            "messageId" => &mut message_id,
+            "userId" => &mut user_id,
+            "traits" => &mut traits,
+            "context" => &mut context,
+            "email" => &mut email,
+            _ => continue,
+        };
+        *known = Some(value);
+    }
+    let [mut context_traits, mut personas] = [None; 2];
+    for (key, value) in context.into_iter().flat_map(Raw::members) {
+        match &*key {
+            "traits" => context_traits = Some(value),
+            "personas" => personas = Some(value),
+            _ => {}
+        }
+    }
     Ok(Event {
-        kind: kind(&event)?,
-        message_id: event.get("messageId").and_then(identifier),
-        user_id: event.get("userId").and_then(identifier).and_then(|id| UserId::parse(&id)),
-        traits: traits(&event),
-        context_traits: traits(&context),
-        email: event.get("email"),
-        engage: context.get("personas").and_then(Raw::object).is_some(),
+        kind: stated(kind).or(stated(action)).ok_or(Malformed::MissingType).and_then(named)?,
+        message_id: message_id.and_then(identifier),
+        user_id: user_id.and_then(identifier).and_then(|id| UserId::parse(&id)),
+        traits: traits_in(traits),
+        context_traits: traits_in(context_traits),
+        email,
+        engage: personas.is_some_and(Raw::is_object),
     })
 }
 
-fn kind(event: &Object<'_>) -> Result<Kind, Malformed> {
-    let stated = |key| event.get(key).filter(|value: &Raw<'_>| !value.is_empty());
-    let Value::Text(name) = stated("type").or_else(|| stated("action")).ok_or(Malformed::MissingType)?.read() else {
-        return Err(Malformed::InvalidType);
-    };
+fn traits_in(value: Option<Raw<'_>>) -> Traits<'_> {
+    value.and_then(Raw::object).map(Traits::from).unwrap_or_default()
+}
+
+fn stated(value: Option<Raw<'_>>) -> Option<Raw<'_>> {
+    value.filter(|value| !value.is_empty())
+}
+
+fn named(kind: Raw<'_>) -> Result<Kind, Malformed> {
+    let name = kind.text_as_sent().ok_or(Malformed::InvalidType)?;
     let name = name.trim();
     if name.eq_ignore_ascii_case("identify") {
         Ok(Kind::Identify)

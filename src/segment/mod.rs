@@ -9,11 +9,12 @@
 mod auth;
 mod event;
 mod json;
+mod parts;
 mod text;
 mod traits;
 
 pub use auth::{Claims, Disbelief, Trust, choose, presented};
-pub use event::{Event, Events, Kind, Malformed, parse, split};
+pub use event::{Event, Events, Kind, Malformed, check, parse, several, split, understand};
 pub use json::{Object, Raw, Value};
 pub use text::clean;
 pub use traits::{Traits, normalised};
