@@ -27,9 +27,10 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<N
     }
 }
 
-/// Of several names for one part, all are tried in the `address` first.
+/// The postal code has two names: both are tried in the `address` first.
 const ZIP: [&str; 4] = ["address.postalCode", "address.zip", "postalCode", "zip"];
 
+/// The first of `paths` that says anything.
 fn part(traits: &Traits<'_>, paths: &[&str]) -> Option<String> {
     paths.iter().find_map(|path| traits.line(path))
 }

@@ -1,34 +1,12 @@
-//! Bytes → events: [`split`] a body, then [`parse`] each element by itself.
+//! One event: its source text → what is needed of it.
 //!
-//! A body is one event, an array of events, or `{"batch": [events]}` as Segment's SDKs send it. Splitting checks JSON
-//! syntax and nothing else, so that one bad element spoils only itself; it hands out the bytes of each element exactly as
-//! received, which is what is signed and recorded. Invariants: a [`Malformed`] says what to do and repeats no value.
+//! [`understand`] reads an event of a body that was checked, [`parse`] any text. Invariants: each byte is looked at once, but
+//! for what is read of the traits; a [`Malformed`] says what to do and repeats no value.
 //! Deliberately absent: everything Segment sends that is not needed here. It may hold anything, or be missing.
 
-use super::json::{Raw, Value};
+use super::json::{Members, Object, Raw, Value};
 use super::traits::Traits;
 use crate::domain::UserId;
-
-/// The source texts of the events of a body, in order; never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Events<'a> {
-    /// One event by itself.
-    One(&'a str),
-    /// A JSON array of events.
-    Array(Vec<&'a str>),
-    /// The events of `{"batch": […]}`.
-    Batch(Vec<&'a str>),
-}
-
-impl<'a> Events<'a> {
-    /// The source texts, however they were packed.
-    pub fn elements(&self) -> &[&'a str] {
-        match self {
-            Self::One(text) => std::slice::from_ref(text),
-            Self::Array(texts) | Self::Batch(texts) => texts,
-        }
-    }
-}
 
 /// What an event is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,96 +68,66 @@ impl From<serde_json::Error> for Malformed {
     }
 }
 
-/// Cuts a body into the source texts of its events.
-pub fn split(body: &[u8]) -> Result<Events<'_>, Malformed> {
-    let body = check(body)?;
-    Ok(match several(body)? {
-        None => Events::One(body.text()),
-        Some(events) if body.is_object() => Events::Batch(texts(events)),
-        Some(events) => Events::Array(texts(events)),
-    })
-}
-
-fn texts(events: Vec<Raw<'_>>) -> Vec<&str> {
-    events.into_iter().map(Raw::text).collect()
-}
-
-/// Checks that a body is JSON.
-pub fn check(body: &[u8]) -> Result<Raw<'_>, Malformed> {
-    let body = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
-    if body.trim_ascii().is_empty() {
-        return Err(Malformed::Empty);
-    }
-    Ok(Raw::check(body)?)
-}
-
-/// The events of a body that holds several; `None` if it is one event by itself.
-pub fn several(body: Raw<'_>) -> Result<Option<Vec<Raw<'_>>>, Malformed> {
-    let list = if body.is_object() { batch(body) } else { Some(body) };
-    match list.map(Raw::read) {
-        None => Ok(None),
-        Some(Value::Array(events)) if events.is_empty() => Err(Malformed::Empty),
-        Some(Value::Array(events)) => Ok(Some(events)),
-        Some(_) => Err(Malformed::NotAnObject),
-    }
-}
-
-/// The list in `batch`. Hardly a body has one: to look for the word, or for a backslash that may hide it, is cheaper than to
-/// walk them all.
-fn batch(body: Raw<'_>) -> Option<Raw<'_>> {
-    if !body.text().contains(r#""batch""#) && !body.text().contains('\\') {
-        return None;
-    }
-    let batches = body.members().filter(|(key, _)| key == "batch");
-    batches.last().map(|(_, batch)| batch).filter(|batch| batch.is_array())
-}
-
 /// Understands one event.
 pub fn parse(text: &str) -> Result<Event<'_>, Malformed> {
     understand(Raw::check(text)?)
 }
 
-/// Understands one event of a body that was [checked](check).
+/// Understands one event of a body that was [checked](super::check).
 pub fn understand(event: Raw<'_>) -> Result<Event<'_>, Malformed> {
     if !event.is_object() {
         return Err(Malformed::NotAnObject);
     }
 
-    let [mut kind, mut action, mut message_id, mut user_id, mut traits, mut context, mut email] = [None; 7];
-    for (key, value) in event.members() {
-        let known = match &*key {
-            "type" => &mut kind,
-            "action" => &mut action,
-            "messageId" => &mut message_id,
-            "userId" => &mut user_id,
-            "traits" => &mut traits,
-            "context" => &mut context,
-            "email" => &mut email,
-            _ => continue,
-        };
-        *known = Some(value);
-    }
-    let [mut context_traits, mut personas] = [None; 2];
-    for (key, value) in context.into_iter().flat_map(Raw::members) {
+    let [mut kind, mut action, mut message_id, mut user_id, mut email] = [None; 5];
+    let (mut traits, mut context) = (None, Context::default());
+    let mut members = event.members();
+    while let Some(key) = members.key() {
         match &*key {
-            "traits" => context_traits = Some(value),
-            "personas" => personas = Some(value),
-            _ => {}
+            "type" => kind = members.value(),
+            "action" => action = members.value(),
+            "messageId" => message_id = members.value(),
+            "userId" => user_id = members.value(),
+            "email" => email = members.value(),
+            "traits" => traits = members.object(),
+            "context" => context = Context::read(&mut members),
+            _ => _ = members.value(),
         }
     }
     Ok(Event {
         kind: stated(kind).or(stated(action)).ok_or(Malformed::MissingType).and_then(named)?,
         message_id: message_id.and_then(identifier),
         user_id: user_id.and_then(identifier).and_then(|id| UserId::parse(&id)),
-        traits: traits_in(traits),
-        context_traits: traits_in(context_traits),
+        traits: traits.map(Traits::from).unwrap_or_default(),
+        context_traits: context.traits.map(Traits::from).unwrap_or_default(),
         email,
-        engage: personas.is_some_and(Raw::is_object),
+        engage: context.personas,
     })
 }
 
-fn traits_in(value: Option<Raw<'_>>) -> Traits<'_> {
-    value.and_then(Raw::object).map(Traits::from).unwrap_or_default()
+/// What is needed of an event's `context`.
+#[derive(Default)]
+struct Context<'a> {
+    traits: Option<Object<'a>>,
+    personas: bool,
+}
+
+impl<'a> Context<'a> {
+    fn read(members: &mut Members<'a>) -> Self {
+        let mut context = Self::default();
+        if !members.enter() {
+            return context;
+        }
+        while let Some(key) = members.key() {
+            match &*key {
+                "traits" => context.traits = members.object(),
+                "personas" => context.personas = members.value().is_some_and(Raw::is_object),
+                _ => _ = members.value(),
+            }
+        }
+        members.leave();
+        context
+    }
 }
 
 fn stated(value: Option<Raw<'_>>) -> Option<Raw<'_>> {
@@ -216,39 +164,9 @@ fn identifier(value: Raw<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Events, split};
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn a_body_is_cut_into_the_exact_texts_of_its_events() {
-        let split = |body: &'static str| split(body.as_bytes());
-        assert_eq!(split(" {\"a\" : 1.0}\n"), Ok(Events::One("{\"a\" : 1.0}")));
-        assert_eq!(split("\t[ {\"b\":2,\"a\":1} ,5,null ]"), Ok(Events::Array(vec!["{\"b\":2,\"a\":1}", "5", "null"])));
-        assert_eq!(split(r#"{"sentAt":"","batch":[{ },[]]}"#), Ok(Events::Batch(vec!["{ }", "[]"])));
-        assert_eq!(split(r#"{"batch":5}"#), Ok(Events::One(r#"{"batch":5}"#)));
-        assert_eq!(split("[1,2]").expect("splits").elements(), ["1", "2"]);
-        assert_eq!(split("{}").expect("splits").elements(), ["{}"]);
-    }
-
-    #[test]
-    fn what_holds_no_event_is_malformed() {
-        for (body, message) in [
-            (&b""[..], "No event: send an event, or an array with at least one event"),
-            (b" \n", "No event: send an event, or an array with at least one event"),
-            (b"[]", "No event: send an event, or an array with at least one event"),
-            (b"{\"batch\":[ ]}", "No event: send an event, or an array with at least one event"),
-            (b"5", "Invalid event: an event must be a JSON object"),
-            (b"null", "Invalid event: an event must be a JSON object"),
-            (b"\"x\"", "Invalid event: an event must be a JSON object"),
-            (b"\xff{}", "Invalid JSON: the body is not UTF-8 text"),
-            (b"{\n \"a\": u123\n}", "Invalid JSON: expected value at line 2 column 7"),
-            (b"{\"a\":1", "Invalid JSON: EOF while parsing an object at line 1 column 6"),
-            (b"{} {}", "Invalid JSON: trailing characters at line 1 column 4"),
-            (b"[{},]", "Invalid JSON: expected value at line 1 column 5"),
-        ] {
-            assert_eq!(split(body).expect_err(message).to_string(), message);
-        }
-    }
 
     #[test]
     fn the_type_is_read_in_any_case_and_by_its_older_name() {
@@ -326,6 +244,30 @@ mod tests {
         let event = parse(event).expect("an event");
         assert!(event.engage);
         assert_eq!(event.context_traits.line("email").as_deref(), Some("a@b.co"));
+    }
+
+    #[test]
+    fn of_what_is_repeated_the_last_counts() {
+        let traits = r#""traits":{"email":"a@b.co"}"#;
+        for (event, said, engage) in [
+            (format!(r#""context":{{{traits},"personas":{{}}}},"traits":5,{traits}"#), [1, 1], true),
+            (
+                format!(r#""context":{{{traits},"traits":5,"personas":{{}},"personas":5}},{traits},"traits":5"#),
+                [0, 0],
+                false,
+            ),
+            (
+                format!(r#""context":{{{traits},"personas":{{}}}},{traits},"context":{{"x":[{{}}]}},"traits":{{}}"#),
+                [0, 0],
+                false,
+            ),
+            (format!(r#""context":{{{traits},"personas":{{}}}},{traits},"context":[]"#), [1, 0], false),
+        ] {
+            let text = format!(r#"{{{event},"type":"identify"}}"#);
+            let event = parse(&text).expect(&text);
+            let found = [event.traits, event.context_traits].map(|traits| traits.all("email").len());
+            assert_eq!((found, event.engage), (said, engage), "{text}");
+        }
     }
 
     #[test]

@@ -62,9 +62,8 @@ impl<'a> Raw<'a> {
     }
 
     /// The members of an object in document order, repeated ones too; none of what is no object.
-    pub(super) fn members(self) -> impl Iterator<Item = (Cow<'a, str>, Raw<'a>)> {
-        let mut parts = if self.is_object() { self.parts() } else { Parts::default() };
-        std::iter::from_fn(move || Some((Raw(parts.next()?).decoded(), Raw(parts.next()?))))
+    pub(super) fn members(self) -> Members<'a> {
+        Members(if self.is_object() { self.parts() } else { Parts::default() })
     }
 
     /// The elements of an array; the keys and values of an object in turn.
@@ -130,7 +129,7 @@ impl<'a> Raw<'a> {
 
     /// The object, if it is one.
     pub fn object(self) -> Option<Object<'a>> {
-        self.is_object().then(|| Object(unrepeated(self.members())))
+        self.is_object().then(|| self.members().collect())
     }
 }
 
@@ -138,6 +137,51 @@ impl<'a> Object<'a> {
     /// The value of exactly `key`.
     pub fn get(&self, key: &str) -> Option<Raw<'a>> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
+    }
+}
+
+/// A walk through the members of an object: a key, then its value: as it stands, as an object, or [entered](Self::enter).
+pub(super) struct Members<'a>(Parts<'a>);
+
+impl<'a> Members<'a> {
+    pub(super) fn key(&mut self) -> Option<Cow<'a, str>> {
+        self.0.next().map(|key| Raw(key).decoded())
+    }
+
+    pub(super) fn value(&mut self) -> Option<Raw<'a>> {
+        self.0.next().map(Raw)
+    }
+
+    /// The value, if it is an object.
+    pub(super) fn object(&mut self) -> Option<Object<'a>> {
+        self.enter().then(|| {
+            let object = self.by_ref().collect();
+            self.leave();
+            object
+        })
+    }
+
+    /// Whether the value is an object; if so, its members come next, until it is [left](Self::leave).
+    pub(super) fn enter(&mut self) -> bool {
+        self.0.enter()
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Cow<'a, str>, Raw<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.key()?, self.value()?))
+    }
+}
+
+impl<'a> FromIterator<(Cow<'a, str>, Raw<'a>)> for Object<'a> {
+    fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Raw<'a>)>>(members: I) -> Self {
+        Self(unrepeated(members.into_iter()))
     }
 }
 

@@ -98,8 +98,16 @@ mod tests {
             ("\u{0} \u{0}", ""),
             ("می\u{200c}خواهم", "می\u{200c}خواهم"),
             ("a \u{0} b", "a b"),
+            ("Peter Gibbons", "Peter Gibbons"),
+            ("Peter  Gibbons", "Peter Gibbons"),
+            (" Peter", "Peter"),
+            ("Peter ", "Peter"),
+            ("Pe\tter~", "Pe ter~"),
+            (" ", ""),
+            ("", ""),
         ] {
             assert_eq!(clean(text), line, "{text:?}");
+            assert_eq!(is_blank(text), line.is_empty(), "{text:?}");
         }
     }
 
