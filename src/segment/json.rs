@@ -266,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn a_repeated_key_is_found_among_many_too() {
+        let twice = |from: usize| (0..3 * FEW).map(move |n| format!(r#""{n}": {}"#, from + n));
+        let text = format!("{{{}}}", twice(0).chain(twice(1000)).collect::<Vec<_>>().join(","));
+        let object = raw(&text).object().expect("an object");
+        let found: Vec<_> = object.into_iter().map(|(key, value)| format!(r#""{key}": {}"#, value.text())).collect();
+        assert_eq!(found, twice(1000).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn half_a_surrogate_pair_harms_neither_key_nor_value() {
         let object = raw(r#"{"\ud83d": 1, "name": "Jack \ud83d", "bio": "\udc00"}"#).object().expect("an object");
         assert_eq!(object.get("name").and_then(Raw::line).as_deref(), Some("Jack"));
