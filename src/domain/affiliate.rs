@@ -3,7 +3,6 @@
 //! Names and spellings are those of Refersion's API contract. Invariants: a [`Profile`] holds no empty value (empty means
 //! absent here), and prints only the names of its attributes, never their values: those are personal data.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -146,20 +145,29 @@ impl fmt::Display for Attribute {
 
 /// What is said of an affiliate: attribute → value. No value is empty.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Profile(BTreeMap<Attribute, String>);
+pub struct Profile(Vec<(Attribute, String)>); // ordered by attribute: a dozen are sooner searched than a tree is built
 
 impl Profile {
     /// Says `value` of `attribute`; an empty value says nothing.
     pub fn set(&mut self, attribute: impl Into<Attribute>, value: impl Into<String>) {
-        let value = value.into();
-        if !value.is_empty() {
-            self.0.insert(attribute.into(), value);
+        let (attribute, value) = (attribute.into(), value.into());
+        if value.is_empty() {
+            return;
+        }
+        match self.place(&attribute) {
+            Ok(place) => self.0[place].1 = value,
+            Err(place) => self.0.insert(place, (attribute, value)),
         }
     }
 
     /// The value of `attribute`, if anything is said of it.
     pub fn get(&self, attribute: impl Into<Attribute>) -> Option<&str> {
-        self.0.get(&attribute.into()).map(String::as_str)
+        self.place(&attribute.into()).ok().map(|place| self.0[place].1.as_str())
+    }
+
+    /// Where `attribute` is, or where it would have to be.
+    fn place(&self, attribute: &Attribute) -> Result<usize, usize> {
+        self.0.binary_search_by(|(own, _)| own.cmp(attribute))
     }
 
     /// Everything said, ordered by attribute.
@@ -175,14 +183,15 @@ impl Profile {
     /// The part of it for which `keep` holds.
     #[must_use]
     pub fn filtered(&self, mut keep: impl FnMut(&Attribute, &str) -> bool) -> Self {
-        let kept = self.0.iter().filter(|(attribute, value)| keep(attribute, value));
-        Self(kept.map(|(attribute, value)| (attribute.clone(), value.clone())).collect())
+        let mut kept = Vec::with_capacity(self.0.len());
+        kept.extend(self.0.iter().filter(|(attribute, value)| keep(attribute, value)).cloned());
+        Self(kept)
     }
 }
 
 impl fmt::Debug for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys().map(ToString::to_string)).finish()
+        f.debug_set().entries(self.0.iter().map(|(attribute, _)| attribute.to_string())).finish()
     }
 }
 

@@ -24,8 +24,10 @@ impl Email {
     pub fn parse(text: &str) -> Result<Self, EmailError> {
         let text = text.trim();
         let (local, domain) = text.split_once('@').ok_or(EmailError)?;
-        let dotted = domain.contains('.') && domain.split('.').all(|label| !label.is_empty());
-        let special = |c: char| r#"()<>[]:;@\,""#.contains(c); // RFC 5322: nowhere in a local part without quotes
+        let empty_label = domain.starts_with('.') || domain.ends_with('.') || domain.contains("..");
+        let dotted = domain.contains('.') && !empty_label;
+        // RFC 5322: nowhere in a local part without quotes.
+        let special = |c: char| matches!(c, '(' | ')' | '<' | '>' | '[' | ']' | ':' | ';' | '@' | '\\' | ',' | '"');
         let clean = |c: char| !c.is_whitespace() && !c.is_control() && !special(c);
         let valid = !local.is_empty()
             && dotted

@@ -13,7 +13,7 @@ use crate::domain::{EventId, Timestamp, User};
 use crate::failpoint;
 use crate::mapping::{self, Creation, Intent};
 use crate::queue::NewEvent;
-use crate::segment::{self, Claims, Event, Events, Kind};
+use crate::segment::{self, Claims, Event, Kind, Malformed, Raw};
 use std::borrow::Cow;
 
 /// The events of a request.
@@ -48,26 +48,29 @@ pub(super) fn take(door: &Door, claims: &Claims, body: &Received, now: Timestamp
     door.trust.verify(claims, &forms).map_err(Answer::Disbelieved)?;
     failpoint::step("http::believed");
     let content = content?;
-    match segment::split(&content).map_err(|malformed| Answer::Invalid(malformed.to_string()))? {
-        Events::One(_) if content.len() > MAX_OBJECT => Err(Answer::TooLarge),
-        Events::One(text) => Ok(Intake::One(event(door, text, now).fate)),
-        Events::Array(texts) | Events::Batch(texts) if texts.len() > MAX_EVENTS => Err(Answer::TooMany),
-        Events::Array(texts) | Events::Batch(texts) => {
-            Ok(Intake::Many(texts.into_iter().map(|text| event(door, text, now)).collect()))
-        }
+    let body = segment::check(&content).map_err(invalid)?;
+    match segment::several(body).map_err(invalid)? {
+        None if content.len() > MAX_OBJECT => Err(Answer::TooLarge),
+        None => Ok(Intake::One(event(door, body, now).fate)),
+        Some(events) if events.len() > MAX_EVENTS => Err(Answer::TooMany),
+        Some(events) => Ok(Intake::Many(events.into_iter().map(|raw| event(door, raw, now)).collect())),
     }
 }
 
-fn event(door: &Door, text: &str, now: Timestamp) -> Taken {
-    if text.len() > MAX_OBJECT {
+fn invalid(malformed: Malformed) -> Answer {
+    Answer::Invalid(malformed.to_string())
+}
+
+fn event(door: &Door, raw: Raw<'_>, now: Timestamp) -> Taken {
+    if raw.text().len() > MAX_OBJECT {
         return Taken { message_id: None, fate: Fate::Answer(Answer::EventTooLarge) };
     }
-    match segment::parse(text) {
+    match segment::understand(raw) {
         Ok(event) => {
-            let fate = fate(door, text, &event, now);
+            let fate = fate(door, raw.text(), &event, now);
             Taken { message_id: event.message_id, fate }
         }
-        Err(malformed) => Taken { message_id: None, fate: Fate::Answer(Answer::Invalid(malformed.to_string())) },
+        Err(malformed) => Taken { message_id: None, fate: Fate::Answer(invalid(malformed)) },
     }
 }
 

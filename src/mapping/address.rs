@@ -16,10 +16,10 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<N
         notes.push(note("address", "not an object with `street`, `city` and so on, so it was left out"));
     }
     street(traits, profile);
-    profile.set(Field::City, part(traits, &["city"]).unwrap_or_default());
-    profile.set(Field::Zip, part(traits, &["postalCode", "zip"]).unwrap_or_default());
+    profile.set(Field::City, part(traits, &["address.city", "city"]).unwrap_or_default());
+    profile.set(Field::Zip, part(traits, &ZIP).unwrap_or_default());
     let country = country(traits, profile, notes);
-    if let Some(name) = part(traits, &["state"]) {
+    if let Some(name) = part(traits, &["address.state", "state"]) {
         match state::code(&name, country) {
             Some(code) => profile.set(Field::State, code),
             None => notes.push(note("state", "Refersion takes codes of two or three letters, so this was left out")),
@@ -27,10 +27,12 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<N
     }
 }
 
-/// `address.city`, else `city`; of several names for one part, all are tried in the `address` first.
-fn part(traits: &Traits<'_>, names: &[&str]) -> Option<String> {
-    let inside = names.iter().find_map(|name| traits.line(&format!("address.{name}")));
-    inside.or_else(|| names.iter().find_map(|name| traits.line(name)))
+/// The postal code has two names: both are tried in the `address` first.
+const ZIP: [&str; 4] = ["address.postalCode", "address.zip", "postalCode", "zip"];
+
+/// The first of `paths` that says anything.
+fn part(traits: &Traits<'_>, paths: &[&str]) -> Option<String> {
+    paths.iter().find_map(|path| traits.line(path))
 }
 
 /// A street of several lines is one line and the rest of them.
@@ -39,14 +41,13 @@ fn street(traits: &Traits<'_>, profile: &mut Profile) {
     if lines.is_empty() {
         lines = traits.lines("street");
     }
-    if let Some((first, rest)) = lines.split_first() {
-        profile.set(Field::Address1, first);
-        profile.set(Field::Address2, rest.join(", "));
-    }
+    let mut lines = lines.into_iter();
+    profile.set(Field::Address1, lines.next().unwrap_or_default());
+    profile.set(Field::Address2, lines.as_slice().join(", "));
 }
 
 fn country(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) -> Country {
-    let Some(name) = part(traits, &["country"]) else { return Country::Unsaid };
+    let Some(name) = part(traits, &["address.country", "country"]) else { return Country::Unsaid };
     if let Some(code) = country::code(&name) {
         profile.set(Field::Country, code);
         Country::Code(code)

@@ -17,14 +17,14 @@ pub(super) fn of_identify(event: &Event<'_>, notes: &mut Vec<Note>) -> Result<Op
         Err(EmailError) if event.engage => notes.push(note("email", "not an e-mail address, so it was left out")),
         Err(EmailError) => return Err(Refusal::InvalidEmail("traits.email")),
     }
-    let beside = || address(event.email).ok().flatten();
+    let beside = || beside_traits(event).ok().flatten();
     Ok(as_user_id(event).or_else(|| in_traits(&event.context_traits).ok().flatten()).or_else(beside))
 }
 
 /// The e-mail of a delete: beside the traits, in the traits, in `context.traits`, as the `userId`.
 pub(super) fn of_delete(event: &Event<'_>, notes: &mut Vec<Note>) -> Result<Option<Email>, Refusal> {
     let places = [
-        ("email", address(event.email)),
+        ("email", beside_traits(event)),
         ("traits.email", in_traits(&event.traits)),
         ("context.traits.email", in_traits(&event.context_traits)),
     ];
@@ -42,7 +42,11 @@ pub(super) fn of_delete(event: &Event<'_>, notes: &mut Vec<Note>) -> Result<Opti
 
 /// The e-mail in `traits`, if they hold one; an error if they hold something else in its place.
 pub(super) fn in_traits(traits: &Traits<'_>) -> Result<Option<Email>, EmailError> {
-    address(traits.all("email"))
+    at(traits, "email")
+}
+
+fn beside_traits(event: &Event<'_>) -> Result<Option<Email>, EmailError> {
+    event.email.map_or(Ok(None), address)
 }
 
 /// Says `phone`, `company` and `paypal_email` in `profile`.
@@ -50,7 +54,7 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<N
     let company = traits.line("company.name").or_else(|| traits.line("company"));
     profile.set(Field::Company, company.unwrap_or_default());
     profile.set(Field::Phone, traits.line("phone").or_else(|| traits.first_of("phones")).unwrap_or_default());
-    match address(traits.all("paypalEmail")) {
+    match at(traits, "paypalEmail") {
         Ok(email) => profile.set(Field::PaypalEmail, email.as_ref().map(Email::as_str).unwrap_or_default()),
         Err(EmailError) => notes.push(note("paypal_email", "not an e-mail address, so it was left out")),
     }
@@ -65,16 +69,24 @@ fn as_user_id(event: &Event<'_>) -> Option<Email> {
     event.user_id.as_ref().and_then(|id| parse(id.as_str()).ok())
 }
 
-/// The first address among `values`; an error if there is none, but something that says anything.
-fn address<'a>(values: impl IntoIterator<Item = Raw<'a>>) -> Result<Option<Email>, EmailError> {
-    let mut outcome = Ok(None);
-    for value in values.into_iter().filter(|value| !value.is_empty()) {
-        match value.text_as_sent().map_or(Err(EmailError), |text| parse(&text)) {
-            Ok(email) => return Ok(Some(email)),
-            Err(EmailError) => outcome = Err(EmailError),
-        }
+/// The first address at `path`; an error if there is none, but something that says anything.
+fn at(traits: &Traits<'_>, path: &str) -> Result<Option<Email>, EmailError> {
+    let mut none = Ok(None);
+    let found = traits.find(path, |value| {
+        address(value).unwrap_or_else(|error| {
+            none = Err(error);
+            None
+        })
+    });
+    found.map_or(none, |email| Ok(Some(email)))
+}
+
+/// The address that `value` is, if it says anything.
+fn address(value: Raw<'_>) -> Result<Option<Email>, EmailError> {
+    if value.is_empty() {
+        return Ok(None);
     }
-    outcome
+    value.text_as_sent().ok_or(EmailError).and_then(|text| parse(&text)).map(Some)
 }
 
 /// Marks that cannot be seen are dropped, but not control characters inside: those make a different text, not a dirty one.

@@ -6,29 +6,37 @@
 /// `name` without case, accents, blanks and punctuation.
 pub(super) fn fold(name: &str) -> String {
     let mut folded = String::with_capacity(name.len());
-    for c in name.chars().flat_map(char::to_lowercase) {
-        match c {
-            'à'..='å' | 'ā' | 'ă' | 'ą' => folded.push('a'),
-            'ç' | 'ć' | 'č' => folded.push('c'),
-            'ď' | 'đ' | 'ð' => folded.push('d'),
-            'è'..='ë' | 'ē' | 'ė' | 'ę' | 'ě' => folded.push('e'),
-            'ì'..='ï' | 'ī' | 'į' | 'ı' => folded.push('i'),
-            'ł' | 'ľ' => folded.push('l'),
-            'ñ' | 'ń' | 'ň' => folded.push('n'),
-            'ò'..='ö' | 'ø' | 'ō' | 'ő' => folded.push('o'),
-            'ř' => folded.push('r'),
-            'ś' | 'š' | 'ş' | 'ș' => folded.push('s'),
-            'ť' | 'ţ' | 'ț' => folded.push('t'),
-            'ù'..='ü' | 'ū' | 'ů' | 'ű' => folded.push('u'),
-            'ý' | 'ÿ' => folded.push('y'),
-            'ź' | 'ż' | 'ž' => folded.push('z'),
-            'æ' => folded.push_str("ae"),
-            '&' => folded.push_str("and"),
-            _ if c.is_alphanumeric() => folded.push(c),
-            _ => {}
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() {
+            folded.push(c.to_ascii_lowercase());
+        } else {
+            c.to_lowercase().for_each(|c| push(c, &mut folded));
         }
     }
     folded
+}
+
+fn push(c: char, folded: &mut String) {
+    match c {
+        'à'..='å' | 'ā' | 'ă' | 'ą' => folded.push('a'),
+        'ç' | 'ć' | 'č' => folded.push('c'),
+        'ď' | 'đ' | 'ð' => folded.push('d'),
+        'è'..='ë' | 'ē' | 'ė' | 'ę' | 'ě' => folded.push('e'),
+        'ì'..='ï' | 'ī' | 'į' | 'ı' => folded.push('i'),
+        'ł' | 'ľ' => folded.push('l'),
+        'ñ' | 'ń' | 'ň' => folded.push('n'),
+        'ò'..='ö' | 'ø' | 'ō' | 'ő' => folded.push('o'),
+        'ř' => folded.push('r'),
+        'ś' | 'š' | 'ş' | 'ș' => folded.push('s'),
+        'ť' | 'ţ' | 'ț' => folded.push('t'),
+        'ù'..='ü' | 'ū' | 'ů' | 'ű' => folded.push('u'),
+        'ý' | 'ÿ' => folded.push('y'),
+        'ź' | 'ż' | 'ž' => folded.push('z'),
+        'æ' => folded.push_str("ae"),
+        '&' => folded.push_str("and"),
+        _ if c.is_alphanumeric() => folded.push(c),
+        _ => {}
+    }
 }
 
 #[cfg(test)]

@@ -11,21 +11,23 @@ use crate::segment::Event;
 
 /// What an identify wants.
 pub(super) fn identify(event: &Event<'_>, rules: &Rules, notes: &mut Vec<Note>) -> Result<Intent, Refusal> {
-    let email = contact::of_identify(event, notes)?;
+    // An address from elsewhere says who the user is, not that theirs changed: the one beside the traits is boilerplate.
+    let said = contact::in_traits(&event.traits).ok().flatten();
+    let says_email = said.is_some();
+    let email = if says_email { said } else { contact::of_identify(event, notes)? };
     let mut profile = Profile::default();
     name::read(&event.traits, &mut profile);
     address::read(&event.traits, &mut profile, notes);
     contact::read(&event.traits, &mut profile, notes);
 
     let effects = engage::effects(rules, &event.traits, notes);
-    if event.engage && !effects.matched && profile.is_empty() && !says_email(event) {
+    if event.engage && !effects.matched && profile.is_empty() && !says_email {
         return Ok(Intent::Nothing(Reason::NoRule));
     }
     for (attribute, value) in effects.profile.iter() {
         profile.set(attribute.clone(), value);
     }
-    // An address from elsewhere says who the user is, not that theirs changed: the one beside the traits is boilerplate.
-    if says_email(event) {
+    if says_email {
         profile.set(Field::Email, email.as_ref().map(Email::as_str).unwrap_or_default());
     }
     Ok(Intent::Identify(Identify {
@@ -34,11 +36,6 @@ pub(super) fn identify(event: &Event<'_>, rules: &Rules, notes: &mut Vec<Note>) 
         status: effects.status.map(|(_, status)| status),
         profile,
     }))
-}
-
-/// Whether the traits themselves hold an e-mail: one found elsewhere says who the user is, and nothing of them.
-fn says_email(event: &Event<'_>) -> bool {
-    contact::in_traits(&event.traits).is_ok_and(|email| email.is_some())
 }
 
 fn creation(

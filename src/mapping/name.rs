@@ -12,8 +12,8 @@ use crate::segment::Traits;
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile) {
     let name = traits.string("name").unwrap_or_default();
     let (first, rest) = name.split_once(' ').unwrap_or((&name, ""));
-    profile.set(Field::FirstName, traits.string("firstName").as_deref().unwrap_or(first));
-    profile.set(Field::LastName, traits.line("lastName").as_deref().unwrap_or(rest));
+    profile.set(Field::FirstName, traits.string("firstName").unwrap_or_else(|| first.to_owned()));
+    profile.set(Field::LastName, traits.line("lastName").unwrap_or_else(|| rest.to_owned()));
 }
 
 #[cfg(test)]

@@ -1,34 +1,12 @@
-//! Bytes → events: [`split`] a body, then [`parse`] each element by itself.
+//! One event: its source text → what is needed of it.
 //!
-//! A body is one event, an array of events, or `{"batch": [events]}` as Segment's SDKs send it. Splitting checks JSON
-//! syntax and nothing else, so that one bad element spoils only itself; it hands out the bytes of each element exactly as
-//! received, which is what is signed and recorded. Invariants: a [`Malformed`] says what to do and repeats no value.
+//! [`understand`] reads an event of a body that was checked, [`parse`] any text. Invariants: each byte is looked at once, but
+//! for what is read of the traits; a [`Malformed`] says what to do and repeats no value.
 //! Deliberately absent: everything Segment sends that is not needed here. It may hold anything, or be missing.
 
-use super::json::{Object, Raw, Value};
+use super::json::{Members, Object, Raw, Value};
 use super::traits::Traits;
 use crate::domain::UserId;
-
-/// The source texts of the events of a body, in order; never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Events<'a> {
-    /// One event by itself.
-    One(&'a str),
-    /// A JSON array of events.
-    Array(Vec<&'a str>),
-    /// The events of `{"batch": […]}`.
-    Batch(Vec<&'a str>),
-}
-
-impl<'a> Events<'a> {
-    /// The source texts, however they were packed.
-    pub fn elements(&self) -> &[&'a str] {
-        match self {
-            Self::One(text) => std::slice::from_ref(text),
-            Self::Array(texts) | Self::Batch(texts) => texts,
-        }
-    }
-}
 
 /// What an event is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,49 +68,74 @@ impl From<serde_json::Error> for Malformed {
     }
 }
 
-/// Cuts a body into the source texts of its events.
-pub fn split(body: &[u8]) -> Result<Events<'_>, Malformed> {
-    let body = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
-    if body.trim_ascii().is_empty() {
-        return Err(Malformed::Empty);
-    }
-    match Raw::object_in(body)? {
-        Ok(object) => match object.get("batch").map(Raw::read) {
-            Some(Value::Array(elements)) => texts(&elements).map(Events::Batch),
-            _ => Ok(Events::One(body.trim_ascii())),
-        },
-        Err(other) => match other.read() {
-            Value::Array(elements) => texts(&elements).map(Events::Array),
-            _ => Err(Malformed::NotAnObject),
-        },
-    }
-}
-
-fn texts<'a>(elements: &[Raw<'a>]) -> Result<Vec<&'a str>, Malformed> {
-    if elements.is_empty() { Err(Malformed::Empty) } else { Ok(elements.iter().map(|raw| raw.text()).collect()) }
-}
-
 /// Understands one event.
-pub fn parse<'a>(raw: &'a str) -> Result<Event<'a>, Malformed> {
-    let event = Raw::object_in(raw)?.map_err(|_| Malformed::NotAnObject)?;
-    let context = event.get("context").and_then(Raw::object).unwrap_or_default();
-    let traits = |object: &Object<'a>| object.get("traits").and_then(Raw::object).map(Traits::from).unwrap_or_default();
+pub fn parse(text: &str) -> Result<Event<'_>, Malformed> {
+    understand(Raw::check(text)?)
+}
+
+/// Understands one event of a body that was [checked](super::check).
+pub fn understand(event: Raw<'_>) -> Result<Event<'_>, Malformed> {
+    if !event.is_object() {
+        return Err(Malformed::NotAnObject);
+    }
+
+    let [mut kind, mut action, mut message_id, mut user_id, mut email] = [None; 5];
+    let (mut traits, mut context) = (None, Context::default());
+    let mut members = event.members();
+    while let Some(key) = members.key() {
+        match &*key {
+            "type" => kind = members.value(),
+            "action" => action = members.value(),
+            "messageId" => message_id = members.value(),
+            "userId" => user_id = members.value(),
+            "email" => email = members.value(),
+            "traits" => traits = members.object(),
+            "context" => context = Context::read(&mut members),
+            _ => _ = members.value(),
+        }
+    }
     Ok(Event {
-        kind: kind(&event)?,
-        message_id: event.get("messageId").and_then(identifier),
-        user_id: event.get("userId").and_then(identifier).and_then(|id| UserId::parse(&id)),
-        traits: traits(&event),
-        context_traits: traits(&context),
-        email: event.get("email"),
-        engage: context.get("personas").and_then(Raw::object).is_some(),
+        kind: stated(kind).or(stated(action)).ok_or(Malformed::MissingType).and_then(named)?,
+        message_id: message_id.and_then(identifier),
+        user_id: user_id.and_then(identifier).and_then(|id| UserId::parse(&id)),
+        traits: traits.map(Traits::from).unwrap_or_default(),
+        context_traits: context.traits.map(Traits::from).unwrap_or_default(),
+        email,
+        engage: context.personas,
     })
 }
 
-fn kind(event: &Object<'_>) -> Result<Kind, Malformed> {
-    let stated = |key| event.get(key).filter(|value: &Raw<'_>| !value.is_empty());
-    let Value::Text(name) = stated("type").or_else(|| stated("action")).ok_or(Malformed::MissingType)?.read() else {
-        return Err(Malformed::InvalidType);
-    };
+/// What is needed of an event's `context`.
+#[derive(Default)]
+struct Context<'a> {
+    traits: Option<Object<'a>>,
+    personas: bool,
+}
+
+impl<'a> Context<'a> {
+    fn read(members: &mut Members<'a>) -> Self {
+        let mut context = Self::default();
+        if !members.enter() {
+            return context;
+        }
+        while let Some(key) = members.key() {
+            match &*key {
+                "traits" => context.traits = members.object(),
+                "personas" => context.personas = members.value().is_some_and(Raw::is_object),
+                _ => _ = members.value(),
+            }
+        }
+        members.leave();
+        context
+    }
+}
+
+fn stated(value: Option<Raw<'_>>) -> Option<Raw<'_>> {
+    value.filter(|value| !value.is_empty())
+}
+
+fn named(kind: Raw<'_>) -> Result<Kind, Malformed> {
+    let name = kind.text_as_sent().ok_or(Malformed::InvalidType)?;
     let name = name.trim();
     if name.eq_ignore_ascii_case("identify") {
         Ok(Kind::Identify)
@@ -161,39 +164,9 @@ fn identifier(value: Raw<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Events, split};
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn a_body_is_cut_into_the_exact_texts_of_its_events() {
-        let split = |body: &'static str| split(body.as_bytes());
-        assert_eq!(split(" {\"a\" : 1.0}\n"), Ok(Events::One("{\"a\" : 1.0}")));
-        assert_eq!(split("\t[ {\"b\":2,\"a\":1} ,5,null ]"), Ok(Events::Array(vec!["{\"b\":2,\"a\":1}", "5", "null"])));
-        assert_eq!(split(r#"{"sentAt":"","batch":[{ },[]]}"#), Ok(Events::Batch(vec!["{ }", "[]"])));
-        assert_eq!(split(r#"{"batch":5}"#), Ok(Events::One(r#"{"batch":5}"#)));
-        assert_eq!(split("[1,2]").expect("splits").elements(), ["1", "2"]);
-        assert_eq!(split("{}").expect("splits").elements(), ["{}"]);
-    }
-
-    #[test]
-    fn what_holds_no_event_is_malformed() {
-        for (body, message) in [
-            (&b""[..], "No event: send an event, or an array with at least one event"),
-            (b" \n", "No event: send an event, or an array with at least one event"),
-            (b"[]", "No event: send an event, or an array with at least one event"),
-            (b"{\"batch\":[ ]}", "No event: send an event, or an array with at least one event"),
-            (b"5", "Invalid event: an event must be a JSON object"),
-            (b"null", "Invalid event: an event must be a JSON object"),
-            (b"\"x\"", "Invalid event: an event must be a JSON object"),
-            (b"\xff{}", "Invalid JSON: the body is not UTF-8 text"),
-            (b"{\n \"a\": u123\n}", "Invalid JSON: expected value at line 2 column 7"),
-            (b"{\"a\":1", "Invalid JSON: EOF while parsing an object at line 1 column 6"),
-            (b"{} {}", "Invalid JSON: trailing characters at line 1 column 4"),
-            (b"[{},]", "Invalid JSON: expected value at line 1 column 5"),
-        ] {
-            assert_eq!(split(body).expect_err(message).to_string(), message);
-        }
-    }
 
     #[test]
     fn the_type_is_read_in_any_case_and_by_its_older_name() {
@@ -271,6 +244,30 @@ mod tests {
         let event = parse(event).expect("an event");
         assert!(event.engage);
         assert_eq!(event.context_traits.line("email").as_deref(), Some("a@b.co"));
+    }
+
+    #[test]
+    fn of_what_is_repeated_the_last_counts() {
+        let traits = r#""traits":{"email":"a@b.co"}"#;
+        for (event, said, engage) in [
+            (format!(r#""context":{{{traits},"personas":{{}}}},"traits":5,{traits}"#), [1, 1], true),
+            (
+                format!(r#""context":{{{traits},"traits":5,"personas":{{}},"personas":5}},{traits},"traits":5"#),
+                [0, 0],
+                false,
+            ),
+            (
+                format!(r#""context":{{{traits},"personas":{{}}}},{traits},"context":{{"x":[{{}}]}},"traits":{{}}"#),
+                [0, 0],
+                false,
+            ),
+            (format!(r#""context":{{{traits},"personas":{{}}}},{traits},"context":[]"#), [1, 0], false),
+        ] {
+            let text = format!(r#"{{{event},"type":"identify"}}"#);
+            let event = parse(&text).expect(&text);
+            let found = [event.traits, event.context_traits].map(|traits| traits.all("email").len());
+            assert_eq!((found, event.engage), (said, engage), "{text}");
+        }
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! What Segment sends: bytes in, events out.
 //!
-//! [`split`] cuts a body into the source texts of its events, [`parse`] understands one of them, [`Traits`] reads what it
-//! says of a user; [`Trust`] decides who is believed, [`choose`] and [`presented`] whose key it is. Invariants: no bytes panic or overflow the
-//! stack (nothing here recurses into a value); nothing but what is needed can make an event unreadable; no error repeats a
-//! value of the event.
+//! [`check`] makes sure that a body is JSON, [`several`] cuts it into events, [`understand`] reads one of them, [`Traits`] what
+//! it says of a user; [`split`] and [`parse`] do the same from text to text. [`Trust`] decides who is believed, [`choose`] and
+//! [`presented`] whose key it is. Invariants: no bytes panic or overflow the stack (nothing here recurses into a value); a body
+//! is checked once; nothing but what is needed can make an event
+//! unreadable; no error repeats a value of the event.
 //! Deliberately absent: what any of it means for Refersion ([`crate::mapping`]).
 
 mod auth;
+mod body;
 mod event;
 mod json;
+mod parts;
 mod text;
 mod traits;
 
 pub use auth::{Claims, Disbelief, Trust, choose, presented};
-pub use event::{Event, Events, Kind, Malformed, parse, split};
+pub use body::{Events, check, several, split};
+pub use event::{Event, Kind, Malformed, parse, understand};
 pub use json::{Object, Raw, Value};
 pub use text::clean;
 pub use traits::{Traits, normalised};

@@ -5,6 +5,9 @@
 
 /// `text` as a single line: blanks of any kind become one space, what cannot be seen is dropped, the ends are trimmed.
 pub fn clean(text: &str) -> String {
+    if is_clean(text) {
+        return text.to_owned();
+    }
     let mut line = String::with_capacity(text.len());
     for c in text.chars().filter(|&c| c.is_whitespace() || !is_invisible(c)) {
         if !c.is_whitespace() {
@@ -15,6 +18,22 @@ pub fn clean(text: &str) -> String {
     }
     line.truncate(line.trim_end().len());
     line
+}
+
+/// Whether `text` is a clean line already, as nearly all are; said of ASCII only, where it is soon seen.
+fn is_clean(text: &str) -> bool {
+    let mut before = b' ';
+    let single = text.bytes().all(|b| {
+        let doubled = b == b' ' && before == b' ';
+        before = b;
+        matches!(b, b' '..=b'~') && !doubled
+    });
+    single && (before != b' ' || text.is_empty())
+}
+
+/// Whether nothing is left of `text` when it is [cleaned](clean).
+pub(super) fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || is_invisible(c))
 }
 
 /// The lines of `text` that are not blank, each [cleaned](clean).
@@ -79,8 +98,16 @@ mod tests {
             ("\u{0} \u{0}", ""),
             ("می\u{200c}خواهم", "می\u{200c}خواهم"),
             ("a \u{0} b", "a b"),
+            ("Peter Gibbons", "Peter Gibbons"),
+            ("Peter  Gibbons", "Peter Gibbons"),
+            (" Peter", "Peter"),
+            ("Peter ", "Peter"),
+            ("Pe\tter~", "Pe ter~"),
+            (" ", ""),
+            ("", ""),
         ] {
             assert_eq!(clean(text), line, "{text:?}");
+            assert_eq!(is_blank(text), line.is_empty(), "{text:?}");
         }
     }
 

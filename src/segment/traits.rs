@@ -19,42 +19,51 @@ pub struct Traits<'a>(Vec<Trait<'a>>);
 #[derive(Clone)]
 struct Trait<'a> {
     /// Normalised.
-    name: String,
+    name: Cow<'a, str>,
     value: Raw<'a>,
     /// The value, if it is an object; read when somebody looks into it, and once.
     inside: OnceCell<Option<Traits<'a>>>,
 }
 
 impl<'a> Traits<'a> {
-    /// Every value whose key matches `path`, objects before dotted keys, otherwise in document order.
+    /// What `pick` makes of the first value that it makes anything of, among those whose key matches `path`: objects before
+    /// dotted keys, otherwise in document order.
+    pub fn find<T>(&self, path: &str, mut pick: impl FnMut(Raw<'a>) -> Option<T>) -> Option<T> {
+        self.search(&normal(Cow::Borrowed(path)), &mut pick)
+    }
+
+    /// Every value whose key matches `path`, in the order of [`find`](Self::find).
     pub fn all(&self, path: &str) -> Vec<Raw<'a>> {
-        self.find(&normalised(path))
+        let mut found = Vec::new();
+        self.find(path, |value| -> Option<()> {
+            found.push(value);
+            None
+        });
+        found
     }
 
     /// The first string or number at `path` that is not blank, as a clean line.
     pub fn line(&self, path: &str) -> Option<String> {
-        self.all(path).into_iter().find_map(Raw::line)
+        self.find(path, Raw::line)
     }
 
     /// The first string at `path` that is not blank, as a clean line: for what no number can be, such as a name.
     pub fn string(&self, path: &str) -> Option<String> {
-        let mut strings = self.all(path).into_iter().filter(|value| value.is_text());
-        strings.find_map(Raw::line)
+        self.find(path, |value| Some(value).filter(|value| value.is_text()).and_then(Raw::line))
     }
 
     /// The lines of the first string or number at `path` that is not blank.
     pub fn lines(&self, path: &str) -> Vec<String> {
-        let lines = self.all(path).into_iter().map(|value| match value.read() {
-            Value::Text(text) => text::lines(&text),
-            Value::Number(text) => vec![text],
-            _ => Vec::new(),
-        });
-        lines.into_iter().find(|lines| !lines.is_empty()).unwrap_or_default()
+        let lines = |value: Raw<'a>| match value.text_as_sent() {
+            Some(text) => Some(text::lines(&text)).filter(|lines| !lines.is_empty()),
+            None => value.line().map(|number| vec![number]),
+        };
+        self.find(path, lines).unwrap_or_default()
     }
 
     /// The first string or number in a list at `path`; a string or number in the list's place is as good.
     pub fn first_of(&self, path: &str) -> Option<String> {
-        self.all(path).into_iter().find_map(|value| match value.read() {
+        self.find(path, |value| match value.read() {
             Value::Array(elements) => elements.into_iter().find_map(Raw::line),
             _ => value.line(),
         })
@@ -62,20 +71,18 @@ impl<'a> Traits<'a> {
 
     /// The first value at `path` that says anything.
     pub fn stated(&self, path: &str) -> Option<Raw<'a>> {
-        self.all(path).into_iter().find(|value| !value.is_empty())
+        self.find(path, |value| Some(value).filter(|value| !value.is_empty()))
     }
 
     /// `path` is normalised. Goes as deep as `path` has dots, never as deep as the event is nested.
-    fn find(&self, path: &str) -> Vec<Raw<'a>> {
-        let mut found = Vec::new();
-        if let Some((head, rest)) = path.split_once('.') {
-            let objects = self.0.iter().filter(|own| own.name == head).filter_map(Trait::inside);
-            found.extend(objects.flat_map(|object| object.find(rest)));
-        }
-        if !path.is_empty() {
-            found.extend(self.0.iter().filter(|own| own.name == path).map(|own| own.value));
-        }
-        found
+    fn search<T>(&self, path: &str, pick: &mut impl FnMut(Raw<'a>) -> Option<T>) -> Option<T> {
+        let dot = path.bytes().position(|b| b == b'.');
+        let inside = dot.and_then(|dot| {
+            let own = self.0.iter().filter(|own| own.name == path[..dot]);
+            own.filter_map(Trait::inside).find_map(|object| object.search(&path[dot + 1..], pick))
+        });
+        let named = |own: &&Trait<'a>| !path.is_empty() && own.name == path;
+        inside.or_else(|| self.0.iter().filter(named).find_map(|own| pick(own.value)))
     }
 }
 
@@ -87,17 +94,23 @@ impl<'a> Trait<'a> {
 
 /// The form in which two spellings of one name are equal.
 pub fn normalised(name: &str) -> String {
-    if name.is_ascii() {
-        let kept = name.bytes().filter(|b| b.is_ascii_alphanumeric() || *b == b'.');
-        return kept.map(|b| char::from(b.to_ascii_lowercase())).collect();
+    normal(Cow::Borrowed(name)).into_owned()
+}
+
+/// [`normalised`]; a name that is in that form already is left as it is.
+fn normal(name: Cow<'_, str>) -> Cow<'_, str> {
+    if name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.')) {
+        return name;
     }
-    name.chars().filter(|c| c.is_alphanumeric() || *c == '.').flat_map(char::to_lowercase).collect()
+    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.') {
+        return Cow::Owned(name.to_ascii_lowercase());
+    }
+    Cow::Owned(name.chars().filter(|c| c.is_alphanumeric() || *c == '.').flat_map(char::to_lowercase).collect())
 }
 
 impl<'a> From<Object<'a>> for Traits<'a> {
     fn from(object: Object<'a>) -> Self {
-        let own =
-            |(key, value): (Cow<'a, str>, Raw<'a>)| Trait { name: normalised(&key), value, inside: OnceCell::new() };
+        let own = |(key, value): (Cow<'a, str>, Raw<'a>)| Trait { name: normal(key), value, inside: OnceCell::new() };
         Self(object.into_iter().map(own).collect())
     }
 }
