@@ -57,14 +57,13 @@ impl Call {
         }
     }
 
-    /// Whether one request can make both calls: edits, or changes to one status, of two affiliates.
-    pub fn goes_with(&self, other: &Self) -> bool {
-        let alike = match (self, other) {
+    /// Whether one request can make both calls, if they are about two affiliates: edits, or changes to one status.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
             (Self::Edit { .. }, Self::Edit { .. }) => true,
             (Self::SetStatus { status, .. }, Self::SetStatus { status: also, .. }) => status == also,
             _ => false,
-        };
-        alike && self.affiliate() != other.affiliate()
+        }
     }
 }
 

@@ -10,12 +10,13 @@
 use super::{Ignored, Known, Memory, Outcome, Progress, Stage, State, Step};
 use crate::domain::{Attribute, Profile, User};
 use crate::mapping::{Creation, Identify, Intent};
+use std::borrow::Cow;
 
 /// Events carried out as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folded {
+pub struct Folded<'a> {
     /// What they want together.
-    pub intent: Intent,
+    pub intent: Cow<'a, Intent>,
     /// How many they are, the head included; at least one.
     pub events: usize,
     /// How many of them, from the head, a delete has cancelled.
@@ -23,26 +24,28 @@ pub struct Folded {
 }
 
 /// Folds the line that begins with `head`; `memory` is what is remembered of the head's user.
-pub fn fold(memory: &Memory, head: &Intent, behind: &[Intent]) -> Folded {
+pub fn fold<'a>(memory: &Memory, head: &'a Intent, behind: &[Intent]) -> Folded<'a> {
+    let alone = Folded { intent: Cow::Borrowed(head), events: 1, cancelled: 0 };
     match head {
+        _ if behind.is_empty() => alone,
         Intent::Identify(wanted) => identifies(memory, wanted, behind),
         Intent::Delete { user } => {
             // The second goes where the `userId` leads, should the e-mail have led the first to somebody else.
             let ends =
                 user.email.is_none() || memory.by_user_id.as_ref().is_none_or(|known| leads_there(memory, known));
             let again = |next: &&Intent| ends && matches!(next, Intent::Delete { user: next } if next == user);
-            Folded { intent: head.clone(), events: 1 + behind.iter().take_while(again).count(), cancelled: 0 }
+            Folded { events: 1 + behind.iter().take_while(again).count(), ..alone }
         }
-        Intent::Nothing(_) => Folded { intent: head.clone(), events: 1, cancelled: 0 },
+        Intent::Nothing(_) => alone,
     }
 }
 
-impl Folded {
+impl Folded<'_> {
     /// How many behind the head are to be tried with it instead, if `verdict` on the whole is none on each part: what was
     /// refused may be one's fault alone; who turned out to be unknown may be created by another than the head; and whom an
     /// edit leaves alone, a status may still be given.
     pub fn fewer(&self, verdict: &Step) -> Option<usize> {
-        let demands = matches!(&self.intent, Intent::Identify(Identify { status: Some(_), .. }));
+        let demands = matches!(&*self.intent, Intent::Identify(Identify { status: Some(_), .. }));
         let divides = match verdict {
             Step::Dead(_) | Step::Done(Outcome::Ignored(Ignored::Mapping(_))) => true,
             Step::Done(Outcome::Ignored(Ignored::LeftAlone { .. })) => demands,
@@ -58,7 +61,7 @@ impl Folded {
         if before.folded != folded {
             (before.folded, before.refused) = (folded, 0);
         }
-        let deletes = self.cancelled == 0 && matches!(self.intent, Intent::Delete { .. });
+        let deletes = self.cancelled == 0 && matches!(&*self.intent, Intent::Delete { .. });
         if self.events > 1 && !deletes {
             if self.cancelled > 0 || matches!(before.stage, Stage::CheckEdit | Stage::CheckStatus) {
                 before.stage = Stage::Start;
@@ -69,7 +72,7 @@ impl Folded {
     }
 }
 
-fn identifies(memory: &Memory, head: &Identify, behind: &[Intent]) -> Folded {
+fn identifies(memory: &Memory, head: &Identify, behind: &[Intent]) -> Folded<'static> {
     let known = leads_to(memory, &Intent::Identify(head.clone()), &head.user);
     let may_begin = known.is_some() || matches!(head.creation, Creation::Allowed(_));
     let same = behind.iter().map_while(|next| match next {
@@ -92,12 +95,12 @@ fn identifies(memory: &Memory, head: &Identify, behind: &[Intent]) -> Folded {
                 if has_email(memory, known, &head.user)
                     && leads_to(memory, deletion, user).is_some_and(|it| it.code == known.code) =>
             {
-                return Folded { intent: deletion.clone(), events: events + 1, cancelled: events };
+                return Folded { intent: Cow::Owned(deletion.clone()), events: events + 1, cancelled: events };
             }
             Some(_) => {}
         }
     }
-    Folded { intent: Intent::Identify(whole), events, cancelled: 0 }
+    Folded { intent: Cow::Owned(Intent::Identify(whole)), events, cancelled: 0 }
 }
 
 /// The affiliate that an intent about `user` begins with.

@@ -5,7 +5,8 @@
 //! the fewer requests it gets. No time is waited for company. Invariant: what asks to go alone goes alone. Pure.
 
 use super::Call;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 /// The calls that wait; `T` is who waits.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub struct Turns<T> {
 
 #[derive(Debug)]
 struct Waiting<T> {
-    call: Call,
+    call: Arc<Call>,
     alone: bool,
     who: T,
 }
@@ -26,7 +27,7 @@ struct Waiting<T> {
 #[derive(Debug)]
 pub struct Turn<T> {
     /// Its calls, at least one, each with who waits for it.
-    pub calls: Vec<(Call, T)>,
+    pub calls: Vec<(Arc<Call>, T)>,
     joint: bool,
 }
 
@@ -43,13 +44,13 @@ impl<T> Default for Turns<T> {
 
 impl<T> Turns<T> {
     /// `who` waits for a turn of `call`.
-    pub fn wait(&mut self, call: Call, alone: bool, who: T) {
+    pub fn wait(&mut self, call: Arc<Call>, alone: bool, who: T) {
         self.waiting.push_back(Waiting { call, alone, who });
     }
 
     /// The next request, if one may go.
     pub fn take(&mut self) -> Option<Turn<T>> {
-        let (places, joint) = (0..self.waiting.len()).find_map(|place| self.ready(place))?;
+        let (places, joint) = self.next()?;
         self.joint += usize::from(joint);
         let mut calls = Vec::with_capacity(places.len());
         for place in places.into_iter().rev() {
@@ -69,27 +70,34 @@ impl<T> Turns<T> {
         self.waiting.drain(..).map(|waiting| waiting.who).collect()
     }
 
-    /// The places of those that go with the call at `first`, if it may go now; and whether it might have taken others along.
-    fn ready(&self, first: usize) -> Option<(Vec<usize>, bool)> {
-        let Waiting { call, alone, .. } = &self.waiting[first];
-        if *alone || call.affiliate().is_none() {
-            return Some((vec![first], false));
+    /// The places of those that go next; and whether they might have taken others along.
+    fn next(&self) -> Option<(Vec<usize>, bool)> {
+        let mut held: Vec<&Call> = Vec::new();
+        for (place, Waiting { call, alone, .. }) in self.waiting.iter().enumerate() {
+            if *alone || call.affiliate().is_none() {
+                return Some((vec![place], false));
+            }
+            // What waits until it is full: nothing like it, further behind, would be fuller.
+            if held.iter().any(|held| held.is_like(call)) {
+                continue;
+            }
+            let together = self.with(place);
+            if self.joint < EARLY || together.len() == FULL {
+                return Some((together, true));
+            }
+            held.push(call);
         }
-        let together = self.with(first);
-        (self.joint < EARLY || together.len() == FULL).then_some((together, true))
+        None
     }
 
     /// The places of the call at `first` and of those that go with it and with one another.
     fn with(&self, first: usize) -> Vec<usize> {
-        let mut together = vec![first];
-        for place in first + 1..self.waiting.len() {
-            let Waiting { call, alone, .. } = &self.waiting[place];
-            let fits = |other: &usize| call.goes_with(&self.waiting[*other].call);
-            if together.len() < FULL && !alone && together.iter().all(fits) {
-                together.push(place);
-            }
-        }
-        together
+        let head = &self.waiting[first].call;
+        let mut named = HashSet::from([head.affiliate()]);
+        let behind = self.waiting.iter().enumerate().skip(first + 1);
+        let fit = behind
+            .filter(|(_, Waiting { call, alone, .. })| !alone && call.is_like(head) && named.insert(call.affiliate()));
+        std::iter::once(first).chain(fit.map(|(place, _)| place)).take(FULL).collect()
     }
 }
 
@@ -120,7 +128,7 @@ mod tests {
 
     fn turns(calls: impl IntoIterator<Item = Call>) -> Turns<usize> {
         let mut turns = Turns::default();
-        calls.into_iter().enumerate().for_each(|(who, call)| turns.wait(call, false, who));
+        calls.into_iter().enumerate().for_each(|(who, call)| turns.wait(Arc::new(call), false, who));
         turns
     }
 
@@ -146,13 +154,13 @@ mod tests {
     fn beside_two_requests_only_a_full_one_goes() {
         let mut line = turns([edit(1), disable(2)]);
         assert_eq!(all(&mut line).len(), EARLY);
-        (0..FULL as u64 - 1).for_each(|id| line.wait(edit(100 + id), false, 0));
+        (0..FULL as u64 - 1).for_each(|id| line.wait(Arc::new(edit(100 + id)), false, 0));
         assert!(line.take().is_none());
-        line.wait(get(1), false, 7);
+        line.wait(Arc::new(get(1)), false, 7);
         assert_eq!(all(&mut line), [[7]], "what can take nobody along passes");
-        line.wait(edit(99), false, 0);
+        line.wait(Arc::new(edit(99)), false, 0);
         assert_eq!(line.take().map(|turn| turn.calls.len()), Some(FULL));
-        line.wait(edit(99), false, 0);
+        line.wait(Arc::new(edit(99)), false, 0);
         line.ended(true);
         assert!(line.take().is_none(), "two are still under way");
         line.ended(true);
@@ -162,8 +170,8 @@ mod tests {
     #[test]
     fn who_asks_to_go_alone_goes_alone_at_once() {
         let mut line = turns([edit(1)]);
-        line.wait(edit(2), true, 1);
-        line.wait(edit(3), false, 2);
+        line.wait(Arc::new(edit(2)), true, 1);
+        line.wait(Arc::new(edit(3)), false, 2);
         line.joint = EARLY;
         assert_eq!(all(&mut line), [[1]]);
         line.joint = 0;

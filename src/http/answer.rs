@@ -26,7 +26,8 @@ use crate::segment::Disbelief;
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value};
+use serde::Serialize;
+use std::borrow::Cow;
 
 /// What a request, or one event of it, is answered with.
 #[derive(Clone, Debug)]
@@ -51,6 +52,28 @@ pub(super) enum Answer {
     Unproven,
     Draining,
     Slow,
+}
+
+/// The JSON of an answer.
+#[derive(Serialize)]
+pub(super) struct Told<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) action: Option<&'static str>,
+    pub(super) message: Cow<'a, str>,
+    /// Of many: each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) results: Option<Vec<Each<'a>>>,
+    pub(super) status: &'static str,
+}
+
+/// The result of one event of many.
+#[derive(Serialize)]
+pub(super) struct Each<'a> {
+    #[serde(flatten)]
+    pub(super) told: Told<'a>,
+    /// Segment's id of it, if it has one.
+    #[serde(rename = "messageId")]
+    pub(super) message_id: Option<String>,
 }
 
 /// How long Segment is asked to wait when the backlog is full, in seconds.
@@ -96,26 +119,26 @@ impl Answer {
     }
 
     /// What the customer reads.
-    pub(super) fn message(&self) -> String {
+    pub(super) fn message(&self) -> Cow<'_, str> {
         match self {
-            Self::Delivered(outcome) => outcome.to_string(),
+            Self::Delivered(outcome) => outcome.to_string().into(),
             Self::Accepted => "the event is recorded and will be delivered".into(),
             Self::Duplicate => "this event was recorded before (the same messageId or, without one, the same bytes): it has no second effect".into(),
-            Self::Ignored(reason) => reason.to_string(),
-            Self::Invalid(what) => what.clone(),
-            Self::Refused(death) => format!("{death} (the event is kept as a dead letter)"),
-            Self::Disbelieved(why) => why.to_string(),
+            Self::Ignored(reason) => reason.to_string().into(),
+            Self::Invalid(what) => what.into(),
+            Self::Refused(death) => format!("{death} (the event is kept as a dead letter)").into(),
+            Self::Disbelieved(why) => why.to_string().into(),
             Self::KeyRefused => "Refersion refused the API key: correct it where it is configured; \
                                  the event is kept and delivered once the key works"
                 .into(),
             Self::NotFound => "no such path: events are posted to /segment".into(),
-            Self::MethodNotAllowed(allowed) => format!("this path takes {allowed} only"),
+            Self::MethodNotAllowed(allowed) => format!("this path takes {allowed} only").into(),
             Self::TooLarge => "the body is too large: at most 128 KiB for an event, 4.5 MiB for an array".into(),
             Self::EventTooLarge => "the event is too large: at most 128 KiB".into(),
-            Self::TooMany => format!("too many events: at most {MAX_EVENTS} in an array"),
+            Self::TooMany => format!("too many events: at most {MAX_EVENTS} in an array").into(),
             Self::BacklogFull => "too many events are waiting to be delivered: send this one again later".into(),
             Self::Unsupported(kind) => {
-                format!("unsupported event type {kind}: this destination takes identify and delete")
+                format!("unsupported event type {kind}: this destination takes identify and delete").into()
             }
             Self::Bug => "an error of this service, which its log tells more of: send the event again".into(),
             Self::NotRecorded => "the event could not be recorded: send it again".into(),
@@ -125,20 +148,18 @@ impl Answer {
         }
     }
 
-    /// The JSON of one event's answer.
-    pub(super) fn json(&self) -> Map<String, Value> {
-        let mut body = Map::new();
-        body.insert("status".into(), self.status().into());
-        if let Self::Delivered(Outcome::Delivered { action, .. }) = self {
-            body.insert("action".into(), action.as_str().into());
-        }
-        body.insert("message".into(), self.message().into());
-        body
+    /// What is told of it.
+    pub(super) fn told(&self) -> Told<'_> {
+        let action = match self {
+            Self::Delivered(Outcome::Delivered { action, .. }) => Some(action.as_str()),
+            _ => None,
+        };
+        Told { action, message: self.message(), results: None, status: self.status() }
     }
 
     /// The answer with its code and headers, and `body` as its JSON.
-    pub(super) fn with_body(&self, body: Map<String, Value>) -> Response {
-        let mut response = (self.code(), Json(Value::Object(body))).into_response();
+    pub(super) fn with_body(&self, body: &Told<'_>) -> Response {
+        let mut response = (self.code(), Json(body)).into_response();
         let header = match self {
             Self::BacklogFull => Some((header::RETRY_AFTER, RETRY_FULL.to_string())),
             Self::NotRecorded | Self::Unproven | Self::Draining | Self::Slow => {
@@ -161,7 +182,7 @@ impl Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        self.with_body(self.json())
+        self.with_body(&self.told())
     }
 }
 

@@ -15,6 +15,8 @@ use crate::queue::Queue;
 use crate::segment::{self, Disbelief, Trust};
 use crate::telemetry::Metrics;
 use async_trait::async_trait;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
 
 /// The accounts that are not configured: their keys arrive with their requests.
@@ -104,27 +106,32 @@ impl Doors {
         self.configured().chain(&self.of_merchants()).for_each(|door| door.notice.recorded());
     }
 
-    /// The door that a request with these `Authorization` headers is for.
-    pub(super) async fn door_for(&self, authorizations: &[&[u8]]) -> Result<Arc<Door>, Answer> {
+    /// The door that a request with these headers is for.
+    pub(super) async fn door_for(&self, headers: &HeaderMap) -> Result<Arc<Door>, Answer> {
         if self.is_draining() {
             return Err(Answer::Draining);
         }
         let trusts = self.all.iter().map(|door| &door.trust);
-        let door = match segment::choose(trusts, authorizations.iter().copied()) {
+        let door = match segment::choose(trusts, credentials(headers)) {
             Ok(Some(place)) => self.all.get(place),
             Ok(None) => self.all.iter().find(|door| door.account == AccountName::main()),
-            Err(why) => return self.merchant(authorizations).await.unwrap_or(Err(Answer::Disbelieved(why))),
+            Err(why) => return self.merchant(headers).await.unwrap_or(Err(Answer::Disbelieved(why))),
         };
         door.cloned().ok_or(Answer::Disbelieved(Disbelief::Nothing))
     }
 
     /// The door of the account that is not configured and has the key presented; none where there can be no such account.
-    async fn merchant(&self, authorizations: &[&[u8]]) -> Option<Result<Arc<Door>, Answer>> {
+    async fn merchant(&self, headers: &HeaderMap) -> Option<Result<Arc<Door>, Answer>> {
         let merchants = self.merchants.as_ref()?;
-        let key = segment::presented(authorizations.iter().copied())?;
+        let key = segment::presented(credentials(headers))?;
         if self.all.iter().any(|door| door.trust.is_of(&key)) {
             return None;
         }
         Some(merchants.admit(key).await.map_err(Answer::from))
     }
+}
+
+/// The values of the `Authorization` headers.
+pub(super) fn credentials(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(AUTHORIZATION).into_iter().map(HeaderValue::as_bytes)
 }

@@ -14,14 +14,14 @@
 use super::Doors;
 use super::answer::Answer;
 use super::body;
+use super::doors::credentials;
 use crate::domain::{AccountName, Email, User, UserId};
 use crate::queue::{DeadLetter, Filter, Forgotten, Page, Replay};
 use crate::segment::Disbelief;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -122,8 +122,7 @@ async fn asked<T: DeserializeOwned>(doors: &Doors, request: Request) -> Result<T
 }
 
 async fn read<T: DeserializeOwned>(doors: &Doors, headers: &HeaderMap, body: &mut Body) -> Result<T, Answer> {
-    let credentials = headers.get_all(AUTHORIZATION).into_iter().map(HeaderValue::as_bytes);
-    match doors.operator.as_ref().ok_or(Answer::Bug)?.judge(credentials, std::iter::empty()) {
+    match doors.operator.as_ref().ok_or(Answer::Bug)?.judge(credentials(headers), std::iter::empty()) {
         Ok(_) => {}
         Err(Disbelief::Nothing) => return Err(Answer::Disbelieved(Disbelief::WrongKey)),
         Err(other) => return Err(Answer::Disbelieved(other)),

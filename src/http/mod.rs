@@ -1,7 +1,7 @@
 //! The doors: Segment's webhook, and the operator's health checks.
 //!
 //! `doors` tells which account a request is for; `webhook` takes it from bytes to its answer; `body` reads it under its
-//! `limits`; `intake` turns it into entries of the queue; `answer` is THE inbound status table; `ops` is health; `letters` is
+//! `limits`; `intake` turns it into entries of the queue; `record` hands them over; `answer` is THE inbound status table; `ops` is health; `letters` is
 //! what operators do with dead letters; `listen` serves all of it, within bounds. Invariants: nothing is answered with 2xx
 //! that was to be kept and is not on disk; no redirect, ever; every answer is JSON with `status` and `message`; a bug is a
 //! 500. Deliberately absent: any call to Refersion; whoever has to ask it something is handed in ([`Merchants`]).
@@ -14,6 +14,7 @@ mod letters;
 mod limits;
 mod listen;
 mod ops;
+mod record;
 mod webhook;
 
 pub use doors::{Barred, Doors, Merchants};

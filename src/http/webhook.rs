@@ -3,28 +3,27 @@
 //! A single event with nothing ahead of it waits for its outcome, so that Segment's Event Tester shows the truth; arrays are
 //! answered at once, with a result per event. A sender that hangs up loses its answer and nothing else.
 
-use super::answer::{Answer, overall};
+use super::answer::{Answer, Each, Told, overall};
 use super::body::{self, Received};
+use super::doors::credentials;
 use super::intake::{self, Fate, Intake, Taken};
 use super::limits::MAX_OBJECT;
+use super::record::record;
 use super::{Door, Doors};
 use crate::domain::Timestamp;
-use crate::failpoint;
 use crate::notice::Wait;
-use crate::queue::{NewEvent, Recorded};
+use crate::queue::Recorded;
 use crate::segment::{Claims, Disbelief};
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Answers a request at the door of all accounts: it is told by its credentials whose it is.
 pub(super) async fn for_any(State(doors): State<Arc<Doors>>, request: Request) -> Response {
-    let door = doors.door_for(&values(request.headers(), AUTHORIZATION.as_str())).await;
+    let door = doors.door_for(request.headers()).await;
     answered(door, request).await
 }
 
@@ -62,16 +61,12 @@ fn complain(why: Disbelief) {
     }
 }
 
-fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
-    headers.get_all(name).into_iter().map(HeaderValue::as_bytes).collect()
-}
-
 async fn receive(door: &Arc<Door>, headers: &HeaderMap, body: &mut Body) -> Result<Response, Answer> {
     if door.notice.is_draining() {
         return Err(Answer::Draining);
     }
-    let (authorizations, signatures) = (values(headers, AUTHORIZATION.as_str()), values(headers, "x-signature"));
-    let claims = door.trust.judge(authorizations.into_iter(), signatures.into_iter()).map_err(Answer::Disbelieved)?;
+    let signatures = headers.get_all("x-signature").into_iter().map(HeaderValue::as_bytes);
+    let claims = door.trust.judge(credentials(headers), signatures).map_err(Answer::Disbelieved)?;
     let (received, _room) = body::read(headers, body).await?;
     match take(door, claims, received, door.clock.now()).await? {
         Intake::One(fate) => {
@@ -92,20 +87,6 @@ async fn take(door: &Arc<Door>, claims: Claims, received: Received, now: Timesta
     let taking = tokio::task::spawn_blocking(move || intake::take(&door, &claims, &received, now));
     // Err: a panic, which is a bug.
     taking.await.unwrap_or(Err(Answer::Bug))
-}
-
-/// Records events and tells the worker, even if their sender hangs up meanwhile.
-async fn record(door: &Door, events: Vec<NewEvent>) -> Result<Vec<Recorded>, Answer> {
-    let (queue, notice) = (Arc::clone(&door.queue), door.notice.clone());
-    let recording = tokio::spawn(async move {
-        failpoint::step("http::recording");
-        let recorded = queue.record(events).await;
-        failpoint::step("http::recorded");
-        notice.recorded();
-        recorded
-    });
-    // Err: a panic, which is a bug.
-    recording.await.map_err(|_| Answer::Bug)?.map_err(Answer::from)
 }
 
 async fn one(door: &Door, fate: Fate) -> Result<Answer, Answer> {
@@ -172,21 +153,13 @@ async fn many(door: &Door, taken: Vec<Taken>) -> Result<Response, Answer> {
 
 /// One answer for all, with a result per event.
 fn results(answers: &[Answer], message_ids: Vec<Option<String>>) -> Response {
-    let result = |(answer, message_id): (&Answer, Option<String>)| {
-        let mut result = answer.json();
-        result.insert("messageId".into(), message_id.into());
-        Value::Object(result)
-    };
-    let results: Vec<Value> = answers.iter().zip(message_ids).map(result).collect();
-    let overall = overall(answers);
-    let mut body = overall.json();
-    let summary = summary(answers);
+    let results = answers.iter().zip(message_ids);
+    let results = results.map(|(answer, message_id)| Each { told: answer.told(), message_id }).collect();
+    let (overall, summary) = (overall(answers), summary(answers));
     let message =
         if overall.code().is_success() { summary } else { format!("{summary}. The first: {}", overall.message()) };
-    body.insert("message".into(), message.into());
-    body.remove("action");
-    body.insert("results".into(), results.into());
-    overall.with_body(body)
+    let body = Told { action: None, message: message.into(), results: Some(results), ..overall.told() };
+    overall.with_body(&body)
 }
 
 /// How many answers there are with each word, in the order in which the words first come.

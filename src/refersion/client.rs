@@ -11,6 +11,8 @@ use super::wire;
 use crate::delivery::{Call, Reply};
 use crate::domain::{ApiKey, password};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Body, Method, Request};
+use serde_json::Value;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use url::Url;
@@ -20,7 +22,8 @@ use url::Url;
 #[derive(Clone, Debug)]
 pub struct Route {
     http: reqwest::Client,
-    base: String,
+    /// What an operation's name is put behind.
+    affiliate: Url,
     timeout: Duration,
 }
 
@@ -52,7 +55,9 @@ impl Route {
             .redirect(reqwest::redirect::Policy::none());
         let http = if is_loopback(base_url) { http.no_proxy() } else { http };
         let http = http.build().map_err(|error| BuildError(chain(&error)))?;
-        Ok(Self { http, base: base_url.as_str().trim_end_matches('/').to_owned(), timeout })
+        let mut affiliate = base_url.clone();
+        push(&mut affiliate, "affiliate");
+        Ok(Self { http, affiliate, timeout })
     }
 
     /// The client of the account with this key pair, under a ceiling of its own: so many calls a second, or any number.
@@ -70,18 +75,19 @@ impl Client {
         Ok(())
     }
 
-    /// Makes `call`, and in the same request `others` that [go with](Call::goes_with) it, and one another. The replies are
-    /// in the order of the calls, that to `call` first.
-    pub async fn call(&self, call: &Call, others: &[Call]) -> (Reply, Vec<Reply>) {
+    /// Makes `call`, and in the same request `others` that are [like](Call::is_like) it, each about another affiliate. The
+    /// replies are in the order of the calls, that to `call` first.
+    pub async fn call(&self, call: &Call, others: &[&Call]) -> (Reply, Vec<Reply>) {
         let body = wire::body(call, others, || password(&mut rand::rng()));
         let answer = self.send(call.operation(), &body).await;
         let now = SystemTime::now();
+        let answer = answer.as_ref().map(|answer| (answer.borrow(), reply::json(&answer.body)));
         let read = |call: &Call| match &answer {
-            Ok(answer) => reply::read(call, &body, &answer.borrow(), now),
+            Ok((answer, said)) => reply::meaning(call, &body, answer, said.as_ref(), now),
             Err(Failure { what, sent: true }) => Reply::Lost { what: what.clone(), retry_after: None },
             Err(Failure { what, sent: false }) => Reply::Unavailable { what: what.clone(), retry_after: None },
         };
-        (read(call), others.iter().map(read).collect())
+        (read(call), others.iter().map(|call| read(call)).collect())
     }
 
     /// Proves the key pair by `/affiliate/list`.
@@ -92,11 +98,9 @@ impl Client {
         }
     }
 
-    async fn send(&self, operation: &str, body: &serde_json::Value) -> Result<Received, Failure> {
+    async fn send(&self, operation: &str, body: &Value) -> Result<Received, Failure> {
         self.throttle.turn().await;
-        let url = format!("{}/affiliate/{operation}", self.route.base);
-        let headers = self.headers.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let sent = self.route.http.post(url).headers(headers).body(body.to_string()).send().await;
+        let sent = self.route.http.execute(self.request(operation, body)).await;
         let mut response = sent.map_err(|error| self.failure(operation, error))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
@@ -112,6 +116,16 @@ impl Client {
                 Err(error) => return Err(self.failure(operation, error)),
             }
         }
+    }
+
+    fn request(&self, operation: &str, body: &Value) -> Request {
+        let mut url = self.route.affiliate.clone();
+        push(&mut url, operation);
+        let mut request = Request::new(Method::POST, url);
+        self.headers.read().unwrap_or_else(PoisonError::into_inner).clone_into(request.headers_mut());
+        // A value is always JSON.
+        *request.body_mut() = serde_json::to_vec(body).ok().map(Body::from);
+        request
     }
 
     fn failure(&self, operation: &str, error: reqwest::Error) -> Failure {
@@ -157,6 +171,14 @@ fn headers(key: &ApiKey) -> Result<HeaderMap, BuildError> {
     headers.insert(CONTENT_TYPE, json.clone());
     headers.insert(ACCEPT, json);
     Ok(headers)
+}
+
+/// Puts `part` behind the path of `url`.
+fn push(url: &mut Url, part: &str) {
+    // Err: a URL that cannot have a path, such as `mailto:`, which the configuration does not let through.
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().push(part);
+    }
 }
 
 /// An error with its causes, which reqwest keeps apart.

@@ -34,23 +34,32 @@ pub struct Answer<'a> {
 
 /// Says what `answer` to `call`, which was sent as `sent`, means. `now` serves a `Retry-After` that is a date.
 pub fn read(call: &Call, sent: &Value, answer: &Answer<'_>, now: SystemTime) -> Reply {
-    let body: Option<Value> = serde_json::from_slice(answer.body).ok();
+    meaning(call, sent, answer, json(answer.body).as_ref(), now)
+}
+
+/// What a body says, if it is JSON.
+pub(super) fn json(body: &[u8]) -> Option<Value> {
+    serde_json::from_slice(body).ok()
+}
+
+/// [`read`], where `body` was parsed already: it may be the answer to many calls.
+pub(super) fn meaning(call: &Call, sent: &Value, answer: &Answer<'_>, body: Option<&Value>, now: SystemTime) -> Reply {
     let retry_after = answer.retry_after.and_then(|text| wait(text, now));
     let unavailable =
         |what: String| Reply::Unavailable { what: format!("{what} to {}", call.operation()), retry_after };
     match answer.status {
         204 => Reply::Refused(Refusal::Other("it knows no such field (204)".into())),
-        200..=299 => body.as_ref().and_then(|body| success(call, body)).unwrap_or_else(|| {
+        200..=299 => body.and_then(|body| success(call, body)).unwrap_or_else(|| {
             unclear(call, format!("Refersion answered {} without the expected fields", answer.status), retry_after)
         }),
         300..=399 => unavailable(format!("a redirect ({}) was answered", answer.status)),
         401 => Reply::Unauthorized,
         408 | 425 => unavailable(format!("Refersion answered {}", answer.status)),
-        429 => match body.as_ref().map(errors).and_then(|words| too_long(&words)) {
+        429 => match body.map(errors).and_then(|words| too_long(&words)) {
             Some(words) => Reply::Refused(Refusal::Other(redact(&words, sent))),
             None => Reply::RateLimited { retry_after },
         },
-        400..=499 => match body.as_ref().map(errors) {
+        400..=499 => match body.map(errors) {
             Some(words) if !words.is_empty() => refused(&words, sent),
             _ => unavailable(format!("{} without Refersion's error body was answered", answer.status)),
         },

@@ -8,10 +8,10 @@ use crate::domain::{Attribute, Field, NewAffiliate, Profile};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-/// The JSON body of one request, whose path is `/affiliate/<operation>`: of `call`, and of `others` that
-/// [go with](Call::goes_with) it.
-pub fn body(call: &Call, others: &[Call], password: impl FnOnce() -> SecretString) -> Value {
-    let all = || std::iter::once(call).chain(others);
+/// The JSON body of one request, whose path is `/affiliate/<operation>`: of `call`, and of `others` that are
+/// [like](Call::is_like) it.
+pub fn body(call: &Call, others: &[&Call], password: impl FnOnce() -> SecretString) -> Value {
+    let all = || std::iter::once(call).chain(others.iter().copied());
     match call {
         Call::New(new) => new_body(new, &password()),
         Call::Search { email, page } => json!({"keyword": email.as_str(), "page": page.to_string()}),
@@ -111,10 +111,10 @@ mod tests {
         let change = |id| Call::SetStatus { id: AffiliateId(id), status: Status::Denied };
         let none = || unreachable!("a password");
         assert_eq!(
-            body(&edit(7, "1"), &[edit(8, "2")], none),
+            body(&edit(7, "1"), &[&edit(8, "2")], none),
             json!({"affiliates": [{"id": 7, "zip": "1"}, {"id": 8, "zip": "2"}]})
         );
-        assert_eq!(body(&change(7), &[change(8), change(9)], none), json!({"ids": [7, 8, 9], "status": "DENIED"}));
+        assert_eq!(body(&change(7), &[&change(8), &change(9)], none), json!({"ids": [7, 8, 9], "status": "DENIED"}));
     }
 
     #[test]

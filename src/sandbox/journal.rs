@@ -7,6 +7,7 @@ use super::Operation;
 use crate::domain::Timestamp;
 use serde_json::Value;
 use std::collections::VecDeque;
+use std::io::{self, Write};
 
 const CAPACITY: usize = 10_000;
 /// Bodies and answers beyond this many bytes of JSON are kept as their size only.
@@ -81,8 +82,25 @@ fn blank_passwords(value: &mut Value) {
 }
 
 fn bounded(value: Value) -> Value {
-    let bytes = value.to_string().len();
+    let mut size = Size(0);
+    // Err: counting does not fail.
+    let _ = serde_json::to_writer(&mut size, &value);
+    let Size(bytes) = size;
     if bytes > MAX_BYTES { format!("… {bytes} bytes").into() } else { value }
+}
+
+/// Counts what is written, and keeps none of it.
+struct Size(usize);
+
+impl Write for Size {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

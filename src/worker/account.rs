@@ -14,13 +14,13 @@ use std::time::Duration;
 impl Worker {
     /// The account's calls are made with `key` from now on, which Refersion takes: so a halt ends.
     pub fn take_key(&self, key: &ApiKey) -> Result<(), BuildError> {
-        self.settings.client.take_key(key)?;
+        self.0.settings.client.take_key(key)?;
         let mut gate = self.gate();
         if gate.is_halted() {
             gate.resume();
-            self.notice.set_halted(false);
-            self.settings.meter.goes_on();
-            self.notice.recorded();
+            self.0.notice.set_halted(false);
+            self.0.settings.meter.goes_on();
+            self.0.room.notify_one();
         }
         Ok(())
     }
@@ -28,29 +28,29 @@ impl Worker {
     /// Asks Refersion whether the key works again; says how long to wait before the next step.
     pub(super) async fn probe(&self) -> Duration {
         let proof = tokio::select! {
-            proof = self.settings.client.prove() => proof,
-            () = self.notice.until_draining() => return Duration::ZERO,
+            proof = self.0.settings.client.prove() => proof,
+            () = self.0.notice.until_draining() => return Duration::ZERO,
         };
-        let meter = &self.settings.meter;
+        let meter = &self.0.settings.meter;
         match proof {
             Proof::Accepted => {
                 self.gate().resume();
-                self.notice.set_halted(false);
-                self.notice.set_paused(false);
+                self.0.notice.set_halted(false);
+                self.0.notice.set_paused(false);
                 meter.goes_on();
                 meter.probed("accepted");
-                tracing::info!(account = %self.settings.account, "Refersion takes the API key again; deliveries go on");
+                tracing::info!(account = %self.0.settings.account, "Refersion takes the API key again; deliveries go on");
                 Duration::ZERO
             }
             Proof::Refused => {
                 meter.probed("refused");
                 let wait = self.gate().refused(self.now(), rand::random());
-                tracing::warn!(account = %self.settings.account, ?wait, "Refersion still refuses the API key");
+                tracing::warn!(account = %self.0.settings.account, ?wait, "Refersion still refuses the API key");
                 wait
             }
             Proof::Unknown(what, asked) => {
                 meter.probed("unknown");
-                tracing::warn!(account = %self.settings.account, what, "cannot tell whether the API key works");
+                tracing::warn!(account = %self.0.settings.account, what, "cannot tell whether the API key works");
                 self.gate().probe_later(self.now(), asked, rand::random())
             }
         }
@@ -58,7 +58,7 @@ impl Worker {
 
     /// What an answer to a call for the event `seq` means for the account.
     pub(super) fn heard(&self, reply: &Reply, seq: i64, round: Round) {
-        let account = &self.settings.account;
+        let account = &self.0.settings.account;
         match reply {
             Reply::RateLimited { retry_after } => {
                 let wait = self.gate().limited(round, self.now(), *retry_after, rand::random());
@@ -78,19 +78,19 @@ impl Worker {
     }
 
     fn pause(&self, cause: Cause) {
-        if !self.notice.is_paused() {
-            self.settings.meter.pauses(cause);
+        if !self.0.notice.is_paused() {
+            self.0.settings.meter.pauses(cause);
         }
-        self.notice.set_paused(true);
+        self.0.notice.set_paused(true);
     }
 
     /// Refersion took a call: if the gate opens by it, those who wait for that need not wait for the whole delivery.
     fn taken(&self) {
         self.gate().taken();
-        if self.trying.swap(false, Ordering::Relaxed) {
-            self.notice.set_paused(false);
-            self.settings.meter.goes_on();
-            self.notice.recorded();
+        if self.0.trying.swap(false, Ordering::Relaxed) {
+            self.0.notice.set_paused(false);
+            self.0.settings.meter.goes_on();
+            self.0.room.notify_one();
         }
     }
 
@@ -101,9 +101,9 @@ impl Worker {
             return;
         }
         let wait = gate.refused(self.now(), rand::random());
-        self.notice.set_halted(true);
-        self.settings.meter.halts();
-        tracing::error!(account = %self.settings.account, ?wait,
+        self.0.notice.set_halted(true);
+        self.0.settings.meter.halts();
+        tracing::error!(account = %self.0.settings.account, ?wait,
             "Refersion refused the API key; events are kept, and the key is probed until it works");
     }
 }

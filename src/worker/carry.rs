@@ -14,6 +14,7 @@ use crate::failpoint;
 use crate::mapping::{self, Intent};
 use crate::queue::{Change, Claimed, QueueError};
 use crate::segment::{self, Kind};
+use std::sync::Arc;
 
 /// Carries out `claimed`, whose lease ends at `until`, and settles it.
 pub(super) async fn carry(worker: &Worker, mut claimed: Claimed, until: Timestamp, coming: Coming) {
@@ -33,10 +34,10 @@ pub(super) async fn carry(worker: &Worker, mut claimed: Claimed, until: Timestam
     let ticket = &claimed.ticket;
     failpoint::step("worker::settling");
     let settled =
-        insist(worker, || worker.queue.settle(ticket, verdict.settlement.clone(), verdict.change.clone())).await;
+        insist(worker, || worker.0.queue.settle(ticket, verdict.settlement.clone(), verdict.change.clone())).await;
     failpoint::step("worker::settled");
     if let (Ok(()), Some(ended)) = (settled, verdict.tell) {
-        worker.notice.ended(ticket.id, ended);
+        worker.0.notice.ended(ticket.id, ended);
     }
 }
 
@@ -47,7 +48,7 @@ fn understand(worker: &Worker, body: &[u8]) -> Result<Intent, Death> {
     if let Kind::Unsupported(kind) = &event.kind {
         return Err(Death::Malformed(format!("unsupported event type {kind}")));
     }
-    mapping::map(&event, &worker.settings.rules).intent.map_err(Death::Unmappable)
+    mapping::map(&event, &worker.0.settings.rules).intent.map_err(Death::Unmappable)
 }
 
 /// What waits behind `claimed` and may be folded with it, as far as it can be understood; the rest is let go.
@@ -69,10 +70,10 @@ async fn deliver(
     mut until: Timestamp,
     coming: Coming,
 ) -> Option<Verdict> {
-    let custom_fields = worker.settings.rules.custom_field_ids();
-    let (policy, hash) = (worker.settings.policy, worker.queue.hash_key());
+    let custom_fields = worker.0.settings.rules.custom_field_ids();
+    let (policy, hash) = (worker.0.settings.policy, worker.0.queue.hash_key());
     let mut folded = delivery::fold(&claimed.memory, head, &behind);
-    let begun = |folded: &Folded, progress, interrupted| {
+    let begun = |folded: &Folded<'_>, progress, interrupted| {
         State::new(&folded.intent, claimed.memory.clone(), folded.progress(progress), interrupted)
     };
     let mut state = begun(&folded, claimed.progress.clone(), claimed.interrupted);
@@ -105,20 +106,26 @@ async fn walk(
     coming: &mut Option<Coming>,
 ) -> Option<Walked> {
     let Claimed { ticket, failures, .. } = task.claimed;
-    let mut heard: Option<(Call, Reply)> = None;
+    let mut heard: Option<(Arc<Call>, Reply)> = None;
     loop {
         let first = heard.is_none();
         let unwritten = task.folded.events > 1 && first && task.claimed.progress.folded != Some(task.folded.events);
-        let step = delivery::step(&task.case, state, heard.as_ref().map(|(call, reply)| (call, reply.clone())));
-        let Step::Next(call) = step else { return Some(Walked::To(step)) };
+        let step = match heard.take() {
+            Some((call, reply)) => delivery::step(&task.case, state, Some((&call, reply))),
+            None => delivery::step(&task.case, state, None),
+        };
+        let call = match step {
+            Step::Next(call) => Arc::new(call),
+            step => return Some(Walked::To(step)),
+        };
         if !first || unwritten {
             let (change, progress) = (task.change(state), task.progress(state));
-            let longer = worker.now().after(worker.settings.lease);
-            insist(worker, || worker.queue.checkpoint(ticket, &progress, change.clone(), longer)).await.ok()?;
+            let longer = worker.now().after(worker.0.settings.lease);
+            insist(worker, || worker.0.queue.checkpoint(ticket, &progress, change.clone(), longer)).await.ok()?;
             *until = longer;
             failpoint::step("worker::checkpointed");
         }
-        let Some(reply) = worker.ask(call.clone(), ticket.seq, *failures > 0, *until, coming.take()).await else {
+        let Some(reply) = worker.ask(Arc::clone(&call), ticket.seq, *failures > 0, *until, coming.take()).await else {
             return Some(Walked::Short);
         };
         heard = Some((call, reply));
@@ -135,7 +142,7 @@ where
     loop {
         match write().await {
             Err(QueueError::Failed(what)) => {
-                tracing::error!(what, account = %worker.settings.account, "cannot write to the store; trying again");
+                tracing::error!(what, account = %worker.0.settings.account, "cannot write to the store; trying again");
                 tokio::time::sleep(STORE_PAUSE).await;
             }
             Err(error) => {

@@ -10,7 +10,7 @@ use super::Worker;
 use crate::delivery::{Call, Reply, Turn, Turns};
 use crate::domain::Timestamp;
 use crate::failpoint;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// The line of one account.
@@ -68,7 +68,7 @@ impl Line {
 impl Worker {
     /// Somebody comes to the line.
     pub(super) fn coming(&self) -> Coming {
-        self.line.state().coming += 1;
+        self.0.line.state().coming += 1;
         Coming(self.clone())
     }
 
@@ -77,14 +77,14 @@ impl Worker {
     /// about is waited with and then asked for alone.
     pub(super) async fn ask(
         &self,
-        call: Call,
+        call: Arc<Call>,
         seq: i64,
         alone: bool,
         until: Timestamp,
         coming: Option<Coming>,
     ) -> Option<Reply> {
         let (answer, reply) = oneshot::channel();
-        self.line.state().turns.wait(call, alone, Asking { seq, until, answer });
+        self.0.line.state().turns.wait(call, alone, Asking { seq, until, answer });
         drop(coming);
         self.pump();
         let what = || "the call ended without a word: a bug of this service".to_owned();
@@ -97,13 +97,13 @@ impl Worker {
             let riders = turn.calls.len();
             let under_way = UnderWay { worker: self.clone(), joint: turn.is_joint(), riders };
             tokio::spawn(request(under_way, turn.calls));
-            self.notice.recorded(); // those who ride made room for others
+            self.0.room.notify_one(); // those who ride made room for others
         }
     }
 
     fn turn(&self) -> Option<Turn<Asking>> {
-        let permits = if self.notice.is_draining() { 0 } else { self.gate().permits(self.now()) };
-        let mut line = self.line.state();
+        let permits = if self.0.notice.is_draining() { 0 } else { self.gate().permits(self.now()) };
+        let mut line = self.0.line.state();
         if permits == 0 {
             line.turns.clear().into_iter().for_each(|asking| asking.tell(None));
         }
@@ -119,39 +119,39 @@ impl Worker {
     /// Whether a call may begin for somebody whose lease ends at `until`: it has to be over before.
     fn may_begin(&self, until: Timestamp) -> bool {
         let now = self.now();
-        let shut = self.notice.is_draining() || self.gate().is_shut(now);
-        !shut && now.after(self.settings.longest_call) <= until
+        let shut = self.0.notice.is_draining() || self.gate().is_shut(now);
+        !shut && now.after(self.0.settings.longest_call) <= until
     }
 }
 
 /// Makes one request, or several in halves, and hands out the replies.
-async fn request(under_way: UnderWay, calls: Vec<(Call, Asking)>) {
+async fn request(under_way: UnderWay, calls: Vec<(Arc<Call>, Asking)>) {
     let worker = &under_way.worker;
     let mut parts = vec![calls];
     while let Some(mut part) = parts.pop() {
         for (_, asking) in part.extract_if(.., |(_, asking)| !worker.may_begin(asking.until)) {
             asking.tell(None);
         }
-        let calls: Vec<Call> = part.iter().map(|(call, _)| call.clone()).collect();
+        let calls: Vec<&Call> = part.iter().map(|(call, _)| &**call).collect();
         let Some((call, others)) = calls.split_first() else { continue };
         let (round, permits) = {
             let gate = worker.gate();
             (gate.begin(), gate.permits(worker.now()))
         };
-        worker.settings.meter.request_begins(permits);
+        worker.0.settings.meter.request_begins(permits);
         failpoint::step("worker::calling");
-        let (reply, replies) = worker.settings.client.call(call, others).await;
+        let (reply, replies) = worker.0.settings.client.call(call, others).await;
         failpoint::step("worker::answered");
         let seq = part.first().map_or(0, |(_, asking)| asking.seq);
         tracing::debug!(
-            account = %worker.settings.account,
+            account = %worker.0.settings.account,
             seq,
             operation = call.operation(),
             affiliates = calls.len(),
             reply = reply.name(),
             "called Refersion"
         );
-        worker.settings.meter.request_ends(call.operation(), reply.name(), calls.len());
+        worker.0.settings.meter.request_ends(call.operation(), reply.name(), calls.len());
         worker.heard(&reply, seq, round);
         if part.len() > 1 && matches!(reply, Reply::Refused(_) | Reply::NotFound) {
             let later = part.split_off(part.len() / 2);
@@ -166,20 +166,20 @@ async fn request(under_way: UnderWay, calls: Vec<(Call, Asking)>) {
 
 impl Drop for Coming {
     fn drop(&mut self) {
-        self.0.line.state().coming -= 1;
+        self.0.0.line.state().coming -= 1;
         self.0.pump();
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut line = self.worker.line.state();
+        let mut line = self.worker.0.line.state();
         line.requests -= 1;
         line.riding -= self.riders;
         line.turns.ended(self.joint);
         drop(line);
         self.worker.pump();
-        self.worker.notice.recorded();
+        self.worker.0.room.notify_one();
     }
 }
 
@@ -224,16 +224,16 @@ mod tests {
         let worker = worker(&folder);
         let ask = |coming| {
             let (worker, call) = (worker.clone(), Call::Get(Identifier::Id(AffiliateId(7))));
-            tokio::spawn(async move { worker.ask(call, 1, false, Timestamp(i64::MAX), coming).await })
+            tokio::spawn(async move { worker.ask(Arc::new(call), 1, false, Timestamp(i64::MAX), coming).await })
         };
         // While somebody comes, nothing begins: the test takes the turn, and drops it as a panic would.
         let comes = worker.coming();
         let asked = ask(None);
-        while worker.line.state().turns.take().is_none() {
+        while worker.0.line.state().turns.take().is_none() {
             tokio::task::yield_now().await;
         }
         assert!(matches!(asked.await.expect("no panic"), Some(Reply::Lost { .. })));
-        worker.notice.drain();
+        worker.0.notice.drain();
         assert_eq!(ask(Some(comes)).await.expect("no panic"), None);
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! In go events from the queue, out go calls to Refersion and settlements. `carry` is one delivery from its claim to its
 //! settlement (`settle`); `line` is where deliveries wait for their turn to call, and where calls of several become one
-//! request; `account` is what replies mean for all of them. Invariants: at most `concurrency` requests at once; no transaction is held across a call; what was decided is
-//! written down before anything new is asked. When told to drain it claims nothing more, lets every request that is under way
+//! request; `account` is what replies mean for all of them. Invariants: at most `concurrency` requests at once; no transaction
+//! is held across a call; what was decided is written down before anything new is asked; nothing is claimed while there can be
+//! nothing to claim. When told to drain it claims nothing more, lets every request that is under way
 //! finish, and hands the rest back.
 //! Deliberately absent: what to do for an event ([`crate::delivery`]) and what Refersion's answers mean
 //! ([`crate::refersion`]).
@@ -25,6 +26,7 @@ use line::{Coming, Line};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// What a worker works with.
@@ -53,15 +55,29 @@ pub struct Settings {
 
 /// The worker of one account. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Worker {
-    settings: Arc<Settings>,
+pub struct Worker(Arc<Inner>);
+
+/// What the worker and its deliveries share.
+struct Inner {
+    settings: Settings,
     queue: Arc<dyn Queue>,
     notice: Notice,
-    gate: Arc<Mutex<Gate>>,
+    gate: Mutex<Gate>,
     /// Whether one event goes first, and all others wait for Refersion to take a call of its.
-    trying: Arc<AtomicBool>,
-    line: Arc<Line>,
+    trying: AtomicBool,
+    line: Line,
+    /// There may be room for more deliveries.
+    room: Notify,
     clock: Clock,
+}
+
+/// What has to come before there can be more to claim, unless a delivery ends or the time comes first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    /// Events: all that could be claimed are.
+    Events,
+    /// Room: as many are being carried out as may be, or the gate is shut.
+    Room,
 }
 
 /// How long to leave a failing store alone.
@@ -72,20 +88,22 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 impl Worker {
     /// A worker on `queue`.
     pub fn new(settings: Settings, queue: Arc<dyn Queue>, notice: Notice, clock: Clock) -> Self {
-        let gate = Arc::new(Mutex::new(Gate::new(settings.backoff, settings.concurrency)));
-        Self { settings: Arc::new(settings), queue, notice, gate, trying: Arc::default(), line: Arc::default(), clock }
+        let gate = Mutex::new(Gate::new(settings.backoff, settings.concurrency));
+        let (trying, line, room) = (AtomicBool::default(), Line::default(), Notify::default());
+        Self(Arc::new(Inner { settings, queue, notice, gate, trying, line, room, clock }))
     }
 
     /// Works until told to drain; returns when the last delivery has been settled.
     pub async fn run(self) {
         let mut carrying = JoinSet::new();
-        while !self.notice.is_draining() {
-            let pause = self.fill(&mut carrying).await;
+        while !self.0.notice.is_draining() {
+            let (lack, pause) = self.fill(&mut carrying).await;
             tokio::select! {
-                () = self.notice.until_recorded() => {}
+                () = self.0.notice.until_recorded(), if lack == Lack::Events => {}
+                () = self.0.room.notified(), if lack == Lack::Room => {}
                 Some(ended) = carrying.join_next() => report(ended),
                 () = tokio::time::sleep(pause) => {}
-                () = self.notice.until_draining() => {}
+                () = self.0.notice.until_draining() => {}
             }
             while let Some(ended) = carrying.try_join_next() {
                 report(ended);
@@ -97,35 +115,38 @@ impl Worker {
         }
     }
 
-    /// Starts as many deliveries as may be; says how long to wait before looking again.
-    async fn fill(&self, carrying: &mut JoinSet<()>) -> Duration {
+    /// Starts as many deliveries as may be; says what is lacking for more, and how long to wait before looking again.
+    async fn fill(&self, carrying: &mut JoinSet<()>) -> (Lack, Duration) {
         let now = self.now();
         let admission = self.gate().admits(now);
         let free = match admission {
-            Admission::UpTo(limit) => room(limit, carrying.len().saturating_sub(self.line.riding())),
+            Admission::UpTo(limit) => room(limit, carrying.len().saturating_sub(self.0.line.riding())),
             Admission::One => {
-                self.trying.store(true, Ordering::Relaxed);
+                self.0.trying.store(true, Ordering::Relaxed);
                 usize::from(carrying.is_empty())
             }
-            Admission::None(until) => return until.since(now),
-            Admission::Probe => return self.probe().await,
+            Admission::None(until) => return (Lack::Room, until.since(now)),
+            Admission::Probe => return (Lack::Room, self.probe().await),
         };
         if free == 0 {
-            return LOOK_AGAIN;
+            return (Lack::Room, LOOK_AGAIN);
         }
-        match self.queue.claim(&self.settings.account, free, now, self.settings.lease).await {
+        match self.0.queue.claim(&self.0.settings.account, free, now, self.0.settings.lease).await {
             Ok(batch) => {
-                let until = now.after(self.settings.lease);
+                // Fewer than asked for: the others are not claimable before one of these has ended, something is recorded, or
+                // their time comes. (Or they are large: then those claimed are enough to go on with.)
+                let lack = if batch.events.len() < free { Lack::Events } else { Lack::Room };
+                let until = now.after(self.0.settings.lease);
                 // All of them, before the first gets in line: so they can go together.
                 let coming: Vec<_> = batch.events.iter().map(|_| self.coming()).collect();
                 for (claimed, coming) in batch.events.into_iter().zip(coming) {
                     carrying.spawn(self.clone().carry(claimed, until, coming));
                 }
-                batch.next.map_or(LOOK_AGAIN, |next| next.since(now)).min(LOOK_AGAIN)
+                (lack, batch.next.map_or(LOOK_AGAIN, |next| next.since(now)).min(LOOK_AGAIN))
             }
             Err(error) => {
-                tracing::error!(%error, account = %self.settings.account, "cannot claim events");
-                STORE_PAUSE
+                tracing::error!(%error, account = %self.0.settings.account, "cannot claim events");
+                (Lack::Events, STORE_PAUSE)
             }
         }
     }
@@ -135,11 +156,11 @@ impl Worker {
     }
 
     fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.0.clock.now()
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Verdict {
 /// What is being carried out.
 pub(super) struct Task<'a> {
     pub(super) claimed: &'a Claimed,
-    pub(super) folded: &'a Folded,
+    pub(super) folded: &'a Folded<'a>,
     pub(super) case: Case<'a>,
 }
 
@@ -75,7 +75,7 @@ pub(super) fn once_more(claimed: &Claimed, state: &mut State, walked: Walked) ->
 /// What has been failing for too long is given up.
 pub(super) fn given_up(worker: &Worker, claimed: &Claimed, walked: Walked) -> Walked {
     let now = worker.now();
-    let too_long = now.since(claimed.failing_since.unwrap_or(now)) > worker.settings.max_age;
+    let too_long = now.since(claimed.failing_since.unwrap_or(now)) > worker.0.settings.max_age;
     match walked {
         Walked::To(Step::Retry(trouble)) if too_long && !trouble.pauses_account => {
             Walked::To(Step::Dead(Death::Expired(trouble.what)))
@@ -115,7 +115,7 @@ fn done(worker: &Worker, task: &Task<'_>, state: &State, outcome: Outcome) -> Ve
 /// Logs and counts how each of those carried out ended.
 fn tell(worker: &Worker, task: &Task<'_>, outcome: &Outcome) {
     let Task { claimed, folded, .. } = task;
-    let (account, meter) = (&worker.settings.account, &worker.settings.meter);
+    let (account, meter) = (&worker.0.settings.account, &worker.0.settings.meter);
     let cancelled = Outcome::Ignored(Ignored::Cancelled);
     let (head, event) = (claimed.ticket.seq, claimed.ticket.id);
     let of = |n: usize| if n < folded.cancelled { &cancelled } else { outcome };
@@ -139,10 +139,10 @@ fn again(worker: &Worker, task: &Task<'_>, state: &State, trouble: &Trouble) -> 
     let (seq, now) = (claimed.ticket.seq, worker.now());
     let failing_since = claimed.failing_since.unwrap_or(now);
     let failures = claimed.failures.saturating_add(1);
-    let wait = worker.settings.backoff.wait(failures, rand::random(), trouble.retry_after);
-    let account = &worker.settings.account;
+    let wait = worker.0.settings.backoff.wait(failures, rand::random(), trouble.retry_after);
+    let account = &worker.0.settings.account;
     tracing::warn!(%account, seq, event = %claimed.ticket.id, failures, ?wait, "{}; will try again", trouble.what);
-    worker.settings.meter.failed();
+    worker.0.settings.meter.failed();
     let attempt = Attempt { at: now, what: trouble.what.clone() };
     let (at, progress) = (now.after(wait), task.progress(state));
     let settlement = Settlement::Retry { at, progress, failures, failing_since, attempt };
@@ -150,9 +150,9 @@ fn again(worker: &Worker, task: &Task<'_>, state: &State, trouble: &Trouble) -> 
 }
 
 pub(super) fn buried(worker: &Worker, claimed: &Claimed, death: Death, change: Change) -> Verdict {
-    let (account, seq) = (&worker.settings.account, claimed.ticket.seq);
+    let (account, seq) = (&worker.0.settings.account, claimed.ticket.seq);
     tracing::error!(%account, seq, event = %claimed.ticket.id, code = death.code(), "dead letter: {death}");
-    worker.settings.meter.carried_out("dead");
+    worker.0.settings.meter.carried_out("dead");
     let settlement = Settlement::Dead { code: death.code(), reason: death.to_string(), at: worker.now() };
     Verdict { settlement, change, tell: Some(Ended::Dead(death)) }
 }

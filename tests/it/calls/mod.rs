@@ -2,6 +2,7 @@
 //! is refused or fails is told apart from the others.
 
 mod burst;
+mod claims;
 mod refused;
 mod together;
 mod trouble;

@@ -19,7 +19,7 @@ fn row(claim: &'static str, line: impl IntoIterator<Item = Given>, expected: &'s
     Row { claim, line: line.into_iter().collect(), expected }
 }
 
-fn folded(line: &[Given]) -> Folded {
+fn folded(line: &[Given]) -> Folded<'_> {
     let (head, behind) = line.split_first().expect("a head");
     let behind: Vec<Intent> = behind.iter().map(|given| given.intent.clone()).collect();
     fold(&head.memory, &head.intent, &behind)
@@ -28,7 +28,7 @@ fn folded(line: &[Given]) -> Folded {
 /// `3: city=Rome, as ACTIVE, created with city=Rome`; `2 (1 cancelled): delete u1`.
 fn told(Folded { intent, events, cancelled }: &Folded) -> String {
     let cancelled = if *cancelled > 0 { format!(" ({cancelled} cancelled)") } else { String::new() };
-    let what = match intent {
+    let what = match &**intent {
         Intent::Nothing(_) => "nothing".to_owned(),
         Intent::Delete { user } => {
             let id = user.user_id.iter().map(|id| id.as_str().to_owned());

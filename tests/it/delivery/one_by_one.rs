@@ -148,7 +148,7 @@ impl World {
                 );
                 self.write(&user, &state, &folded.intent);
                 let Step::Next(call) = next else { break next };
-                let reply = self.answer(&call, matches!(folded.intent, Intent::Delete { .. }));
+                let reply = self.answer(&call, matches!(*folded.intent, Intent::Delete { .. }));
                 heard = Some((call, reply));
             };
             assert!(matches!(verdict, Step::Done(_) | Step::Dead(_)), "{verdict:?}");
