@@ -33,8 +33,10 @@ pub(super) async fn carry(worker: &Worker, mut claimed: Claimed, until: Timestam
     let Some(verdict) = verdict else { return };
     let ticket = &claimed.ticket;
     failpoint::step("worker::settling");
+    let settling = worker.settling();
     let settled =
         insist(worker, || worker.0.queue.settle(ticket, verdict.settlement.clone(), verdict.change.clone())).await;
+    drop(settling);
     failpoint::step("worker::settled");
     if let (Ok(()), Some(ended)) = (settled, verdict.tell) {
         worker.0.notice.ended(ticket.id, ended);

@@ -26,7 +26,12 @@ struct State {
     riding: usize,
     /// Deliveries that were claimed and did not get in line yet.
     coming: usize,
+    /// Deliveries that only wait for the store to take their end.
+    settling: usize,
 }
+
+/// So many deliveries may wait for the store; more of them keep others from being claimed.
+const MOST_SETTLING: usize = 200;
 
 /// Who waits for a reply.
 struct Asking {
@@ -39,6 +44,9 @@ struct Asking {
 
 /// One delivery on its way to the line; dropped when it gets there, or has no need to.
 pub(super) struct Coming(Worker);
+
+/// A delivery that only waits for the store; no more when dropped.
+pub(super) struct Settling(Worker);
 
 /// A request under way, counted as long as it lives.
 struct UnderWay {
@@ -59,9 +67,11 @@ impl Line {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many deliveries need no room among those that think or wait: their call is under way.
-    pub(super) fn riding(&self) -> usize {
-        self.state().riding
+    /// How many deliveries need no room among those that think or wait for a turn: their call is under way, or they are being
+    /// settled.
+    pub(super) fn elsewhere(&self) -> usize {
+        let state = self.state();
+        state.riding + state.settling.min(MOST_SETTLING)
     }
 }
 
@@ -70,6 +80,13 @@ impl Worker {
     pub(super) fn coming(&self) -> Coming {
         self.0.line.state().coming += 1;
         Coming(self.clone())
+    }
+
+    /// Somebody waits for nothing but the store.
+    pub(super) fn settling(&self) -> Settling {
+        self.0.line.state().settling += 1;
+        self.0.room.notify_one();
+        Settling(self.clone())
     }
 
     /// Waits for the turn of `call` and for its reply; none if there is no going on now. `until` is when the lease of `seq`
@@ -168,6 +185,12 @@ impl Drop for Coming {
     fn drop(&mut self) {
         self.0.0.line.state().coming -= 1;
         self.0.pump();
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.0.0.line.state().settling -= 1;
     }
 }
 

@@ -120,7 +120,7 @@ impl Worker {
         let now = self.now();
         let admission = self.gate().admits(now);
         let free = match admission {
-            Admission::UpTo(limit) => room(limit, carrying.len().saturating_sub(self.0.line.riding())),
+            Admission::UpTo(limit) => room(limit, carrying.len().saturating_sub(self.0.line.elsewhere())),
             Admission::One => {
                 self.0.trying.store(true, Ordering::Relaxed);
                 usize::from(carrying.is_empty())
@@ -164,7 +164,7 @@ impl Worker {
     }
 }
 
-/// How many more events to claim while `busy` ones think, wait for a turn, or settle. Claimed by the dozen, for those that are
+/// How many more events to claim while `busy` ones think or wait for a turn. Claimed by the dozen, for those that are
 /// claimed together can go together; and few enough that none waits in line for long.
 fn room(limit: usize, busy: usize) -> usize {
     let most = limit.max(FULL);

@@ -115,7 +115,7 @@ pub enum Haste {
 
 /// How long a job waits for others: long enough for many at some thousand a second, and not to be noticed beside a call to
 /// Refersion.
-const PATIENCE: Duration = Duration::from_millis(3);
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Runs inside a transaction; what it returns is told after the commit.
 type Work = Box<dyn FnOnce(&mut Store) -> rusqlite::Result<Tell> + Send>;
