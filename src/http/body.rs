@@ -46,7 +46,8 @@ async fn read_within(patience: Duration, headers: &HeaderMap, body: &mut Body) -
     if declared.is_some_and(|length| length > MAX_ARRAY) {
         return Err(Answer::TooLarge);
     }
-    let (bytes, room) = timeout(patience, collect(body)).await.unwrap_or(Err(Answer::Slow))?;
+    let (bytes, room) =
+        timeout(patience, collect(body, declared.unwrap_or(0).min(MAX_OBJECT))).await.unwrap_or(Err(Answer::Slow))?;
     Ok((Received { bytes, gzip }, room))
 }
 
@@ -60,8 +61,9 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Answer> {
     }
 }
 
-async fn collect(body: &mut Body) -> Result<(Vec<u8>, Room), Answer> {
-    let (mut bytes, mut room) = (Vec::new(), None);
+/// `declared` is how long the body is to be: memory is asked for once, and used as far as bytes come.
+async fn collect(body: &mut Body, declared: usize) -> Result<(Vec<u8>, Room), Answer> {
+    let (mut bytes, mut room) = (Vec::with_capacity(declared), None);
     while let Some(data) = next(body).await {
         let data = data.map_err(|_| Answer::Invalid("The body broke off: send it whole".into()))?;
         if bytes.len() + data.len() > MAX_ARRAY {

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use std::time::Instant;
 
 /// What the bodies take together at least, so that a service that held them would be seen to.
-const BODIES: usize = 64 << 20;
-/// What the service may take; far more than it does, and far less than the bodies.
-const MOST: usize = 48 << 20;
+const BODIES: usize = 96 << 20;
+/// What the service may take: what an operator was promised for a million waiting, and far less than the bodies.
+const MOST: usize = 64 << 20;
 const A_REQUEST: usize = 500;
 /// Some of what waits is carried out.
 const SOME: usize = 200;
