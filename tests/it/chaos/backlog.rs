@@ -13,7 +13,7 @@ use std::time::Instant;
 const BODIES: usize = 96 << 20;
 /// What the service may take: what an operator was promised for a million waiting, and far less than the bodies.
 const MOST: usize = 64 << 20;
-const A_REQUEST: usize = 500;
+const A_REQUEST: usize = 250;
 /// Some of what waits is carried out.
 const SOME: usize = 200;
 
