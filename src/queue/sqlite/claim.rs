@@ -35,6 +35,7 @@ pub fn claim(
         candidates.truncate(limit);
     }
     let (mut events, mut room) = (Vec::with_capacity(candidates.len()), MOST_BYTES);
+    let mut last = None;
     for (at, seq) in candidates {
         let (mut event, lane) = read(&store.connection, seq)?;
         if event.body.len() > room && !events.is_empty() {
@@ -43,12 +44,18 @@ pub fn claim(
         room = room.saturating_sub(event.body.len());
         event.ticket.claim = store.counts.next_claim;
         store.counts.next_claim += 1;
-        lease(&store.connection, account, at, &event.ticket, until)?;
+        lease(&store.connection, account, &event.ticket, until)?;
+        last = Some((at, seq));
         event.memory = memory::recall(&store.connection, &event.keys)?;
         event.behind = behind(&store.connection, account, seq, lane, room.min(MOST_BYTES_BEHIND))?;
         room -= event.behind.iter().map(|behind| behind.body.len()).sum::<usize>();
         events.push(event);
         failpoint::step("queue::claim");
+    }
+    if let Some((at, seq)) = last {
+        // They came in this order, so all of them are gone through.
+        let sql = "DELETE FROM ready WHERE account = ?1 AND (at, seq) <= (?2, ?3)";
+        store.connection.prepare_cached(sql)?.execute((account.as_str(), at, seq))?;
     }
     if events.len() < limit {
         let ready = next_ready(&store.connection, account, now)?;
@@ -98,16 +105,8 @@ fn expired(
     Ok((expired, next))
 }
 
-/// Of `account`, the event with `ticket`, ready since `at` or leased by somebody else till then, is leased.
-fn lease(
-    connection: &Connection,
-    account: &AccountName,
-    at: i64,
-    ticket: &Ticket,
-    until: Timestamp,
-) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM ready WHERE account = ?1 AND at = ?2 AND seq = ?3";
-    connection.prepare_cached(sql)?.execute((account.as_str(), at, ticket.seq))?;
+/// The event with `ticket`, which was ready or leased by somebody else till now, is leased.
+fn lease(connection: &Connection, account: &AccountName, ticket: &Ticket, until: Timestamp) -> rusqlite::Result<()> {
     let sql = "INSERT INTO leases (account, seq, claim, until) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (account, seq) DO UPDATE SET claim = ?3, until = ?4";
     connection.prepare_cached(sql)?.execute((account.as_str(), ticket.seq, ticket.claim, until.0)).map(drop)

@@ -56,11 +56,13 @@ pub fn leave(connection: &Connection, row: i64) -> rusqlite::Result<()> {
 
 /// From now on, `key` leads to `affiliate`.
 pub fn lead(connection: &Connection, key: &UserKey, affiliate: i64) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO users (key, waiting, affiliate, entry) VALUES (?1, 0, ?2, ?3)
-               ON CONFLICT (key) DO UPDATE SET affiliate = ?2, entry = ?3";
-    let mut statement = connection.prepare_cached(sql)?;
     for (row, entry) in Keys::new(&[*key]).entries() {
-        statement.execute(params![row, affiliate, entry])?;
+        // Mostly somebody waits under it: the event that is being settled.
+        let sql = "UPDATE users SET affiliate = ?2, entry = ?3 WHERE key = ?1";
+        if connection.prepare_cached(sql)?.execute(params![row, affiliate, entry])? == 0 {
+            let sql = "INSERT INTO users (key, waiting, affiliate, entry) VALUES (?1, 0, ?2, ?3)";
+            connection.prepare_cached(sql)?.execute(params![row, affiliate, entry])?;
+        }
     }
     Ok(())
 }
