@@ -2,8 +2,8 @@
 //!
 //! # The promises of every engine
 //! 1. [`Queue::record`] returns after the events are committed and synced, or with an error and none of them recorded.
-//! 2. An event id recorded once is a [`Recorded::Duplicate`] from then on, until the window given to [`Queue::tidy`] has
-//!    passed since it was recorded; never while it still waits.
+//! 2. An event id recorded once is a [`Recorded::Duplicate`] from then on, at least until the window given to [`Queue::tidy`]
+//!    has passed since it was recorded, and as long as it still waits.
 //! 3. Events that share a user key, or whose keys lead to the same affiliate when they are recorded, are of one user; so are
 //!    two events that share one with a third that waits with them, and they stay so when it has left. Of one user's waiting
 //!    events only the earliest is ever claimable; one that was leased when it turned out not to be the earliest may be settled
@@ -100,7 +100,8 @@ pub trait Queue: Send + Sync {
     /// Every API key that is kept.
     async fn kept_keys(&self) -> Result<Vec<SealedKey>, QueueError>;
 
-    /// Forgets event ids recorded before `forget_before`, and gives space of settled events back.
+    /// Forgets event ids recorded before `forget_before`, where there are very many some at each time and all in the course of
+    /// hours; and gives space of settled events back.
     async fn tidy(&self, forget_before: Timestamp) -> Result<(), QueueError>;
 
     /// Finishes writing and closes the store; every later call is [`QueueError::Closed`].
