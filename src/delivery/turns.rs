@@ -65,6 +65,11 @@ impl<T> Turns<T> {
         self.joint -= usize::from(joint);
     }
 
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Nobody waits any longer; who did.
     pub fn clear(&mut self) -> Vec<T> {
         self.waiting.drain(..).map(|waiting| waiting.who).collect()

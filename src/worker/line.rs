@@ -73,6 +73,12 @@ impl Line {
         let state = self.state();
         state.riding + state.settling.min(MOST_SETTLING)
     }
+
+    /// Whether nobody waits for a turn, nor is about to.
+    pub(super) fn is_dry(&self) -> bool {
+        let state = self.state();
+        state.coming == 0 && state.turns.is_empty()
+    }
 }
 
 impl Worker {

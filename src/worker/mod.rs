@@ -80,6 +80,27 @@ enum Lack {
     Room,
 }
 
+/// How many deliveries may think or wait for a turn at once: so many that the line does not run dry while the store is asked
+/// for more, and else few, so that nobody waits in line for long.
+struct Ahead(usize);
+
+/// Beyond this the line runs dry for other reasons.
+const MOST_AHEAD: usize = 8 * FULL;
+
+impl Ahead {
+    /// How many more events to claim while `busy` ones think or wait for a turn, where `limit` requests may be under way.
+    /// Claimed by the dozen, for those that are claimed together can go together.
+    fn room(&self, limit: usize, busy: usize) -> usize {
+        let most = limit.max(self.0);
+        if busy <= most / 2 { most - busy } else { 0 }
+    }
+
+    /// A claim brought more; whether the line had run dry meanwhile.
+    fn claimed(&mut self, dry: bool) {
+        self.0 = if dry { (2 * self.0).min(MOST_AHEAD) } else { (self.0 * 3 / 4).max(FULL) };
+    }
+}
+
 /// How long to leave a failing store alone.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// When there is nothing to wait for, look all the same: a notice may have been lost.
@@ -95,9 +116,9 @@ impl Worker {
 
     /// Works until told to drain; returns when the last delivery has been settled.
     pub async fn run(self) {
-        let mut carrying = JoinSet::new();
+        let (mut carrying, mut ahead) = (JoinSet::new(), Ahead(FULL));
         while !self.0.notice.is_draining() {
-            let (lack, pause) = self.fill(&mut carrying).await;
+            let (lack, pause) = self.fill(&mut carrying, &mut ahead).await;
             tokio::select! {
                 () = self.0.notice.until_recorded(), if lack == Lack::Events => {}
                 () = self.0.room.notified(), if lack == Lack::Room => {}
@@ -116,11 +137,12 @@ impl Worker {
     }
 
     /// Starts as many deliveries as may be; says what is lacking for more, and how long to wait before looking again.
-    async fn fill(&self, carrying: &mut JoinSet<()>) -> (Lack, Duration) {
+    async fn fill(&self, carrying: &mut JoinSet<()>, ahead: &mut Ahead) -> (Lack, Duration) {
         let now = self.now();
+        let busy = carrying.len().saturating_sub(self.0.line.elsewhere());
         let admission = self.gate().admits(now);
         let free = match admission {
-            Admission::UpTo(limit) => room(limit, carrying.len().saturating_sub(self.0.line.elsewhere())),
+            Admission::UpTo(limit) => ahead.room(limit, busy),
             Admission::One => {
                 self.0.trying.store(true, Ordering::Relaxed);
                 usize::from(carrying.is_empty())
@@ -137,6 +159,7 @@ impl Worker {
                 // their time comes. (Or they are large: then those claimed are enough to go on with.)
                 let lack = if batch.events.len() < free { Lack::Events } else { Lack::Room };
                 let until = now.after(self.0.settings.lease);
+                ahead.claimed(lack == Lack::Room && busy > 0 && self.0.line.is_dry());
                 // All of them, before the first gets in line: so they can go together.
                 let coming: Vec<_> = batch.events.iter().map(|_| self.coming()).collect();
                 for (claimed, coming) in batch.events.into_iter().zip(coming) {
@@ -164,16 +187,27 @@ impl Worker {
     }
 }
 
-/// How many more events to claim while `busy` ones think or wait for a turn. Claimed by the dozen, for those that are
-/// claimed together can go together; and few enough that none waits in line for long.
-fn room(limit: usize, busy: usize) -> usize {
-    let most = limit.max(FULL);
-    if busy <= most / 2 { most - busy } else { 0 }
-}
-
 /// A delivery that panicked is a bug; its event stays leased and is taken up as interrupted when the lease expires.
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a delivery panicked; its event will be tried again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_is_claimed_ahead_while_the_line_runs_dry_and_less_again_afterwards() {
+        let mut ahead = Ahead(FULL);
+        assert_eq!((ahead.room(16, 0), ahead.room(16, 25), ahead.room(16, 26)), (50, 25, 0));
+        assert_eq!((ahead.room(64, 32), ahead.room(64, 33)), (32, 0), "no fewer than may be under way");
+        for (dry, most) in [(true, 100), (true, 200), (true, 400), (true, 400), (false, 300), (false, 225)] {
+            ahead.claimed(dry);
+            assert_eq!(ahead.room(16, 0), most);
+        }
+        (0..9).for_each(|_| ahead.claimed(false));
+        assert_eq!(ahead.room(16, 0), FULL);
     }
 }

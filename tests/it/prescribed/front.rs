@@ -1,7 +1,8 @@
 //! A front before the simulated Refersion: each user's calls are answered as that user's list says, then well.
 //!
 //! It relays bytes. A call for several users is answered by the list of the first of them that has something left. Invariant:
-//! a call is refused for good only while it is known what its users' earlier calls did: so a refused event had no effect.
+//! a call is refused for good only while it is known what its users' earlier calls did: so a refused event had no effect. That
+//! nothing had to be changed tells nobody what a call without an answer did.
 
 use crate::support::spoken;
 use refersion_destination::sandbox::Sandbox;
@@ -126,7 +127,10 @@ impl Front {
             }
             behind.write_all(&request.bytes).await.ok()?;
             let answer = Message::read(&mut behind).await?;
-            self.note(&operation, users, answer.is_well(), prescribed);
+            let told = if operation == "edit" { self.users("ids", &answer.json()) } else { users.clone() };
+            if answer.is_well() {
+                self.note(&operation, users, &told, prescribed);
+            }
             match prescribed {
                 Prescribed::Lost => return None,
                 Prescribed::Trickled => trickle(&mut client, &answer.bytes).await?,
@@ -135,7 +139,7 @@ impl Front {
         }
     }
 
-    /// The e-mails of the users a call is about.
+    /// The e-mails of the users a call is about, or (`ids`) the answer to an edit.
     fn users(&self, operation: &str, body: &Value) -> Vec<String> {
         let affiliates = self.sandbox.affiliates();
         let whose = |id: &Value| {
@@ -148,6 +152,7 @@ impl Front {
             "search" => body["keyword"].as_str().map(str::to_owned).into_iter().collect(),
             "get" => whose(&body["id"]).or_else(|| whose(&body["affiliate_code"])).into_iter().collect(),
             "edit" => body["affiliates"].as_array().into_iter().flatten().filter_map(|one| whose(&one["id"])).collect(),
+            "ids" => body["ids_changed"].as_array().into_iter().flatten().filter_map(whose).collect(),
             _ => body["ids"].as_array().into_iter().flatten().filter_map(whose).collect(),
         }
     }
@@ -167,18 +172,16 @@ impl Front {
         next
     }
 
-    /// Notes whether the service knows what became of a call.
-    fn note(&self, operation: &str, users: Vec<String>, well: bool, prescribed: Prescribed) {
-        if !well || ["search", "get"].contains(&operation) {
+    /// Notes whether the service knows what became of a call that was carried out: an answer tells it of the users `told`.
+    fn note(&self, operation: &str, users: Vec<String>, told: &[String], prescribed: Prescribed) {
+        if ["search", "get"].contains(&operation) {
             return;
         }
         let unsure = &mut self.state.lock().expect("sound").unsure;
-        for user in users {
-            if prescribed == Prescribed::Lost {
-                unsure.insert(user);
-            } else {
-                unsure.remove(&user);
-            }
+        if prescribed == Prescribed::Lost {
+            unsure.extend(users);
+        } else {
+            unsure.retain(|user| !told.contains(user));
         }
     }
 }
