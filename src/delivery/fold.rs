@@ -59,7 +59,7 @@ impl Folded<'_> {
     pub fn progress(&self, mut before: Progress) -> Progress {
         let folded = (self.events > 1).then_some(self.events);
         if before.folded != folded {
-            (before.folded, before.refused) = (folded, 0);
+            (before.folded, before.unsure, before.refused) = (folded, false, 0);
         }
         let deletes = self.cancelled == 0 && matches!(&*self.intent, Intent::Delete { .. });
         if self.events > 1 && !deletes {

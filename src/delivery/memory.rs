@@ -56,6 +56,9 @@ pub struct Progress {
     /// together again: fewer of them would be a step back.
     #[serde(default)]
     pub folded: Option<usize>,
+    /// Whether these may have had their effect together: an attempt ended without a word, or failed. A pause leaves it so.
+    #[serde(default)]
+    pub unsure: bool,
     /// How often these were refused together since then.
     #[serde(default)]
     pub refused: u32,

@@ -79,13 +79,14 @@ async fn deliver(
         State::new(&folded.intent, claimed.memory.clone(), folded.progress(progress), interrupted)
     };
     let mut state = begun(&folded, claimed.progress.clone(), claimed.interrupted);
+    state.progress.unsure |= claimed.interrupted || claimed.failures > 0;
     let mut coming = Some(coming);
     loop {
         let case = Case { intent: &folded.intent, policy, hash, custom_fields: &custom_fields };
         let task = Task { claimed, folded: &folded, case };
         let walked = walk(worker, &task, &mut state, &mut until, &mut coming).await?;
         drop(coming.take());
-        let walked = if folded.events > 1 { once_more(claimed, &mut state, walked) } else { walked };
+        let walked = if folded.events > 1 { once_more(&mut state, walked) } else { walked };
         let walked = given_up(worker, claimed, walked);
         let fewer = if let Walked::To(step) = &walked { folded.fewer(step) } else { None };
         let Some(fewer) = fewer else { return Some(judge(worker, &task, state, walked)) };

@@ -61,10 +61,9 @@ pub(super) enum Walked {
 
 /// Several that may have had their effect already and are then refused, which makes no sense, are asked for again a few times:
 /// to go on with fewer would be a step back, should they have had it.
-pub(super) fn once_more(claimed: &Claimed, state: &mut State, walked: Walked) -> Walked {
-    let asked_before = claimed.interrupted || claimed.failures > 0;
+pub(super) fn once_more(state: &mut State, walked: Walked) -> Walked {
     match walked {
-        Walked::To(Step::Dead(death)) if asked_before && state.progress.refused < ONCE_MORE => {
+        Walked::To(Step::Dead(death)) if state.progress.unsure && state.progress.refused < ONCE_MORE => {
             state.progress.refused += 1;
             Walked::To(Step::Retry(Trouble::new(death.to_string())))
         }

@@ -69,6 +69,32 @@ async fn what_may_have_had_its_effect_is_not_asked_for_in_parts_for_one_refusal(
     assert_eq!(super::dead_letters(&service).await, 0);
 }
 
+/// As above, by a process that was killed meanwhile; then neither a pause nor a refused key makes it known that there was no effect.
+#[tokio::test]
+async fn what_was_interrupted_and_then_handed_back_is_not_asked_for_in_parts_for_one_refusal() {
+    for pause in [Fault::too_many_calls(Some(0)), Fault::status(401)] {
+        let refersion = Refersion::start().await;
+        let (sandbox, folder) = (&refersion.sandbox, tempfile::tempdir().expect("a folder"));
+        let waits = [AT_ONCE, ("DELIVERY_RETRY_MIN", "1ms"), ("DELIVERY_RETRY_MAX", "5ms")];
+        let start = || Process::start(&refersion.base_url, folder.path(), &waits);
+        let process = start();
+        let send = async |events: Value| {
+            assert_eq!(within(process.send(&events)).await.expect("answered").status, 202);
+        };
+        send(each_says(1, "made", &Value::Null).into()).await;
+        drained(&process).await;
+        sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }, pause, Fault::refused("Chaos")]);
+        send((0..4).map(|n| identify(&format!("m{n}"), "u0", &city(&format!("City {n}")))).collect()).await;
+        refersion.until(|sandbox| sandbox.faults_waiting() == 2).await;
+        process.kill();
+        let process = start();
+        drained(&process).await;
+        process.kill();
+        let told = values("city", sandbox.affiliates()[0].id.0, sandbox);
+        assert!(told.len() == 4 && told.iter().all(|(city, _)| city == "City 3"), "{told:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_comes_behind_a_failed_call_for_many_comes_after_it() {
     let (service, _) = knowing(Refersion::start().await, FULL, &[("REFERSION_TIMEOUT", "500ms")]).await;

@@ -241,7 +241,16 @@ fn deletes_of_one_user_are_one() {
 /// Far into a delivery.
 fn far(stage: Stage) -> Progress {
     let target = Some(Target { code: AffiliateCode("a3y7".into()), id: Some(AffiliateId(7)) });
-    Progress { stage, asked: true, met: true, done: Done::Anonymized, folded: Some(9), refused: 2, target }
+    Progress {
+        stage,
+        asked: true,
+        met: true,
+        done: Done::Anonymized,
+        folded: Some(9),
+        unsure: true,
+        refused: 2,
+        target,
+    }
 }
 
 #[test]
@@ -252,21 +261,19 @@ fn with_more_folded_or_less_only_what_still_holds_of_the_progress_is_kept() {
     for (stage, kept) in
         [(Stage::CheckEdit, Stage::Start), (Stage::CheckStatus, Stage::Start), (searching(), searching())]
     {
-        let expected = Progress { stage: kept, folded: Some(2), refused: 0, target: None, ..far(Stage::Start) };
+        let expected =
+            Progress { stage: kept, folded: Some(2), unsure: false, refused: 0, target: None, ..far(Stage::Start) };
         assert_eq!(of(&edits, stage), expected, "what was checked may have been another edit");
     }
     let cancelling = [known(identify("")), delete("u1")];
-    let expected = Progress { folded: Some(2), refused: 0, target: None, ..far(Stage::Start) };
+    let expected = Progress { folded: Some(2), unsure: false, refused: 0, target: None, ..far(Stage::Start) };
     assert_eq!(of(&cancelling, searching()), expected, "the next time it may be an edit");
     let deletes = [delete("u1"), delete("u1")];
-    let expected = Progress { folded: Some(2), refused: 0, ..far(searching()) };
+    let expected = Progress { folded: Some(2), unsure: false, refused: 0, ..far(searching()) };
     assert_eq!(of(&deletes, searching()), expected, "a delete of the same user goes on with the same affiliate");
     let as_many = Progress { folded: Some(2), ..far(Stage::Start) };
-    assert_eq!(
-        folded(&edits).progress(as_many.clone()).refused,
-        as_many.refused,
-        "refusals of the same are counted on"
-    );
-    let alone = Progress { folded: None, refused: 0, ..far(Stage::CheckEdit) };
+    let later = folded(&edits).progress(as_many.clone());
+    assert_eq!((later.unsure, later.refused), (true, as_many.refused), "refusals of the same are counted on");
+    let alone = Progress { folded: None, unsure: false, refused: 0, ..far(Stage::CheckEdit) };
     assert_eq!(of(&edits[..1], Stage::CheckEdit), alone, "one alone goes on where it was");
 }
