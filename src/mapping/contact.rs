@@ -8,9 +8,13 @@ use super::{Note, Refusal, note};
 use crate::domain::{Email, EmailError, Field, Profile, UserId};
 use crate::segment::{Event, Raw, Traits, clean};
 
-/// The e-mail of an identify: in the traits, as the `userId`, in `context.traits`, beside the traits.
-pub(super) fn of_identify(event: &Event<'_>, notes: &mut Vec<Note>) -> Result<Option<Email>, Refusal> {
-    match in_traits(&event.traits) {
+/// The e-mail of an identify: `said` in the traits, as the `userId`, in `context.traits`, beside the traits.
+pub(super) fn of_identify(
+    event: &Event<'_>,
+    said: Result<Option<Email>, EmailError>,
+    notes: &mut Vec<Note>,
+) -> Result<Option<Email>, Refusal> {
+    match said {
         Ok(Some(email)) => return Ok(Some(email)),
         Ok(None) => {}
         // Nobody typed an Engage event: refusing it would help nobody.
@@ -103,7 +107,8 @@ mod tests {
     fn identify(event: &str) -> String {
         let event = format!(r#"{{"type":"identify",{event}}}"#);
         let mut notes = Vec::new();
-        let email = of_identify(&segment::parse(&event).expect("an event"), &mut notes);
+        let event = segment::parse(&event).expect("an event");
+        let email = of_identify(&event, in_traits(&event.traits), &mut notes);
         shown(&email, &notes)
     }
 

@@ -12,9 +12,9 @@ use crate::segment::Event;
 /// What an identify wants.
 pub(super) fn identify(event: &Event<'_>, rules: &Rules, notes: &mut Vec<Note>) -> Result<Intent, Refusal> {
     // An address from elsewhere says who the user is, not that theirs changed: the one beside the traits is boilerplate.
-    let said = contact::in_traits(&event.traits).ok().flatten();
-    let says_email = said.is_some();
-    let email = if says_email { said } else { contact::of_identify(event, notes)? };
+    let said = contact::in_traits(&event.traits);
+    let says_email = matches!(said, Ok(Some(_)));
+    let email = contact::of_identify(event, said, notes)?;
     let mut profile = Profile::default();
     name::read(&event.traits, &mut profile);
     address::read(&event.traits, &mut profile, notes);

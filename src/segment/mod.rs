@@ -3,8 +3,7 @@
 //! [`check`] makes sure that a body is JSON, [`several`] cuts it into events, [`understand`] reads one of them, [`Traits`] what
 //! it says of a user; [`split`] and [`parse`] do the same from text to text. [`Trust`] decides who is believed, [`choose`] and
 //! [`presented`] whose key it is. Invariants: no bytes panic or overflow the stack (nothing here recurses into a value); a body
-//! is checked once; nothing but what is needed can make an event
-//! unreadable; no error repeats a value of the event.
+//! is checked once; nothing but what is needed can make an event unreadable; no error repeats a value of the event.
 //! Deliberately absent: what any of it means for Refersion ([`crate::mapping`]).
 
 mod auth;

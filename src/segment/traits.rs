@@ -33,7 +33,8 @@ impl<'a> Traits<'a> {
     }
 
     /// Every value whose key matches `path`, in the order of [`find`](Self::find).
-    pub fn all(&self, path: &str) -> Vec<Raw<'a>> {
+    #[cfg(test)]
+    pub(super) fn all(&self, path: &str) -> Vec<Raw<'a>> {
         let mut found = Vec::new();
         self.find(path, |value| -> Option<()> {
             found.push(value);
