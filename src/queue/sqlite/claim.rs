@@ -46,7 +46,7 @@ pub fn claim(
         store.counts.next_claim += 1;
         lease(&store.connection, account, &event.ticket, until)?;
         last = Some((at, seq));
-        event.memory = memory::recall(&store.connection, &event.keys)?;
+        event.memory = memory::recall(store, &event.keys)?;
         event.behind = behind(&store.connection, account, seq, lane, room.min(MOST_BYTES_BEHIND))?;
         room -= event.behind.iter().map(|behind| behind.body.len()).sum::<usize>();
         events.push(event);

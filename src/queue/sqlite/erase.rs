@@ -19,16 +19,16 @@ type Hashed = [u8; 16];
 const MOST_KEYS: usize = 256;
 
 /// Erases the links of `keys`, and the bodies of the dead letters that these keys, and one another's, lead to.
-pub fn erase(connection: &Connection, keys: Vec<Hashed>) -> rusqlite::Result<()> {
+pub fn erase(store: &mut Store, keys: Vec<Hashed>) -> rusqlite::Result<()> {
     let mut reached = keys;
     let mut next = 0;
     while let Some(key) = reached.get(next).copied() {
         next += 1;
-        add(&mut reached, beside(connection, &key)?);
+        add(&mut reached, beside(&store.connection, &key)?);
     }
     for key in &reached {
-        mislay(connection, key)?;
-        blank(connection, key)?;
+        mislay(store, key)?;
+        blank(&store.connection, key)?;
     }
     Ok(())
 }
@@ -47,8 +47,8 @@ fn kinds(key: Hashed) -> [UserKey; 2] {
 }
 
 /// From now on, the key leads nowhere; how many links that were.
-fn mislay(connection: &Connection, key: &Hashed) -> rusqlite::Result<u64> {
-    kinds(*key).iter().try_fold(0, |links, key| Ok(links + u64::from(users::mislay(connection, key)?)))
+fn mislay(store: &mut Store, key: &Hashed) -> rusqlite::Result<u64> {
+    kinds(*key).iter().try_fold(0, |links, key| Ok(links + u64::from(users::mislay(store, key)?)))
 }
 
 /// The keys of the dead letters that have this key.
@@ -77,7 +77,7 @@ struct Reach {
 
 /// Erases everything held of the user with these keys, but for events that are being carried out.
 pub fn forget(store: &mut Store, hash: &HashKey, users: &[UserKey], now: Timestamp) -> rusqlite::Result<Forgotten> {
-    let reach = reach(&store.connection, hash, users)?;
+    let reach = reach(store, hash, users)?;
     let mut forgotten = Forgotten::default();
     for lane in reach.lanes {
         for Waiting { seq, under_way, event } in waiting(&store.connection, lane)? {
@@ -91,36 +91,36 @@ pub fn forget(store: &mut Store, hash: &HashKey, users: &[UserKey], now: Timesta
             }
         }
     }
-    let connection = &store.connection;
     for key in &reach.keys {
-        forgotten.dead_letters += blank(connection, key)? as u64;
-        forgotten.links += mislay(connection, key)?;
+        forgotten.dead_letters += blank(&store.connection, key)? as u64;
+        forgotten.links += mislay(store, key)?;
     }
     for affiliate in reach.affiliates {
-        forgotten.affiliates += memory::forget(connection, affiliate)? as u64;
+        forgotten.affiliates += memory::forget(&store.connection, affiliate)? as u64;
     }
     Ok(forgotten)
 }
 
-fn reach(connection: &Connection, hash: &HashKey, users: &[UserKey]) -> rusqlite::Result<Reach> {
+fn reach(store: &Store, hash: &HashKey, users: &[UserKey]) -> rusqlite::Result<Reach> {
     let mut reach = Reach { keys: users.iter().map(|key| *key.bytes()).collect(), ..Reach::default() };
     let mut next = 0;
     while let Some(key) = reach.keys.get(next).copied() {
         next += 1;
-        add(&mut reach.keys, beside(connection, &key)?);
+        add(&mut reach.keys, beside(&store.connection, &key)?);
         let mut keys = Keys::new(&kinds(key));
-        for affiliate in affiliates(connection, &keys)? {
-            keys.add_affiliate(&memory::key(connection, hash, affiliate)?);
-            let leading = users::leading_to(connection, affiliate)?;
+        for affiliate in affiliates(store, &keys)? {
+            keys.add_affiliate(&memory::key(&store.connection, hash, affiliate)?);
+            let leading = users::leading_to(store, affiliate)?;
             add(&mut reach.keys, leading.iter().map(|key| *key.bytes()).collect());
             if !reach.affiliates.contains(&affiliate) {
                 reach.affiliates.push(affiliate);
             }
         }
         for (row, entry) in keys.entries() {
-            let lane = users::find(connection, row, entry)?.and_then(|user| user.lane);
+            let lane = users::find(store, row, entry)?.and_then(|user| user.lane);
             if let Some(lane) = lane.filter(|lane| !reach.lanes.contains(lane)) {
-                let users = waiting(connection, lane)?.into_iter().flat_map(|waiting| waiting.event.keys.users());
+                let users =
+                    waiting(&store.connection, lane)?.into_iter().flat_map(|waiting| waiting.event.keys.users());
                 add(&mut reach.keys, users.map(|key| *key.bytes()).collect());
                 reach.lanes.push(lane);
             }
@@ -130,10 +130,10 @@ fn reach(connection: &Connection, hash: &HashKey, users: &[UserKey]) -> rusqlite
 }
 
 /// The rows of the affiliates that these keys lead to.
-fn affiliates(connection: &Connection, keys: &Keys) -> rusqlite::Result<Vec<i64>> {
+fn affiliates(store: &Store, keys: &Keys) -> rusqlite::Result<Vec<i64>> {
     let mut affiliates = Vec::new();
     for (row, entry) in keys.entries() {
-        affiliates.extend(users::find(connection, row, entry)?.and_then(|user| user.affiliate));
+        affiliates.extend(users::find(store, row, entry)?.and_then(|user| user.affiliate));
     }
     Ok(affiliates)
 }

@@ -10,7 +10,8 @@ use crate::domain::UserKey;
 const TAG_USER_ID: u8 = 1;
 const TAG_EMAIL: u8 = 2;
 const TAG_AFFILIATE: u8 = 3;
-const ENTRY: usize = 17;
+/// The bytes of one key with its tag.
+pub const ENTRY: usize = 17;
 
 /// The keys of one event, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]

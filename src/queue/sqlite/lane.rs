@@ -72,10 +72,9 @@ pub fn hold(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
 
 /// The event, which is not ready and whose lease has ended, leaves its lane, and the next one moves up.
 pub fn leave(store: &mut Store, seq: i64, member: &Member) -> rusqlite::Result<()> {
-    let connection = &store.connection;
-    connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
-    member.keys.rows().try_for_each(|row| users::leave(connection, row))?;
-    move_up(connection, member.lane)?;
+    store.connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
+    member.keys.rows().try_for_each(|row| users::leave(store, row))?;
+    move_up(&store.connection, member.lane)?;
     store.counts.gone(&member.account);
     Ok(())
 }

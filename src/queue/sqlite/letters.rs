@@ -3,6 +3,7 @@
 use super::history;
 use super::keys::Keys;
 use super::record;
+use super::seen;
 use super::writer::Store;
 use crate::domain::{AccountName, EventId, HashKey, Timestamp};
 use crate::queue::{DeadLetter, Filter, NewEvent, Page, Replay};
@@ -114,8 +115,9 @@ pub fn discard(store: &mut Store, id: i64) -> rusqlite::Result<bool> {
 }
 
 fn waits(store: &Store, id: EventId) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM seen JOIN events USING (seq) WHERE seen.id = ?1 AND events.id = ?1";
-    store.connection.prepare_cached(sql)?.exists([id.0.as_slice()])
+    let Some(seen) = seen::find(store, id)? else { return Ok(false) };
+    let sql = "SELECT 1 FROM events WHERE seq = ?1 AND id = ?2";
+    store.connection.prepare_cached(sql)?.exists(params![seen.seq, id.0.as_slice()])
 }
 
 /// Takes a dead letter out. Its id is not given again, even if it was the last one: an operator may have written it down.

@@ -3,20 +3,22 @@
 use super::erase;
 use super::keys::Keys;
 use super::users;
+use super::writer::Store;
 use crate::delivery::{Known, Memory, Origin};
 use crate::domain::{AffiliateCode, AffiliateId, HashKey, UserKey};
 use crate::queue::{Change, Remember};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// The affiliates that `keys` lead to.
-pub fn recall(connection: &Connection, keys: &[UserKey]) -> rusqlite::Result<Memory> {
-    let sql = "SELECT code, id, found, sent FROM users JOIN affiliates USING (affiliate) WHERE key = ?1 AND entry = ?2";
-    let mut statement = connection.prepare_cached(sql)?;
+pub fn recall(store: &Store, keys: &[UserKey]) -> rusqlite::Result<Memory> {
+    let mut statement =
+        store.connection.prepare_cached("SELECT code, id, found, sent FROM affiliates WHERE affiliate = ?1")?;
     let mut memory = Memory::default();
     for key in keys {
         let own = Keys::new(&[*key]);
         let Some((row, entry)) = own.entries().next() else { continue };
-        let known = statement.query_row(params![row, entry], |row| {
+        let Some(affiliate) = users::find(store, row, entry)?.and_then(|user| user.affiliate) else { continue };
+        let known = statement.query_row([affiliate], |row| {
             let id: Option<i64> = row.get(1)?;
             Ok(Known {
                 code: AffiliateCode(row.get(0)?),
@@ -34,21 +36,21 @@ pub fn recall(connection: &Connection, keys: &[UserKey]) -> rusqlite::Result<Mem
 }
 
 /// Carries out `change` for an event of `account`.
-pub fn apply(connection: &Connection, account: &str, change: &Change) -> rusqlite::Result<()> {
+pub fn apply(store: &mut Store, account: &str, change: &Change) -> rusqlite::Result<()> {
     let mut erase: Vec<[u8; 16]> = change.erase.iter().map(|key| *key.bytes()).collect();
     for code in &change.forget {
-        let Some(affiliate) = row_of(connection, account, &code.0)? else { continue };
-        let keys = users::leading_to(connection, affiliate)?;
+        let Some(affiliate) = row_of(&store.connection, account, &code.0)? else { continue };
+        let keys = users::leading_to(store, affiliate)?;
         if !change.erase.is_empty() {
             erase.extend(keys.iter().map(UserKey::bytes));
         }
         for key in &keys {
-            users::mislay(connection, key)?;
+            users::mislay(store, key)?;
         }
-        forget(connection, affiliate)?;
+        forget(&store.connection, affiliate)?;
     }
-    erase::erase(connection, erase)?;
-    change.remember.as_ref().map_or(Ok(()), |remember| write(connection, account, remember))
+    erase::erase(store, erase)?;
+    change.remember.as_ref().map_or(Ok(()), |remember| write(store, account, remember))
 }
 
 /// Forgets an affiliate to which no key leads any more.
@@ -68,7 +70,8 @@ fn row_of(connection: &Connection, account: &str, code: &str) -> rusqlite::Resul
     connection.prepare_cached(sql)?.query_row([account, code], |row| row.get(0)).optional()
 }
 
-fn write(connection: &Connection, account: &str, remember: &Remember) -> rusqlite::Result<()> {
+fn write(store: &mut Store, account: &str, remember: &Remember) -> rusqlite::Result<()> {
+    let connection = &store.connection;
     let known = &remember.known;
     let sent =
         serde_json::to_string(&known.sent).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
@@ -77,23 +80,23 @@ fn write(connection: &Connection, account: &str, remember: &Remember) -> rusqlit
     let affiliate = if let Some(affiliate) = row_of(connection, account, &known.code.0)? {
         let sql = "UPDATE affiliates SET id = coalesce(?2, id), found = ?3, sent = ?4 WHERE affiliate = ?1";
         connection.prepare_cached(sql)?.execute(params![affiliate, id, found, sent])?;
-        earlier_emails(connection, affiliate, &remember.keys)?;
+        earlier_emails(store, affiliate, &remember.keys)?;
         affiliate
     } else {
         let sql = "INSERT INTO affiliates (account, code, id, found, sent) VALUES (?1, ?2, ?3, ?4, ?5)";
         connection.prepare_cached(sql)?.execute(params![account, known.code.0, id, found, sent])?;
         connection.last_insert_rowid()
     };
-    remember.keys.iter().try_for_each(|key| users::lead(connection, key, affiliate))
+    remember.keys.iter().try_for_each(|key| users::lead(store, key, affiliate))
 }
 
 /// An affiliate has one e-mail address: where `keys` hold one, an earlier one no longer leads to it.
-fn earlier_emails(connection: &Connection, affiliate: i64, keys: &[UserKey]) -> rusqlite::Result<()> {
+fn earlier_emails(store: &mut Store, affiliate: i64, keys: &[UserKey]) -> rusqlite::Result<()> {
     let is_email = |key: &UserKey| matches!(key, UserKey::Email(_));
     if !keys.iter().any(is_email) {
         return Ok(());
     }
-    let leading = users::leading_to(connection, affiliate)?;
+    let leading = users::leading_to(store, affiliate)?;
     let earlier = leading.iter().filter(|key| is_email(key) && !keys.contains(key));
-    earlier.map(|key| users::mislay(connection, key)).try_for_each(|led| led.map(drop))
+    earlier.map(|key| users::mislay(store, key)).try_for_each(|led| led.map(drop))
 }

@@ -1,8 +1,8 @@
 //! The SQLite engine: one file, one writer thread with group commit, WAL and `synchronous=FULL`.
 //!
 //! Every method hands the writer a job and awaits it (`writer`); the jobs' SQL stands by verb: `record`, `claim`,
-//! `settle`, `letters`, `erase`, `sealed`; by table: `lane`, `users`, `memory`, `seen`; the tables in `schema`, those of
-//! earlier releases in `older`. Invariant: one process per file, held by a lock that dies with the process, so whatever is
+//! `settle`, `letters`, `erase`, `sealed`; by table: `lane`, `users`, `memory`, `seen`; `recent` keeps what would go to random
+//! places; the tables in `schema`, those of earlier releases in `older`. Invariant: one process per file, held by a lock that dies with the process, so whatever is
 //! leased when the file is opened was interrupted.
 
 mod claim;
@@ -14,6 +14,7 @@ mod letters;
 mod memory;
 mod older;
 mod open;
+mod recent;
 mod record;
 mod schema;
 mod sealed;
@@ -41,6 +42,9 @@ use writer::Writer;
 
 /// So many portions of the event ids are looked at in one tidying: of a hundred million ids, each is looked at about twice a day.
 const PORTIONS: u32 = 5;
+
+/// So many portions of what changed lately are written to their places in one tidying: more than are held in all.
+const RECENT: u32 = 300;
 
 /// A queue in one SQLite file.
 #[derive(Debug)]
@@ -170,6 +174,11 @@ impl Queue for SqliteQueue {
     }
 
     async fn tidy(&self, forget_before: Timestamp) -> Result<(), QueueError> {
+        for _ in 0..RECENT {
+            if !self.writer.write(Now, |store| store.recent.tidy(&store.connection)).await? {
+                break;
+            }
+        }
         for _ in 0..PORTIONS {
             if !self.writer.write(Now, move |store| seen::forget(store, forget_before)).await? {
                 break;

@@ -3,8 +3,10 @@
 //! Nothing is lost on the way: what waits goes on waiting, in its line; what was leased is ready again, as interrupted; who is
 //! known stays known. Of dead letters of version 1 the keys are not known: they are shown and discarded, but not replayed.
 
+use super::keys::Keys;
+use super::recent::Row as _;
 use super::schema::{SINCE_4, VERSION, create};
-use super::users;
+use super::users::Kept;
 use crate::domain::UserKey;
 use rusqlite::{Connection, Row};
 
@@ -90,7 +92,11 @@ fn links_become_users(connection: &Connection) -> rusqlite::Result<()> {
     };
     for link in links.query_map([], read)? {
         let (key, affiliate) = link?;
-        users::lead(connection, &key, affiliate)?;
+        for (row, entry) in Keys::new(&[key]).entries() {
+            let mut kept = Kept::read(connection, row)?.unwrap_or_default();
+            kept.lead(entry, affiliate);
+            kept.write(connection, row)?;
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::lane;
 use super::older;
+use super::recent::Recent;
 use super::schema;
 use super::writer::{Counts, Store};
 use crate::domain::HashKey;
@@ -115,7 +116,8 @@ fn recover(connection: Connection, lock: File) -> rusqlite::Result<Store> {
     // Tickets of an ended process are void: they have other numbers.
     let next_claim = i64::from(rand::random::<u32>()) << 24;
     let counts = Counts { waiting, waiting_of, dead, next_seq: last + 1, next_claim };
-    Ok(Store { connection, counts, walked: Vec::new(), _lock: lock })
+    let recent = Recent::read(&connection)?;
+    Ok(Store { connection, counts, recent, walked: Vec::new(), _lock: lock })
 }
 
 /// How many events of each account wait. Kept, for there may be a million to count.

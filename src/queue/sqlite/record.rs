@@ -3,6 +3,7 @@
 use super::keys::Keys;
 use super::lane::{self, members};
 use super::memory;
+use super::seen::{self, Seen};
 use super::users::{self, User};
 use super::writer::Store;
 use crate::domain::{HashKey, UserKey};
@@ -12,18 +13,11 @@ use rusqlite::params;
 
 /// Records `event` inside the current transaction.
 pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::Result<Recorded> {
-    // What may be refused is not noted before that is known; all else in one step.
-    if event.only_if_known {
-        if seen(store, event)? {
-            return Ok(Recorded::Duplicate);
-        }
-        if !is_known(store, event)? {
-            return Ok(Recorded::UnknownUser);
-        }
-    }
-    let seq = store.counts.next_seq;
-    if !is_first(store, event, seq)? {
+    if seen::find(store, event.id)?.is_some() {
         return Ok(Recorded::Duplicate);
+    }
+    if event.only_if_known && !is_known(store, event)? {
+        return Ok(Recorded::UnknownUser);
     }
     let waiting = store.counts.waiting_of(event.account.as_str());
     let behind = line_up(store, hash, event)?;
@@ -34,8 +28,6 @@ pub fn record(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::
 /// Records once more an event that was recorded before, as if it had come just now; its place in the order of arrival.
 pub fn again(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::Result<i64> {
     let seq = store.counts.next_seq;
-    let sql = "INSERT INTO seen (id, at, seq) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET at = ?2, seq = ?3";
-    store.connection.prepare_cached(sql)?.execute(params![event.id.0.as_slice(), event.received_at.0, seq])?;
     line_up(store, hash, event)?;
     Ok(seq)
 }
@@ -44,6 +36,7 @@ pub fn again(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::R
 fn line_up(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::Result<bool> {
     let seq = store.counts.next_seq;
     store.counts.next_seq += 1;
+    seen::note(store, event.id, Seen { at: event.received_at, seq });
     store.counts.come(event.account.as_str());
     let mut keys = Keys::new(&event.keys);
     let mut lanes = join(store, hash, &mut keys, seq)?;
@@ -54,7 +47,7 @@ fn line_up(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::Res
         // The oldest line, which likely is the longest, takes in the others.
         lane = *oldest;
         others.iter().try_for_each(|other| merge(store, *other, lane))?;
-        keys.rows().try_for_each(|row| users::relabel(&store.connection, row, lane))?;
+        keys.rows().try_for_each(|row| users::relabel(store, row, lane))?;
     }
     insert(store, event, &keys, seq, lane)?;
     if !behind {
@@ -66,11 +59,11 @@ fn line_up(store: &mut Store, hash: &HashKey, event: &NewEvent) -> rusqlite::Res
 
 /// Lets the event `seq` wait under its user's `keys`, and under the affiliates they lead to, which are added; the lanes in
 /// which events wait under them already.
-fn join(store: &Store, hash: &HashKey, keys: &mut Keys, seq: i64) -> rusqlite::Result<Vec<i64>> {
+fn join(store: &mut Store, hash: &HashKey, keys: &mut Keys, seq: i64) -> rusqlite::Result<Vec<i64>> {
     let mut lanes = Vec::new();
     let mut affiliates = Vec::new();
     for (row, entry) in keys.entries() {
-        let Some(User { lane, affiliate }) = users::wait(&store.connection, row, entry, seq)? else { continue };
+        let Some(User { lane, affiliate }) = users::wait(store, row, entry, seq)? else { continue };
         lanes.extend(lane.filter(|lane| *lane != seq));
         if let Some(affiliate) = affiliate {
             affiliates.push(memory::key(&store.connection, hash, affiliate)?);
@@ -81,7 +74,7 @@ fn join(store: &Store, hash: &HashKey, keys: &mut Keys, seq: i64) -> rusqlite::R
         keys.add_affiliate(affiliate);
     }
     for (row, entry) in keys.entries().skip(own) {
-        let user = users::wait(&store.connection, row, entry, seq)?;
+        let user = users::wait(store, row, entry, seq)?;
         lanes.extend(user.and_then(|user| user.lane).filter(|lane| *lane != seq));
     }
     Ok(lanes)
@@ -96,28 +89,17 @@ pub fn overfull(store: &Store, events: &[NewEvent], max: u64) -> rusqlite::Resul
     }
     let mut accounts = Vec::new();
     for event in events {
-        if !seen(store, event)? {
+        if seen::find(store, event.id)?.is_none() {
             accounts.push(event.account.as_str());
         }
     }
     Ok(store.counts.overfull(accounts.into_iter(), max))
 }
 
-fn seen(store: &Store, event: &NewEvent) -> rusqlite::Result<bool> {
-    store.connection.prepare_cached("SELECT 1 FROM seen WHERE id = ?1")?.exists([event.id.0.as_slice()])
-}
-
-/// Notes that the event was seen; whether it was not before.
-fn is_first(store: &Store, event: &NewEvent, seq: i64) -> rusqlite::Result<bool> {
-    let sql = "INSERT INTO seen (id, at, seq) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";
-    let values = params![event.id.0.as_slice(), event.received_at.0, seq];
-    Ok(store.connection.prepare_cached(sql)?.execute(values)? > 0)
-}
-
 /// Whether the event's user is known: an affiliate is remembered, an earlier event waits, or a dead letter is kept.
 fn is_known(store: &Store, event: &NewEvent) -> rusqlite::Result<bool> {
     for (row, entry) in Keys::new(&event.keys).entries() {
-        let user = users::find(&store.connection, row, entry)?;
+        let user = users::find(store, row, entry)?;
         if user.is_some_and(|user| user.lane.is_some() || user.affiliate.is_some()) {
             return Ok(true);
         }
@@ -133,15 +115,15 @@ fn is_kept(store: &Store, keys: &[UserKey]) -> rusqlite::Result<bool> {
 }
 
 /// Two users turn out to be one: their lines become one. The later head waits from now on, unless it is leased.
-fn merge(store: &Store, from: i64, into: i64) -> rusqlite::Result<()> {
-    let connection = &store.connection;
-    let heads = [lane::head(connection, from)?, lane::head(connection, into)?];
+fn merge(store: &mut Store, from: i64, into: i64) -> rusqlite::Result<()> {
+    let heads = [lane::head(&store.connection, from)?, lane::head(&store.connection, into)?];
     if let [Some(one), Some(other)] = heads {
-        lane::hold(connection, one.max(other))?;
+        lane::hold(&store.connection, one.max(other))?;
     }
-    for member in members(connection, from)? {
-        member.keys.rows().try_for_each(|row| users::relabel(connection, row, into))?;
+    for member in members(&store.connection, from)? {
+        member.keys.rows().try_for_each(|row| users::relabel(store, row, into))?;
     }
+    let connection = &store.connection;
     connection.prepare_cached("UPDATE events SET lane = ?2 WHERE lane = ?1")?.execute([from, into])?;
     connection.prepare_cached("UPDATE events SET lane = ?2 WHERE seq = ?1 AND lane IS NULL")?.execute([from, into])?;
     Ok(())

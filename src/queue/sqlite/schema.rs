@@ -87,6 +87,12 @@ CREATE TABLE seen (
     at  INTEGER NOT NULL,
     seq INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- What changed lately in users and seen and may not be there yet; see recent.
+CREATE TABLE changes (
+    n    INTEGER PRIMARY KEY,
+    rows BLOB    NOT NULL
+);
 ";
 
 const OTHER_TABLES: &str = "

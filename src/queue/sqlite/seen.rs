@@ -1,14 +1,54 @@
-//! Event ids recorded, for deduplication: forgetting them in time.
+//! The table `seen`: event ids recorded, for deduplication, and forgetting them in time.
 //!
-//! Ids are random, so those that are old lie anywhere. Instead of an index by age, which each event would pay for, the table
-//! is walked, a portion at a time, again and again; a portion's ids lie side by side and go together.
+//! Ids are random: a row is written to its place late ([`super::recent`]), and those that are old lie anywhere. Instead of an
+//! index by age, which each event would pay for, the table is walked, a portion at a time, again and again; a portion's ids
+//! lie side by side and go together.
 
+use super::recent::Row;
 use super::writer::Store;
-use crate::domain::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use crate::domain::{EventId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
 
 /// So many ids are looked at in one transaction.
 const PORTION: i64 = 5_000;
+
+/// When an event was recorded, and its place in the order of arrival.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Seen {
+    pub at: Timestamp,
+    pub seq: i64,
+}
+
+impl Row for Seen {
+    type Key = [u8; 16];
+
+    fn read(connection: &Connection, key: [u8; 16]) -> rusqlite::Result<Option<Self>> {
+        let mut statement = connection.prepare_cached("SELECT at, seq FROM seen WHERE id = ?1")?;
+        let seen =
+            statement.query_row([key.as_slice()], |row| Ok(Self { at: Timestamp(row.get(0)?), seq: row.get(1)? }));
+        seen.optional()
+    }
+
+    fn write(&self, connection: &Connection, key: [u8; 16]) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO seen (id, at, seq) VALUES (?1, ?2, ?3)";
+        connection.prepare_cached(sql)?.execute(params![key.as_slice(), self.at.0, self.seq]).map(drop)
+    }
+
+    fn remove(connection: &Connection, key: [u8; 16]) -> rusqlite::Result<()> {
+        connection.prepare_cached("DELETE FROM seen WHERE id = ?1")?.execute([key.as_slice()]).map(drop)
+    }
+}
+
+/// When the event was recorded, if it was.
+pub fn find(store: &Store, id: EventId) -> rusqlite::Result<Option<Seen>> {
+    store.recent.seen.find(&store.connection, id.0)
+}
+
+/// The event is recorded.
+pub fn note(store: &mut Store, id: EventId, seen: Seen) {
+    store.recent.seen.put(id.0, Some(seen));
+}
 
 /// Forgets, among the ids of the next portion, those recorded before `before` whose events wait no more; says whether there
 /// are more ids to look at before the walk begins anew.

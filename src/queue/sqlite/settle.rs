@@ -24,7 +24,7 @@ pub fn checkpoint(
     let sql = "UPDATE leases SET until = ?3, progress = ?4 WHERE account = ?1 AND seq = ?2";
     let values = params![leased.account, ticket.seq, until.0, write_progress(progress)?];
     store.connection.prepare_cached(sql)?.execute(values)?;
-    memory::apply(&store.connection, &leased.account, change)?;
+    memory::apply(store, &leased.account, change)?;
     failpoint::step("queue::checkpoint");
     Ok(Ok(()))
 }
@@ -32,7 +32,7 @@ pub fn checkpoint(
 /// Ends the claim of `ticket`.
 pub fn settle(store: &mut Store, ticket: &Ticket, settlement: &Settlement, change: &Change) -> Settled {
     let Some(leased) = leased(store, ticket)? else { return Ok(Err(QueueError::LeaseLost)) };
-    memory::apply(&store.connection, &leased.account, change)?;
+    memory::apply(store, &leased.account, change)?;
     if let Settlement::DoneWith { behind } = settlement {
         for place in behind {
             if let Some(untouched) = waiting(store, *place)? {

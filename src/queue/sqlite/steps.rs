@@ -79,7 +79,10 @@ fn fill(store: &mut Store, hash: &HashKey) {
         let change = Change { remember: Some(Remember { known, keys }), ..Change::default() };
         settle::settle(store, &ticket, &dead, &change).expect("no failure").expect("settled");
     }
+    store.recent.keep(&store.connection).expect("kept");
+    while store.recent.tidy(&store.connection).expect("in their places") {}
     store.connection.execute_batch("COMMIT").expect("committed");
+    store.recent.committed();
 }
 
 fn known(code: &str) -> Known {

@@ -1,12 +1,15 @@
 //! The table `users`: under which keys events wait, in which lane, and which affiliate a key leads to.
 //!
-//! A row is there as long as something waits under its key or the key leads to an affiliate. Both are kept in one row, for
-//! its place among millions is random: what a new user costs is one such place per key. Invariant: a row of another key, were
-//! there ever two with the same number, leads nobody astray, for the whole key is compared.
+//! A row is there as long as something waits under its key or the key leads to an affiliate. Its place among millions is
+//! random, so it is written there late ([`super::recent`]); here it is as it is now. Invariant: a row of another key, were there
+//! ever two with the same number, leads nobody astray, for the whole key is compared.
 
-use super::keys::{Keys, user_key};
+use super::keys::{ENTRY, Keys, user_key};
+use super::recent::Row;
+use super::writer::Store;
 use crate::domain::UserKey;
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
 
 /// What is known of a user under one key.
 pub struct User {
@@ -16,77 +19,134 @@ pub struct User {
     pub affiliate: Option<i64>,
 }
 
+/// A row.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Kept {
+    /// How many events wait under the key.
+    waiting: u32,
+    /// None if nothing waits.
+    lane: Option<i64>,
+    affiliate: Option<i64>,
+    /// The whole key, if it leads to an affiliate.
+    entry: Option<[u8; ENTRY]>,
+}
+
+impl Kept {
+    fn is_of(&self, entry: &[u8]) -> bool {
+        self.entry.as_ref().is_some_and(|own| own == entry)
+    }
+
+    fn seen_by(&self, entry: &[u8]) -> User {
+        User { lane: self.lane, affiliate: self.affiliate.filter(|_| self.is_of(entry)) }
+    }
+
+    /// It leads to `affiliate`.
+    pub fn lead(&mut self, entry: &[u8], affiliate: i64) {
+        (self.affiliate, self.entry) = (Some(affiliate), entry.try_into().ok());
+    }
+
+    fn if_needed(self) -> Option<Self> {
+        (self.waiting > 0 || self.affiliate.is_some()).then_some(self)
+    }
+}
+
+impl Row for Kept {
+    type Key = i64;
+
+    fn read(connection: &Connection, key: i64) -> rusqlite::Result<Option<Self>> {
+        let sql = "SELECT waiting, lane, affiliate, entry FROM users WHERE key = ?1";
+        let mut statement = connection.prepare_cached(sql)?;
+        let kept = statement.query_row([key], |row| {
+            Ok(Self { waiting: row.get(0)?, lane: row.get(1)?, affiliate: row.get(2)?, entry: row.get(3)? })
+        });
+        kept.optional()
+    }
+
+    fn write(&self, connection: &Connection, key: i64) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO users (key, waiting, lane, affiliate, entry) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let values = params![key, self.waiting, self.lane, self.affiliate, self.entry];
+        connection.prepare_cached(sql)?.execute(values).map(drop)
+    }
+
+    fn remove(connection: &Connection, key: i64) -> rusqlite::Result<()> {
+        connection.prepare_cached("DELETE FROM users WHERE key = ?1")?.execute([key]).map(drop)
+    }
+
+    fn leads_to(&self) -> Option<i64> {
+        self.affiliate
+    }
+}
+
 /// The user with this key, if anything is known of them.
-pub fn find(connection: &Connection, row: i64, entry: &[u8]) -> rusqlite::Result<Option<User>> {
-    let sql = "SELECT lane, affiliate, entry FROM users WHERE key = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    let found = statement.query_row([row], |row| {
-        let leads = row.get_ref(2)?.as_blob_or_null()? == Some(entry);
-        Ok(User { lane: row.get(0)?, affiliate: if leads { row.get(1)? } else { None } })
-    });
-    found.optional()
+pub fn find(store: &Store, row: i64, entry: &[u8]) -> rusqlite::Result<Option<User>> {
+    Ok(kept(store, row)?.map(|kept| kept.seen_by(entry)))
 }
 
 /// One more event waits under this key, in `lane` unless there is one; the user, if anything was known of them before.
-pub fn wait(connection: &Connection, row: i64, entry: &[u8], lane: i64) -> rusqlite::Result<Option<User>> {
-    let sql = "INSERT INTO users (key, waiting, lane) VALUES (?1, 1, ?2) ON CONFLICT (key) DO NOTHING";
-    if connection.prepare_cached(sql)?.execute([row, lane])? > 0 {
-        return Ok(None);
-    }
-    let known = find(connection, row, entry)?;
-    let sql = "UPDATE users SET waiting = waiting + 1, lane = coalesce(lane, ?2) WHERE key = ?1";
-    connection.prepare_cached(sql)?.execute([row, lane])?;
+pub fn wait(store: &mut Store, row: i64, entry: &[u8], lane: i64) -> rusqlite::Result<Option<User>> {
+    let before = kept(store, row)?;
+    let known = before.as_ref().map(|kept| kept.seen_by(entry));
+    let before = before.unwrap_or_default();
+    let kept = Kept { waiting: before.waiting + 1, lane: before.lane.or(Some(lane)), ..before };
+    store.recent.users.put(row, Some(kept));
     Ok(known)
 }
 
 /// Whoever waits under this key waits in `lane`.
-pub fn relabel(connection: &Connection, row: i64, lane: i64) -> rusqlite::Result<()> {
-    connection.prepare_cached("UPDATE users SET lane = ?2 WHERE key = ?1")?.execute([row, lane]).map(drop)
+pub fn relabel(store: &mut Store, row: i64, lane: i64) -> rusqlite::Result<()> {
+    if let Some(kept) = kept(store, row)? {
+        store.recent.users.put(row, Some(Kept { lane: Some(lane), ..kept }));
+    }
+    Ok(())
 }
 
 /// One event less waits under this key.
-pub fn leave(connection: &Connection, row: i64) -> rusqlite::Result<()> {
-    let sql = "UPDATE users SET waiting = waiting - 1, lane = iif(waiting > 1, lane, NULL)
-               WHERE key = ?1 AND (waiting > 1 OR affiliate IS NOT NULL)";
-    if connection.prepare_cached(sql)?.execute([row])? == 0 {
-        connection.prepare_cached("DELETE FROM users WHERE key = ?1")?.execute([row])?;
+pub fn leave(store: &mut Store, row: i64) -> rusqlite::Result<()> {
+    if let Some(kept) = kept(store, row)? {
+        let waiting = kept.waiting.saturating_sub(1);
+        let kept = Kept { waiting, lane: kept.lane.filter(|_| waiting > 0), ..kept };
+        store.recent.users.put(row, kept.if_needed());
     }
     Ok(())
 }
 
 /// From now on, `key` leads to `affiliate`.
-pub fn lead(connection: &Connection, key: &UserKey, affiliate: i64) -> rusqlite::Result<()> {
+pub fn lead(store: &mut Store, key: &UserKey, affiliate: i64) -> rusqlite::Result<()> {
     for (row, entry) in Keys::new(&[*key]).entries() {
-        // Mostly somebody waits under it: the event that is being settled.
-        let sql = "UPDATE users SET affiliate = ?2, entry = ?3 WHERE key = ?1";
-        if connection.prepare_cached(sql)?.execute(params![row, affiliate, entry])? == 0 {
-            let sql = "INSERT INTO users (key, waiting, affiliate, entry) VALUES (?1, 0, ?2, ?3)";
-            connection.prepare_cached(sql)?.execute(params![row, affiliate, entry])?;
-        }
+        let mut kept = kept(store, row)?.unwrap_or_default();
+        kept.lead(entry, affiliate);
+        store.recent.users.put(row, Some(kept));
     }
     Ok(())
 }
 
 /// The keys that lead to `affiliate`.
-pub fn leading_to(connection: &Connection, affiliate: i64) -> rusqlite::Result<Vec<UserKey>> {
-    let mut statement = connection.prepare_cached("SELECT entry FROM users WHERE affiliate = ?1")?;
+pub fn leading_to(store: &Store, affiliate: i64) -> rusqlite::Result<Vec<UserKey>> {
+    let users = &store.recent.users;
+    let held = users.leading_to(affiliate).filter_map(|kept| user_key(kept.entry.as_ref()?));
+    let mut keys: Vec<UserKey> = held.collect();
+    let mut statement = store.connection.prepare_cached("SELECT key, entry FROM users WHERE affiliate = ?1")?;
     let mut rows = statement.query([affiliate])?;
-    let mut keys = Vec::new();
     while let Some(row) = rows.next()? {
-        keys.extend(user_key(row.get_ref(0)?.as_blob()?));
+        if !users.hides(row.get(0)?) {
+            keys.extend(user_key(row.get_ref(1)?.as_blob()?));
+        }
     }
     Ok(keys)
 }
 
 /// From now on, `key` leads nowhere; whether it led anywhere.
-pub fn mislay(connection: &Connection, key: &UserKey) -> rusqlite::Result<bool> {
+pub fn mislay(store: &mut Store, key: &UserKey) -> rusqlite::Result<bool> {
     let mut led = false;
     for (row, entry) in Keys::new(&[*key]).entries() {
-        let sql = "UPDATE users SET affiliate = NULL, entry = NULL WHERE key = ?1 AND entry = ?2";
-        led |= connection.prepare_cached(sql)?.execute(params![row, entry])? > 0;
-        connection
-            .prepare_cached("DELETE FROM users WHERE key = ?1 AND waiting = 0 AND entry IS NULL")?
-            .execute([row])?;
+        let Some(kept) = kept(store, row)?.filter(|kept| kept.is_of(entry)) else { continue };
+        let kept = Kept { affiliate: None, entry: None, ..kept };
+        store.recent.users.put(row, kept.if_needed());
+        led = true;
     }
     Ok(led)
+}
+
+fn kept(store: &Store, row: i64) -> rusqlite::Result<Option<Kept>> {
+    store.recent.users.find(&store.connection, row)
 }

@@ -5,6 +5,7 @@
 //! failing job fails its whole group: the transaction is rolled back, so an error means that nothing changed.
 //! Deliberately absent: a wait for more jobs where somebody waits; the sync itself makes the group grow with the load.
 
+use super::recent::Recent;
 use crate::queue::QueueError;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub struct Store {
     pub connection: Connection,
     /// What would be dear to count each time.
     pub counts: Counts,
+    /// Rows that are not in their places yet.
+    pub recent: Recent,
     /// How far the walk through the event ids has come.
     pub walked: Vec<u8>,
     /// Held as long as the store is open; dropped after the connection.
@@ -260,8 +263,7 @@ fn commit(store: &mut Store, group: Vec<(Work, oneshot::Sender<QueueError>)>) {
         fails.push(fail);
     }
     if outcome.is_ok() {
-        let kept = store.counts.keep(&store.connection, &before);
-        outcome = kept.and_then(|()| store.connection.execute_batch("COMMIT")).map_err(|error| failed(&error));
+        outcome = finish(store, &before).map_err(|error| failed(&error));
     }
     if let Err(error) = &outcome {
         tracing::error!(%error, "the store could not commit; nothing of this group was changed");
@@ -269,13 +271,22 @@ fn commit(store: &mut Store, group: Vec<(Work, oneshot::Sender<QueueError>)>) {
             let _ = store.connection.execute_batch("ROLLBACK");
         }
         store.counts = before;
+        store.recent.rolled_back();
         for fail in fails {
             let _ = fail.send(error.clone());
         }
+    } else {
+        store.recent.committed();
     }
     for tell in tells {
         tell(outcome.clone());
     }
+}
+
+fn finish(store: &mut Store, before: &Counts) -> rusqlite::Result<()> {
+    store.counts.keep(&store.connection, before)?;
+    store.recent.keep(&store.connection)?;
+    store.connection.execute_batch("COMMIT")
 }
 
 fn failed(error: &rusqlite::Error) -> QueueError {

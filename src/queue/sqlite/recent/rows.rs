@@ -1,0 +1,152 @@
+//! Rows of one table that changed lately: held in memory until they are written to their places.
+//!
+//! In go changes, out come rows as they are now, wherever they stand. Invariants: what is held here is newer than what its
+//! place holds, and hides it; a transaction that fails leaves the rows as they were. Deliberately absent: durability, which
+//! is [`super`]'s.
+
+use rusqlite::Connection;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+/// A row of a table whose rows lie at random places.
+pub trait Row: Clone + Serialize + DeserializeOwned {
+    /// What the row is found by.
+    type Key: Copy + Ord + Serialize + DeserializeOwned;
+
+    /// Reads the row in its place.
+    fn read(connection: &Connection, key: Self::Key) -> rusqlite::Result<Option<Self>>;
+
+    /// Writes the row to its place, over what may be there.
+    fn write(&self, connection: &Connection, key: Self::Key) -> rusqlite::Result<()>;
+
+    /// Removes what may be in the row's place.
+    fn remove(connection: &Connection, key: Self::Key) -> rusqlite::Result<()>;
+
+    /// The affiliate that the row leads to.
+    fn leads_to(&self) -> Option<i64> {
+        None
+    }
+}
+
+/// A row as it is now; `None` if there is none any more.
+type Now<R> = Option<R>;
+
+/// The rows of one table that are not in their places yet.
+#[derive(Debug)]
+pub struct Rows<R: Row> {
+    rows: BTreeMap<R::Key, Now<R>>,
+    /// Of each affiliate, the keys of those that lead to it.
+    leading: BTreeMap<i64, Vec<R::Key>>,
+    /// What the current transaction changed, in order, and what was held before.
+    changed: Vec<(R::Key, Option<Now<R>>)>,
+}
+
+impl<R: Row> Default for Rows<R> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), leading: BTreeMap::new(), changed: Vec::new() }
+    }
+}
+
+impl<R: Row> Rows<R> {
+    /// How many are held.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The row as it is now.
+    pub fn find(&self, connection: &Connection, key: R::Key) -> rusqlite::Result<Now<R>> {
+        self.rows.get(&key).map_or_else(|| R::read(connection, key), |row| Ok(row.clone()))
+    }
+
+    /// Whether the row in its place is not the one that counts.
+    pub fn hides(&self, key: R::Key) -> bool {
+        self.rows.contains_key(&key)
+    }
+
+    /// Those held that lead to `affiliate`.
+    pub fn leading_to(&self, affiliate: i64) -> impl Iterator<Item = &R> {
+        self.leading.get(&affiliate).into_iter().flatten().filter_map(|key| self.rows.get(key)?.as_ref())
+    }
+
+    /// The row is this from now on.
+    pub fn put(&mut self, key: R::Key, row: Now<R>) {
+        let before = self.set(key, Some(row));
+        self.changed.push((key, before));
+    }
+
+    /// What the current transaction changed, as it is now.
+    pub fn changes(&self) -> Vec<(R::Key, Now<R>)> {
+        let keys: BTreeSet<R::Key> = self.changed.iter().map(|(key, _)| *key).collect();
+        keys.into_iter().filter_map(|key| Some((key, self.rows.get(&key)?.clone()))).collect()
+    }
+
+    /// Holds what a transaction changed that was committed earlier.
+    pub fn hold(&mut self, changes: Vec<(R::Key, Now<R>)>) {
+        for (key, row) in changes {
+            self.set(key, Some(row));
+        }
+    }
+
+    /// Writes up to `most` of those that come after `key` to their places, in the order of their keys, and holds them no
+    /// longer: how many, and the last one.
+    pub fn sweep(
+        &mut self,
+        connection: &Connection,
+        after: Option<R::Key>,
+        most: usize,
+    ) -> rusqlite::Result<(usize, Option<R::Key>)> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let keys: Vec<R::Key> = self.rows.range((after, Bound::Unbounded)).take(most).map(|(key, _)| *key).collect();
+        for key in &keys {
+            match self.rows.get(key) {
+                Some(Some(row)) => row.write(connection, *key)?,
+                _ => R::remove(connection, *key)?,
+            }
+            let before = self.set(*key, None);
+            self.changed.push((*key, before));
+        }
+        Ok((keys.len(), keys.last().copied()))
+    }
+
+    /// The transaction was committed.
+    pub fn committed(&mut self) {
+        self.changed.clear();
+    }
+
+    /// The transaction was rolled back.
+    pub fn rolled_back(&mut self) {
+        while let Some((key, before)) = self.changed.pop() {
+            self.set(key, before);
+        }
+    }
+
+    fn set(&mut self, key: R::Key, row: Option<Now<R>>) -> Option<Now<R>> {
+        let leads_to = |row: &Option<Now<R>>| row.as_ref()?.as_ref()?.leads_to();
+        let leads = leads_to(&row);
+        let before = match row {
+            Some(row) => self.rows.insert(key, row),
+            None => self.rows.remove(&key),
+        };
+        let led = leads_to(&before);
+        if led != leads {
+            self.lead(key, led, leads);
+        }
+        before
+    }
+
+    fn lead(&mut self, key: R::Key, from: Option<i64>, to: Option<i64>) {
+        if let Some(affiliate) = from
+            && let Some(keys) = self.leading.get_mut(&affiliate)
+        {
+            keys.retain(|other| *other != key);
+            if keys.is_empty() {
+                self.leading.remove(&affiliate);
+            }
+        }
+        if let Some(affiliate) = to {
+            self.leading.entry(affiliate).or_default().push(key);
+        }
+    }
+}
