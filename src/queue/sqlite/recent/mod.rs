@@ -8,6 +8,8 @@
 //! Invariants: what is held here, a place, or both have the row, and what is held counts; a transaction that fails changes
 //! nothing here; the log holds whatever is not in its place.
 
+#[cfg(test)]
+mod model;
 mod rows;
 
 pub use rows::{Row, Rows};
