@@ -1,5 +1,6 @@
 //! Claiming: the heads of lanes that are ready, leased, each with what is remembered of its user and with what waits behind it.
 
+use super::body;
 use super::keys::Keys;
 use super::lane::{self, IS_LEASED};
 use super::memory;
@@ -13,7 +14,7 @@ use rusqlite::{Connection, Row, params};
 /// More than these are not brought along with a head.
 const MOST_BEHIND: i64 = 50;
 const MOST_BYTES_BEHIND: usize = 128 * 1024;
-/// A claim brings no more bytes of bodies than these, what waits behind the heads included; one head it always brings.
+/// A claim brings no more bytes of bodies (unpacked) than these, what waits behind the heads included; one head it always brings.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Who may be claimed: since when, and which.
@@ -38,17 +39,17 @@ pub fn claim(
     let mut last = None;
     for (at, seq) in candidates {
         let (mut event, lane) = read(&store.connection, seq)?;
-        if event.body.len() > room && !events.is_empty() {
+        if body::length(&event.body) > room && !events.is_empty() {
             break;
         }
-        room = room.saturating_sub(event.body.len());
+        room = room.saturating_sub(body::length(&event.body));
         event.ticket.claim = store.counts.next_claim;
         store.counts.next_claim += 1;
         lease(&store.connection, account, &event.ticket, until)?;
         last = Some((at, seq));
         event.memory = memory::recall(store, &event.keys)?;
         event.behind = behind(&store.connection, account, seq, lane, room.min(MOST_BYTES_BEHIND))?;
-        room -= event.behind.iter().map(|behind| behind.body.len()).sum::<usize>();
+        room -= event.behind.iter().map(|behind| body::length(&behind.body)).sum::<usize>();
         events.push(event);
         failpoint::step("queue::claim");
     }
@@ -129,7 +130,7 @@ fn behind(
         (statement.query(params![seq, lane, MOST_BEHIND, account.as_str()])?, Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(2)?;
-        bytes += body.len();
+        bytes += body::length(&body);
         if !row.get::<_, bool>(3)? || bytes > most_bytes {
             break;
         }

@@ -1,5 +1,6 @@
 //! Dead letters: shown in pages, sent into their lines again, or thrown away.
 
+use super::body;
 use super::history;
 use super::keys::Keys;
 use super::record;
@@ -40,7 +41,7 @@ pub fn one(store: &Store, id: i64) -> rusqlite::Result<Option<DeadLetter>> {
     let mut statement = store.connection.prepare_cached(&sql)?;
     let whole = statement.query_row([id], |row| {
         let body: Option<Vec<u8>> = row.get(10)?;
-        let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
+        let body = body.map(|kept| String::from_utf8_lossy(&body::unpack(kept)).into_owned());
         Ok(DeadLetter { history: history::read(row.get(9)?), body, ..read(row)? })
     });
     whole.optional()

@@ -2,9 +2,10 @@
 //!
 //! Every method hands the writer a job and awaits it (`writer`); the jobs' SQL stands by verb: `record`, `claim`,
 //! `settle`, `letters`, `erase`, `sealed`; by table: `lane`, `users`, `memory`, `seen`; `recent` keeps what would go to random
-//! places; the tables in `schema`, those of earlier releases in `older`. Invariant: one process per file, held by a lock that dies with the process, so whatever is
+//! places, `body` packs; the tables in `schema`, those of earlier releases in `older`. Invariant: one process per file, held by a lock that dies with the process, so whatever is
 //! leased when the file is opened was interrupted.
 
+mod body;
 mod claim;
 mod erase;
 mod history;
@@ -38,7 +39,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 use writer::Haste::{Now, Soon};
-use writer::Writer;
+use writer::{Store, Writer};
 
 /// So many portions of the event ids are looked at in one tidying: of a hundred million ids, each is looked at about twice a day.
 const PORTIONS: u32 = 5;
@@ -73,7 +74,10 @@ impl Queue for SqliteQueue {
         &self.hash
     }
 
-    async fn record(&self, events: Vec<NewEvent>) -> Result<Vec<Recorded>, QueueError> {
+    async fn record(&self, mut events: Vec<NewEvent>) -> Result<Vec<Recorded>, QueueError> {
+        for event in &mut events {
+            event.body = body::pack(std::mem::take(&mut event.body));
+        }
         let (hash, max) = (self.hash.clone(), self.max_backlog);
         self.writer
             .write(Now, move |store| {
@@ -93,7 +97,15 @@ impl Queue for SqliteQueue {
         lease: Duration,
     ) -> Result<Batch, QueueError> {
         let account = account.clone();
-        self.writer.write(Now, move |store| claim::claim(store, &account, limit, now, now.after(lease))).await
+        let claim = move |store: &mut Store| claim::claim(store, &account, limit, now, now.after(lease));
+        let mut batch = self.writer.write(Now, claim).await?;
+        for event in &mut batch.events {
+            event.body = body::unpack(std::mem::take(&mut event.body));
+            for behind in &mut event.behind {
+                behind.body = body::unpack(std::mem::take(&mut behind.body));
+            }
+        }
+        Ok(batch)
     }
 
     async fn checkpoint(

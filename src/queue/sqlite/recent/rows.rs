@@ -36,7 +36,7 @@ type Now<R> = Option<R>;
 /// The rows of one table that are not in their places yet.
 #[derive(Debug)]
 pub struct Rows<R: Row> {
-    rows: BTreeMap<R::Key, Now<R>>,
+    held: BTreeMap<R::Key, Now<R>>,
     /// Of each affiliate, the keys of those that lead to it.
     leading: BTreeMap<i64, Vec<R::Key>>,
     /// What the current transaction changed, in order, and what was held before.
@@ -45,29 +45,29 @@ pub struct Rows<R: Row> {
 
 impl<R: Row> Default for Rows<R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), leading: BTreeMap::new(), changed: Vec::new() }
+        Self { held: BTreeMap::new(), leading: BTreeMap::new(), changed: Vec::new() }
     }
 }
 
 impl<R: Row> Rows<R> {
     /// How many are held.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.held.len()
     }
 
     /// The row as it is now.
     pub fn find(&self, connection: &Connection, key: R::Key) -> rusqlite::Result<Now<R>> {
-        self.rows.get(&key).map_or_else(|| R::read(connection, key), |row| Ok(row.clone()))
+        self.held.get(&key).map_or_else(|| R::read(connection, key), |row| Ok(row.clone()))
     }
 
     /// Whether the row in its place is not the one that counts.
     pub fn hides(&self, key: R::Key) -> bool {
-        self.rows.contains_key(&key)
+        self.held.contains_key(&key)
     }
 
     /// Those held that lead to `affiliate`.
     pub fn leading_to(&self, affiliate: i64) -> impl Iterator<Item = &R> {
-        self.leading.get(&affiliate).into_iter().flatten().filter_map(|key| self.rows.get(key)?.as_ref())
+        self.leading.get(&affiliate).into_iter().flatten().filter_map(|key| self.held.get(key)?.as_ref())
     }
 
     /// The row is this from now on.
@@ -79,7 +79,7 @@ impl<R: Row> Rows<R> {
     /// What the current transaction changed, as it is now.
     pub fn changes(&self) -> Vec<(R::Key, Now<R>)> {
         let keys: BTreeSet<R::Key> = self.changed.iter().map(|(key, _)| *key).collect();
-        keys.into_iter().filter_map(|key| Some((key, self.rows.get(&key)?.clone()))).collect()
+        keys.into_iter().filter_map(|key| Some((key, self.held.get(&key)?.clone()))).collect()
     }
 
     /// Holds what a transaction changed that was committed earlier.
@@ -98,9 +98,9 @@ impl<R: Row> Rows<R> {
         most: usize,
     ) -> rusqlite::Result<(usize, Option<R::Key>)> {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let keys: Vec<R::Key> = self.rows.range((after, Bound::Unbounded)).take(most).map(|(key, _)| *key).collect();
+        let keys: Vec<R::Key> = self.held.range((after, Bound::Unbounded)).take(most).map(|(key, _)| *key).collect();
         for key in &keys {
-            match self.rows.get(key) {
+            match self.held.get(key) {
                 Some(Some(row)) => row.write(connection, *key)?,
                 _ => R::remove(connection, *key)?,
             }
@@ -126,8 +126,8 @@ impl<R: Row> Rows<R> {
         let leads_to = |row: &Option<Now<R>>| row.as_ref()?.as_ref()?.leads_to();
         let leads = leads_to(&row);
         let before = match row {
-            Some(row) => self.rows.insert(key, row),
-            None => self.rows.remove(&key),
+            Some(row) => self.held.insert(key, row),
+            None => self.held.remove(&key),
         };
         let led = leads_to(&before);
         if led != leads {
