@@ -127,13 +127,17 @@ CREATE TABLE sealed_keys (
 /// What SQLite may hold in memory: enough for the inner pages of a million events. Measured: with 16 MiB it is no faster.
 const CACHE_KIB: i32 = 6 * 1024;
 
+/// The bytes of a page of a new file: of events of a kilobyte, seven fit where two halves hold six. Measured: nothing is slower.
+const PAGE: i32 = 8 * 1024;
+
 /// How long the log may grow (4 MiB) before it is moved into the file: a page that many commits changed is moved once, but
 /// whoever comes meanwhile waits. Measured: four times as long saves nothing, and doubles the longest hundredth of waits.
-const LOG_PAGES: i32 = 1_000;
+const LOG_PAGES: i32 = 500;
 
 /// Makes the connection what the promises need. `FULL` syncs the WAL at every commit; deleted content is overwritten.
 pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?; // before the first table
+    connection.pragma_update(None, "page_size", PAGE)?; // both before the first table
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "secure_delete", "ON")?;
@@ -158,7 +162,7 @@ pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Res
 pub fn give_back_space(connection: &Connection) -> rusqlite::Result<bool> {
     let free = || connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
     let before = free()?;
-    let mut statement = connection.prepare("PRAGMA incremental_vacuum(1000)")?;
+    let mut statement = connection.prepare("PRAGMA incremental_vacuum(500)")?;
     let mut pages = statement.query([])?;
     while pages.next()?.is_some() {} // a page per step
     let after = free()?;
