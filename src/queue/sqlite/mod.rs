@@ -1,12 +1,14 @@
 //! The SQLite engine: one file, one writer thread with group commit, WAL and `synchronous=FULL`.
 //!
 //! Every method hands the writer a job and awaits it (`writer`); the jobs' SQL stands by verb: `record`, `claim`,
-//! `settle`, `letters`, `erase`, `sealed`; by table: `lane`, `users`, `memory`, `seen`; `recent` keeps what would go to random
-//! places, `body` packs; the tables in `schema`, those of earlier releases in `older`. Invariant: one process per file, held by a lock that dies with the process, so whatever is
-//! leased when the file is opened was interrupted.
+//! `settle`, `letters`, `erase`, `sealed`; by table: `lane`, `users`, `memory`, `seen`; the tables in `schema`, those of
+//! earlier releases in `older`. What would go to random places waits in `recent`; `body` packs, `counts` counts. Invariant:
+//! one process per file, held by a lock that dies with the process, so whatever is leased when the file is opened was
+//! interrupted.
 
 mod body;
 mod claim;
+mod counts;
 mod erase;
 mod history;
 mod keys;

@@ -1,10 +1,11 @@
 //! Opening the file: folder, lock, tables, and what an interrupted process left behind.
 
+use super::counts::Counts;
 use super::lane;
 use super::older;
 use super::recent::Recent;
 use super::schema;
-use super::writer::{Counts, Store};
+use super::writer::Store;
 use crate::domain::HashKey;
 use rand::Rng;
 use rusqlite::Connection;

@@ -3,8 +3,8 @@
 //! `events` waits in lanes: a lane is the line of one user, its head the earliest in it. An event is in one of three states:
 //! `ready` (the head of its lane, free), leased (in `leases`), or behind another of its lane (in neither). So a claim finds
 //! heads only, costs the same at any backlog, and moves two small rows instead of a large one. Most lanes hold one event: it
-//! needs no entry in `events_lane`, for a lane is named after whoever began it. Most of what is written per event lies at
-//! random places (its id, its user's keys); there are as few such rows as can be.
+//! needs no entry in `events_lane`, for a lane is named after whoever began it. What lies at random places (an
+//! event's id, its user's keys) is written there in bulk, and meanwhile stands in `changes`.
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -125,7 +125,7 @@ CREATE TABLE sealed_keys (
 ";
 
 /// What SQLite may hold in memory: enough for the inner pages of a million events. Measured: with 16 MiB it is no faster.
-const CACHE_KIB: i32 = 6 * 1024;
+const CACHE_KIB: i32 = 4 * 1024;
 
 /// The bytes of a page of a new file: of events of a kilobyte, seven fit where two halves hold six. Measured: nothing is slower.
 const PAGE: i32 = 8 * 1024;

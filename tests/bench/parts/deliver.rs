@@ -26,7 +26,7 @@ struct Case {
 const CASES: [Case; 3] = [
     Case { latency: 0, concurrency: 16, events: 10_000, reach: Some(0.6) },
     Case { latency: 20, concurrency: 16, events: 3_000, reach: None },
-    Case { latency: 100, concurrency: 64, events: 5_000, reach: None },
+    Case { latency: 100, concurrency: 64, events: 15_000, reach: None },
 ];
 
 pub fn run(bench: &mut Bench) -> bool {

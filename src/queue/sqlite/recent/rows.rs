@@ -30,6 +30,9 @@ pub trait Row: Clone + Serialize + DeserializeOwned {
     }
 }
 
+/// A transaction usually changes no more; room for more is not kept.
+const USUAL: usize = 1_024;
+
 /// A row as it is now; `None` if there is none any more.
 type Now<R> = Option<R>;
 
@@ -113,6 +116,7 @@ impl<R: Row> Rows<R> {
     /// The transaction was committed.
     pub fn committed(&mut self) {
         self.changed.clear();
+        self.changed.shrink_to(USUAL);
     }
 
     /// The transaction was rolled back.
