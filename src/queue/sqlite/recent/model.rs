@@ -1,7 +1,7 @@
 //! Whatever is changed, committed, rolled back, written to its place or read again: a row is what it was last said to be.
 
 use super::{Recent, Row};
-use crate::domain::{EventId, Timestamp, UserKey};
+use crate::domain::{Timestamp, UserKey};
 use crate::queue::sqlite::keys::Keys;
 use crate::queue::sqlite::schema;
 use crate::queue::sqlite::seen::Seen;
@@ -19,7 +19,7 @@ enum Step {
     User(u8, Option<u8>),
     /// The event is seen now.
     Seen(u8, u8),
-    /// So many rows are written to their places, and as many changes leave the log.
+    /// So many rows are written to their places, and up to two changes leave the log.
     Sweep(usize),
     Commit,
     RollBack,
@@ -67,7 +67,7 @@ impl World {
             }
             Step::Seen(key, seq) => {
                 let seen = Seen { at: Timestamp(0), seq: i64::from(*seq) };
-                self.recent.seen.put(EventId([*key; 16]).0, Some(seen));
+                self.recent.seen.put([*key; 16], Some(seen));
                 self.now.1.insert(*key, *seq);
             }
             Step::Sweep(most) => {
