@@ -5,7 +5,7 @@
 
 use super::keys::Keys;
 use super::recent::Row as _;
-use super::schema::{SINCE_4, VERSION, create};
+use super::schema::{SINCE_4, SINCE_5, VERSION, create};
 use super::users::Kept;
 use crate::domain::UserKey;
 use rusqlite::{Connection, Row};
@@ -69,11 +69,14 @@ pub fn migrate(connection: &mut Connection, new_hash_key: &[u8; 32]) -> rusqlite
             if version < 3 {
                 transaction.execute_batch(TO_3)?;
             }
-            transaction.execute_batch(BEFORE_4)?;
-            transaction.execute_batch(SINCE_4)?;
-            transaction.execute_batch(TO_4)?;
-            links_become_users(&transaction)?;
-            transaction.execute_batch("DROP TABLE links")?;
+            if version < 4 {
+                transaction.execute_batch(BEFORE_4)?;
+                transaction.execute_batch(SINCE_4)?;
+                transaction.execute_batch(TO_4)?;
+                links_become_users(&transaction)?;
+                transaction.execute_batch("DROP TABLE links")?;
+            }
+            transaction.execute_batch(SINCE_5)?;
         }
         VERSION => return Ok(None),
         newer => return Ok(Some(newer)),

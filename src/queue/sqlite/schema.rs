@@ -10,12 +10,12 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 /// Raised with every change of the tables; `older` says how to get there.
-pub const VERSION: i64 = 4;
+pub const VERSION: i64 = 5;
 
 /// Kept since the first version: single values by name, the key of all hashes among them.
 const META: &str = "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
 
-/// What changed with version 4; all else is as before.
+/// What changed with version 4; all else but [`SINCE_5`] is as before.
 pub const SINCE_4: &str = "
 -- What waits or is being carried out, in the order of arrival.
 CREATE TABLE events (
@@ -87,7 +87,10 @@ CREATE TABLE seen (
     at  INTEGER NOT NULL,
     seq INTEGER NOT NULL
 ) WITHOUT ROWID;
+";
 
+/// What came with version 5; and bodies may be packed since.
+pub const SINCE_5: &str = "
 -- What changed lately in users and seen and may not be there yet; see recent.
 CREATE TABLE changes (
     n    INTEGER PRIMARY KEY,
@@ -154,6 +157,7 @@ pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Res
     connection.execute_batch(META)?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
     connection.execute_batch(SINCE_4)?;
+    connection.execute_batch(SINCE_5)?;
     connection.execute_batch(OTHER_TABLES)
 }
 

@@ -2,8 +2,10 @@
 
 use super::engine::{LATE, Sqlite, Store, is_behind, known, names, progress};
 use refersion_destination::domain::{AccountName, Timestamp};
-use refersion_destination::queue::{Filter, Recorded, Replay};
+use refersion_destination::queue::{Filter, Recorded, Replay, SqliteQueue};
 
+/// What version 5 has and version 4 had not.
+const BEFORE_5: &str = "DROP TABLE changes; PRAGMA user_version = 4;";
 /// What version 3 had and version 2 had not; and so on.
 const BEFORE_3: &str = "DROP TABLE sealed_keys; PRAGMA user_version = 2;";
 const BEFORE_2: &str = "ALTER TABLE events DROP COLUMN history; ALTER TABLE dead_letters DROP COLUMN history;
@@ -14,18 +16,30 @@ const VERSION_3: &str = include_str!("../../data/stores/version-3.sql");
 
 /// A store of an earlier release, opened by this one.
 fn taken_over(sql: &[&str]) -> Store {
+    Store::new(Box::new(older(sql)), u64::MAX / 2)
+}
+
+fn older(sql: &[&str]) -> Sqlite {
     let file = Sqlite::new();
     std::fs::create_dir(file.path().parent().expect("a folder")).expect("made");
     let older = file.behind_its_back();
     for sql in sql {
         older.execute_batch(sql).expect("as it was");
     }
-    drop(older);
+    file
+}
+
+/// Version 4: what this release makes of version 3, without what it has more.
+fn of_version_4() -> Store {
+    let file = older(&[VERSION_3]);
+    drop(SqliteQueue::open(&file.path(), 1).expect("opened"));
+    file.behind_its_back().execute_batch(BEFORE_5).expect("as it was");
     Store::new(Box::new(file), u64::MAX / 2)
 }
 
-fn all() -> [Store; 3] {
-    [&[VERSION_3][..], &[VERSION_3, BEFORE_3], &[VERSION_3, BEFORE_3, BEFORE_2]].map(taken_over)
+fn all() -> [Store; 4] {
+    let [two, one] = [&[VERSION_3, BEFORE_3][..], &[VERSION_3, BEFORE_3, BEFORE_2]].map(taken_over);
+    [of_version_4(), taken_over(&[VERSION_3]), two, one]
 }
 
 #[tokio::test]
@@ -82,7 +96,7 @@ async fn who_was_known_is_known_and_what_was_seen_is_a_duplicate() {
 
 #[tokio::test]
 async fn dead_letters_are_replayed_if_their_keys_were_kept() {
-    for (store, expected) in all().into_iter().zip([Replay::Waits, Replay::Waits, Replay::Unplaced]) {
+    for (store, expected) in all().into_iter().zip([Replay::Waits, Replay::Waits, Replay::Waits, Replay::Unplaced]) {
         let page = store.queue().dead_letters(&Filter::default(), 0, 9).await.expect("read");
         assert_eq!(page.letters.len(), 1);
         let id = page.letters[0].id;
@@ -98,7 +112,7 @@ async fn dead_letters_are_replayed_if_their_keys_were_kept() {
 
 #[tokio::test]
 async fn keys_that_were_kept_are_kept() {
-    for (store, kept) in all().into_iter().zip([1, 0, 0]) {
+    for (store, kept) in all().into_iter().zip([1, 1, 0, 0]) {
         assert_eq!(store.queue().kept_keys().await.expect("read").len(), kept);
     }
 }
