@@ -11,6 +11,7 @@ mod claim;
 mod counts;
 mod erase;
 mod history;
+mod inbox;
 mod keys;
 mod lane;
 mod letters;
@@ -37,10 +38,10 @@ use super::{
 use crate::delivery::Progress;
 use crate::domain::{AccountName, HashKey, SealedKey, Timestamp, UserKey};
 use async_trait::async_trait;
+use inbox::Haste::{Now, Soon};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
-use writer::Haste::{Now, Soon};
 use writer::{Store, Writer};
 
 /// So many portions of the event ids are looked at in one tidying: of a hundred million ids, each is looked at about twice a day.

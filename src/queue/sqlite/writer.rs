@@ -6,14 +6,14 @@
 //! Deliberately absent: a wait for more jobs where somebody waits; the sync itself makes the group grow with the load.
 
 use super::counts::Counts;
+use super::inbox::{Haste, Inbox, Taker};
 use super::recent::Recent;
 use crate::queue::QueueError;
 use rusqlite::Connection;
 use std::fs::File;
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What the writer owns.
@@ -34,17 +34,8 @@ pub struct Store {
 /// The handle to the writer thread. Dropping it waits until the thread has ended and the file is free again.
 #[derive(Debug)]
 pub struct Writer {
-    jobs: Mutex<Option<Sender<Job>>>,
+    inbox: Arc<Inbox<Job>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// Whether somebody waits for a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Haste {
-    /// It is committed as soon as can be.
-    Now,
-    /// It may wait up to [`PATIENCE`] for others.
-    Soon,
 }
 
 /// How long a job waits for others: long enough for many at some thousand a second, and not to be noticed beside a call to
@@ -56,8 +47,11 @@ type Work = Box<dyn FnOnce(&mut Store) -> rusqlite::Result<Tell> + Send>;
 type Tell = Box<dyn FnOnce(Result<(), QueueError>) + Send>;
 type Lone = Box<dyn FnOnce(&Connection) + Send>;
 
+/// What runs in a transaction, and who hears if it fails.
+type Grouped = (Work, oneshot::Sender<QueueError>);
+
 enum Job {
-    Grouped(Haste, Work, oneshot::Sender<QueueError>),
+    Grouped(Grouped),
     Alone(Lone),
     Close(oneshot::Sender<()>),
 }
@@ -68,9 +62,10 @@ const MAX_GROUP: usize = 512;
 impl Writer {
     /// Starts the thread.
     pub fn start(store: Store) -> Self {
-        let (jobs, inbox) = channel();
-        let thread = std::thread::spawn(move || run(store, &inbox));
-        Self { jobs: Mutex::new(Some(jobs)), thread: Some(thread) }
+        let inbox = Arc::new(Inbox::default());
+        let jobs = Arc::clone(&inbox);
+        let thread = std::thread::spawn(move || run(store, &jobs.taker()));
+        Self { inbox, thread: Some(thread) }
     }
 
     /// Runs `work` in a transaction and waits until it is committed and synced.
@@ -88,7 +83,7 @@ impl Writer {
                 let _ = tell.send(committed.map(|()| done));
             }) as Tell)
         });
-        self.send(Job::Grouped(haste, job, fail))?;
+        self.put(haste, Job::Grouped((job, fail)))?;
         match told.await {
             Ok(result) => result,
             Err(_) => Err(failed.await.unwrap_or(QueueError::Closed)),
@@ -102,43 +97,37 @@ impl Writer {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (tell, told) = oneshot::channel();
-        self.send(Job::Alone(Box::new(move |connection| {
+        let job = Box::new(move |connection: &Connection| {
             let _ = tell.send(work(connection).map_err(|error| failed(&error)));
-        })))?;
+        });
+        self.put(Haste::Now, Job::Alone(job))?;
         told.await.unwrap_or(Err(QueueError::Closed))
     }
 
     /// Lets everything handed in so far finish, and ends the thread.
     pub async fn close(&self) {
         let (tell, told) = oneshot::channel();
-        let jobs = self.jobs.lock().map(|mut jobs| jobs.take()).unwrap_or_default();
-        if let Some(jobs) = jobs
-            && jobs.send(Job::Close(tell)).is_ok()
-        {
+        if self.inbox.close(Some(Job::Close(tell))) {
             let _ = told.await;
         }
     }
 
-    fn send(&self, job: Job) -> Result<(), QueueError> {
-        let jobs = self.jobs.lock().map_err(|_| QueueError::Closed)?;
-        jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or(QueueError::Closed)
+    fn put(&self, haste: Haste, job: Job) -> Result<(), QueueError> {
+        if self.inbox.put(haste, job) { Ok(()) } else { Err(QueueError::Closed) }
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if let Ok(jobs) = self.jobs.get_mut() {
-            jobs.take();
-        }
+        self.inbox.close(None);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn run(mut store: Store, inbox: &Receiver<Job>) {
-    let mut carried = None;
-    while let Some(job) = carried.take().or_else(|| inbox.recv().ok()) {
+fn run(mut store: Store, inbox: &Taker<'_, Job>) {
+    while let Some((haste, job)) = inbox.take() {
         match job {
             Job::Alone(work) => work(&store.connection),
             Job::Close(tell) => {
@@ -146,37 +135,29 @@ fn run(mut store: Store, inbox: &Receiver<Job>) {
                 let _ = tell.send(());
                 return;
             }
-            Job::Grouped(haste, work, fail) => {
-                let mut group = vec![(work, fail)];
-                carried = gather(&mut group, haste, inbox);
-                commit(&mut store, group);
+            Job::Grouped(first) => {
+                if haste == Haste::Soon {
+                    inbox.linger(PATIENCE);
+                }
+                commit(&mut store, gather(first, inbox));
             }
         }
     }
 }
 
-/// Adds to the group whatever has arrived and, while all of it has time, what arrives soon. The next job, where it is none
-/// for a group.
-fn gather(group: &mut Vec<(Work, oneshot::Sender<QueueError>)>, haste: Haste, inbox: &Receiver<Job>) -> Option<Job> {
-    let (mut haste, end) = (haste, Instant::now() + PATIENCE);
-    while group.len() < MAX_GROUP {
-        let wait = if haste == Haste::Now { Duration::ZERO } else { end.saturating_duration_since(Instant::now()) };
-        let job = if wait.is_zero() { inbox.try_recv().ok() } else { inbox.recv_timeout(wait).ok() };
-        match job? {
-            Job::Grouped(other, work, fail) => {
-                group.push((work, fail));
-                if other == Haste::Now {
-                    haste = other;
-                }
-            }
-            other => return Some(other),
-        }
+/// A group of all that are there, as far as they can be in one.
+fn gather(first: Grouped, inbox: &Taker<'_, Job>) -> Vec<Grouped> {
+    let mut group = vec![first];
+    while group.len() < MAX_GROUP
+        && let Some(Job::Grouped(next)) = inbox.take_if(|job| matches!(job, Job::Grouped(_)))
+    {
+        group.push(next);
     }
-    None
+    group
 }
 
 /// Runs a group in one transaction. Every job hears either of the commit or of the failure.
-fn commit(store: &mut Store, group: Vec<(Work, oneshot::Sender<QueueError>)>) {
+fn commit(store: &mut Store, group: Vec<Grouped>) {
     let before = store.counts.clone();
     let mut tells = Vec::new();
     let mut fails = Vec::new();
