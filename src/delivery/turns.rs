@@ -2,7 +2,7 @@
 //!
 //! First come, first served; an `edit` or a `status_change` takes along all that can go with it. While two such requests
 //! are under way, further ones wait until they are full: what gathers meanwhile goes together, so the busier Refersion is,
-//! the fewer requests it gets. No time is waited for company. Invariant: what asks to go alone goes alone. Pure.
+//! the fewer requests it gets. No time is waited for company, but for those that are on their way. Invariant: what asks to go alone goes alone. Pure.
 
 use super::Call;
 use std::collections::{HashSet, VecDeque};
@@ -48,9 +48,9 @@ impl<T> Turns<T> {
         self.waiting.push_back(Waiting { call, alone, who });
     }
 
-    /// The next request, if one may go.
-    pub fn take(&mut self) -> Option<Turn<T>> {
-        let (places, joint) = self.next()?;
+    /// The next request, if one may go. While `more` are about to wait, only one that can take nobody along.
+    pub fn take(&mut self, more: bool) -> Option<Turn<T>> {
+        let (places, joint) = self.next(more)?;
         self.joint += usize::from(joint);
         let mut calls = Vec::with_capacity(places.len());
         for place in places.into_iter().rev() {
@@ -76,14 +76,14 @@ impl<T> Turns<T> {
     }
 
     /// The places of those that go next; and whether they might have taken others along.
-    fn next(&self) -> Option<(Vec<usize>, bool)> {
+    fn next(&self, more: bool) -> Option<(Vec<usize>, bool)> {
         let mut held: Vec<&Call> = Vec::new();
         for (place, Waiting { call, alone, .. }) in self.waiting.iter().enumerate() {
             if *alone || call.affiliate().is_none() {
                 return Some((vec![place], false));
             }
             // What waits until it is full: nothing like it, further behind, would be fuller.
-            if held.iter().any(|held| held.is_like(call)) {
+            if more || held.iter().any(|held| held.is_like(call)) {
                 continue;
             }
             let together = self.with(place);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn all(turns: &mut Turns<usize>) -> Vec<Vec<usize>> {
-        let next = || turns.take().map(|turn| turn.calls.into_iter().map(|(_, who)| who).collect());
+        let next = || turns.take(false).map(|turn| turn.calls.into_iter().map(|(_, who)| who).collect());
         std::iter::from_fn(next).collect()
     }
 
@@ -160,16 +160,25 @@ mod tests {
         let mut line = turns([edit(1), disable(2)]);
         assert_eq!(all(&mut line).len(), EARLY);
         (0..FULL as u64 - 1).for_each(|id| line.wait(Arc::new(edit(100 + id)), false, 0));
-        assert!(line.take().is_none());
+        assert!(line.take(false).is_none());
         line.wait(Arc::new(get(1)), false, 7);
         assert_eq!(all(&mut line), [[7]], "what can take nobody along passes");
         line.wait(Arc::new(edit(99)), false, 0);
-        assert_eq!(line.take().map(|turn| turn.calls.len()), Some(FULL));
+        assert_eq!(line.take(false).map(|turn| turn.calls.len()), Some(FULL));
         line.wait(Arc::new(edit(99)), false, 0);
         line.ended(true);
-        assert!(line.take().is_none(), "two are still under way");
+        assert!(line.take(false).is_none(), "two are still under way");
         line.ended(true);
-        assert_eq!(line.take().map(|turn| turn.calls.len()), Some(1));
+        assert_eq!(line.take(false).map(|turn| turn.calls.len()), Some(1));
+    }
+
+    #[test]
+    fn while_more_are_about_to_wait_only_what_can_take_nobody_along_goes() {
+        let mut line = turns([edit(1), get(2), edit(3)]);
+        line.wait(Arc::new(edit(4)), true, 3);
+        let mut early = || line.take(true).map(|turn| turn.calls.iter().map(|(_, who)| *who).collect::<Vec<_>>());
+        assert_eq!((early(), early(), early()), (Some(vec![1]), Some(vec![3]), None));
+        assert_eq!(all(&mut line), [[0, 2]], "those that go together do so once all are there");
     }
 
     #[test]

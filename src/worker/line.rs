@@ -1,9 +1,10 @@
 //! The line in which deliveries wait for their turn to call Refersion, and the requests under way.
 //!
 //! In goes a call, out comes its reply, or nothing if there is no going on now: the service drains, the account is paused or
-//! halted, or the lease is running out. Invariants: no more requests are under way than the gate permits; nobody goes
-//! before all that were claimed together had the chance to go along; what Refersion refuses of several is asked again in
-//! halves, down to the one it is about, so that nobody is refused for a neighbour's sake.
+//! halted, or the lease is running out. Invariants: no more requests are under way than the gate permits; what could take
+//! others along goes when all that were claimed together have had the chance to go along, and what cannot goes before; what
+//! Refersion refuses of several is asked again in halves, down to the one it is about, so that nobody is refused for a
+//! neighbour's sake.
 //! Deliberately absent: which calls go together ([`crate::delivery::Turns`]), and what replies mean for an event.
 
 use super::Worker;
@@ -130,10 +131,11 @@ impl Worker {
         if permits == 0 {
             line.turns.clear().into_iter().for_each(|asking| asking.tell(None));
         }
-        if line.coming > 0 || line.requests >= permits {
+        if line.requests >= permits {
             return None;
         }
-        let turn = line.turns.take()?;
+        let more = line.coming > 0;
+        let turn = line.turns.take(more)?;
         line.requests += 1;
         line.riding += turn.calls.len();
         Some(turn)
@@ -216,8 +218,8 @@ impl Drop for UnderWay {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::delivery::{Backoff, Identifier, Policy};
-    use crate::domain::{AccountName, AffiliateId, ApiKey};
+    use crate::delivery::{Backoff, Policy};
+    use crate::domain::{AccountName, AffiliateId, ApiKey, Status};
     use crate::notice::Notice;
     use crate::queue::SqliteQueue;
     use crate::refersion::Route;
@@ -252,13 +254,13 @@ mod tests {
         let folder = tempfile::TempDir::new().expect("a folder");
         let worker = worker(&folder);
         let ask = |coming| {
-            let (worker, call) = (worker.clone(), Call::Get(Identifier::Id(AffiliateId(7))));
+            let (worker, call) = (worker.clone(), Call::SetStatus { id: AffiliateId(7), status: Status::Disabled });
             tokio::spawn(async move { worker.ask(Arc::new(call), 1, false, Timestamp(i64::MAX), coming).await })
         };
-        // While somebody comes, nothing begins: the test takes the turn, and drops it as a panic would.
+        // While somebody comes who might go along, it does not begin: the test takes the turn, and drops it as a panic would.
         let comes = worker.coming();
         let asked = ask(None);
-        while worker.0.line.state().turns.take().is_none() {
+        while worker.0.line.state().turns.take(false).is_none() {
             tokio::task::yield_now().await;
         }
         assert!(matches!(asked.await.expect("no panic"), Some(Reply::Lost { .. })));
