@@ -99,6 +99,12 @@ impl<T> Taker<'_, T> {
         state.pop()
     }
 
+    /// Whether there is no job, but may be one some time.
+    pub fn is_idle(&self) -> bool {
+        let state = self.0.state();
+        state.jobs.is_empty() && !state.closed
+    }
+
     /// The next job, if there is one and it is `fit`.
     pub fn take_if(&self, fit: impl FnOnce(&T) -> bool) -> Option<T> {
         let mut state = self.0.state();
@@ -154,9 +160,12 @@ mod tests {
         assert!(inbox.put(Haste::Soon, 1) && inbox.put(Haste::Now, 2) && inbox.close(Some(3)));
         assert!(!inbox.put(Haste::Now, 4) && !inbox.close(None));
         let taker = inbox.taker();
+        assert!(!taker.is_idle());
         assert_eq!(taker.take_if(|job| *job > 1), None);
         assert_eq!(taker.take_if(|job| *job == 1), Some(1));
         assert_eq!((taker.take(), taker.take(), taker.take()), (Some((Haste::Now, 2)), Some((Haste::Now, 3)), None));
+        assert!(!taker.is_idle(), "nothing will come any more");
+        assert!(Inbox::<u8>::default().taker().is_idle());
     }
 
     #[test]

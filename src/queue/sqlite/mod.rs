@@ -42,6 +42,7 @@ use inbox::Haste::{Now, Soon};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 use writer::{Store, Writer};
 
 /// So many portions of the event ids are looked at in one tidying: of a hundred million ids, each is looked at about twice a day.
@@ -71,16 +72,29 @@ impl SqliteQueue {
     }
 }
 
+/// The bodies of more events than these are packed where nobody else waits: a thousand take some milliseconds.
+const AT_ONCE: usize = 20;
+
+fn packed(mut events: Vec<NewEvent>) -> Vec<NewEvent> {
+    for event in &mut events {
+        event.body = body::pack(std::mem::take(&mut event.body));
+    }
+    events
+}
+
 #[async_trait]
 impl Queue for SqliteQueue {
     fn hash_key(&self) -> &HashKey {
         &self.hash
     }
 
-    async fn record(&self, mut events: Vec<NewEvent>) -> Result<Vec<Recorded>, QueueError> {
-        for event in &mut events {
-            event.body = body::pack(std::mem::take(&mut event.body));
-        }
+    async fn record(&self, events: Vec<NewEvent>) -> Result<Vec<Recorded>, QueueError> {
+        let events = if events.len() > AT_ONCE {
+            // Err: the runtime is ending.
+            spawn_blocking(|| packed(events)).await.map_err(|_| QueueError::Closed)?
+        } else {
+            packed(events)
+        };
         let (hash, max) = (self.hash.clone(), self.max_backlog);
         self.writer
             .write(Now, move |store| {

@@ -23,6 +23,13 @@ pub struct Seen {
 impl Row for Seen {
     type Key = [u8; 16];
 
+    const FIRST: [u8; 16] = [0; 16];
+
+    fn keys(connection: &Connection, from: [u8; 16], most: u32) -> rusqlite::Result<Vec<[u8; 16]>> {
+        let mut statement = connection.prepare_cached("SELECT id FROM seen WHERE id >= ?1 ORDER BY id LIMIT ?2")?;
+        statement.query_map(params![from.as_slice(), most], |row| row.get(0))?.collect()
+    }
+
     fn read(connection: &Connection, key: [u8; 16]) -> rusqlite::Result<Option<Self>> {
         let mut statement = connection.prepare_cached("SELECT at, seq FROM seen WHERE id = ?1")?;
         let seen =
@@ -61,7 +68,8 @@ pub fn forget(store: &mut Store, before: Timestamp) -> rusqlite::Result<bool> {
         "DELETE FROM seen WHERE {portion} AND at < ?2
          AND NOT EXISTS (SELECT 1 FROM events WHERE events.seq = seen.seq AND events.id = seen.id)"
     );
-    store.connection.prepare_cached(&sql)?.execute(params![store.walked, before.0, last])?;
+    let forgotten = store.connection.prepare_cached(&sql)?.execute(params![store.walked, before.0, last])?;
+    store.recent.seen.lost(forgotten);
     store.walked = last.unwrap_or_default();
     Ok(!store.walked.is_empty())
 }

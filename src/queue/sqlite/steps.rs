@@ -133,6 +133,8 @@ fn work(store: &mut Store, hash: &HashKey) {
     }
     assert_eq!(letters::replay(store, hash, ids[0].id).expect("replayed"), Replay::Waits);
     assert!(letters::discard(store, ids[1].id).expect("discarded"));
+    assert!(store.recent.users.learn(&store.connection, 100).expect("learned"), "there are more");
+    assert!(store.recent.seen.learn(&store.connection, 100).expect("learned"), "there are more");
     let forgotten = erase::forget(store, hash, &[UserKey::Email(key(BACKLOG + 2))], now).expect("forgotten");
     assert_eq!(forgotten.events, 3);
 }

@@ -53,6 +53,13 @@ impl Kept {
 impl Row for Kept {
     type Key = i64;
 
+    const FIRST: i64 = i64::MIN;
+
+    fn keys(connection: &Connection, from: i64, most: u32) -> rusqlite::Result<Vec<i64>> {
+        let mut statement = connection.prepare_cached("SELECT key FROM users WHERE key >= ?1 ORDER BY key LIMIT ?2")?;
+        statement.query_map(params![from, most], |row| row.get(0))?.collect()
+    }
+
     fn read(connection: &Connection, key: i64) -> rusqlite::Result<Option<Self>> {
         let sql = "SELECT waiting, lane, affiliate, entry FROM users WHERE key = ?1";
         let mut statement = connection.prepare_cached(sql)?;

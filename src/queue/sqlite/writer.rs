@@ -127,7 +127,7 @@ impl Drop for Writer {
 }
 
 fn run(mut store: Store, inbox: &Taker<'_, Job>) {
-    while let Some((haste, job)) = inbox.take() {
+    while let Some((haste, job)) = next(&mut store, inbox) {
         match job {
             Job::Alone(work) => work(&store.connection),
             Job::Close(tell) => {
@@ -141,6 +141,19 @@ fn run(mut store: Store, inbox: &Taker<'_, Job>) {
                 }
                 commit(&mut store, gather(first, inbox));
             }
+        }
+    }
+}
+
+/// The next job. Before each a portion of what is in its place is learned where that is worth it, and more while there is none.
+fn next(store: &mut Store, inbox: &Taker<'_, Job>) -> Option<(Haste, Job)> {
+    loop {
+        let more = store.recent.learn(&store.connection).unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read the store");
+            false
+        });
+        if !more || !inbox.is_idle() {
+            return inbox.take();
         }
     }
 }

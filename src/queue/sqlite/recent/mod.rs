@@ -4,12 +4,14 @@
 //! An event touches three such rows, and a place among millions costs a page each time. So a transaction appends what it
 //! changed to the table `changes` (one row, side by side with the last), and later rows that lie side by side are written
 //! together: in turns, from the first key to the last, as many at a time as come in anew. Once a turn has ended, the
-//! changes from before it are in their places and leave the log. At opening the log is read.
+//! changes from before it are in their places and leave the log. At opening the log is read. Nor is a place looked at that
+//! cannot have the row (`places`).
 //! Invariants: what is held here, a place, or both have the row, and what is held counts; a transaction that fails changes
 //! nothing here; the log holds whatever is not in its place.
 
 #[cfg(test)]
 mod model;
+mod places;
 mod rows;
 
 pub use rows::{Row, Rows};
@@ -28,6 +30,10 @@ const FASTER: usize = 2;
 const LEAVING: i64 = 16;
 /// So many rows are written to their places at a time in tidying, and so many leave the log.
 const PORTION: u32 = 250;
+
+/// Of so many rows at a time it is learned that they are in their places; of two at the least, for a portion begins with the last
+/// of the one before.
+const LEARNED: u32 = if cfg!(debug_assertions) { 2 } else { 1_000 };
 
 /// What changed lately.
 #[derive(Debug, Default)]
@@ -112,6 +118,12 @@ impl Recent {
             self.sweep(connection, FASTER * count)?;
         }
         self.leave(connection, LEAVING)
+    }
+
+    /// Learns of a portion of the rows that they are in their places, if that is worth it by now; whether more is. Nothing may
+    /// have been changed that is not committed.
+    pub fn learn(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        Ok(self.users.learn(connection, LEARNED)? | self.seen.learn(connection, LEARNED)?)
     }
 
     /// Writes a portion to its places though there is room, for what was erased is to leave the log some time; whether more is

@@ -23,6 +23,10 @@ enum Step {
     Sweep(usize),
     Commit,
     RollBack,
+    /// The transaction is committed, and then it is learned of a portion of the rows that they are in their places.
+    Learn,
+    /// So many rows were removed that it is learned anew which are left.
+    Lose,
     /// The process ends without a word, and another one begins.
     Reopen,
 }
@@ -34,6 +38,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..9usize).prop_map(Step::Sweep),
         5 => Just(Step::Commit),
         1 => Just(Step::RollBack),
+        8 => Just(Step::Learn),
+        1 => Just(Step::Lose),
         1 => Just(Step::Reopen),
     ]
 }
@@ -79,6 +85,16 @@ impl World {
             Step::Commit => {
                 self.recent.keep(&self.connection).expect("kept");
                 self.end("COMMIT");
+            }
+            Step::Learn => {
+                self.take(&Step::Commit);
+                self.connection.execute_batch("COMMIT").expect("nothing to commit");
+                self.recent.learn(&self.connection).expect("learned");
+                self.connection.execute_batch("BEGIN").expect("begun");
+            }
+            Step::Lose => {
+                self.recent.users.lost(9);
+                self.recent.seen.lost(9);
             }
             Step::RollBack => {
                 self.recent.keep(&self.connection).expect("kept");

@@ -4,16 +4,25 @@
 //! place holds, and hides it; a transaction that fails leaves the rows as they were. Deliberately absent: durability, which
 //! is [`super`]'s.
 
+use super::places::Places;
 use rusqlite::Connection;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
 use std::ops::Bound;
 
 /// A row of a table whose rows lie at random places.
 pub trait Row: Clone + Serialize + DeserializeOwned {
     /// What the row is found by.
-    type Key: Copy + Ord + Serialize + DeserializeOwned;
+    type Key: Copy + Ord + Hash + Serialize + DeserializeOwned;
+
+    /// The least of all keys.
+    const FIRST: Self::Key;
+
+    /// The keys of up to `most` rows in their places, in their order, beginning with `from`.
+    fn keys(connection: &Connection, from: Self::Key, most: u32) -> rusqlite::Result<Vec<Self::Key>>;
 
     /// Reads the row in its place.
     fn read(connection: &Connection, key: Self::Key) -> rusqlite::Result<Option<Self>>;
@@ -33,6 +42,9 @@ pub trait Row: Clone + Serialize + DeserializeOwned {
 /// A transaction usually changes no more; room for more is not kept.
 const USUAL: usize = 1_024;
 
+/// A portion is learned for so many rows that were looked for in vain: as long as none is, as while a backlog drains, nothing is.
+const WORTH: u32 = if cfg!(debug_assertions) { 1 } else { 10 };
+
 /// A row as it is now; `None` if there is none any more.
 type Now<R> = Option<R>;
 
@@ -44,11 +56,20 @@ pub struct Rows<R: Row> {
     leading: BTreeMap<i64, Vec<R::Key>>,
     /// What the current transaction changed, in order, and what was held before.
     changed: Vec<(R::Key, Option<Now<R>>)>,
+    places: Places<R::Key>,
+    /// How often a row was looked for in its place that is not there.
+    in_vain: Cell<u32>,
 }
 
 impl<R: Row> Default for Rows<R> {
     fn default() -> Self {
-        Self { held: BTreeMap::new(), leading: BTreeMap::new(), changed: Vec::new() }
+        Self {
+            held: BTreeMap::new(),
+            leading: BTreeMap::new(),
+            changed: Vec::new(),
+            places: Places::new(R::FIRST),
+            in_vain: Cell::new(0),
+        }
     }
 }
 
@@ -60,7 +81,15 @@ impl<R: Row> Rows<R> {
 
     /// The row as it is now.
     pub fn find(&self, connection: &Connection, key: R::Key) -> rusqlite::Result<Now<R>> {
-        self.held.get(&key).map_or_else(|| R::read(connection, key), |row| Ok(row.clone()))
+        match self.held.get(&key) {
+            Some(row) => Ok(row.clone()),
+            None if self.places.may_have(key) => {
+                let row = R::read(connection, key)?;
+                self.in_vain.set(self.in_vain.get().saturating_add(row.is_none().into()));
+                Ok(row)
+            }
+            None => Ok(None),
+        }
     }
 
     /// Whether the row in its place is not the one that counts.
@@ -104,13 +133,38 @@ impl<R: Row> Rows<R> {
         let keys: Vec<R::Key> = self.held.range((after, Bound::Unbounded)).take(most).map(|(key, _)| *key).collect();
         for key in &keys {
             match self.held.get(key) {
-                Some(Some(row)) => row.write(connection, *key)?,
-                _ => R::remove(connection, *key)?,
+                Some(Some(row)) => {
+                    self.places.note(*key);
+                    row.write(connection, *key)?;
+                }
+                _ if self.places.may_have(*key) => {
+                    R::remove(connection, *key)?;
+                    self.lost(1);
+                }
+                _ => {}
             }
             let before = self.set(*key, None);
             self.changed.push((*key, before));
         }
         Ok((keys.len(), keys.last().copied()))
+    }
+
+    /// So many rows were removed from their places.
+    pub fn lost(&mut self, rows: usize) {
+        self.places.lose(rows, R::FIRST);
+    }
+
+    /// Learns of up to `most` rows that they are in their places, if that is worth it by now; whether more is. Nothing may have
+    /// been changed that is not committed.
+    pub fn learn(&mut self, connection: &Connection, most: u32) -> rusqlite::Result<bool> {
+        if let Some(from) = self.places.unlearned()
+            && self.in_vain.get() >= WORTH
+        {
+            self.in_vain.set(self.in_vain.get() - WORTH);
+            let keys = R::keys(connection, from, most)?;
+            self.places.learn(&keys, keys.last().copied().filter(|_| keys.len() == most as usize));
+        }
+        Ok(self.places.unlearned().is_some() && self.in_vain.get() >= WORTH)
     }
 
     /// The transaction was committed.
