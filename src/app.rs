@@ -30,6 +30,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 
@@ -104,9 +105,11 @@ struct House {
     hired: UnboundedReceiver<Worker>,
 }
 
-/// Runs the service until `stop` is ready, then drains it. `announce` is called once, when the listeners are bound.
+/// Runs the service until `stop` is ready, then drains it. Workers run on `deliveries`, which may be another runtime's: then an
+/// answer to Segment never waits for a delivery that thinks. `announce` is called once, when the listeners are bound.
 pub async fn serve(
     config: Config,
+    deliveries: &Handle,
     announce: impl FnOnce(Addresses),
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
@@ -127,14 +130,17 @@ pub async fn serve(
     announce(addresses);
 
     let tidying = tokio::spawn(tidy(Arc::clone(queue), clock, config.store.deduplication_window));
-    let mut working: JoinSet<()> = workers.into_iter().map(Worker::run).collect();
+    let mut working: JoinSet<()> = JoinSet::new();
+    for worker in workers {
+        working.spawn_on(worker.run(), deliveries);
+    }
     let public = tokio::spawn(listen(server, http::public(Arc::clone(&doors)), stopping.clone()));
     let private = tokio::spawn(listen(ops, http::ops(doors), stopping.clone()));
     let mut stop = pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
-            Some(worker) = hired.recv() => drop(working.spawn(worker.run())),
+            Some(worker) = hired.recv() => drop(working.spawn_on(worker.run(), deliveries)),
             Some(_) = working.join_next() => {
                 queue.close().await;
                 return Err(ServeError::WorkerEnded);

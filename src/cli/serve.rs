@@ -1,6 +1,6 @@
 //! `serve`: the service; with `--sandbox`, against a simulated Refersion and a throw-away store in the same process.
 
-use super::{Layers, block_on, fail, reachable, tell, told_to_stop};
+use super::{Layers, block_on, fail, reachable, runtime, tell, told_to_stop};
 use crate::app::{self, Addresses};
 use crate::config::{Config, LogFormat, Mode, StoreUrl};
 use crate::domain::ApiKey;
@@ -12,6 +12,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use url::Url;
 
 #[derive(Debug, Args)]
@@ -36,23 +37,30 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     failpoint::arm();
     telemetry::start(config.log.format == LogFormat::Json, &config.log.filter);
-    let served = block_on(async {
-        let stop = told_to_stop();
-        if arguments.sandbox {
-            trial(config, stop).await
-        } else {
-            app::serve(config, |_| {}, stop).await.map_err(|error| error.to_string())
-        }
-    });
-    match served {
+    match serve(config, arguments.sandbox) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => fail(&error),
         Err(error) => fail(&error),
     }
 }
 
+/// Serves until it is told to stop. What deliveries think has a thread of its own; one is enough for some thousand a second.
+fn serve(config: Config, sandbox: bool) -> io::Result<Result<(), String>> {
+    let deliveries = runtime(1)?;
+    let served = block_on(async {
+        let stop = told_to_stop();
+        if sandbox {
+            trial(config, deliveries.handle(), stop).await
+        } else {
+            app::serve(config, deliveries.handle(), |_| {}, stop).await.map_err(|error| error.to_string())
+        }
+    });
+    deliveries.shutdown_background();
+    served
+}
+
 /// Serves against a simulated Refersion, from a store that is removed at the end.
-async fn trial(mut config: Config, stop: impl Future<Output = ()>) -> Result<(), String> {
+async fn trial(mut config: Config, deliveries: &Handle, stop: impl Future<Output = ()>) -> Result<(), String> {
     let own_key = config.refersion.api_key.is_some();
     let key = config.refersion.api_key.take().map_or_else(|| ApiKey::parse(SANDBOX_KEY), Ok);
     let key = key.map_err(|error| error.to_string())?;
@@ -67,7 +75,7 @@ async fn trial(mut config: Config, stop: impl Future<Output = ()>) -> Result<(),
     tokio::spawn(sandbox.serve(listener));
     let shown = if own_key { "\"$REFERSION_API_KEY:\"" } else { "pub_sandbox.sec_sandbox:" };
     let announce = |addresses: Addresses| tell(&welcome(addresses, address, shown));
-    app::serve(config, announce, stop).await.map_err(|error| error.to_string())
+    app::serve(config, deliveries, announce, stop).await.map_err(|error| error.to_string())
 }
 
 async fn listener() -> io::Result<TcpListener> {

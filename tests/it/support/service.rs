@@ -8,6 +8,7 @@ use refersion_destination::sandbox::{Sandbox, Settings};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -92,7 +93,7 @@ impl Service {
         };
         let stopped = tokio::spawn(async move {
             let until = async { drop(told.await) };
-            app::serve(config, announce, until).await.expect("serves");
+            app::serve(config, &Handle::current(), announce, until).await.expect("serves");
         });
         let addresses = within(announced).await.expect("announced");
         Self { refersion, folder, http: http(), addresses, stop, stopped }
