@@ -1,6 +1,6 @@
 //! The SQLite engine: one file, one writer thread with group commit, WAL and `synchronous=FULL`.
 //!
-//! Every method hands the writer a job and awaits it (`writer`); the jobs' SQL stands by verb: `record`, `claim`,
+//! Every method hands the writer a job and awaits it (`inbox`, `writer`); the jobs' SQL stands by verb: `record`, `claim`,
 //! `settle`, `letters`, `erase`, `sealed`; by table: `lane`, `users`, `memory`, `seen`; the tables in `schema`, those of
 //! earlier releases in `older`. What would go to random places waits in `recent`; `body` packs, `counts` counts. Invariant:
 //! one process per file, held by a lock that dies with the process, so whatever is leased when the file is opened was

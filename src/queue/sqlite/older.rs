@@ -89,6 +89,7 @@ pub fn migrate(connection: &mut Connection, new_hash_key: &[u8; 32]) -> rusqlite
 fn links_become_users(connection: &Connection) -> rusqlite::Result<()> {
     let sql = "SELECT key, is_email, affiliate FROM links JOIN affiliates USING (account, code)";
     let mut links = connection.prepare(sql)?;
+    let mut write = connection.prepare(Kept::WRITE)?;
     let read = |row: &Row<'_>| {
         let key = if row.get(1)? { UserKey::Email(row.get(0)?) } else { UserKey::UserId(row.get(0)?) };
         Ok((key, row.get(2)?))
@@ -98,7 +99,7 @@ fn links_become_users(connection: &Connection) -> rusqlite::Result<()> {
         for (row, entry) in Keys::new(&[key]).entries() {
             let mut kept = Kept::read(connection, row)?.unwrap_or_default();
             kept.lead(entry, affiliate);
-            kept.write(connection, row)?;
+            kept.write(&mut write, row)?;
         }
     }
     Ok(())

@@ -7,7 +7,7 @@
 use super::recent::Row;
 use super::writer::Store;
 use crate::domain::{EventId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 use serde::{Deserialize, Serialize};
 
 /// So many ids are looked at in one transaction.
@@ -25,6 +25,9 @@ impl Row for Seen {
 
     const FIRST: [u8; 16] = [0; 16];
 
+    const WRITE: &'static str = "INSERT INTO seen (id, at, seq) VALUES (?1, ?2, ?3)
+        ON CONFLICT (id) DO UPDATE SET at = ?2, seq = ?3";
+
     fn keys(connection: &Connection, from: [u8; 16], most: u32) -> rusqlite::Result<Vec<[u8; 16]>> {
         let mut statement = connection.prepare_cached("SELECT id FROM seen WHERE id >= ?1 ORDER BY id LIMIT ?2")?;
         statement.query_map(params![from.as_slice(), most], |row| row.get(0))?.collect()
@@ -37,9 +40,8 @@ impl Row for Seen {
         seen.optional()
     }
 
-    fn write(&self, connection: &Connection, key: [u8; 16]) -> rusqlite::Result<()> {
-        let sql = "INSERT OR REPLACE INTO seen (id, at, seq) VALUES (?1, ?2, ?3)";
-        connection.prepare_cached(sql)?.execute(params![key.as_slice(), self.at.0, self.seq]).map(drop)
+    fn write(&self, statement: &mut Statement<'_>, key: [u8; 16]) -> rusqlite::Result<()> {
+        statement.execute(params![key.as_slice(), self.at.0, self.seq]).map(drop)
     }
 
     fn remove(connection: &Connection, key: [u8; 16]) -> rusqlite::Result<()> {

@@ -8,7 +8,7 @@ use super::keys::{ENTRY, Keys, user_key};
 use super::recent::Row;
 use super::writer::Store;
 use crate::domain::UserKey;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 use serde::{Deserialize, Serialize};
 
 /// What is known of a user under one key.
@@ -55,6 +55,9 @@ impl Row for Kept {
 
     const FIRST: i64 = i64::MIN;
 
+    const WRITE: &'static str = "INSERT INTO users (key, waiting, lane, affiliate, entry) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (key) DO UPDATE SET waiting = ?2, lane = ?3, affiliate = ?4, entry = ?5";
+
     fn keys(connection: &Connection, from: i64, most: u32) -> rusqlite::Result<Vec<i64>> {
         let mut statement = connection.prepare_cached("SELECT key FROM users WHERE key >= ?1 ORDER BY key LIMIT ?2")?;
         statement.query_map(params![from, most], |row| row.get(0))?.collect()
@@ -69,10 +72,8 @@ impl Row for Kept {
         kept.optional()
     }
 
-    fn write(&self, connection: &Connection, key: i64) -> rusqlite::Result<()> {
-        let sql = "INSERT OR REPLACE INTO users (key, waiting, lane, affiliate, entry) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let values = params![key, self.waiting, self.lane, self.affiliate, self.entry];
-        connection.prepare_cached(sql)?.execute(values).map(drop)
+    fn write(&self, statement: &mut Statement<'_>, key: i64) -> rusqlite::Result<()> {
+        statement.execute(params![key, self.waiting, self.lane, self.affiliate, self.entry]).map(drop)
     }
 
     fn remove(connection: &Connection, key: i64) -> rusqlite::Result<()> {

@@ -4,8 +4,8 @@
 //! An event touches three such rows, and a place among millions costs a page each time. So a transaction appends what it
 //! changed to the table `changes` (one row, side by side with the last), and later rows that lie side by side are written
 //! together: in turns, from the first key to the last, as many at a time as come in anew. Once a turn has ended, the
-//! changes from before it are in their places and leave the log. At opening the log is read. Nor is a place looked at that
-//! cannot have the row (`places`).
+//! changes from before it are in their places and leave the log. At opening the log is read. And a place that cannot have
+//! a row is not looked at (`places`).
 //! Invariants: what is held here, a place, or both have the row, and what is held counts; a transaction that fails changes
 //! nothing here; the log holds whatever is not in its place.
 

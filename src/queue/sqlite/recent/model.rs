@@ -21,6 +21,8 @@ enum Step {
     Seen(u8, u8),
     /// So many rows are written to their places, and up to two changes leave the log.
     Sweep(usize),
+    /// All users are about to be written to their places, and at this one there is no room left on the disk.
+    Fail(u8),
     Commit,
     RollBack,
     /// The transaction is committed, and then it is learned of a portion of the rows that they are in their places.
@@ -36,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..KEYS, proptest::option::of(0..3u8)).prop_map(|(key, to)| Step::User(key, to)),
         3 => (0..KEYS, any::<u8>()).prop_map(|(key, seq)| Step::Seen(key, seq)),
         4 => (0..9usize).prop_map(Step::Sweep),
+        1 => (0..KEYS).prop_map(Step::Fail),
         5 => Just(Step::Commit),
         1 => Just(Step::RollBack),
         8 => Just(Step::Learn),
@@ -46,6 +49,11 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// What everything is: whom each user leads to, and as which event each id was seen.
 type Truth = (BTreeMap<u8, u8>, BTreeMap<u8, u8>);
+
+/// What lets a row fail to be written.
+const FAILING: &str = "CREATE TEMP TABLE failing (key INTEGER);
+    CREATE TEMP TRIGGER fail BEFORE INSERT ON users WHEN NEW.key IN (SELECT key FROM failing)
+    BEGIN SELECT RAISE(ABORT, 'full'); END";
 
 struct World {
     connection: Connection,
@@ -58,6 +66,7 @@ impl World {
     fn new() -> Self {
         let connection = Connection::open_in_memory().expect("opened");
         schema::create(&connection, &[0; 32]).expect("made");
+        connection.execute_batch(FAILING).expect("made");
         connection.execute_batch("BEGIN").expect("begun");
         Self { connection, recent: Recent::default(), now: Truth::default(), committed: Truth::default() }
     }
@@ -81,6 +90,12 @@ impl World {
                 self.recent.sweep(&self.connection, *most).expect("swept");
                 self.recent.leave(&self.connection, 2).expect("left");
                 self.end("COMMIT");
+            }
+            Step::Fail(key) => {
+                self.connection.execute("INSERT INTO failing VALUES (?1)", [key]).expect("told");
+                let writes = self.recent.sweep(&self.connection, usize::from(KEYS)).is_ok();
+                assert!(writes || self.now.0.contains_key(key));
+                self.end("ROLLBACK");
             }
             Step::Commit => {
                 self.recent.keep(&self.connection).expect("kept");

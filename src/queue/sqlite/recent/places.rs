@@ -1,5 +1,5 @@
-//! Which rows may stand in their places, so that nobody looks there for one that does not: of most events that come in, neither
-//! the id nor the user was met before, and a million rows do not fit in memory.
+//! Which rows may stand in their places, so that nobody looks there for one that does not: of most events that come in,
+//! neither the id nor the user was met before, and a million rows do not fit in memory.
 //!
 //! In go the keys of the rows in their places: those that were there before are learned, a portion at a time, and whatever is
 //! written is noted. Out comes whether a row may be there; of a hundred that are not, a few may be. Invariants: a row in its place is
@@ -20,6 +20,8 @@ const LEAST: usize = if cfg!(debug_assertions) { 8 } else { 500_000 };
 /// Which rows of a table may stand in their places.
 #[derive(Debug)]
 pub struct Places<K> {
+    /// The least of all keys.
+    first: K,
     layers: Vec<Layer>,
     /// From which key on they are to be learned; none if they were.
     unlearned: Option<K>,
@@ -46,7 +48,7 @@ impl Layer {
 impl<K: Copy + Hash> Places<K> {
     /// Of a table of which nothing is known; `first` is the least of all keys.
     pub fn new(first: K) -> Self {
-        Self { layers: Vec::new(), unlearned: Some(first), held: 0, gone: 0 }
+        Self { first, layers: Vec::new(), unlearned: Some(first), held: 0, gone: 0 }
     }
 
     /// Whether there may be a row in its place.
@@ -69,11 +71,11 @@ impl<K: Copy + Hash> Places<K> {
         self.held += 1;
     }
 
-    /// So many rows are in their places no more. Once these are the most, all is learned anew, beginning with `first`.
-    pub fn lose(&mut self, rows: usize, first: K) {
+    /// So many rows are in their places no more. Once these are the most, all is learned anew.
+    pub fn lose(&mut self, rows: usize) {
         self.gone += rows;
         if self.gone > LEAST && self.gone > self.held / 2 {
-            *self = Self::new(first);
+            *self = Self::new(self.first);
         }
     }
 
@@ -131,9 +133,9 @@ mod tests {
     fn once_most_is_gone_all_is_learned_anew() {
         let mut places = Places::new(0);
         learned(&mut places);
-        places.lose(40, 0);
+        places.lose(40);
         assert_eq!(places.unlearned(), None);
-        places.lose(40, 0);
+        places.lose(40);
         assert_eq!((places.unlearned(), places.held), (Some(0), 0));
         learned(&mut places);
         assert_eq!(denied(&places, 0..100), 0);

@@ -5,11 +5,11 @@
 //! is [`super`]'s.
 
 use super::places::Places;
-use rusqlite::Connection;
+use rusqlite::{Connection, Statement};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::ops::Bound;
 
@@ -21,14 +21,17 @@ pub trait Row: Clone + Serialize + DeserializeOwned {
     /// The least of all keys.
     const FIRST: Self::Key;
 
+    /// The statement that writes a row to its place, over what may be there.
+    const WRITE: &'static str;
+
     /// The keys of up to `most` rows in their places, in their order, beginning with `from`.
     fn keys(connection: &Connection, from: Self::Key, most: u32) -> rusqlite::Result<Vec<Self::Key>>;
 
     /// Reads the row in its place.
     fn read(connection: &Connection, key: Self::Key) -> rusqlite::Result<Option<Self>>;
 
-    /// Writes the row to its place, over what may be there.
-    fn write(&self, connection: &Connection, key: Self::Key) -> rusqlite::Result<()>;
+    /// Writes the row to its place with a statement made of [`WRITE`](Self::WRITE).
+    fn write(&self, statement: &mut Statement<'_>, key: Self::Key) -> rusqlite::Result<()>;
 
     /// Removes what may be in the row's place.
     fn remove(connection: &Connection, key: Self::Key) -> rusqlite::Result<()>;
@@ -110,7 +113,9 @@ impl<R: Row> Rows<R> {
 
     /// What the current transaction changed, as it is now.
     pub fn changes(&self) -> Vec<(R::Key, Now<R>)> {
-        let keys: BTreeSet<R::Key> = self.changed.iter().map(|(key, _)| *key).collect();
+        let mut keys: Vec<R::Key> = self.changed.iter().map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys.dedup();
         keys.into_iter().filter_map(|key| Some((key, self.held.get(&key)?.clone()))).collect()
     }
 
@@ -130,28 +135,33 @@ impl<R: Row> Rows<R> {
         most: usize,
     ) -> rusqlite::Result<(usize, Option<R::Key>)> {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let keys: Vec<R::Key> = self.held.range((after, Bound::Unbounded)).take(most).map(|(key, _)| *key).collect();
-        for key in &keys {
-            match self.held.get(key) {
+        let begin = self.changed.len();
+        let next = self.held.extract_if((after, Bound::Unbounded), |_, _| true).take(most);
+        self.changed.extend(next.map(|(key, row)| {
+            let swept = Some(row);
+            lead(&mut self.leading, key, leads_to(swept.as_ref()), None);
+            (key, swept)
+        }));
+        let mut write = connection.prepare_cached(R::WRITE)?;
+        for (key, swept) in &self.changed[begin..] {
+            match swept {
                 Some(Some(row)) => {
                     self.places.note(*key);
-                    row.write(connection, *key)?;
+                    row.write(&mut write, *key)?;
                 }
                 _ if self.places.may_have(*key) => {
                     R::remove(connection, *key)?;
-                    self.lost(1);
+                    self.places.lose(1);
                 }
                 _ => {}
             }
-            let before = self.set(*key, None);
-            self.changed.push((*key, before));
         }
-        Ok((keys.len(), keys.last().copied()))
+        Ok((self.changed.len() - begin, self.changed[begin..].last().map(|(key, _)| *key)))
     }
 
     /// So many rows were removed from their places.
     pub fn lost(&mut self, rows: usize) {
-        self.places.lose(rows, R::FIRST);
+        self.places.lose(rows);
     }
 
     /// Learns of up to `most` rows that they are in their places, if that is worth it by now; whether more is. Nothing may have
@@ -181,30 +191,34 @@ impl<R: Row> Rows<R> {
     }
 
     fn set(&mut self, key: R::Key, row: Option<Now<R>>) -> Option<Now<R>> {
-        let leads_to = |row: &Option<Now<R>>| row.as_ref()?.as_ref()?.leads_to();
-        let leads = leads_to(&row);
+        let to = leads_to(row.as_ref());
         let before = match row {
             Some(row) => self.held.insert(key, row),
             None => self.held.remove(&key),
         };
-        let led = leads_to(&before);
-        if led != leads {
-            self.lead(key, led, leads);
-        }
+        lead(&mut self.leading, key, leads_to(before.as_ref()), to);
         before
     }
+}
 
-    fn lead(&mut self, key: R::Key, from: Option<i64>, to: Option<i64>) {
-        if let Some(affiliate) = from
-            && let Some(keys) = self.leading.get_mut(&affiliate)
-        {
-            keys.retain(|other| *other != key);
-            if keys.is_empty() {
-                self.leading.remove(&affiliate);
-            }
+fn leads_to<R: Row>(held: Option<&Now<R>>) -> Option<i64> {
+    held?.as_ref()?.leads_to()
+}
+
+/// What is held of `key` led to one affiliate, and leads to another from now on.
+fn lead<K: Copy + Eq>(leading: &mut BTreeMap<i64, Vec<K>>, key: K, from: Option<i64>, to: Option<i64>) {
+    if from == to {
+        return;
+    }
+    if let Some(affiliate) = from
+        && let Some(keys) = leading.get_mut(&affiliate)
+    {
+        keys.retain(|other| *other != key);
+        if keys.is_empty() {
+            leading.remove(&affiliate);
         }
-        if let Some(affiliate) = to {
-            self.leading.entry(affiliate).or_default().push(key);
-        }
+    }
+    if let Some(affiliate) = to {
+        leading.entry(affiliate).or_default().push(key);
     }
 }
