@@ -2,7 +2,8 @@
 //!
 //! First come, first served; an `edit` or a `status_change` takes along all that can go with it. While two such requests
 //! are under way, further ones wait until they are full: what gathers meanwhile goes together, so the busier Refersion is,
-//! the fewer requests it gets. No time is waited for company, but for those that are on their way. Invariant: what asks to go alone goes alone. Pure.
+//! the fewer requests it gets. Such a one also waits for those that are on their way, but for no length of time.
+//! Invariant: what asks to go alone goes alone. Pure.
 
 use super::Call;
 use std::collections::{HashSet, VecDeque};

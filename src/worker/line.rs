@@ -109,8 +109,7 @@ impl Worker {
     ) -> Option<Reply> {
         let (answer, reply) = oneshot::channel();
         self.0.line.state().turns.wait(call, alone, Asking { seq, until, answer });
-        drop(coming);
-        self.pump();
+        coming.map_or_else(|| self.pump(), drop); // who is coming no more pumps as well
         let what = || "the call ended without a word: a bug of this service".to_owned();
         reply.await.unwrap_or_else(|_| Some(Reply::Lost { what: what(), retry_after: None }))
     }
