@@ -11,8 +11,8 @@ use crate::mapping::Intent;
 use crate::notice::Ended;
 use crate::queue::{Attempt, Behind, Change, Claimed, Remember, Settlement};
 
-/// So many refusals more are enough of a reason to go on with fewer.
-const ONCE_MORE: u32 = 3;
+/// So many refusals more are enough of a reason to go on with fewer: with the default waits, of about a minute in all.
+const ONCE_MORE: u32 = 6;
 
 /// What a claimed event is about to become.
 pub(super) struct Verdict {

@@ -9,30 +9,33 @@ use crate::domain::{AffiliateCode, AffiliateId, HashKey, UserKey};
 use crate::queue::{Change, Remember};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// The affiliates that `keys` lead to.
-pub fn recall(store: &Store, keys: &[UserKey]) -> rusqlite::Result<Memory> {
-    let mut statement =
-        store.connection.prepare_cached("SELECT code, id, found, sent FROM affiliates WHERE affiliate = ?1")?;
+/// The affiliates that the `keys` of an event lead to, which is about to be carried out.
+pub fn recall(store: &mut Store, keys: &[UserKey]) -> rusqlite::Result<Memory> {
     let mut memory = Memory::default();
     for key in keys {
         let own = Keys::new(&[*key]);
         let Some((row, entry)) = own.entries().next() else { continue };
-        let Some(affiliate) = users::find(store, row, entry)?.and_then(|user| user.affiliate) else { continue };
-        let known = statement.query_row([affiliate], |row| {
-            let id: Option<i64> = row.get(1)?;
-            Ok(Known {
-                code: AffiliateCode(row.get(0)?),
-                id: id.map(|id| AffiliateId(id.unsigned_abs())),
-                origin: if row.get(2)? { Origin::Found } else { Origin::Created },
-                sent: serde_json::from_str(row.get_ref(3)?.as_str()?).unwrap_or_default(),
-            })
-        });
+        let Some(affiliate) = users::fetch(store, row, entry)?.and_then(|user| user.affiliate) else { continue };
         match key {
-            UserKey::UserId(_) => memory.by_user_id = known.optional()?,
-            UserKey::Email(_) => memory.by_email = known.optional()?,
+            UserKey::UserId(_) => memory.by_user_id = known(&store.connection, affiliate)?,
+            UserKey::Email(_) => memory.by_email = known(&store.connection, affiliate)?,
         }
     }
     Ok(memory)
+}
+
+fn known(connection: &Connection, affiliate: i64) -> rusqlite::Result<Option<Known>> {
+    let sql = "SELECT code, id, found, sent FROM affiliates WHERE affiliate = ?1";
+    let known = |row: &Row<'_>| {
+        let id: Option<i64> = row.get(1)?;
+        Ok(Known {
+            code: AffiliateCode(row.get(0)?),
+            id: id.map(|id| AffiliateId(id.unsigned_abs())),
+            origin: if row.get(2)? { Origin::Found } else { Origin::Created },
+            sent: serde_json::from_str(row.get_ref(3)?.as_str()?).unwrap_or_default(),
+        })
+    };
+    connection.prepare_cached(sql)?.query_row([affiliate], known).optional()
 }
 
 /// Carries out `change` for an event of `account`.

@@ -90,6 +90,12 @@ pub fn find(store: &Store, row: i64, entry: &[u8]) -> rusqlite::Result<Option<Us
     Ok(kept(store, row)?.map(|kept| kept.seen_by(entry)))
 }
 
+/// The same, for an event that is about to be carried out: it will change the row when it ends.
+pub fn fetch(store: &mut Store, row: i64, entry: &[u8]) -> rusqlite::Result<Option<User>> {
+    let kept = store.recent.users.fetch(&store.connection, row)?;
+    Ok(kept.map(|kept| kept.seen_by(entry)))
+}
+
 /// One more event waits under this key, in `lane` unless there is one; the user, if anything was known of them before.
 pub fn wait(store: &mut Store, row: i64, entry: &[u8], lane: i64) -> rusqlite::Result<Option<User>> {
     let before = kept(store, row)?;

@@ -19,6 +19,8 @@ enum Step {
     User(u8, Option<u8>),
     /// The event is seen now.
     Seen(u8, u8),
+    /// The user is looked up to be changed.
+    Fetch(u8),
     /// So many rows are written to their places, and up to two changes leave the log.
     Sweep(usize),
     /// All users are about to be written to their places, and at this one there is no room left on the disk.
@@ -37,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..KEYS, proptest::option::of(0..3u8)).prop_map(|(key, to)| Step::User(key, to)),
         3 => (0..KEYS, any::<u8>()).prop_map(|(key, seq)| Step::Seen(key, seq)),
+        4 => (0..KEYS).prop_map(Step::Fetch),
         4 => (0..9usize).prop_map(Step::Sweep),
         1 => (0..KEYS).prop_map(Step::Fail),
         5 => Just(Step::Commit),
@@ -84,6 +87,10 @@ impl World {
                 let seen = Seen { at: Timestamp(0), seq: i64::from(*seq) };
                 self.recent.seen.put([*key; 16], Some(seen));
                 self.now.1.insert(*key, *seq);
+            }
+            Step::Fetch(key) => {
+                let user = self.recent.users.fetch(&self.connection, i64::from(*key)).expect("fetched");
+                assert!(user.is_none() || self.recent.users.hides(i64::from(*key)), "held from now on");
             }
             Step::Sweep(most) => {
                 self.recent.keep(&self.connection).expect("kept");

@@ -1,6 +1,6 @@
 //! Rows of one table that changed lately: held in memory until they are written to their places.
 //!
-//! In go changes, out come rows as they are now, wherever they stand. Invariants: what is held here is newer than what its
+//! In go changes, out come rows as they are now, wherever they stand. Invariants: what is held here is no older than what its
 //! place holds, and hides it; a transaction that fails leaves the rows as they were. Deliberately absent: durability, which
 //! is [`super`]'s.
 
@@ -84,15 +84,19 @@ impl<R: Row> Rows<R> {
 
     /// The row as it is now.
     pub fn find(&self, connection: &Connection, key: R::Key) -> rusqlite::Result<Now<R>> {
-        match self.held.get(&key) {
-            Some(row) => Ok(row.clone()),
-            None if self.places.may_have(key) => {
-                let row = R::read(connection, key)?;
-                self.in_vain.set(self.in_vain.get().saturating_add(row.is_none().into()));
-                Ok(row)
-            }
-            None => Ok(None),
+        self.held.get(&key).map_or_else(|| self.in_its_place(connection, key), |row| Ok(row.clone()))
+    }
+
+    /// The row as it is now, and held from now on: whoever fetches it will change it soon, and its place is not read again.
+    pub fn fetch(&mut self, connection: &Connection, key: R::Key) -> rusqlite::Result<Now<R>> {
+        if let Some(row) = self.held.get(&key) {
+            return Ok(row.clone());
         }
+        let row = self.in_its_place(connection, key)?;
+        if row.is_some() {
+            self.set(key, Some(row.clone()));
+        }
+        Ok(row)
     }
 
     /// Whether the row in its place is not the one that counts.
@@ -188,6 +192,15 @@ impl<R: Row> Rows<R> {
         while let Some((key, before)) = self.changed.pop() {
             self.set(key, before);
         }
+    }
+
+    fn in_its_place(&self, connection: &Connection, key: R::Key) -> rusqlite::Result<Now<R>> {
+        if !self.places.may_have(key) {
+            return Ok(None);
+        }
+        let row = R::read(connection, key)?;
+        self.in_vain.set(self.in_vain.get().saturating_add(row.is_none().into()));
+        Ok(row)
     }
 
     fn set(&mut self, key: R::Key, row: Option<Now<R>>) -> Option<Now<R>> {
