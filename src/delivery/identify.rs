@@ -10,7 +10,7 @@ use super::verdict::{Action, Death, Ignored, Outcome, Step, Trouble};
 use super::{
     Affiliate, Call, Case, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Refusal, Reply, Stage, State,
 };
-use crate::domain::{AffiliateCode, AffiliateId, Email, Fingerprint, NewAffiliate, Profile, Status};
+use crate::domain::{AffiliateCode, Email, Fingerprint, Profile, Status};
 use crate::mapping::{Creation, Identify};
 
 /// What to do now, judging by what is known.
@@ -67,7 +67,14 @@ fn done(progress: &Progress, code: &AffiliateCode) -> Step {
 /// Takes in the answer to `call`: changes the state, or ends the delivery.
 pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: &Call, reply: Reply) -> Option<Step> {
     match (call, reply) {
-        (Call::New(new), Reply::Created { code, id }) => created(case, wanted, state, new, code, id),
+        (Call::New(new), Reply::Created { code, id }) => {
+            let mut sent = Fingerprint::default();
+            sent.note(case.hash, &new.profile);
+            sent.note_status(case.hash, new.status);
+            state.meet(Known { code, id, origin: Origin::Created, sent });
+            state.progress.done = Done::Created;
+            None
+        }
         (Call::New(_), Reply::Refused(Refusal::EmailTaken)) => {
             state.progress.stage = Stage::Searching { page: 1, seen: 0 };
             None
@@ -97,27 +104,6 @@ pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: 
         }
         _ => Some(Step::unexpected(call)),
     }
-}
-
-/// Where `new` said all there is to say, that is the end: to look for what is left would take as many hashes as to note what was said.
-fn created(
-    case: &Case<'_>,
-    wanted: &Identify,
-    state: &mut State,
-    new: &NewAffiliate,
-    code: AffiliateCode,
-    id: Option<AffiliateId>,
-) -> Option<Step> {
-    state.progress.done = Done::Created;
-    let has_status = wanted.status.is_none_or(|status| status == new.status);
-    let mut wanted = wanted.profile.iter();
-    let has_all = has_status && wanted.all(|(attribute, value)| new.profile.get(attribute.clone()) == Some(value));
-    let end = has_all.then(|| done(&state.progress, &code));
-    let mut sent = Fingerprint::default();
-    sent.note(case.hash, &new.profile);
-    sent.note_status(case.hash, new.status);
-    state.meet(Known { code, id, origin: Origin::Created, sent });
-    end
 }
 
 fn said(case: &Case<'_>, state: &mut State, changes: &Profile) {

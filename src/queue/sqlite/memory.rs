@@ -16,15 +16,16 @@ pub fn recall(store: &mut Store, keys: &[UserKey]) -> rusqlite::Result<Memory> {
         let own = Keys::new(&[*key]);
         let Some((row, entry)) = own.entries().next() else { continue };
         let Some(affiliate) = users::fetch(store, row, entry)?.and_then(|user| user.affiliate) else { continue };
+        let known = read(&store.connection, affiliate)?;
         match key {
-            UserKey::UserId(_) => memory.by_user_id = known(&store.connection, affiliate)?,
-            UserKey::Email(_) => memory.by_email = known(&store.connection, affiliate)?,
+            UserKey::UserId(_) => memory.by_user_id = known,
+            UserKey::Email(_) => memory.by_email = known,
         }
     }
     Ok(memory)
 }
 
-fn known(connection: &Connection, affiliate: i64) -> rusqlite::Result<Option<Known>> {
+fn read(connection: &Connection, affiliate: i64) -> rusqlite::Result<Option<Known>> {
     let sql = "SELECT code, id, found, sent FROM affiliates WHERE affiliate = ?1";
     let known = |row: &Row<'_>| {
         let id: Option<i64> = row.get(1)?;

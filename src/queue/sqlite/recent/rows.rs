@@ -1,8 +1,8 @@
 //! Rows of one table that changed lately: held in memory until they are written to their places.
 //!
-//! In go changes, out come rows as they are now, wherever they stand. Invariants: what is held here is no older than what its
-//! place holds, and hides it; a transaction that fails leaves the rows as they were. Deliberately absent: durability, which
-//! is [`super`]'s.
+//! In go changes, out come rows as they are now, wherever they stand; what is fetched to be changed is held as well.
+//! Invariants: what is held here is no older than what its place holds, and hides it; a transaction that fails leaves the
+//! rows as they were. Deliberately absent: durability, which is [`super`]'s.
 
 use super::places::Places;
 use rusqlite::{Connection, Statement};
