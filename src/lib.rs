@@ -52,11 +52,14 @@ pub mod mapping;
 
 pub mod delivery;
 
+pub mod scheduling;
+
 pub mod clock;
 pub mod config;
 pub mod notice;
 pub mod queue;
 pub mod refersion;
+pub mod store;
 pub mod telemetry;
 
 pub mod http;

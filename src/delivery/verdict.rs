@@ -126,6 +126,8 @@ pub enum Death {
     EndlessSearch,
     /// It kept failing for longer than `DELIVERY_MAX_AGE`; the last trouble.
     Expired(String),
+    /// What the store holds of it cannot be read: which part, without its content.
+    Corrupt(String),
 }
 
 impl fmt::Display for Ignored {
@@ -177,6 +179,7 @@ impl fmt::Display for Death {
             }
             Self::EndlessSearch => f.write_str("Refersion's search for the e-mail did not end"),
             Self::Expired(last) => write!(f, "gave up after failing for too long; at last: {last}"),
+            Self::Corrupt(part) => write!(f, "the store cannot read what it holds of this event: {part}"),
         }
     }
 }
@@ -192,6 +195,7 @@ impl Death {
             Self::NotApplied(_) => "not_applied",
             Self::EndlessSearch => "endless_search",
             Self::Expired(_) => "expired",
+            Self::Corrupt(_) => "corrupt",
         }
     }
 }

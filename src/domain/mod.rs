@@ -10,6 +10,7 @@ mod email;
 mod hash;
 mod password;
 mod seal;
+mod seq;
 mod time;
 mod user;
 
@@ -19,5 +20,6 @@ pub use email::{Email, EmailError};
 pub use hash::{EventId, Fingerprint, HashKey, UserKey};
 pub use password::password;
 pub use seal::{Opened, SealKey, SealNonce, SealedKey, open_seal};
+pub use seq::{AffiliateKey, LaneKey, Seq};
 pub use time::Timestamp;
 pub use user::{User, UserId};

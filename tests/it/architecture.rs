@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The floors, from the ground up. On one floor nobody imports a neighbour, unless the floor is a stair.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["failpoint"],
     &["domain"],
     &["segment"],
     &["mapping"],
     &["delivery"],
-    &["clock", "config", "notice", "queue", "refersion", "telemetry"],
+    &["scheduling"],
+    &["clock", "config", "notice", "queue", "refersion", "store", "telemetry"],
     &["http", "sandbox", "worker"],
     &["app"],
 ];

@@ -1,0 +1,142 @@
+//! How an event ended, as a closed list of codes: what stays of it in the event log once its body is erased.
+//!
+//! In go outcomes and permanent failures, out come numbers that never change their meaning: they are stored. Invariant: no
+//! text and no personal data. Deliberately absent: the reasons in words, which are in answers, logs and dead letters.
+
+use super::{Action, Death, Ignored, Outcome};
+use crate::mapping::Reason;
+
+macro_rules! outcome_codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)+) => {
+        /// How an event ended.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum OutcomeCode { $($(#[$doc])* $name = $number,)+ }
+
+        impl OutcomeCode {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// Its name in metrics and in the operators' API.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+outcome_codes! {
+    /// The affiliate was created.
+    Created = 1, "created";
+    /// The affiliate was edited.
+    Updated = 2, "updated";
+    /// Refersion had all of it already.
+    Unchanged = 3, "unchanged";
+    /// The affiliate was set to `DISABLED`.
+    Disabled = 4, "disabled";
+    /// The personal fields were overwritten, and the affiliate set to `DISABLED`.
+    Anonymized = 5, "anonymized";
+    /// There was no affiliate to delete.
+    NotFound = 6, "not_found";
+    /// An event type that this destination does not take.
+    Unsupported = 20, "unsupported";
+    /// An Engage event that no rule mentions.
+    NoRule = 21, "no_rule";
+    /// An event for known users alone, about somebody who is not known.
+    UnknownUser = 22, "unknown_user";
+    /// `[mapping.create_if]` does not hold.
+    CreateIf = 23, "create_if";
+    /// An audience demands a status with which no affiliate can be created.
+    Audience = 24, "audience";
+    /// The affiliate existed before, and existing ones are left alone.
+    ExistedBefore = 25, "existed_before";
+    /// The affiliate is `DENIED` or `DISABLED`, and is left alone.
+    LeftAlone = 26, "left_alone";
+    /// A delete of the same user was carried out in its place.
+    Cancelled = 27, "cancelled";
+    /// Dead letter: the event cannot be mapped, or its user never became known.
+    Unmappable = 40, "unmappable";
+    /// Dead letter: the bytes are no event.
+    Malformed = 41, "malformed";
+    /// Dead letter: Refersion refused the call for good.
+    Refused = 42, "refused";
+    /// Dead letter: the new e-mail belongs to another affiliate.
+    EmailTaken = 43, "email_taken";
+    /// Dead letter: Refersion answered success and changed nothing.
+    NotApplied = 44, "not_applied";
+    /// Dead letter: the search for the address did not end.
+    EndlessSearch = 45, "endless_search";
+    /// Dead letter: it kept failing for too long.
+    Expired = 46, "expired";
+    /// Dead letter: what the store holds of it cannot be read.
+    Corrupt = 47, "corrupt";
+    /// Dead letter without a body: its user was erased while it waited.
+    Erased = 60, "erased";
+}
+
+impl OutcomeCode {
+    /// The code with this number; none if no code has it.
+    pub fn from_number(number: i64) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.number() == number)
+    }
+
+    /// The number that stands for it in the store.
+    pub fn number(self) -> i64 {
+        i64::from(self as u8)
+    }
+}
+
+impl From<&Outcome> for OutcomeCode {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Delivered { action, .. } => match action {
+                Action::Created => Self::Created,
+                Action::Updated => Self::Updated,
+                Action::Unchanged => Self::Unchanged,
+                Action::Disabled => Self::Disabled,
+                Action::Anonymized => Self::Anonymized,
+                Action::NotFound => Self::NotFound,
+            },
+            Outcome::Ignored(Ignored::Mapping(reason)) => match reason {
+                Reason::Unsupported { .. } => Self::Unsupported,
+                Reason::NoRule => Self::NoRule,
+                Reason::UnknownUser => Self::UnknownUser,
+                Reason::CreateIf { .. } => Self::CreateIf,
+                Reason::Audience { .. } => Self::Audience,
+            },
+            Outcome::Ignored(Ignored::ExistedBefore(_)) => Self::ExistedBefore,
+            Outcome::Ignored(Ignored::LeftAlone { .. }) => Self::LeftAlone,
+            Outcome::Ignored(Ignored::Cancelled) => Self::Cancelled,
+        }
+    }
+}
+
+impl From<&Death> for OutcomeCode {
+    fn from(death: &Death) -> Self {
+        match death {
+            Death::Unmappable(_) => Self::Unmappable,
+            Death::Malformed(_) => Self::Malformed,
+            Death::Refused { .. } => Self::Refused,
+            Death::EmailTaken => Self::EmailTaken,
+            Death::NotApplied(_) => Self::NotApplied,
+            Death::EndlessSearch => Self::EndlessSearch,
+            Death::Expired(_) => Self::Expired,
+            Death::Corrupt(_) => Self::Corrupt,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_has_a_number_and_a_name_of_its_own() {
+        let numbers: BTreeSet<_> = OutcomeCode::ALL.iter().map(|code| code.number()).collect();
+        let names: BTreeSet<_> = OutcomeCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!((numbers.len(), names.len()), (OutcomeCode::ALL.len(), OutcomeCode::ALL.len()));
+        assert!(OutcomeCode::ALL.iter().all(|code| OutcomeCode::from_number(code.number()) == Some(*code)));
+        assert_eq!(OutcomeCode::from_number(0), None);
+    }
+}

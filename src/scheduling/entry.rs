@@ -1,0 +1,57 @@
+//! What the scheduler is fed with and what it gives out: entries of the event log, and units of work.
+
+use crate::domain::{LaneKey, Seq, Timestamp};
+use std::time::Duration;
+
+/// An event that waits in the log, as far as its order matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in the log.
+    pub seq: Seq,
+    /// Its user's keys, and the affiliates to which these were known to lead when the entry was read.
+    pub keys: Vec<LaneKey>,
+    /// It was begun before: it has progress, failures or a mark. Such an event heads a unit of its own and follows no other.
+    pub attempted: bool,
+    /// The events that were begun in one group with it, in log order, itself not included. They are one unit again.
+    pub group: Vec<Seq>,
+    /// The wait that its last failure asked for, if it has not been begun since.
+    pub retry: Option<RetryWait>,
+}
+
+/// How long to wait before the next attempt: an amount, so that a clock that was wrong when it was written does no harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryWait {
+    /// The whole wait.
+    pub wait: Duration,
+    /// When it was written, by the clock of that process.
+    pub noted_at: Timestamp,
+}
+
+impl RetryWait {
+    /// When the wait is over, seen from `now`: never later than the whole wait from now, whatever the clock was that wrote it.
+    pub fn due(&self, now: Timestamp) -> Timestamp {
+        let elapsed = now.since(self.noted_at).min(self.wait);
+        now.after(self.wait.saturating_sub(elapsed))
+    }
+}
+
+/// Events of one lane that are carried out as one: the head of the lane, and some of what is blocked behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// The head of the lane.
+    pub head: Seq,
+    /// Those that may be, or were, carried out with it; in log order.
+    pub followers: Vec<Seq>,
+}
+
+impl Unit {
+    /// A unit of one event.
+    pub fn of(head: Seq) -> Self {
+        Self { head, followers: Vec::new() }
+    }
+
+    /// All its events, the head first.
+    pub fn seqs(&self) -> impl Iterator<Item = Seq> + '_ {
+        std::iter::once(self.head).chain(self.followers.iter().copied())
+    }
+}
