@@ -144,12 +144,13 @@ fn searched(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply:
     }
 }
 
-/// Somebody has the address: our own work if an earlier `new` went unanswered, else one who existed before.
+/// An affiliate has the e-mail. It existed before unless an earlier `new` was not answered: then what `get` shows decides. If
+/// existing affiliates are ignored, and it is certain that this is one, `get` is spared.
 fn met(case: &Case<'_>, state: &mut State, email: &Email, found: Found) -> Option<Step> {
     if let Some(step) = left_alone(&found.code, found.status) {
         return Some(step);
     }
-    if case.policy.on_existing == OnExisting::Ignore && !state.progress.asked {
+    if case.policy.on_existing == OnExisting::Ignore && state.progress.unanswered_new.is_none() {
         let sent = shown::has_email(case, email);
         state.meet(Known { code: found.code, id: None, origin: Origin::Found, sent });
     } else {
@@ -163,7 +164,8 @@ fn left_alone(code: &AffiliateCode, status: Option<Status>) -> Option<Step> {
     Some(Step::Done(Outcome::Ignored(Ignored::LeftAlone { code: code.clone(), status })))
 }
 
-/// `get` told the numeric id of an affiliate that was found or created; what it shows need not be sent again.
+/// `get` showed an affiliate that was found or created: its numeric id, what need not be sent again, and, if a `new` was not
+/// answered, whether that created it.
 fn learnt(
     case: &Case<'_>,
     wanted: &Identify,
@@ -181,10 +183,13 @@ fn learnt(
     if state.known.is_some() {
         return None;
     }
-    let origin = if state.progress.asked { Origin::Created } else { Origin::Found };
-    if origin == Origin::Created {
+    let unanswered = state.progress.unanswered_new.as_ref();
+    let origin = if unanswered.is_some_and(|new| new.created(case.hash, &affiliate.profile)) {
         state.progress.done = Done::Created;
-    }
+        Origin::Created
+    } else {
+        Origin::Found
+    };
     state.meet(Known {
         code: code.clone(),
         id: Some(affiliate.id),

@@ -3,6 +3,8 @@
 //! Both are written down between two calls, so that whoever goes on after a crash makes the remaining calls and only those.
 //! Invariant: no personal data, only identifiers and keyed hashes.
 
+use super::UnansweredNew;
+use super::unanswered_new;
 use crate::domain::{AffiliateCode, AffiliateId, Fingerprint};
 use serde::{Deserialize, Serialize};
 
@@ -43,9 +45,13 @@ pub struct Progress {
     /// What is asked next.
     #[serde(default)]
     pub stage: Stage,
-    /// A `new` of this event may have had its effect without an answer: an affiliate found now is its work.
+    /// The `new` that is called next, as what it sends in the fields that `get` shows. It is saved before the call is made; an
+    /// interrupted attempt counts it as not answered ([`State::new`](super::State::new)).
     #[serde(default)]
-    pub asked: bool,
+    pub new_in_flight: Option<Fingerprint>,
+    /// Calls to `new` that may have had their effect without an answer: an affiliate that has the e-mail now may be their work.
+    #[serde(default, alias = "asked", deserialize_with = "unanswered_new::read")]
+    pub unanswered_new: Option<UnansweredNew>,
     /// The affiliate remembered was created or found by this event: if it seems gone, Refersion only needs time.
     #[serde(default)]
     pub met: bool,

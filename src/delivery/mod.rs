@@ -20,6 +20,7 @@ mod search;
 mod shown;
 mod state;
 mod turns;
+mod unanswered_new;
 mod verdict;
 
 pub use backoff::Backoff;
@@ -33,4 +34,5 @@ pub use plan::step;
 pub use policy::{OnDelete, OnExisting, Policy};
 pub use state::{Case, State};
 pub use turns::{FULL, Turn, Turns};
+pub use unanswered_new::UnansweredNew;
 pub use verdict::{Action, Death, Ignored, Outcome, Step, Trouble};

@@ -3,8 +3,8 @@
 //! The case does not change; the state changes with every reply and is written down between two calls. Invariant: whom this
 //! very event met is known to be so, and is never forgotten by it.
 
-use super::{Known, Memory, Policy, Progress, Stage};
-use crate::domain::{AffiliateCode, HashKey};
+use super::{Known, Memory, Policy, Progress, Stage, UnansweredNew};
+use crate::domain::{AffiliateCode, Fingerprint, HashKey};
 use crate::mapping::Intent;
 
 /// What does not change during a delivery.
@@ -34,8 +34,8 @@ pub struct State {
 }
 
 impl State {
-    /// The state to begin (or to go on) with. `interrupted` says that an earlier attempt ended without a word: what it was
-    /// about to do is written down, and if that was a `new`, it may have had its effect.
+    /// The state to begin (or to go on) with. `interrupted` says that the last attempt ended without a settlement: the call
+    /// that its progress says to be next may have had its effect.
     pub fn new(intent: &Intent, memory: Memory, mut progress: Progress, interrupted: bool) -> Self {
         let Memory { by_user_id, by_email } = memory;
         let (known, fallback) = match intent {
@@ -44,7 +44,10 @@ impl State {
             _ => (by_user_id, by_email),
         };
         let fallback = fallback.filter(|other| known.as_ref().is_none_or(|known| known.code != other.code));
-        progress.asked |= interrupted && known.is_none() && progress.stage == Stage::Start;
+        let in_flight = progress.new_in_flight.take();
+        if interrupted {
+            count_as_unanswered(&mut progress, in_flight, known.is_some());
+        }
         Self { known, fallback, progress, forgotten: Vec::new() }
     }
 
@@ -52,6 +55,7 @@ impl State {
     pub(super) fn meet(&mut self, known: Known) {
         self.known = Some(known);
         self.progress.met = true;
+        self.progress.unanswered_new = None;
         self.progress.stage = Stage::Start;
     }
 
@@ -60,5 +64,17 @@ impl State {
         let gone = std::mem::replace(&mut self.known, self.fallback.take());
         self.forgotten.extend(gone.map(|known| known.code));
         self.progress.stage = Stage::Start;
+    }
+}
+
+/// An interrupted attempt may have called the `new` that its progress names. The release before saved no progress before its
+/// first call, and never named a `new`: with nobody remembered, that is what it was about to call.
+fn count_as_unanswered(progress: &mut Progress, in_flight: Option<Fingerprint>, is_known: bool) {
+    match in_flight {
+        Some(sent) => UnansweredNew::add(&mut progress.unanswered_new, sent),
+        None if !is_known && progress.stage == Stage::Start && progress.unanswered_new.is_none() => {
+            progress.unanswered_new = Some(UnansweredNew::NotKept);
+        }
+        None => {}
     }
 }

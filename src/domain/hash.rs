@@ -127,6 +127,11 @@ impl Fingerprint {
         })
     }
 
+    /// Whether everything in `other` was noted here, and alike.
+    pub fn includes(&self, other: &Self) -> bool {
+        other.0.iter().all(|(name, hash)| self.0.get(name) == Some(hash))
+    }
+
     /// Notes that the affiliate was given `status`.
     pub fn note_status(&mut self, key: &HashKey, status: Status) {
         self.0.insert("status".to_owned(), key.value("status", status.as_str()));
@@ -227,6 +232,18 @@ mod tests {
         let now: Profile = [(Field::City, "Rome"), (Field::Email, "a@X.io"), (Field::Zip, "1")].into_iter().collect();
         let news = fingerprint.news(&key(), &now);
         assert_eq!(news, [(Field::City, "Rome"), (Field::Zip, "1")].into_iter().collect());
+    }
+
+    #[test]
+    fn a_fingerprint_includes_another_whose_values_it_has_all() {
+        let of = |pairs: &[(Field, &str)]| {
+            let mut fingerprint = Fingerprint::default();
+            fingerprint.note(&key(), &pairs.iter().copied().collect());
+            fingerprint
+        };
+        let more = of(&[(Field::City, "Paris"), (Field::Zip, "1")]);
+        assert!(more.includes(&of(&[(Field::City, "Paris")])) && more.includes(&of(&[])));
+        assert!(!more.includes(&of(&[(Field::City, "Rome")])) && !more.includes(&of(&[(Field::Phone, "1")])));
     }
 
     #[test]

@@ -80,9 +80,10 @@ impl Delivery<'_> {
         let (mut calls, mut pages, mut heard) = (0, 0, None::<(Call, Reply)>);
         loop {
             let next = step(&self.case, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone())));
-            // Nothing is written before the first call.
-            if heard.is_some() || !matches!(next, Step::Next(_)) {
-                self.write(&state);
+            match (&heard, &next) {
+                // Nothing is written before the first call, unless that is a `new`.
+                (None, Step::Next(call)) if !matches!(call, Call::New(_)) => {}
+                _ => self.write(&state),
             }
             let call = match next {
                 Step::Next(call) => call,

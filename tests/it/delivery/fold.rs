@@ -5,7 +5,7 @@
 
 use super::given::{Given, delete, identify, membership, nothing, peter};
 use super::text;
-use refersion_destination::delivery::{Done, Folded, Progress, Stage, Target, fold};
+use refersion_destination::delivery::{Done, Folded, Progress, Stage, Target, UnansweredNew, fold};
 use refersion_destination::domain::{AffiliateCode, AffiliateId, Profile, Status};
 use refersion_destination::mapping::{Creation, Intent};
 
@@ -243,7 +243,8 @@ fn far(stage: Stage) -> Progress {
     let target = Some(Target { code: AffiliateCode("a3y7".into()), id: Some(AffiliateId(7)) });
     Progress {
         stage,
-        asked: true,
+        new_in_flight: None,
+        unanswered_new: Some(UnansweredNew::NotKept),
         met: true,
         done: Done::Anonymized,
         folded: Some(9),

@@ -15,6 +15,7 @@ mod play;
 mod taken;
 mod text;
 mod trouble;
+mod unanswered;
 
 use given::Given;
 use play::{Life, play};

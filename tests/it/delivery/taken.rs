@@ -142,7 +142,7 @@ fn left_alone() -> Vec<Row> {
 fn our_own_work() -> Vec<Row> {
     vec![
         row(
-            "taken after a crash is our own work",
+            "after a crash of the release before, which did not keep what it sent: it is taken for the work of its `new`",
             identify("city=Paris").interrupted(),
             "taken, found a3y7, affiliate 7 ACTIVE, changed",
             "new, search p1, get a3y7, edit 7 {city} → created a3y7 | created a3y7/7",

@@ -12,7 +12,7 @@ fn every_row() -> Vec<Row> {
 }
 
 /// The delivery as it goes on from what `earlier` wrote down.
-fn later(given: &Given, earlier: &Played, interrupted: bool) -> Given {
+pub(super) fn later(given: &Given, earlier: &Played, interrupted: bool) -> Given {
     let store = earlier.store.clone();
     Given { memory: store.memory, progress: store.progress, interrupted, ..given.clone() }
 }

@@ -1,0 +1,255 @@
+//! A `new` whose answer is not known: the event is attempted again, and an affiliate that has its e-mail by then is compared with
+//! what was sent.
+//!
+//! A script holds the replies of each attempt; attempts are separated by ` ; `. `crash` in place of a reply: the process ends
+//! with the call in flight, and the next attempt is an interrupted one. `stop`: the process stops before it sends the call, and
+//! hands the event back.
+
+use super::given::{Given, identify};
+use super::play::{Life, drive};
+use super::text;
+use super::trouble::later;
+use refersion_destination::delivery::{Progress, Step};
+
+type Row = (&'static str, Given, &'static str, &'static str);
+
+/// Plays all attempts of a script: the calls of the earlier ones, then the last one in full.
+fn attempts(given: &Given, script: &str, life: Life) -> String {
+    let mut given = given.clone();
+    let mut shown = Vec::new();
+    for attempt in script.split(" ; ") {
+        let mut replies = attempt.split(", ");
+        let mut end = "";
+        let played = drive(&given, life, |_| match replies.next()? {
+            word @ ("crash" | "stop") => {
+                end = word;
+                None
+            }
+            reply => Some(text::reply(reply)),
+        });
+        assert_eq!(replies.next(), None, "a reply to no call, after {played}");
+        given = later(&given, &played, end == "crash");
+        let mut calls = played.calls.clone();
+        if let (Step::Next(call), "crash") = (&played.verdict, end) {
+            calls.push(text::call(call));
+        }
+        shown.push((calls.join(", "), played.to_string()));
+    }
+    let last = shown.pop().map(|(_, played)| played);
+    shown.into_iter().map(|(calls, _)| calls).chain(last).collect::<Vec<_>>().join(" ; ")
+}
+
+fn check(rows: &[Row]) {
+    let mut wrong = Vec::new();
+    for (claim, given, script, expected) in rows {
+        for life in [Life::Long, Life::Short] {
+            let played = attempts(given, script, life);
+            if played != *expected {
+                wrong.push(format!(
+                    "{claim} ({life:?} life)\n  script   {script}\n  expected {expected}\n  played   {played}"
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+const CREATED: &str = "new ; new, search p1, get a3y7, edit 7 {city} → created a3y7 | created a3y7/7";
+const LEFT_ALONE: &str = "new ; new, search p1, get a3y7 → existed a3y7 | found a3y7/7, owing {first_name, city}";
+const UPDATED: &str = "new ; new, search p1, get a3y7, edit 7 {first_name, city} → updated a3y7 | found a3y7/7";
+
+#[test]
+fn an_affiliate_that_shows_what_was_sent_was_created_by_the_event() {
+    check(&[
+        (
+            "after a lost answer",
+            identify("city=Paris"),
+            "lost ; taken, found a3y7, affiliate 7 ACTIVE, changed",
+            CREATED,
+        ),
+        (
+            "`ignore` is not about it",
+            identify("city=Paris").ignoring(),
+            "lost ; taken, found a3y7, affiliate 7 ACTIVE, changed",
+            CREATED,
+        ),
+        (
+            "after a crash with the call in flight",
+            identify("city=Paris").ignoring(),
+            "crash ; taken, found a3y7, affiliate 7 ACTIVE, changed",
+            CREATED,
+        ),
+        (
+            "whatever fields it shows that were not sent: every affiliate has an offer",
+            identify("city=Paris").ignoring(),
+            "lost ; taken, found a3y7, affiliate 7 ACTIVE offer=9, changed",
+            CREATED,
+        ),
+        (
+            "in whatever case it shows the e-mail",
+            identify("city=Paris").ignoring(),
+            "lost ; taken, found a3y7, affiliate 7 ACTIVE email=Peter@X.io, changed",
+            CREATED,
+        ),
+        (
+            "an affiliate that the merchant has disabled since is left alone",
+            identify("city=Paris"),
+            "lost ; taken, found a3y7, affiliate 7 DISABLED",
+            "new ; new, search p1, get a3y7 → left alone a3y7 DISABLED",
+        ),
+    ]);
+}
+
+#[test]
+fn an_affiliate_that_shows_something_else_existed_before() {
+    check(&[
+        (
+            "`ignore`: it is left alone after a lost answer",
+            identify("city=Paris").ignoring(),
+            "lost ; taken, found a3y7, affiliate 7 ACTIVE first_name=Pat",
+            LEFT_ALONE,
+        ),
+        (
+            "`ignore`: it is left alone after a crash",
+            identify("city=Paris").ignoring(),
+            "crash ; taken, found a3y7, affiliate 7 ACTIVE first_name=Pat",
+            LEFT_ALONE,
+        ),
+        (
+            "`update`: it is edited after a lost answer",
+            identify("city=Paris"),
+            "lost ; taken, found a3y7, affiliate 7 ACTIVE first_name=Pat, changed",
+            UPDATED,
+        ),
+        (
+            "`update`: it is edited after a crash",
+            identify("city=Paris"),
+            "crash ; taken, found a3y7, affiliate 7 ACTIVE first_name=Pat, changed",
+            UPDATED,
+        ),
+        (
+            "the company counts",
+            identify("company=Initech").ignoring(),
+            "lost ; taken, found a3y7, affiliate 7 ACTIVE company=Initrode",
+            "new ; new, search p1, get a3y7 → existed a3y7 | found a3y7/7, owing {company}",
+        ),
+        (
+            "the offer counts",
+            identify("offer=9").ignoring(),
+            "lost ; taken, found a3y7, affiliate 7 ACTIVE offer=10",
+            "new ; new, search p1, get a3y7 → existed a3y7 | found a3y7/7, owing {offer}",
+        ),
+        (
+            "the last name counts",
+            identify("").ignoring(),
+            "lost ; taken, found a3y7, affiliate 7 ACTIVE last_name=Lumbergh",
+            "new ; new, search p1, get a3y7 → existed a3y7 | found a3y7/7, owing {last_name}",
+        ),
+    ]);
+}
+
+#[test]
+fn a_new_without_effect_leaves_nothing_to_compare() {
+    let found = "taken, found a3y7";
+    let existed = "new, search p1 → existed a3y7 | found a3y7, owing {first_name, last_name, city}";
+    for end in ["429", "down", "401", "stop"] {
+        let first = if end == "stop" { "" } else { "new" };
+        for life in [Life::Long, Life::Short] {
+            let given = identify("city=Paris").ignoring();
+            let played = attempts(&given, &format!("{end} ; {found}"), life);
+            assert_eq!(played, format!("{first} ; {existed}"), "{end} ({life:?} life)");
+        }
+    }
+    check(&[
+        (
+            "interrupted before the call was sent: the next attempt creates the affiliate",
+            identify(""),
+            "crash ; created a3y7 7",
+            "new ; new → created a3y7 | created a3y7/7",
+        ),
+        (
+            "stopped before the call was sent: the next attempt creates the affiliate",
+            identify(""),
+            "stop ; created a3y7 7",
+            " ; new → created a3y7 | created a3y7/7",
+        ),
+    ]);
+}
+
+#[test]
+fn an_unanswered_new_counts_until_the_affiliate_is_known() {
+    check(&[
+        (
+            "however many calls without effect come after it",
+            identify("city=Paris").ignoring(),
+            "lost ; 429 ; down ; 401 ; stop ; taken, found a3y7, affiliate 7 ACTIVE, changed",
+            "new ; new ; new ; new ;  ; new, search p1, get a3y7, edit 7 {city} → created a3y7 | created a3y7/7",
+        ),
+        (
+            "while the search does not show the affiliate yet",
+            identify("city=Paris").ignoring(),
+            "crash ; taken, empty ; taken, found a3y7, affiliate 7 ACTIVE, changed",
+            "new ; new, search p1 ; new, search p1, get a3y7, edit 7 {city} → created a3y7 | created a3y7/7",
+        ),
+        (
+            "through a crash during the search, and one during the `get`",
+            identify("city=Paris").ignoring(),
+            "lost ; taken, crash ; found a3y7, crash ; affiliate 7 ACTIVE, changed",
+            "new ; new, search p1 ; search p1, get a3y7 ; get a3y7, edit 7 {city} → created a3y7 | created a3y7/7",
+        ),
+    ]);
+}
+
+#[test]
+fn each_unanswered_new_is_compared_where_they_sent_different_fields() {
+    let corrected = identify("company=Initrode").ignoring();
+    let lost = |given: &Given, earlier: &Given| {
+        let played = drive(&Given { progress: earlier.progress.clone(), ..given.clone() }, Life::Long, {
+            let mut replies = ["lost"].into_iter();
+            move |_| replies.next().map(text::reply)
+        });
+        later(given, &played, false)
+    };
+    let first = identify("company=Initech").ignoring();
+    let both = lost(&corrected, &lost(&first, &first));
+    for (company, origin) in [("Initech", "created"), ("Initrode", "created"), ("Chotchkie's", "found")] {
+        let played = attempts(&both, &format!("taken, found a3y7, affiliate 7 ACTIVE company={company}"), Life::Long);
+        assert!(played.contains(&format!("| {origin} a3y7/7")), "{company}: {played}");
+    }
+}
+
+/// Progress as the release before wrote it.
+fn of_last_release(asked: bool) -> Progress {
+    let json = format!(
+        r#"{{"stage":"Start","asked":{asked},"met":false,"done":"Nothing","folded":null,"unsure":false,"refused":0,"target":null}}"#
+    );
+    serde_json::from_str(&json).expect("reads")
+}
+
+#[test]
+fn where_the_release_before_did_not_keep_what_it_sent_the_affiliate_is_taken_to_be_created_by_the_event() {
+    let given = |asked| Given { progress: of_last_release(asked), ..identify("city=Paris").ignoring() };
+    let other = "taken, found a3y7, affiliate 7 ACTIVE first_name=Pat, changed";
+    let created = "new, search p1, get a3y7, edit 7 {first_name, city} → created a3y7 | created a3y7/7";
+    let existed = "new, search p1 → existed a3y7 | found a3y7, owing {first_name, last_name, city}";
+    for (claim, given, replies, expected) in [
+        ("its `new` was not answered", given(true), other, created),
+        ("it was interrupted before it saved any progress", given(false).interrupted(), other, created),
+        ("its `new` was answered, or not called yet", given(false), "taken, found a3y7", existed),
+    ] {
+        for life in [Life::Long, Life::Short] {
+            assert_eq!(attempts(&given, replies, life), expected, "{claim} ({life:?} life)");
+        }
+    }
+}
+
+#[test]
+fn what_was_sent_is_saved_before_the_call_and_cannot_be_read() {
+    let played = drive(&identify("company=Initech city=Paris"), Life::Long, |_| None);
+    let saved = serde_json::to_value(&played.store.progress).expect("serialises");
+    let fields = saved["new_in_flight"].as_object().expect("saved").keys().map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(fields, ["company", "email", "first_name", "last_name"], "those that `get` shows");
+    for value in ["Initech", "Peter", "Gibbons", "peter@x.io"] {
+        assert!(!saved.to_string().contains(value), "{saved}");
+    }
+}
