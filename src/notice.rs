@@ -4,7 +4,7 @@
 //! Everything here may be lost at any moment without harm: the queue alone is the truth. Invariant: whoever waits for an
 //! outcome is either told, or finds its sender gone, or gives up by itself; nothing is kept for those who went away.
 
-use crate::delivery::{Death, Outcome};
+use crate::delivery::{Outcome, PermanentFailure};
 use crate::domain::EventId;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ pub enum Ended {
     /// Well.
     Well(Outcome),
     /// As a dead letter.
-    Dead(Death),
+    Dead(PermanentFailure),
     /// Not yet, because Refersion refused the API key; the event is kept.
     KeyRefused,
 }

@@ -144,7 +144,7 @@ fn scenario(lines: &mut Vec<String>, title: &str, case: &Case<'_>, memory: Memor
             }
             Step::Done(Outcome::Ignored(ignored)) => return lines.push(format!("    no call: {ignored}")),
             Step::Done(Outcome::Delivered { .. }) if heard.is_none() => return lines.push("    no call".to_owned()),
-            Step::Dead(death) => return lines.push(format!("    refused: {death}")),
+            Step::Dead(failure) => return lines.push(format!("    refused: {failure}")),
             Step::Done(Outcome::Delivered { .. }) | Step::Retry(_) | Step::Halt => return,
         }
     }

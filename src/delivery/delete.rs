@@ -5,7 +5,7 @@
 //! Deliberately left as they are when anonymizing: state and country, which name no person and take no placeholder.
 
 use super::search::{self, Search};
-use super::verdict::{Action, Death, Outcome, Step, Trouble};
+use super::verdict::{Action, Outcome, PermanentFailure, Step, TransientFailure};
 use super::{Affiliate, Call, Case, Done, Identifier, OnDelete, Refusal, Reply, Stage, State, Target};
 use crate::domain::{AffiliateCode, AffiliateId, Attribute, Email, Field, Profile, Status, User};
 
@@ -87,7 +87,7 @@ pub(super) fn hear(case: &Case<'_>, user: &User, state: &mut State, call: &Call,
             state.progress.stage = Stage::CheckEdit;
             None
         }
-        (Call::Edit { .. }, Reply::Refused(Refusal::EmailTaken)) => Some(Step::Dead(Death::EmailTaken)),
+        (Call::Edit { .. }, Reply::Refused(Refusal::EmailTaken)) => Some(Step::Dead(PermanentFailure::EmailTaken)),
         (Call::SetStatus { .. }, Reply::Changed) => Some(finish(case, state)),
         (Call::SetStatus { .. }, Reply::NotChanged | Reply::NotFound) => {
             state.progress.stage = Stage::CheckStatus;
@@ -112,7 +112,7 @@ fn finish(case: &Case<'_>, state: &mut State) -> Step {
 /// Whom the search named a moment ago is not gone: to say so would leave a deletion undone.
 fn gone(user: &User, state: &mut State) -> Option<Step> {
     if let Stage::Found(_) = std::mem::take(&mut state.progress.stage) {
-        return Some(Step::Retry(Trouble::new("Refersion does not find an affiliate that its search named")));
+        return Some(Step::Retry(TransientFailure::new("Refersion does not find an affiliate that its search named")));
     }
     state.progress.done = Done::Nothing;
     let remembered = state.known.take().map(|known| known.code);
@@ -138,7 +138,7 @@ fn searched(case: &Case<'_>, email: &Email, state: &mut State, page: u32, reply:
             None
         }
         Search::Miss => missed(state),
-        Search::Endless => Some(Step::Dead(Death::EndlessSearch)),
+        Search::Endless => Some(Step::Dead(PermanentFailure::EndlessSearch)),
         Search::Unexpected => Some(Step::unexpected(call)),
     }
 }
@@ -171,5 +171,5 @@ fn checked(case: &Case<'_>, state: &mut State, id: AffiliateId, affiliate: &Affi
     if stage == Stage::CheckStatus && affiliate.status == Some(Status::Disabled) {
         return Some(finish(case, state));
     }
-    Some(Step::Retry(Trouble::new("Refersion did not change the affiliate, and gave no reason")))
+    Some(Step::Retry(TransientFailure::new("Refersion did not change the affiliate, and gave no reason")))
 }

@@ -6,7 +6,7 @@
 
 use super::search::{self, Search};
 use super::shown;
-use super::verdict::{Action, Death, Ignored, Outcome, Step, Trouble};
+use super::verdict::{Action, Ignored, Outcome, PermanentFailure, Step, TransientFailure};
 use super::{
     Affiliate, Call, Case, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Refusal, Reply, Stage, State,
 };
@@ -18,7 +18,7 @@ pub(super) fn decide(case: &Case<'_>, wanted: &Identify, state: &State) -> Step 
     match &state.progress.stage {
         Stage::Searching { page, .. } => match &wanted.user.email {
             Some(email) => Step::Next(Call::Search { email: email.clone(), page: *page }),
-            None => Step::Dead(Death::Unmappable(crate::mapping::Refusal::MissingEmail)),
+            None => Step::Dead(PermanentFailure::Unmappable(crate::mapping::Refusal::MissingEmail)),
         },
         Stage::Found(code) => Step::Next(Call::Get(Identifier::Code(code.clone()))),
         Stage::Start | Stage::CheckEdit | Stage::CheckStatus => match &state.known {
@@ -32,7 +32,7 @@ fn create(wanted: &Identify) -> Step {
     match &wanted.creation {
         Creation::Allowed(new) => Step::Next(Call::New(new.clone())),
         Creation::Withheld(reason) => Step::Done(Outcome::Ignored(Ignored::Mapping(reason.clone()))),
-        Creation::Refused(refusal) => Step::Dead(Death::Unmappable(refusal.clone())),
+        Creation::Refused(refusal) => Step::Dead(PermanentFailure::Unmappable(refusal.clone())),
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: 
             state.progress.stage = Stage::CheckEdit;
             None
         }
-        (Call::Edit { .. }, Reply::Refused(Refusal::EmailTaken)) => Some(Step::Dead(Death::EmailTaken)),
+        (Call::Edit { .. }, Reply::Refused(Refusal::EmailTaken)) => Some(Step::Dead(PermanentFailure::EmailTaken)),
         (Call::SetStatus { status, .. }, Reply::Changed) => {
             has_status(case, state, *status);
             None
@@ -137,9 +137,11 @@ fn searched(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply:
         }
         Search::Miss => {
             state.progress.stage = Stage::Start;
-            Some(Step::Retry(Trouble::new("Refersion says the e-mail is taken, but its search does not find it")))
+            Some(Step::Retry(TransientFailure::new(
+                "Refersion says the e-mail is taken, but its search does not find it",
+            )))
         }
-        Search::Endless => Some(Step::Dead(Death::EndlessSearch)),
+        Search::Endless => Some(Step::Dead(PermanentFailure::EndlessSearch)),
         Search::Unexpected => Some(Step::unexpected(call)),
     }
 }
@@ -204,7 +206,9 @@ fn learnt(
 fn gone(state: &mut State) -> Option<Step> {
     if state.progress.met || matches!(state.progress.stage, Stage::Found(_)) {
         state.progress.stage = Stage::Start;
-        return Some(Step::Retry(Trouble::new("Refersion does not find an affiliate that it named a moment ago")));
+        return Some(Step::Retry(TransientFailure::new(
+            "Refersion does not find an affiliate that it named a moment ago",
+        )));
     }
     state.forget();
     None
@@ -222,7 +226,7 @@ fn checked(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate: &Af
     let alone = left_alone(&known.code, affiliate.status);
     if !failed.is_empty() {
         let names = failed.iter().map(|(attribute, _)| attribute.to_string()).collect();
-        return alone.or(Some(Step::Dead(Death::NotApplied(names))));
+        return alone.or(Some(Step::Dead(PermanentFailure::NotApplied(names))));
     }
     if alone.is_some() && wanted.status.is_none() {
         return alone;
@@ -240,6 +244,8 @@ fn status_checked(case: &Case<'_>, wanted: &Identify, state: &mut State, seen: O
             known.sent.note_status(case.hash, status);
             None
         }
-        _ => Some(Step::Retry(Trouble::new("Refersion did not change the affiliate's status, and gave no reason"))),
+        _ => Some(Step::Retry(TransientFailure::new(
+            "Refersion did not change the affiliate's status, and gave no reason",
+        ))),
     }
 }

@@ -35,4 +35,4 @@ pub use policy::{OnDelete, OnExisting, Policy};
 pub use state::{Case, State};
 pub use turns::{FULL, Turn, Turns};
 pub use unanswered_new::UnansweredNew;
-pub use verdict::{Action, Death, Ignored, Outcome, Step, Trouble};
+pub use verdict::{Action, Ignored, Outcome, PermanentFailure, Step, TransientFailure};

@@ -3,7 +3,7 @@
 //! In go outcomes and permanent failures, out come numbers that never change their meaning: they are stored. Invariant: no
 //! text and no personal data. Deliberately absent: the reasons in words, which are in answers, logs and dead letters.
 
-use super::{Action, Death, Ignored, Outcome};
+use super::{Action, Ignored, Outcome, PermanentFailure};
 use crate::mapping::Reason;
 
 macro_rules! outcome_codes {
@@ -111,17 +111,17 @@ impl From<&Outcome> for OutcomeCode {
     }
 }
 
-impl From<&Death> for OutcomeCode {
-    fn from(death: &Death) -> Self {
-        match death {
-            Death::Unmappable(_) => Self::Unmappable,
-            Death::Malformed(_) => Self::Malformed,
-            Death::Refused { .. } => Self::Refused,
-            Death::EmailTaken => Self::EmailTaken,
-            Death::NotApplied(_) => Self::NotApplied,
-            Death::EndlessSearch => Self::EndlessSearch,
-            Death::Expired(_) => Self::Expired,
-            Death::Corrupt(_) => Self::Corrupt,
+impl From<&PermanentFailure> for OutcomeCode {
+    fn from(failure: &PermanentFailure) -> Self {
+        match failure {
+            PermanentFailure::Unmappable(_) => Self::Unmappable,
+            PermanentFailure::Malformed(_) => Self::Malformed,
+            PermanentFailure::Refused { .. } => Self::Refused,
+            PermanentFailure::EmailTaken => Self::EmailTaken,
+            PermanentFailure::NotApplied(_) => Self::NotApplied,
+            PermanentFailure::EndlessSearch => Self::EndlessSearch,
+            PermanentFailure::Expired(_) => Self::Expired,
+            PermanentFailure::Corrupt(_) => Self::Corrupt,
         }
     }
 }

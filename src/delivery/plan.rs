@@ -6,7 +6,7 @@
 //! event met is never forgotten by it); a call is only repeated where repeating it has no second effect; a step that asks for a
 //! `new` leaves in the progress what it sends, so that it must be saved before the call is made.
 
-use super::verdict::{Death, Ignored, Outcome, Step, Trouble};
+use super::verdict::{Ignored, Outcome, PermanentFailure, Step, TransientFailure};
 use super::{Call, Case, Refusal, Reply, State, UnansweredNew, delete, identify, unanswered_new};
 use crate::domain::NewAffiliate;
 use crate::mapping::Intent;
@@ -62,12 +62,14 @@ fn judge(call: &Call, reply: Reply) -> Judged {
         Reply::Unauthorized => Step::Halt,
         Reply::RateLimited { retry_after } => {
             let what = "Refersion says there are too many calls".to_owned();
-            Step::Retry(Trouble { what, retry_after, pauses_account: true })
+            Step::Retry(TransientFailure { what, retry_after, pauses_account: true })
         }
         Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
-            Step::Retry(Trouble { what, retry_after, pauses_account: false })
+            Step::Retry(TransientFailure { what, retry_after, pauses_account: false })
         }
-        Reply::Refused(Refusal::Other(words)) => Step::Dead(Death::Refused { operation: call.operation(), words }),
+        Reply::Refused(Refusal::Other(words)) => {
+            Step::Dead(PermanentFailure::Refused { operation: call.operation(), words })
+        }
         other => return Judged::Reply(other),
     })
 }

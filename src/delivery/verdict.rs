@@ -16,9 +16,9 @@ pub enum Step {
     /// The event is carried out, or there is nothing to carry out.
     Done(Outcome),
     /// Try again later.
-    Retry(Trouble),
+    Retry(TransientFailure),
     /// It can never be carried out: keep it as a dead letter.
-    Dead(Death),
+    Dead(PermanentFailure),
     /// The key pair is wrong: no event's fault. The account halts and the event waits.
     Halt,
 }
@@ -26,7 +26,7 @@ pub enum Step {
 impl Step {
     /// An answer that does not belong to its call, such as search results for an edit.
     pub(super) fn unexpected(call: &Call) -> Self {
-        Self::Retry(Trouble::new(format!("Refersion's answer to {} was not understood", call.operation())))
+        Self::Retry(TransientFailure::new(format!("Refersion's answer to {} was not understood", call.operation())))
     }
 }
 
@@ -93,9 +93,9 @@ pub enum Ignored {
     Cancelled,
 }
 
-/// Why a delivery has to be tried again.
+/// Why an attempt failed, where a later one may succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct TransientFailure {
     /// What happened.
     pub what: String,
     /// The wait Refersion asked for.
@@ -106,7 +106,7 @@ pub struct Trouble {
 
 /// Why an event can never be carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Death {
+pub enum PermanentFailure {
     /// The event cannot be mapped (any more), or its user never became known.
     Unmappable(mapping::Refusal),
     /// The bytes are no event (any more).
@@ -124,7 +124,7 @@ pub enum Death {
     NotApplied(Vec<String>),
     /// The search for the address does not end.
     EndlessSearch,
-    /// It kept failing for longer than `DELIVERY_MAX_AGE`; the last trouble.
+    /// It kept failing for longer than `DELIVERY_MAX_AGE`; the last failure.
     Expired(String),
     /// What the store holds of it cannot be read: which part, without its content.
     Corrupt(String),
@@ -167,7 +167,7 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Death {
+impl fmt::Display for PermanentFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unmappable(refusal) => refusal.fmt(f),
@@ -184,7 +184,7 @@ impl fmt::Display for Death {
     }
 }
 
-impl Death {
+impl PermanentFailure {
     /// A short word for filters and counts.
     pub fn code(&self) -> &'static str {
         match self {
@@ -200,8 +200,8 @@ impl Death {
     }
 }
 
-impl Trouble {
-    /// Trouble of this event alone.
+impl TransientFailure {
+    /// A failure of this event alone: the account is not paused.
     pub fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), retry_after: None, pauses_account: false }
     }

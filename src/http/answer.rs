@@ -18,7 +18,7 @@
 
 use super::Barred;
 use super::limits::MAX_EVENTS;
-use crate::delivery::{Death, Outcome};
+use crate::delivery::{Outcome, PermanentFailure};
 use crate::mapping::Reason;
 use crate::notice::Ended;
 use crate::queue::QueueError;
@@ -37,7 +37,7 @@ pub(super) enum Answer {
     Duplicate,
     Ignored(Reason),
     Invalid(String),
-    Refused(Death),
+    Refused(PermanentFailure),
     Disbelieved(Disbelief),
     KeyRefused,
     NotFound,
@@ -126,7 +126,7 @@ impl Answer {
             Self::Duplicate => "this event was recorded before (the same messageId or, without one, the same bytes): it has no second effect".into(),
             Self::Ignored(reason) => reason.to_string().into(),
             Self::Invalid(what) => what.into(),
-            Self::Refused(death) => format!("{death} (the event is kept as a dead letter)").into(),
+            Self::Refused(failure) => format!("{failure} (the event is kept as a dead letter)").into(),
             Self::Disbelieved(why) => why.to_string().into(),
             Self::KeyRefused => "Refersion refused the API key: correct it where it is configured; \
                                  the event is kept and delivered once the key works"
@@ -190,7 +190,7 @@ impl From<Ended> for Answer {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Well(outcome) => Self::Delivered(outcome),
-            Ended::Dead(death) => Self::Refused(death),
+            Ended::Dead(failure) => Self::Refused(failure),
             Ended::KeyRefused => Self::KeyRefused,
         }
     }

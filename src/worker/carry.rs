@@ -8,7 +8,7 @@
 use super::line::Coming;
 use super::settle::{Task, Verdict, Walked, buried, given_up, judge, once_more};
 use super::{STORE_PAUSE, Worker};
-use crate::delivery::{self, Call, Case, Death, Folded, Reply, State, Step};
+use crate::delivery::{self, Call, Case, Folded, PermanentFailure, Reply, State, Step};
 use crate::domain::Timestamp;
 use crate::failpoint;
 use crate::mapping::{self, Intent};
@@ -25,9 +25,9 @@ pub(super) async fn carry(worker: &Worker, mut claimed: Claimed, until: Timestam
             let behind = understand_behind(worker, &mut claimed);
             deliver(worker, &claimed, &head, behind, until, coming).await
         }
-        Err(death) => {
+        Err(failure) => {
             drop(coming);
-            Some(buried(worker, &claimed, death, Change::default()))
+            Some(buried(worker, &claimed, failure, Change::default()))
         }
     };
     let Some(verdict) = verdict else { return };
@@ -43,14 +43,14 @@ pub(super) async fn carry(worker: &Worker, mut claimed: Claimed, until: Timestam
     }
 }
 
-fn understand(worker: &Worker, body: &[u8]) -> Result<Intent, Death> {
-    let malformed = |error: &dyn std::fmt::Display| Death::Malformed(error.to_string());
+fn understand(worker: &Worker, body: &[u8]) -> Result<Intent, PermanentFailure> {
+    let malformed = |error: &dyn std::fmt::Display| PermanentFailure::Malformed(error.to_string());
     let text = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
     let event = segment::parse(text).map_err(|error| malformed(&error))?;
     if let Kind::Unsupported(kind) = &event.kind {
-        return Err(Death::Malformed(format!("unsupported event type {kind}")));
+        return Err(PermanentFailure::Malformed(format!("unsupported event type {kind}")));
     }
-    mapping::map(&event, &worker.0.settings.rules).intent.map_err(Death::Unmappable)
+    mapping::map(&event, &worker.0.settings.rules).intent.map_err(PermanentFailure::Unmappable)
 }
 
 /// What waits behind `claimed` and may be folded with it, as far as it can be understood; the rest is let go.

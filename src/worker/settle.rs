@@ -5,7 +5,9 @@
 //! settled together, whatever else happened is the head's alone; an e-mail leads to an affiliate only once Refersion has it.
 
 use super::Worker;
-use crate::delivery::{Case, Death, Folded, Ignored, Known, Memory, Outcome, Progress, State, Step, Trouble};
+use crate::delivery::{
+    Case, Folded, Ignored, Known, Memory, Outcome, PermanentFailure, Progress, State, Step, TransientFailure,
+};
 use crate::domain::{AffiliateCode, Email, Field, Profile, UserKey};
 use crate::mapping::Intent;
 use crate::notice::Ended;
@@ -63,9 +65,9 @@ pub(super) enum Walked {
 /// to go on with fewer would be a step back, should they have had it.
 pub(super) fn once_more(state: &mut State, walked: Walked) -> Walked {
     match walked {
-        Walked::To(Step::Dead(death)) if state.progress.unsure && state.progress.refused < ONCE_MORE => {
+        Walked::To(Step::Dead(failure)) if state.progress.unsure && state.progress.refused < ONCE_MORE => {
             state.progress.refused += 1;
-            Walked::To(Step::Retry(Trouble::new(death.to_string())))
+            Walked::To(Step::Retry(TransientFailure::new(failure.to_string())))
         }
         walked => walked,
     }
@@ -76,8 +78,8 @@ pub(super) fn given_up(worker: &Worker, claimed: &Claimed, walked: Walked) -> Wa
     let now = worker.now();
     let too_long = now.since(claimed.failing_since.unwrap_or(now)) > worker.0.settings.max_age;
     match walked {
-        Walked::To(Step::Retry(trouble)) if too_long && !trouble.pauses_account => {
-            Walked::To(Step::Dead(Death::Expired(trouble.what)))
+        Walked::To(Step::Retry(failure)) if too_long && !failure.pauses_account => {
+            Walked::To(Step::Dead(PermanentFailure::Expired(failure.what)))
         }
         walked => walked,
     }
@@ -88,8 +90,8 @@ pub(super) fn judge(worker: &Worker, task: &Task<'_>, state: State, walked: Walk
     let Task { claimed, .. } = task;
     match walked {
         Walked::To(Step::Done(outcome)) => done(worker, task, &state, outcome),
-        Walked::To(Step::Dead(death)) => buried(worker, claimed, death, task.change(&state)),
-        Walked::To(Step::Retry(trouble)) if !trouble.pauses_account => again(worker, task, &state, &trouble),
+        Walked::To(Step::Dead(failure)) => buried(worker, claimed, failure, task.change(&state)),
+        Walked::To(Step::Retry(failure)) if !failure.pauses_account => again(worker, task, &state, &failure),
         Walked::To(Step::Halt) => handed_back(task, &state, Some(Ended::KeyRefused)),
         Walked::To(Step::Retry(_) | Step::Next(_)) | Walked::Short => handed_back(task, &state, None),
     }
@@ -133,27 +135,27 @@ fn handed_back(task: &Task<'_>, state: &State, tell: Option<Ended>) -> Verdict {
     Verdict { settlement: Settlement::HandBack { progress: task.progress(state) }, change: task.change(state), tell }
 }
 
-fn again(worker: &Worker, task: &Task<'_>, state: &State, trouble: &Trouble) -> Verdict {
+fn again(worker: &Worker, task: &Task<'_>, state: &State, failure: &TransientFailure) -> Verdict {
     let claimed = task.claimed;
     let (seq, now) = (claimed.ticket.seq, worker.now());
     let failing_since = claimed.failing_since.unwrap_or(now);
     let failures = claimed.failures.saturating_add(1);
-    let wait = worker.0.settings.backoff.wait(failures, rand::random(), trouble.retry_after);
+    let wait = worker.0.settings.backoff.wait(failures, rand::random(), failure.retry_after);
     let account = &worker.0.settings.account;
-    tracing::warn!(%account, seq, event = %claimed.ticket.id, failures, ?wait, "{}; will try again", trouble.what);
+    tracing::warn!(%account, seq, event = %claimed.ticket.id, failures, ?wait, "{}; will try again", failure.what);
     worker.0.settings.meter.failed();
-    let attempt = Attempt { at: now, what: trouble.what.clone() };
+    let attempt = Attempt { at: now, what: failure.what.clone() };
     let (at, progress) = (now.after(wait), task.progress(state));
     let settlement = Settlement::Retry { at, progress, failures, failing_since, attempt };
     Verdict { settlement, change: task.change(state), tell: None }
 }
 
-pub(super) fn buried(worker: &Worker, claimed: &Claimed, death: Death, change: Change) -> Verdict {
+pub(super) fn buried(worker: &Worker, claimed: &Claimed, failure: PermanentFailure, change: Change) -> Verdict {
     let (account, seq) = (&worker.0.settings.account, claimed.ticket.seq);
-    tracing::error!(%account, seq, event = %claimed.ticket.id, code = death.code(), "dead letter: {death}");
+    tracing::error!(%account, seq, event = %claimed.ticket.id, code = failure.code(), "dead letter: {failure}");
     worker.0.settings.meter.carried_out("dead");
-    let settlement = Settlement::Dead { code: death.code(), reason: death.to_string(), at: worker.now() };
-    Verdict { settlement, change, tell: Some(Ended::Dead(death)) }
+    let settlement = Settlement::Dead { code: failure.code(), reason: failure.to_string(), at: worker.now() };
+    Verdict { settlement, change, tell: Some(Ended::Dead(failure)) }
 }
 
 /// Those of the keys that are a deleted user's. One that leads to an affiliate the delete was not about is not theirs: had it

@@ -128,8 +128,8 @@ impl Delivery<'_> {
         self.interrupted = false;
         match verdict {
             Step::Done(outcome) => is_safe(&outcome.to_string()),
-            Step::Dead(death) => is_safe(&death.to_string()),
-            Step::Retry(trouble) => is_safe(&trouble.what),
+            Step::Dead(failure) => is_safe(&failure.to_string()),
+            Step::Retry(failure) => is_safe(&failure.what),
             Step::Halt | Step::Next(_) => {}
         }
         matches!(verdict, Step::Retry(_) | Step::Halt)

@@ -2,7 +2,7 @@
 
 use super::given::{hash, peter};
 use refersion_destination::delivery::{
-    Affiliate, Call, Death, Found, Identifier, Ignored, Known, Origin, Outcome, Refusal, Reply, Step,
+    Affiliate, Call, Found, Identifier, Ignored, Known, Origin, Outcome, PermanentFailure, Refusal, Reply, Step,
 };
 use refersion_destination::domain::{AffiliateCode, AffiliateId, Attribute, Field, Fingerprint, Profile, Status};
 
@@ -60,7 +60,7 @@ pub fn known(affiliate: &str, and: &str) -> Known {
 /// of 5` one of partial matches.
 pub fn reply(text: &str) -> Reply {
     let words: Vec<&str> = text.split(' ').collect();
-    let (what, retry_after) = ("trouble".to_owned(), None);
+    let (what, retry_after) = ("an outage".to_owned(), None);
     match words[..] {
         ["created", code] => Reply::Created { code: AffiliateCode(code.into()), id: None },
         ["created", code, id] => {
@@ -156,11 +156,11 @@ pub fn verdict(step: &Step) -> String {
         Step::Done(Outcome::Ignored(Ignored::Mapping(_))) => "ignored".into(),
         Step::Done(Outcome::Ignored(Ignored::ExistedBefore(code))) => format!("existed {code}"),
         Step::Done(Outcome::Ignored(Ignored::LeftAlone { code, status })) => format!("left alone {code} {status}"),
-        Step::Retry(trouble) if trouble.pauses_account => "retry, account pauses".into(),
+        Step::Retry(failure) if failure.pauses_account => "retry, account pauses".into(),
         Step::Done(Outcome::Ignored(Ignored::Cancelled)) => "cancelled".into(),
         Step::Retry(_) => "retry".into(),
-        Step::Dead(Death::NotApplied(names)) => format!("dead not_applied {{{}}}", names.join(", ")),
-        Step::Dead(death) => format!("dead {}", death.code()),
+        Step::Dead(PermanentFailure::NotApplied(names)) => format!("dead not_applied {{{}}}", names.join(", ")),
+        Step::Dead(failure) => format!("dead {}", failure.code()),
         Step::Halt => "halt".into(),
     }
 }

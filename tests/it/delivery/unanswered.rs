@@ -8,7 +8,7 @@
 use super::given::{Given, identify};
 use super::play::{Life, drive};
 use super::text;
-use super::trouble::later;
+use super::transient_failures::later;
 use refersion_destination::delivery::{Progress, Step};
 
 type Row = (&'static str, Given, &'static str, &'static str);

@@ -1,4 +1,5 @@
-//! Trouble at every single call of every script: nothing is given up, and what is left to do is done later, and only that.
+//! A transient failure (or a crash) at every single call of every script: the next attempt makes the remaining calls, and only
+//! those.
 
 use super::given::{Given, identify};
 use super::play::{Life, Played, drive, play};
@@ -17,18 +18,18 @@ pub(super) fn later(given: &Given, earlier: &Played, interrupted: bool) -> Given
     Given { memory: store.memory, progress: store.progress, interrupted, ..given.clone() }
 }
 
-/// Plays the replies before `at`, then `trouble` (or a crash), then the rest in another life.
-fn broken(row: &Row, at: usize, trouble: Option<&str>) -> (Played, Played) {
+/// Plays the replies before `at`, then `failure` (or a crash), then the rest in another life.
+fn broken(row: &Row, at: usize, failure: Option<&str>) -> (Played, Played) {
     let replies: Vec<&str> = row.replies.split(", ").collect();
-    let mut before = replies[..at].iter().copied().chain(trouble);
+    let mut before = replies[..at].iter().copied().chain(failure);
     let first = drive(&row.given, Life::Long, |_| before.next().map(text::reply));
-    let crashed = trouble.is_none();
+    let crashed = failure.is_none();
     let mut second = play(&later(&row.given, &first, crashed), &replies[at..].join(", "), Life::Long);
     second.store.forgotten.splice(0..0, first.store.forgotten.clone());
     (first, second)
 }
 
-/// Every row with every call of it at which `trouble` changes nothing but the time it takes.
+/// Every row with every call of it at which `failure` changes nothing but the time it takes.
 fn at_every_call(leaves_new_open: bool, mut check: impl FnMut(&Row, &Played, usize)) {
     for row in every_row() {
         let whole = play(&row.given, row.replies, Life::Long);
@@ -46,23 +47,23 @@ fn at_every_call(leaves_new_open: bool, mut check: impl FnMut(&Row, &Played, usi
 fn assert_the_rest_is_done(row: &Row, whole: &Played, at: usize, second: &Played) {
     let mut expected = whole.clone();
     expected.calls.drain(..at);
-    assert_eq!(second.to_string(), expected.to_string(), "{} (trouble at call {at} of {whole})", row.claim);
+    assert_eq!(second.to_string(), expected.to_string(), "{} (failure at call {at} of {whole})", row.claim);
 }
 
 #[test]
-fn whatever_the_trouble_the_remaining_calls_are_made_later_and_only_those() {
+fn after_any_transient_failure_the_remaining_calls_are_made_later_and_only_those() {
     let mut met = BTreeSet::new();
-    for (trouble, expected) in [("429", "retry, account pauses"), ("down", "retry"), ("lost", "retry"), ("401", "halt")]
+    for (failure, expected) in [("429", "retry, account pauses"), ("down", "retry"), ("lost", "retry"), ("401", "halt")]
     {
-        at_every_call(trouble == "lost", |row, whole, at| {
-            let (first, second) = broken(row, at, Some(trouble));
-            assert_eq!(text::verdict(&first.verdict), expected, "{} ({trouble} at call {at})", row.claim);
+        at_every_call(failure == "lost", |row, whole, at| {
+            let (first, second) = broken(row, at, Some(failure));
+            assert_eq!(text::verdict(&first.verdict), expected, "{} ({failure} at call {at})", row.claim);
             assert_eq!(first.calls, whole.calls[..=at], "{}", row.claim);
             assert_the_rest_is_done(row, whole, at, &second);
-            met.insert((trouble, whole.calls[at].split(' ').next().unwrap_or_default().to_owned()));
+            met.insert((failure, whole.calls[at].split(' ').next().unwrap_or_default().to_owned()));
         });
     }
-    assert_eq!(met.len(), 4 * 5, "every trouble at every operation: {met:?}");
+    assert_eq!(met.len(), 4 * 5, "every failure at every operation: {met:?}");
 }
 
 #[test]
@@ -76,8 +77,8 @@ fn a_crash_during_any_call_costs_that_call_and_no_other() {
 #[test]
 fn taken_after_an_unanswered_new_is_our_own_work_however_long_it_takes() {
     for given in [identify("city=Paris"), identify("city=Paris").ignoring()] {
-        for (trouble, crashed) in [(Some("lost"), false), (None, true)] {
-            let mut replies = trouble.into_iter();
+        for (failure, crashed) in [(Some("lost"), false), (None, true)] {
+            let mut replies = failure.into_iter();
             let lost = drive(&given, Life::Long, |_| replies.next().map(text::reply));
             let missed = play(&later(&given, &lost, crashed), "taken, empty", Life::Short);
             assert_eq!(missed.to_string(), "new, search p1 → retry");
@@ -92,8 +93,8 @@ fn taken_after_an_unanswered_new_is_our_own_work_however_long_it_takes() {
 #[test]
 fn a_new_that_was_certainly_not_carried_out_is_not_our_own_work() {
     let given = identify("city=Paris").ignoring();
-    for trouble in ["429", "down", "401"] {
-        let first = play(&given, trouble, Life::Long);
+    for failure in ["429", "down", "401"] {
+        let first = play(&given, failure, Life::Long);
         let second = play(&later(&given, &first, false), "taken, found a3y7", Life::Long);
         assert!(matches!(second.verdict, Step::Done(_)), "{second}");
         assert!(second.to_string().starts_with("new, search p1 → existed a3y7"), "{second}");
@@ -118,14 +119,14 @@ fn an_answer_that_belongs_to_another_call_is_tried_again() {
 
 #[test]
 fn the_wait_that_refersion_asks_for_is_handed_on() {
-    let (what, retry_after) = ("trouble".to_owned(), Some(Duration::from_secs(7)));
+    let (what, retry_after) = ("failure".to_owned(), Some(Duration::from_secs(7)));
     for reply in [
         Reply::RateLimited { retry_after },
         Reply::Unavailable { what: what.clone(), retry_after },
         Reply::Lost { what, retry_after },
     ] {
         let played = drive(&identify(""), Life::Long, |_| Some(reply.clone()));
-        let Step::Retry(trouble) = played.verdict else { panic!("{played}") };
-        assert_eq!(trouble.retry_after, retry_after, "{reply:?}");
+        let Step::Retry(failure) = played.verdict else { panic!("{played}") };
+        assert_eq!(failure.retry_after, retry_after, "{reply:?}");
     }
 }
