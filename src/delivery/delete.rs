@@ -1,7 +1,7 @@
 //! Delete: the user's affiliate is disabled (or anonymized and disabled), and forgotten here.
 //!
-//! Whom: by e-mail if the event gives one, else by the remembered `userId`. Refersion has no delete operation, so
-//! `status_change` to `DISABLED` is the nearest; "not changed" is read back. Nobody to delete is a success.
+//! The affiliate is looked up by e-mail if the event has one, else by the remembered `userId`. Refersion has no delete operation;
+//! `status_change` to `DISABLED` comes nearest, and "not changed" is read back. No affiliate to delete is a success.
 //! Deliberately left as they are when anonymizing: state and country, which name no person and take no placeholder.
 
 use super::search::{self, Search};
@@ -9,7 +9,7 @@ use super::verdict::{Action, Outcome, PermanentFailure, Step, TransientFailure};
 use super::{Affiliate, Call, Case, Done, Identifier, OnDelete, Refusal, Reply, Stage, State, Target};
 use crate::domain::{AffiliateCode, AffiliateId, Attribute, Email, Field, Profile, Status, User};
 
-/// What to do now, judging by what is known.
+/// The next step, as decided by what is known.
 pub(super) fn decide(case: &Case<'_>, user: &User, state: &mut State) -> Step {
     if state.progress.target.is_none() {
         state.progress.target = state.known.as_ref().map(Target::from);
@@ -68,17 +68,17 @@ fn anonymous(id: AffiliateId, custom_fields: &[String]) -> Profile {
     profile
 }
 
-/// Takes in the answer to `call`: changes the state, or ends the delivery.
-pub(super) fn hear(case: &Case<'_>, user: &User, state: &mut State, call: &Call, reply: Reply) -> Option<Step> {
+/// Handles the reply to `call`: changes the state, or ends the delivery.
+pub(super) fn on_reply(case: &Case<'_>, user: &User, state: &mut State, call: &Call, reply: Reply) -> Option<Step> {
     match (call, reply) {
-        (Call::Search { page, .. }, reply) => searched(case, user.email.as_ref()?, state, *page, reply, call),
+        (Call::Search { page, .. }, reply) => on_search(case, user.email.as_ref()?, state, *page, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
             state.progress.target = Some(Target { code: code.clone(), id: Some(affiliate.id) });
             state.progress.stage = Stage::Start;
             None
         }
-        (Call::Get(Identifier::Id(id)), Reply::Affiliate(affiliate)) => checked(case, state, *id, &affiliate),
-        (Call::Get(_), Reply::NotFound) => gone(user, state),
+        (Call::Get(Identifier::Id(id)), Reply::Affiliate(affiliate)) => on_read_back(case, state, *id, &affiliate),
+        (Call::Get(_), Reply::NotFound) => on_not_found(user, state),
         (Call::Edit { .. }, Reply::Changed) => {
             state.progress.done = Done::Anonymized;
             None
@@ -108,9 +108,9 @@ fn finish(case: &Case<'_>, state: &mut State) -> Step {
     Step::Done(Outcome::Delivered { action, code })
 }
 
-/// Refersion no longer has the affiliate we remembered. Its e-mail may have found a new one since; a `userId` leads nowhere.
-/// Whom the search named a moment ago is not gone: to say so would leave a deletion undone.
-fn gone(user: &User, state: &mut State) -> Option<Step> {
+/// Refersion does not find the affiliate. If it was only remembered, it is forgotten, and the e-mail is searched for: another
+/// affiliate may have it now. If a search has just named it, it exists, and the delete is tried again.
+fn on_not_found(user: &User, state: &mut State) -> Option<Step> {
     if let Stage::Found(_) = std::mem::take(&mut state.progress.stage) {
         return Some(Step::Retry(TransientFailure::new("Refersion does not find an affiliate that its search named")));
     }
@@ -122,7 +122,7 @@ fn gone(user: &User, state: &mut State) -> Option<Step> {
     (!stale || user.email.is_none()).then(not_found)
 }
 
-fn searched(case: &Case<'_>, email: &Email, state: &mut State, page: u32, reply: Reply, call: &Call) -> Option<Step> {
+fn on_search(case: &Case<'_>, email: &Email, state: &mut State, page: u32, reply: Reply, call: &Call) -> Option<Step> {
     let Stage::Searching { seen, .. } = state.progress.stage else { return Some(Step::unexpected(call)) };
     match search::read(email, page, seen, reply) {
         Search::Hit(found) => {
@@ -137,7 +137,7 @@ fn searched(case: &Case<'_>, email: &Email, state: &mut State, page: u32, reply:
             state.progress.stage = stage;
             None
         }
-        Search::Miss => missed(state),
+        Search::Miss => on_search_miss(state),
         Search::Endless => Some(Step::Dead(PermanentFailure::EndlessSearch)),
         Search::Unexpected => Some(Step::unexpected(call)),
     }
@@ -148,8 +148,8 @@ fn already_disabled(state: &mut State, code: AffiliateCode) -> Step {
     Step::Done(Outcome::Delivered { action: Action::Disabled, code: Some(code) })
 }
 
-/// Nobody has the e-mail; the user may be known by `userId`, under another address.
-fn missed(state: &mut State) -> Option<Step> {
+/// No affiliate has the e-mail. The user may be known by `userId`, with another e-mail.
+fn on_search_miss(state: &mut State) -> Option<Step> {
     state.progress.stage = Stage::Start;
     match state.fallback.take() {
         Some(known) => {
@@ -160,8 +160,8 @@ fn missed(state: &mut State) -> Option<Step> {
     }
 }
 
-/// "Not changed" may mean "as it was wanted already". Reading back tells.
-fn checked(case: &Case<'_>, state: &mut State, id: AffiliateId, affiliate: &Affiliate) -> Option<Step> {
+/// The read-back after "not changed", which may mean that the affiliate was as wanted already.
+fn on_read_back(case: &Case<'_>, state: &mut State, id: AffiliateId, affiliate: &Affiliate) -> Option<Step> {
     let stage = std::mem::take(&mut state.progress.stage);
     let shown = affiliate.profile.get(Field::Email);
     if stage == Stage::CheckEdit && shown.is_some() && shown == anonymous(id, &[]).get(Field::Email) {

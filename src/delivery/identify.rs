@@ -1,8 +1,8 @@
 //! Identify: bring one affiliate to what the event says, creating it where that is allowed.
 //!
 //! Known and nothing changed: no call. Known: `edit` of what changed, then the status an audience demands. Unknown: `new`;
-//! "taken" means it exists: `search` → `get` → remembered → `edit`, as `DELIVERY_ON_EXISTING` says.
-//! An affiliate found `DISABLED` or `DENIED` is left alone and not remembered, so that the merchant's change of mind counts.
+//! "taken" means that it exists: `search`, `get`, then `edit` if `DELIVERY_ON_EXISTING` allows it or an unanswered `new` created it.
+//! An affiliate that is found `DISABLED` or `DENIED` is left alone, and not remembered: the merchant may change that again.
 
 use super::search::{self, Search};
 use super::shown;
@@ -13,7 +13,7 @@ use super::{
 use crate::domain::{AffiliateCode, Email, Fingerprint, Profile, Status};
 use crate::mapping::{Creation, Identify};
 
-/// What to do now, judging by what is known.
+/// The next step, as decided by what is known.
 pub(super) fn decide(case: &Case<'_>, wanted: &Identify, state: &State) -> Step {
     match &state.progress.stage {
         Stage::Searching { page, .. } => match &wanted.user.email {
@@ -64,8 +64,14 @@ fn done(progress: &Progress, code: &AffiliateCode) -> Step {
     Step::Done(Outcome::Delivered { action, code: Some(code.clone()) })
 }
 
-/// Takes in the answer to `call`: changes the state, or ends the delivery.
-pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: &Call, reply: Reply) -> Option<Step> {
+/// Handles the reply to `call`: changes the state, or ends the delivery.
+pub(super) fn on_reply(
+    case: &Case<'_>,
+    wanted: &Identify,
+    state: &mut State,
+    call: &Call,
+    reply: Reply,
+) -> Option<Step> {
     match (call, reply) {
         (Call::New(new), Reply::Created { code, id }) => {
             let mut sent = Fingerprint::default();
@@ -79,14 +85,14 @@ pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: 
             state.progress.stage = Stage::Searching { page: 1, seen: 0 };
             None
         }
-        (Call::Search { email, page }, reply) => searched(case, state, email, *page, reply, call),
+        (Call::Search { email, page }, reply) => on_search(case, state, email, *page, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
-            learnt(case, wanted, state, code, &affiliate)
+            on_details(case, wanted, state, code, &affiliate)
         }
-        (Call::Get(Identifier::Id(_)), Reply::Affiliate(affiliate)) => checked(case, wanted, state, &affiliate),
-        (Call::Get(_), Reply::NotFound) => gone(state),
+        (Call::Get(Identifier::Id(_)), Reply::Affiliate(affiliate)) => on_read_back(case, wanted, state, &affiliate),
+        (Call::Get(_), Reply::NotFound) => on_not_found(state),
         (Call::Edit { changes, .. }, Reply::Changed) => {
-            said(case, state, changes);
+            on_edited(case, state, changes);
             None
         }
         (Call::Edit { .. }, Reply::NotChanged | Reply::NotFound) => {
@@ -95,7 +101,7 @@ pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: 
         }
         (Call::Edit { .. }, Reply::Refused(Refusal::EmailTaken)) => Some(Step::Dead(PermanentFailure::EmailTaken)),
         (Call::SetStatus { status, .. }, Reply::Changed) => {
-            has_status(case, state, *status);
+            on_status_changed(case, state, *status);
             None
         }
         (Call::SetStatus { .. }, Reply::NotChanged | Reply::NotFound) => {
@@ -106,31 +112,31 @@ pub(super) fn hear(case: &Case<'_>, wanted: &Identify, state: &mut State, call: 
     }
 }
 
-fn said(case: &Case<'_>, state: &mut State, changes: &Profile) {
+fn on_edited(case: &Case<'_>, state: &mut State, changes: &Profile) {
     if let Some(known) = &mut state.known {
         known.sent.note(case.hash, changes);
     }
-    updated(state);
+    mark_updated(state);
 }
 
-fn has_status(case: &Case<'_>, state: &mut State, status: Status) {
+fn on_status_changed(case: &Case<'_>, state: &mut State, status: Status) {
     if let Some(known) = &mut state.known {
         known.sent.note_status(case.hash, status);
     }
-    updated(state);
+    mark_updated(state);
 }
 
-fn updated(state: &mut State) {
+fn mark_updated(state: &mut State) {
     state.progress.stage = Stage::Start;
     if state.progress.done == Done::Nothing {
         state.progress.done = Done::Updated;
     }
 }
 
-fn searched(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply: Reply, call: &Call) -> Option<Step> {
+fn on_search(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply: Reply, call: &Call) -> Option<Step> {
     let Stage::Searching { seen, .. } = state.progress.stage else { return Some(Step::unexpected(call)) };
     match search::read(email, page, seen, reply) {
-        Search::Hit(found) => met(case, state, email, found),
+        Search::Hit(found) => on_found(case, state, email, found),
         Search::Next(stage) => {
             state.progress.stage = stage;
             None
@@ -148,7 +154,7 @@ fn searched(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply:
 
 /// An affiliate has the e-mail. It existed before unless an earlier `new` was not answered: then what `get` shows decides. If
 /// existing affiliates are ignored, and it is certain that this is one, `get` is spared.
-fn met(case: &Case<'_>, state: &mut State, email: &Email, found: Found) -> Option<Step> {
+fn on_found(case: &Case<'_>, state: &mut State, email: &Email, found: Found) -> Option<Step> {
     if let Some(step) = left_alone(&found.code, found.status) {
         return Some(step);
     }
@@ -168,7 +174,7 @@ fn left_alone(code: &AffiliateCode, status: Option<Status>) -> Option<Step> {
 
 /// `get` showed an affiliate that was found or created: its numeric id, what need not be sent again, and, if a `new` was not
 /// answered, whether that created it.
-fn learnt(
+fn on_details(
     case: &Case<'_>,
     wanted: &Identify,
     state: &mut State,
@@ -201,9 +207,9 @@ fn learnt(
     None
 }
 
-/// Refersion does not have the affiliate. A stale memory is forgotten; but whom it created or found for us a moment ago
-/// it has, and making another would only be the next one it does not know yet.
-fn gone(state: &mut State) -> Option<Step> {
+/// Refersion does not find the affiliate. If it was only remembered, it is forgotten. If this event created or found it,
+/// Refersion needs time to show it: creating another one would not help.
+fn on_not_found(state: &mut State) -> Option<Step> {
     if state.progress.met || matches!(state.progress.stage, Stage::Found(_)) {
         state.progress.stage = Stage::Start;
         return Some(Step::Retry(TransientFailure::new(
@@ -214,13 +220,13 @@ fn gone(state: &mut State) -> Option<Step> {
     None
 }
 
-/// "Not changed" may mean "as it was wanted already", "no such affiliate", or a failure without a reason. Reading back tells
-/// them apart as far as Refersion shows fields; those it never shows are taken to be as wanted.
-fn checked(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate: &Affiliate) -> Option<Step> {
+/// The read-back after "not changed", which may mean that the affiliate was as wanted already, that it does not exist, or that the
+/// edit failed. `get` tells these apart for the fields that it shows; the others are taken to be as wanted.
+fn on_read_back(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate: &Affiliate) -> Option<Step> {
     let known = state.known.as_mut()?;
     let unsaid = known.sent.news(case.hash, &wanted.profile);
     if state.progress.stage == Stage::CheckStatus {
-        return status_checked(case, wanted, state, affiliate.status);
+        return on_status_read_back(case, wanted, state, affiliate.status);
     }
     let failed = shown::otherwise(affiliate, &unsaid);
     let alone = left_alone(&known.code, affiliate.status);
@@ -236,7 +242,7 @@ fn checked(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate: &Af
     None
 }
 
-fn status_checked(case: &Case<'_>, wanted: &Identify, state: &mut State, seen: Option<Status>) -> Option<Step> {
+fn on_status_read_back(case: &Case<'_>, wanted: &Identify, state: &mut State, seen: Option<Status>) -> Option<Step> {
     state.progress.stage = Stage::Start;
     match wanted.status {
         Some(status) if seen == Some(status) => {

@@ -1,26 +1,26 @@
-//! The plan: given what is wanted, what is known and what was last heard, the next call or the verdict.
+//! The plan: given what is wanted, what is known and the last reply, the next call or the verdict.
 //!
-//! [`step`] is the whole state machine. Answers that mean the same for every call (a wrong key, too many calls, an outage)
-//! are judged here; the rest belongs to [`identify`] and [`delete`].
-//! Invariants: every path ends, whatever is answered (a search is bounded, a stale memory is forgotten once, and whom this
-//! event met is never forgotten by it); a call is only repeated where repeating it has no second effect; a step that asks for a
-//! `new` leaves in the progress what it sends, so that it must be saved before the call is made.
+//! [`step`] is the whole state machine. Replies that mean the same for every call (a wrong key, too many calls, an outage) are
+//! handled here, the others in [`identify`] and [`delete`].
+//! Invariants: every path ends, whatever the replies (a search is bounded, a stale memory is forgotten once, and an affiliate
+//! that this event created or found is never forgotten by it); a call is repeated only where that has no second effect; a step
+//! that asks for a `new` leaves in the progress what it sends, to be saved before the call is made.
 
 use super::verdict::{Ignored, Outcome, PermanentFailure, Step, TransientFailure};
 use super::{Call, Case, Refusal, Reply, State, UnansweredNew, delete, identify, unanswered_new};
 use crate::domain::NewAffiliate;
 use crate::mapping::Intent;
 
-/// Decides what to do now. `heard` is the reply to the call that the last step asked for, if there was one.
-pub fn step(case: &Case<'_>, state: &mut State, heard: Option<(&Call, Reply)>) -> Step {
-    if let Some((Call::New(new), reply)) = &heard {
-        new_replied(case, state, new, reply);
+/// Decides what to do now. `last_reply` is the reply to the call that the last step asked for, if there was one.
+pub fn step(case: &Case<'_>, state: &mut State, last_reply: Option<(&Call, Reply)>) -> Step {
+    if let Some((Call::New(new), reply)) = &last_reply {
+        on_new_reply(case, state, new, reply);
     }
-    let verdict = heard.and_then(|(call, reply)| match judge(call, reply) {
-        Judged::Verdict(verdict) => Some(verdict),
-        Judged::Reply(reply) => match case.intent {
-            Intent::Identify(wanted) => identify::hear(case, wanted, state, call, reply),
-            Intent::Delete { user } => delete::hear(case, user, state, call, reply),
+    let verdict = last_reply.and_then(|(call, reply)| match on_common_reply(call, reply) {
+        Common::Step(verdict) => Some(verdict),
+        Common::Other(reply) => match case.intent {
+            Intent::Identify(wanted) => identify::on_reply(case, wanted, state, call, reply),
+            Intent::Delete { user } => delete::on_reply(case, user, state, call, reply),
             Intent::Nothing(_) => None,
         },
     });
@@ -36,7 +36,7 @@ pub fn step(case: &Case<'_>, state: &mut State, heard: Option<(&Call, Reply)>) -
 }
 
 /// A `new` was replied to. Unless it created an affiliate or certainly had no effect, it is kept as not answered.
-fn new_replied(case: &Case<'_>, state: &mut State, new: &NewAffiliate, reply: &Reply) {
+fn on_new_reply(case: &Case<'_>, state: &mut State, new: &NewAffiliate, reply: &Reply) {
     state.progress.new_in_flight = None;
     match reply {
         Reply::Created { .. }
@@ -51,14 +51,14 @@ fn new_replied(case: &Case<'_>, state: &mut State, new: &NewAffiliate, reply: &R
     }
 }
 
-enum Judged {
-    Verdict(Step),
-    Reply(Reply),
+enum Common {
+    Step(Step),
+    Other(Reply),
 }
 
-/// Judges what means the same for every call; hands on the rest.
-fn judge(call: &Call, reply: Reply) -> Judged {
-    Judged::Verdict(match reply {
+/// Handles a reply that means the same for every call; returns any other.
+fn on_common_reply(call: &Call, reply: Reply) -> Common {
+    Common::Step(match reply {
         Reply::Unauthorized => Step::Halt,
         Reply::RateLimited { retry_after } => {
             let what = "Refersion says there are too many calls".to_owned();
@@ -70,6 +70,6 @@ fn judge(call: &Call, reply: Reply) -> Judged {
         Reply::Refused(Refusal::Other(words)) => {
             Step::Dead(PermanentFailure::Refused { operation: call.operation(), words })
         }
-        other => return Judged::Reply(other),
+        other => return Common::Other(other),
     })
 }
