@@ -58,10 +58,10 @@ pub struct Progress {
     /// What was done so far.
     #[serde(default)]
     pub done: Done,
-    /// How many events were asked for together, if several were. That may have had its effect, so they are asked for
-    /// together again: fewer of them would be a step back.
-    #[serde(default)]
-    pub folded: Option<usize>,
+    /// How many events were coalesced, if several were. Their call may have had its effect, so the same number is coalesced
+    /// again: an edit with fewer of them would undo later values.
+    #[serde(default, alias = "folded")]
+    pub coalesced: Option<usize>,
     /// Whether these may have had their effect together: an attempt ended without a word, or failed. A pause leaves it so.
     #[serde(default)]
     pub unsure: bool,

@@ -6,9 +6,9 @@
 //! worker waits), and where memory and progress are kept ([`crate::queue`]).
 
 mod backoff;
+mod coalesce;
 mod delete;
 mod exchange;
-mod fold;
 mod gate;
 mod identify;
 mod memory;
@@ -24,8 +24,8 @@ mod unanswered_new;
 mod verdict;
 
 pub use backoff::Backoff;
+pub use coalesce::{Coalesced, coalesce};
 pub use exchange::{Affiliate, Call, Found, Identifier, Refusal, Reply, VISIBLE};
-pub use fold::{Folded, fold};
 pub use gate::{Admission, Gate};
 pub use memory::{Done, Known, Memory, Origin, Progress, Stage, Target};
 pub use outcome_code::OutcomeCode;

@@ -2,13 +2,13 @@
 //! settle.
 //!
 //! Bodies are mapped again because a corrected rule should apply to what waits. Before every call but the first, progress
-//! and memory are written down, so that a crash between two calls leaves only the remaining ones. What was folded and comes
-//! to a dead end is folded less, down to the head alone. What failed is tried again as it was folded, and asks alone.
+//! and memory are written down, so that a crash between two calls leaves only the remaining ones. What was coalesced and comes
+//! to a dead end is bisected, down to the head alone. What failed is tried again as it was coalesced, and asks alone.
 
 use super::line::Coming;
 use super::settle::{Task, Verdict, Walked, buried, given_up, judge, once_more};
 use super::{STORE_PAUSE, Worker};
-use crate::delivery::{self, Call, Case, Folded, PermanentFailure, Reply, State, Step};
+use crate::delivery::{self, Call, Case, Coalesced, PermanentFailure, Reply, State, Step};
 use crate::domain::Timestamp;
 use crate::failpoint;
 use crate::mapping::{self, Intent};
@@ -53,16 +53,16 @@ fn understand(worker: &Worker, body: &[u8]) -> Result<Intent, PermanentFailure> 
     mapping::map(&event, &worker.0.settings.rules).intent.map_err(PermanentFailure::Unmappable)
 }
 
-/// What waits behind `claimed` and may be folded with it, as far as it can be understood; the rest is let go.
+/// What waits behind `claimed` and may be coalesced with it, as far as it can be understood; the rest is let go.
 fn understand_behind(worker: &Worker, claimed: &mut Claimed) -> Vec<Intent> {
-    let as_before = claimed.progress.folded.map_or(usize::MAX, |folded| folded.saturating_sub(1));
+    let as_before = claimed.progress.coalesced.map_or(usize::MAX, |coalesced| coalesced.saturating_sub(1));
     let bodies = claimed.behind.iter_mut().map(|behind| std::mem::take(&mut behind.body));
     let understood: Vec<Intent> = bodies.take(as_before).map_while(|body| understand(worker, &body).ok()).collect();
     claimed.behind.truncate(understood.len());
     understood
 }
 
-/// Folds the line, walks the plan to its end, and folds less as long as that is no end for each part. `None`: the lease was
+/// Coalesces the line, walks the plan to its end, and bisects as long as that is no end for each part. `None`: the lease was
 /// lost, and somebody else has the event.
 async fn deliver(
     worker: &Worker,
@@ -74,29 +74,29 @@ async fn deliver(
 ) -> Option<Verdict> {
     let custom_fields = worker.0.settings.rules.custom_field_ids();
     let (policy, hash) = (worker.0.settings.policy, worker.0.queue.hash_key());
-    let mut folded = delivery::fold(&claimed.memory, head, &behind);
-    let begun = |folded: &Folded<'_>, progress, interrupted| {
-        State::new(&folded.intent, claimed.memory.clone(), folded.progress(progress), interrupted)
+    let mut coalesced = delivery::coalesce(&claimed.memory, head, &behind);
+    let begun = |coalesced: &Coalesced<'_>, progress, interrupted| {
+        State::new(&coalesced.intent, claimed.memory.clone(), coalesced.progress(progress), interrupted)
     };
-    let mut state = begun(&folded, claimed.progress.clone(), claimed.interrupted);
+    let mut state = begun(&coalesced, claimed.progress.clone(), claimed.interrupted);
     state.progress.unsure |= claimed.interrupted || claimed.failures > 0;
     let mut coming = Some(coming);
     loop {
-        let case = Case { intent: &folded.intent, policy, hash, custom_fields: &custom_fields };
-        let task = Task { claimed, folded: &folded, case };
+        let case = Case { intent: &coalesced.intent, policy, hash, custom_fields: &custom_fields };
+        let task = Task { claimed, coalesced: &coalesced, case };
         let walked = walk(worker, &task, &mut state, &mut until, &mut coming).await?;
         drop(coming.take());
-        let walked = if folded.events > 1 { once_more(&mut state, walked) } else { walked };
+        let walked = if coalesced.events > 1 { once_more(&mut state, walked) } else { walked };
         let walked = given_up(worker, claimed, walked);
-        let fewer = if let Walked::To(step) = &walked { folded.fewer(step) } else { None };
+        let fewer = if let Walked::To(step) = &walked { coalesced.bisect(step) } else { None };
         let Some(fewer) = fewer else { return Some(judge(worker, &task, state, walked)) };
         behind.truncate(fewer);
-        let less = delivery::fold(&claimed.memory, head, &behind);
-        state.progress = folded.progress(state.progress);
-        if folded.cancelled > 0 {
+        let less = delivery::coalesce(&claimed.memory, head, &behind);
+        state.progress = coalesced.progress(state.progress);
+        if coalesced.cancelled > 0 {
             state = begun(&less, state.progress, false);
         }
-        folded = less;
+        coalesced = less;
     }
 }
 
@@ -112,7 +112,8 @@ async fn walk(
     let mut heard: Option<(Arc<Call>, Reply)> = None;
     loop {
         let first = heard.is_none();
-        let unwritten = task.folded.events > 1 && first && task.claimed.progress.folded != Some(task.folded.events);
+        let unwritten =
+            task.coalesced.events > 1 && first && task.claimed.progress.coalesced != Some(task.coalesced.events);
         let step = match heard.take() {
             Some((call, reply)) => delivery::step(&task.case, state, Some((&call, reply))),
             None => delivery::step(&task.case, state, None),

@@ -1,4 +1,4 @@
-//! What a walk through the plan comes to: a settlement of the claimed event and of what was folded with it, and what changes in
+//! What a walk through the plan comes to: a settlement of the claimed event and of what was coalesced with it, and what changes in
 //! what is remembered.
 //!
 //! In goes how the walk ended and the state it left, out comes a [`Verdict`]. Invariants: only what was carried out together is
@@ -6,7 +6,7 @@
 
 use super::Worker;
 use crate::delivery::{
-    Case, Folded, Ignored, Known, Memory, Outcome, PermanentFailure, Progress, State, Step, TransientFailure,
+    Case, Coalesced, Ignored, Known, Memory, Outcome, PermanentFailure, Progress, State, Step, TransientFailure,
 };
 use crate::domain::{AffiliateCode, Email, Field, Profile, UserKey};
 use crate::mapping::Intent;
@@ -26,19 +26,19 @@ pub(super) struct Verdict {
 /// What is being carried out.
 pub(super) struct Task<'a> {
     pub(super) claimed: &'a Claimed,
-    pub(super) folded: &'a Folded<'a>,
+    pub(super) coalesced: &'a Coalesced<'a>,
     pub(super) case: Case<'a>,
 }
 
 impl Task<'_> {
     /// The others that are carried out with the claimed event.
     fn behind(&self) -> &[Behind] {
-        &self.claimed.behind[..self.folded.events - 1]
+        &self.claimed.behind[..self.coalesced.events - 1]
     }
 
     /// The progress to write down.
     pub(super) fn progress(&self, state: &State) -> Progress {
-        self.folded.progress(state.progress.clone())
+        self.coalesced.progress(state.progress.clone())
     }
 
     /// What there is to remember and to forget by now.
@@ -98,7 +98,7 @@ pub(super) fn judge(worker: &Worker, task: &Task<'_>, state: State, walked: Walk
 }
 
 fn done(worker: &Worker, task: &Task<'_>, state: &State, outcome: Outcome) -> Verdict {
-    let Task { claimed, folded, case } = task;
+    let Task { claimed, coalesced, case } = task;
     let mut change = task.change(state);
     if matches!(case.intent, Intent::Delete { .. }) {
         // The head's keys, not the delete's, which may be fewer: the edits it cancelled would have linked them.
@@ -109,25 +109,25 @@ fn done(worker: &Worker, task: &Task<'_>, state: &State, outcome: Outcome) -> Ve
         [] => Settlement::Done,
         behind => Settlement::DoneWith { behind: behind.iter().map(|behind| behind.place).collect() },
     };
-    let outcome = if folded.cancelled > 0 { Outcome::Ignored(Ignored::Cancelled) } else { outcome };
+    let outcome = if coalesced.cancelled > 0 { Outcome::Ignored(Ignored::Cancelled) } else { outcome };
     Verdict { settlement, change, tell: Some(Ended::Well(outcome)) }
 }
 
 /// Logs and counts how each of those carried out ended.
 fn tell(worker: &Worker, task: &Task<'_>, outcome: &Outcome) {
-    let Task { claimed, folded, .. } = task;
+    let Task { claimed, coalesced, .. } = task;
     let (account, meter) = (&worker.0.settings.account, &worker.0.settings.meter);
     let cancelled = Outcome::Ignored(Ignored::Cancelled);
     let (head, event) = (claimed.ticket.seq, claimed.ticket.id);
-    let of = |n: usize| if n < folded.cancelled { &cancelled } else { outcome };
+    let of = |n: usize| if n < coalesced.cancelled { &cancelled } else { outcome };
     tracing::info!(%account, seq = head, %event, "{}", of(0));
     meter.carried_out(of(0).word());
     for (n, Behind { place, .. }) in (1..).zip(task.behind()) {
         tracing::info!(%account, seq = place.seq, event = %place.id, with = head, "{}", of(n));
         meter.carried_out(of(n).word());
     }
-    if folded.events > 1 {
-        meter.folded(folded.events - 1);
+    if coalesced.events > 1 {
+        meter.folded(coalesced.events - 1);
     }
 }
 

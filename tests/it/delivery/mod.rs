@@ -5,8 +5,8 @@
 //! [`transient_failures`] then plays all of them again with something going wrong at every single call.
 
 mod bounds;
+mod coalesce;
 mod delete;
-mod fold;
 mod given;
 mod identify;
 mod known;

@@ -1,4 +1,4 @@
-//! Folded or one by one, it ends the same: random lines of events, carried out both ways at a Refersion that is a list of maps.
+//! Coalesced or one by one, it ends the same: random lines of events, carried out both ways at a Refersion that is a list of maps.
 //!
 //! What may differ is what a delete has cancelled: of a deleted affiliate only its address and its status are compared.
 
@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use refersion_destination::delivery::{
     Affiliate, Call, Case, Found, Identifier, Known, Memory, OnDelete, OnExisting, Policy, Progress, Refusal, Reply,
-    State, Step, VISIBLE, fold, step,
+    State, Step, VISIBLE, coalesce, step,
 };
 use refersion_destination::domain::{AffiliateCode, AffiliateId, Attribute, Field, Profile, Status, User};
 use refersion_destination::mapping::{Creation, Identify, Intent};
@@ -125,8 +125,8 @@ impl World {
         }
     }
 
-    /// Carries out the head of `line`, and what is folded with it; says how many those were.
-    fn carry_out(&mut self, line: &[Intent], folding: bool, policy: Policy) -> usize {
+    /// Carries out the head of `line`, and what is coalesced with it; says how many those were.
+    fn carry_out(&mut self, line: &[Intent], coalescing: bool, policy: Policy) -> usize {
         let (head, behind) = line.split_first().expect("a head");
         let user = match head {
             Intent::Identify(wanted) => wanted.user.clone(),
@@ -134,11 +134,11 @@ impl World {
             Intent::Nothing(_) => User::default(),
         };
         let (memory, hash) = (self.recall(&user), hash());
-        let mut behind = if folding { behind } else { &[] };
-        let mut folded = fold(&memory, head, behind);
-        let mut state = State::new(&folded.intent, memory.clone(), Progress::default(), false);
+        let mut behind = if coalescing { behind } else { &[] };
+        let mut coalesced = coalesce(&memory, head, behind);
+        let mut state = State::new(&coalesced.intent, memory.clone(), Progress::default(), false);
         loop {
-            let case = Case { intent: &folded.intent, policy, hash: &hash, custom_fields: &[] };
+            let case = Case { intent: &coalesced.intent, policy, hash: &hash, custom_fields: &[] };
             let mut heard = None;
             let verdict = loop {
                 let next = step(
@@ -146,20 +146,20 @@ impl World {
                     &mut state,
                     heard.take().as_ref().map(|(call, reply): &(Call, Reply)| (call, reply.clone())),
                 );
-                self.write(&user, &state, &folded.intent);
+                self.write(&user, &state, &coalesced.intent);
                 let Step::Next(call) = next else { break next };
-                let reply = self.answer(&call, matches!(*folded.intent, Intent::Delete { .. }));
+                let reply = self.answer(&call, matches!(*coalesced.intent, Intent::Delete { .. }));
                 heard = Some((call, reply));
             };
             assert!(matches!(verdict, Step::Done(_) | Step::Dead(_)), "{verdict:?}");
-            let Some(fewer) = folded.fewer(&verdict) else { return folded.events };
+            let Some(fewer) = coalesced.bisect(&verdict) else { return coalesced.events };
             behind = &behind[..fewer];
-            state.progress = folded.progress(state.progress);
-            let less = fold(&memory, head, behind);
-            if folded.cancelled > 0 {
+            state.progress = coalesced.progress(state.progress);
+            let less = coalesce(&memory, head, behind);
+            if coalesced.cancelled > 0 {
                 state = State::new(&less.intent, memory.clone(), state.progress, false);
             }
-            folded = less;
+            coalesced = less;
         }
     }
 
@@ -248,16 +248,16 @@ fn world() -> impl Strategy<Value = World> {
 }
 
 /// Carries out the whole line.
-fn end(mut world: World, line: &[Intent], folding: bool, policy: Policy) -> World {
+fn end(mut world: World, line: &[Intent], coalescing: bool, policy: Policy) -> World {
     let mut left = line;
     while !left.is_empty() {
-        left = &left[world.carry_out(left, folding, policy)..];
+        left = &left[world.carry_out(left, coalescing, policy)..];
     }
     world
 }
 
 /// An identify of `u1` with Peter's address or none. What comes under another key is Peter's or another person's, depending
-/// on what of Peter is remembered by then, and that is more where events are folded.
+/// on what of Peter is remembered by then, and that is more where events are coalesced.
 fn stays(Event(given): &Event) -> bool {
     match &given.intent {
         Intent::Identify(wanted) => {
@@ -274,7 +274,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn folded_or_one_by_one_it_ends_the_same(
+    fn coalesced_or_one_by_one_it_ends_the_same(
         world in world(),
         met in vec(event(), 0..3),
         line in vec(event(), 1..8),
@@ -282,14 +282,14 @@ proptest! {
     ) {
         let intents = |line: &[Event]| line.iter().map(|Event(given)| given.intent.clone()).collect::<Vec<_>>();
         let world = end(world, &intents(&met), false, policy);
-        let (folded, singly) = (end(world.clone(), &intents(&line), true, policy), end(world, &intents(&line), false, policy));
-        prop_assert_eq!(folded.seen(), singly.seen());
-        prop_assert_eq!(&folded.links, &singly.links);
+        let (coalesced, singly) = (end(world.clone(), &intents(&line), true, policy), end(world, &intents(&line), false, policy));
+        prop_assert_eq!(coalesced.seen(), singly.seen());
+        prop_assert_eq!(&coalesced.links, &singly.links);
     }
 
     /// Carried out one by one, what an audience says of who is gone is lost until somebody notices; together it need not be.
     #[test]
-    fn where_refersion_has_lost_whom_we_remember_nothing_is_lost_by_folding(
+    fn where_refersion_has_lost_whom_we_remember_nothing_is_lost_by_coalescing(
         line in vec(event().prop_filter("an identify of Peter's", stays), 1..8),
         policy in policy(),
     ) {
@@ -298,11 +298,11 @@ proptest! {
         let gone = Known { id: Some(AffiliateId(900)), code: code(900), ..text::known("created gone", "") };
         world.known.insert("c900".to_owned(), gone);
         world.links = ["u1", "peter@x.io"].map(|key| (key.to_owned(), "c900".to_owned())).into();
-        let (folded, singly) = (end(world.clone(), &intents, true, policy), end(world, &intents, false, policy));
+        let (coalesced, singly) = (end(world.clone(), &intents, true, policy), end(world, &intents, false, policy));
         for one in &singly.affiliates {
             let email = one.said.get(Field::Email).expect("an address");
-            let place = folded.owner(email).expect("created as well");
-            let said = &folded.affiliates[place].said;
+            let place = coalesced.owner(email).expect("created as well");
+            let said = &coalesced.affiliates[place].said;
             let kept = one.said.filtered(|attribute, value| said.get(attribute.clone()) == Some(value));
             prop_assert_eq!(&kept, &one.said);
         }

@@ -1,11 +1,14 @@
-//! What waits for one user, folded: several events that are carried out as one, with fewer calls and the same end.
+//! Coalescing: several events of one user that are carried out as one, with fewer calls and the same result.
 //!
-//! In go the intents of a user's line in their order and what is remembered of the user; out comes one intent, and for how
-//! many events from the head it stands. Of identifies the last word on each attribute counts; a delete cancels the edits
-//! before it. Invariant: afterwards Refersion says what it would say had they been carried out one by one. So only events
-//! that surely mean one affiliate are folded; an unknown user's begin with one that may create them; who was to be created
-//! is created even if a delete follows at once; and a new e-mail is told before a delete, for its owner could come back by it.
-//! Deliberately absent: carrying out fewer when the whole is refused, which is the worker's; [`Folded::fewer`] says when.
+//! In go the intents at the head of a user's lane, in log order, and what is remembered of the user. Out comes one intent, and the
+//! number of events that it stands for. The last value of each attribute counts; a delete cancels the edits before it.
+//! Invariant: afterwards Refersion holds what it would hold had the events been carried out one by one. Therefore:
+//! - only events that certainly mean the same affiliate are coalesced;
+//! - the events of an unknown user are coalesced only if the first of them may create the affiliate;
+//! - an affiliate that was to be created is created even if a delete follows;
+//! - a new e-mail is sent before a delete, because later events can lead to the affiliate by it.
+//!
+//! Deliberately absent: carrying out a smaller part when the whole fails. That is the worker's; [`Coalesced::bisect`] says when.
 
 use super::{Ignored, Known, Memory, Outcome, Progress, Stage, State, Step};
 use crate::domain::{Attribute, Profile, User};
@@ -14,7 +17,7 @@ use std::borrow::Cow;
 
 /// Events carried out as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folded<'a> {
+pub struct Coalesced<'a> {
     /// What they want together.
     pub intent: Cow<'a, Intent>,
     /// How many they are, the head included; at least one.
@@ -23,28 +26,28 @@ pub struct Folded<'a> {
     pub cancelled: usize,
 }
 
-/// Folds the line that begins with `head`; `memory` is what is remembered of the head's user.
-pub fn fold<'a>(memory: &Memory, head: &'a Intent, behind: &[Intent]) -> Folded<'a> {
-    let alone = Folded { intent: Cow::Borrowed(head), events: 1, cancelled: 0 };
+/// Coalesces `head` with as many of its `followers` as possible; `memory` is what is remembered of the head's user.
+pub fn coalesce<'a>(memory: &Memory, head: &'a Intent, followers: &[Intent]) -> Coalesced<'a> {
+    let alone = Coalesced { intent: Cow::Borrowed(head), events: 1, cancelled: 0 };
     match head {
-        _ if behind.is_empty() => alone,
-        Intent::Identify(wanted) => identifies(memory, wanted, behind),
+        _ if followers.is_empty() => alone,
+        Intent::Identify(wanted) => coalesce_identifies(memory, wanted, followers),
         Intent::Delete { user } => {
-            // The second goes where the `userId` leads, should the e-mail have led the first to somebody else.
-            let ends =
+            // If the e-mail and the `userId` lead to two affiliates, the second delete is about the other one.
+            let is_one =
                 user.email.is_none() || memory.by_user_id.as_ref().is_none_or(|known| leads_there(memory, known));
-            let again = |next: &&Intent| ends && matches!(next, Intent::Delete { user: next } if next == user);
-            Folded { events: 1 + behind.iter().take_while(again).count(), ..alone }
+            let again = |next: &&Intent| is_one && matches!(next, Intent::Delete { user: next } if next == user);
+            Coalesced { events: 1 + followers.iter().take_while(again).count(), ..alone }
         }
         Intent::Nothing(_) => alone,
     }
 }
 
-impl Folded<'_> {
-    /// How many behind the head are to be tried with it instead, if `verdict` on the whole is none on each part: what was
-    /// refused may be one's fault alone; who turned out to be unknown may be created by another than the head; and whom an
-    /// edit leaves alone, a status may still be given.
-    pub fn fewer(&self, verdict: &Step) -> Option<usize> {
+impl Coalesced<'_> {
+    /// The number of followers to try with the head instead, if `verdict` on the whole need not hold for its parts: a refusal
+    /// may be about one event only; an unknown user may be created by a follower; an affiliate that edits leave alone may still
+    /// be given a status. `None`: the verdict stands.
+    pub fn bisect(&self, verdict: &Step) -> Option<usize> {
         let demands = matches!(&*self.intent, Intent::Identify(Identify { status: Some(_), .. }));
         let divides = match verdict {
             Step::Dead(_) | Step::Done(Outcome::Ignored(Ignored::Mapping(_))) => true,
@@ -54,12 +57,12 @@ impl Folded<'_> {
         (divides && self.events > 1).then(|| self.events / 2 - 1)
     }
 
-    /// The part of `before` that holds whoever goes on with it, with more folded or less: what was about to be checked may
-    /// have been another edit, and a target belongs to a delete. Deletes of one user are about one affiliate, however many.
+    /// The part of `before` that still holds when the number of events has changed: an edit that was about to be read back may
+    /// have been another one, and a target belongs to a delete. Deletes of one user are about one affiliate, however many.
     pub fn progress(&self, mut before: Progress) -> Progress {
-        let folded = (self.events > 1).then_some(self.events);
-        if before.folded != folded {
-            (before.folded, before.unsure, before.refused) = (folded, false, 0);
+        let coalesced = (self.events > 1).then_some(self.events);
+        if before.coalesced != coalesced {
+            (before.coalesced, before.unsure, before.refused) = (coalesced, false, 0);
         }
         let deletes = self.cancelled == 0 && matches!(&*self.intent, Intent::Delete { .. });
         if self.events > 1 && !deletes {
@@ -72,10 +75,10 @@ impl Folded<'_> {
     }
 }
 
-fn identifies(memory: &Memory, head: &Identify, behind: &[Intent]) -> Folded<'static> {
+fn coalesce_identifies(memory: &Memory, head: &Identify, followers: &[Intent]) -> Coalesced<'static> {
     let known = leads_to(memory, &Intent::Identify(head.clone()), &head.user);
     let may_begin = known.is_some() || matches!(head.creation, Creation::Allowed(_));
-    let same = behind.iter().map_while(|next| match next {
+    let same = followers.iter().map_while(|next| match next {
         Intent::Identify(next) if may_begin && is_of(&next.user, &head.user) => Some(next),
         _ => None,
     });
@@ -85,7 +88,7 @@ fn identifies(memory: &Memory, head: &Identify, behind: &[Intent]) -> Folded<'st
         add(&mut whole, next);
         events += 1;
     }
-    if let Some(deletion @ Intent::Delete { user }) = behind.get(events - 1)
+    if let Some(deletion @ Intent::Delete { user }) = followers.get(events - 1)
         && may_begin
         && is_part_of(user, &head.user)
     {
@@ -95,15 +98,15 @@ fn identifies(memory: &Memory, head: &Identify, behind: &[Intent]) -> Folded<'st
                 if has_email(memory, known, &head.user)
                     && leads_to(memory, deletion, user).is_some_and(|it| it.code == known.code) =>
             {
-                return Folded { intent: Cow::Owned(deletion.clone()), events: events + 1, cancelled: events };
+                return Coalesced { intent: Cow::Owned(deletion.clone()), events: events + 1, cancelled: events };
             }
             Some(_) => {}
         }
     }
-    Folded { intent: Cow::Owned(Intent::Identify(whole)), events, cancelled: 0 }
+    Coalesced { intent: Cow::Owned(Intent::Identify(whole)), events, cancelled: 0 }
 }
 
-/// The affiliate that an intent about `user` begins with.
+/// The affiliate that the delivery of an intent about `user` starts from.
 fn leads_to(memory: &Memory, intent: &Intent, user: &User) -> Option<Known> {
     let Memory { by_user_id, by_email } = memory.clone();
     let memory = Memory {
@@ -113,8 +116,7 @@ fn leads_to(memory: &Memory, intent: &Intent, user: &User) -> Option<Known> {
     State::new(intent, memory, Progress::default(), false).known
 }
 
-/// Whether nobody would be found otherwise afterwards, were an identify of `user` not carried out: their e-mail, if they give
-/// one, leads to `known` already.
+/// Whether skipping an identify of `user` changes no lookup: its e-mail, if it has one, leads to `known` already.
 fn has_email(memory: &Memory, known: &Known, user: &User) -> bool {
     user.email.is_none() || leads_there(memory, known)
 }
@@ -124,7 +126,7 @@ fn leads_there(memory: &Memory, known: &Known) -> bool {
     memory.by_email.as_ref().is_some_and(|by_email| by_email.code == known.code)
 }
 
-/// Whether an identify of `next` goes to the affiliate that one of `head` just went to.
+/// Whether an identify of `next` goes to the affiliate that an identify of `head` has just gone to.
 fn is_of(next: &User, head: &User) -> bool {
     next.user_id == head.user_id && (next.email == head.email || next.email.is_none() && next.user_id.is_some())
 }
@@ -135,22 +137,22 @@ fn is_part_of(part: &User, whole: &User) -> bool {
     within && (part.email.is_none() || part.email == whole.email)
 }
 
-/// The last word counts: for an edit, and for a creation as far as it takes the attribute.
+/// Adds what `next` says: its values replace earlier ones, in the edit and, for attributes that `new` takes, in the creation.
 fn add(whole: &mut Identify, next: &Identify) {
-    lay_over(&mut whole.profile, &next.profile);
+    overwrite(&mut whole.profile, &next.profile);
     whole.status = next.status.or(whole.status);
     if let Creation::Allowed(new) = &mut whole.creation {
-        lay_over(&mut new.profile, &next.profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_))));
+        overwrite(&mut new.profile, &next.profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_))));
     }
 }
 
-fn lay_over(profile: &mut Profile, later: &Profile) {
+fn overwrite(profile: &mut Profile, later: &Profile) {
     for (attribute, value) in later.iter() {
         profile.set(attribute.clone(), value);
     }
 }
 
-/// The creation that a delete follows: all else it would say is cancelled.
+/// The creation alone: a delete follows, which cancels the rest.
 fn only_created(head: &Identify) -> Identify {
     Identify { profile: Profile::default(), status: None, ..head.clone() }
 }

@@ -1,11 +1,11 @@
-//! What waits for one user, folded: a line of events, and what they come to together.
+//! What waits for one user, coalesced: a line of events, and what they come to together.
 //!
 //! A row reads `memory, line, "how many: what"`. Memory is that of the first event. Of what is said only what goes beyond
 //! [`peter`] is shown.
 
 use super::given::{Given, delete, identify, membership, nothing, peter};
 use super::text;
-use refersion_destination::delivery::{Done, Folded, Progress, Stage, Target, UnansweredNew, fold};
+use refersion_destination::delivery::{Coalesced, Done, Progress, Stage, Target, UnansweredNew, coalesce};
 use refersion_destination::domain::{AffiliateCode, AffiliateId, Profile, Status};
 use refersion_destination::mapping::{Creation, Intent};
 
@@ -19,14 +19,14 @@ fn row(claim: &'static str, line: impl IntoIterator<Item = Given>, expected: &'s
     Row { claim, line: line.into_iter().collect(), expected }
 }
 
-fn folded(line: &[Given]) -> Folded<'_> {
+fn coalesced(line: &[Given]) -> Coalesced<'_> {
     let (head, behind) = line.split_first().expect("a head");
     let behind: Vec<Intent> = behind.iter().map(|given| given.intent.clone()).collect();
-    fold(&head.memory, &head.intent, &behind)
+    coalesce(&head.memory, &head.intent, &behind)
 }
 
 /// `3: city=Rome, as ACTIVE, created with city=Rome`; `2 (1 cancelled): delete u1`.
-fn told(Folded { intent, events, cancelled }: &Folded) -> String {
+fn told(Coalesced { intent, events, cancelled }: &Coalesced) -> String {
     let cancelled = if *cancelled > 0 { format!(" ({cancelled} cancelled)") } else { String::new() };
     let what = match &**intent {
         Intent::Nothing(_) => "nothing".to_owned(),
@@ -62,9 +62,9 @@ fn beyond(profile: &Profile) -> String {
 fn check(rows: &[Row]) {
     let mut wrong = Vec::new();
     for Row { claim, line, expected } in rows {
-        let told = told(&folded(line));
+        let told = told(&coalesced(line));
         if told != *expected {
-            wrong.push(format!("{claim}\n  expected {expected}\n  folded   {told}"));
+            wrong.push(format!("{claim}\n  expected {expected}\n  coalesced   {told}"));
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -104,7 +104,7 @@ fn the_last_word_on_each_attribute_counts() {
 }
 
 #[test]
-fn only_events_that_surely_mean_one_affiliate_are_folded() {
+fn only_events_that_certainly_mean_one_affiliate_are_coalesced() {
     let ends =
         |claim, next| row(claim, [known(identify("city=Paris")), next], "1: city=Paris, created with city=Paris");
     check(&[
@@ -247,7 +247,7 @@ fn far(stage: Stage) -> Progress {
         unanswered_new: Some(UnansweredNew::NotKept),
         met: true,
         done: Done::Anonymized,
-        folded: Some(9),
+        coalesced: Some(9),
         unsure: true,
         refused: 2,
         target,
@@ -255,26 +255,26 @@ fn far(stage: Stage) -> Progress {
 }
 
 #[test]
-fn with_more_folded_or_less_only_what_still_holds_of_the_progress_is_kept() {
-    let of = |line: &[Given], stage| folded(line).progress(far(stage));
+fn with_more_events_coalesced_or_fewer_only_what_still_holds_of_the_progress_is_kept() {
+    let of = |line: &[Given], stage| coalesced(line).progress(far(stage));
     let searching = || Stage::Searching { page: 2, seen: 3 };
     let edits = [known(identify("")), identify("")];
     for (stage, kept) in
         [(Stage::CheckEdit, Stage::Start), (Stage::CheckStatus, Stage::Start), (searching(), searching())]
     {
         let expected =
-            Progress { stage: kept, folded: Some(2), unsure: false, refused: 0, target: None, ..far(Stage::Start) };
+            Progress { stage: kept, coalesced: Some(2), unsure: false, refused: 0, target: None, ..far(Stage::Start) };
         assert_eq!(of(&edits, stage), expected, "what was checked may have been another edit");
     }
     let cancelling = [known(identify("")), delete("u1")];
-    let expected = Progress { folded: Some(2), unsure: false, refused: 0, target: None, ..far(Stage::Start) };
+    let expected = Progress { coalesced: Some(2), unsure: false, refused: 0, target: None, ..far(Stage::Start) };
     assert_eq!(of(&cancelling, searching()), expected, "the next time it may be an edit");
     let deletes = [delete("u1"), delete("u1")];
-    let expected = Progress { folded: Some(2), unsure: false, refused: 0, ..far(searching()) };
+    let expected = Progress { coalesced: Some(2), unsure: false, refused: 0, ..far(searching()) };
     assert_eq!(of(&deletes, searching()), expected, "a delete of the same user goes on with the same affiliate");
-    let as_many = Progress { folded: Some(2), ..far(Stage::Start) };
-    let later = folded(&edits).progress(as_many.clone());
+    let as_many = Progress { coalesced: Some(2), ..far(Stage::Start) };
+    let later = coalesced(&edits).progress(as_many.clone());
     assert_eq!((later.unsure, later.refused), (true, as_many.refused), "refusals of the same are counted on");
-    let alone = Progress { folded: None, unsure: false, refused: 0, ..far(Stage::CheckEdit) };
+    let alone = Progress { coalesced: None, unsure: false, refused: 0, ..far(Stage::CheckEdit) };
     assert_eq!(of(&edits[..1], Stage::CheckEdit), alone, "one alone goes on where it was");
 }
