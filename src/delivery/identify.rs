@@ -4,8 +4,8 @@
 //! "taken" means that it exists: `search`, `get`, then `edit` if `DELIVERY_ON_EXISTING` allows it or an unanswered `new` created it.
 //! An affiliate that is found `DISABLED` or `DENIED` is left alone, and not remembered: the merchant may change that again.
 
+use super::read_back;
 use super::search::{self, Search};
-use super::shown;
 use super::verdict::{Action, Ignored, Outcome, PermanentFailure, Step, TransientFailure};
 use super::{
     Affiliate, Call, Case, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Refusal, Reply, Stage, State,
@@ -159,7 +159,7 @@ fn on_found(case: &Case<'_>, state: &mut State, email: &Email, found: Found) -> 
         return Some(step);
     }
     if case.policy.on_existing == OnExisting::Ignore && state.progress.unanswered_new.is_none() {
-        let sent = shown::has_email(case, email);
+        let sent = read_back::email(case, email);
         state.meet(Known { code: found.code, id: None, origin: Origin::Found, sent });
     } else {
         state.progress.stage = Stage::Found(found.code);
@@ -202,7 +202,7 @@ fn on_details(
         code: code.clone(),
         id: Some(affiliate.id),
         origin,
-        sent: shown::fingerprint(case, wanted, affiliate),
+        sent: read_back::fingerprint(case, wanted, affiliate),
     });
     None
 }
@@ -228,7 +228,7 @@ fn on_read_back(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate
     if state.progress.stage == Stage::CheckStatus {
         return on_status_read_back(case, wanted, state, affiliate.status);
     }
-    let failed = shown::otherwise(affiliate, &unsaid);
+    let failed = read_back::differs(affiliate, &unsaid);
     let alone = left_alone(&known.code, affiliate.status);
     if !failed.is_empty() {
         let names = failed.iter().map(|(attribute, _)| attribute.to_string()).collect();

@@ -1,0 +1,40 @@
+//! Read-back: what `get` shows of an affiliate is compared with what the event wants.
+//!
+//! In go an affiliate and a profile. Out comes what need not be sent (as a fingerprint), or the fields that differ. Invariant: a
+//! field counts as equal only if it was shown. Deliberately absent: what follows from a difference ([`super::identify`]).
+
+use super::{Affiliate, Case, VISIBLE};
+use crate::domain::{Attribute, Email, Field, Fingerprint, Profile};
+use crate::mapping::Identify;
+
+/// The fingerprint of an affiliate that a search has found by `email`: it has that e-mail.
+pub(super) fn email(case: &Case<'_>, email: &Email) -> Fingerprint {
+    let mut sent = Fingerprint::default();
+    sent.note(case.hash, &[(Field::Email, email.as_str())].into_iter().collect());
+    sent
+}
+
+/// The fingerprint of the fields that are as wanted already.
+pub(super) fn fingerprint(case: &Case<'_>, wanted: &Identify, affiliate: &Affiliate) -> Fingerprint {
+    let mut sent = wanted.user.email.as_ref().map(|address| email(case, address)).unwrap_or_default();
+    sent.note(case.hash, &wanted.profile.filtered(|attribute, value| shows(affiliate, attribute, value)));
+    if let Some(status) = affiliate.status {
+        sent.note_status(case.hash, status);
+    }
+    sent
+}
+
+fn shows(affiliate: &Affiliate, attribute: &Attribute, value: &str) -> bool {
+    let Attribute::Field(field) = attribute else { return false };
+    let shown = affiliate.profile.get(*field);
+    match field {
+        Field::Email => shown.is_some_and(|shown| shown.trim().to_lowercase() == value.to_lowercase()),
+        _ => shown == Some(value),
+    }
+}
+
+/// The part of `wanted` that differs from what is shown. Fields that `get` never shows are left out.
+pub(super) fn differs(affiliate: &Affiliate, wanted: &Profile) -> Profile {
+    let is_visible = |attribute: &Attribute| matches!(attribute, Attribute::Field(field) if VISIBLE.contains(field));
+    wanted.filtered(|attribute, value| is_visible(attribute) && !shows(affiliate, attribute, value))
+}
