@@ -1,14 +1,16 @@
 //! Coalescing: several events of one user that are carried out as one, with fewer calls and the same result.
 //!
-//! In go the intents at the head of a user's lane, in log order, and what is remembered of the user. Out comes one intent, and the
-//! number of events that it stands for. The last value of each attribute counts; a delete cancels the edits before it.
+//! In go the intents at the head of a user's lane, in log order, and what is remembered of the user. Out comes one
+//! intent, and the number of events that it stands for. The last value of each attribute counts; a delete cancels the
+//! edits before it.
 //! Invariant: afterwards Refersion holds what it would hold had the events been carried out one by one. Therefore:
 //! - only events that certainly mean the same affiliate are coalesced;
 //! - the events of an unknown user are coalesced only if the first of them may create the affiliate;
 //! - an affiliate that was to be created is created even if a delete follows;
 //! - a new e-mail is sent before a delete, because later events can lead to the affiliate by it.
 //!
-//! Deliberately absent: carrying out a smaller part when the whole fails. That is the worker's; [`Coalesced::bisect`] says when.
+//! Deliberately absent: carrying out a smaller part when the whole fails. That is the worker's; [`Coalesced::bisect`]
+//! says when.
 
 use super::{Ignored, Known, Memory, Outcome, Progress, Stage, State, Step};
 use crate::domain::{Attribute, Profile, User};
@@ -44,12 +46,12 @@ pub fn coalesce<'a>(memory: &Memory, head: &'a Intent, followers: &[Intent]) -> 
 }
 
 impl Coalesced<'_> {
-    /// The number of followers to try with the head instead, if `verdict` on the whole need not hold for its parts: a refusal
-    /// may be about one event only; an unknown user may be created by a follower; an affiliate that edits leave alone may still
-    /// be given a status. `None`: the verdict stands.
-    pub fn bisect(&self, verdict: &Step) -> Option<usize> {
+    /// The number of followers to try with the head instead, if `end` of the whole need not hold for its parts: a
+    /// refusal may be about one event only; an unknown user may be created by a follower; an affiliate that edits leave
+    /// alone may still be given a status. `None`: the end stands.
+    pub fn bisect(&self, end: &Step) -> Option<usize> {
         let demands = matches!(&*self.intent, Intent::Identify(Identify { status: Some(_), .. }));
-        let divides = match verdict {
+        let divides = match end {
             Step::Dead(_) | Step::Done(Outcome::Ignored(Ignored::Mapping(_))) => true,
             Step::Done(Outcome::Ignored(Ignored::LeftAlone { .. })) => demands,
             _ => false,
@@ -57,8 +59,9 @@ impl Coalesced<'_> {
         (divides && self.events > 1).then(|| self.events / 2 - 1)
     }
 
-    /// The part of `before` that still holds when the number of events has changed: an edit that was about to be read back may
-    /// have been another one, and a target belongs to a delete. Deletes of one user are about one affiliate, however many.
+    /// The part of `before` that still holds when the number of events has changed: an edit that was about to be read
+    /// back may have been another one, and a target belongs to a delete. Deletes of one user are about one affiliate,
+    /// however many.
     pub fn progress(&self, mut before: Progress) -> Progress {
         let coalesced = (self.events > 1).then_some(self.events);
         if before.coalesced != coalesced {
@@ -137,7 +140,8 @@ fn is_part_of(part: &User, whole: &User) -> bool {
     within && (part.email.is_none() || part.email == whole.email)
 }
 
-/// Adds what `next` says: its values replace earlier ones, in the edit and, for attributes that `new` takes, in the creation.
+/// Adds what `next` says: its values replace earlier ones, in the edit and, for attributes that `new` takes, in the
+/// creation.
 fn add(whole: &mut Identify, next: &Identify) {
     overwrite(&mut whole.profile, &next.profile);
     whole.status = next.status.or(whole.status);

@@ -1,11 +1,12 @@
 //! Delete: the user's affiliate is disabled (or anonymized and disabled), and forgotten here.
 //!
-//! The affiliate is looked up by e-mail if the event has one, else by the remembered `userId`. Refersion has no delete operation;
-//! `status_change` to `DISABLED` comes nearest, and "not changed" is read back. No affiliate to delete is a success.
+//! The affiliate is looked up by e-mail if the event has one, else by the remembered `userId`. Refersion has no delete
+//! operation; `status_change` to `DISABLED` comes nearest, and "not changed" is read back. No affiliate to delete is a
+//! success.
 //! Deliberately left as they are when anonymizing: state and country, which name no person and take no placeholder.
 
+use super::outcome::{Action, Outcome, PermanentFailure, Step, TransientFailure};
 use super::search::{self, Search};
-use super::verdict::{Action, Outcome, PermanentFailure, Step, TransientFailure};
 use super::{Affiliate, Call, Case, Done, Identifier, OnDelete, Refusal, Reply, Stage, State, Target};
 use crate::domain::{AffiliateCode, AffiliateId, Attribute, Email, Field, Profile, Status, User};
 
@@ -108,8 +109,8 @@ fn finish(case: &Case<'_>, state: &mut State) -> Step {
     Step::Done(Outcome::Delivered { action, code })
 }
 
-/// Refersion does not find the affiliate. If it was only remembered, it is forgotten, and the e-mail is searched for: another
-/// affiliate may have it now. If a search has just named it, it exists, and the delete is tried again.
+/// Refersion does not find the affiliate. If it was only remembered, it is forgotten, and the e-mail is searched for:
+/// another affiliate may have it now. If a search has just named it, it exists, and the delete is tried again.
 fn on_not_found(user: &User, state: &mut State) -> Option<Step> {
     if let Stage::Found(_) = std::mem::take(&mut state.progress.stage) {
         return Some(Step::Retry(TransientFailure::new("Refersion does not find an affiliate that its search named")));

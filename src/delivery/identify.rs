@@ -1,12 +1,13 @@
 //! Identify: bring one affiliate to what the event says, creating it where that is allowed.
 //!
-//! Known and nothing changed: no call. Known: `edit` of what changed, then the status an audience demands. Unknown: `new`;
-//! "taken" means that it exists: `search`, `get`, then `edit` if `DELIVERY_ON_EXISTING` allows it or an unanswered `new` created it.
-//! An affiliate that is found `DISABLED` or `DENIED` is left alone, and not remembered: the merchant may change that again.
+//! Known and nothing changed: no call. Known: `edit` of what changed, then the status an audience demands. Unknown:
+//! `new`; "taken" means that it exists: `search`, `get`, then `edit` if `DELIVERY_ON_EXISTING` allows it or an
+//! unanswered `new` created it. An affiliate that is found `DISABLED` or `DENIED` is left alone, and not remembered:
+//! the merchant may change that again.
 
+use super::outcome::{Action, Ignored, Outcome, PermanentFailure, Step, TransientFailure};
 use super::read_back;
 use super::search::{self, Search};
-use super::verdict::{Action, Ignored, Outcome, PermanentFailure, Step, TransientFailure};
 use super::{
     Affiliate, Call, Case, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Refusal, Reply, Stage, State,
 };
@@ -152,8 +153,8 @@ fn on_search(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply
     }
 }
 
-/// An affiliate has the e-mail. It existed before unless an earlier `new` was not answered: then what `get` shows decides. If
-/// existing affiliates are ignored, and it is certain that this is one, `get` is spared.
+/// An affiliate has the e-mail. It existed before unless an earlier `new` was not answered: then what `get` shows
+/// decides. If existing affiliates are ignored, and it is certain that this is one, `get` is spared.
 fn on_found(case: &Case<'_>, state: &mut State, email: &Email, found: Found) -> Option<Step> {
     if let Some(step) = left_alone(&found.code, found.status) {
         return Some(step);
@@ -172,8 +173,8 @@ fn left_alone(code: &AffiliateCode, status: Option<Status>) -> Option<Step> {
     Some(Step::Done(Outcome::Ignored(Ignored::LeftAlone { code: code.clone(), status })))
 }
 
-/// `get` showed an affiliate that was found or created: its numeric id, what need not be sent again, and, if a `new` was not
-/// answered, whether that created it.
+/// `get` showed an affiliate that was found or created: its numeric id, what need not be sent again, and, if a `new`
+/// was not answered, whether that created it.
 fn on_details(
     case: &Case<'_>,
     wanted: &Identify,
@@ -207,8 +208,8 @@ fn on_details(
     None
 }
 
-/// Refersion does not find the affiliate. If it was only remembered, it is forgotten. If this event created or found it,
-/// Refersion needs time to show it: creating another one would not help.
+/// Refersion does not find the affiliate. If it was only remembered, it is forgotten. If this event created or found
+/// it, Refersion needs time to show it: creating another one would not help.
 fn on_not_found(state: &mut State) -> Option<Step> {
     if state.progress.met || matches!(state.progress.stage, Stage::Found(_)) {
         state.progress.stage = Stage::Start;
@@ -220,8 +221,8 @@ fn on_not_found(state: &mut State) -> Option<Step> {
     None
 }
 
-/// The read-back after "not changed", which may mean that the affiliate was as wanted already, that it does not exist, or that the
-/// edit failed. `get` tells these apart for the fields that it shows; the others are taken to be as wanted.
+/// The read-back after "not changed", which may mean that the affiliate was as wanted already, that it does not exist,
+/// or that the edit failed. `get` tells these apart for the fields that it shows; the others are taken to be as wanted.
 fn on_read_back(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate: &Affiliate) -> Option<Step> {
     let known = state.known.as_mut()?;
     let unsaid = known.sent.news(case.hash, &wanted.profile);

@@ -1,7 +1,8 @@
-//! What a delivery remembers: of the affiliate (for good) and of its own progress (until it is settled).
+//! What is stored for deliveries: of an affiliate, for good, and of a delivery's progress, until its event is settled.
 //!
-//! Both are written down between two calls, so that whoever goes on after a crash makes the remaining calls and only those.
-//! Invariant: no personal data, only identifiers and keyed hashes.
+//! Both are saved between two calls, so that after a crash the remaining calls are made, and only those.
+//! Invariant: no personal data, only identifiers and keyed hashes. Progress that the release before has stored is read
+//! too.
 
 use super::UnansweredNew;
 use super::unanswered_new;
@@ -15,13 +16,13 @@ pub struct Known {
     pub code: AffiliateCode,
     /// The numeric id, once it was needed.
     pub id: Option<AffiliateId>,
-    /// How this service met it.
+    /// Whether this service created it.
     pub origin: Origin,
     /// What was last sent.
     pub sent: Fingerprint,
 }
 
-/// How this service met an affiliate.
+/// Where an affiliate comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// This service created it.
@@ -45,30 +46,32 @@ pub struct Progress {
     /// What is asked next.
     #[serde(default)]
     pub stage: Stage,
-    /// The `new` that is called next, as what it sends in the fields that `get` shows. It is saved before the call is made; an
-    /// interrupted attempt counts it as not answered ([`State::new`](super::State::new)).
+    /// The `new` that is called next, as what it sends in the fields that `get` shows. It is saved before the call is
+    /// made; an interrupted attempt counts it as not answered ([`State::new`](super::State::new)).
     #[serde(default)]
     pub new_in_flight: Option<Fingerprint>,
-    /// Calls to `new` that may have had their effect without an answer: an affiliate that has the e-mail now may be their work.
+    /// Calls to `new` that may have had their effect without an answer: an affiliate that has the e-mail now may be
+    /// their work.
     #[serde(default, alias = "asked", deserialize_with = "unanswered_new::read")]
     pub unanswered_new: Option<UnansweredNew>,
-    /// The affiliate remembered was created or found by this event: if it seems gone, Refersion only needs time.
+    /// The affiliate was created or found by this event: if Refersion does not find it, it needs time.
     #[serde(default)]
     pub met: bool,
     /// What was done so far.
     #[serde(default)]
     pub done: Done,
-    /// How many events were coalesced, if several were. Their call may have had its effect, so the same number is coalesced
-    /// again: an edit with fewer of them would undo later values.
+    /// How many events were coalesced, if several were. Their call may have had its effect, so the same number is
+    /// coalesced again: an edit with fewer of them would undo later values.
     #[serde(default, alias = "folded")]
     pub coalesced: Option<usize>,
-    /// Whether these may have had their effect together: an attempt ended without a word, or failed. A pause leaves it so.
+    /// Whether their call may have had its effect: an attempt was interrupted, or failed. A pause of the account
+    /// changes nothing.
     #[serde(default)]
     pub unsure: bool,
-    /// How often these were refused together since then.
+    /// How often they were refused together since then.
     #[serde(default)]
     pub refused: u32,
-    /// Whom a delete is about, once that is known.
+    /// The affiliate that a delete is about, once it is known.
     #[serde(default)]
     pub target: Option<Target>,
 }
@@ -86,7 +89,7 @@ pub enum Stage {
         /// How many results earlier pages held.
         seen: u64,
     },
-    /// An affiliate was found; its numeric id is to be learnt.
+    /// An affiliate was found; `get` is to show its numeric id.
     Found(AffiliateCode),
     /// An edit "changed nothing": read back to see what that means.
     CheckEdit,
@@ -108,12 +111,12 @@ pub enum Done {
     Anonymized,
 }
 
-/// Whom a delete is about.
+/// The affiliate that a delete is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The alphanumeric code.
     pub code: AffiliateCode,
-    /// The numeric id, once learnt.
+    /// The numeric id, once `get` has shown it.
     pub id: Option<AffiliateId>,
 }
 

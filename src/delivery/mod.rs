@@ -1,9 +1,9 @@
-//! From an intent to done, as a pure state machine.
+//! The delivery of an event, from its intent to its outcome, as a pure state machine.
 //!
-//! In go an [`Intent`](crate::mapping::Intent), what is remembered of the user, how far the delivery got, and the last
-//! [`Reply`]; out comes the next [`Call`] or a verdict ([`Step`]). Invariant: no async, clock, randomness or HTTP, so every
-//! scenario is a script of replies. Deliberately absent: when to try again ([`Backoff`] only says how long to wait; the
-//! worker waits), and where memory and progress are kept ([`crate::queue`]).
+//! In go an [`Intent`](crate::mapping::Intent), what is remembered of the user, the progress of the delivery, and the
+//! last [`Reply`]. Out comes a [`Step`]: the next [`Call`], or how the attempt ends. Invariant: no async, clock,
+//! randomness or HTTP, so every scenario is a script of replies. Deliberately absent: the wait before a retry
+//! ([`Backoff`] only says how long it is), and the storage of memory and progress ([`crate::store`]).
 
 mod backoff;
 mod coalesce;
@@ -12,6 +12,7 @@ mod exchange;
 mod gate;
 mod identify;
 mod memory;
+mod outcome;
 mod outcome_code;
 mod pace;
 mod plan;
@@ -21,13 +22,13 @@ mod search;
 mod state;
 mod turns;
 mod unanswered_new;
-mod verdict;
 
 pub use backoff::Backoff;
 pub use coalesce::{Coalesced, coalesce};
 pub use exchange::{Affiliate, Call, Found, Identifier, Refusal, Reply, VISIBLE};
 pub use gate::{Admission, Gate};
 pub use memory::{Done, Known, Memory, Origin, Progress, Stage, Target};
+pub use outcome::{Action, Ignored, Outcome, PermanentFailure, Step, TransientFailure};
 pub use outcome_code::OutcomeCode;
 pub use pace::{Pace, Round};
 pub use plan::step;
@@ -35,4 +36,3 @@ pub use policy::{OnDelete, OnExisting, Policy};
 pub use state::{Case, State};
 pub use turns::{FULL, Turn, Turns};
 pub use unanswered_new::UnansweredNew;
-pub use verdict::{Action, Ignored, Outcome, PermanentFailure, Step, TransientFailure};

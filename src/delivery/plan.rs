@@ -1,12 +1,13 @@
-//! The plan: given what is wanted, what is known and the last reply, the next call or the verdict.
+//! The plan: given what is wanted, what is known and the last reply, the next call or the outcome.
 //!
-//! [`step`] is the whole state machine. Replies that mean the same for every call (a wrong key, too many calls, an outage) are
-//! handled here, the others in [`identify`] and [`delete`].
-//! Invariants: every path ends, whatever the replies (a search is bounded, a stale memory is forgotten once, and an affiliate
-//! that this event created or found is never forgotten by it); a call is repeated only where that has no second effect; a step
-//! that asks for a `new` leaves in the progress what it sends, to be saved before the call is made.
+//! [`step`] is the whole state machine. Replies that mean the same for every call (a wrong key, too many calls, an
+//! outage) are handled here, the others in [`identify`] and [`delete`].
+//! Invariants: every path ends, whatever the replies (a search is bounded, a stale memory is forgotten once, and an
+//! affiliate that this event created or found is never forgotten by it); a call is repeated only where that has no
+//! second effect; a step that asks for a `new` leaves in the progress what it sends, to be saved before the call is
+//! made.
 
-use super::verdict::{Ignored, Outcome, PermanentFailure, Step, TransientFailure};
+use super::outcome::{Ignored, Outcome, PermanentFailure, Step, TransientFailure};
 use super::{Call, Case, Refusal, Reply, State, UnansweredNew, delete, identify, unanswered_new};
 use crate::domain::NewAffiliate;
 use crate::mapping::Intent;
@@ -16,15 +17,15 @@ pub fn step(case: &Case<'_>, state: &mut State, last_reply: Option<(&Call, Reply
     if let Some((Call::New(new), reply)) = &last_reply {
         on_new_reply(case, state, new, reply);
     }
-    let verdict = last_reply.and_then(|(call, reply)| match on_common_reply(call, reply) {
-        Common::Step(verdict) => Some(verdict),
+    let end = last_reply.and_then(|(call, reply)| match on_common_reply(call, reply) {
+        Common::Step(step) => Some(step),
         Common::Other(reply) => match case.intent {
             Intent::Identify(wanted) => identify::on_reply(case, wanted, state, call, reply),
             Intent::Delete { user } => delete::on_reply(case, user, state, call, reply),
             Intent::Nothing(_) => None,
         },
     });
-    let next = verdict.unwrap_or_else(|| match case.intent {
+    let next = end.unwrap_or_else(|| match case.intent {
         Intent::Identify(wanted) => identify::decide(case, wanted, state),
         Intent::Delete { user } => delete::decide(case, user, state),
         Intent::Nothing(reason) => Step::Done(Outcome::Ignored(Ignored::Mapping(reason.clone()))),

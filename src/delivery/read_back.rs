@@ -1,7 +1,8 @@
 //! Read-back: what `get` shows of an affiliate is compared with what the event wants.
 //!
-//! In go an affiliate and a profile. Out comes what need not be sent (as a fingerprint), or the fields that differ. Invariant: a
-//! field counts as equal only if it was shown. Deliberately absent: what follows from a difference ([`super::identify`]).
+//! In go an affiliate and a profile. Out comes what need not be sent (as a fingerprint), or the fields that differ.
+//! Invariant: a field counts as equal only if it was shown. Deliberately absent: what follows from a difference
+//! ([`super::identify`]).
 
 use super::{Affiliate, Case, VISIBLE};
 use crate::domain::{Attribute, Email, Field, Fingerprint, Profile};

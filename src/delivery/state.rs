@@ -1,7 +1,7 @@
-//! What a delivery is about ([`Case`]), and how it stands ([`State`]).
+//! What a delivery is about ([`Case`]), and its state ([`State`]).
 //!
-//! The case does not change; the state changes with every reply and is written down between two calls. Invariant: whom this
-//! very event met is known to be so, and is never forgotten by it.
+//! The case does not change. The state changes with every reply, and is saved between two calls. Invariant: an
+//! affiliate that the event created or found is marked so in its progress, and is never forgotten by it.
 
 use super::{Known, Memory, Policy, Progress, Stage, UnansweredNew};
 use crate::domain::{AffiliateCode, Fingerprint, HashKey};
@@ -34,8 +34,8 @@ pub struct State {
 }
 
 impl State {
-    /// The state to begin (or to go on) with. `interrupted` says that the last attempt ended without a settlement: the call
-    /// that its progress says to be next may have had its effect.
+    /// The state to begin (or to go on) with. `interrupted` says that the last attempt ended without a settlement: the
+    /// call that its progress says to be next may have had its effect.
     pub fn new(intent: &Intent, memory: Memory, mut progress: Progress, interrupted: bool) -> Self {
         let Memory { by_user_id, by_email } = memory;
         let (known, fallback) = match intent {
@@ -51,7 +51,7 @@ impl State {
         Self { known, fallback, progress, forgotten: Vec::new() }
     }
 
-    /// Remembers an affiliate that this very event created or found.
+    /// Remembers an affiliate that this event created or found.
     pub(super) fn meet(&mut self, known: Known) {
         self.known = Some(known);
         self.progress.met = true;
@@ -67,8 +67,8 @@ impl State {
     }
 }
 
-/// An interrupted attempt may have called the `new` that its progress names. The release before saved no progress before its
-/// first call, and never named a `new`: with nobody remembered, that is what it was about to call.
+/// An interrupted attempt may have called the `new` that its progress names. The release before saved no progress
+/// before its first call, and never named a `new`: with nobody remembered, that is what it was about to call.
 fn count_as_unanswered(progress: &mut Progress, in_flight: Option<Fingerprint>, is_known: bool) {
     match in_flight {
         Some(sent) => UnansweredNew::add(&mut progress.unanswered_new, sent),

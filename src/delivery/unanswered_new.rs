@@ -1,7 +1,8 @@
 //! Calls to `new` whose answer is not known: they may have created an affiliate.
 //!
-//! What was sent is kept as keyed hashes of the fields that `get` shows ([`VISIBLE`]). If a later `new` of the event is answered
-//! "taken", the affiliate that has the e-mail is read back and compared with it. Invariant: an answered `new` is never in here.
+//! What was sent is kept as keyed hashes of the fields that `get` shows ([`VISIBLE`]). If a later `new` of the event is
+//! answered "taken", the affiliate that has the e-mail is read back and compared with it. Invariant: an answered `new`
+//! is never in here.
 //! Deliberately absent: the comparison of fields that `get` does not show.
 
 use super::VISIBLE;
@@ -11,10 +12,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// What calls to `new` that were not answered said of the affiliate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UnansweredNew {
-    /// What each of them sent in the fields that `get` shows. They differ where the mapping rules changed in between, or
-    /// the number of events that are carried out together.
+    /// What each of them sent in the fields that `get` shows. They differ where the mapping rules changed in between,
+    /// or the number of events that are carried out together.
     Sent(Vec<Fingerprint>),
-    /// The call was made by a release that did not keep what it sent: an affiliate with the e-mail is taken to be its work.
+    /// The call was made by a release that did not keep what it sent: an affiliate with the e-mail is taken to be its
+    /// work.
     NotKept,
 }
 
@@ -29,8 +31,8 @@ impl UnansweredNew {
         }
     }
 
-    /// Whether one of the calls may have created an affiliate of which `get` shows `profile`: it has every field as sent.
-    /// Fields that were not sent are not compared, since Refersion fills in some (the offer).
+    /// Whether one of the calls may have created an affiliate of which `get` shows `profile`: it has every field as
+    /// sent. Fields that were not sent are not compared, since Refersion fills in some (the offer).
     pub(super) fn created(&self, key: &HashKey, profile: &Profile) -> bool {
         match self {
             Self::NotKept => true,

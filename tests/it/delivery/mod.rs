@@ -1,7 +1,7 @@
 //! Deliveries as scripts: what is given and what Refersion answers, what is asked of it in turn and what that comes to.
 //!
-//! A row reads `given, replies, "calls → verdict | memory"`. Every script is played twice: in one go, and with the process
-//! dying and starting anew between any two steps, so that what is written down is enough to go on.
+//! A row reads `given, replies, "calls → verdict | memory"`. Every script is played twice: in one go, and with the
+//! process dying and starting anew between any two steps, so that what is written down is enough to go on.
 //! [`transient_failures`] then plays all of them again with something going wrong at every single call.
 
 mod bounds;

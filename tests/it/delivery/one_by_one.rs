@@ -1,4 +1,5 @@
-//! Coalesced or one by one, it ends the same: random lines of events, carried out both ways at a Refersion that is a list of maps.
+//! Coalesced or one by one, it ends the same: random lines of events, carried out both ways at a Refersion that is a
+//! list of maps.
 //!
 //! What may differ is what a delete has cancelled: of a deleted affiliate only its address and its status are compared.
 
@@ -256,8 +257,8 @@ fn end(mut world: World, line: &[Intent], coalescing: bool, policy: Policy) -> W
     world
 }
 
-/// An identify of `u1` with Peter's address or none. What comes under another key is Peter's or another person's, depending
-/// on what of Peter is remembered by then, and that is more where events are coalesced.
+/// An identify of `u1` with Peter's address or none. What comes under another key is Peter's or another person's,
+/// depending on what of Peter is remembered by then, and that is more where events are coalesced.
 fn stays(Event(given): &Event) -> bool {
     match &given.intent {
         Intent::Identify(wanted) => {
@@ -287,7 +288,8 @@ proptest! {
         prop_assert_eq!(&coalesced.links, &singly.links);
     }
 
-    /// Carried out one by one, what an audience says of who is gone is lost until somebody notices; together it need not be.
+    /// Carried out one by one, what an audience says of who is gone is lost until somebody notices; together it need
+    /// not be.
     #[test]
     fn where_refersion_has_lost_whom_we_remember_nothing_is_lost_by_coalescing(
         line in vec(event().prop_filter("an identify of Peter's", stays), 1..8),

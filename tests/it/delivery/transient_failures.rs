@@ -1,5 +1,5 @@
-//! A transient failure (or a crash) at every single call of every script: the next attempt makes the remaining calls, and only
-//! those.
+//! A transient failure (or a crash) at every single call of every script: the next attempt makes the remaining calls,
+//! and only those.
 
 use super::given::{Given, identify};
 use super::play::{Life, Played, drive, play};

@@ -1,9 +1,9 @@
-//! A `new` whose answer is not known: the event is attempted again, and an affiliate that has its e-mail by then is compared with
-//! what was sent.
+//! A `new` whose answer is not known: the event is attempted again, and an affiliate that has its e-mail by then is
+//! compared with what was sent.
 //!
-//! A script holds the replies of each attempt; attempts are separated by ` ; `. `crash` in place of a reply: the process ends
-//! with the call in flight, and the next attempt is an interrupted one. `stop`: the process stops before it sends the call, and
-//! hands the event back.
+//! A script holds the replies of each attempt; attempts are separated by ` ; `. `crash` in place of a reply: the
+//! process ends with the call in flight, and the next attempt is an interrupted one. `stop`: the process stops before
+//! it sends the call, and hands the event back.
 
 use super::given::{Given, identify};
 use super::play::{Life, drive};

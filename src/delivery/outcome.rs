@@ -1,6 +1,8 @@
-//! What a delivery comes to: the next call, or a verdict with its reason.
+//! What follows from a step of a delivery: the next call, an outcome, a failure, or a halt of the account.
 //!
-//! Every text here may be shown to the customer and written to logs: no secrets, no personal data.
+//! Invariant: every text here may be shown to the customer and written to logs; it holds no secret and no personal
+//! data.
+//! Deliberately absent: the wait before a retry, and what is stored of an outcome ([`super::OutcomeCode`]).
 
 use super::Call;
 use crate::domain::{AffiliateCode, Status};
@@ -15,11 +17,11 @@ pub enum Step {
     Next(Call),
     /// The event is carried out, or there is nothing to carry out.
     Done(Outcome),
-    /// Try again later.
+    /// The attempt failed; a later one may succeed.
     Retry(TransientFailure),
-    /// It can never be carried out: keep it as a dead letter.
+    /// The event can never be carried out: it becomes a dead letter.
     Dead(PermanentFailure),
-    /// The key pair is wrong: no event's fault. The account halts and the event waits.
+    /// The key pair is wrong, which is no fault of the event. The account halts, and the event waits.
     Halt,
 }
 
@@ -30,12 +32,12 @@ impl Step {
     }
 }
 
-/// How an event ended well.
+/// How an event ended without a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Refersion now says what the event wanted.
     Delivered {
-        /// What it took.
+        /// What was done.
         action: Action,
         /// The affiliate, if there is one.
         code: Option<AffiliateCode>,
@@ -82,11 +84,11 @@ pub enum Ignored {
     Mapping(mapping::Reason),
     /// The affiliate existed before, and `DELIVERY_ON_EXISTING` is `ignore`.
     ExistedBefore(AffiliateCode),
-    /// The affiliate is `DISABLED` or `DENIED`: the merchant's word, or a deletion's, stands.
+    /// The affiliate is `DISABLED` or `DENIED`: that decision of the merchant, or of an earlier delete, stands.
     LeftAlone {
-        /// Whom.
+        /// The affiliate.
         code: AffiliateCode,
-        /// How it was found.
+        /// Its status.
         status: Status,
     },
     /// A delete of the same user was carried out in its place.
