@@ -253,3 +253,9 @@ fn what_was_sent_is_saved_before_the_call_and_cannot_be_read() {
         assert!(!saved.to_string().contains(value), "{saved}");
     }
 }
+
+#[test]
+fn the_number_of_coalesced_events_is_read_by_its_former_name_too() {
+    let progress: Progress = serde_json::from_str(r#"{"folded":3}"#).expect("reads");
+    assert_eq!(progress.coalesced, Some(3));
+}
