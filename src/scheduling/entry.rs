@@ -55,3 +55,29 @@ impl Unit {
         std::iter::once(self.head).chain(self.followers.iter().copied())
     }
 }
+
+/// How a unit stops being in flight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The head left the log, and these followers with it.
+    Settled {
+        /// The followers that left; the others wait as if they had not been taken.
+        followers: Vec<Seq>,
+    },
+    /// To be tried again at `due`.
+    Retry {
+        /// When.
+        due: Timestamp,
+        /// The followers that stay marked as begun with the head; the others wait as if they had not been taken.
+        group: Vec<Seq>,
+    },
+    /// Given back without a failure: it may run at once. It counts as attempted from now on, for it may have progress.
+    HandedBack {
+        /// As in [`End::Retry`].
+        group: Vec<Seq>,
+    },
+    /// The delivery ended without a settlement: it may run at once, attempted and grouped as it was last saved.
+    Interrupted,
+    /// The head was not in the log any more when it was to be begun.
+    Gone,
+}

@@ -5,5 +5,8 @@
 //! making calls ([`crate::worker`]).
 
 mod entry;
+mod lanes;
+mod scheduler;
 
-pub use entry::{Entry, RetryWait, Unit};
+pub use entry::{End, Entry, RetryWait, Unit};
+pub use scheduler::Scheduler;

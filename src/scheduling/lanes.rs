@@ -1,0 +1,304 @@
+//! Lanes: which loaded events are of one user, in which order they wait, and whose head may run.
+//!
+//! In go the names of events (their keys, the affiliates these lead to) and sequence numbers, out come heads of lanes. Invariants:
+//! a lane is never empty between two calls; it has a place in the queue of heads exactly while none of its events is in flight;
+//! lanes are merged, the one with fewer names into the other, and never split. Deliberately absent: attempts and groups,
+//! which are the [`super::Scheduler`]'s.
+//!
+//! A name leads to its lane as long as the last event that bore it, or an event before that in the lane, is loaded. So a lane
+//! that never runs empty does not keep every name it ever had, and no event has to store its own names: a blocked event is
+//! one number in a heap.
+
+use crate::domain::{LaneKey, Seq, Timestamp};
+use slab::Slab;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Bound;
+
+/// The number of a lane. Given again once the lane is empty.
+pub(super) type LaneId = usize;
+
+/// What leads to a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Name {
+    /// A key that events have in common.
+    Key(LaneKey),
+    /// An event that is still to be fed and belongs to a group whose head is in the lane. As bytes, which need no alignment.
+    Member([u8; 8]),
+}
+
+impl Name {
+    /// The name of an event that belongs to a group.
+    pub fn member(seq: Seq) -> Self {
+        Self::Member(seq.0.to_le_bytes())
+    }
+}
+
+/// All lanes of an account.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    names: HashMap<Name, Led, BuildHasherDefault<FirstBytes>>,
+    lanes: Slab<Lane>,
+    /// The lane of each unit in flight, by its head.
+    in_flight: BTreeMap<Seq, LaneId>,
+    /// Lanes of which nothing is in flight, by the moment from which their head may run, and by that head.
+    heads: BTreeMap<(Timestamp, Seq), LaneId>,
+}
+
+/// Where a name leads.
+#[derive(Clone, Copy, Debug)]
+struct Led {
+    lane: LaneId,
+    /// The last event that bore the name.
+    last: Seq,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    waiting: BinaryHeap<Reverse<Seq>>,
+    /// The heads of its units in flight: several only if lanes merged while each had one.
+    in_flight: Vec<Seq>,
+    names: Vec<Name>,
+    /// From when on its head may run; meaningless while something is in flight.
+    runnable_from: Timestamp,
+}
+
+impl Lane {
+    fn head(&self) -> Option<Seq> {
+        self.waiting.peek().map(|head| head.0)
+    }
+
+    /// The earliest event that is loaded.
+    fn first(&self) -> Option<Seq> {
+        self.in_flight.iter().copied().chain(self.head()).min()
+    }
+
+    fn place(&self) -> Option<(Timestamp, Seq)> {
+        self.head().filter(|_| self.in_flight.is_empty()).map(|head| (self.runnable_from, head))
+    }
+}
+
+impl Lanes {
+    /// The lane to which `name` leads.
+    pub fn find(&self, name: &Name) -> Option<LaneId> {
+        self.led(name).map(|led| led.lane)
+    }
+
+    fn led(&self, name: &Name) -> Option<Led> {
+        let led = *self.names.get(name)?;
+        (self.lanes.get(led.lane)?.first()? <= led.last).then_some(led)
+    }
+
+    /// The lane of the event `seq` with these names: the lanes to which they lead, merged, or a new one.
+    pub fn join(&mut self, names: &[Name], seq: Seq) -> LaneId {
+        let lane = self.merge_all(names).unwrap_or_else(|| self.lanes.insert(Lane::default()));
+        for name in names {
+            self.lead(*name, lane, seq);
+        }
+        lane
+    }
+
+    /// These names lead to one lane from now on, if any of `names` does yet: `name` for as long as they do.
+    pub fn link(&mut self, names: &[Name], name: Name) {
+        let Some(last) = names.iter().filter_map(|name| self.led(name)).map(|led| led.last).max() else { return };
+        let all: Vec<Name> = names.iter().copied().chain([name]).collect();
+        if let Some(lane) = self.merge_all(&all) {
+            self.lead(name, lane, last);
+        }
+    }
+
+    fn merge_all(&mut self, names: &[Name]) -> Option<LaneId> {
+        let mut merged: Option<LaneId> = None;
+        for name in names {
+            let Some(found) = self.find(name) else { continue };
+            merged = Some(merged.map_or(found, |lane| self.merge(lane, found)));
+        }
+        merged
+    }
+
+    /// `name` leads to `lane`, and was borne by `seq`.
+    pub fn lead(&mut self, name: Name, lane: LaneId, seq: Seq) {
+        let before = self.names.get_mut(&name).filter(|led| led.lane == lane);
+        if let Some(led) = before {
+            led.last = led.last.max(seq);
+            return;
+        }
+        self.make_room_for_a_name(lane);
+        self.names.insert(name, Led { lane, last: seq });
+        self.lanes[lane].names.push(name);
+    }
+
+    /// Names that lead to `lane` no longer leave before its list of names grows.
+    fn make_room_for_a_name(&mut self, id: LaneId) {
+        let lane = &mut self.lanes[id];
+        if lane.names.len() < lane.names.capacity() {
+            return;
+        }
+        let first = lane.first();
+        lane.names.sort_unstable();
+        lane.names.dedup();
+        let names = &mut self.names;
+        lane.names.retain(|name| match names.get(name) {
+            Some(led) if led.lane == id && first.is_some_and(|first| led.last < first) => {
+                names.remove(name);
+                false
+            }
+            led => led.is_some_and(|led| led.lane == id),
+        });
+        // Half of it is free afterwards, so that the next pass is as far away as this one was long.
+        lane.names.reserve_exact(lane.names.len().max(2));
+    }
+
+    /// Merges two lanes; the number of the one that stays.
+    fn merge(&mut self, one: LaneId, other: LaneId) -> LaneId {
+        if one == other {
+            return one;
+        }
+        let fewer = |id: LaneId| self.lanes[id].names.len();
+        let (from, into) = if fewer(one) < fewer(other) { (one, other) } else { (other, one) };
+        self.unplace(from);
+        self.unplace(into);
+        let mut less = self.lanes.remove(from);
+        for name in &less.names {
+            if let Some(led) = self.names.get_mut(name).filter(|led| led.lane == from) {
+                led.lane = into;
+            }
+        }
+        for head in &less.in_flight {
+            self.in_flight.insert(*head, into);
+        }
+        let lane = &mut self.lanes[into];
+        if lane.head().is_none_or(|head| less.head().is_some_and(|other| other < head)) {
+            lane.runnable_from = less.runnable_from;
+        }
+        lane.waiting.append(&mut less.waiting); // the shorter to the longer
+        lane.in_flight.append(&mut less.in_flight);
+        lane.names.append(&mut less.names);
+        self.place(into);
+        into
+    }
+
+    fn unplace(&mut self, lane: LaneId) {
+        if let Some(place) = self.lanes[lane].place() {
+            self.heads.remove(&place);
+        }
+    }
+
+    fn place(&mut self, lane: LaneId) {
+        if let Some(place) = self.lanes[lane].place() {
+            self.heads.insert(place, lane);
+        }
+    }
+
+    /// The event `seq` waits in `lane`, behind all that is loaded. Whether it is blocked: else it is the head, from `runnable_from` on.
+    pub fn push(&mut self, id: LaneId, seq: Seq, runnable_from: Timestamp) -> bool {
+        let lane = &mut self.lanes[id];
+        let blocked = lane.first().is_some();
+        lane.waiting.push(Reverse(seq));
+        if !blocked {
+            lane.runnable_from = runnable_from;
+            self.place(id);
+        }
+        blocked
+    }
+
+    /// Takes the head that has been runnable for the longest time; it is in flight from now on.
+    pub fn pop(&mut self, now: Timestamp) -> Option<(LaneId, Seq)> {
+        let first = self.heads.first_entry().filter(|first| first.key().0 <= now)?;
+        let ((_, head), id) = first.remove_entry();
+        let lane = &mut self.lanes[id];
+        lane.waiting.pop();
+        lane.in_flight.push(head);
+        self.in_flight.insert(head, id);
+        Some((id, head))
+    }
+
+    /// Takes the next event that waits in `lane`, if it may be taken.
+    pub fn pop_next(&mut self, lane: LaneId, may: impl FnOnce(Seq) -> bool) -> Option<Seq> {
+        let waiting = &mut self.lanes[lane].waiting;
+        let next = waiting.peek().map(|next| next.0).filter(|next| may(*next))?;
+        waiting.pop();
+        Some(next)
+    }
+
+    /// The unit of `head` is in flight no longer, and the events `back` wait in its lane again. A head that may run because
+    /// of that may do so from `runnable_from` on.
+    pub fn end(&mut self, head: Seq, back: &[Seq], runnable_from: impl Fn(Seq) -> Timestamp) {
+        let Some(id) = self.in_flight.remove(&head) else { return };
+        let lane = &mut self.lanes[id];
+        lane.in_flight.retain(|other| *other != head);
+        lane.waiting.extend(back.iter().copied().map(Reverse));
+        self.settle(id, None, runnable_from);
+    }
+
+    /// The waiting events that are keys of `gone` leave, and those they stand for wait in their lanes; how many left.
+    pub fn remove(&mut self, gone: &BTreeMap<Seq, Vec<Seq>>, runnable_from: impl Fn(Seq) -> Timestamp) -> usize {
+        let concerned = |lane: &Lane| lane.waiting.iter().any(|waiting| gone.contains_key(&waiting.0));
+        let ids: Vec<LaneId> = self.lanes.iter().filter(|(_, lane)| concerned(lane)).map(|(id, _)| id).collect();
+        let mut left = 0;
+        for id in ids {
+            self.unplace(id);
+            let lane = &mut self.lanes[id];
+            let (before, mut instead) = (lane.head(), Vec::new());
+            lane.waiting.retain(|waiting| {
+                let members = gone.get(&waiting.0);
+                left += usize::from(members.is_some());
+                instead.extend(members.into_iter().flatten().copied().map(Reverse));
+                members.is_none()
+            });
+            lane.waiting.extend(instead);
+            self.settle(id, before, &runnable_from);
+        }
+        left
+    }
+
+    /// Places a lane again whose head was `before`, or frees it.
+    fn settle(&mut self, id: LaneId, before: Option<Seq>, runnable_from: impl Fn(Seq) -> Timestamp) {
+        let lane = &mut self.lanes[id];
+        match lane.head() {
+            None if lane.in_flight.is_empty() => return self.free(id),
+            Some(head) if Some(head) != before => lane.runnable_from = runnable_from(head),
+            _ => {}
+        }
+        self.place(id);
+    }
+
+    fn free(&mut self, id: LaneId) {
+        for name in self.lanes.remove(id).names {
+            if self.names.get(&name).is_some_and(|led| led.lane == id) {
+                self.names.remove(&name);
+            }
+        }
+    }
+
+    /// How many heads may run at `now`; counted up to `limit`.
+    pub fn runnable(&self, now: Timestamp, limit: usize) -> usize {
+        self.heads.range(..=(now, Seq(i64::MAX))).take(limit).count()
+    }
+
+    /// The next moment after `now` from which a head may run.
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let later = (Bound::Excluded((now, Seq(i64::MAX))), Bound::Unbounded);
+        self.heads.range(later).next().map(|((moment, _), _)| *moment)
+    }
+}
+
+/// Takes the first eight bytes of what is hashed as its hash. The names are bytes of a keyed hash already: evenly distributed,
+/// and nobody who does not have the key can choose them so that they collide. The numbers of group members are few.
+#[derive(Debug, Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+    }
+
+    fn write_isize(&mut self, _discriminant: isize) {}
+
+    fn write_usize(&mut self, _length: usize) {}
+}

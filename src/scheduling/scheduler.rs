@@ -1,0 +1,214 @@
+//! The scheduler of an account: which events of its log may run now, and which run together.
+//!
+//! In go entries of the event log in their order, learned links, and the ends of units; out come units of work. Invariants:
+//! of a lane at most one unit is in flight, unless lanes merged while each had one: then nothing else of the lane runs before
+//! all of these have ended. Events of a lane run in log order; every loaded event is waiting, in flight, or left. Moments are
+//! arguments, by one clock that does not go backwards while a scheduler lives. Deliberately absent: who shares a lane and who
+//! is its head ([`super::lanes`]); reading the log and knowing how far to read ahead, which are the worker's.
+//!
+//! A group that the log has marked as begun is one unit at its head's place, whoever joined the lane since. Its members do not
+//! run by themselves: they may be fed before the unit runs, while it is in flight, or never.
+
+use super::lanes::{LaneId, Lanes, Name};
+use super::{End, Entry, Unit};
+use crate::domain::{AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
+use std::collections::BTreeMap;
+
+/// Decides which events of one account may run.
+#[derive(Debug, Default)]
+pub struct Scheduler {
+    position: Seq,
+    loaded: usize,
+    lanes: Lanes,
+    /// Waiting events that were begun before.
+    attempts: BTreeMap<Seq, Attempt>,
+    /// Units in flight, by their heads.
+    units: BTreeMap<Seq, InFlight>,
+    /// Members of marked groups, waiting or in flight; whether they have been fed.
+    members: BTreeMap<Seq, bool>,
+}
+
+/// What is left of an earlier attempt at an event.
+#[derive(Debug)]
+struct Attempt {
+    due: Option<Timestamp>,
+    /// The other members of its group, if one is marked.
+    group: Option<Vec<Seq>>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    followers: Vec<Seq>,
+    /// What an interruption leaves of it.
+    attempt: Option<Attempt>,
+}
+
+impl Scheduler {
+    /// The last entry that was fed.
+    pub fn position(&self) -> Seq {
+        self.position
+    }
+
+    /// How many events are waiting or in flight.
+    pub fn len(&self) -> usize {
+        self.loaded
+    }
+
+    /// Whether nothing is waiting or in flight.
+    pub fn is_empty(&self) -> bool {
+        self.loaded == 0
+    }
+
+    /// Loads entries, in log order; those up to [`Scheduler::position`] are passed over. Which of them are blocked: an earlier
+    /// event of their user is waiting or in flight. Links that were committed while these entries were being read are to be
+    /// [linked](Scheduler::link) after this, too.
+    pub fn feed(&mut self, entries: Vec<Entry>, now: Timestamp) -> Vec<Seq> {
+        let mut blocked = Vec::new();
+        for entry in entries {
+            let seq = entry.seq;
+            if seq > self.position && self.load(entry, now) {
+                blocked.push(seq);
+            }
+        }
+        blocked
+    }
+
+    /// Whether it is blocked.
+    fn load(&mut self, entry: Entry, now: Timestamp) -> bool {
+        let Entry { seq, keys, attempted, group, retry } = entry;
+        (self.position, self.loaded) = (seq, self.loaded + 1);
+        let mut names: Vec<Name> = keys.into_iter().map(Name::Key).collect();
+        if let Some(is_fed) = self.members.get_mut(&seq) {
+            *is_fed = true;
+            names.push(Name::member(seq));
+            self.lanes.join(&names, seq);
+            return true;
+        }
+        let lane = self.lanes.join(&names, seq);
+        let due = retry.map(|retry| retry.due(now));
+        if attempted || due.is_some() || !group.is_empty() {
+            let attempt = Attempt { due, group: self.mark_members(lane, seq, group) };
+            self.attempts.insert(seq, attempt);
+        }
+        self.lanes.push(lane, seq, due.map_or(now, |due| due.max(now)))
+    }
+
+    /// The members of the group of `head`, once they are fed, belong into its lane.
+    fn mark_members(&mut self, lane: LaneId, head: Seq, mut group: Vec<Seq>) -> Option<Vec<Seq>> {
+        group.retain(|member| *member > head);
+        for member in &group {
+            self.members.insert(*member, false);
+            self.lanes.lead(Name::member(*member), lane, *member);
+        }
+        (!group.is_empty()).then_some(group)
+    }
+
+    /// These keys are known to lead to one affiliate from now on: what is loaded of them is in one lane.
+    pub fn link(&mut self, keys: &[UserKey], affiliate: AffiliateKey) {
+        let names: Vec<Name> = keys.iter().map(|key| Name::Key(LaneKey::User(*key))).collect();
+        self.lanes.link(&names, Name::Key(LaneKey::Affiliate(affiliate)));
+    }
+
+    /// Whether an event of the user with these keys is waiting or in flight. It may say so of one that has just left, never
+    /// the other way round.
+    pub fn waits(&self, keys: &[UserKey]) -> bool {
+        keys.iter().any(|key| self.lanes.find(&Name::Key(LaneKey::User(*key))).is_some())
+    }
+
+    /// How many heads may run at `now`; counted up to `limit`.
+    pub fn runnable(&self, now: Timestamp, limit: usize) -> usize {
+        self.lanes.runnable(now, limit)
+    }
+
+    /// When the next retry is due, after `now`.
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        self.lanes.next_due(now)
+    }
+
+    /// Takes the head that has been runnable for the longest time, with its marked group, or else with up to `max_followers`
+    /// events right behind it that were never attempted. The unit is in flight until its [end](Scheduler::end).
+    pub fn next(&mut self, now: Timestamp, max_followers: usize) -> Option<Unit> {
+        let (lane, head) = self.lanes.pop(now)?;
+        let attempt = self.attempts.remove(&head);
+        let followers = match attempt.as_ref().and_then(|attempt| attempt.group.as_ref()) {
+            Some(group) => self.still_there(group),
+            None => self.take_followers(lane, max_followers),
+        };
+        self.units.insert(head, InFlight { followers: followers.clone(), attempt });
+        Some(Unit { head, followers })
+    }
+
+    /// The members that have been fed, or may still be.
+    fn still_there(&mut self, group: &[Seq]) -> Vec<Seq> {
+        let mut there = group.to_vec();
+        there.retain(|member| *member > self.position || self.members.get(member) == Some(&true));
+        there
+    }
+
+    fn take_followers(&mut self, lane: LaneId, max_followers: usize) -> Vec<Seq> {
+        let (lanes, attempts) = (&mut self.lanes, &self.attempts);
+        let next = || lanes.pop_next(lane, |seq| !attempts.contains_key(&seq));
+        std::iter::from_fn(next).take(max_followers).collect()
+    }
+
+    /// The progress of the unit of `head` was saved, which marks `group`, some of its followers, as begun with it: what an
+    /// interruption comes back to.
+    pub fn mark(&mut self, head: Seq, group: &[Seq]) {
+        if let Some(unit) = self.units.get_mut(&head) {
+            let group = (!group.is_empty()).then(|| group.to_vec());
+            unit.attempt = Some(Attempt { due: None, group });
+        }
+    }
+
+    /// The unit of `head` is in flight no longer. What of it has not left waits again, each event at its place in the lane.
+    pub fn end(&mut self, head: Seq, end: End, now: Timestamp) {
+        let Some(InFlight { followers, attempt }) = self.units.remove(&head) else { return };
+        let again = |due, group: Vec<Seq>| Some(Attempt { due, group: (!group.is_empty()).then_some(group) });
+        let (leaves, left, attempt) = match end {
+            End::Settled { followers } => (true, followers, None),
+            End::Gone => (true, Vec::new(), None),
+            End::Retry { due, group } => (false, Vec::new(), again(Some(due), group)),
+            End::HandedBack { group } => (false, Vec::new(), again(None, group)),
+            End::Interrupted => (false, Vec::new(), attempt.map(|attempt| Attempt { due: None, ..attempt })),
+        };
+        let group = attempt.as_ref().and_then(|attempt| attempt.group.as_deref()).unwrap_or_default();
+        let mut back = if leaves { Vec::new() } else { vec![head] };
+        self.loaded -= usize::from(leaves);
+        for follower in followers {
+            let is_fed = self.members.remove(&follower).unwrap_or(true);
+            if left.contains(&follower) {
+                self.loaded -= usize::from(is_fed);
+            } else if group.contains(&follower) {
+                self.members.insert(follower, is_fed);
+            } else if is_fed {
+                back.push(follower);
+            }
+        }
+        if let Some(attempt) = attempt {
+            self.attempts.insert(head, attempt);
+        }
+        self.lanes.end(head, &back, runnable_from(&self.attempts, now));
+    }
+
+    /// These entries have left the log while they waited. What is in flight is passed over: its end will say. Looks at all
+    /// that is loaded, so many are better handed in at once.
+    pub fn drop_entries(&mut self, seqs: &[Seq], now: Timestamp) {
+        for group in self.attempts.values_mut().filter_map(|attempt| attempt.group.as_mut()) {
+            for member in group.extract_if(.., |member| seqs.contains(member)) {
+                self.loaded -= usize::from(self.members.remove(&member) == Some(true));
+            }
+        }
+        let mut gone = BTreeMap::new();
+        for seq in seqs {
+            let group = self.attempts.remove(seq).and_then(|attempt| attempt.group).unwrap_or_default();
+            let fed = group.into_iter().filter(|member| self.members.remove(member) == Some(true));
+            gone.insert(*seq, fed.collect());
+        }
+        self.loaded -= self.lanes.remove(&gone, runnable_from(&self.attempts, now));
+    }
+}
+
+/// From when on a waiting event may run, should it become the head of its lane at `now`.
+fn runnable_from(attempts: &BTreeMap<Seq, Attempt>, now: Timestamp) -> impl Fn(Seq) -> Timestamp {
+    move |seq| attempts.get(&seq).and_then(|attempt| attempt.due).map_or(now, |due| due.max(now))
+}
