@@ -19,6 +19,9 @@ use std::ops::Bound;
 /// The number of a lane. Given again once the lane is empty.
 pub(super) type LaneId = usize;
 
+/// So many names of one lane are not looked through for those that lead to it no longer.
+const FEW_NAMES: usize = 64;
+
 /// What leads to a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Name {
@@ -65,6 +68,11 @@ struct Lane {
 }
 
 impl Lane {
+    /// An empty lane with room for so many names, and no more: most lanes have no others.
+    fn named_by(names: usize) -> Self {
+        Self { names: Vec::with_capacity(names), ..Self::default() }
+    }
+
     fn head(&self) -> Option<Seq> {
         self.waiting.peek().map(|head| head.0)
     }
@@ -92,7 +100,7 @@ impl Lanes {
 
     /// The lane of the event `seq` with these names: the lanes to which they lead, merged, or a new one.
     pub fn join(&mut self, names: &[Name], seq: Seq) -> LaneId {
-        let lane = self.merge_all(names).unwrap_or_else(|| self.lanes.insert(Lane::default()));
+        let lane = self.merge_all(names).unwrap_or_else(|| self.lanes.insert(Lane::named_by(names.len())));
         for name in names {
             self.lead(*name, lane, seq);
         }
@@ -132,7 +140,7 @@ impl Lanes {
     /// Names that lead to `lane` no longer leave before its list of names grows.
     fn make_room_for_a_name(&mut self, id: LaneId) {
         let lane = &mut self.lanes[id];
-        if lane.names.len() < lane.names.capacity() {
+        if lane.names.len() < lane.names.capacity().max(FEW_NAMES) {
             return;
         }
         let first = lane.first();
@@ -146,8 +154,8 @@ impl Lanes {
             }
             led => led.is_some_and(|led| led.lane == id),
         });
-        // Half of it is free afterwards, so that the next pass is as far away as this one was long.
-        lane.names.reserve_exact(lane.names.len().max(2));
+        // At least half of the list is free afterwards, so that the next pass is as far away as this one was long.
+        lane.names.reserve_exact(lane.names.len());
     }
 
     /// Merges two lanes; the number of the one that stays.

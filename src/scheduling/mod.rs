@@ -7,6 +7,8 @@
 mod entry;
 mod lanes;
 mod scheduler;
+#[cfg(test)]
+mod tests;
 
 pub use entry::{End, Entry, RetryWait, Unit};
 pub use scheduler::Scheduler;

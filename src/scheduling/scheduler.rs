@@ -12,7 +12,7 @@
 use super::lanes::{LaneId, Lanes, Name};
 use super::{End, Entry, Unit};
 use crate::domain::{AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Decides which events of one account may run.
 #[derive(Debug, Default)]
@@ -141,7 +141,13 @@ impl Scheduler {
     /// The members that have been fed, or may still be.
     fn still_there(&mut self, group: &[Seq]) -> Vec<Seq> {
         let mut there = group.to_vec();
-        there.retain(|member| *member > self.position || self.members.get(member) == Some(&true));
+        there.retain(|member| {
+            let there = *member > self.position || self.members.get(member) == Some(&true);
+            if !there {
+                self.members.remove(member);
+            }
+            there
+        });
         there
     }
 
@@ -193,18 +199,20 @@ impl Scheduler {
     /// These entries have left the log while they waited. What is in flight is passed over: its end will say. Looks at all
     /// that is loaded, so many are better handed in at once.
     pub fn drop_entries(&mut self, seqs: &[Seq], now: Timestamp) {
+        let seqs: BTreeSet<Seq> = seqs.iter().copied().collect();
         for group in self.attempts.values_mut().filter_map(|attempt| attempt.group.as_mut()) {
             for member in group.extract_if(.., |member| seqs.contains(member)) {
                 self.loaded -= usize::from(self.members.remove(&member) == Some(true));
             }
         }
-        let mut gone = BTreeMap::new();
-        for seq in seqs {
-            let group = self.attempts.remove(seq).and_then(|attempt| attempt.group).unwrap_or_default();
-            let fed = group.into_iter().filter(|member| self.members.remove(member) == Some(true));
-            gone.insert(*seq, fed.collect());
-        }
-        self.loaded -= self.lanes.remove(&gone, runnable_from(&self.attempts, now));
+        let instead = seqs.into_iter().map(|seq| (seq, self.forget_attempt(seq))).collect();
+        self.loaded -= self.lanes.remove(&instead, runnable_from(&self.attempts, now));
+    }
+
+    /// The members of a waiting group whose head is gone: they wait by themselves.
+    fn forget_attempt(&mut self, head: Seq) -> Vec<Seq> {
+        let group = self.attempts.remove(&head).and_then(|attempt| attempt.group).unwrap_or_default();
+        group.into_iter().filter(|member| self.members.remove(member) == Some(true)).collect()
     }
 }
 

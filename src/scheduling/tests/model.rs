@@ -1,0 +1,227 @@
+//! The scheduler stated naively: a list of events that is walked through for every question.
+//!
+//! Every event bears the number of its user. Whoever joins gives all whom it joins its own number. A head is a waiting event
+//! with nothing of its user in flight and nothing of its user waiting before it.
+
+use crate::domain::{AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
+use crate::scheduling::{End, Entry, Unit};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Debug)]
+struct Event {
+    user: usize,
+    attempted: bool,
+    due: Option<Timestamp>,
+    /// The other members of its group.
+    group: Option<Vec<Seq>>,
+    /// The head of the group it belongs to.
+    member_of: Option<Seq>,
+    /// The head of the unit in flight it belongs to.
+    in_flight: Option<Seq>,
+    /// Since when it is a head that may run, or from when on.
+    runnable_from: Option<Timestamp>,
+}
+
+/// What the scheduler knows, as lists.
+#[derive(Debug, Default)]
+pub struct Model {
+    pub position: Seq,
+    events: BTreeMap<Seq, Event>,
+    /// The user to whom a key leads, and the last event that bore it.
+    keys: BTreeMap<LaneKey, (usize, Seq)>,
+    /// The units in flight, with all their followers, fed or not.
+    units: BTreeMap<Seq, Vec<Seq>>,
+    users: usize,
+}
+
+impl Model {
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub fn feed(&mut self, entries: &[Entry], now: Timestamp) -> Vec<Seq> {
+        entries.iter().filter(|entry| self.feed_one(entry, now)).map(|entry| entry.seq).collect()
+    }
+
+    /// Whether it is blocked.
+    fn feed_one(&mut self, entry: &Entry, now: Timestamp) -> bool {
+        let seq = entry.seq;
+        self.position = seq;
+        let head = self.head_of_member(seq);
+        let joined: BTreeSet<usize> = entry
+            .keys
+            .iter()
+            .filter_map(|key| self.leads_to(*key))
+            .chain(head.map(|head| self.events[&head].user))
+            .collect();
+        let user = self.unite(&joined);
+        for key in &entry.keys {
+            self.keys.insert(*key, (user, seq));
+        }
+        let blocked = self.events.values().any(|event| event.user == user);
+        let is_own = head.is_none();
+        let group: Vec<Seq> = entry.group.iter().copied().filter(|member| *member > seq && is_own).collect();
+        self.events.insert(
+            seq,
+            Event {
+                user,
+                attempted: entry.attempted && is_own,
+                due: entry.retry.filter(|_| is_own).map(|retry| retry.due(now)),
+                group: (!group.is_empty()).then_some(group),
+                member_of: head,
+                in_flight: head.filter(|head| self.units.contains_key(head)),
+                runnable_from: None,
+            },
+        );
+        self.refresh(Some(now));
+        blocked
+    }
+
+    /// The loaded head of whose group the event, which is being fed, is a member.
+    fn head_of_member(&self, member: Seq) -> Option<Seq> {
+        let in_flight = self.units.iter().find(|(_, followers)| followers.contains(&member)).map(|(head, _)| *head);
+        let marks = |event: &Event| event.group.as_ref().is_some_and(|group| group.contains(&member));
+        let waiting = self.events.iter().find(|(_, event)| event.in_flight.is_none() && marks(event));
+        in_flight.or(waiting.map(|(head, _)| *head))
+    }
+
+    /// The user to whom `key` leads: the last event that bore it, or one of that user before it, is there.
+    fn leads_to(&self, key: LaneKey) -> Option<usize> {
+        let (user, last) = *self.keys.get(&key)?;
+        self.events.iter().any(|(seq, event)| event.user == user && *seq <= last).then_some(user)
+    }
+
+    /// These users are one from now on.
+    fn unite(&mut self, users: &BTreeSet<usize>) -> usize {
+        self.users += 1;
+        let one = self.users;
+        for event in self.events.values_mut().filter(|event| users.contains(&event.user)) {
+            event.user = one;
+        }
+        for (user, _) in self.keys.values_mut().filter(|(user, _)| users.contains(user)) {
+            *user = one;
+        }
+        one
+    }
+
+    pub fn link(&mut self, keys: &[UserKey], affiliate: AffiliateKey) {
+        let keys: Vec<LaneKey> = keys.iter().copied().map(LaneKey::User).collect();
+        let led = keys.iter().filter(|key| self.leads_to(**key).is_some());
+        let Some(last) = led.map(|key| self.keys[key].1).max() else { return };
+        let affiliate = LaneKey::Affiliate(affiliate);
+        let before = self.leads_to(affiliate).map(|_| self.keys[&affiliate].1);
+        let users = keys.iter().chain([&affiliate]).filter_map(|key| self.leads_to(*key)).collect();
+        let user = self.unite(&users);
+        self.keys.insert(affiliate, (user, before.map_or(last, |before| before.max(last))));
+        self.refresh(None);
+    }
+
+    pub fn waits(&self, keys: &[UserKey]) -> bool {
+        keys.iter().any(|key| self.leads_to(LaneKey::User(*key)).is_some())
+    }
+
+    fn is_head(&self, seq: Seq) -> bool {
+        let own = &self.events[&seq];
+        let waits_alone = |event: &Event| event.in_flight.is_none() && event.member_of.is_none();
+        let mut others = self.events.iter().filter(|(other, event)| **other != seq && event.user == own.user);
+        waits_alone(own)
+            && others.all(|(other, event)| event.in_flight.is_none() && (*other > seq || event.member_of.is_some()))
+    }
+
+    /// Notes who has become a head, and who is one no longer. Without a moment, nobody may have become one.
+    fn refresh(&mut self, now: Option<Timestamp>) {
+        let heads: BTreeSet<Seq> = self.events.keys().copied().filter(|seq| self.is_head(*seq)).collect();
+        for (seq, event) in &mut self.events {
+            if !heads.contains(seq) {
+                event.runnable_from = None;
+            } else if event.runnable_from.is_none() {
+                let now = now.expect("a link makes no head");
+                event.runnable_from = Some(event.due.map_or(now, |due| due.max(now)));
+            }
+        }
+    }
+
+    fn heads(&self) -> BTreeSet<(Timestamp, Seq)> {
+        self.events.iter().filter_map(|(seq, event)| Some((event.runnable_from?, *seq))).collect()
+    }
+
+    pub fn runnable(&self, now: Timestamp) -> usize {
+        self.heads().iter().filter(|(from, _)| *from <= now).count()
+    }
+
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        self.heads().iter().map(|(from, _)| *from).find(|from| *from > now)
+    }
+
+    pub fn next(&mut self, now: Timestamp, max_followers: usize) -> Option<Unit> {
+        let (_, head) = self.heads().into_iter().find(|(from, _)| *from <= now)?;
+        let event = self.events[&head].clone();
+        let followers: Vec<Seq> = match &event.group {
+            Some(group) => {
+                group.iter().copied().filter(|seq| *seq > self.position || self.events.contains_key(seq)).collect()
+            }
+            None => {
+                let behind =
+                    self.events.iter().filter(|(_, other)| other.user == event.user && other.member_of.is_none());
+                let behind = behind.filter(|(seq, _)| **seq > head).take_while(|(_, other)| !other.attempted);
+                behind.take(max_followers).map(|(seq, _)| *seq).collect()
+            }
+        };
+        self.units.insert(head, followers.clone());
+        let unit = Unit { head, followers };
+        for seq in unit.seqs() {
+            if let Some(event) = self.events.get_mut(&seq) {
+                event.in_flight = Some(head);
+            }
+        }
+        self.refresh(Some(now));
+        Some(unit)
+    }
+
+    pub fn mark(&mut self, head: Seq, group: &[Seq]) {
+        let event = self.events.get_mut(&head).expect("in flight");
+        event.attempted = true;
+        event.group = (!group.is_empty()).then(|| group.to_vec());
+    }
+
+    pub fn end(&mut self, head: Seq, end: End, now: Timestamp) {
+        let followers = self.units.remove(&head).expect("in flight");
+        let before = self.events[&head].group.clone();
+        let marked = |group: Vec<Seq>| (!group.is_empty()).then_some(group);
+        let (left, due, group) = match end {
+            End::Settled { followers } => (followers.into_iter().chain([head]).collect(), None, None),
+            End::Gone => (vec![head], None, None),
+            End::Retry { due, group } => (vec![], Some(due), Some(marked(group))),
+            End::HandedBack { group } => (vec![], None, Some(marked(group))),
+            End::Interrupted => (vec![], None, None),
+        };
+        self.events.retain(|seq, _| !left.contains(seq));
+        if let Some(event) = self.events.get_mut(&head) {
+            event.attempted |= group.is_some();
+            event.group = group.unwrap_or(before);
+            event.due = due;
+            event.in_flight = None;
+        }
+        let group = self.events.get(&head).and_then(|event| event.group.clone()).unwrap_or_default();
+        for follower in followers {
+            if let Some(event) = self.events.get_mut(&follower) {
+                event.in_flight = None;
+                event.member_of = group.contains(&follower).then_some(head);
+            }
+        }
+        self.refresh(Some(now));
+    }
+
+    pub fn drop_entries(&mut self, seqs: &[Seq], now: Timestamp) {
+        let in_flight = |seq: &Seq| self.units.iter().any(|(head, followers)| head == seq || followers.contains(seq));
+        let gone: BTreeSet<Seq> = seqs.iter().copied().filter(|seq| !in_flight(seq)).collect();
+        self.events.retain(|seq, _| !gone.contains(seq));
+        for event in self.events.values_mut() {
+            event.member_of = event.member_of.filter(|head| !gone.contains(head));
+            if let Some(group) = &mut event.group {
+                group.retain(|member| !gone.contains(member));
+            }
+        }
+        self.refresh(Some(now));
+    }
+}

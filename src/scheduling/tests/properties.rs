@@ -1,0 +1,301 @@
+//! Random histories of an account: what the scheduler says is what the naive model says, and what it must never say it does not.
+//!
+//! The history is that of a log, as a store would keep it: what waits, what is marked, what is to be retried. A crash leaves
+//! the log alone; the scheduler is fed anew.
+
+use super::model::Model;
+use super::{affiliate, user};
+use crate::domain::{AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
+use crate::scheduling::{End, Entry, RetryWait, Scheduler, Unit};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Far behind every retry of a history.
+const LONG: i64 = 1_000_000;
+
+#[derive(Clone, Debug)]
+enum Deed {
+    Append(Vec<UserKey>),
+    Read(usize),
+    Next(usize),
+    /// Of a unit in flight, the followers whose bits are set are marked.
+    Mark(usize, u8),
+    End(usize, Ending),
+    Link(Vec<UserKey>, AffiliateKey),
+    /// Waiting entries leave the log; whether the scheduler is told.
+    Forget(Vec<usize>, bool),
+    Tick(i64),
+    Crash,
+}
+
+/// How a unit ends; the bits say which of its followers share the head's end, or stay marked.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Settle(u8),
+    Retry(u64, u8),
+    HandBack(u8),
+    Interrupt,
+}
+
+/// A row of the log.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    keys: Vec<UserKey>,
+    attempted: bool,
+    group: Vec<Seq>,
+    retry: Option<RetryWait>,
+}
+
+#[derive(Default)]
+struct World {
+    scheduler: Scheduler,
+    model: Model,
+    log: BTreeMap<Seq, Row>,
+    links: BTreeMap<UserKey, AffiliateKey>,
+    in_flight: BTreeMap<Seq, Unit>,
+    last: i64,
+    now: Timestamp,
+}
+
+impl World {
+    fn act(&mut self, deed: Deed) {
+        match deed {
+            Deed::Append(keys) => {
+                self.last += 1;
+                self.log.insert(Seq(self.last), Row { keys, ..Row::default() });
+            }
+            Deed::Read(limit) => self.read(limit),
+            Deed::Next(max_followers) => {
+                self.next(max_followers);
+            }
+            Deed::Mark(which, bits) => self.mark(which, bits),
+            Deed::End(which, ending) => {
+                if let Some(unit) = self.pick(which) {
+                    self.end(&unit, ending);
+                }
+            }
+            Deed::Link(keys, affiliate) => self.link(&keys, affiliate),
+            Deed::Forget(which, told) => self.forget(&which, told),
+            Deed::Tick(wait) => self.now.0 += wait,
+            Deed::Crash => {
+                (self.scheduler, self.model) = (Scheduler::default(), Model::default());
+                self.in_flight.clear();
+            }
+        }
+    }
+
+    fn read(&mut self, limit: usize) {
+        let above = self.log.range(Seq(self.scheduler.position().0 + 1)..).take(limit);
+        let entries: Vec<Entry> = above.map(|(seq, row)| self.entry(*seq, row)).collect();
+        let blocked = self.model.feed(&entries, self.now);
+        assert_eq!(self.scheduler.feed(entries, self.now), blocked);
+    }
+
+    fn entry(&self, seq: Seq, row: &Row) -> Entry {
+        let links = row.keys.iter().filter_map(|key| self.links.get(key).copied().map(LaneKey::Affiliate));
+        let keys = row.keys.iter().copied().map(LaneKey::User).chain(links).collect();
+        let attempted = row.attempted || self.log.values().any(|row| row.group.contains(&seq));
+        Entry { seq, keys, attempted, group: row.group.clone(), retry: row.retry }
+    }
+
+    /// Whether anything was runnable.
+    fn next(&mut self, max_followers: usize) -> bool {
+        let unit = self.scheduler.next(self.now, max_followers);
+        assert_eq!(unit, self.model.next(self.now, max_followers));
+        let Some(unit) = unit else { return false };
+        if !self.log.contains_key(&unit.head) {
+            self.ended(unit.head, End::Gone);
+            return true;
+        }
+        self.assert_exclusive(&unit);
+        self.assert_in_order(&unit);
+        self.in_flight.insert(unit.head, unit);
+        true
+    }
+
+    fn keys(&self, seq: Seq) -> BTreeSet<UserKey> {
+        self.log.get(&seq).map(|row| row.keys.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// No key of it, and no event, is one of a unit in flight.
+    fn assert_exclusive(&self, unit: &Unit) {
+        for (one, other) in
+            unit.seqs().flat_map(|seq| self.in_flight.values().flat_map(Unit::seqs).map(move |other| (seq, other)))
+        {
+            let loaded = one.max(other) <= self.scheduler.position();
+            assert!(
+                one != other && !(loaded && !self.keys(one).is_disjoint(&self.keys(other))),
+                "{one} beside {other}"
+            );
+        }
+    }
+
+    /// No event that shares a key with the head waits before it; of followers that are no group none is passed over, and none
+    /// was attempted.
+    fn assert_in_order(&self, unit: &Unit) {
+        let marked = &self.log[&unit.head].group;
+        if !marked.is_empty() {
+            assert!(unit.followers.iter().all(|seq| marked.contains(seq) || !self.log.contains_key(seq)));
+        }
+        let ordered = if marked.is_empty() { unit.seqs().collect() } else { vec![unit.head] };
+        for seq in ordered {
+            let earlier = self.log.range(..seq).map(|(earlier, _)| *earlier);
+            for earlier in earlier.filter(|earlier| unit.seqs().all(|own| own != *earlier)) {
+                assert!(self.keys(earlier).is_disjoint(&self.keys(seq)), "{seq} before {earlier}");
+            }
+            let follows = marked.is_empty() && seq != unit.head && self.log.contains_key(&seq);
+            assert!(!follows || !self.entry(seq, &self.log[&seq]).attempted, "{seq} was attempted");
+        }
+    }
+
+    fn pick(&self, which: usize) -> Option<Unit> {
+        self.in_flight.values().nth(which % self.in_flight.len().max(1)).cloned()
+    }
+
+    /// The followers whose bits are set, as far as they are in the log.
+    fn chosen(&self, unit: &Unit, bits: u8) -> Vec<Seq> {
+        let set = unit.followers.iter().enumerate().filter(|(at, _)| bits & (1 << (at % 8)) != 0);
+        set.map(|(_, seq)| *seq).filter(|seq| self.log.contains_key(seq)).collect()
+    }
+
+    fn mark(&mut self, which: usize, bits: u8) {
+        let Some(unit) = self.pick(which) else { return };
+        let group = self.chosen(&unit, bits);
+        self.scheduler.mark(unit.head, &group);
+        self.model.mark(unit.head, &group);
+        self.log.insert(unit.head, Row { attempted: true, group, ..self.log[&unit.head].clone() });
+    }
+
+    fn end(&mut self, unit: &Unit, ending: Ending) {
+        self.in_flight.remove(&unit.head);
+        let mut row = self.log.remove(&unit.head).expect("in the log");
+        let end = match ending {
+            Ending::Settle(bits) => {
+                let followers = self.chosen(unit, bits);
+                self.log.retain(|seq, _| !followers.contains(seq));
+                return self.ended(unit.head, End::Settled { followers });
+            }
+            Ending::Retry(wait, bits) => {
+                let wait = Duration::from_millis(wait);
+                (row.attempted, row.retry) = (true, Some(RetryWait { wait, noted_at: self.now }));
+                row.group = self.chosen(unit, bits);
+                End::Retry { due: self.now.after(wait), group: row.group.clone() }
+            }
+            Ending::HandBack(bits) => {
+                row.group = self.chosen(unit, bits);
+                (row.attempted, row.retry) = (true, None);
+                End::HandedBack { group: row.group.clone() }
+            }
+            Ending::Interrupt => End::Interrupted,
+        };
+        self.log.insert(unit.head, row);
+        self.ended(unit.head, end);
+    }
+
+    fn ended(&mut self, head: Seq, end: End) {
+        self.model.end(head, end.clone(), self.now);
+        self.scheduler.end(head, end, self.now);
+    }
+
+    fn link(&mut self, keys: &[UserKey], affiliate: AffiliateKey) {
+        self.links.extend(keys.iter().map(|key| (*key, affiliate)));
+        self.scheduler.link(keys, affiliate);
+        self.model.link(keys, affiliate);
+    }
+
+    fn forget(&mut self, which: &[usize], told: bool) {
+        let in_flight: BTreeSet<Seq> = self.in_flight.values().flat_map(Unit::seqs).collect();
+        let waiting: Vec<Seq> = self.log.keys().copied().filter(|seq| !in_flight.contains(seq)).collect();
+        let gone: Vec<Seq> = which.iter().filter_map(|at| waiting.get(at % waiting.len().max(1)).copied()).collect();
+        self.log.retain(|seq, _| !gone.contains(seq));
+        for row in self.log.values_mut() {
+            row.group.retain(|member| !gone.contains(member));
+        }
+        if told {
+            self.scheduler.drop_entries(&gone, self.now);
+            self.model.drop_entries(&gone, self.now);
+        }
+    }
+
+    fn compare(&self) {
+        assert_eq!(self.scheduler.position(), self.model.position);
+        assert_eq!(self.scheduler.len(), self.model.len());
+        assert_eq!(self.scheduler.is_empty(), self.model.len() == 0);
+        assert_eq!(self.scheduler.runnable(self.now, usize::MAX), self.model.runnable(self.now));
+        assert_eq!(self.scheduler.next_due(self.now), self.model.next_due(self.now));
+        for key in users() {
+            assert_eq!(self.scheduler.waits(&[key]), self.model.waits(&[key]), "{key:?}");
+        }
+    }
+
+    /// Everything that is in the log is read, and each ends well once what is before it has: nothing is left.
+    fn drain(&mut self) {
+        while let Some(unit) = self.pick(0) {
+            self.end(&unit, Ending::Settle(0));
+        }
+        self.read(usize::MAX);
+        let most = 2 * self.scheduler.len();
+        for _ in 0..most {
+            self.now.0 += LONG;
+            self.next(2);
+            self.compare();
+            if let Some(unit) = self.pick(0) {
+                self.end(&unit, Ending::Settle(u8::MAX));
+            }
+        }
+        assert!(self.scheduler.is_empty() && self.log.is_empty(), "left: {:?}", self.log);
+    }
+}
+
+fn users() -> Vec<UserKey> {
+    ["u1", "u2", "u3", "u4", "a@x", "b@x", "c@x", "d@x"].into_iter().map(user).collect()
+}
+
+fn one_user() -> impl Strategy<Value = Vec<UserKey>> {
+    let id = || prop::sample::select(users()[..4].to_vec());
+    let email = || prop::sample::select(users()[4..].to_vec());
+    prop_oneof![
+        id().prop_map(|id| vec![id]),
+        email().prop_map(|email| vec![email]),
+        (id(), email()).prop_map(|(id, email)| vec![id, email]),
+    ]
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    prop_oneof![
+        4 => any::<u8>().prop_map(Ending::Settle),
+        3 => (0..40u64, any::<u8>()).prop_map(|(wait, bits)| Ending::Retry(wait, bits)),
+        1 => any::<u8>().prop_map(Ending::HandBack),
+        1 => Just(Ending::Interrupt),
+    ]
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let code = prop::sample::select(vec![affiliate("x"), affiliate("y")]);
+    prop_oneof![
+        8 => one_user().prop_map(Deed::Append),
+        4 => (1..6usize).prop_map(Deed::Read),
+        8 => (0..4usize).prop_map(Deed::Next),
+        3 => (any::<usize>(), any::<u8>()).prop_map(|(which, bits)| Deed::Mark(which, bits)),
+        5 => (any::<usize>(), ending()).prop_map(|(which, ending)| Deed::End(which, ending)),
+        1 => (one_user(), code).prop_map(|(keys, code)| Deed::Link(keys, code)),
+        1 => (prop::collection::vec(any::<usize>(), 1..3), any::<bool>()).prop_map(|(which, told)| Deed::Forget(which, told)),
+        3 => (1..30i64).prop_map(Deed::Tick),
+        1 => Just(Deed::Crash),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_scheduler_says_what_the_model_says_and_loses_nothing(deeds in prop::collection::vec(deed(), 1..120)) {
+        let mut world = World::default();
+        for deed in deeds {
+            world.act(deed);
+            world.compare();
+        }
+        world.drain();
+    }
+}
