@@ -81,3 +81,30 @@ pub enum End {
     /// The head was not in the log any more when it was to be begun.
     Gone,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_is_due_when_its_wait_is_over_and_never_later_than_the_whole_wait_from_now() {
+        const YEAR: i64 = 365 * 24 * 60 * 60 * 1000;
+        const NOW: i64 = 50 * YEAR;
+        for (name, noted_at, wait, due) in [
+            ("just noted", NOW, 1_000, NOW + 1_000),
+            ("noted a while ago", NOW - 400, 1_000, NOW + 600),
+            ("just over", NOW - 1_000, 1_000, NOW),
+            ("long over", NOW - 5_000, 1_000, NOW),
+            ("noted by a clock that was ahead", NOW + 9 * YEAR, 1_000, NOW + 1_000),
+            ("noted by a clock that was behind", NOW - 9 * YEAR, 1_000, NOW),
+            ("no wait", NOW, 0, NOW),
+            ("noted at the end of time", i64::MAX, 1_000, NOW + 1_000),
+            ("noted at the beginning of time", i64::MIN, 1_000, NOW),
+        ] {
+            let retry = RetryWait { wait: Duration::from_millis(wait), noted_at: Timestamp(noted_at) };
+            assert_eq!(retry.due(Timestamp(NOW)), Timestamp(due), "{name}");
+        }
+        let forever = RetryWait { wait: Duration::MAX, noted_at: Timestamp(NOW) };
+        assert_eq!(forever.due(Timestamp(NOW)), Timestamp(i64::MAX), "no wait overflows");
+    }
+}

@@ -310,3 +310,52 @@ impl Hasher for FirstBytes {
 
     fn write_usize(&mut self, _length: usize) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UserKey;
+
+    fn name(number: i64) -> Name {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        Name::Key(LaneKey::User(UserKey::Email(bytes)))
+    }
+
+    #[test]
+    fn a_lane_that_never_runs_empty_keeps_the_names_of_what_is_loaded_and_few_others() {
+        const WAITING: i64 = 20;
+        let (mut lanes, now) = (Lanes::default(), Timestamp(0));
+        for seq in 1..=10_000 {
+            // Each event has a new e-mail, that of the event before, and the one `userId` of all.
+            let lane = lanes.join(&[name(-1), name(seq), name(seq - 1)], Seq(seq));
+            lanes.push(lane, Seq(seq), now);
+            if seq <= WAITING {
+                continue;
+            }
+            let (_, head) = lanes.pop(now).expect("runnable");
+            assert_eq!(head, Seq(seq - WAITING));
+            lanes.end(head, &[], |_| now);
+            for loaded in head.0..=seq {
+                assert_eq!(lanes.find(&name(loaded)), Some(lane), "{loaded} of {head} to {seq}");
+            }
+            assert_eq!(lanes.find(&name(head.0 - 1)), None, "only events that have left bore it");
+            assert!(lanes.names.len() <= 2 * FEW_NAMES, "{}", lanes.names.len());
+        }
+    }
+
+    #[test]
+    fn an_empty_lane_leaves_nothing_behind() {
+        let mut lanes = Lanes::default();
+        for seq in 1..=9 {
+            let lane = lanes.join(&[name(seq % 3), name(seq % 2)], Seq(seq));
+            lanes.push(lane, Seq(seq), Timestamp(seq));
+        }
+        while let Some((_, head)) = lanes.pop(Timestamp(9)) {
+            lanes.end(head, &[], |_| Timestamp(9));
+        }
+        assert!(
+            lanes.names.is_empty() && lanes.lanes.is_empty() && lanes.heads.is_empty() && lanes.in_flight.is_empty()
+        );
+    }
+}
