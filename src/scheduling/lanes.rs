@@ -132,15 +132,15 @@ impl Lanes {
             led.last = led.last.max(seq);
             return;
         }
-        self.make_room_for_a_name(lane);
+        self.make_room(lane, 1);
         self.names.insert(name, Led { lane, last: seq });
         self.lanes[lane].names.push(name);
     }
 
-    /// Names that lead to `lane` no longer leave before its list of names grows.
-    fn make_room_for_a_name(&mut self, id: LaneId) {
+    /// Makes room for so many names more: those that lead to the lane no longer leave before its list grows.
+    fn make_room(&mut self, id: LaneId, more: usize) {
         let lane = &mut self.lanes[id];
-        if lane.names.len() < lane.names.capacity().max(FEW_NAMES) {
+        if lane.names.len() + more <= lane.names.capacity().max(FEW_NAMES) {
             return;
         }
         let first = lane.first();
@@ -155,7 +155,7 @@ impl Lanes {
             led => led.is_some_and(|led| led.lane == id),
         });
         // At least half of the list is free afterwards, so that the next pass is as far away as this one was long.
-        lane.names.reserve_exact(lane.names.len());
+        lane.names.reserve_exact(lane.names.len().max(more));
     }
 
     /// Merges two lanes; the number of the one that stays.
@@ -167,6 +167,7 @@ impl Lanes {
         let (from, into) = if fewer(one) < fewer(other) { (one, other) } else { (other, one) };
         self.unplace(from);
         self.unplace(into);
+        self.make_room(into, self.lanes[from].names.len());
         let mut less = self.lanes.remove(from);
         for name in &less.names {
             if let Some(led) = self.names.get_mut(name).filter(|led| led.lane == from) {
@@ -324,23 +325,32 @@ mod tests {
 
     #[test]
     fn a_lane_that_never_runs_empty_keeps_the_names_of_what_is_loaded_and_few_others() {
-        const WAITING: i64 = 20;
-        let (mut lanes, now) = (Lanes::default(), Timestamp(0));
-        for seq in 1..=10_000 {
-            // Each event has a new e-mail, that of the event before, and the one `userId` of all.
-            let lane = lanes.join(&[name(-1), name(seq), name(seq - 1)], Seq(seq));
-            lanes.push(lane, Seq(seq), now);
-            if seq <= WAITING {
-                continue;
+        const ALL: i64 = -1;
+        const LOADED: i64 = 20;
+        let shapes: [(&str, fn(i64) -> Vec<Name>); 2] = [
+            ("a new e-mail and that of the event before", |seq| vec![name(ALL), name(seq), name(seq - 1)]),
+            ("every other event has a lane of its own before it is merged", |seq| match seq % 2 {
+                1 => vec![name(seq)],
+                _ => vec![name(ALL), name(seq - 1)],
+            }),
+        ];
+        for (shape, names) in shapes {
+            let (mut lanes, now) = (Lanes::default(), Timestamp(0));
+            for seq in 1..=10_000 {
+                let lane = lanes.join(&names(seq), Seq(seq));
+                lanes.push(lane, Seq(seq), now);
+                if seq <= LOADED {
+                    continue;
+                }
+                let (_, head) = lanes.pop(now).expect("runnable");
+                assert_eq!(head, Seq(seq - LOADED), "{shape}");
+                lanes.end(head, &[], |_| now);
+                for loaded in head.0 + 1..=seq {
+                    let led: Vec<_> = names(loaded).iter().map(|name| lanes.find(name)).collect();
+                    assert!(led[0].is_some() && led.iter().all(|lane| *lane == led[0]), "{shape}: {loaded} of {seq}");
+                }
+                assert!(lanes.names.len() <= 2 * FEW_NAMES, "{shape}: {}", lanes.names.len());
             }
-            let (_, head) = lanes.pop(now).expect("runnable");
-            assert_eq!(head, Seq(seq - WAITING));
-            lanes.end(head, &[], |_| now);
-            for loaded in head.0..=seq {
-                assert_eq!(lanes.find(&name(loaded)), Some(lane), "{loaded} of {head} to {seq}");
-            }
-            assert_eq!(lanes.find(&name(head.0 - 1)), None, "only events that have left bore it");
-            assert!(lanes.names.len() <= 2 * FEW_NAMES, "{}", lanes.names.len());
         }
     }
 

@@ -112,6 +112,17 @@ fn lanes_are_not_split_when_what_merged_them_has_left() {
 }
 
 #[test]
+fn a_key_whose_last_event_has_left_leads_to_its_lane_no_longer() {
+    let mut scheduler = fed([entry(1, &["u1"]), entry(2, &["u1", "a@x"]), entry(3, &["u1"])]);
+    take_with(&mut scheduler, 0, 1);
+    assert!(scheduler.waits(&[user("a@x")]));
+    settle(&mut scheduler, 1, &[2]);
+    assert!(!scheduler.waits(&[user("a@x")]) && scheduler.waits(&[user("u1")]));
+    assert_eq!(feed(&mut scheduler, [entry(4, &["a@x"])], 0), [0; 0]);
+    assert_eq!(take(&mut scheduler, 0), ["3", "4"]);
+}
+
+#[test]
 fn units_in_flight_when_their_lanes_merge_end_in_any_order_and_the_rest_waits_for_all_of_them() {
     for [first, second] in [[1, 2], [2, 1]] {
         let mut scheduler = merged_in_flight();
