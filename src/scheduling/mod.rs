@@ -6,6 +6,7 @@
 
 mod entry;
 mod lanes;
+mod name;
 mod scheduler;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,8 @@
 //! A group that the log has marked as begun is one unit at its head's place, whoever joined the lane since. Its members do not
 //! run by themselves: they may be fed before the unit runs, while it is in flight, or never.
 
-use super::lanes::{LaneId, Lanes, Name};
+use super::lanes::{LaneId, Lanes};
+use super::name::Name;
 use super::{End, Entry, Unit};
 use crate::domain::{AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,46 @@
+//! Names of lanes: what events of one user have in common, and a map from that.
+//!
+//! In go keys, out come hash maps that do not hash them again. Invariant: names of different kinds are never equal.
+//! Deliberately absent: where a name leads, which is [`super::lanes`]'.
+
+use crate::domain::{LaneKey, Seq};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// A map from names.
+pub(super) type NameMap<V> = HashMap<Name, V, BuildHasherDefault<FirstBytes>>;
+
+/// What leads to a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Name {
+    /// A key that events have in common.
+    Key(LaneKey),
+    /// An event that is still to be fed and belongs to a group whose head is in the lane. As bytes, which need no alignment.
+    Member([u8; 8]),
+}
+
+impl Name {
+    /// The name of an event that belongs to a group.
+    pub fn member(seq: Seq) -> Self {
+        Self::Member(seq.0.to_le_bytes())
+    }
+}
+
+/// Takes the first eight bytes of what is hashed as its hash. The names are bytes of a keyed hash already: evenly distributed,
+/// and nobody who does not have the key can choose them so that they collide. The numbers of group members are few.
+#[derive(Debug, Default)]
+pub(super) struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+    }
+
+    fn write_isize(&mut self, _discriminant: isize) {}
+
+    fn write_usize(&mut self, _length: usize) {}
+}
