@@ -290,9 +290,10 @@ mod tests {
 
     #[test]
     fn a_lane_that_never_runs_empty_keeps_the_names_of_what_is_loaded_and_few_others() {
+        type NamesOf = fn(i64) -> Vec<Name>;
         const ALL: i64 = -1;
         const LOADED: i64 = 20;
-        let shapes: [(&str, fn(i64) -> Vec<Name>); 2] = [
+        let shapes: [(&str, NamesOf); 2] = [
             ("a new e-mail and that of the event before", |seq| vec![name(ALL), name(seq), name(seq - 1)]),
             ("every other event has a lane of its own before it is merged", |seq| match seq % 2 {
                 1 => vec![name(seq)],

@@ -135,7 +135,8 @@ fn units_in_flight_when_their_lanes_merge_end_in_any_order_and_the_rest_waits_fo
 
 #[test]
 fn what_comes_back_after_its_lane_merged_waits_at_its_place() {
-    let back: [(&str, fn(&mut Scheduler)); 3] = [
+    type Back = fn(&mut Scheduler);
+    let back: [(&str, Back); 3] = [
         ("retried", |scheduler| retry(scheduler, 2, 0, &[])),
         ("handed back", |scheduler| hand_back(scheduler, 2, &[])),
         ("interrupted", |scheduler| interrupt(scheduler, 2)),

@@ -156,16 +156,12 @@ impl Model {
     pub fn next(&mut self, now: Timestamp, max_followers: usize) -> Option<Unit> {
         let (_, head) = self.heads().into_iter().find(|(from, _)| *from <= now)?;
         let event = self.events[&head].clone();
-        let followers: Vec<Seq> = match &event.group {
-            Some(group) => {
-                group.iter().copied().filter(|seq| *seq > self.position || self.events.contains_key(seq)).collect()
-            }
-            None => {
-                let behind =
-                    self.events.iter().filter(|(_, other)| other.user == event.user && other.member_of.is_none());
-                let behind = behind.filter(|(seq, _)| **seq > head).take_while(|(_, other)| !other.attempted);
-                behind.take(max_followers).map(|(seq, _)| *seq).collect()
-            }
+        let followers: Vec<Seq> = if let Some(group) = &event.group {
+            group.iter().copied().filter(|seq| *seq > self.position || self.events.contains_key(seq)).collect()
+        } else {
+            let waits = |other: &Event| other.user == event.user && other.member_of.is_none();
+            let behind = self.events.iter().filter(|(seq, other)| **seq > head && waits(other));
+            behind.take_while(|(_, other)| !other.attempted).take(max_followers).map(|(seq, _)| *seq).collect()
         };
         self.units.insert(head, followers.clone());
         let unit = Unit { head, followers };
