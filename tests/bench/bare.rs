@@ -4,8 +4,10 @@
 //! bytes to a file and syncs once for 64 of them; and a reqwest loop that makes the same calls with the same concurrency.
 
 use super::event;
+use super::load::{Measured, Target, closed};
 use super::process::Process;
 use super::refersion::{Refersion, runtime};
+use super::requests::Kind;
 use super::service::folder;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
@@ -25,9 +27,12 @@ pub const AXUM: &str = "bare-axum";
 
 /// (a), running.
 pub struct Axum {
-    pub process: Process,
-    pub address: SocketAddr,
+    process: Process,
+    address: SocketAddr,
 }
+
+/// How many connections send to (a) where it is what others are compared with.
+const CONNECTIONS: usize = 64;
 
 impl Axum {
     pub fn start() -> Self {
@@ -35,6 +40,16 @@ impl Axum {
         let mut process = Process::start(Command::new(this).arg(AXUM));
         let address = process.addresses(1)[0];
         Self { process, address }
+    }
+
+    /// Where load for it goes.
+    pub fn target(&self, kind: Kind) -> Target {
+        Target { address: self.address, clock: self.process.clock(), kind, status: 202 }
+    }
+
+    /// What others are compared with: single events, as many as it takes.
+    pub fn singles(&self, length: Duration) -> Measured {
+        closed(self.target(Kind::new(1)), CONNECTIONS, length)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The events that are sent: identifies of about a kilobyte, as an SDK's event looks when Segment forwards it, and the
-//! requests around them.
+//! credentials that go with them.
 //!
-//! Every field that differs has a fixed width, so all events are equally long. Message numbers are never used twice in a run;
-//! whoever wants new users takes the message's number for the user's.
+//! Every field that differs has a fixed width, so all events are equally long. Message numbers are never used twice in a
+//! run; an event of a new user has the message's number as the user's.
 
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
@@ -52,34 +52,6 @@ pub fn delete(out: &mut Vec<u8>, message: u64, user: u64) {
         .expect("memory takes it");
 }
 
-/// How requests prove where they come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// The API key as Basic credentials.
-    Basic,
-    /// The API key of another account.
-    Key(&'static str),
-    /// `X-Signature` over the event; of an array, over its first.
-    Signed,
-}
-
-/// The whole request with `body`, whose first event is `first`.
-pub fn request(out: &mut Vec<u8>, proof: Proof, body: &[u8], first: &[u8]) {
-    out.clear();
-    out.extend_from_slice(
-        b"POST /segment HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: Segment.io/1.0\r\nAccept: */*\r\n",
-    );
-    out.extend_from_slice(b"Content-Type: application/json\r\n");
-    match proof {
-        Proof::Basic => write!(out, "Authorization: {}\r\n", basic(API_KEY)),
-        Proof::Key(key) => write!(out, "Authorization: {}\r\n", basic(key)),
-        Proof::Signed => write!(out, "X-Signature: {}\r\n", signature(first)),
-    }
-    .and_then(|()| write!(out, "Content-Length: {}\r\n\r\n", body.len()))
-    .expect("memory takes it");
-    out.extend_from_slice(body);
-}
-
 /// The value of an `Authorization` header.
 pub fn basic(key: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{key}:")))
@@ -89,55 +61,6 @@ pub fn basic(key: &str) -> String {
 pub fn signature(content: &[u8]) -> String {
     let mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).expect("any length");
     hex::encode(mac.chain_update(content).finalize().into_bytes())
-}
-
-/// A request that is made anew each time: events of new users under message numbers of their own.
-#[derive(Clone, Copy, Debug)]
-pub struct Kind {
-    pub proof: Proof,
-    /// 1: the event by itself; more: an array.
-    pub events: u64,
-}
-
-/// Builds requests of one kind without allocating each time.
-pub struct Builder {
-    kind: Kind,
-    body: Vec<u8>,
-    pub request: Vec<u8>,
-}
-
-impl Builder {
-    pub fn new(kind: Kind) -> Self {
-        Self { kind, body: Vec::new(), request: Vec::new() }
-    }
-
-    /// The next request.
-    pub fn next(&mut self) -> &[u8] {
-        let message = fresh(self.kind.events);
-        self.events((0..self.kind.events).map(|n| (message + n, message + n, 0)))
-    }
-
-    /// A request of these events: message, user, revision.
-    pub fn events(&mut self, events: impl Iterator<Item = (u64, u64, u64)>) -> &[u8] {
-        let array = self.kind.events > 1;
-        self.body.clear();
-        let mut first = 0..0;
-        for (number, (message, user, revision)) in events.enumerate() {
-            if array {
-                self.body.push(if number == 0 { b'[' } else { b',' });
-            }
-            let from = self.body.len();
-            identify(&mut self.body, message, user, revision);
-            if number == 0 {
-                first = from..self.body.len();
-            }
-        }
-        if array {
-            self.body.push(b']');
-        }
-        request(&mut self.request, self.kind.proof, &self.body, &self.body[first]);
-        &self.request
-    }
 }
 
 /// How many bytes an event has.

@@ -2,19 +2,22 @@
 //!
 //! Each part measures one thing of the real service (the release binary as a process, with a synced store on a real disk)
 //! and beside it what there is to compare with, in turns: ours, theirs, ours, theirs, so that whatever else the machine does
-//! befalls both. What counts are the ratios; each is told as its median and its range over the rounds.
+//! happens to both. What counts are the ratios, of rates and of processor time; each is given as its median and its range
+//! over the rounds. `BENCH_OTHER=/path/to/binary` measures another release in the same rounds.
 //! `--quick` shortens every round (to see that it works, not to quote), `--long` adds what takes an hour, `--svg DIR` writes
-//! the graphs. At the end stands a table in Markdown. Needs Linux for `/proc`, and valgrind for `instructions` alone.
-//! Deliberately absent: assertions about time. Only counts are judged by an exit code, for only counts repeat.
+//! the graphs. At the end stands a table in Markdown. Needs Linux 5.11 for `/proc` and `epoll_pwait2`, and valgrind for
+//! `instructions` alone. Deliberately absent: assertions about time. Only counts are judged by an exit code, for only counts
+//! repeat.
 
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "figures are told to three digits"
+    reason = "figures are given to three digits"
 )]
 
 mod bare;
+mod builds;
 mod event;
 mod graph;
 mod load;
@@ -22,10 +25,12 @@ mod parts;
 mod process;
 mod refersion;
 mod report;
+mod requests;
 mod service;
 mod wire;
 
-use report::{Report, say};
+use builds::Build;
+use report::{Report, Series, say};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,6 +45,8 @@ pub struct Bench {
     pub quick: bool,
     /// Whether it may take an hour.
     pub long: bool,
+    /// The programs that are measured, in turns; this tree's first.
+    pub builds: Vec<Build>,
     /// What was measured so far.
     pub report: Report,
     /// Drawn so far: file name and content.
@@ -50,6 +57,11 @@ impl Bench {
     /// `count`, or in a quick run a tenth of it.
     pub fn scaled(&self, count: u64) -> u64 {
         if self.quick { count / 10 } else { count }
+    }
+
+    /// An empty series for each build.
+    pub fn series(&self) -> Vec<Series> {
+        vec![Series::default(); self.builds.len()]
     }
 }
 
@@ -77,7 +89,11 @@ fn bench(arguments: &[String]) -> ExitCode {
     }
     let round = Duration::from_millis(if quick { 500 } else { 3000 });
     let rounds = if quick { 2 } else { 5 };
-    let mut bench = Bench { round, rounds, quick, long, report: Report::default(), graphs: Vec::new() };
+    // Counting instructions needs no service.
+    let builds = if names == ["instructions"] { Vec::new() } else { builds::all() };
+    let report =
+        Report::new(std::iter::once(builds::THIS).chain(builds.iter().skip(1).map(|build| build.name.as_str())));
+    let mut bench = Bench { round, rounds, quick, long, builds, report, graphs: Vec::new() };
     let mut well = true;
     for (name, part) in parts::ALL.iter().filter(|(name, _)| names.is_empty() || names.contains(name)) {
         say(&format!("{name}:"));

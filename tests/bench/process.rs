@@ -1,11 +1,28 @@
-//! A measured process, and what the system says of it. `/proc` counts processor time in hundredths of a second.
+//! A measured process, and what the system reports of it in `/proc`.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 /// A child that is killed when this is dropped.
 pub struct Process(Child);
+
+/// The processor time of a process, to be read again and again.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(u32);
+
+impl Clock {
+    /// The seconds of processor time used so far, of all threads, in user mode and in the system. `/proc` counts in
+    /// hundredths of a second.
+    pub fn seconds(self) -> f64 {
+        let stat = proc(self.0, "stat");
+        // The name, in parentheses, may hold blanks: the state is the first field behind it, utime the 12th.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks: u64 = [11, 12].iter().map(|place| fields[*place].parse::<u64>().expect("a number")).sum();
+        ticks as f64 / 100.0
+    }
+}
 
 impl Process {
     pub fn start(command: &mut Command) -> Self {
@@ -31,22 +48,13 @@ impl Process {
         }
     }
 
-    fn proc(&self, file: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).expect("this benchmark needs Linux's /proc")
-    }
-
-    /// The seconds of processor time used so far, of all threads, in user mode and in the system.
-    pub fn cpu(&self) -> f64 {
-        let stat = self.proc("stat");
-        // The name, in parentheses, may hold blanks: the state is the first field behind it, utime the 12th.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: u64 = [11, 12].iter().map(|place| fields[*place].parse::<u64>().expect("a number")).sum();
-        ticks as f64 / 100.0
+    pub fn clock(&self) -> Clock {
+        Clock(self.0.id())
     }
 
     /// Resident memory in MB (10⁶ bytes): now, and the most there ever was.
     pub fn memory(&self) -> (f64, f64) {
-        let status = self.proc("status");
+        let status = proc(self.0.id(), "status");
         let of = |name: &str| {
             let line = status.lines().find(|line| line.starts_with(name)).expect("a line");
             let kib: f64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number");
@@ -57,10 +65,13 @@ impl Process {
 
     /// Asks the process to stop, and waits until it has.
     pub fn stop(mut self) {
-        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.0.id())]).status().expect("a shell");
-        assert!(sent.success());
+        kill_process(Pid::from_child(&self.0), Signal::TERM).expect("it runs");
         self.0.wait().expect("ends");
     }
+}
+
+fn proc(process: u32, file: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{process}/{file}")).expect("this benchmark needs Linux's /proc")
 }
 
 fn address(text: &str) -> Option<SocketAddr> {

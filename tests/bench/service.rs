@@ -3,27 +3,33 @@
 //! Stores lie in the build's own folder, for that is on a disk; a system's folder for temporary files may be in memory,
 //! where a sync costs nothing.
 
-use super::event::{API_KEY, Builder, Kind, Proof, SECRET};
+use super::builds::Build;
+use super::event::{API_KEY, SECRET};
+use super::load::Target;
 use super::process::Process;
 use super::refersion::Refersion;
+use super::requests::{Kind, Requests, of_events};
 use super::wire::{Connection, get};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// The measured binary.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_refersion-destination");
 
 /// A folder on the disk of the build, removed when dropped.
 pub fn folder() -> TempDir {
     TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
 }
 
+/// The name of the store's file.
+const STORE: &str = "store.db";
+/// Settings with which a refused key is not tried again while a part is measured.
+const RARELY: [(&str, &str); 2] = [("DELIVERY_RETRY_MIN", "2h"), ("DELIVERY_RETRY_MAX", "2h")];
+
 pub struct Service {
     pub process: Process,
-    pub server: SocketAddr,
+    server: SocketAddr,
     ops: SocketAddr,
     /// From the start of the process to the first 200 of `/readyz`.
     pub ready_in: Duration,
@@ -31,14 +37,20 @@ pub struct Service {
 
 impl Service {
     /// On the store in `folder`, against `base_url`, answering without waiting for the outcome; `settings` win.
-    pub fn start(base_url: &str, folder: &Path, settings: &[(&str, &str)]) -> Self {
-        Self::configured(base_url, folder, settings, None)
+    pub fn start(build: &Build, base_url: &str, folder: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::configured(build, base_url, folder, settings, None)
     }
 
     /// The same with a configuration file.
-    pub fn configured(base_url: &str, folder: &Path, settings: &[(&str, &str)], file: Option<&Path>) -> Self {
-        let store = format!("sqlite://{}", store(folder).display());
-        let mut command = Command::new(BINARY);
+    pub fn configured(
+        build: &Build,
+        base_url: &str,
+        folder: &Path,
+        settings: &[(&str, &str)],
+        file: Option<&Path>,
+    ) -> Self {
+        let store = format!("sqlite://{}", folder.join(STORE).display());
+        let mut command = Command::new(&build.program);
         command.env_clear().arg("serve").envs([
             ("REFERSION_API_KEY", API_KEY),
             ("REFERSION_BASE_URL", base_url),
@@ -64,10 +76,9 @@ impl Service {
     }
 
     /// One whose deliveries are at rest: Refersion refuses the key, so the account is halted and keeps its events.
-    pub fn at_rest(refusing: &Refersion, folder: &Path) -> Self {
-        let hours = [("DELIVERY_RETRY_MIN", "2h"), ("DELIVERY_RETRY_MAX", "2h")];
-        let service = Self::start(&refusing.base_url, folder, &hours);
-        service.post(1, |requests| requests.next());
+    pub fn at_rest(build: &Build, refusing: &Refersion, folder: &Path) -> Self {
+        let service = Self::start(build, &refusing.base_url, folder, &RARELY);
+        service.post(Kind::new(1));
         while !service.ready().contains("halted") {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -92,42 +103,51 @@ impl Service {
         }
     }
 
-    /// Posts one array (or, of 1, the event by itself), which is taken.
-    pub fn post(&self, events: u64, build: impl for<'a> FnOnce(&'a mut Builder) -> &'a [u8]) {
-        let mut requests = Builder::new(Kind { proof: Proof::Basic, events });
-        build(&mut requests);
-        assert_eq!(Connection::open(self.server).exchange(&requests.request), 202);
+    /// Where load for this service goes; its requests are answered before the outcome is known.
+    pub fn target(&self, kind: Kind) -> Target {
+        Target { address: self.server, clock: self.process.clock(), kind, status: 202 }
+    }
+
+    /// A connection for single requests.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.server)
+    }
+
+    /// Posts one request, which is accepted.
+    pub fn post(&self, kind: Kind) {
+        assert_eq!(self.connect().exchange(Requests::new(kind).next()), 202);
     }
 
     /// Posts an identify for each of these users, in arrays of a thousand.
     pub fn post_users(&self, first: u64, count: u64, revision: u64) {
-        let mut connection = Connection::open(self.server);
-        let mut requests = Builder::new(Kind { proof: Proof::Basic, events: 1000 });
+        let mut connection = self.connect();
         for from in (first..first + count).step_by(1000) {
             let users = from..(first + count).min(from + 1000);
             let message = super::event::fresh(1000);
-            let request = requests.events(users.zip(message..).map(|(user, message)| (message, user, revision)));
-            assert_eq!(connection.exchange(request), 202);
+            let events = users.zip(message..).map(|(user, message)| (message, user, revision));
+            assert_eq!(connection.exchange(&of_events(Kind::new(1000), events)), 202);
         }
     }
 }
 
 /// Records an identify for each of these users in the store in `folder`, and leaves them waiting.
-pub fn fill(refusing: &Refersion, folder: &Path, first: u64, count: u64, revision: u64) {
-    let hours = [("DELIVERY_RETRY_MIN", "2h"), ("DELIVERY_RETRY_MAX", "2h")];
-    let service = Service::start(&refusing.base_url, folder, &hours);
-    service.post_users(first, count, revision);
+pub fn fill(build: &Build, refusing: &Refersion, folder: &Path, users: Range<u64>, revision: u64) {
+    let service = Service::start(build, &refusing.base_url, folder, &RARELY);
+    service.post_users(users.start, users.end - users.start, revision);
     service.process.stop();
 }
 
-/// The store's file.
-pub fn store(folder: &Path) -> PathBuf {
-    folder.join("store.db")
+/// Copies a store that no process has open.
+pub fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("room on the disk");
+    }
 }
 
 /// The bytes of the store on disk, its log included.
 pub fn store_bytes(folder: &Path) -> u64 {
     let files = std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable"));
-    let of_store = files.filter(|entry| entry.file_name().to_string_lossy().starts_with("store.db"));
+    let of_store = files.filter(|entry| entry.file_name().to_string_lossy().starts_with(STORE));
     of_store.map(|entry| entry.metadata().expect("readable").len()).sum()
 }

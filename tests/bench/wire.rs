@@ -1,18 +1,44 @@
-//! HTTP/1.1 as the load generator speaks it: one blocking connection, kept alive, one request at a time.
+//! HTTP/1.1 as the benchmark speaks it: reading the head of a response, and a blocking connection for single requests.
 //!
-//! A thread per connection and two system calls per exchange: the generator shares two cores with what it measures.
-//! Deliberately absent: chunked bodies and reconnecting. Whoever answers otherwise, or hangs up, fails the benchmark.
+//! In go bytes, out come a status and a body. The load itself is sent by `load`, which reads responses with the same
+//! [`head`]. Deliberately absent: chunked bodies and reconnecting. A server that uses either fails the benchmark.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Reached only when something is broken.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a response may take; reached only when something is broken.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
+/// The head of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub status: u16,
+    /// Where the body begins.
+    body_at: usize,
+    /// The length of head and body together, in bytes.
+    pub total: usize,
+}
+
+/// Reads the head at the start of `bytes`; `None` while it is incomplete.
+///
+/// # Panics
+/// Where `bytes` are no HTTP/1.1 response: the benchmark is wrong.
+pub fn head(bytes: &[u8]) -> Option<Head> {
+    let mut headers = [httparse::EMPTY_HEADER; 16];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(body_at) = response.parse(bytes).expect("HTTP/1.1") else { return None };
+    let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    let length: usize = length.map_or(0, |header| {
+        std::str::from_utf8(header.value).ok().and_then(|value| value.parse().ok()).expect("a length")
+    });
+    Some(Head { status: response.code.expect("complete"), body_at, total: body_at + length })
+}
+
+/// A blocking connection, kept alive, with one request at a time.
 pub struct Connection {
     stream: TcpStream,
-    answer: Vec<u8>,
+    response: Vec<u8>,
     body_at: usize,
 }
 
@@ -21,50 +47,36 @@ impl Connection {
         Self::try_open(address).expect("a connection")
     }
 
-    pub fn try_open(address: SocketAddr) -> std::io::Result<Self> {
+    fn try_open(address: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, answer: Vec::new(), body_at: 0 })
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        Ok(Self { stream, response: Vec::new(), body_at: 0 })
     }
 
-    /// Sends a whole request and reads the whole answer; its status.
+    /// Sends a whole request and reads the whole response; its status.
     pub fn exchange(&mut self, request: &[u8]) -> u16 {
         self.stream.write_all(request).expect("the request goes out");
-        self.answer.clear();
+        self.response.clear();
         let mut chunk = [0; 16 * 1024];
         loop {
-            let read = self.stream.read(&mut chunk).expect("an answer");
-            assert!(read > 0, "hung up after {:?}", String::from_utf8_lossy(&self.answer));
-            self.answer.extend_from_slice(&chunk[..read]);
-            if let Some((status, length)) = self.head()
-                && self.answer.len() >= self.body_at + length
-            {
-                return status;
+            let read = self.stream.read(&mut chunk).expect("a response");
+            assert!(read > 0, "closed after {:?}", String::from_utf8_lossy(&self.response));
+            self.response.extend_from_slice(&chunk[..read]);
+            if let Some(head) = head(&self.response).filter(|head| self.response.len() >= head.total) {
+                self.body_at = head.body_at;
+                return head.status;
             }
         }
     }
 
-    /// The status and the length of the body, once the head is there.
-    fn head(&mut self) -> Option<(u16, usize)> {
-        let end = self.answer.windows(4).take(4096).position(|four| four == b"\r\n\r\n")?;
-        self.body_at = end + 4;
-        let head = std::str::from_utf8(&self.answer[..end]).expect("text");
-        let status = head.get(9..12).and_then(|code| code.parse().ok()).expect("a status");
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().expect("a length"))
-        });
-        Some((status, length.unwrap_or(0)))
-    }
-
-    /// The body of the last answer.
-    pub fn body(&self) -> &[u8] {
-        &self.answer[self.body_at..]
+    /// The body of the last response.
+    fn body(&self) -> &[u8] {
+        &self.response[self.body_at..]
     }
 }
 
-/// A `GET` on a connection of its own; `None` where nobody listens.
+/// A `GET` on a connection of its own; `None` where nothing listens.
 pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut connection = Connection::try_open(address).ok()?;
     let status = connection.exchange(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes());

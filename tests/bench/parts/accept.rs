@@ -1,63 +1,112 @@
-//! Accept: how many requests a second are answered 202 with their events committed and synced, each event new.
+//! Accept: how many events a second are answered 202 after they were committed and synced, each event new, and the
+//! processor time the service spends on each.
 //!
 //! Deliveries are at rest meanwhile (Refersion refuses the key, so the account is halted): they would take processor time
-//! from what is measured; `sustained` measures both at once. Every round begins with an empty store.
-//! Beside it (a), sent the very same requests, and (b), the same bytes appended to a file with a sync for every 64 events.
+//! from what is measured; `sustained` measures both at once. Every measurement begins with an empty store. Beside each, in
+//! the same round, (a) with single events; and once a round (b), the same bytes appended to a file with a sync for every 64.
 
 use crate::Bench;
 use crate::bare::{self, Axum};
-use crate::event::{Kind, Proof};
-use crate::load::{Target, closed};
+use crate::load::{Measured, closed};
 use crate::refersion::Refersion;
-use crate::report::{Figure, Reach, Row};
+use crate::report::{Goal, Row, Series};
+use crate::requests::{Credentials, Kind};
 use crate::service::{Service, folder};
-use std::net::SocketAddr;
 
 const PART: &str = "accept";
 /// How many connections send at once; half a dozen for the largest arrays.
 pub const CONNECTIONS: usize = 64;
 
-const CASES: [(&str, Proof, u64, usize); 5] = [
-    ("single events, Basic", Proof::Basic, 1, CONNECTIONS),
-    ("single events, signed", Proof::Signed, 1, CONNECTIONS),
-    ("arrays of 100, Basic", Proof::Basic, 100, 16),
-    ("arrays of 1,000, Basic", Proof::Basic, 1000, 6),
-    ("arrays of 1,000, signed", Proof::Signed, 1000, 6),
+struct Case {
+    name: &'static str,
+    credentials: Credentials,
+    events: u64,
+    connections: usize,
+    /// Of the processor time of an event ÷ that of (a) for a request.
+    most: Option<f64>,
+}
+
+const CASES: [Case; 5] = [
+    Case::new("single events, Basic", Credentials::Basic, 1, CONNECTIONS, Some(1.6)),
+    Case::new("single events, signed", Credentials::Signed, 1, CONNECTIONS, None),
+    Case::new("arrays of 100, Basic", Credentials::Basic, 100, 16, None),
+    Case::new("arrays of 1,000, Basic", Credentials::Basic, 1000, 6, Some(0.75)),
+    Case::new("arrays of 1,000, signed", Credentials::Signed, 1000, 6, None),
 ];
 
-#[derive(Default)]
-struct Measured {
-    ours: Vec<f64>,
-    axum: Vec<f64>,
+impl Case {
+    const fn new(
+        name: &'static str,
+        credentials: Credentials,
+        events: u64,
+        connections: usize,
+        most: Option<f64>,
+    ) -> Self {
+        Self { name, credentials, events, connections, most }
+    }
+}
+
+/// What is measured of a case, a series for each build.
+struct Measurements {
+    rate: Vec<Series>,
+    time: Vec<Series>,
+    rise: Vec<Series>,
 }
 
 pub fn run(bench: &mut Bench) -> bool {
     let (refusing, axum) = (Refersion::refusing(), Axum::start());
-    let mut measured: Vec<Measured> = CASES.iter().map(|_| Measured::default()).collect();
-    let mut appended = Vec::new();
+    let mut cases: Vec<Measurements> = CASES.iter().map(|_| Measurements::new(bench)).collect();
+    let (mut appended, mut generator) = (Series::default(), Series::default());
     for _ in 0..bench.rounds {
-        for ((_, proof, events, connections), measured) in CASES.iter().zip(&mut measured) {
-            let kind = Kind { proof: *proof, events: *events };
-            let rate = |address: SocketAddr| {
-                closed(Target { address, kind, status: 202 }, *connections, bench.round).events_per_second()
-            };
-            let folder = folder();
-            let service = Service::at_rest(&refusing, folder.path());
-            measured.ours.push(rate(service.server));
-            measured.axum.push(rate(axum.address));
+        for (case, series) in CASES.iter().zip(&mut cases) {
+            let ours: Vec<Measured> =
+                (0..bench.builds.len()).map(|build| measure(bench, &refusing, case, build)).collect();
+            let beside = axum.singles(bench.round);
+            series.add(&ours, &beside);
+            generator.push(beside.generator_time(), beside.server_time());
         }
-        appended.push(bare::append(bench.round));
+        appended.push(bare::append(bench.round), cases[0].rate[0].beside[cases[0].rate[0].beside.len() - 1]);
     }
-    let single_of_axum = measured[0].axum.clone();
-    for ((name, _, events, _), measured) in CASES.iter().zip(&measured) {
-        let row = Row::new(*name, Figure::of(&measured.ours), "events/s");
-        let row = row.against(Figure::ratio(&measured.ours, &single_of_axum), "(a), single events");
-        let least = if *events == 1 { Some(0.65) } else { Some(1.5).filter(|_| *events == 1000) };
-        let row = least.map(Reach::AtLeast).into_iter().fold(row, Row::reach);
-        bench.report.add(PART, row);
-        bench.report.add(PART, Row::new(format!("(a) bare axum, {name}"), Figure::of(&measured.axum), "events/s"));
+    for (case, series) in CASES.iter().zip(cases) {
+        series.report(bench, case);
     }
-    let row = Row::new("(b) append and sync every 64", Figure::of(&appended), "events/s");
-    bench.report.add(PART, row.against(Figure::ratio(&appended, &single_of_axum), "(a), single events"));
+    let row = Row::new("(b) append and sync every 64", "events/s", vec![appended]);
+    bench.report.add(PART, row.against("(a), single events"));
+    let row = Row::new("the load generator's own processor time, of (a)'s load", "µs a request", vec![generator]);
+    bench.report.add(PART, row.against("(a)"));
     true
+}
+
+/// One round of a case: arrays run twice as long, for whether their cost rises.
+fn measure(bench: &Bench, refusing: &Refersion, case: &Case, build: usize) -> Measured {
+    let folder = folder();
+    let service = Service::at_rest(&bench.builds[build], refusing, folder.path());
+    let kind = Kind { credentials: case.credentials, ..Kind::new(case.events) };
+    let length = if case.events == 1 { bench.round } else { bench.round * 2 };
+    closed(service.target(kind), case.connections, length)
+}
+
+impl Measurements {
+    fn new(bench: &Bench) -> Self {
+        Self { rate: bench.series(), time: bench.series(), rise: bench.series() }
+    }
+
+    fn add(&mut self, ours: &[Measured], beside: &Measured) {
+        for (build, ours) in ours.iter().enumerate() {
+            self.rate[build].push(ours.events_per_second(), beside.events_per_second());
+            self.time[build].push(ours.server_time(), beside.server_time());
+            self.rise[build].ours.push(ours.rise());
+        }
+    }
+
+    fn report(self, bench: &mut Bench, case: &Case) {
+        let row = Row::new(case.name, "events/s", self.rate).against("(a), single events");
+        bench.report.add(PART, row);
+        let row = Row::new(format!("processor time, {}", case.name), "µs an event", self.time);
+        bench.report.add(PART, row.against("(a)'s a request").goal(case.most.map(Goal::AtMost)));
+        if case.events == 1000 {
+            let what = format!("processor time, {}, last third ÷ first third of a run", case.name);
+            bench.report.add(PART, Row::new(what, "", self.rise).goal(Goal::AtMost(1.1)));
+        }
+    }
 }

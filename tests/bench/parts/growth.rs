@@ -1,167 +1,142 @@
 //! Growth: what a backlog does to everything else: accepting and draining beside it, starting on it, its memory, its file.
 //!
 //! Accepting is measured with deliveries at rest, in turns with a service whose store is empty; draining, with a Refersion
-//! that answers at once, in turns with one that has little waiting. One store grows from level to level. How small the file
-//! becomes once all is delivered is seen on a store of its own, small enough to wait for.
+//! that answers at once, in turns with one that has little waiting. One store of each build grows from level to level. How
+//! small the file becomes once all is delivered is measured on a store of its own, small enough to wait for.
 
-use super::accept::CONNECTIONS;
+use super::on_store::{LITTLE, Measurements, accept, accept_empty, drain, drain_little};
 use crate::Bench;
-use crate::event::{Kind, Proof, fresh, length};
+use crate::builds::Build;
+use crate::event::{fresh, length};
 use crate::graph::{self, Axis, Line, draw};
-use crate::load::{Target, closed};
 use crate::refersion::Refersion;
-use crate::report::{Figure, Reach, Row, say};
+use crate::report::{Goal, Row, Series, say};
+use crate::requests::Kind;
 use crate::service::{Service, fill, folder, store_bytes};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 const PART: &str = "growth";
-/// Enough for a drain to be measured, too little to matter.
-const LITTLE: u64 = 20_000;
+
+/// Events waiting; the most that starting may take, in ms; the most memory at rest, in MB.
+const LEVELS: [(u64, Option<f64>, Option<f64>); 3] =
+    [(100_000, None, None), (1_000_000, Some(400.0), Some(64.0)), (5_000_000, Some(2000.0), None)];
 
 pub fn run(bench: &mut Bench) -> bool {
     let refusing = Refersion::refusing();
-    let mut levels: Vec<u64> = if bench.quick { vec![10_000, 50_000] } else { vec![100_000, 1_000_000] };
-    if bench.long {
-        levels.push(5_000_000);
-    }
-    let big = folder();
-    let (mut waiting, mut drawn) = (0, Vec::new());
-    for level in levels {
-        let more = level.saturating_sub(waiting);
-        fill(&refusing, big.path(), fresh(more), more, 0);
-        waiting = disk(bench, &refusing, big.path(), level);
-        let accepted = accept(bench, &refusing, big.path(), level);
-        let drained = drain(bench, &refusing, big.path(), level);
-        if drawn.is_empty() {
-            drawn.push((level as f64 / 10.0, accepted.1, drained.1));
+    let levels = if bench.long { &LEVELS[..] } else { &LEVELS[..2] };
+    let stores: Vec<TempDir> = bench.builds.iter().map(|_| folder()).collect();
+    let mut drawn = Vec::new();
+    for (level, start, memory) in levels {
+        let level = if bench.quick { level / 20 } else { *level };
+        for (build, store) in bench.builds.iter().zip(&stores) {
+            grow(build, &refusing, store.path(), level);
         }
-        drawn.push((level as f64, accepted.0, drained.0));
-        waiting = waiting.max(level);
-        let service = Service::at_rest(&refusing, big.path());
-        waiting = waiting.max(service.waiting());
-        service.process.stop();
+        at_rest(bench, &refusing, &stores, level, [*start, *memory]);
+        let mut all = Measurements::new(bench);
+        for _ in 0..bench.rounds.min(3) {
+            for (number, (build, store)) in bench.builds.iter().zip(&stores).enumerate() {
+                measure(bench, &mut all, number, build, &refusing, store.path());
+            }
+        }
+        drawn.push((level, all.rates()));
+        all.report(bench, PART, &format!("{level} waiting"));
     }
     bench.graphs.push(("backlog.svg", graph(&drawn)));
     after_draining(bench, &refusing);
     true
 }
 
-/// Start-up, memory and bytes at a level; how many wait.
-fn disk(bench: &mut Bench, refusing: &Refersion, folder: &Path, level: u64) -> u64 {
-    let (mut starts, mut memory) = (Vec::new(), Vec::new());
-    let mut waiting = 0;
-    for _ in 0..bench.rounds {
-        let service = Service::at_rest(refusing, folder);
-        starts.push(service.ready_in.as_secs_f64() * 1e3);
-        memory.push(service.process.memory().0);
-        waiting = service.waiting();
-        service.process.stop();
-    }
-    let bytes = (store_bytes(folder) as f64 / waiting as f64) - length() as f64;
-    let (start, room) = (
-        Row::new(format!("start to ready with {level} waiting"), Figure::of(&starts), "ms"),
-        Row::new(format!("memory with {level} waiting"), Figure::of(&memory), "MB"),
-    );
-    let of_a_million = level == 1_000_000;
-    bench.report.add(PART, if of_a_million { start.reach(Reach::AtMost(250.0)) } else { start });
-    bench.report.add(PART, if of_a_million { room.reach(Reach::AtMost(64.0)) } else { room });
-    let row = Row::new(format!("on disk beyond each body, {level} waiting"), Figure::of(&[bytes]), "bytes");
-    bench.report.add(PART, row.reach(Reach::AtMost(200.0)));
-    waiting
+/// Has `level` events wait in a store, or leaves more there.
+fn grow(build: &Build, refusing: &Refersion, store: &Path, level: u64) {
+    let service = Service::at_rest(build, refusing, store);
+    let more = level.saturating_sub(service.waiting());
+    service.process.stop();
+    let users = fresh(more);
+    fill(build, refusing, store, users..users + more, 0);
 }
 
-/// Accepting beside the backlog, and beside none: the medians.
-fn accept(bench: &mut Bench, refusing: &Refersion, big: &Path, level: u64) -> (f64, f64) {
-    let kind = Kind { proof: Proof::Basic, events: 1 };
-    let (mut ours, mut empty) = (Vec::new(), Vec::new());
-    let full = Service::at_rest(refusing, big);
+/// A round of one build: accepting and draining.
+fn measure(bench: &Bench, all: &mut Measurements, number: usize, build: &Build, refusing: &Refersion, store: &Path) {
+    let kind = Kind::new(1);
+    let full = accept(bench, build, refusing, store, kind);
+    all.add_accepted(number, &full, &accept_empty(bench, build, refusing, kind));
+    let full = drain(bench, build, &Refersion::start(Duration::ZERO), store);
+    all.add_drained(number, full, drain_little(bench, build, refusing));
+}
+
+/// Start-up, memory and bytes at a level.
+fn at_rest(bench: &mut Bench, refusing: &Refersion, stores: &[TempDir], level: u64, most: [Option<f64>; 2]) {
+    let [mut starts, mut memory, mut bytes] = [(); 3].map(|()| bench.series());
     for _ in 0..bench.rounds {
-        let folder = folder();
-        let service = Service::at_rest(refusing, folder.path());
-        for (service, rates) in [(&full, &mut ours), (&service, &mut empty)] {
-            let target = Target { address: service.server, kind, status: 202 };
-            rates.push(closed(target, CONNECTIONS, bench.round).events_per_second());
+        for (number, (build, store)) in bench.builds.iter().zip(stores).enumerate() {
+            let service = Service::at_rest(build, refusing, store.path());
+            starts[number].ours.push(service.ready_in.as_secs_f64() * 1e3);
+            memory[number].ours.push(service.process.memory().0);
+            let waiting = service.waiting() as f64;
+            service.process.stop();
+            bytes[number].ours.push(store_bytes(store.path()) as f64 / waiting - length() as f64);
         }
     }
-    full.process.stop();
-    tell(bench, format!("accept with {level} waiting"), &ours, &empty)
-}
-
-/// Draining the backlog, and a small one: the medians.
-fn drain(bench: &mut Bench, refusing: &Refersion, big: &Path, level: u64) -> (f64, f64) {
-    let (mut ours, mut little) = (Vec::new(), Vec::new());
-    for _ in 0..bench.rounds.min(3) {
-        let folder = folder();
-        let events = bench.scaled(LITTLE);
-        fill(refusing, folder.path(), fresh(events), events, 0);
-        ours.push(drain_rate(big, bench.round));
-        little.push(drain_rate(folder.path(), bench.round));
-    }
-    tell(bench, format!("drain with {level} waiting"), &ours, &little)
-}
-
-/// Events settled per second in the first moments after the start.
-fn drain_rate(folder: &Path, length: Duration) -> f64 {
-    let refersion = Refersion::start(Duration::ZERO);
-    let service = Service::start(&refersion.base_url, folder, &[]);
-    std::thread::sleep(length / 10);
-    let (begun, before) = (Instant::now(), service.waiting());
-    let mut after = before;
-    while begun.elapsed() < length && after > 0 {
-        std::thread::sleep(Duration::from_millis(20));
-        after = service.waiting();
-    }
-    let rate = (before - after) as f64 / begun.elapsed().as_secs_f64();
-    service.process.stop();
-    rate
-}
-
-fn tell(bench: &mut Bench, what: String, ours: &[f64], empty: &[f64]) -> (f64, f64) {
-    let row = Row::new(what, Figure::of(ours), "events/s").against(Figure::ratio(ours, empty), "none waiting");
-    bench.report.add(PART, row.reach(Reach::AtLeast(0.9)));
-    (Figure::of(ours).median, Figure::of(empty).median)
+    let [start, room] = most.map(|most| most.filter(|_| !bench.quick).map(Goal::AtMost));
+    bench.report.add(PART, Row::new(format!("start to ready with {level} waiting"), "ms", starts).goal(start));
+    bench.report.add(PART, Row::new(format!("memory at rest with {level} waiting"), "MB", memory).goal(room));
+    let row = Row::new(format!("disk beyond the body, {level} waiting"), "bytes an event", bytes);
+    bench.report.add(PART, row.goal(Goal::AtMost(300.0)));
 }
 
 /// The file once all is delivered and its space was given back.
 fn after_draining(bench: &mut Bench, refusing: &Refersion) {
-    let (folder, events) = (folder(), bench.scaled(LITTLE));
-    fill(refusing, folder.path(), fresh(events), events, 0);
-    let full = store_bytes(folder.path()) as f64;
-    let refersion = Refersion::start(Duration::ZERO);
-    let service = Service::start(&refersion.base_url, folder.path(), &[]);
-    service.until_drained();
-    let deadline = Instant::now() + Duration::from_secs(45);
-    let mut least = store_bytes(folder.path());
-    // The space is given back in portions, every ten seconds.
-    while Instant::now() < deadline && !bench.quick {
-        std::thread::sleep(Duration::from_secs(1));
-        least = least.min(store_bytes(folder.path()));
-    }
     if bench.quick {
         say("  the file after draining is not waited for in a quick run");
         return;
     }
-    service.process.stop();
-    let left = store_bytes(folder.path()).min(least) as f64;
-    let row = Row::new(format!("file after {events} were delivered"), Figure::of(&[left / 1e6]), "MB");
-    bench.report.add(PART, row.against(Figure::of(&[left / full]), "the file before"));
-    let each = Figure::of(&[left / events as f64]);
-    bench.report.add(PART, Row::new("remembered of each user and event delivered", each, "bytes"));
+    let events = bench.scaled(LITTLE);
+    let (mut file, mut remembered): (Vec<Series>, Vec<Series>) = (bench.series(), bench.series());
+    for (number, build) in bench.builds.iter().enumerate() {
+        let (full, left) = drained_file(build, refusing, events);
+        file[number].push(left / 1e6, full / 1e6);
+        remembered[number].ours.push(left / events as f64);
+    }
+    let row = Row::new(format!("file after {events} were delivered"), "MB", file).against("the file before");
+    bench.report.add(PART, row);
+    bench.report.add(PART, Row::new("remembered of each user and event delivered", "bytes", remembered));
 }
 
-fn graph(drawn: &[(f64, f64, f64)]) -> String {
-    let line = |name: &str, colour, of: fn(&(f64, f64, f64)) -> f64| {
-        let points = drawn.iter().map(|one| (one.0, of(one))).collect();
+/// The bytes of a store before and after its events were delivered.
+fn drained_file(build: &Build, refusing: &Refersion, events: u64) -> (f64, f64) {
+    let (folder, users) = (folder(), fresh(events));
+    fill(build, refusing, folder.path(), users..users + events, 0);
+    let full = store_bytes(folder.path()) as f64;
+    let refersion = Refersion::start(Duration::ZERO);
+    let service = Service::start(build, &refersion.base_url, folder.path(), &[]);
+    service.until_drained();
+    let deadline = Instant::now() + Duration::from_secs(45);
+    let mut least = store_bytes(folder.path());
+    // The space is given back in portions, every ten seconds.
+    while Instant::now() < deadline {
+        std::thread::sleep(Duration::from_secs(1));
+        least = least.min(store_bytes(folder.path()));
+    }
+    service.process.stop();
+    (full, store_bytes(folder.path()).min(least) as f64)
+}
+
+/// Of each level: accepted and drained a second, on the full store and on an empty one.
+fn graph(levels: &[(u64, [[f64; 2]; 2])]) -> String {
+    let empty = levels.first().map(|(level, rates)| (*level as f64 / 10.0, rates.map(|rate| rate[1])));
+    let full = levels.iter().map(|(level, rates)| (*level as f64, rates.map(|rate| rate[0])));
+    let drawn: Vec<(f64, [f64; 2])> = empty.into_iter().chain(full).collect();
+    let line = |name: &str, colour: usize| {
+        let points = drawn.iter().map(|(level, rates)| (*level, rates[colour])).collect();
         Line { name: name.to_owned(), colour, dashed: false, points }
     };
-    let lines = [line("accepted, synced", 0, |one| one.1), line("delivered, settled", 1, |one| one.2)];
-    let mark = |(number, level): (usize, &(f64, f64, f64))| {
-        let name = if number == 0 { "none".to_owned() } else { graph::count(level.0) };
-        (level.0, name)
-    };
-    let x = Axis { title: "events waiting", marks: drawn.iter().enumerate().map(mark).collect(), logarithmic: true };
-    let most = drawn.iter().map(|one| one.1.max(one.2)).fold(0.0, f64::max);
+    let lines = [line("accepted, synced", 0), line("delivered, settled", 1)];
+    let name = |number, level| if number == 0 { "none".to_owned() } else { graph::count(level) };
+    let marks = drawn.iter().enumerate().map(|(number, (level, _))| (*level, name(number, *level))).collect();
+    let x = Axis { title: "events waiting", marks, logarithmic: true };
+    let most = drawn.iter().flat_map(|(_, rates)| rates).fold(0.0, |most: f64, rate| most.max(*rate));
     let step = if most > 10_000.0 { 5_000.0 } else { 2_000.0 };
     let steps = (most / step).ceil() as u32;
     let marks = (0..=steps).map(|n| (f64::from(n) * step, graph::count(f64::from(n) * step))).collect();

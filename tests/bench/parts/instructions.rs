@@ -6,7 +6,7 @@
 
 use crate::Bench;
 use crate::event::{API_KEY, SECRET, basic, identify, signature};
-use crate::report::{Figure, Row, say};
+use crate::report::{Row, Series, say};
 use refersion_destination::domain::ApiKey;
 use refersion_destination::mapping::{self, Rules};
 use refersion_destination::segment::{self, Trust};
@@ -26,8 +26,9 @@ pub fn run(bench: &mut Bench) -> bool {
         return true;
     };
     let each = (some - none) / f64::from(COUNT);
-    let row = Row::new("to believe, parse and map an event", Figure::of(&[each]), "instructions");
-    bench.report.add("instructions", row.against(Figure::of(&[each / KEPT]), "those kept"));
+    let series = Series { ours: vec![each], beside: vec![KEPT] };
+    let row = Row::new("to believe, parse and map an event", "instructions", vec![series]);
+    bench.report.add("instructions", row.against("those kept"));
     if each > KEPT * (1.0 + MARGIN) {
         say(&format!(
             "  more than the {KEPT} kept in tests/bench/parts/instructions.rs: find out why, or keep {each:.0}"

@@ -5,12 +5,12 @@
 //! and is sent as much as B all the while; only where it is quiet, nothing.
 
 use crate::Bench;
-use crate::event::{Builder, Kind, Proof};
+use crate::builds::Build;
 use crate::load::{Measured, Target, open};
 use crate::refersion::Refersion;
-use crate::report::{Figure, Reach, Row};
+use crate::report::{Goal, Row, Series};
+use crate::requests::{Credentials, Kind};
 use crate::service::{Service, folder};
-use crate::wire::Connection;
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,18 +39,19 @@ const TROUBLES: [(Trouble, &str); 6] = [
 ];
 
 pub fn run(bench: &mut Bench) -> bool {
-    let mut p99: Vec<Vec<f64>> = vec![Vec::new(); TROUBLES.len()];
+    let mut p99: Vec<Vec<Series>> = TROUBLES.iter().map(|_| bench.series()).collect();
     for _ in 0..bench.rounds {
-        for ((trouble, _), p99) in TROUBLES.iter().zip(&mut p99) {
-            p99.push(round(bench, *trouble).percentile(0.99));
+        for (number, build) in bench.builds.iter().enumerate() {
+            let measured = TROUBLES.map(|(trouble, _)| round(bench, build, trouble).percentile(0.99));
+            p99.iter_mut().zip(measured).for_each(|(series, p99)| series[number].push(p99, measured[0]));
         }
     }
-    for ((trouble, name), ours) in TROUBLES.iter().zip(&p99) {
-        let row = Row::new(format!("p99 of B's deliveries, {name}"), Figure::of(ours), "ms");
+    for ((trouble, name), series) in TROUBLES.iter().zip(p99) {
+        let row = Row::new(format!("p99 of B's deliveries, {name}"), "ms", series);
         let row = match trouble {
             Trouble::Quiet => row,
-            Trouble::None => row.against(Figure::ratio(ours, &p99[0]), "undisturbed"),
-            _ => row.against(Figure::ratio(ours, &p99[0]), "undisturbed").reach(Reach::AtMost(1.5)),
+            Trouble::None => row.against("undisturbed"),
+            _ => row.against("undisturbed").goal(Goal::AtMost(1.5)),
         };
         bench.report.add(PART, row);
     }
@@ -58,7 +59,7 @@ pub fn run(bench: &mut Bench) -> bool {
 }
 
 /// B under constant arrival, and A beside it.
-fn round(bench: &Bench, trouble: Trouble) -> Measured {
+fn round(bench: &Bench, build: &Build, trouble: Trouble) -> Measured {
     let troubled = match trouble {
         Trouble::Slow => Refersion::start(Duration::from_secs(5)),
         Trouble::Limited => Refersion::limited(5),
@@ -66,25 +67,22 @@ fn round(bench: &Bench, trouble: Trouble) -> Measured {
         Trouble::Quiet | Trouble::None | Trouble::Dead => Refersion::start(Duration::ZERO),
     };
     let well = Refersion::start(Duration::from_millis(20));
-    // Nobody listens on port 1.
+    // Nothing listens on port 1.
     let base_url = if trouble == Trouble::Dead { "http://127.0.0.1:1/v2" } else { &troubled.base_url };
     let folder = folder();
     let file = accounts(folder.path(), base_url);
-    // As long as fewer wait than may be under way at once, every answer is that of the delivery.
+    // As long as fewer wait than may be in flight at once, every answer is that of the delivery.
     let settings = [("SERVER_WAIT", "60s"), ("REFERSION_CONCURRENCY", "64")];
-    let service = Service::configured(&well.base_url, folder.path(), &settings, Some(&file));
-    let a = Kind { proof: Proof::Key(OTHER_KEY), events: 1000 };
-    let b = Kind { proof: Proof::Basic, events: 1 };
+    let service = Service::configured(build, &well.base_url, folder.path(), &settings, Some(&file));
+    let of_a = |events| service.target(Kind { credentials: Credentials::Key(OTHER_KEY), ..Kind::new(events) });
+    let of_b = Target { status: 200, ..service.target(Kind::new(1)) };
     if trouble == Trouble::Quiet {
-        return open(Target { address: service.server, kind: b, status: 200 }, CONNECTIONS, RATE, bench.round);
+        return open(of_b, CONNECTIONS, RATE, bench.round);
     }
-    let mut requests = Builder::new(a);
-    assert_eq!(Connection::open(service.server).exchange(requests.next()), 202);
+    service.post(of_a(1000).kind);
     std::thread::scope(|scope| {
-        let length = bench.round;
-        let array = Target { address: service.server, kind: Kind { events: 100, ..a }, status: 202 };
-        scope.spawn(move || open(array, 4, RATE, length));
-        open(Target { address: service.server, kind: b, status: 200 }, CONNECTIONS, RATE, length)
+        scope.spawn(|| open(of_a(100), 4, RATE, bench.round));
+        open(of_b, CONNECTIONS, RATE, bench.round)
     })
 }
 
