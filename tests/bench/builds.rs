@@ -1,11 +1,14 @@
 //! The measured programs: the release build of this tree, and with `BENCH_OTHER=/path/to/binary` another release beside it.
 //!
 //! This tree's is built here once more, as `cargo build --release` builds it: the one that cargo makes for a benchmark has
-//! the features of the tests compiled in (fail points, statement tracing).
+//! the features of the tests compiled in (fail points, statement tracing). Each program is copied first, so that whatever is
+//! built meanwhile does not change what is measured.
 
 use crate::report::say;
-use std::path::PathBuf;
+use crate::service::folder;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use tempfile::TempDir;
 
 /// Where cargo places the program, by either way of building it.
 const BINARY: &str = env!("CARGO_BIN_EXE_refersion-destination");
@@ -14,11 +17,20 @@ const BINARY: &str = env!("CARGO_BIN_EXE_refersion-destination");
 pub const THIS: &str = "this build";
 
 /// A program to be measured.
-#[derive(Clone, Debug)]
 pub struct Build {
     /// As the table names it.
     pub name: String,
     pub program: PathBuf,
+    _folder: TempDir,
+}
+
+impl Build {
+    fn copy(name: String, program: &Path) -> Self {
+        let folder = folder();
+        let copy = folder.path().join("refersion-destination");
+        std::fs::copy(program, &copy).expect("BENCH_OTHER is the path of a program");
+        Self { name, program: copy, _folder: folder }
+    }
 }
 
 /// This tree's build first.
@@ -31,11 +43,10 @@ pub fn all() -> Vec<Build> {
     let mut build = Command::new(cargo);
     build.args(["build", "--release", "--locked", "--quiet", "--bin", "refersion-destination"]);
     assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs").success(), "the build failed");
-    let mut builds = vec![Build { name: THIS.to_owned(), program: BINARY.into() }];
-    if let Some(other) = std::env::var_os("BENCH_OTHER") {
-        let program = PathBuf::from(other).canonicalize().expect("BENCH_OTHER is the path of a program");
-        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        builds.push(Build { name, program });
+    let mut builds = vec![Build::copy(THIS.to_owned(), Path::new(BINARY))];
+    if let Some(other) = std::env::var_os("BENCH_OTHER").map(PathBuf::from) {
+        let name = other.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        builds.push(Build::copy(name, &other));
     }
     builds
 }
