@@ -1,38 +1,38 @@
 //! The only place that knows every concrete type: what is started in which order, and stopped in which.
 //!
-//! Start: store (refused if another process has it, mended if the clock was set back) → kept API keys opened, where any key is
-//! accepted (refused if one does not open) → per account a client, a worker and a door → listeners bound → addresses announced
-//! → workers → doors open. Accounts share the store, the listeners and the clock, and nothing else; those that are not
-//! configured share connections to Refersion too. `merchants` admits these, within the bounds of `proofs`.
-//! Stop, under one deadline: doors refuse, requests in flight are answered, the workers hand back what they have not begun,
-//! the store is closed. What the deadline cuts off is taken up at the next start; nothing of it is lost.
+//! Start: store (refused if another process has it) → kept API keys opened, where any key is accepted (refused if one does not
+//! open) → per account a client, a worker and an endpoint → listeners bound → addresses announced → workers woken for whose
+//! accounts events wait. Accounts share the store, the listeners and the clock, and nothing else; those that are not configured
+//! share connections to Refersion too. `merchants` admits these, within the bounds of `proofs`.
+//! Stop, under one deadline: requests are refused, those in flight are answered, the workers hand back what was not sent, the
+//! store is closed. What the deadline cuts off is delivered after the next start; nothing of it is lost. A store that failed
+//! for good and a worker that panicked end the service with an error, so that its supervisor restarts it.
 
 mod ground;
 mod merchants;
 mod proofs;
 
+use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::domain::AccountName;
 use crate::http::{self, Doors};
-use crate::notice::Notice;
-use crate::queue::{Queue, QueueError, SqliteOpenError, SqliteQueue};
 use crate::refersion::{BuildError, Route};
+use crate::store::{Limits, Maintenance, SqliteOpenError, SqliteStore, StoreError};
 use crate::telemetry::Metrics;
-use crate::worker::Worker;
+use crate::worker::Runtime;
 use axum::Router;
 use ground::Ground;
 use merchants::Proved;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Why the service cannot run. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum ServeError {
     Store(#[from] SqliteOpenError),
     /// The store was opened and cannot be written.
     #[error(transparent)]
-    Queue(#[from] QueueError),
+    Write(#[from] StoreError),
     /// The HTTP client cannot be made.
     #[error(transparent)]
     Client(#[from] BuildError),
@@ -76,9 +76,12 @@ pub enum ServeError {
     /// A listener failed.
     #[error("a listener failed: {0}")]
     Serve(io::Error),
-    /// The worker of an account ended without being told to: a bug. Events would be taken in and never delivered.
-    #[error("a worker ended by itself; what waits is taken up at the next start")]
-    WorkerEnded,
+    /// The worker of an account panicked: a bug. Events would be accepted and never delivered.
+    #[error("a worker panicked; what waits is delivered after the next start")]
+    WorkerPanicked,
+    /// The store ended without being told to: nothing can be accepted or settled any more.
+    #[error("the store ended by itself; what waits is delivered after the next start")]
+    StoreEnded,
 }
 
 /// Where the service listens; ports are the real ones, even if the configuration said 0.
@@ -95,15 +98,8 @@ const BACKLOG: u32 = 4_096;
 
 /// How often settled events' space is given back and old event ids are forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
-
-/// Who serves: the doors, and the workers behind them.
-struct House {
-    doors: Doors,
-    notices: Vec<Notice>,
-    workers: Vec<Worker>,
-    merchants: Option<Proved>,
-    hired: UnboundedReceiver<Worker>,
-}
+/// How often something is committed, so that health is up to date while no event comes.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs the service until `stop` is ready, then drains it. Workers run on `deliveries`, which may be another runtime's: then an
 /// answer to Segment never waits for a delivery that thinks. `announce` is called once, when the listeners are bound.
@@ -114,14 +110,16 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let StoreUrl::Sqlite(path) = &config.store.url;
-    let queue = Arc::new(SqliteQueue::open(path, config.delivery.max_backlog)?);
-    let clock = Clock::start();
-    queue.mend(clock.now()).await?;
-    let ground = Ground { config: Arc::new(config), queue, clock, metrics: Metrics::default() };
-    let (config, queue) = (&ground.config, &ground.queue);
-    let stopping = Notice::default();
-    let House { doors, notices, workers, merchants, mut hired } = house(&ground, &stopping).await?;
-    let doors = Arc::new(doors);
+    let limits =
+        Limits { max_backlog: config.delivery.max_backlog, deduplication_memory: config.store.deduplication_memory };
+    let store = Arc::new(SqliteStore::open(path, limits)?);
+    let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
+    let (handle, tracker) = (deliveries.clone(), TaskTracker::new());
+    let runtime = Runtime { handle, tracker: tracker.clone(), shutdown: shutdown.clone(), failed: failed.clone() };
+    let ground =
+        Ground { config: Arc::new(config), store, clock: Clock::start(), metrics: Metrics::default(), runtime };
+    let (config, store) = (&ground.config, &ground.store);
+    let doors = Arc::new(doors(&ground).await?);
     let server = bind(config.server.listen, "SERVER_LISTEN")?;
     let ops = bind(config.ops.listen, "OPS_LISTEN")?;
     let bound = |listener: &TcpListener| listener.local_addr().map_err(ServeError::Serve);
@@ -129,75 +127,60 @@ pub async fn serve(
     tracing::info!("webhook on http://{}/segment, health on http://{}/readyz", addresses.server, addresses.ops);
     announce(addresses);
 
-    let tidying = tokio::spawn(tidy(Arc::clone(queue), clock, config.store.deduplication_window));
-    let mut working: JoinSet<()> = JoinSet::new();
-    for worker in workers {
-        working.spawn_on(worker.run(), deliveries);
-    }
-    let public = tokio::spawn(listen(server, http::public(Arc::clone(&doors)), stopping.clone()));
-    let private = tokio::spawn(listen(ops, http::ops(doors), stopping.clone()));
-    let mut stop = pin!(stop);
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            Some(worker) = hired.recv() => drop(working.spawn_on(worker.run(), deliveries)),
-            Some(_) = working.join_next() => {
-                queue.close().await;
-                return Err(ServeError::WorkerEnded);
-            }
-        }
-    }
+    let tidying = tokio::spawn(tidy(Arc::clone(store), ground.clock, config.store.deduplication_window));
+    let probing = tokio::spawn(probe(Arc::clone(store)));
+    let public = tokio::spawn(listen(server, http::public(Arc::clone(&doors)), shutdown.clone()));
+    let private = tokio::spawn(listen(ops, http::ops(Arc::clone(&doors)), shutdown.clone()));
+    doors.wake_those_with_events();
+    let failure = tokio::select! {
+        () = stop => None,
+        () = failed.cancelled() => Some(ServeError::WorkerPanicked),
+        () = store.closed() => Some(ServeError::StoreEnded),
+    };
 
-    tracing::info!("stopping: answering what is in flight, handing back what waits");
-    stopping.drain();
-    notices.iter().for_each(Notice::drain);
-    merchants.iter().for_each(Proved::drain);
+    tracing::info!("stopping: answering requests in flight, handing back what was not sent");
+    shutdown.cancel();
+    tracker.close();
     tidying.abort();
-    let finished = async { (public.await, private.await, while working.join_next().await.is_some() {}) };
+    probing.abort();
+    let finished = async { (public.await, private.await, tracker.wait().await) };
     if tokio::time::timeout(config.server.drain, finished).await.is_err() {
-        tracing::warn!("the deadline passed; what was under way is taken up at the next start");
+        tracing::warn!("the deadline passed; what was in flight is delivered after the next start");
     }
-    queue.close().await;
+    store.close().await;
     tracing::info!("stopped");
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
-/// Makes a worker and a door for every configured account, and what admits the others.
-async fn house(ground: &Ground, stopping: &Notice) -> Result<House, ServeError> {
-    let Ground { config, queue, .. } = ground;
+/// Makes a worker and an endpoint for every configured account, and what admits the others.
+async fn doors(ground: &Ground) -> Result<Doors, ServeError> {
+    let Ground { config, store, .. } = ground;
     let accounts = config.every_account();
     let configured: Vec<AccountName> = accounts.iter().map(|account| account.name.clone()).collect();
     let operator = config.operator_key().ok_or(ServeError::NoApiKey)?;
-    let (hire, hired) = unbounded_channel();
-    let waiting = queue.waiting().await?;
     let (mut known, mut merchants) = (configured.clone(), None);
     if config.segment.accept_any_api_key {
-        let mut keys = merchants::open(&config.store.seal_keys, queue).await?;
+        let mut keys = merchants::open(&config.store.seal_keys, store).await?;
         keys.retain(|(name, _)| !configured.contains(name));
         known.extend(keys.iter().map(|(name, _)| name.clone()));
-        let proved = Proved::new(ground.clone(), keys, hire)?;
-        proved.work(&waiting)?;
-        merchants = Some(proved);
+        merchants = Some(Proved::new(ground.clone(), keys)?);
     } else if accounts.is_empty() {
         return Err(ServeError::NoApiKey);
     }
-    warn_of_strangers(&waiting, &known);
-    let (mut notices, mut workers, mut doors) = (Vec::new(), Vec::new(), Vec::new());
+    warn_of_strangers(&store.waiting(), &known);
+    let mut doors = Vec::new();
     for account in accounts {
-        let notice = Notice::default();
-        let route = Route::new(&account.base_url, config.refersion.timeout)?;
-        let client = route.client(&account.api_key, account.max_requests_per_second)?;
-        workers.push(ground.worker(&account, client, notice.clone()));
-        doors.push(ground.door(account, notice.clone()));
-        notices.push(notice);
+        let signals = AccountSignals::default();
+        let client = Route::new(&account.base_url, config.refersion.timeout)?.client(&account.api_key)?;
+        let worker = ground.worker(&account, client, signals.clone());
+        doors.push(ground.door(account, signals, worker));
     }
-    let doors = Doors::new(ground.store(), ground.clock, stopping.clone(), doors);
+    let doors = Doors::new(ground.store(), ground.clock, ground.runtime.shutdown.clone(), doors);
     let doors = doors.operated_with(operator).counted_by(ground.metrics.clone());
-    let doors = match &merchants {
-        Some(proved) => doors.and(Arc::new(proved.clone())),
+    Ok(match merchants {
+        Some(proved) => doors.and(Arc::new(proved)),
         None => doors,
-    };
-    Ok(House { doors, notices, workers, merchants, hired })
+    })
 }
 
 /// Events of an account that is no longer configured are kept, and somebody should know.
@@ -219,16 +202,24 @@ fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, Serv
     listen().map_err(|source| ServeError::Listen { address, variable, source })
 }
 
-/// Serves until the service drains and every request in flight is answered.
-async fn listen(listener: TcpListener, router: Router, notice: Notice) {
-    http::listen(listener, router, http::Limits::default(), notice.until_draining()).await;
+/// Serves until the service shuts down and every request in flight is answered.
+async fn listen(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    http::listen(listener, router, http::Limits::default(), shutdown.cancelled_owned()).await;
 }
 
-async fn tidy(queue: Arc<SqliteQueue>, clock: Clock, window: Duration) {
+async fn tidy(store: Arc<SqliteStore>, clock: Clock, window: Duration) {
     loop {
         tokio::time::sleep(TIDY_EVERY).await;
-        if let Err(error) = queue.tidy(clock.now().before(window)).await {
-            tracing::warn!(%error, "cannot tidy the store");
+        if let Err(error) = store.tidy(clock.now().before(window)).await {
+            tracing::debug!(%error, "cannot tidy the store");
         }
+    }
+}
+
+async fn probe(store: Arc<SqliteStore>) {
+    loop {
+        // Err: the store says so itself, once, and `/readyz` as long as it lasts.
+        let _ = store.probe().await;
+        tokio::time::sleep(PROBE_EVERY).await;
     }
 }

@@ -1,9 +1,10 @@
 //! The clock of this process: the system's when the process started, and from then on one that is never set.
 //!
-//! Moments are kept in the store, so they are the system's; but a clock that is set forward would end every lease at once,
-//! and one that is set back would lengthen every wait by as much. All moments of a process come from one clock, so that
-//! they can be compared. Time passes as tokio's does, in which all waits are, so that a test may stop and advance it. What a
-//! wrong clock left in the store is mended when the store is opened.
+//! It starts at the system's time, because moments are stored (when an event was received, when a wait began). A system clock
+//! that is set forward would end every wait at once, and one that is set back would lengthen it, so all moments of a process
+//! come from this clock and can be compared. It runs on tokio's time, as all waits do, so that a test can stop and advance it.
+//! Deliberately absent: correcting moments that a wrong clock wrote; waits are stored as amounts, and
+//! [`RetryWait::due`](crate::scheduling::RetryWait::due) bounds what is left of them.
 
 use crate::domain::Timestamp;
 use std::time::SystemTime;

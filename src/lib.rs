@@ -1,46 +1,53 @@
-//! A Segment webhook destination for Refersion: what happens to a merchant's users becomes what their affiliates are.
+//! A Segment webhook destination for Refersion: identify and delete events become calls to Refersion's affiliate API.
 //!
 //! # The flow
-//! A request **enters** ([`http`]), is **believed** ([`segment::Trust`]), is **understood** ([`segment::parse`] →
-//! [`mapping::map`]), is **recorded** ([`queue`]) and only then answered; later it becomes a **plan** of calls
-//! ([`delivery::step`]) and is **carried out** ([`worker`], through [`refersion`]).
+//! The HTTP server ([`http`]) authenticates a request, parses it ([`segment`]), maps its events ([`mapping`]), **appends** them to
+//! the event log of the [`store`], and only then answers. The delivery worker of the account ([`worker`]) reads the log in order and
+//! feeds it to the scheduler ([`scheduling`]), which says which events may run: the heads of their users' lanes. For each the
+//! worker makes a **plan** of calls ([`delivery`]), **dispatches** them (batched, limited, retried) through [`refersion`], and
+//! **settles** the outcome in the store. What it needs to know about order, limits and health is in its memory; after a restart
+//! that is read from the log again.
 //!
-//! # The floors
-//! A module imports only from floors below it; on floor 1 only from those named before it; the edges not from each other.
+//! # The layers
+//! A module imports only from layers above it in this list; modules of one layer do not import each other, but for those of
+//! layer 1, which may import those named before them.
 //! ```text
-//!   steps     failpoint                                    nothing, but in tests
-//! 0 words     domain                                       valid by construction, no I/O
-//! 1 thought   segment  mapping  delivery                   pure: no async, clock, chance, environment or logging
-//! 2 edges     refersion  queue  config  telemetry  notice  clock   one outside thing each
-//! 3 shells    http  worker  sandbox                        async; join thought to edges
-//! 4 assembly  app  cli                                     the only place that knows every concrete type
+//!   (tests)      failpoint                               nothing, unless compiled for tests
+//! 0 vocabulary   domain                                  valid by construction, no I/O
+//! 1 logic        segment  mapping  delivery  scheduling  pure: no async, clock, randomness, environment, logging
+//! 2 adapters     refersion  store  config  telemetry     one outside thing each
+//!                clock  account_signals                  the time; what the services tell each other
+//! 3 services     http  worker  sandbox                   async; they join logic to adapters
+//! 4 assembly     app                                     the only place that knows every concrete type
+//!                cli                                     one file per subcommand
 //! ```
-//! Where this differs from the first draft of the house: secrets are `secrecy`'s types and need no word of their own;
-//! [`notice`] carries what the shells tell each other, so that none imports another; the gate of an account
-//! ([`delivery::Gate`]) is thought, so that pauses and halts are tested without time.
+//! The operators' listener (health, metrics, dead letters) is part of [`http`]; `account_signals` exists so that [`http`] and
+//! [`worker`] do not import each other.
 //!
-//! # The invariants, each held by tests
-//! 1. 2xx is answered only after the event is committed and synced; what cannot be recorded is a 503 (429 when the backlog
-//!    is full), and Segment sends it again.
-//! 2. An accepted event ends in exactly one of: delivered, nothing to do (with the reason), dead letter (with the reason,
-//!    kept until an operator replays or discards it).
-//! 3. The events of one user are carried out one at a time, in the order received; a stuck one holds up that user alone.
-//!    Two events are of one user when they share a `userId` or an e-mail.
-//! 4. Repeats have no second effect: the same `messageId`, a `new` whose answer was lost, a crash between two steps.
-//! 5. A wrong key is no event's fault: the account halts, keeps its events, probes, and goes on by itself.
-//! 6. No secret and no personal datum in logs, errors or answers; delivered bodies are erased; a delete erases our own
-//!    traces of that user.
-//! 7. The raw body is what is recorded; it is mapped again when it is carried out.
-//! 8. No lock and no transaction is held across a call to Refersion: claims are leases that expire.
-//! 9. Status codes are decided in two files: `http/answer.rs` (inbound) and `refersion/reply.rs` (outbound); health, which
-//!    Segment never sees, decides its own two.
-//! 10. Accounts share the store and the listeners, and nothing else: what goes wrong in one changes nothing for another, and
-//!     equal ids in two of them are two users and two events.
-//! 11. The key of an account that is not configured is proved with Refersion before it is kept, kept sealed before anything
-//!     is recorded under it, and replaced by a proved one alone.
+//! # The invariants, each held by tests (README, "What is promised")
+//!  1. 2xx is answered only after the event is committed and synced. If it cannot be: 503 (429 when the backlog is full), and
+//!     Segment sends it again.
+//!  2. An accepted event ends in exactly one of: delivered, nothing to do (with the reason), dead letter (with the reason, kept
+//!     until an operator replays or discards it).
+//!  3. Events of one user are carried out one at a time, in log order; a stuck one holds up that user alone. Two events are of
+//!     one user if they share a `userId` or an e-mail, if these lead to one affiliate, or if a third event joins them.
+//!  4. Repeats have no second effect: the same `messageId` within the deduplication window, a `new` whose answer was lost, a
+//!     crash between two steps.
+//!  5. What was deleted is erased here, too. Older facts overwrite newer ones if Segment sends them later: `timestamp` is not
+//!     read yet.
+//!  6. A wrong key (401) is no event's fault: the account halts, keeps its events, probes the key, and resumes by itself. A key
+//!     that arrives with a request is verified with Refersion before it is kept, and kept sealed before an event is appended.
+//!  7. No secret and no personal datum in logs, metrics, errors or answers; delivered bodies are erased; a delete erases what is
+//!     kept of that user.
+//!  8. The raw body is what is stored; it is mapped when it is carried out, so a corrected rule applies to what waits and to
+//!     what is replayed.
+//!  9. No lock and no transaction is held across a call to Refersion. One process owns the store, held by a file lock.
+//! 10. What the merchant decided at Refersion stands: an affiliate that is `DENIED` or `DISABLED` is left alone.
+//! 11. Status codes are decided in two files: `http/answer.rs` (inbound) and `refersion/reply.rs` (outbound); `http/ops.rs` has
+//!     the two of health. Accounts share nothing that lets one hold up another: equal ids in two of them are two users.
 //!
 //! # Deliberately absent
-//! A web interface.
+//! Several replicas on one store (leases, PostgreSQL); order by the events' own `timestamp`; traces; a web interface.
 
 pub mod failpoint;
 
@@ -54,10 +61,9 @@ pub mod delivery;
 
 pub mod scheduling;
 
+pub mod account_signals;
 pub mod clock;
 pub mod config;
-pub mod notice;
-pub mod queue;
 pub mod refersion;
 pub mod store;
 pub mod telemetry;

@@ -5,25 +5,24 @@
 //! with Refersion first, kept sealed, and only then admitted, in the place of the one before. So who knows a public half
 //! alone gets nothing delivered and replaces nothing, and what nobody proved is never stored. Invariants: the sealed key is
 //! committed and synced before the first event under it is recorded; an account's name is made of the public half, so its
-//! users, order and duplicates survive a change of the secret; each account has a worker, a gate and a throttle of its own,
+//! users, order and duplicates survive a change of the secret; each account has a worker and a health of its own,
 //! from its first request on, or from the start if events wait for it: until then it costs its key and no more.
 //! Deliberately absent: forgetting a key; one that Refersion no longer takes halts its account.
 
 use super::ServeError;
 use super::ground::Ground;
 use super::proofs::{Admitted, Proofs};
+use crate::account_signals::AccountSignals;
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_seal};
 use crate::http::{Barred, Door, Merchants};
-use crate::notice::Notice;
-use crate::queue::{Queue, SqliteQueue};
 use crate::refersion::{BuildError, Proof, Route};
+use crate::store::{EventLog as _, KeyVault, Maintenance as _, SqliteStore};
 use crate::worker::Worker;
 use async_trait::async_trait;
 use rand::Rng as _;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedSender;
 
 /// How long a proof may take, the wait for its turn included. Segment stops waiting for an answer after 5 s, of which
 /// SERVER_WAIT takes up to 2 by default.
@@ -37,18 +36,13 @@ struct Inner {
     ground: Ground,
     seal: SealKey,
     route: Route,
-    /// Takes the workers that are to run.
-    hire: UnboundedSender<Worker>,
     proofs: Proofs,
     /// Held from keeping a key until it is known here, so that the store and this agree.
     keeping: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
 }
 
-struct Known {
-    draining: bool,
-    accounts: HashMap<AccountName, Merchant>,
-}
+type Known = HashMap<AccountName, Merchant>;
 
 struct Merchant {
     key: ApiKey,
@@ -64,9 +58,9 @@ struct AtWork {
 pub(super) type Keys = Vec<(AccountName, ApiKey)>;
 
 /// Opens every key that is kept, or none of them. Those that the first seal key does not open are sealed anew under it.
-pub(super) async fn open(seals: &[SealKey], queue: &SqliteQueue) -> Result<Keys, ServeError> {
+pub(super) async fn open(seals: &[SealKey], store: &SqliteStore) -> Result<Keys, ServeError> {
     let first = seals.first().ok_or(ServeError::NoSealKey)?;
-    let kept = queue.kept_keys().await?;
+    let kept = store.kept_keys().await?;
     let opened: Vec<_> = kept.iter().filter_map(|sealed| Some((&sealed.account, open_seal(seals, sealed)?))).collect();
     if opened.len() < kept.len() {
         return Err(ServeError::Sealed { shut: kept.len() - opened.len(), kept: kept.len() });
@@ -75,7 +69,7 @@ pub(super) async fn open(seals: &[SealKey], queue: &SqliteQueue) -> Result<Keys,
     let again: Vec<_> = under_another.map(|(account, opened)| seal(first, account, &opened.api_key)).collect();
     if !again.is_empty() {
         let count = again.len();
-        queue.keep_keys(again).await?;
+        store.keep_keys(again).await?;
         tracing::info!(count, "API keys were sealed anew: the seal keys after the first are not needed any more");
     }
     Ok(opened.into_iter().map(|(account, opened)| (account.clone(), opened.api_key)).collect())
@@ -88,8 +82,8 @@ fn seal(seal: &SealKey, account: &AccountName, key: &ApiKey) -> SealedKey {
 }
 
 impl Proved {
-    /// The accounts with these keys; `hire` takes their workers.
-    pub(super) fn new(ground: Ground, keys: Keys, hire: UnboundedSender<Worker>) -> Result<Self, ServeError> {
+    /// The accounts with these keys.
+    pub(super) fn new(ground: Ground, keys: Keys) -> Result<Self, ServeError> {
         let config = &ground.config;
         let seal = config.store.seal_keys.first().cloned().ok_or(ServeError::NoSealKey)?;
         let route = Route::new(&config.refersion.base_url, config.refersion.timeout)?;
@@ -98,41 +92,34 @@ impl Proved {
             ground,
             seal,
             route,
-            hire,
             proofs: Proofs::new(),
             keeping: tokio::sync::Mutex::default(),
-            known: Mutex::new(Known { draining: false, accounts }),
+            known: Mutex::new(accounts),
         })))
     }
 
-    /// Sends those to work for whom events wait.
-    pub(super) fn work(&self, waiting: &BTreeMap<String, u64>) -> Result<(), BuildError> {
+    /// Wakes the workers of those for whom events wait.
+    pub(super) fn wake(&self, waiting: &BTreeMap<String, u64>) -> Result<(), BuildError> {
         let mut known = self.0.known();
         for (name, _) in waiting.iter().filter(|(_, events)| **events > 0) {
             let name = AccountName::from(name.clone());
-            self.0.door_of(&mut known, &name)?;
+            if let Some(door) = self.0.door_of(&mut known, &name)? {
+                (door.wake)();
+            }
         }
         Ok(())
-    }
-
-    /// Ends their work; from now on nobody is admitted.
-    pub(super) fn drain(&self) {
-        let mut known = self.0.known();
-        known.draining = true;
-        let at_work = known.accounts.values().filter_map(|merchant| merchant.at_work.as_ref());
-        at_work.for_each(|at_work| at_work.door.notice.drain());
     }
 }
 
 #[async_trait]
 impl Merchants for Proved {
     async fn admit(&self, key: ApiKey) -> Admitted {
-        let name = self.0.ground.queue.hash_key().account(&key);
+        let name = self.0.ground.store.hash_key().account(&key);
         if let Some(admitted) = self.0.known_key(&name, &key) {
             return admitted;
         }
         let inner = Arc::clone(&self.0);
-        let pair = inner.ground.queue.hash_key().key_pair(&key);
+        let pair = inner.ground.store.hash_key().key_pair(&key);
         // By itself, so that a sender who hangs up leaves nothing half done.
         let proving = tokio::spawn(async move { inner.proofs.of(pair, inner.prove(&name, &key)).await });
         // Err: a panic, which is a bug.
@@ -141,16 +128,12 @@ impl Merchants for Proved {
 
     fn doors(&self) -> Vec<Arc<Door>> {
         let known = self.0.known();
-        let at_work = known.accounts.values().filter_map(|merchant| merchant.at_work.as_ref());
+        let at_work = known.values().filter_map(|merchant| merchant.at_work.as_ref());
         at_work.map(|at_work| Arc::clone(&at_work.door)).collect()
     }
 
-    async fn look(&self) {
-        let looked = match self.0.ground.queue.waiting().await {
-            Ok(waiting) => self.work(&waiting).map_err(ServeError::from),
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = looked {
+    fn wake_those_with_events(&self) {
+        if let Err(error) = self.wake(&self.0.ground.store.waiting()) {
             tracing::error!(%error, "events of accounts that are not configured may wait for their next one");
         }
     }
@@ -160,13 +143,13 @@ impl Inner {
     /// What there is to say without asking Refersion.
     fn known_key(&self, name: &AccountName, key: &ApiKey) -> Option<Admitted> {
         let mut known = self.known();
-        known.accounts.get(name).filter(|merchant| merchant.key.is(key))?;
+        known.get(name).filter(|merchant| merchant.key.is(key))?;
         Some(self.admitted(&mut known, name))
     }
 
     /// Proves a key, and keeps it if Refersion takes it.
     async fn prove(&self, name: &AccountName, key: &ApiKey) -> Admitted {
-        let client = self.route.client(key, None).map_err(|_| Barred::Refused)?;
+        let client = self.route.client(key).map_err(|_| Barred::Refused)?;
         let unproven = match tokio::time::timeout(PATIENCE, self.proofs.in_turn(client.prove())).await {
             Ok(Proof::Accepted) => return self.keep(name, key).await,
             Ok(Proof::Refused) => return Err(Barred::Refused),
@@ -184,14 +167,14 @@ impl Inner {
     /// Keeps a key that Refersion takes, in the place of an earlier one of the account.
     async fn keep(&self, name: &AccountName, key: &ApiKey) -> Admitted {
         let _alone = self.keeping.lock().await;
-        if let Err(error) = self.ground.queue.keep_keys(vec![seal(&self.seal, name, key)]).await {
+        if let Err(error) = self.ground.store.keep_keys(vec![seal(&self.seal, name, key)]).await {
             tracing::error!(account = %name, %error, "an API key cannot be kept");
             return Err(Barred::NotKept);
         }
         let mut known = self.known();
-        let at_work = known.accounts.get(name).and_then(|merchant| merchant.at_work.as_ref());
+        let at_work = known.get(name).and_then(|merchant| merchant.at_work.as_ref());
         let at_work = at_work.map(|at_work| self.rekeyed(name, key, at_work)).transpose().map_err(bug)?;
-        let before = known.accounts.insert(name.clone(), Merchant { key: key.clone(), at_work });
+        let before = known.insert(name.clone(), Merchant { key: key.clone(), at_work });
         if before.is_none() {
             tracing::info!(account = %name, "Refersion takes a new API key: an account of its own");
         } else {
@@ -205,7 +188,8 @@ impl Inner {
         let AtWork { door, worker } = at_work;
         worker.take_key(key)?;
         let account = self.ground.config.account(name.clone(), key.clone());
-        Ok(AtWork { door: Arc::new(self.ground.door(account, door.notice.clone())), worker: worker.clone() })
+        let door = self.ground.door(account, door.signals.clone(), worker.clone());
+        Ok(AtWork { door: Arc::new(door), worker: worker.clone() })
     }
 
     fn admitted(&self, known: &mut Known, name: &AccountName) -> Admitted {
@@ -214,18 +198,16 @@ impl Inner {
 
     /// The door of an account, which goes to work if it is not yet; none if it is not known, or the service is about to stop.
     fn door_of(&self, known: &mut Known, name: &AccountName) -> Result<Option<Arc<Door>>, BuildError> {
-        let draining = known.draining;
-        let Some(merchant) = known.accounts.get_mut(name).filter(|_| !draining) else { return Ok(None) };
+        let shutting_down = self.ground.runtime.shutdown.is_cancelled();
+        let Some(merchant) = known.get_mut(name).filter(|_| !shutting_down) else { return Ok(None) };
         if let Some(at_work) = &merchant.at_work {
             return Ok(Some(Arc::clone(&at_work.door)));
         }
         let account = self.ground.config.account(name.clone(), merchant.key.clone());
-        let client = self.route.client(&merchant.key, account.max_requests_per_second)?;
-        let notice = Notice::default();
-        let worker = self.ground.worker(&account, client, notice.clone());
-        let door = Arc::new(self.ground.door(account, notice));
-        // Err: the service is about to stop; what waits is taken up at the next start.
-        let _ = self.hire.send(worker.clone());
+        let client = self.route.client(&merchant.key)?;
+        let signals = AccountSignals::default();
+        let worker = self.ground.worker(&account, client, signals.clone());
+        let door = Arc::new(self.ground.door(account, signals, worker.clone()));
         merchant.at_work = Some(AtWork { door: Arc::clone(&door), worker });
         Ok(Some(door))
     }

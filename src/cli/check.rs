@@ -41,9 +41,9 @@ async fn prove_all(config: Config) -> bool {
 }
 
 async fn prove(account: Account, timeout: Duration) -> Result<String, String> {
-    let Account { api_key, base_url: url, max_requests_per_second, .. } = &account;
+    let Account { api_key, base_url: url, .. } = &account;
     let public = api_key.public();
-    let client = Route::new(url, timeout).and_then(|route| route.client(api_key, *max_requests_per_second));
+    let client = Route::new(url, timeout).and_then(|route| route.client(api_key));
     match client.map_err(|error| error.to_string())?.prove().await {
         Proof::Accepted => Ok(format!("{url} takes the API key {public}.…")),
         Proof::Refused => Err(format!(

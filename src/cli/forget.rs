@@ -5,7 +5,7 @@
 use super::keeper::Place;
 use super::{block_on, fail, say, tell};
 use crate::domain::{AccountName, Email, User, UserId};
-use crate::queue::Forgotten;
+use crate::store::Forgotten;
 use clap::Args;
 use serde_json::json;
 use std::process::ExitCode;

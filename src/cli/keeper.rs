@@ -6,7 +6,10 @@
 use super::{Layers, default_ops, now, plain_http};
 use crate::config::{Config, Mode, StoreUrl};
 use crate::domain::{AccountName, ApiKey, Timestamp, User};
-use crate::queue::{DeadLetter, Filter, Forgotten, Page, Queue, Replay, SqliteOpenError, SqliteQueue};
+use crate::store::{
+    DeadLetter, DeadLetters as _, EventLog as _, Filter, Forgotten, Limits, Maintenance as _, Page, Replay,
+    SqliteOpenError, SqliteStore,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -29,7 +32,7 @@ pub(super) struct Place {
 
 /// The keeper of the dead letters. Every error is told as text.
 pub(super) enum Keeper {
-    Store(SqliteQueue),
+    Store(SqliteStore),
     Service(Service),
 }
 
@@ -67,7 +70,8 @@ impl Place {
         if !path.exists() {
             return Err(format!("there is no store at {}; which one is meant, say with STORE_URL", path.display()));
         }
-        match SqliteQueue::open(path, config.delivery.max_backlog) {
+        let limits = Limits { max_backlog: config.delivery.max_backlog, ..Limits::default() };
+        match SqliteStore::open(path, limits) {
             Ok(store) => Ok(Keeper::Store(store)),
             Err(SqliteOpenError::InUse(_)) => service(default_ops(config).map_err(|error| error.to_string())?),
             Err(error) => Err(error.to_string()),

@@ -141,17 +141,18 @@ fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The runtime of the commands that wait for something. It leaves one core to the thread that writes the store: with a thread
-/// on every core they push each other aside. Measured on two cores: requests then wait up to twice as long.
+/// Runs a command that waits for something.
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let runtime = runtime(cores.saturating_sub(1).max(1))?;
+    let runtime = runtime()?;
     let result = runtime.block_on(future);
     runtime.shutdown_background();
     Ok(result)
 }
 
-fn runtime(threads: usize) -> Result<Runtime, std::io::Error> {
+/// A runtime with a thread for each core but one, which is left to the thread that writes the store. Measured on two cores: with
+/// a thread on each, requests wait up to twice as long.
+fn runtime() -> Result<Runtime, std::io::Error> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
     Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 

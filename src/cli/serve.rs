@@ -44,9 +44,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Serves until it is told to stop. What deliveries think has a thread of its own; one is enough for some thousand a second.
+/// Serves until it is told to stop. Deliveries have threads of their own, so that answers to Segment do not wait for them.
 fn serve(config: Config, sandbox: bool) -> io::Result<Result<(), String>> {
-    let deliveries = runtime(1)?;
+    let deliveries = runtime()?;
     let served = block_on(async {
         let stop = told_to_stop();
         if sandbox {

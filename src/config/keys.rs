@@ -46,6 +46,7 @@ pub const KEYS: &[Key] = &[
     key("ops", "listen", Plain),
     key("store", "url", Plain),
     key("store", "deduplication_window", Plain),
+    key("store", "deduplication_memory_mb", Plain),
     key("store", "seal_key", Secret),
     key("delivery", "retry_min", Plain),
     key("delivery", "retry_max", Plain),

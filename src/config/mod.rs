@@ -22,9 +22,10 @@ pub use accounts::Account;
 pub use keys::{KEYS, Key, Kind};
 pub use problem::{Problem, Problems, Warning};
 
-use crate::delivery::{Backoff, Policy};
+use crate::delivery::Policy;
 use crate::domain::{AccountName, ApiKey, SealKey};
 use crate::mapping::Rules;
+use crate::scheduling::Backoff;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -107,6 +108,8 @@ pub struct Store {
     pub url: StoreUrl,
     /// How long a settled event is remembered; above zero.
     pub deduplication_window: Duration,
+    /// How much memory the ids of events may take, in bytes; older ids are looked up on disk.
+    pub deduplication_memory: usize,
     /// What seals API keys that are kept: the first seals, all open.
     pub seal_keys: Vec<SealKey>,
 }

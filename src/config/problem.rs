@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, in words for a stranger at three in the morning: where, what was found, what is
+//! What is wrong with a configuration, in words for an operator who does not know it: where, what was found, what is
 //! allowed, and a hint.
 //!
 //! Invariants: problems come in a stable order (files as given, then the environment, then what only shows in the whole);

@@ -4,13 +4,16 @@ use super::read::{Read, Reader};
 use super::values::{above_zero, base_url, choice, duration, duration_or_zero, flag, listen, log_filter};
 use super::values::{api_key, concurrency, found, seal_keys, shared_secrets, store_url, whole};
 use super::{Config, Delivery, Log, LogFormat, Mode, Ops, Refersion, Segment, Server, Store, accounts, rules};
-use crate::delivery::{Backoff, OnDelete, OnExisting, Policy};
+use crate::delivery::{OnDelete, OnExisting, Policy};
+use crate::scheduling::Backoff;
 use std::net::SocketAddr;
 use std::time::Duration;
 use toml::Value;
 
 /// Segment stops waiting for an answer after 5 s; what is left is for the way there and back.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// A terabyte of event ids is a mistake.
+const MAX_MEMORY_MB: u64 = 1024 * 1024;
 /// Segment sends an event again for four hours.
 const SHORTEST_MEMORY: Duration = Duration::from_hours(4);
 /// Reads everything, or notes every problem.
@@ -119,6 +122,7 @@ fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<Store> {
             format!("found {}, shorter than 4h: Segment may send an event again after it was forgotten", found(value))
         });
     }
+    let memory = reader.value("store.deduplication_memory_mb", whole(1..=MAX_MEMORY_MB));
     let seal_keys = reader.optional("store.seal_key", seal_keys);
     if mode == Mode::Live && seals && matches!(seal_keys, Ok(None)) {
         reader.missing(
@@ -128,7 +132,8 @@ fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<Store> {
         );
     }
     let seal_keys = seal_keys?.unwrap_or_default();
-    Ok(Store { url: url?, deduplication_window: deduplication_window?, seal_keys })
+    let deduplication_memory = usize::try_from(memory? << 20).unwrap_or(usize::MAX);
+    Ok(Store { url: url?, deduplication_window: deduplication_window?, deduplication_memory, seal_keys })
 }
 
 fn delivery(reader: &mut Reader) -> Read<Delivery> {

@@ -2,37 +2,29 @@
 //!
 //! In go an [`Intent`](crate::mapping::Intent), what is remembered of the user, the progress of the delivery, and the
 //! last [`Reply`]. Out comes a [`Step`]: the next [`Call`], or how the attempt ends. Invariant: no async, clock,
-//! randomness or HTTP, so every scenario is a script of replies. Deliberately absent: the wait before a retry
-//! ([`Backoff`] only says how long it is), and the storage of memory and progress ([`crate::store`]).
+//! randomness or HTTP, so every scenario is a script of replies. Deliberately absent: the wait before a retry, and the storage
+//! of memory and progress.
 
-mod backoff;
 mod coalesce;
 mod delete;
 mod exchange;
-mod gate;
 mod identify;
 mod memory;
 mod outcome;
 mod outcome_code;
-mod pace;
 mod plan;
 mod policy;
 mod read_back;
 mod search;
 mod state;
-mod turns;
 mod unanswered_new;
 
-pub use backoff::Backoff;
 pub use coalesce::{Coalesced, coalesce};
 pub use exchange::{Affiliate, Call, Found, Identifier, Refusal, Reply, VISIBLE};
-pub use gate::{Admission, Gate};
 pub use memory::{Done, Known, Memory, Origin, Progress, Stage, Target};
 pub use outcome::{Action, Ignored, Outcome, PermanentFailure, Step, TransientFailure};
 pub use outcome_code::OutcomeCode;
-pub use pace::{Pace, Round};
 pub use plan::step;
 pub use policy::{OnDelete, OnExisting, Policy};
 pub use state::{Case, State};
-pub use turns::{FULL, Turn, Turns};
 pub use unanswered_new::UnansweredNew;

@@ -54,6 +54,8 @@ outcome_codes! {
     LeftAlone = 26, "left_alone";
     /// A delete of the same user was carried out in its place.
     Cancelled = 27, "cancelled";
+    /// Settled by a release that did not write down how (its store was of version 5 or before).
+    Unrecorded = 28, "unrecorded";
     /// Dead letter: the event cannot be mapped, or its user never became known.
     Unmappable = 40, "unmappable";
     /// Dead letter: the bytes are no event.

@@ -1,4 +1,4 @@
-//! Words: the vocabulary every other floor speaks.
+//! The vocabulary of all other layers: types that are valid by construction.
 //!
 //! Values here are valid by construction: whoever holds an [`Email`] holds a checked one. In go texts, out come types or an
 //! error that says what is allowed. Nothing here does I/O, reads a clock or draws a random number; chance is an argument.

@@ -18,11 +18,11 @@
 
 use super::Barred;
 use super::limits::MAX_EVENTS;
+use crate::account_signals::EventOutcome;
 use crate::delivery::{Outcome, PermanentFailure};
 use crate::mapping::Reason;
-use crate::notice::Ended;
-use crate::queue::QueueError;
 use crate::segment::Disbelief;
+use crate::store::StoreError;
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -186,12 +186,13 @@ impl IntoResponse for Answer {
     }
 }
 
-impl From<Ended> for Answer {
-    fn from(ended: Ended) -> Self {
-        match ended {
-            Ended::Well(outcome) => Self::Delivered(outcome),
-            Ended::Dead(failure) => Self::Refused(failure),
-            Ended::KeyRefused => Self::KeyRefused,
+impl From<EventOutcome> for Answer {
+    fn from(outcome: EventOutcome) -> Self {
+        match outcome {
+            EventOutcome::Done(outcome) => Self::Delivered(outcome),
+            EventOutcome::DeadLetter(failure) => Self::Refused(failure),
+            EventOutcome::KeyRefused => Self::KeyRefused,
+            EventOutcome::Deferred => Self::Accepted,
         }
     }
 }
@@ -207,11 +208,13 @@ impl From<Barred> for Answer {
     }
 }
 
-impl From<QueueError> for Answer {
-    fn from(error: QueueError) -> Self {
+impl From<StoreError> for Answer {
+    fn from(error: StoreError) -> Self {
         match error {
-            QueueError::Full(_) => Self::BacklogFull,
-            QueueError::LeaseLost | QueueError::Closed | QueueError::Failed(_) => Self::NotRecorded,
+            StoreError::Full(_) => Self::BacklogFull,
+            StoreError::NotWaiting | StoreError::Closed | StoreError::Transient(_) | StoreError::Fatal(_) => {
+                Self::NotRecorded
+            }
         }
     }
 }

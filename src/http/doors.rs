@@ -1,23 +1,23 @@
-//! The doors of all accounts, and which of them a request is for.
+//! The account endpoints ([`Door`]), and which of them a request is for.
 //!
-//! Each configured account has a door of its own name, `/segment/{name}`; `/segment` and `/v1/batch` are everybody's: there
-//! the key in the Basic credentials tells whose request it is, and a request without credentials is for the account `main`.
-//! Where any key is accepted, one that is no configured account's is taken to [`Merchants`], who ask Refersion. Whether a
-//! request is believed is decided behind the door, the same for all. Invariants: a path that no account has is answered like
-//! any other unknown path; a key with the public half of a configured account goes nowhere else.
+//! Each configured account has an endpoint of its own, `/segment/{name}`; `/segment` and `/v1/batch` are for all accounts: the
+//! key in the Basic credentials says which, and a request without credentials is for the account `main`. Where any key is
+//! accepted, one that is no configured account's goes to [`Merchants`], which verifies it with Refersion. Invariants: a path that
+//! no account has is answered like any other unknown path; a key with the public half of a configured account goes nowhere
+//! else. Deliberately absent: whether a request is authentic ([`crate::segment::Trust`]).
 
 use super::Door;
 use super::answer::Answer;
 use crate::clock::Clock;
 use crate::domain::{AccountName, ApiKey};
-use crate::notice::Notice;
-use crate::queue::Queue;
 use crate::segment::{self, Disbelief, Trust};
+use crate::store::Store;
 use crate::telemetry::Metrics;
 use async_trait::async_trait;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// The accounts that are not configured: their keys arrive with their requests.
 #[async_trait]
@@ -28,8 +28,8 @@ pub trait Merchants: Send + Sync {
     /// The doors of those that are at work.
     fn doors(&self) -> Vec<Arc<Door>>;
 
-    /// Events may wait again that did not: those they belong to go to work.
-    async fn look(&self);
+    /// Events may wait that did not before, after a replay: the workers of their accounts are woken.
+    fn wake_those_with_events(&self);
 }
 
 /// Why a key opens no door.
@@ -45,24 +45,24 @@ pub enum Barred {
     Draining,
 }
 
-/// The doors of all accounts, before one queue.
+/// The doors of all accounts, before one store.
 pub struct Doors {
-    pub(super) queue: Arc<dyn Queue>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
     /// Who may see and change dead letters, and erase; without it, nobody.
     pub(super) operator: Option<Trust>,
     pub(super) merchants: Option<Arc<dyn Merchants>>,
     pub(super) metrics: Metrics,
-    stopping: Notice,
+    shutdown: CancellationToken,
     all: Vec<Arc<Door>>,
 }
 
 impl Doors {
-    /// The doors of configured accounts with different names and keys, all of them before `queue`. `stopping` drains when
-    /// the service is about to stop.
-    pub fn new(queue: Arc<dyn Queue>, clock: Clock, stopping: Notice, doors: Vec<Door>) -> Self {
+    /// The doors of configured accounts with different names and keys, all of them before `store`. `shutdown` is cancelled
+    /// when the service shuts down.
+    pub fn new(store: Arc<dyn Store>, clock: Clock, shutdown: CancellationToken, doors: Vec<Door>) -> Self {
         let all = doors.into_iter().map(Arc::new).collect();
-        Self { queue, clock, operator: None, merchants: None, metrics: Metrics::default(), stopping, all }
+        Self { store, clock, operator: None, merchants: None, metrics: Metrics::default(), shutdown, all }
     }
 
     /// The same, whose operators show `key`.
@@ -93,17 +93,19 @@ impl Doors {
         self.merchants.as_ref().map(|merchants| merchants.doors()).unwrap_or_default()
     }
 
-    /// Whether the service is about to stop.
+    /// Whether the service shuts down.
     pub(super) fn is_draining(&self) -> bool {
-        self.stopping.is_draining()
+        self.shutdown.is_cancelled()
     }
 
-    /// Events may wait again, or room was made: every worker should look.
-    pub(super) async fn recorded(&self) {
+    /// Wakes the worker of every account for which events wait: a replay may have appended some.
+    pub fn wake_those_with_events(&self) {
         if let Some(merchants) = &self.merchants {
-            merchants.look().await;
+            merchants.wake_those_with_events();
         }
-        self.configured().chain(&self.of_merchants()).for_each(|door| door.notice.recorded());
+        let waiting = self.store.waiting();
+        let has_events = |door: &&Arc<Door>| waiting.get(door.account.as_str()).is_some_and(|events| *events > 0);
+        self.configured().filter(has_events).for_each(|door| (door.wake)());
     }
 
     /// The door that a request with these headers is for.

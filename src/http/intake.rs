@@ -1,8 +1,9 @@
-//! From a body to entries of the queue, or to answers where there is nothing to keep. Pure but for the arguments: no wait.
+//! From a request's body to events to append, or to answers where there is nothing to append. No I/O and no wait.
 //!
-//! Nothing is understood before it is believed. What an event wants is known by mapping it; whether its user is known, only
-//! the queue knows. So an event that is worth keeping for known users alone is handed over with the answer that serves if
-//! the user is not known.
+//! In go the body and the signatures to check, out comes an [`Intake`]. Invariant: nothing is parsed before it is authenticated.
+//! An event that matters for known users alone (an Engage event that creates nobody, a delete by `userId`) is handed over with
+//! the answer for an unknown user: the store gives it only if it is certain, see [`KnownUsersOnly`]. Deliberately absent:
+//! appending ([`super::append`]).
 
 use super::Door;
 use super::answer::Answer;
@@ -12,8 +13,8 @@ use crate::delivery::{Action, Outcome};
 use crate::domain::{EventId, Timestamp, User};
 use crate::failpoint;
 use crate::mapping::{self, Creation, Intent};
-use crate::queue::NewEvent;
 use crate::segment::{self, Claims, Event, Kind, Malformed, Raw};
+use crate::store::{KnownUsersOnly, NewEvent};
 use std::borrow::Cow;
 
 /// The events of a request.
@@ -34,8 +35,8 @@ pub(super) struct Taken {
 
 /// What is to be done with an event.
 pub(super) enum Fate {
-    /// Record it; if its user is not known and has to be, answer this instead.
-    Record(NewEvent, Option<Answer>),
+    /// Append it; if its user is not known and has to be, answer this instead.
+    Append(NewEvent, Option<Answer>),
     /// Answer it.
     Answer(Answer),
 }
@@ -89,7 +90,7 @@ fn fate(door: &Door, text: &str, event: &Event<'_>, received_at: Timestamp) -> F
         Err(refusal) => return Fate::Answer(Answer::Invalid(refusal.to_string())),
     };
     let new = entry(door, text, event, &user, unless_known.is_some(), received_at);
-    Fate::Record(new, unless_known)
+    Fate::Append(new, unless_known)
 }
 
 /// The answer if the user is no affiliate; none if the event makes them one.
@@ -109,12 +110,14 @@ fn entry(
     only_if_known: bool,
     received_at: Timestamp,
 ) -> NewEvent {
-    let hash = door.queue.hash_key();
+    let keys = user.keys(door.store.hash_key(), &door.account);
+    let known_users_only =
+        only_if_known.then(|| KnownUsersOnly { none_waits_up_to: door.signals.none_waits_up_to(&keys) });
     NewEvent {
         account: door.account.clone(),
         id: event_id(door, text, event),
-        keys: user.keys(hash, &door.account),
-        only_if_known,
+        keys,
+        known_users_only,
         body: text.as_bytes().to_vec(),
         received_at,
     }
@@ -122,7 +125,7 @@ fn entry(
 
 /// By its `messageId`; an event without one is known by its bytes.
 fn event_id(door: &Door, text: &str, event: &Event<'_>) -> EventId {
-    let hash = door.queue.hash_key();
+    let hash = door.store.hash_key();
     match &event.message_id {
         Some(message_id) => hash.event_by_message_id(&door.account, message_id),
         None => hash.event_by_body(&door.account, text.as_bytes()),

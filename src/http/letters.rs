@@ -16,8 +16,8 @@ use super::answer::Answer;
 use super::body;
 use super::doors::credentials;
 use crate::domain::{AccountName, Email, User, UserId};
-use crate::queue::{DeadLetter, Filter, Forgotten, Page, Replay};
 use crate::segment::Disbelief;
+use crate::store::{DeadLetter, Filter, Forgotten, Page, Replay};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -67,24 +67,24 @@ type Told<T> = Result<Json<T>, Answer>;
 
 pub(super) async fn list(State(doors): State<Arc<Doors>>, request: Request) -> Told<Page> {
     let Listed { filter, after, limit } = asked(&doors, request).await?;
-    Ok(Json(doors.queue.dead_letters(&filter, after, limit.clamp(1, MOST)).await?))
+    Ok(Json(doors.store.dead_letters(&filter, after, limit.clamp(1, MOST)).await?))
 }
 
 pub(super) async fn show(State(doors): State<Arc<Doors>>, request: Request) -> Told<Option<DeadLetter>> {
     let One { id } = asked(&doors, request).await?;
-    Ok(Json(doors.queue.dead_letter(id).await?))
+    Ok(Json(doors.store.dead_letter(id).await?))
 }
 
 pub(super) async fn replay(State(doors): State<Arc<Doors>>, request: Request) -> Told<Vec<(i64, Replay)>> {
     let ids = several(asked(&doors, request).await?)?;
-    let replayed = doors.queue.replay(&ids).await?;
-    doors.recorded().await;
+    let replayed = doors.store.replay(&ids).await?;
+    doors.wake_those_with_events();
     Ok(Json(replayed))
 }
 
 pub(super) async fn discard(State(doors): State<Arc<Doors>>, request: Request) -> Told<Vec<i64>> {
     let ids = several(asked(&doors, request).await?)?;
-    Ok(Json(doors.queue.discard(&ids).await?))
+    Ok(Json(doors.store.discard(&ids).await?))
 }
 
 pub(super) async fn forget(State(doors): State<Arc<Doors>>, request: Request) -> Told<Forgotten> {
@@ -95,12 +95,11 @@ pub(super) async fn forget(State(doors): State<Arc<Doors>>, request: Request) ->
     let first = || doors.configured().next().map(|door| door.account.clone());
     let account = whom.account.map(AccountName::from).or_else(first);
     let account = account.ok_or_else(|| Answer::Invalid("expected `account`: none is configured".to_owned()))?;
-    let keys = user.keys(doors.queue.hash_key(), &account);
+    let keys = user.keys(doors.store.hash_key(), &account);
     if keys.is_empty() {
         return Err(Answer::Invalid("expected `user_id` or `email`".to_owned()));
     }
-    let forgotten = doors.queue.forget(&keys, doors.clock.now()).await?;
-    doors.recorded().await;
+    let forgotten = doors.store.forget(&keys, doors.clock.now()).await?;
     Ok(Json(forgotten))
 }
 

@@ -1,4 +1,4 @@
-//! Serving a listener: what a connection may cost before anybody is believed.
+//! Serving a listener: what a connection may cost before its request is authenticated.
 //!
 //! In go a bound listener and a router, out come answers until told to stop; then requests in flight are answered and every
 //! connection is closed. Invariants: a head that does not arrive in time, or is too large, costs its sender the connection;

@@ -1,12 +1,14 @@
-//! The doors: Segment's webhook, and the operator's health checks.
+//! The two HTTP listeners: Segment's webhook, and health, metrics and dead letters for operators.
 //!
-//! `doors` tells which account a request is for; `webhook` takes it from bytes to its answer; `body` reads it under its
-//! `limits`; `intake` turns it into entries of the queue; `record` hands them over; `answer` is THE inbound status table; `ops` is health; `letters` is
-//! what operators do with dead letters; `listen` serves all of it, within bounds. Invariants: nothing is answered with 2xx
-//! that was to be kept and is not on disk; no redirect, ever; every answer is JSON with `status` and `message`; a bug is a
-//! 500. Deliberately absent: any call to Refersion; whoever has to ask it something is handed in ([`Merchants`]).
+//! `doors` finds the account that a request is for; `webhook` takes the request from bytes to its answer; `body` reads it under
+//! its `limits`; `intake` turns it into events to append; `append` hands them to the store; `answer` is THE inbound status table;
+//! `ops` is health and metrics; `letters` is what operators do with dead letters; `listen` serves all of it, within bounds.
+//! Invariants: an event is answered with 2xx only once it is on disk, or if there is nothing to keep; no redirect, ever; every
+//! answer is JSON with `status` and `message`; a bug is a 500. Deliberately absent: any call to Refersion; verifying a new key
+//! needs one, and is handed in ([`Merchants`]).
 
 mod answer;
+mod append;
 mod body;
 mod doors;
 mod intake;
@@ -14,18 +16,17 @@ mod letters;
 mod limits;
 mod listen;
 mod ops;
-mod record;
 mod webhook;
 
 pub use doors::{Barred, Doors, Merchants};
 pub use listen::{Limits, listen};
 
+use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
 use crate::domain::AccountName;
 use crate::mapping::Rules;
-use crate::notice::Notice;
-use crate::queue::Queue;
 use crate::segment::Trust;
+use crate::store::Store;
 use crate::telemetry::Meter;
 use answer::Answer;
 use axum::Router;
@@ -34,6 +35,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// What the webhook of one account works with.
@@ -46,10 +48,14 @@ pub struct Door {
     pub rules: Rules,
     /// What time it is.
     pub clock: Clock,
-    /// Where events are recorded.
-    pub queue: Arc<dyn Queue>,
-    /// The worker's notices.
-    pub notice: Notice,
+    /// Where events are appended.
+    pub store: Arc<dyn Store>,
+    /// What the worker and this endpoint tell each other.
+    pub signals: AccountSignals,
+    /// Tells the account's worker that events were appended.
+    pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// Cancelled when the service shuts down.
+    pub shutdown: CancellationToken,
     /// The account's counters.
     pub meter: Meter,
     /// How long an answer waits for the outcome; zero is not at all.

@@ -1,11 +1,15 @@
-//! Health: `/healthz` says the process is alive and touches nothing else; `/readyz` says whether traffic may come. And
-//! `/metrics`: what was counted.
+//! Health and metrics: `/healthz` (the process is alive), `/readyz` (traffic may come) and `/metrics`.
 //!
-//! Of accounts that are not configured only so many are told by name: those whose key Refersion refuses, then those that
-//! pause. One merchant's revoked key is no trouble of the service's: it shows in `merchants`, not in `refersion`.
+//! In go what the store and the workers last published, out come JSON and OpenMetrics. Invariant: nothing here does I/O, so a
+//! flood of requests writes nothing; whether the store can be written is known from its last commit, and a probe commits every
+//! few seconds. Of accounts that are not configured at most 100 are named: those that are halted, then those that are paused. One
+//! merchant's revoked key shows in `merchants`, not in `refersion`. Deliberately absent: credentials; the listener is private.
 
 use super::{Door, Doors};
-use crate::notice::Notice;
+use crate::account_signals::AccountSignals;
+use crate::domain::Timestamp;
+use crate::scheduling::HealthState;
+use crate::store::StoreStatus;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -28,26 +32,26 @@ pub(super) async fn readyz(State(doors): State<Arc<Doors>>) -> (StatusCode, Json
     if doors.is_draining() {
         return unready("draining: the service is about to stop".to_owned());
     }
-    match doors.queue.depth().await {
-        Ok(depth) => {
-            let refersion = refersion(doors.configured().map(|door| &door.notice));
-            let body = json!({"status": "ready", "message": "events are taken in", "waiting": depth.waiting,
-                "dead_letters": depth.dead, "refersion": refersion});
-            (StatusCode::OK, Json(body))
-        }
-        Err(error) => unready(format!("the store cannot be written: {error}")),
+    let StoreStatus { waiting, dead, write_error } = doors.store.status();
+    if let Some(error) = write_error {
+        return unready(format!("the store cannot be written: {error}"));
     }
+    let refersion = refersion(doors.configured().map(|door| &door.signals), doors.clock.now());
+    let body = json!({"status": "ready", "message": "events are taken in", "waiting": waiting,
+        "dead_letters": dead, "refersion": refersion});
+    (StatusCode::OK, Json(body))
 }
 
 /// The same for operators, who may know the accounts by name.
 pub(super) async fn readyz_by_account(State(doors): State<Arc<Doors>>) -> (StatusCode, Json<Value>) {
+    let now = doors.clock.now();
     let merchants = doors.merchants.is_some().then(|| doors.of_merchants());
-    let told = merchants.as_deref().map(halted_and_paused);
+    let told = merchants.as_deref().map(|doors| halted_and_paused(doors, now));
     let others = told.iter().flatten().flatten().take(MOST);
     let accounts: Map<String, Value> = doors
         .configured()
         .chain(others.copied())
-        .map(|door| (door.account.to_string(), json!({"refersion": refersion(std::iter::once(&door.notice))})))
+        .map(|door| (door.account.to_string(), json!({"refersion": refersion(std::iter::once(&door.signals), now)})))
         .collect();
     let counts = merchants.as_ref().zip(told.as_ref());
     let counts = counts
@@ -62,25 +66,32 @@ pub(super) async fn readyz_by_account(State(doors): State<Arc<Doors>>) -> (Statu
 
 /// Counters, as Prometheus reads them.
 pub(super) async fn metrics(State(doors): State<Arc<Doors>>) -> impl IntoResponse {
-    // Err: the store cannot be written, which `/readyz` says.
-    let held = doors.queue.depth().await.ok().map(|depth| (depth.waiting, depth.dead));
+    let StoreStatus { waiting, dead, .. } = doors.store.status();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], doors.metrics.text(held))
+    ([(header::CONTENT_TYPE, kind)], doors.metrics.text(waiting, dead))
 }
 
-fn halted_and_paused(doors: &[Arc<Door>]) -> [Vec<&Arc<Door>>; 2] {
-    let halted = doors.iter().filter(|door| door.notice.is_halted());
-    let paused = doors.iter().filter(|door| !door.notice.is_halted() && door.notice.is_paused());
-    [halted.collect(), paused.collect()]
+fn halted_and_paused(doors: &[Arc<Door>], now: Timestamp) -> [Vec<&Arc<Door>>; 2] {
+    let (mut halted, mut paused) = (Vec::new(), Vec::new());
+    for door in doors {
+        match door.signals.state(now) {
+            HealthState::Halted { .. } => halted.push(door),
+            HealthState::Open { .. } | HealthState::HalfOpen => paused.push(door),
+            HealthState::Closed => {}
+        }
+    }
+    [halted, paused]
 }
 
 /// How deliveries of these accounts go; the worst of them counts.
-fn refersion<'a>(mut notices: impl Iterator<Item = &'a Notice> + Clone) -> &'static str {
-    if notices.clone().any(Notice::is_halted) {
-        "halted: Refersion refuses the API key"
-    } else if notices.any(Notice::is_paused) {
-        "paused: too many calls, or an outage"
-    } else {
-        "ok"
+fn refersion<'a>(accounts: impl Iterator<Item = &'a AccountSignals>, now: Timestamp) -> &'static str {
+    let mut worst = "ok";
+    for account in accounts {
+        match account.state(now) {
+            HealthState::Halted { .. } => return "halted: Refersion refuses the API key",
+            HealthState::Open { .. } | HealthState::HalfOpen => worst = "paused: too many calls, or an outage",
+            HealthState::Closed => {}
+        }
     }
+    worst
 }

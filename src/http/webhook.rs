@@ -1,19 +1,22 @@
-//! The webhook: a request is believed, understood, recorded, and only then answered.
+//! The webhook: a request is authenticated, parsed, appended to the event log, and only then answered.
 //!
-//! A single event with nothing ahead of it waits for its outcome, so that Segment's Event Tester shows the truth; arrays are
-//! answered at once, with a result per event. A sender that hangs up loses its answer and nothing else.
+//! In goes a request, out comes its answer. The answer to a single event waits up to `SERVER_WAIT` for the outcome, so that
+//! Segment's Event Tester shows it, if the event can be delivered now: that is the advice of the account's worker, which says
+//! whether the account is paused or halted and whether an earlier event of the user is blocked. Arrays are answered at once, with
+//! a result per event. Invariant: whoever hangs up loses the answer and nothing else. Deliberately absent: calls to Refersion.
 
 use super::answer::{Answer, Each, Told, overall};
+use super::append::append;
 use super::body::{self, Received};
 use super::doors::credentials;
 use super::intake::{self, Fate, Intake, Taken};
 use super::limits::MAX_OBJECT;
-use super::record::record;
 use super::{Door, Doors};
+use crate::account_signals::Waiter;
 use crate::domain::Timestamp;
-use crate::notice::Wait;
-use crate::queue::Recorded;
+use crate::scheduling::HealthState;
 use crate::segment::{Claims, Disbelief};
+use crate::store::Appended;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue};
@@ -62,7 +65,7 @@ fn complain(why: Disbelief) {
 }
 
 async fn receive(door: &Arc<Door>, headers: &HeaderMap, body: &mut Body) -> Result<Response, Answer> {
-    if door.notice.is_draining() {
+    if door.shutdown.is_cancelled() {
         return Err(Answer::Draining);
     }
     let signatures = headers.get_all("x-signature").into_iter().map(HeaderValue::as_bytes);
@@ -92,33 +95,38 @@ async fn take(door: &Arc<Door>, claims: Claims, received: Received, now: Timesta
 async fn one(door: &Door, fate: Fate) -> Result<Answer, Answer> {
     let (event, unless_known) = match fate {
         Fate::Answer(answer) => return Ok(answer),
-        Fate::Record(event, unless_known) => (event, unless_known),
+        Fate::Append(event, unless_known) => (event, unless_known),
     };
-    let wait = (!door.wait.is_zero()).then(|| door.notice.wait_for(event.id)).flatten();
-    match record(door, vec![event]).await?.first() {
-        Some(Recorded::Accepted { behind: false, waiting }) if *waiting < door.at_once => Ok(outcome(door, wait).await),
-        Some(recorded) => Ok(recorded_as(*recorded, unless_known)),
+    let waiter = (!door.wait.is_zero()).then(|| door.signals.wait_for(event.id)).flatten();
+    match append(door, vec![event]).await?.first() {
+        Some(Appended::Accepted { waiting, .. }) if *waiting < door.at_once => Ok(outcome(door, waiter).await),
+        Some(appended) => Ok(appended_as(*appended, unless_known)),
         None => Ok(Answer::Bug),
     }
 }
 
-/// The truth about an event with nothing ahead of it, if it is known in time.
-async fn outcome(door: &Door, wait: Option<Wait>) -> Answer {
-    let Some(wait) = wait else { return Answer::Accepted };
-    if door.notice.is_halted() {
-        return Answer::KeyRefused;
+/// The outcome of an event that can be delivered now, if it is known in time. Whether it can be, the account's owner says: while
+/// the account is paused, or an earlier event of the user is blocked, nobody waits.
+async fn outcome(door: &Door, waiter: Option<Waiter>) -> Answer {
+    let Some(waiter) = waiter else { return Answer::Accepted };
+    match door.signals.state(door.clock.now()) {
+        HealthState::Halted { .. } => return Answer::KeyRefused,
+        HealthState::Open { .. } | HealthState::HalfOpen => return Answer::Accepted,
+        HealthState::Closed => {}
     }
-    match tokio::time::timeout(door.wait, wait.outcome()).await {
-        Ok(Some(ended)) => ended.into(),
-        Ok(None) | Err(_) => Answer::Accepted,
+    tokio::select! {
+        biased;
+        outcome = waiter.outcome() => outcome.map_or(Answer::Accepted, Answer::from),
+        () = door.shutdown.cancelled() => Answer::Accepted,
+        () = tokio::time::sleep(door.wait) => Answer::Accepted,
     }
 }
 
-fn recorded_as(recorded: Recorded, unless_known: Option<Answer>) -> Answer {
-    match recorded {
-        Recorded::Accepted { .. } => Answer::Accepted,
-        Recorded::Duplicate => Answer::Duplicate,
-        Recorded::UnknownUser => unless_known.unwrap_or(Answer::Bug),
+fn appended_as(appended: Appended, unless_known: Option<Answer>) -> Answer {
+    match appended {
+        Appended::Accepted { .. } => Answer::Accepted,
+        Appended::Duplicate => Answer::Duplicate,
+        Appended::UnknownUser => unless_known.unwrap_or(Answer::Bug),
     }
 }
 
@@ -131,7 +139,7 @@ async fn many(door: &Door, taken: Vec<Taken>) -> Result<Response, Answer> {
         message_ids.push(message_id);
         match fate {
             Fate::Answer(answer) => answers.push(answer),
-            Fate::Record(event, unless_known) => {
+            Fate::Append(event, unless_known) => {
                 places.push((answers.len(), unless_known));
                 answers.push(Answer::Bug);
                 events.push(event);
@@ -140,9 +148,9 @@ async fn many(door: &Door, taken: Vec<Taken>) -> Result<Response, Answer> {
     }
     if !events.is_empty() {
         let failed = |answer: &Answer| door.meter.received(answer.status(), answers.len());
-        let recorded = record(door, events).await.inspect_err(failed)?;
-        for ((place, unless_known), recorded) in places.into_iter().zip(recorded) {
-            answers[place] = recorded_as(recorded, unless_known);
+        let appended = append(door, events).await.inspect_err(failed)?;
+        for ((place, unless_known), appended) in places.into_iter().zip(appended) {
+            answers[place] = appended_as(appended, unless_known);
         }
     }
     for (status, events) in counts(&answers) {

@@ -6,7 +6,6 @@
 //! header, and errors are told in our own words, without URLs or bodies.
 
 use super::reply::{self, Proof};
-use super::throttle::Throttle;
 use super::wire;
 use crate::delivery::{Call, Reply};
 use crate::domain::{ApiKey, password};
@@ -32,7 +31,6 @@ pub struct Route {
 pub struct Client {
     route: Route,
     headers: RwLock<HeaderMap>,
-    throttle: Throttle,
 }
 
 /// The HTTP client cannot be made, for instance because the system has no TLS certificates.
@@ -60,10 +58,10 @@ impl Route {
         Ok(Self { http, affiliate, timeout })
     }
 
-    /// The client of the account with this key pair, under a ceiling of its own: so many calls a second, or any number.
-    pub fn client(&self, api_key: &ApiKey, max_requests_per_second: Option<f64>) -> Result<Client, BuildError> {
+    /// The client of the account with this key pair. How often it may be called is decided elsewhere.
+    pub fn client(&self, api_key: &ApiKey) -> Result<Client, BuildError> {
         let headers = RwLock::new(headers(api_key)?);
-        Ok(Client { route: self.clone(), headers, throttle: Throttle::new(max_requests_per_second) })
+        Ok(Client { route: self.clone(), headers })
     }
 }
 
@@ -99,7 +97,6 @@ impl Client {
     }
 
     async fn send(&self, operation: &str, body: &Value) -> Result<Received, Failure> {
-        self.throttle.turn().await;
         let sent = self.route.http.execute(self.request(operation, body)).await;
         let mut response = sent.map_err(|error| self.failure(operation, error))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);

@@ -9,7 +9,6 @@ mod client;
 mod redact;
 mod reply;
 mod success;
-mod throttle;
 mod wire;
 
 pub use client::{BuildError, Client, Route};

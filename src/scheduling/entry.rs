@@ -1,6 +1,6 @@
 //! What the scheduler is fed with and what it gives out: entries of the event log, and units of work.
 
-use crate::domain::{LaneKey, Seq, Timestamp};
+use crate::domain::{EventId, LaneKey, Seq, Timestamp};
 use std::time::Duration;
 
 /// An event that waits in the log, as far as its order matters.
@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Entry {
     /// Its place in the log.
     pub seq: Seq,
+    /// Its identity, by which a sender may wait for it.
+    pub id: EventId,
     /// Its user's keys, and the affiliates to which these were known to lead when the entry was read.
     pub keys: Vec<LaneKey>,
     /// It was begun before: it has progress, failures or a mark. Such an event heads a unit of its own and follows no other.
@@ -76,8 +78,11 @@ pub enum End {
         /// As in [`End::Retry`].
         group: Vec<Seq>,
     },
-    /// The delivery ended without a settlement: it may run at once, attempted and grouped as it was last saved.
-    Interrupted,
+    /// The delivery ended without a settlement: it waits attempted and grouped as it was last saved.
+    Interrupted {
+        /// From when on it may run again; none: at once.
+        due: Option<Timestamp>,
+    },
     /// The head was not in the log any more when it was to be begun.
     Gone,
 }

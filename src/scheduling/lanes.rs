@@ -1,7 +1,7 @@
 //! Lanes: which loaded events are of one user, in which order they wait, and whose head may run.
 //!
 //! In go the names of events (their keys, the affiliates these lead to) and sequence numbers, out come heads of lanes. Invariants:
-//! a lane is never empty between two calls; it has a place in the queue of heads exactly while none of its events is in flight;
+//! a lane is never empty between two calls; its head is among the heads to run exactly while none of its events is in flight;
 //! lanes are merged, the one with fewer names into the other, and never split. Deliberately absent: attempts and groups,
 //! which are the [`super::Scheduler`]'s.
 //!
@@ -223,27 +223,6 @@ impl Lanes {
         lane.in_flight.retain(|other| *other != head);
         lane.waiting.extend(back.iter().copied().map(Reverse));
         self.settle(id, None, runnable_from);
-    }
-
-    /// The waiting events that are keys of `gone` leave, and those they stand for wait in their lanes; how many left.
-    pub fn remove(&mut self, gone: &BTreeMap<Seq, Vec<Seq>>, runnable_from: impl Fn(Seq) -> Timestamp) -> usize {
-        let concerned = |lane: &Lane| lane.waiting.iter().any(|waiting| gone.contains_key(&waiting.0));
-        let ids: Vec<LaneId> = self.by_id.iter().filter(|(_, lane)| concerned(lane)).map(|(id, _)| id).collect();
-        let mut left = 0;
-        for id in ids {
-            self.unplace(id);
-            let lane = &mut self.by_id[id];
-            let (before, mut instead) = (lane.head(), Vec::new());
-            lane.waiting.retain(|waiting| {
-                let members = gone.get(&waiting.0);
-                left += usize::from(members.is_some());
-                instead.extend(members.into_iter().flatten().copied().map(Reverse));
-                members.is_none()
-            });
-            lane.waiting.extend(instead);
-            self.settle(id, before, &runnable_from);
-        }
-        left
     }
 
     /// Places a lane again whose head was `before`, or frees it.

@@ -1,15 +1,30 @@
 //! Which events of an account may run now, and when calls may go out. Pure: moments and chance are arguments.
 //!
-//! In go log entries, endings and replies; out come runnable units of work and permissions to call. Invariant: nothing here
-//! does I/O, so that every engine and every worker decides alike. Deliberately absent: reading the log ([`crate::store`]) and
-//! making calls ([`crate::worker`]).
+//! In go log entries, endings and replies; out come runnable units of work and permissions to call. The [`Scheduler`] decides
+//! which events may run; [`AccountHealth`] says whether a request may begin (circuit breaker, concurrency limit, rate limit,
+//! backoff), the [`Batcher`] what goes into it. Invariant: nothing here does I/O, so that every engine and every worker decides
+//! alike. Deliberately absent: reading the log ([`crate::store`]) and making calls ([`crate::worker`]).
 
+mod account_health;
+mod backoff;
+mod batcher;
+mod circuit_breaker;
+mod concurrency_limit;
 mod entry;
 mod lanes;
 mod name;
+mod rate_limit;
+mod rate_search;
 mod scheduler;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
 
+pub use account_health::{AccountHealth, Denied, HealthLimits, HealthSnapshot, Learned, Permit, Probe};
+pub use backoff::Backoff;
+pub use batcher::{Batch, Batcher, MAX_BATCH};
+pub use circuit_breaker::{Cause, HealthState, Transition};
+pub use concurrency_limit::{ConcurrencyLimit, Epoch};
 pub use entry::{End, Entry, RetryWait, Unit};
 pub use scheduler::Scheduler;

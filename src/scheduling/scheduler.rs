@@ -13,7 +13,7 @@ use super::lanes::{LaneId, Lanes};
 use super::name::Name;
 use super::{End, Entry, Unit};
 use crate::domain::{AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Decides which events of one account may run.
 #[derive(Debug, Default)]
@@ -76,7 +76,7 @@ impl Scheduler {
 
     /// Whether it is blocked.
     fn load(&mut self, entry: Entry, now: Timestamp) -> bool {
-        let Entry { seq, keys, attempted, group, retry } = entry;
+        let Entry { seq, keys, attempted, group, retry, .. } = entry;
         (self.position, self.loaded) = (seq, self.loaded + 1);
         let mut names: Vec<Name> = keys.into_iter().map(Name::Key).collect();
         if let Some(is_fed) = self.members.get_mut(&seq) {
@@ -176,7 +176,12 @@ impl Scheduler {
             End::Gone => (true, Vec::new(), None),
             End::Retry { due, group } => (false, Vec::new(), again(Some(due), group)),
             End::HandedBack { group } => (false, Vec::new(), again(None, group)),
-            End::Interrupted => (false, Vec::new(), attempt.map(|attempt| Attempt { due: None, ..attempt })),
+            End::Interrupted { due: None } => {
+                (false, Vec::new(), attempt.map(|attempt| Attempt { due: None, ..attempt }))
+            }
+            End::Interrupted { due } => {
+                (false, Vec::new(), Some(Attempt { due, group: attempt.and_then(|attempt| attempt.group) }))
+            }
         };
         let group = attempt.as_ref().and_then(|attempt| attempt.group.as_deref()).unwrap_or_default();
         let mut back = if leaves { Vec::new() } else { vec![head] };
@@ -195,25 +200,6 @@ impl Scheduler {
             self.attempts.insert(head, attempt);
         }
         self.lanes.end(head, &back, runnable_from(&self.attempts, now));
-    }
-
-    /// These entries have left the log while they waited. What is in flight is passed over: its end will say. Looks at all
-    /// that is loaded, so many are better handed in at once.
-    pub fn drop_entries(&mut self, seqs: &[Seq], now: Timestamp) {
-        let seqs: BTreeSet<Seq> = seqs.iter().copied().collect();
-        for group in self.attempts.values_mut().filter_map(|attempt| attempt.group.as_mut()) {
-            for member in group.extract_if(.., |member| seqs.contains(member)) {
-                self.loaded -= usize::from(self.members.remove(&member) == Some(true));
-            }
-        }
-        let instead = seqs.into_iter().map(|seq| (seq, self.forget_attempt(seq))).collect();
-        self.loaded -= self.lanes.remove(&instead, runnable_from(&self.attempts, now));
-    }
-
-    /// The members of a waiting group whose head is gone: they wait by themselves.
-    fn forget_attempt(&mut self, head: Seq) -> Vec<Seq> {
-        let group = self.attempts.remove(&head).and_then(|attempt| attempt.group).unwrap_or_default();
-        group.into_iter().filter(|member| self.members.remove(member) == Some(true)).collect()
     }
 }
 

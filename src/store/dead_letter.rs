@@ -75,6 +75,8 @@ pub enum Replay {
     Waits,
     /// Its body was erased.
     Erased,
+    /// The store cannot read its body.
+    Damaged,
     /// The same event was sent again, and waits.
     SentAgain,
     /// It was kept before the tables knew whose line a dead letter belongs to.
@@ -88,6 +90,7 @@ impl fmt::Display for Replay {
         f.write_str(match self {
             Self::Waits => "waits again, behind what waits for the same user",
             Self::Erased => "cannot be replayed: its body was erased",
+            Self::Damaged => "cannot be replayed: the store cannot read its body",
             Self::SentAgain => "not replayed: the same event was sent again, and waits",
             Self::Unplaced => "cannot be replayed: an earlier release kept it without its user; send the event again",
             Self::Missing => "no such dead letter",

@@ -28,7 +28,7 @@ pub struct NewEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownUsersOnly {
     /// The owner of the account had read the log up to here, and no event that waits there is of this user. `None`: the owner
-    /// cannot tell; then only an account for which nothing waits at all makes it certain.
+    /// cannot tell; then the engine has to be certain by itself, as it is where nothing waits at all.
     pub none_waits_up_to: Option<Seq>,
 }
 
@@ -67,12 +67,20 @@ pub struct Begun {
     pub interrupted: bool,
     /// How many attempts failed.
     pub failures: u32,
-    /// For how long it has been failing, as of its last failure.
+    /// For how long it has been failing: since its first failure, but for pauses of the account and for
+    /// waits for a permit.
     pub failing_for: Duration,
     /// When it was received.
     pub received_at: Timestamp,
     /// Those of the unit's followers that are still there, as far as their bodies can be read.
     pub followers: Vec<Follower>,
+}
+
+impl Begun {
+    /// All its events, the head first.
+    pub fn seqs(&self) -> impl Iterator<Item = Seq> + '_ {
+        std::iter::once(self.seq).chain(self.followers.iter().map(|follower| follower.seq))
+    }
 }
 
 /// An event that may be carried out with the head of its lane.
@@ -125,7 +133,7 @@ pub enum Settlement {
         progress: Progress,
         /// How many attempts failed, this one included.
         failures: u32,
-        /// For how long it has been failing.
+        /// For how long it has been failing once this wait is over, counted as [`Begun::failing_for`].
         failing_for: Duration,
         /// What happened this time.
         attempt: Attempt,

@@ -26,14 +26,23 @@
 //!
 //! Deliberately absent: any understanding of a body, any clock (moments are arguments), any wait.
 
+mod body;
 mod dead_letter;
 mod event_log;
+mod history;
+mod id_index;
+mod in_flight;
+mod keys;
+mod log_limit;
+mod recent_keys;
+mod sqlite;
 
 pub use dead_letter::{Attempt, DeadLetter, Filter, Forgotten, Page, Replay};
 pub use event_log::{
     AffiliateChanges, Appended, Begun, Follower, KnownUsersOnly, NewEvent, Remember, Settlement, StoreError,
     StoreStatus,
 };
+pub use sqlite::{Limits, SqliteOpenError, SqliteStore};
 
 use crate::delivery::Progress;
 use crate::domain::{AccountName, HashKey, SealedKey, Seq, Timestamp, UserKey};

@@ -4,6 +4,7 @@
 //! are names of accounts and words of our own, so that there are few of them and nothing personal among them.
 
 use crate::domain::AccountName;
+use crate::scheduling::Cause;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -26,15 +27,6 @@ struct Board {
 pub struct Meter {
     account: String,
     families: Families,
-}
-
-/// Why an account pauses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// Refersion answered 429.
-    RateLimited,
-    /// Calls for several events failed in a row.
-    Outage,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -105,12 +97,10 @@ impl Metrics {
     }
 
     /// All of them as text, in the OpenMetrics format; with how many events wait and how many dead letters there are, in all
-    /// accounts, if that is known.
-    pub fn text(&self, held: Option<(u64, u64)>) -> String {
-        if let Some((waiting, dead_letters)) = held {
-            self.0.families.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-            self.0.families.dead_letters.set(i64::try_from(dead_letters).unwrap_or(i64::MAX));
-        }
+    /// accounts.
+    pub fn text(&self, waiting: u64, dead_letters: u64) -> String {
+        self.0.families.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.0.families.dead_letters.set(i64::try_from(dead_letters).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Err: a text never fails to grow.
         let _ = text::encode(&mut text, &self.0.registry);
@@ -165,14 +155,10 @@ impl Meter {
         self.families.under_way.get_or_create(&self.account()).dec();
     }
 
-    /// Deliveries begin to pause.
-    pub fn pauses(&self, cause: Cause) {
-        let word = match cause {
-            Cause::RateLimited => "rate_limited",
-            Cause::Outage => "outage",
-        };
+    /// Deliveries pause; `first` says that they did not before.
+    pub fn paused(&self, cause: Cause, first: bool) {
         self.permitted(0);
-        self.families.pauses.get_or_create(&self.word(word)).inc();
+        self.families.pauses.get_or_create(&self.word(cause.as_str())).inc_by(u64::from(first));
         self.families.paused.get_or_create(&self.account()).set(1);
     }
 

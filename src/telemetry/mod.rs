@@ -7,4 +7,4 @@ mod logs;
 mod metrics;
 
 pub use logs::start;
-pub use metrics::{Cause, Meter, Metrics};
+pub use metrics::{Meter, Metrics};

@@ -248,7 +248,8 @@ fn the_defaults_are_those_that_were_promised() {
             url: Sqlite(
                 "data/refersion-destination.db",
             ),
-            deduplication_window: 604800s,
+            deduplication_window: 86400s,
+            deduplication_memory: 67108864,
             seal_keys: [],
         },
         delivery: Delivery {

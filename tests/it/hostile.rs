@@ -4,7 +4,7 @@
 
 use crate::support::process::Process;
 use crate::support::service::{Refersion, Service};
-use crate::support::{API_KEY, Answer, basic, http, identify, within};
+use crate::support::{API_KEY, basic, identify, within};
 use axum::Router;
 use axum::routing::get;
 use refersion_destination::http::{Limits, listen};
@@ -193,8 +193,7 @@ async fn thousands_who_hold_connections_take_little_memory_and_hold_up_nobody() 
         let sent = within(process.send(&identify(&format!("m{user}"), &format!("u{user}"), &Value::Null))).await;
         assert_eq!(sent.expect("answered").brief(), "200 delivered");
     }
-    let ready = Answer::to(http().get(format!("{}/readyz", process.ops))).await;
-    assert_eq!(ready.brief(), "200 ready");
+    assert_eq!(process.ready().await.brief(), "200 ready");
     let grown = memory(&process).saturating_sub(before);
     eprintln!("{} connections held: {grown} KiB more", held.len());
     assert!(grown < 16 * 1024 + 16 * held.len() as u64, "{grown} KiB for {} connections", held.len());

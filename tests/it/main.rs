@@ -17,7 +17,7 @@ mod journey;
 mod mapping;
 mod order;
 mod prescribed;
-mod queue;
 mod sandbox;
 mod secrecy;
+mod store;
 mod support;

@@ -3,7 +3,7 @@
 use super::selection::Selection;
 use crate::cli::keeper::Keeper;
 use crate::cli::{say, tell};
-use crate::queue::Replay;
+use crate::store::Replay;
 use serde_json::json;
 use std::io::{IsTerminal as _, Write as _};
 

@@ -3,7 +3,7 @@
 use crate::cli::keeper::Keeper;
 use crate::cli::now;
 use crate::domain::Timestamp;
-use crate::queue::{Filter, Page};
+use crate::store::{Filter, Page};
 use clap::Args;
 
 /// Conditions; all that are given must hold.
@@ -126,33 +126,35 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AccountName, EventId, UserKey};
-    use crate::queue::{Change, NewEvent, Queue, Settlement, SqliteQueue};
+    use crate::delivery::OutcomeCode;
+    use crate::domain::{AccountName, EventId, Seq, UserKey};
+    use crate::scheduling::Unit;
+    use crate::store::{AffiliateChanges, EventLog as _, Limits, NewEvent, Settlement, SqliteStore};
     use std::time::Duration;
 
-    /// Records so many events, and lets them die.
-    async fn die(store: &SqliteQueue, ids: std::ops::Range<u8>) {
+    /// Appends so many events, which become dead letters.
+    async fn die(store: &SqliteStore, ids: std::ops::Range<u8>) {
         let (account, at) = (AccountName::main(), Timestamp(0));
         let event = |n: u8| NewEvent {
             account: account.clone(),
             id: EventId([n; 16]),
             keys: vec![UserKey::UserId([n; 16])],
-            only_if_known: false,
+            known_users_only: None,
             body: b"{}".to_vec(),
             received_at: at,
         };
-        store.record(ids.map(event).collect()).await.expect("recorded");
-        let claimed = store.claim(&account, 1_000, at, Duration::MAX).await.expect("claimed").events;
-        for event in claimed {
-            let dead = Settlement::Dead { code: "refused", reason: String::new(), at };
-            store.settle(&event.ticket, dead, Change::default()).await.expect("settled");
+        store.append(ids.map(event).collect()).await.expect("appended");
+        for entry in store.read(&account, Seq(0), 1_000).await.expect("read") {
+            let dead = Settlement::Dead { outcome: OutcomeCode::Refused, reason: String::new(), at };
+            let unit = Unit::of(entry.seq);
+            store.settle(&account, &unit, dead, AffiliateChanges::default()).await.expect("settled");
         }
     }
 
     #[tokio::test]
     async fn pages_end_where_the_dead_letters_ended_at_the_beginning() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = SqliteQueue::open(&folder.path().join("store.db"), 1_000).expect("opened");
+        let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("opened");
         die(&store, 0..110).await;
         let keeper = Keeper::Store(store);
         let Keeper::Store(store) = &keeper else { return };

@@ -7,7 +7,7 @@ use crate::cli::map::{self, Shown};
 use crate::cli::{say, tell};
 use crate::config::Config;
 use crate::domain::Timestamp;
-use crate::queue::DeadLetter;
+use crate::store::DeadLetter;
 use serde_json::json;
 use std::time::{Duration, UNIX_EPOCH};
 

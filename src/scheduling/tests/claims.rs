@@ -41,7 +41,7 @@ fn hand_back(scheduler: &mut Scheduler, head: i64, group: &[i64]) {
 }
 
 fn interrupt(scheduler: &mut Scheduler, head: i64) {
-    scheduler.end(Seq(head), End::Interrupted, Timestamp(0));
+    scheduler.end(Seq(head), End::Interrupted { due: None }, Timestamp(0));
 }
 
 /// 1 of u1 and 2 of u2 are in flight when 4 joins their lanes; 3 is of u2.
@@ -100,15 +100,6 @@ fn a_link_of_keys_under_which_nothing_is_loaded_changes_nothing() {
     scheduler.link(&[user("u9")], affiliate("c"));
     scheduler.link(&[user("u9"), user("u1")], affiliate("d"));
     assert_eq!(take(&mut scheduler, 0), ["1", "2"]);
-}
-
-#[test]
-fn lanes_are_not_split_when_what_merged_them_has_left() {
-    let mut scheduler = fed([entry(1, &["u1"]), entry(2, &["u2"]), entry(3, &["u1", "u2"])]);
-    scheduler.drop_entries(&[Seq(3)], Timestamp(0));
-    assert_eq!(take_with(&mut scheduler, 0, 0), ["1"]);
-    settle(&mut scheduler, 1, &[]);
-    assert_eq!(take_with(&mut scheduler, 0, 0), ["2"]);
 }
 
 #[test]
@@ -285,30 +276,6 @@ fn an_entry_that_is_gone_lets_the_next_one_pass() {
     scheduler.end(Seq(1), End::Gone, Timestamp(0));
     scheduler.end(Seq(1), End::Gone, Timestamp(0));
     assert_eq!((take(&mut scheduler, 0), scheduler.len()), (vec!["2".to_owned()], 1));
-}
-
-#[test]
-fn dropped_entries_leave_while_they_wait_and_not_while_they_are_in_flight() {
-    let lane = [begun(1, &["u1"], &[2, 3]), entry(2, &["u1"]), entry(3, &["u1"]), entry(4, &["u1"]), entry(5, &["u2"])];
-    for (name, dropped, units, left) in [
-        ("the head of a group: its members wait by themselves", &[1][..], &["2+3+4", "5"][..], 4),
-        ("a member: the unit is the rest", &[2], &["1+3", "5"], 4),
-        ("all members: the head runs alone", &[2, 3], &["1", "5"], 3),
-        ("a whole lane", &[1, 2, 3, 4], &["5"], 1),
-        ("what is not there", &[9], &["1+2+3", "5"], 5),
-    ] {
-        let mut scheduler = fed(lane.clone());
-        scheduler.drop_entries(&seqs(dropped), Timestamp(0));
-        assert_eq!(
-            (take(&mut scheduler, 0), scheduler.len()),
-            (units.iter().map(ToString::to_string).collect(), left),
-            "{name}"
-        );
-    }
-    let mut scheduler = fed(lane);
-    assert_eq!(take(&mut scheduler, 0), ["1+2+3", "5"]);
-    scheduler.drop_entries(&seqs(&[1, 2, 4, 5]), Timestamp(0));
-    assert_eq!(scheduler.len(), 4, "all but 4");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod model;
 mod properties;
 
 use super::{Entry, RetryWait};
-use crate::domain::{AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
+use crate::domain::{AffiliateKey, EventId, LaneKey, Seq, Timestamp, UserKey};
 use std::time::Duration;
 
 /// The key that stands for `name`: of an e-mail if there is an `@` in it, else of a `userId`.
@@ -30,7 +30,14 @@ fn entry(seq: i64, keys: &[&str]) -> Entry {
         Some(code) => LaneKey::Affiliate(affiliate(code)),
         None => LaneKey::User(user(name)),
     };
-    Entry { seq: Seq(seq), keys: keys.iter().map(key).collect(), attempted: false, group: Vec::new(), retry: None }
+    Entry {
+        seq: Seq(seq),
+        id: EventId([0; 16]),
+        keys: keys.iter().map(key).collect(),
+        attempted: false,
+        group: Vec::new(),
+        retry: None,
+    }
 }
 
 /// The same, begun before, with these others.

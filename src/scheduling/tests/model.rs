@@ -189,11 +189,11 @@ impl Model {
             End::Gone => (vec![head], None, None),
             End::Retry { due, group } => (vec![], Some(due), Some(marked(group))),
             End::HandedBack { group } => (vec![], None, Some(marked(group))),
-            End::Interrupted => (vec![], None, None),
+            End::Interrupted { due } => (vec![], due, None),
         };
         self.events.retain(|seq, _| !left.contains(seq));
         if let Some(event) = self.events.get_mut(&head) {
-            event.attempted |= group.is_some();
+            event.attempted |= group.is_some() || due.is_some();
             event.group = group.unwrap_or(before);
             event.due = due;
             event.in_flight = None;
@@ -203,19 +203,6 @@ impl Model {
             if let Some(event) = self.events.get_mut(&follower) {
                 event.in_flight = None;
                 event.member_of = group.contains(&follower).then_some(head);
-            }
-        }
-        self.refresh(Some(now));
-    }
-
-    pub fn drop_entries(&mut self, seqs: &[Seq], now: Timestamp) {
-        let in_flight = |seq: &Seq| self.units.iter().any(|(head, followers)| head == seq || followers.contains(seq));
-        let gone: BTreeSet<Seq> = seqs.iter().copied().filter(|seq| !in_flight(seq)).collect();
-        self.events.retain(|seq, _| !gone.contains(seq));
-        for event in self.events.values_mut() {
-            event.member_of = event.member_of.filter(|head| !gone.contains(head));
-            if let Some(group) = &mut event.group {
-                group.retain(|member| !gone.contains(member));
             }
         }
         self.refresh(Some(now));

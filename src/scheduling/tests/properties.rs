@@ -5,7 +5,7 @@
 
 use super::model::Model;
 use super::{affiliate, user};
-use crate::domain::{AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
+use crate::domain::{AffiliateKey, EventId, LaneKey, Seq, Timestamp, UserKey};
 use crate::scheduling::{End, Entry, RetryWait, Scheduler, Unit};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +25,8 @@ enum Deed {
     Mark(usize, u8),
     End(usize, Ending),
     Link(Vec<UserKey>, AffiliateKey),
-    /// Waiting entries leave the log; whether the scheduler is told.
-    Forget(Vec<usize>, bool),
+    /// Waiting entries leave the log; the scheduler learns so when they are to be begun.
+    Forget(Vec<usize>),
     Tick(i64),
     Crash,
 }
@@ -37,7 +37,7 @@ enum Ending {
     Settle(u8),
     Retry(u64, u8),
     HandBack(u8),
-    Interrupt,
+    Interrupt(Option<u64>),
 }
 
 /// A row of the log.
@@ -82,7 +82,7 @@ impl World {
                 }
             }
             Deed::Link(keys, affiliate) => self.link(&keys, affiliate),
-            Deed::Forget(which, told) => self.forget(&which, told),
+            Deed::Forget(which) => self.forget(&which),
             Deed::Tick(wait) => self.now.0 += wait,
             Deed::Crash => {
                 (self.scheduler, self.model) = (Scheduler::default(), Model::default());
@@ -112,7 +112,7 @@ impl World {
         let links = row.keys.iter().filter_map(|key| self.links.get(key).copied().map(LaneKey::Affiliate));
         let keys = row.keys.iter().copied().map(LaneKey::User).chain(links).collect();
         let attempted = row.attempted || self.log.values().any(|row| row.group.contains(&seq));
-        Entry { seq, keys, attempted, group: row.group.clone(), retry: row.retry }
+        Entry { seq, id: EventId([0; 16]), keys, attempted, group: row.group.clone(), retry: row.retry }
     }
 
     /// Whether anything was runnable.
@@ -200,7 +200,9 @@ impl World {
                 (row.attempted, row.retry) = (true, None);
                 End::HandedBack { group: row.group.clone() }
             }
-            Ending::Interrupt => End::Interrupted,
+            Ending::Interrupt(wait) => {
+                End::Interrupted { due: wait.map(|wait| self.now.after(Duration::from_millis(wait))) }
+            }
         };
         self.log.insert(unit.head, row);
         self.ended(unit.head, end);
@@ -218,17 +220,13 @@ impl World {
         self.model.link(keys, affiliate);
     }
 
-    fn forget(&mut self, which: &[usize], told: bool) {
+    fn forget(&mut self, which: &[usize]) {
         let in_flight: BTreeSet<Seq> = self.in_flight.values().flat_map(Unit::seqs).collect();
         let waiting: Vec<Seq> = self.log.keys().copied().filter(|seq| !in_flight.contains(seq)).collect();
         let gone: Vec<Seq> = which.iter().filter_map(|at| waiting.get(at % waiting.len().max(1)).copied()).collect();
         self.log.retain(|seq, _| !gone.contains(seq));
         for row in self.log.values_mut() {
             row.group.retain(|member| !gone.contains(member));
-        }
-        if told {
-            self.scheduler.drop_entries(&gone, self.now);
-            self.model.drop_entries(&gone, self.now);
         }
     }
 
@@ -283,7 +281,7 @@ fn ending() -> impl Strategy<Value = Ending> {
         4 => any::<u8>().prop_map(Ending::Settle),
         3 => (0..40u64, any::<u8>()).prop_map(|(wait, bits)| Ending::Retry(wait, bits)),
         1 => any::<u8>().prop_map(Ending::HandBack),
-        1 => Just(Ending::Interrupt),
+        1 => prop::option::of(0..40u64).prop_map(Ending::Interrupt),
     ]
 }
 
@@ -297,7 +295,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         3 => (any::<usize>(), any::<u8>()).prop_map(|(which, bits)| Deed::Mark(which, bits)),
         5 => (any::<usize>(), ending()).prop_map(|(which, ending)| Deed::End(which, ending)),
         1 => (one_user(), code).prop_map(|(keys, code)| Deed::Link(keys, code)),
-        1 => (prop::collection::vec(any::<usize>(), 1..3), any::<bool>()).prop_map(|(which, told)| Deed::Forget(which, told)),
+        1 => prop::collection::vec(any::<usize>(), 1..3).prop_map(Deed::Forget),
         3 => (1..30i64).prop_map(Deed::Tick),
         1 => Just(Deed::Crash),
     ]

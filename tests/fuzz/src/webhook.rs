@@ -1,4 +1,4 @@
-//! The webhook from a request to its answer, with all its layers, gzip and signatures among them, before a queue that keeps
+//! The webhook from a request to its answer, with all its layers, gzip and signatures among them, before a store that keeps
 //! what it is given: who is believed, what is recorded, and what is told.
 //!
 //! Only the listed codes are answered and never a 500; nothing is recorded of who is not believed; what is recorded are exact
@@ -17,22 +17,25 @@ use flate2::read::{GzDecoder, GzEncoder};
 use hmac::{Hmac, KeyInit, Mac};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
+use refersion_destination::account_signals::AccountSignals;
 use refersion_destination::clock::Clock;
 use refersion_destination::delivery::Progress;
-use refersion_destination::domain::{AccountName, ApiKey, HashKey, SealedKey, Timestamp, UserKey};
+use refersion_destination::domain::{AccountName, ApiKey, HashKey, SealedKey, Seq, Timestamp, UserKey};
 use refersion_destination::http::{Door, Doors, public};
-use refersion_destination::notice::Notice;
-use refersion_destination::queue::{
-    Batch, Change, DeadLetter, Depth, Filter, Forgotten, NewEvent, Page, Queue, QueueError, Recorded, Replay,
-    Settlement, Ticket,
-};
+use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::segment::{Trust, split};
+use refersion_destination::store::{
+    AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EventLog, Filter, Forgotten, KeyVault, Maintenance,
+    NewEvent, Page, Replay, Settlement, Store, StoreError, StoreStatus,
+};
 use refersion_destination::telemetry::Metrics;
 use serde_json::Value;
 use sha1::Sha1;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 const KEY: &str = "pub_zq9.sec_zq9";
 const SECRET: &str = "abc123";
@@ -120,13 +123,16 @@ impl Webhook {
             trust: Trust::new(ApiKey::parse(KEY).expect("a key"), vec![SECRET.into()]),
             rules: rules(source),
             clock: Clock::start(),
-            queue: Arc::clone(&kept) as Arc<dyn Queue>,
-            notice: Notice::default(),
+            store: Arc::clone(&kept) as Arc<dyn Store>,
+            signals: AccountSignals::default(),
+            wake: Arc::new(|| ()),
+            shutdown: CancellationToken::new(),
             meter: Metrics::default().of(&AccountName::main()),
             wait: Duration::ZERO,
             at_once: 0,
         };
-        let doors = Doors::new(Arc::clone(&kept) as Arc<dyn Queue>, Clock::start(), Notice::default(), vec![door]);
+        let doors =
+            Doors::new(Arc::clone(&kept) as Arc<dyn Store>, Clock::start(), CancellationToken::new(), vec![door]);
         Self { service: TowerToHyperService::new(public(Arc::new(doors))), kept }
     }
 
@@ -195,85 +201,120 @@ fn unzip(zipped: &[u8]) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// A queue that keeps the bodies it is given, knows some of their users, and has seen some of them before.
+/// A store that keeps the bodies it is given, knows some of their users, and has seen some of them before.
 struct Kept {
     hash: HashKey,
     bodies: Mutex<Vec<Vec<u8>>>,
 }
 
 #[async_trait]
-impl Queue for Kept {
+impl EventLog for Kept {
     fn hash_key(&self) -> &HashKey {
         &self.hash
     }
 
-    async fn record(&self, events: Vec<NewEvent>) -> Result<Vec<Recorded>, QueueError> {
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
-        let record = |event: NewEvent| {
-            let of_nobody = event.keys.is_empty();
-            assert!(!of_nobody || event.only_if_known, "an event of nobody");
+        let append = |event: NewEvent| {
+            let (of_nobody, known_users_only) = (event.keys.is_empty(), event.known_users_only.is_some());
+            assert!(!of_nobody || known_users_only, "an event of nobody");
             bodies.push(event.body);
             match event.id.0[0] % 4 {
-                _ if of_nobody => Recorded::UnknownUser,
-                0 => Recorded::Duplicate,
-                1 if event.only_if_known => Recorded::UnknownUser,
-                _ => Recorded::Accepted { behind: true, waiting: 1 },
+                _ if of_nobody => Appended::UnknownUser,
+                0 => Appended::Duplicate,
+                1 if known_users_only => Appended::UnknownUser,
+                _ => Appended::Accepted { seq: Seq(1), waiting: 1 },
             }
         };
-        Ok(events.into_iter().map(record).collect())
+        Ok(events.into_iter().map(append).collect())
     }
 
-    async fn claim(&self, _: &AccountName, _: usize, _: Timestamp, _: Duration) -> Result<Batch, QueueError> {
-        Err(QueueError::Closed)
+    async fn read(&self, _: &AccountName, _: Seq, _: usize) -> Result<Vec<Entry>, StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn checkpoint(&self, _: &Ticket, _: &Progress, _: Change, _: Timestamp) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+    async fn begin(&self, _: &AccountName, _: &[Unit]) -> Result<Vec<Begun>, StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn settle(&self, _: &Ticket, _: Settlement, _: Change) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+    fn release(&self, _: &[Seq]) {}
+
+    async fn save_progress(
+        &self,
+        _: &AccountName,
+        _: &Unit,
+        _: &Progress,
+        _: AffiliateChanges,
+    ) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn mend(&self, _: Timestamp) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+    async fn settle(&self, _: &AccountName, _: &Unit, _: Settlement, _: AffiliateChanges) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Kept {
+    async fn dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<Page, StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn depth(&self) -> Result<Depth, QueueError> {
-        Err(QueueError::Closed)
+    async fn dead_letter(&self, _: i64) -> Result<Option<DeadLetter>, StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<Page, QueueError> {
-        Err(QueueError::Closed)
+    async fn replay(&self, _: &[i64]) -> Result<Vec<(i64, Replay)>, StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn dead_letter(&self, _: i64) -> Result<Option<DeadLetter>, QueueError> {
-        Err(QueueError::Closed)
+    async fn discard(&self, _: &[i64]) -> Result<Vec<i64>, StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn replay(&self, _: &[i64]) -> Result<Vec<(i64, Replay)>, QueueError> {
-        Err(QueueError::Closed)
+    async fn forget(&self, _: &[UserKey], _: Timestamp) -> Result<Forgotten, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl KeyVault for Kept {
+    async fn keep_keys(&self, _: Vec<SealedKey>) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn discard(&self, _: &[i64]) -> Result<Vec<i64>, QueueError> {
-        Err(QueueError::Closed)
+    async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl Maintenance for Kept {
+    fn status(&self) -> StoreStatus {
+        StoreStatus::default()
     }
 
-    async fn forget(&self, _: &[UserKey], _: Timestamp) -> Result<Forgotten, QueueError> {
-        Err(QueueError::Closed)
+    async fn probe(&self) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn tidy(&self, _: Timestamp) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+    fn waiting(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
     }
 
-    async fn keep_keys(&self, _: Vec<SealedKey>) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+    async fn health(&self, _: &AccountName) -> Result<Option<String>, StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn kept_keys(&self) -> Result<Vec<SealedKey>, QueueError> {
-        Err(QueueError::Closed)
+    async fn save_health(&self, _: &AccountName, _: String) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
     }
+
+    async fn tidy(&self, _: Timestamp) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn closed(&self) {}
 
     async fn close(&self) {}
 }

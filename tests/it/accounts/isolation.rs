@@ -1,7 +1,7 @@
 //! What goes wrong in one account changes nothing for another, and what is equal in two accounts is not the same.
 
 use super::{PATIENT, Two};
-use crate::support::{identify, within};
+use crate::support::{identify, poll_until, within};
 use refersion_destination::domain::Status;
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ async fn a_refersion_that_is_dead_holds_up_its_own_account_alone() {
     let two = Two::start(&[PATIENT], "").await;
     two.other.sandbox.script(vec![Fault::html(503); 1_000]);
     two.backlog_of_other(MANY).await;
-    within(async { while two.ready().await != [PAUSED, "ok", PAUSED] {} }).await;
+    within(poll_until(|| two.ready(), |ready| *ready == [PAUSED, "ok", PAUSED])).await;
     two.main_delivers().await;
     assert_eq!(two.main.ready().await.json()["waiting"], MANY);
 
@@ -37,7 +37,7 @@ async fn a_refersion_that_is_dead_holds_up_its_own_account_alone() {
     drop(gone);
     let two = Two::at(&format!("http://{nobody}/v2"), &[PATIENT], "").await;
     two.backlog_of_other(MANY).await;
-    within(async { while two.ready().await != [PAUSED, "ok", PAUSED] {} }).await;
+    within(poll_until(|| two.ready(), |ready| *ready == [PAUSED, "ok", PAUSED])).await;
     two.main_delivers().await;
     assert_eq!(two.main.ready().await.json()["waiting"], MANY);
 }
@@ -61,7 +61,7 @@ async fn too_many_calls_pause_their_own_account_alone() {
     two.other.until(|sandbox| sandbox.calls_total() == 1).await;
     two.main_delivers().await;
     assert_eq!(two.other.sandbox.calls_total(), 1, "it was told to wait for an hour");
-    within(async { while two.ready().await != [PAUSED, "ok", PAUSED] {} }).await;
+    within(poll_until(|| two.ready(), |ready| *ready == [PAUSED, "ok", PAUSED])).await;
     assert_eq!(two.main.ready().await.json()["waiting"], MANY);
 }
 

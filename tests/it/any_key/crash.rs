@@ -2,7 +2,7 @@
 
 use super::{ANN, ANY, Refersions};
 use crate::support::process::Process;
-use crate::support::{basic, http, identify, within};
+use crate::support::{basic, http, identify, poll_until, within};
 use refersion_destination::sandbox::{Fault, Sandbox};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -62,12 +62,8 @@ async fn killed_again_and_again_every_merchants_events_are_delivered_once() {
     }
     let calls = || books.iter().map(Sandbox::calls_total).sum::<u64>();
     for kill in 1..=KILLS {
-        within(async {
-            while calls() < kill * 4 && !senders.is_empty() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        let enough = || std::future::ready(calls() >= kill * 4 || senders.is_empty());
+        within(poll_until(enough, |enough| *enough)).await;
         process.kill();
         process = start(&refersions, folder.path());
         server.send_replace(process.server.clone());

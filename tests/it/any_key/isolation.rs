@@ -1,7 +1,7 @@
 //! What goes wrong for one merchant changes nothing for another, nor for a configured account.
 
 use super::{ANN, BOB, PATIENT, Partner};
-use crate::support::{API_KEY, identify, within};
+use crate::support::{API_KEY, identify, poll_until, within};
 use refersion_destination::sandbox::{Fault, Sandbox};
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ async fn a_revoked_key_halts_its_merchant_alone() {
     let (partner, ann, bob) = both(&[("DELIVERY_RETRY_MIN", "1h"), ("DELIVERY_RETRY_MAX", "1h")]).await;
     partner.refersions.takes("pub_ann.another");
     backlog(&partner, ANN).await;
-    within(async { while partner.ready().await["merchants"]["halted"] != 1 {} }).await;
+    within(poll_until(|| partner.ready(), |ready| ready["merchants"]["halted"] == 1)).await;
     delivers(&partner, BOB, &bob).await;
     let ready = partner.ready().await;
     assert_eq!((&ready["waiting"], &ready["refersion"]), (&json!(MANY), &json!("ok")));
@@ -50,7 +50,7 @@ async fn too_many_calls_pause_their_merchant_alone() {
     let (partner, ann, bob) = both(&[("REFERSION_CONCURRENCY", "1")]).await;
     ann.script(vec![Fault::too_many_calls(Some(3600)); MANY]);
     backlog(&partner, ANN).await;
-    within(async { while partner.ready().await["merchants"]["paused"] != 1 {} }).await;
+    within(poll_until(|| partner.ready(), |ready| ready["merchants"]["paused"] == 1)).await;
     delivers(&partner, BOB, &bob).await;
     assert_eq!(partner.ready().await["merchants"], json!({"at_work": 2, "halted": 0, "paused": 1}));
     assert_eq!(ann.faults_waiting(), MANY - 1, "it was told to wait for an hour");
@@ -75,7 +75,7 @@ async fn each_merchant_has_a_throttle_of_its_own_and_proofs_are_under_none() {
     let (ann, bob) = (partner.refersions.takes(ANN), partner.refersions.takes(BOB));
     backlog(&partner, ANN).await;
     backlog(&partner, BOB).await;
-    within(async { while partner.ready().await["waiting"] != 2 * MANY - 2 {} }).await;
+    within(poll_until(|| partner.ready(), |ready| ready["waiting"] == 2 * MANY - 2)).await;
     assert_eq!((ann.affiliates().len(), bob.affiliates().len()), (1, 1), "the next ones have hours to wait");
 }
 
@@ -99,7 +99,7 @@ async fn a_configured_account_is_not_disturbed() {
     delivers(&partner, ANN, &ann).await;
     partner.refersions.takes("pub_ann.another");
     backlog(&partner, ANN).await;
-    within(async { while partner.ready().await["merchants"]["halted"] != 1 {} }).await;
+    within(poll_until(|| partner.ready(), |ready| ready["merchants"]["halted"] == 1)).await;
     delivers(&partner, API_KEY, &main).await;
     let ready = partner.ready().await;
     assert_eq!((&ready["refersion"], &ready["accounts"]["main"]["refersion"]), (&json!("ok"), &json!("ok")));

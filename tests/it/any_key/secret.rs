@@ -3,6 +3,7 @@
 use super::{ANN, Partner};
 use crate::support::{identify, within};
 use refersion_destination::domain::Status;
+use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 
 const ANN_2: &str = "pub_ann.sec_ann_2";
@@ -37,6 +38,30 @@ async fn what_waits_under_an_old_secret_goes_on_with_the_new_one() {
     let now = partner.kept();
     assert!(now.len() == 1 && now[0].0 == *name && now[0].1 != kept[0].1, "in the place of the first");
     assert_eq!(partner.ready().await["merchants"], json!({"at_work": 1, "halted": 0, "paused": 0}));
+}
+
+/// A pause that began before the halt does not outlast it.
+#[tokio::test]
+async fn a_429_then_a_401_then_a_new_secret_leave_the_account_well() {
+    let partner = Partner::start(&[("DELIVERY_RETRY_MIN", "1ms"), ("DELIVERY_RETRY_MAX", "1h")]).await;
+    let ann = partner.refersions.takes(ANN);
+    assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
+    let invalid = json!({"error": "Invalid API credentials (error 2)."});
+    let refused = Fault::Status { status: 401, body: invalid, retry_after: None };
+    ann.script([Fault::too_many_calls(Some(1)), refused]);
+    partner.send(ANN, &event(2)).await;
+    let name = partner.kept()[0].0.clone();
+    let stands = async || partner.ready().await["accounts"][&name]["refersion"].clone();
+    within(async { while stands().await != "halted: Refersion refuses the API key" {} }).await;
+    partner.refersions.takes(ANN_2);
+    assert_eq!(partner.send(ANN_2, &event(3)).await.brief(), "200 delivered");
+    partner.service.until_drained().await;
+    let ready = partner.ready().await;
+    assert_eq!(
+        (&ready["refersion"], &ready["merchants"]),
+        (&json!("ok"), &json!({"at_work": 1, "halted": 0, "paused": 0}))
+    );
+    assert_eq!(ann.affiliates().len(), 3);
 }
 
 #[tokio::test]

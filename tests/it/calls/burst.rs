@@ -2,7 +2,7 @@
 
 use super::{cities, city, each_says, knowing, operations, send_all, since};
 use crate::support::service::{Refersion, Service};
-use crate::support::{API_KEY, Answer, basic, identify};
+use crate::support::{API_KEY, Answer, basic, http, identify};
 use refersion_destination::domain::Status;
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
@@ -81,22 +81,26 @@ async fn who_is_new_and_deleted_at_once_is_created_and_disabled() {
 }
 
 #[tokio::test]
-async fn a_cancelled_edit_is_answered_as_ignored() {
+async fn an_edit_that_a_delete_cancels_is_not_made_and_counts_as_ignored() {
     let (service, _) = knowing(Refersion::start().await, 2, &[("SERVER_WAIT", "1h")]).await;
-    // One asks for a wait; what comes meanwhile for another user is carried out after it.
+    // The first is answered 429; what comes for another user during the pause is carried out after it, and nobody waits for it.
     service.refersion.sandbox.script_for(Operation::Edit, [Fault::too_many_calls(Some(1))]);
     let (first, head) = (identify("m0", "u0", &city("Rome")), identify("m1", "u1", &city("Rome")));
-    let pausing = async {
+    let during_the_pause = async {
         service.refersion.until(|sandbox| sandbox.calls().iter().any(|call| call.status == Some(429))).await;
-        let (told, ()) = tokio::join!(service.send(&head), async {
-            while service.ready().await.json()["waiting"] != 2 {}
-            assert_eq!(service.send(&delete("d", "u1")).await.brief(), "202 accepted");
-        });
-        told
+        assert_eq!(service.send(&head).await.brief(), "202 accepted");
+        assert_eq!(service.send(&delete("d", "u1")).await.brief(), "202 accepted");
     };
-    let (_, told): (Answer, Answer) = tokio::join!(service.send(&first), pausing);
-    assert_eq!(told.brief(), "200 ignored");
-    assert_eq!(told.message(), "the user was deleted before it was carried out");
+    let (first, ()) = tokio::join!(service.send(&first), during_the_pause);
+    assert_eq!(first.brief(), "202 accepted", "nobody waits for a pause");
+    service.until_drained().await;
+    assert_eq!(
+        service.refersion.sandbox.affiliate("u1@example.com").map(|one| one.field("city").to_owned()),
+        Some(String::new())
+    );
+    let metrics = Answer::to(http().get(format!("http://{}/metrics", service.addresses.ops))).await.text;
+    let ignored = r#"events_carried_out_total{account="main",kind="ignored"} 1"#;
+    assert!(metrics.contains(ignored), "{metrics}");
 }
 
 /// The edit would have linked the `userId` to the affiliate: what is kept under it is the deleted user's.

@@ -2,7 +2,7 @@
 //! is refused or fails is told apart from the others.
 
 mod burst;
-mod claims;
+mod idle;
 mod refused;
 mod together;
 mod trouble;

@@ -4,9 +4,9 @@ use super::{AT_ONCE, FULL, assert_each_told, cities, city, each_says, knowing, s
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::told::values;
-use crate::support::{Answer, http, identify, within};
+use crate::support::{identify, within};
 use refersion_destination::sandbox::{Fault, Operation};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 #[tokio::test]
 async fn after_a_failed_call_for_many_each_is_asked_for_by_itself() {
@@ -82,13 +82,13 @@ async fn what_was_interrupted_and_then_handed_back_is_not_asked_for_in_parts_for
             assert_eq!(within(process.send(&events)).await.expect("answered").status, 202);
         };
         send(each_says(1, "made", &Value::Null).into()).await;
-        drained(&process).await;
+        within(process.drained()).await;
         sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }, pause, Fault::refused("Chaos")]);
         send((0..4).map(|n| identify(&format!("m{n}"), "u0", &city(&format!("City {n}")))).collect()).await;
         refersion.until(|sandbox| sandbox.faults_waiting() == 2).await;
         process.kill();
         let process = start();
-        drained(&process).await;
+        within(process.drained()).await;
         process.kill();
         let told = values("city", sandbox.affiliates()[0].id.0, sandbox);
         assert!(told.len() == 4 && told.iter().all(|(city, _)| city == "City 3"), "{told:?}");
@@ -137,7 +137,7 @@ async fn killed_while_a_call_for_many_hangs_they_are_asked_for_again_and_nobody_
             assert_eq!(within(process.send(&events.into())).await.expect("answered").status, 202);
         };
         send(&process, each_says(FULL, "made", &Value::Null)).await;
-        drained(&process).await;
+        within(process.drained()).await;
         let before = refersion.sandbox.calls().len();
         refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect }]);
         send(&process, each_says(FULL, "first", &city("Oslo"))).await;
@@ -145,7 +145,7 @@ async fn killed_while_a_call_for_many_hangs_they_are_asked_for_again_and_nobody_
         send(&process, each_says(FULL, "second", &city("Bern"))).await;
         process.kill();
         let process = start();
-        drained(&process).await;
+        within(process.drained()).await;
         process.kill();
         let sandbox = &refersion.sandbox;
         let told: &[&str] = if effect { &["Oslo", "Bern"] } else { &["Bern"] };
@@ -169,9 +169,4 @@ async fn stopped_while_many_wait_in_line_nobody_is_lost_or_doubled() {
     let service = crate::support::service::Service::resume(refersion, folder, &[AT_ONCE]).await;
     service.until_drained().await;
     assert_each_told(&["Oslo"], &service.refersion.sandbox);
-}
-
-async fn drained(process: &Process) {
-    let ready = async || Answer::to(http().get(format!("{}/readyz", process.ops))).await.json();
-    within(async { while ready().await["waiting"] != json!(0) {} }).await;
 }

@@ -5,7 +5,7 @@
 use super::is_long;
 use crate::support::process::Process;
 use crate::support::service::Refersion;
-use crate::support::{Answer, http, identify, within};
+use crate::support::{identify, within};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -23,10 +23,6 @@ fn peak(process: &Process) -> usize {
     let status = std::fs::read_to_string(path).expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a figure");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
-}
-
-async fn ready(process: &Process) -> Value {
-    Answer::to(http().get(format!("{}/readyz", process.ops))).await.json()
 }
 
 #[cfg(target_os = "linux")]
@@ -54,7 +50,7 @@ async fn a_restart_on_a_long_backlog_is_ready_and_takes_no_memory_for_it() {
     let began = Instant::now();
     let process = start();
     let listening = began.elapsed();
-    assert_eq!(ready(&process).await["waiting"], events);
+    assert_eq!(process.ready().await.json()["waiting"], events);
     let (ready, started) = (began.elapsed(), peak(&process));
     refersion.sandbox.restore_key();
     refersion.until(|sandbox| sandbox.affiliates().len() >= SOME).await;

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Unmounts when the test ends, however it ends.
 struct Mounted<'a>(&'a Path);
@@ -52,7 +52,7 @@ fn city(number: usize) -> String {
 }
 
 fn start(refersion: &Refersion, folder: &Path) -> Process {
-    let settings = [("SERVER_WAIT", "0s"), ("LOG_FILTER", "refersion_destination::app=info")];
+    let settings = [("SERVER_WAIT", "0s"), ("LOG_FILTER", "warn,refersion_destination=info")];
     Process::start(&refersion.base_url, folder, &settings)
 }
 
@@ -130,4 +130,55 @@ fn refused_to_start(refersion: &Refersion, folder: &Path) -> String {
     let said = String::from_utf8(ended.stderr).expect("text");
     let before = format!("refersion-destination: cannot open {}: ", store.display());
     said.trim_end().strip_prefix(&before).unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
+/// SQLite refuses every event.
+const REFUSE: &str = "CREATE TRIGGER refuse BEFORE INSERT ON bodies BEGIN SELECT RAISE(ABORT, 'refused'); END";
+
+/// While the disk is full, requests and settlements go on for some seconds: each of their commits fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_logged_once_and_readyz_says_so_from_the_first_failed_commit_to_the_first_good_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(_mounted) = Mounted::at(folder.path()) else {
+        eprintln!("skipped: this user may not mount a small file system");
+        return;
+    };
+    let filler = folder.path().join("filler");
+    let slow = Settings { latency: Duration::from_millis(50), ..Settings::default() };
+    let refersion = Refersion::with(slow).await;
+    let process = start(&refersion, folder.path());
+    let mut number = 0;
+    let mut send = async || {
+        number += 1;
+        within(process.send(&event(number))).await.expect("answered").status
+    };
+    // What was logged of another failure just before says nothing of the disk.
+    let outside = rusqlite::Connection::open(folder.path().join("store.db")).expect("opens");
+    outside.execute_batch(REFUSE).expect("the trigger is there");
+    assert_eq!(send().await, 503);
+    outside.execute_batch("DROP TRIGGER refuse").expect("the trigger is gone");
+    for _ in 0..30 {
+        assert_eq!(send().await, 202);
+    }
+    fill(&filler);
+    let (mut refused, mut unready, began) = (0, 0, Instant::now());
+    while began.elapsed() < Duration::from_secs(3) {
+        if send().await == 503 {
+            refused += 1;
+            unready += usize::from(process.ready().await.status == 503);
+        }
+    }
+    std::fs::remove_file(&filler).expect("removed");
+    assert_eq!((send().await, process.ready().await.status), (202, 200), "there is room again");
+    assert_eq!(drained(&process).await["dead_letters"], 0);
+    process.terminate();
+    let (status, logged) = process.ended().await;
+    assert_eq!(status.code(), Some(0), "{logged}");
+    let lines = |what: &str| logged.lines().filter(|line| line.contains(what)).count();
+    let (full, again) = (lines("database or disk is full"), lines("the store can be written again"));
+    // That small commits find room now and then is no fault; each such change may be told.
+    assert!(full == again && (1..4).contains(&full) && refused > 10, "{refused} refused: {logged}");
+    assert_eq!(lines("ERROR"), full + 1, "{logged}");
+    assert!(refused - unready < again, "ready {} times without a good commit: {logged}", refused - unready);
+    eprintln!("{refused} requests refused while the disk was full: {full} lines, unready {unready} times");
 }

@@ -13,7 +13,7 @@ mod sender;
 
 use crate::support::process::Process;
 use crate::support::service::Refersion;
-use crate::support::{Answer, PATIENCE, http, within};
+use crate::support::{PATIENCE, within};
 use oracle::{Dead, Effects};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -199,20 +199,11 @@ fn trouble(sandbox: &Sandbox, chance: &mut StdRng) {
 /// Asks the process to stop, which it does in order.
 async fn stop(process: Process) {
     process.terminate();
-    let (status, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
+    let (status, logged) = process.ended().await;
     assert_eq!(status.code(), Some(0), "{logged}");
 }
 
 /// Waits until nothing waits to be delivered; a backlog takes longer than one event.
 async fn drained(process: &Process) -> Value {
-    let client = http();
-    let drained = async {
-        loop {
-            let ready = Answer::to(client.get(format!("{}/readyz", process.ops))).await.json();
-            if ready["waiting"] == 0 {
-                return ready;
-            }
-        }
-    };
-    tokio::time::timeout(2 * PATIENCE, drained).await.expect("in time")
+    tokio::time::timeout(2 * PATIENCE, process.drained()).await.expect("in time")
 }

@@ -6,8 +6,8 @@
 use super::sender::{Sent, Story, What, marks, taken};
 use crate::support::told::told;
 use refersion_destination::domain::{AccountName, EventId, Status};
-use refersion_destination::queue::{Queue, SqliteQueue};
 use refersion_destination::sandbox::{AffiliateView, Sandbox};
+use refersion_destination::store::{EventLog as _, Limits, SqliteStore};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -38,7 +38,7 @@ impl Effects {
 
 /// The dead letters of a store that no process has open, and how to know an event among them.
 pub struct Dead {
-    queue: SqliteQueue,
+    store: SqliteStore,
     ids: BTreeSet<EventId>,
 }
 
@@ -50,7 +50,7 @@ impl Dead {
             statement.query_map([], |row| row.get(0)).expect("rows").map(|id| EventId(id.expect("an id"))).collect();
         drop(statement);
         drop(connection);
-        Self { queue: SqliteQueue::open(store, 1).expect("opens"), ids }
+        Self { store: SqliteStore::open(store, Limits::default()).expect("opens"), ids }
     }
 
     pub fn len(&self) -> usize {
@@ -58,7 +58,7 @@ impl Dead {
     }
 
     fn has(&self, sent: &Sent) -> bool {
-        let id = self.queue.hash_key().event_by_message_id(&AccountName::main(), &sent.message_id);
+        let id = self.store.hash_key().event_by_message_id(&AccountName::main(), &sent.message_id);
         self.ids.contains(&id)
     }
 }

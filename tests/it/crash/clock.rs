@@ -4,7 +4,7 @@
 //! that a file says; time that merely passes is left alone. Without a C compiler, which Rust brings where it can link, the
 //! test says so and claims nothing.
 
-use super::drained;
+use super::{drained, ended};
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{identify, within};
@@ -81,6 +81,12 @@ impl Stage {
         assert_eq!(within(process.send(&event)).await.expect("answered").brief(), "202 accepted");
     }
 
+    /// How many failures of the one event that waits are stored.
+    fn failures(&self) -> u32 {
+        let connection = rusqlite::Connection::open(self.folder.path().join("store.db")).expect("opens");
+        connection.query_row("SELECT failures FROM attempts", [], |row| row.get(0)).expect("one event")
+    }
+
     /// Everything is delivered, in order, and nothing died.
     async fn all_well(&self, process: &Process, users: &[&str], city: &str) {
         assert_eq!(drained(process).await["dead_letters"], 0);
@@ -95,18 +101,19 @@ impl Stage {
 /// How far ahead the clock was when the last event was received, in seconds.
 fn recorded_ahead(store: &Path) -> i64 {
     let connection = rusqlite::Connection::open(store).expect("opens");
-    let at: i64 = connection.query_row("SELECT max(received_at) FROM events", [], |row| row.get(0)).expect("a moment");
+    let at: i64 = connection.query_row("SELECT max(received_at) FROM log", [], |row| row.get(0)).expect("a moment");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis();
     (at - i64::try_from(now).expect("before long")) / 1000
 }
 
-/// One delivery is under way and one is to be tried again in an hour when the process dies.
+/// One delivery is in flight and one is to be retried in some seconds when the process dies: under the right clock it is
+/// retried after these seconds at most, whatever the clock was that failed it.
 #[tokio::test]
-async fn set_between_two_runs_what_waits_is_delivered_at_once_and_in_order() {
-    for (first, then) in [(DAY, 0), (3650 * DAY, 0), (0, DAY), (0, 3650 * DAY), (0, -DAY)] {
+async fn set_between_two_runs_no_retry_waits_longer_than_it_was_to_and_none_is_given_up() {
+    for (first, then) in [(DAY, 0), (3650 * DAY, 0), (0, DAY), (0, 3650 * DAY), (0, -DAY), (-3650 * DAY, 0)] {
         let Some(stage) = Stage::set().await else { return };
         stage.ahead(first);
-        let failed = Fault::Status { status: 503, body: Value::Null, retry_after: Some(3600) };
+        let failed = Fault::Status { status: 503, body: Value::Null, retry_after: Some(3) };
         stage.refersion.sandbox.script([Fault::Hang { effect: false }, failed]);
         let process = stage.start();
         stage.send(&process, "u1", "Rome").await;
@@ -124,8 +131,34 @@ async fn set_between_two_runs_what_waits_is_delivered_at_once_and_in_order() {
     }
 }
 
+/// It fails in a run under the right clock and in one whose clock is years off, and the failures are settled: once the clock is
+/// right again, the retry is due after its wait, and for how long it has been failing are the waits alone.
 #[tokio::test]
-async fn set_while_it_runs_no_lease_ends_and_no_wait_is_longer() {
+async fn failed_under_a_clock_that_is_years_off_it_is_retried_in_time_once_the_clock_is_right() {
+    for wrong in [3650 * DAY, -3650 * DAY] {
+        let Some(stage) = Stage::set().await else { return };
+        let wait = Some(2);
+        for (failures, ahead) in [(1, 0), (2, wrong)] {
+            stage.ahead(ahead);
+            stage.refersion.sandbox.script([Fault::Status { status: 503, body: Value::Null, retry_after: wait }]);
+            let process = stage.start();
+            if failures == 1 {
+                stage.send(&process, "u1", "Oslo").await;
+            }
+            stage.refersion.until(|sandbox| sandbox.calls_total() == failures).await;
+            process.terminate();
+            let (code, logged) = ended(process).await;
+            assert_eq!((code, u64::from(stage.failures())), (Some(0), failures), "{logged}");
+        }
+        stage.ahead(0);
+        let process = stage.start();
+        stage.all_well(&process, &["u1"], "Oslo").await;
+        assert_eq!(stage.refersion.sandbox.calls_total(), 3, "clock off by {wrong} s");
+    }
+}
+
+#[tokio::test]
+async fn set_while_it_runs_no_call_is_made_again_and_no_wait_is_longer() {
     let Some(stage) = Stage::set().await else { return };
     stage.ahead(0);
     let process = stage.start();
@@ -146,7 +179,11 @@ async fn set_while_it_runs_no_lease_ends_and_no_wait_is_longer() {
         stage.refersion.until(oslo).await;
     }
     let of_u0 = |call: &refersion_destination::sandbox::CallRecord| call.body["email"] == "u0@example.com";
-    assert_eq!(stage.refersion.sandbox.calls().iter().filter(|call| of_u0(call)).count(), 1, "its lease holds");
+    assert_eq!(
+        stage.refersion.sandbox.calls().iter().filter(|call| of_u0(call)).count(),
+        1,
+        "its call is not made again"
+    );
     process.kill();
     let process = stage.start();
     assert_eq!(drained(&process).await["dead_letters"], 0);

@@ -2,31 +2,26 @@
 
 mod backlog;
 mod clock;
+mod corrupt;
+mod learned_rate;
+mod panics;
 mod points;
 mod steps;
 mod stop;
 mod store;
+mod store_errors;
 
 use crate::support::process::Process;
-use crate::support::{Answer, http, within};
+use crate::support::within;
 use serde_json::Value;
 
-/// Waits until nothing waits to be delivered.
+/// Waits until nothing waits to be delivered; what `/readyz` says then.
 async fn drained(process: &Process) -> Value {
-    let client = http();
-    within(async {
-        loop {
-            let ready = Answer::to(client.get(format!("{}/readyz", process.ops))).await.json();
-            if ready["waiting"] == 0 {
-                return ready;
-            }
-        }
-    })
-    .await
+    within(process.drained()).await
 }
 
 /// Waits for the end of a process that was asked to stop; whether it ended well, and what it logged.
 async fn ended(process: Process) -> (Option<i32>, String) {
-    let (status, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
+    let (status, logged) = process.ended().await;
     (status.code(), logged)
 }

@@ -7,7 +7,7 @@
 use super::drained;
 use crate::support::process::Process;
 use crate::support::service::Refersion;
-use crate::support::{http, identify, within};
+use crate::support::{http, identify, poll_until, within};
 use refersion_destination::domain::{Field, Status};
 use refersion_destination::sandbox::{AffiliateView, CallRecord, Operation};
 use serde_json::{Value, json};
@@ -61,21 +61,25 @@ async fn a_creation_goes_on_where_it_died() {
     };
     let deaths = [
         dies("http::believed", 1, "", "new edit", NOT_RECORDED),
-        dies("http::recording", 1, "", "new edit", NOT_RECORDED),
-        dies("queue::record", 1, "", "new edit", NOT_RECORDED),
-        dies("http::recorded", 1, "", "new edit", RECORDED),
-        dies("queue::claim", 1, "", "new edit", RECORDED),
-        dies("worker::claimed", 1, "", "new edit", RECORDED),
+        dies("http::appending", 1, "", "new edit", NOT_RECORDED),
+        dies("store::append", 1, "", "new edit", NOT_RECORDED),
+        dies("http::appended", 1, "", "new edit", RECORDED),
+        dies("worker::reading", 1, "", "new edit", RECORDED),
+        dies("store::begin", 1, "", "new edit", RECORDED),
+        dies("worker::begun", 1, "", "new edit", RECORDED),
+        // That a `new` is about to be sent is saved before: it may have had its effect from then on.
+        dies("store::save_progress", 1, "", "new edit", RECORDED),
+        dies("worker::progress_saved", 1, "", "new edit", RECORDED),
         dies("worker::calling", 1, "", "new edit", RECORDED),
         // Whether the first `new` took effect is not known: the second says so.
         dies("worker::answered", 1, "new", "new search get edit", RECORDED),
-        dies("queue::checkpoint", 1, "new", "new search get edit", RECORDED),
-        dies("worker::checkpointed", 1, "new", "edit", RECORDED),
+        dies("store::save_progress", 2, "new", "new search get edit", RECORDED),
+        dies("worker::progress_saved", 2, "new", "edit", RECORDED),
         dies("worker::calling", 2, "new", "edit", RECORDED),
         // Nor of the edit, which may be made twice, and changes nothing then.
         dies("worker::answered", 2, "new edit", "edit get", RECORDED),
         dies("worker::settling", 1, "new edit", "edit get", RECORDED),
-        dies("queue::settle", 1, "new edit", "edit get", RECORDED),
+        dies("store::settle", 1, "new edit", "edit get", RECORDED),
         dies("worker::settled", 1, "new edit", "", RECORDED),
     ];
     check(journey, deaths).await;
@@ -92,23 +96,24 @@ async fn a_delete_goes_on_where_it_died() {
     };
     let deaths = [
         dies("http::believed", 1, "", "search get status_change", NOT_RECORDED),
-        dies("http::recording", 1, "", "search get status_change", NOT_RECORDED),
-        dies("queue::record", 1, "", "search get status_change", NOT_RECORDED),
-        dies("http::recorded", 1, "", "search get status_change", RECORDED),
-        dies("queue::claim", 1, "", "search get status_change", RECORDED),
-        dies("worker::claimed", 1, "", "search get status_change", RECORDED),
+        dies("http::appending", 1, "", "search get status_change", NOT_RECORDED),
+        dies("store::append", 1, "", "search get status_change", NOT_RECORDED),
+        dies("http::appended", 1, "", "search get status_change", RECORDED),
+        dies("worker::reading", 1, "", "search get status_change", RECORDED),
+        dies("store::begin", 1, "", "search get status_change", RECORDED),
+        dies("worker::begun", 1, "", "search get status_change", RECORDED),
         dies("worker::calling", 1, "", "search get status_change", RECORDED),
         dies("worker::answered", 1, "search", "search get status_change", RECORDED),
-        dies("queue::checkpoint", 1, "search", "search get status_change", RECORDED),
-        dies("worker::checkpointed", 1, "search", "get status_change", RECORDED),
+        dies("store::save_progress", 1, "search", "search get status_change", RECORDED),
+        dies("worker::progress_saved", 1, "search", "get status_change", RECORDED),
         dies("worker::calling", 2, "search", "get status_change", RECORDED),
         dies("worker::answered", 2, "search get", "get status_change", RECORDED),
-        dies("queue::checkpoint", 2, "search get", "get status_change", RECORDED),
-        dies("worker::checkpointed", 2, "search get", "status_change", RECORDED),
+        dies("store::save_progress", 2, "search get", "get status_change", RECORDED),
+        dies("worker::progress_saved", 2, "search get", "status_change", RECORDED),
         dies("worker::calling", 3, "search get", "status_change", RECORDED),
         dies("worker::answered", 3, "search get status_change", "status_change get", RECORDED),
         dies("worker::settling", 1, "search get status_change", "status_change get", RECORDED),
-        dies("queue::settle", 1, "search get status_change", "status_change get", RECORDED),
+        dies("store::settle", 1, "search get status_change", "status_change get", RECORDED),
         dies("worker::settled", 1, "search get status_change", "", RECORDED),
     ];
     check(journey, deaths).await;
@@ -125,15 +130,16 @@ async fn an_edit_goes_on_where_it_died() {
     };
     let deaths = [
         dies("http::believed", 1, "", "edit", NOT_RECORDED),
-        dies("http::recording", 1, "", "edit", NOT_RECORDED),
-        dies("queue::record", 1, "", "edit", NOT_RECORDED),
-        dies("http::recorded", 1, "", "edit", RECORDED),
-        dies("queue::claim", 1, "", "edit", RECORDED),
-        dies("worker::claimed", 1, "", "edit", RECORDED),
+        dies("http::appending", 1, "", "edit", NOT_RECORDED),
+        dies("store::append", 1, "", "edit", NOT_RECORDED),
+        dies("http::appended", 1, "", "edit", RECORDED),
+        dies("worker::reading", 1, "", "edit", RECORDED),
+        dies("store::begin", 1, "", "edit", RECORDED),
+        dies("worker::begun", 1, "", "edit", RECORDED),
         dies("worker::calling", 1, "", "edit", RECORDED),
         dies("worker::answered", 1, "edit", "edit get", RECORDED),
         dies("worker::settling", 1, "edit", "edit get", RECORDED),
-        dies("queue::settle", 1, "edit", "edit get", RECORDED),
+        dies("store::settle", 1, "edit", "edit get", RECORDED),
         dies("worker::settled", 1, "edit", "", RECORDED),
     ];
     check(journey, deaths).await;
@@ -199,8 +205,8 @@ impl<'a> Stage<'a> {
         let process = self.start(&[("SERVER_WAIT", wait), ("FAILPOINTS", &armed)]);
         let answer = within(process.send(&self.journey.event)).await;
         let (client, alive) = (http(), format!("{}/healthz", process.ops));
-        within(async { while client.get(&alive).send().await.is_ok() {} }).await;
-        let (status, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
+        within(poll_until(|| client.get(&alive).send(), Result::is_err)).await.expect_err("it is gone");
+        let (status, logged) = process.ended().await;
         assert_eq!(status.signal(), Some(6), "it did not die at {armed}: {status}\n{logged}");
         assert_eq!(self.calls(), death.made, "made before: {death:?}");
         answer.map(|answer| answer.status)

@@ -4,8 +4,10 @@ use super::{drained, ended};
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{identify, within};
+use refersion_destination::domain::{Field, Status};
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
+use std::path::Path;
 
 #[tokio::test]
 async fn who_waits_is_answered_although_refersion_hangs_and_nothing_is_lost() {
@@ -75,4 +77,106 @@ async fn a_stop_at_the_very_start_ends_in_order() {
     process.terminate();
     let (code, logged) = ended(process).await;
     assert_eq!(code, Some(0), "{logged}");
+}
+
+/// A hundred seconds between two calls: whoever waited for a call would exceed the drain time.
+const SLOW: (&str, &str) = ("REFERSION_MAX_REQUESTS_PER_SECOND", "0.01");
+
+fn new_users(users: std::ops::Range<usize>) -> Value {
+    users.map(|user| identify(&format!("m{user}"), &format!("u{user}"), &Value::Null)).collect()
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_the_rate_are_handed_back_at_once_and_delivered_after_the_restart() {
+    let refersion = Refersion::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("SERVER_WAIT", "0s"), ("SERVER_DRAIN", "25s")];
+    let process = Process::start(&refersion.base_url, folder.path(), &[&settings[..], &[SLOW]].concat());
+    assert_eq!(within(process.send(&new_users(0..20))).await.expect("answered").status, 202);
+    refersion.until(|sandbox| sandbox.affiliates().len() == 1).await;
+    waits_marked(folder.path(), 19).await;
+    process.terminate();
+    let (code, logged) = ended(process).await;
+    assert_eq!(code, Some(0), "{logged}");
+    assert!(!logged.contains("the deadline passed"), "{logged}");
+    assert_eq!(refersion.operations(), ["new"], "nothing is created after the stop");
+
+    let process = Process::start(&refersion.base_url, folder.path(), &settings);
+    drained(&process).await;
+    process.kill();
+    assert_eq!(refersion.operations(), ["new"; 20]);
+    assert_eq!(refersion.sandbox.affiliates().len(), 20);
+}
+
+#[tokio::test]
+async fn a_creation_that_was_never_sent_does_not_count_as_sent_however_often_it_is_handed_back() {
+    let refersion = Refersion::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("SERVER_WAIT", "0s"), ("DELIVERY_ON_EXISTING", "ignore")];
+    for stop in 0..3_u32 {
+        let process = Process::start(&refersion.base_url, folder.path(), &[&settings[..], &[SLOW]].concat());
+        if stop == 0 {
+            assert_eq!(within(process.send(&new_users(0..4))).await.expect("answered").status, 202);
+        }
+        refersion.until(|sandbox| u32::try_from(sandbox.affiliates().len()) == Ok(stop + 1)).await;
+        waits_marked(folder.path(), 3 - stop).await;
+        process.terminate();
+        let (code, logged) = ended(process).await;
+        assert_eq!(code, Some(0), "{logged}");
+        assert_eq!(marked(folder.path()), 0, "after stop {stop}");
+    }
+
+    // The last one exists by now, made by the merchant with the very values that the event has.
+    let last = (0..4).find(|user| refersion.sandbox.affiliate(&format!("u{user}@example.com")).is_none());
+    let (name, email) = last.map(|user| (format!("u{user}"), format!("u{user}@example.com"))).expect("one is left");
+    let fields = [(Field::FirstName, "User"), (Field::LastName, &name), (Field::Email, &email)];
+    refersion.sandbox.add(Status::Active, &fields.into_iter().collect()).expect("added");
+    let process = Process::start(&refersion.base_url, folder.path(), &settings);
+    drained(&process).await;
+    process.kill();
+    // An affiliate that may be our own work would be read back.
+    assert_eq!(refersion.operations()[3..], ["new", "search"]);
+}
+
+/// How many events are marked in the store: what they ask for next may have had its effect, should the process die.
+fn marked(folder: &Path) -> u32 {
+    let store = rusqlite::Connection::open(folder.join("store.db")).expect("the file opens");
+    store.query_row("SELECT count(*) FROM attempts WHERE begun", [], |row| row.get(0)).expect("a count")
+}
+
+async fn waits_marked(folder: &Path, events: u32) {
+    within(async {
+        while marked(folder) != events {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_the_stop_nobody_is_asked_for_anew_because_others_were_refused_with_them() {
+    let settings = refersion_destination::sandbox::Settings {
+        latency: std::time::Duration::from_millis(400),
+        ..refersion_destination::sandbox::Settings::default()
+    };
+    let refersion = Refersion::with(settings).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("SERVER_WAIT", "0s")];
+    let process = Process::start(&refersion.base_url, folder.path(), &settings);
+    assert_eq!(within(process.send(&new_users(0..4))).await.expect("answered").status, 202);
+    drained(&process).await;
+    refersion.sandbox.script([Fault::refused("no")]);
+    let moved = |user| identify(&format!("moved{user}"), &format!("u{user}"), &json!({"city": "Oslo"}));
+    let moved: Value = (0..4).map(moved).collect();
+    assert_eq!(within(process.send(&moved)).await.expect("answered").status, 202);
+    refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+    process.terminate();
+    let (code, logged) = ended(process).await;
+    assert_eq!(code, Some(0), "{logged}");
+    assert_eq!(refersion.operations()[4..], ["edit"], "the one in flight");
+
+    let process = Process::start(&refersion.base_url, folder.path(), &settings);
+    drained(&process).await;
+    process.kill();
+    assert!(refersion.sandbox.affiliates().iter().all(|one| one.field("city") == "Oslo"));
 }

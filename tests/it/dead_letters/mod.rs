@@ -7,7 +7,7 @@ mod ops;
 mod terminal;
 
 use crate::support::process::{Process, binary};
-use crate::support::{API_KEY, PATIENCE, identify, spoken, within};
+use crate::support::{API_KEY, identify, spoken, within};
 use refersion_destination::domain::ApiKey;
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
 use serde_json::{Value, json};
@@ -74,18 +74,12 @@ impl House {
 
     /// What `/readyz` counts.
     async fn counts(&self) -> (u64, u64) {
-        let request = crate::support::http().get(format!("{}/readyz", self.process().ops));
-        let ready = crate::support::Answer::to(request).await.json();
+        let ready = self.process().ready().await.json();
         (ready["waiting"].as_u64().expect("a number"), ready["dead_letters"].as_u64().expect("a number"))
     }
 
     async fn until_drained(&self) {
-        let drained = async {
-            while self.counts().await.0 > 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, drained).await.expect("drained");
+        within(self.process().drained()).await;
     }
 
     /// Runs a command where an operator would: with the service's settings, beside it or on its store.

@@ -1,11 +1,11 @@
 //! Health, on both listeners.
 
-use super::{decent, doors};
+use super::{Outside, decent, doors};
 use crate::support::service::Service;
-use crate::support::{Answer, http};
-use refersion_destination::notice::Notice;
-use refersion_destination::queue::Queue;
-use refersion_destination::queue::SqliteQueue;
+use crate::support::{API_KEY, Answer, basic, http, identify, within};
+use refersion_destination::sandbox::Fault;
+use refersion_destination::store::{Limits, Maintenance, SqliteStore, Store};
+use serde_json::json;
 use std::sync::Arc;
 
 async fn ask(url: &str) -> Answer {
@@ -33,14 +33,17 @@ async fn health_is_answered_on_both_listeners_without_credentials() {
     }
 }
 
+fn store(folder: &tempfile::TempDir) -> Arc<SqliteStore> {
+    Arc::new(SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("opens"))
+}
+
 #[tokio::test]
-async fn who_is_about_to_stop_is_alive_but_not_ready() {
+async fn a_service_that_shuts_down_is_alive_but_not_ready() {
     let folder = tempfile::tempdir().expect("a folder");
-    let queue = Arc::new(SqliteQueue::open(&folder.path().join("store.db"), 10).expect("opens"));
-    let notice = Notice::default();
-    let address = doors(queue, &notice).await;
+    let outside = Outside::default();
+    let address = doors(store(&folder), &outside).await;
     assert_eq!(ask(&format!("http://{address}/readyz")).await.brief(), "200 ready");
-    notice.drain();
+    outside.shutdown.cancel();
     let unready = ask(&format!("http://{address}/readyz")).await;
     assert_eq!(
         (unready.brief().as_str(), unready.message().as_str()),
@@ -50,13 +53,43 @@ async fn who_is_about_to_stop_is_alive_but_not_ready() {
 }
 
 #[tokio::test]
-async fn who_cannot_write_is_alive_but_not_ready() {
+async fn a_service_that_cannot_write_is_alive_but_not_ready() {
     let folder = tempfile::tempdir().expect("a folder");
-    let queue = Arc::new(SqliteQueue::open(&folder.path().join("store.db"), 10).expect("opens"));
-    let address = doors(Arc::clone(&queue) as Arc<dyn Queue>, &Notice::default()).await;
-    queue.close().await;
+    let store = store(&folder);
+    let address = doors(Arc::clone(&store) as Arc<dyn Store>, &Outside::default()).await;
+    store.close().await;
     let unready = ask(&format!("http://{address}/readyz")).await;
     let why = "the store cannot be written: the store is closed";
     assert_eq!((unready.brief().as_str(), unready.message().as_str()), ("503 unready", why));
     assert_eq!(ask(&format!("http://{address}/healthz")).await.brief(), "200 ok");
+}
+
+#[tokio::test]
+async fn asking_for_health_and_metrics_writes_nothing() {
+    let service = Service::start(&[]).await;
+    let root = format!("http://{}", service.addresses.ops);
+    let written = || std::fs::metadata(service.folder.path().join("store.db-wal")).expect("a WAL").len();
+    assert_eq!(ask(&format!("{root}/readyz")).await.brief(), "200 ready");
+    let before = written();
+    for _ in 0..200 {
+        assert_eq!(ask(&format!("{root}/readyz")).await.status, 200);
+        assert_eq!(Answer::to(http().get(format!("{root}/metrics"))).await.status, 200);
+    }
+    // Nothing but a probe of the store may have been committed, which writes a page or two.
+    assert!(written() < before + 100_000, "{before} bytes before, {} after", written());
+}
+
+/// What was to be tried after the pause is gone, so no call will ever end it.
+#[tokio::test]
+async fn a_pause_that_is_over_is_over_although_nothing_is_left_to_try() {
+    let service = Service::start(&[("SERVER_WAIT", "0s")]).await;
+    service.refersion.sandbox.script([Fault::too_many_calls(Some(1))]);
+    service.send(&identify("1", "jo", &json!({}))).await;
+    service.refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+    within(async { while service.ready().await.json()["refersion"] == "ok" {} }).await;
+    let forget = service.http.post(format!("http://{}/forget", service.addresses.ops));
+    let forget = forget.header("Authorization", basic(API_KEY)).body(r#"{"user_id": "jo"}"#);
+    assert_eq!(Answer::to(forget).await.status, 200);
+    within(async { while service.ready().await.json()["refersion"] != "ok" {} }).await;
+    assert_eq!(service.refersion.operations(), ["new"]);
 }

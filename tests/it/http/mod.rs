@@ -17,18 +17,20 @@ mod wire;
 
 use crate::support::service::Service;
 use crate::support::{API_KEY, Answer, basic, http};
+use refersion_destination::account_signals::AccountSignals;
 use refersion_destination::clock::Clock;
 use refersion_destination::domain::{AccountName, ApiKey};
 use refersion_destination::http::{Door, Doors, public};
 use refersion_destination::mapping::Rules;
-use refersion_destination::notice::Notice;
-use refersion_destination::queue::Queue;
 use refersion_destination::segment::Trust;
+use refersion_destination::store::Store;
 use refersion_destination::telemetry::Metrics;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// The only codes ever answered.
 const CODES: [u16; 11] = [200, 202, 400, 401, 404, 405, 413, 429, 500, 501, 503];
@@ -80,15 +82,25 @@ fn each(answer: &Answer) -> String {
     results.map(|result| result["status"].as_str().expect("a word")).collect::<Vec<_>>().join(" ")
 }
 
-/// The doors alone on a socket, before a queue of the test's own.
-async fn doors(queue: Arc<dyn Queue>, notice: &Notice) -> SocketAddr {
+/// What surrounds an endpoint: what stops it, and the worker that it wakes.
+#[derive(Default)]
+struct Outside {
+    shutdown: CancellationToken,
+    woken: Arc<Notify>,
+}
+
+/// The doors alone on a socket, before a store of the test's own.
+async fn doors(store: Arc<dyn Store>, outside: &Outside) -> SocketAddr {
+    let woken = Arc::clone(&outside.woken);
     let door = Door {
         account: AccountName::main(),
         trust: Trust::new(ApiKey::parse(API_KEY).expect("a key"), Vec::new()),
         rules: Rules::default(),
         clock: Clock::start(),
-        queue: Arc::clone(&queue),
-        notice: notice.clone(),
+        store: Arc::clone(&store),
+        signals: AccountSignals::default(),
+        wake: Arc::new(move || woken.notify_one()),
+        shutdown: outside.shutdown.clone(),
         meter: Metrics::default().of(&AccountName::main()),
         wait: Duration::ZERO,
         at_once: 1,
@@ -96,8 +108,11 @@ async fn doors(queue: Arc<dyn Queue>, notice: &Notice) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(
-        axum::serve(listener, public(Arc::new(Doors::new(queue, Clock::start(), notice.clone(), vec![door]))))
-            .into_future(),
+        axum::serve(
+            listener,
+            public(Arc::new(Doors::new(store, Clock::start(), outside.shutdown.clone(), vec![door]))),
+        )
+        .into_future(),
     );
     address
 }

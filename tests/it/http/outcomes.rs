@@ -148,6 +148,18 @@ async fn a_failure_that_passes_is_waited_out() {
     assert_eq!(send(&service, &identify("1", "jo", &json!({}))).await.json()["action"], "created");
 }
 
+/// The second sender waits for the rate, which would take a hundred seconds, when the first one's call finds the key refused.
+#[tokio::test]
+async fn whoever_waits_when_the_key_is_refused_is_told_so_at_once() {
+    let refersion = Refersion::with(Settings { latency: Duration::from_millis(400), ..Settings::default() }).await;
+    let settings = [("SERVER_WAIT", "1h"), ("REFERSION_MAX_REQUESTS_PER_SECOND", "0.01")];
+    let service = Service::on(refersion, &settings).await;
+    service.refersion.sandbox.revoke_key();
+    let events = [("1", "jo"), ("2", "al")].map(|(id, user)| identify(id, user, &json!({})));
+    let (first, second) = tokio::join!(send(&service, &events[0]), send(&service, &events[1]));
+    assert_eq!([first.brief(), second.brief()], ["401 unauthorized"; 2]);
+}
+
 #[tokio::test]
 async fn a_full_backlog_is_a_429_and_an_array_is_refused_whole() {
     let settings = [("SERVER_WAIT", "0s"), ("DELIVERY_MAX_BACKLOG", "2"), ("REFERSION_TIMEOUT", "1h")];

@@ -1,44 +1,44 @@
-//! What the store does to an answer: a queue of the test's own that fails, panics, or takes its time.
+//! What the store does to an answer: a store of the test's own that fails, panics, or takes its time.
 
-use super::{doors, post};
+use super::{Outside, doors, post};
 use crate::support::{API_KEY, Answer, basic, http, identify, within};
 use async_trait::async_trait;
 use refersion_destination::delivery::Progress;
-use refersion_destination::domain::{AccountName, HashKey, SealedKey, Timestamp, UserKey};
-use refersion_destination::notice::Notice;
-use refersion_destination::queue::{
-    Batch, Change, DeadLetter, Depth, Filter, Forgotten, NewEvent, Page, Queue, QueueError, Recorded, Replay,
-    Settlement, Ticket,
+use refersion_destination::domain::{AccountName, HashKey, SealedKey, Seq, Timestamp, UserKey};
+use refersion_destination::scheduling::{Entry, Unit};
+use refersion_destination::store::{
+    AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EventLog, Filter, Forgotten, KeyVault, Maintenance,
+    NewEvent, Page, Replay, Settlement, StoreError, StoreStatus,
 };
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// What recording comes to.
+/// What appending comes to.
 #[derive(Clone, Copy)]
-enum Records {
+enum Appends {
     Well,
-    Error(fn() -> QueueError),
+    Error(fn() -> StoreError),
     Nothing,
     Never,
 }
 
-/// A queue of which only the front is there.
+/// A store that can only append.
 struct Stub {
     hash: HashKey,
-    records: Records,
-    /// One permit lets one recording through; `begun` says that one has come so far.
+    appends: Appends,
+    /// One permit lets one append through; `begun` says that one has come so far.
     gate: Semaphore,
     begun: Semaphore,
 }
 
 impl Stub {
-    fn new(records: Records, permits: usize) -> Arc<Self> {
+    fn new(appends: Appends, permits: usize) -> Arc<Self> {
         Arc::new(Self {
             hash: HashKey::new(&[7; 32]),
-            records,
+            appends,
             gate: Semaphore::new(permits),
             begun: Semaphore::new(0),
         })
@@ -46,73 +46,108 @@ impl Stub {
 }
 
 #[async_trait]
-impl Queue for Stub {
+impl EventLog for Stub {
     fn hash_key(&self) -> &HashKey {
         &self.hash
     }
 
-    async fn record(&self, events: Vec<NewEvent>) -> Result<Vec<Recorded>, QueueError> {
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         self.begun.add_permits(1);
         self.gate.acquire().await.expect("open").forget();
-        match self.records {
-            Records::Well => Ok(events.iter().map(|_| Recorded::Accepted { behind: true, waiting: 0 }).collect()),
-            Records::Error(error) => Err(error()),
-            Records::Nothing => Ok(Vec::new()),
-            Records::Never => panic!("a bug"),
+        match self.appends {
+            Appends::Well => Ok(events.iter().map(|_| Appended::Accepted { seq: Seq(1), waiting: 9 }).collect()),
+            Appends::Error(error) => Err(error()),
+            Appends::Nothing => Ok(Vec::new()),
+            Appends::Never => panic!("a bug"),
         }
     }
 
-    async fn claim(&self, _: &AccountName, _: usize, _: Timestamp, _: Duration) -> Result<Batch, QueueError> {
-        Err(QueueError::Closed)
+    async fn read(&self, _: &AccountName, _: Seq, _: usize) -> Result<Vec<Entry>, StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn checkpoint(&self, _: &Ticket, _: &Progress, _: Change, _: Timestamp) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+    async fn begin(&self, _: &AccountName, _: &[Unit]) -> Result<Vec<Begun>, StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn settle(&self, _: &Ticket, _: Settlement, _: Change) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+    fn release(&self, _: &[Seq]) {}
+
+    async fn save_progress(
+        &self,
+        _: &AccountName,
+        _: &Unit,
+        _: &Progress,
+        _: AffiliateChanges,
+    ) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn mend(&self, _: Timestamp) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+    async fn settle(&self, _: &AccountName, _: &Unit, _: Settlement, _: AffiliateChanges) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Stub {
+    async fn dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<Page, StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn depth(&self) -> Result<Depth, QueueError> {
+    async fn dead_letter(&self, _: i64) -> Result<Option<DeadLetter>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn replay(&self, _: &[i64]) -> Result<Vec<(i64, Replay)>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn discard(&self, _: &[i64]) -> Result<Vec<i64>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn forget(&self, _: &[UserKey], _: Timestamp) -> Result<Forgotten, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl KeyVault for Stub {
+    async fn keep_keys(&self, _: Vec<SealedKey>) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl Maintenance for Stub {
+    fn status(&self) -> StoreStatus {
         panic!("a bug")
     }
 
-    async fn dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<Page, QueueError> {
-        Err(QueueError::Closed)
+    async fn probe(&self) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn dead_letter(&self, _: i64) -> Result<Option<DeadLetter>, QueueError> {
-        Err(QueueError::Closed)
+    fn waiting(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
     }
 
-    async fn replay(&self, _: &[i64]) -> Result<Vec<(i64, Replay)>, QueueError> {
-        Err(QueueError::Closed)
+    async fn health(&self, _: &AccountName) -> Result<Option<String>, StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn discard(&self, _: &[i64]) -> Result<Vec<i64>, QueueError> {
-        Err(QueueError::Closed)
+    async fn save_health(&self, _: &AccountName, _: String) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn forget(&self, _: &[UserKey], _: Timestamp) -> Result<Forgotten, QueueError> {
-        Err(QueueError::Closed)
+    async fn tidy(&self, _: Timestamp) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
     }
 
-    async fn keep_keys(&self, _: Vec<SealedKey>) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
-    }
-
-    async fn kept_keys(&self) -> Result<Vec<SealedKey>, QueueError> {
-        Err(QueueError::Closed)
-    }
-
-    async fn tidy(&self, _: Timestamp) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
-    }
+    async fn closed(&self) {}
 
     async fn close(&self) {}
 }
@@ -125,18 +160,18 @@ async fn send(address: SocketAddr, body: String) -> Answer {
 async fn what_cannot_be_recorded_is_to_be_sent_again() {
     let one = identify("1", "jo", &json!({}));
     let with_junk = json!([5, one]);
-    for (records, expected) in [
-        (Records::Well, "202 accepted"),
+    for (appends, expected) in [
+        (Appends::Well, "202 accepted"),
         (
-            Records::Error(|| QueueError::Failed("database or disk is full: peter@example.com".into())),
+            Appends::Error(|| StoreError::Transient("database or disk is full: peter@example.com".into())),
             "503 unavailable",
         ),
-        (Records::Error(|| QueueError::Closed), "503 unavailable"),
-        (Records::Error(|| QueueError::Full(5)), "429 backlog_full"),
-        (Records::Nothing, "500 error"),
-        (Records::Never, "500 error"),
+        (Appends::Error(|| StoreError::Closed), "503 unavailable"),
+        (Appends::Error(|| StoreError::Full(5)), "429 backlog_full"),
+        (Appends::Nothing, "500 error"),
+        (Appends::Never, "500 error"),
     ] {
-        let address = doors(Stub::new(records, Semaphore::MAX_PERMITS), &Notice::default()).await;
+        let address = doors(Stub::new(appends, Semaphore::MAX_PERMITS), &Outside::default()).await;
         for body in [&one, &with_junk] {
             assert_eq!(send(address, body.to_string()).await.brief(), expected, "{body}");
         }
@@ -145,7 +180,7 @@ async fn what_cannot_be_recorded_is_to_be_sent_again() {
 
 #[tokio::test]
 async fn a_bug_is_a_500_and_not_a_dropped_connection() {
-    let address = doors(Stub::new(Records::Never, 9), &Notice::default()).await;
+    let address = doors(Stub::new(Appends::Never, 9), &Outside::default()).await;
     let answer = Answer::to(http().get(format!("http://{address}/readyz"))).await;
     assert_eq!(answer.brief(), "500 error");
     let answer = send(address, identify("1", "jo", &json!({})).to_string()).await;
@@ -155,9 +190,9 @@ async fn a_bug_is_a_500_and_not_a_dropped_connection() {
 
 #[tokio::test]
 async fn who_is_about_to_stop_takes_nothing_in() {
-    let (stub, notice) = (Stub::new(Records::Well, 9), Notice::default());
-    let address = doors(stub.clone(), &notice).await;
-    notice.drain();
+    let (stub, outside) = (Stub::new(Appends::Well, 9), Outside::default());
+    let address = doors(stub.clone(), &outside).await;
+    outside.shutdown.cancel();
     for body in [identify("1", "jo", &json!({})).to_string(), "[]".to_owned(), "{".to_owned()] {
         let answer = send(address, body).await;
         assert_eq!(answer.brief(), "503 unavailable");
@@ -169,14 +204,14 @@ async fn who_is_about_to_stop_takes_nothing_in() {
 /// Whoever hangs up does not take back what is being recorded, and the worker must hear of it.
 #[tokio::test]
 async fn what_is_recorded_after_its_sender_hung_up_is_taken_up_at_once() {
-    let (stub, notice) = (Stub::new(Records::Well, 0), Notice::default());
-    let address = doors(stub.clone(), &notice).await;
+    let (stub, outside) = (Stub::new(Appends::Well, 0), Outside::default());
+    let address = doors(stub.clone(), &outside).await;
     for body in [identify("1", "jo", &json!({})), json!([identify("2", "jo", &json!({}))])] {
         let sender = tokio::spawn(send(address, body.to_string()));
         within(stub.begun.acquire()).await.expect("open").forget();
         sender.abort();
         assert!(sender.await.is_err_and(|error| error.is_cancelled()));
         stub.gate.add_permits(1);
-        within(notice.until_recorded()).await;
+        within(outside.woken.notified()).await;
     }
 }

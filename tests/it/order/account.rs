@@ -2,19 +2,16 @@
 
 use super::{AT_ONCE, accepted, cities};
 use crate::support::service::{Refersion, Service};
-use crate::support::{identify, within};
+use crate::support::{Answer, identify, poll_until, within};
 use refersion_destination::sandbox::{Fault, Operation, Settings};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Waits until the account is seen to pause.
 async fn paused(service: &Service) {
-    within(async {
-        while !service.ready().await.json()["refersion"].as_str().is_some_and(|state| state.starts_with("paused")) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    let is_paused =
+        |ready: &Answer| ready.json()["refersion"].as_str().is_some_and(|state| state.starts_with("paused"));
+    within(poll_until(|| service.ready(), is_paused)).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use crate::support::identify;
 use crate::support::service::Service;
 use crate::support::told::values;
 use rand::seq::SliceRandom;
-use refersion_destination::sandbox::Fault;
+use refersion_destination::domain::{Field, Status};
+use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
 const USERS: usize = 12;
@@ -55,4 +56,34 @@ async fn faults_of_every_kind_reorder_nothing_and_double_nothing() {
 
 fn city(number: usize) -> String {
     format!("City {number}")
+}
+
+/// What the store refuses for good is a bug or damage. It costs a pause of that event, and nobody else anything.
+#[tokio::test]
+async fn while_the_store_refuses_an_events_progress_its_calls_are_not_repeated_without_a_pause() {
+    let settings = [("SERVER_WAIT", "30s"), ("DELIVERY_RETRY_MIN", "1ms"), ("DELIVERY_RETRY_MAX", "1h")];
+    let service = Service::start(&settings).await;
+    let city = |n: usize| identify(&format!("city{n}"), "u1", &json!({"city": format!("City {n}")}));
+    assert_eq!(service.send(&city(0)).await.brief(), "200 delivered");
+    let store = rusqlite::Connection::open(service.folder.path().join("store.db")).expect("the file opens");
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON attempts BEGIN SELECT raise(FAIL, 'refused'); END";
+    store.execute_batch(refuse).expect("made");
+    let theirs = [(Field::FirstName, "T"), (Field::Email, "theirs@example.com")];
+    service.refersion.sandbox.add(Status::Active, &theirs.into_iter().collect()).expect("added");
+    let delete = json!([{"type": "delete", "messageId": "d1", "userId": "t1", "email": "theirs@example.com"}]);
+    assert_eq!(service.send(&delete).await.status, 202);
+    service.refersion.until(|sandbox| sandbox.calls().iter().any(|call| call.operation == Operation::Search)).await;
+    for n in 1..=5 {
+        assert_eq!(service.send(&city(n)).await.brief(), "200 delivered");
+    }
+    let operations = service.refersion.operations();
+    assert_eq!(operations.iter().filter(|operation| **operation == "search").count(), 1, "{operations:?}");
+
+    store.execute_batch("DROP TRIGGER refuse").expect("dropped");
+    drop(store);
+    let (refersion, folder) = service.stop().await;
+    let service = Service::resume(refersion, folder, &settings).await;
+    service.until_drained().await;
+    let theirs = service.refersion.sandbox.affiliate("theirs@example.com").expect("kept");
+    assert_eq!(theirs.status, Status::Disabled);
 }

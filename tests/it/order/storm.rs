@@ -37,9 +37,7 @@ async fn ten_minutes_of_429_cost_one_call_a_window_and_then_everything_is_delive
     let began = Instant::now();
     // Alone, so that no other call is under way when the first is answered.
     service.send(&event(0)).await;
-    while sandbox.calls_total() == 0 {
-        service.ready().await;
-    }
+    service.refersion.until(|sandbox| sandbox.calls_total() == 1).await;
     assert_eq!(service.send(&Value::Array((1..USERS).map(event).collect())).await.brief(), "202 accepted");
 
     let mut calls = vec![Instant::now()];

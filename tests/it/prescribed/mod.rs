@@ -8,14 +8,14 @@ mod front;
 
 use crate::support::process::Process;
 use crate::support::service::Refersion;
-use crate::support::{API_KEY, Answer, basic, http, identify};
+use crate::support::{API_KEY, basic, http, identify};
 use front::{EVERY, Front, Prescribed};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use refersion_destination::domain::{AccountName, Status};
-use refersion_destination::queue::{Filter, Queue, SqliteQueue};
 use refersion_destination::sandbox::{CallRecord, Operation, Sandbox};
+use refersion_destination::store::{DeadLetters as _, EventLog as _, Filter, Limits, SqliteStore};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
@@ -80,11 +80,11 @@ async fn send(url: String, user: usize, seed: u64) {
 
 /// The names of the events that ended as dead letters; a delete erases the bodies of its user's, and leaves them known.
 async fn dead(store: &Path) -> BTreeSet<String> {
-    let queue = SqliteQueue::open(store, 1).expect("opens");
-    let letters = queue.dead_letters(&Filter::default(), 0, USERS * EVENTS).await.expect("a page").letters;
+    let store = SqliteStore::open(store, Limits::default()).expect("opens");
+    let letters = store.dead_letters(&Filter::default(), 0, USERS * EVENTS).await.expect("a page").letters;
     assert!(letters.iter().all(|letter| letter.code == "refused"), "{letters:?}");
     let letters: BTreeSet<String> = letters.into_iter().map(|letter| letter.event).collect();
-    let id = |name: &String| queue.hash_key().event_by_message_id(&AccountName::main(), name).to_string();
+    let id = |name: &String| store.hash_key().event_by_message_id(&AccountName::main(), name).to_string();
     let names = (0..USERS).flat_map(|user| (0..EVENTS).map(move |number| name(user, number)));
     let dead: BTreeSet<String> = names.filter(|name| letters.contains(&id(name))).collect();
     assert_eq!(dead.len(), letters.len());
@@ -155,9 +155,7 @@ async fn whatever_each_users_calls_are_answered_each_affiliate_ends_as_its_event
     while let Some(sent) = senders.join_next().await {
         sent.expect("all of them are answered");
     }
-    let ready = async || Answer::to(http().get(format!("{}/readyz", process.ops))).await.json();
-    let drained = async { while ready().await["waiting"] != 0 {} };
-    tokio::time::timeout(Duration::from_mins(2), drained).await.expect("in time");
+    tokio::time::timeout(Duration::from_mins(2), process.drained()).await.expect("in time");
     process.kill();
     let dead = dead(&folder.path().join("store.db")).await;
     check(&refersion.sandbox, &dead);

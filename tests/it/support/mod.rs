@@ -1,7 +1,8 @@
 //! What the tests of the whole share: the service in this process or as a process of its own, each with a simulated
 //! Refersion and a store to itself, on ports the system picks.
 //!
-//! Nothing here sleeps: a test waits for what it claims, under a deadline that is only reached when something is broken.
+//! No test relies on a fixed sleep: it waits for what it claims, under a deadline that is only reached when something is
+//! broken. What announces nothing is polled, a few milliseconds apart, in [`poll_until`] alone.
 
 pub mod process;
 pub mod service;
@@ -14,12 +15,28 @@ use std::time::Duration;
 
 /// A generous deadline: reached only when something is broken.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long [`poll_until`] waits before it asks again: long beside an answer of `/readyz`, short beside a test.
+const POLL_EVERY: Duration = Duration::from_millis(5);
 /// The key of every test account.
 pub const API_KEY: &str = "pub_test.sec_test";
 
 /// Waits for `future` under the deadline.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("in time")
+}
+
+/// Asks again and again, with a pause between, until what it is told `holds`; that answer. The caller sets the deadline.
+pub async fn poll_until<T, F>(mut ask: impl FnMut() -> F, holds: impl Fn(&T) -> bool) -> T
+where
+    F: Future<Output = T>,
+{
+    loop {
+        let told = ask().await;
+        if holds(&told) {
+            return told;
+        }
+        tokio::time::sleep(POLL_EVERY).await;
+    }
 }
 
 /// An HTTP client without a proxy and without redirects.

@@ -1,6 +1,6 @@
 //! The service as a process of its own: started from the built binary, killed and stopped by signals.
 
-use super::{API_KEY, Answer, basic, http, spoken};
+use super::{API_KEY, Answer, basic, http, poll_until, spoken, within};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -73,6 +73,13 @@ impl Process {
         assert!(sent.success());
     }
 
+    /// Waits for the end under the deadline, beyond which the process is killed; its status and what it logged.
+    pub async fn ended(mut self) -> (ExitStatus, String) {
+        let ended = || std::future::ready(self.child.try_wait().expect("asked").is_some());
+        within(poll_until(ended, |ended| *ended)).await;
+        self.wait()
+    }
+
     /// Waits for the end; its status and what it logged since it announced its addresses.
     pub fn wait(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("ends");
@@ -85,6 +92,20 @@ impl Process {
     pub async fn send(&self, body: &Value) -> Option<Answer> {
         let request = http().post(format!("{}/segment", self.server)).header("Authorization", basic(API_KEY));
         Answer::read(request.body(body.to_string()).send().await.ok()?).await
+    }
+}
+
+impl Process {
+    /// What the operators' `/readyz` says.
+    pub async fn ready(&self) -> Answer {
+        Answer::to(http().get(format!("{}/readyz", self.ops))).await
+    }
+
+    /// Waits until nothing waits to be delivered; what `/readyz` says then. The caller sets the deadline.
+    pub async fn drained(&self) -> Value {
+        let (client, url) = (http(), format!("{}/readyz", self.ops));
+        let ready = || async { Answer::to(client.get(&url)).await.json() };
+        poll_until(ready, |ready| ready["waiting"] == 0).await
     }
 }
 

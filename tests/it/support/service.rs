@@ -1,6 +1,6 @@
 //! The service in this process.
 
-use super::{API_KEY, Answer, PATIENCE, basic, http, spoken, within};
+use super::{API_KEY, Answer, PATIENCE, basic, http, poll_until, spoken, within};
 use refersion_destination::app::{self, Addresses};
 use refersion_destination::config::{Config, Mode};
 use refersion_destination::domain::ApiKey;
@@ -127,14 +127,9 @@ impl Service {
         Answer::to(self.http.get(self.url("/readyz"))).await
     }
 
-    /// Waits until nothing waits to be delivered; polls `/readyz`, each time after Refersion heard of something or a moment.
+    /// Waits until nothing waits to be delivered.
     pub async fn until_drained(&self) {
-        within(async {
-            while self.ready().await.json()["waiting"] != 0 {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        within(poll_until(|| self.ready(), |ready| ready.json()["waiting"] == 0)).await;
     }
 }
 

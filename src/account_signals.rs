@@ -1,0 +1,165 @@
+//! What the HTTP server and the delivery worker of one account tell each other while they run: which events wait in memory, how
+//! an awaited event ended, and how the account stands with Refersion.
+//!
+//! Everything here may be lost at any moment without harm: the store alone is the truth. Invariant: whoever waits for an outcome
+//! is told, or finds that nobody will tell, or gives up by itself; nothing is kept for a waiter that is gone. Deliberately
+//! absent: shutdown, which is a cancellation token of the whole service, and waking the worker, which is the worker's own.
+
+use crate::delivery::{Outcome, PermanentFailure};
+use crate::domain::{EventId, Seq, Timestamp, UserKey};
+use crate::scheduling::{HealthSnapshot, HealthState, Scheduler};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// What became of an awaited event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventOutcome {
+    /// It was carried out, or there was nothing to carry out.
+    Done(Outcome),
+    /// A permanent failure: it is a dead letter.
+    DeadLetter(PermanentFailure),
+    /// Not yet, because Refersion refused the API key; the event is kept.
+    KeyRefused,
+    /// Not yet, and nobody can say when: it is blocked by an earlier event of its user, or the account is paused.
+    Deferred,
+}
+
+/// The signals of one account. Cheap to clone; all clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct AccountSignals(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiters: Mutex<HashMap<EventId, oneshot::Sender<EventOutcome>>>,
+    /// Absent while nothing waits: an idle account costs no scheduler.
+    scheduler: Mutex<Option<Scheduler>>,
+    health: Mutex<HealthSnapshot>,
+}
+
+/// A wait for one event's outcome; dropping it ends the wait.
+#[derive(Debug)]
+pub struct Waiter {
+    signals: AccountSignals,
+    id: EventId,
+    outcome: oneshot::Receiver<EventOutcome>,
+}
+
+impl AccountSignals {
+    /// Begins to wait for the outcome of an event that is about to be appended. `None` if somebody waits for it already: then
+    /// this one is a repeat.
+    pub fn wait_for(&self, id: EventId) -> Option<Waiter> {
+        let (sender, outcome) = oneshot::channel();
+        let mut waiters = lock(&self.0.waiters);
+        if waiters.contains_key(&id) {
+            return None;
+        }
+        waiters.insert(id, sender);
+        Some(Waiter { signals: self.clone(), id, outcome })
+    }
+
+    /// Tells whoever waits for `id`.
+    pub fn tell(&self, id: EventId, outcome: EventOutcome) {
+        let waiter = lock(&self.0.waiters).remove(&id);
+        if let Some(waiter) = waiter {
+            // Err: the waiter is gone.
+            let _ = waiter.send(outcome);
+        }
+    }
+
+    /// Tells everybody who waits.
+    pub fn tell_all(&self, outcome: &EventOutcome) {
+        let waiters = std::mem::take(&mut *lock(&self.0.waiters));
+        for waiter in waiters.into_values() {
+            // Err: the waiter is gone.
+            let _ = waiter.send(outcome.clone());
+        }
+    }
+
+    /// How the account stands with Refersion, as its owner last said.
+    pub fn health(&self) -> HealthSnapshot {
+        *lock(&self.0.health)
+    }
+
+    /// The state of that at `now`: a pause that is over is over, even if there was nothing yet to try it with.
+    pub fn state(&self, now: Timestamp) -> HealthState {
+        match self.health().state {
+            HealthState::Open { until } if until <= now => HealthState::Closed,
+            state => state,
+        }
+    }
+
+    /// Publishes how the account stands with Refersion.
+    pub fn publish(&self, health: HealthSnapshot) {
+        *lock(&self.0.health) = health;
+    }
+
+    /// The scheduler of the account, if events wait and its owner has begun to read them.
+    pub fn scheduler(&self) -> MutexGuard<'_, Option<Scheduler>> {
+        lock(&self.0.scheduler)
+    }
+
+    /// Up to where the owner has read the log, if none of what waits there is of the user with these keys.
+    pub fn none_waits_up_to(&self, keys: &[UserKey]) -> Option<Seq> {
+        let scheduler = self.scheduler();
+        let scheduler = scheduler.as_ref()?;
+        (!scheduler.waits(keys)).then(|| scheduler.position())
+    }
+}
+
+impl Waiter {
+    /// The outcome; none if nobody will tell.
+    pub async fn outcome(mut self) -> Option<EventOutcome> {
+        (&mut self.outcome).await.ok()
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.outcome.close();
+        let mut waiters = lock(&self.signals.0.waiters);
+        // Once it was told, or given up, another one may wait for the same event.
+        if waiters.get(&self.id).is_some_and(oneshot::Sender::is_closed) {
+            waiters.remove(&self.id);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: EventId = EventId([1; 16]);
+
+    #[tokio::test]
+    async fn the_first_waiter_is_told_once() {
+        let signals = AccountSignals::default();
+        let waiter = signals.wait_for(ID).expect("the first");
+        assert!(signals.wait_for(ID).is_none(), "a repeat does not take the place of the first");
+        signals.tell(ID, EventOutcome::KeyRefused);
+        assert_eq!(waiter.outcome().await, Some(EventOutcome::KeyRefused));
+        assert!(lock(&signals.0.waiters).is_empty());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_for_a_waiter_that_is_gone() {
+        let signals = AccountSignals::default();
+        drop(signals.wait_for(ID));
+        assert!(signals.wait_for(ID).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_waiter_that_was_told_does_not_end_the_wait_of_the_next_one() {
+        let signals = AccountSignals::default();
+        let first = signals.wait_for(ID).expect("the first");
+        signals.tell(ID, EventOutcome::KeyRefused);
+        let next = signals.wait_for(ID).expect("the next");
+        drop(first);
+        signals.tell_all(&EventOutcome::Deferred);
+        assert_eq!(next.outcome().await, Some(EventOutcome::Deferred));
+    }
+}

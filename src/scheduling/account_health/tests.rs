@@ -1,0 +1,181 @@
+//! Scripts of replies, and what they do to an account's health.
+
+use super::*;
+
+const AT: Timestamp = Timestamp(1_000_000);
+
+fn health() -> AccountHealth {
+    let backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(300) };
+    AccountHealth::new(HealthLimits { backoff, concurrency: 16, requests_per_second: None }, Learned::default())
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn at(seconds: u64) -> Timestamp {
+    AT.after(secs(seconds))
+}
+
+#[track_caller]
+fn permit(health: &mut AccountHealth, now: Timestamp) -> Permit {
+    health.try_acquire(now).expect("a permit").0
+}
+
+#[track_caller]
+fn denied(health: &mut AccountHealth, now: Timestamp) -> Denied {
+    health.try_acquire(now).expect_err("no permit")
+}
+
+/// One reply to a request that begins at this second, as a word of a script.
+fn reply(health: &mut AccountHealth, word: &str, second: u64) -> Option<Transition> {
+    let now = at(second);
+    let (permit, begun) = health.try_acquire(now).expect("a permit");
+    let replied = match word {
+        "ok" => health.on_success(permit, now),
+        "429" => health.on_rate_limited(permit, now, None, 1.0),
+        "429 in 9 s" => health.on_rate_limited(permit, now, Some(secs(9)), 1.0),
+        "401" => health.on_unauthorized(permit, now, 1.0),
+        failed => health.on_failure(permit, Seq(failed.parse().expect("an event")), now, None, 1.0),
+    };
+    assert!(begun.is_none() || begun == Some(Transition::HalfOpened));
+    replied
+}
+
+#[test]
+fn scripts_of_replies_lead_to_transitions() {
+    use Cause::{Outage, RateLimited};
+    let opened = |cause, wait, trips| Some(Transition::Opened { cause, wait: secs(wait), trips });
+    let closed = Some(Transition::Closed);
+    let halted = |wait| Some(Transition::Halted { wait: secs(wait) });
+    for script in [
+        // The second at which a request begins; the reply, or the event whose call failed; the transition.
+        &[(0, "ok", None), (0, "429", opened(RateLimited, 1, 1)), (1, "ok", closed)][..],
+        &[(0, "429 in 9 s", opened(RateLimited, 9, 1)), (9, "ok", closed)],
+        &[(0, "429", opened(RateLimited, 1, 1)), (1, "429", opened(RateLimited, 4, 2)), (5, "ok", closed)],
+        &[(0, "429", opened(RateLimited, 1, 1)), (1, "ok", closed), (2, "429", opened(RateLimited, 1, 1))],
+        &[(0, "1", None), (0, "1", None), (0, "1", None), (0, "2", None), (0, "ok", None), (0, "3", None)],
+        &[(0, "1", None), (0, "2", None), (0, "3", opened(Outage, 2, 1)), (2, "ok", closed), (2, "1", None)],
+        &[(0, "1", None), (0, "2", None), (0, "3", opened(Outage, 2, 1)), (2, "1", opened(Outage, 4, 2))],
+        &[(0, "429", opened(RateLimited, 1, 1)), (1, "1", None), (1, "ok", closed)],
+        &[(0, "401", halted(2))],
+        &[(0, "429", opened(RateLimited, 1, 1)), (1, "401", halted(2))],
+    ] {
+        let mut health = health();
+        for (second, word, transition) in script {
+            assert_eq!(reply(&mut health, word, *second), *transition, "{word} at {second} s in {script:?}");
+        }
+    }
+}
+
+#[test]
+fn while_open_nothing_begins_and_then_one_request_goes_first() {
+    let mut health = health();
+    let late = permit(&mut health, AT);
+    reply(&mut health, "429 in 9 s", 0);
+    assert_eq!(denied(&mut health, at(8)), Denied::Open(at(9)));
+    assert_eq!(health.on_success(late, at(8)), None, "a request from before closes nothing");
+    let (first, transition) = health.try_acquire(at(9)).expect("a permit");
+    assert_eq!(transition, Some(Transition::HalfOpened));
+    assert_eq!(denied(&mut health, at(9)), Denied::Busy);
+    health.abandon(first, at(10));
+    let (second, transition) = health.try_acquire(at(10)).expect("the next goes first");
+    assert_eq!(transition, None);
+    assert_eq!(health.on_success(second, at(10)), Some(Transition::Closed));
+}
+
+#[test]
+fn several_429s_at_once_count_once_and_the_longest_wait_holds() {
+    let mut health = health();
+    for _ in 0..20 {
+        reply(&mut health, "ok", 0);
+    }
+    let permits: Vec<Permit> = (0..8).map(|_| permit(&mut health, AT)).collect();
+    let opened = permits
+        .into_iter()
+        .zip([3, 9, 5, 3, 3, 3, 3, 3])
+        .filter_map(|(permit, wait)| health.on_rate_limited(permit, AT, Some(secs(wait)), 1.0));
+    assert_eq!(opened.count(), 1);
+    let snapshot = health.snapshot();
+    assert_eq!((snapshot.state, snapshot.in_flight), (HealthState::Open { until: at(9) }, 0));
+    assert_eq!(health.learned(), Learned { requests_per_second: Some(20.0), concurrency: 8.0 });
+}
+
+#[test]
+fn after_a_429_a_401_and_a_new_key_the_account_is_well_once_the_retry_after_is_over() {
+    for (key_at, states) in [
+        (4, [HealthState::Open { until: at(9) }, HealthState::HalfOpen, HealthState::Closed]),
+        (20, [HealthState::Closed, HealthState::Closed, HealthState::Closed]),
+    ] {
+        let mut health = health();
+        let (limited, refused) = (permit(&mut health, AT), permit(&mut health, AT));
+        health.on_rate_limited(limited, AT, Some(secs(9)), 0.0);
+        assert_eq!(health.on_unauthorized(refused, at(1), 0.0), Some(Transition::Halted { wait: secs(1) }));
+        assert_eq!(health.snapshot().cause, Some(Cause::Unauthorized));
+        assert_eq!(health.on_new_key(at(key_at)), Some(Transition::Resumed));
+        let resumed = health.snapshot().state;
+        let permit = permit(&mut health, at(key_at.max(9)));
+        let begun = health.snapshot().state;
+        health.on_success(permit, at(key_at.max(9)));
+        assert_eq!([resumed, begun, health.snapshot().state], states, "a new key at {key_at} s");
+        assert_eq!(health.snapshot().cause, None);
+    }
+}
+
+#[test]
+fn a_refused_key_halts_once_until_a_probe_or_another_key_is_accepted() {
+    let mut health = health();
+    let (one, other) = (permit(&mut health, AT), permit(&mut health, AT));
+    assert_eq!(health.on_unauthorized(one, AT, 1.0), Some(Transition::Halted { wait: secs(2) }));
+    assert_eq!(denied(&mut health, at(1)), Denied::Halted(at(2)));
+    assert_eq!(denied(&mut health, at(2)), Denied::ProbeDue);
+    assert_eq!(health.on_probe(Probe::Refused, at(2), 1.0), Err(secs(4)));
+    let unknown = Probe::Unknown { retry_after: Some(secs(60)) };
+    assert_eq!(health.on_probe(unknown, at(6), 1.0), Err(secs(60)));
+    assert_eq!(health.on_probe(Probe::Accepted, at(66), 1.0), Ok(Some(Transition::Resumed)));
+    assert_eq!(health.on_probe(Probe::Refused, at(67), 1.0), Ok(None), "an answer about the key before");
+    assert_eq!(health.on_unauthorized(other, at(67), 1.0), None, "a request with the key before");
+    assert_eq!(health.snapshot().state, HealthState::Closed);
+    assert_eq!(health.on_new_key(at(68)), None, "nothing was halted");
+}
+
+#[test]
+fn no_more_requests_are_in_flight_than_the_concurrency_limit() {
+    let mut health = health();
+    let (one, other) = (permit(&mut health, AT), permit(&mut health, AT));
+    assert_eq!((denied(&mut health, AT), health.snapshot().in_flight), (Denied::Busy, 2));
+    health.cancel(one, AT);
+    let third = permit(&mut health, AT);
+    health.on_success(third, AT);
+    health.abandon(other, AT);
+    assert_eq!((health.snapshot().in_flight, health.snapshot().concurrency_limit), (0, 3));
+}
+
+#[test]
+fn outages_and_quotas_of_a_day_set_no_rate() {
+    let mut health = health();
+    for _ in 0..20 {
+        reply(&mut health, "ok", 0);
+    }
+    for failed in ["1", "2", "3"] {
+        reply(&mut health, failed, 0);
+    }
+    assert!(health.learned().concurrency < 16.0);
+    let permit = permit(&mut health, at(2));
+    health.on_success(permit, at(2));
+    let permit = self::permit(&mut health, at(2));
+    health.on_rate_limited(permit, at(2), Some(secs(3_600)), 0.0);
+    assert_eq!(health.learned().requests_per_second, None);
+}
+
+#[test]
+fn a_cancelled_request_takes_no_place_in_the_rate() {
+    let mut health = health();
+    health.rate = RateLimit::new(Some(0.1), None);
+    let unused = permit(&mut health, AT);
+    assert_eq!(denied(&mut health, AT), Denied::NotBefore(Timestamp(AT.0 + 10_000)));
+    health.cancel(unused, AT);
+    let used = permit(&mut health, AT);
+    health.on_success(used, AT);
+    assert_eq!(denied(&mut health, at(1)), Denied::NotBefore(Timestamp(AT.0 + 10_000)));
+}

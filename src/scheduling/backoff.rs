@@ -1,0 +1,55 @@
+//! How long to wait before the next attempt: exponential backoff with full jitter, never shorter than Refersion asked for.
+//!
+//! In go the number of failures, a random number from 0 to 1 and `Retry-After`; out comes a wait. Invariant: no wait is shorter
+//! than `min` or than `Retry-After`. Deliberately absent: drawing the random number, and waiting.
+
+use std::time::Duration;
+
+/// The bounds of every backoff (`DELIVERY_RETRY_MIN`, `DELIVERY_RETRY_MAX`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// No wait is shorter.
+    pub min: Duration,
+    /// No wait is longer, unless `Retry-After` asks for more.
+    pub max: Duration,
+}
+
+/// A `Retry-After` beyond this is taken for a mistake, and shortened to it.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Backoff {
+    /// The wait after `failures` failed attempts (at least one), spread evenly from `min` to a ceiling that doubles with
+    /// each failure up to `max`. `chance` is drawn from 0 to 1; `retry_after` is honoured as a minimum.
+    pub fn wait(&self, failures: u32, chance: f64, retry_after: Option<Duration>) -> Duration {
+        let doublings = failures.min(32);
+        let ceiling = self.min.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(self.max);
+        let spread = ceiling.saturating_sub(self.min).mul_f64(chance.clamp(0.0, 1.0));
+        (self.min + spread).max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_between_their_bounds_and_honour_retry_after() {
+        let backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(300) };
+        let secs = Duration::from_secs;
+        for (failures, chance, retry_after, expected) in [
+            (1, 0.0, None, secs(1)),
+            (1, 1.0, None, secs(2)),
+            (3, 1.0, None, secs(8)),
+            (3, 0.5, None, Duration::from_millis(4500)),
+            (30, 1.0, None, secs(300)),
+            (u32::MAX, 1.0, None, secs(300)),
+            (u32::MAX, 0.0, None, secs(1)),
+            (1, 0.0, Some(secs(60)), secs(60)),
+            (30, 1.0, Some(secs(60)), secs(300)),
+            (1, 0.0, Some(secs(900)), secs(900)),
+            (1, 0.0, Some(secs(u64::MAX)), secs(86_400)),
+        ] {
+            assert_eq!(backoff.wait(failures, chance, retry_after), expected, "{failures} {chance} {retry_after:?}");
+        }
+    }
+}

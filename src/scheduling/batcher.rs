@@ -1,0 +1,199 @@
+//! The batcher of an account: which pending calls go out next, and which of them in one request.
+//!
+//! In go calls, each with the handle of its waiter; out come batches. First come, first served; an `edit` or a
+//! `status_change` is batched with all pending calls of its kind. While two requests that could have been batched are in
+//! flight, further ones go out only as full batches: what gathers meanwhile goes together, so the longer Refersion takes, the
+//! fewer requests it gets. A batch also waits for calls that are announced, but for no length of time. Invariants: a call that
+//! is to go alone goes alone; one request names no affiliate twice. Deliberately absent: how many requests may be in flight
+//! ([`super::AccountHealth`]), and making them.
+
+use crate::delivery::Call;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+/// The pending calls of one account; `T` is the handle of the delivery that waits for the reply.
+#[derive(Debug)]
+pub struct Batcher<T> {
+    pending: VecDeque<Pending<T>>,
+    /// How many requests are in flight that could have been batched.
+    shareable: usize,
+}
+
+#[derive(Debug)]
+struct Pending<T> {
+    call: Arc<Call>,
+    alone: bool,
+    waiter: T,
+}
+
+/// The calls of one request.
+#[derive(Debug)]
+pub struct Batch<T> {
+    /// At least one, each with its waiter.
+    pub calls: Vec<(Arc<Call>, T)>,
+    shareable: bool,
+}
+
+/// No request names more affiliates (API contract: the longest `status_change`; for `edit` nothing is said).
+pub const MAX_BATCH: usize = 50;
+/// So many requests that could be batched go out before they are full.
+const MAX_PARTIAL: usize = 2;
+
+impl<T> Default for Batcher<T> {
+    fn default() -> Self {
+        Self { pending: VecDeque::new(), shareable: 0 }
+    }
+}
+
+impl<T> Batcher<T> {
+    /// `waiter` waits for the reply to `call`, which is batched with no other if it is to go `alone`.
+    pub fn push(&mut self, call: Arc<Call>, alone: bool, waiter: T) {
+        self.pending.push_back(Pending { call, alone, waiter });
+    }
+
+    /// The next request, if one may go out. While `more` calls are announced, only one that cannot be batched.
+    pub fn next_batch(&mut self, more: bool) -> Option<Batch<T>> {
+        let (places, shareable) = self.choose(more)?;
+        self.shareable += usize::from(shareable);
+        let mut calls = Vec::with_capacity(places.len());
+        for place in places.into_iter().rev() {
+            calls.extend(self.pending.remove(place).map(|pending| (pending.call, pending.waiter)));
+        }
+        calls.reverse();
+        Some(Batch { calls, shareable })
+    }
+
+    /// A request has ended; `shareable` is what [`Batch::is_shareable`] said of it.
+    pub fn on_ended(&mut self, shareable: bool) {
+        self.shareable -= usize::from(shareable);
+    }
+
+    /// Whether a request may go out; `more` as for [`Batcher::next_batch`].
+    pub fn is_ready(&self, more: bool) -> bool {
+        self.choose(more).is_some()
+    }
+
+    /// Gives all pending calls up; returns their waiters, who are to be told.
+    pub fn clear(&mut self) -> Vec<T> {
+        self.pending.drain(..).map(|pending| pending.waiter).collect()
+    }
+
+    /// The places of the calls that go next; and whether others could have gone with them.
+    fn choose(&self, more: bool) -> Option<(Vec<usize>, bool)> {
+        let mut held: Vec<&Call> = Vec::new();
+        for (place, Pending { call, alone, .. }) in self.pending.iter().enumerate() {
+            if *alone || call.affiliate().is_none() {
+                return Some((vec![place], false));
+            }
+            // A held call waits for a full batch: no later call of its kind would have a fuller one.
+            if more || held.iter().any(|held| held.is_like(call)) {
+                continue;
+            }
+            let together = self.batch_of(place);
+            if self.shareable < MAX_PARTIAL || together.len() == MAX_BATCH {
+                return Some((together, true));
+            }
+            held.push(call);
+        }
+        None
+    }
+
+    /// The places of the call at `first` and of the later ones that go with it and with one another.
+    fn batch_of(&self, first: usize) -> Vec<usize> {
+        let head = &self.pending[first].call;
+        let mut named = HashSet::from([head.affiliate()]);
+        let later = self.pending.iter().enumerate().skip(first + 1);
+        let fit = later
+            .filter(|(_, Pending { call, alone, .. })| !alone && call.is_like(head) && named.insert(call.affiliate()));
+        std::iter::once(first).chain(fit.map(|(place, _)| place)).take(MAX_BATCH).collect()
+    }
+}
+
+impl<T> Batch<T> {
+    /// Whether other calls could have gone with it: what [`Batcher::on_ended`] is to be given.
+    pub fn is_shareable(&self) -> bool {
+        self.shareable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Identifier;
+    use crate::domain::{AffiliateId, Profile, Status};
+
+    fn edit(id: u64) -> Call {
+        Call::Edit { id: AffiliateId(id), changes: Profile::default() }
+    }
+
+    fn disable(id: u64) -> Call {
+        Call::SetStatus { id: AffiliateId(id), status: Status::Disabled }
+    }
+
+    fn get(id: u64) -> Call {
+        Call::Get(Identifier::Id(AffiliateId(id)))
+    }
+
+    fn batcher(calls: impl IntoIterator<Item = Call>) -> Batcher<usize> {
+        let mut batcher = Batcher::default();
+        calls.into_iter().enumerate().for_each(|(waiter, call)| batcher.push(Arc::new(call), false, waiter));
+        batcher
+    }
+
+    fn all(batcher: &mut Batcher<usize>) -> Vec<Vec<usize>> {
+        let next =
+            || batcher.next_batch(false).map(|batch| batch.calls.into_iter().map(|(_, waiter)| waiter).collect());
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn calls_go_out_in_their_order_each_with_all_that_it_can_be_batched_with() {
+        let mut batcher = batcher([get(1), edit(2), disable(3), get(4), edit(5), disable(6)]);
+        assert_eq!(all(&mut batcher), [vec![0], vec![1, 4], vec![2, 5], vec![3]]);
+    }
+
+    #[test]
+    fn one_request_names_no_affiliate_twice_and_one_status() {
+        let deny = Call::SetStatus { id: AffiliateId(9), status: Status::Denied };
+        assert_eq!(all(&mut batcher([edit(2), edit(2), edit(3)])), [vec![0, 2], vec![1]]);
+        assert_eq!(all(&mut batcher([disable(2), deny, disable(3)])), [vec![0, 2], vec![1]]);
+    }
+
+    #[test]
+    fn beside_two_requests_only_a_full_batch_goes() {
+        let mut batcher = batcher([edit(1), disable(2)]);
+        assert_eq!(all(&mut batcher).len(), MAX_PARTIAL);
+        (0..MAX_BATCH as u64 - 1).for_each(|id| batcher.push(Arc::new(edit(100 + id)), false, 0));
+        assert!(batcher.next_batch(false).is_none());
+        batcher.push(Arc::new(get(1)), false, 7);
+        assert_eq!(all(&mut batcher), [[7]], "a call that cannot be batched overtakes");
+        batcher.push(Arc::new(edit(99)), false, 0);
+        assert_eq!(batcher.next_batch(false).map(|batch| batch.calls.len()), Some(MAX_BATCH));
+        batcher.push(Arc::new(edit(99)), false, 0);
+        batcher.on_ended(true);
+        assert!(batcher.next_batch(false).is_none(), "two are still in flight");
+        batcher.on_ended(true);
+        assert_eq!(batcher.next_batch(false).map(|batch| batch.calls.len()), Some(1));
+    }
+
+    #[test]
+    fn while_more_calls_are_announced_only_one_that_cannot_be_batched_goes() {
+        let mut batcher = batcher([edit(1), get(2), edit(3)]);
+        batcher.push(Arc::new(edit(4)), true, 3);
+        let mut early =
+            || batcher.next_batch(true).map(|batch| batch.calls.iter().map(|(_, waiter)| *waiter).collect::<Vec<_>>());
+        assert_eq!((early(), early(), early()), (Some(vec![1]), Some(vec![3]), None));
+        assert_eq!(all(&mut batcher), [[0, 2]], "the rest goes together once all are there");
+    }
+
+    #[test]
+    fn a_call_that_is_to_go_alone_goes_alone_at_once() {
+        let mut batcher = batcher([edit(1)]);
+        batcher.push(Arc::new(edit(2)), true, 1);
+        batcher.push(Arc::new(edit(3)), false, 2);
+        batcher.shareable = MAX_PARTIAL;
+        assert_eq!(all(&mut batcher), [[1]]);
+        batcher.shareable = 0;
+        assert_eq!(all(&mut batcher), [[0, 2]]);
+    }
+}

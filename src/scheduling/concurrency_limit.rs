@@ -1,0 +1,120 @@
+//! The concurrency limit of an account: how many requests may be in flight at once, found out by AIMD with slow start.
+//!
+//! In go replies, out comes a number. Refersion publishes no limit, so it is searched for as TCP searches for the capacity of
+//! a path: from two requests the limit doubles with each round of successes until the first overload (429, 5xx, a timeout);
+//! an overload halves it, and from then on each round of successes adds one. Invariants: the limit is between one and the
+//! configured ceiling; the replies to requests that were already in flight when it was halved do not halve it again.
+//! Deliberately absent: counting the requests in flight ([`super::AccountHealth`]).
+
+/// The concurrency limit of one account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConcurrencyLimit {
+    ceiling: f64,
+    limit: f64,
+    /// Whether no overload was met yet.
+    slow_start: bool,
+    /// Counts the overloads that counted.
+    epoch: u64,
+}
+
+/// The time between two overloads in which a request began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch(u64);
+
+/// Where slow start begins.
+const START: f64 = 2.0;
+
+impl ConcurrencyLimit {
+    /// A limit that never exceeds `ceiling` requests at once; a ceiling of zero counts as one.
+    pub fn new(ceiling: usize) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "ceilings are small")]
+        let ceiling = ceiling.max(1) as f64;
+        Self { ceiling, limit: START.min(ceiling), slow_start: true, epoch: 0 }
+    }
+
+    /// A limit that was [found](Self::found) before; below two requests it is searched for anew.
+    pub fn restored(ceiling: usize, found: f64) -> Self {
+        let new = Self::new(ceiling);
+        if found.is_finite() && found > START {
+            return Self { limit: found.min(new.ceiling), slow_start: false, ..new };
+        }
+        new
+    }
+
+    /// The limit as it is to be remembered.
+    pub fn found(&self) -> f64 {
+        self.limit
+    }
+
+    /// How many requests may be in flight now: at least one.
+    pub fn limit(&self) -> usize {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between one and the ceiling")]
+        let limit = self.limit as usize;
+        limit.max(1)
+    }
+
+    /// The epoch of a request that begins now.
+    pub fn begin(&self) -> Epoch {
+        Epoch(self.epoch)
+    }
+
+    /// A request succeeded.
+    pub fn on_success(&mut self) {
+        let step = if self.slow_start { 1.0 } else { 1.0 / self.limit };
+        self.limit = (self.limit + step).min(self.ceiling);
+    }
+
+    /// Refersion answered 429 or 5xx, or not at all, to a request that began in `epoch`. Says whether the limit was halved.
+    pub fn on_overload(&mut self, epoch: Epoch) -> bool {
+        if epoch.0 < self.epoch {
+            return false;
+        }
+        self.epoch += 1;
+        self.slow_start = false;
+        self.limit = (self.limit / 2.0).max(1.0);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(limit: &mut ConcurrencyLimit, successes: usize) -> usize {
+        (0..successes).for_each(|_| limit.on_success());
+        limit.limit()
+    }
+
+    #[test]
+    fn the_limit_doubles_until_the_first_overload_then_grows_by_one_a_round() {
+        let mut limit = ConcurrencyLimit::new(64);
+        let doublings: Vec<usize> = [0, 2, 4, 8].into_iter().map(|successes| after(&mut limit, successes)).collect();
+        assert_eq!(doublings, [2, 4, 8, 16]);
+        assert!(limit.on_overload(limit.begin()));
+        assert_eq!(limit.limit(), 8);
+        assert_eq!([after(&mut limit, 9), after(&mut limit, 10)], [9, 10], "one more after each round");
+    }
+
+    #[test]
+    fn one_overload_halves_once_however_many_requests_met_it() {
+        let mut limit = ConcurrencyLimit::new(16);
+        after(&mut limit, 100);
+        let began = limit.begin();
+        assert_eq!([began; 16].map(|epoch| limit.on_overload(epoch)).iter().filter(|halved| **halved).count(), 1);
+        assert_eq!(limit.limit(), 8);
+        assert!(limit.on_overload(limit.begin()));
+        assert_eq!(limit.limit(), 4);
+    }
+
+    #[test]
+    fn the_limit_stays_between_one_and_its_ceiling() {
+        let mut limit = ConcurrencyLimit::new(3);
+        assert_eq!(after(&mut limit, 1_000), 3);
+        for _ in 0..100 {
+            limit.on_overload(limit.begin());
+        }
+        assert_eq!(limit.limit(), 1);
+        assert_eq!(ConcurrencyLimit::new(0).limit(), 1);
+        assert_eq!(after(&mut ConcurrencyLimit::new(1), 10), 1);
+    }
+}

@@ -1,0 +1,133 @@
+//! The rate limit of an account: when the next request may begin, evenly spaced.
+//!
+//! In go requests that begin or have to wait, and replies; out comes a moment. The rate is the lower of the configured one
+//! (`REFERSION_MAX_REQUESTS_PER_SECOND`) and the one that was [found out](super::rate_search); without either there is no limit.
+//! Invariants: there are no bursts (two requests are closer than the spacing by [`LATENESS`] at most); a rate that holds nothing
+//! up is not raised. Deliberately absent: waiting; who is told to wait asks again.
+
+use super::rate_search::{Phase, RateSearch};
+use crate::domain::Timestamp;
+
+/// How many milliseconds after its slot a request may begin without moving the slots after it: what timers are late by, so that
+/// a rate of hundreds a second is reached.
+const LATENESS: f64 = 5.0;
+
+/// The rate limit of one account.
+#[derive(Debug)]
+pub(super) struct RateLimit {
+    configured: Option<f64>,
+    search: RateSearch,
+    /// When the next request may begin, in milliseconds.
+    slot: f64,
+    /// Until when time was accounted for.
+    seen: Timestamp,
+    /// Requests are known to wait until then.
+    waiting_until: Timestamp,
+    /// Whether the request that was last asked for has to wait for the rate that was found out.
+    waiting: bool,
+    /// Whether that is so, or the last request that began had to.
+    limited: bool,
+}
+
+impl RateLimit {
+    /// A limit of `configured` requests per second (`None`, or nothing above zero: no such limit), and what was found out before.
+    pub(super) fn new(configured: Option<f64>, learned: Option<f64>) -> Self {
+        let configured = configured.filter(|rate| rate.is_finite() && *rate > 0.0);
+        let never = Timestamp(i64::MIN);
+        let search = RateSearch::restored(learned);
+        Self {
+            configured,
+            search,
+            slot: f64::NEG_INFINITY,
+            seen: never,
+            waiting_until: never,
+            waiting: false,
+            limited: false,
+        }
+    }
+
+    /// Requests per second; `None` is no limit.
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.search.rate().into_iter().chain(self.configured).reduce(f64::min)
+    }
+
+    /// What is to be remembered of the search.
+    pub(super) fn learned(&self) -> Option<f64> {
+        self.search.learned()
+    }
+
+    /// Whether a 429 was met, so that there is a rate to blame for the next.
+    pub(super) fn is_found(&self) -> bool {
+        self.search.rate().is_some()
+    }
+
+    /// Accounts for the time until `now`, which was the pause after a 429 or not; all of it counts if requests were `in_flight`.
+    pub(super) fn advance(&mut self, now: Timestamp, in_flight: bool, paused: bool) {
+        let until = if in_flight { now } else { now.min(self.waiting_until) };
+        if self.seen.0 > i64::MIN {
+            let phase = match (paused, self.limited) {
+                (true, _) => Phase::Paused,
+                (false, true) => Phase::Limited,
+                (false, false) => Phase::Other,
+            };
+            self.search.on_elapsed(until.since(self.seen), phase);
+        }
+        self.seen = self.seen.max(now);
+    }
+
+    /// When the next request may begin, if that is after `now`. It is known to wait until then.
+    pub(super) fn wait(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let slot = Timestamp(slot_at(self.slot));
+        if slot <= now {
+            return None;
+        }
+        self.waiting_until = slot;
+        self.waiting = self.search.rate().is_some() && self.rate() == self.search.rate();
+        self.limited = self.waiting;
+        Some(slot)
+    }
+
+    /// Something else than the rate holds requests up, until `until` at least.
+    pub(super) fn on_held_up(&mut self, until: Timestamp) {
+        self.waiting_until = until;
+        (self.waiting, self.limited) = (false, false);
+    }
+
+    /// A request begins.
+    pub(super) fn on_begin(&mut self, now: Timestamp) {
+        let in_time = self.slot >= millis(now) - LATENESS;
+        self.slot = if in_time { self.slot } else { millis(now) } + self.spacing();
+        self.limited = std::mem::take(&mut self.waiting);
+    }
+
+    /// The request that began last was not sent.
+    pub(super) fn on_cancelled(&mut self) {
+        self.slot -= self.spacing();
+        self.limited = false;
+    }
+
+    /// A request was answered, and not by a 429.
+    pub(super) fn on_accepted(&mut self) {
+        self.search.on_accepted();
+    }
+
+    /// A request was answered by a 429 that counts.
+    pub(super) fn on_rate_limited(&mut self) {
+        self.search.on_rate_limited();
+    }
+
+    /// The time between two requests, in milliseconds.
+    fn spacing(&self) -> f64 {
+        self.rate().map_or(0.0, |rate| 1_000.0 / rate)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact for 285,000 years")]
+fn millis(at: Timestamp) -> f64 {
+    at.0 as f64
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "saturates")]
+fn slot_at(millis: f64) -> i64 {
+    millis.ceil() as i64
+}

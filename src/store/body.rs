@@ -1,0 +1,80 @@
+//! Bodies as they are stored: compressed with LZ4 where that saves space.
+//!
+//! In goes a body, out comes what is stored of it, and back. The format: byte 1, the length of the body as four bytes
+//! (little-endian), and an LZ4 block; or the body itself. Invariants: what comes back is what went in, to the byte; a body that
+//! is stored as it came does not begin with byte 1 (no JSON text does). Deliberately absent: a dictionary of what events have in
+//! common; it would save far more, and could never be changed again.
+
+use lz4_flex::block::{compress_into, decompress, get_maximum_output_size};
+
+/// The first byte of a compressed body.
+const MARK: u8 = 1;
+/// The mark and the length.
+const HEADER: usize = 5;
+/// Shorter bodies are stored as they came.
+const MIN_COMPRESSED: usize = 256;
+/// No compressed byte stands for more bytes than these; so a damaged length cannot ask for gigabytes.
+const MAX_RATIO: usize = 255;
+
+/// What to store of `body`.
+pub fn pack(body: Vec<u8>) -> Vec<u8> {
+    let marked = body.first() == Some(&MARK);
+    let Ok(length) = u32::try_from(body.len()) else { return body };
+    if body.len() < MIN_COMPRESSED && !marked {
+        return body;
+    }
+    let mut packed = vec![0; HEADER + get_maximum_output_size(body.len())];
+    packed[0] = MARK;
+    packed[1..HEADER].copy_from_slice(&length.to_le_bytes());
+    match compress_into(&body, &mut packed[HEADER..]) {
+        Ok(compressed) if HEADER + compressed < body.len() || marked => {
+            packed.truncate(HEADER + compressed);
+            packed.shrink_to_fit();
+            packed
+        }
+        _ => body,
+    }
+}
+
+/// The body of which `stored` is stored; none if it is damaged.
+pub fn unpack(stored: &[u8]) -> Option<Vec<u8>> {
+    if stored.first() != Some(&MARK) {
+        return Some(stored.to_vec());
+    }
+    let (header, block) = stored.split_first_chunk::<HEADER>()?;
+    let length = u32::from_le_bytes([header[1], header[2], header[3], header[4]]) as usize;
+    let body = (length <= MAX_RATIO * block.len()).then(|| decompress(block, length).ok())??;
+    (body.len() == length).then_some(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_body_that_repeats_itself_takes_fewer_bytes() {
+        let body = br#"{"type":"identify","traits":{"email":"a@example.com"}}"#.repeat(20);
+        let stored = pack(body.clone());
+        assert!(stored.len() < body.len() / 4, "{} of {}", stored.len(), body.len());
+        assert_eq!(unpack(&stored), Some(body));
+    }
+
+    #[test]
+    fn a_damaged_body_is_refused() {
+        let whole = pack(b"abcdefgh".repeat(100));
+        let longer = [&whole[..1], &[whole[1].wrapping_add(1)], &whole[2..]].concat();
+        for stored in [&b"\x01"[..], b"\x01\xff\xff\xff\xff", b"\x01\x04\0\0\0\x70", &whole[..whole.len() - 1], &longer]
+        {
+            assert_eq!(unpack(stored), None);
+        }
+        assert_eq!(unpack(b""), Some(Vec::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_back_is_what_went_in(body in proptest::collection::vec(prop_oneof![Just(1), Just(b'a'), any::<u8>()], 0..900)) {
+            prop_assert_eq!(unpack(&pack(body.clone())), Some(body));
+        }
+    }
+}

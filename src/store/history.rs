@@ -1,0 +1,26 @@
+//! The last attempts at an event, as they are stored: JSON.
+//!
+//! Invariant: a history that cannot be read is logged, with the event's seq and without its content.
+
+use crate::domain::Seq;
+use crate::store::Attempt;
+
+/// More attempts than these are not kept of one event; the latest are.
+const MAX_ATTEMPTS: usize = 20;
+
+/// A stored history of the event `seq`, with one more attempt.
+pub fn with(seq: Seq, stored: Option<&str>, attempt: &Attempt) -> serde_json::Result<String> {
+    let mut attempts = read(seq, stored);
+    attempts.push(attempt.clone());
+    attempts.drain(..attempts.len().saturating_sub(MAX_ATTEMPTS));
+    serde_json::to_string(&attempts)
+}
+
+/// A history as it is stored. One that cannot be read is logged, and is empty.
+pub fn read(seq: Seq, stored: Option<&str>) -> Vec<Attempt> {
+    let attempts = stored.map_or(Ok(Vec::new()), serde_json::from_str);
+    attempts.unwrap_or_else(|_| {
+        tracing::error!(%seq, part = "history", "a row of the store is damaged");
+        Vec::new()
+    })
+}

@@ -1,0 +1,129 @@
+//! Which events are in flight: begun, and neither released nor settled.
+//!
+//! An event is in flight before its row is read, and no more only after its settlement has committed. Erasing takes
+//! events that are not in flight, and holds back whoever begins one of them until it has committed or failed. Invariant: what is
+//! being erased is not in flight. Deliberately absent: any trace on disk; nothing is in flight after a restart.
+
+use crate::domain::Seq;
+use std::collections::HashSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// The events in flight of one store.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    sets: Mutex<Sets>,
+    erased: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Sets {
+    in_flight: HashSet<Seq>,
+    erasing: HashSet<Seq>,
+}
+
+impl InFlight {
+    /// These are in flight from now on, until the guard is dropped or they are released. Waits while one of them is being
+    /// erased.
+    pub fn begin(self: &Arc<Self>, seqs: Vec<Seq>) -> ReleaseOnDrop {
+        let being_erased =
+            |sets: &mut Sets| !sets.erasing.is_empty() && seqs.iter().any(|seq| sets.erasing.contains(seq));
+        let sets = self.erased.wait_while(self.lock(), being_erased);
+        sets.unwrap_or_else(PoisonError::into_inner).in_flight.extend(&seqs);
+        ReleaseOnDrop { events: Arc::clone(self), seqs }
+    }
+
+    /// These are in flight no longer.
+    pub fn release(&self, seqs: &[Seq]) {
+        let mut sets = self.lock();
+        for seq in seqs {
+            sets.in_flight.remove(seq);
+        }
+    }
+
+    /// Of these, those that are not in flight; they are being erased until the guard is dropped.
+    pub fn erase(self: &Arc<Self>, seqs: &[Seq]) -> Erasing {
+        let mut sets = self.lock();
+        let free: Vec<Seq> = seqs.iter().copied().filter(|seq| !sets.in_flight.contains(seq)).collect();
+        sets.erasing.extend(&free);
+        drop(sets);
+        Erasing { events: Arc::clone(self), seqs: free }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sets> {
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Releases events when it is dropped, unless they are kept.
+#[derive(Debug)]
+pub struct ReleaseOnDrop {
+    events: Arc<InFlight>,
+    seqs: Vec<Seq>,
+}
+
+impl ReleaseOnDrop {
+    /// These stay in flight; the others are released now.
+    pub fn keep(&mut self, seqs: impl Iterator<Item = Seq>) {
+        let kept: HashSet<Seq> = seqs.collect();
+        self.seqs.retain(|seq| !kept.contains(seq));
+    }
+}
+
+impl Drop for ReleaseOnDrop {
+    fn drop(&mut self) {
+        self.events.release(&self.seqs);
+    }
+}
+
+/// Events that are being erased, until this is dropped.
+#[derive(Debug)]
+pub struct Erasing {
+    events: Arc<InFlight>,
+    /// Which.
+    pub seqs: Vec<Seq>,
+}
+
+impl Drop for Erasing {
+    fn drop(&mut self) {
+        let mut sets = self.events.lock();
+        for seq in &self.seqs {
+            sets.erasing.remove(seq);
+        }
+        drop(sets);
+        self.events.erased.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_flight_is_not_erased() {
+        let events = Arc::new(InFlight::default());
+        events.begin(vec![Seq(1), Seq(2), Seq(4)]).keep([Seq(1), Seq(2)].into_iter());
+        assert_eq!(events.erase(&[Seq(1), Seq(3), Seq(4)]).seqs, [Seq(3), Seq(4)]);
+        events.release(&[Seq(1)]);
+        events.release(&[Seq(2)]);
+        assert_eq!(events.erase(&[Seq(1), Seq(2)]).seqs, [Seq(1), Seq(2)]);
+    }
+
+    #[test]
+    fn what_is_being_erased_begins_only_afterwards() {
+        let events = Arc::new(InFlight::default());
+        let erasing = events.erase(&[Seq(1)]);
+        let (began, begun) = std::sync::mpsc::channel();
+        let another = Arc::clone(&events);
+        let thread = std::thread::spawn(move || {
+            another.begin(vec![Seq(2)]).keep([Seq(2)].into_iter());
+            began.send("2").expect("somebody listens");
+            another.begin(vec![Seq(1)]).keep([Seq(1)].into_iter());
+            began.send("1").expect("somebody listens");
+        });
+        assert_eq!(begun.recv(), Ok("2"), "others are not held back");
+        assert!(events.lock().in_flight.contains(&Seq(2)) && !events.lock().in_flight.contains(&Seq(1)));
+        drop(erasing);
+        assert_eq!(begun.recv(), Ok("1"));
+        thread.join().expect("no panic");
+    }
+}

@@ -1,0 +1,153 @@
+//! The affiliate index: affiliates remembered, and the keys that lead to them.
+//!
+//! Invariants: each affiliate has one link of its own (tag 3), by which its row is found; an affiliate has one e-mail address, so
+//! an earlier one leads to it no longer when a new one is linked; a numeric id once learnt is kept.
+
+use super::decode::{self, Damaged, integer, text};
+use super::erase;
+use super::state::{AccountNumber, Tx};
+use crate::delivery::{Known, Memory, Origin};
+use crate::domain::{AccountName, AffiliateCode, AffiliateId, AffiliateKey, HashKey, UserKey};
+use crate::store::keys::{self, AFFILIATE, EMAIL, TaggedKey};
+use crate::store::{AffiliateChanges, Remember};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// The affiliates that the keys of an event lead to.
+pub fn memory(connection: &Connection, users: &[UserKey]) -> rusqlite::Result<Result<Memory, Damaged>> {
+    let sql = "SELECT code, id, found, sent FROM links JOIN affiliates USING (affiliate) WHERE key = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut memory = Memory::default();
+    for key in users {
+        let known = statement.query_row([keys::tagged(key).as_slice()], |row| Ok(known(row))).optional()?;
+        let known = match known.transpose() {
+            Ok(known) => known,
+            Err(damaged) => return Ok(Err(damaged)),
+        };
+        match key {
+            UserKey::UserId(_) => memory.by_user_id = known,
+            UserKey::Email(_) => memory.by_email = known,
+        }
+    }
+    Ok(Ok(memory))
+}
+
+fn known(row: &Row<'_>) -> Result<Known, Damaged> {
+    let code = text(row, 0, "affiliates.code")?.ok_or(Damaged("affiliates.code"))?;
+    let id = integer(row, 1, "affiliates.id")?.map(|id| u64::try_from(id).map_err(|_| Damaged("affiliates.id")));
+    let found = integer(row, 2, "affiliates.found")?.ok_or(Damaged("affiliates.found"))?;
+    let sent = text(row, 3, "affiliates.sent")?.and_then(|sent| serde_json::from_str(sent).ok());
+    Ok(Known {
+        code: AffiliateCode(code.to_owned()),
+        id: id.transpose()?.map(AffiliateId),
+        origin: if found == 0 { Origin::Created } else { Origin::Found },
+        sent: sent.ok_or(Damaged("affiliates.sent"))?,
+    })
+}
+
+/// The row of the affiliate that a key leads to.
+pub fn led_to(connection: &Connection, key: &TaggedKey) -> rusqlite::Result<Option<i64>> {
+    let mut statement = connection.prepare_cached("SELECT affiliate FROM links WHERE key = ?1")?;
+    statement.query_row([key.as_slice()], |row| row.get(0)).optional()
+}
+
+/// The links that lead to an affiliate whose tags are `tags`.
+fn links(
+    connection: &Connection,
+    affiliate: i64,
+    tags: std::ops::RangeInclusive<u8>,
+) -> rusqlite::Result<Vec<TaggedKey>> {
+    let sql = "SELECT key FROM links WHERE affiliate = ?1 AND key >= ?2 AND key < ?3";
+    let (from, until) = ([*tags.start()], [tags.end() + 1]);
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_map(params![affiliate, from.as_slice(), until.as_slice()], |row| row.get(0))?.collect()
+}
+
+/// The keys of users that lead to an affiliate.
+pub fn user_links(connection: &Connection, affiliate: i64) -> rusqlite::Result<Vec<TaggedKey>> {
+    links(connection, affiliate, keys::USER_ID..=EMAIL)
+}
+
+/// The key of an affiliate itself, by which all who lead to it are one user.
+pub fn own_key(connection: &Connection, affiliate: i64) -> rusqlite::Result<Option<AffiliateKey>> {
+    let own = links(connection, affiliate, AFFILIATE..=AFFILIATE)?;
+    Ok(own.first().map(|key| AffiliateKey(std::array::from_fn(|i| key[i + 1]))))
+}
+
+fn key_of(hash: &HashKey, account: &AccountName, code: &AffiliateCode) -> TaggedKey {
+    keys::with_tag(AFFILIATE, &hash.affiliate(account.as_str(), &code.0))
+}
+
+/// Carries out `changes` for an event of `account`.
+pub fn change(
+    tx: &mut Tx<'_>,
+    account: &AccountName,
+    number: AccountNumber,
+    changes: &AffiliateChanges,
+) -> rusqlite::Result<()> {
+    let mut erased: Vec<[u8; 16]> = changes.erase.iter().map(|key| *key.bytes()).collect();
+    for code in &changes.forget {
+        let key = key_of(&tx.state.hash, account, code);
+        let Some(affiliate) = led_to(tx.connection, &key)? else { continue };
+        if !changes.erase.is_empty() {
+            let leading = user_links(tx.connection, affiliate)?;
+            erased.extend(leading.iter().flat_map(|key| keys::hashes(key)));
+        }
+        forget(tx.connection, affiliate)?;
+    }
+    erase::erase(tx.connection, erased)?;
+    let remember = changes.remember.as_ref();
+    remember.map_or(Ok(()), |remember| write(tx, account, number, remember))
+}
+
+/// Forgets an affiliate and every key that leads to it; how many keys of users did.
+pub fn forget(connection: &Connection, affiliate: i64) -> rusqlite::Result<u64> {
+    let led = user_links(connection, affiliate)?.len();
+    connection.prepare_cached("DELETE FROM links WHERE affiliate = ?1")?.execute([affiliate])?;
+    connection.prepare_cached("DELETE FROM affiliates WHERE affiliate = ?1")?.execute([affiliate])?;
+    Ok(led as u64)
+}
+
+/// From now on, a key leads nowhere; whether it led anywhere.
+pub fn unlink(connection: &Connection, key: &TaggedKey) -> rusqlite::Result<bool> {
+    Ok(connection.prepare_cached("DELETE FROM links WHERE key = ?1")?.execute([key.as_slice()])? > 0)
+}
+
+fn write(tx: &Tx<'_>, account: &AccountName, number: AccountNumber, remember: &Remember) -> rusqlite::Result<()> {
+    let (connection, known) = (tx.connection, &remember.known);
+    let sent = decode::to_json(&known.sent)?;
+    let id = known.id.and_then(|id| i64::try_from(id.0).ok());
+    let found = known.origin == Origin::Found;
+    let own = key_of(&tx.state.hash, account, &known.code);
+    let affiliate = if let Some(affiliate) = led_to(connection, &own)? {
+        let sql = "UPDATE affiliates SET id = coalesce(?2, id), found = ?3, sent = ?4 WHERE affiliate = ?1";
+        connection.prepare_cached(sql)?.execute(params![affiliate, id, found, sent])?;
+        unlink_earlier_emails(connection, affiliate, &remember.keys)?;
+        affiliate
+    } else {
+        let sql = "INSERT INTO affiliates (account, code, id, found, sent) VALUES (?1, ?2, ?3, ?4, ?5)";
+        connection.prepare_cached(sql)?.execute(params![number, known.code.0, id, found, sent])?;
+        let affiliate = connection.last_insert_rowid();
+        link(connection, &own, affiliate)?;
+        affiliate
+    };
+    remember.keys.iter().try_for_each(|key| link(connection, &keys::tagged(key), affiliate))
+}
+
+fn link(connection: &Connection, key: &TaggedKey, affiliate: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO links (key, affiliate) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET affiliate = ?2
+               WHERE affiliate <> ?2";
+    connection.prepare_cached(sql)?.execute(params![key.as_slice(), affiliate]).map(drop)
+}
+
+fn unlink_earlier_emails(connection: &Connection, affiliate: i64, users: &[UserKey]) -> rusqlite::Result<()> {
+    let new: Vec<TaggedKey> = users.iter().map(keys::tagged).filter(|key| key[0] == EMAIL).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    for key in links(connection, affiliate, EMAIL..=EMAIL)? {
+        if !new.contains(&key) {
+            unlink(connection, &key)?;
+        }
+    }
+    Ok(())
+}

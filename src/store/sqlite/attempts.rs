@@ -1,0 +1,171 @@
+//! The table `attempts`: how far an event got that waits, with whom it was begun, and how often it failed.
+//!
+//! Invariants: there is a row only if it says something; what cannot be read is never taken for nothing.
+
+use super::decode::{self, Damaged, blob, integer, text};
+use crate::delivery::Progress;
+use crate::domain::{Seq, Timestamp};
+use crate::scheduling::RetryWait;
+use crate::store::Attempt;
+use crate::store::history;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::time::Duration;
+
+/// The columns that [`Attempts::read`] reads, in this order.
+pub const COLUMNS: &str =
+    "attempts.begun, attempts.followers, attempts.progress, attempts.failures, attempts.failing_for,
+                           attempts.wait, attempts.noted_at";
+
+/// A row, but for its history.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// Its progress was saved, and it was not settled since.
+    pub begun: bool,
+    /// The events that were begun in one group with it.
+    pub followers: Vec<Seq>,
+    /// How far it got.
+    pub progress: Progress,
+    /// How many attempts failed.
+    pub failures: u32,
+    /// For how long it has been failing.
+    pub failing_for: Duration,
+    /// The wait that the last failure asked for, if it was not begun since.
+    pub retry: Option<RetryWait>,
+}
+
+impl Attempts {
+    /// Reads [`COLUMNS`], the first of which is column `at`. No row (an outer join): the default.
+    pub fn read(row: &Row<'_>, at: usize) -> Result<Self, Damaged> {
+        let Some(begun) = integer(row, at, "attempts.begun")? else { return Ok(Self::default()) };
+        let followers = blob(row, at + 1, "attempts.followers")?.map_or(Some(Vec::new()), followers);
+        let progress = text(row, at + 2, "attempts.progress")?;
+        let progress = progress.map_or(Ok(Progress::default()), serde_json::from_str);
+        let failures = integer(row, at + 3, "attempts.failures")?.and_then(|failures| u32::try_from(failures).ok());
+        let failing_for = integer(row, at + 4, "attempts.failing_for")?.and_then(milliseconds);
+        let wait =
+            integer(row, at + 5, "attempts.wait")?.map(|wait| milliseconds(wait).ok_or(Damaged("attempts.wait")));
+        let noted_at = integer(row, at + 6, "attempts.noted_at")?;
+        let retry = wait.transpose()?.zip(noted_at);
+        Ok(Self {
+            begun: begun != 0,
+            followers: followers.ok_or(Damaged("attempts.followers"))?,
+            progress: progress.map_err(|_| Damaged("attempts.progress"))?,
+            failures: failures.ok_or(Damaged("attempts.failures"))?,
+            failing_for: failing_for.ok_or(Damaged("attempts.failing_for"))?,
+            retry: retry.map(|(wait, noted_at)| RetryWait { wait, noted_at: Timestamp(noted_at) }),
+        })
+    }
+
+    /// Whether the event was begun before, as far as the scheduler is concerned: a history alone (of a replay) does not count.
+    pub fn attempted(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+fn milliseconds(stored: i64) -> Option<Duration> {
+    u64::try_from(stored).ok().map(Duration::from_millis)
+}
+
+fn to_milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn followers(blob: &[u8]) -> Option<Vec<Seq>> {
+    let (seqs, rest) = blob.as_chunks::<8>();
+    rest.is_empty().then(|| seqs.iter().map(|seq| Seq(i64::from_be_bytes(*seq))).collect())
+}
+
+fn followers_blob(seqs: &[Seq]) -> Option<Vec<u8>> {
+    (!seqs.is_empty()).then(|| seqs.iter().flat_map(|seq| seq.0.to_be_bytes()).collect())
+}
+
+fn progress_text(progress: &Progress) -> rusqlite::Result<Option<String>> {
+    let begun = *progress != Progress::default();
+    begun.then(|| decode::to_json(progress)).transpose()
+}
+
+/// The event is begun, with these followers, and got so far.
+pub fn begin(connection: &Connection, head: Seq, followers: &[Seq], progress: &Progress) -> rusqlite::Result<()> {
+    let sql =
+        "INSERT INTO attempts (seq, begun, followers, progress, failures, failing_for) VALUES (?1, 1, ?2, ?3, 0, 0)
+               ON CONFLICT (seq) DO UPDATE SET begun = 1, followers = ?2, progress = ?3, wait = NULL, noted_at = NULL";
+    let values = params![head.0, followers_blob(followers), progress_text(progress)?];
+    connection.prepare_cached(sql)?.execute(values).map(drop)
+}
+
+/// A failure that is to be retried.
+#[derive(Debug)]
+pub struct Failure<'a> {
+    /// How long to wait.
+    pub wait: Duration,
+    /// How far it got.
+    pub progress: &'a Progress,
+    /// How many attempts failed.
+    pub failures: u32,
+    /// For how long it has been failing.
+    pub failing_for: Duration,
+    /// What happened.
+    pub attempt: &'a Attempt,
+}
+
+/// The attempt failed. What was begun with the event remains so.
+pub fn fail(connection: &Connection, head: Seq, failure: &Failure<'_>) -> rusqlite::Result<()> {
+    let (_, history) = failures_and_history(connection, head, failure.attempt)?;
+    let sql = "INSERT INTO attempts (seq, begun, progress, failures, failing_for, wait, noted_at, history)
+               VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7)
+               ON CONFLICT (seq) DO UPDATE SET begun = 0, progress = ?2, failures = ?3, failing_for = ?4, wait = ?5,
+                   noted_at = ?6, history = ?7";
+    let values = params![
+        head.0,
+        progress_text(failure.progress)?,
+        failure.failures,
+        to_milliseconds(failure.failing_for),
+        to_milliseconds(failure.wait),
+        failure.attempt.at.0,
+        history,
+    ];
+    connection.prepare_cached(sql)?.execute(values).map(drop)
+}
+
+/// The event is handed back. What was begun with it remains so if several were asked for together.
+pub fn hand_back(connection: &Connection, head: Seq, progress: &Progress) -> rusqlite::Result<()> {
+    let text = progress_text(progress)?;
+    if text.is_some() {
+        let sql = "INSERT INTO attempts (seq, begun, progress, failures, failing_for) VALUES (?1, 0, ?2, 0, 0)
+                   ON CONFLICT (seq) DO UPDATE SET begun = 0, progress = ?2, wait = NULL, noted_at = NULL,
+                       followers = iif(?3, followers, NULL)";
+        return connection.prepare_cached(sql)?.execute(params![head.0, text, progress.coalesced.is_some()]).map(drop);
+    }
+    let sql =
+        "UPDATE attempts SET begun = 0, progress = NULL, wait = NULL, noted_at = NULL, followers = NULL WHERE seq = ?1";
+    connection.prepare_cached(sql)?.execute([head.0])?;
+    let sql = "DELETE FROM attempts WHERE seq = ?1 AND failures = 0 AND history IS NULL";
+    connection.prepare_cached(sql)?.execute([head.0]).map(drop)
+}
+
+/// A replayed event keeps the history of its dead letter.
+pub fn keep_history(connection: &Connection, seq: Seq, history: &str) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO attempts (seq, begun, failures, failing_for, history) VALUES (?1, 0, 0, 0, ?2)";
+    connection.prepare_cached(sql)?.execute(params![seq.0, history]).map(drop)
+}
+
+/// The event waits no more.
+pub fn delete(connection: &Connection, seq: Seq) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1")?.execute([seq.0]).map(drop)
+}
+
+/// How many attempts at the event failed, and its history with one more. What is damaged of these counts as nothing: it was
+/// named when the event was begun, and must not keep it from becoming a dead letter.
+pub fn failures_and_history(connection: &Connection, seq: Seq, last: &Attempt) -> rusqlite::Result<(u32, String)> {
+    let mut statement = connection.prepare_cached("SELECT failures, history FROM attempts WHERE seq = ?1")?;
+    let stored = statement.query_row([seq.0], |row| {
+        let failures =
+            integer(row, 0, "attempts.failures").ok().flatten().and_then(|failures| failures.try_into().ok());
+        let history = text(row, 1, "attempts.history").ok().flatten().map(str::to_owned);
+        Ok((failures.unwrap_or_default(), history))
+    });
+    let stored = stored.optional()?;
+    let (failures, history) = stored.unwrap_or_default();
+    let history = history::with(seq, history.as_deref(), last);
+    Ok((failures, history.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?))
+}

@@ -1,0 +1,120 @@
+//! What version 5 holds of attempts at waiting events: progress, failures, waits, and what was begun together.
+//!
+//! In go `v5_events` and `v5_leases`, out come rows of `attempts`. An event that is leased, or was when a process ended, counts
+//! as begun, so it is interrupted. Moments become amounts, within limits, so that a clock that was wrong does no harm.
+//! Version 5 wrote down how many events were begun together, but not which: it took the next ones of the lane, and so does
+//! this. Text (progress, history) is taken over as it is.
+
+use crate::delivery::Progress;
+use crate::store::Attempt;
+use rusqlite::{Connection, Row, params};
+use std::ops::RangeInclusive;
+
+/// No event fails for longer (ms): 72 hours.
+const FAILING_FOR: RangeInclusive<i64> = 0..=72 * 3_600_000;
+/// No wait is longer (ms): 24 hours.
+const WAIT: RangeInclusive<i64> = 0..=24 * 3_600_000;
+
+/// The columns that [`Attempted::read`] reads, of every event that was attempted.
+const ATTEMPTED: &str = "
+    SELECT event.seq, event.account, coalesce(event.lane, event.seq), event.interrupted OR lease.seq IS NOT NULL,
+           coalesce(lease.progress, event.progress), failures, failing_since, not_before, history
+    FROM v5_events AS event LEFT JOIN v5_leases AS lease ON lease.account = event.account AND lease.seq = event.seq
+    WHERE event.interrupted OR lease.seq IS NOT NULL OR failures > 0 OR event.progress IS NOT NULL OR history IS NOT NULL
+    ORDER BY event.seq";
+
+/// What follows in the lane ?1 of account ?2 behind the event ?3, in order, up to ?4 events; and whether it was never attempted.
+const FOLLOWING: &str = "
+    SELECT event.seq, event.interrupted = 0 AND failures = 0 AND event.progress IS NULL AND lease.seq IS NULL
+    FROM v5_events AS event LEFT JOIN v5_leases AS lease ON lease.account = event.account AND lease.seq = event.seq
+    WHERE lane = ?1 AND event.account = ?2 AND event.seq > ?3 ORDER BY event.seq LIMIT ?4";
+
+/// An event that was attempted.
+struct Attempted {
+    seq: i64,
+    account: String,
+    lane: i64,
+    begun: bool,
+    progress: Option<String>,
+    failures: u32,
+    failing_since: Option<i64>,
+    not_before: Option<i64>,
+    history: Option<String>,
+}
+
+/// Writes down what is known of attempts at events that wait.
+pub fn carry_over(connection: &Connection) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(ATTEMPTED)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        Attempted::read(row)?.write(connection)?;
+    }
+    Ok(())
+}
+
+impl Attempted {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            seq: row.get(0)?,
+            account: row.get(1)?,
+            lane: row.get(2)?,
+            begun: row.get(3)?,
+            progress: row.get(4)?,
+            failures: row.get(5)?,
+            failing_since: row.get(6)?,
+            not_before: row.get(7)?,
+            history: row.get(8)?,
+        })
+    }
+
+    fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let last = self.last_failure();
+        let failing_for = last.zip(self.failing_since).map_or(0, |(last, since)| within(&FAILING_FOR, last, since));
+        // An event that was begun since does not wait any more.
+        let noted_at = last.filter(|_| !self.begun && self.not_before.is_some());
+        let wait = noted_at.zip(self.not_before).map(|(last, until)| within(&WAIT, until, last));
+        let sql =
+            "INSERT INTO attempts (seq, begun, followers, progress, failures, failing_for, wait, noted_at, history)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let values = params![
+            self.seq,
+            self.begun,
+            self.followers(connection)?,
+            self.progress,
+            self.failures,
+            failing_for,
+            wait,
+            noted_at,
+            self.history
+        ];
+        connection.prepare_cached(sql)?.execute(values).map(drop)
+    }
+
+    /// When it last failed, as far as that was written down.
+    fn last_failure(&self) -> Option<i64> {
+        let history: Vec<Attempt> = serde_json::from_str(self.history.as_deref()?).ok()?;
+        history.last().filter(|_| self.failures > 0).map(|attempt| attempt.at.0)
+    }
+
+    /// The numbers of the events that were begun together with it: 8 bytes each, big-endian.
+    fn followers(&self, connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
+        let progress: Option<Progress> = self.progress.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let Some(begun_together) = progress.and_then(|progress| progress.coalesced) else { return Ok(None) };
+        let count = i64::try_from(begun_together.saturating_sub(1)).unwrap_or(i64::MAX);
+        let mut statement = connection.prepare_cached(FOLLOWING)?;
+        let mut rows = statement.query(params![self.lane, self.account, self.seq, count])?;
+        let mut followers = Vec::new();
+        while let Some(row) = rows.next()? {
+            if !row.get::<_, bool>(1)? {
+                break;
+            }
+            followers.extend(row.get::<_, i64>(0)?.to_be_bytes());
+        }
+        Ok((!followers.is_empty()).then_some(followers))
+    }
+}
+
+/// How long `until` is after `since`, in milliseconds, within `limits`.
+fn within(limits: &RangeInclusive<i64>, until: i64, since: i64) -> i64 {
+    until.saturating_sub(since).clamp(*limits.start(), *limits.end())
+}

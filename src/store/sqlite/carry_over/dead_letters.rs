@@ -1,0 +1,36 @@
+//! Dead letters of version 5, with their numbers; each gets the entry of the log that its event had.
+//!
+//! In go `v5_dead_letters` and `v5_dead_keys`, out come `dead_letters`, `dead_keys` and rows of `log` with an outcome.
+//! Invariant: the code and the reason stay as they were written; a code that this release does not know counts as refused in
+//! the log, which holds numbers alone.
+
+use super::events::USER_KEYS;
+use crate::delivery::OutcomeCode;
+use rusqlite::{Connection, params};
+
+/// Carries dead letters over.
+pub fn carry_over(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = format!(
+        "INSERT INTO dead_letters
+             (seq, account, id, code, reason, failures, received_at, died_at, body, keys, history)
+         SELECT seq, accounts.account, id, code, reason, failures, received_at, died_at, body, {USER_KEYS}, history
+         FROM v5_dead_letters AS letter JOIN accounts ON accounts.name = letter.account ORDER BY seq"
+    );
+    connection.execute(&sql, [])?;
+    connection.execute("INSERT INTO dead_keys (key, seq) SELECT key, seq FROM v5_dead_keys", [])?;
+    for code in codes(connection)? {
+        let sql = "INSERT INTO log (seq, account, id, keys, received_at, outcome)
+                   SELECT seq, account, id, coalesce(keys, x''), received_at, ?2 FROM dead_letters WHERE code = ?1";
+        connection.execute(sql, params![code, outcome(&code).number()])?;
+    }
+    Ok(())
+}
+
+fn codes(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT DISTINCT code FROM v5_dead_letters")?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
+fn outcome(code: &str) -> OutcomeCode {
+    OutcomeCode::ALL.iter().copied().find(|known| known.as_str() == code).unwrap_or(OutcomeCode::Refused)
+}

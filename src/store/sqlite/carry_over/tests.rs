@@ -1,0 +1,210 @@
+//! What becomes of each row of version 5; how the store behaves with it afterwards is claimed in `tests/it/store`.
+
+use super::*;
+use rusqlite::types::FromSql;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// See its head for what is in it.
+const VERSION_5: &str = include_str!("../../../../tests/it/store/fixtures/version-5.sql");
+
+/// When its first event was received.
+const START: i64 = 1_700_000_000_000;
+
+fn open(path: &Path) -> Connection {
+    let connection = Connection::open(path).expect("opened");
+    connection.pragma_update(None, "journal_mode", "WAL").expect("a WAL");
+    connection
+}
+
+/// A file of version 5.
+fn version_5(folder: &TempDir) -> Connection {
+    let connection = open(&folder.path().join("store.db"));
+    connection.execute_batch(VERSION_5).expect("made");
+    connection
+}
+
+/// The same file, carried over.
+fn version_6() -> Connection {
+    let mut connection = version_5(&TempDir::new().expect("a folder"));
+    from_version_5(&mut connection).expect("carried over");
+    assert_eq!(version(&connection), 6);
+    connection
+}
+
+fn version(connection: &Connection) -> i64 {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version")
+}
+
+/// The first column of what `sql` finds.
+fn column<T: FromSql>(connection: &Connection, sql: &str) -> Vec<T> {
+    let mut statement = connection.prepare(sql).expect("a statement");
+    let rows = statement.query_map([], |row| row.get(0)).expect("rows");
+    rows.collect::<rusqlite::Result<_>>().expect("values")
+}
+
+fn one(connection: &Connection, sql: &str) -> i64 {
+    column(connection, sql)[0]
+}
+
+#[test]
+fn what_waits_keeps_its_number_its_id_its_keys_and_its_body() {
+    let folder = TempDir::new().expect("a folder");
+    let before = version_5(&folder);
+    let waiting = |table: &str, keys: &str, sql: &str| {
+        format!("SELECT seq || hex(id) || hex({keys}) || received_at || hex(body) FROM {table} {sql} ORDER BY seq")
+    };
+    let keys = "substr(keys, 1, 17 * (SELECT count(*) FROM (VALUES (1), (18)) WHERE hex(substr(keys, column1, 1)) IN ('01', '02')))";
+    let expected = column::<String>(&before, &waiting("events", keys, ""));
+    assert_eq!(expected.len(), 33);
+    let carried_over = version_6();
+    let found =
+        column::<String>(&carried_over, &waiting("log JOIN bodies USING (seq)", "keys", "WHERE outcome IS NULL"));
+    assert_eq!(found, expected);
+    let tags =
+        column::<String>(&carried_over, "SELECT DISTINCT hex(substr(keys, 1, 1)) || hex(substr(keys, 18, 1)) FROM log");
+    assert!(tags.iter().all(|tags| ["", "01", "02", "0102", "0101"].contains(&tags.as_str())), "{tags:?}");
+    let accounts =
+        "SELECT name || ' ' || count(*) FROM log JOIN accounts USING (account) WHERE outcome IS NULL GROUP BY name";
+    assert_eq!(column::<String>(&carried_over, accounts), ["main 24", "other 9"]);
+}
+
+#[test]
+fn attempts_are_amounts_and_followers_are_named() {
+    let attempt =
+        "SELECT CAST(bodies.body AS TEXT) || ': begun ' || begun || ', failed ' || failures || ' for ' || failing_for
+        || coalesce(', waits ' || wait || ' from ' || (noted_at - 1700000000000), '')
+        || coalesce(', page ' || (progress ->> '$.stage.Searching.page'), '')
+        || coalesce(', group ' || (progress ->> '$.folded'), '') || iif(followers IS NULL, '', ', with ' || hex(followers))
+        || coalesce(', history ' || json_array_length(history), '')
+        FROM attempts JOIN bodies USING (seq) ORDER BY seq";
+    let (hour, follower) = (3_600_000, |seqs: &[i64]| {
+        seqs.iter().map(|seq| hex::encode_upper(seq.to_be_bytes())).collect::<Vec<_>>().concat()
+    });
+    let expected = [
+        "retried: begun 0, failed 3 for 60000, waits 60000 from 61051, page 3, history 3".to_owned(),
+        format!("retried by a clock ahead: begun 0, failed 1 for 0, waits {} from 51, history 1", 24 * hour),
+        format!("retried by a clock behind: begun 0, failed 2 for {}, waits 60000 from 51, history 1", 72 * hour),
+        "replayed: begun 0, failed 0 for 0, history 2".to_owned(),
+        "handed back: begun 0, failed 0 for 0, page 7".to_owned(),
+        format!(
+            "a group that failed 1: begun 0, failed 1 for 0, waits 30000 from 70, group 2, with {}, history 1",
+            follower(&[33])
+        ),
+        format!("a joined group 1: begun 1, failed 0 for 0, group 2, with {}", follower(&[36])),
+        "leased: begun 1, failed 0 for 0, page 9".to_owned(),
+        "leased without a word: begun 1, failed 0 for 0".to_owned(),
+        format!("a group 1: begun 1, failed 0 for 0, group 3, with {}", follower(&[43, 44])),
+    ];
+    assert_eq!(column::<String>(&version_6(), attempt), expected);
+}
+
+#[test]
+fn dead_letters_keep_their_numbers_and_have_an_outcome_in_the_log() {
+    let letter =
+        "SELECT dead_letters.code || ' ' || log.outcome || ' ' || (log.id = dead_letters.id) || ' ' || length(log.keys)
+        || ' ' || coalesce(length(dead_letters.keys), '-') || ' ' || coalesce(length(body), '-') || ' ' || failures
+        || ' ' || json_array_length(coalesce(history, '[]')) FROM dead_letters JOIN log USING (seq) ORDER BY seq";
+    let expected = [
+        "refused 42 1 34 34 4 1 2",
+        "unmappable 40 1 0 - 17 1 2",
+        "email_taken 43 1 0 - - 1 2",
+        "superseded 42 1 17 17 28 1 2",
+        "expired 46 1 17 17 62 1 2",
+        "erased 60 1 0 - - 0 0",
+    ];
+    let carried_over = version_6();
+    let mut found = column::<String>(&carried_over, letter);
+    // How small a body was packed is no part of the claim.
+    found[4] =
+        found[4].split(' ').enumerate().map(|(n, word)| if n == 5 { "62" } else { word }).collect::<Vec<_>>().join(" ");
+    assert_eq!(found, expected);
+    assert_eq!(column::<i64>(&carried_over, "SELECT seq FROM dead_letters ORDER BY seq"), [6, 7, 8, 10, 11, 13]);
+    assert_eq!(one(&carried_over, "SELECT count(*) FROM dead_keys"), 5, "two of the first, one each of three");
+}
+
+#[test]
+fn ids_of_settled_events_are_numbered_anew_by_time_behind_every_number_that_was_given() {
+    let carried_over = version_6();
+    let settled = "SELECT seq FROM log WHERE outcome = 28 ORDER BY received_at";
+    let seqs = column::<i64>(&carried_over, settled);
+    // 30, 7 that taught, 5 that changed that, two that erased (one of which was never a dead letter's), and the discarded one.
+    assert_eq!(seqs, (48..=91).collect::<Vec<_>>());
+    assert_eq!(one(&carried_over, "SELECT value FROM meta WHERE name = 'next_seq'"), 92);
+    assert_eq!(one(&carried_over, "SELECT count(*) FROM log WHERE outcome = 28 AND (keys <> x'' OR account <> 0)"), 0);
+    assert_eq!(one(&carried_over, "SELECT min(received_at) FROM log WHERE outcome = 28"), START + 1);
+    assert_eq!(one(&carried_over, "SELECT count(*) - count(DISTINCT id) FROM log"), 0);
+}
+
+#[test]
+fn affiliates_keep_what_is_known_of_them_and_every_key_that_leads_to_them() {
+    let carried_over = version_6();
+    let known = "SELECT name || ' ' || code || ' ' || coalesce(affiliates.id, '-') || ' ' || found || ' ' || links || ' ' || length(sent)
+        FROM affiliates JOIN accounts USING (account)
+        JOIN (SELECT affiliate, group_concat(hex(substr(key, 1, 1)), '+' ORDER BY key) AS links FROM links GROUP BY affiliate)
+        USING (affiliate) ORDER BY affiliate";
+    let expected = [
+        "main created 11 0 01+02+03",
+        "main found - 1 01+02+03",
+        "main new address 44 0 01+02+03",
+        "main gives its address 55 0 01+03",
+        "main without keys 66 0 03",
+        "other created 77 0 01+02+03",
+        "main takes an address 56 1 01+02+03",
+        "main of the leased - 0 01+02+03",
+    ];
+    let found = column::<String>(&carried_over, known);
+    let found: Vec<&str> = found.iter().filter_map(|known| Some(known.rsplit_once(' ')?.0)).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn nothing_of_version_5_is_left() {
+    let carried_over = version_6();
+    let fresh = Connection::open_in_memory().expect("opened");
+    schema::create(&fresh, &[0; 32]).expect("made");
+    let tables = "SELECT name || coalesce(sql, '') FROM sqlite_schema ORDER BY name";
+    assert_eq!(column::<String>(&carried_over, tables), column::<String>(&fresh, tables));
+    assert_eq!(column::<String>(&carried_over, "SELECT name FROM meta ORDER BY name"), ["hash_key", "next_seq"]);
+    assert_eq!(one(&carried_over, "SELECT count(*) FROM sealed_keys"), 2);
+    assert_eq!(column::<String>(&carried_over, "PRAGMA integrity_check"), ["ok"]);
+}
+
+/// The process ends just before the commit, with most of what it wrote in the WAL already.
+#[test]
+fn interrupted_halfway_the_file_is_still_of_version_5() {
+    let folder = TempDir::new().expect("a folder");
+    let mut connection = version_5(&folder);
+    connection.pragma_update(None, "cache_size", 1).expect("a small cache, so that pages are written early");
+    let before = |connection: &Connection| {
+        (
+            version(connection),
+            one(connection, "SELECT count(*) FROM events"),
+            one(connection, "SELECT count(*) FROM changes"),
+        )
+    };
+    let expected = before(&connection);
+    assert_eq!((expected.0, expected.1), (5, 33));
+    let transaction = connection.transaction().expect("begun");
+    carry_over(&transaction).expect("carried over");
+    for file in ["store.db", "store.db-wal"] {
+        let to = file.replace("store", "copy");
+        std::fs::copy(folder.path().join(file), folder.path().join(to)).expect("copied");
+    }
+    drop(transaction);
+    let copy = open(&folder.path().join("copy.db"));
+    for mut connection in [connection, copy] {
+        assert_eq!(before(&connection), expected);
+        from_version_5(&mut connection).expect("carried over at the next start");
+        assert_eq!((version(&connection), one(&connection, "SELECT count(*) FROM bodies")), (6, 33));
+    }
+}
+
+#[test]
+fn a_buffer_that_cannot_be_read_leaves_the_file_as_it_is() {
+    let folder = TempDir::new().expect("a folder");
+    let mut connection = version_5(&folder);
+    connection.execute("UPDATE changes SET rows = x'ff' WHERE n = (SELECT max(n) FROM changes)", []).expect("broken");
+    from_version_5(&mut connection).expect_err("refused");
+    assert_eq!((version(&connection), one(&connection, "SELECT count(*) FROM events")), (5, 33));
+}

@@ -1,0 +1,74 @@
+//! Failures of SQLite as errors of the store: which may pass by themselves, and which will not.
+//!
+//! In goes what rusqlite says, out comes a [`StoreError`]. Invariant: an error is transient only if the same request can succeed
+//! later without a change of the program or the file. Deliberately absent: retries, which are the caller's.
+
+use crate::store::StoreError;
+use rusqlite::{Error, ErrorCode};
+
+/// Why a job of the writer did nothing.
+#[derive(Debug)]
+pub enum JobError {
+    /// It found, before it wrote anything, that it must not be done. The jobs of its group are not touched by that.
+    Refused(StoreError),
+    /// SQLite failed; what the job wrote is rolled back.
+    Failed(Error),
+}
+
+impl From<Error> for JobError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The error of the store that stands for this failure.
+pub fn store_error(error: &Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::OutOfMemory
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::OperationAborted
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::SchemaChanged,
+        ) => StoreError::Transient(error.to_string()),
+        _ => StoreError::Fatal(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn what_may_pass_is_transient_and_what_cannot_is_fatal() {
+        for (code, transient) in [
+            (ffi::SQLITE_FULL, true),
+            (ffi::SQLITE_BUSY, true),
+            (ffi::SQLITE_BUSY_SNAPSHOT, true),
+            (ffi::SQLITE_LOCKED, true),
+            (ffi::SQLITE_IOERR_FSYNC, true),
+            (ffi::SQLITE_NOMEM, true),
+            (ffi::SQLITE_CANTOPEN, true),
+            (ffi::SQLITE_READONLY, true),
+            (ffi::SQLITE_INTERRUPT, true),
+            (ffi::SQLITE_CONSTRAINT, false),
+            (ffi::SQLITE_CORRUPT, false),
+            (ffi::SQLITE_NOTADB, false),
+            (ffi::SQLITE_MISMATCH, false),
+            (ffi::SQLITE_MISUSE, false),
+            (ffi::SQLITE_ERROR, false),
+        ] {
+            let error = store_error(&Error::SqliteFailure(ffi::Error::new(code), None));
+            assert_eq!(matches!(error, StoreError::Transient(_)), transient, "{error}");
+        }
+        assert!(matches!(store_error(&Error::QueryReturnedNoRows), StoreError::Fatal(_)));
+    }
+}

@@ -1,0 +1,114 @@
+//! Status, health and tidying: what the assembly asks of the store.
+
+use super::state::Tx;
+use super::{SqliteStore, tidy, vault};
+use crate::domain::{AccountName, Timestamp};
+use crate::store::{Maintenance, StoreError, StoreStatus};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// So many readings of the log that find nothing to remove end a tidying; the next one goes on there.
+const MAX_FRUITLESS: u32 = 40;
+
+/// So often is the WAL to be emptied while another process reads, and so long is the wait between.
+const WAL_TRIES: u32 = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+
+#[async_trait]
+impl Maintenance for SqliteStore {
+    fn status(&self) -> StoreStatus {
+        let mut status = self.published.lock().status.clone();
+        if self.writer.is_closed() {
+            status.write_error = Some(StoreError::Closed.to_string());
+        }
+        status
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.writer.write(|tx| Ok(vault::probe(tx.connection)?)).await
+    }
+
+    fn waiting(&self) -> BTreeMap<String, u64> {
+        self.published.lock().waiting.clone()
+    }
+
+    async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
+        let account = account.clone();
+        self.readers.read(move |connection| vault::health(connection, &account)).await
+    }
+
+    async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError> {
+        let account = account.clone();
+        self.writer.write(move |tx| Ok(vault::save_health(tx, &account, &health)?)).await
+    }
+
+    async fn tidy(&self, forget_before: Timestamp) -> Result<(), StoreError> {
+        self.remove_settled(forget_before).await?;
+        self.move_surplus_ids().await?;
+        while self.writer.alone(tidy::give_back_space).await? {}
+        self.empty_wal().await
+    }
+
+    async fn closed(&self) {
+        self.writer.closed().await;
+    }
+
+    async fn close(&self) {
+        self.readers.close();
+        self.writer.close().await;
+    }
+}
+
+impl SqliteStore {
+    /// Removes settled events received before `before`: from where the last tidying ended to the end of the log, as long as
+    /// there are some.
+    async fn remove_settled(&self, before: Timestamp) -> Result<(), StoreError> {
+        let mut examined_up_to = self.examined_up_to.lock().await;
+        let mut fruitless = 0;
+        while fruitless < MAX_FRUITLESS {
+            let after = *examined_up_to;
+            let examined = self.readers.read(move |connection| tidy::examine(connection, after, before)).await?;
+            fruitless += u32::from(examined.removable.is_empty());
+            for portion in examined.removable.chunks(tidy::PORTION) {
+                let portion = portion.to_vec();
+                self.writer.write(move |tx| Ok(tidy::remove(tx, &portion, before)?)).await?;
+            }
+            *examined_up_to = examined.next.unwrap_or(0);
+            if examined.next.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves ids into the table `older_ids` until the others fit into the memory that is allowed.
+    async fn move_surplus_ids(&self) -> Result<(), StoreError> {
+        while let Some((ids, last)) = self.writer.write(|tx| Ok(tx.state.ids.surplus())).await? {
+            for portion in ids.chunks(tidy::PORTION) {
+                let portion = portion.to_vec();
+                self.writer.write(move |tx| Ok(tidy::move_ids(tx, &portion)?)).await?;
+            }
+            self.writer.write(move |tx: &mut Tx<'_>| Ok(tidy::ids_moved(tx, last)?)).await?;
+        }
+        Ok(())
+    }
+
+    /// Empties the WAL while no reading is under way here; repeats it while another process reads.
+    async fn empty_wal(&self) -> Result<(), StoreError> {
+        self.readers.read(tidy::checkpoint).await?; // most of it, while others commit
+        for _ in 0..WAL_TRIES {
+            let gate = Arc::clone(&self.readers.gate());
+            let empty = move |connection: &_| {
+                let _shut = gate.shut();
+                tidy::empty_wal(connection)
+            };
+            if self.writer.alone(empty).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(BETWEEN_TRIES).await;
+        }
+        Err(StoreError::Transient("the WAL could not be emptied: another process reads the file".to_owned()))
+    }
+}

@@ -1,0 +1,198 @@
+//! The SQLite engine: one file, one writer thread with group commit, WAL and `synchronous=FULL`, and connections that read.
+//!
+//! Whatever changes rows is a job of the [`writer`], by verb: [`append`], [`settle`], [`erase`], [`forget`], [`tidy`], and of
+//! [`dead_letters`] and [`vault`]. [`read`](mod@read) and [`begin`] run on a [`reader`]. Beside the file, memory holds counts and the
+//! deduplication index ([`state`]). Invariant: one process per file, held by a
+//! lock that dies with the process. Deliberately absent: any rule about users, order, retries or coalescing.
+
+mod affiliates;
+mod append;
+mod attempts;
+mod begin;
+mod carry_over;
+mod checkpoint;
+mod dead_letters;
+mod decode;
+mod erase;
+mod error;
+mod forget;
+mod job;
+mod maintenance;
+mod open;
+mod operators;
+mod read;
+mod reader;
+mod schema;
+mod settle;
+mod state;
+#[cfg(test)]
+mod steps;
+#[cfg(test)]
+mod tests;
+mod tidy;
+mod vault;
+mod writer;
+
+pub use open::OpenError as SqliteOpenError;
+
+use super::in_flight::{InFlight, ReleaseOnDrop};
+use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body};
+use crate::delivery::Progress;
+use crate::domain::{AccountName, HashKey, Seq};
+use crate::scheduling::{Entry, Unit};
+use async_trait::async_trait;
+use reader::Readers;
+use state::Published;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use writer::Writer;
+
+/// What a store may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many events of one account may wait.
+    pub max_backlog: u64,
+    /// How many bytes the deduplication index may use in memory. Older ids are found on disk.
+    pub deduplication_memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_backlog: 1_000_000, deduplication_memory: 64 * 1024 * 1024 }
+    }
+}
+
+/// A store in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // Closed before the writer, which is the last to close the file.
+    readers: Readers,
+    writer: Writer,
+    published: Arc<Published>,
+    in_flight: Arc<InFlight>,
+    hash: HashKey,
+    limits: Limits,
+    /// How far the last tidying came through the log.
+    examined_up_to: Mutex<i64>,
+}
+
+impl SqliteStore {
+    /// Opens the file, made with its folder if absent, for this process alone.
+    pub fn open(path: &Path, limits: Limits) -> Result<Self, SqliteOpenError> {
+        let store = open::open(path, limits.deduplication_memory)?;
+        let (hash, published) = (store.state.hash.clone(), Arc::clone(&store.state.published));
+        let create = |source| SqliteOpenError::Create { path: path.to_owned(), source };
+        let writer = Writer::start(store).map_err(create)?;
+        let readers = Readers::new(path.to_owned());
+        Ok(Self {
+            readers,
+            writer,
+            published,
+            in_flight: Arc::default(),
+            hash,
+            limits,
+            examined_up_to: Mutex::default(),
+        })
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.readers.close();
+    }
+}
+
+/// The bodies of more events than these are packed on a thread for blocking work: a thousand take some milliseconds.
+const PACKED_AT_ONCE: usize = 20;
+
+fn packed(mut events: Vec<NewEvent>) -> Vec<NewEvent> {
+    for event in &mut events {
+        event.body = body::pack(std::mem::take(&mut event.body));
+    }
+    events
+}
+
+#[async_trait]
+impl EventLog for SqliteStore {
+    fn hash_key(&self) -> &HashKey {
+        &self.hash
+    }
+
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+        let events = if events.len() > PACKED_AT_ONCE {
+            // Err: the runtime is ending.
+            spawn_blocking(|| packed(events)).await.map_err(|_| StoreError::Closed)?
+        } else {
+            packed(events)
+        };
+        let max_backlog = self.limits.max_backlog;
+        self.writer.write(move |tx| append::append(tx, &events, max_backlog)).await
+    }
+
+    async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let account = account.clone();
+            let after = entries.last().map_or(after, |last| last.seq);
+            let portion = (limit - entries.len()).min(read::PORTION);
+            let more = self.readers.read(move |connection| read::read(connection, &account, after, portion)).await?;
+            let end = more.len() < portion;
+            entries.extend(more);
+            if end || entries.len() == limit {
+                return Ok(entries);
+            }
+        }
+    }
+
+    async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Begun>, StoreError> {
+        let mut seqs: Vec<Seq> = units.iter().flat_map(Unit::seqs).collect();
+        loop {
+            let (account, units, in_flight) = (account.clone(), units.to_vec(), Arc::clone(&self.in_flight));
+            let marked = seqs.clone();
+            let mark = move || in_flight.begin(marked);
+            let read = move |connection: &_, _: &ReleaseOnDrop| begin::begin(connection, &account, &units);
+            let (begun, mut in_flight) = self.readers.read_after(mark, read).await?;
+            let more: Vec<Seq> = begun.iter().flat_map(Begun::seqs).filter(|seq| !seqs.contains(seq)).collect();
+            if more.is_empty() {
+                in_flight.keep(begun.iter().flat_map(Begun::seqs));
+                return Ok(begun);
+            }
+            // Marked followers that the caller did not name: they have to be in flight before they are read.
+            seqs.extend(more);
+        }
+    }
+
+    fn release(&self, seqs: &[Seq]) {
+        self.in_flight.release(seqs);
+    }
+
+    async fn save_progress(
+        &self,
+        account: &AccountName,
+        unit: &Unit,
+        progress: &Progress,
+        changes: AffiliateChanges,
+    ) -> Result<(), StoreError> {
+        let (account, unit, progress) = (account.clone(), unit.clone(), progress.clone());
+        self.writer.write(move |tx| settle::save_progress(tx, &account, &unit, &progress, &changes)).await
+    }
+
+    async fn settle(
+        &self,
+        account: &AccountName,
+        unit: &Unit,
+        settlement: Settlement,
+        changes: AffiliateChanges,
+    ) -> Result<(), StoreError> {
+        let (account, unit) = (account.clone(), unit.clone());
+        let seqs: Vec<Seq> = unit.seqs().collect();
+        let settled = self.writer.write(move |tx| settle::settle(tx, &account, &unit, &settlement, &changes)).await;
+        // After a failure they are still being carried out: their owner tries the settlement again.
+        if matches!(settled, Ok(()) | Err(StoreError::NotWaiting)) {
+            self.in_flight.release(&seqs);
+        }
+        settled
+    }
+}

@@ -1,0 +1,209 @@
+//! Opening the file: folder, lock, tables, and what is read into memory.
+//!
+//! Invariant: a file is open in one process at most; its lock dies with the process.
+
+use super::carry_over;
+use super::checkpoint::Checkpoints;
+use super::schema;
+use super::state::{AccountLog, AccountNumber, Counts, Published, State};
+use super::writer::Store;
+use crate::domain::{AccountName, EventId, HashKey, Seq};
+use crate::store::StoreStatus;
+use crate::store::id_index::IdIndex;
+use crate::store::log_limit::LogLimit;
+use crate::store::recent_keys::RecentKeys;
+use rand::Rng;
+use rusqlite::{Connection, OptionalExtension};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder, a file or the writer's thread cannot be made.
+    #[error("cannot make {path}: {source}; is the folder writable for this user?")]
+    Create {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another process has the file open.
+    #[error(
+        "{0} is in use by another process of this service; one store serves one process (stop it, or set STORE_URL)"
+    )]
+    InUse(PathBuf),
+    /// The file was made by a newer release.
+    #[error("{path} was made by a newer release (version {found} of its tables); start that release instead")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its tables.
+        found: i64,
+    },
+    /// The file was made by a release that is too old for this one.
+    #[error(
+        "{path} was made by an older release (version {found} of its tables), and this one reads version 5 and later; start \
+         release 0.1.0 of this service once with this store, which brings it to version 5, then start this one again"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// The version of its tables.
+        found: i64,
+    },
+    /// SQLite refuses the file.
+    #[error("cannot open {path}: {source}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+}
+
+/// Opens `path` for this process alone. The deduplication index uses `deduplication_memory` bytes at most.
+pub fn open(path: &Path, deduplication_memory: usize) -> Result<Store, OpenError> {
+    let lock = lock(path)?;
+    let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    make_private(path)?;
+    let mut connection = Connection::open(path).map_err(sqlite)?;
+    schema::prepare_writer(&connection).map_err(sqlite)?;
+    match version(&connection).map_err(sqlite)? {
+        0 => create(&mut connection).map_err(sqlite)?,
+        found @ 1..5 => return Err(OpenError::Older { path: path.to_owned(), found }),
+        5 => carry_over::from_version_5(&mut connection).map_err(sqlite)?,
+        schema::VERSION => {}
+        found => return Err(OpenError::Newer { path: path.to_owned(), found }),
+    }
+    let state = read_state(&connection, deduplication_memory).map_err(sqlite)?;
+    let checkpoints = Checkpoints::start(path, &mut connection)
+        .map_err(|source| OpenError::Create { path: path.to_owned(), source })?;
+    Ok(Store { checkpoints, connection, state, failures: LogLimit::default(), lock })
+}
+
+/// A process that is ending, or a child of one that has not quite started, may hold the lock for a moment longer.
+const LOCK_TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+
+/// Takes the lock that says which process owns the file. The system releases it when the process ends, however it ends.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let create = |path: &Path, source| OpenError::Create { path: path.to_owned(), source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|source| create(folder, source))?;
+    }
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock_path = PathBuf::from(lock_path);
+    let open = OpenOptions::new().write(true).create(true).truncate(false).open(&lock_path);
+    let file = open.map_err(|source| create(&lock_path, source))?;
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(BETWEEN_TRIES),
+            Err(TryLockError::Error(source)) => return Err(create(&lock_path, source)),
+        }
+    }
+    Err(OpenError::InUse(path.to_owned()))
+}
+
+/// Makes the file readable for this user only: bodies that wait are personal data. SQLite makes its other files alike.
+fn make_private(path: &Path) -> Result<(), OpenError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop).map_err(|source| OpenError::Create { path: path.to_owned(), source })
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    let mut hash_key = [0; 32];
+    rand::rng().fill_bytes(&mut hash_key);
+    let transaction = connection.transaction()?;
+    schema::create(&transaction, &hash_key)?;
+    transaction.commit()
+}
+
+fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite::Result<State> {
+    let hash_key: [u8; 32] =
+        connection.query_row("SELECT value FROM meta WHERE name = 'hash_key'", [], |row| row.get(0))?;
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    // The greatest seqs are asked for, too, lest a file that was changed by other hands gives one twice.
+    let last =
+        count("SELECT max(coalesce((SELECT max(seq) FROM log), 0), coalesce((SELECT max(seq) FROM dead_letters), 0))")?;
+    let next_seq = meta(connection, "next_seq")?.max(last + 1).max(1);
+    let dead = count("SELECT count(*) FROM dead_letters")?.unsigned_abs();
+    let older_ids = count("SELECT EXISTS (SELECT 1 FROM older_ids)")? > 0;
+    let (accounts, logs) = read_accounts(connection)?;
+    let waiting: BTreeMap<String, u64> =
+        logs.values().filter(|log| log.waiting > 0).map(|log| (log.name.as_str().to_owned(), log.waiting)).collect();
+    let status = StoreStatus { waiting: waiting.values().sum(), dead, write_error: None };
+    Ok(State {
+        hash: HashKey::new(&hash_key),
+        accounts,
+        logs,
+        ids: read_ids(connection, deduplication_memory)?,
+        new_ids: HashMap::new(),
+        older_ids,
+        next_seq,
+        reserved: next_seq,
+        journal: Vec::new(),
+        published: Arc::new(Published::new(Counts { status, waiting, last_seq: next_seq - 1 })),
+    })
+}
+
+fn meta(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    let value = connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
+    Ok(value.optional()?.unwrap_or(0))
+}
+
+type Accounts = (HashMap<AccountName, AccountNumber>, HashMap<AccountNumber, AccountLog>);
+
+/// The accounts, and how much waits of each: counted in the index of what waits.
+fn read_accounts(connection: &Connection) -> rusqlite::Result<Accounts> {
+    let (mut accounts, mut logs) = (HashMap::new(), HashMap::new());
+    let mut statement = connection.prepare("SELECT account, name FROM accounts")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (number, name) = (row.get(0)?, AccountName::from(row.get::<_, String>(1)?));
+        accounts.insert(name.clone(), number);
+        logs.insert(number, AccountLog { name, waiting: 0, last: Seq(0), recent: RecentKeys::default() });
+    }
+    let sql =
+        "SELECT account, count(*), max(seq) FROM log INDEXED BY log_waiting WHERE outcome IS NULL GROUP BY account";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(log) = logs.get_mut(&row.get(0)?) {
+            (log.waiting, log.last) = (row.get::<_, i64>(1)?.unsigned_abs(), Seq(row.get(2)?));
+            log.recent = RecentKeys::after(log.last);
+        }
+    }
+    Ok((accounts, logs))
+}
+
+/// The ids of the log but for those that are found in `older_ids`, in one pass.
+fn read_ids(connection: &Connection, deduplication_memory: usize) -> rusqlite::Result<IdIndex> {
+    let after = meta(connection, "older_ids_up_to")?;
+    let seq = |sql| connection.query_row(sql, [after], |row| row.get::<_, i64>(0));
+    let last = seq("SELECT coalesce((SELECT max(seq) FROM log), ?1)")?;
+    let first = seq("SELECT coalesce((SELECT min(seq) FROM log WHERE seq > ?1), ?1)")?;
+    let mut ids = IdIndex::new(deduplication_memory, usize::try_from(last - first).unwrap_or(0));
+    let mut statement = connection.prepare("SELECT seq, id FROM log WHERE seq > ?1 ORDER BY seq")?;
+    let mut rows = statement.query([after])?;
+    while let Some(row) = rows.next()? {
+        // An id that cannot be read is nobody's: whoever begins its event is told.
+        if let Some(id) = row.get_ref(1)?.as_blob().ok().and_then(|id| id.try_into().ok()) {
+            ids.insert(&EventId(id), row.get(0)?);
+        }
+    }
+    Ok(ids)
+}

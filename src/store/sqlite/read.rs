@@ -1,0 +1,65 @@
+//! Reading the log: entries that wait, in log order, with the affiliates their keys lead to.
+
+use super::affiliates::{led_to, own_key};
+use super::attempts::{self, Attempts};
+use super::begin;
+use crate::domain::{AccountName, EventId, LaneKey, Seq, UserKey};
+use crate::scheduling::Entry;
+use crate::store::keys;
+use rusqlite::{Connection, params};
+
+/// So many entries are read in one transaction at most.
+pub const PORTION: usize = 2_000;
+
+/// Up to `limit` entries of `account` that wait, with a seq above `after`.
+///
+/// An id, keys and attempts that cannot be read are left out here: when such an event is begun, it is found to be damaged.
+pub fn read(connection: &Connection, account: &AccountName, after: Seq, limit: usize) -> rusqlite::Result<Vec<Entry>> {
+    let sql = format!(
+        "SELECT log.seq, log.keys, log.id, {} FROM log INDEXED BY log_waiting LEFT JOIN attempts USING (seq)
+         WHERE log.account = (SELECT account FROM accounts WHERE name = ?1) AND log.outcome IS NULL AND log.seq > ?2
+         ORDER BY log.seq LIMIT ?3",
+        attempts::COLUMNS
+    );
+    let snapshot = connection.unchecked_transaction()?;
+    let mut statement = snapshot.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![account.as_str(), after.0, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        let users = row.get_ref(1)?.as_blob().ok().and_then(keys::from_blob).unwrap_or_default();
+        let attempts = Attempts::read(row, 3);
+        let attempted = attempts.as_ref().map_or(true, Attempts::attempted);
+        let attempts = attempts.unwrap_or_default();
+        entries.push(Entry {
+            seq: Seq(row.get(0)?),
+            id: begin::id(row, 2).unwrap_or(EventId([0; 16])),
+            keys: lane_keys(&snapshot, &users)?,
+            attempted,
+            group: still_waiting(&snapshot, attempts.followers)?,
+            retry: attempts.retry,
+        });
+    }
+    Ok(entries)
+}
+
+fn lane_keys(connection: &Connection, users: &[UserKey]) -> rusqlite::Result<Vec<LaneKey>> {
+    let mut lane: Vec<LaneKey> = users.iter().copied().map(LaneKey::User).collect();
+    for key in users {
+        let Some(affiliate) = led_to(connection, &keys::tagged(key))? else { continue };
+        let own = own_key(connection, affiliate)?.map(LaneKey::Affiliate);
+        lane.extend(own.filter(|own| !lane.contains(own)));
+    }
+    Ok(lane)
+}
+
+fn still_waiting(connection: &Connection, mut seqs: Vec<Seq>) -> rusqlite::Result<Vec<Seq>> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM log WHERE seq = ?1 AND outcome IS NULL")?;
+    let mut gone = Vec::new();
+    for seq in &seqs {
+        if !statement.exists([seq.0])? {
+            gone.push(*seq);
+        }
+    }
+    seqs.retain(|seq| !gone.contains(seq));
+    Ok(seqs)
+}

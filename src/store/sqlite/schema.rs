@@ -1,0 +1,135 @@
+//! The tables of version 6, and the settings of every connection.
+//!
+//! Appending writes in sequence alone: a row of `log`, an entry of its partial index, a row of `bodies`. Rows at random places
+//! are written when an event is settled (`links`), or for the few that fail. What is derived from the log (which events share a
+//! user, which ids are known) is in memory: see [`crate::store`] and [`crate::scheduling`].
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use std::time::Duration;
+
+/// `PRAGMA user_version` of these tables; raised with every change of them.
+pub const VERSION: i64 = 6;
+
+const TABLES: &str = "
+-- Single values: 'hash_key' (32 bytes), 'next_seq' (no seq below it is given again), 'older_ids_up_to' (up to this seq the ids
+-- of the log are found in older_ids), 'probes'.
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+
+-- Accounts, by a small number. health: opaque text.
+CREATE TABLE accounts (account INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, health TEXT);
+
+-- Every event, in the order of its commit, until the deduplication window has passed.
+CREATE TABLE log (
+    seq         INTEGER PRIMARY KEY,
+    account     INTEGER NOT NULL,
+    id          BLOB    NOT NULL, -- 16 bytes
+    keys        BLOB    NOT NULL, -- see keys.rs; empty once its user was forgotten
+    received_at INTEGER NOT NULL, -- ms
+    outcome     INTEGER           -- NULL: it waits; else the number of an OutcomeCode
+);
+-- What waits, by account and seq.
+CREATE INDEX log_waiting ON log (account) WHERE outcome IS NULL;
+
+-- Bodies of what waits; see body.rs.
+CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
+
+-- Of events that wait: those that were begun with a mark, or failed.
+CREATE TABLE attempts (
+    seq         INTEGER PRIMARY KEY,
+    begun       INTEGER NOT NULL, -- 1: its progress was saved, and it was not settled since
+    followers   BLOB,             -- seqs begun in one group with it, 8 bytes each, big-endian; NULL: none
+    progress    TEXT,             -- JSON; NULL: none
+    failures    INTEGER NOT NULL,
+    failing_for INTEGER NOT NULL, -- ms
+    wait        INTEGER,          -- ms; NULL: no wait
+    noted_at    INTEGER,          -- ms; when the wait was written
+    history     TEXT              -- see history.rs
+);
+
+-- Affiliates remembered.
+CREATE TABLE affiliates (
+    affiliate INTEGER PRIMARY KEY,
+    account   INTEGER NOT NULL,
+    code      TEXT    NOT NULL,
+    id        INTEGER,
+    found     INTEGER NOT NULL, -- 1: it existed before this service met it
+    sent      TEXT    NOT NULL  -- JSON fingerprint
+);
+-- The keys that lead to an affiliate, one of them its own; see keys.rs.
+CREATE TABLE links (key BLOB PRIMARY KEY, affiliate INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX links_affiliate ON links (affiliate);
+
+-- What can never be carried out. body and keys: NULL once erased.
+CREATE TABLE dead_letters (
+    seq         INTEGER PRIMARY KEY,
+    account     INTEGER NOT NULL,
+    id          BLOB    NOT NULL,
+    code        TEXT    NOT NULL,
+    reason      TEXT    NOT NULL,
+    failures    INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    died_at     INTEGER NOT NULL,
+    body        BLOB,
+    keys        BLOB,
+    history     TEXT
+);
+CREATE TABLE dead_keys (key BLOB NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (key, seq)) WITHOUT ROWID;
+CREATE INDEX dead_keys_seq ON dead_keys (seq);
+
+-- Ids that do not fit into the index in memory any more; see id_index.rs.
+CREATE TABLE older_ids (
+    fingerprint INTEGER NOT NULL,
+    seq         INTEGER NOT NULL,
+    PRIMARY KEY (fingerprint, seq)
+) WITHOUT ROWID;
+
+-- API keys of accounts that are not configured: nonce and sealed key pair.
+CREATE TABLE sealed_keys (account TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
+";
+
+/// What SQLite may hold in memory for the writer: the inner pages of a million events. Measured: with 16 MiB it is no faster.
+const CACHE_KIB: i32 = 4 * 1024;
+
+/// The same for a connection that reads.
+const READER_CACHE_KIB: i32 = 1024;
+
+/// The page size of a new file. A settlement changes rows at random places, and each costs a page in the WAL and one in the file:
+/// with pages of 8 KiB it writes half as much again, and appending is no cheaper.
+const PAGE: i32 = 4 * 1024;
+
+/// How long SQLite waits for another process that writes to the file, or recovers it.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sets up the connection that writes. `FULL` syncs the WAL at every commit; deleted content is overwritten.
+pub fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "page_size", PAGE)?; // both before the first table
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    prepare_statements(connection)
+}
+
+/// Sets up a connection that only reads.
+pub fn prepare_reader(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "query_only", "ON")?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    prepare_statements(connection)
+}
+
+/// Plans do not depend on what is bound; else SQLite compiles many a statement anew each time it is run.
+fn prepare_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(())
+}
+
+/// Makes the tables of an empty file, within the caller's transaction.
+pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Result<()> {
+    connection.execute_batch(TABLES)?;
+    connection.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
+    connection.pragma_update(None, "user_version", VERSION)
+}

@@ -1,0 +1,179 @@
+//! What the engine does costs the same at any backlog: measured by SQLite's own counters, statement by statement.
+
+use super::open;
+use super::state::Tx;
+use super::writer::Store;
+use super::{append, begin, dead_letters, read, settle, tidy};
+use crate::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
+use crate::domain::{AccountName, AffiliateCode, EventId, Fingerprint, Seq, Timestamp, UserKey};
+use crate::scheduling::Unit;
+use crate::store::{AffiliateChanges, Attempt, Filter, KnownUsersOnly, NewEvent, Remember, Replay, Settlement};
+use rusqlite::StatementStatus::{AutoIndex, FullscanStep, Sort, VmStep};
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What one run of a statement may take, in steps of SQLite's machine: a page of 20 dead letters takes the most; walking a table
+/// below takes many thousands.
+const MAX_STEPS: i32 = 2_000;
+const ACCOUNTS: u32 = 1_000;
+const BACKLOG: u32 = 9_000;
+
+/// Per statement: the steps of its longest run, and whether it ever scanned a table, sorted, or made an index of its own.
+#[derive(Clone, Default)]
+struct Meter(Arc<Mutex<BTreeMap<String, (i32, bool)>>>);
+
+impl Meter {
+    fn watch(&self, store: &mut Store) {
+        let meter = self.clone();
+        let mut total: BTreeMap<String, i32> = BTreeMap::new();
+        let note = move |event: TraceEvent<'_>| {
+            let TraceEvent::Profile(statement, _) = event else { return };
+            let sql = statement.sql().into_owned();
+            let scanned = [FullscanStep, Sort, AutoIndex].into_iter().any(|counter| statement.get_status(counter) > 0);
+            let all = statement.get_status(VmStep);
+            let steps = all - total.insert(sql.clone(), all).unwrap_or(0).min(all);
+            let mut longest = meter.0.lock().expect("one thread");
+            let entry = longest.entry(sql).or_default();
+            *entry = (entry.0.max(steps), entry.1 || scanned);
+        };
+        store.connection.flush_prepared_statement_cache(); // their counters begin anew
+        store.connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(note)).expect("watched");
+    }
+
+    fn beyond(&self, max: i32) -> Vec<(String, (i32, bool))> {
+        let longest = self.0.lock().expect("one thread");
+        assert!(longest.len() > 1, "the test sees the statements");
+        let beyond = longest.iter().filter(|(_, (steps, scanned))| *scanned || *steps > max);
+        beyond.map(|(sql, cost)| (sql.clone(), *cost)).collect()
+    }
+}
+
+fn key(n: u32) -> [u8; 16] {
+    let bytes = n.wrapping_mul(2_654_435_761).to_be_bytes();
+    std::array::from_fn(|i| bytes[i % 4] ^ n.to_le_bytes()[(i / 4) % 4])
+}
+
+fn event(n: u32, account: &AccountName) -> NewEvent {
+    NewEvent {
+        account: account.clone(),
+        id: EventId(key(n)),
+        keys: vec![UserKey::UserId(key(n)), UserKey::Email(key(n))],
+        known_users_only: None,
+        body: b"{}".to_vec(),
+        received_at: Timestamp(n.into()),
+    }
+}
+
+fn account(n: u32) -> AccountName {
+    AccountName::from(format!("account {n}"))
+}
+
+fn remember(n: u32) -> AffiliateChanges {
+    let sent = Fingerprint::default();
+    let known = Known { code: AffiliateCode(format!("code {n}")), id: None, origin: Origin::Found, sent };
+    let remember = Some(Remember { known, keys: vec![UserKey::UserId(key(n)), UserKey::Email(key(n))] });
+    AffiliateChanges { remember, ..AffiliateChanges::default() }
+}
+
+fn dead() -> Settlement {
+    Settlement::Dead { outcome: OutcomeCode::Refused, reason: "no".to_owned(), at: Timestamp(9) }
+}
+
+fn transaction<T>(store: &mut Store, work: impl FnOnce(&mut Tx<'_>) -> T) -> T {
+    let mut result = None;
+    store
+        .transaction(|tx| {
+            result = Some(work(tx));
+            Ok(())
+        })
+        .expect("committed");
+    result.expect("it ran")
+}
+
+/// A store in which events of many accounts wait, every third of one account, and many of it are settled or dead.
+fn filled(folder: &tempfile::TempDir) -> Store {
+    let mut store = open::open(&folder.path().join("store.db"), 1 << 20).expect("opened");
+    let main = AccountName::main();
+    transaction(&mut store, |tx| {
+        let of = |n: u32| if n % 3 == 1 { main.clone() } else { account(n % ACCOUNTS) };
+        let events: Vec<_> = (1..=BACKLOG).map(|n| event(n, &of(n))).collect();
+        append::append(tx, &events, u64::MAX).expect("appended");
+    });
+    transaction(&mut store, |tx| {
+        for n in (1..BACKLOG / 2).step_by(3) {
+            let settlement = if n % 2 == 0 {
+                dead()
+            } else {
+                Settlement::Done { outcome: OutcomeCode::Created, followers: Vec::new() }
+            };
+            settle::settle(tx, &main, &Unit::of(Seq(n.into())), &settlement, &remember(n)).expect("settled");
+        }
+    });
+    store
+}
+
+/// Everything a worker, the webhook and operators do.
+fn work(store: &mut Store) {
+    let main = AccountName::main();
+    let entries = read::read(&store.connection, &main, Seq(0), 20).expect("read");
+    assert_eq!(entries.len(), 20);
+    let unit = |n: usize| Unit { head: entries[n].seq, followers: vec![entries[n + 1].seq] };
+    assert_eq!(begin::begin(&store.connection, &main, &[unit(0), unit(2)]).expect("begun").len(), 2);
+    let progress = Progress { stage: Stage::CheckEdit, ..Progress::default() };
+    transaction(store, |tx| {
+        let only = Some(KnownUsersOnly { none_waits_up_to: Some(Seq(i64::MAX)) });
+        let new = NewEvent { known_users_only: only, ..event(BACKLOG + 1, &main) };
+        append::append(tx, &[event(1, &main), new, event(BACKLOG + 2, &account(BACKLOG))], 10).expect_err("full");
+        append::append(tx, &[event(1, &main), event(BACKLOG + 2, &account(BACKLOG))], u64::MAX).expect("appended");
+        let changes = AffiliateChanges {
+            forget: vec![AffiliateCode("code 7".to_owned())],
+            erase: vec![UserKey::Email(key(7))],
+            ..remember(1)
+        };
+        settle::save_progress(tx, &main, &unit(0), &progress, &changes).expect("saved");
+        let followers = vec![(entries[1].seq, OutcomeCode::Updated)];
+        let attempt = Attempt { at: Timestamp(1), what: String::new() };
+        let (wait, failing_for, failures) = (Duration::ZERO, Duration::ZERO, 1);
+        for (n, settlement) in [
+            (0, Settlement::Retry { wait, progress: progress.clone(), failures, failing_for, attempt }),
+            (0, Settlement::HandBack { progress: progress.clone() }),
+            (0, Settlement::HandBack { progress: Progress::default() }),
+            (0, Settlement::Done { outcome: OutcomeCode::Updated, followers }),
+            (2, dead()),
+        ] {
+            settle::settle(tx, &main, &unit(n), &settlement, &remember(BACKLOG + 1)).expect("settled");
+        }
+        let ids = BTreeSet::from([entries[2].seq.0]);
+        assert_eq!(dead_letters::replay(tx, &ids, u64::MAX).expect("replayed")[0].1, Replay::Waits);
+        assert!(dead_letters::discard(tx, Seq(4)).expect("discarded"));
+        tidy::remove(tx, &[Seq(1), Seq(2)], Timestamp(9)).expect("removed");
+        tidy::move_ids(tx, &[(1, 1), (2, 2)]).expect("moved");
+    });
+    dead_letters::page(&store.connection, &Filter::default(), 0, 20).expect("a page");
+    dead_letters::one(&store.connection, 10).expect("read").expect("a dead letter");
+}
+
+#[test]
+fn no_statement_scans_a_table_sorts_or_takes_longer_at_a_long_backlog() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = filled(&folder);
+    let meter = Meter::default();
+    meter.watch(&mut store);
+    work(&mut store);
+    assert!(meter.0.lock().expect("one thread").len() > 30, "the test sees the statements");
+    assert_eq!(meter.beyond(MAX_STEPS), []);
+}
+
+#[test]
+fn tidying_looks_at_a_portion_of_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = filled(&folder);
+    let meter = Meter::default();
+    meter.watch(&mut store);
+    let examined = tidy::examine(&store.connection, 0, Timestamp(i64::MAX)).expect("examined");
+    assert!(examined.next.is_some_and(|next| next < BACKLOG.into()), "there are more");
+    assert!(!examined.removable.is_empty());
+    assert_eq!(meter.beyond(20 * 5_000), []);
+}

@@ -1,0 +1,370 @@
+//! The one writer: a thread that owns the connection that writes, and commits in groups.
+//!
+//! Jobs that arrive while a commit is being synced form the next group and share its sync. No job is answered before the
+//! commit. If a job fails, the group is rolled back and run again with a savepoint for each job, so that it fails alone. Should
+//! the thread end, however it ends, [`Writer::closed`] returns and every later job is answered [`StoreError::Closed`].
+//! Deliberately absent: a wait for more jobs; the sync itself makes groups grow with the load.
+
+use super::checkpoint::Checkpoints;
+use super::error::{JobError, store_error};
+use super::job::{Call, Job};
+use super::state::{State, Tx, write_next_seq};
+use crate::store::StoreError;
+use crate::store::log_limit::LogLimit;
+use rusqlite::Connection;
+use std::fs::File;
+use std::thread::JoinHandle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{oneshot, watch};
+
+/// More jobs than these wait for the next group, so that no answer waits for a very long commit.
+const MAX_GROUP: usize = 512;
+
+/// What the thread owns. Fields are dropped in this order: the lock last.
+#[derive(Debug)]
+pub struct Store {
+    /// Writes the WAL into the file.
+    pub checkpoints: Checkpoints,
+    /// The only connection that writes.
+    pub connection: Connection,
+    /// What is in memory.
+    pub state: State,
+    /// Limits the lines about commits that fail.
+    pub failures: LogLimit,
+    /// Says that this process owns the file.
+    pub lock: File,
+}
+
+/// The handle to the thread. Dropping it waits until all jobs are done and the file is free again.
+#[derive(Debug)]
+pub struct Writer {
+    messages: UnboundedSender<Message>,
+    /// The thread drops its end when it ends.
+    closed: watch::Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+type Alone = Box<dyn FnOnce(&Connection) + Send>;
+
+enum Message {
+    Grouped(Box<dyn Job>),
+    Alone(Alone),
+    Close,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub fn start(store: Store) -> std::io::Result<Self> {
+        let (messages, inbox) = unbounded_channel();
+        let (alive, closed) = watch::channel(());
+        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
+            let _alive = alive; // dropped after the store
+            run(store, inbox);
+        })?;
+        Ok(Self { messages, closed, thread: Some(thread) })
+    }
+
+    /// Runs `work` in a transaction, perhaps more than once, and waits until it is committed and synced.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, JobError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Grouped(Box::new(Call::new(work, reply))))?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Runs `work` outside any transaction.
+    pub async fn alone<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Alone(Box::new(move |connection| {
+            // Err: nobody waits for the answer any more.
+            let _ = reply.send(work(connection).map_err(|error| store_error(&error)));
+        })))?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Finishes all that was handed in and ends the thread.
+    pub async fn close(&self) {
+        let _ = self.send(Message::Close); // Err: it has ended already
+        self.closed().await;
+    }
+
+    /// Returns when the thread has ended and the file is free.
+    pub async fn closed(&self) {
+        let mut closed = self.closed.clone();
+        while closed.changed().await.is_ok() {}
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_closed(&self) -> bool {
+        self.messages.is_closed()
+    }
+
+    fn send(&self, message: Message) -> Result<(), StoreError> {
+        self.messages.send(message).map_err(|_| StoreError::Closed)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.send(Message::Close);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // Err: it panicked, and has said so
+        }
+    }
+}
+
+fn run(mut store: Store, mut inbox: UnboundedReceiver<Message>) {
+    let mut next = None;
+    while let Some(message) = next.take().or_else(|| inbox.blocking_recv()) {
+        match message {
+            Message::Close => break,
+            Message::Alone(work) => work(&store.connection),
+            Message::Grouped(first) => {
+                let mut group = vec![first];
+                while next.is_none() && group.len() < MAX_GROUP {
+                    match inbox.try_recv() {
+                        Ok(Message::Grouped(job)) => group.push(job),
+                        Ok(other) => next = Some(other),
+                        Err(_) => break,
+                    }
+                }
+                store.commit(group);
+            }
+        }
+    }
+    store.close();
+}
+
+impl Store {
+    /// Runs a group in one transaction, and answers its jobs.
+    fn commit(&mut self, mut group: Vec<Box<dyn Job>>) {
+        let before = self.connection.total_changes();
+        let together = self.transaction(|tx| group.iter_mut().try_for_each(|job| job.run(tx)));
+        // What was rolled back counts as a change, too: only of a group that succeeded as a whole is it known that it wrote.
+        let wrote = together.is_ok() && self.connection.total_changes() > before;
+        let mut committed = together.map_err(|error| store_error(&error));
+        let mut failure = None;
+        if committed.is_err() {
+            let one_by_one = self.transaction(|tx| {
+                for job in &mut group {
+                    failure = worse(in_savepoint(tx, job.as_mut())?, failure.take());
+                }
+                Ok(())
+            });
+            committed = one_by_one.map_err(|error| store_error(&error));
+        }
+        self.report(&committed, failure, wrote);
+        for job in group {
+            job.answer(committed.clone());
+        }
+        if let Err(error) = self.checkpoints.after_commit(&self.connection) {
+            tracing::debug!(%error, "cannot write a checkpoint"); // the next commit fails for the same reason, and says so
+        }
+    }
+
+    /// Runs `work` in a transaction; what that changes in memory is undone with it if it fails.
+    pub fn transaction(&mut self, work: impl FnOnce(&mut Tx<'_>) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+        let (connection, state) = (&self.connection, &mut self.state);
+        let began = connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
+        let worked = began.and_then(|_| work(&mut Tx { connection, state: &mut *state }));
+        let committed = worked.and_then(|()| connection.prepare_cached("COMMIT")?.execute([]));
+        if committed.is_err() {
+            state.roll_back(0);
+            let _ = connection.execute_batch("ROLLBACK"); // Err: SQLite has ended the transaction itself
+        }
+        committed.map(|_| state.commit())
+    }
+
+    /// Says in the status and in the logs whether the store can be written: not if a commit failed, or a job for a reason that
+    /// may pass. `failure` is of a job that failed alone; `wrote` says that others wrote something.
+    fn report(&mut self, committed: &Result<(), StoreError>, failure: Option<StoreError>, wrote: bool) {
+        let failure = committed.as_ref().err().cloned().or(failure);
+        if committed.is_ok() && wrote {
+            if self.state.published.lock().status.write_error.take().is_some() {
+                self.failures.reset();
+                tracing::info!("the store can be written again");
+            }
+        } else if let Some(error) = &failure
+            && (committed.is_err() || matches!(error, StoreError::Transient(_)))
+        {
+            let before = self.state.published.lock().status.write_error.replace(error.to_string());
+            if before.is_none() {
+                self.failures.reset(); // this one is told, whatever failed before
+            }
+        }
+        if let Some(error) = failure.filter(|_| self.failures.due()) {
+            tracing::error!(%error, "the store could not commit; what failed changed nothing");
+        }
+    }
+
+    fn close(self) {
+        // So that no seq is left out after an orderly end. A failure costs no more than that.
+        if self.state.reserved > self.state.next_seq
+            && let Err(error) = write_next_seq(&self.connection, self.state.next_seq)
+        {
+            tracing::warn!(%error, "cannot write the last seq to the store");
+        }
+        let Self { checkpoints, connection, lock, .. } = self;
+        drop(checkpoints);
+        if let Err((_, error)) = connection.close() {
+            tracing::warn!(%error, "cannot close the store");
+        }
+        drop(lock);
+    }
+}
+
+/// Of two failures, the one that says that the store cannot be written now.
+fn worse(one: Option<StoreError>, other: Option<StoreError>) -> Option<StoreError> {
+    if matches!(other, Some(StoreError::Transient(_))) { other } else { one.or(other) }
+}
+
+/// Runs a job that may fail without the others; its failure, if it did. Err: the transaction is gone, and all fail.
+fn in_savepoint(tx: &mut Tx<'_>, job: &mut dyn Job) -> rusqlite::Result<Option<StoreError>> {
+    tx.connection.execute_batch("SAVEPOINT job")?;
+    let before = tx.state.journal.len();
+    match job.run(tx) {
+        Ok(()) => {
+            tx.connection.execute_batch("RELEASE job")?;
+            Ok(None)
+        }
+        Err(error) if tx.connection.is_autocommit() => Err(error),
+        Err(error) => {
+            tx.state.roll_back(before);
+            tx.connection.execute_batch("ROLLBACK TO job; RELEASE job")?;
+            let error = store_error(&error);
+            job.fail(error.clone());
+            Ok(Some(error))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{AccountName, EventId, Seq, Timestamp};
+    use crate::store::sqlite::append::{Row, insert};
+    use crate::store::sqlite::open;
+    use rusqlite::ffi;
+    use std::sync::Arc;
+
+    struct Writing {
+        writer: Writer,
+        published: Arc<super::super::state::Published>,
+        _folder: tempfile::TempDir,
+    }
+
+    fn start() -> Writing {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = open::open(&folder.path().join("store.db"), 1 << 20).expect("opened");
+        let published = Arc::clone(&store.state.published);
+        Writing { writer: Writer::start(store).expect("started"), published, _folder: folder }
+    }
+
+    /// Appends an event; 0 is a bad one, for which SQLite then fails.
+    fn append(tx: &mut Tx<'_>, n: u8) -> Result<Seq, JobError> {
+        let account = tx.account(&AccountName::from(format!("account {n}")))?;
+        let row = Row { id: EventId([n; 16]), users: &[], received_at: Timestamp(0), body: &[b'x'; 9_000] };
+        let seq = insert(tx, account, &row)?;
+        if n == 0 { Err(failure(ffi::SQLITE_CONSTRAINT)) } else { Ok(seq) }
+    }
+
+    fn failure(code: i32) -> JobError {
+        JobError::Failed(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
+    }
+
+    /// Runs these appends in one group.
+    async fn group(writing: &Writing, events: [u8; 3]) -> [Result<Seq, StoreError>; 3] {
+        let (all_are_in, wait) = std::sync::mpsc::channel();
+        let blocking = writing.writer.alone(move |_| Ok(wait.recv().is_ok()));
+        let [first, second, third] = events.map(|n| writing.writer.write(move |tx| append(tx, n)));
+        // Each is handed in when it is first polled, in this order.
+        let (_, first, second, third, ()) = tokio::join!(blocking, first, second, third, async move {
+            all_are_in.send(()).expect("the writer waits");
+        });
+        [first, second, third]
+    }
+
+    #[tokio::test]
+    async fn a_bad_job_fails_alone_and_leaves_nothing_behind() {
+        let writing = start();
+        let [first, bad, last] = group(&writing, [1, 0, 2]).await;
+        assert_eq!((first, last), (Ok(Seq(1)), Ok(Seq(2))));
+        assert!(matches!(bad, Err(StoreError::Fatal(_))), "{bad:?}");
+        let status = writing.published.lock().status.clone();
+        assert_eq!((status.waiting, status.write_error), (2, None));
+        assert_eq!(
+            writing.published.lock().waiting.clone().into_keys().collect::<Vec<_>>(),
+            ["account 1", "account 2"]
+        );
+        let find = |n| {
+            writing.writer.write(move |tx| {
+                Ok((tx.find_id(EventId([n; 16]))?, tx.find_account(&AccountName::from(format!("account {n}")))))
+            })
+        };
+        assert_eq!(find(0).await, Ok((None, None)), "neither its id nor its account is known");
+        assert_eq!(find(2).await, Ok((Some(Seq(2)), Some(2))));
+        assert_eq!(writing.writer.write(|tx| append(tx, 3)).await, Ok(Seq(3)), "its seq was given to another");
+    }
+
+    #[tokio::test]
+    async fn a_group_whose_transaction_is_gone_fails_as_a_whole() {
+        let writing = start();
+        let lose = |tx: &mut Tx<'_>| -> Result<(), JobError> {
+            append(tx, 1)?;
+            tx.connection.execute_batch("ROLLBACK")?; // as SQLite does when the disk is full
+            Err(failure(ffi::SQLITE_FULL))
+        };
+        let lost = writing.writer.write(lose).await;
+        assert!(matches!(lost, Err(StoreError::Transient(_))), "{lost:?}");
+        let status = writing.published.lock().status.clone();
+        assert!(status.waiting == 0 && status.write_error.is_some(), "{status:?}");
+        assert_eq!(writing.writer.write(|tx| append(tx, 2)).await, Ok(Seq(1)));
+        assert_eq!(writing.published.lock().status.write_error.clone(), None, "a good commit clears it");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_transient_and_shown_until_something_was_written() {
+        let writing = start();
+        let pages = |pages: i64| {
+            writing.writer.alone(move |connection| connection.pragma_update(None, "max_page_count", pages))
+        };
+        pages(1).await.expect("no room for a further page");
+        let full = writing.writer.write(|tx| append(tx, 1)).await;
+        assert!(matches!(full, Err(StoreError::Transient(_))), "{full:?}");
+        assert_eq!(writing.writer.write(|_| Ok(())).await, Ok(()), "what writes nothing succeeds");
+        assert!(writing.published.lock().status.write_error.clone().is_some(), "but proves nothing");
+        pages(1_000_000).await.expect("there is room");
+        assert_eq!(writing.writer.write(|tx| append(tx, 1)).await, Ok(Seq(1)));
+        assert_eq!(writing.published.lock().status.write_error.clone(), None);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_touches_no_other_job() {
+        let writing = start();
+        let refuse = |tx: &mut Tx<'_>| -> Result<(), JobError> {
+            let waiting = tx.waiting(1);
+            Err(JobError::Refused(StoreError::Full(waiting)))
+        };
+        let (appended, refused) = tokio::join!(writing.writer.write(|tx| append(tx, 1)), writing.writer.write(refuse));
+        assert_eq!((appended, refused), (Ok(Seq(1)), Err(StoreError::Full(1))));
+        assert_eq!(writing.published.lock().status.write_error.clone(), None);
+    }
+
+    #[tokio::test]
+    async fn when_the_thread_panics_everybody_learns_that_the_store_is_closed() {
+        let writing = start();
+        let broken = writing.writer.write(|_| -> Result<(), JobError> { panic!("for a test") });
+        let after = writing.writer.write(|tx| append(tx, 1));
+        let (broken, after) = tokio::join!(broken, after);
+        assert_eq!((broken, after), (Err(StoreError::Closed), Err(StoreError::Closed)));
+        writing.writer.closed().await;
+        assert_eq!(writing.writer.write(|tx| append(tx, 1)).await, Err(StoreError::Closed));
+    }
+}

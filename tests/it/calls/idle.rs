@@ -1,0 +1,202 @@
+//! What a worker asks of the store: an account for which nothing waits costs nothing, and an event by itself one read.
+
+use crate::support::service::Refersion;
+use crate::support::{API_KEY, identify, within};
+use async_trait::async_trait;
+use refersion_destination::account_signals::AccountSignals;
+use refersion_destination::clock::Clock;
+use refersion_destination::delivery::{Policy, Progress};
+use refersion_destination::domain::{
+    AccountName, ApiKey, EventId, HashKey, SealedKey, Seq, Timestamp, User, UserId, UserKey,
+};
+use refersion_destination::mapping::Rules;
+use refersion_destination::refersion::Route;
+use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
+use refersion_destination::store::{
+    AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EventLog, Filter, Forgotten, KeyVault, Limits,
+    Maintenance, NewEvent, Page, Replay, Settlement, SqliteStore, StoreError, StoreStatus,
+};
+use refersion_destination::telemetry::Metrics;
+use refersion_destination::worker::{Runtime, Settings, Worker};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A store that counts how often the log was read and events were begun.
+struct Counting {
+    store: SqliteStore,
+    reads: AtomicUsize,
+    begins: AtomicUsize,
+}
+
+#[async_trait]
+impl EventLog for Counting {
+    fn hash_key(&self) -> &HashKey {
+        self.store.hash_key()
+    }
+
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.store.append(events).await
+    }
+
+    async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.store.read(account, after, limit).await
+    }
+
+    async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Begun>, StoreError> {
+        self.begins.fetch_add(1, Ordering::Relaxed);
+        self.store.begin(account, units).await
+    }
+
+    fn release(&self, seqs: &[Seq]) {
+        self.store.release(seqs);
+    }
+
+    async fn save_progress(
+        &self,
+        account: &AccountName,
+        unit: &Unit,
+        progress: &Progress,
+        changes: AffiliateChanges,
+    ) -> Result<(), StoreError> {
+        self.store.save_progress(account, unit, progress, changes).await
+    }
+
+    async fn settle(
+        &self,
+        account: &AccountName,
+        unit: &Unit,
+        settlement: Settlement,
+        changes: AffiliateChanges,
+    ) -> Result<(), StoreError> {
+        self.store.settle(account, unit, settlement, changes).await
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Counting {
+    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<Page, StoreError> {
+        self.store.dead_letters(filter, after, limit).await
+    }
+
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError> {
+        self.store.dead_letter(id).await
+    }
+
+    async fn replay(&self, ids: &[i64]) -> Result<Vec<(i64, Replay)>, StoreError> {
+        self.store.replay(ids).await
+    }
+
+    async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
+        self.store.discard(ids).await
+    }
+
+    async fn forget(&self, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
+        self.store.forget(users, now).await
+    }
+}
+
+#[async_trait]
+impl KeyVault for Counting {
+    async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), StoreError> {
+        self.store.keep_keys(keys).await
+    }
+
+    async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        self.store.kept_keys().await
+    }
+}
+
+#[async_trait]
+impl Maintenance for Counting {
+    fn status(&self) -> StoreStatus {
+        self.store.status()
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.store.probe().await
+    }
+
+    fn waiting(&self) -> BTreeMap<String, u64> {
+        self.store.waiting()
+    }
+
+    async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
+        self.store.health(account).await
+    }
+
+    async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError> {
+        self.store.save_health(account, health).await
+    }
+
+    async fn tidy(&self, forget_before: Timestamp) -> Result<(), StoreError> {
+        self.store.tidy(forget_before).await
+    }
+
+    async fn closed(&self) {
+        self.store.closed().await;
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+fn settings(refersion: &Refersion) -> Settings {
+    let (account, minute) = (AccountName::main(), Duration::from_secs(60));
+    let key = ApiKey::parse(API_KEY).expect("a key");
+    let client = Route::new(&refersion.base_url.parse().expect("a URL"), minute).and_then(|to| to.client(&key));
+    let backoff = Backoff { min: minute, max: minute };
+    Settings {
+        meter: Metrics::default().of(&account),
+        account,
+        client: client.expect("a client"),
+        rules: Rules::default(),
+        policy: Policy::default(),
+        limits: HealthLimits { backoff, concurrency: 4, requests_per_second: None },
+        max_age: minute,
+    }
+}
+
+fn event(hash: &HashKey, received_at: Timestamp) -> NewEvent {
+    let account = AccountName::main();
+    let user = User { user_id: UserId::parse("u1"), email: None };
+    NewEvent {
+        id: EventId([1; 16]),
+        keys: user.keys(hash, &account),
+        account,
+        known_users_only: None,
+        body: identify("1", "u1", &json!({})).to_string().into_bytes(),
+        received_at,
+    }
+}
+
+#[tokio::test]
+async fn an_idle_account_holds_no_task_and_an_event_by_itself_costs_one_read() {
+    let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
+    let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("a store");
+    let store = Arc::new(Counting { store, reads: AtomicUsize::new(0), begins: AtomicUsize::new(0) });
+    let runtime = Runtime {
+        handle: Handle::current(),
+        tracker: TaskTracker::new(),
+        shutdown: CancellationToken::new(),
+        failed: CancellationToken::new(),
+    };
+    let (tracker, clock, signals) = (runtime.tracker.clone(), Clock::start(), AccountSignals::default());
+    let worker = Worker::new(settings(&refersion), runtime, Arc::clone(&store) as _, signals.clone(), clock);
+    assert_eq!((tracker.len(), store.reads.load(Ordering::Relaxed)), (0, 0), "idle from the beginning");
+    store.append(vec![event(store.hash_key(), clock.now())]).await.expect("appended");
+    worker.wake();
+    tracker.close();
+    within(tracker.wait()).await;
+    assert_eq!(refersion.operations(), ["new"]);
+    assert_eq!(store.status().waiting, 0);
+    assert!(signals.scheduler().is_none(), "idle again, without a scheduler");
+    assert_eq!((store.reads.load(Ordering::Relaxed), store.begins.load(Ordering::Relaxed)), (1, 1));
+}

@@ -1,0 +1,70 @@
+//! Rows that cannot be read any more: the event becomes a dead letter that says so, an operator can find the row by the log,
+//! and the user's next event goes on.
+
+use super::{drained, ended};
+use crate::support::process::Process;
+use crate::support::service::Refersion;
+use crate::support::{identify, within};
+use refersion_destination::sandbox::Fault;
+use refersion_destination::store::{DeadLetters as _, Filter, Limits, SqliteStore};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// A word that is in every body, and belongs into no line of the logs.
+const PRIVATE: &str = "Markertown";
+
+fn damage(folder: &Path, sql: &str) {
+    let connection = rusqlite::Connection::open(folder.join("store.db")).expect("opens");
+    assert_eq!(connection.execute(sql, []).expect(sql), 1, "{sql}");
+}
+
+/// Two events of one user wait, the first of which was asked for before, in vain.
+async fn two_wait(refersion: &Refersion, folder: &Path) {
+    let hour = Fault::Status { status: 503, body: Value::Null, retry_after: Some(3600) };
+    refersion.sandbox.script([hour]);
+    let process = Process::start(&refersion.base_url, folder, &[("SERVER_WAIT", "0s")]);
+    let filler = "filler ".repeat(100);
+    for (id, city) in [("m1", PRIVATE), ("m2", "Oslo")] {
+        let event = identify(id, "u1", &json!({"city": city, "filler": filler}));
+        assert_eq!(within(process.send(&event)).await.expect("answered").brief(), "202 accepted");
+        refersion.until(|sandbox| sandbox.calls_total() == 1).await;
+    }
+    process.terminate();
+    let (code, logged) = ended(process).await;
+    assert_eq!(code, Some(0), "{logged}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_becomes_a_dead_letter_that_says_so_and_the_next_event_goes_on() {
+    for (sql, part) in [
+        ("UPDATE bodies SET body = x'0120000000ff' WHERE seq = 1", "bodies.body"),
+        ("UPDATE attempts SET progress = '{Markertown' WHERE seq = 1", "attempts.progress"),
+        ("UPDATE log SET keys = x'09' WHERE seq = 1", "log.keys"),
+    ] {
+        let refersion = Refersion::start().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        two_wait(&refersion, folder.path()).await;
+        damage(folder.path(), sql);
+        // The wait of an hour is over, so that the damaged event is the first.
+        damage(folder.path(), "UPDATE attempts SET wait = 0 WHERE seq = 1");
+
+        let settings = [("LOG_FILTER", "debug")];
+        let process = Process::start(&refersion.base_url, folder.path(), &settings);
+        let ready = drained(&process).await;
+        process.terminate();
+        let (code, logged) = ended(process).await;
+        assert_eq!((code, &ready["dead_letters"]), (Some(0), &json!(1)), "{sql}: {logged}");
+        let names = |line: &&str| line.contains("ERROR") && line.contains("seq=1") && line.contains(part);
+        assert!(logged.lines().any(|line| names(&line)), "{sql}: {logged}");
+        assert!(!logged.contains(PRIVATE), "{sql}: {logged}");
+        let cities: Vec<_> = refersion.sandbox.affiliates().iter().map(|one| one.field("city").to_owned()).collect();
+        assert_eq!(cities, ["Oslo"], "{sql}");
+
+        let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("opens");
+        let page = store.dead_letters(&Filter::default(), 0, 9).await.expect("a page");
+        let told: Vec<_> = page.letters.iter().map(|letter| (letter.id, letter.code.as_str())).collect();
+        assert_eq!(told, [(1, "corrupt")], "{sql}");
+        let again = store.dead_letter(1).await.expect("read").expect("kept");
+        assert!(again.reason.contains(part), "{sql}: {}", again.reason);
+    }
+}

@@ -1,0 +1,57 @@
+//! The rate that was found out outlives the process: it is saved while a backlog is worked off, and kept to from the next
+//! start on.
+
+use crate::support::process::Process;
+use crate::support::service::Refersion;
+use crate::support::{identify, poll_until, within};
+use refersion_destination::sandbox::Settings;
+use serde_json::Value;
+use std::num::NonZeroU32;
+use std::path::Path;
+
+/// What is saved of the account, if anything is.
+fn saved(folder: &Path) -> Option<String> {
+    let store = rusqlite::Connection::open(folder.join("store.db")).expect("opens");
+    store.query_row("SELECT health FROM accounts", [], |row| row.get(0)).expect("one account")
+}
+
+async fn send(process: &Process, users: std::ops::Range<usize>) {
+    let events = users.map(|user| identify(&format!("m{user}"), &format!("u{user}"), &Value::Null)).collect();
+    assert_eq!(within(process.send(&Value::Array(events))).await.expect("answered").brief(), "202 accepted");
+}
+
+#[tokio::test]
+async fn killed_amidst_a_backlog_it_was_saved_before() {
+    let limited = Settings { rate_limit: NonZeroU32::new(4), ..Settings::default() };
+    let (refersion, folder) = (Refersion::with(limited).await, tempfile::tempdir().expect("a folder"));
+    let process = Process::start(&refersion.base_url, folder.path(), &[("SERVER_WAIT", "0s")]);
+    send(&process, 0..1_000).await;
+    let rate = |saved: &Option<String>| {
+        let saved: Value = serde_json::from_str(saved.as_deref()?).expect("JSON");
+        saved["requests_per_second"].as_f64()
+    };
+    let saved = || std::future::ready(saved(folder.path()));
+    let saved = within(poll_until(saved, |saved| rate(saved).is_some())).await;
+    process.kill();
+    assert!(rate(&saved).is_some_and(|rate| (1.0..20.0).contains(&rate)), "{saved:?}");
+    assert!(refersion.sandbox.affiliates().len() < 1_000, "there is more to do");
+}
+
+#[tokio::test]
+async fn what_was_saved_is_kept_to_from_the_first_request_on() {
+    let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
+    let process = Process::start(&refersion.base_url, folder.path(), &[("SERVER_WAIT", "0s")]);
+    send(&process, 0..1).await;
+    within(process.drained()).await;
+    process.kill();
+    let store = rusqlite::Connection::open(folder.path().join("store.db")).expect("opens");
+    let health = r#"{"requests_per_second":2.0,"concurrency":16.0}"#;
+    assert_eq!(store.execute("UPDATE accounts SET health = ?1", [health]).expect("saved"), 1);
+    drop(store);
+
+    let process = Process::start(&refersion.base_url, folder.path(), &[("SERVER_WAIT", "0s")]);
+    send(&process, 1..5).await;
+    within(process.drained()).await;
+    let at: Vec<i64> = refersion.sandbox.calls()[1..].iter().map(|call| call.at.0).collect();
+    assert!(at.len() == 4 && at.windows(2).all(|pair| pair[1] - pair[0] >= 300), "half a second apart: {at:?}");
+}

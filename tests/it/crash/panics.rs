@@ -1,0 +1,110 @@
+//! A thread or a task without which nothing goes on panics, which is a bug: the process ends with an exit code, so that its
+//! supervisor starts it again, and what was accepted is delivered then.
+//!
+//! Fail points panic where the environment says so: `FAILPOINTS='store::settle=panic'`.
+
+use super::{drained, ended};
+use crate::support::process::Process;
+use crate::support::service::Refersion;
+use crate::support::{identify, within};
+use serde_json::{Value, json};
+
+/// Where it panics, what the last line says, and whether the panic is in a task that delivers one event.
+const WRITER: &str = "refersion-destination: the store ended by itself; what waits is delivered after the next start";
+const RUN_LOOP: &str = "refersion-destination: a worker panicked; what waits is delivered after the next start";
+
+async fn ends_and_delivers_after_the_next_start(at: &str, wait: &str, last_line: &str) {
+    let refersion = Refersion::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let armed = format!("{at}=panic");
+    let settings = [("SERVER_WAIT", wait), ("SERVER_DRAIN", "2s"), ("FAILPOINTS", &armed)];
+    let process = Process::start(&refersion.base_url, folder.path(), &settings);
+    // Where the append itself panics, nothing is promised.
+    let answer = within(process.send(&identify("m1", "u1", &Value::Null))).await;
+    let (code, logged) = ended(process).await;
+    assert_eq!((code, logged.lines().last()), (Some(1), Some(last_line)), "{at}: {logged}");
+    let accepted = answer.is_some_and(|answer| answer.status < 300);
+    assert_eq!(accepted, at != "store::append", "{at}");
+
+    let process = Process::start(&refersion.base_url, folder.path(), &[]);
+    if !accepted {
+        assert_eq!(within(process.send(&identify("m1", "u1", &Value::Null))).await.expect("answered").status, 200);
+    }
+    assert_eq!(drained(&process).await["dead_letters"], 0);
+    assert_eq!(refersion.sandbox.affiliates().len(), 1, "{at}");
+}
+
+#[tokio::test]
+async fn if_the_writer_of_the_store_panics_the_process_ends_with_an_exit_code() {
+    for at in ["store::append", "store::save_progress", "store::settle"] {
+        ends_and_delivers_after_the_next_start(at, "0s", WRITER).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_its_outcome_does_not_keep_the_process_alive() {
+    ends_and_delivers_after_the_next_start("store::settle", "30s", WRITER).await;
+}
+
+#[tokio::test]
+async fn if_a_run_loop_panics_the_process_ends_with_an_exit_code() {
+    ends_and_delivers_after_the_next_start("worker::reading", "0s", RUN_LOOP).await;
+}
+
+/// A bug that shows in one delivery is no reason to stop the others.
+#[tokio::test]
+async fn if_a_delivery_or_a_reading_panics_it_is_tried_again() {
+    for at in ["store::begin", "worker::begun", "worker::answered", "worker::settling"] {
+        let refersion = Refersion::start().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let armed = format!("{at}=1*panic");
+        let settings = [("SERVER_WAIT", "0s"), ("FAILPOINTS", &armed)];
+        let process = Process::start(&refersion.base_url, folder.path(), &settings);
+        assert_eq!(within(process.send(&identify("m1", "u1", &Value::Null))).await.expect("answered").status, 202);
+        assert_eq!(drained(&process).await["dead_letters"], 0, "{at}");
+        assert_eq!(refersion.sandbox.affiliates().len(), 1, "{at}");
+    }
+}
+
+fn user(message_id: &str, user: &str) -> Value {
+    identify(message_id, user, &Value::Null)
+}
+
+#[tokio::test]
+async fn a_delivery_that_panics_before_it_is_settled_is_carried_out_after_all_and_once() {
+    for (step, calls) in [
+        ("store::begin", &["new"][..]),
+        ("worker::begun", &["new"]),
+        ("worker::progress_saved", &["new"]),
+        ("worker::settling", &["new", "new", "search", "get"]),
+    ] {
+        let refersion = Refersion::start().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let points = format!("{step}=1*panic");
+        let process = Process::start(&refersion.base_url, folder.path(), &[("FAILPOINTS", &points)]);
+        within(process.send(&user("m1", "u1"))).await.expect("answered");
+        let ready = drained(&process).await;
+        assert_eq!(refersion.operations(), calls, "{step}");
+        assert_eq!((refersion.sandbox.affiliates().len(), &ready["dead_letters"]), (1, &json!(0)), "{step}");
+        let again = within(process.send(&user("m2", "u2"))).await.expect("answered");
+        assert_eq!(again.brief(), "200 delivered", "others go on after {step}");
+        process.terminate();
+        assert_eq!(ended(process).await.0, Some(0), "nothing hangs after {step}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_panics_costs_an_attempt_and_no_permit() {
+    for step in ["worker::calling", "worker::answered"] {
+        let refersion = Refersion::start().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let points = format!("{step}=1*panic");
+        let settings = [("FAILPOINTS", &*points), ("REFERSION_CONCURRENCY", "1")];
+        let process = Process::start(&refersion.base_url, folder.path(), &settings);
+        within(process.send(&user("m1", "u1"))).await.expect("answered");
+        drained(&process).await;
+        assert_eq!(refersion.sandbox.affiliates().len(), 1, "{step}");
+        process.terminate();
+        assert_eq!(ended(process).await.0, Some(0), "nothing hangs after {step}");
+    }
+}

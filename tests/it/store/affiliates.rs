@@ -1,0 +1,156 @@
+//! The affiliate index: which affiliate a key leads to, what is known of it, and how it is forgotten.
+
+use super::engine::{TestStore, erase, every, forget, known, remember};
+use refersion_destination::delivery::{Known, Memory, Origin};
+use refersion_destination::domain::{
+    AccountName, AffiliateCode, AffiliateId, Field, Fingerprint, HashKey, Profile, Status,
+};
+use refersion_destination::store::{AffiliateChanges, Appended, Remember};
+
+/// What is known of a user with these keys.
+async fn recall(store: &TestStore, name: &str, users: &[&str]) -> Memory {
+    let seq = store.append(name, users).await;
+    let memory = store.begin(seq).await.memory;
+    store.settle(seq, super::engine::done()).await;
+    memory
+}
+
+/// Where the `userId` and the address lead to.
+async fn codes(store: &TestStore, name: &str, users: &[&str]) -> [String; 2] {
+    let Memory { by_user_id, by_email } = recall(store, name, users).await;
+    [by_user_id, by_email].map(|known| known.map_or_else(|| "nowhere".to_owned(), |known| known.code.0))
+}
+
+#[tokio::test]
+async fn an_affiliate_is_remembered_with_everything_known_of_it() {
+    every(async |store| {
+        let hash = HashKey::new(&[1; 32]);
+        let mut sent = Fingerprint::default();
+        let profile: Profile = [(Field::City, "Paris"), (Field::Zip, "75001")].into_iter().collect();
+        sent.note(&hash, &profile);
+        sent.note_status(&hash, Status::Active);
+        for (n, origin) in [Origin::Created, Origin::Found].into_iter().enumerate() {
+            let id = Some(AffiliateId(37_569_297));
+            let known = Known { code: AffiliateCode(format!("c{n}")), id, origin, sent: sent.clone() };
+            let user = format!("u{n}");
+            let keys = store.keys(&[&user]);
+            let change = AffiliateChanges {
+                remember: Some(Remember { known: known.clone(), keys }),
+                ..AffiliateChanges::default()
+            };
+            store.teach(&format!("a{n}"), &[&user], change).await;
+            store.reopen().await;
+            let memory = recall(store, &format!("b{n}"), &[&user, "other@x.io"]).await;
+            assert_eq!(memory, Memory { by_user_id: Some(known), by_email: None });
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_id_once_learnt_is_kept_when_it_is_not_said_again() {
+    every(async |store| {
+        let keys = store.keys(&["u1"]);
+        store.teach("a", &["u1"], remember("code", keys.clone())).await;
+        let known = Known { id: None, origin: Origin::Found, ..known("code") };
+        let remember = Some(Remember { known, keys });
+        store.teach("b", &["u1"], AffiliateChanges { remember, ..AffiliateChanges::default() }).await;
+        let known = recall(store, "c", &["u1"]).await.by_user_id.expect("remembered");
+        assert_eq!((known.id, known.origin), (Some(AffiliateId(7)), Origin::Found));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_keys_lead_to_one_affiliate_and_two_users_to_two() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1", "u1@x.io"]))).await;
+        store.teach("b", &["u2"], remember("two", store.keys(&["u2"]))).await;
+        assert_eq!(codes(store, "c", &["u1", "u1@x.io"]).await, ["one", "one"]);
+        assert_eq!(codes(store, "d", &["u2", "u1@x.io"]).await, ["two", "one"]);
+        assert_eq!(codes(store, "e", &["u3", "u3@x.io"]).await, ["nowhere", "nowhere"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_address_replaces_the_earlier_one_and_keeps_the_user_ids() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1", "old@x.io"]))).await;
+        store.teach("b", &["u9"], remember("one", store.keys(&["u9"]))).await;
+        store.teach("c", &["u1"], remember("one", store.keys(&["new@x.io"]))).await;
+        assert_eq!(codes(store, "d", &["u1", "old@x.io"]).await, ["one", "nowhere"]);
+        assert_eq!(codes(store, "e", &["u9", "new@x.io"]).await, ["one", "one"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_that_moves_to_another_affiliate_leads_there_alone() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1", "x@x.io"]))).await;
+        store.teach("b", &["u2"], remember("two", store.keys(&["u2", "x@x.io"]))).await;
+        assert_eq!(codes(store, "c", &["u1", "x@x.io"]).await, ["one", "two"]);
+        store.teach("d", &["u1"], forget("one")).await;
+        assert_eq!(codes(store, "e", &["u1", "x@x.io"]).await, ["nowhere", "two"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_forgotten_affiliate_is_led_to_by_no_key() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1", "u1@x.io"]))).await;
+        store.teach("b", &["u1"], forget("one")).await;
+        assert_eq!(codes(store, "c", &["u1", "u1@x.io"]).await, ["nowhere", "nowhere"]);
+        assert_eq!(store.append_if_known("d", &["u1"]).await, Appended::UnknownUser);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_forgotten_and_remembered_in_one_transaction_is_remembered_anew() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1", "old@x.io"]))).await;
+        let anew = AffiliateChanges { forget: forget("one").forget, ..remember("one", store.keys(&["u1"])) };
+        store.teach("b", &["u1"], anew).await;
+        assert_eq!(codes(store, "c", &["u1", "old@x.io"]).await, ["one", "nowhere"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn erasing_a_user_removes_what_leads_to_them() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1", "u1@x.io"]))).await;
+        store.teach("b", &["u1"], erase(store.keys(&["u1@x.io"]))).await;
+        assert_eq!(codes(store, "c", &["u1", "u1@x.io"]).await, ["one", "nowhere"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn accounts_remember_apart() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1"]))).await;
+        store.account = AccountName::from("other".to_owned());
+        assert_eq!(codes(store, "b", &["u1"]).await, ["nowhere", "nowhere"]);
+        store.teach("c", &["u1"], remember("one", store.keys(&["u1"]))).await;
+        store.teach("d", &["u1"], forget("one")).await;
+        assert_eq!(store.append_if_known("e", &["u1"]).await, Appended::UnknownUser);
+        store.account = AccountName::main();
+        assert_eq!(codes(store, "f", &["u1"]).await, ["one", "nowhere"]);
+        assert_ne!(store.append_if_known("g", &["u1"]).await, Appended::UnknownUser);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_erasure_that_finds_nothing_is_none() {
+    every(async |store| {
+        store.teach("a", &["u1"], erase(store.keys(&["nobody", "nobody@x.io"]))).await;
+        store.teach("b", &["u1"], forget("no affiliate")).await;
+        assert_eq!(store.counts(), (0, 0));
+    })
+    .await;
+}

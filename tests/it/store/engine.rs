@@ -1,0 +1,346 @@
+//! A store under test: an engine that can be opened again and again, and short words for what is done with it.
+//!
+//! The body of an event is its name unless a test says otherwise, so claims read as lists of names.
+
+use refersion_destination::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
+use refersion_destination::domain::{
+    AccountName, AffiliateCode, AffiliateId, Email, EventId, Fingerprint, HashKey, Seq, Timestamp, UserId, UserKey,
+};
+use refersion_destination::scheduling::{Entry, Unit};
+use refersion_destination::store::{
+    AffiliateChanges, Appended, Attempt, Begun, KnownUsersOnly, Limits, NewEvent, Remember, Settlement, SqliteStore,
+    Store, StoreError,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A moment after every other one.
+pub const LATE: i64 = 1_000_000_000;
+
+/// More events than any test appends.
+const UNLIMITED: u64 = u64::MAX / 2;
+
+/// One kind of store, with a place of its own.
+pub trait Engine {
+    /// Opens the store; what it holds is still there.
+    fn open(&self, max_backlog: u64) -> Arc<dyn Store>;
+}
+
+/// A SQLite file in a folder of its own; its clones are views of the same file.
+#[derive(Clone)]
+pub struct Sqlite {
+    folder: Arc<TempDir>,
+    deduplication_memory: usize,
+}
+
+impl Sqlite {
+    pub fn new() -> Self {
+        let folder = Arc::new(TempDir::new().expect("a folder"));
+        Self { folder, deduplication_memory: Limits::default().deduplication_memory }
+    }
+
+    /// The same, where tidying moves all ids but the newest few thousand out of memory.
+    pub fn with_ids_on_disk() -> Self {
+        Self { deduplication_memory: 0, ..Self::new() }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("store/store.db")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder of the file, made if it is not there.
+    pub fn own_folder(&self) -> PathBuf {
+        let folder = self.folder.path().join("store");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        folder
+    }
+
+    /// Everything the store has on disk, side files included.
+    pub fn bytes_on_disk(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.own_folder()).expect("the folder");
+        files.flat_map(|file| std::fs::read(file.expect("an entry").path()).expect("readable")).collect()
+    }
+
+    pub fn holds(&self, text: &str) -> bool {
+        self.bytes_on_disk().windows(text.len()).any(|window| window == text.as_bytes())
+    }
+
+    /// A connection besides the store's own, as an operator's tool has one.
+    pub fn connection(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path()).expect("the file opens")
+    }
+
+    pub fn try_open(&self, max_backlog: u64) -> Result<SqliteStore, String> {
+        let limits = Limits { max_backlog, deduplication_memory: self.deduplication_memory };
+        SqliteStore::open(&self.path(), limits).map_err(|error| error.to_string())
+    }
+}
+
+impl Engine for Sqlite {
+    fn open(&self, max_backlog: u64) -> Arc<dyn Store> {
+        Arc::new(self.try_open(max_backlog).expect("the store opens"))
+    }
+}
+
+/// Runs a claim on a fresh store of every engine.
+pub async fn every(claim: impl AsyncFn(&mut TestStore)) {
+    every_of(UNLIMITED, claim).await;
+}
+
+/// The same, where no more than `max_backlog` events of an account may wait.
+pub async fn every_of(max_backlog: u64, claim: impl AsyncFn(&mut TestStore)) {
+    for engine in [Sqlite::new(), Sqlite::with_ids_on_disk()] {
+        claim(&mut TestStore::new(Box::new(engine), max_backlog)).await;
+    }
+}
+
+/// An open store.
+pub struct TestStore {
+    engine: Box<dyn Engine>,
+    max_backlog: u64,
+    store: Arc<dyn Store>,
+    pub account: AccountName,
+}
+
+impl TestStore {
+    pub fn new(engine: Box<dyn Engine>, max_backlog: u64) -> Self {
+        let store = engine.open(max_backlog);
+        Self { engine, max_backlog, store, account: AccountName::main() }
+    }
+
+    /// A store in a SQLite file, and the file as seen from outside.
+    pub fn sqlite() -> (Self, Sqlite) {
+        let outside = Sqlite::new();
+        (Self::on(&outside), outside)
+    }
+
+    /// The store in this file.
+    pub fn on(file: &Sqlite) -> Self {
+        Self::new(Box::new(file.clone()), UNLIMITED)
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Ends and starts again.
+    pub async fn reopen(&mut self) {
+        self.store.close().await;
+        self.store = self.engine.open(self.max_backlog);
+    }
+
+    pub fn id(&self, name: &str) -> EventId {
+        self.store.hash_key().event_by_message_id(&self.account, name)
+    }
+
+    /// Keys by their spelling: with an `@` it is an e-mail address.
+    pub fn keys(&self, users: &[&str]) -> Vec<UserKey> {
+        users.iter().map(|user| key(self.store.hash_key(), &self.account, user)).collect()
+    }
+
+    /// An event received at moment `at`.
+    pub fn event(&self, name: &str, users: &[&str], at: i64) -> NewEvent {
+        NewEvent {
+            account: self.account.clone(),
+            id: self.id(name),
+            keys: self.keys(users),
+            known_users_only: None,
+            body: name.as_bytes().to_vec(),
+            received_at: Timestamp(at),
+        }
+    }
+
+    /// Appends one event, whatever becomes of it.
+    pub async fn try_append(&self, event: NewEvent) -> Appended {
+        let appended = self.store.append(vec![event]).await.expect("appended");
+        assert_eq!(appended.len(), 1);
+        appended[0]
+    }
+
+    /// Appends one event, received at moment 0.
+    pub async fn append(&self, name: &str, users: &[&str]) -> Seq {
+        accepted(self.try_append(self.event(name, users, 0)).await)
+    }
+
+    /// Whether one event sent again is a duplicate; if it is none, it is appended.
+    pub async fn is_duplicate(&self, name: &str) -> bool {
+        self.try_append(self.event(name, &["of a repeat"], 0)).await == Appended::Duplicate
+    }
+
+    /// Appends an event for known users alone, where the account's owner cannot tell what waits.
+    pub async fn append_if_known(&self, name: &str, users: &[&str]) -> Appended {
+        self.append_if_known_up_to(name, users, None).await
+    }
+
+    /// The same, where the owner has read the log up to `none_waits_up_to` and found nothing of the user.
+    pub async fn append_if_known_up_to(&self, name: &str, users: &[&str], none_waits_up_to: Option<Seq>) -> Appended {
+        let known_users_only = Some(KnownUsersOnly { none_waits_up_to });
+        self.try_append(NewEvent { known_users_only, ..self.event(name, users, 0) }).await
+    }
+
+    /// Everything of the account that waits.
+    pub async fn entries(&self) -> Vec<Entry> {
+        self.store.read(&self.account, Seq(0), 1_000_000).await.expect("read")
+    }
+
+    /// The names of what waits of the account, in log order.
+    pub async fn names(&self) -> Vec<String> {
+        let units: Vec<Unit> = self.entries().await.into_iter().map(|entry| Unit::of(entry.seq)).collect();
+        let begun = self.store.begin(&self.account, &units).await.expect("begun");
+        let names = begun.iter().map(name).collect();
+        self.store.release(&units.iter().map(|unit| unit.head).collect::<Vec<_>>());
+        names
+    }
+
+    pub async fn begin_units(&self, units: &[Unit]) -> Vec<Begun> {
+        self.store.begin(&self.account, units).await.expect("begun")
+    }
+
+    /// Begins one event that waits.
+    pub async fn begin(&self, seq: Seq) -> Begun {
+        self.begin_units(&[Unit::of(seq)]).await.pop().expect("it waits")
+    }
+
+    /// What a restart finds of an event that waits, without leaving it in flight.
+    pub async fn look_at(&self, seq: Seq) -> Begun {
+        let begun = self.begin(seq).await;
+        self.store.release(&[seq]);
+        begun
+    }
+
+    pub async fn save(&self, unit: &Unit, progress: &Progress) {
+        let changes = AffiliateChanges::default();
+        self.store.save_progress(&self.account, unit, progress, changes).await.expect("saved");
+    }
+
+    pub async fn try_settle(&self, unit: &Unit, settlement: Settlement) -> Result<(), StoreError> {
+        self.store.settle(&self.account, unit, settlement, AffiliateChanges::default()).await
+    }
+
+    /// Ends an attempt at one event, which was not begun in a group.
+    pub async fn settle(&self, seq: Seq, settlement: Settlement) {
+        self.try_settle(&Unit::of(seq), settlement).await.expect("settled");
+    }
+
+    /// Appends an event and carries it out, which changes this.
+    pub async fn teach(&self, name: &str, users: &[&str], changes: AffiliateChanges) {
+        let unit = Unit::of(self.append(name, users).await);
+        self.store.settle(&self.account, &unit, done(), changes).await.expect("settled");
+    }
+
+    /// Appends an event that dies.
+    pub async fn die(&self, name: &str, users: &[&str]) -> Seq {
+        let seq = self.append(name, users).await;
+        self.settle(seq, dead()).await;
+        seq
+    }
+
+    /// How many events wait, and how many dead letters there are.
+    pub fn counts(&self) -> (u64, u64) {
+        let status = self.store.status();
+        (status.waiting, status.dead)
+    }
+
+    pub async fn tidy(&self, before: i64) {
+        self.store.tidy(Timestamp(before)).await.expect("tidied");
+    }
+}
+
+pub fn key(hash: &HashKey, account: &AccountName, user: &str) -> UserKey {
+    if user.contains('@') {
+        hash.email(account, &Email::parse(user).expect("an address"))
+    } else {
+        hash.user_id(account, &UserId::parse(user).expect("a userId"))
+    }
+}
+
+/// The body of an event, as text.
+pub fn name(begun: &Begun) -> String {
+    let body = begun.body.as_ref().map_or_else(|part| format!("damaged: {part}").into_bytes(), Clone::clone);
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+/// An event that was appended; its place.
+pub fn accepted(appended: Appended) -> Seq {
+    match appended {
+        Appended::Accepted { seq, .. } => seq,
+        other => panic!("expected an event to be accepted, it was {other:?}"),
+    }
+}
+
+/// The events `seqs` as a unit, the first of them its head.
+pub fn unit(seqs: &[Seq]) -> Unit {
+    Unit { head: seqs[0], followers: seqs[1..].to_vec() }
+}
+
+pub fn known(code: &str) -> Known {
+    let id = Some(AffiliateId(7));
+    Known { code: AffiliateCode(code.to_owned()), id, origin: Origin::Created, sent: Fingerprint::default() }
+}
+
+/// The affiliate `code` is to be remembered under `keys`.
+pub fn remember(code: &str, keys: Vec<UserKey>) -> AffiliateChanges {
+    AffiliateChanges { remember: Some(Remember { known: known(code), keys }), ..AffiliateChanges::default() }
+}
+
+/// Whoever has these keys is to be erased.
+pub fn erase(keys: Vec<UserKey>) -> AffiliateChanges {
+    AffiliateChanges { erase: keys, ..AffiliateChanges::default() }
+}
+
+/// The affiliate `code` is to be forgotten.
+pub fn forget(code: &str) -> AffiliateChanges {
+    AffiliateChanges { forget: vec![AffiliateCode(code.to_owned())], ..AffiliateChanges::default() }
+}
+
+pub fn progress(page: u32) -> Progress {
+    Progress { stage: Stage::Searching { page, seen: 0 }, ..Progress::default() }
+}
+
+/// So many events were asked for together.
+pub fn together(events: usize) -> Progress {
+    Progress { coalesced: Some(events), ..Progress::default() }
+}
+
+pub fn done() -> Settlement {
+    done_with(&[])
+}
+
+/// Carried out with these followers.
+pub fn done_with(followers: &[Seq]) -> Settlement {
+    let followers = followers.iter().map(|seq| (*seq, OutcomeCode::Updated)).collect();
+    Settlement::Done { outcome: OutcomeCode::Created, followers }
+}
+
+pub fn retry(wait: u64) -> Settlement {
+    retry_with(wait, progress(2))
+}
+
+/// The first failure, at moment 8, after 5 ms; again in `wait` ms.
+pub fn retry_with(wait: u64, progress: Progress) -> Settlement {
+    Settlement::Retry {
+        wait: Duration::from_millis(wait),
+        progress,
+        failures: 1,
+        failing_for: Duration::from_millis(5),
+        attempt: Attempt { at: Timestamp(8), what: "Refersion answered 500 to new".to_owned() },
+    }
+}
+
+pub fn hand_back() -> Settlement {
+    Settlement::HandBack { progress: Progress::default() }
+}
+
+pub fn dead() -> Settlement {
+    dead_of(OutcomeCode::Refused, 9)
+}
+
+pub fn dead_of(outcome: OutcomeCode, at: i64) -> Settlement {
+    Settlement::Dead { outcome, reason: "for a test".to_owned(), at: Timestamp(at) }
+}

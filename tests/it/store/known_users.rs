@@ -1,0 +1,113 @@
+//! Events that matter for known users alone: appended, unless it is certain that nobody knows their user.
+
+use super::engine::{accepted, dead, done, erase, every, remember};
+use refersion_destination::domain::{AccountName, Seq};
+use refersion_destination::store::{Appended, KnownUsersOnly, NewEvent};
+
+#[tokio::test]
+async fn where_nothing_waits_an_unknown_user_is_unknown_and_the_event_may_come_again() {
+    every(async |store| {
+        for up_to in [None, Some(Seq(0)), Some(Seq(9))] {
+            assert_eq!(store.append_if_known_up_to("a", &["u1"], up_to).await, Appended::UnknownUser);
+        }
+        store.reopen().await;
+        assert_eq!(store.append_if_known("a", &["u1"]).await, Appended::UnknownUser);
+        assert_eq!(store.counts(), (0, 0));
+        store.append("a", &["u1"]).await;
+        assert!(store.is_duplicate("a").await, "only now it counts");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_that_leads_to_an_affiliate_makes_its_user_known() {
+    every(async |store| {
+        store.teach("a", &["u1"], remember("code", store.keys(&["u1", "u1@x.io"]))).await;
+        accepted(store.append_if_known_up_to("b", &["u1@x.io"], Some(Seq(i64::MAX))).await);
+        let of_all = Some(Seq(i64::MAX));
+        assert_eq!(store.append_if_known_up_to("c", &["u2"], of_all).await, Appended::UnknownUser);
+        assert_eq!(store.append_if_known_up_to("d", &["u2", "u2@x.io"], of_all).await, Appended::UnknownUser);
+        accepted(store.append_if_known_up_to("e", &["u2", "u1@x.io"], of_all).await);
+    })
+    .await;
+}
+
+/// Of somebody else's events, an engine may be certain or not.
+#[tokio::test]
+async fn an_earlier_event_of_the_user_counts_unless_the_owner_has_read_up_to_it_and_found_none() {
+    every(async |store| {
+        let theirs = store.append("a", &["u1", "u1@x.io"]).await;
+        let last = store.append("b", &["u2"]).await;
+        for (n, up_to) in [Some(last), Some(Seq(last.0 + 9))].into_iter().enumerate() {
+            let answer = store.append_if_known_up_to(&format!("unknown {n}"), &["u3"], up_to).await;
+            assert_eq!(answer, Appended::UnknownUser, "{up_to:?}");
+        }
+        for (n, up_to) in [None, Some(Seq(0)), Some(Seq(theirs.0 - 1))].into_iter().enumerate() {
+            accepted(store.append_if_known_up_to(&format!("behind {n}"), &["u4", "u1@x.io"], up_to).await);
+            store.reopen().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_thousands_that_wait_each_is_found() {
+    every(async |store| {
+        let events = (0..5_000).map(|n| store.event(&n.to_string(), &[&format!("u{n}")], 0)).collect();
+        store.store().append(events).await.expect("appended");
+        for n in [0, 1, 2_500, 4_999] {
+            accepted(store.append_if_known(&format!("of u{n}"), &[&format!("u{n}")]).await);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_waits_for_another_account_makes_nothing_uncertain() {
+    every(async |store| {
+        store.append("a", &["u1"]).await;
+        store.account = AccountName::from("other".to_owned());
+        assert_eq!(store.append_if_known("b", &["u1"]).await, Appended::UnknownUser);
+        let settled = store.append("c", &["u1"]).await;
+        store.settle(settled, done()).await;
+        assert_eq!(store.append_if_known("d", &["u1"]).await, Appended::UnknownUser);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_earlier_event_of_the_same_call_counts() {
+    every(async |store| {
+        let known_users_only = Some(KnownUsersOnly { none_waits_up_to: Some(Seq(0)) });
+        let only = |event| NewEvent { known_users_only, ..event };
+        let events = vec![
+            only(store.event("too early", &["u1"], 0)),
+            store.event("first", &["u1"], 0),
+            only(store.event("second", &["u1"], 0)),
+        ];
+        let appended = store.store().append(events).await.expect("appended");
+        assert_eq!(appended[0], Appended::UnknownUser);
+        assert!(accepted(appended[1]) < accepted(appended[2]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_of_whom_a_dead_letter_is_kept_is_known_until_it_is_erased_or_discarded() {
+    every(async |store| {
+        for erased in [true, false] {
+            let user = if erased { "u1" } else { "u2" };
+            let poison = store.append(&format!("poison of {user}"), &[user]).await;
+            store.settle(poison, dead()).await;
+            let delete = accepted(store.append_if_known(&format!("a delete of {user}"), &[user]).await);
+            store.settle(delete, done()).await;
+            if erased {
+                store.teach("erases", &["u3"], erase(store.keys(&[user]))).await;
+            } else {
+                store.store().discard(&[poison.0]).await.expect("discarded");
+            }
+            assert_eq!(store.append_if_known(&format!("another of {user}"), &[user]).await, Appended::UnknownUser);
+        }
+    })
+    .await;
+}
