@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// The lowest rate, in requests per second.
 pub(super) const MIN_RATE: f64 = 1.0 / 60.0;
+/// The lowest rate to begin with after a restart; a lower limit is found again with a 429 or two.
+const MIN_RESTORED: f64 = 4.0;
 /// After a 429 the rate is this share of the ceiling.
 const CUT: f64 = 0.95;
 /// The seconds from a cut to the ceiling.
@@ -155,10 +157,11 @@ impl Curve {
 }
 
 impl RateSearch {
-    /// A search that goes on where an earlier one stopped.
+    /// A search that goes on where an earlier one stopped, but not below [`MIN_RESTORED`]: processes that are restarted again and
+    /// again, each too short-lived to see that its 429s are not about the rate, would else hand on a rate that only falls.
     pub(super) fn restored(learned: Option<f64>) -> Self {
         let learned = learned.filter(|rate| rate.is_finite() && *rate > 0.0);
-        let curve = learned.map(|rate| Curve::starting_at(rate, PERIOD, true));
+        let curve = learned.map(|rate| Curve::starting_at(rate.max(MIN_RESTORED), PERIOD, true));
         Self { curve, ..Self::default() }
     }
 
@@ -294,9 +297,17 @@ mod tests {
 
     #[test]
     fn the_rate_is_never_below_its_least() {
-        let mut search = RateSearch::restored(Some(MIN_RATE));
+        let curve = Some(Curve::starting_at(MIN_RATE / 2.0, PERIOD, true));
+        let mut search = RateSearch { curve, ..RateSearch::default() };
         (0..ENOUGH).for_each(|_| search.on_rate_limited());
         assert_eq!(search.rate(), Some(MIN_RATE));
+    }
+
+    #[test]
+    fn a_restart_begins_with_what_was_learned_but_never_with_next_to_nothing() {
+        for (learned, begins) in [(10.0, 10.0), (0.02, MIN_RESTORED)] {
+            assert_eq!(percent(&RateSearch::restored(Some(learned)), begins), "95", "{learned}");
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ async fn what_was_saved_is_kept_to_from_the_first_request_on() {
     within(process.drained()).await;
     process.kill();
     let store = rusqlite::Connection::open(folder.path().join("store.db")).expect("opens");
-    let health = r#"{"requests_per_second":2.0,"concurrency":16.0}"#;
+    let health = r#"{"requests_per_second":4.0,"concurrency":16.0}"#;
     assert_eq!(store.execute("UPDATE accounts SET health = ?1", [health]).expect("saved"), 1);
     drop(store);
 
@@ -53,5 +53,5 @@ async fn what_was_saved_is_kept_to_from_the_first_request_on() {
     send(&process, 1..5).await;
     within(process.drained()).await;
     let at: Vec<i64> = refersion.sandbox.calls()[1..].iter().map(|call| call.at.0).collect();
-    assert!(at.len() == 4 && at.windows(2).all(|pair| pair[1] - pair[0] >= 300), "half a second apart: {at:?}");
+    assert!(at.len() == 4 && at.windows(2).all(|pair| pair[1] - pair[0] >= 200), "a quarter of a second apart: {at:?}");
 }
