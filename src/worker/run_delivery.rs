@@ -32,7 +32,7 @@ type Link = (Vec<UserKey>, AffiliateKey);
 /// Runs one attempt at `begun`, and settles it.
 pub(super) async fn run_delivery(worker: Worker, mut begun: Begun, deciding: Deciding) -> Ended {
     failpoint::step("worker::begun");
-    let in_flight: Vec<Seq> = begun.followers.iter().map(|follower| follower.seq).collect();
+    let in_flight: Vec<Seq> = begun.seqs().collect();
     let body = std::mem::replace(&mut begun.body, Ok(Vec::new()));
     let verdict = match body.map_err(PermanentFailure::Corrupt).and_then(|body| parse(&worker, &body)) {
         Ok(head) => {
@@ -50,7 +50,7 @@ pub(super) async fn run_delivery(worker: Worker, mut begun: Begun, deciding: Dec
     };
     let ended = settled.unwrap_or_else(|error| end_unsettled(&worker, &begun, &error));
     // What was begun with the head and did not end with it waits as before.
-    worker.0.store.release(&std::iter::once(begun.seq).chain(in_flight).collect::<Vec<_>>());
+    worker.0.store.release(&in_flight);
     ended
 }
 
