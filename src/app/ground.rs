@@ -3,7 +3,7 @@
 
 use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
-use crate::config::{Account, Config};
+use crate::config::{AccountConfig, Config};
 use crate::http::Door;
 use crate::refersion::Client;
 use crate::scheduling::HealthLimits;
@@ -30,7 +30,7 @@ impl Ground {
     }
 
     /// The worker of `account`, idle, which calls through `client`.
-    pub(super) fn worker(&self, account: &Account, client: Client, signals: AccountSignals) -> Worker {
+    pub(super) fn worker(&self, account: &AccountConfig, client: Client, signals: AccountSignals) -> Worker {
         let delivery = &self.config.delivery;
         let settings = worker::Settings {
             account: account.name.clone(),
@@ -49,7 +49,7 @@ impl Ground {
     }
 
     /// The endpoint of `account`, which wakes `worker`.
-    pub(super) fn door(&self, account: Account, signals: AccountSignals, worker: Worker) -> Door {
+    pub(super) fn door(&self, account: AccountConfig, signals: AccountSignals, worker: Worker) -> Door {
         Door {
             meter: self.metrics.of(&account.name),
             account: account.name,

@@ -1,7 +1,7 @@
 //! `check`: every problem of the configuration at once, then one cheap call for each account, which proves its key.
 
 use super::{Layers, block_on, fail, say, tell};
-use crate::config::{Account, Config, Mode};
+use crate::config::{AccountConfig, Config, Mode};
 use crate::refersion::{Proof, Route};
 use crate::telemetry;
 use std::process::ExitCode;
@@ -40,8 +40,8 @@ async fn prove_all(config: Config) -> bool {
     all
 }
 
-async fn prove(account: Account, timeout: Duration) -> Result<String, String> {
-    let Account { api_key, base_url: url, .. } = &account;
+async fn prove(account: AccountConfig, timeout: Duration) -> Result<String, String> {
+    let AccountConfig { api_key, base_url: url, .. } = &account;
     let public = api_key.public();
     let client = Route::new(url, timeout).and_then(|route| route.client(api_key));
     match client.map_err(|error| error.to_string())?.prove().await {

@@ -21,7 +21,7 @@ use url::Url;
 
 /// One account: what differs from account to account.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub struct AccountConfig {
     /// Its name here; unlike that of any other.
     pub name: AccountName,
     /// The key pair; the public half is unlike that of any other.
@@ -58,7 +58,7 @@ const MAIN_KEY: &str = "refersion.api_key";
 const LONGEST_NAME: usize = 40;
 
 /// Reads all accounts of `[[accounts]]`, or notes every problem.
-pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Vec<Account>> {
+pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> {
     let Some(setting) = reader.layers.accounts.clone() else { return Ok(Vec::new()) };
     let Value::Array(items) = &setting.value else {
         let text = format!("found {}, expected a list of tables: [[accounts]]", kind_of(&setting.value));
@@ -75,7 +75,7 @@ pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Vec<Account>> {
     accounts.collect::<Vec<_>>().into_iter().collect()
 }
 
-fn account(setting: &Setting, seen: &mut Seen, reader: &mut Reader) -> Read<Account> {
+fn account(setting: &Setting, seen: &mut Seen, reader: &mut Reader) -> Read<AccountConfig> {
     let Value::Table(table) = &setting.value else {
         // Not shown: it may be a key out of its place.
         let text = format!("found {}, expected a table with `name` and `api_key`", kind_of(&setting.value));
@@ -105,7 +105,7 @@ fn account(setting: &Setting, seen: &mut Seen, reader: &mut Reader) -> Read<Acco
     let max_requests_per_second = own.optional("refersion.max_requests_per_second", above_zero);
     let rules = rules::read(&mut own);
     reader.problems.add_new(&own.problems);
-    Ok(Account {
+    Ok(AccountConfig {
         name: name?,
         api_key: api_key?,
         shared_secrets: secrets?.unwrap_or_default(),

@@ -18,7 +18,7 @@ mod rules;
 mod sections;
 mod values;
 
-pub use accounts::Account;
+pub use accounts::AccountConfig;
 pub use keys::{KEYS, Key, Kind};
 pub use problem::{Problem, Problems, Warning};
 
@@ -40,28 +40,28 @@ pub const MANUAL: &str = include_str!("../../config/default.toml");
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `[refersion]`: how Refersion is called.
-    pub refersion: Refersion,
+    pub refersion: RefersionConfig,
     /// `[segment]`: how Segment is believed.
-    pub segment: Segment,
+    pub segment: SegmentConfig,
     /// `[server]`: where events come in.
-    pub server: Server,
+    pub server: ServerConfig,
     /// `[ops]`: where operators look.
-    pub ops: Ops,
+    pub ops: OpsConfig,
     /// `[store]`: where events wait.
-    pub store: Store,
+    pub store: StoreConfig,
     /// `[delivery]`: how events are carried out.
-    pub delivery: Delivery,
+    pub delivery: DeliveryConfig,
     /// `[log]`: what is told.
-    pub log: Log,
+    pub log: LogConfig,
     /// `[mapping]`, and of `[refersion]` how affiliates are created.
     pub rules: Rules,
     /// `[[accounts]]`: the accounts beside `main`, which is that of the sections.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<AccountConfig>,
 }
 
 /// `[refersion]`, but for what [`Rules`] holds.
 #[derive(Clone, Debug)]
-pub struct Refersion {
+pub struct RefersionConfig {
     /// The key pair of the account `main`. In [`Mode::Live`] it is there, or there are other accounts, or any key is accepted.
     pub api_key: Option<ApiKey>,
     /// https, or http to a loopback address. Its path ends with `/`, so `join("affiliate/new")` appends.
@@ -76,7 +76,7 @@ pub struct Refersion {
 
 /// `[segment]`
 #[derive(Clone, Debug)]
-pub struct Segment {
+pub struct SegmentConfig {
     /// Each of them is valid; none of them is empty.
     pub shared_secrets: Vec<SecretString>,
     /// Whether a key that is no configured account's opens an account of its own. In [`Mode::Live`] there is a seal key then.
@@ -85,7 +85,7 @@ pub struct Segment {
 
 /// `[server]`
 #[derive(Clone, Debug)]
-pub struct Server {
+pub struct ServerConfig {
     /// Where events come in.
     pub listen: SocketAddr,
     /// How long an answer waits for the delivery; may be zero.
@@ -96,14 +96,14 @@ pub struct Server {
 
 /// `[ops]`
 #[derive(Clone, Debug)]
-pub struct Ops {
+pub struct OpsConfig {
     /// Where operators look; its port is not the server's.
     pub listen: SocketAddr,
 }
 
 /// `[store]`
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct StoreConfig {
     /// Where events wait.
     pub url: StoreUrl,
     /// How long a settled event is remembered; above zero.
@@ -123,7 +123,7 @@ pub enum StoreUrl {
 
 /// `[delivery]`
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub struct DeliveryConfig {
     /// Both bounds above zero, and in order.
     pub backoff: Backoff,
     /// After this an event becomes a dead letter; above zero.
@@ -136,7 +136,7 @@ pub struct Delivery {
 
 /// `[log]`
 #[derive(Clone, Debug)]
-pub struct Log {
+pub struct LogConfig {
     /// How a line looks.
     pub format: LogFormat,
     /// Which lines are written: directives that `tracing_subscriber`'s `EnvFilter` has accepted.
@@ -165,8 +165,8 @@ pub enum Mode {
 
 impl Config {
     /// Every account that has a key: `main` first, then those of `[[accounts]]` in their order.
-    pub fn every_account(&self) -> Vec<Account> {
-        let main = self.refersion.api_key.clone().map(|api_key| Account {
+    pub fn every_account(&self) -> Vec<AccountConfig> {
+        let main = self.refersion.api_key.clone().map(|api_key| AccountConfig {
             shared_secrets: self.segment.shared_secrets.clone(),
             ..self.account(AccountName::main(), api_key)
         });
@@ -174,8 +174,8 @@ impl Config {
     }
 
     /// An account of which nothing is said but by the sections. No signature is accepted for it.
-    pub fn account(&self, name: AccountName, api_key: ApiKey) -> Account {
-        Account {
+    pub fn account(&self, name: AccountName, api_key: ApiKey) -> AccountConfig {
+        AccountConfig {
             name,
             api_key,
             shared_secrets: Vec::new(),

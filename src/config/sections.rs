@@ -3,7 +3,10 @@
 use super::read::{Read, Reader};
 use super::values::{above_zero, base_url, choice, duration, duration_or_zero, flag, listen, log_filter};
 use super::values::{api_key, concurrency, found, seal_keys, shared_secrets, store_url, whole};
-use super::{Config, Delivery, Log, LogFormat, Mode, Ops, Refersion, Segment, Server, Store, accounts, rules};
+use super::{
+    Config, DeliveryConfig, LogConfig, LogFormat, Mode, OpsConfig, RefersionConfig, SegmentConfig, ServerConfig,
+    StoreConfig, accounts, rules,
+};
 use crate::delivery::{OnDelete, OnExisting, Policy};
 use crate::scheduling::Backoff;
 use std::net::SocketAddr;
@@ -22,7 +25,7 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     let any_key = segment.as_ref().map_or(true, |segment| segment.accept_any_api_key);
     let refersion = refersion(reader, mode, any_key);
     let server = server(reader);
-    let ops = reader.value("ops.listen", listen).map(|listen| Ops { listen });
+    let ops = reader.value("ops.listen", listen).map(|listen| OpsConfig { listen });
     let store = store(reader, mode, matches!(&segment, Ok(segment) if segment.accept_any_api_key));
     let delivery = delivery(reader);
     let rules = rules::read(reader);
@@ -63,7 +66,7 @@ fn has_accounts(reader: &Reader) -> bool {
     reader.layers.accounts.as_ref().is_some_and(|accounts| accounts.value != Value::Array(Vec::new()))
 }
 
-fn refersion(reader: &mut Reader, mode: Mode, any_key: bool) -> Read<Refersion> {
+fn refersion(reader: &mut Reader, mode: Mode, any_key: bool) -> Read<RefersionConfig> {
     let api_key = reader.optional("refersion.api_key", api_key);
     if mode == Mode::Live && matches!(api_key, Ok(None)) && !has_accounts(reader) && !any_key {
         reader.missing(
@@ -76,7 +79,7 @@ fn refersion(reader: &mut Reader, mode: Mode, any_key: bool) -> Read<Refersion> 
     let timeout = reader.value("refersion.timeout", duration);
     let concurrency = reader.value("refersion.concurrency", concurrency);
     let max_requests_per_second = reader.optional("refersion.max_requests_per_second", above_zero);
-    Ok(Refersion {
+    Ok(RefersionConfig {
         api_key: api_key?,
         base_url: base_url?,
         timeout: timeout?,
@@ -85,7 +88,7 @@ fn refersion(reader: &mut Reader, mode: Mode, any_key: bool) -> Read<Refersion> 
     })
 }
 
-fn segment(reader: &mut Reader, mode: Mode) -> Read<Segment> {
+fn segment(reader: &mut Reader, mode: Mode) -> Read<SegmentConfig> {
     let secrets = reader.optional("segment.shared_secrets", shared_secrets);
     let accept_any_api_key = reader.value("segment.accept_any_api_key", flag);
     if matches!(accept_any_api_key, Ok(true)) && mode == Mode::Sandbox {
@@ -93,10 +96,10 @@ fn segment(reader: &mut Reader, mode: Mode) -> Read<Segment> {
             format!("found {}, expected false with --sandbox, which simulates the account main alone", found(value))
         });
     }
-    Ok(Segment { shared_secrets: secrets?.unwrap_or_default(), accept_any_api_key: accept_any_api_key? })
+    Ok(SegmentConfig { shared_secrets: secrets?.unwrap_or_default(), accept_any_api_key: accept_any_api_key? })
 }
 
-fn server(reader: &mut Reader) -> Read<Server> {
+fn server(reader: &mut Reader) -> Read<ServerConfig> {
     let listen = reader.value("server.listen", listen);
     let wait = reader.value("server.wait", duration_or_zero);
     let drain = reader.value("server.drain", duration);
@@ -105,7 +108,7 @@ fn server(reader: &mut Reader) -> Read<Server> {
             format!("found {}, longer than 4s: Segment may stop waiting first and send the event again", found(value))
         });
     }
-    Ok(Server { listen: listen?, wait: wait?, drain: drain? })
+    Ok(ServerConfig { listen: listen?, wait: wait?, drain: drain? })
 }
 
 /// Whether one socket would find its port taken by the other; port 0 is a different one each time.
@@ -114,7 +117,7 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && overlap
 }
 
-fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<Store> {
+fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<StoreConfig> {
     let url = reader.value("store.url", store_url);
     let deduplication_window = reader.value("store.deduplication_window", duration);
     if deduplication_window.as_ref().is_ok_and(|window| *window < SHORTEST_MEMORY) {
@@ -133,10 +136,10 @@ fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<Store> {
     }
     let seal_keys = seal_keys?.unwrap_or_default();
     let deduplication_memory = usize::try_from(memory? << 20).unwrap_or(usize::MAX);
-    Ok(Store { url: url?, deduplication_window: deduplication_window?, deduplication_memory, seal_keys })
+    Ok(StoreConfig { url: url?, deduplication_window: deduplication_window?, deduplication_memory, seal_keys })
 }
 
-fn delivery(reader: &mut Reader) -> Read<Delivery> {
+fn delivery(reader: &mut Reader) -> Read<DeliveryConfig> {
     let min = reader.value("delivery.retry_min", duration);
     let max = reader.value("delivery.retry_max", duration);
     let max_age = reader.value("delivery.max_age", duration);
@@ -152,7 +155,7 @@ fn delivery(reader: &mut Reader) -> Read<Delivery> {
             format!("found {} and {}, expected the first to be no longer than the second", found(min), found(max))
         });
     }
-    Ok(Delivery {
+    Ok(DeliveryConfig {
         backoff: Backoff { min: min?, max: max? },
         max_age: max_age?,
         max_backlog: max_backlog?,
@@ -160,8 +163,8 @@ fn delivery(reader: &mut Reader) -> Read<Delivery> {
     })
 }
 
-fn log(reader: &mut Reader) -> Read<Log> {
+fn log(reader: &mut Reader) -> Read<LogConfig> {
     let format = reader.value("log.format", choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]));
     let filter = reader.value("log.filter", log_filter);
-    Ok(Log { format: format?, filter: filter? })
+    Ok(LogConfig { format: format?, filter: filter? })
 }

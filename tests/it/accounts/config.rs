@@ -1,7 +1,7 @@
 //! `[[accounts]]`: what an account takes from the sections, what is its own, and what is refused in which words.
 
 use insta::assert_snapshot;
-use refersion_destination::config::{Account, Config, Mode, Problems, Warning};
+use refersion_destination::config::{AccountConfig, Config, Mode, Problems, Warning};
 use refersion_destination::domain::Status;
 use secrecy::ExposeSecret;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ fn load(texts: &[&str], env: &[(&str, &str)], mode: Mode) -> Result<(Config, Vec
     Config::load(&files, env, mode).map_err(|problems: Problems| problems.to_string().replace(&place, ""))
 }
 
-fn accounts(text: &str, env: &[(&str, &str)]) -> Vec<Account> {
+fn accounts(text: &str, env: &[(&str, &str)]) -> Vec<AccountConfig> {
     load(&[text], env, Mode::Live).expect("valid").0.every_account()
 }
 
@@ -33,7 +33,7 @@ fn problems(text: &str) -> String {
     load(&[text], &[KEY], Mode::Live).map(|_| ()).expect_err("has problems")
 }
 
-fn names(accounts: &[Account]) -> Vec<&str> {
+fn names(accounts: &[AccountConfig]) -> Vec<&str> {
     accounts.iter().map(|account| account.name.as_str()).collect()
 }
 
