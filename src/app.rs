@@ -16,7 +16,7 @@ use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::domain::AccountName;
-use crate::http::{self, Doors};
+use crate::http::{self, AccountRegistry};
 use crate::refersion::{BuildError, Route};
 use crate::store::{Limits, Maintenance, SqliteOpenError, SqliteStore, StoreError};
 use crate::telemetry::Metrics;
@@ -129,9 +129,9 @@ pub async fn serve(
 
     let tidying = tokio::spawn(tidy(Arc::clone(store), ground.clock, config.store.deduplication_window));
     let probing = tokio::spawn(probe(Arc::clone(store)));
-    let public = tokio::spawn(listen(server, http::public(Arc::clone(&doors)), shutdown.clone()));
-    let private = tokio::spawn(listen(ops, http::ops(Arc::clone(&doors)), shutdown.clone()));
-    doors.wake_those_with_events();
+    let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&doors)), shutdown.clone()));
+    let private = tokio::spawn(listen(ops, http::ops_router(Arc::clone(&doors)), shutdown.clone()));
+    doors.wake_accounts_with_pending_events();
     let failure = tokio::select! {
         () = stop => None,
         () = failed.cancelled() => Some(ServeError::WorkerPanicked),
@@ -153,7 +153,7 @@ pub async fn serve(
 }
 
 /// Makes a worker and an endpoint for every configured account, and what admits the others.
-async fn doors(ground: &Ground) -> Result<Doors, ServeError> {
+async fn doors(ground: &Ground) -> Result<AccountRegistry, ServeError> {
     let Ground { config, store, .. } = ground;
     let accounts = config.every_account();
     let configured: Vec<AccountName> = accounts.iter().map(|account| account.name.clone()).collect();
@@ -175,10 +175,10 @@ async fn doors(ground: &Ground) -> Result<Doors, ServeError> {
         let worker = ground.worker(&account, client, signals.clone());
         doors.push(ground.door(account, signals, worker));
     }
-    let doors = Doors::new(ground.store(), ground.clock, ground.runtime.shutdown.clone(), doors);
-    let doors = doors.operated_with(operator).counted_by(ground.metrics.clone());
+    let doors = AccountRegistry::new(ground.store(), ground.clock, ground.runtime.shutdown.clone(), doors);
+    let doors = doors.with_operator_key(operator).with_metrics(ground.metrics.clone());
     Ok(match merchants {
-        Some(proved) => doors.and(Arc::new(proved)),
+        Some(proved) => doors.with_merchants(Arc::new(proved)),
         None => doors,
     })
 }
@@ -204,7 +204,7 @@ fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, Serv
 
 /// Serves until the service shuts down and every request in flight is answered.
 async fn listen(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    http::listen(listener, router, http::Limits::default(), shutdown.cancelled_owned()).await;
+    http::listen(listener, router, http::ListenerLimits::default(), shutdown.cancelled_owned()).await;
 }
 
 async fn tidy(store: Arc<SqliteStore>, clock: Clock, window: Duration) {

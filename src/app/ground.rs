@@ -4,7 +4,7 @@
 use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
 use crate::config::{AccountConfig, Config};
-use crate::http::Door;
+use crate::http::AccountEndpoint;
 use crate::refersion::Client;
 use crate::scheduling::HealthLimits;
 use crate::segment::Trust;
@@ -49,8 +49,8 @@ impl Ground {
     }
 
     /// The endpoint of `account`, which wakes `worker`.
-    pub(super) fn door(&self, account: AccountConfig, signals: AccountSignals, worker: Worker) -> Door {
-        Door {
+    pub(super) fn door(&self, account: AccountConfig, signals: AccountSignals, worker: Worker) -> AccountEndpoint {
+        AccountEndpoint {
             meter: self.metrics.of(&account.name),
             account: account.name,
             trust: Trust::new(account.api_key, account.shared_secrets),
@@ -58,10 +58,10 @@ impl Ground {
             clock: self.clock,
             store: self.store(),
             signals,
-            wake: Arc::new(move || worker.wake()),
+            wake_worker: Arc::new(move || worker.wake()),
             shutdown: self.runtime.shutdown.clone(),
-            wait: self.config.server.wait,
-            at_once: account.concurrency.get() as u64,
+            max_wait: self.config.server.wait,
+            concurrency: account.concurrency.get() as u64,
         }
     }
 }

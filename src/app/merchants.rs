@@ -14,7 +14,7 @@ use super::ground::Ground;
 use super::proofs::{Admitted, Proofs};
 use crate::account_signals::AccountSignals;
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_seal};
-use crate::http::{Barred, Door, Merchants};
+use crate::http::{AccountEndpoint, AdmissionError, Merchants};
 use crate::refersion::{BuildError, Proof, Route};
 use crate::store::{EventLog as _, KeyVault, Maintenance as _, SqliteStore};
 use crate::worker::Worker;
@@ -50,7 +50,7 @@ struct Merchant {
 }
 
 struct AtWork {
-    door: Arc<Door>,
+    door: Arc<AccountEndpoint>,
     worker: Worker,
 }
 
@@ -104,7 +104,7 @@ impl Proved {
         for (name, _) in waiting.iter().filter(|(_, events)| **events > 0) {
             let name = AccountName::from(name.clone());
             if let Some(door) = self.0.door_of(&mut known, &name)? {
-                (door.wake)();
+                (door.wake_worker)();
             }
         }
         Ok(())
@@ -123,16 +123,16 @@ impl Merchants for Proved {
         // By itself, so that a sender who hangs up leaves nothing half done.
         let proving = tokio::spawn(async move { inner.proofs.of(pair, inner.prove(&name, &key)).await });
         // Err: a panic, which is a bug.
-        proving.await.unwrap_or(Err(Barred::Unproven))
+        proving.await.unwrap_or(Err(AdmissionError::KeyUnverified))
     }
 
-    fn doors(&self) -> Vec<Arc<Door>> {
+    fn endpoints(&self) -> Vec<Arc<AccountEndpoint>> {
         let known = self.0.known();
         let at_work = known.values().filter_map(|merchant| merchant.at_work.as_ref());
         at_work.map(|at_work| Arc::clone(&at_work.door)).collect()
     }
 
-    fn wake_those_with_events(&self) {
+    fn wake_accounts_with_pending_events(&self) {
         if let Err(error) = self.wake(&self.0.ground.store.waiting()) {
             tracing::error!(%error, "events of accounts that are not configured may wait for their next one");
         }
@@ -149,10 +149,10 @@ impl Inner {
 
     /// Proves a key, and keeps it if Refersion takes it.
     async fn prove(&self, name: &AccountName, key: &ApiKey) -> Admitted {
-        let client = self.route.client(key).map_err(|_| Barred::Refused)?;
+        let client = self.route.client(key).map_err(|_| AdmissionError::KeyRefused)?;
         let unproven = match tokio::time::timeout(PATIENCE, self.proofs.in_turn(client.prove())).await {
             Ok(Proof::Accepted) => return self.keep(name, key).await,
-            Ok(Proof::Refused) => return Err(Barred::Refused),
+            Ok(Proof::Refused) => return Err(AdmissionError::KeyRefused),
             Ok(Proof::Unknown(what, _)) => what,
             Err(_) => "it took too long".to_owned(),
         };
@@ -161,7 +161,7 @@ impl Inner {
                 "cannot tell whether Refersion takes a new API key: {unproven} (more within 10 s are not logged)"
             );
         }
-        Err(Barred::Unproven)
+        Err(AdmissionError::KeyUnverified)
     }
 
     /// Keeps a key that Refersion takes, in the place of an earlier one of the account.
@@ -169,7 +169,7 @@ impl Inner {
         let _alone = self.keeping.lock().await;
         if let Err(error) = self.ground.store.keep_keys(vec![seal(&self.seal, name, key)]).await {
             tracing::error!(account = %name, %error, "an API key cannot be kept");
-            return Err(Barred::NotKept);
+            return Err(AdmissionError::KeyNotStored);
         }
         let mut known = self.known();
         let at_work = known.get(name).and_then(|merchant| merchant.at_work.as_ref());
@@ -193,11 +193,11 @@ impl Inner {
     }
 
     fn admitted(&self, known: &mut Known, name: &AccountName) -> Admitted {
-        self.door_of(known, name).map_err(bug)?.ok_or(Barred::Draining)
+        self.door_of(known, name).map_err(bug)?.ok_or(AdmissionError::Draining)
     }
 
     /// The door of an account, which goes to work if it is not yet; none if it is not known, or the service is about to stop.
-    fn door_of(&self, known: &mut Known, name: &AccountName) -> Result<Option<Arc<Door>>, BuildError> {
+    fn door_of(&self, known: &mut Known, name: &AccountName) -> Result<Option<Arc<AccountEndpoint>>, BuildError> {
         let shutting_down = self.ground.runtime.shutdown.is_cancelled();
         let Some(merchant) = known.get_mut(name).filter(|_| !shutting_down) else { return Ok(None) };
         if let Some(at_work) = &merchant.at_work {
@@ -218,7 +218,7 @@ impl Inner {
 }
 
 /// A key that was proved fits into a client: that it does not is a bug.
-fn bug(error: BuildError) -> Barred {
+fn bug(error: BuildError) -> AdmissionError {
     tracing::error!(%error, "a client for a proved API key cannot be made");
-    Barred::Unproven
+    AdmissionError::KeyUnverified
 }

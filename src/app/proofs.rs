@@ -6,7 +6,7 @@
 //! forgotten, so that strangers cannot make this service call Refersion at their pace. Deliberately absent: keys, of which
 //! nothing is kept here.
 
-use crate::http::{Barred, Door};
+use crate::http::{AccountEndpoint, AdmissionError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// What stands for a key pair.
 pub(super) type Pair = [u8; 16];
 /// The door a key opens, or why it opens none.
-pub(super) type Admitted = Result<Arc<Door>, Barred>;
+pub(super) type Admitted = Result<Arc<AccountEndpoint>, AdmissionError>;
 
 /// The proofs under way, and what was refused lately.
 pub(super) struct Proofs {
@@ -74,16 +74,16 @@ impl Proofs {
 
 impl Book {
     /// The case of `pair`, to be decided or being decided; an error if it is decided or cannot be.
-    fn open(&mut self, pair: Pair, now: Instant) -> Result<Arc<OnceCell<Admitted>>, Barred> {
+    fn open(&mut self, pair: Pair, now: Instant) -> Result<Arc<OnceCell<Admitted>>, AdmissionError> {
         if let Some(case) = self.under_way.get(&pair) {
             return Ok(Arc::clone(case));
         }
         self.refused.retain(|_, at| now.duration_since(*at) < REMEMBERED);
         if self.refused.contains_key(&pair) {
-            return Err(Barred::Refused);
+            return Err(AdmissionError::KeyRefused);
         }
         if self.under_way.len() >= WAITING || self.refused.len() + self.under_way.len() >= REFUSED {
-            return Err(Barred::Unproven);
+            return Err(AdmissionError::KeyUnverified);
         }
         Ok(Arc::clone(self.under_way.entry(pair).or_default()))
     }
@@ -100,7 +100,7 @@ impl Book {
     fn close(&mut self, pair: Pair, case: &Arc<OnceCell<Admitted>>, admitted: &Admitted, now: Instant) {
         if self.under_way.get(&pair).is_some_and(|open| Arc::ptr_eq(open, case)) {
             self.under_way.remove(&pair);
-            if matches!(admitted, Err(Barred::Refused)) {
+            if matches!(admitted, Err(AdmissionError::KeyRefused)) {
                 self.refused.insert(pair, now);
             }
         }
@@ -119,7 +119,7 @@ mod tests {
 
     fn refuse(book: &mut Book, n: usize, now: Instant) {
         let case = book.open(pair(n), now).expect("there is room");
-        book.close(pair(n), &case, &Err(Barred::Refused), now);
+        book.close(pair(n), &case, &Err(AdmissionError::KeyRefused), now);
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
         let (mut book, now) = (Book::default(), Instant::now());
         refuse(&mut book, 1, now);
         let opened = |book: &mut Book, n, seconds| book.open(pair(n), now + Duration::from_secs(seconds)).err();
-        assert_eq!(opened(&mut book, 1, 59), Some(Barred::Refused));
+        assert_eq!(opened(&mut book, 1, 59), Some(AdmissionError::KeyRefused));
         assert_eq!(opened(&mut book, 2, 59), None);
         assert_eq!(opened(&mut book, 1, 60), None);
     }
@@ -143,7 +143,7 @@ mod tests {
     fn what_could_not_be_proved_is_asked_about_again_at_once() {
         let (mut book, now) = (Book::default(), Instant::now());
         let case = book.open(pair(1), now).expect("there is room");
-        book.close(pair(1), &case, &Err(Barred::Unproven), now);
+        book.close(pair(1), &case, &Err(AdmissionError::KeyUnverified), now);
         assert!(book.open(pair(1), now).is_ok());
     }
 
@@ -151,11 +151,11 @@ mod tests {
     fn strangers_fill_neither_the_memory_nor_refersions_day() {
         let (mut book, now) = (Book::default(), Instant::now());
         (0..REFUSED).for_each(|n| refuse(&mut book, n, now));
-        assert_eq!(book.open(pair(REFUSED), now).err(), Some(Barred::Unproven));
+        assert_eq!(book.open(pair(REFUSED), now).err(), Some(AdmissionError::KeyUnverified));
         assert_eq!(book.refused.len(), REFUSED);
         let later = now + REMEMBERED;
         (0..WAITING).for_each(|n| drop(book.open(pair(n), later).expect("there is room again")));
-        assert_eq!(book.open(pair(WAITING), later).err(), Some(Barred::Unproven));
+        assert_eq!(book.open(pair(WAITING), later).err(), Some(AdmissionError::KeyUnverified));
         assert!(book.open(pair(0), later).is_ok(), "it waits with the others");
         assert!(book.refused.is_empty());
     }
@@ -167,7 +167,7 @@ mod tests {
             proofs.in_turn(async {
                 asked.fetch_add(1, Ordering::Relaxed);
                 answer.notified().await;
-                Err(Barred::Unproven)
+                Err(AdmissionError::KeyUnverified)
             })
         };
         let all = async {
@@ -187,7 +187,7 @@ mod tests {
             )
         };
         let (one, same, ..) = tokio::time::timeout(REMEMBERED, all).await.expect("every proof was answered");
-        assert!(matches!((one, same), (Err(Barred::Unproven), Err(Barred::Unproven))));
+        assert!(matches!((one, same), (Err(AdmissionError::KeyUnverified), Err(AdmissionError::KeyUnverified))));
         assert_eq!(asked.load(Ordering::Relaxed), 5, "one for each pair");
         assert!(proofs.book().under_way.is_empty());
     }

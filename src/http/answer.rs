@@ -16,7 +16,7 @@
 //! Never sent: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`; messages carry no secret and no
 //! personal datum.
 
-use super::Barred;
+use super::AdmissionError;
 use super::limits::MAX_EVENTS;
 use crate::account_signals::EventOutcome;
 use crate::delivery::{Outcome, PermanentFailure};
@@ -197,13 +197,13 @@ impl From<EventOutcome> for Answer {
     }
 }
 
-impl From<Barred> for Answer {
-    fn from(barred: Barred) -> Self {
-        match barred {
-            Barred::Refused => Self::Disbelieved(Disbelief::RefusedKey),
-            Barred::Unproven => Self::Unproven,
-            Barred::NotKept => Self::NotRecorded,
-            Barred::Draining => Self::Draining,
+impl From<AdmissionError> for Answer {
+    fn from(error: AdmissionError) -> Self {
+        match error {
+            AdmissionError::KeyRefused => Self::Disbelieved(Disbelief::RefusedKey),
+            AdmissionError::KeyUnverified => Self::Unproven,
+            AdmissionError::KeyNotStored => Self::NotRecorded,
+            AdmissionError::Draining => Self::Draining,
         }
     }
 }

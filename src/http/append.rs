@@ -4,7 +4,7 @@
 //! appended. It runs in its request's task as long as the sender waits, and in a task of its own if the sender hangs up.
 //! Deliberately absent: transactions and group commit, which are the store's.
 
-use super::Door;
+use super::AccountEndpoint;
 use super::answer::Answer;
 use crate::failpoint;
 use crate::store::{Appended, NewEvent, StoreError};
@@ -15,8 +15,8 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
 /// Appends events and wakes the worker, even if their sender hangs up meanwhile.
-pub(super) async fn append(door: &Door, events: Vec<NewEvent>) -> Result<Vec<Appended>, Answer> {
-    let (store, wake) = (Arc::clone(&door.store), Arc::clone(&door.wake));
+pub(super) async fn append(endpoint: &AccountEndpoint, events: Vec<NewEvent>) -> Result<Vec<Appended>, Answer> {
+    let (store, wake) = (Arc::clone(&endpoint.store), Arc::clone(&endpoint.wake_worker));
     let appending = Appending(Some(Box::pin(async move {
         failpoint::step("http::appending");
         let appended = store.append(events).await;

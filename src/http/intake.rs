@@ -5,7 +5,7 @@
 //! the answer for an unknown user: the store gives it only if it is certain, see [`KnownUsersOnly`]. Deliberately absent:
 //! appending ([`super::append`]).
 
-use super::Door;
+use super::AccountEndpoint;
 use super::answer::Answer;
 use super::body::{Received, gunzip};
 use super::limits::{MAX_EVENTS, MAX_OBJECT};
@@ -42,19 +42,24 @@ pub(super) enum Fate {
 }
 
 /// Takes a body in, if its signatures are right.
-pub(super) fn take(door: &Door, claims: &Claims, body: &Received, now: Timestamp) -> Result<Intake, Answer> {
+pub(super) fn take(
+    endpoint: &AccountEndpoint,
+    claims: &Claims,
+    body: &Received,
+    now: Timestamp,
+) -> Result<Intake, Answer> {
     let content = if body.gzip { gunzip(&body.bytes).map(Cow::Owned) } else { Ok(Cow::Borrowed(&body.bytes[..])) };
     let unpacked = content.as_deref().ok().filter(|_| body.gzip);
     let forms: Vec<&[u8]> = [&body.bytes[..]].into_iter().chain(unpacked).collect();
-    door.trust.verify(claims, &forms).map_err(Answer::Disbelieved)?;
-    failpoint::step("http::believed");
+    endpoint.trust.verify(claims, &forms).map_err(Answer::Disbelieved)?;
+    failpoint::step("http::authenticated");
     let content = content?;
     let body = segment::check(&content).map_err(invalid)?;
     match segment::several(body).map_err(invalid)? {
         None if content.len() > MAX_OBJECT => Err(Answer::TooLarge),
-        None => Ok(Intake::One(event(door, body, now).fate)),
+        None => Ok(Intake::One(event(endpoint, body, now).fate)),
         Some(events) if events.len() > MAX_EVENTS => Err(Answer::TooMany),
-        Some(events) => Ok(Intake::Many(events.into_iter().map(|raw| event(door, raw, now)).collect())),
+        Some(events) => Ok(Intake::Many(events.into_iter().map(|raw| event(endpoint, raw, now)).collect())),
     }
 }
 
@@ -62,24 +67,24 @@ fn invalid(malformed: Malformed) -> Answer {
     Answer::Invalid(malformed.to_string())
 }
 
-fn event(door: &Door, raw: Raw<'_>, now: Timestamp) -> Taken {
+fn event(endpoint: &AccountEndpoint, raw: Raw<'_>, now: Timestamp) -> Taken {
     if raw.text().len() > MAX_OBJECT {
         return Taken { message_id: None, fate: Fate::Answer(Answer::EventTooLarge) };
     }
     match segment::understand(raw) {
         Ok(event) => {
-            let fate = fate(door, raw.text(), &event, now);
+            let fate = fate(endpoint, raw.text(), &event, now);
             Taken { message_id: event.message_id, fate }
         }
         Err(malformed) => Taken { message_id: None, fate: Fate::Answer(invalid(malformed)) },
     }
 }
 
-fn fate(door: &Door, text: &str, event: &Event<'_>, received_at: Timestamp) -> Fate {
+fn fate(endpoint: &AccountEndpoint, text: &str, event: &Event<'_>, received_at: Timestamp) -> Fate {
     if let Kind::Unsupported(kind) = &event.kind {
         return Fate::Answer(Answer::Unsupported(kind.clone()));
     }
-    let (user, unless_known) = match mapping::map(event, &door.rules).intent {
+    let (user, unless_known) = match mapping::map(event, &endpoint.rules).intent {
         Ok(Intent::Identify(wanted)) => (wanted.user, unknown(&wanted.creation)),
         Ok(Intent::Delete { user }) => {
             let nobody = Outcome::Delivered { action: Action::NotFound, code: None };
@@ -89,7 +94,7 @@ fn fate(door: &Door, text: &str, event: &Event<'_>, received_at: Timestamp) -> F
         Ok(Intent::Nothing(reason)) => return Fate::Answer(Answer::Ignored(reason)),
         Err(refusal) => return Fate::Answer(Answer::Invalid(refusal.to_string())),
     };
-    let new = entry(door, text, event, &user, unless_known.is_some(), received_at);
+    let new = entry(endpoint, text, event, &user, unless_known.is_some(), received_at);
     Fate::Append(new, unless_known)
 }
 
@@ -103,19 +108,19 @@ fn unknown(creation: &Creation) -> Option<Answer> {
 }
 
 fn entry(
-    door: &Door,
+    endpoint: &AccountEndpoint,
     text: &str,
     event: &Event<'_>,
     user: &User,
     only_if_known: bool,
     received_at: Timestamp,
 ) -> NewEvent {
-    let keys = user.keys(door.store.hash_key(), &door.account);
+    let keys = user.keys(endpoint.store.hash_key(), &endpoint.account);
     let known_users_only =
-        only_if_known.then(|| KnownUsersOnly { none_waits_up_to: door.signals.none_waits_up_to(&keys) });
+        only_if_known.then(|| KnownUsersOnly { none_waits_up_to: endpoint.signals.none_waits_up_to(&keys) });
     NewEvent {
-        account: door.account.clone(),
-        id: event_id(door, text, event),
+        account: endpoint.account.clone(),
+        id: event_id(endpoint, text, event),
         keys,
         known_users_only,
         body: text.as_bytes().to_vec(),
@@ -124,10 +129,10 @@ fn entry(
 }
 
 /// By its `messageId`; an event without one is known by its bytes.
-fn event_id(door: &Door, text: &str, event: &Event<'_>) -> EventId {
-    let hash = door.store.hash_key();
+fn event_id(endpoint: &AccountEndpoint, text: &str, event: &Event<'_>) -> EventId {
+    let hash = endpoint.store.hash_key();
     match &event.message_id {
-        Some(message_id) => hash.event_by_message_id(&door.account, message_id),
-        None => hash.event_by_body(&door.account, text.as_bytes()),
+        Some(message_id) => hash.event_by_message_id(&endpoint.account, message_id),
+        None => hash.event_by_body(&endpoint.account, text.as_bytes()),
     }
 }

@@ -11,10 +11,10 @@
 //! is the API key of the first account (`main`, if there is one); where none is configured, it is made of the first seal key,
 //! which so never travels. No answer grows with what the store holds. The command line is the client.
 
-use super::Doors;
+use super::AccountRegistry;
+use super::account_registry::credentials;
 use super::answer::Answer;
 use super::body;
-use super::doors::credentials;
 use crate::domain::{AccountName, Email, User, UserId};
 use crate::segment::Disbelief;
 use crate::store::{DeadLetter, Filter, Forgotten, Page, Replay};
@@ -65,41 +65,41 @@ pub(super) struct Whom {
 
 type Told<T> = Result<Json<T>, Answer>;
 
-pub(super) async fn list(State(doors): State<Arc<Doors>>, request: Request) -> Told<Page> {
-    let Listed { filter, after, limit } = asked(&doors, request).await?;
-    Ok(Json(doors.store.dead_letters(&filter, after, limit.clamp(1, MOST)).await?))
+pub(super) async fn list(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Told<Page> {
+    let Listed { filter, after, limit } = asked(&registry, request).await?;
+    Ok(Json(registry.store.dead_letters(&filter, after, limit.clamp(1, MOST)).await?))
 }
 
-pub(super) async fn show(State(doors): State<Arc<Doors>>, request: Request) -> Told<Option<DeadLetter>> {
-    let One { id } = asked(&doors, request).await?;
-    Ok(Json(doors.store.dead_letter(id).await?))
+pub(super) async fn show(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Told<Option<DeadLetter>> {
+    let One { id } = asked(&registry, request).await?;
+    Ok(Json(registry.store.dead_letter(id).await?))
 }
 
-pub(super) async fn replay(State(doors): State<Arc<Doors>>, request: Request) -> Told<Vec<(i64, Replay)>> {
-    let ids = several(asked(&doors, request).await?)?;
-    let replayed = doors.store.replay(&ids).await?;
-    doors.wake_those_with_events();
+pub(super) async fn replay(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Told<Vec<(i64, Replay)>> {
+    let ids = several(asked(&registry, request).await?)?;
+    let replayed = registry.store.replay(&ids).await?;
+    registry.wake_accounts_with_pending_events();
     Ok(Json(replayed))
 }
 
-pub(super) async fn discard(State(doors): State<Arc<Doors>>, request: Request) -> Told<Vec<i64>> {
-    let ids = several(asked(&doors, request).await?)?;
-    Ok(Json(doors.store.discard(&ids).await?))
+pub(super) async fn discard(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Told<Vec<i64>> {
+    let ids = several(asked(&registry, request).await?)?;
+    Ok(Json(registry.store.discard(&ids).await?))
 }
 
-pub(super) async fn forget(State(doors): State<Arc<Doors>>, request: Request) -> Told<Forgotten> {
-    let whom: Whom = asked(&doors, request).await?;
+pub(super) async fn forget(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Told<Forgotten> {
+    let whom: Whom = asked(&registry, request).await?;
     let email = whom.email.as_deref().map(Email::parse).transpose();
     let email = email.map_err(|error| Answer::Invalid(format!("`email` is {error}")))?;
     let user = User { user_id: whom.user_id.as_deref().and_then(UserId::parse), email };
-    let first = || doors.configured().next().map(|door| door.account.clone());
+    let first = || registry.configured().next().map(|endpoint| endpoint.account.clone());
     let account = whom.account.map(AccountName::from).or_else(first);
     let account = account.ok_or_else(|| Answer::Invalid("expected `account`: none is configured".to_owned()))?;
-    let keys = user.keys(doors.store.hash_key(), &account);
+    let keys = user.keys(registry.store.hash_key(), &account);
     if keys.is_empty() {
         return Err(Answer::Invalid("expected `user_id` or `email`".to_owned()));
     }
-    let forgotten = doors.store.forget(&keys, doors.clock.now()).await?;
+    let forgotten = registry.store.forget(&keys, registry.clock.now()).await?;
     Ok(Json(forgotten))
 }
 
@@ -111,17 +111,21 @@ fn several(Several { ids }: Several) -> Result<Vec<i64>, Answer> {
 }
 
 /// What a request asks, if it comes with the key.
-async fn asked<T: DeserializeOwned>(doors: &Doors, request: Request) -> Result<T, Answer> {
+async fn asked<T: DeserializeOwned>(registry: &AccountRegistry, request: Request) -> Result<T, Answer> {
     let (head, mut body) = request.into_parts();
-    let asked = read(doors, &head.headers, &mut body).await;
+    let asked = read(registry, &head.headers, &mut body).await;
     if asked.is_err() {
         body::discard(&head.headers, &mut body).await;
     }
     asked
 }
 
-async fn read<T: DeserializeOwned>(doors: &Doors, headers: &HeaderMap, body: &mut Body) -> Result<T, Answer> {
-    match doors.operator.as_ref().ok_or(Answer::Bug)?.judge(credentials(headers), std::iter::empty()) {
+async fn read<T: DeserializeOwned>(
+    registry: &AccountRegistry,
+    headers: &HeaderMap,
+    body: &mut Body,
+) -> Result<T, Answer> {
+    match registry.operator.as_ref().ok_or(Answer::Bug)?.judge(credentials(headers), std::iter::empty()) {
         Ok(_) => {}
         Err(Disbelief::Nothing) => return Err(Answer::Disbelieved(Disbelief::WrongKey)),
         Err(other) => return Err(Answer::Disbelieved(other)),

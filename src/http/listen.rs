@@ -20,18 +20,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The bounds of one listener.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ListenerLimits {
     /// How long a connection may take to send the head of its next request, the idle time before it included.
-    pub patience: Duration,
+    pub header_timeout: Duration,
     /// How many connections are open at once.
-    pub connections: usize,
+    pub max_connections: usize,
 }
 
-impl Default for Limits {
+impl Default for ListenerLimits {
     /// Proxies keep a connection idle for 60 s (nginx, AWS's load balancers) and must be the first to close it: a request
     /// on its way to a connection that is being closed fails. 12,000 connections with the largest of heads are 384 MB.
     fn default() -> Self {
-        Self { patience: Duration::from_secs(75), connections: 12_000 }
+        Self { header_timeout: Duration::from_secs(75), max_connections: 12_000 }
     }
 }
 
@@ -41,10 +41,10 @@ const MAX_HEAD: usize = 32 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until `stop` is ready and every request in flight is answered.
-pub async fn listen(listener: TcpListener, router: Router, limits: Limits, stop: impl Future<Output = ()>) {
+pub async fn listen(listener: TcpListener, router: Router, limits: ListenerLimits, stop: impl Future<Output = ()>) {
     let mut http = Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.patience).max_buf_size(MAX_HEAD);
-    let room = Arc::new(Semaphore::new(limits.connections));
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEAD);
+    let room = Arc::new(Semaphore::new(limits.max_connections));
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {

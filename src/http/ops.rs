@@ -5,7 +5,7 @@
 //! few seconds. Of accounts that are not configured at most 100 are named: those that are halted, then those that are paused. One
 //! merchant's revoked key shows in `merchants`, not in `refersion`. Deliberately absent: credentials; the listener is private.
 
-use super::{Door, Doors};
+use super::{AccountEndpoint, AccountRegistry};
 use crate::account_signals::AccountSignals;
 use crate::domain::Timestamp;
 use crate::scheduling::HealthState;
@@ -27,36 +27,38 @@ pub(super) async fn healthz() -> Json<Value> {
 
 /// Ready unless draining, or the store cannot be written. A refused key or an outage of Refersion does not make the service
 /// unready: events are still taken in and kept.
-pub(super) async fn readyz(State(doors): State<Arc<Doors>>) -> (StatusCode, Json<Value>) {
+pub(super) async fn readyz(State(registry): State<Arc<AccountRegistry>>) -> (StatusCode, Json<Value>) {
     let unready = |why: String| (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "unready", "message": why})));
-    if doors.is_draining() {
+    if registry.is_draining() {
         return unready("draining: the service is about to stop".to_owned());
     }
-    let StoreStatus { waiting, dead, write_error } = doors.store.status();
+    let StoreStatus { waiting, dead, write_error } = registry.store.status();
     if let Some(error) = write_error {
         return unready(format!("the store cannot be written: {error}"));
     }
-    let refersion = refersion(doors.configured().map(|door| &door.signals), doors.clock.now());
+    let refersion = refersion(registry.configured().map(|endpoint| &endpoint.signals), registry.clock.now());
     let body = json!({"status": "ready", "message": "events are taken in", "waiting": waiting,
         "dead_letters": dead, "refersion": refersion});
     (StatusCode::OK, Json(body))
 }
 
 /// The same for operators, who may know the accounts by name.
-pub(super) async fn readyz_by_account(State(doors): State<Arc<Doors>>) -> (StatusCode, Json<Value>) {
-    let now = doors.clock.now();
-    let merchants = doors.merchants.is_some().then(|| doors.of_merchants());
-    let told = merchants.as_deref().map(|doors| halted_and_paused(doors, now));
+pub(super) async fn readyz_by_account(State(registry): State<Arc<AccountRegistry>>) -> (StatusCode, Json<Value>) {
+    let now = registry.clock.now();
+    let merchants = registry.merchants.is_some().then(|| registry.unconfigured());
+    let told = merchants.as_deref().map(|endpoints| halted_and_paused(endpoints, now));
     let others = told.iter().flatten().flatten().take(MOST);
-    let accounts: Map<String, Value> = doors
+    let accounts: Map<String, Value> = registry
         .configured()
         .chain(others.copied())
-        .map(|door| (door.account.to_string(), json!({"refersion": refersion(std::iter::once(&door.signals), now)})))
+        .map(|endpoint| {
+            (endpoint.account.to_string(), json!({"refersion": refersion(std::iter::once(&endpoint.signals), now)}))
+        })
         .collect();
     let counts = merchants.as_ref().zip(told.as_ref());
     let counts = counts
         .map(|(all, [halted, paused])| json!({"at_work": all.len(), "halted": halted.len(), "paused": paused.len()}));
-    let (status, Json(mut body)) = readyz(State(Arc::clone(&doors))).await;
+    let (status, Json(mut body)) = readyz(State(Arc::clone(&registry))).await;
     body["accounts"] = accounts.into();
     if let Some(counts) = counts {
         body["merchants"] = counts;
@@ -65,18 +67,18 @@ pub(super) async fn readyz_by_account(State(doors): State<Arc<Doors>>) -> (Statu
 }
 
 /// Counters, as Prometheus reads them.
-pub(super) async fn metrics(State(doors): State<Arc<Doors>>) -> impl IntoResponse {
-    let StoreStatus { waiting, dead, .. } = doors.store.status();
+pub(super) async fn metrics(State(registry): State<Arc<AccountRegistry>>) -> impl IntoResponse {
+    let StoreStatus { waiting, dead, .. } = registry.store.status();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], doors.metrics.text(waiting, dead))
+    ([(header::CONTENT_TYPE, kind)], registry.metrics.text(waiting, dead))
 }
 
-fn halted_and_paused(doors: &[Arc<Door>], now: Timestamp) -> [Vec<&Arc<Door>>; 2] {
+fn halted_and_paused(endpoints: &[Arc<AccountEndpoint>], now: Timestamp) -> [Vec<&Arc<AccountEndpoint>>; 2] {
     let (mut halted, mut paused) = (Vec::new(), Vec::new());
-    for door in doors {
-        match door.signals.state(now) {
-            HealthState::Halted { .. } => halted.push(door),
-            HealthState::Open { .. } | HealthState::HalfOpen => paused.push(door),
+    for endpoint in endpoints {
+        match endpoint.signals.state(now) {
+            HealthState::Halted { .. } => halted.push(endpoint),
+            HealthState::Open { .. } | HealthState::HalfOpen => paused.push(endpoint),
             HealthState::Closed => {}
         }
     }

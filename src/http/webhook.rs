@@ -5,13 +5,13 @@
 //! whether the account is paused or halted and whether an earlier event of the user is blocked. Arrays are answered at once, with
 //! a result per event. Invariant: whoever hangs up loses the answer and nothing else. Deliberately absent: calls to Refersion.
 
+use super::account_registry::credentials;
 use super::answer::{Answer, Each, Told, overall};
 use super::append::append;
 use super::body::{self, Received};
-use super::doors::credentials;
 use super::intake::{self, Fate, Intake, Taken};
 use super::limits::MAX_OBJECT;
-use super::{Door, Doors};
+use super::{AccountEndpoint, AccountRegistry};
 use crate::account_signals::Waiter;
 use crate::domain::Timestamp;
 use crate::scheduling::HealthState;
@@ -25,20 +25,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Answers a request at the door of all accounts: it is told by its credentials whose it is.
-pub(super) async fn for_any(State(doors): State<Arc<Doors>>, request: Request) -> Response {
-    let door = doors.door_for(request.headers()).await;
-    answered(door, request).await
+pub(super) async fn for_any(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Response {
+    let endpoint = registry.select(request.headers()).await;
+    answered(endpoint, request).await
 }
 
 /// Answers a request at the door of one account.
-pub(super) async fn for_one(State(door): State<Arc<Door>>, request: Request) -> Response {
-    answered(Ok(door), request).await
+pub(super) async fn for_one(State(endpoint): State<Arc<AccountEndpoint>>, request: Request) -> Response {
+    answered(Ok(endpoint), request).await
 }
 
-async fn answered(door: Result<Arc<Door>, Answer>, request: Request) -> Response {
+async fn answered(endpoint: Result<Arc<AccountEndpoint>, Answer>, request: Request) -> Response {
     let (head, mut body) = request.into_parts();
-    let received = match door {
-        Ok(door) => receive(&door, &head.headers, &mut body).await,
+    let received = match endpoint {
+        Ok(endpoint) => receive(&endpoint, &head.headers, &mut body).await,
         Err(answer) => Err(answer),
     };
     match received {
@@ -64,42 +64,49 @@ fn complain(why: Disbelief) {
     }
 }
 
-async fn receive(door: &Arc<Door>, headers: &HeaderMap, body: &mut Body) -> Result<Response, Answer> {
-    if door.shutdown.is_cancelled() {
+async fn receive(endpoint: &Arc<AccountEndpoint>, headers: &HeaderMap, body: &mut Body) -> Result<Response, Answer> {
+    if endpoint.shutdown.is_cancelled() {
         return Err(Answer::Draining);
     }
     let signatures = headers.get_all("x-signature").into_iter().map(HeaderValue::as_bytes);
-    let claims = door.trust.judge(credentials(headers), signatures).map_err(Answer::Disbelieved)?;
+    let claims = endpoint.trust.judge(credentials(headers), signatures).map_err(Answer::Disbelieved)?;
     let (received, _room) = body::read(headers, body).await?;
-    match take(door, claims, received, door.clock.now()).await? {
+    match take(endpoint, claims, received, endpoint.clock.now()).await? {
         Intake::One(fate) => {
-            let answer = one(door, fate).await;
-            door.meter.received(answer.as_ref().unwrap_or_else(|answer| answer).status(), 1);
+            let answer = one(endpoint, fate).await;
+            endpoint.meter.received(answer.as_ref().unwrap_or_else(|answer| answer).status(), 1);
             answer.map(IntoResponse::into_response)
         }
-        Intake::Many(taken) => many(door, taken).await,
+        Intake::Many(taken) => many(endpoint, taken).await,
     }
 }
 
 /// Takes the events in; many of them beside the threads that serve all other requests.
-async fn take(door: &Arc<Door>, claims: Claims, received: Received, now: Timestamp) -> Result<Intake, Answer> {
+async fn take(
+    endpoint: &Arc<AccountEndpoint>,
+    claims: Claims,
+    received: Received,
+    now: Timestamp,
+) -> Result<Intake, Answer> {
     if received.bytes.len() <= MAX_OBJECT && !received.gzip {
-        return intake::take(door, &claims, &received, now);
+        return intake::take(endpoint, &claims, &received, now);
     }
-    let door = Arc::clone(door);
-    let taking = tokio::task::spawn_blocking(move || intake::take(&door, &claims, &received, now));
+    let endpoint = Arc::clone(endpoint);
+    let taking = tokio::task::spawn_blocking(move || intake::take(&endpoint, &claims, &received, now));
     // Err: a panic, which is a bug.
     taking.await.unwrap_or(Err(Answer::Bug))
 }
 
-async fn one(door: &Door, fate: Fate) -> Result<Answer, Answer> {
+async fn one(endpoint: &AccountEndpoint, fate: Fate) -> Result<Answer, Answer> {
     let (event, unless_known) = match fate {
         Fate::Answer(answer) => return Ok(answer),
         Fate::Append(event, unless_known) => (event, unless_known),
     };
-    let waiter = (!door.wait.is_zero()).then(|| door.signals.wait_for(event.id)).flatten();
-    match append(door, vec![event]).await?.first() {
-        Some(Appended::Accepted { waiting, .. }) if *waiting < door.at_once => Ok(outcome(door, waiter).await),
+    let waiter = (!endpoint.max_wait.is_zero()).then(|| endpoint.signals.wait_for(event.id)).flatten();
+    match append(endpoint, vec![event]).await?.first() {
+        Some(Appended::Accepted { waiting, .. }) if *waiting < endpoint.concurrency => {
+            Ok(outcome(endpoint, waiter).await)
+        }
         Some(appended) => Ok(appended_as(*appended, unless_known)),
         None => Ok(Answer::Bug),
     }
@@ -107,9 +114,9 @@ async fn one(door: &Door, fate: Fate) -> Result<Answer, Answer> {
 
 /// The outcome of an event that can be delivered now, if it is known in time. Whether it can be, the account's owner says: while
 /// the account is paused, or an earlier event of the user is blocked, nobody waits.
-async fn outcome(door: &Door, waiter: Option<Waiter>) -> Answer {
+async fn outcome(endpoint: &AccountEndpoint, waiter: Option<Waiter>) -> Answer {
     let Some(waiter) = waiter else { return Answer::Accepted };
-    match door.signals.state(door.clock.now()) {
+    match endpoint.signals.state(endpoint.clock.now()) {
         HealthState::Halted { .. } => return Answer::KeyRefused,
         HealthState::Open { .. } | HealthState::HalfOpen => return Answer::Accepted,
         HealthState::Closed => {}
@@ -117,8 +124,8 @@ async fn outcome(door: &Door, waiter: Option<Waiter>) -> Answer {
     tokio::select! {
         biased;
         outcome = waiter.outcome() => outcome.map_or(Answer::Accepted, Answer::from),
-        () = door.shutdown.cancelled() => Answer::Accepted,
-        () = tokio::time::sleep(door.wait) => Answer::Accepted,
+        () = endpoint.shutdown.cancelled() => Answer::Accepted,
+        () = tokio::time::sleep(endpoint.max_wait) => Answer::Accepted,
     }
 }
 
@@ -130,7 +137,7 @@ fn appended_as(appended: Appended, unless_known: Option<Answer>) -> Answer {
     }
 }
 
-async fn many(door: &Door, taken: Vec<Taken>) -> Result<Response, Answer> {
+async fn many(endpoint: &AccountEndpoint, taken: Vec<Taken>) -> Result<Response, Answer> {
     let mut message_ids = Vec::with_capacity(taken.len());
     let mut answers = Vec::with_capacity(taken.len());
     let mut events = Vec::new();
@@ -147,14 +154,14 @@ async fn many(door: &Door, taken: Vec<Taken>) -> Result<Response, Answer> {
         }
     }
     if !events.is_empty() {
-        let failed = |answer: &Answer| door.meter.received(answer.status(), answers.len());
-        let appended = append(door, events).await.inspect_err(failed)?;
+        let failed = |answer: &Answer| endpoint.meter.received(answer.status(), answers.len());
+        let appended = append(endpoint, events).await.inspect_err(failed)?;
         for ((place, unless_known), appended) in places.into_iter().zip(appended) {
             answers[place] = appended_as(appended, unless_known);
         }
     }
     for (status, events) in counts(&answers) {
-        door.meter.received(status, events);
+        endpoint.meter.received(status, events);
     }
     Ok(results(&answers, message_ids))
 }

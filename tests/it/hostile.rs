@@ -7,7 +7,7 @@ use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, basic, identify, within};
 use axum::Router;
 use axum::routing::get;
-use refersion_destination::http::{Limits, listen};
+use refersion_destination::http::{ListenerLimits, listen};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ struct Listening {
     stopped: JoinHandle<()>,
 }
 
-async fn listening(limits: Limits) -> Listening {
+async fn listening(limits: ListenerLimits) -> Listening {
     let later = Arc::new(Notify::new());
     let told = Arc::clone(&later);
     let wait = move || {
@@ -66,7 +66,7 @@ async fn read(stream: &mut TcpStream, end: &str) -> String {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_costs_its_sender_the_connection() {
-    let limits = Limits { patience: Duration::from_millis(200), ..Limits::default() };
+    let limits = ListenerLimits { header_timeout: Duration::from_millis(200), ..ListenerLimits::default() };
     let begun = Instant::now();
     let listening = listening(limits).await;
     let mut slow = Vec::new();
@@ -92,7 +92,7 @@ async fn a_head_that_does_not_come_costs_its_sender_the_connection() {
 
 #[tokio::test]
 async fn there_is_room_for_so_many_connections_and_the_next_waits_for_its_turn() {
-    let limits = Limits { connections: 2, ..Limits::default() };
+    let limits = ListenerLimits { max_connections: 2, ..ListenerLimits::default() };
     let listening = listening(limits).await;
     let mut first = connect(listening.address, GET).await;
     let mut second = connect(listening.address, GET).await;
@@ -107,7 +107,7 @@ async fn there_is_room_for_so_many_connections_and_the_next_waits_for_its_turn()
 
 #[tokio::test]
 async fn told_to_stop_it_answers_what_is_in_flight_and_closes_what_is_idle() {
-    let listening = listening(Limits::default()).await;
+    let listening = listening(ListenerLimits::default()).await;
     let mut fresh = connect(listening.address, "").await;
     let mut idle = connect(listening.address, GET).await;
     read(&mut idle, "here").await;

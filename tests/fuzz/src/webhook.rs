@@ -21,7 +21,7 @@ use refersion_destination::account_signals::AccountSignals;
 use refersion_destination::clock::Clock;
 use refersion_destination::delivery::Progress;
 use refersion_destination::domain::{AccountName, ApiKey, HashKey, SealedKey, Seq, Timestamp, UserKey};
-use refersion_destination::http::{Door, Doors, public};
+use refersion_destination::http::{AccountEndpoint, AccountRegistry, public_router};
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::segment::{Trust, split};
 use refersion_destination::store::{
@@ -118,22 +118,26 @@ struct Answered {
 impl Webhook {
     fn new(source: &mut Source<'_>) -> Self {
         let kept = Arc::new(Kept { hash: HashKey::new(&[7; 32]), bodies: Mutex::default() });
-        let door = Door {
+        let endpoint = AccountEndpoint {
             account: AccountName::main(),
             trust: Trust::new(ApiKey::parse(KEY).expect("a key"), vec![SECRET.into()]),
             rules: rules(source),
             clock: Clock::start(),
             store: Arc::clone(&kept) as Arc<dyn Store>,
             signals: AccountSignals::default(),
-            wake: Arc::new(|| ()),
+            wake_worker: Arc::new(|| ()),
             shutdown: CancellationToken::new(),
             meter: Metrics::default().of(&AccountName::main()),
-            wait: Duration::ZERO,
-            at_once: 0,
+            max_wait: Duration::ZERO,
+            concurrency: 0,
         };
-        let doors =
-            Doors::new(Arc::clone(&kept) as Arc<dyn Store>, Clock::start(), CancellationToken::new(), vec![door]);
-        Self { service: TowerToHyperService::new(public(Arc::new(doors))), kept }
+        let registry = AccountRegistry::new(
+            Arc::clone(&kept) as Arc<dyn Store>,
+            Clock::start(),
+            CancellationToken::new(),
+            vec![endpoint],
+        );
+        Self { service: TowerToHyperService::new(public_router(Arc::new(registry))), kept }
     }
 
     async fn post(&self, path: &str, headers: &[(&str, String)], body: &[u8]) -> Answered {

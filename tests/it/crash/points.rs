@@ -60,7 +60,7 @@ async fn a_creation_goes_on_where_it_died() {
         holds: |affiliate| affiliate.custom_fields.get("77").is_some_and(|plan| plan == "gold"),
     };
     let deaths = [
-        dies("http::believed", 1, "", "new edit", NOT_RECORDED),
+        dies("http::authenticated", 1, "", "new edit", NOT_RECORDED),
         dies("http::appending", 1, "", "new edit", NOT_RECORDED),
         dies("store::append", 1, "", "new edit", NOT_RECORDED),
         dies("http::appended", 1, "", "new edit", RECORDED),
@@ -95,7 +95,7 @@ async fn a_delete_goes_on_where_it_died() {
         holds: |affiliate| affiliate.status == Status::Disabled,
     };
     let deaths = [
-        dies("http::believed", 1, "", "search get status_change", NOT_RECORDED),
+        dies("http::authenticated", 1, "", "search get status_change", NOT_RECORDED),
         dies("http::appending", 1, "", "search get status_change", NOT_RECORDED),
         dies("store::append", 1, "", "search get status_change", NOT_RECORDED),
         dies("http::appended", 1, "", "search get status_change", RECORDED),
@@ -129,7 +129,7 @@ async fn an_edit_goes_on_where_it_died() {
         holds: |affiliate| affiliate.field("city") == "Rome",
     };
     let deaths = [
-        dies("http::believed", 1, "", "edit", NOT_RECORDED),
+        dies("http::authenticated", 1, "", "edit", NOT_RECORDED),
         dies("http::appending", 1, "", "edit", NOT_RECORDED),
         dies("store::append", 1, "", "edit", NOT_RECORDED),
         dies("http::appended", 1, "", "edit", RECORDED),

@@ -1,6 +1,6 @@
 //! Health, on both listeners.
 
-use super::{Outside, decent, doors};
+use super::{Outside, decent, serve_endpoint};
 use crate::support::service::Service;
 use crate::support::{API_KEY, Answer, basic, http, identify, within};
 use refersion_destination::sandbox::Fault;
@@ -41,7 +41,7 @@ fn store(folder: &tempfile::TempDir) -> Arc<SqliteStore> {
 async fn a_service_that_shuts_down_is_alive_but_not_ready() {
     let folder = tempfile::tempdir().expect("a folder");
     let outside = Outside::default();
-    let address = doors(store(&folder), &outside).await;
+    let address = serve_endpoint(store(&folder), &outside).await;
     assert_eq!(ask(&format!("http://{address}/readyz")).await.brief(), "200 ready");
     outside.shutdown.cancel();
     let unready = ask(&format!("http://{address}/readyz")).await;
@@ -56,7 +56,7 @@ async fn a_service_that_shuts_down_is_alive_but_not_ready() {
 async fn a_service_that_cannot_write_is_alive_but_not_ready() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = store(&folder);
-    let address = doors(Arc::clone(&store) as Arc<dyn Store>, &Outside::default()).await;
+    let address = serve_endpoint(Arc::clone(&store) as Arc<dyn Store>, &Outside::default()).await;
     store.close().await;
     let unready = ask(&format!("http://{address}/readyz")).await;
     let why = "the store cannot be written: the store is closed";

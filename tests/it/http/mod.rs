@@ -1,4 +1,4 @@
-//! The doors, through a real socket: every row of the table of answers, in tables that read as claims.
+//! The public listener through a real socket: every row of the status table, in tables that read as claims.
 //!
 //! Every answer of every test here passes [`decent`], so that "never a redirect, always JSON, nothing personal" is a claim
 //! about the whole table.
@@ -20,7 +20,7 @@ use crate::support::{API_KEY, Answer, basic, http};
 use refersion_destination::account_signals::AccountSignals;
 use refersion_destination::clock::Clock;
 use refersion_destination::domain::{AccountName, ApiKey};
-use refersion_destination::http::{Door, Doors, public};
+use refersion_destination::http::{AccountEndpoint, AccountRegistry, public_router};
 use refersion_destination::mapping::Rules;
 use refersion_destination::segment::Trust;
 use refersion_destination::store::Store;
@@ -89,28 +89,33 @@ struct Outside {
     woken: Arc<Notify>,
 }
 
-/// The doors alone on a socket, before a store of the test's own.
-async fn doors(store: Arc<dyn Store>, outside: &Outside) -> SocketAddr {
+/// Serves one account endpoint on a socket, with a store of the test's own.
+async fn serve_endpoint(store: Arc<dyn Store>, outside: &Outside) -> SocketAddr {
     let woken = Arc::clone(&outside.woken);
-    let door = Door {
+    let endpoint = AccountEndpoint {
         account: AccountName::main(),
         trust: Trust::new(ApiKey::parse(API_KEY).expect("a key"), Vec::new()),
         rules: Rules::default(),
         clock: Clock::start(),
         store: Arc::clone(&store),
         signals: AccountSignals::default(),
-        wake: Arc::new(move || woken.notify_one()),
+        wake_worker: Arc::new(move || woken.notify_one()),
         shutdown: outside.shutdown.clone(),
         meter: Metrics::default().of(&AccountName::main()),
-        wait: Duration::ZERO,
-        at_once: 1,
+        max_wait: Duration::ZERO,
+        concurrency: 1,
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(
         axum::serve(
             listener,
-            public(Arc::new(Doors::new(store, Clock::start(), outside.shutdown.clone(), vec![door]))),
+            public_router(Arc::new(AccountRegistry::new(
+                store,
+                Clock::start(),
+                outside.shutdown.clone(),
+                vec![endpoint],
+            ))),
         )
         .into_future(),
     );

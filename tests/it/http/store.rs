@@ -1,6 +1,6 @@
 //! What the store does to an answer: a store of the test's own that fails, panics, or takes its time.
 
-use super::{Outside, doors, post};
+use super::{Outside, post, serve_endpoint};
 use crate::support::{API_KEY, Answer, basic, http, identify, within};
 use async_trait::async_trait;
 use refersion_destination::delivery::Progress;
@@ -171,7 +171,7 @@ async fn what_cannot_be_recorded_is_to_be_sent_again() {
         (Appends::Nothing, "500 error"),
         (Appends::Never, "500 error"),
     ] {
-        let address = doors(Stub::new(appends, Semaphore::MAX_PERMITS), &Outside::default()).await;
+        let address = serve_endpoint(Stub::new(appends, Semaphore::MAX_PERMITS), &Outside::default()).await;
         for body in [&one, &with_junk] {
             assert_eq!(send(address, body.to_string()).await.brief(), expected, "{body}");
         }
@@ -180,7 +180,7 @@ async fn what_cannot_be_recorded_is_to_be_sent_again() {
 
 #[tokio::test]
 async fn a_bug_is_a_500_and_not_a_dropped_connection() {
-    let address = doors(Stub::new(Appends::Never, 9), &Outside::default()).await;
+    let address = serve_endpoint(Stub::new(Appends::Never, 9), &Outside::default()).await;
     let answer = Answer::to(http().get(format!("http://{address}/readyz"))).await;
     assert_eq!(answer.brief(), "500 error");
     let answer = send(address, identify("1", "jo", &json!({})).to_string()).await;
@@ -191,7 +191,7 @@ async fn a_bug_is_a_500_and_not_a_dropped_connection() {
 #[tokio::test]
 async fn who_is_about_to_stop_takes_nothing_in() {
     let (stub, outside) = (Stub::new(Appends::Well, 9), Outside::default());
-    let address = doors(stub.clone(), &outside).await;
+    let address = serve_endpoint(stub.clone(), &outside).await;
     outside.shutdown.cancel();
     for body in [identify("1", "jo", &json!({})).to_string(), "[]".to_owned(), "{".to_owned()] {
         let answer = send(address, body).await;
@@ -205,7 +205,7 @@ async fn who_is_about_to_stop_takes_nothing_in() {
 #[tokio::test]
 async fn what_is_recorded_after_its_sender_hung_up_is_taken_up_at_once() {
     let (stub, outside) = (Stub::new(Appends::Well, 0), Outside::default());
-    let address = doors(stub.clone(), &outside).await;
+    let address = serve_endpoint(stub.clone(), &outside).await;
     for body in [identify("1", "jo", &json!({})), json!([identify("2", "jo", &json!({}))])] {
         let sender = tokio::spawn(send(address, body.to_string()));
         within(stub.begun.acquire()).await.expect("open").forget();

@@ -1,0 +1,147 @@
+//! The account endpoints, and which of them a request is for.
+//!
+//! In: the headers of a request. Out: its [`AccountEndpoint`], or the response that refuses it. Each configured account has an
+//! endpoint of its own, `/segment/{name}`; `/segment` and `/v1/batch` are shared by all accounts: the key in the Basic
+//! credentials selects the account, and a request without credentials is for the account `main`. Where any key is accepted,
+//! [`Merchants`] verifies an unknown key with Refersion. Invariants: the path of an account that does not exist is answered like
+//! any other unknown path; a key with the public half of a configured account never reaches another account. Deliberately
+//! absent: whether a request is authentic ([`crate::segment::Trust`]).
+
+use super::AccountEndpoint;
+use super::answer::Answer;
+use crate::clock::Clock;
+use crate::domain::{AccountName, ApiKey};
+use crate::segment::{self, Disbelief, Trust};
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use async_trait::async_trait;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The accounts that are not configured: their keys arrive with requests.
+#[async_trait]
+pub trait Merchants: Send + Sync {
+    /// The endpoint of the account with this key, once Refersion has accepted the key and the key is stored.
+    async fn admit(&self, key: ApiKey) -> Result<Arc<AccountEndpoint>, AdmissionError>;
+
+    /// The endpoints of the accounts that have a worker.
+    fn endpoints(&self) -> Vec<Arc<AccountEndpoint>>;
+
+    /// Wakes the worker of every account with pending events.
+    fn wake_accounts_with_pending_events(&self);
+}
+
+/// Why a key of an account that is not configured is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdmissionError {
+    /// Refersion refuses the key.
+    KeyRefused,
+    /// Refersion did not say in time whether it accepts the key.
+    KeyUnverified,
+    /// The store could not keep the key.
+    KeyNotStored,
+    /// The service is shutting down.
+    Draining,
+}
+
+/// The endpoints of all accounts; they share one store.
+pub struct AccountRegistry {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Clock,
+    /// Authenticates operators; without it, no operator is admitted.
+    pub(super) operator: Option<Trust>,
+    pub(super) merchants: Option<Arc<dyn Merchants>>,
+    pub(super) metrics: Metrics,
+    shutdown: CancellationToken,
+    configured: Vec<Arc<AccountEndpoint>>,
+}
+
+impl AccountRegistry {
+    /// The configured accounts, whose names and keys differ. `shutdown` is cancelled when the service shuts down.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        shutdown: CancellationToken,
+        configured: Vec<AccountEndpoint>,
+    ) -> Self {
+        let configured = configured.into_iter().map(Arc::new).collect();
+        Self { store, clock, operator: None, merchants: None, metrics: Metrics::default(), shutdown, configured }
+    }
+
+    /// Operators authenticate with `key`.
+    #[must_use]
+    pub fn with_operator_key(self, key: ApiKey) -> Self {
+        Self { operator: Some(Trust::new(key, Vec::new())), ..self }
+    }
+
+    /// `/metrics` shows `metrics`.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Keys that no configured account has are admitted by `merchants`.
+    #[must_use]
+    pub fn with_merchants(self, merchants: Arc<dyn Merchants>) -> Self {
+        Self { merchants: Some(merchants), ..self }
+    }
+
+    /// The endpoint of every configured account; `main` is the first, if it exists.
+    pub(super) fn configured(&self) -> impl Iterator<Item = &Arc<AccountEndpoint>> + Clone {
+        self.configured.iter()
+    }
+
+    /// The endpoints of the accounts that are not configured and have a worker.
+    pub(super) fn unconfigured(&self) -> Vec<Arc<AccountEndpoint>> {
+        self.merchants.as_ref().map(|merchants| merchants.endpoints()).unwrap_or_default()
+    }
+
+    /// Whether the service is shutting down.
+    pub(super) fn is_draining(&self) -> bool {
+        self.shutdown.is_cancelled()
+    }
+
+    /// Wakes the worker of every account with pending events: a start finds some, and a replay adds some.
+    pub fn wake_accounts_with_pending_events(&self) {
+        if let Some(merchants) = &self.merchants {
+            merchants.wake_accounts_with_pending_events();
+        }
+        let pending = self.store.waiting();
+        for endpoint in &self.configured {
+            if pending.get(endpoint.account.as_str()).is_some_and(|events| *events > 0) {
+                (endpoint.wake_worker)();
+            }
+        }
+    }
+
+    /// The endpoint that a request with these headers is for.
+    pub(super) async fn select(&self, headers: &HeaderMap) -> Result<Arc<AccountEndpoint>, Answer> {
+        if self.is_draining() {
+            return Err(Answer::Draining);
+        }
+        let trusts = self.configured.iter().map(|endpoint| &endpoint.trust);
+        let endpoint = match segment::choose(trusts, credentials(headers)) {
+            Ok(Some(index)) => self.configured.get(index),
+            Ok(None) => self.configured.iter().find(|endpoint| endpoint.account == AccountName::main()),
+            Err(error) => return self.admit(headers).await.unwrap_or(Err(Answer::Disbelieved(error))),
+        };
+        endpoint.cloned().ok_or(Answer::Disbelieved(Disbelief::Nothing))
+    }
+
+    /// The endpoint of the unconfigured account whose key the headers hold; `None` if no such account can exist.
+    async fn admit(&self, headers: &HeaderMap) -> Option<Result<Arc<AccountEndpoint>, Answer>> {
+        let merchants = self.merchants.as_ref()?;
+        let key = segment::presented(credentials(headers))?;
+        if self.configured.iter().any(|endpoint| endpoint.trust.is_of(&key)) {
+            return None;
+        }
+        Some(merchants.admit(key).await.map_err(Answer::from))
+    }
+}
+
+/// The values of the `Authorization` headers.
+pub(super) fn credentials(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(AUTHORIZATION).into_iter().map(HeaderValue::as_bytes)
+}
