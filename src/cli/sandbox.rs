@@ -2,7 +2,7 @@
 
 use super::{block_on, fail, tell, told_to_stop};
 use crate::domain::ApiKey;
-use crate::sandbox::{Sandbox, Settings};
+use crate::sandbox::{Sandbox, SandboxSettings};
 use crate::telemetry;
 use clap::Args;
 use std::net::SocketAddr;
@@ -32,12 +32,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     telemetry::start(false, "info");
-    let sandbox = Sandbox::new(Settings {
+    let sandbox = Sandbox::new(SandboxSettings {
         latency: arguments.latency,
         fail_rate: arguments.fail_rate,
         rate_limit: arguments.rate_limit,
         api_key: arguments.api_key.clone(),
-        ..Settings::default()
+        ..SandboxSettings::default()
     });
     let served = block_on(async {
         let stop = told_to_stop();

@@ -5,7 +5,7 @@ use crate::app::{self, Addresses};
 use crate::config::{Config, LogFormat, Mode, StoreUrl};
 use crate::domain::ApiKey;
 use crate::failpoint;
-use crate::sandbox::{Sandbox, Settings};
+use crate::sandbox::{Sandbox, SandboxSettings};
 use crate::telemetry;
 use clap::Args;
 use std::io;
@@ -71,7 +71,7 @@ async fn trial(mut config: Config, deliveries: &Handle, stop: impl Future<Output
     config.refersion.base_url = Url::parse(&base_url).map_err(|error| error.to_string())?;
     config.refersion.api_key = Some(key.clone());
     config.store.url = StoreUrl::Sqlite(folder.path().join("trial.db"));
-    let sandbox = Sandbox::new(Settings { api_key: Some(key), ..Settings::default() });
+    let sandbox = Sandbox::new(SandboxSettings { api_key: Some(key), ..SandboxSettings::default() });
     tokio::spawn(sandbox.serve(listener));
     let shown = if own_key { "\"$REFERSION_API_KEY:\"" } else { "pub_sandbox.sec_sandbox:" };
     let announce = |addresses: Addresses| tell(&welcome(addresses, address, shown));

@@ -16,7 +16,7 @@ const CODE_STEP: u64 = 524_287;
 
 /// An affiliate, with everything that was ever said of it (Refersion itself shows less).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct AffiliateView {
+pub struct SandboxAffiliate {
     /// The numeric id.
     pub id: AffiliateId,
     /// The alphanumeric code.
@@ -31,7 +31,7 @@ pub struct AffiliateView {
     pub custom_fields: BTreeMap<String, String>,
 }
 
-impl AffiliateView {
+impl SandboxAffiliate {
     /// The value of a field by Refersion's name of it; empty when nothing was ever said.
     pub fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
@@ -45,26 +45,26 @@ impl AffiliateView {
 
 /// All affiliates, and what names them.
 #[derive(Default)]
-pub(super) struct Account {
-    affiliates: BTreeMap<u64, AffiliateView>,
+pub(super) struct SandboxAccount {
+    affiliates: BTreeMap<u64, SandboxAffiliate>,
     by_email: HashMap<String, u64>,
     by_code: HashMap<String, u64>,
     coupons: BTreeSet<String>,
 }
 
-impl Account {
-    /// Adds an affiliate; the caller saw that its e-mail is not [taken](Self::taken).
+impl SandboxAccount {
+    /// Adds an affiliate; the caller saw that its e-mail is not [taken](Self::email_taken).
     /// An empty text says nothing, and is not kept.
     pub(super) fn create(
         &mut self,
         status: Status,
         mut fields: BTreeMap<String, String>,
         now: Timestamp,
-    ) -> &AffiliateView {
+    ) -> &SandboxAffiliate {
         fields.retain(|_, text| !text.is_empty());
         let index = self.affiliates.len() as u64;
         let (id, code) = (FIRST_ID + index, code(index));
-        let affiliate = AffiliateView {
+        let affiliate = SandboxAffiliate {
             id: AffiliateId(id),
             code: AffiliateCode(code.clone()),
             status,
@@ -79,7 +79,7 @@ impl Account {
     }
 
     /// Whether `email` belongs to an affiliate other than `but`.
-    pub(super) fn taken(&self, email: &str, but: Option<u64>) -> bool {
+    pub(super) fn email_taken(&self, email: &str, but: Option<u64>) -> bool {
         self.by_email.get(&email.to_lowercase()).is_some_and(|owner| Some(*owner) != but)
     }
 
@@ -88,26 +88,26 @@ impl Account {
         self.coupons.contains(coupon)
     }
 
-    pub(super) fn by_id(&self, id: u64) -> Option<&AffiliateView> {
+    pub(super) fn by_id(&self, id: u64) -> Option<&SandboxAffiliate> {
         self.affiliates.get(&id)
     }
 
     /// The affiliate with this e-mail, without case.
-    pub(super) fn by_email(&self, email: &str) -> Option<&AffiliateView> {
+    pub(super) fn by_email(&self, email: &str) -> Option<&SandboxAffiliate> {
         self.by_email.get(&email.to_lowercase()).and_then(|id| self.by_id(*id))
     }
 
-    pub(super) fn by_code(&self, code: &str) -> Option<&AffiliateView> {
+    pub(super) fn by_code(&self, code: &str) -> Option<&SandboxAffiliate> {
         self.by_code.get(code).and_then(|id| self.by_id(*id))
     }
 
     /// All affiliates, oldest first.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &AffiliateView> + ExactSizeIterator {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &SandboxAffiliate> + ExactSizeIterator {
         self.affiliates.values()
     }
 
     /// Lets `change` alter an affiliate, and tells whether it did: false for an unknown id and for a change of nothing.
-    pub(super) fn change(&mut self, id: u64, change: impl FnOnce(&mut AffiliateView)) -> bool {
+    pub(super) fn change(&mut self, id: u64, change: impl FnOnce(&mut SandboxAffiliate)) -> bool {
         let Some(affiliate) = self.affiliates.get_mut(&id) else { return false };
         let before = affiliate.clone();
         change(affiliate);

@@ -5,8 +5,8 @@
 //! always carried out to the letter. Chance is seeded: equal settings and equal calls fail equally.
 //! Deliberately absent: a failure status *after* an effect; lost answers are the harder case of the same thing.
 
-use super::refusal::Refusal;
-use super::{Operation, Settings};
+use super::error_response::ErrorResponse;
+use super::{Operation, SandboxSettings};
 use governor::{DefaultDirectRateLimiter, Quota};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -36,13 +36,13 @@ pub enum Fault {
         status: u16,
     },
     /// The connection is closed before any effect: the client sees it end without a single byte.
-    Cut,
+    CloseConnection,
     /// The call takes effect, then the connection is closed: the client sees it end without a single byte.
-    LoseAnswer,
+    LoseResponse,
     /// The call takes effect, and the answer breaks off: the client sees status, headers and all but the last byte.
-    TearAnswer,
+    TruncateResponse,
     /// The call takes effect, and the answer arrives a byte every tenth of a second: about half a minute in all.
-    Trickle,
+    SlowResponse,
     /// No answer ever comes and the connection stays open, until the client gives up.
     Hang {
         /// Whether the call takes effect.
@@ -57,13 +57,13 @@ impl Fault {
     }
 
     /// A 422 with this message.
-    pub fn refused(message: &str) -> Self {
+    pub fn unprocessable(message: &str) -> Self {
         Self::Status { status: 422, body: json!({"errors": [message]}), retry_after: None }
     }
 
     /// A 429 for too many calls, asking to wait for so many seconds.
     pub fn too_many_calls(retry_after: Option<u64>) -> Self {
-        let (status, body) = Refusal::TooManyCalls.answer();
+        let (status, body) = ErrorResponse::TooManyCalls.status_and_body();
         Self::Status { status, body, retry_after }
     }
 
@@ -78,25 +78,25 @@ impl Fault {
             Self::Pass => "pass",
             Self::Status { .. } => "status",
             Self::Html { .. } => "html",
-            Self::Cut => "cut",
-            Self::LoseAnswer => "lose_answer",
-            Self::TearAnswer => "tear_answer",
-            Self::Trickle => "trickle",
+            Self::CloseConnection => "close_connection",
+            Self::LoseResponse => "lose_response",
+            Self::TruncateResponse => "truncate_response",
+            Self::SlowResponse => "slow_response",
             Self::Hang { .. } => "hang",
         }
     }
 }
 
 /// All that may go wrong with the calls to come.
-pub(super) struct Faults {
+pub(super) struct FaultInjector {
     script: VecDeque<(Option<Operation>, Fault)>,
     fail_rate: f64,
     chance: StdRng,
     limit: Option<DefaultDirectRateLimiter>,
 }
 
-impl Faults {
-    pub(super) fn new(settings: &Settings) -> Self {
+impl FaultInjector {
+    pub(super) fn new(settings: &SandboxSettings) -> Self {
         Self {
             script: VecDeque::new(),
             fail_rate: settings.fail_rate,
@@ -111,7 +111,7 @@ impl Faults {
     }
 
     /// How many scripted faults have not befallen a call yet.
-    pub(super) fn waiting(&self) -> usize {
+    pub(super) fn pending(&self) -> usize {
         self.script.len()
     }
 
@@ -137,14 +137,14 @@ impl Faults {
 mod tests {
     use super::*;
 
-    fn drawn(settings: &Settings, calls: usize) -> Vec<Option<&'static str>> {
-        let mut faults = Faults::new(settings);
+    fn drawn(settings: &SandboxSettings, calls: usize) -> Vec<Option<&'static str>> {
+        let mut faults = FaultInjector::new(settings);
         (0..calls).map(|_| faults.next(Operation::New).map(|(fault, _)| fault.name())).collect()
     }
 
     #[test]
     fn chance_fails_the_asked_share_and_half_of_it_in_html() {
-        let settings = Settings { fail_rate: 0.3, ..Settings::default() };
+        let settings = SandboxSettings { fail_rate: 0.3, ..SandboxSettings::default() };
         let drawn = drawn(&settings, 10_000);
         let share = |name| drawn.iter().filter(|fault| **fault == Some(name)).count();
         assert!((1_400..1_600).contains(&share("html")), "{}", share("html"));
@@ -153,22 +153,22 @@ mod tests {
 
     #[test]
     fn equal_seeds_fail_equally_and_others_otherwise() {
-        let settings = Settings { fail_rate: 0.5, ..Settings::default() };
+        let settings = SandboxSettings { fail_rate: 0.5, ..SandboxSettings::default() };
         assert_eq!(drawn(&settings, 100), drawn(&settings, 100));
-        assert_ne!(drawn(&settings, 100), drawn(&Settings { seed: 1, ..settings.clone() }, 100));
+        assert_ne!(drawn(&settings, 100), drawn(&SandboxSettings { seed: 1, ..settings.clone() }, 100));
     }
 
     #[test]
     fn a_script_is_carried_out_to_the_letter_whatever_chance_says() {
-        let mut faults = Faults::new(&Settings { fail_rate: 1.0, ..Settings::default() });
-        faults.push(Some(Operation::Edit), Fault::Cut);
+        let mut faults = FaultInjector::new(&SandboxSettings { fail_rate: 1.0, ..SandboxSettings::default() });
+        faults.push(Some(Operation::Edit), Fault::CloseConnection);
         faults.push(None, Fault::Pass);
-        faults.push(Some(Operation::Edit), Fault::LoseAnswer);
+        faults.push(Some(Operation::Edit), Fault::LoseResponse);
         let mut next = |operation| faults.next(operation).map(|(_, name)| name);
         assert_eq!(next(Operation::New), Some("pass"));
         assert_eq!(next(Operation::New), Some("fail_rate"));
-        assert_eq!(next(Operation::Edit), Some("cut"));
-        assert_eq!(next(Operation::Edit), Some("lose_answer"));
+        assert_eq!(next(Operation::Edit), Some("close_connection"));
+        assert_eq!(next(Operation::Edit), Some("lose_response"));
         assert_eq!(next(Operation::Edit), Some("fail_rate"));
     }
 }

@@ -4,16 +4,16 @@
 //! | --- | --- |
 //! | `POST /v2/affiliate/{operation}` | as Refersion would; unknown operations are a bare 404 |
 //! | `GET /` | the page for people |
-//! | `GET /sandbox/affiliates` | every affiliate, oldest first: a list of [`AffiliateView`](super::AffiliateView) |
+//! | `GET /sandbox/affiliates` | every affiliate, oldest first: a list of [`SandboxAffiliate`](super::SandboxAffiliate) |
 //! | `GET /sandbox/calls` | the last calls, oldest first: a list of [`CallRecord`](super::CallRecord) |
 //! | `POST /sandbox/faults` | queues a list of [`Fault`]s, see below; answers how many wait |
 //! | `POST /sandbox/key` | `{"accepted": false}` makes every key wrong (401) until `{"accepted": true}` |
 //!
 //! A fault in JSON is its name and its settings, and optionally `operation` (only for calls of it) and `times` (1 to 1000):
-//! `[{"fault": "status", "status": 503, "retry_after": 2, "times": 3}, {"fault": "lose_answer", "operation": "new"}]`.
+//! `[{"fault": "status", "status": 503, "retry_after": 2, "times": 3}, {"fault": "lose_response", "operation": "new"}]`.
 
-use super::call::{Answer, Body, Delivery, Outcome};
-use super::wire::{Manner, Wire};
+use super::call::{CallOutcome, SandboxBody, SandboxResponse, Transmission};
+use super::faulty_connection::{ConnectionControl, WriteMode};
 use super::{Fault, Operation, Sandbox, page};
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
@@ -31,7 +31,7 @@ const MAX_TIMES: u64 = 1000;
 
 pub(super) fn router(sandbox: Sandbox) -> Router {
     Router::new()
-        .route("/", get(show))
+        .route("/", get(show_page))
         .route("/v2/affiliate/{operation}", post(call))
         .route("/sandbox/affiliates", get(affiliates))
         .route("/sandbox/calls", get(calls))
@@ -46,38 +46,39 @@ async fn call(State(sandbox): State<Sandbox>, Path(operation): Path<String>, req
     let Ok(operation) = operation.parse::<Operation>() else {
         return json_response(StatusCode::NOT_FOUND, &json!({"error": "Not found"}));
     };
-    let wire = request.extensions().get().map(|ConnectInfo(wire): &ConnectInfo<Wire>| wire.clone());
+    let connection =
+        request.extensions().get().map(|ConnectInfo(connection): &ConnectInfo<ConnectionControl>| connection.clone());
     let (parts, body) = request.into_parts();
     let Ok(bytes) = to_bytes(body, MAX_BODY).await else {
         return json_response(StatusCode::PAYLOAD_TOO_LARGE, &json!({"error": "Payload Too Large"}));
     };
     let half = sandbox.settings().latency / 2;
-    pass(half).await;
-    let outcome = sandbox.take(operation, &parts.headers, &bytes);
-    pass(half).await;
-    deliver(outcome, wire).await
+    wait(half).await;
+    let outcome = sandbox.handle_call(operation, &parts.headers, &bytes);
+    wait(half).await;
+    deliver(outcome, connection).await
 }
 
 /// Even a sleep of no length lasts until the timer's next tick, a millisecond.
-async fn pass(time: Duration) {
+async fn wait(time: Duration) {
     if !time.is_zero() {
         sleep(time).await;
     }
 }
 
-async fn deliver(outcome: Outcome, wire: Option<Wire>) -> Response {
-    match (outcome.delivery, wire) {
-        (Delivery::Sent(manner), Some(wire)) => wire.set(manner),
+async fn deliver(outcome: CallOutcome, connection: Option<ConnectionControl>) -> Response {
+    match (outcome.transmission, connection) {
+        (Transmission::Send(mode), Some(connection)) => connection.set(mode),
         // Without a wire of ours a connection cannot be closed; silence is the other way not to answer.
-        (Delivery::Never, _) | (Delivery::Sent(Manner::Cut), None) => pending().await,
-        (Delivery::Sent(_), None) => {}
+        (Transmission::Never, _) | (Transmission::Send(WriteMode::Nothing), None) => pending().await,
+        (Transmission::Send(_), None) => {}
     }
-    let Some(Answer { status, body, retry_after }) = outcome.answer else {
+    let Some(SandboxResponse { status, body, retry_after }) = outcome.response else {
         return StatusCode::OK.into_response();
     };
     let mut response = match body {
-        Body::Json(value) => json_response(status, &value),
-        Body::Html(text) => (status, [(header::CONTENT_TYPE, "text/html")], text).into_response(),
+        SandboxBody::Json(value) => json_response(status, &value),
+        SandboxBody::Html(text) => (status, [(header::CONTENT_TYPE, "text/html")], text).into_response(),
     };
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -85,7 +86,7 @@ async fn deliver(outcome: Outcome, wire: Option<Wire>) -> Response {
     response
 }
 
-async fn show(State(sandbox): State<Sandbox>, headers: HeaderMap) -> Response {
+async fn show_page(State(sandbox): State<Sandbox>, headers: HeaderMap) -> Response {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:9099");
     let security = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -110,7 +111,7 @@ async fn faults(State(sandbox): State<Sandbox>, bytes: Bytes) -> Response {
             for (operation, fault) in script {
                 sandbox.queue(operation, [fault]);
             }
-            json_response(StatusCode::OK, &json!({"waiting": sandbox.faults_waiting()}))
+            json_response(StatusCode::OK, &json!({"pending": sandbox.pending_faults()}))
         }
         Err(problem) => json_response(StatusCode::BAD_REQUEST, &json!({"error": problem})),
     }

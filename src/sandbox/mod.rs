@@ -13,30 +13,30 @@
 
 mod account;
 mod call;
+mod call_log;
+mod error_response;
 mod faults;
+mod faulty_connection;
 pub mod http;
-mod journal;
 mod operation;
 mod operations;
 mod page;
-mod refusal;
 mod rules;
 mod settings;
-mod wire;
 
-pub use account::AffiliateView;
+pub use account::SandboxAffiliate;
+pub use call_log::CallRecord;
 pub use faults::Fault;
-pub use journal::CallRecord;
 pub use operation::{Operation, UnknownOperation};
-pub use settings::Settings;
+pub use settings::SandboxSettings;
 
 use crate::domain::{Attribute, Profile, Status, Timestamp};
-use account::Account;
+use account::SandboxAccount;
 use axum::Router;
 use axum::http::HeaderMap;
-use call::Outcome;
-use faults::Faults;
-use journal::Journal;
+use call::CallOutcome;
+use call_log::CallLog;
+use faults::FaultInjector;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -50,32 +50,37 @@ use tokio::sync::watch;
 pub struct Sandbox(Arc<Inner>);
 
 struct Inner {
-    settings: Settings,
-    world: Mutex<World>,
+    settings: SandboxSettings,
+    state: Mutex<SandboxState>,
     changed: watch::Sender<()>,
 }
 
 /// Everything that changes, behind one lock that is never held across a wait.
-struct World {
-    account: Account,
-    journal: Journal,
-    faults: Faults,
+struct SandboxState {
+    account: SandboxAccount,
+    call_log: CallLog,
+    faults: FaultInjector,
     key_revoked: bool,
 }
 
 impl Sandbox {
     /// An account without affiliates.
-    pub fn new(settings: Settings) -> Self {
-        let faults = Faults::new(&settings);
-        let world = World { account: Account::default(), journal: Journal::default(), faults, key_revoked: false };
-        Self(Arc::new(Inner { settings, world: Mutex::new(world), changed: watch::Sender::new(()) }))
+    pub fn new(settings: SandboxSettings) -> Self {
+        let faults = FaultInjector::new(&settings);
+        let state = SandboxState {
+            account: SandboxAccount::default(),
+            call_log: CallLog::default(),
+            faults,
+            key_revoked: false,
+        };
+        Self(Arc::new(Inner { settings, state: Mutex::new(state), changed: watch::Sender::new(()) }))
     }
 
     /// Serves until dropped; then what is being answered is still answered, and the connections are closed.
     /// The base URL is `http://ADDRESS/v2`.
     pub fn serve(&self, listener: TcpListener) -> impl Future<Output = io::Result<()>> + Send + use<> {
-        let service = self.router().into_make_service_with_connect_info::<wire::Wire>();
-        axum::serve(wire::Wires(listener), service).into_future()
+        let service = self.router().into_make_service_with_connect_info::<faulty_connection::ConnectionControl>();
+        axum::serve(faulty_connection::FaultyListener(listener), service).into_future()
     }
 
     /// The routes alone, for a server of one's own. Such a server's connections cannot be cut from here: answers to be lost
@@ -85,7 +90,7 @@ impl Sandbox {
     }
 
     /// How it was set up.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &SandboxSettings {
         &self.0.settings
     }
 
@@ -100,32 +105,32 @@ impl Sandbox {
     }
 
     fn queue(&self, operation: Option<Operation>, faults: impl IntoIterator<Item = Fault>) {
-        self.alter(|world| faults.into_iter().for_each(|fault| world.faults.push(operation, fault)));
+        self.update(|state| faults.into_iter().for_each(|fault| state.faults.push(operation, fault)));
     }
 
     /// How many scripted faults have not befallen a call yet.
-    pub fn faults_waiting(&self) -> usize {
-        self.world().faults.waiting()
+    pub fn pending_faults(&self) -> usize {
+        self.state().faults.pending()
     }
 
     /// From now on every key pair is wrong: 401.
     pub fn revoke_key(&self) {
-        self.alter(|world| world.key_revoked = true);
+        self.update(|state| state.key_revoked = true);
     }
 
     /// Takes [`revoke_key`](Self::revoke_key) back.
     pub fn restore_key(&self) {
-        self.alter(|world| world.key_revoked = false);
+        self.update(|state| state.key_revoked = false);
     }
 
     /// Whether every key pair is wrong at the moment.
     pub fn key_revoked(&self) -> bool {
-        self.world().key_revoked
+        self.state().key_revoked
     }
 
     /// Adds an affiliate that exists before anybody calls; the rules of `new` are not applied. None, and nothing is added,
     /// where `profile` has no e-mail or one that is taken.
-    pub fn add(&self, status: Status, profile: &Profile) -> Option<AffiliateView> {
+    pub fn add(&self, status: Status, profile: &Profile) -> Option<SandboxAffiliate> {
         let mut fields = BTreeMap::new();
         let mut custom_fields = BTreeMap::new();
         for (attribute, value) in profile.iter() {
@@ -135,34 +140,34 @@ impl Sandbox {
             };
         }
         let email = fields.get("email")?.clone();
-        self.alter(|world| {
-            if world.account.taken(&email, None) {
+        self.update(|state| {
+            if state.account.email_taken(&email, None) {
                 return None;
             }
-            let id = world.account.create(status, fields, now()).id;
-            world.account.change(id.0, |affiliate| affiliate.custom_fields = custom_fields);
-            world.account.by_id(id.0).cloned()
+            let id = state.account.create(status, fields, now()).id;
+            state.account.change(id.0, |affiliate| affiliate.custom_fields = custom_fields);
+            state.account.by_id(id.0).cloned()
         })
     }
 
     /// Every affiliate, oldest first.
-    pub fn affiliates(&self) -> Vec<AffiliateView> {
-        self.world().account.iter().cloned().collect()
+    pub fn affiliates(&self) -> Vec<SandboxAffiliate> {
+        self.state().account.iter().cloned().collect()
     }
 
     /// The affiliate with this e-mail, without case.
-    pub fn affiliate(&self, email: &str) -> Option<AffiliateView> {
-        self.world().account.by_email(email).cloned()
+    pub fn affiliate(&self, email: &str) -> Option<SandboxAffiliate> {
+        self.state().account.by_email(email).cloned()
     }
 
     /// The last 10,000 calls, in the order they took effect.
     pub fn calls(&self) -> Vec<CallRecord> {
-        self.world().journal.iter().cloned().collect()
+        self.state().call_log.iter().cloned().collect()
     }
 
     /// How many calls there ever were.
     pub fn calls_total(&self) -> u64 {
-        self.world().journal.total()
+        self.state().call_log.total()
     }
 
     /// Waits until `holds`, which is asked now and after every change: `until(|sandbox| sandbox.calls_total() == 3)`.
@@ -175,19 +180,19 @@ impl Sandbox {
         }
     }
 
-    fn take(&self, operation: Operation, headers: &HeaderMap, bytes: &[u8]) -> Outcome {
-        self.alter(|world| world.take(&self.0.settings, operation, headers, bytes, now()))
+    fn handle_call(&self, operation: Operation, headers: &HeaderMap, bytes: &[u8]) -> CallOutcome {
+        self.update(|state| state.handle_call(&self.0.settings, operation, headers, bytes, now()))
     }
 
-    fn alter<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
-        let result = change(&mut self.world());
+    fn update<T>(&self, change: impl FnOnce(&mut SandboxState) -> T) -> T {
+        let result = change(&mut self.state());
         self.0.changed.send_replace(());
         result
     }
 
     /// A poisoned lock is taken all the same: one call that panicked must not end the account for all others.
-    fn world(&self) -> MutexGuard<'_, World> {
-        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, SandboxState> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Whatever was sent is shown as text: every value goes through [`Text`], and the page forbids the browser to run or to load
 //! anything, so that even a slip here could run no script. It loads itself again every two seconds, without one.
 
-use super::{AffiliateView, CallRecord, Sandbox};
+use super::{CallRecord, Sandbox, SandboxAffiliate};
 use crate::domain::{Status, Timestamp};
 use serde_json::Value;
 use std::fmt::{self, Display, Write};
@@ -41,8 +41,8 @@ pub(super) fn render(sandbox: &Sandbox, host: &str) -> String {
 }
 
 fn write_page(page: &mut String, sandbox: &Sandbox, host: &str, now: Timestamp) -> fmt::Result {
-    let world = sandbox.world();
-    let (affiliates, calls, waiting) = (world.account.iter().len(), world.journal.total(), world.faults.waiting());
+    let state = sandbox.state();
+    let (affiliates, calls, waiting) = (state.account.iter().len(), state.call_log.total(), state.faults.pending());
     write!(
         page,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\
@@ -52,11 +52,11 @@ fn write_page(page: &mut String, sandbox: &Sandbox, host: &str, now: Timestamp) 
          <p class=\"soft\">Base URL <code>http://{}/v2</code></p></header>",
         Text(host)
     )?;
-    if world.key_revoked {
+    if state.key_revoked {
         page.push_str("<p><span class=\"pill bad\">Every key is refused</span></p>");
     }
     if waiting > 0 {
-        write!(page, "<p><span class=\"pill wait\">Faults waiting: {waiting}</span></p>")?;
+        write!(page, "<p><span class=\"pill wait\">FaultInjector waiting: {waiting}</span></p>")?;
     }
     write!(page, "<h2>Affiliates <small>{affiliates}</small></h2><div class=\"card\">")?;
     if affiliates == 0 {
@@ -66,7 +66,7 @@ fn write_page(page: &mut String, sandbox: &Sandbox, host: &str, now: Timestamp) 
             "<table><thead><tr><th>Affiliate</th><th>Status</th><th>Code and id</th><th>Company and place</th>\
              <th>Custom fields</th><th>Created</th></tr></thead><tbody>",
         );
-        world.account.iter().rev().take(AFFILIATES_SHOWN).try_for_each(|one| write_affiliate(page, one, now))?;
+        state.account.iter().rev().take(AFFILIATES_SHOWN).try_for_each(|one| write_affiliate(page, one, now))?;
         page.push_str("</tbody></table>");
     }
     page.push_str("</div>");
@@ -83,7 +83,7 @@ fn write_page(page: &mut String, sandbox: &Sandbox, host: &str, now: Timestamp) 
         page.push_str(
             "<table><thead><tr><th>Call</th><th>Answer</th><th>Sent</th><th>Answered</th></tr></thead><tbody>",
         );
-        world.journal.iter().rev().take(CALLS_SHOWN).try_for_each(|call| write_call(page, call, now))?;
+        state.call_log.iter().rev().take(CALLS_SHOWN).try_for_each(|call| write_call(page, call, now))?;
         page.push_str("</tbody></table>");
     }
     page.push_str("</div></body></html>");
@@ -108,7 +108,7 @@ fn write_empty(page: &mut String, sandbox: &Sandbox, host: &str) -> fmt::Result 
     )
 }
 
-fn write_affiliate(page: &mut String, affiliate: &AffiliateView, now: Timestamp) -> fmt::Result {
+fn write_affiliate(page: &mut String, affiliate: &SandboxAffiliate, now: Timestamp) -> fmt::Result {
     let tone = match affiliate.status {
         Status::Active => "good",
         Status::Pending => "wait",
@@ -152,7 +152,7 @@ fn write_call(page: &mut String, call: &CallRecord, now: Timestamp) -> fmt::Resu
         write!(page, "<br><span class=\"soft\">{fault}</span>")?;
     }
     let shown = |value: &Value| if value.is_null() { String::new() } else { value.to_string() };
-    let (sent, answered) = (shown(&call.body), shown(&call.answer));
+    let (sent, answered) = (shown(&call.body), shown(&call.response));
     write!(page, "</td><td><code>{}</code></td><td><code>{}</code></td></tr>", Text(&sent), Text(&answered))
 }
 

@@ -5,7 +5,7 @@
 //! Where the contract is silent: no text is longer than 255 characters; an empty required text is a missing one; an
 //! address of an e-mail must look like one; the merchant's own id is ASCII letters and digits, as "alphanumeric" says.
 
-use super::refusal::{Refusal, TOO_LONG, not_allowed};
+use super::error_response::{ErrorResponse, TOO_LONG, not_allowed};
 use crate::domain::Email;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub(super) enum Rule {
     /// Any text.
     Text,
     /// Any text but an empty one.
-    Filled,
+    NonEmpty,
     /// An e-mail address.
     Email,
     /// A country of the list, two upper-case letters.
@@ -59,20 +59,23 @@ pub(super) const fn optional(name: &'static str, rule: Rule) -> Field {
 }
 
 /// The first field of `body` that is not among `known`, as a refusal.
-pub(super) fn only(body: &Map<String, Value>, mut known: impl FnMut(&str) -> bool) -> Result<(), Refusal> {
+pub(super) fn reject_unknown_fields(
+    body: &Map<String, Value>,
+    mut known: impl FnMut(&str) -> bool,
+) -> Result<(), ErrorResponse> {
     let stranger = body.keys().find(|name| !known(name));
-    stranger.map_or(Ok(()), |name| Err(Refusal::UnknownField(name.clone())))
+    stranger.map_or(Ok(()), |name| Err(ErrorResponse::UnknownField(name.clone())))
 }
 
 /// The texts of `body`, and a message for each broken rule; refuses unknown and missing fields outright.
-pub(super) fn read(
+pub(super) fn read_texts(
     body: &Map<String, Value>,
     fields: &[Field],
-) -> Result<(BTreeMap<String, String>, Vec<String>), Refusal> {
-    only(body, |name| fields.iter().any(|field| field.name == name))?;
+) -> Result<(BTreeMap<String, String>, Vec<String>), ErrorResponse> {
+    reject_unknown_fields(body, |name| fields.iter().any(|field| field.name == name))?;
     let empty = |name: &str| body.get(name).is_none_or(|value| value.is_null() || value.as_str() == Some(""));
     if let Some(missing) = fields.iter().find(|field| field.required && empty(field.name)) {
-        return Err(Refusal::Missing(missing.name));
+        return Err(ErrorResponse::MissingField(missing.name));
     }
     let mut texts = BTreeMap::new();
     let mut messages = Vec::new();
@@ -94,7 +97,7 @@ pub(super) fn check<'a>(field: &Field, value: &'a Value) -> Result<&'a str, Stri
     }
     let allowed = match field.rule {
         Rule::Text | Rule::Password => true,
-        Rule::Filled => !text.is_empty(),
+        Rule::NonEmpty => !text.is_empty(),
         Rule::Email => Email::parse(text).is_ok_and(|email| email.as_str() == text),
         Rule::Country => COUNTRIES.split_ascii_whitespace().any(|country| country == text),
         Rule::StateCode => matches!(text.len(), 2 | 3) && text.bytes().all(|b| b.is_ascii_alphabetic()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// How a sandbox behaves. The default is a healthy Refersion that accepts any key pair.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SandboxSettings {
     /// How long every answer takes, half of it before the call takes effect.
     pub latency: Duration,
     /// The share of calls answered 500 by chance, 0 to 1.
@@ -26,7 +26,7 @@ pub struct Settings {
     pub ids_as_text: bool,
 }
 
-impl Default for Settings {
+impl Default for SandboxSettings {
     fn default() -> Self {
         Self {
             latency: Duration::ZERO,
@@ -41,7 +41,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl SandboxSettings {
     pub(super) fn default_offer(&self) -> u64 {
         self.offers.first().copied().unwrap_or(1)
     }

@@ -1,6 +1,6 @@
 //! The simulated Refersion, served from this process.
 
-use refersion_destination::sandbox::{Sandbox, Settings};
+use refersion_destination::sandbox::{Sandbox, SandboxSettings};
 use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -14,7 +14,7 @@ pub struct Refersion {
 impl Refersion {
     /// A healthy one, that answers after `latency`.
     pub fn start(latency: Duration) -> Self {
-        Self::with(Settings { latency, ..Settings::default() })
+        Self::with(SandboxSettings { latency, ..SandboxSettings::default() })
     }
 
     /// One that refuses every key.
@@ -26,10 +26,10 @@ impl Refersion {
 
     /// One that takes so many calls a second.
     pub fn limited(calls: u32) -> Self {
-        Self::with(Settings { rate_limit: NonZeroU32::new(calls), ..Settings::default() })
+        Self::with(SandboxSettings { rate_limit: NonZeroU32::new(calls), ..SandboxSettings::default() })
     }
 
-    fn with(settings: Settings) -> Self {
+    fn with(settings: SandboxSettings) -> Self {
         let runtime = runtime();
         let sandbox = Sandbox::new(settings);
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");

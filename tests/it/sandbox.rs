@@ -1,7 +1,7 @@
 //! The simulated Refersion as a client meets it: over a real socket, every rule of the contract and every fault.
 
 use refersion_destination::domain::{ApiKey, Field, Status, Timestamp};
-use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
+use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
@@ -33,7 +33,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("in time")
 }
 
-async fn start(settings: Settings) -> (Sandbox, Client) {
+async fn start(settings: SandboxSettings) -> (Sandbox, Client) {
     // Another test of this process may have been first.
     rustls::crypto::ring::default_provider().install_default().ok();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -126,7 +126,7 @@ const TAKEN: &str = "The email you have entered is taken by another Affiliate.";
 
 #[tokio::test]
 async fn new_answers_the_code_and_hides_the_id_in_a_sentence() {
-    let (sandbox, client) = start(Settings::default()).await;
+    let (sandbox, client) = start(SandboxSettings::default()).await;
     let everything = json!({
         "offer": "1234", "company": "Engines", "paypal_email": "pay@example.com", "address1": "1 Main St", "address2": "Flat 2",
         "city": "London", "state": "England", "zip": "SW1", "country": "GB", "phone": "1", "send_welcome": "TRUE",
@@ -156,7 +156,7 @@ async fn new_answers_the_code_and_hides_the_id_in_a_sentence() {
 
 #[tokio::test]
 async fn what_new_refuses_it_refuses_in_refersions_words_and_without_effect() {
-    let (sandbox, client) = start(Settings { offers: vec![1234], ..Settings::default() }).await;
+    let (sandbox, client) = start(SandboxSettings { offers: vec![1234], ..SandboxSettings::default() }).await;
     let long = "ü".repeat(256);
     let no_such_offer = || (404, json!({"error": ["Bad request, no body", "Offer does not exists on the database."]}));
     for (changes, answer) in [
@@ -200,7 +200,7 @@ async fn what_new_refuses_it_refuses_in_refersions_words_and_without_effect() {
 
 #[tokio::test]
 async fn a_password_breaks_one_rule_at_a_time() {
-    let (_, client) = start(Settings::default()).await;
+    let (_, client) = start(SandboxSettings::default()).await;
     let seventy_three = "Ab-1".repeat(19)[..73].to_owned();
     for (password, message) in [
         ("Note-G-1", "Password must be between 9 and 72 characters."),
@@ -225,7 +225,7 @@ async fn a_password_breaks_one_rule_at_a_time() {
 
 #[tokio::test]
 async fn an_email_and_a_coupon_belong_to_one_affiliate() {
-    let (sandbox, client) = start(Settings::default()).await;
+    let (sandbox, client) = start(SandboxSettings::default()).await;
     seed(&sandbox, &["Bob@x.io"]);
     assert_eq!(client.call("new", &with(ada(), &json!({"email": "bOB@X.io"}))).await, refused(TAKEN));
     let coupon = json!({"conversion_trigger_coupon": "TEN"});
@@ -242,7 +242,7 @@ async fn an_email_and_a_coupon_belong_to_one_affiliate() {
 
 #[tokio::test]
 async fn search_finds_parts_of_addresses_a_page_at_a_time() {
-    let (sandbox, client) = start(Settings { page_size: 2, ..Settings::default() }).await;
+    let (sandbox, client) = start(SandboxSettings { page_size: 2, ..SandboxSettings::default() }).await;
     let ids = seed(&sandbox, &["notbob@x.io", "Bob@x.io", "bob@x.io.example", "eve@y.io"]);
     let everyone = sandbox.affiliates();
     let code = |index: usize| everyone[index].code.0.clone();
@@ -279,7 +279,7 @@ async fn search_finds_parts_of_addresses_a_page_at_a_time() {
 
 #[tokio::test]
 async fn list_takes_texts_and_at_most_a_hundred() {
-    let (sandbox, client) = start(Settings::default()).await;
+    let (sandbox, client) = start(SandboxSettings::default()).await;
     assert_eq!(
         client.call("list", &json!({"limit": "1", "page": "1"})).await,
         (200, json!({"total": 0, "results": []}))
@@ -305,7 +305,7 @@ async fn list_takes_texts_and_at_most_a_hundred() {
 
 #[tokio::test]
 async fn get_answers_the_numeric_id_by_either_identifier() {
-    let (sandbox, client) = start(Settings { offers: vec![77], ..Settings::default() }).await;
+    let (sandbox, client) = start(SandboxSettings { offers: vec![77], ..SandboxSettings::default() }).await;
     let profile =
         [(Field::FirstName, "Ann"), (Field::Email, "ann@x.io"), (Field::Company, "Ann Ltd"), (Field::Phone, "1")];
     sandbox.add(Status::Denied, &profile.into_iter().collect()).expect("added");
@@ -325,14 +325,14 @@ async fn get_answers_the_numeric_id_by_either_identifier() {
     ] {
         assert_eq!(client.call("get", &body).await, answer, "{body}");
     }
-    let (sandbox, client) = start(Settings { ids_as_text: true, ..Settings::default() }).await;
+    let (sandbox, client) = start(SandboxSettings { ids_as_text: true, ..SandboxSettings::default() }).await;
     seed(&sandbox, &["ann@x.io"]);
     assert_eq!(client.call("get", &json!({"affiliate_code": "a3y7"})).await.1["id"], json!("37569297"));
 }
 
 #[tokio::test]
 async fn edit_says_who_changed_and_never_why_not() {
-    let (sandbox, client) = start(Settings { offers: vec![1, 2], ..Settings::default() }).await;
+    let (sandbox, client) = start(SandboxSettings { offers: vec![1, 2], ..SandboxSettings::default() }).await;
     let [a, b] = seed(&sandbox, &["a@x.io", "b@x.io"])[..] else { panic!("two") };
     for (entries, answer) in [
         (json!([{"id": a, "city": "Rome", "state": "NSW"}, {"id": b, "country": "IT"}]), changed(&[a, b], &[])),
@@ -361,7 +361,7 @@ async fn edit_says_who_changed_and_never_why_not() {
 
 #[tokio::test]
 async fn one_bad_value_and_edit_changes_nobody() {
-    let (sandbox, client) = start(Settings::default()).await;
+    let (sandbox, client) = start(SandboxSettings::default()).await;
     let [a, b] = seed(&sandbox, &["a@x.io", "b@x.io"])[..] else { panic!("two") };
     let before = sandbox.affiliates();
     for (entry, answer) in [
@@ -406,7 +406,7 @@ async fn one_bad_value_and_edit_changes_nobody() {
 
 #[tokio::test]
 async fn status_change_takes_fifty_ids_and_no_pending() {
-    let (sandbox, client) = start(Settings::default()).await;
+    let (sandbox, client) = start(SandboxSettings::default()).await;
     let [a, b] = seed(&sandbox, &["a@x.io", "b@x.io"])[..] else { panic!("two") };
     let many = |n: u64| (1..=n).collect::<Vec<_>>();
     for (body, answer) in [
@@ -437,7 +437,7 @@ async fn status_change_takes_fifty_ids_and_no_pending() {
 #[tokio::test]
 async fn the_key_comes_before_the_body_and_no_body_is_a_404() {
     let key = ApiKey::parse("pub_abc.sec_abc").expect("valid");
-    let (sandbox, client) = start(Settings { api_key: Some(key), ..Settings::default() }).await;
+    let (sandbox, client) = start(SandboxSettings { api_key: Some(key), ..SandboxSettings::default() }).await;
     let bad_key = || (401, json!({"error": "Invalid API credentials (error 2)."}));
     let no_body = || (404, json!({"error": "Bad request, no body"}));
     let (public, secret) = (Some("pub_abc"), Some("sec_abc"));
@@ -481,7 +481,7 @@ async fn the_key_comes_before_the_body_and_no_body_is_a_404() {
 
 #[tokio::test]
 async fn without_a_key_of_its_own_it_takes_any_well_formed_one() {
-    let (_, client) = start(Settings::default()).await;
+    let (_, client) = start(SandboxSettings::default()).await;
     for (public, secret, status) in [("pub_x", "sec_y", 200), ("", "sec_y", 401), ("pub_x", "", 401), ("a b", "c", 401)]
     {
         let request = client.request("list", "{}").header("Refersion-Public-Key", public);
@@ -492,8 +492,8 @@ async fn without_a_key_of_its_own_it_takes_any_well_formed_one() {
 
 #[tokio::test]
 async fn scripted_answers_come_once_each_in_order_and_have_no_effect() {
-    let (sandbox, client) = start(Settings::default()).await;
-    sandbox.script([Fault::status(503), Fault::too_many_calls(Some(7)), Fault::html(502), Fault::refused(TAKEN)]);
+    let (sandbox, client) = start(SandboxSettings::default()).await;
+    sandbox.script([Fault::status(503), Fault::too_many_calls(Some(7)), Fault::html(502), Fault::unprocessable(TAKEN)]);
     let mut answers = Vec::new();
     for _ in 0..4 {
         answers.push(client.try_call("new", &ada()).await.expect("an answer"));
@@ -513,19 +513,21 @@ async fn scripted_answers_come_once_each_in_order_and_have_no_effect() {
 
 #[tokio::test]
 async fn a_fault_of_one_operation_waits_for_it() {
-    let (sandbox, client) = start(Settings::default()).await;
+    let (sandbox, client) = start(SandboxSettings::default()).await;
     sandbox.script_for(Operation::Get, [Fault::status(500)]);
     assert_eq!(client.call("new", &ada()).await.0, 200);
-    assert_eq!((client.call("get", &json!({"id": 1})).await.0, sandbox.faults_waiting()), (500, 0));
+    assert_eq!((client.call("get", &json!({"id": 1})).await.0, sandbox.pending_faults()), (500, 0));
     assert_eq!(client.call("get", &json!({"id": 1})).await.0, 422);
 }
 
 #[tokio::test]
 async fn spoiled_answers_are_no_answers_whether_or_not_the_call_took_effect() {
-    for (fault, took_effect, status_line) in
-        [(Fault::Cut, false, false), (Fault::LoseAnswer, true, false), (Fault::TearAnswer, true, true)]
-    {
-        let (sandbox, client) = start(Settings::default()).await;
+    for (fault, took_effect, status_line) in [
+        (Fault::CloseConnection, false, false),
+        (Fault::LoseResponse, true, false),
+        (Fault::TruncateResponse, true, true),
+    ] {
+        let (sandbox, client) = start(SandboxSettings::default()).await;
         // A connection used before: the fault strikes in the middle of its life.
         assert_eq!(client.call("list", &json!({})).await.0, 200);
         sandbox.script([fault.clone()]);
@@ -537,7 +539,7 @@ async fn spoiled_answers_are_no_answers_whether_or_not_the_call_took_effect() {
         }
         assert_eq!(sandbox.affiliates().len(), usize::from(took_effect), "{fault:?}");
         let record = sandbox.calls().pop().expect("noted");
-        assert_eq!((record.status.is_some(), record.answer.is_null()), (status_line, !took_effect), "{fault:?}");
+        assert_eq!((record.status.is_some(), record.response.is_null()), (status_line, !took_effect), "{fault:?}");
         let again = client.call("new", &ada()).await;
         assert_eq!(again.0, if took_effect { 422 } else { 200 }, "{fault:?}: the next connection works");
     }
@@ -546,9 +548,9 @@ async fn spoiled_answers_are_no_answers_whether_or_not_the_call_took_effect() {
 #[tokio::test]
 async fn some_answers_outlast_every_patience() {
     for (fault, took_effect) in
-        [(Fault::Hang { effect: false }, false), (Fault::Hang { effect: true }, true), (Fault::Trickle, true)]
+        [(Fault::Hang { effect: false }, false), (Fault::Hang { effect: true }, true), (Fault::SlowResponse, true)]
     {
-        let (sandbox, client) = start(Settings::default()).await;
+        let (sandbox, client) = start(SandboxSettings::default()).await;
         sandbox.script([fault.clone()]);
         let mut asking = tokio::spawn(read(client.signed("new", &ada())));
         within(sandbox.until(|sandbox| sandbox.calls_total() == 1)).await;
@@ -562,7 +564,7 @@ async fn some_answers_outlast_every_patience() {
 
 #[tokio::test]
 async fn chance_fails_calls_in_two_languages_and_a_scripted_pass_is_exempt() {
-    let (sandbox, client) = start(Settings { fail_rate: 1.0, ..Settings::default() }).await;
+    let (sandbox, client) = start(SandboxSettings { fail_rate: 1.0, ..SandboxSettings::default() }).await;
     let mut kinds = Vec::new();
     for _ in 0..20 {
         let answer = client.try_call("new", &ada()).await.expect("an answer");
@@ -578,7 +580,8 @@ async fn chance_fails_calls_in_two_languages_and_a_scripted_pass_is_exempt() {
 
 #[tokio::test]
 async fn over_the_rate_limit_it_asks_to_wait() {
-    let (sandbox, client) = start(Settings { rate_limit: NonZeroU32::new(1), ..Settings::default() }).await;
+    let (sandbox, client) =
+        start(SandboxSettings { rate_limit: NonZeroU32::new(1), ..SandboxSettings::default() }).await;
     assert_eq!(client.call("list", &json!({})).await.0, 200);
     // The second call is over the limit, or a later one on a machine too busy for two calls a second.
     for _ in 0..20 {
@@ -595,7 +598,8 @@ async fn over_the_rate_limit_it_asks_to_wait() {
 
 #[tokio::test]
 async fn latency_comes_half_before_the_effect_and_half_after() {
-    let (sandbox, client) = start(Settings { latency: Duration::from_millis(100), ..Settings::default() }).await;
+    let (sandbox, client) =
+        start(SandboxSettings { latency: Duration::from_millis(100), ..SandboxSettings::default() }).await;
     let now = || Timestamp::from(SystemTime::now());
     let asked = now();
     assert_eq!(client.call("new", &ada()).await.0, 200);
@@ -608,7 +612,7 @@ async fn latency_comes_half_before_the_effect_and_half_after() {
 
 #[tokio::test]
 async fn until_wakes_when_the_awaited_happens() {
-    let (sandbox, client) = start(Settings::default()).await;
+    let (sandbox, client) = start(SandboxSettings::default()).await;
     let waiting = tokio::spawn({
         let sandbox = sandbox.clone();
         async move { sandbox.until(|sandbox| sandbox.affiliate("ada@example.com").is_some()).await }
@@ -622,9 +626,9 @@ async fn until_wakes_when_the_awaited_happens() {
 
 #[tokio::test]
 async fn another_process_scripts_and_reads_over_http() {
-    let (sandbox, client) = start(Settings::default()).await;
-    let script = r#"[{"fault": "status", "status": 503, "times": 2}, {"fault": "lose_answer", "operation": "new"}, {"fault": "hang", "effect": true}]"#;
-    assert_eq!(client.post("/sandbox/faults", script).await, (200, json!({"waiting": 4})));
+    let (sandbox, client) = start(SandboxSettings::default()).await;
+    let script = r#"[{"fault": "status", "status": 503, "times": 2}, {"fault": "lose_response", "operation": "new"}, {"fault": "hang", "effect": true}]"#;
+    assert_eq!(client.post("/sandbox/faults", script).await, (200, json!({"pending": 4})));
     for status in [503, 503] {
         assert_eq!(client.call("list", &json!({})).await.0, status);
     }
@@ -644,29 +648,29 @@ async fn another_process_scripts_and_reads_over_http() {
         (r#"[{"fault": "pass"}, {"fault": "status"}]"#, "fault 2: missing field `status`"),
         (r#"[{"fault": "status", "status": 101}]"#, "fault 1: status 101; expected 200 to 599"),
         (r#"[{"fault": "status", "status": 503, "retry": 1}]"#, "fault 1: unknown field `retry`"),
-        (r#"[{"fault": "cut", "operation": "delete"}]"#, "fault 1: unknown variant `delete`"),
-        (r#"[{"fault": "cut", "times": 0}]"#, "fault 1: expected `times` from 1 to 1000"),
+        (r#"[{"fault": "close_connection", "operation": "delete"}]"#, "fault 1: unknown variant `delete`"),
+        (r#"[{"fault": "close_connection", "times": 0}]"#, "fault 1: expected `times` from 1 to 1000"),
     ] {
         let (status, answer) = client.post("/sandbox/faults", body).await;
         assert_eq!(status, 400, "{body}");
         assert!(answer["error"].as_str().expect("a text").starts_with(problem), "{body}: {answer}");
     }
-    assert_eq!(sandbox.faults_waiting(), 1, "a faulty script queues nothing");
+    assert_eq!(sandbox.pending_faults(), 1, "a faulty script queues nothing");
     assert_eq!(client.post("/sandbox/key", "yes").await.0, 400);
 }
 
 #[tokio::test]
 async fn the_journal_keeps_the_body_that_a_204_cannot_carry() {
-    let (sandbox, client) = start(Settings::default()).await;
+    let (sandbox, client) = start(SandboxSettings::default()).await;
     assert_eq!(client.call("new", &with(ada(), &json!({"nick": "x"}))).await, (204, Value::Null));
     let call = sandbox.calls().pop().expect("noted");
-    assert_eq!((call.status, call.answer), (Some(204), json!({"error": "Invalid field nick"})));
+    assert_eq!((call.status, call.response), (Some(204), json!({"error": "Invalid field nick"})));
     assert_eq!(call.body["password"], json!("…"));
 }
 
 #[tokio::test]
 async fn the_page_lists_affiliates_and_runs_nobodys_script() {
-    let (sandbox, client) = start(Settings::default()).await;
+    let (sandbox, client) = start(SandboxSettings::default()).await;
     let empty = client.get("/").await;
     assert_eq!((empty.status, empty.content_type.as_deref()), (200, Some("text/html; charset=utf-8")));
     assert!(empty.body.contains("No affiliates yet.") && empty.body.contains("identify"), "{}", empty.body);

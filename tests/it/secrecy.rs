@@ -5,7 +5,7 @@ use crate::support::process::Process;
 use crate::support::{Answer, http, spoken, within};
 use base64::Engine as _;
 use refersion_destination::domain::{ApiKey, Field, Status};
-use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
+use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 
 /// In everything that must not be seen; in lower case.
@@ -14,7 +14,9 @@ const KEY: &str = "pub_test.sec_marker";
 
 /// Refersion, repeating what it was sent.
 fn talkative() -> Fault {
-    Fault::refused("Marker3 MarkerLast of marker3@example.com in Markertown is not a allowed value for field city")
+    Fault::unprocessable(
+        "Marker3 MarkerLast of marker3@example.com in Markertown is not a allowed value for field city",
+    )
 }
 
 fn event(user: u32, more: &Value) -> Value {
@@ -27,7 +29,10 @@ fn event(user: u32, more: &Value) -> Value {
 }
 
 async fn refersion() -> (Sandbox, String) {
-    let sandbox = Sandbox::new(Settings { api_key: Some(ApiKey::parse(KEY).expect("a key")), ..Settings::default() });
+    let sandbox = Sandbox::new(SandboxSettings {
+        api_key: Some(ApiKey::parse(KEY).expect("a key")),
+        ..SandboxSettings::default()
+    });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
     tokio::spawn(sandbox.serve(listener));
@@ -51,9 +56,9 @@ async fn live(process: &Process, sandbox: &Sandbox) -> Vec<String> {
     let right = basic(KEY);
     sandbox.script([Fault::status(500)]);
     send(&right, event(1, &Value::Null).to_string()).await; // retried, then created
-    sandbox.script([Fault::TearAnswer]);
+    sandbox.script([Fault::TruncateResponse]);
     send(&right, event(2, &Value::Null).to_string()).await; // taken, searched, read, edited
-    sandbox.script([Fault::LoseAnswer]);
+    sandbox.script([Fault::LoseResponse]);
     send(&right, event(1, &json!({"city": "Markerville"})).to_string()).await; // edited
     send(&right, event(1, &json!({"email": "marker2@example.com"})).to_string()).await; // taken: dead
     sandbox.script_for(Operation::New, [talkative()]);

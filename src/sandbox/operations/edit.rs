@@ -5,16 +5,16 @@
 //! Where the contract is silent: an entry with an id and nothing else is not changed; the call has no length limit; an
 //! empty text clears a free text, and is refused where a name, an address or a code is expected.
 
-use crate::sandbox::Settings;
-use crate::sandbox::account::{Account, AffiliateView};
-use crate::sandbox::refusal::{EMAIL_TAKEN, Refusal, not_allowed};
+use crate::sandbox::SandboxSettings;
+use crate::sandbox::account::{SandboxAccount, SandboxAffiliate};
+use crate::sandbox::error_response::{EMAIL_TAKEN, ErrorResponse, not_allowed};
 use crate::sandbox::rules::{self, Field, Rule, optional};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 const TEXTS: [Field; 12] = [
-    optional("first_name", Rule::Filled),
-    optional("last_name", Rule::Filled),
+    optional("first_name", Rule::NonEmpty),
+    optional("last_name", Rule::NonEmpty),
     optional("email", Rule::Email),
     optional("paypal_email", Rule::Email),
     optional("company", Rule::Text),
@@ -36,35 +36,39 @@ struct Edit {
     offer: Option<u64>,
 }
 
-pub(super) fn perform(account: &mut Account, settings: &Settings, body: &Map<String, Value>) -> Result<Value, Refusal> {
-    rules::only(body, |name| name == "affiliates")?;
-    let affiliates = body.get("affiliates").ok_or(Refusal::Missing("affiliates"))?;
+pub(super) fn perform(
+    account: &mut SandboxAccount,
+    settings: &SandboxSettings,
+    body: &Map<String, Value>,
+) -> Result<Value, ErrorResponse> {
+    rules::reject_unknown_fields(body, |name| name == "affiliates")?;
+    let affiliates = body.get("affiliates").ok_or(ErrorResponse::MissingField("affiliates"))?;
     let entries = affiliates
         .as_array()
         .filter(|entries| !entries.is_empty() && entries.iter().all(Value::is_object))
-        .ok_or_else(|| Refusal::because(not_allowed(affiliates, "affiliates")))?;
+        .ok_or_else(|| ErrorResponse::invalid(not_allowed(affiliates, "affiliates")))?;
     let mut edits = Vec::new();
     let mut messages = Vec::new();
     for entry in entries.iter().filter_map(Value::as_object) {
-        edits.push(judge(entry, &mut messages)?);
+        edits.push(parse_edit(entry, &mut messages)?);
     }
     if messages.is_empty() && takes_an_email(account, &edits) {
         messages.push(EMAIL_TAKEN.to_owned());
     }
     if !messages.is_empty() {
-        return Err(Refusal::Invalid(messages));
+        return Err(ErrorResponse::Invalid(messages));
     }
-    Ok(super::tally(edits.into_iter().map(|edit| {
+    Ok(super::ids_by_change(edits.into_iter().map(|edit| {
         let offered = edit.offer.is_none_or(|offer| settings.has_offer(offer));
         (edit.id, offered && account.change(edit.id, |affiliate| apply(affiliate, edit)))
     })))
 }
 
 /// What an entry asks for; broken rules are added to `messages`.
-fn judge(entry: &Map<String, Value>, messages: &mut Vec<String>) -> Result<Edit, Refusal> {
+fn parse_edit(entry: &Map<String, Value>, messages: &mut Vec<String>) -> Result<Edit, ErrorResponse> {
     let own = |name: &str| matches!(name, "id" | "offer" | "custom_fields");
-    rules::only(entry, |name| own(name) || TEXTS.iter().any(|field| field.name == name))?;
-    let id = entry.get("id").ok_or(Refusal::Missing("id"))?;
+    rules::reject_unknown_fields(entry, |name| own(name) || TEXTS.iter().any(|field| field.name == name))?;
+    let id = entry.get("id").ok_or(ErrorResponse::MissingField("id"))?;
     let number = |value: &Value, field, messages: &mut Vec<String>| {
         let number = value.as_u64();
         messages.extend(number.is_none().then(|| not_allowed(value, field)));
@@ -74,12 +78,12 @@ fn judge(entry: &Map<String, Value>, messages: &mut Vec<String>) -> Result<Edit,
     let offer = entry.get("offer").and_then(|offer| number(offer, "offer", messages));
     let custom_fields = entry.get("custom_fields").map(|fields| custom_fields(fields, messages)).unwrap_or_default();
     let texts: Map<_, _> = entry.clone().into_iter().filter(|(name, _)| !own(name)).collect();
-    let (fields, broken) = rules::read(&texts, &TEXTS)?;
+    let (fields, broken) = rules::read_texts(&texts, &TEXTS)?;
     messages.extend(broken);
     Ok(Edit { id, fields: fields.into_iter().collect(), custom_fields, offer })
 }
 
-/// `[{"1234": "Hello World"}, …]`: each an object keyed by the field's id, which is digits.
+/// `[{"1234": "Hello SandboxState"}, …]`: each an object keyed by the field's id, which is digits.
 fn custom_fields(value: &Value, messages: &mut Vec<String>) -> Vec<(String, String)> {
     let objects: Option<Vec<_>> = value.as_array().and_then(|list| list.iter().map(Value::as_object).collect());
     let pairs: Vec<_> = objects.iter().flatten().flat_map(|object| object.iter()).collect();
@@ -99,17 +103,17 @@ fn custom_fields(value: &Value, messages: &mut Vec<String>) -> Vec<(String, Stri
 }
 
 /// Whether an edit wants an e-mail that belongs to somebody else, or that an earlier edit of the same call wants.
-fn takes_an_email(account: &Account, edits: &[Edit]) -> bool {
+fn takes_an_email(account: &SandboxAccount, edits: &[Edit]) -> bool {
     let mut wanted: HashMap<String, u64> = HashMap::new();
     edits.iter().filter(|edit| account.by_id(edit.id).is_some()).any(|edit| {
         edit.fields.iter().filter(|(name, _)| name == "email").any(|(_, email)| {
             let first = *wanted.entry(email.to_lowercase()).or_insert(edit.id);
-            first != edit.id || account.taken(email, Some(edit.id))
+            first != edit.id || account.email_taken(email, Some(edit.id))
         })
     })
 }
 
-fn apply(affiliate: &mut AffiliateView, edit: Edit) {
+fn apply(affiliate: &mut SandboxAffiliate, edit: Edit) {
     let offer = edit.offer.map(|offer| ("offer".to_owned(), offer.to_string()));
     for (name, text) in edit.fields.into_iter().chain(offer) {
         if text.is_empty() {

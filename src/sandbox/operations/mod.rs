@@ -9,20 +9,20 @@ mod new;
 mod search;
 mod status_change;
 
-use super::account::{Account, AffiliateView};
-use super::refusal::Refusal;
-use super::{Operation, Settings};
+use super::account::{SandboxAccount, SandboxAffiliate};
+use super::error_response::ErrorResponse;
+use super::{Operation, SandboxSettings};
 use crate::domain::Timestamp;
 use serde_json::{Map, Value, json};
 
 /// Carries out one call.
 pub(super) fn perform(
     operation: Operation,
-    account: &mut Account,
-    settings: &Settings,
+    account: &mut SandboxAccount,
+    settings: &SandboxSettings,
     body: &Map<String, Value>,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ErrorResponse> {
     match operation {
         Operation::New => new::perform(account, settings, body, now),
         Operation::Search => search::search(account, settings, body),
@@ -33,22 +33,22 @@ pub(super) fn perform(
     }
 }
 
-fn link(affiliate: &AffiliateView) -> String {
+fn link(affiliate: &SandboxAffiliate) -> String {
     format!("https://site.refersion.com/c/{}", affiliate.code)
 }
 
-fn offer_id(affiliate: &AffiliateView, settings: &Settings) -> String {
+fn offer_id(affiliate: &SandboxAffiliate, settings: &SandboxSettings) -> String {
     affiliate.fields.get("offer").cloned().unwrap_or_else(|| settings.default_offer().to_string())
 }
 
 /// Custom fields as Refersion shows them: by label, although `edit` takes them by id. Our labels are made of the ids.
-fn custom_fields(affiliate: &AffiliateView) -> Value {
+fn custom_fields(affiliate: &SandboxAffiliate) -> Value {
     let shown = |(id, value): (&String, &String)| json!({"label": format!("Custom field {id}"), "value": value});
     affiliate.custom_fields.iter().map(shown).collect()
 }
 
 /// `ids_changed` and `ids_not_changed`: a 200 whatever became of each.
-fn tally(outcomes: impl IntoIterator<Item = (u64, bool)>) -> Value {
+fn ids_by_change(outcomes: impl IntoIterator<Item = (u64, bool)>) -> Value {
     let (changed, kept): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|(_, changed)| *changed);
     let ids = |half: Vec<(u64, bool)>| half.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
     json!({"ids_changed": ids(changed), "ids_not_changed": ids(kept)})

@@ -4,9 +4,9 @@
 //! quotes no message: the general one is used); an offer the account does not have is the documented 404.
 
 use crate::domain::{Status, Timestamp};
-use crate::sandbox::Settings;
-use crate::sandbox::account::Account;
-use crate::sandbox::refusal::{EMAIL_TAKEN, Refusal, not_allowed};
+use crate::sandbox::SandboxSettings;
+use crate::sandbox::account::SandboxAccount;
+use crate::sandbox::error_response::{EMAIL_TAKEN, ErrorResponse, not_allowed};
 use crate::sandbox::rules::{self, Field, Rule, optional, required};
 use serde_json::{Map, Value, json};
 
@@ -32,27 +32,27 @@ const FIELDS: [Field; 18] = [
 ];
 
 pub(super) fn perform(
-    account: &mut Account,
-    settings: &Settings,
+    account: &mut SandboxAccount,
+    settings: &SandboxSettings,
     body: &Map<String, Value>,
     now: Timestamp,
-) -> Result<Value, Refusal> {
-    let (mut texts, mut messages) = rules::read(body, &FIELDS)?;
+) -> Result<Value, ErrorResponse> {
+    let (mut texts, mut messages) = rules::read_texts(body, &FIELDS)?;
     let email = body.get("email").and_then(Value::as_str).unwrap_or_default();
     if let Some(password) = texts.remove("password") {
         messages.extend(rules::password(&password, email));
     }
-    if account.taken(email, None) {
+    if account.email_taken(email, None) {
         messages.push(EMAIL_TAKEN.to_owned());
     }
     if let Some(coupon) = texts.get("conversion_trigger_coupon").filter(|coupon| account.coupon_taken(coupon)) {
         messages.push(not_allowed(&json!(coupon), "conversion_trigger_coupon"));
     }
     if !messages.is_empty() {
-        return Err(Refusal::Invalid(messages));
+        return Err(ErrorResponse::Invalid(messages));
     }
     if texts.get("offer").is_some_and(|offer| !offer.parse().is_ok_and(|id| settings.has_offer(id))) {
-        return Err(Refusal::UnknownOffer);
+        return Err(ErrorResponse::UnknownOffer);
     }
     let status = if texts.remove("status").as_deref() == Some("ACTIVE") { Status::Active } else { Status::Pending };
     let created = account.create(status, texts, now);

@@ -4,9 +4,9 @@
 //! what was meant may stand on a later page. Where the contract is silent: either identifier counts as "an affiliate id";
 //! names are compared whole, without case; several filters must all hold; a page behind the last is empty, not an error.
 
-use crate::sandbox::Settings;
-use crate::sandbox::account::{Account, AffiliateView};
-use crate::sandbox::refusal::{NO_FILTER, NO_RESULTS, Refusal};
+use crate::sandbox::SandboxSettings;
+use crate::sandbox::account::{SandboxAccount, SandboxAffiliate};
+use crate::sandbox::error_response::{ErrorResponse, NO_FILTER, NO_RESULTS};
 use crate::sandbox::rules::{self, Field, Rule, optional};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -17,39 +17,47 @@ const SEARCH: [Field; 4] =
     [optional(FILTERS[0], Rule::Text), optional(FILTERS[1], Rule::Text), optional(FILTERS[2], Rule::Text), PAGE];
 const LIST: [Field; 2] = [optional("limit", Rule::Count(100)), PAGE];
 
-pub(super) fn search(account: &Account, settings: &Settings, body: &Map<String, Value>) -> Result<Value, Refusal> {
+pub(super) fn search(
+    account: &SandboxAccount,
+    settings: &SandboxSettings,
+    body: &Map<String, Value>,
+) -> Result<Value, ErrorResponse> {
     let texts = read(body, &SEARCH)?;
     let filters: Vec<_> = FILTERS.iter().filter_map(|name| Some((*name, texts.get(*name)?.to_lowercase()))).collect();
     if filters.iter().all(|(_, wanted)| wanted.is_empty()) {
-        return Err(Refusal::because(NO_FILTER));
+        return Err(ErrorResponse::invalid(NO_FILTER));
     }
     let found: Vec<_> = account
         .iter()
         .filter(|affiliate| filters.iter().all(|(name, wanted)| wanted.is_empty() || holds(affiliate, name, wanted)))
         .collect();
     if found.is_empty() {
-        return Err(Refusal::because(NO_RESULTS));
+        return Err(ErrorResponse::invalid(NO_RESULTS));
     }
     Ok(page(&found, settings.page_size, number(&texts, "page").unwrap_or(1), settings))
 }
 
-pub(super) fn list(account: &Account, settings: &Settings, body: &Map<String, Value>) -> Result<Value, Refusal> {
+pub(super) fn list(
+    account: &SandboxAccount,
+    settings: &SandboxSettings,
+    body: &Map<String, Value>,
+) -> Result<Value, ErrorResponse> {
     let texts = read(body, &LIST)?;
     let limit = number(&texts, "limit").unwrap_or(settings.page_size);
     let all: Vec<_> = account.iter().collect();
     Ok(page(&all, limit, number(&texts, "page").unwrap_or(1), settings))
 }
 
-fn read(body: &Map<String, Value>, fields: &[Field]) -> Result<BTreeMap<String, String>, Refusal> {
-    let (texts, messages) = rules::read(body, fields)?;
-    if messages.is_empty() { Ok(texts) } else { Err(Refusal::Invalid(messages)) }
+fn read(body: &Map<String, Value>, fields: &[Field]) -> Result<BTreeMap<String, String>, ErrorResponse> {
+    let (texts, messages) = rules::read_texts(body, fields)?;
+    if messages.is_empty() { Ok(texts) } else { Err(ErrorResponse::Invalid(messages)) }
 }
 
 fn number(texts: &BTreeMap<String, String>, field: &str) -> Option<usize> {
     texts.get(field)?.parse().ok()
 }
 
-fn holds(affiliate: &AffiliateView, filter: &str, wanted: &str) -> bool {
+fn holds(affiliate: &SandboxAffiliate, filter: &str, wanted: &str) -> bool {
     if filter != "keyword" {
         return affiliate.field(filter).to_lowercase() == wanted;
     }
@@ -58,7 +66,7 @@ fn holds(affiliate: &AffiliateView, filter: &str, wanted: &str) -> bool {
         || affiliate.id.to_string() == wanted
 }
 
-fn page(found: &[&AffiliateView], size: usize, number: usize, settings: &Settings) -> Value {
+fn page(found: &[&SandboxAffiliate], size: usize, number: usize, settings: &SandboxSettings) -> Value {
     let results: Vec<_> = found
         .iter()
         .skip(number.saturating_sub(1).saturating_mul(size))

@@ -3,21 +3,23 @@
 //! `PENDING` is not among the statuses: nobody goes back to waiting. Who already has the status is not changed.
 
 use crate::domain::Status;
-use crate::sandbox::account::Account;
-use crate::sandbox::refusal::{Refusal, not_allowed};
+use crate::sandbox::account::SandboxAccount;
+use crate::sandbox::error_response::{ErrorResponse, not_allowed};
 use crate::sandbox::rules;
 use serde_json::{Map, Value};
 
 const MAX_IDS: usize = 50;
 
-pub(super) fn perform(account: &mut Account, body: &Map<String, Value>) -> Result<Value, Refusal> {
-    rules::only(body, |name| matches!(name, "ids" | "status"))?;
-    let ids = body.get("ids").ok_or(Refusal::Missing("ids"))?;
-    let status = body.get("status").ok_or(Refusal::Missing("status"))?;
-    let list =
-        ids.as_array().filter(|list| !list.is_empty()).ok_or_else(|| Refusal::because(not_allowed(ids, "ids")))?;
+pub(super) fn perform(account: &mut SandboxAccount, body: &Map<String, Value>) -> Result<Value, ErrorResponse> {
+    rules::reject_unknown_fields(body, |name| matches!(name, "ids" | "status"))?;
+    let ids = body.get("ids").ok_or(ErrorResponse::MissingField("ids"))?;
+    let status = body.get("status").ok_or(ErrorResponse::MissingField("status"))?;
+    let list = ids
+        .as_array()
+        .filter(|list| !list.is_empty())
+        .ok_or_else(|| ErrorResponse::invalid(not_allowed(ids, "ids")))?;
     if list.len() > MAX_IDS {
-        return Err(Refusal::TooManyElements(MAX_IDS));
+        return Err(ErrorResponse::TooManyElements(MAX_IDS));
     }
     let mut messages = Vec::new();
     let numbers: Vec<u64> = list.iter().filter_map(Value::as_u64).collect();
@@ -32,7 +34,9 @@ pub(super) fn perform(account: &mut Account, body: &Map<String, Value>) -> Resul
         }
     };
     if !messages.is_empty() {
-        return Err(Refusal::Invalid(messages));
+        return Err(ErrorResponse::Invalid(messages));
     }
-    Ok(super::tally(numbers.into_iter().map(|id| (id, account.change(id, |affiliate| affiliate.status = wanted)))))
+    Ok(super::ids_by_change(
+        numbers.into_iter().map(|id| (id, account.change(id, |affiliate| affiliate.status = wanted))),
+    ))
 }

@@ -46,7 +46,7 @@ async fn a_refersion_that_is_dead_holds_up_its_own_account_alone() {
 #[tokio::test]
 async fn a_refersion_that_is_slow_slows_its_own_account_alone() {
     let two = Two::start(&[PATIENT, ("REFERSION_TIMEOUT", "1h")], "").await;
-    two.other.sandbox.script(vec![Fault::Trickle; MANY]);
+    two.other.sandbox.script(vec![Fault::SlowResponse; MANY]);
     two.backlog_of_other(MANY).await;
     two.other.until(|sandbox| sandbox.calls_total() > 0).await;
     two.main_delivers().await;

@@ -7,7 +7,7 @@ mod strangers;
 
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, basic, identify};
-use refersion_destination::sandbox::Settings;
+use refersion_destination::sandbox::SandboxSettings;
 use serde_json::Value;
 
 const OTHER_KEY: &str = "pub_other.sec_other";
@@ -23,13 +23,13 @@ struct Two {
 impl Two {
     /// `other` says `more` of itself, in TOML.
     async fn start(settings: &[(&str, &str)], more: &str) -> Self {
-        let other = Refersion::of(OTHER_KEY, Settings::default()).await;
+        let other = Refersion::of(OTHER_KEY, SandboxSettings::default()).await;
         Self::with(other, settings, more).await
     }
 
     /// `other` is looked for at `base_url`, where its simulated Refersion is not.
     async fn at(base_url: &str, settings: &[(&str, &str)], more: &str) -> Self {
-        let other = Refersion::of(OTHER_KEY, Settings::default()).await;
+        let other = Refersion::of(OTHER_KEY, SandboxSettings::default()).await;
         Self::with(Refersion { base_url: base_url.to_owned(), ..other }, settings, more).await
     }
 

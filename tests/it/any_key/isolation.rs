@@ -53,7 +53,7 @@ async fn too_many_calls_pause_their_merchant_alone() {
     within(poll_until(|| partner.ready(), |ready| ready["merchants"]["paused"] == 1)).await;
     delivers(&partner, BOB, &bob).await;
     assert_eq!(partner.ready().await["merchants"], json!({"at_work": 2, "halted": 0, "paused": 1}));
-    assert_eq!(ann.faults_waiting(), MANY - 1, "it was told to wait for an hour");
+    assert_eq!(ann.pending_faults(), MANY - 1, "it was told to wait for an hour");
 }
 
 #[tokio::test]
@@ -62,11 +62,11 @@ async fn a_refersion_that_hangs_holds_up_its_merchant_alone_and_a_full_backlog_i
     let (partner, ann, bob) = both(&settings).await;
     ann.script(vec![Fault::Hang { effect: false }; MANY]);
     backlog(&partner, ANN).await;
-    within(ann.until(|ann| ann.faults_waiting() == MANY - 2)).await;
+    within(ann.until(|ann| ann.pending_faults() == MANY - 2)).await;
     let full = partner.send(ANN, &identify("m", "u", &Value::Null)).await;
     assert_eq!(full.brief(), "429 backlog_full");
     delivers(&partner, BOB, &bob).await;
-    assert_eq!(ann.faults_waiting(), MANY - 2, "its own concurrency");
+    assert_eq!(ann.pending_faults(), MANY - 2, "its own concurrency");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ async fn run(partner: &Partner, arguments: &[&str], settings: &[(&str, &str)]) -
 async fn with_dead_letter() -> Partner {
     let partner = Partner::start(&[]).await;
     let ann = partner.refersions.takes(ANN);
-    ann.script_for(Operation::New, [Fault::refused("no")]);
+    ann.script_for(Operation::New, [Fault::unprocessable("no")]);
     assert_eq!(partner.send(ANN, &identify("m1", "u1", &Value::Null)).await.brief(), "400 rejected");
     partner
 }
@@ -75,7 +75,7 @@ async fn whose_user_is_to_be_forgotten_has_to_be_said() {
 async fn a_configured_account_opens_the_dead_letters_of_all() {
     let partner = Partner::start(&[("REFERSION_API_KEY", API_KEY)]).await;
     let ann = partner.refersions.takes(ANN);
-    ann.script_for(Operation::New, [Fault::refused("no")]);
+    ann.script_for(Operation::New, [Fault::unprocessable("no")]);
     assert_eq!(partner.send(ANN, &identify("m1", "u1", &Value::Null)).await.brief(), "400 rejected");
     let (code, out, err) = run(&partner, &["dead-letters", "list"], &[("REFERSION_API_KEY", API_KEY)]).await;
     assert!(code == Some(0) && out.contains("key-"), "{out}{err}");
@@ -90,7 +90,7 @@ async fn it_stops_in_order_although_the_refersion_of_a_merchant_hangs() {
     let event = identify("m1", "u1", &Value::Null);
     let send = partner.service.http.post(partner.service.url("/segment")).header("Authorization", basic(ANN));
     let told = tokio::spawn(Answer::to(send.body(event.to_string())));
-    within(ann.until(|ann| ann.faults_waiting() == 0)).await;
+    within(ann.until(|ann| ann.pending_faults() == 0)).await;
     let partner = partner.again(&[]).await;
     assert_eq!(within(told).await.expect("answered").brief(), "202 accepted", "who waits is told");
     within(ann.until(|ann| ann.affiliates().len() == 2)).await;

@@ -80,7 +80,7 @@ async fn no_half_of_a_key_is_in_the_stores_files_in_any_spelling() {
     assert_eq!(partner.send(&key(), &event(0)).await.brief(), "200 delivered");
     books.script([Fault::too_many_calls(Some(3600))]);
     assert_eq!(partner.send(&key(), &json!([event(1), event(2)])).await.brief(), "202 accepted");
-    within(books.until(|books| books.faults_waiting() == 0)).await;
+    within(books.until(|books| books.pending_faults() == 0)).await;
     for bogus in [format!("{PUBLIC}.sec_marker_Another"), format!("pub_marker_Another.{SECRET}")] {
         assert_eq!(partner.send(&bogus, &event(9)).await.brief(), "401 unauthorized");
     }
@@ -91,7 +91,7 @@ async fn no_half_of_a_key_is_in_the_stores_files_in_any_spelling() {
     let partner = Partner::on(partner.refersions, folder, &[]).await;
     within(books.until(|books| books.affiliates().len() == 3)).await;
     partner.service.until_drained().await;
-    books.script_for(Operation::New, [Fault::refused("no")]);
+    books.script_for(Operation::New, [Fault::unprocessable("no")]);
     assert_eq!(partner.send(&key(), &event(3)).await.brief(), "400 rejected");
     let changed = format!("{PUBLIC}.{SECRET}_2");
     partner.refersions.takes(&changed);

@@ -17,7 +17,7 @@ async fn backlog(partner: &Partner, key: &str, count: u32) {
     let event = |n| identify(&format!("{key}-{n}"), &format!("{key}-{n}"), &Value::Null);
     let events: Value = (1..=count).map(event).collect();
     assert_eq!(partner.send(key, &events).await.brief(), "202 accepted");
-    within(books.until(|books| books.faults_waiting() == 0)).await;
+    within(books.until(|books| books.pending_faults() == 0)).await;
 }
 
 /// How `serve` ends on the store in `folder` where it does not start, and what it says. One that starts is killed.

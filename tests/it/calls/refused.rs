@@ -60,8 +60,8 @@ async fn a_refusal_of_many_in_whatever_words_is_asked_again_in_halves() {
         status(400, json!({"error": "Missing required field X"})),
         status(404, json!({"error": ["Bad request, no body", "Offer does not exists on the database."]})),
         status(429, json!({"error": "Max number of elements on attribute (50) reached."})),
-        Fault::refused("Affiliate not found."),
-        Fault::refused("Your account plan does not support this feature (error 1)."),
+        Fault::unprocessable("Affiliate not found."),
+        Fault::unprocessable("Your account plan does not support this feature (error 1)."),
     ] {
         let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
         let sandbox = &service.refersion.sandbox;
@@ -78,7 +78,7 @@ async fn a_refusal_of_many_in_whatever_words_is_asked_again_in_halves() {
 async fn a_refused_status_change_of_many_is_asked_again_in_halves() {
     let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
     let sandbox = &service.refersion.sandbox;
-    sandbox.script_for(Operation::StatusChange, [Fault::refused("no"), Fault::Pass, Fault::refused("no")]);
+    sandbox.script_for(Operation::StatusChange, [Fault::unprocessable("no"), Fault::Pass, Fault::unprocessable("no")]);
     let delete = |user| json!({"type": "delete", "messageId": format!("d{user}"), "userId": format!("u{user}")});
     send_all(&service, (0..FULL).map(delete).collect()).await;
     service.until_drained().await;
@@ -90,7 +90,7 @@ async fn a_refused_status_change_of_many_is_asked_again_in_halves() {
 async fn a_pause_while_halving_hands_back_those_who_were_not_asked_for_yet() {
     let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
     let sandbox = &service.refersion.sandbox;
-    sandbox.script_for(Operation::Edit, [Fault::refused("no"), Fault::too_many_calls(Some(1))]);
+    sandbox.script_for(Operation::Edit, [Fault::unprocessable("no"), Fault::too_many_calls(Some(1))]);
     send_all(&service, each_says(FULL, "moved", &city("Oslo"))).await;
     service.until_drained().await;
     let calls = since(before, sandbox);

@@ -6,7 +6,7 @@ use crate::support::{API_KEY, Answer, identify};
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use refersion_destination::domain::{ApiKey, Status};
-use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
+use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ async fn merchant_says(service: &Service, email: &str, company: &str) {
 #[tokio::test]
 async fn of_those_in_one_call_each_has_its_own_outcome() {
     const USERS: usize = 10;
-    let offers = Settings { offers: vec![1], ..Settings::default() };
+    let offers = SandboxSettings { offers: vec![1], ..SandboxSettings::default() };
     let audiences = ("MAPPING_AUDIENCES", r#"[{ trait = "vip", on_true = { offer = "99" } }]"#);
     let (service, _) = knowing(Refersion::with(offers).await, USERS, &[audiences]).await;
     merchant_says(&service, "u3@example.com", "Initech").await;
@@ -103,7 +103,7 @@ async fn a_user_that_hangs_does_not_hold_up_the_edits_of_others() {
     let (service, _) = knowing(Refersion::start().await, FULL, &[("REFERSION_TIMEOUT", "1h")]).await;
     service.refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect: false }]);
     send_all(&service, vec![identify("hangs", "u0", &city("Rome"))]).await;
-    service.refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+    service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
     for (round, name) in ["Oslo", "Bern", "Kiel"].into_iter().enumerate() {
         let others = each_says(FULL, &format!("round{round}"), &city(name)).split_off(1);
         send_all(&service, others).await;
@@ -121,7 +121,8 @@ struct Meter {
 /// A simulated Refersion that counts what is asked at once.
 async fn metered(meter: Arc<Meter>) -> Refersion {
     let api_key = Some(ApiKey::parse(API_KEY).expect("a key"));
-    let sandbox = Sandbox::new(Settings { api_key, latency: Duration::from_millis(20), ..Settings::default() });
+    let sandbox =
+        Sandbox::new(SandboxSettings { api_key, latency: Duration::from_millis(20), ..SandboxSettings::default() });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
     let router = sandbox.router().layer(from_fn(move |request: Request, next: Next| {

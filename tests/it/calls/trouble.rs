@@ -13,9 +13,9 @@ async fn after_a_failed_call_for_many_each_is_asked_for_by_itself() {
     for (fault, reads) in [
         (Fault::status(500), 0),
         (Fault::html(200), 0),
-        (Fault::Cut, 0),
-        (Fault::LoseAnswer, FULL),
-        (Fault::TearAnswer, FULL),
+        (Fault::CloseConnection, 0),
+        (Fault::LoseResponse, FULL),
+        (Fault::TruncateResponse, FULL),
     ] {
         let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
         let sandbox = &service.refersion.sandbox;
@@ -40,7 +40,7 @@ async fn what_was_asked_for_together_in_vain_is_asked_for_together_again() {
         let event = |n: usize| identify(&format!("m{n}"), "u0", &city(&format!("City {n}")));
         sandbox.script_for(Operation::Edit, [fault]);
         send_all(&service, (0..3).map(event).collect()).await;
-        service.refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+        service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
         send_all(&service, (3..6).map(event).collect()).await;
         service.until_drained().await;
         let edits: Vec<_> = since(before, sandbox)
@@ -58,8 +58,8 @@ async fn what_may_have_had_its_effect_is_not_asked_for_in_parts_for_a_few_refusa
     let (service, _) = knowing(Refersion::start().await, 1, &waits).await;
     let sandbox = &service.refersion.sandbox;
     let failures = std::iter::repeat_n(Fault::status(500), 6);
-    let refusals = [Fault::refused("Chaos"), Fault::status(204)].into_iter().cycle().take(6);
-    sandbox.script_for(Operation::Edit, [Fault::LoseAnswer].into_iter().chain(failures).chain(refusals));
+    let refusals = [Fault::unprocessable("Chaos"), Fault::status(204)].into_iter().cycle().take(6);
+    sandbox.script_for(Operation::Edit, [Fault::LoseResponse].into_iter().chain(failures).chain(refusals));
     let event = |n: usize| identify(&format!("m{n}"), "u0", &city(&format!("City {n}")));
     send_all(&service, (0..4).map(event).collect()).await;
     service.until_drained().await;
@@ -83,9 +83,9 @@ async fn what_was_interrupted_and_then_handed_back_is_not_asked_for_in_parts_for
         };
         send(each_says(1, "made", &Value::Null).into()).await;
         within(process.drained()).await;
-        sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }, pause, Fault::refused("Chaos")]);
+        sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }, pause, Fault::unprocessable("Chaos")]);
         send((0..4).map(|n| identify(&format!("m{n}"), "u0", &city(&format!("City {n}")))).collect()).await;
-        refersion.until(|sandbox| sandbox.faults_waiting() == 2).await;
+        refersion.until(|sandbox| sandbox.pending_faults() == 2).await;
         process.kill();
         let process = start();
         within(process.drained()).await;
@@ -99,7 +99,7 @@ async fn what_was_interrupted_and_then_handed_back_is_not_asked_for_in_parts_for
 async fn what_comes_behind_a_failed_call_for_many_comes_after_it() {
     let (service, _) = knowing(Refersion::start().await, FULL, &[("REFERSION_TIMEOUT", "500ms")]).await;
     let sandbox = &service.refersion.sandbox;
-    sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }, Fault::status(500), Fault::LoseAnswer]);
+    sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }, Fault::status(500), Fault::LoseResponse]);
     send_all(&service, each_says(FULL, "first", &city("Oslo"))).await;
     service.refersion.until(|sandbox| cities("Oslo", sandbox) > 0).await;
     for name in ["Bern", "Kiel"] {
@@ -141,7 +141,7 @@ async fn killed_while_a_call_for_many_hangs_they_are_asked_for_again_and_nobody_
         let before = refersion.sandbox.calls().len();
         refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect }]);
         send(&process, each_says(FULL, "first", &city("Oslo"))).await;
-        refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+        refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
         send(&process, each_says(FULL, "second", &city("Bern"))).await;
         process.kill();
         let process = start();

@@ -7,7 +7,7 @@ use super::drained;
 use crate::support::process::{Process, binary};
 use crate::support::service::Refersion;
 use crate::support::{API_KEY, identify, within};
-use refersion_destination::sandbox::Settings;
+use refersion_destination::sandbox::SandboxSettings;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Write;
@@ -89,7 +89,7 @@ async fn a_full_disk_refuses_what_it_cannot_keep_and_all_goes_on_once_there_is_r
         };
         let filler = folder.path().join("filler");
         // Slow enough that deliveries are under way, and have to be settled, while the disk is full.
-        let slow = Settings { latency: Duration::from_millis(50), ..Settings::default() };
+        let slow = SandboxSettings { latency: Duration::from_millis(50), ..SandboxSettings::default() };
         let refersion = Refersion::with(slow).await;
         let mut process = start(&refersion, folder.path());
         let count = until_refused(&process, &filler).await;
@@ -144,7 +144,7 @@ async fn a_full_disk_is_logged_once_and_readyz_says_so_from_the_first_failed_com
         return;
     };
     let filler = folder.path().join("filler");
-    let slow = Settings { latency: Duration::from_millis(50), ..Settings::default() };
+    let slow = SandboxSettings { latency: Duration::from_millis(50), ..SandboxSettings::default() };
     let refersion = Refersion::with(slow).await;
     let process = start(&refersion, folder.path());
     let mut number = 0;

@@ -19,7 +19,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use refersion_destination::domain::{Field, Status};
-use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
+use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use sender::{Story, World, taken};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -71,7 +71,8 @@ async fn live(weather: Weather) {
     let seed = std::env::var("CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     eprintln!("{}: CHAOS_SEED={seed}", weather.name);
     let mut chance = StdRng::seed_from_u64(seed);
-    let refersion = Refersion::with(Settings { latency: Duration::from_millis(4), ..Settings::default() }).await;
+    let refersion =
+        Refersion::with(SandboxSettings { latency: Duration::from_millis(4), ..SandboxSettings::default() }).await;
     for user in 0..USERS {
         let email = taken(user);
         refersion.sandbox.add(Status::Active, &[(Field::Email, email)].into_iter().collect()).expect("added");
@@ -172,20 +173,20 @@ fn trouble(sandbox: &Sandbox, chance: &mut StdRng) {
         Fault::too_many_calls(None),
         Fault::too_many_calls(Some(0)),
         Fault::too_many_calls(Some(1)),
-        Fault::Cut,
-        Fault::LoseAnswer,
-        Fault::TearAnswer,
-        Fault::Trickle,
+        Fault::CloseConnection,
+        Fault::LoseResponse,
+        Fault::TruncateResponse,
+        Fault::SlowResponse,
         Fault::Hang { effect: false },
         Fault::Hang { effect: true },
         Fault::status(401),
     ];
-    if sandbox.faults_waiting() < 8 {
+    if sandbox.pending_faults() < 8 {
         let count = chance.random_range(0..6);
         sandbox.script((0..count).filter_map(|_| every.choose(chance).cloned()).collect::<Vec<_>>());
         if chance.random_bool(0.3) {
             // An event is refused for good; by an edit alone, so that it is known what became of its user.
-            let refusal = if chance.random_bool(0.5) { Fault::status(204) } else { Fault::refused("Chaos") };
+            let refusal = if chance.random_bool(0.5) { Fault::status(204) } else { Fault::unprocessable("Chaos") };
             sandbox.script_for(Operation::Edit, [refusal]);
         }
     }

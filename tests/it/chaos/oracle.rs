@@ -6,7 +6,7 @@
 use super::sender::{Sent, Story, What, marks, taken};
 use crate::support::told::told;
 use refersion_destination::domain::{AccountName, EventId, Status};
-use refersion_destination::sandbox::{AffiliateView, Sandbox};
+use refersion_destination::sandbox::{Sandbox, SandboxAffiliate};
 use refersion_destination::store::{EventLog as _, Limits, SqliteStore};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -71,7 +71,7 @@ struct Expected {
     disabled: bool,
 }
 
-fn seen(affiliate: &AffiliateView) -> Expected {
+fn seen(affiliate: &SandboxAffiliate) -> Expected {
     Expected {
         email: affiliate.email().to_owned(),
         marks: (affiliate.field("city").to_owned(), affiliate.field("company").to_owned()),

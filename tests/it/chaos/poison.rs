@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use refersion_destination::domain::ApiKey;
-use refersion_destination::sandbox::{Sandbox, Settings};
+use refersion_destination::sandbox::{Sandbox, SandboxSettings};
 use serde_json::json;
 
 const USERS: usize = 40;
@@ -16,7 +16,7 @@ const USERS: usize = 40;
 /// A simulated Refersion that fails whenever it hears of `fivehundred` or `fourtwentytwo`.
 async fn allergic() -> Refersion {
     let api_key = Some(ApiKey::parse(API_KEY).expect("a key"));
-    let sandbox = Sandbox::new(Settings { api_key, ..Settings::default() });
+    let sandbox = Sandbox::new(SandboxSettings { api_key, ..SandboxSettings::default() });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
     let router = sandbox.router().layer(from_fn(judge));

@@ -7,7 +7,7 @@ use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::told::values;
 use crate::support::{API_KEY, basic, http, identify, within};
-use refersion_destination::sandbox::Settings;
+use refersion_destination::sandbox::SandboxSettings;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ const KILLS: usize = 6;
 
 #[tokio::test]
 async fn killed_again_and_again_every_answered_event_is_reflected_once_and_in_order() {
-    let settings = Settings { latency: Duration::from_millis(20), ..Settings::default() };
+    let settings = SandboxSettings { latency: Duration::from_millis(20), ..SandboxSettings::default() };
     let refersion = Refersion::with(settings).await;
     let folder = tempfile::tempdir().expect("a folder");
     let start = || {

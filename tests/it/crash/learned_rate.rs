@@ -4,7 +4,7 @@
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{identify, poll_until, within};
-use refersion_destination::sandbox::Settings;
+use refersion_destination::sandbox::SandboxSettings;
 use serde_json::Value;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -22,7 +22,7 @@ async fn send(process: &Process, users: std::ops::Range<usize>) {
 
 #[tokio::test]
 async fn killed_amidst_a_backlog_it_was_saved_before() {
-    let limited = Settings { rate_limit: NonZeroU32::new(4), ..Settings::default() };
+    let limited = SandboxSettings { rate_limit: NonZeroU32::new(4), ..SandboxSettings::default() };
     let (refersion, folder) = (Refersion::with(limited).await, tempfile::tempdir().expect("a folder"));
     let process = Process::start(&refersion.base_url, folder.path(), &[("SERVER_WAIT", "0s")]);
     send(&process, 0..1_000).await;

@@ -9,7 +9,7 @@ use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{http, identify, poll_until, within};
 use refersion_destination::domain::{Field, Status};
-use refersion_destination::sandbox::{AffiliateView, CallRecord, Operation};
+use refersion_destination::sandbox::{CallRecord, Operation, SandboxAffiliate};
 use serde_json::{Value, json};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ struct Journey {
     /// An event that was delivered before.
     before: Option<Value>,
     event: Value,
-    holds: fn(&AffiliateView) -> bool,
+    holds: fn(&SandboxAffiliate) -> bool,
 }
 
 /// One row: where the process dies, and what that leaves.
@@ -227,7 +227,7 @@ impl<'a> Stage<'a> {
         let affiliates = self.refersion.sandbox.affiliates();
         assert_eq!(affiliates.len(), 1);
         assert!((self.journey.holds)(&affiliates[0]), "{:?}", affiliates[0]);
-        let created = |call: &CallRecord| call.operation == Operation::New && call.answer["link"].is_string();
+        let created = |call: &CallRecord| call.operation == Operation::New && call.response["link"].is_string();
         assert!(self.refersion.sandbox.calls().iter().filter(|call| created(call)).count() <= 1);
     }
 

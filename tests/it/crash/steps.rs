@@ -7,7 +7,7 @@ use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{identify, within};
 use refersion_destination::domain::{Field, Status};
-use refersion_destination::sandbox::{AffiliateView, Fault};
+use refersion_destination::sandbox::{Fault, SandboxAffiliate};
 use serde_json::{Value, json};
 
 /// One event, and the calls it takes when nothing goes wrong.
@@ -29,7 +29,7 @@ const fn kill(at: usize, effect: bool, remain: &'static str) -> Kill {
     Kill { at, effect, remain }
 }
 
-async fn check(journey: &Journey, kills: &[Kill], holds: impl Fn(&AffiliateView)) {
+async fn check(journey: &Journey, kills: &[Kill], holds: impl Fn(&SandboxAffiliate)) {
     for Kill { at, effect, remain } in kills {
         let refersion = Refersion::start().await;
         let folder = tempfile::tempdir().expect("a folder");

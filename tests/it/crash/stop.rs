@@ -46,9 +46,9 @@ async fn who_waits_is_answered_although_refersion_hangs_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn the_call_under_way_is_finished_and_the_rest_is_handed_back() {
-    let settings = refersion_destination::sandbox::Settings {
+    let settings = refersion_destination::sandbox::SandboxSettings {
         latency: std::time::Duration::from_millis(400),
-        ..refersion_destination::sandbox::Settings::default()
+        ..refersion_destination::sandbox::SandboxSettings::default()
     };
     let refersion = Refersion::with(settings).await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -155,9 +155,9 @@ async fn waits_marked(folder: &Path, events: u32) {
 
 #[tokio::test]
 async fn after_the_stop_nobody_is_asked_for_anew_because_others_were_refused_with_them() {
-    let settings = refersion_destination::sandbox::Settings {
+    let settings = refersion_destination::sandbox::SandboxSettings {
         latency: std::time::Duration::from_millis(400),
-        ..refersion_destination::sandbox::Settings::default()
+        ..refersion_destination::sandbox::SandboxSettings::default()
     };
     let refersion = Refersion::with(settings).await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -165,11 +165,11 @@ async fn after_the_stop_nobody_is_asked_for_anew_because_others_were_refused_wit
     let process = Process::start(&refersion.base_url, folder.path(), &settings);
     assert_eq!(within(process.send(&new_users(0..4))).await.expect("answered").status, 202);
     drained(&process).await;
-    refersion.sandbox.script([Fault::refused("no")]);
+    refersion.sandbox.script([Fault::unprocessable("no")]);
     let moved = |user| identify(&format!("moved{user}"), &format!("u{user}"), &json!({"city": "Oslo"}));
     let moved: Value = (0..4).map(moved).collect();
     assert_eq!(within(process.send(&moved)).await.expect("answered").status, 202);
-    refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+    refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
     process.terminate();
     let (code, logged) = ended(process).await;
     assert_eq!(code, Some(0), "{logged}");

@@ -9,7 +9,7 @@ mod terminal;
 use crate::support::process::{Process, binary};
 use crate::support::{API_KEY, identify, spoken, within};
 use refersion_destination::domain::ApiKey;
-use refersion_destination::sandbox::{Fault, Operation, Sandbox, Settings};
+use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 use std::path::Path;
 use tempfile::TempDir;
@@ -35,7 +35,7 @@ struct Ran {
 impl House {
     async fn open(settings: &[(&str, &str)]) -> Self {
         let api_key = Some(ApiKey::parse(API_KEY).expect("a key"));
-        let sandbox = Sandbox::new(Settings { api_key, ..Settings::default() });
+        let sandbox = Sandbox::new(SandboxSettings { api_key, ..SandboxSettings::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
         tokio::spawn(sandbox.serve(listener));
@@ -67,7 +67,7 @@ impl House {
 
     /// An identify that Refersion refuses for good.
     async fn die(&self, message_id: &str, user: &str) {
-        self.sandbox.script_for(Operation::New, [Fault::refused("Value exceed the char limit")]);
+        self.sandbox.script_for(Operation::New, [Fault::unprocessable("Value exceed the char limit")]);
         let answer = self.process().send(&identify(message_id, user, &json!({"city": "Markertown"}))).await;
         assert_eq!(answer.expect("an answer").brief(), "400 rejected");
     }

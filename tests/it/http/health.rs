@@ -85,7 +85,7 @@ async fn a_pause_that_is_over_is_over_although_nothing_is_left_to_try() {
     let service = Service::start(&[("SERVER_WAIT", "0s")]).await;
     service.refersion.sandbox.script([Fault::too_many_calls(Some(1))]);
     service.send(&identify("1", "jo", &json!({}))).await;
-    service.refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+    service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
     within(async { while service.ready().await.json()["refersion"] == "ok" {} }).await;
     let forget = service.http.post(format!("http://{}/forget", service.addresses.ops));
     let forget = forget.header("Authorization", basic(API_KEY)).body(r#"{"user_id": "jo"}"#);

@@ -3,7 +3,7 @@
 use super::{decent, send, send_raw};
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, identify};
-use refersion_destination::sandbox::{Fault, Operation, Settings};
+use refersion_destination::sandbox::{Fault, Operation, SandboxSettings};
 use serde_json::json;
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn what_is_ignored_says_why() {
 #[tokio::test]
 async fn refersions_refusal_is_a_400_with_its_reason_and_the_event_is_a_dead_letter() {
     let service = Service::start(&[]).await;
-    service.refersion.sandbox.script([Fault::refused("The first name User of jo@example.com is not allowed.")]);
+    service.refersion.sandbox.script([Fault::unprocessable("The first name User of jo@example.com is not allowed.")]);
     let answer = send(&service, &identify("1", "jo", &json!({}))).await;
     assert_eq!(answer.brief(), "400 rejected");
     let message = answer.message();
@@ -111,7 +111,7 @@ async fn who_is_behind_another_event_of_its_user_does_not_wait() {
     let ahead = tokio::spawn(
         service.http.post(service.url("/segment")).basic_auth(API_KEY, Some("")).body(stuck.to_string()).send(),
     );
-    service.refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+    service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
     assert_eq!(send(&service, &identify("2", "jo", &json!({}))).await.brief(), "202 accepted");
     assert_eq!(send(&service, &stuck).await.brief(), "200 duplicate", "while the first still waits");
     assert_eq!(
@@ -129,14 +129,15 @@ async fn who_would_not_be_tried_at_once_does_not_wait() {
     service.refersion.sandbox.script([Fault::Hang { effect: false }]);
     let request = service.http.post(service.url("/segment")).basic_auth(API_KEY, Some(""));
     let ahead = tokio::spawn(request.body(identify("1", "jo", &json!({})).to_string()).send());
-    service.refersion.until(|sandbox| sandbox.faults_waiting() == 0).await;
+    service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
     assert_eq!(send(&service, &identify("2", "al", &json!({}))).await.brief(), "202 accepted");
     assert!(!ahead.is_finished());
 }
 
 #[tokio::test]
 async fn a_slow_refersion_delays_no_answer_beyond_the_wait() {
-    let refersion = Refersion::with(Settings { latency: Duration::from_secs(3600), ..Settings::default() }).await;
+    let refersion =
+        Refersion::with(SandboxSettings { latency: Duration::from_secs(3600), ..SandboxSettings::default() }).await;
     let service = Service::on(refersion, &[("SERVER_WAIT", "20ms"), ("REFERSION_TIMEOUT", "1h")]).await;
     assert_eq!(send(&service, &identify("1", "jo", &json!({}))).await.brief(), "202 accepted");
 }
@@ -151,7 +152,8 @@ async fn a_failure_that_passes_is_waited_out() {
 /// The second sender waits for the rate, which would take a hundred seconds, when the first one's call finds the key refused.
 #[tokio::test]
 async fn whoever_waits_when_the_key_is_refused_is_told_so_at_once() {
-    let refersion = Refersion::with(Settings { latency: Duration::from_millis(400), ..Settings::default() }).await;
+    let refersion =
+        Refersion::with(SandboxSettings { latency: Duration::from_millis(400), ..SandboxSettings::default() }).await;
     let settings = [("SERVER_WAIT", "1h"), ("REFERSION_MAX_REQUESTS_PER_SECOND", "0.01")];
     let service = Service::on(refersion, &settings).await;
     service.refersion.sandbox.revoke_key();
@@ -182,7 +184,7 @@ async fn who_waits_for_a_service_that_stops_is_told_that_the_event_is_safe() {
     service.refersion.sandbox.script(std::iter::repeat_n(Fault::Hang { effect: false }, 100));
     let request = service.http.post(service.url("/segment")).basic_auth(API_KEY, Some(""));
     let waiting = tokio::spawn(Answer::to(request.body(identify("1", "jo", &json!({})).to_string())));
-    service.refersion.until(|sandbox| sandbox.faults_waiting() < 100).await;
+    service.refersion.until(|sandbox| sandbox.pending_faults() < 100).await;
     service.stop().await;
     assert_eq!(decent(waiting.await.expect("answered")).brief(), "202 accepted");
 }

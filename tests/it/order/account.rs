@@ -3,7 +3,7 @@
 use super::{AT_ONCE, accepted, cities};
 use crate::support::service::{Refersion, Service};
 use crate::support::{Answer, identify, poll_until, within};
-use refersion_destination::sandbox::{Fault, Operation, Settings};
+use refersion_destination::sandbox::{Fault, Operation, SandboxSettings};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ async fn a_refused_key_halts_the_account_which_goes_on_by_itself_once_it_works()
 /// However many calls were under way: were each a strike, the first probe would come after half an hour on average.
 #[tokio::test]
 async fn a_key_that_many_calls_find_refused_is_probed_soon() {
-    let latency = Settings { latency: Duration::from_millis(200), ..Settings::default() };
+    let latency = SandboxSettings { latency: Duration::from_millis(200), ..SandboxSettings::default() };
     let refersion = Refersion::with(latency).await;
     let service =
         Service::on(refersion, &[AT_ONCE, ("DELIVERY_RETRY_MIN", "100ms"), ("DELIVERY_RETRY_MAX", "1h")]).await;

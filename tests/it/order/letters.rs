@@ -33,7 +33,7 @@ async fn who_waits_is_told_why_the_event_is_dead() {
 #[tokio::test]
 async fn what_is_refused_for_good_is_kept_and_the_next_goes_on() {
     let service = Service::start(&[AT_ONCE, ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#)]).await;
-    service.refersion.sandbox.script_for(Operation::Edit, [Fault::refused("Value exceed the char limit")]);
+    service.refersion.sandbox.script_for(Operation::Edit, [Fault::unprocessable("Value exceed the char limit")]);
     accepted(&service, &identify("m1", "u1", &json!({"plan": "gold"}))).await;
     service.refersion.until(|sandbox| sandbox.calls_total() == 1).await; // begun alone
     accepted(&service, &identify("m2", "u1", &json!({"plan": "lead"}))).await;

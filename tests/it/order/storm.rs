@@ -41,7 +41,7 @@ async fn ten_minutes_of_429_cost_one_call_a_window_and_then_everything_is_delive
     assert_eq!(service.send(&Value::Array((1..USERS).map(event).collect())).await.brief(), "202 accepted");
 
     let mut calls = vec![Instant::now()];
-    while sandbox.faults_waiting() > 0 {
+    while sandbox.pending_faults() > 0 {
         let ready = pass(&service).await;
         assert_eq!(ready["waiting"], USERS, "nothing is delivered, and nothing is given up");
         let made = usize::try_from(sandbox.calls_total()).expect("few");

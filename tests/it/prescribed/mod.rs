@@ -94,10 +94,10 @@ async fn dead(store: &Path) -> BTreeSet<String> {
 /// What a call changed: affiliates, and what it said of each.
 fn effects(call: &CallRecord) -> Vec<(u64, &Value)> {
     if call.operation == Operation::New {
-        let id = call.answer["message"].as_str().and_then(|text| text.split(' ').nth(2)?.parse().ok());
+        let id = call.response["message"].as_str().and_then(|text| text.split(' ').nth(2)?.parse().ok());
         return id.map(|id| (id, &call.body)).into_iter().collect();
     }
-    let changed = call.answer["ids_changed"].as_array().cloned().unwrap_or_default();
+    let changed = call.response["ids_changed"].as_array().cloned().unwrap_or_default();
     let edits = call.body["affiliates"].as_array().into_iter().flatten();
     edits.filter(|edit| changed.contains(&edit["id"])).filter_map(|edit| Some((edit["id"].as_u64()?, edit))).collect()
 }

@@ -4,7 +4,7 @@ use super::{API_KEY, Answer, PATIENCE, basic, http, poll_until, spoken, within};
 use refersion_destination::app::{self, Addresses};
 use refersion_destination::config::{Config, Mode};
 use refersion_destination::domain::ApiKey;
-use refersion_destination::sandbox::{Sandbox, Settings};
+use refersion_destination::sandbox::{Sandbox, SandboxSettings};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -21,18 +21,18 @@ pub struct Refersion {
 impl Refersion {
     /// One that accepts the test account only.
     pub async fn start() -> Self {
-        Self::with(Settings::default()).await
+        Self::with(SandboxSettings::default()).await
     }
 
     /// One with `settings`, but for the key.
-    pub async fn with(settings: Settings) -> Self {
+    pub async fn with(settings: SandboxSettings) -> Self {
         Self::of(API_KEY, settings).await
     }
 
     /// One that accepts `key` only, with `settings` else.
-    pub async fn of(key: &str, settings: Settings) -> Self {
+    pub async fn of(key: &str, settings: SandboxSettings) -> Self {
         let api_key = Some(ApiKey::parse(key).expect("a key"));
-        let sandbox = Sandbox::new(Settings { api_key, ..settings });
+        let sandbox = Sandbox::new(SandboxSettings { api_key, ..settings });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
         tokio::spawn(sandbox.serve(listener));

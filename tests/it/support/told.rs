@@ -17,15 +17,15 @@ pub struct Told {
 /// What `new` and `edit` calls said, of each affiliate that came to be.
 pub fn told(call: &CallRecord, sandbox: &Sandbox) -> Vec<Told> {
     if let Some(edits) = call.body["affiliates"].as_array() {
-        let changed = |id: &Value| call.answer["ids_changed"].as_array().is_some_and(|ids| ids.contains(id));
+        let changed = |id: &Value| call.response["ids_changed"].as_array().is_some_and(|ids| ids.contains(id));
         let told = |edit: &Value| Told { id: id(edit), said: edit.clone(), effective: changed(&edit["id"]) };
         return edits.iter().map(told).collect();
     }
     let email = call.body["email"].as_str();
     let affiliate = email.and_then(|email| sandbox.affiliate(email));
-    let effective = call.answer["link"].is_string();
+    let effective = call.response["link"].is_string();
     // In a sentence: it may have another address by now.
-    let made = call.answer["message"].as_str().and_then(|words| words.split(' ').nth(2)?.parse().ok());
+    let made = call.response["message"].as_str().and_then(|words| words.split(' ').nth(2)?.parse().ok());
     let id = if effective { made } else { affiliate.map(|affiliate| affiliate.id.0) };
     id.map(|id| Told { id, said: call.body.clone(), effective }).into_iter().collect()
 }

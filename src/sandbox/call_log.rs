@@ -27,26 +27,26 @@ pub struct CallRecord {
     /// The status the client was sent; none when no answer was, or will be.
     pub status: Option<u16>,
     /// The body of the answer; of a lost one, what it said. A 204's is kept here although HTTP does not carry it.
-    pub answer: Value,
+    pub response: Value,
     /// What befell the call: a [`Fault`](super::Fault) by its name in scripts, `rate_limit` or `fail_rate`.
     pub fault: Option<&'static str>,
 }
 
 /// The last calls, oldest first.
 #[derive(Default)]
-pub(super) struct Journal {
+pub(super) struct CallLog {
     calls: VecDeque<CallRecord>,
     total: u64,
 }
 
-impl Journal {
+impl CallLog {
     /// Adds a call; its number is given here.
     pub(super) fn add(&mut self, mut call: CallRecord) {
         self.total += 1;
         call.number = self.total;
         blank_passwords(&mut call.body);
         call.body = bounded(call.body);
-        call.answer = bounded(call.answer);
+        call.response = bounded(call.response);
         if self.calls.len() == CAPACITY {
             self.calls.pop_front();
         }
@@ -110,15 +110,15 @@ mod tests {
 
     fn call(body: Value) -> CallRecord {
         let at = Timestamp::default();
-        CallRecord { number: 0, at, operation: Operation::New, body, status: None, answer: Value::Null, fault: None }
+        CallRecord { number: 0, at, operation: Operation::New, body, status: None, response: Value::Null, fault: None }
     }
 
     #[test]
     fn the_last_calls_are_kept_and_all_are_counted() {
-        let mut journal = Journal::default();
-        (0..CAPACITY + 5).for_each(|_| journal.add(call(Value::Null)));
-        assert_eq!(journal.total(), CAPACITY as u64 + 5);
-        let numbers: Vec<_> = journal.iter().map(|call| call.number).collect();
+        let mut call_log = CallLog::default();
+        (0..CAPACITY + 5).for_each(|_| call_log.add(call(Value::Null)));
+        assert_eq!(call_log.total(), CAPACITY as u64 + 5);
+        let numbers: Vec<_> = call_log.iter().map(|call| call.number).collect();
         assert_eq!((numbers.len(), numbers[0]), (CAPACITY, 6));
     }
 
@@ -129,9 +129,9 @@ mod tests {
             (json!({"affiliates": [{"Password": {"x": 1}}]}), json!({"affiliates": [{"Password": "…"}]})),
             (json!({"city": "x".repeat(5000)}), json!("… 5011 bytes")),
         ] {
-            let mut journal = Journal::default();
-            journal.add(call(sent.clone()));
-            assert_eq!(journal.iter().next().map(|call| &call.body), Some(&kept), "{sent}");
+            let mut call_log = CallLog::default();
+            call_log.add(call(sent.clone()));
+            assert_eq!(call_log.iter().next().map(|call| &call.body), Some(&kept), "{sent}");
         }
     }
 }

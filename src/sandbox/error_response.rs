@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 /// Why a call had no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum ErrorResponse {
     /// A field the operation does not know. Documented with a body, which HTTP forbids a 204 to carry: it stays in the
     /// journal and never reaches a client.
     UnknownField(String),
     /// A required field is absent or empty.
-    Missing(&'static str),
+    MissingField(&'static str),
     /// The key pair is wrong or was revoked.
-    BadKey,
+    InvalidKey,
     /// No body, or one that is not a JSON object sent as `application/json`: to Refersion that is no body either.
     NoBody,
     /// An offer the account does not have; documented as a list that also speaks of the body.
@@ -39,18 +39,18 @@ pub(super) fn not_allowed(value: &Value, field: &str) -> String {
     format!("{shown} is not a allowed value for field {field}")
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// A 422 with one message.
-    pub(super) fn because(message: impl Into<String>) -> Self {
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid(vec![message.into()])
     }
 
     /// The status and the documented body.
-    pub(super) fn answer(self) -> (u16, Value) {
+    pub(super) fn status_and_body(self) -> (u16, Value) {
         match self {
             Self::UnknownField(field) => (204, json!({"error": format!("Invalid field {field}")})),
-            Self::Missing(field) => (400, json!({"error": format!("Missing required field {field}")})),
-            Self::BadKey => (401, json!({"error": "Invalid API credentials (error 2)."})),
+            Self::MissingField(field) => (400, json!({"error": format!("Missing required field {field}")})),
+            Self::InvalidKey => (401, json!({"error": "Invalid API credentials (error 2)."})),
             Self::NoBody => (404, json!({"error": "Bad request, no body"})),
             Self::UnknownOffer => {
                 (404, json!({"error": ["Bad request, no body", "Offer does not exists on the database."]}))

@@ -1,6 +1,6 @@
 //! Connections that can be spoiled: what makes a lost answer a lost answer, down to the last byte.
 //!
-//! A handler holds the [`Wire`] its request came in on and says what becomes of the answer. The bytes are stopped below
+//! A handler holds the [`ConnectionControl`] its request came in on and says what becomes of the answer. The bytes are stopped below
 //! HTTP, on their way into the socket, so nothing above can still send a status line: the server meets a write error, and
 //! closes. Deliberately absent: resets; the client sees an orderly end of the stream, where it expected an answer.
 
@@ -23,55 +23,55 @@ const TRICKLE: Duration = Duration::from_millis(100);
 /// What becomes of the bytes written from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Manner {
+pub(super) enum WriteMode {
     /// They are sent.
-    Whole = 0,
+    All = 0,
     /// None is sent.
-    Cut = 1,
+    Nothing = 1,
     /// All but the last of what is written next is sent.
-    Torn = 2,
+    AllButLastByte = 2,
     /// They are sent one by one, slowly.
-    Trickled = 3,
+    Slowly = 3,
 }
 
 /// One connection, as its requests see it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wire(Arc<AtomicU8>);
+pub(super) struct ConnectionControl(Arc<AtomicU8>);
 
-impl Wire {
+impl ConnectionControl {
     /// Decides about the bytes to come.
-    pub(super) fn set(&self, manner: Manner) {
-        self.0.store(manner as u8, Ordering::Release);
+    pub(super) fn set(&self, mode: WriteMode) {
+        self.0.store(mode as u8, Ordering::Release);
     }
 
-    fn manner(&self) -> Manner {
+    fn mode(&self) -> WriteMode {
         match self.0.load(Ordering::Acquire) {
-            0 => Manner::Whole,
-            2 => Manner::Torn,
-            3 => Manner::Trickled,
-            _ => Manner::Cut,
+            0 => WriteMode::All,
+            2 => WriteMode::AllButLastByte,
+            3 => WriteMode::Slowly,
+            _ => WriteMode::Nothing,
         }
     }
 }
 
-impl Connected<IncomingStream<'_, Wires>> for Wire {
-    fn connect_info(stream: IncomingStream<'_, Wires>) -> Self {
-        stream.io().wire.clone()
+impl Connected<IncomingStream<'_, FaultyListener>> for ConnectionControl {
+    fn connect_info(stream: IncomingStream<'_, FaultyListener>) -> Self {
+        stream.io().connection.clone()
     }
 }
 
-/// Accepts connections and puts a [`Wire`] in each.
-pub(super) struct Wires(pub(super) TcpListener);
+/// Accepts connections and puts a [`ConnectionControl`] in each.
+pub(super) struct FaultyListener(pub(super) TcpListener);
 
-impl Listener for Wires {
-    type Io = Spoilable;
+impl Listener for FaultyListener {
+    type Io = FaultyStream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Spoilable, SocketAddr) {
+    async fn accept(&mut self) -> (FaultyStream, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
         // Only speed is lost where this fails.
         stream.set_nodelay(true).ok();
-        (Spoilable { stream, wire: Wire::default(), pause: None }, address)
+        (FaultyStream { stream, connection: ConnectionControl::default(), pause: None }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -80,29 +80,29 @@ impl Listener for Wires {
 }
 
 /// A socket that obeys its wire.
-pub(super) struct Spoilable {
+pub(super) struct FaultyStream {
     stream: TcpStream,
-    wire: Wire,
+    connection: ConnectionControl,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl AsyncRead for Spoilable {
+impl AsyncRead for FaultyStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Spoilable {
+impl AsyncWrite for FaultyStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.wire.manner() {
-            Manner::Whole => Pin::new(&mut self.stream).poll_write(cx, buf),
-            Manner::Cut => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
-            Manner::Torn => {
+        match self.connection.mode() {
+            WriteMode::All => Pin::new(&mut self.stream).poll_write(cx, buf),
+            WriteMode::Nothing => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+            WriteMode::AllButLastByte => {
                 let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &buf[..buf.len().saturating_sub(1)]));
-                self.wire.set(Manner::Cut);
+                self.connection.set(WriteMode::Nothing);
                 Poll::Ready(written)
             }
-            Manner::Trickled => {
+            WriteMode::Slowly => {
                 if let Some(pause) = self.pause.as_mut() {
                     ready!(pause.as_mut().poll(cx));
                     self.pause = None;
