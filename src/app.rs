@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::domain::AccountName;
 use crate::http::{self, AccountRegistry};
-use crate::refersion::{BuildError, Route};
+use crate::refersion::{BuildError, ConnectionPool};
 use crate::store::{Limits, Maintenance, SqliteOpenError, SqliteStore, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::Runtime;
@@ -171,7 +171,7 @@ async fn doors(ground: &Ground) -> Result<AccountRegistry, ServeError> {
     let mut doors = Vec::new();
     for account in accounts {
         let signals = AccountSignals::default();
-        let client = Route::new(&account.base_url, config.refersion.timeout)?.client(&account.api_key)?;
+        let client = ConnectionPool::new(&account.base_url, config.refersion.timeout)?.client(&account.api_key)?;
         let worker = ground.worker(&account, client, signals.clone());
         doors.push(ground.door(account, signals, worker));
     }

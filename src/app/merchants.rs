@@ -15,7 +15,7 @@ use super::proofs::{Admitted, Proofs};
 use crate::account_signals::AccountSignals;
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_seal};
 use crate::http::{AccountEndpoint, AdmissionError, Merchants};
-use crate::refersion::{BuildError, Proof, Route};
+use crate::refersion::{BuildError, ConnectionPool, KeyVerification};
 use crate::store::{EventLog as _, KeyVault, Maintenance as _, SqliteStore};
 use crate::worker::Worker;
 use async_trait::async_trait;
@@ -35,7 +35,7 @@ pub(super) struct Proved(Arc<Inner>);
 struct Inner {
     ground: Ground,
     seal: SealKey,
-    route: Route,
+    pool: ConnectionPool,
     proofs: Proofs,
     /// Held from keeping a key until it is known here, so that the store and this agree.
     keeping: tokio::sync::Mutex<()>,
@@ -86,12 +86,12 @@ impl Proved {
     pub(super) fn new(ground: Ground, keys: Keys) -> Result<Self, ServeError> {
         let config = &ground.config;
         let seal = config.store.seal_keys.first().cloned().ok_or(ServeError::NoSealKey)?;
-        let route = Route::new(&config.refersion.base_url, config.refersion.timeout)?;
+        let pool = ConnectionPool::new(&config.refersion.base_url, config.refersion.timeout)?;
         let accounts = keys.into_iter().map(|(name, key)| (name, Merchant { key, at_work: None })).collect();
         Ok(Self(Arc::new(Inner {
             ground,
             seal,
-            route,
+            pool,
             proofs: Proofs::new(),
             keeping: tokio::sync::Mutex::default(),
             known: Mutex::new(accounts),
@@ -143,17 +143,17 @@ impl Inner {
     /// What there is to say without asking Refersion.
     fn known_key(&self, name: &AccountName, key: &ApiKey) -> Option<Admitted> {
         let mut known = self.known();
-        known.get(name).filter(|merchant| merchant.key.is(key))?;
+        known.get(name).filter(|merchant| merchant.key.is_same_pair(key))?;
         Some(self.admitted(&mut known, name))
     }
 
     /// Proves a key, and keeps it if Refersion takes it.
     async fn prove(&self, name: &AccountName, key: &ApiKey) -> Admitted {
-        let client = self.route.client(key).map_err(|_| AdmissionError::KeyRefused)?;
-        let unproven = match tokio::time::timeout(PATIENCE, self.proofs.in_turn(client.prove())).await {
-            Ok(Proof::Accepted) => return self.keep(name, key).await,
-            Ok(Proof::Refused) => return Err(AdmissionError::KeyRefused),
-            Ok(Proof::Unknown(what, _)) => what,
+        let client = self.pool.client(key).map_err(|_| AdmissionError::KeyRefused)?;
+        let unproven = match tokio::time::timeout(PATIENCE, self.proofs.in_turn(client.verify_key())).await {
+            Ok(KeyVerification::Accepted) => return self.keep(name, key).await,
+            Ok(KeyVerification::Rejected) => return Err(AdmissionError::KeyRefused),
+            Ok(KeyVerification::Unknown { reason: what, .. }) => what,
             Err(_) => "it took too long".to_owned(),
         };
         if self.proofs.is_to_be_told() {
@@ -186,7 +186,7 @@ impl Inner {
     /// The same worker with another key, and a door that this key opens.
     fn rekeyed(&self, name: &AccountName, key: &ApiKey, at_work: &AtWork) -> Result<AtWork, BuildError> {
         let AtWork { door, worker } = at_work;
-        worker.take_key(key)?;
+        worker.replace_key(key)?;
         let account = self.ground.config.account(name.clone(), key.clone());
         let door = self.ground.door(account, door.signals.clone(), worker.clone());
         Ok(AtWork { door: Arc::new(door), worker: worker.clone() })
@@ -204,7 +204,7 @@ impl Inner {
             return Ok(Some(Arc::clone(&at_work.door)));
         }
         let account = self.ground.config.account(name.clone(), merchant.key.clone());
-        let client = self.route.client(&merchant.key)?;
+        let client = self.pool.client(&merchant.key)?;
         let signals = AccountSignals::default();
         let worker = self.ground.worker(&account, client, signals.clone());
         let door = Arc::new(self.ground.door(account, signals, worker.clone()));

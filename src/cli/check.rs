@@ -2,7 +2,7 @@
 
 use super::{Layers, block_on, fail, say, tell};
 use crate::config::{AccountConfig, Config, Mode};
-use crate::refersion::{Proof, Route};
+use crate::refersion::{ConnectionPool, KeyVerification};
 use crate::telemetry;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,12 +43,14 @@ async fn prove_all(config: Config) -> bool {
 async fn prove(account: AccountConfig, timeout: Duration) -> Result<String, String> {
     let AccountConfig { api_key, base_url: url, .. } = &account;
     let public = api_key.public();
-    let client = Route::new(url, timeout).and_then(|route| route.client(api_key));
-    match client.map_err(|error| error.to_string())?.prove().await {
-        Proof::Accepted => Ok(format!("{url} takes the API key {public}.…")),
-        Proof::Refused => Err(format!(
+    let client = ConnectionPool::new(url, timeout).and_then(|pool| pool.client(api_key));
+    match client.map_err(|error| error.to_string())?.verify_key().await {
+        KeyVerification::Accepted => Ok(format!("{url} takes the API key {public}.…")),
+        KeyVerification::Rejected => Err(format!(
             "{url} refuses the API key {public}.…; compare it with the keys in Refersion's account settings"
         )),
-        Proof::Unknown(what, _) => Err(format!("the API key could not be proved at {url}: {what}")),
+        KeyVerification::Unknown { reason: what, .. } => {
+            Err(format!("the API key could not be proved at {url}: {what}"))
+        }
     }
 }

@@ -115,7 +115,7 @@ pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Shown) 
             let mut show = |title, memory| scenario(&mut lines, title, &case, memory, detail);
             show(if_unknown, Memory::default());
             show(if_known, known);
-            matches!(intent, Intent::Identify(ref wanted) if matches!(wanted.creation, Creation::Refused(_)))
+            matches!(intent, Intent::Identify(ref wanted) if matches!(wanted.creation, Creation::Invalid(_)))
         }
         Err(refusal) => {
             lines.push(format!("  refused: {refusal}"));

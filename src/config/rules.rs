@@ -6,15 +6,16 @@ use super::layers::{Setting, unknown};
 use super::problem::{Problem, Problems, either};
 use super::read::{Read, Reader, check};
 use super::values::{choice, flag, found, id, is_id, text};
-use crate::domain::Status;
+use crate::domain::AffiliateStatus;
 use crate::mapping::{Audience, CreateIf, CustomField, Effect, Rules};
 use crate::segment;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
-const CREATED: [(&str, Status); 2] = [("PENDING", Status::Pending), ("ACTIVE", Status::Active)];
-const CHANGED: [(&str, Status); 3] =
-    [("ACTIVE", Status::Active), ("DENIED", Status::Denied), ("DISABLED", Status::Disabled)];
+const CREATED: [(&str, AffiliateStatus); 2] =
+    [("PENDING", AffiliateStatus::Pending), ("ACTIVE", AffiliateStatus::Active)];
+const CHANGED: [(&str, AffiliateStatus); 3] =
+    [("ACTIVE", AffiliateStatus::Active), ("DENIED", AffiliateStatus::Denied), ("DISABLED", AffiliateStatus::Disabled)];
 
 /// Reads all rules, or notes every problem.
 pub(super) fn read(reader: &mut Reader) -> Read<Rules> {

@@ -7,8 +7,8 @@
 
 use super::outcome::{Action, Outcome, PermanentFailure, Step, TransientFailure};
 use super::search::{self, Search};
-use super::{Affiliate, Call, Case, Done, Identifier, OnDelete, Refusal, Reply, Stage, State, Target};
-use crate::domain::{AffiliateCode, AffiliateId, Attribute, Email, Field, Profile, Status, User};
+use super::{Affiliate, Call, Case, Done, Identifier, OnDelete, Rejection, Reply, Stage, State, Target};
+use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, Profile, User};
 
 /// The next step, as decided by what is known.
 pub(super) fn decide(case: &Case<'_>, user: &User, state: &mut State) -> Step {
@@ -38,7 +38,7 @@ fn proceed(case: &Case<'_>, state: &State, target: &Target) -> Step {
     match state.progress.stage {
         Stage::CheckEdit | Stage::CheckStatus => Step::Next(Call::Get(Identifier::Id(id))),
         _ if anonymize => Step::Next(Call::Edit { id, changes: anonymous(id, case.custom_fields) }),
-        _ => Step::Next(Call::SetStatus { id, status: Status::Disabled }),
+        _ => Step::Next(Call::SetStatus { id, status: AffiliateStatus::Disabled }),
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) fn on_reply(case: &Case<'_>, user: &User, state: &mut State, call: &C
             state.progress.stage = Stage::CheckEdit;
             None
         }
-        (Call::Edit { .. }, Reply::Refused(Refusal::EmailTaken)) => Some(Step::Dead(PermanentFailure::EmailTaken)),
+        (Call::Edit { .. }, Reply::Rejected(Rejection::EmailTaken)) => Some(Step::Dead(PermanentFailure::EmailTaken)),
         (Call::SetStatus { .. }, Reply::Changed) => Some(finish(case, state)),
         (Call::SetStatus { .. }, Reply::NotChanged | Reply::NotFound) => {
             state.progress.stage = Stage::CheckStatus;
@@ -127,7 +127,7 @@ fn on_search(case: &Case<'_>, email: &Email, state: &mut State, page: u32, reply
     let Stage::Searching { seen, .. } = state.progress.stage else { return Some(Step::unexpected(call)) };
     match search::read(email, page, seen, reply) {
         Search::Hit(found) => {
-            let settled = found.status == Some(Status::Disabled) && case.policy.on_delete == OnDelete::Disable;
+            let settled = found.status == Some(AffiliateStatus::Disabled) && case.policy.on_delete == OnDelete::Disable;
             if settled {
                 return Some(already_disabled(state, found.code));
             }
@@ -169,7 +169,7 @@ fn on_read_back(case: &Case<'_>, state: &mut State, id: AffiliateId, affiliate: 
         state.progress.done = Done::Anonymized;
         return None;
     }
-    if stage == Stage::CheckStatus && affiliate.status == Some(Status::Disabled) {
+    if stage == Stage::CheckStatus && affiliate.status == Some(AffiliateStatus::Disabled) {
         return Some(finish(case, state));
     }
     Some(Step::Retry(TransientFailure::new("Refersion did not change the affiliate, and gave no reason")))

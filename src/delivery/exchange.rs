@@ -4,7 +4,7 @@
 //! without HTTP. Invariant: a `Reply` says what an answer *means*, never how it was spelled; texts in it are safe to show.
 //! Deliberately absent: passwords (the edge draws one as it sends `new`), headers, status codes.
 
-use crate::domain::{AffiliateCode, AffiliateId, Email, Field, NewAffiliate, Profile, Status};
+use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Email, Field, NewAffiliate, Profile};
 use std::time::Duration;
 
 /// One thing asked of Refersion; some can be asked for several affiliates in one request.
@@ -33,7 +33,7 @@ pub enum Call {
         /// Whom.
         id: AffiliateId,
         /// `ACTIVE`, `DENIED` or `DISABLED`: the operation knows no `PENDING`.
-        status: Status,
+        status: AffiliateStatus,
     },
 }
 
@@ -102,7 +102,7 @@ pub enum Reply {
     /// `edit` or `status_change` did not change the affiliate, and gave no reason.
     NotChanged,
     /// Refused for good: sending it again would be refused again.
-    Refused(Refusal),
+    Rejected(Rejection),
     /// The key pair is wrong: no event's fault.
     Unauthorized,
     /// Too many calls: the account should be quiet for a while.
@@ -136,7 +136,7 @@ impl Reply {
             Self::NotFound => "not_found",
             Self::Changed => "changed",
             Self::NotChanged => "not_changed",
-            Self::Refused(_) => "refused",
+            Self::Rejected(_) => "refused",
             Self::Unauthorized => "unauthorized",
             Self::RateLimited { .. } => "rate_limited",
             Self::Unavailable { .. } => "unavailable",
@@ -153,7 +153,7 @@ pub struct Found {
     /// The address as Refersion keeps it.
     pub email: String,
     /// The status, where it could be read.
-    pub status: Option<Status>,
+    pub status: Option<AffiliateStatus>,
 }
 
 /// What `get` shows of an affiliate. Address, phone and PayPal address are never shown.
@@ -162,7 +162,7 @@ pub struct Affiliate {
     /// The numeric id.
     pub id: AffiliateId,
     /// The status, where it could be read.
-    pub status: Option<Status>,
+    pub status: Option<AffiliateStatus>,
     /// First name, last name, e-mail, company and offer as Refersion keeps them.
     pub profile: Profile,
 }
@@ -172,7 +172,7 @@ pub const VISIBLE: [Field; 5] = [Field::FirstName, Field::LastName, Field::Email
 
 /// Why a call was refused for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Rejection {
     /// The e-mail belongs to another affiliate.
     EmailTaken,
     /// Anything else, in Refersion's words with our own values taken out: safe to show.

@@ -9,9 +9,9 @@ use super::outcome::{Action, Ignored, Outcome, PermanentFailure, Step, Transient
 use super::read_back;
 use super::search::{self, Search};
 use super::{
-    Affiliate, Call, Case, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Refusal, Reply, Stage, State,
+    Affiliate, Call, Case, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Rejection, Reply, Stage, State,
 };
-use crate::domain::{AffiliateCode, Email, Fingerprint, Profile, Status};
+use crate::domain::{AffiliateCode, AffiliateStatus, Email, Fingerprint, Profile};
 use crate::mapping::{Creation, Identify};
 
 /// The next step, as decided by what is known.
@@ -19,7 +19,7 @@ pub(super) fn decide(case: &Case<'_>, wanted: &Identify, state: &State) -> Step 
     match &state.progress.stage {
         Stage::Searching { page, .. } => match &wanted.user.email {
             Some(email) => Step::Next(Call::Search { email: email.clone(), page: *page }),
-            None => Step::Dead(PermanentFailure::Unmappable(crate::mapping::Refusal::MissingEmail)),
+            None => Step::Dead(PermanentFailure::Unmappable(crate::mapping::MappingError::MissingEmail)),
         },
         Stage::Found(code) => Step::Next(Call::Get(Identifier::Code(code.clone()))),
         Stage::Start | Stage::CheckEdit | Stage::CheckStatus => match &state.known {
@@ -32,8 +32,8 @@ pub(super) fn decide(case: &Case<'_>, wanted: &Identify, state: &State) -> Step 
 fn create(wanted: &Identify) -> Step {
     match &wanted.creation {
         Creation::Allowed(new) => Step::Next(Call::New(new.clone())),
-        Creation::Withheld(reason) => Step::Done(Outcome::Ignored(Ignored::Mapping(reason.clone()))),
-        Creation::Refused(refusal) => Step::Dead(PermanentFailure::Unmappable(refusal.clone())),
+        Creation::Skipped(reason) => Step::Done(Outcome::Ignored(Ignored::Mapping(reason.clone()))),
+        Creation::Invalid(refusal) => Step::Dead(PermanentFailure::Unmappable(refusal.clone())),
     }
 }
 
@@ -41,7 +41,7 @@ fn update(case: &Case<'_>, wanted: &Identify, known: &Known, progress: &Progress
     if known.origin == Origin::Found && case.policy.on_existing == OnExisting::Ignore {
         return Step::Done(Outcome::Ignored(Ignored::ExistedBefore(known.code.clone())));
     }
-    let changes = known.sent.news(case.hash, &wanted.profile);
+    let changes = known.sent.changes(case.hash, &wanted.profile);
     let status = wanted.status.filter(|status| !known.sent.has_status(case.hash, *status));
     if changes.is_empty() && status.is_none() {
         return done(progress, &known.code);
@@ -76,13 +76,13 @@ pub(super) fn on_reply(
     match (call, reply) {
         (Call::New(new), Reply::Created { code, id }) => {
             let mut sent = Fingerprint::default();
-            sent.note(case.hash, &new.profile);
-            sent.note_status(case.hash, new.status);
+            sent.record(case.hash, &new.profile);
+            sent.record_status(case.hash, new.status);
             state.meet(Known { code, id, origin: Origin::Created, sent });
             state.progress.done = Done::Created;
             None
         }
-        (Call::New(_), Reply::Refused(Refusal::EmailTaken)) => {
+        (Call::New(_), Reply::Rejected(Rejection::EmailTaken)) => {
             state.progress.stage = Stage::Searching { page: 1, seen: 0 };
             None
         }
@@ -100,7 +100,7 @@ pub(super) fn on_reply(
             state.progress.stage = Stage::CheckEdit;
             None
         }
-        (Call::Edit { .. }, Reply::Refused(Refusal::EmailTaken)) => Some(Step::Dead(PermanentFailure::EmailTaken)),
+        (Call::Edit { .. }, Reply::Rejected(Rejection::EmailTaken)) => Some(Step::Dead(PermanentFailure::EmailTaken)),
         (Call::SetStatus { status, .. }, Reply::Changed) => {
             on_status_changed(case, state, *status);
             None
@@ -115,14 +115,14 @@ pub(super) fn on_reply(
 
 fn on_edited(case: &Case<'_>, state: &mut State, changes: &Profile) {
     if let Some(known) = &mut state.known {
-        known.sent.note(case.hash, changes);
+        known.sent.record(case.hash, changes);
     }
     mark_updated(state);
 }
 
-fn on_status_changed(case: &Case<'_>, state: &mut State, status: Status) {
+fn on_status_changed(case: &Case<'_>, state: &mut State, status: AffiliateStatus) {
     if let Some(known) = &mut state.known {
-        known.sent.note_status(case.hash, status);
+        known.sent.record_status(case.hash, status);
     }
     mark_updated(state);
 }
@@ -168,8 +168,8 @@ fn on_found(case: &Case<'_>, state: &mut State, email: &Email, found: Found) -> 
     None
 }
 
-fn left_alone(code: &AffiliateCode, status: Option<Status>) -> Option<Step> {
-    let status = status.filter(|status| matches!(status, Status::Disabled | Status::Denied))?;
+fn left_alone(code: &AffiliateCode, status: Option<AffiliateStatus>) -> Option<Step> {
+    let status = status.filter(|status| matches!(status, AffiliateStatus::Disabled | AffiliateStatus::Denied))?;
     Some(Step::Done(Outcome::Ignored(Ignored::LeftAlone { code: code.clone(), status })))
 }
 
@@ -225,7 +225,7 @@ fn on_not_found(state: &mut State) -> Option<Step> {
 /// or that the edit failed. `get` tells these apart for the fields that it shows; the others are taken to be as wanted.
 fn on_read_back(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate: &Affiliate) -> Option<Step> {
     let known = state.known.as_mut()?;
-    let unsaid = known.sent.news(case.hash, &wanted.profile);
+    let unsaid = known.sent.changes(case.hash, &wanted.profile);
     if state.progress.stage == Stage::CheckStatus {
         return on_status_read_back(case, wanted, state, affiliate.status);
     }
@@ -238,17 +238,22 @@ fn on_read_back(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate
     if alone.is_some() && wanted.status.is_none() {
         return alone;
     }
-    known.sent.note(case.hash, &unsaid);
+    known.sent.record(case.hash, &unsaid);
     state.progress.stage = Stage::Start;
     None
 }
 
-fn on_status_read_back(case: &Case<'_>, wanted: &Identify, state: &mut State, seen: Option<Status>) -> Option<Step> {
+fn on_status_read_back(
+    case: &Case<'_>,
+    wanted: &Identify,
+    state: &mut State,
+    seen: Option<AffiliateStatus>,
+) -> Option<Step> {
     state.progress.stage = Stage::Start;
     match wanted.status {
         Some(status) if seen == Some(status) => {
             let known = state.known.as_mut()?;
-            known.sent.note_status(case.hash, status);
+            known.sent.record_status(case.hash, status);
             None
         }
         _ => Some(Step::Retry(TransientFailure::new(

@@ -5,7 +5,7 @@
 //! Deliberately absent: the wait before a retry, and what is stored of an outcome ([`super::OutcomeCode`]).
 
 use super::Call;
-use crate::domain::{AffiliateCode, Status};
+use crate::domain::{AffiliateCode, AffiliateStatus};
 use crate::mapping;
 use std::fmt;
 use std::time::Duration;
@@ -89,7 +89,7 @@ pub enum Ignored {
         /// The affiliate.
         code: AffiliateCode,
         /// Its status.
-        status: Status,
+        status: AffiliateStatus,
     },
     /// A delete of the same user was carried out in its place.
     Cancelled,
@@ -110,7 +110,7 @@ pub struct TransientFailure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PermanentFailure {
     /// The event cannot be mapped (any more), or its user never became known.
-    Unmappable(mapping::Refusal),
+    Unmappable(mapping::MappingError),
     /// The bytes are no event (any more).
     Malformed(String),
     /// Refersion refused the call for good.

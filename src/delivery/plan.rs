@@ -8,7 +8,7 @@
 //! made.
 
 use super::outcome::{Ignored, Outcome, PermanentFailure, Step, TransientFailure};
-use super::{Call, Case, Refusal, Reply, State, UnansweredNew, delete, identify, unanswered_new};
+use super::{Call, Case, Rejection, Reply, State, UnansweredNew, delete, identify, unanswered_new};
 use crate::domain::NewAffiliate;
 use crate::mapping::Intent;
 
@@ -41,7 +41,7 @@ fn on_new_reply(case: &Case<'_>, state: &mut State, new: &NewAffiliate, reply: &
     state.progress.new_in_flight = None;
     match reply {
         Reply::Created { .. }
-        | Reply::Refused(_)
+        | Reply::Rejected(_)
         | Reply::Unauthorized
         | Reply::RateLimited { .. }
         | Reply::Unavailable { .. } => {}
@@ -68,7 +68,7 @@ fn on_common_reply(call: &Call, reply: Reply) -> Common {
         Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
             Step::Retry(TransientFailure { what, retry_after, pauses_account: false })
         }
-        Reply::Refused(Refusal::Other(words)) => {
+        Reply::Rejected(Rejection::Other(words)) => {
             Step::Dead(PermanentFailure::Refused { operation: call.operation(), words })
         }
         other => return Common::Other(other),

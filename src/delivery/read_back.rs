@@ -11,16 +11,16 @@ use crate::mapping::Identify;
 /// The fingerprint of an affiliate that a search has found by `email`: it has that e-mail.
 pub(super) fn email(case: &Case<'_>, email: &Email) -> Fingerprint {
     let mut sent = Fingerprint::default();
-    sent.note(case.hash, &[(Field::Email, email.as_str())].into_iter().collect());
+    sent.record(case.hash, &[(Field::Email, email.as_str())].into_iter().collect());
     sent
 }
 
 /// The fingerprint of the fields that are as wanted already.
 pub(super) fn fingerprint(case: &Case<'_>, wanted: &Identify, affiliate: &Affiliate) -> Fingerprint {
     let mut sent = wanted.user.email.as_ref().map(|address| email(case, address)).unwrap_or_default();
-    sent.note(case.hash, &wanted.profile.filtered(|attribute, value| shows(affiliate, attribute, value)));
+    sent.record(case.hash, &wanted.profile.filtered(|attribute, value| shows(affiliate, attribute, value)));
     if let Some(status) = affiliate.status {
-        sent.note_status(case.hash, status);
+        sent.record_status(case.hash, status);
     }
     sent
 }

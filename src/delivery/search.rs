@@ -31,7 +31,7 @@ pub(super) fn read(email: &Email, page: u32, seen: u64, reply: Reply) -> Search 
     };
     let seen = seen + results.len() as u64;
     let last = results.is_empty() || seen >= total;
-    match results.into_iter().find(|found| email.is(&found.email)) {
+    match results.into_iter().find(|found| email.is_same_address(&found.email)) {
         Some(found) => Search::Hit(found),
         None if last => Search::Miss,
         None if page >= MAX_PAGES => Search::Endless,

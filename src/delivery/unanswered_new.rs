@@ -38,8 +38,8 @@ impl UnansweredNew {
             Self::NotKept => true,
             Self::Sent(calls) => {
                 let mut shown = Fingerprint::default();
-                shown.note(key, profile);
-                calls.iter().any(|sent| shown.includes(sent))
+                shown.record(key, profile);
+                calls.iter().any(|sent| shown.contains_all(sent))
             }
         }
     }
@@ -49,7 +49,7 @@ impl UnansweredNew {
 pub(super) fn visible(key: &HashKey, profile: &Profile) -> Fingerprint {
     let mut sent = Fingerprint::default();
     let is_visible = |attribute: &Attribute| matches!(attribute, Attribute::Field(field) if VISIBLE.contains(field));
-    sent.note(key, &profile.filtered(|attribute, _| is_visible(attribute)));
+    sent.record(key, &profile.filtered(|attribute, _| is_visible(attribute)));
     sent
 }
 

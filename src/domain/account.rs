@@ -87,7 +87,7 @@ impl ApiKey {
     }
 
     /// Whether `other` is the same pair, compared as in [`ApiKey::matches`].
-    pub fn is(&self, other: &Self) -> bool {
+    pub fn is_same_pair(&self, other: &Self) -> bool {
         self.matches(other.joined.expose_secret().as_bytes())
     }
 }
@@ -109,7 +109,7 @@ mod tests {
         assert!(key.matches(b"pub_a.sec.b"));
         assert!(!key.matches(b"pub_a.sec.c"));
         assert!(!key.matches(b"pub_a"));
-        let is = |other| key.is(&ApiKey::parse(other).expect("valid"));
+        let is = |other| key.is_same_pair(&ApiKey::parse(other).expect("valid"));
         assert_eq!((is("pub_a.sec.b"), is("pub_a.sec.c")), (true, false));
     }
 

@@ -31,7 +31,7 @@ impl fmt::Display for AffiliateCode {
 /// Where an affiliate stands in the merchant's program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Status {
+pub enum AffiliateStatus {
     /// Waits for the merchant's approval.
     Pending,
     /// Earns commissions.
@@ -47,7 +47,7 @@ pub enum Status {
 #[error("expected PENDING, ACTIVE, DENIED or DISABLED")]
 pub struct UnknownStatus;
 
-impl Status {
+impl AffiliateStatus {
     /// Refersion's spelling.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ impl Status {
     }
 }
 
-impl FromStr for Status {
+impl FromStr for AffiliateStatus {
     type Err = UnknownStatus;
 
     fn from_str(text: &str) -> Result<Self, UnknownStatus> {
@@ -70,7 +70,7 @@ impl FromStr for Status {
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for AffiliateStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -211,7 +211,7 @@ pub struct NewAffiliate {
     /// First name, last name and e-mail at least; no custom field, which `new` does not take.
     pub profile: Profile,
     /// `ACTIVE` or `PENDING`.
-    pub status: Status,
+    pub status: AffiliateStatus,
     /// Whether Refersion greets the affiliate by mail.
     pub send_welcome: bool,
 }
@@ -235,8 +235,8 @@ mod tests {
 
     #[test]
     fn a_status_is_read_in_any_case() {
-        assert_eq!("active".parse(), Ok(Status::Active));
-        assert_eq!(" DISABLED ".parse(), Ok(Status::Disabled));
-        assert_eq!("GONE".parse::<Status>(), Err(UnknownStatus));
+        assert_eq!("active".parse(), Ok(AffiliateStatus::Active));
+        assert_eq!(" DISABLED ".parse(), Ok(AffiliateStatus::Disabled));
+        assert_eq!("GONE".parse::<AffiliateStatus>(), Err(UnknownStatus));
     }
 }

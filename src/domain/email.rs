@@ -43,19 +43,19 @@ impl Email {
     }
 
     /// The address in lower case: the form in which two spellings of one address are equal.
-    pub fn folded(&self) -> String {
+    pub fn lowercase(&self) -> String {
         self.0.to_lowercase()
     }
 
     /// Whether `other` spells the same address.
-    pub fn is(&self, other: &str) -> bool {
-        self.folded() == other.trim().to_lowercase()
+    pub fn is_same_address(&self, other: &str) -> bool {
+        self.lowercase() == other.trim().to_lowercase()
     }
 }
 
 impl PartialEq for Email {
     fn eq(&self, other: &Self) -> bool {
-        self.folded() == other.folded()
+        self.lowercase() == other.lowercase()
     }
 }
 
@@ -63,7 +63,7 @@ impl Eq for Email {}
 
 impl Hash for Email {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.folded().hash(state);
+        self.lowercase().hash(state);
     }
 }
 

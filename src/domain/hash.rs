@@ -4,7 +4,7 @@
 //! the key. Invariants: hashes of different kinds or accounts never coincide, because both are part of what is hashed;
 //! e-mails are hashed without case. Deliberately absent: any way back.
 
-use super::{AccountName, ApiKey, Attribute, Email, Profile, Status, UserId};
+use super::{AccountName, AffiliateStatus, ApiKey, Attribute, Email, Profile, UserId};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ impl HashKey {
 
     /// The key of an e-mail address, whatever its case.
     pub fn email(&self, account: &AccountName, email: &Email) -> UserKey {
-        UserKey::Email(self.hash16(account, "email", email.folded().as_bytes()))
+        UserKey::Email(self.hash16(account, "email", email.lowercase().as_bytes()))
     }
 
     /// A key for an affiliate itself, so that all who lead to it can be told to be one.
@@ -111,7 +111,7 @@ pub struct Fingerprint(BTreeMap<String, u64>);
 
 impl Fingerprint {
     /// Notes that every attribute of `profile` was said.
-    pub fn note(&mut self, key: &HashKey, profile: &Profile) {
+    pub fn record(&mut self, key: &HashKey, profile: &Profile) {
         for (attribute, value) in profile.iter() {
             let name = name(attribute);
             let hash = key.value(&name, &folded(attribute, value));
@@ -120,7 +120,7 @@ impl Fingerprint {
     }
 
     /// The part of `profile` that was not said yet, or was said otherwise.
-    pub fn news(&self, key: &HashKey, profile: &Profile) -> Profile {
+    pub fn changes(&self, key: &HashKey, profile: &Profile) -> Profile {
         profile.filtered(|attribute, value| {
             let name = name(attribute);
             self.0.get(&name) != Some(&key.value(&name, &folded(attribute, value)))
@@ -128,17 +128,17 @@ impl Fingerprint {
     }
 
     /// Whether everything in `other` was noted here, and alike.
-    pub fn includes(&self, other: &Self) -> bool {
+    pub fn contains_all(&self, other: &Self) -> bool {
         other.0.iter().all(|(name, hash)| self.0.get(name) == Some(hash))
     }
 
     /// Notes that the affiliate was given `status`.
-    pub fn note_status(&mut self, key: &HashKey, status: Status) {
+    pub fn record_status(&mut self, key: &HashKey, status: AffiliateStatus) {
         self.0.insert("status".to_owned(), key.value("status", status.as_str()));
     }
 
     /// Whether `status` was the last one given.
-    pub fn has_status(&self, key: &HashKey, status: Status) -> bool {
+    pub fn has_status(&self, key: &HashKey, status: AffiliateStatus) -> bool {
         self.0.get("status") == Some(&key.value("status", status.as_str()))
     }
 }
@@ -227,10 +227,10 @@ mod tests {
     fn a_fingerprint_finds_what_changed() {
         let said: Profile = [(Field::City, "Paris"), (Field::Email, "A@x.io")].into_iter().collect();
         let mut fingerprint = Fingerprint::default();
-        fingerprint.note(&key(), &said);
-        assert!(fingerprint.news(&key(), &said).is_empty());
+        fingerprint.record(&key(), &said);
+        assert!(fingerprint.changes(&key(), &said).is_empty());
         let now: Profile = [(Field::City, "Rome"), (Field::Email, "a@X.io"), (Field::Zip, "1")].into_iter().collect();
-        let news = fingerprint.news(&key(), &now);
+        let news = fingerprint.changes(&key(), &now);
         assert_eq!(news, [(Field::City, "Rome"), (Field::Zip, "1")].into_iter().collect());
     }
 
@@ -238,18 +238,18 @@ mod tests {
     fn a_fingerprint_includes_another_whose_values_it_has_all() {
         let of = |pairs: &[(Field, &str)]| {
             let mut fingerprint = Fingerprint::default();
-            fingerprint.note(&key(), &pairs.iter().copied().collect());
+            fingerprint.record(&key(), &pairs.iter().copied().collect());
             fingerprint
         };
         let more = of(&[(Field::City, "Paris"), (Field::Zip, "1")]);
-        assert!(more.includes(&of(&[(Field::City, "Paris")])) && more.includes(&of(&[])));
-        assert!(!more.includes(&of(&[(Field::City, "Rome")])) && !more.includes(&of(&[(Field::Phone, "1")])));
+        assert!(more.contains_all(&of(&[(Field::City, "Paris")])) && more.contains_all(&of(&[])));
+        assert!(!more.contains_all(&of(&[(Field::City, "Rome")])) && !more.contains_all(&of(&[(Field::Phone, "1")])));
     }
 
     #[test]
     fn a_fingerprint_holds_no_value() {
         let mut fingerprint = Fingerprint::default();
-        fingerprint.note(&key(), &[(Field::City, "Paris")].into_iter().collect());
+        fingerprint.record(&key(), &[(Field::City, "Paris")].into_iter().collect());
         assert!(!serde_json::to_string(&fingerprint).expect("serialises").contains("Paris"));
     }
 }

@@ -15,7 +15,9 @@ mod time;
 mod user;
 
 pub use account::{AccountName, ApiKey, ApiKeyError};
-pub use affiliate::{AffiliateCode, AffiliateId, Attribute, Field, NewAffiliate, Profile, Status, UnknownStatus};
+pub use affiliate::{
+    AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, NewAffiliate, Profile, UnknownStatus,
+};
 pub use email::{Email, EmailError};
 pub use hash::{EventId, Fingerprint, HashKey, UserKey};
 pub use password::password;

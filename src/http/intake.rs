@@ -102,8 +102,8 @@ fn fate(endpoint: &AccountEndpoint, text: &str, event: &Event<'_>, received_at: 
 fn unknown(creation: &Creation) -> Option<Answer> {
     match creation {
         Creation::Allowed(_) => None,
-        Creation::Withheld(reason) => Some(Answer::Ignored(reason.clone())),
-        Creation::Refused(refusal) => Some(Answer::Invalid(refusal.to_string())),
+        Creation::Skipped(reason) => Some(Answer::Ignored(reason.clone())),
+        Creation::Invalid(refusal) => Some(Answer::Invalid(refusal.to_string())),
     }
 }
 

@@ -5,7 +5,7 @@
 //! Deliberately absent: taking apart an address that is one text.
 
 use super::country;
-use super::state::{self, Country};
+use super::subdivision::{self, AddressCountry};
 use super::{Note, note};
 use crate::domain::{Field, Profile};
 use crate::segment::Traits;
@@ -20,7 +20,7 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<N
     profile.set(Field::Zip, part(traits, &ZIP).unwrap_or_default());
     let country = country(traits, profile, notes);
     if let Some(name) = part(traits, &["address.state", "state"]) {
-        match state::code(&name, country) {
+        match subdivision::code(&name, country) {
             Some(code) => profile.set(Field::State, code),
             None => notes.push(note("state", "Refersion takes codes of two or three letters, so this was left out")),
         }
@@ -46,14 +46,14 @@ fn street(traits: &Traits<'_>, profile: &mut Profile) {
     profile.set(Field::Address2, lines.as_slice().join(", "));
 }
 
-fn country(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) -> Country {
-    let Some(name) = part(traits, &["address.country", "country"]) else { return Country::Unsaid };
+fn country(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) -> AddressCountry {
+    let Some(name) = part(traits, &["address.country", "country"]) else { return AddressCountry::Absent };
     if let Some(code) = country::code(&name) {
         profile.set(Field::Country, code);
-        Country::Code(code)
+        AddressCountry::Code(code)
     } else {
         notes.push(note("country", "not a country Refersion allows, so it was left out"));
-        Country::Unknown
+        AddressCountry::NotAllowed
     }
 }
 

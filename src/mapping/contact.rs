@@ -4,7 +4,7 @@
 //! them is the Event Tester's boilerplate), a delete has little else than that `email`. A `userId` that looks like an
 //! address is one. Invariant: what is no address never gets further than here; a note or refusal names its place only.
 
-use super::{Note, Refusal, note};
+use super::{MappingError, Note, note};
 use crate::domain::{Email, EmailError, Field, Profile, UserId};
 use crate::segment::{Event, Raw, Traits, clean};
 
@@ -13,20 +13,20 @@ pub(super) fn of_identify(
     event: &Event<'_>,
     said: Result<Option<Email>, EmailError>,
     notes: &mut Vec<Note>,
-) -> Result<Option<Email>, Refusal> {
+) -> Result<Option<Email>, MappingError> {
     match said {
         Ok(Some(email)) => return Ok(Some(email)),
         Ok(None) => {}
         // Nobody typed an Engage event: refusing it would help nobody.
         Err(EmailError) if event.engage => notes.push(note("email", "not an e-mail address, so it was left out")),
-        Err(EmailError) => return Err(Refusal::InvalidEmail("traits.email")),
+        Err(EmailError) => return Err(MappingError::InvalidEmail("traits.email")),
     }
     let beside = || beside_traits(event).ok().flatten();
     Ok(as_user_id(event).or_else(|| in_traits(&event.context_traits).ok().flatten()).or_else(beside))
 }
 
 /// The e-mail of a delete: beside the traits, in the traits, in `context.traits`, as the `userId`.
-pub(super) fn of_delete(event: &Event<'_>, notes: &mut Vec<Note>) -> Result<Option<Email>, Refusal> {
+pub(super) fn of_delete(event: &Event<'_>, notes: &mut Vec<Note>) -> Result<Option<Email>, MappingError> {
     let places = [
         ("email", beside_traits(event)),
         ("traits.email", in_traits(&event.traits)),
@@ -35,7 +35,7 @@ pub(super) fn of_delete(event: &Event<'_>, notes: &mut Vec<Note>) -> Result<Opti
     let invalid = places.iter().find(|(_, found)| found.is_err()).map(|(place, _)| *place);
     let email = places.into_iter().find_map(|(_, found)| found.ok().flatten()).or_else(|| as_user_id(event));
     match invalid {
-        Some(place) if email.is_none() && event.user_id.is_none() => Err(Refusal::InvalidEmail(place)),
+        Some(place) if email.is_none() && event.user_id.is_none() => Err(MappingError::InvalidEmail(place)),
         Some(place) => {
             notes.push(note(place, "not an e-mail address, so it was left out"));
             Ok(email)
@@ -119,7 +119,7 @@ mod tests {
         shown(&email, &notes)
     }
 
-    fn shown(email: &Result<Option<Email>, Refusal>, notes: &[Note]) -> String {
+    fn shown(email: &Result<Option<Email>, MappingError>, notes: &[Note]) -> String {
         let email = match email {
             Ok(email) => email.as_ref().map_or("none", Email::as_str).to_owned(),
             Err(refusal) => refusal.to_string(),

@@ -5,7 +5,7 @@
 //! Invariant: the table's codes are exactly the contract's. Deliberately absent: every country Refersion refuses, and
 //! names that mean two countries (`Virgin Islands`).
 
-use super::fold::fold;
+use super::normalize::normalize;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -137,14 +137,14 @@ const COUNTRIES: [(&str, &str); 90] = [
 static CODES: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
     let names = |(code, names): &(&'static str, &'static str)| {
         let code = *code;
-        names.split('|').chain([code]).map(move |name| (fold(name), code)).collect::<Vec<_>>()
+        names.split('|').chain([code]).map(move |name| (normalize(name), code)).collect::<Vec<_>>()
     };
     COUNTRIES.iter().flat_map(names).collect()
 });
 
 /// The code Refersion allows for the country that `name` names.
 pub(super) fn code(name: &str) -> Option<&'static str> {
-    CODES.get(&fold(name)).copied()
+    CODES.get(&normalize(name)).copied()
 }
 
 #[cfg(test)]
@@ -167,8 +167,8 @@ mod tests {
         let mut seen = HashMap::new();
         for (code, names) in COUNTRIES {
             for name in names.split('|').chain([code]) {
-                assert!(!fold(name).is_empty(), "{name}");
-                let other = seen.insert(fold(name), code);
+                assert!(!normalize(name).is_empty(), "{name}");
+                let other = seen.insert(normalize(name), code);
                 assert!(other.is_none_or(|other| other == code), "{name} is {code} and {other:?}");
             }
         }

@@ -7,7 +7,7 @@
 
 use super::rules::{Audience, CreateIf, CustomField, Effect};
 use super::{Note, Reason, Rules, note};
-use crate::domain::{Attribute, Field, Profile, Status};
+use crate::domain::{AffiliateStatus, Attribute, Field, Profile};
 use crate::segment::{Raw, Traits};
 
 /// What the rules make of an event's traits.
@@ -18,7 +18,7 @@ pub(super) struct Effects<'r> {
     /// Whether the event says that the user is in an audience, or no longer.
     pub(super) membership: bool,
     /// The status demanded, and the trait of the audience that demands it.
-    pub(super) status: Option<(&'r str, Status)>,
+    pub(super) status: Option<(&'r str, AffiliateStatus)>,
     /// Offer and custom fields.
     pub(super) profile: Profile,
 }
@@ -85,8 +85,12 @@ mod tests {
         Rules {
             custom_fields: vec![custom("total_revenue", "11"), custom("company.plan", "12")],
             audiences: vec![
-                audience("vip", effect(Some("7"), Some(Status::Active), &[("20", "yes")]), Effect::default()),
-                audience("banned", effect(None, Some(Status::Denied), &[]), effect(Some("8"), None, &[("11", "0")])),
+                audience("vip", effect(Some("7"), Some(AffiliateStatus::Active), &[("20", "yes")]), Effect::default()),
+                audience(
+                    "banned",
+                    effect(None, Some(AffiliateStatus::Denied), &[]),
+                    effect(Some("8"), None, &[("11", "0")]),
+                ),
             ],
             ..Rules::default()
         }

@@ -5,12 +5,12 @@
 //! of an e-mail or a name; a known affiliate's name is never overwritten by a placeholder.
 
 use super::engage::{self, Effects};
-use super::{Creation, Identify, Intent, Note, Reason, Refusal, Rules, address, contact, name};
-use crate::domain::{Attribute, Email, Field, NewAffiliate, Profile, Status, User};
+use super::{Creation, Identify, Intent, MappingError, Note, Reason, Rules, address, contact, name};
+use crate::domain::{AffiliateStatus, Attribute, Email, Field, NewAffiliate, Profile, User};
 use crate::segment::Event;
 
 /// What an identify wants.
-pub(super) fn identify(event: &Event<'_>, rules: &Rules, notes: &mut Vec<Note>) -> Result<Intent, Refusal> {
+pub(super) fn identify(event: &Event<'_>, rules: &Rules, notes: &mut Vec<Note>) -> Result<Intent, MappingError> {
     // An address from elsewhere says who the user is, not that theirs changed: the one beside the traits is boilerplate.
     let said = contact::in_traits(&event.traits);
     let says_email = matches!(said, Ok(Some(_)));
@@ -46,17 +46,17 @@ fn creation(
     effects: &Effects<'_>,
 ) -> Creation {
     if let Some(reason) = engage::withheld(rules.create_if.as_ref(), &event.traits) {
-        return Creation::Withheld(reason);
+        return Creation::Skipped(reason);
     }
     if let Some(refusal) = missing(email, profile) {
         let nobody_s_fault = event.engage || effects.membership;
-        return if nobody_s_fault { Creation::Withheld(Reason::UnknownUser) } else { Creation::Refused(refusal) };
+        return if nobody_s_fault { Creation::Skipped(Reason::UnknownUser) } else { Creation::Invalid(refusal) };
     }
     let status = match effects.status {
-        Some((key, status @ (Status::Denied | Status::Disabled))) => {
-            return Creation::Withheld(Reason::Audience { key: key.to_owned(), status });
+        Some((key, status @ (AffiliateStatus::Denied | AffiliateStatus::Disabled))) => {
+            return Creation::Skipped(Reason::Audience { key: key.to_owned(), status });
         }
-        Some((_, status @ (Status::Active | Status::Pending))) => status,
+        Some((_, status @ (AffiliateStatus::Active | AffiliateStatus::Pending))) => status,
         None => rules.status,
     };
     Creation::Allowed(NewAffiliate {
@@ -67,12 +67,12 @@ fn creation(
 }
 
 /// What a creation needs and the event lacks.
-fn missing(email: Option<&Email>, profile: &Profile) -> Option<Refusal> {
+fn missing(email: Option<&Email>, profile: &Profile) -> Option<MappingError> {
     let lacks = |field: Field| profile.get(field).is_none();
     if email.is_none() {
-        Some(Refusal::MissingEmail)
+        Some(MappingError::MissingEmail)
     } else if lacks(Field::FirstName) && lacks(Field::LastName) {
-        Some(Refusal::MissingName)
+        Some(MappingError::MissingName)
     } else {
         None
     }

@@ -1,24 +1,24 @@
 //! The mapping: a Segment event and the operator's rules in, what is wanted of Refersion out. Pure and total.
 //!
-//! Whatever bytes an event held, [`map`] answers: an [`Intent`] that can be carried out, or a [`Refusal`] that tells the
+//! Whatever bytes an event held, [`map`] answers: an [`Intent`] that can be carried out, or a [`MappingError`] that tells the
 //! customer what to do. What was odd on the way is told in notes. Invariants: no I/O, no clock, no chance; notes and
 //! refusals carry no personal data; a trait no rule mentions changes nothing.
-//! Deliberately absent: whether the user is known, which only the store knows ([`Creation::Withheld`] says what to do then).
+//! Deliberately absent: whether the user is known, which only the store knows ([`Creation::Skipped`] says what to do then).
 
 mod address;
 mod contact;
 mod country;
 mod delete;
 mod engage;
-mod fold;
 mod identify;
 mod name;
+mod normalize;
 mod rules;
-mod state;
+mod subdivision;
 
 pub use rules::{Audience, CreateIf, CustomField, Effect, Rules};
 
-use crate::domain::{NewAffiliate, Profile, Status, User};
+use crate::domain::{AffiliateStatus, NewAffiliate, Profile, User};
 use crate::segment::{Event, Kind};
 use std::fmt;
 
@@ -37,7 +37,7 @@ pub fn map(event: &Event<'_>, rules: &Rules) -> Mapped {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapped {
     /// What is wanted, or why the event is refused.
-    pub intent: Result<Intent, Refusal>,
+    pub intent: Result<Intent, MappingError>,
     /// What was odd; in the order it was noticed.
     pub notes: Vec<Note>,
 }
@@ -64,7 +64,7 @@ pub struct Identify {
     /// What is said of them: what an `edit` of a known affiliate may send.
     pub profile: Profile,
     /// The status that an audience demands.
-    pub status: Option<Status>,
+    pub status: Option<AffiliateStatus>,
     /// What to do when the affiliate is unknown.
     pub creation: Creation,
 }
@@ -75,9 +75,9 @@ pub enum Creation {
     /// Create this affiliate.
     Allowed(NewAffiliate),
     /// Do nothing, for this reason: no error.
-    Withheld(Reason),
+    Skipped(Reason),
     /// The event is faulty unless the user is known.
-    Refused(Refusal),
+    Invalid(MappingError),
 }
 
 /// Why nothing is to be done. The text is what the customer reads.
@@ -102,13 +102,13 @@ pub enum Reason {
         /// The trait of the audience.
         key: String,
         /// The status it demands.
-        status: Status,
+        status: AffiliateStatus,
     },
 }
 
 /// Why an event is refused. The text is what the customer reads.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum MappingError {
     /// No e-mail in any of the places one is looked for.
     #[error("Missing email address: add an `email` trait to the identify call")]
     MissingEmail,

@@ -1,12 +1,12 @@
 //! What the operator configures about the mapping: values already checked by [`crate::config`].
 
-use crate::domain::Status;
+use crate::domain::AffiliateStatus;
 
 /// All rules of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// The status affiliates are created with: `ACTIVE` or `PENDING`.
-    pub status: Status,
+    pub status: AffiliateStatus,
     /// The offer affiliates are created with; none is the account's default offer.
     pub offer: Option<String>,
     /// Whether Refersion greets new affiliates by mail.
@@ -47,7 +47,7 @@ pub struct Effect {
     /// The offer to move to: digits.
     pub offer: Option<String>,
     /// `ACTIVE`, `DENIED` or `DISABLED` (Refersion's `status_change` knows no `PENDING`).
-    pub status: Option<Status>,
+    pub status: Option<AffiliateStatus>,
     /// Custom field id → value.
     pub custom_fields: Vec<(String, String)>,
 }
@@ -78,7 +78,7 @@ impl Default for Rules {
     /// What `config/default.toml` says; a test holds the two together.
     fn default() -> Self {
         Self {
-            status: Status::Pending,
+            status: AffiliateStatus::Pending,
             offer: None,
             send_welcome: false,
             missing_name: "-".to_owned(),

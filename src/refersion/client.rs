@@ -5,8 +5,8 @@
 //! Invariants: TLS or loopback (the configuration checks the URL); no redirects; no cookies; the secret key is a sensitive
 //! header, and errors are told in our own words, without URLs or bodies.
 
-use super::reply::{self, Proof};
-use super::wire;
+use super::request;
+use super::response::{self, KeyVerification};
 use crate::delivery::{Call, Reply};
 use crate::domain::{ApiKey, password};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -19,7 +19,7 @@ use url::Url;
 /// The way to Refersion, without anybody's key. Clones share their connections: so can any number of accounts, for a
 /// connection is one call's at a time.
 #[derive(Clone, Debug)]
-pub struct Route {
+pub struct ConnectionPool {
     http: reqwest::Client,
     /// What an operation's name is put behind.
     affiliate: Url,
@@ -29,7 +29,7 @@ pub struct Route {
 /// One account at Refersion.
 #[derive(Debug)]
 pub struct Client {
-    route: Route,
+    pool: ConnectionPool,
     headers: RwLock<HeaderMap>,
 }
 
@@ -39,9 +39,9 @@ pub struct Client {
 pub struct BuildError(String);
 
 /// No answer of Refersion's is longer; what is longer is not read on.
-const MAX_ANSWER: usize = 1024 * 1024;
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-impl Route {
+impl ConnectionPool {
     /// Makes a way to `base_url`, on which a call may take `timeout`, from connecting to the last byte of the answer; no
     /// connection is opened yet.
     pub fn new(base_url: &Url, timeout: Duration) -> Result<Self, BuildError> {
@@ -61,13 +61,13 @@ impl Route {
     /// The client of the account with this key pair. How often it may be called is decided elsewhere.
     pub fn client(&self, api_key: &ApiKey) -> Result<Client, BuildError> {
         let headers = RwLock::new(headers(api_key)?);
-        Ok(Client { route: self.clone(), headers })
+        Ok(Client { pool: self.clone(), headers })
     }
 }
 
 impl Client {
     /// Makes every call from now on with this key pair.
-    pub fn take_key(&self, api_key: &ApiKey) -> Result<(), BuildError> {
+    pub fn replace_key(&self, api_key: &ApiKey) -> Result<(), BuildError> {
         let headers = headers(api_key)?;
         *self.headers.write().unwrap_or_else(PoisonError::into_inner) = headers;
         Ok(())
@@ -76,12 +76,12 @@ impl Client {
     /// Makes `call`, and in the same request `others` that are [like](Call::is_like) it, each about another affiliate. The
     /// replies are in the order of the calls, that to `call` first.
     pub async fn call(&self, call: &Call, others: &[&Call]) -> (Reply, Vec<Reply>) {
-        let body = wire::body(call, others, || password(&mut rand::rng()));
+        let body = request::body(call, others, || password(&mut rand::rng()));
         let answer = self.send(call.operation(), &body).await;
         let now = SystemTime::now();
-        let answer = answer.as_ref().map(|answer| (answer.borrow(), reply::json(&answer.body)));
+        let answer = answer.as_ref().map(|answer| (answer.borrow(), response::json(&answer.body)));
         let read = |call: &Call| match &answer {
-            Ok((answer, said)) => reply::meaning(call, &body, answer, said.as_ref(), now),
+            Ok((answer, said)) => response::reply_with_body(call, &body, answer, said.as_ref(), now),
             Err(Failure { what, sent: true }) => Reply::Lost { what: what.clone(), retry_after: None },
             Err(Failure { what, sent: false }) => Reply::Unavailable { what: what.clone(), retry_after: None },
         };
@@ -89,22 +89,22 @@ impl Client {
     }
 
     /// Proves the key pair by `/affiliate/list`.
-    pub async fn prove(&self) -> Proof {
-        match self.send("list", &wire::proof()).await {
-            Ok(answer) => reply::prove(&answer.borrow(), SystemTime::now()),
-            Err(failure) => Proof::Unknown(failure.what, None),
+    pub async fn verify_key(&self) -> KeyVerification {
+        match self.send("list", &request::key_verification()).await {
+            Ok(answer) => response::verification(&answer.borrow(), SystemTime::now()),
+            Err(failure) => KeyVerification::Unknown { reason: failure.what, retry_after: None },
         }
     }
 
     async fn send(&self, operation: &str, body: &Value) -> Result<Received, Failure> {
-        let sent = self.route.http.execute(self.request(operation, body)).await;
+        let sent = self.pool.http.execute(self.request(operation, body)).await;
         let mut response = sent.map_err(|error| self.failure(operation, error))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
         let mut received = Received { status, retry_after, body: Vec::new() };
         loop {
             match response.chunk().await {
-                Ok(Some(chunk)) if received.body.len() + chunk.len() <= MAX_ANSWER => {
+                Ok(Some(chunk)) if received.body.len() + chunk.len() <= MAX_BODY_BYTES => {
                     received.body.extend_from_slice(&chunk);
                 }
                 Ok(_) => return Ok(received),
@@ -116,7 +116,7 @@ impl Client {
     }
 
     fn request(&self, operation: &str, body: &Value) -> Request {
-        let mut url = self.route.affiliate.clone();
+        let mut url = self.pool.affiliate.clone();
         push(&mut url, operation);
         let mut request = Request::new(Method::POST, url);
         self.headers.read().unwrap_or_else(PoisonError::into_inner).clone_into(request.headers_mut());
@@ -132,7 +132,7 @@ impl Client {
         let what = if error.is_connect() {
             "no connection to Refersion".to_owned()
         } else if error.is_timeout() {
-            format!("Refersion did not answer {operation} within {}", humantime::format_duration(self.route.timeout))
+            format!("Refersion did not answer {operation} within {}", humantime::format_duration(self.pool.timeout))
         } else {
             format!("the connection to Refersion broke during {operation}")
         };
@@ -147,8 +147,8 @@ struct Received {
 }
 
 impl Received {
-    fn borrow(&self) -> reply::Answer<'_> {
-        reply::Answer { status: self.status, retry_after: self.retry_after.as_deref(), body: &self.body }
+    fn borrow(&self) -> response::RawResponse<'_> {
+        response::RawResponse { status: self.status, retry_after: self.retry_after.as_deref(), body: &self.body }
     }
 }
 

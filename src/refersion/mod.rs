@@ -1,16 +1,17 @@
-//! The one upstream: Refersion's REST API v2.
+//! The HTTP client for Refersion's REST API v2, the only upstream.
 //!
-//! `wire` turns a [`Call`](crate::delivery::Call) into a path and a body, `reply` turns an answer into a
-//! [`Reply`](crate::delivery::Reply) (THE outbound status table; `success` reads the good ones), `client` carries both over
-//! HTTP and is the only file naming reqwest. Invariants: every call sends the key pair in its two headers and nowhere else;
-//! no redirect is followed; nothing is retried here, for only the plan knows what may be repeated.
+//! In: a [`Call`](crate::delivery::Call). Out: a [`Reply`](crate::delivery::Reply). `request` builds the body of a call,
+//! `client` sends it over HTTP (the only file that names reqwest), `response` decides what the response means (THE outbound
+//! status table), `success_body` reads the bodies of successes, `error_message` removes personal data from error messages.
+//! Invariants: every request carries the key pair in its two headers and nowhere else; no redirect is followed. Deliberately
+//! absent: retries, since only the delivery plan knows which calls may be repeated.
 
 mod client;
-mod redact;
-mod reply;
-mod success;
-mod wire;
+mod error_message;
+mod request;
+mod response;
+mod success_body;
 
-pub use client::{BuildError, Client, Route};
-pub use reply::{Answer, Proof, prove as read_proof, read as read_answer};
-pub use wire::body as request_body;
+pub use client::{BuildError, Client, ConnectionPool};
+pub use request::body as request_body;
+pub use response::{KeyVerification, RawResponse, reply as read_response, verification as read_key_verification};

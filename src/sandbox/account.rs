@@ -4,7 +4,7 @@
 //! resemble each other (every code starts with a letter); nothing is ever removed, because Refersion has no delete; no
 //! password is kept. Deliberately absent: who may say what, which [`super::rules`] and the operations decide.
 
-use crate::domain::{AffiliateCode, AffiliateId, Status, Timestamp};
+use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The affiliate of the contract's examples comes first: id 37569297, code `a3y7`.
@@ -22,7 +22,7 @@ pub struct SandboxAffiliate {
     /// The alphanumeric code.
     pub code: AffiliateCode,
     /// Where the affiliate stands.
-    pub status: Status,
+    pub status: AffiliateStatus,
     /// When it was created.
     pub created: Timestamp,
     /// Refersion's field name → value, as sent; the password is not among them.
@@ -57,7 +57,7 @@ impl SandboxAccount {
     /// An empty text says nothing, and is not kept.
     pub(super) fn create(
         &mut self,
-        status: Status,
+        status: AffiliateStatus,
         mut fields: BTreeMap<String, String>,
         now: Timestamp,
     ) -> &SandboxAffiliate {

@@ -30,7 +30,7 @@ pub use faults::Fault;
 pub use operation::{Operation, UnknownOperation};
 pub use settings::SandboxSettings;
 
-use crate::domain::{Attribute, Profile, Status, Timestamp};
+use crate::domain::{AffiliateStatus, Attribute, Profile, Timestamp};
 use account::SandboxAccount;
 use axum::Router;
 use axum::http::HeaderMap;
@@ -130,7 +130,7 @@ impl Sandbox {
 
     /// Adds an affiliate that exists before anybody calls; the rules of `new` are not applied. None, and nothing is added,
     /// where `profile` has no e-mail or one that is taken.
-    pub fn add(&self, status: Status, profile: &Profile) -> Option<SandboxAffiliate> {
+    pub fn add(&self, status: AffiliateStatus, profile: &Profile) -> Option<SandboxAffiliate> {
         let mut fields = BTreeMap::new();
         let mut custom_fields = BTreeMap::new();
         for (attribute, value) in profile.iter() {

@@ -4,7 +4,7 @@
 //! anything, so that even a slip here could run no script. It loads itself again every two seconds, without one.
 
 use super::{CallRecord, Sandbox, SandboxAffiliate};
-use crate::domain::{Status, Timestamp};
+use crate::domain::{AffiliateStatus, Timestamp};
 use serde_json::Value;
 use std::fmt::{self, Display, Write};
 
@@ -110,10 +110,10 @@ fn write_empty(page: &mut String, sandbox: &Sandbox, host: &str) -> fmt::Result 
 
 fn write_affiliate(page: &mut String, affiliate: &SandboxAffiliate, now: Timestamp) -> fmt::Result {
     let tone = match affiliate.status {
-        Status::Active => "good",
-        Status::Pending => "wait",
-        Status::Denied => "bad",
-        Status::Disabled => "off",
+        AffiliateStatus::Active => "good",
+        AffiliateStatus::Pending => "wait",
+        AffiliateStatus::Denied => "bad",
+        AffiliateStatus::Disabled => "off",
     };
     write!(
         page,

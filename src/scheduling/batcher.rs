@@ -120,14 +120,14 @@ impl<T> Batch<T> {
 mod tests {
     use super::*;
     use crate::delivery::Identifier;
-    use crate::domain::{AffiliateId, Profile, Status};
+    use crate::domain::{AffiliateId, AffiliateStatus, Profile};
 
     fn edit(id: u64) -> Call {
         Call::Edit { id: AffiliateId(id), changes: Profile::default() }
     }
 
     fn disable(id: u64) -> Call {
-        Call::SetStatus { id: AffiliateId(id), status: Status::Disabled }
+        Call::SetStatus { id: AffiliateId(id), status: AffiliateStatus::Disabled }
     }
 
     fn get(id: u64) -> Call {
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn one_request_names_no_affiliate_twice_and_one_status() {
-        let deny = Call::SetStatus { id: AffiliateId(9), status: Status::Denied };
+        let deny = Call::SetStatus { id: AffiliateId(9), status: AffiliateStatus::Denied };
         assert_eq!(all(&mut batcher([edit(2), edit(2), edit(3)])), [vec![0, 2], vec![1]]);
         assert_eq!(all(&mut batcher([disable(2), deny, disable(3)])), [vec![0, 2], vec![1]]);
     }

@@ -225,7 +225,7 @@ async fn send(mut in_flight: InFlight, calls: Vec<Pending>) {
         if let (Some(permit), Some((_, first))) = (in_flight.permit.take(), part.first()) {
             worker.on_reply(permit, &reply, first.seq);
         }
-        if part.len() > 1 && matches!(reply, Reply::Refused(_) | Reply::NotFound) {
+        if part.len() > 1 && matches!(reply, Reply::Rejected(_) | Reply::NotFound) {
             let later = part.split_off(part.len() / 2);
             parts.extend([later, part]);
             continue;

@@ -8,14 +8,14 @@ use super::Worker;
 use crate::account_signals::EventOutcome;
 use crate::delivery::Reply;
 use crate::domain::{ApiKey, Seq};
-use crate::refersion::{BuildError, Proof};
+use crate::refersion::{BuildError, KeyVerification};
 use crate::scheduling::{AccountHealth, Cause, Learned, Permit, Probe, Transition};
 use std::time::Duration;
 
 impl Worker {
     /// The account's calls are made with `key` from now on, which Refersion takes: so a halt ends.
-    pub fn take_key(&self, key: &ApiKey) -> Result<(), BuildError> {
-        self.0.settings.client.take_key(key)?;
+    pub fn replace_key(&self, key: &ApiKey) -> Result<(), BuildError> {
+        self.0.settings.client.replace_key(key)?;
         let transition = self.health().on_new_key(self.now());
         self.tell(transition, None);
         Ok(())
@@ -41,23 +41,23 @@ impl Worker {
     /// Probes the refused key; says how long to wait before the next step.
     pub(super) async fn probe(&self) -> Duration {
         let proof = tokio::select! {
-            proof = self.0.settings.client.prove() => proof,
+            proof = self.0.settings.client.verify_key() => proof,
             () = self.0.runtime.shutdown.cancelled() => return Duration::ZERO,
         };
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
         let probe = match &proof {
-            Proof::Accepted => Probe::Accepted,
-            Proof::Refused => Probe::Refused,
-            Proof::Unknown(_, retry_after) => Probe::Unknown { retry_after: *retry_after },
+            KeyVerification::Accepted => Probe::Accepted,
+            KeyVerification::Rejected => Probe::Refused,
+            KeyVerification::Unknown { retry_after, .. } => Probe::Unknown { retry_after: *retry_after },
         };
         let probed = self.health().on_probe(probe, self.now(), rand::random());
         match (proof, probed) {
-            (Proof::Accepted, _) => meter.probed("accepted"),
-            (Proof::Refused, wait) => {
+            (KeyVerification::Accepted, _) => meter.probed("accepted"),
+            (KeyVerification::Rejected, wait) => {
                 meter.probed("refused");
                 tracing::warn!(%account, wait = ?wait.err(), "Refersion still refuses the API key");
             }
-            (Proof::Unknown(what, _), _) => {
+            (KeyVerification::Unknown { reason: what, .. }, _) => {
                 meter.probed("unknown");
                 tracing::warn!(%account, what, "cannot tell whether the API key works");
             }

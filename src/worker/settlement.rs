@@ -253,7 +253,7 @@ fn erased(begun: &Begun, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
 fn remember(begun: &Begun, case: &Case<'_>, known: &Known, email: Option<&Email>) -> Option<Remember> {
     let has_email = email.is_some_and(|email| {
         let said: Profile = [(Field::Email, email.as_str())].into_iter().collect();
-        known.sent.news(case.hash, &said).is_empty()
+        known.sent.changes(case.hash, &said).is_empty()
     });
     let leads = |key: &&UserKey| matches!(key, UserKey::UserId(_)) || has_email;
     let keys: Vec<_> = begun.keys.iter().filter(leads).copied().collect();

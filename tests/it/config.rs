@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use refersion_destination::config::{Config, KEYS, Kind, LogFormat, MANUAL, Mode, Problems, StoreUrl, Warning};
 use refersion_destination::delivery::{OnDelete, OnExisting};
-use refersion_destination::domain::Status;
+use refersion_destination::domain::AffiliateStatus;
 use refersion_destination::mapping::{Audience, CreateIf, CustomField, Effect, Rules};
 use secrecy::ExposeSecret;
 use std::path::PathBuf;
@@ -192,9 +192,9 @@ fn the_environment_spells_every_sort_of_value() {
     assert_eq!(config.delivery.policy.on_existing, OnExisting::Ignore);
     assert_eq!(config.delivery.policy.on_delete, OnDelete::Anonymize);
     assert_eq!((config.log.format, config.log.filter.as_str()), (LogFormat::Json, "info,tower_http=debug"));
-    let disabled = Effect { status: Some(Status::Disabled), ..Effect::default() };
+    let disabled = Effect { status: Some(AffiliateStatus::Disabled), ..Effect::default() };
     let rules = Rules {
-        status: Status::Active,
+        status: AffiliateStatus::Active,
         offer: Some("5678".into()),
         send_welcome: true,
         custom_fields: vec![CustomField { key: "plan".into(), id: "12".into() }],
@@ -319,10 +319,10 @@ fn the_examples_of_the_manual_are_right_once_uncommented() {
     assert_eq!(config.segment.shared_secrets.len(), 2);
     let effect = Effect {
         offer: Some("5678".into()),
-        status: Some(Status::Active),
+        status: Some(AffiliateStatus::Active),
         custom_fields: vec![("1234".into(), "yes".into())],
     };
-    let disabled = Effect { status: Some(Status::Disabled), ..Effect::default() };
+    let disabled = Effect { status: Some(AffiliateStatus::Disabled), ..Effect::default() };
     let rules = Rules {
         offer: Some("1234".into()),
         custom_fields: vec![CustomField { key: "total_revenue_180_days".into(), id: "1234".into() }],
@@ -336,7 +336,7 @@ fn the_examples_of_the_manual_are_right_once_uncommented() {
     assert_eq!((other.name.as_str(), other.api_key.public()), ("brand-b", "publickey-b"));
     assert_eq!((other.shared_secrets.len(), other.concurrency.get()), (1, 4));
     let own = vec![CustomField { key: "total_revenue_180_days".into(), id: "4321".into() }];
-    let (status, offer) = (Status::Active, Some("9876".into()));
+    let (status, offer) = (AffiliateStatus::Active, Some("9876".into()));
     assert_eq!(other.rules, Rules { status, offer, custom_fields: own, audiences: Vec::new(), ..rules });
 }
 
@@ -364,7 +364,7 @@ fn a_later_layer_wins_and_tables_merge_by_key() {
     let (config, _) = folder.load(&["one.toml", "two.toml"], &env, Mode::Offline).expect("valid");
     assert_eq!(config.refersion.timeout, Duration::from_secs(3), "the environment wins over files");
     assert_eq!(config.refersion.concurrency.get(), 2, "a later file wins over an earlier one");
-    assert_eq!(config.rules.status, Status::Active, "a file wins over the default");
+    assert_eq!(config.rules.status, AffiliateStatus::Active, "a file wins over the default");
     assert_eq!(config.segment.shared_secrets.len(), 1, "lists are replaced");
     let fields: Vec<_> = config.rules.custom_fields.iter().map(|f| (f.key.as_str(), f.id.as_str())).collect();
     assert_eq!(fields, [("plan", "1"), ("size", "4"), ("tier", "3")], "tables merge, layer upon layer");

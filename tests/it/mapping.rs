@@ -4,7 +4,7 @@
 //! nothing is said of an affiliate that the case does not show.
 
 use proptest::prelude::*;
-use refersion_destination::domain::{Attribute, Field, Profile, Status, User};
+use refersion_destination::domain::{AffiliateStatus, Attribute, Field, Profile, User};
 use refersion_destination::mapping::{
     Audience, CreateIf, Creation, CustomField, Effect, Identify, Intent, Mapped, Rules, map,
 };
@@ -28,7 +28,7 @@ struct Case {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct CaseRules {
-    status: Option<Status>,
+    status: Option<AffiliateStatus>,
     offer: Option<String>,
     send_welcome: bool,
     missing_name: Option<String>,
@@ -48,7 +48,7 @@ struct CaseAudience {
 #[serde(deny_unknown_fields, default)]
 struct CaseEffect {
     offer: Option<String>,
-    status: Option<Status>,
+    status: Option<AffiliateStatus>,
     custom_fields: BTreeMap<String, String>,
 }
 
@@ -110,8 +110,8 @@ fn shown_identify(identify: &Identify) -> Map<String, Value> {
             fields.insert("send_welcome".into(), if new.send_welcome { "TRUE" } else { "FALSE" }.into());
             ("creates", json!(fields))
         }
-        Creation::Withheld(reason) => ("withholds", json!(reason.to_string())),
-        Creation::Refused(refusal) => ("refuses", json!(refusal.to_string())),
+        Creation::Skipped(reason) => ("withholds", json!(reason.to_string())),
+        Creation::Invalid(refusal) => ("refuses", json!(refusal.to_string())),
     };
     shown.insert(key.into(), value);
     shown
@@ -239,8 +239,8 @@ fn rules() -> Rules {
         custom_fields: vec![CustomField { key: "revenue".into(), id: "2".into() }],
         audiences: vec![Audience {
             key: "vip".into(),
-            on_true: effect(Status::Active),
-            on_false: effect(Status::Disabled),
+            on_true: effect(AffiliateStatus::Active),
+            on_false: effect(AffiliateStatus::Disabled),
         }],
         ..Rules::default()
     }
@@ -258,8 +258,8 @@ fn check(mapped: &Mapped) {
             assert!(new.profile.get(field).is_some(), "{field:?} is missing");
         }
         assert!(new.profile.iter().all(|(attribute, _)| matches!(attribute, Attribute::Field(_))));
-        assert!(matches!(new.status, Status::Active | Status::Pending));
-        assert!(!matches!(identify.status, Some(Status::Denied | Status::Disabled)));
+        assert!(matches!(new.status, AffiliateStatus::Active | AffiliateStatus::Pending));
+        assert!(!matches!(identify.status, Some(AffiliateStatus::Denied | AffiliateStatus::Disabled)));
         profiles.push(&new.profile);
     }
     for profile in profiles {

@@ -1,6 +1,6 @@
 //! The simulated Refersion as a client meets it: over a real socket, every rule of the contract and every fault.
 
-use refersion_destination::domain::{ApiKey, Field, Status, Timestamp};
+use refersion_destination::domain::{AffiliateStatus, ApiKey, Field, Timestamp};
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
@@ -117,7 +117,7 @@ fn changed(changed: &[u64], kept: &[u64]) -> (u16, Value) {
 fn seed(sandbox: &Sandbox, emails: &[&str]) -> Vec<u64> {
     let add = |email: &&str| {
         let profile = [(Field::FirstName, "Ann"), (Field::LastName, "Other"), (Field::Email, *email)];
-        sandbox.add(Status::Pending, &profile.into_iter().collect()).expect("a new e-mail").id.0
+        sandbox.add(AffiliateStatus::Pending, &profile.into_iter().collect()).expect("a new e-mail").id.0
     };
     emails.iter().map(add).collect()
 }
@@ -147,7 +147,7 @@ async fn new_answers_the_code_and_hides_the_id_in_a_sentence() {
         assert_eq!(client.call("new", &body).await, (200, answer));
     }
     let second = sandbox.affiliate("ada2@example.COM").expect("created");
-    assert_eq!((second.status, second.field("email")), (Status::Pending, "Ada2@Example.com"));
+    assert_eq!((second.status, second.field("email")), (AffiliateStatus::Pending, "Ada2@Example.com"));
     for (name, value) in everything.as_object().expect("an object") {
         assert_eq!(Some(second.field(name)), value.as_str(), "{name}");
     }
@@ -236,7 +236,7 @@ async fn an_email_and_a_coupon_belong_to_one_affiliate() {
         refused("TEN is not a allowed value for field conversion_trigger_coupon")
     );
     assert_eq!(client.call("new", &ada()).await, refused(TAKEN));
-    assert!(sandbox.add(Status::Active, &[(Field::Email, "BOB@x.io")].into_iter().collect()).is_none());
+    assert!(sandbox.add(AffiliateStatus::Active, &[(Field::Email, "BOB@x.io")].into_iter().collect()).is_none());
     assert_eq!(sandbox.affiliates().len(), 2);
 }
 
@@ -308,7 +308,7 @@ async fn get_answers_the_numeric_id_by_either_identifier() {
     let (sandbox, client) = start(SandboxSettings { offers: vec![77], ..SandboxSettings::default() }).await;
     let profile =
         [(Field::FirstName, "Ann"), (Field::Email, "ann@x.io"), (Field::Company, "Ann Ltd"), (Field::Phone, "1")];
-    sandbox.add(Status::Denied, &profile.into_iter().collect()).expect("added");
+    sandbox.add(AffiliateStatus::Denied, &profile.into_iter().collect()).expect("added");
     let ann = json!({
         "id": 37_569_297, "offer_id": "77", "status": "DENIED", "first_name": "Ann", "last_name": "", "company_name": "Ann Ltd",
         "email": "ann@x.io", "link": "https://site.refersion.com/c/a3y7", "custom_fields": [],
@@ -430,7 +430,7 @@ async fn status_change_takes_fifty_ids_and_no_pending() {
     }
     assert_eq!(
         sandbox.affiliates().iter().map(|one| one.status).collect::<Vec<_>>(),
-        [Status::Disabled, Status::Active]
+        [AffiliateStatus::Disabled, AffiliateStatus::Active]
     );
 }
 

@@ -4,7 +4,7 @@
 use crate::support::process::Process;
 use crate::support::{Answer, http, spoken, within};
 use base64::Engine as _;
-use refersion_destination::domain::{ApiKey, Field, Status};
+use refersion_destination::domain::{AffiliateStatus, ApiKey, Field};
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ async fn refersion() -> (Sandbox, String) {
     let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
     tokio::spawn(sandbox.serve(listener));
     let fields = [(Field::FirstName, "Marker"), (Field::LastName, "Was"), (Field::Email, "marker2@example.com")];
-    sandbox.add(Status::Active, &fields.into_iter().collect()).expect("added");
+    sandbox.add(AffiliateStatus::Active, &fields.into_iter().collect()).expect("added");
     (sandbox, base_url)
 }
 

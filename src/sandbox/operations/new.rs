@@ -3,7 +3,7 @@
 //! The numeric id stands only inside the English message, as at Refersion. A coupon code is unique (the contract says so and
 //! quotes no message: the general one is used); an offer the account does not have is the documented 404.
 
-use crate::domain::{Status, Timestamp};
+use crate::domain::{AffiliateStatus, Timestamp};
 use crate::sandbox::SandboxSettings;
 use crate::sandbox::account::SandboxAccount;
 use crate::sandbox::error_response::{EMAIL_TAKEN, ErrorResponse, not_allowed};
@@ -54,7 +54,11 @@ pub(super) fn perform(
     if texts.get("offer").is_some_and(|offer| !offer.parse().is_ok_and(|id| settings.has_offer(id))) {
         return Err(ErrorResponse::UnknownOffer);
     }
-    let status = if texts.remove("status").as_deref() == Some("ACTIVE") { Status::Active } else { Status::Pending };
+    let status = if texts.remove("status").as_deref() == Some("ACTIVE") {
+        AffiliateStatus::Active
+    } else {
+        AffiliateStatus::Pending
+    };
     let created = account.create(status, texts, now);
     Ok(json!({
         "id": created.code,

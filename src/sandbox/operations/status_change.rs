@@ -2,7 +2,7 @@
 //!
 //! `PENDING` is not among the statuses: nobody goes back to waiting. Who already has the status is not changed.
 
-use crate::domain::Status;
+use crate::domain::AffiliateStatus;
 use crate::sandbox::account::SandboxAccount;
 use crate::sandbox::error_response::{ErrorResponse, not_allowed};
 use crate::sandbox::rules;
@@ -25,12 +25,12 @@ pub(super) fn perform(account: &mut SandboxAccount, body: &Map<String, Value>) -
     let numbers: Vec<u64> = list.iter().filter_map(Value::as_u64).collect();
     messages.extend(list.iter().filter(|id| !id.is_u64()).map(|id| not_allowed(id, "ids")));
     let wanted = match status.as_str() {
-        Some("ACTIVE") => Status::Active,
-        Some("DENIED") => Status::Denied,
-        Some("DISABLED") => Status::Disabled,
+        Some("ACTIVE") => AffiliateStatus::Active,
+        Some("DENIED") => AffiliateStatus::Denied,
+        Some("DISABLED") => AffiliateStatus::Disabled,
         _ => {
             messages.push(not_allowed(status, "status"));
-            Status::Pending
+            AffiliateStatus::Pending
         }
     };
     if !messages.is_empty() {

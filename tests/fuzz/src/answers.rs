@@ -4,11 +4,11 @@
 use super::contract;
 use super::json::{MARK, anything};
 use super::source::Source;
-use refersion_destination::delivery::{Call, Identifier, Refusal, Reply};
+use refersion_destination::delivery::{Call, Identifier, Rejection, Reply};
 use refersion_destination::domain::{
-    AffiliateCode, AffiliateId, Attribute, Email, Field, NewAffiliate, Profile, Status,
+    AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, NewAffiliate, Profile,
 };
-use refersion_destination::refersion::{Answer, Proof, read_answer, read_proof};
+use refersion_destination::refersion::{KeyVerification, RawResponse, read_key_verification, read_response};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
@@ -57,8 +57,8 @@ pub struct Wire {
 
 impl Wire {
     /// The answer as it is read.
-    pub fn borrow(&self) -> Answer<'_> {
-        Answer { status: self.status, retry_after: self.retry_after.as_deref(), body: &self.body }
+    pub fn borrow(&self) -> RawResponse<'_> {
+        RawResponse { status: self.status, retry_after: self.retry_after.as_deref(), body: &self.body }
     }
 }
 
@@ -69,9 +69,9 @@ pub fn check(data: &[u8]) {
     let sent = contract::check(&call, &mut source);
     let wire = answer(&mut source, &call, &sent);
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-    let reply = read_answer(&call, &sent, &wire.borrow(), now);
+    let reply = read_response(&call, &sent, &wire.borrow(), now);
     fits(&call, &wire, &reply);
-    proof(&wire, &read_proof(&wire.borrow(), now));
+    proof(&wire, &read_key_verification(&wire.borrow(), now));
 }
 
 /// Any call the service makes, of somebody whose every value is marked.
@@ -86,7 +86,7 @@ fn call(source: &mut Source<'_>) -> Call {
         }
     }
     match source.below(6) {
-        0 => Call::New(NewAffiliate { profile, status: Status::Active, send_welcome: source.flag() }),
+        0 => Call::New(NewAffiliate { profile, status: AffiliateStatus::Active, send_welcome: source.flag() }),
         1 => Call::Search { email, page: 1 + u32::from(source.byte()) },
         2 => Call::Get(Identifier::Code(AffiliateCode("a3y7".into()))),
         3 => Call::Get(Identifier::Id(id)),
@@ -95,7 +95,7 @@ fn call(source: &mut Source<'_>) -> Call {
             profile.set(Attribute::Custom("77".into()), source.pick(&SAID));
             Call::Edit { id, changes: profile }
         }
-        _ => Call::SetStatus { id, status: Status::Disabled },
+        _ => Call::SetStatus { id, status: AffiliateStatus::Disabled },
     }
 }
 
@@ -238,8 +238,8 @@ pub fn fits(call: &Call, wire: &Wire, reply: &Reply) {
         Reply::Affiliate(_) => matches!(call, Call::Get(_)) && good,
         Reply::Changed => good && lists(call, wire, "ids_changed"),
         Reply::NotChanged => good && matches!(call, Call::Edit { .. } | Call::SetStatus { .. }),
-        Reply::NotFound | Reply::Refused(Refusal::EmailTaken) => client_error && wire.status != 429,
-        Reply::Refused(Refusal::Other(_)) => client_error || wire.status == 204,
+        Reply::NotFound | Reply::Rejected(Rejection::EmailTaken) => client_error && wire.status != 429,
+        Reply::Rejected(Rejection::Other(_)) => client_error || wire.status == 204,
         Reply::Unauthorized => wire.status == 401,
         Reply::RateLimited { .. } => wire.status == 429,
         Reply::Lost { .. } => is_new && !client_error && !(300..400).contains(&wire.status) && wire.status != 503,
@@ -249,7 +249,7 @@ pub fn fits(call: &Call, wire: &Wire, reply: &Reply) {
     assert!((wire.status == 401) == (*reply == Reply::Unauthorized));
     let told = match reply {
         Reply::Unavailable { what, .. } | Reply::Lost { what, .. } => what,
-        Reply::Refused(Refusal::Other(words)) => words,
+        Reply::Rejected(Rejection::Other(words)) => words,
         _ => "",
     };
     is_safe(told);
@@ -277,10 +277,10 @@ fn lists(call: &Call, wire: &Wire, name: &str) -> bool {
     body[name].as_array().is_some_and(|listed| listed.iter().any(is_ours))
 }
 
-fn proof(wire: &Wire, proof: &Proof) {
-    assert!((wire.status == 401) == (*proof == Proof::Refused));
+fn proof(wire: &Wire, proof: &KeyVerification) {
+    assert!((wire.status == 401) == (*proof == KeyVerification::Rejected));
     match proof {
-        Proof::Accepted => {
+        KeyVerification::Accepted => {
             let body: Value = serde_json::from_slice(&wire.body).expect("JSON");
             let good = (200..300).contains(&wire.status) && body.get("results").is_some();
             assert!(
@@ -288,7 +288,7 @@ fn proof(wire: &Wire, proof: &Proof) {
                     && (body.get("error").is_some() || body.get("errors").is_some())
             );
         }
-        Proof::Refused => {}
-        Proof::Unknown(what, _) => is_safe(what),
+        KeyVerification::Rejected => {}
+        KeyVerification::Unknown { reason: what, .. } => is_safe(what),
     }
 }

@@ -8,7 +8,7 @@ use super::contract;
 use super::json::{Json, MARK, event};
 use super::source::Source;
 use refersion_destination::delivery::Call;
-use refersion_destination::domain::{AffiliateId, Status, UserId};
+use refersion_destination::domain::{AffiliateId, AffiliateStatus, UserId};
 use refersion_destination::mapping::{Audience, CreateIf, Creation, CustomField, Effect, Intent, Mapped, Rules, map};
 use refersion_destination::segment::{Events, normalised, parse, split};
 use serde::de::IgnoredAny;
@@ -32,12 +32,17 @@ pub fn rules(source: &mut Source<'_>) -> Rules {
     }
     let effect = |source: &mut Source<'_>| Effect {
         offer: source.flag().then(|| "7".into()),
-        status: source.pick(&[None, Some(Status::Active), Some(Status::Denied), Some(Status::Disabled)]),
+        status: source.pick(&[
+            None,
+            Some(AffiliateStatus::Active),
+            Some(AffiliateStatus::Denied),
+            Some(AffiliateStatus::Disabled),
+        ]),
         custom_fields: if source.flag() { vec![("1".into(), "x".into())] } else { Vec::new() },
     };
     let custom = |key: &str, id: &str| CustomField { key: key.into(), id: id.into() };
     Rules {
-        status: source.pick(&[Status::Active, Status::Pending]),
+        status: source.pick(&[AffiliateStatus::Active, AffiliateStatus::Pending]),
         offer: source.flag().then(|| "12".into()),
         send_welcome: source.flag(),
         custom_fields: vec![custom("revenue", "2"), custom("address.city", "3"), custom("name", "4")],
@@ -126,8 +131,8 @@ fn outcome(text: &str, rules: &Rules) -> (String, Option<Mapped>) {
     match &mapped.intent {
         Ok(Intent::Nothing(reason)) => write!(told, " {reason}").expect("written"),
         Ok(Intent::Identify(identify)) => match &identify.creation {
-            Creation::Withheld(reason) => write!(told, " {reason}").expect("written"),
-            Creation::Refused(refusal) => write!(told, " {refusal}").expect("written"),
+            Creation::Skipped(reason) => write!(told, " {reason}").expect("written"),
+            Creation::Invalid(refusal) => write!(told, " {refusal}").expect("written"),
             Creation::Allowed(_) => {}
         },
         Ok(Intent::Delete { .. }) => {}

@@ -14,7 +14,7 @@ use refersion_destination::delivery::{
 };
 use refersion_destination::domain::{AffiliateCode, AffiliateId, Field, Fingerprint, HashKey, Profile};
 use refersion_destination::mapping::{Identify, Intent, map};
-use refersion_destination::refersion::read_answer;
+use refersion_destination::refersion::read_response;
 use refersion_destination::segment::parse;
 use std::time::SystemTime;
 
@@ -54,7 +54,7 @@ fn known(source: &mut Source<'_>, hash: &HashKey) -> Option<Known> {
     }
     let mut sent = Fingerprint::default();
     if source.flag() {
-        sent.note(hash, &[(Field::Email, "zq9@x.io"), (Field::FirstName, "Zq9")].into_iter().collect());
+        sent.record(hash, &[(Field::Email, "zq9@x.io"), (Field::FirstName, "Zq9")].into_iter().collect());
     }
     Some(Known {
         code: AffiliateCode(source.pick(&["a3y7", "b2b2"]).into()),
@@ -97,7 +97,7 @@ impl Delivery<'_> {
                 return true;
             }
             let wire = answers::answer(source, &call, &sent);
-            let reply = read_answer(&call, &sent, &wire.borrow(), SystemTime::UNIX_EPOCH);
+            let reply = read_response(&call, &sent, &wire.borrow(), SystemTime::UNIX_EPOCH);
             answers::fits(&call, &wire, &reply);
             self.created += usize::from(matches!(reply, Reply::Created { .. }));
             assert!(self.created <= 1, "created twice");
@@ -139,6 +139,6 @@ impl Delivery<'_> {
 fn has_email(case: &Case<'_>, wanted: &Identify, known: &Known) -> bool {
     wanted.user.email.as_ref().is_some_and(|email| {
         let said: Profile = [(Field::Email, email.as_str())].into_iter().collect();
-        known.sent.news(case.hash, &said).is_empty()
+        known.sent.changes(case.hash, &said).is_empty()
     })
 }

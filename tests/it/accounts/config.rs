@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 use refersion_destination::config::{AccountConfig, Config, Mode, Problems, Warning};
-use refersion_destination::domain::Status;
+use refersion_destination::domain::AffiliateStatus;
 use secrecy::ExposeSecret;
 use std::path::PathBuf;
 
@@ -83,7 +83,7 @@ fn what_an_account_does_not_say_the_sections_say() {
     assert_eq!(secrets, ["one", "two"]);
     assert_eq!(own.base_url.as_str(), "https://eu.refersion.example/v3/");
     assert_eq!((own.concurrency.get(), own.max_requests_per_second), (5, Some(0.5)));
-    assert_eq!((own.rules.status, own.rules.offer.as_deref()), (Status::Pending, Some("2")));
+    assert_eq!((own.rules.status, own.rules.offer.as_deref()), (AffiliateStatus::Pending, Some("2")));
     assert_eq!((own.rules.send_welcome, &*own.rules.missing_name), (true, "!"));
     let fields: Vec<_> = own.rules.custom_fields.iter().map(|field| (&*field.key, &*field.id)).collect();
     assert_eq!(fields, [("tier", "9")], "a table stands instead of the section's, it is not merged");

@@ -2,7 +2,7 @@
 
 use super::{PATIENT, Two};
 use crate::support::{identify, poll_until, within};
-use refersion_destination::domain::Status;
+use refersion_destination::domain::AffiliateStatus;
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 
@@ -111,14 +111,18 @@ async fn equal_ids_in_two_accounts_are_two_users_and_two_events() {
     }
     let here = || two.main.refersion.sandbox.affiliate("u1@example.com").expect("created");
     let there = || two.other.sandbox.affiliate("u1@example.com").expect("created");
-    assert_eq!((here().status, there().status), (Status::Pending, Status::Active), "each by its own rules");
+    assert_eq!(
+        (here().status, there().status),
+        (AffiliateStatus::Pending, AffiliateStatus::Active),
+        "each by its own rules"
+    );
 
     let moved = identify("m2", "u1", &json!({"city": "Oslo"}));
     assert_eq!(two.send_other(&moved).await.json()["action"], "updated");
     assert_eq!((here().field("city"), there().field("city")), ("", "Oslo"));
     let delete = json!({"type": "delete", "messageId": "m3", "userId": "u1"});
     assert_eq!(two.send_other(&delete).await.json()["action"], "disabled");
-    assert_eq!((here().status, there().status), (Status::Pending, Status::Disabled));
+    assert_eq!((here().status, there().status), (AffiliateStatus::Pending, AffiliateStatus::Disabled));
     assert_eq!(two.send_other(&identify("m4", "u1", &json!({"email": ""}))).await.status, 400, "forgotten there");
     let moved = identify("m4", "u1", &json!({"city": "Rome"}));
     assert_eq!(two.send(&moved).await.json()["action"], "updated", "and remembered here");

@@ -2,7 +2,7 @@
 
 use super::{ANN, Partner};
 use crate::support::{identify, within};
-use refersion_destination::domain::Status;
+use refersion_destination::domain::AffiliateStatus;
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ async fn users_and_repeats_are_known_across_a_change_of_the_secret_and_a_restart
     let delete = json!({"type": "delete", "messageId": "m2", "userId": "u1"});
     assert_eq!(partner.send(ANN_2, &delete).await.json()["action"], "disabled", "the link is remembered");
     assert_eq!(partner.refersions.asked(ANN_2), asked, "and so is the key");
-    assert_eq!(ann.affiliates()[0].status, Status::Disabled);
+    assert_eq!(ann.affiliates()[0].status, AffiliateStatus::Disabled);
     assert_eq!(partner.send(ANN, &event(3)).await.brief(), "401 unauthorized", "the old secret is nobody's");
 }
 

@@ -3,7 +3,7 @@
 use super::{cities, city, each_says, knowing, operations, send_all, since};
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, basic, http, identify};
-use refersion_destination::domain::Status;
+use refersion_destination::domain::AffiliateStatus;
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ async fn a_delete_cancels_the_edits_before_it() {
     let sandbox = &service.refersion.sandbox;
     assert_eq!(operations(&since(before, sandbox)), ["status_change"]);
     let deleted = sandbox.affiliate("u0@example.com").expect("kept");
-    assert_eq!((deleted.status, deleted.field("city")), (Status::Disabled, ""));
+    assert_eq!((deleted.status, deleted.field("city")), (AffiliateStatus::Disabled, ""));
     assert_eq!(super::dead_letters(&service).await, 0);
 }
 
@@ -77,7 +77,7 @@ async fn who_is_new_and_deleted_at_once_is_created_and_disabled() {
     service.until_drained().await;
     assert_eq!(service.refersion.operations(), ["new", "status_change"]);
     let deleted = service.refersion.sandbox.affiliate("u0@example.com").expect("created");
-    assert_eq!((deleted.status, deleted.field("city")), (Status::Disabled, "City 0"));
+    assert_eq!((deleted.status, deleted.field("city")), (AffiliateStatus::Disabled, "City 0"));
 }
 
 #[tokio::test]
@@ -136,7 +136,12 @@ async fn what_refersion_was_told_before_costs_no_call() {
     send_all(&service, sync("first")).await;
     service.until_drained().await;
     let sandbox = &service.refersion.sandbox;
-    assert!(sandbox.affiliates().iter().all(|one| one.custom_fields["77"] == "gold" && one.status == Status::Active));
+    assert!(
+        sandbox
+            .affiliates()
+            .iter()
+            .all(|one| one.custom_fields["77"] == "gold" && one.status == AffiliateStatus::Active)
+    );
     let before = sandbox.calls_total();
     for name in ["second", "third"] {
         send_all(&service, sync(name)).await;

@@ -10,7 +10,7 @@ use refersion_destination::domain::{
     AccountName, ApiKey, EventId, HashKey, SealedKey, Seq, Timestamp, User, UserId, UserKey,
 };
 use refersion_destination::mapping::Rules;
-use refersion_destination::refersion::Route;
+use refersion_destination::refersion::ConnectionPool;
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
     AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EventLog, Filter, Forgotten, KeyVault, Limits,
@@ -151,7 +151,8 @@ impl Maintenance for Counting {
 fn settings(refersion: &Refersion) -> Settings {
     let (account, minute) = (AccountName::main(), Duration::from_secs(60));
     let key = ApiKey::parse(API_KEY).expect("a key");
-    let client = Route::new(&refersion.base_url.parse().expect("a URL"), minute).and_then(|to| to.client(&key));
+    let client =
+        ConnectionPool::new(&refersion.base_url.parse().expect("a URL"), minute).and_then(|to| to.client(&key));
     let backoff = Backoff { min: minute, max: minute };
     Settings {
         meter: Metrics::default().of(&account),

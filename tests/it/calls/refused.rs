@@ -2,7 +2,7 @@
 
 use super::{FULL, assert_each_told, cities, city, each_says, knowing, operations, send_all, since, sizes};
 use crate::support::service::{Refersion, Service};
-use refersion_destination::domain::{Field, Status};
+use refersion_destination::domain::{AffiliateStatus, Field};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ const HALVINGS: usize = 1 + 2 * 6;
 async fn with_poisoned(poison: &Value, settings: &[(&str, &str)]) -> (Service, usize) {
     let refersion = Refersion::start().await;
     let theirs = [(Field::FirstName, "T"), (Field::Email, "theirs@example.com")];
-    refersion.sandbox.add(Status::Active, &theirs.into_iter().collect()).expect("added");
+    refersion.sandbox.add(AffiliateStatus::Active, &theirs.into_iter().collect()).expect("added");
     let settings: Vec<_> = [super::AT_ONCE].iter().chain(settings).copied().collect();
     let service = Service::on(refersion, &settings).await;
     send_all(&service, each_says(FULL, "made", &Value::Null)).await;
@@ -83,7 +83,7 @@ async fn a_refused_status_change_of_many_is_asked_again_in_halves() {
     send_all(&service, (0..FULL).map(delete).collect()).await;
     service.until_drained().await;
     assert_eq!(sizes(&since(before, sandbox)), [50, 25, 25, 12, 13]);
-    assert!(sandbox.affiliates().iter().all(|one| one.status == Status::Disabled));
+    assert!(sandbox.affiliates().iter().all(|one| one.status == AffiliateStatus::Disabled));
 }
 
 #[tokio::test]

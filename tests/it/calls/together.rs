@@ -5,7 +5,7 @@ use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, identify};
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use refersion_destination::domain::{ApiKey, Status};
+use refersion_destination::domain::{AffiliateStatus, ApiKey};
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ async fn deletes_of_many_users_take_a_handful_of_calls_of_at_most_fifty_ids() {
     assert!(operations(&calls).iter().all(|operation| *operation == "status_change"));
     let sizes = sizes(&calls);
     assert!(sizes.len() <= 6 && sizes.iter().all(|size| *size <= FULL) && sizes.contains(&FULL), "{sizes:?}");
-    assert!(sandbox.affiliates().iter().all(|one| one.status == Status::Disabled));
+    assert!(sandbox.affiliates().iter().all(|one| one.status == AffiliateStatus::Disabled));
     assert_eq!(super::dead_letters(&service).await, 0);
 }
 

@@ -18,7 +18,7 @@ use oracle::{Dead, Effects};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use refersion_destination::domain::{Field, Status};
+use refersion_destination::domain::{AffiliateStatus, Field};
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use sender::{Story, World, taken};
 use serde_json::Value;
@@ -75,7 +75,7 @@ async fn live(weather: Weather) {
         Refersion::with(SandboxSettings { latency: Duration::from_millis(4), ..SandboxSettings::default() }).await;
     for user in 0..USERS {
         let email = taken(user);
-        refersion.sandbox.add(Status::Active, &[(Field::Email, email)].into_iter().collect()).expect("added");
+        refersion.sandbox.add(AffiliateStatus::Active, &[(Field::Email, email)].into_iter().collect()).expect("added");
     }
     let folder = tempfile::tempdir().expect("a folder");
     let mut process = start(&refersion, folder.path(), &mut chance);

@@ -5,7 +5,7 @@
 
 use super::sender::{Sent, Story, What, marks, taken};
 use crate::support::told::told;
-use refersion_destination::domain::{AccountName, EventId, Status};
+use refersion_destination::domain::{AccountName, AffiliateStatus, EventId};
 use refersion_destination::sandbox::{Sandbox, SandboxAffiliate};
 use refersion_destination::store::{EventLog as _, Limits, SqliteStore};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,7 +75,7 @@ fn seen(affiliate: &SandboxAffiliate) -> Expected {
     Expected {
         email: affiliate.email().to_owned(),
         marks: (affiliate.field("city").to_owned(), affiliate.field("company").to_owned()),
-        disabled: affiliate.status == Status::Disabled,
+        disabled: affiliate.status == AffiliateStatus::Disabled,
     }
 }
 

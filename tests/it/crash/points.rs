@@ -8,7 +8,7 @@ use super::drained;
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{http, identify, poll_until, within};
-use refersion_destination::domain::{Field, Status};
+use refersion_destination::domain::{AffiliateStatus, Field};
 use refersion_destination::sandbox::{CallRecord, Operation, SandboxAffiliate};
 use serde_json::{Value, json};
 use std::os::unix::process::ExitStatusExt;
@@ -92,7 +92,7 @@ async fn a_delete_goes_on_where_it_died() {
         existed: true,
         before: None,
         event: json!({"type": "delete", "messageId": "m1", "email": "u1@example.com"}),
-        holds: |affiliate| affiliate.status == Status::Disabled,
+        holds: |affiliate| affiliate.status == AffiliateStatus::Disabled,
     };
     let deaths = [
         dies("http::authenticated", 1, "", "search get status_change", NOT_RECORDED),
@@ -180,7 +180,7 @@ impl<'a> Stage<'a> {
         let refersion = Refersion::start().await;
         if journey.existed {
             let fields = [(Field::FirstName, "P"), (Field::LastName, "G"), (Field::Email, "u1@example.com")];
-            refersion.sandbox.add(Status::Active, &fields.into_iter().collect()).expect("added");
+            refersion.sandbox.add(AffiliateStatus::Active, &fields.into_iter().collect()).expect("added");
         }
         let folder = tempfile::tempdir().expect("a folder");
         let mut stage = Self { journey, refersion, folder, before: 0 };

@@ -6,7 +6,7 @@ use super::drained;
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{identify, within};
-use refersion_destination::domain::{Field, Status};
+use refersion_destination::domain::{AffiliateStatus, Field};
 use refersion_destination::sandbox::{Fault, SandboxAffiliate};
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ async fn check(journey: &Journey, kills: &[Kill], holds: impl Fn(&SandboxAffilia
         let folder = tempfile::tempdir().expect("a folder");
         if journey.existed {
             let fields = [(Field::FirstName, "P"), (Field::LastName, "G"), (Field::Email, "u1@example.com")];
-            refersion.sandbox.add(Status::Active, &fields.into_iter().collect()).expect("added");
+            refersion.sandbox.add(AffiliateStatus::Active, &fields.into_iter().collect()).expect("added");
         }
         refersion.sandbox.script((0..*at).map(|_| Fault::Pass).chain([Fault::Hang { effect: *effect }]));
         let start = || {
@@ -108,7 +108,7 @@ async fn a_delete_searches_reads_and_disables() {
         kill(2, false, "status_change"),
         kill(2, true, "status_change get"),
     ];
-    check(&journey, &kills, |affiliate| assert_eq!(affiliate.status, Status::Disabled)).await;
+    check(&journey, &kills, |affiliate| assert_eq!(affiliate.status, AffiliateStatus::Disabled)).await;
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn an_anonymizing_delete_overwrites_and_then_disables() {
         kill(3, true, "status_change get"),
     ];
     check(&journey, &kills, |affiliate| {
-        assert_eq!(affiliate.status, Status::Disabled);
+        assert_eq!(affiliate.status, AffiliateStatus::Disabled);
         assert!(!affiliate.email().contains("u1"), "{affiliate:?}");
     })
     .await;

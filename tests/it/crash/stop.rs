@@ -4,7 +4,7 @@ use super::{drained, ended};
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{identify, within};
-use refersion_destination::domain::{Field, Status};
+use refersion_destination::domain::{AffiliateStatus, Field};
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -130,7 +130,7 @@ async fn a_creation_that_was_never_sent_does_not_count_as_sent_however_often_it_
     let last = (0..4).find(|user| refersion.sandbox.affiliate(&format!("u{user}@example.com")).is_none());
     let (name, email) = last.map(|user| (format!("u{user}"), format!("u{user}@example.com"))).expect("one is left");
     let fields = [(Field::FirstName, "User"), (Field::LastName, &name), (Field::Email, &email)];
-    refersion.sandbox.add(Status::Active, &fields.into_iter().collect()).expect("added");
+    refersion.sandbox.add(AffiliateStatus::Active, &fields.into_iter().collect()).expect("added");
     let process = Process::start(&refersion.base_url, folder.path(), &settings);
     drained(&process).await;
     process.kill();

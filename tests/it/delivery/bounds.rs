@@ -5,7 +5,7 @@ use super::play::{Life, Played, drive};
 use super::text;
 use proptest::prelude::*;
 use refersion_destination::delivery::{Action, Call, Outcome, Reply, Step};
-use refersion_destination::domain::{AffiliateCode, Status};
+use refersion_destination::domain::{AffiliateCode, AffiliateStatus};
 
 /// No delivery takes more calls, but for pages of search results.
 const BOUND: usize = 16;
@@ -20,8 +20,8 @@ const CHANGE: [&str; 5] = ["changed", "unchanged", "gone", "taken", "refused"];
 fn givens() -> Vec<Given> {
     let known = |given: Given| given.by_user_id("created a3y7", "email=old@x.io").by_email("found b2b2/9", "");
     let base = [
-        identify("city=Paris #11=450").demanding(Status::Denied),
-        identify("first_name=Pete #11=450").demanding(Status::Active).ignoring(),
+        identify("city=Paris #11=450").demanding(AffiliateStatus::Denied),
+        identify("first_name=Pete #11=450").demanding(AffiliateStatus::Active).ignoring(),
         identify("first_name=Pete").nameless().interrupted(),
         membership("#11=450"),
         delete("u1 peter@x.io"),
@@ -57,8 +57,8 @@ fn assert_sound(given: &Given, played: &Played, heard: &[Reply]) {
     let changed = count(|reply| matches!(reply, Reply::Changed));
     let created = count(|reply| matches!(reply, Reply::Created { .. }));
     let disabled = count(|reply| match reply {
-        Reply::Affiliate(affiliate) => affiliate.status == Some(Status::Disabled),
-        Reply::Page { results, .. } => results.iter().any(|found| found.status == Some(Status::Disabled)),
+        Reply::Affiliate(affiliate) => affiliate.status == Some(AffiliateStatus::Disabled),
+        Reply::Page { results, .. } => results.iter().any(|found| found.status == Some(AffiliateStatus::Disabled)),
         _ => false,
     });
     assert!(!matches!(played.verdict, Step::Next(_)), "goes on and on: {played}");

@@ -6,7 +6,7 @@
 use super::given::{Given, delete, identify, membership, nothing, peter};
 use super::text;
 use refersion_destination::delivery::{Coalesced, Done, Progress, Stage, Target, UnansweredNew, coalesce};
-use refersion_destination::domain::{AffiliateCode, AffiliateId, Profile, Status};
+use refersion_destination::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Profile};
 use refersion_destination::mapping::{Creation, Intent};
 
 struct Row {
@@ -39,8 +39,8 @@ fn told(Coalesced { intent, events, cancelled }: &Coalesced) -> String {
             let status = wanted.status.map(|status| format!(", as {status}")).unwrap_or_default();
             let creation = match &wanted.creation {
                 Creation::Allowed(new) => format!(", created with {}", beyond(&new.profile)),
-                Creation::Withheld(_) => ", not created".to_owned(),
-                Creation::Refused(_) => ", refused".to_owned(),
+                Creation::Skipped(_) => ", not created".to_owned(),
+                Creation::Invalid(_) => ", refused".to_owned(),
             };
             format!("{}{status}{creation}", beyond(&wanted.profile))
         }
@@ -95,7 +95,11 @@ fn the_last_word_on_each_attribute_counts() {
         ),
         row(
             "the last status counts",
-            [known(identify("").demanding(Status::Denied)), identify("").demanding(Status::Active), identify("")],
+            [
+                known(identify("").demanding(AffiliateStatus::Denied)),
+                identify("").demanding(AffiliateStatus::Active),
+                identify(""),
+            ],
             "3: -, as ACTIVE, created with -",
         ),
         row("one alone is itself", [identify("city=Paris")], "1: city=Paris, created with city=Paris"),
@@ -206,7 +210,7 @@ fn who_was_to_be_created_is_created_even_if_a_delete_follows_at_once() {
     check(&[
         row(
             "and nothing more is said of them",
-            [identify("city=Paris #11=1"), identify("city=Rome").demanding(Status::Active), delete("u1")],
+            [identify("city=Paris #11=1"), identify("city=Rome").demanding(AffiliateStatus::Active), delete("u1")],
             "2: silence, created with city=Paris",
         ),
         row(

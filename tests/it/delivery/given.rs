@@ -2,8 +2,10 @@
 
 use super::text::{known, said};
 use refersion_destination::delivery::{Memory, OnDelete, OnExisting, Policy, Progress};
-use refersion_destination::domain::{Attribute, Email, Field, HashKey, NewAffiliate, Profile, Status, User, UserId};
-use refersion_destination::mapping::{Creation, Identify, Intent, Reason, Refusal};
+use refersion_destination::domain::{
+    AffiliateStatus, Attribute, Email, Field, HashKey, NewAffiliate, Profile, User, UserId,
+};
+use refersion_destination::mapping::{Creation, Identify, Intent, MappingError, Reason};
 
 /// Everything a delivery begins with.
 #[derive(Clone, Debug)]
@@ -39,7 +41,11 @@ pub fn identify(and: &str) -> Given {
         user: User { user_id: UserId::parse("u1"), email: Some(email) },
         profile,
         status: None,
-        creation: Creation::Allowed(NewAffiliate { profile: new, status: Status::Active, send_welcome: false }),
+        creation: Creation::Allowed(NewAffiliate {
+            profile: new,
+            status: AffiliateStatus::Active,
+            send_welcome: false,
+        }),
     }))
 }
 
@@ -49,7 +55,7 @@ pub fn membership(says: &str) -> Given {
         user: User { user_id: UserId::parse("u1"), email: None },
         profile: said(says).into_iter().collect(),
         status: None,
-        creation: Creation::Withheld(Reason::UnknownUser),
+        creation: Creation::Skipped(Reason::UnknownUser),
     }))
 }
 
@@ -99,14 +105,14 @@ impl Given {
     }
 
     /// An audience demands this status.
-    pub fn demanding(mut self, status: Status) -> Self {
+    pub fn demanding(mut self, status: AffiliateStatus) -> Self {
         self.wanted().status = Some(status);
         self
     }
 
     /// The event lacks what a creation needs.
     pub fn nameless(mut self) -> Self {
-        self.wanted().creation = Creation::Refused(Refusal::MissingName);
+        self.wanted().creation = Creation::Invalid(MappingError::MissingName);
         self
     }
 

@@ -2,7 +2,7 @@
 
 use super::given::{identify, membership, nothing};
 use super::{Row, check, row};
-use refersion_destination::domain::Status;
+use refersion_destination::domain::AffiliateStatus;
 
 /// The scripts.
 pub fn rows() -> Vec<Row> {
@@ -33,13 +33,13 @@ pub fn rows() -> Vec<Row> {
         ),
         row(
             "custom fields, then the status of an audience",
-            identify("#11=450").demanding(Status::Denied),
+            identify("#11=450").demanding(AffiliateStatus::Denied),
             "created a3y7 7, changed, changed",
             "new, edit 7 {#11}, status 7 DENIED → created a3y7 | created a3y7/7",
         ),
         row(
             "a status that `new` gave already is not given again",
-            identify("#11=450").demanding(Status::Active),
+            identify("#11=450").demanding(AffiliateStatus::Active),
             "created a3y7 7, changed",
             "new, edit 7 {#11} → created a3y7 | created a3y7/7",
         ),

@@ -2,7 +2,7 @@
 
 use super::given::{identify, membership};
 use super::{Row, check, row};
-use refersion_destination::domain::Status;
+use refersion_destination::domain::AffiliateStatus;
 
 /// The scripts.
 pub fn rows() -> Vec<Row> {
@@ -54,13 +54,13 @@ fn changes() -> Vec<Row> {
         ),
         row(
             "a status is given after the edit",
-            identify("city=Paris").demanding(Status::Denied).knowing("created a3y7/7", "status=ACTIVE"),
+            identify("city=Paris").demanding(AffiliateStatus::Denied).knowing("created a3y7/7", "status=ACTIVE"),
             "changed, changed",
             "edit 7 {city}, status 7 DENIED → updated a3y7 | created a3y7/7",
         ),
         row(
             "a status that was given last is not given again",
-            identify("").demanding(Status::Denied).knowing("created a3y7/7", "status=DENIED"),
+            identify("").demanding(AffiliateStatus::Denied).knowing("created a3y7/7", "status=DENIED"),
             "",
             "→ unchanged a3y7 | created a3y7/7",
         ),
@@ -72,7 +72,7 @@ fn changes() -> Vec<Row> {
         ),
         row(
             "a refused status is dead, and the edit before it is remembered",
-            identify("city=Paris").demanding(Status::Active).knowing("created a3y7/7", ""),
+            identify("city=Paris").demanding(AffiliateStatus::Active).knowing("created a3y7/7", ""),
             "changed, refused",
             "edit 7 {city}, status 7 ACTIVE → dead refused | created a3y7/7",
         ),
@@ -148,25 +148,25 @@ fn read_back() -> Vec<Row> {
         ),
         row(
             "an audience that demands a status goes on to give it",
-            identify("city=Paris").demanding(Status::Active).knowing("created a3y7/7", "status=DENIED"),
+            identify("city=Paris").demanding(AffiliateStatus::Active).knowing("created a3y7/7", "status=DENIED"),
             "unchanged, affiliate 7 DENIED, changed",
             "edit 7 {city}, get 7, status 7 ACTIVE → updated a3y7 | created a3y7/7",
         ),
         row(
             "a status not changed, and as wanted",
-            identify("").demanding(Status::Active).knowing("created a3y7/7", ""),
+            identify("").demanding(AffiliateStatus::Active).knowing("created a3y7/7", ""),
             "unchanged, affiliate 7 ACTIVE",
             "status 7 ACTIVE, get 7 → unchanged a3y7 | created a3y7/7",
         ),
         row(
             "a status not changed, and otherwise",
-            identify("").demanding(Status::Active).knowing("created a3y7/7", ""),
+            identify("").demanding(AffiliateStatus::Active).knowing("created a3y7/7", ""),
             "unchanged, affiliate 7 DENIED",
             "status 7 ACTIVE, get 7 → retry | created a3y7/7",
         ),
         row(
             "the edit changed something although the status did not",
-            identify("city=Paris").demanding(Status::Active).knowing("created a3y7/7", ""),
+            identify("city=Paris").demanding(AffiliateStatus::Active).knowing("created a3y7/7", ""),
             "changed, unchanged, affiliate 7 ACTIVE",
             "edit 7 {city}, status 7 ACTIVE, get 7 → updated a3y7 | created a3y7/7",
         ),
@@ -195,7 +195,7 @@ fn stale() -> Vec<Row> {
         ),
         row(
             "gone when its status was to change",
-            identify("").demanding(Status::Denied).knowing("created a3y7/7", ""),
+            identify("").demanding(AffiliateStatus::Denied).knowing("created a3y7/7", ""),
             "gone, gone, created b2b2 9, changed",
             "status 7 DENIED, get 7, new, status 9 DENIED → created b2b2 | created b2b2/9, forgot a3y7",
         ),

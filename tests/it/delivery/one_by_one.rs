@@ -8,10 +8,10 @@ use super::text;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use refersion_destination::delivery::{
-    Affiliate, Call, Case, Found, Identifier, Known, Memory, OnDelete, OnExisting, Policy, Progress, Refusal, Reply,
+    Affiliate, Call, Case, Found, Identifier, Known, Memory, OnDelete, OnExisting, Policy, Progress, Rejection, Reply,
     State, Step, VISIBLE, coalesce, step,
 };
-use refersion_destination::domain::{AffiliateCode, AffiliateId, Attribute, Field, Profile, Status, User};
+use refersion_destination::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Profile, User};
 use refersion_destination::mapping::{Creation, Identify, Intent};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ use std::fmt;
 /// An affiliate of the model.
 #[derive(Clone, Debug)]
 struct One {
-    status: Status,
+    status: AffiliateStatus,
     said: Profile,
     deleted: bool,
 }
@@ -53,7 +53,7 @@ impl World {
         match call {
             Call::New(new) => {
                 if self.owner(new.profile.get(Field::Email).expect("an address")).is_some() {
-                    return Reply::Refused(Refusal::EmailTaken);
+                    return Reply::Rejected(Rejection::EmailTaken);
                 }
                 let place = self.affiliates.len();
                 self.affiliates.push(One { status: new.status, said: new.profile.clone(), deleted: false });
@@ -88,7 +88,7 @@ impl World {
     fn edit(&mut self, id: AffiliateId, changes: &Profile) -> Reply {
         let Some(place) = self.place(&Identifier::Id(id)) else { return Reply::NotChanged };
         if changes.get(Field::Email).and_then(|email| self.owner(email)).is_some_and(|owner| owner != place) {
-            return Reply::Refused(Refusal::EmailTaken);
+            return Reply::Rejected(Rejection::EmailTaken);
         }
         let before = self.affiliates[place].said.clone();
         for (attribute, value) in changes.iter() {
@@ -119,7 +119,7 @@ impl World {
         }
         if let Some(email) = &user.email {
             let said: Profile = [(Field::Email, email.as_str())].into_iter().collect();
-            if known.sent.news(&hash(), &said).is_empty() {
+            if known.sent.changes(&hash(), &said).is_empty() {
                 self.links.retain(|key, leads_to| *leads_to != code || !key.contains('@'));
                 self.links.insert(email.as_str().to_owned(), code);
             }
@@ -210,8 +210,10 @@ fn said() -> impl Strategy<Value = String> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let status =
-        prop::option::weighted(0.2, prop::sample::select(&[Status::Active, Status::Denied, Status::Disabled][..]));
+    let status = prop::option::weighted(
+        0.2,
+        prop::sample::select(&[AffiliateStatus::Active, AffiliateStatus::Denied, AffiliateStatus::Disabled][..]),
+    );
     let whom = prop_oneof![3 => Just(WHOM[0]), 2 => prop::sample::select(&WHOM[..])];
     let edit = (whom.clone(), said(), status, 0..9_u8).prop_map(|(whom, said, status, kind)| {
         let email = whom.split(' ').find(|word| word.contains('@'));
@@ -235,7 +237,7 @@ fn policy() -> impl Strategy<Value = Policy> {
 
 /// The affiliates of before: none, or one whom nobody here has met.
 fn world() -> impl Strategy<Value = World> {
-    let status = prop::sample::select(&[Status::Active, Status::Disabled][..]);
+    let status = prop::sample::select(&[AffiliateStatus::Active, AffiliateStatus::Disabled][..]);
     let one = (prop::sample::select(&["peter@x.io", "paul@x.io"][..]), status);
     (prop::option::of(one), any::<bool>()).prop_map(|(one, tells_ids)| {
         let mut world = World { tells_ids, ..World::default() };
@@ -264,7 +266,7 @@ fn stays(Event(given): &Event) -> bool {
         Intent::Identify(wanted) => {
             let User { user_id, email } = &wanted.user;
             user_id.as_ref().is_some_and(|id| id.as_str() == "u1")
-                && email.as_ref().is_none_or(|email| email.is("peter@x.io"))
+                && email.as_ref().is_none_or(|email| email.is_same_address("peter@x.io"))
         }
         Intent::Delete { .. } => false,
         Intent::Nothing(_) => true,

@@ -84,7 +84,7 @@ impl Store {
         }
         self.owing = Profile::default();
         if let (Intent::Identify(wanted), Some(known)) = (&given.intent, &state.known) {
-            self.owing = known.sent.news(&hash(), &wanted.profile);
+            self.owing = known.sent.changes(&hash(), &wanted.profile);
             by_user_id.clone_from(&state.known);
             if has_email(wanted, known) || by_email.as_ref().is_some_and(|before| before.code == known.code) {
                 by_email.clone_from(&state.known);
@@ -95,7 +95,7 @@ impl Store {
 
 fn has_email(wanted: &Identify, known: &Known) -> bool {
     wanted.user.email.as_ref().is_some_and(|email| {
-        known.sent.news(&hash(), &[(Field::Email, email.as_str())].into_iter().collect()).is_empty()
+        known.sent.changes(&hash(), &[(Field::Email, email.as_str())].into_iter().collect()).is_empty()
     })
 }
 

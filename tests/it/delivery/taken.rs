@@ -2,7 +2,7 @@
 
 use super::given::identify;
 use super::{Row, check, row};
-use refersion_destination::domain::Status;
+use refersion_destination::domain::AffiliateStatus;
 
 /// The scripts.
 pub fn rows() -> Vec<Row> {
@@ -35,13 +35,13 @@ fn found() -> Vec<Row> {
         ),
         row(
             "a status it has already is not given",
-            identify("").demanding(Status::Active),
+            identify("").demanding(AffiliateStatus::Active),
             "taken, found a3y7, affiliate 7 ACTIVE",
             "new, search p1, get a3y7 → unchanged a3y7 | found a3y7/7",
         ),
         row(
             "a status it lacks is given",
-            identify("").demanding(Status::Active),
+            identify("").demanding(AffiliateStatus::Active),
             "taken, found a3y7, affiliate 7 PENDING, changed",
             "new, search p1, get a3y7, status 7 ACTIVE → updated a3y7 | found a3y7/7",
         ),
@@ -102,7 +102,7 @@ fn left_alone() -> Vec<Row> {
         ),
         row(
             "so is a DENIED one that only `get` shows to be so",
-            identify("city=Paris").demanding(Status::Active),
+            identify("city=Paris").demanding(AffiliateStatus::Active),
             "taken, found a3y7, affiliate 7 DENIED",
             "new, search p1, get a3y7 → left alone a3y7 DENIED",
         ),
@@ -132,7 +132,7 @@ fn left_alone() -> Vec<Row> {
         ),
         row(
             "which does not make up for the merchant's having disabled it",
-            identify("city=Paris").demanding(Status::Active).knowing("found a3y7", ""),
+            identify("city=Paris").demanding(AffiliateStatus::Active).knowing("found a3y7", ""),
             "affiliate 7 DISABLED",
             "get a3y7 → left alone a3y7 DISABLED | found a3y7/7, owing {city}",
         ),

@@ -2,9 +2,11 @@
 
 use super::given::{hash, peter};
 use refersion_destination::delivery::{
-    Affiliate, Call, Found, Identifier, Ignored, Known, Origin, Outcome, PermanentFailure, Refusal, Reply, Step,
+    Affiliate, Call, Found, Identifier, Ignored, Known, Origin, Outcome, PermanentFailure, Rejection, Reply, Step,
 };
-use refersion_destination::domain::{AffiliateCode, AffiliateId, Attribute, Field, Fingerprint, Profile, Status};
+use refersion_destination::domain::{
+    AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Fingerprint, Profile,
+};
 
 const NUMBER: &str = "a number";
 
@@ -41,9 +43,9 @@ pub fn known(affiliate: &str, and: &str) -> Known {
     let (code, id) = name.split_once('/').map_or((name, None), |(code, id)| (code, Some(id)));
     let (status, said): (Vec<_>, Vec<_>) = and.split_whitespace().partition(|word| word.starts_with("status="));
     let mut sent = Fingerprint::default();
-    sent.note(&hash(), &peter(&said.join(" ")));
+    sent.record(&hash(), &peter(&said.join(" ")));
     for status in status {
-        sent.note_status(&hash(), status.trim_start_matches("status=").parse().expect("a status"));
+        sent.record_status(&hash(), status.trim_start_matches("status=").parse().expect("a status"));
     }
     let origin = if origin == "found" { Origin::Found } else { Origin::Created };
     Known {
@@ -66,8 +68,8 @@ pub fn reply(text: &str) -> Reply {
         ["created", code, id] => {
             Reply::Created { code: AffiliateCode(code.into()), id: Some(AffiliateId(id.parse().expect(NUMBER))) }
         }
-        ["taken"] => Reply::Refused(Refusal::EmailTaken),
-        ["refused"] => Reply::Refused(Refusal::Other("no".into())),
+        ["taken"] => Reply::Rejected(Rejection::EmailTaken),
+        ["refused"] => Reply::Rejected(Rejection::Other("no".into())),
         ["found", code] => page(1, vec![found(code, "peter@x.io", None)]),
         ["found", code, "as", email] => page(1, vec![found(code, email, None)]),
         ["found", code, status] => page(1, vec![found(code, "peter@x.io", status.parse().ok())]),
@@ -93,14 +95,14 @@ fn page(total: u64, results: Vec<Found>) -> Reply {
     Reply::Page { total, results }
 }
 
-fn found(code: &str, email: &str, status: Option<Status>) -> Found {
+fn found(code: &str, email: &str, status: Option<AffiliateStatus>) -> Found {
     Found { code: AffiliateCode(code.into()), email: email.into(), status }
 }
 
 /// Addresses that contain the one looked for, and are others.
 fn others(count: usize) -> Vec<Found> {
     let names = ["notpeter@x.io", "peter@x.io.example", "peter@x.io, paul@x.io"];
-    names.iter().cycle().take(count).map(|email| found("zzzz", email, Some(Status::Active))).collect()
+    names.iter().cycle().take(count).map(|email| found("zzzz", email, Some(AffiliateStatus::Active))).collect()
 }
 
 fn visible(profile: &Profile) -> Profile {

@@ -5,7 +5,7 @@ use crate::support::identify;
 use crate::support::service::Service;
 use crate::support::told::values;
 use rand::seq::SliceRandom;
-use refersion_destination::domain::{Field, Status};
+use refersion_destination::domain::{AffiliateStatus, Field};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
@@ -69,7 +69,7 @@ async fn while_the_store_refuses_an_events_progress_its_calls_are_not_repeated_w
     let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON attempts BEGIN SELECT raise(FAIL, 'refused'); END";
     store.execute_batch(refuse).expect("made");
     let theirs = [(Field::FirstName, "T"), (Field::Email, "theirs@example.com")];
-    service.refersion.sandbox.add(Status::Active, &theirs.into_iter().collect()).expect("added");
+    service.refersion.sandbox.add(AffiliateStatus::Active, &theirs.into_iter().collect()).expect("added");
     let delete = json!([{"type": "delete", "messageId": "d1", "userId": "t1", "email": "theirs@example.com"}]);
     assert_eq!(service.send(&delete).await.status, 202);
     service.refersion.until(|sandbox| sandbox.calls().iter().any(|call| call.operation == Operation::Search)).await;
@@ -85,5 +85,5 @@ async fn while_the_store_refuses_an_events_progress_its_calls_are_not_repeated_w
     let service = Service::resume(refersion, folder, &settings).await;
     service.until_drained().await;
     let theirs = service.refersion.sandbox.affiliate("theirs@example.com").expect("kept");
-    assert_eq!(theirs.status, Status::Disabled);
+    assert_eq!(theirs.status, AffiliateStatus::Disabled);
 }

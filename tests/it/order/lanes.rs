@@ -3,7 +3,7 @@
 use super::{AT_ONCE, accepted, names};
 use crate::support::identify;
 use crate::support::service::Service;
-use refersion_destination::domain::Status;
+use refersion_destination::domain::AffiliateStatus;
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ async fn a_delete_between_two_identifies_stands() {
     assert_eq!(service.refersion.operations(), ["new", "new", "status_change", "new", "search"]);
     let affiliates = service.refersion.sandbox.affiliates();
     assert_eq!(affiliates.len(), 1);
-    assert_eq!((affiliates[0].status, affiliates[0].field("city")), (Status::Disabled, "Rome"));
+    assert_eq!((affiliates[0].status, affiliates[0].field("city")), (AffiliateStatus::Disabled, "Rome"));
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn anonymized_nothing_personal_is_left() {
     assert_eq!(deleted.json()["action"], "anonymized");
     assert_eq!(service.refersion.operations(), ["new", "edit", "status_change"]);
     let affiliates = service.refersion.sandbox.affiliates();
-    assert_eq!(affiliates[0].status, Status::Disabled);
+    assert_eq!(affiliates[0].status, AffiliateStatus::Disabled);
     let kept = serde_json::to_string(&affiliates[0].fields).expect("serialises").to_lowercase();
     assert!(!kept.replace(r#""unique_merchant_id":"marker""#, "").contains("marker"), "{kept}");
 }
@@ -87,8 +87,11 @@ async fn a_delete_by_somebody_elses_email_forgets_nobody_it_did_not_touch() {
     let status = |email: &str| service.refersion.sandbox.affiliate(email).expect("kept").status;
     let by_email = json!({"type": "delete", "messageId": "m3", "userId": "u1", "email": "u2@example.com"});
     assert_eq!(service.send(&by_email).await.json()["action"], "disabled");
-    assert_eq!((status("u1@example.com"), status("u2@example.com")), (Status::Pending, Status::Disabled));
+    assert_eq!(
+        (status("u1@example.com"), status("u2@example.com")),
+        (AffiliateStatus::Pending, AffiliateStatus::Disabled)
+    );
     let by_user_id = json!({"type": "delete", "messageId": "m4", "userId": "u1"});
     assert_eq!(service.send(&by_user_id).await.json()["action"], "disabled");
-    assert_eq!(status("u1@example.com"), Status::Disabled);
+    assert_eq!(status("u1@example.com"), AffiliateStatus::Disabled);
 }

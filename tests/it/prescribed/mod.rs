@@ -13,7 +13,7 @@ use front::{EVERY, Front, Prescribed};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use refersion_destination::domain::{AccountName, Status};
+use refersion_destination::domain::{AccountName, AffiliateStatus};
 use refersion_destination::sandbox::{CallRecord, Operation, Sandbox};
 use refersion_destination::store::{DeadLetters as _, EventLog as _, Filter, Limits, SqliteStore};
 use serde_json::{Value, json};
@@ -121,7 +121,7 @@ fn check(sandbox: &Sandbox, dead: &BTreeSet<String>) {
     }
     for (user, affiliate) in (0..USERS).map(|user| (user, affiliates.iter().find(|one| one.email() == email(user)))) {
         if leaves(user) {
-            assert!(affiliate.is_none_or(|one| one.status == Status::Disabled), "{affiliate:?}");
+            assert!(affiliate.is_none_or(|one| one.status == AffiliateStatus::Disabled), "{affiliate:?}");
             continue;
         }
         let affiliate = affiliate.unwrap_or_else(|| panic!("user {user} is lost"));

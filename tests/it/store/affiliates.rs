@@ -3,7 +3,7 @@
 use super::engine::{TestStore, erase, every, forget, known, remember};
 use refersion_destination::delivery::{Known, Memory, Origin};
 use refersion_destination::domain::{
-    AccountName, AffiliateCode, AffiliateId, Field, Fingerprint, HashKey, Profile, Status,
+    AccountName, AffiliateCode, AffiliateId, AffiliateStatus, Field, Fingerprint, HashKey, Profile,
 };
 use refersion_destination::store::{AffiliateChanges, Appended, Remember};
 
@@ -27,8 +27,8 @@ async fn an_affiliate_is_remembered_with_everything_known_of_it() {
         let hash = HashKey::new(&[1; 32]);
         let mut sent = Fingerprint::default();
         let profile: Profile = [(Field::City, "Paris"), (Field::Zip, "75001")].into_iter().collect();
-        sent.note(&hash, &profile);
-        sent.note_status(&hash, Status::Active);
+        sent.record(&hash, &profile);
+        sent.record_status(&hash, AffiliateStatus::Active);
         for (n, origin) in [Origin::Created, Origin::Found].into_iter().enumerate() {
             let id = Some(AffiliateId(37_569_297));
             let known = Known { code: AffiliateCode(format!("c{n}")), id, origin, sent: sent.clone() };

@@ -16,14 +16,14 @@
 //!
 //! Pure. Bodies are read leniently: numbers as numbers or texts, `error` or `errors` as text or list.
 
-use super::redact::redact;
-use super::success::{success, text};
-use crate::delivery::{Call, Refusal, Reply};
+use super::error_message::redact_sent_values;
+use super::success_body::{self, text};
+use crate::delivery::{Call, Rejection, Reply};
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
 /// An answer as it came over the wire.
-pub struct Answer<'a> {
+pub struct RawResponse<'a> {
     /// The status code.
     pub status: u16,
     /// The `Retry-After` header.
@@ -33,8 +33,8 @@ pub struct Answer<'a> {
 }
 
 /// Says what `answer` to `call`, which was sent as `sent`, means. `now` serves a `Retry-After` that is a date.
-pub fn read(call: &Call, sent: &Value, answer: &Answer<'_>, now: SystemTime) -> Reply {
-    meaning(call, sent, answer, json(answer.body).as_ref(), now)
+pub fn reply(call: &Call, sent: &Value, answer: &RawResponse<'_>, now: SystemTime) -> Reply {
+    reply_with_body(call, sent, answer, json(answer.body).as_ref(), now)
 }
 
 /// What a body says, if it is JSON.
@@ -42,25 +42,31 @@ pub(super) fn json(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(body).ok()
 }
 
-/// [`read`], where `body` was parsed already: it may be the answer to many calls.
-pub(super) fn meaning(call: &Call, sent: &Value, answer: &Answer<'_>, body: Option<&Value>, now: SystemTime) -> Reply {
+/// [`reply`], where `body` was parsed already: it may be the answer to many calls.
+pub(super) fn reply_with_body(
+    call: &Call,
+    sent: &Value,
+    answer: &RawResponse<'_>,
+    body: Option<&Value>,
+    now: SystemTime,
+) -> Reply {
     let retry_after = answer.retry_after.and_then(|text| wait(text, now));
     let unavailable =
         |what: String| Reply::Unavailable { what: format!("{what} to {}", call.operation()), retry_after };
     match answer.status {
-        204 => Reply::Refused(Refusal::Other("it knows no such field (204)".into())),
-        200..=299 => body.and_then(|body| success(call, body)).unwrap_or_else(|| {
+        204 => Reply::Rejected(Rejection::Other("it knows no such field (204)".into())),
+        200..=299 => body.and_then(|body| success_body::read(call, body)).unwrap_or_else(|| {
             unclear(call, format!("Refersion answered {} without the expected fields", answer.status), retry_after)
         }),
         300..=399 => unavailable(format!("a redirect ({}) was answered", answer.status)),
         401 => Reply::Unauthorized,
         408 | 425 => unavailable(format!("Refersion answered {}", answer.status)),
         429 => match body.map(errors).and_then(|words| too_long(&words)) {
-            Some(words) => Reply::Refused(Refusal::Other(redact(&words, sent))),
+            Some(words) => Reply::Rejected(Rejection::Other(redact_sent_values(&words, sent))),
             None => Reply::RateLimited { retry_after },
         },
         400..=499 => match body.map(errors) {
-            Some(words) if !words.is_empty() => refused(&words, sent),
+            Some(words) if !words.is_empty() => rejection(&words, sent),
             _ => unavailable(format!("{} without Refersion's error body was answered", answer.status)),
         },
         503 => unavailable("Refersion answered 503".into()),
@@ -77,29 +83,36 @@ fn unclear(call: &Call, what: String, retry_after: Option<Duration>) -> Reply {
     }
 }
 
-/// What the cheapest call says of the key pair.
+/// Whether Refersion accepts a key pair, as the cheapest call shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// Refersion takes the key pair.
+pub enum KeyVerification {
+    /// Refersion accepts the key pair.
     Accepted,
-    /// Refersion refuses it (401).
-    Refused,
-    /// It could not be learnt; why, and the wait Refersion asked for.
-    Unknown(String, Option<Duration>),
+    /// Refersion rejects it (401).
+    Rejected,
+    /// The response does not show it.
+    Unknown {
+        /// What happened instead; safe to log.
+        reason: String,
+        /// The wait that Refersion asked for.
+        retry_after: Option<Duration>,
+    },
 }
 
-/// Says what `answer` to `/affiliate/list` proves. A proxy's page proves nothing; a refusal of what was asked, in Refersion's
-/// own words, proves that the key was taken: else they would be about the key, and a 401.
-pub fn prove(answer: &Answer<'_>, now: SystemTime) -> Proof {
+/// Reads the key verification from the response to `/affiliate/list`. A proxy's page shows nothing. An error body of Refersion
+/// other than 401 shows that the key was accepted: Refersion checks the key before it checks the request.
+pub fn verification(answer: &RawResponse<'_>, now: SystemTime) -> KeyVerification {
     let body: Value = serde_json::from_slice(answer.body).unwrap_or_default();
     match answer.status {
-        200..=299 if body.get("results").is_some() => Proof::Accepted,
-        400 | 404 | 422 if !errors(&body).is_empty() => Proof::Accepted,
-        401 => Proof::Refused,
+        200..=299 if body.get("results").is_some() => KeyVerification::Accepted,
+        400 | 404 | 422 if !errors(&body).is_empty() => KeyVerification::Accepted,
+        401 => KeyVerification::Rejected,
         status => {
             let without = if status < 300 { " without the expected fields" } else { "" };
-            let asked = answer.retry_after.and_then(|text| wait(text, now));
-            Proof::Unknown(format!("Refersion answered {status} to list{without}"), asked)
+            KeyVerification::Unknown {
+                reason: format!("Refersion answered {status} to list{without}"),
+                retry_after: answer.retry_after.and_then(|text| wait(text, now)),
+            }
         }
     }
 }
@@ -127,14 +140,14 @@ fn too_long(words: &[String]) -> Option<String> {
     words.iter().find(|words| words.contains("Max number of elements")).cloned()
 }
 
-fn refused(words: &[String], sent: &Value) -> Reply {
+fn rejection(words: &[String], sent: &Value) -> Reply {
     let say = |part: &str| words.iter().any(|words| words.to_lowercase().contains(part));
     if say("is taken by another affiliate") {
-        Reply::Refused(Refusal::EmailTaken)
+        Reply::Rejected(Rejection::EmailTaken)
     } else if say("could not find affiliates") || say("affiliate not found") {
         Reply::NotFound
     } else {
-        Reply::Refused(Refusal::Other(redact(&words.join("; "), sent)))
+        Reply::Rejected(Rejection::Other(redact_sent_values(&words.join("; "), sent)))
     }
 }
 
@@ -142,23 +155,23 @@ fn refused(words: &[String], sent: &Value) -> Reply {
 mod tests {
     use super::*;
     use crate::delivery::{Affiliate, Found, Identifier};
-    use crate::domain::{AffiliateCode, AffiliateId, Email, Field, NewAffiliate, Profile, Status};
+    use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Email, Field, NewAffiliate, Profile};
     use serde_json::json;
 
     fn calls() -> [Call; 5] {
-        let new = NewAffiliate { profile: Profile::default(), status: Status::Active, send_welcome: false };
+        let new = NewAffiliate { profile: Profile::default(), status: AffiliateStatus::Active, send_welcome: false };
         [
             Call::New(new),
             Call::Search { email: Email::parse("bob@x.io").expect("valid"), page: 1 },
             Call::Get(Identifier::Id(AffiliateId(7))),
             Call::Edit { id: AffiliateId(7), changes: Profile::default() },
-            Call::SetStatus { id: AffiliateId(7), status: Status::Disabled },
+            Call::SetStatus { id: AffiliateId(7), status: AffiliateStatus::Disabled },
         ]
     }
 
     fn answered(call: &Call, status: u16, body: &str) -> Reply {
-        let answer = Answer { status, retry_after: None, body: body.as_bytes() };
-        read(call, &json!({"country": "Atlantis"}), &answer, SystemTime::UNIX_EPOCH)
+        let answer = RawResponse { status, retry_after: None, body: body.as_bytes() };
+        reply(call, &json!({"country": "Atlantis"}), &answer, SystemTime::UNIX_EPOCH)
     }
 
     #[test]
@@ -166,9 +179,13 @@ mod tests {
         let [new, search, get, edit, status] = calls();
         let created = |id| Reply::Created { code: AffiliateCode("a3y7".into()), id };
         let shown = |profile: Profile| {
-            Reply::Affiliate(Affiliate { id: AffiliateId(37_567_438), status: Some(Status::Active), profile })
+            Reply::Affiliate(Affiliate { id: AffiliateId(37_567_438), status: Some(AffiliateStatus::Active), profile })
         };
-        let bob = Found { code: AffiliateCode("694".into()), email: "Bob@x.io".into(), status: Some(Status::Denied) };
+        let bob = Found {
+            code: AffiliateCode("694".into()),
+            email: "Bob@x.io".into(),
+            status: Some(AffiliateStatus::Denied),
+        };
         for (call, body, expected) in [
             (
                 &new,
@@ -222,8 +239,8 @@ mod tests {
     #[test]
     fn refusals_are_told_apart_by_their_words() {
         let [new, search, get, edit, status] = calls();
-        let taken = || Reply::Refused(Refusal::EmailTaken);
-        let other = |words: &str| Reply::Refused(Refusal::Other(words.into()));
+        let taken = || Reply::Rejected(Rejection::EmailTaken);
+        let other = |words: &str| Reply::Rejected(Rejection::Other(words.into()));
         for (call, code, body, expected) in [
             (&new, 422, r#"{"errors": ["The email you have entered is taken by another Affiliate."]}"#, taken()),
             (&search, 422, r#"{"errors": ["Could not find affiliates with this keyword."]}"#, Reply::NotFound),

@@ -35,7 +35,7 @@ fn edited(call: &Call) -> Option<Map<String, Value>> {
 }
 
 /// The body of `/affiliate/list` that asks for the least: the cheapest call that proves a key pair.
-pub fn proof() -> Value {
+pub fn key_verification() -> Value {
     json!({"limit": "1", "page": "1"})
 }
 
@@ -67,14 +67,14 @@ fn fields(profile: &Profile, mut value_of: impl FnMut(Field, &str) -> Value) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AffiliateCode, AffiliateId, Email, Status};
+    use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Email};
 
     #[test]
     fn every_call_has_the_body_its_operation_takes() {
         let email = Email::parse("peter@example.com").expect("valid");
         let new = NewAffiliate {
             profile: [(Field::FirstName, "Peter"), (Field::LastName, "-"), (Field::Offer, "12")].into_iter().collect(),
-            status: Status::Pending,
+            status: AffiliateStatus::Pending,
             send_welcome: false,
         };
         let mut changes: Profile = [(Field::Offer, "12"), (Field::Zip, "94103")].into_iter().collect();
@@ -96,7 +96,7 @@ mod tests {
                        "custom_fields": [{"1234": "Hello World"}, {"1235": "true"}]}]}),
             ),
             (
-                Call::SetStatus { id: AffiliateId(7), status: Status::Disabled },
+                Call::SetStatus { id: AffiliateId(7), status: AffiliateStatus::Disabled },
                 json!({"ids": [7], "status": "DISABLED"}),
             ),
         ] {
@@ -108,7 +108,7 @@ mod tests {
     fn edits_and_equal_status_changes_go_together() {
         let edit =
             |id, zip: &str| Call::Edit { id: AffiliateId(id), changes: [(Field::Zip, zip)].into_iter().collect() };
-        let change = |id| Call::SetStatus { id: AffiliateId(id), status: Status::Denied };
+        let change = |id| Call::SetStatus { id: AffiliateId(id), status: AffiliateStatus::Denied };
         let none = || unreachable!("a password");
         assert_eq!(
             body(&edit(7, "1"), &[&edit(8, "2")], none),
@@ -127,12 +127,12 @@ mod tests {
             body(&Call::Get(code), &[], || unreachable!("a password for get")),
             json!({"affiliate_code": "a3y7"})
         );
-        assert_eq!(proof(), json!({"limit": "1", "page": "1"}));
+        assert_eq!(key_verification(), json!({"limit": "1", "page": "1"}));
     }
 
     #[test]
     fn an_active_affiliate_may_be_welcomed() {
-        let new = NewAffiliate { profile: Profile::default(), status: Status::Active, send_welcome: true };
+        let new = NewAffiliate { profile: Profile::default(), status: AffiliateStatus::Active, send_welcome: true };
         let expected = json!({"status": "ACTIVE", "send_welcome": "TRUE", "password": "secret"});
         assert_eq!(body(&Call::New(new), &[], || "secret".into()), expected);
     }

@@ -12,7 +12,7 @@ const MAX_CHARS: usize = 300;
 const MAX_BYTES: usize = 10_000;
 
 /// Takes our own values out of `words`.
-pub fn redact(words: &str, sent: &Value) -> String {
+pub fn redact_sent_values(words: &str, sent: &Value) -> String {
     if words.len() > MAX_BYTES {
         return "…".to_owned();
     }
@@ -98,10 +98,10 @@ mod tests {
             ("\u{1b}[31mred\u{7} and\r\nmore", "[31mred and more"),
             ("", ""),
         ] {
-            assert_eq!(redact(words, &sent), safe);
+            assert_eq!(redact_sent_values(words, &sent), safe);
         }
-        assert_eq!(redact(&"x".repeat(1_000), &sent).chars().count(), MAX_CHARS);
-        assert_eq!(redact(&"x".repeat(MAX_BYTES + 1), &sent), "…");
+        assert_eq!(redact_sent_values(&"x".repeat(1_000), &sent).chars().count(), MAX_CHARS);
+        assert_eq!(redact_sent_values(&"x".repeat(MAX_BYTES + 1), &sent), "…");
     }
     proptest! {
         #[test]
@@ -113,14 +113,14 @@ mod tests {
             let value = &values[told % values.len()];
             let told = if upper { value.to_ascii_uppercase() } else { value.clone() };
             let sent = json!({"affiliates": [{"id": 7, "city": values, "custom_fields": [{"1": values[0]}]}]});
-            let safe = redact(&format!("\"{told}\" is refused, as {told}: and so on"), &sent);
+            let safe = redact_sent_values(&format!("\"{told}\" is refused, as {told}: and so on"), &sent);
             prop_assert!(!format!(" {safe} ").contains(&format!("\"{told}\"")), "{safe}");
             prop_assert!(!safe.contains(&format!("as {told}:")), "{safe}");
         }
 
         #[test]
         fn any_words_and_any_values_are_made_short(words: String, value: String) {
-            prop_assert!(redact(&words, &json!([value])).chars().count() <= MAX_CHARS);
+            prop_assert!(redact_sent_values(&words, &json!([value])).chars().count() <= MAX_CHARS);
         }
     }
 }

@@ -5,11 +5,11 @@
 //! which has been judged before ([`super::reply`]).
 
 use crate::delivery::{Affiliate, Call, Found, Reply};
-use crate::domain::{AffiliateCode, AffiliateId, Field, Profile, Status};
+use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Field, Profile};
 use serde_json::Value;
 
 /// What `body` says in answer to `call`; none if it is no such answer.
-pub(super) fn success(call: &Call, body: &Value) -> Option<Reply> {
+pub(super) fn read(call: &Call, body: &Value) -> Option<Reply> {
     match call {
         Call::New(_) => {
             let code = code(body.get("id")?)?;
@@ -70,7 +70,7 @@ fn affiliate(body: &Value) -> Option<Affiliate> {
     Some(Affiliate { id: AffiliateId(number(body.get("id")?)?), status: status(body), profile })
 }
 
-fn status(value: &Value) -> Option<Status> {
+fn status(value: &Value) -> Option<AffiliateStatus> {
     value.get("status")?.as_str()?.parse().ok()
 }
 

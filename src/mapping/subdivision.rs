@@ -4,17 +4,17 @@
 //! their own states count; elsewhere two or three letters are passed on as they are, since `edit` takes nothing longer.
 //! Deliberately absent: the states of other countries, and guessing the country from the state.
 
-use super::fold::fold;
+use super::normalize::normalize;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// What the event says of the country.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Country {
+pub(super) enum AddressCountry {
     /// Nothing.
-    Unsaid,
+    Absent,
     /// Something that is no country Refersion allows.
-    Unknown,
+    NotAllowed,
     /// This code.
     Code(&'static str),
 }
@@ -113,12 +113,14 @@ static AU: [(&str, &str); 8] = [
 ];
 
 /// The code of the state that `name` names in `country`.
-pub(super) fn code(name: &str, country: Country) -> Option<String> {
+pub(super) fn code(name: &str, country: AddressCountry) -> Option<String> {
     match country {
-        Country::Code(code @ ("US" | "CA" | "AU")) => COUNTRIES.iter().find(|it| it.code == code)?.within(name),
-        Country::Code(_) | Country::Unknown => short(name),
+        AddressCountry::Code(code @ ("US" | "CA" | "AU")) => COUNTRIES.iter().find(|it| it.code == code)?.within(name),
+        AddressCountry::Code(_) | AddressCountry::NotAllowed => short(name),
         // Names of one country are none of another's; codes are (`WA`, `NT`), so those are not looked up.
-        Country::Unsaid => short(name).or_else(|| COUNTRIES.iter().find_map(|country| country.named(&fold(name)))),
+        AddressCountry::Absent => {
+            short(name).or_else(|| COUNTRIES.iter().find_map(|country| country.named(&normalize(name))))
+        }
     }
 }
 
@@ -126,7 +128,7 @@ pub(super) fn code(name: &str, country: Country) -> Option<String> {
 struct Known {
     code: &'static str,
     states: &'static States,
-    /// Folded name → code.
+    /// Normalised name → code.
     names: HashMap<String, &'static str>,
 }
 
@@ -135,7 +137,7 @@ static COUNTRIES: LazyLock<[Known; 3]> =
 
 impl Known {
     fn new(code: &'static str, states: &'static States) -> Self {
-        let names = states.iter().flat_map(|(code, names)| names.split('|').map(|name| (fold(name), *code)));
+        let names = states.iter().flat_map(|(code, names)| names.split('|').map(|name| (normalize(name), *code)));
         Self { code, states, names: names.collect() }
     }
 
@@ -145,13 +147,13 @@ impl Known {
             Some((head, rest)) if head.eq_ignore_ascii_case(self.code) && rest.starts_with('-') => rest,
             _ => name,
         };
-        let folded = fold(name);
-        let coded = self.states.iter().find(|(code, _)| code.eq_ignore_ascii_case(&folded));
-        coded.map(|(code, _)| (*code).to_owned()).or_else(|| self.named(&folded))
+        let normalized = normalize(name);
+        let coded = self.states.iter().find(|(code, _)| code.eq_ignore_ascii_case(&normalized));
+        coded.map(|(code, _)| (*code).to_owned()).or_else(|| self.named(&normalized))
     }
 
-    fn named(&self, folded: &str) -> Option<String> {
-        self.names.get(folded).map(|code| (*code).to_owned())
+    fn named(&self, normalized: &str) -> Option<String> {
+        self.names.get(normalized).map(|code| (*code).to_owned())
     }
 }
 
@@ -188,7 +190,7 @@ mod tests {
             ("vic", "AU", Some("VIC")),
             ("Northern Territory", "AU", Some("NT")),
         ] {
-            assert_eq!(code(name, Country::Code(country)).as_deref(), expected, "{name} in {country}");
+            assert_eq!(code(name, AddressCountry::Code(country)).as_deref(), expected, "{name} in {country}");
         }
     }
 
@@ -206,8 +208,8 @@ mod tests {
             ("", None),
             ("éé", None),
         ] {
-            assert_eq!(code(name, Country::Code("BR")).as_deref(), expected, "{name}");
-            assert_eq!(code(name, Country::Unknown).as_deref(), expected, "{name}");
+            assert_eq!(code(name, AddressCountry::Code("BR")).as_deref(), expected, "{name}");
+            assert_eq!(code(name, AddressCountry::NotAllowed).as_deref(), expected, "{name}");
         }
     }
 
@@ -221,7 +223,7 @@ mod tests {
             ("xyz", Some("XYZ")),
             ("Bayern", None),
         ] {
-            assert_eq!(code(name, Country::Unsaid).as_deref(), expected, "{name}");
+            assert_eq!(code(name, AddressCountry::Absent).as_deref(), expected, "{name}");
         }
     }
 
@@ -232,7 +234,7 @@ mod tests {
             assert_eq!(codes.len(), states.len());
         }
         let names: Vec<_> =
-            [&US[..], &CA, &AU].concat().iter().flat_map(|(_, names)| names.split('|')).map(fold).collect();
+            [&US[..], &CA, &AU].concat().iter().flat_map(|(_, names)| names.split('|')).map(normalize).collect();
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
     }
 }
