@@ -24,7 +24,7 @@
 //! The operators' listener (health, metrics, dead letters) is part of [`http`]; `account_signals` exists so that [`http`] and
 //! [`worker`] do not import each other.
 //!
-//! # The invariants, each held by tests (README, "What is promised")
+//! # The invariants, each held by tests (`tests/README.md`)
 //!  1. 2xx is answered only after the event is committed and synced. If it cannot be: 503 (429 when the backlog is full), and
 //!     Segment sends it again.
 //!  2. An accepted event ends in exactly one of: delivered, nothing to do (with the reason), dead letter (with the reason, kept

@@ -1,10 +1,15 @@
-//! The house as `src/lib.rs` describes it, held against the sources: floors, doors, and what must not be there.
+//! The architecture that `src/lib.rs` describes, checked against the sources: layers, where outside things are used, fail
+//! points, and what must not occur.
+//!
+//! The sources are read as text. A module counts as importing another if its code, without comments and unit tests, names it
+//! after `crate::`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The floors, from the ground up. On one floor nobody imports a neighbour, unless the floor is a stair.
-const FLOORS: [&[&str]; 9] = [
+/// The layers, the lowest first. A module imports only modules of lower layers. Layer 1 of `src/lib.rs` is four layers here,
+/// because its modules may import those before them.
+const LAYERS: [&[&str]; 9] = [
     &["failpoint"],
     &["domain"],
     &["segment"],
@@ -15,8 +20,8 @@ const FLOORS: [&[&str]; 9] = [
     &["http", "sandbox", "worker"],
     &["app"],
 ];
-/// Above all floors.
-const ROOF: [&str; 3] = ["cli", "lib", "main"];
+/// What may import every module.
+const TOP: [&str; 3] = ["cli", "lib", "main"];
 
 struct Source {
     path: PathBuf,
@@ -75,25 +80,25 @@ fn imports(code: &str) -> BTreeSet<String> {
     named
 }
 
-fn floor(module: &str) -> usize {
-    FLOORS.iter().position(|floor| floor.contains(&module)).unwrap_or(FLOORS.len())
+fn layer(module: &str) -> usize {
+    LAYERS.iter().position(|layer| layer.contains(&module)).unwrap_or(LAYERS.len())
 }
 
 #[test]
-fn a_module_imports_only_from_floors_below_it() {
+fn a_module_imports_only_from_lower_layers() {
     for source in sources() {
-        let known = FLOORS.concat().contains(&&*source.module) || ROOF.contains(&&*source.module);
-        assert!(known, "{} stands on no floor", source.path.display());
-        for import in imports(&source.code).iter().filter(|import| FLOORS.concat().contains(&&***import)) {
-            let allowed = *import == source.module || floor(import) < floor(&source.module);
+        let known = LAYERS.concat().contains(&&*source.module) || TOP.contains(&&*source.module);
+        assert!(known, "{} is in no layer", source.path.display());
+        for import in imports(&source.code).iter().filter(|import| LAYERS.concat().contains(&&***import)) {
+            let allowed = *import == source.module || layer(import) < layer(&source.module);
             assert!(allowed, "{} imports {import}", source.path.display());
         }
     }
 }
 
 #[test]
-fn each_outside_thing_is_named_in_one_room_only() {
-    for (word, rooms) in [
+fn each_outside_thing_is_used_in_its_own_files_only() {
+    for (word, files) in [
         ("reqwest::", &["refersion/client.rs"][..]),
         ("rusqlite::", &["store/sqlite/"]),
         ("StatusCode", &["http/answer.rs", "http/ops.rs", "sandbox/"]),
@@ -116,14 +121,14 @@ fn each_outside_thing_is_named_in_one_room_only() {
     ] {
         for source in sources().iter().filter(|source| source.code.contains(word)) {
             let path = source.path.to_string_lossy();
-            assert!(rooms.iter().any(|room| path.starts_with(room)), "{path} names {word}");
+            assert!(files.iter().any(|file| path.starts_with(file)), "{path} names {word}");
         }
     }
 }
 
 #[test]
-fn thought_is_pure() {
-    for source in sources().iter().filter(|source| floor(&source.module) < floor("config")) {
+fn the_logic_is_pure() {
+    for source in sources().iter().filter(|source| layer(&source.module) < layer("config")) {
         for word in ["async ", ".await", "tokio", "tracing", "std::fs", "std::net", "Instant", "thread::"] {
             assert!(!source.code.contains(word), "{} names {word}", source.path.display());
         }
@@ -131,7 +136,7 @@ fn thought_is_pure() {
 }
 
 #[test]
-fn every_file_opens_with_what_it_is_and_leaves_nothing_undone() {
+fn every_file_has_a_head_doc_and_no_unfinished_code() {
     for source in sources() {
         let path = source.path.display();
         assert!(source.text.starts_with("//!"), "{path} has no head doc");
@@ -194,30 +199,4 @@ fn the_image_is_built_with_everything_that_cargo_asks_for() {
         assert!(dockerfile.contains(&format!(" tests/{path} ")), "the Dockerfile makes no tests/{path}");
     }
     assert!(dockerfile.contains("COPY .cargo .cargo"), "the image's SQLite is built as every other");
-}
-
-/// What is promised names the test that holds it: a test that is renamed or removed takes its promise with it.
-#[test]
-fn every_test_that_the_readme_names_is_there() {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("text");
-    let (_, section) = readme.split_once("## What is promised").expect("a section");
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let named: Vec<&str> = section.split('`').skip(1).step_by(2).filter(|word| word.contains("::")).collect();
-    assert!(named.len() > 30, "{named:?}");
-    for name in named {
-        let (module, function) = name.rsplit_once("::").expect("a path");
-        // A test of the library stands beside what it tests, or in a file of its own.
-        let (beside, module) = (module.strip_suffix("::tests").unwrap_or(module), module.replace("::", "/"));
-        let paths = [
-            root().join("tests/it").join(&module),
-            root().join("src").join(&module),
-            root().join("src").join(beside.replace("::", "/")),
-        ];
-        let files = paths.iter().flat_map(|path| [path.with_extension("rs"), path.join("mod.rs")]);
-        let mut texts = files.filter_map(|file| std::fs::read_to_string(file).ok());
-        let found = texts.any(|text| text.contains(&format!("fn {function}(")));
-        assert!(found, "README names {name}, and there is no such test");
-    }
-    let promises = section.lines().filter(|line| line.starts_with("- "));
-    promises.for_each(|line| assert!(line.contains("::"), "nobody holds this: {line}"));
 }

@@ -10,6 +10,7 @@ mod config;
 mod crash;
 mod dead_letters;
 mod delivery;
+mod documents;
 mod fuzz;
 mod hostile;
 mod http;

@@ -1,0 +1,108 @@
+//! The documents in Markdown: their links lead somewhere, the tests that they name exist, and the README stays short.
+//!
+//! A document is a file in [`DOCUMENTS`]. A link is checked if it is relative: to a file or folder of the project, or to a
+//! heading by the name that GitHub gives it. Deliberately absent: links to other sites, because tests use no network.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+const DOCUMENTS: [&str; 4] = ["README.md", "config/README.md", "tests/README.md", "tests/bench/README.md"];
+/// The most that the README may have, in bytes.
+const README_BYTES: usize = 14 * 1024;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(document: &str) -> String {
+    std::fs::read_to_string(root().join(document)).expect("text")
+}
+
+/// The text without its blocks of code, in which nothing is a heading or a link.
+fn prose(text: &str) -> String {
+    let parts = text.split("\n```").enumerate().filter(|(number, _)| number.is_multiple_of(2));
+    parts.map(|(_, part)| part).collect::<Vec<_>>().join("\n")
+}
+
+/// The anchor of a heading, as GitHub makes it: lower case, `-` for each blank, no other punctuation.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = prose(text);
+    let headings = headings.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| anchor(line.trim_start_matches('#'))).collect()
+}
+
+/// The targets of all links and images.
+fn links(text: &str) -> Vec<String> {
+    prose(text).split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
+}
+
+/// Why the link `target` in `document` leads nowhere.
+fn broken(document: &str, target: &str) -> Option<String> {
+    let (path, heading) = target.split_once('#').map_or((target, None), |(path, heading)| (path, Some(heading)));
+    let file = match path {
+        "" => root().join(document),
+        path => root().join(document).parent().expect("a folder").join(path),
+    };
+    let Ok(file) = file.canonicalize() else { return Some(format!("{document}: there is no {path}")) };
+    let heading = heading?;
+    let text = std::fs::read_to_string(&file).expect("text");
+    (!anchors(&text).contains(heading)).then(|| format!("{document}: {} has no heading {heading}", file.display()))
+}
+
+#[test]
+fn every_relative_link_leads_to_a_file_or_a_heading() {
+    let links: Vec<_> = DOCUMENTS
+        .iter()
+        .flat_map(|document| links(&read(document)).into_iter().map(move |link| (*document, link)))
+        .collect();
+    let relative: Vec<_> = links.iter().filter(|(_, target)| !target.contains("://")).collect();
+    assert!(relative.len() > 20, "{relative:?}");
+    let broken: Vec<_> = relative.iter().filter_map(|(document, target)| broken(document, target)).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_other_document_is_linked_from_the_readme() {
+    let links = links(&read("README.md"));
+    for document in &DOCUMENTS[1..] {
+        assert!(links.iter().any(|link| link == document), "the README does not lead to {document}");
+    }
+}
+
+#[test]
+fn the_readme_is_short() {
+    let length = read("README.md").len();
+    assert!(length <= README_BYTES, "the README has {length} bytes, more than {README_BYTES}");
+}
+
+/// A test that is renamed or removed takes its promise with it.
+#[test]
+fn every_promise_names_a_test_that_exists() {
+    let promises = prose(&read("tests/README.md"));
+    let named: Vec<&str> = promises.split('`').skip(1).step_by(2).filter(|word| word.contains("::")).collect();
+    assert!(named.len() > 100, "{named:?}");
+    for name in named {
+        assert!(exists(name), "tests/README.md names {name}, and there is no such test");
+    }
+    for promise in promises.lines().filter(|line| line.starts_with("- ")) {
+        assert!(promise.contains("::"), "no test holds this: {promise}");
+    }
+}
+
+/// Whether the test `name` exists: in `tests/it`, or among the unit tests, which stand beside the code or in a file of their
+/// own.
+fn exists(name: &str) -> bool {
+    let (module, function) = name.rsplit_once("::").expect("a path");
+    let beside = module.strip_suffix("::tests").unwrap_or(module).replace("::", "/");
+    let module = module.replace("::", "/");
+    let paths: [PathBuf; 3] =
+        [root().join("tests/it").join(&module), root().join("src").join(&module), root().join("src").join(beside)];
+    let files = paths.iter().flat_map(|path| [path.with_extension("rs"), path.join("mod.rs")]);
+    let mut texts = files.filter_map(|file| std::fs::read_to_string(file).ok());
+    texts.any(|text| text.contains(&format!("fn {function}(")))
+}
