@@ -7,7 +7,7 @@ use crate::config::{AccountConfig, Config};
 use crate::http::AccountEndpoint;
 use crate::refersion::Client;
 use crate::scheduling::HealthLimits;
-use crate::segment::Trust;
+use crate::segment::Authenticator;
 use crate::store::{SqliteStore, Store};
 use crate::telemetry::Metrics;
 use crate::worker::{self, Runtime, Worker};
@@ -53,7 +53,7 @@ impl Ground {
         AccountEndpoint {
             meter: self.metrics.of(&account.name),
             account: account.name,
-            trust: Trust::new(account.api_key, account.shared_secrets),
+            authenticator: Authenticator::new(account.api_key, account.shared_secrets),
             rules: account.rules,
             clock: self.clock,
             store: self.store(),

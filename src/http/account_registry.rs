@@ -5,13 +5,13 @@
 //! credentials selects the account, and a request without credentials is for the account `main`. Where any key is accepted,
 //! [`Merchants`] verifies an unknown key with Refersion. Invariants: the path of an account that does not exist is answered like
 //! any other unknown path; a key with the public half of a configured account never reaches another account. Deliberately
-//! absent: whether a request is authentic ([`crate::segment::Trust`]).
+//! absent: whether a request is authentic ([`crate::segment::Authenticator`]).
 
 use super::AccountEndpoint;
 use super::answer::Answer;
 use crate::clock::Clock;
 use crate::domain::{AccountName, ApiKey};
-use crate::segment::{self, Disbelief, Trust};
+use crate::segment::{self, AuthError, Authenticator};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use async_trait::async_trait;
@@ -51,7 +51,7 @@ pub struct AccountRegistry {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
     /// Authenticates operators; without it, no operator is admitted.
-    pub(super) operator: Option<Trust>,
+    pub(super) operator: Option<Authenticator>,
     pub(super) merchants: Option<Arc<dyn Merchants>>,
     pub(super) metrics: Metrics,
     shutdown: CancellationToken,
@@ -73,7 +73,7 @@ impl AccountRegistry {
     /// Operators authenticate with `key`.
     #[must_use]
     pub fn with_operator_key(self, key: ApiKey) -> Self {
-        Self { operator: Some(Trust::new(key, Vec::new())), ..self }
+        Self { operator: Some(Authenticator::new(key, Vec::new())), ..self }
     }
 
     /// `/metrics` shows `metrics`.
@@ -121,20 +121,20 @@ impl AccountRegistry {
         if self.is_draining() {
             return Err(Answer::Draining);
         }
-        let trusts = self.configured.iter().map(|endpoint| &endpoint.trust);
-        let endpoint = match segment::choose(trusts, credentials(headers)) {
+        let authenticators = self.configured.iter().map(|endpoint| &endpoint.authenticator);
+        let endpoint = match segment::find_authenticator(authenticators, credentials(headers)) {
             Ok(Some(index)) => self.configured.get(index),
             Ok(None) => self.configured.iter().find(|endpoint| endpoint.account == AccountName::main()),
             Err(error) => return self.admit(headers).await.unwrap_or(Err(Answer::Disbelieved(error))),
         };
-        endpoint.cloned().ok_or(Answer::Disbelieved(Disbelief::Nothing))
+        endpoint.cloned().ok_or(Answer::Disbelieved(AuthError::NoCredentials))
     }
 
     /// The endpoint of the unconfigured account whose key the headers hold; `None` if no such account can exist.
     async fn admit(&self, headers: &HeaderMap) -> Option<Result<Arc<AccountEndpoint>, Answer>> {
         let merchants = self.merchants.as_ref()?;
-        let key = segment::presented(credentials(headers))?;
-        if self.configured.iter().any(|endpoint| endpoint.trust.is_of(&key)) {
+        let key = segment::presented_key(credentials(headers))?;
+        if self.configured.iter().any(|endpoint| endpoint.authenticator.has_public_part_of(&key)) {
             return None;
         }
         Some(merchants.admit(key).await.map_err(Answer::from))

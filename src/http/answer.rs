@@ -21,7 +21,7 @@ use super::limits::MAX_EVENTS;
 use crate::account_signals::EventOutcome;
 use crate::delivery::{Outcome, PermanentFailure};
 use crate::mapping::Reason;
-use crate::segment::Disbelief;
+use crate::segment::AuthError;
 use crate::store::StoreError;
 use axum::Json;
 use axum::http::{StatusCode, header};
@@ -38,7 +38,7 @@ pub(super) enum Answer {
     Ignored(Reason),
     Invalid(String),
     Refused(PermanentFailure),
-    Disbelieved(Disbelief),
+    Disbelieved(AuthError),
     KeyRefused,
     NotFound,
     MethodNotAllowed(&'static str),
@@ -200,7 +200,7 @@ impl From<EventOutcome> for Answer {
 impl From<AdmissionError> for Answer {
     fn from(error: AdmissionError) -> Self {
         match error {
-            AdmissionError::KeyRefused => Self::Disbelieved(Disbelief::RefusedKey),
+            AdmissionError::KeyRefused => Self::Disbelieved(AuthError::KeyRejectedByRefersion),
             AdmissionError::KeyUnverified => Self::Unproven,
             AdmissionError::KeyNotStored => Self::NotRecorded,
             AdmissionError::Draining => Self::Draining,

@@ -13,7 +13,7 @@ use crate::delivery::{Action, Outcome};
 use crate::domain::{EventId, Timestamp, User};
 use crate::failpoint;
 use crate::mapping::{self, Creation, Intent};
-use crate::segment::{self, Claims, Event, Kind, Malformed, Raw};
+use crate::segment::{self, Event, Kind, Malformed, PendingSignatures, Raw};
 use crate::store::{KnownUsersOnly, NewEvent};
 use std::borrow::Cow;
 
@@ -44,14 +44,14 @@ pub(super) enum Fate {
 /// Takes a body in, if its signatures are right.
 pub(super) fn take(
     endpoint: &AccountEndpoint,
-    claims: &Claims,
+    pending: &PendingSignatures,
     body: &Received,
     now: Timestamp,
 ) -> Result<Intake, Answer> {
     let content = if body.gzip { gunzip(&body.bytes).map(Cow::Owned) } else { Ok(Cow::Borrowed(&body.bytes[..])) };
     let unpacked = content.as_deref().ok().filter(|_| body.gzip);
     let forms: Vec<&[u8]> = [&body.bytes[..]].into_iter().chain(unpacked).collect();
-    endpoint.trust.verify(claims, &forms).map_err(Answer::Disbelieved)?;
+    endpoint.authenticator.verify_signatures(pending, &forms).map_err(Answer::Disbelieved)?;
     failpoint::step("http::authenticated");
     let content = content?;
     let body = segment::check(&content).map_err(invalid)?;

@@ -16,7 +16,7 @@ use super::account_registry::credentials;
 use super::answer::Answer;
 use super::body;
 use crate::domain::{AccountName, Email, User, UserId};
-use crate::segment::Disbelief;
+use crate::segment::AuthError;
 use crate::store::{DeadLetter, Filter, Forgotten, Page, Replay};
 use axum::Json;
 use axum::body::Body;
@@ -125,9 +125,9 @@ async fn read<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: &mut Body,
 ) -> Result<T, Answer> {
-    match registry.operator.as_ref().ok_or(Answer::Bug)?.judge(credentials(headers), std::iter::empty()) {
+    match registry.operator.as_ref().ok_or(Answer::Bug)?.authenticate(credentials(headers), std::iter::empty()) {
         Ok(_) => {}
-        Err(Disbelief::Nothing) => return Err(Answer::Disbelieved(Disbelief::WrongKey)),
+        Err(AuthError::NoCredentials) => return Err(Answer::Disbelieved(AuthError::WrongKey)),
         Err(other) => return Err(Answer::Disbelieved(other)),
     }
     let (received, _room) = body::read(headers, body).await?;

@@ -25,7 +25,7 @@ use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
 use crate::domain::AccountName;
 use crate::mapping::Rules;
-use crate::segment::Trust;
+use crate::segment::Authenticator;
 use crate::store::Store;
 use crate::telemetry::Meter;
 use answer::Answer;
@@ -43,7 +43,7 @@ pub struct AccountEndpoint {
     /// The account events are for.
     pub account: AccountName,
     /// Who is believed.
-    pub trust: Trust,
+    pub authenticator: Authenticator,
     /// The account's mapping rules.
     pub rules: Rules,
     /// The current time.

@@ -15,7 +15,7 @@ use super::{AccountEndpoint, AccountRegistry};
 use crate::account_signals::Waiter;
 use crate::domain::Timestamp;
 use crate::scheduling::HealthState;
-use crate::segment::{Claims, Disbelief};
+use crate::segment::{AuthError, PendingSignatures};
 use crate::store::Appended;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -55,7 +55,7 @@ async fn answered(endpoint: Result<Arc<AccountEndpoint>, Answer>, request: Reque
 
 /// Logs that a request was not believed, so that a mistyped secret does not go unnoticed; at most once in ten seconds, so that
 /// whoever knocks cannot fill the log.
-fn complain(why: Disbelief) {
+fn complain(why: AuthError) {
     static LAST: Mutex<Option<Instant>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(10)) {
@@ -69,9 +69,9 @@ async fn receive(endpoint: &Arc<AccountEndpoint>, headers: &HeaderMap, body: &mu
         return Err(Answer::Draining);
     }
     let signatures = headers.get_all("x-signature").into_iter().map(HeaderValue::as_bytes);
-    let claims = endpoint.trust.judge(credentials(headers), signatures).map_err(Answer::Disbelieved)?;
+    let pending = endpoint.authenticator.authenticate(credentials(headers), signatures).map_err(Answer::Disbelieved)?;
     let (received, _room) = body::read(headers, body).await?;
-    match take(endpoint, claims, received, endpoint.clock.now()).await? {
+    match take(endpoint, pending, received, endpoint.clock.now()).await? {
         Intake::One(fate) => {
             let answer = one(endpoint, fate).await;
             endpoint.meter.received(answer.as_ref().unwrap_or_else(|answer| answer).status(), 1);
@@ -84,15 +84,15 @@ async fn receive(endpoint: &Arc<AccountEndpoint>, headers: &HeaderMap, body: &mu
 /// Takes the events in; many of them beside the threads that serve all other requests.
 async fn take(
     endpoint: &Arc<AccountEndpoint>,
-    claims: Claims,
+    pending: PendingSignatures,
     received: Received,
     now: Timestamp,
 ) -> Result<Intake, Answer> {
     if received.bytes.len() <= MAX_OBJECT && !received.gzip {
-        return intake::take(endpoint, &claims, &received, now);
+        return intake::take(endpoint, &pending, &received, now);
     }
     let endpoint = Arc::clone(endpoint);
-    let taking = tokio::task::spawn_blocking(move || intake::take(&endpoint, &claims, &received, now));
+    let taking = tokio::task::spawn_blocking(move || intake::take(&endpoint, &pending, &received, now));
     // Err: a panic, which is a bug.
     taking.await.unwrap_or(Err(Answer::Bug))
 }

@@ -1,4 +1,4 @@
-//! Instructions: what it takes to believe, parse and map one event, counted by callgrind. Counts repeat where times do not,
+//! Instructions: what it takes to authenticate, parse and map one event, counted by callgrind. Counts repeat where times do not,
 //! so this part is a guard: it fails when the count has grown.
 //!
 //! This program runs itself under callgrind, once for no event and once for some; the difference is theirs. The count
@@ -9,7 +9,7 @@ use crate::event::{API_KEY, SECRET, basic, identify, signature};
 use crate::report::{Row, Series, say};
 use refersion_destination::domain::ApiKey;
 use refersion_destination::mapping::{self, Rules};
-use refersion_destination::segment::{self, Trust};
+use refersion_destination::segment::{self, Authenticator};
 use std::hint::black_box;
 use std::process::Command;
 
@@ -27,7 +27,7 @@ pub fn run(bench: &mut Bench) -> bool {
     };
     let each = (some - none) / f64::from(COUNT);
     let series = Series { ours: vec![each], beside: vec![KEPT] };
-    let row = Row::new("to believe, parse and map an event", "instructions", vec![series]);
+    let row = Row::new("to authenticate, parse and map an event", "instructions", vec![series]);
     bench.report.add("instructions", row.against("those kept"));
     if each > KEPT * (1.0 + MARGIN) {
         say(&format!(
@@ -52,19 +52,20 @@ fn count(events: u32) -> Option<f64> {
     Some(line.and_then(|(_, count)| count.trim().parse().ok()).expect("callgrind tells a count"))
 }
 
-/// What the service does with an event before the store and after it: believes it twice over (by its key, and by its
+/// What the service does with an event before the store and after it: authenticates it twice over (by its key, and by its
 /// signature), parses it, maps it.
 pub fn think(events: Option<&String>) {
     let events: u32 = events.and_then(|count| count.parse().ok()).expect("a number of events");
-    let trust = Trust::new(ApiKey::parse(API_KEY).expect("a key"), vec![SECRET.into()]);
+    let authenticator = Authenticator::new(ApiKey::parse(API_KEY).expect("a key"), vec![SECRET.into()]);
     let (rules, authorization) = (Rules::default(), basic(API_KEY));
     let mut body = Vec::new();
     identify(&mut body, 1, 1, 0);
     let signed = signature(&body);
     for _ in 0..events {
         let (authorizations, signatures) = ([authorization.as_bytes()], [signed.as_bytes()]);
-        let claims = trust.judge(authorizations.into_iter(), signatures.into_iter()).expect("believed");
-        trust.verify(&claims, &[black_box(&body)]).expect("believed");
+        let pending =
+            authenticator.authenticate(authorizations.into_iter(), signatures.into_iter()).expect("authentic");
+        authenticator.verify_signatures(&pending, &[black_box(&body)]).expect("authentic");
         let raw = segment::check(&body).expect("JSON");
         assert!(segment::several(raw).expect("JSON").is_none(), "one event");
         let event = segment::understand(raw).expect("an event");

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, NO_PAD};
 use refersion_destination::domain::ApiKey;
-use refersion_destination::segment::{Disbelief, Trust, choose};
+use refersion_destination::segment::{AuthError, Authenticator, find_authenticator};
 
 const KEYS: [&str; 3] = ["pub_zq9.sec_zq9", "a.b", "pub_zq9.sec_zq8"];
 /// Takes whatever any reader of base64 might.
@@ -20,37 +20,39 @@ pub fn check(data: &[u8]) {
     let mut source = Source::new(data);
     let key = source.below(KEYS.len());
     let headers: Vec<Vec<u8>> = (0..source.below(4)).map(|_| header(&mut source)).collect();
-    let trusts: Vec<Trust> = KEYS.iter().map(|key| trust(key)).collect();
+    let authenticators: Vec<Authenticator> = KEYS.iter().map(|key| authenticator(key)).collect();
     let presented = || headers.iter().map(Vec::as_slice);
 
     let basics: Vec<&[u8]> = presented().filter_map(credentials).collect();
     let is = |key: &str, basic: &[u8]| user(basic).is_some_and(|user| user == key.as_bytes());
-    match trusts[key].judge(presented(), std::iter::empty()) {
+    match authenticators[key].authenticate(presented(), std::iter::empty()) {
         Ok(_) => {
             assert!(!basics.is_empty() && basics.iter().all(|basic| is(KEYS[key], basic)), "believed: {headers:?}");
         }
-        Err(Disbelief::Nothing) => assert!(basics.is_empty(), "not seen: {headers:?}"),
-        Err(Disbelief::WrongKey) => assert!(!presented().all(|header| is_spelled(header, KEYS[key])), "{headers:?}"),
-        Err(Disbelief::WrongSignature | Disbelief::RefusedKey) => panic!("nobody was asked for either"),
+        Err(AuthError::NoCredentials) => assert!(basics.is_empty(), "not seen: {headers:?}"),
+        Err(AuthError::WrongKey) => assert!(!presented().all(|header| is_spelled(header, KEYS[key])), "{headers:?}"),
+        Err(AuthError::WrongSignature | AuthError::KeyRejectedByRefersion) => panic!("nobody was asked for either"),
     }
-    match choose(trusts.iter(), presented()) {
+    match find_authenticator(authenticators.iter(), presented()) {
         Ok(None) => assert!(basics.is_empty(), "{headers:?}"),
         Ok(Some(place)) => assert!(basics.first().is_some_and(|first| is(KEYS[place], first)), "{headers:?}"),
         Err(why) => {
-            assert_eq!(why, Disbelief::WrongKey);
+            assert_eq!(why, AuthError::WrongKey);
             assert!(
                 !KEYS.iter().any(|key| presented().next().is_some_and(|first| is_spelled(first, key))),
                 "{headers:?}"
             );
         }
     }
-    for why in [Disbelief::Nothing, Disbelief::WrongKey, Disbelief::WrongSignature, Disbelief::RefusedKey] {
-        assert!(!format!("{why} {why:?} {trusts:?}").contains("zq"));
+    for why in
+        [AuthError::NoCredentials, AuthError::WrongKey, AuthError::WrongSignature, AuthError::KeyRejectedByRefersion]
+    {
+        assert!(!format!("{why} {why:?} {authenticators:?}").contains("zq"));
     }
 }
 
-fn trust(key: &str) -> Trust {
-    Trust::new(ApiKey::parse(key).expect("a key"), Vec::new())
+fn authenticator(key: &str) -> Authenticator {
+    Authenticator::new(ApiKey::parse(key).expect("a key"), Vec::new())
 }
 
 /// A header: any bytes, or credentials that are right or nearly so.

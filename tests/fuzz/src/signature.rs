@@ -5,7 +5,7 @@ use super::json::event;
 use super::source::Source;
 use hmac::{Hmac, KeyInit, Mac};
 use refersion_destination::domain::ApiKey;
-use refersion_destination::segment::{Disbelief, Trust, split};
+use refersion_destination::segment::{AuthError, Authenticator, split};
 use secrecy::SecretString;
 use sha1::Sha1;
 
@@ -48,10 +48,10 @@ pub fn check(data: &[u8]) {
 
 fn judge(secrets: &[&str], right_key: bool, claims: &[String], body: &[u8], contents: &[&[u8]]) {
     let key = ApiKey::parse("a.b").expect("a key");
-    let trust = Trust::new(key, secrets.iter().map(|secret| SecretString::from(*secret)).collect());
+    let authenticator = Authenticator::new(key, secrets.iter().map(|secret| SecretString::from(*secret)).collect());
     let authorization = right_key.then_some(KEY);
-    let judged = trust.judge(authorization.into_iter(), claims.iter().map(String::as_bytes));
-    let believed = judged.and_then(|claims| trust.verify(&claims, &[body]));
+    let judged = authenticator.authenticate(authorization.into_iter(), claims.iter().map(String::as_bytes));
+    let believed = judged.and_then(|claims| authenticator.verify_signatures(&claims, &[body]));
 
     let is_right = |claim: &String| {
         let rights =
@@ -59,11 +59,11 @@ fn judge(secrets: &[&str], right_key: bool, claims: &[String], body: &[u8], cont
         rights.into_iter().any(|right| right.eq_ignore_ascii_case(claim.trim()))
     };
     let expected = if secrets.is_empty() || claims.is_empty() {
-        if right_key { Ok(()) } else { Err(Disbelief::Nothing) }
+        if right_key { Ok(()) } else { Err(AuthError::NoCredentials) }
     } else if claims.iter().all(is_right) {
         Ok(())
     } else {
-        Err(Disbelief::WrongSignature)
+        Err(AuthError::WrongSignature)
     };
     assert_eq!(believed, expected, "{claims:?} over {}", body.escape_ascii());
 }

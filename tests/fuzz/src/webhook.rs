@@ -23,7 +23,7 @@ use refersion_destination::delivery::Progress;
 use refersion_destination::domain::{AccountName, ApiKey, HashKey, SealedKey, Seq, Timestamp, UserKey};
 use refersion_destination::http::{AccountEndpoint, AccountRegistry, public_router};
 use refersion_destination::scheduling::{Entry, Unit};
-use refersion_destination::segment::{Trust, split};
+use refersion_destination::segment::{Authenticator, split};
 use refersion_destination::store::{
     AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EventLog, Filter, Forgotten, KeyVault, Maintenance,
     NewEvent, Page, Replay, Settlement, Store, StoreError, StoreStatus,
@@ -120,7 +120,7 @@ impl Webhook {
         let kept = Arc::new(Kept { hash: HashKey::new(&[7; 32]), bodies: Mutex::default() });
         let endpoint = AccountEndpoint {
             account: AccountName::main(),
-            trust: Trust::new(ApiKey::parse(KEY).expect("a key"), vec![SECRET.into()]),
+            authenticator: Authenticator::new(ApiKey::parse(KEY).expect("a key"), vec![SECRET.into()]),
             rules: rules(source),
             clock: Clock::start(),
             store: Arc::clone(&kept) as Arc<dyn Store>,

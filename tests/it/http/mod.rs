@@ -22,7 +22,7 @@ use refersion_destination::clock::Clock;
 use refersion_destination::domain::{AccountName, ApiKey};
 use refersion_destination::http::{AccountEndpoint, AccountRegistry, public_router};
 use refersion_destination::mapping::Rules;
-use refersion_destination::segment::Trust;
+use refersion_destination::segment::Authenticator;
 use refersion_destination::store::Store;
 use refersion_destination::telemetry::Metrics;
 use serde_json::Value;
@@ -94,7 +94,7 @@ async fn serve_endpoint(store: Arc<dyn Store>, outside: &Outside) -> SocketAddr 
     let woken = Arc::clone(&outside.woken);
     let endpoint = AccountEndpoint {
         account: AccountName::main(),
-        trust: Trust::new(ApiKey::parse(API_KEY).expect("a key"), Vec::new()),
+        authenticator: Authenticator::new(ApiKey::parse(API_KEY).expect("a key"), Vec::new()),
         rules: Rules::default(),
         clock: Clock::start(),
         store: Arc::clone(&store),

@@ -1,0 +1,276 @@
+//! Authentication of a webhook request: by the account's API key as Basic credentials, or by a signature under a shared secret.
+//!
+//! In: the values of the headers `Authorization` and `X-Signature`, and the body. Out: nothing, or an [`AuthError`] whose text
+//! says what the customer has to change.
+//! Rules: a request must present at least one of the two, and each that it presents must be right, whatever the other says.
+//! `Authorization` of another scheme is ignored (customers add such headers for their own gateways), and so is
+//! `X-Signature` while no shared secret is configured. `X-Signature` is the HMAC-SHA1 of the body as received; for an array
+//! Segment signs the bytes of element 0 only (recorded), so either is accepted. All comparisons take constant time.
+//! Where several accounts share an endpoint, [`find_authenticator`] finds the account by the key; [`presented_key`] returns a
+//! key that no configured account has.
+//! Deliberately absent: protection against replays, for which Segment sends no timestamp; deduplication makes them harmless.
+
+use crate::domain::ApiKey;
+use base64::Engine as _;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::value::RawValue;
+use sha1::Sha1;
+
+/// The credentials that one account accepts.
+#[derive(Debug)]
+pub struct Authenticator {
+    api_key: ApiKey,
+    /// One HMAC for each shared secret, before any content.
+    shared_secrets: Vec<Hmac<Sha1>>,
+}
+
+/// Why a request is not authentic. The text is what the customer reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// Neither Basic credentials nor a signature that could be checked.
+    #[error(
+        "No credentials: set the destination's API key to `publickey.secretkey` (sent as Basic credentials), \
+         or sign the webhook with a shared secret known here"
+    )]
+    NoCredentials,
+    /// Basic credentials that are not `base64("publickey.secretkey:")`.
+    #[error("Wrong API key: the user name must be the whole `publickey.secretkey` configured here, the password empty")]
+    WrongKey,
+    /// A key that no configured account has and that Refersion rejected.
+    #[error(
+        "Refersion refuses this API key: set the destination's API key to the `publickey.secretkey` of your Refersion account"
+    )]
+    KeyRejectedByRefersion,
+    /// A signature under none of the shared secrets.
+    #[error("Wrong X-Signature: the shared secret of the webhook must be one of those configured here")]
+    WrongSignature,
+}
+
+/// The signatures of a request, decoded, until the body is there to check them against.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PendingSignatures(Vec<[u8; 20]>);
+
+/// The longest key that [`presented_key`] returns, in bytes; Refersion's are about 50.
+const MAX_PRESENTED_KEY: usize = 512;
+
+/// Accepts credentials without padding, too: some clients leave it out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &ALPHABET,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+impl Authenticator {
+    /// Accepts an account's key and its shared secrets, of which several may be valid at once.
+    pub fn new(api_key: ApiKey, shared_secrets: Vec<SecretString>) -> Self {
+        let hmac = |secret: SecretString| {
+            let hmac = Hmac::new_from_slice(secret.expose_secret().as_bytes());
+            hmac.unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"))
+        };
+        Self { api_key, shared_secrets: shared_secrets.into_iter().map(hmac).collect() }
+    }
+
+    /// Checks the headers, before the body is read. The request is authentic only if the signatures returned pass
+    /// [`verify_signatures`](Self::verify_signatures), too.
+    pub fn authenticate<'a>(
+        &self,
+        authorizations: impl Iterator<Item = &'a [u8]>,
+        signatures: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<PendingSignatures, AuthError> {
+        let mut has_key = false;
+        for credentials in authorizations.filter_map(basic_credentials) {
+            has_key = true;
+            if !self.accepts_key(user_name(credentials).as_deref()) {
+                return Err(AuthError::WrongKey);
+            }
+        }
+        let mut pending = Vec::new();
+        if !self.shared_secrets.is_empty() {
+            for header in signatures {
+                let mut signature = [0; 20];
+                hex::decode_to_slice(header.trim_ascii(), &mut signature).map_err(|_| AuthError::WrongSignature)?;
+                pending.push(signature);
+            }
+        }
+        if has_key || !pending.is_empty() { Ok(PendingSignatures(pending)) } else { Err(AuthError::NoCredentials) }
+    }
+
+    /// Checks the signatures: each must be over one of `forms` (the body as received, and decompressed), or over element 0
+    /// of a form that is an array, under one of the shared secrets.
+    pub fn verify_signatures(&self, pending: &PendingSignatures, forms: &[&[u8]]) -> Result<(), AuthError> {
+        if pending.0.is_empty() {
+            return Ok(());
+        }
+        let contents: Vec<&[u8]> =
+            forms.iter().copied().chain(forms.iter().filter_map(|form| element_0(form))).collect();
+        let is_right = |signature: &[u8; 20]| {
+            let secrets = self.shared_secrets.iter();
+            secrets
+                .fold(false, |found, secret| contents.iter().any(|content| signs(secret, content, signature)) | found)
+        };
+        if pending.0.iter().all(is_right) { Ok(()) } else { Err(AuthError::WrongSignature) }
+    }
+
+    /// Whether `key` has the public part of this account's key, be its secret part right or wrong.
+    pub fn has_public_part_of(&self, key: &ApiKey) -> bool {
+        self.api_key.public() == key.public()
+    }
+
+    fn accepts_key(&self, user_name: Option<&[u8]>) -> bool {
+        user_name.is_some_and(|name| self.api_key.matches(name))
+    }
+}
+
+/// The index of the authenticator that accepts the key in the Basic credentials; `None` without Basic credentials. Compares every
+/// key, so that the time taken does not show which one it was. Only the first credentials are looked at: the request still has to
+/// pass [`Authenticator::authenticate`].
+pub fn find_authenticator<'a, 'b>(
+    authenticators: impl Iterator<Item = &'b Authenticator>,
+    mut authorizations: impl Iterator<Item = &'a [u8]>,
+) -> Result<Option<usize>, AuthError> {
+    let Some(credentials) = authorizations.find_map(basic_credentials) else { return Ok(None) };
+    let name = user_name(credentials);
+    let found = authenticators.enumerate().fold(None, |found, (index, authenticator)| {
+        if authenticator.accepts_key(name.as_deref()) { Some(index) } else { found }
+    });
+    found.map(Some).ok_or(AuthError::WrongKey)
+}
+
+/// The key in the Basic credentials, if they hold one. Checks its form only, not whether any account has it.
+pub fn presented_key<'a>(mut authorizations: impl Iterator<Item = &'a [u8]>) -> Option<ApiKey> {
+    let name = user_name(authorizations.find_map(basic_credentials)?)?;
+    let text = std::str::from_utf8(&name).ok().filter(|text| text.len() <= MAX_PRESENTED_KEY)?;
+    ApiKey::parse(text).ok()
+}
+
+/// The credentials of an `Authorization` header of scheme Basic, still encoded.
+fn basic_credentials(header: &[u8]) -> Option<&[u8]> {
+    let header = header.trim_ascii();
+    let (scheme, credentials) = header.split_at_checked(5)?;
+    let separated = credentials.first().is_none_or(u8::is_ascii_whitespace);
+    (scheme.eq_ignore_ascii_case(b"basic") && separated).then_some(credentials)
+}
+
+/// The user name of credentials without a password.
+fn user_name(credentials: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = BASE64.decode(credentials.trim_ascii()).ok()?;
+    (decoded.pop() == Some(b':')).then_some(decoded)
+}
+
+/// The bytes of the first element of an array. Reads no further than its end: the request is not authentic yet.
+fn element_0(body: &[u8]) -> Option<&[u8]> {
+    let elements = body.trim_ascii_start().strip_prefix(b"[")?;
+    let first = serde_json::Deserializer::from_slice(elements).into_iter::<&RawValue>().next()?.ok()?;
+    Some(first.get().as_bytes())
+}
+
+fn signs(secret: &Hmac<Sha1>, content: &[u8], signature: &[u8; 20]) -> bool {
+    secret.clone().chain_update(content).verify_slice(signature).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRETS: [&str; 2] = ["abc123", "old"];
+    const BODY: &[u8] = br#"{"type":"delete","userId":"5678","context":[],"integrations":[]}"#;
+    const SIGNATURE: &[u8] = b"782bad1d8658615f31c2b1c3953b420055180988"; // recorded from Segment's package, secret abc123
+
+    fn authenticator(secrets: &[&str]) -> Authenticator {
+        let key = ApiKey::parse("pub.sec").expect("valid");
+        Authenticator::new(key, secrets.iter().map(|secret| SecretString::from(*secret)).collect())
+    }
+
+    fn authenticate(
+        secrets: &[&str],
+        authorization: &[&[u8]],
+        signature: &[&[u8]],
+        contents: &[&[u8]],
+    ) -> Result<(), AuthError> {
+        let authenticator = authenticator(secrets);
+        let pending = authenticator.authenticate(authorization.iter().copied(), signature.iter().copied())?;
+        authenticator.verify_signatures(&pending, contents)
+    }
+
+    #[test]
+    fn credentials_are_accepted_if_they_are_the_account_s_key() {
+        use AuthError::{NoCredentials, WrongKey};
+        for (authorization, expected) in [
+            (&b"Basic cHViLnNlYzo="[..], Ok(())),
+            (b"basic  cHViLnNlYzo=", Ok(())),
+            (b"BASIC cHViLnNlYzo", Ok(())),
+            (b"Basic cHViLnNlYw==", Err(WrongKey)),
+            (b"Basic cHViLnNlYzpw", Err(WrongKey)),
+            (b"Basic cHViLnNlYzo6", Err(WrongKey)),
+            (b"Basic c2VnbWVudDo=", Err(WrongKey)),
+            (b"Basic Og==", Err(WrongKey)),
+            (b"Basic ", Err(WrongKey)),
+            (b"Basic", Err(WrongKey)),
+            (b"Basic %%%", Err(WrongKey)),
+            (b"Bearer cHViLnNlYzo=", Err(NoCredentials)),
+            (b"BasicX cHViLnNlYzo=", Err(NoCredentials)),
+            (b"", Err(NoCredentials)),
+            (b"\xff\xff\xff\xff\xff\xff", Err(NoCredentials)),
+        ] {
+            assert_eq!(authenticate(&[], &[authorization], &[], &[BODY]), expected, "{}", authorization.escape_ascii());
+        }
+        assert_eq!(authenticate(&[], &[], &[], &[BODY]), Err(NoCredentials));
+        assert_eq!(authenticate(&[], &[b"Bearer x", b"Basic cHViLnNlYzo="], &[], &[BODY]), Ok(()));
+        assert_eq!(authenticate(&[], &[b"Basic cHViLnNlYzo=", b"Basic Og=="], &[], &[BODY]), Err(WrongKey));
+    }
+
+    #[test]
+    fn a_presented_key_is_returned_if_it_has_the_form_of_a_key() {
+        let of = |user: &str| {
+            let header = format!("Basic {}", BASE64.encode(user));
+            presented_key([&b"Bearer x"[..], header.as_bytes()].into_iter()).map(|key| key.public().to_owned())
+        };
+        assert_eq!(of("pub_x.sec_x:"), Some("pub_x".to_owned()));
+        let long = |length: usize| format!("p.{}:", "s".repeat(length - 2));
+        assert_eq!(of(&long(MAX_PRESENTED_KEY)), Some("p".to_owned()));
+        for none in
+            ["pub_x.sec_x", "pub_x.sec_x:password", "pub_x:", ".:", "p\u{fc}b.sec:", &long(MAX_PRESENTED_KEY + 1)]
+        {
+            assert_eq!(of(none), None, "{none}");
+        }
+        assert!(presented_key(std::iter::once(&b"Bearer x"[..])).is_none());
+        let authenticator = authenticator(&[]);
+        let has_public_part_of = |key| authenticator.has_public_part_of(&ApiKey::parse(key).expect("valid"));
+        assert!(has_public_part_of("pub.other") && !has_public_part_of("pu.sec"));
+    }
+
+    #[test]
+    fn signatures_are_accepted_under_a_shared_secret_over_the_body_or_element_0() {
+        use AuthError::{NoCredentials, WrongKey, WrongSignature};
+        let key: &[&[u8]] = &[b"Basic cHViLnNlYzo="];
+        let wrong_key: &[&[u8]] = &[b"Basic c2VnbWVudDo="];
+        let (none, right): (&[&[u8]], &[&[u8]]) = (&[], &[SIGNATURE]);
+        let wrong: &[&[u8]] = &[b"0000000000000000000000000000000000000000"];
+        let other: &[u8] = br#"[{"type":"delete"}]"#;
+        let array = [&b" [\n"[..], BODY, b" , 5, broken"].concat();
+        let second = [&b"[5,"[..], BODY, b"]"].concat();
+        for (case, secrets, authorization, signature, contents, expected) in [
+            ("a right signature", &SECRETS[..], none, right, &[BODY][..], Ok(())),
+            ("a wrong one", &SECRETS, none, wrong, &[BODY], Err(WrongSignature)),
+            ("right over the other form", &SECRETS, none, right, &[other, BODY], Ok(())),
+            ("right over element 0", &SECRETS, none, right, &[&array], Ok(())),
+            ("right over element 1", &SECRETS, none, right, &[&second], Err(WrongSignature)),
+            ("right over another body", &SECRETS, none, right, &[other], Err(WrongSignature)),
+            ("the other secret", &SECRETS[1..], none, right, &[BODY], Err(WrongSignature)),
+            ("no secret configured", &[], none, right, &[BODY], Err(NoCredentials)),
+            ("no secret configured, right key", &[], key, wrong, &[BODY], Ok(())),
+            ("right key, wrong signature", &SECRETS, key, wrong, &[BODY], Err(WrongSignature)),
+            ("right key, right signature", &SECRETS, key, right, &[BODY], Ok(())),
+            ("wrong key, right signature", &SECRETS, wrong_key, right, &[BODY], Err(WrongKey)),
+            ("not hex", &SECRETS, none, &[b"zz"], &[BODY], Err(WrongSignature)),
+            ("empty", &SECRETS, none, &[b""], &[BODY], Err(WrongSignature)),
+            ("too short", &SECRETS, none, &[&SIGNATURE[..38]], &[BODY], Err(WrongSignature)),
+            ("two, one wrong", &SECRETS, none, &[SIGNATURE, b"00"], &[BODY], Err(WrongSignature)),
+            ("upper case", &SECRETS, none, &[b"782BAD1D8658615F31C2B1C3953B420055180988"], &[BODY], Ok(())),
+        ] {
+            assert_eq!(authenticate(secrets, authorization, signature, contents), expected, "{case}");
+        }
+    }
+}
