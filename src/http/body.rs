@@ -1,54 +1,60 @@
-//! Reading a request's body under its limits, plain or gzip.
+//! Reads the body of a request under its limits, plain or gzip.
 //!
-//! Out come the bytes as they came over the wire and, when asked, what they hold: a signature may be over either.
-//! Invariants: never more memory than the limit for an array, before and after decompression; bodies beyond the limit for
-//! an event are held by so many requests at once and no more; who is refused while still sending hears of it.
+//! In: headers and a body stream. Out: the bytes as they were sent; [`gunzip`] decompresses them, because a signature may be over
+//! either form. Invariants: a body takes no more memory than [`MAX_BODY_BYTES`], before and after decompression; the number of
+//! large bodies in memory is limited; a client that is refused while it sends can read the response. tower-http's
+//! `RequestBodyLimit` and `RequestDecompression` do not serve here: the first cannot limit the memory of all requests together,
+//! the second drops the bytes as they were sent.
 
 use super::answer::Answer;
-use super::limits::{MAX_ARRAY, MAX_OBJECT};
-use axum::body::{Body, Bytes, HttpBody};
+use super::limits::{MAX_BODY_BYTES, MAX_EVENT_BYTES};
+use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use flate2::bufread::GzDecoder;
-use std::future::poll_fn;
+use http_body_util::BodyExt as _;
 use std::io::Read;
-use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// A body that takes longer than this is given up; Segment itself gives up after 5 or 10 seconds.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// How long and how much of a refused body is read, so that its sender can read the answer.
-const COURTESY: (Duration, usize) = (Duration::from_secs(5), 2 * MAX_ARRAY);
-/// How many bodies beyond [`MAX_OBJECT`] this process holds at once; further ones wait for their turn.
-static LARGE: Semaphore = Semaphore::const_new(64);
+/// The time a body has to arrive; Segment itself stops waiting after 5 or 10 seconds.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a refused body is read, so that its client can read the response.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much of a refused body is read, in bytes.
+const MAX_DISCARDED_BYTES: usize = 2 * MAX_BODY_BYTES;
+/// One permit for each body beyond [`MAX_EVENT_BYTES`] in memory; further ones wait for a permit.
+static LARGE_BODIES: Semaphore = Semaphore::const_new(64);
 
-/// A request's body.
-pub(super) struct Received {
-    /// As it came over the wire.
+/// The body of a request, as it was sent.
+pub(super) struct RawBody {
     pub(super) bytes: Vec<u8>,
-    /// Whether these bytes are gzip.
+    /// Whether the bytes are gzip.
     pub(super) gzip: bool,
 }
 
-/// The right to hold a large body, where it is one; given back when dropped.
-pub(super) type Room = Option<SemaphorePermit<'static>>;
+/// The permit to hold a large body, if the body is large; released when dropped.
+pub(super) type LargeBodyPermit = Option<SemaphorePermit<'static>>;
 
-/// Reads `body`, which came with `headers`.
-pub(super) async fn read(headers: &HeaderMap, body: &mut Body) -> Result<(Received, Room), Answer> {
-    read_within(PATIENCE, headers, body).await
+/// Reads `body`, which has these `headers`.
+pub(super) async fn read(headers: &HeaderMap, body: &mut Body) -> Result<(RawBody, LargeBodyPermit), Answer> {
+    read_within(BODY_TIMEOUT, headers, body).await
 }
 
-async fn read_within(patience: Duration, headers: &HeaderMap, body: &mut Body) -> Result<(Received, Room), Answer> {
+async fn read_within(
+    limit: Duration,
+    headers: &HeaderMap,
+    body: &mut Body,
+) -> Result<(RawBody, LargeBodyPermit), Answer> {
     let gzip = is_gzip(headers)?;
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > MAX_ARRAY) {
+    if declared.is_some_and(|length| length > MAX_BODY_BYTES) {
         return Err(Answer::TooLarge);
     }
-    let (bytes, room) =
-        timeout(patience, collect(body, declared.unwrap_or(0).min(MAX_OBJECT))).await.unwrap_or(Err(Answer::Slow))?;
-    Ok((Received { bytes, gzip }, room))
+    let collected = timeout(limit, collect(body, declared.unwrap_or(0).min(MAX_EVENT_BYTES))).await;
+    let (bytes, permit) = collected.unwrap_or(Err(Answer::Slow))?;
+    Ok((RawBody { bytes, gzip }, permit))
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Answer> {
@@ -61,56 +67,54 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Answer> {
     }
 }
 
-/// `declared` is how long the body is to be: memory is asked for once, and used as far as bytes come.
-async fn collect(body: &mut Body, declared: usize) -> Result<(Vec<u8>, Room), Answer> {
-    let (mut bytes, mut room) = (Vec::with_capacity(declared), None);
-    while let Some(data) = next(body).await {
-        let data = data.map_err(|_| Answer::Invalid("The body broke off: send it whole".into()))?;
-        if bytes.len() + data.len() > MAX_ARRAY {
+/// Collects the body into a buffer with a first capacity of `capacity` bytes.
+async fn collect(body: &mut Body, capacity: usize) -> Result<(Vec<u8>, LargeBodyPermit), Answer> {
+    let (mut bytes, mut permit) = (Vec::with_capacity(capacity), None);
+    while let Some(data) = next_data(body).await {
+        let data = data.map_err(|_| Answer::Invalid("The body ended early: send all of it".into()))?;
+        if bytes.len() + data.len() > MAX_BODY_BYTES {
             return Err(Answer::TooLarge);
         }
-        if bytes.len() + data.len() > MAX_OBJECT && room.is_none() {
+        if bytes.len() + data.len() > MAX_EVENT_BYTES && permit.is_none() {
             // Err: the semaphore is never closed.
-            room = LARGE.acquire().await.ok();
+            permit = LARGE_BODIES.acquire().await.ok();
         }
         bytes.extend_from_slice(&data);
     }
-    Ok((bytes, room))
+    Ok((bytes, permit))
 }
 
-/// Reads what is left of a refused body and lets it go. A sender that writes into a closed connection may never see the
-/// answer, and would send it all again. Who asked first (`Expect`) has not begun to send.
+/// Reads the rest of a refused body and drops it. A client that writes into a closed connection may never read the response,
+/// and would send everything again. A client that asked first (`Expect`) has not begun to send.
 pub(super) async fn discard(headers: &HeaderMap, body: &mut Body) {
-    let (patience, most) = COURTESY;
     if headers.contains_key(EXPECT) {
         return;
     }
     let discarded = async {
         let mut read = 0;
-        while let Some(Ok(data)) = next(body).await {
+        while let Some(Ok(data)) = next_data(body).await {
             read += data.len();
-            if read > most {
+            if read > MAX_DISCARDED_BYTES {
                 return;
             }
         }
     };
-    // Err: it was not worth waiting for.
-    let _ = timeout(patience, discarded).await;
+    // Err: the client is too slow; the connection is closed.
+    let _ = timeout(DISCARD_TIMEOUT, discarded).await;
 }
 
-/// The next bytes; trailers are no bytes.
-async fn next(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
-    let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
-    Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
+/// The next bytes of the body; empty for trailers.
+async fn next_data(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
+    Some(body.frame().await?.map(|frame| frame.into_data().unwrap_or_default()))
 }
 
-/// What `compressed` holds: one gzip member, as every client sends it. A body of a hundred thousand empty ones would cost a
-/// second, and nobody is believed yet.
+/// Decompresses one gzip member, which is what every client sends. Further members are refused: decompressing a body of a
+/// hundred thousand empty ones takes a second, and the request is not authenticated yet.
 pub(super) fn gunzip(compressed: &[u8]) -> Result<Vec<u8>, Answer> {
     let mut content = Vec::new();
     let mut decoder = GzDecoder::new(compressed);
-    let read = decoder.by_ref().take(MAX_ARRAY as u64 + 1).read_to_end(&mut content);
-    if content.len() > MAX_ARRAY {
+    let read = decoder.by_ref().take(MAX_BODY_BYTES as u64 + 1).read_to_end(&mut content);
+    if content.len() > MAX_BODY_BYTES {
         Err(Answer::TooLarge)
     } else if read.is_ok() && decoder.into_inner().is_empty() {
         Ok(content)
@@ -128,37 +132,37 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
-    /// Reads a body of `sent` bytes whose sender promised one more and waits.
+    /// The response to a body of which `sent` bytes arrive and one more is declared.
     async fn stalled(sent: usize) -> String {
-        let patience = Duration::from_millis(50);
-        let door = post(move |request: Request| async move {
+        let limit = Duration::from_millis(50);
+        let handler = post(move |request: Request| async move {
             let (head, mut body) = request.into_parts();
-            read_within(patience, &head.headers, &mut body).await.err().unwrap_or(Answer::Bug)
+            read_within(limit, &head.headers, &mut body).await.err().unwrap_or(Answer::Bug)
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        tokio::spawn(axum::serve(listener, Router::new().route("/", door)).into_future());
-        let mut sender = TcpStream::connect(address).await.expect("connects");
+        tokio::spawn(axum::serve(listener, Router::new().route("/", handler)).into_future());
+        let mut client = TcpStream::connect(address).await.expect("connects");
         let head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n", sent + 1);
-        sender.write_all(&[head.as_bytes(), &vec![b' '; sent]].concat()).await.expect("writes");
-        let mut answer = String::new();
-        sender.read_to_string(&mut answer).await.expect("closed in order");
-        answer
+        client.write_all(&[head.as_bytes(), &vec![b' '; sent]].concat()).await.expect("writes");
+        let mut response = String::new();
+        client.read_to_string(&mut response).await.expect("closed in order");
+        response
     }
 
     #[tokio::test]
-    async fn only_a_large_body_takes_room_and_one_that_stalls_gives_it_back() {
-        let free = LARGE.available_permits();
-        for (length, taken) in [(MAX_OBJECT, 0), (MAX_OBJECT + 1, 1)] {
+    async fn only_a_large_body_takes_a_permit_and_one_that_stalls_releases_it() {
+        let free = LARGE_BODIES.available_permits();
+        for (length, taken) in [(MAX_EVENT_BYTES, 0), (MAX_EVENT_BYTES + 1, 1)] {
             let read = read(&HeaderMap::new(), &mut Body::from(vec![b' '; length])).await.ok();
-            let (received, room) = read.expect("whole");
-            assert_eq!((received.bytes.len(), free - LARGE.available_permits()), (length, taken));
-            drop(room);
+            let (body, permit) = read.expect("whole");
+            assert_eq!((body.bytes.len(), free - LARGE_BODIES.available_permits()), (length, taken));
+            drop(permit);
         }
-        for length in [1, MAX_OBJECT + 1] {
-            let answer = stalled(length).await;
-            assert!(answer.starts_with("HTTP/1.0 503 "), "{answer}");
+        for length in [1, MAX_EVENT_BYTES + 1] {
+            let response = stalled(length).await;
+            assert!(response.starts_with("HTTP/1.0 503 "), "{response}");
         }
-        assert_eq!(LARGE.available_permits(), free);
+        assert_eq!(LARGE_BODIES.available_permits(), free);
     }
 }

@@ -7,8 +7,8 @@
 
 use super::AccountEndpoint;
 use super::answer::Answer;
-use super::body::{Received, gunzip};
-use super::limits::{MAX_EVENTS, MAX_OBJECT};
+use super::body::{RawBody, gunzip};
+use super::limits::{MAX_EVENT_BYTES, MAX_EVENTS};
 use crate::delivery::{Action, Outcome};
 use crate::domain::{EventId, Timestamp, User};
 use crate::failpoint;
@@ -45,7 +45,7 @@ pub(super) enum Fate {
 pub(super) fn take(
     endpoint: &AccountEndpoint,
     pending: &PendingSignatures,
-    body: &Received,
+    body: &RawBody,
     now: Timestamp,
 ) -> Result<Intake, Answer> {
     let content = if body.gzip { gunzip(&body.bytes).map(Cow::Owned) } else { Ok(Cow::Borrowed(&body.bytes[..])) };
@@ -56,7 +56,7 @@ pub(super) fn take(
     let content = content?;
     let body = segment::check(&content).map_err(invalid)?;
     match segment::several(body).map_err(invalid)? {
-        None if content.len() > MAX_OBJECT => Err(Answer::TooLarge),
+        None if content.len() > MAX_EVENT_BYTES => Err(Answer::TooLarge),
         None => Ok(Intake::One(event(endpoint, body, now).fate)),
         Some(events) if events.len() > MAX_EVENTS => Err(Answer::TooMany),
         Some(events) => Ok(Intake::Many(events.into_iter().map(|raw| event(endpoint, raw, now)).collect())),
@@ -68,7 +68,7 @@ fn invalid(malformed: Malformed) -> Answer {
 }
 
 fn event(endpoint: &AccountEndpoint, raw: Raw<'_>, now: Timestamp) -> Taken {
-    if raw.text().len() > MAX_OBJECT {
+    if raw.text().len() > MAX_EVENT_BYTES {
         return Taken { message_id: None, fate: Fate::Answer(Answer::EventTooLarge) };
     }
     match segment::understand(raw) {

@@ -8,9 +8,9 @@
 use super::account_registry::credentials;
 use super::answer::{Answer, Each, Told, overall};
 use super::append::append;
-use super::body::{self, Received};
+use super::body::{self, RawBody};
 use super::intake::{self, Fate, Intake, Taken};
-use super::limits::MAX_OBJECT;
+use super::limits::MAX_EVENT_BYTES;
 use super::{AccountEndpoint, AccountRegistry};
 use crate::account_signals::Waiter;
 use crate::domain::Timestamp;
@@ -85,10 +85,10 @@ async fn receive(endpoint: &Arc<AccountEndpoint>, headers: &HeaderMap, body: &mu
 async fn take(
     endpoint: &Arc<AccountEndpoint>,
     pending: PendingSignatures,
-    received: Received,
+    received: RawBody,
     now: Timestamp,
 ) -> Result<Intake, Answer> {
-    if received.bytes.len() <= MAX_OBJECT && !received.gzip {
+    if received.bytes.len() <= MAX_EVENT_BYTES && !received.gzip {
         return intake::take(endpoint, &pending, &received, now);
     }
     let endpoint = Arc::clone(endpoint);
