@@ -23,6 +23,7 @@ use crate::delivery::{Outcome, PermanentFailure};
 use crate::mapping::Reason;
 use crate::segment::AuthError;
 use crate::store::StoreError;
+use crate::telemetry::EventStatus;
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -63,7 +64,7 @@ pub(super) struct Told<'a> {
     /// Of many: each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) results: Option<Vec<Each<'a>>>,
-    pub(super) status: &'static str,
+    pub(super) status: EventStatus,
 }
 
 /// The result of one event of many.
@@ -100,21 +101,21 @@ impl Answer {
     }
 
     /// The word for `status`.
-    pub(super) fn status(&self) -> &'static str {
+    pub(super) fn status(&self) -> EventStatus {
         match self {
-            Self::Delivered(Outcome::Delivered { .. }) => "delivered",
-            Self::Delivered(Outcome::Ignored(_)) | Self::Ignored(_) => "ignored",
-            Self::Accepted => "accepted",
-            Self::Duplicate => "duplicate",
-            Self::Invalid(_) | Self::Refused(_) => "rejected",
-            Self::Disbelieved(_) | Self::KeyRefused => "unauthorized",
-            Self::NotFound => "not_found",
-            Self::MethodNotAllowed(_) => "method_not_allowed",
-            Self::TooLarge | Self::EventTooLarge | Self::TooMany => "too_large",
-            Self::BacklogFull => "backlog_full",
-            Self::Unsupported(_) => "unsupported",
-            Self::Bug => "error",
-            Self::NotRecorded | Self::Unproven | Self::Draining | Self::Slow => "unavailable",
+            Self::Delivered(Outcome::Delivered { .. }) => EventStatus::Delivered,
+            Self::Delivered(Outcome::Ignored(_)) | Self::Ignored(_) => EventStatus::Ignored,
+            Self::Accepted => EventStatus::Accepted,
+            Self::Duplicate => EventStatus::Duplicate,
+            Self::Invalid(_) | Self::Refused(_) => EventStatus::Rejected,
+            Self::Disbelieved(_) | Self::KeyRefused => EventStatus::Unauthorized,
+            Self::NotFound => EventStatus::NotFound,
+            Self::MethodNotAllowed(_) => EventStatus::MethodNotAllowed,
+            Self::TooLarge | Self::EventTooLarge | Self::TooMany => EventStatus::TooLarge,
+            Self::BacklogFull => EventStatus::BacklogFull,
+            Self::Unsupported(_) => EventStatus::Unsupported,
+            Self::Bug => EventStatus::Error,
+            Self::NotRecorded | Self::Unproven | Self::Draining | Self::Slow => EventStatus::Unavailable,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::domain::Timestamp;
 use crate::scheduling::HealthState;
 use crate::segment::{AuthError, PendingSignatures};
 use crate::store::Appended;
+use crate::telemetry::EventStatus;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue};
@@ -74,7 +75,7 @@ async fn receive(endpoint: &Arc<AccountEndpoint>, headers: &HeaderMap, body: &mu
     match take(endpoint, pending, received, endpoint.clock.now()).await? {
         Intake::One(fate) => {
             let answer = one(endpoint, fate).await;
-            endpoint.meter.received(answer.as_ref().unwrap_or_else(|answer| answer).status(), 1);
+            endpoint.meter.events_received(answer.as_ref().unwrap_or_else(|answer| answer).status(), 1);
             answer.map(IntoResponse::into_response)
         }
         Intake::Many(taken) => many(endpoint, taken).await,
@@ -154,14 +155,14 @@ async fn many(endpoint: &AccountEndpoint, taken: Vec<Taken>) -> Result<Response,
         }
     }
     if !events.is_empty() {
-        let failed = |answer: &Answer| endpoint.meter.received(answer.status(), answers.len());
+        let failed = |answer: &Answer| endpoint.meter.events_received(answer.status(), answers.len());
         let appended = append(endpoint, events).await.inspect_err(failed)?;
         for ((place, unless_known), appended) in places.into_iter().zip(appended) {
             answers[place] = appended_as(appended, unless_known);
         }
     }
     for (status, events) in counts(&answers) {
-        endpoint.meter.received(status, events);
+        endpoint.meter.events_received(status, events);
     }
     Ok(results(&answers, message_ids))
 }
@@ -178,8 +179,8 @@ fn results(answers: &[Answer], message_ids: Vec<Option<String>>) -> Response {
 }
 
 /// How many answers there are with each word, in the order in which the words first come.
-fn counts(answers: &[Answer]) -> Vec<(&'static str, usize)> {
-    let mut counts: Vec<(&'static str, usize)> = Vec::new();
+fn counts(answers: &[Answer]) -> Vec<(EventStatus, usize)> {
+    let mut counts: Vec<(EventStatus, usize)> = Vec::new();
     for answer in answers {
         match counts.iter_mut().find(|(status, _)| *status == answer.status()) {
             Some((_, count)) => *count += 1,

@@ -1,16 +1,17 @@
-//! Log lines, as text or JSON.
+//! Log lines on standard error, as text or JSON.
 //!
-//! In go the format and a filter that the configuration has checked.
+//! In: the format and the filter, which the configuration has checked. Out: one line per log event.
 
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Begins to write log lines: JSON or text, those that pass `filter`. Later calls change nothing.
+/// Starts logging: as JSON or as text, with the log events that `filter` lets through. Later calls change nothing.
 pub fn start(json: bool, filter: &str) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)
-        // Told on standard error, by a panic if nobody reads it: a reader that has gone must not end a delivery.
+        // Such an error would be printed to standard error, which panics if the pipe is closed: a log collector that
+        // stops reading must not end a delivery.
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     // Err: a subscriber is set already.

@@ -1,10 +1,13 @@
-//! Counters and gauges, as Prometheus and OpenMetrics read them.
+//! Counters and gauges in the OpenMetrics format, which Prometheus reads.
 //!
-//! In go moments worth counting, out comes the text of `/metrics`. Nearly all are of an account, told by its name. Invariant: labels
-//! are names of accounts and words of our own, so that there are few of them and nothing personal among them.
+//! In: what the services count. Out: the text of `GET /metrics`. Nearly every metric has the label `account`, the account's name.
+//! Invariant: the value of every other label comes from an enum, so that there are few time series and no personal datum
+//! is among them. Deliberately absent: histograms; Segment and Refersion measure latency where it matters, at their end.
 
+use super::EventStatus;
+use crate::delivery::{Call, Outcome, Reply};
 use crate::domain::AccountName;
-use crate::scheduling::Cause;
+use crate::scheduling::{Cause, Probe};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,17 +15,17 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 
-/// The counters of all accounts. Cheap to clone; all clones are one.
+/// The metrics of all accounts. Cheap to clone; clones share the counters.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Board>);
+pub struct Metrics(Arc<Registered>);
 
 #[derive(Debug)]
-struct Board {
+struct Registered {
     registry: Registry,
     families: Families,
 }
 
-/// The counters of one account. Cheap to clone.
+/// The metrics of one account. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Meter {
     account: String,
@@ -31,152 +34,211 @@ pub struct Meter {
 
 #[derive(Clone, Debug, Default)]
 struct Families {
-    received: Family<Word, Counter>,
-    carried_out: Family<Word, Counter>,
-    folded: Family<Account, Counter>,
-    failed: Family<Account, Counter>,
-    requests: Family<Request, Counter>,
-    affiliates: Family<Word, Counter>,
-    under_way: Family<Account, Gauge>,
-    permitted: Family<Account, Gauge>,
-    pauses: Family<Word, Counter>,
-    paused: Family<Account, Gauge>,
-    halts: Family<Account, Counter>,
-    halted: Family<Account, Gauge>,
-    probes: Family<Word, Counter>,
-    waiting: Gauge,
+    events_received: Family<StatusLabels, Counter>,
+    events_coalesced: Family<AccountLabels, Counter>,
+    events_pending: Gauge,
+    deliveries: Family<OutcomeLabels, Counter>,
+    delivery_retries: Family<AccountLabels, Counter>,
     dead_letters: Gauge,
+    requests: Family<RequestLabels, Counter>,
+    request_affiliates: Family<OperationLabels, Counter>,
+    requests_in_flight: Family<AccountLabels, Gauge>,
+    concurrency_limit: Family<AccountLabels, Gauge>,
+    breaker_opened: Family<CauseLabels, Counter>,
+    breaker_open: Family<AccountLabels, Gauge>,
+    halts: Family<AccountLabels, Counter>,
+    halted: Family<AccountLabels, Gauge>,
+    key_probes: Family<ResultLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Account {
+struct AccountLabels {
     account: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Word {
+struct StatusLabels {
     account: String,
-    kind: &'static str,
+    status: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
+struct OutcomeLabels {
+    account: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
     account: String,
     operation: &'static str,
     reply: &'static str,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        let f = Families::default();
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    account: String,
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabels {
+    account: String,
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    account: String,
+    result: &'static str,
+}
+
+impl Families {
+    /// A registry of all metrics. The encoder adds `_total` to the names of counters.
+    fn register(&self) -> Registry {
         let mut registry = Registry::with_prefix("refersion_destination");
         let r = &mut registry;
-        r.register("events_received", "Events answered, by the word of the answer", f.received.clone());
-        r.register("events_carried_out", "Events that ended, by how they ended", f.carried_out.clone());
-        r.register("events_folded", "Events that were carried out together with an earlier one", f.folded.clone());
-        r.register("events_failed", "Attempts that failed and will be repeated", f.failed.clone());
-        r.register("requests", "Requests to Refersion, by operation and what the reply meant", f.requests.clone());
-        r.register("request_affiliates", "Affiliates those requests were about, by operation", f.affiliates.clone());
-        r.register("requests_under_way", "Requests to Refersion without a reply yet", f.under_way.clone());
-        r.register("requests_permitted", "How many requests Refersion seems to bear at once", f.permitted.clone());
-        r.register("pauses", "Times that deliveries began to pause, by cause", f.pauses.clone());
-        r.register("paused", "1 while deliveries pause", f.paused.clone());
-        r.register("halts", "Times that Refersion began to refuse the API key", f.halts.clone());
-        r.register("halted", "1 while Refersion refuses the API key", f.halted.clone());
-        r.register("key_probes", "Probes of a refused API key, by result", f.probes.clone());
-        r.register("events_waiting", "Events that wait or are being carried out", f.waiting.clone());
-        r.register("dead_letters", "Dead letters", f.dead_letters.clone());
-        Self(Arc::new(Board { registry, families: f }))
+        r.register(
+            "events_received",
+            "Events received from Segment, by the status answered",
+            self.events_received.clone(),
+        );
+        r.register("events_coalesced", "Events delivered together with an earlier one", self.events_coalesced.clone());
+        r.register("events_pending", "Accepted events that are not settled yet", self.events_pending.clone());
+        r.register("deliveries", "Events settled, by outcome", self.deliveries.clone());
+        r.register("delivery_retries", "Failed attempts that will be retried", self.delivery_retries.clone());
+        r.register("dead_letters", "Dead letters in the store", self.dead_letters.clone());
+        r.register("upstream_requests", "Requests to Refersion, by operation and reply", self.requests.clone());
+        r.register(
+            "upstream_request_affiliates",
+            "Affiliates in the requests to Refersion, by operation",
+            self.request_affiliates.clone(),
+        );
+        r.register("upstream_requests_in_flight", "Requests to Refersion in flight", self.requests_in_flight.clone());
+        r.register(
+            "upstream_concurrency_limit",
+            "Requests to Refersion that may be in flight at once",
+            self.concurrency_limit.clone(),
+        );
+        r.register("circuit_breaker_opened", "Times the circuit breaker opened, by cause", self.breaker_opened.clone());
+        r.register("circuit_breaker_open", "1 while the circuit breaker is not closed", self.breaker_open.clone());
+        r.register("halts", "Times the account halted because Refersion rejected its API key", self.halts.clone());
+        r.register("halted", "1 while the account is halted", self.halted.clone());
+        r.register("api_key_probes", "Probes of a rejected API key, by result", self.key_probes.clone());
+        registry
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let families = Families::default();
+        Self(Arc::new(Registered { registry: families.register(), families }))
     }
 }
 
 impl Metrics {
-    /// The counters of `account`.
+    /// The metrics of `account`.
     pub fn of(&self, account: &AccountName) -> Meter {
         Meter { account: account.to_string(), families: self.0.families.clone() }
     }
 
-    /// All of them as text, in the OpenMetrics format; with how many events wait and how many dead letters there are, in all
+    /// All metrics in the OpenMetrics format. `pending` and `dead_letters` are the numbers of events and dead letters of all
     /// accounts.
-    pub fn text(&self, waiting: u64, dead_letters: u64) -> String {
-        self.0.families.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    pub fn text(&self, pending: u64, dead_letters: u64) -> String {
+        self.0.families.events_pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
         self.0.families.dead_letters.set(i64::try_from(dead_letters).unwrap_or(i64::MAX));
         let mut text = String::new();
-        // Err: a text never fails to grow.
+        // Err: writing to a `String` does not fail.
         let _ = text::encode(&mut text, &self.0.registry);
         text
     }
 }
 
 impl Meter {
-    fn account(&self) -> Account {
-        Account { account: self.account.clone() }
+    fn labels(&self) -> AccountLabels {
+        AccountLabels { account: self.account.clone() }
     }
 
-    fn word(&self, kind: &'static str) -> Word {
-        Word { account: self.account.clone(), kind }
+    /// Counts events received, by the status that Segment was told.
+    pub fn events_received(&self, status: EventStatus, events: usize) {
+        let labels = StatusLabels { account: self.account.clone(), status: status.as_str() };
+        self.families.events_received.get_or_create(&labels).inc_by(events as u64);
     }
 
-    /// Events were answered with this word.
-    pub fn received(&self, answer: &'static str, events: usize) {
-        self.families.received.get_or_create(&self.word(answer)).inc_by(events as u64);
+    /// Counts an event that was settled without a failure.
+    pub fn event_delivered(&self, outcome: &Outcome) {
+        self.delivered(outcome.word());
     }
 
-    /// An event ended this way.
-    pub fn carried_out(&self, how: &'static str) {
-        self.families.carried_out.get_or_create(&self.word(how)).inc();
+    /// Counts an event that became a dead letter.
+    pub fn event_dead(&self) {
+        self.delivered("dead_letter");
     }
 
-    /// So many events were carried out together with an earlier one.
-    pub fn folded(&self, events: usize) {
-        self.families.folded.get_or_create(&self.account()).inc_by(events as u64);
+    fn delivered(&self, outcome: &'static str) {
+        let labels = OutcomeLabels { account: self.account.clone(), outcome };
+        self.families.deliveries.get_or_create(&labels).inc();
     }
 
-    /// An attempt failed and will be repeated.
-    pub fn failed(&self) {
-        self.families.failed.get_or_create(&self.account()).inc();
+    /// Counts events that were delivered together with an earlier one.
+    pub fn events_coalesced(&self, events: usize) {
+        self.families.events_coalesced.get_or_create(&self.labels()).inc_by(events as u64);
     }
 
-    /// A request begins, one of so many that may be under way.
-    pub fn request_begins(&self, permitted: usize) {
-        self.families.under_way.get_or_create(&self.account()).inc();
-        self.permitted(permitted);
+    /// Counts an attempt that failed and will be retried.
+    pub fn delivery_retried(&self) {
+        self.families.delivery_retries.get_or_create(&self.labels()).inc();
     }
 
-    fn permitted(&self, permitted: usize) {
-        self.families.permitted.get_or_create(&self.account()).set(i64::try_from(permitted).unwrap_or(i64::MAX));
+    /// Counts a request in flight, and sets the concurrency limit at this moment.
+    pub fn request_started(&self, concurrency_limit: usize) {
+        self.families.requests_in_flight.get_or_create(&self.labels()).inc();
+        self.set_concurrency_limit(concurrency_limit);
     }
 
-    /// A request about so many affiliates was answered, or not.
-    pub fn request_ends(&self, operation: &'static str, reply: &'static str, affiliates: usize) {
-        let request = Request { account: self.account.clone(), operation, reply };
+    fn set_concurrency_limit(&self, limit: usize) {
+        self.families.concurrency_limit.get_or_create(&self.labels()).set(i64::try_from(limit).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a request that is no longer in flight, with its reply and the number of affiliates it was about.
+    pub fn request_ended(&self, call: &Call, reply: &Reply, affiliates: usize) {
+        let (account, operation) = (self.account.clone(), call.operation());
+        let request = RequestLabels { account: account.clone(), operation, reply: reply.name() };
         self.families.requests.get_or_create(&request).inc();
-        self.families.affiliates.get_or_create(&self.word(operation)).inc_by(affiliates as u64);
-        self.families.under_way.get_or_create(&self.account()).dec();
+        let labels = OperationLabels { account, operation };
+        self.families.request_affiliates.get_or_create(&labels).inc_by(affiliates as u64);
+        self.families.requests_in_flight.get_or_create(&self.labels()).dec();
     }
 
-    /// Deliveries pause; `first` says that they did not before.
-    pub fn paused(&self, cause: Cause, first: bool) {
-        self.permitted(0);
-        self.families.pauses.get_or_create(&self.word(cause.as_str())).inc_by(u64::from(first));
-        self.families.paused.get_or_create(&self.account()).set(1);
+    /// The circuit breaker opened. It is counted only if it was closed before, not if it was half-open.
+    pub fn breaker_opened(&self, cause: Cause, was_closed: bool) {
+        self.set_concurrency_limit(0);
+        let labels = CauseLabels { account: self.account.clone(), cause: cause.as_str() };
+        self.families.breaker_opened.get_or_create(&labels).inc_by(u64::from(was_closed));
+        self.families.breaker_open.get_or_create(&self.labels()).set(1);
     }
 
-    /// Deliveries go on, after a pause or a halt.
-    pub fn goes_on(&self) {
-        self.families.paused.get_or_create(&self.account()).set(0);
-        self.families.halted.get_or_create(&self.account()).set(0);
+    /// Deliveries go on after the circuit breaker was open or the account halted.
+    pub fn resumed(&self) {
+        self.families.breaker_open.get_or_create(&self.labels()).set(0);
+        self.families.halted.get_or_create(&self.labels()).set(0);
     }
 
-    /// Refersion begins to refuse the key.
-    pub fn halts(&self) {
-        self.permitted(0);
-        self.families.halts.get_or_create(&self.account()).inc();
-        self.families.halted.get_or_create(&self.account()).set(1);
+    /// The account halted: Refersion rejected its API key.
+    pub fn halted(&self) {
+        self.set_concurrency_limit(0);
+        self.families.halts.get_or_create(&self.labels()).inc();
+        self.families.halted.get_or_create(&self.labels()).set(1);
     }
 
-    /// A refused key was probed.
-    pub fn probed(&self, result: &'static str) {
-        self.families.probes.get_or_create(&self.word(result)).inc();
+    /// Counts a probe of the rejected API key.
+    pub fn key_probed(&self, probe: Probe) {
+        let result = match probe {
+            Probe::Accepted => "accepted",
+            Probe::Refused => "rejected",
+            Probe::Unknown { .. } => "unknown",
+        };
+        let labels = ResultLabels { account: self.account.clone(), result };
+        self.families.key_probes.get_or_create(&labels).inc();
     }
 }

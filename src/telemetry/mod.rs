@@ -1,10 +1,13 @@
-//! What the service tells of itself: log lines on standard error, and counters for whoever asks.
+//! Logs and metrics of this process.
 //!
-//! Invariant, held by every caller and by a test: no secret and no personal datum in a line or a label. Deliberately absent:
-//! log files and rotation, and sending counters anywhere; both belong to whoever runs it.
+//! In: log events and counts from the services. Out: log lines on standard error, and the text of `GET /metrics`.
+//! Invariant, held by every caller and checked by a test: no secret and no personal datum in a log line or a label.
+//! Deliberately absent: log files, log rotation and pushing metrics; the environment that runs the service does these.
 
+mod event_status;
 mod logs;
 mod metrics;
 
+pub use event_status::EventStatus;
 pub use logs::start;
 pub use metrics::{Meter, Metrics};

@@ -187,13 +187,13 @@ impl Worker {
         let ((call, PendingCall { seq, .. }), others) = part.split_first()?;
         let others: Vec<&Call> = others.iter().map(|(call, _)| &**call).collect();
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
-        meter.request_begins(self.health().snapshot().concurrency_limit);
+        meter.request_started(self.health().snapshot().concurrency_limit);
         failpoint::step("worker::calling");
         let (reply, replies) = self.0.settings.client.call(call, &others).await;
         failpoint::step("worker::answered");
         let (operation, affiliates, name) = (call.operation(), part.len(), reply.name());
         tracing::debug!(%account, %seq, operation, affiliates, reply = name, "called Refersion");
-        meter.request_ends(operation, name, affiliates);
+        meter.request_ended(call, &reply, affiliates);
         Some((reply, replies))
     }
 

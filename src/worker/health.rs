@@ -50,15 +50,14 @@ impl Worker {
             KeyVerification::Rejected => Probe::Refused,
             KeyVerification::Unknown { retry_after, .. } => Probe::Unknown { retry_after: *retry_after },
         };
+        meter.key_probed(probe);
         let probed = self.health().on_probe(probe, self.now(), rand::random());
         match (proof, probed) {
-            (KeyVerification::Accepted, _) => meter.probed("accepted"),
+            (KeyVerification::Accepted, _) => {}
             (KeyVerification::Rejected, wait) => {
-                meter.probed("refused");
                 tracing::warn!(%account, wait = ?wait.err(), "Refersion still refuses the API key");
             }
             (KeyVerification::Unknown { reason: what, .. }, _) => {
-                meter.probed("unknown");
                 tracing::warn!(%account, what, "cannot tell whether the API key works");
             }
         }
@@ -80,25 +79,25 @@ impl Worker {
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
         match transition {
             Transition::Opened { cause: Cause::RateLimited, wait, trips } => {
-                meter.paused(Cause::RateLimited, trips == 1);
+                meter.breaker_opened(Cause::RateLimited, trips == 1);
                 tracing::warn!(%account, ?wait, "Refersion says there are too many calls; the account pauses");
             }
             Transition::Opened { cause, wait, trips } => {
-                meter.paused(cause, trips == 1);
+                meter.breaker_opened(cause, trips == 1);
                 tracing::warn!(%account, ?wait, what, "Refersion seems to be down; the account pauses");
             }
             Transition::HalfOpened => tracing::info!(%account, "the pause is over; one request goes first"),
             Transition::Closed => {
-                meter.goes_on();
+                meter.resumed();
                 tracing::info!(%account, "Refersion takes calls again; deliveries go on");
             }
             Transition::Halted { wait } => {
-                meter.halts();
+                meter.halted();
                 tracing::error!(%account, ?wait,
                     "Refersion refused the API key; events are kept, and the key is probed until it works");
             }
             Transition::Resumed => {
-                meter.goes_on();
+                meter.resumed();
                 tracing::info!(%account, "Refersion takes the API key again; deliveries go on");
             }
         }

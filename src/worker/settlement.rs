@@ -208,13 +208,13 @@ impl Verdict {
                 let instead = Outcome::Ignored(Ignored::Cancelled);
                 let of = |n: usize| if n < cancelled { &instead } else { &outcome };
                 tracing::info!(%account, %seq, %event, "{}", of(0));
-                meter.carried_out(of(0).word());
+                meter.event_delivered(of(0));
                 for (n, follower) in (1..).zip(&followers) {
                     tracing::info!(%account, seq = %follower.seq, event = %follower.id, with = %seq, "{}", of(n));
-                    meter.carried_out(of(n).word());
+                    meter.event_delivered(of(n));
                 }
                 if !followers.is_empty() {
-                    meter.folded(followers.len());
+                    meter.events_coalesced(followers.len());
                 }
                 for (n, follower) in (1..).zip(&followers) {
                     signals.tell(follower.id, EventOutcome::Done(of(n).clone()));
@@ -223,13 +223,13 @@ impl Verdict {
             }
             Told::DeadLetter(failure) => {
                 tracing::error!(%account, %seq, %event, code = failure.code(), "dead letter: {failure}");
-                meter.carried_out("dead");
+                meter.event_dead();
                 signals.tell(event, EventOutcome::DeadLetter(failure));
             }
             Told::Retry { failure, due } => {
                 let (failures, wait) = (begun.failures.saturating_add(1), due.since(worker.now()));
                 tracing::warn!(%account, %seq, %event, failures, ?wait, "{}; will try again", failure.what);
-                meter.failed();
+                meter.delivery_retried();
             }
             Told::KeyRefused => signals.tell(event, EventOutcome::KeyRefused),
             Told::HandedBack => signals.tell(event, EventOutcome::Deferred),

@@ -25,16 +25,16 @@ async fn counters_tell_what_was_received_carried_out_and_asked() {
     service.send(&says("3", "u2", "c")).await;
     service.until_drained().await;
     for (name, expected) in [
-        (r#"events_received_total{account="main",kind="accepted"}"#, 3),
-        (r#"events_received_total{account="main",kind="unsupported"}"#, 1),
-        (r#"events_received_total{account="main",kind="duplicate"}"#, 1),
-        (r#"events_carried_out_total{account="main",kind="created"}"#, 3),
-        (r#"events_folded_total{account="main"}"#, 1),
-        (r#"requests_total{account="main",operation="new",reply="created"}"#, 2),
-        (r#"request_affiliates_total{account="main",kind="new"}"#, 2),
-        (r#"request_affiliates_total{account="main",kind="edit"}"#, 2),
-        (r#"requests_under_way{account="main"}"#, 0),
-        ("events_waiting", 0),
+        (r#"events_received_total{account="main",status="accepted"}"#, 3),
+        (r#"events_received_total{account="main",status="unsupported"}"#, 1),
+        (r#"events_received_total{account="main",status="duplicate"}"#, 1),
+        (r#"deliveries_total{account="main",outcome="created"}"#, 3),
+        (r#"events_coalesced_total{account="main"}"#, 1),
+        (r#"upstream_requests_total{account="main",operation="new",reply="created"}"#, 2),
+        (r#"upstream_request_affiliates_total{account="main",operation="new"}"#, 2),
+        (r#"upstream_request_affiliates_total{account="main",operation="edit"}"#, 2),
+        (r#"upstream_requests_in_flight{account="main"}"#, 0),
+        ("events_pending", 0),
         ("dead_letters", 0),
     ] {
         assert_eq!(value(&service, name).await, expected, "{name} in\n{}", metrics(&service).await.text);
@@ -48,9 +48,9 @@ async fn a_pause_and_a_halt_are_told_while_they_last_and_counted() {
     let sandbox = &service.refersion.sandbox;
     sandbox.script([Fault::too_many_calls(Some(3600))]);
     service.send(&identify("1", "u1", &Value::Null)).await;
-    assert_eq!(value(&service, r#"pauses_total{account="main",kind="rate_limited"}"#).await, 1);
-    assert_eq!(value(&service, r#"paused{account="main"}"#).await, 1);
-    assert_eq!(value(&service, r#"requests_permitted{account="main"}"#).await, 0);
+    assert_eq!(value(&service, r#"circuit_breaker_opened_total{account="main",cause="rate_limited"}"#).await, 1);
+    assert_eq!(value(&service, r#"circuit_breaker_open{account="main"}"#).await, 1);
+    assert_eq!(value(&service, r#"upstream_concurrency_limit{account="main"}"#).await, 0);
 
     let service = Service::start(&[("DELIVERY_RETRY_MIN", "10ms"), ("DELIVERY_RETRY_MAX", "20ms")]).await;
     service.refersion.sandbox.revoke_key();
@@ -60,7 +60,7 @@ async fn a_pause_and_a_halt_are_told_while_they_last_and_counted() {
     service.until_drained().await;
     assert_eq!(value(&service, r#"halted{account="main"}"#).await, 0);
     assert_eq!(value(&service, r#"halts_total{account="main"}"#).await, 1);
-    assert_eq!(value(&service, r#"key_probes_total{account="main",kind="accepted"}"#).await, 1);
+    assert_eq!(value(&service, r#"api_key_probes_total{account="main",result="accepted"}"#).await, 1);
 }
 
 #[tokio::test]
