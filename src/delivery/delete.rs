@@ -8,7 +8,7 @@
 use super::outcome::{Action, Outcome, PermanentFailure, Step, TransientFailure};
 use super::search::{self, Search};
 use super::{Affiliate, Call, Case, Done, Identifier, OnDelete, Rejection, Reply, Stage, State, Target};
-use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, Profile, User};
+use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, Personal, Profile, User};
 
 /// The next step, as decided by what is known.
 pub(super) fn decide(case: &Case<'_>, user: &User, state: &mut State) -> Step {
@@ -50,22 +50,15 @@ fn not_found() -> Step {
 /// (RFC 2606).
 fn anonymous(id: AffiliateId, custom_fields: &[String]) -> Profile {
     let address = format!("deleted-{id}@example.com");
-    let blanked = [
-        Field::FirstName,
-        Field::LastName,
-        Field::Company,
-        Field::Address1,
-        Field::Address2,
-        Field::City,
-        Field::Zip,
-        Field::Phone,
-    ];
-    let mut profile: Profile = blanked.into_iter().map(|field| (field, "-")).collect();
+    let placeholder = |field: &Field| match field.spec().personal {
+        Personal::Text => Some((*field, "-")),
+        Personal::Email => Some((*field, address.as_str())),
+        Personal::No | Personal::OnlyNew => None,
+    };
+    let mut profile: Profile = Field::ALL.iter().filter_map(placeholder).collect();
     for custom_field in custom_fields {
         profile.set(Attribute::Custom(custom_field.clone()), "-");
     }
-    profile.set(Field::Email, address.clone());
-    profile.set(Field::PaypalEmail, address);
     profile
 }
 

@@ -4,7 +4,7 @@
 //! without HTTP. Invariant: a `Reply` says what an answer *means*, never how it was spelled; texts in it are safe to show.
 //! Deliberately absent: passwords (the edge draws one as it sends `new`), headers, status codes.
 
-use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Email, Field, NewAffiliate, Profile};
+use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Email, NewAffiliate, Profile};
 use std::time::Duration;
 
 /// One thing asked of Refersion; some can be asked for several affiliates in one request.
@@ -163,12 +163,9 @@ pub struct Affiliate {
     pub id: AffiliateId,
     /// The status, where it could be read.
     pub status: Option<AffiliateStatus>,
-    /// First name, last name, e-mail, company and offer as Refersion keeps them.
+    /// The fields that `get` [shows](crate::domain::Field::is_shown_by_get), as Refersion keeps them.
     pub profile: Profile,
 }
-
-/// The fields that [`Affiliate::profile`] can show.
-pub const VISIBLE: [Field; 5] = [Field::FirstName, Field::LastName, Field::Email, Field::Company, Field::Offer];
 
 /// Why a call was refused for good.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ mod state;
 mod unanswered_new;
 
 pub use coalesce::{Coalesced, coalesce};
-pub use exchange::{Affiliate, Call, Found, Identifier, Rejection, Reply, VISIBLE};
+pub use exchange::{Affiliate, Call, Found, Identifier, Rejection, Reply};
 pub use memory::{Done, Known, Memory, Origin, Progress, Stage, Target};
 pub use outcome::{Action, Ignored, Outcome, PermanentFailure, Step, TransientFailure};
 pub use outcome_code::OutcomeCode;

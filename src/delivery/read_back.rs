@@ -4,7 +4,7 @@
 //! Invariant: a field counts as equal only if it was shown. Deliberately absent: what follows from a difference
 //! ([`super::identify`]).
 
-use super::{Affiliate, Case, VISIBLE};
+use super::{Affiliate, Case};
 use crate::domain::{Attribute, Email, Field, Fingerprint, Profile};
 use crate::mapping::Identify;
 
@@ -36,6 +36,5 @@ fn shows(affiliate: &Affiliate, attribute: &Attribute, value: &str) -> bool {
 
 /// The part of `wanted` that differs from what is shown. Fields that `get` never shows are left out.
 pub(super) fn differs(affiliate: &Affiliate, wanted: &Profile) -> Profile {
-    let is_visible = |attribute: &Attribute| matches!(attribute, Attribute::Field(field) if VISIBLE.contains(field));
-    wanted.filtered(|attribute, value| is_visible(attribute) && !shows(affiliate, attribute, value))
+    wanted.filtered(|attribute, value| attribute.is_shown_by_get() && !shows(affiliate, attribute, value))
 }

@@ -1,12 +1,12 @@
 //! Calls to `new` whose answer is not known: they may have created an affiliate.
 //!
-//! What was sent is kept as keyed hashes of the fields that `get` shows ([`VISIBLE`]). If a later `new` of the event is
-//! answered "taken", the affiliate that has the e-mail is read back and compared with it. Invariant: an answered `new`
+//! What was sent is kept as keyed hashes of the fields that `get` shows
+//! ([`is_shown_by_get`](crate::domain::Field::is_shown_by_get)). If a later `new` of the event is answered "taken", the
+//! affiliate that has the e-mail is read back and compared with it. Invariant: an answered `new`
 //! is never in here.
 //! Deliberately absent: the comparison of fields that `get` does not show.
 
-use super::VISIBLE;
-use crate::domain::{Attribute, Fingerprint, HashKey, Profile};
+use crate::domain::{Fingerprint, HashKey, Profile};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// What calls to `new` that were not answered said of the affiliate.
@@ -48,8 +48,7 @@ impl UnansweredNew {
 /// What a `new` with `profile` sends in the fields that `get` shows.
 pub(super) fn visible(key: &HashKey, profile: &Profile) -> Fingerprint {
     let mut sent = Fingerprint::default();
-    let is_visible = |attribute: &Attribute| matches!(attribute, Attribute::Field(field) if VISIBLE.contains(field));
-    sent.record(key, &profile.filtered(|attribute, _| is_visible(attribute)));
+    sent.record(key, &profile.filtered(|attribute, _| attribute.is_shown_by_get()));
     sent
 }
 

@@ -3,6 +3,7 @@
 //! Names and spellings are those of Refersion's API contract. Invariants: a [`Profile`] holds no empty value (empty means
 //! absent here), and prints only the names of its attributes, never their values: those are personal data.
 
+use super::Field;
 use std::fmt;
 use std::str::FromStr;
 
@@ -76,49 +77,6 @@ impl fmt::Display for AffiliateStatus {
     }
 }
 
-/// A field of `/affiliate/new` or `/affiliate/edit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the variants are Refersion's own field names")]
-pub enum Field {
-    FirstName,
-    LastName,
-    Email,
-    PaypalEmail,
-    Company,
-    Address1,
-    Address2,
-    City,
-    State,
-    Zip,
-    Country,
-    Phone,
-    Offer,
-    /// Only `new` takes it.
-    UniqueMerchantId,
-}
-
-impl Field {
-    /// Refersion's spelling.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::FirstName => "first_name",
-            Self::LastName => "last_name",
-            Self::Email => "email",
-            Self::PaypalEmail => "paypal_email",
-            Self::Company => "company",
-            Self::Address1 => "address1",
-            Self::Address2 => "address2",
-            Self::City => "city",
-            Self::State => "state",
-            Self::Zip => "zip",
-            Self::Country => "country",
-            Self::Phone => "phone",
-            Self::Offer => "offer",
-            Self::UniqueMerchantId => "unique_merchant_id",
-        }
-    }
-}
-
 /// One thing that can be said of an affiliate: a field, or a custom field by its Refersion id (only `edit` takes those).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Attribute {
@@ -126,6 +84,13 @@ pub enum Attribute {
     Field(Field),
     /// A custom field of the account, e.g. `1234`.
     Custom(String),
+}
+
+impl Attribute {
+    /// Whether the response to `get` shows the value under the attribute's own name. Custom fields are shown by label only.
+    pub fn is_shown_by_get(&self) -> bool {
+        matches!(self, Self::Field(field) if field.is_shown_by_get())
+    }
 }
 
 impl From<Field> for Attribute {
@@ -137,7 +102,7 @@ impl From<Field> for Attribute {
 impl fmt::Display for Attribute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Field(field) => f.write_str(field.as_str()),
+            Self::Field(field) => field.fmt(f),
             Self::Custom(id) => write!(f, "custom field {id}"),
         }
     }

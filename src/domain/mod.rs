@@ -7,6 +7,7 @@
 mod account;
 mod affiliate;
 mod email;
+mod field;
 mod hash;
 mod password;
 mod seal;
@@ -15,10 +16,9 @@ mod time;
 mod user;
 
 pub use account::{AccountName, ApiKey, ApiKeyError};
-pub use affiliate::{
-    AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, NewAffiliate, Profile, UnknownStatus,
-};
+pub use affiliate::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, NewAffiliate, Profile, UnknownStatus};
 pub use email::{Email, EmailError};
+pub use field::{Field, FieldSpec, Format, Personal};
 pub use hash::{EventId, Fingerprint, HashKey, UserKey};
 pub use password::password;
 pub use seal::{Opened, SealKey, SealNonce, SealedKey, open_seal};

@@ -4,7 +4,7 @@
 //! objects keyed by id. The password is an argument: it exists only while `new` is on its way.
 
 use crate::delivery::{Call, Identifier};
-use crate::domain::{Attribute, Field, NewAffiliate, Profile};
+use crate::domain::{Attribute, Field, Format, NewAffiliate, Profile};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
@@ -26,8 +26,8 @@ pub fn body(call: &Call, others: &[&Call], password: impl FnOnce() -> SecretStri
 
 fn edited(call: &Call) -> Option<Map<String, Value>> {
     let Call::Edit { id, changes } = call else { return None };
-    let mut affiliate = fields(changes, |field, value| match field {
-        Field::Offer => value.parse::<u64>().map_or_else(|_| value.into(), Value::from),
+    let mut affiliate = fields(changes, |field, value| match field.spec().format {
+        Format::Offer => value.parse::<u64>().map_or_else(|_| value.into(), Value::from),
         _ => value.into(),
     });
     affiliate.insert("id".into(), json!(id));

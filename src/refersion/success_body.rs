@@ -59,14 +59,8 @@ fn found(result: &Value) -> Option<Found> {
 }
 
 fn affiliate(body: &Value) -> Option<Affiliate> {
-    let shown = [
-        (Field::FirstName, "first_name"),
-        (Field::LastName, "last_name"),
-        (Field::Email, "email"),
-        (Field::Company, "company_name"),
-        (Field::Offer, "offer_id"),
-    ];
-    let profile: Profile = shown.into_iter().filter_map(|(field, key)| Some((field, text(body.get(key)?)?))).collect();
+    let shown = |field: &Field| Some((*field, text(body.get(field.spec().get_name?)?)?));
+    let profile: Profile = Field::ALL.iter().filter_map(shown).collect();
     Some(Affiliate { id: AffiliateId(number(body.get("id")?)?), status: status(body), profile })
 }
 

@@ -6,7 +6,7 @@
 //! address of an e-mail must look like one; the merchant's own id is ASCII letters and digits, as "alphanumeric" says.
 
 use super::error_response::{ErrorResponse, TOO_LONG, not_allowed};
-use crate::domain::Email;
+use crate::domain::{self, Email, Format};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -56,6 +56,29 @@ pub(super) const fn required(name: &'static str, rule: Rule) -> Field {
 
 pub(super) const fn optional(name: &'static str, rule: Rule) -> Field {
     Field { name, required: false, rule }
+}
+
+/// A field of an affiliate as `new` takes it. There, unlike in `edit`, a state may be any text.
+pub(super) fn in_new(field: domain::Field) -> Field {
+    let spec = field.spec();
+    let rule = match spec.format {
+        Format::Email => Rule::Email,
+        Format::Country => Rule::Country,
+        Format::Alphanumeric => Rule::Alphanumeric,
+        Format::Text | Format::NonEmpty | Format::StateCode | Format::Offer => Rule::Text,
+    };
+    Field { name: spec.name, required: spec.required, rule }
+}
+
+/// A field of an affiliate as `edit` takes it; none if `edit` does not take it as a text.
+pub(super) fn in_edit(field: domain::Field) -> Option<Field> {
+    let rule = match field.spec().format {
+        Format::Offer => return None,
+        Format::StateCode => Rule::StateCode,
+        Format::NonEmpty => Rule::NonEmpty,
+        Format::Text | Format::Email | Format::Country | Format::Alphanumeric => in_new(field).rule,
+    };
+    field.is_editable().then_some(Field { name: field.as_str(), required: false, rule })
 }
 
 /// The first field of `body` that is not among `known`, as a refusal.

@@ -5,27 +5,18 @@
 //! Where the contract is silent: an entry with an id and nothing else is not changed; the call has no length limit; an
 //! empty text clears a free text, and is refused where a name, an address or a code is expected.
 
+use crate::domain;
 use crate::sandbox::SandboxSettings;
 use crate::sandbox::account::{SandboxAccount, SandboxAffiliate};
 use crate::sandbox::error_response::{EMAIL_TAKEN, ErrorResponse, not_allowed};
 use crate::sandbox::rules::{self, Field, Rule, optional};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
-const TEXTS: [Field; 12] = [
-    optional("first_name", Rule::NonEmpty),
-    optional("last_name", Rule::NonEmpty),
-    optional("email", Rule::Email),
-    optional("paypal_email", Rule::Email),
-    optional("company", Rule::Text),
-    optional("address1", Rule::Text),
-    optional("address2", Rule::Text),
-    optional("city", Rule::Text),
-    optional("state", Rule::StateCode),
-    optional("zip", Rule::Text),
-    optional("country", Rule::Country),
-    optional("phone", Rule::Text),
-];
+/// The fields of an affiliate that are texts in `edit`.
+static TEXTS: LazyLock<Vec<Field>> =
+    LazyLock::new(|| domain::Field::ALL.iter().filter_map(|field| rules::in_edit(*field)).collect());
 const CUSTOM: Field = optional("custom_fields", Rule::Text);
 
 /// One entry of `affiliates`, judged.

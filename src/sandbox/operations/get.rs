@@ -3,6 +3,7 @@
 //! Addresses and phone are never shown. When both identifiers are sent the numeric one decides (the contract
 //! is silent). The id is a number as in the contract's example, or a text as its declaration says: [`SandboxSettings::ids_as_text`].
 
+use crate::domain::Field;
 use crate::sandbox::SandboxSettings;
 use crate::sandbox::account::SandboxAccount;
 use crate::sandbox::error_response::{ErrorResponse, NO_FILTER, NOT_FOUND, not_allowed};
@@ -28,15 +29,14 @@ pub(super) fn perform(
     };
     let affiliate = affiliate.ok_or_else(|| ErrorResponse::invalid(NOT_FOUND))?;
     let id = if settings.ids_as_text { json!(affiliate.id.to_string()) } else { json!(affiliate.id) };
-    Ok(json!({
-        "id": id,
-        "offer_id": super::offer_id(affiliate, settings),
-        "status": affiliate.status,
-        "first_name": affiliate.field("first_name"),
-        "last_name": affiliate.field("last_name"),
-        "company_name": affiliate.field("company"),
-        "email": affiliate.email(),
-        "link": super::link(affiliate),
-        "custom_fields": super::custom_fields(affiliate),
-    }))
+    let mut shown = Map::new();
+    for field in Field::ALL {
+        shown.extend(field.spec().get_name.map(|name| (name.to_owned(), json!(affiliate.field(field.as_str())))));
+    }
+    shown.insert("id".into(), id);
+    shown.insert("offer_id".into(), super::offer_id(affiliate, settings).into());
+    shown.insert("status".into(), json!(affiliate.status));
+    shown.insert("link".into(), json!(super::link(affiliate)));
+    shown.insert("custom_fields".into(), json!(super::custom_fields(affiliate)));
+    Ok(shown.into())
 }

@@ -3,33 +3,26 @@
 //! The numeric id stands only inside the English message, as at Refersion. A coupon code is unique (the contract says so and
 //! quotes no message: the general one is used); an offer the account does not have is the documented 404.
 
-use crate::domain::{AffiliateStatus, Timestamp};
+use crate::domain::{self, AffiliateStatus, Timestamp};
 use crate::sandbox::SandboxSettings;
 use crate::sandbox::account::SandboxAccount;
 use crate::sandbox::error_response::{EMAIL_TAKEN, ErrorResponse, not_allowed};
 use crate::sandbox::rules::{self, Field, Rule, optional, required};
 use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
 
-const FIELDS: [Field; 18] = [
-    required("first_name", Rule::Text),
-    required("last_name", Rule::Text),
-    required("email", Rule::Email),
-    required("password", Rule::Password),
-    required("status", Rule::OneOf(&["ACTIVE", "PENDING"])),
-    optional("offer", Rule::Text),
-    optional("company", Rule::Text),
-    optional("paypal_email", Rule::Email),
-    optional("address1", Rule::Text),
-    optional("address2", Rule::Text),
-    optional("city", Rule::Text),
-    optional("state", Rule::Text),
-    optional("zip", Rule::Text),
-    optional("country", Rule::Country),
-    optional("phone", Rule::Text),
-    optional("send_welcome", Rule::OneOf(&["TRUE", "FALSE"])),
-    optional("conversion_trigger_coupon", Rule::Text),
-    optional("unique_merchant_id", Rule::Alphanumeric),
-];
+/// The fields of an affiliate, and those that only `new` knows.
+static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
+    let (needed, others): (Vec<_>, Vec<_>) =
+        domain::Field::ALL.iter().map(|field| rules::in_new(*field)).partition(|field| field.required);
+    let own = [
+        required("password", Rule::Password),
+        required("status", Rule::OneOf(&["ACTIVE", "PENDING"])),
+        optional("send_welcome", Rule::OneOf(&["TRUE", "FALSE"])),
+        optional("conversion_trigger_coupon", Rule::Text),
+    ];
+    needed.into_iter().chain(own).chain(others).collect()
+});
 
 pub(super) fn perform(
     account: &mut SandboxAccount,

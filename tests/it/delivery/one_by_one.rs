@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use refersion_destination::delivery::{
     Affiliate, Call, Case, Found, Identifier, Known, Memory, OnDelete, OnExisting, Policy, Progress, Rejection, Reply,
-    State, Step, VISIBLE, coalesce, step,
+    State, Step, coalesce, step,
 };
 use refersion_destination::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Profile, User};
 use refersion_destination::mapping::{Creation, Identify, Intent};
@@ -69,7 +69,7 @@ impl World {
             }
             Call::Get(identifier) => self.place(identifier).map_or(Reply::NotFound, |place| {
                 let One { status, said, .. } = &self.affiliates[place];
-                let visible = |attribute: &Attribute, _: &str| matches!(attribute, Attribute::Field(field) if VISIBLE.contains(field));
+                let visible = |attribute: &Attribute, _: &str| attribute.is_shown_by_get();
                 let (id, status) = (AffiliateId(place as u64), Some(*status));
                 Reply::Affiliate(Affiliate { id, status, profile: said.filtered(visible) })
             }),

@@ -10,28 +10,11 @@ use refersion_destination::domain::{
 
 const NUMBER: &str = "a number";
 
-const FIELDS: [Field; 14] = [
-    Field::FirstName,
-    Field::LastName,
-    Field::Email,
-    Field::PaypalEmail,
-    Field::Company,
-    Field::Address1,
-    Field::Address2,
-    Field::City,
-    Field::State,
-    Field::Zip,
-    Field::Country,
-    Field::Phone,
-    Field::Offer,
-    Field::UniqueMerchantId,
-];
-
 /// Reads `city=Paris #11=450`.
 pub fn said(text: &str) -> Vec<(Attribute, String)> {
     let attribute = |name: &str| match name.strip_prefix('#') {
         Some(id) => Attribute::Custom(id.to_owned()),
-        None => FIELDS.into_iter().find(|field| field.as_str() == name).expect(name).into(),
+        None => (*Field::ALL.iter().find(|field| field.as_str() == name).expect(name)).into(),
     };
     let pairs = text.split_whitespace().map(|pair| pair.split_once('=').expect(pair));
     pairs.map(|(name, value)| (attribute(name), value.to_owned())).collect()
@@ -106,9 +89,7 @@ fn others(count: usize) -> Vec<Found> {
 }
 
 fn visible(profile: &Profile) -> Profile {
-    profile.filtered(|attribute, _| {
-        matches!(attribute, Attribute::Field(field) if refersion_destination::delivery::VISIBLE.contains(field))
-    })
+    profile.filtered(|attribute, _| attribute.is_shown_by_get())
 }
 
 /// `edit 7 {city, #11}`.

@@ -1,0 +1,148 @@
+//! The fields of an affiliate at Refersion: one table, from which every other list of fields is derived.
+//!
+//! To add a field, add a row. Derived from the table: the names that the Refersion client sends and reads, the fields that
+//! a read-back compares, the fields that anonymizing overwrites, and the fields that the simulated Refersion takes. What
+//! fills a field is decided in [`crate::mapping`]. Source: Refersion's API contract (`/affiliate/new`, `edit`, `get`).
+//! Deliberately absent: the longest length of a value. Refersion has limits (`Value exceed the char limit`), but publishes
+//! none, so that a value is sent as it is; [`Format`] bounds those that have a form.
+
+use std::fmt;
+
+/// What is known of a [`Field`]: a row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldSpec {
+    /// Refersion's name of the field in `new` and `edit`.
+    pub name: &'static str,
+    /// Whether the value is personal data, and what overwrites it.
+    pub personal: Personal,
+    /// Refersion's name of the field in the response to `get`; none if `get` does not show it.
+    pub get_name: Option<&'static str>,
+    /// Whether `new` is rejected without the field.
+    pub required: bool,
+    /// What a value looks like.
+    pub format: Format,
+}
+
+/// Whether a field holds personal data, and what overwrites it when an affiliate is anonymized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Personal {
+    /// It identifies nobody: it stays as it is.
+    No,
+    /// Overwritten with `-`.
+    Text,
+    /// Overwritten with an address that belongs to nobody.
+    Email,
+    /// Only `new` takes it, so it cannot be overwritten.
+    OnlyNew,
+}
+
+/// What Refersion accepts as a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Any text.
+    Text,
+    /// A text that is not empty.
+    NonEmpty,
+    /// An e-mail address: at most 254 bytes.
+    Email,
+    /// Two or three letters.
+    StateCode,
+    /// Two upper-case letters, of Refersion's list.
+    Country,
+    /// The number of an offer: digits in `new`, a JSON number in `edit`.
+    Offer,
+    /// ASCII letters and digits.
+    Alphanumeric,
+}
+
+macro_rules! fields {
+    ($($field:ident, $name:literal, $required:literal, $format:ident, $personal:ident, $get_name:expr;)+) => {
+        /// A field of `/affiliate/new` or `/affiliate/edit`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[expect(missing_docs, reason = "the variants are Refersion's own field names")]
+        pub enum Field { $($field,)+ }
+
+        impl Field {
+            /// Every field, in the order of the table.
+            pub const ALL: &[Self] = &[$(Self::$field,)+];
+
+            /// The field's row of the table.
+            pub const fn spec(self) -> FieldSpec {
+                match self {
+                    $(Self::$field => FieldSpec {
+                        name: $name,
+                        personal: Personal::$personal,
+                        get_name: $get_name,
+                        required: $required,
+                        format: Format::$format,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+// A state and a country identify nobody, and take no placeholder.
+fields! {
+    // field          name                   required  format        personal  name in the response to `get`
+    FirstName,        "first_name",          true,     NonEmpty,     Text,     Some("first_name");
+    LastName,         "last_name",           true,     NonEmpty,     Text,     Some("last_name");
+    Email,            "email",               true,     Email,        Email,    Some("email");
+    PaypalEmail,      "paypal_email",        false,    Email,        Email,    None;
+    Company,          "company",             false,    Text,         Text,     Some("company_name");
+    Address1,         "address1",            false,    Text,         Text,     None;
+    Address2,         "address2",            false,    Text,         Text,     None;
+    City,             "city",                false,    Text,         Text,     None;
+    State,            "state",               false,    StateCode,    No,       None;
+    Zip,              "zip",                 false,    Text,         Text,     None;
+    Country,          "country",             false,    Country,      No,       None;
+    Phone,            "phone",               false,    Text,         Text,     None;
+    Offer,            "offer",               false,    Offer,        No,       Some("offer_id");
+    UniqueMerchantId, "unique_merchant_id",  false,    Alphanumeric, OnlyNew,  None;
+}
+
+impl Field {
+    /// Refersion's name of the field in `new` and `edit`.
+    pub const fn as_str(self) -> &'static str {
+        self.spec().name
+    }
+
+    /// Whether the response to `get` shows the field.
+    pub const fn is_shown_by_get(self) -> bool {
+        self.spec().get_name.is_some()
+    }
+
+    /// Whether `edit` takes the field; `new` takes every field.
+    pub const fn is_editable(self) -> bool {
+        !matches!(self.spec().personal, Personal::OnlyNew)
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_field_stands_in_the_table_once() {
+        let names: HashSet<_> = Field::ALL.iter().map(|field| field.as_str()).collect();
+        assert_eq!(names.len(), Field::ALL.len());
+        let shown: Vec<_> = Field::ALL.iter().filter_map(|field| field.spec().get_name).collect();
+        assert_eq!(shown.iter().collect::<HashSet<_>>().len(), shown.len());
+        assert!(Field::ALL.is_sorted(), "profiles are ordered as the table is");
+    }
+
+    #[test]
+    fn an_address_is_personal_wherever_it_stands() {
+        for field in Field::ALL {
+            let spec = field.spec();
+            assert_eq!(spec.format == Format::Email, spec.personal == Personal::Email, "{field}");
+        }
+    }
+}
