@@ -1,16 +1,23 @@
-//! The only place that knows every concrete type: what is started in which order, and stopped in which.
+//! Assembly of the service: starts every component, connects them, and stops them. The only module that knows every concrete
+//! type.
 //!
-//! Start: store (refused if another process has it) → kept API keys opened, where any key is accepted (refused if one does not
-//! open) → per account a client, a worker and an endpoint → listeners bound → addresses announced → workers woken for whose
-//! accounts events wait. Accounts share the store, the listeners and the clock, and nothing else; those that are not configured
-//! share connections to Refersion too. `merchants` admits these, within the bounds of `proofs`.
-//! Stop, under one deadline: requests are refused, those in flight are answered, the workers hand back what was not sent, the
-//! store is closed. What the deadline cuts off is delivered after the next start; nothing of it is lost. A store that failed
-//! for good and a worker that panicked end the service with an error, so that its supervisor restarts it.
+//! In: the configuration, the runtime for deliveries, and the future that ends the service. Out: the addresses of the
+//! listeners once they are bound, and an error if the service cannot start or has to end.
+//!
+//! Start order: the store is opened (an error if another process has it open); stored API keys are opened, if any key is
+//! accepted (an error if one cannot be opened); each configured account gets a client, a worker and an endpoint; the listeners
+//! are bound; their addresses are announced; the workers of accounts with pending events are woken. Accounts share the store,
+//! the listeners and the clock. Accounts that are not configured share their connections to Refersion, too;
+//! `merchant_registry` admits them, within the limits of `key_verification`.
+//!
+//! Stop order, under one deadline: new requests are refused; requests in flight are answered; the workers hand back calls that
+//! were not sent; the store is closed. Events that are still in flight at the deadline are delivered after the next start;
+//! none is lost. If the store fails for good or a worker panics, the service ends with an error, so that its supervisor
+//! restarts it.
 
-mod ground;
-mod merchants;
-mod proofs;
+mod context;
+mod key_verification;
+mod merchant_registry;
 
 use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
@@ -22,8 +29,8 @@ use crate::store::{Limits, Maintenance, SqliteOpenError, SqliteStore, StoreError
 use crate::telemetry::Metrics;
 use crate::worker::Runtime;
 use axum::Router;
-use ground::Ground;
-use merchants::Proved;
+use context::AppContext;
+use merchant_registry::MerchantRegistry;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -37,27 +44,27 @@ use tokio_util::task::TaskTracker;
 /// Why the service cannot run. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The configuration holds no key. [`Config::load`] finds that out before, except for a dry run.
+    /// The configuration has no API key. [`Config::load`] already reports that, except for a dry run.
     #[error("REFERSION_API_KEY is not set")]
     NoApiKey,
-    /// Any key is to be accepted, and there is no key to seal them with. [`Config::load`] finds that out before.
+    /// Any API key is accepted, but there is no key to seal stored keys with. [`Config::load`] already reports that.
     #[error("STORE_SEAL_KEY is not set")]
     NoSealKey,
-    /// API keys are kept that no seal key opens.
+    /// The store has API keys that no seal key opens.
     #[error(
-        "{shut} of {kept} kept API keys cannot be opened: they were sealed with a key that STORE_SEAL_KEY does not hold; \
+        "{unopened} of {stored} stored API keys cannot be opened: they were sealed with a key that STORE_SEAL_KEY does not hold; \
          add it there behind the first, separated by a comma"
     )]
-    Sealed {
-        /// How many cannot be opened.
-        shut: usize,
-        /// How many are kept.
-        kept: usize,
+    CannotOpenKeys {
+        /// The number of keys that cannot be opened.
+        unopened: usize,
+        /// The number of keys in the store.
+        stored: usize,
     },
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] SqliteOpenError),
-    /// The store was opened and cannot be written.
+    /// The store was opened but cannot be written.
     #[error(transparent)]
     Write(#[from] StoreError),
     /// The HTTP client cannot be made.
@@ -70,39 +77,40 @@ pub enum ServeError {
         address: SocketAddr,
         /// The setting it comes from.
         variable: &'static str,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A listener failed.
     #[error("a listener failed: {0}")]
     Serve(io::Error),
     /// The worker of an account panicked: a bug. Events would be accepted and never delivered.
-    #[error("a worker panicked; what waits is delivered after the next start")]
+    #[error("a worker panicked; pending events are delivered after the next start")]
     WorkerPanicked,
-    /// The store ended without being told to: nothing can be accepted or settled any more.
-    #[error("the store ended by itself; what waits is delivered after the next start")]
-    StoreEnded,
+    /// The store failed for good: no event can be accepted or settled any more.
+    #[error("the store failed; pending events are delivered after the next start")]
+    StoreFailed,
 }
 
-/// Where the service listens; ports are the real ones, even if the configuration said 0.
+/// The addresses of the listeners. Ports are the bound ones, also where the configuration says 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// For Segment.
+    /// The listener for Segment.
     pub server: SocketAddr,
-    /// For operators.
+    /// The listener for operators.
     pub ops: SocketAddr,
 }
 
-/// How many connections may wait to be accepted: bursts come by the hundred thousand.
+/// How many connections may wait to be accepted. Segment sends bursts of 100,000 requests.
 const BACKLOG: u32 = 4_096;
 
-/// How often settled events' space is given back and old event ids are forgotten.
+/// How often the store frees the space of settled events and drops event ids older than the deduplication window.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
-/// How often something is committed, so that health is up to date while no event comes.
+/// How often the store makes a test commit, so that health is up to date while no event arrives.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs the service until `stop` is ready, then drains it. Workers run on `deliveries`, which may be another runtime's: then an
-/// answer to Segment never waits for a delivery that thinks. `announce` is called once, when the listeners are bound.
+/// Runs the service until `stop` is ready, then drains it. Workers run on `deliveries`. That may be the handle of another
+/// runtime: then a response to Segment never waits for a delivery's computation. `announce` is called once, when the listeners
+/// are bound.
 pub async fn serve(
     config: Config,
     deliveries: &Handle,
@@ -116,10 +124,10 @@ pub async fn serve(
     let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
     let (handle, tracker) = (deliveries.clone(), TaskTracker::new());
     let runtime = Runtime { handle, tracker: tracker.clone(), shutdown: shutdown.clone(), failed: failed.clone() };
-    let ground =
-        Ground { config: Arc::new(config), store, clock: Clock::start(), metrics: Metrics::default(), runtime };
-    let (config, store) = (&ground.config, &ground.store);
-    let doors = Arc::new(doors(&ground).await?);
+    let context =
+        AppContext { config: Arc::new(config), store, clock: Clock::start(), metrics: Metrics::default(), runtime };
+    let (config, store) = (&context.config, &context.store);
+    let registry = Arc::new(new_registry(&context).await?);
     let server = bind(config.server.listen, "SERVER_LISTEN")?;
     let ops = bind(config.ops.listen, "OPS_LISTEN")?;
     let bound = |listener: &TcpListener| listener.local_addr().map_err(ServeError::Serve);
@@ -127,67 +135,73 @@ pub async fn serve(
     tracing::info!("webhook on http://{}/segment, health on http://{}/readyz", addresses.server, addresses.ops);
     announce(addresses);
 
-    let tidying = tokio::spawn(tidy(Arc::clone(store), ground.clock, config.store.deduplication_window));
+    let tidying = tokio::spawn(tidy(Arc::clone(store), context.clock, config.store.deduplication_window));
     let probing = tokio::spawn(probe(Arc::clone(store)));
-    let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&doors)), shutdown.clone()));
-    let private = tokio::spawn(listen(ops, http::ops_router(Arc::clone(&doors)), shutdown.clone()));
-    doors.wake_accounts_with_pending_events();
+    let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&registry)), shutdown.clone()));
+    let private = tokio::spawn(listen(ops, http::ops_router(Arc::clone(&registry)), shutdown.clone()));
+    registry.wake_accounts_with_pending_events();
     let failure = tokio::select! {
         () = stop => None,
         () = failed.cancelled() => Some(ServeError::WorkerPanicked),
-        () = store.closed() => Some(ServeError::StoreEnded),
+        () = store.closed() => Some(ServeError::StoreFailed),
     };
 
-    tracing::info!("stopping: answering requests in flight, handing back what was not sent");
+    tracing::info!("stopping: answering requests in flight, handing back calls that were not sent");
     shutdown.cancel();
     tracker.close();
     tidying.abort();
     probing.abort();
     let finished = async { (public.await, private.await, tracker.wait().await) };
     if tokio::time::timeout(config.server.drain, finished).await.is_err() {
-        tracing::warn!("the deadline passed; what was in flight is delivered after the next start");
+        tracing::warn!("the deadline passed; events in flight are delivered after the next start");
     }
     store.close().await;
     tracing::info!("stopped");
     failure.map_or(Ok(()), Err)
 }
 
-/// Makes a worker and an endpoint for every configured account, and what admits the others.
-async fn doors(ground: &Ground) -> Result<AccountRegistry, ServeError> {
-    let Ground { config, store, .. } = ground;
+/// The registry of all accounts: a worker and an endpoint for each configured account, and the registry of merchants' accounts
+/// if any API key is accepted.
+async fn new_registry(context: &AppContext) -> Result<AccountRegistry, ServeError> {
+    let AppContext { config, store, .. } = context;
     let accounts = config.every_account();
     let configured: Vec<AccountName> = accounts.iter().map(|account| account.name.clone()).collect();
     let operator = config.operator_key().ok_or(ServeError::NoApiKey)?;
     let (mut known, mut merchants) = (configured.clone(), None);
     if config.segment.accept_any_api_key {
-        let mut keys = merchants::open(&config.store.seal_keys, store).await?;
+        let mut keys = merchant_registry::open_stored_keys(&config.store.seal_keys, store).await?;
         keys.retain(|(name, _)| !configured.contains(name));
         known.extend(keys.iter().map(|(name, _)| name.clone()));
-        merchants = Some(Proved::new(ground.clone(), keys)?);
+        merchants = Some(MerchantRegistry::new(context.clone(), keys)?);
     } else if accounts.is_empty() {
         return Err(ServeError::NoApiKey);
     }
-    warn_of_strangers(&store.waiting(), &known);
-    let mut doors = Vec::new();
+    warn_about_unconfigured_accounts(&store.waiting(), &known);
+    let mut endpoints = Vec::new();
     for account in accounts {
         let signals = AccountSignals::default();
         let client = ConnectionPool::new(&account.base_url, config.refersion.timeout)?.client(&account.api_key)?;
-        let worker = ground.worker(&account, client, signals.clone());
-        doors.push(ground.door(account, signals, worker));
+        let worker = context.new_worker(&account, client, signals.clone());
+        endpoints.push(context.new_endpoint(account, signals, worker));
     }
-    let doors = AccountRegistry::new(ground.store(), ground.clock, ground.runtime.shutdown.clone(), doors);
-    let doors = doors.with_operator_key(operator).with_metrics(ground.metrics.clone());
+    let registry = AccountRegistry::new(context.store(), context.clock, context.runtime.shutdown.clone(), endpoints);
+    let registry = registry.with_operator_key(operator).with_metrics(context.metrics.clone());
     Ok(match merchants {
-        Some(proved) => doors.with_merchants(Arc::new(proved)),
-        None => doors,
+        Some(merchants) => registry.with_merchants(Arc::new(merchants)),
+        None => registry,
     })
 }
 
-/// Events of an account that is no longer configured are kept, and somebody should know.
-fn warn_of_strangers(waiting: &BTreeMap<String, u64>, known: &[AccountName]) {
-    for (name, events) in waiting.iter().filter(|(_, events)| **events > 0) {
+/// Logs a warning for each account with pending events that is not among `known`: its events are kept, but not delivered.
+/// `pending` holds the number of pending events for each account's name.
+fn warn_about_unconfigured_accounts(pending: &BTreeMap<String, u64>, known: &[AccountName]) {
+    for (name, events) in pending.iter().filter(|(_, events)| **events > 0) {
         if !known.iter().any(|account| account.as_str() == name) {
-            tracing::warn!(account = name, events, "events wait for an account that is not configured; they are kept");
+            tracing::warn!(
+                account = name,
+                events,
+                "an account that is not configured has pending events; they are kept"
+            );
         }
     }
 }
@@ -202,7 +216,7 @@ fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, Serv
     listen().map_err(|source| ServeError::Listen { address, variable, source })
 }
 
-/// Serves until the service shuts down and every request in flight is answered.
+/// Serves `router` until the service shuts down and every request in flight is answered.
 async fn listen(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     http::listen(listener, router, http::ListenerLimits::default(), shutdown.cancelled_owned()).await;
 }
@@ -218,7 +232,7 @@ async fn tidy(store: Arc<SqliteStore>, clock: Clock, window: Duration) {
 
 async fn probe(store: Arc<SqliteStore>) {
     loop {
-        // Err: the store says so itself, once, and `/readyz` as long as it lasts.
+        // Err: the store logs its first failure, and `/readyz` reports the failure while it lasts.
         let _ = store.probe().await;
         tokio::time::sleep(PROBE_EVERY).await;
     }

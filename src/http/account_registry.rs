@@ -3,7 +3,7 @@
 //! In: the headers of a request. Out: its [`AccountEndpoint`], or the response that refuses it. Each configured account has an
 //! endpoint of its own, `/segment/{name}`; `/segment` and `/v1/batch` are shared by all accounts: the key in the Basic
 //! credentials selects the account, and a request without credentials is for the account `main`. Where any key is accepted,
-//! [`Merchants`] verifies an unknown key with Refersion. Invariants: the path of an account that does not exist is answered like
+//! [`MerchantAccounts`] verifies an unknown key with Refersion. Invariants: the path of an account that does not exist is answered like
 //! any other unknown path; a key with the public half of a configured account never reaches another account. Deliberately
 //! absent: whether a request is authentic ([`crate::segment::Authenticator`]).
 
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The accounts that are not configured: their keys arrive with requests.
 #[async_trait]
-pub trait Merchants: Send + Sync {
+pub trait MerchantAccounts: Send + Sync {
     /// The endpoint of the account with this key, once Refersion has accepted the key and the key is stored.
     async fn admit(&self, key: ApiKey) -> Result<Arc<AccountEndpoint>, AdmissionError>;
 
@@ -52,7 +52,7 @@ pub struct AccountRegistry {
     pub(super) clock: Clock,
     /// Authenticates operators; without it, no operator is admitted.
     pub(super) operator: Option<Authenticator>,
-    pub(super) merchants: Option<Arc<dyn Merchants>>,
+    pub(super) merchants: Option<Arc<dyn MerchantAccounts>>,
     pub(super) metrics: Metrics,
     shutdown: CancellationToken,
     configured: Vec<Arc<AccountEndpoint>>,
@@ -84,7 +84,7 @@ impl AccountRegistry {
 
     /// Keys that no configured account has are admitted by `merchants`.
     #[must_use]
-    pub fn with_merchants(self, merchants: Arc<dyn Merchants>) -> Self {
+    pub fn with_merchants(self, merchants: Arc<dyn MerchantAccounts>) -> Self {
         Self { merchants: Some(merchants), ..self }
     }
 

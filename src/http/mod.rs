@@ -5,7 +5,7 @@
 //! `ops` is health and metrics; `letters` is what operators do with dead letters; `listen` serves all of it, within bounds.
 //! Invariants: an event is answered with 2xx only once it is on disk, or if there is nothing to keep; no redirect, ever; every
 //! answer is JSON with `status` and `message`; a bug is a 500. Deliberately absent: any call to Refersion; verifying a new key
-//! needs one, and is handed in ([`Merchants`]).
+//! needs one, and is handed in ([`MerchantAccounts`]).
 
 mod account_registry;
 mod answer;
@@ -18,7 +18,7 @@ mod listen;
 mod ops;
 mod webhook;
 
-pub use account_registry::{AccountRegistry, AdmissionError, Merchants};
+pub use account_registry::{AccountRegistry, AdmissionError, MerchantAccounts};
 pub use listen::{ListenerLimits, listen};
 
 use crate::account_signals::AccountSignals;

@@ -114,7 +114,7 @@ fn each_outside_thing_is_used_in_its_own_files_only() {
                 "refersion/client.rs",
                 "store/sqlite/open.rs",
                 "sandbox/",
-                "app/merchants.rs",
+                "app/merchant_registry.rs",
             ],
         ),
         ("println!", &[]),

@@ -33,7 +33,7 @@ async fn events_of_an_account_that_is_no_longer_configured_are_kept_and_told_of(
     let (refersion, folder) = two.main.stop().await;
 
     let log = log_of_main_alone(format!("sqlite://{}/store.db", folder.path().display())).await;
-    let told = log.lines().find(|line| line.contains("events wait for an account that is not configured"));
+    let told = log.lines().find(|line| line.contains("an account that is not configured has pending events"));
     let told = told.unwrap_or_else(|| panic!("{log}"));
     assert!(told.contains("WARN") && told.contains("\"other\"") && told.contains("events=3"), "{told}");
 

@@ -73,7 +73,7 @@ async fn a_seal_key_is_changed_without_a_gap_and_the_old_one_can_go_after_one_st
     let (_, folder) = partner.service.stop().await;
     let (code, told) = refused(folder.path(), &[]).await;
     assert_eq!(code, Some(1));
-    assert!(told.contains("1 of 1 kept API keys cannot be opened"), "the old one opens nothing any more: {told}");
+    assert!(told.contains("1 of 1 stored API keys cannot be opened"), "the old one opens nothing any more: {told}");
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn where_no_seal_key_opens_a_kept_key_the_service_does_not_start_and_says_
     let seals = format!("{OTHER_SEAL},{THIRD_SEAL}");
     let (code, told) = refused(folder.path(), &[("STORE_SEAL_KEY", &seals)]).await;
     assert_eq!(code, Some(1));
-    let expected = "refersion-destination: 2 of 2 kept API keys cannot be opened: they were sealed with a key that \
+    let expected = "refersion-destination: 2 of 2 stored API keys cannot be opened: they were sealed with a key that \
                     STORE_SEAL_KEY does not hold; add it there behind the first, separated by a comma\n";
     assert_eq!(told, expected);
     assert_eq!(super::kept(folder.path()), kept, "nothing was changed");
@@ -98,7 +98,7 @@ async fn where_no_seal_key_opens_a_kept_key_the_service_does_not_start_and_says_
     moved.execute("UPDATE sealed_keys SET sealed = ?1", [&kept[0].1]).expect("written");
     let (code, told) = refused(folder.path(), &[]).await;
     assert_eq!(code, Some(1));
-    assert!(told.contains("1 of 2 kept API keys"), "one merchant's key does not open for another: {told}");
+    assert!(told.contains("1 of 2 stored API keys"), "one merchant's key does not open for another: {told}");
     drop(refersion);
 }
 

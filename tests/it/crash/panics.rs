@@ -10,8 +10,8 @@ use crate::support::{identify, within};
 use serde_json::{Value, json};
 
 /// Where it panics, what the last line says, and whether the panic is in a task that delivers one event.
-const WRITER: &str = "refersion-destination: the store ended by itself; what waits is delivered after the next start";
-const RUN_LOOP: &str = "refersion-destination: a worker panicked; what waits is delivered after the next start";
+const WRITER: &str = "refersion-destination: the store failed; pending events are delivered after the next start";
+const RUN_LOOP: &str = "refersion-destination: a worker panicked; pending events are delivered after the next start";
 
 async fn ends_and_delivers_after_the_next_start(at: &str, wait: &str, last_line: &str) {
     let refersion = Refersion::start().await;

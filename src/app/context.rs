@@ -1,5 +1,8 @@
-//! What all accounts share: the configuration, the store, the clock, the metrics and the runtime of the workers; and how an
-//! account gets its worker and its endpoint.
+//! What all accounts share (configuration, store, clock, metrics, the runtime of the workers), and the two parts that each
+//! account gets from it: a worker and an endpoint.
+//!
+//! In: the settings of an account. Out: its idle worker, and the endpoint that wakes that worker. Deliberately absent: which
+//! accounts there are ([`super`] for configured ones, [`super::merchant_registry`] for all others).
 
 use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
@@ -13,9 +16,9 @@ use crate::telemetry::Metrics;
 use crate::worker::{self, Runtime, Worker};
 use std::sync::Arc;
 
-/// What all accounts share. Cheap to clone.
+/// What all accounts share. Cheap to clone; all clones share the same parts.
 #[derive(Clone)]
-pub(super) struct Ground {
+pub(super) struct AppContext {
     pub(super) config: Arc<Config>,
     pub(super) store: Arc<SqliteStore>,
     pub(super) clock: Clock,
@@ -23,14 +26,14 @@ pub(super) struct Ground {
     pub(super) runtime: Runtime,
 }
 
-impl Ground {
-    /// The store, whatever its engine.
+impl AppContext {
+    /// The store, without its engine's type.
     pub(super) fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store) as Arc<dyn Store>
     }
 
-    /// The worker of `account`, idle, which calls through `client`.
-    pub(super) fn worker(&self, account: &AccountConfig, client: Client, signals: AccountSignals) -> Worker {
+    /// A worker for `account` that calls Refersion through `client`. It is idle until it is woken.
+    pub(super) fn new_worker(&self, account: &AccountConfig, client: Client, signals: AccountSignals) -> Worker {
         let delivery = &self.config.delivery;
         let settings = worker::Settings {
             account: account.name.clone(),
@@ -48,8 +51,13 @@ impl Ground {
         Worker::new(settings, self.runtime.clone(), self.store(), signals, self.clock)
     }
 
-    /// The endpoint of `account`, which wakes `worker`.
-    pub(super) fn door(&self, account: AccountConfig, signals: AccountSignals, worker: Worker) -> AccountEndpoint {
+    /// An endpoint for `account` that wakes `worker`.
+    pub(super) fn new_endpoint(
+        &self,
+        account: AccountConfig,
+        signals: AccountSignals,
+        worker: Worker,
+    ) -> AccountEndpoint {
         AccountEndpoint {
             meter: self.metrics.of(&account.name),
             account: account.name,

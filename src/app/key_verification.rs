@@ -1,0 +1,204 @@
+//! Limits on the verification of unknown API keys: a concurrency limit, single flight for each key pair, and a negative cache
+//! of refused pairs.
+//!
+//! In: the keyed hash of a key pair, and the future that verifies the pair. Out: what that future returned, or an error without
+//! running it. Invariants: at most [`MAX_CONCURRENT`] verifications run at once. One pair has at most one verification in
+//! flight, and all callers share its result. A pair that Refersion refused is refused for [`REFUSED_TTL`] without another
+//! call. The negative cache holds at most [`MAX_REFUSED`] pairs: while it is full, no unknown pair is verified, so callers
+//! without a valid key cannot set the rate of calls to Refersion. Deliberately absent: the keys themselves, of which only
+//! hashes are held here.
+//!
+//! Why no cache crate: `moka` and `quick_cache` evict an entry when they are full, and here a full cache must refuse instead.
+//! `moka`'s single flight (`try_get_with`) shares an error with all callers, but it neither limits the number of pending
+//! pairs nor takes the time as an argument. Both rules would stay beside it, and it would save about ten lines.
+
+use crate::http::{AccountEndpoint, AdmissionError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OnceCell, Semaphore};
+
+/// How many verifications run at once.
+const MAX_CONCURRENT: usize = 4;
+/// How many pairs may have a verification in flight, including those that wait for a permit.
+const MAX_PENDING: usize = 64;
+/// How long a refused pair is refused without another verification.
+const REFUSED_TTL: Duration = Duration::from_secs(60);
+/// How many refused pairs the negative cache holds.
+const MAX_REFUSED: usize = 1_000;
+
+/// At most one failed verification is logged in this time, so that callers cannot fill the log.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The keyed hash of a key pair.
+pub(super) type PairHash = [u8; 16];
+/// The endpoint of a key's account, or why the key is not admitted.
+pub(super) type Admission = Result<Arc<AccountEndpoint>, AdmissionError>;
+
+/// Runs verifications within the limits of this module.
+pub(super) struct KeyVerifier {
+    permits: Semaphore,
+    pairs: Mutex<Pairs>,
+}
+
+/// The pairs that are being verified, and the pairs that were refused.
+#[derive(Default)]
+struct Pairs {
+    in_flight: HashMap<PairHash, Arc<OnceCell<Admission>>>,
+    refused: HashMap<PairHash, Instant>,
+    last_logged: Option<Instant>,
+}
+
+impl KeyVerifier {
+    pub(super) fn new() -> Self {
+        Self { permits: Semaphore::new(MAX_CONCURRENT), pairs: Mutex::default() }
+    }
+
+    /// The result of `verify` for `pair`, or the result of an earlier call's `verify` that is still in flight. An error
+    /// without running either if the pair was refused lately or too many pairs are pending or refused. `verify` waits for a
+    /// permit itself ([`Self::with_permit`]).
+    pub(super) async fn admit_once(&self, pair: PairHash, verify: impl Future<Output = Admission>) -> Admission {
+        let flight = self.pairs().begin(pair, Instant::now())?;
+        let admission = flight.get_or_init(|| verify).await.clone();
+        self.pairs().finish(pair, &flight, &admission, Instant::now());
+        admission
+    }
+
+    /// Runs `verification` when fewer than [`MAX_CONCURRENT`] others run.
+    pub(super) async fn with_permit<T>(&self, verification: impl Future<Output = T>) -> T {
+        // Err: the semaphore is never closed.
+        let _permit = self.permits.acquire().await;
+        verification.await
+    }
+
+    /// Whether a failed verification may be logged now.
+    pub(super) fn may_log(&self) -> bool {
+        self.pairs().may_log(Instant::now())
+    }
+
+    fn pairs(&self) -> MutexGuard<'_, Pairs> {
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pairs {
+    /// The verification of `pair`: the one in flight, or a new one. An error if the pair was refused lately or no new
+    /// verification may begin.
+    fn begin(&mut self, pair: PairHash, now: Instant) -> Result<Arc<OnceCell<Admission>>, AdmissionError> {
+        if let Some(flight) = self.in_flight.get(&pair) {
+            return Ok(Arc::clone(flight));
+        }
+        self.refused.retain(|_, at| now.duration_since(*at) < REFUSED_TTL);
+        if self.refused.contains_key(&pair) {
+            return Err(AdmissionError::KeyRefused);
+        }
+        if self.in_flight.len() >= MAX_PENDING || self.refused.len() + self.in_flight.len() >= MAX_REFUSED {
+            return Err(AdmissionError::KeyUnverified);
+        }
+        Ok(Arc::clone(self.in_flight.entry(pair).or_default()))
+    }
+
+    fn may_log(&mut self, now: Instant) -> bool {
+        let may = self.last_logged.is_none_or(|last| now.duration_since(last) >= LOG_INTERVAL);
+        if may {
+            self.last_logged = Some(now);
+        }
+        may
+    }
+
+    /// The verification of `pair` has ended with `admission`. Each of its callers reports this; only the first report counts.
+    fn finish(&mut self, pair: PairHash, flight: &Arc<OnceCell<Admission>>, admission: &Admission, now: Instant) {
+        if self.in_flight.get(&pair).is_some_and(|current| Arc::ptr_eq(current, flight)) {
+            self.in_flight.remove(&pair);
+            if matches!(admission, Err(AdmissionError::KeyRefused)) {
+                self.refused.insert(pair, now);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Notify;
+
+    fn pair(n: usize) -> PairHash {
+        std::array::from_fn(|i| n.to_be_bytes()[i % 8])
+    }
+
+    fn refuse(pairs: &mut Pairs, n: usize, now: Instant) {
+        let flight = pairs.begin(pair(n), now).expect("there is room");
+        pairs.finish(pair(n), &flight, &Err(AdmissionError::KeyRefused), now);
+    }
+
+    #[test]
+    fn a_refused_pair_is_refused_for_a_minute_without_a_call() {
+        let (mut pairs, now) = (Pairs::default(), Instant::now());
+        refuse(&mut pairs, 1, now);
+        let error = |pairs: &mut Pairs, n, seconds| pairs.begin(pair(n), now + Duration::from_secs(seconds)).err();
+        assert_eq!(error(&mut pairs, 1, 59), Some(AdmissionError::KeyRefused));
+        assert_eq!(error(&mut pairs, 2, 59), None);
+        assert_eq!(error(&mut pairs, 1, 60), None);
+    }
+
+    #[test]
+    fn a_failure_is_logged_at_most_once_in_ten_seconds() {
+        let (mut pairs, now) = (Pairs::default(), Instant::now());
+        let logged = [0, 0, 9, 10, 19, 20].map(|seconds| pairs.may_log(now + Duration::from_secs(seconds)));
+        assert_eq!(logged, [true, false, false, true, false, true]);
+    }
+
+    #[test]
+    fn a_pair_that_could_not_be_verified_is_verified_again_at_once() {
+        let (mut pairs, now) = (Pairs::default(), Instant::now());
+        let flight = pairs.begin(pair(1), now).expect("there is room");
+        pairs.finish(pair(1), &flight, &Err(AdmissionError::KeyUnverified), now);
+        assert!(pairs.begin(pair(1), now).is_ok());
+    }
+
+    #[test]
+    fn a_full_negative_cache_refuses_new_pairs_until_entries_expire() {
+        let (mut pairs, now) = (Pairs::default(), Instant::now());
+        (0..MAX_REFUSED).for_each(|n| refuse(&mut pairs, n, now));
+        assert_eq!(pairs.begin(pair(MAX_REFUSED), now).err(), Some(AdmissionError::KeyUnverified));
+        assert_eq!(pairs.refused.len(), MAX_REFUSED);
+        let later = now + REFUSED_TTL;
+        (0..MAX_PENDING).for_each(|n| drop(pairs.begin(pair(n), later).expect("there is room again")));
+        assert_eq!(pairs.begin(pair(MAX_PENDING), later).err(), Some(AdmissionError::KeyUnverified));
+        assert!(pairs.begin(pair(0), later).is_ok(), "it joins the one in flight");
+        assert!(pairs.refused.is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_verification_of_a_pair_is_in_flight_and_few_of_all_pairs() {
+        let (verifier, calls, response) = (KeyVerifier::new(), AtomicUsize::new(0), Notify::new());
+        let verify = || {
+            verifier.with_permit(async {
+                calls.fetch_add(1, Ordering::Relaxed);
+                response.notified().await;
+                Err(AdmissionError::KeyUnverified)
+            })
+        };
+        let all = async {
+            tokio::join!(
+                verifier.admit_once(pair(1), verify()),
+                verifier.admit_once(pair(1), verify()),
+                verifier.admit_once(pair(2), verify()),
+                verifier.admit_once(pair(3), verify()),
+                verifier.admit_once(pair(4), verify()),
+                verifier.admit_once(pair(5), verify()),
+                async {
+                    assert_eq!(calls.load(Ordering::Relaxed), MAX_CONCURRENT, "all others were polled before");
+                    response.notify_waiters();
+                    tokio::task::yield_now().await;
+                    response.notify_one();
+                }
+            )
+        };
+        let (one, same, ..) = tokio::time::timeout(REFUSED_TTL, all).await.expect("every verification ended");
+        assert!(matches!((one, same), (Err(AdmissionError::KeyUnverified), Err(AdmissionError::KeyUnverified))));
+        assert_eq!(calls.load(Ordering::Relaxed), 5, "one for each pair");
+        assert!(verifier.pairs().in_flight.is_empty());
+    }
+}

@@ -1,0 +1,243 @@
+//! The registry of merchants' accounts: accounts that are not configured, each created by an API key that arrived with a
+//! request and that Refersion accepted.
+//!
+//! In: the key pair of a request. Out: the endpoint of its account, or the reason why the request is not admitted. A key pair
+//! that equals the stored one of its account is admitted at once. Any other pair is verified with Refersion, stored sealed,
+//! and only then admitted; it replaces the stored pair of its account.
+//!
+//! Invariants: only a verified key is stored, so a caller that knows only a public key can neither get events delivered nor
+//! replace a key. The sealed key is committed and synced before the first event of its account is appended. The account's name
+//! is derived from the public key, so its users, their order and its deduplication survive a change of the secret key. Each
+//! account has its own worker and health, created by its first request or, if it has pending events, at the start; until then
+//! an account costs the memory of its key. Deliberately absent: deleting a key. A stored key that Refersion no longer accepts
+//! halts its account.
+
+use super::ServeError;
+use super::context::AppContext;
+use super::key_verification::{Admission, KeyVerifier};
+use crate::account_signals::AccountSignals;
+use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_seal};
+use crate::http::{AccountEndpoint, AdmissionError, MerchantAccounts};
+use crate::refersion::{BuildError, ConnectionPool, KeyVerification};
+use crate::store::{EventLog as _, KeyVault, Maintenance as _, SqliteStore};
+use crate::worker::Worker;
+use async_trait::async_trait;
+use rand::Rng as _;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long the verification of a key may take, including the wait for a permit. Segment stops waiting for a response after
+/// 5 s, of which `SERVER_WAIT` takes up to 2 by default.
+const VERIFICATION_TIMEOUT: Duration = Duration::from_millis(2_500);
+
+/// The accounts of verified keys. Cheap to clone; all clones share the same accounts.
+#[derive(Clone)]
+pub(super) struct MerchantRegistry(Arc<Inner>);
+
+struct Inner {
+    context: AppContext,
+    seal_key: SealKey,
+    pool: ConnectionPool,
+    verifier: KeyVerifier,
+    /// Held while a key is written to the store and then to `accounts`, so that both hold the same key of an account.
+    writing: tokio::sync::Mutex<()>,
+    accounts: Mutex<Accounts>,
+}
+
+type Accounts = HashMap<AccountName, MerchantAccount>;
+
+struct MerchantAccount {
+    key: ApiKey,
+    /// `None` until the account's first request, or until it has pending events.
+    active: Option<ActiveAccount>,
+}
+
+struct ActiveAccount {
+    endpoint: Arc<AccountEndpoint>,
+    worker: Worker,
+}
+
+/// The API keys of the store, with the accounts they are of.
+pub(super) type StoredKeys = Vec<(AccountName, ApiKey)>;
+
+/// Opens every sealed key of the store; an error if one of them cannot be opened. A key that only a later one of `seal_keys`
+/// opens is sealed again with the first.
+pub(super) async fn open_stored_keys(seal_keys: &[SealKey], store: &SqliteStore) -> Result<StoredKeys, ServeError> {
+    let first = seal_keys.first().ok_or(ServeError::NoSealKey)?;
+    let sealed = store.kept_keys().await?;
+    let opened: Vec<_> = sealed.iter().filter_map(|key| Some((&key.account, open_seal(seal_keys, key)?))).collect();
+    if opened.len() < sealed.len() {
+        return Err(ServeError::CannotOpenKeys { unopened: sealed.len() - opened.len(), stored: sealed.len() });
+    }
+    let by_later = opened.iter().filter(|(_, opened)| !opened.by_first);
+    let resealed: Vec<_> = by_later.map(|(account, opened)| seal(first, account, &opened.api_key)).collect();
+    if !resealed.is_empty() {
+        let count = resealed.len();
+        store.keep_keys(resealed).await?;
+        tracing::info!(
+            count,
+            "sealed API keys again with the first seal key; the other keys in STORE_SEAL_KEY are no longer needed"
+        );
+    }
+    Ok(opened.into_iter().map(|(account, opened)| (account.clone(), opened.api_key)).collect())
+}
+
+fn seal(seal_key: &SealKey, account: &AccountName, key: &ApiKey) -> SealedKey {
+    let mut nonce = SealNonce::default();
+    rand::rng().fill_bytes(&mut nonce);
+    seal_key.seal(account, key, &nonce)
+}
+
+impl MerchantRegistry {
+    /// A registry of the accounts with these keys, none of them active.
+    pub(super) fn new(context: AppContext, keys: StoredKeys) -> Result<Self, ServeError> {
+        let config = &context.config;
+        let seal_key = config.store.seal_keys.first().cloned().ok_or(ServeError::NoSealKey)?;
+        let pool = ConnectionPool::new(&config.refersion.base_url, config.refersion.timeout)?;
+        let accounts = keys.into_iter().map(|(name, key)| (name, MerchantAccount { key, active: None })).collect();
+        Ok(Self(Arc::new(Inner {
+            context,
+            seal_key,
+            pool,
+            verifier: KeyVerifier::new(),
+            writing: tokio::sync::Mutex::default(),
+            accounts: Mutex::new(accounts),
+        })))
+    }
+
+    /// Wakes the worker of each account with pending events. `pending` holds the number of them for each account's name.
+    fn wake_accounts(&self, pending: &BTreeMap<String, u64>) -> Result<(), BuildError> {
+        let mut accounts = self.0.accounts();
+        for (name, _) in pending.iter().filter(|(_, events)| **events > 0) {
+            let name = AccountName::from(name.clone());
+            if let Some(endpoint) = self.0.activate(&mut accounts, &name)? {
+                (endpoint.wake_worker)();
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl MerchantAccounts for MerchantRegistry {
+    async fn admit(&self, key: ApiKey) -> Admission {
+        let hash_key = self.0.context.store.hash_key();
+        let name = hash_key.account(&key);
+        if let Some(admission) = self.0.admit_stored(&name, &key) {
+            return admission;
+        }
+        let (inner, pair) = (Arc::clone(&self.0), hash_key.key_pair(&key));
+        // In a task of its own: if the caller disconnects, the key is still verified and stored.
+        let task = tokio::spawn(async move { inner.verifier.admit_once(pair, inner.verify(&name, &key)).await });
+        // Err: the task panicked, which is a bug.
+        task.await.unwrap_or(Err(AdmissionError::KeyUnverified))
+    }
+
+    fn endpoints(&self) -> Vec<Arc<AccountEndpoint>> {
+        let accounts = self.0.accounts();
+        let active = accounts.values().filter_map(|account| account.active.as_ref());
+        active.map(|active| Arc::clone(&active.endpoint)).collect()
+    }
+
+    fn wake_accounts_with_pending_events(&self) {
+        if let Err(error) = self.wake_accounts(&self.0.context.store.waiting()) {
+            tracing::error!(%error, "cannot start the workers of accounts that are not configured; their pending events are delivered after their next event");
+        }
+    }
+}
+
+impl Inner {
+    /// The endpoint of account `name` if `key` is its stored key; otherwise `None`.
+    fn admit_stored(&self, name: &AccountName, key: &ApiKey) -> Option<Admission> {
+        let mut accounts = self.accounts();
+        accounts.get(name).filter(|account| account.key.is_same_pair(key))?;
+        Some(self.admit_active(&mut accounts, name))
+    }
+
+    /// Verifies `key` with Refersion, and stores it if Refersion accepts it.
+    async fn verify(&self, name: &AccountName, key: &ApiKey) -> Admission {
+        let client = self.pool.client(key).map_err(|_| AdmissionError::KeyRefused)?;
+        let verification = self.verifier.with_permit(client.verify_key());
+        let reason = match tokio::time::timeout(VERIFICATION_TIMEOUT, verification).await {
+            Ok(KeyVerification::Accepted) => return self.store_key(name, key).await,
+            Ok(KeyVerification::Rejected) => return Err(AdmissionError::KeyRefused),
+            Ok(KeyVerification::Unknown { reason, .. }) => reason,
+            Err(_) => "it took too long".to_owned(),
+        };
+        if self.verifier.may_log() {
+            tracing::warn!(
+                "cannot verify a new API key with Refersion: {reason} (further failures are not logged for 10 s)"
+            );
+        }
+        Err(AdmissionError::KeyUnverified)
+    }
+
+    /// Stores a verified key as the key of account `name`, in place of an earlier one.
+    async fn store_key(&self, name: &AccountName, key: &ApiKey) -> Admission {
+        let _guard = self.writing.lock().await;
+        if let Err(error) = self.context.store.keep_keys(vec![seal(&self.seal_key, name, key)]).await {
+            tracing::error!(account = %name, %error, "cannot store an API key");
+            return Err(AdmissionError::KeyNotStored);
+        }
+        let mut accounts = self.accounts();
+        let active = accounts.get(name).and_then(|account| account.active.as_ref());
+        let active = active.map(|active| self.change_key(name, key, active)).transpose().map_err(client_bug)?;
+        let earlier = accounts.insert(name.clone(), MerchantAccount { key: key.clone(), active });
+        if earlier.is_none() {
+            tracing::info!(account = %name, "Refersion accepts a new API key: created an account for it");
+        } else {
+            tracing::info!(account = %name, "Refersion accepts another API key of the account: it replaces the stored key");
+        }
+        self.admit_active(&mut accounts, name)
+    }
+
+    /// The same worker, which now uses `key`, and an endpoint that accepts `key`.
+    fn change_key(
+        &self,
+        name: &AccountName,
+        key: &ApiKey,
+        active: &ActiveAccount,
+    ) -> Result<ActiveAccount, BuildError> {
+        let ActiveAccount { endpoint, worker } = active;
+        worker.replace_key(key)?;
+        let account = self.context.config.account(name.clone(), key.clone());
+        let endpoint = self.context.new_endpoint(account, endpoint.signals.clone(), worker.clone());
+        Ok(ActiveAccount { endpoint: Arc::new(endpoint), worker: worker.clone() })
+    }
+
+    fn admit_active(&self, accounts: &mut Accounts, name: &AccountName) -> Admission {
+        self.activate(accounts, name).map_err(client_bug)?.ok_or(AdmissionError::Draining)
+    }
+
+    /// The endpoint of an account, which gets its worker and endpoint now if it has none. `None` if there is no such account
+    /// or the service shuts down.
+    fn activate(
+        &self,
+        accounts: &mut Accounts,
+        name: &AccountName,
+    ) -> Result<Option<Arc<AccountEndpoint>>, BuildError> {
+        let shutting_down = self.context.runtime.shutdown.is_cancelled();
+        let Some(account) = accounts.get_mut(name).filter(|_| !shutting_down) else { return Ok(None) };
+        if let Some(active) = &account.active {
+            return Ok(Some(Arc::clone(&active.endpoint)));
+        }
+        let settings = self.context.config.account(name.clone(), account.key.clone());
+        let client = self.pool.client(&account.key)?;
+        let signals = AccountSignals::default();
+        let worker = self.context.new_worker(&settings, client, signals.clone());
+        let endpoint = Arc::new(self.context.new_endpoint(settings, signals, worker.clone()));
+        account.active = Some(ActiveAccount { endpoint: Arc::clone(&endpoint), worker });
+        Ok(Some(endpoint))
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Logs that no client can be made for a verified key. Verification made one, so this is a bug.
+fn client_bug(error: BuildError) -> AdmissionError {
+    tracing::error!(%error, "cannot make a client for a verified API key");
+    AdmissionError::KeyUnverified
+}
