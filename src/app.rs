@@ -135,7 +135,7 @@ pub async fn serve(
     tracing::info!("webhook on http://{}/segment, health on http://{}/readyz", addresses.server, addresses.ops);
     announce(addresses);
 
-    let tidying = tokio::spawn(tidy(Arc::clone(store), context.clock, config.store.deduplication_window));
+    let compaction = tokio::spawn(compact(Arc::clone(store), context.clock, config.store.deduplication_window));
     let probing = tokio::spawn(probe(Arc::clone(store)));
     let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&registry)), shutdown.clone()));
     let private = tokio::spawn(listen(ops, http::ops_router(Arc::clone(&registry)), shutdown.clone()));
@@ -149,7 +149,7 @@ pub async fn serve(
     tracing::info!("stopping: answering requests in flight, handing back calls that were not sent");
     shutdown.cancel();
     tracker.close();
-    tidying.abort();
+    compaction.abort();
     probing.abort();
     let finished = async { (public.await, private.await, tracker.wait().await) };
     if tokio::time::timeout(config.server.drain, finished).await.is_err() {
@@ -221,11 +221,11 @@ async fn listen(listener: TcpListener, router: Router, shutdown: CancellationTok
     http::listen(listener, router, http::ListenerLimits::default(), shutdown.cancelled_owned()).await;
 }
 
-async fn tidy(store: Arc<SqliteStore>, clock: Clock, window: Duration) {
+async fn compact(store: Arc<SqliteStore>, clock: Clock, window: Duration) {
     loop {
         tokio::time::sleep(TIDY_EVERY).await;
-        if let Err(error) = store.tidy(clock.now().before(window)).await {
-            tracing::debug!(%error, "cannot tidy the store");
+        if let Err(error) = store.compact(clock.now().before(window)).await {
+            tracing::debug!(%error, "cannot compact the store");
         }
     }
 }

@@ -132,9 +132,9 @@ impl Keeper {
     /// Lets the store go, after what was erased has left its file. A running service does both by itself, within seconds.
     pub(super) async fn close(&self) -> Told<()> {
         let Self::Store(store) = self else { return Ok(()) };
-        let tidied = store.tidy(Timestamp(0)).await;
+        let compacted = store.compact(Timestamp(0)).await;
         store.close().await;
-        tidied.map_err(|error| error.to_string())
+        compacted.map_err(|error| error.to_string())
     }
 }
 

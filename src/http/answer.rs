@@ -213,9 +213,11 @@ impl From<StoreError> for Answer {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full(_) => Self::BacklogFull,
-            StoreError::NotWaiting | StoreError::Closed | StoreError::Transient(_) | StoreError::Fatal(_) => {
-                Self::NotRecorded
-            }
+            StoreError::NotWaiting
+            | StoreError::Closed
+            | StoreError::Transient(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Fatal(_) => Self::NotRecorded,
         }
     }
 }

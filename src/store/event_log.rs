@@ -181,7 +181,10 @@ pub enum StoreError {
     /// The store failed, and may work again later: the disk is full, for instance.
     #[error("the store failed: {0}")]
     Transient(String),
-    /// The store refuses this request, and will again: it is corrupt, for instance, or a bug.
+    /// A part of the store that this request needs is damaged. The request fails again; others need not.
+    #[error("a part of the store is damaged: {0}")]
+    Corrupt(String),
+    /// The store refuses this request, and will again: a bug, for instance.
     #[error("the store cannot do this: {0}")]
     Fatal(String),
 }

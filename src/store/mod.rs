@@ -9,7 +9,7 @@
 //! 1. [`EventLog::append`] returns after the events are committed and synced, or with an error and none of them appended.
 //! 2. [`Seq`]s are given in commit order, so a reader that has read up to one misses none below it. None is given twice.
 //! 3. An event id appended once is a [`Appended::Duplicate`] from then on: at least until the window given to
-//!    [`Maintenance::tidy`] has passed, while the event waits, and while its dead letter is kept. It counts only once its
+//!    [`Maintenance::compact`] has passed, while the event waits, and while its dead letter is kept. It counts only once its
 //!    transaction has committed.
 //! 4. [`EventLog::read`] brings what waits, in log order, with the affiliates its keys lead to.
 //! 5. [`EventLog::begin`] brings bodies and memory of what still waits. What is begun and not yet released or settled is in
@@ -20,7 +20,7 @@
 //!    by [`DeadLetters::forget`] (kept as a dead letter without body and keys).
 //! 8. A dead letter stays until it is replayed or discarded; its id is given once. Replayed, it is appended anew, behind all
 //!    that waits for its user, and its id points to its new place. While the same event, sent again, waits, it is not replayed.
-//! 9. What was erased cannot be had back: not by a replay, not from the files once [`Maintenance::tidy`] has run.
+//! 9. What was erased cannot be had back: not by a replay, not from the files once [`Maintenance::compact`] has run.
 //! 10. No transaction outlives a method. Reading one account costs nothing for another's backlog.
 //! 11. API keys are kept as they are handed in: sealed. A later one of an account takes the place of the earlier one.
 //!
@@ -34,6 +34,7 @@ mod id_index;
 mod in_flight;
 mod keys;
 mod log_limit;
+mod published;
 mod recent_keys;
 mod sqlite;
 
@@ -141,7 +142,7 @@ pub trait Maintenance: Send + Sync {
 
     /// Forgets settled events that were received before `forget_before`, in portions (all of them in the course of hours), and
     /// overwrites and gives back the space of what was erased.
-    async fn tidy(&self, forget_before: Timestamp) -> Result<(), StoreError>;
+    async fn compact(&self, forget_before: Timestamp) -> Result<(), StoreError>;
 
     /// Returns when the store can do nothing any more: it was closed, or has failed for good.
     async fn closed(&self);

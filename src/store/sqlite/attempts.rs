@@ -110,7 +110,8 @@ pub struct Failure<'a> {
 
 /// The attempt failed. What was begun with the event remains so.
 pub fn fail(connection: &Connection, head: Seq, failure: &Failure<'_>) -> rusqlite::Result<()> {
-    let (_, history) = failures_and_history(connection, head, failure.attempt)?;
+    let (_, history) = failures_and_history(connection, head)?;
+    let history = history::with(head, history.as_deref(), failure.attempt);
     let sql = "INSERT INTO attempts (seq, begun, progress, failures, failing_for, wait, noted_at, history)
                VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7)
                ON CONFLICT (seq) DO UPDATE SET begun = 0, progress = ?2, failures = ?3, failing_for = ?4, wait = ?5,
@@ -154,18 +155,14 @@ pub fn delete(connection: &Connection, seq: Seq) -> rusqlite::Result<()> {
     connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1")?.execute([seq.0]).map(drop)
 }
 
-/// How many attempts at the event failed, and its history with one more. What is damaged of these counts as nothing: it was
+/// How many attempts at the event failed, and its history as it is stored. What is damaged of these counts as nothing: it was
 /// named when the event was begun, and must not keep it from becoming a dead letter.
-pub fn failures_and_history(connection: &Connection, seq: Seq, last: &Attempt) -> rusqlite::Result<(u32, String)> {
+pub fn failures_and_history(connection: &Connection, seq: Seq) -> rusqlite::Result<(u32, Option<String>)> {
     let mut statement = connection.prepare_cached("SELECT failures, history FROM attempts WHERE seq = ?1")?;
     let stored = statement.query_row([seq.0], |row| {
-        let failures =
-            integer(row, 0, "attempts.failures").ok().flatten().and_then(|failures| failures.try_into().ok());
+        let failures = integer(row, 0, "attempts.failures").ok().flatten();
         let history = text(row, 1, "attempts.history").ok().flatten().map(str::to_owned);
-        Ok((failures.unwrap_or_default(), history))
+        Ok((failures.and_then(|failures| failures.try_into().ok()).unwrap_or_default(), history))
     });
-    let stored = stored.optional()?;
-    let (failures, history) = stored.unwrap_or_default();
-    let history = history::with(seq, history.as_deref(), last);
-    Ok((failures, history.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?))
+    Ok(stored.optional()?.unwrap_or_default())
 }

@@ -4,7 +4,8 @@
 
 use super::affiliates;
 use super::attempts::{self, Attempts};
-use super::decode::{Damaged, blob, integer};
+use super::decode::{DAMAGED_PAGE, Damaged, blob, integer};
+use super::error::is_corruption;
 use crate::delivery::Memory;
 use crate::domain::{AccountName, EventId, Seq, Timestamp, UserKey};
 use crate::failpoint;
@@ -22,7 +23,10 @@ pub fn begin(connection: &Connection, account: &AccountName, units: &[Unit]) -> 
     let snapshot = connection.unchecked_transaction()?;
     let mut begun = Vec::with_capacity(units.len());
     for unit in units {
-        begun.extend(head(&snapshot, account, unit)?);
+        match head(&snapshot, account, unit) {
+            Err(error) if is_corruption(&error) => begun.push(unreadable(unit.head)),
+            head => begun.extend(head?),
+        }
     }
     failpoint::step("store::begin");
     Ok(begun)
@@ -53,6 +57,18 @@ fn head(connection: &Connection, account: &AccountName, unit: &Unit) -> rusqlite
         begun.followers.push(follower);
     }
     Ok(Some(begun))
+}
+
+/// A head that SQLite cannot read: a page that holds a part of it is damaged.
+fn unreadable(seq: Seq) -> Begun {
+    let parts = Parts {
+        id: Err(DAMAGED_PAGE),
+        keys: Ok(Vec::new()),
+        received_at: Ok(0),
+        body: Err(DAMAGED_PAGE),
+        attempts: Ok(Attempts::default()),
+    };
+    parts.begun(seq, Ok(Memory::default()))
 }
 
 /// What was read of a head; each part by itself may be damaged.
@@ -118,8 +134,11 @@ fn follower(connection: &Connection, account: &AccountName, seq: Seq) -> rusqlit
     let sql = "SELECT log.id, bodies.body FROM log LEFT JOIN bodies USING (seq)
                WHERE log.seq = ?1 AND log.account = (SELECT account FROM accounts WHERE name = ?2) AND log.outcome IS NULL";
     let mut statement = connection.prepare_cached(sql)?;
-    let parts =
-        statement.query_row(params![seq.0, account.as_str()], |row| Ok((id(row, 0), read_body(row, 1)))).optional()?;
+    let read = statement.query_row(params![seq.0, account.as_str()], |row| Ok((id(row, 0), read_body(row, 1))));
+    let parts = match read {
+        Err(error) if is_corruption(&error) => Some((Err(DAMAGED_PAGE), Err(DAMAGED_PAGE))),
+        read => read.optional()?,
+    };
     Ok(match parts {
         None => None,
         Some((Ok(id), Ok(body))) => Some(Follower { seq, id, body }),

@@ -1,24 +1,27 @@
-//! Checkpoints in the background: what the WAL holds is written into the file beside the commits, so that no commit waits for it.
+//! Checkpoints: the content of the write-ahead log (WAL) is written into the file in the background, so that no commit waits for it.
 //!
-//! In goes the size of the WAL after each commit. When it is large, a thread with a connection of its own writes its pages into
-//! the file; then the writer copies the few that were committed meanwhile, after which SQLite begins the WAL anew. Invariant: a WAL
-//! that grows faster than the thread can follow is copied by the writer itself, so that its size is bounded, unless a reader holds
-//! it back or the file cannot be written. Deliberately
-//! absent: emptying the WAL of what was erased, which is tidying ([`super::tidy`]).
+//! In: the size of the WAL after each commit. When it is large, a thread with a connection of its own writes its pages into
+//! the file; then the writer copies the few pages that were committed meanwhile, after which SQLite begins the WAL anew.
+//! Invariant: a WAL that grows faster than the thread can follow is copied by the writer itself, so that its size is bounded.
+//! The exception is a WAL that a reader in another process needs: it grows, and a warning says so. Deliberately absent: when the
+//! WAL is emptied of erased content ([`super::maintenance`]).
 
-use super::{reader, tidy};
+use super::{reader, schema};
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// How many pages the WAL may hold (4 MiB) before they are written into the file: a page that many commits changed is written
 /// once.
 const WAL_PAGES: i32 = 1_000;
 /// With so many pages (32 MiB) the writer does it itself.
 const MAX_WAL_PAGES: i32 = 8 * WAL_PAGES;
+/// A WAL of so many pages (128 MiB) that cannot be copied is reported: a reader holds it.
+const HELD_WAL_PAGES: i32 = 4 * MAX_WAL_PAGES;
 
 /// The thread that writes checkpoints, as the writer sees it. Dropping it ends the thread.
 #[derive(Debug)]
@@ -29,6 +32,10 @@ pub struct Checkpoints {
     written: Arc<AtomicBool>,
     requests: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// From how many pages on a WAL that cannot be copied is reported.
+    held_pages: i32,
+    /// It was reported.
+    held: bool,
 }
 
 impl Checkpoints {
@@ -40,7 +47,7 @@ impl Checkpoints {
         let thread = std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || {
             let mut connection = None;
             while inbox.recv().is_ok() {
-                if let Err(error) = write(&path, &mut connection) {
+                if let Err(error) = write_with(&path, &mut connection) {
                     // The writer does it later, and says so if it cannot.
                     tracing::debug!(%error, "cannot write a checkpoint");
                 }
@@ -54,25 +61,50 @@ impl Checkpoints {
         };
         // It replaces SQLite's own hook, which writes checkpoints within commits.
         writer.wal_hook(Some(hook)).map_err(std::io::Error::other)?;
-        Ok(Self { pages, written, requests: Some(requests), thread: Some(thread) })
+        Ok(Self {
+            pages,
+            written,
+            requests: Some(requests),
+            thread: Some(thread),
+            held_pages: HELD_WAL_PAGES,
+            held: false,
+        })
     }
 
     /// After a commit: asks for a checkpoint, or completes one.
-    pub fn after_commit(&self, writer: &Connection) -> rusqlite::Result<()> {
+    pub fn after_commit(&mut self, writer: &Connection) -> rusqlite::Result<()> {
         let pages = self.pages.load(Ordering::Relaxed);
         if pages < WAL_PAGES {
             self.written.store(false, Ordering::Relaxed); // SQLite has begun the WAL anew: there is nothing left to copy
+            if std::mem::take(&mut self.held) {
+                tracing::info!("the write-ahead log was emptied again");
+            }
             return Ok(());
         }
-        if self.written.swap(false, Ordering::Relaxed) || pages >= MAX_WAL_PAGES {
+        let request = || self.requests.as_ref().map(|requests| requests.try_send(()));
+        if self.written.swap(false, Ordering::Relaxed)
+            || pages >= MAX_WAL_PAGES
+            || matches!(request(), Some(Err(TrySendError::Disconnected(()))))
+        // the thread has panicked
+        {
             self.pages.store(0, Ordering::Relaxed); // until the next commit says otherwise
-            return tidy::checkpoint(writer);
-        }
-        let request = self.requests.as_ref().map(|requests| requests.try_send(()));
-        if let Some(Err(TrySendError::Disconnected(()))) = request {
-            return tidy::checkpoint(writer); // the thread has panicked
+            let copied = write(writer)?;
+            self.report(pages, copied);
         }
         Ok(())
+    }
+
+    /// Warns when a reader begins to hold a large WAL.
+    fn report(&mut self, pages: i32, copied: i32) {
+        if pages >= self.held_pages && copied < pages && !self.held {
+            self.held = true;
+            let mebibytes = i64::from(pages) * i64::from(schema::PAGE) / (1024 * 1024);
+            tracing::warn!(
+                mebibytes,
+                "the write-ahead log of the store grows and cannot be emptied: another process reads the file in one long \
+                 transaction; end it"
+            );
+        }
     }
 }
 
@@ -85,10 +117,60 @@ impl Drop for Checkpoints {
     }
 }
 
-fn write(path: &Path, connection: &mut Option<Connection>) -> rusqlite::Result<()> {
+fn write_with(path: &Path, connection: &mut Option<Connection>) -> rusqlite::Result<()> {
     let connection = match connection {
         Some(connection) => connection,
         None => connection.insert(reader::connect(path)?),
     };
-    tidy::checkpoint(connection)
+    write(connection).map(drop)
+}
+
+/// Writes the pages of the WAL into the file, as far as no reader needs the older ones; how many are written now.
+pub fn write(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))
+}
+
+/// Empties the WAL, which still holds what was deleted; says whether it is empty now. It is not if another process reads.
+pub fn empty_wal(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.busy_timeout(Duration::ZERO)?; // the writer must not wait for another process
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    connection.busy_timeout(schema::BUSY_TIMEOUT)?;
+    Ok(busy? == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open;
+    use super::super::writer::Store;
+    use super::*;
+
+    fn commit(store: &mut Store, bytes: i64) {
+        let insert = |connection: &Connection| {
+            connection.execute("INSERT INTO bodies (body) VALUES (zeroblob(?1))", [bytes]).map(drop)
+        };
+        store.transaction(|tx| insert(tx.connection)).expect("committed");
+        store.checkpoints.after_commit(&store.connection).expect("copied, as far as possible");
+    }
+
+    #[test]
+    fn a_large_wal_that_a_reader_holds_is_reported_until_it_is_emptied() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.db");
+        let mut store = open::open(&path, 1 << 20).expect("opened");
+        store.checkpoints.held_pages = MAX_WAL_PAGES;
+        let reader = Connection::open(&path).expect("opened");
+        reader.execute_batch("BEGIN; SELECT count(*) FROM log;").expect("a reader");
+        let bytes = i64::from(schema::PAGE) * i64::from(MAX_WAL_PAGES) / 4;
+        for quarter in 1..=4 {
+            assert!(!store.checkpoints.held, "{quarter}");
+            commit(&mut store, bytes);
+        }
+        assert!(store.checkpoints.held);
+        commit(&mut store, 1);
+        assert!(store.checkpoints.held, "the reader still reads");
+        drop(reader);
+        commit(&mut store, 1); // copies all
+        commit(&mut store, 1); // begins the WAL anew
+        assert!(!store.checkpoints.held);
+    }
 }

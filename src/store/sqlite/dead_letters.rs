@@ -5,14 +5,16 @@
 use super::append::{self, Row as LogRow};
 use super::attempts;
 use super::decode::{Damaged, blob};
-use super::error::JobError;
+use super::error::{JobError, is_corruption};
+use super::settle::Rows;
 use super::state::{Change, Tx};
 use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, EventId, Seq, Timestamp};
-use crate::store::body;
+use crate::store::body::unpack;
 use crate::store::history;
 use crate::store::keys;
 use crate::store::{Attempt, DeadLetter, Filter, Page, Replay, StoreError};
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,33 +24,63 @@ const EXAMINED: i64 = 400;
 const COLUMNS: &str = "seq, name, id, code, reason, failures, received_at, died_at, body IS NULL";
 
 /// Keeps the waiting event `seq` as a dead letter.
-pub fn keep(tx: &mut Tx<'_>, seq: Seq, outcome: OutcomeCode, reason: &str, at: Timestamp) -> rusqlite::Result<()> {
+pub fn keep(
+    tx: &mut Tx<'_>,
+    seq: Seq,
+    outcome: OutcomeCode,
+    reason: &str,
+    at: Timestamp,
+    rows: &Rows,
+) -> rusqlite::Result<()> {
     let last = Attempt { at, what: reason.to_owned() };
-    let (failures, history) = attempts::failures_and_history(tx.connection, seq, &last)?;
+    let (attempts, body) = match rows {
+        Rows::Delete => (attempts::failures_and_history(tx.connection, seq)?, body(tx.connection, seq)?),
+        Rows::Leave { body } => ((0, None), body.clone()),
+    };
+    let history = history::with(seq, attempts.1.as_deref(), &last);
+    insert(tx, seq, outcome, reason, at, (attempts.0, Some(history)), body)
+}
+
+/// Keeps of an event that waits that it was there, and how it ended.
+pub fn keep_erased(tx: &mut Tx<'_>, seq: Seq, at: Timestamp) -> rusqlite::Result<()> {
+    let attempts = attempts::failures_and_history(tx.connection, seq)?;
+    insert(tx, seq, OutcomeCode::Erased, "its user was erased while it waited", at, attempts, None)
+}
+
+fn insert(
+    tx: &mut Tx<'_>,
+    seq: Seq,
+    outcome: OutcomeCode,
+    reason: &str,
+    at: Timestamp,
+    (failures, history): (u32, Option<String>),
+    body: Option<Value>,
+) -> rusqlite::Result<()> {
     let sql =
         "INSERT INTO dead_letters (seq, account, id, code, reason, failures, received_at, died_at, body, keys, history)
-               SELECT seq, account, id, ?2, ?3, ?4, received_at, ?5, body, keys, ?6
-               FROM log LEFT JOIN bodies USING (seq) WHERE seq = ?1";
-    let values = params![seq.0, outcome.as_str(), reason, failures, at.0, history];
-    tx.connection.prepare_cached(sql)?.execute(values)?;
-    let mut statement = tx.connection.prepare_cached("SELECT keys FROM log WHERE seq = ?1")?;
-    let stored: Vec<u8> = statement.query_row([seq.0], |row| row.get(0))?;
+               SELECT seq, account, id, ?2, ?3, ?4, received_at, ?5, ?6, iif(?6 IS NULL, NULL, keys), ?7
+               FROM log WHERE seq = ?1 RETURNING keys";
+    let values = params![seq.0, outcome.as_str(), reason, failures, at.0, body, history];
+    let keys: Option<Vec<u8>> = tx.connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
     let mut insert = tx.connection.prepare_cached("INSERT OR IGNORE INTO dead_keys (key, seq) VALUES (?1, ?2)")?;
-    for key in keys::hashes(&stored) {
+    for key in keys::hashes(&keys.unwrap_or_default()) {
         insert.execute(params![key.as_slice(), seq.0])?;
     }
     tx.note(Change::Dead(1));
     Ok(())
 }
 
-/// Keeps of an event that waits that it was there, and how it ended.
-pub fn keep_erased(tx: &mut Tx<'_>, seq: Seq, at: Timestamp) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO dead_letters (seq, account, id, code, reason, failures, received_at, died_at, history)
-               SELECT seq, account, id, ?2, 'its user was erased while it waited', coalesce(failures, 0), received_at, ?3, history
-               FROM log LEFT JOIN attempts USING (seq) WHERE seq = ?1";
-    tx.connection.prepare_cached(sql)?.execute(params![seq.0, OutcomeCode::Erased.as_str(), at.0])?;
-    tx.note(Change::Dead(1));
-    Ok(())
+/// The body of a waiting event as it is stored, whatever its type.
+fn body(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Value>> {
+    connection.prepare_cached("SELECT body FROM bodies WHERE seq = ?1")?.query_row([seq.0], |row| row.get(0)).optional()
+}
+
+/// The same where a page of the file may be damaged: none if it cannot be read.
+pub fn body_if_readable(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Value>> {
+    match body(connection, seq) {
+        Err(error) if is_corruption(&error) => Ok(None),
+        body => body,
+    }
 }
 
 /// Up to `limit` dead letters with an id above `after`, without what only one of them by itself shows; and where to go on.
@@ -85,8 +117,8 @@ pub fn one(connection: &Connection, id: i64) -> rusqlite::Result<Option<DeadLett
 
 /// The body as text; none if it was erased, or cannot be read.
 fn shown(id: i64, stored: Result<Option<&[u8]>, Damaged>) -> Option<String> {
-    let body = stored
-        .and_then(|stored| stored.map(|stored| body::unpack(stored).ok_or(Damaged("dead_letters.body"))).transpose());
+    let body =
+        stored.and_then(|stored| stored.map(|stored| unpack(stored).ok_or(Damaged("dead_letters.body"))).transpose());
     let body = body.unwrap_or_else(|Damaged(part)| {
         tracing::error!(seq = id, part, "a row of the store is damaged");
         None

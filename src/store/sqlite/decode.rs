@@ -6,9 +6,12 @@
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
-/// The part of a row that cannot be read: a table and a column.
+/// The part of a row that cannot be read: a table and a column, or [`DAMAGED_PAGE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged(pub &'static str);
+
+/// A page of the file that SQLite cannot read: whatever part of the row it holds.
+pub const DAMAGED_PAGE: Damaged = Damaged("a page of the file");
 
 /// A column that holds bytes or NULL.
 pub fn blob<'a>(row: &'a Row<'_>, column: usize, part: &'static str) -> Result<Option<&'a [u8]>, Damaged> {

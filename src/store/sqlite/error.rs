@@ -21,6 +21,11 @@ impl From<Error> for JobError {
     }
 }
 
+/// Whether SQLite cannot read a page of the file.
+pub fn is_corruption(error: &Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
+}
+
 /// The error of the store that stands for this failure.
 pub fn store_error(error: &Error) -> StoreError {
     match error.sqlite_error_code() {
@@ -38,6 +43,7 @@ pub fn store_error(error: &Error) -> StoreError {
             | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::SchemaChanged,
         ) => StoreError::Transient(error.to_string()),
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Corrupt(error.to_string()),
         _ => StoreError::Fatal(error.to_string()),
     }
 }

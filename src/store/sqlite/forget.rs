@@ -7,7 +7,7 @@
 use super::affiliates::{forget as forget_affiliate, led_to, user_links};
 use super::dead_letters;
 use super::erase::{self, Hash, blank_dead_letters, in_dead_letters_with, unlink_hash};
-use super::settle::end;
+use super::settle::{Rows, end};
 use super::state::Tx;
 use crate::delivery::OutcomeCode;
 use crate::domain::{Seq, Timestamp, UserKey};
@@ -128,7 +128,7 @@ pub fn erase(
         let sql = "SELECT account FROM log WHERE seq = ?1";
         let account = tx.connection.prepare_cached(sql)?.query_row([seq.0], |row| row.get(0)).optional()?;
         let Some(account) = account else { continue };
-        forgotten.events += u64::from(end(tx, account, *seq, OutcomeCode::Erased)?);
+        forgotten.events += u64::from(end(tx, account, *seq, OutcomeCode::Erased, &Rows::Delete)?);
     }
     let mut blank = tx.connection.prepare_cached("UPDATE log SET keys = x'' WHERE seq = ?1")?;
     for seq in found.seqs.iter().filter(|seq| !in_flight.contains(seq)) {

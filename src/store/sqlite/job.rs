@@ -13,9 +13,6 @@ pub trait Job: Send {
     /// Runs it within the current transaction. May be called again after that was rolled back.
     fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()>;
 
-    /// It failed for this reason, and was rolled back.
-    fn fail(&mut self, error: StoreError);
-
     /// The transaction has committed, or failed for this reason: sends the result.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -46,10 +43,6 @@ where
             Err(JobError::Failed(error)) => return Err(error),
         });
         Ok(())
-    }
-
-    fn fail(&mut self, error: StoreError) {
-        self.result = Some(Err(error));
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {

@@ -1,7 +1,7 @@
-//! Status, health and tidying: what the assembly asks of the store.
+//! Status, health and compaction: what the assembly asks of the store.
 
 use super::state::Tx;
-use super::{SqliteStore, tidy, vault};
+use super::{SqliteStore, checkpoint, compact, older_ids, vault};
 use crate::domain::{AccountName, Timestamp};
 use crate::store::{Maintenance, StoreError, StoreStatus};
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// So many readings of the log that find nothing to remove end a tidying; the next one goes on there.
+/// So many readings of the log that find nothing to remove end a compaction; the next one goes on there.
 const MAX_FRUITLESS: u32 = 40;
 
 /// So often is the WAL to be emptied while another process reads, and so long is the wait between.
@@ -44,10 +44,10 @@ impl Maintenance for SqliteStore {
         self.writer.write(move |tx| Ok(vault::save_health(tx, &account, &health)?)).await
     }
 
-    async fn tidy(&self, forget_before: Timestamp) -> Result<(), StoreError> {
+    async fn compact(&self, forget_before: Timestamp) -> Result<(), StoreError> {
         self.remove_settled(forget_before).await?;
         self.move_surplus_ids().await?;
-        while self.writer.alone(tidy::give_back_space).await? {}
+        while self.writer.alone(compact::return_free_pages).await? {}
         self.empty_wal().await
     }
 
@@ -62,18 +62,18 @@ impl Maintenance for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Removes settled events received before `before`: from where the last tidying ended to the end of the log, as long as
+    /// Removes settled events received before `before`: from where the last compaction ended to the end of the log, as long as
     /// there are some.
     async fn remove_settled(&self, before: Timestamp) -> Result<(), StoreError> {
         let mut examined_up_to = self.examined_up_to.lock().await;
         let mut fruitless = 0;
         while fruitless < MAX_FRUITLESS {
             let after = *examined_up_to;
-            let examined = self.readers.read(move |connection| tidy::examine(connection, after, before)).await?;
+            let examined = self.readers.read(move |connection| compact::examine(connection, after, before)).await?;
             fruitless += u32::from(examined.removable.is_empty());
-            for portion in examined.removable.chunks(tidy::PORTION) {
+            for portion in examined.removable.chunks(compact::PORTION) {
                 let portion = portion.to_vec();
-                self.writer.write(move |tx| Ok(tidy::remove(tx, &portion, before)?)).await?;
+                self.writer.write(move |tx| Ok(compact::remove(tx, &portion, before)?)).await?;
             }
             *examined_up_to = examined.next.unwrap_or(0);
             if examined.next.is_none() {
@@ -86,23 +86,23 @@ impl SqliteStore {
     /// Moves ids into the table `older_ids` until the others fit into the memory that is allowed.
     async fn move_surplus_ids(&self) -> Result<(), StoreError> {
         while let Some((ids, last)) = self.writer.write(|tx| Ok(tx.state.ids.surplus())).await? {
-            for portion in ids.chunks(tidy::PORTION) {
+            for portion in ids.chunks(older_ids::PORTION) {
                 let portion = portion.to_vec();
-                self.writer.write(move |tx| Ok(tidy::move_ids(tx, &portion)?)).await?;
+                self.writer.write(move |tx| Ok(older_ids::insert(tx.connection, &portion)?)).await?;
             }
-            self.writer.write(move |tx: &mut Tx<'_>| Ok(tidy::ids_moved(tx, last)?)).await?;
+            self.writer.write(move |tx: &mut Tx<'_>| Ok(tx.older_ids_moved(last)?)).await?;
         }
         Ok(())
     }
 
     /// Empties the WAL while no reading is under way here; repeats it while another process reads.
     async fn empty_wal(&self) -> Result<(), StoreError> {
-        self.readers.read(tidy::checkpoint).await?; // most of it, while others commit
+        self.readers.read(|connection| checkpoint::write(connection).map(drop)).await?; // most of it, while others commit
         for _ in 0..WAL_TRIES {
             let gate = Arc::clone(&self.readers.gate());
             let empty = move |connection: &_| {
                 let _shut = gate.shut();
-                tidy::empty_wal(connection)
+                checkpoint::empty_wal(connection)
             };
             if self.writer.alone(empty).await? {
                 return Ok(());

@@ -1,6 +1,6 @@
 //! The SQLite engine: one file, one writer thread with group commit, WAL and `synchronous=FULL`, and connections that read.
 //!
-//! Whatever changes rows is a job of the [`writer`], by verb: [`append`], [`settle`], [`erase`], [`forget`], [`tidy`], and of
+//! Whatever changes rows is a job of the [`writer`], by verb: [`append`], [`settle`], [`erase`], [`forget`], [`compact`], and of
 //! [`dead_letters`] and [`vault`]. [`read`](mod@read) and [`begin`] run on a [`reader`]. Beside the file, memory holds counts and the
 //! deduplication index ([`state`]). Invariant: one process per file, held by a
 //! lock that dies with the process. Deliberately absent: any rule about users, order, retries or coalescing.
@@ -11,6 +11,7 @@ mod attempts;
 mod begin;
 mod carry_over;
 mod checkpoint;
+mod compact;
 mod dead_letters;
 mod decode;
 mod erase;
@@ -18,6 +19,7 @@ mod error;
 mod forget;
 mod job;
 mod maintenance;
+mod older_ids;
 mod open;
 mod operators;
 mod read;
@@ -29,20 +31,20 @@ mod state;
 mod steps;
 #[cfg(test)]
 mod tests;
-mod tidy;
 mod vault;
 mod writer;
 
 pub use open::OpenError as SqliteOpenError;
 
 use super::in_flight::{InFlight, ReleaseOnDrop};
+use super::published::Published;
 use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body};
 use crate::delivery::Progress;
 use crate::domain::{AccountName, HashKey, Seq};
 use crate::scheduling::{Entry, Unit};
 use async_trait::async_trait;
 use reader::Readers;
-use state::Published;
+use settle::{Ending, Rows};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -74,7 +76,7 @@ pub struct SqliteStore {
     in_flight: Arc<InFlight>,
     hash: HashKey,
     limits: Limits,
-    /// How far the last tidying came through the log.
+    /// How far the last compaction came through the log.
     examined_up_to: Mutex<i64>,
 }
 
@@ -106,6 +108,13 @@ impl Drop for SqliteStore {
 
 /// The bodies of more events than these are packed on a thread for blocking work: a thousand take some milliseconds.
 const PACKED_AT_ONCE: usize = 20;
+
+impl SqliteStore {
+    async fn settle_with(&self, ending: &Arc<Ending>, rows: Rows) -> Result<(), StoreError> {
+        let ending = Arc::clone(ending);
+        self.writer.write(move |tx| settle::settle(tx, &ending, &rows)).await
+    }
+}
 
 fn packed(mut events: Vec<NewEvent>) -> Vec<NewEvent> {
     for event in &mut events {
@@ -186,12 +195,19 @@ impl EventLog for SqliteStore {
         settlement: Settlement,
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
-        let (account, unit) = (account.clone(), unit.clone());
-        let seqs: Vec<Seq> = unit.seqs().collect();
-        let settled = self.writer.write(move |tx| settle::settle(tx, &account, &unit, &settlement, &changes)).await;
+        let ending = Arc::new(Ending { account: account.clone(), unit: unit.clone(), settlement, changes });
+        let mut settled = self.settle_with(&ending, Rows::Delete).await;
+        if matches!(settled, Err(StoreError::Corrupt(_))) {
+            let head = unit.head;
+            let body = self.readers.read(move |connection| dead_letters::body_if_readable(connection, head)).await?;
+            settled = self.settle_with(&ending, Rows::Leave { body }).await;
+            if settled.is_ok() {
+                tracing::error!(seq = %head, "the file of the store is damaged: the body of a settled event stays in it");
+            }
+        }
         // After a failure they are still being carried out: their owner tries the settlement again.
         if matches!(settled, Ok(()) | Err(StoreError::NotWaiting)) {
-            self.in_flight.release(&seqs);
+            self.in_flight.release(&unit.seqs().collect::<Vec<_>>());
         }
         settled
     }

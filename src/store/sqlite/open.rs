@@ -4,16 +4,17 @@
 
 use super::carry_over;
 use super::checkpoint::Checkpoints;
+use super::older_ids;
 use super::schema;
-use super::state::{AccountLog, AccountNumber, Counts, Published, State};
+use super::state::{AccountLog, AccountNumber, State};
 use super::writer::Store;
-use crate::domain::{AccountName, EventId, HashKey, Seq};
+use crate::domain::{AccountName, HashKey, Seq};
 use crate::store::StoreStatus;
-use crate::store::id_index::IdIndex;
 use crate::store::log_limit::LogLimit;
+use crate::store::published::{Counts, Published};
 use crate::store::recent_keys::RecentKeys;
 use rand::Rng;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -139,9 +140,9 @@ fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite:
     // The greatest seqs are asked for, too, lest a file that was changed by other hands gives one twice.
     let last =
         count("SELECT max(coalesce((SELECT max(seq) FROM log), 0), coalesce((SELECT max(seq) FROM dead_letters), 0))")?;
-    let next_seq = meta(connection, "next_seq")?.max(last + 1).max(1);
+    let next_seq = schema::meta(connection, "next_seq")?.max(last + 1).max(1);
     let dead = count("SELECT count(*) FROM dead_letters")?.unsigned_abs();
-    let older_ids = count("SELECT EXISTS (SELECT 1 FROM older_ids)")? > 0;
+    let ids = older_ids::load(connection, deduplication_memory)?;
     let (accounts, logs) = read_accounts(connection)?;
     let waiting: BTreeMap<String, u64> =
         logs.values().filter(|log| log.waiting > 0).map(|log| (log.name.as_str().to_owned(), log.waiting)).collect();
@@ -150,19 +151,14 @@ fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite:
         hash: HashKey::new(&hash_key),
         accounts,
         logs,
-        ids: read_ids(connection, deduplication_memory)?,
+        ids,
         new_ids: HashMap::new(),
-        older_ids,
+        older_ids: older_ids::exist(connection)?,
         next_seq,
         reserved: next_seq,
         journal: Vec::new(),
         published: Arc::new(Published::new(Counts { status, waiting, last_seq: next_seq - 1 })),
     })
-}
-
-fn meta(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
-    let value = connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
-    Ok(value.optional()?.unwrap_or(0))
 }
 
 type Accounts = (HashMap<AccountName, AccountNumber>, HashMap<AccountNumber, AccountLog>);
@@ -188,22 +184,4 @@ fn read_accounts(connection: &Connection) -> rusqlite::Result<Accounts> {
         }
     }
     Ok((accounts, logs))
-}
-
-/// The ids of the log but for those that are found in `older_ids`, in one pass.
-fn read_ids(connection: &Connection, deduplication_memory: usize) -> rusqlite::Result<IdIndex> {
-    let after = meta(connection, "older_ids_up_to")?;
-    let seq = |sql| connection.query_row(sql, [after], |row| row.get::<_, i64>(0));
-    let last = seq("SELECT coalesce((SELECT max(seq) FROM log), ?1)")?;
-    let first = seq("SELECT coalesce((SELECT min(seq) FROM log WHERE seq > ?1), ?1)")?;
-    let mut ids = IdIndex::new(deduplication_memory, usize::try_from(last - first).unwrap_or(0));
-    let mut statement = connection.prepare("SELECT seq, id FROM log WHERE seq > ?1 ORDER BY seq")?;
-    let mut rows = statement.query([after])?;
-    while let Some(row) = rows.next()? {
-        // An id that cannot be read is nobody's: whoever begins its event is told.
-        if let Some(id) = row.get_ref(1)?.as_blob().ok().and_then(|id| id.try_into().ok()) {
-            ids.insert(&EventId(id), row.get(0)?);
-        }
-    }
-    Ok(ids)
 }

@@ -4,8 +4,8 @@
 //! are written when an event is settled (`links`), or for the few that fail. What is derived from the log (which events share a
 //! user, which ids are known) is in memory: see [`crate::store`] and [`crate::scheduling`].
 
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OptionalExtension};
 use std::time::Duration;
 
 /// `PRAGMA user_version` of these tables; raised with every change of them.
@@ -96,7 +96,7 @@ const READER_CACHE_KIB: i32 = 1024;
 
 /// The page size of a new file. A settlement changes rows at random places, and each costs a page in the WAL and one in the file:
 /// with pages of 8 KiB it writes half as much again, and appending is no cheaper.
-const PAGE: i32 = 4 * 1024;
+pub const PAGE: i32 = 4 * 1024;
 
 /// How long SQLite waits for another process that writes to the file, or recovers it.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -132,4 +132,16 @@ pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Res
     connection.execute_batch(TABLES)?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
     connection.pragma_update(None, "user_version", VERSION)
+}
+
+/// A number in the table `meta`; 0 if there is none of this name.
+pub fn meta(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    let value = connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
+    Ok(value.optional()?.unwrap_or(0))
+}
+
+/// Writes a number into the table `meta`.
+pub fn set_meta(connection: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
+    connection.prepare_cached(sql)?.execute((name, value)).map(drop)
 }

@@ -1,17 +1,19 @@
 //! What the writer keeps in memory beside the file: numbers of accounts, counts, the deduplication index, the next seq.
 //!
-//! A job of the writer changes it through a [`Tx`]; each change is noted in a journal, by which a transaction or a savepoint that
-//! is rolled back is undone here, too. Invariants: ids of the open transaction are kept apart, and join the index when it has
+//! A job of the writer changes it through a [`Tx`]; each change is noted in a journal, by which a transaction that is
+//! rolled back is undone here, too. Invariants: ids of the open transaction are kept apart, and join the index when it has
 //! committed; what others see ([`Published`]) is as of the last commit; nothing that grows with the number of accounts or events
 //! is ever copied.
 
+use super::older_ids;
+use super::schema::set_meta;
 use crate::domain::{AccountName, EventId, HashKey, Seq, UserKey};
-use crate::store::StoreStatus;
-use crate::store::id_index::{IdIndex, fingerprint};
+use crate::store::id_index::IdIndex;
+use crate::store::published::Published;
 use crate::store::recent_keys::RecentKeys;
-use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use rusqlite::{Connection, params};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The number of an account in the tables.
 pub type AccountNumber = i64;
@@ -77,10 +79,9 @@ pub enum Change {
 }
 
 impl State {
-    /// Undoes the changes since the journal had this length.
-    pub fn roll_back(&mut self, length: usize) {
-        while self.journal.len() > length {
-            let Some(change) = self.journal.pop() else { return };
+    /// Undoes the changes of the current transaction, the last one first.
+    pub fn roll_back(&mut self) {
+        while let Some(change) = self.journal.pop() {
             self.undo(change);
         }
     }
@@ -132,7 +133,7 @@ impl State {
             }
         }
         let changed = changed.iter().filter_map(|number| self.logs.get(number));
-        self.published.commit(changed, dead, self.next_seq - 1);
+        self.published.commit(changed.map(|log| (&log.name, log.waiting)), dead, self.next_seq - 1);
     }
 }
 
@@ -205,6 +206,14 @@ impl Tx<'_> {
         }
     }
 
+    /// All ids up to the seq `last` are in the table `older_ids`: they leave the memory with this transaction.
+    pub fn older_ids_moved(&mut self, last: i64) -> rusqlite::Result<()> {
+        older_ids::set_up_to(self.connection, last)?;
+        self.state.older_ids = true; // stays so if this is rolled back: then lookups find none there
+        self.state.journal.push(Change::MovedUpTo(last));
+        Ok(())
+    }
+
     /// A change that takes effect in memory only when the transaction has committed.
     pub fn note(&mut self, change: Change) {
         self.state.journal.push(change);
@@ -221,87 +230,11 @@ impl Tx<'_> {
                 return Ok(Some(Seq(seq)));
             }
         }
-        if self.state.older_ids { self.find_older_id(id) } else { Ok(None) }
-    }
-
-    fn find_older_id(&self, id: EventId) -> rusqlite::Result<Option<Seq>> {
-        let sql = "SELECT log.seq FROM older_ids JOIN log USING (seq)
-                   WHERE fingerprint = ?1 AND log.id = ?2 ORDER BY older_ids.seq DESC LIMIT 1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let found = statement.query_row(params![fingerprint(&id), id.0.as_slice()], |row| row.get(0));
-        Ok(found.optional()?.map(Seq))
+        if self.state.older_ids { older_ids::find(self.connection, &id) } else { Ok(None) }
     }
 }
 
 /// Writes down that no seq below `next` is to be given again.
 pub fn write_next_seq(connection: &Connection, next: i64) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO meta VALUES ('next_seq', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1";
-    connection.prepare_cached(sql)?.execute([next]).map(drop)
-}
-
-/// What everybody may see without asking the writer: counts as of the last commit, and whether it can write.
-#[derive(Debug, Default)]
-pub struct Published(Mutex<Counts>);
-
-/// The content of [`Published`]. Not to be cloned: it grows with the number of accounts.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// The status.
-    pub status: StoreStatus,
-    /// How many events of each account wait. Without the accounts of which none does.
-    pub waiting: BTreeMap<String, u64>,
-    /// The last seq that was given.
-    pub last_seq: i64,
-}
-
-impl Published {
-    /// What was found at opening.
-    pub fn new(counts: Counts) -> Self {
-        Self(Mutex::new(counts))
-    }
-
-    /// What is to be seen. Not to be held for long.
-    pub fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn commit<'a>(&self, changed: impl Iterator<Item = &'a AccountLog>, dead: i64, last_seq: i64) {
-        let mut counts = self.lock();
-        for AccountLog { name, waiting, .. } in changed {
-            let before = match counts.waiting.get_mut(name.as_str()) {
-                Some(before) if *waiting > 0 => std::mem::replace(before, *waiting),
-                Some(_) => counts.waiting.remove(name.as_str()).unwrap_or(0),
-                None if *waiting > 0 => counts.waiting.insert(name.as_str().to_owned(), *waiting).unwrap_or(0),
-                None => 0,
-            };
-            counts.status.waiting = (counts.status.waiting + waiting).saturating_sub(before);
-        }
-        counts.status.dead = counts.status.dead.saturating_add_signed(dead);
-        counts.last_seq = last_seq;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn log(name: &str, waiting: u64) -> AccountLog {
-        AccountLog { name: AccountName::from(name.to_owned()), waiting, last: Seq(1), recent: RecentKeys::default() }
-    }
-
-    /// Counts of a thousand accounts are not copied for an event of one: an account that did not change stays where it is.
-    #[test]
-    fn a_commit_touches_the_counts_of_no_account_but_its_own() {
-        let published = Published::default();
-        let logs: Vec<AccountLog> = (0..1_000).map(|n| log(&format!("account {n}"), 1)).collect();
-        published.commit(logs.iter(), 0, 1_000);
-        let places = || -> Vec<*const u8> { published.lock().waiting.keys().map(|name| name.as_ptr()).collect() };
-        let before = places();
-        published.commit([log("account 7", 2)].iter(), 0, 1_001);
-        assert!(places() == before, "none was copied");
-        published.commit([log("account 7", 0)].iter(), 1, 1_001);
-        assert_eq!(places().len(), 999);
-        let counts = published.lock();
-        assert_eq!((counts.status.waiting, counts.status.dead, counts.last_seq), (999, 1, 1_001));
-    }
+    set_meta(connection, "next_seq", next)
 }

@@ -3,7 +3,7 @@
 use super::open;
 use super::state::Tx;
 use super::writer::Store;
-use super::{append, begin, dead_letters, read, settle, tidy};
+use super::{append, begin, compact, dead_letters, older_ids, read, settle};
 use crate::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
 use crate::domain::{AccountName, AffiliateCode, EventId, Fingerprint, Seq, Timestamp, UserKey};
 use crate::scheduling::Unit;
@@ -81,6 +81,11 @@ fn dead() -> Settlement {
     Settlement::Dead { outcome: OutcomeCode::Refused, reason: "no".to_owned(), at: Timestamp(9) }
 }
 
+fn settled(tx: &mut Tx<'_>, unit: Unit, settlement: Settlement, changes: AffiliateChanges) {
+    let ending = settle::Ending { account: AccountName::main(), unit, settlement, changes };
+    settle::settle(tx, &ending, &settle::Rows::Delete).expect("settled");
+}
+
 fn transaction<T>(store: &mut Store, work: impl FnOnce(&mut Tx<'_>) -> T) -> T {
     let mut result = None;
     store
@@ -108,7 +113,7 @@ fn filled(folder: &tempfile::TempDir) -> Store {
             } else {
                 Settlement::Done { outcome: OutcomeCode::Created, followers: Vec::new() }
             };
-            settle::settle(tx, &main, &Unit::of(Seq(n.into())), &settlement, &remember(n)).expect("settled");
+            settled(tx, Unit::of(Seq(n.into())), settlement, remember(n));
         }
     });
     store
@@ -143,13 +148,13 @@ fn work(store: &mut Store) {
             (0, Settlement::Done { outcome: OutcomeCode::Updated, followers }),
             (2, dead()),
         ] {
-            settle::settle(tx, &main, &unit(n), &settlement, &remember(BACKLOG + 1)).expect("settled");
+            settled(tx, unit(n), settlement, remember(BACKLOG + 1));
         }
         let ids = BTreeSet::from([entries[2].seq.0]);
         assert_eq!(dead_letters::replay(tx, &ids, u64::MAX).expect("replayed")[0].1, Replay::Waits);
         assert!(dead_letters::discard(tx, Seq(4)).expect("discarded"));
-        tidy::remove(tx, &[Seq(1), Seq(2)], Timestamp(9)).expect("removed");
-        tidy::move_ids(tx, &[(1, 1), (2, 2)]).expect("moved");
+        compact::remove(tx, &[Seq(1), Seq(2)], Timestamp(9)).expect("removed");
+        older_ids::insert(tx.connection, &[(1, 1), (2, 2)]).expect("moved");
     });
     dead_letters::page(&store.connection, &Filter::default(), 0, 20).expect("a page");
     dead_letters::one(&store.connection, 10).expect("read").expect("a dead letter");
@@ -167,12 +172,12 @@ fn no_statement_scans_a_table_sorts_or_takes_longer_at_a_long_backlog() {
 }
 
 #[test]
-fn tidying_looks_at_a_portion_of_the_log() {
+fn compaction_looks_at_a_portion_of_the_log() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = filled(&folder);
     let meter = Meter::default();
     meter.watch(&mut store);
-    let examined = tidy::examine(&store.connection, 0, Timestamp(i64::MAX)).expect("examined");
+    let examined = compact::examine(&store.connection, 0, Timestamp(i64::MAX)).expect("examined");
     assert!(examined.next.is_some_and(|next| next < BACKLOG.into()), "there are more");
     assert!(!examined.removable.is_empty());
     assert_eq!(meter.beyond(20 * 5_000), []);

@@ -1,8 +1,9 @@
 //! The one writer: a thread that owns the connection that writes, and commits in groups.
 //!
 //! Jobs that arrive while a commit is being synced form the next group and share its sync. No job is answered before the
-//! commit. If a job fails, the group is rolled back and run again with a savepoint for each job, so that it fails alone. Should
-//! the thread end, however it ends, [`Writer::closed`] returns and every later job is answered [`StoreError::Closed`].
+//! commit. If a job fails, the group is rolled back, and each of its jobs is run again in a transaction of its own, so that it
+//! fails alone: a savepoint would not do, because SQLite commits no transaction that has met a damaged page. When the thread
+//! ends, even by a panic, [`Writer::closed`] returns and every later job is answered [`StoreError::Closed`].
 //! Deliberately absent: a wait for more jobs; the sync itself makes groups grow with the load.
 
 use super::checkpoint::Checkpoints;
@@ -143,30 +144,34 @@ fn run(mut store: Store, mut inbox: UnboundedReceiver<Message>) {
 }
 
 impl Store {
-    /// Runs a group in one transaction, and answers its jobs.
+    /// Runs a group in one transaction, or else each of its jobs in one of its own, and answers them.
     fn commit(&mut self, mut group: Vec<Box<dyn Job>>) {
         let before = self.connection.total_changes();
-        let together = self.transaction(|tx| group.iter_mut().try_for_each(|job| job.run(tx)));
-        // What was rolled back counts as a change, too: only of a group that succeeded as a whole is it known that it wrote.
-        let wrote = together.is_ok() && self.connection.total_changes() > before;
-        let mut committed = together.map_err(|error| store_error(&error));
-        let mut failure = None;
-        if committed.is_err() {
-            let one_by_one = self.transaction(|tx| {
-                for job in &mut group {
-                    failure = worse(in_savepoint(tx, job.as_mut())?, failure.take());
+        if self.run(&mut group).is_ok() {
+            if self.connection.total_changes() > before {
+                self.report_success();
+            }
+            group.into_iter().for_each(|job| job.answer(Ok(())));
+        } else {
+            for mut job in group {
+                let committed = self.run(std::slice::from_mut(&mut job));
+                if let Err(failed) = &committed {
+                    self.report_failure(failed);
                 }
-                Ok(())
-            });
-            committed = one_by_one.map_err(|error| store_error(&error));
-        }
-        self.report(&committed, failure, wrote);
-        for job in group {
-            job.answer(committed.clone());
+                job.answer(committed.map_err(|failed| store_error(&failed.error)));
+            }
         }
         if let Err(error) = self.checkpoints.after_commit(&self.connection) {
             tracing::debug!(%error, "cannot write a checkpoint"); // the next commit fails for the same reason, and says so
         }
+    }
+
+    /// Runs jobs in one transaction, and commits it.
+    fn run(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+        let mut by_job = false;
+        let run = |tx: &mut Tx<'_>| jobs.iter_mut().try_for_each(|job| job.run(tx)).inspect_err(|_| by_job = true);
+        let committed = self.transaction(run);
+        committed.map_err(|error| Failed { error, by_job })
     }
 
     /// Runs `work` in a transaction; what that changes in memory is undone with it if it fails.
@@ -176,30 +181,30 @@ impl Store {
         let worked = began.and_then(|_| work(&mut Tx { connection, state: &mut *state }));
         let committed = worked.and_then(|()| connection.prepare_cached("COMMIT")?.execute([]));
         if committed.is_err() {
-            state.roll_back(0);
+            state.roll_back();
             let _ = connection.execute_batch("ROLLBACK"); // Err: SQLite has ended the transaction itself
         }
         committed.map(|_| state.commit())
     }
 
-    /// Says in the status and in the logs whether the store can be written: not if a commit failed, or a job for a reason that
-    /// may pass. `failure` is of a job that failed alone; `wrote` says that others wrote something.
-    fn report(&mut self, committed: &Result<(), StoreError>, failure: Option<StoreError>, wrote: bool) {
-        let failure = committed.as_ref().err().cloned().or(failure);
-        if committed.is_ok() && wrote {
-            if self.state.published.lock().status.write_error.take().is_some() {
-                self.failures.reset();
-                tracing::info!("the store can be written again");
-            }
-        } else if let Some(error) = &failure
-            && (committed.is_err() || matches!(error, StoreError::Transient(_)))
-        {
+    /// Something was written: the store can be written.
+    fn report_success(&mut self) {
+        if self.state.published.lock().status.write_error.take().is_some() {
+            self.failures.reset();
+            tracing::info!("the store can be written again");
+        }
+    }
+
+    /// A commit failed: the store cannot be written, unless the failure is that of one job alone.
+    fn report_failure(&mut self, failed: &Failed) {
+        let error = store_error(&failed.error);
+        if !failed.by_job || matches!(error, StoreError::Transient(_)) {
             let before = self.state.published.lock().status.write_error.replace(error.to_string());
             if before.is_none() {
-                self.failures.reset(); // this one is told, whatever failed before
+                self.failures.reset(); // the change of state is logged, whatever failed before
             }
         }
-        if let Some(error) = failure.filter(|_| self.failures.due()) {
+        if self.failures.due() {
             tracing::error!(%error, "the store could not commit; what failed changed nothing");
         }
     }
@@ -220,35 +225,18 @@ impl Store {
     }
 }
 
-/// Of two failures, the one that says that the store cannot be written now.
-fn worse(one: Option<StoreError>, other: Option<StoreError>) -> Option<StoreError> {
-    if matches!(other, Some(StoreError::Transient(_))) { other } else { one.or(other) }
-}
-
-/// Runs a job that may fail without the others; its failure, if it did. Err: the transaction is gone, and all fail.
-fn in_savepoint(tx: &mut Tx<'_>, job: &mut dyn Job) -> rusqlite::Result<Option<StoreError>> {
-    tx.connection.execute_batch("SAVEPOINT job")?;
-    let before = tx.state.journal.len();
-    match job.run(tx) {
-        Ok(()) => {
-            tx.connection.execute_batch("RELEASE job")?;
-            Ok(None)
-        }
-        Err(error) if tx.connection.is_autocommit() => Err(error),
-        Err(error) => {
-            tx.state.roll_back(before);
-            tx.connection.execute_batch("ROLLBACK TO job; RELEASE job")?;
-            let error = store_error(&error);
-            job.fail(error.clone());
-            Ok(Some(error))
-        }
-    }
+/// Why jobs were rolled back.
+struct Failed {
+    error: rusqlite::Error,
+    /// A job failed, not the transaction around it.
+    by_job: bool,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{AccountName, EventId, Seq, Timestamp};
+    use crate::store::published::Published;
     use crate::store::sqlite::append::{Row, insert};
     use crate::store::sqlite::open;
     use rusqlite::ffi;
@@ -256,7 +244,7 @@ mod tests {
 
     struct Writing {
         writer: Writer,
-        published: Arc<super::super::state::Published>,
+        published: Arc<Published>,
         _folder: tempfile::TempDir,
     }
 
@@ -314,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_group_whose_transaction_is_gone_fails_as_a_whole() {
+    async fn a_job_whose_transaction_is_gone_leaves_nothing_behind() {
         let writing = start();
         let lose = |tx: &mut Tx<'_>| -> Result<(), JobError> {
             append(tx, 1)?;

@@ -314,7 +314,7 @@ impl Maintenance for Kept {
         Err(StoreError::Closed)
     }
 
-    async fn tidy(&self, _: Timestamp) -> Result<(), StoreError> {
+    async fn compact(&self, _: Timestamp) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -135,8 +135,8 @@ impl Maintenance for Counting {
         self.store.save_health(account, health).await
     }
 
-    async fn tidy(&self, forget_before: Timestamp) -> Result<(), StoreError> {
-        self.store.tidy(forget_before).await
+    async fn compact(&self, forget_before: Timestamp) -> Result<(), StoreError> {
+        self.store.compact(forget_before).await
     }
 
     async fn closed(&self) {

@@ -143,7 +143,7 @@ impl Maintenance for Stub {
         Err(StoreError::Closed)
     }
 
-    async fn tidy(&self, _: Timestamp) -> Result<(), StoreError> {
+    async fn compact(&self, _: Timestamp) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -118,7 +118,7 @@ async fn no_seq_is_given_twice_though_the_store_is_empty_and_opened_anew() {
             store.settle(seq, if name < "d" { dead() } else { done() }).await;
             let dead: Vec<i64> = (1..=seq.0).collect();
             store.store().discard(&dead).await.expect("discarded");
-            store.tidy(LATE).await;
+            store.compact(LATE).await;
             store.reopen().await;
         }
     })
@@ -178,7 +178,7 @@ async fn after_close_every_call_says_closed() {
             Some(StoreError::Closed)
         );
         assert_eq!(store.try_settle(&unit, done()).await, Err(StoreError::Closed));
-        assert_eq!(store.store().tidy(Timestamp(0)).await, Err(StoreError::Closed));
+        assert_eq!(store.store().compact(Timestamp(0)).await, Err(StoreError::Closed));
         assert_eq!(store.store().probe().await, Err(StoreError::Closed));
         assert_eq!(store.store().replay(&[1]).await, Err(StoreError::Closed));
     })

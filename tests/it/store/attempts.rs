@@ -198,7 +198,7 @@ async fn counts_say_what_waits_what_is_in_flight_and_what_is_dead() {
             assert_eq!(store.store().waiting(), [("main".to_owned(), 2)].into());
             store.reopen().await;
         }
-        store.tidy(LATE).await;
+        store.compact(LATE).await;
         assert_eq!(store.counts(), (2, 1));
         store.settle(seqs[2], done()).await;
         store.settle(seqs[3], done()).await;

@@ -176,10 +176,10 @@ async fn what_was_sent_before_is_a_duplicate_until_the_window_has_passed() {
         store.account = AccountName::main();
         store.reopen().await;
     }
-    store.tidy(START + 2).await;
+    store.compact(START + 2).await;
     assert!(!store.is_duplicate("settled 0").await, "its time is over");
     assert!(store.is_duplicate("settled 1").await);
-    store.tidy(START + 1_000_000_000).await;
+    store.compact(START + 1_000_000_000).await;
     for (name, stays) in [("settled 29", false), ("dead", true), ("first", true), ("replayed", true)] {
         assert_eq!(store.is_duplicate(name).await, stays, "{name}");
     }
@@ -299,7 +299,7 @@ async fn all_of_it_can_be_carried_out_and_nothing_of_it_is_on_disk_then() {
             store.settle(entry.seq, done()).await;
         }
     }
-    store.tidy(LATE).await;
+    store.compact(LATE).await;
     assert_eq!(store.counts(), (0, 6));
     for text in ["also by e-mail", "behind the leased", "a group 4", "a joined group 2"] {
         assert!(!file.holds(text), "{text}");
@@ -308,13 +308,13 @@ async fn all_of_it_can_be_carried_out_and_nothing_of_it_is_on_disk_then() {
 
 /// A file that was made by other hands, from a dump for instance, cannot give its space back.
 #[tokio::test]
-async fn a_file_that_cannot_shrink_is_tidied_all_the_same() {
+async fn a_file_that_cannot_shrink_is_compacted_all_the_same() {
     let file = Sqlite::new();
     file.own_folder();
     let dump = VERSION_5.replace("PRAGMA auto_vacuum = INCREMENTAL;", "");
     file.connection().execute_batch(&dump).expect("made");
     let store = TestStore::on(&file);
-    store.tidy(LATE).await;
+    store.compact(LATE).await;
     assert_eq!(store.counts(), (33, 6));
 }
 

@@ -1,7 +1,32 @@
 //! A row that cannot be read is named, never taken for nothing; the event can still be ended.
 
-use super::engine::{Sqlite, TestStore, dead_of, every, name, progress, retry, unit};
+use super::engine::{Sqlite, TestStore, accepted, dead_of, done, every, name, progress, retry, unit};
 use refersion_destination::delivery::OutcomeCode;
+use refersion_destination::store::{AffiliateChanges, NewEvent};
+use std::os::unix::fs::FileExt;
+
+const PAGE: usize = 4096;
+
+/// A body that takes several pages by itself.
+fn long_body(n: u8) -> Vec<u8> {
+    let noise = (0..4_000_u32).flat_map(|i| (i ^ (u32::from(n) << 13)).wrapping_mul(2_654_435_761).to_be_bytes());
+    noise.collect()
+}
+
+async fn append_long(store: &TestStore, n: u8) -> refersion_destination::domain::Seq {
+    let event = NewEvent { body: long_body(n), ..store.event(&n.to_string(), &[&n.to_string()], 0) };
+    accepted(store.try_append(event).await)
+}
+
+/// Closes the store, overwrites the head of the page in the middle of this body, and opens the store again.
+async fn damage_page_of(store: &mut TestStore, outside: &Sqlite, body: &[u8]) {
+    store.store().close().await;
+    let (bytes, middle) = (std::fs::read(outside.path()).expect("the file"), &body[body.len() / 2..][..16]);
+    let at = bytes.windows(middle.len()).position(|window| window == middle).expect("the body is in the file");
+    let file = std::fs::OpenOptions::new().write(true).open(outside.path()).expect("the file opens");
+    file.write_all_at(&[0xff; 4], (at / PAGE * PAGE) as u64).expect("damaged");
+    store.reopen().await;
+}
 
 fn damage(outside: &Sqlite, sql: &str) {
     assert_eq!(outside.connection().execute(sql, []).expect("damaged"), 1, "{sql}");
@@ -62,14 +87,54 @@ async fn a_damaged_follower_stays_behind() {
 async fn a_body_of_any_bytes_is_no_damage() {
     every(async |store| {
         for (n, body) in [&b"\x01"[..], b"\x01\x20\0\0\0\xff", b"", b"\0\0"].into_iter().enumerate() {
-            let event = refersion_destination::store::NewEvent {
-                body: body.to_vec(),
-                ..store.event(&n.to_string(), &["u1"], 0)
-            };
-            let seq = super::engine::accepted(store.try_append(event).await);
+            let event = NewEvent { body: body.to_vec(), ..store.event(&n.to_string(), &["u1"], 0) };
+            let seq = accepted(store.try_append(event).await);
             assert_eq!(store.look_at(seq).await.body.as_deref(), Ok(body));
             store.save(&unit(&[seq]), &progress(1)).await;
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_body_on_a_damaged_page_becomes_a_dead_letter_and_holds_up_nobody_else() {
+    let (mut store, outside) = TestStore::sqlite();
+    let [a, b] = [append_long(&store, 1).await, append_long(&store, 2).await];
+    let c = store.append("c", &["3"]).await;
+    damage_page_of(&mut store, &outside, &long_body(1)).await;
+    assert_eq!(store.entries().await.len(), 3);
+    let begun = store.begin_units(&[unit(&[a]), unit(&[b]), unit(&[c])]).await;
+    assert_eq!(name(&begun[0]), "damaged: a page of the file");
+    assert_eq!((begun[1].body.as_deref(), name(&begun[2])), (Ok(&long_body(2)[..]), "c".to_owned()));
+    store.settle(b, done()).await;
+    store.settle(a, dead_of(OutcomeCode::Corrupt, 9)).await;
+    store.settle(c, done()).await;
+    assert_eq!(store.counts(), (0, 1));
+    let letter = store.store().dead_letter(a.0).await.expect("read").expect("kept");
+    assert_eq!((letter.code.as_str(), letter.erased), ("corrupt", true));
+    store.reopen().await;
+    assert_eq!((store.counts(), store.entries().await.len()), ((0, 1), 0));
+}
+
+#[tokio::test]
+async fn a_follower_on_a_damaged_page_stays_behind() {
+    let (mut store, outside) = TestStore::sqlite();
+    let [a, b] = [store.append("a", &["u1"]).await, append_long(&store, 1).await];
+    damage_page_of(&mut store, &outside, &long_body(1)).await;
+    let begun = store.begin_units(&[unit(&[a, b])]).await.remove(0);
+    assert_eq!((name(&begun), begun.followers.len()), ("a".to_owned(), 0));
+}
+
+#[tokio::test]
+async fn a_settlement_that_meets_a_damaged_page_takes_no_other_call_along() {
+    let (mut store, outside) = TestStore::sqlite();
+    let a = append_long(&store, 1).await;
+    damage_page_of(&mut store, &outside, &long_body(1)).await;
+    let (unit, changes) = (unit(&[a]), AffiliateChanges::default());
+    let settled = store.store().settle(&store.account, &unit, dead_of(OutcomeCode::Corrupt, 9), changes);
+    let events = ["b", "c"].map(|name| store.event(name, &[name], 0));
+    let [b, c] = events.map(|event| store.store().append(vec![event]));
+    let (settled, b, c) = tokio::join!(settled, b, c);
+    assert_eq!((settled, b.is_ok(), c.is_ok()), (Ok(()), true, true));
+    assert_eq!(store.counts(), (2, 1));
 }

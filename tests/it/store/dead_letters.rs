@@ -197,7 +197,7 @@ async fn what_is_discarded_is_gone_and_its_id_is_not_given_again() {
         let last = store.die("b", &["u1"]).await;
         assert_eq!(store.store().discard(&[last.0, i64::MAX]).await, Ok(vec![last.0]));
         assert_eq!((store.counts(), replay(store, &[last]).await), ((0, 1), vec![Replay::Missing]));
-        store.tidy(LATE).await;
+        store.compact(LATE).await;
         store.reopen().await;
         assert_eq!(store.counts(), (0, 1));
         assert!(store.die("c", &["u1"]).await > last);

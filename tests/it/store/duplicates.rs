@@ -35,9 +35,9 @@ async fn an_id_is_forgotten_once_the_window_has_passed_and_not_before() {
             let seq = accepted(store.try_append(store.event(name, &[name], at)).await);
             store.settle(seq, done()).await;
         }
-        store.tidy(10).await;
+        store.compact(10).await;
         assert!(store.is_duplicate("a").await);
-        store.tidy(11).await;
+        store.compact(11).await;
         assert!(!store.is_duplicate("a").await);
         assert!(store.is_duplicate("b").await);
         store.reopen().await;
@@ -53,10 +53,10 @@ async fn an_id_is_never_forgotten_while_its_event_waits() {
         for (name, at) in [("first", 50), ("second", 40)] {
             store.try_append(store.event(name, &[name], at)).await;
         }
-        store.tidy(LATE).await;
+        store.compact(LATE).await;
         assert!(store.is_duplicate("first").await && store.is_duplicate("second").await);
         store.reopen().await;
-        store.tidy(LATE).await;
+        store.compact(LATE).await;
         assert!(store.is_duplicate("first").await && store.is_duplicate("second").await);
         assert_eq!(store.names().await, ["first", "second"]);
     })
@@ -67,12 +67,12 @@ async fn an_id_is_never_forgotten_while_its_event_waits() {
 async fn an_id_is_never_forgotten_while_its_dead_letter_is_kept() {
     every(async |store| {
         let letter = store.die("a", &["u1"]).await;
-        store.tidy(LATE).await;
+        store.compact(LATE).await;
         store.reopen().await;
-        store.tidy(LATE).await;
+        store.compact(LATE).await;
         assert!(store.is_duplicate("a").await);
         store.store().discard(&[letter.0]).await.expect("discarded");
-        store.tidy(LATE).await;
+        store.compact(LATE).await;
         assert!(!store.is_duplicate("a").await);
     })
     .await;
@@ -84,13 +84,13 @@ async fn an_event_that_waits_keeps_no_other_id_from_being_forgotten() {
         store.append("stuck", &["u1"]).await;
         let settled = accepted(store.try_append(store.event("settled", &["u2"], 5)).await);
         store.settle(settled, done()).await;
-        store.tidy(6).await;
+        store.compact(6).await;
         assert!(!store.is_duplicate("settled").await);
     })
     .await;
 }
 
-/// How often tidying is asked for before all that is to be forgotten has to be.
+/// How many compactions may be needed before all that is to be forgotten is.
 const TIMES: usize = 5;
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn of_many_events_those_that_are_settled_are_forgotten_and_the_others_stay
             store.settle(*seq, done()).await;
         }
         for _ in 0..TIMES {
-            store.tidy(LATE).await;
+            store.compact(LATE).await;
         }
         store.reopen().await;
         for n in (0..40).chain(11_960..12_000) {
@@ -129,7 +129,7 @@ async fn a_replay_is_no_duplicate_but_makes_its_repeats_duplicates() {
     every(async |store| {
         let letter = store.die("a", &["u1"]).await;
         assert_eq!(store.store().replay(&[letter.0]).await, Ok(vec![(letter.0, Replay::Waits)]));
-        store.tidy(LATE).await;
+        store.compact(LATE).await;
         assert!(store.is_duplicate("a").await, "never forgotten while it waits");
         let again = store.entries().await[0].seq;
         store.settle(again, done()).await;

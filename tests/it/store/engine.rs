@@ -41,7 +41,7 @@ impl Sqlite {
         Self { folder, deduplication_memory: Limits::default().deduplication_memory }
     }
 
-    /// The same, where tidying moves all ids but the newest few thousand out of memory.
+    /// The same, where compaction moves all ids but the newest few thousand out of memory.
     pub fn with_ids_on_disk() -> Self {
         Self { deduplication_memory: 0, ..Self::new() }
     }
@@ -247,8 +247,8 @@ impl TestStore {
         (status.waiting, status.dead)
     }
 
-    pub async fn tidy(&self, before: i64) {
-        self.store.tidy(Timestamp(before)).await.expect("tidied");
+    pub async fn compact(&self, before: i64) {
+        self.store.compact(Timestamp(before)).await.expect("compacted");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Promise 9, on disk: what was delivered, erased or forgotten is nowhere in the files once the store was tidied.
+//! Promise 9, on disk: what was delivered, erased or forgotten is nowhere in the files once the store was compacted.
 
 use super::engine::{
     LATE, Sqlite, TestStore, accepted, dead, done, done_with, erase, forget, name, remember, retry, unit,
@@ -16,13 +16,13 @@ async fn append_marked(store: &TestStore, name: &str, users: &[&str]) -> Seq {
 }
 
 #[tokio::test]
-async fn a_delivered_body_is_nowhere_on_disk_after_tidying() {
+async fn a_delivered_body_is_nowhere_on_disk_after_compaction() {
     let (store, outside) = TestStore::sqlite();
     let a = append_marked(&store, "a", &["u1"]).await;
     assert!(outside.holds(MARKER), "the test can see it");
     store.begin(a).await;
     store.settle(a, done()).await;
-    store.tidy(0).await;
+    store.compact(0).await;
     assert!(!outside.holds(MARKER));
 }
 
@@ -38,15 +38,15 @@ async fn a_delivered_body_is_nowhere_on_disk_after_closing() {
 }
 
 #[tokio::test]
-async fn the_bodies_of_a_whole_group_are_nowhere_on_disk_after_tidying() {
+async fn the_bodies_of_a_whole_group_are_nowhere_on_disk_after_compaction() {
     let (store, outside) = TestStore::sqlite();
     let [a, b] = [append_marked(&store, "a", &["u1"]).await, append_marked(&store, "b", &["u1"]).await];
     store.try_settle(&unit(&[a, b]), done_with(&[b])).await.expect("settled");
-    store.tidy(0).await;
+    store.compact(0).await;
     assert!(!outside.holds(MARKER));
 }
 
-/// A connection of the store that reads keeps the WAL from being emptied; tidying waits for it, or says that it could not.
+/// A connection of the store that reads keeps the WAL from being emptied; compaction waits for it, or says that it could not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivered_body_is_nowhere_on_disk_although_readers_are_under_way() {
     let (store, outside) = TestStore::sqlite();
@@ -69,7 +69,7 @@ async fn a_delivered_body_is_nowhere_on_disk_although_readers_are_under_way() {
     for round in 0..20 {
         let seq = append_marked(&store, &round.to_string(), &["u1"]).await;
         store.settle(seq, done()).await;
-        store.tidy(0).await;
+        store.compact(0).await;
         assert!(!outside.holds(MARKER), "round {round}");
     }
     stop.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -94,7 +94,7 @@ async fn no_delivered_body_leaves_a_copy_when_pages_are_rearranged() {
         gone.push(body[..=body.find('>').expect(">")].to_owned());
         store.settle(seq, done()).await;
     }
-    store.tidy(0).await;
+    store.compact(0).await;
     let bytes = outside.bytes_on_disk();
     let left: Vec<_> =
         gone.into_iter().filter(|name| bytes.windows(name.len()).any(|w| w == name.as_bytes())).collect();
@@ -108,10 +108,10 @@ async fn a_dead_letter_keeps_its_body_until_its_user_is_deleted() {
     let a = append_marked(&store, "a", &["u1", "u1@x.io"]).await;
     store.settle(a, dead()).await;
     store.teach("delete another", &["u2"], erase(store.keys(&["u2"]))).await;
-    store.tidy(LATE).await;
+    store.compact(LATE).await;
     assert!(outside.holds(MARKER));
     store.teach("delete", &["u1@x.io"], erase(store.keys(&["u1@x.io"]))).await;
-    store.tidy(LATE).await;
+    store.compact(LATE).await;
     assert!(!outside.holds(MARKER));
     assert_eq!(store.counts(), (0, 1), "that it died stays known");
 }
@@ -127,7 +127,7 @@ async fn a_dead_letter_that_was_discarded_or_replayed_and_delivered_is_nowhere_o
     store.store().replay(&[replayed.0]).await.expect("replayed");
     let again = store.entries().await[0].seq;
     store.settle(again, done()).await;
-    store.tidy(0).await;
+    store.compact(0).await;
     assert!(!outside.holds(MARKER));
 }
 
@@ -140,7 +140,7 @@ async fn a_delete_reaches_dead_letters_through_the_forgotten_affiliate() {
         store.settle(a, dead()).await;
         let erase = if deleted { store.keys(&["u1@x.io"]) } else { Vec::new() };
         store.teach("b", &["u1@x.io"], AffiliateChanges { erase, ..forget("one") }).await;
-        store.tidy(0).await;
+        store.compact(0).await;
         assert_eq!(outside.holds(MARKER), left, "an affiliate that is gone at Refersion erases no dead letter");
     }
 }
@@ -152,7 +152,7 @@ async fn nothing_of_a_user_who_was_forgotten_is_left_in_the_files() {
     store.settle(letter, dead()).await;
     append_marked(&store, "waits", &["u1"]).await;
     store.store().forget(&store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
-    store.tidy(0).await;
+    store.compact(0).await;
     assert!(!outside.holds(MARKER));
 }
 

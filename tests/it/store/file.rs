@@ -100,7 +100,7 @@ async fn the_hash_key_is_the_stores_own_and_outlives_a_restart() {
 async fn space_of_settled_events_is_given_back() {
     let (store, outside) = TestStore::sqlite();
     let size = || std::fs::metadata(outside.path()).expect("the file").len();
-    store.tidy(0).await;
+    store.compact(0).await;
     let empty = size();
     // Not packed: bytes that do not repeat.
     let noise =
@@ -110,6 +110,6 @@ async fn space_of_settled_events_is_given_back() {
     for entry in store.entries().await {
         store.settle(entry.seq, done()).await;
     }
-    store.tidy(LATE).await;
+    store.compact(LATE).await;
     assert!(size() <= empty + 100_000, "{} bytes, {empty} when new", size());
 }

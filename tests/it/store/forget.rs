@@ -129,7 +129,7 @@ async fn what_comes_after_a_user_was_forgotten_is_as_of_somebody_new() {
         let b = store.append("b", &["u1"]).await;
         assert_eq!(store.names().await, ["b"]);
         store.settle(b, done()).await;
-        store.tidy(LATE).await;
+        store.compact(LATE).await;
         assert_eq!(store.counts(), (0, 1));
     })
     .await;

@@ -167,7 +167,7 @@ impl Model {
         self.rows.iter_mut().for_each(|row| row.in_flight = false);
     }
 
-    pub fn tidy(&mut self, before: i64) {
+    pub fn compact(&mut self, before: i64) {
         self.rows.retain(|row| row.state != State::Settled || row.received_at >= before);
     }
 

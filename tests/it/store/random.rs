@@ -112,8 +112,8 @@ impl Pair<'_> {
                 self.model.reopen();
             }
             Action::Tidy { window } => {
-                self.store.tidy(self.now - window).await;
-                self.model.tidy(self.now - window);
+                self.store.compact(self.now - window).await;
+                self.model.compact(self.now - window);
             }
             Action::Replay(letters) => self.replay(letters).await,
             Action::Discard(letters) => self.discard(letters).await,

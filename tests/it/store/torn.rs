@@ -69,7 +69,7 @@ async fn a_copy_of_an_open_store_holds_all_that_was_appended() {
 #[tokio::test]
 async fn a_wal_torn_anywhere_gives_a_prefix_of_what_was_committed() {
     let (store, outside) = TestStore::sqlite();
-    store.tidy(0).await;
+    store.compact(0).await;
     append_one_by_one(&store, 30).await;
     let length = std::fs::metadata(file(&outside.path(), "-wal")).expect("the WAL").len();
     let mut longest = 0;
@@ -90,7 +90,7 @@ async fn a_wal_torn_anywhere_gives_a_prefix_of_what_was_committed() {
 #[tokio::test]
 async fn a_wal_whose_end_is_garbage_gives_a_prefix_of_what_was_committed() {
     let (store, outside) = TestStore::sqlite();
-    store.tidy(0).await;
+    store.compact(0).await;
     append_one_by_one(&store, 20).await;
     let wal = std::fs::read(file(&outside.path(), "-wal")).expect("the WAL");
     for step in 1..10 {

@@ -4,7 +4,7 @@
 //! file that was interrupted halfway is still of version 5, and is carried over at the next start; waiting events and dead
 //! letters keep their numbers, and no number of a dead letter, of a discarded one either, is given again; memory is bounded by
 //! [`CACHE_KIB`] and [`ids::PORTION`], however large the file. The disk needs room for the file twice more (in the WAL, and
-//! until the next tidying in the file). Measured: 100,000 waiting events and a million ids take 3 seconds and 98 MB of memory,
+//! until the next compaction in the file). Measured: 100,000 waiting events and a million ids take 3 seconds and 98 MB of memory,
 //! with a million affiliates beside them 15 seconds and 125 MB. Deliberately absent: versions 1 to 4, which the release before
 //! carries over to version 5.
 

@@ -1,0 +1,78 @@
+//! What is known of a store without asking it: how many events wait, how many dead letters there are, and whether it can be written.
+//!
+//! In: what each commit changed. Out: the counts as of the last commit, without I/O. Invariant: a commit costs nothing for
+//! accounts that it did not change.
+
+use crate::domain::AccountName;
+use crate::store::StoreStatus;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Counts as of the last commit, and whether the store can be written.
+#[derive(Debug, Default)]
+pub struct Published(Mutex<Counts>);
+
+/// The content of [`Published`]. Not to be cloned: it grows with the number of accounts.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// The status.
+    pub status: StoreStatus,
+    /// How many events of each account wait. Without the accounts of which none does.
+    pub waiting: BTreeMap<String, u64>,
+    /// The last seq that was given.
+    pub last_seq: i64,
+}
+
+impl Published {
+    /// The counts at opening.
+    pub fn new(counts: Counts) -> Self {
+        Self(Mutex::new(counts))
+    }
+
+    /// The counts. Not to be held for long.
+    pub fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A transaction has committed: so many events of each of these accounts wait now, there are `dead` more dead letters, and
+    /// `last_seq` was given last.
+    pub fn commit<'a>(&self, changed: impl Iterator<Item = (&'a AccountName, u64)>, dead: i64, last_seq: i64) {
+        let mut counts = self.lock();
+        for (name, waiting) in changed {
+            let before = match counts.waiting.get_mut(name.as_str()) {
+                Some(before) if waiting > 0 => std::mem::replace(before, waiting),
+                Some(_) => counts.waiting.remove(name.as_str()).unwrap_or(0),
+                None if waiting > 0 => counts.waiting.insert(name.as_str().to_owned(), waiting).unwrap_or(0),
+                None => 0,
+            };
+            counts.status.waiting = (counts.status.waiting + waiting).saturating_sub(before);
+        }
+        counts.status.dead = counts.status.dead.saturating_add_signed(dead);
+        counts.last_seq = last_seq;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(n: u32) -> AccountName {
+        AccountName::from(format!("account {n}"))
+    }
+
+    /// Counts of a thousand accounts are not copied for an event of one: an account that did not change stays where it is.
+    #[test]
+    fn a_commit_touches_the_counts_of_no_account_but_its_own() {
+        let published = Published::default();
+        let names: Vec<AccountName> = (0..1_000).map(account).collect();
+        published.commit(names.iter().map(|name| (name, 1)), 0, 1_000);
+        let addresses = || -> Vec<*const u8> { published.lock().waiting.keys().map(|name| name.as_ptr()).collect() };
+        let before = addresses();
+        published.commit([(&account(7), 2)].into_iter(), 0, 1_001);
+        assert!(addresses() == before, "none was copied");
+        published.commit([(&account(7), 0)].into_iter(), 1, 1_001);
+        assert_eq!(addresses().len(), 999);
+        let counts = published.lock();
+        assert_eq!((counts.status.waiting, counts.status.dead, counts.last_seq), (999, 1, 1_001));
+    }
+}

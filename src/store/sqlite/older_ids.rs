@@ -1,0 +1,110 @@
+//! The part of the deduplication index that is on disk: ids in the table `older_ids`, for which memory has no room.
+//!
+//! In: ids that [`IdIndex::surplus`] takes out, a generation at a time, the oldest first. Out: the newest row of the log with an
+//! id. Invariants: an id leaves the memory only when the table has it; the index in memory keeps its bound while the file is
+//! opened, too. Deliberately absent: which ids are forgotten, and when ([`super::compact`]).
+
+use super::schema::{meta, set_meta};
+use crate::domain::{EventId, Seq};
+use crate::store::id_index::{IdIndex, fingerprint};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// So many ids are written in one transaction.
+pub const PORTION: usize = 500;
+
+/// The name in `meta` of the last seq whose id is in the table.
+const UP_TO: &str = "older_ids_up_to";
+
+/// Whether the table holds any id.
+pub fn exist(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT EXISTS (SELECT 1 FROM older_ids)", [], |row| row.get(0))
+}
+
+/// Reads the ids of the log into memory in one pass; what does not fit into `allowed` bytes goes into the table.
+pub fn load(connection: &Connection, allowed: usize) -> rusqlite::Result<IdIndex> {
+    let after = meta(connection, UP_TO)?;
+    let seq = |sql| connection.query_row(sql, [after], |row| row.get::<_, i64>(0));
+    let last = seq("SELECT coalesce((SELECT max(seq) FROM log), ?1)")?;
+    let first = seq("SELECT coalesce((SELECT min(seq) FROM log WHERE seq > ?1), ?1)")?;
+    let mut ids = IdIndex::new(allowed, usize::try_from(last - first).unwrap_or(0));
+    let mut statement = connection.prepare("SELECT seq, id FROM log WHERE seq > ?1 ORDER BY seq")?;
+    let mut rows = statement.query([after])?;
+    while let Some(row) = rows.next()? {
+        // An id that cannot be read is left out: when its event is begun, it is found to be damaged.
+        let Some(id) = row.get_ref(1)?.as_blob().ok().and_then(|id| id.try_into().ok()) else { continue };
+        ids.insert(&EventId(id), row.get(0)?);
+        while let Some((surplus, last)) = ids.surplus() {
+            let transaction = connection.unchecked_transaction()?;
+            insert(&transaction, &surplus)?;
+            set_up_to(&transaction, last)?;
+            transaction.commit()?;
+            ids.drop_up_to(last);
+        }
+    }
+    Ok(ids)
+}
+
+/// Writes ids into the table; they are sorted as it is.
+pub fn insert(connection: &Connection, ids: &[(u32, i64)]) -> rusqlite::Result<()> {
+    let sql = "INSERT OR IGNORE INTO older_ids (fingerprint, seq) VALUES (?1, ?2)";
+    let mut insert = connection.prepare_cached(sql)?;
+    for (fingerprint, seq) in ids {
+        insert.execute(params![fingerprint, seq])?;
+    }
+    Ok(())
+}
+
+/// Writes that the table has all ids up to the seq `last`.
+pub fn set_up_to(connection: &Connection, last: i64) -> rusqlite::Result<()> {
+    set_meta(connection, UP_TO, last)
+}
+
+/// Deletes the id of the row `seq` of the log.
+pub fn delete(connection: &Connection, id: &EventId, seq: Seq) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM older_ids WHERE fingerprint = ?1 AND seq = ?2";
+    connection.prepare_cached(sql)?.execute(params![fingerprint(id), seq.0]).map(drop)
+}
+
+/// The newest row of the log with this id, of those in the table.
+pub fn find(connection: &Connection, id: &EventId) -> rusqlite::Result<Option<Seq>> {
+    let sql = "SELECT log.seq FROM older_ids JOIN log USING (seq)
+               WHERE fingerprint = ?1 AND log.id = ?2 ORDER BY older_ids.seq DESC LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_row(params![fingerprint(id), id.0.as_slice()], |row| row.get(0));
+    Ok(found.optional()?.map(Seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::schema;
+
+    fn id(n: u32) -> EventId {
+        let bytes = n.wrapping_mul(2_654_435_761).to_be_bytes();
+        EventId(std::array::from_fn(|i| bytes[i % 4]))
+    }
+
+    #[test]
+    fn the_bound_on_memory_is_kept_while_the_ids_are_read_and_none_is_lost() {
+        const IDS: u32 = 20_000;
+        let connection = Connection::open_in_memory().expect("opened");
+        schema::create(&connection, &[0; 32]).expect("made");
+        let transaction = connection.unchecked_transaction().expect("begun");
+        for n in 1..=IDS {
+            let sql = "INSERT INTO log (seq, account, id, keys, received_at, outcome) VALUES (?1, 1, ?2, x'', 0, 28)";
+            transaction.execute(sql, params![n, id(n).0.as_slice()]).expect("inserted");
+        }
+        transaction.commit().expect("committed");
+        for round in 1..=2 {
+            let allowed = 128 * 1024;
+            let ids = load(&connection, allowed).expect("read");
+            assert!(ids.memory() <= allowed && ids.memory() > allowed / 2, "round {round}: {} bytes", ids.memory());
+            for n in 1..=IDS {
+                let seqs = ids.candidates(&id(n));
+                let older = find(&connection, &id(n)).expect("read");
+                assert_eq!((seqs.len(), older.is_some()), if older.is_some() { (0, true) } else { (1, false) }, "{n}");
+            }
+            assert!(exist(&connection).expect("read"));
+        }
+    }
+}
