@@ -43,7 +43,7 @@
 //!     what is replayed.
 //!  9. No lock and no transaction is held across a call to Refersion. One process owns the store, held by a file lock.
 //! 10. What the merchant decided at Refersion stands: an affiliate that is `DENIED` or `DISABLED` is left alone.
-//! 11. Status codes are decided in two files: `http/answer.rs` (inbound) and `refersion/response.rs` (outbound); `http/ops.rs` has
+//! 11. Status codes are decided in two files: `http/response.rs` (inbound) and `refersion/response.rs` (outbound); `http/health.rs` has
 //!     the two of health. Accounts share nothing that lets one hold up another: equal ids in two of them are two users.
 //!
 //! # Deliberately absent

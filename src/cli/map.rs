@@ -95,7 +95,7 @@ pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Shown) 
         Shown::NoValues => vec![kind.to_owned()],
     };
     if matches!(event.kind, segment::Kind::Unsupported(_)) {
-        lines.push(format!("  refused: unsupported event type {kind}: this destination takes identify and delete"));
+        lines.push(format!("  refused: unsupported event type {kind}: this destination supports identify and delete"));
         return (lines, true);
     }
     let Mapped { intent, notes } = mapping::map(&event, rules);

@@ -1,6 +1,6 @@
 //! The account endpoints, and which of them a request is for.
 //!
-//! In: the headers of a request. Out: its [`AccountEndpoint`], or the response that refuses it. Each configured account has an
+//! In: the headers of a request. Out: its [`AccountEndpoint`], or the response that refuses it. ItemResult configured account has an
 //! endpoint of its own, `/segment/{name}`; `/segment` and `/v1/batch` are shared by all accounts: the key in the Basic
 //! credentials selects the account, and a request without credentials is for the account `main`. Where any key is accepted,
 //! [`MerchantAccounts`] verifies an unknown key with Refersion. Invariants: the path of an account that does not exist is answered like
@@ -8,7 +8,7 @@
 //! absent: whether a request is authentic ([`crate::segment::Authenticator`]).
 
 use super::AccountEndpoint;
-use super::answer::Answer;
+use super::response::ApiResponse;
 use crate::clock::Clock;
 use crate::domain::{AccountName, ApiKey};
 use crate::segment::{self, AuthError, Authenticator};
@@ -117,27 +117,27 @@ impl AccountRegistry {
     }
 
     /// The endpoint that a request with these headers is for.
-    pub(super) async fn select(&self, headers: &HeaderMap) -> Result<Arc<AccountEndpoint>, Answer> {
+    pub(super) async fn select(&self, headers: &HeaderMap) -> Result<Arc<AccountEndpoint>, ApiResponse> {
         if self.is_draining() {
-            return Err(Answer::Draining);
+            return Err(ApiResponse::Draining);
         }
         let authenticators = self.configured.iter().map(|endpoint| &endpoint.authenticator);
         let endpoint = match segment::find_authenticator(authenticators, credentials(headers)) {
             Ok(Some(index)) => self.configured.get(index),
             Ok(None) => self.configured.iter().find(|endpoint| endpoint.account == AccountName::main()),
-            Err(error) => return self.admit(headers).await.unwrap_or(Err(Answer::Disbelieved(error))),
+            Err(error) => return self.admit(headers).await.unwrap_or(Err(ApiResponse::Unauthenticated(error))),
         };
-        endpoint.cloned().ok_or(Answer::Disbelieved(AuthError::NoCredentials))
+        endpoint.cloned().ok_or(ApiResponse::Unauthenticated(AuthError::NoCredentials))
     }
 
     /// The endpoint of the unconfigured account whose key the headers hold; `None` if no such account can exist.
-    async fn admit(&self, headers: &HeaderMap) -> Option<Result<Arc<AccountEndpoint>, Answer>> {
+    async fn admit(&self, headers: &HeaderMap) -> Option<Result<Arc<AccountEndpoint>, ApiResponse>> {
         let merchants = self.merchants.as_ref()?;
         let key = segment::presented_key(credentials(headers))?;
         if self.configured.iter().any(|endpoint| endpoint.authenticator.has_public_part_of(&key)) {
             return None;
         }
-        Some(merchants.admit(key).await.map_err(Answer::from))
+        Some(merchants.admit(key).await.map_err(ApiResponse::from))
     }
 }
 

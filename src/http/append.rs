@@ -1,60 +1,56 @@
-//! Appending events to the log, whether or not their sender still waits.
+//! Appends events to the log, even if the client disconnects meanwhile.
 //!
-//! In go events, out comes what became of them. Invariant: once begun it goes on to its end, and the worker is woken for what was
-//! appended. It runs in its request's task as long as the sender waits, and in a task of its own if the sender hangs up.
-//! Deliberately absent: transactions and group commit, which are the store's.
+//! In: events. Out: for each, whether it was appended. Invariant: an append that has begun runs to its end, and then the worker
+//! is woken. It runs in the task of its request while the client is connected, and moves to a task of its own when the client
+//! disconnects: so the usual request needs no second task. Deliberately absent: transactions and group commit, which are the
+//! store's.
 
 use super::AccountEndpoint;
-use super::answer::Answer;
+use super::response::ApiResponse;
 use crate::failpoint;
 use crate::store::{Appended, NewEvent, StoreError};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
-/// Appends events and wakes the worker, even if their sender hangs up meanwhile.
-pub(super) async fn append(endpoint: &AccountEndpoint, events: Vec<NewEvent>) -> Result<Vec<Appended>, Answer> {
-    let (store, wake) = (Arc::clone(&endpoint.store), Arc::clone(&endpoint.wake_worker));
-    let appending = Appending(Some(Box::pin(async move {
+/// Appends `events` and wakes the worker.
+pub(super) async fn append(endpoint: &AccountEndpoint, events: Vec<NewEvent>) -> Result<Vec<Appended>, ApiResponse> {
+    let (store, wake_worker) = (Arc::clone(&endpoint.store), Arc::clone(&endpoint.wake_worker));
+    let append = Box::pin(async move {
         failpoint::step("http::appending");
         let appended = store.append(events).await;
         failpoint::step("http::appended");
-        wake();
+        wake_worker();
         appended
-    })));
-    appending.await
+    });
+    Ok(CompleteOnDrop(Some(append)).await?)
 }
 
-type Outcome = Result<Vec<Appended>, Answer>;
-type Work = Pin<Box<dyn Future<Output = Result<Vec<Appended>, StoreError>> + Send>>;
+type Append = Pin<Box<dyn Future<Output = Result<Vec<Appended>, StoreError>> + Send>>;
 
-/// An append under way; dropped before its end, it goes on without its request.
-struct Appending(Option<Work>);
+/// An append; dropped before its end, it goes on in a task of its own.
+struct CompleteOnDrop(Option<Append>);
 
-impl Future for Appending {
-    type Output = Outcome;
+impl Future for CompleteOnDrop {
+    type Output = Result<Vec<Appended>, StoreError>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        // Taken out, so that a panic leaves nothing to go on with.
-        let Some(mut appending) = self.0.take() else { return Poll::Ready(Err(Answer::Bug)) };
-        match catch_unwind(AssertUnwindSafe(|| appending.as_mut().poll(context))) {
-            Ok(Poll::Ready(appended)) => Poll::Ready(appended.map_err(Answer::from)),
-            Ok(Poll::Pending) => {
-                self.0 = Some(appending);
-                Poll::Pending
-            }
-            Err(_) => Poll::Ready(Err(Answer::Bug)),
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // Taken out while it is polled: an append that panicked must not go on.
+        let Some(mut append) = self.0.take() else { return Poll::Ready(Err(StoreError::Closed)) };
+        if let Poll::Ready(appended) = append.as_mut().poll(context) {
+            return Poll::Ready(appended);
         }
+        self.0 = Some(append);
+        Poll::Pending
     }
 }
 
-impl Drop for Appending {
+impl Drop for CompleteOnDrop {
     fn drop(&mut self) {
-        // Without a runtime the process is about to end: what was handed to the store is appended all the same.
-        if let (Some(appending), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(appending);
+        // Without a runtime the process is ending; the store appends what it was handed before.
+        if let (Some(append), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(append);
         }
     }
 }

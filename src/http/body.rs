@@ -6,8 +6,8 @@
 //! `RequestBodyLimit` and `RequestDecompression` do not serve here: the first cannot limit the memory of all requests together,
 //! the second drops the bytes as they were sent.
 
-use super::answer::Answer;
 use super::limits::{MAX_BODY_BYTES, MAX_EVENT_BYTES};
+use super::response::ApiResponse;
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
@@ -38,7 +38,7 @@ pub(super) struct RawBody {
 pub(super) type LargeBodyPermit = Option<SemaphorePermit<'static>>;
 
 /// Reads `body`, which has these `headers`.
-pub(super) async fn read(headers: &HeaderMap, body: &mut Body) -> Result<(RawBody, LargeBodyPermit), Answer> {
+pub(super) async fn read(headers: &HeaderMap, body: &mut Body) -> Result<(RawBody, LargeBodyPermit), ApiResponse> {
     read_within(BODY_TIMEOUT, headers, body).await
 }
 
@@ -46,34 +46,34 @@ async fn read_within(
     limit: Duration,
     headers: &HeaderMap,
     body: &mut Body,
-) -> Result<(RawBody, LargeBodyPermit), Answer> {
+) -> Result<(RawBody, LargeBodyPermit), ApiResponse> {
     let gzip = is_gzip(headers)?;
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > MAX_BODY_BYTES) {
-        return Err(Answer::TooLarge);
+        return Err(ApiResponse::BodyTooLarge);
     }
     let collected = timeout(limit, collect(body, declared.unwrap_or(0).min(MAX_EVENT_BYTES))).await;
-    let (bytes, permit) = collected.unwrap_or(Err(Answer::Slow))?;
+    let (bytes, permit) = collected.unwrap_or(Err(ApiResponse::BodyTimeout))?;
     Ok((RawBody { bytes, gzip }, permit))
 }
 
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Answer> {
+fn is_gzip(headers: &HeaderMap) -> Result<bool, ApiResponse> {
     let mut encodings = headers.get_all(CONTENT_ENCODING).into_iter();
     let encoding = encodings.next().map(|value| value.as_bytes().trim_ascii().to_ascii_lowercase());
     match (encoding.as_deref(), encodings.next()) {
         (None | Some(b"" | b"identity"), None) => Ok(false),
         (Some(b"gzip" | b"x-gzip"), None) => Ok(true),
-        _ => Err(Answer::Invalid("Unsupported Content-Encoding: send the body plain or gzip".into())),
+        _ => Err(ApiResponse::Invalid("Unsupported Content-Encoding: send the body plain or gzip".into())),
     }
 }
 
 /// Collects the body into a buffer with a first capacity of `capacity` bytes.
-async fn collect(body: &mut Body, capacity: usize) -> Result<(Vec<u8>, LargeBodyPermit), Answer> {
+async fn collect(body: &mut Body, capacity: usize) -> Result<(Vec<u8>, LargeBodyPermit), ApiResponse> {
     let (mut bytes, mut permit) = (Vec::with_capacity(capacity), None);
     while let Some(data) = next_data(body).await {
-        let data = data.map_err(|_| Answer::Invalid("The body ended early: send all of it".into()))?;
+        let data = data.map_err(|_| ApiResponse::Invalid("The body ended early: send all of it".into()))?;
         if bytes.len() + data.len() > MAX_BODY_BYTES {
-            return Err(Answer::TooLarge);
+            return Err(ApiResponse::BodyTooLarge);
         }
         if bytes.len() + data.len() > MAX_EVENT_BYTES && permit.is_none() {
             // Err: the semaphore is never closed.
@@ -110,16 +110,16 @@ async fn next_data(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
 
 /// Decompresses one gzip member, which is what every client sends. Further members are refused: decompressing a body of a
 /// hundred thousand empty ones takes a second, and the request is not authenticated yet.
-pub(super) fn gunzip(compressed: &[u8]) -> Result<Vec<u8>, Answer> {
+pub(super) fn gunzip(compressed: &[u8]) -> Result<Vec<u8>, ApiResponse> {
     let mut content = Vec::new();
     let mut decoder = GzDecoder::new(compressed);
     let read = decoder.by_ref().take(MAX_BODY_BYTES as u64 + 1).read_to_end(&mut content);
     if content.len() > MAX_BODY_BYTES {
-        Err(Answer::TooLarge)
+        Err(ApiResponse::BodyTooLarge)
     } else if read.is_ok() && decoder.into_inner().is_empty() {
         Ok(content)
     } else {
-        Err(Answer::Invalid("Invalid gzip: the body is not what its Content-Encoding says".into()))
+        Err(ApiResponse::Invalid("Invalid gzip: the body is not what its Content-Encoding says".into()))
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
         let limit = Duration::from_millis(50);
         let handler = post(move |request: Request| async move {
             let (head, mut body) = request.into_parts();
-            read_within(limit, &head.headers, &mut body).await.err().unwrap_or(Answer::Bug)
+            read_within(limit, &head.headers, &mut body).await.err().unwrap_or(ApiResponse::InternalError)
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");

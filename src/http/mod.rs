@@ -1,21 +1,21 @@
 //! The two HTTP listeners: Segment's webhook, and health, metrics and dead letters for operators.
 //!
-//! `account_registry` finds the account that a request is for; `webhook` takes the request from bytes to its answer; `body` reads it under
-//! its `limits`; `intake` turns it into events to append; `append` hands them to the store; `answer` is THE inbound status table;
-//! `ops` is health and metrics; `letters` is what operators do with dead letters; `listen` serves all of it, within bounds.
-//! Invariants: an event is answered with 2xx only once it is on disk, or if there is nothing to keep; no redirect, ever; every
-//! answer is JSON with `status` and `message`; a bug is a 500. Deliberately absent: any call to Refersion; verifying a new key
-//! needs one, and is handed in ([`MerchantAccounts`]).
+//! `account_registry` selects the account of a request; `webhook` handles the request; `body` reads it within its `limits`;
+//! `parse` turns it into events to append; `append` hands them to the store; `response` is THE inbound status table; `health` is
+//! health and metrics; `dead_letters` is the operators' API; `listen` serves both listeners and limits their connections.
+//! Invariants: an event is answered with 2xx only after it is on disk, or if nothing has to be kept; no response is a redirect;
+//! every response but the metrics is JSON, and an error has `status` and `message`; a panic is answered with 500. Deliberately
+//! absent: calls to Refersion; the verification of a new key needs one, and is passed in ([`MerchantAccounts`]).
 
 mod account_registry;
-mod answer;
 mod append;
 mod body;
-mod intake;
-mod letters;
+mod dead_letters;
+mod health;
 mod limits;
 mod listen;
-mod ops;
+mod parse;
+mod response;
 mod webhook;
 
 pub use account_registry::{AccountRegistry, AdmissionError, MerchantAccounts};
@@ -28,11 +28,11 @@ use crate::mapping::Rules;
 use crate::segment::Authenticator;
 use crate::store::Store;
 use crate::telemetry::Meter;
-use answer::Answer;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
+use response::ApiResponse;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -40,9 +40,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 /// The webhook of one account, and what it works with.
 pub struct AccountEndpoint {
-    /// The account events are for.
+    /// The account that the events are for.
     pub account: AccountName,
-    /// Who is believed.
+    /// Authenticates requests for the account.
     pub authenticator: Authenticator,
     /// The account's mapping rules.
     pub rules: Rules,
@@ -64,57 +64,62 @@ pub struct AccountEndpoint {
     pub concurrency: u64,
 }
 
-/// The listener for Segment: the webhook in all its forms, and health.
+/// The routes of the public listener: the webhook and health.
 pub fn public_router(registry: Arc<AccountRegistry>) -> Router {
-    let other = || |request| refuse(request, Answer::MethodNotAllowed("POST"));
-    let any = || post(webhook::for_any).fallback(other());
-    // With a trailing slash as well: a redirect would turn Segment's POST into a GET.
+    let shared = || only_post(post(webhook::shared_endpoint));
+    // Each path with a trailing slash as well: a redirect would turn Segment's POST into a GET.
     let mut events = Router::new()
-        .route("/segment", any())
-        .route("/segment/", any())
-        .route("/v1/batch", any())
-        .route("/v1/batch/", any())
+        .route("/segment", shared())
+        .route("/segment/", shared())
+        .route("/v1/batch", shared())
+        .route("/v1/batch/", shared())
         .with_state(Arc::clone(&registry));
     for endpoint in registry.configured() {
         let path = format!("/segment/{}", endpoint.account);
-        let one = || post(webhook::for_one).fallback(other()).with_state(Arc::clone(endpoint));
-        events = events.route(&format!("{path}/"), one()).route(&path, one());
+        let own = || only_post(post(webhook::account_endpoint)).with_state(Arc::clone(endpoint));
+        events = events.route(&format!("{path}/"), own()).route(&path, own());
     }
-    finished(events.merge(health(registry, get(ops::readyz))))
+    with_fallbacks(events.merge(health_routes(registry, get(health::readyz))))
 }
 
-/// The listener for operators: health, and with the operator's key, dead letters and erasure.
+/// The routes of the operators' listener: health, metrics, and with the operator's key dead letters and erasure.
 pub fn ops_router(registry: Arc<AccountRegistry>) -> Router {
-    let only_post = || |request| refuse(request, Answer::MethodNotAllowed("POST"));
-    let letters = Router::new()
-        .route("/dead-letters", post(letters::list).fallback(only_post()))
-        .route("/dead-letters/show", post(letters::show).fallback(only_post()))
-        .route("/dead-letters/replay", post(letters::replay).fallback(only_post()))
-        .route("/dead-letters/discard", post(letters::discard).fallback(only_post()))
-        .route("/forget", post(letters::forget).fallback(only_post()))
+    let routes = Router::new()
+        .route("/dead-letters", only_post(post(dead_letters::list)))
+        .route("/dead-letters/show", only_post(post(dead_letters::show)))
+        .route("/dead-letters/replay", only_post(post(dead_letters::replay)))
+        .route("/dead-letters/discard", only_post(post(dead_letters::discard)))
+        .route("/forget", only_post(post(dead_letters::forget)))
+        .route("/metrics", only_get(get(health::metrics)))
         .with_state(Arc::clone(&registry));
-    let only_get = || |request| refuse(request, Answer::MethodNotAllowed("GET, HEAD"));
-    let metrics =
-        Router::new().route("/metrics", get(ops::metrics).fallback(only_get())).with_state(Arc::clone(&registry));
-    finished(letters.merge(metrics).merge(health(registry, get(ops::readyz_by_account))))
+    with_fallbacks(routes.merge(health_routes(registry, get(health::readyz_by_account))))
 }
 
-fn health(registry: Arc<AccountRegistry>, readyz: MethodRouter<Arc<AccountRegistry>>) -> Router {
-    let other = || |request| refuse(request, Answer::MethodNotAllowed("GET, HEAD"));
+fn health_routes(registry: Arc<AccountRegistry>, readyz: MethodRouter<Arc<AccountRegistry>>) -> Router {
     Router::new()
-        .route("/healthz", get(ops::healthz).fallback(other()))
-        .route("/readyz", readyz.fallback(other()))
+        .route("/healthz", only_get(get(health::healthz)))
+        .route("/readyz", only_get(readyz))
         .with_state(registry)
 }
 
-/// Everything else is not found; a panic anywhere is an answer. Last, for a layer covers what is there already.
-fn finished(router: Router) -> Router {
-    let bug = |_| Answer::Bug.into_response();
-    router.fallback(|request| refuse(request, Answer::NotFound)).layer(CatchPanicLayer::custom(bug))
+/// Refuses every method but POST; axum's own refusal has no body.
+fn only_post<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
+    route.fallback(|request| refuse(request, ApiResponse::MethodNotAllowed("POST")))
 }
 
-async fn refuse(request: Request, answer: Answer) -> Answer {
+/// Refuses every method but GET and HEAD.
+fn only_get<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
+    route.fallback(|request| refuse(request, ApiResponse::MethodNotAllowed("GET, HEAD")))
+}
+
+/// Answers other paths with 404 and panics with 500. Called last, because a layer applies to the routes that exist already.
+fn with_fallbacks(router: Router) -> Router {
+    let on_panic = |_| ApiResponse::InternalError.into_response();
+    router.fallback(|request| refuse(request, ApiResponse::NotFound)).layer(CatchPanicLayer::custom(on_panic))
+}
+
+async fn refuse(request: Request, response: ApiResponse) -> ApiResponse {
     let (head, mut body) = request.into_parts();
     body::discard(&head.headers, &mut body).await;
-    answer
+    response
 }

@@ -1,16 +1,16 @@
-//! The webhook: a request is authenticated, parsed, appended to the event log, and only then answered.
+//! The webhook: authenticates a request, parses it, appends its events to the event log, and only then responds.
 //!
-//! In goes a request, out comes its answer. The answer to a single event waits up to `SERVER_WAIT` for the outcome, so that
-//! Segment's Event Tester shows it, if the event can be delivered now: that is the advice of the account's worker, which says
-//! whether the account is paused or halted and whether an earlier event of the user is blocked. Arrays are answered at once, with
-//! a result per event. Invariant: whoever hangs up loses the answer and nothing else. Deliberately absent: calls to Refersion.
+//! In: a request. Out: its response. The response to a single event waits up to `SERVER_WAIT` for the outcome, so that Segment's
+//! Event Tester shows it, but only if the event can be delivered now: the account's worker says whether the account is paused or
+//! halted, and whether an earlier event of the user blocks this one. The response to an array does not wait; it has a result per
+//! event. Invariant: a client that disconnects loses the response and nothing else. Deliberately absent: calls to Refersion.
 
 use super::account_registry::credentials;
-use super::answer::{Answer, Each, Told, overall};
 use super::append::append;
 use super::body::{self, RawBody};
-use super::intake::{self, Fate, Intake, Taken};
 use super::limits::MAX_EVENT_BYTES;
+use super::parse::{Decision, ParsedBody, ParsedItem, parse_body};
+use super::response::{ApiResponse, ItemResult, ResponseBody, combined};
 use super::{AccountEndpoint, AccountRegistry};
 use crate::account_signals::Waiter;
 use crate::domain::Timestamp;
@@ -25,174 +25,180 @@ use axum::response::{IntoResponse, Response};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Answers a request at the door of all accounts: it is told by its credentials whose it is.
-pub(super) async fn for_any(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Response {
+/// The handler of the endpoint that all accounts share: the credentials select the account.
+pub(super) async fn shared_endpoint(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Response {
     let endpoint = registry.select(request.headers()).await;
-    answered(endpoint, request).await
+    respond(endpoint, request).await
 }
 
-/// Answers a request at the door of one account.
-pub(super) async fn for_one(State(endpoint): State<Arc<AccountEndpoint>>, request: Request) -> Response {
-    answered(Ok(endpoint), request).await
+/// The handler of the endpoint of one account.
+pub(super) async fn account_endpoint(State(endpoint): State<Arc<AccountEndpoint>>, request: Request) -> Response {
+    respond(Ok(endpoint), request).await
 }
 
-async fn answered(endpoint: Result<Arc<AccountEndpoint>, Answer>, request: Request) -> Response {
+async fn respond(endpoint: Result<Arc<AccountEndpoint>, ApiResponse>, request: Request) -> Response {
     let (head, mut body) = request.into_parts();
-    let received = match endpoint {
+    let response = match endpoint {
         Ok(endpoint) => receive(&endpoint, &head.headers, &mut body).await,
-        Err(answer) => Err(answer),
+        Err(error) => Err(error),
     };
-    match received {
+    match response {
         Ok(response) => response,
-        Err(answer) => {
-            if let Answer::Disbelieved(why) = &answer {
-                complain(*why);
+        Err(error) => {
+            if let ApiResponse::Unauthenticated(error) = &error {
+                log_auth_error(*error);
             }
             body::discard(&head.headers, &mut body).await;
-            answer.into_response()
+            error.into_response()
         }
     }
 }
 
-/// Logs that a request was not believed, so that a mistyped secret does not go unnoticed; at most once in ten seconds, so that
-/// whoever knocks cannot fill the log.
-fn complain(why: AuthError) {
+/// Logs a failed authentication, so that a mistyped secret is noticed; at most once in ten seconds, so that a flood of requests
+/// cannot fill the log.
+fn log_auth_error(error: AuthError) {
     static LAST: Mutex<Option<Instant>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(10)) {
         *last = Some(Instant::now());
-        tracing::warn!("a request was refused: {why} (more of them within 10 s are not logged)");
+        tracing::warn!("a request was refused: {error} (further refusals within 10 s are not logged)");
     }
 }
 
-async fn receive(endpoint: &Arc<AccountEndpoint>, headers: &HeaderMap, body: &mut Body) -> Result<Response, Answer> {
+async fn receive(
+    endpoint: &Arc<AccountEndpoint>,
+    headers: &HeaderMap,
+    body: &mut Body,
+) -> Result<Response, ApiResponse> {
     if endpoint.shutdown.is_cancelled() {
-        return Err(Answer::Draining);
+        return Err(ApiResponse::Draining);
     }
     let signatures = headers.get_all("x-signature").into_iter().map(HeaderValue::as_bytes);
-    let pending = endpoint.authenticator.authenticate(credentials(headers), signatures).map_err(Answer::Disbelieved)?;
-    let (received, _room) = body::read(headers, body).await?;
-    match take(endpoint, pending, received, endpoint.clock.now()).await? {
-        Intake::One(fate) => {
-            let answer = one(endpoint, fate).await;
-            endpoint.meter.events_received(answer.as_ref().unwrap_or_else(|answer| answer).status(), 1);
-            answer.map(IntoResponse::into_response)
+    let authenticated = endpoint.authenticator.authenticate(credentials(headers), signatures);
+    let pending = authenticated.map_err(ApiResponse::Unauthenticated)?;
+    let (body, _permit) = body::read(headers, body).await?;
+    match parse(endpoint, pending, body, endpoint.clock.now()).await? {
+        ParsedBody::One(decision) => {
+            let response = handle_one(endpoint, decision).await;
+            endpoint.meter.events_received(response.as_ref().unwrap_or_else(|error| error).status(), 1);
+            response.map(IntoResponse::into_response)
         }
-        Intake::Many(taken) => many(endpoint, taken).await,
+        ParsedBody::Many(items) => handle_many(endpoint, items).await,
     }
 }
 
-/// Takes the events in; many of them beside the threads that serve all other requests.
-async fn take(
+/// Parses a body; a large or compressed one on a thread for blocking work, so that other requests do not wait for it.
+async fn parse(
     endpoint: &Arc<AccountEndpoint>,
     pending: PendingSignatures,
-    received: RawBody,
+    body: RawBody,
     now: Timestamp,
-) -> Result<Intake, Answer> {
-    if received.bytes.len() <= MAX_EVENT_BYTES && !received.gzip {
-        return intake::take(endpoint, &pending, &received, now);
+) -> Result<ParsedBody, ApiResponse> {
+    if body.bytes.len() <= MAX_EVENT_BYTES && !body.gzip {
+        return parse_body(endpoint, &pending, &body, now);
     }
     let endpoint = Arc::clone(endpoint);
-    let taking = tokio::task::spawn_blocking(move || intake::take(&endpoint, &pending, &received, now));
+    let parsing = tokio::task::spawn_blocking(move || parse_body(&endpoint, &pending, &body, now));
     // Err: a panic, which is a bug.
-    taking.await.unwrap_or(Err(Answer::Bug))
+    parsing.await.unwrap_or(Err(ApiResponse::InternalError))
 }
 
-async fn one(endpoint: &AccountEndpoint, fate: Fate) -> Result<Answer, Answer> {
-    let (event, unless_known) = match fate {
-        Fate::Answer(answer) => return Ok(answer),
-        Fate::Append(event, unless_known) => (event, unless_known),
+async fn handle_one(endpoint: &AccountEndpoint, decision: Decision) -> Result<ApiResponse, ApiResponse> {
+    let (event, if_unknown) = match decision {
+        Decision::Respond(response) => return Ok(response),
+        Decision::Append(event, if_unknown) => (event, if_unknown),
     };
     let waiter = (!endpoint.max_wait.is_zero()).then(|| endpoint.signals.wait_for(event.id)).flatten();
     match append(endpoint, vec![event]).await?.first() {
         Some(Appended::Accepted { waiting, .. }) if *waiting < endpoint.concurrency => {
-            Ok(outcome(endpoint, waiter).await)
+            Ok(wait_for_outcome(endpoint, waiter).await)
         }
-        Some(appended) => Ok(appended_as(*appended, unless_known)),
-        None => Ok(Answer::Bug),
+        Some(appended) => Ok(append_result(*appended, if_unknown)),
+        None => Ok(ApiResponse::InternalError),
     }
 }
 
-/// The outcome of an event that can be delivered now, if it is known in time. Whether it can be, the account's owner says: while
-/// the account is paused, or an earlier event of the user is blocked, nobody waits.
-async fn outcome(endpoint: &AccountEndpoint, waiter: Option<Waiter>) -> Answer {
-    let Some(waiter) = waiter else { return Answer::Accepted };
+/// The outcome of an event that can be delivered now, if it is known within the wait. While the account is paused, or an earlier
+/// event of the user blocks this one, the response does not wait.
+async fn wait_for_outcome(endpoint: &AccountEndpoint, waiter: Option<Waiter>) -> ApiResponse {
+    let Some(waiter) = waiter else { return ApiResponse::Accepted };
     match endpoint.signals.state(endpoint.clock.now()) {
-        HealthState::Halted { .. } => return Answer::KeyRefused,
-        HealthState::Open { .. } | HealthState::HalfOpen => return Answer::Accepted,
+        HealthState::Halted { .. } => return ApiResponse::KeyRefused,
+        HealthState::Open { .. } | HealthState::HalfOpen => return ApiResponse::Accepted,
         HealthState::Closed => {}
     }
     tokio::select! {
         biased;
-        outcome = waiter.outcome() => outcome.map_or(Answer::Accepted, Answer::from),
-        () = endpoint.shutdown.cancelled() => Answer::Accepted,
-        () = tokio::time::sleep(endpoint.max_wait) => Answer::Accepted,
+        outcome = waiter.outcome() => outcome.map_or(ApiResponse::Accepted, ApiResponse::from),
+        () = endpoint.shutdown.cancelled() => ApiResponse::Accepted,
+        () = tokio::time::sleep(endpoint.max_wait) => ApiResponse::Accepted,
     }
 }
 
-fn appended_as(appended: Appended, unless_known: Option<Answer>) -> Answer {
+fn append_result(appended: Appended, if_unknown: Option<ApiResponse>) -> ApiResponse {
     match appended {
-        Appended::Accepted { .. } => Answer::Accepted,
-        Appended::Duplicate => Answer::Duplicate,
-        Appended::UnknownUser => unless_known.unwrap_or(Answer::Bug),
+        Appended::Accepted { .. } => ApiResponse::Accepted,
+        Appended::Duplicate => ApiResponse::Duplicate,
+        Appended::UnknownUser => if_unknown.unwrap_or(ApiResponse::InternalError),
     }
 }
 
-async fn many(endpoint: &AccountEndpoint, taken: Vec<Taken>) -> Result<Response, Answer> {
-    let mut message_ids = Vec::with_capacity(taken.len());
-    let mut answers = Vec::with_capacity(taken.len());
+async fn handle_many(endpoint: &AccountEndpoint, items: Vec<ParsedItem>) -> Result<Response, ApiResponse> {
+    let mut message_ids = Vec::with_capacity(items.len());
+    let mut results = Vec::with_capacity(items.len());
     let mut events = Vec::new();
-    let mut places: Vec<(usize, Option<Answer>)> = Vec::new();
-    for Taken { message_id, fate } in taken {
+    let mut unresolved: Vec<(usize, Option<ApiResponse>)> = Vec::new();
+    for ParsedItem { message_id, decision } in items {
         message_ids.push(message_id);
-        match fate {
-            Fate::Answer(answer) => answers.push(answer),
-            Fate::Append(event, unless_known) => {
-                places.push((answers.len(), unless_known));
-                answers.push(Answer::Bug);
+        match decision {
+            Decision::Respond(result) => results.push(result),
+            Decision::Append(event, if_unknown) => {
+                unresolved.push((results.len(), if_unknown));
+                // Replaced by the result of the append.
+                results.push(ApiResponse::InternalError);
                 events.push(event);
             }
         }
     }
     if !events.is_empty() {
-        let failed = |answer: &Answer| endpoint.meter.events_received(answer.status(), answers.len());
+        let failed = |error: &ApiResponse| endpoint.meter.events_received(error.status(), results.len());
         let appended = append(endpoint, events).await.inspect_err(failed)?;
-        for ((place, unless_known), appended) in places.into_iter().zip(appended) {
-            answers[place] = appended_as(appended, unless_known);
+        for ((index, if_unknown), appended) in unresolved.into_iter().zip(appended) {
+            results[index] = append_result(appended, if_unknown);
         }
     }
-    for (status, events) in counts(&answers) {
+    for (status, events) in counts(&results) {
         endpoint.meter.events_received(status, events);
     }
-    Ok(results(&answers, message_ids))
+    Ok(combined_response(&results, message_ids))
 }
 
-/// One answer for all, with a result per event.
-fn results(answers: &[Answer], message_ids: Vec<Option<String>>) -> Response {
-    let results = answers.iter().zip(message_ids);
-    let results = results.map(|(answer, message_id)| Each { told: answer.told(), message_id }).collect();
-    let (overall, summary) = (overall(answers), summary(answers));
+/// One response for all events, with a result per event.
+fn combined_response(results: &[ApiResponse], message_ids: Vec<Option<String>>) -> Response {
+    let items = results.iter().zip(message_ids);
+    let items = items.map(|(result, message_id)| ItemResult { result: result.body(), message_id }).collect();
+    let (combined, summary) = (combined(results), summary(results));
     let message =
-        if overall.code().is_success() { summary } else { format!("{summary}. The first: {}", overall.message()) };
-    let body = Told { action: None, message: message.into(), results: Some(results), ..overall.told() };
-    overall.with_body(&body)
+        if combined.code().is_success() { summary } else { format!("{summary}. The first: {}", combined.message()) };
+    let body = ResponseBody { action: None, message: message.into(), results: Some(items), ..combined.body() };
+    combined.with_body(&body)
 }
 
-/// How many answers there are with each word, in the order in which the words first come.
-fn counts(answers: &[Answer]) -> Vec<(EventStatus, usize)> {
+/// The number of results per status, in the order in which the statuses first appear.
+fn counts(results: &[ApiResponse]) -> Vec<(EventStatus, usize)> {
     let mut counts: Vec<(EventStatus, usize)> = Vec::new();
-    for answer in answers {
-        match counts.iter_mut().find(|(status, _)| *status == answer.status()) {
+    for result in results {
+        match counts.iter_mut().find(|(status, _)| *status == result.status()) {
             Some((_, count)) => *count += 1,
-            None => counts.push((answer.status(), 1)),
+            None => counts.push((result.status(), 1)),
         }
     }
     counts
 }
 
 /// For instance `3 events: 2 accepted, 1 rejected`.
-fn summary(answers: &[Answer]) -> String {
-    let parts: Vec<String> = counts(answers).iter().map(|(status, count)| format!("{count} {status}")).collect();
-    let noun = if answers.len() == 1 { "event" } else { "events" };
-    format!("{} {noun}: {}", answers.len(), parts.join(", "))
+fn summary(results: &[ApiResponse]) -> String {
+    let parts: Vec<String> = counts(results).iter().map(|(status, count)| format!("{count} {status}")).collect();
+    let noun = if results.len() == 1 { "event" } else { "events" };
+    format!("{} {noun}: {}", results.len(), parts.join(", "))
 }

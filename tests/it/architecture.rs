@@ -101,7 +101,7 @@ fn each_outside_thing_is_used_in_its_own_files_only() {
     for (word, files) in [
         ("reqwest::", &["refersion/client.rs"][..]),
         ("rusqlite::", &["store/sqlite/"]),
-        ("StatusCode", &["http/answer.rs", "http/ops.rs", "sandbox/"]),
+        ("StatusCode", &["http/response.rs", "http/health.rs", "sandbox/"]),
         ("std::env::", &["cli/mod.rs"]),
         ("std::process", &["cli/", "main.rs", "failpoint.rs"]),
         ("fail::", &["failpoint.rs"]),

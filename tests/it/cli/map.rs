@@ -47,7 +47,7 @@ async fn of_many_events_each_is_shown_and_one_refused_is_enough_for_exit_1() {
     assert_eq!(ran.code, Some(1));
     assert_snapshot!(ran.out, @r#"
     track (m1)
-      refused: unsupported event type track: this destination takes identify and delete
+      refused: unsupported event type track: this destination supports identify and delete
 
     identify (m2)
       if the user is no affiliate yet:

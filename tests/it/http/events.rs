@@ -84,7 +84,7 @@ async fn another_type_is_a_501_and_only_a_plain_word_of_it_is_repeated() {
     ] {
         let answer = send(&service, &json!({"type": kind, "userId": "jo"})).await;
         assert_eq!(answer.brief(), "501 unsupported", "{kind}");
-        let expected = format!("unsupported event type {shown}: this destination takes identify and delete");
+        let expected = format!("unsupported event type {shown}: this destination supports identify and delete");
         assert_eq!(answer.message(), expected);
     }
 }

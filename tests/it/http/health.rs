@@ -47,7 +47,7 @@ async fn a_service_that_shuts_down_is_alive_but_not_ready() {
     let unready = ask(&format!("http://{address}/readyz")).await;
     assert_eq!(
         (unready.brief().as_str(), unready.message().as_str()),
-        ("503 unready", "draining: the service is about to stop")
+        ("503 unready", "draining: the service is shutting down")
     );
     assert_eq!(ask(&format!("http://{address}/healthz")).await.brief(), "200 ok");
 }

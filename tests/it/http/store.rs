@@ -196,7 +196,7 @@ async fn who_is_about_to_stop_takes_nothing_in() {
     for body in [identify("1", "jo", &json!({})).to_string(), "[]".to_owned(), "{".to_owned()] {
         let answer = send(address, body).await;
         assert_eq!(answer.brief(), "503 unavailable");
-        assert_eq!(answer.message(), "this service is about to stop: send the event again");
+        assert_eq!(answer.message(), "this service is shutting down: send the event again");
     }
     assert_eq!(stub.begun.available_permits(), 0);
 }

@@ -1,9 +1,9 @@
-//! Health and metrics: `/healthz` (the process is alive), `/readyz` (traffic may come) and `/metrics`.
+//! Health and metrics: `/healthz` (the process is alive), `/readyz` (the service takes requests) and `/metrics`.
 //!
-//! In go what the store and the workers last published, out come JSON and OpenMetrics. Invariant: nothing here does I/O, so a
-//! flood of requests writes nothing; whether the store can be written is known from its last commit, and a probe commits every
-//! few seconds. Of accounts that are not configured at most 100 are named: those that are halted, then those that are paused. One
-//! merchant's revoked key shows in `merchants`, not in `refersion`. Deliberately absent: credentials; the listener is private.
+//! In: what the store and the workers last published. Out: JSON and OpenMetrics. Invariants: nothing here does I/O, so a flood of
+//! requests writes nothing; whether the store can be written is known from its last commit, and a probe commits every few
+//! seconds. At most [`MAX_NAMED`] unconfigured accounts are named, halted ones before paused ones; a revoked key of one of them
+//! shows in `merchants`, not in `refersion`. Deliberately absent: credentials, because the operators' listener is private.
 
 use super::{AccountEndpoint, AccountRegistry};
 use crate::account_signals::AccountSignals;
@@ -17,60 +17,57 @@ use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// How many accounts that are not configured are told by name.
-const MOST: usize = 100;
+/// The most unconfigured accounts that `/readyz` names.
+const MAX_NAMED: usize = 100;
 
-/// Alive, whatever the store and Refersion do: an orchestrator that restarts on it must not restart for their sake.
+/// Alive, whatever the state of the store and of Refersion: an orchestrator restarts the process on a failure here, and a restart
+/// mends neither.
 pub(super) async fn healthz() -> Json<Value> {
     Json(json!({"status": "ok", "message": "alive"}))
 }
 
-/// Ready unless draining, or the store cannot be written. A refused key or an outage of Refersion does not make the service
-/// unready: events are still taken in and kept.
+/// Ready unless the service is draining or the store cannot be written. A refused key or an outage of Refersion does not make the
+/// service unready: it still accepts and keeps events.
 pub(super) async fn readyz(State(registry): State<Arc<AccountRegistry>>) -> (StatusCode, Json<Value>) {
     let unready = |why: String| (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "unready", "message": why})));
     if registry.is_draining() {
-        return unready("draining: the service is about to stop".to_owned());
+        return unready("draining: the service is shutting down".to_owned());
     }
     let StoreStatus { waiting, dead, write_error } = registry.store.status();
     if let Some(error) = write_error {
         return unready(format!("the store cannot be written: {error}"));
     }
     let refersion = refersion(registry.configured().map(|endpoint| &endpoint.signals), registry.clock.now());
-    let body = json!({"status": "ready", "message": "events are taken in", "waiting": waiting,
+    let body = json!({"status": "ready", "message": "events are accepted", "waiting": waiting,
         "dead_letters": dead, "refersion": refersion});
     (StatusCode::OK, Json(body))
 }
 
-/// The same for operators, who may know the accounts by name.
+/// [`readyz`] for operators, who may read the names of accounts.
 pub(super) async fn readyz_by_account(State(registry): State<Arc<AccountRegistry>>) -> (StatusCode, Json<Value>) {
     let now = registry.clock.now();
-    let merchants = registry.merchants.is_some().then(|| registry.unconfigured());
-    let told = merchants.as_deref().map(|endpoints| halted_and_paused(endpoints, now));
-    let others = told.iter().flatten().flatten().take(MOST);
+    let unconfigured = registry.merchants.is_some().then(|| registry.unconfigured());
+    let unhealthy = unconfigured.as_deref().map(|endpoints| halted_and_paused(endpoints, now));
+    let named = unhealthy.iter().flatten().flatten().take(MAX_NAMED);
+    let state = |endpoint: &AccountEndpoint| json!({"refersion": refersion(std::iter::once(&endpoint.signals), now)});
     let accounts: Map<String, Value> = registry
         .configured()
-        .chain(others.copied())
-        .map(|endpoint| {
-            (endpoint.account.to_string(), json!({"refersion": refersion(std::iter::once(&endpoint.signals), now)}))
-        })
+        .chain(named.copied())
+        .map(|endpoint| (endpoint.account.to_string(), state(endpoint)))
         .collect();
-    let counts = merchants.as_ref().zip(told.as_ref());
-    let counts = counts
-        .map(|(all, [halted, paused])| json!({"at_work": all.len(), "halted": halted.len(), "paused": paused.len()}));
     let (status, Json(mut body)) = readyz(State(Arc::clone(&registry))).await;
     body["accounts"] = accounts.into();
-    if let Some(counts) = counts {
-        body["merchants"] = counts;
+    if let (Some(all), Some([halted, paused])) = (&unconfigured, &unhealthy) {
+        body["merchants"] = json!({"at_work": all.len(), "halted": halted.len(), "paused": paused.len()});
     }
     (status, Json(body))
 }
 
-/// Counters, as Prometheus reads them.
+/// The counters in the OpenMetrics format.
 pub(super) async fn metrics(State(registry): State<Arc<AccountRegistry>>) -> impl IntoResponse {
     let StoreStatus { waiting, dead, .. } = registry.store.status();
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], registry.metrics.text(waiting, dead))
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], registry.metrics.text(waiting, dead))
 }
 
 fn halted_and_paused(endpoints: &[Arc<AccountEndpoint>], now: Timestamp) -> [Vec<&Arc<AccountEndpoint>>; 2] {
@@ -85,7 +82,7 @@ fn halted_and_paused(endpoints: &[Arc<AccountEndpoint>], now: Timestamp) -> [Vec
     [halted, paused]
 }
 
-/// How deliveries of these accounts go; the worst of them counts.
+/// The worst state of these accounts.
 fn refersion<'a>(accounts: impl Iterator<Item = &'a AccountSignals>, now: Timestamp) -> &'static str {
     let mut worst = "ok";
     for account in accounts {

@@ -1,0 +1,137 @@
+//! Parses an authenticated body, and decides for each event: append it, or respond without appending it.
+//!
+//! In: a body and the signatures that must match it. Out: a [`ParsedBody`]. Invariants: nothing is parsed before the signatures are
+//! verified; nothing here waits or does I/O. An event that applies to known users only (an Engage event that creates no
+//! affiliate, a delete by `userId`) carries its result for an unknown user: the store decides whether the user is unknown, see
+//! [`KnownUsersOnly`]. Deliberately absent: appending ([`super::append`]).
+
+use super::AccountEndpoint;
+use super::body::{RawBody, gunzip};
+use super::limits::{MAX_EVENT_BYTES, MAX_EVENTS};
+use super::response::ApiResponse;
+use crate::delivery::{Action, Outcome};
+use crate::domain::{EventId, Timestamp, User};
+use crate::failpoint;
+use crate::mapping::{self, Creation, Intent};
+use crate::segment::{self, Event, Kind, Malformed, PendingSignatures, Raw};
+use crate::store::{KnownUsersOnly, NewEvent};
+use std::borrow::Cow;
+
+/// The events of a body.
+pub(super) enum ParsedBody {
+    /// A single event.
+    One(Decision),
+    /// An array or a batch.
+    Many(Vec<ParsedItem>),
+}
+
+/// One event of an array or a batch.
+pub(super) struct ParsedItem {
+    /// Segment's id of the event, which its result repeats.
+    pub(super) message_id: Option<String>,
+    pub(super) decision: Decision,
+}
+
+/// What to do with an event.
+pub(super) enum Decision {
+    /// Append it. For an event that applies to known users only, with its result if the user is unknown.
+    Append(NewEvent, Option<ApiResponse>),
+    /// Respond without appending it.
+    Respond(ApiResponse),
+}
+
+/// Parses a body if the pending signatures match it.
+pub(super) fn parse_body(
+    endpoint: &AccountEndpoint,
+    pending: &PendingSignatures,
+    body: &RawBody,
+    now: Timestamp,
+) -> Result<ParsedBody, ApiResponse> {
+    let content = if body.gzip { gunzip(&body.bytes).map(Cow::Owned) } else { Ok(Cow::Borrowed(&body.bytes[..])) };
+    let decompressed = content.as_deref().ok().filter(|_| body.gzip);
+    let forms: Vec<&[u8]> = [&body.bytes[..]].into_iter().chain(decompressed).collect();
+    endpoint.authenticator.verify_signatures(pending, &forms).map_err(ApiResponse::Unauthenticated)?;
+    failpoint::step("http::authenticated");
+    let content = content?;
+    let body = segment::check(&content).map_err(invalid)?;
+    match segment::several(body).map_err(invalid)? {
+        None if content.len() > MAX_EVENT_BYTES => Err(ApiResponse::BodyTooLarge),
+        None => Ok(ParsedBody::One(parse_item(endpoint, body, now).decision)),
+        Some(events) if events.len() > MAX_EVENTS => Err(ApiResponse::TooManyEvents),
+        Some(events) => Ok(ParsedBody::Many(events.into_iter().map(|raw| parse_item(endpoint, raw, now)).collect())),
+    }
+}
+
+fn invalid(malformed: Malformed) -> ApiResponse {
+    ApiResponse::Invalid(malformed.to_string())
+}
+
+fn parse_item(endpoint: &AccountEndpoint, raw: Raw<'_>, now: Timestamp) -> ParsedItem {
+    if raw.text().len() > MAX_EVENT_BYTES {
+        return ParsedItem { message_id: None, decision: Decision::Respond(ApiResponse::EventTooLarge) };
+    }
+    match segment::understand(raw) {
+        Ok(event) => {
+            let decision = decide(endpoint, raw.text(), &event, now);
+            ParsedItem { message_id: event.message_id, decision }
+        }
+        Err(malformed) => ParsedItem { message_id: None, decision: Decision::Respond(invalid(malformed)) },
+    }
+}
+
+fn decide(endpoint: &AccountEndpoint, text: &str, event: &Event<'_>, received_at: Timestamp) -> Decision {
+    if let Kind::Unsupported(kind) = &event.kind {
+        return Decision::Respond(ApiResponse::UnsupportedType(kind.clone()));
+    }
+    let (user, if_unknown) = match mapping::map(event, &endpoint.rules).intent {
+        Ok(Intent::Identify(wanted)) => (wanted.user, if_unknown(&wanted.creation)),
+        Ok(Intent::Delete { user }) => {
+            let not_found = Outcome::Delivered { action: Action::NotFound, code: None };
+            let response = user.email.is_none().then_some(ApiResponse::Delivered(not_found));
+            (user, response)
+        }
+        Ok(Intent::Nothing(reason)) => return Decision::Respond(ApiResponse::Ignored(reason)),
+        Err(error) => return Decision::Respond(ApiResponse::Invalid(error.to_string())),
+    };
+    let event = new_event(endpoint, text, event, &user, if_unknown.is_some(), received_at);
+    Decision::Append(event, if_unknown)
+}
+
+/// The result if the user is unknown; `None` if the event creates the affiliate.
+fn if_unknown(creation: &Creation) -> Option<ApiResponse> {
+    match creation {
+        Creation::Allowed(_) => None,
+        Creation::Skipped(reason) => Some(ApiResponse::Ignored(reason.clone())),
+        Creation::Invalid(refusal) => Some(ApiResponse::Invalid(refusal.to_string())),
+    }
+}
+
+fn new_event(
+    endpoint: &AccountEndpoint,
+    text: &str,
+    event: &Event<'_>,
+    user: &User,
+    only_if_known: bool,
+    received_at: Timestamp,
+) -> NewEvent {
+    let keys = user.keys(endpoint.store.hash_key(), &endpoint.account);
+    let known_users_only =
+        only_if_known.then(|| KnownUsersOnly { none_waits_up_to: endpoint.signals.none_waits_up_to(&keys) });
+    NewEvent {
+        account: endpoint.account.clone(),
+        id: event_id(endpoint, text, event),
+        keys,
+        known_users_only,
+        body: text.as_bytes().to_vec(),
+        received_at,
+    }
+}
+
+/// The id by which repeats are recognised: the `messageId`, or without one the bytes of the event.
+fn event_id(endpoint: &AccountEndpoint, text: &str, event: &Event<'_>) -> EventId {
+    let hash = endpoint.store.hash_key();
+    match &event.message_id {
+        Some(message_id) => hash.event_by_message_id(&endpoint.account, message_id),
+        None => hash.event_by_body(&endpoint.account, text.as_bytes()),
+    }
+}

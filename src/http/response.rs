@@ -1,0 +1,239 @@
+//! THE inbound status table: every response, its status code, and what the code makes Segment do (Segment's contract).
+//!
+//! | response | code | Segment |
+//! | --- | --- | --- |
+//! | delivered, duplicate, ignored | 200 | is done |
+//! | accepted: stored, not delivered yet | 202 | is done |
+//! | rejected: malformed, a trait is missing, or refused by Refersion (then the event is kept as a dead letter) | 400 | discards the event, shows the message |
+//! | unauthorized: wrong credentials, or a key that Refersion refuses (if it was accepted before, the event is kept) | 401 | discards the event, shows the message |
+//! | not found, method not allowed: a wrong URL or method | 404, 405 | discards the event |
+//! | too large: it would be too large again | 413 | discards the event |
+//! | backlog full | 429 | sends it again, for four hours |
+//! | unsupported event type: not an error of the customer | 501 | discards the event |
+//! | error: a bug | 500 | sends it again |
+//! | unavailable: not stored, a key that could not be verified, shutting down | 503 | sends it again |
+//!
+//! Never sent: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`; a message holds no secret and no
+//! personal data. The codes of `/readyz` are in `health`.
+
+use super::AdmissionError;
+use super::limits::MAX_EVENTS;
+use crate::account_signals::EventOutcome;
+use crate::delivery::{Outcome, PermanentFailure};
+use crate::mapping::Reason;
+use crate::segment::AuthError;
+use crate::store::StoreError;
+use crate::telemetry::EventStatus;
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::borrow::Cow;
+
+/// The response to a request, or the result of one event of many.
+#[derive(Clone, Debug)]
+pub(super) enum ApiResponse {
+    Delivered(Outcome),
+    Accepted,
+    Duplicate,
+    Ignored(Reason),
+    Invalid(String),
+    DeadLetter(PermanentFailure),
+    Unauthenticated(AuthError),
+    KeyRefused,
+    NotFound,
+    /// With the methods that are allowed.
+    MethodNotAllowed(&'static str),
+    BodyTooLarge,
+    EventTooLarge,
+    TooManyEvents,
+    BacklogFull,
+    UnsupportedType(String),
+    InternalError,
+    NotStored,
+    KeyUnverified,
+    Draining,
+    BodyTimeout,
+}
+
+/// The JSON body of a response.
+#[derive(Serialize)]
+pub(super) struct ResponseBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) action: Option<&'static str>,
+    pub(super) message: Cow<'a, str>,
+    /// The result of each event of an array or batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) results: Option<Vec<ItemResult<'a>>>,
+    pub(super) status: EventStatus,
+}
+
+/// The result of one event of many.
+#[derive(Serialize)]
+pub(super) struct ItemResult<'a> {
+    #[serde(flatten)]
+    pub(super) result: ResponseBody<'a>,
+    /// Segment's id of the event, if it has one.
+    #[serde(rename = "messageId")]
+    pub(super) message_id: Option<String>,
+}
+
+/// `Retry-After` when the backlog is full, in seconds.
+const RETRY_AFTER_FULL: u32 = 60;
+/// `Retry-After` when the service is unavailable, in seconds.
+const RETRY_AFTER_UNAVAILABLE: u32 = 5;
+
+impl ApiResponse {
+    /// The status code.
+    pub(super) fn code(&self) -> StatusCode {
+        match self {
+            Self::Delivered(_) | Self::Duplicate | Self::Ignored(_) => StatusCode::OK,
+            Self::Accepted => StatusCode::ACCEPTED,
+            Self::Invalid(_) | Self::DeadLetter(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated(_) | Self::KeyRefused => StatusCode::UNAUTHORIZED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooLarge | Self::EventTooLarge | Self::TooManyEvents => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BacklogFull => StatusCode::TOO_MANY_REQUESTS,
+            Self::UnsupportedType(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotStored | Self::KeyUnverified | Self::Draining | Self::BodyTimeout => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// The value of `status` in the body, and the label in the metrics.
+    pub(super) fn status(&self) -> EventStatus {
+        match self {
+            Self::Delivered(Outcome::Delivered { .. }) => EventStatus::Delivered,
+            Self::Delivered(Outcome::Ignored(_)) | Self::Ignored(_) => EventStatus::Ignored,
+            Self::Accepted => EventStatus::Accepted,
+            Self::Duplicate => EventStatus::Duplicate,
+            Self::Invalid(_) | Self::DeadLetter(_) => EventStatus::Rejected,
+            Self::Unauthenticated(_) | Self::KeyRefused => EventStatus::Unauthorized,
+            Self::NotFound => EventStatus::NotFound,
+            Self::MethodNotAllowed(_) => EventStatus::MethodNotAllowed,
+            Self::BodyTooLarge | Self::EventTooLarge | Self::TooManyEvents => EventStatus::TooLarge,
+            Self::BacklogFull => EventStatus::BacklogFull,
+            Self::UnsupportedType(_) => EventStatus::Unsupported,
+            Self::InternalError => EventStatus::Error,
+            Self::NotStored | Self::KeyUnverified | Self::Draining | Self::BodyTimeout => EventStatus::Unavailable,
+        }
+    }
+
+    /// The value of `message` in the body, which the customer reads.
+    pub(super) fn message(&self) -> Cow<'_, str> {
+        match self {
+            Self::Delivered(outcome) => outcome.to_string().into(),
+            Self::Accepted => "the event is stored and will be delivered".into(),
+            Self::Duplicate => "this event was stored before (the same messageId or, without one, the same bytes): it has no second effect".into(),
+            Self::Ignored(reason) => reason.to_string().into(),
+            Self::Invalid(what) => what.into(),
+            Self::DeadLetter(failure) => format!("{failure} (the event is kept as a dead letter)").into(),
+            Self::Unauthenticated(why) => why.to_string().into(),
+            Self::KeyRefused => "Refersion refused the API key: correct it where it is configured; \
+                                 the event is kept and delivered once the key works"
+                .into(),
+            Self::NotFound => "no such path: post events to /segment".into(),
+            Self::MethodNotAllowed(allowed) => format!("this path allows {allowed} only").into(),
+            Self::BodyTooLarge => "the body is too large: at most 128 KiB for an event, 4.5 MiB for an array".into(),
+            Self::EventTooLarge => "the event is too large: at most 128 KiB".into(),
+            Self::TooManyEvents => format!("too many events: at most {MAX_EVENTS} in an array").into(),
+            Self::BacklogFull => "too many events are pending: send this one again later".into(),
+            Self::UnsupportedType(kind) => {
+                format!("unsupported event type {kind}: this destination supports identify and delete").into()
+            }
+            Self::InternalError => "internal error: the log of this service has the details; send the event again".into(),
+            Self::NotStored => "the event could not be stored: send it again".into(),
+            Self::KeyUnverified => "Refersion could not be asked whether it accepts this API key: send the event again".into(),
+            Self::Draining => "this service is shutting down: send the event again".into(),
+            Self::BodyTimeout => "the body took too long to arrive: send the event again".into(),
+        }
+    }
+
+    /// The body of this response.
+    pub(super) fn body(&self) -> ResponseBody<'_> {
+        let action = match self {
+            Self::Delivered(Outcome::Delivered { action, .. }) => Some(action.as_str()),
+            _ => None,
+        };
+        ResponseBody { action, message: self.message(), results: None, status: self.status() }
+    }
+
+    /// The HTTP response: this code, its headers, and `body` as JSON.
+    pub(super) fn with_body(&self, body: &ResponseBody<'_>) -> Response {
+        let mut response = (self.code(), Json(body)).into_response();
+        let header = match self {
+            Self::BacklogFull => Some((header::RETRY_AFTER, RETRY_AFTER_FULL.to_string())),
+            Self::NotStored | Self::KeyUnverified | Self::Draining | Self::BodyTimeout => {
+                Some((header::RETRY_AFTER, RETRY_AFTER_UNAVAILABLE.to_string()))
+            }
+            Self::MethodNotAllowed(allowed) => Some((header::ALLOW, (*allowed).to_owned())),
+            Self::Unauthenticated(_) => {
+                Some((header::WWW_AUTHENTICATE, r#"Basic realm="refersion-destination""#.to_owned()))
+            }
+            _ => None,
+        };
+        if let Some((name, value)) = header
+            && let Ok(value) = value.parse()
+        {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiResponse {
+    fn into_response(self) -> Response {
+        self.with_body(&self.body())
+    }
+}
+
+impl From<EventOutcome> for ApiResponse {
+    fn from(outcome: EventOutcome) -> Self {
+        match outcome {
+            EventOutcome::Done(outcome) => Self::Delivered(outcome),
+            EventOutcome::DeadLetter(failure) => Self::DeadLetter(failure),
+            EventOutcome::KeyRefused => Self::KeyRefused,
+            EventOutcome::Deferred => Self::Accepted,
+        }
+    }
+}
+
+impl From<AdmissionError> for ApiResponse {
+    fn from(error: AdmissionError) -> Self {
+        match error {
+            AdmissionError::KeyRefused => Self::Unauthenticated(AuthError::KeyRejectedByRefersion),
+            AdmissionError::KeyUnverified => Self::KeyUnverified,
+            AdmissionError::KeyNotStored => Self::NotStored,
+            AdmissionError::Draining => Self::Draining,
+        }
+    }
+}
+
+impl From<StoreError> for ApiResponse {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full(_) => Self::BacklogFull,
+            StoreError::NotWaiting
+            | StoreError::Closed
+            | StoreError::Transient(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Fatal(_) => Self::NotStored,
+        }
+    }
+}
+
+/// The response to a request with many events. Segment can only send the whole request again, and every event that can be
+/// stored is stored already. So one success makes the request a success, unless an internal error left an event undecided.
+pub(super) fn combined(results: &[ApiResponse]) -> ApiResponse {
+    let first = |matching: &dyn Fn(&ApiResponse) -> bool| results.iter().find(|result| matching(result)).cloned();
+    first(&|result| matches!(result, ApiResponse::InternalError))
+        .or_else(|| first(&|result| matches!(result, ApiResponse::Accepted)))
+        .or_else(|| first(&|result| result.code() == StatusCode::OK))
+        .or_else(|| first(&|result| result.code() == StatusCode::BAD_REQUEST))
+        .or_else(|| first(&|result| !matches!(result, ApiResponse::UnsupportedType(_))))
+        .or_else(|| results.first().cloned())
+        .unwrap_or(ApiResponse::InternalError)
+}
