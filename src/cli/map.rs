@@ -4,6 +4,7 @@
 //! know is shown as `<…>`.
 
 use super::{Layers, fail, tell};
+use crate::clock::Clock;
 use crate::config::Mode;
 use crate::delivery::{
     Affiliate, Call, Case, Found, Identifier, Known, Memory, Origin, Outcome, Policy, Progress, Reply, State, Step,
@@ -98,7 +99,7 @@ pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Shown) 
         lines.push(format!("  refused: unsupported event type {kind}: this destination supports identify and delete"));
         return (lines, true);
     }
-    let Mapped { intent, notes } = mapping::map(&event, rules);
+    let Mapped { intent, notes } = mapping::map(&event, rules, Clock::start().now());
     let refused = match intent {
         Ok(Intent::Nothing(reason)) => {
             lines.push(format!("  no call: {reason}"));

@@ -34,11 +34,11 @@ pub fn coalesce<'a>(memory: &Memory, head: &'a Intent, followers: &[Intent]) -> 
     match head {
         _ if followers.is_empty() => alone,
         Intent::Identify(wanted) => coalesce_identifies(memory, wanted, followers),
-        Intent::Delete { user } => {
+        Intent::Delete { user, .. } => {
             // If the e-mail and the `userId` lead to two affiliates, the second delete is about the other one.
             let is_one =
                 user.email.is_none() || memory.by_user_id.as_ref().is_none_or(|known| leads_there(memory, known));
-            let again = |next: &&Intent| is_one && matches!(next, Intent::Delete { user: next } if next == user);
+            let again = |next: &&Intent| is_one && matches!(next, Intent::Delete { user: next, .. } if next == user);
             Coalesced { events: 1 + followers.iter().take_while(again).count(), ..alone }
         }
         Intent::Nothing(_) => alone,
@@ -91,7 +91,7 @@ fn coalesce_identifies(memory: &Memory, head: &Identify, followers: &[Intent]) -
         add(&mut whole, next);
         events += 1;
     }
-    if let Some(deletion @ Intent::Delete { user }) = followers.get(events - 1)
+    if let Some(deletion @ Intent::Delete { user, .. }) = followers.get(events - 1)
         && may_begin
         && is_part_of(user, &head.user)
     {

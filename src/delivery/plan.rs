@@ -21,13 +21,13 @@ pub fn step(case: &Case<'_>, state: &mut State, last_reply: Option<(&Call, Reply
         Common::Step(step) => Some(step),
         Common::Other(reply) => match case.intent {
             Intent::Identify(wanted) => identify::on_reply(case, wanted, state, call, reply),
-            Intent::Delete { user } => delete::on_reply(case, user, state, call, reply),
+            Intent::Delete { user, .. } => delete::on_reply(case, user, state, call, reply),
             Intent::Nothing(_) => None,
         },
     });
     let next = end.unwrap_or_else(|| match case.intent {
         Intent::Identify(wanted) => identify::decide(case, wanted, state),
-        Intent::Delete { user } => delete::decide(case, user, state),
+        Intent::Delete { user, .. } => delete::decide(case, user, state),
         Intent::Nothing(reason) => Step::Done(Outcome::Ignored(Ignored::Mapping(reason.clone()))),
     });
     if let Step::Next(Call::New(new)) = &next {

@@ -39,7 +39,7 @@ impl State {
     pub fn new(intent: &Intent, memory: Memory, mut progress: Progress, interrupted: bool) -> Self {
         let Memory { by_user_id, by_email } = memory;
         let (known, fallback) = match intent {
-            Intent::Delete { user } if user.email.is_some() => (by_email, by_user_id),
+            Intent::Delete { user, .. } if user.email.is_some() => (by_email, by_user_id),
             _ if by_user_id.is_none() => (by_email, None),
             _ => (by_user_id, by_email),
         };

@@ -91,6 +91,14 @@ impl Attribute {
     pub fn is_shown_by_get(&self) -> bool {
         matches!(self, Self::Field(field) if field.is_shown_by_get())
     }
+
+    /// Its name in what is stored of an affiliate: Refersion's spelling of a field, `#` and the id of a custom field.
+    pub(super) fn key(&self) -> String {
+        match self {
+            Self::Field(field) => field.as_str().to_owned(),
+            Self::Custom(id) => format!("#{id}"),
+        }
+    }
 }
 
 impl From<Field> for Attribute {

@@ -86,6 +86,16 @@ impl HashKey {
         u64::from_be_bytes(first(&self.digest(&[attribute.as_bytes(), b"=", value.as_bytes()])))
     }
 
+    /// The hash of a value of `attribute` as it is stored with an affiliate.
+    pub(super) fn attribute(&self, attribute: &Attribute, value: &str) -> [u8; 8] {
+        self.value(&attribute.key(), &comparable(attribute, value)).to_be_bytes()
+    }
+
+    /// The hash of an affiliate's status.
+    pub(super) fn status(&self, status: AffiliateStatus) -> [u8; 8] {
+        self.value("status", status.as_str()).to_be_bytes()
+    }
+
     fn hash16(&self, account: &AccountName, kind: &str, value: &[u8]) -> [u8; 16] {
         first(&self.digest(&[account.as_str().as_bytes(), b"\0", kind.as_bytes(), b"\0", value]))
     }
@@ -113,8 +123,8 @@ impl Fingerprint {
     /// Notes that every attribute of `profile` was said.
     pub fn record(&mut self, key: &HashKey, profile: &Profile) {
         for (attribute, value) in profile.iter() {
-            let name = name(attribute);
-            let hash = key.value(&name, &folded(attribute, value));
+            let name = attribute.key();
+            let hash = key.value(&name, &comparable(attribute, value));
             self.0.insert(name, hash);
         }
     }
@@ -122,8 +132,8 @@ impl Fingerprint {
     /// The part of `profile` that was not said yet, or was said otherwise.
     pub fn changes(&self, key: &HashKey, profile: &Profile) -> Profile {
         profile.filtered(|attribute, value| {
-            let name = name(attribute);
-            self.0.get(&name) != Some(&key.value(&name, &folded(attribute, value)))
+            let name = attribute.key();
+            self.0.get(&name) != Some(&key.value(&name, &comparable(attribute, value)))
         })
     }
 
@@ -143,14 +153,8 @@ impl Fingerprint {
     }
 }
 
-fn name(attribute: &Attribute) -> String {
-    match attribute {
-        Attribute::Field(field) => field.as_str().to_owned(),
-        Attribute::Custom(id) => format!("#{id}"),
-    }
-}
-
-fn folded(attribute: &Attribute, value: &str) -> String {
+/// The form in which values of `attribute` are compared: e-mail addresses without case.
+fn comparable(attribute: &Attribute, value: &str) -> String {
     match attribute {
         Attribute::Field(super::Field::Email) => value.to_lowercase(),
         _ => value.to_owned(),

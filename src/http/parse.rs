@@ -83,9 +83,9 @@ fn decide(endpoint: &AccountEndpoint, text: &str, event: &Event<'_>, received_at
     if let Kind::Unsupported(kind) = &event.kind {
         return Decision::Respond(ApiResponse::UnsupportedType(kind.clone()));
     }
-    let (user, if_unknown) = match mapping::map(event, &endpoint.rules).intent {
+    let (user, if_unknown) = match mapping::map(event, &endpoint.rules, received_at).intent {
         Ok(Intent::Identify(wanted)) => (wanted.user, if_unknown(&wanted.creation)),
-        Ok(Intent::Delete { user }) => {
+        Ok(Intent::Delete { user, .. }) => {
             let not_found = Outcome::Delivered { action: Action::NotFound, code: None };
             let response = user.email.is_none().then_some(ApiResponse::Delivered(not_found));
             (user, response)

@@ -6,11 +6,16 @@
 
 use super::engage::{self, Effects};
 use super::{Creation, Identify, Intent, MappingError, Note, Reason, Rules, address, contact, name};
-use crate::domain::{AffiliateStatus, Attribute, Email, Field, NewAffiliate, Profile, User};
+use crate::domain::{AffiliateStatus, Attribute, Email, FactTime, Field, NewAffiliate, Profile, User};
 use crate::segment::Event;
 
 /// What an identify wants.
-pub(super) fn identify(event: &Event<'_>, rules: &Rules, notes: &mut Vec<Note>) -> Result<Intent, MappingError> {
+pub(super) fn identify(
+    event: &Event<'_>,
+    rules: &Rules,
+    time: FactTime,
+    notes: &mut Vec<Note>,
+) -> Result<Intent, MappingError> {
     // An address from elsewhere says who the user is, not that theirs changed: the one beside the traits is boilerplate.
     let said = contact::in_traits(&event.traits);
     let says_email = matches!(said, Ok(Some(_)));
@@ -35,6 +40,10 @@ pub(super) fn identify(event: &Event<'_>, rules: &Rules, notes: &mut Vec<Note>) 
         user: User { user_id: event.user_id.clone(), email },
         status: effects.status.map(|(_, status)| status),
         profile,
+        cleared: Vec::new(),
+        time,
+        engage: event.engage,
+        may_only_create: false,
     }))
 }
 

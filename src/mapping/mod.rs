@@ -18,16 +18,17 @@ mod subdivision;
 
 pub use rules::{Audience, CreateIf, CustomField, Effect, Rules};
 
-use crate::domain::{AffiliateStatus, NewAffiliate, Profile, User};
+use crate::domain::{AffiliateStatus, FactTime, Field, NewAffiliate, Profile, Timestamp, User};
 use crate::segment::{Event, Kind};
 use std::fmt;
 
-/// What `event` wants under `rules`.
-pub fn map(event: &Event<'_>, rules: &Rules) -> Mapped {
+/// What `event`, which was received at `received_at`, wants under `rules`.
+pub fn map(event: &Event<'_>, rules: &Rules, received_at: Timestamp) -> Mapped {
     let mut notes = Vec::new();
+    let time = FactTime::new(None, received_at);
     let intent = match &event.kind {
-        Kind::Identify => identify::identify(event, rules, &mut notes),
-        Kind::Delete => delete::delete(event, &mut notes),
+        Kind::Identify => identify::identify(event, rules, time, &mut notes),
+        Kind::Delete => delete::delete(event, time, &mut notes),
         Kind::Unsupported(kind) => Ok(Intent::Nothing(Reason::Unsupported { kind: kind.clone() })),
     };
     Mapped { intent, notes }
@@ -51,6 +52,8 @@ pub enum Intent {
     Delete {
         /// Who.
         user: User,
+        /// When the user asked for it.
+        time: FactTime,
     },
     /// Nothing, whatever Refersion knows.
     Nothing(Reason),
@@ -63,10 +66,18 @@ pub struct Identify {
     pub user: User,
     /// What is said of them: what an `edit` of a known affiliate may send.
     pub profile: Profile,
+    /// Fields that no longer hold, because the event says something that rules them out.
+    pub cleared: Vec<Field>,
     /// The status that an audience demands.
     pub status: Option<AffiliateStatus>,
     /// What to do when the affiliate is unknown.
     pub creation: Creation,
+    /// When it was true.
+    pub time: FactTime,
+    /// Whether Engage made the event: its e-mail says whom it is about, and is not the affiliate's new one.
+    pub engage: bool,
+    /// Whether it may create an affiliate and nothing else: its project is not trusted.
+    pub may_only_create: bool,
 }
 
 /// What to do with an identify of somebody who is no affiliate yet.

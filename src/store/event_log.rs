@@ -92,6 +92,8 @@ pub struct Follower {
     pub id: EventId,
     /// The raw bytes.
     pub body: Vec<u8>,
+    /// When it was received.
+    pub received_at: Timestamp,
 }
 
 /// What changes in the affiliate index, and in what is kept of a user who was deleted.

@@ -10,7 +10,7 @@ use super::dispatcher::Deciding;
 use super::run_loop::STORE_PAUSE;
 use super::settlement::{DeliveryRun, RunResult, Verdict, dead_letter, give_up_expired, retry_refused_group, verdict};
 use crate::delivery::{self, Call, Case, Coalesced, PermanentFailure, Reply, State, Step};
-use crate::domain::{AffiliateCode, AffiliateKey, Seq, UserKey};
+use crate::domain::{AffiliateCode, AffiliateKey, Seq, Timestamp, UserKey};
 use crate::failpoint;
 use crate::mapping::{self, Intent};
 use crate::scheduling::{End, Unit};
@@ -34,16 +34,17 @@ pub(super) async fn run_delivery(worker: Worker, mut begun: Begun, deciding: Dec
     failpoint::step("worker::begun");
     let in_flight: Vec<Seq> = begun.seqs().collect();
     let body = std::mem::replace(&mut begun.body, Ok(Vec::new()));
-    let verdict = match body.map_err(PermanentFailure::Corrupt).and_then(|body| parse(&worker, &body)) {
-        Ok(head) => {
-            let followers = parse_followers(&worker, &mut begun);
-            deliver(&worker, &begun, &head, followers, deciding).await
-        }
-        Err(failure) => {
-            drop(deciding);
-            Ok(dead_letter(&worker, &begun, failure, AffiliateChanges::default()))
-        }
-    };
+    let verdict =
+        match body.map_err(PermanentFailure::Corrupt).and_then(|body| parse(&worker, &body, begun.received_at)) {
+            Ok(head) => {
+                let followers = parse_followers(&worker, &mut begun);
+                deliver(&worker, &begun, &head, followers, deciding).await
+            }
+            Err(failure) => {
+                drop(deciding);
+                Ok(dead_letter(&worker, &begun, failure, AffiliateChanges::default()))
+            }
+        };
     let settled = match verdict {
         Ok(verdict) => settle(&worker, &begun, verdict).await,
         Err(error) => Err(error),
@@ -54,21 +55,21 @@ pub(super) async fn run_delivery(worker: Worker, mut begun: Begun, deciding: Dec
     ended
 }
 
-fn parse(worker: &Worker, body: &[u8]) -> Result<Intent, PermanentFailure> {
+fn parse(worker: &Worker, body: &[u8], received_at: Timestamp) -> Result<Intent, PermanentFailure> {
     let malformed = |error: &dyn std::fmt::Display| PermanentFailure::Malformed(error.to_string());
     let text = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
     let event = segment::parse(text).map_err(|error| malformed(&error))?;
     if let Kind::Unsupported(kind) = &event.kind {
         return Err(PermanentFailure::Malformed(format!("unsupported event type {kind}")));
     }
-    mapping::map(&event, &worker.0.settings.rules).intent.map_err(PermanentFailure::Unmappable)
+    mapping::map(&event, &worker.0.settings.rules, received_at).intent.map_err(PermanentFailure::Unmappable)
 }
 
 /// The followers that may be coalesced with the head, as far as they can be parsed; the others are dropped from `begun`.
 fn parse_followers(worker: &Worker, begun: &mut Begun) -> Vec<Intent> {
     let as_before = begun.progress.coalesced.map_or(usize::MAX, |events| events.saturating_sub(1));
-    let bodies = begun.followers.iter_mut().map(|follower| std::mem::take(&mut follower.body));
-    let parsed: Vec<Intent> = bodies.take(as_before).map_while(|body| parse(worker, &body).ok()).collect();
+    let bodies = begun.followers.iter_mut().map(|follower| (std::mem::take(&mut follower.body), follower.received_at));
+    let parsed: Vec<Intent> = bodies.take(as_before).map_while(|(body, at)| parse(worker, &body, at).ok()).collect();
     begun.followers.truncate(parsed.len());
     parsed
 }

@@ -4,7 +4,7 @@
 //! nothing is said of an affiliate that the case does not show.
 
 use proptest::prelude::*;
-use refersion_destination::domain::{AffiliateStatus, Attribute, Field, Profile, User};
+use refersion_destination::domain::{AffiliateStatus, Attribute, Field, Profile, Timestamp, User};
 use refersion_destination::mapping::{
     Audience, CreateIf, Creation, CustomField, Effect, Identify, Intent, Mapped, Rules, map,
 };
@@ -14,6 +14,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+const RECEIVED_AT: Timestamp = Timestamp(1_700_000_000_000);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,7 +90,7 @@ impl From<CaseEffect> for Effect {
 fn shown(mapped: &Mapped) -> Value {
     let mut shown = match &mapped.intent {
         Ok(Intent::Identify(identify)) => shown_identify(identify),
-        Ok(Intent::Delete { user }) => object([("deletes", shown_user(user))]),
+        Ok(Intent::Delete { user, .. }) => object([("deletes", shown_user(user))]),
         Ok(Intent::Nothing(reason)) => object([("nothing", json!(reason.to_string()))]),
         Err(refusal) => object([("refused", json!(refusal.to_string()))]),
     };
@@ -146,7 +148,7 @@ fn every_case_maps_as_it_claims() {
         let text = std::fs::read_to_string(&file).expect("a readable case");
         let case: Case = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let event = parse(case.event.get()).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let found = shown(&map(&event, &case.rules.into()));
+        let found = shown(&map(&event, &case.rules.into(), RECEIVED_AT));
         assert_eq!(found, case.expected, "{}\nclaim: {}\nfound: {found:#}", file.display(), case.claim);
     }
 }
@@ -288,8 +290,8 @@ proptest! {
         }
         let event = json!({"type": kind, "userId": user_id, "traits": traits, "context": context, "email": email}).to_string();
         let event = parse(&event).expect("an event");
-        check(&map(&event, &rules()));
-        check(&map(&event, &Rules::default()));
+        check(&map(&event, &rules(), RECEIVED_AT));
+        check(&map(&event, &Rules::default(), RECEIVED_AT));
     }
 }
 
@@ -320,7 +322,7 @@ fn published_events_map() {
                     continue;
                 }
             };
-            let mapped = map(&event, &Rules::default());
+            let mapped = map(&event, &Rules::default(), RECEIVED_AT);
             match kind {
                 Some("delete") => assert!(matches!(mapped.intent, Ok(Intent::Delete { .. })), "{}", file.display()),
                 Some("identify") if has_email_and_name(&plain) => {
@@ -357,7 +359,7 @@ fn recorded_bodies_are_cut_and_understood() {
             };
             assert_eq!(packed, body);
             for raw in events.elements() {
-                let mapped = map(&parse(raw).expect("an event"), &Rules::default());
+                let mapped = map(&parse(raw).expect("an event"), &Rules::default(), RECEIVED_AT);
                 assert!(matches!(
                     mapped.intent,
                     Ok(Intent::Delete { .. } | Intent::Identify(Identify { creation: Creation::Allowed(_), .. }))

@@ -64,7 +64,7 @@ fn unreadable(seq: Seq) -> Begun {
     let parts = Parts {
         id: Err(DAMAGED_PAGE),
         keys: Ok(Vec::new()),
-        received_at: Ok(0),
+        received_at: Ok(Timestamp::default()),
         body: Err(DAMAGED_PAGE),
         attempts: Ok(Attempts::default()),
     };
@@ -75,7 +75,7 @@ fn unreadable(seq: Seq) -> Begun {
 struct Parts {
     id: Result<EventId, Damaged>,
     keys: Result<Vec<UserKey>, Damaged>,
-    received_at: Result<i64, Damaged>,
+    received_at: Result<Timestamp, Damaged>,
     body: Result<Vec<u8>, Damaged>,
     attempts: Result<Attempts, Damaged>,
 }
@@ -83,11 +83,10 @@ struct Parts {
 impl Parts {
     fn read(row: &Row<'_>) -> Self {
         let keys = blob(row, 1, "log.keys").and_then(|keys| keys.and_then(keys::from_blob).ok_or(Damaged("log.keys")));
-        let received_at = integer(row, 2, "log.received_at");
         Self {
             id: id(row, 0),
             keys,
-            received_at: received_at.and_then(|at| at.ok_or(Damaged("log.received_at"))),
+            received_at: received_at(row, 2),
             body: read_body(row, 3),
             attempts: Attempts::read(row, 4),
         }
@@ -113,7 +112,7 @@ impl Parts {
             interrupted: attempts.begun,
             failures: attempts.failures,
             failing_for: attempts.failing_for,
-            received_at: Timestamp(received_at.unwrap_or_default()),
+            received_at: received_at.unwrap_or_default(),
             followers: Vec::new(),
         }
     }
@@ -125,24 +124,30 @@ pub fn id(row: &Row<'_>, column: usize) -> Result<EventId, Damaged> {
     id.map(EventId).ok_or(Damaged("log.id"))
 }
 
+fn received_at(row: &Row<'_>, column: usize) -> Result<Timestamp, Damaged> {
+    integer(row, column, "log.received_at")?.map(Timestamp).ok_or(Damaged("log.received_at"))
+}
+
 fn read_body(row: &Row<'_>, column: usize) -> Result<Vec<u8>, Damaged> {
     let body = blob(row, column, "bodies.body")?.and_then(body::unpack);
     body.ok_or(Damaged("bodies.body"))
 }
 
 fn follower(connection: &Connection, account: &AccountName, seq: Seq) -> rusqlite::Result<Option<Follower>> {
-    let sql = "SELECT log.id, bodies.body FROM log LEFT JOIN bodies USING (seq)
+    let sql = "SELECT log.id, bodies.body, log.received_at FROM log LEFT JOIN bodies USING (seq)
                WHERE log.seq = ?1 AND log.account = (SELECT account FROM accounts WHERE name = ?2) AND log.outcome IS NULL";
     let mut statement = connection.prepare_cached(sql)?;
-    let read = statement.query_row(params![seq.0, account.as_str()], |row| Ok((id(row, 0), read_body(row, 1))));
-    let parts = match read {
-        Err(error) if is_corruption(&error) => Some((Err(DAMAGED_PAGE), Err(DAMAGED_PAGE))),
+    let read = |row: &Row<'_>| -> Result<Follower, Damaged> {
+        Ok(Follower { seq, id: id(row, 0)?, body: read_body(row, 1)?, received_at: received_at(row, 2)? })
+    };
+    let follower = match statement.query_row(params![seq.0, account.as_str()], |row| Ok(read(row))) {
+        Err(error) if is_corruption(&error) => Some(Err(DAMAGED_PAGE)),
         read => read.optional()?,
     };
-    Ok(match parts {
+    Ok(match follower {
         None => None,
-        Some((Ok(id), Ok(body))) => Some(Follower { seq, id, body }),
-        Some((Err(Damaged(part)), _) | (_, Err(Damaged(part)))) => {
+        Some(Ok(follower)) => Some(follower),
+        Some(Err(Damaged(part))) => {
             tracing::error!(%seq, part, "a row of the store is damaged");
             None
         }

@@ -7,7 +7,7 @@
 use crate::Bench;
 use crate::event::{API_KEY, SECRET, basic, identify, signature};
 use crate::report::{Row, Series, say};
-use refersion_destination::domain::ApiKey;
+use refersion_destination::domain::{ApiKey, Timestamp};
 use refersion_destination::mapping::{self, Rules};
 use refersion_destination::segment::{self, Authenticator};
 use std::hint::black_box;
@@ -69,6 +69,6 @@ pub fn think(events: Option<&String>) {
         let raw = segment::check(&body).expect("JSON");
         assert!(segment::several(raw).expect("JSON").is_none(), "one event");
         let event = segment::understand(raw).expect("an event");
-        black_box(mapping::map(&event, &rules).intent.expect("an intent"));
+        black_box(mapping::map(&event, &rules, Timestamp(0)).intent.expect("an intent"));
     }
 }

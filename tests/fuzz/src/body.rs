@@ -8,11 +8,13 @@ use super::contract;
 use super::json::{Json, MARK, event};
 use super::source::Source;
 use refersion_destination::delivery::Call;
-use refersion_destination::domain::{AffiliateId, AffiliateStatus, UserId};
+use refersion_destination::domain::{AffiliateId, AffiliateStatus, Timestamp, UserId};
 use refersion_destination::mapping::{Audience, CreateIf, Creation, CustomField, Effect, Intent, Mapped, Rules, map};
 use refersion_destination::segment::{Events, normalised, parse, split};
 use serde::de::IgnoredAny;
 use std::fmt::Write;
+
+const RECEIVED_AT: Timestamp = Timestamp(1_700_000_000_000);
 
 /// Checks what is made of `data`.
 pub fn check(data: &[u8]) {
@@ -70,7 +72,7 @@ fn any(body: &[u8], rules: &Rules) {
     packed_again(&events);
     for text in events.elements() {
         if let Ok(event) = parse(text) {
-            sound(&map(&event, rules));
+            sound(&map(&event, rules, RECEIVED_AT));
         }
     }
 }
@@ -124,7 +126,7 @@ fn outcome(text: &str, rules: &Rules) -> (String, Option<Mapped>) {
         Ok(event) => event,
         Err(malformed) => return (malformed.to_string(), None),
     };
-    let mapped = map(&event, rules);
+    let mapped = map(&event, rules, RECEIVED_AT);
     sound(&mapped);
     let mut told = format!("{event:?} {mapped:?}");
     mapped.notes.iter().for_each(|note| write!(told, " {note}").expect("written"));
@@ -160,7 +162,9 @@ fn sound(mapped: &Mapped) {
                 contract::check(&Call::SetStatus { id: AffiliateId(7), status }, &mut source);
             }
         }
-        Ok(Intent::Delete { user }) => assert!(user.email.is_some() || user.user_id.is_some(), "a delete of nobody"),
+        Ok(Intent::Delete { user, .. }) => {
+            assert!(user.email.is_some() || user.user_id.is_some(), "a delete of nobody")
+        }
         Ok(Intent::Nothing(_)) | Err(_) => {}
     }
 }

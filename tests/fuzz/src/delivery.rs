@@ -12,11 +12,13 @@ use super::source::Source;
 use refersion_destination::delivery::{
     Call, Case, Known, Memory, OnDelete, OnExisting, Origin, Policy, Progress, Reply, State, Step, step,
 };
-use refersion_destination::domain::{AffiliateCode, AffiliateId, Field, Fingerprint, HashKey, Profile};
+use refersion_destination::domain::{AffiliateCode, AffiliateId, Field, Fingerprint, HashKey, Profile, Timestamp};
 use refersion_destination::mapping::{Identify, Intent, map};
 use refersion_destination::refersion::read_response;
 use refersion_destination::segment::parse;
 use std::time::SystemTime;
+
+const RECEIVED_AT: Timestamp = Timestamp(1_700_000_000_000);
 
 /// No attempt takes more calls, but for pages of search results.
 const CALLS: usize = 16;
@@ -36,7 +38,7 @@ pub fn check(data: &[u8]) {
     let memory = Memory { by_user_id: known(&mut source, &hash), by_email: known(&mut source, &hash) };
     let text = event(&mut source).plain();
     let Ok(event) = parse(&text) else { return };
-    let Ok(intent) = map(&event, &rules).intent else { return };
+    let Ok(intent) = map(&event, &rules, RECEIVED_AT).intent else { return };
     let custom_fields = rules.custom_field_ids();
     let case = Case { intent: &intent, policy, custom_fields: &custom_fields, hash: &hash };
 

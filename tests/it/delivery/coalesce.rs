@@ -30,7 +30,7 @@ fn told(Coalesced { intent, events, cancelled }: &Coalesced) -> String {
     let cancelled = if *cancelled > 0 { format!(" ({cancelled} cancelled)") } else { String::new() };
     let what = match &**intent {
         Intent::Nothing(_) => "nothing".to_owned(),
-        Intent::Delete { user } => {
+        Intent::Delete { user, .. } => {
             let id = user.user_id.iter().map(|id| id.as_str().to_owned());
             let whom = id.chain(user.email.iter().map(|email| email.as_str().to_owned()));
             format!("delete {}", whom.collect::<Vec<_>>().join(" "))

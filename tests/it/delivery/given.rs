@@ -3,7 +3,7 @@
 use super::text::{known, said};
 use refersion_destination::delivery::{Memory, OnDelete, OnExisting, Policy, Progress};
 use refersion_destination::domain::{
-    AffiliateStatus, Attribute, Email, Field, HashKey, NewAffiliate, Profile, User, UserId,
+    AffiliateStatus, Attribute, Email, FactTime, Field, HashKey, NewAffiliate, Profile, Timestamp, User, UserId,
 };
 use refersion_destination::mapping::{Creation, Identify, Intent, MappingError, Reason};
 
@@ -20,6 +20,11 @@ pub struct Given {
 /// The key of all fingerprints here.
 pub fn hash() -> HashKey {
     HashKey::new(&[7; 32])
+}
+
+/// When every event here was received, and true.
+fn now() -> FactTime {
+    FactTime::new(None, Timestamp(1_700_000_000_000))
 }
 
 /// What every identify here says; `and` says more, or otherwise: `city=Paris #11=450 email=new@x.io`.
@@ -46,6 +51,10 @@ pub fn identify(and: &str) -> Given {
             status: AffiliateStatus::Active,
             send_welcome: false,
         }),
+        cleared: Vec::new(),
+        time: now(),
+        engage: false,
+        may_only_create: false,
     }))
 }
 
@@ -56,12 +65,16 @@ pub fn membership(says: &str) -> Given {
         profile: said(says).into_iter().collect(),
         status: None,
         creation: Creation::Skipped(Reason::UnknownUser),
+        cleared: Vec::new(),
+        time: now(),
+        engage: true,
+        may_only_create: false,
     }))
 }
 
 /// A delete of `u1`, of `peter@x.io`, or of both.
 pub fn delete(whom: &str) -> Given {
-    given(Intent::Delete { user: user(whom) })
+    given(Intent::Delete { user: user(whom), time: now() })
 }
 
 fn user(whom: &str) -> User {

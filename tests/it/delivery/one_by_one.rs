@@ -131,7 +131,7 @@ impl World {
         let (head, behind) = line.split_first().expect("a head");
         let user = match head {
             Intent::Identify(wanted) => wanted.user.clone(),
-            Intent::Delete { user } => user.clone(),
+            Intent::Delete { user, .. } => user.clone(),
             Intent::Nothing(_) => User::default(),
         };
         let (memory, hash) = (self.recall(&user), hash());
@@ -184,12 +184,12 @@ impl fmt::Debug for Event {
             format!("{id} {}", user.email.as_ref().map_or("", |email| email.as_str()))
         };
         match &self.0.intent {
-            Intent::Identify(Identify { user, profile, status, creation }) => {
+            Intent::Identify(Identify { user, profile, status, creation, .. }) => {
                 let may = matches!(creation, Creation::Allowed(_));
                 let said: Vec<_> = profile.iter().map(|(attribute, value)| text::pair(attribute, value)).collect();
                 write!(f, "identify {}: {} {status:?}, may create: {may}", whom(user), said.join(" "))
             }
-            Intent::Delete { user } => write!(f, "delete {}", whom(user)),
+            Intent::Delete { user, .. } => write!(f, "delete {}", whom(user)),
             Intent::Nothing(_) => f.write_str("nothing"),
         }
     }

@@ -1,0 +1,57 @@
+//! When something that an event says was true, and when this service received it.
+//!
+//! Segment corrects an event's `timestamp` for clock skew, and delivers late and out of order. Of two facts about the same
+//! attribute the newer one counts, whatever the order of arrival. Invariant: a fact is never newer than its receipt.
+
+use super::Timestamp;
+
+/// The two moments of a fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FactTime {
+    at: Timestamp,
+    received_at: Timestamp,
+}
+
+impl FactTime {
+    /// A fact that was true at `said`. Without a readable `timestamp`, or with one that lies after its receipt, it was true when it
+    /// was received.
+    pub fn new(said: Option<Timestamp>, received_at: Timestamp) -> Self {
+        Self { at: said.map_or(received_at, |said| said.min(received_at)), received_at }
+    }
+
+    /// When it was true.
+    pub fn at(self) -> Timestamp {
+        self.at
+    }
+
+    /// When it was received.
+    pub fn received_at(self) -> Timestamp {
+        self.received_at
+    }
+
+    /// Whether the fact replaces one that was true at `remembered`. Facts of the same moment go by arrival. A remembered moment
+    /// after this receipt counts as older: a clock was ahead.
+    pub fn supersedes(self, remembered: Timestamp) -> bool {
+        remembered <= self.at || remembered > self.received_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fact_is_never_newer_than_its_receipt() {
+        for (said, at) in [(Some(5), 5), (Some(10), 10), (Some(11), 10), (None, 10), (Some(-1), -1)] {
+            assert_eq!(FactTime::new(said.map(Timestamp), Timestamp(10)).at(), Timestamp(at), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn newer_facts_replace_older_ones_and_a_moment_after_the_receipt_is_no_moment() {
+        let fact = FactTime::new(Some(Timestamp(5)), Timestamp(10));
+        for (remembered, replaces) in [(0, true), (5, true), (6, false), (10, false), (11, true)] {
+            assert_eq!(fact.supersedes(Timestamp(remembered)), replaces, "{remembered}");
+        }
+    }
+}

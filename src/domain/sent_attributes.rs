@@ -1,0 +1,172 @@
+//! What was last sent to Refersion of one affiliate: per attribute a keyed hash of the value, and since when the value was true.
+//!
+//! In: facts with their times. Out: which of them still have to be sent. Invariants: no value can be read from it; a fact that is
+//! older than what is remembered of its attribute changes nothing here.
+//! Stored as bytes ([`SentAttributes::to_bytes`]), about 10 bytes an attribute beside its name. Deliberately absent: which facts
+//! an event states ([`crate::mapping`]), and what follows from a refusal ([`crate::delivery`]).
+
+use super::{AffiliateStatus, Attribute, FactTime, HashKey, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What was last sent of one affiliate.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SentAttributes {
+    attributes: BTreeMap<String, Sent>,
+    /// The hash of an e-mail address that belongs to another affiliate, so that Refersion refused it.
+    taken_email: Option<[u8; 8]>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Sent {
+    hash: [u8; 8],
+    /// Milliseconds since 1970.
+    at: i64,
+}
+
+/// The name under which the status is remembered.
+const STATUS: &str = "status";
+
+impl SentAttributes {
+    /// Remembers that `attribute` was sent as `value`, which was true at `at`. An empty value is a field that was cleared.
+    pub fn record(&mut self, key: &HashKey, attribute: &Attribute, value: &str, at: Timestamp) {
+        let hash = key.attribute(attribute, value);
+        self.attributes.insert(attribute.key(), Sent { hash, at: at.0 });
+    }
+
+    /// Remembers that the affiliate was given `status`.
+    pub fn record_status(&mut self, key: &HashKey, status: AffiliateStatus, at: Timestamp) {
+        self.attributes.insert(STATUS.to_owned(), Sent { hash: key.status(status), at: at.0 });
+    }
+
+    /// Remembers that Refersion refused `email` because another affiliate has it.
+    pub fn record_taken_email(&mut self, key: &HashKey, email: &str) {
+        self.taken_email = Some(key.attribute(&Attribute::Field(super::Field::Email), email));
+    }
+
+    /// Whether a fact of this time may replace what is remembered of `attribute`.
+    pub fn accepts(&self, attribute: &Attribute, time: FactTime) -> bool {
+        self.supersedes(&attribute.key(), time)
+    }
+
+    /// Whether a status of this time may replace the one remembered.
+    pub fn accepts_status(&self, time: FactTime) -> bool {
+        self.supersedes(STATUS, time)
+    }
+
+    /// Whether `attribute` was last sent as `value`.
+    pub fn has(&self, key: &HashKey, attribute: &Attribute, value: &str) -> bool {
+        self.attributes.get(&attribute.key()).is_some_and(|sent| sent.hash == key.attribute(attribute, value))
+    }
+
+    /// Whether `attribute` was sent with a value that is not empty.
+    pub fn has_value(&self, key: &HashKey, attribute: &Attribute) -> bool {
+        self.attributes.contains_key(&attribute.key()) && !self.has(key, attribute, "")
+    }
+
+    /// Whether `status` was the last one given.
+    pub fn has_status(&self, key: &HashKey, status: AffiliateStatus) -> bool {
+        self.attributes.get(STATUS).is_some_and(|sent| sent.hash == key.status(status))
+    }
+
+    /// Whether Refersion refused this e-mail for the affiliate, because another one has it.
+    pub fn is_taken_email(&self, key: &HashKey, email: &str) -> bool {
+        self.taken_email == Some(key.attribute(&Attribute::Field(super::Field::Email), email))
+    }
+
+    /// Whether an e-mail could not be changed because another affiliate has it.
+    pub fn has_email_conflict(&self) -> bool {
+        self.taken_email.is_some()
+    }
+
+    /// As stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).unwrap_or_else(|_| unreachable!("maps and arrays are serialised"))
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) has made, or the JSON of schema 6, whose values count as older than any fact. None if
+    /// it is neither.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.first() != Some(&b'{') {
+            return postcard::from_bytes(bytes).ok();
+        }
+        let hashes: BTreeMap<String, u64> = serde_json::from_slice(bytes).ok()?;
+        let oldest = |hash: u64| Sent { hash: hash.to_be_bytes(), at: i64::MIN };
+        let attributes = hashes.into_iter().map(|(name, hash)| (name, oldest(hash))).collect();
+        Some(Self { attributes, taken_email: None })
+    }
+
+    fn supersedes(&self, name: &str, time: FactTime) -> bool {
+        self.attributes.get(name).is_none_or(|sent| time.supersedes(Timestamp(sent.at)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Field, Fingerprint, Profile};
+
+    fn key() -> HashKey {
+        HashKey::new(&[7; 32])
+    }
+
+    fn time(said: i64, received: i64) -> FactTime {
+        FactTime::new(Some(Timestamp(said)), Timestamp(received))
+    }
+
+    #[test]
+    fn an_older_fact_is_not_accepted_and_a_newer_one_is() {
+        let (key, city) = (key(), Attribute::Field(Field::City));
+        let mut sent = SentAttributes::default();
+        assert!(sent.accepts(&city, time(1, 9)), "nothing is remembered");
+        sent.record(&key, &city, "Paris", Timestamp(5));
+        assert!(!sent.accepts(&city, time(4, 9)) && sent.accepts(&city, time(5, 9)) && sent.accepts(&city, time(6, 9)));
+        assert!(sent.accepts(&city, time(3, 4)), "the clock was ahead");
+        assert!(sent.has(&key, &city, "Paris") && !sent.has(&key, &city, "Rome"));
+        sent.record_status(&key, AffiliateStatus::Active, Timestamp(5));
+        assert!(!sent.accepts_status(time(4, 9)) && sent.has_status(&key, AffiliateStatus::Active));
+    }
+
+    #[test]
+    fn a_cleared_field_has_no_value() {
+        let (key, line) = (key(), Attribute::Field(Field::Address2));
+        let mut sent = SentAttributes::default();
+        assert!(!sent.has_value(&key, &line));
+        sent.record(&key, &line, "Suite 5", Timestamp(1));
+        assert!(sent.has_value(&key, &line));
+        sent.record(&key, &line, "", Timestamp(2));
+        assert!(!sent.has_value(&key, &line));
+    }
+
+    #[test]
+    fn an_email_is_the_same_in_any_case() {
+        let mut sent = SentAttributes::default();
+        sent.record_taken_email(&key(), "Ann@x.io");
+        assert!(sent.is_taken_email(&key(), "ann@X.io") && !sent.is_taken_email(&key(), "bob@x.io"));
+    }
+
+    #[test]
+    fn it_survives_its_bytes_and_holds_no_value() {
+        let mut sent = SentAttributes::default();
+        sent.record(&key(), &Attribute::Field(Field::City), "Paris", Timestamp(1_700_000_000_000));
+        sent.record(&key(), &Attribute::Custom("77".to_owned()), "Paris", Timestamp(1));
+        sent.record_taken_email(&key(), "ann@x.io");
+        let bytes = sent.to_bytes();
+        assert_eq!(SentAttributes::from_bytes(&bytes), Some(sent));
+        assert!(!String::from_utf8_lossy(&bytes).contains("Paris"));
+        assert_eq!(SentAttributes::from_bytes(b"no such thing"), None);
+    }
+
+    #[test]
+    fn what_schema_6_kept_is_read_as_older_than_any_fact() {
+        let mut before = Fingerprint::default();
+        let said: Profile = [(Field::City, "Paris")].into_iter().collect();
+        before.record(&key(), &said);
+        before.record_status(&key(), AffiliateStatus::Active);
+        let json = serde_json::to_vec(&before).expect("serialises");
+        let sent = SentAttributes::from_bytes(&json).expect("read");
+        let city = Attribute::Field(Field::City);
+        assert!(sent.has(&key(), &city, "Paris") && sent.has_status(&key(), AffiliateStatus::Active));
+        assert!(sent.accepts(&city, time(-9, 9)));
+    }
+}
