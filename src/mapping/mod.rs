@@ -12,6 +12,7 @@ mod delete;
 mod engage;
 mod identify;
 mod name;
+mod name_table;
 mod normalize;
 mod rules;
 mod subdivision;

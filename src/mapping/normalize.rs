@@ -1,39 +1,36 @@
 //! Normalisation of place names: two spellings of one name become the same text.
 //!
-//! In goes a name, out come its letters and digits in lower case, Latin letters without their accents, `&` as `and`.
-//! Deliberately absent: Unicode normalisation in full; the accents of the languages in our tables are enough.
+//! In: a name. Out: its letters and digits in lower case, without accents and ligatures (Unicode's NFKD, by `icu_normalizer`),
+//! `&` as `and`. The result is for comparison; it is never sent. Deliberately absent: transliteration between scripts.
+//! `deunicode` was tried: it makes the code of Peru of "ペ", and that of Saudi Arabia of "СА" in Cyrillic letters.
+
+use icu_normalizer::DecomposingNormalizerBorrowed;
+
+/// Separates a letter from its accents.
+const NFKD: DecomposingNormalizerBorrowed<'static> = DecomposingNormalizerBorrowed::new_nfkd();
 
 /// `name` without case, accents, blanks and punctuation.
 pub(super) fn normalize(name: &str) -> String {
     let mut normalized = String::with_capacity(name.len());
-    for c in name.chars() {
-        if c.is_ascii_alphanumeric() {
-            normalized.push(c.to_ascii_lowercase());
-        } else {
-            c.to_lowercase().for_each(|c| push(c, &mut normalized));
-        }
+    if name.is_ascii() {
+        name.chars().for_each(|c| push(c.to_ascii_lowercase(), &mut normalized));
+    } else {
+        NFKD.normalize(name).chars().flat_map(char::to_lowercase).for_each(|c| push(c, &mut normalized));
     }
     normalized
 }
 
+/// Appends a letter or digit. Unicode does not decompose the Latin letters that are listed here.
 fn push(c: char, normalized: &mut String) {
     match c {
-        'à'..='å' | 'ā' | 'ă' | 'ą' => normalized.push('a'),
-        'ç' | 'ć' | 'č' => normalized.push('c'),
-        'ď' | 'đ' | 'ð' => normalized.push('d'),
-        'è'..='ë' | 'ē' | 'ė' | 'ę' | 'ě' => normalized.push('e'),
-        'ì'..='ï' | 'ī' | 'į' | 'ı' => normalized.push('i'),
-        'ł' | 'ľ' => normalized.push('l'),
-        'ñ' | 'ń' | 'ň' => normalized.push('n'),
-        'ò'..='ö' | 'ø' | 'ō' | 'ő' => normalized.push('o'),
-        'ř' => normalized.push('r'),
-        'ś' | 'š' | 'ş' | 'ș' => normalized.push('s'),
-        'ť' | 'ţ' | 'ț' => normalized.push('t'),
-        'ù'..='ü' | 'ū' | 'ů' | 'ű' => normalized.push('u'),
-        'ý' | 'ÿ' => normalized.push('y'),
-        'ź' | 'ż' | 'ž' => normalized.push('z'),
-        'æ' => normalized.push_str("ae"),
         '&' => normalized.push_str("and"),
+        'æ' => normalized.push_str("ae"),
+        'œ' => normalized.push_str("oe"),
+        'ß' => normalized.push_str("ss"),
+        'đ' | 'ð' => normalized.push('d'),
+        'ı' => normalized.push('i'),
+        'ł' => normalized.push('l'),
+        'ø' => normalized.push('o'),
         _ if c.is_alphanumeric() => normalized.push(c),
         _ => {}
     }
@@ -56,6 +53,9 @@ mod tests {
             ("İstanbul", "istanbul"),
             ("Færøerne", "faeroerne"),
             ("Bosnia & Herzegovina", "bosniaandherzegovina"),
+            ("Stra\u{df}e", "strasse"),
+            ("Łódź", "lodz"),
+            ("ＵＳＡ", "usa"),
             ("日本", "日本"),
             ("- .", ""),
         ] {

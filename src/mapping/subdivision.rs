@@ -1,12 +1,15 @@
-//! State: names and codes of the states of the US, Canada and Australia → Refersion's two or three letters.
+//! States, provinces and territories: a name or code → the two or three letters that Refersion takes as `state`.
 //!
-//! In go a text and what is known of the country; out comes an upper-case code or nothing. In those three countries only
-//! their own states count; elsewhere two or three letters are passed on as they are, since `edit` takes nothing longer.
-//! Deliberately absent: the states of other countries, and guessing the country from the state.
+//! In: a text, and what the event says of the country. Out: an upper-case code, or nothing. In the US, Canada and Australia
+//! (`subdivisions.tsv`) only their own subdivisions count; elsewhere two or three letters are passed on as they are, since
+//! `edit` takes nothing longer. Deliberately absent: the subdivisions of other countries, and guessing the country.
 
+use super::name_table;
 use super::normalize::normalize;
 use std::collections::HashMap;
 use std::sync::LazyLock;
+
+const TABLE: &str = include_str!("subdivisions.tsv");
 
 /// What the event says of the country.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,149 +22,63 @@ pub(super) enum AddressCountry {
     Code(&'static str),
 }
 
-/// Code and names, separated by `|`.
-type States = [(&'static str, &'static str)];
-
-static US: [(&str, &str); 59] = [
-    ("AL", "Alabama"),
-    ("AK", "Alaska"),
-    ("AZ", "Arizona"),
-    ("AR", "Arkansas"),
-    ("CA", "California|Calif"),
-    ("CO", "Colorado"),
-    ("CT", "Connecticut"),
-    ("DE", "Delaware"),
-    ("FL", "Florida"),
-    ("GA", "Georgia"),
-    ("HI", "Hawaii"),
-    ("ID", "Idaho"),
-    ("IL", "Illinois"),
-    ("IN", "Indiana"),
-    ("IA", "Iowa"),
-    ("KS", "Kansas"),
-    ("KY", "Kentucky"),
-    ("LA", "Louisiana"),
-    ("ME", "Maine"),
-    ("MD", "Maryland"),
-    ("MA", "Massachusetts"),
-    ("MI", "Michigan"),
-    ("MN", "Minnesota"),
-    ("MS", "Mississippi"),
-    ("MO", "Missouri"),
-    ("MT", "Montana"),
-    ("NE", "Nebraska"),
-    ("NV", "Nevada"),
-    ("NH", "New Hampshire"),
-    ("NJ", "New Jersey"),
-    ("NM", "New Mexico"),
-    ("NY", "New York|New York State"),
-    ("NC", "North Carolina"),
-    ("ND", "North Dakota"),
-    ("OH", "Ohio"),
-    ("OK", "Oklahoma"),
-    ("OR", "Oregon"),
-    ("PA", "Pennsylvania"),
-    ("RI", "Rhode Island"),
-    ("SC", "South Carolina"),
-    ("SD", "South Dakota"),
-    ("TN", "Tennessee"),
-    ("TX", "Texas"),
-    ("UT", "Utah"),
-    ("VT", "Vermont"),
-    ("VA", "Virginia"),
-    ("WA", "Washington|Washington State"),
-    ("WV", "West Virginia"),
-    ("WI", "Wisconsin"),
-    ("WY", "Wyoming"),
-    ("DC", "District of Columbia|Washington DC"),
-    ("AS", "American Samoa"),
-    ("GU", "Guam"),
-    ("MP", "Northern Mariana Islands"),
-    ("PR", "Puerto Rico"),
-    ("VI", "US Virgin Islands|Virgin Islands|United States Virgin Islands"),
-    // Where the post office delivers to the armed forces abroad.
-    ("AA", "Armed Forces Americas"),
-    ("AE", "Armed Forces Europe"),
-    ("AP", "Armed Forces Pacific"),
-];
-
-static CA: [(&str, &str); 13] = [
-    ("AB", "Alberta"),
-    ("BC", "British Columbia|Colombie-Britannique"),
-    ("MB", "Manitoba"),
-    ("NB", "New Brunswick|Nouveau-Brunswick"),
-    ("NL", "Newfoundland and Labrador|Newfoundland|Labrador|Terre-Neuve-et-Labrador"),
-    ("NS", "Nova Scotia|Nouvelle-Écosse"),
-    ("NT", "Northwest Territories|The Northwest Territories|Territoires du Nord-Ouest"),
-    ("NU", "Nunavut"),
-    ("ON", "Ontario"),
-    ("PE", "Prince Edward Island|Île-du-Prince-Édouard"),
-    ("QC", "Quebec|PQ"),
-    ("SK", "Saskatchewan"),
-    ("YT", "Yukon|Yukon Territory"),
-];
-
-static AU: [(&str, &str); 8] = [
-    ("ACT", "Australian Capital Territory"),
-    ("NSW", "New South Wales"),
-    ("NT", "Northern Territory|The Northern Territory"),
-    ("QLD", "Queensland"),
-    ("SA", "South Australia"),
-    ("TAS", "Tasmania"),
-    ("VIC", "Victoria"),
-    ("WA", "Western Australia"),
-];
-
-/// The code of the state that `name` names in `country`.
+/// The code of the subdivision of `country` called `name`.
 pub(super) fn code(name: &str, country: AddressCountry) -> Option<String> {
     match country {
-        AddressCountry::Code(code @ ("US" | "CA" | "AU")) => COUNTRIES.iter().find(|it| it.code == code)?.within(name),
-        AddressCountry::Code(_) | AddressCountry::NotAllowed => short(name),
-        // Names of one country are none of another's; codes are (`WA`, `NT`), so those are not looked up.
-        AddressCountry::Absent => {
-            short(name).or_else(|| COUNTRIES.iter().find_map(|country| country.named(&normalize(name))))
+        AddressCountry::Code(code) if let Some(country) = COUNTRIES.iter().find(|known| known.code == code) => {
+            country.within(name)
         }
+        AddressCountry::Code(_) | AddressCountry::NotAllowed => letters(name),
+        // No name is in two countries; codes are (`WA`, `NT`), so they are passed on without a look-up.
+        AddressCountry::Absent => letters(name).or_else(|| {
+            let name = normalize(name);
+            COUNTRIES.iter().find_map(|country| country.by_name(&name))
+        }),
     }
 }
 
-/// A country whose states are known.
-struct Known {
+/// A country whose subdivisions are in the table.
+struct Country {
     code: &'static str,
-    states: &'static States,
+    /// The codes of its subdivisions.
+    codes: Vec<&'static str>,
     /// Normalised name → code.
     names: HashMap<String, &'static str>,
 }
 
-static COUNTRIES: LazyLock<[Known; 3]> =
-    LazyLock::new(|| [Known::new("US", &US), Known::new("CA", &CA), Known::new("AU", &AU)]);
+static COUNTRIES: LazyLock<[Country; 3]> = LazyLock::new(|| ["US", "CA", "AU"].map(Country::read));
 
-impl Known {
-    fn new(code: &'static str, states: &'static States) -> Self {
-        let names = states.iter().flat_map(|(code, names)| names.split('|').map(|name| (normalize(name), *code)));
-        Self { code, states, names: names.collect() }
+impl Country {
+    fn read(country: &'static str) -> Self {
+        let (mut codes, mut by_name) = (Vec::new(), HashMap::new());
+        for (_, code, names) in name_table::rows(TABLE).filter(|(of, ..)| *of == country) {
+            codes.push(code);
+            by_name.extend(names.map(|name| (normalize(name), code)));
+        }
+        Self { code: country, codes, names: by_name }
     }
 
     /// By name, by code, or by the code of ISO 3166-2, which leads with the country: `US-CA`.
     fn within(&self, name: &str) -> Option<String> {
         let name = match name.split_at_checked(2) {
-            Some((head, rest)) if head.eq_ignore_ascii_case(self.code) && rest.starts_with('-') => rest,
+            Some((country, rest)) if country.eq_ignore_ascii_case(self.code) && rest.starts_with('-') => rest,
             _ => name,
         };
         let normalized = normalize(name);
-        let coded = self.states.iter().find(|(code, _)| code.eq_ignore_ascii_case(&normalized));
-        coded.map(|(code, _)| (*code).to_owned()).or_else(|| self.named(&normalized))
+        let code = self.codes.iter().find(|code| code.eq_ignore_ascii_case(&normalized));
+        code.map(|code| (*code).to_owned()).or_else(|| self.by_name(&normalized))
     }
 
-    fn named(&self, normalized: &str) -> Option<String> {
+    fn by_name(&self, normalized: &str) -> Option<String> {
         self.names.get(normalized).map(|code| (*code).to_owned())
     }
 }
 
-/// Two or three letters, which `edit` takes; in upper case.
-fn short(name: &str) -> Option<String> {
-    let letters: String = name.chars().filter(|c| !matches!(c, '.' | ' ')).collect();
-    let fits = (2..=3).contains(&letters.len()) && letters.bytes().all(|b| b.is_ascii_alphabetic());
-    fits.then(|| letters.to_ascii_uppercase())
+/// `name` in upper case if it is two or three letters, which `edit` takes.
+fn letters(name: &str) -> Option<String> {
+    let code: String = name.chars().filter(|c| !matches!(c, '.' | ' ')).collect();
+    let fits = (2..=3).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphabetic());
+    fits.then(|| code.to_ascii_uppercase())
 }
 
 #[cfg(test)]
@@ -229,12 +146,12 @@ mod tests {
 
     #[test]
     fn every_code_and_name_is_there_once() {
-        for states in [&US[..], &CA, &AU] {
-            let codes: HashSet<_> = states.iter().map(|(code, _)| code).collect();
-            assert_eq!(codes.len(), states.len());
-        }
-        let names: Vec<_> =
-            [&US[..], &CA, &AU].concat().iter().flat_map(|(_, names)| names.split('|')).map(normalize).collect();
+        let rows: Vec<_> = name_table::rows(TABLE).collect();
+        assert_eq!(rows.len(), name_table::line_count(TABLE));
+        let codes: HashSet<_> = rows.iter().map(|(country, code, _)| (country, code)).collect();
+        assert_eq!(codes.len(), rows.len());
+        assert_eq!(COUNTRIES.iter().map(|country| country.codes.len()).sum::<usize>(), rows.len());
+        let names: Vec<_> = rows.into_iter().flat_map(|(_, _, names)| names).map(normalize).collect();
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
     }
 }
