@@ -1,9 +1,10 @@
-//! What the HTTP server and the delivery worker of one account tell each other while they run: which events wait in memory, how
-//! an awaited event ended, and how the account stands with Refersion.
+//! Signals between the HTTP server and the delivery worker of one account: outcomes of events for which a request waits, the
+//! scheduler of the pending events, and the account's health.
 //!
-//! Everything here may be lost at any moment without harm: the store alone is the truth. Invariant: whoever waits for an outcome
-//! is told, or finds that nobody will tell, or gives up by itself; nothing is kept for a waiter that is gone. Deliberately
-//! absent: shutdown, which is a cancellation token of the whole service, and waking the worker, which is the worker's own.
+//! In: outcomes, schedules and health snapshots of the worker. Out: the same, for the HTTP server. All of it may be lost at any
+//! moment without harm: only the store is durable. Invariant: a wait ends with an outcome, with the end of the worker, or with
+//! its own deadline; nothing is kept for a waiter that is gone. Deliberately absent: shutdown, which is a cancellation token of
+//! the whole service, and waking the worker, which is the worker's own.
 
 use crate::delivery::{Outcome, PermanentFailure};
 use crate::domain::{EventId, Seq, Timestamp, UserKey};
@@ -21,7 +22,7 @@ pub enum EventOutcome {
     DeadLetter(PermanentFailure),
     /// Not yet, because Refersion refused the API key; the event is kept.
     KeyRefused,
-    /// Not yet, and nobody can say when: it is blocked by an earlier event of its user, or the account is paused.
+    /// Not yet, and it is not known when: it is blocked by an earlier event of its user, or the account is paused.
     Deferred,
 }
 
@@ -32,7 +33,7 @@ pub struct AccountSignals(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     waiters: Mutex<HashMap<EventId, oneshot::Sender<EventOutcome>>>,
-    /// Absent while nothing waits: an idle account costs no scheduler.
+    /// Absent while no event is pending: an idle account costs no scheduler.
     scheduler: Mutex<Option<Scheduler>>,
     health: Mutex<HealthSnapshot>,
 }
@@ -46,7 +47,7 @@ pub struct Waiter {
 }
 
 impl AccountSignals {
-    /// Begins to wait for the outcome of an event that is about to be appended. `None` if somebody waits for it already: then
+    /// Begins to wait for the outcome of an event that is about to be appended. `None` if a request waits for it already: then
     /// this one is a repeat.
     pub fn wait_for(&self, id: EventId) -> Option<Waiter> {
         let (sender, outcome) = oneshot::channel();
@@ -58,8 +59,8 @@ impl AccountSignals {
         Some(Waiter { signals: self.clone(), id, outcome })
     }
 
-    /// Tells whoever waits for `id`.
-    pub fn tell(&self, id: EventId, outcome: EventOutcome) {
+    /// Sends the outcome of `id` to the request that waits for it, if there is one.
+    pub fn send(&self, id: EventId, outcome: EventOutcome) {
         let waiter = lock(&self.0.waiters).remove(&id);
         if let Some(waiter) = waiter {
             // Err: the waiter is gone.
@@ -67,8 +68,8 @@ impl AccountSignals {
         }
     }
 
-    /// Tells everybody who waits.
-    pub fn tell_all(&self, outcome: &EventOutcome) {
+    /// Sends an outcome to every request that waits.
+    pub fn send_to_all(&self, outcome: &EventOutcome) {
         let waiters = std::mem::take(&mut *lock(&self.0.waiters));
         for waiter in waiters.into_values() {
             // Err: the waiter is gone.
@@ -76,12 +77,12 @@ impl AccountSignals {
         }
     }
 
-    /// How the account stands with Refersion, as its owner last said.
+    /// The account's health, as last published.
     pub fn health(&self) -> HealthSnapshot {
         *lock(&self.0.health)
     }
 
-    /// The state of that at `now`: a pause that is over is over, even if there was nothing yet to try it with.
+    /// The state of that at `now`: a pause that is over counts as over, even if no request was made yet.
     pub fn state(&self, now: Timestamp) -> HealthState {
         match self.health().state {
             HealthState::Open { until } if until <= now => HealthState::Closed,
@@ -89,17 +90,17 @@ impl AccountSignals {
         }
     }
 
-    /// Publishes how the account stands with Refersion.
+    /// Publishes the account's health.
     pub fn publish(&self, health: HealthSnapshot) {
         *lock(&self.0.health) = health;
     }
 
-    /// The scheduler of the account, if events wait and its owner has begun to read them.
+    /// The scheduler of the account, if events are pending and its worker has begun to read them.
     pub fn scheduler(&self) -> MutexGuard<'_, Option<Scheduler>> {
         lock(&self.0.scheduler)
     }
 
-    /// Up to where the owner has read the log, if none of what waits there is of the user with these keys.
+    /// Up to where the worker has read the log, if no pending event there is of the user with these keys.
     pub fn none_waits_up_to(&self, keys: &[UserKey]) -> Option<Seq> {
         let scheduler = self.scheduler();
         let scheduler = scheduler.as_ref()?;
@@ -108,7 +109,7 @@ impl AccountSignals {
 }
 
 impl Waiter {
-    /// The outcome; none if nobody will tell.
+    /// The outcome; none if there will be none.
     pub async fn outcome(mut self) -> Option<EventOutcome> {
         (&mut self.outcome).await.ok()
     }
@@ -118,7 +119,7 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         self.outcome.close();
         let mut waiters = lock(&self.signals.0.waiters);
-        // Once it was told, or given up, another one may wait for the same event.
+        // Once this one has its outcome, or has given up, another one may wait for the same event.
         if waiters.get(&self.id).is_some_and(oneshot::Sender::is_closed) {
             waiters.remove(&self.id);
         }
@@ -136,11 +137,11 @@ mod tests {
     const ID: EventId = EventId([1; 16]);
 
     #[tokio::test]
-    async fn the_first_waiter_is_told_once() {
+    async fn the_first_waiter_gets_the_outcome_once() {
         let signals = AccountSignals::default();
         let waiter = signals.wait_for(ID).expect("the first");
         assert!(signals.wait_for(ID).is_none(), "a repeat does not take the place of the first");
-        signals.tell(ID, EventOutcome::KeyRefused);
+        signals.send(ID, EventOutcome::KeyRefused);
         assert_eq!(waiter.outcome().await, Some(EventOutcome::KeyRefused));
         assert!(lock(&signals.0.waiters).is_empty());
     }
@@ -153,13 +154,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_waiter_that_was_told_does_not_end_the_wait_of_the_next_one() {
+    async fn a_waiter_that_has_its_outcome_does_not_end_the_wait_of_the_next_one() {
         let signals = AccountSignals::default();
         let first = signals.wait_for(ID).expect("the first");
-        signals.tell(ID, EventOutcome::KeyRefused);
+        signals.send(ID, EventOutcome::KeyRefused);
         let next = signals.wait_for(ID).expect("the next");
         drop(first);
-        signals.tell_all(&EventOutcome::Deferred);
+        signals.send_to_all(&EventOutcome::Deferred);
         assert_eq!(next.outcome().await, Some(EventOutcome::Deferred));
     }
 }

@@ -7,8 +7,8 @@ use super::{Layers, fail, tell};
 use crate::clock::Clock;
 use crate::config::Mode;
 use crate::delivery::{
-    Affiliate, Call, Case, Found, Identifier, Known, Memory, Origin, Outcome, Policy, Progress, Reply, State, Step,
-    step,
+    Affiliate, Call, Found, Identifier, Known, Memory, Origin, Outcome, PlanInput, PlanState, Policy, Progress, Reply,
+    Step, step,
 };
 use crate::domain::{AffiliateCode, AffiliateId, Fingerprint, HashKey, Profile};
 use crate::mapping::{self, Creation, Intent, Mapped, Rules};
@@ -112,8 +112,8 @@ pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Shown) 
                 _ => ("if the user is no affiliate yet:", "if the user is a known affiliate, as far as it is news:"),
             };
             let (hash, custom_fields) = (HashKey::new(&[0; 32]), rules.custom_field_ids());
-            let case = Case { intent: &intent, policy, hash: &hash, custom_fields: &custom_fields };
-            let mut show = |title, memory| scenario(&mut lines, title, &case, memory, detail);
+            let input = PlanInput { intent: &intent, policy, hash: &hash, custom_fields: &custom_fields };
+            let mut show = |title, memory| scenario(&mut lines, title, &input, memory, detail);
             show(if_unknown, Memory::default());
             show(if_known, known);
             matches!(intent, Intent::Identify(ref wanted) if matches!(wanted.creation, Creation::Invalid(_)))
@@ -132,12 +132,12 @@ fn somebody() -> Known {
     Known { code, id: Some(SOME_ID), origin: Origin::Created, sent: Fingerprint::default() }
 }
 
-fn scenario(lines: &mut Vec<String>, title: &str, case: &Case<'_>, memory: Memory, detail: Shown) {
+fn scenario(lines: &mut Vec<String>, title: &str, input: &PlanInput<'_>, memory: Memory, detail: Shown) {
     lines.push(format!("  {title}"));
-    let mut state = State::new(case.intent, memory, Progress::default(), false);
+    let mut state = PlanState::new(input.intent, memory, Progress::default(), false);
     let mut heard: Option<(Call, Reply)> = None;
     loop {
-        match step(case, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone()))) {
+        match step(input, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone()))) {
             Step::Next(call) => {
                 lines.push(shown(&call, detail));
                 let reply = agree(&call);

@@ -12,7 +12,7 @@
 //! Deliberately absent: carrying out a smaller part when the whole fails. That is the worker's; [`Coalesced::bisect`]
 //! says when.
 
-use super::{Ignored, Known, Memory, Outcome, Progress, Stage, State, Step};
+use super::{Ignored, Known, Memory, Outcome, PlanState, Progress, Stage, Step};
 use crate::domain::{Attribute, Profile, User};
 use crate::mapping::{Creation, Identify, Intent};
 use std::borrow::Cow;
@@ -116,7 +116,7 @@ fn leads_to(memory: &Memory, intent: &Intent, user: &User) -> Option<Known> {
         by_user_id: by_user_id.filter(|_| user.user_id.is_some()),
         by_email: by_email.filter(|_| user.email.is_some()),
     };
-    State::new(intent, memory, Progress::default(), false).known
+    PlanState::new(intent, memory, Progress::default(), false).known
 }
 
 /// Whether skipping an identify of `user` changes no lookup: its e-mail, if it has one, leads to `known` already.

@@ -7,16 +7,16 @@
 
 use super::outcome::{Action, Outcome, PermanentFailure, Step, TransientFailure};
 use super::search::{self, Search};
-use super::{Affiliate, Call, Case, Done, Identifier, OnDelete, Rejection, Reply, Stage, State, Target};
+use super::{Affiliate, Call, Done, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, Stage, Target};
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, Personal, Profile, User};
 
 /// The next step, as decided by what is known.
-pub(super) fn decide(case: &Case<'_>, user: &User, state: &mut State) -> Step {
+pub(super) fn decide(input: &PlanInput<'_>, user: &User, state: &mut PlanState) -> Step {
     if state.progress.target.is_none() {
         state.progress.target = state.known.as_ref().map(Target::from);
     }
     if let Some(target) = &state.progress.target {
-        return proceed(case, state, target);
+        return proceed(input, state, target);
     }
     match (&state.progress.stage, &user.email) {
         (Stage::Found(code), _) => Step::Next(Call::Get(Identifier::Code(code.clone()))),
@@ -30,14 +30,14 @@ pub(super) fn decide(case: &Case<'_>, user: &User, state: &mut State) -> Step {
     }
 }
 
-fn proceed(case: &Case<'_>, state: &State, target: &Target) -> Step {
+fn proceed(input: &PlanInput<'_>, state: &PlanState, target: &Target) -> Step {
     let Some(id) = target.id else {
         return Step::Next(Call::Get(Identifier::Code(target.code.clone())));
     };
-    let anonymize = case.policy.on_delete == OnDelete::Anonymize && state.progress.done != Done::Anonymized;
+    let anonymize = input.policy.on_delete == OnDelete::Anonymize && state.progress.done != Done::Anonymized;
     match state.progress.stage {
         Stage::CheckEdit | Stage::CheckStatus => Step::Next(Call::Get(Identifier::Id(id))),
-        _ if anonymize => Step::Next(Call::Edit { id, changes: anonymous(id, case.custom_fields) }),
+        _ if anonymize => Step::Next(Call::Edit { id, changes: anonymous(id, input.custom_fields) }),
         _ => Step::Next(Call::SetStatus { id, status: AffiliateStatus::Disabled }),
     }
 }
@@ -63,15 +63,21 @@ fn anonymous(id: AffiliateId, custom_fields: &[String]) -> Profile {
 }
 
 /// Handles the reply to `call`: changes the state, or ends the delivery.
-pub(super) fn on_reply(case: &Case<'_>, user: &User, state: &mut State, call: &Call, reply: Reply) -> Option<Step> {
+pub(super) fn on_reply(
+    input: &PlanInput<'_>,
+    user: &User,
+    state: &mut PlanState,
+    call: &Call,
+    reply: Reply,
+) -> Option<Step> {
     match (call, reply) {
-        (Call::Search { page, .. }, reply) => on_search(case, user.email.as_ref()?, state, *page, reply, call),
+        (Call::Search { page, .. }, reply) => on_search(input, user.email.as_ref()?, state, *page, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
             state.progress.target = Some(Target { code: code.clone(), id: Some(affiliate.id) });
             state.progress.stage = Stage::Start;
             None
         }
-        (Call::Get(Identifier::Id(id)), Reply::Affiliate(affiliate)) => on_read_back(case, state, *id, &affiliate),
+        (Call::Get(Identifier::Id(id)), Reply::Affiliate(affiliate)) => on_read_back(input, state, *id, &affiliate),
         (Call::Get(_), Reply::NotFound) => on_not_found(user, state),
         (Call::Edit { .. }, Reply::Changed) => {
             state.progress.done = Done::Anonymized;
@@ -82,7 +88,7 @@ pub(super) fn on_reply(case: &Case<'_>, user: &User, state: &mut State, call: &C
             None
         }
         (Call::Edit { .. }, Reply::Rejected(Rejection::EmailTaken)) => Some(Step::Dead(PermanentFailure::EmailTaken)),
-        (Call::SetStatus { .. }, Reply::Changed) => Some(finish(case, state)),
+        (Call::SetStatus { .. }, Reply::Changed) => Some(finish(input, state)),
         (Call::SetStatus { .. }, Reply::NotChanged | Reply::NotFound) => {
             state.progress.stage = Stage::CheckStatus;
             None
@@ -92,10 +98,10 @@ pub(super) fn on_reply(case: &Case<'_>, user: &User, state: &mut State, call: &C
 }
 
 /// The affiliate is disabled: forget everything that leads to it.
-fn finish(case: &Case<'_>, state: &mut State) -> Step {
+fn finish(input: &PlanInput<'_>, state: &mut PlanState) -> Step {
     let code = state.progress.target.take().map(|target| target.code);
     state.forgotten.extend(code.clone());
-    let action = match case.policy.on_delete {
+    let action = match input.policy.on_delete {
         OnDelete::Disable => Action::Disabled,
         OnDelete::Anonymize => Action::Anonymized,
     };
@@ -104,7 +110,7 @@ fn finish(case: &Case<'_>, state: &mut State) -> Step {
 
 /// Refersion does not find the affiliate. If it was only remembered, it is forgotten, and the e-mail is searched for:
 /// another affiliate may have it now. If a search has just named it, it exists, and the delete is tried again.
-fn on_not_found(user: &User, state: &mut State) -> Option<Step> {
+fn on_not_found(user: &User, state: &mut PlanState) -> Option<Step> {
     if let Stage::Found(_) = std::mem::take(&mut state.progress.stage) {
         return Some(Step::Retry(TransientFailure::new("Refersion does not find an affiliate that its search named")));
     }
@@ -116,11 +122,19 @@ fn on_not_found(user: &User, state: &mut State) -> Option<Step> {
     (!stale || user.email.is_none()).then(not_found)
 }
 
-fn on_search(case: &Case<'_>, email: &Email, state: &mut State, page: u32, reply: Reply, call: &Call) -> Option<Step> {
+fn on_search(
+    input: &PlanInput<'_>,
+    email: &Email,
+    state: &mut PlanState,
+    page: u32,
+    reply: Reply,
+    call: &Call,
+) -> Option<Step> {
     let Stage::Searching { seen, .. } = state.progress.stage else { return Some(Step::unexpected(call)) };
     match search::read(email, page, seen, reply) {
         Search::Hit(found) => {
-            let settled = found.status == Some(AffiliateStatus::Disabled) && case.policy.on_delete == OnDelete::Disable;
+            let settled =
+                found.status == Some(AffiliateStatus::Disabled) && input.policy.on_delete == OnDelete::Disable;
             if settled {
                 return Some(already_disabled(state, found.code));
             }
@@ -137,13 +151,13 @@ fn on_search(case: &Case<'_>, email: &Email, state: &mut State, page: u32, reply
     }
 }
 
-fn already_disabled(state: &mut State, code: AffiliateCode) -> Step {
+fn already_disabled(state: &mut PlanState, code: AffiliateCode) -> Step {
     state.forgotten.push(code.clone());
     Step::Done(Outcome::Delivered { action: Action::Disabled, code: Some(code) })
 }
 
 /// No affiliate has the e-mail. The user may be known by `userId`, with another e-mail.
-fn on_search_miss(state: &mut State) -> Option<Step> {
+fn on_search_miss(state: &mut PlanState) -> Option<Step> {
     state.progress.stage = Stage::Start;
     match state.fallback.take() {
         Some(known) => {
@@ -155,7 +169,7 @@ fn on_search_miss(state: &mut State) -> Option<Step> {
 }
 
 /// The read-back after "not changed", which may mean that the affiliate was as wanted already.
-fn on_read_back(case: &Case<'_>, state: &mut State, id: AffiliateId, affiliate: &Affiliate) -> Option<Step> {
+fn on_read_back(input: &PlanInput<'_>, state: &mut PlanState, id: AffiliateId, affiliate: &Affiliate) -> Option<Step> {
     let stage = std::mem::take(&mut state.progress.stage);
     let shown = affiliate.profile.get(Field::Email);
     if stage == Stage::CheckEdit && shown.is_some() && shown == anonymous(id, &[]).get(Field::Email) {
@@ -163,7 +177,7 @@ fn on_read_back(case: &Case<'_>, state: &mut State, id: AffiliateId, affiliate: 
         return None;
     }
     if stage == Stage::CheckStatus && affiliate.status == Some(AffiliateStatus::Disabled) {
-        return Some(finish(case, state));
+        return Some(finish(input, state));
     }
     Some(Step::Retry(TransientFailure::new("Refersion did not change the affiliate, and gave no reason")))
 }

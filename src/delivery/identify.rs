@@ -9,13 +9,14 @@ use super::outcome::{Action, Ignored, Outcome, PermanentFailure, Step, Transient
 use super::read_back;
 use super::search::{self, Search};
 use super::{
-    Affiliate, Call, Case, Done, Found, Identifier, Known, OnExisting, Origin, Progress, Rejection, Reply, Stage, State,
+    Affiliate, Call, Done, Found, Identifier, Known, OnExisting, Origin, PlanInput, PlanState, Progress, Rejection,
+    Reply, Stage,
 };
 use crate::domain::{AffiliateCode, AffiliateStatus, Email, Fingerprint, Profile};
 use crate::mapping::{Creation, Identify};
 
 /// The next step, as decided by what is known.
-pub(super) fn decide(case: &Case<'_>, wanted: &Identify, state: &State) -> Step {
+pub(super) fn decide(input: &PlanInput<'_>, wanted: &Identify, state: &PlanState) -> Step {
     match &state.progress.stage {
         Stage::Searching { page, .. } => match &wanted.user.email {
             Some(email) => Step::Next(Call::Search { email: email.clone(), page: *page }),
@@ -23,7 +24,7 @@ pub(super) fn decide(case: &Case<'_>, wanted: &Identify, state: &State) -> Step 
         },
         Stage::Found(code) => Step::Next(Call::Get(Identifier::Code(code.clone()))),
         Stage::Start | Stage::CheckEdit | Stage::CheckStatus => match &state.known {
-            Some(known) => update(case, wanted, known, &state.progress),
+            Some(known) => update(input, wanted, known, &state.progress),
             None => create(wanted),
         },
     }
@@ -37,12 +38,12 @@ fn create(wanted: &Identify) -> Step {
     }
 }
 
-fn update(case: &Case<'_>, wanted: &Identify, known: &Known, progress: &Progress) -> Step {
-    if known.origin == Origin::Found && case.policy.on_existing == OnExisting::Ignore {
+fn update(input: &PlanInput<'_>, wanted: &Identify, known: &Known, progress: &Progress) -> Step {
+    if known.origin == Origin::Found && input.policy.on_existing == OnExisting::Ignore {
         return Step::Done(Outcome::Ignored(Ignored::ExistedBefore(known.code.clone())));
     }
-    let changes = known.sent.changes(case.hash, &wanted.profile);
-    let status = wanted.status.filter(|status| !known.sent.has_status(case.hash, *status));
+    let changes = known.sent.changes(input.hash, &wanted.profile);
+    let status = wanted.status.filter(|status| !known.sent.has_status(input.hash, *status));
     if changes.is_empty() && status.is_none() {
         return done(progress, &known.code);
     }
@@ -67,17 +68,17 @@ fn done(progress: &Progress, code: &AffiliateCode) -> Step {
 
 /// Handles the reply to `call`: changes the state, or ends the delivery.
 pub(super) fn on_reply(
-    case: &Case<'_>,
+    input: &PlanInput<'_>,
     wanted: &Identify,
-    state: &mut State,
+    state: &mut PlanState,
     call: &Call,
     reply: Reply,
 ) -> Option<Step> {
     match (call, reply) {
         (Call::New(new), Reply::Created { code, id }) => {
             let mut sent = Fingerprint::default();
-            sent.record(case.hash, &new.profile);
-            sent.record_status(case.hash, new.status);
+            sent.record(input.hash, &new.profile);
+            sent.record_status(input.hash, new.status);
             state.meet(Known { code, id, origin: Origin::Created, sent });
             state.progress.done = Done::Created;
             None
@@ -86,14 +87,14 @@ pub(super) fn on_reply(
             state.progress.stage = Stage::Searching { page: 1, seen: 0 };
             None
         }
-        (Call::Search { email, page }, reply) => on_search(case, state, email, *page, reply, call),
+        (Call::Search { email, page }, reply) => on_search(input, state, email, *page, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
-            on_details(case, wanted, state, code, &affiliate)
+            on_details(input, wanted, state, code, &affiliate)
         }
-        (Call::Get(Identifier::Id(_)), Reply::Affiliate(affiliate)) => on_read_back(case, wanted, state, &affiliate),
+        (Call::Get(Identifier::Id(_)), Reply::Affiliate(affiliate)) => on_read_back(input, wanted, state, &affiliate),
         (Call::Get(_), Reply::NotFound) => on_not_found(state),
         (Call::Edit { changes, .. }, Reply::Changed) => {
-            on_edited(case, state, changes);
+            on_edited(input, state, changes);
             None
         }
         (Call::Edit { .. }, Reply::NotChanged | Reply::NotFound) => {
@@ -102,7 +103,7 @@ pub(super) fn on_reply(
         }
         (Call::Edit { .. }, Reply::Rejected(Rejection::EmailTaken)) => Some(Step::Dead(PermanentFailure::EmailTaken)),
         (Call::SetStatus { status, .. }, Reply::Changed) => {
-            on_status_changed(case, state, *status);
+            on_status_changed(input, state, *status);
             None
         }
         (Call::SetStatus { .. }, Reply::NotChanged | Reply::NotFound) => {
@@ -113,31 +114,38 @@ pub(super) fn on_reply(
     }
 }
 
-fn on_edited(case: &Case<'_>, state: &mut State, changes: &Profile) {
+fn on_edited(input: &PlanInput<'_>, state: &mut PlanState, changes: &Profile) {
     if let Some(known) = &mut state.known {
-        known.sent.record(case.hash, changes);
+        known.sent.record(input.hash, changes);
     }
     mark_updated(state);
 }
 
-fn on_status_changed(case: &Case<'_>, state: &mut State, status: AffiliateStatus) {
+fn on_status_changed(input: &PlanInput<'_>, state: &mut PlanState, status: AffiliateStatus) {
     if let Some(known) = &mut state.known {
-        known.sent.record_status(case.hash, status);
+        known.sent.record_status(input.hash, status);
     }
     mark_updated(state);
 }
 
-fn mark_updated(state: &mut State) {
+fn mark_updated(state: &mut PlanState) {
     state.progress.stage = Stage::Start;
     if state.progress.done == Done::Nothing {
         state.progress.done = Done::Updated;
     }
 }
 
-fn on_search(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply: Reply, call: &Call) -> Option<Step> {
+fn on_search(
+    input: &PlanInput<'_>,
+    state: &mut PlanState,
+    email: &Email,
+    page: u32,
+    reply: Reply,
+    call: &Call,
+) -> Option<Step> {
     let Stage::Searching { seen, .. } = state.progress.stage else { return Some(Step::unexpected(call)) };
     match search::read(email, page, seen, reply) {
-        Search::Hit(found) => on_found(case, state, email, found),
+        Search::Hit(found) => on_found(input, state, email, found),
         Search::Next(stage) => {
             state.progress.stage = stage;
             None
@@ -155,12 +163,12 @@ fn on_search(case: &Case<'_>, state: &mut State, email: &Email, page: u32, reply
 
 /// An affiliate has the e-mail. It existed before unless an earlier `new` was not answered: then what `get` shows
 /// decides. If existing affiliates are ignored, and it is certain that this is one, `get` is spared.
-fn on_found(case: &Case<'_>, state: &mut State, email: &Email, found: Found) -> Option<Step> {
+fn on_found(input: &PlanInput<'_>, state: &mut PlanState, email: &Email, found: Found) -> Option<Step> {
     if let Some(step) = left_alone(&found.code, found.status) {
         return Some(step);
     }
-    if case.policy.on_existing == OnExisting::Ignore && state.progress.unanswered_new.is_none() {
-        let sent = read_back::email(case, email);
+    if input.policy.on_existing == OnExisting::Ignore && state.progress.unanswered_new.is_none() {
+        let sent = read_back::email(input, email);
         state.meet(Known { code: found.code, id: None, origin: Origin::Found, sent });
     } else {
         state.progress.stage = Stage::Found(found.code);
@@ -176,9 +184,9 @@ fn left_alone(code: &AffiliateCode, status: Option<AffiliateStatus>) -> Option<S
 /// `get` showed an affiliate that was found or created: its numeric id, what need not be sent again, and, if a `new`
 /// was not answered, whether that created it.
 fn on_details(
-    case: &Case<'_>,
+    input: &PlanInput<'_>,
     wanted: &Identify,
-    state: &mut State,
+    state: &mut PlanState,
     code: &AffiliateCode,
     affiliate: &Affiliate,
 ) -> Option<Step> {
@@ -193,7 +201,7 @@ fn on_details(
         return None;
     }
     let unanswered = state.progress.unanswered_new.as_ref();
-    let origin = if unanswered.is_some_and(|new| new.created(case.hash, &affiliate.profile)) {
+    let origin = if unanswered.is_some_and(|new| new.created(input.hash, &affiliate.profile)) {
         state.progress.done = Done::Created;
         Origin::Created
     } else {
@@ -203,14 +211,14 @@ fn on_details(
         code: code.clone(),
         id: Some(affiliate.id),
         origin,
-        sent: read_back::fingerprint(case, wanted, affiliate),
+        sent: read_back::fingerprint(input, wanted, affiliate),
     });
     None
 }
 
 /// Refersion does not find the affiliate. If it was only remembered, it is forgotten. If this event created or found
 /// it, Refersion needs time to show it: creating another one would not help.
-fn on_not_found(state: &mut State) -> Option<Step> {
+fn on_not_found(state: &mut PlanState) -> Option<Step> {
     if state.progress.met || matches!(state.progress.stage, Stage::Found(_)) {
         state.progress.stage = Stage::Start;
         return Some(Step::Retry(TransientFailure::new(
@@ -223,11 +231,16 @@ fn on_not_found(state: &mut State) -> Option<Step> {
 
 /// The read-back after "not changed", which may mean that the affiliate was as wanted already, that it does not exist,
 /// or that the edit failed. `get` tells these apart for the fields that it shows; the others are taken to be as wanted.
-fn on_read_back(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate: &Affiliate) -> Option<Step> {
+fn on_read_back(
+    input: &PlanInput<'_>,
+    wanted: &Identify,
+    state: &mut PlanState,
+    affiliate: &Affiliate,
+) -> Option<Step> {
     let known = state.known.as_mut()?;
-    let unsaid = known.sent.changes(case.hash, &wanted.profile);
+    let unsaid = known.sent.changes(input.hash, &wanted.profile);
     if state.progress.stage == Stage::CheckStatus {
-        return on_status_read_back(case, wanted, state, affiliate.status);
+        return on_status_read_back(input, wanted, state, affiliate.status);
     }
     let failed = read_back::differs(affiliate, &unsaid);
     let alone = left_alone(&known.code, affiliate.status);
@@ -238,22 +251,22 @@ fn on_read_back(case: &Case<'_>, wanted: &Identify, state: &mut State, affiliate
     if alone.is_some() && wanted.status.is_none() {
         return alone;
     }
-    known.sent.record(case.hash, &unsaid);
+    known.sent.record(input.hash, &unsaid);
     state.progress.stage = Stage::Start;
     None
 }
 
 fn on_status_read_back(
-    case: &Case<'_>,
+    input: &PlanInput<'_>,
     wanted: &Identify,
-    state: &mut State,
+    state: &mut PlanState,
     seen: Option<AffiliateStatus>,
 ) -> Option<Step> {
     state.progress.stage = Stage::Start;
     match wanted.status {
         Some(status) if seen == Some(status) => {
             let known = state.known.as_mut()?;
-            known.sent.record_status(case.hash, status);
+            known.sent.record_status(input.hash, status);
             None
         }
         _ => Some(Step::Retry(TransientFailure::new(

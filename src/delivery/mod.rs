@@ -26,5 +26,5 @@ pub use outcome::{Action, Ignored, Outcome, PermanentFailure, Step, TransientFai
 pub use outcome_code::OutcomeCode;
 pub use plan::step;
 pub use policy::{OnDelete, OnExisting, Policy};
-pub use state::{Case, State};
+pub use state::{PlanInput, PlanState};
 pub use unanswered_new::UnansweredNew;

@@ -130,6 +130,8 @@ pub enum PermanentFailure {
     Expired(String),
     /// What the store holds of it cannot be read: which part, without its content.
     Corrupt(String),
+    /// Its delivery kept panicking for longer than `DELIVERY_MAX_AGE`.
+    InternalError,
 }
 
 impl fmt::Display for Ignored {
@@ -182,6 +184,7 @@ impl fmt::Display for PermanentFailure {
             Self::EndlessSearch => f.write_str("Refersion's search for the e-mail did not end"),
             Self::Expired(last) => write!(f, "gave up after failing for too long; at last: {last}"),
             Self::Corrupt(part) => write!(f, "the store cannot read what it holds of this event: {part}"),
+            Self::InternalError => f.write_str("gave up after failing for too long; at last: internal error"),
         }
     }
 }
@@ -198,6 +201,7 @@ impl PermanentFailure {
             Self::EndlessSearch => "endless_search",
             Self::Expired(_) => "expired",
             Self::Corrupt(_) => "corrupt",
+            Self::InternalError => "internal_error",
         }
     }
 }

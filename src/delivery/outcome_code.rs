@@ -72,6 +72,8 @@ outcome_codes! {
     Expired = 46, "expired";
     /// Dead letter: what the store holds of it cannot be read.
     Corrupt = 47, "corrupt";
+    /// Dead letter: its delivery kept panicking, which is a bug of this service.
+    InternalError = 48, "internal_error";
     /// Dead letter without a body: its user was erased while it waited.
     Erased = 60, "erased";
 }
@@ -124,6 +126,7 @@ impl From<&PermanentFailure> for OutcomeCode {
             PermanentFailure::EndlessSearch => Self::EndlessSearch,
             PermanentFailure::Expired(_) => Self::Expired,
             PermanentFailure::Corrupt(_) => Self::Corrupt,
+            PermanentFailure::InternalError => Self::InternalError,
         }
     }
 }

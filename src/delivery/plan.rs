@@ -8,36 +8,36 @@
 //! made.
 
 use super::outcome::{Ignored, Outcome, PermanentFailure, Step, TransientFailure};
-use super::{Call, Case, Rejection, Reply, State, UnansweredNew, delete, identify, unanswered_new};
+use super::{Call, PlanInput, PlanState, Rejection, Reply, UnansweredNew, delete, identify, unanswered_new};
 use crate::domain::NewAffiliate;
 use crate::mapping::Intent;
 
 /// Decides what to do now. `last_reply` is the reply to the call that the last step asked for, if there was one.
-pub fn step(case: &Case<'_>, state: &mut State, last_reply: Option<(&Call, Reply)>) -> Step {
+pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&Call, Reply)>) -> Step {
     if let Some((Call::New(new), reply)) = &last_reply {
-        on_new_reply(case, state, new, reply);
+        on_new_reply(input, state, new, reply);
     }
     let end = last_reply.and_then(|(call, reply)| match on_common_reply(call, reply) {
         Common::Step(step) => Some(step),
-        Common::Other(reply) => match case.intent {
-            Intent::Identify(wanted) => identify::on_reply(case, wanted, state, call, reply),
-            Intent::Delete { user, .. } => delete::on_reply(case, user, state, call, reply),
+        Common::Other(reply) => match input.intent {
+            Intent::Identify(wanted) => identify::on_reply(input, wanted, state, call, reply),
+            Intent::Delete { user, .. } => delete::on_reply(input, user, state, call, reply),
             Intent::Nothing(_) => None,
         },
     });
-    let next = end.unwrap_or_else(|| match case.intent {
-        Intent::Identify(wanted) => identify::decide(case, wanted, state),
-        Intent::Delete { user, .. } => delete::decide(case, user, state),
+    let next = end.unwrap_or_else(|| match input.intent {
+        Intent::Identify(wanted) => identify::decide(input, wanted, state),
+        Intent::Delete { user, .. } => delete::decide(input, user, state),
         Intent::Nothing(reason) => Step::Done(Outcome::Ignored(Ignored::Mapping(reason.clone()))),
     });
     if let Step::Next(Call::New(new)) = &next {
-        state.progress.new_in_flight = Some(unanswered_new::visible(case.hash, &new.profile));
+        state.progress.new_in_flight = Some(unanswered_new::visible(input.hash, &new.profile));
     }
     next
 }
 
 /// A `new` was replied to. Unless it created an affiliate or certainly had no effect, it is kept as not answered.
-fn on_new_reply(case: &Case<'_>, state: &mut State, new: &NewAffiliate, reply: &Reply) {
+fn on_new_reply(input: &PlanInput<'_>, state: &mut PlanState, new: &NewAffiliate, reply: &Reply) {
     state.progress.new_in_flight = None;
     match reply {
         Reply::Created { .. }
@@ -46,7 +46,7 @@ fn on_new_reply(case: &Case<'_>, state: &mut State, new: &NewAffiliate, reply: &
         | Reply::RateLimited { .. }
         | Reply::Unavailable { .. } => {}
         _ => {
-            let sent = unanswered_new::visible(case.hash, &new.profile);
+            let sent = unanswered_new::visible(input.hash, &new.profile);
             UnansweredNew::add(&mut state.progress.unanswered_new, sent);
         }
     }

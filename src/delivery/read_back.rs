@@ -4,23 +4,23 @@
 //! Invariant: a field counts as equal only if it was shown. Deliberately absent: what follows from a difference
 //! ([`super::identify`]).
 
-use super::{Affiliate, Case};
+use super::{Affiliate, PlanInput};
 use crate::domain::{Attribute, Email, Field, Fingerprint, Profile};
 use crate::mapping::Identify;
 
 /// The fingerprint of an affiliate that a search has found by `email`: it has that e-mail.
-pub(super) fn email(case: &Case<'_>, email: &Email) -> Fingerprint {
+pub(super) fn email(input: &PlanInput<'_>, email: &Email) -> Fingerprint {
     let mut sent = Fingerprint::default();
-    sent.record(case.hash, &[(Field::Email, email.as_str())].into_iter().collect());
+    sent.record(input.hash, &[(Field::Email, email.as_str())].into_iter().collect());
     sent
 }
 
 /// The fingerprint of the fields that are as wanted already.
-pub(super) fn fingerprint(case: &Case<'_>, wanted: &Identify, affiliate: &Affiliate) -> Fingerprint {
-    let mut sent = wanted.user.email.as_ref().map(|address| email(case, address)).unwrap_or_default();
-    sent.record(case.hash, &wanted.profile.filtered(|attribute, value| shows(affiliate, attribute, value)));
+pub(super) fn fingerprint(input: &PlanInput<'_>, wanted: &Identify, affiliate: &Affiliate) -> Fingerprint {
+    let mut sent = wanted.user.email.as_ref().map(|address| email(input, address)).unwrap_or_default();
+    sent.record(input.hash, &wanted.profile.filtered(|attribute, value| shows(affiliate, attribute, value)));
     if let Some(status) = affiliate.status {
-        sent.record_status(case.hash, status);
+        sent.record_status(input.hash, status);
     }
     sent
 }

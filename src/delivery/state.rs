@@ -1,6 +1,6 @@
-//! What a delivery is about ([`Case`]), and its state ([`State`]).
+//! What a delivery is about ([`PlanInput`]), and its state ([`PlanState`]).
 //!
-//! The case does not change. The state changes with every reply, and is saved between two calls. Invariant: an
+//! The input does not change. The state changes with every reply, and is saved between two calls. Invariant: an
 //! affiliate that the event created or found is marked so in its progress, and is never forgotten by it.
 
 use super::{Known, Memory, Policy, Progress, Stage, UnansweredNew};
@@ -9,7 +9,7 @@ use crate::mapping::Intent;
 
 /// What does not change during a delivery.
 #[derive(Clone, Copy, Debug)]
-pub struct Case<'a> {
+pub struct PlanInput<'a> {
     /// What the event wants.
     pub intent: &'a Intent,
     /// What the operator decided.
@@ -22,7 +22,7 @@ pub struct Case<'a> {
 
 /// What changes during a delivery, and is written down between two calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
+pub struct PlanState {
     /// The affiliate, as remembered; an identify writes it.
     pub known: Option<Known>,
     /// Another affiliate, that of the other key: a delete looks by e-mail first, an identify by `userId`.
@@ -33,7 +33,7 @@ pub struct State {
     pub forgotten: Vec<AffiliateCode>,
 }
 
-impl State {
+impl PlanState {
     /// The state to begin (or to go on) with. `interrupted` says that the last attempt ended without a settlement: the
     /// call that its progress says to be next may have had its effect.
     pub fn new(intent: &Intent, memory: Memory, mut progress: Progress, interrupted: bool) -> Self {

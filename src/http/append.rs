@@ -1,9 +1,9 @@
 //! Appends events to the log, even if the client disconnects meanwhile.
 //!
 //! In: events. Out: for each, whether it was appended. Invariant: an append that has begun runs to its end, and then the worker
-//! is woken. It runs in the task of its request while the client is connected, and moves to a task of its own when the client
-//! disconnects: so the usual request needs no second task. Deliberately absent: transactions and group commit, which are the
-//! store's.
+//! is woken if an event was accepted. It runs in the task of its request while the client is connected, and moves to a task of
+//! its own when the client disconnects: so the usual request needs no second task. Deliberately absent: transactions and group
+//! commit, which are the store's.
 
 use super::AccountEndpoint;
 use super::response::ApiResponse;
@@ -21,7 +21,9 @@ pub(super) async fn append(endpoint: &AccountEndpoint, events: Vec<NewEvent>) ->
         failpoint::step("http::appending");
         let appended = store.append(events).await;
         failpoint::step("http::appended");
-        wake_worker();
+        if appended.iter().flatten().any(|appended| matches!(appended, Appended::Accepted { .. })) {
+            wake_worker();
+        }
         appended
     });
     Ok(CompleteOnDrop(Some(append)).await?)

@@ -24,14 +24,31 @@ pub struct HealthLimits {
     pub requests_per_second: Option<f64>,
 }
 
-/// What was found out about an account and is worth remembering across a restart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+/// What was learned of an account's limits, saved across restarts. A field that an older release did not save has its default.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Learned {
     /// The rate that Refersion allows; none if it never answered 429.
     pub requests_per_second: Option<f64>,
     /// The concurrency limit; zero if unknown.
     pub concurrency: f64,
+    /// The latest 429s, the oldest first: the seconds of sending and the accepted requests since each. They tell whether 429s are
+    /// about the rate at all.
+    pub rate_limited: Vec<(f64, f64)>,
+}
+
+impl Learned {
+    /// Whether the difference to what is `saved` is worth saving.
+    pub fn differs_from(&self, saved: &Self) -> bool {
+        let differ = |one: f64, other: f64, share: f64| (one - other).abs() > share * other.max(one);
+        let (one, other) = (self.requests_per_second, saved.requests_per_second);
+        let accepted = |learned: &Self| learned.rate_limited.first().map_or(0.0, |(_, accepted)| *accepted);
+        one.is_some() != other.is_some()
+            || differ(one.unwrap_or_default(), other.unwrap_or_default(), 0.05)
+            || differ(self.concurrency, saved.concurrency, 0.05)
+            || self.rate_limited.len() != saved.rate_limited.len()
+            || differ(accepted(self), accepted(saved), 0.2)
+    }
 }
 
 /// The permission to make one request. It is in flight until it is handed back with its reply, [abandoned](AccountHealth::abandon)
@@ -112,7 +129,7 @@ impl AccountHealth {
         Self {
             breaker: CircuitBreaker::new(limits.backoff),
             concurrency: ConcurrencyLimit::restored(limits.concurrency, learned.concurrency),
-            rate: RateLimit::new(limits.requests_per_second, learned.requests_per_second),
+            rate: RateLimit::new(limits.requests_per_second, &learned),
             in_flight: 0,
         }
     }
@@ -244,7 +261,8 @@ impl AccountHealth {
 
     /// What is worth remembering across a restart.
     pub fn learned(&self) -> Learned {
-        Learned { requests_per_second: self.rate.learned(), concurrency: self.concurrency.found() }
+        let (requests_per_second, rate_limited) = self.rate.learned();
+        Learned { requests_per_second, concurrency: self.concurrency.found(), rate_limited }
     }
 
     fn end(&mut self, permit: &Permit, now: Timestamp) {

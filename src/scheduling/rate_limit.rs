@@ -5,6 +5,7 @@
 //! Invariants: there are no bursts (two requests are closer than the spacing by [`LATENESS`] at most); a rate that holds nothing
 //! up is not raised. Deliberately absent: waiting; who is told to wait asks again.
 
+use super::Learned;
 use super::rate_search::{Phase, RateSearch};
 use crate::domain::Timestamp;
 
@@ -30,11 +31,11 @@ pub(super) struct RateLimit {
 }
 
 impl RateLimit {
-    /// A limit of `configured` requests per second (`None`, or nothing above zero: no such limit), and what was found out before.
-    pub(super) fn new(configured: Option<f64>, learned: Option<f64>) -> Self {
+    /// A limit of `configured` requests per second (`None`, or nothing above zero: no such limit), and what was learned before.
+    pub(super) fn new(configured: Option<f64>, learned: &Learned) -> Self {
         let configured = configured.filter(|rate| rate.is_finite() && *rate > 0.0);
         let never = Timestamp(i64::MIN);
-        let search = RateSearch::restored(learned);
+        let search = RateSearch::restored(learned.requests_per_second, &learned.rate_limited);
         Self {
             configured,
             search,
@@ -51,9 +52,9 @@ impl RateLimit {
         self.search.rate().into_iter().chain(self.configured).reduce(f64::min)
     }
 
-    /// What is to be remembered of the search.
-    pub(super) fn learned(&self) -> Option<f64> {
-        self.search.learned()
+    /// What is to be saved of the search: the rate, and the latest 429s as in [`Learned`].
+    pub(super) fn learned(&self) -> (Option<f64>, Vec<(f64, f64)>) {
+        (self.search.learned(), self.search.rate_limited())
     }
 
     /// Whether a 429 was met, so that there is a rate to blame for the next.

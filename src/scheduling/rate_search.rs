@@ -157,12 +157,15 @@ impl Curve {
 }
 
 impl RateSearch {
-    /// A search that goes on where an earlier one stopped, but not below [`MIN_RESTORED`]: processes that are restarted again and
-    /// again, each too short-lived to see that its 429s are not about the rate, would else hand on a rate that only falls.
-    pub(super) fn restored(learned: Option<f64>) -> Self {
+    /// A search that continues an earlier one, with its rate and its latest 429s (as [`RateSearch::rate_limited`] returned them). It
+    /// does not begin below [`MIN_RESTORED`]: a rate that only chance 429s have lowered would else last for long.
+    pub(super) fn restored(learned: Option<f64>, rate_limited: &[(f64, f64)]) -> Self {
         let learned = learned.filter(|rate| rate.is_finite() && *rate > 0.0);
         let curve = learned.map(|rate| Curve::starting_at(rate.max(MIN_RESTORED), PERIOD, true));
-        Self { curve, ..Self::default() }
+        let rate_limited =
+            rate_limited.iter().filter(|(elapsed, accepted)| elapsed.is_finite() && accepted.is_finite());
+        let limited_at = rate_limited.map(|(elapsed, accepted)| (-elapsed, -accepted)).take(ENOUGH as usize).collect();
+        Self { curve, limited_at, ..Self::default() }
     }
 
     /// How many requests a second may begin; none while no 429 was met.
@@ -173,6 +176,11 @@ impl RateSearch {
     /// What is to be remembered: the highest rate that is thought to be allowed.
     pub(super) fn learned(&self) -> Option<f64> {
         self.curve.map(|curve| curve.ceiling.max(curve.rate()))
+    }
+
+    /// The latest 429s, the oldest first: the seconds of sending and the accepted requests since each.
+    pub(super) fn rate_limited(&self) -> Vec<(f64, f64)> {
+        self.limited_at.iter().map(|(elapsed, accepted)| (self.elapsed - elapsed, self.accepted - accepted)).collect()
     }
 
     /// Time passed in which there was something to send.
@@ -255,7 +263,7 @@ mod tests {
         (0..1_000).for_each(|_| search.on_accepted());
         search.on_elapsed(Duration::from_secs(10), Phase::Other);
         assert_eq!(search.rate(), None);
-        assert_eq!(RateSearch::restored(None).rate(), None);
+        assert_eq!(RateSearch::restored(None, &[]).rate(), None);
         assert_eq!(self::search(3).rate(), None);
         assert_eq!(percent(&self::search(4), 4.0), "95");
     }
@@ -263,7 +271,7 @@ mod tests {
     #[test]
     fn the_rate_rises_to_the_ceiling_stays_about_it_and_then_rises_faster_and_faster() {
         for (after, of_ceiling) in [(0, "95"), (20, "100"), (30, "101"), (40, "105"), (60, "140"), (80, "235")] {
-            let mut search = RateSearch::restored(Some(100.0));
+            let mut search = RateSearch::restored(Some(100.0), &[]);
             search.on_elapsed(Duration::from_secs(after), Phase::Limited);
             assert_eq!(percent(&search, 100.0), of_ceiling, "after {after} s");
         }
@@ -271,7 +279,7 @@ mod tests {
 
     #[test]
     fn time_in_which_the_rate_held_nothing_up_does_not_raise_it() {
-        let mut search = RateSearch::restored(Some(100.0));
+        let mut search = RateSearch::restored(Some(100.0), &[]);
         search.on_elapsed(Duration::from_secs(3_600), Phase::Other);
         search.on_elapsed(Duration::from_secs(3_600), Phase::Paused);
         assert_eq!(percent(&search, 100.0), "95");
@@ -286,7 +294,7 @@ mod tests {
             (7, 1, 0, 9.5),   // too few to say anything: the rate itself, which was 9.5
             (400, 10, 0, 9.5),
         ] {
-            let mut search = RateSearch::restored(Some(10.0));
+            let mut search = RateSearch::restored(Some(10.0), &[]);
             (0..accepted).for_each(|_| search.on_accepted());
             search.on_elapsed(Duration::from_secs(sending), Phase::Other);
             search.on_elapsed(Duration::from_secs(paused), Phase::Paused);
@@ -306,14 +314,28 @@ mod tests {
     #[test]
     fn a_restart_begins_with_what_was_learned_but_never_with_next_to_nothing() {
         for (learned, begins) in [(10.0, 10.0), (0.02, MIN_RESTORED)] {
-            assert_eq!(percent(&RateSearch::restored(Some(learned)), begins), "95", "{learned}");
+            assert_eq!(percent(&RateSearch::restored(Some(learned), &[]), begins), "95", "{learned}");
         }
+    }
+
+    #[test]
+    fn processes_too_short_lived_to_see_many_429s_see_together_that_they_are_not_about_the_rate() {
+        let (mut rate, mut rate_limited) = (Some(100.0), Vec::new());
+        for process in 0..=ENOUGH {
+            assert!(rate.is_some(), "after {process} processes");
+            let mut search = RateSearch::restored(rate, &rate_limited);
+            search.on_accepted();
+            search.on_elapsed(Duration::from_secs(1), Phase::Limited);
+            search.on_rate_limited();
+            (rate, rate_limited) = (search.learned(), search.rate_limited());
+        }
+        assert_eq!((rate, rate_limited), (None, Vec::new()), "the search pauses");
     }
 
     #[test]
     fn the_search_pauses_when_429s_come_more_often_than_a_limit_would_send_them_and_goes_on_later() {
         let many = |requests: u32, seconds: u64| {
-            let mut search = RateSearch::restored(Some(4.0));
+            let mut search = RateSearch::restored(Some(4.0), &[]);
             for _ in 0..=ENOUGH {
                 (0..requests).for_each(|_| search.on_accepted());
                 search.on_elapsed(Duration::from_secs(seconds), Phase::Limited);

@@ -81,6 +81,12 @@ impl Begun {
     pub fn seqs(&self) -> impl Iterator<Item = Seq> + '_ {
         std::iter::once(self.seq).chain(self.followers.iter().map(|follower| follower.seq))
     }
+
+    /// How many bytes the bodies of its events have.
+    pub fn body_bytes(&self) -> usize {
+        let followers: usize = self.followers.iter().map(|follower| follower.body.len()).sum();
+        self.body.as_ref().map_or(0, Vec::len) + followers
+    }
 }
 
 /// An event that may be carried out with the head of its lane.
@@ -136,6 +142,18 @@ pub enum Settlement {
         /// How many attempts failed, this one included.
         failures: u32,
         /// For how long it has been failing once this wait is over, counted as [`Begun::failing_for`].
+        failing_for: Duration,
+        /// What happened this time.
+        attempt: Attempt,
+    },
+    /// The attempt panicked. To be tried again from the progress that was saved last; what the attempt was about to do may have
+    /// had its effect. Followers stay marked as begun with the head.
+    Interrupted {
+        /// As in [`Settlement::Retry`].
+        wait: Duration,
+        /// As in [`Settlement::Retry`].
+        failures: u32,
+        /// As in [`Settlement::Retry`].
         failing_for: Duration,
         /// What happened this time.
         attempt: Attempt,

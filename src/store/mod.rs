@@ -64,9 +64,10 @@ pub trait EventLog: Send + Sync {
     /// was read to its end.
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
-    /// Begins units of `account`: bodies, memory and progress, in the order asked for. A unit whose head does not wait (any
-    /// more) is left out. All that is brought is in flight until it is settled or released.
-    async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Begun>, StoreError>;
+    /// Begins units of `account`: bodies, memory and progress, in the order asked for. `None` for a unit whose head does not
+    /// wait (any more). Fewer than were asked for if their bodies reach a bound, of some mebibytes; at least one. All that is
+    /// brought is in flight until it is settled or released.
+    async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError>;
 
     /// These are in flight no longer: they wait as before. No I/O.
     fn release(&self, seqs: &[Seq]);

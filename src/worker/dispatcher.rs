@@ -1,9 +1,9 @@
 //! The dispatcher: calls that wait for a permit, and the requests in flight.
 //!
-//! In goes a call, out comes its reply, or nothing if it cannot be sent now: the service shuts down, or the account is paused or
+//! In: a call. Out: its reply, or nothing if it cannot be sent now, because the service shuts down or the account is paused or
 //! halted. Invariants: no request begins without a permit of the account's health; a call that can share a request waits until
-//! the deliveries begun together have decided, and one that cannot goes before; what Refersion refuses of several is bisected,
-//! down to the one it is about, so that nobody is refused for another's sake. Deliberately absent: which calls share a request
+//! all deliveries begun with it have made their first call, and one that cannot goes before; a batch that Refersion refuses is
+//! bisected down to the refused call, so that no other call is refused with it. Deliberately absent: which calls share a request
 //! ([`crate::scheduling::Batcher`]), and what replies mean for an event.
 
 use super::{FOREVER, Worker, lock};
@@ -18,25 +18,25 @@ use tokio::sync::{Notify, oneshot};
 /// The dispatcher of one account.
 #[derive(Default)]
 pub(super) struct Dispatcher {
-    state: Mutex<State>,
+    state: Mutex<DispatchState>,
     /// A request has ended.
     ended: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct DispatchState {
     batcher: Batcher<PendingCall>,
     /// Deliveries whose call is in flight.
     in_flight: usize,
-    /// Deliveries that have begun, and neither called nor ended yet.
-    deciding: usize,
-    /// Deliveries that only wait for the store to take their settlement.
+    /// Deliveries that have made no call and have not ended yet.
+    announced: usize,
+    /// Deliveries whose settlement is being written.
     settling: usize,
     /// When the next permit is due, if a call waits for the rate.
     next_permit: Option<Timestamp>,
 }
 
-/// So many deliveries may wait for the store; more of them keep others from being begun.
+/// At most so many deliveries that are being settled make room for further ones.
 const MAX_SETTLING: usize = 200;
 
 /// A call that waits for a permit.
@@ -46,21 +46,21 @@ struct PendingCall {
     reply: oneshot::Sender<Option<(Reply, Duration)>>,
 }
 
-/// A call with whoever waits for its reply.
+/// A call with the delivery that waits for its reply.
 type Pending = (Arc<Call>, PendingCall);
 
-/// A delivery that has neither called nor ended yet; dropped when it does.
-pub(super) struct Deciding(Worker);
+/// The first call of a delivery, announced so that batches wait for it: dropped when it is made, or will not be.
+pub(super) struct AnnouncedCall(Worker);
 
-/// A delivery that only waits for the store, counted as long as this lives.
+/// A delivery whose settlement is being written, counted as long as this lives.
 pub(super) struct Settling(Worker);
 
 /// A batch in flight, counted as long as this lives.
-struct InFlight {
+struct RequestInFlight {
     worker: Worker,
-    /// Of the request that was sent last; taken when it was replied to.
+    /// The permit of the request that was sent last; taken when the reply arrives.
     permit: Option<Permit>,
-    /// Whether it might have taken other calls along.
+    /// Whether other calls could have gone with it.
     shareable: bool,
     calls: usize,
 }
@@ -72,28 +72,28 @@ impl PendingCall {
     }
 }
 
-impl State {
+impl DispatchState {
     fn hand_back_all(&mut self) {
         self.batcher.clear().into_iter().for_each(|pending| pending.answer(None));
     }
 }
 
 impl Dispatcher {
-    /// How many deliveries are beyond deciding: their call is in flight, or they are being settled.
-    pub(super) fn beyond_deciding(&self) -> usize {
+    /// How many deliveries make room for further ones: their call is in flight, or they are being settled.
+    pub(super) fn in_flight_or_settling(&self) -> usize {
         let state = lock(&self.state);
         state.in_flight + state.settling.min(MAX_SETTLING)
     }
 }
 
 impl Worker {
-    /// A delivery begins to decide.
-    pub(super) fn deciding(&self) -> Deciding {
-        lock(&self.0.dispatcher.state).deciding += 1;
-        Deciding(self.clone())
+    /// A delivery begins, and is about to make its first call.
+    pub(super) fn announce_call(&self) -> AnnouncedCall {
+        lock(&self.0.dispatcher.state).announced += 1;
+        AnnouncedCall(self.clone())
     }
 
-    /// A delivery waits for nothing but the store.
+    /// The settlement of a delivery is about to be written.
     pub(super) fn settling(&self) -> Settling {
         lock(&self.0.dispatcher.state).settling += 1;
         self.0.changed.notify_one();
@@ -108,20 +108,20 @@ impl Worker {
         call: Arc<Call>,
         seq: Seq,
         alone: bool,
-        deciding: Option<Deciding>,
+        announced: Option<AnnouncedCall>,
     ) -> Option<(Reply, Duration)> {
         let (reply, replied) = oneshot::channel();
         lock(&self.0.dispatcher.state).batcher.push(call, alone, PendingCall { seq, reply });
-        deciding.map_or_else(|| self.dispatch(), drop); // dropping it dispatches as well
+        announced.map_or_else(|| self.dispatch(), drop); // dropping it dispatches as well
         let what = || "the request ended without a reply: a bug of this service".to_owned();
         replied.await.unwrap_or_else(|_| Some((Reply::Lost { what: what(), retry_after: None }, Duration::ZERO)))
     }
 
-    /// Sends what may be sent now.
+    /// Sends the calls that may be sent now.
     pub(super) fn dispatch(&self) {
         while let Some((batch, permit)) = self.next_batch() {
             let (shareable, calls) = (batch.is_shareable(), batch.calls.len());
-            let in_flight = InFlight { worker: self.clone(), permit: Some(permit), shareable, calls };
+            let in_flight = RequestInFlight { worker: self.clone(), permit: Some(permit), shareable, calls };
             tokio::spawn(send(in_flight, batch.calls));
             self.0.changed.notify_one(); // calls in flight make room for further deliveries
         }
@@ -157,7 +157,7 @@ impl Worker {
     fn next_batch(&self) -> Option<(Batch<PendingCall>, Permit)> {
         let mut state = lock(&self.0.dispatcher.state);
         let awaited = state.next_permit.take();
-        let more = state.deciding > 0;
+        let more = state.announced > 0;
         if self.is_shutting_down() {
             state.hand_back_all();
         }
@@ -200,13 +200,13 @@ impl Worker {
     fn try_acquire(&self) -> Result<Permit, Denied> {
         let acquired = self.health().try_acquire(self.now());
         let (permit, transition) = acquired?;
-        self.tell(transition, None);
+        self.on_transition(transition, None);
         Ok(permit)
     }
 }
 
 /// Sends one request, or several after bisecting, and hands out the replies.
-async fn send(mut in_flight: InFlight, calls: Vec<Pending>) {
+async fn send(mut in_flight: RequestInFlight, calls: Vec<Pending>) {
     let worker = in_flight.worker.clone();
     let mut parts = vec![calls];
     while let Some(mut part) = parts.pop() {
@@ -236,9 +236,9 @@ async fn send(mut in_flight: InFlight, calls: Vec<Pending>) {
     }
 }
 
-impl Drop for Deciding {
+impl Drop for AnnouncedCall {
     fn drop(&mut self) {
-        lock(&self.0.0.dispatcher.state).deciding -= 1;
+        lock(&self.0.0.dispatcher.state).announced -= 1;
         self.0.dispatch();
     }
 }
@@ -249,7 +249,7 @@ impl Drop for Settling {
     }
 }
 
-impl Drop for InFlight {
+impl Drop for RequestInFlight {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
             self.worker.health().abandon(permit, self.worker.now());

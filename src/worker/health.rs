@@ -1,23 +1,22 @@
-//! What replies mean for the whole account: they move its health, and every move is logged, counted and published here.
+//! What replies mean for the whole account: they change its health, and every transition is logged, counted and published here.
 //!
-//! In go replies, one for each request, and probes of a refused key; out come log lines, metrics and one published snapshot.
-//! Invariant: a transition is told once, however many requests in flight found out the same. Deliberately absent: the rules,
-//! which are those of [`AccountHealth`].
+//! In: replies, one for each request, and probes of a refused key. Out: log lines, metrics and one published snapshot. Invariant:
+//! a transition is reported once, however many replies would have caused it. Deliberately absent: the rules, which are those of
+//! [`AccountHealth`].
 
-use super::Worker;
+use super::{Worker, lock};
 use crate::account_signals::EventOutcome;
 use crate::delivery::Reply;
 use crate::domain::{ApiKey, Seq};
 use crate::refersion::{BuildError, KeyVerification};
 use crate::scheduling::{AccountHealth, Cause, Learned, Permit, Probe, Transition};
-use std::time::Duration;
 
 impl Worker {
-    /// The account's calls are made with `key` from now on, which Refersion takes: so a halt ends.
+    /// The account's calls are made with `key` from now on, which Refersion accepts: so a halt ends.
     pub fn replace_key(&self, key: &ApiKey) -> Result<(), BuildError> {
         self.0.settings.client.replace_key(key)?;
         let transition = self.health().on_new_key(self.now());
-        self.tell(transition, None);
+        self.on_transition(transition, None);
         Ok(())
     }
 
@@ -35,15 +34,12 @@ impl Worker {
                 _ => (health.on_success(permit, now), None),
             }
         };
-        self.tell(transition, what);
+        self.on_transition(transition, what);
     }
 
-    /// Probes the refused key; says how long to wait before the next step.
-    pub(super) async fn probe(&self) -> Duration {
-        let proof = tokio::select! {
-            proof = self.0.settings.client.verify_key() => proof,
-            () = self.0.runtime.shutdown.cancelled() => return Duration::ZERO,
-        };
+    /// Probes the refused key.
+    pub(super) async fn probe(&self) {
+        let proof = self.0.settings.client.verify_key().await;
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
         let probe = match &proof {
             KeyVerification::Accepted => Probe::Accepted,
@@ -62,19 +58,13 @@ impl Worker {
             }
         }
         match probed {
-            Ok(transition) => {
-                self.tell(transition, None);
-                Duration::ZERO
-            }
-            Err(wait) => {
-                self.publish_health();
-                wait
-            }
+            Ok(transition) => self.on_transition(transition, None),
+            Err(_) => self.publish_health(),
         }
     }
 
-    /// Logs, counts and publishes a move of the account's health; `what` is what Refersion or the network said.
-    pub(super) fn tell(&self, transition: Option<Transition>, what: Option<&str>) {
+    /// Logs, counts and publishes a transition of the account's health; `what` is the error of Refersion or of the network.
+    pub(super) fn on_transition(&self, transition: Option<Transition>, what: Option<&str>) {
         let Some(transition) = transition else { return };
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
         match transition {
@@ -103,8 +93,8 @@ impl Worker {
         }
         self.publish_health();
         match transition {
-            Transition::Opened { .. } => self.0.signals.tell_all(&EventOutcome::Deferred),
-            Transition::Halted { .. } => self.0.signals.tell_all(&EventOutcome::KeyRefused),
+            Transition::Opened { .. } => self.0.signals.send_to_all(&EventOutcome::Deferred),
+            Transition::Halted { .. } => self.0.signals.send_to_all(&EventOutcome::KeyRefused),
             Transition::HalfOpened | Transition::Closed | Transition::Resumed => {}
         }
         self.0.changed.notify_one();
@@ -116,20 +106,24 @@ impl Worker {
         self.0.signals.publish(health.snapshot());
     }
 
-    /// Takes over what an earlier process learned of the account's limits.
+    /// Restores what an earlier process has learned of the account's limits.
     pub(super) async fn restore_health(&self) {
-        if super::lock(&self.0.saved_health).is_some() {
+        if lock(&self.0.saved_health).is_some() {
             return;
         }
+        let account = &self.0.settings.account;
         // Err: it is learned again.
-        let saved = self.0.store.health(&self.0.settings.account).await.ok().flatten();
-        let learned = saved.as_deref().map(serde_json::from_str::<Learned>).transpose();
-        let learned = learned.unwrap_or_else(|error| {
-            tracing::error!(account = %self.0.settings.account, %error, "the saved health is corrupt");
-            None
-        });
-        let learned = learned.unwrap_or_default();
-        *super::lock(&self.0.saved_health) = Some(learned);
+        let saved = self.0.store.health(account).await.ok().flatten();
+        let learned = match saved.as_deref().map(serde_json::from_str) {
+            None => Learned::default(),
+            Some(Ok(learned)) => learned,
+            Some(Err(error)) => {
+                tracing::warn!(%account, %error, "cannot read the saved limits of the account; they are learned again");
+                self.write_health(&Learned::default()).await; // so that the next start does not warn again
+                Learned::default()
+            }
+        };
+        *lock(&self.0.saved_health) = Some(learned.clone());
         *self.health() = AccountHealth::new(self.0.settings.limits, learned);
     }
 
@@ -137,24 +131,19 @@ impl Worker {
     pub(super) async fn save_health(&self) {
         let learned = self.health().learned();
         {
-            let mut saved = super::lock(&self.0.saved_health);
-            if saved.is_none_or(|saved| !differs(learned, saved)) {
+            let mut saved = lock(&self.0.saved_health);
+            if !saved.as_ref().is_some_and(|saved| learned.differs_from(saved)) {
                 return;
             }
-            *saved = Some(learned);
+            *saved = Some(learned.clone());
         }
-        if let Ok(text) = serde_json::to_string(&learned) {
+        self.write_health(&learned).await;
+    }
+
+    async fn write_health(&self, learned: &Learned) {
+        if let Ok(text) = serde_json::to_string(learned) {
             // Err: it is learned again.
             let _ = self.0.store.save_health(&self.0.settings.account, text).await;
         }
     }
-}
-
-/// Whether it is worth saving.
-fn differs(learned: Learned, saved: Learned) -> bool {
-    let differ = |one: f64, other: f64| (one - other).abs() > 0.05 * other.max(one);
-    let (one, other) = (learned.requests_per_second, saved.requests_per_second);
-    one.is_some() != other.is_some()
-        || differ(one.unwrap_or_default(), other.unwrap_or_default())
-        || differ(learned.concurrency, saved.concurrency)
 }

@@ -1,11 +1,11 @@
 //! The delivery worker of one account: reads the event log, schedules events per user, runs deliveries, dispatches their calls
 //! and settles the outcomes.
 //!
-//! In go log entries, out go calls to Refersion and settlements. `run_loop` reads ahead, begins what is runnable and feeds
-//! endings back to the scheduler; `run_delivery` is one attempt at one unit of events; `settlement` is what an attempt comes to;
-//! `dispatcher` sends calls out, in batches and within the limits; `health` is what replies mean for the whole account.
-//! Invariants: one run loop per account at most, and none while nothing waits: an idle account holds no task, timer or
-//! scheduler; no transaction is held across a call; what may have had its effect is written down before it is asked for again.
+//! In: log entries. Out: calls to Refersion, and settlements. `run_loop` reads ahead, begins runnable units and reports their ends
+//! to the scheduler; `run_delivery` is one attempt at one unit of events; `settlement` is what an attempt comes to; `dispatcher`
+//! sends calls out, in batches and within the limits; `health` is what replies mean for the whole account.
+//! Invariants: one run loop per account at most, and none while no event is pending: an idle account holds no task, timer or
+//! scheduler; no transaction is held across a call; a call that may have had its effect is saved before it is repeated.
 //! At shutdown calls that were not sent are handed back at once, and requests in flight finish. Deliberately absent: what to do
 //! for an event ([`crate::delivery`]), which event may run and when a call may go out ([`crate::scheduling`]), and what
 //! Refersion's answers mean ([`crate::refersion`]).
@@ -26,6 +26,8 @@ use crate::scheduling::{AccountHealth, HealthLimits, Learned};
 use crate::store::Store;
 use crate::telemetry::Meter;
 use dispatcher::Dispatcher;
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -51,7 +53,7 @@ pub struct Settings {
     pub meter: Meter,
 }
 
-/// Where workers run, and what ends them.
+/// Where the run loops of all workers run, and what ends them.
 #[derive(Clone)]
 pub struct Runtime {
     /// The runtime of all deliveries.
@@ -76,11 +78,11 @@ struct Inner {
     signals: AccountSignals,
     clock: Clock,
     health: Mutex<AccountHealth>,
-    /// What the store knows of the account's health; none until it was asked.
+    /// What is saved of the account's health; none until it was read.
     saved_health: Mutex<Option<Learned>>,
     dispatcher: Dispatcher,
     run: Mutex<RunState>,
-    /// The run loop should look again: an event was appended, a delivery made room, or the account's health changed.
+    /// Wakes the run loop: an event was appended, a delivery made room, or the account's health changed.
     changed: Notify,
 }
 
@@ -119,7 +121,7 @@ impl Worker {
         }))
     }
 
-    /// Events of the account wait, or may: starts the run loop, or makes it read the log again.
+    /// Events of the account may be pending: starts the run loop, or makes it read the log again.
     pub fn wake(&self) {
         let mut run = lock(&self.0.run);
         if let RunState::Running { appended } = &mut *run {
@@ -127,8 +129,14 @@ impl Worker {
             self.0.changed.notify_one();
         } else if !self.0.runtime.shutdown.is_cancelled() {
             *run = RunState::Running { appended: true };
-            let Runtime { handle, tracker, .. } = &self.0.runtime;
-            drop(tracker.spawn_on(run_loop::run(self.clone()), handle));
+            let Runtime { handle, tracker, failed, .. } = &self.0.runtime;
+            let (run, failed) = (AssertUnwindSafe(run_loop::run(self.clone())), failed.clone());
+            let run = async move {
+                if run.catch_unwind().await.is_err() {
+                    failed.cancel();
+                }
+            };
+            drop(tracker.spawn_on(run, handle));
         }
     }
 
@@ -145,7 +153,7 @@ impl Worker {
     }
 }
 
-/// A wait that something else ends.
+/// How long to wait where an event ends the wait, not a timer.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

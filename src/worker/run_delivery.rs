@@ -1,26 +1,29 @@
 //! One attempt at one unit of events: map anew, coalesce, make the calls the plan asks for, settle.
 //!
-//! In goes what the store began, out comes how the attempt ended, for the scheduler. Bodies are mapped again because a corrected
-//! rule applies to what waits. Invariants: a `new`, and what is asked for several events together, is marked in the store before
-//! it is sent; after every reply progress and what was learned are saved before anything else is asked, so that after a crash
-//! only the remaining calls are made. Deliberately absent: which call comes next ([`crate::delivery::step`]).
+//! In: what the store began. Out: how the attempt ended, for the scheduler. Bodies are mapped again because a corrected rule
+//! applies to pending events. Invariants: a `new`, and a call for several events together, is marked in the store before it is
+//! sent; after every reply progress and what was learned are saved before the next call, so that after a crash only the remaining
+//! calls are made; a panic counts as a failed attempt. Deliberately absent: which call comes next ([`crate::delivery::step`]).
 
 use super::Worker;
-use super::dispatcher::Deciding;
+use super::dispatcher::AnnouncedCall;
 use super::run_loop::STORE_PAUSE;
-use super::settlement::{DeliveryRun, RunResult, Verdict, dead_letter, give_up_expired, retry_refused_group, verdict};
-use crate::delivery::{self, Call, Case, Coalesced, PermanentFailure, Reply, State, Step};
+use super::settlement::{DeliveryRun, Verdict, dead_letter, give_up_expired, panicked, retry_refused_group, verdict};
+use crate::delivery::{self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, Reply, Step};
 use crate::domain::{AffiliateCode, AffiliateKey, Seq, Timestamp, UserKey};
 use crate::failpoint;
 use crate::mapping::{self, Intent};
 use crate::scheduling::{End, Unit};
 use crate::segment::{self, Kind};
 use crate::store::{AffiliateChanges, Begun, StoreError};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How an attempt ended, for the scheduler.
-pub(super) struct Ended {
+/// How an attempt at a unit ended, for the scheduler.
+pub(super) struct AttemptEnd {
+    pub(super) head: Seq,
     pub(super) end: End,
     /// What the settlement has linked.
     pub(super) links: Vec<Link>,
@@ -30,29 +33,39 @@ pub(super) struct Ended {
 type Link = (Vec<UserKey>, AffiliateKey);
 
 /// Runs one attempt at `begun`, and settles it.
-pub(super) async fn run_delivery(worker: Worker, mut begun: Begun, deciding: Deciding) -> Ended {
-    failpoint::step("worker::begun");
+pub(super) async fn run_delivery(worker: Worker, mut begun: Begun, announced: AnnouncedCall) -> AttemptEnd {
     let in_flight: Vec<Seq> = begun.seqs().collect();
-    let body = std::mem::replace(&mut begun.body, Ok(Vec::new()));
-    let verdict =
-        match body.map_err(PermanentFailure::Corrupt).and_then(|body| parse(&worker, &body, begun.received_at)) {
-            Ok(head) => {
-                let followers = parse_followers(&worker, &mut begun);
-                deliver(&worker, &begun, &head, followers, deciding).await
-            }
-            Err(failure) => {
-                drop(deciding);
-                Ok(dead_letter(&worker, &begun, failure, AffiliateChanges::default()))
-            }
-        };
-    let settled = match verdict {
-        Ok(verdict) => settle(&worker, &begun, verdict).await,
-        Err(error) => Err(error),
+    let settled = match AssertUnwindSafe(attempt(&worker, &mut begun, announced)).catch_unwind().await {
+        Ok(settled) => settled,
+        Err(_) => settle_panicked(&worker, &begun).await,
     };
     let ended = settled.unwrap_or_else(|error| end_unsettled(&worker, &begun, &error));
-    // What was begun with the head and did not end with it waits as before.
+    // An event that was begun with the head and did not end with it is pending as before.
     worker.0.store.release(&in_flight);
     ended
+}
+
+async fn attempt(worker: &Worker, begun: &mut Begun, announced: AnnouncedCall) -> Result<AttemptEnd, StoreError> {
+    failpoint::step("worker::begun");
+    let body = std::mem::replace(&mut begun.body, Ok(Vec::new()));
+    let verdict = match body.map_err(PermanentFailure::Corrupt).and_then(|body| parse(worker, &body, begun.received_at))
+    {
+        Ok(head) => {
+            let followers = parse_followers(worker, begun);
+            deliver(worker, begun, &head, followers, announced).await?
+        }
+        Err(failure) => {
+            drop(announced);
+            dead_letter(worker, begun, failure, AffiliateChanges::default())
+        }
+    };
+    settle(worker, begun, verdict).await
+}
+
+/// The attempt has panicked, which is a bug: it is settled as a failed one. If that panics as well, it cannot be counted.
+async fn settle_panicked(worker: &Worker, begun: &Begun) -> Result<AttemptEnd, StoreError> {
+    let settled = AssertUnwindSafe(async { settle(worker, begun, panicked(worker, begun)).await }).catch_unwind().await;
+    settled.unwrap_or_else(|_| Err(StoreError::Fatal("settling an event panicked, which is a bug".to_owned())))
 }
 
 fn parse(worker: &Worker, body: &[u8], received_at: Timestamp) -> Result<Intent, PermanentFailure> {
@@ -81,69 +94,72 @@ async fn deliver(
     begun: &Begun,
     head: &Intent,
     mut followers: Vec<Intent>,
-    deciding: Deciding,
+    announced: AnnouncedCall,
 ) -> Result<Verdict, StoreError> {
     let custom_fields = worker.0.settings.rules.custom_field_ids();
     let (policy, hash) = (worker.0.settings.policy, worker.0.store.hash_key());
     let mut coalesced = delivery::coalesce(&begun.memory, head, &followers);
     let started = |coalesced: &Coalesced<'_>, progress, interrupted| {
-        State::new(&coalesced.intent, begun.memory.clone(), coalesced.progress(progress), interrupted)
+        PlanState::new(&coalesced.intent, begun.memory.clone(), coalesced.progress(progress), interrupted)
     };
     let mut state = started(&coalesced, begun.progress.clone(), begun.interrupted);
     state.progress.unsure |= begun.interrupted || begun.failures > 0;
-    let (mut deciding, mut marked, mut in_flight_for) = (Some(deciding), None, Duration::ZERO);
+    let (mut announced, mut marked, mut in_flight_for) = (Some(announced), None, Duration::ZERO);
     loop {
-        let case = Case { intent: &coalesced.intent, policy, hash, custom_fields: &custom_fields };
-        let mut run = DeliveryRun { begun, coalesced: &coalesced, case, marked, in_flight_for };
-        let result = run_plan(worker, &mut run, &mut state, &mut deciding).await?;
+        let input = PlanInput { intent: &coalesced.intent, policy, hash, custom_fields: &custom_fields };
+        let mut run = DeliveryRun { begun, coalesced: &coalesced, input, marked, in_flight_for };
+        let mut end = run_plan(worker, &mut run, &mut state, &mut announced).await?;
         (marked, in_flight_for) = (run.marked, run.in_flight_for);
-        drop(deciding.take());
-        let result = if coalesced.events > 1 { retry_refused_group(&mut state, result) } else { result };
-        let result = give_up_expired(worker, &run, result);
-        let fewer = if let RunResult::Ended(step) = &result { coalesced.bisect(step) } else { None };
-        let Some(fewer) = fewer else { return Ok(verdict(worker, &run, state, result)) };
+        drop(announced.take());
+        if coalesced.events > 1 {
+            end = end.map(|step| retry_refused_group(&mut state, step));
+        }
+        let end = end.map(|step| give_up_expired(worker, &run, step));
+        let Some(fewer) = end.as_ref().and_then(|step| coalesced.bisect(step)) else {
+            return Ok(verdict(worker, &run, state, end));
+        };
         followers.truncate(fewer);
-        let less = delivery::coalesce(&begun.memory, head, &followers);
+        let smaller = delivery::coalesce(&begun.memory, head, &followers);
         state.progress = coalesced.progress(state.progress);
         if coalesced.cancelled > 0 {
-            state = started(&less, state.progress, false);
+            state = started(&smaller, state.progress, false);
         }
-        coalesced = less;
+        coalesced = smaller;
     }
 }
 
-/// Runs the plan until it ends, or no call can be made now. Err: the store does not take the progress.
+/// Runs the plan to its end. None: it stopped before a call that cannot be sent now. Err: the store does not take the progress.
 async fn run_plan(
     worker: &Worker,
     run: &mut DeliveryRun<'_>,
-    state: &mut State,
-    deciding: &mut Option<Deciding>,
-) -> Result<RunResult, StoreError> {
+    state: &mut PlanState,
+    announced: &mut Option<AnnouncedCall>,
+) -> Result<Option<Step>, StoreError> {
     let mut replied: Option<(Arc<Call>, Reply)> = None;
     loop {
         let first = replied.is_none();
         let step = match replied.take() {
-            Some((call, reply)) => delivery::step(&run.case, state, Some((&call, reply))),
-            None => delivery::step(&run.case, state, None),
+            Some((call, reply)) => delivery::step(&run.input, state, Some((&call, reply))),
+            None => delivery::step(&run.input, state, None),
         };
         let call = match step {
             Step::Next(call) => Arc::new(call),
-            step => return Ok(RunResult::Ended(step)),
+            end => return Ok(Some(end)),
         };
         if !first || run.needs_mark(&call, state) {
             save_progress(worker, run, state).await?;
         }
         let Begun { seq, failures, .. } = run.begun;
-        let Some((reply, took)) = worker.call(Arc::clone(&call), *seq, *failures > 0, deciding.take()).await else {
+        let Some((reply, took)) = worker.call(Arc::clone(&call), *seq, *failures > 0, announced.take()).await else {
             state.progress.new_in_flight = None; // a `new` that was not sent had no effect
-            return Ok(RunResult::NotSent);
+            return Ok(None);
         };
         run.in_flight_for += took;
         replied = Some((call, reply));
     }
 }
 
-async fn save_progress(worker: &Worker, run: &mut DeliveryRun<'_>, state: &State) -> Result<(), StoreError> {
+async fn save_progress(worker: &Worker, run: &mut DeliveryRun<'_>, state: &PlanState) -> Result<(), StoreError> {
     let (account, unit) = (&worker.0.settings.account, run.unit());
     let (changes, progress) = (run.changes(state), run.progress(state));
     retry_until_stored(worker, || worker.0.store.save_progress(account, &unit, &progress, changes.clone())).await?;
@@ -158,21 +174,17 @@ async fn save_progress(worker: &Worker, run: &mut DeliveryRun<'_>, state: &State
     Ok(())
 }
 
-async fn settle(worker: &Worker, begun: &Begun, verdict: Verdict) -> Result<Ended, StoreError> {
+async fn settle(worker: &Worker, begun: &Begun, verdict: Verdict) -> Result<AttemptEnd, StoreError> {
     failpoint::step("worker::settling");
-    let Verdict { unit, settlement, changes, .. } = &verdict;
-    let links = links(worker, changes);
-    let unchanged = verdict.is_as_begun(begun);
-    if !unchanged {
+    let Verdict { unit, settlement, changes, end, report } = verdict;
+    if let Some(settlement) = settlement {
         let _settling = worker.settling();
-        let account = &worker.0.settings.account;
-        retry_until_stored(worker, || worker.0.store.settle(account, unit, settlement.clone(), changes.clone()))
-            .await?;
+        let (store, account) = (&worker.0.store, &worker.0.settings.account);
+        retry_until_stored(worker, || store.settle(account, &unit, settlement.clone(), changes.clone())).await?;
     }
     failpoint::step("worker::settled");
-    let end = verdict.end(worker);
-    verdict.report(worker, begun);
-    Ok(Ended { end, links })
+    report.publish(worker, begun);
+    Ok(AttemptEnd { head: begun.seq, end, links: links(worker, &changes) })
 }
 
 fn links(worker: &Worker, changes: &AffiliateChanges) -> Vec<Link> {
@@ -183,22 +195,22 @@ fn links(worker: &Worker, changes: &AffiliateChanges) -> Vec<Link> {
     changes.remember.iter().map(|remember| (remember.keys.clone(), affiliate(&remember.known.code))).collect()
 }
 
-/// The attempt ends without a settlement. What the store refuses once it will refuse again, so that the next attempt, which may
-/// call Refersion, waits as long as any.
-fn end_unsettled(worker: &Worker, begun: &Begun, error: &StoreError) -> Ended {
+/// The attempt ends without a settlement. The store will refuse again what it refuses once, so the next attempt, which may call
+/// Refersion, waits for the longest backoff.
+fn end_unsettled(worker: &Worker, begun: &Begun, error: &StoreError) -> AttemptEnd {
     let due = match error {
         StoreError::Closed => None,
         error => {
             tracing::error!(account = %worker.0.settings.account, seq = %begun.seq, event = %begun.id, %error,
-                "the store refuses how an event went on; it will be tried again");
+                "cannot settle an event; it will be tried again");
             Some(worker.now().after(worker.0.settings.limits.backoff.max))
         }
     };
-    Ended { end: End::Interrupted { due }, links: Vec::new() }
+    AttemptEnd { head: begun.seq, end: End::Interrupted { due }, links: Vec::new() }
 }
 
-/// Writes to the store until it takes it: what was done at Refersion must not be forgotten because a disk was full for a while.
-/// Gives up when the store is closed, or refuses this very request.
+/// Repeats a write to the store until it succeeds: what was done at Refersion must not be forgotten because a disk was full for a
+/// while. Gives up when the store is closed, or refuses this very request.
 async fn retry_until_stored<F, W>(worker: &Worker, mut write: F) -> Result<(), StoreError>
 where
     F: FnMut() -> W,

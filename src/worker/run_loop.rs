@@ -1,10 +1,10 @@
-//! The run loop of one account: reads the log ahead, begins runnable units, and tells the scheduler how they ended.
+//! The run loop of one account: reads the log ahead, begins runnable units, and reports their ends to the scheduler.
 //!
-//! In go wake-ups, endings and moments, out go deliveries. Invariants: it reads ahead only until enough heads are runnable, and
-//! not while the account is paused or halted; it ends when nothing of the account waits, and whoever appends meanwhile starts
-//! it anew. Links that a settlement committed reach the scheduler after the entries of a read that began before.
+//! In: wake-ups, ended deliveries, due moments. Out: deliveries. Invariants: it reads ahead only until enough heads are runnable,
+//! and not while the account is paused or halted; it ends when no event of the account is pending, and the next append starts it
+//! anew. Links that a settlement committed reach the scheduler after the entries of a read that began before.
 
-use super::run_delivery::{Ended, run_delivery};
+use super::run_delivery::{AttemptEnd, run_delivery};
 use super::{FOREVER, RunState, Worker, lock};
 use crate::account_signals::EventOutcome;
 use crate::domain::{EventId, Seq, Timestamp};
@@ -12,11 +12,12 @@ use crate::failpoint;
 use crate::scheduling::{End, Entry, HealthState, MAX_BATCH, Scheduler, Unit};
 use crate::store::{Begun, StoreError};
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::time::Duration;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 
-/// At most this many deliveries have no request in flight and are not being settled: enough to fill several batches while others are
-/// in flight.
+/// At most this many deliveries have no request in flight and are not being settled: enough to fill several batches while others
+/// are in flight.
 const WINDOW: usize = 4 * MAX_BATCH;
 /// At most this many events of a user are carried out as one with their head.
 const MAX_FOLLOWERS: usize = 50;
@@ -27,46 +28,40 @@ pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 struct RunLoop {
     worker: Worker,
-    deliveries: JoinSet<Ended>,
-    /// The unit of each delivery.
-    units: HashMap<Id, Unit>,
-    /// There are no unread entries, as far as this loop was told of appends.
+    deliveries: JoinSet<AttemptEnd>,
+    /// The probe of a refused key, if one is in flight.
+    probe: JoinSet<()>,
+    /// There are no unread entries, but for those appended since the worker was last woken.
     read_to_end: bool,
     /// The last reading failed.
     cannot_read: bool,
 }
 
-/// Tells the service, when dropped before the run loop has ended, that it panicked.
-struct PanicGuard(Option<Worker>);
-
-/// Runs until nothing of the account waits, or the service shuts down.
+/// Runs until no event of the account is pending, or the service shuts down.
 pub(super) async fn run(worker: Worker) {
-    let mut guard = PanicGuard(Some(worker.clone()));
     worker.restore_health().await;
     let mut run_loop = RunLoop {
         worker: worker.clone(),
         deliveries: JoinSet::new(),
-        units: HashMap::new(),
+        probe: JoinSet::new(),
         read_to_end: false,
         cannot_read: false,
     };
     while !worker.is_shutting_down() {
         run_loop.drive().await;
         if worker.become_idle() {
-            guard.0 = None;
             return;
         }
     }
     worker.dispatch(); // hands back the calls that were not sent; later ones dispatch themselves
-    while let Some(ended) = run_loop.next_ended().await {
-        run_loop.report_to_scheduler(ended);
+    while let Some(ended) = run_loop.deliveries.join_next().await {
+        run_loop.on_delivery_end(ended);
     }
     worker.save_health().await;
-    guard.0 = None;
 }
 
 impl RunLoop {
-    /// Works until nothing waits and nothing is in flight, or the service shuts down.
+    /// Works until no event is pending or in flight, or the service shuts down.
     async fn drive(&mut self) {
         let worker = self.worker.clone();
         while !worker.is_shutting_down() {
@@ -79,13 +74,13 @@ impl RunLoop {
             let wait = wait.min(worker.until_next_permit()).min(FOREVER);
             tokio::select! {
                 () = worker.0.changed.notified() => {}
-                Some(ended) = self.next_ended() => self.report_to_scheduler(ended),
+                Some(ended) = self.deliveries.join_next() => self.on_delivery_end(ended),
+                Some(probed) = self.probe.join_next() => on_probe_end(probed),
                 () = tokio::time::sleep(wait) => {}
                 () = worker.0.runtime.shutdown.cancelled() => {}
             }
-            while let Some(ended) = self.deliveries.try_join_next_with_id() {
-                let ended = self.unit_of(ended);
-                self.report_to_scheduler(ended);
+            while let Some(ended) = self.deliveries.try_join_next() {
+                self.on_delivery_end(ended);
             }
         }
     }
@@ -94,28 +89,39 @@ impl RunLoop {
     async fn advance(&mut self) -> Duration {
         self.note_appended();
         let now = self.worker.now();
-        let pending = self.deliveries.len().saturating_sub(self.worker.0.dispatcher.beyond_deciding());
+        let undecided = self.deliveries.len().saturating_sub(self.worker.0.dispatcher.in_flight_or_settling());
         let state = self.worker.health().snapshot().state;
+        if !matches!(state, HealthState::Halted { .. }) {
+            self.probe.abort_all(); // it is about a key that is used no longer
+        }
         let room = match state {
-            HealthState::Closed => WINDOW.saturating_sub(pending),
+            HealthState::Closed => WINDOW.saturating_sub(undecided),
             HealthState::Open { until } if now < until => return until.since(now),
             HealthState::Open { .. } | HealthState::HalfOpen => usize::from(self.deliveries.is_empty()),
             HealthState::Halted { probe_at } if now < probe_at => return probe_at.since(now),
-            HealthState::Halted { .. } => return self.worker.probe().await,
+            HealthState::Halted { .. } => {
+                self.start_probe();
+                return FOREVER;
+            }
         };
         if room == 0 {
             return FOREVER;
         }
         let begun = self.begin(room, now).await;
         self.report(begun.as_ref().err());
-        match begun {
-            Ok(next_due) => next_due.map_or(FOREVER, |due| due.since(now)),
-            // One that is closed, too: a reading that panicked says the same, and a store that is closed ends the service.
-            Err(_) => STORE_PAUSE,
+        // A store that is closed, too: a reading that panicked says the same, and a closed store ends the service.
+        begun.unwrap_or(STORE_PAUSE)
+    }
+
+    /// Probes the refused key beside the loop, so that deliveries that end meanwhile are still reported to the scheduler.
+    fn start_probe(&mut self) {
+        if self.probe.is_empty() {
+            let worker = self.worker.clone();
+            self.probe.spawn(async move { worker.probe().await });
         }
     }
 
-    /// Says once that the event log cannot be read, and once that it can be again.
+    /// Logs once that the event log cannot be read, and once that it can be again.
     fn report(&mut self, error: Option<&StoreError>) {
         let account = &self.worker.0.settings.account;
         match error {
@@ -129,26 +135,27 @@ impl RunLoop {
         }
     }
 
-    /// Begins up to `room` units. Returns when the next retry is due.
-    async fn begin(&mut self, room: usize, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    /// Begins up to `room` units. Returns how long to wait until the next retry is due.
+    async fn begin(&mut self, room: usize, now: Timestamp) -> Result<Duration, StoreError> {
         self.read_ahead(room, now).await?;
-        let units: Vec<Unit> = {
+        let mut units: Vec<Unit> = {
             let mut scheduler = self.worker.0.signals.scheduler();
-            let Some(scheduler) = &mut *scheduler else { return Ok(None) };
+            let Some(scheduler) = &mut *scheduler else { return Ok(FOREVER) };
             std::iter::from_fn(|| scheduler.next(now, MAX_FOLLOWERS)).take(room).collect()
         };
         if !units.is_empty() {
-            match self.worker.0.store.begin(&self.worker.0.settings.account, &units).await {
-                Ok(begun) => self.spawn(units, begun),
-                Err(error) => {
-                    for unit in units {
-                        self.worker.end(unit.head, End::Interrupted { due: None });
-                    }
-                    return Err(error);
-                }
+            let begun = self.worker.0.store.begin(&self.worker.0.settings.account, &units).await;
+            let not_begun = units.split_off(begun.as_ref().map_or(0, Vec::len));
+            for unit in &not_begun {
+                self.worker.end(unit.head, End::Interrupted { due: None });
+            }
+            self.spawn(units, begun?);
+            if !not_begun.is_empty() {
+                return Ok(FOREVER); // until one of the large bodies that were begun is gone
             }
         }
-        Ok(self.worker.0.signals.scheduler().as_ref().and_then(|scheduler| scheduler.next_due(now)))
+        let next_due = self.worker.0.signals.scheduler().as_ref().and_then(|scheduler| scheduler.next_due(now));
+        Ok(next_due.map_or(FOREVER, |due| due.since(now)))
     }
 
     /// Reads the log until `wanted` heads are runnable, or to its end.
@@ -171,20 +178,18 @@ impl RunLoop {
         }
     }
 
-    /// Starts a delivery for each unit that was begun; what does not wait any more leaves the scheduler.
-    fn spawn(&mut self, units: Vec<Unit>, begun: Vec<Begun>) {
-        // Before the first of them runs: the batcher waits until all of them have decided.
-        let deciding: Vec<_> = begun.iter().map(|_| self.worker.deciding()).collect();
-        let mut begun = begun.into_iter().zip(deciding).peekable();
-        for unit in units {
-            let Some((begun, deciding)) = begun.next_if(|(begun, _)| begun.seq == unit.head) else {
-                self.worker.end(unit.head, End::Gone);
-                continue;
-            };
-            // As the store began it: it brings the followers that were marked with the head, whoever was asked for.
-            let followers = begun.followers.iter().map(|follower| follower.seq).collect();
-            let task = self.deliveries.spawn(run_delivery(self.worker.clone(), begun, deciding));
-            self.units.insert(task.id(), Unit { head: unit.head, followers });
+    /// Starts a delivery for each unit that was begun; a unit that is not pending any more leaves the scheduler.
+    fn spawn(&mut self, units: Vec<Unit>, begun: Vec<Option<Begun>>) {
+        // Announced before the first of them runs: batches wait for the calls of all of them.
+        let announce = |begun: Option<Begun>| begun.map(|begun| (begun, self.worker.announce_call()));
+        let begun: Vec<_> = begun.into_iter().map(announce).collect();
+        for (unit, begun) in units.into_iter().zip(begun) {
+            match begun {
+                Some((begun, announced)) => {
+                    self.deliveries.spawn(run_delivery(self.worker.clone(), begun, announced));
+                }
+                None => self.worker.end(unit.head, End::Gone),
+            }
         }
     }
 
@@ -194,20 +199,10 @@ impl RunLoop {
         }
     }
 
-    async fn next_ended(&mut self) -> Option<(Unit, Result<Ended, JoinError>)> {
-        let ended = self.deliveries.join_next_with_id().await?;
-        Some(self.unit_of(ended))
-    }
-
-    fn unit_of(&mut self, ended: Result<(Id, Ended), JoinError>) -> (Unit, Result<Ended, JoinError>) {
-        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        (self.units.remove(&id).unwrap_or_default(), ended.map(|(_, ended)| ended))
-    }
-
-    fn report_to_scheduler(&self, (unit, ended): (Unit, Result<Ended, JoinError>)) {
+    fn on_delivery_end(&self, ended: Result<AttemptEnd, JoinError>) {
         match ended {
-            Ok(ended) => self.worker.end_with_links(unit.head, ended),
-            Err(error) => self.worker.end_after_panic(&unit, &error),
+            Ok(ended) => self.worker.end_with_links(ended),
+            Err(error) => resume_unwind(error.into_panic()), // panics of a delivery itself are caught in its task
         }
     }
 
@@ -217,37 +212,33 @@ impl RunLoop {
     }
 }
 
+fn on_probe_end(probed: Result<(), JoinError>) {
+    if let Some(panic) = probed.err().and_then(|error| error.try_into_panic().ok()) {
+        resume_unwind(panic);
+    }
+}
+
 impl Worker {
-    /// Feeds the scheduler; whoever waits for an event that is blocked is told so.
+    /// Feeds the scheduler; a request that waits for a blocked event is answered.
     fn feed(&self, entries: Vec<Entry>, now: Timestamp) {
         let ids: HashMap<Seq, EventId> = entries.iter().map(|entry| (entry.seq, entry.id)).collect();
         let blocked = self.0.signals.scheduler().get_or_insert_default().feed(entries, now);
         for id in blocked.iter().filter_map(|seq| ids.get(seq)) {
-            self.0.signals.tell(*id, EventOutcome::Deferred);
+            self.0.signals.send(*id, EventOutcome::Deferred);
         }
     }
 
-    fn end_with_links(&self, head: Seq, ended: Ended) {
+    fn end_with_links(&self, ended: AttemptEnd) {
         if let Some(scheduler) = &mut *self.0.signals.scheduler() {
             for (keys, affiliate) in &ended.links {
                 scheduler.link(keys, *affiliate);
             }
-            scheduler.end(head, ended.end, self.now());
+            scheduler.end(ended.head, ended.end, self.now());
         }
-    }
-
-    fn end_after_panic(&self, unit: &Unit, error: &JoinError) {
-        let account = &self.0.settings.account;
-        tracing::error!(%account, seq = %unit.head, %error, "a delivery panicked: a bug; its event will be tried again");
-        self.0.store.release(&unit.seqs().collect::<Vec<_>>());
-        let due = self.now().after(self.0.settings.limits.backoff.wait(1, 1.0, None));
-        self.end(unit.head, End::Interrupted { due: Some(due) });
     }
 
     fn end(&self, head: Seq, end: End) {
-        if let Some(scheduler) = &mut *self.0.signals.scheduler() {
-            scheduler.end(head, end, self.now());
-        }
+        self.end_with_links(AttemptEnd { head, end, links: Vec::new() });
     }
 
     /// Whether events were appended since this was last asked.
@@ -265,13 +256,5 @@ impl Worker {
             *run = RunState::Idle;
         }
         idle
-    }
-}
-
-impl Drop for PanicGuard {
-    fn drop(&mut self) {
-        if let Some(worker) = &self.0 {
-            worker.0.runtime.failed.cancel();
-        }
     }
 }

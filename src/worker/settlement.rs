@@ -1,40 +1,40 @@
-//! What an attempt comes to: a settlement of the unit, changes in the affiliate index, and what is told of it.
+//! What an attempt comes to: a settlement of the unit, changes in the affiliate index, and what is logged, counted and answered.
 //!
-//! In go how the plan ended and the state it left, out comes a [`Verdict`]. Invariants: only what was carried out together is
-//! settled together, whatever else happened is the head's alone; an e-mail leads to an affiliate only once Refersion has it.
+//! In: how the plan ended and the state it left. Out: a [`Verdict`]. Invariants: only events that were carried out together are
+//! settled together, every other end is the head's alone; an e-mail leads to an affiliate only once Refersion has it.
 
 use super::Worker;
 use crate::account_signals::EventOutcome;
 use crate::delivery::{
-    Call, Case, Coalesced, Ignored, Known, Memory, Outcome, OutcomeCode, PermanentFailure, Progress, State, Step,
-    TransientFailure,
+    Call, Coalesced, Ignored, Known, Memory, Outcome, OutcomeCode, PermanentFailure, PlanInput, PlanState, Progress,
+    Step, TransientFailure,
 };
-use crate::domain::{AffiliateCode, Email, Field, Profile, Timestamp, UserKey};
+use crate::domain::{AffiliateCode, Email, Field, Profile, Seq, UserKey};
 use crate::mapping::Intent;
 use crate::scheduling::{End, Unit};
 use crate::store::{self, AffiliateChanges, Begun, Follower, Remember, Settlement};
 use std::time::Duration;
 
-/// So many refusals more are enough of a reason to bisect a group that may have had its effect: with the default waits, of about
-/// a minute in all.
+/// So many further refusals are enough of a reason to bisect a group that may have had its effect: with the default waits, of
+/// about a minute in all.
 const GROUP_REFUSALS: u32 = 6;
 
 /// What a unit is about to become.
 pub(super) struct Verdict {
     pub(super) unit: Unit,
-    pub(super) settlement: Settlement,
+    /// None: the unit is pending just as it was when it was begun, so that there is nothing to write.
+    pub(super) settlement: Option<Settlement>,
     pub(super) changes: AffiliateChanges,
-    /// Whether the attempt saved progress, which marks the unit as begun in the store until it is settled.
-    is_marked: bool,
-    /// What is told of it once it is stored.
-    told: Told,
+    /// For the scheduler, once the settlement is stored.
+    pub(super) end: End,
+    pub(super) report: Report,
 }
 
-/// What is logged, counted and answered.
-enum Told {
+/// What is logged, counted and answered once the settlement is stored.
+pub(super) enum Report {
     Done { outcome: Outcome, followers: Vec<Follower>, cancelled: usize },
     DeadLetter(PermanentFailure),
-    Retry { failure: TransientFailure, due: Timestamp },
+    Retry { what: String, wait: Duration },
     HandedBack,
     KeyRefused,
 }
@@ -43,19 +43,11 @@ enum Told {
 pub(super) struct DeliveryRun<'a> {
     pub(super) begun: &'a Begun,
     pub(super) coalesced: &'a Coalesced<'a>,
-    pub(super) case: Case<'a>,
+    pub(super) input: PlanInput<'a>,
     /// How many events this attempt marked as begun together when it last saved its progress; none if it did not yet.
     pub(super) marked: Option<usize>,
     /// How long the requests of this attempt took so far.
     pub(super) in_flight_for: Duration,
-}
-
-/// How a run through the plan ended.
-pub(super) enum RunResult {
-    /// As the plan says.
-    Ended(Step),
-    /// Before a call that cannot be sent now.
-    NotSent,
 }
 
 impl DeliveryRun<'_> {
@@ -72,13 +64,13 @@ impl DeliveryRun<'_> {
     }
 
     /// The progress to save.
-    pub(super) fn progress(&self, state: &State) -> Progress {
+    pub(super) fn progress(&self, state: &PlanState) -> Progress {
         self.coalesced.progress(state.progress.clone())
     }
 
-    /// Whether the store has to know of the first call before it is sent: of a `new`, and of what is asked for several events
-    /// together, it matters after a crash that it may have had its effect. Those that are not asked for any more are unmarked.
-    pub(super) fn needs_mark(&self, call: &Call, state: &State) -> bool {
+    /// Whether the store has to know of the first call before it is sent: of a `new`, and of a call for several events together,
+    /// it matters after a crash that it may have had its effect. Events that left the group are unmarked.
+    pub(super) fn needs_mark(&self, call: &Call, state: &PlanState) -> bool {
         let marked = self.marked.or(self.begun.progress.coalesced).unwrap_or(1);
         let is_saved = self.progress(state) == self.begun.progress && (self.begun.interrupted || state.progress.unsure);
         let matters = matches!(call, Call::New(_)) || self.coalesced.events > 1;
@@ -86,10 +78,10 @@ impl DeliveryRun<'_> {
     }
 
     /// What is learned of affiliates by now.
-    pub(super) fn changes(&self, state: &State) -> AffiliateChanges {
-        let remember = match (self.case.intent, &state.known) {
+    pub(super) fn changes(&self, state: &PlanState) -> AffiliateChanges {
+        let remember = match (self.input.intent, &state.known) {
             (Intent::Identify(wanted), Some(known)) => {
-                remember(self.begun, &self.case, known, wanted.user.email.as_ref())
+                remember(self.begun, &self.input, known, wanted.user.email.as_ref())
             }
             _ => None,
         };
@@ -99,70 +91,98 @@ impl DeliveryRun<'_> {
 
 /// A group that may have had its effect already and is then refused, which makes no sense, is tried again a few times: fewer
 /// events would overwrite newer values with older ones, should it have had its effect.
-pub(super) fn retry_refused_group(state: &mut State, result: RunResult) -> RunResult {
-    match result {
-        RunResult::Ended(Step::Dead(failure)) if state.progress.unsure && state.progress.refused < GROUP_REFUSALS => {
+pub(super) fn retry_refused_group(state: &mut PlanState, end: Step) -> Step {
+    match end {
+        Step::Dead(failure) if state.progress.unsure && state.progress.refused < GROUP_REFUSALS => {
             state.progress.refused += 1;
-            RunResult::Ended(Step::Retry(TransientFailure::new(failure.to_string())))
+            Step::Retry(TransientFailure::new(failure.to_string()))
         }
-        result => result,
+        end => end,
     }
 }
 
-/// What has been failing for longer than `DELIVERY_MAX_AGE` is a permanent failure.
-pub(super) fn give_up_expired(worker: &Worker, run: &DeliveryRun<'_>, result: RunResult) -> RunResult {
+/// An event that has been failing for longer than `DELIVERY_MAX_AGE` fails permanently.
+pub(super) fn give_up_expired(worker: &Worker, run: &DeliveryRun<'_>, end: Step) -> Step {
     let too_long = run.failing_for() > worker.0.settings.max_age;
-    match result {
-        RunResult::Ended(Step::Retry(failure)) if too_long && !failure.pauses_account => {
-            RunResult::Ended(Step::Dead(PermanentFailure::Expired(failure.what)))
+    match end {
+        Step::Retry(failure) if too_long && !failure.pauses_account => {
+            Step::Dead(PermanentFailure::Expired(failure.what))
         }
-        result => result,
+        end => end,
     }
 }
 
-/// Turns the end of a run into a settlement.
-pub(super) fn verdict(worker: &Worker, run: &DeliveryRun<'_>, state: State, result: RunResult) -> Verdict {
-    match result {
-        RunResult::Ended(Step::Done(outcome)) => done(run, &state, outcome),
-        RunResult::Ended(Step::Dead(failure)) => dead_letter(worker, run.begun, failure, run.changes(&state)),
-        RunResult::Ended(Step::Retry(failure)) if !failure.pauses_account => retry(worker, run, &state, failure),
-        RunResult::Ended(Step::Halt) => hand_back(run, &state, Told::KeyRefused),
-        RunResult::Ended(Step::Retry(_) | Step::Next(_)) | RunResult::NotSent => {
-            hand_back(run, &state, Told::HandedBack)
-        }
+/// Turns the end of the plan into a settlement; none: it stopped before a call that cannot be sent now.
+pub(super) fn verdict(worker: &Worker, run: &DeliveryRun<'_>, state: PlanState, end: Option<Step>) -> Verdict {
+    match end {
+        Some(Step::Done(outcome)) => done(run, &state, outcome),
+        Some(Step::Dead(failure)) => dead_letter(worker, run.begun, failure, run.changes(&state)),
+        Some(Step::Retry(failure)) if !failure.pauses_account => retry(worker, run, &state, failure),
+        Some(Step::Halt) => hand_back(run, &state, Report::KeyRefused),
+        Some(Step::Retry(_) | Step::Next(_)) | None => hand_back(run, &state, Report::HandedBack),
     }
 }
 
-fn done(run: &DeliveryRun<'_>, state: &State, outcome: Outcome) -> Verdict {
-    let DeliveryRun { begun, coalesced, case, .. } = run;
+fn done(run: &DeliveryRun<'_>, state: &PlanState, outcome: Outcome) -> Verdict {
+    let DeliveryRun { begun, coalesced, input, .. } = run;
     let mut changes = run.changes(state);
-    if matches!(case.intent, Intent::Delete { .. }) {
+    if matches!(input.intent, Intent::Delete { .. }) {
         // The head's keys, not the delete's, which may be fewer: the edits it cancelled would have linked them.
         changes.erase = erased(begun, &changes.forget);
     }
     let code = |n| if n < coalesced.cancelled { OutcomeCode::Cancelled } else { OutcomeCode::from(&outcome) };
     let followers = (1..).zip(run.followers()).map(|(n, follower)| (follower.seq, code(n))).collect();
-    let settlement = Settlement::Done { outcome: code(0), followers };
-    let followers = run.followers().to_vec();
-    let told = Told::Done { outcome, followers, cancelled: coalesced.cancelled };
-    Verdict { unit: run.unit(), settlement, changes, is_marked: run.marked.is_some(), told }
+    let settlement = Some(Settlement::Done { outcome: code(0), followers });
+    let unit = run.unit();
+    let end = End::Settled { followers: unit.followers.clone() };
+    let report = Report::Done { outcome, followers: run.followers().to_vec(), cancelled: coalesced.cancelled };
+    Verdict { unit, settlement, changes, end, report }
 }
 
-fn hand_back(run: &DeliveryRun<'_>, state: &State, told: Told) -> Verdict {
-    let settlement = Settlement::HandBack { progress: run.progress(state) };
-    Verdict { unit: run.unit(), settlement, changes: run.changes(state), is_marked: run.marked.is_some(), told }
+fn hand_back(run: &DeliveryRun<'_>, state: &PlanState, report: Report) -> Verdict {
+    let (unit, progress, changes) = (run.unit(), run.progress(state), run.changes(state));
+    let end = End::HandedBack { group: group(&unit, &progress) };
+    let as_begun = run.marked.is_none() && progress == run.begun.progress && changes == AffiliateChanges::default();
+    let settlement = (!as_begun).then_some(Settlement::HandBack { progress });
+    Verdict { unit, settlement, changes, end, report }
 }
 
-fn retry(worker: &Worker, run: &DeliveryRun<'_>, state: &State, failure: TransientFailure) -> Verdict {
-    let (begun, now) = (run.begun, worker.now());
-    let failures = begun.failures.saturating_add(1);
+fn retry(worker: &Worker, run: &DeliveryRun<'_>, state: &PlanState, failure: TransientFailure) -> Verdict {
+    let (unit, progress) = (run.unit(), run.progress(state));
+    let failures = run.begun.failures.saturating_add(1);
     let wait = worker.0.settings.limits.backoff.wait(failures, rand::random(), failure.retry_after);
     let failing_for = run.failing_for().saturating_add(wait);
-    let attempted = store::Attempt { at: now, what: failure.what.clone() };
-    let progress = run.progress(state);
-    let settlement = Settlement::Retry { wait, progress, failures, failing_for, attempt: attempted };
-    let told = Told::Retry { failure, due: now.after(wait) };
-    Verdict { unit: run.unit(), settlement, changes: run.changes(state), is_marked: run.marked.is_some(), told }
+    let end = End::Retry { due: worker.now().after(wait), group: group(&unit, &progress) };
+    let attempt = store::Attempt { at: worker.now(), what: failure.what.clone() };
+    let settlement = Some(Settlement::Retry { wait, progress, failures, failing_for, attempt });
+    let report = Report::Retry { what: failure.what, wait };
+    Verdict { unit, settlement, changes: run.changes(state), end, report }
+}
+
+/// The followers that stay marked as begun with the head.
+fn group(unit: &Unit, progress: &Progress) -> Vec<Seq> {
+    if progress.coalesced.is_some() { unit.followers.clone() } else { Vec::new() }
+}
+
+/// An attempt that panicked is a failed one, from the progress that was saved last on.
+pub(super) fn panicked(worker: &Worker, begun: &Begun) -> Verdict {
+    let (account, seq, event) = (&worker.0.settings.account, begun.seq, begun.id);
+    tracing::error!(%account, %seq, %event, "a delivery panicked, which is a bug of this service");
+    if begun.failing_for > worker.0.settings.max_age {
+        return dead_letter(worker, begun, PermanentFailure::InternalError, AffiliateChanges::default());
+    }
+    let failures = begun.failures.saturating_add(1);
+    let wait = worker.0.settings.limits.backoff.wait(failures, rand::random(), None);
+    let failing_for = begun.failing_for.saturating_add(wait);
+    let what = "internal error".to_owned();
+    let attempt = store::Attempt { at: worker.now(), what: what.clone() };
+    Verdict {
+        unit: Unit::of(seq),
+        settlement: Some(Settlement::Interrupted { wait, failures, failing_for, attempt }),
+        changes: AffiliateChanges::default(),
+        end: End::Interrupted { due: Some(worker.now().after(wait)) },
+        report: Report::Retry { what, wait },
+    }
 }
 
 pub(super) fn dead_letter(
@@ -172,39 +192,18 @@ pub(super) fn dead_letter(
     changes: AffiliateChanges,
 ) -> Verdict {
     let (outcome, reason) = (OutcomeCode::from(&failure), failure.to_string());
-    let settlement = Settlement::Dead { outcome, reason, at: worker.now() };
-    Verdict { unit: Unit::of(begun.seq), settlement, changes, is_marked: false, told: Told::DeadLetter(failure) }
+    let settlement = Some(Settlement::Dead { outcome, reason, at: worker.now() });
+    let end = End::Settled { followers: Vec::new() };
+    Verdict { unit: Unit::of(begun.seq), settlement, changes, end, report: Report::DeadLetter(failure) }
 }
 
-impl Verdict {
-    /// Whether the unit waits just as it did when it was begun, so that there is nothing to write.
-    pub(super) fn is_as_begun(&self, begun: &Begun) -> bool {
-        let Settlement::HandBack { progress } = &self.settlement else { return false };
-        !self.is_marked && *progress == begun.progress && self.changes == AffiliateChanges::default()
-    }
-
-    /// What the scheduler is told.
-    pub(super) fn end(&self, worker: &Worker) -> End {
-        let group = || match &self.settlement {
-            Settlement::Retry { progress, .. } | Settlement::HandBack { progress } if progress.coalesced.is_some() => {
-                self.unit.followers.clone()
-            }
-            _ => Vec::new(),
-        };
-        match &self.told {
-            Told::Done { .. } => End::Settled { followers: self.unit.followers.clone() },
-            Told::DeadLetter(_) => End::Settled { followers: Vec::new() },
-            Told::Retry { due, .. } => End::Retry { due: *due.max(&worker.now()), group: group() },
-            Told::HandedBack | Told::KeyRefused => End::HandedBack { group: group() },
-        }
-    }
-
-    /// Logs and counts how each of its events ended, and tells whoever waits for the head.
-    pub(super) fn report(self, worker: &Worker, begun: &Begun) {
+impl Report {
+    /// Logs and counts how each event of the unit ended, and answers the requests that wait for them.
+    pub(super) fn publish(self, worker: &Worker, begun: &Begun) {
         let (account, meter, signals) = (&worker.0.settings.account, &worker.0.settings.meter, &worker.0.signals);
         let (seq, event) = (begun.seq, begun.id);
-        match self.told {
-            Told::Done { outcome, followers, cancelled } => {
+        match self {
+            Self::Done { outcome, followers, cancelled } => {
                 let instead = Outcome::Ignored(Ignored::Cancelled);
                 let of = |n: usize| if n < cancelled { &instead } else { &outcome };
                 tracing::info!(%account, %seq, %event, "{}", of(0));
@@ -212,33 +211,31 @@ impl Verdict {
                 for (n, follower) in (1..).zip(&followers) {
                     tracing::info!(%account, seq = %follower.seq, event = %follower.id, with = %seq, "{}", of(n));
                     meter.event_delivered(of(n));
+                    signals.send(follower.id, EventOutcome::Done(of(n).clone()));
                 }
                 if !followers.is_empty() {
                     meter.events_coalesced(followers.len());
                 }
-                for (n, follower) in (1..).zip(&followers) {
-                    signals.tell(follower.id, EventOutcome::Done(of(n).clone()));
-                }
-                signals.tell(event, EventOutcome::Done(of(0).clone()));
+                signals.send(event, EventOutcome::Done(of(0).clone()));
             }
-            Told::DeadLetter(failure) => {
+            Self::DeadLetter(failure) => {
                 tracing::error!(%account, %seq, %event, code = failure.code(), "dead letter: {failure}");
                 meter.event_dead();
-                signals.tell(event, EventOutcome::DeadLetter(failure));
+                signals.send(event, EventOutcome::DeadLetter(failure));
             }
-            Told::Retry { failure, due } => {
-                let (failures, wait) = (begun.failures.saturating_add(1), due.since(worker.now()));
-                tracing::warn!(%account, %seq, %event, failures, ?wait, "{}; will try again", failure.what);
+            Self::Retry { what, wait } => {
+                let failures = begun.failures.saturating_add(1);
+                tracing::warn!(%account, %seq, %event, failures, ?wait, "{what}; will try again");
                 meter.delivery_retried();
             }
-            Told::KeyRefused => signals.tell(event, EventOutcome::KeyRefused),
-            Told::HandedBack => signals.tell(event, EventOutcome::Deferred),
+            Self::KeyRefused => signals.send(event, EventOutcome::KeyRefused),
+            Self::HandedBack => signals.send(event, EventOutcome::Deferred),
         }
     }
 }
 
-/// Those of the keys that are a deleted user's. One that leads to an affiliate the delete was not about is not theirs: had it
-/// been forgotten, no later delete could find that affiliate.
+/// The keys of a deleted user. A key that leads to another affiliate than the deleted one stays: without it, no later delete could
+/// find that affiliate.
 fn erased(begun: &Begun, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
     let Memory { by_user_id, by_email } = &begun.memory;
     let theirs = |key: &&UserKey| {
@@ -250,10 +247,10 @@ fn erased(begun: &Begun, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
 
 /// The affiliate and the keys that lead to it: the e-mail only once Refersion has that e-mail. `None` if all of it is
 /// remembered already.
-fn remember(begun: &Begun, case: &Case<'_>, known: &Known, email: Option<&Email>) -> Option<Remember> {
+fn remember(begun: &Begun, input: &PlanInput<'_>, known: &Known, email: Option<&Email>) -> Option<Remember> {
     let has_email = email.is_some_and(|email| {
         let said: Profile = [(Field::Email, email.as_str())].into_iter().collect();
-        known.sent.changes(case.hash, &said).is_empty()
+        known.sent.changes(input.hash, &said).is_empty()
     });
     let leads = |key: &&UserKey| matches!(key, UserKey::UserId(_)) || has_email;
     let keys: Vec<_> = begun.keys.iter().filter(leads).copied().collect();

@@ -98,7 +98,8 @@ fn several_429s_at_once_count_once_and_the_longest_wait_holds() {
     assert_eq!(opened.count(), 1);
     let snapshot = health.snapshot();
     assert_eq!((snapshot.state, snapshot.in_flight), (HealthState::Open { until: at(9) }, 0));
-    assert_eq!(health.learned(), Learned { requests_per_second: Some(20.0), concurrency: 8.0 });
+    let learned = health.learned();
+    assert_eq!((learned.requests_per_second, learned.concurrency), (Some(20.0), 8.0));
 }
 
 #[test]
@@ -171,7 +172,7 @@ fn outages_and_quotas_of_a_day_set_no_rate() {
 #[test]
 fn a_cancelled_request_takes_no_place_in_the_rate() {
     let mut health = health();
-    health.rate = RateLimit::new(Some(0.1), None);
+    health.rate = RateLimit::new(Some(0.1), &Learned::default());
     let unused = permit(&mut health, AT);
     assert_eq!(denied(&mut health, AT), Denied::NotBefore(Timestamp(AT.0 + 10_000)));
     health.cancel(unused, AT);

@@ -98,8 +98,8 @@ pub fn begin(connection: &Connection, head: Seq, followers: &[Seq], progress: &P
 pub struct Failure<'a> {
     /// How long to wait.
     pub wait: Duration,
-    /// How far it got.
-    pub progress: &'a Progress,
+    /// How far it got; none: as it was last saved, and what was about to be done may have had its effect.
+    pub progress: Option<&'a Progress>,
     /// How many attempts failed.
     pub failures: u32,
     /// For how long it has been failing.
@@ -114,16 +114,17 @@ pub fn fail(connection: &Connection, head: Seq, failure: &Failure<'_>) -> rusqli
     let history = history::with(head, history.as_deref(), failure.attempt);
     let sql = "INSERT INTO attempts (seq, begun, progress, failures, failing_for, wait, noted_at, history)
                VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7)
-               ON CONFLICT (seq) DO UPDATE SET begun = 0, progress = ?2, failures = ?3, failing_for = ?4, wait = ?5,
-                   noted_at = ?6, history = ?7";
+               ON CONFLICT (seq) DO UPDATE SET begun = iif(?8, 0, begun), progress = iif(?8, ?2, progress), failures = ?3,
+                   failing_for = ?4, wait = ?5, noted_at = ?6, history = ?7";
     let values = params![
         head.0,
-        progress_text(failure.progress)?,
+        failure.progress.map(progress_text).transpose()?.flatten(),
         failure.failures,
         to_milliseconds(failure.failing_for),
         to_milliseconds(failure.wait),
         failure.attempt.at.0,
         history,
+        failure.progress.is_some(),
     ];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }

@@ -17,16 +17,23 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// No more bytes of bodies (unpacked) are brought along with a head.
 const MAX_FOLLOWERS_BYTES: usize = 128 * 1024;
+/// No further unit is begun once the bodies (unpacked) of those before it have so many bytes.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// Reads the units of `account` whose heads wait, in this order, as of one moment.
-pub fn begin(connection: &Connection, account: &AccountName, units: &[Unit]) -> rusqlite::Result<Vec<Begun>> {
+/// Reads units of `account`, in this order, as of one moment: `None` for one whose head does not wait.
+pub fn begin(connection: &Connection, account: &AccountName, units: &[Unit]) -> rusqlite::Result<Vec<Option<Begun>>> {
     let snapshot = connection.unchecked_transaction()?;
-    let mut begun = Vec::with_capacity(units.len());
+    let (mut begun, mut bytes) = (Vec::with_capacity(units.len()), 0);
     for unit in units {
-        match head(&snapshot, account, unit) {
-            Err(error) if is_corruption(&error) => begun.push(unreadable(unit.head)),
-            head => begun.extend(head?),
+        if bytes >= MAX_BYTES {
+            break;
         }
+        let head = match head(&snapshot, account, unit) {
+            Err(error) if is_corruption(&error) => Some(unreadable(unit.head)),
+            head => head?,
+        };
+        bytes += head.as_ref().map_or(0, Begun::body_bytes);
+        begun.push(head);
     }
     failpoint::step("store::begin");
     Ok(begun)

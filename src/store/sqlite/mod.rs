@@ -155,7 +155,7 @@ impl EventLog for SqliteStore {
         }
     }
 
-    async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Begun>, StoreError> {
+    async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
         let mut seqs: Vec<Seq> = units.iter().flat_map(Unit::seqs).collect();
         loop {
             let (account, units, in_flight) = (account.clone(), units.to_vec(), Arc::clone(&self.in_flight));
@@ -163,9 +163,10 @@ impl EventLog for SqliteStore {
             let mark = move || in_flight.begin(marked);
             let read = move |connection: &_, _: &ReleaseOnDrop| begin::begin(connection, &account, &units);
             let (begun, mut in_flight) = self.readers.read_after(mark, read).await?;
-            let more: Vec<Seq> = begun.iter().flat_map(Begun::seqs).filter(|seq| !seqs.contains(seq)).collect();
+            let more: Vec<Seq> =
+                begun.iter().flatten().flat_map(Begun::seqs).filter(|seq| !seqs.contains(seq)).collect();
             if more.is_empty() {
-                in_flight.keep(begun.iter().flat_map(Begun::seqs));
+                in_flight.keep(begun.iter().flatten().flat_map(Begun::seqs));
                 return Ok(begun);
             }
             // Marked followers that the caller did not name: they have to be in flight before they are read.

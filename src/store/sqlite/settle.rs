@@ -70,7 +70,11 @@ pub fn settle(tx: &mut Tx<'_>, ending: &Ending, rows: &Rows) -> Result<(), JobEr
             }
         }
         Settlement::Retry { wait, progress, failures, failing_for, attempt } => {
-            let (wait, failures, failing_for) = (*wait, *failures, *failing_for);
+            let (wait, progress, failures, failing_for) = (*wait, Some(progress), *failures, *failing_for);
+            attempts::fail(tx.connection, head, &Failure { wait, progress, failures, failing_for, attempt })?;
+        }
+        Settlement::Interrupted { wait, failures, failing_for, attempt } => {
+            let (wait, progress, failures, failing_for) = (*wait, None, *failures, *failing_for);
             attempts::fail(tx.connection, head, &Failure { wait, progress, failures, failing_for, attempt })?;
         }
         Settlement::HandBack { progress } => attempts::hand_back(tx.connection, head, progress)?,

@@ -10,7 +10,7 @@ use super::contract;
 use super::json::event;
 use super::source::Source;
 use refersion_destination::delivery::{
-    Call, Case, Known, Memory, OnDelete, OnExisting, Origin, Policy, Progress, Reply, State, Step, step,
+    Call, Known, Memory, OnDelete, OnExisting, Origin, PlanInput, PlanState, Policy, Progress, Reply, Step, step,
 };
 use refersion_destination::domain::{AffiliateCode, AffiliateId, Field, Fingerprint, HashKey, Profile, Timestamp};
 use refersion_destination::mapping::{Identify, Intent, map};
@@ -40,9 +40,9 @@ pub fn check(data: &[u8]) {
     let Ok(event) = parse(&text) else { return };
     let Ok(intent) = map(&event, &rules, RECEIVED_AT).intent else { return };
     let custom_fields = rules.custom_field_ids();
-    let case = Case { intent: &intent, policy, custom_fields: &custom_fields, hash: &hash };
+    let input = PlanInput { intent: &intent, policy, custom_fields: &custom_fields, hash: &hash };
 
-    let mut delivery = Delivery { case, memory, progress: Progress::default(), interrupted: false, created: 0 };
+    let mut delivery = Delivery { input, memory, progress: Progress::default(), interrupted: false, created: 0 };
     for _ in 0..ATTEMPTS {
         if !delivery.attempt(&mut source) {
             break;
@@ -67,7 +67,7 @@ fn known(source: &mut Source<'_>, hash: &HashKey) -> Option<Known> {
 }
 
 struct Delivery<'a> {
-    case: Case<'a>,
+    input: PlanInput<'a>,
     memory: Memory,
     progress: Progress,
     interrupted: bool,
@@ -78,10 +78,10 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     /// One attempt; whether there is to be another.
     fn attempt(&mut self, source: &mut Source<'_>) -> bool {
-        let mut state = State::new(self.case.intent, self.memory.clone(), self.progress.clone(), self.interrupted);
+        let mut state = PlanState::new(self.input.intent, self.memory.clone(), self.progress.clone(), self.interrupted);
         let (mut calls, mut pages, mut heard) = (0, 0, None::<(Call, Reply)>);
         loop {
-            let next = step(&self.case, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone())));
+            let next = step(&self.input, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone())));
             match (&heard, &next) {
                 // Nothing is written before the first call, unless that is a `new`.
                 (None, Step::Next(call)) if !matches!(call, Call::New(_)) => {}
@@ -108,7 +108,7 @@ impl Delivery<'_> {
     }
 
     /// What the worker writes down.
-    fn write(&mut self, state: &State) {
+    fn write(&mut self, state: &PlanState) {
         let json = serde_json::to_string(&state.progress).expect("serialises");
         self.progress = serde_json::from_str(&json).expect("reads back");
         let Memory { by_user_id, by_email } = &mut self.memory;
@@ -116,11 +116,11 @@ impl Delivery<'_> {
             by_user_id.take_if(|known| known.code == *code);
             by_email.take_if(|known| known.code == *code);
         }
-        if let (Intent::Identify(wanted), Some(known)) = (self.case.intent, &state.known) {
+        if let (Intent::Identify(wanted), Some(known)) = (self.input.intent, &state.known) {
             if wanted.user.user_id.is_some() {
                 *by_user_id = Some(known.clone());
             }
-            if has_email(&self.case, wanted, known) {
+            if has_email(&self.input, wanted, known) {
                 *by_email = Some(known.clone());
             }
         }
@@ -138,9 +138,9 @@ impl Delivery<'_> {
     }
 }
 
-fn has_email(case: &Case<'_>, wanted: &Identify, known: &Known) -> bool {
+fn has_email(input: &PlanInput<'_>, wanted: &Identify, known: &Known) -> bool {
     wanted.user.email.as_ref().is_some_and(|email| {
         let said: Profile = [(Field::Email, email.as_str())].into_iter().collect();
-        known.sent.changes(case.hash, &said).is_empty()
+        known.sent.changes(input.hash, &said).is_empty()
     })
 }

@@ -237,7 +237,7 @@ impl EventLog for Kept {
         Err(StoreError::Closed)
     }
 
-    async fn begin(&self, _: &AccountName, _: &[Unit]) -> Result<Vec<Begun>, StoreError> {
+    async fn begin(&self, _: &AccountName, _: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
         Err(StoreError::Closed)
     }
 

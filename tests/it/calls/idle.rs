@@ -11,6 +11,7 @@ use refersion_destination::domain::{
 };
 use refersion_destination::mapping::Rules;
 use refersion_destination::refersion::ConnectionPool;
+use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
     AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EventLog, Filter, Forgotten, KeyVault, Limits,
@@ -49,7 +50,7 @@ impl EventLog for Counting {
         self.store.read(account, after, limit).await
     }
 
-    async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Begun>, StoreError> {
+    async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
         self.begins.fetch_add(1, Ordering::Relaxed);
         self.store.begin(account, units).await
     }
@@ -200,4 +201,57 @@ async fn an_idle_account_holds_no_task_and_an_event_by_itself_costs_one_read() {
     assert_eq!(store.status().waiting, 0);
     assert!(signals.scheduler().is_none(), "idle again, without a scheduler");
     assert_eq!((store.reads.load(Ordering::Relaxed), store.begins.load(Ordering::Relaxed)), (1, 1));
+}
+
+/// A worker on a store of its own, and the runtime in which it can be awaited.
+fn worker(settings: Settings, store: &Arc<Counting>) -> (Worker, TaskTracker) {
+    let tracker = TaskTracker::new();
+    let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
+    let runtime = Runtime { handle: Handle::current(), tracker: tracker.clone(), shutdown, failed };
+    let worker = Worker::new(settings, runtime, Arc::clone(store) as _, AccountSignals::default(), Clock::start());
+    (worker, tracker)
+}
+
+fn counting_store(folder: &tempfile::TempDir) -> Arc<Counting> {
+    let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("a store");
+    Arc::new(Counting { store, reads: AtomicUsize::new(0), begins: AtomicUsize::new(0) })
+}
+
+#[tokio::test]
+async fn a_new_key_ends_a_halt_at_once_while_the_probe_of_the_old_one_is_not_answered() {
+    let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
+    let store = counting_store(&folder);
+    let soon = Backoff { min: Duration::from_millis(1), max: Duration::from_millis(1) };
+    let mut settings = settings(&refersion);
+    settings.limits.backoff = soon;
+    let (worker, tracker) = worker(settings, &store);
+    refersion.sandbox.script_for(Operation::New, [Fault::status(401)]);
+    refersion.sandbox.script_for(Operation::List, [Fault::Hang { effect: false }]);
+    store.append(vec![event(store.hash_key(), Timestamp(0))]).await.expect("appended");
+    worker.wake();
+    refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
+    worker.replace_key(&ApiKey::parse(API_KEY).expect("a key")).expect("replaced");
+    tracker.close();
+    within(tracker.wait()).await;
+    assert_eq!(store.status().waiting, 0);
+}
+
+#[tokio::test]
+async fn of_large_bodies_only_so_many_are_begun_at_once_and_all_are_delivered() {
+    let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
+    let store = counting_store(&folder);
+    let large = |n: u8| {
+        let user = User { user_id: UserId::parse(&format!("u{n}")), email: None };
+        let one = event(store.hash_key(), Timestamp(0));
+        let body = identify(&n.to_string(), &format!("u{n}"), &json!({"junk": "x".repeat(1024 * 1024)}));
+        let keys = user.keys(store.hash_key(), &one.account);
+        NewEvent { id: EventId([n; 16]), keys, body: body.to_string().into_bytes(), ..one }
+    };
+    store.append((1..=20).map(large).collect()).await.expect("appended");
+    let (worker, tracker) = worker(settings(&refersion), &store);
+    worker.wake();
+    tracker.close();
+    within(tracker.wait()).await;
+    assert_eq!((store.status().waiting, refersion.sandbox.affiliates().len()), (0, 20));
+    assert!(store.begins.load(Ordering::Relaxed) >= 3, "8 MiB at once");
 }

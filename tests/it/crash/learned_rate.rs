@@ -55,3 +55,29 @@ async fn what_was_saved_is_kept_to_from_the_first_request_on() {
     let at: Vec<i64> = refersion.sandbox.calls()[1..].iter().map(|call| call.at.0).collect();
     assert!(at.len() == 4 && at.windows(2).all(|pair| pair[1] - pair[0] >= 200), "a quarter of a second apart: {at:?}");
 }
+
+#[tokio::test]
+async fn a_value_that_another_release_saved_is_no_error_and_one_that_cannot_be_read_is_reported_once() {
+    for (health, reports) in [(r#"{"requests_per_second":4.0,"window":"1m"}"#, 0), ("per_second=4", 1)] {
+        let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
+        let start = || Process::start(&refersion.base_url, folder.path(), &[]);
+        send_and_stop(start(), 0).await;
+        let store = rusqlite::Connection::open(folder.path().join("store.db")).expect("opens");
+        assert_eq!(store.execute("UPDATE accounts SET health = ?1", [health]).expect("saved"), 1);
+        drop(store);
+        for (n, reports) in [(1, reports), (2, 0)] {
+            let logged = send_and_stop(start(), n).await;
+            let count = logged.lines().filter(|line| line.contains("cannot read the saved limits")).count();
+            assert_eq!((count, logged.contains("ERROR")), (reports, false), "{health}, start {n}: {logged}");
+        }
+    }
+}
+
+/// Delivers one event and stops the process; what it logged.
+async fn send_and_stop(process: Process, user: usize) -> String {
+    let event = identify(&format!("m{user}"), &format!("u{user}"), &Value::Null);
+    assert_eq!(within(process.send(&event)).await.expect("answered").status, 200);
+    within(process.drained()).await;
+    process.terminate();
+    super::ended(process).await.1
+}

@@ -108,3 +108,27 @@ async fn a_request_that_panics_costs_an_attempt_and_no_permit() {
         assert_eq!(ended(process).await.0, Some(0), "nothing hangs after {step}");
     }
 }
+
+/// With waits of a tenth of a second, the fourth failure is the last that `DELIVERY_MAX_AGE` allows to be retried.
+#[tokio::test]
+async fn an_event_whose_delivery_panics_every_time_becomes_a_dead_letter_and_later_events_of_its_user_go_on() {
+    let refersion = Refersion::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [
+        ("SERVER_WAIT", "0s"),
+        ("DELIVERY_RETRY_MIN", "100ms"),
+        ("DELIVERY_MAX_AGE", "350ms"),
+        ("FAILPOINTS", "worker::begun=5*panic"),
+    ];
+    let process = Process::start(&refersion.base_url, folder.path(), &settings);
+    let events = json!([user("m1", "u1"), user("m2", "u1")]);
+    assert_eq!(within(process.send(&events)).await.expect("answered").brief(), "202 accepted");
+    assert_eq!(drained(&process).await["dead_letters"], 1);
+    assert_eq!(refersion.operations(), ["new"], "the later event is delivered");
+    process.terminate();
+    let (code, logged) = ended(process).await;
+    assert_eq!(code, Some(0), "{logged}");
+    let store = rusqlite::Connection::open(folder.path().join("store.db")).expect("opens");
+    let code: String = store.query_row("SELECT code FROM dead_letters", [], |row| row.get(0)).expect("one");
+    assert_eq!(code, "internal_error");
+}

@@ -8,8 +8,8 @@ use super::text;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use refersion_destination::delivery::{
-    Affiliate, Call, Case, Found, Identifier, Known, Memory, OnDelete, OnExisting, Policy, Progress, Rejection, Reply,
-    State, Step, coalesce, step,
+    Affiliate, Call, Found, Identifier, Known, Memory, OnDelete, OnExisting, PlanInput, PlanState, Policy, Progress,
+    Rejection, Reply, Step, coalesce, step,
 };
 use refersion_destination::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Profile, User};
 use refersion_destination::mapping::{Creation, Identify, Intent};
@@ -106,7 +106,7 @@ impl World {
     }
 
     /// Remembers what a worker would.
-    fn write(&mut self, user: &User, state: &State, intent: &Intent) {
+    fn write(&mut self, user: &User, state: &PlanState, intent: &Intent) {
         for AffiliateCode(code) in &state.forgotten {
             self.known.remove(code);
             self.links.retain(|_, leads_to| leads_to != code);
@@ -137,13 +137,13 @@ impl World {
         let (memory, hash) = (self.recall(&user), hash());
         let mut behind = if coalescing { behind } else { &[] };
         let mut coalesced = coalesce(&memory, head, behind);
-        let mut state = State::new(&coalesced.intent, memory.clone(), Progress::default(), false);
+        let mut state = PlanState::new(&coalesced.intent, memory.clone(), Progress::default(), false);
         loop {
-            let case = Case { intent: &coalesced.intent, policy, hash: &hash, custom_fields: &[] };
+            let input = PlanInput { intent: &coalesced.intent, policy, hash: &hash, custom_fields: &[] };
             let mut heard = None;
             let verdict = loop {
                 let next = step(
-                    &case,
+                    &input,
                     &mut state,
                     heard.take().as_ref().map(|(call, reply): &(Call, Reply)| (call, reply.clone())),
                 );
@@ -158,7 +158,7 @@ impl World {
             state.progress = coalesced.progress(state.progress);
             let less = coalesce(&memory, head, behind);
             if coalesced.cancelled > 0 {
-                state = State::new(&less.intent, memory.clone(), state.progress, false);
+                state = PlanState::new(&less.intent, memory.clone(), state.progress, false);
             }
             coalesced = less;
         }

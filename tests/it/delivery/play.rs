@@ -2,7 +2,7 @@
 
 use super::given::{Given, hash};
 use super::text;
-use refersion_destination::delivery::{Call, Case, Known, Memory, Progress, Reply, State, Step, step};
+use refersion_destination::delivery::{Call, Known, Memory, PlanInput, PlanState, Progress, Reply, Step, step};
 use refersion_destination::domain::{AffiliateCode, Field, Profile};
 use refersion_destination::mapping::{Identify, Intent};
 use std::fmt;
@@ -46,18 +46,18 @@ pub fn play(given: &Given, replies: &str, life: Life) -> Played {
 pub fn drive(given: &Given, life: Life, mut answer: impl FnMut(&Call) -> Option<Reply>) -> Played {
     let hash = hash();
     let custom_fields = ["77".to_owned()];
-    let case = Case { intent: &given.intent, policy: given.policy, hash: &hash, custom_fields: &custom_fields };
+    let input = PlanInput { intent: &given.intent, policy: given.policy, hash: &hash, custom_fields: &custom_fields };
     let mut store = Store::new(given);
-    let mut state = State::new(&given.intent, store.memory.clone(), store.progress.clone(), given.interrupted);
+    let mut state = PlanState::new(&given.intent, store.memory.clone(), store.progress.clone(), given.interrupted);
     let (mut calls, mut heard) = (Vec::new(), None);
     loop {
-        let step = step(&case, &mut state, heard.as_ref().map(|(call, reply): &(Call, Reply)| (call, reply.clone())));
+        let step = step(&input, &mut state, heard.as_ref().map(|(call, reply): &(Call, Reply)| (call, reply.clone())));
         store.write(given, &state);
         let Step::Next(call) = &step else { return Played { calls, verdict: step, store } };
         let Some(reply) = answer(call) else { return Played { calls, verdict: step, store } };
         calls.push(text::call(call));
         if life == Life::Short {
-            state = State::new(&given.intent, store.memory.clone(), store.progress.clone(), false);
+            state = PlanState::new(&given.intent, store.memory.clone(), store.progress.clone(), false);
         }
         heard = Some((call.clone(), reply));
     }
@@ -70,7 +70,7 @@ impl Store {
     }
 
     /// Keeps what the worker would, read back from JSON.
-    fn write(&mut self, given: &Given, state: &State) {
+    fn write(&mut self, given: &Given, state: &PlanState) {
         let json = serde_json::to_string(&state.progress).expect("serialises");
         self.progress = serde_json::from_str(&json).expect("reads back");
         let Memory { by_user_id, by_email } = &mut self.memory;

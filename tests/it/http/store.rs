@@ -3,6 +3,7 @@
 use super::{Outside, post, serve_endpoint};
 use crate::support::{API_KEY, Answer, basic, http, identify, within};
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use refersion_destination::delivery::Progress;
 use refersion_destination::domain::{AccountName, HashKey, SealedKey, Seq, Timestamp, UserKey};
 use refersion_destination::scheduling::{Entry, Unit};
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Copy)]
 enum Appends {
     Well,
+    Repeats,
     Error(fn() -> StoreError),
     Nothing,
     Never,
@@ -56,6 +58,7 @@ impl EventLog for Stub {
         self.gate.acquire().await.expect("open").forget();
         match self.appends {
             Appends::Well => Ok(events.iter().map(|_| Appended::Accepted { seq: Seq(1), waiting: 9 }).collect()),
+            Appends::Repeats => Ok(events.iter().map(|_| Appended::Duplicate).collect()),
             Appends::Error(error) => Err(error()),
             Appends::Nothing => Ok(Vec::new()),
             Appends::Never => panic!("a bug"),
@@ -66,7 +69,7 @@ impl EventLog for Stub {
         Err(StoreError::Closed)
     }
 
-    async fn begin(&self, _: &AccountName, _: &[Unit]) -> Result<Vec<Begun>, StoreError> {
+    async fn begin(&self, _: &AccountName, _: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -213,5 +216,16 @@ async fn what_is_recorded_after_its_sender_hung_up_is_taken_up_at_once() {
         assert!(sender.await.is_err_and(|error| error.is_cancelled()));
         stub.gate.add_permits(1);
         within(outside.woken.notified()).await;
+    }
+}
+
+#[tokio::test]
+async fn the_worker_is_woken_for_accepted_events_and_not_for_repeats() {
+    for (appends, answer, woken) in [(Appends::Well, "202 accepted", true), (Appends::Repeats, "200 duplicate", false)]
+    {
+        let outside = Outside::default();
+        let address = serve_endpoint(Stub::new(appends, 1), &outside).await;
+        assert_eq!(send(address, identify("1", "jo", &json!({})).to_string()).await.brief(), answer);
+        assert_eq!(outside.woken.notified().now_or_never().is_some(), woken, "{answer}");
     }
 }

@@ -235,3 +235,31 @@ async fn the_health_of_an_account_is_kept_as_it_was_saved() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_attempt_that_panicked_is_a_failure_and_keeps_what_was_saved() {
+    every(async |store| {
+        let (a, b) = (store.append("a", &["u1"]).await, store.append("b", &["u1"]).await);
+        let group = Unit { head: a, followers: vec![b] };
+        let Settlement::Retry { attempt, .. } = retry(0) else { panic!("a retry") };
+        let (wait, failing_for) = (Duration::from_millis(1_234), Duration::from_secs(60));
+        let interrupted = Settlement::Interrupted { wait, failures: 1, failing_for, attempt };
+        for was_saved in [false, true] {
+            if was_saved {
+                store.begin(a).await;
+                store.save(&group, &progress(4)).await;
+            }
+            store.settle(a, interrupted.clone()).await;
+            store.reopen().await;
+            let entry = store.entries().await.remove(0);
+            assert_eq!(entry.retry.map(|retry| retry.wait), Some(wait));
+            assert_eq!(entry.group, if was_saved { vec![b] } else { Vec::new() });
+            let begun = store.look_at(a).await;
+            store.store().release(&[b]);
+            let saved = if was_saved { progress(4) } else { Progress::default() };
+            assert_eq!((begun.failures, begun.failing_for, begun.progress), (1, failing_for, saved));
+            assert_eq!(begun.interrupted, was_saved);
+        }
+    })
+    .await;
+}

@@ -192,14 +192,14 @@ impl TestStore {
     /// The names of what waits of the account, in log order.
     pub async fn names(&self) -> Vec<String> {
         let units: Vec<Unit> = self.entries().await.into_iter().map(|entry| Unit::of(entry.seq)).collect();
-        let begun = self.store.begin(&self.account, &units).await.expect("begun");
+        let begun = self.begin_units(&units).await;
         let names = begun.iter().map(name).collect();
         self.store.release(&units.iter().map(|unit| unit.head).collect::<Vec<_>>());
         names
     }
 
     pub async fn begin_units(&self, units: &[Unit]) -> Vec<Begun> {
-        self.store.begin(&self.account, units).await.expect("begun")
+        self.store.begin(&self.account, units).await.expect("begun").into_iter().flatten().collect()
     }
 
     /// Begins one event that waits.
