@@ -1,17 +1,18 @@
 //! From `[[accounts]]` to further accounts, each complete: what one does not say of itself, the sections say.
 //!
 //! An account's overrides are laid over a copy of the layers, and the copy is read as the sections are, so one rule is
-//! checked in one place. Its name, its key and its shared secrets are its own and are never taken from a section.
+//! checked in one origin. Its name, its key and its shared secrets are its own and are never taken from a section.
 //! Deliberately absent: a spelling for the environment, which has no room for a list of secrets; and merging, an account's
 //! table stands instead of the section's, because ids of offers and custom fields mean nothing in another account.
 
+use super::did_you_mean::unknown;
 use super::environment::secret_in;
-use super::keys::{KEYS, Kind};
-use super::layers::{Layers, Setting, kind_of, unknown};
+use super::keys::{Key, KeySpec, Kind};
+use super::layers::{Layers, Setting, kind_of};
 use super::problem::Problem;
 use super::read::{Read, Reader, check};
-use super::values::{Parsed, above_zero, api_key, base_url, concurrency, shared_secrets};
-use super::{Mode, rules};
+use super::values::Parsed;
+use super::{Mode, keys, rules};
 use crate::domain::{AccountName, ApiKey};
 use crate::mapping::Rules;
 use secrecy::SecretString;
@@ -38,24 +39,22 @@ pub struct AccountConfig {
     pub rules: Rules,
 }
 
-/// What an account may say otherwise than the sections, and the key it then stands for.
-const OVERRIDES: [(&str, &str); 10] = [
-    ("base_url", "refersion.base_url"),
-    ("status", "refersion.status"),
-    ("offer", "refersion.offer"),
-    ("send_welcome", "refersion.send_welcome"),
-    ("concurrency", "refersion.concurrency"),
-    ("max_requests_per_second", "refersion.max_requests_per_second"),
-    ("missing_name", "mapping.missing_name"),
-    ("custom_fields", "mapping.custom_fields"),
-    ("audiences", "mapping.audiences"),
-    ("create_if", "mapping.create_if"),
+/// The keys of sections that an account may set for itself, by the same name.
+const OVERRIDES: [KeySpec; 10] = [
+    keys::REFERSION_BASE_URL.spec,
+    keys::REFERSION_STATUS.spec,
+    keys::REFERSION_OFFER.spec,
+    keys::REFERSION_SEND_WELCOME.spec,
+    keys::REFERSION_CONCURRENCY.spec,
+    keys::REFERSION_MAX_REQUESTS_PER_SECOND.spec,
+    keys::MAPPING_MISSING_NAME.spec,
+    keys::MAPPING_CUSTOM_FIELDS,
+    keys::MAPPING_AUDIENCES,
+    keys::MAPPING_CREATE_IF,
 ];
-/// What an account says of itself alone.
+/// What an account sets for itself, and never has from a section.
 const OWN: [&str; 5] = ["name", "api_key", "api_key_file", "shared_secrets", "shared_secrets_file"];
-/// Where the key of the account `main` stands.
-const MAIN_KEY: &str = "refersion.api_key";
-const LONGEST_NAME: usize = 40;
+const MAX_NAME_LENGTH: usize = 40;
 
 /// Reads all accounts of `[[accounts]]`, or notes every problem.
 pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> {
@@ -69,46 +68,43 @@ pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> 
             format!("found {}, expected none with --sandbox, which simulates the account main alone", items.len());
         reader.problems.push(setting.problem(text));
     }
-    let mut seen = Seen::new(reader);
+    let mut unique = UniqueAccounts::new(reader);
     let accounts =
-        (1..).zip(items).map(|(n, item)| account(&setting.inner(&format!(" #{n}"), item), &mut seen, reader));
+        (1..).zip(items).map(|(n, item)| account(&setting.inner(&format!(" #{n}"), item), &mut unique, reader));
     accounts.collect::<Vec<_>>().into_iter().collect()
 }
 
-fn account(setting: &Setting, seen: &mut Seen, reader: &mut Reader) -> Read<AccountConfig> {
+fn account(setting: &Setting, unique: &mut UniqueAccounts, reader: &mut Reader) -> Read<AccountConfig> {
     let Value::Table(table) = &setting.value else {
-        // Not shown: it may be a key out of its place.
+        // Not shown: it may be a key out of its origin.
         let text = format!("found {}, expected a table with `name` and `api_key`", kind_of(&setting.value));
         return Err(reader.problems.note(setting.problem(text)));
     };
-    let allowed: Vec<_> = OWN.into_iter().chain(OVERRIDES.map(|(name, _)| name)).collect();
+    let allowed: Vec<_> = OWN.into_iter().chain(OVERRIDES.map(|key| key.name)).collect();
     for name in table.keys().filter(|name| !allowed.contains(&name.as_str())) {
         let at = format!("{}.{name}", setting.name);
-        reader.problems.push(Problem::new(&at, &setting.place, unknown("unknown key", name, &allowed)));
+        reader.problems.push(Problem::new(&at, &setting.origin, unknown("unknown key", name, &allowed)));
     }
-    let name = name_of(setting, table, seen, reader);
-    let api_key = match secret(setting, table, "api_key", reader) {
-        Ok(Some(setting)) => {
-            check(&setting, api_key, &mut reader.problems).and_then(|key| seen.key(key, &setting, reader))
-        }
+    let name = name_of(setting, table, unique, reader);
+    let api_key = match secret(setting, table, &keys::REFERSION_API_KEY, reader) {
+        Ok(Some((key, setting))) => unique.key(key, &setting, reader),
         Ok(None) => {
             let text = "found no `api_key`, expected `api_key` or `api_key_file`";
             Err(reader.problems.note(setting.problem(text)))
         }
         Err(noted) => Err(noted),
     };
-    let secrets = secret(setting, table, "shared_secrets", reader)
-        .and_then(|found| found.map(|found| check(&found, shared_secrets, &mut reader.problems)).transpose());
+    let secrets = secret(setting, table, &keys::SEGMENT_SHARED_SECRETS, reader);
     let mut own = Reader { layers: overlaid(setting, table, reader), problems: <_>::default(), warnings: Vec::new() };
-    let base_url = own.value("refersion.base_url", base_url);
-    let concurrency = own.value("refersion.concurrency", concurrency);
-    let max_requests_per_second = own.optional("refersion.max_requests_per_second", above_zero);
+    let base_url = own.value(&keys::REFERSION_BASE_URL);
+    let concurrency = own.value(&keys::REFERSION_CONCURRENCY);
+    let max_requests_per_second = own.optional(&keys::REFERSION_MAX_REQUESTS_PER_SECOND);
     let rules = rules::read(&mut own);
     reader.problems.add_new(&own.problems);
     Ok(AccountConfig {
         name: name?,
         api_key: api_key?,
-        shared_secrets: secrets?.unwrap_or_default(),
+        shared_secrets: secrets?.map(|(secrets, _)| secrets).unwrap_or_default(),
         base_url: base_url?,
         concurrency: concurrency?,
         max_requests_per_second: max_requests_per_second?,
@@ -116,7 +112,7 @@ fn account(setting: &Setting, seen: &mut Seen, reader: &mut Reader) -> Read<Acco
     })
 }
 
-fn name_of(setting: &Setting, table: &Table, seen: &mut Seen, reader: &mut Reader) -> Read<AccountName> {
+fn name_of(setting: &Setting, table: &Table, unique: &mut UniqueAccounts, reader: &mut Reader) -> Read<AccountName> {
     let Some(value) = table.get("name") else {
         return Err(reader.problems.note(setting.problem("found no `name`, expected the account's name")));
     };
@@ -126,23 +122,23 @@ fn name_of(setting: &Setting, table: &Table, seen: &mut Seen, reader: &mut Reade
         let text = "found \"main\", which is the account of [refersion] and [segment]; expected another name";
         return Err(reader.problems.note(setting.problem(text)));
     }
-    if seen.names.contains(&name) {
+    if unique.names.contains(&name) {
         let text = format!("found {:?} again; expected each name once", name.as_str());
         return Err(reader.problems.note(setting.problem(text)));
     }
-    seen.names.push(name.clone());
+    unique.names.push(name.clone());
     Ok(name)
 }
 
 fn name(value: &Value) -> Parsed<AccountName> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    let expected = format!("expected a name of 1 to {LONGEST_NAME} of a–z, 0–9, `-` and `_`");
+    let expected = format!("expected a name of 1 to {MAX_NAME_LENGTH} of a–z, 0–9, `-` and `_`");
     match value.as_str() {
-        Some(text) if (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(allowed) => {
+        Some(text) if (1..=MAX_NAME_LENGTH).contains(&text.len()) && text.bytes().all(allowed) => {
             Ok(AccountName::from(text.to_owned()))
         }
-        // Not shown: it may be a key out of its place.
-        Some(text) if text.contains('.') || text.len() > LONGEST_NAME => {
+        // Not shown: it may be a key out of its origin.
+        Some(text) if text.contains('.') || text.len() > MAX_NAME_LENGTH => {
             Err(format!("found a text (not shown), {expected}"))
         }
         Some(text) => Err(format!("found {text:?}, {expected}")),
@@ -150,8 +146,13 @@ fn name(value: &Value) -> Parsed<AccountName> {
     }
 }
 
-/// The secret `key` of an account, whether it stands there or in the file that `key_file` names.
-fn secret(setting: &Setting, table: &Table, key: &str, reader: &mut Reader) -> Read<Option<Setting>> {
+/// The secret `key` of an account, with where it stands: in the account's table, or in the file that `<key>_file` names.
+fn secret<T>(setting: &Setting, table: &Table, key: &Key<T>, reader: &mut Reader) -> Read<Option<(T, Setting)>> {
+    let Some(found) = secret_text(setting, table, key.spec.name, reader)? else { return Ok(None) };
+    Ok(Some((check(&found, key.parse, &mut reader.problems)?, found)))
+}
+
+fn secret_text(setting: &Setting, table: &Table, key: &str, reader: &mut Reader) -> Read<Option<Setting>> {
     let file_key = format!("{key}_file");
     let inner = |key: &str| table.get(key).map(|value| setting.inner(&format!(".{key}"), value));
     let (given, file) = (inner(key), inner(&file_key));
@@ -168,13 +169,13 @@ fn secret(setting: &Setting, table: &Table, key: &str, reader: &mut Reader) -> R
     Ok(Some(Setting { value: Value::String(text), ..file }))
 }
 
-/// The layers, with what the account says in the place of what the sections say.
+/// The layers, with what the account says in the origin of what the sections say.
 fn overlaid(setting: &Setting, table: &Table, reader: &mut Reader) -> Layers {
     let mut layers = reader.layers.clone();
-    for (name, path) in OVERRIDES {
+    for key in OVERRIDES {
+        let name = key.name;
         let Some(value) = table.get(name) else { continue };
         let setting = setting.inner(&format!(".{name}"), value);
-        let Some(key) = KEYS.iter().find(|key| key.path() == path) else { continue };
         let expected = match (key.kind, value) {
             (Kind::Table, Value::Table(_)) | (Kind::Tables, Value::Array(_)) | (Kind::Plain | Kind::Secret, _) => None,
             (Kind::Table, _) => Some(format!("expected a table, such as [accounts.{name}]")),
@@ -192,16 +193,17 @@ fn overlaid(setting: &Setting, table: &Table, reader: &mut Reader) -> Layers {
 }
 
 /// What two accounts must not share.
-struct Seen {
+struct UniqueAccounts {
     names: Vec<AccountName>,
     /// Public halves, and where their keys stand.
     keys: Vec<(String, String)>,
 }
 
-impl Seen {
+impl UniqueAccounts {
     fn new(reader: &Reader) -> Self {
         // A key that is none is told where it stands.
-        let main = reader.layers.get(MAIN_KEY).and_then(|setting| Some((api_key(&setting.value).ok()?, setting.at())));
+        let main = reader.layers.get(keys::REFERSION_API_KEY.spec);
+        let main = main.and_then(|setting| Some(((keys::REFERSION_API_KEY.parse)(&setting.value).ok()?, setting.at())));
         let keys = main.into_iter().map(|(key, at)| (key.public().to_owned(), at)).collect();
         Self { names: Vec::new(), keys }
     }

@@ -4,9 +4,10 @@
 //! namespace, so a service called `server` must not stop the start: its variables are left alone. Deliberately absent:
 //! reading the process's environment; it is an argument.
 
-use super::keys::{KEYS, Key, Kind, nearest, of_section, sections};
+use super::did_you_mean::nearest;
+use super::keys::{KEYS, KeySpec, Kind, of_section, sections};
 use super::layers::{Layers, Setting};
-use super::problem::{Place, Problem, Problems, Warning, either};
+use super::problem::{Origin, Problem, Problems, Warning, either};
 use super::values::Parsed;
 use std::collections::BTreeMap;
 use toml::Value;
@@ -21,12 +22,12 @@ pub(super) fn apply(
     problems: &mut Problems,
 ) -> Vec<Warning> {
     let mut env: BTreeMap<String, String> = env.filter(|(_, value)| !value.trim().is_empty()).collect();
-    for key in KEYS {
+    for key in KEYS.iter().copied() {
         let path = key.env_file().and_then(|name| Some((env.remove(&name)?, name)));
         match (env.remove(&key.env()), path) {
             (Some(_), Some((_, name))) => {
                 let text = format!("found beside {name}, expected only one of the two");
-                problems.push(Problem::new(&key.env(), &Place::Environment, text));
+                problems.push(Problem::new(&key.env(), &Origin::Environment, text));
                 layers.incomplete = true;
             }
             (Some(text), None) => put(layers, key, &text, problems),
@@ -34,33 +35,33 @@ pub(super) fn apply(
             (None, None) => {}
         }
     }
-    env.iter().filter_map(|(name, value)| judge(name, value, problems)).collect()
+    env.iter().filter_map(|(name, value)| check_unknown(name, value, problems)).collect()
 }
 
-fn put(layers: &mut Layers, key: &Key, text: &str, problems: &mut Problems) {
+fn put(layers: &mut Layers, key: KeySpec, text: &str, problems: &mut Problems) {
     let value = match key.kind {
         Kind::Plain | Kind::Secret => Ok(Value::String(text.trim().to_owned())),
         Kind::Table | Kind::Tables => text.trim().parse::<Value>(),
     };
     match value {
-        Ok(value) => layers.put(key, Setting { name: key.env(), place: Place::Environment, value }, problems),
+        Ok(value) => layers.put(key, Setting { name: key.env(), origin: Origin::Environment, value }, problems),
         Err(error) => {
             let example = if key.kind == Kind::Table { r#"{ trait = "…" }"# } else { r#"[{ trait = "…" }]"# };
             let text = format!("found no TOML ({}), expected a value such as {example}", error.message());
-            problems.push(Problem::new(&key.env(), &Place::Environment, text));
+            problems.push(Problem::new(&key.env(), &Origin::Environment, text));
         }
     }
 }
 
-fn put_file(layers: &mut Layers, key: &Key, name: String, path: &str, problems: &mut Problems) {
+fn put_file(layers: &mut Layers, key: KeySpec, name: String, path: &str, problems: &mut Problems) {
     match secret_in(path) {
         Ok(text) => {
             let value = Value::String(text);
-            layers.put(key, Setting { name, place: Place::Environment, value }, problems);
+            layers.put(key, Setting { name, origin: Origin::Environment, value }, problems);
         }
         Err(text) => {
             layers.incomplete = true;
-            problems.push(Problem::new(&name, &Place::Environment, text));
+            problems.push(Problem::new(&name, &Origin::Environment, text));
         }
     }
 }
@@ -73,7 +74,7 @@ pub(super) fn secret_in(path: &str) -> Parsed<String> {
         }
         Ok(text) => Ok(text.trim().to_owned()),
         Err(error) => {
-            // What is no path at all may be the secret itself, put into the wrong place.
+            // What is no path at all may be the secret itself, put into the wrong origin.
             let shown = if path.contains('/') { format!("{path:?}") } else { "a name without any `/`".to_owned() };
             Err(format!("found {shown}, which cannot be read: {error}; expected the path of the secret's file"))
         }
@@ -81,7 +82,7 @@ pub(super) fn secret_in(path: &str) -> Parsed<String> {
 }
 
 /// What to say of a variable that is none of our keys: nothing, a problem, or a warning.
-fn judge(name: &str, value: &str, problems: &mut Problems) -> Option<Warning> {
+fn check_unknown(name: &str, value: &str, problems: &mut Problems) -> Option<Warning> {
     let (section, rest) = sections().into_iter().find_map(|section| {
         let rest = name.strip_prefix(&section.to_uppercase())?.strip_prefix('_')?;
         Some((section, rest))
@@ -93,15 +94,15 @@ fn judge(name: &str, value: &str, problems: &mut Problems) -> Option<Warning> {
     // The prefix is right already: a slip is looked for in the rest only, so that the prefix's length forgives nothing.
     let prefix = name.len() - rest.len();
     let meant = nearest(rest, names.iter().map(|name| &name[prefix..]));
-    let place = Place::Environment;
+    let origin = Origin::Environment;
     if let Some(meant) = meant {
         let text = format!("unknown setting; did you mean {}{meant}?", &name[..prefix]);
-        problems.push(Problem::new(name, &place, text));
+        problems.push(Problem::new(name, &origin, text));
     } else if SHARED_PREFIXES.contains(&section) || rest.ends_with("PORT") {
         let text = format!("is no setting of this service and is ignored; settings are {}", names.join(", "));
-        return Some(Warning::new(name, &place, text));
+        return Some(Warning::new(name, &origin, text));
     } else {
-        problems.push(Problem::new(name, &place, format!("unknown setting; expected {}", either(&names))));
+        problems.push(Problem::new(name, &origin, format!("unknown setting; expected {}", either(&names))));
     }
     None
 }

@@ -1,85 +1,127 @@
-//! The table of all keys, and the one rule that names them: key `k` of section `s` is `S_K` in the environment.
+//! All configuration keys: for each its section, its name, the kind of its value, and the parser that makes the value a `T`.
 //!
-//! What a key means, its unit and its default stand in `config/default.toml`; tests hold the two together.
+//! A key is written once, here; everything else names its constant. A constant is named like the key's environment variable:
+//! the key `k` of the section `s` is `S_K`. [`KEYS`], the list of all keys, is made from the same lines.
+//! Deliberately absent: meaning, unit and default of a key, which stand in `config/default.toml`; tests compare the two.
 
-/// A key of the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
+use super::values::{self, Parsed};
+use super::{LogFormat, StoreUrl};
+use crate::delivery::{OnDelete, OnExisting};
+use crate::domain::{AffiliateStatus, ApiKey, SealKey};
+use secrecy::SecretString;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+use toml::Value;
+use url::Url;
+
+/// A key whose value is a `T`.
+pub(super) struct Key<T> {
+    /// Its section, name and kind.
+    pub(super) spec: KeySpec,
+    /// From a value as written to a checked `T`.
+    pub(super) parse: fn(&Value) -> Parsed<T>,
+}
+
+/// A key without the type of its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeySpec {
     /// The section, e.g. `refersion`.
     pub section: &'static str,
     /// The name within the section, e.g. `api_key`.
     pub name: &'static str,
-    /// What its value is made of.
+    /// The kind of its value.
     pub kind: Kind,
 }
 
-/// What the value of a key is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The kind of a key's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// One value, or a list of them.
+    /// One value, or a list of values.
     Plain,
-    /// As plain, but never shown, and also read from the file that `S_K_FILE` names.
+    /// Like `Plain`, but never shown; it can also be read from the file that the variable `S_K_FILE` names.
     Secret,
-    /// A table: TOML in the environment too, and merged with lower layers entry by entry.
+    /// A table: written as TOML in the environment, and merged with lower layers entry by entry.
     Table,
-    /// A list of tables: TOML in the environment too.
+    /// A list of tables: written as TOML in the environment.
     Tables,
 }
 
-use Kind::{Plain, Secret, Table, Tables};
+/// Defines a constant for each key, and [`KEYS`].
+macro_rules! keys {
+    ($($constant:ident: $type:ty = $key:expr;)*) => {
+        $(pub(super) const $constant: $type = $key;)*
 
-/// Every key, in the order of the manual.
-pub const KEYS: &[Key] = &[
-    key("refersion", "api_key", Secret),
-    key("refersion", "base_url", Plain),
-    key("refersion", "status", Plain),
-    key("refersion", "offer", Plain),
-    key("refersion", "send_welcome", Plain),
-    key("refersion", "timeout", Plain),
-    key("refersion", "concurrency", Plain),
-    key("refersion", "max_requests_per_second", Plain),
-    key("segment", "shared_secrets", Secret),
-    key("segment", "accept_any_api_key", Plain),
-    key("server", "listen", Plain),
-    key("server", "wait", Plain),
-    key("server", "drain", Plain),
-    key("ops", "listen", Plain),
-    key("store", "url", Plain),
-    key("store", "deduplication_window", Plain),
-    key("store", "deduplication_memory_mb", Plain),
-    key("store", "seal_key", Secret),
-    key("delivery", "retry_min", Plain),
-    key("delivery", "retry_max", Plain),
-    key("delivery", "max_age", Plain),
-    key("delivery", "max_backlog", Plain),
-    key("delivery", "on_existing", Plain),
-    key("delivery", "on_delete", Plain),
-    key("mapping", "missing_name", Plain),
-    key("mapping", "custom_fields", Table),
-    key("mapping", "audiences", Tables),
-    key("mapping", "create_if", Table),
-    key("log", "format", Plain),
-    key("log", "filter", Plain),
-];
-
-const fn key(section: &'static str, name: &'static str, kind: Kind) -> Key {
-    Key { section, name, kind }
+        /// Every key, in the order of the manual.
+        pub const KEYS: &[KeySpec] = &[$($constant.spec()),*];
+    };
 }
 
-impl Key {
+keys! {
+    REFERSION_API_KEY: Key<ApiKey> = secret("refersion", "api_key", values::api_key);
+    REFERSION_BASE_URL: Key<Url> = plain("refersion", "base_url", values::base_url);
+    REFERSION_STATUS: Key<AffiliateStatus> = plain("refersion", "status", values::initial_status);
+    REFERSION_OFFER: Key<String> = plain("refersion", "offer", values::id);
+    REFERSION_SEND_WELCOME: Key<bool> = plain("refersion", "send_welcome", values::boolean);
+    REFERSION_TIMEOUT: Key<Duration> = plain("refersion", "timeout", values::duration);
+    REFERSION_CONCURRENCY: Key<NonZeroUsize> = plain("refersion", "concurrency", values::concurrency);
+    REFERSION_MAX_REQUESTS_PER_SECOND: Key<f64> = plain("refersion", "max_requests_per_second", values::above_zero);
+    SEGMENT_SHARED_SECRETS: Key<Vec<SecretString>> = secret("segment", "shared_secrets", values::shared_secrets);
+    SEGMENT_ACCEPT_ANY_API_KEY: Key<bool> = plain("segment", "accept_any_api_key", values::boolean);
+    SERVER_LISTEN: Key<SocketAddr> = plain("server", "listen", values::listen);
+    SERVER_WAIT: Key<Duration> = plain("server", "wait", values::duration_or_zero);
+    SERVER_DRAIN: Key<Duration> = plain("server", "drain", values::duration);
+    OPS_LISTEN: Key<SocketAddr> = plain("ops", "listen", values::listen);
+    STORE_URL: Key<StoreUrl> = plain("store", "url", values::store_url);
+    STORE_DEDUPLICATION_WINDOW: Key<Duration> = plain("store", "deduplication_window", values::duration);
+    STORE_DEDUPLICATION_MEMORY_MB: Key<usize> = plain("store", "deduplication_memory_mb", values::megabytes);
+    STORE_SEAL_KEY: Key<Vec<SealKey>> = secret("store", "seal_key", values::seal_keys);
+    DELIVERY_RETRY_MIN: Key<Duration> = plain("delivery", "retry_min", values::duration);
+    DELIVERY_RETRY_MAX: Key<Duration> = plain("delivery", "retry_max", values::duration);
+    DELIVERY_MAX_AGE: Key<Duration> = plain("delivery", "max_age", values::duration);
+    DELIVERY_MAX_BACKLOG: Key<u64> = plain("delivery", "max_backlog", values::at_least_one);
+    DELIVERY_ON_EXISTING: Key<OnExisting> = plain("delivery", "on_existing", values::on_existing);
+    DELIVERY_ON_DELETE: Key<OnDelete> = plain("delivery", "on_delete", values::on_delete);
+    MAPPING_MISSING_NAME: Key<String> = plain("mapping", "missing_name", values::text);
+    MAPPING_CUSTOM_FIELDS: KeySpec = KeySpec { section: "mapping", name: "custom_fields", kind: Kind::Table };
+    MAPPING_AUDIENCES: KeySpec = KeySpec { section: "mapping", name: "audiences", kind: Kind::Tables };
+    MAPPING_CREATE_IF: KeySpec = KeySpec { section: "mapping", name: "create_if", kind: Kind::Table };
+    LOG_FORMAT: Key<LogFormat> = plain("log", "format", values::log_format);
+    LOG_FILTER: Key<String> = plain("log", "filter", values::log_filter);
+}
+
+const fn plain<T>(section: &'static str, name: &'static str, parse: fn(&Value) -> Parsed<T>) -> Key<T> {
+    Key { spec: KeySpec { section, name, kind: Kind::Plain }, parse }
+}
+
+const fn secret<T>(section: &'static str, name: &'static str, parse: fn(&Value) -> Parsed<T>) -> Key<T> {
+    Key { spec: KeySpec { section, name, kind: Kind::Secret }, parse }
+}
+
+impl<T> Key<T> {
+    const fn spec(&self) -> KeySpec {
+        self.spec
+    }
+}
+
+impl KeySpec {
+    const fn spec(self) -> Self {
+        self
+    }
+
     /// The key as files spell it, e.g. `refersion.api_key`.
-    pub fn path(&self) -> String {
+    pub fn path(self) -> String {
         format!("{}.{}", self.section, self.name)
     }
 
     /// The key as the environment spells it, e.g. `REFERSION_API_KEY`.
-    pub fn env(&self) -> String {
+    pub fn env(self) -> String {
         format!("{}_{}", self.section, self.name).to_uppercase()
     }
 
-    /// The variable that names a file with the secret, e.g. `REFERSION_API_KEY_FILE`; secrets alone have one.
-    pub fn env_file(&self) -> Option<String> {
-        (self.kind == Secret).then(|| format!("{}_FILE", self.env()))
+    /// The variable that names a file with the secret, e.g. `REFERSION_API_KEY_FILE`; only secrets have one.
+    pub fn env_file(self) -> Option<String> {
+        (self.kind == Kind::Secret).then(|| format!("{}_FILE", self.env()))
     }
 }
 
@@ -91,34 +133,6 @@ pub(super) fn sections() -> Vec<&'static str> {
 }
 
 /// The keys of one section.
-pub(super) fn of_section(section: &str) -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(move |key| key.section == section)
-}
-
-/// The name that `wrong` was most likely meant to be: off by one letter in three at most, a swap counting once.
-pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |name: &str| strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase());
-    let near = |name: &&str| distance(name) <= (wrong.chars().count().min(name.chars().count()) / 3).max(1);
-    known.into_iter().filter(near).min_by_key(|name| distance(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slip_finds_its_name_and_another_word_does_not() {
-        let known = ["format", "filter", "timeout", "url"];
-        for (wrong, meant) in [
-            ("fitler", Some("filter")),
-            ("tmeout", Some("timeout")),
-            ("TIMEOUT", Some("timeout")),
-            ("uri", Some("url")),
-            ("file", None),
-            ("level", None),
-            ("time", None),
-        ] {
-            assert_eq!(nearest(wrong, known), meant, "{wrong}");
-        }
-    }
+pub(super) fn of_section(section: &str) -> impl Iterator<Item = KeySpec> {
+    KEYS.iter().copied().filter(move |key| key.section == section)
 }

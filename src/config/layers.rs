@@ -4,8 +4,9 @@
 //! with its own origin; everything else is replaced whole. What is no key of ours is a problem here; what a value may be is
 //! decided by its reader ([`super::values`]).
 
-use super::keys::{KEYS, Key, Kind, nearest, of_section, sections};
-use super::problem::{Place, Problem, Problems, either};
+use super::did_you_mean::{nearest, unknown};
+use super::keys::{KEYS, KeySpec, Kind, of_section, sections};
+use super::problem::{Origin, Problem, Problems, either};
 use super::values::found;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,32 +20,32 @@ const ACCOUNTS: &str = "accounts";
 pub(super) struct Setting {
     /// The key as its source spells it.
     pub(super) name: String,
-    pub(super) place: Place,
+    pub(super) origin: Origin,
     pub(super) value: Value,
 }
 
 impl Setting {
     /// `DELIVERY_RETRY_MIN (environment)`
     pub(super) fn at(&self) -> String {
-        format!("{} ({})", self.name, self.place)
+        format!("{} ({})", self.name, self.origin)
     }
 
     /// A problem with its value.
     pub(super) fn problem(&self, text: impl Into<String>) -> Problem {
-        Problem::new(&self.name, &self.place, text)
+        Problem::new(&self.name, &self.origin, text)
     }
 
     /// The setting `name` within this one.
     pub(super) fn inner(&self, name: &str, value: &Value) -> Self {
-        Self { name: format!("{}{name}", self.name), place: self.place.clone(), value: value.clone() }
+        Self { name: format!("{}{name}", self.name), origin: self.origin.clone(), value: value.clone() }
     }
 }
 
 /// All layers read so far, one on top of the other.
 #[derive(Clone, Default)]
 pub(super) struct Layers {
-    settings: BTreeMap<String, Setting>,
-    entries: BTreeMap<String, BTreeMap<String, Setting>>,
+    settings: BTreeMap<KeySpec, Setting>,
+    entries: BTreeMap<KeySpec, BTreeMap<String, Setting>>,
     /// `[[accounts]]`, from the highest layer that has any.
     pub(super) accounts: Option<Setting>,
     /// Whether a source could not be read, so that what seems missing may stand there.
@@ -52,35 +53,35 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// The value of the key `path`, from the highest layer that has one.
-    pub(super) fn get(&self, path: &str) -> Option<&Setting> {
-        self.settings.get(path)
+    /// The value of `key`, from the highest layer that has one.
+    pub(super) fn get(&self, key: KeySpec) -> Option<&Setting> {
+        self.settings.get(&key)
     }
 
-    /// The entries of the table `path` by name, each from the highest layer that has it.
-    pub(super) fn entries(&self, path: &str) -> impl Iterator<Item = (&String, &Setting)> {
-        self.entries.get(path).into_iter().flatten()
+    /// The entries of the table `key` by name, each from the highest layer that has it.
+    pub(super) fn entries(&self, key: KeySpec) -> impl Iterator<Item = (&String, &Setting)> {
+        self.entries.get(&key).into_iter().flatten()
     }
 
     /// Lays one value on top.
-    pub(super) fn put(&mut self, key: &Key, setting: Setting, problems: &mut Problems) {
+    pub(super) fn put(&mut self, key: KeySpec, setting: Setting, problems: &mut Problems) {
         if key.kind == Kind::Table {
             let Value::Table(table) = &setting.value else {
                 let text = format!("found {}, expected a table, such as [{}]", found(&setting.value), key.path());
                 return problems.push(setting.problem(text));
             };
-            let entries = self.entries.entry(key.path()).or_default();
+            let entries = self.entries.entry(key).or_default();
             for (name, value) in table {
                 entries.insert(name.clone(), setting.inner(&format!(".{name}"), value));
             }
         }
-        self.settings.insert(key.path(), setting);
+        self.settings.insert(key, setting);
     }
 
-    /// Puts one value in the place of what all layers say; an empty table says nothing.
-    pub(super) fn replace(&mut self, key: &Key, setting: Setting, problems: &mut Problems) {
-        self.settings.remove(&key.path());
-        self.entries.remove(&key.path());
+    /// Puts one value in the origin of what all layers say; an empty table says nothing.
+    pub(super) fn replace(&mut self, key: KeySpec, setting: Setting, problems: &mut Problems) {
+        self.settings.remove(&key);
+        self.entries.remove(&key);
         if !setting.value.as_table().is_some_and(Table::is_empty) {
             self.put(key, setting, problems);
         }
@@ -88,48 +89,48 @@ impl Layers {
 
     /// Lays a file on top.
     pub(super) fn file(&mut self, order: usize, path: &Path, problems: &mut Problems) {
-        let place = Place::File { order, path: path.to_owned() };
+        let origin = Origin::File { order, path: path.to_owned() };
         match std::fs::read_to_string(path) {
-            Ok(text) => self.text(&text, &place, problems),
+            Ok(text) => self.text(&text, &origin, problems),
             Err(error) => {
                 self.incomplete = true;
-                problems.push(Problem::file(&place, format!("cannot be read: {error}; expected a TOML file")));
+                problems.push(Problem::file(&origin, format!("cannot be read: {error}; expected a TOML file")));
             }
         }
     }
 
     /// Lays the text of a file on top.
-    pub(super) fn text(&mut self, text: &str, place: &Place, problems: &mut Problems) {
+    pub(super) fn text(&mut self, text: &str, origin: &Origin, problems: &mut Problems) {
         let table = match text.parse::<Table>() {
             Ok(table) => table,
             Err(error) => {
                 self.incomplete = true;
-                return problems.push(Problem::file(place, syntax(text, error)));
+                return problems.push(Problem::file(origin, syntax(text, error)));
             }
         };
         for (section, value) in table {
             match value {
                 _ if section == ACCOUNTS => {
-                    self.accounts = Some(Setting { name: section, place: place.clone(), value });
+                    self.accounts = Some(Setting { name: section, origin: origin.clone(), value });
                 }
                 _ if !sections().contains(&section.as_str()) => {
-                    problems.push(Problem::new(&section, place, unknown_section(&section, &value)));
+                    problems.push(Problem::new(&section, origin, unknown_section(&section, &value)));
                 }
-                Value::Table(keys) => self.section(&section, keys, place, problems),
+                Value::Table(keys) => self.section(&section, keys, origin, problems),
                 other => {
                     let text = format!("found {}, expected a section: [{section}]", kind_of(&other));
-                    problems.push(Problem::new(&section, place, text));
+                    problems.push(Problem::new(&section, origin, text));
                 }
             }
         }
     }
 
-    fn section(&mut self, section: &str, keys: Table, place: &Place, problems: &mut Problems) {
+    fn section(&mut self, section: &str, keys: Table, origin: &Origin, problems: &mut Problems) {
         for (name, value) in keys {
             let path = format!("{section}.{name}");
             match of_section(section).find(|key| key.name == name) {
-                Some(key) => self.put(key, Setting { name: path, place: place.clone(), value }, problems),
-                None => problems.push(Problem::new(&path, place, unknown_key(section, &name))),
+                Some(key) => self.put(key, Setting { name: path, origin: origin.clone(), value }, problems),
+                None => problems.push(Problem::new(&path, origin, unknown_key(section, &name))),
             }
         }
     }
@@ -153,7 +154,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// A value outside its place may be a misplaced secret: only what kind it is of is told.
+/// A value outside its origin may be a misplaced secret: only what kind it is of is told.
 pub(super) fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "a text",
@@ -188,12 +189,4 @@ fn unknown_key(section: &str, wrong: &str) -> String {
     }
     let names: Vec<_> = of_section(section).map(|key| key.name).collect();
     unknown("unknown key", wrong, &names)
-}
-
-/// `unknown key; did you mean "timeout"?`, or all that is allowed where nothing is near.
-pub(super) fn unknown(what: &str, wrong: &str, allowed: &[&str]) -> String {
-    match nearest(wrong, allowed.iter().copied()) {
-        Some(meant) => format!("{what}; did you mean {meant:?}?"),
-        None => format!("{what}; expected {}", either(allowed)),
-    }
 }

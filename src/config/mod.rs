@@ -9,6 +9,7 @@
 //! `sections`, `rules` and `accounts` read it all through `read`; `problem` is how it is told.
 
 mod accounts;
+mod did_you_mean;
 mod environment;
 mod keys;
 mod layers;
@@ -19,7 +20,7 @@ mod sections;
 mod values;
 
 pub use accounts::AccountConfig;
-pub use keys::{KEYS, Key, Kind};
+pub use keys::{KEYS, KeySpec, Kind};
 pub use problem::{Problem, Problems, Warning};
 
 use crate::delivery::Policy;
@@ -201,7 +202,7 @@ impl Config {
         mode: Mode,
     ) -> Result<(Self, Vec<Warning>), Problems> {
         let (mut layers, mut problems) = (layers::Layers::default(), Problems::default());
-        layers.text(MANUAL, &problem::Place::Default, &mut problems);
+        layers.text(MANUAL, &problem::Origin::Default, &mut problems);
         for (order, path) in files.iter().enumerate() {
             layers.file(order, path, &mut problems);
         }

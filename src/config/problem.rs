@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Where a value came from, lowest layer first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum Origin {
     /// The manual, compiled in.
     Default,
     /// A `--config` file.
@@ -25,7 +25,7 @@ pub(super) enum Place {
     Whole,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -39,25 +39,25 @@ impl fmt::Display for Place {
 /// One thing wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    place: Place,
+    origin: Origin,
     at: String,
     text: String,
 }
 
 impl Problem {
     /// A problem with what is called `name` at `place`.
-    pub(super) fn new(name: &str, place: &Place, text: impl Into<String>) -> Self {
-        Self { place: place.clone(), at: format!("{name} ({place})"), text: text.into() }
+    pub(super) fn new(name: &str, origin: &Origin, text: impl Into<String>) -> Self {
+        Self { origin: origin.clone(), at: format!("{name} ({origin})"), text: text.into() }
     }
 
     /// A problem with a whole file.
-    pub(super) fn file(place: &Place, text: impl Into<String>) -> Self {
-        Self { place: place.clone(), at: place.to_string(), text: text.into() }
+    pub(super) fn file(origin: &Origin, text: impl Into<String>) -> Self {
+        Self { origin: origin.clone(), at: origin.to_string(), text: text.into() }
     }
 
     /// A problem between two values, each of them all right by itself.
     pub(super) fn between(one: &str, other: &str, text: impl Into<String>) -> Self {
-        Self { place: Place::Whole, at: format!("{one} and {other}"), text: text.into() }
+        Self { origin: Origin::Whole, at: format!("{one} and {other}"), text: text.into() }
     }
 }
 
@@ -97,7 +97,7 @@ impl Problems {
 
     /// Brings them into the order in which they are told.
     pub(super) fn sort(&mut self) {
-        self.0.sort_by(|a, b| a.place.cmp(&b.place));
+        self.0.sort_by(|a, b| a.origin.cmp(&b.origin));
     }
 
     /// Whether there is none.
@@ -137,8 +137,8 @@ pub struct Warning {
 
 impl Warning {
     /// A warning about what is called `name` at `place`.
-    pub(super) fn new(name: &str, place: &Place, text: impl Into<String>) -> Self {
-        Self { at: format!("{name} ({place})"), text: text.into() }
+    pub(super) fn new(name: &str, origin: &Origin, text: impl Into<String>) -> Self {
+        Self { at: format!("{name} ({origin})"), text: text.into() }
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A section reads all of its keys before it asks, by `?`, whether it has them: so no problem hides another.
 
+use super::keys::{Key, KeySpec};
 use super::layers::{Layers, Setting};
-use super::problem::{Noted, Place, Problem, Problems, Warning};
+use super::problem::{Noted, Origin, Problem, Problems, Warning};
 use super::values::Parsed;
 use toml::Value;
 
@@ -19,36 +20,36 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The value of a key that has a default.
-    pub(super) fn value<T>(&mut self, path: &str, parse: impl FnOnce(&Value) -> Parsed<T>) -> Read<T> {
-        self.optional(path, parse)?.ok_or_else(|| {
+    pub(super) fn value<T>(&mut self, key: &Key<T>) -> Read<T> {
+        self.optional(key)?.ok_or_else(|| {
             // Cannot happen while every such key stands in the manual, which a test holds.
-            self.problems.note(Problem::new(path, &Place::Whole, "has no default and no value"))
+            self.problems.note(Problem::new(&key.spec.path(), &Origin::Whole, "has no default and no value"))
         })
     }
 
     /// The value of a key that may be absent.
-    pub(super) fn optional<T>(&mut self, path: &str, parse: impl FnOnce(&Value) -> Parsed<T>) -> Read<Option<T>> {
-        let setting = self.layers.get(path);
-        setting.map(|setting| check(setting, parse, &mut self.problems)).transpose()
+    pub(super) fn optional<T>(&mut self, key: &Key<T>) -> Read<Option<T>> {
+        let setting = self.layers.get(key.spec);
+        setting.map(|setting| check(setting, key.parse, &mut self.problems)).transpose()
     }
 
-    /// Notes that `path` is needed and absent; `text` says what for and how to set it.
-    pub(super) fn missing(&mut self, path: &str, text: &str) {
+    /// Notes that `key` is needed and absent; `text` says what for and how to set it.
+    pub(super) fn missing(&mut self, key: KeySpec, text: &str) {
         // It may stand in a source that could not be read, which is told already.
         if !self.layers.incomplete {
-            self.problems.push(Problem::new(path, &Place::Whole, text));
+            self.problems.push(Problem::new(&key.path(), &Origin::Whole, text));
         }
     }
 
     /// Notes that a value, all right by itself, cannot be had here.
-    pub(super) fn refuse(&mut self, path: &str, text: impl FnOnce(&Value) -> String) {
-        if let Some(setting) = self.layers.get(path) {
+    pub(super) fn reject(&mut self, key: KeySpec, text: impl FnOnce(&Value) -> String) {
+        if let Some(setting) = self.layers.get(key) {
             self.problems.push(setting.problem(text(&setting.value)));
         }
     }
 
     /// Notes that two values, each all right by itself, do not go together.
-    pub(super) fn clash(&mut self, one: &str, other: &str, text: impl FnOnce(&Value, &Value) -> String) {
+    pub(super) fn conflict(&mut self, one: KeySpec, other: KeySpec, text: impl FnOnce(&Value, &Value) -> String) {
         if let (Some(one), Some(other)) = (self.layers.get(one), self.layers.get(other)) {
             let text = text(&one.value, &other.value);
             self.problems.push(Problem::between(&one.at(), &other.at(), text));
@@ -56,9 +57,9 @@ impl Reader {
     }
 
     /// Notes that a value holds, but will surprise.
-    pub(super) fn surprise(&mut self, path: &str, text: impl FnOnce(&Value) -> String) {
-        if let Some(setting) = self.layers.get(path) {
-            self.warnings.push(Warning::new(&setting.name, &setting.place, text(&setting.value)));
+    pub(super) fn warn(&mut self, key: KeySpec, text: impl FnOnce(&Value) -> String) {
+        if let Some(setting) = self.layers.get(key) {
+            self.warnings.push(Warning::new(&setting.name, &setting.origin, text(&setting.value)));
         }
     }
 }

@@ -2,27 +2,23 @@
 //!
 //! Traits match in any casing, as the mapping compares them: two spellings of one trait are one trait twice, a problem.
 
-use super::layers::{Setting, unknown};
+use super::did_you_mean::unknown;
+use super::keys;
+use super::layers::Setting;
 use super::problem::{Problem, Problems, either};
 use super::read::{Read, Reader, check};
-use super::values::{choice, flag, found, id, is_id, text};
-use crate::domain::AffiliateStatus;
+use super::values::{audience_status, found, id, is_id, text};
 use crate::mapping::{Audience, CreateIf, CustomField, Effect, Rules};
 use crate::segment;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
-const CREATED: [(&str, AffiliateStatus); 2] =
-    [("PENDING", AffiliateStatus::Pending), ("ACTIVE", AffiliateStatus::Active)];
-const CHANGED: [(&str, AffiliateStatus); 3] =
-    [("ACTIVE", AffiliateStatus::Active), ("DENIED", AffiliateStatus::Denied), ("DISABLED", AffiliateStatus::Disabled)];
-
 /// Reads all rules, or notes every problem.
 pub(super) fn read(reader: &mut Reader) -> Read<Rules> {
-    let status = reader.value("refersion.status", choice(&CREATED));
-    let offer = reader.optional("refersion.offer", id);
-    let send_welcome = reader.value("refersion.send_welcome", flag);
-    let missing_name = reader.value("mapping.missing_name", text);
+    let status = reader.value(&keys::REFERSION_STATUS);
+    let offer = reader.optional(&keys::REFERSION_OFFER);
+    let send_welcome = reader.value(&keys::REFERSION_SEND_WELCOME);
+    let missing_name = reader.value(&keys::MAPPING_MISSING_NAME);
     let custom_fields = custom_fields(reader);
     let audiences = audiences(reader);
     let create_if = create_if(reader);
@@ -39,11 +35,11 @@ pub(super) fn read(reader: &mut Reader) -> Read<Rules> {
 
 fn custom_fields(reader: &mut Reader) -> Read<Vec<CustomField>> {
     let Reader { layers, problems, .. } = reader;
-    let mut seen = Seen::default();
+    let mut traits = UniqueTraits::default();
     let fields: Vec<_> = layers
-        .entries("mapping.custom_fields")
+        .entries(keys::MAPPING_CUSTOM_FIELDS)
         .map(|(key, setting)| {
-            let key = seen.check(key, setting, problems);
+            let key = traits.check(key, setting, problems);
             let id = check(setting, id, problems);
             Ok(CustomField { key: key?, id: id? })
         })
@@ -53,8 +49,8 @@ fn custom_fields(reader: &mut Reader) -> Read<Vec<CustomField>> {
 
 fn create_if(reader: &mut Reader) -> Read<Option<CreateIf>> {
     let Reader { layers, problems, .. } = reader;
-    let Some(table) = layers.get("mapping.create_if") else { return Ok(None) };
-    let entries: BTreeMap<_, _> = layers.entries("mapping.create_if").map(|(k, v)| (k.as_str(), v)).collect();
+    let Some(table) = layers.get(keys::MAPPING_CREATE_IF) else { return Ok(None) };
+    let entries: BTreeMap<_, _> = layers.entries(keys::MAPPING_CREATE_IF).map(|(k, v)| (k.as_str(), v)).collect();
     for (name, setting) in entries.iter().filter(|(name, _)| !["trait", "equals"].contains(name)) {
         problems.push(setting.problem(unknown("unknown key", name, &["trait", "equals"])));
     }
@@ -68,24 +64,24 @@ fn create_if(reader: &mut Reader) -> Read<Option<CreateIf>> {
 
 fn audiences(reader: &mut Reader) -> Read<Vec<Audience>> {
     let Reader { layers, problems, .. } = reader;
-    let Some(setting) = layers.get("mapping.audiences") else { return Ok(Vec::new()) };
+    let Some(setting) = layers.get(keys::MAPPING_AUDIENCES) else { return Ok(Vec::new()) };
     let Value::Array(items) = &setting.value else {
         let text = format!("found {}, expected a list of tables: [[mapping.audiences]]", found(&setting.value));
         return Err(problems.note(setting.problem(text)));
     };
-    let mut seen = Seen::default();
+    let mut traits = UniqueTraits::default();
     let items =
-        (1..).zip(items).map(|(n, item)| audience(&setting.inner(&format!(" #{n}"), item), &mut seen, problems));
+        (1..).zip(items).map(|(n, item)| audience(&setting.inner(&format!(" #{n}"), item), &mut traits, problems));
     items.collect::<Vec<_>>().into_iter().collect()
 }
 
-fn audience(setting: &Setting, seen: &mut Seen, problems: &mut Problems) -> Read<Audience> {
+fn audience(setting: &Setting, traits: &mut UniqueTraits, problems: &mut Problems) -> Read<Audience> {
     let before = problems.len();
     let table = table(setting, &["trait", "on_true", "on_false"], problems)?;
     let key = match table.get("trait") {
         Some(value) => {
             let setting = setting.inner(".trait", value);
-            check(&setting, text, problems).and_then(|key| seen.check(&key, &setting, problems))
+            check(&setting, text, problems).and_then(|key| traits.check(&key, &setting, problems))
         }
         None => Err(problems.note(setting.problem("found no `trait`, expected the audience's trait"))),
     };
@@ -107,7 +103,7 @@ fn effect(setting: &Setting, problems: &mut Problems) -> Read<Effect> {
     let table = table(setting, &["offer", "status", "custom_fields"], problems)?;
     let inner = |name: &str| table.get(name).map(|value| setting.inner(&format!(".{name}"), value));
     let offer = inner("offer").map(|setting| check(&setting, id, problems)).transpose();
-    let status = inner("status").map(|setting| check(&setting, choice(&CHANGED), problems)).transpose();
+    let status = inner("status").map(|setting| check(&setting, audience_status, problems)).transpose();
     let custom_fields = inner("custom_fields").map(|setting| values_by_id(&setting, problems)).transpose();
     Ok(Effect { offer: offer?, status: status?, custom_fields: custom_fields?.unwrap_or_default() })
 }
@@ -137,16 +133,16 @@ fn table<'a>(setting: &'a Setting, allowed: &[&str], problems: &mut Problems) ->
     };
     for name in table.keys().filter(|name| !allowed.contains(&name.as_str())) {
         let at = format!("{}.{name}", setting.name);
-        problems.push(Problem::new(&at, &setting.place, unknown("unknown key", name, allowed)));
+        problems.push(Problem::new(&at, &setting.origin, unknown("unknown key", name, allowed)));
     }
     Ok(table)
 }
 
 /// The traits seen so far, as they are compared when an event is read.
 #[derive(Default)]
-struct Seen(BTreeMap<String, String>);
+struct UniqueTraits(BTreeMap<String, String>);
 
-impl Seen {
+impl UniqueTraits {
     fn check(&mut self, key: &str, setting: &Setting, problems: &mut Problems) -> Read<String> {
         let normalised = segment::normalised(key);
         let nameless = normalised.is_empty();

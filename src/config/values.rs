@@ -3,10 +3,11 @@
 //! A parser that refuses says `found …, expected …`. Files and the environment are read alike: `16`, `"16"` and
 //! `REFERSION_CONCURRENCY=16` are the same number. URLs are not repeated where they might carry credentials.
 
-use super::StoreUrl;
-use super::keys::nearest;
+use super::did_you_mean::nearest;
 use super::problem::either;
-use crate::domain::{ApiKey, SealKey};
+use super::{LogFormat, StoreUrl};
+use crate::delivery::{OnDelete, OnExisting};
+use crate::domain::{AffiliateStatus, ApiKey, SealKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
@@ -17,6 +18,11 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Value;
 use url::{Host, Url};
+
+/// More calls in flight than this are a typo.
+const MAX_CONCURRENCY: u64 = 1024;
+/// More memory for event ids than a terabyte is a typo.
+const MAX_MEMORY_MB: u64 = 1024 * 1024;
 
 /// A checked value, or `found …, expected …`.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -43,7 +49,7 @@ fn scalar_text(value: &Value) -> Option<String> {
     }
 }
 
-fn refuse<T>(value: &Value, allowed: impl Display) -> Parsed<T> {
+fn reject<T>(value: &Value, allowed: impl Display) -> Parsed<T> {
     Err(format!("found {}, expected {allowed}", found(value)))
 }
 
@@ -51,7 +57,7 @@ fn refuse<T>(value: &Value, allowed: impl Display) -> Parsed<T> {
 pub(super) fn text(value: &Value) -> Parsed<String> {
     match scalar_text(value) {
         Some(text) if !text.is_empty() => Ok(text),
-        _ => refuse(value, "a text that is not empty"),
+        _ => reject(value, "a text that is not empty"),
     }
 }
 
@@ -59,7 +65,7 @@ pub(super) fn text(value: &Value) -> Parsed<String> {
 pub(super) fn id(value: &Value) -> Parsed<String> {
     match scalar_text(value) {
         Some(text) if is_id(&text) => Ok(text),
-        _ => refuse(value, "an id of Refersion's: digits, such as \"1234\""),
+        _ => reject(value, "an id of Refersion's: digits, such as \"1234\""),
     }
 }
 
@@ -69,42 +75,77 @@ pub(super) fn is_id(text: &str) -> bool {
 }
 
 /// `true` or `false`.
-pub(super) fn flag(value: &Value) -> Parsed<bool> {
-    choice(&[("true", true), ("false", false)])(value)
+pub(super) fn boolean(value: &Value) -> Parsed<bool> {
+    choice(value, &[("true", true), ("false", false)])
 }
 
 /// One of some names, in any case.
-pub(super) fn choice<T: Copy>(names: &[(&str, T)]) -> impl Fn(&Value) -> Parsed<T> {
-    move |value| {
-        let text = scalar_text(value).unwrap_or_default();
-        match names.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text)) {
-            Some((_, meant)) => Ok(*meant),
-            None => refuse(value, either(&names.iter().map(|(name, _)| *name).collect::<Vec<_>>())),
-        }
+fn choice<T: Copy>(value: &Value, names: &[(&str, T)]) -> Parsed<T> {
+    let text = scalar_text(value).unwrap_or_default();
+    match names.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text)) {
+        Some((_, meant)) => Ok(*meant),
+        None => reject(value, either(&names.iter().map(|(name, _)| *name).collect::<Vec<_>>())),
     }
 }
 
+/// The status of new affiliates.
+pub(super) fn initial_status(value: &Value) -> Parsed<AffiliateStatus> {
+    choice(value, &[("PENDING", AffiliateStatus::Pending), ("ACTIVE", AffiliateStatus::Active)])
+}
+
+/// A status that an audience may set.
+pub(super) fn audience_status(value: &Value) -> Parsed<AffiliateStatus> {
+    use AffiliateStatus::{Active, Denied, Disabled};
+    choice(value, &[("ACTIVE", Active), ("DENIED", Denied), ("DISABLED", Disabled)])
+}
+
+/// What happens to affiliates that existed before.
+pub(super) fn on_existing(value: &Value) -> Parsed<OnExisting> {
+    choice(value, &[("update", OnExisting::Update), ("ignore", OnExisting::Ignore)])
+}
+
+/// What a delete event does.
+pub(super) fn on_delete(value: &Value) -> Parsed<OnDelete> {
+    choice(value, &[("disable", OnDelete::Disable), ("anonymize", OnDelete::Anonymize)])
+}
+
+/// The format of log lines.
+pub(super) fn log_format(value: &Value) -> Parsed<LogFormat> {
+    choice(value, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
 /// A whole number within bounds.
-pub(super) fn whole(allowed: RangeInclusive<u64>) -> impl Fn(&Value) -> Parsed<u64> {
-    move |value| match scalar_text(value).and_then(|text| text.parse().ok()) {
+fn whole(value: &Value, allowed: RangeInclusive<u64>) -> Parsed<u64> {
+    match scalar_text(value).and_then(|text| text.parse().ok()) {
         Some(number) if allowed.contains(&number) => Ok(number),
-        _ if *allowed.end() == u64::MAX => refuse(value, format!("a whole number of at least {}", allowed.start())),
-        _ => refuse(value, format!("a whole number from {} to {}", allowed.start(), allowed.end())),
+        _ if *allowed.end() == u64::MAX => reject(value, format!("a whole number of at least {}", allowed.start())),
+        _ => reject(value, format!("a whole number from {} to {}", allowed.start(), allowed.end())),
     }
+}
+
+/// A whole number of at least one.
+pub(super) fn at_least_one(value: &Value) -> Parsed<u64> {
+    whole(value, 1..=u64::MAX)
+}
+
+/// An amount of memory, written in MB and returned in bytes.
+pub(super) fn megabytes(value: &Value) -> Parsed<usize> {
+    let megabytes = whole(value, 1..=MAX_MEMORY_MB)?;
+    Ok(usize::try_from(megabytes << 20).unwrap_or(usize::MAX))
 }
 
 /// A number above zero, with or without a fraction.
 pub(super) fn above_zero(value: &Value) -> Parsed<f64> {
     match scalar_text(value).and_then(|text| text.parse::<f64>().ok()) {
         Some(number) if number.is_finite() && number > 0.0 => Ok(number),
-        _ => refuse(value, "a number above 0, such as 5 or 0.5"),
+        _ => reject(value, "a number above 0, such as 5 or 0.5"),
     }
 }
 
 /// A duration with units; zero is refused.
 pub(super) fn duration(value: &Value) -> Parsed<Duration> {
     match duration_or_zero(value)? {
-        Duration::ZERO => refuse(value, "a duration longer than zero, such as \"10s\" or \"5m\""),
+        Duration::ZERO => reject(value, "a duration longer than zero, such as \"10s\" or \"5m\""),
         duration => Ok(duration),
     }
 }
@@ -114,11 +155,11 @@ pub(super) fn duration_or_zero(value: &Value) -> Parsed<Duration> {
     let text = scalar_text(value).unwrap_or_default();
     let mut units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty()).peekable();
     if units.peek().is_none() {
-        return refuse(value, "a duration with a unit, such as \"10s\" or \"5m\"");
+        return reject(value, "a duration with a unit, such as \"10s\" or \"5m\"");
     }
     match humantime::parse_duration(&text) {
         Ok(duration) if units.all(|unit| ["ms", "s", "m", "h", "d"].contains(&unit)) => Ok(duration),
-        _ => refuse(value, "a duration in ms, s, m, h or d, such as \"10s\" or \"5m\""),
+        _ => reject(value, "a duration in ms, s, m, h or d, such as \"10s\" or \"5m\""),
     }
 }
 
@@ -128,7 +169,7 @@ pub(super) fn listen(value: &Value) -> Parsed<SocketAddr> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text };
     match full.parse() {
         Ok(address) => Ok(address),
-        Err(_) => refuse(value, "an IP address and a port: \"127.0.0.1:8080\", \"[::]:8080\", or \":8080\" for any"),
+        Err(_) => reject(value, "an IP address and a port: \"127.0.0.1:8080\", \"[::]:8080\", or \":8080\" for any"),
     }
 }
 
@@ -139,18 +180,18 @@ pub(super) fn base_url(value: &Value) -> Parsed<Url> {
     if text.contains(['@', '?', '#']) {
         return Err(format!("found a URL with credentials, a query or a fragment (not shown), expected {ALLOWED}"));
     }
-    let Ok(mut url) = Url::parse(&text) else { return refuse(value, ALLOWED) };
+    let Ok(mut url) = Url::parse(&text) else { return reject(value, ALLOWED) };
     let loopback = match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
-        None => return refuse(value, ALLOWED),
+        None => return reject(value, ALLOWED),
     };
     match url.scheme() {
         "https" => {}
         "http" if loopback => {}
-        "http" => return refuse(value, "https: keys must not travel in the clear (http only to a loopback address)"),
-        _ => return refuse(value, ALLOWED),
+        "http" => return reject(value, "https: keys must not travel in the clear (http only to a loopback address)"),
+        _ => return reject(value, ALLOWED),
     }
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));
@@ -166,7 +207,7 @@ pub(super) fn store_url(value: &Value) -> Parsed<StoreUrl> {
         return match text.strip_prefix("sqlite:") {
             Some(":memory:") => Err(nothing_kept()),
             _ if text.contains('@') => Err(format!("found something else (not shown), expected {ALLOWED}")),
-            _ => refuse(value, ALLOWED),
+            _ => reject(value, ALLOWED),
         };
     };
     match path {
@@ -176,8 +217,8 @@ pub(super) fn store_url(value: &Value) -> Parsed<StoreUrl> {
         }
         "" => Err(format!("found no path, expected {ALLOWED}")),
         _ if path.contains(":memory:") => Err(nothing_kept()),
-        _ if path.contains('?') => refuse(value, format!("{ALLOWED}, without options after a `?`")),
-        _ if path.ends_with('/') => refuse(value, format!("the path of a file: {ALLOWED}")),
+        _ if path.contains('?') => reject(value, format!("{ALLOWED}, without options after a `?`")),
+        _ if path.ends_with('/') => reject(value, format!("the path of a file: {ALLOWED}")),
         _ => Ok(StoreUrl::Sqlite(path.into())),
     }
 }
@@ -195,11 +236,11 @@ pub(super) fn log_filter(value: &Value) -> Parsed<String> {
     let words = filter.split(',').map(str::trim).filter(|part| !LEVELS.iter().any(|l| l.eq_ignore_ascii_case(part)));
     let meant = |word: &str| LEVELS.into_iter().find(|l| word.starts_with(l)).or_else(|| nearest(word, LEVELS));
     if let Some(meant) = words.filter(|word| !word.contains(['=', ':', '['])).find_map(meant) {
-        return refuse(value, format!("a level; did you mean {meant:?}?"));
+        return reject(value, format!("a level; did you mean {meant:?}?"));
     }
     match tracing_subscriber::EnvFilter::builder().parse(&filter) {
         Ok(_) => Ok(filter),
-        Err(_) => refuse(value, format!("{}, or \"info,tower_http=debug\" for one part alone", either(&LEVELS))),
+        Err(_) => reject(value, format!("{}, or \"info,tower_http=debug\" for one part alone", either(&LEVELS))),
     }
 }
 
@@ -213,9 +254,6 @@ pub(super) fn list(value: &Value) -> Option<Vec<String>> {
     Some(items.into_iter().filter(|item| !item.is_empty()).collect())
 }
 
-/// More calls at once than this is a slip of the pen.
-const MOST_CALLS: u64 = 1024;
-
 /// A key pair.
 pub(super) fn api_key(value: &Value) -> Parsed<ApiKey> {
     let text = value.as_str().ok_or("found no text (not shown), expected `publickey.secretkey` in quotes")?;
@@ -224,7 +262,7 @@ pub(super) fn api_key(value: &Value) -> Parsed<ApiKey> {
 
 /// How many calls at once.
 pub(super) fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {
-    let number = whole(1..=MOST_CALLS)(value)?;
+    let number = whole(value, 1..=MAX_CONCURRENCY)?;
     Ok(usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN))
 }
 
