@@ -211,7 +211,7 @@ fn the_defaults_are_those_that_were_promised() {
     assert_eq!(warnings, []);
     assert_snapshot!(format!("{config:#?}"), @r#"
     Config {
-        refersion: Refersion {
+        refersion: RefersionConfig {
             api_key: None,
             base_url: Url {
                 scheme: "https",
@@ -232,19 +232,19 @@ fn the_defaults_are_those_that_were_promised() {
             concurrency: 16,
             max_requests_per_second: None,
         },
-        segment: Segment {
+        segment: SegmentConfig {
             shared_secrets: [],
             accept_any_api_key: false,
         },
-        server: Server {
+        server: ServerConfig {
             listen: 0.0.0.0:8080,
             wait: 2s,
             drain: 8s,
         },
-        ops: Ops {
+        ops: OpsConfig {
             listen: 127.0.0.1:9090,
         },
-        store: Store {
+        store: StoreConfig {
             url: Sqlite(
                 "data/refersion-destination.db",
             ),
@@ -252,7 +252,7 @@ fn the_defaults_are_those_that_were_promised() {
             deduplication_memory: 67108864,
             seal_keys: [],
         },
-        delivery: Delivery {
+        delivery: DeliveryConfig {
             backoff: Backoff {
                 min: 1s,
                 max: 300s,
@@ -264,7 +264,7 @@ fn the_defaults_are_those_that_were_promised() {
                 on_delete: Disable,
             },
         },
-        log: Log {
+        log: LogConfig {
             format: Text,
             filter: "info",
         },
