@@ -101,7 +101,7 @@ impl AccountSignals {
     }
 
     /// Up to where the worker has read the log, if no pending event there is of the user with these keys.
-    pub fn none_waits_up_to(&self, keys: &[UserKey]) -> Option<Seq> {
+    pub fn none_pending_up_to(&self, keys: &[UserKey]) -> Option<Seq> {
         let scheduler = self.scheduler();
         let scheduler = scheduler.as_ref()?;
         (!scheduler.waits(keys)).then(|| scheduler.position())

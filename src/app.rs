@@ -176,7 +176,7 @@ async fn new_registry(context: &AppContext) -> Result<AccountRegistry, ServeErro
     } else if accounts.is_empty() {
         return Err(ServeError::NoApiKey);
     }
-    warn_about_unconfigured_accounts(&store.waiting(), &known);
+    warn_about_unconfigured_accounts(&store.pending(), &known);
     let mut endpoints = Vec::new();
     for account in accounts {
         let signals = AccountSignals::default();

@@ -141,7 +141,7 @@ impl MerchantAccounts for MerchantRegistry {
     }
 
     fn wake_accounts_with_pending_events(&self) {
-        if let Err(error) = self.wake_accounts(&self.0.context.store.waiting()) {
+        if let Err(error) = self.wake_accounts(&self.0.context.store.pending()) {
             tracing::error!(%error, "cannot start the workers of accounts that are not configured; their pending events are delivered after their next event");
         }
     }

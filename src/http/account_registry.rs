@@ -108,7 +108,7 @@ impl AccountRegistry {
         if let Some(merchants) = &self.merchants {
             merchants.wake_accounts_with_pending_events();
         }
-        let pending = self.store.waiting();
+        let pending = self.store.pending();
         for endpoint in &self.configured {
             if pending.get(endpoint.account.as_str()).is_some_and(|events| *events > 0) {
                 (endpoint.wake_worker)();

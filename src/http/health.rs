@@ -33,12 +33,12 @@ pub(super) async fn readyz(State(registry): State<Arc<AccountRegistry>>) -> (Sta
     if registry.is_draining() {
         return unready("draining: the service is shutting down".to_owned());
     }
-    let StoreStatus { waiting, dead, write_error } = registry.store.status();
+    let StoreStatus { pending, dead, write_error } = registry.store.status();
     if let Some(error) = write_error {
         return unready(format!("the store cannot be written: {error}"));
     }
     let refersion = refersion(registry.configured().map(|endpoint| &endpoint.signals), registry.clock.now());
-    let body = json!({"status": "ready", "message": "events are accepted", "waiting": waiting,
+    let body = json!({"status": "ready", "message": "events are accepted", "waiting": pending,
         "dead_letters": dead, "refersion": refersion});
     (StatusCode::OK, Json(body))
 }
@@ -65,9 +65,9 @@ pub(super) async fn readyz_by_account(State(registry): State<Arc<AccountRegistry
 
 /// The counters in the OpenMetrics format.
 pub(super) async fn metrics(State(registry): State<Arc<AccountRegistry>>) -> impl IntoResponse {
-    let StoreStatus { waiting, dead, .. } = registry.store.status();
+    let StoreStatus { pending, dead, .. } = registry.store.status();
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], registry.metrics.text(waiting, dead))
+    ([(header::CONTENT_TYPE, content_type)], registry.metrics.text(pending, dead))
 }
 
 fn halted_and_paused(endpoints: &[Arc<AccountEndpoint>], now: Timestamp) -> [Vec<&Arc<AccountEndpoint>>; 2] {

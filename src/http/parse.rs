@@ -116,7 +116,7 @@ fn new_event(
 ) -> NewEvent {
     let keys = user.keys(endpoint.store.hash_key(), &endpoint.account);
     let known_users_only =
-        only_if_known.then(|| KnownUsersOnly { none_waits_up_to: endpoint.signals.none_waits_up_to(&keys) });
+        only_if_known.then(|| KnownUsersOnly { none_pending_up_to: endpoint.signals.none_pending_up_to(&keys) });
     NewEvent {
         account: endpoint.account.clone(),
         id: event_id(endpoint, text, event),

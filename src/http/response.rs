@@ -216,7 +216,7 @@ impl From<StoreError> for ApiResponse {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full(_) => Self::BacklogFull,
-            StoreError::NotWaiting
+            StoreError::NotPending
             | StoreError::Closed
             | StoreError::Transient(_)
             | StoreError::Corrupt(_)

@@ -110,7 +110,7 @@ async fn handle_one(endpoint: &AccountEndpoint, decision: Decision) -> Result<Ap
     };
     let waiter = (!endpoint.max_wait.is_zero()).then(|| endpoint.signals.wait_for(event.id)).flatten();
     match append(endpoint, vec![event]).await?.first() {
-        Some(Appended::Accepted { waiting, .. }) if *waiting < endpoint.concurrency => {
+        Some(Appended::Accepted { pending, .. }) if *pending < endpoint.concurrency => {
             Ok(wait_for_outcome(endpoint, waiter).await)
         }
         Some(appended) => Ok(append_result(*appended, if_unknown)),

@@ -29,7 +29,7 @@ pub struct NewEvent {
 pub struct KnownUsersOnly {
     /// The owner of the account had read the log up to here, and no event that waits there is of this user. `None`: the owner
     /// cannot tell; then the engine has to be certain by itself, as it is where nothing waits at all.
-    pub none_waits_up_to: Option<Seq>,
+    pub none_pending_up_to: Option<Seq>,
 }
 
 /// What became of an event to append.
@@ -40,7 +40,7 @@ pub enum Appended {
         /// Its place in the log.
         seq: Seq,
         /// How many events of the account were waiting before it, whoever their user.
-        waiting: u64,
+        pending: u64,
     },
     /// It was appended before.
     Duplicate,
@@ -179,7 +179,7 @@ pub enum Settlement {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreStatus {
     /// Events that wait or are being carried out.
-    pub waiting: u64,
+    pub pending: u64,
     /// Dead letters.
     pub dead: u64,
     /// Why the last commit failed, if it did.
@@ -194,7 +194,7 @@ pub enum StoreError {
     Full(u64),
     /// The head of the unit does not wait (any more): it is settled already, or was erased.
     #[error("the event does not wait any more")]
-    NotWaiting,
+    NotPending,
     /// The store is closed.
     #[error("the store is closed")]
     Closed,

@@ -82,7 +82,7 @@ pub trait EventLog: Send + Sync {
         changes: AffiliateChanges,
     ) -> Result<(), StoreError>;
 
-    /// Ends an attempt at `unit`; its events are in flight no longer. [`StoreError::NotWaiting`] if the head does not wait.
+    /// Ends an attempt at `unit`; its events are in flight no longer. [`StoreError::NotPending`] if the head does not wait.
     async fn settle(
         &self,
         account: &AccountName,
@@ -133,7 +133,7 @@ pub trait Maintenance: Send + Sync {
     async fn probe(&self) -> Result<(), StoreError>;
 
     /// The accounts for which events wait, and how many. No I/O.
-    fn waiting(&self) -> BTreeMap<String, u64>;
+    fn pending(&self) -> BTreeMap<String, u64>;
 
     /// What was last saved of the account's health; `None` if nothing was. Opaque to the store.
     async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError>;

@@ -18,7 +18,7 @@ pub struct Counts {
     /// The status.
     pub status: StoreStatus,
     /// How many events of each account wait. Without the accounts of which none does.
-    pub waiting: BTreeMap<String, u64>,
+    pub pending: BTreeMap<String, u64>,
     /// The last seq that was given.
     pub last_seq: i64,
 }
@@ -39,13 +39,13 @@ impl Published {
     pub fn commit<'a>(&self, changed: impl Iterator<Item = (&'a AccountName, u64)>, dead: i64, last_seq: i64) {
         let mut counts = self.lock();
         for (name, waiting) in changed {
-            let before = match counts.waiting.get_mut(name.as_str()) {
+            let before = match counts.pending.get_mut(name.as_str()) {
                 Some(before) if waiting > 0 => std::mem::replace(before, waiting),
-                Some(_) => counts.waiting.remove(name.as_str()).unwrap_or(0),
-                None if waiting > 0 => counts.waiting.insert(name.as_str().to_owned(), waiting).unwrap_or(0),
+                Some(_) => counts.pending.remove(name.as_str()).unwrap_or(0),
+                None if waiting > 0 => counts.pending.insert(name.as_str().to_owned(), waiting).unwrap_or(0),
                 None => 0,
             };
-            counts.status.waiting = (counts.status.waiting + waiting).saturating_sub(before);
+            counts.status.pending = (counts.status.pending + waiting).saturating_sub(before);
         }
         counts.status.dead = counts.status.dead.saturating_add_signed(dead);
         counts.last_seq = last_seq;
@@ -66,13 +66,13 @@ mod tests {
         let published = Published::default();
         let names: Vec<AccountName> = (0..1_000).map(account).collect();
         published.commit(names.iter().map(|name| (name, 1)), 0, 1_000);
-        let addresses = || -> Vec<*const u8> { published.lock().waiting.keys().map(|name| name.as_ptr()).collect() };
+        let addresses = || -> Vec<*const u8> { published.lock().pending.keys().map(|name| name.as_ptr()).collect() };
         let before = addresses();
         published.commit([(&account(7), 2)].into_iter(), 0, 1_001);
         assert!(addresses() == before, "none was copied");
         published.commit([(&account(7), 0)].into_iter(), 1, 1_001);
         assert_eq!(addresses().len(), 999);
         let counts = published.lock();
-        assert_eq!((counts.status.waiting, counts.status.dead, counts.last_seq), (999, 1, 1_001));
+        assert_eq!((counts.status.pending, counts.status.dead, counts.last_seq), (999, 1, 1_001));
     }
 }

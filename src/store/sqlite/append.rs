@@ -29,14 +29,14 @@ fn append_one(tx: &mut Tx<'_>, event: &NewEvent) -> rusqlite::Result<Appended> {
     }
     let account = tx.find_account(&event.account);
     if let Some(only) = event.known_users_only
-        && !may_be_known(tx, account, &event.keys, only.none_waits_up_to)?
+        && !may_be_known(tx, account, &event.keys, only.none_pending_up_to)?
     {
         return Ok(Appended::UnknownUser);
     }
     let account = account.map_or_else(|| tx.account(&event.account), Ok)?;
-    let waiting = tx.waiting(account);
+    let pending = tx.waiting(account);
     let row = Row { id: event.id, users: &event.keys, received_at: event.received_at, body: &event.body };
-    Ok(Appended::Accepted { seq: insert(tx, account, &row)?, waiting })
+    Ok(Appended::Accepted { seq: insert(tx, account, &row)?, pending })
 }
 
 /// A row to append; its body is packed.
@@ -95,9 +95,9 @@ fn may_be_known(
     tx: &Tx<'_>,
     account: Option<AccountNumber>,
     users: &[UserKey],
-    none_waits_up_to: Option<Seq>,
+    none_pending_up_to: Option<Seq>,
 ) -> rusqlite::Result<bool> {
-    if account.is_some_and(|account| !users.is_empty() && tx.may_wait(account, users, none_waits_up_to)) {
+    if account.is_some_and(|account| !users.is_empty() && tx.may_wait(account, users, none_pending_up_to)) {
         return Ok(true);
     }
     let mut link = tx.connection.prepare_cached("SELECT 1 FROM links WHERE key = ?1")?;

@@ -30,8 +30,8 @@ impl Maintenance for SqliteStore {
         self.writer.write(|tx| Ok(vault::probe(tx.connection)?)).await
     }
 
-    fn waiting(&self) -> BTreeMap<String, u64> {
-        self.published.lock().waiting.clone()
+    fn pending(&self) -> BTreeMap<String, u64> {
+        self.published.lock().pending.clone()
     }
 
     async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError> {

@@ -9,7 +9,6 @@ mod affiliates;
 mod append;
 mod attempts;
 mod begin;
-mod carry_over;
 mod checkpoint;
 mod compact;
 mod dead_letters;
@@ -19,6 +18,7 @@ mod error;
 mod forget;
 mod job;
 mod maintenance;
+mod migrate_v5;
 mod older_ids;
 mod open;
 mod operators;
@@ -207,7 +207,7 @@ impl EventLog for SqliteStore {
             }
         }
         // After a failure they are still being carried out: their owner tries the settlement again.
-        if matches!(settled, Ok(()) | Err(StoreError::NotWaiting)) {
+        if matches!(settled, Ok(()) | Err(StoreError::NotPending)) {
             self.in_flight.release(&unit.seqs().collect::<Vec<_>>());
         }
         settled

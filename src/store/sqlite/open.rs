@@ -2,8 +2,8 @@
 //!
 //! Invariant: a file is open in one process at most; its lock dies with the process.
 
-use super::carry_over;
 use super::checkpoint::Checkpoints;
+use super::migrate_v5;
 use super::older_ids;
 use super::schema;
 use super::state::{AccountLog, AccountNumber, State};
@@ -77,7 +77,7 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<Store, OpenError
     match version(&connection).map_err(sqlite)? {
         0 => create(&mut connection).map_err(sqlite)?,
         found @ 1..5 => return Err(OpenError::Older { path: path.to_owned(), found }),
-        5 => carry_over::from_version_5(&mut connection).map_err(sqlite)?,
+        5 => migrate_v5::migrate_file(&mut connection).map_err(sqlite)?,
         schema::VERSION => {}
         found => return Err(OpenError::Newer { path: path.to_owned(), found }),
     }
@@ -144,9 +144,9 @@ fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite:
     let dead = count("SELECT count(*) FROM dead_letters")?.unsigned_abs();
     let ids = older_ids::load(connection, deduplication_memory)?;
     let (accounts, logs) = read_accounts(connection)?;
-    let waiting: BTreeMap<String, u64> =
+    let pending: BTreeMap<String, u64> =
         logs.values().filter(|log| log.waiting > 0).map(|log| (log.name.as_str().to_owned(), log.waiting)).collect();
-    let status = StoreStatus { waiting: waiting.values().sum(), dead, write_error: None };
+    let status = StoreStatus { pending: pending.values().sum(), dead, write_error: None };
     Ok(State {
         hash: HashKey::new(&hash_key),
         accounts,
@@ -157,7 +157,7 @@ fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite:
         next_seq,
         reserved: next_seq,
         journal: Vec::new(),
-        published: Arc::new(Published::new(Counts { status, waiting, last_seq: next_seq - 1 })),
+        published: Arc::new(Published::new(Counts { status, pending, last_seq: next_seq - 1 })),
     })
 }
 

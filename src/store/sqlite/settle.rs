@@ -89,10 +89,10 @@ pub fn settle(tx: &mut Tx<'_>, ending: &Ending, rows: &Rows) -> Result<(), JobEr
 
 /// The number of the account; refuses if the event does not wait there.
 fn waiting(tx: &Tx<'_>, account: &AccountName, head: Seq) -> Result<AccountNumber, JobError> {
-    let number = tx.find_account(account).ok_or(JobError::Refused(StoreError::NotWaiting))?;
+    let number = tx.find_account(account).ok_or(JobError::Refused(StoreError::NotPending))?;
     let sql = "SELECT 1 FROM log WHERE seq = ?1 AND account = ?2 AND outcome IS NULL";
     let waits = tx.connection.prepare_cached(sql)?.exists([head.0, number])?;
-    if waits { Ok(number) } else { Err(JobError::Refused(StoreError::NotWaiting)) }
+    if waits { Ok(number) } else { Err(JobError::Refused(StoreError::NotPending)) }
 }
 
 /// An event of the account waits no more. Says whether it did: one that does not wait is passed over.

@@ -128,7 +128,7 @@ fn work(store: &mut Store) {
     assert_eq!(begin::begin(&store.connection, &main, &[unit(0), unit(2)]).expect("begun").len(), 2);
     let progress = Progress { stage: Stage::CheckEdit, ..Progress::default() };
     transaction(store, |tx| {
-        let only = Some(KnownUsersOnly { none_waits_up_to: Some(Seq(i64::MAX)) });
+        let only = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(i64::MAX)) });
         let new = NewEvent { known_users_only: only, ..event(BACKLOG + 1, &main) };
         append::append(tx, &[event(1, &main), new, event(BACKLOG + 2, &account(BACKLOG))], 10).expect_err("full");
         append::append(tx, &[event(1, &main), event(BACKLOG + 2, &account(BACKLOG))], u64::MAX).expect("appended");

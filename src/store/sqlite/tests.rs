@@ -57,19 +57,19 @@ async fn an_event_is_appended_read_begun_and_settled_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let (store, main) = (open(&folder), AccountName::main());
     let appended = store.append(vec![event(1, user(1)), event(2, user(2)), event(1, user(1))]).await.expect("appended");
-    let accepted = |seq, waiting| Appended::Accepted { seq: Seq(seq), waiting };
+    let accepted = |seq, waiting| Appended::Accepted { seq: Seq(seq), pending: waiting };
     assert_eq!(appended, [accepted(1, 0), accepted(2, 1), Appended::Duplicate]);
     assert_eq!(store.read(&main, Seq(0), 9).await.expect("read").len(), 2);
     let begun = begin(&store, &[Unit::of(Seq(1)), Unit::of(Seq(9))]).await;
     assert_eq!((begun.len(), begun[0].body.as_deref(), &begun[0].memory), (1, Ok(&b"body 1"[..]), &Memory::default()));
     let changes = remember("one", vec![user(1), user(2)]);
     assert_eq!(store.settle(&main, &Unit::of(Seq(1)), done(Vec::new()), changes).await, Ok(()));
-    assert_eq!(store.settle(&main, &Unit::of(Seq(1)), done(Vec::new()), none()).await, Err(StoreError::NotWaiting));
+    assert_eq!(store.settle(&main, &Unit::of(Seq(1)), done(Vec::new()), none()).await, Err(StoreError::NotPending));
     let entries = store.read(&main, Seq(0), 9).await.expect("read");
     let affiliate = LaneKey::Affiliate(AffiliateKey(store.hash_key().affiliate("main", "one")));
     assert_eq!((entries[0].seq, &entries[0].keys[..]), (Seq(2), &[LaneKey::User(user(2)), affiliate][..]));
     assert_eq!(store.append(vec![event(1, user(1))]).await, Ok(vec![Appended::Duplicate]));
-    assert_eq!((store.status().waiting, store.waiting()["main"]), (1, 1));
+    assert_eq!((store.status().pending, store.pending()["main"]), (1, 1));
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn a_dead_letter_is_replayed_behind_what_waits_and_its_user_is_forgotten()
     store.begin(&main, &[Unit::of(Seq(3))]).await.expect("begun");
     let forgotten = store.forget(&[user(2)], Timestamp(9)).await;
     assert_eq!(forgotten, Ok(Forgotten { events: 1, under_way: 1, dead_letters: 0, links: 2, affiliates: 1 }));
-    assert_eq!((store.status().waiting, store.status().dead), (1, 1));
+    assert_eq!((store.status().pending, store.status().dead), (1, 1));
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn an_event_for_known_users_is_appended_unless_nobody_can_be_known() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(&folder);
     let ask = async |n, only| {
-        let known_users_only = Some(KnownUsersOnly { none_waits_up_to: only });
+        let known_users_only = Some(KnownUsersOnly { none_pending_up_to: only });
         store.append(vec![NewEvent { known_users_only, ..event(n, user(9)) }]).await.expect("an answer")[0]
     };
     assert_eq!(ask(1, None).await, Appended::UnknownUser, "nothing waits at all");
@@ -131,14 +131,14 @@ async fn an_event_for_known_users_is_appended_unless_nobody_can_be_known() {
     assert_eq!(ask(1, Some(Seq(2))).await, Appended::UnknownUser, "the owner has read all that waits");
     assert_eq!(
         ask(1, Some(Seq(1))).await,
-        Appended::Accepted { seq: Seq(3), waiting: 2 },
+        Appended::Accepted { seq: Seq(3), pending: 2 },
         "it has not read the second"
     );
     drop(store);
     let store = open(&folder);
-    let known_users_only = Some(KnownUsersOnly { none_waits_up_to: None });
+    let known_users_only = Some(KnownUsersOnly { none_pending_up_to: None });
     let other = NewEvent { known_users_only, ..event(4, user(8)) };
-    let accepted = Appended::Accepted { seq: Seq(4), waiting: 3 };
+    let accepted = Appended::Accepted { seq: Seq(4), pending: 3 };
     assert_eq!(store.append(vec![other]).await, Ok(vec![accepted]), "nobody has read what waited at opening");
 }
 
@@ -151,5 +151,5 @@ async fn what_was_handed_in_before_closing_is_done_and_the_file_is_free() {
     store.closed().await;
     assert_eq!(store.append(vec![event(2, user(1))]).await, Err(StoreError::Closed));
     assert_eq!(store.read(&AccountName::main(), Seq(0), 9).await, Err(StoreError::Closed));
-    assert_eq!(open(&folder).status().waiting, 1);
+    assert_eq!(open(&folder).status().pending, 1);
 }

@@ -286,9 +286,9 @@ mod tests {
         assert_eq!((first, last), (Ok(Seq(1)), Ok(Seq(2))));
         assert!(matches!(bad, Err(StoreError::Fatal(_))), "{bad:?}");
         let status = writing.published.lock().status.clone();
-        assert_eq!((status.waiting, status.write_error), (2, None));
+        assert_eq!((status.pending, status.write_error), (2, None));
         assert_eq!(
-            writing.published.lock().waiting.clone().into_keys().collect::<Vec<_>>(),
+            writing.published.lock().pending.clone().into_keys().collect::<Vec<_>>(),
             ["account 1", "account 2"]
         );
         let find = |n| {
@@ -312,7 +312,7 @@ mod tests {
         let lost = writing.writer.write(lose).await;
         assert!(matches!(lost, Err(StoreError::Transient(_))), "{lost:?}");
         let status = writing.published.lock().status.clone();
-        assert!(status.waiting == 0 && status.write_error.is_some(), "{status:?}");
+        assert!(status.pending == 0 && status.write_error.is_some(), "{status:?}");
         assert_eq!(writing.writer.write(|tx| append(tx, 2)).await, Ok(Seq(1)));
         assert_eq!(writing.published.lock().status.write_error.clone(), None, "a good commit clears it");
     }

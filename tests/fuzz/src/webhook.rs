@@ -227,7 +227,7 @@ impl EventLog for Kept {
                 _ if of_nobody => Appended::UnknownUser,
                 0 => Appended::Duplicate,
                 1 if known_users_only => Appended::UnknownUser,
-                _ => Appended::Accepted { seq: Seq(1), waiting: 1 },
+                _ => Appended::Accepted { seq: Seq(1), pending: 1 },
             }
         };
         Ok(events.into_iter().map(append).collect())
@@ -302,7 +302,7 @@ impl Maintenance for Kept {
         Err(StoreError::Closed)
     }
 
-    fn waiting(&self) -> BTreeMap<String, u64> {
+    fn pending(&self) -> BTreeMap<String, u64> {
         BTreeMap::new()
     }
 

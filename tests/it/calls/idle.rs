@@ -124,8 +124,8 @@ impl Maintenance for Counting {
         self.store.probe().await
     }
 
-    fn waiting(&self) -> BTreeMap<String, u64> {
-        self.store.waiting()
+    fn pending(&self) -> BTreeMap<String, u64> {
+        self.store.pending()
     }
 
     async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
@@ -198,7 +198,7 @@ async fn an_idle_account_holds_no_task_and_an_event_by_itself_costs_one_read() {
     tracker.close();
     within(tracker.wait()).await;
     assert_eq!(refersion.operations(), ["new"]);
-    assert_eq!(store.status().waiting, 0);
+    assert_eq!(store.status().pending, 0);
     assert!(signals.scheduler().is_none(), "idle again, without a scheduler");
     assert_eq!((store.reads.load(Ordering::Relaxed), store.begins.load(Ordering::Relaxed)), (1, 1));
 }
@@ -233,7 +233,7 @@ async fn a_new_key_ends_a_halt_at_once_while_the_probe_of_the_old_one_is_not_ans
     worker.replace_key(&ApiKey::parse(API_KEY).expect("a key")).expect("replaced");
     tracker.close();
     within(tracker.wait()).await;
-    assert_eq!(store.status().waiting, 0);
+    assert_eq!(store.status().pending, 0);
 }
 
 #[tokio::test]
@@ -252,6 +252,6 @@ async fn of_large_bodies_only_so_many_are_begun_at_once_and_all_are_delivered() 
     worker.wake();
     tracker.close();
     within(tracker.wait()).await;
-    assert_eq!((store.status().waiting, refersion.sandbox.affiliates().len()), (0, 20));
+    assert_eq!((store.status().pending, refersion.sandbox.affiliates().len()), (0, 20));
     assert!(store.begins.load(Ordering::Relaxed) >= 3, "8 MiB at once");
 }

@@ -57,7 +57,7 @@ impl EventLog for Stub {
         self.begun.add_permits(1);
         self.gate.acquire().await.expect("open").forget();
         match self.appends {
-            Appends::Well => Ok(events.iter().map(|_| Appended::Accepted { seq: Seq(1), waiting: 9 }).collect()),
+            Appends::Well => Ok(events.iter().map(|_| Appended::Accepted { seq: Seq(1), pending: 9 }).collect()),
             Appends::Repeats => Ok(events.iter().map(|_| Appended::Duplicate).collect()),
             Appends::Error(error) => Err(error()),
             Appends::Nothing => Ok(Vec::new()),
@@ -134,7 +134,7 @@ impl Maintenance for Stub {
         Err(StoreError::Closed)
     }
 
-    fn waiting(&self) -> BTreeMap<String, u64> {
+    fn pending(&self) -> BTreeMap<String, u64> {
         BTreeMap::new()
     }
 

@@ -44,7 +44,7 @@ async fn a_full_backlog_takes_none_of_the_events_and_says_how_many_wait() {
         assert_eq!(store.store().append(two).await, Err(StoreError::Full(2)));
         assert_eq!(store.counts(), (2, 0));
         let c = store.try_append(store.event("c", &["u3"], 0)).await;
-        assert!(matches!(c, Appended::Accepted { waiting: 2, .. }), "{c:?}");
+        assert!(matches!(c, Appended::Accepted { pending: 2, .. }), "{c:?}");
         assert_eq!(store.store().append(vec![store.event("e", &["u5"], 0)]).await, Err(StoreError::Full(3)));
         store.settle(a, done()).await;
         store.append("d", &["u4"]).await;
@@ -70,7 +70,7 @@ async fn a_full_backlog_of_one_account_is_not_another_ones() {
         for name in ["b", "c"] {
             store.account = AccountName::from("other".to_owned());
             let appended = store.try_append(store.event(name, &["u1"], 0)).await;
-            assert!(matches!(appended, Appended::Accepted { waiting: 0, .. }), "{appended:?}");
+            assert!(matches!(appended, Appended::Accepted { pending: 0, .. }), "{appended:?}");
             assert_eq!(store.store().append(vec![store.event("d", &["u2"], 0)]).await, Err(StoreError::Full(1)));
             store.settle(accepted(appended), done()).await;
             store.reopen().await;
@@ -85,7 +85,7 @@ async fn a_full_backlog_of_one_account_is_not_another_ones() {
 async fn each_event_of_a_call_has_its_own_answer_and_a_repeat_within_it_is_a_duplicate() {
     every(async |store| {
         store.append("a", &["u1"]).await;
-        let none = Some(KnownUsersOnly { none_waits_up_to: Some(Seq(i64::MAX)) });
+        let none = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(i64::MAX)) });
         let events = vec![
             store.event("a", &["u1"], 0),
             store.event("b", &["u2"], 0),
@@ -98,7 +98,7 @@ async fn each_event_of_a_call_has_its_own_answer_and_a_repeat_within_it_is_a_dup
             panic!("{answers:?}")
         };
         assert!(
-            matches!(b, Appended::Accepted { waiting: 1, .. }) && matches!(d, Appended::Accepted { waiting: 2, .. })
+            matches!(b, Appended::Accepted { pending: 1, .. }) && matches!(d, Appended::Accepted { pending: 2, .. })
         );
         assert!(accepted(b) < accepted(d));
         assert_eq!(store.names().await, ["a", "b", "d"]);

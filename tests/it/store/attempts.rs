@@ -24,10 +24,10 @@ async fn an_event_that_does_not_wait_is_not_begun_and_cannot_be_settled() {
             for settlement in settlements() {
                 let unit = Unit::of(gone);
                 let refused = store.store().settle(&store.account, &unit, settlement, void()).await;
-                assert_eq!(refused, Err(StoreError::NotWaiting), "{gone}");
+                assert_eq!(refused, Err(StoreError::NotPending), "{gone}");
             }
             let refused = store.store().save_progress(&store.account, &Unit::of(gone), &progress(1), void()).await;
-            assert_eq!(refused, Err(StoreError::NotWaiting), "{gone}");
+            assert_eq!(refused, Err(StoreError::NotPending), "{gone}");
         }
         assert_eq!(store.append_if_known("c", &["void"]).await, Appended::UnknownUser, "no change was made");
         assert_eq!(store.counts(), (0, 1));
@@ -195,14 +195,14 @@ async fn counts_say_what_waits_what_is_in_flight_and_what_is_dead() {
         store.settle(seqs[2], retry(5)).await;
         for _ in 0..2 {
             assert_eq!(store.counts(), (2, 1));
-            assert_eq!(store.store().waiting(), [("main".to_owned(), 2)].into());
+            assert_eq!(store.store().pending(), [("main".to_owned(), 2)].into());
             store.reopen().await;
         }
         store.compact(LATE).await;
         assert_eq!(store.counts(), (2, 1));
         store.settle(seqs[2], done()).await;
         store.settle(seqs[3], done()).await;
-        assert_eq!(store.store().waiting(), [].into(), "an account for which nothing waits takes no room");
+        assert_eq!(store.store().pending(), [].into(), "an account for which nothing waits takes no room");
     })
     .await;
 }
@@ -212,10 +212,10 @@ async fn nobody_settles_an_event_of_another_account() {
     every(async |store: &mut TestStore| {
         let a = store.append("a", &["u1"]).await;
         store.account = refersion_destination::domain::AccountName::from("other".to_owned());
-        assert_eq!(store.try_settle(&unit(&[a]), done()).await, Err(StoreError::NotWaiting));
+        assert_eq!(store.try_settle(&unit(&[a]), done()).await, Err(StoreError::NotPending));
         let (unit_of_a, changes) = (unit(&[a]), AffiliateChanges::default());
         let saved = store.store().save_progress(&store.account, &unit_of_a, &progress(1), changes).await;
-        assert_eq!(saved, Err(StoreError::NotWaiting));
+        assert_eq!(saved, Err(StoreError::NotPending));
         assert!(store.begin_units(&[unit(&[a])]).await.is_empty());
         assert_eq!(store.counts(), (1, 0));
     })

@@ -178,9 +178,9 @@ impl TestStore {
         self.append_if_known_up_to(name, users, None).await
     }
 
-    /// The same, where the owner has read the log up to `none_waits_up_to` and found nothing of the user.
-    pub async fn append_if_known_up_to(&self, name: &str, users: &[&str], none_waits_up_to: Option<Seq>) -> Appended {
-        let known_users_only = Some(KnownUsersOnly { none_waits_up_to });
+    /// The same, where the owner has read the log up to `none_pending_up_to` and found nothing of the user.
+    pub async fn append_if_known_up_to(&self, name: &str, users: &[&str], none_pending_up_to: Option<Seq>) -> Appended {
+        let known_users_only = Some(KnownUsersOnly { none_pending_up_to });
         self.try_append(NewEvent { known_users_only, ..self.event(name, users, 0) }).await
     }
 
@@ -244,7 +244,7 @@ impl TestStore {
     /// How many events wait, and how many dead letters there are.
     pub fn counts(&self) -> (u64, u64) {
         let status = self.store.status();
-        (status.waiting, status.dead)
+        (status.pending, status.dead)
     }
 
     pub async fn compact(&self, before: i64) {

@@ -38,7 +38,7 @@ async fn a_call_that_fails_at_its_last_event_appended_none_and_leaves_its_ids_un
         repair(&outside);
         let appended = store.store().append(events()).await.expect("appended");
         let waiting = appended.iter().map(|one| match one {
-            Appended::Accepted { waiting, .. } => *waiting,
+            Appended::Accepted { pending, .. } => *pending,
             other => panic!("{how}: {other:?}"),
         });
         assert_eq!(waiting.collect::<Vec<_>>(), [1, 2, 3], "{how}");

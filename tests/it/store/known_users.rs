@@ -78,7 +78,7 @@ async fn what_waits_for_another_account_makes_nothing_uncertain() {
 #[tokio::test]
 async fn an_earlier_event_of_the_same_call_counts() {
     every(async |store| {
-        let known_users_only = Some(KnownUsersOnly { none_waits_up_to: Some(Seq(0)) });
+        let known_users_only = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(0)) });
         let only = |event| NewEvent { known_users_only, ..event };
         let events = vec![
             only(store.event("too early", &["u1"], 0)),

@@ -2,13 +2,12 @@
 //!
 //! Claims speak to `dyn Store` through [`engine::TestStore`], which can open, close and reopen it; a further engine joins in
 //! [`engine::every`]. What only the SQLite engine promises (its file, its lock, its WAL, its earlier versions) stands in
-//! [`carried_over`], [`damaged`], [`erased`], [`failure`], [`file`], [`torn`] and [`writes`]. Which events of a user may run is
+//! [`migrate_v5`], [`damaged`], [`erased`], [`failure`], [`file`], [`torn`] and [`writes`]. Which events of a user may run is
 //! decided in `src/scheduling` and tested there. No test sleeps: moments are arguments.
 
 mod affiliates;
 mod append;
 mod attempts;
-mod carried_over;
 mod damaged;
 mod dead_letters;
 mod duplicates;
@@ -19,6 +18,7 @@ mod file;
 mod forget;
 mod groups;
 mod known_users;
+mod migrate_v5;
 mod model;
 mod random;
 mod read;

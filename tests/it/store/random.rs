@@ -140,7 +140,7 @@ impl Pair<'_> {
     }
 
     async fn append(&mut self, events: &[New]) {
-        let known = |only: bool| only.then_some(KnownUsersOnly { none_waits_up_to: None });
+        let known = |only: bool| only.then_some(KnownUsersOnly { none_pending_up_to: None });
         let event = |New { name, keys, known_users_only }: &New| {
             let users: Vec<_> = keys.iter().copied().collect();
             NewEvent {
@@ -154,7 +154,7 @@ impl Pair<'_> {
             match (expected, answer) {
                 (
                     Answer::Accepted { waiting } | Answer::AcceptedOrUnknown { waiting },
-                    Appended::Accepted { seq, waiting: found },
+                    Appended::Accepted { seq, pending: found },
                 ) => {
                     assert_eq!(found, waiting);
                     self.push(seq, *name, keys, self.now);
@@ -290,7 +290,7 @@ fn searching(page: u32) -> Progress {
 }
 
 fn waits(waits: bool) -> Result<(), StoreError> {
-    if waits { Ok(()) } else { Err(StoreError::NotWaiting) }
+    if waits { Ok(()) } else { Err(StoreError::NotPending) }
 }
 
 #[test]

@@ -83,8 +83,8 @@ async fn one_account_among_a_thousand_is_read_alone() {
         let begun = store.begin_units(&of_another).await;
         let followers: Vec<Seq> = begun[0].followers.iter().map(|follower| follower.seq).collect();
         assert_eq!((begun.len(), name(&begun[0]), followers), (1, "999".to_owned(), vec![seqs[1_999]]));
-        assert_eq!(store.store().waiting().len(), 1_000);
-        assert!(store.store().waiting().values().all(|waiting| *waiting == 3));
+        assert_eq!(store.store().pending().len(), 1_000);
+        assert!(store.store().pending().values().all(|waiting| *waiting == 3));
     })
     .await;
 }

@@ -22,7 +22,7 @@ async fn whoever_asks_writes_nothing() {
     let before = files();
     for _ in 0..20 {
         let log = store.store();
-        assert_eq!((log.status().waiting, log.waiting().len()), (1, 1));
+        assert_eq!((log.status().pending, log.pending().len()), (1, 1));
         assert_eq!(log.read(&store.account, Seq(0), 9).await.expect("read").len(), 1);
         assert_eq!(log.begin(&store.account, &[unit(&[a])]).await.expect("begun").len(), 1);
         log.release(&[a]);

@@ -1,12 +1,12 @@
-//! Carries a store of version 5 (a queue with lanes, leases and a write buffer) over to version 6 (an event log).
+//! Migration of a file of version 5 (a queue with lanes, leases and a write buffer) to version 6 (an event log).
 //!
-//! In goes a file of version 5, out comes the same file with the tables of version 6. Invariants: it is one transaction, so a
-//! file that was interrupted halfway is still of version 5, and is carried over at the next start; waiting events and dead
+//! In: a file of version 5. Out: the same file with the tables of version 6. Invariants: it is one transaction, so a
+//! file whose migration was interrupted is still of version 5, and is migrated at the next start; pending events and dead
 //! letters keep their numbers, and no number of a dead letter, of a discarded one either, is given again; memory is bounded by
 //! [`CACHE_KIB`] and [`ids::PORTION`], however large the file. The disk needs room for the file twice more (in the WAL, and
 //! until the next compaction in the file). Measured: 100,000 waiting events and a million ids take 3 seconds and 98 MB of memory,
-//! with a million affiliates beside them 15 seconds and 125 MB. Deliberately absent: versions 1 to 4, which the release before
-//! carries over to version 5.
+//! with a million affiliates as well 15 seconds and 125 MB. Deliberately absent: versions 1 to 4, which release 0.1.0
+//! migrates to version 5.
 
 mod affiliates;
 mod attempts;
@@ -24,7 +24,7 @@ use rusqlite::{Connection, Transaction};
 /// What SQLite may hold in memory meanwhile: keys are hashes, so their rows lie at random places.
 const CACHE_KIB: i32 = 64 * 1024;
 
-/// The tables of version 5. Those whose names version 6 uses, too, have to make room.
+/// The tables of version 5. All are renamed, because version 6 uses some of the names.
 const TABLES_5: [&str; 12] = [
     "affiliates",
     "changes",
@@ -40,7 +40,7 @@ const TABLES_5: [&str; 12] = [
     "waiting",
 ];
 
-/// Small numbers for the names of accounts, and what needs no change.
+/// Numbers for the names of accounts; sealed keys, which need no change.
 const ACCOUNTS_AND_SEALED_KEYS: &str = "
 INSERT INTO accounts (name)
     SELECT account FROM v5_events UNION SELECT account FROM v5_dead_letters UNION SELECT account FROM v5_affiliates;
@@ -55,18 +55,18 @@ INSERT INTO meta (name, value) SELECT 'next_seq', 1 + max(
 ";
 
 /// Makes the tables of version 6 of those of version 5, or changes nothing. The connection is in no transaction.
-pub fn from_version_5(connection: &mut Connection) -> rusqlite::Result<()> {
+pub fn migrate_file(connection: &mut Connection) -> rusqlite::Result<()> {
     let cache: i64 = connection.pragma_query_value(None, "cache_size", |row| row.get(0))?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    let carried_over = connection.transaction().and_then(|transaction| {
-        carry_over(&transaction)?;
+    let migrated = connection.transaction().and_then(|transaction| {
+        migrate(&transaction)?;
         transaction.commit()
     });
     connection.pragma_update(None, "cache_size", cache)?;
-    carried_over
+    migrated
 }
 
-fn carry_over(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let hash_key = transaction.query_row("SELECT value FROM meta WHERE name = 'hash_key'", [], |row| row.get(0))?;
     transaction.execute_batch("DROP INDEX dead_keys_seq")?; // version 6 has one of this name
     for table in TABLES_5 {
@@ -75,11 +75,11 @@ fn carry_over(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     schema::create(transaction, &hash_key)?;
     buffer::flush(transaction)?;
     transaction.execute_batch(ACCOUNTS_AND_SEALED_KEYS)?;
-    events::carry_over(transaction)?;
-    attempts::carry_over(transaction)?;
-    dead_letters::carry_over(transaction)?;
-    affiliates::carry_over(transaction, &HashKey::new(&hash_key))?;
-    ids::carry_over(transaction)?;
+    events::migrate(transaction)?;
+    attempts::migrate(transaction)?;
+    dead_letters::migrate(transaction)?;
+    affiliates::migrate(transaction, &HashKey::new(&hash_key))?;
+    ids::migrate(transaction)?;
     transaction.execute_batch(NEXT_SEQ)?;
     for table in TABLES_5 {
         transaction.execute_batch(&format!("DROP TABLE v5_{table}"))?;

@@ -1,9 +1,9 @@
-//! Ids of events that version 5 settled: they stay known, so that a repeat is a duplicate, until the window has passed.
+//! Migration of the ids of settled events: a repeat stays a duplicate until the deduplication window has passed.
 //!
-//! In goes `v5_seen`, out come rows of `log` with the outcome [`OutcomeCode::Unrecorded`], without keys, and of the account 0,
+//! In: `v5_seen`. Out: rows of `log` with the outcome [`OutcomeCode::Unrecorded`], without keys, and of the account 0,
 //! which has no name: version 5 kept neither. Ids of waiting events and dead letters are in the log already. The numbers of
 //! settled events were given again by version 5 after each restart, so they are numbered anew: in the order in which they
-//! were received, behind every number that was given. Memory is bounded by [`PORTION`], and nothing is sorted on disk.
+//! were received, after the highest number that was given. Memory is bounded by [`PORTION`], and nothing is sorted on disk.
 
 use crate::delivery::OutcomeCode;
 use rusqlite::{Connection, params};
@@ -27,7 +27,7 @@ const SETTLED: &str = "SELECT at, id FROM v5_seen WHERE at BETWEEN ?1 AND ?2
     AND NOT EXISTS (SELECT 1 FROM log WHERE log.seq = v5_seen.seq AND log.id = v5_seen.id)";
 
 /// Appends the ids of settled events to the log.
-pub fn carry_over(connection: &Connection) -> rusqlite::Result<()> {
+pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let mut seq: i64 = connection.query_row(LAST_SEQ, [], |row| row.get(0))?;
     // All portions are known before the first row is appended, and no appended row is one of theirs.
     for (from, until) in portions(connection)? {

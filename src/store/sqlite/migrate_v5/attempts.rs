@@ -1,9 +1,9 @@
-//! What version 5 holds of attempts at waiting events: progress, failures, waits, and what was begun together.
+//! Migration of attempts at pending events: progress, failures, retry waits, and groups of events that were begun together.
 //!
-//! In go `v5_events` and `v5_leases`, out come rows of `attempts`. An event that is leased, or was when a process ended, counts
-//! as begun, so it is interrupted. Moments become amounts, within limits, so that a clock that was wrong does no harm.
+//! In: `v5_events` and `v5_leases`. Out: rows of `attempts`. An event that is leased, or was when a process ended, counts
+//! as begun, so it is interrupted. Moments become durations, within limits, so that a clock that was wrong does no harm.
 //! Version 5 wrote down how many events were begun together, but not which: it took the next ones of the lane, and so does
-//! this. Text (progress, history) is taken over as it is.
+//! this migration. Text (progress, history) is copied unchanged.
 
 use crate::delivery::Progress;
 use crate::store::Attempt;
@@ -43,7 +43,7 @@ struct Attempted {
 }
 
 /// Writes down what is known of attempts at events that wait.
-pub fn carry_over(connection: &Connection) -> rusqlite::Result<()> {
+pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(ATTEMPTED)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

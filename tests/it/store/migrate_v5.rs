@@ -1,4 +1,4 @@
-//! A store of version 5, carried over: what waits, who is known, what was sent before, what died.
+//! A migrated store of version 5: pending events, affiliates, ids of settled events, dead letters.
 //!
 //! What is in it stands in the head of `fixtures/version-5.sql`. What becomes of each row is tested beside the code.
 
@@ -22,7 +22,7 @@ fn version_5() -> Sqlite {
     file
 }
 
-fn carried_over() -> TestStore {
+fn migrated() -> TestStore {
     TestStore::on(&version_5())
 }
 
@@ -81,10 +81,10 @@ const OF_OTHER: [&str; 9] = [
 
 #[tokio::test]
 async fn all_that_waited_waits_in_its_order_and_new_events_come_behind() {
-    let mut store = carried_over();
+    let mut store = migrated();
     for _ in 0..2 {
         assert_eq!(store.counts(), (33, 6));
-        assert_eq!(store.store().waiting(), [("main".to_owned(), 24), ("other".to_owned(), 9)].into());
+        assert_eq!(store.store().pending(), [("main".to_owned(), 24), ("other".to_owned(), 9)].into());
         let (json, names): (Vec<String>, Vec<String>) =
             store.names().await.into_iter().partition(|name| name.starts_with('{'));
         assert_eq!(names, OF_MAIN);
@@ -112,7 +112,7 @@ async fn what_was_under_way_is_interrupted_with_its_progress_and_its_group() {
         ("handed back", AccountName::main(), false, Some(7), &[]),
         ("first", AccountName::main(), false, None, &[]),
     ];
-    let mut store = carried_over();
+    let mut store = migrated();
     for (words, account, interrupted, page, followers) in table {
         store.account = account;
         let begun = begin(&store, words).await;
@@ -142,7 +142,7 @@ async fn what_was_retried_waits_for_as_long_as_it_was_to_and_no_clock_makes_it_l
         ("retried by a clock behind", 2, 72 * hour, minute, START + 51),
         ("a group that failed 1", 1, Duration::ZERO, 30 * minute / 60, START + 70),
     ];
-    let store = carried_over();
+    let store = migrated();
     for (words, failures, failing_for, wait, noted_at) in table {
         let begun = begin(&store, words).await;
         assert_eq!((begun.failures, begun.failing_for), (failures, failing_for), "{words}");
@@ -161,7 +161,7 @@ async fn what_was_retried_waits_for_as_long_as_it_was_to_and_no_clock_makes_it_l
 
 #[tokio::test]
 async fn what_was_sent_before_is_a_duplicate_until_the_window_has_passed() {
-    let mut store = carried_over();
+    let mut store = migrated();
     let sent =
         ["settled 0", "settled 29", "teach 1", "forget", "dead", "dead and packed", "first", "retried", "replayed"];
     // The ids of version 5 are those of `messageId`, as today's.
@@ -203,7 +203,7 @@ async fn who_was_known_is_known_and_who_was_forgotten_is_not() {
         ("k6@x.io", None),
         ("l1@x.io", Some(("of the leased", None, Origin::Created))),
     ];
-    let store = carried_over();
+    let store = migrated();
     for (user, expected) in table {
         let seq = store.append(&format!("of {user}"), &[user]).await;
         let memory = store.begin(seq).await.memory;
@@ -217,7 +217,7 @@ async fn who_was_known_is_known_and_who_was_forgotten_is_not() {
 
 #[tokio::test]
 async fn an_affiliate_without_keys_is_found_again_by_its_code() {
-    let store = carried_over();
+    let store = migrated();
     let [learned, account] = [store.append("a", &["k6"]).await, store.append("b", &["k6"]).await];
     let known = refersion_destination::delivery::Known { id: None, ..super::engine::known("without keys") };
     let remember = Some(refersion_destination::store::Remember { known, keys: store.keys(&["k6"]) });
@@ -233,7 +233,7 @@ async fn an_affiliate_without_keys_is_found_again_by_its_code() {
 
 #[tokio::test]
 async fn dead_letters_keep_their_ids_and_are_replayed_if_their_keys_were_kept() {
-    let store = carried_over();
+    let store = migrated();
     let letters = store.store().dead_letters(&Filter::default(), 0, 99).await.expect("read").letters;
     let found: Vec<_> = letters.iter().map(|letter| (letter.id, letter.code.as_str(), letter.erased)).collect();
     let expected = [
@@ -263,8 +263,8 @@ async fn dead_letters_keep_their_ids_and_are_replayed_if_their_keys_were_kept() 
 }
 
 #[tokio::test]
-async fn to_forget_a_user_reaches_what_was_carried_over() {
-    let store = carried_over();
+async fn to_forget_a_user_reaches_what_was_migrated() {
+    let store = migrated();
     let forget =
         async |users: &[&str]| store.store().forget(&store.keys(users), Timestamp(LATE)).await.expect("forgotten");
     assert_eq!(
@@ -281,7 +281,7 @@ async fn to_forget_a_user_reaches_what_was_carried_over() {
 
 #[tokio::test]
 async fn sealed_keys_are_as_they_were() {
-    let store = carried_over();
+    let store = migrated();
     let mut kept = store.store().kept_keys().await.expect("read");
     kept.sort_by(|a, b| a.account.cmp(&b.account));
     let kept: Vec<_> = kept.iter().map(|key| (key.account.as_str(), key.blob.as_slice())).collect();
@@ -320,7 +320,7 @@ async fn a_file_that_cannot_shrink_is_compacted_all_the_same() {
 
 /// Bodies that wait since then are read as those that come now.
 #[tokio::test]
-async fn an_event_sent_again_after_its_dead_letter_was_carried_over_is_told_at_its_replay() {
+async fn a_replay_of_a_migrated_dead_letter_says_that_the_event_was_sent_again() {
     let file = version_5();
     // Its id is known no longer: its window had passed.
     let forgotten = "DELETE FROM seen WHERE seq = 6; UPDATE changes SET rows = x'0000'";

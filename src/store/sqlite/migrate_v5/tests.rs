@@ -1,4 +1,4 @@
-//! What becomes of each row of version 5; how the store behaves with it afterwards is claimed in `tests/it/store`.
+//! What the migration makes of each row of version 5; how the store behaves afterwards is tested in `tests/it/store`.
 
 use super::*;
 use rusqlite::types::FromSql;
@@ -24,10 +24,10 @@ fn version_5(folder: &TempDir) -> Connection {
     connection
 }
 
-/// The same file, carried over.
+/// The same file, migrated.
 fn version_6() -> Connection {
     let mut connection = version_5(&TempDir::new().expect("a folder"));
-    from_version_5(&mut connection).expect("carried over");
+    migrate_file(&mut connection).expect("migrated");
     assert_eq!(version(&connection), 6);
     connection
 }
@@ -48,7 +48,7 @@ fn one(connection: &Connection, sql: &str) -> i64 {
 }
 
 #[test]
-fn what_waits_keeps_its_number_its_id_its_keys_and_its_body() {
+fn a_pending_event_keeps_its_number_its_id_its_keys_and_its_body() {
     let folder = TempDir::new().expect("a folder");
     let before = version_5(&folder);
     let waiting = |table: &str, keys: &str, sql: &str| {
@@ -57,20 +57,19 @@ fn what_waits_keeps_its_number_its_id_its_keys_and_its_body() {
     let keys = "substr(keys, 1, 17 * (SELECT count(*) FROM (VALUES (1), (18)) WHERE hex(substr(keys, column1, 1)) IN ('01', '02')))";
     let expected = column::<String>(&before, &waiting("events", keys, ""));
     assert_eq!(expected.len(), 33);
-    let carried_over = version_6();
-    let found =
-        column::<String>(&carried_over, &waiting("log JOIN bodies USING (seq)", "keys", "WHERE outcome IS NULL"));
+    let migrated = version_6();
+    let found = column::<String>(&migrated, &waiting("log JOIN bodies USING (seq)", "keys", "WHERE outcome IS NULL"));
     assert_eq!(found, expected);
     let tags =
-        column::<String>(&carried_over, "SELECT DISTINCT hex(substr(keys, 1, 1)) || hex(substr(keys, 18, 1)) FROM log");
+        column::<String>(&migrated, "SELECT DISTINCT hex(substr(keys, 1, 1)) || hex(substr(keys, 18, 1)) FROM log");
     assert!(tags.iter().all(|tags| ["", "01", "02", "0102", "0101"].contains(&tags.as_str())), "{tags:?}");
     let accounts =
         "SELECT name || ' ' || count(*) FROM log JOIN accounts USING (account) WHERE outcome IS NULL GROUP BY name";
-    assert_eq!(column::<String>(&carried_over, accounts), ["main 24", "other 9"]);
+    assert_eq!(column::<String>(&migrated, accounts), ["main 24", "other 9"]);
 }
 
 #[test]
-fn attempts_are_amounts_and_followers_are_named() {
+fn attempts_are_stored_as_durations_with_the_followers_listed() {
     let attempt =
         "SELECT CAST(bodies.body AS TEXT) || ': begun ' || begun || ', failed ' || failures || ' for ' || failing_for
         || coalesce(', waits ' || wait || ' from ' || (noted_at - 1700000000000), '')
@@ -113,32 +112,32 @@ fn dead_letters_keep_their_numbers_and_have_an_outcome_in_the_log() {
         "expired 46 1 17 17 62 1 2",
         "erased 60 1 0 - - 0 0",
     ];
-    let carried_over = version_6();
-    let mut found = column::<String>(&carried_over, letter);
+    let migrated = version_6();
+    let mut found = column::<String>(&migrated, letter);
     // How small a body was packed is no part of the claim.
     found[4] =
         found[4].split(' ').enumerate().map(|(n, word)| if n == 5 { "62" } else { word }).collect::<Vec<_>>().join(" ");
     assert_eq!(found, expected);
-    assert_eq!(column::<i64>(&carried_over, "SELECT seq FROM dead_letters ORDER BY seq"), [6, 7, 8, 10, 11, 13]);
-    assert_eq!(one(&carried_over, "SELECT count(*) FROM dead_keys"), 5, "two of the first, one each of three");
+    assert_eq!(column::<i64>(&migrated, "SELECT seq FROM dead_letters ORDER BY seq"), [6, 7, 8, 10, 11, 13]);
+    assert_eq!(one(&migrated, "SELECT count(*) FROM dead_keys"), 5, "two of the first, one each of three");
 }
 
 #[test]
-fn ids_of_settled_events_are_numbered_anew_by_time_behind_every_number_that_was_given() {
-    let carried_over = version_6();
+fn ids_of_settled_events_are_numbered_anew_by_time_after_the_highest_number_that_was_given() {
+    let migrated = version_6();
     let settled = "SELECT seq FROM log WHERE outcome = 28 ORDER BY received_at";
-    let seqs = column::<i64>(&carried_over, settled);
+    let seqs = column::<i64>(&migrated, settled);
     // 30, 7 that taught, 5 that changed that, two that erased (one of which was never a dead letter's), and the discarded one.
     assert_eq!(seqs, (48..=91).collect::<Vec<_>>());
-    assert_eq!(one(&carried_over, "SELECT value FROM meta WHERE name = 'next_seq'"), 92);
-    assert_eq!(one(&carried_over, "SELECT count(*) FROM log WHERE outcome = 28 AND (keys <> x'' OR account <> 0)"), 0);
-    assert_eq!(one(&carried_over, "SELECT min(received_at) FROM log WHERE outcome = 28"), START + 1);
-    assert_eq!(one(&carried_over, "SELECT count(*) - count(DISTINCT id) FROM log"), 0);
+    assert_eq!(one(&migrated, "SELECT value FROM meta WHERE name = 'next_seq'"), 92);
+    assert_eq!(one(&migrated, "SELECT count(*) FROM log WHERE outcome = 28 AND (keys <> x'' OR account <> 0)"), 0);
+    assert_eq!(one(&migrated, "SELECT min(received_at) FROM log WHERE outcome = 28"), START + 1);
+    assert_eq!(one(&migrated, "SELECT count(*) - count(DISTINCT id) FROM log"), 0);
 }
 
 #[test]
 fn affiliates_keep_what_is_known_of_them_and_every_key_that_leads_to_them() {
-    let carried_over = version_6();
+    let migrated = version_6();
     let known = "SELECT name || ' ' || code || ' ' || coalesce(affiliates.id, '-') || ' ' || found || ' ' || links || ' ' || length(sent)
         FROM affiliates JOIN accounts USING (account)
         JOIN (SELECT affiliate, group_concat(hex(substr(key, 1, 1)), '+' ORDER BY key) AS links FROM links GROUP BY affiliate)
@@ -153,21 +152,21 @@ fn affiliates_keep_what_is_known_of_them_and_every_key_that_leads_to_them() {
         "main takes an address 56 1 01+02+03",
         "main of the leased - 0 01+02+03",
     ];
-    let found = column::<String>(&carried_over, known);
+    let found = column::<String>(&migrated, known);
     let found: Vec<&str> = found.iter().filter_map(|known| Some(known.rsplit_once(' ')?.0)).collect();
     assert_eq!(found, expected);
 }
 
 #[test]
 fn nothing_of_version_5_is_left() {
-    let carried_over = version_6();
+    let migrated = version_6();
     let fresh = Connection::open_in_memory().expect("opened");
     schema::create(&fresh, &[0; 32]).expect("made");
     let tables = "SELECT name || coalesce(sql, '') FROM sqlite_schema ORDER BY name";
-    assert_eq!(column::<String>(&carried_over, tables), column::<String>(&fresh, tables));
-    assert_eq!(column::<String>(&carried_over, "SELECT name FROM meta ORDER BY name"), ["hash_key", "next_seq"]);
-    assert_eq!(one(&carried_over, "SELECT count(*) FROM sealed_keys"), 2);
-    assert_eq!(column::<String>(&carried_over, "PRAGMA integrity_check"), ["ok"]);
+    assert_eq!(column::<String>(&migrated, tables), column::<String>(&fresh, tables));
+    assert_eq!(column::<String>(&migrated, "SELECT name FROM meta ORDER BY name"), ["hash_key", "next_seq"]);
+    assert_eq!(one(&migrated, "SELECT count(*) FROM sealed_keys"), 2);
+    assert_eq!(column::<String>(&migrated, "PRAGMA integrity_check"), ["ok"]);
 }
 
 /// The process ends just before the commit, with most of what it wrote in the WAL already.
@@ -186,7 +185,7 @@ fn interrupted_halfway_the_file_is_still_of_version_5() {
     let expected = before(&connection);
     assert_eq!((expected.0, expected.1), (5, 33));
     let transaction = connection.transaction().expect("begun");
-    carry_over(&transaction).expect("carried over");
+    migrate(&transaction).expect("migrated");
     for file in ["store.db", "store.db-wal"] {
         let to = file.replace("store", "copy");
         std::fs::copy(folder.path().join(file), folder.path().join(to)).expect("copied");
@@ -195,7 +194,7 @@ fn interrupted_halfway_the_file_is_still_of_version_5() {
     let copy = open(&folder.path().join("copy.db"));
     for mut connection in [connection, copy] {
         assert_eq!(before(&connection), expected);
-        from_version_5(&mut connection).expect("carried over at the next start");
+        migrate_file(&mut connection).expect("migrated at the next start");
         assert_eq!((version(&connection), one(&connection, "SELECT count(*) FROM bodies")), (6, 33));
     }
 }
@@ -205,6 +204,6 @@ fn a_buffer_that_cannot_be_read_leaves_the_file_as_it_is() {
     let folder = TempDir::new().expect("a folder");
     let mut connection = version_5(&folder);
     connection.execute("UPDATE changes SET rows = x'ff' WHERE n = (SELECT max(n) FROM changes)", []).expect("broken");
-    from_version_5(&mut connection).expect_err("refused");
+    migrate_file(&mut connection).expect_err("refused");
     assert_eq!((version(&connection), one(&connection, "SELECT count(*) FROM events")), (5, 33));
 }

@@ -1,8 +1,7 @@
-//! The write buffer of version 5: rows of `users` and `seen` that stand in the table `changes` and not yet in their places.
+//! The write buffer of version 5: changed rows of `users` and `seen` that are still in the table `changes`.
 //!
-//! In goes the table `changes`, one blob of [postcard](https://docs.rs/postcard) a transaction; out come `v5_users` and
-//! `v5_seen` as they would be if all of it had been flushed, as far as the carry-over reads them: of a user, which affiliate
-//! a key leads to. Invariant: a later change of a row replaces an earlier one. Deliberately absent: lanes and counts of
+//! In: the table `changes`, one [postcard](https://docs.rs/postcard) blob per transaction. Out: `v5_users` and `v5_seen` as
+//! after a flush of the whole buffer, as far as the migration reads them: of a user, the affiliate of each key. Invariant: a later change of a row replaces an earlier one. Deliberately absent: lanes and counts of
 //! users, which version 6 derives from the log.
 
 use rusqlite::types::Type;

@@ -1,15 +1,15 @@
-//! Dead letters of version 5, with their numbers; each gets the entry of the log that its event had.
+//! Migration of dead letters: they keep their numbers, and each gets an entry of the log.
 //!
-//! In go `v5_dead_letters` and `v5_dead_keys`, out come `dead_letters`, `dead_keys` and rows of `log` with an outcome.
+//! In: `v5_dead_letters` and `v5_dead_keys`. Out: `dead_letters`, `dead_keys` and rows of `log` with an outcome.
 //! Invariant: the code and the reason stay as they were written; a code that this release does not know counts as refused in
-//! the log, which holds numbers alone.
+//! the log, which holds numbers only.
 
 use super::events::USER_KEYS;
 use crate::delivery::OutcomeCode;
 use rusqlite::{Connection, params};
 
 /// Carries dead letters over.
-pub fn carry_over(connection: &Connection) -> rusqlite::Result<()> {
+pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let sql = format!(
         "INSERT INTO dead_letters
              (seq, account, id, code, reason, failures, received_at, died_at, body, keys, history)

@@ -1,7 +1,7 @@
-//! Waiting events of version 5, as entries of the log: in their order, with their numbers, bodies as they are (the format of
-//! packed bodies is the same).
+//! Migration of pending events: they become entries of the log in the same order, with the same numbers and the same packed
+//! bodies.
 //!
-//! In goes `v5_events`, out come rows of `log` and `bodies`. Deliberately absent: lanes, which the scheduler derives from the
+//! In: `v5_events`. Out: rows of `log` and `bodies`. Deliberately absent: lanes, which the scheduler derives from the
 //! keys, and how far attempts got ([`super::attempts`]).
 
 use rusqlite::Connection;
@@ -11,7 +11,7 @@ use rusqlite::Connection;
 pub const USER_KEYS: &str = "substr(keys, 1, CASE WHEN substr(keys, 18, 1) = x'03' THEN 17 ELSE 34 END)";
 
 /// Appends what waits to the log.
-pub fn carry_over(connection: &Connection) -> rusqlite::Result<()> {
+pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let sql = format!(
         "INSERT INTO log (seq, account, id, keys, received_at)
          SELECT seq, accounts.account, id, {USER_KEYS}, received_at

@@ -1,14 +1,14 @@
-//! What version 5 remembers of affiliates, and which keys lead to them.
+//! Migration of the affiliate index: affiliates, and the user keys that lead to them.
 //!
-//! In go `v5_affiliates` and `v5_users`, out come `affiliates` (with the same numbers) and `links`: one for each key of a user
-//! that leads to an affiliate, and, new in version 6, one for each affiliate itself (tag 3), by its account and code.
+//! In: `v5_affiliates` and `v5_users`. Out: `affiliates` (with the same numbers) and `links`: one for each key of a user
+//! that leads to an affiliate and, new in version 6, one for each affiliate itself (tag 3), by its account and code.
 
 use crate::domain::HashKey;
 use crate::store::keys::{AFFILIATE, with_tag};
 use rusqlite::{Connection, params};
 
 /// Carries affiliates and links over. Links are read in the order of the first half of the key, so their rows come in long runs.
-pub fn carry_over(connection: &Connection, hash: &HashKey) -> rusqlite::Result<()> {
+pub fn migrate(connection: &Connection, hash: &HashKey) -> rusqlite::Result<()> {
     let affiliates = "INSERT INTO affiliates (affiliate, account, code, id, found, sent)
         SELECT affiliate, accounts.account, code, id, found, sent
         FROM v5_affiliates AS known JOIN accounts ON accounts.name = known.account ORDER BY affiliate";
