@@ -1,5 +1,6 @@
 //! The service from outside its modules: through files, sockets, processes, and as tables and scripts that read as claims.
 
+mod abusive_clients;
 mod accounts;
 mod any_key;
 mod architecture;
@@ -12,13 +13,12 @@ mod dead_letters;
 mod delivery;
 mod documents;
 mod fuzz;
-mod hostile;
 mod http;
-mod journey;
 mod mapping;
 mod order;
-mod prescribed;
+mod published_samples;
 mod sandbox;
+mod scripted_replies;
 mod secrecy;
 mod store;
 mod support;

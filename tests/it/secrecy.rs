@@ -1,8 +1,8 @@
 //! No secret and no personal datum is printed or answered, whatever happens and however much is logged. Here one process says
-//! as much as it can; and what all other tests are asked as well ([`told`]) is proved to be asked.
+//! as much as it can, and a test shows that the leak check of all other tests ([`leaks`]) works.
 
 use crate::support::process::Process;
-use crate::support::{Answer, http, spoken, within};
+use crate::support::{Answer, http, leaks, within};
 use base64::Engine as _;
 use refersion_destination::domain::{AffiliateStatus, ApiKey, Field};
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
@@ -110,7 +110,7 @@ async fn nothing_personal_and_no_secret_is_printed_or_answered() {
 
 #[test]
 fn what_must_not_be_told_is_known_when_it_is() {
-    spoken::keep("sec_kept_for_this");
+    leaks::register("sec_kept_for_this");
     for (text, leaks) in [
         ("dead letter 1 of u1@example.com, refused", Some("u1@example.com")),
         ("keyword=u1%40example.com&page=1", Some("u1%40example.com")),
@@ -119,7 +119,7 @@ fn what_must_not_be_told_is_known_when_it_is() {
         ("webhook on http://127.0.0.1:8080/segment, at 100% @ 5.0 calls", None),
         ("", None),
     ] {
-        assert_eq!(spoken::leak(text).as_deref(), leaks, "{text}");
+        assert_eq!(leaks::leak(text).as_deref(), leaks, "{text}");
     }
 }
 
@@ -133,7 +133,7 @@ async fn every_process_and_every_answer_of_the_suite_is_asked() {
     for panicked in [dropped, waited] {
         let why = panicked.expect_err("it fails");
         let why = why.downcast_ref::<String>().expect("a text");
-        assert!(why.starts_with("\"u1@example.com\" was told"), "{why}");
+        assert!(why.starts_with("\"u1@example.com\" leaked into"), "{why}");
     }
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -7,9 +7,9 @@ mod refused;
 mod together;
 mod trouble;
 
+use crate::support::affiliate_updates::values;
 use crate::support::identify;
 use crate::support::service::{Refersion, Service};
-use crate::support::told::values;
 use refersion_destination::sandbox::{CallRecord, Sandbox};
 use serde_json::{Value, json};
 

@@ -46,7 +46,7 @@ async fn one_that_is_refused_becomes_a_dead_letter_alone_and_its_neighbours_are_
             1
         );
         for affiliate in sandbox.affiliates() {
-            let said = crate::support::told::values("city", affiliate.id.0, sandbox);
+            let said = crate::support::affiliate_updates::values("city", affiliate.id.0, sandbox);
             assert!(said.iter().filter(|(_, effective)| *effective).count() <= 1, "{said:?}");
         }
     }

@@ -1,9 +1,9 @@
 //! A call for many that fails: each is asked for again, nobody twice with effect, and in order.
 
 use super::{AT_ONCE, FULL, assert_each_told, cities, city, each_says, knowing, send_all, since, sizes};
+use crate::support::affiliate_updates::values;
 use crate::support::process::Process;
 use crate::support::service::Refersion;
-use crate::support::told::values;
 use crate::support::{identify, within};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! A backlog of hundreds of thousands: a restart on it is ready at once and takes no more memory for it.
 //!
-//! The short form has 20,000 events, the long one (`CHAOS=long`) 500,000. How long the restart takes is told, not claimed.
+//! The short form has 20,000 events, the long one (`CHAOS=long`) 500,000. How long the restart takes is printed, not asserted.
 
 use super::is_long;
 use crate::support::process::Process;

@@ -1,20 +1,20 @@
-//! The proof of the one promise: whatever happens meanwhile, every answered event is an obligation, and is met.
+//! Chaos tests of the main promise: whatever happens, every event that was answered with 2xx is carried out or accounted for.
 //!
 //! Senders of many users post to a process that is killed, stopped and started again, while Refersion fails in every way it
-//! can; then [`oracle`] asks Refersion and the store what became of each event. The short form runs with every `cargo test`;
+//! can; then [`final_state`] checks Refersion and the store for the outcome of each event. The short form runs with every `cargo test`;
 //! `CHAOS=long cargo test chaos -- --nocapture` is the long one (1,000 kills), `CHAOS=200` one of 200. Chance is seeded:
 //! `CHAOS_SEED` repeats a run's decisions (not the moments at which the system lets them happen), and every failure shows it.
 
 mod backlog;
 mod disk;
-mod oracle;
-mod poison;
+mod final_state;
+mod poison_events;
 mod sender;
 
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{PATIENCE, within};
-use oracle::{Dead, Effects};
+use final_state::{Dead, Effects};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -124,7 +124,7 @@ async fn live(weather: Weather) {
     effects.read(&refersion.sandbox);
     let dead = Dead::read(&folder.path().join("store.db"));
     assert_eq!(ready["dead_letters"], dead.len());
-    oracle::check(&stories, &refersion.sandbox, &effects, &dead);
+    final_state::check(&stories, &refersion.sandbox, &effects, &dead);
     eprintln!("{}: {kills} kills, {} stops, {}", weather.name, weather.ends - kills, figures(&stories));
     eprintln!("{}: {} calls, {} dead letters", weather.name, refersion.sandbox.calls_total(), dead.len());
 }

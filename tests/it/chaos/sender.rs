@@ -1,4 +1,4 @@
-//! One user's events and their sender, who does as Segment does: in order, and again until there is an answer.
+//! A sender of one user's events. It behaves as Segment does: it sends in order, and sends again until there is an answer.
 
 use crate::support::{API_KEY, basic, client, within};
 use rand::rngs::StdRng;
@@ -19,7 +19,7 @@ pub enum What {
     Delete,
 }
 
-/// An event that was answered: from then on an obligation of the service.
+/// An event that was answered, which the service must carry out from then on.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub number: u64,
@@ -49,18 +49,18 @@ pub struct World {
     pub enough: watch::Receiver<bool>,
 }
 
-/// The address that an affiliate of nobody's has, from the beginning on.
+/// The address of an affiliate that exists from the beginning and belongs to no user of this test.
 pub fn taken(user: usize) -> String {
     format!("taken{user}@example.com")
 }
 
-/// The two traits by which an event is known in what Refersion is told.
+/// The two traits that identify an event in the calls to Refersion.
 pub fn marks(user: usize, number: u64) -> (String, String) {
     (format!("City {user} {number:06}"), format!(r#"Söhne & "Töchter" \ 東京 {user}/{number:06}"#))
 }
 
-/// Thinks of events. Invariant: what becomes of each is known, if nothing is lost, doubled or reordered.
-struct Author {
+/// Generates events. Invariant: the outcome of each is known, if nothing is lost, doubled or reordered.
+struct EventGenerator {
     user: usize,
     number: u64,
     email: String,
@@ -69,7 +69,7 @@ struct Author {
     chance: StdRng,
 }
 
-impl Author {
+impl EventGenerator {
     fn new(user: usize, seed: u64) -> Self {
         let chance = StdRng::seed_from_u64(seed ^ (user as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self { user, number: 0, email: format!("user{user}.0@example.com"), known: false, chance }
@@ -105,12 +105,12 @@ impl Author {
 pub async fn send(user: usize, seed: u64, mut world: World) -> Story {
     // A connection of its own for each request: no answer then means that the process is gone.
     let client = client().pool_max_idle_per_host(0).build().expect("a client");
-    let mut author = Author::new(user, seed);
+    let mut generator = EventGenerator::new(user, seed);
     let mut story = Story::default();
     let mut bodies: Vec<Value> = Vec::new();
     while !*world.enough.borrow() {
-        let together = if author.chance.random_bool(0.15) { author.chance.random_range(2..6) } else { 1 };
-        let (events, mut sent): (Vec<Value>, Vec<Sent>) = (0..together).map(|_| author.next()).unzip();
+        let together = if generator.chance.random_bool(0.15) { generator.chance.random_range(2..6) } else { 1 };
+        let (events, mut sent): (Vec<Value>, Vec<Sent>) = (0..together).map(|_| generator.next()).unzip();
         let body = if together == 1 { events[0].clone() } else { Value::Array(events.clone()) };
         let (status, _) = deliver(&client, &mut world, &body, &mut story.again).await;
         for one in &mut sent {
@@ -119,8 +119,8 @@ pub async fn send(user: usize, seed: u64, mut world: World) -> Story {
         story.sent.extend(sent);
         bodies.extend(events);
         world.answered.send_modify(|answered| *answered += 1);
-        if author.chance.random_bool(0.1) {
-            let body = bodies.choose(&mut author.chance).expect("something was sent");
+        if generator.chance.random_bool(0.1) {
+            let body = bodies.choose(&mut generator.chance).expect("something was sent");
             let (status, word) = deliver(&client, &mut world, body, &mut story.again).await;
             assert_eq!((status, word.as_str()), (200, "duplicate"), "{body}");
             story.repeats += 1;
@@ -134,7 +134,7 @@ async fn deliver(client: &reqwest::Client, world: &mut World, body: &Value, agai
     loop {
         let url = format!("{}/segment", world.servers.borrow_and_update().as_str());
         let calls = world.sandbox.calls_total();
-        let request = client.post(url).header("Authorization", basic(API_KEY)).body(body.to_string());
+        let request = client.post(url).header("EventGeneratorization", basic(API_KEY)).body(body.to_string());
         let answer = async {
             let response = request.send().await.ok()?;
             Some((response.status().as_u16(), response.text().await.ok()?))

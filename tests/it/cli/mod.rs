@@ -5,8 +5,8 @@ mod help;
 mod map;
 mod serve;
 
+use crate::support::leaks;
 use crate::support::process::binary;
-use crate::support::spoken;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -33,9 +33,9 @@ async fn run(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> R
     let ran = Ran { code: ran.status.code(), out: text(ran.stdout), err: text(ran.stderr) };
     // `map` shows what an event becomes; that is what it is for.
     if arguments.first() != Some(&"map") {
-        spoken::keep_settings(environment.iter().copied());
-        spoken::check(&ran.out);
-        spoken::check(&ran.err);
+        leaks::register_settings(environment.iter().copied());
+        leaks::check(&ran.out);
+        leaks::check(&ran.err);
     }
     ran
 }

@@ -3,9 +3,9 @@
 //! The senders do as Segment does: what was not answered is sent again, with the same `messageId`.
 
 use super::drained;
+use crate::support::affiliate_updates::values;
 use crate::support::process::Process;
 use crate::support::service::Refersion;
-use crate::support::told::values;
 use crate::support::{API_KEY, basic, http, identify, within};
 use refersion_destination::sandbox::SandboxSettings;
 use serde_json::{Value, json};

@@ -7,7 +7,7 @@ mod ops;
 mod terminal;
 
 use crate::support::process::{Process, binary};
-use crate::support::{API_KEY, identify, spoken, within};
+use crate::support::{API_KEY, identify, leaks, within};
 use refersion_destination::domain::ApiKey;
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
@@ -113,8 +113,8 @@ async fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]
     let text = |bytes| String::from_utf8(bytes).expect("text");
     let ran = Ran { code: ran.status.code(), out: text(ran.stdout), err: text(ran.stderr) };
     if !arguments.contains(&"--reveal") {
-        spoken::check(&ran.out);
-        spoken::check(&ran.err);
+        leaks::check(&ran.out);
+        leaks::check(&ran.err);
     }
     ran
 }

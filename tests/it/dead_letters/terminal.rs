@@ -2,7 +2,7 @@
 
 use super::House;
 use crate::support::process::binary;
-use crate::support::{API_KEY, spoken, within};
+use crate::support::{API_KEY, leaks, within};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -41,7 +41,7 @@ async fn at_a_terminal(folder: &Path, arguments: &[&str], typed: &str) -> Ran {
         Ran { code: ended.status.code(), out: text(ended.stdout), seen: text(seen) }
     });
     let ran = within(ran).await.expect("waits");
-    spoken::check(&ran.seen);
+    leaks::check(&ran.seen);
     ran
 }
 

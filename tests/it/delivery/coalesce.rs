@@ -3,7 +3,7 @@
 //! A row reads `memory, line, "how many: what"`. Memory is that of the first event. Of what is said only what goes beyond
 //! [`peter`] is shown.
 
-use super::given::{Given, delete, identify, membership, nothing, peter};
+use super::scenario::{Scenario, delete, identify, membership, nothing, peter};
 use super::text;
 use refersion_destination::delivery::{Coalesced, Done, Progress, Stage, Target, UnansweredNew, coalesce};
 use refersion_destination::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Profile};
@@ -11,17 +11,17 @@ use refersion_destination::mapping::{Creation, Intent};
 
 struct Row {
     claim: &'static str,
-    line: Vec<Given>,
+    line: Vec<Scenario>,
     expected: &'static str,
 }
 
-fn row(claim: &'static str, line: impl IntoIterator<Item = Given>, expected: &'static str) -> Row {
+fn row(claim: &'static str, line: impl IntoIterator<Item = Scenario>, expected: &'static str) -> Row {
     Row { claim, line: line.into_iter().collect(), expected }
 }
 
-fn coalesced(line: &[Given]) -> Coalesced<'_> {
+fn coalesced(line: &[Scenario]) -> Coalesced<'_> {
     let (head, behind) = line.split_first().expect("a head");
-    let behind: Vec<Intent> = behind.iter().map(|given| given.intent.clone()).collect();
+    let behind: Vec<Intent> = behind.iter().map(|scenario| scenario.intent.clone()).collect();
     coalesce(&head.memory, &head.intent, &behind)
 }
 
@@ -71,8 +71,8 @@ fn check(rows: &[Row]) {
 }
 
 /// Known by both keys, and Refersion has the e-mail.
-fn known(given: Given) -> Given {
-    given.knowing("created a3y7/7", "")
+fn known(scenario: Scenario) -> Scenario {
+    scenario.knowing("created a3y7/7", "")
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn an_unknown_user_begins_with_one_that_may_create_them() {
 #[test]
 fn a_delete_cancels_the_edits_before_it() {
     let edits = || [known(identify("city=Paris")), identify("city=Rome")];
-    let then = |whom: &str, more: Vec<Given>| edits().into_iter().chain([delete(whom)]).chain(more);
+    let then = |whom: &str, more: Vec<Scenario>| edits().into_iter().chain([delete(whom)]).chain(more);
     check(&[
         row("by userId", then("u1", vec![]), "3 (2 cancelled): delete u1"),
         row("by e-mail", then("peter@x.io", vec![]), "3 (2 cancelled): delete peter@x.io"),
@@ -260,7 +260,7 @@ fn far(stage: Stage) -> Progress {
 
 #[test]
 fn with_more_events_coalesced_or_fewer_only_what_still_holds_of_the_progress_is_kept() {
-    let of = |line: &[Given], stage| coalesced(line).progress(far(stage));
+    let of = |line: &[Scenario], stage| coalesced(line).progress(far(stage));
     let searching = || Stage::Searching { page: 2, seen: 3 };
     let edits = [known(identify("")), identify("")];
     for (stage, kept) in

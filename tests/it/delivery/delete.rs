@@ -1,6 +1,6 @@
 //! Delete: whom it is about, how he is disabled or anonymized, and that the answer "not changed" is read back.
 
-use super::given::delete;
+use super::scenario::delete;
 use super::{Row, check, row};
 
 /// What `get` shows of an anonymized affiliate 7.

@@ -1,6 +1,6 @@
 //! Identify of somebody unknown: created, told the rest, remembered; and events that create nobody.
 
-use super::given::{identify, membership, nothing};
+use super::scenario::{identify, membership, nothing};
 use super::{Row, check, row};
 use refersion_destination::domain::AffiliateStatus;
 

@@ -1,6 +1,6 @@
 //! Identify of somebody remembered: only what changed, checked where Refersion is unclear; and memories that are stale.
 
-use super::given::{identify, membership};
+use super::scenario::{identify, membership};
 use super::{Row, check, row};
 use refersion_destination::domain::AffiliateStatus;
 

@@ -1,46 +1,46 @@
-//! Deliveries as scripts: what is given and what Refersion answers, what is asked of it in turn and what that comes to.
+//! Deliveries as scripts: from a scenario and Refersion's replies to the calls that are made and their outcome.
 //!
-//! A row reads `given, replies, "calls → verdict | memory"`. Every script is played twice: in one go, and with the
-//! process dying and starting anew between any two steps, so that what is written down is enough to go on.
-//! [`transient_failures`] then plays all of them again with something going wrong at every single call.
+//! A row reads `scenario, replies, "calls → verdict | memory"`. Every script runs twice: without a restart, and with the
+//! process restarted after each step, which shows that the saved progress is enough to go on.
+//! [`transient_failures`] then runs all of them again with a failure at every single call.
 
 mod bounds;
 mod coalesce;
 mod delete;
-mod given;
 mod identify;
 mod known;
 mod one_by_one;
-mod play;
+mod scenario;
+mod script_runner;
 mod taken;
 mod text;
 mod transient_failures;
 mod unanswered;
 
-use given::Given;
-use play::{Life, play};
+use scenario::Scenario;
+use script_runner::{Restarts, run_script};
 
 /// One claim about deliveries.
 struct Row {
     claim: &'static str,
-    given: Given,
+    scenario: Scenario,
     replies: &'static str,
     expected: &'static str,
 }
 
-fn row(claim: &'static str, given: Given, replies: &'static str, expected: &'static str) -> Row {
-    Row { claim, given, replies, expected }
+fn row(claim: &'static str, scenario: Scenario, replies: &'static str, expected: &'static str) -> Row {
+    Row { claim, scenario, replies, expected }
 }
 
-/// Plays every row, in one go and in pieces; tells of all that failed.
+/// Runs every row, with and without restarts; reports all that failed.
 fn check(rows: &[Row]) {
     let mut wrong = Vec::new();
-    for Row { claim, given, replies, expected } in rows {
-        for life in [Life::Long, Life::Short] {
-            let played = play(given, replies, life).to_string();
-            if played != *expected {
+    for Row { claim, scenario, replies, expected } in rows {
+        for restarts in [Restarts::Never, Restarts::AfterEachStep] {
+            let run = run_script(scenario, replies, restarts).to_string();
+            if run != *expected {
                 wrong.push(format!(
-                    "{claim} ({life:?} life)\n  replies  {replies}\n  expected {expected}\n  played   {played}"
+                    "{claim} (restarts: {restarts:?})\n  replies  {replies}\n  expected {expected}\n  actual   {run}"
                 ));
             }
         }

@@ -3,7 +3,7 @@
 //!
 //! What may differ is what a delete has cancelled: of a deleted affiliate only its address and its status are compared.
 
-use super::given::{Given, delete, hash, identify, membership, nothing};
+use super::scenario::{Scenario, delete, hash, identify, membership, nothing};
 use super::text;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -175,7 +175,7 @@ impl World {
 
 /// An event; prints as what it wants.
 #[derive(Clone)]
-struct Event(Given);
+struct Event(Scenario);
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,14 +217,14 @@ fn event() -> impl Strategy<Value = Event> {
     let whom = prop_oneof![3 => Just(WHOM[0]), 2 => prop::sample::select(&WHOM[..])];
     let edit = (whom.clone(), said(), status, 0..9_u8).prop_map(|(whom, said, status, kind)| {
         let email = whom.split(' ').find(|word| word.contains('@'));
-        let given = match (email, kind) {
+        let scenario = match (email, kind) {
             // An audience may know the address, and never creates anybody.
             (None, _) | (_, 0..3) => membership(&said),
             (Some(email), 3) => identify(&format!("{said} email={email}")).nameless(),
             (Some(email), _) => identify(&format!("{said} email={email}")),
         };
-        let given = given.of(whom);
-        status.map_or(given.clone(), |status| given.demanding(status))
+        let scenario = scenario.of(whom);
+        status.map_or(scenario.clone(), |status| scenario.demanding(status))
     });
     prop_oneof![8 => edit, 2 => whom.prop_map(delete), 1 => Just(nothing())].prop_map(Event)
 }
@@ -261,8 +261,8 @@ fn end(mut world: World, line: &[Intent], coalescing: bool, policy: Policy) -> W
 
 /// An identify of `u1` with Peter's address or none. What comes under another key is Peter's or another person's,
 /// depending on what of Peter is remembered by then, and that is more where events are coalesced.
-fn stays(Event(given): &Event) -> bool {
-    match &given.intent {
+fn stays(Event(scenario): &Event) -> bool {
+    match &scenario.intent {
         Intent::Identify(wanted) => {
             let User { user_id, email } = &wanted.user;
             user_id.as_ref().is_some_and(|id| id.as_str() == "u1")
@@ -283,7 +283,7 @@ proptest! {
         line in vec(event(), 1..8),
         policy in policy(),
     ) {
-        let intents = |line: &[Event]| line.iter().map(|Event(given)| given.intent.clone()).collect::<Vec<_>>();
+        let intents = |line: &[Event]| line.iter().map(|Event(scenario)| scenario.intent.clone()).collect::<Vec<_>>();
         let world = end(world, &intents(&met), false, policy);
         let (coalesced, singly) = (end(world.clone(), &intents(&line), true, policy), end(world, &intents(&line), false, policy));
         prop_assert_eq!(coalesced.seen(), singly.seen());
@@ -297,7 +297,7 @@ proptest! {
         line in vec(event().prop_filter("an identify of Peter's", stays), 1..8),
         policy in policy(),
     ) {
-        let intents: Vec<_> = line.iter().map(|Event(given)| given.intent.clone()).collect();
+        let intents: Vec<_> = line.iter().map(|Event(scenario)| scenario.intent.clone()).collect();
         let mut world = World { tells_ids: true, ..World::default() };
         let gone = Known { id: Some(AffiliateId(900)), code: code(900), ..text::known("created gone", "") };
         world.known.insert("c900".to_owned(), gone);

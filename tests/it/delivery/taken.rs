@@ -1,6 +1,6 @@
 //! "Taken": the affiliate exists. Found by search and `get`, remembered, and treated as `DELIVERY_ON_EXISTING` says.
 
-use super::given::identify;
+use super::scenario::identify;
 use super::{Row, check, row};
 use refersion_destination::domain::AffiliateStatus;
 

@@ -1,6 +1,6 @@
 //! The words of the scripts: from text to replies and memories, and from calls and verdicts to text.
 
-use super::given::{hash, peter};
+use super::scenario::{hash, peter};
 use refersion_destination::delivery::{
     Affiliate, Call, Found, Identifier, Ignored, Known, Origin, Outcome, PermanentFailure, Rejection, Reply, Step,
 };
@@ -20,7 +20,7 @@ pub fn said(text: &str) -> Vec<(Attribute, String)> {
     pairs.map(|(name, value)| (attribute(name), value.to_owned())).collect()
 }
 
-/// Reads `created a3y7/7` or `found a3y7`, told [`peter`] `and` more; `status=ACTIVE` in `and` is the status given.
+/// Reads `created a3y7/7` or `found a3y7`, told [`peter`] `and` more; `status=ACTIVE` in `and` is the status scenario.
 pub fn known(affiliate: &str, and: &str) -> Known {
     let (origin, name) = affiliate.split_once(' ').expect(affiliate);
     let (code, id) = name.split_once('/').map_or((name, None), |(code, id)| (code, Some(id)));

@@ -1,8 +1,8 @@
 //! A transient failure (or a crash) at every single call of every script: the next attempt makes the remaining calls,
 //! and only those.
 
-use super::given::{Given, identify};
-use super::play::{Life, Played, drive, play};
+use super::scenario::{Scenario, identify};
+use super::script_runner::{Restarts, ScriptRun, run_script, run_with};
 use super::{Row, delete, identify as unknown, known, taken, text};
 use refersion_destination::delivery::{Reply, Step};
 use std::collections::BTreeSet;
@@ -13,26 +13,26 @@ fn every_row() -> Vec<Row> {
 }
 
 /// The delivery as it goes on from what `earlier` wrote down.
-pub(super) fn later(given: &Given, earlier: &Played, interrupted: bool) -> Given {
+pub(super) fn later(scenario: &Scenario, earlier: &ScriptRun, interrupted: bool) -> Scenario {
     let store = earlier.store.clone();
-    Given { memory: store.memory, progress: store.progress, interrupted, ..given.clone() }
+    Scenario { memory: store.memory, progress: store.progress, interrupted, ..scenario.clone() }
 }
 
-/// Plays the replies before `at`, then `failure` (or a crash), then the rest in another life.
-fn broken(row: &Row, at: usize, failure: Option<&str>) -> (Played, Played) {
+/// Plays the replies before `at`, then `failure` (or a crash), then the rest in another process.
+fn broken(row: &Row, at: usize, failure: Option<&str>) -> (ScriptRun, ScriptRun) {
     let replies: Vec<&str> = row.replies.split(", ").collect();
     let mut before = replies[..at].iter().copied().chain(failure);
-    let first = drive(&row.given, Life::Long, |_| before.next().map(text::reply));
+    let first = run_with(&row.scenario, Restarts::Never, |_| before.next().map(text::reply));
     let crashed = failure.is_none();
-    let mut second = play(&later(&row.given, &first, crashed), &replies[at..].join(", "), Life::Long);
+    let mut second = run_script(&later(&row.scenario, &first, crashed), &replies[at..].join(", "), Restarts::Never);
     second.store.forgotten.splice(0..0, first.store.forgotten.clone());
     (first, second)
 }
 
 /// Every row with every call of it at which `failure` changes nothing but the time it takes.
-fn at_every_call(leaves_new_open: bool, mut check: impl FnMut(&Row, &Played, usize)) {
+fn at_every_call(leaves_new_open: bool, mut check: impl FnMut(&Row, &ScriptRun, usize)) {
     for row in every_row() {
-        let whole = play(&row.given, row.replies, Life::Long);
+        let whole = run_script(&row.scenario, row.replies, Restarts::Never);
         let replies: Vec<&str> = row.replies.split(", ").collect();
         for (at, (call, reply)) in whole.calls.iter().zip(replies).enumerate() {
             // Then "taken" means something else: see the test about it.
@@ -44,7 +44,7 @@ fn at_every_call(leaves_new_open: bool, mut check: impl FnMut(&Row, &Played, usi
     }
 }
 
-fn assert_the_rest_is_done(row: &Row, whole: &Played, at: usize, second: &Played) {
+fn assert_the_rest_is_done(row: &Row, whole: &ScriptRun, at: usize, second: &ScriptRun) {
     let mut expected = whole.clone();
     expected.calls.drain(..at);
     assert_eq!(second.to_string(), expected.to_string(), "{} (failure at call {at} of {whole})", row.claim);
@@ -76,14 +76,17 @@ fn a_crash_during_any_call_costs_that_call_and_no_other() {
 
 #[test]
 fn taken_after_an_unanswered_new_is_our_own_work_however_long_it_takes() {
-    for given in [identify("city=Paris"), identify("city=Paris").ignoring()] {
+    for scenario in [identify("city=Paris"), identify("city=Paris").ignoring()] {
         for (failure, crashed) in [(Some("lost"), false), (None, true)] {
             let mut replies = failure.into_iter();
-            let lost = drive(&given, Life::Long, |_| replies.next().map(text::reply));
-            let missed = play(&later(&given, &lost, crashed), "taken, empty", Life::Short);
+            let lost = run_with(&scenario, Restarts::Never, |_| replies.next().map(text::reply));
+            let missed = run_script(&later(&scenario, &lost, crashed), "taken, empty", Restarts::AfterEachStep);
             assert_eq!(missed.to_string(), "new, search p1 → retry");
-            let found =
-                play(&later(&given, &missed, false), "taken, found a3y7, affiliate 7 ACTIVE, changed", Life::Short);
+            let found = run_script(
+                &later(&scenario, &missed, false),
+                "taken, found a3y7, affiliate 7 ACTIVE, changed",
+                Restarts::AfterEachStep,
+            );
             let expected = "new, search p1, get a3y7, edit 7 {city} → created a3y7 | created a3y7/7";
             assert_eq!(found.to_string(), expected);
         }
@@ -92,10 +95,10 @@ fn taken_after_an_unanswered_new_is_our_own_work_however_long_it_takes() {
 
 #[test]
 fn a_new_that_was_certainly_not_carried_out_is_not_our_own_work() {
-    let given = identify("city=Paris").ignoring();
+    let scenario = identify("city=Paris").ignoring();
     for failure in ["429", "down", "401"] {
-        let first = play(&given, failure, Life::Long);
-        let second = play(&later(&given, &first, false), "taken, found a3y7", Life::Long);
+        let first = run_script(&scenario, failure, Restarts::Never);
+        let second = run_script(&later(&scenario, &first, false), "taken, found a3y7", Restarts::Never);
         assert!(matches!(second.verdict, Step::Done(_)), "{second}");
         assert!(second.to_string().starts_with("new, search p1 → existed a3y7"), "{second}");
     }
@@ -103,17 +106,17 @@ fn a_new_that_was_certainly_not_carried_out_is_not_our_own_work() {
 
 #[test]
 fn an_answer_that_belongs_to_another_call_is_tried_again() {
-    for (given, replies) in [
+    for (scenario, replies) in [
         (identify(""), "changed"),
         (identify(""), "taken, created a3y7"),
         (identify(""), "taken, found a3y7, changed"),
         (identify("city=Paris").knowing("created a3y7/7", ""), "found a3y7"),
         (identify("city=Paris").knowing("created a3y7", ""), "taken"),
-        (super::given::delete("peter@x.io"), "changed"),
-        (super::given::delete("u1").by_user_id("created a3y7/7", ""), "taken"),
+        (super::scenario::delete("peter@x.io"), "changed"),
+        (super::scenario::delete("u1").by_user_id("created a3y7/7", ""), "taken"),
     ] {
-        let played = play(&given, replies, Life::Long);
-        assert_eq!(text::verdict(&played.verdict), "retry", "{played}");
+        let run = run_script(&scenario, replies, Restarts::Never);
+        assert_eq!(text::verdict(&run.verdict), "retry", "{run}");
     }
 }
 
@@ -125,8 +128,8 @@ fn the_wait_that_refersion_asks_for_is_handed_on() {
         Reply::Unavailable { what: what.clone(), retry_after },
         Reply::Lost { what, retry_after },
     ] {
-        let played = drive(&identify(""), Life::Long, |_| Some(reply.clone()));
-        let Step::Retry(failure) = played.verdict else { panic!("{played}") };
+        let run = run_with(&identify(""), Restarts::Never, |_| Some(reply.clone()));
+        let Step::Retry(failure) = run.verdict else { panic!("{run}") };
         assert_eq!(failure.retry_after, retry_after, "{reply:?}");
     }
 }

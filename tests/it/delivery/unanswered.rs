@@ -5,48 +5,48 @@
 //! process ends with the call in flight, and the next attempt is an interrupted one. `stop`: the process stops before
 //! it sends the call, and hands the event back.
 
-use super::given::{Given, identify};
-use super::play::{Life, drive};
+use super::scenario::{Scenario, identify};
+use super::script_runner::{Restarts, run_with};
 use super::text;
 use super::transient_failures::later;
 use refersion_destination::delivery::{Progress, Step};
 
-type Row = (&'static str, Given, &'static str, &'static str);
+type Row = (&'static str, Scenario, &'static str, &'static str);
 
 /// Plays all attempts of a script: the calls of the earlier ones, then the last one in full.
-fn attempts(given: &Given, script: &str, life: Life) -> String {
-    let mut given = given.clone();
+fn attempts(scenario: &Scenario, script: &str, restarts: Restarts) -> String {
+    let mut scenario = scenario.clone();
     let mut shown = Vec::new();
     for attempt in script.split(" ; ") {
         let mut replies = attempt.split(", ");
         let mut end = "";
-        let played = drive(&given, life, |_| match replies.next()? {
+        let run = run_with(&scenario, restarts, |_| match replies.next()? {
             word @ ("crash" | "stop") => {
                 end = word;
                 None
             }
             reply => Some(text::reply(reply)),
         });
-        assert_eq!(replies.next(), None, "a reply to no call, after {played}");
-        given = later(&given, &played, end == "crash");
-        let mut calls = played.calls.clone();
-        if let (Step::Next(call), "crash") = (&played.verdict, end) {
+        assert_eq!(replies.next(), None, "a reply to no call, after {run}");
+        scenario = later(&scenario, &run, end == "crash");
+        let mut calls = run.calls.clone();
+        if let (Step::Next(call), "crash") = (&run.verdict, end) {
             calls.push(text::call(call));
         }
-        shown.push((calls.join(", "), played.to_string()));
+        shown.push((calls.join(", "), run.to_string()));
     }
-    let last = shown.pop().map(|(_, played)| played);
+    let last = shown.pop().map(|(_, run)| run);
     shown.into_iter().map(|(calls, _)| calls).chain(last).collect::<Vec<_>>().join(" ; ")
 }
 
 fn check(rows: &[Row]) {
     let mut wrong = Vec::new();
-    for (claim, given, script, expected) in rows {
-        for life in [Life::Long, Life::Short] {
-            let played = attempts(given, script, life);
-            if played != *expected {
+    for (claim, scenario, script, expected) in rows {
+        for restarts in [Restarts::Never, Restarts::AfterEachStep] {
+            let run = attempts(scenario, script, restarts);
+            if run != *expected {
                 wrong.push(format!(
-                    "{claim} ({life:?} life)\n  script   {script}\n  expected {expected}\n  played   {played}"
+                    "{claim} (restarts: {restarts:?})\n  script   {script}\n  expected {expected}\n  actual   {run}"
                 ));
             }
         }
@@ -154,10 +154,10 @@ fn a_new_without_effect_leaves_nothing_to_compare() {
     let existed = "new, search p1 → existed a3y7 | found a3y7, owing {first_name, last_name, city}";
     for end in ["429", "down", "401", "stop"] {
         let first = if end == "stop" { "" } else { "new" };
-        for life in [Life::Long, Life::Short] {
-            let given = identify("city=Paris").ignoring();
-            let played = attempts(&given, &format!("{end} ; {found}"), life);
-            assert_eq!(played, format!("{first} ; {existed}"), "{end} ({life:?} life)");
+        for restarts in [Restarts::Never, Restarts::AfterEachStep] {
+            let scenario = identify("city=Paris").ignoring();
+            let run = attempts(&scenario, &format!("{end} ; {found}"), restarts);
+            assert_eq!(run, format!("{first} ; {existed}"), "{end} (restarts: {restarts:?})");
         }
     }
     check(&[
@@ -203,18 +203,18 @@ fn an_unanswered_new_counts_until_the_affiliate_is_known() {
 #[test]
 fn each_unanswered_new_is_compared_where_they_sent_different_fields() {
     let corrected = identify("company=Initrode").ignoring();
-    let lost = |given: &Given, earlier: &Given| {
-        let played = drive(&Given { progress: earlier.progress.clone(), ..given.clone() }, Life::Long, {
+    let lost = |scenario: &Scenario, earlier: &Scenario| {
+        let run = run_with(&Scenario { progress: earlier.progress.clone(), ..scenario.clone() }, Restarts::Never, {
             let mut replies = ["lost"].into_iter();
             move |_| replies.next().map(text::reply)
         });
-        later(given, &played, false)
+        later(scenario, &run, false)
     };
     let first = identify("company=Initech").ignoring();
     let both = lost(&corrected, &lost(&first, &first));
     for (company, origin) in [("Initech", "created"), ("Initrode", "created"), ("Chotchkie's", "found")] {
-        let played = attempts(&both, &format!("taken, found a3y7, affiliate 7 ACTIVE company={company}"), Life::Long);
-        assert!(played.contains(&format!("| {origin} a3y7/7")), "{company}: {played}");
+        let run = attempts(&both, &format!("taken, found a3y7, affiliate 7 ACTIVE company={company}"), Restarts::Never);
+        assert!(run.contains(&format!("| {origin} a3y7/7")), "{company}: {run}");
     }
 }
 
@@ -228,25 +228,25 @@ fn of_last_release(asked: bool) -> Progress {
 
 #[test]
 fn where_the_release_before_did_not_keep_what_it_sent_the_affiliate_is_taken_to_be_created_by_the_event() {
-    let given = |asked| Given { progress: of_last_release(asked), ..identify("city=Paris").ignoring() };
+    let scenario = |asked| Scenario { progress: of_last_release(asked), ..identify("city=Paris").ignoring() };
     let other = "taken, found a3y7, affiliate 7 ACTIVE first_name=Pat, changed";
     let created = "new, search p1, get a3y7, edit 7 {first_name, city} → created a3y7 | created a3y7/7";
     let existed = "new, search p1 → existed a3y7 | found a3y7, owing {first_name, last_name, city}";
-    for (claim, given, replies, expected) in [
-        ("its `new` was not answered", given(true), other, created),
-        ("it was interrupted before it saved any progress", given(false).interrupted(), other, created),
-        ("its `new` was answered, or not called yet", given(false), "taken, found a3y7", existed),
+    for (claim, scenario, replies, expected) in [
+        ("its `new` was not answered", scenario(true), other, created),
+        ("it was interrupted before it saved any progress", scenario(false).interrupted(), other, created),
+        ("its `new` was answered, or not called yet", scenario(false), "taken, found a3y7", existed),
     ] {
-        for life in [Life::Long, Life::Short] {
-            assert_eq!(attempts(&given, replies, life), expected, "{claim} ({life:?} life)");
+        for restarts in [Restarts::Never, Restarts::AfterEachStep] {
+            assert_eq!(attempts(&scenario, replies, restarts), expected, "{claim} (restarts: {restarts:?})");
         }
     }
 }
 
 #[test]
 fn what_was_sent_is_saved_before_the_call_and_cannot_be_read() {
-    let played = drive(&identify("company=Initech city=Paris"), Life::Long, |_| None);
-    let saved = serde_json::to_value(&played.store.progress).expect("serialises");
+    let run = run_with(&identify("company=Initech city=Paris"), Restarts::Never, |_| None);
+    let saved = serde_json::to_value(&run.store.progress).expect("serialises");
     let fields = saved["new_in_flight"].as_object().expect("saved").keys().map(String::as_str).collect::<Vec<_>>();
     assert_eq!(fields, ["company", "email", "first_name", "last_name"], "those that `get` shows");
     for value in ["Initech", "Peter", "Gibbons", "peter@x.io"] {

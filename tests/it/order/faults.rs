@@ -1,9 +1,9 @@
 //! Every fault there is, in an order of chance, over many users: each user's events still arrive once and in order.
 
 use super::AT_ONCE;
+use crate::support::affiliate_updates::values;
 use crate::support::identify;
 use crate::support::service::Service;
-use crate::support::told::values;
 use rand::seq::SliceRandom;
 use refersion_destination::domain::{AffiliateStatus, Field};
 use refersion_destination::sandbox::{Fault, Operation};

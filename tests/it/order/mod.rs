@@ -1,10 +1,10 @@
 //! Order per user, whatever Refersion answers; and when a whole account has to wait.
 
 mod account;
+mod dead_letters;
 mod faults;
 mod lanes;
-mod letters;
-mod storm;
+mod sustained_429;
 
 use crate::support::service::{Refersion, Service};
 use refersion_destination::sandbox::Fault;

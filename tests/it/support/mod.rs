@@ -1,13 +1,13 @@
-//! What the tests of the whole share: the service in this process or as a process of its own, each with a simulated
-//! Refersion and a store to itself, on ports the system picks.
+//! What the integration tests share: the service in this process or as a process of its own, each with a simulated Refersion
+//! and a store of its own, on ports that the system picks.
 //!
-//! No test relies on a fixed sleep: it waits for what it claims, under a deadline that is only reached when something is
-//! broken. What announces nothing is polled, a few milliseconds apart, in [`poll_until`] alone.
+//! No test relies on a fixed sleep: it waits for what it asserts, under a deadline that is reached only if something is broken.
+//! Where there is no notification to wait for, [`poll_until`] polls; nothing else does.
 
+pub mod affiliate_updates;
+pub mod leaks;
 pub mod process;
 pub mod service;
-pub mod spoken;
-pub mod told;
 
 use base64::Engine as _;
 use serde_json::Value;
@@ -25,15 +25,15 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("in time")
 }
 
-/// Asks again and again, with a pause between, until what it is told `holds`; that answer. The caller sets the deadline.
+/// Calls `ask`, with a pause between, until its answer `holds`; returns that answer. The caller sets the deadline.
 pub async fn poll_until<T, F>(mut ask: impl FnMut() -> F, holds: impl Fn(&T) -> bool) -> T
 where
     F: Future<Output = T>,
 {
     loop {
-        let told = ask().await;
-        if holds(&told) {
-            return told;
+        let answer = ask().await;
+        if holds(&answer) {
+            return answer;
         }
         tokio::time::sleep(POLL_EVERY).await;
     }
@@ -71,10 +71,10 @@ impl Answer {
         within(Self::read(response)).await.expect("a body")
     }
 
-    /// Reads an answer; none if it broke off. It tells nothing that it must not.
+    /// Reads an answer; none if the connection broke. The text is checked for leaks.
     pub async fn read(response: reqwest::Response) -> Option<Self> {
         let answer = Self::read_data(response).await?;
-        spoken::check(&answer.text);
+        leaks::check(&answer.text);
         Some(answer)
     }
 

@@ -1,6 +1,6 @@
 //! The service as a process of its own: started from the built binary, killed and stopped by signals.
 
-use super::{API_KEY, Answer, basic, http, poll_until, spoken, within};
+use super::{API_KEY, Answer, basic, http, leaks, poll_until, within};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -20,12 +20,12 @@ pub fn binary_named(name: &str) -> Command {
     command
 }
 
-/// A running `serve`. What it prints is read while it runs, and at its end it is asked whether it told what it must not.
+/// A running `serve`. What it prints is read while it runs, and is checked for leaks at its end.
 pub struct Process {
     pub child: Child,
     pub server: String,
     pub ops: String,
-    /// Ends with the process, with all it printed since it announced its addresses. None: it was asked already.
+    /// Ends with the process, with all it printed since it announced its addresses. None: it was read already.
     printed: Option<JoinHandle<String>>,
 }
 
@@ -43,7 +43,7 @@ impl Process {
             ("DELIVERY_RETRY_MAX", "100ms"),
         ];
         let environment: BTreeMap<_, _> = own.iter().chain(settings).copied().collect();
-        spoken::keep_settings(environment.iter().map(|(name, value)| (*name, *value)));
+        leaks::register_settings(environment.iter().map(|(name, value)| (*name, *value)));
         Self::of(binary().arg("serve").envs(environment))
     }
 
@@ -83,8 +83,8 @@ impl Process {
     /// Waits for the end; its status and what it logged since it announced its addresses.
     pub fn wait(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("ends");
-        let printed = self.printed.take().expect("asked once").join().expect("read");
-        spoken::check(&printed);
+        let printed = self.printed.take().expect("read once").join().expect("read");
+        leaks::check(&printed);
         (status, printed)
     }
 
@@ -109,7 +109,7 @@ impl Process {
     }
 }
 
-/// A test that failed leaves no process behind; one that did not has still to hear of what was told.
+/// A failed test leaves no process behind; otherwise the output is checked for leaks.
 impl Drop for Process {
     fn drop(&mut self) {
         // Err: it has ended.
@@ -117,7 +117,7 @@ impl Drop for Process {
         let _ = self.child.wait();
         let printed = self.printed.take().and_then(|printed| printed.join().ok());
         if let Some(printed) = printed.filter(|_| !std::thread::panicking()) {
-            spoken::check(&printed);
+            leaks::check(&printed);
         }
     }
 }
@@ -126,7 +126,7 @@ impl Drop for Process {
 fn addresses(log: &mut impl BufRead) -> (String, String) {
     let mut seen = String::new();
     loop {
-        spoken::check(&seen);
+        leaks::check(&seen);
         let mut line = String::new();
         assert!(log.read_line(&mut line).expect("text") > 0, "ended before it listened:\n{seen}");
         let urls: Vec<&str> = line.split_whitespace().filter(|word| word.starts_with("http://")).collect();

@@ -1,6 +1,6 @@
 //! The service in this process.
 
-use super::{API_KEY, Answer, PATIENCE, basic, http, poll_until, spoken, within};
+use super::{API_KEY, Answer, PATIENCE, basic, http, leaks, poll_until, within};
 use refersion_destination::app::{self, Addresses};
 use refersion_destination::config::{Config, Mode};
 use refersion_destination::domain::ApiKey;
@@ -86,13 +86,13 @@ impl Service {
     ) -> Self {
         let config = config(&refersion.base_url, folder.path(), settings, files);
         let (bound, announced) = oneshot::channel();
-        let (stop, told) = oneshot::channel::<()>();
+        let (stop, stopping) = oneshot::channel::<()>();
         let announce = move |addresses| {
             // Err: the test has ended.
             let _ = bound.send(addresses);
         };
         let stopped = tokio::spawn(async move {
-            let until = async { drop(told.await) };
+            let until = async { drop(stopping.await) };
             app::serve(config, &Handle::current(), announce, until).await.expect("serves");
         });
         let addresses = within(announced).await.expect("announced");
@@ -149,6 +149,6 @@ fn config(base_url: &str, folder: &Path, settings: &[(&str, &str)], files: &[Pat
     let both = own.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     // A later pair of the same name wins, as in an environment.
     let environment: std::collections::BTreeMap<String, String> = both.collect();
-    spoken::keep_settings(environment.iter().map(|(name, value)| (&**name, &**value)));
+    leaks::register_settings(environment.iter().map(|(name, value)| (&**name, &**value)));
     Config::load(files, environment.into_iter(), Mode::Live).expect("a configuration").0
 }

@@ -1,4 +1,4 @@
-//! Events that Refersion will never take: they hold up their own user, and nobody else.
+//! Poison events: Refersion fails or refuses them every time. They delay their own user, and no other user.
 
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, identify};
@@ -13,18 +13,18 @@ use serde_json::json;
 
 const USERS: usize = 40;
 
-/// A simulated Refersion that fails whenever it hears of `fivehundred` or `fourtwentytwo`.
-async fn allergic() -> Refersion {
+/// A simulated Refersion that answers 500 to every call about `fivehundred`, and 422 to every call about `fourtwentytwo`.
+async fn refersion_with_poison_users() -> Refersion {
     let api_key = Some(ApiKey::parse(API_KEY).expect("a key"));
     let sandbox = Sandbox::new(SandboxSettings { api_key, ..SandboxSettings::default() });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
-    let router = sandbox.router().layer(from_fn(judge));
+    let router = sandbox.router().layer(from_fn(fail_poison_users));
     tokio::spawn(axum::serve(listener, router).into_future());
     Refersion { sandbox, base_url }
 }
 
-async fn judge(request: Request, next: Next) -> Response {
+async fn fail_poison_users(request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.expect("a body");
     let text = String::from_utf8_lossy(&bytes);
@@ -41,7 +41,7 @@ async fn judge(request: Request, next: Next) -> Response {
 #[tokio::test]
 async fn who_is_always_refused_or_always_fails_holds_up_nobody_else() {
     let settings = [("SERVER_WAIT", "0s"), ("DELIVERY_MAX_AGE", "2s"), ("REFERSION_CONCURRENCY", "2")];
-    let service = Service::on(allergic().await, &settings).await;
+    let service = Service::on(refersion_with_poison_users().await, &settings).await;
     for number in 0..4 {
         let city = json!({"city": format!("City {number}")});
         let poison = ["fivehundred", "fourtwentytwo"].map(|user| identify(&format!("{user}-{number}"), user, &city));

@@ -1,9 +1,8 @@
-//! Minutes of 429, in no time: tokio's clock stands still and moves only when it is told to.
+//! Ten minutes of 429 without waiting: tokio's clock is paused, and the test advances it.
 //!
-//! The service, its store and the simulated Refersion are the real ones, on real sockets, so the clock must not run ahead of
-//! them: while something is under way in the runtime's blocking threads tokio does not advance a paused clock by itself, so
-//! one of them waits until the end. Everything runs on one thread; so what is seen between two advances happened at the
-//! moment shown.
+//! The service and its store are the real ones, with the simulated Refersion on a real socket, so the clock must not run ahead
+//! of them. Tokio does not advance a paused clock by itself while a blocking thread is busy, so one waits until the end. All
+//! else runs on one thread, so what is seen between two advances happened at the moment shown.
 
 use super::AT_ONCE;
 use crate::support::identify;

@@ -1,10 +1,10 @@
-//! What must be true in the end: every obligation is a correct state, a recorded reason, or a dead letter.
+//! The check at the end of a chaos run: every answered event ended as a correct affiliate, a recorded reason, or a dead letter.
 //!
-//! The truth is told by Refersion (its affiliates, and every call that changed one) and by the dead letters in the store.
-//! A second, much simpler reading of the rules says what they must be.
+//! In: what was sent, the simulated Refersion's affiliates with every call that changed one, and the dead letters in the store.
+//! What they must be is computed from what was sent by a second, much simpler implementation of the rules (a test oracle).
 
 use super::sender::{Sent, Story, What, marks, taken};
-use crate::support::told::told;
+use crate::support::affiliate_updates::affiliate_updates;
 use refersion_destination::domain::{AccountName, AffiliateStatus, EventId};
 use refersion_destination::sandbox::{Sandbox, SandboxAffiliate};
 use refersion_destination::store::{EventLog as _, Limits, SqliteStore};
@@ -19,14 +19,14 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// Reads what was called since the last time; often enough, for Refersion's journal is bounded.
+    /// Reads the calls since the last time. It must be called often, because the call log is bounded.
     pub fn read(&mut self, sandbox: &Sandbox) {
         for call in sandbox.calls().into_iter().filter(|call| call.number > self.read).collect::<Vec<_>>() {
-            assert_eq!(call.number, self.read + 1, "the journal was read too late");
+            assert_eq!(call.number, self.read + 1, "the call log was read too late");
             self.read = call.number;
-            for told in told(&call, sandbox).into_iter().filter(|told| told.effective) {
-                let mark = |key: &str| told.said[key].as_str().unwrap_or_default().to_owned();
-                self.by_affiliate.entry(told.id).or_default().push((mark("city"), mark("company")));
+            for update in affiliate_updates(&call, sandbox).into_iter().filter(|update| update.effective) {
+                let mark = |key: &str| update.fields[key].as_str().unwrap_or_default().to_owned();
+                self.by_affiliate.entry(update.id).or_default().push((mark("city"), mark("company")));
             }
         }
     }
@@ -36,7 +36,7 @@ impl Effects {
     }
 }
 
-/// The dead letters of a store that no process has open, and how to know an event among them.
+/// The dead letters of a store that no process has open.
 pub struct Dead {
     store: SqliteStore,
     ids: BTreeSet<EventId>,
@@ -79,8 +79,9 @@ fn seen(affiliate: &SandboxAffiliate) -> Expected {
     }
 }
 
-/// What must have become of one user's events. A dead one had no effect, unless Refersion says so: an answer was lost, and
-/// the next try refused. An edit that a delete follows may be cancelled by it: then what took effect last stands.
+/// What one user's events must have resulted in. A dead letter had no effect, unless the call log shows one: then an answer
+/// was lost, and the next attempt was refused. An edit that a delete follows may be cancelled by it; then the last effect
+/// before it stands.
 fn replay(user: usize, story: &Story, dead: &Dead, effects: &BTreeSet<&str>) -> Vec<Expected> {
     let mut account: Vec<Expected> = Vec::new();
     let mut known: Option<usize> = None;

@@ -1,15 +1,15 @@
-//! Fifty users with forty events each, and for each user a list of answers that Refersion gives: whatever they are, each
-//! affiliate ends as its events say, each change is told once and in order, and no text is altered.
+//! Fifty users with forty events each, and for each user a random list of replies from Refersion. Whatever the replies are,
+//! each affiliate ends as its events say, each change is sent once and in order, and no text is altered.
 //!
-//! How many events go into one call, and how many affiliates, is not asked: after each call that had an effect, the affiliate
-//! must be what its first so and so many events make of it, and more of them each time. `CHAOS_SEED` repeats the lists.
+//! How many events or affiliates share a call is not checked. After each call that had an effect, the affiliate must equal the
+//! result of its first n events, and n must grow with each call. `CHAOS_SEED` repeats the lists.
 
-mod front;
+mod proxy;
 
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{API_KEY, basic, http, identify};
-use front::{EVERY, Front, Prescribed};
+use proxy::{ALL_REPLIES, ReplyProxy, ScriptedReply};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -134,19 +134,20 @@ fn check(sandbox: &Sandbox, dead: &BTreeSet<String>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_each_users_calls_are_answered_each_affiliate_ends_as_its_events_say() {
     let seed = std::env::var("CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    eprintln!("prescribed answers: CHAOS_SEED={seed}");
+    eprintln!("reply answers: CHAOS_SEED={seed}");
     let mut chance = StdRng::seed_from_u64(seed);
     let lists = (0..USERS).map(|user| {
-        let first = EVERY[user % EVERY.len()];
+        let first = ALL_REPLIES[user % ALL_REPLIES.len()];
         // An account that is told to wait for a second more often than this would mostly wait.
-        let drawn = std::iter::repeat_with(|| *EVERY.choose(&mut chance).expect("some"));
-        let drawn = drawn.filter(|next| *next != Prescribed::TooManyForASecond).take(10);
+        let drawn = std::iter::repeat_with(|| *ALL_REPLIES.choose(&mut chance).expect("some"));
+        let drawn = drawn.filter(|next| *next != ScriptedReply::TooManyForASecond).take(10);
         (email(user), [first].into_iter().chain(drawn).collect::<VecDeque<_>>())
     });
     let lists = lists.collect();
     let refersion = Refersion::start().await;
-    let behind = refersion.base_url.trim_start_matches("http://").trim_end_matches("/v2").parse().expect("an address");
-    let (front, base_url) = Front::start(refersion.sandbox.clone(), behind, lists).await;
+    let upstream =
+        refersion.base_url.trim_start_matches("http://").trim_end_matches("/v2").parse().expect("an address");
+    let (proxy, base_url) = ReplyProxy::start(refersion.sandbox.clone(), upstream, lists).await;
     let folder = tempfile::tempdir().expect("a folder");
     let settings = [("SERVER_WAIT", "0s"), ("LOG_FILTER", "refersion_destination=trace,info")];
     let process = Process::start(&base_url, folder.path(), &settings);
@@ -159,8 +160,8 @@ async fn whatever_each_users_calls_are_answered_each_affiliate_ends_as_its_event
     process.kill();
     let dead = dead(&folder.path().join("store.db")).await;
     check(&refersion.sandbox, &dead);
-    let given = front.given();
-    assert_eq!(given.len(), EVERY.len(), "{given:?}");
+    let sent = proxy.sent();
+    assert_eq!(sent.len(), ALL_REPLIES.len(), "{sent:?}");
     let effective = refersion.sandbox.calls().iter().flat_map(effects).count();
-    eprintln!("{} events, {} dead letters, {effective} effects; answers: {given:?}", USERS * EVENTS, dead.len());
+    eprintln!("{} events, {} dead letters, {effective} effects; answers: {sent:?}", USERS * EVENTS, dead.len());
 }

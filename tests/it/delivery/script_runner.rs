@@ -1,24 +1,22 @@
-//! Plays a script against [`step`], with a store that keeps what a worker would have it keep.
+//! Runs a script against [`step`], with a store that keeps what a worker would save.
 
-use super::given::{Given, hash};
+use super::scenario::{Scenario, hash};
 use super::text;
 use refersion_destination::delivery::{Call, Known, Memory, PlanInput, PlanState, Progress, Reply, Step, step};
 use refersion_destination::domain::{AffiliateCode, Field, Profile};
 use refersion_destination::mapping::{Identify, Intent};
 use std::fmt;
 
-/// How long a process lives.
+/// When the process restarts; afterwards it knows only what was saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
-    /// For the whole script.
-    Long,
-    /// For one step: the next one knows only what was written down.
-    Short,
+pub enum Restarts {
+    Never,
+    AfterEachStep,
 }
 
-/// What came of a script; prints as `calls → verdict | memory`.
+/// The result of a script; prints as `calls → verdict | memory`.
 #[derive(Clone, Debug)]
-pub struct Played {
+pub struct ScriptRun {
     pub calls: Vec<String>,
     pub verdict: Step,
     pub store: Store,
@@ -34,43 +32,45 @@ pub struct Store {
     owing: Profile,
 }
 
-/// Plays `replies`, separated by `, `, and fails if one of them is left over or missing.
-pub fn play(given: &Given, replies: &str, life: Life) -> Played {
+/// Runs with `replies`, separated by `, `, and fails if one of them is left over or missing.
+pub fn run_script(scenario: &Scenario, replies: &str, restarts: Restarts) -> ScriptRun {
     let mut replies = replies.split(", ").filter(|text| !text.is_empty());
-    let played = drive(given, life, |_| replies.next().map(text::reply));
-    assert_eq!(replies.next(), None, "a reply nobody asked for, after {played}");
-    played
+    let run = run_with(scenario, restarts, |_| replies.next().map(text::reply));
+    assert_eq!(replies.next(), None, "a reply that no call asked for, after {run}");
+    run
 }
 
-/// Plays what `answer` replies to each call, until the verdict or until it has no reply.
-pub fn drive(given: &Given, life: Life, mut answer: impl FnMut(&Call) -> Option<Reply>) -> Played {
+/// Runs with what `answer` replies to each call, until the verdict or until it has no reply.
+pub fn run_with(scenario: &Scenario, restarts: Restarts, mut answer: impl FnMut(&Call) -> Option<Reply>) -> ScriptRun {
     let hash = hash();
     let custom_fields = ["77".to_owned()];
-    let input = PlanInput { intent: &given.intent, policy: given.policy, hash: &hash, custom_fields: &custom_fields };
-    let mut store = Store::new(given);
-    let mut state = PlanState::new(&given.intent, store.memory.clone(), store.progress.clone(), given.interrupted);
+    let input =
+        PlanInput { intent: &scenario.intent, policy: scenario.policy, hash: &hash, custom_fields: &custom_fields };
+    let mut store = Store::new(scenario);
+    let mut state =
+        PlanState::new(&scenario.intent, store.memory.clone(), store.progress.clone(), scenario.interrupted);
     let (mut calls, mut heard) = (Vec::new(), None);
     loop {
         let step = step(&input, &mut state, heard.as_ref().map(|(call, reply): &(Call, Reply)| (call, reply.clone())));
-        store.write(given, &state);
-        let Step::Next(call) = &step else { return Played { calls, verdict: step, store } };
-        let Some(reply) = answer(call) else { return Played { calls, verdict: step, store } };
+        store.write(scenario, &state);
+        let Step::Next(call) = &step else { return ScriptRun { calls, verdict: step, store } };
+        let Some(reply) = answer(call) else { return ScriptRun { calls, verdict: step, store } };
         calls.push(text::call(call));
-        if life == Life::Short {
-            state = PlanState::new(&given.intent, store.memory.clone(), store.progress.clone(), false);
+        if restarts == Restarts::AfterEachStep {
+            state = PlanState::new(&scenario.intent, store.memory.clone(), store.progress.clone(), false);
         }
         heard = Some((call.clone(), reply));
     }
 }
 
 impl Store {
-    fn new(given: &Given) -> Self {
-        let Given { memory, progress, .. } = given.clone();
+    fn new(scenario: &Scenario) -> Self {
+        let Scenario { memory, progress, .. } = scenario.clone();
         Self { memory, progress, forgotten: Vec::new(), owing: Profile::default() }
     }
 
-    /// Keeps what the worker would, read back from JSON.
-    fn write(&mut self, given: &Given, state: &PlanState) {
+    /// Saves what the worker would, and reads it back from JSON.
+    fn write(&mut self, scenario: &Scenario, state: &PlanState) {
         let json = serde_json::to_string(&state.progress).expect("serialises");
         self.progress = serde_json::from_str(&json).expect("reads back");
         let Memory { by_user_id, by_email } = &mut self.memory;
@@ -83,7 +83,7 @@ impl Store {
             }
         }
         self.owing = Profile::default();
-        if let (Intent::Identify(wanted), Some(known)) = (&given.intent, &state.known) {
+        if let (Intent::Identify(wanted), Some(known)) = (&scenario.intent, &state.known) {
             self.owing = known.sent.changes(&hash(), &wanted.profile);
             by_user_id.clone_from(&state.known);
             if has_email(wanted, known) || by_email.as_ref().is_some_and(|before| before.code == known.code) {
@@ -99,7 +99,7 @@ fn has_email(wanted: &Identify, known: &Known) -> bool {
     })
 }
 
-impl fmt::Display for Played {
+impl fmt::Display for ScriptRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let calls = self.calls.join(", ");
         write!(f, "{calls}{}→ {}", if calls.is_empty() { "" } else { " " }, text::verdict(&self.verdict))?;

@@ -9,7 +9,7 @@ use refersion_destination::mapping::{Creation, Identify, Intent, MappingError, R
 
 /// Everything a delivery begins with.
 #[derive(Clone, Debug)]
-pub struct Given {
+pub struct Scenario {
     pub intent: Intent,
     pub policy: Policy,
     pub memory: Memory,
@@ -38,11 +38,11 @@ pub fn peter(and: &str) -> Profile {
 }
 
 /// An identify that may create, which says [`peter`] `and` more.
-pub fn identify(and: &str) -> Given {
+pub fn identify(and: &str) -> Scenario {
     let profile = peter(and);
     let email = Email::parse(profile.get(Field::Email).expect("Peter has one")).expect("an address");
     let new = profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_)));
-    given(Intent::Identify(Identify {
+    scenario(Intent::Identify(Identify {
         user: User { user_id: UserId::parse("u1"), email: Some(email) },
         profile,
         status: None,
@@ -59,8 +59,8 @@ pub fn identify(and: &str) -> Given {
 }
 
 /// An identify of an Engage audience: nothing but what `says` it.
-pub fn membership(says: &str) -> Given {
-    given(Intent::Identify(Identify {
+pub fn membership(says: &str) -> Scenario {
+    scenario(Intent::Identify(Identify {
         user: User { user_id: UserId::parse("u1"), email: None },
         profile: said(says).into_iter().collect(),
         status: None,
@@ -73,8 +73,8 @@ pub fn membership(says: &str) -> Given {
 }
 
 /// A delete of `u1`, of `peter@x.io`, or of both.
-pub fn delete(whom: &str) -> Given {
-    given(Intent::Delete { user: user(whom), time: now() })
+pub fn delete(whom: &str) -> Scenario {
+    scenario(Intent::Delete { user: user(whom), time: now() })
 }
 
 fn user(whom: &str) -> User {
@@ -84,16 +84,16 @@ fn user(whom: &str) -> User {
 }
 
 /// An event that wants nothing.
-pub fn nothing() -> Given {
-    given(Intent::Nothing(Reason::NoRule))
+pub fn nothing() -> Scenario {
+    scenario(Intent::Nothing(Reason::NoRule))
 }
 
-fn given(intent: Intent) -> Given {
+fn scenario(intent: Intent) -> Scenario {
     let (policy, memory, progress) = (Policy::default(), Memory::default(), Progress::default());
-    Given { intent, policy, memory, progress, interrupted: false }
+    Scenario { intent, policy, memory, progress, interrupted: false }
 }
 
-impl Given {
+impl Scenario {
     /// Both keys lead to this affiliate: `created a3y7/7` or `found a3y7`, `and` what it was told beside [`peter`].
     pub fn knowing(self, affiliate: &str, and: &str) -> Self {
         self.by_user_id(affiliate, and).by_email(affiliate, and)

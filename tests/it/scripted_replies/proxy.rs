@@ -1,10 +1,11 @@
-//! A front before the simulated Refersion: each user's calls are answered as that user's list says, then well.
+//! A proxy before the simulated Refersion that answers each user's calls from that user's list of replies; once the list is
+//! used up, it relays every call.
 //!
-//! It relays bytes. A call for several users is answered by the list of the first of them that has something left. Invariant:
-//! a call is refused for good only while it is known what its users' earlier calls did: so a refused event had no effect. That
-//! nothing had to be changed tells nobody what a call without an answer did.
+//! It relays bytes. A call for several users takes its reply from the list of the first of them whose list is not used up.
+//! Invariant: a call is refused for good only if the service knows what its users' earlier calls did, so a refused event had
+//! no effect. An answer that nothing had to be changed does not say what an earlier call without an answer did.
 
-use crate::support::spoken;
+use crate::support::leaks;
 use refersion_destination::sandbox::Sandbox;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,42 +15,43 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// One answer.
+/// One reply to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Prescribed {
-    Well,
-    /// Well, but a few bytes at a time.
+pub enum ScriptedReply {
+    /// Relayed.
+    Success,
+    /// Relayed, but a few bytes at a time.
     Trickled,
-    /// Carried out, and no answer.
+    /// Relayed, and then the connection is closed without an answer.
     Lost,
-    /// Not carried out, and no answer.
+    /// The connection is closed; the call is not relayed.
     Cut,
     Failed,
     Html,
     TooMany,
     TooManyNow,
     TooManyForASecond,
-    /// 204, which is a refusal.
+    /// 204, by which Refersion rejects a call.
     NoContent,
     Refused,
 }
 
-pub const EVERY: [Prescribed; 11] = [
-    Prescribed::Well,
-    Prescribed::Trickled,
-    Prescribed::Lost,
-    Prescribed::Cut,
-    Prescribed::Failed,
-    Prescribed::Html,
-    Prescribed::TooMany,
-    Prescribed::TooManyNow,
-    Prescribed::TooManyForASecond,
-    Prescribed::NoContent,
-    Prescribed::Refused,
+pub const ALL_REPLIES: [ScriptedReply; 11] = [
+    ScriptedReply::Success,
+    ScriptedReply::Trickled,
+    ScriptedReply::Lost,
+    ScriptedReply::Cut,
+    ScriptedReply::Failed,
+    ScriptedReply::Html,
+    ScriptedReply::TooMany,
+    ScriptedReply::TooManyNow,
+    ScriptedReply::TooManyForASecond,
+    ScriptedReply::NoContent,
+    ScriptedReply::Refused,
 ];
 
-impl Prescribed {
-    /// The whole answer, of those that are not Refersion's own.
+impl ScriptedReply {
+    /// The response, for replies that are not relayed.
     fn bytes(self) -> String {
         let (head, body) = match self {
             Self::Failed => ("500 Internal Server Error\r\n", r#"{"error": "Error"}"#),
@@ -66,74 +68,74 @@ impl Prescribed {
 
 const TOO_MANY: &str = r#"{"error": "You're making too many API calls"}"#;
 
-/// What is prescribed and what was given.
-pub struct Front {
+/// The proxy.
+pub struct ReplyProxy {
     sandbox: Sandbox,
-    behind: SocketAddr,
+    upstream: SocketAddr,
     state: Mutex<State>,
 }
 
 struct State {
-    /// By e-mail.
-    lists: BTreeMap<String, VecDeque<Prescribed>>,
-    /// Users with a call that was carried out, of which the service does not know it.
-    unsure: BTreeSet<String>,
-    given: BTreeMap<Prescribed, usize>,
+    /// The replies that are left, by the user's e-mail.
+    lists: BTreeMap<String, VecDeque<ScriptedReply>>,
+    /// Users with a call that had its effect, while the service does not know that.
+    uncertain: BTreeSet<String>,
+    sent: BTreeMap<ScriptedReply, usize>,
 }
 
-impl Front {
-    /// Stands before `sandbox`, which listens at `behind`; the base URL.
+impl ReplyProxy {
+    /// Starts a proxy before `sandbox`, which listens at `upstream`. Returns its base URL, too.
     pub async fn start(
         sandbox: Sandbox,
-        behind: SocketAddr,
-        lists: BTreeMap<String, VecDeque<Prescribed>>,
+        upstream: SocketAddr,
+        lists: BTreeMap<String, VecDeque<ScriptedReply>>,
     ) -> (Arc<Self>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
-        let state = State { lists, unsure: BTreeSet::new(), given: BTreeMap::new() };
-        let front = Arc::new(Self { sandbox, behind, state: Mutex::new(state) });
-        let serving = Arc::clone(&front);
+        let state = State { lists, uncertain: BTreeSet::new(), sent: BTreeMap::new() };
+        let proxy = Arc::new(Self { sandbox, upstream, state: Mutex::new(state) });
+        let serving = Arc::clone(&proxy);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(Arc::clone(&serving).serve(stream));
             }
         });
-        (front, base_url)
+        (proxy, base_url)
     }
 
-    /// How often each answer was given.
-    pub fn given(&self) -> BTreeMap<Prescribed, usize> {
-        self.state.lock().expect("sound").given.clone()
+    /// How often each reply was sent.
+    pub fn sent(&self) -> BTreeMap<ScriptedReply, usize> {
+        self.state.lock().expect("sound").sent.clone()
     }
 
     /// One connection. None: it ended, or was cut.
     async fn serve(self: Arc<Self>, mut client: TcpStream) -> Option<()> {
-        let mut behind = TcpStream::connect(self.behind).await.ok()?;
+        let mut upstream = TcpStream::connect(self.upstream).await.ok()?;
         loop {
             let request = Message::read(&mut client).await?;
             let operation = request.operation();
             if let Some(password) = request.json()["password"].as_str() {
-                spoken::keep(password);
+                leaks::register(password);
             }
             let users = self.users(&operation, &request.json());
-            let prescribed = self.next(&operation, &users);
-            let relayed = matches!(prescribed, Prescribed::Well | Prescribed::Trickled | Prescribed::Lost);
+            let reply = self.next(&operation, &users);
+            let relayed = matches!(reply, ScriptedReply::Success | ScriptedReply::Trickled | ScriptedReply::Lost);
             if !relayed {
-                if prescribed == Prescribed::Cut {
+                if reply == ScriptedReply::Cut {
                     return None;
                 }
-                client.write_all(prescribed.bytes().as_bytes()).await.ok()?;
+                client.write_all(reply.bytes().as_bytes()).await.ok()?;
                 continue;
             }
-            behind.write_all(&request.bytes).await.ok()?;
-            let answer = Message::read(&mut behind).await?;
-            let told = if operation == "edit" { self.users("ids", &answer.json()) } else { users.clone() };
+            upstream.write_all(&request.bytes).await.ok()?;
+            let answer = Message::read(&mut upstream).await?;
+            let answered = if operation == "edit" { self.users("ids", &answer.json()) } else { users.clone() };
             if answer.is_well() {
-                self.note(&operation, users, &told, prescribed);
+                self.note(&operation, users, &answered, reply);
             }
-            match prescribed {
-                Prescribed::Lost => return None,
-                Prescribed::Trickled => trickle(&mut client, &answer.bytes).await?,
+            match reply {
+                ScriptedReply::Lost => return None,
+                ScriptedReply::Trickled => trickle(&mut client, &answer.bytes).await?,
                 _ => client.write_all(&answer.bytes).await.ok()?,
             }
         }
@@ -157,31 +159,31 @@ impl Front {
         }
     }
 
-    fn next(&self, operation: &str, users: &[String]) -> Prescribed {
+    fn next(&self, operation: &str, users: &[String]) -> ScriptedReply {
         let mut state = self.state.lock().expect("sound");
         let state = &mut *state;
         let left = |user: &&String| state.lists.get(*user).is_some_and(|list| !list.is_empty());
         let first = users.iter().find(left);
-        let mut next = first.and_then(|user| state.lists.get_mut(user)?.pop_front()).unwrap_or(Prescribed::Well);
-        let refuses = matches!(next, Prescribed::NoContent | Prescribed::Refused);
-        let sure = ["new", "edit"].contains(&operation) && users.iter().all(|user| !state.unsure.contains(user));
+        let mut next = first.and_then(|user| state.lists.get_mut(user)?.pop_front()).unwrap_or(ScriptedReply::Success);
+        let refuses = matches!(next, ScriptedReply::NoContent | ScriptedReply::Refused);
+        let sure = ["new", "edit"].contains(&operation) && users.iter().all(|user| !state.uncertain.contains(user));
         if refuses && !sure {
-            next = Prescribed::Well;
+            next = ScriptedReply::Success;
         }
-        *state.given.entry(next).or_default() += 1;
+        *state.sent.entry(next).or_default() += 1;
         next
     }
 
-    /// Notes whether the service knows what became of a call that was carried out: an answer tells it of the users `told`.
-    fn note(&self, operation: &str, users: Vec<String>, told: &[String], prescribed: Prescribed) {
+    /// Notes whether the service knows the effect of a relayed call: the answer is about the users `answered`.
+    fn note(&self, operation: &str, users: Vec<String>, answered: &[String], reply: ScriptedReply) {
         if ["search", "get"].contains(&operation) {
             return;
         }
-        let unsure = &mut self.state.lock().expect("sound").unsure;
-        if prescribed == Prescribed::Lost {
-            unsure.extend(users);
+        let uncertain = &mut self.state.lock().expect("sound").uncertain;
+        if reply == ScriptedReply::Lost {
+            uncertain.extend(users);
         } else {
-            unsure.retain(|user| !told.contains(user));
+            uncertain.retain(|user| !answered.contains(user));
         }
     }
 }
