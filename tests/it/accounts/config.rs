@@ -1,4 +1,4 @@
-//! `[[accounts]]`: what an account takes from the sections, what is its own, and what is refused in which words.
+//! `[[accounts]]`: what an account inherits from the sections, what it sets itself, and the messages for what is refused.
 
 use insta::assert_snapshot;
 use refersion_destination::config::{AccountConfig, Config, Mode, Problems, Warning};
@@ -38,7 +38,7 @@ fn names(accounts: &[AccountConfig]) -> Vec<&str> {
 }
 
 #[test]
-fn what_an_account_does_not_say_the_sections_say() {
+fn an_account_inherits_from_the_sections_what_it_does_not_set() {
     let text = r#"
         [refersion]
         status = "ACTIVE"
@@ -91,15 +91,17 @@ fn what_an_account_does_not_say_the_sections_say() {
 }
 
 #[test]
-fn main_is_required_only_where_there_is_no_other_account() {
+fn main_is_required_only_if_there_is_no_other_account() {
     let one = "[[accounts]]\nname = \"b\"\napi_key = \"pub_b.sec_b\"\n[segment]\nshared_secrets = [\"s\"]";
     assert_eq!(names(&accounts(one, &[KEY])), ["main", "b"]);
     let (config, warnings) = load(&[one], &[], Mode::Live).expect("valid");
     assert_eq!(names(&config.every_account()), ["b"]);
-    let told = warnings[0].to_string();
-    let (_, told) = told.rsplit_once('/').expect("a path");
-    assert_snapshot!(told, @"1.toml): belongs to the account main, which has no key (refersion.api_key), and is not used: each of [[accounts]] has its own");
-    assert!(load(&["accounts = []"], &[], Mode::Live).is_err_and(|told| told.contains("refersion.api_key (not set)")));
+    let message = warnings[0].to_string();
+    let (_, message) = message.rsplit_once('/').expect("a path");
+    assert_snapshot!(message, @"1.toml): belongs to the account main, which has no key (refersion.api_key), and is not used: each of [[accounts]] has its own");
+    assert!(
+        load(&["accounts = []"], &[], Mode::Live).is_err_and(|message| message.contains("refersion.api_key (not set)"))
+    );
     assert!(load(&["accounts = []"], &[KEY], Mode::Live).is_ok());
 }
 
@@ -111,7 +113,7 @@ fn a_later_file_replaces_all_accounts() {
 }
 
 #[test]
-fn every_problem_of_every_account_is_told_at_once() {
+fn every_problem_of_every_account_is_reported_at_once() {
     assert_snapshot!(problems(r#"
         [refersion]
         concurrency = 0
@@ -179,7 +181,7 @@ fn every_problem_of_every_account_is_told_at_once() {
 }
 
 #[test]
-fn two_accounts_are_two() {
+fn two_accounts_have_different_names_and_keys() {
     assert_snapshot!(problems(r#"
         [refersion]
         concurrency = "many"
@@ -206,10 +208,10 @@ fn two_accounts_are_two() {
 }
 
 #[test]
-fn a_trial_simulates_main_alone() {
+fn a_trial_simulates_only_main() {
     let text = "[[accounts]]\nname = \"b\"\napi_key = \"pub_b.sec_b\"";
-    let told = load(&[text], &[KEY], Mode::Sandbox).map(|_| ()).expect_err("refused");
-    assert_snapshot!(told, @r#"
+    let message = load(&[text], &[KEY], Mode::Sandbox).map(|_| ()).expect_err("refused");
+    assert_snapshot!(message, @r#"
     the configuration has a problem:
       accounts (1.toml): found 1, expected none with --sandbox, which simulates the account main alone
     "#);
@@ -230,10 +232,10 @@ fn no_secret_of_an_account_is_printed() {
         "accounts = \"hunter2\"",
         "[accounts]\napi_key = \"hunter2\"",
     ] {
-        let told = match load(&[text], &[KEY], Mode::Live) {
+        let message = match load(&[text], &[KEY], Mode::Live) {
             Ok((config, warnings)) => format!("{config:?} {warnings:?}"),
             Err(problems) => problems,
         };
-        assert!(!told.contains("hunter2"), "{text:?}: {told}");
+        assert!(!message.contains("hunter2"), "{text:?}: {message}");
     }
 }

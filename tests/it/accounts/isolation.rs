@@ -1,4 +1,4 @@
-//! What goes wrong in one account changes nothing for another, and what is equal in two accounts is not the same.
+//! A failure in one account does not affect another, and equal ids in two accounts are different users and events.
 
 use super::{PATIENT, Two};
 use crate::support::{identify, poll_until, within};
@@ -6,13 +6,13 @@ use refersion_destination::domain::AffiliateStatus;
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 
-/// More than all deliveries that may be under way in `other`, and in `main`.
+/// More events than `other` and `main` may deliver at a time.
 const MANY: usize = 40;
 const PAUSED: &str = "paused: too many calls, or an outage";
 const HALTED: &str = "halted: Refersion refuses the API key";
 
 #[tokio::test]
-async fn a_refersion_that_hangs_holds_up_its_own_account_alone() {
+async fn a_refersion_that_hangs_blocks_only_its_own_account() {
     let two = Two::start(&[PATIENT, ("REFERSION_TIMEOUT", "1h")], "concurrency = 2").await;
     two.other.sandbox.script(vec![Fault::Hang { effect: false }; MANY]);
     two.backlog_of_other(MANY).await;
@@ -22,9 +22,9 @@ async fn a_refersion_that_hangs_holds_up_its_own_account_alone() {
     assert_eq!(two.main.ready().await.json()["waiting"], MANY);
 }
 
-/// Nobody listens there any more, or a proxy says so: each in the way of one account alone.
+/// The port is closed, or a proxy answers in place of Refersion.
 #[tokio::test]
-async fn a_refersion_that_is_dead_holds_up_its_own_account_alone() {
+async fn an_unreachable_refersion_blocks_only_its_own_account() {
     let two = Two::start(&[PATIENT], "").await;
     two.other.sandbox.script(vec![Fault::html(503); 1_000]);
     two.backlog_of_other(MANY).await;
@@ -42,9 +42,9 @@ async fn a_refersion_that_is_dead_holds_up_its_own_account_alone() {
     assert_eq!(two.main.ready().await.json()["waiting"], MANY);
 }
 
-/// Each of its answers takes longer than all of the other account's deliveries together.
+/// Each of its responses takes longer than all deliveries of the other account together.
 #[tokio::test]
-async fn a_refersion_that_is_slow_slows_its_own_account_alone() {
+async fn a_slow_refersion_slows_only_its_own_account() {
     let two = Two::start(&[PATIENT, ("REFERSION_TIMEOUT", "1h")], "").await;
     two.other.sandbox.script(vec![Fault::SlowResponse; MANY]);
     two.backlog_of_other(MANY).await;
@@ -54,19 +54,19 @@ async fn a_refersion_that_is_slow_slows_its_own_account_alone() {
 }
 
 #[tokio::test]
-async fn too_many_calls_pause_their_own_account_alone() {
+async fn too_many_calls_pause_only_their_own_account() {
     let two = Two::start(&[PATIENT], "concurrency = 1").await;
     two.other.sandbox.script(vec![Fault::too_many_calls(Some(3600)); MANY]);
     two.backlog_of_other(MANY).await;
     two.other.until(|sandbox| sandbox.calls_total() == 1).await;
     two.main_delivers().await;
-    assert_eq!(two.other.sandbox.calls_total(), 1, "it was told to wait for an hour");
+    assert_eq!(two.other.sandbox.calls_total(), 1, "Refersion asks to wait for an hour");
     within(poll_until(|| two.ready(), |ready| *ready == [PAUSED, "ok", PAUSED])).await;
     assert_eq!(two.main.ready().await.json()["waiting"], MANY);
 }
 
 #[tokio::test]
-async fn a_throttle_slows_its_own_account_alone() {
+async fn a_rate_limit_slows_only_its_own_account() {
     let two = Two::start(&[PATIENT], "max_requests_per_second = 0.0001").await;
     two.backlog_of_other(MANY).await;
     two.other.until(|sandbox| sandbox.calls_total() == 1).await;
@@ -75,12 +75,12 @@ async fn a_throttle_slows_its_own_account_alone() {
 }
 
 #[tokio::test]
-async fn a_refused_key_halts_its_own_account_alone() {
+async fn a_refused_key_halts_only_its_own_account() {
     let two = Two::start(&[PATIENT], "").await;
     two.other.sandbox.revoke_key();
-    let told = two.send_other(&identify("m0", "u0", &Value::Null)).await;
-    assert_eq!(told.brief(), "401 unauthorized");
-    assert!(told.message().starts_with("Refersion refused the API key"), "{}", told.message());
+    let response = two.send_other(&identify("m0", "u0", &Value::Null)).await;
+    assert_eq!(response.brief(), "401 unauthorized");
+    assert!(response.message().starts_with("Refersion refused the API key"), "{}", response.message());
     assert_eq!(two.ready().await, [HALTED, "ok", HALTED]);
     two.main_delivers().await;
     assert_eq!(two.send_other(&identify("m1", "u1", &Value::Null)).await.brief(), "401 unauthorized");
@@ -92,7 +92,7 @@ async fn a_refused_key_halts_its_own_account_alone() {
 }
 
 #[tokio::test]
-async fn a_full_backlog_is_its_own_accounts_alone() {
+async fn a_full_backlog_affects_only_its_own_account() {
     let two = Two::start(&[PATIENT, ("REFERSION_TIMEOUT", "1h"), ("DELIVERY_MAX_BACKLOG", "3")], "").await;
     two.other.sandbox.script(vec![Fault::Hang { effect: false }; MANY]);
     two.backlog_of_other(3).await;
@@ -129,15 +129,15 @@ async fn equal_ids_in_two_accounts_are_two_users_and_two_events() {
     assert_eq!(two.send(&delete).await.json()["action"], "disabled", "no duplicate of the other one");
 }
 
-/// A user whose event is stuck in one account has events of the same ids in the other, which are not behind it.
+/// A user whose event is stuck in one account has events of the same ids in the other, which it does not block.
 #[tokio::test]
-async fn a_stuck_event_holds_up_nobody_of_another_account() {
+async fn a_stuck_event_blocks_no_user_of_another_account() {
     let two = Two::start(&[PATIENT, ("REFERSION_TIMEOUT", "1h")], "").await;
     two.other.sandbox.script([Fault::Hang { effect: false }]);
     let event = identify("m1", "u1", &Value::Null);
     let (stuck, delivered) = (two.send_other(&event), two.send(&event));
     tokio::select! {
-        told = stuck => panic!("{}", told.text),
+        response = stuck => panic!("{}", response.text),
         () = within(two.other.sandbox.until(|sandbox| sandbox.calls_total() == 1)) => {}
     }
     assert_eq!(delivered.await.brief(), "200 delivered");

@@ -1,9 +1,9 @@
-//! Several accounts in one process: how they are configured, told apart at the doors, and kept out of each other's way.
+//! Several accounts in one process: how they are configured, how a request selects one, and how they are isolated.
 
 mod config;
-mod doors;
 mod isolation;
-mod strangers;
+mod selection;
+mod unconfigured;
 
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, basic, identify};
@@ -11,23 +11,23 @@ use refersion_destination::sandbox::SandboxSettings;
 use serde_json::Value;
 
 const OTHER_KEY: &str = "pub_other.sec_other";
-/// An answer that waits for the outcome gets it, however slow the machine.
+/// A response that waits for the outcome has it, however slow the machine is.
 const PATIENT: (&str, &str) = ("SERVER_WAIT", "30s");
 
-/// The service with the accounts `main` and `other`, each with a simulated Refersion of its own that takes its key alone.
+/// The service with the accounts `main` and `other`, each with its own simulated Refersion that accepts only its key.
 struct Two {
     main: Service,
     other: Refersion,
 }
 
 impl Two {
-    /// `other` says `more` of itself, in TOML.
+    /// `more` is further TOML for `other`.
     async fn start(settings: &[(&str, &str)], more: &str) -> Self {
         let other = Refersion::of(OTHER_KEY, SandboxSettings::default()).await;
         Self::with(other, settings, more).await
     }
 
-    /// `other` is looked for at `base_url`, where its simulated Refersion is not.
+    /// `other` calls `base_url`, which is not the URL of its simulated Refersion.
     async fn at(base_url: &str, settings: &[(&str, &str)], more: &str) -> Self {
         let other = Refersion::of(OTHER_KEY, SandboxSettings::default()).await;
         Self::with(Refersion { base_url: base_url.to_owned(), ..other }, settings, more).await
@@ -61,13 +61,13 @@ impl Two {
         self.post("/segment", &[("Authorization", &basic(OTHER_KEY))], event.to_string()).await
     }
 
-    /// Posts one identify for each of `count` users with the key of `other`, without waiting for what becomes of them.
+    /// Posts one identify for each of `count` users with the key of `other`, without waiting for their outcomes.
     async fn backlog_of_other(&self, count: usize) {
         let events = (0..count).map(|n| identify(&format!("backlog-{n}"), &format!("b{n}"), &Value::Null)).collect();
         assert_eq!(self.send_other(&Value::Array(events)).await.brief(), "202 accepted");
     }
 
-    /// Events of `main` are carried out as if there were no other account: each sender is told of the delivery.
+    /// Events of `main` are delivered as if there were no other account: each response states the delivery.
     async fn main_delivers(&self) {
         for n in 0..5 {
             let answer = self.send(&identify(&format!("m{n}"), &format!("u{n}"), &Value::Null)).await;
@@ -76,7 +76,7 @@ impl Two {
         assert_eq!(self.main.refersion.sandbox.affiliates().len(), 5);
     }
 
-    /// What the operators' `/readyz` says of Refersion, of all accounts and of each.
+    /// `refersion` in the operators' `/readyz`: of all accounts, of `main`, and of `other`.
     async fn ready(&self) -> [String; 3] {
         let url = format!("http://{}/readyz", self.main.addresses.ops);
         let ready = Answer::to(self.main.http.get(url)).await.json();

@@ -1,4 +1,4 @@
-//! Who is admitted: who Refersion says has the key, and nobody else.
+//! Which keys are admitted: those that Refersion accepts, and no others.
 
 use super::{ANN, BOB, Partner};
 use crate::support::service::Service;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 const NOBODY: &str = "pub_nobody.sec_nobody";
 
 #[tokio::test]
-async fn a_key_is_proved_at_its_first_request_and_every_event_is_delivered_with_it() {
+async fn a_key_is_verified_at_its_first_request_and_every_event_is_delivered_with_it() {
     let partner = Partner::start(&[]).await;
     let ann = partner.refersions.takes(ANN);
     let event = |n: u32| identify(&format!("m{n}"), &format!("u{n}"), &Value::Null);
@@ -29,7 +29,7 @@ async fn a_key_is_proved_at_its_first_request_and_every_event_is_delivered_with_
 }
 
 #[tokio::test]
-async fn a_key_that_refersion_refuses_is_answered_so_and_leaves_nothing() {
+async fn a_key_that_refersion_refuses_is_a_401_and_leaves_nothing() {
     let partner = Partner::start(&[]).await;
     let event = identify("m1", "u1", &Value::Null);
     for _ in 0..3 {
@@ -51,7 +51,7 @@ async fn a_key_that_refersion_refuses_is_answered_so_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn where_refersion_cannot_be_asked_the_event_is_to_be_sent_again() {
+async fn if_refersion_cannot_be_asked_the_event_must_be_sent_again() {
     let partner = Partner::start(&[]).await;
     let ann = partner.refersions.takes(ANN);
     let event = identify("m1", "u1", &Value::Null);
@@ -71,9 +71,9 @@ async fn where_refersion_cannot_be_asked_the_event_is_to_be_sent_again() {
     assert_eq!(partner.send(ANN, &event).await.brief(), "200 delivered");
 }
 
-/// A wrong key would have been a 401 before anything else is looked at.
+/// For a wrong key Refersion answers 401 before it looks at anything else.
 #[tokio::test]
-async fn a_refusal_of_what_was_asked_proves_the_key() {
+async fn any_refusal_but_a_401_verifies_the_key() {
     for (n, status) in [400_u16, 404, 422].into_iter().enumerate() {
         let partner = Partner::start(&[]).await;
         let ann = partner.refersions.takes(ANN);
@@ -85,7 +85,7 @@ async fn a_refusal_of_what_was_asked_proves_the_key() {
 }
 
 #[tokio::test]
-async fn who_knows_a_public_key_alone_delivers_nothing_and_replaces_nothing() {
+async fn a_public_key_alone_delivers_nothing_and_replaces_nothing() {
     let partner = Partner::start(&[]).await;
     let ann = partner.refersions.takes(ANN);
     let event = |n: u32| identify(&format!("m{n}"), &format!("u{n}"), &Value::Null);
@@ -103,9 +103,9 @@ async fn who_knows_a_public_key_alone_delivers_nothing_and_replaces_nothing() {
     assert_eq!(users, ["u1@example.com", "u3@example.com"]);
 }
 
-/// First the key, then the event: what is recorded can be delivered.
+/// First the key, then the event: every stored event can be delivered.
 #[tokio::test]
-async fn where_a_key_cannot_be_kept_nothing_is_recorded() {
+async fn if_a_key_cannot_be_stored_no_event_is_stored() {
     let partner = Partner::start(&[]).await;
     let ann = partner.refersions.takes(ANN);
     let store = rusqlite::Connection::open(partner.service.folder.path().join("store.db")).expect("the file opens");
@@ -121,7 +121,7 @@ async fn where_a_key_cannot_be_kept_nothing_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_signature_and_a_path_reach_no_such_account() {
+async fn neither_a_signature_nor_a_path_reaches_an_unconfigured_account() {
     let partner = Partner::start(&[("SEGMENT_SHARED_SECRETS", "of-main")]).await;
     partner.refersions.takes(ANN);
     let event = identify("m1", "u1", &Value::Null);
@@ -141,7 +141,7 @@ async fn a_signature_and_a_path_reach_no_such_account() {
 }
 
 #[tokio::test]
-async fn a_configured_account_is_served_as_ever_and_its_public_key_is_nobody_elses() {
+async fn a_configured_account_is_unaffected_and_its_public_key_is_its_own() {
     let partner = Partner::start(&[("REFERSION_API_KEY", API_KEY)]).await;
     let (main, ann) = (partner.refersions.takes(API_KEY), partner.refersions.takes(ANN));
     let event = identify("m1", "u1", &Value::Null);
@@ -160,7 +160,7 @@ async fn a_configured_account_is_served_as_ever_and_its_public_key_is_nobody_els
 }
 
 #[tokio::test]
-async fn without_the_mode_a_key_that_is_not_configured_is_wrong() {
+async fn unless_any_key_is_accepted_an_unknown_key_is_wrong() {
     let service = Service::start(&[]).await;
     let request = service.http.post(service.url("/segment")).header("Authorization", basic(ANN));
     let refused = Answer::to(request.body("{}")).await;
@@ -169,7 +169,7 @@ async fn without_the_mode_a_key_that_is_not_configured_is_wrong() {
 }
 
 #[tokio::test]
-async fn many_who_bring_one_key_at_once_ask_once() {
+async fn concurrent_requests_with_one_new_key_verify_it_once() {
     let partner = Partner::start(&[]).await;
     let ann = partner.refersions.takes(ANN);
     let mut senders = JoinSet::new();
@@ -180,7 +180,7 @@ async fn many_who_bring_one_key_at_once_ask_once() {
     }
     let answers = senders.join_all().await;
     let of = |status| answers.iter().filter(|answer| answer.status == status).count();
-    // A machine that is too busy to prove a key in time answers 503, and then it is asked again.
+    // On a busy machine a verification may take too long: a 503, and the key is verified again.
     let (taken, later) = (of(202), of(503));
     assert_eq!(taken + later, 20, "{answers:?}");
     assert!(partner.refersions.asked(ANN) <= 1 + later, "{}", partner.refersions.asked(ANN));
@@ -188,7 +188,7 @@ async fn many_who_bring_one_key_at_once_ask_once() {
 }
 
 #[tokio::test]
-async fn strangers_cannot_make_this_service_call_refersion_more_than_a_few_at_a_time() {
+async fn unknown_keys_cause_only_a_few_calls_at_a_time() {
     let partner = Partner::start(&[]).await;
     let mut senders = JoinSet::new();
     for n in 0..200 {

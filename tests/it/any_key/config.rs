@@ -1,4 +1,4 @@
-//! `accept_any_api_key` and `seal_key`: what is required, what is refused, and in which words.
+//! `accept_any_api_key` and `seal_key`: what is required, and the messages for what is refused.
 
 use super::{ANY, OTHER_SEAL, SEAL};
 use crate::support::process::binary;
@@ -32,7 +32,7 @@ fn a_seal_key_is_required_and_an_api_key_is_not() {
 }
 
 #[test]
-fn a_trial_simulates_main_alone() {
+fn a_trial_simulates_only_main() {
     assert_snapshot!(problems(&ANY, Mode::Sandbox), @r#"
     the configuration has a problem:
       SEGMENT_ACCEPT_ANY_API_KEY (environment): found "true", expected false with --sandbox, which simulates the account main alone
@@ -44,14 +44,14 @@ fn seal_keys_are_32_bytes_as_base64_or_hex_and_never_printed() {
     let (config, _) =
         load(&[MODE, ("STORE_SEAL_KEY", &format!("{SEAL}, {OTHER_SEAL},\n"))], Mode::Live).expect("valid");
     assert_eq!(config.store.seal_keys.len(), 2);
-    let told = format!("{config:?}");
-    assert!(!told.contains(SEAL) && !told.contains(OTHER_SEAL) && !told.contains("115, 101"), "{told}");
+    let message = format!("{config:?}");
+    assert!(!message.contains(SEAL) && !message.contains(OTHER_SEAL) && !message.contains("115, 101"), "{message}");
     for wrong in ["hunter2", &SEAL[1..], &OTHER_SEAL[1..], &format!("{SEAL},hunter2"), &format!("{SEAL}{SEAL}"), ","] {
-        let told = problems(&[MODE, ("STORE_SEAL_KEY", wrong)], Mode::Live);
-        assert!(!told.contains("hunter2") && !told.contains(&SEAL[1..40]), "{told}");
+        let message = problems(&[MODE, ("STORE_SEAL_KEY", wrong)], Mode::Live);
+        assert!(!message.contains("hunter2") && !message.contains(&SEAL[1..40]), "{message}");
         assert!(
-            told.contains("STORE_SEAL_KEY (environment): found another text (not shown), expected 32 bytes"),
-            "{told}"
+            message.contains("STORE_SEAL_KEY (environment): found another text (not shown), expected 32 bytes"),
+            "{message}"
         );
     }
     assert_snapshot!(problems(&[MODE, ("STORE_SEAL_KEY", "hunter2")], Mode::Live), @"
@@ -61,14 +61,14 @@ fn seal_keys_are_32_bytes_as_base64_or_hex_and_never_printed() {
 }
 
 #[test]
-fn shared_secrets_without_main_are_told_to_be_of_no_use() {
+fn shared_secrets_without_main_are_reported_as_unused() {
     let (_, warnings) = load(&[ANY[0], ANY[1], ("SEGMENT_SHARED_SECRETS", "hunter2")], Mode::Live).expect("valid");
-    let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-    assert_snapshot!(told.join("\n"), @"SEGMENT_SHARED_SECRETS (environment): belongs to the account main, which has no key (refersion.api_key), and is not used: an account whose key arrives with its requests has none");
+    let message: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    assert_snapshot!(message.join("\n"), @"SEGMENT_SHARED_SECRETS (environment): belongs to the account main, which has no key (refersion.api_key), and is not used: an account whose key arrives with its requests has none");
 }
 
 #[tokio::test]
-async fn a_seal_key_comes_from_a_file_and_check_finds_that_it_is_missing() {
+async fn a_seal_key_comes_from_a_file_and_check_reports_a_missing_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("seal");
     std::fs::write(&file, format!("{SEAL}\n{OTHER_SEAL}\n")).expect("writes");

@@ -1,6 +1,6 @@
-//! Killed at any moment, no merchant loses an event that was answered, nor the key to deliver it with.
+//! After a kill at any moment no accepted event of a merchant is lost, and neither is the key to deliver it with.
 
-use super::{ANN, ANY, Refersions};
+use super::{ANN, ANY, MultiAccountRefersion};
 use crate::support::process::Process;
 use crate::support::{basic, http, identify, poll_until, within};
 use refersion_destination::sandbox::{Fault, Sandbox};
@@ -13,12 +13,12 @@ const MERCHANTS: usize = 6;
 const EVENTS: usize = 8;
 const KILLS: u64 = 5;
 
-fn start(refersions: &Refersions, folder: &Path) -> Process {
+fn start(refersions: &MultiAccountRefersion, folder: &Path) -> Process {
     let settings = [&ANY[..], &[("SERVER_WAIT", "0s"), ("REFERSION_CONCURRENCY", "2")]].concat();
     Process::start(&refersions.base_url, folder, &settings)
 }
 
-/// Posts `body` with `key` until it is answered with success, to whatever service there is.
+/// Posts `body` with `key` to the current service until a response is a success.
 async fn send(mut servers: watch::Receiver<String>, key: String, body: Value) {
     let client = http();
     loop {
@@ -33,8 +33,8 @@ async fn send(mut servers: watch::Receiver<String>, key: String, body: Value) {
 }
 
 #[tokio::test]
-async fn killed_right_after_its_first_answer_a_merchants_event_is_delivered_all_the_same() {
-    let refersions = Refersions::start().await;
+async fn after_a_kill_right_after_the_first_response_the_event_is_delivered() {
+    let refersions = MultiAccountRefersion::start().await;
     let ann = refersions.takes(ANN);
     let folder = tempfile::tempdir().expect("a folder");
     let process = start(&refersions, folder.path());
@@ -48,8 +48,8 @@ async fn killed_right_after_its_first_answer_a_merchants_event_is_delivered_all_
 }
 
 #[tokio::test]
-async fn killed_again_and_again_every_merchants_events_are_delivered_once() {
-    let refersions = Refersions::start().await;
+async fn after_many_kills_every_merchants_events_are_delivered_once() {
+    let refersions = MultiAccountRefersion::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let key = |merchant: usize| format!("pub_{merchant}.sec_{merchant}");
     let books: Vec<Sandbox> = (0..MERCHANTS).map(|merchant| refersions.takes(&key(merchant))).collect();

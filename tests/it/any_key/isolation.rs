@@ -1,20 +1,20 @@
-//! What goes wrong for one merchant changes nothing for another, nor for a configured account.
+//! A failure of one merchant affects neither another merchant nor a configured account.
 
 use super::{ANN, BOB, PATIENT, Partner};
 use crate::support::{API_KEY, identify, poll_until, within};
 use refersion_destination::sandbox::{Fault, Sandbox};
 use serde_json::{Value, json};
 
-/// More than all deliveries that may be under way for one account.
+/// More events than one account may deliver at a time.
 const MANY: usize = 40;
 
-/// Posts one identify for each of many users of `key`, without waiting for what becomes of them.
+/// Posts one identify for each of many users of `key`, without waiting for their outcomes.
 async fn backlog(partner: &Partner, key: &str) {
     let events = (0..MANY).map(|n| identify(&format!("backlog-{n}"), &format!("b{n}"), &Value::Null)).collect();
     assert_eq!(partner.send(key, &Value::Array(events)).await.brief(), "202 accepted");
 }
 
-/// Events of `key` are carried out as if it were alone: each sender is told of the delivery.
+/// Events of `key` are delivered as if it were the only one: each response states the delivery.
 async fn delivers(partner: &Partner, key: &str, books: &Sandbox) {
     let before = books.affiliates().len();
     for n in 0..5 {
@@ -33,7 +33,7 @@ async fn both(settings: &[(&str, &str)]) -> (Partner, Sandbox, Sandbox) {
 }
 
 #[tokio::test]
-async fn a_revoked_key_halts_its_merchant_alone() {
+async fn a_revoked_key_halts_only_its_merchant() {
     let (partner, ann, bob) = both(&[("DELIVERY_RETRY_MIN", "1h"), ("DELIVERY_RETRY_MAX", "1h")]).await;
     partner.refersions.takes("pub_ann.another");
     backlog(&partner, ANN).await;
@@ -46,18 +46,18 @@ async fn a_revoked_key_halts_its_merchant_alone() {
 }
 
 #[tokio::test]
-async fn too_many_calls_pause_their_merchant_alone() {
+async fn too_many_calls_pause_only_their_merchant() {
     let (partner, ann, bob) = both(&[("REFERSION_CONCURRENCY", "1")]).await;
     ann.script(vec![Fault::too_many_calls(Some(3600)); MANY]);
     backlog(&partner, ANN).await;
     within(poll_until(|| partner.ready(), |ready| ready["merchants"]["paused"] == 1)).await;
     delivers(&partner, BOB, &bob).await;
     assert_eq!(partner.ready().await["merchants"], json!({"at_work": 2, "halted": 0, "paused": 1}));
-    assert_eq!(ann.pending_faults(), MANY - 1, "it was told to wait for an hour");
+    assert_eq!(ann.pending_faults(), MANY - 1, "Refersion asks to wait for an hour");
 }
 
 #[tokio::test]
-async fn a_refersion_that_hangs_holds_up_its_merchant_alone_and_a_full_backlog_is_its_own() {
+async fn a_refersion_that_hangs_and_a_full_backlog_block_only_their_merchant() {
     let settings = [("REFERSION_TIMEOUT", "1h"), ("REFERSION_CONCURRENCY", "2"), ("DELIVERY_MAX_BACKLOG", "40")];
     let (partner, ann, bob) = both(&settings).await;
     ann.script(vec![Fault::Hang { effect: false }; MANY]);
@@ -70,7 +70,7 @@ async fn a_refersion_that_hangs_holds_up_its_merchant_alone_and_a_full_backlog_i
 }
 
 #[tokio::test]
-async fn each_merchant_has_a_throttle_of_its_own_and_proofs_are_under_none() {
+async fn each_merchant_has_its_own_rate_limit_and_key_verification_has_none() {
     let partner = Partner::start(&[("REFERSION_MAX_REQUESTS_PER_SECOND", "0.0001"), ("SERVER_WAIT", "0s")]).await;
     let (ann, bob) = (partner.refersions.takes(ANN), partner.refersions.takes(BOB));
     backlog(&partner, ANN).await;

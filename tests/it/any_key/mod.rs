@@ -1,19 +1,19 @@
-//! The key that arrives with the request: proved once, kept sealed, and an account of its own from then on.
+//! A key that arrives with a request: verified once, stored sealed, and an account of its own from then on.
 
 mod admission;
+mod changed_secret;
 mod config;
 mod crash;
 mod isolation;
-mod ops;
-mod refersions;
-mod rest;
+mod multi_account_refersion;
+mod operators;
 mod restart;
-mod secret;
+mod secrecy;
 
 use crate::support::service::{Refersion, Service};
 use crate::support::{Answer, basic, within};
+use multi_account_refersion::MultiAccountRefersion;
 use refersion_destination::sandbox::Sandbox;
-use refersions::Refersions;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,27 +26,27 @@ const BOB: &str = "pub_bob.sec_bob";
 const SEAL: &str = "c2VhbC1rZXktb25lLW9mLXRoaXJ0eS10d28tYnl0ZXM=";
 const OTHER_SEAL: &str = "6f746865722d7365616c2d6b65792d7769746820666f72747920647562626c65";
 const THIRD_SEAL: &str = "dGhlLXRoaXJkLXNlYWwta2V5LW9mLTMyLWJ5dGVzLi4=";
-/// An answer that waits for the outcome gets it, however slow the machine.
+/// A response that waits for the outcome has it, however slow the machine is.
 const PATIENT: (&str, &str) = ("SERVER_WAIT", "30s");
-/// Any key, and no configured account.
+/// Any key is accepted, and no account is configured.
 const ANY: [(&str, &str); 3] =
     [("SEGMENT_ACCEPT_ANY_API_KEY", "true"), ("STORE_SEAL_KEY", SEAL), ("REFERSION_API_KEY", "")];
 
-/// The service where any key is accepted, and a Refersion with many accounts.
+/// A service that accepts any key, and a simulated Refersion with many accounts.
 struct Partner {
     service: Service,
-    refersions: Refersions,
-    /// How often something was sent again.
+    refersions: MultiAccountRefersion,
+    /// The number of requests that were sent again.
     again: AtomicUsize,
 }
 
 impl Partner {
     async fn start(settings: &[(&str, &str)]) -> Self {
-        Self::on(Refersions::start().await, tempfile::tempdir().expect("a folder"), settings).await
+        Self::on(MultiAccountRefersion::start().await, tempfile::tempdir().expect("a folder"), settings).await
     }
 
-    /// Starts on a store that may be there already. `settings` win over [`ANY`].
-    async fn on(refersions: Refersions, folder: TempDir, settings: &[(&str, &str)]) -> Self {
+    /// Starts on a store that may exist already. `settings` override [`ANY`].
+    async fn on(refersions: MultiAccountRefersion, folder: TempDir, settings: &[(&str, &str)]) -> Self {
         let refersion = Refersion { sandbox: Sandbox::new(<_>::default()), base_url: refersions.base_url.clone() };
         let settings = [&[PATIENT], &ANY[..], settings].concat();
         let service = Service::resume(refersion, folder, &settings).await;
@@ -59,7 +59,7 @@ impl Partner {
         Self::on(self.refersions, folder, settings).await
     }
 
-    /// Posts `body` with `key`, again as Segment does while the service says so. Under load a proof can take too long.
+    /// Posts `body` with `key`, again while the response is a 503, as Segment does. Under load a verification can take too long.
     async fn send(&self, key: &str, body: &Value) -> Answer {
         within(async {
             loop {
@@ -73,7 +73,7 @@ impl Partner {
         .await
     }
 
-    /// How often Refersion was asked about `key`, but for proofs that took too long.
+    /// How often `key` was verified, without the verifications that took too long.
     fn asked(&self, key: &str) -> usize {
         self.refersions.asked(key).saturating_sub(self.again.load(Ordering::Relaxed))
     }
@@ -89,12 +89,12 @@ impl Partner {
         Answer::to(request.body(body.to_string())).await
     }
 
-    /// What the operators' `/readyz` says.
+    /// The body of the operators' `/readyz`.
     async fn ready(&self) -> Value {
         Answer::to(self.service.http.get(format!("http://{}/readyz", self.service.addresses.ops))).await.json()
     }
 
-    /// The names under which keys are kept, and what is kept.
+    /// The names of the accounts with stored keys, and the sealed keys.
     fn kept(&self) -> Vec<(String, Vec<u8>)> {
         kept(self.service.folder.path())
     }

@@ -1,4 +1,4 @@
-//! What is kept outlives the service, under the seal keys that it is started with.
+//! Stored keys and pending events survive a restart, under the seal keys of the new start.
 
 use super::{ANN, ANY, BOB, OTHER_SEAL, Partner, SEAL, THIRD_SEAL};
 use crate::support::process::binary;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-/// Nothing is delivered while Refersion asks to wait.
+/// Appends events while Refersion answers 429, so that they stay pending.
 async fn backlog(partner: &Partner, key: &str, count: u32) {
     let books = partner.refersions.takes(key);
     let first = format!("{key}-0");
@@ -20,7 +20,7 @@ async fn backlog(partner: &Partner, key: &str, count: u32) {
     within(books.until(|books| books.pending_faults() == 0)).await;
 }
 
-/// How `serve` ends on the store in `folder` where it does not start, and what it says. One that starts is killed.
+/// The exit code and the log of `serve` on the store in `folder`, where it does not start. If it starts, it is killed.
 async fn refused(folder: &Path, settings: &[(&str, &str)]) -> (Option<i32>, String) {
     let store = format!("sqlite://{}/store.db", folder.display());
     let own = [("STORE_URL", &*store), ("SERVER_LISTEN", "127.0.0.1:0"), ("OPS_LISTEN", "127.0.0.1:0")];
@@ -40,7 +40,7 @@ async fn refused(folder: &Path, settings: &[(&str, &str)]) -> (Option<i32>, Stri
 }
 
 #[tokio::test]
-async fn what_waits_is_delivered_after_a_restart_without_a_request() {
+async fn pending_events_are_delivered_after_a_restart_without_a_request() {
     let partner = Partner::start(&[("REFERSION_CONCURRENCY", "1")]).await;
     backlog(&partner, ANN, 3).await;
     partner.refersions.takes(BOB);
@@ -55,7 +55,7 @@ async fn what_waits_is_delivered_after_a_restart_without_a_request() {
 }
 
 #[tokio::test]
-async fn a_seal_key_is_changed_without_a_gap_and_the_old_one_can_go_after_one_start() {
+async fn a_seal_key_is_changed_without_a_gap_and_the_old_one_can_be_removed_after_one_start() {
     let partner = Partner::start(&[("REFERSION_CONCURRENCY", "1")]).await;
     backlog(&partner, ANN, 2).await;
     let (kept, asked) = (partner.kept(), partner.refersions.asked(ANN));
@@ -71,13 +71,13 @@ async fn a_seal_key_is_changed_without_a_gap_and_the_old_one_can_go_after_one_st
     assert_eq!(partner.refersions.asked(ANN), asked);
 
     let (_, folder) = partner.service.stop().await;
-    let (code, told) = refused(folder.path(), &[]).await;
+    let (code, log) = refused(folder.path(), &[]).await;
     assert_eq!(code, Some(1));
-    assert!(told.contains("1 of 1 stored API keys cannot be opened"), "the old one opens nothing any more: {told}");
+    assert!(log.contains("1 of 1 stored API keys cannot be opened"), "the old one opens nothing any more: {log}");
 }
 
 #[tokio::test]
-async fn where_no_seal_key_opens_a_kept_key_the_service_does_not_start_and_says_what_to_do() {
+async fn if_no_seal_key_opens_a_stored_key_the_service_does_not_start_and_says_what_to_do() {
     let partner = Partner::start(&[]).await;
     partner.refersions.takes(ANN);
     assert_eq!(partner.send(ANN, &identify("m", "u", &Value::Null)).await.brief(), "200 delivered");
@@ -87,23 +87,23 @@ async fn where_no_seal_key_opens_a_kept_key_the_service_does_not_start_and_says_
     let kept = partner.kept();
     let (refersion, folder) = partner.service.stop().await;
     let seals = format!("{OTHER_SEAL},{THIRD_SEAL}");
-    let (code, told) = refused(folder.path(), &[("STORE_SEAL_KEY", &seals)]).await;
+    let (code, log) = refused(folder.path(), &[("STORE_SEAL_KEY", &seals)]).await;
     assert_eq!(code, Some(1));
     let expected = "refersion-destination: 2 of 2 stored API keys cannot be opened: they were sealed with a key that \
                     STORE_SEAL_KEY does not hold; add it there behind the first, separated by a comma\n";
-    assert_eq!(told, expected);
+    assert_eq!(log, expected);
     assert_eq!(super::kept(folder.path()), kept, "nothing was changed");
 
     let moved = rusqlite::Connection::open(folder.path().join("store.db")).expect("the file opens");
     moved.execute("UPDATE sealed_keys SET sealed = ?1", [&kept[0].1]).expect("written");
-    let (code, told) = refused(folder.path(), &[]).await;
+    let (code, log) = refused(folder.path(), &[]).await;
     assert_eq!(code, Some(1));
-    assert!(told.contains("1 of 2 stored API keys"), "one merchant's key does not open for another: {told}");
+    assert!(log.contains("1 of 2 stored API keys"), "one merchant's key does not open for another: {log}");
     drop(refersion);
 }
 
 #[tokio::test]
-async fn a_seal_key_that_is_lost_costs_no_event_that_waits() {
+async fn a_lost_seal_key_loses_no_pending_event() {
     let partner = Partner::start(&[("REFERSION_CONCURRENCY", "1")]).await;
     backlog(&partner, ANN, 2).await;
     let kept = partner.kept();
@@ -120,7 +120,7 @@ async fn a_seal_key_that_is_lost_costs_no_event_that_waits() {
 }
 
 #[tokio::test]
-async fn without_the_mode_kept_keys_are_left_alone_and_what_waits_is_told_of() {
+async fn unless_any_key_is_accepted_stored_keys_stay_and_pending_events_are_logged() {
     let partner = Partner::start(&[("REFERSION_CONCURRENCY", "1")]).await;
     backlog(&partner, ANN, 2).await;
     let kept = partner.kept();
@@ -135,7 +135,7 @@ async fn without_the_mode_kept_keys_are_left_alone_and_what_waits_is_told_of() {
     within(ann.until(|ann| ann.affiliates().len() == 3)).await;
 }
 
-/// A merchant may be given rules of its own: configured under the name it has here, it stays the account it was.
+/// A merchant can have its own rules: configured under its present name, it stays the same account.
 #[tokio::test]
 async fn a_merchant_that_is_configured_under_its_name_remains_the_same_account() {
     let partner = Partner::start(&[("REFERSION_CONCURRENCY", "1")]).await;

@@ -1,9 +1,9 @@
-//! Dead letters and erasure as an operator has them: by the command line, beside the running service and on its store, and
-//! by the ops listener.
+//! Dead letters and erasure for operators: by the command line, through the running service or on its store, and by the
+//! operators' listener.
 
 mod cli;
 mod forget;
-mod ops;
+mod http_api;
 mod terminal;
 
 use crate::support::process::{Process, binary};
@@ -14,25 +14,25 @@ use serde_json::{Value, json};
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Arrays and single events alike are answered at once.
+/// Responses to single events do not wait, either.
 const AT_ONCE: (&str, &str) = ("SERVER_WAIT", "0s");
 
-/// A running service, its simulated Refersion, and its store's folder.
-struct House {
+/// A service, its simulated Refersion, and the folder of its store.
+struct Deployment {
     sandbox: Sandbox,
     base_url: String,
     folder: TempDir,
     process: Option<Process>,
 }
 
-/// How a command ended.
+/// The exit code and output of a command.
 struct Ran {
     code: Option<i32>,
     out: String,
     err: String,
 }
 
-impl House {
+impl Deployment {
     async fn open(settings: &[(&str, &str)]) -> Self {
         let api_key = Some(ApiKey::parse(API_KEY).expect("a key"));
         let sandbox = Sandbox::new(SandboxSettings { api_key, ..SandboxSettings::default() });
@@ -48,7 +48,7 @@ impl House {
         self.process.as_ref().expect("running")
     }
 
-    /// Stops the service, so that commands meet the store itself.
+    /// Stops the service, so that commands open the store themselves.
     async fn stop(&mut self) {
         let process = self.process.take().expect("running");
         process.terminate();
@@ -65,14 +65,14 @@ impl House {
         assert!(answer.status < 500, "{}", answer.text);
     }
 
-    /// An identify that Refersion refuses for good.
-    async fn die(&self, message_id: &str, user: &str) {
+    /// Sends an identify that ends as a dead letter, because Refersion refuses it.
+    async fn send_dead_letter(&self, message_id: &str, user: &str) {
         self.sandbox.script_for(Operation::New, [Fault::unprocessable("Value exceed the char limit")]);
         let answer = self.process().send(&identify(message_id, user, &json!({"city": "Markertown"}))).await;
         assert_eq!(answer.expect("an answer").brief(), "400 rejected");
     }
 
-    /// What `/readyz` counts.
+    /// The numbers of pending events and dead letters in `/readyz`.
     async fn counts(&self) -> (u64, u64) {
         let ready = self.process().ready().await.json();
         (ready["waiting"].as_u64().expect("a number"), ready["dead_letters"].as_u64().expect("a number"))
@@ -82,7 +82,7 @@ impl House {
         within(self.process().drained()).await;
     }
 
-    /// Runs a command where an operator would: with the service's settings, beside it or on its store.
+    /// Runs a command with the service's settings: through the service if it runs, else on its store.
     async fn run(&self, arguments: &[&str]) -> Ran {
         let mut all = arguments.to_vec();
         if let Some(process) = &self.process {
@@ -119,8 +119,8 @@ async fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]
     ran
 }
 
-/// With moments and event names, which differ from run to run, made equal.
-fn timeless(text: &str) -> String {
+/// Replaces times and event names, which differ between runs.
+fn without_times_and_names(text: &str) -> String {
     let word = |word: &str| {
         let bare = word.trim_end_matches('\n');
         let moment = bare.len() == 20 && bare.ends_with('Z') && bare.starts_with("20");

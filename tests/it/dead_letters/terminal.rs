@@ -1,6 +1,6 @@
-//! `dead-letters` at a terminal: it asks before it discards, and shows how far it got.
+//! `dead-letters` at a terminal: it asks before it discards, and shows its progress.
 
-use super::House;
+use super::Deployment;
 use crate::support::process::binary;
 use crate::support::{API_KEY, leaks, within};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -8,14 +8,14 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
-/// How a command ended at a terminal, what it printed, and what the terminal saw beside that.
+/// The exit code of a command at a terminal, its standard output, and what the terminal showed besides.
 struct Ran {
     code: Option<i32>,
     out: String,
     seen: String,
 }
 
-/// Runs `dead-letters` on the store in `folder` at a terminal of its own, at which somebody types `typed`.
+/// Runs `dead-letters` on the store in `folder` at its own terminal, and types `typed` there.
 async fn at_a_terminal(folder: &Path, arguments: &[&str], typed: &str) -> Ran {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
     grantpt(&ours).expect("granted");
@@ -31,11 +31,11 @@ async fn at_a_terminal(folder: &Path, arguments: &[&str], typed: &str) -> Ran {
         let mut ours = File::from(ours);
         ours.write_all(typed.as_bytes()).expect("typed");
         let child = command.spawn().expect("starts");
-        // The command holds the terminal's other side, which has to be closed for this one to end.
+        // The command holds the other side of the terminal, which must be closed before this side ends.
         drop(command);
         let ended = child.wait_with_output().expect("ends");
         let mut seen = Vec::new();
-        // Err: nobody has the other side open any more.
+        // Err: the other side is closed.
         let _ = ours.read_to_end(&mut seen);
         let text = |bytes| String::from_utf8(bytes).expect("text");
         Ran { code: ended.status.code(), out: text(ended.stdout), seen: text(seen) }
@@ -46,38 +46,38 @@ async fn at_a_terminal(folder: &Path, arguments: &[&str], typed: &str) -> Ran {
 }
 
 #[tokio::test]
-async fn before_discarding_it_is_asked_and_only_a_yes_is_one() {
-    let mut house = House::open(&[]).await;
+async fn discard_asks_first_and_only_yes_confirms() {
+    let mut deployment = Deployment::open(&[]).await;
     for number in 0..3 {
-        house.die(&format!("m{number}"), &format!("u{number}")).await;
+        deployment.send_dead_letter(&format!("m{number}"), &format!("u{number}")).await;
     }
-    house.stop().await;
-    let ids = house.ids().await;
+    deployment.stop().await;
+    let ids = deployment.ids().await;
     for typed in ["n\n", "\n", "yep\n", "\u{4}"] {
-        let ran = at_a_terminal(house.folder.path(), &["discard", "--all"], typed).await;
+        let ran = at_a_terminal(deployment.folder.path(), &["discard", "--all"], typed).await;
         assert_eq!((ran.code, &*ran.out), (Some(1), ""), "{typed:?}");
         assert!(ran.seen.contains("Discard all dead letters for good? [y/N] "), "{}", ran.seen);
         assert!(ran.seen.contains("refersion-destination: nothing was discarded"), "{}", ran.seen);
-        assert_eq!(house.ids().await, ids, "{typed:?}");
+        assert_eq!(deployment.ids().await, ids, "{typed:?}");
     }
-    let ran = at_a_terminal(house.folder.path(), &["discard", &ids[0]], "y\n").await;
+    let ran = at_a_terminal(deployment.folder.path(), &["discard", &ids[0]], "y\n").await;
     assert_eq!((ran.code, &*ran.out), (Some(0), "discarded 1 dead letter\n"), "{}", ran.seen);
     assert!(ran.seen.contains(&format!("Discard the dead letter {} for good? [y/N] ", ids[0])), "{}", ran.seen);
-    let ran = at_a_terminal(house.folder.path(), &["discard", "--reason", "refused"], "yes\n").await;
+    let ran = at_a_terminal(deployment.folder.path(), &["discard", "--reason", "refused"], "yes\n").await;
     assert_eq!((ran.code, &*ran.out), (Some(0), "discarded 2 dead letters\n"), "{}", ran.seen);
     assert!(ran.seen.contains("Discard all dead letters that fit these conditions for good?"), "{}", ran.seen);
-    assert!(house.ids().await.is_empty());
+    assert!(deployment.ids().await.is_empty());
 }
 
-/// Long work is done a hundred at a time, and the count is seen to grow; in the end its line is taken away.
+/// Long work is done in portions of a hundred, and the count grows after each; in the end the progress line is removed.
 #[tokio::test]
-async fn how_far_it_got_is_seen_while_it_works() {
-    let mut house = House::open(&[]).await;
-    house.die("m1", "u1").await;
-    house.stop().await;
-    let (one, nobody) = (house.ids().await.remove(0), (1_000..1_150).map(|id| id.to_string()).collect::<Vec<_>>());
+async fn progress_is_shown_while_a_command_runs() {
+    let mut deployment = Deployment::open(&[]).await;
+    deployment.send_dead_letter("m1", "u1").await;
+    deployment.stop().await;
+    let (one, nobody) = (deployment.ids().await.remove(0), (1_000..1_150).map(|id| id.to_string()).collect::<Vec<_>>());
     let some: Vec<&str> = [&*one].into_iter().chain(nobody.iter().map(String::as_str)).collect();
-    let ran = at_a_terminal(house.folder.path(), &[&["replay"], &some[..]].concat(), "").await;
+    let ran = at_a_terminal(deployment.folder.path(), &[&["replay"], &some[..]].concat(), "").await;
     assert_eq!(ran.code, Some(1));
     assert_eq!(ran.out.lines().count(), 151, "one line for each that is not there, and one at the end: {}", ran.out);
     assert!(ran.out.ends_with("replayed 1 dead letter\n"), "{}", ran.out);

@@ -1,4 +1,4 @@
-//! Arrays and batches: one answer for all, a result for each.
+//! Arrays and batches: one response for all events, a result for each.
 
 use super::{each, send, send_raw, send_to};
 use crate::support::identify;
@@ -15,7 +15,7 @@ fn track(id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_valid_are_recorded_whatever_the_others_are_and_each_has_its_result() {
+async fn valid_events_of_an_array_are_stored_and_each_event_has_its_result() {
     let service = Service::start(&[]).await;
     let events = json!([identify("1", "jo", &json!({})), no_email("2"), track("3"), 5, identify("1", "jo", &json!({})),
         {"type": "delete", "userId": "nobody"}]);
@@ -37,7 +37,7 @@ async fn the_valid_are_recorded_whatever_the_others_are_and_each_has_its_result(
 }
 
 #[tokio::test]
-async fn one_answer_stands_for_all() {
+async fn one_response_combines_all_results() {
     let service = Service::start(&[]).await;
     let nobody = json!({"type": "delete", "userId": "nobody"});
     let new = |id: &str| identify(id, &format!("user{id}"), &json!({}));
@@ -73,7 +73,7 @@ async fn one_answer_stands_for_all() {
 }
 
 #[tokio::test]
-async fn of_one_user_in_an_array_the_last_word_counts() {
+async fn the_last_event_of_a_user_in_an_array_wins() {
     let service = Service::start(&[]).await;
     let says = |id: &str, city: &str| identify(id, "jo", &json!({"address": {"city": city}}));
     let events = json!([says("1", "Rome"), identify("2", "al", &json!({})), says("3", "Oslo"), says("4", "Bern")]);
@@ -86,7 +86,7 @@ async fn of_one_user_in_an_array_the_last_word_counts() {
 }
 
 #[tokio::test]
-async fn a_membership_behind_the_identify_that_creates_its_user_is_accepted() {
+async fn a_membership_after_the_identify_that_creates_its_user_is_accepted() {
     let audiences = r#"[{ trait = "vip", on_true = { status = "ACTIVE" } }]"#;
     let service = Service::start(&[("MAPPING_AUDIENCES", audiences)]).await;
     let vip =
@@ -108,7 +108,7 @@ async fn an_array_does_not_wait_for_refersion() {
 }
 
 #[tokio::test]
-async fn a_great_many_small_events_are_answered_each() {
+async fn each_of_many_small_events_has_a_result() {
     let service = Service::start(&[]).await;
     let answer = send_raw(&service, format!("[{}0]", "0,".repeat(49_999))).await;
     assert_eq!(answer.brief(), "400 rejected");

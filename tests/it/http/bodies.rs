@@ -1,6 +1,6 @@
-//! How large a body may be, and how it may be packed.
+//! The limits of a body, and its encodings.
 
-use super::belief::gzip;
+use super::authentication::gzip;
 use super::{each, post, send_raw};
 use crate::support::service::Service;
 use crate::support::{API_KEY, basic, identify};
@@ -25,7 +25,7 @@ fn array(length: usize) -> String {
 }
 
 #[tokio::test]
-async fn an_event_of_128_kib_passes_and_one_byte_more_does_not() {
+async fn an_event_of_128_kib_is_accepted_and_one_byte_more_is_not() {
     let service = Service::start(&[]).await;
     for (body, expected) in [
         (event(1, OBJECT), "200 delivered"),
@@ -38,7 +38,7 @@ async fn an_event_of_128_kib_passes_and_one_byte_more_does_not() {
 }
 
 #[tokio::test]
-async fn an_array_of_four_and_a_half_mib_passes_and_one_byte_more_does_not() {
+async fn an_array_of_four_and_a_half_mib_is_accepted_and_one_byte_more_is_not() {
     let service = Service::start(&[]).await;
     let whole = array(ARRAY);
     assert_eq!(whole.len(), ARRAY);
@@ -49,7 +49,7 @@ async fn an_array_of_four_and_a_half_mib_passes_and_one_byte_more_does_not() {
 }
 
 #[tokio::test]
-async fn a_large_event_in_an_array_refuses_only_itself() {
+async fn only_the_event_that_is_too_large_is_refused_in_an_array() {
     let service = Service::start(&[]).await;
     let answer = send_raw(&service, format!("[{},{}]", event(1, OBJECT + 1), event(2, OBJECT))).await;
     assert_eq!((answer.brief().as_str(), each(&answer).as_str()), ("202 accepted", "too_large accepted"));
@@ -58,7 +58,7 @@ async fn a_large_event_in_an_array_refuses_only_itself() {
 }
 
 #[tokio::test]
-async fn a_body_may_be_gzip_and_nothing_else() {
+async fn a_body_is_plain_or_gzip() {
     let service = Service::start(&[]).await;
     let plain = event(1, 1000).into_bytes();
     let zipped = gzip(&plain);
@@ -90,7 +90,7 @@ async fn a_body_may_be_gzip_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_small_only_while_compressed_is_too_large() {
+async fn a_body_that_is_too_large_once_decompressed_is_refused() {
     let service = Service::start(&[]).await;
     let bomb = gzip(&vec![b' '; 64 * 1024 * 1024]);
     let bombs = bomb.repeat(20);

@@ -1,11 +1,11 @@
-//! What an event must be, and what its sender is told where it is not.
+//! What an event must be, and the responses to events that are not.
 
 use super::{send, send_raw};
 use crate::support::service::Service;
 use serde_json::json;
 
 #[tokio::test]
-async fn what_is_no_event_is_a_400_that_says_what_to_do() {
+async fn an_invalid_event_is_a_400_that_says_what_to_do() {
     let service = Service::start(&[]).await;
     for (body, why) in [
         (&b""[..], "No event: "),
@@ -45,7 +45,7 @@ async fn what_is_no_event_is_a_400_that_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_lacks_or_spoils_something_needed_is_a_400_that_says_what() {
+async fn a_missing_or_invalid_trait_is_a_400_that_names_it() {
     let service = Service::start(&[]).await;
     let identify = |traits| json!({"type": "identify", "userId": "jo", "traits": traits});
     for (body, why) in [
@@ -68,7 +68,7 @@ async fn what_lacks_or_spoils_something_needed_is_a_400_that_says_what() {
 }
 
 #[tokio::test]
-async fn another_type_is_a_501_and_only_a_plain_word_of_it_is_repeated() {
+async fn an_unsupported_type_is_a_501_and_only_a_plain_word_of_it_is_repeated() {
     let service = Service::start(&[]).await;
     for (kind, shown) in [
         ("track", "track"),

@@ -1,6 +1,6 @@
 //! Health, on both listeners.
 
-use super::{Outside, decent, serve_endpoint};
+use super::{Surroundings, checked, serve_endpoint};
 use crate::support::service::Service;
 use crate::support::{API_KEY, Answer, basic, http, identify, within};
 use refersion_destination::sandbox::Fault;
@@ -9,15 +9,15 @@ use serde_json::json;
 use std::sync::Arc;
 
 async fn ask(url: &str) -> Answer {
-    decent_health(Answer::to(http().get(url)).await)
+    checked_health(Answer::to(http().get(url)).await)
 }
 
-/// A probe is not Segment: it is not told when to come again.
-fn decent_health(mut answer: Answer) -> Answer {
+/// The response to a probe has no `Retry-After`: only Segment needs one.
+fn checked_health(mut answer: Answer) -> Answer {
     if answer.status == 503 {
         assert!(answer.headers.insert("retry-after", "0".parse().expect("a value")).is_none());
     }
-    decent(answer)
+    checked(answer)
 }
 
 #[tokio::test]
@@ -40,10 +40,10 @@ fn store(folder: &tempfile::TempDir) -> Arc<SqliteStore> {
 #[tokio::test]
 async fn a_service_that_shuts_down_is_alive_but_not_ready() {
     let folder = tempfile::tempdir().expect("a folder");
-    let outside = Outside::default();
-    let address = serve_endpoint(store(&folder), &outside).await;
+    let surroundings = Surroundings::default();
+    let address = serve_endpoint(store(&folder), &surroundings).await;
     assert_eq!(ask(&format!("http://{address}/readyz")).await.brief(), "200 ready");
-    outside.shutdown.cancel();
+    surroundings.shutdown.cancel();
     let unready = ask(&format!("http://{address}/readyz")).await;
     assert_eq!(
         (unready.brief().as_str(), unready.message().as_str()),
@@ -56,7 +56,7 @@ async fn a_service_that_shuts_down_is_alive_but_not_ready() {
 async fn a_service_that_cannot_write_is_alive_but_not_ready() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = store(&folder);
-    let address = serve_endpoint(Arc::clone(&store) as Arc<dyn Store>, &Outside::default()).await;
+    let address = serve_endpoint(Arc::clone(&store) as Arc<dyn Store>, &Surroundings::default()).await;
     store.close().await;
     let unready = ask(&format!("http://{address}/readyz")).await;
     let why = "the store cannot be written: the store is closed";
@@ -65,7 +65,7 @@ async fn a_service_that_cannot_write_is_alive_but_not_ready() {
 }
 
 #[tokio::test]
-async fn asking_for_health_and_metrics_writes_nothing() {
+async fn requests_for_health_and_metrics_write_nothing() {
     let service = Service::start(&[]).await;
     let root = format!("http://{}", service.addresses.ops);
     let written = || std::fs::metadata(service.folder.path().join("store.db-wal")).expect("a WAL").len();
@@ -75,13 +75,13 @@ async fn asking_for_health_and_metrics_writes_nothing() {
         assert_eq!(ask(&format!("{root}/readyz")).await.status, 200);
         assert_eq!(Answer::to(http().get(format!("{root}/metrics"))).await.status, 200);
     }
-    // Nothing but a probe of the store may have been committed, which writes a page or two.
+    // At most a probe of the store was committed, which writes a page or two.
     assert!(written() < before + 100_000, "{before} bytes before, {} after", written());
 }
 
-/// What was to be tried after the pause is gone, so no call will ever end it.
+/// The event that would be tried after the pause was erased, so no call ends the pause.
 #[tokio::test]
-async fn a_pause_that_is_over_is_over_although_nothing_is_left_to_try() {
+async fn a_pause_ends_in_time_although_no_event_is_left_to_try() {
     let service = Service::start(&[("SERVER_WAIT", "0s")]).await;
     service.refersion.sandbox.script([Fault::too_many_calls(Some(1))]);
     service.send(&identify("1", "jo", &json!({}))).await;

@@ -1,4 +1,4 @@
-//! `/metrics`: what an operator's Prometheus is told.
+//! `/metrics`: what Prometheus reads.
 
 use crate::support::service::Service;
 use crate::support::{Answer, http, identify};
@@ -17,7 +17,7 @@ async fn value(service: &Service, name: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn counters_tell_what_was_received_carried_out_and_asked() {
+async fn counters_count_events_deliveries_and_calls() {
     let service = Service::start(&[("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#)]).await;
     let says = |id: &str, user: &str, plan: &str| identify(id, user, &json!({"plan": plan}));
     let events = [says("1", "u1", "a"), says("2", "u1", "b"), says("3", "u2", "c"), json!({"type": "track"})];
@@ -43,7 +43,7 @@ async fn counters_tell_what_was_received_carried_out_and_asked() {
 }
 
 #[tokio::test]
-async fn a_pause_and_a_halt_are_told_while_they_last_and_counted() {
+async fn a_pause_and_a_halt_show_while_they_last_and_are_counted() {
     let service = Service::start(&[("DELIVERY_RETRY_MIN", "10ms"), ("DELIVERY_RETRY_MAX", "20ms")]).await;
     let sandbox = &service.refersion.sandbox;
     sandbox.script([Fault::too_many_calls(Some(3600))]);
@@ -64,7 +64,7 @@ async fn a_pause_and_a_halt_are_told_while_they_last_and_counted() {
 }
 
 #[tokio::test]
-async fn segments_listener_has_no_metrics() {
+async fn the_public_listener_has_no_metrics() {
     let service = Service::start(&[]).await;
     assert_eq!(Answer::to(http().get(service.url("/metrics"))).await.status, 404);
 }

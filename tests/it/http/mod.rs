@@ -1,10 +1,10 @@
 //! The public listener through a real socket: every row of the status table, in tables that read as claims.
 //!
-//! Every answer of every test here passes [`decent`], so that "never a redirect, always JSON, nothing personal" is a claim
+//! Every response of every test here passes [`checked`], so that "never a redirect, always JSON, nothing personal" is a claim
 //! about the whole table.
 
 mod arrays;
-mod belief;
+mod authentication;
 mod bodies;
 mod events;
 mod health;
@@ -32,13 +32,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// The only codes ever answered.
+/// The only status codes that are ever sent.
 const CODES: [u16; 11] = [200, 202, 400, 401, 404, 405, 413, 429, 500, 501, 503];
-/// What no answer may repeat: the key's secret, a shared secret, an address or a name of an event.
+/// What no response may contain: the secret half of the key, a shared secret, an address or a name of an event.
 const PRIVATE: [&str; 6] = ["sec_test", "abc123", "@", "example.com", "Peter", "Gibbons"];
 
-/// Checks what is true of every answer, and hands it on.
-fn decent(answer: Answer) -> Answer {
+/// Checks what is true of every response, and returns it.
+fn checked(answer: Answer) -> Answer {
     let Answer { status, headers, text } = &answer;
     assert!(CODES.contains(status), "{status}: {text}");
     assert_eq!(headers["content-type"], "application/json", "{status}: {text}");
@@ -57,17 +57,17 @@ fn decent(answer: Answer) -> Answer {
 /// Posts `body` to `url` with `headers`.
 async fn post(url: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
     let request = headers.iter().fold(http().post(url), |request, (name, value)| request.header(*name, *value));
-    decent(Answer::to(request.body(body)).await)
+    checked(Answer::to(request.body(body)).await)
 }
 
 /// Posts `body` to `/segment` with the account's key.
 async fn send(service: &Service, body: &Value) -> Answer {
-    decent(service.send(body).await)
+    checked(service.send(body).await)
 }
 
 /// Posts `body` to `/segment` with the account's key.
 async fn send_raw(service: &Service, body: impl Into<reqwest::Body>) -> Answer {
-    decent(service.send_raw(body).await)
+    checked(service.send_raw(body).await)
 }
 
 /// Posts `body` to `path` with the account's key.
@@ -82,16 +82,16 @@ fn each(answer: &Answer) -> String {
     results.map(|result| result["status"].as_str().expect("a word")).collect::<Vec<_>>().join(" ")
 }
 
-/// What surrounds an endpoint: what stops it, and the worker that it wakes.
+/// The surroundings of an endpoint: its shutdown, and whether its worker was woken.
 #[derive(Default)]
-struct Outside {
+struct Surroundings {
     shutdown: CancellationToken,
     woken: Arc<Notify>,
 }
 
-/// Serves one account endpoint on a socket, with a store of the test's own.
-async fn serve_endpoint(store: Arc<dyn Store>, outside: &Outside) -> SocketAddr {
-    let woken = Arc::clone(&outside.woken);
+/// Serves one account endpoint on a socket, with `store`.
+async fn serve_endpoint(store: Arc<dyn Store>, surroundings: &Surroundings) -> SocketAddr {
+    let woken = Arc::clone(&surroundings.woken);
     let endpoint = AccountEndpoint {
         account: AccountName::main(),
         authenticator: Authenticator::new(ApiKey::parse(API_KEY).expect("a key"), Vec::new()),
@@ -100,7 +100,7 @@ async fn serve_endpoint(store: Arc<dyn Store>, outside: &Outside) -> SocketAddr 
         store: Arc::clone(&store),
         signals: AccountSignals::default(),
         wake_worker: Arc::new(move || woken.notify_one()),
-        shutdown: outside.shutdown.clone(),
+        shutdown: surroundings.shutdown.clone(),
         meter: Metrics::default().of(&AccountName::main()),
         max_wait: Duration::ZERO,
         concurrency: 1,
@@ -113,7 +113,7 @@ async fn serve_endpoint(store: Arc<dyn Store>, outside: &Outside) -> SocketAddr 
             public_router(Arc::new(AccountRegistry::new(
                 store,
                 Clock::start(),
-                outside.shutdown.clone(),
+                surroundings.shutdown.clone(),
                 vec![endpoint],
             ))),
         )

@@ -1,6 +1,6 @@
-//! What became of an event, told while its sender waits, or `accepted` where that is not known in time.
+//! Responses that state the outcome of an event, or `accepted` if the outcome is not known in time.
 
-use super::{decent, send, send_raw};
+use super::{checked, send, send_raw};
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, identify};
 use refersion_destination::sandbox::{Fault, Operation, SandboxSettings};
@@ -13,7 +13,7 @@ fn delivered(answer: &Answer) -> String {
 }
 
 #[tokio::test]
-async fn the_sender_who_waits_is_told_what_was_done() {
+async fn a_response_that_waits_states_what_was_done() {
     let service = Service::start(&[]).await;
     let delete = |id: &str, user: &str| json!({"type": "delete", "messageId": id, "userId": user});
     for (body, expected) in [
@@ -31,7 +31,7 @@ async fn the_sender_who_waits_is_told_what_was_done() {
 }
 
 #[tokio::test]
-async fn a_deletion_may_be_to_anonymize() {
+async fn a_delete_can_anonymize() {
     let service = Service::start(&[("DELIVERY_ON_DELETE", "anonymize")]).await;
     send(&service, &identify("1", "jo", &json!({}))).await;
     let deleted = send(&service, &json!({"type": "delete", "messageId": "2", "userId": "jo"})).await;
@@ -39,7 +39,7 @@ async fn a_deletion_may_be_to_anonymize() {
 }
 
 #[tokio::test]
-async fn what_is_ignored_says_why() {
+async fn an_ignored_event_has_a_reason() {
     let rules = r#"[{ trait = "vip", on_true = { status = "ACTIVE" } }]"#;
     let create_if = r#"{ trait = "is_affiliate", equals = "true" }"#;
     let engage = |traits| json!({"type": "identify", "userId": "jo", "traits": traits, "context": {"personas": {}}});
@@ -64,7 +64,7 @@ async fn what_is_ignored_says_why() {
 }
 
 #[tokio::test]
-async fn refersions_refusal_is_a_400_with_its_reason_and_the_event_is_a_dead_letter() {
+async fn a_refusal_by_refersion_is_a_400_with_its_reason_and_the_event_is_a_dead_letter() {
     let service = Service::start(&[]).await;
     service.refersion.sandbox.script([Fault::unprocessable("The first name User of jo@example.com is not allowed.")]);
     let answer = send(&service, &identify("1", "jo", &json!({}))).await;
@@ -97,14 +97,14 @@ async fn a_refused_key_is_a_401_and_the_event_is_delivered_once_the_key_works() 
 }
 
 #[tokio::test]
-async fn where_waiting_is_switched_off_the_answer_comes_at_once() {
+async fn without_a_wait_the_response_comes_at_once() {
     let service = Service::start(&[("SERVER_WAIT", "0s")]).await;
     service.refersion.sandbox.script([Fault::Hang { effect: false }]);
     assert_eq!(send(&service, &identify("1", "jo", &json!({}))).await.brief(), "202 accepted");
 }
 
 #[tokio::test]
-async fn who_is_behind_another_event_of_its_user_does_not_wait() {
+async fn the_response_to_a_blocked_event_does_not_wait() {
     let service = Service::start(&[("SERVER_WAIT", "1h"), ("REFERSION_TIMEOUT", "1h")]).await;
     service.refersion.sandbox.script([Fault::Hang { effect: false }]);
     let stuck = identify("1", "jo", &json!({}));
@@ -123,7 +123,7 @@ async fn who_is_behind_another_event_of_its_user_does_not_wait() {
 }
 
 #[tokio::test]
-async fn who_would_not_be_tried_at_once_does_not_wait() {
+async fn the_response_to_an_event_that_cannot_begin_at_once_does_not_wait() {
     let settings = [("SERVER_WAIT", "1h"), ("REFERSION_TIMEOUT", "1h"), ("REFERSION_CONCURRENCY", "1")];
     let service = Service::start(&settings).await;
     service.refersion.sandbox.script([Fault::Hang { effect: false }]);
@@ -135,7 +135,7 @@ async fn who_would_not_be_tried_at_once_does_not_wait() {
 }
 
 #[tokio::test]
-async fn a_slow_refersion_delays_no_answer_beyond_the_wait() {
+async fn a_slow_refersion_delays_no_response_beyond_the_wait() {
     let refersion =
         Refersion::with(SandboxSettings { latency: Duration::from_secs(3600), ..SandboxSettings::default() }).await;
     let service = Service::on(refersion, &[("SERVER_WAIT", "20ms"), ("REFERSION_TIMEOUT", "1h")]).await;
@@ -143,15 +143,15 @@ async fn a_slow_refersion_delays_no_answer_beyond_the_wait() {
 }
 
 #[tokio::test]
-async fn a_failure_that_passes_is_waited_out() {
+async fn a_transient_failure_is_retried_within_the_wait() {
     let service = Service::start(&[("SERVER_WAIT", "20s")]).await;
     service.refersion.sandbox.script_for(Operation::New, [Fault::status(503), Fault::html(503)]);
     assert_eq!(send(&service, &identify("1", "jo", &json!({}))).await.json()["action"], "created");
 }
 
-/// The second sender waits for the rate, which would take a hundred seconds, when the first one's call finds the key refused.
+/// The second event waits a hundred seconds for the rate limit when the call of the first finds the key refused.
 #[tokio::test]
-async fn whoever_waits_when_the_key_is_refused_is_told_so_at_once() {
+async fn a_response_that_waits_when_the_key_is_refused_comes_at_once() {
     let refersion =
         Refersion::with(SandboxSettings { latency: Duration::from_millis(400), ..SandboxSettings::default() }).await;
     let settings = [("SERVER_WAIT", "1h"), ("REFERSION_MAX_REQUESTS_PER_SECOND", "0.01")];
@@ -179,12 +179,12 @@ async fn a_full_backlog_is_a_429_and_an_array_is_refused_whole() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_service_that_stops_is_told_that_the_event_is_safe() {
+async fn a_response_that_waits_while_the_service_stops_is_accepted() {
     let service = Service::start(&[("SERVER_WAIT", "1h"), ("REFERSION_TIMEOUT", "200ms")]).await;
     service.refersion.sandbox.script(std::iter::repeat_n(Fault::Hang { effect: false }, 100));
     let request = service.http.post(service.url("/segment")).basic_auth(API_KEY, Some(""));
     let waiting = tokio::spawn(Answer::to(request.body(identify("1", "jo", &json!({})).to_string())));
     service.refersion.until(|sandbox| sandbox.pending_faults() < 100).await;
     service.stop().await;
-    assert_eq!(decent(waiting.await.expect("answered")).brief(), "202 accepted");
+    assert_eq!(checked(waiting.await.expect("answered")).brief(), "202 accepted");
 }

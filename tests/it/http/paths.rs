@@ -1,13 +1,13 @@
-//! Where events are posted to, and how.
+//! The paths and methods of the webhook.
 
-use super::{decent, post};
+use super::{checked, post};
 use crate::support::service::Service;
 use crate::support::{API_KEY, Answer, basic, http, identify};
 use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
-async fn events_are_posted_to_these_paths_and_none_redirects() {
+async fn events_are_accepted_on_these_paths_and_none_redirects() {
     let service = Service::start(&[]).await;
     let body = identify("1", "jo", &json!({})).to_string();
     for (path, expected) in [
@@ -34,7 +34,7 @@ async fn events_are_posted_to_these_paths_and_none_redirects() {
 }
 
 #[tokio::test]
-async fn another_method_is_a_405_that_says_which_is_allowed() {
+async fn another_method_is_a_405_that_names_the_allowed_ones() {
     let service = Service::start(&[]).await;
     let methods =
         [Method::GET, Method::HEAD, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS, Method::TRACE];
@@ -59,14 +59,14 @@ async fn refused(method: &Method, url: &str, allowed: &str) {
         assert_eq!((answer.status, answer.text.as_str()), (405, ""), "an answer to HEAD has no body");
         answer.text.push_str(r#"{"status":"method_not_allowed","message":"-"}"#);
     }
-    let answer = decent(answer);
+    let answer = checked(answer);
     assert_eq!(answer.brief(), "405 method_not_allowed", "{method} {url}");
     let allow: Vec<_> = answer.headers.get_all("allow").iter().collect();
     assert_eq!(allow, [allowed], "{method} {url}");
 }
 
 #[tokio::test]
-async fn the_operators_listener_takes_no_events() {
+async fn the_operators_listener_accepts_no_events() {
     let service = Service::start(&[]).await;
     let url = format!("http://{}/segment", service.addresses.ops);
     let body = identify("1", "jo", &json!({})).to_string();

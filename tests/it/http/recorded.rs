@@ -1,4 +1,4 @@
-//! Requests of Segment's own webhook package, as recorded: where the recording lies beside the project.
+//! Recorded requests of Segment's own webhook package, if the recording lies beside the project.
 
 use super::post;
 use crate::support::service::Service;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 const RECORDING: &str = "../shared/vectors/webhook-recorded/webhook-actions-3.497.0_secret-abc123.ndjson";
 
-/// The recorded headers, but for those that a client writes itself.
+/// The recorded headers without those that a client writes itself.
 fn headers(request: &Value) -> Vec<(&str, &str)> {
     let flat: Vec<&str> = request["rawHeaders"].as_array().expect("headers").iter().filter_map(Value::as_str).collect();
     let own = ["content-length", "host", "connection"];
@@ -16,7 +16,7 @@ fn headers(request: &Value) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn what_segments_package_signs_is_believed_and_what_it_does_not_sign_is_not() {
+async fn signatures_of_segments_package_are_accepted_and_unsigned_requests_are_not() {
     let Ok(recording) = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(RECORDING)) else { return };
     let service = Service::start(&[("SEGMENT_SHARED_SECRETS", "new,abc123")]).await;
     for line in recording.lines() {

@@ -1,6 +1,6 @@
-//! What the store does to an answer: a store of the test's own that fails, panics, or takes its time.
+//! Responses when the store fails, panics or is slow: the store is a stub.
 
-use super::{Outside, post, serve_endpoint};
+use super::{Surroundings, post, serve_endpoint};
 use crate::support::{API_KEY, Answer, basic, http, identify, within};
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// What appending comes to.
+/// The result of an append.
 #[derive(Clone, Copy)]
 enum Appends {
     Well,
@@ -31,7 +31,7 @@ enum Appends {
 struct Stub {
     hash: HashKey,
     appends: Appends,
-    /// One permit lets one append through; `begun` says that one has come so far.
+    /// One permit of `gate` completes one append; `begun` has a permit for each append that has begun.
     gate: Semaphore,
     begun: Semaphore,
 }
@@ -160,7 +160,7 @@ async fn send(address: SocketAddr, body: String) -> Answer {
 }
 
 #[tokio::test]
-async fn what_cannot_be_recorded_is_to_be_sent_again() {
+async fn an_event_that_cannot_be_stored_must_be_sent_again() {
     let one = identify("1", "jo", &json!({}));
     let with_junk = json!([5, one]);
     for (appends, expected) in [
@@ -174,7 +174,7 @@ async fn what_cannot_be_recorded_is_to_be_sent_again() {
         (Appends::Nothing, "500 error"),
         (Appends::Never, "500 error"),
     ] {
-        let address = serve_endpoint(Stub::new(appends, Semaphore::MAX_PERMITS), &Outside::default()).await;
+        let address = serve_endpoint(Stub::new(appends, Semaphore::MAX_PERMITS), &Surroundings::default()).await;
         for body in [&one, &with_junk] {
             assert_eq!(send(address, body.to_string()).await.brief(), expected, "{body}");
         }
@@ -182,8 +182,8 @@ async fn what_cannot_be_recorded_is_to_be_sent_again() {
 }
 
 #[tokio::test]
-async fn a_bug_is_a_500_and_not_a_dropped_connection() {
-    let address = serve_endpoint(Stub::new(Appends::Never, 9), &Outside::default()).await;
+async fn a_panic_is_a_500_and_not_a_dropped_connection() {
+    let address = serve_endpoint(Stub::new(Appends::Never, 9), &Surroundings::default()).await;
     let answer = Answer::to(http().get(format!("http://{address}/readyz"))).await;
     assert_eq!(answer.brief(), "500 error");
     let answer = send(address, identify("1", "jo", &json!({})).to_string()).await;
@@ -192,10 +192,10 @@ async fn a_bug_is_a_500_and_not_a_dropped_connection() {
 }
 
 #[tokio::test]
-async fn who_is_about_to_stop_takes_nothing_in() {
-    let (stub, outside) = (Stub::new(Appends::Well, 9), Outside::default());
-    let address = serve_endpoint(stub.clone(), &outside).await;
-    outside.shutdown.cancel();
+async fn a_service_that_shuts_down_accepts_nothing() {
+    let (stub, surroundings) = (Stub::new(Appends::Well, 9), Surroundings::default());
+    let address = serve_endpoint(stub.clone(), &surroundings).await;
+    surroundings.shutdown.cancel();
     for body in [identify("1", "jo", &json!({})).to_string(), "[]".to_owned(), "{".to_owned()] {
         let answer = send(address, body).await;
         assert_eq!(answer.brief(), "503 unavailable");
@@ -204,18 +204,18 @@ async fn who_is_about_to_stop_takes_nothing_in() {
     assert_eq!(stub.begun.available_permits(), 0);
 }
 
-/// Whoever hangs up does not take back what is being recorded, and the worker must hear of it.
+/// A client that disconnects does not cancel an append, and the worker is woken for it.
 #[tokio::test]
-async fn what_is_recorded_after_its_sender_hung_up_is_taken_up_at_once() {
-    let (stub, outside) = (Stub::new(Appends::Well, 0), Outside::default());
-    let address = serve_endpoint(stub.clone(), &outside).await;
+async fn an_event_whose_client_disconnected_is_appended_and_wakes_the_worker() {
+    let (stub, surroundings) = (Stub::new(Appends::Well, 0), Surroundings::default());
+    let address = serve_endpoint(stub.clone(), &surroundings).await;
     for body in [identify("1", "jo", &json!({})), json!([identify("2", "jo", &json!({}))])] {
         let sender = tokio::spawn(send(address, body.to_string()));
         within(stub.begun.acquire()).await.expect("open").forget();
         sender.abort();
         assert!(sender.await.is_err_and(|error| error.is_cancelled()));
         stub.gate.add_permits(1);
-        within(outside.woken.notified()).await;
+        within(surroundings.woken.notified()).await;
     }
 }
 
@@ -223,9 +223,9 @@ async fn what_is_recorded_after_its_sender_hung_up_is_taken_up_at_once() {
 async fn the_worker_is_woken_for_accepted_events_and_not_for_repeats() {
     for (appends, answer, woken) in [(Appends::Well, "202 accepted", true), (Appends::Repeats, "200 duplicate", false)]
     {
-        let outside = Outside::default();
-        let address = serve_endpoint(Stub::new(appends, 1), &outside).await;
+        let surroundings = Surroundings::default();
+        let address = serve_endpoint(Stub::new(appends, 1), &surroundings).await;
         assert_eq!(send(address, identify("1", "jo", &json!({})).to_string()).await.brief(), answer);
-        assert_eq!(outside.woken.notified().now_or_never().is_some(), woken, "{answer}");
+        assert_eq!(surroundings.woken.notified().now_or_never().is_some(), woken, "{answer}");
     }
 }

@@ -1,6 +1,6 @@
-//! HTTP as clients, proxies and the ill-disposed really write it.
+//! HTTP as clients, proxies and attackers really write it.
 
-use super::decent;
+use super::checked;
 use crate::support::service::Service;
 use crate::support::{API_KEY, Answer, basic, within};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// A connection whose every byte is the test's.
+/// A connection on which the test writes every byte.
 struct Wire(BufReader<TcpStream>);
 
 impl Wire {
@@ -26,7 +26,7 @@ impl Wire {
         line.trim_end().to_owned()
     }
 
-    /// Reads one answer.
+    /// Reads one response.
     async fn answer(&mut self) -> Answer {
         let start = self.line().await;
         let status = start.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("{start:?}"));
@@ -101,7 +101,7 @@ async fn a_request_is_understood_however_it_is_written() {
     ] {
         let mut wire = Wire::open(service.addresses.server).await;
         wire.write(&text).await;
-        let answer = decent(wire.answer().await);
+        let answer = checked(wire.answer().await);
         assert!(matches!(answer.brief().as_str(), "200 delivered"), "{claim}: {}", answer.brief());
         assert!(!answer.headers.contains_key("content-encoding"), "{claim}");
     }
@@ -114,19 +114,19 @@ async fn requests_may_follow_each_other_without_a_pause() {
     let mut wire = Wire::open(service.addresses.server).await;
     wire.write(&[with(BODY), with("{"), with(r#"{"type":"page"}"#), with(BODY)].concat()).await;
     for expected in ["200 delivered", "400 rejected", "501 unsupported", "200 delivered"] {
-        assert_eq!(decent(wire.answer().await).brief(), expected);
+        assert_eq!(checked(wire.answer().await).brief(), expected);
     }
 }
 
 #[tokio::test]
-async fn who_asks_first_may_send_its_body_only_if_it_is_believed_and_small_enough() {
+async fn a_client_that_asks_first_may_send_its_body_only_with_credentials_and_within_the_limit() {
     let service = Service::start(&[]).await;
     let ask = |length: usize| request("1.1", &format!("Content-Length: {length}\r\nExpect: 100-continue\r\n"), "");
     let mut wire = Wire::open(service.addresses.server).await;
     wire.write(&ask(BODY.len())).await;
     assert_eq!(wire.answer().await.status, 100);
     wire.write(BODY).await;
-    assert_eq!(decent(wire.answer().await).brief(), "200 delivered");
+    assert_eq!(checked(wire.answer().await).brief(), "200 delivered");
 
     for (text, expected) in [
         (ask(5_000_000), "413 too_large"),
@@ -136,15 +136,15 @@ async fn who_asks_first_may_send_its_body_only_if_it_is_believed_and_small_enoug
     ] {
         let mut wire = Wire::open(service.addresses.server).await;
         wire.write(&text).await;
-        assert_eq!(decent(wire.answer().await).brief(), expected, "without a byte of the body");
+        assert_eq!(checked(wire.answer().await).brief(), expected, "without a byte of the body");
         assert!(wire.closed().await);
     }
 }
 
-/// Many clients write all of a body before they read. Refused meanwhile, they must see the answer and not a broken
-/// connection: Segment would send that body again for four hours.
+/// Many clients write all of a body before they read. If they are refused meanwhile, they must receive the response and not a
+/// broken connection: Segment would send that body again for four hours.
 #[tokio::test]
-async fn who_is_refused_while_it_still_sends_sees_the_answer() {
+async fn a_client_that_is_refused_while_it_sends_receives_the_response() {
     let service = Service::start(&[]).await;
     let most = 4 * 1024 * 1024 + 512 * 1024;
     let with = |length: usize| request("1.1", &format!("Content-Length: {length}\r\n"), &" ".repeat(length));
@@ -158,12 +158,12 @@ async fn who_is_refused_while_it_still_sends_sees_the_answer() {
     ] {
         let mut wire = Wire::open(service.addresses.server).await;
         wire.write(&text).await;
-        assert_eq!(decent(wire.answer().await).brief(), expected);
+        assert_eq!(checked(wire.answer().await).brief(), expected);
     }
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_no_event() {
+async fn an_incomplete_body_is_not_an_event() {
     let service = Service::start(&[]).await;
     for text in [
         request("1.1", &format!("Content-Length: {}\r\n", BODY.len() + 1), BODY),
@@ -180,7 +180,7 @@ async fn a_body_that_breaks_off_is_no_event() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_harms_nobody() {
+async fn input_that_is_not_http_harms_nothing() {
     let service = Service::start(&[]).await;
     let many = format!("{}\r\n", "X-Many: x\r\n".repeat(200));
     let long = format!("X-Long: {}\r\n", "x".repeat(1_000_000));
@@ -196,10 +196,10 @@ async fn what_is_no_http_harms_nobody() {
         request("1.1", &long, BODY),
     ] {
         let mut wire = Wire::open(service.addresses.server).await;
-        // Err: refused before all of it was written.
+        // Err: refused before everything was written.
         let _ = within(wire.0.write_all(text.as_bytes())).await;
         let mut answer = Vec::new();
-        // Err: the rest of what was written was refused as well.
+        // Err: the connection was reset, because more was written than was read.
         let _ = within(wire.0.read_to_end(&mut answer)).await;
         let shown = answer[..answer.len().min(200)].escape_ascii();
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{shown}");

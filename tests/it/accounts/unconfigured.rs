@@ -1,4 +1,4 @@
-//! Events of an account that was taken out of the configuration: kept, told of, and delivered once it is back.
+//! Events of an account that was removed from the configuration: kept, logged, and delivered once the account is back.
 
 use super::Two;
 use crate::support::process::binary;
@@ -25,7 +25,7 @@ async fn log_of_main_alone(url: String) -> String {
 }
 
 #[tokio::test]
-async fn events_of_an_account_that_is_no_longer_configured_are_kept_and_told_of() {
+async fn events_of_an_account_that_is_no_longer_configured_are_kept_and_logged() {
     let two = Two::start(&[], "concurrency = 1").await;
     two.other.sandbox.script([Fault::too_many_calls(Some(3600))]);
     two.backlog_of_other(3).await;
@@ -33,9 +33,9 @@ async fn events_of_an_account_that_is_no_longer_configured_are_kept_and_told_of(
     let (refersion, folder) = two.main.stop().await;
 
     let log = log_of_main_alone(format!("sqlite://{}/store.db", folder.path().display())).await;
-    let told = log.lines().find(|line| line.contains("an account that is not configured has pending events"));
-    let told = told.unwrap_or_else(|| panic!("{log}"));
-    assert!(told.contains("WARN") && told.contains("\"other\"") && told.contains("events=3"), "{told}");
+    let line = log.lines().find(|line| line.contains("an account that is not configured has pending events"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("WARN") && line.contains("\"other\"") && line.contains("events=3"), "{line}");
 
     let file = folder.path().join("accounts.toml");
     let again = Service::configured(refersion, folder, &[], &[file]).await;

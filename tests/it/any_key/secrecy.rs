@@ -1,4 +1,4 @@
-//! Secrets at rest: what is in the store's files, while events wait and afterwards; and what is told, to whomever.
+//! Keys are secret: neither half is in the store's files, while events are pending or afterwards, in a log or in a response.
 
 use super::{ANY, Partner, SEAL};
 use crate::support::process::Process;
@@ -16,9 +16,9 @@ fn key() -> String {
     format!("{PUBLIC}.{SECRET}")
 }
 
-/// How a text may look in a file: as it is, turned around, in other cases, wide, as hex, and as base64 wherever its first byte
-/// falls in a group of three.
-fn spellings(text: &str) -> Vec<Vec<u8>> {
+/// The encodings of a text that are searched for: plain, reversed, upper and lower case, UTF-16, hex, and base64 at each of three
+/// offsets.
+fn encodings(text: &str) -> Vec<Vec<u8>> {
     let mut found = vec![text.to_lowercase().into_bytes(), text.to_uppercase().into_bytes()];
     let reversed: String = text.chars().rev().collect();
     for text in [text, &reversed] {
@@ -31,7 +31,7 @@ fn spellings(text: &str) -> Vec<Vec<u8>> {
             let shifted = [&b"..."[..before], text.as_bytes()].concat();
             for engine in [STANDARD, URL_SAFE] {
                 let encoded = engine.encode(&shifted);
-                // Without the characters that hold bits of what stands around it.
+                // Without the characters that hold bits of the bytes around it.
                 found.push(encoded.as_bytes()[4..encoded.len() - 4].to_vec());
             }
         }
@@ -39,7 +39,7 @@ fn spellings(text: &str) -> Vec<Vec<u8>> {
     found
 }
 
-/// What of the halves, of parts of them, and of the seal key is in the files of `folder`.
+/// Where the halves, parts of them, or the seal key are found in the files of `folder`.
 fn leaks(folder: &Path) -> Vec<String> {
     let files: Vec<(String, Vec<u8>)> = std::fs::read_dir(folder)
         .expect("the folder")
@@ -50,11 +50,11 @@ fn leaks(folder: &Path) -> Vec<String> {
     let seal = String::from_utf8(STANDARD.decode(SEAL).expect("base64")).expect("text");
     let mut found = Vec::new();
     for text in [PUBLIC, SECRET, &PUBLIC[11..], &SECRET[11..], &seal, SEAL] {
-        for (spelling, (name, bytes)) in
-            spellings(text).iter().flat_map(|one| files.iter().map(move |file| (one, file)))
+        for (encoding, (name, bytes)) in
+            encodings(text).iter().flat_map(|one| files.iter().map(move |file| (one, file)))
         {
-            if bytes.windows(spelling.len()).any(|window| window == spelling) {
-                found.push(format!("{text} in {name} as {}", spelling.escape_ascii()));
+            if bytes.windows(encoding.len()).any(|window| window == encoding) {
+                found.push(format!("{text} in {name} as {}", encoding.escape_ascii()));
             }
         }
     }
@@ -62,9 +62,9 @@ fn leaks(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_test_sees_every_spelling() {
+fn the_test_finds_every_encoding() {
     let folder = tempfile::tempdir().expect("a folder");
-    for bytes in spellings(SECRET).iter().chain(&spellings(PUBLIC)) {
+    for bytes in encodings(SECRET).iter().chain(&encodings(PUBLIC)) {
         std::fs::write(folder.path().join("store.db"), [b"..", &bytes[..], b".."].concat()).expect("written");
         assert_ne!(leaks(folder.path()), [""; 0], "{}", bytes.escape_ascii());
     }
@@ -73,7 +73,7 @@ fn the_test_sees_every_spelling() {
 }
 
 #[tokio::test]
-async fn no_half_of_a_key_is_in_the_stores_files_in_any_spelling() {
+async fn no_half_of_a_key_is_in_the_stores_files_in_any_encoding() {
     let partner = Partner::start(&[("REFERSION_CONCURRENCY", "1")]).await;
     let books = partner.refersions.takes(&key());
     let event = |n: u32| identify(&format!("m{n}"), &format!("u{n}"), &Value::Null);
@@ -101,7 +101,7 @@ async fn no_half_of_a_key_is_in_the_stores_files_in_any_spelling() {
     assert_eq!(leaks(folder.path()), [""; 0], "in the end");
 }
 
-/// Sends `body` with `key` until it is not to be sent again.
+/// Sends `body` with `key` until the response is not a 503.
 async fn send(process: &Process, key: &str, body: &Value) -> Answer {
     loop {
         let request = http().post(format!("{}/segment", process.server)).header("Authorization", basic(key));
@@ -112,8 +112,8 @@ async fn send(process: &Process, key: &str, body: &Value) -> Answer {
     }
 }
 
-/// A new key, a wrong one, a refused one, one that is changed and one that cannot be proved: all that is logged and answered.
-async fn told(process: &Process, refersions: &super::Refersions, books: &Sandbox) -> Vec<String> {
+/// The responses to a new key, a wrong one, a refused one, a changed one and one that cannot be verified.
+async fn responses(process: &Process, refersions: &super::MultiAccountRefersion, books: &Sandbox) -> Vec<String> {
     let event = |n: u32| identify(&format!("m{n}"), &format!("u{n}"), &Value::Null);
     let mut answers = vec![send(process, &key(), &event(1)).await];
     answers.push(send(process, &format!("{PUBLIC}.sec_marker_wrong"), &event(2)).await);
@@ -133,12 +133,12 @@ async fn told(process: &Process, refersions: &super::Refersions, books: &Sandbox
 
 #[tokio::test]
 async fn no_half_of_a_key_is_logged_or_answered() {
-    let refersions = super::Refersions::start().await;
+    let refersions = super::MultiAccountRefersion::start().await;
     let books = refersions.takes(&key());
     let folder = tempfile::tempdir().expect("a folder");
     let settings = [&ANY[..], &[("LOG_FILTER", "refersion_destination=trace,info"), super::PATIENT]].concat();
     let process = Process::start(&refersions.base_url, folder.path(), &settings);
-    let answers = within(told(&process, &refersions, &books)).await;
+    let answers = within(responses(&process, &refersions, &books)).await;
     process.terminate();
     let (status, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
     assert_eq!(status.code(), Some(0));

@@ -1,4 +1,4 @@
-//! Which account a request is for, and that nothing else opens its door.
+//! Which account a request selects, by its key or its path, and that nothing else selects it.
 
 use super::{OTHER_KEY, PATIENT, Two};
 use crate::support::service::{Refersion, Service};
@@ -76,7 +76,7 @@ async fn a_request_is_for_the_account_of_its_key_or_of_its_path() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_none_is_answered_like_any_unknown_path() {
+async fn the_path_of_an_unknown_account_is_answered_like_any_unknown_path() {
     let two = Two::start(&SECRETS, OTHER_SECRETS).await;
     let key = basic(OTHER_KEY);
     let ask = async |method: &Method, path: &str, key: Option<&str>| {
@@ -104,7 +104,7 @@ async fn an_account_that_is_none_is_answered_like_any_unknown_path() {
 }
 
 #[tokio::test]
-async fn without_main_nobody_is_taken_for_it() {
+async fn without_main_no_request_is_attributed_to_it() {
     let refersion = Refersion::of(OTHER_KEY, <_>::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("accounts.toml");
@@ -129,7 +129,7 @@ async fn without_main_nobody_is_taken_for_it() {
 }
 
 #[tokio::test]
-async fn accounts_are_named_to_operators_alone() {
+async fn only_operators_see_the_names_of_accounts() {
     let two = Two::start(&[], "").await;
     assert_eq!(two.ready().await, ["ok"; 3]);
     let public = two.main.ready().await;

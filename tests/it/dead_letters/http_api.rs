@@ -1,6 +1,6 @@
-//! The ops listener's endpoints: for who has the key, and on no other listener.
+//! The routes for dead letters and erasure: with the operator's key, and on the operators' listener only.
 
-use super::House;
+use super::Deployment;
 use crate::support::{API_KEY, Answer, basic, http};
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ const PATHS: [&str; 5] =
 async fn post(root: &str, path: &str, authorization: Option<&str>, body: &Value) -> Answer {
     let request = http().post(format!("{root}{path}")).body(body.to_string());
     let request = authorization.into_iter().fold(request, |request, value| request.header("Authorization", value));
-    // One of these shows an event, whole, to who has the key.
+    // With the key, one of these routes shows a whole event.
     if path == "/dead-letters/show" && authorization == Some(&basic(API_KEY)) {
         return Answer::to_data(request).await;
     }
@@ -18,40 +18,40 @@ async fn post(root: &str, path: &str, authorization: Option<&str>, body: &Value)
 }
 
 #[tokio::test]
-async fn nothing_is_told_or_done_without_the_key_and_nothing_on_the_public_listener() {
-    let house = House::open(&[]).await;
-    house.die("m1", "u1").await;
+async fn every_route_needs_the_key_and_none_is_on_the_public_listener() {
+    let deployment = Deployment::open(&[]).await;
+    deployment.send_dead_letter("m1", "u1").await;
     let right = basic(API_KEY);
     let bodies = [json!({}), json!({"id": 1}), json!({"ids": [1]}), json!({"ids": [1]}), json!({"user_id": "u1"})];
     for (path, body) in PATHS.iter().zip(&bodies) {
         for wrong in
             [None, Some(basic("pub_test.sec_wrong")), Some("Bearer x".to_owned()), Some("Basic Og==".to_owned())]
         {
-            let answer = post(&house.process().ops, path, wrong.as_deref(), body).await;
+            let answer = post(&deployment.process().ops, path, wrong.as_deref(), body).await;
             assert_eq!(answer.brief(), "401 unauthorized", "{path} {wrong:?}");
         }
-        let public = post(&house.process().server, path, Some(&right), body).await;
+        let public = post(&deployment.process().server, path, Some(&right), body).await;
         assert_eq!(public.brief(), "404 not_found", "{path}");
-        let got = Answer::to(http().get(format!("{}{path}", house.process().ops))).await;
+        let got = Answer::to(http().get(format!("{}{path}", deployment.process().ops))).await;
         assert_eq!(got.brief(), "405 method_not_allowed", "{path}");
-        let odd = post(&house.process().ops, path, Some(&right), &json!({"unknown": 1})).await;
+        let odd = post(&deployment.process().ops, path, Some(&right), &json!({"unknown": 1})).await;
         assert_eq!(odd.brief(), "400 rejected", "{path}");
     }
-    assert_eq!(house.counts().await, (0, 1), "nothing was done");
+    assert_eq!(deployment.counts().await, (0, 1), "nothing was done");
     for (path, body) in PATHS.iter().zip(&bodies).take(2) {
-        let answer = post(&house.process().ops, path, Some(&right), body).await;
+        let answer = post(&deployment.process().ops, path, Some(&right), body).await;
         assert_eq!(answer.status, 200, "{path} {}", answer.text);
     }
 }
 
 #[tokio::test]
-async fn pages_are_bounded_and_hold_no_body() {
-    let house = House::open(&[]).await;
+async fn pages_are_limited_and_hold_no_body() {
+    let deployment = Deployment::open(&[]).await;
     for n in 0..3 {
-        house.die(&format!("m{n}"), &format!("markeruser{n}")).await;
+        deployment.send_dead_letter(&format!("m{n}"), &format!("markeruser{n}")).await;
     }
     let right = basic(API_KEY);
-    let ops = &house.process().ops;
+    let ops = &deployment.process().ops;
     let page = post(ops, "/dead-letters", Some(&right), &json!({"after": 1, "limit": 1})).await;
     assert!(!page.text.contains("marker"), "{}", page.text);
     let page = page.json();
@@ -61,5 +61,5 @@ async fn pages_are_bounded_and_hold_no_body() {
         assert_eq!(post(ops, path, Some(&right), &json!({"ids": ids})).await.brief(), "400 rejected", "{path}");
     }
     let gone = post(ops, "/dead-letters/discard", Some(&right), &json!({"ids": [1, 3, 9]})).await;
-    assert_eq!((gone.text.as_str(), house.counts().await), ("[1,3]", (0, 1)));
+    assert_eq!((gone.text.as_str(), deployment.counts().await), ("[1,3]", (0, 1)));
 }

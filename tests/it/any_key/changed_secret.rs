@@ -1,4 +1,4 @@
-//! A merchant's secret is changed: the account stays the same one, and goes on with the new secret.
+//! A merchant changes its secret: the account stays the same and continues with the new secret.
 
 use super::{ANN, Partner};
 use crate::support::{identify, within};
@@ -7,7 +7,7 @@ use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 
 const ANN_2: &str = "pub_ann.sec_ann_2";
-/// A halt that does not end by itself while the test runs.
+/// A halt that is not probed while the test runs.
 const LONG: [(&str, &str); 2] = [("DELIVERY_RETRY_MIN", "1h"), ("DELIVERY_RETRY_MAX", "1h")];
 
 fn event(n: u32) -> Value {
@@ -15,7 +15,7 @@ fn event(n: u32) -> Value {
 }
 
 #[tokio::test]
-async fn what_waits_under_an_old_secret_goes_on_with_the_new_one() {
+async fn events_pending_under_an_old_secret_are_delivered_with_the_new_one() {
     let partner = Partner::start(&LONG).await;
     let ann = partner.refersions.takes(ANN);
     assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
@@ -40,9 +40,9 @@ async fn what_waits_under_an_old_secret_goes_on_with_the_new_one() {
     assert_eq!(partner.ready().await["merchants"], json!({"at_work": 1, "halted": 0, "paused": 0}));
 }
 
-/// A pause that began before the halt does not outlast it.
+/// A pause that began before the halt ends with it.
 #[tokio::test]
-async fn a_429_then_a_401_then_a_new_secret_leave_the_account_well() {
+async fn a_429_then_a_401_then_a_new_secret_leave_the_account_healthy() {
     let partner = Partner::start(&[("DELIVERY_RETRY_MIN", "1ms"), ("DELIVERY_RETRY_MAX", "1h")]).await;
     let ann = partner.refersions.takes(ANN);
     assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
@@ -80,9 +80,9 @@ async fn users_and_repeats_are_known_across_a_change_of_the_secret_and_a_restart
     assert_eq!(partner.send(ANN, &event(3)).await.brief(), "401 unauthorized", "the old secret is nobody's");
 }
 
-/// Both were taken within a moment: whatever came first, the account has a secret that works.
+/// Both secrets were accepted within a moment: in either order, the account has a secret that works.
 #[tokio::test]
-async fn whoever_sends_the_old_secret_meanwhile_does_not_bring_it_back() {
+async fn a_late_request_with_the_old_secret_does_not_restore_it() {
     let partner = Partner::start(&[]).await;
     let ann = partner.refersions.takes(ANN);
     assert_eq!(partner.send(ANN, &event(0)).await.brief(), "200 delivered");

@@ -1,6 +1,6 @@
-//! Who is believed: Basic credentials and signatures, over the wire.
+//! Authentication by Basic credentials and signatures, over the wire.
 
-use super::{decent, post};
+use super::{checked, post};
 use crate::support::service::Service;
 use crate::support::{API_KEY, Answer, basic, http, identify};
 use base64::Engine as _;
@@ -23,7 +23,7 @@ pub(super) fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn who_presents_something_wrong_or_nothing_is_not_believed() {
+async fn wrong_or_missing_credentials_are_a_401() {
     let service = Service::start(&[("SEGMENT_SHARED_SECRETS", "abc123")]).await;
     let body = identify("1", "jo", &json!({})).to_string();
     let right = basic(API_KEY);
@@ -95,7 +95,7 @@ async fn a_signature_may_be_over_the_body_in_either_form_or_over_element_0_of_an
 }
 
 #[tokio::test]
-async fn where_no_secret_is_configured_signatures_mean_nothing() {
+async fn without_a_shared_secret_signatures_are_ignored() {
     let service = Service::start(&[]).await;
     let body = r#"{"type":"delete","userId":"1"}"#;
     let (signature, key) = (sign("abc123", body.as_bytes()), basic(API_KEY));
@@ -109,5 +109,5 @@ async fn where_no_secret_is_configured_signatures_mean_nothing() {
     }
     let unpadded = key.trim_end_matches('=').to_owned();
     let request = http().post(service.url("/segment")).header("Authorization", unpadded).body(body);
-    assert_eq!(decent(Answer::to(request).await).brief(), "200 delivered");
+    assert_eq!(checked(Answer::to(request).await).brief(), "200 delivered");
 }

@@ -1,4 +1,4 @@
-//! What operators do where no account is configured.
+//! The commands of operators if no account is configured.
 
 use super::{ANN, ANY, Partner, SEAL};
 use crate::support::process::binary;
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
-/// Runs a command beside the service; its exit code, and what it prints and says.
+/// Runs a command while the service runs. Returns its exit code, standard output and standard error.
 async fn run(partner: &Partner, arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let store = format!("sqlite://{}/store.db", partner.service.folder.path().display());
     let ops = partner.service.addresses.ops.to_string();
@@ -21,7 +21,7 @@ async fn run(partner: &Partner, arguments: &[&str], settings: &[(&str, &str)]) -
     (ran.status.code(), text(ran.stdout), text(ran.stderr))
 }
 
-/// One dead letter of a merchant's.
+/// A service with one dead letter of a merchant.
 async fn with_dead_letter() -> Partner {
     let partner = Partner::start(&[]).await;
     let ann = partner.refersions.takes(ANN);
@@ -31,7 +31,7 @@ async fn with_dead_letter() -> Partner {
 }
 
 #[tokio::test]
-async fn dead_letters_are_opened_by_a_key_made_of_the_seal_key_and_by_nothing_else() {
+async fn without_a_configured_account_dead_letters_need_the_key_derived_from_the_seal_key() {
     let partner = with_dead_letter().await;
     let (code, out, err) = run(&partner, &["dead-letters", "list", "--json"], &[]).await;
     assert_eq!(code, Some(0), "{err}");
@@ -50,7 +50,7 @@ async fn dead_letters_are_opened_by_a_key_made_of_the_seal_key_and_by_nothing_el
 }
 
 #[tokio::test]
-async fn a_replay_sends_a_merchant_to_work_that_was_idle() {
+async fn a_replay_wakes_the_worker_of_an_idle_merchant() {
     let partner = with_dead_letter().await.again(&[]).await;
     assert_eq!(partner.ready().await["merchants"]["at_work"], 0);
     let (code, _, err) = run(&partner, &["dead-letters", "replay", "--all"], &[]).await;
@@ -61,7 +61,7 @@ async fn a_replay_sends_a_merchant_to_work_that_was_idle() {
 }
 
 #[tokio::test]
-async fn whose_user_is_to_be_forgotten_has_to_be_said() {
+async fn forget_requires_an_account_if_none_is_configured() {
     let partner = with_dead_letter().await;
     let (code, _, err) = run(&partner, &["forget", "--user-id", "u1"], &[]).await;
     assert_eq!(code, Some(1));
@@ -72,7 +72,7 @@ async fn whose_user_is_to_be_forgotten_has_to_be_said() {
 }
 
 #[tokio::test]
-async fn a_configured_account_opens_the_dead_letters_of_all() {
+async fn the_key_of_a_configured_account_opens_the_dead_letters_of_all() {
     let partner = Partner::start(&[("REFERSION_API_KEY", API_KEY)]).await;
     let ann = partner.refersions.takes(ANN);
     ann.script_for(Operation::New, [Fault::unprocessable("no")]);
@@ -82,17 +82,17 @@ async fn a_configured_account_opens_the_dead_letters_of_all() {
 }
 
 #[tokio::test]
-async fn it_stops_in_order_although_the_refersion_of_a_merchant_hangs() {
+async fn the_service_stops_in_order_although_the_refersion_of_a_merchant_hangs() {
     let partner = Partner::start(&[("REFERSION_TIMEOUT", "1h"), ("SERVER_DRAIN", "50ms")]).await;
     let ann = partner.refersions.takes(ANN);
     assert_eq!(partner.send(ANN, &identify("m0", "u0", &Value::Null)).await.brief(), "200 delivered");
     ann.script([Fault::Hang { effect: false }]);
     let event = identify("m1", "u1", &Value::Null);
     let send = partner.service.http.post(partner.service.url("/segment")).header("Authorization", basic(ANN));
-    let told = tokio::spawn(Answer::to(send.body(event.to_string())));
+    let response = tokio::spawn(Answer::to(send.body(event.to_string())));
     within(ann.until(|ann| ann.pending_faults() == 0)).await;
     let partner = partner.again(&[]).await;
-    assert_eq!(within(told).await.expect("answered").brief(), "202 accepted", "who waits is told");
+    assert_eq!(within(response).await.expect("answered").brief(), "202 accepted", "a response that waits is sent");
     within(ann.until(|ann| ann.affiliates().len() == 2)).await;
     assert_eq!(partner.send(ANN, &json!([event])).await.brief(), "200 duplicate");
 }

@@ -1,4 +1,4 @@
-//! A Refersion with many accounts: each has its own key, affiliates, calls and faults, all under one URL.
+//! A simulated Refersion with many accounts under one URL: each has its own key, affiliates, calls and faults.
 
 use axum::Router;
 use axum::body::Body;
@@ -12,27 +12,27 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// All accounts. Clones are handles on the same ones.
+/// All accounts. Clones share them.
 #[derive(Clone)]
-pub struct Refersions {
+pub struct MultiAccountRefersion {
     pub base_url: String,
     inner: Arc<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    /// Public half → secret half and books.
+    /// Public half → secret half and the simulated account.
     accounts: Mutex<BTreeMap<String, (String, Sandbox)>>,
     /// Keys seen in `/affiliate/list`.
     asked: Mutex<Vec<String>>,
-    /// What every call is answered with instead, if not 0.
+    /// The status of every response, if not 0.
     down: AtomicU16,
     under_way: AtomicUsize,
     most_under_way: AtomicUsize,
 }
 
-impl Refersions {
-    /// One that serves until the test ends, and knows nobody.
+impl MultiAccountRefersion {
+    /// Serves until the test ends, first without any account.
     pub async fn start() -> Self {
         let inner = Arc::new(Inner::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -42,7 +42,7 @@ impl Refersions {
         Self { base_url, inner }
     }
 
-    /// The account of `key`. From now on its secret half is this one, and no other.
+    /// The account of `key`. From now on only this secret half is accepted for it.
     pub fn takes(&self, key: &str) -> Sandbox {
         let (public, secret) = key.split_once('.').expect("a pair");
         let mut accounts = self.inner.accounts.lock().expect("sound");
@@ -52,17 +52,17 @@ impl Refersions {
         sandbox.clone()
     }
 
-    /// From now on every call is answered with this status and no body of Refersion's; 0 is the end of that.
+    /// From now on every response has this status and no body; 0 ends this.
     pub fn answer_all(&self, status: u16) {
         self.inner.down.store(status, Ordering::Relaxed);
     }
 
-    /// How often somebody asked whether this key is taken.
+    /// How often this key was verified.
     pub fn asked(&self, key: &str) -> usize {
         self.inner.asked.lock().expect("sound").iter().filter(|asked| *asked == key).count()
     }
 
-    /// How many calls were under way at once at most.
+    /// The most calls that were in flight at a time.
     pub fn most_under_way(&self) -> usize {
         self.inner.most_under_way.load(Ordering::Relaxed)
     }
@@ -98,7 +98,7 @@ async fn answer_one(inner: &Inner, request: Request) -> Response {
     }
 }
 
-/// One half of the key that a call came with.
+/// One half of the key of a call.
 fn half(request: &Request, name: &str) -> String {
     request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
