@@ -1,8 +1,8 @@
 //! Address: street, city, state, postal code and country → Refersion's fields.
 //!
-//! Each part is looked for in the `address` object, then beside it among the traits. What Refersion would refuse is left
-//! out with a note: an edit is refused as a whole for one bad field, and nobody's update should fail for a country's name.
-//! Deliberately absent: taking apart an address that is one text.
+//! In: traits. Out: the fields in a profile, and notes. Each part is looked for in the `address` object, then beside it among
+//! the traits. A value that Refersion would reject is left out with a note, since Refersion rejects an edit as a whole for one
+//! bad field. Deliberately absent: splitting an address that is one text.
 
 use super::country;
 use super::subdivision::{self, AddressCountry};
@@ -10,7 +10,7 @@ use super::{Note, note};
 use crate::domain::{Field, Profile};
 use crate::segment::Traits;
 
-/// Says the address of `traits` in `profile`.
+/// Sets the address fields of `profile`.
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) {
     if traits.stated("address").is_some_and(|address| !address.is_object()) {
         notes.push(note("address", "not an object with `street`, `city` and so on, so it was left out"));
@@ -27,15 +27,15 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<N
     }
 }
 
-/// The postal code has two names: both are tried in the `address` first.
+/// Where a postal code is looked for, in this order.
 const ZIP: [&str; 4] = ["address.postalCode", "address.zip", "postalCode", "zip"];
 
-/// The first of `paths` that says anything.
+/// The value at the first of `paths` that has one.
 fn part(traits: &Traits<'_>, paths: &[&str]) -> Option<String> {
     paths.iter().find_map(|path| traits.line(path))
 }
 
-/// A street of several lines is one line and the rest of them.
+/// The first line of the street is `address1`, all others are `address2`.
 fn street(traits: &Traits<'_>, profile: &mut Profile) {
     let mut lines = traits.lines("address.street");
     if lines.is_empty() {

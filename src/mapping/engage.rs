@@ -1,23 +1,24 @@
-//! Engage: traits named by the operator's rules → custom fields, offers and statuses; and whom to create at all.
+//! Computed traits and audiences of Segment Engage: the operator's rules applied to an event's traits.
 //!
-//! A computed trait is sent as a custom field; membership in an audience has the effect its rule gives it. Where rules
-//! disagree the later one wins, audiences over custom fields. Invariants: a trait that no rule names has no effect; null
-//! and empty values say nothing; a value that makes no sense for its rule is left out with a note.
-//! Deliberately absent: who is an affiliate already, and `context.personas`: a rule counts whoever sent the trait.
+//! In: rules and traits. Out: custom fields, an offer and a status, and whether `create_if` holds. A computed trait is sent
+//! as a custom field; entering or leaving an audience has the effect that its rule states. If two rules set the same thing,
+//! the later one wins, and audiences win over custom fields. Invariants: a trait that no rule names has no effect; null and
+//! empty values have none; a value that does not fit its rule is left out with a note. Deliberately absent: whether Engage
+//! sent the event. A rule applies to a trait from any source.
 
 use super::rules::{Audience, CreateIf, CustomField, Effect};
 use super::{Note, Reason, Rules, note};
 use crate::domain::{AffiliateStatus, Attribute, Field, Profile};
 use crate::segment::{Raw, Traits};
 
-/// What the rules make of an event's traits.
+/// The effects of all rules on one event.
 #[derive(Debug, Default)]
 pub(super) struct Effects<'r> {
-    /// Whether a rule found a value it could use.
+    /// Whether a rule applied.
     pub(super) matched: bool,
-    /// Whether the event says that the user is in an audience, or no longer.
+    /// Whether the event says that the user entered or left an audience.
     pub(super) membership: bool,
-    /// The status demanded, and the trait of the audience that demands it.
+    /// The trait of an audience, and the status that its rule sets.
     pub(super) status: Option<(&'r str, AffiliateStatus)>,
     /// Offer and custom fields.
     pub(super) profile: Profile,
@@ -40,7 +41,7 @@ pub(super) fn effects<'r>(rules: &'r Rules, traits: &Traits<'_>, notes: &mut Vec
         match membership(value) {
             Some(true) => effects.apply(key, on_true),
             Some(false) => effects.apply(key, on_false),
-            None => notes.push(note(key, "neither true nor false, so this says nothing of the audience")),
+            None => notes.push(note(key, "neither true nor false, so it was left out")),
         }
     }
     effects
@@ -57,15 +58,15 @@ impl<'r> Effects<'r> {
     }
 }
 
-/// Why nobody may be created from `traits`, if `[mapping.create_if]` does not hold.
-pub(super) fn withheld(rule: Option<&CreateIf>, traits: &Traits<'_>) -> Option<Reason> {
+/// The reason to create no affiliate, if `[mapping.create_if]` does not hold for `traits`.
+pub(super) fn create_if(rule: Option<&CreateIf>, traits: &Traits<'_>) -> Option<Reason> {
     let CreateIf { key, equals } = rule?;
     let value = traits.stated(key).and_then(Raw::scalar);
     let holds = value.is_some_and(|value| value.to_lowercase() == equals.trim().to_lowercase());
     (!holds).then(|| Reason::CreateIf { key: key.clone() })
 }
 
-/// Engage says `true` and `false`, its journeys `"true"`.
+/// Whether the user is in the audience. Engage sends `true` and `false`, its journeys send `"true"`.
 fn membership(value: Raw<'_>) -> Option<bool> {
     value.scalar()?.to_ascii_lowercase().parse().ok()
 }
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn creation_is_withheld_unless_the_trait_has_the_value() {
+    fn creation_is_skipped_unless_the_trait_has_the_value() {
         let rule = |equals: &str| CreateIf { key: "is_affiliate".into(), equals: equals.into() };
         for (traits, equals, holds) in [
             (r#"{"isAffiliate":true}"#, "true", true),
@@ -158,8 +159,8 @@ mod tests {
         ] {
             let traits = Raw::check(traits).expect("JSON").object().expect("an object").into();
             let reason = Reason::CreateIf { key: "is_affiliate".into() };
-            assert_eq!(withheld(Some(&rule(equals)), &traits), (!holds).then_some(reason), "{equals}");
+            assert_eq!(create_if(Some(&rule(equals)), &traits), (!holds).then_some(reason), "{equals}");
         }
-        assert_eq!(withheld(None, &Traits::default()), None);
+        assert_eq!(create_if(None, &Traits::default()), None);
     }
 }

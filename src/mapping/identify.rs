@@ -1,38 +1,38 @@
-//! Identify: an event and the rules → what is said of the user, and whether it may create an affiliate.
+//! Mapping of an identify event.
 //!
-//! Two answers in one, because only the store knows whether the user is an affiliate: `profile` and `status` are for a
-//! known one, [`Creation`] for an unknown one. Invariants: an event that speaks of memberships is never an error for lack
-//! of an e-mail or a name; a known affiliate's name is never overwritten by a placeholder.
+//! In: an event and the rules. Out: what an `edit` sends if the user is an affiliate (`profile`, `status`), and what a `new`
+//! sends if not ([`Creation`]); only the store knows which of the two applies. Invariants: an event about an audience is
+//! never an error because it has no e-mail or no name; a known affiliate's name is never overwritten by a placeholder.
 
 use super::engage::{self, Effects};
-use super::{Creation, Identify, Intent, MappingError, Note, Reason, Rules, address, contact, name};
-use crate::domain::{AffiliateStatus, Attribute, Email, FactTime, Field, NewAffiliate, Profile, User};
+use super::{Creation, Identify, Intent, MappingError, Note, Reason, Rules, address, contact, email, name};
+use crate::domain::{AffiliateStatus, Attribute, Email, FactTime, Field, NewAffiliate, Profile, User, UserId};
 use crate::segment::Event;
 
-/// What an identify wants.
+/// Maps an identify event, whose facts are of `time`.
 pub(super) fn identify(
     event: &Event<'_>,
     rules: &Rules,
     time: FactTime,
     notes: &mut Vec<Note>,
 ) -> Result<Intent, MappingError> {
-    // An address from elsewhere says who the user is, not that theirs changed: the one beside the traits is boilerplate.
-    let said = contact::in_traits(&event.traits);
-    let says_email = matches!(said, Ok(Some(_)));
-    let email = contact::of_identify(event, said, notes)?;
+    // Only an address in the traits is a new value of the field. One from elsewhere says which user is meant.
+    let in_traits = email::of_traits(&event.traits);
+    let has_new_email = matches!(in_traits, Ok(Some(_)));
+    let email = email::of_identify(event, in_traits, notes)?;
     let mut profile = Profile::default();
     name::read(&event.traits, &mut profile);
     address::read(&event.traits, &mut profile, notes);
     contact::read(&event.traits, &mut profile, notes);
 
     let effects = engage::effects(rules, &event.traits, notes);
-    if event.engage && !effects.matched && profile.is_empty() && !says_email {
+    if event.engage && !effects.matched && profile.is_empty() && !has_new_email {
         return Ok(Intent::Nothing(Reason::NoRule));
     }
     for (attribute, value) in effects.profile.iter() {
         profile.set(attribute.clone(), value);
     }
-    if says_email {
+    if has_new_email {
         profile.set(Field::Email, email.as_ref().map(Email::as_str).unwrap_or_default());
     }
     Ok(Intent::Identify(Identify {
@@ -54,12 +54,13 @@ fn creation(
     profile: &Profile,
     effects: &Effects<'_>,
 ) -> Creation {
-    if let Some(reason) = engage::withheld(rules.create_if.as_ref(), &event.traits) {
+    if let Some(reason) = engage::create_if(rules.create_if.as_ref(), &event.traits) {
         return Creation::Skipped(reason);
     }
-    if let Some(refusal) = missing(email, profile) {
-        let nobody_s_fault = event.engage || effects.membership;
-        return if nobody_s_fault { Creation::Skipped(Reason::UnknownUser) } else { Creation::Invalid(refusal) };
+    if let Some(error) = missing(email, profile) {
+        // Engage and its audiences make such events by themselves: nobody could correct them.
+        let is_made_by_engage = event.engage || effects.membership;
+        return if is_made_by_engage { Creation::Skipped(Reason::UnknownUser) } else { Creation::Invalid(error) };
     }
     let status = match effects.status {
         Some((key, status @ (AffiliateStatus::Denied | AffiliateStatus::Disabled))) => {
@@ -75,7 +76,7 @@ fn creation(
     })
 }
 
-/// What a creation needs and the event lacks.
+/// The error if the event lacks what `new` requires.
 fn missing(email: Option<&Email>, profile: &Profile) -> Option<MappingError> {
     let lacks = |field: Field| profile.get(field).is_none();
     if email.is_none() {
@@ -87,7 +88,7 @@ fn missing(email: Option<&Email>, profile: &Profile) -> Option<MappingError> {
     }
 }
 
-/// What `new` takes: no custom fields, both halves of a name, and what only a creation says.
+/// The fields of `new`: those of `profile` without custom fields, both halves of a name, and the defaults.
 fn new_profile(event: &Event<'_>, rules: &Rules, email: Option<&Email>, profile: &Profile) -> Profile {
     let mut new = profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_)));
     for (field, default) in [
@@ -95,11 +96,29 @@ fn new_profile(event: &Event<'_>, rules: &Rules, email: Option<&Email>, profile:
         (Field::FirstName, Some(&*rules.missing_name)),
         (Field::LastName, Some(&*rules.missing_name)),
         (Field::Offer, rules.offer.as_deref()),
-        (Field::UniqueMerchantId, contact::merchant_id(event.user_id.as_ref())),
+        (Field::UniqueMerchantId, merchant_id(event.user_id.as_ref())),
     ] {
         if new.get(field).is_none() {
             new.set(field, default.unwrap_or_default());
         }
     }
     new
+}
+
+/// The merchant's own id of a new affiliate: the `userId`, if it is alphanumeric, as Refersion demands.
+fn merchant_id(user_id: Option<&UserId>) -> Option<&str> {
+    user_id.map(UserId::as_str).filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_alphanumeric_user_id_is_the_merchants_id() {
+        for (id, merchant) in [("97980cfea0067", true), ("test-user", false), ("a@x.io", false), ("größe", false)] {
+            assert_eq!(merchant_id(UserId::parse(id).as_ref()).is_some(), merchant, "{id}");
+        }
+        assert_eq!(merchant_id(None), None);
+    }
 }

@@ -1,14 +1,16 @@
-//! The mapping: a Segment event and the operator's rules in, what is wanted of Refersion out. Pure and total.
+//! The mapping from Segment's events to Refersion's affiliates.
 //!
-//! Whatever bytes an event held, [`map`] answers: an [`Intent`] that can be carried out, or a [`MappingError`] that tells the
-//! customer what to do. What was odd on the way is told in notes. Invariants: no I/O, no clock, no chance; notes and
-//! refusals carry no personal data; a trait no rule mentions changes nothing.
-//! Deliberately absent: whether the user is known, which only the store knows ([`Creation::Skipped`] says what to do then).
+//! In: an event and the operator's rules. Out: an [`Intent`], or a [`MappingError`] that says what to correct; and [`Note`]s on
+//! values that were left out. One module a subject: `name`, `address` (with `country` and `subdivision`), `email`, `contact`,
+//! `engage` (computed traits and audiences); `identify` and `delete` put them together. Invariants: pure and total, for any
+//! event; notes, reasons and errors hold no personal data; a trait that no rule names has no effect. Deliberately absent:
+//! whether the user is an affiliate, which only the store knows; [`Identify`] covers both cases.
 
 mod address;
 mod contact;
 mod country;
 mod delete;
+mod email;
 mod engage;
 mod identify;
 mod name;
@@ -23,7 +25,7 @@ use crate::domain::{AffiliateStatus, FactTime, Field, NewAffiliate, Profile, Tim
 use crate::segment::{Event, Kind};
 use std::fmt;
 
-/// What `event`, which was received at `received_at`, wants under `rules`.
+/// Maps `event`, which was received at `received_at`.
 pub fn map(event: &Event<'_>, rules: &Rules, received_at: Timestamp) -> Mapped {
     let mut notes = Vec::new();
     let time = FactTime::new(None, received_at);
@@ -35,43 +37,43 @@ pub fn map(event: &Event<'_>, rules: &Rules, received_at: Timestamp) -> Mapped {
     Mapped { intent, notes }
 }
 
-/// What mapping made of an event.
+/// The result of mapping an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapped {
-    /// What is wanted, or why the event is refused.
+    /// What is to be done, or why the event cannot be mapped.
     pub intent: Result<Intent, MappingError>,
-    /// What was odd; in the order it was noticed.
+    /// What was left out; in the order in which it was found.
     pub notes: Vec<Note>,
 }
 
-/// What an event wants of Refersion.
+/// What is to be done at Refersion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// The user exists and this is said of them.
+    /// The user's affiliate is to be created or changed.
     Identify(Identify),
     /// The user is to be deleted.
     Delete {
-        /// Who.
+        /// The user.
         user: User,
-        /// When the user asked for it.
+        /// When the deletion was requested.
         time: FactTime,
     },
-    /// Nothing, whatever Refersion knows.
+    /// Nothing, whether the user is an affiliate or not.
     Nothing(Reason),
 }
 
-/// An identify, cleaned.
+/// A mapped identify event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identify {
-    /// Who.
+    /// The user.
     pub user: User,
-    /// What is said of them: what an `edit` of a known affiliate may send.
+    /// The values in the event: what an `edit` sends if the user is an affiliate.
     pub profile: Profile,
-    /// Fields that no longer hold, because the event says something that rules them out.
+    /// Fields whose old value no longer holds, since a value in the event contradicts it.
     pub cleared: Vec<Field>,
-    /// The status that an audience demands.
+    /// The status that an audience rule sets.
     pub status: Option<AffiliateStatus>,
-    /// What to do when the affiliate is unknown.
+    /// What to do if the user is no affiliate yet.
     pub creation: Creation,
     /// When it was true.
     pub time: FactTime,
@@ -81,66 +83,66 @@ pub struct Identify {
     pub may_only_create: bool,
 }
 
-/// What to do with an identify of somebody who is no affiliate yet.
+/// What to do with an identify event if its user is no affiliate yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Creation {
     /// Create this affiliate.
     Allowed(NewAffiliate),
-    /// Do nothing, for this reason: no error.
+    /// Do nothing, for this reason. This is no error.
     Skipped(Reason),
-    /// The event is faulty unless the user is known.
+    /// The event lacks what a new affiliate needs.
     Invalid(MappingError),
 }
 
-/// Why nothing is to be done. The text is what the customer reads.
+/// Why nothing is to be done. Its text is shown to the customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// An event that is neither an identify nor a delete.
     Unsupported {
-        /// Its type: one short plain word.
+        /// Its type: one short word.
         kind: String,
     },
-    /// An Engage event that no rule mentions.
+    /// An Engage event with no trait that a rule names.
     NoRule,
-    /// An Engage event about somebody who is no affiliate.
+    /// An Engage event about a user who is no affiliate.
     UnknownUser,
     /// `[mapping.create_if]` does not hold.
     CreateIf {
-        /// The trait it asks for.
+        /// The trait that the condition names.
         key: String,
     },
-    /// An audience wants a status that an affiliate cannot be created with.
+    /// An audience rule sets a status that `new` does not take.
     Audience {
         /// The trait of the audience.
         key: String,
-        /// The status it demands.
+        /// The status.
         status: AffiliateStatus,
     },
 }
 
-/// Why an event is refused. The text is what the customer reads.
+/// Why an event cannot be mapped. Its text is shown to the customer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {
-    /// No e-mail in any of the places one is looked for.
+    /// There is no e-mail address in any of its places.
     #[error("Missing email address: add an `email` trait to the identify call")]
     MissingEmail,
-    /// An `email` that is none.
+    /// The value in place of an e-mail address is something else.
     #[error("Invalid email address: the `{0}` of this event is not an e-mail address")]
     InvalidEmail(&'static str),
-    /// No name in any of the places one is looked for.
+    /// There is no name in any of its places.
     #[error("Missing name: add a `name` trait, or `firstName` and `lastName`, to the identify call")]
     MissingName,
-    /// A delete of nobody.
+    /// A delete without `userId` and e-mail address.
     #[error("Missing userId: a delete must say whom, by `userId` or `email`")]
     MissingUser,
 }
 
-/// Something odd about an event that was mapped all the same.
+/// Something that was left out of an event; the event is mapped all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// The trait or field it is about.
+    /// The trait or field.
     pub about: String,
-    /// What was odd and what was done; no values.
+    /// Why it was left out; without values.
     pub text: String,
 }
 

@@ -1,14 +1,14 @@
-//! Name: `firstName` and `lastName`, or `name` alone → first and last name, as far as the event really says them.
+//! Name: `firstName`, `lastName` and `name` → Refersion's first and last name.
 //!
-//! Segment's own rules: a first name is `firstName` if that is a string, else what stands before the first blank of
-//! `name`; a last name is `lastName`, else the rest of `name`. A `name` that is no string is none.
-//! Deliberately absent: the placeholder for a missing half, which only a creation needs, and any idea of which half of a
-//! name comes first in which language.
+//! In: traits. Out: the two fields in a profile, by Segment's own rules. The first name is `firstName` if it is a string, else
+//! the part of `name` before its first blank. The last name is `lastName`, else the rest of `name`. A `name` that is not a
+//! string does not count. Deliberately absent: the placeholder for a missing half ([`super::identify`]), and the order of
+//! names in other languages.
 
 use crate::domain::{Field, Profile};
 use crate::segment::Traits;
 
-/// Says the first and last name of `traits` in `profile`.
+/// Sets the first and last name of `profile`.
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile) {
     let name = traits.string("name").unwrap_or_default();
     let (first, rest) = name.split_once(' ').unwrap_or((&name, ""));

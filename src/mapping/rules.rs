@@ -1,4 +1,4 @@
-//! What the operator configures about the mapping: values already checked by [`crate::config`].
+//! The operator's mapping rules, as [`crate::config`] has checked them.
 
 use crate::domain::AffiliateStatus;
 
@@ -9,15 +9,15 @@ pub struct Rules {
     pub status: AffiliateStatus,
     /// The offer affiliates are created with; none is the account's default offer.
     pub offer: Option<String>,
-    /// Whether Refersion greets new affiliates by mail.
+    /// Whether Refersion sends new affiliates a welcome mail.
     pub send_welcome: bool,
-    /// Stands for the missing half of a one-word name; never empty.
+    /// The placeholder for a missing first or last name; never empty.
     pub missing_name: String,
     /// Traits sent as custom fields.
     pub custom_fields: Vec<CustomField>,
-    /// What membership in an audience does; a later one wins over an earlier one.
+    /// Audiences and their effects; a later one wins over an earlier one.
     pub audiences: Vec<Audience>,
-    /// Whom affiliates are created for; none is everybody.
+    /// The condition for creating an affiliate; none creates one for every user.
     pub create_if: Option<CreateIf>,
 }
 
@@ -35,13 +35,13 @@ pub struct CustomField {
 pub struct Audience {
     /// The trait's name, in any casing.
     pub key: String,
-    /// What entering does.
+    /// The effect of entering.
     pub on_true: Effect,
-    /// What leaving does.
+    /// The effect of leaving.
     pub on_false: Effect,
 }
 
-/// What a membership does to an affiliate. Empty: nothing.
+/// What is changed at an affiliate; nothing by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
     /// The offer to move to: digits.
@@ -52,12 +52,12 @@ pub struct Effect {
     pub custom_fields: Vec<(String, String)>,
 }
 
-/// Creation is restricted to users with this trait value.
+/// The trait value that a user must have for an affiliate to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateIf {
     /// The trait's name, in any casing.
     pub key: String,
-    /// The value it must have, compared as text without case.
+    /// The value, compared as text without case.
     pub equals: String,
 }
 

@@ -1,0 +1,160 @@
+//! E-mail address of an event: by it Refersion tells affiliates apart.
+//!
+//! In: an event. Out: its address, none, or an error. Where an address is looked for, and in which order, differs. An identify
+//! prefers its traits, since the `email` beside them is filled in by Segment's Event Tester; a delete has little else than
+//! that `email`. A `userId` that looks like an address is one. Invariant: a text that is no address goes no further than
+//! this module; notes and errors name its place, never its value.
+
+use super::{MappingError, Note, note};
+use crate::domain::{Email, EmailError};
+use crate::segment::{Event, Raw, Traits, clean};
+
+/// The address of an identify. In this order: `in_traits`, the `userId`, `context.traits`, the `email` beside the traits.
+pub(super) fn of_identify(
+    event: &Event<'_>,
+    in_traits: Result<Option<Email>, EmailError>,
+    notes: &mut Vec<Note>,
+) -> Result<Option<Email>, MappingError> {
+    match in_traits {
+        Ok(Some(email)) => return Ok(Some(email)),
+        Ok(None) => {}
+        // Engage made the event: nobody could correct it.
+        Err(EmailError) if event.engage => notes.push(note("email", "not an e-mail address, so it was left out")),
+        Err(EmailError) => return Err(MappingError::InvalidEmail("traits.email")),
+    }
+    let beside = || beside_traits(event).ok().flatten();
+    Ok(as_user_id(event).or_else(|| of_traits(&event.context_traits).ok().flatten()).or_else(beside))
+}
+
+/// The address of a delete. In this order: the `email` beside the traits, the traits, `context.traits`, the `userId`.
+pub(super) fn of_delete(event: &Event<'_>, notes: &mut Vec<Note>) -> Result<Option<Email>, MappingError> {
+    let places = [
+        ("email", beside_traits(event)),
+        ("traits.email", of_traits(&event.traits)),
+        ("context.traits.email", of_traits(&event.context_traits)),
+    ];
+    let invalid = places.iter().find(|(_, found)| found.is_err()).map(|(place, _)| *place);
+    let email = places.into_iter().find_map(|(_, found)| found.ok().flatten()).or_else(|| as_user_id(event));
+    match invalid {
+        Some(place) if email.is_none() && event.user_id.is_none() => Err(MappingError::InvalidEmail(place)),
+        Some(place) => {
+            notes.push(note(place, "not an e-mail address, so it was left out"));
+            Ok(email)
+        }
+        None => Ok(email),
+    }
+}
+
+/// The address in `traits`, if there is one; an error if only a value that is no address is there.
+pub(super) fn of_traits(traits: &Traits<'_>) -> Result<Option<Email>, EmailError> {
+    at_path(traits, "email")
+}
+
+fn beside_traits(event: &Event<'_>) -> Result<Option<Email>, EmailError> {
+    event.email.map_or(Ok(None), address)
+}
+
+fn as_user_id(event: &Event<'_>) -> Option<Email> {
+    event.user_id.as_ref().and_then(|id| parse(id.as_str()).ok())
+}
+
+/// The first address at `path`; an error if every value there is something else.
+pub(super) fn at_path(traits: &Traits<'_>, path: &str) -> Result<Option<Email>, EmailError> {
+    let mut none = Ok(None);
+    let found = traits.find(path, |value| {
+        address(value).unwrap_or_else(|error| {
+            none = Err(error);
+            None
+        })
+    });
+    found.map_or(none, |email| Ok(Some(email)))
+}
+
+/// The address in `value`, if it is not empty.
+fn address(value: Raw<'_>) -> Result<Option<Email>, EmailError> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    value.text_as_sent().ok_or(EmailError).and_then(|text| parse(&text)).map(Some)
+}
+
+/// Invisible marks are dropped. A control character inside is an error: without it the text would be another address.
+fn parse(text: &str) -> Result<Email, EmailError> {
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+    if text.contains(char::is_control) { Err(EmailError) } else { Email::parse(&clean(text)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment;
+
+    fn identify(event: &str) -> String {
+        let event = format!(r#"{{"type":"identify",{event}}}"#);
+        let mut notes = Vec::new();
+        let event = segment::parse(&event).expect("an event");
+        let email = of_identify(&event, of_traits(&event.traits), &mut notes);
+        describe(&email, &notes)
+    }
+
+    fn delete(event: &str) -> String {
+        let event = format!(r#"{{"type":"delete",{event}}}"#);
+        let mut notes = Vec::new();
+        let email = of_delete(&segment::parse(&event).expect("an event"), &mut notes);
+        describe(&email, &notes)
+    }
+
+    fn describe(email: &Result<Option<Email>, MappingError>, notes: &[Note]) -> String {
+        let email = match email {
+            Ok(email) => email.as_ref().map_or("none", Email::as_str).to_owned(),
+            Err(refusal) => refusal.to_string(),
+        };
+        notes.iter().fold(email, |text, note| format!("{text}, note on {}", note.about))
+    }
+
+    #[test]
+    fn an_identify_prefers_the_email_in_its_traits() {
+        let everywhere = r#""userId":"b@x.io","context":{"traits":{"email":"c@x.io"}},"email":"d@x.io""#;
+        for (event, email) in [
+            (&*format!(r#""traits":{{"Email":" a@x.io "}},{everywhere}"#), "a@x.io"),
+            (everywhere, "b@x.io"),
+            (r#""userId":"b","context":{"traits":{"email":"c@x.io"}},"email":"d@x.io""#, "c@x.io"),
+            (r#""context":{"traits":{"email":"junk"}},"email":"d@x.io""#, "d@x.io"),
+            (r#""email":"junk""#, "none"),
+            (r#""userId":"b""#, "none"),
+            (r#""traits":{"email":"","e_mail":null,"E-Mail":[]},"email":"d@x.io""#, "d@x.io"),
+            (r#""traits":{"Email":"junk","email":"a@x.io"}"#, "a@x.io"),
+            (r#""traits":{"email":"\ufeffa@x.io\u0000"}"#, "a@x.io"),
+        ] {
+            assert_eq!(identify(event), email, "{event}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_email_is_an_error_unless_engage_sent_it() {
+        let refused = "Invalid email address: the `traits.email` of this event is not an e-mail address";
+        for value in [r#""junk""#, "5", "true", r#"{"a":1}"#, r#"["a@x.io"]"#, r#""a\u0000b@x.io""#] {
+            let event = format!(r#""traits":{{"email":{value}}},"userId":"b@x.io""#);
+            assert_eq!(identify(&event), refused, "{value}");
+            let engage = format!(r#"{event},"context":{{"personas":{{}}}}"#);
+            assert_eq!(identify(&engage), "b@x.io, note on email", "{value}");
+        }
+    }
+
+    #[test]
+    fn a_delete_prefers_the_email_beside_its_traits() {
+        for (event, email) in [
+            (r#""userId":"b@x.io","email":"a@x.io","traits":{"email":"c@x.io"}"#, "a@x.io"),
+            (r#""userId":"b@x.io","traits":{"email":"c@x.io"}"#, "c@x.io"),
+            (r#""userId":"b@x.io","context":{"traits":{"email":"c@x.io"}}"#, "c@x.io"),
+            (r#""userId":"b@x.io""#, "b@x.io"),
+            (r#""userId":"5678""#, "none"),
+            (r#""userId":"5678","email":"junk""#, "none, note on email"),
+            (r#""email":"junk","traits":{"email":"c@x.io"}"#, "c@x.io, note on email"),
+            (r#""email":"junk""#, "Invalid email address: the `email` of this event is not an e-mail address"),
+            (r#""email":null"#, "none"),
+        ] {
+            assert_eq!(delete(event), email, "{event}");
+        }
+    }
+}
