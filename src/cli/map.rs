@@ -10,7 +10,7 @@ use crate::delivery::{
     Affiliate, Call, Found, Identifier, Known, Memory, Origin, Outcome, PlanInput, PlanState, Policy, Progress, Reply,
     Step, step,
 };
-use crate::domain::{AffiliateCode, AffiliateId, Fingerprint, HashKey, Profile};
+use crate::domain::{AffiliateCode, AffiliateId, HashKey, Profile, SentAttributes};
 use crate::mapping::{self, Creation, Intent, Mapped, Rules};
 use crate::{refersion, segment};
 use clap::Args;
@@ -106,7 +106,7 @@ pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Shown) 
             false
         }
         Ok(intent) => {
-            let known = Memory { by_user_id: Some(somebody()), by_email: Some(somebody()) };
+            let known = Memory { by_user_id: Some(somebody()), by_email: Some(somebody()), ..Memory::default() };
             let (if_unknown, if_known) = match intent {
                 Intent::Delete { .. } => ("for an affiliate not remembered here:", "for one remembered here:"),
                 _ => ("if the user is no affiliate yet:", "if the user is a known affiliate, as far as it is news:"),
@@ -129,7 +129,7 @@ pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Shown) 
 
 fn somebody() -> Known {
     let code = AffiliateCode(SOME_CODE.to_owned());
-    Known { code, id: Some(SOME_ID), origin: Origin::Created, sent: Fingerprint::default() }
+    Known { code, id: Some(SOME_ID), origin: Origin::Created, sent: SentAttributes::default() }
 }
 
 fn scenario(lines: &mut Vec<String>, title: &str, input: &PlanInput<'_>, memory: Memory, detail: Shown) {

@@ -111,10 +111,11 @@ fn coalesce_identifies(memory: &Memory, head: &Identify, followers: &[Intent]) -
 
 /// The affiliate that the delivery of an intent about `user` starts from.
 fn leads_to(memory: &Memory, intent: &Intent, user: &User) -> Option<Known> {
-    let Memory { by_user_id, by_email } = memory.clone();
+    let Memory { by_user_id, by_email, .. } = memory.clone();
     let memory = Memory {
         by_user_id: by_user_id.filter(|_| user.user_id.is_some()),
         by_email: by_email.filter(|_| user.email.is_some()),
+        ..Memory::default()
     };
     PlanState::new(intent, memory, Progress::default(), false).known
 }

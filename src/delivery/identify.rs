@@ -12,7 +12,7 @@ use super::{
     Affiliate, Call, Done, Found, Identifier, Known, OnExisting, Origin, PlanInput, PlanState, Progress, Rejection,
     Reply, Stage,
 };
-use crate::domain::{AffiliateCode, AffiliateStatus, Email, Fingerprint, Profile};
+use crate::domain::{AffiliateCode, AffiliateStatus, Email, Profile, SentAttributes};
 use crate::mapping::{Creation, Identify};
 
 /// The next step, as decided by what is known.
@@ -76,9 +76,9 @@ pub(super) fn on_reply(
 ) -> Option<Step> {
     match (call, reply) {
         (Call::New(new), Reply::Created { code, id }) => {
-            let mut sent = Fingerprint::default();
-            sent.record(input.hash, &new.profile);
-            sent.record_status(input.hash, new.status);
+            let mut sent = SentAttributes::default();
+            sent.record_all(input.hash, &new.profile, wanted.time.at());
+            sent.record_status(input.hash, new.status, wanted.time.at());
             state.meet(Known { code, id, origin: Origin::Created, sent });
             state.progress.done = Done::Created;
             None
@@ -87,14 +87,14 @@ pub(super) fn on_reply(
             state.progress.stage = Stage::Searching { page: 1, seen: 0 };
             None
         }
-        (Call::Search { email, page }, reply) => on_search(input, state, email, *page, reply, call),
+        (Call::Search { email, page }, reply) => on_search(input, wanted, state, email, *page, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
             on_details(input, wanted, state, code, &affiliate)
         }
         (Call::Get(Identifier::Id(_)), Reply::Affiliate(affiliate)) => on_read_back(input, wanted, state, &affiliate),
         (Call::Get(_), Reply::NotFound) => on_not_found(state),
         (Call::Edit { changes, .. }, Reply::Changed) => {
-            on_edited(input, state, changes);
+            on_edited(input, wanted, state, changes);
             None
         }
         (Call::Edit { .. }, Reply::NotChanged | Reply::NotFound) => {
@@ -103,7 +103,7 @@ pub(super) fn on_reply(
         }
         (Call::Edit { .. }, Reply::Rejected(Rejection::EmailTaken)) => Some(Step::Dead(PermanentFailure::EmailTaken)),
         (Call::SetStatus { status, .. }, Reply::Changed) => {
-            on_status_changed(input, state, *status);
+            on_status_changed(input, wanted, state, *status);
             None
         }
         (Call::SetStatus { .. }, Reply::NotChanged | Reply::NotFound) => {
@@ -114,16 +114,16 @@ pub(super) fn on_reply(
     }
 }
 
-fn on_edited(input: &PlanInput<'_>, state: &mut PlanState, changes: &Profile) {
+fn on_edited(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState, changes: &Profile) {
     if let Some(known) = &mut state.known {
-        known.sent.record(input.hash, changes);
+        known.sent.record_all(input.hash, changes, wanted.time.at());
     }
     mark_updated(state);
 }
 
-fn on_status_changed(input: &PlanInput<'_>, state: &mut PlanState, status: AffiliateStatus) {
+fn on_status_changed(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState, status: AffiliateStatus) {
     if let Some(known) = &mut state.known {
-        known.sent.record_status(input.hash, status);
+        known.sent.record_status(input.hash, status, wanted.time.at());
     }
     mark_updated(state);
 }
@@ -137,6 +137,7 @@ fn mark_updated(state: &mut PlanState) {
 
 fn on_search(
     input: &PlanInput<'_>,
+    wanted: &Identify,
     state: &mut PlanState,
     email: &Email,
     page: u32,
@@ -145,7 +146,7 @@ fn on_search(
 ) -> Option<Step> {
     let Stage::Searching { seen, .. } = state.progress.stage else { return Some(Step::unexpected(call)) };
     match search::read(email, page, seen, reply) {
-        Search::Hit(found) => on_found(input, state, email, found),
+        Search::Hit(found) => on_found(input, wanted, state, email, found),
         Search::Next(stage) => {
             state.progress.stage = stage;
             None
@@ -163,12 +164,18 @@ fn on_search(
 
 /// An affiliate has the e-mail. It existed before unless an earlier `new` was not answered: then what `get` shows
 /// decides. If existing affiliates are ignored, and it is certain that this is one, `get` is spared.
-fn on_found(input: &PlanInput<'_>, state: &mut PlanState, email: &Email, found: Found) -> Option<Step> {
+fn on_found(
+    input: &PlanInput<'_>,
+    wanted: &Identify,
+    state: &mut PlanState,
+    email: &Email,
+    found: Found,
+) -> Option<Step> {
     if let Some(step) = left_alone(&found.code, found.status) {
         return Some(step);
     }
     if input.policy.on_existing == OnExisting::Ignore && state.progress.unanswered_new.is_none() {
-        let sent = read_back::email(input, email);
+        let sent = read_back::email(input, wanted, email);
         state.meet(Known { code: found.code, id: None, origin: Origin::Found, sent });
     } else {
         state.progress.stage = Stage::Found(found.code);
@@ -251,7 +258,7 @@ fn on_read_back(
     if alone.is_some() && wanted.status.is_none() {
         return alone;
     }
-    known.sent.record(input.hash, &unsaid);
+    known.sent.record_all(input.hash, &unsaid, wanted.time.at());
     state.progress.stage = Stage::Start;
     None
 }
@@ -266,7 +273,7 @@ fn on_status_read_back(
     match wanted.status {
         Some(status) if seen == Some(status) => {
             let known = state.known.as_mut()?;
-            known.sent.record_status(input.hash, status);
+            known.sent.record_status(input.hash, status, wanted.time.at());
             None
         }
         _ => Some(Step::Retry(TransientFailure::new(

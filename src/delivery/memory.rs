@@ -6,7 +6,7 @@
 
 use super::UnansweredNew;
 use super::unanswered_new;
-use crate::domain::{AffiliateCode, AffiliateId, Fingerprint};
+use crate::domain::{AffiliateCode, AffiliateId, Fingerprint, SentAttributes, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What is remembered of an affiliate.
@@ -19,7 +19,7 @@ pub struct Known {
     /// Whether this service created it.
     pub origin: Origin,
     /// What was last sent.
-    pub sent: Fingerprint,
+    pub sent: SentAttributes,
 }
 
 /// Where an affiliate comes from.
@@ -31,13 +31,17 @@ pub enum Origin {
     Found,
 }
 
-/// What is remembered of the user of an event, by each of their two keys.
+/// What is remembered of the user of an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The affiliate of the `userId`.
     pub by_user_id: Option<Known>,
     /// The affiliate of the e-mail address.
     pub by_email: Option<Known>,
+    /// The affiliate of the e-mail address is owned: a `userId` leads to it, and it is not this event's.
+    pub email_has_other_owner: bool,
+    /// The latest moment at which a user with one of these keys was deleted, as far as it is still kept.
+    pub deleted_at: Option<Timestamp>,
 }
 
 /// How far the delivery of one event got.

@@ -5,22 +5,23 @@
 //! ([`super::identify`]).
 
 use super::{Affiliate, PlanInput};
-use crate::domain::{Attribute, Email, Field, Fingerprint, Profile};
+use crate::domain::{Attribute, Email, Field, Profile, SentAttributes};
 use crate::mapping::Identify;
 
 /// The fingerprint of an affiliate that a search has found by `email`: it has that e-mail.
-pub(super) fn email(input: &PlanInput<'_>, email: &Email) -> Fingerprint {
-    let mut sent = Fingerprint::default();
-    sent.record(input.hash, &[(Field::Email, email.as_str())].into_iter().collect());
+pub(super) fn email(input: &PlanInput<'_>, wanted: &Identify, email: &Email) -> SentAttributes {
+    let mut sent = SentAttributes::default();
+    sent.record(input.hash, &Field::Email.into(), email.as_str(), wanted.time.at());
     sent
 }
 
 /// The fingerprint of the fields that are as wanted already.
-pub(super) fn fingerprint(input: &PlanInput<'_>, wanted: &Identify, affiliate: &Affiliate) -> Fingerprint {
-    let mut sent = wanted.user.email.as_ref().map(|address| email(input, address)).unwrap_or_default();
-    sent.record(input.hash, &wanted.profile.filtered(|attribute, value| shows(affiliate, attribute, value)));
+pub(super) fn fingerprint(input: &PlanInput<'_>, wanted: &Identify, affiliate: &Affiliate) -> SentAttributes {
+    let mut sent = wanted.user.email.as_ref().map(|address| email(input, wanted, address)).unwrap_or_default();
+    let as_wanted = wanted.profile.filtered(|attribute, value| shows(affiliate, attribute, value));
+    sent.record_all(input.hash, &as_wanted, wanted.time.at());
     if let Some(status) = affiliate.status {
-        sent.record_status(input.hash, status);
+        sent.record_status(input.hash, status, wanted.time.at());
     }
     sent
 }

@@ -37,7 +37,7 @@ impl PlanState {
     /// The state to begin (or to go on) with. `interrupted` says that the last attempt ended without a settlement: the
     /// call that its progress says to be next may have had its effect.
     pub fn new(intent: &Intent, memory: Memory, mut progress: Progress, interrupted: bool) -> Self {
-        let Memory { by_user_id, by_email } = memory;
+        let Memory { by_user_id, by_email, .. } = memory;
         let (known, fallback) = match intent {
             Intent::Delete { user, .. } if user.email.is_some() => (by_email, by_user_id),
             _ if by_user_id.is_none() => (by_email, None),

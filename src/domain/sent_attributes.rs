@@ -5,7 +5,7 @@
 //! Stored as bytes ([`SentAttributes::to_bytes`]), about 10 bytes an attribute beside its name. Deliberately absent: which facts
 //! an event states ([`crate::mapping`]), and what follows from a refusal ([`crate::delivery`]).
 
-use super::{AffiliateStatus, Attribute, FactTime, HashKey, Timestamp};
+use super::{AffiliateStatus, Attribute, FactTime, Field, HashKey, Profile, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -34,6 +34,18 @@ impl SentAttributes {
         self.attributes.insert(attribute.key(), Sent { hash, at: at.0 });
     }
 
+    /// Remembers that every attribute of `profile` was sent, and true at `at`.
+    pub fn record_all(&mut self, key: &HashKey, profile: &Profile, at: Timestamp) {
+        for (attribute, value) in profile.iter() {
+            self.record(key, attribute, value, at);
+        }
+    }
+
+    /// The part of `profile` that was not sent yet, or with another value.
+    pub fn changes(&self, key: &HashKey, profile: &Profile) -> Profile {
+        profile.filtered(|attribute, value| !self.has(key, attribute, value))
+    }
+
     /// Remembers that the affiliate was given `status`.
     pub fn record_status(&mut self, key: &HashKey, status: AffiliateStatus, at: Timestamp) {
         self.attributes.insert(STATUS.to_owned(), Sent { hash: key.status(status), at: at.0 });
@@ -41,7 +53,7 @@ impl SentAttributes {
 
     /// Remembers that Refersion refused `email` because another affiliate has it.
     pub fn record_taken_email(&mut self, key: &HashKey, email: &str) {
-        self.taken_email = Some(key.attribute(&Attribute::Field(super::Field::Email), email));
+        self.taken_email = Some(key.attribute(&Attribute::Field(Field::Email), email));
     }
 
     /// Whether a fact of this time may replace what is remembered of `attribute`.
@@ -71,7 +83,7 @@ impl SentAttributes {
 
     /// Whether Refersion refused this e-mail for the affiliate, because another one has it.
     pub fn is_taken_email(&self, key: &HashKey, email: &str) -> bool {
-        self.taken_email == Some(key.attribute(&Attribute::Field(super::Field::Email), email))
+        self.taken_email == Some(key.attribute(&Attribute::Field(Field::Email), email))
     }
 
     /// Whether an e-mail could not be changed because another affiliate has it.
@@ -104,7 +116,7 @@ impl SentAttributes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Field, Fingerprint, Profile};
+    use crate::domain::Fingerprint;
 
     fn key() -> HashKey {
         HashKey::new(&[7; 32])

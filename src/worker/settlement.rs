@@ -237,7 +237,7 @@ impl Report {
 /// The keys of a deleted user. A key that leads to another affiliate than the deleted one stays: without it, no later delete could
 /// find that affiliate.
 fn erased(begun: &Begun, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
-    let Memory { by_user_id, by_email } = &begun.memory;
+    let Memory { by_user_id, by_email, .. } = &begun.memory;
     let theirs = |key: &&UserKey| {
         let leads_to = if matches!(key, UserKey::UserId(_)) { by_user_id } else { by_email };
         leads_to.as_ref().is_none_or(|known| forgotten.contains(&known.code))
@@ -254,7 +254,7 @@ fn remember(begun: &Begun, input: &PlanInput<'_>, known: &Known, email: Option<&
     });
     let leads = |key: &&UserKey| matches!(key, UserKey::UserId(_)) || has_email;
     let keys: Vec<_> = begun.keys.iter().filter(leads).copied().collect();
-    let Memory { by_user_id, by_email } = &begun.memory;
+    let Memory { by_user_id, by_email, .. } = &begun.memory;
     let remembered = keys.iter().all(|key| {
         let before = if matches!(key, UserKey::UserId(_)) { by_user_id } else { by_email };
         before.as_ref() == Some(known)

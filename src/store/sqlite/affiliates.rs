@@ -3,13 +3,14 @@
 //! Invariants: each affiliate has one link of its own (tag 3), by which its row is found; an affiliate has one e-mail address, so
 //! an earlier one leads to it no longer when a new one is linked; a numeric id once learnt is kept.
 
-use super::decode::{self, Damaged, integer, text};
+use super::decode::{Damaged, integer, text};
 use super::erase;
 use super::state::{AccountNumber, Tx};
 use crate::delivery::{Known, Memory, Origin};
-use crate::domain::{AccountName, AffiliateCode, AffiliateId, AffiliateKey, HashKey, UserKey};
+use crate::domain::{AccountName, AffiliateCode, AffiliateId, AffiliateKey, HashKey, SentAttributes, UserKey};
 use crate::store::keys::{self, AFFILIATE, EMAIL, TaggedKey};
 use crate::store::{AffiliateChanges, Remember};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// The affiliates that the keys of an event lead to.
@@ -35,7 +36,11 @@ fn known(row: &Row<'_>) -> Result<Known, Damaged> {
     let code = text(row, 0, "affiliates.code")?.ok_or(Damaged("affiliates.code"))?;
     let id = integer(row, 1, "affiliates.id")?.map(|id| u64::try_from(id).map_err(|_| Damaged("affiliates.id")));
     let found = integer(row, 2, "affiliates.found")?.ok_or(Damaged("affiliates.found"))?;
-    let sent = text(row, 3, "affiliates.sent")?.and_then(|sent| serde_json::from_str(sent).ok());
+    let sent = match row.get_ref(3) {
+        // Schema 6 kept it as JSON.
+        Ok(ValueRef::Blob(bytes) | ValueRef::Text(bytes)) => SentAttributes::from_bytes(bytes),
+        _ => None,
+    };
     Ok(Known {
         code: AffiliateCode(code.to_owned()),
         id: id.transpose()?.map(AffiliateId),
@@ -114,7 +119,7 @@ pub fn unlink(connection: &Connection, key: &TaggedKey) -> rusqlite::Result<bool
 
 fn write(tx: &Tx<'_>, account: &AccountName, number: AccountNumber, remember: &Remember) -> rusqlite::Result<()> {
     let (connection, known) = (tx.connection, &remember.known);
-    let sent = decode::to_json(&known.sent)?;
+    let sent = known.sent.to_bytes();
     let id = known.id.and_then(|id| i64::try_from(id.0).ok());
     let found = known.origin == Origin::Found;
     let own = key_of(&tx.state.hash, account, &known.code);

@@ -5,7 +5,7 @@ use super::state::Tx;
 use super::writer::Store;
 use super::{append, begin, compact, dead_letters, older_ids, read, settle};
 use crate::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
-use crate::domain::{AccountName, AffiliateCode, EventId, Fingerprint, Seq, Timestamp, UserKey};
+use crate::domain::{AccountName, AffiliateCode, EventId, SentAttributes, Seq, Timestamp, UserKey};
 use crate::scheduling::Unit;
 use crate::store::{AffiliateChanges, Attempt, Filter, KnownUsersOnly, NewEvent, Remember, Replay, Settlement};
 use rusqlite::StatementStatus::{AutoIndex, FullscanStep, Sort, VmStep};
@@ -71,7 +71,7 @@ fn account(n: u32) -> AccountName {
 }
 
 fn remember(n: u32) -> AffiliateChanges {
-    let sent = Fingerprint::default();
+    let sent = SentAttributes::default();
     let known = Known { code: AffiliateCode(format!("code {n}")), id: None, origin: Origin::Found, sent };
     let remember = Some(Remember { known, keys: vec![UserKey::UserId(key(n)), UserKey::Email(key(n))] });
     AffiliateChanges { remember, ..AffiliateChanges::default() }

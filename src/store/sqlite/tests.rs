@@ -2,7 +2,9 @@
 
 use super::{Limits, SqliteStore};
 use crate::delivery::{Known, Memory, Origin, OutcomeCode, Progress, Stage};
-use crate::domain::{AccountName, AffiliateCode, AffiliateKey, EventId, Fingerprint, LaneKey, Seq, Timestamp, UserKey};
+use crate::domain::{
+    AccountName, AffiliateCode, AffiliateKey, EventId, LaneKey, SentAttributes, Seq, Timestamp, UserKey,
+};
 use crate::scheduling::Unit;
 use crate::store::{
     AffiliateChanges, Appended, Attempt, Begun, DeadLetters, EventLog, Forgotten, KnownUsersOnly, Maintenance,
@@ -35,7 +37,7 @@ fn open(folder: &tempfile::TempDir) -> SqliteStore {
 }
 
 fn remember(code: &str, keys: Vec<UserKey>) -> AffiliateChanges {
-    let sent = Fingerprint::default();
+    let sent = SentAttributes::default();
     let known = Known { code: AffiliateCode(code.to_owned()), id: None, origin: Origin::Created, sent };
     AffiliateChanges { remember: Some(Remember { known, keys }), ..AffiliateChanges::default() }
 }

@@ -12,7 +12,7 @@ use super::source::Source;
 use refersion_destination::delivery::{
     Call, Known, Memory, OnDelete, OnExisting, Origin, PlanInput, PlanState, Policy, Progress, Reply, Step, step,
 };
-use refersion_destination::domain::{AffiliateCode, AffiliateId, Field, Fingerprint, HashKey, Profile, Timestamp};
+use refersion_destination::domain::{AffiliateCode, AffiliateId, Field, HashKey, Profile, SentAttributes, Timestamp};
 use refersion_destination::mapping::{Identify, Intent, map};
 use refersion_destination::refersion::read_response;
 use refersion_destination::segment::parse;
@@ -35,7 +35,8 @@ pub fn check(data: &[u8]) {
         on_delete: source.pick(&[OnDelete::Disable, OnDelete::Anonymize]),
     };
     let hash = HashKey::new(&[7; 32]);
-    let memory = Memory { by_user_id: known(&mut source, &hash), by_email: known(&mut source, &hash) };
+    let (by_user_id, by_email) = (known(&mut source, &hash), known(&mut source, &hash));
+    let memory = Memory { by_user_id, by_email, ..Memory::default() };
     let text = event(&mut source).plain();
     let Ok(event) = parse(&text) else { return };
     let Ok(intent) = map(&event, &rules, RECEIVED_AT).intent else { return };
@@ -54,9 +55,13 @@ fn known(source: &mut Source<'_>, hash: &HashKey) -> Option<Known> {
     if source.flag() {
         return None;
     }
-    let mut sent = Fingerprint::default();
+    let mut sent = SentAttributes::default();
     if source.flag() {
-        sent.record(hash, &[(Field::Email, "zq9@x.io"), (Field::FirstName, "Zq9")].into_iter().collect());
+        sent.record_all(
+            hash,
+            &[(Field::Email, "zq9@x.io"), (Field::FirstName, "Zq9")].into_iter().collect(),
+            RECEIVED_AT,
+        );
     }
     Some(Known {
         code: AffiliateCode(source.pick(&["a3y7", "b2b2"]).into()),
@@ -111,7 +116,7 @@ impl Delivery<'_> {
     fn write(&mut self, state: &PlanState) {
         let json = serde_json::to_string(&state.progress).expect("serialises");
         self.progress = serde_json::from_str(&json).expect("reads back");
-        let Memory { by_user_id, by_email } = &mut self.memory;
+        let Memory { by_user_id, by_email, .. } = &mut self.memory;
         for code in &state.forgotten {
             by_user_id.take_if(|known| known.code == *code);
             by_email.take_if(|known| known.code == *code);

@@ -102,6 +102,7 @@ impl World {
         Memory {
             by_user_id: known(user.user_id.as_ref().map(refersion_destination::domain::UserId::as_str)),
             by_email: known(user.email.as_ref().map(refersion_destination::domain::Email::as_str)),
+            ..Memory::default()
         }
     }
 

@@ -73,7 +73,7 @@ impl Store {
     fn write(&mut self, scenario: &Scenario, state: &PlanState) {
         let json = serde_json::to_string(&state.progress).expect("serialises");
         self.progress = serde_json::from_str(&json).expect("reads back");
-        let Memory { by_user_id, by_email } = &mut self.memory;
+        let Memory { by_user_id, by_email, .. } = &mut self.memory;
         for code in &state.forgotten {
             for known in [&mut *by_user_id, &mut *by_email] {
                 known.take_if(|known| known.code == *code);
@@ -103,7 +103,7 @@ impl fmt::Display for ScriptRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let calls = self.calls.join(", ");
         write!(f, "{calls}{}→ {}", if calls.is_empty() { "" } else { " " }, text::verdict(&self.verdict))?;
-        let Memory { by_user_id, by_email } = &self.store.memory;
+        let Memory { by_user_id, by_email, .. } = &self.store.memory;
         let user_id = by_user_id.as_ref().map(text::affiliate);
         let email = by_email.as_ref().map(text::affiliate);
         let mut notes = match (user_id, email) {

@@ -5,10 +5,12 @@ use refersion_destination::delivery::{
     Affiliate, Call, Found, Identifier, Ignored, Known, Origin, Outcome, PermanentFailure, Rejection, Reply, Step,
 };
 use refersion_destination::domain::{
-    AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Fingerprint, Profile,
+    AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Profile, SentAttributes, Timestamp,
 };
 
 const NUMBER: &str = "a number";
+/// When the affiliates that are known here were told something: before any event.
+const BEFORE: Timestamp = Timestamp(1_600_000_000_000);
 
 /// Reads `city=Paris #11=450`.
 pub fn said(text: &str) -> Vec<(Attribute, String)> {
@@ -25,10 +27,10 @@ pub fn known(affiliate: &str, and: &str) -> Known {
     let (origin, name) = affiliate.split_once(' ').expect(affiliate);
     let (code, id) = name.split_once('/').map_or((name, None), |(code, id)| (code, Some(id)));
     let (status, said): (Vec<_>, Vec<_>) = and.split_whitespace().partition(|word| word.starts_with("status="));
-    let mut sent = Fingerprint::default();
-    sent.record(&hash(), &peter(&said.join(" ")));
+    let mut sent = SentAttributes::default();
+    sent.record_all(&hash(), &peter(&said.join(" ")), BEFORE);
     for status in status {
-        sent.record_status(&hash(), status.trim_start_matches("status=").parse().expect("a status"));
+        sent.record_status(&hash(), status.trim_start_matches("status=").parse().expect("a status"), BEFORE);
     }
     let origin = if origin == "found" { Origin::Found } else { Origin::Created };
     Known {

@@ -3,7 +3,7 @@
 use super::engine::{TestStore, erase, every, forget, known, remember};
 use refersion_destination::delivery::{Known, Memory, Origin};
 use refersion_destination::domain::{
-    AccountName, AffiliateCode, AffiliateId, AffiliateStatus, Field, Fingerprint, HashKey, Profile,
+    AccountName, AffiliateCode, AffiliateId, AffiliateStatus, Field, HashKey, Profile, SentAttributes, Timestamp,
 };
 use refersion_destination::store::{AffiliateChanges, Appended, Remember};
 
@@ -17,7 +17,7 @@ async fn recall(store: &TestStore, name: &str, users: &[&str]) -> Memory {
 
 /// Where the `userId` and the address lead to.
 async fn codes(store: &TestStore, name: &str, users: &[&str]) -> [String; 2] {
-    let Memory { by_user_id, by_email } = recall(store, name, users).await;
+    let Memory { by_user_id, by_email, .. } = recall(store, name, users).await;
     [by_user_id, by_email].map(|known| known.map_or_else(|| "nowhere".to_owned(), |known| known.code.0))
 }
 
@@ -25,10 +25,10 @@ async fn codes(store: &TestStore, name: &str, users: &[&str]) -> [String; 2] {
 async fn an_affiliate_is_remembered_with_everything_known_of_it() {
     every(async |store| {
         let hash = HashKey::new(&[1; 32]);
-        let mut sent = Fingerprint::default();
+        let mut sent = SentAttributes::default();
         let profile: Profile = [(Field::City, "Paris"), (Field::Zip, "75001")].into_iter().collect();
-        sent.record(&hash, &profile);
-        sent.record_status(&hash, AffiliateStatus::Active);
+        sent.record_all(&hash, &profile, Timestamp(5));
+        sent.record_status(&hash, AffiliateStatus::Active, Timestamp(6));
         for (n, origin) in [Origin::Created, Origin::Found].into_iter().enumerate() {
             let id = Some(AffiliateId(37_569_297));
             let known = Known { code: AffiliateCode(format!("c{n}")), id, origin, sent: sent.clone() };
@@ -41,7 +41,7 @@ async fn an_affiliate_is_remembered_with_everything_known_of_it() {
             store.teach(&format!("a{n}"), &[&user], change).await;
             store.reopen().await;
             let memory = recall(store, &format!("b{n}"), &[&user, "other@x.io"]).await;
-            assert_eq!(memory, Memory { by_user_id: Some(known), by_email: None });
+            assert_eq!(memory, Memory { by_user_id: Some(known), ..Memory::default() });
         }
     })
     .await;

@@ -4,7 +4,7 @@
 
 use refersion_destination::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
 use refersion_destination::domain::{
-    AccountName, AffiliateCode, AffiliateId, Email, EventId, Fingerprint, HashKey, Seq, Timestamp, UserId, UserKey,
+    AccountName, AffiliateCode, AffiliateId, Email, EventId, HashKey, SentAttributes, Seq, Timestamp, UserId, UserKey,
 };
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
@@ -281,7 +281,7 @@ pub fn unit(seqs: &[Seq]) -> Unit {
 
 pub fn known(code: &str) -> Known {
     let id = Some(AffiliateId(7));
-    Known { code: AffiliateCode(code.to_owned()), id, origin: Origin::Created, sent: Fingerprint::default() }
+    Known { code: AffiliateCode(code.to_owned()), id, origin: Origin::Created, sent: SentAttributes::default() }
 }
 
 /// The affiliate `code` is to be remembered under `keys`.
