@@ -1,56 +1,58 @@
-//! `check`: every problem of the configuration at once, then one cheap call for each account, which proves its key.
+//! `check`: prints every problem of the configuration, then verifies the API key of each configured account by one cheap call
+//! to Refersion.
 
-use super::{Layers, block_on, fail, say, tell};
+use super::{ConfigArgs, block_on, eprint, fail, print};
 use crate::config::{AccountConfig, Config, Mode};
 use crate::refersion::{ConnectionPool, KeyVerification};
 use crate::telemetry;
 use std::process::ExitCode;
 use std::time::Duration;
 
-pub(super) fn run(layers: &Layers) -> ExitCode {
-    let config = match layers.load(Mode::Live) {
+pub(super) fn run(args: &ConfigArgs) -> ExitCode {
+    let config = match args.load(Mode::Live) {
         Ok(config) => config,
         Err(code) => return code,
     };
     telemetry::start(false, "off");
-    tell("configuration: no problem");
-    match block_on(prove_all(config)) {
+    print("configuration: no problem");
+    match block_on(verify_keys(config)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => fail(&error),
     }
 }
 
-/// Reports on each account; whether all of their keys are taken.
-async fn prove_all(config: Config) -> bool {
-    let mut all = true;
+/// Prints a line for each account. Returns whether Refersion accepts all keys.
+async fn verify_keys(config: Config) -> bool {
+    let mut all_accepted = true;
     if config.segment.accept_any_api_key {
-        tell(&format!("any other API key: {} is asked when it first arrives", config.refersion.base_url));
+        let url = &config.refersion.base_url;
+        print(&format!("any other API key: verified with {url} when it first arrives"));
     }
     for account in config.every_account() {
         let name = account.name.clone();
-        match prove(account, config.refersion.timeout).await {
-            Ok(proved) => tell(&format!("account {name}: {proved}")),
-            Err(why) => {
-                say(&format!("account {name}: {why}"));
-                all = false;
+        match verify_key(account, config.refersion.timeout).await {
+            Ok(accepted) => print(&format!("account {name}: {accepted}")),
+            Err(reason) => {
+                eprint(&format!("account {name}: {reason}"));
+                all_accepted = false;
             }
         }
     }
-    all
+    all_accepted
 }
 
-async fn prove(account: AccountConfig, timeout: Duration) -> Result<String, String> {
+async fn verify_key(account: AccountConfig, timeout: Duration) -> Result<String, String> {
     let AccountConfig { api_key, base_url: url, .. } = &account;
     let public = api_key.public();
     let client = ConnectionPool::new(url, timeout).and_then(|pool| pool.client(api_key));
     match client.map_err(|error| error.to_string())?.verify_key().await {
-        KeyVerification::Accepted => Ok(format!("{url} takes the API key {public}.…")),
+        KeyVerification::Accepted => Ok(format!("{url} accepts the API key {public}.…")),
         KeyVerification::Rejected => Err(format!(
             "{url} refuses the API key {public}.…; compare it with the keys in Refersion's account settings"
         )),
-        KeyVerification::Unknown { reason: what, .. } => {
-            Err(format!("the API key could not be proved at {url}: {what}"))
+        KeyVerification::Unknown { reason, .. } => {
+            Err(format!("cannot verify the API key {public}.… with {url}: {reason}"))
         }
     }
 }

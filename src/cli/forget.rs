@@ -1,9 +1,9 @@
-//! `forget`: erases what this service holds of a user. It asks nothing of Refersion: a delete event does both.
+//! `forget`: erases what the store holds of a user. It makes no call to Refersion; a delete event does both.
 //!
-//! An event that is being carried out is not torn out of it; then this says so and exits with 1, to be run once more.
+//! An event in flight is left alone. Then the command says so and exits with 1; it has to be run again.
 
-use super::keeper::Place;
-use super::{block_on, fail, say, tell};
+use super::admin_backend::Target;
+use super::{block_on, eprint, fail, print};
 use crate::domain::{AccountName, Email, User, UserId};
 use crate::store::Forgotten;
 use clap::Args;
@@ -11,79 +11,84 @@ use serde_json::json;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("whom").required(true).multiple(true).args(["user_id", "email"]))]
-pub(super) struct Arguments {
+#[command(group = clap::ArgGroup::new("user").required(true).multiple(true).args(["user_id", "email"]))]
+pub(super) struct ForgetArgs {
     /// Segment's userId of the user
-    #[arg(long, value_name = "ID", value_parser = user_id)]
+    #[arg(long, value_name = "ID", value_parser = parse_user_id)]
     user_id: Option<UserId>,
     /// The user's e-mail address
-    #[arg(long, value_name = "ADDRESS", value_parser = email)]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_email)]
     email: Option<Email>,
-    /// The account whose user it is; the first one configured if not given, which is `main` where there is one. To be said
-    /// where none is configured and any key is accepted
+    /// The user's account. If not given: the first configured account, which is `main` if there is one. Required if no
+    /// account is configured and any API key is accepted
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    target: Target,
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let config = match arguments.place.config() {
+pub(super) fn run(args: &ForgetArgs) -> ExitCode {
+    let config = match args.target.config() {
         Ok(config) => config,
         Err(code) => return code,
     };
     let first = || config.every_account().into_iter().next().map(|account| account.name);
-    let account = arguments.account.clone().map(AccountName::from).or_else(first);
-    let only = || (!config.segment.accept_any_api_key).then(AccountName::main);
-    let Some(account) = account.or_else(only) else {
-        return fail(&"no account is configured, and any key is accepted: say with --account whose user it is");
+    let account = args.account.clone().map(AccountName::from).or_else(first);
+    let main = || (!config.segment.accept_any_api_key).then(AccountName::main);
+    let Some(account) = account.or_else(main) else {
+        return fail(&"no account is configured and any API key is accepted: name the user's account with --account");
     };
-    let user = User { user_id: arguments.user_id.clone(), email: arguments.email.clone() };
-    let ran = block_on(async {
-        let keeper = arguments.place.keeper(&config)?;
-        let forgotten = keeper.forget(&user, &account).await;
-        keeper.close().await.and(forgotten)
+    let user = User { user_id: args.user_id.clone(), email: args.email.clone() };
+    let result = block_on(async {
+        let backend = args.target.backend(&config)?;
+        let forgotten = backend.forget(&user, &account).await;
+        backend.close().await.and(forgotten)
     });
-    let forgotten = match ran {
+    let forgotten = match result {
         Ok(Ok(forgotten)) => forgotten,
         Ok(Err(error)) => return fail(&error),
         Err(error) => return fail(&error),
     };
-    if arguments.json {
-        tell(&json!(forgotten).to_string());
+    if args.json {
+        print(&json!(forgotten).to_string());
     } else {
-        tell(&told(&forgotten));
+        print(&summary(&forgotten));
     }
     if forgotten.under_way == 0 {
         return ExitCode::SUCCESS;
     }
-    say(&format!("{} under way and left alone: run this again when it is done", count(forgotten.under_way, "event")));
+    let in_flight = count(forgotten.under_way, "event");
+    eprint(&format!("{in_flight} in flight and not erased: run this command again in a moment"));
     ExitCode::FAILURE
 }
 
-/// What was erased, in a line.
-fn told(forgotten: &Forgotten) -> String {
-    let parts = [
-        (forgotten.events, "waiting event"),
+/// One line that counts what was erased.
+fn summary(forgotten: &Forgotten) -> String {
+    let counts = [
+        (forgotten.events, "pending event"),
         (forgotten.dead_letters, "dead letter"),
         (forgotten.links, "link"),
         (forgotten.affiliates, "remembered affiliate"),
     ];
-    let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun)).collect();
-    if parts.is_empty() { "nothing was held of this user".to_owned() } else { format!("erased: {}", parts.join(", ")) }
+    let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun)).collect();
+    if counts.is_empty() {
+        "the store held nothing of this user".to_owned()
+    } else {
+        format!("erased: {}", counts.join(", "))
+    }
 }
 
 fn count(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
-fn user_id(text: &str) -> Result<UserId, String> {
+fn parse_user_id(text: &str) -> Result<UserId, String> {
     UserId::parse(text).ok_or_else(|| "expected a text that is not blank".to_owned())
 }
 
-fn email(text: &str) -> Result<Email, String> {
+fn parse_email(text: &str) -> Result<Email, String> {
     Email::parse(text).map_err(|error| error.to_string())
 }

@@ -1,9 +1,9 @@
-//! `healthcheck`: asks the health endpoint, so that a container needs no curl.
+//! `healthcheck`: asks a health endpoint whether the service is healthy, so that a container image needs no `curl`.
 //!
-//! `http` only, five seconds at most.
+//! Out: "healthy" and exit code 0 if the endpoint answers 200, otherwise the reason and exit code 1. `http` only.
 
-use super::plain_http::ask;
-use super::{Layers, block_on, default_ops, fail, tell};
+use super::http_client::HttpClient;
+use super::{ConfigArgs, block_on, fail, ops_url, print};
 use crate::config::Mode;
 use clap::Args;
 use std::process::ExitCode;
@@ -11,35 +11,35 @@ use std::time::Duration;
 use url::Url;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
-    /// The endpoint to ask; `/healthz` on OPS_LISTEN if not given
+pub(super) struct HealthcheckArgs {
+    /// The health endpoint; if not given, `/healthz` on OPS_LISTEN
     #[arg(value_name = "URL")]
     url: Option<Url>,
     #[command(flatten)]
-    layers: Layers,
+    config: ConfigArgs,
 }
 
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the endpoint may take to answer: one second less than the container's own limit (Dockerfile, `HEALTHCHECK`).
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    // A probe knows two answers only, whatever is wrong.
-    let Ok(url) = arguments.url.clone().map_or_else(|| default_url(&arguments.layers), Ok) else {
+pub(super) fn run(args: &HealthcheckArgs) -> ExitCode {
+    // A container probe knows the exit codes 0 and 1 only, also for a bad configuration.
+    let Ok(url) = args.url.clone().map_or_else(|| default_url(&args.config), Ok) else {
         return ExitCode::FAILURE;
     };
-    let asked = block_on(async { tokio::time::timeout(PATIENCE, ask(&url, "GET", "", b"", 64)).await });
-    match asked {
-        Ok(Ok(Ok((200, _)))) => {
-            tell("healthy");
+    let status = block_on(async { HttpClient::new(TIMEOUT)?.get_status(&url).await });
+    match status {
+        Ok(Ok(200)) => {
+            print("healthy");
             ExitCode::SUCCESS
         }
-        Ok(Ok(Ok((status, _)))) => fail(&format!("{url} answered {status}")),
-        Ok(Ok(Err(error))) => fail(&format!("{url}: {error}")),
-        Ok(Err(_)) => fail(&format!("{url} did not answer within {} seconds", PATIENCE.as_secs())),
+        Ok(Ok(status)) => fail(&format!("{url} answered {status}")),
+        Ok(Err(error)) => fail(&error),
         Err(error) => fail(&error),
     }
 }
 
-fn default_url(layers: &Layers) -> Result<Url, ExitCode> {
-    let ops = default_ops(&layers.load(Mode::Offline)?);
-    ops.and_then(|ops| ops.join("healthz")).map_err(|error| fail(&error))
+fn default_url(config: &ConfigArgs) -> Result<Url, ExitCode> {
+    let url = ops_url(&config.load(Mode::Offline)?);
+    url.and_then(|url| url.join("healthz")).map_err(|error| fail(&error))
 }

@@ -1,10 +1,10 @@
-//! `map`: a dry run, offline. Which Refersion calls would an event make, and what was odd about it?
+//! `map`: an offline dry run. It shows which Refersion calls an event would make, and which of its fields would be left out.
 //!
-//! The calls come from the very plan that delivers, answered by a Refersion that always agrees. What only Refersion can
-//! know is shown as `<…>`.
+//! In: events as Segment sends them. Out: lines of text, and exit code 1 if an event would be refused. The calls come from the
+//! plan that the worker runs, with replies as if Refersion accepted every call. Values that only Refersion knows are shown as
+//! `<…>`.
 
-use super::{Layers, fail, tell};
-use crate::clock::Clock;
+use super::{ConfigArgs, fail, now, print};
 use crate::config::Mode;
 use crate::delivery::{
     Affiliate, Call, Found, Identifier, Known, Memory, Origin, Outcome, PlanInput, PlanState, Policy, Progress, Reply,
@@ -20,51 +20,52 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct MapArgs {
     /// A file with an event, an array of events, or a batch; `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
     #[command(flatten)]
-    layers: Layers,
+    config: ConfigArgs,
 }
 
-/// Stands for the numeric id that only Refersion knows; larger than any it can have given.
-const SOME_ID: AffiliateId = AffiliateId(9_007_199_254_740_991);
-const SOME_CODE: &str = "<code>";
+/// Stands for the affiliate's numeric id, which only Refersion knows. No affiliate can have it: it is the largest id there is.
+const PLACEHOLDER_ID: AffiliateId = AffiliateId(9_007_199_254_740_991);
+/// Stands for the affiliate's code, which only Refersion knows.
+const PLACEHOLDER_CODE: &str = "<code>";
 
-/// How much of an event is shown.
+/// How much of an event is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
-    /// All of it.
-    Everything,
-    /// Which calls with which fields, but none of the event's values: they are personal data.
-    NoValues,
+pub(super) enum Detail {
+    /// The calls with all values.
+    WithValues,
+    /// The calls with their fields, but without the event's values, which are personal data.
+    WithoutValues,
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let config = match arguments.layers.load(Mode::Offline) {
+pub(super) fn run(args: &MapArgs) -> ExitCode {
+    let config = match args.config.load(Mode::Offline) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let body = match read(&arguments.file) {
+    let body = match read(&args.file) {
         Ok(body) => body,
-        Err(error) => return fail(&format!("{}: {error}", arguments.file.display())),
+        Err(error) => return fail(&format!("{}: {error}", args.file.display())),
     };
     let events = match segment::split(&body) {
         Ok(events) => events,
         Err(malformed) => {
-            tell(&format!("refused: {malformed}"));
+            print(&format!("refused: {malformed}"));
             return ExitCode::FAILURE;
         }
     };
     let mut refused = false;
     for (number, text) in events.elements().iter().enumerate() {
-        let (lines, is_refused) = explain(text, &config.rules, config.delivery.policy, Shown::Everything);
+        let (lines, is_refused) = explain(text, &config.rules, config.delivery.policy, Detail::WithValues);
         refused |= is_refused;
         if number > 0 {
-            tell("");
+            print("");
         }
-        tell(&lines.join("\n"));
+        print(&lines.join("\n"));
     }
     if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -79,8 +80,8 @@ fn read(file: &PathBuf) -> std::io::Result<Vec<u8>> {
     Ok(body)
 }
 
-/// What becomes of one event, in lines; and whether it would be refused.
-pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Shown) -> (Vec<String>, bool) {
+/// What one event would do, in lines, and whether it would be refused.
+pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Detail) -> (Vec<String>, bool) {
     let event = match segment::parse(text) {
         Ok(event) => event,
         Err(malformed) => return (vec![format!("refused: {malformed}")], true),
@@ -92,21 +93,22 @@ pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Shown) 
         segment::Kind::Unsupported(kind) => kind,
     };
     let mut lines = match detail {
-        Shown::Everything => vec![format!("{kind} ({message_id})")],
-        Shown::NoValues => vec![kind.to_owned()],
+        Detail::WithValues => vec![format!("{kind} ({message_id})")],
+        Detail::WithoutValues => vec![kind.to_owned()],
     };
     if matches!(event.kind, segment::Kind::Unsupported(_)) {
         lines.push(format!("  refused: unsupported event type {kind}: this destination supports identify and delete"));
         return (lines, true);
     }
-    let Mapped { intent, notes } = mapping::map(&event, rules, Clock::start().now());
+    let Mapped { intent, notes } = mapping::map(&event, rules, now());
     let refused = match intent {
         Ok(Intent::Nothing(reason)) => {
             lines.push(format!("  no call: {reason}"));
             false
         }
         Ok(intent) => {
-            let known = Memory { by_user_id: Some(somebody()), by_email: Some(somebody()), ..Memory::default() };
+            let known =
+                Memory { by_user_id: Some(known_affiliate()), by_email: Some(known_affiliate()), ..Memory::default() };
             let (if_unknown, if_known) = match intent {
                 Intent::Delete { .. } => ("for an affiliate not remembered here:", "for one remembered here:"),
                 _ => ("if the user is no affiliate yet:", "if the user is a known affiliate, as far as it is news:"),
@@ -127,62 +129,62 @@ pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Shown) 
     (lines, refused)
 }
 
-fn somebody() -> Known {
-    let code = AffiliateCode(SOME_CODE.to_owned());
-    Known { code, id: Some(SOME_ID), origin: Origin::Created, sent: SentAttributes::default() }
+fn known_affiliate() -> Known {
+    let code = AffiliateCode(PLACEHOLDER_CODE.to_owned());
+    Known { code, id: Some(PLACEHOLDER_ID), origin: Origin::Created, sent: SentAttributes::default() }
 }
 
-fn scenario(lines: &mut Vec<String>, title: &str, input: &PlanInput<'_>, memory: Memory, detail: Shown) {
+fn scenario(lines: &mut Vec<String>, title: &str, input: &PlanInput<'_>, memory: Memory, detail: Detail) {
     lines.push(format!("  {title}"));
     let mut state = PlanState::new(input.intent, memory, Progress::default(), false);
-    let mut heard: Option<(Call, Reply)> = None;
+    let mut previous: Option<(Call, Reply)> = None;
     loop {
-        match step(input, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone()))) {
+        match step(input, &mut state, previous.as_ref().map(|(call, reply)| (call, reply.clone()))) {
             Step::Next(call) => {
-                lines.push(shown(&call, detail));
-                let reply = agree(&call);
-                heard = Some((call, reply));
+                lines.push(call_line(&call, detail));
+                let reply = accepting_reply(&call);
+                previous = Some((call, reply));
             }
             Step::Done(Outcome::Ignored(ignored)) => return lines.push(format!("    no call: {ignored}")),
-            Step::Done(Outcome::Delivered { .. }) if heard.is_none() => return lines.push("    no call".to_owned()),
+            Step::Done(Outcome::Delivered { .. }) if previous.is_none() => return lines.push("    no call".to_owned()),
             Step::Dead(failure) => return lines.push(format!("    refused: {failure}")),
             Step::Done(Outcome::Delivered { .. }) | Step::Retry(_) | Step::Halt => return,
         }
     }
 }
 
-/// What a Refersion that always agrees would answer.
-fn agree(call: &Call) -> Reply {
-    let code = AffiliateCode(SOME_CODE.to_owned());
+/// The reply to `call` if Refersion accepts it.
+fn accepting_reply(call: &Call) -> Reply {
+    let code = AffiliateCode(PLACEHOLDER_CODE.to_owned());
     match call {
-        Call::New(_) => Reply::Created { code, id: Some(SOME_ID) },
+        Call::New(_) => Reply::Created { code, id: Some(PLACEHOLDER_ID) },
         Call::Search { email, .. } => {
             let found = Found { code, email: email.as_str().to_owned(), status: None };
             Reply::Page { total: 1, results: vec![found] }
         }
         Call::Get(Identifier::Code(_) | Identifier::Id(_)) => {
-            Reply::Affiliate(Affiliate { id: SOME_ID, status: None, profile: Profile::default() })
+            Reply::Affiliate(Affiliate { id: PLACEHOLDER_ID, status: None, profile: Profile::default() })
         }
         Call::Edit { .. } | Call::SetStatus { .. } => Reply::Changed,
     }
 }
 
-fn shown(call: &Call, detail: Shown) -> String {
+fn call_line(call: &Call, detail: Detail) -> String {
     let body = placeholders(refersion::request_body(call, &[], || "<generated>".into()));
-    let body = if detail == Shown::NoValues { without_values(body) } else { body };
+    let body = if detail == Detail::WithoutValues { without_values(body) } else { body };
     format!("    POST /affiliate/{} {body}", call.operation())
 }
 
-/// What the operator's settings say stays, and so does what is no value.
+/// The body without the event's values. Values from the operator's settings and placeholders stay.
 fn without_values(value: Value) -> Value {
     match value {
         Value::Array(items) => items.into_iter().map(without_values).collect(),
         Value::Object(fields) => {
-            let of = |(key, value): (String, Value)| match &*key {
+            let without = |(key, value): (String, Value)| match &*key {
                 "status" | "send_welcome" => (key, value),
                 _ => (key, without_values(value)),
             };
-            fields.into_iter().map(of).collect()
+            fields.into_iter().map(without).collect()
         }
         Value::String(text) if ["<id>", "<code>", "<generated>"].contains(&&*text) => text.into(),
         _ => "…".into(),
@@ -191,8 +193,8 @@ fn without_values(value: Value) -> Value {
 
 fn placeholders(value: Value) -> Value {
     match value {
-        Value::Number(number) if number.as_u64() == Some(SOME_ID.0) => "<id>".into(),
-        Value::String(text) => text.replace(&SOME_ID.to_string(), "<id>").into(),
+        Value::Number(number) if number.as_u64() == Some(PLACEHOLDER_ID.0) => "<id>".into(),
+        Value::String(text) => text.replace(&PLACEHOLDER_ID.to_string(), "<id>").into(),
         Value::Array(items) => items.into_iter().map(placeholders).collect(),
         Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, placeholders(value))).collect(),
         other => other,

@@ -1,15 +1,16 @@
-//! The command line: one file per subcommand, each from its arguments to an exit code.
+//! The command line: one file for each subcommand.
 //!
-//! Exit codes: 0 well; 1 not (the reason is on standard error, or in the output that was asked for); 2 wrong usage; 64 a bad
-//! configuration. What was asked for goes to standard output, everything else to standard error.
+//! In: arguments and environment. Out: an exit code. 0 is success; 1 is failure (the reason is on standard error, or in the
+//! output); 2 is wrong usage; 64 is a bad configuration. A command's result goes to standard output, everything else to standard
+//! error. This is the only place that reads the environment.
 
+mod admin_backend;
 mod check;
 mod dead_letters;
 mod forget;
 mod healthcheck;
-mod keeper;
+mod http_client;
 mod map;
-mod plain_http;
 mod sandbox;
 mod serve;
 
@@ -37,34 +38,34 @@ To run it:
 /// A Segment webhook destination that keeps Refersion affiliates in step with your users.
 #[derive(Debug, Parser)]
 #[command(name = "refersion-destination", version, after_help = AFTER_HELP, max_term_width = 100)]
-struct Arguments {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Take Segment's events in and carry them out at Refersion
-    Serve(serve::Arguments),
-    /// Run a simulated Refersion by itself, for trials
-    Sandbox(sandbox::Arguments),
-    /// Show, offline, which Refersion calls an event would make, and what is odd about it
-    Map(map::Arguments),
-    /// Tell every problem of the configuration, then prove each API key with one cheap call
-    Check(Layers),
-    /// List, show, replay or discard what could not be delivered
+    /// Receive Segment's events and deliver them to Refersion
+    Serve(serve::ServeArgs),
+    /// Run only the simulated Refersion, for trials
+    Sandbox(sandbox::SandboxArgs),
+    /// Show, offline, which Refersion calls an event would make, and which fields are left out
+    Map(map::MapArgs),
+    /// Print every problem of the configuration, then verify each API key with one call
+    Check(ConfigArgs),
+    /// List, show, replay or discard events that could not be delivered
     #[command(visible_alias = "dlq")]
-    DeadLetters(dead_letters::Arguments),
-    /// Erase what this service holds of a user
-    Forget(forget::Arguments),
-    /// Exit 0 if the service is healthy, 1 if not: for container probes
-    Healthcheck(healthcheck::Arguments),
+    DeadLetters(dead_letters::DeadLettersArgs),
+    /// Erase what the store holds of a user
+    Forget(forget::ForgetArgs),
+    /// Exit with 0 if the service is healthy, otherwise with 1; for container probes
+    Healthcheck(healthcheck::HealthcheckArgs),
 }
 
-/// Where settings come from.
+/// The configuration files.
 #[derive(Debug, Args)]
-struct Layers {
-    /// A TOML file of settings; may be given several times, a later file wins over an earlier one
+struct ConfigArgs {
+    /// A TOML file of settings. May be given several times; a later file overrides an earlier one
     #[arg(long = "config", value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -72,45 +73,45 @@ struct Layers {
 /// A bad configuration (`EX_USAGE` of sysexits.h).
 const BAD_CONFIGURATION: u8 = 64;
 
-/// Runs the command line of this process.
+/// Runs the command that the process's arguments name. Returns its exit code.
 pub fn run() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Sandbox(arguments) => sandbox::run(&arguments),
-        Command::Map(arguments) => map::run(&arguments),
-        Command::Check(layers) => check::run(&layers),
-        Command::DeadLetters(arguments) => dead_letters::run(&arguments),
-        Command::Forget(arguments) => forget::run(&arguments),
-        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Sandbox(args) => sandbox::run(&args),
+        Command::Map(args) => map::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::DeadLetters(args) => dead_letters::run(&args),
+        Command::Forget(args) => forget::run(&args),
+        Command::Healthcheck(args) => healthcheck::run(&args),
     }
 }
 
-impl Layers {
-    /// The configuration, or the exit code after its problems were told.
+impl ConfigArgs {
+    /// The configuration of these files and the environment, or the exit code after its problems were printed.
     fn load(&self, mode: Mode) -> Result<Config, ExitCode> {
         let environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         match Config::load(&self.files, environment, mode) {
             Ok((config, warnings)) => {
                 for warning in warnings {
-                    say(&format!("warning: {warning}"));
+                    eprint(&format!("warning: {warning}"));
                 }
                 Ok(config)
             }
             Err(problems) => {
-                say(&problems.to_string());
+                eprint(&problems.to_string());
                 Err(ExitCode::from(BAD_CONFIGURATION))
             }
         }
     }
 }
 
-/// Where a service of this configuration answers operators on this machine.
-fn default_ops(config: &Config) -> Result<Url, url::ParseError> {
+/// The URL of the operators' listener of a service with this configuration, as this machine reaches it.
+fn ops_url(config: &Config) -> Result<Url, url::ParseError> {
     Url::parse(&format!("http://{}/", reachable(config.ops.listen)))
 }
 
-/// The address at which this machine reaches who listens on `address`, which may mean every address.
+/// The address at which this machine reaches a listener on `address`: loopback if the listener is on all addresses.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -120,28 +121,28 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// The moment now.
+/// The current time.
 fn now() -> Timestamp {
     Clock::start().now()
 }
 
-/// Writes a line to standard error. A reader that has gone is no reason to fail.
-fn say(line: &str) {
+/// Writes a line to standard error. A closed pipe is not an error.
+fn eprint(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", line.trim_end());
 }
 
-/// Writes a line to standard output. A reader that has gone is no reason to fail.
-fn tell(line: &str) {
+/// Writes a line to standard output. A closed pipe is not an error.
+fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Tells why a command failed.
+/// Prints why a command failed. Returns its exit code.
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
-    say(&format!("refersion-destination: {error}"));
+    eprint(&format!("refersion-destination: {error}"));
     ExitCode::FAILURE
 }
 
-/// Runs a command that waits for something.
+/// Runs an asynchronous command to its end. Tasks that still run are cancelled.
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
     let runtime = runtime()?;
     let result = runtime.block_on(future);
@@ -149,16 +150,16 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
     Ok(result)
 }
 
-/// A runtime with a thread for each core but one, which is left to the thread that writes the store. Measured on two cores: with
-/// a thread on each, requests wait up to twice as long.
+/// A runtime with one thread fewer than there are cores, because the store's writer thread needs one. Measured on two cores: with
+/// two threads, requests take up to twice as long.
 fn runtime() -> Result<Runtime, std::io::Error> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
     Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
-/// Waits until the process is told to stop: SIGTERM, or SIGINT (Ctrl-C). Listens from this call on, not from the first
-/// wait, so that a signal that arrives during the start counts and ends the process in order.
-fn told_to_stop() -> impl Future<Output = ()> {
+/// Waits for SIGTERM or SIGINT (Ctrl-C). Signals are caught from this call on, not from the first poll, so that a signal that
+/// arrives during the start shuts the process down in order.
+fn shutdown_signal() -> impl Future<Output = ()> {
     #[cfg(unix)]
     let signals = {
         use tokio::signal::unix::{SignalKind, signal};
@@ -174,7 +175,7 @@ fn told_to_stop() -> impl Future<Output = ()> {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "cannot listen for signals; stop this process with SIGKILL");
+                tracing::error!(%error, "cannot catch signals; stop this process with SIGKILL");
                 std::future::pending::<()>().await;
             }
         }

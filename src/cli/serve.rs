@@ -1,6 +1,7 @@
-//! `serve`: the service; with `--sandbox`, against a simulated Refersion and a throw-away store in the same process.
+//! `serve`: runs the service until the process is stopped. With `--sandbox` it is a trial: the service delivers to a simulated
+//! Refersion in the same process, and its store is a temporary file.
 
-use super::{Layers, block_on, fail, reachable, runtime, tell, told_to_stop};
+use super::{ConfigArgs, block_on, fail, print, reachable, runtime, shutdown_signal};
 use crate::app::{self, Addresses};
 use crate::config::{Config, LogFormat, Mode, StoreUrl};
 use crate::domain::ApiKey;
@@ -16,39 +17,39 @@ use tokio::runtime::Handle;
 use url::Url;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct ServeArgs {
     #[command(flatten)]
-    layers: Layers,
-    /// Deliver to a simulated Refersion in this process, and keep nothing: needs no account, no key, no file
+    config: ConfigArgs,
+    /// Deliver to a simulated Refersion in this process, and store nothing for good. Needs no account, no key and no file
     #[arg(long)]
     sandbox: bool,
 }
 
-/// The key of a trial, unless one is configured. It opens nothing.
+/// The API key of a trial if none is configured. Only the simulated Refersion accepts it.
 const SANDBOX_KEY: &str = "pub_sandbox.sec_sandbox";
-/// Where the page of a trial's simulated Refersion is looked for, if the port is free.
+/// The port of a trial's simulated Refersion, if it is free.
 const SANDBOX_PORT: u16 = 9099;
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let mode = if arguments.sandbox { Mode::Sandbox } else { Mode::Live };
-    let config = match arguments.layers.load(mode) {
+pub(super) fn run(args: &ServeArgs) -> ExitCode {
+    let mode = if args.sandbox { Mode::Sandbox } else { Mode::Live };
+    let config = match args.config.load(mode) {
         Ok(config) => config,
         Err(code) => return code,
     };
     failpoint::arm();
     telemetry::start(config.log.format == LogFormat::Json, &config.log.filter);
-    match serve(config, arguments.sandbox) {
+    match serve(config, args.sandbox) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => fail(&error),
         Err(error) => fail(&error),
     }
 }
 
-/// Serves until it is told to stop. Deliveries have threads of their own, so that answers to Segment do not wait for them.
+/// Serves until the shutdown signal. Deliveries run on their own threads, so that responses to Segment do not wait for them.
 fn serve(config: Config, sandbox: bool) -> io::Result<Result<(), String>> {
     let deliveries = runtime()?;
     let served = block_on(async {
-        let stop = told_to_stop();
+        let stop = shutdown_signal();
         if sandbox {
             trial(config, deliveries.handle(), stop).await
         } else {
@@ -59,13 +60,14 @@ fn serve(config: Config, sandbox: bool) -> io::Result<Result<(), String>> {
     served
 }
 
-/// Serves against a simulated Refersion, from a store that is removed at the end.
+/// Serves with a simulated Refersion and a store that is removed at the end.
 async fn trial(mut config: Config, deliveries: &Handle, stop: impl Future<Output = ()>) -> Result<(), String> {
     let own_key = config.refersion.api_key.is_some();
     let key = config.refersion.api_key.take().map_or_else(|| ApiKey::parse(SANDBOX_KEY), Ok);
     let key = key.map_err(|error| error.to_string())?;
-    let folder = tempfile::tempdir().map_err(|error| format!("cannot make a throw-away store: {error}"))?;
-    let listener = listener().await.map_err(|error| format!("cannot listen for the simulated Refersion: {error}"))?;
+    let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary store: {error}"))?;
+    let listener =
+        bind_sandbox().await.map_err(|error| format!("cannot listen for the simulated Refersion: {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let base_url = format!("http://{address}/v2/");
     config.refersion.base_url = Url::parse(&base_url).map_err(|error| error.to_string())?;
@@ -74,27 +76,27 @@ async fn trial(mut config: Config, deliveries: &Handle, stop: impl Future<Output
     let sandbox = Sandbox::new(SandboxSettings { api_key: Some(key), ..SandboxSettings::default() });
     tokio::spawn(sandbox.serve(listener));
     let shown = if own_key { "\"$REFERSION_API_KEY:\"" } else { "pub_sandbox.sec_sandbox:" };
-    let announce = |addresses: Addresses| tell(&welcome(addresses, address, shown));
+    let announce = |addresses: Addresses| print(&instructions(addresses, address, shown));
     app::serve(config, deliveries, announce, stop).await.map_err(|error| error.to_string())
 }
 
-async fn listener() -> io::Result<TcpListener> {
+async fn bind_sandbox() -> io::Result<TcpListener> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, SANDBOX_PORT)).await {
         Ok(listener) => Ok(listener),
         Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await,
     }
 }
 
-fn welcome(addresses: Addresses, sandbox: SocketAddr, user: &str) -> String {
+fn instructions(addresses: Addresses, sandbox: SocketAddr, user: &str) -> String {
     let server = reachable(addresses.server);
     format!(
         r#"
-  A trial: nothing leaves this machine, and nothing is kept.
+  A trial: no data leaves this machine, and none is kept.
 
-  The simulated Refersion, where affiliates appear:   http://{sandbox}/
-  The Segment webhook URL:                            http://{server}/segment
+  The simulated Refersion, which shows the affiliates:   http://{sandbox}/
+  The Segment webhook URL:                               http://{server}/segment
 
-  Make an affiliate:
+  Create an affiliate:
 
     curl -u {user} http://{server}/segment -d '{{
       "type": "identify", "userId": "u1",
@@ -104,7 +106,7 @@ fn welcome(addresses: Addresses, sandbox: SocketAddr, user: &str) -> String {
 
     curl -u {user} http://{server}/segment -d '{{"type": "delete", "userId": "u1"}}'
 
-  The same event again has no second effect: change something in it, or give it a "messageId" of its own.
+  Sending the same event again has no effect: change a value in it, or add another "messageId".
   Stop with Ctrl-C.
 "#
     )

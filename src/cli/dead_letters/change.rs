@@ -1,20 +1,23 @@
-//! Replaying and discarding, in portions, with a word on how far it got.
+//! Replays and discards dead letters, page by page, and shows the progress on a terminal.
+//!
+//! Out: whether all selected dead letters were replayed or discarded; a line for each other one.
 
 use super::selection::Selection;
-use crate::cli::keeper::Keeper;
-use crate::cli::{say, tell};
+use crate::cli::admin_backend::AdminBackend;
+use crate::cli::{eprint, print};
 use crate::store::Replay;
 use serde_json::json;
 use std::io::{IsTerminal as _, Write as _};
 
-/// Asks before discarding; without a terminal there is nobody to ask.
+/// Asks for confirmation on the terminal. An error if the answer is not yes, or if there is no terminal.
 pub(super) fn confirm(selection: &Selection) -> Result<(), String> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        return Err("discarding is for good, and there is no terminal to ask at: say --yes to go ahead".to_owned());
+        return Err("discarding is for good, and there is no terminal to ask for confirmation: pass --yes to discard"
+            .to_owned());
     }
     let mut stderr = std::io::stderr();
-    // Err: the answer cannot be yes then.
-    let _ = write!(stderr, "Discard {} for good? [y/N] ", selection.shown()).and_then(|()| stderr.flush());
+    // Err: then the answer is not yes.
+    let _ = write!(stderr, "Discard {} for good? [y/N] ", selection.description()).and_then(|()| stderr.flush());
     let mut answer = String::new();
     let _ = std::io::stdin().read_line(&mut answer);
     match answer.trim() {
@@ -23,39 +26,39 @@ pub(super) fn confirm(selection: &Selection) -> Result<(), String> {
     }
 }
 
-pub(super) async fn replay(keeper: &Keeper, selection: &Selection, json: bool) -> Result<bool, String> {
-    let mut portions = selection.portions(keeper);
-    let (mut replayed, mut left) = (Progress::new("replayed"), 0_u64);
-    while let Some(ids) = portions.next().await? {
-        for (id, outcome) in keeper.replay(&ids).await? {
+pub(super) async fn replay(backend: &AdminBackend, selection: &Selection, json: bool) -> Result<bool, String> {
+    let mut pages = selection.id_pages(backend);
+    let (mut replayed, mut not_replayed) = (Progress::new("replayed"), 0_u64);
+    while let Some(ids) = pages.next().await? {
+        for (id, outcome) in backend.replay(&ids).await? {
             if json {
-                tell(&json!({"id": id, "outcome": outcome}).to_string());
+                print(&json!({"id": id, "outcome": outcome}).to_string());
             } else if outcome != Replay::Waits {
                 replayed.clear();
-                tell(&format!("{id}: {outcome}"));
+                print(&format!("{id}: {outcome}"));
             }
-            if outcome == Replay::Waits { replayed.one_more() } else { left += 1 }
+            if outcome == Replay::Waits { replayed.one_more() } else { not_replayed += 1 }
         }
         replayed.show();
     }
     replayed.end(json);
-    Ok(left == 0)
+    Ok(not_replayed == 0)
 }
 
-pub(super) async fn discard(keeper: &Keeper, selection: &Selection, json: bool) -> Result<bool, String> {
-    let mut portions = selection.portions(keeper);
+pub(super) async fn discard(backend: &AdminBackend, selection: &Selection, json: bool) -> Result<bool, String> {
+    let mut pages = selection.id_pages(backend);
     let (mut discarded, mut missing) = (Progress::new("discarded"), 0_u64);
-    while let Some(ids) = portions.next().await? {
-        let gone = keeper.discard(&ids).await?;
+    while let Some(ids) = pages.next().await? {
+        let discarded_ids = backend.discard(&ids).await?;
         for id in ids {
-            let there = gone.contains(&id);
+            let was_discarded = discarded_ids.contains(&id);
             if json {
-                tell(&json!({"id": id, "outcome": if there { "discarded" } else { "missing" }}).to_string());
-            } else if !there {
+                print(&json!({"id": id, "outcome": if was_discarded { "discarded" } else { "missing" }}).to_string());
+            } else if !was_discarded {
                 discarded.clear();
-                tell(&format!("{id}: no such dead letter"));
+                print(&format!("{id}: no such dead letter"));
             }
-            if there { discarded.one_more() } else { missing += 1 }
+            if was_discarded { discarded.one_more() } else { missing += 1 }
         }
         discarded.show();
     }
@@ -100,6 +103,6 @@ impl Progress {
         self.clear();
         let noun = if self.count == 1 { "dead letter" } else { "dead letters" };
         let line = format!("{} {} {noun}", self.done, self.count);
-        if json { say(&line) } else { tell(&line) }
+        if json { eprint(&line) } else { print(&line) }
     }
 }

@@ -1,102 +1,104 @@
-//! `dead-letters`: what could not be delivered, listed, shown, replayed or discarded.
+//! `dead-letters`: lists, shows, replays or discards events that could not be delivered.
+//!
+//! Out: exit code 1 if one of the named dead letters does not exist or could not be changed.
 
 mod change;
 mod selection;
 mod show;
 
-use super::keeper::Place;
+use super::admin_backend::Target;
 use super::{block_on, fail};
 use clap::{Args, Subcommand};
-use selection::{Conditions, Selection};
+use selection::{FilterArgs, Selection};
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct DeadLettersArgs {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One line for each
+    /// Print one line for each
     List {
         #[command(flatten)]
-        conditions: Conditions,
+        filter: FilterArgs,
         #[command(flatten)]
-        output: Output,
+        output: OutputArgs,
         #[command(flatten)]
-        place: Place,
+        target: Target,
     },
-    /// Everything about some: reason, attempts, and what the event would do today
+    /// Print all about some: reason, attempts, and which calls the event would make today
     Show {
         #[command(flatten)]
         selection: Selection,
         #[command(flatten)]
-        output: Output,
+        output: OutputArgs,
         #[command(flatten)]
-        place: Place,
+        target: Target,
     },
-    /// Let some wait again: mapped anew, each behind what waits for its user
+    /// Deliver some again: with today's rules, each after the pending events of its user
     Replay {
         #[command(flatten)]
         selection: Selection,
-        /// Print JSON, one value a line
+        /// Print JSON, one value on each line
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        place: Place,
+        target: Target,
     },
-    /// Throw some away for good
+    /// Discard some for good
     Discard {
         #[command(flatten)]
         selection: Selection,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
-        /// Print JSON, one value a line
+        /// Print JSON, one value on each line
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        place: Place,
+        target: Target,
     },
 }
 
 /// How dead letters are printed.
 #[derive(Debug, Args)]
-struct Output {
-    /// Print JSON, one value a line
+struct OutputArgs {
+    /// Print JSON, one value on each line
     #[arg(long)]
     json: bool,
-    /// Print the events themselves as well, which hold personal data
+    /// Also print the events, which hold personal data
     #[arg(long)]
     reveal: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let (Command::List { place, .. }
-    | Command::Show { place, .. }
-    | Command::Replay { place, .. }
-    | Command::Discard { place, .. }) = &arguments.command;
-    let config = match place.config() {
+pub(super) fn run(args: &DeadLettersArgs) -> ExitCode {
+    let (Command::List { target, .. }
+    | Command::Show { target, .. }
+    | Command::Replay { target, .. }
+    | Command::Discard { target, .. }) = &args.command;
+    let config = match target.config() {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Command::Discard { selection, yes: false, .. } = &arguments.command
-        && let Err(why) = change::confirm(selection)
+    if let Command::Discard { selection, yes: false, .. } = &args.command
+        && let Err(reason) = change::confirm(selection)
     {
-        return fail(&why);
+        return fail(&reason);
     }
-    let ran = block_on(async {
-        let keeper = place.keeper(&config)?;
-        let all_well = match &arguments.command {
-            Command::List { conditions, output, .. } => show::list(&keeper, conditions, output).await,
-            Command::Show { selection, output, .. } => show::show(&keeper, selection, output, &config).await,
-            Command::Replay { selection, json, .. } => change::replay(&keeper, selection, *json).await,
-            Command::Discard { selection, json, .. } => change::discard(&keeper, selection, *json).await,
+    let result = block_on(async {
+        let backend = target.backend(&config)?;
+        let all_done = match &args.command {
+            Command::List { filter, output, .. } => show::list(&backend, filter, output).await,
+            Command::Show { selection, output, .. } => show::show(&backend, selection, output, &config).await,
+            Command::Replay { selection, json, .. } => change::replay(&backend, selection, *json).await,
+            Command::Discard { selection, json, .. } => change::discard(&backend, selection, *json).await,
         };
-        keeper.close().await.and(all_well)
+        backend.close().await.and(all_done)
     });
-    match ran {
+    match result {
         Ok(Ok(true)) => ExitCode::SUCCESS,
         Ok(Ok(false)) => ExitCode::FAILURE,
         Ok(Err(error)) => fail(&error),

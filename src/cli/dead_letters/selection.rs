@@ -1,29 +1,32 @@
-//! Which dead letters are meant: some by their ids, those that fit conditions, or all.
+//! The dead letters that a command works on: named by their ids, matched by a filter, or all.
+//!
+//! In: arguments. Out: ids or dead letters, in pages. Invariant: dead letters that were added after the first page was read are
+//! not included, so a replay that fails again is not replayed again by the same command.
 
-use crate::cli::keeper::Keeper;
+use crate::cli::admin_backend::AdminBackend;
 use crate::cli::now;
 use crate::domain::Timestamp;
 use crate::store::{Filter, Page};
 use clap::Args;
 
-/// Conditions; all that are given must hold.
+/// The filter; a dead letter must match all parts that are given.
 #[derive(Debug, Args)]
-pub(super) struct Conditions {
-    /// Those of this account
+pub(super) struct FilterArgs {
+    /// Only dead letters of this account
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Those with this reason: unmappable, malformed, refused, email_taken, not_applied, endless_search, expired, erased
+    /// Only dead letters with this reason: unmappable, malformed, refused, email_taken, not_applied, endless_search, expired, erased
     #[arg(long, value_name = "CODE")]
     reason: Option<String>,
-    /// Those that died since: a time ago such as 12h, or a moment such as 2026-01-31 or 2026-01-31T08:00:00Z
-    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    /// Only dead letters since then: an age such as 12h, or a time such as 2026-01-31 or 2026-01-31T08:00:00Z
+    #[arg(long, value_name = "WHEN", value_parser = parse_time)]
     since: Option<Timestamp>,
 }
 
-/// Ids, conditions, or all; one of them must be said.
+/// Ids, a filter, or all; one of them is required.
 #[derive(Debug, Args)]
 pub(super) struct Selection {
-    /// The ids, as `list` prints them
+    /// The ids that `list` prints
     #[arg(
         value_name = "ID",
         conflicts_with_all = ["account", "reason", "since", "all"],
@@ -31,54 +34,54 @@ pub(super) struct Selection {
     )]
     ids: Vec<i64>,
     #[command(flatten)]
-    conditions: Conditions,
-    /// All of them
+    filter: FilterArgs,
+    /// All dead letters
     #[arg(long, conflicts_with_all = ["account", "reason", "since"])]
     all: bool,
 }
 
-/// As many are fetched and changed at once.
-const PAGE: usize = 100;
+/// How many dead letters are read or changed in one operation.
+const PAGE_SIZE: usize = 100;
 
-impl Conditions {
+impl FilterArgs {
     pub(super) fn filter(&self) -> Filter {
         Filter { account: self.account.clone(), reason: self.reason.clone(), since: self.since }
     }
 }
 
 impl Selection {
-    /// The ids that are meant, in portions.
-    pub(super) fn portions<'a>(&self, keeper: &'a Keeper) -> Portions<'a> {
+    /// The ids of the selected dead letters, in pages.
+    pub(super) fn id_pages<'a>(&self, backend: &'a AdminBackend) -> IdPages<'a> {
         let mut ids = self.ids.clone();
         ids.sort_unstable();
         ids.dedup();
         let given = (!ids.is_empty()).then_some(ids);
-        Portions { given, pages: Pages::new(keeper, self.conditions.filter()) }
+        IdPages { given, pages: Pages::new(backend, self.filter.filter()) }
     }
 
-    /// What is meant, for a question.
-    pub(super) fn shown(&self) -> String {
+    /// A description of the selection, for a question.
+    pub(super) fn description(&self) -> String {
         match (&self.ids[..], self.all) {
             ([id], _) => format!("the dead letter {id}"),
             ([], true) => "all dead letters".to_owned(),
-            ([], false) => "all dead letters that fit these conditions".to_owned(),
+            ([], false) => "all dead letters that match the filter".to_owned(),
             (ids, _) => format!("{} dead letters", ids.len()),
         }
     }
 }
 
-/// Ids, some at a time.
-pub(super) struct Portions<'a> {
+/// Ids in pages of [`PAGE_SIZE`].
+pub(super) struct IdPages<'a> {
     given: Option<Vec<i64>>,
     pages: Pages<'a>,
 }
 
-impl Portions<'_> {
-    /// The next ids; none at the end.
+impl IdPages<'_> {
+    /// The next page of ids; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<i64>>, String> {
         match &mut self.given {
             Some(ids) if ids.is_empty() => Ok(None),
-            Some(ids) => Ok(Some(ids.drain(..ids.len().min(PAGE)).collect())),
+            Some(ids) => Ok(Some(ids.drain(..ids.len().min(PAGE_SIZE)).collect())),
             None => {
                 let page = self.pages.next().await?;
                 Ok(page.map(|page| page.letters.into_iter().map(|letter| letter.id).collect()))
@@ -87,23 +90,23 @@ impl Portions<'_> {
     }
 }
 
-/// The dead letters there were at the beginning, page by page: who replays does not meet those that die anew meanwhile.
+/// The dead letters that existed when the first page was read, in pages.
 pub(super) struct Pages<'a> {
-    keeper: &'a Keeper,
+    backend: &'a AdminBackend,
     filter: Filter,
     after: Option<i64>,
     last: Option<i64>,
 }
 
 impl<'a> Pages<'a> {
-    pub(super) fn new(keeper: &'a Keeper, filter: Filter) -> Self {
-        Self { keeper, filter, after: Some(0), last: None }
+    pub(super) fn new(backend: &'a AdminBackend, filter: Filter) -> Self {
+        Self { backend, filter, after: Some(0), last: None }
     }
 
-    /// The next page; none at the end.
+    /// The next page; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Page>, String> {
         let Some(after) = self.after.take() else { return Ok(None) };
-        let mut page = self.keeper.page(&self.filter, after, PAGE).await?;
+        let mut page = self.backend.page(&self.filter, after, PAGE_SIZE).await?;
         let last = *self.last.get_or_insert(page.last);
         page.letters.retain(|letter| letter.id <= last);
         self.after = page.next.filter(|next| *next < last);
@@ -111,16 +114,14 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// A time ago, or a moment.
-fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
-        return Ok(now().before(ago));
+/// An age, which is subtracted from the current time, or a time.
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(age) = humantime::parse_duration(text) {
+        return Ok(now().before(age));
     }
     let midnight = format!("{text} 00:00:00");
-    let moment = humantime::parse_rfc3339_weak(text).or_else(|_| humantime::parse_rfc3339_weak(&midnight));
-    moment
-        .map(Timestamp::from)
-        .map_err(|_| "expected a time ago such as 12h, or a moment such as 2026-01-31".to_owned())
+    let time = humantime::parse_rfc3339_weak(text).or_else(|_| humantime::parse_rfc3339_weak(&midnight));
+    time.map(Timestamp::from).map_err(|_| "expected an age such as 12h, or a time such as 2026-01-31".to_owned())
 }
 
 #[cfg(test)]
@@ -132,8 +133,8 @@ mod tests {
     use crate::store::{AffiliateChanges, EventLog as _, Limits, NewEvent, Settlement, SqliteStore};
     use std::time::Duration;
 
-    /// Appends so many events, which become dead letters.
-    async fn die(store: &SqliteStore, ids: std::ops::Range<u8>) {
+    /// Appends an event for each number, and settles it as a dead letter.
+    async fn add_dead_letters(store: &SqliteStore, ids: std::ops::Range<u8>) {
         let (account, at) = (AccountName::main(), Timestamp(0));
         let event = |n: u8| NewEvent {
             account: account.clone(),
@@ -152,22 +153,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pages_end_where_the_dead_letters_ended_at_the_beginning() {
+    async fn dead_letters_added_after_the_first_page_are_not_included() {
         let folder = tempfile::tempdir().expect("a folder");
         let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("opened");
-        die(&store, 0..110).await;
-        let keeper = Keeper::Store(store);
-        let Keeper::Store(store) = &keeper else { return };
-        let mut pages = Pages::new(&keeper, Filter::default());
+        add_dead_letters(&store, 0..110).await;
+        let backend = AdminBackend::Store(store);
+        let AdminBackend::Store(store) = &backend else { return };
+        let mut pages = Pages::new(&backend, Filter::default());
         let first = pages.next().await.expect("a page").expect("the first");
-        die(store, 110..255).await;
+        add_dead_letters(store, 110..255).await;
         let second = pages.next().await.expect("a page").expect("the second");
         assert_eq!((first.letters.len(), second.letters.len()), (100, 10));
-        assert!(pages.next().await.expect("no failure").is_none(), "those that died meanwhile are not met");
+        assert!(pages.next().await.expect("no failure").is_none(), "later dead letters are not included");
     }
 
     #[test]
-    fn a_moment_is_a_date_a_time_of_day_or_a_time_ago() {
+    fn a_time_is_a_date_a_date_and_time_or_an_age() {
         for (text, expected) in [
             ("1970-01-02", Some(86_400_000)),
             ("1970-01-01T00:00:01Z", Some(1_000)),
@@ -175,9 +176,9 @@ mod tests {
             ("yesterday", None),
             ("", None),
         ] {
-            assert_eq!(moment(text).ok().map(|moment| moment.0), expected, "{text}");
+            assert_eq!(parse_time(text).ok().map(|time| time.0), expected, "{text}");
         }
-        let hour = moment("1h").expect("a time ago");
+        let hour = parse_time("1h").expect("an age");
         assert!(now().since(hour) >= Duration::from_secs(3600) && now().since(hour) < Duration::from_secs(3700));
         assert_eq!(Timestamp(5_000).before(Duration::from_secs(2)), Timestamp(3_000));
     }

@@ -1,38 +1,40 @@
-//! Dead letters on paper: a line for each, or everything about some. No personal data unless asked for.
+//! Prints dead letters: one line for each (`list`), or all about some (`show`).
+//!
+//! Invariant: no personal data without `--reveal`.
 
-use super::Output;
-use super::selection::{Conditions, Pages, Selection};
-use crate::cli::keeper::Keeper;
-use crate::cli::map::{self, Shown};
-use crate::cli::{say, tell};
+use super::OutputArgs;
+use super::selection::{FilterArgs, Pages, Selection};
+use crate::cli::admin_backend::AdminBackend;
+use crate::cli::map::{self, Detail};
+use crate::cli::{eprint, print};
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::store::DeadLetter;
 use serde_json::json;
 use std::time::{Duration, UNIX_EPOCH};
 
-pub(super) async fn list(keeper: &Keeper, conditions: &Conditions, output: &Output) -> Result<bool, String> {
-    let mut pages = Pages::new(keeper, conditions.filter());
+pub(super) async fn list(backend: &AdminBackend, filter: &FilterArgs, output: &OutputArgs) -> Result<bool, String> {
+    let mut pages = Pages::new(backend, filter.filter());
     let mut any = false;
     while let Some(page) = pages.next().await? {
         for mut letter in page.letters {
             if output.reveal {
-                // None: it was replayed or discarded meanwhile.
-                letter.body = keeper.one(letter.id).await?.and_then(|whole| whole.body);
+                // None: it was replayed or discarded after the page was read.
+                letter.body = backend.dead_letter(letter.id).await?.and_then(|letter| letter.body);
             }
             if output.json {
-                tell(&json!(letter).to_string());
+                print(&json!(letter).to_string());
             } else {
                 if !any {
-                    tell("ID      DIED                  ACCOUNT   CODE            FAILURES  REASON");
+                    print("ID      DIED                  ACCOUNT   CODE            FAILURES  REASON");
                 }
-                tell(&line(&letter));
+                print(&line(&letter));
             }
             any = true;
         }
     }
     if !any {
-        say("no dead letters");
+        eprint("no dead letters");
     }
     Ok(true)
 }
@@ -40,7 +42,8 @@ pub(super) async fn list(keeper: &Keeper, conditions: &Conditions, output: &Outp
 fn line(letter: &DeadLetter) -> String {
     let DeadLetter { id, account, code, failures, reason, body, .. } = letter;
     let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut line = format!("{id:<6}  {:20}  {account:8}  {code:14}  {failures:>8}  {reason}", shown(letter.died_at));
+    let mut line =
+        format!("{id:<6}  {:20}  {account:8}  {code:14}  {failures:>8}  {reason}", format_time(letter.died_at));
     if letter.erased {
         line.push_str(" (body erased)");
     }
@@ -52,37 +55,37 @@ fn line(letter: &DeadLetter) -> String {
 }
 
 pub(super) async fn show(
-    keeper: &Keeper,
+    backend: &AdminBackend,
     selection: &Selection,
-    output: &Output,
+    output: &OutputArgs,
     config: &Config,
 ) -> Result<bool, String> {
-    let mut portions = selection.portions(keeper);
-    let (mut all_there, mut any) = (true, false);
-    while let Some(ids) = portions.next().await? {
+    let mut pages = selection.id_pages(backend);
+    let (mut all_found, mut any) = (true, false);
+    while let Some(ids) = pages.next().await? {
         for id in ids {
-            let Some(letter) = keeper.one(id).await? else {
-                say(&format!("{id}: no such dead letter"));
-                all_there = false;
+            let Some(letter) = backend.dead_letter(id).await? else {
+                eprint(&format!("{id}: no such dead letter"));
+                all_found = false;
                 continue;
             };
             if any && !output.json {
-                tell("");
+                print("");
             }
             any = true;
-            tell(&whole(letter, output, config));
+            print(&details(letter, output, config));
         }
     }
-    if !any && all_there {
-        say("no dead letters");
+    if !any && all_found {
+        eprint("no dead letters");
     }
-    Ok(all_there)
+    Ok(all_found)
 }
 
-/// Everything about one dead letter.
-fn whole(mut letter: DeadLetter, output: &Output, config: &Config) -> String {
+/// All about one dead letter.
+fn details(mut letter: DeadLetter, output: &OutputArgs, config: &Config) -> String {
     let body = letter.body.take();
-    let detail = if output.reveal { Shown::Everything } else { Shown::NoValues };
+    let detail = if output.reveal { Detail::WithValues } else { Detail::WithoutValues };
     let account = config.every_account().into_iter().find(|account| account.name.as_str() == letter.account);
     let rules = account.map_or_else(|| config.rules.clone(), |account| account.rules);
     let today = body.as_deref().map(|body| map::explain(body, &rules, config.delivery.policy, detail).0);
@@ -97,24 +100,24 @@ fn whole(mut letter: DeadLetter, output: &Output, config: &Config) -> String {
         format!("  reason:   {}", letter.reason),
         format!("  account:  {}", letter.account),
         format!("  event:    {}", letter.event),
-        format!("  received: {}", shown(letter.received_at)),
-        format!("  died:     {}", shown(letter.died_at)),
+        format!("  received: {}", format_time(letter.received_at)),
+        format!("  died:     {}", format_time(letter.died_at)),
         format!("  failures: {}", letter.failures),
         "  attempts:".to_owned(),
     ];
-    lines.extend(letter.history.iter().map(|attempt| format!("    {} {}", shown(attempt.at), attempt.what)));
+    lines.extend(letter.history.iter().map(|attempt| format!("    {} {}", format_time(attempt.at), attempt.what)));
     match today {
         Some(today) => {
             lines.push("  today:".to_owned());
             lines.extend(today.iter().map(|line| format!("    {line}")));
         }
-        None => lines.push("  today:    nothing: its body was erased".to_owned()),
+        None => lines.push("  today:    no call: the event's body was erased".to_owned()),
     }
     lines.extend(body.map(|body| format!("  body:     {body}")));
     lines.join("\n")
 }
 
-fn shown(moment: Timestamp) -> String {
-    let moment = UNIX_EPOCH + Duration::from_millis(moment.0.unsigned_abs());
-    humantime::format_rfc3339_seconds(moment).to_string()
+fn format_time(time: Timestamp) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(time.0.unsigned_abs());
+    humantime::format_rfc3339_seconds(time).to_string()
 }

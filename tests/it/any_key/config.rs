@@ -84,8 +84,7 @@ async fn a_seal_key_comes_from_a_file_and_check_reports_a_missing_one() {
         )
     };
     let (code, out, err) = check(vec![("STORE_SEAL_KEY_FILE", file.display().to_string())]).await;
-    let expected =
-        "configuration: no problem\nany other API key: https://api.refersion.com/v2/ is asked when it first arrives\n";
+    let expected = "configuration: no problem\nany other API key: verified with https://api.refersion.com/v2/ when it first arrives\n";
     assert_eq!((code, &*out, &*err), (Some(0), expected, ""));
     let (code, out, err) = check(vec![]).await;
     assert_eq!((code, &*out), (Some(64), ""));

@@ -65,7 +65,10 @@ async fn forget_requires_an_account_if_none_is_configured() {
     let partner = with_dead_letter().await;
     let (code, _, err) = run(&partner, &["forget", "--user-id", "u1"], &[]).await;
     assert_eq!(code, Some(1));
-    assert!(err.contains("no account is configured, and any key is accepted: say with --account"), "{err}");
+    assert!(
+        err.contains("no account is configured and any API key is accepted: name the user's account with --account"),
+        "{err}"
+    );
     let name = partner.kept()[0].0.clone();
     let (code, out, err) = run(&partner, &["forget", "--user-id", "u1", "--account", &name], &[]).await;
     assert_eq!((code, &*out), (Some(0), "erased: 1 dead letter\n"), "{err}");

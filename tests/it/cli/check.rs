@@ -27,7 +27,7 @@ async fn a_key_is_proved_by_one_cheap_call_and_never_printed() {
     let proved = run(&["check"], &[base, ("REFERSION_API_KEY", API_KEY)], "").await;
     assert_eq!((proved.code, &*proved.err), (Some(0), ""));
     let out = proved.out.replace(&refersion.base_url, "BASE");
-    assert_eq!(out, "configuration: no problem\naccount main: BASE/ takes the API key pub_test.…\n");
+    assert_eq!(out, "configuration: no problem\naccount main: BASE/ accepts the API key pub_test.…\n");
     assert_eq!(refersion.operations(), ["list"]);
 
     let refused = run(&["check"], &[base, ("REFERSION_API_KEY", "pub_test.marker")], "").await;
@@ -47,7 +47,8 @@ async fn an_unreachable_refersion_proves_nothing() {
     let base = format!("http://{closed}/v2");
     let ran = run(&["check"], &[("REFERSION_BASE_URL", &base), ("REFERSION_API_KEY", "pub_test.marker")], "").await;
     assert_eq!(ran.code, Some(1));
-    let expected = format!("account main: the API key could not be proved at {base}/: no connection to Refersion\n");
+    let expected =
+        format!("account main: cannot verify the API key pub_test.… with {base}/: no connection to Refersion\n");
     assert_eq!(ran.err, expected);
 }
 
@@ -81,7 +82,7 @@ async fn the_key_of_every_account_is_proved_and_reported() {
     let ran = run(&["check", "--config", file], &environment, "").await;
     assert_eq!(ran.code, Some(1), "one account that is not well is enough");
     let out = ran.out.replace(&refersion.base_url, "BASE");
-    assert_eq!(out, "configuration: no problem\naccount main: BASE/ takes the API key pub_test.…\n");
+    assert_eq!(out, "configuration: no problem\naccount main: BASE/ accepts the API key pub_test.…\n");
     let told: Vec<_> = ran.err.lines().filter_map(|line| line.split_once("; compare")).map(|(line, _)| line).collect();
     let refuses =
         |name: &str, public: &str| format!("account {name}: {}/ refuses the API key {public}.…", refersion.base_url);

@@ -17,13 +17,14 @@ async fn the_whole() {
     Usage: refersion-destination <COMMAND>
 
     Commands:
-      serve         Take Segment's events in and carry them out at Refersion
-      sandbox       Run a simulated Refersion by itself, for trials
-      map           Show, offline, which Refersion calls an event would make, and what is odd about it
-      check         Tell every problem of the configuration, then prove each API key with one cheap call
-      dead-letters  List, show, replay or discard what could not be delivered [alias: dlq]
-      forget        Erase what this service holds of a user
-      healthcheck   Exit 0 if the service is healthy, 1 if not: for container probes
+      serve         Receive Segment's events and deliver them to Refersion
+      sandbox       Run only the simulated Refersion, for trials
+      map           Show, offline, which Refersion calls an event would make, and which fields are left
+                    out
+      check         Print every problem of the configuration, then verify each API key with one call
+      dead-letters  List, show, replay or discard events that could not be delivered [alias: dlq]
+      forget        Erase what the store holds of a user
+      healthcheck   Exit with 0 if the service is healthy, otherwise with 1; for container probes
       help          Print this message or the help of the given subcommand(s)
 
     Options:
@@ -43,15 +44,15 @@ async fn the_whole() {
 #[tokio::test]
 async fn serve() {
     assert_snapshot!(help(&["serve"]).await, @r"
-    Take Segment's events in and carry them out at Refersion
+    Receive Segment's events and deliver them to Refersion
 
     Usage: refersion-destination serve [OPTIONS]
 
     Options:
-          --config <FILE>  A TOML file of settings; may be given several times, a later file wins over
+          --config <FILE>  A TOML file of settings. May be given several times; a later file overrides
                            an earlier one
-          --sandbox        Deliver to a simulated Refersion in this process, and keep nothing: needs no
-                           account, no key, no file
+          --sandbox        Deliver to a simulated Refersion in this process, and store nothing for good.
+                           Needs no account, no key and no file
       -h, --help           Print help
     ");
 }
@@ -59,18 +60,19 @@ async fn serve() {
 #[tokio::test]
 async fn sandbox() {
     assert_snapshot!(help(&["sandbox"]).await, @r"
-    Run a simulated Refersion by itself, for trials
+    Run only the simulated Refersion, for trials
 
     Usage: refersion-destination sandbox [OPTIONS]
 
     Options:
-          --listen <ADDR>   The address to listen on; port 0 takes any free one [default:
+          --listen <ADDR>   The address to listen on; port 0 means any free port [default:
                             127.0.0.1:9099]
-          --latency <DUR>   How long every answer takes, such as 100ms [default: 0s]
-          --fail-rate <P>   The share of calls that fail with a 500, from 0 to 1 [default: 0]
-          --rate-limit <N>  How many calls per second are taken before 429 is answered; any number if
-                            not given
-          --api-key <KEY>   The only key pair to accept, `publickey.secretkey`; any pair if not given
+          --latency <DUR>   The delay of every response, such as 100ms [default: 0s]
+          --fail-rate <P>   The share of calls that are answered with 500, from 0 to 1 [default: 0]
+          --rate-limit <N>  The number of calls per second above which calls are answered with 429;
+                            without it there is no limit
+          --api-key <KEY>   The only key pair that is accepted, `publickey.secretkey`; without it any
+                            pair is accepted
       -h, --help            Print help
     ");
 }
@@ -78,7 +80,7 @@ async fn sandbox() {
 #[tokio::test]
 async fn map() {
     assert_snapshot!(help(&["map"]).await, @r"
-    Show, offline, which Refersion calls an event would make, and what is odd about it
+    Show, offline, which Refersion calls an event would make, and which fields are left out
 
     Usage: refersion-destination map [OPTIONS] [FILE]
 
@@ -86,7 +88,7 @@ async fn map() {
       [FILE]  A file with an event, an array of events, or a batch; `-` is standard input [default: -]
 
     Options:
-          --config <FILE>  A TOML file of settings; may be given several times, a later file wins over
+          --config <FILE>  A TOML file of settings. May be given several times; a later file overrides
                            an earlier one
       -h, --help           Print help
     ");
@@ -95,12 +97,12 @@ async fn map() {
 #[tokio::test]
 async fn check() {
     assert_snapshot!(help(&["check"]).await, @r"
-    Tell every problem of the configuration, then prove each API key with one cheap call
+    Print every problem of the configuration, then verify each API key with one call
 
     Usage: refersion-destination check [OPTIONS]
 
     Options:
-          --config <FILE>  A TOML file of settings; may be given several times, a later file wins over
+          --config <FILE>  A TOML file of settings. May be given several times; a later file overrides
                            an earlier one
       -h, --help           Print help
     ");
@@ -109,15 +111,15 @@ async fn check() {
 #[tokio::test]
 async fn healthcheck() {
     assert_snapshot!(help(&["healthcheck"]).await, @r"
-    Exit 0 if the service is healthy, 1 if not: for container probes
+    Exit with 0 if the service is healthy, otherwise with 1; for container probes
 
     Usage: refersion-destination healthcheck [OPTIONS] [URL]
 
     Arguments:
-      [URL]  The endpoint to ask; `/healthz` on OPS_LISTEN if not given
+      [URL]  The health endpoint; if not given, `/healthz` on OPS_LISTEN
 
     Options:
-          --config <FILE>  A TOML file of settings; may be given several times, a later file wins over
+          --config <FILE>  A TOML file of settings. May be given several times; a later file overrides
                            an earlier one
       -h, --help           Print help
     ");
@@ -126,40 +128,40 @@ async fn healthcheck() {
 #[tokio::test]
 async fn dead_letters() {
     assert_snapshot!(help(&["dead-letters"]).await, @r"
-    List, show, replay or discard what could not be delivered
+    List, show, replay or discard events that could not be delivered
 
     Usage: refersion-destination dead-letters <COMMAND>
 
     Commands:
-      list     One line for each
-      show     Everything about some: reason, attempts, and what the event would do today
-      replay   Let some wait again: mapped anew, each behind what waits for its user
-      discard  Throw some away for good
+      list     Print one line for each
+      show     Print all about some: reason, attempts, and which calls the event would make today
+      replay   Deliver some again: with today's rules, each after the pending events of its user
+      discard  Discard some for good
       help     Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help  Print help
     ");
     assert_snapshot!(help(&["dlq", "discard"]).await, @r"
-    Throw some away for good
+    Discard some for good
 
     Usage: refersion-destination dead-letters discard [OPTIONS] [ID]...
 
     Arguments:
-      [ID]...  The ids, as `list` prints them
+      [ID]...  The ids that `list` prints
 
     Options:
-          --account <NAME>  Those of this account
-          --reason <CODE>   Those with this reason: unmappable, malformed, refused, email_taken,
-                            not_applied, endless_search, expired, erased
-          --since <WHEN>    Those that died since: a time ago such as 12h, or a moment such as
+          --account <NAME>  Only dead letters of this account
+          --reason <CODE>   Only dead letters with this reason: unmappable, malformed, refused,
+                            email_taken, not_applied, endless_search, expired, erased
+          --since <WHEN>    Only dead letters since then: an age such as 12h, or a time such as
                             2026-01-31 or 2026-01-31T08:00:00Z
-          --all             All of them
-          --yes             Do not ask
-          --json            Print JSON, one value a line
-          --ops <URL>       Ask the service whose ops listener is at this URL; if not given, the store
-                            is opened, or while a service has it open, OPS_LISTEN is asked
-          --config <FILE>   A TOML file of settings; may be given several times, a later file wins over
+          --all             All dead letters
+          --yes             Do not ask for confirmation
+          --json            Print JSON, one value on each line
+          --ops <URL>       The URL of the running service's operators' listener. Without it, the
+                            command opens the store, or if a service has it open, asks OPS_LISTEN
+          --config <FILE>   A TOML file of settings. May be given several times; a later file overrides
                             an earlier one
       -h, --help            Print help
     ");
@@ -168,20 +170,20 @@ async fn dead_letters() {
 #[tokio::test]
 async fn forget() {
     assert_snapshot!(help(&["forget"]).await, @r"
-    Erase what this service holds of a user
+    Erase what the store holds of a user
 
     Usage: refersion-destination forget [OPTIONS] <--user-id <ID>|--email <ADDRESS>>
 
     Options:
           --user-id <ID>     Segment's userId of the user
           --email <ADDRESS>  The user's e-mail address
-          --account <NAME>   The account whose user it is; the first one configured if not given, which
-                             is `main` where there is one. To be said where none is configured and any
+          --account <NAME>   The user's account. If not given: the first configured account, which is
+                             `main` if there is one. Required if no account is configured and any API
                              key is accepted
           --json             Print JSON
-          --ops <URL>        Ask the service whose ops listener is at this URL; if not given, the store
-                             is opened, or while a service has it open, OPS_LISTEN is asked
-          --config <FILE>    A TOML file of settings; may be given several times, a later file wins over
+          --ops <URL>        The URL of the running service's operators' listener. Without it, the
+                             command opens the store, or if a service has it open, asks OPS_LISTEN
+          --config <FILE>    A TOML file of settings. May be given several times; a later file overrides
                              an earlier one
       -h, --help             Print help
     ");

@@ -52,7 +52,7 @@ async fn through_the_service_and_on_its_store_everything_kept_of_a_user_is_erase
         assert_eq!(listed.matches("(body erased)").count(), 3, "{listed}");
         assert!(!listed.to_lowercase().contains("marker"), "{listed}");
         let again = deployment.run(&["forget", whom[0], whom[1]]).await;
-        assert_eq!((again.code, &*again.out), (Some(0), "nothing was held of this user\n"));
+        assert_eq!((again.code, &*again.out), (Some(0), "the store held nothing of this user\n"));
         let replayed = deployment.run(&["dlq", "replay", "1"]).await;
         let expected = "1: cannot be replayed: its body was erased\nreplayed 0 dead letters\n";
         assert_eq!((replayed.code, &*replayed.out), (Some(1), expected));
@@ -64,10 +64,10 @@ async fn forget_prints_what_was_erased_in_one_line() {
     let mut deployment = deployment().await;
     deployment.stop().await;
     let ran = deployment.run(&["forget", "--user-id", "markeruser1", "--email", "other@example.com"]).await;
-    let expected = "erased: 2 waiting events, 1 dead letter, 2 links, 1 remembered affiliate\n";
+    let expected = "erased: 2 pending events, 1 dead letter, 2 links, 1 remembered affiliate\n";
     assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(0), expected, ""));
     let elsewhere = deployment.run(&["forget", "--user-id", "markeruser1", "--account", "other"]).await;
-    assert_eq!(elsewhere.out, "nothing was held of this user\n");
+    assert_eq!(elsewhere.out, "the store held nothing of this user\n");
 }
 
 /// Through the service and on its store.
@@ -79,9 +79,9 @@ async fn forget_without_an_account_applies_to_the_first_one_configured() {
     std::fs::write(&others, "[[accounts]]\nname = \"other\"\napi_key = \"pub_o.sec_o\"\n").expect("written");
     let forget = ["forget", "--user-id", "markeruser1", "--config", others.to_str().expect("text")];
     let of_other = deployment.run_with(&forget, &[("REFERSION_API_KEY", "")]).await;
-    assert_eq!(of_other.out, "nothing was held of this user\n", "{}", of_other.err);
+    assert_eq!(of_other.out, "the store held nothing of this user\n", "{}", of_other.err);
     let of_main = deployment.run(&forget).await;
-    assert!(of_main.out.starts_with("erased: 2 waiting events"), "{}{}", of_main.out, of_main.err);
+    assert!(of_main.out.starts_with("erased: 2 pending events"), "{}{}", of_main.out, of_main.err);
 }
 
 #[tokio::test]
