@@ -1,10 +1,10 @@
 //! The account endpoints, and which of them a request is for.
 //!
-//! In: the headers of a request. Out: its [`AccountEndpoint`], or the response that refuses it. ItemResult configured account has an
-//! endpoint of its own, `/segment/{name}`; `/segment` and `/v1/batch` are shared by all accounts: the key in the Basic
-//! credentials selects the account, and a request without credentials is for the account `main`. Where any key is accepted,
-//! [`MerchantAccounts`] verifies an unknown key with Refersion. Invariants: the path of an account that does not exist is answered like
-//! any other unknown path; a key with the public half of a configured account never reaches another account. Deliberately
+//! In: the headers of a request. Out: its [`AccountEndpoint`], or the response that refuses it. Each configured account has an
+//! endpoint of its own, `/segment/{name}`; all accounts share `/segment` and `/v1/batch`: there the key in the Basic credentials
+//! selects the account, and a request without credentials is for the account `main`. Where any key is accepted,
+//! [`MerchantAccounts`] verifies an unknown key with Refersion. Invariants: the path of an account that does not exist is answered
+//! like any other unknown path; a key with the public half of a configured account never reaches another account. Deliberately
 //! absent: whether a request is authentic ([`crate::segment::Authenticator`]).
 
 use super::AccountEndpoint;

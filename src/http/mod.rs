@@ -4,7 +4,7 @@
 //! `parse` turns it into events to append; `append` hands them to the store; `response` is THE inbound status table; `health` is
 //! health and metrics; `dead_letters` is the operators' API; `listen` serves both listeners and limits their connections.
 //! Invariants: an event is answered with 2xx only after it is on disk, or if nothing has to be kept; no response is a redirect;
-//! every response but the metrics is JSON, and an error has `status` and `message`; a panic is answered with 500. Deliberately
+//! every body but the metrics is JSON, and an error has `status` and `message`; a panic is answered with 500. Deliberately
 //! absent: calls to Refersion; the verification of a new key needs one, and is passed in ([`MerchantAccounts`]).
 
 mod account_registry;

@@ -102,7 +102,7 @@ fn if_unknown(creation: &Creation) -> Option<ApiResponse> {
     match creation {
         Creation::Allowed(_) => None,
         Creation::Skipped(reason) => Some(ApiResponse::Ignored(reason.clone())),
-        Creation::Invalid(refusal) => Some(ApiResponse::Invalid(refusal.to_string())),
+        Creation::Invalid(error) => Some(ApiResponse::Invalid(error.to_string())),
     }
 }
 
@@ -111,12 +111,12 @@ fn new_event(
     text: &str,
     event: &Event<'_>,
     user: &User,
-    only_if_known: bool,
+    known_users_only: bool,
     received_at: Timestamp,
 ) -> NewEvent {
     let keys = user.keys(endpoint.store.hash_key(), &endpoint.account);
     let known_users_only =
-        only_if_known.then(|| KnownUsersOnly { none_pending_up_to: endpoint.signals.none_pending_up_to(&keys) });
+        known_users_only.then(|| KnownUsersOnly { none_pending_up_to: endpoint.signals.none_pending_up_to(&keys) });
     NewEvent {
         account: endpoint.account.clone(),
         id: event_id(endpoint, text, event),

@@ -25,7 +25,7 @@ use crate::segment::AuthError;
 use crate::store::StoreError;
 use crate::telemetry::EventStatus;
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -165,22 +165,30 @@ impl ApiResponse {
     pub(super) fn with_body(&self, body: &ResponseBody<'_>) -> Response {
         let mut response = (self.code(), Json(body)).into_response();
         let header = match self {
-            Self::BacklogFull => Some((header::RETRY_AFTER, RETRY_AFTER_FULL.to_string())),
+            Self::BacklogFull => Some((header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_FULL))),
             Self::NotStored | Self::KeyUnverified | Self::Draining | Self::BodyTimeout => {
-                Some((header::RETRY_AFTER, RETRY_AFTER_UNAVAILABLE.to_string()))
+                Some((header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_UNAVAILABLE)))
             }
-            Self::MethodNotAllowed(allowed) => Some((header::ALLOW, (*allowed).to_owned())),
+            Self::MethodNotAllowed(allowed) => Some((header::ALLOW, HeaderValue::from_static(allowed))),
             Self::Unauthenticated(_) => {
-                Some((header::WWW_AUTHENTICATE, r#"Basic realm="refersion-destination""#.to_owned()))
+                Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="refersion-destination""#)))
             }
             _ => None,
         };
-        if let Some((name, value)) = header
-            && let Ok(value) = value.parse()
-        {
-            response.headers_mut().insert(name, value);
-        }
+        response.headers_mut().extend(header);
         response
+    }
+
+    /// Which of the results of many events decides the response: the lowest.
+    fn precedence(&self) -> u8 {
+        match self {
+            Self::InternalError => 0,
+            Self::Accepted => 1,
+            _ if self.code() == StatusCode::OK => 2,
+            _ if self.code() == StatusCode::BAD_REQUEST => 3,
+            Self::UnsupportedType(_) => 5,
+            _ => 4,
+        }
     }
 }
 
@@ -228,12 +236,5 @@ impl From<StoreError> for ApiResponse {
 /// The response to a request with many events. Segment can only send the whole request again, and every event that can be
 /// stored is stored already. So one success makes the request a success, unless an internal error left an event undecided.
 pub(super) fn combined(results: &[ApiResponse]) -> ApiResponse {
-    let first = |matching: &dyn Fn(&ApiResponse) -> bool| results.iter().find(|result| matching(result)).cloned();
-    first(&|result| matches!(result, ApiResponse::InternalError))
-        .or_else(|| first(&|result| matches!(result, ApiResponse::Accepted)))
-        .or_else(|| first(&|result| result.code() == StatusCode::OK))
-        .or_else(|| first(&|result| result.code() == StatusCode::BAD_REQUEST))
-        .or_else(|| first(&|result| !matches!(result, ApiResponse::UnsupportedType(_))))
-        .or_else(|| results.first().cloned())
-        .unwrap_or(ApiResponse::InternalError)
+    results.iter().min_by_key(|result| result.precedence()).cloned().unwrap_or(ApiResponse::InternalError)
 }
