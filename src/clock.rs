@@ -1,16 +1,16 @@
-//! The clock of this process: the system's when the process started, and from then on one that is never set.
+//! The clock of this process: a monotonic clock that starts at the system's time.
 //!
-//! It starts at the system's time, because moments are stored (when an event was received, when a wait began). A system clock
-//! that is set forward would end every wait at once, and one that is set back would lengthen it, so all moments of a process
-//! come from this clock and can be compared. It runs on tokio's time, as all waits do, so that a test can stop and advance it.
-//! Deliberately absent: correcting moments that a wrong clock wrote; waits are stored as amounts, and
-//! [`RetryWait::due`](crate::scheduling::RetryWait::due) bounds what is left of them.
+//! It starts at the system's time because moments are stored: when an event was received, when a wait began. It is monotonic because
+//! a system clock that is set forward would end every wait at once, and one that is set back would lengthen every wait. All moments
+//! in a process come from this clock and can be compared. It runs on tokio's time, as all waits do, so that a test can pause and
+//! advance it. Deliberately absent: correcting moments that were stored with a wrong system clock; waits are stored as durations,
+//! and [`RetryWait::due`](crate::scheduling::RetryWait::due) bounds the rest of a wait.
 
 use crate::domain::Timestamp;
 use std::time::SystemTime;
 use tokio::time::Instant;
 
-/// A clock that runs as fast as time does. Copies tell the same time.
+/// A monotonic clock. Copies show the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Timestamp,
@@ -18,12 +18,12 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Reads the system's clock, for the last time.
+    /// Starts at the system's time.
     pub fn start() -> Self {
         Self { started: SystemTime::now().into(), since: Instant::now() }
     }
 
-    /// The moment now.
+    /// The current moment.
     pub fn now(&self) -> Timestamp {
         self.started.after(self.since.elapsed())
     }

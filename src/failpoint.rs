@@ -1,22 +1,22 @@
-//! Named steps between receiving and settling, at which a test lets this process die as `kill -9` would.
+//! Fail points for tests: named steps between receiving and settling an event at which the process aborts, as with `kill -9`.
 //!
-//! A test starts the program with `FAILPOINTS='worker::answered=return'`, in the crate `fail`'s own language; whoever then
-//! reaches that step aborts the process: no destructor runs, nothing is flushed. Invariant: compiled in by the feature
-//! `failpoints` alone, which only tests turn on; without it a step is nothing. Deliberately absent: failing in any milder
-//! way, which other tests do from outside.
+//! A test starts the program with `FAILPOINTS='worker::answered=return'`, in the syntax of the crate `fail`. The process then aborts
+//! when it reaches that step: no destructor runs, and nothing is flushed. Invariant: fail points exist only with the feature
+//! `failpoints`, which only tests turn on; without it [`step`] does nothing. Deliberately absent: errors and delays, which tests
+//! cause from outside.
 
 #[cfg(feature = "failpoints")]
 use std::sync::Once;
 
-/// Arms the steps that the environment names.
+/// Activates the steps named in the environment variable `FAILPOINTS`.
 #[cfg(feature = "failpoints")]
 pub fn arm() {
     static ARMED: Once = Once::new();
-    // Forgotten: steps stay armed until the process ends.
+    // `forget`: dropping the scenario would deactivate the steps.
     ARMED.call_once(|| std::mem::forget(fail::FailScenario::setup()));
 }
 
-/// A step that is reached; where the process ends if it is armed.
+/// Aborts the process here if a test has activated the step `name`.
 #[cfg(feature = "failpoints")]
 pub fn step(name: &str) {
     if fail::eval(name, |_| ()).is_some() {
@@ -24,11 +24,11 @@ pub fn step(name: &str) {
     }
 }
 
-/// Nothing: no step is compiled in.
+/// Does nothing without the feature `failpoints`.
 #[cfg(not(feature = "failpoints"))]
 pub fn arm() {}
 
-/// Nothing: no step is compiled in.
+/// Does nothing without the feature `failpoints`.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub fn step(_name: &str) {}

@@ -1,9 +1,10 @@
-//! From `[[accounts]]` to further accounts, each complete: what one does not say of itself, the sections say.
+//! Reads `[[accounts]]`: the configuration of every account beside `main`.
 //!
-//! An account's overrides are laid over a copy of the layers, and the copy is read as the sections are, so one rule is
-//! checked in one origin. Its name, its key and its shared secrets are its own and are never taken from a section.
-//! Deliberately absent: a spelling for the environment, which has no room for a list of secrets; and merging, an account's
-//! table stands instead of the section's, because ids of offers and custom fields mean nothing in another account.
+//! In: the layers. Out: one complete [`AccountConfig`] for each table. An account's overrides replace values in a copy of the layers,
+//! and the copy is read like the sections, so that each rule is checked in one place. Invariant: the name, the API key and the
+//! shared secrets of an account never come from a section. Deliberately absent: accounts in the environment, which would need a
+//! notation for lists of secrets; and merging of tables: an account's table replaces the section's, because the ids of offers and
+//! custom fields are different in another account.
 
 use super::did_you_mean::unknown;
 use super::environment::secret_in;
@@ -20,22 +21,22 @@ use std::num::NonZeroUsize;
 use toml::{Table, Value};
 use url::Url;
 
-/// One account: what differs from account to account.
+/// The settings that differ between accounts.
 #[derive(Clone, Debug)]
 pub struct AccountConfig {
-    /// Its name here; unlike that of any other.
+    /// Its name; different in every account.
     pub name: AccountName,
-    /// The key pair; the public half is unlike that of any other.
+    /// The API key; its public half is different in every account.
     pub api_key: ApiKey,
-    /// Each of them is valid; none of them is empty.
+    /// A signature made with any of them is accepted; none is empty.
     pub shared_secrets: Vec<SecretString>,
     /// https, or http to a loopback address. Its path ends with `/`.
     pub base_url: Url,
-    /// Calls under way at once: 1 to 1024.
+    /// Requests in flight at once, at most: 1 to 1024.
     pub concurrency: NonZeroUsize,
-    /// Above zero; none is no limit.
+    /// Above zero. `None`: no fixed limit.
     pub max_requests_per_second: Option<f64>,
-    /// How events are mapped, and affiliates created.
+    /// How events are mapped and affiliates created.
     pub rules: Rules,
 }
 
@@ -76,7 +77,7 @@ pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> 
 
 fn account(setting: &Setting, unique: &mut UniqueAccounts, reader: &mut Reader) -> Read<AccountConfig> {
     let Value::Table(table) = &setting.value else {
-        // Not shown: it may be a key out of its origin.
+        // The value is not shown: it may be an API key in the wrong place.
         let text = format!("found {}, expected a table with `name` and `api_key`", kind_of(&setting.value));
         return Err(reader.problems.note(setting.problem(text)));
     };
@@ -137,7 +138,7 @@ fn name(value: &Value) -> Parsed<AccountName> {
         Some(text) if (1..=MAX_NAME_LENGTH).contains(&text.len()) && text.bytes().all(allowed) => {
             Ok(AccountName::from(text.to_owned()))
         }
-        // Not shown: it may be a key out of its origin.
+        // The value is not shown: it may be an API key in the wrong place.
         Some(text) if text.contains('.') || text.len() > MAX_NAME_LENGTH => {
             Err(format!("found a text (not shown), {expected}"))
         }
@@ -146,7 +147,7 @@ fn name(value: &Value) -> Parsed<AccountName> {
     }
 }
 
-/// The secret `key` of an account, with where it stands: in the account's table, or in the file that `<key>_file` names.
+/// The secret `key` of an account and the setting it comes from: in the account's table, or in the file that `<key>_file` names.
 fn secret<T>(setting: &Setting, table: &Table, key: &Key<T>, reader: &mut Reader) -> Read<Option<(T, Setting)>> {
     let Some(found) = secret_text(setting, table, key.spec.name, reader)? else { return Ok(None) };
     Ok(Some((check(&found, key.parse, &mut reader.problems)?, found)))
@@ -169,7 +170,7 @@ fn secret_text(setting: &Setting, table: &Table, key: &str, reader: &mut Reader)
     Ok(Some(Setting { value: Value::String(text), ..file }))
 }
 
-/// The layers, with what the account says in the origin of what the sections say.
+/// A copy of the layers in which the account's overrides replace the values of the sections.
 fn overlaid(setting: &Setting, table: &Table, reader: &mut Reader) -> Layers {
     let mut layers = reader.layers.clone();
     for key in OVERRIDES {
@@ -192,16 +193,16 @@ fn overlaid(setting: &Setting, table: &Table, reader: &mut Reader) -> Layers {
     layers
 }
 
-/// What two accounts must not share.
+/// Names and API keys read so far, which no other account may have.
 struct UniqueAccounts {
     names: Vec<AccountName>,
-    /// Public halves, and where their keys stand.
+    /// The public half of each key, and the location of its setting.
     keys: Vec<(String, String)>,
 }
 
 impl UniqueAccounts {
     fn new(reader: &Reader) -> Self {
-        // A key that is none is told where it stands.
+        // An invalid key is reported when its own setting is read.
         let main = reader.layers.get(keys::REFERSION_API_KEY.spec);
         let main = main.and_then(|setting| Some(((keys::REFERSION_API_KEY.parse)(&setting.value).ok()?, setting.at())));
         let keys = main.into_iter().map(|(key, at)| (key.public().to_owned(), at)).collect();

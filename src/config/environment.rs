@@ -1,8 +1,8 @@
-//! The environment as a layer: which variables are ours, which are somebody else's, and which are a slip of the pen.
+//! Reads the environment, the highest layer of the configuration, and reports variables that look like misspelt settings.
 //!
-//! Only names that begin with a section's prefix matter. Kubernetes adds variables named after every service of the
-//! namespace, so a service called `server` must not stop the start: its variables are left alone. Deliberately absent:
-//! reading the process's environment; it is an argument.
+//! In: the variables, as an argument. Out: settings in the layers, problems and warnings. A variable is looked at only if its name
+//! begins with the name of a section. Kubernetes adds variables named after every service of the namespace: they are ignored, so
+//! that a service called `server` does not prevent the start. Deliberately absent: reading the process's environment.
 
 use super::did_you_mean::nearest;
 use super::keys::{KEYS, KeySpec, Kind, of_section, sections};
@@ -12,10 +12,10 @@ use super::values::Parsed;
 use std::collections::BTreeMap;
 use toml::Value;
 
-/// Prefixes that other software uses too: what is unknown there is ignored, unless it is near a name of ours.
+/// Prefixes that other programs use too: an unknown variable is ignored with a warning, unless its name is close to a setting's.
 const SHARED_PREFIXES: [&str; 4] = ["server", "ops", "store", "log"];
 
-/// Lays the environment on top.
+/// Adds the environment as the highest layer.
 pub(super) fn apply(
     layers: &mut Layers,
     env: impl Iterator<Item = (String, String)>,
@@ -66,7 +66,7 @@ fn put_file(layers: &mut Layers, key: KeySpec, name: String, path: &str, problem
     }
 }
 
-/// The secret that a file holds.
+/// Reads a secret from a file.
 pub(super) fn secret_in(path: &str) -> Parsed<String> {
     match std::fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => {
@@ -74,14 +74,14 @@ pub(super) fn secret_in(path: &str) -> Parsed<String> {
         }
         Ok(text) => Ok(text.trim().to_owned()),
         Err(error) => {
-            // What is no path at all may be the secret itself, put into the wrong origin.
+            // A text without `/` may be the secret itself, written in the wrong variable.
             let shown = if path.contains('/') { format!("{path:?}") } else { "a name without any `/`".to_owned() };
             Err(format!("found {shown}, which cannot be read: {error}; expected the path of the secret's file"))
         }
     }
 }
 
-/// What to say of a variable that is none of our keys: nothing, a problem, or a warning.
+/// Reports a variable that is no setting: as nothing, a problem, or a warning.
 fn check_unknown(name: &str, value: &str, problems: &mut Problems) -> Option<Warning> {
     let (section, rest) = sections().into_iter().find_map(|section| {
         let rest = name.strip_prefix(&section.to_uppercase())?.strip_prefix('_')?;
@@ -91,7 +91,7 @@ fn check_unknown(name: &str, value: &str, problems: &mut Problems) -> Option<War
         return None;
     }
     let names = names(section);
-    // The prefix is right already: a slip is looked for in the rest only, so that the prefix's length forgives nothing.
+    // Only the rest is compared: with the prefix, which is right already, the name would be longer and more edits allowed.
     let prefix = name.len() - rest.len();
     let meant = nearest(rest, names.iter().map(|name| &name[prefix..]));
     let origin = Origin::Environment;
@@ -107,7 +107,7 @@ fn check_unknown(name: &str, value: &str, problems: &mut Problems) -> Option<War
     None
 }
 
-/// Every variable of a section.
+/// The names of all variables of a section.
 fn names(section: &'static str) -> Vec<String> {
     of_section(section).flat_map(|key| [Some(key.env()), key.env_file()]).flatten().collect()
 }

@@ -1,8 +1,8 @@
-//! The layers of a configuration: the manual's defaults, then files, then the environment; a later one wins.
+//! The layers of a configuration: the manual's defaults, then files, then the environment; a later layer wins.
 //!
-//! In go texts; out comes the winning value of each key with where it came from. Tables are merged entry by entry, each entry
-//! with its own origin; everything else is replaced whole. What is no key of ours is a problem here; what a value may be is
-//! decided by its reader ([`super::values`]).
+//! In: TOML texts, and values from the environment. Out: for each key the value of the highest layer, with its origin. Tables are
+//! merged entry by entry, and each entry keeps its own origin; all other values are replaced as a whole. An unknown section or key
+//! is a problem here; whether a value is allowed is decided by its parser ([`super::values`]).
 
 use super::did_you_mean::{nearest, unknown};
 use super::keys::{KEYS, KeySpec, Kind, of_section, sections};
@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The list of further accounts: the one thing that is no section of keys.
+/// The list of further accounts, the only name at the top level that is not a section.
 const ACCOUNTS: &str = "accounts";
 
-/// A value and where it came from. Deliberately without `Debug`: it may be a secret.
+/// A value and its origin. It has no `Debug`, because the value may be a secret.
 #[derive(Clone)]
 pub(super) struct Setting {
     /// The key as its source spells it.
@@ -35,20 +35,20 @@ impl Setting {
         Problem::new(&self.name, &self.origin, text)
     }
 
-    /// The setting `name` within this one.
+    /// The setting inside this one whose name is appended: `.trait`, ` #1`.
     pub(super) fn inner(&self, name: &str, value: &Value) -> Self {
         Self { name: format!("{}{name}", self.name), origin: self.origin.clone(), value: value.clone() }
     }
 }
 
-/// All layers read so far, one on top of the other.
+/// All layers read so far.
 #[derive(Clone, Default)]
 pub(super) struct Layers {
     settings: BTreeMap<KeySpec, Setting>,
     entries: BTreeMap<KeySpec, BTreeMap<String, Setting>>,
     /// `[[accounts]]`, from the highest layer that has any.
     pub(super) accounts: Option<Setting>,
-    /// Whether a source could not be read, so that what seems missing may stand there.
+    /// Whether a source could not be read: a key that seems missing may be set there.
     pub(super) incomplete: bool,
 }
 
@@ -63,7 +63,7 @@ impl Layers {
         self.entries.get(&key).into_iter().flatten()
     }
 
-    /// Lays one value on top.
+    /// Sets one value, in a layer above all others.
     pub(super) fn put(&mut self, key: KeySpec, setting: Setting, problems: &mut Problems) {
         if key.kind == Kind::Table {
             let Value::Table(table) = &setting.value else {
@@ -78,7 +78,7 @@ impl Layers {
         self.settings.insert(key, setting);
     }
 
-    /// Puts one value in the origin of what all layers say; an empty table says nothing.
+    /// Sets one value instead of the values of all layers. An empty table removes the key.
     pub(super) fn replace(&mut self, key: KeySpec, setting: Setting, problems: &mut Problems) {
         self.settings.remove(&key);
         self.entries.remove(&key);
@@ -87,7 +87,7 @@ impl Layers {
         }
     }
 
-    /// Lays a file on top.
+    /// Adds a file as the highest layer.
     pub(super) fn file(&mut self, order: usize, path: &Path, problems: &mut Problems) {
         let origin = Origin::File { order, path: path.to_owned() };
         match std::fs::read_to_string(path) {
@@ -99,7 +99,7 @@ impl Layers {
         }
     }
 
-    /// Lays the text of a file on top.
+    /// Adds the text of a file as the highest layer.
     pub(super) fn text(&mut self, text: &str, origin: &Origin, problems: &mut Problems) {
         let table = match text.parse::<Table>() {
             Ok(table) => table,
@@ -136,11 +136,11 @@ impl Layers {
     }
 }
 
-/// What keeps a text from being TOML: where, and the parser's message. Never the error as a whole, which would quote the
-/// line: it may hold a secret.
+/// Why a text is not TOML: the position and the parser's message. The error itself is not shown, because it quotes the line, which
+/// may contain a secret.
 fn syntax(text: &str, last: toml::de::Error) -> String {
     let offset = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
-    // Parsing gives the last error, which mostly follows from the first.
+    // `parse` returns the last error, which is often a consequence of the first.
     let (_, errors) = toml::de::DeTable::parse_recoverable(text);
     let first = errors.into_iter().min_by_key(offset).unwrap_or(last);
     let (line, column) = position(text, offset(&first));
@@ -154,7 +154,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// A value outside its origin may be a misplaced secret: only what kind it is of is told.
+/// The kind of a value. A value in the wrong place is not shown itself, because it may be a secret.
 pub(super) fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "a text",

@@ -1,12 +1,13 @@
-//! The configuration: typed, complete and already checked.
+//! The configuration of the service: typed, complete and checked.
 //!
-//! In go the manual (`config/default.toml`, compiled in), files, and the environment as an argument; out comes a [`Config`],
-//! or every problem at once, each with where it came from, what was found and what is allowed. Invariants: whoever holds a
-//! `Config` need not check it again; no secret is part of a problem, a warning or `Debug`. Deliberately absent: reading the
-//! process's environment or arguments, and anything that opens a port or a store.
+//! In: the manual (`config/default.toml`, compiled in), files, and the environment as an argument. Out: a [`Config`], or every
+//! problem at once, each with its origin, the value that was found and the values that are allowed. Invariants: a `Config` is valid
+//! and need not be checked again; no problem, no warning and no `Debug` output contains a secret. Deliberately absent: reading the
+//! process's environment or arguments, and opening a port or a store.
 //!
-//! `keys` is the table of all keys; `layers` and `environment` gather what was written; `values` says what one value may be;
-//! `sections`, `rules` and `accounts` read it all through `read`; `problem` is how it is told.
+//! `keys` defines all keys, each with its type. `layers` and `environment` collect the settings; `values` parses one value;
+//! `sections`, `rules` and `accounts` read typed values through `read`; `problem` is what an operator sees of an invalid
+//! configuration, and `did_you_mean` makes its suggestions.
 
 mod accounts;
 mod did_you_mean;
@@ -37,114 +38,114 @@ use url::Url;
 /// The manual of every setting, and the lowest layer: `config/default.toml`.
 pub const MANUAL: &str = include_str!("../../config/default.toml");
 
-/// Everything the operator decided. What each value means stands in [`MANUAL`], under the same name.
+/// All settings. [`MANUAL`] explains each of them, under the same name.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `[refersion]`: how Refersion is called.
     pub refersion: RefersionConfig,
-    /// `[segment]`: how Segment is believed.
+    /// `[segment]`: how requests are authenticated.
     pub segment: SegmentConfig,
-    /// `[server]`: where events come in.
+    /// `[server]`: the public listener.
     pub server: ServerConfig,
-    /// `[ops]`: where operators look.
+    /// `[ops]`: the operators' listener.
     pub ops: OpsConfig,
-    /// `[store]`: where events wait.
+    /// `[store]`: the event log and everything else that is kept.
     pub store: StoreConfig,
-    /// `[delivery]`: how events are carried out.
+    /// `[delivery]`: how events are delivered.
     pub delivery: DeliveryConfig,
-    /// `[log]`: what is told.
+    /// `[log]`: what is logged.
     pub log: LogConfig,
-    /// `[mapping]`, and of `[refersion]` how affiliates are created.
+    /// `[mapping]`, and the keys of `[refersion]` about new affiliates.
     pub rules: Rules,
-    /// `[[accounts]]`: the accounts beside `main`, which is that of the sections.
+    /// `[[accounts]]`: the accounts beside `main`, which the sections describe.
     pub accounts: Vec<AccountConfig>,
 }
 
-/// `[refersion]`, but for what [`Rules`] holds.
+/// `[refersion]`, without the keys in [`Rules`].
 #[derive(Clone, Debug)]
 pub struct RefersionConfig {
-    /// The key pair of the account `main`. In [`Mode::Live`] it is there, or there are other accounts, or any key is accepted.
+    /// The API key of the account `main`. In [`Mode::Live`] it is `None` only if there are other accounts or any key is accepted.
     pub api_key: Option<ApiKey>,
     /// https, or http to a loopback address. Its path ends with `/`, so `join("affiliate/new")` appends.
     pub base_url: Url,
-    /// Of one call; above zero.
+    /// The timeout of one request; above zero.
     pub timeout: Duration,
-    /// Calls under way at once: 1 to 1024.
+    /// Requests in flight at once, at most: 1 to 1024.
     pub concurrency: NonZeroUsize,
-    /// Above zero; none is no limit.
+    /// Above zero. `None`: no fixed limit.
     pub max_requests_per_second: Option<f64>,
 }
 
 /// `[segment]`
 #[derive(Clone, Debug)]
 pub struct SegmentConfig {
-    /// Each of them is valid; none of them is empty.
+    /// A signature made with any of them is accepted; none is empty.
     pub shared_secrets: Vec<SecretString>,
-    /// Whether a key that is no configured account's opens an account of its own. In [`Mode::Live`] there is a seal key then.
+    /// Whether a request may bring an API key that is not configured. If so, there is a seal key in [`Mode::Live`].
     pub accept_any_api_key: bool,
 }
 
 /// `[server]`
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Where events come in.
+    /// The address of the public listener.
     pub listen: SocketAddr,
-    /// How long an answer waits for the delivery; may be zero.
+    /// How long a response waits for the delivery; may be zero.
     pub wait: Duration,
-    /// How long the work under way may take to finish on a stop; above zero.
+    /// How long requests in flight may take to finish at shutdown; above zero.
     pub drain: Duration,
 }
 
 /// `[ops]`
 #[derive(Clone, Debug)]
 pub struct OpsConfig {
-    /// Where operators look; its port is not the server's.
+    /// The address of the operators' listener; its port is not the server's.
     pub listen: SocketAddr,
 }
 
 /// `[store]`
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// Where events wait.
+    /// Its location.
     pub url: StoreUrl,
-    /// How long a settled event is remembered; above zero.
+    /// How long the id of an event is remembered; above zero.
     pub deduplication_window: Duration,
-    /// How much memory the ids of events may take, in bytes; older ids are looked up on disk.
+    /// How much memory these ids may take, in bytes; older ids are looked up on disk.
     pub deduplication_memory: usize,
-    /// What seals API keys that are kept: the first seals, all open.
+    /// The keys that encrypt API keys in the store: the first seals, all of them open.
     pub seal_keys: Vec<SealKey>,
 }
 
-/// A store, by its engine.
+/// The location of a store, by engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
-    /// A database file; a relative path is relative to the working directory. Its folder may not exist yet.
+    /// A database file. A relative path is relative to the working directory. The folder may not exist yet.
     Sqlite(PathBuf),
 }
 
 /// `[delivery]`
 #[derive(Clone, Debug)]
 pub struct DeliveryConfig {
-    /// Both bounds above zero, and in order.
+    /// Both bounds are above zero, and the lower one is not above the upper one.
     pub backoff: Backoff,
-    /// After this an event becomes a dead letter; above zero.
+    /// How long an event may keep failing before it becomes a dead letter; above zero.
     pub max_age: Duration,
-    /// Events of an account waiting before further ones of it are refused; at least one.
+    /// How many pending events an account may have; at least one.
     pub max_backlog: u64,
-    /// What is done with affiliates that existed before, and on deletes.
+    /// What happens to affiliates that existed before, and on deletes.
     pub policy: Policy,
 }
 
 /// `[log]`
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// How a line looks.
+    /// The format of log lines.
     pub format: LogFormat,
-    /// Which lines are written: directives that `tracing_subscriber`'s `EnvFilter` has accepted.
+    /// The directives for what is logged, which `tracing_subscriber`'s `EnvFilter` has accepted.
     pub filter: String,
 }
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
@@ -153,19 +154,19 @@ pub enum LogFormat {
     Json,
 }
 
-/// What the configuration is for.
+/// What the configuration is used for, which decides the settings that are required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Calls Refersion: needs its key.
+    /// Calls Refersion: an API key is required.
     Live,
     /// Calls the simulated Refersion (`--sandbox`).
     Sandbox,
-    /// Calls nobody (`map`).
+    /// Makes no calls (`map`).
     Offline,
 }
 
 impl Config {
-    /// Every account that has a key: `main` first, then those of `[[accounts]]` in their order.
+    /// Every account that has an API key: `main` first, then those of `[[accounts]]` in their order.
     pub fn every_account(&self) -> Vec<AccountConfig> {
         let main = self.refersion.api_key.clone().map(|api_key| AccountConfig {
             shared_secrets: self.segment.shared_secrets.clone(),
@@ -174,7 +175,7 @@ impl Config {
         main.into_iter().chain(self.accounts.iter().cloned()).collect()
     }
 
-    /// An account of which nothing is said but by the sections. No signature is accepted for it.
+    /// An account that has every setting from the sections, and no shared secrets.
     pub fn account(&self, name: AccountName, api_key: ApiKey) -> AccountConfig {
         AccountConfig {
             name,
@@ -187,15 +188,15 @@ impl Config {
         }
     }
 
-    /// What operators show on the ops listener: the key of the first account; where none is configured, one that is made of
+    /// The credentials for the operators' listener: the API key of the first account. If no account is configured, a key derived from
     /// the first seal key.
     pub fn operator_key(&self) -> Option<ApiKey> {
         let first = self.every_account().into_iter().next().map(|account| account.api_key);
         first.or_else(|| self.store.seal_keys.first().map(SealKey::operator))
     }
 
-    /// Reads the manual, then `files` in their order, then `env`; each layer wins over those before it. Empty variables count
-    /// as not set. Reads the files, and those that `…_FILE` variables name; nothing else.
+    /// Reads the manual, then `files` in their order, then `env`; a later layer wins. An empty variable
+    /// counts as not set. Reads only these files and the files that `…_FILE` variables name.
     pub fn load(
         files: &[PathBuf],
         env: impl Iterator<Item = (String, String)>,

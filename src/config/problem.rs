@@ -1,13 +1,12 @@
-//! What is wrong with a configuration, in words for an operator who does not know it: where, what was found, what is
-//! allowed, and a hint.
+//! Problems of a configuration: for each the location, the value that was found, the values that are allowed, and a hint.
 //!
-//! Invariants: problems come in a stable order (files as given, then the environment, then what only shows in the whole);
-//! a secret is never part of one.
+//! They are written for an operator who does not know the configuration. Invariants: problems are sorted by origin (files as
+//! given, then the environment, then problems between values), and no problem contains a secret.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value came from, lowest layer first.
+/// The layer that a value comes from, lowest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     /// The manual, compiled in.
@@ -21,7 +20,7 @@ pub(super) enum Origin {
     },
     /// An environment variable.
     Environment,
-    /// Several values seen together, or a value seen nowhere.
+    /// No single layer: the problem is between several values, or a value is missing.
     Whole,
 }
 
@@ -36,7 +35,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing wrong with a configuration.
+/// One problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     origin: Origin,
@@ -45,7 +44,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with what is called `name` at `place`.
+    /// A problem with the setting `name`.
     pub(super) fn new(name: &str, origin: &Origin, text: impl Into<String>) -> Self {
         Self { origin: origin.clone(), at: format!("{name} ({origin})"), text: text.into() }
     }
@@ -55,7 +54,7 @@ impl Problem {
         Self { origin: origin.clone(), at: origin.to_string(), text: text.into() }
     }
 
-    /// A problem between two values, each of them all right by itself.
+    /// Two values that are each valid, but contradict each other.
     pub(super) fn between(one: &str, other: &str, text: impl Into<String>) -> Self {
         Self { origin: Origin::Whole, at: format!("{one} and {other}"), text: text.into() }
     }
@@ -67,26 +66,26 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A problem was noted; there is nothing more to say.
+/// The error of a read whose problem has been noted in [`Problems`].
 pub(super) struct Noted;
 
-/// Everything wrong with a configuration, one line each.
+/// All problems of a configuration, one line each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Notes one more.
+    /// Adds a problem.
     pub(super) fn push(&mut self, problem: Problem) {
         self.0.push(problem);
     }
 
-    /// Notes one more, as the outcome of what was read.
+    /// Adds a problem, and returns the error for the read that found it.
     pub(super) fn note(&mut self, problem: Problem) -> Noted {
         self.push(problem);
         Noted
     }
 
-    /// Notes those of `others` that are not noted yet.
+    /// Adds the problems of `others` that are not in this list yet.
     pub(super) fn add_new(&mut self, others: &Self) {
         for problem in &others.0 {
             if !self.0.contains(problem) {
@@ -95,7 +94,7 @@ impl Problems {
         }
     }
 
-    /// Brings them into the order in which they are told.
+    /// Sorts them by origin, in the order found for each origin.
     pub(super) fn sort(&mut self) {
         self.0.sort_by(|a, b| a.origin.cmp(&b.origin));
     }
@@ -110,7 +109,7 @@ impl Problems {
         self.0.len()
     }
 
-    /// Each of them, in the order in which they are told.
+    /// The problems in order.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
@@ -128,7 +127,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Something odd about a configuration that holds all the same.
+/// A warning about a valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     at: String,
@@ -136,7 +135,7 @@ pub struct Warning {
 }
 
 impl Warning {
-    /// A warning about what is called `name` at `place`.
+    /// A warning about the setting `name`.
     pub(super) fn new(name: &str, origin: &Origin, text: impl Into<String>) -> Self {
         Self { at: format!("{name} ({origin})"), text: text.into() }
     }
@@ -148,7 +147,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// `PENDING or ACTIVE`, `a, b or c`: what is allowed, as people say it.
+/// A list of alternatives in English: `PENDING or ACTIVE`, `a, b or c`.
 pub(super) fn either<T: AsRef<str>>(names: &[T]) -> String {
     match names {
         [] => String::new(),

@@ -1,6 +1,6 @@
-//! Typed reading of the layers: each read gives a checked value, or notes a problem and goes on to the next.
+//! Typed reading of the layers: each read returns a checked value, or notes a problem.
 //!
-//! A section reads all of its keys before it asks, by `?`, whether it has them: so no problem hides another.
+//! A section reads all of its keys before it uses `?` on any of the results. That way one run reports every problem.
 
 use super::keys::{Key, KeySpec};
 use super::layers::{Layers, Setting};
@@ -8,10 +8,10 @@ use super::problem::{Noted, Origin, Problem, Problems, Warning};
 use super::values::Parsed;
 use toml::Value;
 
-/// What was read, unless a problem was noted instead.
+/// A value that was read, or the mark that its problem has been noted.
 pub(super) type Read<T> = Result<T, Noted>;
 
-/// Reads layers, collecting what is wrong with them.
+/// Reads layers, and collects problems and warnings.
 pub(super) struct Reader {
     pub(super) layers: Layers,
     pub(super) problems: Problems,
@@ -22,7 +22,7 @@ impl Reader {
     /// The value of a key that has a default.
     pub(super) fn value<T>(&mut self, key: &Key<T>) -> Read<T> {
         self.optional(key)?.ok_or_else(|| {
-            // Cannot happen while every such key stands in the manual, which a test holds.
+            // Cannot happen: the manual has a value for each such key, which a test checks.
             self.problems.note(Problem::new(&key.spec.path(), &Origin::Whole, "has no default and no value"))
         })
     }
@@ -33,22 +33,22 @@ impl Reader {
         setting.map(|setting| check(setting, key.parse, &mut self.problems)).transpose()
     }
 
-    /// Notes that `key` is needed and absent; `text` says what for and how to set it.
+    /// Notes that a required key is missing; `text` says why it is required and how to set it.
     pub(super) fn missing(&mut self, key: KeySpec, text: &str) {
-        // It may stand in a source that could not be read, which is told already.
+        // It may be set in a source that could not be read, which is a problem of its own.
         if !self.layers.incomplete {
             self.problems.push(Problem::new(&key.path(), &Origin::Whole, text));
         }
     }
 
-    /// Notes that a value, all right by itself, cannot be had here.
+    /// Notes that a valid value is not allowed in this mode.
     pub(super) fn reject(&mut self, key: KeySpec, text: impl FnOnce(&Value) -> String) {
         if let Some(setting) = self.layers.get(key) {
             self.problems.push(setting.problem(text(&setting.value)));
         }
     }
 
-    /// Notes that two values, each all right by itself, do not go together.
+    /// Notes that two valid values contradict each other.
     pub(super) fn conflict(&mut self, one: KeySpec, other: KeySpec, text: impl FnOnce(&Value, &Value) -> String) {
         if let (Some(one), Some(other)) = (self.layers.get(one), self.layers.get(other)) {
             let text = text(&one.value, &other.value);
@@ -56,7 +56,7 @@ impl Reader {
         }
     }
 
-    /// Notes that a value holds, but will surprise.
+    /// Warns of a valid value with consequences that the operator may not expect.
     pub(super) fn warn(&mut self, key: KeySpec, text: impl FnOnce(&Value) -> String) {
         if let Some(setting) = self.layers.get(key) {
             self.warnings.push(Warning::new(&setting.name, &setting.origin, text(&setting.value)));
@@ -64,7 +64,7 @@ impl Reader {
     }
 }
 
-/// Parses one setting, noting what is wrong with it.
+/// Parses one setting, and notes a problem if it is not valid.
 pub(super) fn check<T>(setting: &Setting, parse: impl FnOnce(&Value) -> Parsed<T>, problems: &mut Problems) -> Read<T> {
     parse(&setting.value).map_err(|text| problems.note(setting.problem(text)))
 }

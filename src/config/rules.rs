@@ -1,6 +1,7 @@
-//! From layers to the mapping's [`Rules`]: the tables of `[mapping]`, and how affiliates are created.
+//! Reads the mapping's [`Rules`]: `[mapping]`, and the keys of `[refersion]` about new affiliates.
 //!
-//! Traits match in any casing, as the mapping compares them: two spellings of one trait are one trait twice, a problem.
+//! In: the layers. Out: [`Rules`], or every problem. Names of traits are compared as the mapping compares them, in any casing: a trait
+//! that is written twice, in whatever casing, is a problem.
 
 use super::did_you_mean::unknown;
 use super::keys;
@@ -125,7 +126,7 @@ fn values_by_id(setting: &Setting, problems: &mut Problems) -> Read<Vec<(String,
     pairs.into_iter().collect()
 }
 
-/// The table that a setting must be, with no other keys than these.
+/// The table in a setting, which may have no other keys than `allowed`.
 fn table<'a>(setting: &'a Setting, allowed: &[&str], problems: &mut Problems) -> Read<&'a Table> {
     let Value::Table(table) = &setting.value else {
         let text = format!("found {}, expected a table with {}", found(&setting.value), either(allowed));
@@ -138,7 +139,7 @@ fn table<'a>(setting: &'a Setting, allowed: &[&str], problems: &mut Problems) ->
     Ok(table)
 }
 
-/// The traits seen so far, as they are compared when an event is read.
+/// The traits read so far: from the form that the mapping compares to the name as written.
 #[derive(Default)]
 struct UniqueTraits(BTreeMap<String, String>);
 

@@ -1,4 +1,6 @@
-//! From layers to a [`Config`], section by section, and what must hold between values.
+//! Reads a [`Config`] from the layers, section by section, and checks values against each other.
+//!
+//! In: the layers. Out: a [`Config`], or every problem. Deliberately absent: what a single value may be ([`super::values`]).
 
 use super::read::{Read, Reader};
 use super::values::found;
@@ -12,7 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use toml::Value;
 
-/// Segment stops waiting for an answer after 5 s; what is left is for the way there and back.
+/// Segment stops waiting for a response after 5 s; the rest is for the network.
 const MAX_WAIT: Duration = Duration::from_secs(4);
 /// Segment sends an event again for four hours.
 const MIN_DEDUPLICATION_WINDOW: Duration = Duration::from_hours(4);
@@ -59,7 +61,7 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     })
 }
 
-/// Whether there are `[[accounts]]`, be they right or wrong.
+/// Whether `[[accounts]]` is set, valid or not.
 fn has_accounts(reader: &Reader) -> bool {
     reader.layers.accounts.as_ref().is_some_and(|accounts| accounts.value != Value::Array(Vec::new()))
 }
@@ -109,7 +111,7 @@ fn server(reader: &mut Reader) -> Read<ServerConfig> {
     Ok(ServerConfig { listen: listen?, wait: wait?, drain: drain? })
 }
 
-/// Whether one socket would find its port taken by the other; port 0 is a different one each time.
+/// Whether two listeners would need the same port. Port 0 is a free port each time.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && overlap

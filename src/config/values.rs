@@ -1,7 +1,7 @@
-//! What one value may be: a parser for each sort, from what was written to a checked value.
+//! The parsers of values: from a TOML value or a text to a checked, typed value.
 //!
-//! A parser that refuses says `found …, expected …`. Files and the environment are read alike: `16`, `"16"` and
-//! `REFERSION_CONCURRENCY=16` are the same number. URLs are not repeated where they might carry credentials.
+//! A parser that rejects a value says `found …, expected …`. Files and the environment are read alike: `16`, `"16"` and
+//! `REFERSION_CONCURRENCY=16` are the same number. A URL that may contain credentials is not shown.
 
 use super::did_you_mean::nearest;
 use super::problem::either;
@@ -27,7 +27,7 @@ const MAX_MEMORY_MB: u64 = 1024 * 1024;
 /// A checked value, or `found …, expected …`.
 pub(super) type Parsed<T> = Result<T, String>;
 
-/// A value as it was written, for a problem. Not for secrets.
+/// A value as written, to be shown in a problem. Not for secrets.
 pub(super) fn found(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{text:?}"),
@@ -61,7 +61,7 @@ pub(super) fn text(value: &Value) -> Parsed<String> {
     }
 }
 
-/// Refersion's number of something, as text: digits.
+/// An id at Refersion, as a text of digits.
 pub(super) fn id(value: &Value) -> Parsed<String> {
     match scalar_text(value) {
         Some(text) if is_id(&text) => Ok(text),
@@ -69,7 +69,7 @@ pub(super) fn id(value: &Value) -> Parsed<String> {
     }
 }
 
-/// Whether this can be a number of Refersion's.
+/// Whether this can be an id at Refersion.
 pub(super) fn is_id(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u64>().is_ok()
 }
@@ -173,7 +173,7 @@ pub(super) fn listen(value: &Value) -> Parsed<SocketAddr> {
     }
 }
 
-/// Where Refersion's API is. Its path ends with a slash, so that joining `affiliate/new` appends.
+/// The base URL of Refersion's API. Its path ends with a slash, so that joining `affiliate/new` appends.
 pub(super) fn base_url(value: &Value) -> Parsed<Url> {
     const ALLOWED: &str = "a URL such as \"https://api.refersion.com/v2\"";
     let text = scalar_text(value).unwrap_or_default();
@@ -199,7 +199,7 @@ pub(super) fn base_url(value: &Value) -> Parsed<Url> {
     Ok(url)
 }
 
-/// Where events wait.
+/// The location of the store.
 pub(super) fn store_url(value: &Value) -> Parsed<StoreUrl> {
     const ALLOWED: &str = "sqlite://relative/path.db or sqlite:///absolute/path.db";
     let text = scalar_text(value).unwrap_or_default();
@@ -211,7 +211,7 @@ pub(super) fn store_url(value: &Value) -> Parsed<StoreUrl> {
         };
     };
     match path {
-        // The rest is not repeated: the URL of another database may hold its password.
+        // The rest is not shown: the URL of another database may contain its password.
         _ if scheme != "sqlite" => {
             Err(format!("found a URL of the scheme {scheme:?}, expected {ALLOWED}; no other store is understood"))
         }
@@ -228,11 +228,11 @@ fn nothing_kept() -> String {
         .to_owned()
 }
 
-/// Which log lines are written: directives of `tracing_subscriber`'s `EnvFilter`.
+/// The filter of log lines: directives of `tracing_subscriber`'s `EnvFilter`.
 pub(super) fn log_filter(value: &Value) -> Parsed<String> {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     let filter = text(value)?;
-    // A lone word that is no level names a part of the program, so `debg` would silence everything without a word.
+    // A single word that is not a level is taken for the name of a module, so `debg` would turn all logging off.
     let words = filter.split(',').map(str::trim).filter(|part| !LEVELS.iter().any(|l| l.eq_ignore_ascii_case(part)));
     let meant = |word: &str| LEVELS.into_iter().find(|l| word.starts_with(l)).or_else(|| nearest(word, LEVELS));
     if let Some(meant) = words.filter(|word| !word.contains(['=', ':', '['])).find_map(meant) {
@@ -260,19 +260,19 @@ pub(super) fn api_key(value: &Value) -> Parsed<ApiKey> {
     ApiKey::parse(text).map_err(|error| format!("found {error}"))
 }
 
-/// How many calls at once.
+/// How many requests may be in flight at once.
 pub(super) fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {
     let number = whole(value, 1..=MAX_CONCURRENCY)?;
     Ok(usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN))
 }
 
-/// Shared secrets; whatever is wrong with them, they are not shown.
+/// Shared secrets. They are never shown in a problem.
 pub(super) fn shared_secrets(value: &Value) -> Parsed<Vec<SecretString>> {
     let secrets = list(value).ok_or("found something else (not shown), expected a list of texts")?;
     Ok(secrets.into_iter().map(SecretString::from).collect())
 }
 
-/// Seal keys, of which there is at least one; whatever is wrong with them, they are not shown.
+/// One or more seal keys. They are never shown in a problem.
 pub(super) fn seal_keys(value: &Value) -> Parsed<Vec<SealKey>> {
     let expected = "expected 32 bytes of chance as base64 or hex, as `openssl rand -base64 32` prints them; of several, the \
                     first seals and all open";

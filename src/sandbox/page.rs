@@ -1,162 +1,171 @@
-//! The page at `/`: the affiliates as they appear, and the calls that made them.
+//! The HTML page at `/`: the affiliates, newest first, and the last calls with their responses.
 //!
-//! Whatever was sent is shown as text: every value goes through [`Text`], and the page forbids the browser to run or to load
-//! anything, so that even a slip here could run no script. It loads itself again every two seconds, without one.
+//! In: the state of the sandbox. Out: one HTML document. Invariants: `maud` escapes every value that was sent, and the content
+//! security policy forbids the browser to run scripts or to load anything, so that an escaping mistake could run no script. The page
+//! reloads itself every two seconds by a `meta` element, without a script.
 
 use super::{CallRecord, Sandbox, SandboxAffiliate};
 use crate::domain::{AffiliateStatus, Timestamp};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 
-/// Only the style that stands in the page.
+/// Allows the style in the page, and nothing else.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
                                                   form-action 'none'; frame-ancestors 'none'";
 const STYLE: &str = include_str!("page.css");
 const AFFILIATES_SHOWN: usize = 100;
 const CALLS_SHOWN: usize = 30;
 
-/// A value from outside, harmless between tags and inside quoted attributes.
-struct Text<'a>(&'a str);
-
-impl Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            '&' => f.write_str("&amp;"),
-            '<' => f.write_str("&lt;"),
-            '>' => f.write_str("&gt;"),
-            '"' => f.write_str("&quot;"),
-            '\'' => f.write_str("&#39;"),
-            c => f.write_char(c),
-        })
-    }
-}
-
-/// The page as it looks now; `host` is how the visitor reached it.
+/// The page at this moment; `host` is the `Host` header of the request.
 pub(super) fn render(sandbox: &Sandbox, host: &str) -> String {
     let now = super::now();
-    let mut page = String::new();
-    // Writing into a `String` does not fail.
-    write_page(&mut page, sandbox, host, now).ok();
-    page
-}
-
-fn write_page(page: &mut String, sandbox: &Sandbox, host: &str, now: Timestamp) -> fmt::Result {
     let state = sandbox.state();
-    let (affiliates, calls, waiting) = (state.account.iter().len(), state.call_log.total(), state.faults.pending());
-    write!(
-        page,
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>Affiliates: {affiliates} · Refersion, simulated</title><style>{STYLE}</style></head><body>\
-         <header><div><h1>Refersion, simulated</h1><p class=\"soft\">Nothing here is real, and nothing is kept.</p></div>\
-         <p class=\"soft\">Base URL <code>http://{}/v2</code></p></header>",
-        Text(host)
-    )?;
-    if state.key_revoked {
-        page.push_str("<p><span class=\"pill bad\">Every key is refused</span></p>");
-    }
-    if waiting > 0 {
-        write!(page, "<p><span class=\"pill wait\">FaultInjector waiting: {waiting}</span></p>")?;
-    }
-    write!(page, "<h2>Affiliates <small>{affiliates}</small></h2><div class=\"card\">")?;
-    if affiliates == 0 {
-        write_empty(page, sandbox, host)?;
-    } else {
-        page.push_str(
-            "<table><thead><tr><th>Affiliate</th><th>Status</th><th>Code and id</th><th>Company and place</th>\
-             <th>Custom fields</th><th>Created</th></tr></thead><tbody>",
-        );
-        state.account.iter().rev().take(AFFILIATES_SHOWN).try_for_each(|one| write_affiliate(page, one, now))?;
-        page.push_str("</tbody></table>");
-    }
-    page.push_str("</div>");
-    if affiliates > AFFILIATES_SHOWN {
-        write!(
-            page,
-            "<p class=\"soft\">The newest {AFFILIATES_SHOWN}; all are at <code>/sandbox/affiliates</code>.</p>"
-        )?;
-    }
-    write!(page, "<h2>Calls <small>{calls}</small></h2><div class=\"card\">")?;
-    if calls == 0 {
-        page.push_str("<div class=\"empty soft\">None yet. Each will be listed here with its answer.</div>");
-    } else {
-        page.push_str(
-            "<table><thead><tr><th>Call</th><th>Answer</th><th>Sent</th><th>Answered</th></tr></thead><tbody>",
-        );
-        state.call_log.iter().rev().take(CALLS_SHOWN).try_for_each(|call| write_call(page, call, now))?;
-        page.push_str("</tbody></table>");
-    }
-    page.push_str("</div></body></html>");
-    Ok(())
+    let (affiliates, calls, pending) = (state.account.iter().len(), state.call_log.total(), state.faults.pending());
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="refresh" content="2";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Affiliates: " (affiliates) " · Refersion, simulated" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    div {
+                        h1 { "Refersion, simulated" }
+                        p.soft { "Nothing here is real, and nothing is kept." }
+                    }
+                    p.soft { "Base URL " code { "http://" (host) "/v2" } }
+                }
+                @if state.key_revoked {
+                    p { span.pill.bad { "Every key is rejected" } }
+                }
+                @if pending > 0 {
+                    p { span.pill.wait { "Faults pending: " (pending) } }
+                }
+                h2 { "Affiliates " small { (affiliates) } }
+                div.card {
+                    @if affiliates == 0 {
+                        (no_affiliates(sandbox, host))
+                    } @else {
+                        (affiliate_table(state.account.iter().rev().take(AFFILIATES_SHOWN), now))
+                    }
+                }
+                @if affiliates > AFFILIATES_SHOWN {
+                    p.soft { "The newest " (AFFILIATES_SHOWN) "; all are at " code { "/sandbox/affiliates" } "." }
+                }
+                h2 { "Calls " small { (calls) } }
+                div.card {
+                    @if calls == 0 {
+                        div.empty.soft { "None yet. Each will be listed here with its response." }
+                    } @else {
+                        (call_table(state.call_log.iter().rev().take(CALLS_SHOWN), now))
+                    }
+                }
+            }
+        }
+    };
+    page.into_string()
 }
 
-fn write_empty(page: &mut String, sandbox: &Sandbox, host: &str) -> fmt::Result {
+fn no_affiliates(sandbox: &Sandbox, host: &str) -> Markup {
     let key = sandbox.settings().api_key.as_ref();
-    // The secret half of a real setting is for the reader to fill in.
+    // The secret half of a configured key is not shown: the reader fills it in.
     let (public, secret) = key.map_or(("pub_demo", "sec_demo"), |key| (key.public(), "YOUR-SECRET-KEY"));
-    write!(
-        page,
-        "<div class=\"empty\"><p><strong>No affiliates yet.</strong> Send the service an <code>identify</code> event: the \
-         user will appear here as an affiliate. Or ask this Refersion yourself:</p><pre>\
-         curl -X POST http://{}/v2/affiliate/new \\\n\
-         \x20 -H 'Refersion-Public-Key: {}' -H 'Refersion-Secret-Key: {secret}' \\\n\
-         \x20 -H 'Content-Type: application/json' \\\n\
-         \x20 -d '{{\"first_name\": \"Ada\", \"last_name\": \"Lovelace\", \"email\": \"ada@example.com\", \
-         \"password\": \"Note-G-1843\", \"status\": \"ACTIVE\"}}'</pre></div>",
-        Text(host),
-        Text(public)
-    )
+    html! {
+        div.empty {
+            p {
+                strong { "No affiliates yet." } " Send the service an " code { "identify" } " event: the user will appear here \
+                as an affiliate. Or call this simulated Refersion yourself:"
+            }
+            pre {
+                "curl -X POST http://" (host) "/v2/affiliate/new \\\n"
+                "  -H 'Refersion-Public-Key: " (public) "' -H 'Refersion-Secret-Key: " (secret) "' \\\n"
+                "  -H 'Content-Type: application/json' \\\n"
+                "  -d '{\"first_name\": \"Ada\", \"last_name\": \"Lovelace\", \"email\": \"ada@example.com\", "
+                "\"password\": \"Note-G-1843\", \"status\": \"ACTIVE\"}'"
+            }
+        }
+    }
 }
 
-fn write_affiliate(page: &mut String, affiliate: &SandboxAffiliate, now: Timestamp) -> fmt::Result {
-    let tone = match affiliate.status {
+fn affiliate_table<'a>(affiliates: impl Iterator<Item = &'a SandboxAffiliate>, now: Timestamp) -> Markup {
+    html! {
+        table {
+            thead {
+                tr {
+                    th { "Affiliate" } th { "Status" } th { "Code and id" } th { "Company and place" }
+                    th { "Custom fields" } th { "Created" }
+                }
+            }
+            tbody { @for affiliate in affiliates { (affiliate_row(affiliate, now)) } }
+        }
+    }
+}
+
+fn affiliate_row(affiliate: &SandboxAffiliate, now: Timestamp) -> Markup {
+    let style = match affiliate.status {
         AffiliateStatus::Active => "good",
         AffiliateStatus::Pending => "wait",
         AffiliateStatus::Denied => "bad",
         AffiliateStatus::Disabled => "off",
     };
-    write!(
-        page,
-        "<tr><td><strong>{} {}</strong><br>{}</td><td class=\"tight\"><span class=\"pill {tone}\">{}</span></td>\
-         <td class=\"tight\"><code>{}</code><br><span class=\"soft\">{}</span></td><td>",
-        Text(affiliate.field("first_name")),
-        Text(affiliate.field("last_name")),
-        Text(affiliate.email()),
-        affiliate.status,
-        affiliate.code,
-        affiliate.id,
-    )?;
     let place = ["city", "country"].map(|name| affiliate.field(name)).into_iter().filter(|text| !text.is_empty());
     let place = place.collect::<Vec<_>>().join(", ");
-    write!(page, "{}<br><span class=\"soft\">{}</span></td><td>", Text(affiliate.field("company")), Text(&place))?;
-    for (id, value) in &affiliate.custom_fields {
-        write!(page, "<span class=\"soft\">{}</span> {}<br>", Text(id), Text(value))?;
+    html! {
+        tr {
+            td {
+                strong { (affiliate.field("first_name")) " " (affiliate.field("last_name")) }
+                br; (affiliate.email())
+            }
+            td.tight { span class={ "pill " (style) } { (affiliate.status) } }
+            td.tight { code { (affiliate.code) } br; span.soft { (affiliate.id) } }
+            td { (affiliate.field("company")) br; span.soft { (place) } }
+            td {
+                @for (id, value) in &affiliate.custom_fields {
+                    span.soft { (id) } " " (value) br;
+                }
+            }
+            td.tight.soft { (Ago(affiliate.created, now)) }
+        }
     }
-    write!(page, "</td><td class=\"tight soft\">{}</td></tr>", Ago(affiliate.created, now))
 }
 
-fn write_call(page: &mut String, call: &CallRecord, now: Timestamp) -> fmt::Result {
-    write!(
-        page,
-        "<tr><td class=\"tight\"><strong>{}</strong><br><span class=\"soft\">#{}, {}</span></td><td class=\"tight\">",
-        call.operation,
-        call.number,
-        Ago(call.at, now)
-    )?;
-    match call.status {
-        Some(200) => page.push_str("<span class=\"pill good\">200</span>"),
-        Some(status) => write!(page, "<span class=\"pill bad\">{status}</span>")?,
-        None => page.push_str("<span class=\"pill bad\">no answer</span>"),
+fn call_table<'a>(calls: impl Iterator<Item = &'a CallRecord>, now: Timestamp) -> Markup {
+    html! {
+        table {
+            thead { tr { th { "Call" } th { "Status" } th { "Request" } th { "Response" } } }
+            tbody { @for call in calls { (call_row(call, now)) } }
+        }
     }
-    if let Some(fault) = call.fault {
-        write!(page, "<br><span class=\"soft\">{fault}</span>")?;
-    }
+}
+
+fn call_row(call: &CallRecord, now: Timestamp) -> Markup {
     let shown = |value: &Value| if value.is_null() { String::new() } else { value.to_string() };
-    let (sent, answered) = (shown(&call.body), shown(&call.response));
-    write!(page, "</td><td><code>{}</code></td><td><code>{}</code></td></tr>", Text(&sent), Text(&answered))
+    html! {
+        tr {
+            td.tight {
+                strong { (call.operation) }
+                br; span.soft { "#" (call.number) ", " (Ago(call.at, now)) }
+            }
+            td.tight {
+                @match call.status {
+                    Some(200) => { span.pill.good { "200" } }
+                    Some(status) => { span.pill.bad { (status) } }
+                    None => { span.pill.bad { "no response" } }
+                }
+                @if let Some(fault) = call.fault { br; span.soft { (fault) } }
+            }
+            td { code { (shown(&call.body)) } }
+            td { code { (shown(&call.response)) } }
+        }
+    }
 }
 
-/// How long before `1` the moment `0` was.
+/// How long before the second moment the first one was, rounded down.
 struct Ago(Timestamp, Timestamp);
 
 impl Display for Ago {
@@ -170,25 +179,43 @@ impl Display for Ago {
     }
 }
 
+impl maud::Render for Ago {
+    fn render(&self) -> Markup {
+        html! { (self.to_string()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{AffiliateCode, AffiliateId};
 
     #[test]
     fn values_from_outside_are_shown_as_text() {
         for (value, shown) in [
             ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
-            ("\" onload='x' &amp;", "&quot; onload=&#39;x&#39; &amp;amp;"),
+            ("\" onload='x' &amp;", "&quot; onload='x' &amp;amp;"),
             ("Jürgen O’Neil", "Jürgen O’Neil"),
         ] {
-            assert_eq!(Text(value).to_string(), shown);
+            let fields = ["first_name", "last_name", "email", "company", "city", "country"];
+            let affiliate = SandboxAffiliate {
+                id: AffiliateId(1),
+                code: AffiliateCode("a".to_owned()),
+                status: AffiliateStatus::Active,
+                created: Timestamp(0),
+                fields: fields.map(|name| (name.to_owned(), value.to_owned())).into(),
+                custom_fields: [(value.to_owned(), value.to_owned())].into(),
+            };
+            let row = affiliate_row(&affiliate, Timestamp(0)).into_string();
+            assert_eq!(row.matches(shown).count(), fields.len() + 2, "{row}");
+            assert_eq!(row.matches(value).count(), row.matches(shown).count() * usize::from(value == shown), "{row}");
         }
     }
 
     #[test]
-    fn ages_are_told_roughly() {
-        for (seconds, told) in [(0, "just now"), (59, "59 s ago"), (60, "1 min ago"), (7300, "2 h ago")] {
-            assert_eq!(Ago(Timestamp(0), Timestamp(seconds * 1000)).to_string(), told);
+    fn ages_are_rounded_down() {
+        for (seconds, shown) in [(0, "just now"), (59, "59 s ago"), (60, "1 min ago"), (7300, "2 h ago")] {
+            assert_eq!(Ago(Timestamp(0), Timestamp(seconds * 1000)).to_string(), shown);
         }
     }
 }
