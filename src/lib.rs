@@ -5,20 +5,20 @@
 //! the event log of the [`store`], and only then answers. The delivery worker of the account ([`worker`]) reads the log in order and
 //! feeds it to the scheduler ([`scheduling`]), which says which events may run: the heads of their users' lanes. For each the
 //! worker makes a **plan** of calls ([`delivery`]), **dispatches** them (batched, limited, retried) through [`refersion`], and
-//! **settles** the outcome in the store. What it needs to know about order, limits and health is in its memory; after a restart
-//! that is read from the log again.
+//! **settles** the outcome in the store. The worker keeps order, limits and health in memory, and rebuilds them from the store
+//! after a restart.
 //!
 //! # The layers
-//! A module imports only from layers above it in this list; modules of one layer do not import each other, but for those of
-//! layer 1, which may import those named before them.
+//! A module imports only from layers above it in this list. Modules of one layer do not import each other; only a module of
+//! layer 1 may import the modules to its left.
 //! ```text
 //!   (tests)      failpoint                               nothing, unless compiled for tests
 //! 0 vocabulary   domain                                  valid by construction, no I/O
 //! 1 logic        segment  mapping  delivery  scheduling  pure: no async, clock, randomness, environment, logging
 //! 2 adapters     refersion  store  config  telemetry     one outside thing each
-//!                clock  account_signals                  the time; what the services tell each other
-//! 3 services     http  worker  sandbox                   async; they join logic to adapters
-//! 4 assembly     app                                     the only place that knows every concrete type
+//!                clock  account_signals                  the time; messages between `http` and `worker`
+//! 3 services     http  worker  sandbox                   async; connect the logic to the adapters
+//! 4 assembly     app                                     the only module that knows every concrete type
 //!                cli                                     one file per subcommand
 //! ```
 //! The operators' listener (health, metrics, dead letters) is part of [`http`]; `account_signals` exists so that [`http`] and
@@ -29,22 +29,22 @@
 //!     Segment sends it again.
 //!  2. An accepted event ends in exactly one of: delivered, nothing to do (with the reason), dead letter (with the reason, kept
 //!     until an operator replays or discards it).
-//!  3. Events of one user are carried out one at a time, in log order; a stuck one holds up that user alone. Two events are of
-//!     one user if they share a `userId` or an e-mail, if these lead to one affiliate, or if a third event joins them.
+//!  3. The events of one user are delivered one at a time, in log order; an event that is stuck blocks that user alone. Two
+//!     events belong to one user if they share a `userId` or an e-mail, if these lead to one affiliate, or if a third pending
+//!     event connects them.
 //!  4. Repeats have no second effect: the same `messageId` within the deduplication window, a `new` whose answer was lost, a
 //!     crash between two steps.
-//!  5. What was deleted is erased here, too. Older facts overwrite newer ones if Segment sends them later: `timestamp` is not
+//!  5. A delete event also erases the user here. Older facts overwrite newer ones if Segment sends them later: `timestamp` is not
 //!     read yet.
-//!  6. A wrong key (401) is no event's fault: the account halts, keeps its events, probes the key, and resumes by itself. A key
-//!     that arrives with a request is verified with Refersion before it is kept, and kept sealed before an event is appended.
-//!  7. No secret and no personal datum in logs, metrics, errors or answers; delivered bodies are erased; a delete erases what is
-//!     kept of that user.
-//!  8. The raw body is what is stored; it is mapped when it is carried out, so a corrected rule applies to what waits and to
-//!     what is replayed.
+//!  6. A wrong key (401) fails no event: the account halts, keeps its events, probes the key, and resumes by itself. A key
+//!     that arrives with a request is verified with Refersion before it is stored, and stored sealed before an event is appended.
+//!  7. Logs, metrics, errors and answers contain no secret and no personal data. Delivered bodies are erased.
+//!  8. The raw body is stored and mapped again when it is delivered, so a corrected rule applies to pending and to replayed
+//!     events.
 //!  9. No lock and no transaction is held across a call to Refersion. One process owns the store, held by a file lock.
 //! 10. What the merchant decided at Refersion stands: an affiliate that is `DENIED` or `DISABLED` is left alone.
 //! 11. Status codes are decided in two files: `http/response.rs` (inbound) and `refersion/response.rs` (outbound); `http/health.rs` has
-//!     the two of health. Accounts share nothing that lets one hold up another: equal ids in two of them are two users.
+//!     the two of health. Accounts are independent: none delays another, and equal ids in two of them are two users.
 //!
 //! # Deliberately absent
 //! Several replicas on one store (leases, PostgreSQL); order by the events' own `timestamp`; traces; a web interface.

@@ -4,7 +4,7 @@
 //! the features of the tests compiled in (fail points, statement tracing). Each program is copied first, so that whatever is
 //! built meanwhile does not change what is measured.
 
-use crate::report::say;
+use crate::report::print_line;
 use crate::service::folder;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,7 +38,7 @@ impl Build {
 /// # Panics
 /// Where the build fails, or `BENCH_OTHER` names no file.
 pub fn all() -> Vec<Build> {
-    say("building the release without the features of the tests");
+    print_line("building the release without the features of the tests");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--release", "--locked", "--quiet", "--bin", "refersion-destination"]);

@@ -1,12 +1,11 @@
 //! The benchmark: `cargo bench`, or parts of it by name: `cargo bench -- accept latency`.
 //!
-//! Each part measures one thing of the real service (the release binary as a process, with a synced store on a real disk)
-//! and beside it what there is to compare with, in turns: ours, theirs, ours, theirs, so that whatever else the machine does
-//! happens to both. What counts are the ratios, of rates and of processor time; each is given as its median and its range
-//! over the rounds. `BENCH_OTHER=/path/to/binary` measures another release in the same rounds.
+//! Each part measures one thing of the real service (the release binary as a process, with a synced store on a real disk) and a
+//! baseline to compare it with, alternately, so that whatever else the machine does affects both. The ratios count, of rates
+//! and of processor time; each is given as its median and its range over the rounds. `BENCH_OTHER=/path/to/binary` measures another release in the same rounds.
 //! `--quick` shortens every round (to see that it works, not to quote), `--long` adds what takes an hour, `--svg DIR` writes
-//! the graphs. At the end stands a table in Markdown. Needs Linux 5.11 for `/proc` and `epoll_pwait2`, and valgrind for
-//! `instructions` alone. Deliberately absent: assertions about time. Only counts are judged by an exit code, for only counts
+//! the graphs. At the end it prints a table in Markdown. Needs Linux 5.11 for `/proc` and `epoll_pwait2`, and valgrind for
+//! `instructions` alone. Deliberately absent: assertions about time. Only counts decide the exit code, because only counts
 //! repeat.
 
 #![allow(
@@ -30,7 +29,7 @@ mod service;
 mod wire;
 
 use builds::Build;
-use report::{Report, Series, say};
+use report::{Report, Series, print_line};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,11 +40,11 @@ pub struct Bench {
     pub round: Duration,
     /// How often each is repeated.
     pub rounds: usize,
-    /// Whether it is only to be seen that all of it works.
+    /// Whether this run only shows that the benchmark works.
     pub quick: bool,
     /// Whether it may take an hour.
     pub long: bool,
-    /// The programs that are measured, in turns; this tree's first.
+    /// The programs that are measured alternately; this tree's first.
     pub builds: Vec<Build>,
     /// What was measured so far.
     pub report: Report,
@@ -69,9 +68,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some(bare::AXUM) => bare::serve_axum(),
-        Some(parts::instructions::EVENTS) => parts::instructions::think(arguments.get(1)),
+        Some(parts::instructions::EVENTS) => parts::instructions::process(arguments.get(1)),
         _ if arguments.iter().any(|argument| argument == "--bench") => return bench(&arguments),
-        _ => say("this is a benchmark: `cargo bench`"),
+        _ => print_line("this is a benchmark: `cargo bench`"),
     }
     ExitCode::SUCCESS
 }
@@ -84,7 +83,7 @@ fn bench(arguments: &[String]) -> ExitCode {
     let names: Vec<&str> = names.map(|(_, name)| name.as_str()).collect();
     if let Some(unknown) = names.iter().find(|name| !parts::ALL.iter().any(|(part, _)| part == *name)) {
         let known: Vec<&str> = parts::ALL.iter().map(|(part, _)| *part).collect();
-        say(&format!("there is no part {unknown}; there are {}", known.join(", ")));
+        print_line(&format!("there is no part {unknown}; there are {}", known.join(", ")));
         return ExitCode::from(2);
     }
     let round = Duration::from_millis(if quick { 500 } else { 3000 });
@@ -96,10 +95,10 @@ fn bench(arguments: &[String]) -> ExitCode {
     let mut bench = Bench { round, rounds, quick, long, builds, report, graphs: Vec::new() };
     let mut well = true;
     for (name, part) in parts::ALL.iter().filter(|(name, _)| names.is_empty() || names.contains(name)) {
-        say(&format!("{name}:"));
+        print_line(&format!("{name}:"));
         well &= part(&mut bench);
     }
-    say(&format!("\n{}", bench.report.table()));
+    print_line(&format!("\n{}", bench.report.table()));
     if let Some(folder) = svg.and_then(|place| arguments.get(place)).map(PathBuf::from) {
         for (name, graph) in &bench.graphs {
             std::fs::write(folder.join(name), graph).expect("the folder for graphs is there and writable");

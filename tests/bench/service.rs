@@ -1,6 +1,6 @@
-//! The service: the real binary as a process of its own, with the settings of production but for what a part says.
+//! The service: the real binary as a process of its own, with the default settings except for those that a part changes.
 //!
-//! Stores lie in the build's own folder, for that is on a disk; a system's folder for temporary files may be in memory,
+//! Stores lie in the build's own folder, which is on a disk; a system's folder for temporary files may be in memory,
 //! where a sync costs nothing.
 
 use super::builds::Build;
@@ -89,21 +89,21 @@ impl Service {
         get(self.ops, "/readyz").expect("an answer").1
     }
 
-    /// How many events wait, dead letters apart.
+    /// The number of pending events.
     pub fn waiting(&self) -> u64 {
         let ready: serde_json::Value = serde_json::from_str(&self.ready()).expect("JSON");
         assert_eq!(ready["dead_letters"], 0, "a delivery failed: the benchmark is wrong");
         ready["waiting"].as_u64().expect("a number")
     }
 
-    /// Waits until nothing waits. Asks seldom, for each answer is a commit of the store's.
+    /// Waits until no event is pending. It polls seldom, so that polling costs little.
     pub fn until_drained(&self) {
         while self.waiting() > 0 {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Where load for this service goes; its requests are answered before the outcome is known.
+    /// The target for load on this service; its requests are answered before the outcome is known.
     pub fn target(&self, kind: Kind) -> Target {
         Target { address: self.server, clock: self.process.clock(), kind, status: 202 }
     }
@@ -130,7 +130,7 @@ impl Service {
     }
 }
 
-/// Records an identify for each of these users in the store in `folder`, and leaves them waiting.
+/// Stores an identify for each of these users in the store in `folder`, and leaves them pending.
 pub fn fill(build: &Build, refusing: &Refersion, folder: &Path, users: Range<u64>, revision: u64) {
     let service = Service::start(build, &refusing.base_url, folder, &RARELY);
     service.post_users(users.start, users.end - users.start, revision);

@@ -61,19 +61,19 @@ pub fn run(bench: &mut Bench) -> bool {
         for (case, series) in CASES.iter().zip(&mut cases) {
             let ours: Vec<Measured> =
                 (0..bench.builds.len()).map(|build| measure(bench, &refusing, case, build)).collect();
-            let beside = axum.singles(bench.round);
-            series.add(&ours, &beside);
-            generator.push(beside.generator_time(), beside.server_time());
+            let baseline = axum.singles(bench.round);
+            series.add(&ours, &baseline);
+            generator.push(baseline.generator_time(), baseline.server_time());
         }
-        appended.push(bare::append(bench.round), cases[0].rate[0].beside[cases[0].rate[0].beside.len() - 1]);
+        appended.push(bare::append(bench.round), cases[0].rate[0].baseline[cases[0].rate[0].baseline.len() - 1]);
     }
     for (case, series) in CASES.iter().zip(cases) {
         series.report(bench, case);
     }
     let row = Row::new("(b) append and sync every 64", "events/s", vec![appended]);
-    bench.report.add(PART, row.against("(a), single events"));
+    bench.report.add(PART, row.ratio_to("(a), single events"));
     let row = Row::new("the load generator's own processor time, of (a)'s load", "µs a request", vec![generator]);
-    bench.report.add(PART, row.against("(a)"));
+    bench.report.add(PART, row.ratio_to("(a)"));
     true
 }
 
@@ -91,19 +91,19 @@ impl Measurements {
         Self { rate: bench.series(), time: bench.series(), rise: bench.series() }
     }
 
-    fn add(&mut self, ours: &[Measured], beside: &Measured) {
+    fn add(&mut self, ours: &[Measured], baseline: &Measured) {
         for (build, ours) in ours.iter().enumerate() {
-            self.rate[build].push(ours.events_per_second(), beside.events_per_second());
-            self.time[build].push(ours.server_time(), beside.server_time());
+            self.rate[build].push(ours.events_per_second(), baseline.events_per_second());
+            self.time[build].push(ours.server_time(), baseline.server_time());
             self.rise[build].ours.push(ours.rise());
         }
     }
 
     fn report(self, bench: &mut Bench, case: &Case) {
-        let row = Row::new(case.name, "events/s", self.rate).against("(a), single events");
+        let row = Row::new(case.name, "events/s", self.rate).ratio_to("(a), single events");
         bench.report.add(PART, row);
         let row = Row::new(format!("processor time, {}", case.name), "µs an event", self.time);
-        bench.report.add(PART, row.against("(a)'s a request").goal(case.most.map(Goal::AtMost)));
+        bench.report.add(PART, row.ratio_to("(a)'s a request").goal(case.most.map(Goal::AtMost)));
         if case.events == 1000 {
             let what = format!("processor time, {}, last third ÷ first third of a run", case.name);
             bench.report.add(PART, Row::new(what, "", self.rise).goal(Goal::AtMost(1.1)));

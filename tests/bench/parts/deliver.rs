@@ -99,15 +99,15 @@ impl Measurements {
 
     fn report(self, bench: &mut Bench, case: &Case) {
         let of = |name: &str| format!("{name}, Refersion at {} ms, {} at once", case.latency, case.concurrency);
-        let row = Row::new(of("new users"), "events/s", self.new).against("bare reqwest");
+        let row = Row::new(of("new users"), "events/s", self.new).ratio_to("bare reqwest");
         bench.report.add(PART, row.goal(case.least.map(Goal::AtLeast)));
         if case.latency == 100 {
-            let row = Row::new(of("new users"), "events/s", self.ceiling).against("the ceiling");
+            let row = Row::new(of("new users"), "events/s", self.ceiling).ratio_to("the ceiling");
             bench.report.add(PART, row.goal(Goal::AtLeast(0.95)));
         }
-        let row = Row::new(of("known users, one change each"), "events/s", self.known).against("bare reqwest");
+        let row = Row::new(of("known users, one change each"), "events/s", self.known).ratio_to("bare reqwest");
         bench.report.add(PART, row);
-        let row = Row::new(of("processor time, new users"), "µs an event", self.time).against("(a)'s a request");
+        let row = Row::new(of("processor time, new users"), "µs an event", self.time).ratio_to("(a)'s a request");
         bench.report.add(PART, row);
     }
 }

@@ -1,7 +1,7 @@
-//! Growth: what a backlog does to everything else: accepting and draining beside it, starting on it, its memory, its file.
+//! Growth: what a backlog costs, compared with none, in accepting, draining, starting, memory and size of the file.
 //!
-//! Accepting is measured with deliveries at rest, in turns with a service whose store is empty; draining, with a Refersion
-//! that answers at once, in turns with one that has little waiting. One store of each build grows from level to level. How
+//! Accepting is measured with deliveries at rest, alternately with a service whose store is empty; draining, with a Refersion
+//! that answers at once, alternately with one that has few pending events. One store of each build grows from level to level. How
 //! small the file becomes once all is delivered is measured on a store of its own, small enough to wait for.
 
 use super::on_store::{LITTLE, Measurements, accept, accept_empty, drain, drain_little};
@@ -10,7 +10,7 @@ use crate::builds::Build;
 use crate::event::{fresh, length};
 use crate::graph::{self, Axis, Line, draw};
 use crate::refersion::Refersion;
-use crate::report::{Goal, Row, Series, say};
+use crate::report::{Goal, Row, Series, print_line};
 use crate::requests::Kind;
 use crate::service::{Service, fill, folder, store_bytes};
 use std::path::Path;
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 const PART: &str = "growth";
 
-/// Events waiting; the most that starting may take, in ms; the most memory at rest, in MB.
+/// Pending events; the most that starting may take, in ms; the most memory at rest, in MB.
 const LEVELS: [(u64, Option<f64>, Option<f64>); 3] =
     [(100_000, None, None), (1_000_000, Some(400.0), Some(64.0)), (5_000_000, Some(2000.0), None)];
 
@@ -48,7 +48,7 @@ pub fn run(bench: &mut Bench) -> bool {
     true
 }
 
-/// Has `level` events wait in a store, or leaves more there.
+/// Fills a store until at least `level` events are pending.
 fn grow(build: &Build, refusing: &Refersion, store: &Path, level: u64) {
     let service = Service::at_rest(build, refusing, store);
     let more = level.saturating_sub(service.waiting());
@@ -89,7 +89,7 @@ fn at_rest(bench: &mut Bench, refusing: &Refersion, stores: &[TempDir], level: u
 /// The file once all is delivered and its space was given back.
 fn after_draining(bench: &mut Bench, refusing: &Refersion) {
     if bench.quick {
-        say("  the file after draining is not waited for in a quick run");
+        print_line("  the file after draining is not waited for in a quick run");
         return;
     }
     let events = bench.scaled(LITTLE);
@@ -99,7 +99,7 @@ fn after_draining(bench: &mut Bench, refusing: &Refersion) {
         file[number].push(left / 1e6, full / 1e6);
         remembered[number].ours.push(left / events as f64);
     }
-    let row = Row::new(format!("file after {events} were delivered"), "MB", file).against("the file before");
+    let row = Row::new(format!("file after {events} were delivered"), "MB", file).ratio_to("the file before");
     bench.report.add(PART, row);
     bench.report.add(PART, Row::new("remembered of each user and event delivered", "bytes", remembered));
 }

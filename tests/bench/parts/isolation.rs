@@ -50,8 +50,8 @@ pub fn run(bench: &mut Bench) -> bool {
         let row = Row::new(format!("p99 of B's deliveries, {name}"), "ms", series);
         let row = match trouble {
             Trouble::Quiet => row,
-            Trouble::None => row.against("undisturbed"),
-            _ => row.against("undisturbed").goal(Goal::AtMost(1.5)),
+            Trouble::None => row.ratio_to("undisturbed"),
+            _ => row.ratio_to("undisturbed").goal(Goal::AtMost(1.5)),
         };
         bench.report.add(PART, row);
     }

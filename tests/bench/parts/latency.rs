@@ -44,8 +44,8 @@ pub fn run(bench: &mut Bench) -> bool {
             let ours: Vec<Measured> = (0..bench.builds.len())
                 .map(|build| at_rest(bench, &refusing, build, |service| constant(bench, service, rate.into())))
                 .collect();
-            let beside = open(axum.target(Kind::new(1)), SPARE, rate.into(), bench.round);
-            ours.iter().enumerate().for_each(|(build, ours)| latencies.add(build, ours, Some(&beside)));
+            let baseline = open(axum.target(Kind::new(1)), SPARE, rate.into(), bench.round);
+            ours.iter().enumerate().for_each(|(build, ours)| latencies.add(build, ours, Some(&baseline)));
         }
         drawn.push((f64::from(rate), latencies.percentiles.each_ref().map(|series| series[0].medians())));
         latencies.report(bench, &format!("at {rate}/s"), most, true);
@@ -89,10 +89,10 @@ impl Latencies {
         Self { percentiles: SHARES.map(|_| bench.series()), time: bench.series() }
     }
 
-    fn add(&mut self, build: usize, ours: &Measured, beside: Option<&Measured>) {
+    fn add(&mut self, build: usize, ours: &Measured, baseline: Option<&Measured>) {
         let add = |series: &mut Series, of: &dyn Fn(&Measured) -> f64| {
             series.ours.push(of(ours));
-            series.beside.extend(beside.map(of));
+            series.baseline.extend(baseline.map(of));
         };
         for (series, (_, share)) in self.percentiles.iter_mut().zip(SHARES) {
             add(&mut series[build], &|measured| measured.percentile(share));
@@ -100,13 +100,13 @@ impl Latencies {
         add(&mut self.time[build], &Measured::server_time);
     }
 
-    fn report(self, bench: &mut Bench, what: &str, most: [Option<f64>; 3], beside: bool) {
+    fn report(self, bench: &mut Bench, what: &str, most: [Option<f64>; 3], baseline: bool) {
         for ((series, (name, _)), most) in self.percentiles.into_iter().zip(SHARES).zip(most) {
             let row = Row::new(format!("{name} {what}"), "ms", series).goal(most.map(Goal::AtMost));
-            bench.report.add(PART, if beside { row.beside("(a)") } else { row });
+            bench.report.add(PART, if baseline { row.with_baseline("(a)") } else { row });
         }
         let row = Row::new(format!("processor time {what}"), "µs an event", self.time);
-        bench.report.add(PART, if beside { row.against("(a)'s a request") } else { row });
+        bench.report.add(PART, if baseline { row.ratio_to("(a)'s a request") } else { row });
     }
 }
 

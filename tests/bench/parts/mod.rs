@@ -1,6 +1,6 @@
-//! What is measured, a file for each part; a part that is a guard says whether it passes.
+//! The parts of the benchmark, one file each. A part that is a guard returns whether it passes.
 //!
-//! `on_store` is no part: it is what `growth` and `remembered` have in common.
+//! `on_store` is no part, but what `growth` and `known_affiliates` have in common.
 
 pub mod accept;
 pub mod calls;
@@ -9,9 +9,9 @@ pub mod footprint;
 pub mod growth;
 pub mod instructions;
 pub mod isolation;
+pub mod known_affiliates;
 pub mod latency;
 mod on_store;
-pub mod remembered;
 pub mod sustained;
 
 use super::Bench;
@@ -27,7 +27,7 @@ pub const ALL: [(&str, Part); 10] = [
     ("latency", latency::run),
     ("calls", calls::run),
     ("growth", growth::run),
-    ("remembered", remembered::run),
+    ("known_affiliates", known_affiliates::run),
     ("footprint", footprint::run),
     ("isolation", isolation::run),
     ("instructions", instructions::run),

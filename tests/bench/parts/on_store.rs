@@ -1,5 +1,5 @@
-//! What a store that already holds much costs: accepting and draining on it ÷ on an empty one. Used by `growth` and
-//! `remembered`.
+//! What a filled store costs: accepting and draining on it ÷ on an empty one. Used by `growth` and
+//! `known_affiliates`.
 //!
 //! Accepting is measured twice in each round: from the first request after a start, when nothing of the store is in memory
 //! (*just after a restart*), and then on the same process. Draining always begins with a start.
@@ -49,7 +49,7 @@ pub struct Drained {
     time: f64,
 }
 
-/// Starts `build` on the store in `folder`, where events wait, and drains it for a round, or until nothing waits.
+/// Starts `build` on the store in `folder`, which has pending events, and drains it for a round, or until no event is pending.
 pub fn drain(bench: &Bench, build: &Build, refersion: &Refersion, folder: &Path) -> Drained {
     let service = Service::start(build, &refersion.base_url, folder, &[]);
     std::thread::sleep(bench.round / 10);
@@ -66,7 +66,7 @@ pub fn drain(bench: &Bench, build: &Build, refersion: &Refersion, folder: &Path)
     Drained { rate, time: spent * 1e6 / events }
 }
 
-/// Drains a store in which little waits.
+/// Drains a store with few pending events.
 pub fn drain_little(bench: &Bench, build: &Build, refusing: &Refersion) -> Drained {
     let (folder, refersion, events) = (folder(), Refersion::start(Duration::ZERO), bench.scaled(LITTLE));
     let users = fresh(events);
@@ -115,7 +115,7 @@ impl Measurements {
             (format!("drain with {with}, just after a restart"), drain),
         ];
         for (what, series) in rates {
-            let row = Row::new(what, "events/s", series).against("empty");
+            let row = Row::new(what, "events/s", series).ratio_to("empty");
             bench.report.add(part, row.goal(Goal::AtLeast(0.95)));
         }
         let times = [
@@ -124,7 +124,7 @@ impl Measurements {
             (format!("processor time, drain with {with}"), drain_time),
         ];
         for (what, series) in times {
-            bench.report.add(part, Row::new(what, "µs an event", series).against("empty"));
+            bench.report.add(part, Row::new(what, "µs an event", series).ratio_to("empty"));
         }
     }
 }

@@ -19,15 +19,15 @@ pub fn run(bench: &mut Bench) -> bool {
     let (mut rate, mut time) = (bench.series(), bench.series());
     for _ in 0..bench.rounds.min(3) {
         let ours: Vec<(f64, f64)> = bench.builds.iter().map(|build| measure(bench, build)).collect();
-        let beside = axum.singles(bench.round);
+        let baseline = axum.singles(bench.round);
         for (build, ours) in ours.into_iter().enumerate() {
-            rate[build].push(ours.0, beside.events_per_second());
-            time[build].push(ours.1, beside.server_time());
+            rate[build].push(ours.0, baseline.events_per_second());
+            time[build].push(ours.1, baseline.server_time());
         }
     }
-    let row = Row::new("from request to settled, one call each", "events/s", rate).against("(a)");
+    let row = Row::new("from request to settled, one call each", "events/s", rate).ratio_to("(a)");
     bench.report.add(PART, row.goal(Goal::AtLeast(0.2)));
-    let row = Row::new("processor time, from request to settled", "µs an event", time).against("(a)'s a request");
+    let row = Row::new("processor time, from request to settled", "µs an event", time).ratio_to("(a)'s a request");
     bench.report.add(PART, row.goal(Goal::AtMost(3.5)));
     true
 }

@@ -6,28 +6,28 @@ use std::fmt;
 #[derive(Clone, Debug, Default)]
 pub struct Series {
     pub ours: Vec<f64>,
-    pub beside: Vec<f64>,
+    pub baseline: Vec<f64>,
 }
 
 impl Series {
     /// A single measurement, or a count.
     pub fn once(ours: f64) -> Self {
-        Self { ours: vec![ours], beside: Vec::new() }
+        Self { ours: vec![ours], baseline: Vec::new() }
     }
 
-    pub fn push(&mut self, ours: f64, beside: f64) {
+    pub fn push(&mut self, ours: f64, baseline: f64) {
         self.ours.push(ours);
-        self.beside.push(beside);
+        self.baseline.push(baseline);
     }
 
-    /// The medians of a build and of what was measured beside it.
+    /// The medians of a build and of the baseline.
     pub fn medians(&self) -> [f64; 2] {
-        [&self.ours, &self.beside].map(|measured| Figure::of(measured).median)
+        [&self.ours, &self.baseline].map(|measured| Figure::of(measured).median)
     }
 
     /// The ratios of what was measured in the same round.
     pub fn ratio(&self) -> Figure {
-        let ratios: Vec<f64> = self.ours.iter().zip(&self.beside).map(|(ours, beside)| ours / beside).collect();
+        let ratios: Vec<f64> = self.ours.iter().zip(&self.baseline).map(|(ours, baseline)| ours / baseline).collect();
         Figure::of(&ratios)
     }
 }

@@ -1,7 +1,7 @@
 //! The report: a row for each thing measured, printed as it comes and once more as a table in Markdown.
 //!
-//! In go series, one for each build; out come medians with their range, the ratios to what was measured beside, and whether
-//! a goal is reached by this tree's build. Deliberately absent: what is measured.
+//! In: a series for each build. Out: medians with their range, the ratios to the baseline, and whether this tree's build
+//! reaches a goal. Deliberately absent: what is measured.
 
 mod figure;
 
@@ -11,7 +11,7 @@ use figure::number;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-/// What is to be reached.
+/// The goal of a row.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
     AtLeast(f64),
@@ -23,36 +23,36 @@ pub struct Row {
     what: String,
     unit: &'static str,
     builds: Vec<Series>,
-    beside: Option<Beside>,
+    baseline: Option<Baseline>,
     goal: Option<Goal>,
 }
 
-/// What was measured beside.
-struct Beside {
+/// What a row is compared with.
+struct Baseline {
     name: String,
     /// Whether the ratio to it, instead of the figure, is compared with the goal.
-    judged: bool,
+    is_compared: bool,
 }
 
 impl Row {
     /// A series for each build, in `unit`.
     pub fn new(what: impl Into<String>, unit: &'static str, builds: Vec<Series>) -> Self {
-        Self { what: what.into(), unit, builds, beside: None, goal: None }
+        Self { what: what.into(), unit, builds, baseline: None, goal: None }
     }
 
-    /// The ratio to what was measured beside is what counts.
-    pub fn against(mut self, name: impl Into<String>) -> Self {
-        self.beside = Some(Beside { name: name.into(), judged: true });
+    /// The ratio to the baseline is what counts.
+    pub fn ratio_to(mut self, name: impl Into<String>) -> Self {
+        self.baseline = Some(Baseline { name: name.into(), is_compared: true });
         self
     }
 
-    /// What was measured beside is shown; the figure is what counts.
-    pub fn beside(mut self, name: impl Into<String>) -> Self {
-        self.beside = Some(Beside { name: name.into(), judged: false });
+    /// The baseline is shown; the figure is what counts.
+    pub fn with_baseline(mut self, name: impl Into<String>) -> Self {
+        self.baseline = Some(Baseline { name: name.into(), is_compared: false });
         self
     }
 
-    /// What is to be reached by the ratio, or where it does not count by the figure.
+    /// The goal of the ratio, or where the ratio does not count, of the figure.
     pub fn goal(mut self, goal: impl Into<Option<Goal>>) -> Self {
         self.goal = goal.into();
         self
@@ -61,26 +61,27 @@ impl Row {
     /// The figure of a build and its ratio.
     fn of_build(&self, build: usize) -> [String; 2] {
         let Some(series) = self.builds.get(build) else { return Default::default() };
-        let ratio = self.beside.as_ref().map(|_| series.ratio().to_string()).unwrap_or_default();
+        let ratio = self.baseline.as_ref().map(|_| series.ratio().to_string()).unwrap_or_default();
         [format!("{} {}", Figure::of(&series.ours), self.unit).trim_end().to_owned(), ratio]
     }
 
     fn cells(&self, builds: usize) -> Vec<String> {
-        let beside = self.beside.as_ref().zip(self.builds.first());
-        let beside = beside.map(|(beside, series)| format!("{}: {}", beside.name, Figure::of(&series.beside)));
+        let baseline = self.baseline.as_ref().zip(self.builds.first());
+        let baseline =
+            baseline.map(|(baseline, series)| format!("{}: {}", baseline.name, Figure::of(&series.baseline)));
         let mut cells = vec![self.what.clone()];
         cells.extend((0..builds).flat_map(|build| self.of_build(build)));
-        cells.extend([beside.unwrap_or_default(), self.verdict().unwrap_or_default()]);
+        cells.extend([baseline.unwrap_or_default(), self.verdict().unwrap_or_default()]);
         cells
     }
 
     fn verdict(&self) -> Option<String> {
         let series = self.builds.first()?;
-        let by_ratio = self.beside.as_ref().is_some_and(|beside| beside.judged);
-        let judged = if by_ratio { series.ratio() } else { Figure::of(&series.ours) }.median;
+        let by_ratio = self.baseline.as_ref().is_some_and(|baseline| baseline.is_compared);
+        let is_compared = if by_ratio { series.ratio() } else { Figure::of(&series.ours) }.median;
         let (reached, sign, goal) = match self.goal? {
-            Goal::AtLeast(least) => (judged >= least, "≥", least),
-            Goal::AtMost(most) => (judged <= most, "≤", most),
+            Goal::AtLeast(least) => (is_compared >= least, "≥", least),
+            Goal::AtMost(most) => (is_compared <= most, "≤", most),
         };
         Some(format!("{sign} {}: {}", number(goal), if reached { "reached" } else { "not reached" }))
     }
@@ -102,7 +103,7 @@ impl Report {
     pub fn add(&mut self, part: &'static str, row: Row) {
         let cells = row.cells(self.builds.len());
         let filled: Vec<&str> = cells.iter().map(String::as_str).filter(|cell| !cell.is_empty()).collect();
-        say(&format!("  {part}: {}", filled.join(" | ")));
+        print_line(&format!("  {part}: {}", filled.join(" | ")));
         self.rows.push((part, row));
     }
 
@@ -122,7 +123,7 @@ impl Report {
     }
 }
 
-/// Writes a line to standard output. A reader that has gone is no reason to fail.
-pub fn say(line: &str) {
+/// Writes a line to standard output. It does not fail if standard output is closed.
+pub fn print_line(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -1,8 +1,8 @@
-//! Remembered: what a million affiliates that were delivered cost everything after: accepting and draining beside them,
-//! starting on them, memory.
+//! Known affiliates: what a store with a million known affiliates costs, compared with an empty one, in accepting, draining,
+//! starting and memory.
 //!
-//! Accepted are events of which every other is of a remembered user; drained, events of new users, so that both sides make
-//! the same calls. Each round begins with a copy of the store as it was after the deliveries.
+//! Every other accepted event is of a known user. The drained events are of new users, so that both sides make the same calls.
+//! Each round begins with a copy of the store.
 
 use super::on_store::{LITTLE, Measurements, accept, accept_empty, drain, drain_little};
 use crate::Bench;
@@ -15,7 +15,7 @@ use crate::service::{Service, copy, fill, folder};
 use std::time::Duration;
 use tempfile::TempDir;
 
-const PART: &str = "remembered";
+const PART: &str = "known_affiliates";
 
 /// A build's store after its deliveries, and the Refersion that took them.
 struct Delivered {
