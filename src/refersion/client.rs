@@ -1,9 +1,8 @@
-//! Calls over HTTP. The only file naming reqwest.
+//! HTTP client for Refersion's API. The only file that names reqwest.
 //!
-//! In go calls that fit in one request, out comes a [`Reply`] for each: whatever happens, a call ends in one, within the
-//! timeout.
+//! In: calls that fit in one request. Out: a [`Reply`] for each, within the timeout, whatever happens.
 //! Invariants: TLS or loopback (the configuration checks the URL); no redirects; no cookies; the secret key is a sensitive
-//! header, and errors are told in our own words, without URLs or bodies.
+//! header; error messages are our own, without URLs or bodies. Deliberately absent: retries and rate limits.
 
 use super::request;
 use super::response::{self, KeyVerification};
@@ -16,36 +15,34 @@ use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use url::Url;
 
-/// The way to Refersion, without anybody's key. Clones share their connections: so can any number of accounts, for a
-/// connection is one call's at a time.
+/// The connections to Refersion. Clones and all accounts share them, since no connection is bound to a key pair.
 #[derive(Clone, Debug)]
 pub struct ConnectionPool {
     http: reqwest::Client,
-    /// What an operation's name is put behind.
+    /// `/affiliate` of the base URL; the operation's name is appended.
     affiliate: Url,
     timeout: Duration,
 }
 
-/// One account at Refersion.
+/// The API client of one Refersion account.
 #[derive(Debug)]
 pub struct Client {
     pool: ConnectionPool,
     headers: RwLock<HeaderMap>,
 }
 
-/// The HTTP client cannot be made, for instance because the system has no TLS certificates.
+/// The HTTP client cannot be built, for instance because the system has no TLS certificates.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make the HTTP client for Refersion: {0}")]
 pub struct BuildError(String);
 
-/// No answer of Refersion's is longer; what is longer is not read on.
+/// The longest response body that is read, in bytes; the rest is dropped. Refersion's are far shorter.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 impl ConnectionPool {
-    /// Makes a way to `base_url`, on which a call may take `timeout`, from connecting to the last byte of the answer; no
-    /// connection is opened yet.
+    /// Connections to `base_url`. A call may take `timeout`, from connecting to the last byte of the response. Opens none yet.
     pub fn new(base_url: &Url, timeout: Duration) -> Result<Self, BuildError> {
-        // Err: already installed, by an earlier route.
+        // Err: already installed, by an earlier pool.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .user_agent(concat!("refersion-destination/", env!("CARGO_PKG_VERSION")))
@@ -54,11 +51,11 @@ impl ConnectionPool {
         let http = if is_loopback(base_url) { http.no_proxy() } else { http };
         let http = http.build().map_err(|error| BuildError(chain(&error)))?;
         let mut affiliate = base_url.clone();
-        push(&mut affiliate, "affiliate");
+        append(&mut affiliate, "affiliate");
         Ok(Self { http, affiliate, timeout })
     }
 
-    /// The client of the account with this key pair. How often it may be called is decided elsewhere.
+    /// The client of the account with this key pair.
     pub fn client(&self, api_key: &ApiKey) -> Result<Client, BuildError> {
         let headers = RwLock::new(headers(api_key)?);
         Ok(Client { pool: self.clone(), headers })
@@ -66,58 +63,62 @@ impl ConnectionPool {
 }
 
 impl Client {
-    /// Makes every call from now on with this key pair.
+    /// Makes all further calls with this key pair.
     pub fn replace_key(&self, api_key: &ApiKey) -> Result<(), BuildError> {
         let headers = headers(api_key)?;
         *self.headers.write().unwrap_or_else(PoisonError::into_inner) = headers;
         Ok(())
     }
 
-    /// Makes `call`, and in the same request `others` that are [like](Call::is_like) it, each about another affiliate. The
-    /// replies are in the order of the calls, that to `call` first.
+    /// Makes `call`, and in the same request the `others`, which are [like](Call::is_like) it and about other affiliates.
+    /// Returns the reply to `call`, and those to the `others` in their order.
     pub async fn call(&self, call: &Call, others: &[&Call]) -> (Reply, Vec<Reply>) {
         let body = request::body(call, others, || password(&mut rand::rng()));
-        let answer = self.send(call.operation(), &body).await;
+        let received = self.send(call.operation(), &body).await;
         let now = SystemTime::now();
-        let answer = answer.as_ref().map(|answer| (answer.borrow(), response::json(&answer.body)));
-        let read = |call: &Call| match &answer {
-            Ok((answer, said)) => response::reply_with_body(call, &body, answer, said.as_ref(), now),
-            Err(Failure { what, sent: true }) => Reply::Lost { what: what.clone(), retry_after: None },
-            Err(Failure { what, sent: false }) => Reply::Unavailable { what: what.clone(), retry_after: None },
+        let parsed = received.as_ref().map(|received| (received.as_raw(), response::json(&received.body)));
+        let read = |call: &Call| match &parsed {
+            Ok((raw, json)) => response::reply_with_body(call, &body, raw, json.as_ref(), now),
+            Err(TransportError { message, may_be_sent: true }) => {
+                Reply::Lost { what: message.clone(), retry_after: None }
+            }
+            Err(TransportError { message, may_be_sent: false }) => {
+                Reply::Unavailable { what: message.clone(), retry_after: None }
+            }
         };
         (read(call), others.iter().map(|call| read(call)).collect())
     }
 
-    /// Proves the key pair by `/affiliate/list`.
+    /// Verifies the key pair by `/affiliate/list`.
     pub async fn verify_key(&self) -> KeyVerification {
         match self.send("list", &request::key_verification()).await {
-            Ok(answer) => response::verification(&answer.borrow(), SystemTime::now()),
-            Err(failure) => KeyVerification::Unknown { reason: failure.what, retry_after: None },
+            Ok(received) => response::verification(&received.as_raw(), SystemTime::now()),
+            Err(error) => KeyVerification::Unknown { reason: error.message, retry_after: None },
         }
     }
 
-    async fn send(&self, operation: &str, body: &Value) -> Result<Received, Failure> {
+    async fn send(&self, operation: &str, body: &Value) -> Result<ReceivedResponse, TransportError> {
         let sent = self.pool.http.execute(self.request(operation, body)).await;
-        let mut response = sent.map_err(|error| self.failure(operation, error))?;
+        let mut response = sent.map_err(|error| self.transport_error(operation, error))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
-        let mut received = Received { status, retry_after, body: Vec::new() };
+        let mut received = ReceivedResponse { status, retry_after, body: Vec::new() };
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if received.body.len() + chunk.len() <= MAX_BODY_BYTES => {
                     received.body.extend_from_slice(&chunk);
                 }
                 Ok(_) => return Ok(received),
-                // The status alone tells enough of a failure; of a success it does not.
+                // A status that is no success suffices without a body.
                 Err(_) if status >= 300 => return Ok(received),
-                Err(error) => return Err(self.failure(operation, error)),
+                Err(error) => return Err(self.transport_error(operation, error)),
             }
         }
     }
 
     fn request(&self, operation: &str, body: &Value) -> Request {
         let mut url = self.pool.affiliate.clone();
-        push(&mut url, operation);
+        append(&mut url, operation);
         let mut request = Request::new(Method::POST, url);
         self.headers.read().unwrap_or_else(PoisonError::into_inner).clone_into(request.headers_mut());
         // A value is always JSON.
@@ -125,36 +126,38 @@ impl Client {
         request
     }
 
-    fn failure(&self, operation: &str, error: reqwest::Error) -> Failure {
+    fn transport_error(&self, operation: &str, error: reqwest::Error) -> TransportError {
         let error = error.without_url();
         tracing::debug!(operation, error = chain(&error), "call failed");
-        let sent = !error.is_connect() && !error.is_builder();
-        let what = if error.is_connect() {
+        let may_be_sent = !error.is_connect() && !error.is_builder();
+        let message = if error.is_connect() {
             "no connection to Refersion".to_owned()
         } else if error.is_timeout() {
             format!("Refersion did not answer {operation} within {}", humantime::format_duration(self.pool.timeout))
         } else {
             format!("the connection to Refersion broke during {operation}")
         };
-        Failure { what, sent }
+        TransportError { message, may_be_sent }
     }
 }
 
-struct Received {
+struct ReceivedResponse {
     status: u16,
     retry_after: Option<String>,
     body: Vec<u8>,
 }
 
-impl Received {
-    fn borrow(&self) -> response::RawResponse<'_> {
+impl ReceivedResponse {
+    fn as_raw(&self) -> response::RawResponse<'_> {
         response::RawResponse { status: self.status, retry_after: self.retry_after.as_deref(), body: &self.body }
     }
 }
 
-struct Failure {
-    what: String,
-    sent: bool,
+/// A call without a response.
+struct TransportError {
+    message: String,
+    /// Whether the request may have reached Refersion.
+    may_be_sent: bool,
 }
 
 fn headers(key: &ApiKey) -> Result<HeaderMap, BuildError> {
@@ -170,21 +173,21 @@ fn headers(key: &ApiKey) -> Result<HeaderMap, BuildError> {
     Ok(headers)
 }
 
-/// Puts `part` behind the path of `url`.
-fn push(url: &mut Url, part: &str) {
+/// Appends `part` to the path of `url`.
+fn append(url: &mut Url, part: &str) {
     // Err: a URL that cannot have a path, such as `mailto:`, which the configuration does not let through.
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().push(part);
     }
 }
 
-/// An error with its causes, which reqwest keeps apart.
+/// The error and its causes, which reqwest does not print by itself.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// A simulated Refersion on this machine is never behind the proxy that the environment names.
+/// A simulated Refersion on this machine is called without the proxy that the environment names.
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",

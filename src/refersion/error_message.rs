@@ -1,46 +1,47 @@
-//! Refersion's words, made safe to show: it repeats values it refuses, and those are personal data.
+//! Redaction of Refersion's error messages: they repeat rejected values, which are personal data.
 //!
-//! In go its words and the body that was sent; out come the words with every sent value, in whatever case and with whatever
-//! blanks, and everything that looks like an address, replaced by `…`; on one line, without control characters, cut to 300
-//! characters.
+//! In: a message and the body that was sent. Out: the message on one line, without control characters, cut to 300 characters.
+//! Every sent value, in any case and with any blanks, and every e-mail address is replaced by `…`. Invariant: no sent value is
+//! left as a word of its own. Own code, since values are compared without case and white space, and replaced only as words.
 
 use crate::segment::clean;
 use serde_json::Value;
 
 const MAX_CHARS: usize = 300;
-/// What is longer is no sentence, and would take long to search: none of it is shown.
+/// A longer message is no sentence, and would take long to search: it is replaced as a whole.
 const MAX_BYTES: usize = 10_000;
 
-/// Takes our own values out of `words`.
-pub fn redact_sent_values(words: &str, sent: &Value) -> String {
-    if words.len() > MAX_BYTES {
+/// Replaces the values of `sent` in `message`.
+pub fn redact_sent_values(message: &str, sent: &Value) -> String {
+    if message.len() > MAX_BYTES {
         return "…".to_owned();
     }
     let mut values = Vec::new();
     collect(sent, &mut values);
     values.retain(|value| !value.is_empty());
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    let safe = values.iter().fold(clean(words), |text, value| blank(&text, value));
+    let safe = values.iter().fold(clean(message), |text, value| replace_word(&text, value));
     let plain = safe.split(' ').map(|word| if word.contains('@') { "…" } else { word });
     plain.collect::<Vec<_>>().join(" ").chars().take(MAX_CHARS).collect()
 }
 
 fn collect(value: &Value, into: &mut Vec<String>) {
     match value {
-        Value::String(text) => into.push(clean(text).chars().flat_map(fold).collect()),
+        Value::String(text) => into.push(clean(text).chars().flat_map(fold_case).collect()),
         Value::Array(items) => items.iter().for_each(|item| collect(item, into)),
         Value::Object(fields) => fields.values().for_each(|field| collect(field, into)),
         _ => {}
     }
 }
 
-/// Replaces `value`, which is folded, where it stands as a word of its own, so that a city called "is" leaves "this" alone.
-fn blank(text: &str, value: &str) -> String {
+/// Replaces `value`, which is case-folded, where it is a word of its own, so that a city called "is" leaves "this" alone.
+fn replace_word(text: &str, value: &str) -> String {
     let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     let mut safe = String::with_capacity(text.len());
     let (mut rest, mut before) = (text, None);
     while let Some(next) = rest.chars().next() {
-        let same = beginning(rest, value).filter(|same| !word(before) && !word(rest[same.len()..].chars().next()));
+        let same =
+            prefix_in_any_case(rest, value).filter(|same| !word(before) && !word(rest[same.len()..].chars().next()));
         let taken = same.map_or(next.len_utf8(), str::len);
         safe.push(if same.is_some() { '…' } else { next });
         before = rest[..taken].chars().next_back();
@@ -49,22 +50,22 @@ fn blank(text: &str, value: &str) -> String {
     safe
 }
 
-/// The beginning of `text` that spells `value`, which is folded, in whatever case.
-fn beginning<'a>(text: &'a str, value: &str) -> Option<&'a str> {
+/// The prefix of `text` that equals `value`, which is case-folded, in any case.
+fn prefix_in_any_case<'a>(text: &'a str, value: &str) -> Option<&'a str> {
     let mut left = value;
     for (at, c) in text.char_indices() {
         if left.is_empty() {
             return Some(&text[..at]);
         }
-        for folded in fold(c) {
+        for folded in fold_case(c) {
             left = left.strip_prefix(folded)?;
         }
     }
     left.is_empty().then_some(text)
 }
 
-/// The form in which two cases of one letter are equal: `ß` is `SS` in capitals, `ς` is `Σ`.
-fn fold(c: char) -> impl Iterator<Item = char> {
+/// Case folding: the capital of `ß` is `SS`, that of `ς` is `Σ`.
+fn fold_case(c: char) -> impl Iterator<Item = char> {
     c.to_uppercase().flat_map(char::to_lowercase)
 }
 
@@ -75,7 +76,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn our_own_values_are_taken_out_of_refersions_words() {
+    fn sent_values_are_redacted_from_error_messages() {
         let sent = json!({"affiliates": [{"id": 7, "country": "Atlantis", "city": "is", "email": "a@b.co",
                           "custom_fields": [{"1": "field"}, {"2": "Gießen"}, {"3": "Πάτρας"}], "state": "",
                           "phone": "+1 555 0100", "company": "österreich", "first_name": "Peter Gibbons",

@@ -1,15 +1,15 @@
-//! Calls as Refersion wants them: a JSON body under the operation's path (API contract, "Operations that matter here").
+//! Bodies of requests to Refersion (API contract, "Operations that matter here").
 //!
-//! `new` takes strings only; `edit` takes the numeric id and a numeric offer, and custom fields as a list of one-entry
-//! objects keyed by id. The password is an argument: it exists only while `new` is on its way.
+//! In: calls. Out: the JSON body of one request. `new` takes strings only; `edit` takes the numeric id and a numeric offer, and
+//! custom fields as a list of objects with one entry each, keyed by the field's id. The password is an argument: it exists only
+//! while `new` is being sent. Deliberately absent: the path and the headers ([`super::client`]).
 
 use crate::delivery::{Call, Identifier};
 use crate::domain::{Attribute, Field, Format, NewAffiliate, Profile};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-/// The JSON body of one request, whose path is `/affiliate/<operation>`: of `call`, and of `others` that are
-/// [like](Call::is_like) it.
+/// The JSON body of one request that makes `call` and the `others`, which are [like](Call::is_like) it.
 pub fn body(call: &Call, others: &[&Call], password: impl FnOnce() -> SecretString) -> Value {
     let all = || std::iter::once(call).chain(others.iter().copied());
     match call {
@@ -17,14 +17,14 @@ pub fn body(call: &Call, others: &[&Call], password: impl FnOnce() -> SecretStri
         Call::Search { email, page } => json!({"keyword": email.as_str(), "page": page.to_string()}),
         Call::Get(Identifier::Code(code)) => json!({"affiliate_code": code}),
         Call::Get(Identifier::Id(id)) => json!({"id": id}),
-        Call::Edit { .. } => json!({"affiliates": all().filter_map(edited).collect::<Vec<_>>()}),
+        Call::Edit { .. } => json!({"affiliates": all().filter_map(edit_entry).collect::<Vec<_>>()}),
         Call::SetStatus { status, .. } => {
             json!({"ids": all().filter_map(Call::affiliate).collect::<Vec<_>>(), "status": status})
         }
     }
 }
 
-fn edited(call: &Call) -> Option<Map<String, Value>> {
+fn edit_entry(call: &Call) -> Option<Map<String, Value>> {
     let Call::Edit { id, changes } = call else { return None };
     let mut affiliate = fields(changes, |field, value| match field.spec().format {
         Format::Offer => value.parse::<u64>().map_or_else(|_| value.into(), Value::from),
@@ -34,7 +34,7 @@ fn edited(call: &Call) -> Option<Map<String, Value>> {
     Some(affiliate)
 }
 
-/// The body of `/affiliate/list` that asks for the least: the cheapest call that proves a key pair.
+/// The body of the cheapest call that verifies a key pair, `/affiliate/list` with one result.
 pub fn key_verification() -> Value {
     json!({"limit": "1", "page": "1"})
 }

@@ -1,20 +1,21 @@
-//! THE outbound status table: what each of Refersion's answers means (API contract, "Answers that are not success").
+//! THE outbound status table: what each response of Refersion means (API contract, "Answers that are not success").
 //!
 //! | status | means |
 //! | --- | --- |
 //! | 2xx with the operation's fields | success; for `edit` and `status_change` only if our id is among `ids_changed` |
-//! | 2xx without them | not Refersion speaking; `new` may still have had its effect |
-//! | 204 | an unknown field was sent: refused |
-//! | 3xx | a wrong base URL or a proxy: try again, never follow |
+//! | 2xx without them | not a response of Refersion; `new` may still have taken effect |
+//! | 204 | rejected: an unknown field was sent |
+//! | 3xx | a wrong base URL or a proxy: retry, never follow |
 //! | 401 | the key pair is wrong |
-//! | 408, 425 | try again |
-//! | 429 | a batch too long: refused; else too many calls |
-//! | other 4xx with Refersion's error body | refused, or "taken", or "not found", by its words |
-//! | other 4xx without one | not Refersion speaking: try again |
-//! | 503 | maintenance: try again; nothing happened |
-//! | other 5xx | try again; `new` may have had its effect |
+//! | 408, 425 | retry |
+//! | 429 | rejected if the batch is too long, else rate limited |
+//! | other 4xx with Refersion's error body | rejected, e-mail taken, or not found, by the error message |
+//! | other 4xx without one | not a response of Refersion: retry |
+//! | 503 | maintenance: retry; the call took no effect |
+//! | other 5xx | retry; `new` may have taken effect |
 //!
-//! Pure. Bodies are read leniently: numbers as numbers or texts, `error` or `errors` as text or list.
+//! In: a call, the body that was sent, and the response. Out: a [`Reply`]. Pure. Bodies are read leniently: numbers as numbers
+//! or texts, `error` or `errors` as text or list. Deliberately absent: what follows from a reply ([`crate::delivery`]).
 
 use super::error_message::redact_sent_values;
 use super::success_body::{self, text};
@@ -22,7 +23,7 @@ use crate::delivery::{Call, Rejection, Reply};
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
-/// An answer as it came over the wire.
+/// An HTTP response, not interpreted yet.
 pub struct RawResponse<'a> {
     /// The status code.
     pub status: u16,
@@ -32,49 +33,49 @@ pub struct RawResponse<'a> {
     pub body: &'a [u8],
 }
 
-/// Says what `answer` to `call`, which was sent as `sent`, means. `now` serves a `Retry-After` that is a date.
-pub fn reply(call: &Call, sent: &Value, answer: &RawResponse<'_>, now: SystemTime) -> Reply {
-    reply_with_body(call, sent, answer, json(answer.body).as_ref(), now)
+/// The meaning of the `response` to `call`, whose body was `sent`. `now` is needed for a `Retry-After` that is a date.
+pub fn reply(call: &Call, sent: &Value, response: &RawResponse<'_>, now: SystemTime) -> Reply {
+    reply_with_body(call, sent, response, json(response.body).as_ref(), now)
 }
 
-/// What a body says, if it is JSON.
+/// The JSON of a body; none if it is not JSON.
 pub(super) fn json(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(body).ok()
 }
 
-/// [`reply`], where `body` was parsed already: it may be the answer to many calls.
+/// As [`reply`], with the body parsed: one body can answer many calls.
 pub(super) fn reply_with_body(
     call: &Call,
     sent: &Value,
-    answer: &RawResponse<'_>,
+    response: &RawResponse<'_>,
     body: Option<&Value>,
     now: SystemTime,
 ) -> Reply {
-    let retry_after = answer.retry_after.and_then(|text| wait(text, now));
+    let retry_after = response.retry_after.and_then(|text| wait(text, now));
     let unavailable =
         |what: String| Reply::Unavailable { what: format!("{what} to {}", call.operation()), retry_after };
-    match answer.status {
+    match response.status {
         204 => Reply::Rejected(Rejection::Other("it knows no such field (204)".into())),
         200..=299 => body.and_then(|body| success_body::read(call, body)).unwrap_or_else(|| {
-            unclear(call, format!("Refersion answered {} without the expected fields", answer.status), retry_after)
+            unclear(call, format!("Refersion answered {} without the expected fields", response.status), retry_after)
         }),
-        300..=399 => unavailable(format!("a redirect ({}) was answered", answer.status)),
+        300..=399 => unavailable(format!("a redirect ({}) was answered", response.status)),
         401 => Reply::Unauthorized,
-        408 | 425 => unavailable(format!("Refersion answered {}", answer.status)),
-        429 => match body.map(errors).and_then(|words| too_long(&words)) {
-            Some(words) => Reply::Rejected(Rejection::Other(redact_sent_values(&words, sent))),
+        408 | 425 => unavailable(format!("Refersion answered {}", response.status)),
+        429 => match body.map(errors).and_then(|messages| batch_too_long(&messages)) {
+            Some(message) => Reply::Rejected(Rejection::Other(redact_sent_values(&message, sent))),
             None => Reply::RateLimited { retry_after },
         },
         400..=499 => match body.map(errors) {
-            Some(words) if !words.is_empty() => rejection(&words, sent),
-            _ => unavailable(format!("{} without Refersion's error body was answered", answer.status)),
+            Some(messages) if !messages.is_empty() => rejection(&messages, sent),
+            _ => unavailable(format!("{} without Refersion's error body was answered", response.status)),
         },
         503 => unavailable("Refersion answered 503".into()),
         status => unclear(call, format!("Refersion answered {status}"), retry_after),
     }
 }
 
-/// An answer that leaves open whether the call had its effect; only for `new` does that matter.
+/// The reply if the call may have taken effect. This matters only for `new`: other calls can be repeated.
 fn unclear(call: &Call, what: String, retry_after: Option<Duration>) -> Reply {
     let what = format!("{what} to {}", call.operation());
     match call {
@@ -101,9 +102,9 @@ pub enum KeyVerification {
 
 /// Reads the key verification from the response to `/affiliate/list`. A proxy's page shows nothing. An error body of Refersion
 /// other than 401 shows that the key was accepted: Refersion checks the key before it checks the request.
-pub fn verification(answer: &RawResponse<'_>, now: SystemTime) -> KeyVerification {
-    let body: Value = serde_json::from_slice(answer.body).unwrap_or_default();
-    match answer.status {
+pub fn verification(response: &RawResponse<'_>, now: SystemTime) -> KeyVerification {
+    let body: Value = serde_json::from_slice(response.body).unwrap_or_default();
+    match response.status {
         200..=299 if body.get("results").is_some() => KeyVerification::Accepted,
         400 | 404 | 422 if !errors(&body).is_empty() => KeyVerification::Accepted,
         401 => KeyVerification::Rejected,
@@ -111,7 +112,7 @@ pub fn verification(answer: &RawResponse<'_>, now: SystemTime) -> KeyVerificatio
             let without = if status < 300 { " without the expected fields" } else { "" };
             KeyVerification::Unknown {
                 reason: format!("Refersion answered {status} to list{without}"),
-                retry_after: answer.retry_after.and_then(|text| wait(text, now)),
+                retry_after: response.retry_after.and_then(|text| wait(text, now)),
             }
         }
     }
@@ -126,28 +127,30 @@ fn wait(text: &str, now: SystemTime) -> Option<Duration> {
     }
 }
 
-/// Refersion's error sentences: `error` or `errors`, a text or a list.
+/// Refersion's error messages: `error` or `errors`, a text or a list.
 pub(super) fn errors(body: &Value) -> Vec<String> {
-    let said = ["error", "errors"].into_iter().filter_map(|key| body.get(key));
-    said.flat_map(|value| match value {
-        Value::Array(items) => items.iter().filter_map(text).collect(),
-        value => text(value).into_iter().collect::<Vec<_>>(),
-    })
-    .collect()
+    let values = ["error", "errors"].into_iter().filter_map(|key| body.get(key));
+    values
+        .flat_map(|value| match value {
+            Value::Array(items) => items.iter().filter_map(text).collect(),
+            value => text(value).into_iter().collect::<Vec<_>>(),
+        })
+        .collect()
 }
 
-fn too_long(words: &[String]) -> Option<String> {
-    words.iter().find(|words| words.contains("Max number of elements")).cloned()
+/// The message that says that a batch is too long.
+fn batch_too_long(messages: &[String]) -> Option<String> {
+    messages.iter().find(|message| message.contains("Max number of elements")).cloned()
 }
 
-fn rejection(words: &[String], sent: &Value) -> Reply {
-    let say = |part: &str| words.iter().any(|words| words.to_lowercase().contains(part));
-    if say("is taken by another affiliate") {
+fn rejection(messages: &[String], sent: &Value) -> Reply {
+    let contain = |part: &str| messages.iter().any(|message| message.to_lowercase().contains(part));
+    if contain("is taken by another affiliate") {
         Reply::Rejected(Rejection::EmailTaken)
-    } else if say("could not find affiliates") || say("affiliate not found") {
+    } else if contain("could not find affiliates") || contain("affiliate not found") {
         Reply::NotFound
     } else {
-        Reply::Rejected(Rejection::Other(redact_sent_values(&words.join("; "), sent)))
+        Reply::Rejected(Rejection::Other(redact_sent_values(&messages.join("; "), sent)))
     }
 }
 
@@ -305,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_refersions_word_is_tried_again_and_only_a_new_is_unsure() {
+    fn a_response_that_is_not_refersions_is_retried_and_only_a_new_may_have_taken_effect() {
         let [new, _, _, edit, _] = calls();
         for (status, body, unsure) in [
             (500, "<html>", true),

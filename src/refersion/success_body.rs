@@ -1,14 +1,14 @@
-//! Refersion's good answers: the body of a 2xx → what it says, if it says what the operation promises.
+//! Bodies of Refersion's 2xx responses.
 //!
-//! Lenient: numbers as numbers or texts, a search result that cannot be read is left out. Invariant: a code is safe to tell,
-//! whoever answered. Deliberately absent: the status,
-//! which has been judged before ([`super::reply`]).
+//! In: a call and the body of its response. Out: the reply, or none if the body lacks what the operation promises. Lenient:
+//! numbers are read as numbers or texts, and a search result that cannot be read is left out. Invariant: an affiliate code
+//! is safe to show, even if a proxy made the response. Deliberately absent: the status code ([`super::response`]).
 
 use crate::delivery::{Affiliate, Call, Found, Reply};
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Field, Profile};
 use serde_json::Value;
 
-/// What `body` says in answer to `call`; none if it is no such answer.
+/// The reply to `call` that `body` states; none if it lacks the operation's fields.
 pub(super) fn read(call: &Call, body: &Value) -> Option<Reply> {
     match call {
         Call::New(_) => {
@@ -33,13 +33,13 @@ pub(super) fn read(call: &Call, body: &Value) -> Option<Reply> {
     }
 }
 
-/// No code is longer; Refersion's have four characters.
-const LONGEST_CODE: usize = 100;
+/// The longest code that is accepted, in bytes; Refersion's have four.
+const MAX_CODE_BYTES: usize = 100;
 
-/// Codes stand in links, and are told in answers and logs: what cannot be part of a link is none.
+/// An affiliate code. It is part of referral links, and shown in responses and logs: other characters are not accepted.
 fn code(value: &Value) -> Option<AffiliateCode> {
     let code = text(value)?.trim().to_owned();
-    let fits = (1..=LONGEST_CODE).contains(&code.len());
+    let fits = (1..=MAX_CODE_BYTES).contains(&code.len());
     let is_plain = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'));
     (fits && is_plain).then_some(AffiliateCode(code))
 }
