@@ -1,8 +1,8 @@
-//! The Refersion account events are delivered to: its name here, and the key pair that opens it.
+//! A Refersion account: its name in this service, and its API key.
 //!
-//! In goes the one setting of Segment's tile, `publickey.secretkey`; out comes the pair, split at the first `.`
-//! (Refersion API contract). Invariants: both halves are non-empty, printable ASCII without blanks or colons, so they fit
-//! into a header and into Basic credentials. The secret neither prints nor compares by `==`.
+//! In: the API key as Segment's settings hold it, `publickey.secretkey`. Out: the pair, split at the first `.` (Refersion API
+//! contract). Invariants: both halves are non-empty, printable ASCII without blanks and colons, so that they fit into a header
+//! and into Basic credentials; the secret is never printed, and compared in constant time only.
 
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
@@ -25,7 +25,7 @@ impl AccountName {
 }
 
 impl From<String> for AccountName {
-    /// Names come from our own store or configuration, which checked them.
+    /// Not checked: names come from the store or the configuration, which check them.
     fn from(name: String) -> Self {
         Self(name)
     }
@@ -44,7 +44,7 @@ pub struct ApiKey {
     dot: usize,
 }
 
-/// Why a text is not a key pair. The text itself is never repeated: it may be a secret typed into the wrong place.
+/// Why a text is not a key pair. The message never repeats the text: it may be another secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ApiKeyError {
     /// There is no `.` between two halves.
@@ -71,7 +71,7 @@ impl ApiKey {
         Ok(Self { joined: text.into(), dot })
     }
 
-    /// The public half: names the account, opens nothing.
+    /// The public half: it identifies the account, and gives no access.
     pub fn public(&self) -> &str {
         &self.joined.expose_secret()[..self.dot]
     }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_pair_is_told_why() {
+    fn a_text_that_is_no_key_pair_is_an_error_with_the_reason() {
         for (text, why) in [
             ("", ApiKeyError::NoDot),
             ("pub_a", ApiKeyError::NoDot),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_pair_does_not_print() {
+    fn a_key_pair_is_not_printed() {
         let key = ApiKey::parse("pub_a.sec_b").expect("valid");
         assert_eq!(format!("{key:?}"), "ApiKey(…)");
     }

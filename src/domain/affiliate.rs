@@ -1,7 +1,7 @@
-//! What an affiliate is at Refersion: two identifiers, a status, and attributes.
+//! An affiliate at Refersion: two identifiers, a status, and attributes.
 //!
-//! Names and spellings are those of Refersion's API contract. Invariants: a [`Profile`] holds no empty value (empty means
-//! absent here), and prints only the names of its attributes, never their values: those are personal data.
+//! Names are those of Refersion's API contract; the fields are in [`super::field`]. Invariants: a [`Profile`] holds no empty
+//! value, which would mean the same as none; its `Debug` prints the names of attributes only, since values are personal data.
 
 use super::Field;
 use std::fmt;
@@ -29,7 +29,7 @@ impl fmt::Display for AffiliateCode {
     }
 }
 
-/// Where an affiliate stands in the merchant's program.
+/// The status of an affiliate in the merchant's program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum AffiliateStatus {
@@ -77,7 +77,7 @@ impl fmt::Display for AffiliateStatus {
     }
 }
 
-/// One thing that can be said of an affiliate: a field, or a custom field by its Refersion id (only `edit` takes those).
+/// An attribute of an affiliate: a field, or a custom field by its Refersion id (only `edit` takes custom fields).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Attribute {
     /// A field of the contract.
@@ -116,44 +116,44 @@ impl fmt::Display for Attribute {
     }
 }
 
-/// What is said of an affiliate: attribute → value. No value is empty.
+/// Values of an affiliate's attributes. No value is empty.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Profile(Vec<(Attribute, String)>); // ordered by attribute: a dozen are sooner searched than a tree is built
+pub struct Profile(Vec<(Attribute, String)>); // sorted by attribute: for a dozen entries that is faster than a map
 
 impl Profile {
-    /// Says `value` of `attribute`; an empty value says nothing.
+    /// Sets `attribute` to `value`; an empty value changes nothing.
     pub fn set(&mut self, attribute: impl Into<Attribute>, value: impl Into<String>) {
         let (attribute, value) = (attribute.into(), value.into());
         if value.is_empty() {
             return;
         }
-        match self.place(&attribute) {
-            Ok(place) => self.0[place].1 = value,
-            Err(place) => self.0.insert(place, (attribute, value)),
+        match self.position(&attribute) {
+            Ok(index) => self.0[index].1 = value,
+            Err(index) => self.0.insert(index, (attribute, value)),
         }
     }
 
-    /// The value of `attribute`, if anything is said of it.
+    /// The value of `attribute`, if there is one.
     pub fn get(&self, attribute: impl Into<Attribute>) -> Option<&str> {
-        self.place(&attribute.into()).ok().map(|place| self.0[place].1.as_str())
+        self.position(&attribute.into()).ok().map(|index| self.0[index].1.as_str())
     }
 
-    /// Where `attribute` is, or where it would have to be.
-    fn place(&self, attribute: &Attribute) -> Result<usize, usize> {
+    /// The index of `attribute`, or that at which to insert it.
+    fn position(&self, attribute: &Attribute) -> Result<usize, usize> {
         self.0.binary_search_by(|(own, _)| own.cmp(attribute))
     }
 
-    /// Everything said, ordered by attribute.
+    /// All attributes with their values, ordered by attribute.
     pub fn iter(&self) -> impl Iterator<Item = (&Attribute, &str)> {
         self.0.iter().map(|(attribute, value)| (attribute, value.as_str()))
     }
 
-    /// Whether nothing is said.
+    /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The part of it for which `keep` holds.
+    /// The entries for which `keep` holds.
     #[must_use]
     pub fn filtered(&self, mut keep: impl FnMut(&Attribute, &str) -> bool) -> Self {
         let mut kept = Vec::with_capacity(self.0.len());
@@ -185,7 +185,7 @@ pub struct NewAffiliate {
     pub profile: Profile,
     /// `ACTIVE` or `PENDING`.
     pub status: AffiliateStatus,
-    /// Whether Refersion greets the affiliate by mail.
+    /// Whether Refersion sends the affiliate a welcome mail.
     pub send_welcome: bool,
 }
 
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_value_says_nothing() {
+    fn an_empty_value_is_no_value() {
         let profile: Profile = [(Field::City, ""), (Field::Zip, "94103")].into_iter().collect();
         assert_eq!(profile.get(Field::City), None);
         assert_eq!(profile.get(Field::Zip), Some("94103"));

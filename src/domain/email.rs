@@ -1,18 +1,18 @@
-//! An e-mail address: what identifies an affiliate at Refersion.
+//! E-mail address: it identifies an affiliate at Refersion.
 //!
-//! In goes a text, out comes a trimmed address or a reason. Invariants: exactly one `@` with something before it and a
-//! dotted domain behind it, no blanks or control characters, at most 254 bytes (RFC 5321). Two addresses that differ only
-//! in case are the same address (Refersion does not promise to compare them otherwise); the spelling is kept as given.
-//! Deliberately absent: RFC 5322 in full (quoted local parts, comments), which no affiliate platform accepts.
+//! In: a text. Out: a trimmed address, or an error. Invariants: exactly one `@`, with something before it and a domain with a
+//! dot behind it; no blanks or control characters; at most 254 bytes (RFC 5321). Addresses that differ only in case are equal,
+//! since Refersion does not promise to compare them with case; the spelling is kept. Deliberately absent: RFC 5322 in full
+//! (quoted local parts, comments), which no affiliate platform accepts.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// A checked e-mail address. Prints as `Email(…)`: it is personal data.
+/// A checked e-mail address. Its `Debug` prints `Email(…)`, since it is personal data.
 #[derive(Clone)]
 pub struct Email(String);
 
-/// Why a text is no e-mail address.
+/// The text is no e-mail address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an e-mail address")]
 pub struct EmailError;
@@ -26,7 +26,7 @@ impl Email {
         let (local, domain) = text.split_once('@').ok_or(EmailError)?;
         let empty_label = domain.starts_with('.') || domain.ends_with('.') || domain.contains("..");
         let dotted = domain.contains('.') && !empty_label;
-        // RFC 5322: nowhere in a local part without quotes.
+        // RFC 5322 allows these in a local part only in quotes.
         let special = |c: char| matches!(c, '(' | ')' | '<' | '>' | '[' | ']' | ':' | ';' | '@' | '\\' | ',' | '"');
         let clean = |c: char| !c.is_whitespace() && !c.is_control() && !special(c);
         let valid = !local.is_empty()
@@ -42,12 +42,12 @@ impl Email {
         &self.0
     }
 
-    /// The address in lower case: the form in which two spellings of one address are equal.
+    /// The address in lower case, for comparison.
     pub fn lowercase(&self) -> String {
         self.0.to_lowercase()
     }
 
-    /// Whether `other` spells the same address.
+    /// Whether `other` is the same address, in any case.
     pub fn is_same_address(&self, other: &str) -> bool {
         self.lowercase() == other.trim().to_lowercase()
     }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn a_text_that_is_no_address_is_an_error() {
         let long = format!("{}@example.com", "x".repeat(250));
         for text in [
             "",
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn two_spellings_of_one_address_are_equal() {
+    fn addresses_are_equal_in_any_case() {
         assert_eq!(Email::parse("A@B.co").expect("valid"), Email::parse("a@b.CO").expect("valid"));
     }
 }

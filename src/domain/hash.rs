@@ -1,8 +1,8 @@
-//! Keyed hashes: how the service recognises users, events and values without keeping them.
+//! Keyed hashes (HMAC-SHA256): the service recognises users, events and values without storing them.
 //!
-//! In go a secret key (made once per store) and a text; out come 16 or 8 bytes of HMAC-SHA256 that mean nothing without
-//! the key. Invariants: hashes of different kinds or accounts never coincide, because both are part of what is hashed;
-//! e-mails are hashed without case. Deliberately absent: any way back.
+//! In: a secret key, made once per store, and a text. Out: the first 16 or 8 bytes of the hash. Invariants: the kind and the
+//! account are part of the hashed text, so that equal values of two kinds or accounts have different hashes; e-mail addresses
+//! are hashed in lower case.
 
 use super::{AccountName, AffiliateStatus, ApiKey, Attribute, Email, Profile, UserId};
 use hmac::{Hmac, KeyInit, Mac};
@@ -14,11 +14,12 @@ use std::fmt;
 #[derive(Clone)]
 pub struct HashKey(Hmac<Sha256>);
 
-/// How an event is recognised when it comes again: by its `messageId`, or by its bytes where it has none.
+/// The identity of an event, by which a repeat is recognised: a hash of its `messageId`, or of its bytes if it has none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub [u8; 16]);
 
-/// How a user is recognised: by a `userId` or by an e-mail address. Two events are of one user when they share a key.
+/// A key of a user: a hash of the `userId` or of the e-mail address. Two events are of one user if they share a key, if
+/// their keys lead to one affiliate, or if a third event links them ([`crate::scheduling`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum UserKey {
     /// Hash of a `userId`.
@@ -57,24 +58,24 @@ impl HashKey {
         UserKey::UserId(self.hash16(account, "userId", user_id.as_str().as_bytes()))
     }
 
-    /// The key of an e-mail address, whatever its case.
+    /// The key of an e-mail address, in any case.
     pub fn email(&self, account: &AccountName, email: &Email) -> UserKey {
         UserKey::Email(self.hash16(account, "email", email.lowercase().as_bytes()))
     }
 
-    /// A key for an affiliate itself, so that all who lead to it can be told to be one.
+    /// The hash of an affiliate: user keys that lead to the same one belong to one user.
     pub fn affiliate(&self, account: &str, code: &str) -> [u8; 16] {
         first(&self.digest(&[account.as_bytes(), b"\0affiliate\0", code.as_bytes()]))
     }
 
-    /// The name of the account that is not configured and whose key arrives with its requests: made of the public half alone,
-    /// so that it outlives a change of the secret, and of 64 bits, so that no two accounts share one.
+    /// The name of an account that is not configured, and whose API key comes with its requests. It is made of the public half
+    /// alone, so that it stays when the secret changes, and has 64 bits, so that no two accounts share one.
     pub fn account(&self, key: &ApiKey) -> AccountName {
         let hashed: [u8; 8] = first(&self.digest(&[b"\0publicKey\0", key.public().as_bytes()]));
         AccountName::from(format!("key-{}", hex::encode(hashed)))
     }
 
-    /// What stands for a key pair where the pair itself is not kept.
+    /// The hash of a key pair, where the pair itself is not kept.
     pub fn key_pair(&self, key: &ApiKey) -> [u8; 16] {
         // The public half holds no `.`.
         let parts = [b"\0keyPair\0", key.public().as_bytes(), b".", key.expose_secret().as_bytes()];
@@ -114,13 +115,13 @@ fn first<const N: usize>(digest: &[u8; 32]) -> [u8; N] {
     std::array::from_fn(|i| digest[i])
 }
 
-/// What was last said to Refersion of one affiliate, as hashes: enough to see what changed, too little to read it.
+/// The values that were last sent to Refersion for one affiliate, as hashes: changes show, values cannot be read.
 #[derive(Clone, Default, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(BTreeMap<String, u64>);
 
 impl Fingerprint {
-    /// Notes that every attribute of `profile` was said.
+    /// Records that `profile` was sent.
     pub fn record(&mut self, key: &HashKey, profile: &Profile) {
         for (attribute, value) in profile.iter() {
             let name = attribute.key();
@@ -129,7 +130,7 @@ impl Fingerprint {
         }
     }
 
-    /// The part of `profile` that was not said yet, or was said otherwise.
+    /// The part of `profile` that was never sent, or was last sent with another value.
     pub fn changes(&self, key: &HashKey, profile: &Profile) -> Profile {
         profile.filtered(|attribute, value| {
             let name = attribute.key();
@@ -137,17 +138,17 @@ impl Fingerprint {
         })
     }
 
-    /// Whether everything in `other` was noted here, and alike.
+    /// Whether every value in `other` is recorded here.
     pub fn contains_all(&self, other: &Self) -> bool {
         other.0.iter().all(|(name, hash)| self.0.get(name) == Some(hash))
     }
 
-    /// Notes that the affiliate was given `status`.
+    /// Records that the affiliate was given `status`.
     pub fn record_status(&mut self, key: &HashKey, status: AffiliateStatus) {
         self.0.insert("status".to_owned(), key.value("status", status.as_str()));
     }
 
-    /// Whether `status` was the last one given.
+    /// Whether `status` was the last that the affiliate was given.
     pub fn has_status(&self, key: &HashKey, status: AffiliateStatus) -> bool {
         self.0.get("status") == Some(&key.value("status", status.as_str()))
     }

@@ -1,8 +1,8 @@
-//! The vocabulary of all other layers: types that are valid by construction.
+//! The types that all layers share. Each is valid by construction: an [`Email`] is a checked address.
 //!
-//! Values here are valid by construction: whoever holds an [`Email`] holds a checked one. In go texts, out come types or an
-//! error that says what is allowed. Nothing here does I/O, reads a clock or draws a random number; chance is an argument.
-//! Deliberately absent: anything Segment says ([`crate::segment`]) and anything about how calls travel ([`crate::refersion`]).
+//! In: texts and numbers. Out: types, or an error that says what is allowed. Invariant: no I/O, no clock, no random numbers;
+//! where randomness is needed, it is an argument. Deliberately absent: Segment's formats ([`crate::segment`]) and Refersion's
+//! requests ([`crate::refersion`]).
 
 mod account;
 mod affiliate;

@@ -1,8 +1,8 @@
-//! Passwords for new affiliates, which Refersion demands and nobody ever sees: the affiliate sets their own by mail.
+//! Random passwords for new affiliates. Refersion requires one; the affiliate sets another by mail.
 //!
-//! In goes chance, out comes a password that always satisfies Refersion's rules (API contract, `/affiliate/new`): 9 to 72
+//! In: a random number generator. Out: a password that satisfies Refersion's rules (API contract, `/affiliate/new`): 9 to 72
 //! characters, upper case, lower case, digit and symbol, no character more than three times in a row, unlike the e-mail.
-//! Never stored, never logged.
+//! Invariant: never stored, never logged.
 
 use rand::CryptoRng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -11,7 +11,7 @@ use secrecy::SecretString;
 const LENGTH: usize = 24;
 const CLASSES: [&[u8]; 4] = [b"ABCDEFGHJKLMNPQRSTUVWXYZ", b"abcdefghijkmnopqrstuvwxyz", b"23456789", b"!#%+-=?@_"];
 
-/// Draws a password of 24 characters, about 130 bits of chance.
+/// Draws a password of 24 characters, about 130 bits of entropy.
 ///
 /// Every class appears at least once by construction; a draw with more than three equal characters in a row is drawn again.
 pub fn password(rng: &mut impl CryptoRng) -> SecretString {

@@ -1,9 +1,9 @@
-//! Seals: how an API key waits in the store, where it can be neither read nor exchanged without the operator's seal key.
+//! Encryption of API keys in the store (XChaCha20-Poly1305), by the operator's seal key.
 //!
-//! In go seal keys, a nonce of chance and an API key; out comes a blob: the nonce, then XChaCha20-Poly1305 over the whole key
-//! pair, bound to the account's name. Invariants: what was sealed for one account opens for no other; of several seal keys
-//! the first seals and all open, so that one can be changed without a gap; none of them prints. Deliberately absent: chance,
-//! which is an argument, and the length of a key, which is not hidden.
+//! In: seal keys, a random nonce and an API key. Out: a blob, which is the nonce and the encrypted key pair. Invariants: the
+//! account's name is authenticated, so that a blob of one account cannot be opened for another; the first seal key encrypts and
+//! all of them decrypt, so that keys can be rotated; no seal key is printed. Deliberately absent: drawing the nonce, which is
+//! an argument, and hiding the length of an API key.
 
 use super::{AccountName, ApiKey};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -12,40 +12,40 @@ use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretSlice, zeroize::Zeroizing};
 use sha2::Sha256;
 
-/// A key that seals and opens: 32 bytes.
+/// A key of 32 bytes that encrypts and decrypts API keys.
 #[derive(Clone, Debug)]
 pub struct SealKey(SecretSlice<u8>);
 
-/// The nonce of a seal: drawn at random for each, for it must not come twice under one key.
+/// The nonce of a sealed key: drawn at random each time, since it must not repeat under one seal key.
 pub type SealNonce = [u8; NONCE];
 
 const NONCE: usize = 24;
 
-/// An API key as it waits in the store. Not a secret.
+/// An encrypted API key, as it is stored. Not a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedKey {
-    /// Whose it is.
+    /// The account that the API key belongs to.
     pub account: AccountName,
-    /// The nonce and what is sealed.
+    /// The nonce, then the encrypted key pair.
     pub blob: Vec<u8>,
 }
 
-/// An API key that was opened.
+/// A decrypted API key.
 #[derive(Debug)]
 pub struct Opened {
     /// The key pair.
     pub api_key: ApiKey,
-    /// Whether the first of the seal keys opened it.
+    /// Whether the first of the seal keys decrypted it.
     pub by_first: bool,
 }
 
 impl SealKey {
-    /// Takes 32 bytes of chance.
+    /// A seal key of 32 random bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(SecretSlice::from(bytes.to_vec()))
     }
 
-    /// Seals the API key of `account`.
+    /// Encrypts the API key of `account`.
     pub fn seal(&self, account: &AccountName, api_key: &ApiKey, nonce: &SealNonce) -> SealedKey {
         let joined = Zeroizing::new(format!("{}.{}", api_key.public(), api_key.expose_secret()));
         let payload = Payload { msg: joined.as_bytes(), aad: account.as_str().as_bytes() };
@@ -54,8 +54,8 @@ impl SealKey {
         SealedKey { account: account.clone(), blob: [nonce.as_slice(), &sealed].concat() }
     }
 
-    /// A key pair that only who has this key can name: the operator's, where no account is configured. It does not tell
-    /// this key.
+    /// The operator's API key for the admin API where no account is configured. It is derived from the seal key, and does not
+    /// reveal it.
     pub fn operator(&self) -> ApiKey {
         let mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()).map(|mac| mac.chain_update("operator"));
         let named = mac.map(|mac| format!("operator.{}", hex::encode(mac.finalize().into_bytes())));
@@ -76,7 +76,7 @@ impl SealKey {
     }
 }
 
-/// Opens what one of `keys` sealed; none if it was another key, or another account, or the blob is not whole.
+/// Decrypts `sealed` with the first of `keys` that fits; none if no key does, the account is another, or the blob is damaged.
 pub fn open_seal(keys: &[SealKey], sealed: &SealedKey) -> Option<Opened> {
     let mut opened = keys.iter().enumerate().filter_map(|(place, key)| Some((place, key.open(sealed)?)));
     opened.next().map(|(place, api_key)| Opened { api_key, by_first: place == 0 })
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens_under_its_key_wherever_that_stands() {
+    fn a_sealed_key_is_opened_by_its_seal_key_at_any_position() {
         let (own, other) = (SealKey::new([1; 32]), SealKey::new([9; 32]));
         for (keys, expected) in [
             (vec![own.clone()], Some(true)),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_as_it_was_sealed_does_not_open() {
+    fn a_changed_blob_and_that_of_another_account_are_not_opened() {
         let keys = [SealKey::new([1; 32])];
         let moved = SealedKey { account: account("b"), ..sealed() };
         assert!(open_seal(&keys, &moved).is_none(), "another account's");
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_is_not_twice_the_same_and_shows_neither_half() {
+    fn a_key_sealed_twice_gives_two_blobs_and_neither_shows_the_key() {
         let key = SealKey::new([1; 32]);
         let api_key = ApiKey::parse("pub_a.sec.b").expect("valid");
         let again = key.seal(&account("a"), &api_key, &[3; NONCE]);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_key_is_the_seal_keys_own_and_does_not_tell_it() {
+    fn the_operators_key_is_derived_from_the_seal_key_and_does_not_reveal_it() {
         let [one, other] = [1, 9].map(|byte| SealKey::new([byte; 32]).operator());
         assert_eq!((one.public(), one.expose_secret().len()), ("operator", 64));
         assert_ne!(one.expose_secret(), other.expose_secret());

@@ -1,12 +1,11 @@
 //! Sequence numbers of the event log, and the keys by which its entries share a lane.
 //!
-//! In go numbers and hashes, out come types that are not mixed up. Invariant: a larger [`Seq`] was appended later. Deliberately
-//! absent: handing out numbers, which is the store's.
+//! Invariant: an entry with a larger [`Seq`] was appended later. Deliberately absent: assigning numbers, which the store does.
 
 use super::UserKey;
 use std::fmt;
 
-/// The place of an event in the log: unique in the store, given in commit order, never given twice.
+/// The sequence number of an entry in the event log: unique in the store, assigned in commit order, never reused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub i64);
@@ -15,7 +14,7 @@ pub struct Seq(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AffiliateKey(pub [u8; 16]);
 
-/// What two events of one user have in common: a key of the event itself, or the affiliate that such a key leads to.
+/// A key of a lane: a user key of an event, or the affiliate that such a key leads to. Events that share one are of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LaneKey {
     /// A `userId` or an e-mail address.

@@ -1,10 +1,10 @@
-//! Moments, as the store keeps them: milliseconds since 1970, UTC.
+//! Points in time, as the store keeps them: milliseconds since 1970, UTC.
 //!
-//! Deliberately absent: reading the clock. The shells do, and pass the moment in.
+//! Deliberately absent: reading the clock ([`crate::clock`]); callers pass the time in.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A moment in milliseconds since 1970-01-01T00:00:00Z.
+/// A point in time, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);

@@ -1,9 +1,9 @@
-//! Who an event is about: a `userId`, an e-mail address, both, or neither.
+//! The user of an event: a `userId`, an e-mail address, both, or neither.
 
 use super::{AccountName, Email, HashKey, UserKey};
 use std::fmt;
 
-/// Segment's `userId`: any non-empty text, trimmed. Prints as `UserId(…)`: it often is an e-mail address.
+/// Segment's `userId`: any non-empty text, trimmed. Its `Debug` prints `UserId(…)`, since it often is an e-mail address.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UserId(String);
 
@@ -36,7 +36,7 @@ pub struct User {
 }
 
 impl User {
-    /// The keys by which this user is recognised: none, one or two.
+    /// The keys of this user: none, one or two.
     pub fn keys(&self, hash: &HashKey, account: &AccountName) -> Vec<UserKey> {
         let user_id = self.user_id.iter().map(|id| hash.user_id(account, id));
         user_id.chain(self.email.iter().map(|email| hash.email(account, email))).collect()
