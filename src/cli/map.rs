@@ -51,7 +51,7 @@ pub(super) fn run(args: &MapArgs) -> ExitCode {
         Ok(body) => body,
         Err(error) => return fail(&format!("{}: {error}", args.file.display())),
     };
-    let events = match segment::split(&body) {
+    let events = match segment::split_envelope(&body) {
         Ok(events) => events,
         Err(malformed) => {
             print(&format!("refused: {malformed}"));
@@ -59,7 +59,7 @@ pub(super) fn run(args: &MapArgs) -> ExitCode {
         }
     };
     let mut refused = false;
-    for (number, text) in events.elements().iter().enumerate() {
+    for (number, text) in events.sources().into_iter().enumerate() {
         let (lines, is_refused) = explain(text, &config.rules, config.delivery.policy, Detail::WithValues);
         refused |= is_refused;
         if number > 0 {
@@ -82,7 +82,7 @@ fn read(file: &PathBuf) -> std::io::Result<Vec<u8>> {
 
 /// What one event would do, in lines, and whether it would be refused.
 pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Detail) -> (Vec<String>, bool) {
-    let event = match segment::parse(text) {
+    let event = match segment::Event::parse(text) {
         Ok(event) => event,
         Err(malformed) => return (vec![format!("refused: {malformed}")], true),
     };

@@ -13,7 +13,7 @@ use crate::delivery::{Action, Outcome};
 use crate::domain::{EventId, Timestamp, User};
 use crate::failpoint;
 use crate::mapping::{self, Creation, Intent};
-use crate::segment::{self, Event, Kind, Malformed, PendingSignatures, Raw};
+use crate::segment::{Envelope, Event, Kind, Malformed, PendingSignatures, RawJson, split_envelope};
 use crate::store::{KnownUsersOnly, NewEvent};
 use std::borrow::Cow;
 
@@ -53,12 +53,15 @@ pub(super) fn parse_body(
     endpoint.authenticator.verify_signatures(pending, &forms).map_err(ApiResponse::Unauthenticated)?;
     failpoint::step("http::authenticated");
     let content = content?;
-    let body = segment::check(&content).map_err(invalid)?;
-    match segment::several(body).map_err(invalid)? {
-        None if content.len() > MAX_EVENT_BYTES => Err(ApiResponse::BodyTooLarge),
-        None => Ok(ParsedBody::One(parse_item(endpoint, body, now).decision)),
-        Some(events) if events.len() > MAX_EVENTS => Err(ApiResponse::TooManyEvents),
-        Some(events) => Ok(ParsedBody::Many(events.into_iter().map(|raw| parse_item(endpoint, raw, now)).collect())),
+    match split_envelope(&content).map_err(invalid)? {
+        Envelope::Single(_) if content.len() > MAX_EVENT_BYTES => Err(ApiResponse::BodyTooLarge),
+        Envelope::Single(json) => Ok(ParsedBody::One(parse_item(endpoint, json, now).decision)),
+        Envelope::Array(events) | Envelope::Batch(events) if events.len() > MAX_EVENTS => {
+            Err(ApiResponse::TooManyEvents)
+        }
+        Envelope::Array(events) | Envelope::Batch(events) => {
+            Ok(ParsedBody::Many(events.into_iter().map(|json| parse_item(endpoint, json, now)).collect()))
+        }
     }
 }
 
@@ -66,13 +69,13 @@ fn invalid(malformed: Malformed) -> ApiResponse {
     ApiResponse::Invalid(malformed.to_string())
 }
 
-fn parse_item(endpoint: &AccountEndpoint, raw: Raw<'_>, now: Timestamp) -> ParsedItem {
-    if raw.text().len() > MAX_EVENT_BYTES {
+fn parse_item(endpoint: &AccountEndpoint, json: RawJson<'_>, now: Timestamp) -> ParsedItem {
+    if json.source().len() > MAX_EVENT_BYTES {
         return ParsedItem { message_id: None, decision: Decision::Respond(ApiResponse::EventTooLarge) };
     }
-    match segment::understand(raw) {
+    match Event::from_json(json) {
         Ok(event) => {
-            let decision = decide(endpoint, raw.text(), &event, now);
+            let decision = decide(endpoint, json.source(), &event, now);
             ParsedItem { message_id: event.message_id, decision }
         }
         Err(malformed) => ParsedItem { message_id: None, decision: Decision::Respond(invalid(malformed)) },

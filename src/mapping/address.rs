@@ -60,11 +60,11 @@ fn country(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::Raw;
+    use crate::segment::RawJson;
 
     fn mapped(traits: &str) -> (Vec<String>, Vec<String>) {
         let (mut profile, mut notes) = (Profile::default(), Vec::new());
-        read(&Raw::check(traits).expect("JSON").object().expect("an object").into(), &mut profile, &mut notes);
+        read(&RawJson::parse(traits).expect("JSON").as_object().expect("an object").into(), &mut profile, &mut notes);
         let said = profile.iter().map(|(attribute, value)| format!("{attribute}={value}")).collect();
         (said, notes.into_iter().map(|note| note.about).collect())
     }

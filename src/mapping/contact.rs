@@ -21,7 +21,7 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<N
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::Raw;
+    use crate::segment::RawJson;
 
     #[test]
     fn phone_company_and_paypal_address_come_when_present() {
@@ -37,7 +37,11 @@ mod tests {
             (r#"{"paypal_email":null}"#, ""),
         ] {
             let (mut profile, mut notes) = (Profile::default(), Vec::new());
-            read(&Raw::check(traits).expect("JSON").object().expect("an object").into(), &mut profile, &mut notes);
+            read(
+                &RawJson::parse(traits).expect("JSON").as_object().expect("an object").into(),
+                &mut profile,
+                &mut notes,
+            );
             let mut found: Vec<_> = profile.iter().map(|(attribute, value)| format!("{attribute}={value}")).collect();
             found.extend(notes.into_iter().map(|note| format!("note on {}", note.about)));
             assert_eq!(found.join("|"), expected, "{traits}");

@@ -7,7 +7,7 @@
 
 use super::{MappingError, Note, note};
 use crate::domain::{Email, EmailError};
-use crate::segment::{Event, Raw, Traits, clean};
+use crate::segment::{Event, RawJson, Traits, clean};
 
 /// The address of an identify. In this order: `in_traits`, the `userId`, `context.traits`, the `email` beside the traits.
 pub(super) fn of_identify(
@@ -71,11 +71,11 @@ pub(super) fn at_path(traits: &Traits<'_>, path: &str) -> Result<Option<Email>, 
 }
 
 /// The address in `value`, if it is not empty.
-fn address(value: Raw<'_>) -> Result<Option<Email>, EmailError> {
+fn address(value: RawJson<'_>) -> Result<Option<Email>, EmailError> {
     if value.is_empty() {
         return Ok(None);
     }
-    value.text_as_sent().ok_or(EmailError).and_then(|text| parse(&text)).map(Some)
+    value.as_string().ok_or(EmailError).and_then(|text| parse(&text)).map(Some)
 }
 
 /// Invisible marks are dropped. A control character inside is an error: without it the text would be another address.
@@ -87,12 +87,11 @@ fn parse(text: &str) -> Result<Email, EmailError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment;
 
     fn identify(event: &str) -> String {
         let event = format!(r#"{{"type":"identify",{event}}}"#);
         let mut notes = Vec::new();
-        let event = segment::parse(&event).expect("an event");
+        let event = Event::parse(&event).expect("an event");
         let email = of_identify(&event, of_traits(&event.traits), &mut notes);
         describe(&email, &notes)
     }
@@ -100,7 +99,7 @@ mod tests {
     fn delete(event: &str) -> String {
         let event = format!(r#"{{"type":"delete",{event}}}"#);
         let mut notes = Vec::new();
-        let email = of_delete(&segment::parse(&event).expect("an event"), &mut notes);
+        let email = of_delete(&Event::parse(&event).expect("an event"), &mut notes);
         describe(&email, &notes)
     }
 

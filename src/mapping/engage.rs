@@ -9,7 +9,7 @@
 use super::rules::{Audience, CreateIf, CustomField, Effect};
 use super::{Note, Reason, Rules, note};
 use crate::domain::{AffiliateStatus, Attribute, Field, Profile};
-use crate::segment::{Raw, Traits};
+use crate::segment::{RawJson, Traits};
 
 /// The effects of all rules on one event.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(super) fn effects<'r>(rules: &'r Rules, traits: &Traits<'_>, notes: &mut Vec
     let mut effects = Effects::default();
     for CustomField { key, id } in &rules.custom_fields {
         let Some(value) = traits.stated(key) else { continue };
-        if let Some(text) = value.scalar() {
+        if let Some(text) = value.as_clean_scalar() {
             effects.matched = true;
             effects.profile.set(Attribute::Custom(id.clone()), text);
         } else {
@@ -61,14 +61,14 @@ impl<'r> Effects<'r> {
 /// The reason to create no affiliate, if `[mapping.create_if]` does not hold for `traits`.
 pub(super) fn create_if(rule: Option<&CreateIf>, traits: &Traits<'_>) -> Option<Reason> {
     let CreateIf { key, equals } = rule?;
-    let value = traits.stated(key).and_then(Raw::scalar);
+    let value = traits.stated(key).and_then(RawJson::as_clean_scalar);
     let holds = value.is_some_and(|value| value.to_lowercase() == equals.trim().to_lowercase());
     (!holds).then(|| Reason::CreateIf { key: key.clone() })
 }
 
 /// Whether the user is in the audience. Engage sends `true` and `false`, its journeys send `"true"`.
-fn membership(value: Raw<'_>) -> Option<bool> {
-    value.scalar()?.to_ascii_lowercase().parse().ok()
+fn membership(value: RawJson<'_>) -> Option<bool> {
+    value.as_clean_scalar()?.to_ascii_lowercase().parse().ok()
 }
 
 #[cfg(test)]
@@ -99,7 +99,7 @@ mod tests {
 
     fn said(traits: &str) -> String {
         let (rules, mut notes) = (rules(), Vec::new());
-        let traits = Raw::check(traits).expect("JSON").object().expect("an object").into();
+        let traits = RawJson::parse(traits).expect("JSON").as_object().expect("an object").into();
         let effects = effects(&rules, &traits, &mut notes);
         let mut said: Vec<_> = effects.profile.iter().map(|(what, value)| format!("{what}={value}")).collect();
         said.extend(effects.status.map(|(key, status)| format!("{status} by {key}")));
@@ -157,7 +157,7 @@ mod tests {
             (r#"{"is_affiliate":null}"#, "null", false),
             ("{}", "true", false),
         ] {
-            let traits = Raw::check(traits).expect("JSON").object().expect("an object").into();
+            let traits = RawJson::parse(traits).expect("JSON").as_object().expect("an object").into();
             let reason = Reason::CreateIf { key: "is_affiliate".into() };
             assert_eq!(create_if(Some(&rule(equals)), &traits), (!holds).then_some(reason), "{equals}");
         }

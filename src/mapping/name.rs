@@ -19,7 +19,7 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::Raw;
+    use crate::segment::RawJson;
 
     #[test]
     fn names_are_found_as_segment_finds_them() {
@@ -41,7 +41,7 @@ mod tests {
             (r#"{"lastName":7}"#, None, Some("7")),
         ] {
             let mut profile = Profile::default();
-            read(&Raw::check(traits).expect("JSON").object().expect("an object").into(), &mut profile);
+            read(&RawJson::parse(traits).expect("JSON").as_object().expect("an object").into(), &mut profile);
             assert_eq!((profile.get(Field::FirstName), profile.get(Field::LastName)), (first, last), "{traits}");
         }
     }

@@ -4,7 +4,7 @@
 //! for what is read of the traits; a [`Malformed`] says what to do and repeats no value.
 //! Deliberately absent: everything Segment sends that is not needed here. It may hold anything, or be missing.
 
-use super::json::{Members, Object, Raw, Value};
+use super::json::{JsonObject, RawJson};
 use super::traits::Traits;
 use crate::domain::UserId;
 
@@ -33,7 +33,7 @@ pub struct Event<'a> {
     /// `context.traits`: what earlier events said of the user.
     pub context_traits: Traits<'a>,
     /// The `email` beside `traits`, whatever it holds.
-    pub email: Option<Raw<'a>>,
+    pub email: Option<RawJson<'a>>,
     /// Whether Engage made it (`context.personas`): a computed trait or an audience.
     pub engage: bool,
 }
@@ -68,74 +68,35 @@ impl From<serde_json::Error> for Malformed {
     }
 }
 
-/// Understands one event.
-pub fn parse(text: &str) -> Result<Event<'_>, Malformed> {
-    understand(Raw::check(text)?)
-}
-
-/// Understands one event of a body that was [checked](super::check).
-pub fn understand(event: Raw<'_>) -> Result<Event<'_>, Malformed> {
-    if !event.is_object() {
-        return Err(Malformed::NotAnObject);
+impl<'a> Event<'a> {
+    /// Reads an event from its text.
+    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+        Self::from_json(RawJson::parse(text)?)
     }
 
-    let [mut kind, mut action, mut message_id, mut user_id, mut email] = [None; 5];
-    let (mut traits, mut context) = (None, Context::default());
-    let mut members = event.members();
-    while let Some(key) = members.key() {
-        match &*key {
-            "type" => kind = members.value(),
-            "action" => action = members.value(),
-            "messageId" => message_id = members.value(),
-            "userId" => user_id = members.value(),
-            "email" => email = members.value(),
-            "traits" => traits = members.object(),
-            "context" => context = Context::read(&mut members),
-            _ => _ = members.value(),
-        }
-    }
-    Ok(Event {
-        kind: stated(kind).or(stated(action)).ok_or(Malformed::MissingType).and_then(named)?,
-        message_id: message_id.and_then(identifier),
-        user_id: user_id.and_then(identifier).and_then(|id| UserId::parse(&id)),
-        traits: traits.map(Traits::from).unwrap_or_default(),
-        context_traits: context.traits.map(Traits::from).unwrap_or_default(),
-        email,
-        engage: context.personas,
-    })
-}
-
-/// What is needed of an event's `context`.
-#[derive(Default)]
-struct Context<'a> {
-    traits: Option<Object<'a>>,
-    personas: bool,
-}
-
-impl<'a> Context<'a> {
-    fn read(members: &mut Members<'a>) -> Self {
-        let mut context = Self::default();
-        if !members.enter() {
-            return context;
-        }
-        while let Some(key) = members.key() {
-            match &*key {
-                "traits" => context.traits = members.object(),
-                "personas" => context.personas = members.value().is_some_and(Raw::is_object),
-                _ => _ = members.value(),
-            }
-        }
-        members.leave();
-        context
+    /// Reads an event of a body that is known to be JSON.
+    pub fn from_json(json: RawJson<'a>) -> Result<Self, Malformed> {
+        let event = json.as_object().ok_or(Malformed::NotAnObject)?;
+        let context = event.get("context").and_then(RawJson::as_object).unwrap_or_default();
+        let not_empty = |key: &str| event.get(key).filter(|value| !value.is_empty());
+        Ok(Self {
+            kind: not_empty("type").or_else(|| not_empty("action")).ok_or(Malformed::MissingType).and_then(kind)?,
+            message_id: event.get("messageId").and_then(identifier),
+            user_id: event.get("userId").and_then(identifier).and_then(|id| UserId::parse(&id)),
+            traits: traits(&event),
+            context_traits: traits(&context),
+            email: event.get("email"),
+            engage: context.get("personas").is_some_and(RawJson::is_object),
+        })
     }
 }
 
-fn stated(value: Option<Raw<'_>>) -> Option<Raw<'_>> {
-    value.filter(|value| !value.is_empty())
+fn traits<'a>(object: &JsonObject<'a>) -> Traits<'a> {
+    object.get("traits").and_then(RawJson::as_object).map(Traits::from).unwrap_or_default()
 }
 
-fn named(kind: Raw<'_>) -> Result<Kind, Malformed> {
-    let name = kind.text_as_sent().ok_or(Malformed::InvalidType)?;
+fn kind(value: RawJson<'_>) -> Result<Kind, Malformed> {
+    let name = value.as_string().ok_or(Malformed::InvalidType)?;
     let name = name.trim();
     if name.eq_ignore_ascii_case("identify") {
         Ok(Kind::Identify)
@@ -153,18 +114,15 @@ fn is_plain_word(name: &str) -> bool {
     name.len() <= LONGEST_TYPE && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// A string or number as it stands, trimmed: identifiers are compared, not shown, so nothing inside them is cleaned.
-fn identifier(value: Raw<'_>) -> Option<String> {
-    match value.read() {
-        Value::Text(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
-        Value::Number(text) => Some(text),
-        _ => None,
-    }
+/// A string or a number, trimmed: identifiers are compared, not shown, so nothing inside them is cleaned.
+fn identifier(value: RawJson<'_>) -> Option<String> {
+    let text = value.as_string().map(|text| text.trim().to_owned()).or_else(|| value.as_number());
+    text.filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Events, split};
+    use super::super::split_envelope;
     use super::*;
     use proptest::prelude::*;
 
@@ -182,7 +140,7 @@ mod tests {
             (r#"{"type":"peter@example.com"}"#, Kind::Unsupported("unknown".into())),
             (r#"{"type":"a_type_longer_than_any"}"#, Kind::Unsupported("unknown".into())),
         ] {
-            assert_eq!(parse(event).expect(event).kind, kind, "{event}");
+            assert_eq!(Event::parse(event).expect(event).kind, kind, "{event}");
         }
     }
 
@@ -196,7 +154,7 @@ mod tests {
             ("5", Malformed::NotAnObject),
             ("[{}]", Malformed::NotAnObject),
         ] {
-            assert_eq!(parse(event).expect_err(event), error, "{event}");
+            assert_eq!(Event::parse(event).expect_err(event), error, "{event}");
         }
         let text = Malformed::MissingType.to_string();
         assert!(text.starts_with("Missing type: "), "{text}");
@@ -216,7 +174,7 @@ mod tests {
             ("{}", None),
         ] {
             let event = format!(r#"{{"type":"delete","userId":{value},"messageId":{value}}}"#);
-            let event = parse(&event).expect(value);
+            let event = Event::parse(&event).expect(value);
             assert_eq!(event.user_id.as_ref().map(UserId::as_str), id, "{value}");
             assert_eq!(event.message_id.as_deref(), id, "{value}");
         }
@@ -229,19 +187,19 @@ mod tests {
                 r#"{{"type":"identify","context":{junk},"integrations":{junk},"traits":{{"a":1}},"version":{junk},
                     "timestamp":{junk},"timestamp":"2020-05-09 23:54:49.209808489 +0000 UTC m=+70366.298768264"}}"#
             );
-            let event = parse(&event).expect(junk);
+            let event = Event::parse(&event).expect(junk);
             assert_eq!((event.engage, event.traits.all("a").len()), (false, 1), "{junk}");
         }
         for traits in ["null", "[]", "5"] {
             let event = format!(r#"{{"type":"identify","traits":{traits}}}"#);
-            assert!(parse(&event).expect(traits).traits.all("a").is_empty());
+            assert!(Event::parse(&event).expect(traits).traits.all("a").is_empty());
         }
     }
 
     #[test]
     fn engage_is_known_by_its_personas() {
         let event = r#"{"type":"identify","context":{"personas":{"x":1},"traits":{"Email":"a@b.co"}}}"#;
-        let event = parse(event).expect("an event");
+        let event = Event::parse(event).expect("an event");
         assert!(event.engage);
         assert_eq!(event.context_traits.line("email").as_deref(), Some("a@b.co"));
     }
@@ -264,7 +222,7 @@ mod tests {
             (format!(r#""context":{{{traits},"personas":{{}}}},{traits},"context":[]"#), [1, 0], false),
         ] {
             let text = format!(r#"{{{event},"type":"identify"}}"#);
-            let event = parse(&text).expect(&text);
+            let event = Event::parse(&text).expect(&text);
             let found = [event.traits, event.context_traits].map(|traits| traits.all("email").len());
             assert_eq!((found, event.engage), (said, engage), "{text}");
         }
@@ -275,17 +233,17 @@ mod tests {
         let (open, close) = ("[".repeat(200_000), "]".repeat(200_000));
         let event =
             format!(r#"{{"type":"identify","traits":{{"email":"a@b.co","x":{open}{close}}},"y":{open}{close}}}"#);
-        assert_eq!(split(event.as_bytes()), Ok(Events::One(&event)));
-        assert_eq!(parse(&event).expect("an event").traits.line("email").as_deref(), Some("a@b.co"));
-        assert!(split(open.as_bytes()).is_err());
-        assert!(split(format!("{open}{close}").as_bytes()).is_ok());
-        assert!(split(r#"{"a":"#.repeat(200_000).as_bytes()).is_err());
+        assert_eq!(split_envelope(event.as_bytes()).expect("an event").sources(), [&event]);
+        assert_eq!(Event::parse(&event).expect("an event").traits.line("email").as_deref(), Some("a@b.co"));
+        assert!(split_envelope(open.as_bytes()).is_err());
+        assert!(split_envelope(format!("{open}{close}").as_bytes()).is_ok());
+        assert!(split_envelope(r#"{"a":"#.repeat(200_000).as_bytes()).is_err());
     }
 
     #[test]
     fn printing_an_event_shows_nothing_personal() {
         let event = r#"{"type":"identify","userId":"peter","email":"a@b.co","traits":{"name":"Peter"}}"#;
-        let shown = format!("{:?}", parse(event).expect("an event")).to_lowercase();
+        let shown = format!("{:?}", Event::parse(event).expect("an event")).to_lowercase();
         assert!(!shown.contains("peter") && !shown.contains("a@b.co"), "{shown}");
     }
 
@@ -295,8 +253,8 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(events) = split(&bytes) {
-                events.elements().iter().for_each(|text| drop(parse(text)));
+            if let Ok(events) = split_envelope(&bytes) {
+                events.events().iter().for_each(|event| drop(Event::from_json(*event)));
             }
         }
 
@@ -311,10 +269,10 @@ mod tests {
             )
         ) {
             let text = pieces.concat();
-            if let Ok(events) = split(text.as_bytes()) {
-                events.elements().iter().for_each(|text| drop(parse(text)));
+            if let Ok(events) = split_envelope(text.as_bytes()) {
+                events.events().iter().for_each(|event| drop(Event::from_json(*event)));
             }
-            drop(parse(&text));
+            drop(Event::parse(&text));
         }
     }
 }

@@ -1,22 +1,23 @@
-//! What Segment sends: bytes in, events out.
+//! What Segment sends: authentication of a request, and the way from its bytes to its events.
 //!
-//! [`check`] makes sure that a body is JSON, [`several`] cuts it into events, [`understand`] reads one of them, [`Traits`] what
-//! it says of a user; [`split`] and [`parse`] do the same from text to text. [`Authenticator`] decides whether a request is authentic, [`find_authenticator`] and
-//! [`presented_key`] whose key it shows. Invariants: no bytes panic or overflow the stack (nothing here recurses into a value); a body
-//! is checked once; nothing but what is needed can make an event unreadable; no error repeats a value of the event.
+//! In: headers and the bytes of a body. Out: [`Event`]s, or a [`Malformed`] or an [`AuthError`] that the customer can act on.
+//! [`split_envelope`] checks that a body is JSON and splits it into events, [`Event::from_json`] reads one of them, and
+//! [`Traits`] finds what it says of a user. [`Authenticator`] decides whether a request is authentic, [`find_authenticator`] and
+//! [`presented_key`] which account's key it shows.
+//! Invariants: no bytes cause a panic or a stack overflow; a body is checked for syntax once; a fault in a member that is not
+//! needed makes no event unreadable; no error repeats a value of the event.
 //! Deliberately absent: what any of it means for Refersion ([`crate::mapping`]).
 
 mod authenticator;
-mod body;
+mod envelope;
 mod event;
 mod json;
-mod parts;
 mod text;
 mod traits;
 
 pub use authenticator::{AuthError, Authenticator, PendingSignatures, find_authenticator, presented_key};
-pub use body::{Events, check, several, split};
-pub use event::{Event, Kind, Malformed, parse, understand};
-pub use json::{Object, Raw, Value};
+pub use envelope::{Envelope, split_envelope};
+pub use event::{Event, Kind, Malformed};
+pub use json::{JsonObject, RawJson};
 pub use text::clean;
 pub use traits::{Traits, normalised};

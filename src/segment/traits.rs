@@ -6,7 +6,7 @@
 //! into an object first (`address` → `city`), then for a key with that dot in it (`address.city`).
 //! Deliberately absent: which traits there are, and what they mean.
 
-use super::json::{Object, Raw, Value};
+use super::json::{JsonObject, RawJson};
 use super::text;
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -20,7 +20,7 @@ pub struct Traits<'a>(Vec<Trait<'a>>);
 struct Trait<'a> {
     /// Normalised.
     name: Cow<'a, str>,
-    value: Raw<'a>,
+    value: RawJson<'a>,
     /// The value, if it is an object; read when somebody looks into it, and once.
     inside: OnceCell<Option<Traits<'a>>>,
 }
@@ -28,13 +28,13 @@ struct Trait<'a> {
 impl<'a> Traits<'a> {
     /// What `pick` makes of the first value that it makes anything of, among those whose key matches `path`: objects before
     /// dotted keys, otherwise in document order.
-    pub fn find<T>(&self, path: &str, mut pick: impl FnMut(Raw<'a>) -> Option<T>) -> Option<T> {
+    pub fn find<T>(&self, path: &str, mut pick: impl FnMut(RawJson<'a>) -> Option<T>) -> Option<T> {
         self.search(&normal(Cow::Borrowed(path)), &mut pick)
     }
 
     /// Every value whose key matches `path`, in the order of [`find`](Self::find).
     #[cfg(test)]
-    pub(super) fn all(&self, path: &str) -> Vec<Raw<'a>> {
+    pub(super) fn all(&self, path: &str) -> Vec<RawJson<'a>> {
         let mut found = Vec::new();
         self.find(path, |value| -> Option<()> {
             found.push(value);
@@ -45,38 +45,38 @@ impl<'a> Traits<'a> {
 
     /// The first string or number at `path` that is not blank, as a clean line.
     pub fn line(&self, path: &str) -> Option<String> {
-        self.find(path, Raw::line)
+        self.find(path, RawJson::as_clean_text)
     }
 
     /// The first string at `path` that is not blank, as a clean line: for what no number can be, such as a name.
     pub fn string(&self, path: &str) -> Option<String> {
-        self.find(path, |value| Some(value).filter(|value| value.is_text()).and_then(Raw::line))
+        self.find(path, |value| Some(value).filter(|value| value.is_string()).and_then(RawJson::as_clean_text))
     }
 
     /// The lines of the first string or number at `path` that is not blank.
     pub fn lines(&self, path: &str) -> Vec<String> {
-        let lines = |value: Raw<'a>| match value.text_as_sent() {
+        let lines = |value: RawJson<'a>| match value.as_string() {
             Some(text) => Some(text::lines(&text)).filter(|lines| !lines.is_empty()),
-            None => value.line().map(|number| vec![number]),
+            None => value.as_clean_text().map(|number| vec![number]),
         };
         self.find(path, lines).unwrap_or_default()
     }
 
     /// The first string or number in a list at `path`; a string or number in the list's place is as good.
     pub fn first_of(&self, path: &str) -> Option<String> {
-        self.find(path, |value| match value.read() {
-            Value::Array(elements) => elements.into_iter().find_map(Raw::line),
-            _ => value.line(),
+        self.find(path, |value| match value.as_array() {
+            Some(elements) => elements.into_iter().find_map(RawJson::as_clean_text),
+            None => value.as_clean_text(),
         })
     }
 
     /// The first value at `path` that says anything.
-    pub fn stated(&self, path: &str) -> Option<Raw<'a>> {
+    pub fn stated(&self, path: &str) -> Option<RawJson<'a>> {
         self.find(path, |value| Some(value).filter(|value| !value.is_empty()))
     }
 
     /// `path` is normalised. Goes as deep as `path` has dots, never as deep as the event is nested.
-    fn search<T>(&self, path: &str, pick: &mut impl FnMut(Raw<'a>) -> Option<T>) -> Option<T> {
+    fn search<T>(&self, path: &str, pick: &mut impl FnMut(RawJson<'a>) -> Option<T>) -> Option<T> {
         let dot = path.bytes().position(|b| b == b'.');
         let inside = dot.and_then(|dot| {
             let own = self.0.iter().filter(|own| own.name == path[..dot]);
@@ -89,7 +89,7 @@ impl<'a> Traits<'a> {
 
 impl<'a> Trait<'a> {
     fn inside(&self) -> Option<&Traits<'a>> {
-        self.inside.get_or_init(|| self.value.object().map(Traits::from)).as_ref()
+        self.inside.get_or_init(|| self.value.as_object().map(Traits::from)).as_ref()
     }
 }
 
@@ -109,10 +109,11 @@ fn normal(name: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(name.chars().filter(|c| c.is_alphanumeric() || *c == '.').flat_map(char::to_lowercase).collect())
 }
 
-impl<'a> From<Object<'a>> for Traits<'a> {
-    fn from(object: Object<'a>) -> Self {
-        let own = |(key, value): (Cow<'a, str>, Raw<'a>)| Trait { name: normal(key), value, inside: OnceCell::new() };
-        Self(object.into_iter().map(own).collect())
+impl<'a> From<JsonObject<'a>> for Traits<'a> {
+    fn from(object: JsonObject<'a>) -> Self {
+        let own =
+            |(key, value): (Cow<'a, str>, RawJson<'a>)| Trait { name: normal(key), value, inside: OnceCell::new() };
+        Self(object.into_members().map(own).collect())
     }
 }
 
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
 
     fn traits(text: &str) -> Traits<'_> {
-        Raw::check(text).expect("JSON").object().expect("an object").into()
+        RawJson::parse(text).expect("JSON").as_object().expect("an object").into()
     }
 
     #[test]
@@ -145,7 +146,7 @@ mod tests {
     fn the_first_usable_value_wins() {
         let traits = traits(r#"{"City": null, "CITY": " ", "c_ity": [], "city": "Rome", "cit_y": "Paris"}"#);
         assert_eq!(traits.line("city").as_deref(), Some("Rome"));
-        assert_eq!(traits.stated("city").map(Raw::text), Some(r#""Rome""#));
+        assert_eq!(traits.stated("city").map(RawJson::source), Some(r#""Rome""#));
     }
 
     #[test]
@@ -157,7 +158,7 @@ mod tests {
         let text = traits(r#"{"address": "6th St"}"#);
         assert_eq!(text.line("address.city"), None);
         let deep = traits(r#"{"a": {"b": {"c": 1}, "b.c": 2}, "a.b": {"c": 3}}"#);
-        assert_eq!(deep.all("a.b.c").into_iter().map(Raw::text).collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(deep.all("a.b.c").into_iter().map(RawJson::source).collect::<Vec<_>>(), ["1", "2"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::domain::{AffiliateCode, AffiliateKey, Seq, Timestamp, UserKey};
 use crate::failpoint;
 use crate::mapping::{self, Intent};
 use crate::scheduling::{End, Unit};
-use crate::segment::{self, Kind};
+use crate::segment::{Event, Kind};
 use crate::store::{AffiliateChanges, Begun, StoreError};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -71,7 +71,7 @@ async fn settle_panicked(worker: &Worker, begun: &Begun) -> Result<AttemptEnd, S
 fn parse(worker: &Worker, body: &[u8], received_at: Timestamp) -> Result<Intent, PermanentFailure> {
     let malformed = |error: &dyn std::fmt::Display| PermanentFailure::Malformed(error.to_string());
     let text = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
-    let event = segment::parse(text).map_err(|error| malformed(&error))?;
+    let event = Event::parse(text).map_err(|error| malformed(&error))?;
     if let Kind::Unsupported(kind) = &event.kind {
         return Err(PermanentFailure::Malformed(format!("unsupported event type {kind}")));
     }

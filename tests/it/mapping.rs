@@ -8,7 +8,7 @@ use refersion_destination::domain::{AffiliateStatus, Attribute, Field, Profile, 
 use refersion_destination::mapping::{
     Audience, CreateIf, Creation, CustomField, Effect, Identify, Intent, Mapped, Rules, map,
 };
-use refersion_destination::segment::{Kind, parse, split};
+use refersion_destination::segment::{Event, Kind, split_envelope};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -147,7 +147,7 @@ fn every_case_maps_as_it_claims() {
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a readable case");
         let case: Case = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let event = parse(case.event.get()).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let event = Event::parse(case.event.get()).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let found = shown(&map(&event, &case.rules.into(), RECEIVED_AT));
         assert_eq!(found, case.expected, "{}\nclaim: {}\nfound: {found:#}", file.display(), case.claim);
     }
@@ -289,7 +289,7 @@ proptest! {
             context["personas"] = json!({});
         }
         let event = json!({"type": kind, "userId": user_id, "traits": traits, "context": context, "email": email}).to_string();
-        let event = parse(&event).expect("an event");
+        let event = Event::parse(&event).expect("an event");
         check(&map(&event, &rules(), RECEIVED_AT));
         check(&map(&event, &Rules::default(), RECEIVED_AT));
     }
@@ -311,11 +311,11 @@ fn has_email_and_name(event: &Value) -> bool {
 fn published_events_map() {
     for file in vectors("segment-docs") {
         let body = std::fs::read(&file).expect("a readable vector");
-        let events = split(&body).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        for raw in events.elements() {
+        let events = split_envelope(&body).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        for raw in events.sources() {
             let plain: Value = serde_json::from_str(raw).expect("JSON");
             let kind = plain.get("type").or(plain.get("action")).and_then(Value::as_str);
-            let event = match parse(raw) {
+            let event = match Event::parse(raw) {
                 Ok(event) => event,
                 Err(error) => {
                     assert!(kind.is_none(), "{}: {error}", file.display());
@@ -340,7 +340,7 @@ fn published_events_map() {
 fn published_blocks_that_are_no_json_are_malformed() {
     for file in vectors("malformed") {
         let body = std::fs::read(&file).expect("a readable vector");
-        let error = split(&body).expect_err(&file.display().to_string());
+        let error = split_envelope(&body).expect_err(&file.display().to_string());
         assert!(error.to_string().starts_with("Invalid JSON: "), "{error}");
     }
 }
@@ -352,14 +352,14 @@ fn recorded_bodies_are_cut_and_understood() {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let recorded: Value = serde_json::from_str(line).expect("JSON");
             let body = recorded["body"].as_str().expect("a body");
-            let events = split(body.as_bytes()).expect("events");
-            let packed = match events.elements() {
+            let events = split_envelope(body.as_bytes()).expect("events");
+            let packed = match &events.sources()[..] {
                 [one] if !body.starts_with('[') => (*one).to_owned(),
                 many => format!("[{}]", many.join(",")),
             };
             assert_eq!(packed, body);
-            for raw in events.elements() {
-                let mapped = map(&parse(raw).expect("an event"), &Rules::default(), RECEIVED_AT);
+            for raw in events.sources() {
+                let mapped = map(&Event::parse(raw).expect("an event"), &Rules::default(), RECEIVED_AT);
                 assert!(matches!(
                     mapped.intent,
                     Ok(Intent::Delete { .. } | Intent::Identify(Identify { creation: Creation::Allowed(_), .. }))

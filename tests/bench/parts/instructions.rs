@@ -9,7 +9,7 @@ use crate::event::{API_KEY, SECRET, basic, identify, signature};
 use crate::report::{Row, Series, print_line};
 use refersion_destination::domain::{ApiKey, Timestamp};
 use refersion_destination::mapping::{self, Rules};
-use refersion_destination::segment::{self, Authenticator};
+use refersion_destination::segment::{Authenticator, Envelope, Event, split_envelope};
 use std::hint::black_box;
 use std::process::Command;
 
@@ -68,9 +68,8 @@ pub fn process(events: Option<&String>) {
         let pending =
             authenticator.authenticate(authorizations.into_iter(), signatures.into_iter()).expect("authentic");
         authenticator.verify_signatures(&pending, &[black_box(&body)]).expect("authentic");
-        let raw = segment::check(&body).expect("JSON");
-        assert!(segment::several(raw).expect("JSON").is_none(), "one event");
-        let event = segment::understand(raw).expect("an event");
+        let Ok(Envelope::Single(json)) = split_envelope(&body) else { panic!("one event") };
+        let event = Event::from_json(json).expect("an event");
         black_box(mapping::map(&event, &rules, Timestamp(0)).intent.expect("an intent"));
     }
 }

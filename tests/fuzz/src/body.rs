@@ -10,7 +10,7 @@ use super::source::Source;
 use refersion_destination::delivery::Call;
 use refersion_destination::domain::{AffiliateId, AffiliateStatus, Timestamp, UserId};
 use refersion_destination::mapping::{Audience, CreateIf, Creation, CustomField, Effect, Intent, Mapped, Rules, map};
-use refersion_destination::segment::{Events, normalised, parse, split};
+use refersion_destination::segment::{Envelope, Event, normalised, split_envelope};
 use serde::de::IgnoredAny;
 use std::fmt::Write;
 
@@ -57,7 +57,7 @@ pub fn rules(source: &mut Source<'_>) -> Rules {
 /// Any bytes at all.
 fn any(body: &[u8], rules: &Rules) {
     let json = std::str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
-    let events = match split(body) {
+    let events = match split_envelope(body) {
         Ok(events) => events,
         Err(malformed) => {
             let told = malformed.to_string();
@@ -67,34 +67,34 @@ fn any(body: &[u8], rules: &Rules) {
         }
     };
     assert!(json, "no JSON, and taken for it");
-    assert!(!events.elements().is_empty());
+    assert!(!events.sources().is_empty());
     slices(body, &events);
     packed_again(&events);
-    for text in events.elements() {
-        if let Ok(event) = parse(text) {
+    for text in events.sources() {
+        if let Ok(event) = Event::parse(text) {
             sound(&map(&event, rules, RECEIVED_AT));
         }
     }
 }
 
 /// Every element is a slice of the body, behind the one before it, and one JSON value without blanks around it.
-fn slices(body: &[u8], events: &Events<'_>) {
+fn slices(body: &[u8], events: &Envelope<'_>) {
     let (mut from, until) = (body.as_ptr() as usize, body.as_ptr() as usize + body.len());
-    for element in events.elements() {
+    for element in events.sources() {
         let start = element.as_ptr() as usize;
         assert!(from <= start && start + element.len() <= until, "not a slice of what was received");
         from = start + element.len();
-        assert_eq!(element.trim_ascii(), *element);
+        assert_eq!(element.trim_ascii(), element);
         assert!(serde_json::from_str::<IgnoredAny>(element).is_ok());
     }
 }
 
 /// However they are packed, the events are the same.
-fn packed_again(events: &Events<'_>) {
-    let joined = events.elements().join(" ,\n");
+fn packed_again(events: &Envelope<'_>) {
+    let joined = events.sources().join(" ,\n");
     let (array, batch) = (format!(" [{joined}]"), format!(r#"{{"sentAt":0,"batch":[{joined}],"x":[1]}}"#));
     for body in [array, batch] {
-        assert_eq!(split(body.as_bytes()).expect("events").elements(), events.elements());
+        assert_eq!(split_envelope(body.as_bytes()).expect("events").sources(), events.sources());
     }
 }
 
@@ -103,13 +103,14 @@ fn made(source: &mut Source<'_>, rules: &Rules) {
     let events: Vec<Json> = (0..=source.below(3)).map(|_| event(source)).collect();
     let texts: Vec<String> = events.iter().map(|event| event.respelled(source)).collect();
     let list = format!("[{}]", texts.join(" , "));
-    let found = split(list.as_bytes()).expect("an array");
-    assert_eq!(found.elements(), texts);
+    let found = split_envelope(list.as_bytes()).expect("an array");
+    assert_eq!(found.sources(), texts);
     any(list.as_bytes(), rules);
     for (event, text) in events.iter().zip(&texts) {
         let expected = outcome(text, rules);
         let same = |what: &str, other: &Json| assert_eq!(outcome(&other.plain(), rules), expected, "{what}");
-        assert_eq!(split(text.as_bytes()), Ok(Events::One(text)));
+        let alone = split_envelope(text.as_bytes()).expect("an event");
+        assert!(matches!(alone, Envelope::Single(event) if event.source() == text), "{text}");
         same("another spelling", event);
         same("the members the other way round", &reversed(event));
         same("what nobody knows", &with_unknown(event, source));
@@ -122,7 +123,7 @@ fn made(source: &mut Source<'_>, rules: &Rules) {
 
 /// All that is made of an event; fails if it is not fit for use, or if it tells what it should not.
 fn outcome(text: &str, rules: &Rules) -> (String, Option<Mapped>) {
-    let event = match parse(text) {
+    let event = match Event::parse(text) {
         Ok(event) => event,
         Err(malformed) => return (malformed.to_string(), None),
     };

@@ -15,7 +15,7 @@ use refersion_destination::delivery::{
 use refersion_destination::domain::{AffiliateCode, AffiliateId, Field, HashKey, Profile, SentAttributes, Timestamp};
 use refersion_destination::mapping::{Identify, Intent, map};
 use refersion_destination::refersion::read_response;
-use refersion_destination::segment::parse;
+use refersion_destination::segment::Event;
 use std::time::SystemTime;
 
 const RECEIVED_AT: Timestamp = Timestamp(1_700_000_000_000);
@@ -38,7 +38,7 @@ pub fn check(data: &[u8]) {
     let (by_user_id, by_email) = (known(&mut source, &hash), known(&mut source, &hash));
     let memory = Memory { by_user_id, by_email, ..Memory::default() };
     let text = event(&mut source).plain();
-    let Ok(event) = parse(&text) else { return };
+    let Ok(event) = Event::parse(&text) else { return };
     let Ok(intent) = map(&event, &rules, RECEIVED_AT).intent else { return };
     let custom_fields = rules.custom_field_ids();
     let input = PlanInput { intent: &intent, policy, custom_fields: &custom_fields, hash: &hash };

@@ -5,7 +5,7 @@ use super::json::event;
 use super::source::Source;
 use hmac::{Hmac, KeyInit, Mac};
 use refersion_destination::domain::ApiKey;
-use refersion_destination::segment::{AuthError, Authenticator, split};
+use refersion_destination::segment::{AuthError, Authenticator, split_envelope};
 use secrecy::SecretString;
 use sha1::Sha1;
 
@@ -22,7 +22,7 @@ pub fn check(data: &[u8]) {
     let (flipped, spelling) = (source.below(256), source.below(4));
     let body = body(&mut source);
     let contents: Vec<&[u8]> = [&body[..]].into_iter().chain(element_0(&body)).collect();
-    let elements = split(&body).map(|events| events.elements().to_vec()).unwrap_or_default();
+    let elements = split_envelope(&body).map(|events| events.sources()).unwrap_or_default();
 
     let claim = |place: usize| -> String {
         let secret = secrets.get(place).copied().unwrap_or(stranger);

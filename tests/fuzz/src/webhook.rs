@@ -23,7 +23,7 @@ use refersion_destination::delivery::Progress;
 use refersion_destination::domain::{AccountName, ApiKey, HashKey, SealedKey, Seq, Timestamp, UserKey};
 use refersion_destination::http::{AccountEndpoint, AccountRegistry, public_router};
 use refersion_destination::scheduling::{Entry, Unit};
-use refersion_destination::segment::{Authenticator, split};
+use refersion_destination::segment::{Authenticator, split_envelope};
 use refersion_destination::store::{
     AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EventLog, Filter, Forgotten, KeyVault, Maintenance,
     NewEvent, Page, Replay, Settlement, Store, StoreError, StoreStatus,
@@ -58,7 +58,7 @@ async fn request(source: &mut Source<'_>) {
         sent[place] ^= by;
     }
     let array = content.trim_ascii_start().starts_with(b"[");
-    let element = split(&content).ok().filter(|_| array).map(|events| events.elements()[0].as_bytes().to_vec());
+    let element = split_envelope(&content).ok().filter(|_| array).map(|events| events.sources()[0].as_bytes().to_vec());
     let signed = match signature {
         0 | 1 => None,
         2 => Some(sign(&content)),
@@ -165,16 +165,16 @@ impl Answered {
             assert!(self.recorded.is_empty() && (400..500).contains(&self.code));
             return;
         };
-        let Ok(events) = split(content) else {
+        let Ok(events) = split_envelope(content) else {
             assert!(self.recorded.is_empty() && [400, 401].contains(&self.code), "{} {}", self.code, self.text);
             return;
         };
-        let mut sent = events.elements().iter();
+        let mut sent = events.sources().into_iter();
         for body in &self.recorded {
             assert!(sent.any(|element| element.as_bytes() == body), "recorded, and not sent, or out of order");
         }
         if let Some(results) = body["results"].as_array() {
-            assert_eq!(results.len(), events.elements().len());
+            assert_eq!(results.len(), events.sources().len());
             let accepted = results.iter().filter(|result| result["status"] == "accepted").count();
             assert!(accepted <= self.recorded.len(), "accepted, and not recorded");
         } else if self.code == 202 {

@@ -1,0 +1,110 @@
+//! The envelope of a request body: one event, an array of events, or `{"batch": [events]}` as Segment's SDKs send it.
+//!
+//! In: the bytes of a body. Out: its events, each with its bytes exactly as received, because those are signed and stored.
+//! The whole body is checked for JSON syntax, once, and for nothing else, so that one bad element spoils only itself.
+//! Deliberately absent: what an event says ([`super::Event`]).
+
+use super::event::Malformed;
+use super::json::RawJson;
+
+/// The events of a body, in order; never empty.
+#[derive(Clone, Debug)]
+pub enum Envelope<'a> {
+    /// One event by itself.
+    Single(RawJson<'a>),
+    /// A JSON array of events.
+    Array(Vec<RawJson<'a>>),
+    /// The events of `{"batch": […]}`.
+    Batch(Vec<RawJson<'a>>),
+}
+
+impl<'a> Envelope<'a> {
+    /// The events, in whichever envelope.
+    pub fn events(&self) -> &[RawJson<'a>] {
+        match self {
+            Self::Single(event) => std::slice::from_ref(event),
+            Self::Array(events) | Self::Batch(events) => events,
+        }
+    }
+
+    /// The source texts of the events.
+    pub fn sources(&self) -> Vec<&'a str> {
+        self.events().iter().map(|event| event.source()).collect()
+    }
+}
+
+/// Checks that a body is JSON, and splits it into its events.
+pub fn split_envelope(body: &[u8]) -> Result<Envelope<'_>, Malformed> {
+    let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
+    if text.trim_ascii().is_empty() {
+        return Err(Malformed::Empty);
+    }
+    let json = RawJson::parse(text)?;
+    let envelope = if json.is_object() {
+        batch(json).map_or(Envelope::Single(json), Envelope::Batch)
+    } else {
+        Envelope::Array(json.as_array().ok_or(Malformed::NotAnObject)?)
+    };
+    if envelope.events().is_empty() { Err(Malformed::Empty) } else { Ok(envelope) }
+}
+
+/// The list in `batch`, if there is one. Hardly any body has the word, or a backslash that may hide it; to search for both costs
+/// less than to read every member.
+fn batch(json: RawJson<'_>) -> Option<Vec<RawJson<'_>>> {
+    if !json.source().contains(r#""batch""#) && !json.source().contains('\\') {
+        return None;
+    }
+    json.as_object()?.get("batch")?.as_array()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_split_into_the_exact_texts_of_its_events() {
+        for (body, envelope, events) in [
+            (" {\"a\" : 1.0}\n", "single", &["{\"a\" : 1.0}"][..]),
+            ("\t[ {\"b\":2,\"a\":1} ,5,null ]", "array", &["{\"b\":2,\"a\":1}", "5", "null"]),
+            (r#"{"sentAt":"","batch":[{ },[]]}"#, "batch", &["{ }", "[]"]),
+            (r#"{"batch":5}"#, "single", &[r#"{"batch":5}"#]),
+            (r#"{"batch":[1],"batch":5}"#, "single", &[r#"{"batch":[1],"batch":5}"#]),
+            (r#"{"traits":{"batch":[1]}}"#, "single", &[r#"{"traits":{"batch":[1]}}"#]),
+            (r#"{"b\u0061tch":[1]}"#, "batch", &["1"]),
+            ("[1,2]", "array", &["1", "2"]),
+            ("{}", "single", &["{}"]),
+        ] {
+            let split = split_envelope(body.as_bytes()).expect(body);
+            let found = match &split {
+                Envelope::Single(_) => "single",
+                Envelope::Array(_) => "array",
+                Envelope::Batch(_) => "batch",
+            };
+            assert_eq!((found, &split.sources()[..]), (envelope, events), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_without_an_event_is_malformed() {
+        for (body, message) in [
+            (&b""[..], "No event: send an event, or an array with at least one event"),
+            (b" \n", "No event: send an event, or an array with at least one event"),
+            (b"[]", "No event: send an event, or an array with at least one event"),
+            (b"{\"batch\":[ ]}", "No event: send an event, or an array with at least one event"),
+            (b"5", "Invalid event: an event must be a JSON object"),
+            (b"null", "Invalid event: an event must be a JSON object"),
+            (b"\"x\"", "Invalid event: an event must be a JSON object"),
+            (b"\xff{}", "Invalid JSON: the body is not UTF-8 text"),
+            (b"{\n \"a\": u123\n}", "Invalid JSON: expected value at line 2 column 7"),
+            (b"{\"a\":1", "Invalid JSON: EOF while parsing an object at line 1 column 6"),
+            (
+                b"{\"a\nb\":1}",
+                "Invalid JSON: control character (\\u0000-\\u001F) found while parsing a string at line 1 column 3",
+            ),
+            (b"{} {}", "Invalid JSON: trailing characters at line 1 column 4"),
+            (b"[{},]", "Invalid JSON: expected value at line 1 column 5"),
+        ] {
+            assert_eq!(split_envelope(body).expect_err(message).to_string(), message);
+        }
+    }
+}
