@@ -1,38 +1,38 @@
-//! The affiliates of one Refersion account, in memory: two identifiers each, and the fields they were given.
+//! The affiliates of one simulated Refersion account, in memory, each with its two identifiers and its fields.
 //!
-//! Invariants: an e-mail belongs to one affiliate, without case; a numeric id and a code are never given twice and never
-//! resemble each other (every code starts with a letter); nothing is ever removed, because Refersion has no delete; no
-//! password is kept. Deliberately absent: who may say what, which [`super::rules`] and the operations decide.
+//! Invariants: an e-mail address belongs to one affiliate, whatever its case; a numeric id or a code is never used twice, and a code
+//! never looks like a numeric id, because it starts with a letter; no affiliate is ever removed, because Refersion has no delete; no
+//! password is kept. Deliberately absent: the rules for fields, which are in [`super::rules`] and in the operations.
 
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// The affiliate of the contract's examples comes first: id 37569297, code `a3y7`.
+/// The first affiliate is that of the contract's examples: id 37569297, code `a3y7`.
 const FIRST_ID: u64 = 37_569_297;
 const FIRST_CODE: u64 = 3 * 36 * 36 + 34 * 36 + 7;
 const CODES: u64 = 26 * 36 * 36 * 36;
-/// Prime, so that stepping by it meets every code once before any comes again, in an order nobody guesses.
+/// A prime: steps of this length reach every code once before any is repeated, in an order that cannot be guessed.
 const CODE_STEP: u64 = 524_287;
 
-/// An affiliate, with everything that was ever said of it (Refersion itself shows less).
+/// An affiliate with all of its fields (Refersion itself shows fewer).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SandboxAffiliate {
     /// The numeric id.
     pub id: AffiliateId,
     /// The alphanumeric code.
     pub code: AffiliateCode,
-    /// Where the affiliate stands.
+    /// Its status.
     pub status: AffiliateStatus,
     /// When it was created.
     pub created: Timestamp,
-    /// Refersion's field name → value, as sent; the password is not among them.
+    /// From Refersion's name of a field to the value as sent; without the password.
     pub fields: BTreeMap<String, String>,
-    /// Custom field id → value.
+    /// From the id of a custom field to its value.
     pub custom_fields: BTreeMap<String, String>,
 }
 
 impl SandboxAffiliate {
-    /// The value of a field by Refersion's name of it; empty when nothing was ever said.
+    /// The value of the field that Refersion calls `name`; empty if it was never set.
     pub fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }
@@ -43,7 +43,7 @@ impl SandboxAffiliate {
     }
 }
 
-/// All affiliates, and what names them.
+/// All affiliates, with indexes by identifier.
 #[derive(Default)]
 pub(super) struct SandboxAccount {
     affiliates: BTreeMap<u64, SandboxAffiliate>,
@@ -53,8 +53,8 @@ pub(super) struct SandboxAccount {
 }
 
 impl SandboxAccount {
-    /// Adds an affiliate; the caller saw that its e-mail is not [taken](Self::email_taken).
-    /// An empty text says nothing, and is not kept.
+    /// Adds an affiliate. The caller has checked that its e-mail is not [taken](Self::email_taken).
+    /// A field with an empty text is not kept.
     pub(super) fn create(
         &mut self,
         status: AffiliateStatus,
@@ -78,12 +78,12 @@ impl SandboxAccount {
         self.affiliates.entry(id).or_insert(affiliate)
     }
 
-    /// Whether `email` belongs to an affiliate other than `but`.
-    pub(super) fn email_taken(&self, email: &str, but: Option<u64>) -> bool {
-        self.by_email.get(&email.to_lowercase()).is_some_and(|owner| Some(*owner) != but)
+    /// Whether `email` belongs to an affiliate other than `except`.
+    pub(super) fn email_taken(&self, email: &str, except: Option<u64>) -> bool {
+        self.by_email.get(&email.to_lowercase()).is_some_and(|owner| Some(*owner) != except)
     }
 
-    /// Whether the coupon code triggers another affiliate's conversions.
+    /// Whether another affiliate has this coupon code.
     pub(super) fn coupon_taken(&self, coupon: &str) -> bool {
         self.coupons.contains(coupon)
     }
@@ -106,7 +106,7 @@ impl SandboxAccount {
         self.affiliates.values()
     }
 
-    /// Lets `change` alter an affiliate, and tells whether it did: false for an unknown id and for a change of nothing.
+    /// Changes an affiliate with `change`. Returns false for an unknown id, or if nothing changed.
     pub(super) fn change(&mut self, id: u64, change: impl FnOnce(&mut SandboxAffiliate)) -> bool {
         let Some(affiliate) = self.affiliates.get_mut(&id) else { return false };
         let before = affiliate.clone();
@@ -120,7 +120,7 @@ impl SandboxAccount {
     }
 }
 
-/// The code of the affiliate number `index`, counted from 0: four characters, more once those are used up.
+/// The code of the affiliate number `index`, counted from 0: four characters, or more once all of these are used.
 fn code(index: u64) -> String {
     let digit = |n: u64| char::from_digit(u32::try_from(n % 36).unwrap_or(0), 36).unwrap_or('0');
     let mixed = (FIRST_CODE + (index % CODES) * CODE_STEP) % CODES;

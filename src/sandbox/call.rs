@@ -1,7 +1,8 @@
-//! One call, from its headers and bytes to what is answered and how.
+//! Handles one call.
 //!
-//! The order in which things go wrong: scripted faults, the rate limit and chance before anything is looked at, then the
-//! key, then the body, then the operation's own rules. All of it happens in one piece, under one lock: no two calls mix.
+//! In: the operation, the headers and the body. Out: the response, and how it is sent. Checks are made in this order: scripted faults,
+//! the rate limit and random failures; the API key; the body; the rules of the operation. Invariant: a call is handled under one
+//! lock, so that no other call takes effect in between.
 
 use super::call_log::CallRecord;
 use super::error_response::ErrorResponse;
@@ -12,14 +13,14 @@ use crate::domain::{ApiKey, Timestamp};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-/// What is said to the client, and what becomes of it on the way.
+/// The response to a call, and how it is sent.
 pub(super) struct CallOutcome {
-    /// None where nothing was said: the bytes are cut, or never come.
+    /// `None`: the connection is closed without a response, or stays open without one.
     pub(super) response: Option<SandboxResponse>,
     pub(super) transmission: Transmission,
 }
 
-/// A status, a body in one of two languages, and how long to wait.
+/// A status, a body, and the seconds of `Retry-After`.
 pub(super) struct SandboxResponse {
     pub(super) status: StatusCode,
     pub(super) body: SandboxBody,
@@ -38,7 +39,7 @@ pub(super) enum Transmission {
 }
 
 impl SandboxState {
-    /// Carries out one call and notes it.
+    /// Handles one call and records it.
     pub(super) fn handle_call(
         &mut self,
         settings: &SandboxSettings,
@@ -97,7 +98,7 @@ impl SandboxState {
     }
 }
 
-/// Whether the headers carry the account's key pair; where it has none of its own, any well-formed one.
+/// Whether the headers have the account's API key or, if the account has none of its own, any well-formed one.
 fn key_accepted(key: Option<&ApiKey>, headers: &HeaderMap) -> bool {
     let half = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let (Some(public), Some(secret)) = (half("Refersion-Public-Key"), half("Refersion-Secret-Key")) else {
@@ -110,7 +111,7 @@ fn key_accepted(key: Option<&ApiKey>, headers: &HeaderMap) -> bool {
     }
 }
 
-/// The JSON object sent. Anything else, and anything not sent as `application/json`, is no body to Refersion.
+/// The JSON object in the body. To Refersion, anything else, or any other content type, is no body.
 fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Option<Map<String, Value>> {
     let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
@@ -118,7 +119,7 @@ fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Option<Map<String, Value>> 
 }
 
 impl SandboxResponse {
-    /// A JSON answer; where the body is `null`, one that names the status.
+    /// A response with this JSON body or, if it is `null`, with a body that names the status.
     pub(super) fn json(status: u16, body: Value) -> Self {
         let status = final_status(status);
         let named = || json!({"error": status.canonical_reason().unwrap_or("Error")});
@@ -135,7 +136,7 @@ impl SandboxResponse {
     }
 }
 
-/// A status that can end a response; 500 in place of one that cannot.
+/// `status`, or 500 if a response cannot have that status (1xx, or out of range).
 fn final_status(status: u16) -> StatusCode {
     let status = StatusCode::from_u16(status).ok().filter(|status| !status.is_informational());
     status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

@@ -1,7 +1,7 @@
-//! What was called and what was answered, in the order it took effect.
+//! The log of calls and their responses, in the order in which they took effect.
 //!
-//! Invariants: bounded in number and in size, whatever is sent; no password and no key is kept. Deliberately absent: calls
-//! that name no operation, which never reached the account.
+//! Invariants: the number of calls and the size of each are bounded, whatever is sent; no password and no API key is kept.
+//! Deliberately absent: requests for an unknown operation.
 
 use super::Operation;
 use crate::domain::Timestamp;
@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 
 const CAPACITY: usize = 10_000;
-/// Bodies and answers beyond this many bytes of JSON are kept as their size only.
+/// Of a request or response with more bytes of JSON than this, only the size is kept.
 const MAX_BYTES: usize = 4096;
 
 /// One call of an operation.
@@ -18,17 +18,17 @@ const MAX_BYTES: usize = 4096;
 pub struct CallRecord {
     /// Counted from 1; never reused.
     pub number: u64,
-    /// When it was carried out.
+    /// When it was handled.
     pub at: Timestamp,
-    /// What was called.
+    /// The operation.
     pub operation: Operation,
-    /// The JSON sent, with passwords blanked to `…`; `null` when it was none.
+    /// The JSON body of the request, with `…` for passwords; `null` if it was not JSON.
     pub body: Value,
-    /// The status the client was sent; none when no answer was, or will be.
+    /// The status that the client received; `None` if it receives no response.
     pub status: Option<u16>,
-    /// The body of the answer; of a lost one, what it said. A 204's is kept here although HTTP does not carry it.
+    /// The body of the response, also if the response was lost. The body of a 204 is kept here although HTTP does not send it.
     pub response: Value,
-    /// What befell the call: a [`Fault`](super::Fault) by its name in scripts, `rate_limit` or `fail_rate`.
+    /// The fault of the call: a [`Fault`](super::Fault) by its name in scripts, `rate_limit` or `fail_rate`.
     pub fault: Option<&'static str>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct CallLog {
 }
 
 impl CallLog {
-    /// Adds a call; its number is given here.
+    /// Adds a call and assigns its number.
     pub(super) fn add(&mut self, mut call: CallRecord) {
         self.total += 1;
         call.number = self.total;
@@ -53,18 +53,18 @@ impl CallLog {
         self.calls.push_back(call);
     }
 
-    /// How many calls there ever were.
+    /// The number of calls since the start.
     pub(super) fn total(&self) -> u64 {
         self.total
     }
 
-    /// The calls still remembered, oldest first.
+    /// The calls that are kept, oldest first.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &CallRecord> {
         self.calls.iter()
     }
 }
 
-/// Wherever a password was sent, even to an operation that knows none.
+/// Replaces each password, also in requests to operations without a password.
 fn blank_passwords(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -83,13 +83,13 @@ fn blank_passwords(value: &mut Value) {
 
 fn bounded(value: Value) -> Value {
     let mut size = Size(0);
-    // Err: counting does not fail.
+    // Err: writing to `Size` does not fail.
     let _ = serde_json::to_writer(&mut size, &value);
     let Size(bytes) = size;
     if bytes > MAX_BYTES { format!("… {bytes} bytes").into() } else { value }
 }
 
-/// Counts what is written, and keeps none of it.
+/// A writer that counts bytes and discards them.
 struct Size(usize);
 
 impl Write for Size {

@@ -1,29 +1,29 @@
-//! Everything this Refersion says no with: THE table of its status codes and exact English strings.
+//! The error responses of the simulated Refersion: its status codes and its exact English messages.
 //!
-//! In goes a reason, out comes a status and a body, spelled as the API contract spells them ("sic" included). No other file
-//! decides a status. The wording of the password rules is ours: the contract says "one message each" and quotes none.
+//! In: the reason. Out: a status and a body with the spelling of the API contract, mistakes included. No other file decides the status
+//! of an error. The messages about passwords are our own wording: the contract says "one message each" and quotes none.
 
 use serde_json::{Value, json};
 
 /// Why a call had no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ErrorResponse {
-    /// A field the operation does not know. Documented with a body, which HTTP forbids a 204 to carry: it stays in the
-    /// journal and never reaches a client.
+    /// The operation has no such field. The contract documents a 204 with a body; HTTP does not send a body with a 204, so it is only
+    /// in the call log.
     UnknownField(String),
     /// A required field is absent or empty.
     MissingField(&'static str),
-    /// The key pair is wrong or was revoked.
+    /// The API key is wrong or was revoked.
     InvalidKey,
-    /// No body, or one that is not a JSON object sent as `application/json`: to Refersion that is no body either.
+    /// There is no body, or it is not a JSON object sent as `application/json`, which is the same to Refersion.
     NoBody,
-    /// An offer the account does not have; documented as a list that also speaks of the body.
+    /// The account has no such offer. The contract documents two messages, one of them about the body.
     UnknownOffer,
-    /// The content is refused: one message per fault.
+    /// Values are invalid: one message for each.
     Invalid(Vec<String>),
-    /// A list longer than the operation takes.
+    /// A list is longer than this maximum.
     TooManyElements(usize),
-    /// The account calls too often.
+    /// The account makes too many calls.
     TooManyCalls,
 }
 
@@ -33,7 +33,7 @@ pub(super) const NO_RESULTS: &str = "Could not find affiliates with this keyword
 pub(super) const NOT_FOUND: &str = "Affiliate not found.";
 pub(super) const NO_FILTER: &str = "Request filter not provided.";
 
-/// `X is not a allowed value for field Y` (sic). Texts stand bare, other values as JSON.
+/// `X is not a allowed value for field Y` (sic). A text is shown without quotes, another value as JSON.
 pub(super) fn not_allowed(value: &Value, field: &str) -> String {
     let shown = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
     format!("{shown} is not a allowed value for field {field}")

@@ -1,9 +1,8 @@
-//! What goes wrong on demand: scripted faults, chance failures, the rate limit.
+//! Fault injection: scripted faults, random failures, and the rate limit.
 //!
-//! In goes the operation called, out comes the fault that befalls it, if any. A scripted fault befalls exactly one call and
-//! goes before chance: a scripted call never fails by chance and does not count against the rate limit, so a script is
-//! always carried out to the letter. Chance is seeded: equal settings and equal calls fail equally.
-//! Deliberately absent: a failure status *after* an effect; lost answers are the harder case of the same thing.
+//! In: the operation of a call. Out: its fault, if any. A scripted fault applies to one call. Such a call never fails at random and
+//! does not count against the rate limit, so that a script always runs as written. Random failures are seeded: equal settings and
+//! equal calls have equal failures. Deliberately absent: an error status *after* an effect; a lost response is the harder case.
 
 use super::error_response::ErrorResponse;
 use super::{Operation, SandboxSettings};
@@ -13,13 +12,13 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 
-/// What befalls one call. What the client sees is said of a sandbox that is [served](super::Sandbox::serve).
+/// The fault of one call, as the client sees it if the sandbox is [served](super::Sandbox::serve).
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
-    /// Nothing: the call is carried out and answered, exempt from chance and from the rate limit.
+    /// No fault: the call is handled, without random failures and without the rate limit.
     Pass,
-    /// The call has no effect and is answered so, as `application/json`.
+    /// The call has no effect, and the response is this one, as `application/json`.
     Status {
         /// The status, 200 to 599.
         status: u16,
@@ -30,20 +29,20 @@ pub enum Fault {
         #[serde(default)]
         retry_after: Option<u64>,
     },
-    /// The call has no effect and is answered with this status and a proxy's HTML page.
+    /// The call has no effect, and the response has this status and the HTML page of a proxy.
     Html {
         /// The status, 200 to 599.
         status: u16,
     },
-    /// The connection is closed before any effect: the client sees it end without a single byte.
+    /// The call has no effect, and the connection is closed without sending a byte.
     CloseConnection,
-    /// The call takes effect, then the connection is closed: the client sees it end without a single byte.
+    /// The call takes effect, and the connection is closed without sending a byte.
     LoseResponse,
-    /// The call takes effect, and the answer breaks off: the client sees status, headers and all but the last byte.
+    /// The call takes effect, and the response is sent without its last byte before the connection is closed.
     TruncateResponse,
-    /// The call takes effect, and the answer arrives a byte every tenth of a second: about half a minute in all.
+    /// The call takes effect, and the response is sent at one byte every 100 ms: about 30 s in all.
     SlowResponse,
-    /// No answer ever comes and the connection stays open, until the client gives up.
+    /// No response is sent, and the connection stays open until the client closes it.
     Hang {
         /// Whether the call takes effect.
         effect: bool,
@@ -51,7 +50,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// An answer of this status without content of its own: `Fault::status(503)`.
+    /// A response with this status and a generic body: `Fault::status(503)`.
     pub fn status(status: u16) -> Self {
         Self::Status { status, body: Value::Null, retry_after: None }
     }
@@ -61,18 +60,18 @@ impl Fault {
         Self::Status { status: 422, body: json!({"errors": [message]}), retry_after: None }
     }
 
-    /// A 429 for too many calls, asking to wait for so many seconds.
+    /// A 429 for too many calls, with `Retry-After` in seconds.
     pub fn too_many_calls(retry_after: Option<u64>) -> Self {
         let (status, body) = ErrorResponse::TooManyCalls.status_and_body();
         Self::Status { status, body, retry_after }
     }
 
-    /// The proxy's page when Refersion is down.
+    /// The page of a proxy while Refersion is down.
     pub fn html(status: u16) -> Self {
         Self::Html { status }
     }
 
-    /// The name in the journal and in scripts sent over HTTP.
+    /// The name in the call log and in scripts sent over HTTP.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -87,12 +86,12 @@ impl Fault {
     }
 }
 
-/// All that may go wrong with the calls to come.
+/// The faults of the next calls.
 pub(super) struct FaultInjector {
     script: VecDeque<(Option<Operation>, Fault)>,
     fail_rate: f64,
-    chance: StdRng,
-    limit: Option<DefaultDirectRateLimiter>,
+    rng: StdRng,
+    rate_limit: Option<DefaultDirectRateLimiter>,
 }
 
 impl FaultInjector {
@@ -100,33 +99,33 @@ impl FaultInjector {
         Self {
             script: VecDeque::new(),
             fail_rate: settings.fail_rate,
-            chance: StdRng::seed_from_u64(settings.seed),
-            limit: settings.rate_limit.map(|limit| DefaultDirectRateLimiter::direct(Quota::per_second(limit))),
+            rng: StdRng::seed_from_u64(settings.seed),
+            rate_limit: settings.rate_limit.map(|limit| DefaultDirectRateLimiter::direct(Quota::per_second(limit))),
         }
     }
 
-    /// Queues a fault for the next call that nothing queued earlier is meant for; `None` is any operation.
+    /// Queues a fault for the next call of `operation` (`None`: any) without a fault that was queued earlier.
     pub(super) fn push(&mut self, operation: Option<Operation>, fault: Fault) {
         self.script.push_back((operation, fault));
     }
 
-    /// How many scripted faults have not befallen a call yet.
+    /// How many scripted faults are pending.
     pub(super) fn pending(&self) -> usize {
         self.script.len()
     }
 
-    /// The fault that befalls a call of `operation`, and the journal's name for it.
+    /// Takes the fault for a call of `operation`, with its name in the call log.
     pub(super) fn next(&mut self, operation: Operation) -> Option<(Fault, &'static str)> {
         let meant = |(only, _): &(Option<Operation>, Fault)| only.is_none_or(|only| only == operation);
         if let Some(index) = self.script.iter().position(meant) {
             return self.script.remove(index).map(|(_, fault)| (fault.clone(), fault.name()));
         }
-        if self.limit.as_ref().is_some_and(|limit| limit.check().is_err()) {
+        if self.rate_limit.as_ref().is_some_and(|limit| limit.check().is_err()) {
             return Some((Fault::too_many_calls(Some(1)), "rate_limit"));
         }
-        let drawn: f64 = self.chance.random();
+        let drawn: f64 = self.rng.random();
         (drawn < self.fail_rate).then(|| {
-            // Half of the failures speak JSON and half HTML: a client must live with both.
+            // Half of the failures are JSON and half HTML, because a client meets both.
             let fault = if drawn < self.fail_rate / 2.0 { Fault::html(500) } else { Fault::status(500) };
             (fault, "fail_rate")
         })
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_fails_the_asked_share_and_half_of_it_in_html() {
+    fn the_fail_rate_is_kept_and_half_of_the_failures_are_html() {
         let settings = SandboxSettings { fail_rate: 0.3, ..SandboxSettings::default() };
         let drawn = drawn(&settings, 10_000);
         let share = |name| drawn.iter().filter(|fault| **fault == Some(name)).count();
@@ -152,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn equal_seeds_fail_equally_and_others_otherwise() {
+    fn equal_seeds_give_equal_failures_and_other_seeds_others() {
         let settings = SandboxSettings { fail_rate: 0.5, ..SandboxSettings::default() };
         assert_eq!(drawn(&settings, 100), drawn(&settings, 100));
         assert_ne!(drawn(&settings, 100), drawn(&SandboxSettings { seed: 1, ..settings.clone() }, 100));
     }
 
     #[test]
-    fn a_script_is_carried_out_to_the_letter_whatever_chance_says() {
+    fn a_script_runs_as_written_whatever_the_fail_rate() {
         let mut faults = FaultInjector::new(&SandboxSettings { fail_rate: 1.0, ..SandboxSettings::default() });
         faults.push(Some(Operation::Edit), Fault::CloseConnection);
         faults.push(None, Fault::Pass);

@@ -1,8 +1,8 @@
-//! Connections that can be spoiled: what makes a lost answer a lost answer, down to the last byte.
+//! TCP connections with faults: lost, truncated and slow responses, exact to the byte.
 //!
-//! A handler holds the [`ConnectionControl`] its request came in on and says what becomes of the answer. The bytes are stopped below
-//! HTTP, on their way into the socket, so nothing above can still send a status line: the server meets a write error, and
-//! closes. Deliberately absent: resets; the client sees an orderly end of the stream, where it expected an answer.
+//! In: the [`WriteMode`] that the handler of a request sets in the [`ConnectionControl`] of its connection. Out: the bytes that reach
+//! the socket. Bytes are dropped below HTTP, so that no layer above can still send a status line: the server sees a write error and
+//! closes the connection. Deliberately absent: TCP resets; the client sees a regular end of the stream instead of a response.
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
@@ -17,29 +17,29 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 
-/// Between two bytes of a trickling answer.
-const TRICKLE: Duration = Duration::from_millis(100);
+/// The pause between two bytes of a slow response.
+const PAUSE_PER_BYTE: Duration = Duration::from_millis(100);
 
-/// What becomes of the bytes written from now on.
+/// Which of the bytes written from now on are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum WriteMode {
-    /// They are sent.
+    /// All.
     All = 0,
-    /// None is sent.
+    /// None.
     Nothing = 1,
-    /// All but the last of what is written next is sent.
+    /// All but the last byte of the next write, and nothing after that.
     AllButLastByte = 2,
-    /// They are sent one by one, slowly.
+    /// All, one by one, with a pause after each.
     Slowly = 3,
 }
 
-/// One connection, as its requests see it.
+/// The control of one connection, which its requests share.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConnectionControl(Arc<AtomicU8>);
 
 impl ConnectionControl {
-    /// Decides about the bytes to come.
+    /// Sets the mode for the bytes that are written next.
     pub(super) fn set(&self, mode: WriteMode) {
         self.0.store(mode as u8, Ordering::Release);
     }
@@ -60,7 +60,7 @@ impl Connected<IncomingStream<'_, FaultyListener>> for ConnectionControl {
     }
 }
 
-/// Accepts connections and puts a [`ConnectionControl`] in each.
+/// A listener that accepts connections with a [`ConnectionControl`] each.
 pub(super) struct FaultyListener(pub(super) TcpListener);
 
 impl Listener for FaultyListener {
@@ -69,7 +69,7 @@ impl Listener for FaultyListener {
 
     async fn accept(&mut self) -> (FaultyStream, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        // Only speed is lost where this fails.
+        // Err: the connection works without it, only slower.
         stream.set_nodelay(true).ok();
         (FaultyStream { stream, connection: ConnectionControl::default(), pause: None }, address)
     }
@@ -79,7 +79,7 @@ impl Listener for FaultyListener {
     }
 }
 
-/// A socket that obeys its wire.
+/// A socket that sends the bytes its control allows.
 pub(super) struct FaultyStream {
     stream: TcpStream,
     connection: ConnectionControl,
@@ -108,7 +108,7 @@ impl AsyncWrite for FaultyStream {
                     self.pause = None;
                 }
                 let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &buf[..buf.len().min(1)]));
-                self.pause = Some(Box::pin(sleep(TRICKLE)));
+                self.pause = Some(Box::pin(sleep(PAUSE_PER_BYTE)));
                 Poll::Ready(written)
             }
         }

@@ -1,15 +1,16 @@
-//! The sandbox over HTTP: Refersion's operations, a page for people, and a few doors for tests that live elsewhere.
+//! The HTTP routes of the sandbox: Refersion's operations, a page for people, and an API for tests in another process.
 //!
-//! | request | answer |
+//! | request | response |
 //! | --- | --- |
-//! | `POST /v2/affiliate/{operation}` | as Refersion would; unknown operations are a bare 404 |
+//! | `POST /v2/affiliate/{operation}` | as from Refersion; 404 for an unknown operation |
 //! | `GET /` | the page for people |
 //! | `GET /sandbox/affiliates` | every affiliate, oldest first: a list of [`SandboxAffiliate`](super::SandboxAffiliate) |
 //! | `GET /sandbox/calls` | the last calls, oldest first: a list of [`CallRecord`](super::CallRecord) |
-//! | `POST /sandbox/faults` | queues a list of [`Fault`]s, see below; answers how many wait |
-//! | `POST /sandbox/key` | `{"accepted": false}` makes every key wrong (401) until `{"accepted": true}` |
+//! | `POST /sandbox/faults` | queues a list of [`Fault`]s, see below; the number that is pending |
+//! | `POST /sandbox/key` | `{"accepted": false}` makes every API key wrong (401) until `{"accepted": true}` |
 //!
-//! A fault in JSON is its name and its settings, and optionally `operation` (only for calls of it) and `times` (1 to 1000):
+//! A fault in JSON has its name, its settings and, optionally, `operation` (apply it only to calls of this operation) and `times`
+//! (1 to 1000):
 //! `[{"fault": "status", "status": 503, "retry_after": 2, "times": 3}, {"fault": "lose_response", "operation": "new"}]`.
 
 use super::call::{CallOutcome, SandboxBody, SandboxResponse, Transmission};
@@ -40,8 +41,8 @@ pub(super) fn router(sandbox: Sandbox) -> Router {
         .with_state(sandbox)
 }
 
-/// One call. Half of the latency is the way there and half the way back, so that a client that gives up in between has lost
-/// an answer.
+/// Handles one call. Half of the latency passes before the call takes effect and half after it, so that a client that gives up in
+/// the second half loses the response to a call that took effect.
 async fn call(State(sandbox): State<Sandbox>, Path(operation): Path<String>, request: Request) -> Response {
     let Ok(operation) = operation.parse::<Operation>() else {
         return json_response(StatusCode::NOT_FOUND, &json!({"error": "Not found"}));
@@ -59,7 +60,7 @@ async fn call(State(sandbox): State<Sandbox>, Path(operation): Path<String>, req
     deliver(outcome, connection).await
 }
 
-/// Even a sleep of no length lasts until the timer's next tick, a millisecond.
+/// Sleeps, but not for zero: tokio's `sleep` takes at least a millisecond.
 async fn wait(time: Duration) {
     if !time.is_zero() {
         sleep(time).await;
@@ -69,7 +70,7 @@ async fn wait(time: Duration) {
 async fn deliver(outcome: CallOutcome, connection: Option<ConnectionControl>) -> Response {
     match (outcome.transmission, connection) {
         (Transmission::Send(mode), Some(connection)) => connection.set(mode),
-        // Without a wire of ours a connection cannot be closed; silence is the other way not to answer.
+        // A connection without a control cannot be closed from here: send no response instead.
         (Transmission::Never, _) | (Transmission::Send(WriteMode::Nothing), None) => pending().await,
         (Transmission::Send(_), None) => {}
     }
@@ -117,7 +118,7 @@ async fn faults(State(sandbox): State<Sandbox>, bytes: Bytes) -> Response {
     }
 }
 
-/// The faults of a script in JSON, or what is wrong with the first that is none. All or nothing.
+/// The faults in a JSON script, or a message about the first one that is invalid.
 fn script(bytes: &[u8]) -> Result<Vec<(Option<Operation>, Fault)>, String> {
     let entries: Vec<Map<String, Value>> =
         serde_json::from_slice(bytes).map_err(|error| format!("expected a list of faults: {error}"))?;
@@ -155,7 +156,7 @@ async fn key(State(sandbox): State<Sandbox>, bytes: Bytes) -> Response {
 }
 
 fn json_response(status: StatusCode, body: &Value) -> Response {
-    // A value is always JSON.
+    // Err: a `Value` can always be serialised.
     let text = serde_json::to_vec(body).unwrap_or_default();
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }

@@ -1,15 +1,15 @@
-//! A simulated Refersion: for a first try without an account, for tests, and for benchmarks.
+//! A simulated Refersion, for trials without an account, for tests, and for benchmarks.
 //!
-//! In come HTTP calls to `/v2/affiliate/…`, out come Refersion's answers as its published contract has them: two
-//! identifiers, partial and paged search, 204 for unknown fields, 404 for no body, exact English messages. What goes wrong
-//! out there goes wrong here on demand: latency, failures, a rate limit, revoked keys, lost and broken answers.
-//! A test queues [`Fault`]s and reads [`Sandbox::calls`] and [`Sandbox::affiliates`]; a person opens the page at `/`;
-//! another process uses the doors listed in [`http`].
+//! In: HTTP calls to `/v2/affiliate/…`. Out: responses as in Refersion's published API contract: two identifiers, partial and paged
+//! search, 204 for unknown fields, 404 for a missing body, the exact English messages. Failures can be produced on demand: latency,
+//! errors, a rate limit, a revoked API key, lost and truncated responses.
+//! A test queues [`Fault`]s and reads [`Sandbox::calls`] and [`Sandbox::affiliates`]; a person opens the page at `/`; another process
+//! uses the API in [`http`].
 //!
-//! Invariants: it is an independent second reading of the contract, so it imports neither `delivery` nor `refersion`; a
-//! refused call changed nothing; no password and no key is kept, shown or logged. Where the contract is silent, the head of
-//! the file concerned says what was chosen. Not a place for real data: whoever reaches the port reads everything.
-//! Deliberately absent: a delete (Refersion has none), several accounts, persistence, a maximum of affiliates.
+//! Invariants: the sandbox implements the contract independently of the client, so it imports neither `delivery` nor `refersion`; a
+//! call with an error response has changed nothing; no password and no API key is kept, shown or logged. Where the contract is
+//! silent, the head of the file says what was chosen. Do not use real data: everything can be read at its port.
+//! Deliberately absent: a delete (Refersion has none), several accounts, persistence, a maximum number of affiliates.
 
 mod account;
 mod call;
@@ -45,7 +45,7 @@ use std::time::SystemTime;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// A simulated Refersion account. Clones are handles on the same one.
+/// A simulated Refersion with one account. Clones share the account.
 #[derive(Clone)]
 pub struct Sandbox(Arc<Inner>);
 
@@ -55,7 +55,7 @@ struct Inner {
     changed: watch::Sender<()>,
 }
 
-/// Everything that changes, behind one lock that is never held across a wait.
+/// All mutable state, behind one lock that is never held across an `await`.
 struct SandboxState {
     account: SandboxAccount,
     call_log: CallLog,
@@ -76,30 +76,30 @@ impl Sandbox {
         Self(Arc::new(Inner { settings, state: Mutex::new(state), changed: watch::Sender::new(()) }))
     }
 
-    /// Serves until dropped; then what is being answered is still answered, and the connections are closed.
+    /// Serves until the future is dropped. Responses in progress are then finished, and connections closed.
     /// The base URL is `http://ADDRESS/v2`.
     pub fn serve(&self, listener: TcpListener) -> impl Future<Output = io::Result<()>> + Send + use<> {
         let service = self.router().into_make_service_with_connect_info::<faulty_connection::ConnectionControl>();
         axum::serve(faulty_connection::FaultyListener(listener), service).into_future()
     }
 
-    /// The routes alone, for a server of one's own. Such a server's connections cannot be cut from here: answers to be lost
-    /// are then never given, and those to be torn or to trickle arrive whole.
+    /// The routes without a server. The connections of another server have no faults: a response that should be lost is never sent, and
+    /// one that should be truncated or slow is sent as usual.
     pub fn router(&self) -> Router {
         http::router(self.clone())
     }
 
-    /// How it was set up.
+    /// Its settings.
     pub fn settings(&self) -> &SandboxSettings {
         &self.0.settings
     }
 
-    /// Queues faults for the next calls, one each, whatever the operation.
+    /// Queues faults for the next calls of any operation, one for each call.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
         self.queue(None, faults);
     }
 
-    /// Queues faults for the next calls of one operation.
+    /// Queues faults for the next calls of one operation, one for each call.
     pub fn script_for(&self, operation: Operation, faults: impl IntoIterator<Item = Fault>) {
         self.queue(Some(operation), faults);
     }
@@ -108,28 +108,28 @@ impl Sandbox {
         self.update(|state| faults.into_iter().for_each(|fault| state.faults.push(operation, fault)));
     }
 
-    /// How many scripted faults have not befallen a call yet.
+    /// How many scripted faults are pending.
     pub fn pending_faults(&self) -> usize {
         self.state().faults.pending()
     }
 
-    /// From now on every key pair is wrong: 401.
+    /// Makes every API key wrong from now on: 401.
     pub fn revoke_key(&self) {
         self.update(|state| state.key_revoked = true);
     }
 
-    /// Takes [`revoke_key`](Self::revoke_key) back.
+    /// Ends [`revoke_key`](Self::revoke_key).
     pub fn restore_key(&self) {
         self.update(|state| state.key_revoked = false);
     }
 
-    /// Whether every key pair is wrong at the moment.
+    /// Whether every API key is wrong at the moment.
     pub fn key_revoked(&self) -> bool {
         self.state().key_revoked
     }
 
-    /// Adds an affiliate that exists before anybody calls; the rules of `new` are not applied. None, and nothing is added,
-    /// where `profile` has no e-mail or one that is taken.
+    /// Adds an affiliate without a call and without the rules of `new`. Returns `None` and adds nothing if `profile` has no e-mail or a
+    /// taken one.
     pub fn add(&self, status: AffiliateStatus, profile: &Profile) -> Option<SandboxAffiliate> {
         let mut fields = BTreeMap::new();
         let mut custom_fields = BTreeMap::new();
@@ -150,7 +150,7 @@ impl Sandbox {
         })
     }
 
-    /// Every affiliate, oldest first.
+    /// All affiliates, oldest first.
     pub fn affiliates(&self) -> Vec<SandboxAffiliate> {
         self.state().account.iter().cloned().collect()
     }
@@ -160,22 +160,22 @@ impl Sandbox {
         self.state().account.by_email(email).cloned()
     }
 
-    /// The last 10,000 calls, in the order they took effect.
+    /// The last 10,000 calls, in the order in which they took effect.
     pub fn calls(&self) -> Vec<CallRecord> {
         self.state().call_log.iter().cloned().collect()
     }
 
-    /// How many calls there ever were.
+    /// The number of calls since the start.
     pub fn calls_total(&self) -> u64 {
         self.state().call_log.total()
     }
 
-    /// Waits until `holds`, which is asked now and after every change: `until(|sandbox| sandbox.calls_total() == 3)`.
-    /// Waits forever if need be: the caller sets a deadline.
+    /// Waits until `holds` is true; it is checked now and after every change: `until(|sandbox| sandbox.calls_total() == 3)`.
+    /// There is no timeout: the caller sets one.
     pub async fn until(&self, mut holds: impl FnMut(&Self) -> bool) {
         let mut changes = self.0.changed.subscribe();
         while !holds(self) {
-            // The sender lives as long as `self`, so this never fails.
+            // Err: cannot happen, because `self` keeps the sender.
             changes.changed().await.ok();
         }
     }
@@ -190,7 +190,7 @@ impl Sandbox {
         result
     }
 
-    /// A poisoned lock is taken all the same: one call that panicked must not end the account for all others.
+    /// Ignores poisoning: a call that panicked must not fail all later calls.
     fn state(&self) -> MutexGuard<'_, SandboxState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

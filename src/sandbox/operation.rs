@@ -1,4 +1,4 @@
-//! The six operations this Refersion knows, by the last part of their path. Any other path is answered 404.
+//! The six operations of the simulated Refersion, named by the last segment of their path.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ pub enum Operation {
     StatusChange,
 }
 
-/// A text that names no operation.
+/// The text is not the name of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected new, search, get, list, edit or status_change")]
 pub struct UnknownOperation;

@@ -10,7 +10,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 use std::fmt::{self, Display};
 
-/// Allows the style in the page, and nothing else.
+/// Allows the style in the page and nothing else.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
                                                   form-action 'none'; frame-ancestors 'none'";
 const STYLE: &str = include_str!("page.css");

@@ -1,23 +1,23 @@
-//! What a field may hold: one rule per field, told in Refersion's words when it is broken.
+//! Validation of fields: one rule for each field, and Refersion's message for a value that breaks it.
 //!
-//! In go a JSON object and the fields an operation knows, out come texts by field, or a refusal. Order of complaints: a
-//! field nobody knows (204), a required one that is missing (400), then every broken rule at once (422).
-//! Where the contract is silent: no text is longer than 255 characters; an empty required text is a missing one; an
-//! address of an e-mail must look like one; the merchant's own id is ASCII letters and digits, as "alphanumeric" says.
+//! In: a JSON object, and the fields of an operation. Out: the texts by field, or an error response. Errors are reported in this
+//! order: an unknown field (204), a missing required field (400), all invalid values at once (422).
+//! Where the contract is silent: a text has at most 255 characters; a required text that is empty counts as missing; an e-mail
+//! address must look like one; the merchant's own id is ASCII letters and digits, as "alphanumeric" says.
 
 use super::error_response::{ErrorResponse, TOO_LONG, not_allowed};
 use crate::domain::{self, Email, Format};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// The longest text taken, in characters. The contract speaks of a limit and publishes none: this one is ours.
+/// The maximum length of a text in characters. The contract mentions a limit but publishes no number: this one is our choice.
 const CHAR_LIMIT: usize = 255;
 
 const COUNTRIES: &str = "US AE AR AS AT AU BA BD BE BG BR CA CH CL CN CO CR CZ DE DK DZ EE ES FI FM FO FR GB GH GR GU HK \
     HN HR HU ID IE IL IM IN IS IT JM JP KR KW LT LU LV MA MH MK MP MT MX MY NG NL NO NZ OM PE PH PK PL PR PT PW QA RO RS \
     RU SA SE SG SI SK SV TH TN TR TW TZ UA UY VG VI VN WS ZA";
 
-/// What the text of a field must be like.
+/// The rule for the text of a field.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rule {
     /// Any text.
@@ -26,7 +26,7 @@ pub(super) enum Rule {
     NonEmpty,
     /// An e-mail address.
     Email,
-    /// A country of the list, two upper-case letters.
+    /// A country in the list: two upper-case letters.
     Country,
     /// Two or three letters.
     StateCode,
@@ -34,19 +34,19 @@ pub(super) enum Rule {
     Alphanumeric,
     /// Digits: a page or a limit, from 1 to this number.
     Count(u32),
-    /// One of these, in this case.
+    /// One of these texts, in the same case.
     OneOf(&'static [&'static str]),
-    /// Judged by [`password`], and exempt from the character limit, which has a message of its own there.
+    /// Validated by [`password`], which also has its own message for the length.
     Password,
 }
 
-/// A field of an operation that takes texts.
+/// A text field of an operation.
 pub(super) struct Field {
-    /// Refersion's name of it.
+    /// Its name at Refersion.
     pub(super) name: &'static str,
-    /// Whether the operation is refused without it.
+    /// Whether it is required.
     pub(super) required: bool,
-    /// What it may hold.
+    /// The rule for its text.
     pub(super) rule: Rule,
 }
 
@@ -81,16 +81,16 @@ pub(super) fn in_edit(field: domain::Field) -> Option<Field> {
     field.is_editable().then_some(Field { name: field.as_str(), required: false, rule })
 }
 
-/// The first field of `body` that is not among `known`, as a refusal.
+/// An error for the first field of `body` that is not `known`.
 pub(super) fn reject_unknown_fields(
     body: &Map<String, Value>,
     mut known: impl FnMut(&str) -> bool,
 ) -> Result<(), ErrorResponse> {
-    let stranger = body.keys().find(|name| !known(name));
-    stranger.map_or(Ok(()), |name| Err(ErrorResponse::UnknownField(name.clone())))
+    let unknown = body.keys().find(|name| !known(name));
+    unknown.map_or(Ok(()), |name| Err(ErrorResponse::UnknownField(name.clone())))
 }
 
-/// The texts of `body`, and a message for each broken rule; refuses unknown and missing fields outright.
+/// The texts of `body`, and a message for each invalid value. Unknown and missing fields are an error at once.
 pub(super) fn read_texts(
     body: &Map<String, Value>,
     fields: &[Field],
@@ -112,7 +112,7 @@ pub(super) fn read_texts(
     Ok((texts, messages))
 }
 
-/// The text of one field, or the message that refuses it. Numbers, booleans and nulls are no texts.
+/// The text of one field, or the message about its value. Numbers, booleans and `null` are not texts.
 pub(super) fn check<'a>(field: &Field, value: &'a Value) -> Result<&'a str, String> {
     let text = value.as_str().ok_or_else(|| not_allowed(value, field.name))?;
     if !matches!(field.rule, Rule::Password) && text.chars().count() > CHAR_LIMIT {
@@ -133,7 +133,7 @@ pub(super) fn check<'a>(field: &Field, value: &'a Value) -> Result<&'a str, Stri
     if allowed { Ok(text) } else { Err(not_allowed(value, field.name)) }
 }
 
-/// A message for each password rule that `password` breaks.
+/// A message for each rule that `password` breaks.
 pub(super) fn password(password: &str, email: &str) -> Vec<String> {
     let chars: Vec<char> = password.chars().collect();
     let any = |holds: fn(&char) -> bool| chars.iter().any(holds);

@@ -1,28 +1,28 @@
-//! How a sandbox behaves, decided once: a healthy Refersion unless told otherwise. What changes later is scripted.
+//! The settings of a sandbox, which do not change while it runs. Faults that change are scripted: [`Fault`](super::Fault).
 
 use crate::domain::ApiKey;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// How a sandbox behaves. The default is a healthy Refersion that accepts any key pair.
+/// The settings of a sandbox. The default is a healthy Refersion that accepts any API key.
 #[derive(Clone, Debug)]
 pub struct SandboxSettings {
-    /// How long every answer takes, half of it before the call takes effect.
+    /// How long every response takes; half of it passes before the call takes effect.
     pub latency: Duration,
-    /// The share of calls answered 500 by chance, 0 to 1.
+    /// The share of calls that fail at random with a 500: 0 to 1.
     pub fail_rate: f64,
-    /// What chance starts from.
+    /// The seed of the random failures.
     pub seed: u64,
-    /// Calls per second; a second's worth may come at once. None: no limit.
+    /// Calls per second; the calls of one second may come at once. `None`: no limit.
     pub rate_limit: Option<NonZeroU32>,
-    /// The only key pair accepted. None: any well-formed one.
+    /// The only API key that is accepted. `None`: any well-formed one.
     pub api_key: Option<ApiKey>,
-    /// Results on a page of `search`, and of `list` without `limit`. Refersion's own is unpublished; this one is small, so
-    /// that nobody gets away with reading the first page only.
+    /// The number of results on a page of `search`, and of `list` without `limit`. Refersion does not publish its own; this one is
+    /// small, so that a client has to read more than the first page.
     pub page_size: usize,
-    /// The account's offers, the default one first. Empty: every offer exists, and the default one is 1.
+    /// The offers of the account, the default offer first. Empty: every offer exists, and the default is 1.
     pub offers: Vec<u64>,
-    /// Whether `get` answers the numeric id as a text, as it is declared, or as a number, as it is exemplified.
+    /// Whether `get` shows the numeric id as a text, as in the contract's declaration, or as a number, as in its example.
     pub ids_as_text: bool,
 }
 

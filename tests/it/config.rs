@@ -1,4 +1,4 @@
-//! The configuration, held to its manual: what wins, what is refused, and in which words.
+//! The configuration: its manual, the order of its layers, the values it rejects, and the exact messages.
 
 use insta::assert_snapshot;
 use refersion_destination::config::{Config, KEYS, Kind, LogFormat, MANUAL, Mode, Problems, StoreUrl, Warning};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 const KEY: (&str, &str) = ("REFERSION_API_KEY", "pub_abc.sec_abc");
 const SEAL: &str = "c2VhbC1rZXktb25lLW9mLXRoaXJ0eS10d28tYnl0ZXM=";
 
-/// A folder with files, whose path is taken out of every text.
+/// A temporary folder with files. Its path is removed from messages.
 struct Folder(TempDir);
 
 impl Folder {
@@ -40,7 +40,7 @@ impl Folder {
     }
 }
 
-/// The configuration that only an environment makes.
+/// The configuration from an environment alone.
 fn from_env(env: &[(&str, &str)]) -> Result<(Config, Vec<Warning>), Problems> {
     Folder::with(&[]).load(&[], env, Mode::Offline)
 }
@@ -50,7 +50,7 @@ fn problem_of(env: &[(&str, &str)]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// The configuration that one file makes.
+/// The configuration from one file.
 fn from_file(text: &str) -> Result<Config, Problems> {
     let folder = Folder::with(&[("it.toml", text)]);
     folder.load(&["it.toml"], &[], Mode::Offline).map(|(config, _)| config)
@@ -61,7 +61,7 @@ fn problems_of_file(text: &str) -> String {
 }
 
 #[test]
-fn many_problems_are_told_at_once_in_a_stable_order() {
+fn all_problems_are_reported_at_once_in_a_stable_order() {
     let folder = Folder::with(&[
         (
             "partner.toml",
@@ -118,11 +118,11 @@ fn many_problems_are_told_at_once_in_a_stable_order() {
 }
 
 #[test]
-fn every_key_is_read_from_the_environment_by_the_one_rule() {
+fn every_key_is_read_from_the_variable_named_after_it() {
     for key in KEYS {
         let name = format!("{}_{}", key.section, key.name).to_uppercase();
         let (wrong, problem) = match (key.section, key.name) {
-            // Any text is right here, so a right one must be seen to arrive.
+            // Any text is valid here, so the test checks that a valid one arrives.
             ("mapping", "missing_name") => {
                 let (config, _) = from_env(&[(&name, "n/a")]).expect("valid");
                 assert_eq!(config.rules.missing_name, "n/a");
@@ -142,7 +142,7 @@ fn every_key_is_read_from_the_environment_by_the_one_rule() {
 }
 
 #[test]
-fn the_environment_spells_every_sort_of_value() {
+fn every_kind_of_value_can_be_written_in_the_environment() {
     let (config, warnings) = from_env(&[
         KEY,
         ("REFERSION_BASE_URL", "http://127.0.0.1:9000"),
@@ -206,7 +206,7 @@ fn the_environment_spells_every_sort_of_value() {
 }
 
 #[test]
-fn the_defaults_are_those_that_were_promised() {
+fn the_defaults_are_as_documented() {
     let (config, warnings) = from_env(&[]).expect("the manual is a configuration");
     assert_eq!(warnings, []);
     assert_snapshot!(format!("{config:#?}"), @r#"
@@ -283,7 +283,7 @@ fn the_defaults_are_those_that_were_promised() {
 }
 
 #[test]
-fn every_key_stands_in_the_manual_with_its_environment_name() {
+fn the_manual_has_every_key_with_its_environment_name() {
     for key in KEYS {
         let section = MANUAL.split(&format!("\n[{}]\n", key.section)).nth(1).expect(key.section);
         let section = section.split("\n\n\n").next().unwrap_or_default();
@@ -301,7 +301,7 @@ fn every_key_stands_in_the_manual_with_its_environment_name() {
 }
 
 #[test]
-fn the_examples_of_the_manual_are_right_once_uncommented() {
+fn the_examples_of_the_manual_are_valid_once_uncommented() {
     let example = |line: &str| {
         let word = line.split(" = ").next().unwrap_or_default();
         let key =
@@ -372,7 +372,7 @@ fn a_later_layer_wins_and_tables_merge_by_key() {
 }
 
 #[test]
-fn a_key_is_required_only_where_refersion_is_called() {
+fn an_api_key_is_required_only_if_refersion_is_called() {
     let folder = Folder::with(&[]);
     assert!(folder.load(&[], &[], Mode::Sandbox).is_ok());
     assert!(folder.load(&[], &[], Mode::Offline).is_ok());
@@ -398,7 +398,7 @@ fn secrets_are_read_from_files() {
 }
 
 #[test]
-fn a_secret_file_that_does_not_serve_is_told_once() {
+fn an_unusable_secret_file_is_reported_once() {
     let folder = Folder::with(&[("key", "pub_f\n"), ("empty", " \n")]);
     let path = |name: &str| folder.path(name).to_str().expect("UTF-8").to_owned();
     let of = |env: &[(&str, &str)]| folder.problems(&[], env, Mode::Live);
@@ -487,7 +487,7 @@ fn kubernetes_service_links_do_not_stop_the_start() {
 }
 
 #[test]
-fn an_unknown_variable_is_a_slip_or_somebody_elses() {
+fn an_unknown_variable_is_a_typo_or_of_another_program() {
     assert!(from_env(&[("PATH", "/bin"), ("STOREFRONT", "1"), ("RUST_LOG", "info")]).is_ok_and(|(_, w)| w.is_empty()));
     for env in
         [("LOG_LEVEL", "debug"), ("SERVER_NAME", "x"), ("STORE_ID", "1"), ("OPS_TEAM", "x"), ("SERVER_PORT", "80")]
@@ -508,7 +508,7 @@ fn an_unknown_variable_is_a_slip_or_somebody_elses() {
 }
 
 #[test]
-fn a_file_is_told_what_it_got_wrong() {
+fn each_mistake_in_a_file_is_reported_with_its_location() {
     for (text, told) in [
         ("[server]\nlistn = \":1\"", "server.listn (it.toml): unknown key; did you mean \"listen\"?"),
         ("[ops]\nhost = \"x\"", "ops.host (it.toml): unknown key; expected listen"),
@@ -538,7 +538,7 @@ fn a_file_is_told_what_it_got_wrong() {
 }
 
 #[test]
-fn a_value_out_of_bounds_is_told_what_is_allowed() {
+fn a_value_out_of_bounds_is_reported_with_the_allowed_values() {
     let durations = "expected a duration in ms, s, m, h or d, such as \"10s\" or \"5m\"";
     let with_unit = "expected a duration with a unit, such as \"10s\" or \"5m\"";
     let above_zero = "expected a duration longer than zero, such as \"10s\" or \"5m\"";
@@ -596,7 +596,7 @@ fn a_value_out_of_bounds_is_told_what_is_allowed() {
 }
 
 #[test]
-fn values_must_go_together() {
+fn values_that_contradict_each_other_are_reported() {
     let of = |one, other| problem_of(&[one, other]);
     assert_snapshot!(of(("DELIVERY_RETRY_MIN", "10m"), ("LOG_FORMAT", "text")), @r#"DELIVERY_RETRY_MIN (environment) and delivery.retry_max (default): found "10m" and "5m", expected the first to be no longer than the second"#);
     assert_snapshot!(of(("OPS_LISTEN", "127.0.0.1:8080"), ("LOG_FORMAT", "text")), @r#"server.listen (default) and OPS_LISTEN (environment): found "0.0.0.0:8080" and "127.0.0.1:8080", expected two different ports"#);
@@ -611,7 +611,7 @@ fn values_must_go_together() {
 }
 
 #[test]
-fn the_mapping_tables_are_checked_to_their_leaves() {
+fn the_mapping_tables_are_checked_at_every_level() {
     let problems = problems_of_file(
         r#"
         [mapping.custom_fields]
@@ -660,7 +660,7 @@ fn the_mapping_tables_are_checked_to_their_leaves() {
 }
 
 #[test]
-fn numbers_and_booleans_stand_for_their_text() {
+fn numbers_and_booleans_are_accepted_as_text() {
     let config = from_file(
         r#"
         [refersion]

@@ -1,4 +1,4 @@
-//! The simulated Refersion as a client meets it: over a real socket, every rule of the contract and every fault.
+//! The simulated Refersion over a real socket: every rule of the API contract and every fault.
 
 use refersion_destination::domain::{AffiliateStatus, ApiKey, Field, Timestamp};
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
-/// A generous deadline: reached only when something is broken.
+/// A long deadline, reached only by a test that fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Client {
@@ -22,8 +22,8 @@ struct Answer {
 }
 
 impl Answer {
-    /// Status and JSON; `null` stands for no body at all.
-    fn told(&self) -> (u16, Value) {
+    /// Status and JSON; `null` if there is no body.
+    fn status_and_json(&self) -> (u16, Value) {
         let body = if self.body.is_empty() { Value::Null } else { serde_json::from_str(&self.body).expect("JSON") };
         (self.status, body)
     }
@@ -34,7 +34,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn start(settings: SandboxSettings) -> (Sandbox, Client) {
-    // Another test of this process may have been first.
+    // Err: another test of this process has installed it already.
     rustls::crypto::ring::default_provider().install_default().ok();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let root = format!("http://{}", listener.local_addr().expect("bound"));
@@ -60,7 +60,7 @@ impl Client {
     }
 
     async fn call(&self, operation: &str, body: &Value) -> (u16, Value) {
-        self.try_call(operation, body).await.expect("an answer").told()
+        self.try_call(operation, body).await.expect("an answer").status_and_json()
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -69,7 +69,7 @@ impl Client {
 
     async fn post(&self, path: &str, body: &str) -> (u16, Value) {
         let request = self.http.post(format!("{}{path}", self.root)).body(body.to_owned());
-        read(request).await.expect("an answer").told()
+        read(request).await.expect("an answer").status_and_json()
     }
 }
 
@@ -97,7 +97,7 @@ fn with(mut base: Value, changes: &Value) -> Value {
     base
 }
 
-fn refused(message: &str) -> (u16, Value) {
+fn unprocessable(message: &str) -> (u16, Value) {
     (422, json!({"errors": [message]}))
 }
 
@@ -125,7 +125,7 @@ fn seed(sandbox: &Sandbox, emails: &[&str]) -> Vec<u64> {
 const TAKEN: &str = "The email you have entered is taken by another Affiliate.";
 
 #[tokio::test]
-async fn new_answers_the_code_and_hides_the_id_in_a_sentence() {
+async fn new_returns_the_code_and_has_the_numeric_id_only_in_its_message() {
     let (sandbox, client) = start(SandboxSettings::default()).await;
     let everything = json!({
         "offer": "1234", "company": "Engines", "paypal_email": "pay@example.com", "address1": "1 Main St", "address2": "Flat 2",
@@ -155,7 +155,7 @@ async fn new_answers_the_code_and_hides_the_id_in_a_sentence() {
 }
 
 #[tokio::test]
-async fn what_new_refuses_it_refuses_in_refersions_words_and_without_effect() {
+async fn an_invalid_new_has_no_effect_and_gets_refersions_message() {
     let (sandbox, client) = start(SandboxSettings { offers: vec![1234], ..SandboxSettings::default() }).await;
     let long = "ü".repeat(256);
     let no_such_offer = || (404, json!({"error": ["Bad request, no body", "Offer does not exists on the database."]}));
@@ -168,20 +168,23 @@ async fn what_new_refuses_it_refuses_in_refersions_words_and_without_effect() {
         (json!({"nickname": "Countess"}), unknown_field()),
         (json!({"custom_fields": [{"1": "x"}]}), unknown_field()),
         (json!({"nickname": "Countess", "email": null}), unknown_field()),
-        (json!({"country": "UK"}), refused("UK is not a allowed value for field country")),
-        (json!({"country": "gb"}), refused("gb is not a allowed value for field country")),
-        (json!({"country": ""}), refused(" is not a allowed value for field country")),
-        (json!({"status": "DENIED"}), refused("DENIED is not a allowed value for field status")),
-        (json!({"status": "active"}), refused("active is not a allowed value for field status")),
-        (json!({"send_welcome": "true"}), refused("true is not a allowed value for field send_welcome")),
-        (json!({"send_welcome": true}), refused("true is not a allowed value for field send_welcome")),
-        (json!({"zip": 94103}), refused("94103 is not a allowed value for field zip")),
-        (json!({"offer": 1234}), refused("1234 is not a allowed value for field offer")),
-        (json!({"city": ["Rome"]}), refused("[\"Rome\"] is not a allowed value for field city")),
-        (json!({"email": "ada"}), refused("ada is not a allowed value for field email")),
-        (json!({"paypal_email": "x y@z.io"}), refused("x y@z.io is not a allowed value for field paypal_email")),
-        (json!({"unique_merchant_id": "a-1"}), refused("a-1 is not a allowed value for field unique_merchant_id")),
-        (json!({"city": long}), refused("Value exceed the char limit")),
+        (json!({"country": "UK"}), unprocessable("UK is not a allowed value for field country")),
+        (json!({"country": "gb"}), unprocessable("gb is not a allowed value for field country")),
+        (json!({"country": ""}), unprocessable(" is not a allowed value for field country")),
+        (json!({"status": "DENIED"}), unprocessable("DENIED is not a allowed value for field status")),
+        (json!({"status": "active"}), unprocessable("active is not a allowed value for field status")),
+        (json!({"send_welcome": "true"}), unprocessable("true is not a allowed value for field send_welcome")),
+        (json!({"send_welcome": true}), unprocessable("true is not a allowed value for field send_welcome")),
+        (json!({"zip": 94103}), unprocessable("94103 is not a allowed value for field zip")),
+        (json!({"offer": 1234}), unprocessable("1234 is not a allowed value for field offer")),
+        (json!({"city": ["Rome"]}), unprocessable("[\"Rome\"] is not a allowed value for field city")),
+        (json!({"email": "ada"}), unprocessable("ada is not a allowed value for field email")),
+        (json!({"paypal_email": "x y@z.io"}), unprocessable("x y@z.io is not a allowed value for field paypal_email")),
+        (
+            json!({"unique_merchant_id": "a-1"}),
+            unprocessable("a-1 is not a allowed value for field unique_merchant_id"),
+        ),
+        (json!({"city": long}), unprocessable("Value exceed the char limit")),
         (json!({"offer": "99"}), no_such_offer()),
         (json!({"offer": "best"}), no_such_offer()),
         (
@@ -199,7 +202,7 @@ async fn what_new_refuses_it_refuses_in_refersions_words_and_without_effect() {
 }
 
 #[tokio::test]
-async fn a_password_breaks_one_rule_at_a_time() {
+async fn each_broken_password_rule_has_its_message() {
     let (_, client) = start(SandboxSettings::default()).await;
     let seventy_three = "Ab-1".repeat(19)[..73].to_owned();
     for (password, message) in [
@@ -213,7 +216,7 @@ async fn a_password_breaks_one_rule_at_a_time() {
         ("Ada1@example.com", "Password must not be the same as the email."),
     ] {
         let body = with(ada(), &json!({"password": password, "email": "ada1@example.com"}));
-        assert_eq!(client.call("new", &body).await, refused(message), "{password}");
+        assert_eq!(client.call("new", &body).await, unprocessable(message), "{password}");
     }
     let (status, body) = client.call("new", &with(ada(), &json!({"password": "1111"}))).await;
     assert_eq!((status, body["errors"].as_array().map(Vec::len)), (422, Some(5)));
@@ -227,15 +230,15 @@ async fn a_password_breaks_one_rule_at_a_time() {
 async fn an_email_and_a_coupon_belong_to_one_affiliate() {
     let (sandbox, client) = start(SandboxSettings::default()).await;
     seed(&sandbox, &["Bob@x.io"]);
-    assert_eq!(client.call("new", &with(ada(), &json!({"email": "bOB@X.io"}))).await, refused(TAKEN));
+    assert_eq!(client.call("new", &with(ada(), &json!({"email": "bOB@X.io"}))).await, unprocessable(TAKEN));
     let coupon = json!({"conversion_trigger_coupon": "TEN"});
     assert_eq!(client.call("new", &with(ada(), &coupon)).await.0, 200);
     let again = with(with(ada(), &coupon), &json!({"email": "other@x.io"}));
     assert_eq!(
         client.call("new", &again).await,
-        refused("TEN is not a allowed value for field conversion_trigger_coupon")
+        unprocessable("TEN is not a allowed value for field conversion_trigger_coupon")
     );
-    assert_eq!(client.call("new", &ada()).await, refused(TAKEN));
+    assert_eq!(client.call("new", &ada()).await, unprocessable(TAKEN));
     assert!(sandbox.add(AffiliateStatus::Active, &[(Field::Email, "BOB@x.io")].into_iter().collect()).is_none());
     assert_eq!(sandbox.affiliates().len(), 2);
 }
@@ -263,14 +266,14 @@ async fn search_finds_parts_of_addresses_a_page_at_a_time() {
         assert_eq!(codes, found.into_iter().map(|index| json!(code(index))).collect::<Vec<_>>(), "{body}");
     }
     for (body, answer) in [
-        (json!({"keyword": "nobody@x.io"}), refused("Could not find affiliates with this keyword.")),
-        (json!({"keyword": "bob", "first_name": "Eve"}), refused("Could not find affiliates with this keyword.")),
-        (json!({}), refused("Request filter not provided.")),
-        (json!({"keyword": ""}), refused("Request filter not provided.")),
-        (json!({"page": "1"}), refused("Request filter not provided.")),
-        (json!({"keyword": "bob", "page": 1}), refused("1 is not a allowed value for field page")),
-        (json!({"keyword": "bob", "page": "0"}), refused("0 is not a allowed value for field page")),
-        (json!({"keyword": 7}), refused("7 is not a allowed value for field keyword")),
+        (json!({"keyword": "nobody@x.io"}), unprocessable("Could not find affiliates with this keyword.")),
+        (json!({"keyword": "bob", "first_name": "Eve"}), unprocessable("Could not find affiliates with this keyword.")),
+        (json!({}), unprocessable("Request filter not provided.")),
+        (json!({"keyword": ""}), unprocessable("Request filter not provided.")),
+        (json!({"page": "1"}), unprocessable("Request filter not provided.")),
+        (json!({"keyword": "bob", "page": 1}), unprocessable("1 is not a allowed value for field page")),
+        (json!({"keyword": "bob", "page": "0"}), unprocessable("0 is not a allowed value for field page")),
+        (json!({"keyword": 7}), unprocessable("7 is not a allowed value for field keyword")),
         (json!({"email": "bob@x.io"}), unknown_field()),
     ] {
         assert_eq!(client.call("search", &body).await, answer, "{body}");
@@ -278,7 +281,7 @@ async fn search_finds_parts_of_addresses_a_page_at_a_time() {
 }
 
 #[tokio::test]
-async fn list_takes_texts_and_at_most_a_hundred() {
+async fn list_takes_texts_and_a_limit_of_at_most_a_hundred() {
     let (sandbox, client) = start(SandboxSettings::default()).await;
     assert_eq!(
         client.call("list", &json!({"limit": "1", "page": "1"})).await,
@@ -292,9 +295,9 @@ async fn list_takes_texts_and_at_most_a_hundred() {
     }]});
     assert_eq!(answer, expected);
     for (body, answer) in [
-        (json!({"limit": "101"}), refused("101 is not a allowed value for field limit")),
-        (json!({"limit": "+1"}), refused("+1 is not a allowed value for field limit")),
-        (json!({"limit": 1}), refused("1 is not a allowed value for field limit")),
+        (json!({"limit": "101"}), unprocessable("101 is not a allowed value for field limit")),
+        (json!({"limit": "+1"}), unprocessable("+1 is not a allowed value for field limit")),
+        (json!({"limit": 1}), unprocessable("1 is not a allowed value for field limit")),
         (json!({"keyword": "a"}), unknown_field()),
     ] {
         assert_eq!(client.call("list", &body).await, answer, "{body}");
@@ -304,7 +307,7 @@ async fn list_takes_texts_and_at_most_a_hundred() {
 }
 
 #[tokio::test]
-async fn get_answers_the_numeric_id_by_either_identifier() {
+async fn get_finds_by_either_identifier_and_returns_the_numeric_id() {
     let (sandbox, client) = start(SandboxSettings { offers: vec![77], ..SandboxSettings::default() }).await;
     let profile =
         [(Field::FirstName, "Ann"), (Field::Email, "ann@x.io"), (Field::Company, "Ann Ltd"), (Field::Phone, "1")];
@@ -316,11 +319,11 @@ async fn get_answers_the_numeric_id_by_either_identifier() {
     for (body, answer) in [
         (json!({"id": 37_569_297}), (200, ann.clone())),
         (json!({"affiliate_code": "a3y7"}), (200, ann)),
-        (json!({"id": 1}), refused("Affiliate not found.")),
-        (json!({"affiliate_code": "37569297"}), refused("Affiliate not found.")),
-        (json!({"id": "37569297"}), refused("37569297 is not a allowed value for field id")),
-        (json!({"affiliate_code": 5}), refused("5 is not a allowed value for field affiliate_code")),
-        (json!({}), refused("Request filter not provided.")),
+        (json!({"id": 1}), unprocessable("Affiliate not found.")),
+        (json!({"affiliate_code": "37569297"}), unprocessable("Affiliate not found.")),
+        (json!({"id": "37569297"}), unprocessable("37569297 is not a allowed value for field id")),
+        (json!({"affiliate_code": 5}), unprocessable("5 is not a allowed value for field affiliate_code")),
+        (json!({}), unprocessable("Request filter not provided.")),
         (json!({"code": "a3y7"}), unknown_field()),
     ] {
         assert_eq!(client.call("get", &body).await, answer, "{body}");
@@ -331,7 +334,7 @@ async fn get_answers_the_numeric_id_by_either_identifier() {
 }
 
 #[tokio::test]
-async fn edit_says_who_changed_and_never_why_not() {
+async fn edit_lists_the_ids_that_changed_and_gives_no_reason_for_the_others() {
     let (sandbox, client) = start(SandboxSettings { offers: vec![1, 2], ..SandboxSettings::default() }).await;
     let [a, b] = seed(&sandbox, &["a@x.io", "b@x.io"])[..] else { panic!("two") };
     for (entries, answer) in [
@@ -360,7 +363,7 @@ async fn edit_says_who_changed_and_never_why_not() {
 }
 
 #[tokio::test]
-async fn one_bad_value_and_edit_changes_nobody() {
+async fn edit_with_one_invalid_value_changes_nothing() {
     let (sandbox, client) = start(SandboxSettings::default()).await;
     let [a, b] = seed(&sandbox, &["a@x.io", "b@x.io"])[..] else { panic!("two") };
     let before = sandbox.affiliates();
@@ -369,34 +372,37 @@ async fn one_bad_value_and_edit_changes_nobody() {
         (json!({"id": b, "status": "ACTIVE"}), unknown_field()),
         (json!({"id": b, "password": "Note-G-1843"}), unknown_field()),
         (json!({"id": b, "unique_merchant_id": "u"}), unknown_field()),
-        (json!({"id": "7"}), refused("7 is not a allowed value for field id")),
-        (json!({"id": b, "offer": "2"}), refused("2 is not a allowed value for field offer")),
-        (json!({"id": b, "state": "California"}), refused("California is not a allowed value for field state")),
-        (json!({"id": b, "state": "C"}), refused("C is not a allowed value for field state")),
-        (json!({"id": b, "country": "UK"}), refused("UK is not a allowed value for field country")),
-        (json!({"id": b, "first_name": ""}), refused(" is not a allowed value for field first_name")),
-        (json!({"id": b, "zip": 1}), refused("1 is not a allowed value for field zip")),
-        (json!({"id": b, "city": null}), refused("null is not a allowed value for field city")),
-        (json!({"id": b, "city": "x".repeat(256)}), refused("Value exceed the char limit")),
-        (json!({"id": b, "email": "A@x.io"}), refused(TAKEN)),
+        (json!({"id": "7"}), unprocessable("7 is not a allowed value for field id")),
+        (json!({"id": b, "offer": "2"}), unprocessable("2 is not a allowed value for field offer")),
+        (json!({"id": b, "state": "California"}), unprocessable("California is not a allowed value for field state")),
+        (json!({"id": b, "state": "C"}), unprocessable("C is not a allowed value for field state")),
+        (json!({"id": b, "country": "UK"}), unprocessable("UK is not a allowed value for field country")),
+        (json!({"id": b, "first_name": ""}), unprocessable(" is not a allowed value for field first_name")),
+        (json!({"id": b, "zip": 1}), unprocessable("1 is not a allowed value for field zip")),
+        (json!({"id": b, "city": null}), unprocessable("null is not a allowed value for field city")),
+        (json!({"id": b, "city": "x".repeat(256)}), unprocessable("Value exceed the char limit")),
+        (json!({"id": b, "email": "A@x.io"}), unprocessable(TAKEN)),
         (
             json!({"id": b, "custom_fields": {"12": "x"}}),
-            refused("{\"12\":\"x\"} is not a allowed value for field custom_fields"),
+            unprocessable("{\"12\":\"x\"} is not a allowed value for field custom_fields"),
         ),
         (
             json!({"id": b, "custom_fields": [{"size": "x"}]}),
-            refused("[{\"size\":\"x\"}] is not a allowed value for field custom_fields"),
+            unprocessable("[{\"size\":\"x\"}] is not a allowed value for field custom_fields"),
         ),
-        (json!({"id": b, "custom_fields": [{"12": 5}]}), refused("5 is not a allowed value for field custom_fields")),
+        (
+            json!({"id": b, "custom_fields": [{"12": 5}]}),
+            unprocessable("5 is not a allowed value for field custom_fields"),
+        ),
     ] {
         let body = json!({"affiliates": [{"id": a, "city": "Rome"}, entry]});
         assert_eq!(client.call("edit", &body).await, answer, "{body}");
     }
     for (body, answer) in [
         (json!({}), missing("affiliates")),
-        (json!({"affiliates": []}), refused("[] is not a allowed value for field affiliates")),
-        (json!({"affiliates": [7]}), refused("[7] is not a allowed value for field affiliates")),
-        (json!({"affiliates": [{"id": a, "email": "n@x.io"}, {"id": b, "email": "N@x.io"}]}), refused(TAKEN)),
+        (json!({"affiliates": []}), unprocessable("[] is not a allowed value for field affiliates")),
+        (json!({"affiliates": [7]}), unprocessable("[7] is not a allowed value for field affiliates")),
+        (json!({"affiliates": [{"id": a, "email": "n@x.io"}, {"id": b, "email": "N@x.io"}]}), unprocessable(TAKEN)),
         (json!({"ids": [a]}), unknown_field()),
     ] {
         assert_eq!(client.call("edit", &body).await, answer, "{body}");
@@ -405,7 +411,7 @@ async fn one_bad_value_and_edit_changes_nobody() {
 }
 
 #[tokio::test]
-async fn status_change_takes_fifty_ids_and_no_pending() {
+async fn status_change_takes_at_most_fifty_ids_and_not_pending() {
     let (sandbox, client) = start(SandboxSettings::default()).await;
     let [a, b] = seed(&sandbox, &["a@x.io", "b@x.io"])[..] else { panic!("two") };
     let many = |n: u64| (1..=n).collect::<Vec<_>>();
@@ -414,9 +420,9 @@ async fn status_change_takes_fifty_ids_and_no_pending() {
         (json!({"ids": [a, b, 9], "status": "ACTIVE"}), changed(&[b], &[a, 9])),
         (json!({"ids": [a], "status": "DENIED"}), changed(&[a], &[])),
         (json!({"ids": [a], "status": "DISABLED"}), changed(&[a], &[])),
-        (json!({"ids": [a], "status": "PENDING"}), refused("PENDING is not a allowed value for field status")),
-        (json!({"ids": ["1"], "status": "ACTIVE"}), refused("1 is not a allowed value for field ids")),
-        (json!({"ids": a, "status": "ACTIVE"}), refused("37569297 is not a allowed value for field ids")),
+        (json!({"ids": [a], "status": "PENDING"}), unprocessable("PENDING is not a allowed value for field status")),
+        (json!({"ids": ["1"], "status": "ACTIVE"}), unprocessable("1 is not a allowed value for field ids")),
+        (json!({"ids": a, "status": "ACTIVE"}), unprocessable("37569297 is not a allowed value for field ids")),
         (json!({"status": "ACTIVE"}), missing("ids")),
         (json!({"ids": [a]}), missing("status")),
         (json!({"ids": [a], "status": "ACTIVE", "id": a}), unknown_field()),
@@ -435,14 +441,14 @@ async fn status_change_takes_fifty_ids_and_no_pending() {
 }
 
 #[tokio::test]
-async fn the_key_comes_before_the_body_and_no_body_is_a_404() {
+async fn the_api_key_is_checked_before_the_body_and_no_body_is_a_404() {
     let key = ApiKey::parse("pub_abc.sec_abc").expect("valid");
     let (sandbox, client) = start(SandboxSettings { api_key: Some(key), ..SandboxSettings::default() }).await;
     let bad_key = || (401, json!({"error": "Invalid API credentials (error 2)."}));
     let no_body = || (404, json!({"error": "Bad request, no body"}));
     let (public, secret) = (Some("pub_abc"), Some("sec_abc"));
     for (public, secret, body, answer) in [
-        (public, secret, r#"{"id": 1}"#, refused("Affiliate not found.")),
+        (public, secret, r#"{"id": 1}"#, unprocessable("Affiliate not found.")),
         (None, None, r#"{"id": 1}"#, bad_key()),
         (public, None, r#"{"id": 1}"#, bad_key()),
         (None, secret, r#"{"id": 1}"#, bad_key()),
@@ -453,23 +459,23 @@ async fn the_key_comes_before_the_body_and_no_body_is_a_404() {
         (public, secret, "null", no_body()),
         (public, secret, "[]", no_body()),
         (public, secret, "{", no_body()),
-        (public, secret, "{}", refused("Request filter not provided.")),
+        (public, secret, "{}", unprocessable("Request filter not provided.")),
     ] {
         let mut request = client.request("get", body);
         for (name, half) in [("Refersion-Public-Key", public), ("Refersion-Secret-Key", secret)] {
             request = if let Some(half) = half { request.header(name, half) } else { request };
         }
-        assert_eq!(read(request).await.expect("an answer").told(), answer, "{public:?} {secret:?} {body}");
+        assert_eq!(read(request).await.expect("an answer").status_and_json(), answer, "{public:?} {secret:?} {body}");
     }
     for (content_type, answer) in [
         (None, no_body()),
         (Some("application/x-www-form-urlencoded"), no_body()),
-        (Some("application/json; charset=utf-8"), refused("Request filter not provided.")),
+        (Some("application/json; charset=utf-8"), unprocessable("Request filter not provided.")),
     ] {
         let mut request = client.http.post(format!("{}/v2/affiliate/get", client.root)).body("{}");
         request = request.header("Refersion-Public-Key", "pub_abc").header("Refersion-Secret-Key", "sec_abc");
         request = if let Some(name) = content_type { request.header("Content-Type", name) } else { request };
-        assert_eq!(read(request).await.expect("an answer").told(), answer, "{content_type:?}");
+        assert_eq!(read(request).await.expect("an answer").status_and_json(), answer, "{content_type:?}");
     }
     sandbox.revoke_key();
     assert_eq!(client.call("get", &json!({"id": 1})).await, bad_key());
@@ -480,7 +486,7 @@ async fn the_key_comes_before_the_body_and_no_body_is_a_404() {
 }
 
 #[tokio::test]
-async fn without_a_key_of_its_own_it_takes_any_well_formed_one() {
+async fn without_an_api_key_of_its_own_it_accepts_any_well_formed_one() {
     let (_, client) = start(SandboxSettings::default()).await;
     for (public, secret, status) in [("pub_x", "sec_y", 200), ("", "sec_y", 401), ("pub_x", "", 401), ("a b", "c", 401)]
     {
@@ -491,19 +497,19 @@ async fn without_a_key_of_its_own_it_takes_any_well_formed_one() {
 }
 
 #[tokio::test]
-async fn scripted_answers_come_once_each_in_order_and_have_no_effect() {
+async fn scripted_responses_come_once_each_in_order_and_their_calls_have_no_effect() {
     let (sandbox, client) = start(SandboxSettings::default()).await;
     sandbox.script([Fault::status(503), Fault::too_many_calls(Some(7)), Fault::html(502), Fault::unprocessable(TAKEN)]);
     let mut answers = Vec::new();
     for _ in 0..4 {
         answers.push(client.try_call("new", &ada()).await.expect("an answer"));
     }
-    assert_eq!(answers[0].told(), (503, json!({"error": "Service Unavailable"})));
-    assert_eq!(answers[1].told(), (429, json!({"error": "You're making too many API calls"})));
+    assert_eq!(answers[0].status_and_json(), (503, json!({"error": "Service Unavailable"})));
+    assert_eq!(answers[1].status_and_json(), (429, json!({"error": "You're making too many API calls"})));
     assert_eq!(answers[1].retry_after.as_deref(), Some("7"));
     assert_eq!((answers[2].status, answers[2].content_type.as_deref()), (502, Some("text/html")));
     assert!(answers[2].body.contains("<h1>502 Bad Gateway</h1>"), "{}", answers[2].body);
-    assert_eq!(answers[3].told(), refused(TAKEN));
+    assert_eq!(answers[3].status_and_json(), unprocessable(TAKEN));
     assert!(sandbox.affiliates().is_empty());
     assert_eq!(client.call("new", &ada()).await.0, 200);
     let seen: Vec<_> = sandbox.calls().into_iter().map(|call| (call.status, call.fault)).collect();
@@ -521,14 +527,14 @@ async fn a_fault_of_one_operation_waits_for_it() {
 }
 
 #[tokio::test]
-async fn spoiled_answers_are_no_answers_whether_or_not_the_call_took_effect() {
+async fn a_lost_or_truncated_response_is_no_response_whether_or_not_the_call_took_effect() {
     for (fault, took_effect, status_line) in [
         (Fault::CloseConnection, false, false),
         (Fault::LoseResponse, true, false),
         (Fault::TruncateResponse, true, true),
     ] {
         let (sandbox, client) = start(SandboxSettings::default()).await;
-        // A connection used before: the fault strikes in the middle of its life.
+        // The fault comes on a connection that was used before.
         assert_eq!(client.call("list", &json!({})).await.0, 200);
         sandbox.script([fault.clone()]);
         let sent = client.signed("new", &ada()).send().await;
@@ -546,7 +552,7 @@ async fn spoiled_answers_are_no_answers_whether_or_not_the_call_took_effect() {
 }
 
 #[tokio::test]
-async fn some_answers_outlast_every_patience() {
+async fn hanging_and_slow_responses_take_longer_than_a_client_waits() {
     for (fault, took_effect) in
         [(Fault::Hang { effect: false }, false), (Fault::Hang { effect: true }, true), (Fault::SlowResponse, true)]
     {
@@ -563,7 +569,7 @@ async fn some_answers_outlast_every_patience() {
 }
 
 #[tokio::test]
-async fn chance_fails_calls_in_two_languages_and_a_scripted_pass_is_exempt() {
+async fn random_failures_are_json_or_html_and_a_scripted_pass_has_none() {
     let (sandbox, client) = start(SandboxSettings { fail_rate: 1.0, ..SandboxSettings::default() }).await;
     let mut kinds = Vec::new();
     for _ in 0..20 {
@@ -579,7 +585,7 @@ async fn chance_fails_calls_in_two_languages_and_a_scripted_pass_is_exempt() {
 }
 
 #[tokio::test]
-async fn over_the_rate_limit_it_asks_to_wait() {
+async fn a_call_over_the_rate_limit_gets_a_429_with_retry_after() {
     let (sandbox, client) =
         start(SandboxSettings { rate_limit: NonZeroU32::new(1), ..SandboxSettings::default() }).await;
     assert_eq!(client.call("list", &json!({})).await.0, 200);
@@ -587,7 +593,7 @@ async fn over_the_rate_limit_it_asks_to_wait() {
     for _ in 0..20 {
         let answer = client.try_call("list", &json!({})).await.expect("an answer");
         if answer.status == 429 {
-            assert_eq!(answer.told().1, json!({"error": "You're making too many API calls"}));
+            assert_eq!(answer.status_and_json().1, json!({"error": "You're making too many API calls"}));
             assert_eq!(answer.retry_after.as_deref(), Some("1"));
             assert_eq!(sandbox.calls().pop().and_then(|call| call.fault), Some("rate_limit"));
             return;
@@ -597,7 +603,7 @@ async fn over_the_rate_limit_it_asks_to_wait() {
 }
 
 #[tokio::test]
-async fn latency_comes_half_before_the_effect_and_half_after() {
+async fn half_of_the_latency_passes_before_the_effect_and_half_after() {
     let (sandbox, client) =
         start(SandboxSettings { latency: Duration::from_millis(100), ..SandboxSettings::default() }).await;
     let now = || Timestamp::from(SystemTime::now());
@@ -611,7 +617,7 @@ async fn latency_comes_half_before_the_effect_and_half_after() {
 }
 
 #[tokio::test]
-async fn until_wakes_when_the_awaited_happens() {
+async fn until_returns_when_its_condition_holds() {
     let (sandbox, client) = start(SandboxSettings::default()).await;
     let waiting = tokio::spawn({
         let sandbox = sandbox.clone();
@@ -625,7 +631,7 @@ async fn until_wakes_when_the_awaited_happens() {
 }
 
 #[tokio::test]
-async fn another_process_scripts_and_reads_over_http() {
+async fn another_process_scripts_faults_and_reads_calls_over_http() {
     let (sandbox, client) = start(SandboxSettings::default()).await;
     let script = r#"[{"fault": "status", "status": 503, "times": 2}, {"fault": "lose_response", "operation": "new"}, {"fault": "hang", "effect": true}]"#;
     assert_eq!(client.post("/sandbox/faults", script).await, (200, json!({"pending": 4})));
@@ -637,9 +643,9 @@ async fn another_process_scripts_and_reads_over_http() {
     assert!(sandbox.key_revoked());
     assert_eq!(client.post("/sandbox/key", r#"{"accepted": true}"#).await, (200, json!({"accepted": true})));
     assert!(!sandbox.key_revoked());
-    let (_, affiliates) = client.get("/sandbox/affiliates").await.told();
+    let (_, affiliates) = client.get("/sandbox/affiliates").await.status_and_json();
     assert_eq!(affiliates[0]["fields"]["email"], json!("ada@example.com"));
-    let (_, calls) = client.get("/sandbox/calls").await.told();
+    let (_, calls) = client.get("/sandbox/calls").await.status_and_json();
     assert_eq!(calls[2]["body"], with(ada(), &json!({"password": "…"})));
     assert_eq!((&calls[2]["operation"], &calls[2]["status"]), (&json!("new"), &Value::Null));
     for (body, problem) in [
@@ -660,7 +666,7 @@ async fn another_process_scripts_and_reads_over_http() {
 }
 
 #[tokio::test]
-async fn the_journal_keeps_the_body_that_a_204_cannot_carry() {
+async fn the_call_log_keeps_the_body_that_a_204_cannot_carry() {
     let (sandbox, client) = start(SandboxSettings::default()).await;
     assert_eq!(client.call("new", &with(ada(), &json!({"nick": "x"}))).await, (204, Value::Null));
     let call = sandbox.calls().pop().expect("noted");
@@ -669,7 +675,7 @@ async fn the_journal_keeps_the_body_that_a_204_cannot_carry() {
 }
 
 #[tokio::test]
-async fn the_page_lists_affiliates_and_runs_nobodys_script() {
+async fn the_page_lists_affiliates_and_escapes_what_was_sent() {
     let (sandbox, client) = start(SandboxSettings::default()).await;
     let empty = client.get("/").await;
     assert_eq!((empty.status, empty.content_type.as_deref()), (200, Some("text/html; charset=utf-8")));

@@ -1,9 +1,9 @@
-//! `/affiliate/edit`: several affiliates in one call, by numeric id; 200 even where some did not change.
+//! `/affiliate/edit`: changes several affiliates in one call, by numeric id. The status is 200 even if some did not change.
 //!
-//! The whole call is judged before any of it takes effect: one bad value, and nothing changes. Not changed, without a
-//! reason, is who is unknown, who already was so, and who was moved to an offer the account does not have.
-//! Where the contract is silent: an entry with an id and nothing else is not changed; the call has no length limit; an
-//! empty text clears a free text, and is refused where a name, an address or a code is expected.
+//! The whole call is validated before it takes effect: with one invalid value nothing changes. An affiliate is listed as not changed,
+//! without a reason, if its id is unknown, if it has these values already, or if the account does not have the offer.
+//! Where the contract is silent: an entry with only an id changes nothing; the number of entries is not limited; an empty text
+//! clears a free text, and is invalid where a name, an address or a code is expected.
 
 use crate::domain;
 use crate::sandbox::SandboxSettings;
@@ -19,7 +19,7 @@ static TEXTS: LazyLock<Vec<Field>> =
     LazyLock::new(|| domain::Field::ALL.iter().filter_map(|field| rules::in_edit(*field)).collect());
 const CUSTOM: Field = optional("custom_fields", Rule::Text);
 
-/// One entry of `affiliates`, judged.
+/// One valid entry of `affiliates`.
 struct Edit {
     id: u64,
     fields: Vec<(String, String)>,
@@ -55,7 +55,7 @@ pub(super) fn perform(
     })))
 }
 
-/// What an entry asks for; broken rules are added to `messages`.
+/// The changes in one entry. Messages about invalid values are added to `messages`.
 fn parse_edit(entry: &Map<String, Value>, messages: &mut Vec<String>) -> Result<Edit, ErrorResponse> {
     let own = |name: &str| matches!(name, "id" | "offer" | "custom_fields");
     rules::reject_unknown_fields(entry, |name| own(name) || TEXTS.iter().any(|field| field.name == name))?;
@@ -74,7 +74,7 @@ fn parse_edit(entry: &Map<String, Value>, messages: &mut Vec<String>) -> Result<
     Ok(Edit { id, fields: fields.into_iter().collect(), custom_fields, offer })
 }
 
-/// `[{"1234": "Hello SandboxState"}, …]`: each an object keyed by the field's id, which is digits.
+/// `[{"1234": "Hello World"}, …]`: a list of objects, whose keys are the ids of custom fields (digits).
 fn custom_fields(value: &Value, messages: &mut Vec<String>) -> Vec<(String, String)> {
     let objects: Option<Vec<_>> = value.as_array().and_then(|list| list.iter().map(Value::as_object).collect());
     let pairs: Vec<_> = objects.iter().flatten().flat_map(|object| object.iter()).collect();
@@ -93,7 +93,7 @@ fn custom_fields(value: &Value, messages: &mut Vec<String>) -> Vec<(String, Stri
     fields
 }
 
-/// Whether an edit wants an e-mail that belongs to somebody else, or that an earlier edit of the same call wants.
+/// Whether an edit has an e-mail that belongs to another affiliate, or that an earlier edit of the same call has.
 fn takes_an_email(account: &SandboxAccount, edits: &[Edit]) -> bool {
     let mut wanted: HashMap<String, u64> = HashMap::new();
     edits.iter().filter(|edit| account.by_id(edit.id).is_some()).any(|edit| {

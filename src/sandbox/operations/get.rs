@@ -1,7 +1,7 @@
-//! `/affiliate/get`: one affiliate by either identifier, with the *numeric* id in `id`.
+//! `/affiliate/get`: shows one affiliate, by either identifier. `id` in the response is the *numeric* id.
 //!
-//! Addresses and phone are never shown. When both identifiers are sent the numeric one decides (the contract
-//! is silent). The id is a number as in the contract's example, or a text as its declaration says: [`SandboxSettings::ids_as_text`].
+//! Addresses and phone are never shown. If both identifiers are sent, the numeric one is used (the contract is silent). The id is a
+//! number as in the contract's example, or a text as in its declaration: [`SandboxSettings::ids_as_text`].
 
 use crate::domain::Field;
 use crate::sandbox::SandboxSettings;

@@ -1,7 +1,7 @@
-//! What each operation does with a body: its fields, its rules, its effect, its answer.
+//! The operations: the fields, the rules, the effect and the response of each.
 //!
-//! In go the account and a JSON object, out comes the body of a 200 or a refusal. Invariant: a refused call changed nothing.
-//! Deliberately absent: keys, faults and transport, which come before.
+//! In: the account and a JSON object. Out: the body of a 200, or an error response. Invariant: a call with an error response has
+//! changed nothing. Deliberately absent: API keys, faults and transport, which are checked before.
 
 mod edit;
 mod get;
@@ -15,7 +15,7 @@ use super::{Operation, SandboxSettings};
 use crate::domain::Timestamp;
 use serde_json::{Map, Value, json};
 
-/// Carries out one call.
+/// Performs one operation.
 pub(super) fn perform(
     operation: Operation,
     account: &mut SandboxAccount,
@@ -41,13 +41,13 @@ fn offer_id(affiliate: &SandboxAffiliate, settings: &SandboxSettings) -> String 
     affiliate.fields.get("offer").cloned().unwrap_or_else(|| settings.default_offer().to_string())
 }
 
-/// Custom fields as Refersion shows them: by label, although `edit` takes them by id. Our labels are made of the ids.
+/// Custom fields as Refersion shows them: by label, although `edit` takes them by id. The labels here contain the ids.
 fn custom_fields(affiliate: &SandboxAffiliate) -> Value {
     let shown = |(id, value): (&String, &String)| json!({"label": format!("Custom field {id}"), "value": value});
     affiliate.custom_fields.iter().map(shown).collect()
 }
 
-/// `ids_changed` and `ids_not_changed`: a 200 whatever became of each.
+/// The body of a 200 with the ids that changed and the ids that did not.
 fn ids_by_change(outcomes: impl IntoIterator<Item = (u64, bool)>) -> Value {
     let (changed, kept): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|(_, changed)| *changed);
     let ids = |half: Vec<(u64, bool)>| half.into_iter().map(|(id, _)| id).collect::<Vec<_>>();

@@ -1,7 +1,7 @@
-//! `/affiliate/new`: texts only, no custom fields, and an answer whose `id` is the code.
+//! `/affiliate/new`: creates an affiliate. It takes texts only and no custom fields; `id` in the response is the code.
 //!
-//! The numeric id stands only inside the English message, as at Refersion. A coupon code is unique (the contract says so and
-//! quotes no message: the general one is used); an offer the account does not have is the documented 404.
+//! The numeric id is only in the English message, as at Refersion. A coupon code is unique (the contract says so but quotes no
+//! message; the general one is used). An offer that the account does not have is the documented 404.
 
 use crate::domain::{self, AffiliateStatus, Timestamp};
 use crate::sandbox::SandboxSettings;
@@ -11,7 +11,7 @@ use crate::sandbox::rules::{self, Field, Rule, optional, required};
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// The fields of an affiliate, and those that only `new` knows.
+/// The fields of an affiliate, and the fields that only `new` has.
 static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
     let (needed, others): (Vec<_>, Vec<_>) =
         domain::Field::ALL.iter().map(|field| rules::in_new(*field)).partition(|field| field.required);

@@ -1,6 +1,7 @@
-//! `/affiliate/status_change`: up to fifty affiliates, by numeric id, to one status; 200 even where some did not change.
+//! `/affiliate/status_change`: sets the status of up to fifty affiliates, by numeric id. The status code is 200 even if some did not
+//! change.
 //!
-//! `PENDING` is not among the statuses: nobody goes back to waiting. Who already has the status is not changed.
+//! `PENDING` is not allowed. An affiliate that has the status already is listed as not changed.
 
 use crate::domain::AffiliateStatus;
 use crate::sandbox::account::SandboxAccount;
