@@ -6,6 +6,7 @@ use super::selection::Selection;
 use crate::cli::admin_backend::AdminBackend;
 use crate::cli::{eprint, print};
 use crate::store::Replay;
+use indicatif::ProgressBar;
 use serde_json::json;
 use std::io::{IsTerminal as _, Write as _};
 
@@ -27,82 +28,76 @@ pub(super) fn confirm(selection: &Selection) -> Result<(), String> {
 }
 
 pub(super) async fn replay(backend: &AdminBackend, selection: &Selection, json: bool) -> Result<bool, String> {
-    let mut pages = selection.id_pages(backend);
-    let (mut replayed, mut not_replayed) = (Progress::new("replayed"), 0_u64);
+    let (mut pages, mut progress) = (selection.id_pages(backend), Progress::new("replayed"));
     while let Some(ids) = pages.next().await? {
+        let mut lines = Vec::new();
         for (id, outcome) in backend.replay(&ids).await? {
+            let replayed = outcome == Replay::Waits;
             if json {
-                print(&json!({"id": id, "outcome": outcome}).to_string());
-            } else if outcome != Replay::Waits {
-                replayed.clear();
-                print(&format!("{id}: {outcome}"));
+                lines.push(json!({"id": id, "outcome": outcome}).to_string());
+            } else if !replayed {
+                lines.push(format!("{id}: {outcome}"));
             }
-            if outcome == Replay::Waits { replayed.one_more() } else { not_replayed += 1 }
+            progress.count(replayed);
         }
-        replayed.show();
+        progress.show(&lines);
     }
-    replayed.end(json);
-    Ok(not_replayed == 0)
+    Ok(progress.finish(json))
 }
 
 pub(super) async fn discard(backend: &AdminBackend, selection: &Selection, json: bool) -> Result<bool, String> {
-    let mut pages = selection.id_pages(backend);
-    let (mut discarded, mut missing) = (Progress::new("discarded"), 0_u64);
+    let (mut pages, mut progress) = (selection.id_pages(backend), Progress::new("discarded"));
     while let Some(ids) = pages.next().await? {
-        let discarded_ids = backend.discard(&ids).await?;
+        let (existing, mut lines) = (backend.discard(&ids).await?, Vec::new());
         for id in ids {
-            let was_discarded = discarded_ids.contains(&id);
+            let discarded = existing.contains(&id);
             if json {
-                print(&json!({"id": id, "outcome": if was_discarded { "discarded" } else { "missing" }}).to_string());
-            } else if !was_discarded {
-                discarded.clear();
-                print(&format!("{id}: no such dead letter"));
+                let outcome = if discarded { "discarded" } else { "missing" };
+                lines.push(json!({"id": id, "outcome": outcome}).to_string());
+            } else if !discarded {
+                lines.push(format!("{id}: no such dead letter"));
             }
-            if was_discarded { discarded.one_more() } else { missing += 1 }
+            progress.count(discarded);
         }
-        discarded.show();
+        progress.show(&lines);
     }
-    discarded.end(json);
-    Ok(missing == 0)
+    Ok(progress.finish(json))
 }
 
-/// A count that a terminal sees grow.
+/// How many dead letters were changed and how many were not. A terminal shows the count while the command runs; without a
+/// terminal `indicatif` draws nothing.
 struct Progress {
-    done: &'static str,
-    count: u64,
-    terminal: bool,
+    verb: &'static str,
+    changed: u64,
+    unchanged: u64,
+    spinner: ProgressBar,
 }
 
 impl Progress {
-    fn new(done: &'static str) -> Self {
-        Self { done, count: 0, terminal: std::io::stderr().is_terminal() }
+    fn new(verb: &'static str) -> Self {
+        Self { verb, changed: 0, unchanged: 0, spinner: ProgressBar::new_spinner() }
     }
 
-    fn one_more(&mut self) {
-        self.count += 1;
+    fn count(&mut self, changed: bool) {
+        if changed { self.changed += 1 } else { self.unchanged += 1 }
     }
 
-    fn show(&self) {
-        self.write(&format!("\r{} {} …", self.done, self.count));
+    /// Draws the count on the terminal, and writes `lines` to standard output, which may be the same terminal.
+    fn show(&self, lines: &[String]) {
+        self.spinner.set_message(format!("{} {} …", self.verb, self.changed));
+        self.spinner.suspend(|| lines.iter().for_each(|line| print(line)));
     }
 
-    /// Takes the line away, for another one.
-    fn clear(&self) {
-        self.write("\r\x1b[K");
-    }
-
-    /// A terminal that has gone is no reason to fail.
-    fn write(&self, text: &str) {
-        if self.terminal {
-            let mut stderr = std::io::stderr();
-            let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    /// Removes the count from the terminal and prints the result. Out: whether all dead letters were changed.
+    fn finish(self, json: bool) -> bool {
+        self.spinner.finish_and_clear();
+        let noun = if self.changed == 1 { "dead letter" } else { "dead letters" };
+        let line = format!("{} {} {noun}", self.verb, self.changed);
+        if json {
+            eprint(&line)
+        } else {
+            print(&line)
         }
-    }
-
-    fn end(self, json: bool) {
-        self.clear();
-        let noun = if self.count == 1 { "dead letter" } else { "dead letters" };
-        let line = format!("{} {} {noun}", self.done, self.count);
-        if json { eprint(&line) } else { print(&line) }
+        self.unchanged == 0
     }
 }

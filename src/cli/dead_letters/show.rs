@@ -9,29 +9,28 @@ use crate::cli::map::{self, Detail};
 use crate::cli::{eprint, print};
 use crate::config::Config;
 use crate::domain::Timestamp;
-use crate::store::DeadLetter;
+use crate::store::{DeadLetter, Page};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use serde_json::json;
 use std::time::{Duration, UNIX_EPOCH};
 
 pub(super) async fn list(backend: &AdminBackend, filter: &FilterArgs, output: &OutputArgs) -> Result<bool, String> {
     let mut pages = Pages::new(backend, filter.filter());
     let mut any = false;
-    while let Some(page) = pages.next().await? {
-        for mut letter in page.letters {
-            if output.reveal {
-                // None: it was replayed or discarded after the page was read.
-                letter.body = backend.dead_letter(letter.id).await?.and_then(|letter| letter.body);
-            }
-            if output.json {
-                print(&json!(letter).to_string());
-            } else {
-                if !any {
-                    print("ID      DIED                  ACCOUNT   CODE            FAILURES  REASON");
-                }
-                print(&line(&letter));
-            }
-            any = true;
+    while let Some(Page { mut letters, .. }) = pages.next().await? {
+        if letters.is_empty() {
+            continue;
         }
+        for letter in letters.iter_mut().filter(|_| output.reveal) {
+            // None: it was replayed or discarded after the page was read.
+            letter.body = backend.dead_letter(letter.id).await?.and_then(|letter| letter.body);
+        }
+        if output.json {
+            letters.iter().for_each(|letter| print(&json!(letter).to_string()));
+        } else {
+            print_table(&letters, !any);
+        }
+        any = true;
     }
     if !any {
         eprint("no dead letters");
@@ -39,19 +38,43 @@ pub(super) async fn list(backend: &AdminBackend, filter: &FilterArgs, output: &O
     Ok(true)
 }
 
-fn line(letter: &DeadLetter) -> String {
-    let DeadLetter { id, account, code, failures, reason, body, .. } = letter;
-    let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut line =
-        format!("{id:<6}  {:20}  {account:8}  {code:14}  {failures:>8}  {reason}", format_time(letter.died_at));
-    if letter.erased {
-        line.push_str(" (body erased)");
+/// Prints one line for each dead letter, and its body below it if it is revealed.
+fn print_table(letters: &[DeadLetter], with_header: bool) {
+    let table = table(letters);
+    let mut lines = table.lines();
+    if let Some(header) = lines.next().filter(|_| with_header) {
+        print(header.trim_end());
     }
-    if let Some(body) = body {
-        line.push_str("\n        ");
-        line.push_str(body);
+    for (letter, line) in letters.iter().zip(lines) {
+        print(line.trim_end());
+        if let Some(body) = &letter.body {
+            print(&format!("        {body}"));
+        }
     }
-    line
+}
+
+/// A table with a header and a row of one line for each dead letter. Minimum widths keep the columns of several pages aligned.
+fn table(letters: &[DeadLetter]) -> Table {
+    const COLUMNS: [(&str, u16); 6] =
+        [("ID", 6), ("DIED", 20), ("ACCOUNT", 8), ("CODE", 14), ("FAILURES", 8), ("REASON", 0)];
+    const GAP: u16 = 2;
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(COLUMNS.map(|(name, _)| name));
+    table.add_rows(letters.iter().map(|letter| {
+        let mut reason = letter.reason.split_whitespace().collect::<Vec<_>>().join(" ");
+        if letter.erased {
+            reason.push_str(" (body erased)");
+        }
+        let DeadLetter { id, account, code, failures, died_at, .. } = letter;
+        [id.to_string(), format_time(*died_at), account.clone(), code.to_string(), failures.to_string(), reason]
+    }));
+    for (column, (name, width)) in table.column_iter_mut().zip(COLUMNS) {
+        column.set_padding((0, GAP)).set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width + GAP)));
+        if name == "FAILURES" {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
 }
 
 pub(super) async fn show(

@@ -25,7 +25,7 @@ async fn at_a_terminal(folder: &Path, arguments: &[&str], typed: &str) -> Ran {
     let mut command = binary();
     let store = format!("sqlite://{}/store.db", folder.display());
     command.arg("dead-letters").args(arguments).env("REFERSION_API_KEY", API_KEY).env("STORE_URL", store);
-    command.stdin(theirs.try_clone().expect("cloned")).stderr(theirs);
+    command.env("TERM", "xterm").stdin(theirs.try_clone().expect("cloned")).stderr(theirs);
     let typed = typed.to_owned();
     let ran = tokio::task::spawn_blocking(move || {
         let mut ours = File::from(ours);
@@ -81,6 +81,6 @@ async fn progress_is_shown_while_a_command_runs() {
     assert_eq!(ran.code, Some(1));
     assert_eq!(ran.out.lines().count(), 151, "one line for each that is not there, and one at the end: {}", ran.out);
     assert!(ran.out.ends_with("replayed 1 dead letter\n"), "{}", ran.out);
-    assert_eq!(ran.seen.matches("\rreplayed 1 …").count(), 2, "after each hundred: {:?}", ran.seen);
-    assert!(ran.seen.ends_with("\r\u{1b}[K"), "{:?}", ran.seen);
+    assert!(ran.seen.matches(" replayed 1 …").count() >= 2, "after each hundred: {:?}", ran.seen);
+    assert!(ran.seen.ends_with("\r\u{1b}[2K"), "{:?}", ran.seen);
 }
