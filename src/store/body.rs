@@ -1,7 +1,7 @@
 //! Bodies as they are stored: compressed with LZ4 where that saves space.
 //!
-//! In goes a body, out comes what is stored of it, and back. The format: byte 1, the length of the body as four bytes
-//! (little-endian), and an LZ4 block; or the body itself. Invariants: what comes back is what went in, to the byte; a body that
+//! In: a body. Out: the bytes to store, and back. The format: byte 1, the length of the body as four bytes
+//! (little-endian), and an LZ4 block; or the body itself. Invariants: a body comes back unchanged, to the byte; a body that
 //! is stored as it came does not begin with byte 1 (no JSON text does). Deliberately absent: a dictionary of what events have in
 //! common; it would save far more, and could never be changed again.
 
@@ -16,7 +16,7 @@ const MIN_COMPRESSED: usize = 256;
 /// No compressed byte stands for more bytes than these; so a damaged length cannot ask for gigabytes.
 const MAX_RATIO: usize = 255;
 
-/// What to store of `body`.
+/// The bytes to store for `body`.
 pub fn pack(body: Vec<u8>) -> Vec<u8> {
     let marked = body.first() == Some(&MARK);
     let Ok(length) = u32::try_from(body.len()) else { return body };
@@ -36,7 +36,7 @@ pub fn pack(body: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// The body of which `stored` is stored; none if it is damaged.
+/// The body for which `stored` was stored; `None` if it is damaged.
 pub fn unpack(stored: &[u8]) -> Option<Vec<u8>> {
     if stored.first() != Some(&MARK) {
         return Some(stored.to_vec());
@@ -53,7 +53,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_body_that_repeats_itself_takes_fewer_bytes() {
+    fn a_repetitive_body_takes_fewer_bytes() {
         let body = br#"{"type":"identify","traits":{"email":"a@example.com"}}"#.repeat(20);
         let stored = pack(body.clone());
         assert!(stored.len() < body.len() / 4, "{} of {}", stored.len(), body.len());
@@ -73,7 +73,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_comes_back_is_what_went_in(body in proptest::collection::vec(prop_oneof![Just(1), Just(b'a'), any::<u8>()], 0..900)) {
+        fn a_body_comes_back_unchanged(body in proptest::collection::vec(prop_oneof![Just(1), Just(b'a'), any::<u8>()], 0..900)) {
             prop_assert_eq!(unpack(&pack(body.clone())), Some(body));
         }
     }

@@ -1,21 +1,21 @@
-//! Dead letters and erasure, as operators meet them: what is shown, what can be asked, and what became of it.
+//! The types of dead letters and of erasure: filters, pages, and the results of replay and forget.
 //!
-//! These types are also the JSON of the ops listener and of `--json`. But for a body, none of them holds personal data.
+//! They are also the JSON of the operators' listener and of `--json`. Except for a body, none of them holds personal data.
 
 use crate::domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What kept an event from being carried out, once.
+/// One failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// When it was known.
+    /// When it failed.
     pub at: Timestamp,
     /// What happened, in words without personal data: Refersion's, or ours.
     pub what: String,
 }
 
-/// Which dead letters; all conditions must hold, and none at all means every one.
+/// A filter of dead letters; all its conditions must hold. Without conditions, every dead letter fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
@@ -23,14 +23,14 @@ pub struct Filter {
     pub account: Option<String>,
     /// With this reason's short word.
     pub reason: Option<String>,
-    /// That died at this moment or later.
+    /// That became dead letters at this moment or later.
     pub since: Option<Timestamp>,
 }
 
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// Its name: the event's place in the order of arrival, given once.
+    /// Its id: the seq of its event, assigned once.
     pub id: i64,
     /// The account it was to be delivered to.
     pub account: String,
@@ -44,7 +44,7 @@ pub struct DeadLetter {
     pub failures: u32,
     /// When the event was received.
     pub received_at: Timestamp,
-    /// When it died.
+    /// When it became a dead letter.
     pub died_at: Timestamp,
     /// Whether its body was erased.
     pub erased: bool,
@@ -59,27 +59,27 @@ pub struct DeadLetter {
 /// Some of the dead letters, in the order of their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
-    /// Those found.
+    /// The dead letters found.
     pub letters: Vec<DeadLetter>,
-    /// Where to go on; none if that was all.
+    /// The id after which to go on; `None` if that was all.
     pub next: Option<i64>,
-    /// No event so far has an id above this one. Who replays page by page stops here, or would meet those that died anew.
+    /// The highest id of any event so far. A replay page by page stops here: later dead letters are replays that failed again.
     pub last: i64,
 }
 
-/// What became of a dead letter that was to be replayed. It remains one unless it waits again.
+/// The result of a replay. The event stays a dead letter unless it is pending again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Replay {
-    /// It waits again, behind everything that waits for its user.
+    /// It is pending again, after all pending events of its user.
     Waits,
     /// Its body was erased.
     Erased,
     /// The store cannot read its body.
     Damaged,
-    /// The same event was sent again, and waits.
+    /// The same event was sent again, and is pending.
     SentAgain,
-    /// It was kept before the tables knew whose line a dead letter belongs to.
+    /// It was kept by an early release, without the keys of its user.
     Unplaced,
     /// There is no such dead letter.
     Missing,
@@ -98,12 +98,12 @@ impl fmt::Display for Replay {
     }
 }
 
-/// What was erased of a user.
+/// Counts of what was erased of a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forgotten {
-    /// Events that waited. Each is a dead letter without a body now, with the reason `erased`.
+    /// Pending events. Each is a dead letter without a body now, with the reason `erased`.
     pub events: u64,
-    /// Events that are being carried out. They were left alone, and may leave new traces.
+    /// Events in flight. They were not erased, and may leave new traces.
     pub under_way: u64,
     /// Dead letters whose bodies were erased.
     pub dead_letters: u64,

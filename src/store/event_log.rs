@@ -1,5 +1,4 @@
-//! What passes through the [`EventLog`](super::EventLog): events on their way in, units of work on their way out, and how
-//! they end.
+//! The types of the [`EventLog`](super::EventLog): events to append, events that were begun, and settlements.
 
 use super::Attempt;
 use crate::delivery::{Known, Memory, OutcomeCode, Progress};
@@ -11,11 +10,11 @@ use std::time::Duration;
 pub struct NewEvent {
     /// The account it is delivered to.
     pub account: AccountName,
-    /// How it is recognised when it comes again.
+    /// Its identity, by which a repeat is recognised.
     pub id: EventId,
     /// Its user: one key or two.
     pub keys: Vec<UserKey>,
-    /// Set for an event that matters for known users alone.
+    /// Set for an event that matters for known users only.
     pub known_users_only: Option<KnownUsersOnly>,
     /// The raw bytes, as received.
     pub body: Vec<u8>,
@@ -23,47 +22,48 @@ pub struct NewEvent {
     pub received_at: Timestamp,
 }
 
-/// That an event is to be appended only if its user is known: an affiliate is remembered, a dead letter with a body is kept, or
-/// an earlier event waits. Where the last is not certain, the event is appended and decided when it is carried out.
+/// The condition that an event is appended only if its user is known: an affiliate is remembered, a dead letter with a body is
+/// kept, or an earlier event is pending. If the last is not certain, the event is appended and decided when it is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownUsersOnly {
-    /// The owner of the account had read the log up to here, and no event that waits there is of this user. `None`: the owner
-    /// cannot tell; then the engine has to be certain by itself, as it is where nothing waits at all.
+    /// The worker of the account has read the log up to here, and no pending event there is of this user. `None`: the worker
+    /// cannot tell; then the engine has to be certain by itself, as it is if the account has no pending event at all.
     pub none_pending_up_to: Option<Seq>,
 }
 
-/// What became of an event to append.
+/// The result of appending one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
     /// It is committed and synced.
     Accepted {
-        /// Its place in the log.
+        /// Its seq in the log.
         seq: Seq,
-        /// How many events of the account were waiting before it, whoever their user.
+        /// How many events of the account were pending before it, of any user.
         pending: u64,
     },
     /// It was appended before.
     Duplicate,
-    /// Its user is not known, and it was to be appended only then. Its id is not noted.
+    /// Its user is not known, so it was not appended. Its id is not recorded: sent again, it is no repeat.
     UnknownUser,
 }
 
-/// An event that was begun: everything it takes to carry it out.
+/// An event that was begun: everything needed to carry it out.
 #[derive(Debug)]
 pub struct Begun {
-    /// Its place in the log.
+    /// Its seq in the log.
     pub seq: Seq,
     /// Its identity.
     pub id: EventId,
-    /// The raw bytes; or which part of what the store holds of this event cannot be read.
+    /// The raw bytes; or the name of the part of this event that the store cannot read.
     pub body: Result<Vec<u8>, String>,
     /// Its user's keys.
     pub keys: Vec<UserKey>,
     /// The affiliates these keys lead to.
     pub memory: Memory,
-    /// How far an earlier attempt got.
+    /// The progress of earlier attempts.
     pub progress: Progress,
-    /// An earlier attempt saved its progress and ended without a settlement: what it was about to do may have had its effect.
+    /// An earlier attempt saved its progress and ended without a settlement: the call it was about to make may have had its
+    /// effect.
     pub interrupted: bool,
     /// How many attempts failed.
     pub failures: u32,
@@ -72,12 +72,12 @@ pub struct Begun {
     pub failing_for: Duration,
     /// When it was received.
     pub received_at: Timestamp,
-    /// Those of the unit's followers that are still there, as far as their bodies can be read.
+    /// The unit's followers that are still pending and whose bodies can be read.
     pub followers: Vec<Follower>,
 }
 
 impl Begun {
-    /// All its events, the head first.
+    /// The seqs of its events, the head first.
     pub fn seqs(&self) -> impl Iterator<Item = Seq> + '_ {
         std::iter::once(self.seq).chain(self.followers.iter().map(|follower| follower.seq))
     }
@@ -92,7 +92,7 @@ impl Begun {
 /// An event that may be carried out with the head of its lane.
 #[derive(Clone, Debug)]
 pub struct Follower {
-    /// Its place in the log.
+    /// Its seq in the log.
     pub seq: Seq,
     /// Its identity.
     pub id: EventId,
@@ -102,15 +102,14 @@ pub struct Follower {
     pub received_at: Timestamp,
 }
 
-/// What changes in the affiliate index, and in what is kept of a user who was deleted.
+/// Changes of the affiliate index, and the erasure of a deleted user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AffiliateChanges {
-    /// Remember this.
+    /// Remember this affiliate.
     pub remember: Option<Remember>,
     /// Forget these affiliates and every key that leads to them.
     pub forget: Vec<AffiliateCode>,
-    /// Erase what is kept of the users with these keys: links, and bodies of dead letters, those reached through other keys
-    /// of such letters included.
+    /// Erase links and dead letters' bodies of the users with these keys, and of the keys beside them in dead letters.
     pub erase: Vec<UserKey>,
 }
 
@@ -126,28 +125,28 @@ pub struct Remember {
 /// How an attempt ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// Carried out, or nothing to carry out: the bodies are erased, the outcomes stay in the log.
+    /// Delivered, or nothing to do: the bodies are erased, the outcomes stay in the log.
     Done {
         /// The outcome of the head.
         outcome: OutcomeCode,
-        /// The followers that ended with it, and how. One that is gone is passed over.
+        /// The followers that ended with it, and their outcomes. One that is not pending any more is skipped.
         followers: Vec<(Seq, OutcomeCode)>,
     },
     /// To be tried again. Followers stay marked as begun with the head.
     Retry {
         /// How long to wait before the next attempt.
         wait: Duration,
-        /// How far it got.
+        /// The progress.
         progress: Progress,
         /// How many attempts failed, this one included.
         failures: u32,
         /// For how long it has been failing once this wait is over, counted as [`Begun::failing_for`].
         failing_for: Duration,
-        /// What happened this time.
+        /// The reason of this failure.
         attempt: Attempt,
     },
-    /// The attempt panicked. To be tried again from the progress that was saved last; what the attempt was about to do may have
-    /// had its effect. Followers stay marked as begun with the head.
+    /// The attempt panicked. To be tried again from the progress that was saved last; the call that the attempt was about to make
+    /// may have had its effect. Followers stay marked as begun with the head.
     Interrupted {
         /// As in [`Settlement::Retry`].
         wait: Duration,
@@ -155,13 +154,13 @@ pub enum Settlement {
         failures: u32,
         /// As in [`Settlement::Retry`].
         failing_for: Duration,
-        /// What happened this time.
+        /// The reason of this failure.
         attempt: Attempt,
     },
-    /// Not carried out for a reason that is not the event's: it waits as if it had not been begun, but for its progress.
+    /// Not carried out, for a reason outside of the event: it is pending as before, with this progress.
     /// Followers stay marked as begun with the head while the progress says that several were asked for together.
     HandBack {
-        /// How far it got.
+        /// The progress.
         progress: Progress,
     },
     /// A permanent failure of the head: kept as a dead letter.
@@ -175,10 +174,10 @@ pub enum Settlement {
     },
 }
 
-/// How much the store holds, and whether it can be written. Costs no I/O to ask for.
+/// How much the store holds, and whether it can be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreStatus {
-    /// Events that wait or are being carried out.
+    /// Pending events, those in flight included.
     pub pending: u64,
     /// Dead letters.
     pub dead: u64,
@@ -186,14 +185,14 @@ pub struct StoreStatus {
     pub write_error: Option<String>,
 }
 
-/// Why the store could not do what was asked. Nothing was changed.
+/// Why a request to the store failed. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// As many events of the account wait as `DELIVERY_MAX_BACKLOG` allows.
-    #[error("the backlog is full ({0} events wait)")]
+    /// As many events of the account are pending as `DELIVERY_MAX_BACKLOG` allows.
+    #[error("the backlog is full ({0} events are pending)")]
     Full(u64),
-    /// The head of the unit does not wait (any more): it is settled already, or was erased.
-    #[error("the event does not wait any more")]
+    /// The head of the unit is not pending (any more): it is settled already, or was erased.
+    #[error("the event is not pending any more")]
     NotPending,
     /// The store is closed.
     #[error("the store is closed")]

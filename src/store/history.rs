@@ -1,11 +1,11 @@
-//! The last attempts at an event, as they are stored: JSON.
+//! The format of an event's history, its last failed attempts: JSON.
 //!
 //! Invariant: a history that cannot be read is logged, with the event's seq and without its content.
 
 use crate::domain::Seq;
 use crate::store::Attempt;
 
-/// More attempts than these are not kept of one event; the latest are.
+/// At most so many attempts of one event are kept: the latest.
 const MAX_ATTEMPTS: usize = 20;
 
 /// A stored history of the event `seq`, with one more attempt.

@@ -1,9 +1,9 @@
 //! The deduplication index: which event ids the log holds, and at which seq, in memory.
 //!
-//! In go ids with their seqs, in the order of their seqs; out come the seqs at which an id may stand, the newest first. An id
+//! In: ids with their seqs, in the order of their seqs. Out: the seqs at which an id may be, the newest first. An id
 //! is kept as 32 of its bits, so each such candidate is to be checked against the log. Entries lie in generations of hash
-//! tables: a table is allocated once, so that no rehash stalls a commit, and the oldest generation leaves as a whole when more
-//! memory is used than allowed (its entries are found in a table of the engine then). Invariant: an id that was inserted and
+//! tables: a table is allocated once, so that no rehash stalls a commit, and the oldest generation is moved out as a whole when more
+//! memory is used than allowed (its entries are found in a table of the engine from then on). Invariant: an id that was inserted and
 //! neither removed nor taken out with its generation is among the candidates. Deliberately absent: any I/O.
 
 use crate::domain::EventId;
@@ -121,7 +121,7 @@ impl IdIndex {
         open.insert(fingerprint(id), seq);
     }
 
-    /// The seqs at which the id may stand in the log, the newest first.
+    /// The seqs at which the id may be in the log, the newest first.
     pub fn candidates(&self, id: &EventId) -> Vec<i64> {
         let fingerprint = fingerprint(id);
         let mut found: Vec<i64> = self.generations.iter().flat_map(|one| one.seqs(fingerprint)).collect();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_leave_sorted_when_more_memory_is_used_than_allowed() {
+    fn the_oldest_ids_are_moved_out_sorted_when_more_memory_is_used_than_allowed() {
         let mut index = filled(1 << 20, 200_000);
         let mut moved = Vec::new();
         while let Some((entries, last)) = index.surplus() {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_gives_its_memory_back_though_some_of_each_generation_stays() {
+    fn removed_ids_give_their_memory_back_although_some_of_each_generation_stay() {
         let mut index = filled(1 << 20, 100_000);
         (0..100_000).filter(|n| n % 1_000 != 0).for_each(|n| index.remove(&id(n), i64::from(n)));
         assert_eq!(index.len(), 100);

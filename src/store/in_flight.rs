@@ -1,8 +1,8 @@
 //! Which events are in flight: begun, and neither released nor settled.
 //!
-//! An event is in flight before its row is read, and no more only after its settlement has committed. Erasing takes
-//! events that are not in flight, and holds back whoever begins one of them until it has committed or failed. Invariant: what is
-//! being erased is not in flight. Deliberately absent: any trace on disk; nothing is in flight after a restart.
+//! An event is in flight before its row is read, until its settlement has committed. An erasure takes events that are not in
+//! flight; a worker that begins one of them waits until the erasure has committed or failed. Invariant: an event that is being
+//! erased is not in flight. Deliberately absent: any trace on disk; nothing is in flight after a restart.
 
 use crate::domain::Seq;
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The events in flight of one store.
 #[derive(Debug, Default)]
-pub struct InFlight {
+pub struct InFlightEvents {
     sets: Mutex<Sets>,
     erased: Condvar,
 }
@@ -21,7 +21,7 @@ struct Sets {
     erasing: HashSet<Seq>,
 }
 
-impl InFlight {
+impl InFlightEvents {
     /// These are in flight from now on, until the guard is dropped or they are released. Waits while one of them is being
     /// erased.
     pub fn begin(self: &Arc<Self>, seqs: Vec<Seq>) -> ReleaseOnDrop {
@@ -41,12 +41,12 @@ impl InFlight {
     }
 
     /// Of these, those that are not in flight; they are being erased until the guard is dropped.
-    pub fn erase(self: &Arc<Self>, seqs: &[Seq]) -> Erasing {
+    pub fn erase(self: &Arc<Self>, seqs: &[Seq]) -> EraseGuard {
         let mut sets = self.lock();
         let free: Vec<Seq> = seqs.iter().copied().filter(|seq| !sets.in_flight.contains(seq)).collect();
         sets.erasing.extend(&free);
         drop(sets);
-        Erasing { events: Arc::clone(self), seqs: free }
+        EraseGuard { events: Arc::clone(self), seqs: free }
     }
 
     fn lock(&self) -> MutexGuard<'_, Sets> {
@@ -57,7 +57,7 @@ impl InFlight {
 /// Releases events when it is dropped, unless they are kept.
 #[derive(Debug)]
 pub struct ReleaseOnDrop {
-    events: Arc<InFlight>,
+    events: Arc<InFlightEvents>,
     seqs: Vec<Seq>,
 }
 
@@ -77,13 +77,13 @@ impl Drop for ReleaseOnDrop {
 
 /// Events that are being erased, until this is dropped.
 #[derive(Debug)]
-pub struct Erasing {
-    events: Arc<InFlight>,
+pub struct EraseGuard {
+    events: Arc<InFlightEvents>,
     /// Which.
     pub seqs: Vec<Seq>,
 }
 
-impl Drop for Erasing {
+impl Drop for EraseGuard {
     fn drop(&mut self) {
         let mut sets = self.events.lock();
         for seq in &self.seqs {
@@ -99,8 +99,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_flight_is_not_erased() {
-        let events = Arc::new(InFlight::default());
+    fn an_event_in_flight_is_not_erased() {
+        let events = Arc::new(InFlightEvents::default());
         events.begin(vec![Seq(1), Seq(2), Seq(4)]).keep([Seq(1), Seq(2)].into_iter());
         assert_eq!(events.erase(&[Seq(1), Seq(3), Seq(4)]).seqs, [Seq(3), Seq(4)]);
         events.release(&[Seq(1)]);
@@ -109,16 +109,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_being_erased_begins_only_afterwards() {
-        let events = Arc::new(InFlight::default());
+    fn an_event_that_is_being_erased_begins_only_afterwards() {
+        let events = Arc::new(InFlightEvents::default());
         let erasing = events.erase(&[Seq(1)]);
         let (began, begun) = std::sync::mpsc::channel();
         let another = Arc::clone(&events);
         let thread = std::thread::spawn(move || {
             another.begin(vec![Seq(2)]).keep([Seq(2)].into_iter());
-            began.send("2").expect("somebody listens");
+            began.send("2").expect("the receiver is there");
             another.begin(vec![Seq(1)]).keep([Seq(1)].into_iter());
-            began.send("1").expect("somebody listens");
+            began.send("1").expect("the receiver is there");
         });
         assert_eq!(begun.recv(), Ok("2"), "others are not held back");
         assert!(events.lock().in_flight.contains(&Seq(2)) && !events.lock().in_flight.contains(&Seq(1)));

@@ -1,8 +1,8 @@
 //! User keys as they are stored: per key a tag byte and the 16 bytes of its hash.
 //!
-//! In go [`UserKey`]s, out come blobs, and back. Besides the two kinds of user keys, the table `links` holds a third: the key
+//! In: [`UserKey`]s. Out: blobs, and back. Besides the two kinds of user keys, the table `links` holds a third: the key
 //! of an affiliate itself ([`HashKey::affiliate`](crate::domain::HashKey::affiliate)), by which its row is found without an index on
-//! account and code. Invariant: a blob that no function here has made is refused, never read in part without a word.
+//! account and code. Invariant: a blob of another format is refused, never read in part.
 
 use crate::domain::UserKey;
 
@@ -34,7 +34,7 @@ pub fn to_blob(keys: &[UserKey]) -> Vec<u8> {
     keys.iter().flat_map(tagged).collect()
 }
 
-/// The keys in a blob; none if it is no such blob.
+/// The keys in a blob; `None` if it has another format.
 pub fn from_blob(blob: &[u8]) -> Option<Vec<UserKey>> {
     let (keys, rest) = blob.as_chunks::<17>();
     let keys = keys.iter().map(untagged).collect::<Option<Vec<_>>>()?;

@@ -1,10 +1,10 @@
-//! How often a lasting failure is logged: once when it begins, then once a minute.
+//! A limit on log lines about a lasting failure: one when it begins, then one a minute.
 
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Limits the lines about one lasting failure.
+/// Limits the log lines about one lasting failure.
 #[derive(Debug, Default)]
 pub struct LogLimit {
     last: Option<Instant>,

@@ -1,30 +1,31 @@
 //! The store: accepted events in a durable log, the affiliate index, dead letters, sealed API keys.
 //!
-//! Traits, divided by who reads: [`EventLog`] (HTTP server and delivery workers), [`DeadLetters`] (operators), [`KeyVault`]
-//! and [`Maintenance`] (assembly). What changes together is one method and one transaction. An engine is an adapter: it holds
-//! rows and transactions; which events may run is decided in [`crate::scheduling`], what is done for them in
-//! [`crate::delivery`].
+//! The traits are divided by caller: [`EventLog`] (HTTP server and delivery workers), [`DeadLetters`] (operators), [`KeyVault`]
+//! and [`Maintenance`] (assembly). Rows that change together are changed by one method in one transaction. An engine is an
+//! adapter: it holds rows and transactions. Which events may run is decided in [`crate::scheduling`], which calls they need in
+//! [`crate::delivery`]. The files beside the engine's folder are what a second engine needs as well: formats of columns, the
+//! deduplication index, the events in flight, the published counts.
 //!
 //! # The promises of every engine
 //! 1. [`EventLog::append`] returns after the events are committed and synced, or with an error and none of them appended.
-//! 2. [`Seq`]s are given in commit order, so a reader that has read up to one misses none below it. None is given twice.
+//! 2. [`Seq`]s are assigned in commit order, so a reader that has read up to one misses none below it. None is assigned twice.
 //! 3. An event id appended once is a [`Appended::Duplicate`] from then on: at least until the window given to
-//!    [`Maintenance::compact`] has passed, while the event waits, and while its dead letter is kept. It counts only once its
-//!    transaction has committed.
-//! 4. [`EventLog::read`] brings what waits, in log order, with the affiliates its keys lead to.
-//! 5. [`EventLog::begin`] brings bodies and memory of what still waits. What is begun and not yet released or settled is in
-//!    flight: [`DeadLetters::forget`] leaves it alone and reports it.
+//!    [`Maintenance::compact`] has passed, while the event is pending, and while its dead letter is kept. It counts only once
+//!    its transaction has committed.
+//! 4. [`EventLog::read`] returns pending events in log order, with the affiliates their keys lead to.
+//! 5. [`EventLog::begin`] returns bodies and known affiliates of pending events. An event that is begun and not yet released or
+//!    settled is in flight: [`DeadLetters::forget`] does not erase it, and reports it.
 //! 6. [`EventLog::save_progress`] and [`EventLog::settle`] write progress and the affiliate index in one transaction. A unit
 //!    whose progress was saved is one unit again after a restart, at the place of its head, and interrupted.
-//! 7. An event leaves only by [`Settlement::Done`] (its body is erased), by [`Settlement::Dead`] (kept as a dead letter), or
+//! 7. A pending event ends only by [`Settlement::Done`] (its body is erased), by [`Settlement::Dead`] (kept as a dead letter), or
 //!    by [`DeadLetters::forget`] (kept as a dead letter without body and keys).
-//! 8. A dead letter stays until it is replayed or discarded; its id is given once. Replayed, it is appended anew, behind all
-//!    that waits for its user, and its id points to its new place. While the same event, sent again, waits, it is not replayed.
-//! 9. What was erased cannot be had back: not by a replay, not from the files once [`Maintenance::compact`] has run.
+//! 8. A dead letter stays until it is replayed or discarded; its id is assigned once. A replay appends it anew, after all pending
+//!    events of its user, and its event id leads to the new entry. It is not replayed while the same event, sent again, is pending.
+//! 9. Erased content cannot be recovered: not by a replay, not from the files once [`Maintenance::compact`] has run.
 //! 10. No transaction outlives a method. Reading one account costs nothing for another's backlog.
-//! 11. API keys are kept as they are handed in: sealed. A later one of an account takes the place of the earlier one.
+//! 11. API keys are stored as they are passed in: sealed. A later key of an account replaces the earlier one.
 //!
-//! Deliberately absent: any understanding of a body, any clock (moments are arguments), any wait.
+//! Deliberately absent: parsing of bodies, any clock (moments are arguments), any timer.
 
 mod body;
 mod dead_letter;
@@ -51,7 +52,7 @@ use crate::scheduling::{Entry, Unit};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
-/// Accepted events, in the order of their commits, until they are settled; and the affiliates that their users lead to.
+/// Accepted events, in commit order, until they are settled; and the affiliates of their users.
 #[async_trait]
 pub trait EventLog: Send + Sync {
     /// The key of this store's hashes: made once, the same after every restart.
@@ -60,20 +61,20 @@ pub trait EventLog: Send + Sync {
     /// Appends events in this order, or none of them. One answer per event.
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
 
-    /// Up to `limit` entries of `account` that wait, with a [`Seq`] above `after`, in log order. Fewer than `limit`: the log
-    /// was read to its end.
+    /// Up to `limit` pending entries of `account` with a [`Seq`] above `after`, in log order. Fewer than `limit`: the log was read
+    /// to its end.
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
-    /// Begins units of `account`: bodies, memory and progress, in the order asked for. `None` for a unit whose head does not
-    /// wait (any more). Fewer than were asked for if their bodies reach a bound, of some mebibytes; at least one. All that is
-    /// brought is in flight until it is settled or released.
+    /// Begins units of `account`: bodies, memory and progress, in the order asked for. `None` for a unit whose head is not
+    /// pending (any more). Fewer than were asked for if their bodies reach a bound, of some mebibytes; at least one. All events
+    /// returned are in flight until they are settled or released.
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError>;
 
-    /// These are in flight no longer: they wait as before. No I/O.
+    /// Releases events: they are in flight no longer, and pending as before. No I/O.
     fn release(&self, seqs: &[Seq]);
 
-    /// Writes down that `unit` is begun and how far it got. The followers are marked as begun with the head, and those of an
-    /// earlier mark no longer.
+    /// Saves that `unit` is begun, and its progress. The followers are marked as begun with the head; followers of an earlier
+    /// mark no longer are.
     async fn save_progress(
         &self,
         account: &AccountName,
@@ -82,7 +83,7 @@ pub trait EventLog: Send + Sync {
         changes: AffiliateChanges,
     ) -> Result<(), StoreError>;
 
-    /// Ends an attempt at `unit`; its events are in flight no longer. [`StoreError::NotPending`] if the head does not wait.
+    /// Ends an attempt at `unit`; its events are in flight no longer. [`StoreError::NotPending`] if the head is not pending.
     async fn settle(
         &self,
         account: &AccountName,
@@ -92,7 +93,7 @@ pub trait EventLog: Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// Events that failed for good, and the erasure of a user.
+/// Events that failed permanently, and the erasure of a user.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
     /// Dead letters that fit `filter`, with an id above `after`: up to `limit` (at least one), and fewer where few fit. Go
@@ -105,10 +106,10 @@ pub trait DeadLetters: Send + Sync {
     /// Appends dead letters anew, in the order of their ids. [`StoreError::Full`] if so many do not fit in.
     async fn replay(&self, ids: &[i64]) -> Result<Vec<(i64, Replay)>, StoreError>;
 
-    /// Throws dead letters away; the ids of those that were there.
+    /// Deletes dead letters; returns the ids of those that existed.
     async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError>;
 
-    /// Erases what is held of the user with these keys: bodies of waiting events and dead letters, links, affiliates, and the
+    /// Erases what is held of the user with these keys: bodies of pending events and dead letters, links, affiliates, and the
     /// keys in the log. Reads the log in portions, and erases in one transaction.
     async fn forget(&self, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError>;
 }
@@ -123,36 +124,36 @@ pub trait KeyVault: Send + Sync {
     async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError>;
 }
 
-/// What the assembly and operators ask of a store.
+/// Status, account health, compaction and the end of a store.
 #[async_trait]
 pub trait Maintenance: Send + Sync {
     /// How much it holds and whether it can be written, as of the last commit. No I/O.
     fn status(&self) -> StoreStatus;
 
-    /// Commits something, so that [`Maintenance::status`] is up to date.
+    /// Commits a small change, so that [`Maintenance::status`] is up to date.
     async fn probe(&self) -> Result<(), StoreError>;
 
-    /// The accounts for which events wait, and how many. No I/O.
+    /// The accounts with pending events, and how many. No I/O.
     fn pending(&self) -> BTreeMap<String, u64>;
 
     /// What was last saved of the account's health; `None` if nothing was. Opaque to the store.
     async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError>;
 
-    /// Saves what is to be known of the account's health after a restart.
+    /// Saves the account's health for the time after a restart.
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError>;
 
-    /// Forgets settled events that were received before `forget_before`, in portions (all of them in the course of hours), and
-    /// overwrites and gives back the space of what was erased.
+    /// Removes settled events that were received before `forget_before`, in portions (all of them in the course of hours), and
+    /// overwrites and returns the space of erased content.
     async fn compact(&self, forget_before: Timestamp) -> Result<(), StoreError>;
 
-    /// Returns when the store can do nothing any more: it was closed, or has failed for good.
+    /// Returns when the store has ended: it was closed, or its writer has failed permanently.
     async fn closed(&self);
 
     /// Finishes writing and closes the store; every later call is [`StoreError::Closed`].
     async fn close(&self);
 }
 
-/// Everything a store can do, for those who need several of its parts.
+/// Everything a store can do, for callers that need several of its traits.
 pub trait Store: EventLog + DeadLetters + KeyVault + Maintenance {}
 
 impl<T: EventLog + DeadLetters + KeyVault + Maintenance> Store for T {}

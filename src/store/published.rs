@@ -1,6 +1,6 @@
-//! What is known of a store without asking it: how many events wait, how many dead letters there are, and whether it can be written.
+//! The counts that every thread can read without I/O: pending events, dead letters, and whether the store can be written.
 //!
-//! In: what each commit changed. Out: the counts as of the last commit, without I/O. Invariant: a commit costs nothing for
+//! In: the changes of each commit. Out: the counts as of the last commit. Invariant: a commit costs nothing for
 //! accounts that it did not change.
 
 use crate::domain::AccountName;
@@ -17,9 +17,9 @@ pub struct Published(Mutex<Counts>);
 pub struct Counts {
     /// The status.
     pub status: StoreStatus,
-    /// How many events of each account wait. Without the accounts of which none does.
+    /// How many events of each account are pending. Accounts without pending events are left out.
     pub pending: BTreeMap<String, u64>,
-    /// The last seq that was given.
+    /// The last seq that was assigned.
     pub last_seq: i64,
 }
 
@@ -34,8 +34,8 @@ impl Published {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A transaction has committed: so many events of each of these accounts wait now, there are `dead` more dead letters, and
-    /// `last_seq` was given last.
+    /// A transaction has committed: so many events of each of these accounts are pending now, `dead` dead letters were added,
+    /// and `last_seq` was assigned last.
     pub fn commit<'a>(&self, changed: impl Iterator<Item = (&'a AccountName, u64)>, dead: i64, last_seq: i64) {
         let mut counts = self.lock();
         for (name, waiting) in changed {

@@ -1,11 +1,11 @@
 //! The affiliate index: affiliates remembered, and the keys that lead to them.
 //!
 //! Invariants: each affiliate has one link of its own (tag 3), by which its row is found; an affiliate has one e-mail address, so
-//! an earlier one leads to it no longer when a new one is linked; a numeric id once learnt is kept.
+//! an earlier one leads to it no longer when a new one is linked; a numeric id is never lost again.
 
 use super::decode::{Damaged, integer, text};
 use super::erase;
-use super::state::{AccountNumber, Tx};
+use super::writer_state::{AccountNumber, WriteTx};
 use crate::delivery::{Known, Memory, Origin};
 use crate::domain::{AccountName, AffiliateCode, AffiliateId, AffiliateKey, HashKey, SentAttributes, UserKey};
 use crate::store::keys::{self, AFFILIATE, EMAIL, TaggedKey};
@@ -50,12 +50,12 @@ fn known(row: &Row<'_>) -> Result<Known, Damaged> {
 }
 
 /// The row of the affiliate that a key leads to.
-pub fn led_to(connection: &Connection, key: &TaggedKey) -> rusqlite::Result<Option<i64>> {
+pub fn find_affiliate(connection: &Connection, key: &TaggedKey) -> rusqlite::Result<Option<i64>> {
     let mut statement = connection.prepare_cached("SELECT affiliate FROM links WHERE key = ?1")?;
     statement.query_row([key.as_slice()], |row| row.get(0)).optional()
 }
 
-/// The links that lead to an affiliate whose tags are `tags`.
+/// The keys with one of these tags that lead to an affiliate.
 fn links(
     connection: &Connection,
     affiliate: i64,
@@ -72,7 +72,7 @@ pub fn user_links(connection: &Connection, affiliate: i64) -> rusqlite::Result<V
     links(connection, affiliate, keys::USER_ID..=EMAIL)
 }
 
-/// The key of an affiliate itself, by which all who lead to it are one user.
+/// The key of an affiliate itself: all users whose keys lead to it are one user.
 pub fn own_key(connection: &Connection, affiliate: i64) -> rusqlite::Result<Option<AffiliateKey>> {
     let own = links(connection, affiliate, AFFILIATE..=AFFILIATE)?;
     Ok(own.first().map(|key| AffiliateKey(std::array::from_fn(|i| key[i + 1]))))
@@ -82,9 +82,9 @@ fn key_of(hash: &HashKey, account: &AccountName, code: &AffiliateCode) -> Tagged
     keys::with_tag(AFFILIATE, &hash.affiliate(account.as_str(), &code.0))
 }
 
-/// Carries out `changes` for an event of `account`.
-pub fn change(
-    tx: &mut Tx<'_>,
+/// Applies `changes`, learned from an event of `account`.
+pub fn apply(
+    tx: &mut WriteTx<'_>,
     account: &AccountName,
     number: AccountNumber,
     changes: &AffiliateChanges,
@@ -92,38 +92,38 @@ pub fn change(
     let mut erased: Vec<[u8; 16]> = changes.erase.iter().map(|key| *key.bytes()).collect();
     for code in &changes.forget {
         let key = key_of(&tx.state.hash, account, code);
-        let Some(affiliate) = led_to(tx.connection, &key)? else { continue };
+        let Some(affiliate) = find_affiliate(tx.connection, &key)? else { continue };
         if !changes.erase.is_empty() {
             let leading = user_links(tx.connection, affiliate)?;
             erased.extend(leading.iter().flat_map(|key| keys::hashes(key)));
         }
-        forget(tx.connection, affiliate)?;
+        delete(tx.connection, affiliate)?;
     }
     erase::erase(tx.connection, erased)?;
     let remember = changes.remember.as_ref();
-    remember.map_or(Ok(()), |remember| write(tx, account, number, remember))
+    remember.map_or(Ok(()), |remember| save(tx, account, number, remember))
 }
 
-/// Forgets an affiliate and every key that leads to it; how many keys of users did.
-pub fn forget(connection: &Connection, affiliate: i64) -> rusqlite::Result<u64> {
-    let led = user_links(connection, affiliate)?.len();
+/// Deletes an affiliate and its links; returns how many keys of users led to it.
+pub fn delete(connection: &Connection, affiliate: i64) -> rusqlite::Result<u64> {
+    let linked = user_links(connection, affiliate)?.len();
     connection.prepare_cached("DELETE FROM links WHERE affiliate = ?1")?.execute([affiliate])?;
     connection.prepare_cached("DELETE FROM affiliates WHERE affiliate = ?1")?.execute([affiliate])?;
-    Ok(led as u64)
+    Ok(linked as u64)
 }
 
-/// From now on, a key leads nowhere; whether it led anywhere.
+/// Deletes the link of a key; returns whether there was one.
 pub fn unlink(connection: &Connection, key: &TaggedKey) -> rusqlite::Result<bool> {
     Ok(connection.prepare_cached("DELETE FROM links WHERE key = ?1")?.execute([key.as_slice()])? > 0)
 }
 
-fn write(tx: &Tx<'_>, account: &AccountName, number: AccountNumber, remember: &Remember) -> rusqlite::Result<()> {
+fn save(tx: &WriteTx<'_>, account: &AccountName, number: AccountNumber, remember: &Remember) -> rusqlite::Result<()> {
     let (connection, known) = (tx.connection, &remember.known);
     let sent = known.sent.to_bytes();
     let id = known.id.and_then(|id| i64::try_from(id.0).ok());
     let found = known.origin == Origin::Found;
     let own = key_of(&tx.state.hash, account, &known.code);
-    let affiliate = if let Some(affiliate) = led_to(connection, &own)? {
+    let affiliate = if let Some(affiliate) = find_affiliate(connection, &own)? {
         let sql = "UPDATE affiliates SET id = coalesce(?2, id), found = ?3, sent = ?4 WHERE affiliate = ?1";
         connection.prepare_cached(sql)?.execute(params![affiliate, id, found, sent])?;
         unlink_earlier_emails(connection, affiliate, &remember.keys)?;

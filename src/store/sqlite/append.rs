@@ -1,10 +1,11 @@
-//! Appending events to the log: is it a repeat, is its user known, does it fit into the backlog.
+//! Appending events to the log, after three checks: whether it is a repeat, whether its user is known, whether it fits into
+//! the backlog.
 //!
-//! Invariants: a call that does not fit in appends none of its events, but repeats are answered as such even then; an event that
-//! was answered as unknown leaves no trace.
+//! In: a call's events. Out: one answer per event. Invariants: a call that does not fit appends none of its events, but
+//! repeats are answered as such even then; an event whose user is unknown leaves no trace.
 
 use super::error::JobError;
-use super::state::{AccountNumber, Tx};
+use super::writer_state::{AccountNumber, WriteTx};
 use crate::domain::{AccountName, EventId, Seq, Timestamp, UserKey};
 use crate::failpoint;
 use crate::store::keys;
@@ -13,7 +14,7 @@ use rusqlite::params;
 use std::collections::{HashMap, HashSet};
 
 /// Appends events in this order, or refuses all of them.
-pub fn append(tx: &mut Tx<'_>, events: &[NewEvent], max_backlog: u64) -> Result<Vec<Appended>, JobError> {
+pub fn append(tx: &mut WriteTx<'_>, events: &[NewEvent], max_backlog: u64) -> Result<Vec<Appended>, JobError> {
     check_backlog(tx, events, max_backlog)?;
     let mut answers = Vec::with_capacity(events.len());
     for event in events {
@@ -23,7 +24,7 @@ pub fn append(tx: &mut Tx<'_>, events: &[NewEvent], max_backlog: u64) -> Result<
     Ok(answers)
 }
 
-fn append_one(tx: &mut Tx<'_>, event: &NewEvent) -> rusqlite::Result<Appended> {
+fn append_one(tx: &mut WriteTx<'_>, event: &NewEvent) -> rusqlite::Result<Appended> {
     if tx.find_id(event.id)?.is_some() {
         return Ok(Appended::Duplicate);
     }
@@ -33,8 +34,8 @@ fn append_one(tx: &mut Tx<'_>, event: &NewEvent) -> rusqlite::Result<Appended> {
     {
         return Ok(Appended::UnknownUser);
     }
-    let account = account.map_or_else(|| tx.account(&event.account), Ok)?;
-    let pending = tx.waiting(account);
+    let account = account.map_or_else(|| tx.account_number(&event.account), Ok)?;
+    let pending = tx.pending(account);
     let row = Row { id: event.id, users: &event.keys, received_at: event.received_at, body: &event.body };
     Ok(Appended::Accepted { seq: insert(tx, account, &row)?, pending })
 }
@@ -53,8 +54,8 @@ pub struct Row<'a> {
 }
 
 /// Appends a row, whatever its id.
-pub fn insert(tx: &mut Tx<'_>, account: AccountNumber, row: &Row<'_>) -> rusqlite::Result<Seq> {
-    let seq = tx.append(account, row.id, row.users)?;
+pub fn insert(tx: &mut WriteTx<'_>, account: AccountNumber, row: &Row<'_>) -> rusqlite::Result<Seq> {
+    let seq = tx.assign_seq(account, row.id, row.users)?;
     let sql = "INSERT INTO log (seq, account, id, keys, received_at) VALUES (?1, ?2, ?3, ?4, ?5)";
     let values = params![seq.0, account, row.id.0.as_slice(), keys::to_blob(row.users), row.received_at.0];
     tx.connection.prepare_cached(sql)?.execute(values)?;
@@ -64,14 +65,14 @@ pub fn insert(tx: &mut Tx<'_>, account: AccountNumber, row: &Row<'_>) -> rusqlit
     Ok(seq)
 }
 
-/// Refuses events that do not fit into the backlog of their account. Which are repeats is asked only where it matters.
-fn check_backlog(tx: &Tx<'_>, events: &[NewEvent], max: u64) -> Result<(), JobError> {
+/// Refuses events that do not fit into the backlog of their account. Repeats are counted only where that decides it.
+fn check_backlog(tx: &WriteTx<'_>, events: &[NewEvent], max: u64) -> Result<(), JobError> {
     let mut added: HashMap<&AccountName, u64> = HashMap::new();
     for event in events {
         *added.entry(&event.account).or_default() += 1;
     }
     for (account, most) in added {
-        let waiting = tx.find_account(account).map_or(0, |account| tx.waiting(account));
+        let waiting = tx.find_account(account).map_or(0, |account| tx.pending(account));
         if waiting + most > max && waiting + new_ids(tx, events, account)? > max {
             return Err(JobError::Refused(StoreError::Full(waiting)));
         }
@@ -79,8 +80,8 @@ fn check_backlog(tx: &Tx<'_>, events: &[NewEvent], max: u64) -> Result<(), JobEr
     Ok(())
 }
 
-/// How many events of the account are no repeats.
-fn new_ids(tx: &Tx<'_>, events: &[NewEvent], account: &AccountName) -> rusqlite::Result<u64> {
+/// How many events of the account are not repeats.
+fn new_ids(tx: &WriteTx<'_>, events: &[NewEvent], account: &AccountName) -> rusqlite::Result<u64> {
     let mut new = HashSet::new();
     for event in events.iter().filter(|event| event.account == *account) {
         if tx.find_id(event.id)?.is_none() {
@@ -90,14 +91,14 @@ fn new_ids(tx: &Tx<'_>, events: &[NewEvent], account: &AccountName) -> rusqlite:
     Ok(new.len() as u64)
 }
 
-/// Whether the user with these keys is known, or may be because of an event that waits.
+/// Whether the user with these keys is known, or may become known through a pending event.
 fn may_be_known(
-    tx: &Tx<'_>,
+    tx: &WriteTx<'_>,
     account: Option<AccountNumber>,
     users: &[UserKey],
     none_pending_up_to: Option<Seq>,
 ) -> rusqlite::Result<bool> {
-    if account.is_some_and(|account| !users.is_empty() && tx.may_wait(account, users, none_pending_up_to)) {
+    if account.is_some_and(|account| !users.is_empty() && tx.may_be_pending(account, users, none_pending_up_to)) {
         return Ok(true);
     }
     let mut link = tx.connection.prepare_cached("SELECT 1 FROM links WHERE key = ?1")?;

@@ -1,6 +1,7 @@
-//! The table `attempts`: how far an event got that waits, with whom it was begun, and how often it failed.
+//! The table `attempts`: the progress of pending events, the groups they were begun in, and their failures.
 //!
-//! Invariants: there is a row only if it says something; what cannot be read is never taken for nothing.
+//! Invariants: an event without progress, group, failure and history has no row; a column that cannot be read is reported, never
+//! replaced by a default.
 
 use super::decode::{self, Damaged, blob, integer, text};
 use crate::delivery::Progress;
@@ -23,13 +24,13 @@ pub struct Attempts {
     pub begun: bool,
     /// The events that were begun in one group with it.
     pub followers: Vec<Seq>,
-    /// How far it got.
+    /// The progress.
     pub progress: Progress,
     /// How many attempts failed.
     pub failures: u32,
     /// For how long it has been failing.
     pub failing_for: Duration,
-    /// The wait that the last failure asked for, if it was not begun since.
+    /// The wait after the last failure, if the event was not begun since.
     pub retry: Option<RetryWait>,
 }
 
@@ -84,8 +85,8 @@ fn progress_text(progress: &Progress) -> rusqlite::Result<Option<String>> {
     begun.then(|| decode::to_json(progress)).transpose()
 }
 
-/// The event is begun, with these followers, and got so far.
-pub fn begin(connection: &Connection, head: Seq, followers: &[Seq], progress: &Progress) -> rusqlite::Result<()> {
+/// Marks the event as begun in a group with these followers, and saves its progress.
+pub fn mark_begun(connection: &Connection, head: Seq, followers: &[Seq], progress: &Progress) -> rusqlite::Result<()> {
     let sql =
         "INSERT INTO attempts (seq, begun, followers, progress, failures, failing_for) VALUES (?1, 1, ?2, ?3, 0, 0)
                ON CONFLICT (seq) DO UPDATE SET begun = 1, followers = ?2, progress = ?3, wait = NULL, noted_at = NULL";
@@ -93,23 +94,23 @@ pub fn begin(connection: &Connection, head: Seq, followers: &[Seq], progress: &P
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
-/// A failure that is to be retried.
+/// A failed attempt that is to be retried.
 #[derive(Debug)]
-pub struct Failure<'a> {
+pub struct FailedAttempt<'a> {
     /// How long to wait.
     pub wait: Duration,
-    /// How far it got; none: as it was last saved, and what was about to be done may have had its effect.
+    /// The progress; `None`: as it was last saved, and the call that was about to be made may have had its effect.
     pub progress: Option<&'a Progress>,
     /// How many attempts failed.
     pub failures: u32,
     /// For how long it has been failing.
     pub failing_for: Duration,
-    /// What happened.
+    /// The reason.
     pub attempt: &'a Attempt,
 }
 
-/// The attempt failed. What was begun with the event remains so.
-pub fn fail(connection: &Connection, head: Seq, failure: &Failure<'_>) -> rusqlite::Result<()> {
+/// Saves a failed attempt. The events of its group stay marked as begun with it.
+pub fn record_failure(connection: &Connection, head: Seq, failure: &FailedAttempt<'_>) -> rusqlite::Result<()> {
     let (_, history) = failures_and_history(connection, head)?;
     let history = history::with(head, history.as_deref(), failure.attempt);
     let sql = "INSERT INTO attempts (seq, begun, progress, failures, failing_for, wait, noted_at, history)
@@ -129,7 +130,7 @@ pub fn fail(connection: &Connection, head: Seq, failure: &Failure<'_>) -> rusqli
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
-/// The event is handed back. What was begun with it remains so if several were asked for together.
+/// Saves that the event was handed back. The events of its group stay marked if several are asked for together.
 pub fn hand_back(connection: &Connection, head: Seq, progress: &Progress) -> rusqlite::Result<()> {
     let text = progress_text(progress)?;
     if text.is_some() {
@@ -145,19 +146,19 @@ pub fn hand_back(connection: &Connection, head: Seq, progress: &Progress) -> rus
     connection.prepare_cached(sql)?.execute([head.0]).map(drop)
 }
 
-/// A replayed event keeps the history of its dead letter.
+/// Gives a replayed event the history of its dead letter.
 pub fn keep_history(connection: &Connection, seq: Seq, history: &str) -> rusqlite::Result<()> {
     let sql = "INSERT INTO attempts (seq, begun, failures, failing_for, history) VALUES (?1, 0, 0, 0, ?2)";
     connection.prepare_cached(sql)?.execute(params![seq.0, history]).map(drop)
 }
 
-/// The event waits no more.
+/// Deletes the row of an event that has ended.
 pub fn delete(connection: &Connection, seq: Seq) -> rusqlite::Result<()> {
     connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1")?.execute([seq.0]).map(drop)
 }
 
-/// How many attempts at the event failed, and its history as it is stored. What is damaged of these counts as nothing: it was
-/// named when the event was begun, and must not keep it from becoming a dead letter.
+/// How many attempts at the event failed, and its history as it is stored. A damaged column counts as empty: it was
+/// reported when the event was begun, and must not keep it from becoming a dead letter.
 pub fn failures_and_history(connection: &Connection, seq: Seq) -> rusqlite::Result<(u32, Option<String>)> {
     let mut statement = connection.prepare_cached("SELECT failures, history FROM attempts WHERE seq = ?1")?;
     let stored = statement.query_row([seq.0], |row| {

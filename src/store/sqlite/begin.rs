@@ -1,6 +1,7 @@
-//! Beginning units: bodies, memory and progress of what still waits.
+//! Beginning units: reads the bodies, known affiliates and progress of pending events.
 //!
-//! Invariant: what cannot be read is named, in the answer and in one line of the logs; it is never replaced by a default.
+//! In: units of an account. Out: one [`Begun`] for each whose head is pending. Invariant: a part that cannot be read is named in
+//! the result and in one line of the logs; it is never replaced by a default. A damaged page costs the units on it alone.
 
 use super::affiliates;
 use super::attempts::{self, Attempts};
@@ -15,12 +16,12 @@ use crate::store::keys;
 use crate::store::{Begun, Follower};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// No more bytes of bodies (unpacked) are brought along with a head.
+/// The followers of a head have at most so many bytes of bodies (unpacked).
 const MAX_FOLLOWERS_BYTES: usize = 128 * 1024;
 /// No further unit is begun once the bodies (unpacked) of those before it have so many bytes.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// Reads units of `account`, in this order, as of one moment: `None` for one whose head does not wait.
+/// Reads units of `account`, in this order, as of one moment: `None` for one whose head is not pending.
 pub fn begin(connection: &Connection, account: &AccountName, units: &[Unit]) -> rusqlite::Result<Vec<Option<Begun>>> {
     let snapshot = connection.unchecked_transaction()?;
     let (mut begun, mut bytes) = (Vec::with_capacity(units.len()), 0);
@@ -56,7 +57,7 @@ fn head(connection: &Connection, account: &AccountName, unit: &Unit) -> rusqlite
     let mut room = MAX_FOLLOWERS_BYTES;
     for seq in asked_for {
         let Some(follower) = follower(connection, account, *seq)? else { continue };
-        // What was asked for together before is asked for together again, however large.
+        // A group that was asked for together before is asked for together again, however large.
         if follower.body.len() > room && marked.is_empty() {
             break;
         }
@@ -78,7 +79,7 @@ fn unreadable(seq: Seq) -> Begun {
     parts.begun(seq, Ok(Memory::default()))
 }
 
-/// What was read of a head; each part by itself may be damaged.
+/// The columns of a head; each of them may be damaged.
 struct Parts {
     id: Result<EventId, Damaged>,
     keys: Result<Vec<UserKey>, Damaged>,

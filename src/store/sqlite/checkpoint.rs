@@ -1,4 +1,4 @@
-//! Checkpoints: the content of the write-ahead log (WAL) is written into the file in the background, so that no commit waits for it.
+//! Checkpoints: writes the pages of the write-ahead log (WAL) into the file in the background, so that no commit waits for it.
 //!
 //! In: the size of the WAL after each commit. When it is large, a thread with a connection of its own writes its pages into
 //! the file; then the writer copies the few pages that were committed meanwhile, after which SQLite begins the WAL anew.
@@ -141,10 +141,10 @@ pub fn empty_wal(connection: &Connection) -> rusqlite::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::super::open;
-    use super::super::writer::Store;
+    use super::super::writer::Database;
     use super::*;
 
-    fn commit(store: &mut Store, bytes: i64) {
+    fn commit(store: &mut Database, bytes: i64) {
         let insert = |connection: &Connection| {
             connection.execute("INSERT INTO bodies (body) VALUES (zeroblob(?1))", [bytes]).map(drop)
         };

@@ -1,37 +1,37 @@
 //! Compaction of the file, one portion at a time: removes settled events whose deduplication window has passed, and returns free
 //! pages to the file system.
 //!
-//! Invariants: a portion holds the writer up for some milliseconds at most; an event stays in the log while it waits and while
-//! its dead letter is kept. Deliberately absent: when it is done ([`super::maintenance`]).
+//! Invariants: a portion occupies the writer for some milliseconds at most; an event stays in the log while it is pending and
+//! while its dead letter is kept. Deliberately absent: when it is done ([`super::maintenance`]).
 
 use super::older_ids;
-use super::state::{Change, Tx};
+use super::writer_state::{Change, WriteTx};
 use crate::domain::{EventId, Seq, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// So many rows are looked at in one reading.
+/// So many rows are examined in one read.
 const EXAMINED: i64 = 5_000;
 
 /// So many rows are removed in one transaction.
 pub const PORTION: usize = 500;
 
-/// So many pages are given back at once.
+/// So many pages are returned at once.
 const PAGES: u32 = 100;
 
 /// The events that are to be removed.
 const REMOVABLE: &str = "outcome IS NOT NULL AND received_at < ?2
                          AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.seq = log.seq)";
 
-/// Rows of the log that were looked at.
+/// A portion of the log that was examined.
 #[derive(Debug)]
 pub struct Examined {
-    /// Those that are to be removed.
+    /// The rows to remove.
     pub removable: Vec<Seq>,
-    /// Where to go on; none at the end of the log.
+    /// The seq after which to go on; none at the end of the log.
     pub next: Option<i64>,
 }
 
-/// Looks at the rows behind the seq `after`.
+/// Examines the rows after the seq `after`.
 pub fn examine(connection: &Connection, after: i64, before: Timestamp) -> rusqlite::Result<Examined> {
     let sql = "SELECT seq FROM log WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2";
     let next = connection.prepare_cached(sql)?.query_row([after, EXAMINED - 1], |row| row.get(0)).optional()?;
@@ -42,8 +42,8 @@ pub fn examine(connection: &Connection, after: i64, before: Timestamp) -> rusqli
     Ok(Examined { removable: removable.collect::<rusqlite::Result<_>>()?, next })
 }
 
-/// Removes these rows, unless that has become wrong, and their ids.
-pub fn remove(tx: &mut Tx<'_>, seqs: &[Seq], before: Timestamp) -> rusqlite::Result<()> {
+/// Removes these rows and their ids, except rows that must stay by now.
+pub fn remove(tx: &mut WriteTx<'_>, seqs: &[Seq], before: Timestamp) -> rusqlite::Result<()> {
     let sql = format!("DELETE FROM log WHERE seq = ?1 AND {REMOVABLE} RETURNING id");
     let mut delete = tx.connection.prepare_cached(&sql)?;
     for seq in seqs {
@@ -52,13 +52,13 @@ pub fn remove(tx: &mut Tx<'_>, seqs: &[Seq], before: Timestamp) -> rusqlite::Res
         if tx.state.older_ids {
             older_ids::delete(tx.connection, &id, *seq)?;
         }
-        tx.note(Change::Removed(id, *seq));
+        tx.on_commit(Change::RowRemoved(id, *seq));
     }
     Ok(())
 }
 
-/// Returns a portion of the free pages to the file system; says whether more remain and can be returned: a file that was made
-/// by other hands (from a dump, say) may not be able to shrink.
+/// Returns a portion of the free pages to the file system; says whether more remain and can be returned: a file that was not
+/// created by this service (but from a dump, say) may not be able to shrink.
 pub fn return_free_pages(connection: &Connection) -> rusqlite::Result<bool> {
     let free = || connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
     let before = free()?;

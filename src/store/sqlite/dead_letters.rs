@@ -1,4 +1,4 @@
-//! Dead letters: kept, shown in pages, appended anew, or thrown away.
+//! Dead letters: keeping, listing, replaying and discarding them.
 //!
 //! Invariant: the keys of a dead letter are in `dead_keys` exactly as long as its body is kept.
 
@@ -7,7 +7,7 @@ use super::attempts;
 use super::decode::{Damaged, blob};
 use super::error::{JobError, is_corruption};
 use super::settle::Rows;
-use super::state::{Change, Tx};
+use super::writer_state::{Change, WriteTx};
 use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, EventId, Seq, Timestamp};
 use crate::store::body::unpack;
@@ -18,14 +18,14 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A page is sought among so many dead letters at most, so that a filter that fits none takes no long transaction.
+/// A page examines at most so many dead letters, so that a filter that fits none takes no long transaction.
 const EXAMINED: i64 = 400;
 
 const COLUMNS: &str = "seq, name, id, code, reason, failures, received_at, died_at, body IS NULL";
 
 /// Keeps the waiting event `seq` as a dead letter.
 pub fn keep(
-    tx: &mut Tx<'_>,
+    tx: &mut WriteTx<'_>,
     seq: Seq,
     outcome: OutcomeCode,
     reason: &str,
@@ -41,14 +41,14 @@ pub fn keep(
     insert(tx, seq, outcome, reason, at, (attempts.0, Some(history)), body)
 }
 
-/// Keeps of an event that waits that it was there, and how it ended.
-pub fn keep_erased(tx: &mut Tx<'_>, seq: Seq, at: Timestamp) -> rusqlite::Result<()> {
+/// Keeps a pending event whose user is erased as a dead letter without body and keys.
+pub fn keep_erased(tx: &mut WriteTx<'_>, seq: Seq, at: Timestamp) -> rusqlite::Result<()> {
     let attempts = attempts::failures_and_history(tx.connection, seq)?;
     insert(tx, seq, OutcomeCode::Erased, "its user was erased while it waited", at, attempts, None)
 }
 
 fn insert(
-    tx: &mut Tx<'_>,
+    tx: &mut WriteTx<'_>,
     seq: Seq,
     outcome: OutcomeCode,
     reason: &str,
@@ -66,7 +66,7 @@ fn insert(
     for key in keys::hashes(&keys.unwrap_or_default()) {
         insert.execute(params![key.as_slice(), seq.0])?;
     }
-    tx.note(Change::Dead(1));
+    tx.on_commit(Change::DeadLetters(1));
     Ok(())
 }
 
@@ -75,7 +75,7 @@ fn body(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Value>> {
     connection.prepare_cached("SELECT body FROM bodies WHERE seq = ?1")?.query_row([seq.0], |row| row.get(0)).optional()
 }
 
-/// The same where a page of the file may be damaged: none if it cannot be read.
+/// The same, but `None` if it is on a damaged page.
 pub fn body_if_readable(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Value>> {
     match body(connection, seq) {
         Err(error) if is_corruption(&error) => Ok(None),
@@ -83,7 +83,7 @@ pub fn body_if_readable(connection: &Connection, seq: Seq) -> rusqlite::Result<O
     }
 }
 
-/// Up to `limit` dead letters with an id above `after`, without what only one of them by itself shows; and where to go on.
+/// Up to `limit` dead letters with an id above `after`, without history and body; and the id after which to go on.
 pub fn page(connection: &Connection, filter: &Filter, after: i64, limit: usize) -> rusqlite::Result<Page> {
     let snapshot = connection.unchecked_transaction()?;
     let sql = "SELECT seq FROM dead_letters WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2";
@@ -109,14 +109,14 @@ pub fn one(connection: &Connection, id: i64) -> rusqlite::Result<Option<DeadLett
     let mut statement = connection.prepare_cached(&sql)?;
     let whole = statement.query_row([id], |row| {
         let history = history::read(Seq(id), row.get::<_, Option<String>>(9)?.as_deref());
-        let body = shown(id, blob(row, 10, "dead_letters.body"));
+        let body = body_text(id, blob(row, 10, "dead_letters.body"));
         Ok(DeadLetter { history, body, ..read(row)? })
     });
     whole.optional()
 }
 
-/// The body as text; none if it was erased, or cannot be read.
-fn shown(id: i64, stored: Result<Option<&[u8]>, Damaged>) -> Option<String> {
+/// The body as text; `None` if it was erased, or cannot be read.
+fn body_text(id: i64, stored: Result<Option<&[u8]>, Damaged>) -> Option<String> {
     let body =
         stored.and_then(|stored| stored.map(|stored| unpack(stored).ok_or(Damaged("dead_letters.body"))).transpose());
     let body = body.unwrap_or_else(|Damaged(part)| {
@@ -143,7 +143,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
 }
 
 /// Appends dead letters anew, or refuses all of them.
-pub fn replay(tx: &mut Tx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Result<Vec<(i64, Replay)>, JobError> {
+pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Result<Vec<(i64, Replay)>, JobError> {
     let mut added: BTreeMap<AccountName, u64> = BTreeMap::new();
     let sql = "SELECT name FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1";
     let mut statement = tx.connection.prepare_cached(sql)?;
@@ -154,7 +154,7 @@ pub fn replay(tx: &mut Tx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Result<
         }
     }
     for (account, more) in added {
-        let waiting = tx.find_account(&account).map_or(0, |account| tx.waiting(account));
+        let waiting = tx.find_account(&account).map_or(0, |account| tx.pending(account));
         if waiting + more > max_backlog {
             return Err(JobError::Refused(StoreError::Full(waiting)));
         }
@@ -164,7 +164,7 @@ pub fn replay(tx: &mut Tx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Result<
 }
 
 /// Appends a dead letter as a new event of its user; its history goes with it.
-fn replay_one(tx: &mut Tx<'_>, seq: Seq) -> rusqlite::Result<Replay> {
+fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> rusqlite::Result<Replay> {
     let sql = "SELECT account, id, keys, received_at, history, body FROM dead_letters WHERE seq = ?1";
     let mut statement = tx.connection.prepare_cached(sql)?;
     let columns = |row: &Row<'_>| {
@@ -190,12 +190,12 @@ fn replay_one(tx: &mut Tx<'_>, seq: Seq) -> rusqlite::Result<Replay> {
     Ok(Replay::Waits)
 }
 
-/// Throws a dead letter away; says whether there was one.
-pub fn discard(tx: &mut Tx<'_>, seq: Seq) -> rusqlite::Result<bool> {
+/// Deletes a dead letter; returns whether there was one.
+pub fn discard(tx: &mut WriteTx<'_>, seq: Seq) -> rusqlite::Result<bool> {
     let there = tx.connection.prepare_cached("DELETE FROM dead_letters WHERE seq = ?1")?.execute([seq.0])? > 0;
     if there {
         tx.connection.prepare_cached("DELETE FROM dead_keys WHERE seq = ?1")?.execute([seq.0])?;
-        tx.note(Change::Dead(-1));
+        tx.on_commit(Change::DeadLetters(-1));
     }
     Ok(there)
 }

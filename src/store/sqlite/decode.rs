@@ -1,7 +1,7 @@
-//! Columns whose content may be damaged: read as they should be, or named.
+//! Reading columns whose content may be damaged: the value, or the name of the column.
 //!
-//! Invariant: what is not as it should be is never replaced by a default. Deliberately absent: the content itself in what is
-//! said of it.
+//! Invariant: a value of another type than expected is an error, never a default. Deliberately absent: the content itself, which
+//! may be personal data, in errors.
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;

@@ -1,6 +1,6 @@
-//! Failures of SQLite as errors of the store: which may pass by themselves, and which will not.
+//! Errors of SQLite as errors of the store: transient, corrupt or fatal.
 //!
-//! In goes what rusqlite says, out comes a [`StoreError`]. Invariant: an error is transient only if the same request can succeed
+//! In: an error of rusqlite. Out: a [`StoreError`]. Invariant: an error is transient only if the same request can succeed
 //! later without a change of the program or the file. Deliberately absent: retries, which are the caller's.
 
 use crate::store::StoreError;
@@ -9,7 +9,7 @@ use rusqlite::{Error, ErrorCode};
 /// Why a job of the writer did nothing.
 #[derive(Debug)]
 pub enum JobError {
-    /// It found, before it wrote anything, that it must not be done. The jobs of its group are not touched by that.
+    /// It was refused before it wrote anything. The other jobs of its group go on.
     Refused(StoreError),
     /// SQLite failed; what the job wrote is rolled back.
     Failed(Error),
@@ -54,7 +54,7 @@ mod tests {
     use rusqlite::ffi;
 
     #[test]
-    fn what_may_pass_is_transient_and_what_cannot_is_fatal() {
+    fn an_error_that_may_pass_is_transient_and_no_other_is() {
         for (code, transient) in [
             (ffi::SQLITE_FULL, true),
             (ffi::SQLITE_BUSY, true),

@@ -1,49 +1,116 @@
-//! Forgetting a user: everything that is held of them is found and erased, but for events that are in flight.
+//! Erasure of a user on an operator's request: finds and erases everything that is held of them, except events in flight.
 //!
-//! A user is reached from a key by the keys beside it: in dead letters and links by index, in waiting events by scanning the
-//! narrow rows of the log in portions. What was found is erased in one transaction, which first looks at what was appended since.
-//! What remains of an erased event is a dead letter without body and keys. Deliberately absent: bodies, which are not read.
+//! In: keys of a user. Out: counts of what was erased. The search goes from a key to the keys beside it: in dead letters and
+//! links by index, in pending events by scanning the narrow rows of the log in portions, from the start again while that leads
+//! to new keys. What was found is erased in one transaction, which first looks at the rows appended since. An erased pending
+//! event stays as a dead letter without body and keys. Deliberately absent: bodies, which are not read.
 
-use super::affiliates::{forget as forget_affiliate, led_to, user_links};
+use super::affiliates::{delete as delete_affiliate, find_affiliate, user_links};
 use super::dead_letters;
-use super::erase::{self, Hash, blank_dead_letters, in_dead_letters_with, unlink_hash};
+use super::erase::{self, KeyHash, delete_links, erase_dead_letters, keys_of_dead_letters_with};
 use super::settle::{Rows, end};
-use super::state::Tx;
+use super::writer_state::WriteTx;
 use crate::delivery::OutcomeCode;
 use crate::domain::{Seq, Timestamp, UserKey};
 use crate::store::Forgotten;
-use crate::store::in_flight::Erasing;
+use crate::store::in_flight::EraseGuard;
 use crate::store::keys::{self, EMAIL, USER_ID, with_tag};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 
-/// So many rows of the log are looked at in one transaction.
+/// So many rows of the log are scanned in one transaction.
 const PORTION: i64 = 5_000;
 
-/// All that leads to a user.
+/// A search for everything that is held of a user.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
-    /// Hashes of their keys.
-    pub keys: Vec<Hash>,
+pub struct Search {
+    keys: Vec<KeyHash>,
     affiliates: BTreeSet<i64>,
+    /// Rows of the log with one of the keys, as far as it was scanned.
+    rows: Vec<Seq>,
+    /// The keys of pending events among these rows.
+    pending_keys: BTreeSet<KeyHash>,
+    /// The log was scanned up to here.
+    scanned_up_to: i64,
 }
 
-impl Reach {
-    /// What these keys reach at once.
+impl Search {
+    /// A search that begins with these keys.
     pub fn new(users: &[UserKey]) -> Self {
         let mut keys = Vec::new();
         erase::add(&mut keys, users.iter().map(|key| *key.bytes()));
-        Self { keys, affiliates: BTreeSet::new() }
+        Self { keys, ..Self::default() }
     }
 
-    /// Adds what dead letters and links lead to.
-    pub fn follow_indexes(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    /// Scans the next portion of the log. Says whether the search is complete; if not, the next step goes on with the next
+    /// portion, or from the start where there are new keys.
+    pub fn step(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        if self.scanned_up_to == 0 {
+            self.follow_indexes(connection)?;
+        }
+        if !self.scan(connection)? {
+            return Ok(false);
+        }
+        let complete = !self.find_new_keys(connection)?;
+        if !complete {
+            self.restart();
+        }
+        Ok(complete)
+    }
+
+    /// Scans the rows that were appended since the search was complete. Says whether it still is: they may lead to new keys.
+    pub fn catch_up(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        while !self.scan(connection)? {}
+        Ok(!self.find_new_keys(connection)?)
+    }
+
+    /// The next step scans the log from the start, for all keys known by now.
+    pub fn restart(&mut self) {
+        (self.rows, self.pending_keys, self.scanned_up_to) = <_>::default();
+    }
+
+    /// The pending events among the rows found.
+    pub fn pending(&self, connection: &Connection) -> rusqlite::Result<Vec<Seq>> {
+        let mut statement = connection.prepare_cached("SELECT 1 FROM log WHERE seq = ?1 AND outcome IS NULL")?;
+        let pending = self.rows.iter().map(|seq| Ok(statement.exists([seq.0])?.then_some(*seq)));
+        pending.filter_map(Result::transpose).collect()
+    }
+
+    /// Scans a portion; says whether it was the last one.
+    fn scan(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        let sql = "SELECT seq, keys, outcome IS NULL FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![self.scanned_up_to, PORTION])?;
+        let mut scanned = 0;
+        while let Some(row) = rows.next()? {
+            (scanned, self.scanned_up_to) = (scanned + 1, row.get(0)?);
+            let stored = row.get_ref(1)?.as_blob().unwrap_or_default();
+            if keys::hashes(stored).any(|key| self.keys.contains(&key)) {
+                self.rows.push(Seq(self.scanned_up_to));
+                if row.get(2)? {
+                    self.pending_keys.extend(keys::hashes(stored));
+                }
+            }
+        }
+        Ok(scanned < PORTION)
+    }
+
+    /// Adds the keys of the pending events found, and the keys beside these; says whether there was a new one.
+    fn find_new_keys(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        let before = self.keys.len();
+        erase::add(&mut self.keys, self.pending_keys.iter().copied());
+        self.follow_indexes(connection)?;
+        Ok(self.keys.len() > before)
+    }
+
+    /// Adds the keys that dead letters and links lead to.
+    fn follow_indexes(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let mut next = 0;
         while let Some(key) = self.keys.get(next).copied() {
             next += 1;
-            erase::add(&mut self.keys, in_dead_letters_with(connection, &key)?);
+            erase::add(&mut self.keys, keys_of_dead_letters_with(connection, &key)?);
             for tag in [USER_ID, EMAIL] {
-                let Some(affiliate) = led_to(connection, &with_tag(tag, &key))? else { continue };
+                let Some(affiliate) = find_affiliate(connection, &with_tag(tag, &key))? else { continue };
                 if self.affiliates.insert(affiliate) {
                     let leading = user_links(connection, affiliate)?;
                     erase::add(&mut self.keys, leading.iter().flat_map(|key| keys::hashes(key)));
@@ -52,76 +119,18 @@ impl Reach {
         }
         Ok(())
     }
-
-    /// Adds the keys of waiting events; says whether there was a new one.
-    fn follow_waiting(&mut self, found: &Found) -> bool {
-        let before = self.keys.len();
-        erase::add(&mut self.keys, found.waiting_keys.iter().copied());
-        self.keys.len() > before
-    }
 }
 
-/// Rows of the log that share a key with a user.
-#[derive(Clone, Debug, Default)]
-pub struct Found {
-    seqs: Vec<Seq>,
-    /// The keys of those that wait.
-    waiting_keys: BTreeSet<Hash>,
-    /// The log was scanned up to here.
-    up_to: i64,
-}
-
-/// Scans the next portion of the log; says whether that was the last one.
-pub fn scan(connection: &Connection, reach: &Reach, found: &mut Found) -> rusqlite::Result<bool> {
-    let sql = "SELECT seq, keys, outcome IS NULL FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![found.up_to, PORTION])?;
-    let mut scanned = 0;
-    while let Some(row) = rows.next()? {
-        (scanned, found.up_to) = (scanned + 1, row.get(0)?);
-        let stored = row.get_ref(1)?.as_blob().unwrap_or_default();
-        if keys::hashes(stored).any(|key| reach.keys.contains(&key)) {
-            found.seqs.push(Seq(found.up_to));
-            if row.get(2)? {
-                found.waiting_keys.extend(keys::hashes(stored));
-            }
-        }
-    }
-    Ok(scanned < PORTION)
-}
-
-/// Follows what one scan found; says whether the log is to be scanned again.
-pub fn follow(connection: &Connection, reach: &mut Reach, found: &Found) -> rusqlite::Result<bool> {
-    let before = reach.keys.len();
-    reach.follow_waiting(found);
-    reach.follow_indexes(connection)?;
-    Ok(reach.keys.len() > before)
-}
-
-/// Looks at what was appended since the scan; says whether that leads to more keys, so that the log is to be scanned again.
-pub fn catch_up(tx: &Tx<'_>, reach: &mut Reach, found: &mut Found) -> rusqlite::Result<bool> {
-    while !scan(tx.connection, reach, found)? {}
-    follow(tx.connection, reach, found)
-}
-
-/// Of what was found, the events that wait.
-pub fn waiting(tx: &Tx<'_>, found: &Found) -> rusqlite::Result<Vec<Seq>> {
-    let mut statement = tx.connection.prepare_cached("SELECT 1 FROM log WHERE seq = ?1 AND outcome IS NULL")?;
-    let waiting = found.seqs.iter().map(|seq| Ok(statement.exists([seq.0])?.then_some(*seq)));
-    waiting.filter_map(Result::transpose).collect()
-}
-
-/// Erases what was found; of the `waiting` events those that are not in flight.
+/// Erases what `search` found, except those of its `pending` events that are in flight.
 pub fn erase(
-    tx: &mut Tx<'_>,
-    reach: &Reach,
-    found: &Found,
-    waiting: &[Seq],
-    erasing: &Erasing,
+    tx: &mut WriteTx<'_>,
+    search: &Search,
+    pending: &[Seq],
+    erasing: &EraseGuard,
     now: Timestamp,
 ) -> rusqlite::Result<Forgotten> {
     let free: BTreeSet<Seq> = erasing.seqs.iter().copied().collect();
-    let in_flight: BTreeSet<Seq> = waiting.iter().copied().filter(|seq| !free.contains(seq)).collect();
+    let in_flight: BTreeSet<Seq> = pending.iter().copied().filter(|seq| !free.contains(seq)).collect();
     let mut forgotten = Forgotten { under_way: in_flight.len() as u64, ..Forgotten::default() };
     for seq in &free {
         dead_letters::keep_erased(tx, *seq, now)?;
@@ -131,15 +140,15 @@ pub fn erase(
         forgotten.events += u64::from(end(tx, account, *seq, OutcomeCode::Erased, &Rows::Delete)?);
     }
     let mut blank = tx.connection.prepare_cached("UPDATE log SET keys = x'' WHERE seq = ?1")?;
-    for seq in found.seqs.iter().filter(|seq| !in_flight.contains(seq)) {
+    for seq in search.rows.iter().filter(|seq| !in_flight.contains(seq)) {
         blank.execute([seq.0])?;
     }
-    for key in &reach.keys {
-        forgotten.dead_letters += blank_dead_letters(tx.connection, key)?;
-        forgotten.links += unlink_hash(tx.connection, key)?;
+    for key in &search.keys {
+        forgotten.dead_letters += erase_dead_letters(tx.connection, key)?;
+        forgotten.links += delete_links(tx.connection, key)?;
     }
-    for affiliate in &reach.affiliates {
-        forgotten.links += forget_affiliate(tx.connection, *affiliate)?;
+    for affiliate in &search.affiliates {
+        forgotten.links += delete_affiliate(tx.connection, *affiliate)?;
         forgotten.affiliates += 1;
     }
     Ok(forgotten)

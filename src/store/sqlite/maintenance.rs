@@ -1,18 +1,17 @@
-//! Status, health and compaction: what the assembly asks of the store.
+//! Status, account health and compaction: the trait [`Maintenance`] of the engine.
 
-use super::state::Tx;
+use super::writer_state::WriteTx;
 use super::{SqliteStore, checkpoint, compact, older_ids, vault};
 use crate::domain::{AccountName, Timestamp};
 use crate::store::{Maintenance, StoreError, StoreStatus};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-/// So many readings of the log that find nothing to remove end a compaction; the next one goes on there.
-const MAX_FRUITLESS: u32 = 40;
+/// A compaction ends after so many portions of the log in which nothing is to be removed; the next one goes on there.
+const MAX_EMPTY_PORTIONS: u32 = 40;
 
-/// So often is the WAL to be emptied while another process reads, and so long is the wait between.
+/// How often emptying the WAL is tried while another process reads, and the wait between two tries.
 const WAL_TRIES: u32 = 20;
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
@@ -47,7 +46,7 @@ impl Maintenance for SqliteStore {
     async fn compact(&self, forget_before: Timestamp) -> Result<(), StoreError> {
         self.remove_settled(forget_before).await?;
         self.move_surplus_ids().await?;
-        while self.writer.alone(compact::return_free_pages).await? {}
+        while self.writer.outside_transaction(compact::return_free_pages).await? {}
         self.empty_wal().await
     }
 
@@ -62,15 +61,14 @@ impl Maintenance for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Removes settled events received before `before`: from where the last compaction ended to the end of the log, as long as
-    /// there are some.
+    /// Removes settled events received before `before`, from where the last compaction ended on, until there are no more.
     async fn remove_settled(&self, before: Timestamp) -> Result<(), StoreError> {
         let mut examined_up_to = self.examined_up_to.lock().await;
-        let mut fruitless = 0;
-        while fruitless < MAX_FRUITLESS {
+        let mut empty_portions = 0;
+        while empty_portions < MAX_EMPTY_PORTIONS {
             let after = *examined_up_to;
             let examined = self.readers.read(move |connection| compact::examine(connection, after, before)).await?;
-            fruitless += u32::from(examined.removable.is_empty());
+            empty_portions += u32::from(examined.removable.is_empty());
             for portion in examined.removable.chunks(compact::PORTION) {
                 let portion = portion.to_vec();
                 self.writer.write(move |tx| Ok(compact::remove(tx, &portion, before)?)).await?;
@@ -90,21 +88,21 @@ impl SqliteStore {
                 let portion = portion.to_vec();
                 self.writer.write(move |tx| Ok(older_ids::insert(tx.connection, &portion)?)).await?;
             }
-            self.writer.write(move |tx: &mut Tx<'_>| Ok(tx.older_ids_moved(last)?)).await?;
+            self.writer.write(move |tx: &mut WriteTx<'_>| Ok(tx.older_ids_moved(last)?)).await?;
         }
         Ok(())
     }
 
-    /// Empties the WAL while no reading is under way here; repeats it while another process reads.
+    /// Empties the WAL while no read of this process runs; tries again while another process reads.
     async fn empty_wal(&self) -> Result<(), StoreError> {
         self.readers.read(|connection| checkpoint::write(connection).map(drop)).await?; // most of it, while others commit
         for _ in 0..WAL_TRIES {
-            let gate = Arc::clone(&self.readers.gate());
+            let lock = self.readers.lock();
             let empty = move |connection: &_| {
-                let _shut = gate.shut();
+                let _excluded = lock.exclude();
                 checkpoint::empty_wal(connection)
             };
-            if self.writer.alone(empty).await? {
+            if self.writer.outside_transaction(empty).await? {
                 return Ok(());
             }
             tokio::time::sleep(BETWEEN_TRIES).await;

@@ -1,9 +1,10 @@
-//! The SQLite engine: one file, one writer thread with group commit, WAL and `synchronous=FULL`, and connections that read.
+//! The SQLite engine: one file, one writer thread with group commit, and connections that read beside it.
 //!
-//! Whatever changes rows is a job of the [`writer`], by verb: [`append`], [`settle`], [`erase`], [`forget`], [`compact`], and of
-//! [`dead_letters`] and [`vault`]. [`read`](mod@read) and [`begin`] run on a [`reader`]. Beside the file, memory holds counts and the
-//! deduplication index ([`state`]). Invariant: one process per file, held by a
-//! lock that dies with the process. Deliberately absent: any rule about users, order, retries or coalescing.
+//! The file is in WAL mode with `synchronous=FULL`. Every change of rows is a job of the [`writer`], one module per verb:
+//! [`append`], [`settle`], [`erase`], [`forget`], [`compact`], and the changes of [`dead_letters`] and [`vault`].
+//! [`read`](mod@read) and [`begin`] run on a [`reader`]. Beside the file, memory holds counts and the deduplication index
+//! ([`writer_state`]). Invariant: one process per file, held by a lock that ends with the process. Deliberately absent: any
+//! rule about users, order, retries or coalescing.
 
 mod affiliates;
 mod append;
@@ -26,17 +27,17 @@ mod read;
 mod reader;
 mod schema;
 mod settle;
-mod state;
 #[cfg(test)]
 mod steps;
 #[cfg(test)]
 mod tests;
 mod vault;
 mod writer;
+mod writer_state;
 
 pub use open::OpenError as SqliteOpenError;
 
-use super::in_flight::{InFlight, ReleaseOnDrop};
+use super::in_flight::{InFlightEvents, ReleaseOnDrop};
 use super::published::Published;
 use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body};
 use crate::delivery::Progress;
@@ -51,10 +52,10 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use writer::Writer;
 
-/// What a store may hold.
+/// Limits of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many events of one account may wait.
+    /// How many events of one account may be pending.
     pub max_backlog: u64,
     /// How many bytes the deduplication index may use in memory. Older ids are found on disk.
     pub deduplication_memory: usize,
@@ -69,11 +70,11 @@ impl Default for Limits {
 /// A store in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    // Closed before the writer, which is the last to close the file.
+    // Dropped before the writer, which is the last to close the file.
     readers: Readers,
     writer: Writer,
     published: Arc<Published>,
-    in_flight: Arc<InFlight>,
+    in_flight: Arc<InFlightEvents>,
     hash: HashKey,
     limits: Limits,
     /// How far the last compaction came through the log.
@@ -81,7 +82,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, made with its folder if absent, for this process alone.
+    /// Opens the file for this process alone; creates it and its folder if absent.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, SqliteOpenError> {
         let store = open::open(path, limits.deduplication_memory)?;
         let (hash, published) = (store.state.hash.clone(), Arc::clone(&store.state.published));
@@ -106,17 +107,17 @@ impl Drop for SqliteStore {
     }
 }
 
-/// The bodies of more events than these are packed on a thread for blocking work: a thousand take some milliseconds.
-const PACKED_AT_ONCE: usize = 20;
+/// The bodies of more events than these are packed on a thread for blocking work: packing a thousand takes some milliseconds.
+const MAX_PACKED_INLINE: usize = 20;
 
 impl SqliteStore {
-    async fn settle_with(&self, ending: &Arc<Ending>, rows: Rows) -> Result<(), StoreError> {
+    async fn try_settle(&self, ending: &Arc<Ending>, rows: Rows) -> Result<(), StoreError> {
         let ending = Arc::clone(ending);
         self.writer.write(move |tx| settle::settle(tx, &ending, &rows)).await
     }
 }
 
-fn packed(mut events: Vec<NewEvent>) -> Vec<NewEvent> {
+fn pack_bodies(mut events: Vec<NewEvent>) -> Vec<NewEvent> {
     for event in &mut events {
         event.body = body::pack(std::mem::take(&mut event.body));
     }
@@ -130,11 +131,11 @@ impl EventLog for SqliteStore {
     }
 
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
-        let events = if events.len() > PACKED_AT_ONCE {
+        let events = if events.len() > MAX_PACKED_INLINE {
             // Err: the runtime is ending.
-            spawn_blocking(|| packed(events)).await.map_err(|_| StoreError::Closed)?
+            spawn_blocking(|| pack_bodies(events)).await.map_err(|_| StoreError::Closed)?
         } else {
-            packed(events)
+            pack_bodies(events)
         };
         let max_backlog = self.limits.max_backlog;
         self.writer.write(move |tx| append::append(tx, &events, max_backlog)).await
@@ -169,7 +170,7 @@ impl EventLog for SqliteStore {
                 in_flight.keep(begun.iter().flatten().flat_map(Begun::seqs));
                 return Ok(begun);
             }
-            // Marked followers that the caller did not name: they have to be in flight before they are read.
+            // Followers marked in the file that the caller did not name: they have to be in flight before they are read.
             seqs.extend(more);
         }
     }
@@ -197,16 +198,16 @@ impl EventLog for SqliteStore {
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
         let ending = Arc::new(Ending { account: account.clone(), unit: unit.clone(), settlement, changes });
-        let mut settled = self.settle_with(&ending, Rows::Delete).await;
+        let mut settled = self.try_settle(&ending, Rows::Delete).await;
         if matches!(settled, Err(StoreError::Corrupt(_))) {
             let head = unit.head;
             let body = self.readers.read(move |connection| dead_letters::body_if_readable(connection, head)).await?;
-            settled = self.settle_with(&ending, Rows::Leave { body }).await;
+            settled = self.try_settle(&ending, Rows::Leave { body }).await;
             if settled.is_ok() {
                 tracing::error!(seq = %head, "the file of the store is damaged: the body of a settled event stays in it");
             }
         }
-        // After a failure they are still being carried out: their owner tries the settlement again.
+        // After a failure they stay in flight: the worker settles them again.
         if matches!(settled, Ok(()) | Err(StoreError::NotPending)) {
             self.in_flight.release(&unit.seqs().collect::<Vec<_>>());
         }

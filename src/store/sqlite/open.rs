@@ -1,13 +1,14 @@
-//! Opening the file: folder, lock, tables, and what is read into memory.
+//! Opening the file: makes the folder, takes the lock, creates or migrates the tables, and reads the writer's state.
 //!
-//! Invariant: a file is open in one process at most; its lock dies with the process.
+//! In: a path. Out: a [`Database`] for the writer. Invariant: a file is open in one process at most; the operating system
+//! releases its lock when the process ends.
 
 use super::checkpoint::Checkpoints;
 use super::migrate_v5;
 use super::older_ids;
 use super::schema;
-use super::state::{AccountLog, AccountNumber, State};
-use super::writer::Store;
+use super::writer::Database;
+use super::writer_state::{AccountNumber, Backlog, WriterState};
 use crate::domain::{AccountName, HashKey, Seq};
 use crate::store::StoreStatus;
 use crate::store::log_limit::LogLimit;
@@ -68,7 +69,7 @@ pub enum OpenError {
 }
 
 /// Opens `path` for this process alone. The deduplication index uses `deduplication_memory` bytes at most.
-pub fn open(path: &Path, deduplication_memory: usize) -> Result<Store, OpenError> {
+pub fn open(path: &Path, deduplication_memory: usize) -> Result<Database, OpenError> {
     let lock = lock(path)?;
     let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
     make_private(path)?;
@@ -84,14 +85,14 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<Store, OpenError
     let state = read_state(&connection, deduplication_memory).map_err(sqlite)?;
     let checkpoints = Checkpoints::start(path, &mut connection)
         .map_err(|source| OpenError::Create { path: path.to_owned(), source })?;
-    Ok(Store { checkpoints, connection, state, failures: LogLimit::default(), lock })
+    Ok(Database { checkpoints, connection, state, failures: LogLimit::default(), lock })
 }
 
-/// A process that is ending, or a child of one that has not quite started, may hold the lock for a moment longer.
+/// A process that is ending may hold the lock for a moment longer.
 const LOCK_TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
-/// Takes the lock that says which process owns the file. The system releases it when the process ends, however it ends.
+/// Takes the lock of the process that owns the file. The operating system releases it when the process ends, even by a crash.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let create = |path: &Path, source| OpenError::Create { path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -112,7 +113,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     Err(OpenError::InUse(path.to_owned()))
 }
 
-/// Makes the file readable for this user only: bodies that wait are personal data. SQLite makes its other files alike.
+/// Makes the file readable for this user only: bodies are personal data. SQLite gives its other files the same mode.
 fn make_private(path: &Path) -> Result<(), OpenError> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
@@ -133,24 +134,27 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite::Result<State> {
+fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite::Result<WriterState> {
     let hash_key: [u8; 32] =
         connection.query_row("SELECT value FROM meta WHERE name = 'hash_key'", [], |row| row.get(0))?;
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    // The greatest seqs are asked for, too, lest a file that was changed by other hands gives one twice.
+    // The highest seqs are read as well, so that a file that was edited by hand gives none twice.
     let last =
         count("SELECT max(coalesce((SELECT max(seq) FROM log), 0), coalesce((SELECT max(seq) FROM dead_letters), 0))")?;
     let next_seq = schema::meta(connection, "next_seq")?.max(last + 1).max(1);
     let dead = count("SELECT count(*) FROM dead_letters")?.unsigned_abs();
     let ids = older_ids::load(connection, deduplication_memory)?;
-    let (accounts, logs) = read_accounts(connection)?;
-    let pending: BTreeMap<String, u64> =
-        logs.values().filter(|log| log.waiting > 0).map(|log| (log.name.as_str().to_owned(), log.waiting)).collect();
+    let (accounts, backlogs) = read_accounts(connection)?;
+    let pending: BTreeMap<String, u64> = backlogs
+        .values()
+        .filter(|backlog| backlog.pending > 0)
+        .map(|backlog| (backlog.name.as_str().to_owned(), backlog.pending))
+        .collect();
     let status = StoreStatus { pending: pending.values().sum(), dead, write_error: None };
-    Ok(State {
+    Ok(WriterState {
         hash: HashKey::new(&hash_key),
         accounts,
-        logs,
+        backlogs,
         ids,
         new_ids: HashMap::new(),
         older_ids: older_ids::exist(connection)?,
@@ -161,27 +165,27 @@ fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite:
     })
 }
 
-type Accounts = (HashMap<AccountName, AccountNumber>, HashMap<AccountNumber, AccountLog>);
+type Accounts = (HashMap<AccountName, AccountNumber>, HashMap<AccountNumber, Backlog>);
 
-/// The accounts, and how much waits of each: counted in the index of what waits.
+/// The accounts and their backlogs, counted in the index of pending events.
 fn read_accounts(connection: &Connection) -> rusqlite::Result<Accounts> {
-    let (mut accounts, mut logs) = (HashMap::new(), HashMap::new());
+    let (mut accounts, mut backlogs) = (HashMap::new(), HashMap::new());
     let mut statement = connection.prepare("SELECT account, name FROM accounts")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (number, name) = (row.get(0)?, AccountName::from(row.get::<_, String>(1)?));
         accounts.insert(name.clone(), number);
-        logs.insert(number, AccountLog { name, waiting: 0, last: Seq(0), recent: RecentKeys::default() });
+        backlogs.insert(number, Backlog { name, pending: 0, last: Seq(0), recent: RecentKeys::default() });
     }
     let sql =
         "SELECT account, count(*), max(seq) FROM log INDEXED BY log_waiting WHERE outcome IS NULL GROUP BY account";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        if let Some(log) = logs.get_mut(&row.get(0)?) {
-            (log.waiting, log.last) = (row.get::<_, i64>(1)?.unsigned_abs(), Seq(row.get(2)?));
-            log.recent = RecentKeys::after(log.last);
+        if let Some(backlog) = backlogs.get_mut(&row.get(0)?) {
+            (backlog.pending, backlog.last) = (row.get::<_, i64>(1)?.unsigned_abs(), Seq(row.get(2)?));
+            backlog.recent = RecentKeys::after(backlog.last);
         }
     }
-    Ok((accounts, logs))
+    Ok((accounts, backlogs))
 }

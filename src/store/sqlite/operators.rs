@@ -1,14 +1,15 @@
-//! Dead letters, erasure and API keys: what operators ask of the store.
+//! Dead letters, erasure and API keys: the traits that operators' requests go through.
 
+use super::writer_state::WriteTx;
 use super::{SqliteStore, dead_letters, forget, vault};
 use crate::domain::{SealedKey, Seq, Timestamp, UserKey};
 use crate::store::{DeadLetter, DeadLetters, Filter, Forgotten, KeyVault, Page, Replay, StoreError};
 use async_trait::async_trait;
-use forget::{Found, Reach};
+use forget::Search;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// So often is the log scanned again for the sake of what was appended meanwhile; then what was found is erased.
+/// After so many scans what was found is erased, even if rows appended meanwhile lead to new keys.
 const MAX_SCANS: u32 = 4;
 
 #[async_trait]
@@ -31,86 +32,61 @@ impl DeadLetters for SqliteStore {
 
     async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
         let ids = ids.to_vec();
-        self.writer
-            .write(move |tx| {
-                let each = ids.iter().map(|id| Ok(dead_letters::discard(tx, Seq(*id))?.then_some(*id)));
-                each.filter_map(Result::transpose).collect()
-            })
-            .await
+        let discard = move |tx: &mut WriteTx<'_>| {
+            let discarded = ids.iter().map(|id| Ok(dead_letters::discard(tx, Seq(*id))?.then_some(*id)));
+            discarded.filter_map(Result::transpose).collect()
+        };
+        self.writer.write(discard).await
     }
 
     async fn forget(&self, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
-        let mut reach = Reach::new(users);
-        for round in 1.. {
-            let found;
-            (reach, found) = self.find(reach).await?;
-            match self.erase(reach, found, now, round == MAX_SCANS).await? {
+        let (mut search, mut scans) = (Search::new(users), 0);
+        loop {
+            (search, scans) = (self.complete(search).await?, scans + 1);
+            match self.erase(search, now, scans == MAX_SCANS).await? {
                 Ok(forgotten) => return Ok(forgotten),
-                Err(further) => reach = further,
+                Err(incomplete) => search = incomplete,
             }
         }
-        Ok(Forgotten::default())
     }
 }
 
 impl SqliteStore {
-    /// Scans the log for what the user's keys reach, until that is no more than before.
-    async fn find(&self, mut reach: Reach) -> Result<(Reach, Found), StoreError> {
-        let follow = move |connection: &_| reach.follow_indexes(connection).map(|()| reach);
-        reach = self.readers.read(follow).await?;
+    /// Runs a search to its end, a portion of the log at a time.
+    async fn complete(&self, mut search: Search) -> Result<Search, StoreError> {
         loop {
-            let (mut found, mut end) = (Found::default(), false);
-            while !end {
-                let scan = move |connection: &_| {
-                    let end = forget::scan(connection, &reach, &mut found)?;
-                    Ok((reach, found, end))
-                };
-                (reach, found, end) = self.readers.read(scan).await?;
-            }
-            let follow = move |connection: &_| {
-                let again = forget::follow(connection, &mut reach, &found)?;
-                Ok((reach, found, again))
-            };
-            let again;
-            (reach, found, again) = self.readers.read(follow).await?;
-            if !again {
-                return Ok((reach, found));
+            let step = move |connection: &_| search.step(connection).map(|complete| (search, complete));
+            let complete;
+            (search, complete) = self.readers.read(step).await?;
+            if complete {
+                return Ok(search);
             }
         }
     }
 
-    /// Erases what was found. Err: what was appended meanwhile reaches further, and this is not the `last` try.
-    async fn erase(
-        &self,
-        reach: Reach,
-        found: Found,
-        now: Timestamp,
-        last: bool,
-    ) -> Result<Result<Forgotten, Reach>, StoreError> {
+    /// Erases what was found. Err: rows that were appended meanwhile lead to new keys, and this is not the `last` try.
+    async fn erase(&self, search: Search, now: Timestamp, last: bool) -> Result<Result<Forgotten, Search>, StoreError> {
         let in_flight = Arc::clone(&self.in_flight);
         let mut erasing = None;
-        self.writer
-            .write(move |tx| {
-                let (mut reach, mut found) = (reach.clone(), found.clone());
-                if forget::catch_up(tx, &mut reach, &mut found)? && !last {
-                    return Ok(Err(reach));
-                }
-                let waiting = forget::waiting(tx, &found)?;
-                // Held until the transaction has committed: the closure owns it.
-                let erasing = erasing.insert(in_flight.erase(&waiting));
-                Ok(Ok(forget::erase(tx, &reach, &found, &waiting, erasing, now)?))
-            })
-            .await
+        let erase = move |tx: &mut WriteTx<'_>| {
+            let mut search = search.clone();
+            if !search.catch_up(tx.connection)? && !last {
+                search.restart();
+                return Ok(Err(search));
+            }
+            let pending = search.pending(tx.connection)?;
+            // Held until the transaction has committed: the closure owns it.
+            let erasing = erasing.insert(in_flight.erase(&pending));
+            Ok(Ok(forget::erase(tx, &search, &pending, erasing, now)?))
+        };
+        self.writer.write(erase).await
     }
 }
 
 #[async_trait]
 impl KeyVault for SqliteStore {
     async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), StoreError> {
-        let keep = move |tx: &mut super::state::Tx<'_>| {
-            keys.iter().try_for_each(|key| vault::keep_key(tx.connection, key)).map_err(Into::into)
-        };
-        self.writer.write(keep).await
+        self.writer.write(move |tx| Ok(keys.iter().try_for_each(|key| vault::keep_key(tx.connection, key))?)).await
     }
 
     async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {

@@ -1,6 +1,6 @@
-//! Reading the log: entries that wait, in log order, with the affiliates their keys lead to.
+//! Reading the log: pending entries in log order, with the affiliates that their keys lead to.
 
-use super::affiliates::{led_to, own_key};
+use super::affiliates::{find_affiliate, own_key};
 use super::attempts::{self, Attempts};
 use super::begin;
 use super::error::is_corruption;
@@ -9,13 +9,13 @@ use crate::scheduling::Entry;
 use crate::store::keys;
 use rusqlite::{Connection, params};
 
-/// So many entries are read in one transaction at most.
+/// At most so many entries are read in one transaction.
 pub const PORTION: usize = 2_000;
 
-/// Up to `limit` entries of `account` that wait, with a seq above `after`.
+/// Up to `limit` pending entries of `account` with a seq above `after`.
 ///
-/// An id, keys and attempts that cannot be read are left out here, and so is all of an entry on a damaged page but its seq: when
-/// such an event is begun, it is found to be damaged.
+/// An id, keys and attempts that cannot be read are left out; of an entry on a damaged page only the seq is returned. When such an
+/// event is begun, it is reported as damaged.
 pub fn read(connection: &Connection, account: &AccountName, after: Seq, limit: usize) -> rusqlite::Result<Vec<Entry>> {
     let snapshot = connection.unchecked_transaction()?;
     let mut entries: Vec<Entry> = Vec::new();
@@ -57,14 +57,14 @@ fn read_into(
             id: begin::id(row, 2).unwrap_or(EventId([0; 16])),
             keys: lane_keys(connection, &users)?,
             attempted,
-            group: still_waiting(connection, attempts.followers)?,
+            group: still_pending(connection, attempts.followers)?,
             retry: attempts.retry,
         });
     }
     Ok(())
 }
 
-/// The seq of the next entry, read from the index alone.
+/// The seq of the next pending entry, read from the index alone.
 fn next_waiting(connection: &Connection, account: &AccountName, after: Seq) -> rusqlite::Result<Seq> {
     let sql = "SELECT seq FROM log INDEXED BY log_waiting
                WHERE account = (SELECT account FROM accounts WHERE name = ?1) AND outcome IS NULL AND seq > ?2
@@ -80,14 +80,14 @@ fn unreadable(seq: Seq) -> Entry {
 fn lane_keys(connection: &Connection, users: &[UserKey]) -> rusqlite::Result<Vec<LaneKey>> {
     let mut lane: Vec<LaneKey> = users.iter().copied().map(LaneKey::User).collect();
     for key in users {
-        let Some(affiliate) = led_to(connection, &keys::tagged(key))? else { continue };
+        let Some(affiliate) = find_affiliate(connection, &keys::tagged(key))? else { continue };
         let own = own_key(connection, affiliate)?.map(LaneKey::Affiliate);
         lane.extend(own.filter(|own| !lane.contains(own)));
     }
     Ok(lane)
 }
 
-fn still_waiting(connection: &Connection, mut seqs: Vec<Seq>) -> rusqlite::Result<Vec<Seq>> {
+fn still_pending(connection: &Connection, mut seqs: Vec<Seq>) -> rusqlite::Result<Vec<Seq>> {
     let mut statement = connection.prepare_cached("SELECT 1 FROM log WHERE seq = ?1 AND outcome IS NULL")?;
     let mut gone = Vec::new();
     for seq in &seqs {

@@ -1,8 +1,8 @@
-//! Connections that read beside the writer.
+//! A pool of connections that read beside the writer.
 //!
-//! A reading runs on a thread for blocking work, in a connection of its own, and sees what was committed when it begins.
-//! Invariants: a reading is short (a portion of some thousand rows), and none is under way while [`Gate::shut`] is held, so
-//! that the WAL can be emptied. Deliberately absent: anything that writes.
+//! In: a closure that reads. Out: its result. It runs on a thread for blocking work, on a connection of its own, and sees the
+//! rows that were committed when it begins. Invariants: a read is short (a portion of some thousand rows), and none runs while
+//! [`ReadLock::exclude`] is held, so that the WAL can be emptied. Deliberately absent: anything that writes.
 
 use super::error::store_error;
 use super::schema;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// More readings than these wait. Each connection takes up to a mebibyte.
+/// At most so many reads run at once. Each connection takes up to a mebibyte.
 const CONNECTIONS: usize = 4;
 
 /// The readers of one store.
@@ -27,30 +27,30 @@ pub struct Readers {
 struct Pool {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    gate: Arc<Gate>,
+    lock: Arc<ReadLock>,
 }
 
-/// Held open by every reading.
+/// Held shared by every read.
 #[derive(Debug, Default)]
-pub struct Gate(RwLock<()>);
+pub struct ReadLock(RwLock<()>);
 
-impl Gate {
-    /// Waits until no reading is under way; none begins while the guard is held.
-    pub fn shut(&self) -> RwLockWriteGuard<'_, ()> {
+impl ReadLock {
+    /// Waits until no read runs; none begins while the guard is held.
+    pub fn exclude(&self) -> RwLockWriteGuard<'_, ()> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Readers {
-    /// Readers of the file `path`. It is opened when it is first read.
+    /// Readers of the file `path`, which is opened by the first read.
     pub fn new(path: PathBuf) -> Self {
-        let pool = Pool { path, idle: Mutex::default(), gate: Arc::default() };
+        let pool = Pool { path, idle: Mutex::default(), lock: Arc::default() };
         Self { pool: Arc::new(pool), permits: Arc::new(Semaphore::new(CONNECTIONS)) }
     }
 
-    /// The gate of all readings.
-    pub fn gate(&self) -> Arc<Gate> {
-        Arc::clone(&self.pool.gate)
+    /// The lock that every read holds.
+    pub fn lock(&self) -> Arc<ReadLock> {
+        Arc::clone(&self.pool.lock)
     }
 
     /// Reads a portion.
@@ -62,7 +62,7 @@ impl Readers {
         Ok(self.read_after(|| (), |connection, &()| portion(connection)).await?.0)
     }
 
-    /// Reads a portion after `wait`, which may block; what that returned is dropped if the reading fails.
+    /// Reads a portion after `wait`, which may block; the value it returned is dropped if the read fails.
     pub async fn read_after<W, T>(
         &self,
         wait: impl FnOnce() -> W + Send + 'static,
@@ -74,32 +74,32 @@ impl Readers {
     {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let pool = Arc::clone(&self.pool);
-        let reading = spawn_blocking(move || {
+        let read = spawn_blocking(move || {
             let _permit = permit;
             let waited = wait();
             let read = pool.read(|connection| portion(connection, &waited));
             read.map(|read| (read, waited)).map_err(|error| store_error(&error))
         });
-        reading.await.unwrap_or_else(|error| {
-            let panicked = || StoreError::Fatal("a reading panicked: a bug".to_owned());
+        read.await.unwrap_or_else(|error| {
+            let panicked = || StoreError::Fatal("a read panicked: a bug".to_owned());
             Err(if error.is_panic() { panicked() } else { StoreError::Closed }) // else the runtime is ending
         })
     }
 
-    /// Waits until no reading is under way, and closes the connections. Every later reading finds the store closed.
+    /// Waits until no read runs, and closes the connections. Every later read fails with [`StoreError::Closed`].
     pub fn close(&self) {
         self.permits.close();
-        let _shut = self.pool.gate.shut();
+        let _excluded = self.pool.lock.exclude();
         self.pool.idle().clear();
     }
 }
 
 impl Pool {
     fn read<T>(&self, portion: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        let _open = self.gate.0.read().unwrap_or_else(PoisonError::into_inner);
+        let _shared = self.lock.0.read().unwrap_or_else(PoisonError::into_inner);
         let idle = self.idle().pop();
         let connection = idle.map_or_else(|| connect(&self.path), Ok)?;
-        let read = portion(&connection)?; // after a failure, another connection is opened
+        let read = portion(&connection)?; // after a failure the connection is dropped, and another one is opened
         self.idle().push(connection);
         Ok(read)
     }

@@ -1,7 +1,7 @@
 //! The tables of version 6, and the settings of every connection.
 //!
-//! Appending writes in sequence alone: a row of `log`, an entry of its partial index, a row of `bodies`. Rows at random places
-//! are written when an event is settled (`links`), or for the few that fail. What is derived from the log (which events share a
+//! Appending writes in sequence only: a row of `log`, an entry of its partial index, a row of `bodies`. Rows at random places
+//! are written when an event is settled (`links`), or for the few that fail. State derived from the log (which events share a
 //! user, which ids are known) is in memory: see [`crate::store`] and [`crate::scheduling`].
 
 use rusqlite::config::DbConfig;
@@ -12,7 +12,7 @@ use std::time::Duration;
 pub const VERSION: i64 = 6;
 
 const TABLES: &str = "
--- Single values: 'hash_key' (32 bytes), 'next_seq' (no seq below it is given again), 'older_ids_up_to' (up to this seq the ids
+-- Single values: 'hash_key' (32 bytes), 'next_seq' (no seq below it is assigned again), 'older_ids_up_to' (up to this seq the ids
 -- of the log are found in older_ids), 'probes'.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
@@ -119,7 +119,7 @@ pub fn prepare_reader(connection: &Connection) -> rusqlite::Result<()> {
     prepare_statements(connection)
 }
 
-/// Plans do not depend on what is bound; else SQLite compiles many a statement anew each time it is run.
+/// Query plans do not depend on bound values; otherwise SQLite recompiles many statements at every run.
 fn prepare_statements(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

@@ -1,14 +1,14 @@
-//! Saving progress, and ending an attempt: done, again later, handed back, or a dead letter.
+//! Saving the progress of an attempt, and settling it: done, retry, handed back, or dead letter.
 //!
-//! Invariant: what was learned of affiliates is written in the same transaction, and nothing is if the head does not wait.
-//! Where a page is damaged, SQLite commits no transaction that has touched it: such a settlement is repeated with
+//! Invariants: changes of the affiliate index are written in the same transaction; nothing is written if the head is not
+//! pending. SQLite commits no transaction that has touched a damaged page: such a settlement is repeated with
 //! [`Rows::Leave`].
 
 use super::affiliates;
-use super::attempts::{self, Failure};
+use super::attempts::{self, FailedAttempt};
 use super::dead_letters;
 use super::error::JobError;
-use super::state::{AccountNumber, Tx};
+use super::writer_state::{AccountNumber, WriteTx};
 use crate::delivery::{OutcomeCode, Progress};
 use crate::domain::{AccountName, Seq};
 use crate::failpoint;
@@ -17,17 +17,17 @@ use crate::store::{AffiliateChanges, Settlement, StoreError};
 use rusqlite::params;
 use rusqlite::types::Value;
 
-/// Writes down that `unit` is begun, and how far it got.
+/// Saves that `unit` is begun, and its progress.
 pub fn save_progress(
-    tx: &mut Tx<'_>,
+    tx: &mut WriteTx<'_>,
     account: &AccountName,
     unit: &Unit,
     progress: &Progress,
     changes: &AffiliateChanges,
 ) -> Result<(), JobError> {
-    let number = waiting(tx, account, unit.head)?;
-    affiliates::change(tx, account, number, changes)?;
-    attempts::begin(tx.connection, unit.head, &unit.followers, progress)?;
+    let number = account_of_pending(tx, account, unit.head)?;
+    affiliates::apply(tx, account, number, changes)?;
+    attempts::mark_begun(tx.connection, unit.head, &unit.followers, progress)?;
     failpoint::step("store::save_progress");
     Ok(())
 }
@@ -53,15 +53,15 @@ pub struct Ending {
     pub unit: Unit,
     /// How it ends.
     pub settlement: Settlement,
-    /// What was learned.
+    /// What changes in the affiliate index.
     pub changes: AffiliateChanges,
 }
 
 /// Ends an attempt.
-pub fn settle(tx: &mut Tx<'_>, ending: &Ending, rows: &Rows) -> Result<(), JobError> {
+pub fn settle(tx: &mut WriteTx<'_>, ending: &Ending, rows: &Rows) -> Result<(), JobError> {
     let Ending { account, unit, settlement, changes } = ending;
-    let (head, number) = (unit.head, waiting(tx, account, unit.head)?);
-    affiliates::change(tx, account, number, changes)?;
+    let (head, number) = (unit.head, account_of_pending(tx, account, unit.head)?);
+    affiliates::apply(tx, account, number, changes)?;
     match settlement {
         Settlement::Done { outcome, followers } => {
             end(tx, number, head, *outcome, rows)?;
@@ -71,11 +71,19 @@ pub fn settle(tx: &mut Tx<'_>, ending: &Ending, rows: &Rows) -> Result<(), JobEr
         }
         Settlement::Retry { wait, progress, failures, failing_for, attempt } => {
             let (wait, progress, failures, failing_for) = (*wait, Some(progress), *failures, *failing_for);
-            attempts::fail(tx.connection, head, &Failure { wait, progress, failures, failing_for, attempt })?;
+            attempts::record_failure(
+                tx.connection,
+                head,
+                &FailedAttempt { wait, progress, failures, failing_for, attempt },
+            )?;
         }
         Settlement::Interrupted { wait, failures, failing_for, attempt } => {
             let (wait, progress, failures, failing_for) = (*wait, None, *failures, *failing_for);
-            attempts::fail(tx.connection, head, &Failure { wait, progress, failures, failing_for, attempt })?;
+            attempts::record_failure(
+                tx.connection,
+                head,
+                &FailedAttempt { wait, progress, failures, failing_for, attempt },
+            )?;
         }
         Settlement::HandBack { progress } => attempts::hand_back(tx.connection, head, progress)?,
         Settlement::Dead { outcome, reason, at } => {
@@ -87,17 +95,17 @@ pub fn settle(tx: &mut Tx<'_>, ending: &Ending, rows: &Rows) -> Result<(), JobEr
     Ok(())
 }
 
-/// The number of the account; refuses if the event does not wait there.
-fn waiting(tx: &Tx<'_>, account: &AccountName, head: Seq) -> Result<AccountNumber, JobError> {
+/// The number of the account; refuses if the event is not pending there.
+fn account_of_pending(tx: &WriteTx<'_>, account: &AccountName, head: Seq) -> Result<AccountNumber, JobError> {
     let number = tx.find_account(account).ok_or(JobError::Refused(StoreError::NotPending))?;
     let sql = "SELECT 1 FROM log WHERE seq = ?1 AND account = ?2 AND outcome IS NULL";
-    let waits = tx.connection.prepare_cached(sql)?.exists([head.0, number])?;
-    if waits { Ok(number) } else { Err(JobError::Refused(StoreError::NotPending)) }
+    let pending = tx.connection.prepare_cached(sql)?.exists([head.0, number])?;
+    if pending { Ok(number) } else { Err(JobError::Refused(StoreError::NotPending)) }
 }
 
-/// An event of the account waits no more. Says whether it did: one that does not wait is passed over.
+/// Ends a pending event of the account. Returns whether it was pending; if not, nothing is changed.
 pub fn end(
-    tx: &mut Tx<'_>,
+    tx: &mut WriteTx<'_>,
     account: AccountNumber,
     seq: Seq,
     outcome: OutcomeCode,
@@ -110,7 +118,7 @@ pub fn end(
             tx.connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([seq.0])?;
             attempts::delete(tx.connection, seq)?;
         }
-        tx.left(account);
+        tx.end_event(account);
     }
     Ok(ended)
 }

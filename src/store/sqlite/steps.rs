@@ -1,8 +1,8 @@
-//! What the engine does costs the same at any backlog: measured by SQLite's own counters, statement by statement.
+//! Every operation of the engine costs the same at any backlog: measured by SQLite's own counters, statement by statement.
 
 use super::open;
-use super::state::Tx;
-use super::writer::Store;
+use super::writer::Database;
+use super::writer_state::WriteTx;
 use super::{append, begin, compact, dead_letters, older_ids, read, settle};
 use crate::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
 use crate::domain::{AccountName, AffiliateCode, EventId, SentAttributes, Seq, Timestamp, UserKey};
@@ -25,7 +25,7 @@ const BACKLOG: u32 = 9_000;
 struct Meter(Arc<Mutex<BTreeMap<String, (i32, bool)>>>);
 
 impl Meter {
-    fn watch(&self, store: &mut Store) {
+    fn watch(&self, store: &mut Database) {
         let meter = self.clone();
         let mut total: BTreeMap<String, i32> = BTreeMap::new();
         let note = move |event: TraceEvent<'_>| {
@@ -81,12 +81,12 @@ fn dead() -> Settlement {
     Settlement::Dead { outcome: OutcomeCode::Refused, reason: "no".to_owned(), at: Timestamp(9) }
 }
 
-fn settled(tx: &mut Tx<'_>, unit: Unit, settlement: Settlement, changes: AffiliateChanges) {
+fn settled(tx: &mut WriteTx<'_>, unit: Unit, settlement: Settlement, changes: AffiliateChanges) {
     let ending = settle::Ending { account: AccountName::main(), unit, settlement, changes };
     settle::settle(tx, &ending, &settle::Rows::Delete).expect("settled");
 }
 
-fn transaction<T>(store: &mut Store, work: impl FnOnce(&mut Tx<'_>) -> T) -> T {
+fn transaction<T>(store: &mut Database, work: impl FnOnce(&mut WriteTx<'_>) -> T) -> T {
     let mut result = None;
     store
         .transaction(|tx| {
@@ -97,8 +97,8 @@ fn transaction<T>(store: &mut Store, work: impl FnOnce(&mut Tx<'_>) -> T) -> T {
     result.expect("it ran")
 }
 
-/// A store in which events of many accounts wait, every third of one account, and many of it are settled or dead.
-fn filled(folder: &tempfile::TempDir) -> Store {
+/// A store with pending events of many accounts, every third of one account; many events of that one are settled or dead.
+fn filled(folder: &tempfile::TempDir) -> Database {
     let mut store = open::open(&folder.path().join("store.db"), 1 << 20).expect("opened");
     let main = AccountName::main();
     transaction(&mut store, |tx| {
@@ -119,8 +119,8 @@ fn filled(folder: &tempfile::TempDir) -> Store {
     store
 }
 
-/// Everything a worker, the webhook and operators do.
-fn work(store: &mut Store) {
+/// All operations of a worker, the webhook and operators.
+fn work(store: &mut Database) {
     let main = AccountName::main();
     let entries = read::read(&store.connection, &main, Seq(0), 20).expect("read");
     assert_eq!(entries.len(), 20);

@@ -1,4 +1,4 @@
-//! The main path through the engine, from an append to what is kept of it.
+//! The main path through the engine: append, read, begin, settle, replay, forget, restart.
 
 use super::{Limits, SqliteStore};
 use crate::delivery::{Known, Memory, Origin, OutcomeCode, Progress, Stage};

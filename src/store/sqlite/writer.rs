@@ -8,8 +8,8 @@
 
 use super::checkpoint::Checkpoints;
 use super::error::{JobError, store_error};
-use super::job::{Call, Job};
-use super::state::{State, Tx, write_next_seq};
+use super::job::{ClosureJob, Job};
+use super::writer_state::{WriteTx, WriterState, write_next_seq};
 use crate::store::StoreError;
 use crate::store::log_limit::LogLimit;
 use rusqlite::Connection;
@@ -18,21 +18,21 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
-/// More jobs than these wait for the next group, so that no answer waits for a very long commit.
+/// A group has at most so many jobs, so that no caller waits for a very long commit.
 const MAX_GROUP: usize = 512;
 
-/// What the thread owns. Fields are dropped in this order: the lock last.
+/// The open file, owned by the writer's thread. Fields are dropped in this order: the lock last.
 #[derive(Debug)]
-pub struct Store {
+pub struct Database {
     /// Writes the WAL into the file.
     pub checkpoints: Checkpoints,
     /// The only connection that writes.
     pub connection: Connection,
-    /// What is in memory.
-    pub state: State,
-    /// Limits the lines about commits that fail.
+    /// What the writer keeps in memory.
+    pub state: WriterState,
+    /// Limits the log lines about failed commits.
     pub failures: LogLimit,
-    /// Says that this process owns the file.
+    /// The lock by which this process owns the file.
     pub lock: File,
 }
 
@@ -45,17 +45,17 @@ pub struct Writer {
     thread: Option<JoinHandle<()>>,
 }
 
-type Alone = Box<dyn FnOnce(&Connection) + Send>;
+type OutsideTransaction = Box<dyn FnOnce(&Connection) + Send>;
 
 enum Message {
     Grouped(Box<dyn Job>),
-    Alone(Alone),
+    OutsideTransaction(OutsideTransaction),
     Close,
 }
 
 impl Writer {
     /// Starts the thread.
-    pub fn start(store: Store) -> std::io::Result<Self> {
+    pub fn start(store: Database) -> std::io::Result<Self> {
         let (messages, inbox) = unbounded_channel();
         let (alive, closed) = watch::channel(());
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
@@ -69,28 +69,28 @@ impl Writer {
     pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&mut Tx<'_>) -> Result<T, JobError> + Send + 'static,
+        F: FnMut(&mut WriteTx<'_>) -> Result<T, JobError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Grouped(Box::new(Call::new(work, reply))))?;
+        self.send(Message::Grouped(Box::new(ClosureJob::new(work, reply))))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Runs `work` outside any transaction.
-    pub async fn alone<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub async fn outside_transaction<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Alone(Box::new(move |connection| {
-            // Err: nobody waits for the answer any more.
+        self.send(Message::OutsideTransaction(Box::new(move |connection| {
+            // Err: the caller has gone.
             let _ = reply.send(work(connection).map_err(|error| store_error(&error)));
         })))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Finishes all that was handed in and ends the thread.
+    /// Finishes all jobs that were sent and ends the thread.
     pub async fn close(&self) {
         let _ = self.send(Message::Close); // Err: it has ended already
         self.closed().await;
@@ -121,12 +121,12 @@ impl Drop for Writer {
     }
 }
 
-fn run(mut store: Store, mut inbox: UnboundedReceiver<Message>) {
+fn run(mut store: Database, mut inbox: UnboundedReceiver<Message>) {
     let mut next = None;
     while let Some(message) = next.take().or_else(|| inbox.blocking_recv()) {
         match message {
             Message::Close => break,
-            Message::Alone(work) => work(&store.connection),
+            Message::OutsideTransaction(work) => work(&store.connection),
             Message::Grouped(first) => {
                 let mut group = vec![first];
                 while next.is_none() && group.len() < MAX_GROUP {
@@ -143,22 +143,22 @@ fn run(mut store: Store, mut inbox: UnboundedReceiver<Message>) {
     store.close();
 }
 
-impl Store {
-    /// Runs a group in one transaction, or else each of its jobs in one of its own, and answers them.
+impl Database {
+    /// Runs a group in one transaction, or, if that fails, each of its jobs in one of its own, and replies to the callers.
     fn commit(&mut self, mut group: Vec<Box<dyn Job>>) {
         let before = self.connection.total_changes();
         if self.run(&mut group).is_ok() {
             if self.connection.total_changes() > before {
                 self.report_success();
             }
-            group.into_iter().for_each(|job| job.answer(Ok(())));
+            group.into_iter().for_each(|job| job.reply(Ok(())));
         } else {
             for mut job in group {
                 let committed = self.run(std::slice::from_mut(&mut job));
                 if let Err(failed) = &committed {
                     self.report_failure(failed);
                 }
-                job.answer(committed.map_err(|failed| store_error(&failed.error)));
+                job.reply(committed.map_err(|failed| store_error(&failed.error)));
             }
         }
         if let Err(error) = self.checkpoints.after_commit(&self.connection) {
@@ -169,16 +169,16 @@ impl Store {
     /// Runs jobs in one transaction, and commits it.
     fn run(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
         let mut by_job = false;
-        let run = |tx: &mut Tx<'_>| jobs.iter_mut().try_for_each(|job| job.run(tx)).inspect_err(|_| by_job = true);
+        let run = |tx: &mut WriteTx<'_>| jobs.iter_mut().try_for_each(|job| job.run(tx)).inspect_err(|_| by_job = true);
         let committed = self.transaction(run);
         committed.map_err(|error| Failed { error, by_job })
     }
 
-    /// Runs `work` in a transaction; what that changes in memory is undone with it if it fails.
-    pub fn transaction(&mut self, work: impl FnOnce(&mut Tx<'_>) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    /// Runs `work` in a transaction. If that fails, its changes in memory are rolled back, too.
+    pub fn transaction(&mut self, work: impl FnOnce(&mut WriteTx<'_>) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
         let (connection, state) = (&self.connection, &mut self.state);
         let began = connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
-        let worked = began.and_then(|_| work(&mut Tx { connection, state: &mut *state }));
+        let worked = began.and_then(|_| work(&mut WriteTx { connection, state: &mut *state }));
         let committed = worked.and_then(|()| connection.prepare_cached("COMMIT")?.execute([]));
         if committed.is_err() {
             state.roll_back();
@@ -256,8 +256,8 @@ mod tests {
     }
 
     /// Appends an event; 0 is a bad one, for which SQLite then fails.
-    fn append(tx: &mut Tx<'_>, n: u8) -> Result<Seq, JobError> {
-        let account = tx.account(&AccountName::from(format!("account {n}")))?;
+    fn append(tx: &mut WriteTx<'_>, n: u8) -> Result<Seq, JobError> {
+        let account = tx.account_number(&AccountName::from(format!("account {n}")))?;
         let row = Row { id: EventId([n; 16]), users: &[], received_at: Timestamp(0), body: &[b'x'; 9_000] };
         let seq = insert(tx, account, &row)?;
         if n == 0 { Err(failure(ffi::SQLITE_CONSTRAINT)) } else { Ok(seq) }
@@ -270,7 +270,7 @@ mod tests {
     /// Runs these appends in one group.
     async fn group(writing: &Writing, events: [u8; 3]) -> [Result<Seq, StoreError>; 3] {
         let (all_are_in, wait) = std::sync::mpsc::channel();
-        let blocking = writing.writer.alone(move |_| Ok(wait.recv().is_ok()));
+        let blocking = writing.writer.outside_transaction(move |_| Ok(wait.recv().is_ok()));
         let [first, second, third] = events.map(|n| writing.writer.write(move |tx| append(tx, n)));
         // Each is handed in when it is first polled, in this order.
         let (_, first, second, third, ()) = tokio::join!(blocking, first, second, third, async move {
@@ -304,7 +304,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_whose_transaction_is_gone_leaves_nothing_behind() {
         let writing = start();
-        let lose = |tx: &mut Tx<'_>| -> Result<(), JobError> {
+        let lose = |tx: &mut WriteTx<'_>| -> Result<(), JobError> {
             append(tx, 1)?;
             tx.connection.execute_batch("ROLLBACK")?; // as SQLite does when the disk is full
             Err(failure(ffi::SQLITE_FULL))
@@ -321,7 +321,9 @@ mod tests {
     async fn a_full_disk_is_transient_and_shown_until_something_was_written() {
         let writing = start();
         let pages = |pages: i64| {
-            writing.writer.alone(move |connection| connection.pragma_update(None, "max_page_count", pages))
+            writing
+                .writer
+                .outside_transaction(move |connection| connection.pragma_update(None, "max_page_count", pages))
         };
         pages(1).await.expect("no room for a further page");
         let full = writing.writer.write(|tx| append(tx, 1)).await;
@@ -336,8 +338,8 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_touches_no_other_job() {
         let writing = start();
-        let refuse = |tx: &mut Tx<'_>| -> Result<(), JobError> {
-            let waiting = tx.waiting(1);
+        let refuse = |tx: &mut WriteTx<'_>| -> Result<(), JobError> {
+            let waiting = tx.pending(1);
             Err(JobError::Refused(StoreError::Full(waiting)))
         };
         let (appended, refused) = tokio::join!(writing.writer.write(|tx| append(tx, 1)), writing.writer.write(refuse));
@@ -346,7 +348,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_the_thread_panics_everybody_learns_that_the_store_is_closed() {
+    async fn when_the_thread_panics_every_caller_learns_that_the_store_is_closed() {
         let writing = start();
         let broken = writing.writer.write(|_| -> Result<(), JobError> { panic!("for a test") });
         let after = writing.writer.write(|tx| append(tx, 1));
