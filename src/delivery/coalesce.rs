@@ -1,7 +1,7 @@
 //! Coalescing: several events of one user that are carried out as one, with fewer calls and the same result.
 //!
-//! In go the intents at the head of a user's lane, in log order, and what is remembered of the user. Out comes one
-//! intent, and the number of events that it stands for. The last value of each attribute counts; a delete cancels the
+//! In: the intents at the head of a user's lane, in log order, and what is remembered of the user. Out: one intent,
+//! and the number of events that it stands for. The last value of each attribute counts; a delete cancels the
 //! edits before it.
 //! Invariant: afterwards Refersion holds what it would hold had the events been carried out one by one. Therefore:
 //! - only events that certainly mean the same affiliate are coalesced;

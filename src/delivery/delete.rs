@@ -7,8 +7,10 @@
 
 use super::outcome::{Action, Outcome, PermanentFailure, Step, TransientFailure};
 use super::search::{self, Search};
-use super::{Affiliate, Call, Done, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, Stage, Target};
-use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, Personal, Profile, User};
+use super::{
+    Affiliate, Call, Done, Found, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, Stage, Target,
+};
+use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Personal, Profile, User};
 
 /// The next step, as decided by what is known.
 pub(super) fn decide(input: &PlanInput<'_>, user: &User, state: &mut PlanState) -> Step {
@@ -46,8 +48,7 @@ fn not_found() -> Step {
     Step::Done(Outcome::Delivered { action: Action::NotFound, code: None })
 }
 
-/// What takes the place of personal data, custom fields included; the address is unique, valid, and belongs to nobody
-/// (RFC 2606).
+/// The placeholders for personal data, custom fields included; the address is unique, valid, and never anyone's (RFC 2606).
 fn anonymous(id: AffiliateId, custom_fields: &[String]) -> Profile {
     let address = format!("deleted-{id}@example.com");
     let placeholder = |field: &Field| match field.spec().personal {
@@ -71,7 +72,7 @@ pub(super) fn on_reply(
     reply: Reply,
 ) -> Option<Step> {
     match (call, reply) {
-        (Call::Search { page, .. }, reply) => on_search(input, user.email.as_ref()?, state, *page, reply, call),
+        (Call::Search { .. }, reply) => on_search(input, state, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
             state.progress.target = Some(Target { code: code.clone(), id: Some(affiliate.id) });
             state.progress.stage = Stage::Start;
@@ -122,32 +123,17 @@ fn on_not_found(user: &User, state: &mut PlanState) -> Option<Step> {
     (!stale || user.email.is_none()).then(not_found)
 }
 
-fn on_search(
-    input: &PlanInput<'_>,
-    email: &Email,
-    state: &mut PlanState,
-    page: u32,
-    reply: Reply,
-    call: &Call,
-) -> Option<Step> {
-    let Stage::Searching { seen, .. } = state.progress.stage else { return Some(Step::unexpected(call)) };
-    match search::read(email, page, seen, reply) {
-        Search::Hit(found) => {
-            let settled =
-                found.status == Some(AffiliateStatus::Disabled) && input.policy.on_delete == OnDelete::Disable;
-            if settled {
-                return Some(already_disabled(state, found.code));
+fn on_search(input: &PlanInput<'_>, state: &mut PlanState, reply: Reply, call: &Call) -> Option<Step> {
+    match search::on_reply(state, call, reply) {
+        Search::Found(Found { code, status, .. }) => {
+            if status == Some(AffiliateStatus::Disabled) && input.policy.on_delete == OnDelete::Disable {
+                return Some(already_disabled(state, code));
             }
-            state.progress.stage = Stage::Found(found.code);
+            state.progress.stage = Stage::Found(code);
             None
         }
-        Search::Next(stage) => {
-            state.progress.stage = stage;
-            None
-        }
-        Search::Miss => on_search_miss(state),
-        Search::Endless => Some(Step::Dead(PermanentFailure::EndlessSearch)),
-        Search::Unexpected => Some(Step::unexpected(call)),
+        Search::NotFound => on_search_miss(state),
+        Search::Unfinished(step) => step,
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) fn on_reply(
             state.progress.stage = Stage::Searching { page: 1, seen: 0 };
             None
         }
-        (Call::Search { email, page }, reply) => on_search(input, wanted, state, email, *page, reply, call),
+        (Call::Search { email, .. }, reply) => on_search(input, wanted, state, email, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
             on_details(input, wanted, state, code, &affiliate)
         }
@@ -140,25 +140,18 @@ fn on_search(
     wanted: &Identify,
     state: &mut PlanState,
     email: &Email,
-    page: u32,
     reply: Reply,
     call: &Call,
 ) -> Option<Step> {
-    let Stage::Searching { seen, .. } = state.progress.stage else { return Some(Step::unexpected(call)) };
-    match search::read(email, page, seen, reply) {
-        Search::Hit(found) => on_found(input, wanted, state, email, found),
-        Search::Next(stage) => {
-            state.progress.stage = stage;
-            None
-        }
-        Search::Miss => {
+    match search::on_reply(state, call, reply) {
+        Search::Found(found) => on_found(input, wanted, state, email, found),
+        Search::NotFound => {
             state.progress.stage = Stage::Start;
             Some(Step::Retry(TransientFailure::new(
                 "Refersion says the e-mail is taken, but its search does not find it",
             )))
         }
-        Search::Endless => Some(Step::Dead(PermanentFailure::EndlessSearch)),
-        Search::Unexpected => Some(Step::unexpected(call)),
+        Search::Unfinished(step) => step,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is stored for deliveries: of an affiliate, for good, and of a delivery's progress, until its event is settled.
 //!
-//! Both are saved between two calls, so that after a crash the remaining calls are made, and only those.
+//! Both are saved between two calls, so that after a crash only the remaining calls are made.
 //! Invariant: no personal data, only identifiers and keyed hashes. Progress that the release before has stored is read
 //! too.
 

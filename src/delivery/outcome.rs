@@ -4,7 +4,7 @@
 //! data.
 //! Deliberately absent: the wait before a retry, and what is stored of an outcome ([`super::OutcomeCode`]).
 
-use super::Call;
+use super::{Call, OutcomeCode};
 use crate::domain::{AffiliateCode, AffiliateStatus};
 use crate::mapping;
 use std::fmt;
@@ -66,14 +66,7 @@ pub enum Action {
 impl Action {
     /// The word in answers and logs.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::Unchanged => "unchanged",
-            Self::Disabled => "disabled",
-            Self::Anonymized => "anonymized",
-            Self::NotFound => "not_found",
-        }
+        OutcomeCode::from(self).as_str()
     }
 }
 
@@ -102,7 +95,7 @@ pub struct TransientFailure {
     pub what: String,
     /// The wait Refersion asked for.
     pub retry_after: Option<Duration>,
-    /// Whether the whole account has to be quiet (too many calls), not just this event.
+    /// Whether the whole account pauses (too many calls), not just this event.
     pub pauses_account: bool,
 }
 
@@ -128,7 +121,7 @@ pub enum PermanentFailure {
     EndlessSearch,
     /// It kept failing for longer than `DELIVERY_MAX_AGE`; the last failure.
     Expired(String),
-    /// What the store holds of it cannot be read: which part, without its content.
+    /// What is stored of it cannot be read: which part, without its content.
     Corrupt(String),
     /// Its delivery kept panicking for longer than `DELIVERY_MAX_AGE`.
     InternalError,
@@ -192,17 +185,7 @@ impl fmt::Display for PermanentFailure {
 impl PermanentFailure {
     /// A short word for filters and counts.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Unmappable(_) => "unmappable",
-            Self::Malformed(_) => "malformed",
-            Self::Refused { .. } => "refused",
-            Self::EmailTaken => "email_taken",
-            Self::NotApplied(_) => "not_applied",
-            Self::EndlessSearch => "endless_search",
-            Self::Expired(_) => "expired",
-            Self::Corrupt(_) => "corrupt",
-            Self::InternalError => "internal_error",
-        }
+        OutcomeCode::from(self).as_str()
     }
 }
 

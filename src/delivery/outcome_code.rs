@@ -1,6 +1,6 @@
 //! How an event ended, as a closed list of codes: what stays of it in the event log once its body is erased.
 //!
-//! In go outcomes and permanent failures, out come numbers that never change their meaning: they are stored. Invariant: no
+//! In: outcomes and permanent failures. Out: numbers that never change their meaning, since they are stored. Invariant: no
 //! text and no personal data. Deliberately absent: the reasons in words, which are in answers, logs and dead letters.
 
 use super::{Action, Ignored, Outcome, PermanentFailure};
@@ -42,7 +42,7 @@ outcome_codes! {
     Unsupported = 20, "unsupported";
     /// An Engage event that no rule mentions.
     NoRule = 21, "no_rule";
-    /// An event for known users alone, about somebody who is not known.
+    /// An event for known users alone, about an unknown user.
     UnknownUser = 22, "unknown_user";
     /// `[mapping.create_if]` does not hold.
     CreateIf = 23, "create_if";
@@ -90,17 +90,23 @@ impl OutcomeCode {
     }
 }
 
+impl From<Action> for OutcomeCode {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Created => Self::Created,
+            Action::Updated => Self::Updated,
+            Action::Unchanged => Self::Unchanged,
+            Action::Disabled => Self::Disabled,
+            Action::Anonymized => Self::Anonymized,
+            Action::NotFound => Self::NotFound,
+        }
+    }
+}
+
 impl From<&Outcome> for OutcomeCode {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Delivered { action, .. } => match action {
-                Action::Created => Self::Created,
-                Action::Updated => Self::Updated,
-                Action::Unchanged => Self::Unchanged,
-                Action::Disabled => Self::Disabled,
-                Action::Anonymized => Self::Anonymized,
-                Action::NotFound => Self::NotFound,
-            },
+            Outcome::Delivered { action, .. } => Self::from(*action),
             Outcome::Ignored(Ignored::Mapping(reason)) => match reason {
                 Reason::Unsupported { .. } => Self::Unsupported,
                 Reason::NoRule => Self::NoRule,

@@ -1,6 +1,6 @@
 //! Read-back: what `get` shows of an affiliate is compared with what the event wants.
 //!
-//! In go an affiliate and a profile. Out comes what need not be sent (as a fingerprint), or the fields that differ.
+//! In: an affiliate and a profile. Out: what need not be sent (as a fingerprint), or the fields that differ.
 //! Invariant: a field counts as equal only if it was shown. Deliberately absent: what follows from a difference
 //! ([`super::identify`]).
 

@@ -2,39 +2,40 @@
 //!
 //! `bob@x.io` also finds `notbob@x.io`; only the exact address, compared without case, counts.
 
-use super::{Found, Reply, Stage};
-use crate::domain::Email;
+use super::{Call, Found, PermanentFailure, PlanState, Reply, Stage, Step};
 
 /// No account has a thousand pages of addresses that contain one address.
 const MAX_PAGES: u32 = 1_000;
 
-/// What a page of search results comes to.
+/// What the reply to a search means.
 pub(super) enum Search {
-    /// The exact address.
-    Hit(Found),
-    /// Not on this page, and there are more.
-    Next(Stage),
-    /// On no page.
-    Miss,
-    /// More pages than there can be.
-    Endless,
-    /// No answer to a search.
-    Unexpected,
+    /// The affiliate with the exact address.
+    Found(Found),
+    /// No affiliate has the address.
+    NotFound,
+    /// The search goes on with the next page, or the delivery ends with this step.
+    Unfinished(Option<Step>),
 }
 
-/// Reads the answer to a search for `email`, of which `page` was asked for after `seen` earlier results.
-pub(super) fn read(email: &Email, page: u32, seen: u64, reply: Reply) -> Search {
+/// Handles the reply to `call`, a search.
+pub(super) fn on_reply(state: &mut PlanState, call: &Call, reply: Reply) -> Search {
+    let (Call::Search { email, page }, Stage::Searching { seen, .. }) = (call, &state.progress.stage) else {
+        return Search::Unfinished(Some(Step::unexpected(call)));
+    };
     let (total, results) = match reply {
         Reply::Page { total, results } => (total, results),
-        Reply::NotFound => return Search::Miss,
-        _ => return Search::Unexpected,
+        Reply::NotFound => return Search::NotFound,
+        _ => return Search::Unfinished(Some(Step::unexpected(call))),
     };
     let seen = seen + results.len() as u64;
     let last = results.is_empty() || seen >= total;
     match results.into_iter().find(|found| email.is_same_address(&found.email)) {
-        Some(found) => Search::Hit(found),
-        None if last => Search::Miss,
-        None if page >= MAX_PAGES => Search::Endless,
-        None => Search::Next(Stage::Searching { page: page + 1, seen }),
+        Some(found) => Search::Found(found),
+        None if last => Search::NotFound,
+        None if *page >= MAX_PAGES => Search::Unfinished(Some(Step::Dead(PermanentFailure::EndlessSearch))),
+        None => {
+            state.progress.stage = Stage::Searching { page: page + 1, seen };
+            Search::Unfinished(None)
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a delivery is about ([`PlanInput`]), and its state ([`PlanState`]).
+//! The input of a plan ([`PlanInput`]), and its state ([`PlanState`]).
 //!
 //! The input does not change. The state changes with every reply, and is saved between two calls. Invariant: an
 //! affiliate that the event created or found is marked so in its progress, and is never forgotten by it.
@@ -68,7 +68,7 @@ impl PlanState {
 }
 
 /// An interrupted attempt may have called the `new` that its progress names. The release before saved no progress
-/// before its first call, and never named a `new`: with nobody remembered, that is what it was about to call.
+/// before its first call, and never named a `new`: if no affiliate is remembered, that is what it was about to call.
 fn count_as_unanswered(progress: &mut Progress, in_flight: Option<Fingerprint>, is_known: bool) {
     match in_flight {
         Some(sent) => UnansweredNew::add(&mut progress.unanswered_new, sent),

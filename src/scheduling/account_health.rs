@@ -1,10 +1,10 @@
-//! How an account stands with Refersion: whether a request may begin now, and what each reply changes about that.
+//! The health of an account: whether a request may begin now, and what each reply changes about that.
 //!
-//! In go the moment and replies, out come [`Permit`]s, refusals that say what to wait for, and [`Transition`]s. It joins the
+//! In: moments and replies. Out: [`Permit`]s, or why there is none, and [`Transition`]s. It joins the
 //! circuit breaker, the concurrency limit and the rate limit, which know nothing of one another. Outages (5xx, timeouts) act on
 //! the breaker and on the concurrency limit; a 429 acts on the breaker and on the rate, and on the concurrency limit only as
 //! long as no rate is known. Invariants: every permit that was given out counts as in flight until it is handed back, each once;
-//! all that others may know is one [`HealthSnapshot`]; it never waits, so who is told to stop can stop at once. Deliberately absent:
+//! it publishes one [`HealthSnapshot`]; it never waits, so the caller can stop at any moment. Deliberately absent:
 //! logs, metrics and the probe itself, which are the worker's, and moments and chance, which are arguments.
 
 use super::circuit_breaker::{Cause, CircuitBreaker, Generation, HealthState, Transition};
@@ -82,14 +82,14 @@ pub enum Probe {
     Accepted,
     /// Refersion refuses it still.
     Refused,
-    /// No telling.
+    /// Neither: the probe was not answered, or not clearly.
     Unknown {
         /// The wait that Refersion asked for.
         retry_after: Option<Duration>,
     },
 }
 
-/// How an account stands: all that health, metrics and pages may know.
+/// The published health of an account, for health checks, metrics and pages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HealthSnapshot {
     /// The circuit breaker, or that the account is halted.
@@ -247,7 +247,7 @@ impl AccountHealth {
         self.breaker.on_key_accepted(now)
     }
 
-    /// How the account stands.
+    /// The health to publish.
     pub fn snapshot(&self) -> HealthSnapshot {
         let state = self.breaker.state();
         let concurrency_limit = match state {

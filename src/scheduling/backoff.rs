@@ -1,6 +1,6 @@
 //! How long to wait before the next attempt: exponential backoff with full jitter, never shorter than Refersion asked for.
 //!
-//! In go the number of failures, a random number from 0 to 1 and `Retry-After`; out comes a wait. Invariant: no wait is shorter
+//! In: the number of failures, a random number from 0 to 1, and `Retry-After`. Out: a wait. Invariant: no wait is shorter
 //! than `min` or than `Retry-After`. Deliberately absent: drawing the random number, and waiting.
 
 use std::time::Duration;

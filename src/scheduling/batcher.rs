@@ -1,6 +1,6 @@
 //! The batcher of an account: which pending calls go out next, and which of them in one request.
 //!
-//! In go calls, each with the handle of its waiter; out come batches. First come, first served; an `edit` or a
+//! In: calls, each with the handle of its delivery. Out: batches. First come, first served; an `edit` or a
 //! `status_change` is batched with all pending calls of its kind. While two requests that could have been batched are in
 //! flight, further ones go out only as full batches: what gathers meanwhile goes together, so the longer Refersion takes, the
 //! fewer requests it gets. A batch also waits for calls that are announced, but for no length of time. Invariants: a call that
@@ -31,7 +31,8 @@ struct Pending<T> {
 pub struct Batch<T> {
     /// At least one, each with its waiter.
     pub calls: Vec<(Arc<Call>, T)>,
-    shareable: bool,
+    /// Whether other calls could have gone with it.
+    pub shareable: bool,
 }
 
 /// No request names more affiliates (API contract: the longest `status_change`; for `edit` nothing is said).
@@ -63,7 +64,7 @@ impl<T> Batcher<T> {
         Some(Batch { calls, shareable })
     }
 
-    /// A request has ended; `shareable` is what [`Batch::is_shareable`] said of it.
+    /// A request has ended; `shareable` is its [`Batch::shareable`].
     pub fn on_ended(&mut self, shareable: bool) {
         self.shareable -= usize::from(shareable);
     }
@@ -73,7 +74,7 @@ impl<T> Batcher<T> {
         self.choose(more).is_some()
     }
 
-    /// Gives all pending calls up; returns their waiters, who are to be told.
+    /// Drops all pending calls; returns their waiters, so that they can be answered.
     pub fn clear(&mut self) -> Vec<T> {
         self.pending.drain(..).map(|pending| pending.waiter).collect()
     }
@@ -106,13 +107,6 @@ impl<T> Batcher<T> {
         let fit = later
             .filter(|(_, Pending { call, alone, .. })| !alone && call.is_like(head) && named.insert(call.affiliate()));
         std::iter::once(first).chain(fit.map(|(place, _)| place)).take(MAX_BATCH).collect()
-    }
-}
-
-impl<T> Batch<T> {
-    /// Whether other calls could have gone with it: what [`Batcher::on_ended`] is to be given.
-    pub fn is_shareable(&self) -> bool {
-        self.shareable
     }
 }
 

@@ -1,6 +1,6 @@
 //! The circuit breaker of an account: whether requests may begin at all.
 //!
-//! In go replies, out come state transitions. A 429 opens it (Refersion counts calls per account, so one event's 429 concerns all
+//! In: replies. Out: state transitions. A 429 opens it (Refersion counts calls per account, so one event's 429 concerns all
 //! of them), and so does an outage: calls for several different events failed, and none succeeded between (one event that
 //! always fails is not an outage). When the wait is over one request goes first (half-open), and its reply decides. A 401
 //! halts the account until a probe, or a new key, ends that. Invariants: there is one state, so that nothing can be open and
@@ -82,9 +82,9 @@ pub enum Transition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Generation(u64);
 
-/// What a failed call says about the account.
+/// What a failed call means for the account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(super) struct FailureEffect {
     /// Several events failed in a row: too many requests at once may be the reason.
     pub(super) overload: bool,
     /// It tripped the breaker.
@@ -102,7 +102,7 @@ pub(super) struct CircuitBreaker {
     not_before: Timestamp,
     /// Different events whose calls failed since one last succeeded.
     failing: Vec<Seq>,
-    /// While half-open: whether the one request is in flight.
+    /// While half-open: whether the one trial request is in flight.
     trial: bool,
     generation: Generation,
     /// The generation in which the present key was first used.
@@ -136,7 +136,7 @@ impl CircuitBreaker {
         self.generation
     }
 
-    /// Whether the request that goes first is in flight.
+    /// Whether the trial request is in flight.
     pub(super) fn is_trial_in_flight(&self) -> bool {
         self.trial
     }
@@ -194,16 +194,16 @@ impl CircuitBreaker {
         now: Timestamp,
         retry_after: Option<Duration>,
         chance: f64,
-    ) -> Failure {
+    ) -> FailureEffect {
         if !self.is_current(generation) {
-            return Failure::default();
+            return FailureEffect::default();
         }
         if self.failing.len() < OUTAGE && !self.failing.contains(&seq) {
             self.failing.push(seq);
         }
         let outage = self.failing.len() >= OUTAGE;
         let transition = outage.then(|| self.trip(Cause::Outage, generation, now, retry_after, chance)).flatten();
-        Failure { overload: self.failing.len() >= OVERLOAD, transition }
+        FailureEffect { overload: self.failing.len() >= OVERLOAD, transition }
     }
 
     /// Refersion refused the key with which a request of `generation` was made.

@@ -1,14 +1,14 @@
-//! What the scheduler is fed with and what it gives out: entries of the event log, and units of work.
+//! The scheduler's input and output: entries of the event log, units of work, and the ends of units.
 
 use crate::domain::{EventId, LaneKey, Seq, Timestamp};
 use std::time::Duration;
 
-/// An event that waits in the log, as far as its order matters.
+/// A pending event of the log, as far as its order matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its place in the log.
     pub seq: Seq,
-    /// Its identity, by which a sender may wait for it.
+    /// Its identity, by which a request may wait for it.
     pub id: EventId,
     /// Its user's keys, and the affiliates to which these were known to lead when the entry was read.
     pub keys: Vec<LaneKey>,
@@ -42,7 +42,7 @@ impl RetryWait {
 pub struct Unit {
     /// The head of the lane.
     pub head: Seq,
-    /// Those that may be, or were, carried out with it; in log order.
+    /// The events that may be, or were, carried out with it; in log order.
     pub followers: Vec<Seq>,
 }
 
@@ -63,22 +63,22 @@ impl Unit {
 pub enum End {
     /// The head left the log, and these followers with it.
     Settled {
-        /// The followers that left; the others wait as if they had not been taken.
+        /// The followers that left; the others are pending as if they had not been taken.
         followers: Vec<Seq>,
     },
     /// To be tried again at `due`.
     Retry {
         /// When.
         due: Timestamp,
-        /// The followers that stay marked as begun with the head; the others wait as if they had not been taken.
+        /// The followers that stay marked as begun with the head; the others are pending as if they had not been taken.
         group: Vec<Seq>,
     },
-    /// Given back without a failure: it may run at once. It counts as attempted from now on, for it may have progress.
+    /// Handed back without a failure: it may run at once. It counts as attempted from now on, for it may have progress.
     HandedBack {
         /// As in [`End::Retry`].
         group: Vec<Seq>,
     },
-    /// The delivery ended without a settlement: it waits attempted and grouped as it was last saved.
+    /// The delivery ended without saving how far it got: it is pending, attempted and grouped as it was last saved.
     Interrupted {
         /// From when on it may run again; none: at once.
         due: Option<Timestamp>,

@@ -1,12 +1,12 @@
 //! Lanes: which loaded events are of one user, in which order they wait, and whose head may run.
 //!
-//! In go the names of events (their keys, the affiliates these lead to) and sequence numbers, out come heads of lanes. Invariants:
-//! a lane is never empty between two calls; its head is among the heads to run exactly while none of its events is in flight;
+//! In: the names of events (their keys, the affiliates these lead to) and sequence numbers. Out: heads of lanes. Invariants: a lane
+//! is never empty between two calls; its head is listed among the heads to run exactly while none of its events is in flight;
 //! lanes are merged, the one with fewer names into the other, and never split. Deliberately absent: attempts and groups,
 //! which are the [`super::Scheduler`]'s.
 //!
-//! A name leads to its lane as long as the last event that bore it, or an event before that in the lane, is loaded. So a lane
-//! that never runs empty does not keep every name it ever had, and no event has to store its own names: a blocked event is
+//! A name is assigned to its lane as long as the last event with that name, or an event before that in the lane, is loaded. So a
+//! lane that never runs empty does not keep every name it ever had, and no event has to store its own names: a blocked event is
 //! one number in a heap.
 
 use super::name::{Name, NameMap};
@@ -16,16 +16,16 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
 
-/// The number of a lane. Given again once the lane is empty.
+/// The number of a lane. It is reused once the lane is empty.
 pub(super) type LaneId = usize;
 
-/// So many names of one lane are not looked through for those that lead to it no longer.
+/// A lane with at most so many names is not searched for names that can be dropped.
 const FEW_NAMES: usize = 64;
 
 /// All lanes of an account.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    names: NameMap<Led>,
+    names: NameMap<Assignment>,
     by_id: Slab<Lane>,
     /// The lane of each unit in flight, by its head.
     in_flight: BTreeMap<Seq, LaneId>,
@@ -33,11 +33,11 @@ pub(super) struct Lanes {
     heads: BTreeMap<(Timestamp, Seq), LaneId>,
 }
 
-/// Where a name leads.
+/// The lane to which a name is assigned.
 #[derive(Clone, Copy, Debug)]
-struct Led {
+struct Assignment {
     lane: LaneId,
-    /// The last event that bore the name.
+    /// The last event with the name.
     last: Seq,
 }
 
@@ -66,37 +66,39 @@ impl Lane {
         self.in_flight.iter().copied().chain(self.head()).min()
     }
 
-    fn place(&self) -> Option<(Timestamp, Seq)> {
+    /// Its key in [`Lanes::heads`]; none while something is in flight.
+    fn listed_as(&self) -> Option<(Timestamp, Seq)> {
         self.head().filter(|_| self.in_flight.is_empty()).map(|head| (self.runnable_from, head))
     }
 }
 
 impl Lanes {
-    /// The lane to which `name` leads.
+    /// The lane to which `name` is assigned.
     pub fn find(&self, name: &Name) -> Option<LaneId> {
-        self.led(name).map(|led| led.lane)
+        self.assignment(name).map(|assigned| assigned.lane)
     }
 
-    fn led(&self, name: &Name) -> Option<Led> {
-        let led = *self.names.get(name)?;
-        (self.by_id.get(led.lane)?.first()? <= led.last).then_some(led)
+    fn assignment(&self, name: &Name) -> Option<Assignment> {
+        let assigned = *self.names.get(name)?;
+        (self.by_id.get(assigned.lane)?.first()? <= assigned.last).then_some(assigned)
     }
 
-    /// The lane of the event `seq` with these names: the lanes to which they lead, merged, or a new one.
+    /// The lane of the event `seq` with these names: their lanes, merged, or a new one.
     pub fn join(&mut self, names: &[Name], seq: Seq) -> LaneId {
         let lane = self.merge_all(names).unwrap_or_else(|| self.by_id.insert(Lane::named_by(names.len())));
         for name in names {
-            self.lead(*name, lane, seq);
+            self.assign(*name, lane, seq);
         }
         lane
     }
 
-    /// These names lead to one lane from now on, if any of `names` does yet: `name` for as long as they do.
+    /// Merges the lanes of these names, if there are any, and assigns `name` to the result for as long as they are assigned.
     pub fn link(&mut self, names: &[Name], name: Name) {
-        let Some(last) = names.iter().filter_map(|name| self.led(name)).map(|led| led.last).max() else { return };
+        let assigned = names.iter().filter_map(|name| self.assignment(name));
+        let Some(last) = assigned.map(|assigned| assigned.last).max() else { return };
         let all: Vec<Name> = names.iter().copied().chain([name]).collect();
         if let Some(lane) = self.merge_all(&all) {
-            self.lead(name, lane, last);
+            self.assign(name, lane, last);
         }
     }
 
@@ -109,19 +111,18 @@ impl Lanes {
         merged
     }
 
-    /// `name` leads to `lane`, and was borne by `seq`.
-    pub fn lead(&mut self, name: Name, lane: LaneId, seq: Seq) {
-        let before = self.names.get_mut(&name).filter(|led| led.lane == lane);
-        if let Some(led) = before {
-            led.last = led.last.max(seq);
+    /// Assigns `name` to `lane`; `seq` has that name.
+    pub fn assign(&mut self, name: Name, lane: LaneId, seq: Seq) {
+        if let Some(assigned) = self.names.get_mut(&name).filter(|assigned| assigned.lane == lane) {
+            assigned.last = assigned.last.max(seq);
             return;
         }
         self.make_room(lane, 1);
-        self.names.insert(name, Led { lane, last: seq });
+        self.names.insert(name, Assignment { lane, last: seq });
         self.by_id[lane].names.push(name);
     }
 
-    /// Makes room for so many names more: those that lead to the lane no longer leave before its list grows.
+    /// Makes room for so many further names. Names that are not assigned to the lane any more are dropped before its list grows.
     fn make_room(&mut self, id: LaneId, more: usize) {
         let lane = &mut self.by_id[id];
         if lane.names.len() + more <= lane.names.capacity().max(FEW_NAMES) {
@@ -132,11 +133,11 @@ impl Lanes {
         lane.names.dedup();
         let names = &mut self.names;
         lane.names.retain(|name| match names.get(name) {
-            Some(led) if led.lane == id && first.is_some_and(|first| led.last < first) => {
+            Some(assigned) if assigned.lane == id && first.is_some_and(|first| assigned.last < first) => {
                 names.remove(name);
                 false
             }
-            led => led.is_some_and(|led| led.lane == id),
+            assigned => assigned.is_some_and(|assigned| assigned.lane == id),
         });
         // At least half of the list is free afterwards, so that the next pass is as far away as this one was long.
         lane.names.reserve_exact(lane.names.len().max(more));
@@ -149,13 +150,13 @@ impl Lanes {
         }
         let fewer = |id: LaneId| self.by_id[id].names.len();
         let (from, into) = if fewer(one) < fewer(other) { (one, other) } else { (other, one) };
-        self.unplace(from);
-        self.unplace(into);
+        self.unlist_head(from);
+        self.unlist_head(into);
         self.make_room(into, self.by_id[from].names.len());
         let mut less = self.by_id.remove(from);
         for name in &less.names {
-            if let Some(led) = self.names.get_mut(name).filter(|led| led.lane == from) {
-                led.lane = into;
+            if let Some(assigned) = self.names.get_mut(name).filter(|assigned| assigned.lane == from) {
+                assigned.lane = into;
             }
         }
         for head in &less.in_flight {
@@ -168,30 +169,30 @@ impl Lanes {
         lane.waiting.append(&mut less.waiting); // the shorter to the longer
         lane.in_flight.append(&mut less.in_flight);
         lane.names.append(&mut less.names);
-        self.place(into);
+        self.list_head(into);
         into
     }
 
-    fn unplace(&mut self, lane: LaneId) {
-        if let Some(place) = self.by_id[lane].place() {
-            self.heads.remove(&place);
+    fn unlist_head(&mut self, lane: LaneId) {
+        if let Some(key) = self.by_id[lane].listed_as() {
+            self.heads.remove(&key);
         }
     }
 
-    fn place(&mut self, lane: LaneId) {
-        if let Some(place) = self.by_id[lane].place() {
-            self.heads.insert(place, lane);
+    fn list_head(&mut self, lane: LaneId) {
+        if let Some(key) = self.by_id[lane].listed_as() {
+            self.heads.insert(key, lane);
         }
     }
 
-    /// The event `seq` waits in `lane`, behind all that is loaded. Whether it is blocked: else it is the head, from `runnable_from` on.
+    /// Adds the event `seq` to the end of `lane`. Whether it is blocked: else it is the head, and may run from `runnable_from` on.
     pub fn push(&mut self, id: LaneId, seq: Seq, runnable_from: Timestamp) -> bool {
         let lane = &mut self.by_id[id];
         let blocked = lane.first().is_some();
         lane.waiting.push(Reverse(seq));
         if !blocked {
             lane.runnable_from = runnable_from;
-            self.place(id);
+            self.list_head(id);
         }
         blocked
     }
@@ -207,7 +208,7 @@ impl Lanes {
         Some((id, head))
     }
 
-    /// Takes the next event that waits in `lane`, if it may be taken.
+    /// Takes the next pending event of `lane`, if it may be taken.
     pub fn pop_next(&mut self, lane: LaneId, may: impl FnOnce(Seq) -> bool) -> Option<Seq> {
         let waiting = &mut self.by_id[lane].waiting;
         let next = waiting.peek().map(|next| next.0).filter(|next| may(*next))?;
@@ -215,30 +216,24 @@ impl Lanes {
         Some(next)
     }
 
-    /// The unit of `head` is in flight no longer, and the events `back` wait in its lane again. A head that may run because
-    /// of that may do so from `runnable_from` on.
+    /// The unit of `head` is in flight no longer, and the events `back` are pending in its lane again. The next head of the lane may
+    /// run from `runnable_from` on.
     pub fn end(&mut self, head: Seq, back: &[Seq], runnable_from: impl Fn(Seq) -> Timestamp) {
         let Some(id) = self.in_flight.remove(&head) else { return };
         let lane = &mut self.by_id[id];
         lane.in_flight.retain(|other| *other != head);
         lane.waiting.extend(back.iter().copied().map(Reverse));
-        self.settle(id, None, runnable_from);
-    }
-
-    /// Places a lane again whose head was `before`, or frees it.
-    fn settle(&mut self, id: LaneId, before: Option<Seq>, runnable_from: impl Fn(Seq) -> Timestamp) {
-        let lane = &mut self.by_id[id];
         match lane.head() {
             None if lane.in_flight.is_empty() => return self.free(id),
-            Some(head) if Some(head) != before => lane.runnable_from = runnable_from(head),
-            _ => {}
+            Some(head) => lane.runnable_from = runnable_from(head),
+            None => {}
         }
-        self.place(id);
+        self.list_head(id);
     }
 
     fn free(&mut self, id: LaneId) {
         for name in self.by_id.remove(id).names {
-            if self.names.get(&name).is_some_and(|led| led.lane == id) {
+            if self.names.get(&name).is_some_and(|assigned| assigned.lane == id) {
                 self.names.remove(&name);
             }
         }
@@ -285,8 +280,11 @@ mod tests {
                 let lane = lanes.join(&names(seq), Seq(seq));
                 lanes.push(lane, Seq(seq), now);
                 for loaded in (seq - LOADED).max(1)..=seq {
-                    let led: Vec<_> = names(loaded).iter().map(|name| lanes.find(name)).collect();
-                    assert!(led[0].is_some() && led.iter().all(|lane| *lane == led[0]), "{shape}: {loaded} of {seq}");
+                    let found: Vec<_> = names(loaded).iter().map(|name| lanes.find(name)).collect();
+                    assert!(
+                        found[0].is_some() && found.iter().all(|lane| *lane == found[0]),
+                        "{shape}: {loaded} of {seq}"
+                    );
                 }
                 if seq > LOADED {
                     let (_, head) = lanes.pop(now).expect("runnable");

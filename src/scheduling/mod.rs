@@ -1,6 +1,6 @@
 //! Which events of an account may run now, and when calls may go out. Pure: moments and chance are arguments.
 //!
-//! In go log entries, endings and replies; out come runnable units of work and permissions to call. The [`Scheduler`] decides
+//! In: log entries, ends of units, replies. Out: runnable units of work, and permits for requests. The [`Scheduler`] decides
 //! which events may run; [`AccountHealth`] says whether a request may begin (circuit breaker, concurrency limit, rate limit,
 //! backoff), the [`Batcher`] what goes into it. Invariant: nothing here does I/O, so that every engine and every worker decides
 //! alike. Deliberately absent: reading the log ([`crate::store`]) and making calls ([`crate::worker`]).

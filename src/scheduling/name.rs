@@ -1,7 +1,7 @@
 //! Names of lanes: what events of one user have in common, and a map from that.
 //!
-//! In go keys, out come hash maps that do not hash them again. Invariant: names of different kinds are never equal.
-//! Deliberately absent: where a name leads, which is [`super::lanes`]'.
+//! In: keys. Out: hash maps that do not hash them again. Invariant: names of different kinds are never equal. Deliberately absent:
+//! the lane of a name, which is [`super::lanes`]'.
 
 use crate::domain::{LaneKey, Seq};
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// A map from names.
 pub(super) type NameMap<V> = HashMap<Name, V, BuildHasherDefault<FirstBytes>>;
 
-/// What leads to a lane.
+/// What assigns an event to a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Name {
     /// A key that events have in common.
@@ -27,7 +27,7 @@ impl Name {
 }
 
 /// Takes the first eight bytes of what is hashed as its hash. The names are bytes of a keyed hash already: evenly distributed,
-/// and nobody who does not have the key can choose them so that they collide. The numbers of group members are few.
+/// and without the key they cannot be chosen so that they collide. The numbers of group members are few.
 #[derive(Debug, Default)]
 pub(super) struct FirstBytes(u64);
 

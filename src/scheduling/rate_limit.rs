@@ -1,9 +1,9 @@
 //! The rate limit of an account: when the next request may begin, evenly spaced.
 //!
-//! In go requests that begin or have to wait, and replies; out comes a moment. The rate is the lower of the configured one
+//! In: requests that begin or have to wait, and replies. Out: a moment. The rate is the lower of the configured one
 //! (`REFERSION_MAX_REQUESTS_PER_SECOND`) and the one that was [found out](super::rate_search); without either there is no limit.
 //! Invariants: there are no bursts (two requests are closer than the spacing by [`LATENESS`] at most); a rate that holds nothing
-//! up is not raised. Deliberately absent: waiting; who is told to wait asks again.
+//! up is not raised. Deliberately absent: waiting, which is the caller's.
 
 use super::Learned;
 use super::rate_search::{Phase, RateSearch};

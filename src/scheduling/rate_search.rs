@@ -1,9 +1,9 @@
 //! The search for the rate that Refersion allows: a cubic curve after each 429, about a measured ceiling.
 //!
-//! In go replies and the time in which there was something to send; out comes a rate in requests per second, or none while no
-//! 429 was met. The algorithm is CUBIC (RFC 9438), which the AWS SDKs' adaptive retry mode uses for rates: a 429 cuts the
+//! In: replies, and the time in which there was something to send. Out: a rate in requests per second, or none while no 429 was
+//! met. The algorithm is CUBIC (RFC 9438), which the AWS SDKs' adaptive retry mode uses for rates: a 429 cuts the
 //! rate below the ceiling; from there it rises along a cubic curve that flattens at the ceiling and then gets steeper. Three
-//! things differ from the AWS SDKs, because here a 429 costs a pause, and nobody else uses the account's rate:
+//! things differ from the AWS SDKs, because here a 429 costs a pause, and the account's rate is used by this service alone:
 //! - The cut is small (5 %) and the curve slow (20 s to the ceiling), so that a 429 is met every 40 s or so.
 //! - The ceiling is measured. Between two 429s an upstream accepts what it allows in that time, however large its bucket or
 //!   window is; so what was accepted, divided by the time, is the allowed rate. Short pauses are left out, as time lost; if there
@@ -11,8 +11,8 @@
 //! - The period adapts. A first guess is left behind fast; an upstream that answers 429 late, because its bucket or window is
 //!   large, gets a slower curve.
 //!
-//! 429s that come more often than a rate limit would send them to somebody who keeps below it have another reason (a fault, or
-//! somebody else who uses the account): then the search pauses, and only the breaker and the concurrency limit act.
+//! 429s that come more often than a rate limit would send them to a client that keeps below it have another reason (a fault, or
+//! another client of the account): then the search pauses, and only the breaker and the concurrency limit act.
 //!
 //! Invariants: never below [`MIN_RATE`]; time in which nothing was to be sent counts for nothing, and time in which the rate
 //! held nothing up does not raise it. Deliberately absent: spacing requests ([`super::rate_limit`]), pausing

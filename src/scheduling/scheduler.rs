@@ -1,12 +1,12 @@
 //! The scheduler of an account: which events of its log may run now, and which run together.
 //!
-//! In go entries of the event log in their order, learned links, and the ends of units; out come units of work. Invariants:
-//! of a lane at most one unit is in flight, unless lanes merged while each had one: then nothing else of the lane runs before
-//! all of these have ended. Events of a lane run in log order; every loaded event is waiting, in flight, or left. Moments are
-//! arguments, by one clock that does not go backwards while a scheduler lives. Deliberately absent: who shares a lane and who
-//! is its head ([`super::lanes`]); reading the log and knowing how far to read ahead, which are the worker's.
+//! In: entries of the event log in their order, learned links, and the ends of units. Out: units of work. Invariants: of a lane at
+//! most one unit is in flight, unless lanes merged while each had one: then nothing else of the lane runs before all of these
+//! have ended. Events of a lane run in log order; every loaded event is pending, in flight, or gone. Moments are arguments, by
+//! one clock that does not go backwards while a scheduler lives. Deliberately absent: which events share a lane and which is its
+//! head ([`super::lanes`]); reading the log and knowing how far to read ahead, which are the worker's.
 //!
-//! A group that the log has marked as begun is one unit at its head's place, whoever joined the lane since. Its members do not
+//! A group that the log has marked as begun is one unit at its head's place, whatever joined the lane since. Its members do not
 //! run by themselves: they may be fed before the unit runs, while it is in flight, or never.
 
 use super::lanes::{LaneId, Lanes};
@@ -21,27 +21,27 @@ pub struct Scheduler {
     position: Seq,
     loaded: usize,
     lanes: Lanes,
-    /// Waiting events that were begun before.
-    attempts: BTreeMap<Seq, Attempt>,
+    /// Pending events that were begun before.
+    attempts: BTreeMap<Seq, EarlierAttempt>,
     /// Units in flight, by their heads.
-    units: BTreeMap<Seq, InFlight>,
-    /// Members of marked groups, waiting or in flight; whether they have been fed.
+    units: BTreeMap<Seq, UnitInFlight>,
+    /// Members of marked groups, pending or in flight; whether they have been fed.
     members: BTreeMap<Seq, bool>,
 }
 
 /// What is left of an earlier attempt at an event.
 #[derive(Debug)]
-struct Attempt {
+struct EarlierAttempt {
     due: Option<Timestamp>,
     /// The other members of its group, if one is marked.
     group: Option<Vec<Seq>>,
 }
 
 #[derive(Debug)]
-struct InFlight {
+struct UnitInFlight {
     followers: Vec<Seq>,
     /// What an interruption leaves of it.
-    attempt: Option<Attempt>,
+    attempt: Option<EarlierAttempt>,
 }
 
 impl Scheduler {
@@ -50,18 +50,18 @@ impl Scheduler {
         self.position
     }
 
-    /// How many events are waiting or in flight.
+    /// How many events are pending or in flight.
     pub fn len(&self) -> usize {
         self.loaded
     }
 
-    /// Whether nothing is waiting or in flight.
+    /// Whether no event is pending or in flight.
     pub fn is_empty(&self) -> bool {
         self.loaded == 0
     }
 
-    /// Loads entries, in log order; those up to [`Scheduler::position`] are passed over. Which of them are blocked: an earlier
-    /// event of their user is waiting or in flight. Links that were committed while these entries were being read are to be
+    /// Loads entries, in log order, and skips entries up to [`Scheduler::position`]. Returns the blocked ones: an earlier event of
+    /// their user is pending or in flight. Links that were committed while these entries were being read are to be
     /// [linked](Scheduler::link) after this, too.
     pub fn feed(&mut self, entries: Vec<Entry>, now: Timestamp) -> Vec<Seq> {
         let mut blocked = Vec::new();
@@ -88,29 +88,29 @@ impl Scheduler {
         let lane = self.lanes.join(&names, seq);
         let due = retry.map(|retry| retry.due(now));
         if attempted || due.is_some() || !group.is_empty() {
-            let attempt = Attempt { due, group: self.mark_members(lane, seq, group) };
+            let attempt = EarlierAttempt { due, group: self.mark_members(lane, seq, group) };
             self.attempts.insert(seq, attempt);
         }
         self.lanes.push(lane, seq, due.map_or(now, |due| due.max(now)))
     }
 
-    /// The members of the group of `head`, once they are fed, belong into its lane.
+    /// Assigns the members of the group of `head`, once they are fed, to its lane.
     fn mark_members(&mut self, lane: LaneId, head: Seq, mut group: Vec<Seq>) -> Option<Vec<Seq>> {
         group.retain(|member| *member > head);
         for member in &group {
             self.members.insert(*member, false);
-            self.lanes.lead(Name::member(*member), lane, *member);
+            self.lanes.assign(Name::member(*member), lane, *member);
         }
         (!group.is_empty()).then_some(group)
     }
 
-    /// These keys are known to lead to one affiliate from now on: what is loaded of them is in one lane.
+    /// These keys are known to lead to one affiliate from now on: their loaded events are in one lane.
     pub fn link(&mut self, keys: &[UserKey], affiliate: AffiliateKey) {
         let names: Vec<Name> = keys.iter().map(|key| Name::Key(LaneKey::User(*key))).collect();
         self.lanes.link(&names, Name::Key(LaneKey::Affiliate(affiliate)));
     }
 
-    /// Whether an event of the user with these keys is waiting or in flight. It may say so of one that has just left, never
+    /// Whether an event of the user with these keys is pending or in flight. It may still say so of one that has just gone, never
     /// the other way round.
     pub fn waits(&self, keys: &[UserKey]) -> bool {
         keys.iter().any(|key| self.lanes.find(&Name::Key(LaneKey::User(*key))).is_some())
@@ -132,15 +132,15 @@ impl Scheduler {
         let (lane, head) = self.lanes.pop(now)?;
         let attempt = self.attempts.remove(&head);
         let followers = match attempt.as_ref().and_then(|attempt| attempt.group.as_ref()) {
-            Some(group) => self.still_there(group),
+            Some(group) => self.pending_members(group),
             None => self.take_followers(lane, max_followers),
         };
-        self.units.insert(head, InFlight { followers: followers.clone(), attempt });
+        self.units.insert(head, UnitInFlight { followers: followers.clone(), attempt });
         Some(Unit { head, followers })
     }
 
     /// The members that have been fed, or may still be.
-    fn still_there(&mut self, group: &[Seq]) -> Vec<Seq> {
+    fn pending_members(&mut self, group: &[Seq]) -> Vec<Seq> {
         let mut there = group.to_vec();
         there.retain(|member| {
             let there = *member > self.position || self.members.get(member) == Some(&true);
@@ -163,24 +163,24 @@ impl Scheduler {
     pub fn mark(&mut self, head: Seq, group: &[Seq]) {
         if let Some(unit) = self.units.get_mut(&head) {
             let group = (!group.is_empty()).then(|| group.to_vec());
-            unit.attempt = Some(Attempt { due: None, group });
+            unit.attempt = Some(EarlierAttempt { due: None, group });
         }
     }
 
-    /// The unit of `head` is in flight no longer. What of it has not left waits again, each event at its place in the lane.
+    /// The unit of `head` is in flight no longer. Its events that are not gone are pending again, each at its place in the lane.
     pub fn end(&mut self, head: Seq, end: End, now: Timestamp) {
-        let Some(InFlight { followers, attempt }) = self.units.remove(&head) else { return };
-        let again = |due, group: Vec<Seq>| Some(Attempt { due, group: (!group.is_empty()).then_some(group) });
+        let Some(UnitInFlight { followers, attempt }) = self.units.remove(&head) else { return };
+        let again = |due, group: Vec<Seq>| Some(EarlierAttempt { due, group: (!group.is_empty()).then_some(group) });
         let (leaves, left, attempt) = match end {
             End::Settled { followers } => (true, followers, None),
             End::Gone => (true, Vec::new(), None),
             End::Retry { due, group } => (false, Vec::new(), again(Some(due), group)),
             End::HandedBack { group } => (false, Vec::new(), again(None, group)),
             End::Interrupted { due: None } => {
-                (false, Vec::new(), attempt.map(|attempt| Attempt { due: None, ..attempt }))
+                (false, Vec::new(), attempt.map(|attempt| EarlierAttempt { due: None, ..attempt }))
             }
             End::Interrupted { due } => {
-                (false, Vec::new(), Some(Attempt { due, group: attempt.and_then(|attempt| attempt.group) }))
+                (false, Vec::new(), Some(EarlierAttempt { due, group: attempt.and_then(|attempt| attempt.group) }))
             }
         };
         let group = attempt.as_ref().and_then(|attempt| attempt.group.as_deref()).unwrap_or_default();
@@ -203,7 +203,7 @@ impl Scheduler {
     }
 }
 
-/// From when on a waiting event may run, should it become the head of its lane at `now`.
-fn runnable_from(attempts: &BTreeMap<Seq, Attempt>, now: Timestamp) -> impl Fn(Seq) -> Timestamp {
+/// From when on a pending event may run, should it become the head of its lane at `now`.
+fn runnable_from(attempts: &BTreeMap<Seq, EarlierAttempt>, now: Timestamp) -> impl Fn(Seq) -> Timestamp {
     move |seq| attempts.get(&seq).and_then(|attempt| attempt.due).map_or(now, |due| due.max(now))
 }

@@ -120,9 +120,10 @@ impl Worker {
     /// Sends the calls that may be sent now.
     pub(super) fn dispatch(&self) {
         while let Some((batch, permit)) = self.next_batch() {
-            let (shareable, calls) = (batch.is_shareable(), batch.calls.len());
-            let in_flight = RequestInFlight { worker: self.clone(), permit: Some(permit), shareable, calls };
-            tokio::spawn(send(in_flight, batch.calls));
+            let Batch { calls, shareable } = batch;
+            let in_flight =
+                RequestInFlight { worker: self.clone(), permit: Some(permit), shareable, calls: calls.len() };
+            tokio::spawn(send(in_flight, calls));
             self.0.changed.notify_one(); // calls in flight make room for further deliveries
         }
     }

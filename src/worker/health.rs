@@ -119,8 +119,7 @@ impl Worker {
             Some(Ok(learned)) => learned,
             Some(Err(error)) => {
                 tracing::warn!(%account, %error, "cannot read the saved limits of the account; they are learned again");
-                self.write_health(&Learned::default()).await; // so that the next start does not warn again
-                Learned::default()
+                Learned::default() // is saved soon, so that the next start does not warn again
             }
         };
         *lock(&self.0.saved_health) = Some(learned.clone());

@@ -49,7 +49,7 @@ pub(super) async fn run(worker: Worker) {
     };
     while !worker.is_shutting_down() {
         run_loop.drive().await;
-        if worker.become_idle() {
+        if worker.stop_if_idle() {
             return;
         }
     }
@@ -248,7 +248,7 @@ impl Worker {
     }
 
     /// Ends the run loop, unless events were appended meanwhile.
-    fn become_idle(&self) -> bool {
+    fn stop_if_idle(&self) -> bool {
         let mut run = lock(&self.0.run);
         let idle = *run == RunState::Running { appended: false } && !self.is_shutting_down();
         if idle {

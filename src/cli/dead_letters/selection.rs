@@ -15,7 +15,8 @@ pub(super) struct FilterArgs {
     /// Only dead letters of this account
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Only dead letters with this reason: unmappable, malformed, refused, email_taken, not_applied, endless_search, expired, erased
+    /// Only dead letters with this reason: unmappable, malformed, refused, email_taken, not_applied, endless_search, expired,
+    /// corrupt, internal_error, erased
     #[arg(long, value_name = "CODE")]
     reason: Option<String>,
     /// Only dead letters since then: an age such as 12h, or a time such as 2026-01-31 or 2026-01-31T08:00:00Z

@@ -1,6 +1,6 @@
 //! One simulated account: [`AccountHealth`], an upstream and the events between them, in the order of their moments.
 //!
-//! In go an upstream and a latency, out come the moments at which requests were accepted and refused. Requests never run out.
+//! In: an upstream and a latency. Out: the moments at which requests were accepted and refused. Requests never run out.
 //! Invariant, asserted at every request: none begins before a `Retry-After` is over.
 
 use super::limiter::{Limiter, SECOND};

@@ -1,4 +1,4 @@
-//! How simulated upstreams limit requests. In go moments in microseconds, out comes whether a request is accepted.
+//! How simulated upstreams limit requests. In: moments in microseconds. Out: whether a request is accepted.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ pub(super) enum Limiter {
     FixedWindow { most: u64, length: u64, window: u64, used: u64 },
     /// `most` in any stretch of `length`.
     SlidingWindow { most: usize, length: u64, accepted: VecDeque<u64> },
-    /// Any number, but for every so manieth, whatever the rate.
+    /// Any number, but every n-th is refused, whatever the rate.
     EveryNth { nth: u64, seen: u64 },
     /// Any number, but for one that is refused at this moment.
     Unlimited { refused_at: Option<u64> },
