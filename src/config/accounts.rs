@@ -83,8 +83,8 @@ fn account(setting: &Setting, unique: &mut UniqueAccounts, reader: &mut Reader) 
     };
     let allowed: Vec<_> = OWN.into_iter().chain(OVERRIDES.map(|key| key.name)).collect();
     for name in table.keys().filter(|name| !allowed.contains(&name.as_str())) {
-        let at = format!("{}.{name}", setting.name);
-        reader.problems.push(Problem::new(&at, &setting.origin, unknown("unknown key", name, &allowed)));
+        let location = format!("{}.{name}", setting.name);
+        reader.problems.push(Problem::new(&location, &setting.origin, unknown("unknown key", name, &allowed)));
     }
     let name = name_of(setting, table, unique, reader);
     let api_key = match secret(setting, table, &keys::REFERSION_API_KEY, reader) {
@@ -204,7 +204,8 @@ impl UniqueAccounts {
     fn new(reader: &Reader) -> Self {
         // An invalid key is reported when its own setting is read.
         let main = reader.layers.get(keys::REFERSION_API_KEY.spec);
-        let main = main.and_then(|setting| Some(((keys::REFERSION_API_KEY.parse)(&setting.value).ok()?, setting.at())));
+        let main =
+            main.and_then(|setting| Some(((keys::REFERSION_API_KEY.parse)(&setting.value).ok()?, setting.location())));
         let keys = main.into_iter().map(|(key, at)| (key.public().to_owned(), at)).collect();
         Self { names: Vec::new(), keys }
     }
@@ -212,9 +213,9 @@ impl UniqueAccounts {
     fn key(&mut self, key: ApiKey, setting: &Setting, reader: &mut Reader) -> Read<ApiKey> {
         if let Some((_, first)) = self.keys.iter().find(|(public, _)| public == key.public()) {
             let text = "found the same public key in both, expected an account of Refersion's for each";
-            return Err(reader.problems.note(Problem::between(first, &setting.at(), text)));
+            return Err(reader.problems.note(Problem::between(first, &setting.location(), text)));
         }
-        self.keys.push((key.public().to_owned(), setting.at()));
+        self.keys.push((key.public().to_owned(), setting.location()));
         Ok(key)
     }
 }

@@ -99,7 +99,7 @@ fn check_unknown(name: &str, value: &str, problems: &mut Problems) -> Option<War
         let text = format!("unknown setting; did you mean {}{meant}?", &name[..prefix]);
         problems.push(Problem::new(name, &origin, text));
     } else if SHARED_PREFIXES.contains(&section) || rest.ends_with("PORT") {
-        let text = format!("is no setting of this service and is ignored; settings are {}", names.join(", "));
+        let text = format!("is not a setting of this service and is ignored; settings are {}", names.join(", "));
         return Some(Warning::new(name, &origin, text));
     } else {
         problems.push(Problem::new(name, &origin, format!("unknown setting; expected {}", either(&names))));

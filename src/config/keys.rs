@@ -2,7 +2,7 @@
 //!
 //! A key is written once, here; everything else names its constant. A constant is named like the key's environment variable:
 //! the key `k` of the section `s` is `S_K`. [`KEYS`], the list of all keys, is made from the same lines.
-//! Deliberately absent: meaning, unit and default of a key, which stand in `config/default.toml`; tests compare the two.
+//! Deliberately absent: the meaning, unit and default of a key: `config/default.toml` has them, and tests compare the two.
 
 use super::values::{self, Parsed};
 use super::{LogFormat, StoreUrl};

@@ -26,7 +26,7 @@ pub(super) struct Setting {
 
 impl Setting {
     /// `DELIVERY_RETRY_MIN (environment)`
-    pub(super) fn at(&self) -> String {
+    pub(super) fn location(&self) -> String {
         format!("{} ({})", self.name, self.origin)
     }
 

@@ -39,30 +39,30 @@ impl fmt::Display for Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     origin: Origin,
-    at: String,
+    location: String,
     text: String,
 }
 
 impl Problem {
     /// A problem with the setting `name`.
     pub(super) fn new(name: &str, origin: &Origin, text: impl Into<String>) -> Self {
-        Self { origin: origin.clone(), at: format!("{name} ({origin})"), text: text.into() }
+        Self { origin: origin.clone(), location: format!("{name} ({origin})"), text: text.into() }
     }
 
     /// A problem with a whole file.
     pub(super) fn file(origin: &Origin, text: impl Into<String>) -> Self {
-        Self { origin: origin.clone(), at: origin.to_string(), text: text.into() }
+        Self { origin: origin.clone(), location: origin.to_string(), text: text.into() }
     }
 
     /// Two values that are each valid, but contradict each other.
     pub(super) fn between(one: &str, other: &str, text: impl Into<String>) -> Self {
-        Self { origin: Origin::Whole, at: format!("{one} and {other}"), text: text.into() }
+        Self { origin: Origin::Whole, location: format!("{one} and {other}"), text: text.into() }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.at, self.text)
+        write!(f, "{}: {}", self.location, self.text)
     }
 }
 
@@ -130,20 +130,20 @@ impl std::error::Error for Problems {}
 /// A warning about a valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    at: String,
+    location: String,
     text: String,
 }
 
 impl Warning {
     /// A warning about the setting `name`.
     pub(super) fn new(name: &str, origin: &Origin, text: impl Into<String>) -> Self {
-        Self { at: format!("{name} ({origin})"), text: text.into() }
+        Self { location: format!("{name} ({origin})"), text: text.into() }
     }
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.at, self.text)
+        write!(f, "{}: {}", self.location, self.text)
     }
 }
 

@@ -52,7 +52,7 @@ impl Reader {
     pub(super) fn conflict(&mut self, one: KeySpec, other: KeySpec, text: impl FnOnce(&Value, &Value) -> String) {
         if let (Some(one), Some(other)) = (self.layers.get(one), self.layers.get(other)) {
             let text = text(&one.value, &other.value);
-            self.problems.push(Problem::between(&one.at(), &other.at(), text));
+            self.problems.push(Problem::between(&one.location(), &other.location(), text));
         }
     }
 

@@ -93,8 +93,7 @@ fn audience(setting: &Setting, traits: &mut UniqueTraits, problems: &mut Problem
     let (on_true, on_false) = (side("on_true"), side("on_false"));
     let (on_true, on_false) = (on_true?, on_false?);
     if on_true == Effect::default() && on_false == Effect::default() && problems.len() == before {
-        let text =
-            "found nothing that it does, expected `on_true` or `on_false` with an offer, a status or custom_fields";
+        let text = "found no effect, expected `on_true` or `on_false` with an offer, a status or custom_fields";
         return Err(problems.note(setting.problem(text)));
     }
     Ok(Audience { key: key?, on_true, on_false })
@@ -133,8 +132,8 @@ fn table<'a>(setting: &'a Setting, allowed: &[&str], problems: &mut Problems) ->
         return Err(problems.note(setting.problem(text)));
     };
     for name in table.keys().filter(|name| !allowed.contains(&name.as_str())) {
-        let at = format!("{}.{name}", setting.name);
-        problems.push(Problem::new(&at, &setting.origin, unknown("unknown key", name, allowed)));
+        let location = format!("{}.{name}", setting.name);
+        problems.push(Problem::new(&location, &setting.origin, unknown("unknown key", name, allowed)));
     }
     Ok(table)
 }

@@ -190,7 +190,9 @@ pub(super) fn base_url(value: &Value) -> Parsed<Url> {
     match url.scheme() {
         "https" => {}
         "http" if loopback => {}
-        "http" => return reject(value, "https: keys must not travel in the clear (http only to a loopback address)"),
+        "http" => {
+            return reject(value, "https: API keys must not be sent unencrypted (http only to a loopback address)");
+        }
         _ => return reject(value, ALLOWED),
     }
     if !url.path().ends_with('/') {
@@ -213,7 +215,7 @@ pub(super) fn store_url(value: &Value) -> Parsed<StoreUrl> {
     match path {
         // The rest is not shown: the URL of another database may contain its password.
         _ if scheme != "sqlite" => {
-            Err(format!("found a URL of the scheme {scheme:?}, expected {ALLOWED}; no other store is understood"))
+            Err(format!("found a URL of the scheme {scheme:?}, expected {ALLOWED}; no other store is supported"))
         }
         "" => Err(format!("found no path, expected {ALLOWED}")),
         _ if path.contains(":memory:") => Err(nothing_kept()),
@@ -274,7 +276,7 @@ pub(super) fn shared_secrets(value: &Value) -> Parsed<Vec<SecretString>> {
 
 /// One or more seal keys. They are never shown in a problem.
 pub(super) fn seal_keys(value: &Value) -> Parsed<Vec<SealKey>> {
-    let expected = "expected 32 bytes of chance as base64 or hex, as `openssl rand -base64 32` prints them; of several, the \
+    let expected = "expected 32 random bytes as base64 or hex, as `openssl rand -base64 32` prints them; of several, the \
                     first seals and all open";
     let key = |text: String| {
         let bytes = hex::decode(&text).ok().or_else(|| STANDARD.decode(&text).ok());

@@ -5,7 +5,7 @@
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// The status that Segment is told of an event, and that the event is counted under.
+/// The status of an event in the response to Segment and in the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventStatus {
     /// Recorded, and delivered before the response was sent.

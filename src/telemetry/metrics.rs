@@ -159,7 +159,7 @@ impl Meter {
         AccountLabels { account: self.account.clone() }
     }
 
-    /// Counts events received, by the status that Segment was told.
+    /// Counts events received, by their status in the response to Segment.
     pub fn events_received(&self, status: EventStatus, events: usize) {
         let labels = StatusLabels { account: self.account.clone(), status: status.as_str() };
         self.families.events_received.get_or_create(&labels).inc_by(events as u64);

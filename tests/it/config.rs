@@ -99,7 +99,7 @@ fn all_problems_are_reported_at_once_in_a_stable_order() {
       refersion.tmeout (partner.toml): unknown key; did you mean "timeout"?
       sever (partner.toml): unknown section; did you mean [server]?
       timeout (partner.toml): found outside of any section; `timeout` belongs under [refersion]
-      refersion.base_url (partner.toml): found "http://api.refersion.com/v2", expected https: keys must not travel in the clear (http only to a loopback address)
+      refersion.base_url (partner.toml): found "http://api.refersion.com/v2", expected https: API keys must not be sent unencrypted (http only to a loopback address)
       refersion.concurrency (partner.toml): found 0, expected a whole number from 1 to 1024
       delivery.on_delete (partner.toml): found "remove", expected disable or anonymize
       mapping.audiences #1.on_flase (partner.toml): unknown key; did you mean "on_false"?
@@ -111,7 +111,7 @@ fn all_problems_are_reported_at_once_in_a_stable_order() {
       REFERSION_API_KYE (environment): unknown setting; did you mean REFERSION_API_KEY?
       REFERSION_TIMEOUT (environment): found "10", expected a duration with a unit, such as "10s" or "5m"
       SERVER_LISTEN (environment): found "8080", expected an IP address and a port: "127.0.0.1:8080", "[::]:8080", or ":8080" for any
-      STORE_URL (environment): found a URL of the scheme "postgres", expected sqlite://relative/path.db or sqlite:///absolute/path.db; no other store is understood
+      STORE_URL (environment): found a URL of the scheme "postgres", expected sqlite://relative/path.db or sqlite:///absolute/path.db; no other store is supported
       LOG_FILTER (environment): found "debg", expected a level; did you mean "debug"?
       DELIVERY_RETRY_MIN (environment) and delivery.retry_max (partner.toml): found "1m" and "10s", expected the first to be no longer than the second
     "#);
@@ -499,7 +499,7 @@ fn an_unknown_variable_is_a_typo_or_of_another_program() {
         );
     }
     let of = |name| problem_of(&[(name, "1")]);
-    assert_snapshot!(from_env(&[("LOG_LEVEL", "debug")]).expect("a warning").1[0].to_string(), @r#"LOG_LEVEL (environment): is no setting of this service and is ignored; settings are LOG_FORMAT, LOG_FILTER"#);
+    assert_snapshot!(from_env(&[("LOG_LEVEL", "debug")]).expect("a warning").1[0].to_string(), @r#"LOG_LEVEL (environment): is not a setting of this service and is ignored; settings are LOG_FORMAT, LOG_FILTER"#);
     assert_snapshot!(of("LOG_FITLER"), @r#"LOG_FITLER (environment): unknown setting; did you mean LOG_FILTER?"#);
     assert_snapshot!(of("REFERSION_API_KEYS"), @r#"REFERSION_API_KEYS (environment): unknown setting; did you mean REFERSION_API_KEY?"#);
     assert_snapshot!(of("DELIVERY_RETRIES"), @r#"DELIVERY_RETRIES (environment): unknown setting; expected DELIVERY_RETRY_MIN, DELIVERY_RETRY_MAX, DELIVERY_MAX_AGE, DELIVERY_MAX_BACKLOG, DELIVERY_ON_EXISTING or DELIVERY_ON_DELETE"#);
@@ -543,7 +543,7 @@ fn a_value_out_of_bounds_is_reported_with_the_allowed_values() {
     let with_unit = "expected a duration with a unit, such as \"10s\" or \"5m\"";
     let above_zero = "expected a duration longer than zero, such as \"10s\" or \"5m\"";
     let url = "expected a URL such as \"https://api.refersion.com/v2\"";
-    let https = "expected https: keys must not travel in the clear (http only to a loopback address)";
+    let https = "expected https: API keys must not be sent unencrypted (http only to a loopback address)";
     let hidden = "found a URL with credentials, a query or a fragment (not shown)";
     let address = "expected an IP address and a port: \"127.0.0.1:8080\", \"[::]:8080\", or \":8080\" for any";
     let sqlite = "expected sqlite://relative/path.db or sqlite:///absolute/path.db";
@@ -576,7 +576,7 @@ fn a_value_out_of_bounds_is_reported_with_the_allowed_values() {
         ("STORE_URL", "sqlite://x?mode=rwc", format!("found \"sqlite://x?mode=rwc\", {sqlite}, without options after a `?`")),
         ("STORE_URL", "sqlite://:memory:", memory.into()),
         ("STORE_URL", "sqlite::memory:", memory.into()),
-        ("STORE_URL", "postgres://u:p@db/x", format!("found a URL of the scheme \"postgres\", {sqlite}; no other store is understood")),
+        ("STORE_URL", "postgres://u:p@db/x", format!("found a URL of the scheme \"postgres\", {sqlite}; no other store is supported")),
         ("LOG_FILTER", "debg", "found \"debg\", expected a level; did you mean \"debug\"?".into()),
         ("LOG_FILTER", "warning", "found \"warning\", expected a level; did you mean \"warn\"?".into()),
         (
@@ -636,7 +636,7 @@ fn the_mapping_tables_are_checked_at_every_level() {
     the configuration has 15 problems:
       mapping.custom_fields.plan (it.toml): found "gold", expected an id of Refersion's: digits, such as "1234"
       mapping.custom_fields.totalRevenue (it.toml): found the trait "totalRevenue" again, after "Total-Revenue"; expected each trait once, in any casing
-      mapping.audiences #1 (it.toml): found nothing that it does, expected `on_true` or `on_false` with an offer, a status or custom_fields
+      mapping.audiences #1 (it.toml): found no effect, expected `on_true` or `on_false` with an offer, a status or custom_fields
       mapping.audiences #2.trait (it.toml): found the trait "VIP" again, after "vip"; expected each trait once, in any casing
       mapping.audiences #2.on_true.field (it.toml): unknown key; expected offer, status or custom_fields
       mapping.audiences #2.on_true.offer (it.toml): found -1, expected an id of Refersion's: digits, such as "1234"

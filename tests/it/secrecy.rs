@@ -1,5 +1,7 @@
-//! No secret and no personal datum is printed or answered, whatever happens and however much is logged. Here one process says
-//! as much as it can, and a test shows that the leak check of all other tests ([`leaks`]) works.
+//! No secret and no personal datum is in the output or in a response of the service, at any log level.
+//!
+//! One process runs through every outcome of an event with all logging on. Other tests show that the leak check which all tests of
+//! this suite use ([`leaks`]) works.
 
 use crate::support::process::Process;
 use crate::support::{Answer, http, leaks, within};
@@ -8,12 +10,12 @@ use refersion_destination::domain::{AffiliateStatus, ApiKey, Field};
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 
-/// In everything that must not be seen; in lower case.
+/// A text in every secret and personal value of these tests; in lower case.
 const MARKER: &str = "marker";
 const KEY: &str = "pub_test.sec_marker";
 
-/// Refersion, repeating what it was sent.
-fn talkative() -> Fault {
+/// An error of Refersion that repeats values it was sent.
+fn error_with_sent_values() -> Fault {
     Fault::unprocessable(
         "Marker3 MarkerLast of marker3@example.com in Markertown is not a allowed value for field city",
     )
@@ -41,8 +43,8 @@ async fn refersion() -> (Sandbox, String) {
     (sandbox, base_url)
 }
 
-/// Every way an event can go, and what is answered: its code, word and message, in the order of the list.
-async fn live(process: &Process, sandbox: &Sandbox) -> Vec<String> {
+/// Sends events with every outcome. Returns the code, status and message of each response.
+async fn send_every_outcome(process: &Process, sandbox: &Sandbox) -> Vec<String> {
     let delete = json!({"type": "delete", "userId": "markeruser2"});
     let nobody = json!({"type": "delete", "email": "marker99@example.com"});
     let mut answers = Vec::new();
@@ -61,7 +63,7 @@ async fn live(process: &Process, sandbox: &Sandbox) -> Vec<String> {
     sandbox.script([Fault::LoseResponse]);
     send(&right, event(1, &json!({"city": "Markerville"})).to_string()).await; // edited
     send(&right, event(1, &json!({"email": "marker2@example.com"})).to_string()).await; // taken: dead
-    sandbox.script_for(Operation::New, [talkative()]);
+    sandbox.script_for(Operation::New, [error_with_sent_values()]);
     send(&right, event(3, &json!({"address": {"country": "Markerland", "state": "Marker"}})).to_string()).await; // dead
     sandbox.script_for(Operation::New, [Fault::status(500), Fault::html(500)]);
     send(&right, event(4, &Value::Null).to_string()).await; // fails for too long: dead
@@ -79,7 +81,7 @@ async fn live(process: &Process, sandbox: &Sandbox) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn nothing_personal_and_no_secret_is_printed_or_answered() {
+async fn no_secret_and_no_personal_datum_is_in_the_output_or_in_a_response() {
     for format in ["text", "json"] {
         let (sandbox, base_url) = refersion().await;
         let folder = tempfile::tempdir().expect("a folder");
@@ -92,7 +94,7 @@ async fn nothing_personal_and_no_secret_is_printed_or_answered() {
             ("LOG_FORMAT", format),
         ];
         let process = Process::start(&base_url, folder.path(), &settings);
-        let answers = within(live(&process, &sandbox)).await;
+        let answers = within(send_every_outcome(&process, &sandbox)).await;
         process.terminate();
         let (status, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
         assert_eq!(status.code(), Some(0));
@@ -109,7 +111,7 @@ async fn nothing_personal_and_no_secret_is_printed_or_answered() {
 }
 
 #[test]
-fn what_must_not_be_told_is_known_when_it_is() {
+fn the_leak_check_finds_secrets_and_addresses() {
     leaks::register("sec_kept_for_this");
     for (text, leaks) in [
         ("dead letter 1 of u1@example.com, refused", Some("u1@example.com")),
@@ -123,9 +125,9 @@ fn what_must_not_be_told_is_known_when_it_is() {
     }
 }
 
-/// A process that prints an address of a user's, an answer that holds one: the test that made them say so fails.
+/// A test fails if a process it started prints an address of a user, or if a response contains one.
 #[tokio::test]
-async fn every_process_and_every_answer_of_the_suite_is_asked() {
+async fn every_process_and_every_response_of_the_suite_is_checked() {
     let talks = r"printf 'on http://a/segment, http://b/readyz\nrefused u1@example.com\n' >&2";
     let started = || Process::of(crate::support::process::binary_named("sh").args(["-c", talks]));
     let dropped = std::panic::catch_unwind(|| drop(started()));

@@ -56,7 +56,7 @@ fn seal_keys_are_32_bytes_as_base64_or_hex_and_never_printed() {
     }
     assert_snapshot!(problems(&[MODE, ("STORE_SEAL_KEY", "hunter2")], Mode::Live), @"
     the configuration has a problem:
-      STORE_SEAL_KEY (environment): found another text (not shown), expected 32 bytes of chance as base64 or hex, as `openssl rand -base64 32` prints them; of several, the first seals and all open
+      STORE_SEAL_KEY (environment): found another text (not shown), expected 32 random bytes as base64 or hex, as `openssl rand -base64 32` prints them; of several, the first seals and all open
     ");
 }
 
