@@ -76,7 +76,11 @@ fn an_account_inherits_from_the_sections_what_it_does_not_set() {
     assert_eq!(main.shared_secrets.len(), 1);
     assert_eq!((plain.name.as_str(), plain.api_key.public()), ("plain", "pub_p"));
     assert_eq!((plain.rules, plain.concurrency, plain.base_url), (main.rules.clone(), main.concurrency, main.base_url));
-    assert_eq!((plain.shared_secrets.len(), plain.max_requests_per_second), (0, None), "secrets are nobody else's");
+    assert_eq!(
+        (plain.shared_secrets.len(), plain.max_requests_per_second),
+        (0, None),
+        "no other account has the secrets"
+    );
 
     assert_eq!((own.name.as_str(), own.api_key.public()), ("own-1_x", "pub_f"));
     let secrets: Vec<_> = own.shared_secrets.iter().map(ExposeSecret::expose_secret).collect();

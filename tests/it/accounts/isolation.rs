@@ -33,9 +33,9 @@ async fn an_unreachable_refersion_blocks_only_its_own_account() {
     assert_eq!(two.main.ready().await.json()["waiting"], MANY);
 
     let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let nobody = gone.local_addr().expect("bound");
+    let closed_port = gone.local_addr().expect("bound");
     drop(gone);
-    let two = Two::at(&format!("http://{nobody}/v2"), &[PATIENT], "").await;
+    let two = Two::at(&format!("http://{closed_port}/v2"), &[PATIENT], "").await;
     two.backlog_of_other(MANY).await;
     within(poll_until(|| two.ready(), |ready| *ready == [PAUSED, "ok", PAUSED])).await;
     two.main_delivers().await;

@@ -14,16 +14,16 @@ const NOBODY: &str = "pub_nobody.sec_nobody";
 #[tokio::test]
 async fn a_key_is_verified_at_its_first_request_and_every_event_is_delivered_with_it() {
     let partner = Partner::start(&[]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     let event = |n: u32| identify(&format!("m{n}"), &format!("u{n}"), &Value::Null);
     assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
-    let asked = partner.refersions.asked(ANN);
+    let asked = partner.refersions.verifications(ANN);
     assert_eq!(partner.send(ANN, &event(2)).await.brief(), "200 delivered");
     assert_eq!(partner.send(ANN, &json!([event(3), event(4)])).await.brief(), "202 accepted");
     let batch = partner.post("/v1/batch", &[("Authorization", &basic(ANN))], &json!({"batch": [event(5)]})).await;
     assert_eq!(batch.brief(), "202 accepted");
     within(ann.until(|ann| ann.affiliates().len() == 5)).await;
-    assert_eq!(partner.refersions.asked(ANN), asked, "it is known");
+    assert_eq!(partner.refersions.verifications(ANN), asked, "it is known");
     let name = &partner.kept()[0].0;
     assert!(name.len() == 20 && name.starts_with("key-") && !name.contains("ann"), "{name}");
 }
@@ -44,7 +44,7 @@ async fn a_key_that_refersion_refuses_is_a_401_and_leaves_nothing() {
         assert_eq!(refused.brief(), "401 unauthorized", "{key}");
         assert!(refused.message().starts_with("Wrong API key"), "{}", refused.message());
     }
-    assert_eq!(partner.asked(NOBODY), 1, "it is not asked about again for a while");
+    assert_eq!(partner.verifications(NOBODY), 1, "it is not asked about again for a while");
     assert_eq!(partner.kept(), []);
     let ready = partner.ready().await;
     assert_eq!((&ready["waiting"], &ready["merchants"]["at_work"]), (&json!(0), &json!(0)));
@@ -53,7 +53,7 @@ async fn a_key_that_refersion_refuses_is_a_401_and_leaves_nothing() {
 #[tokio::test]
 async fn if_refersion_cannot_be_asked_the_event_must_be_sent_again() {
     let partner = Partner::start(&[]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     let event = identify("m1", "u1", &Value::Null);
     for status in [500, 503, 429, 404, 403, 400, 422, 302, 200] {
         partner.refersions.answer_all(status);
@@ -76,29 +76,29 @@ async fn if_refersion_cannot_be_asked_the_event_must_be_sent_again() {
 async fn any_refusal_but_a_401_verifies_the_key() {
     for (n, status) in [400_u16, 404, 422].into_iter().enumerate() {
         let partner = Partner::start(&[]).await;
-        let ann = partner.refersions.takes(ANN);
+        let ann = partner.refersions.accept(ANN);
         let body = [json!({"error": "no"}), json!({"error": ["no"]}), json!({"errors": ["no"]})][n].clone();
         ann.script_for(Operation::List, [Fault::Status { status, body, retry_after: None }]);
         assert_eq!(partner.send(ANN, &identify("m1", "u1", &Value::Null)).await.brief(), "200 delivered", "{status}");
-        assert_eq!(partner.asked(ANN), 1, "{status}");
+        assert_eq!(partner.verifications(ANN), 1, "{status}");
     }
 }
 
 #[tokio::test]
 async fn a_public_key_alone_delivers_nothing_and_replaces_nothing() {
     let partner = Partner::start(&[]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     let event = |n: u32| identify(&format!("m{n}"), &format!("u{n}"), &Value::Null);
     assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
-    let (kept, asked) = (partner.kept(), partner.refersions.asked(ANN));
+    let (kept, asked) = (partner.kept(), partner.refersions.verifications(ANN));
     for bogus in ["pub_ann.bogus", "pub_ann.sec_an", "pub_ann.sec_ann2", "pub_ann.SEC_ANN"] {
         let refused = partner.send(bogus, &event(2)).await;
         assert_eq!(refused.brief(), "401 unauthorized", "{bogus}");
-        assert!(refused.message().starts_with("Refersion refuses"), "nobody else was asked: {}", refused.message());
+        assert!(refused.message().starts_with("Refersion refuses"), "Refersion alone was asked: {}", refused.message());
     }
     assert_eq!(partner.kept(), kept);
     assert_eq!(partner.send(ANN, &event(3)).await.brief(), "200 delivered");
-    assert_eq!(partner.refersions.asked(ANN), asked);
+    assert_eq!(partner.refersions.verifications(ANN), asked);
     let users: Vec<_> = ann.affiliates().iter().map(|one| one.email().to_owned()).collect();
     assert_eq!(users, ["u1@example.com", "u3@example.com"]);
 }
@@ -107,7 +107,7 @@ async fn a_public_key_alone_delivers_nothing_and_replaces_nothing() {
 #[tokio::test]
 async fn if_a_key_cannot_be_stored_no_event_is_stored() {
     let partner = Partner::start(&[]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     let store = rusqlite::Connection::open(partner.service.folder.path().join("store.db")).expect("the file opens");
     let full = "CREATE TRIGGER full BEFORE INSERT ON sealed_keys BEGIN SELECT raise(FAIL, 'full'); END";
     store.execute_batch(full).expect("made");
@@ -123,7 +123,7 @@ async fn if_a_key_cannot_be_stored_no_event_is_stored() {
 #[tokio::test]
 async fn neither_a_signature_nor_a_path_reaches_an_unconfigured_account() {
     let partner = Partner::start(&[("SEGMENT_SHARED_SECRETS", "of-main")]).await;
-    partner.refersions.takes(ANN);
+    partner.refersions.accept(ANN);
     let event = identify("m1", "u1", &Value::Null);
     assert_eq!(partner.send(ANN, &event).await.brief(), "200 delivered");
     let mac = Hmac::<Sha1>::new_from_slice(b"of-main").expect("any length");
@@ -143,7 +143,7 @@ async fn neither_a_signature_nor_a_path_reaches_an_unconfigured_account() {
 #[tokio::test]
 async fn a_configured_account_is_unaffected_and_its_public_key_is_its_own() {
     let partner = Partner::start(&[("REFERSION_API_KEY", API_KEY)]).await;
-    let (main, ann) = (partner.refersions.takes(API_KEY), partner.refersions.takes(ANN));
+    let (main, ann) = (partner.refersions.accept(API_KEY), partner.refersions.accept(ANN));
     let event = identify("m1", "u1", &Value::Null);
     for key in [API_KEY, ANN] {
         assert_eq!(partner.send(key, &event).await.brief(), "200 delivered");
@@ -151,11 +151,11 @@ async fn a_configured_account_is_unaffected_and_its_public_key_is_its_own() {
     assert_eq!((main.affiliates().len(), ann.affiliates().len()), (1, 1));
     let (public, _) = API_KEY.split_once('.').expect("a pair");
     let other = format!("{public}.other");
-    partner.refersions.takes(&other);
+    partner.refersions.accept(&other);
     let refused = partner.send_once(&other, &event).await;
     assert_eq!(refused.brief(), "401 unauthorized");
     assert!(refused.message().starts_with("Wrong API key"), "{}", refused.message());
-    assert_eq!((partner.refersions.asked(API_KEY), partner.refersions.asked(&other)), (0, 0));
+    assert_eq!((partner.refersions.verifications(API_KEY), partner.refersions.verifications(&other)), (0, 0));
     assert_eq!(partner.kept().len(), 1);
 }
 
@@ -171,7 +171,7 @@ async fn unless_any_key_is_accepted_an_unknown_key_is_wrong() {
 #[tokio::test]
 async fn concurrent_requests_with_one_new_key_verify_it_once() {
     let partner = Partner::start(&[]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     let mut senders = JoinSet::new();
     for n in 0..20 {
         let request = partner.service.http.post(partner.service.url("/segment")).header("Authorization", basic(ANN));
@@ -183,7 +183,7 @@ async fn concurrent_requests_with_one_new_key_verify_it_once() {
     // On a busy machine a verification may take too long: a 503, and the key is verified again.
     let (taken, later) = (of(202), of(503));
     assert_eq!(taken + later, 20, "{answers:?}");
-    assert!(partner.refersions.asked(ANN) <= 1 + later, "{}", partner.refersions.asked(ANN));
+    assert!(partner.refersions.verifications(ANN) <= 1 + later, "{}", partner.refersions.verifications(ANN));
     within(ann.until(|ann| ann.affiliates().len() == taken)).await;
 }
 
@@ -198,6 +198,6 @@ async fn unknown_keys_cause_only_a_few_calls_at_a_time() {
     }
     let answers = senders.join_all().await;
     assert!(answers.iter().all(|answer| [401, 503].contains(&answer.status)), "{answers:?}");
-    assert!((1..=4).contains(&partner.refersions.most_under_way()), "{}", partner.refersions.most_under_way());
+    assert!((1..=4).contains(&partner.refersions.max_in_flight()), "{}", partner.refersions.max_in_flight());
     assert_eq!(partner.kept(), []);
 }

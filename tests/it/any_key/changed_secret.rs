@@ -17,11 +17,11 @@ fn event(n: u32) -> Value {
 #[tokio::test]
 async fn events_pending_under_an_old_secret_are_delivered_with_the_new_one() {
     let partner = Partner::start(&LONG).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
     let kept = partner.kept();
 
-    partner.refersions.takes(ANN_2);
+    partner.refersions.accept(ANN_2);
     let halted = partner.send(ANN, &event(2)).await;
     assert_eq!(halted.brief(), "401 unauthorized");
     assert!(halted.message().starts_with("Refersion refused the API key: correct it"), "{}", halted.message());
@@ -44,7 +44,7 @@ async fn events_pending_under_an_old_secret_are_delivered_with_the_new_one() {
 #[tokio::test]
 async fn a_429_then_a_401_then_a_new_secret_leave_the_account_healthy() {
     let partner = Partner::start(&[("DELIVERY_RETRY_MIN", "1ms"), ("DELIVERY_RETRY_MAX", "1h")]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
     let invalid = json!({"error": "Invalid API credentials (error 2)."});
     let refused = Fault::Status { status: 401, body: invalid, retry_after: None };
@@ -53,7 +53,7 @@ async fn a_429_then_a_401_then_a_new_secret_leave_the_account_healthy() {
     let name = partner.kept()[0].0.clone();
     let stands = async || partner.ready().await["accounts"][&name]["refersion"].clone();
     within(async { while stands().await != "halted: Refersion refuses the API key" {} }).await;
-    partner.refersions.takes(ANN_2);
+    partner.refersions.accept(ANN_2);
     assert_eq!(partner.send(ANN_2, &event(3)).await.brief(), "200 delivered");
     partner.service.until_drained().await;
     let ready = partner.ready().await;
@@ -67,26 +67,26 @@ async fn a_429_then_a_401_then_a_new_secret_leave_the_account_healthy() {
 #[tokio::test]
 async fn users_and_repeats_are_known_across_a_change_of_the_secret_and_a_restart() {
     let partner = Partner::start(&[]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     assert_eq!(partner.send(ANN, &event(1)).await.brief(), "200 delivered");
-    partner.refersions.takes(ANN_2);
+    partner.refersions.accept(ANN_2);
     assert_eq!(partner.send(ANN_2, &event(1)).await.brief(), "200 duplicate");
     let partner = partner.again(&[]).await;
-    let asked = partner.refersions.asked(ANN_2);
+    let asked = partner.refersions.verifications(ANN_2);
     let delete = json!({"type": "delete", "messageId": "m2", "userId": "u1"});
     assert_eq!(partner.send(ANN_2, &delete).await.json()["action"], "disabled", "the link is remembered");
-    assert_eq!(partner.refersions.asked(ANN_2), asked, "and so is the key");
+    assert_eq!(partner.refersions.verifications(ANN_2), asked, "and so is the key");
     assert_eq!(ann.affiliates()[0].status, AffiliateStatus::Disabled);
-    assert_eq!(partner.send(ANN, &event(3)).await.brief(), "401 unauthorized", "the old secret is nobody's");
+    assert_eq!(partner.send(ANN, &event(3)).await.brief(), "401 unauthorized", "the old secret belongs to no account");
 }
 
 /// Both secrets were accepted within a moment: in either order, the account has a secret that works.
 #[tokio::test]
 async fn a_late_request_with_the_old_secret_does_not_restore_it() {
     let partner = Partner::start(&[]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     assert_eq!(partner.send(ANN, &event(0)).await.brief(), "200 delivered");
-    partner.refersions.takes(ANN_2);
+    partner.refersions.accept(ANN_2);
     assert_eq!(partner.send(ANN_2, &event(1)).await.brief(), "200 delivered");
     for n in 2..6 {
         let (old, new) = (event(100 + n), event(n));
@@ -94,5 +94,5 @@ async fn a_late_request_with_the_old_secret_does_not_restore_it() {
         assert_eq!((&*old.brief(), &*new.brief()), ("401 unauthorized", "200 delivered"));
     }
     assert_eq!(ann.affiliates().len(), 6);
-    assert!(partner.asked(ANN) <= 2, "at first, and when it was old");
+    assert!(partner.verifications(ANN) <= 2, "at first, and when it was old");
 }

@@ -35,7 +35,7 @@ async fn send(mut servers: watch::Receiver<String>, key: String, body: Value) {
 #[tokio::test]
 async fn after_a_kill_right_after_the_first_response_the_event_is_delivered() {
     let refersions = MultiAccountRefersion::start().await;
-    let ann = refersions.takes(ANN);
+    let ann = refersions.accept(ANN);
     let folder = tempfile::tempdir().expect("a folder");
     let process = start(&refersions, folder.path());
     let (_keep, servers) = watch::channel(process.server.clone());
@@ -52,7 +52,7 @@ async fn after_many_kills_every_merchants_events_are_delivered_once() {
     let refersions = MultiAccountRefersion::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let key = |merchant: usize| format!("pub_{merchant}.sec_{merchant}");
-    let books: Vec<Sandbox> = (0..MERCHANTS).map(|merchant| refersions.takes(&key(merchant))).collect();
+    let sandbox: Vec<Sandbox> = (0..MERCHANTS).map(|merchant| refersions.accept(&key(merchant))).collect();
     let mut process = start(&refersions, folder.path());
     let (server, servers) = watch::channel(process.server.clone());
     let mut senders = JoinSet::new();
@@ -60,7 +60,7 @@ async fn after_many_kills_every_merchants_events_are_delivered_once() {
         let body = json!([identify(&format!("m{n}"), &format!("u{n}"), &Value::Null)]);
         senders.spawn(send(servers.clone(), key(merchant), body));
     }
-    let calls = || books.iter().map(Sandbox::calls_total).sum::<u64>();
+    let calls = || sandbox.iter().map(Sandbox::calls_total).sum::<u64>();
     for kill in 1..=KILLS {
         let enough = || std::future::ready(calls() >= kill * 4 || senders.is_empty());
         within(poll_until(enough, |enough| *enough)).await;
@@ -71,9 +71,9 @@ async fn after_many_kills_every_merchants_events_are_delivered_once() {
     while let Some(sent) = within(senders.join_next()).await {
         sent.expect("every event is answered at last");
     }
-    for books in &books {
-        within(books.until(|books| books.affiliates().len() == EVENTS)).await;
-        let mut users: Vec<String> = books.affiliates().iter().map(|one| one.email().to_owned()).collect();
+    for sandbox in &sandbox {
+        within(sandbox.until(|sandbox| sandbox.affiliates().len() == EVENTS)).await;
+        let mut users: Vec<String> = sandbox.affiliates().iter().map(|one| one.email().to_owned()).collect();
         users.sort();
         assert_eq!(users, (0..EVENTS).map(|n| format!("u{n}@example.com")).collect::<Vec<_>>());
     }

@@ -15,19 +15,19 @@ async fn backlog(partner: &Partner, key: &str) {
 }
 
 /// Events of `key` are delivered as if it were the only one: each response states the delivery.
-async fn delivers(partner: &Partner, key: &str, books: &Sandbox) {
-    let before = books.affiliates().len();
+async fn delivers(partner: &Partner, key: &str, sandbox: &Sandbox) {
+    let before = sandbox.affiliates().len();
     for n in 0..5 {
         let name = format!("{key}-{n}");
         let answer = partner.send(key, &identify(&name, &name, &Value::Null)).await;
         assert_eq!(answer.brief(), "200 delivered", "{}", answer.text);
     }
-    assert_eq!(books.affiliates().len() - before, 5);
+    assert_eq!(sandbox.affiliates().len() - before, 5);
 }
 
 async fn both(settings: &[(&str, &str)]) -> (Partner, Sandbox, Sandbox) {
     let partner = Partner::start(settings).await;
-    let (ann, bob) = (partner.refersions.takes(ANN), partner.refersions.takes(BOB));
+    let (ann, bob) = (partner.refersions.accept(ANN), partner.refersions.accept(BOB));
     delivers(&partner, ANN, &ann).await;
     (partner, ann, bob)
 }
@@ -35,13 +35,13 @@ async fn both(settings: &[(&str, &str)]) -> (Partner, Sandbox, Sandbox) {
 #[tokio::test]
 async fn a_revoked_key_halts_only_its_merchant() {
     let (partner, ann, bob) = both(&[("DELIVERY_RETRY_MIN", "1h"), ("DELIVERY_RETRY_MAX", "1h")]).await;
-    partner.refersions.takes("pub_ann.another");
+    partner.refersions.accept("pub_ann.another");
     backlog(&partner, ANN).await;
     within(poll_until(|| partner.ready(), |ready| ready["merchants"]["halted"] == 1)).await;
     delivers(&partner, BOB, &bob).await;
     let ready = partner.ready().await;
     assert_eq!((&ready["waiting"], &ready["refersion"]), (&json!(MANY), &json!("ok")));
-    assert_eq!(ready["accounts"].as_object().expect("accounts").len(), 1, "who fares well is only counted");
+    assert_eq!(ready["accounts"].as_object().expect("accounts").len(), 1, "healthy accounts are only counted");
     assert_eq!(ann.affiliates().len(), 5);
 }
 
@@ -72,7 +72,7 @@ async fn a_refersion_that_hangs_and_a_full_backlog_block_only_their_merchant() {
 #[tokio::test]
 async fn each_merchant_has_its_own_rate_limit_and_key_verification_has_none() {
     let partner = Partner::start(&[("REFERSION_MAX_REQUESTS_PER_SECOND", "0.0001"), ("SERVER_WAIT", "0s")]).await;
-    let (ann, bob) = (partner.refersions.takes(ANN), partner.refersions.takes(BOB));
+    let (ann, bob) = (partner.refersions.accept(ANN), partner.refersions.accept(BOB));
     backlog(&partner, ANN).await;
     backlog(&partner, BOB).await;
     within(poll_until(|| partner.ready(), |ready| ready["waiting"] == 2 * MANY - 2)).await;
@@ -95,9 +95,9 @@ async fn equal_ids_of_two_merchants_are_two_users_and_two_events() {
 #[tokio::test]
 async fn a_configured_account_is_not_disturbed() {
     let partner = Partner::start(&[("REFERSION_API_KEY", API_KEY), PATIENT]).await;
-    let (main, ann) = (partner.refersions.takes(API_KEY), partner.refersions.takes(ANN));
+    let (main, ann) = (partner.refersions.accept(API_KEY), partner.refersions.accept(ANN));
     delivers(&partner, ANN, &ann).await;
-    partner.refersions.takes("pub_ann.another");
+    partner.refersions.accept("pub_ann.another");
     backlog(&partner, ANN).await;
     within(poll_until(|| partner.ready(), |ready| ready["merchants"]["halted"] == 1)).await;
     delivers(&partner, API_KEY, &main).await;

@@ -74,8 +74,8 @@ impl Partner {
     }
 
     /// How often `key` was verified, without the verifications that took too long.
-    fn asked(&self, key: &str) -> usize {
-        self.refersions.asked(key).saturating_sub(self.again.load(Ordering::Relaxed))
+    fn verifications(&self, key: &str) -> usize {
+        self.refersions.verifications(key).saturating_sub(self.again.load(Ordering::Relaxed))
     }
 
     /// Posts `body` with `key`.

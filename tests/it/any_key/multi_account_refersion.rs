@@ -27,8 +27,8 @@ struct Inner {
     asked: Mutex<Vec<String>>,
     /// The status of every response, if not 0.
     down: AtomicU16,
-    under_way: AtomicUsize,
-    most_under_way: AtomicUsize,
+    in_flight: AtomicUsize,
+    max_in_flight: AtomicUsize,
 }
 
 impl MultiAccountRefersion {
@@ -43,11 +43,11 @@ impl MultiAccountRefersion {
     }
 
     /// The account of `key`. From now on only this secret half is accepted for it.
-    pub fn takes(&self, key: &str) -> Sandbox {
+    pub fn accept(&self, key: &str) -> Sandbox {
         let (public, secret) = key.split_once('.').expect("a pair");
         let mut accounts = self.inner.accounts.lock().expect("sound");
-        let books = || Sandbox::new(<_>::default());
-        let (kept, sandbox) = accounts.entry(public.to_owned()).or_insert_with(|| (String::new(), books()));
+        let sandbox = || Sandbox::new(<_>::default());
+        let (kept, sandbox) = accounts.entry(public.to_owned()).or_insert_with(|| (String::new(), sandbox()));
         secret.clone_into(kept);
         sandbox.clone()
     }
@@ -58,21 +58,21 @@ impl MultiAccountRefersion {
     }
 
     /// How often this key was verified.
-    pub fn asked(&self, key: &str) -> usize {
+    pub fn verifications(&self, key: &str) -> usize {
         self.inner.asked.lock().expect("sound").iter().filter(|asked| *asked == key).count()
     }
 
     /// The most calls that were in flight at a time.
-    pub fn most_under_way(&self) -> usize {
-        self.inner.most_under_way.load(Ordering::Relaxed)
+    pub fn max_in_flight(&self) -> usize {
+        self.inner.max_in_flight.load(Ordering::Relaxed)
     }
 }
 
 async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Response {
-    let now = inner.under_way.fetch_add(1, Ordering::Relaxed) + 1;
-    inner.most_under_way.fetch_max(now, Ordering::Relaxed);
+    let now = inner.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+    inner.max_in_flight.fetch_max(now, Ordering::Relaxed);
     let response = answer_one(&inner, request).await;
-    inner.under_way.fetch_sub(1, Ordering::Relaxed);
+    inner.in_flight.fetch_sub(1, Ordering::Relaxed);
     response
 }
 

@@ -24,7 +24,7 @@ async fn run(partner: &Partner, arguments: &[&str], settings: &[(&str, &str)]) -
 /// A service with one dead letter of a merchant.
 async fn with_dead_letter() -> Partner {
     let partner = Partner::start(&[]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     ann.script_for(Operation::New, [Fault::unprocessable("no")]);
     assert_eq!(partner.send(ANN, &identify("m1", "u1", &Value::Null)).await.brief(), "400 rejected");
     partner
@@ -55,7 +55,7 @@ async fn a_replay_wakes_the_worker_of_an_idle_merchant() {
     assert_eq!(partner.ready().await["merchants"]["at_work"], 0);
     let (code, _, err) = run(&partner, &["dead-letters", "replay", "--all"], &[]).await;
     assert_eq!(code, Some(0), "{err}");
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     within(ann.until(|ann| ann.affiliates().len() == 1)).await;
     partner.service.until_drained().await;
 }
@@ -77,7 +77,7 @@ async fn forget_requires_an_account_if_none_is_configured() {
 #[tokio::test]
 async fn the_key_of_a_configured_account_opens_the_dead_letters_of_all() {
     let partner = Partner::start(&[("REFERSION_API_KEY", API_KEY)]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     ann.script_for(Operation::New, [Fault::unprocessable("no")]);
     assert_eq!(partner.send(ANN, &identify("m1", "u1", &Value::Null)).await.brief(), "400 rejected");
     let (code, out, err) = run(&partner, &["dead-letters", "list"], &[("REFERSION_API_KEY", API_KEY)]).await;
@@ -87,7 +87,7 @@ async fn the_key_of_a_configured_account_opens_the_dead_letters_of_all() {
 #[tokio::test]
 async fn the_service_stops_in_order_although_the_refersion_of_a_merchant_hangs() {
     let partner = Partner::start(&[("REFERSION_TIMEOUT", "1h"), ("SERVER_DRAIN", "50ms")]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     assert_eq!(partner.send(ANN, &identify("m0", "u0", &Value::Null)).await.brief(), "200 delivered");
     ann.script([Fault::Hang { effect: false }]);
     let event = identify("m1", "u1", &Value::Null);

@@ -10,14 +10,14 @@ use std::path::Path;
 
 /// Appends events while Refersion answers 429, so that they stay pending.
 async fn backlog(partner: &Partner, key: &str, count: u32) {
-    let books = partner.refersions.takes(key);
+    let sandbox = partner.refersions.accept(key);
     let first = format!("{key}-0");
     assert_eq!(partner.send(key, &identify(&first, &first, &Value::Null)).await.brief(), "200 delivered");
-    books.script([Fault::too_many_calls(Some(3600))]);
+    sandbox.script([Fault::too_many_calls(Some(3600))]);
     let event = |n| identify(&format!("{key}-{n}"), &format!("{key}-{n}"), &Value::Null);
     let events: Value = (1..=count).map(event).collect();
     assert_eq!(partner.send(key, &events).await.brief(), "202 accepted");
-    within(books.until(|books| books.pending_faults() == 0)).await;
+    within(sandbox.until(|sandbox| sandbox.pending_faults() == 0)).await;
 }
 
 /// The exit code and the log of `serve` on the store in `folder`, where it does not start. If it starts, it is killed.
@@ -43,32 +43,32 @@ async fn refused(folder: &Path, settings: &[(&str, &str)]) -> (Option<i32>, Stri
 async fn pending_events_are_delivered_after_a_restart_without_a_request() {
     let partner = Partner::start(&[("REFERSION_CONCURRENCY", "1")]).await;
     backlog(&partner, ANN, 3).await;
-    partner.refersions.takes(BOB);
+    partner.refersions.accept(BOB);
     assert_eq!(partner.send(BOB, &identify("m", "u", &Value::Null)).await.brief(), "200 delivered");
-    let asked = partner.refersions.asked(ANN);
+    let asked = partner.refersions.verifications(ANN);
     let partner = partner.again(&[]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     within(ann.until(|ann| ann.affiliates().len() == 4)).await;
     partner.service.until_drained().await;
     assert_eq!(partner.ready().await["merchants"]["at_work"], 1, "nothing waits for the other one");
-    assert_eq!(partner.refersions.asked(ANN), asked, "the key was proved before");
+    assert_eq!(partner.refersions.verifications(ANN), asked, "the key was verified before");
 }
 
 #[tokio::test]
 async fn a_seal_key_is_changed_without_a_gap_and_the_old_one_can_be_removed_after_one_start() {
     let partner = Partner::start(&[("REFERSION_CONCURRENCY", "1")]).await;
     backlog(&partner, ANN, 2).await;
-    let (kept, asked) = (partner.kept(), partner.refersions.asked(ANN));
+    let (kept, asked) = (partner.kept(), partner.refersions.verifications(ANN));
     let both = format!("{OTHER_SEAL},{SEAL}");
     let paused = ("REFERSION_MAX_REQUESTS_PER_SECOND", "0.0001");
     let partner = partner.again(&[("STORE_SEAL_KEY", &both), paused]).await;
     let anew = partner.kept();
     assert!(anew[0].0 == kept[0].0 && anew[0].1 != kept[0].1);
     let partner = partner.again(&[("STORE_SEAL_KEY", OTHER_SEAL)]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     within(ann.until(|ann| ann.affiliates().len() == 3)).await;
     assert_eq!(partner.kept(), anew, "what the first opens stays as it is");
-    assert_eq!(partner.refersions.asked(ANN), asked);
+    assert_eq!(partner.refersions.verifications(ANN), asked);
 
     let (_, folder) = partner.service.stop().await;
     let (code, log) = refused(folder.path(), &[]).await;
@@ -79,10 +79,10 @@ async fn a_seal_key_is_changed_without_a_gap_and_the_old_one_can_be_removed_afte
 #[tokio::test]
 async fn if_no_seal_key_opens_a_stored_key_the_service_does_not_start_and_says_what_to_do() {
     let partner = Partner::start(&[]).await;
-    partner.refersions.takes(ANN);
+    partner.refersions.accept(ANN);
     assert_eq!(partner.send(ANN, &identify("m", "u", &Value::Null)).await.brief(), "200 delivered");
     let partner = partner.again(&[]).await;
-    partner.refersions.takes(BOB);
+    partner.refersions.accept(BOB);
     assert_eq!(partner.send(BOB, &identify("m", "u", &Value::Null)).await.brief(), "200 delivered");
     let kept = partner.kept();
     let (refersion, folder) = partner.service.stop().await;
@@ -113,7 +113,7 @@ async fn a_lost_seal_key_loses_no_pending_event() {
     drop(store);
     let partner = Partner::on(partner.refersions, folder, &[("STORE_SEAL_KEY", OTHER_SEAL)]).await;
     assert_eq!(partner.ready().await["waiting"], 2);
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     assert_eq!(partner.send(ANN, &identify("m", "u", &Value::Null)).await.brief(), "200 delivered");
     within(ann.until(|ann| ann.affiliates().len() == 4)).await;
     assert_eq!(partner.kept()[0].0, kept[0].0, "the same account");
@@ -131,7 +131,7 @@ async fn unless_any_key_is_accepted_stored_keys_stay_and_pending_events_are_logg
     assert_eq!((&ready["waiting"], &ready["merchants"]), (&json!(2), &Value::Null));
     assert_eq!(partner.kept(), kept);
     let partner = partner.again(&[]).await;
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     within(ann.until(|ann| ann.affiliates().len() == 3)).await;
 }
 
@@ -147,7 +147,7 @@ async fn a_merchant_that_is_configured_under_its_name_remains_the_same_account()
     let settings = [&ANY[..], &[super::PATIENT]].concat();
     let service = crate::support::service::Service::configured(refersion, folder, &settings, &[file]).await;
     let partner = Partner { service, refersions: partner.refersions, again: <_>::default() };
-    let ann = partner.refersions.takes(ANN);
+    let ann = partner.refersions.accept(ANN);
     within(ann.until(|ann| ann.affiliates().len() == 3)).await;
     let again = identify(&format!("{ANN}-1"), &format!("{ANN}-1"), &Value::Null);
     assert_eq!(partner.send(ANN, &again).await.brief(), "200 duplicate");

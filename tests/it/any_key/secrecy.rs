@@ -75,12 +75,12 @@ fn the_test_finds_every_encoding() {
 #[tokio::test]
 async fn no_half_of_a_key_is_in_the_stores_files_in_any_encoding() {
     let partner = Partner::start(&[("REFERSION_CONCURRENCY", "1")]).await;
-    let books = partner.refersions.takes(&key());
+    let sandbox = partner.refersions.accept(&key());
     let event = |n: u32| identify(&format!("m{n}"), &format!("u{n}"), &Value::Null);
     assert_eq!(partner.send(&key(), &event(0)).await.brief(), "200 delivered");
-    books.script([Fault::too_many_calls(Some(3600))]);
+    sandbox.script([Fault::too_many_calls(Some(3600))]);
     assert_eq!(partner.send(&key(), &json!([event(1), event(2)])).await.brief(), "202 accepted");
-    within(books.until(|books| books.pending_faults() == 0)).await;
+    within(sandbox.until(|sandbox| sandbox.pending_faults() == 0)).await;
     for bogus in [format!("{PUBLIC}.sec_marker_Another"), format!("pub_marker_Another.{SECRET}")] {
         assert_eq!(partner.send(&bogus, &event(9)).await.brief(), "401 unauthorized");
     }
@@ -89,12 +89,12 @@ async fn no_half_of_a_key_is_in_the_stores_files_in_any_encoding() {
     let (_, folder) = partner.service.stop().await;
     assert_eq!(leaks(folder.path()), [""; 0], "while the service is stopped");
     let partner = Partner::on(partner.refersions, folder, &[]).await;
-    within(books.until(|books| books.affiliates().len() == 3)).await;
+    within(sandbox.until(|sandbox| sandbox.affiliates().len() == 3)).await;
     partner.service.until_drained().await;
-    books.script_for(Operation::New, [Fault::unprocessable("no")]);
+    sandbox.script_for(Operation::New, [Fault::unprocessable("no")]);
     assert_eq!(partner.send(&key(), &event(3)).await.brief(), "400 rejected");
     let changed = format!("{PUBLIC}.{SECRET}_2");
-    partner.refersions.takes(&changed);
+    partner.refersions.accept(&changed);
     assert_eq!(partner.send(&changed, &event(4)).await.brief(), "200 delivered");
     assert_eq!(leaks(partner.service.folder.path()), [""; 0], "after the secret was changed");
     let (_, folder) = partner.service.stop().await;
@@ -113,16 +113,16 @@ async fn send(process: &Process, key: &str, body: &Value) -> Answer {
 }
 
 /// The responses to a new key, a wrong one, a refused one, a changed one and one that cannot be verified.
-async fn responses(process: &Process, refersions: &super::MultiAccountRefersion, books: &Sandbox) -> Vec<String> {
+async fn responses(process: &Process, refersions: &super::MultiAccountRefersion, sandbox: &Sandbox) -> Vec<String> {
     let event = |n: u32| identify(&format!("m{n}"), &format!("u{n}"), &Value::Null);
     let mut answers = vec![send(process, &key(), &event(1)).await];
     answers.push(send(process, &format!("{PUBLIC}.sec_marker_wrong"), &event(2)).await);
     answers.push(send(process, PUBLIC, &event(2)).await);
     let changed = format!("{PUBLIC}.{SECRET}_2");
-    refersions.takes(&changed);
+    refersions.accept(&changed);
     answers.push(send(process, &key(), &event(3)).await);
     answers.push(send(process, &changed, &event(4)).await);
-    within(books.until(|books| books.affiliates().len() == 3)).await;
+    within(sandbox.until(|sandbox| sandbox.affiliates().len() == 3)).await;
     refersions.answer_all(500);
     let request =
         http().post(format!("{}/segment", process.server)).header("Authorization", basic("pub_marker_z.sec_marker"));
@@ -134,11 +134,11 @@ async fn responses(process: &Process, refersions: &super::MultiAccountRefersion,
 #[tokio::test]
 async fn no_half_of_a_key_is_logged_or_answered() {
     let refersions = super::MultiAccountRefersion::start().await;
-    let books = refersions.takes(&key());
+    let sandbox = refersions.accept(&key());
     let folder = tempfile::tempdir().expect("a folder");
     let settings = [&ANY[..], &[("LOG_FILTER", "refersion_destination=trace,info"), super::PATIENT]].concat();
     let process = Process::start(&refersions.base_url, folder.path(), &settings);
-    let answers = within(responses(&process, &refersions, &books)).await;
+    let answers = within(responses(&process, &refersions, &sandbox)).await;
     process.terminate();
     let (status, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
     assert_eq!(status.code(), Some(0));

@@ -39,13 +39,13 @@ async fn valid_events_of_an_array_are_stored_and_each_event_has_its_result() {
 #[tokio::test]
 async fn one_response_combines_all_results() {
     let service = Service::start(&[]).await;
-    let nobody = json!({"type": "delete", "userId": "nobody"});
+    let unknown_user = json!({"type": "delete", "userId": "nobody"});
     let new = |id: &str| identify(id, &format!("user{id}"), &json!({}));
     for (events, expected, message) in [
         (json!([new("1"), new("2")]), "202 accepted", "2 events: 2 accepted"),
         (json!([no_email("3"), new("4")]), "202 accepted", "2 events: 1 rejected, 1 accepted"),
-        (json!([nobody, new("5")]), "202 accepted", "2 events: 1 delivered, 1 accepted"),
-        (json!([nobody]), "200 delivered", "1 event: 1 delivered"),
+        (json!([unknown_user, new("5")]), "202 accepted", "2 events: 1 delivered, 1 accepted"),
+        (json!([unknown_user]), "200 delivered", "1 event: 1 delivered"),
         (json!([new("1"), new("1")]), "200 duplicate", "2 events: 2 duplicate"),
         (
             json!([track("6"), no_email("7"), new("1")]),

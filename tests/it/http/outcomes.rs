@@ -171,11 +171,15 @@ async fn a_full_backlog_is_a_429_and_an_array_is_refused_whole() {
     assert_eq!(send(&service, &event("1")).await.brief(), "202 accepted");
     let full = send(&service, &json!([event("2"), event("3")])).await;
     assert_eq!(full.brief(), "429 backlog_full");
-    assert!(full.json().get("results").is_none(), "nothing of it was recorded");
+    assert!(full.json().get("results").is_none(), "nothing of it was stored");
     assert_eq!(service.ready().await.json()["waiting"], 1);
     assert_eq!(send(&service, &event("2")).await.brief(), "202 accepted");
     assert_eq!(send(&service, &event("3")).await.brief(), "429 backlog_full");
-    assert_eq!(send_raw(&service, "{").await.brief(), "400 rejected", "what is not recorded needs no room");
+    assert_eq!(
+        send_raw(&service, "{").await.brief(),
+        "400 rejected",
+        "a body that is not stored needs no space in the backlog"
+    );
 }
 
 #[tokio::test]
