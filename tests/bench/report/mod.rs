@@ -31,7 +31,7 @@ pub struct Row {
 struct Baseline {
     name: String,
     /// Whether the ratio to it, instead of the figure, is compared with the goal.
-    is_compared: bool,
+    ratio_counts: bool,
 }
 
 impl Row {
@@ -42,13 +42,13 @@ impl Row {
 
     /// The ratio to the baseline is what counts.
     pub fn ratio_to(mut self, name: impl Into<String>) -> Self {
-        self.baseline = Some(Baseline { name: name.into(), is_compared: true });
+        self.baseline = Some(Baseline { name: name.into(), ratio_counts: true });
         self
     }
 
     /// The baseline is shown; the figure is what counts.
     pub fn with_baseline(mut self, name: impl Into<String>) -> Self {
-        self.baseline = Some(Baseline { name: name.into(), is_compared: false });
+        self.baseline = Some(Baseline { name: name.into(), ratio_counts: false });
         self
     }
 
@@ -77,11 +77,11 @@ impl Row {
 
     fn verdict(&self) -> Option<String> {
         let series = self.builds.first()?;
-        let by_ratio = self.baseline.as_ref().is_some_and(|baseline| baseline.is_compared);
-        let is_compared = if by_ratio { series.ratio() } else { Figure::of(&series.ours) }.median;
+        let by_ratio = self.baseline.as_ref().is_some_and(|baseline| baseline.ratio_counts);
+        let value = if by_ratio { series.ratio() } else { Figure::of(&series.ours) }.median;
         let (reached, sign, goal) = match self.goal? {
-            Goal::AtLeast(least) => (is_compared >= least, "≥", least),
-            Goal::AtMost(most) => (is_compared <= most, "≤", most),
+            Goal::AtLeast(least) => (value >= least, "≥", least),
+            Goal::AtMost(most) => (value <= most, "≤", most),
         };
         Some(format!("{sign} {}: {}", number(goal), if reached { "reached" } else { "not reached" }))
     }
