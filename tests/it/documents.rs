@@ -1,10 +1,14 @@
-//! The documents in Markdown: their links lead somewhere, the tests that they name exist, and the README stays short.
+//! The documents in Markdown: their links lead somewhere, the tests that they name exist, and the README is short and shows what
+//! the program prints.
 //!
 //! A document is a file in [`DOCUMENTS`]. A link is checked if it is relative: to a file or folder of the project, or to a
 //! heading by the name that GitHub gives it. Deliberately absent: links to other sites, because tests use no network.
 
+use crate::support::process::binary;
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 const DOCUMENTS: [&str; 4] = ["README.md", "config/README.md", "tests/README.md", "tests/bench/README.md"];
 /// The most that the README may have, in bytes.
@@ -78,6 +82,19 @@ fn every_other_document_is_linked_from_the_readme() {
 fn the_readme_is_short() {
     let length = read("README.md").len();
     assert!(length <= README_BYTES, "the README has {length} bytes, more than {README_BYTES}");
+}
+
+#[test]
+fn the_example_of_map_shows_what_map_prints() {
+    let readme = read("README.md");
+    let (_, example) = readme.split_once("$ echo '").expect("an example");
+    let (event, rest) = example.split_once('\'').expect("an event");
+    let (_, printed) = rest.split_once("-- map\n").expect("a command");
+    let (printed, _) = printed.split_once("```").expect("an end");
+    let mut map = binary().arg("map").stdin(Stdio::piped()).spawn().expect("starts");
+    map.stdin.take().expect("piped").write_all(event.as_bytes()).expect("reads");
+    let output = map.wait_with_output().expect("ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), printed);
 }
 
 /// A test that is renamed or removed takes its promise with it.

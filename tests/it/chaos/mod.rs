@@ -41,35 +41,35 @@ fn times(short: usize) -> usize {
     kills.map_or(short, |kills: usize| short * kills / 20)
 }
 
-/// What happens to the service.
-struct Weather {
+/// What is done to the service during a run.
+struct Disruptions {
     name: &'static str,
-    /// How often it ends.
+    /// How often its process ends.
     ends: usize,
-    /// The share of ends that are asked for (SIGTERM); the others are SIGKILL.
-    asked: f64,
+    /// The share of ends by SIGTERM; the others are by SIGKILL.
+    graceful: f64,
     /// Whether Refersion fails as well.
     faults: bool,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_moment_every_obligation_is_met() {
-    live(Weather { name: "kill -9", ends: times(20), asked: 0.0, faults: false }).await;
+    run(Disruptions { name: "kill -9", ends: times(20), graceful: 0.0, faults: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_under_load_every_obligation_is_met() {
-    live(Weather { name: "SIGTERM", ends: times(5), asked: 1.0, faults: false }).await;
+    run(Disruptions { name: "SIGTERM", ends: times(5), graceful: 1.0, faults: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_stopped_and_failed_by_refersion_in_every_way_every_obligation_is_met() {
-    live(Weather { name: "all together", ends: times(25), asked: 0.2, faults: true }).await;
+    run(Disruptions { name: "all together", ends: times(25), graceful: 0.2, faults: true }).await;
 }
 
-async fn live(weather: Weather) {
+async fn run(disruptions: Disruptions) {
     let seed = std::env::var("CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    eprintln!("{}: CHAOS_SEED={seed}", weather.name);
+    eprintln!("{}: CHAOS_SEED={seed}", disruptions.name);
     let mut chance = StdRng::seed_from_u64(seed);
     let refersion =
         Refersion::with(SandboxSettings { latency: Duration::from_millis(4), ..SandboxSettings::default() }).await;
@@ -91,16 +91,16 @@ async fn live(weather: Weather) {
         .collect();
 
     let (mut effects, mut kills) = (Effects::default(), 0);
-    for end in 0..weather.ends {
-        if weather.faults {
-            trouble(&refersion.sandbox, &mut chance);
+    for end in 0..disruptions.ends {
+        if disruptions.faults {
+            script_faults(&refersion.sandbox, &mut chance);
         }
         tokio::select! {
-            () = moment(&refersion.sandbox, &answered, &mut chance) => {}
+            () = random_moment(&refersion.sandbox, &answered, &mut chance) => {}
             ended = senders.join_next() => panic!("a sender gave up: {ended:?}"),
         }
         effects.read(&refersion.sandbox);
-        if chance.random_bool(weather.asked) {
+        if chance.random_bool(disruptions.graceful) {
             stop(process).await;
         } else {
             process.kill();
@@ -109,7 +109,7 @@ async fn live(weather: Weather) {
         process = start(&refersion, folder.path(), &mut chance);
         server.send_replace(process.server.clone());
         if (end + 1) % 100 == 0 {
-            eprintln!("{}: {} of {} ends", weather.name, end + 1, weather.ends);
+            eprintln!("{}: {} of {} ends", disruptions.name, end + 1, disruptions.ends);
         }
     }
     refersion.sandbox.restore_key();
@@ -125,8 +125,8 @@ async fn live(weather: Weather) {
     let dead = Dead::read(&folder.path().join("store.db"));
     assert_eq!(ready["dead_letters"], dead.len());
     final_state::check(&stories, &refersion.sandbox, &effects, &dead);
-    eprintln!("{}: {kills} kills, {} stops, {}", weather.name, weather.ends - kills, figures(&stories));
-    eprintln!("{}: {} calls, {} dead letters", weather.name, refersion.sandbox.calls_total(), dead.len());
+    eprintln!("{}: {kills} kills, {} stops, {}", disruptions.name, disruptions.ends - kills, figures(&stories));
+    eprintln!("{}: {} calls, {} dead letters", disruptions.name, refersion.sandbox.calls_total(), dead.len());
 }
 
 fn figures(stories: &BTreeMap<usize, Story>) -> String {
@@ -149,8 +149,8 @@ fn start(refersion: &Refersion, folder: &Path, chance: &mut StdRng) -> Process {
     Process::start(&refersion.base_url, folder, &settings)
 }
 
-/// Waits for a moment of chance: after so many calls, or so many answers; now and then at once.
-async fn moment(sandbox: &Sandbox, answered: &watch::Sender<u64>, chance: &mut StdRng) {
+/// Waits for a random moment: after some calls, or some answers; sometimes not at all.
+async fn random_moment(sandbox: &Sandbox, answered: &watch::Sender<u64>, chance: &mut StdRng) {
     let calls = sandbox.calls_total() + chance.random_range(0..40);
     let answers = *answered.borrow() + chance.random_range(0..80);
     let mut answered = answered.subscribe();
@@ -163,8 +163,8 @@ async fn moment(sandbox: &Sandbox, answered: &watch::Sender<u64>, chance: &mut S
     .await;
 }
 
-/// What Refersion does to the next calls.
-fn trouble(sandbox: &Sandbox, chance: &mut StdRng) {
+/// Adds faults to the next calls to Refersion.
+fn script_faults(sandbox: &Sandbox, chance: &mut StdRng) {
     let every = [
         Fault::status(500),
         Fault::html(502),
@@ -185,7 +185,7 @@ fn trouble(sandbox: &Sandbox, chance: &mut StdRng) {
         let count = chance.random_range(0..6);
         sandbox.script((0..count).filter_map(|_| every.choose(chance).cloned()).collect::<Vec<_>>());
         if chance.random_bool(0.3) {
-            // An event is refused for good; by an edit alone, so that it is known what became of its user.
+            // An event is refused for good, in an edit alone, so that its effect is known.
             let refusal = if chance.random_bool(0.5) { Fault::status(204) } else { Fault::unprocessable("Chaos") };
             sandbox.script_for(Operation::Edit, [refusal]);
         }
@@ -197,14 +197,14 @@ fn trouble(sandbox: &Sandbox, chance: &mut StdRng) {
     }
 }
 
-/// Asks the process to stop, which it does in order.
+/// Stops the process with SIGTERM.
 async fn stop(process: Process) {
     process.terminate();
     let (status, logged) = process.ended().await;
     assert_eq!(status.code(), Some(0), "{logged}");
 }
 
-/// Waits until nothing waits to be delivered; a backlog takes longer than one event.
+/// Waits until no event is pending; a backlog takes longer than one event.
 async fn drained(process: &Process) -> Value {
     tokio::time::timeout(2 * PATIENCE, process.drained()).await.expect("in time")
 }

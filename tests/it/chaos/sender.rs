@@ -134,7 +134,7 @@ async fn deliver(client: &reqwest::Client, world: &mut World, body: &Value, agai
     loop {
         let url = format!("{}/segment", world.servers.borrow_and_update().as_str());
         let calls = world.sandbox.calls_total();
-        let request = client.post(url).header("EventGeneratorization", basic(API_KEY)).body(body.to_string());
+        let request = client.post(url).header("Authorization", basic(API_KEY)).body(body.to_string());
         let answer = async {
             let response = request.send().await.ok()?;
             Some((response.status().as_u16(), response.text().await.ok()?))
