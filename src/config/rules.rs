@@ -144,9 +144,9 @@ struct UniqueTraits(BTreeMap<String, String>);
 
 impl UniqueTraits {
     fn check(&mut self, key: &str, setting: &Setting, problems: &mut Problems) -> Read<String> {
-        let normalised = segment::normalised(key);
-        let nameless = normalised.is_empty();
-        let text = match self.0.insert(normalised, key.to_owned()) {
+        let normalized = segment::normalize_name(key);
+        let nameless = normalized.is_empty();
+        let text = match self.0.insert(normalized, key.to_owned()) {
             _ if nameless => format!("found the trait {key:?}, expected a name with letters or digits"),
             Some(first) => {
                 format!("found the trait {key:?} again, after {first:?}; expected each trait once, in any casing")

@@ -12,7 +12,7 @@ use crate::segment::Traits;
 
 /// Sets the address fields of `profile`.
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) {
-    if traits.stated("address").is_some_and(|address| !address.is_object()) {
+    if traits.non_empty("address").is_some_and(|address| !address.is_object()) {
         notes.push(note("address", "not an object with `street`, `city` and so on, so it was left out"));
     }
     street(traits, profile);
@@ -32,14 +32,14 @@ const ZIP: [&str; 4] = ["address.postalCode", "address.zip", "postalCode", "zip"
 
 /// The value at the first of `paths` that has one.
 fn part(traits: &Traits<'_>, paths: &[&str]) -> Option<String> {
-    paths.iter().find_map(|path| traits.line(path))
+    paths.iter().find_map(|path| traits.text(path))
 }
 
 /// The first line of the street is `address1`, all others are `address2`.
 fn street(traits: &Traits<'_>, profile: &mut Profile) {
-    let mut lines = traits.lines("address.street");
+    let mut lines = traits.text_lines("address.street");
     if lines.is_empty() {
-        lines = traits.lines("street");
+        lines = traits.text_lines("street");
     }
     let mut lines = lines.into_iter();
     profile.set(Field::Address1, lines.next().unwrap_or_default());

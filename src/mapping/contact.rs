@@ -9,9 +9,9 @@ use crate::segment::Traits;
 
 /// Sets `phone`, `company` and `paypal_email` of `profile`.
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) {
-    let company = traits.line("company.name").or_else(|| traits.line("company"));
+    let company = traits.text("company.name").or_else(|| traits.text("company"));
     profile.set(Field::Company, company.unwrap_or_default());
-    profile.set(Field::Phone, traits.line("phone").or_else(|| traits.first_of("phones")).unwrap_or_default());
+    profile.set(Field::Phone, traits.text("phone").or_else(|| traits.first_text("phones")).unwrap_or_default());
     match email::at_path(traits, "paypalEmail") {
         Ok(email) => profile.set(Field::PaypalEmail, email.as_ref().map(Email::as_str).unwrap_or_default()),
         Err(EmailError) => notes.push(note("paypal_email", "not an e-mail address, so it was left out")),

@@ -7,7 +7,7 @@
 
 use super::{MappingError, Note, note};
 use crate::domain::{Email, EmailError};
-use crate::segment::{Event, RawJson, Traits, clean};
+use crate::segment::{Event, RawJson, Traits, clean_text};
 
 /// The address of an identify. In this order: `in_traits`, the `userId`, `context.traits`, the `email` beside the traits.
 pub(super) fn of_identify(
@@ -81,7 +81,7 @@ fn address(value: RawJson<'_>) -> Result<Option<Email>, EmailError> {
 /// Invisible marks are dropped. A control character inside is an error: without it the text would be another address.
 fn parse(text: &str) -> Result<Email, EmailError> {
     let text = text.trim_matches(|c: char| c.is_whitespace() || c.is_control());
-    if text.contains(char::is_control) { Err(EmailError) } else { Email::parse(&clean(text)) }
+    if text.contains(char::is_control) { Err(EmailError) } else { Email::parse(&clean_text(text)) }
 }
 
 #[cfg(test)]

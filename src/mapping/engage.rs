@@ -28,7 +28,7 @@ pub(super) struct Effects<'r> {
 pub(super) fn effects<'r>(rules: &'r Rules, traits: &Traits<'_>, notes: &mut Vec<Note>) -> Effects<'r> {
     let mut effects = Effects::default();
     for CustomField { key, id } in &rules.custom_fields {
-        let Some(value) = traits.stated(key) else { continue };
+        let Some(value) = traits.non_empty(key) else { continue };
         if let Some(text) = value.as_clean_scalar() {
             effects.matched = true;
             effects.profile.set(Attribute::Custom(id.clone()), text);
@@ -37,7 +37,7 @@ pub(super) fn effects<'r>(rules: &'r Rules, traits: &Traits<'_>, notes: &mut Vec
         }
     }
     for Audience { key, on_true, on_false } in &rules.audiences {
-        let Some(value) = traits.stated(key) else { continue };
+        let Some(value) = traits.non_empty(key) else { continue };
         match membership(value) {
             Some(true) => effects.apply(key, on_true),
             Some(false) => effects.apply(key, on_false),
@@ -61,7 +61,7 @@ impl<'r> Effects<'r> {
 /// The reason to create no affiliate, if `[mapping.create_if]` does not hold for `traits`.
 pub(super) fn create_if(rule: Option<&CreateIf>, traits: &Traits<'_>) -> Option<Reason> {
     let CreateIf { key, equals } = rule?;
-    let value = traits.stated(key).and_then(RawJson::as_clean_scalar);
+    let value = traits.non_empty(key).and_then(RawJson::as_clean_scalar);
     let holds = value.is_some_and(|value| value.to_lowercase() == equals.trim().to_lowercase());
     (!holds).then(|| Reason::CreateIf { key: key.clone() })
 }

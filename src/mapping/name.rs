@@ -13,7 +13,7 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile) {
     let name = traits.string("name").unwrap_or_default();
     let (first, rest) = name.split_once(' ').unwrap_or((&name, ""));
     profile.set(Field::FirstName, traits.string("firstName").unwrap_or_else(|| first.to_owned()));
-    profile.set(Field::LastName, traits.line("lastName").unwrap_or_else(|| rest.to_owned()));
+    profile.set(Field::LastName, traits.text("lastName").unwrap_or_else(|| rest.to_owned()));
 }
 
 #[cfg(test)]

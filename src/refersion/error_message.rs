@@ -4,7 +4,7 @@
 //! Every sent value, in any case and with any blanks, and every e-mail address is replaced by `…`. Invariant: no sent value is
 //! left as a word of its own. Own code, since values are compared without case and white space, and replaced only as words.
 
-use crate::segment::clean;
+use crate::segment::clean_text;
 use serde_json::Value;
 
 const MAX_CHARS: usize = 300;
@@ -20,14 +20,14 @@ pub fn redact_sent_values(message: &str, sent: &Value) -> String {
     collect(sent, &mut values);
     values.retain(|value| !value.is_empty());
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    let safe = values.iter().fold(clean(message), |text, value| replace_word(&text, value));
+    let safe = values.iter().fold(clean_text(message), |text, value| replace_word(&text, value));
     let plain = safe.split(' ').map(|word| if word.contains('@') { "…" } else { word });
     plain.collect::<Vec<_>>().join(" ").chars().take(MAX_CHARS).collect()
 }
 
 fn collect(value: &Value, into: &mut Vec<String>) {
     match value {
-        Value::String(text) => into.push(clean(text).chars().flat_map(fold_case).collect()),
+        Value::String(text) => into.push(clean_text(text).chars().flat_map(fold_case).collect()),
         Value::Array(items) => items.iter().for_each(|item| collect(item, into)),
         Value::Object(fields) => fields.values().for_each(|field| collect(field, into)),
         _ => {}

@@ -1,44 +1,43 @@
-//! One event: its source text → what is needed of it.
+//! One event, as far as it is needed here: type, ids, traits.
 //!
-//! [`understand`] reads an event of a body that was checked, [`parse`] any text. Invariants: each byte is looked at once, but
-//! for what is read of the traits; a [`Malformed`] says what to do and repeats no value.
-//! Deliberately absent: everything Segment sends that is not needed here. It may hold anything, or be missing.
+//! In: the JSON of an event. Out: an [`Event`], or a [`Malformed`] that says what to correct and repeats no value.
+//! Deliberately absent: every other member that Segment sends. It may hold anything, or be missing.
 
 use super::json::{JsonObject, RawJson};
 use super::traits::Traits;
 use crate::domain::UserId;
 
-/// What an event is.
+/// The type of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The user exists and this is said of them.
+    /// The traits of a user.
     Identify,
-    /// The user is to be deleted.
+    /// The deletion of a user.
     Delete,
-    /// Another type; its name where that is one short plain word, else `unknown`: it is shown to the customer.
+    /// Another type; its name if that is one short plain word, else `unknown`: the customer is shown it.
     Unsupported(String),
 }
 
-/// One event, as far as it is needed.
+/// One event.
 #[derive(Clone, Debug)]
 pub struct Event<'a> {
-    /// What it is.
+    /// The type.
     pub kind: Kind,
     /// Segment's id of the event, by which repeats are recognised.
     pub message_id: Option<String>,
     /// The merchant's own id of the user.
     pub user_id: Option<UserId>,
-    /// What is said of the user.
+    /// `traits`: what the event says of the user.
     pub traits: Traits<'a>,
     /// `context.traits`: what earlier events said of the user.
     pub context_traits: Traits<'a>,
-    /// The `email` beside `traits`, whatever it holds.
+    /// The member `email` of the event itself, beside `traits`; of any type.
     pub email: Option<RawJson<'a>>,
     /// Whether Engage made it (`context.personas`): a computed trait or an audience.
     pub engage: bool,
 }
 
-/// Why bytes are no event. The text is what the customer reads.
+/// Why a body or an event cannot be read. The text is what the customer reads.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// Not UTF-8.
@@ -107,11 +106,11 @@ fn kind(value: RawJson<'_>) -> Result<Kind, Malformed> {
     }
 }
 
-/// The longest type of Segment's is `identify`; nothing much longer is worth repeating.
-const LONGEST_TYPE: usize = 20;
+/// The longest name of a type that is shown, in bytes; Segment's longest is `identify`.
+const MAX_SHOWN_TYPE: usize = 20;
 
 fn is_plain_word(name: &str) -> bool {
-    name.len() <= LONGEST_TYPE && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    name.len() <= MAX_SHOWN_TYPE && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// A string or a number, trimmed: identifiers are compared, not shown, so nothing inside them is cleaned.
@@ -201,7 +200,7 @@ mod tests {
         let event = r#"{"type":"identify","context":{"personas":{"x":1},"traits":{"Email":"a@b.co"}}}"#;
         let event = Event::parse(event).expect("an event");
         assert!(event.engage);
-        assert_eq!(event.context_traits.line("email").as_deref(), Some("a@b.co"));
+        assert_eq!(event.context_traits.text("email").as_deref(), Some("a@b.co"));
     }
 
     #[test]
@@ -234,7 +233,7 @@ mod tests {
         let event =
             format!(r#"{{"type":"identify","traits":{{"email":"a@b.co","x":{open}{close}}},"y":{open}{close}}}"#);
         assert_eq!(split_envelope(event.as_bytes()).expect("an event").sources(), [&event]);
-        assert_eq!(Event::parse(&event).expect("an event").traits.line("email").as_deref(), Some("a@b.co"));
+        assert_eq!(Event::parse(&event).expect("an event").traits.text("email").as_deref(), Some("a@b.co"));
         assert!(split_envelope(open.as_bytes()).is_err());
         assert!(split_envelope(format!("{open}{close}").as_bytes()).is_ok());
         assert!(split_envelope(r#"{"a":"#.repeat(200_000).as_bytes()).is_err());

@@ -74,7 +74,7 @@ impl<'a> RawJson<'a> {
 
     /// A number as text, integers exactly as written; `None` for any other value.
     pub fn as_number(self) -> Option<String> {
-        self.is_number().then(|| text::number(self.source()))
+        self.is_number().then(|| text::plain_number(self.source()))
     }
 
     /// The elements of an array; `None` for any other value.
@@ -87,15 +87,15 @@ impl<'a> RawJson<'a> {
         self.read(self.is_object())
     }
 
-    /// A string or a number as [clean](super::clean) text, unless nothing is left of it.
+    /// A string or a number as [clean](super::clean_text) text, unless nothing is left of it.
     pub fn as_clean_text(self) -> Option<String> {
         match self.as_string() {
-            Some(text) => Some(text::clean(&text)).filter(|text| !text.is_empty()),
+            Some(text) => Some(text::clean_text(&text)).filter(|text| !text.is_empty()),
             None => self.as_number(),
         }
     }
 
-    /// A string, a number, `true` or `false` as [clean](super::clean) text, unless nothing is left of it.
+    /// A string, a number, `true` or `false` as [clean](super::clean_text) text, unless nothing is left of it.
     pub fn as_clean_scalar(self) -> Option<String> {
         match self.source() {
             boolean @ ("true" | "false") => Some(boolean.to_owned()),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_empty() {
+    fn null_blank_strings_and_values_without_elements_are_empty() {
         for text in ["null", r#""""#, r#"" \t\u0000""#, "[ ]", "{\n}"] {
             assert!(raw(text).is_empty(), "{text}");
         }
@@ -206,8 +206,8 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_strings_and_numbers_and_scalars_are_booleans_too() {
-        for (text, line, scalar) in [
+    fn clean_texts_are_strings_and_numbers_and_clean_scalars_are_booleans_too() {
+        for (text, clean, scalar) in [
             (r#"" Pe\u00e9\nter ""#, Some("Peé ter"), Some("Peé ter")),
             ("94103", Some("94103"), Some("94103")),
             ("450.0", Some("450"), Some("450")),
@@ -218,7 +218,7 @@ mod tests {
             ("[1]", None, None),
             ("{}", None, None),
         ] {
-            assert_eq!(raw(text).as_clean_text().as_deref(), line, "{text}");
+            assert_eq!(raw(text).as_clean_text().as_deref(), clean, "{text}");
             assert_eq!(raw(text).as_clean_scalar().as_deref(), scalar, "{text}");
         }
     }

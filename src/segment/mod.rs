@@ -19,5 +19,5 @@ pub use authenticator::{AuthError, Authenticator, PendingSignatures, find_authen
 pub use envelope::{Envelope, split_envelope};
 pub use event::{Event, Kind, Malformed};
 pub use json::{JsonObject, RawJson};
-pub use text::clean;
-pub use traits::{Traits, normalised};
+pub use text::clean_text;
+pub use traits::{Traits, normalize_name};

@@ -1,10 +1,10 @@
-//! Texts as they may reach Refersion: one line, no control characters, numbers as people write them.
+//! Clean texts for Refersion: one line, no control characters, numbers in plain notation.
 //!
-//! In go decoded JSON strings and the source texts of JSON numbers; out come trimmed texts, possibly empty.
+//! In: decoded JSON strings, and the source texts of JSON numbers. Out: trimmed texts, possibly empty.
 //! Deliberately absent: limits of length, which Refersion does not publish.
 
-/// `text` as a single line: blanks of any kind become one space, what cannot be seen is dropped, the ends are trimmed.
-pub fn clean(text: &str) -> String {
+/// `text` as a single line: white space of any kind becomes one space, invisible characters are dropped, the ends are trimmed.
+pub fn clean_text(text: &str) -> String {
     if is_clean(text) {
         return text.to_owned();
     }
@@ -20,53 +20,54 @@ pub fn clean(text: &str) -> String {
     line
 }
 
-/// Whether `text` is a clean line already, as nearly all are; said of ASCII only, where it is soon seen.
+/// Whether `text` is clean already, as nearly all are. False for anything but ASCII, where this is not so quickly decided.
 fn is_clean(text: &str) -> bool {
-    let mut before = b' ';
+    let mut previous = b' ';
     let single = text.bytes().all(|b| {
-        let doubled = b == b' ' && before == b' ';
-        before = b;
+        let doubled = b == b' ' && previous == b' ';
+        previous = b;
         matches!(b, b' '..=b'~') && !doubled
     });
-    single && (before != b' ' || text.is_empty())
+    single && (previous != b' ' || text.is_empty())
 }
 
-/// Whether nothing is left of `text` when it is [cleaned](clean).
+/// Whether [`clean_text`] leaves nothing of `text`.
 pub(super) fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || is_invisible(c))
 }
 
-/// The lines of `text` that are not blank, each [cleaned](clean).
-pub(super) fn lines(text: &str) -> Vec<String> {
+/// The lines of `text` that are not blank, each [clean](clean_text).
+pub(super) fn split_lines(text: &str) -> Vec<String> {
     let breaks = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
-    text.split(breaks).map(clean).filter(|line| !line.is_empty()).collect()
+    text.split(breaks).map(clean_text).filter(|line| !line.is_empty()).collect()
 }
 
-/// Control characters, and the marks that copying from web pages leaves behind. Joiners stay: they are part of names in
-/// several scripts. U+FFFD stands where half of a surrogate pair was cut off.
-pub(super) fn is_invisible(c: char) -> bool {
+/// Whether `c` is a control character, or a mark that copying from web pages leaves behind. Joiners are none: they are part of
+/// names in several scripts. U+FFFD is one, because it replaces half a surrogate pair.
+fn is_invisible(c: char) -> bool {
     let mark =
         matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}' | '\u{FFFD}');
     let format = matches!(c, '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}');
     mark || format || c.is_control()
 }
 
-/// The largest exponent written out in full: beyond it `JavaScript` too prints an exponent.
-const PLAIN_EXPONENT: usize = 21;
+/// The largest exponent that is expanded: beyond it `JavaScript` prints an exponent, too.
+const MAX_EXPANDED_EXPONENT: usize = 21;
 
 /// A JSON number as text: integers exactly as written, `450.0` as `450`, `4.5e2` as `450`.
-pub(super) fn number(source: &str) -> String {
+pub(super) fn plain_number(source: &str) -> String {
     if source.contains(['.', 'e', 'E']) {
-        written_out(source).unwrap_or_else(|| source.to_owned())
+        expand_exponent(source).unwrap_or_else(|| source.to_owned())
     } else {
         source.to_owned()
     }
 }
 
-fn written_out(source: &str) -> Option<String> {
+/// The number without an exponent and without zeros at its ends; `None` if its exponent is too large.
+fn expand_exponent(source: &str) -> Option<String> {
     let (mantissa, exponent) = source.split_once(['e', 'E']).unwrap_or((source, "0"));
     let exponent = exponent.parse::<i32>().ok()?;
-    let shift = usize::try_from(exponent.unsigned_abs()).ok().filter(|shift| *shift <= PLAIN_EXPONENT)?;
+    let shift = usize::try_from(exponent.unsigned_abs()).ok().filter(|shift| *shift <= MAX_EXPANDED_EXPONENT)?;
     let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
 
@@ -106,19 +107,19 @@ mod tests {
             (" ", ""),
             ("", ""),
         ] {
-            assert_eq!(clean(text), line, "{text:?}");
+            assert_eq!(clean_text(text), line, "{text:?}");
             assert_eq!(is_blank(text), line.is_empty(), "{text:?}");
         }
     }
 
     #[test]
     fn lines_end_at_any_line_break_and_blank_ones_are_left_out() {
-        assert_eq!(lines("6th St\r\n\r\n Suite\t4 \rRear\nX"), ["6th St", "Suite 4", "Rear", "X"]);
-        assert!(lines(" \r\n ").is_empty());
+        assert_eq!(split_lines("6th St\r\n\r\n Suite\t4 \rRear\nX"), ["6th St", "Suite 4", "Rear", "X"]);
+        assert!(split_lines(" \r\n ").is_empty());
     }
 
     #[test]
-    fn numbers_are_written_as_people_write_them() {
+    fn numbers_are_in_plain_notation_without_needless_zeros() {
         for (source, text) in [
             ("94103", "94103"),
             ("12345678901234567890123", "12345678901234567890123"),
@@ -140,7 +141,7 @@ mod tests {
             ("1e99999999999", "1e99999999999"),
             ("1e-2147483648", "1e-2147483648"),
         ] {
-            assert_eq!(number(source), text, "{source}");
+            assert_eq!(plain_number(source), text, "{source}");
         }
     }
 }

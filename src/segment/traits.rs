@@ -1,8 +1,9 @@
-//! Traits: what an event says of its user, found by name whatever the casing.
+//! Traits: what an event says of its user, found by name in any spelling.
 //!
+//! In: the members of an object. Out: values, texts or lines at a path such as `address.city`.
 //! Two names are the same when their letters, digits and dots are, without case: `postal_code` is `postalCode`. This is
 //! how Segment's own accessor library compares (it keeps ASCII letters only; here letters of every script count).
-//! Of several keys that match, the first with a usable value wins: empty and null fall through. A dotted path looks
+//! Of several keys that match, the first with a usable value wins: empty and null values are skipped. A dotted path looks
 //! into an object first (`address` → `city`), then for a key with that dot in it (`address.city`).
 //! Deliberately absent: which traits there are, and what they mean.
 
@@ -18,18 +19,18 @@ pub struct Traits<'a>(Vec<Trait<'a>>);
 
 #[derive(Clone)]
 struct Trait<'a> {
-    /// Normalised.
+    /// Normalized.
     name: Cow<'a, str>,
     value: RawJson<'a>,
-    /// The value, if it is an object; read when somebody looks into it, and once.
-    inside: OnceCell<Option<Traits<'a>>>,
+    /// The members of the value, if it is an object; read once, and only if a path leads into it.
+    members: OnceCell<Option<Traits<'a>>>,
 }
 
 impl<'a> Traits<'a> {
-    /// What `pick` makes of the first value that it makes anything of, among those whose key matches `path`: objects before
-    /// dotted keys, otherwise in document order.
+    /// The first result of `pick` among the values whose key matches `path`: objects before dotted keys, otherwise in
+    /// document order.
     pub fn find<T>(&self, path: &str, mut pick: impl FnMut(RawJson<'a>) -> Option<T>) -> Option<T> {
-        self.search(&normal(Cow::Borrowed(path)), &mut pick)
+        self.search(&normalized(Cow::Borrowed(path)), &mut pick)
     }
 
     /// Every value whose key matches `path`, in the order of [`find`](Self::find).
@@ -43,63 +44,64 @@ impl<'a> Traits<'a> {
         found
     }
 
-    /// The first string or number at `path` that is not blank, as a clean line.
-    pub fn line(&self, path: &str) -> Option<String> {
+    /// The first string or number at `path` that is not blank, as [clean](super::clean_text) text.
+    pub fn text(&self, path: &str) -> Option<String> {
         self.find(path, RawJson::as_clean_text)
     }
 
-    /// The first string at `path` that is not blank, as a clean line: for what no number can be, such as a name.
+    /// The first string at `path` that is not blank, as [clean](super::clean_text) text: for what no number can be, such as a
+    /// name.
     pub fn string(&self, path: &str) -> Option<String> {
         self.find(path, |value| Some(value).filter(|value| value.is_string()).and_then(RawJson::as_clean_text))
     }
 
     /// The lines of the first string or number at `path` that is not blank.
-    pub fn lines(&self, path: &str) -> Vec<String> {
+    pub fn text_lines(&self, path: &str) -> Vec<String> {
         let lines = |value: RawJson<'a>| match value.as_string() {
-            Some(text) => Some(text::lines(&text)).filter(|lines| !lines.is_empty()),
-            None => value.as_clean_text().map(|number| vec![number]),
+            Some(text) => Some(text::split_lines(&text)).filter(|lines| !lines.is_empty()),
+            None => value.as_number().map(|number| vec![number]),
         };
         self.find(path, lines).unwrap_or_default()
     }
 
-    /// The first string or number in a list at `path`; a string or number in the list's place is as good.
-    pub fn first_of(&self, path: &str) -> Option<String> {
+    /// The first string or number in a list at `path`, as [clean](super::clean_text) text; a string or number instead of a list
+    /// counts as well.
+    pub fn first_text(&self, path: &str) -> Option<String> {
         self.find(path, |value| match value.as_array() {
             Some(elements) => elements.into_iter().find_map(RawJson::as_clean_text),
             None => value.as_clean_text(),
         })
     }
 
-    /// The first value at `path` that says anything.
-    pub fn stated(&self, path: &str) -> Option<RawJson<'a>> {
+    /// The first value at `path` that is not empty: not `null`, a blank string, `[]` or `{}`.
+    pub fn non_empty(&self, path: &str) -> Option<RawJson<'a>> {
         self.find(path, |value| Some(value).filter(|value| !value.is_empty()))
     }
 
-    /// `path` is normalised. Goes as deep as `path` has dots, never as deep as the event is nested.
+    /// `path` is normalized. Recurses once for each dot of `path`, however deep the event is nested.
     fn search<T>(&self, path: &str, pick: &mut impl FnMut(RawJson<'a>) -> Option<T>) -> Option<T> {
-        let dot = path.bytes().position(|b| b == b'.');
-        let inside = dot.and_then(|dot| {
-            let own = self.0.iter().filter(|own| own.name == path[..dot]);
-            own.filter_map(Trait::inside).find_map(|object| object.search(&path[dot + 1..], pick))
+        let nested = path.split_once('.').and_then(|(name, rest)| {
+            let parents = self.0.iter().filter(|parent| parent.name == name);
+            parents.filter_map(Trait::members).find_map(|members| members.search(rest, pick))
         });
-        let named = |own: &&Trait<'a>| !path.is_empty() && own.name == path;
-        inside.or_else(|| self.0.iter().filter(named).find_map(|own| pick(own.value)))
+        let matches = |own: &&Trait<'a>| !path.is_empty() && own.name == path;
+        nested.or_else(|| self.0.iter().filter(matches).find_map(|own| pick(own.value)))
     }
 }
 
 impl<'a> Trait<'a> {
-    fn inside(&self) -> Option<&Traits<'a>> {
-        self.inside.get_or_init(|| self.value.as_object().map(Traits::from)).as_ref()
+    fn members(&self) -> Option<&Traits<'a>> {
+        self.members.get_or_init(|| self.value.as_object().map(Traits::from)).as_ref()
     }
 }
 
 /// The form in which two spellings of one name are equal.
-pub fn normalised(name: &str) -> String {
-    normal(Cow::Borrowed(name)).into_owned()
+pub fn normalize_name(name: &str) -> String {
+    normalized(Cow::Borrowed(name)).into_owned()
 }
 
-/// [`normalised`]; a name that is in that form already is left as it is.
-fn normal(name: Cow<'_, str>) -> Cow<'_, str> {
+/// [`normalize_name`] without a copy of a name that is normalized already.
+fn normalized(name: Cow<'_, str>) -> Cow<'_, str> {
     if name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.')) {
         return name;
     }
@@ -111,9 +113,9 @@ fn normal(name: Cow<'_, str>) -> Cow<'_, str> {
 
 impl<'a> From<JsonObject<'a>> for Traits<'a> {
     fn from(object: JsonObject<'a>) -> Self {
-        let own =
-            |(key, value): (Cow<'a, str>, RawJson<'a>)| Trait { name: normal(key), value, inside: OnceCell::new() };
-        Self(object.into_members().map(own).collect())
+        let traits =
+            object.into_members().map(|(key, value)| Trait { name: normalized(key), value, members: OnceCell::new() });
+        Self(traits.collect())
     }
 }
 
@@ -135,28 +137,28 @@ mod tests {
     fn names_match_in_any_casing() {
         for key in ["firstName", "first_name", "FirstName", "First Name", "FIRST-NAME", "$firstname"] {
             let text = format!(r#"{{"{key}": "Peter"}}"#);
-            assert_eq!(traits(&text).line("firstName").as_deref(), Some("Peter"), "{key}");
+            assert_eq!(traits(&text).text("firstName").as_deref(), Some("Peter"), "{key}");
         }
-        assert_eq!(traits(r#"{"Größe": "XL"}"#).line("größe").as_deref(), Some("XL"));
-        assert_eq!(traits(r#"{"名前": "x"}"#).line("年齢"), None);
-        assert_eq!(traits(r#"{"$": "x"}"#).line("_"), None);
+        assert_eq!(traits(r#"{"Größe": "XL"}"#).text("größe").as_deref(), Some("XL"));
+        assert_eq!(traits(r#"{"名前": "x"}"#).text("年齢"), None);
+        assert_eq!(traits(r#"{"$": "x"}"#).text("_"), None);
     }
 
     #[test]
     fn the_first_usable_value_wins() {
         let traits = traits(r#"{"City": null, "CITY": " ", "c_ity": [], "city": "Rome", "cit_y": "Paris"}"#);
-        assert_eq!(traits.line("city").as_deref(), Some("Rome"));
-        assert_eq!(traits.stated("city").map(RawJson::source), Some(r#""Rome""#));
+        assert_eq!(traits.text("city").as_deref(), Some("Rome"));
+        assert_eq!(traits.non_empty("city").map(RawJson::source), Some(r#""Rome""#));
     }
 
     #[test]
     fn a_path_looks_into_objects_then_for_a_dotted_key() {
         let both = traits(r#"{"address.city": "Rome", "Address": {"CITY": "Paris"}}"#);
-        assert_eq!(both.line("address.city").as_deref(), Some("Paris"));
+        assert_eq!(both.text("address.city").as_deref(), Some("Paris"));
         let empty = traits(r#"{"address.city": "Rome", "Address": {"CITY": ""}}"#);
-        assert_eq!(empty.line("address.city").as_deref(), Some("Rome"));
+        assert_eq!(empty.text("address.city").as_deref(), Some("Rome"));
         let text = traits(r#"{"address": "6th St"}"#);
-        assert_eq!(text.line("address.city"), None);
+        assert_eq!(text.text("address.city"), None);
         let deep = traits(r#"{"a": {"b": {"c": 1}, "b.c": 2}, "a.b": {"c": 3}}"#);
         assert_eq!(deep.all("a.b.c").into_iter().map(RawJson::source).collect::<Vec<_>>(), ["1", "2"]);
     }
@@ -164,9 +166,9 @@ mod tests {
     #[test]
     fn numbers_are_texts_but_no_strings() {
         let traits = traits(r#"{"zip": 94103, "name": 5, "lines": 7}"#);
-        assert_eq!(traits.line("zip").as_deref(), Some("94103"));
+        assert_eq!(traits.text("zip").as_deref(), Some("94103"));
         assert_eq!(traits.string("name"), None);
-        assert_eq!(traits.lines("lines"), ["7"]);
+        assert_eq!(traits.text_lines("lines"), ["7"]);
     }
 
     #[test]
@@ -178,7 +180,7 @@ mod tests {
             (r#"{"phones": {"home": "1"}}"#, None),
             ("{}", None),
         ] {
-            assert_eq!(traits(text).first_of("phones").as_deref(), first, "{text}");
+            assert_eq!(traits(text).first_text("phones").as_deref(), first, "{text}");
         }
     }
 }

@@ -10,7 +10,7 @@ use super::source::Source;
 use refersion_destination::delivery::Call;
 use refersion_destination::domain::{AffiliateId, AffiliateStatus, Timestamp, UserId};
 use refersion_destination::mapping::{Audience, CreateIf, Creation, CustomField, Effect, Intent, Mapped, Rules, map};
-use refersion_destination::segment::{Envelope, Event, normalised, split_envelope};
+use refersion_destination::segment::{Envelope, Event, normalize_name, split_envelope};
 use serde::de::IgnoredAny;
 use std::fmt::Write;
 
@@ -199,7 +199,7 @@ fn is_null(value: &Json) -> bool {
 fn all_different(event: &Json) -> bool {
     let traits =
         event.members().iter().find(|(key, _)| key == "traits").map_or(&[][..], |(_, traits)| traits.members());
-    let mut names: Vec<String> = traits.iter().map(|(key, _)| normalised(key)).collect();
+    let mut names: Vec<String> = traits.iter().map(|(key, _)| normalize_name(key)).collect();
     names.sort();
     names.windows(2).all(|two| two[0] != two[1])
 }
