@@ -116,17 +116,22 @@ impl fmt::Display for Attribute {
     }
 }
 
-/// Values of an affiliate's attributes. No value is empty.
+/// Values of an affiliate's attributes. An empty value clears the field.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Profile(Vec<(Attribute, String)>); // sorted by attribute: for a dozen entries that is faster than a map
 
 impl Profile {
     /// Sets `attribute` to `value`; an empty value changes nothing.
     pub fn set(&mut self, attribute: impl Into<Attribute>, value: impl Into<String>) {
-        let (attribute, value) = (attribute.into(), value.into());
-        if value.is_empty() {
-            return;
+        let value = value.into();
+        if !value.is_empty() {
+            self.set_or_clear(attribute, value);
         }
+    }
+
+    /// Sets `attribute` to `value`; an empty value clears the field at Refersion.
+    pub fn set_or_clear(&mut self, attribute: impl Into<Attribute>, value: impl Into<String>) {
+        let (attribute, value) = (attribute.into(), value.into());
         match self.position(&attribute) {
             Ok(index) => self.0[index].1 = value,
             Err(index) => self.0.insert(index, (attribute, value)),

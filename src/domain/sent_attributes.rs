@@ -31,6 +31,9 @@ impl SentAttributes {
     /// Remembers that `attribute` was sent as `value`, which was true at `at`. An empty value is a field that was cleared.
     pub fn record(&mut self, key: &HashKey, attribute: &Attribute, value: &str, at: Timestamp) {
         let hash = key.attribute(attribute, value);
+        if *attribute == Attribute::Field(Field::Email) {
+            self.taken_email = None;
+        }
         self.attributes.insert(attribute.key(), Sent { hash, at: at.0 });
     }
 

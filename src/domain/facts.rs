@@ -1,0 +1,164 @@
+//! What events state of an affiliate: attributes with their values, and since when each was true.
+//!
+//! In: what an event states, with its time; later events; what was sent of the affiliate before. Out: the facts that still have to
+//! be sent. Invariants: the newer of two facts about one attribute counts, whatever the order of arrival; an empty value says that a
+//! field no longer has one. Deliberately absent: what is stated in an event ([`crate::mapping`]), and calls ([`crate::delivery`]).
+
+use super::{Attribute, FactTime, Field, HashKey, Profile, SentAttributes};
+use std::fmt;
+
+/// Facts about one affiliate, at most one for each attribute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts(Vec<Fact>);
+
+/// One fact.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// What it is about.
+    pub attribute: Attribute,
+    /// The value; empty if the field no longer has one.
+    pub value: String,
+    /// Since when that was true.
+    pub time: FactTime,
+}
+
+impl Facts {
+    /// What one event states: values, and fields that no longer have one.
+    pub fn new(profile: &Profile, cleared: &[Field], time: FactTime) -> Self {
+        let fact = |attribute: Attribute, value: &str| Fact { attribute, value: value.to_owned(), time };
+        let cleared = cleared.iter().map(|field| fact((*field).into(), ""));
+        let stated = profile.iter().map(|(attribute, value)| fact(attribute.clone(), value));
+        Self(cleared.chain(stated).collect())
+    }
+
+    /// Adds what a later event states: of two facts about one attribute the newer one stays, of two from the same moment the one
+    /// that came later.
+    pub fn add(&mut self, later: Self) {
+        for fact in later.0 {
+            match self.0.iter_mut().find(|own| own.attribute == fact.attribute) {
+                Some(own) if fact.time.supersedes(own.time.at()) => *own = fact,
+                Some(_) => {}
+                None => self.0.push(fact),
+            }
+        }
+    }
+
+    /// The fact about `attribute`.
+    pub fn get(&self, attribute: &Attribute) -> Option<&Fact> {
+        self.0.iter().find(|fact| fact.attribute == *attribute)
+    }
+
+    /// All facts.
+    pub fn iter(&self) -> impl Iterator<Item = &Fact> {
+        self.0.iter()
+    }
+
+    /// Whether nothing is stated.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The facts for which `keep` holds.
+    #[must_use]
+    pub fn filtered(&self, keep: impl Fn(&Fact) -> bool) -> Self {
+        Self(self.0.iter().filter(|fact| keep(fact)).cloned().collect())
+    }
+
+    /// The facts that are newer than what was sent.
+    #[must_use]
+    pub fn newer(&self, sent: &SentAttributes) -> Self {
+        self.filtered(|fact| sent.accepts(&fact.attribute, fact.time))
+    }
+
+    /// The facts that change what was sent. A field is cleared only if a value was sent before, and an e-mail that another affiliate
+    /// has is not sent again.
+    #[must_use]
+    pub fn changes(&self, key: &HashKey, sent: &SentAttributes) -> Self {
+        self.filtered(|Fact { attribute, value, .. }| {
+            let is_email = *attribute == Attribute::Field(Field::Email);
+            !sent.has(key, attribute, value)
+                && (!value.is_empty() || sent.has_value(key, attribute))
+                && !(is_email && sent.is_taken_email(key, value))
+        })
+    }
+
+    /// The values alone, as an edit sends them.
+    pub fn profile(&self) -> Profile {
+        let mut profile = Profile::default();
+        for Fact { attribute, value, .. } in &self.0 {
+            profile.set_or_clear(attribute.clone(), value.clone());
+        }
+        profile
+    }
+
+    /// Remembers in `sent` that these were sent.
+    pub fn record(&self, key: &HashKey, sent: &mut SentAttributes) {
+        for Fact { attribute, value, time } in &self.0 {
+            sent.record(key, attribute, value, time.at());
+        }
+    }
+}
+
+impl fmt::Debug for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.attribute, self.time.at().0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+
+    fn time(at: i64) -> FactTime {
+        FactTime::new(Some(Timestamp(at)), Timestamp(100))
+    }
+
+    fn facts(pairs: &[(Field, &str)], at: i64) -> Facts {
+        let cleared: Vec<Field> = pairs.iter().filter(|(_, value)| value.is_empty()).map(|(field, _)| *field).collect();
+        Facts::new(&pairs.iter().copied().collect(), &cleared, time(at))
+    }
+
+    fn text(facts: &Facts) -> Vec<String> {
+        let mut text: Vec<_> =
+            facts.iter().map(|fact| format!("{}={}@{}", fact.attribute, fact.value, fact.time.at().0)).collect();
+        text.sort();
+        text
+    }
+
+    #[test]
+    fn the_newer_of_two_facts_stays_whatever_the_order() {
+        for (first, second, expected) in [(1, 2, "city=Rome@2"), (2, 1, "city=Paris@2"), (2, 2, "city=Rome@2")] {
+            let mut all = facts(&[(Field::City, "Paris")], first);
+            all.add(facts(&[(Field::City, "Rome"), (Field::Zip, "1")], second));
+            assert_eq!(text(&all), [expected.to_owned(), format!("zip=1@{second}")]);
+        }
+    }
+
+    #[test]
+    fn what_was_sent_is_not_sent_again_and_a_field_is_cleared_only_if_it_had_a_value() {
+        let key = HashKey::new(&[7; 32]);
+        let mut sent = SentAttributes::default();
+        facts(&[(Field::City, "Paris"), (Field::Address2, "Suite 5")], 5).record(&key, &mut sent);
+        let now = facts(&[(Field::City, "Paris"), (Field::Address2, ""), (Field::State, "")], 6);
+        assert_eq!(text(&now.changes(&key, &sent)), ["address2=@6"]);
+        assert_eq!(now.changes(&key, &sent).profile().get(Field::Address2), Some(""));
+    }
+
+    #[test]
+    fn an_older_fact_does_not_replace_what_was_sent() {
+        let key = HashKey::new(&[7; 32]);
+        let mut sent = SentAttributes::default();
+        facts(&[(Field::City, "Paris")], 5).record(&key, &mut sent);
+        assert_eq!(text(&facts(&[(Field::City, "Rome"), (Field::Zip, "1")], 4).newer(&sent)), ["zip=1@4"]);
+    }
+
+    #[test]
+    fn an_email_that_is_taken_is_not_sent_again() {
+        let key = HashKey::new(&[7; 32]);
+        let mut sent = SentAttributes::default();
+        sent.record_taken_email(&key, "bob@x.io");
+        assert!(facts(&[(Field::Email, "Bob@x.io")], 5).changes(&key, &sent).is_empty());
+        assert!(!facts(&[(Field::Email, "ann@x.io")], 5).changes(&key, &sent).is_empty());
+    }
+}
