@@ -1,7 +1,7 @@
-//! Events in, intents out: the cases of `tests/data/events`, whatever bytes may come, and events as others publish them.
+//! Mapping, from the bytes of an event to its intent: the cases of `tests/data/events`, random events, and published events.
 //!
-//! A case holds a claim, rules where they are not the defaults, an event, and what is expected of it: all of it, so that
-//! nothing is said of an affiliate that the case does not show.
+//! A case holds a claim, the rules if they are not the defaults, an event, and the whole result, so that a value that is sent
+//! without reason fails it.
 
 use proptest::prelude::*;
 use refersion_destination::domain::{AffiliateStatus, Attribute, Field, Profile, Timestamp, User};
@@ -86,46 +86,46 @@ impl From<CaseEffect> for Effect {
     }
 }
 
-/// What mapping answered, as the cases write it.
-fn shown(mapped: &Mapped) -> Value {
-    let mut shown = match &mapped.intent {
-        Ok(Intent::Identify(identify)) => shown_identify(identify),
-        Ok(Intent::Delete { user, .. }) => object([("deletes", shown_user(user))]),
+/// The result of mapping, in the format of the cases.
+fn to_json(mapped: &Mapped) -> Value {
+    let mut json = match &mapped.intent {
+        Ok(Intent::Identify(identify)) => identify_to_json(identify),
+        Ok(Intent::Delete { user, .. }) => object([("deletes", user_to_json(user))]),
         Ok(Intent::Nothing(reason)) => object([("nothing", json!(reason.to_string()))]),
-        Err(refusal) => object([("refused", json!(refusal.to_string()))]),
+        Err(error) => object([("error", json!(error.to_string()))]),
     };
     if !mapped.notes.is_empty() {
-        shown.insert("notes".into(), mapped.notes.iter().map(ToString::to_string).collect());
+        json.insert("notes".into(), mapped.notes.iter().map(ToString::to_string).collect());
     }
-    Value::Object(shown)
+    Value::Object(json)
 }
 
-fn shown_identify(identify: &Identify) -> Map<String, Value> {
-    let mut shown = object([("user", shown_user(&identify.user)), ("says", json!(shown_profile(&identify.profile)))]);
+fn identify_to_json(identify: &Identify) -> Map<String, Value> {
+    let mut json = object([("user", user_to_json(&identify.user)), ("profile", json!(values(&identify.profile)))]);
     if let Some(status) = identify.status {
-        shown.insert("status".into(), json!(status));
+        json.insert("status".into(), json!(status));
     }
     let (key, value) = match &identify.creation {
         Creation::Allowed(new) => {
-            let mut fields = shown_profile(&new.profile);
+            let mut fields = values(&new.profile);
             fields.insert("status".into(), new.status.to_string());
             fields.insert("send_welcome".into(), if new.send_welcome { "TRUE" } else { "FALSE" }.into());
             ("creates", json!(fields))
         }
-        Creation::Skipped(reason) => ("withholds", json!(reason.to_string())),
-        Creation::Invalid(refusal) => ("refuses", json!(refusal.to_string())),
+        Creation::Skipped(reason) => ("skips", json!(reason.to_string())),
+        Creation::Invalid(error) => ("invalid", json!(error.to_string())),
     };
-    shown.insert(key.into(), value);
-    shown
+    json.insert(key.into(), value);
+    json
 }
 
-fn shown_user(user: &User) -> Value {
+fn user_to_json(user: &User) -> Value {
     let user_id = user.user_id.as_ref().map(|id| ("userId", json!(id.as_str())));
     let email = user.email.as_ref().map(|email| ("email", json!(email.as_str())));
     Value::Object(object(user_id.into_iter().chain(email)))
 }
 
-fn shown_profile(profile: &Profile) -> BTreeMap<String, String> {
+fn values(profile: &Profile) -> BTreeMap<String, String> {
     profile.iter().map(|(attribute, value)| (attribute.to_string(), value.to_owned())).collect()
 }
 
@@ -148,12 +148,12 @@ fn every_case_maps_as_it_claims() {
         let text = std::fs::read_to_string(&file).expect("a readable case");
         let case: Case = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let event = Event::parse(case.event.get()).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let found = shown(&map(&event, &case.rules.into(), RECEIVED_AT));
+        let found = to_json(&map(&event, &case.rules.into(), RECEIVED_AT));
         assert_eq!(found, case.expected, "{}\nclaim: {}\nfound: {found:#}", file.display(), case.claim);
     }
 }
 
-/// In every text that the event of a property test holds: no note, reason or refusal may repeat it.
+/// Part of every text in the event of a property test: no note, reason or error may repeat it.
 const MARK: &str = "Zq9";
 
 fn text() -> impl Strategy<Value = Value> {
@@ -249,9 +249,9 @@ fn rules() -> Rules {
 }
 
 fn check(mapped: &Mapped) {
-    let shown = shown(mapped);
-    for told in ["notes", "nothing", "refused", "withholds", "refuses"] {
-        assert!(!shown[told].to_string().contains(MARK), "{told} repeats a value");
+    let json = to_json(mapped);
+    for message in ["notes", "nothing", "error", "skips", "invalid"] {
+        assert!(!json[message].to_string().contains(MARK), "{message} repeats a value");
     }
     let Ok(Intent::Identify(identify)) = &mapped.intent else { return };
     let mut profiles = vec![&identify.profile];
@@ -280,7 +280,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn mapping_is_total_and_tells_no_values(
+    fn mapping_is_total_and_its_messages_repeat_no_values(
         traits in traits(), context in traits(), email in anything(), user_id in anything(), engage: bool, delete: bool
     ) {
         let kind = if delete { "delete" } else { "identify" };
@@ -295,12 +295,12 @@ proptest! {
     }
 }
 
-/// Events as others publish them lie beside the project, if at all.
+/// Published events lie beside the project, where there are any.
 fn vectors(folder: &str) -> Vec<PathBuf> {
     files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors").join(folder))
 }
 
-/// Whether a published event names its user in one of the plain ways, read without any of our code.
+/// Whether an event has an e-mail address and a name in the usual places; read without the project's own code.
 fn has_email_and_name(event: &Value) -> bool {
     let traits = &event["traits"];
     let text = |key: &str| traits[key].as_str().is_some_and(|text| !text.is_empty());
@@ -346,7 +346,7 @@ fn published_blocks_that_are_no_json_are_malformed() {
 }
 
 #[test]
-fn recorded_bodies_are_cut_and_understood() {
+fn recorded_bodies_are_split_and_parsed() {
     for file in vectors("webhook-recorded") {
         let text = std::fs::read_to_string(&file).expect("a readable vector");
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
