@@ -71,7 +71,7 @@ fn summary(forgotten: &Forgotten) -> String {
         (forgotten.events, "pending event"),
         (forgotten.dead_letters, "dead letter"),
         (forgotten.links, "link"),
-        (forgotten.affiliates, "remembered affiliate"),
+        (forgotten.affiliates, "stored affiliate"),
     ];
     let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun)).collect();
     if counts.is_empty() {

@@ -110,8 +110,13 @@ pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Detail)
             let known =
                 Memory { by_user_id: Some(known_affiliate()), by_email: Some(known_affiliate()), ..Memory::default() };
             let (if_unknown, if_known) = match intent {
-                Intent::Delete { .. } => ("for an affiliate not remembered here:", "for one remembered here:"),
-                _ => ("if the user is no affiliate yet:", "if the user is a known affiliate, as far as it is news:"),
+                Intent::Delete { .. } => {
+                    ("if the store has no affiliate of this user:", "if the store has the user's affiliate:")
+                }
+                _ => (
+                    "if the user is not an affiliate yet:",
+                    "if the user is already an affiliate, for what has changed:",
+                ),
             };
             let (hash, custom_fields) = (HashKey::new(&[0; 32]), rules.custom_field_ids());
             let input = PlanInput { intent: &intent, policy, hash: &hash, custom_fields: &custom_fields };
@@ -120,8 +125,8 @@ pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Detail)
             show(if_known, known);
             matches!(intent, Intent::Identify(ref wanted) if matches!(wanted.creation, Creation::Invalid(_)))
         }
-        Err(refusal) => {
-            lines.push(format!("  refused: {refusal}"));
+        Err(error) => {
+            lines.push(format!("  refused: {error}"));
             true
         }
     };

@@ -94,9 +94,9 @@ impl Progress {
         let noun = if self.changed == 1 { "dead letter" } else { "dead letters" };
         let line = format!("{} {} {noun}", self.verb, self.changed);
         if json {
-            eprint(&line)
+            eprint(&line);
         } else {
-            print(&line)
+            print(&line);
         }
         self.unchanged == 0
     }

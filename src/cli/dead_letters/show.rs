@@ -26,7 +26,9 @@ pub(super) async fn list(backend: &AdminBackend, filter: &FilterArgs, output: &O
             letter.body = backend.dead_letter(letter.id).await?.and_then(|letter| letter.body);
         }
         if output.json {
-            letters.iter().for_each(|letter| print(&json!(letter).to_string()));
+            for letter in &letters {
+                print(&json!(letter).to_string());
+            }
         } else {
             print_table(&letters, !any);
         }
@@ -66,7 +68,7 @@ fn table(letters: &[DeadLetter]) -> Table {
             reason.push_str(" (body erased)");
         }
         let DeadLetter { id, account, code, failures, died_at, .. } = letter;
-        [id.to_string(), format_time(*died_at), account.clone(), code.to_string(), failures.to_string(), reason]
+        [id.to_string(), format_time(*died_at), account.clone(), code.clone(), failures.to_string(), reason]
     }));
     for (column, (name, width)) in table.column_iter_mut().zip(COLUMNS) {
         column.set_padding((0, GAP)).set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width + GAP)));

@@ -1,4 +1,4 @@
-//! `check` and `healthcheck`: what is wrong is told, a secret never is.
+//! `check` and `healthcheck`: they report every problem, and never print a secret.
 
 use super::run;
 use crate::support::API_KEY;
@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use refersion_destination::sandbox::Fault;
 
 #[tokio::test]
-async fn every_problem_of_the_configuration_is_told_at_once() {
+async fn every_problem_of_the_configuration_is_printed_at_once() {
     let environment =
         [("REFERSION_API_KEY", "nodot-marker"), ("REFERSION_TIMEOUT", "10"), ("DELIVERY_RETRY_MEN", "1s")];
     let ran = run(&["check"], &environment, "").await;
@@ -21,12 +21,12 @@ async fn every_problem_of_the_configuration_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_key_is_proved_by_one_cheap_call_and_never_printed() {
+async fn a_key_is_verified_by_one_call_and_its_secret_is_never_printed() {
     let refersion = Refersion::start().await;
     let base = ("REFERSION_BASE_URL", refersion.base_url.as_str());
-    let proved = run(&["check"], &[base, ("REFERSION_API_KEY", API_KEY)], "").await;
-    assert_eq!((proved.code, &*proved.err), (Some(0), ""));
-    let out = proved.out.replace(&refersion.base_url, "BASE");
+    let accepted = run(&["check"], &[base, ("REFERSION_API_KEY", API_KEY)], "").await;
+    assert_eq!((accepted.code, &*accepted.err), (Some(0), ""));
+    let out = accepted.out.replace(&refersion.base_url, "BASE");
     assert_eq!(out, "configuration: no problem\naccount main: BASE/ accepts the API key pub_test.…\n");
     assert_eq!(refersion.operations(), ["list"]);
 
@@ -42,7 +42,7 @@ async fn a_key_is_proved_by_one_cheap_call_and_never_printed() {
 }
 
 #[tokio::test]
-async fn an_unreachable_refersion_proves_nothing() {
+async fn a_key_is_not_verified_while_refersion_is_unreachable() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     let base = format!("http://{closed}/v2");
     let ran = run(&["check"], &[("REFERSION_BASE_URL", &base), ("REFERSION_API_KEY", "pub_test.marker")], "").await;
@@ -53,24 +53,40 @@ async fn an_unreachable_refersion_proves_nothing() {
 }
 
 #[tokio::test]
-async fn a_probe_of_health_says_whether_somebody_is_well() {
+async fn healthcheck_reports_whether_the_service_is_healthy() {
     let service = Service::start(&[]).await;
     let ops = service.addresses.ops.to_string();
-    let well = run(&["healthcheck"], &[("OPS_LISTEN", &ops)], "").await;
-    assert_eq!((well.code, &*well.out), (Some(0), "healthy\n"));
+    let healthy = run(&["healthcheck"], &[("OPS_LISTEN", &ops)], "").await;
+    assert_eq!((healthy.code, &*healthy.out), (Some(0), "healthy\n"));
     let ready = run(&["healthcheck", &format!("http://{ops}/readyz")], &[], "").await;
     assert_eq!(ready.code, Some(0));
     let wrong = run(&["healthcheck", &format!("http://{ops}/nowhere")], &[], "").await;
     assert_eq!(wrong.code, Some(1));
     assert!(wrong.err.ends_with("/nowhere answered 404\n"), "{}", wrong.err);
     service.stop().await;
-    let gone = run(&["healthcheck"], &[("OPS_LISTEN", &ops)], "").await;
-    assert_eq!(gone.code, Some(1));
-    assert!(gone.err.contains("Connection refused"), "{}", gone.err);
+    let stopped = run(&["healthcheck"], &[("OPS_LISTEN", &ops)], "").await;
+    assert_eq!(stopped.code, Some(1));
+    assert!(stopped.err.contains("Connection refused"), "{}", stopped.err);
+}
+
+/// The endpoint answers once, with a redirect to itself: a client that followed it would find no listener.
+#[tokio::test]
+async fn healthcheck_uses_no_proxy_and_follows_no_redirect() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/healthz", listener.local_addr().expect("bound"));
+    let response = format!("HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        std::io::Read::read(&mut stream, &mut [0; 1024]).expect("a request");
+        std::io::Write::write_all(&mut stream, response.as_bytes()).expect("answered");
+    });
+    let ran = run(&["healthcheck", &url], &[("http_proxy", "http://127.0.0.1:1"), ("NO_PROXY", "")], "").await;
+    assert_eq!((ran.code, &*ran.err), (Some(1), &*format!("refersion-destination: {url} answered 302\n")));
+    server.join().expect("served");
 }
 
 #[tokio::test]
-async fn the_key_of_every_account_is_proved_and_reported() {
+async fn the_key_of_every_account_is_verified_and_reported() {
     let refersion = Refersion::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("accounts.toml");
@@ -80,13 +96,14 @@ async fn the_key_of_every_account_is_proved_and_reported() {
     let environment = [("REFERSION_BASE_URL", refersion.base_url.as_str()), ("REFERSION_API_KEY", API_KEY)];
     let file = file.to_str().expect("UTF-8");
     let ran = run(&["check", "--config", file], &environment, "").await;
-    assert_eq!(ran.code, Some(1), "one account that is not well is enough");
+    assert_eq!(ran.code, Some(1), "one refused key is enough");
     let out = ran.out.replace(&refersion.base_url, "BASE");
     assert_eq!(out, "configuration: no problem\naccount main: BASE/ accepts the API key pub_test.…\n");
-    let told: Vec<_> = ran.err.lines().filter_map(|line| line.split_once("; compare")).map(|(line, _)| line).collect();
+    let reported: Vec<_> =
+        ran.err.lines().filter_map(|line| line.split_once("; compare")).map(|(line, _)| line).collect();
     let refuses =
         |name: &str, public: &str| format!("account {name}: {}/ refuses the API key {public}.…", refersion.base_url);
-    assert_eq!(told, [refuses("wrong", "pub_w"), refuses("unsaid", "pub_u")]);
+    assert_eq!(reported, [refuses("wrong", "pub_w"), refuses("unsaid", "pub_u")]);
     assert!(!format!("{}{}", ran.out, ran.err).contains("marker"), "{}", ran.err);
     assert_eq!(refersion.operations(), ["list"; 3], "one cheap call each");
     let trial = run(&["serve", "--sandbox", "--config", file], &[], "").await;

@@ -1,4 +1,4 @@
-//! `--help` teaches: pinned, at a fixed width.
+//! The text of `--help`, at a fixed width.
 
 use super::run;
 use insta::assert_snapshot;
@@ -10,7 +10,7 @@ async fn help(command: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn the_whole() {
+async fn top_level() {
     assert_snapshot!(help(&[]).await, @r"
     A Segment webhook destination that keeps Refersion affiliates in step with your users
 

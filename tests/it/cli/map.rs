@@ -1,4 +1,4 @@
-//! `map`: what an event would do, offline; 1 if any would be refused.
+//! `map`: the calls an event would make, offline; exit code 1 if an event would be refused.
 
 use super::run;
 use insta::assert_snapshot;
@@ -7,38 +7,38 @@ const IDENTIFY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/publishe
 const DELETE: &str = include_str!("../../data/published/delete.json");
 
 #[tokio::test]
-async fn a_file_is_shown_as_the_calls_it_makes() {
+async fn map_shows_the_calls_of_the_events_in_a_file() {
     let ran = run(&["map", IDENTIFY], &[], "").await;
     assert_eq!((ran.code, &*ran.err), (Some(0), ""));
     assert_snapshot!(ran.out, @r#"
     identify (test-message-txsmji)
-      if the user is no affiliate yet:
+      if the user is not an affiliate yet:
         POST /affiliate/new {"address1":"6th St","city":"San Francisco","country":"US","email":"peter@example.com","first_name":"Peter","last_name":"Gibbons","password":"<generated>","send_welcome":"FALSE","state":"CA","status":"PENDING","zip":"94103"}
-      if the user is a known affiliate, as far as it is news:
+      if the user is already an affiliate, for what has changed:
         POST /affiliate/edit {"affiliates":[{"address1":"6th St","city":"San Francisco","country":"US","email":"peter@example.com","first_name":"Peter","id":"<id>","last_name":"Gibbons","state":"CA","zip":"94103"}]}
     "#);
 }
 
 #[tokio::test]
-async fn standard_input_is_read_where_no_file_is_named() {
+async fn standard_input_is_read_if_no_file_is_given() {
     let environment = [("DELIVERY_ON_DELETE", "anonymize")];
     let ran = run(&["map"], &environment, DELETE).await;
     assert_eq!((ran.code, &ran.out), (Some(0), &run(&["map", "-"], &environment, DELETE).await.out));
     assert_snapshot!(ran.out, @r#"
     delete (delete-022bb90c-bbac-11e4-8dfc-aa07a5b093db)
-      for an affiliate not remembered here:
+      if the store has no affiliate of this user:
         POST /affiliate/search {"keyword":"peter@example.com","page":"1"}
         POST /affiliate/get {"affiliate_code":"<code>"}
         POST /affiliate/edit {"affiliates":[{"address1":"-","address2":"-","city":"-","company":"-","email":"deleted-<id>@example.com","first_name":"-","id":"<id>","last_name":"-","paypal_email":"deleted-<id>@example.com","phone":"-","zip":"-"}]}
         POST /affiliate/status_change {"ids":["<id>"],"status":"DISABLED"}
-      for one remembered here:
+      if the store has the user's affiliate:
         POST /affiliate/edit {"affiliates":[{"address1":"-","address2":"-","city":"-","company":"-","email":"deleted-<id>@example.com","first_name":"-","id":"<id>","last_name":"-","paypal_email":"deleted-<id>@example.com","phone":"-","zip":"-"}]}
         POST /affiliate/status_change {"ids":["<id>"],"status":"DISABLED"}
     "#);
 }
 
 #[tokio::test]
-async fn of_many_events_each_is_shown_and_one_refused_is_enough_for_exit_1() {
+async fn each_event_is_shown_and_one_refused_event_means_exit_code_1() {
     let events = r#"[{"type": "track", "messageId": "m1"},
         {"type": "identify", "messageId": "m2", "traits": {"name": "Ann"}},
         {"type": "identify", "traits": {"name": "Bo", "email": "bo@example.com", "country": "Narnia"}},
@@ -50,15 +50,15 @@ async fn of_many_events_each_is_shown_and_one_refused_is_enough_for_exit_1() {
       refused: unsupported event type track: this destination supports identify and delete
 
     identify (m2)
-      if the user is no affiliate yet:
+      if the user is not an affiliate yet:
         refused: Missing email address: add an `email` trait to the identify call
-      if the user is a known affiliate, as far as it is news:
+      if the user is already an affiliate, for what has changed:
         POST /affiliate/edit {"affiliates":[{"first_name":"Ann","id":"<id>"}]}
 
     identify (without messageId)
-      if the user is no affiliate yet:
+      if the user is not an affiliate yet:
         POST /affiliate/new {"email":"bo@example.com","first_name":"Bo","last_name":"-","password":"<generated>","send_welcome":"FALSE","status":"PENDING"}
-      if the user is a known affiliate, as far as it is news:
+      if the user is already an affiliate, for what has changed:
         POST /affiliate/edit {"affiliates":[{"email":"bo@example.com","first_name":"Bo","id":"<id>"}]}
       note: country: not a country Refersion allows, so it was left out
 
@@ -70,7 +70,7 @@ async fn of_many_events_each_is_shown_and_one_refused_is_enough_for_exit_1() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_or_no_file_is_told() {
+async fn invalid_json_and_a_missing_file_are_reported() {
     let ran = run(&["map"], &[], "{").await;
     assert_eq!(
         (ran.code, &*ran.out),

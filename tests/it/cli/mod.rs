@@ -1,4 +1,4 @@
-//! The command line, as whoever types it meets it: what it prints, and the exit codes.
+//! The command line: what commands print, and their exit codes.
 
 mod check;
 mod help;
@@ -10,7 +10,7 @@ use crate::support::process::binary;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// How a command ended, and what it printed.
+/// A command's exit code and output.
 struct Ran {
     code: Option<i32>,
     out: String,
@@ -40,7 +40,7 @@ async fn run(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> R
     ran
 }
 
-/// A command that runs until it is told to stop, and what it prints.
+/// A command that runs until it is stopped, and its standard output.
 struct Running {
     child: Child,
     out: BufReader<ChildStdout>,

@@ -1,4 +1,4 @@
-//! `serve` and `sandbox`: what they print is what works, and what keeps them from starting is told.
+//! `serve` and `sandbox`: what they print works, and they report why they cannot start.
 
 use super::{Running, run};
 use crate::support::process::{Process, binary};
@@ -47,9 +47,9 @@ async fn a_trial_prints_curls_that_work_and_leaves_no_file_behind() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// Whoever collects the log may end before the service does.
+/// The program that collects the log may end before the service.
 #[tokio::test]
-async fn a_reader_of_the_log_that_has_gone_stops_nothing() {
+async fn a_closed_log_pipe_does_not_stop_the_service() {
     let mut command = binary();
     command.args(["serve", "--sandbox"]).envs(ANYWHERE);
     let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -72,20 +72,20 @@ async fn a_sandbox_by_itself_prints_its_base_url_and_serves() {
     let environment = [("REFERSION_BASE_URL", base), ("REFERSION_API_KEY", API_KEY)];
     assert_eq!(run(&["check"], &environment, "").await.code, Some(0));
     assert_eq!(sandbox.stop().0, Some(0));
-    let nobody = run(&["sandbox", "--listen", "127.0.0.1:0", "--fail-rate", "2"], &[], "").await;
-    assert_eq!(nobody.code, Some(2));
-    assert!(nobody.err.contains("expected a number from 0 to 1"), "{}", nobody.err);
+    let invalid = run(&["sandbox", "--listen", "127.0.0.1:0", "--fail-rate", "2"], &[], "").await;
+    assert_eq!(invalid.code, Some(2));
+    assert!(invalid.err.contains("expected a number from 0 to 1"), "{}", invalid.err);
 }
 
 #[tokio::test]
-async fn without_a_key_nothing_is_started() {
+async fn serve_does_not_start_without_a_key() {
     let ran = run(&["serve"], &[], "").await;
     assert_eq!((ran.code, &*ran.out), (Some(64), ""));
     assert!(ran.err.contains("refersion.api_key (not set): required: set REFERSION_API_KEY"), "{}", ran.err);
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_told_with_a_hint() {
+async fn an_address_in_use_is_reported_with_a_hint() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = format!("sqlite://{}/store.db", folder.path().display());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -102,7 +102,7 @@ async fn an_address_in_use_is_told_with_a_hint() {
 }
 
 #[tokio::test]
-async fn log_lines_are_json_where_that_is_asked_for() {
+async fn log_lines_are_json_if_configured() {
     let refersion = Refersion::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let process = Process::start(&refersion.base_url, folder.path(), &[("LOG_FORMAT", "json")]);

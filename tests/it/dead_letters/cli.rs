@@ -65,9 +65,9 @@ async fn show_prints_reason_attempts_and_what_the_event_would_do_today() {
             2026-..-..T..:..:..Z gave up after failing for too long; at last: Refersion answered 502 to new
           today:
             identify
-              if the user is no affiliate yet:
+              if the user is not an affiliate yet:
                 POST /affiliate/new {"city":"…","email":"…","first_name":"…","last_name":"…","password":"<generated>","phone":"…","send_welcome":"FALSE","status":"PENDING","unique_merchant_id":"…"}
-              if the user is a known affiliate, as far as it is news:
+              if the user is already an affiliate, for what has changed:
                 POST /affiliate/edit {"affiliates":[{"city":"…","email":"…","first_name":"…","id":"<id>","last_name":"…","phone":"…"}]}
               note: address: not an object with `street`, `city` and so on, so it was left out
               note: country: not a country Refersion allows, so it was left out

@@ -64,7 +64,7 @@ async fn forget_prints_what_was_erased_in_one_line() {
     let mut deployment = deployment().await;
     deployment.stop().await;
     let ran = deployment.run(&["forget", "--user-id", "markeruser1", "--email", "other@example.com"]).await;
-    let expected = "erased: 2 pending events, 1 dead letter, 2 links, 1 remembered affiliate\n";
+    let expected = "erased: 2 pending events, 1 dead letter, 2 links, 1 stored affiliate\n";
     assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(0), expected, ""));
     let elsewhere = deployment.run(&["forget", "--user-id", "markeruser1", "--account", "other"]).await;
     assert_eq!(elsewhere.out, "the store held nothing of this user\n");
