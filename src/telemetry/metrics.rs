@@ -5,10 +5,13 @@
 //! is among them. Deliberately absent: histograms; Segment and Refersion measure latency where it matters, at their end.
 
 use super::EventStatus;
+use super::labels::{
+    AccountLabels, CauseLabels, OperationLabels, OutcomeLabels, RequestLabels, ResultLabels, StatusLabels,
+};
 use crate::delivery::{Call, Outcome, Reply};
 use crate::domain::AccountName;
 use crate::scheduling::{Cause, Probe};
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -49,48 +52,6 @@ struct Families {
     halts: Family<AccountLabels, Counter>,
     halted: Family<AccountLabels, Gauge>,
     key_probes: Family<ResultLabels, Counter>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AccountLabels {
-    account: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StatusLabels {
-    account: String,
-    status: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabels {
-    account: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    account: String,
-    operation: &'static str,
-    reply: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OperationLabels {
-    account: String,
-    operation: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CauseLabels {
-    account: String,
-    cause: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabels {
-    account: String,
-    result: &'static str,
 }
 
 impl Families {

@@ -5,6 +5,7 @@
 //! Deliberately absent: log files, log rotation and pushing metrics; the environment that runs the service does these.
 
 mod event_status;
+mod labels;
 mod logs;
 mod metrics;
 

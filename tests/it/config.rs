@@ -494,7 +494,7 @@ fn an_unknown_variable_is_a_typo_or_of_another_program() {
     {
         let (_, warnings) = from_env(&[env]).expect("only a warning");
         assert!(
-            warnings[0].to_string().starts_with(&format!("{} (environment): is no setting", env.0)),
+            warnings[0].to_string().starts_with(&format!("{} (environment): is not a setting", env.0)),
             "{warnings:?}"
         );
     }

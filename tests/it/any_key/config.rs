@@ -50,7 +50,7 @@ fn seal_keys_are_32_bytes_as_base64_or_hex_and_never_printed() {
         let message = problems(&[MODE, ("STORE_SEAL_KEY", wrong)], Mode::Live);
         assert!(!message.contains("hunter2") && !message.contains(&SEAL[1..40]), "{message}");
         assert!(
-            message.contains("STORE_SEAL_KEY (environment): found another text (not shown), expected 32 bytes"),
+            message.contains("STORE_SEAL_KEY (environment): found another text (not shown), expected 32 random bytes"),
             "{message}"
         );
     }

@@ -1,0 +1,65 @@
+//! Parsers for values from a closed list of words, in any case.
+
+use super::{Parsed, reject, scalar_text, text};
+use crate::config::LogFormat;
+use crate::config::did_you_mean::nearest;
+use crate::config::problem::either;
+use crate::delivery::{OnDelete, OnExisting};
+use crate::domain::AffiliateStatus;
+use toml::Value;
+
+/// `true` or `false`.
+pub(in crate::config) fn boolean(value: &Value) -> Parsed<bool> {
+    choice(value, &[("true", true), ("false", false)])
+}
+
+/// One of some names, in any case.
+fn choice<T: Copy>(value: &Value, names: &[(&str, T)]) -> Parsed<T> {
+    let text = scalar_text(value).unwrap_or_default();
+    match names.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text)) {
+        Some((_, meant)) => Ok(*meant),
+        None => reject(value, either(&names.iter().map(|(name, _)| *name).collect::<Vec<_>>())),
+    }
+}
+
+/// The status of new affiliates.
+pub(in crate::config) fn initial_status(value: &Value) -> Parsed<AffiliateStatus> {
+    choice(value, &[("PENDING", AffiliateStatus::Pending), ("ACTIVE", AffiliateStatus::Active)])
+}
+
+/// A status that an audience may set.
+pub(in crate::config) fn audience_status(value: &Value) -> Parsed<AffiliateStatus> {
+    use AffiliateStatus::{Active, Denied, Disabled};
+    choice(value, &[("ACTIVE", Active), ("DENIED", Denied), ("DISABLED", Disabled)])
+}
+
+/// What happens to affiliates that existed before.
+pub(in crate::config) fn on_existing(value: &Value) -> Parsed<OnExisting> {
+    choice(value, &[("update", OnExisting::Update), ("ignore", OnExisting::Ignore)])
+}
+
+/// What a delete event does.
+pub(in crate::config) fn on_delete(value: &Value) -> Parsed<OnDelete> {
+    choice(value, &[("disable", OnDelete::Disable), ("anonymize", OnDelete::Anonymize)])
+}
+
+/// The format of log lines.
+pub(in crate::config) fn log_format(value: &Value) -> Parsed<LogFormat> {
+    choice(value, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+/// The filter of log lines: directives of `tracing_subscriber`'s `EnvFilter`.
+pub(in crate::config) fn log_filter(value: &Value) -> Parsed<String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let filter = text(value)?;
+    // A single word that is not a level is taken for the name of a module, so `debg` would turn all logging off.
+    let words = filter.split(',').map(str::trim).filter(|part| !LEVELS.iter().any(|l| l.eq_ignore_ascii_case(part)));
+    let meant = |word: &str| LEVELS.into_iter().find(|l| word.starts_with(l)).or_else(|| nearest(word, LEVELS));
+    if let Some(meant) = words.filter(|word| !word.contains(['=', ':', '['])).find_map(meant) {
+        return reject(value, format!("a level; did you mean {meant:?}?"));
+    }
+    match tracing_subscriber::EnvFilter::builder().parse(&filter) {
+        Ok(_) => Ok(filter),
+        Err(_) => reject(value, format!("{}, or \"info,tower_http=debug\" for one part alone", either(&LEVELS))),
+    }
+}

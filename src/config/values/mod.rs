@@ -1,0 +1,128 @@
+//! The parsers of values: from a TOML value or a text to a checked, typed value.
+//!
+//! A parser that rejects a value says `found …, expected …`. Files and the environment are read alike: `16`, `"16"` and
+//! `REFERSION_CONCURRENCY=16` are the same number. A URL that may contain credentials is not shown.
+
+mod choices;
+mod network;
+mod secrets;
+
+pub(super) use choices::{audience_status, boolean, initial_status, log_filter, log_format, on_delete, on_existing};
+pub(super) use network::{base_url, listen, store_url};
+pub(super) use secrets::{api_key, seal_keys, shared_secrets};
+
+use std::fmt::Display;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+use toml::Value;
+
+/// More calls in flight than this are a typo.
+const MAX_CONCURRENCY: u64 = 1024;
+/// More memory for event ids than a terabyte is a typo.
+const MAX_MEMORY_MB: u64 = 1024 * 1024;
+
+/// A checked value, or `found …, expected …`.
+pub(super) type Parsed<T> = Result<T, String>;
+
+/// A value as written, to be shown in a problem. Not for secrets.
+pub(super) fn found(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Table(_) => "a table".to_owned(),
+        scalar => scalar_text(scalar).unwrap_or_default(),
+    }
+}
+
+/// The text of anything but a list or a table.
+fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.trim().to_owned()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Boolean(flag) => Some(flag.to_string()),
+        Value::Datetime(moment) => Some(moment.to_string()),
+        Value::Array(_) | Value::Table(_) => None,
+    }
+}
+
+fn reject<T>(value: &Value, allowed: impl Display) -> Parsed<T> {
+    Err(format!("found {}, expected {allowed}", found(value)))
+}
+
+/// A text that is not blank.
+pub(super) fn text(value: &Value) -> Parsed<String> {
+    match scalar_text(value) {
+        Some(text) if !text.is_empty() => Ok(text),
+        _ => reject(value, "a text that is not empty"),
+    }
+}
+
+/// An id at Refersion, as a text of digits.
+pub(super) fn id(value: &Value) -> Parsed<String> {
+    match scalar_text(value) {
+        Some(text) if is_id(&text) => Ok(text),
+        _ => reject(value, "an id of Refersion's: digits, such as \"1234\""),
+    }
+}
+
+/// Whether this can be an id at Refersion.
+pub(super) fn is_id(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u64>().is_ok()
+}
+
+/// A whole number within bounds.
+fn whole(value: &Value, allowed: RangeInclusive<u64>) -> Parsed<u64> {
+    match scalar_text(value).and_then(|text| text.parse().ok()) {
+        Some(number) if allowed.contains(&number) => Ok(number),
+        _ if *allowed.end() == u64::MAX => reject(value, format!("a whole number of at least {}", allowed.start())),
+        _ => reject(value, format!("a whole number from {} to {}", allowed.start(), allowed.end())),
+    }
+}
+
+/// A whole number of at least one.
+pub(super) fn at_least_one(value: &Value) -> Parsed<u64> {
+    whole(value, 1..=u64::MAX)
+}
+
+/// An amount of memory, written in MB and returned in bytes.
+pub(super) fn megabytes(value: &Value) -> Parsed<usize> {
+    let megabytes = whole(value, 1..=MAX_MEMORY_MB)?;
+    Ok(usize::try_from(megabytes << 20).unwrap_or(usize::MAX))
+}
+
+/// A number above zero, with or without a fraction.
+pub(super) fn above_zero(value: &Value) -> Parsed<f64> {
+    match scalar_text(value).and_then(|text| text.parse::<f64>().ok()) {
+        Some(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => reject(value, "a number above 0, such as 5 or 0.5"),
+    }
+}
+
+/// A duration with units; zero is refused.
+pub(super) fn duration(value: &Value) -> Parsed<Duration> {
+    match duration_or_zero(value)? {
+        Duration::ZERO => reject(value, "a duration longer than zero, such as \"10s\" or \"5m\""),
+        duration => Ok(duration),
+    }
+}
+
+/// A duration with units; zero is allowed. Longer units are refused: `5M` would be five months.
+pub(super) fn duration_or_zero(value: &Value) -> Parsed<Duration> {
+    let text = scalar_text(value).unwrap_or_default();
+    let mut units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty()).peekable();
+    if units.peek().is_none() {
+        return reject(value, "a duration with a unit, such as \"10s\" or \"5m\"");
+    }
+    match humantime::parse_duration(&text) {
+        Ok(duration) if units.all(|unit| ["ms", "s", "m", "h", "d"].contains(&unit)) => Ok(duration),
+        _ => reject(value, "a duration in ms, s, m, h or d, such as \"10s\" or \"5m\""),
+    }
+}
+
+/// How many requests may be in flight at once.
+pub(super) fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {
+    let number = whole(value, 1..=MAX_CONCURRENCY)?;
+    Ok(usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN))
+}

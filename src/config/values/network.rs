@@ -1,0 +1,74 @@
+//! Parsers for addresses and URLs. A URL that may contain credentials is not shown in a problem.
+
+use super::{Parsed, reject, scalar_text};
+use crate::config::StoreUrl;
+use std::net::SocketAddr;
+use toml::Value;
+use url::{Host, Url};
+
+/// The base URL of Refersion's API. Its path ends with a slash, so that joining `affiliate/new` appends.
+pub(in crate::config) fn base_url(value: &Value) -> Parsed<Url> {
+    const ALLOWED: &str = "a URL such as \"https://api.refersion.com/v2\"";
+    let text = scalar_text(value).unwrap_or_default();
+    if text.contains(['@', '?', '#']) {
+        return Err(format!("found a URL with credentials, a query or a fragment (not shown), expected {ALLOWED}"));
+    }
+    let Ok(mut url) = Url::parse(&text) else { return reject(value, ALLOWED) };
+    let loopback = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => return reject(value, ALLOWED),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback => {}
+        "http" => {
+            return reject(value, "https: API keys must not be sent unencrypted (http only to a loopback address)");
+        }
+        _ => return reject(value, ALLOWED),
+    }
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+/// The location of the store.
+pub(in crate::config) fn store_url(value: &Value) -> Parsed<StoreUrl> {
+    const ALLOWED: &str = "sqlite://relative/path.db or sqlite:///absolute/path.db";
+    let text = scalar_text(value).unwrap_or_default();
+    let Some((scheme, path)) = text.split_once("://") else {
+        return match text.strip_prefix("sqlite:") {
+            Some(":memory:") => Err(nothing_kept()),
+            _ if text.contains('@') => Err(format!("found something else (not shown), expected {ALLOWED}")),
+            _ => reject(value, ALLOWED),
+        };
+    };
+    match path {
+        // The rest is not shown: the URL of another database may contain its password.
+        _ if scheme != "sqlite" => {
+            Err(format!("found a URL of the scheme {scheme:?}, expected {ALLOWED}; no other store is supported"))
+        }
+        "" => Err(format!("found no path, expected {ALLOWED}")),
+        _ if path.contains(":memory:") => Err(nothing_kept()),
+        _ if path.contains('?') => reject(value, format!("{ALLOWED}, without options after a `?`")),
+        _ if path.ends_with('/') => reject(value, format!("the path of a file: {ALLOWED}")),
+        _ => Ok(StoreUrl::Sqlite(path.into())),
+    }
+}
+
+fn nothing_kept() -> String {
+    "found a store in memory, expected a file (sqlite://path.db): an event is answered only once it is safe on disk"
+        .to_owned()
+}
+
+/// An address to listen on; `:8080` is every IPv4 address.
+pub(in crate::config) fn listen(value: &Value) -> Parsed<SocketAddr> {
+    let text = scalar_text(value).unwrap_or_default();
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text };
+    match full.parse() {
+        Ok(address) => Ok(address),
+        Err(_) => reject(value, "an IP address and a port: \"127.0.0.1:8080\", \"[::]:8080\", or \":8080\" for any"),
+    }
+}

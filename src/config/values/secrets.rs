@@ -1,0 +1,45 @@
+//! Parsers for secrets, which are never shown in a problem.
+
+use super::{Parsed, scalar_text};
+use crate::domain::{ApiKey, SealKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::SecretString;
+use toml::Value;
+
+/// The items of a list: TOML's, or a text's between commas and line ends; blanks trimmed, empty items dropped.
+fn list(value: &Value) -> Option<Vec<String>> {
+    let items = match value {
+        Value::Array(items) => items.iter().map(scalar_text).collect::<Option<Vec<_>>>()?,
+        Value::Table(_) => return None,
+        scalar => scalar_text(scalar)?.split([',', '\n']).map(|item| item.trim().to_owned()).collect(),
+    };
+    Some(items.into_iter().filter(|item| !item.is_empty()).collect())
+}
+
+/// A key pair.
+pub(in crate::config) fn api_key(value: &Value) -> Parsed<ApiKey> {
+    let text = value.as_str().ok_or("found no text (not shown), expected `publickey.secretkey` in quotes")?;
+    ApiKey::parse(text).map_err(|error| format!("found {error}"))
+}
+
+/// Shared secrets. They are never shown in a problem.
+pub(in crate::config) fn shared_secrets(value: &Value) -> Parsed<Vec<SecretString>> {
+    let secrets = list(value).ok_or("found something else (not shown), expected a list of texts")?;
+    Ok(secrets.into_iter().map(SecretString::from).collect())
+}
+
+/// One or more seal keys. They are never shown in a problem.
+pub(in crate::config) fn seal_keys(value: &Value) -> Parsed<Vec<SealKey>> {
+    let expected = "expected 32 random bytes as base64 or hex, as `openssl rand -base64 32` prints them; of several, the \
+                    first seals and all open";
+    let key = |text: String| {
+        let bytes = hex::decode(&text).ok().or_else(|| STANDARD.decode(&text).ok());
+        bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(SealKey::new)
+    };
+    match list(value).map(|texts| texts.into_iter().map(key).collect::<Option<Vec<_>>>()) {
+        Some(Some(keys)) if !keys.is_empty() => Ok(keys),
+        Some(_) => Err(format!("found another text (not shown), {expected}")),
+        None => Err(format!("found something else (not shown), {expected}")),
+    }
+}
