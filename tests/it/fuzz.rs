@@ -1,7 +1,7 @@
 //! The short form of fuzzing: the properties of `tests/fuzz`, on bytes that chance makes.
 
 #[path = "../fuzz/src/lib.rs"]
-mod properties;
+pub mod properties;
 
 use proptest::prelude::*;
 

@@ -26,15 +26,15 @@ CREATE TABLE log (
     id          BLOB    NOT NULL, -- 16 bytes
     keys        BLOB    NOT NULL, -- see keys.rs; empty once its user was forgotten
     received_at INTEGER NOT NULL, -- ms
-    outcome     INTEGER           -- NULL: it waits; else the number of an OutcomeCode
+    outcome     INTEGER           -- NULL: pending; else the number of an OutcomeCode
 );
--- What waits, by account and seq.
+-- Pending events, by account and seq.
 CREATE INDEX log_waiting ON log (account) WHERE outcome IS NULL;
 
--- Bodies of what waits; see body.rs.
+-- Bodies of pending events; see body.rs.
 CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
 
--- Of events that wait: those that were begun with a mark, or failed.
+-- Pending events that were begun with a mark, or failed.
 CREATE TABLE attempts (
     seq         INTEGER PRIMARY KEY,
     begun       INTEGER NOT NULL, -- 1: its progress was saved, and it was not settled since

@@ -151,7 +151,9 @@ impl Database {
             if self.connection.total_changes() > before {
                 self.report_success();
             }
-            group.into_iter().for_each(|job| job.reply(Ok(())));
+            for job in group {
+                job.reply(Ok(()));
+            }
         } else {
             for mut job in group {
                 let committed = self.run(std::slice::from_mut(&mut job));

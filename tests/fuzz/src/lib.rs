@@ -16,6 +16,7 @@
 //! `cargo +nightly fuzz run --fuzz-dir tests/fuzz -s none body -- -max_total_time=600`.
 
 pub mod answers;
+pub mod append_only_store;
 pub mod authorization;
 pub mod body;
 pub mod contract;

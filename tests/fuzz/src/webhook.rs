@@ -4,6 +4,7 @@
 //! Only the listed codes are answered and never a 500; nothing is recorded of who is not believed; what is recorded are exact
 //! pieces of what was sent, in order; packed or not, a body is answered the same.
 
+use super::append_only_store::{Append, AppendOnlyStore};
 use super::body::rules;
 use super::json::{MARK, event};
 use super::source::Source;
@@ -19,19 +20,13 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use refersion_destination::account_signals::AccountSignals;
 use refersion_destination::clock::Clock;
-use refersion_destination::delivery::Progress;
-use refersion_destination::domain::{AccountName, ApiKey, HashKey, SealedKey, Seq, Timestamp, UserKey};
+use refersion_destination::domain::{AccountName, ApiKey, Seq};
 use refersion_destination::http::{AccountEndpoint, AccountRegistry, public_router};
-use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::segment::{Authenticator, split_envelope};
-use refersion_destination::store::{
-    AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EventLog, Filter, Forgotten, KeyVault, Maintenance,
-    NewEvent, Page, Replay, Settlement, Store, StoreError, StoreStatus,
-};
+use refersion_destination::store::{Appended, NewEvent, Store, StoreError};
 use refersion_destination::telemetry::Metrics;
 use serde_json::Value;
 use sha1::Sha1;
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -106,7 +101,7 @@ fn content(source: &mut Source<'_>) -> Vec<u8> {
 
 struct Webhook {
     service: TowerToHyperService<axum::Router>,
-    kept: Arc<Kept>,
+    store: Arc<AppendOnlyStore<RecordingStore>>,
 }
 
 struct Answered {
@@ -117,13 +112,13 @@ struct Answered {
 
 impl Webhook {
     fn new(source: &mut Source<'_>) -> Self {
-        let kept = Arc::new(Kept { hash: HashKey::new(&[7; 32]), bodies: Mutex::default() });
+        let store = Arc::new(AppendOnlyStore::new(RecordingStore::default()));
         let endpoint = AccountEndpoint {
             account: AccountName::main(),
             authenticator: Authenticator::new(ApiKey::parse(KEY).expect("a key"), vec![SECRET.into()]),
             rules: rules(source),
             clock: Clock::start(),
-            store: Arc::clone(&kept) as Arc<dyn Store>,
+            store: Arc::clone(&store) as Arc<dyn Store>,
             signals: AccountSignals::default(),
             wake_worker: Arc::new(|| ()),
             shutdown: CancellationToken::new(),
@@ -132,12 +127,12 @@ impl Webhook {
             concurrency: 0,
         };
         let registry = AccountRegistry::new(
-            Arc::clone(&kept) as Arc<dyn Store>,
+            Arc::clone(&store) as Arc<dyn Store>,
             Clock::start(),
             CancellationToken::new(),
             vec![endpoint],
         );
-        Self { service: TowerToHyperService::new(public_router(Arc::new(registry))), kept }
+        Self { service: TowerToHyperService::new(public_router(Arc::new(registry))), store }
     }
 
     async fn post(&self, path: &str, headers: &[(&str, String)], body: &[u8]) -> Answered {
@@ -149,7 +144,7 @@ impl Webhook {
         let response = self.service.call(request).await.expect("answered");
         let code = response.status().as_u16();
         let text = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
-        let recorded = std::mem::take(&mut *self.kept.bodies.lock().unwrap_or_else(PoisonError::into_inner));
+        let recorded = std::mem::take(&mut *self.store.inner.bodies.lock().unwrap_or_else(PoisonError::into_inner));
         Answered { code, text: String::from_utf8(text.into()).expect("text"), recorded }
     }
 }
@@ -205,26 +200,22 @@ fn unzip(zipped: &[u8]) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// A store that keeps the bodies it is given, knows some of their users, and has seen some of them before.
-struct Kept {
-    hash: HashKey,
+/// Records the bodies of the events; some of them are repeats, and some are of unknown users.
+#[derive(Default)]
+struct RecordingStore {
     bodies: Mutex<Vec<Vec<u8>>>,
 }
 
 #[async_trait]
-impl EventLog for Kept {
-    fn hash_key(&self) -> &HashKey {
-        &self.hash
-    }
-
+impl Append for RecordingStore {
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
         let append = |event: NewEvent| {
-            let (of_nobody, known_users_only) = (event.keys.is_empty(), event.known_users_only.is_some());
-            assert!(!of_nobody || known_users_only, "an event of nobody");
+            let (no_user, known_users_only) = (event.keys.is_empty(), event.known_users_only.is_some());
+            assert!(!no_user || known_users_only, "an event without a user");
             bodies.push(event.body);
             match event.id.0[0] % 4 {
-                _ if of_nobody => Appended::UnknownUser,
+                _ if no_user => Appended::UnknownUser,
                 0 => Appended::Duplicate,
                 1 if known_users_only => Appended::UnknownUser,
                 _ => Appended::Accepted { seq: Seq(1), pending: 1 },
@@ -232,93 +223,4 @@ impl EventLog for Kept {
         };
         Ok(events.into_iter().map(append).collect())
     }
-
-    async fn read(&self, _: &AccountName, _: Seq, _: usize) -> Result<Vec<Entry>, StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    async fn begin(&self, _: &AccountName, _: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    fn release(&self, _: &[Seq]) {}
-
-    async fn save_progress(
-        &self,
-        _: &AccountName,
-        _: &Unit,
-        _: &Progress,
-        _: AffiliateChanges,
-    ) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    async fn settle(&self, _: &AccountName, _: &Unit, _: Settlement, _: AffiliateChanges) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
-    }
-}
-
-#[async_trait]
-impl DeadLetters for Kept {
-    async fn dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<Page, StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    async fn dead_letter(&self, _: i64) -> Result<Option<DeadLetter>, StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    async fn replay(&self, _: &[i64]) -> Result<Vec<(i64, Replay)>, StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    async fn discard(&self, _: &[i64]) -> Result<Vec<i64>, StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    async fn forget(&self, _: &[UserKey], _: Timestamp) -> Result<Forgotten, StoreError> {
-        Err(StoreError::Closed)
-    }
-}
-
-#[async_trait]
-impl KeyVault for Kept {
-    async fn keep_keys(&self, _: Vec<SealedKey>) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        Err(StoreError::Closed)
-    }
-}
-
-#[async_trait]
-impl Maintenance for Kept {
-    fn status(&self) -> StoreStatus {
-        StoreStatus::default()
-    }
-
-    async fn probe(&self) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    fn pending(&self) -> BTreeMap<String, u64> {
-        BTreeMap::new()
-    }
-
-    async fn health(&self, _: &AccountName) -> Result<Option<String>, StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    async fn save_health(&self, _: &AccountName, _: String) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    async fn compact(&self, _: Timestamp) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    async fn closed(&self) {}
-
-    async fn close(&self) {}
 }

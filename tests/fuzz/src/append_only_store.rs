@@ -1,0 +1,138 @@
+//! A stand-in for a store of which only appending matters: every other request finds it closed.
+//!
+//! In: a test's own [`Append`]. Out: a store for the HTTP server. Used by [`super::webhook`] and by the tests of the HTTP server.
+
+use async_trait::async_trait;
+use refersion_destination::delivery::Progress;
+use refersion_destination::domain::{AccountName, HashKey, SealedKey, Seq, Timestamp, UserKey};
+use refersion_destination::scheduling::{Entry, Unit};
+use refersion_destination::store::{
+    AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EventLog, Filter, Forgotten, KeyVault, Maintenance,
+    NewEvent, Page, Replay, Settlement, StoreError, StoreStatus,
+};
+use std::collections::BTreeMap;
+
+/// What a test lets its store do.
+#[async_trait]
+pub trait Append: Send + Sync {
+    /// Appends events, or pretends to.
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
+
+    /// The status of the store.
+    fn status(&self) -> StoreStatus {
+        StoreStatus::default()
+    }
+}
+
+/// A store that can only append.
+pub struct AppendOnlyStore<A> {
+    hash: HashKey,
+    /// The test's part.
+    pub inner: A,
+}
+
+impl<A> AppendOnlyStore<A> {
+    pub fn new(inner: A) -> Self {
+        Self { hash: HashKey::new(&[7; 32]), inner }
+    }
+}
+
+#[async_trait]
+impl<A: Append> EventLog for AppendOnlyStore<A> {
+    fn hash_key(&self) -> &HashKey {
+        &self.hash
+    }
+
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.inner.append(events).await
+    }
+
+    async fn read(&self, _: &AccountName, _: Seq, _: usize) -> Result<Vec<Entry>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn begin(&self, _: &AccountName, _: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    fn release(&self, _: &[Seq]) {}
+
+    async fn save_progress(
+        &self,
+        _: &AccountName,
+        _: &Unit,
+        _: &Progress,
+        _: AffiliateChanges,
+    ) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn settle(&self, _: &AccountName, _: &Unit, _: Settlement, _: AffiliateChanges) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl<A: Append> DeadLetters for AppendOnlyStore<A> {
+    async fn dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<Page, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn dead_letter(&self, _: i64) -> Result<Option<DeadLetter>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn replay(&self, _: &[i64]) -> Result<Vec<(i64, Replay)>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn discard(&self, _: &[i64]) -> Result<Vec<i64>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn forget(&self, _: &[UserKey], _: Timestamp) -> Result<Forgotten, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl<A: Append> KeyVault for AppendOnlyStore<A> {
+    async fn keep_keys(&self, _: Vec<SealedKey>) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl<A: Append> Maintenance for AppendOnlyStore<A> {
+    fn status(&self) -> StoreStatus {
+        self.inner.status()
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    fn pending(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
+
+    async fn health(&self, _: &AccountName) -> Result<Option<String>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn save_health(&self, _: &AccountName, _: String) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn compact(&self, _: Timestamp) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn closed(&self) {}
+
+    async fn close(&self) {}
+}
