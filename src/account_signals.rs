@@ -104,7 +104,7 @@ impl AccountSignals {
     pub fn none_pending_up_to(&self, keys: &[UserKey]) -> Option<Seq> {
         let scheduler = self.scheduler();
         let scheduler = scheduler.as_ref()?;
-        (!scheduler.waits(keys)).then(|| scheduler.position())
+        (!scheduler.has_pending(keys)).then(|| scheduler.position())
     }
 }
 

@@ -112,7 +112,7 @@ impl Scheduler {
 
     /// Whether an event of the user with these keys is pending or in flight. It may still say so of one that has just gone, never
     /// the other way round.
-    pub fn waits(&self, keys: &[UserKey]) -> bool {
+    pub fn has_pending(&self, keys: &[UserKey]) -> bool {
         keys.iter().any(|key| self.lanes.find(&Name::Key(LaneKey::User(*key))).is_some())
     }
 

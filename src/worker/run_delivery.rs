@@ -17,7 +17,7 @@ use crate::scheduling::{End, Unit};
 use crate::segment::{Event, Kind};
 use crate::store::{AffiliateChanges, Begun, StoreError};
 use futures_util::FutureExt;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,11 +78,19 @@ fn parse(worker: &Worker, body: &[u8], received_at: Timestamp) -> Result<Intent,
     mapping::map(&event, &worker.0.settings.rules, received_at).intent.map_err(PermanentFailure::Unmappable)
 }
 
-/// The followers that may be coalesced with the head, as far as they can be parsed; the others are dropped from `begun`.
+/// The followers that may be coalesced with the head, up to the first that cannot be parsed; the others are dropped from `begun`. A
+/// panic, which is a bug, counts as that: it will be the follower's own failure once that is the head, and not this head's.
 fn parse_followers(worker: &Worker, begun: &mut Begun) -> Vec<Intent> {
     let as_before = begun.progress.coalesced.map_or(usize::MAX, |events| events.saturating_sub(1));
     let bodies = begun.followers.iter_mut().map(|follower| (std::mem::take(&mut follower.body), follower.received_at));
-    let parsed: Vec<Intent> = bodies.take(as_before).map_while(|(body, at)| parse(worker, &body, at).ok()).collect();
+    let parse = |(body, received_at): (Vec<u8>, Timestamp)| {
+        let parsed = catch_unwind(AssertUnwindSafe(|| {
+            failpoint::step("worker::parsing_follower");
+            parse(worker, &body, received_at)
+        }));
+        parsed.ok()?.ok()
+    };
+    let parsed: Vec<Intent> = bodies.take(as_before).map_while(parse).collect();
     begun.followers.truncate(parsed.len());
     parsed
 }

@@ -106,9 +106,9 @@ fn a_link_of_keys_under_which_nothing_is_loaded_changes_nothing() {
 fn a_key_whose_last_event_has_left_leads_to_its_lane_no_longer() {
     let mut scheduler = fed([entry(1, &["u1"]), entry(2, &["u1", "a@x"]), entry(3, &["u1"])]);
     take_with(&mut scheduler, 0, 1);
-    assert!(scheduler.waits(&[user("a@x")]));
+    assert!(scheduler.has_pending(&[user("a@x")]));
     settle(&mut scheduler, 1, &[2]);
-    assert!(!scheduler.waits(&[user("a@x")]) && scheduler.waits(&[user("u1")]));
+    assert!(!scheduler.has_pending(&[user("a@x")]) && scheduler.has_pending(&[user("u1")]));
     assert_eq!(feed(&mut scheduler, [entry(4, &["a@x"])], 0), [0; 0]);
     assert_eq!(take(&mut scheduler, 0), ["3", "4"]);
 }
@@ -281,9 +281,9 @@ fn an_entry_that_is_gone_lets_the_next_one_pass() {
 #[test]
 fn a_user_waits_until_all_of_their_events_have_left() {
     let mut scheduler = fed([entry(1, &["u1", "a@x"])]);
-    assert!(scheduler.waits(&[user("u9"), user("a@x")]) && !scheduler.waits(&[user("u9")]));
+    assert!(scheduler.has_pending(&[user("u9"), user("a@x")]) && !scheduler.has_pending(&[user("u9")]));
     take(&mut scheduler, 0);
-    assert!(scheduler.waits(&[user("u1")]), "it is in flight");
+    assert!(scheduler.has_pending(&[user("u1")]), "it is in flight");
     settle(&mut scheduler, 1, &[]);
-    assert!(!scheduler.waits(&[user("u1"), user("a@x")]));
+    assert!(!scheduler.has_pending(&[user("u1"), user("a@x")]));
 }

@@ -116,7 +116,7 @@ impl Model {
         self.refresh(None);
     }
 
-    pub fn waits(&self, keys: &[UserKey]) -> bool {
+    pub fn has_pending(&self, keys: &[UserKey]) -> bool {
         keys.iter().any(|key| self.leads_to(LaneKey::User(*key)).is_some())
     }
 

@@ -237,7 +237,7 @@ impl World {
         assert_eq!(self.scheduler.runnable(self.now, usize::MAX), self.model.runnable(self.now));
         assert_eq!(self.scheduler.next_due(self.now), self.model.next_due(self.now));
         for key in users() {
-            assert_eq!(self.scheduler.waits(&[key]), self.model.waits(&[key]), "{key:?}");
+            assert_eq!(self.scheduler.has_pending(&[key]), self.model.has_pending(&[key]), "{key:?}");
         }
     }
 

@@ -153,8 +153,8 @@ async fn dead_letters() {
     Options:
           --account <NAME>  Only dead letters of this account
           --reason <CODE>   Only dead letters with this reason: unmappable, malformed, refused,
-                            email_taken, not_applied, endless_search, expired, corrupt,
-                            internal_error, erased
+                            email_taken, not_applied, endless_search, expired, corrupt, internal_error,
+                            erased
           --since <WHEN>    Only dead letters since then: an age such as 12h, or a time such as
                             2026-01-31 or 2026-01-31T08:00:00Z
           --all             All dead letters

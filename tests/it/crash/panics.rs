@@ -132,3 +132,19 @@ async fn an_event_whose_delivery_panics_every_time_becomes_a_dead_letter_and_lat
     let code: String = store.query_row("SELECT code FROM dead_letters", [], |row| row.get(0)).expect("one");
     assert_eq!(code, "internal_error");
 }
+
+#[tokio::test]
+async fn a_follower_that_cannot_be_parsed_because_of_a_bug_is_no_failure_of_the_event_before_it() {
+    let refersion = Refersion::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("SERVER_WAIT", "0s"), ("FAILPOINTS", "worker::parsing_follower=1*panic")];
+    let process = Process::start(&refersion.base_url, folder.path(), &settings);
+    let moved = identify("m2", "u1", &json!({"city": "Oslo"}));
+    let events = json!([user("m1", "u1"), moved]);
+    assert_eq!(within(process.send(&events)).await.expect("answered").brief(), "202 accepted");
+    assert_eq!(drained(&process).await["dead_letters"], 0);
+    assert_eq!(refersion.operations(), ["new", "edit"], "each by itself, none of them twice");
+    process.terminate();
+    let (_, logged) = ended(process).await;
+    assert!(logged.contains("panicked at") && !logged.contains("will try again"), "{logged}");
+}
