@@ -100,11 +100,11 @@ pub struct Addresses {
     pub ops: SocketAddr,
 }
 
-/// How many connections may wait to be accepted. Segment sends bursts of 100,000 requests.
-const BACKLOG: u32 = 4_096;
+/// How many connections may wait to be accepted. A burst can be of 100,000 requests.
+const LISTEN_BACKLOG: u32 = 4_096;
 
 /// How often the store frees the space of settled events and drops event ids older than the deduplication window.
-const TIDY_EVERY: Duration = Duration::from_secs(10);
+const COMPACT_EVERY: Duration = Duration::from_secs(10);
 /// How often the store makes a test commit, so that health is up to date while no event arrives.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
@@ -211,7 +211,7 @@ fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, Serv
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)
+        socket.listen(LISTEN_BACKLOG)
     };
     listen().map_err(|source| ServeError::Listen { address, variable, source })
 }
@@ -223,7 +223,7 @@ async fn listen(listener: TcpListener, router: Router, shutdown: CancellationTok
 
 async fn compact(store: Arc<SqliteStore>, clock: Clock, window: Duration) {
     loop {
-        tokio::time::sleep(TIDY_EVERY).await;
+        tokio::time::sleep(COMPACT_EVERY).await;
         if let Err(error) = store.compact(clock.now().before(window)).await {
             tracing::debug!(%error, "cannot compact the store");
         }

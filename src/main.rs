@@ -1,9 +1,9 @@
-//! The program: arguments in, exit code out; everything else is in the library.
+//! The program: runs the command line of the library and returns its exit code.
 
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
-/// Events are many short-lived texts: the system's allocator takes a fifth of the time they cost.
+/// An event allocates many short-lived strings. With this allocator it costs a fifth less processor time than with the system's.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
