@@ -18,7 +18,7 @@ pub(super) fn of_identify(
     match in_traits {
         Ok(Some(email)) => return Ok(Some(email)),
         Ok(None) => {}
-        // Engage made the event: nobody could correct it.
+        // Engage makes such events by itself: an error would help no sender.
         Err(EmailError) if event.engage => notes.push(note("email", "not an e-mail address, so it was left out")),
         Err(EmailError) => return Err(MappingError::InvalidEmail("traits.email")),
     }

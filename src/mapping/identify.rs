@@ -58,7 +58,7 @@ fn creation(
         return Creation::Skipped(reason);
     }
     if let Some(error) = missing(email, profile) {
-        // Engage and its audiences make such events by themselves: nobody could correct them.
+        // Engage and its audiences make such events by themselves: an error would help no sender.
         let is_made_by_engage = event.engage || effects.membership;
         return if is_made_by_engage { Creation::Skipped(Reason::UnknownUser) } else { Creation::Invalid(error) };
     }

@@ -108,15 +108,15 @@ mod tests {
         #[test]
         fn no_sent_value_survives(
             values in prop::collection::vec("[A-Za-z0-9ÄÖäöß][A-Za-z0-9ÄÖäöß' .+-]{0,12}[A-Za-z0-9ÄÖäöß]", 1..5),
-            told in 0_usize..5,
+            index in 0_usize..5,
             upper: bool,
         ) {
-            let value = &values[told % values.len()];
-            let told = if upper { value.to_ascii_uppercase() } else { value.clone() };
+            let value = &values[index % values.len()];
+            let repeated = if upper { value.to_ascii_uppercase() } else { value.clone() };
             let sent = json!({"affiliates": [{"id": 7, "city": values, "custom_fields": [{"1": values[0]}]}]});
-            let safe = redact_sent_values(&format!("\"{told}\" is refused, as {told}: and so on"), &sent);
-            prop_assert!(!format!(" {safe} ").contains(&format!("\"{told}\"")), "{safe}");
-            prop_assert!(!safe.contains(&format!("as {told}:")), "{safe}");
+            let safe = redact_sent_values(&format!("\"{repeated}\" is refused, as {repeated}: and so on"), &sent);
+            prop_assert!(!format!(" {safe} ").contains(&format!("\"{repeated}\"")), "{safe}");
+            prop_assert!(!safe.contains(&format!("as {repeated}:")), "{safe}");
         }
 
         #[test]
