@@ -40,8 +40,26 @@ pub struct Memory {
     pub by_email: Option<Known>,
     /// The affiliate of the e-mail address is owned: a `userId` leads to it, and it is not this event's.
     pub email_has_other_owner: bool,
-    /// The latest moment at which a user with one of these keys was deleted, as far as it is still kept.
-    pub deleted_at: Option<Timestamp>,
+    /// When the user with this `userId` was deleted last, as far as that is still kept.
+    pub user_id_deleted_at: Option<Timestamp>,
+    /// When the user with this e-mail address was deleted last, as far as that is still kept.
+    pub email_deleted_at: Option<Timestamp>,
+}
+
+impl Memory {
+    /// When a user with one of the event's keys was deleted last.
+    pub fn deleted_at(&self) -> Option<Timestamp> {
+        self.user_id_deleted_at.max(self.email_deleted_at)
+    }
+}
+
+/// What is remembered of an affiliate that a search has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recalled {
+    /// The affiliate.
+    pub known: Known,
+    /// The affiliate is owned: a `userId` leads to it, and it is not this event's.
+    pub has_other_owner: bool,
 }
 
 /// How far the delivery of one event got.
