@@ -79,7 +79,7 @@ pub(super) fn on_reply(
             let mut sent = SentAttributes::default();
             sent.record_all(input.hash, &new.profile, wanted.time.at());
             sent.record_status(input.hash, new.status, wanted.time.at());
-            state.meet(Known { code, id, origin: Origin::Created, sent });
+            state.record_affiliate(Known { code, id, origin: Origin::Created, sent });
             state.progress.done = Done::Created;
             None
         }
@@ -169,7 +169,7 @@ fn on_found(
     }
     if input.policy.on_existing == OnExisting::Ignore && state.progress.unanswered_new.is_none() {
         let sent = read_back::email(input, wanted, email);
-        state.meet(Known { code: found.code, id: None, origin: Origin::Found, sent });
+        state.record_affiliate(Known { code: found.code, id: None, origin: Origin::Found, sent });
     } else {
         state.progress.stage = Stage::Found(found.code);
     }
@@ -207,7 +207,7 @@ fn on_details(
     } else {
         Origin::Found
     };
-    state.meet(Known {
+    state.record_affiliate(Known {
         code: code.clone(),
         id: Some(affiliate.id),
         origin,
@@ -238,11 +238,11 @@ fn on_read_back(
     affiliate: &Affiliate,
 ) -> Option<Step> {
     let known = state.known.as_mut()?;
-    let unsaid = known.sent.changes(input.hash, &wanted.profile);
+    let unsent = known.sent.changes(input.hash, &wanted.profile);
     if state.progress.stage == Stage::CheckStatus {
         return on_status_read_back(input, wanted, state, affiliate.status);
     }
-    let failed = read_back::differs(affiliate, &unsaid);
+    let failed = read_back::differs(affiliate, &unsent);
     let alone = left_alone(&known.code, affiliate.status);
     if !failed.is_empty() {
         let names = failed.iter().map(|(attribute, _)| attribute.to_string()).collect();
@@ -251,7 +251,7 @@ fn on_read_back(
     if alone.is_some() && wanted.status.is_none() {
         return alone;
     }
-    known.sent.record_all(input.hash, &unsaid, wanted.time.at());
+    known.sent.record_all(input.hash, &unsent, wanted.time.at());
     state.progress.stage = Stage::Start;
     None
 }

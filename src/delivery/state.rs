@@ -52,7 +52,7 @@ impl PlanState {
     }
 
     /// Remembers an affiliate that this event created or found.
-    pub(super) fn meet(&mut self, known: Known) {
+    pub(super) fn record_affiliate(&mut self, known: Known) {
         self.known = Some(known);
         self.progress.met = true;
         self.progress.unanswered_new = None;
