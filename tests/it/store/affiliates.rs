@@ -1,4 +1,4 @@
-//! The affiliate index: which affiliate a key leads to, what is known of it, and how it is forgotten.
+//! The affiliate index: which affiliate a key leads to, its stored fields, and how it is forgotten.
 
 use super::engine::{TestStore, erase, every, forget, known, remember};
 use refersion_destination::delivery::{Known, Memory, Origin};
@@ -109,7 +109,7 @@ async fn a_forgotten_affiliate_is_led_to_by_no_key() {
 }
 
 #[tokio::test]
-async fn what_is_forgotten_and_remembered_in_one_transaction_is_remembered_anew() {
+async fn an_affiliate_forgotten_and_remembered_in_one_transaction_is_remembered_anew() {
     every(async |store| {
         store.teach("a", &["u1"], remember("one", store.keys(&["u1", "old@x.io"]))).await;
         let anew = AffiliateChanges { forget: forget("one").forget, ..remember("one", store.keys(&["u1"])) };
@@ -120,7 +120,7 @@ async fn what_is_forgotten_and_remembered_in_one_transaction_is_remembered_anew(
 }
 
 #[tokio::test]
-async fn erasing_a_user_removes_what_leads_to_them() {
+async fn erasing_a_user_removes_their_links() {
     every(async |store| {
         store.teach("a", &["u1"], remember("one", store.keys(&["u1", "u1@x.io"]))).await;
         store.teach("b", &["u1"], erase(store.keys(&["u1@x.io"]))).await;

@@ -1,4 +1,4 @@
-//! Promises 1 and 2: all or none, in the order of commits, as many as the backlog may hold.
+//! Promises 1 and 2: an append is all or nothing, in commit order, within the limit of the backlog.
 
 use super::engine::{LATE, accepted, dead, done, every, every_of};
 use refersion_destination::domain::{AccountName, Seq, Timestamp};
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[tokio::test]
-async fn what_was_appended_is_there_after_a_restart_with_all_that_was_said_of_it() {
+async fn an_appended_event_is_complete_after_a_restart() {
     every(async |store| {
         let event = NewEvent { body: b"raw \0 bytes".to_vec(), ..store.event("a", &["u1", "u1@x.io"], 41) };
         let seq = accepted(store.try_append(event).await);

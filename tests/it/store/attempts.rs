@@ -1,4 +1,4 @@
-//! Promises 5 to 7, of one event: beginning it, saving its progress, and how an attempt ends.
+//! Promises 5 to 7, for single events: beginning, saving progress, settling.
 
 use super::engine::{
     LATE, TestStore, dead, done, every, hand_back, known, progress, remember, retry, retry_with, unit,
@@ -50,7 +50,7 @@ async fn units_are_begun_in_the_order_asked_for() {
 }
 
 #[tokio::test]
-async fn progress_and_what_was_learned_are_there_after_a_restart_and_the_attempt_was_interrupted() {
+async fn progress_and_affiliate_changes_survive_a_restart_and_the_attempt_is_interrupted() {
     every(async |store| {
         let a = store.append("a", &["u1"]).await;
         store.begin(a).await;
@@ -84,7 +84,7 @@ async fn an_event_that_was_begun_without_a_mark_is_as_new_after_a_restart() {
 }
 
 #[tokio::test]
-async fn every_settlement_writes_what_was_learned_and_ends_the_interruption() {
+async fn every_settlement_writes_affiliate_changes_and_ends_the_interruption() {
     for settlement in settlements() {
         every(async |store| {
             let a = store.append("a", &["u1"]).await;
@@ -181,7 +181,7 @@ async fn an_event_handed_back_is_as_if_it_had_not_been_begun_but_for_its_progres
 }
 
 #[tokio::test]
-async fn counts_say_what_waits_what_is_in_flight_and_what_is_dead() {
+async fn counts_include_pending_events_events_in_flight_and_dead_letters() {
     every(async |store| {
         assert_eq!(store.counts(), (0, 0));
         let mut seqs = Vec::new();
@@ -208,7 +208,7 @@ async fn counts_say_what_waits_what_is_in_flight_and_what_is_dead() {
 }
 
 #[tokio::test]
-async fn nobody_settles_an_event_of_another_account() {
+async fn an_event_of_another_account_cannot_be_settled() {
     every(async |store: &mut TestStore| {
         let a = store.append("a", &["u1"]).await;
         store.account = refersion_destination::domain::AccountName::from("other".to_owned());
@@ -237,7 +237,7 @@ async fn the_health_of_an_account_is_kept_as_it_was_saved() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_panicked_is_a_failure_and_keeps_what_was_saved() {
+async fn an_attempt_that_panicked_is_a_failure_and_keeps_the_saved_progress() {
     every(async |store| {
         let (a, b) = (store.append("a", &["u1"]).await, store.append("b", &["u1"]).await);
         let group = Unit { head: a, followers: vec![b] };

@@ -1,4 +1,4 @@
-//! A row that cannot be read is named, never taken for nothing; the event can still be ended.
+//! Damaged rows and pages: the damaged part is named, never replaced by a default, and the event can still be ended.
 
 use super::engine::{Sqlite, TestStore, accepted, dead_of, done, every, name, progress, retry, unit};
 use refersion_destination::delivery::OutcomeCode;
@@ -33,7 +33,7 @@ fn damage(outside: &Sqlite, sql: &str) {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_of_an_event_is_named_and_the_event_can_be_ended_as_corrupt() {
+async fn a_damaged_column_is_named_and_the_event_can_be_ended_as_corrupt() {
     let table = [
         ("UPDATE bodies SET body = x'0120000000ff'", "bodies.body"),
         ("UPDATE bodies SET body = 7", "bodies.body"),
@@ -63,7 +63,7 @@ async fn what_cannot_be_read_of_an_event_is_named_and_the_event_can_be_ended_as_
 }
 
 #[tokio::test]
-async fn a_damaged_event_holds_up_nobody_else() {
+async fn a_damaged_event_holds_up_no_other() {
     let (store, outside) = TestStore::sqlite();
     let [a, b] = [store.append("a", &["u1"]).await, store.append("b", &["u2"]).await];
     damage(&outside, &format!("UPDATE bodies SET body = x'0120000000ff' WHERE seq = {a}"));
@@ -72,7 +72,7 @@ async fn a_damaged_event_holds_up_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_damaged_follower_stays_behind() {
+async fn a_damaged_follower_is_left_out() {
     let (store, outside) = TestStore::sqlite();
     let [a, b, c] =
         [store.append("a", &["u1"]).await, store.append("b", &["u1"]).await, store.append("c", &["u1"]).await];
@@ -97,7 +97,7 @@ async fn a_body_of_any_bytes_is_no_damage() {
 }
 
 #[tokio::test]
-async fn a_body_on_a_damaged_page_becomes_a_dead_letter_and_holds_up_nobody_else() {
+async fn an_event_on_a_damaged_page_becomes_a_dead_letter_and_holds_up_no_other() {
     let (mut store, outside) = TestStore::sqlite();
     let [a, b] = [append_long(&store, 1).await, append_long(&store, 2).await];
     let c = store.append("c", &["3"]).await;
@@ -117,7 +117,7 @@ async fn a_body_on_a_damaged_page_becomes_a_dead_letter_and_holds_up_nobody_else
 }
 
 #[tokio::test]
-async fn a_follower_on_a_damaged_page_stays_behind() {
+async fn a_follower_on_a_damaged_page_is_left_out() {
     let (mut store, outside) = TestStore::sqlite();
     let [a, b] = [store.append("a", &["u1"]).await, append_long(&store, 1).await];
     damage_page_of(&mut store, &outside, &long_body(1)).await;

@@ -44,7 +44,7 @@ async fn pages_bring_every_dead_letter_once_in_order() {
 }
 
 #[tokio::test]
-async fn who_replays_page_by_page_does_not_meet_what_died_anew() {
+async fn a_replay_page_by_page_does_not_include_events_that_failed_again() {
     every(async |store| {
         store.die("a", &["u1"]).await;
         let last = page(store, &Filter::default(), 0, 1).await.last;
@@ -135,7 +135,7 @@ async fn a_dead_letter_has_its_reason_its_body_and_its_last_twenty_attempts() {
 }
 
 #[tokio::test]
-async fn a_replay_is_appended_behind_all_that_waits_and_begins_anew_but_for_its_history() {
+async fn a_replay_is_appended_after_all_pending_events_and_begins_anew_except_for_its_history() {
     every(async |store| {
         let first = store.die("first", &["u1"]).await;
         let second = store.die("second", &["u1", "u1@x.io"]).await;
@@ -160,7 +160,7 @@ async fn a_replay_is_appended_behind_all_that_waits_and_begins_anew_but_for_its_
 }
 
 #[tokio::test]
-async fn what_cannot_be_replayed_is_told_and_stays() {
+async fn a_dead_letter_that_cannot_be_replayed_is_reported_and_stays() {
     every(async |store| {
         let erased = store.die("erased", &["u1"]).await;
         store.store().forget(&store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
@@ -191,7 +191,7 @@ async fn a_replay_finds_a_full_backlog_full() {
 }
 
 #[tokio::test]
-async fn what_is_discarded_is_gone_and_its_id_is_not_given_again() {
+async fn a_discarded_dead_letter_is_gone_and_its_id_is_not_assigned_again() {
     every(async |store| {
         store.die("a", &["u1"]).await;
         let last = store.die("b", &["u1"]).await;
@@ -206,7 +206,7 @@ async fn what_is_discarded_is_gone_and_its_id_is_not_given_again() {
 }
 
 #[tokio::test]
-async fn nobody_is_known_by_a_dead_letter_that_was_discarded() {
+async fn no_user_is_known_by_a_discarded_dead_letter() {
     every(async |store| {
         let letter = store.die("a", &["u1"]).await;
         let known = super::engine::accepted(store.append_if_known("b", &["u1"]).await);
@@ -218,7 +218,7 @@ async fn nobody_is_known_by_a_dead_letter_that_was_discarded() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_keeps_what_its_event_learned() {
+async fn a_dead_letter_keeps_the_affiliate_changes_of_its_event() {
     every(async |store| {
         store.teach("a", &["u1"], remember("one", store.keys(&["u1"]))).await;
         let letter = store.die("b", &["u1"]).await;

@@ -1,5 +1,5 @@
-//! Promise 3: an event appended once is a duplicate from then on, until the window has passed, and while it waits or can be
-//! replayed.
+//! Promise 3: an event appended once is a duplicate from then on, until the window has passed, and while it is pending or can
+//! be replayed.
 
 use super::engine::{LATE, accepted, dead, done, every};
 use refersion_destination::domain::{AccountName, Seq};
@@ -7,7 +7,7 @@ use refersion_destination::scheduling::Unit;
 use refersion_destination::store::Replay;
 
 #[tokio::test]
-async fn a_repeat_is_a_duplicate_while_it_waits_while_it_is_in_flight_and_after_it_is_settled() {
+async fn a_repeat_is_a_duplicate_while_its_event_is_pending_or_in_flight_and_after_it_is_settled() {
     every(async |store| {
         let (ends, dies) = (store.append("done", &["u1"]).await, store.append("dead", &["u2"]).await);
         for step in 0..4 {
@@ -47,7 +47,7 @@ async fn an_id_is_forgotten_once_the_window_has_passed_and_not_before() {
 }
 
 #[tokio::test]
-async fn an_id_is_never_forgotten_while_its_event_waits() {
+async fn an_id_is_never_forgotten_while_its_event_is_pending() {
     every(async |store| {
         // The second was received before the first: two requests overtook one another on their way to the store.
         for (name, at) in [("first", 50), ("second", 40)] {
@@ -79,7 +79,7 @@ async fn an_id_is_never_forgotten_while_its_dead_letter_is_kept() {
 }
 
 #[tokio::test]
-async fn an_event_that_waits_keeps_no_other_id_from_being_forgotten() {
+async fn a_pending_event_keeps_no_other_id_from_being_forgotten() {
     every(async |store| {
         store.append("stuck", &["u1"]).await;
         let settled = accepted(store.try_append(store.event("settled", &["u2"], 5)).await);

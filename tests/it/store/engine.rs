@@ -1,6 +1,6 @@
-//! A store under test: an engine that can be opened again and again, and short words for what is done with it.
+//! The store under test: an engine that can be reopened, and short methods for the operations of the tests.
 //!
-//! The body of an event is its name unless a test says otherwise, so claims read as lists of names.
+//! The body of an event is its name unless a test sets another one, so assertions compare lists of names.
 
 use refersion_destination::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
 use refersion_destination::domain::{
@@ -22,9 +22,9 @@ pub const LATE: i64 = 1_000_000_000;
 /// More events than any test appends.
 const UNLIMITED: u64 = u64::MAX / 2;
 
-/// One kind of store, with a place of its own.
+/// A kind of store, with a folder of its own.
 pub trait Engine {
-    /// Opens the store; what it holds is still there.
+    /// Opens the store, or reopens it.
     fn open(&self, max_backlog: u64) -> Arc<dyn Store>;
 }
 
@@ -88,12 +88,12 @@ impl Engine for Sqlite {
     }
 }
 
-/// Runs a claim on a fresh store of every engine.
+/// Runs a test on a fresh store of every engine.
 pub async fn every(claim: impl AsyncFn(&mut TestStore)) {
     every_of(UNLIMITED, claim).await;
 }
 
-/// The same, where no more than `max_backlog` events of an account may wait.
+/// The same, where at most `max_backlog` events of an account may be pending.
 pub async fn every_of(max_backlog: u64, claim: impl AsyncFn(&mut TestStore)) {
     for engine in [Sqlite::new(), Sqlite::with_ids_on_disk()] {
         claim(&mut TestStore::new(Box::new(engine), max_backlog)).await;
@@ -156,7 +156,7 @@ impl TestStore {
         }
     }
 
-    /// Appends one event, whatever becomes of it.
+    /// Appends one event; returns the result.
     pub async fn try_append(&self, event: NewEvent) -> Appended {
         let appended = self.store.append(vec![event]).await.expect("appended");
         assert_eq!(appended.len(), 1);
@@ -173,7 +173,7 @@ impl TestStore {
         self.try_append(self.event(name, &["of a repeat"], 0)).await == Appended::Duplicate
     }
 
-    /// Appends an event for known users alone, where the account's owner cannot tell what waits.
+    /// Appends an event for known users alone, where the account's worker cannot tell which are pending.
     pub async fn append_if_known(&self, name: &str, users: &[&str]) -> Appended {
         self.append_if_known_up_to(name, users, None).await
     }
@@ -184,12 +184,12 @@ impl TestStore {
         self.try_append(NewEvent { known_users_only, ..self.event(name, users, 0) }).await
     }
 
-    /// Everything of the account that waits.
+    /// The pending entries of the account.
     pub async fn entries(&self) -> Vec<Entry> {
         self.store.read(&self.account, Seq(0), 1_000_000).await.expect("read")
     }
 
-    /// The names of what waits of the account, in log order.
+    /// The names of the account's pending events, in log order.
     pub async fn names(&self) -> Vec<String> {
         let units: Vec<Unit> = self.entries().await.into_iter().map(|entry| Unit::of(entry.seq)).collect();
         let begun = self.begin_units(&units).await;
@@ -202,12 +202,12 @@ impl TestStore {
         self.store.begin(&self.account, units).await.expect("begun").into_iter().flatten().collect()
     }
 
-    /// Begins one event that waits.
+    /// Begins one pending event.
     pub async fn begin(&self, seq: Seq) -> Begun {
-        self.begin_units(&[Unit::of(seq)]).await.pop().expect("it waits")
+        self.begin_units(&[Unit::of(seq)]).await.pop().expect("it is pending")
     }
 
-    /// What a restart finds of an event that waits, without leaving it in flight.
+    /// Begins a pending event and releases it again.
     pub async fn look_at(&self, seq: Seq) -> Begun {
         let begun = self.begin(seq).await;
         self.store.release(&[seq]);
@@ -228,20 +228,20 @@ impl TestStore {
         self.try_settle(&Unit::of(seq), settlement).await.expect("settled");
     }
 
-    /// Appends an event and carries it out, which changes this.
+    /// Appends an event and settles it with these affiliate changes.
     pub async fn teach(&self, name: &str, users: &[&str], changes: AffiliateChanges) {
         let unit = Unit::of(self.append(name, users).await);
         self.store.settle(&self.account, &unit, done(), changes).await.expect("settled");
     }
 
-    /// Appends an event that dies.
+    /// Appends an event and settles it as a dead letter.
     pub async fn die(&self, name: &str, users: &[&str]) -> Seq {
         let seq = self.append(name, users).await;
         self.settle(seq, dead()).await;
         seq
     }
 
-    /// How many events wait, and how many dead letters there are.
+    /// The numbers of pending events and of dead letters.
     pub fn counts(&self) -> (u64, u64) {
         let status = self.store.status();
         (status.pending, status.dead)
@@ -266,7 +266,7 @@ pub fn name(begun: &Begun) -> String {
     String::from_utf8_lossy(&body).into_owned()
 }
 
-/// An event that was appended; its place.
+/// The seq of an event that was accepted.
 pub fn accepted(appended: Appended) -> Seq {
     match appended {
         Appended::Accepted { seq, .. } => seq,
@@ -289,7 +289,7 @@ pub fn remember(code: &str, keys: Vec<UserKey>) -> AffiliateChanges {
     AffiliateChanges { remember: Some(Remember { known: known(code), keys }), ..AffiliateChanges::default() }
 }
 
-/// Whoever has these keys is to be erased.
+/// The user with these keys is to be erased.
 pub fn erase(keys: Vec<UserKey>) -> AffiliateChanges {
     AffiliateChanges { erase: keys, ..AffiliateChanges::default() }
 }

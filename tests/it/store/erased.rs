@@ -1,4 +1,4 @@
-//! Promise 9, on disk: what was delivered, erased or forgotten is nowhere in the files once the store was compacted.
+//! Promise 9, on disk: delivered, erased and forgotten content is nowhere in the files after a compaction.
 
 use super::engine::{
     LATE, Sqlite, TestStore, accepted, dead, done, done_with, erase, forget, name, remember, retry, unit,
@@ -48,7 +48,7 @@ async fn the_bodies_of_a_whole_group_are_nowhere_on_disk_after_compaction() {
 
 /// A connection of the store that reads keeps the WAL from being emptied; compaction waits for it, or says that it could not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delivered_body_is_nowhere_on_disk_although_readers_are_under_way() {
+async fn a_delivered_body_is_nowhere_on_disk_although_reads_run() {
     let (store, outside) = TestStore::sqlite();
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let mut readers = tokio::task::JoinSet::new();
@@ -146,7 +146,7 @@ async fn a_delete_reaches_dead_letters_through_the_forgotten_affiliate() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_user_who_was_forgotten_is_left_in_the_files() {
+async fn nothing_of_a_forgotten_user_is_left_in_the_files() {
     let (store, outside) = TestStore::sqlite();
     let letter = append_marked(&store, "dead", &["u1"]).await;
     store.settle(letter, dead()).await;
@@ -158,7 +158,7 @@ async fn nothing_of_a_user_who_was_forgotten_is_left_in_the_files() {
 
 /// The hashes of a user's keys, too: in the rows of settled events as well.
 #[tokio::test]
-async fn the_keys_of_a_user_who_was_forgotten_are_blank_in_the_log_but_not_those_of_what_is_in_flight() {
+async fn the_keys_of_a_forgotten_user_are_blank_in_the_log_except_those_of_events_in_flight() {
     let (store, outside) = TestStore::sqlite();
     let settled = store.append("settled", &["u1"]).await;
     store.settle(settled, done()).await;
@@ -188,7 +188,7 @@ async fn no_name_of_a_user_is_on_disk() {
 
 /// So that a test of this file cannot pass because nothing is found.
 #[tokio::test]
-async fn what_waits_is_on_disk() {
+async fn a_pending_event_is_on_disk() {
     let outside = Sqlite::new();
     let store = TestStore::on(&outside);
     append_marked(&store, "a", &["u1"]).await;

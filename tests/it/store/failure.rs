@@ -1,6 +1,6 @@
-//! When SQLite fails, nothing of what was asked has happened, nobody else's job fails with it, and the store goes on.
+//! Errors of SQLite: the failed request changed nothing, no other job fails with it, and the store goes on.
 //!
-//! Failures are brought about from outside: a trigger that an operator's connection put into the file raises an error.
+//! The errors are raised by a trigger that another connection puts into the file.
 
 use super::engine::{Sqlite, TestStore, dead, done, hand_back, progress, remember, retry, unit};
 use refersion_destination::domain::Timestamp;

@@ -1,4 +1,4 @@
-//! What the SQLite engine promises of its file: which process it belongs to, which releases read it, who may read it.
+//! The SQLite engine's file: its lock, its version, its permissions, its size.
 
 use super::engine::{Engine, LATE, Sqlite, TestStore, done};
 use refersion_destination::store::NewEvent;
@@ -25,7 +25,7 @@ fn a_file_that_is_open_is_refused_until_it_is_closed_or_dropped() {
 }
 
 #[tokio::test]
-async fn what_was_appended_before_the_last_handle_was_dropped_is_on_disk() {
+async fn an_event_appended_before_the_last_handle_was_dropped_is_on_disk() {
     let (store, outside) = TestStore::sqlite();
     store.append("a", &["u1"]).await;
     drop(store);
@@ -67,7 +67,7 @@ fn a_file_that_is_no_store_is_refused() {
 }
 
 #[test]
-fn a_place_that_cannot_be_made_is_named() {
+fn a_folder_that_cannot_be_made_is_named() {
     let engine = Sqlite::new();
     std::fs::write(engine.folder().join("store"), "a file where a folder is wanted").expect("written");
     let refused = engine.try_open(LIMIT).expect_err("no folder");

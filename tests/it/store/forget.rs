@@ -1,4 +1,4 @@
-//! Promise 9: what is erased of a user cannot be had back; what is in flight is left alone and reported.
+//! Promise 9: erased content of a user cannot be recovered; events in flight are not erased, and reported.
 
 use super::engine::{LATE, TestStore, done, erase, every, remember, retry};
 use refersion_destination::domain::{Seq, Timestamp};
@@ -20,7 +20,7 @@ async fn bodies(store: &TestStore) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn to_forget_a_user_erases_what_waits_what_died_and_what_is_remembered() {
+async fn to_forget_a_user_erases_pending_events_dead_letters_links_and_affiliates() {
     every(async |store| {
         store.teach("known", &["u1"], remember("one", store.keys(&["u1", "old@x.io"]))).await;
         store.die("dead", &["u1"]).await;
@@ -51,7 +51,7 @@ async fn to_forget_a_user_erases_what_waits_what_died_and_what_is_remembered() {
 }
 
 #[tokio::test]
-async fn what_is_in_flight_is_reported_and_left_alone() {
+async fn an_event_in_flight_is_reported_and_not_erased() {
     every(async |store| {
         let a = store.append("in flight", &["u1"]).await;
         store.append("behind", &["u1"]).await;
@@ -122,7 +122,7 @@ async fn a_delete_reaches_dead_letters_through_the_keys_of_others() {
 }
 
 #[tokio::test]
-async fn what_comes_after_a_user_was_forgotten_is_as_of_somebody_new() {
+async fn events_appended_after_a_user_was_forgotten_are_of_a_new_user() {
     every(async |store| {
         store.append("a", &["u1"]).await;
         forget(store, &["u1"]).await;

@@ -38,7 +38,7 @@ async fn followers_are_brought_with_their_head_in_their_order_and_those_that_are
 }
 
 #[tokio::test]
-async fn what_was_begun_together_is_one_unit_after_a_restart_whoever_was_appended_since() {
+async fn events_begun_together_are_one_unit_after_a_restart_whatever_was_appended_since() {
     every(async |store| {
         let [a, b, c, d] = four(store).await;
         store.begin_units(&[unit(&[a, b, c])]).await;
@@ -87,7 +87,7 @@ async fn followers_of_more_than_128_kib_are_not_brought_together() {
 }
 
 #[tokio::test]
-async fn a_smaller_group_takes_the_place_of_a_larger_one() {
+async fn a_smaller_group_replaces_a_larger_one() {
     every(async |store| {
         let [a, b, c, d] = four(store).await;
         store.save(&unit(&[a, b, c, d]), &together(4)).await;
@@ -136,7 +136,7 @@ async fn all_leave_together_and_each_is_a_duplicate() {
 }
 
 #[tokio::test]
-async fn who_is_not_named_at_the_end_stays_and_waits_alone() {
+async fn a_follower_that_the_settlement_does_not_name_stays_pending_by_itself() {
     every(async |store| {
         for settlement in [done_with(&[]), dead()] {
             let name = format!("{settlement:?}");

@@ -1,11 +1,11 @@
-//! Events that matter for known users alone: appended, unless it is certain that nobody knows their user.
+//! Events that matter for known users only: appended unless their user is certainly unknown.
 
 use super::engine::{accepted, dead, done, erase, every, remember};
 use refersion_destination::domain::{AccountName, Seq};
 use refersion_destination::store::{Appended, KnownUsersOnly, NewEvent};
 
 #[tokio::test]
-async fn where_nothing_waits_an_unknown_user_is_unknown_and_the_event_may_come_again() {
+async fn an_event_of_an_unknown_user_is_not_appended_if_none_is_pending_and_can_be_sent_again() {
     every(async |store| {
         for up_to in [None, Some(Seq(0)), Some(Seq(9))] {
             assert_eq!(store.append_if_known_up_to("a", &["u1"], up_to).await, Appended::UnknownUser);
@@ -63,7 +63,7 @@ async fn of_thousands_that_wait_each_is_found() {
 }
 
 #[tokio::test]
-async fn what_waits_for_another_account_makes_nothing_uncertain() {
+async fn pending_events_of_another_account_do_not_count() {
     every(async |store| {
         store.append("a", &["u1"]).await;
         store.account = AccountName::from("other".to_owned());

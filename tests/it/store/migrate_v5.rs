@@ -1,6 +1,6 @@
 //! A migrated store of version 5: pending events, affiliates, ids of settled events, dead letters.
 //!
-//! What is in it stands in the head of `fixtures/version-5.sql`. What becomes of each row is tested beside the code.
+//! The head of `fixtures/version-5.sql` lists its content. The migration of each row is tested beside the code.
 
 use super::engine::{LATE, Sqlite, TestStore, accepted, dead_of, done, name};
 use refersion_destination::delivery::{Origin, OutcomeCode, Stage};
@@ -80,7 +80,7 @@ const OF_OTHER: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn all_that_waited_waits_in_its_order_and_new_events_come_behind() {
+async fn pending_events_keep_their_order_and_new_events_come_after_them() {
     let mut store = migrated();
     for _ in 0..2 {
         assert_eq!(store.counts(), (33, 6));
@@ -102,7 +102,7 @@ async fn all_that_waited_waits_in_its_order_and_new_events_come_behind() {
 type UnderWay = (&'static str, AccountName, bool, Option<u32>, &'static [&'static str]);
 
 #[tokio::test]
-async fn what_was_under_way_is_interrupted_with_its_progress_and_its_group() {
+async fn a_delivery_in_flight_is_interrupted_with_its_progress_and_its_group() {
     let table: [UnderWay; 7] = [
         ("leased", AccountName::main(), true, Some(9), &[]),
         ("leased without a word", other(), true, None, &[]),
@@ -134,7 +134,7 @@ async fn what_was_under_way_is_interrupted_with_its_progress_and_its_group() {
 }
 
 #[tokio::test]
-async fn what_was_retried_waits_for_as_long_as_it_was_to_and_no_clock_makes_it_longer() {
+async fn a_retry_keeps_its_wait_and_no_clock_makes_it_longer() {
     let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
     let table = [
         ("retried", 3, minute, minute, START + 61_051),
@@ -160,7 +160,7 @@ async fn what_was_retried_waits_for_as_long_as_it_was_to_and_no_clock_makes_it_l
 }
 
 #[tokio::test]
-async fn what_was_sent_before_is_a_duplicate_until_the_window_has_passed() {
+async fn a_settled_event_is_a_duplicate_until_the_window_has_passed() {
     let mut store = migrated();
     let sent =
         ["settled 0", "settled 29", "teach 1", "forget", "dead", "dead and packed", "first", "retried", "replayed"];
@@ -186,7 +186,7 @@ async fn what_was_sent_before_is_a_duplicate_until_the_window_has_passed() {
 }
 
 #[tokio::test]
-async fn who_was_known_is_known_and_who_was_forgotten_is_not() {
+async fn a_known_user_is_known_and_a_forgotten_one_is_not() {
     let found = Origin::Found;
     let table = [
         ("k1", Some(("created", Some(11), Origin::Created))),
@@ -263,7 +263,7 @@ async fn dead_letters_keep_their_ids_and_are_replayed_if_their_keys_were_kept() 
 }
 
 #[tokio::test]
-async fn to_forget_a_user_reaches_what_was_migrated() {
+async fn to_forget_a_user_reaches_migrated_rows() {
     let store = migrated();
     let forget =
         async |users: &[&str]| store.store().forget(&store.keys(users), Timestamp(LATE)).await.expect("forgotten");

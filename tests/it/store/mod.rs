@@ -1,7 +1,7 @@
-//! The promises of `src/store/mod.rs`, each as a claim that holds on real files, for every engine there is.
+//! Tests of the promises in `src/store/mod.rs`, on real files, for every engine.
 //!
-//! Claims speak to `dyn Store` through [`engine::TestStore`], which can open, close and reopen it; a further engine joins in
-//! [`engine::every`]. What only the SQLite engine promises (its file, its lock, its WAL, its earlier versions) stands in
+//! They use `dyn Store` through [`engine::TestStore`], which can open, close and reopen it; a further engine is added to
+//! [`engine::every`]. Promises of the SQLite engine alone (its file, its lock, its WAL, its earlier versions) are tested in
 //! [`migrate_v5`], [`damaged`], [`erased`], [`failure`], [`file`], [`torn`] and [`writes`]. Which events of a user may run is
 //! decided in `src/scheduling` and tested there. No test sleeps: moments are arguments.
 

@@ -1,6 +1,6 @@
-//! The promises once more, stated naively: a list of rows, walked through for every question.
+//! A naive model of the store: a list of rows that every operation searches from the start.
 //!
-//! Deliberately absent: affiliates, accounts, and what only a process knows of itself.
+//! Deliberately absent: affiliates, accounts, and state that is lost at a restart.
 
 use refersion_destination::domain::Seq;
 use refersion_destination::store::{Forgotten, Replay};

@@ -1,4 +1,4 @@
-//! Random histories: whatever is done in whatever order, every engine answers as the naive [`model`](super::model) does.
+//! Random histories: for any operations in any order, every engine answers as the naive [`model`](super::model) does.
 //!
 //! `PROPTEST_CASES` asks for more histories than the default run has time for.
 

@@ -1,4 +1,4 @@
-//! Promise 4: what waits is read in log order, account by account, with the affiliates its keys lead to.
+//! Promise 4: pending events are read in log order, account by account, with the affiliates their keys lead to.
 
 use super::engine::{TestStore, accepted, dead, done, every, forget, hand_back, known, name, remember, retry, unit};
 use refersion_destination::domain::{AccountName, AffiliateKey, LaneKey, Seq, UserKey};
@@ -19,7 +19,7 @@ fn users(keys: Vec<UserKey>) -> Vec<LaneKey> {
 }
 
 #[tokio::test]
-async fn what_waits_is_read_in_log_order_in_portions_of_any_size() {
+async fn pending_events_are_read_in_log_order_in_portions_of_any_size() {
     every(async |store| {
         let events = (0..30).map(|n| store.event(&n.to_string(), &[&format!("u{}", n % 3)], 30 - n)).collect();
         let all: Vec<Seq> = store.store().append(events).await.expect("appended").into_iter().map(accepted).collect();
@@ -46,7 +46,7 @@ async fn what_waits_is_read_in_log_order_in_portions_of_any_size() {
 }
 
 #[tokio::test]
-async fn what_is_settled_is_read_no_more_and_what_goes_on_waiting_is() {
+async fn settled_events_are_not_read_any_more_and_pending_ones_are() {
     every(async |store| {
         let mut left = Vec::new();
         for (n, settlement) in [done(), dead(), retry(5), hand_back()].into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Promise 11: sealed API keys are kept as they are handed in, one for each account.
+//! Promise 11: sealed API keys are kept as they are passed in, one for each account.
 
 use super::engine::{TestStore, every};
 use refersion_destination::domain::{AccountName, SealedKey};

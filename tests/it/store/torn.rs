@@ -1,7 +1,7 @@
-//! The file as a crash leaves it: copied while it is written, or with a torn end.
+//! Crashes, simulated by copies of the file: made while it is written, or with a torn end.
 //!
-//! A copy is opened as after a crash. What was appended before the copying began is in it, a torn WAL gives a prefix of
-//! what was committed, and the file is never damaged.
+//! A copy holds every event that was appended before the copying began; a torn WAL gives a prefix of the commits; the file is
+//! never damaged.
 
 use super::engine::{Sqlite, TestStore, accepted, done, known, progress, remember, unit};
 use refersion_destination::store::NewEvent;
@@ -67,7 +67,7 @@ async fn a_copy_of_an_open_store_holds_all_that_was_appended() {
 }
 
 #[tokio::test]
-async fn a_wal_torn_anywhere_gives_a_prefix_of_what_was_committed() {
+async fn a_wal_torn_anywhere_gives_a_prefix_of_the_commits() {
     let (store, outside) = TestStore::sqlite();
     store.compact(0).await;
     append_one_by_one(&store, 30).await;
@@ -88,7 +88,7 @@ async fn a_wal_torn_anywhere_gives_a_prefix_of_what_was_committed() {
 }
 
 #[tokio::test]
-async fn a_wal_whose_end_is_garbage_gives_a_prefix_of_what_was_committed() {
+async fn a_wal_whose_end_is_garbage_gives_a_prefix_of_the_commits() {
     let (store, outside) = TestStore::sqlite();
     store.compact(0).await;
     append_one_by_one(&store, 20).await;

@@ -1,11 +1,11 @@
-//! What only asks writes nothing, whoever asks and however often.
+//! Reading requests write nothing, however often they are made.
 
 use super::engine::{TestStore, progress, unit};
 use refersion_destination::domain::Seq;
 use refersion_destination::store::Filter;
 
 #[tokio::test]
-async fn whoever_asks_writes_nothing() {
+async fn reading_writes_nothing() {
     let (store, outside) = TestStore::sqlite();
     let a = store.append("a", &["u1"]).await;
     let letter = store.die("b", &["u2"]).await;
