@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_needed_may_hold_anything() {
+    fn members_that_are_not_needed_may_hold_anything() {
         for junk in ["{}", "[]", "null", "5", r#""x""#, r#"{"personas":[],"traits":5}"#] {
             let event = format!(
                 r#"{{"type":"identify","context":{junk},"integrations":{junk},"traits":{{"a":1}},"version":{junk},
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn engage_is_known_by_its_personas() {
+    fn an_event_with_personas_in_its_context_is_of_engage() {
         let event = r#"{"type":"identify","context":{"personas":{"x":1},"traits":{"Email":"a@b.co"}}}"#;
         let event = Event::parse(event).expect("an event");
         assert!(event.engage);
@@ -204,9 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn of_what_is_repeated_the_last_counts() {
+    fn of_a_repeated_member_the_last_counts() {
         let traits = r#""traits":{"email":"a@b.co"}"#;
-        for (event, said, engage) in [
+        for (event, expected, engage) in [
             (format!(r#""context":{{{traits},"personas":{{}}}},"traits":5,{traits}"#), [1, 1], true),
             (
                 format!(r#""context":{{{traits},"traits":5,"personas":{{}},"personas":5}},{traits},"traits":5"#),
@@ -223,7 +223,7 @@ mod tests {
             let text = format!(r#"{{{event},"type":"identify"}}"#);
             let event = Event::parse(&text).expect(&text);
             let found = [event.traits, event.context_traits].map(|traits| traits.all("email").len());
-            assert_eq!((found, event.engage), (said, engage), "{text}");
+            assert_eq!((found, event.engage), (expected, engage), "{text}");
         }
     }
 

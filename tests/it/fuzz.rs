@@ -1,4 +1,4 @@
-//! The short form of fuzzing: the properties of `tests/fuzz`, on bytes that chance makes.
+//! Short fuzzing: the properties of `tests/fuzz` on random bytes.
 
 #[path = "../fuzz/src/lib.rs"]
 pub mod properties;
@@ -14,7 +14,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_body_is_cut_understood_and_mapped_soundly(bytes in bytes()) {
+    fn any_body_is_split_parsed_and_mapped_soundly(bytes in bytes()) {
         properties::body::check(&bytes);
     }
 
@@ -24,12 +24,12 @@ proptest! {
     }
 
     #[test]
-    fn any_credentials_are_believed_only_if_they_are_the_key(bytes in bytes()) {
+    fn any_credentials_are_accepted_only_if_they_are_the_key(bytes in bytes()) {
         properties::authorization::check(&bytes);
     }
 
     #[test]
-    fn any_signature_is_believed_only_if_it_is_right(bytes in bytes()) {
+    fn any_signature_is_accepted_only_if_it_is_right(bytes in bytes()) {
         properties::signature::check(&bytes);
     }
 

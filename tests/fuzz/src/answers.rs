@@ -1,5 +1,5 @@
-//! Refersion's answers, whatever they hold: what is read into them is what they say, and what is told of them repeats nothing
-//! that was sent. Statuses and bodies are chosen apart, so a proxy's page comes with a 200 and a success with a 500.
+//! Properties of Refersion's answers: the reply read from an answer fits its status and body, and no message repeats a value that was
+//! sent. Status and body are chosen independently, so a proxy's page has status 200 and a success has status 500.
 
 use super::contract;
 use super::json::{MARK, anything};
@@ -12,8 +12,8 @@ use refersion_destination::refersion::{KeyVerification, RawResponse, read_key_ve
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
-/// What was sent; each value holds the mark.
-const SAID: [&str; 10] = [
+/// Values that were sent; each holds the mark.
+const SENT: [&str; 10] = [
     "Zq9",
     "Zq9 Gibbons",
     "Peter Zq9",
@@ -62,7 +62,7 @@ impl Wire {
     }
 }
 
-/// Checks what is made of `data`.
+/// Checks the properties on an input decoded from `data`.
 pub fn check(data: &[u8]) {
     let mut source = Source::new(data);
     let call = call(&mut source);
@@ -71,7 +71,7 @@ pub fn check(data: &[u8]) {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
     let reply = read_response(&call, &sent, &wire.borrow(), now);
     fits(&call, &wire, &reply);
-    proof(&wire, &read_key_verification(&wire.borrow(), now));
+    check_key_verification(&wire, &read_key_verification(&wire.borrow(), now));
 }
 
 /// Any call the service makes, of somebody whose every value is marked.
@@ -82,7 +82,7 @@ fn call(source: &mut Source<'_>) -> Call {
         [(Field::FirstName, "Zq9"), (Field::LastName, "-"), (Field::Email, "Zq9@x.io")].into_iter().collect();
     for field in [Field::FirstName, Field::LastName, Field::City, Field::Company, Field::Address1, Field::Phone] {
         if source.flag() {
-            profile.set(field, source.pick(&SAID));
+            profile.set(field, source.pick(&SENT));
         }
     }
     match source.below(6) {
@@ -92,7 +92,7 @@ fn call(source: &mut Source<'_>) -> Call {
         3 => Call::Get(Identifier::Id(id)),
         4 => {
             profile.set(Field::Offer, "12");
-            profile.set(Attribute::Custom("77".into()), source.pick(&SAID));
+            profile.set(Attribute::Custom("77".into()), source.pick(&SENT));
             Call::Edit { id, changes: profile }
         }
         _ => Call::SetStatus { id, status: AffiliateStatus::Disabled },
@@ -109,7 +109,7 @@ pub fn answer(source: &mut Source<'_>, call: &Call, sent: &Value) -> Wire {
     let retry_after = source.pick(&dates).map(str::to_owned);
     let body = match source.below(8) {
         0..=2 => success(source, call).to_string().into_bytes(),
-        3..=5 => refusal(source, sent).to_string().into_bytes(),
+        3..=5 => error_body(source, sent).to_string().into_bytes(),
         6 => anything(source, 3).plain().into_bytes(),
         _ => source.rest().to_vec(),
     };
@@ -158,7 +158,7 @@ fn success(source: &mut Source<'_>, call: &Call) -> Value {
         }
         Call::Get(_) => {
             let id = if odd { source.pick(&ids) } else { json!(7) };
-            json!({"id": id, "offer_id": "12", "status": status, "first_name": source.pick(&SAID), "last_name": "",
+            json!({"id": id, "offer_id": "12", "status": status, "first_name": source.pick(&SENT), "last_name": "",
                    "email": source.pick(&["zq9@x.io", "deleted-7@example.com", "other@x.io"]), "company_name": null})
         }
         Call::Edit { id, .. } | Call::SetStatus { id, .. } => {
@@ -183,9 +183,9 @@ fn success(source: &mut Source<'_>, call: &Call) -> Value {
 }
 
 /// Refersion's error body: sentences with values that were sent between them, as words of their own.
-fn refusal(source: &mut Source<'_>, sent: &Value) -> Value {
+fn error_body(source: &mut Source<'_>, sent: &Value) -> Value {
     let values = texts(sent);
-    let mut said: Vec<String> = Vec::new();
+    let mut sentences: Vec<String> = Vec::new();
     for _ in 0..=source.below(4) {
         let mut sentence = source.pick(&SENTENCES).to_owned();
         for _ in 0..source.below(3) {
@@ -200,15 +200,15 @@ fn refusal(source: &mut Source<'_>, sent: &Value) -> Value {
             let behind = source.pick(&[" ", "\"", "'", ". ", "\n", ")", "_", "&", " is wrong"]);
             sentence = format!("{sentence}{before}{value}{behind}");
         }
-        said.push(sentence);
+        sentences.push(sentence);
     }
-    let first = said.first().cloned();
+    let first = sentences.first().cloned();
     match source.below(5) {
         0 => json!({"error": first}),
-        1 => json!({"error": said}),
-        2 => json!({"error": said, "errors": first}),
-        3 => json!({"errors": said, "message": first}),
-        _ => json!({"errors": said}),
+        1 => json!({"error": sentences}),
+        2 => json!({"error": sentences, "errors": first}),
+        3 => json!({"errors": sentences, "message": first}),
+        _ => json!({"errors": sentences}),
     }
 }
 
@@ -247,21 +247,21 @@ pub fn fits(call: &Call, wire: &Wire, reply: &Reply) {
     };
     assert!(fits, "{reply:?} to {} was read in {}: {}", call.operation(), wire.status, wire.body.escape_ascii());
     assert!((wire.status == 401) == (*reply == Reply::Unauthorized));
-    let told = match reply {
+    let message = match reply {
         Reply::Unavailable { what, .. } | Reply::Lost { what, .. } => what,
         Reply::Rejected(Rejection::Other(words)) => words,
         _ => "",
     };
-    is_safe(told);
+    is_safe(message);
 }
 
-/// Fails if `told` repeats what was sent, or is long.
-pub fn is_safe(told: &str) {
-    assert!(!told.to_lowercase().contains(MARK) && !told.contains('@'), "told: {told}");
-    assert!(told.chars().count() <= 400 && !told.contains(char::is_control), "told: {told}");
+/// Fails if `message` repeats a value that was sent, or is long.
+pub fn is_safe(message: &str) {
+    assert!(!message.to_lowercase().contains(MARK) && !message.contains('@'), "message: {message}");
+    assert!(message.chars().count() <= 400 && !message.contains(char::is_control), "message: {message}");
 }
 
-/// A code is what can stand in a link, so that it can be told.
+/// A code is what can stand in a link, so that it can be shown.
 fn is_code(code: &AffiliateCode) -> bool {
     !code.0.is_empty()
         && code.0.len() <= 100
@@ -277,9 +277,9 @@ fn lists(call: &Call, wire: &Wire, name: &str) -> bool {
     body[name].as_array().is_some_and(|listed| listed.iter().any(is_ours))
 }
 
-fn proof(wire: &Wire, proof: &KeyVerification) {
-    assert!((wire.status == 401) == (*proof == KeyVerification::Rejected));
-    match proof {
+fn check_key_verification(wire: &Wire, verification: &KeyVerification) {
+    assert!((wire.status == 401) == (*verification == KeyVerification::Rejected));
+    match verification {
         KeyVerification::Accepted => {
             let body: Value = serde_json::from_slice(&wire.body).expect("JSON");
             let good = (200..300).contains(&wire.status) && body.get("results").is_some();

@@ -1,7 +1,7 @@
-//! `Authorization`: who is believed by key, and whose request it is.
+//! Properties of `Authorization`: which credentials an account accepts, and which account a request is for.
 //!
-//! Whoever is believed presented the whole key, read back by another decoder; whoever presents it is believed, however it is
-//! spelled; no refusal repeats what was presented.
+//! A request is accepted only if it presents the whole key, as a second decoder reads it; the key is accepted in every spelling of
+//! the header; no error repeats the credentials.
 
 use super::source::Source;
 use base64::Engine as _;
@@ -11,11 +11,11 @@ use refersion_destination::domain::ApiKey;
 use refersion_destination::segment::{AuthError, Authenticator, find_authenticator};
 
 const KEYS: [&str; 3] = ["pub_zq9.sec_zq9", "a.b", "pub_zq9.sec_zq8"];
-/// Takes whatever any reader of base64 might.
+/// Decodes whatever any base64 decoder might.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(&ALPHABET, NO_PAD.with_decode_allow_trailing_bits(true));
 const STRICT: GeneralPurpose = GeneralPurpose::new(&ALPHABET, GeneralPurposeConfig::new());
 
-/// Checks what is made of `data`.
+/// Checks the properties on an input decoded from `data`.
 pub fn check(data: &[u8]) {
     let mut source = Source::new(data);
     let key = source.below(KEYS.len());
@@ -27,11 +27,11 @@ pub fn check(data: &[u8]) {
     let is = |key: &str, basic: &[u8]| user(basic).is_some_and(|user| user == key.as_bytes());
     match authenticators[key].authenticate(presented(), std::iter::empty()) {
         Ok(_) => {
-            assert!(!basics.is_empty() && basics.iter().all(|basic| is(KEYS[key], basic)), "believed: {headers:?}");
+            assert!(!basics.is_empty() && basics.iter().all(|basic| is(KEYS[key], basic)), "accepted: {headers:?}");
         }
         Err(AuthError::NoCredentials) => assert!(basics.is_empty(), "not seen: {headers:?}"),
         Err(AuthError::WrongKey) => assert!(!presented().all(|header| is_spelled(header, KEYS[key])), "{headers:?}"),
-        Err(AuthError::WrongSignature | AuthError::KeyRejectedByRefersion) => panic!("nobody was asked for either"),
+        Err(AuthError::WrongSignature | AuthError::KeyRejectedByRefersion) => panic!("neither was checked"),
     }
     match find_authenticator(authenticators.iter(), presented()) {
         Ok(None) => assert!(basics.is_empty(), "{headers:?}"),
@@ -77,7 +77,7 @@ fn header(source: &mut Source<'_>) -> Vec<u8> {
     [scheme.as_bytes(), encoded.as_bytes(), source.pick(&["", " ", "\t"]).as_bytes()].concat()
 }
 
-/// What stands behind the scheme Basic.
+/// The credentials behind the scheme Basic, still encoded.
 fn credentials(header: &[u8]) -> Option<&[u8]> {
     let header = header.trim_ascii();
     let (scheme, rest) = (header.get(..5)?, &header[5..]);
@@ -85,7 +85,7 @@ fn credentials(header: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"basic") && separated).then(|| rest.trim_ascii())
 }
 
-/// The user name of credentials without a password, read as leniently as can be.
+/// The user name of credentials without a password, decoded leniently.
 fn user(credentials: &[u8]) -> Option<Vec<u8>> {
     let last = credentials.iter().rposition(|byte| *byte != b'=')?;
     let decoded = LENIENT.decode(&credentials[..=last]).ok()?;

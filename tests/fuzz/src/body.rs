@@ -1,8 +1,7 @@
-//! The body of the webhook: `split`, `parse` and `map`.
+//! Properties of a webhook body: of `split_envelope`, `Event::parse` and `map`.
 //!
-//! Any bytes: what is cut out of them are exact slices, what is JSON is what another reader takes for JSON, and whatever is
-//! mapped can be sent. Bodies that are made: spelling, the order of members and what is not needed change nothing, and no
-//! text that may be shown repeats a value.
+//! Any bytes: the events are exact slices of them, a second JSON reader accepts the same bodies, and every mapped event can be
+//! sent. Generated bodies: spelling, the order of members and unknown members change nothing, and no message repeats a value.
 
 use super::contract;
 use super::json::{Json, MARK, event};
@@ -16,14 +15,14 @@ use std::fmt::Write;
 
 const RECEIVED_AT: Timestamp = Timestamp(1_700_000_000_000);
 
-/// Checks what is made of `data`.
+/// Checks the properties on an input decoded from `data`.
 pub fn check(data: &[u8]) {
     let mut source = Source::new(data);
     let rules = rules(&mut source);
     if source.flag() {
-        any(source.rest(), &rules);
+        check_any(source.rest(), &rules);
     } else {
-        made(&mut source, &rules);
+        check_generated(&mut source, &rules);
     }
 }
 
@@ -55,30 +54,30 @@ pub fn rules(source: &mut Source<'_>) -> Rules {
 }
 
 /// Any bytes at all.
-fn any(body: &[u8], rules: &Rules) {
+fn check_any(body: &[u8], rules: &Rules) {
     let json = std::str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
     let events = match split_envelope(body) {
         Ok(events) => events,
         Err(malformed) => {
-            let told = malformed.to_string();
-            assert!(!told.is_empty() && told.len() < 200, "{told}");
-            assert!(!json || !told.starts_with("Invalid JSON"), "JSON, and not taken for it");
+            let message = malformed.to_string();
+            assert!(!message.is_empty() && message.len() < 200, "{message}");
+            assert!(!json || !message.starts_with("Invalid JSON"), "JSON was rejected");
             return;
         }
     };
-    assert!(json, "no JSON, and taken for it");
+    assert!(json, "invalid JSON was accepted");
     assert!(!events.sources().is_empty());
-    slices(body, &events);
-    packed_again(&events);
+    are_slices(body, &events);
+    in_other_envelopes(&events);
     for text in events.sources() {
         if let Ok(event) = Event::parse(text) {
-            sound(&map(&event, rules, RECEIVED_AT));
+            check_mapped(&map(&event, rules, RECEIVED_AT));
         }
     }
 }
 
-/// Every element is a slice of the body, behind the one before it, and one JSON value without blanks around it.
-fn slices(body: &[u8], events: &Envelope<'_>) {
+/// Every element is a slice of the body, after the previous one, and one JSON value without white space around it.
+fn are_slices(body: &[u8], events: &Envelope<'_>) {
     let (mut from, until) = (body.as_ptr() as usize, body.as_ptr() as usize + body.len());
     for element in events.sources() {
         let start = element.as_ptr() as usize;
@@ -89,8 +88,8 @@ fn slices(body: &[u8], events: &Envelope<'_>) {
     }
 }
 
-/// However they are packed, the events are the same.
-fn packed_again(events: &Envelope<'_>) {
+/// The events are the same in every envelope.
+fn in_other_envelopes(events: &Envelope<'_>) {
     let joined = events.sources().join(" ,\n");
     let (array, batch) = (format!(" [{joined}]"), format!(r#"{{"sentAt":0,"batch":[{joined}],"x":[1]}}"#));
     for body in [array, batch] {
@@ -98,14 +97,14 @@ fn packed_again(events: &Envelope<'_>) {
     }
 }
 
-/// A body that is made of events.
-fn made(source: &mut Source<'_>, rules: &Rules) {
+/// A body generated from events.
+fn check_generated(source: &mut Source<'_>, rules: &Rules) {
     let events: Vec<Json> = (0..=source.below(3)).map(|_| event(source)).collect();
     let texts: Vec<String> = events.iter().map(|event| event.respelled(source)).collect();
     let list = format!("[{}]", texts.join(" , "));
     let found = split_envelope(list.as_bytes()).expect("an array");
     assert_eq!(found.sources(), texts);
-    any(list.as_bytes(), rules);
+    check_any(list.as_bytes(), rules);
     for (event, text) in events.iter().zip(&texts) {
         let expected = outcome(text, rules);
         let same = |what: &str, other: &Json| assert_eq!(outcome(&other.plain(), rules), expected, "{what}");
@@ -113,7 +112,7 @@ fn made(source: &mut Source<'_>, rules: &Rules) {
         assert!(matches!(alone, Envelope::Single(event) if event.source() == text), "{text}");
         same("another spelling", event);
         same("the members the other way round", &reversed(event));
-        same("what nobody knows", &with_unknown(event, source));
+        same("unknown members", &with_unknown(event, source));
         same("traits without those that are null", &without_nulls(event));
         if all_different(event) {
             same("the traits the other way round", &event.with("traits", |traits| traits.reverse()));
@@ -121,33 +120,33 @@ fn made(source: &mut Source<'_>, rules: &Rules) {
     }
 }
 
-/// All that is made of an event; fails if it is not fit for use, or if it tells what it should not.
+/// The result of parsing and mapping an event; fails if it cannot be sent, or if a message repeats a value.
 fn outcome(text: &str, rules: &Rules) -> (String, Option<Mapped>) {
     let event = match Event::parse(text) {
         Ok(event) => event,
         Err(malformed) => return (malformed.to_string(), None),
     };
     let mapped = map(&event, rules, RECEIVED_AT);
-    sound(&mapped);
-    let mut told = format!("{event:?} {mapped:?}");
-    mapped.notes.iter().for_each(|note| write!(told, " {note}").expect("written"));
+    check_mapped(&mapped);
+    let mut messages = format!("{event:?} {mapped:?}");
+    mapped.notes.iter().for_each(|note| write!(messages, " {note}").expect("written"));
     match &mapped.intent {
-        Ok(Intent::Nothing(reason)) => write!(told, " {reason}").expect("written"),
+        Ok(Intent::Nothing(reason)) => write!(messages, " {reason}").expect("written"),
         Ok(Intent::Identify(identify)) => match &identify.creation {
-            Creation::Skipped(reason) => write!(told, " {reason}").expect("written"),
-            Creation::Invalid(refusal) => write!(told, " {refusal}").expect("written"),
+            Creation::Skipped(reason) => write!(messages, " {reason}").expect("written"),
+            Creation::Invalid(error) => write!(messages, " {error}").expect("written"),
             Creation::Allowed(_) => {}
         },
         Ok(Intent::Delete { .. }) => {}
-        Err(refusal) => write!(told, " {refusal}").expect("written"),
+        Err(error) => write!(messages, " {error}").expect("written"),
     }
-    assert!(!told.to_lowercase().contains(MARK), "told: {told}");
+    assert!(!messages.to_lowercase().contains(MARK), "a message repeats a value: {messages}");
     let identity = format!("{:?} {:?} {:?}", event.kind, event.message_id, event.user_id.as_ref().map(UserId::as_str));
     (identity, Some(mapped))
 }
 
-/// What is wanted can be sent, and says whom it is about.
-fn sound(mapped: &Mapped) {
+/// The intent can be sent, and names its user.
+fn check_mapped(mapped: &Mapped) {
     let mut source = Source::new(&[]);
     match &mapped.intent {
         Ok(Intent::Identify(identify)) => {
@@ -164,7 +163,7 @@ fn sound(mapped: &Mapped) {
             }
         }
         Ok(Intent::Delete { user, .. }) => {
-            assert!(user.email.is_some() || user.user_id.is_some(), "a delete of nobody")
+            assert!(user.email.is_some() || user.user_id.is_some(), "a delete without a user")
         }
         Ok(Intent::Nothing(_)) | Err(_) => {}
     }
@@ -182,12 +181,12 @@ fn with_unknown(event: &Json, source: &mut Source<'_>) -> Json {
     Json::Members(members)
 }
 
-/// A trait that is null says nothing, unless it takes back what was said under the very same key.
+/// The event without traits that are null, except those that overwrite a value of the same key.
 fn without_nulls(event: &Json) -> Json {
     event.with("traits", |traits| {
-        let said_otherwise: Vec<String> =
+        let with_a_value: Vec<String> =
             traits.iter().filter(|(_, value)| !is_null(value)).map(|(key, _)| key.clone()).collect();
-        traits.retain(|(key, value)| !is_null(value) || said_otherwise.contains(key));
+        traits.retain(|(key, value)| !is_null(value) || with_a_value.contains(key));
     })
 }
 
@@ -195,7 +194,7 @@ fn is_null(value: &Json) -> bool {
     matches!(value, Json::Word(word) if word == "null")
 }
 
-/// Whether no trait is said twice, in whatever spelling.
+/// Whether no trait occurs twice, in any spelling.
 fn all_different(event: &Json) -> bool {
     let traits =
         event.members().iter().find(|(key, _)| key == "traits").map_or(&[][..], |(_, traits)| traits.members());

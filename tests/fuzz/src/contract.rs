@@ -1,6 +1,6 @@
-//! What Refersion's published contract allows, written down a second time, without any of the service's own code.
+//! Refersion's published contract, written a second time without any of the service's own code.
 //!
-//! Every call the service would make is held against it: fields, required ones, values, kinds.
+//! Every call of the service is checked against it: fields, required fields, values, types.
 
 use super::source::Source;
 use rand::SeedableRng;
@@ -17,7 +17,7 @@ const BOTH: &str = "first_name last_name email company paypal_email address1 add
 const NEW: &str = "password status offer send_welcome unique_merchant_id";
 const EDIT: &str = "id offer custom_fields";
 
-/// Fails unless Refersion takes `call` as it is sent; the body it is sent with.
+/// Fails unless Refersion accepts `call` as it is sent; returns the body that is sent.
 pub fn check(call: &Call, source: &mut Source<'_>) -> Value {
     let mut rng = StdRng::seed_from_u64(u64::from(source.byte()));
     let body = request_body(call, &[], || password(&mut rng));
@@ -54,7 +54,7 @@ fn new(body: &Value) {
             .is_none_or(|_| { text(body, "unique_merchant_id").bytes().all(|b| b.is_ascii_alphanumeric()) })
     );
     is_password(text(body, "password"), text(body, "email"));
-    said(fields.iter().filter(|(key, _)| *key != "password"));
+    check_values(fields.iter().filter(|(key, _)| *key != "password"));
 }
 
 fn edit(body: &Value) {
@@ -75,11 +75,11 @@ fn edit(body: &Value) {
             _ => assert!(value.is_string(), "{key} is no string"),
         }
     }
-    said(fields.iter().filter(|(_, value)| value.is_string()));
+    check_values(fields.iter().filter(|(_, value)| value.is_string()));
 }
 
-/// Values as they are fit to be said: not empty, on one line, of the kind their field takes.
-fn said<'a>(fields: impl Iterator<Item = (&'a String, &'a Value)>) {
+/// Checks values: not empty, on one line, of the type of their field.
+fn check_values<'a>(fields: impl Iterator<Item = (&'a String, &'a Value)>) {
     for (key, value) in fields {
         let value = value.as_str().expect("a string");
         assert!(!value.is_empty() && value.trim() == value, "{key} is blank or has blanks around it");

@@ -1,8 +1,8 @@
-//! The delivery of one event, through several attempts, with a Refersion that answers anything: every attempt ends within few
-//! calls, no affiliate is created twice, every call is one that Refersion takes, and no verdict tells a value.
+//! Properties of the delivery of one event, through several attempts, with any answers of Refersion: every attempt ends within few
+//! calls, no affiliate is created twice, Refersion accepts every call, and no message repeats a value.
 //!
-//! What is written down between two calls and between two attempts is what the worker would write; a process may die with a
-//! call under way.
+//! Between two calls and between two attempts the test saves what the worker would save; a process may die with a call in
+//! flight.
 
 use super::answers::{self, is_safe};
 use super::body::rules;
@@ -20,13 +20,13 @@ use std::time::SystemTime;
 
 const RECEIVED_AT: Timestamp = Timestamp(1_700_000_000_000);
 
-/// No attempt takes more calls, but for pages of search results.
+/// The most calls of an attempt, without pages of search results.
 const CALLS: usize = 16;
-/// No attempt asks for more pages: two searches of a thousand.
+/// The most pages of an attempt: two searches of a thousand.
 const PAGES: usize = 2_000;
 const ATTEMPTS: usize = 6;
 
-/// Checks what is made of `data`.
+/// Checks the properties on an input decoded from `data`.
 pub fn check(data: &[u8]) {
     let mut source = Source::new(data);
     let rules = rules(&mut source);
@@ -81,23 +81,23 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// One attempt; whether there is to be another.
+    /// Runs one attempt; returns whether another follows.
     fn attempt(&mut self, source: &mut Source<'_>) -> bool {
         let mut state = PlanState::new(self.input.intent, self.memory.clone(), self.progress.clone(), self.interrupted);
-        let (mut calls, mut pages, mut heard) = (0, 0, None::<(Call, Reply)>);
+        let (mut calls, mut pages, mut last_reply) = (0, 0, None::<(Call, Reply)>);
         loop {
-            let next = step(&self.input, &mut state, heard.as_ref().map(|(call, reply)| (call, reply.clone())));
-            match (&heard, &next) {
-                // Nothing is written before the first call, unless that is a `new`.
+            let next = step(&self.input, &mut state, last_reply.as_ref().map(|(call, reply)| (call, reply.clone())));
+            match (&last_reply, &next) {
+                // Nothing is saved before the first call, unless that is a `new`.
                 (None, Step::Next(call)) if !matches!(call, Call::New(_)) => {}
-                _ => self.write(&state),
+                _ => self.save(&state),
             }
             let call = match next {
                 Step::Next(call) => call,
-                verdict => return self.ended(&verdict),
+                end => return self.ended(&end),
             };
             *(if matches!(call, Call::Search { .. }) { &mut pages } else { &mut calls }) += 1;
-            assert!(calls <= CALLS && pages <= PAGES, "goes on and on: {calls} calls and {pages} pages");
+            assert!(calls <= CALLS && pages <= PAGES, "does not end: {calls} calls and {pages} pages");
             let sent = contract::check(&call, source);
             if source.below(16) == 15 {
                 self.interrupted = true;
@@ -108,12 +108,12 @@ impl Delivery<'_> {
             answers::fits(&call, &wire, &reply);
             self.created += usize::from(matches!(reply, Reply::Created { .. }));
             assert!(self.created <= 1, "created twice");
-            heard = Some((call, reply));
+            last_reply = Some((call, reply));
         }
     }
 
-    /// What the worker writes down.
-    fn write(&mut self, state: &PlanState) {
+    /// Saves what the worker saves.
+    fn save(&mut self, state: &PlanState) {
         let json = serde_json::to_string(&state.progress).expect("serialises");
         self.progress = serde_json::from_str(&json).expect("reads back");
         let Memory { by_user_id, by_email, .. } = &mut self.memory;
@@ -131,21 +131,21 @@ impl Delivery<'_> {
         }
     }
 
-    fn ended(&mut self, verdict: &Step) -> bool {
+    fn ended(&mut self, end: &Step) -> bool {
         self.interrupted = false;
-        match verdict {
+        match end {
             Step::Done(outcome) => is_safe(&outcome.to_string()),
             Step::Dead(failure) => is_safe(&failure.to_string()),
             Step::Retry(failure) => is_safe(&failure.what),
             Step::Halt | Step::Next(_) => {}
         }
-        matches!(verdict, Step::Retry(_) | Step::Halt)
+        matches!(end, Step::Retry(_) | Step::Halt)
     }
 }
 
 fn has_email(input: &PlanInput<'_>, wanted: &Identify, known: &Known) -> bool {
     wanted.user.email.as_ref().is_some_and(|email| {
-        let said: Profile = [(Field::Email, email.as_str())].into_iter().collect();
-        known.sent.changes(input.hash, &said).is_empty()
+        let sent: Profile = [(Field::Email, email.as_str())].into_iter().collect();
+        known.sent.changes(input.hash, &sent).is_empty()
     })
 }

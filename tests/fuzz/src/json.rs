@@ -1,8 +1,8 @@
-//! JSON made of decisions: events that look like Segment's more often than chance would have it, and their spellings.
+//! JSON generated from decisions: mostly events that look like Segment's, in many spellings.
 //!
 //! A [`Json`] keeps members in order, repeated keys included, and can be written in many ways that mean the same. Invariant:
-//! a text of an event that is not one of Refersion's, Segment's or a rule's words holds [`MARK`], so that whatever repeats
-//! it can be seen to.
+//! a text of an event that is not one of Refersion's, Segment's or a rule's words holds [`MARK`], so that a test finds every
+//! message that repeats it.
 
 use super::source::Source;
 use std::fmt::Write;
@@ -23,7 +23,7 @@ pub enum Json {
     Members(Vec<(String, Json)>),
 }
 
-/// Traits, by the spellings they come in.
+/// Names of traits, in several spellings.
 const KEYS: [&str; 34] = [
     "email",
     "Email",
@@ -148,10 +148,10 @@ pub fn event(source: &mut Source<'_>) -> Json {
     let kinds =
         ["identify", "identify", "identify", "Delete", "delete", "track", "", "Zq9@x.io", "a long unheard-of type"];
     let mut members = vec![("type".to_owned(), Json::Text(source.pick(&kinds).to_owned()))];
-    let mut said = traits(source, 2);
-    if let (Json::Members(said), true) = (&mut said, source.below(3) > 0) {
-        said.push(("email".to_owned(), Json::Text("Zq9@x.io".to_owned())));
-        said.push(("name".to_owned(), Json::Text("Zq9 a b".to_owned())));
+    let mut own_traits = traits(source, 2);
+    if let (Json::Members(own_traits), true) = (&mut own_traits, source.below(3) > 0) {
+        own_traits.push(("email".to_owned(), Json::Text("Zq9@x.io".to_owned())));
+        own_traits.push(("name".to_owned(), Json::Text("Zq9 a b".to_owned())));
     }
     let ids = ["m1", "", "m-2"].map(|id| Json::Text(id.to_owned()));
     let context = |source: &mut Source<'_>| {
@@ -176,7 +176,7 @@ pub fn event(source: &mut Source<'_>) -> Json {
         }
     }
     let place = source.below(members.len() + 1);
-    members.insert(place, ("traits".to_owned(), if source.below(8) == 7 { anything(source, 1) } else { said }));
+    members.insert(place, ("traits".to_owned(), if source.below(8) == 7 { anything(source, 1) } else { own_traits }));
     Json::Members(members)
 }
 

@@ -1,5 +1,5 @@
-//! `X-Signature`: no signature is accepted that is not the HMAC-SHA1, under a configured secret, of the body or of the bytes
-//! of its first element; and each of those is accepted. The first element is found a second time, by another reader.
+//! Properties of `X-Signature`: a signature is accepted if and only if it is the HMAC-SHA1, under a configured secret, of the body or
+//! of the bytes of its first element. A second reader finds the first element.
 
 use super::json::event;
 use super::source::Source;
@@ -13,19 +13,19 @@ const SECRETS: [&str; 3] =
     ["abc123", "", "a secret of more than sixty-four bytes, which HMAC hashes before it uses it"];
 const KEY: &[u8] = b"Basic YS5iOg==";
 
-/// Checks what is made of `data`.
+/// Checks the properties on an input decoded from `data`.
 pub fn check(data: &[u8]) {
     let mut source = Source::new(data);
     let secrets: Vec<&str> = SECRETS.iter().copied().filter(|_| source.below(3) > 0).collect();
     let right_key = source.flag();
-    let (count, stranger, wanted) = (source.below(3), source.pick(&SECRETS), source.below(6));
+    let (count, other_secret, wanted) = (source.below(3), source.pick(&SECRETS), source.below(6));
     let (flipped, spelling) = (source.below(256), source.below(4));
     let body = body(&mut source);
     let contents: Vec<&[u8]> = [&body[..]].into_iter().chain(element_0(&body)).collect();
     let elements = split_envelope(&body).map(|events| events.sources()).unwrap_or_default();
 
-    let claim = |place: usize| -> String {
-        let secret = secrets.get(place).copied().unwrap_or(stranger);
+    let signature = |place: usize| -> String {
+        let secret = secrets.get(place).copied().unwrap_or(other_secret);
         let content = match wanted {
             0 | 1 => &body[..],
             2 | 3 => elements.first().map_or(&body[..], |first| first.as_bytes()),
@@ -42,30 +42,30 @@ pub fn check(data: &[u8]) {
             _ => hex::encode(&mac[1..]),
         }
     };
-    let claims: Vec<String> = (0..count).map(claim).collect();
-    judge(&secrets, right_key, &claims, &body, &contents);
+    let signatures: Vec<String> = (0..count).map(signature).collect();
+    verify(&secrets, right_key, &signatures, &body, &contents);
 }
 
-fn judge(secrets: &[&str], right_key: bool, claims: &[String], body: &[u8], contents: &[&[u8]]) {
+fn verify(secrets: &[&str], right_key: bool, signatures: &[String], body: &[u8], contents: &[&[u8]]) {
     let key = ApiKey::parse("a.b").expect("a key");
     let authenticator = Authenticator::new(key, secrets.iter().map(|secret| SecretString::from(*secret)).collect());
     let authorization = right_key.then_some(KEY);
-    let judged = authenticator.authenticate(authorization.into_iter(), claims.iter().map(String::as_bytes));
-    let believed = judged.and_then(|claims| authenticator.verify_signatures(&claims, &[body]));
+    let pending = authenticator.authenticate(authorization.into_iter(), signatures.iter().map(String::as_bytes));
+    let verified = pending.and_then(|pending| authenticator.verify_signatures(&pending, &[body]));
 
-    let is_right = |claim: &String| {
+    let is_right = |signature: &String| {
         let rights =
             secrets.iter().flat_map(|secret| contents.iter().map(|content| hex::encode(hmac(secret, content))));
-        rights.into_iter().any(|right| right.eq_ignore_ascii_case(claim.trim()))
+        rights.into_iter().any(|right| right.eq_ignore_ascii_case(signature.trim()))
     };
-    let expected = if secrets.is_empty() || claims.is_empty() {
+    let expected = if secrets.is_empty() || signatures.is_empty() {
         if right_key { Ok(()) } else { Err(AuthError::NoCredentials) }
-    } else if claims.iter().all(is_right) {
+    } else if signatures.iter().all(is_right) {
         Ok(())
     } else {
         Err(AuthError::WrongSignature)
     };
-    assert_eq!(believed, expected, "{claims:?} over {}", body.escape_ascii());
+    assert_eq!(verified, expected, "{signatures:?} over {}", body.escape_ascii());
 }
 
 fn hmac(secret: &str, content: &[u8]) -> [u8; 20] {
@@ -93,7 +93,7 @@ fn body(source: &mut Source<'_>) -> Vec<u8> {
     body
 }
 
-/// The first element of an array that is whole, whatever comes behind it.
+/// The first element of an array if it is complete, whatever follows it.
 fn element_0(body: &[u8]) -> Option<&[u8]> {
     let inside = body.trim_ascii_start().strip_prefix(b"[")?.trim_ascii_start();
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);

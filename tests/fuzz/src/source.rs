@@ -1,6 +1,6 @@
-//! Bytes as decisions: what a fuzzer (or chance) makes becomes choices, numbers and texts.
+//! Decisions decoded from bytes: the bytes of a fuzzer, or random ones, become choices, numbers and texts.
 //!
-//! Invariant: equal bytes make equal decisions; where they end, every decision is the first one.
+//! Invariant: equal bytes give equal decisions; after the last byte every decision is the first choice.
 
 /// Decisions, drawn one after another.
 pub struct Source<'a>(&'a [u8]);

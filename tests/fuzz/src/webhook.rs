@@ -1,8 +1,8 @@
-//! The webhook from a request to its answer, with all its layers, gzip and signatures among them, before a store that keeps
-//! what it is given: who is believed, what is recorded, and what is told.
+//! Properties of the webhook, from a request to its response, with all its layers (gzip and signatures among them) and a store that
+//! records the bodies it is given.
 //!
-//! Only the listed codes are answered and never a 500; nothing is recorded of who is not believed; what is recorded are exact
-//! pieces of what was sent, in order; packed or not, a body is answered the same.
+//! Responses have the listed codes only, never 500; nothing of an unauthenticated request is stored; stored bodies are exact
+//! slices of the request, in order; a body has the same response with and without gzip; no response repeats a value.
 
 use super::append_only_store::{Append, AppendOnlyStore};
 use super::body::rules;
@@ -36,7 +36,7 @@ const KEY: &str = "pub_zq9.sec_zq9";
 const SECRET: &str = "abc123";
 const CODES: [u16; 9] = [200, 202, 400, 401, 404, 405, 413, 429, 501];
 
-/// Checks what is made of `data`.
+/// Checks the properties on an input decoded from `data`.
 pub fn check(data: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(request(&mut Source::new(data)));
@@ -47,7 +47,7 @@ async fn request(source: &mut Source<'_>) {
     let (authorization, signature, packing) = (source.below(4), source.below(6), source.below(6));
     let (flip, by) = (source.below(256), source.byte());
     let content = content(source);
-    let mut sent = if packing < 3 { content.clone() } else { zip(&content) };
+    let mut sent = if packing < 3 { content.clone() } else { gzip(&content) };
     if packing == 5 {
         let place = flip % sent.len();
         sent[place] ^= by;
@@ -67,20 +67,20 @@ async fn request(source: &mut Source<'_>) {
         ("content-encoding", if packing < 3 { String::new() } else { "gzip".to_owned() }),
     ];
     let answer = webhook.post("/segment", &headers, &sent).await;
-    let unpacked = if packing < 3 { Some(content.clone()) } else { unzip(&sent) };
-    answer.check(unpacked.as_deref());
+    let decompressed = if packing < 3 { Some(content.clone()) } else { gunzip(&sent) };
+    answer.check(decompressed.as_deref());
 
-    let credible = authorization != 2 && (authorization == 1 || signature > 1);
-    if !credible || signature == 5 {
-        assert_eq!((answer.code, answer.recorded.len()), (401, 0), "believed");
+    let authentic = authorization != 2 && (authorization == 1 || signature > 1);
+    if !authentic || signature == 5 {
+        assert_eq!((answer.code, answer.recorded.len()), (401, 0), "an unauthenticated request was accepted");
     } else if packing < 5 {
-        assert_ne!(answer.code, 401, "not believed: {}", answer.text);
+        assert_ne!(answer.code, 401, "an authenticated request was rejected: {}", answer.text);
         let plain = webhook.post("/v1/batch/", &[("authorization", basic(KEY))], &content).await;
         assert_eq!((answer.code, &answer.text, &answer.recorded), (plain.code, &plain.text, &plain.recorded));
     }
 }
 
-/// Any bytes, or events in one of their packings.
+/// Any bytes, or events in one of their envelopes.
 fn content(source: &mut Source<'_>) -> Vec<u8> {
     let packing = source.below(4);
     if packing == 3 {
@@ -150,10 +150,10 @@ impl Webhook {
 }
 
 impl Answered {
-    /// Holds an answer to a body of `content` (none: it could not be unpacked) against what any answer is.
+    /// Checks an answer to a body of `content` (`None`: it could not be decompressed).
     fn check(&self, content: Option<&[u8]>) {
         assert!(CODES.contains(&self.code), "{} {}", self.code, self.text);
-        assert!(!self.text.to_lowercase().contains(MARK), "told: {}", self.text);
+        assert!(!self.text.to_lowercase().contains(MARK), "a response repeats a value: {}", self.text);
         let body: Value = serde_json::from_str(&self.text).expect("JSON");
         assert!(body["status"].is_string() && body["message"].is_string(), "{}", self.text);
         let Some(content) = content else {
@@ -187,16 +187,16 @@ fn sign(content: &[u8]) -> String {
     hex::encode(mac.chain_update(content).finalize().into_bytes())
 }
 
-fn zip(content: &[u8]) -> Vec<u8> {
-    let mut zipped = Vec::new();
-    GzEncoder::new(content, Compression::fast()).read_to_end(&mut zipped).expect("zipped");
-    zipped
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut compressed = Vec::new();
+    GzEncoder::new(content, Compression::fast()).read_to_end(&mut compressed).expect("compressed");
+    compressed
 }
 
-/// What is zipped, if it is one whole member.
-fn unzip(zipped: &[u8]) -> Option<Vec<u8>> {
+/// The content, if it is one complete gzip member.
+fn gunzip(compressed: &[u8]) -> Option<Vec<u8>> {
     let mut content = Vec::new();
-    GzDecoder::new(zipped).read_to_end(&mut content).ok()?;
+    GzDecoder::new(compressed).read_to_end(&mut content).ok()?;
     Some(content)
 }
 

@@ -1,4 +1,4 @@
-//! Bytes for `authorization`; what it is for stands there.
+//! The fuzz target `authorization`: passes the bytes of libFuzzer to the property of that name.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Bytes for `delivery`; what it is for stands there.
+//! The fuzz target `delivery`: passes the bytes of libFuzzer to the property of that name.
 
 #![no_main]
 

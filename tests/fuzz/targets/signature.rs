@@ -1,4 +1,4 @@
-//! Bytes for `signature`; what it is for stands there.
+//! The fuzz target `signature`: passes the bytes of libFuzzer to the property of that name.
 
 #![no_main]
 
