@@ -23,9 +23,14 @@ async fn damage_page_of(store: &mut TestStore, outside: &Sqlite, body: &[u8]) {
     store.store().close().await;
     let (bytes, middle) = (std::fs::read(outside.path()).expect("the file"), &body[body.len() / 2..][..16]);
     let at = bytes.windows(middle.len()).position(|window| window == middle).expect("the body is in the file");
-    let file = std::fs::OpenOptions::new().write(true).open(outside.path()).expect("the file opens");
-    file.write_all_at(&[0xff; 4], (at / PAGE * PAGE) as u64).expect("damaged");
+    damage_page(outside, at / PAGE);
     store.reopen().await;
+}
+
+/// Overwrites the head of a page, counted from 0.
+fn damage_page(outside: &Sqlite, page: usize) {
+    let file = std::fs::OpenOptions::new().write(true).open(outside.path()).expect("the file opens");
+    file.write_all_at(&[0xff; 4], (page * PAGE) as u64).expect("damaged");
 }
 
 fn damage(outside: &Sqlite, sql: &str) {
@@ -137,4 +142,21 @@ async fn a_settlement_that_meets_a_damaged_page_takes_no_other_call_along() {
     let (settled, b, c) = tokio::join!(settled, b, c);
     assert_eq!((settled, b.is_ok(), c.is_ok()), (Ok(()), true, true));
     assert_eq!(store.counts(), (2, 1));
+}
+
+#[tokio::test]
+async fn an_event_whose_attempts_are_on_a_damaged_page_is_read_and_becomes_a_dead_letter_with_its_body() {
+    let (mut store, outside) = TestStore::sqlite();
+    let [a, b] = [store.append("a", &["u1"]).await, store.append("b", &["u2"]).await];
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'attempts'";
+    let root: u16 = outside.connection().query_row(root, [], |row| row.get(0)).expect("a table");
+    store.store().close().await;
+    damage_page(&outside, usize::from(root) - 1);
+    store.reopen().await;
+    assert_eq!(store.entries().await.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [a, b]);
+    assert_eq!(name(&store.begin(a).await), "damaged: a page of the file");
+    store.settle(a, dead_of(OutcomeCode::Corrupt, 9)).await;
+    let letter = store.store().dead_letter(a.0).await.expect("read").expect("kept");
+    assert_eq!((letter.code.as_str(), letter.body.as_deref()), ("corrupt", Some("a")));
+    assert_eq!(store.counts(), (1, 1));
 }
