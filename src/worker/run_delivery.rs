@@ -210,7 +210,7 @@ fn end_unsettled(worker: &Worker, begun: &Begun, error: &StoreError) -> AttemptE
         StoreError::Closed => None,
         error => {
             tracing::error!(account = %worker.0.settings.account, seq = %begun.seq, event = %begun.id, %error,
-                "cannot settle an event; it will be tried again");
+                "the store refuses the settlement of an event; it will be tried again");
             Some(worker.now().after(worker.0.settings.limits.backoff.max))
         }
     };
