@@ -25,7 +25,7 @@ use crate::config::{Config, StoreUrl};
 use crate::domain::AccountName;
 use crate::http::{self, AccountRegistry};
 use crate::refersion::{BuildError, ConnectionPool};
-use crate::store::{Limits, Maintenance, SqliteOpenError, SqliteStore, StoreError};
+use crate::store::{ForgetBefore, Limits, Maintenance, SqliteOpenError, SqliteStore, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::Runtime;
 use axum::Router;
@@ -224,7 +224,7 @@ async fn listen(listener: TcpListener, router: Router, shutdown: CancellationTok
 async fn compact(store: Arc<SqliteStore>, clock: Clock, window: Duration) {
     loop {
         tokio::time::sleep(COMPACT_EVERY).await;
-        if let Err(error) = store.compact(clock.now().before(window)).await {
+        if let Err(error) = store.compact(ForgetBefore::new(clock.now(), window)).await {
             tracing::debug!(%error, "cannot compact the store");
         }
     }

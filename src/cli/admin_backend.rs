@@ -8,10 +8,10 @@
 use super::http_client::HttpClient;
 use super::{ConfigArgs, now, ops_url};
 use crate::config::{Config, Mode, StoreUrl};
-use crate::domain::{AccountName, ApiKey, Timestamp, User};
+use crate::domain::{AccountName, ApiKey, User};
 use crate::store::{
-    DeadLetter, DeadLetters as _, EventLog as _, Filter, Forgotten, Limits, Maintenance as _, Page, Replay,
-    SqliteOpenError, SqliteStore,
+    DeadLetter, DeadLetters as _, EventLog as _, Filter, ForgetBefore, Forgotten, Limits, Maintenance as _, Page,
+    Replay, SqliteOpenError, SqliteStore,
 };
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -134,7 +134,7 @@ impl AdminBackend {
     /// Closes the store after erased data has left its file. A running service does that by itself, within seconds.
     pub(super) async fn close(&self) -> Result<(), String> {
         let Self::Store(store) = self else { return Ok(()) };
-        let compacted = store.compact(Timestamp(0)).await;
+        let compacted = store.compact(ForgetBefore::default()).await;
         store.close().await;
         compacted.map_err(|error| error.to_string())
     }

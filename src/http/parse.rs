@@ -86,17 +86,18 @@ fn decide(endpoint: &AccountEndpoint, text: &str, event: &Event<'_>, received_at
     if let Kind::Unsupported(kind) = &event.kind {
         return Decision::Respond(ApiResponse::UnsupportedType(kind.clone()));
     }
-    let (user, if_unknown) = match mapping::map(event, &endpoint.rules, received_at).intent {
-        Ok(Intent::Identify(wanted)) => (wanted.user, if_unknown(&wanted.creation)),
-        Ok(Intent::Delete { user, .. }) => {
+    let (user, if_unknown, deleted_at) = match mapping::map(event, &endpoint.rules, received_at).intent {
+        Ok(Intent::Identify(wanted)) => (wanted.user, if_unknown(&wanted.creation), None),
+        Ok(Intent::Delete { user, time }) => {
             let not_found = Outcome::Delivered { action: Action::NotFound, code: None };
             let response = user.email.is_none().then_some(ApiResponse::Delivered(not_found));
-            (user, response)
+            (user, response, Some(time.at()))
         }
         Ok(Intent::Nothing(reason)) => return Decision::Respond(ApiResponse::Ignored(reason)),
         Err(error) => return Decision::Respond(ApiResponse::Invalid(error.to_string())),
     };
-    let event = new_event(endpoint, text, event, &user, if_unknown.is_some(), received_at);
+    let only = if_unknown.as_ref().map(|_| KnownUsersOnly { none_pending_up_to: None, deleted_at });
+    let event = new_event(endpoint, text, event, &user, only, received_at);
     Decision::Append(event, if_unknown)
 }
 
@@ -114,15 +115,16 @@ fn new_event(
     text: &str,
     event: &Event<'_>,
     user: &User,
-    known_users_only: bool,
+    only: Option<KnownUsersOnly>,
     received_at: Timestamp,
 ) -> NewEvent {
     let keys = user.keys(endpoint.store.hash_key(), &endpoint.account);
-    let known_users_only =
-        known_users_only.then(|| KnownUsersOnly { none_pending_up_to: endpoint.signals.none_pending_up_to(&keys) });
+    let none_pending_up_to = only.and_then(|_| endpoint.signals.none_pending_up_to(&keys));
+    let known_users_only = only.map(|only| KnownUsersOnly { none_pending_up_to, ..only });
     NewEvent {
         account: endpoint.account.clone(),
         id: event_id(endpoint, text, event),
+        former_id: None,
         keys,
         known_users_only,
         body: text.as_bytes().to_vec(),

@@ -2,7 +2,7 @@
 
 use super::Attempt;
 use crate::delivery::{Known, Memory, OutcomeCode, Progress};
-use crate::domain::{AccountName, AffiliateCode, EventId, Seq, Timestamp, UserKey};
+use crate::domain::{AccountName, AffiliateCode, AffiliateId, EventId, Seq, Timestamp, UserKey};
 use std::time::Duration;
 
 /// An event to append.
@@ -12,6 +12,9 @@ pub struct NewEvent {
     pub account: AccountName,
     /// Its identity, by which a repeat is recognised.
     pub id: EventId,
+    /// The identity that releases before 0.3.0 gave it, if it was another one. An event of that identity is a repeat if it was
+    /// appended before this store was migrated from version 6, and has the same keys or none any more.
+    pub former_id: Option<EventId>,
     /// Its user: one key or two.
     pub keys: Vec<UserKey>,
     /// Set for an event that matters for known users only.
@@ -29,6 +32,9 @@ pub struct KnownUsersOnly {
     /// The worker of the account has read the log up to here, and no pending event there is of this user. `None`: the worker
     /// cannot tell; then the engine has to be certain by itself, as it is if the account has no pending event at all.
     pub none_pending_up_to: Option<Seq>,
+    /// The event is a delete of this moment: if its user is unknown, the moment is kept, as that of
+    /// [`AffiliateChanges::deleted_at`].
+    pub deleted_at: Option<Timestamp>,
 }
 
 /// The result of appending one event.
@@ -111,6 +117,9 @@ pub struct AffiliateChanges {
     pub forget: Vec<AffiliateCode>,
     /// Erase links and dead letters' bodies of the users with these keys, and of the keys beside them in dead letters.
     pub erase: Vec<UserKey>,
+    /// The user was deleted at this moment. Of every key that is erased, and of every key that led to a forgotten affiliate, a keyed
+    /// hash is kept with it, until [`ForgetBefore::deletions`] passes the receipt of the event: see [`Memory::deleted_at`].
+    pub deleted_at: Option<Timestamp>,
 }
 
 /// An affiliate to remember, and the keys that lead to it.
@@ -172,6 +181,37 @@ pub enum Settlement {
         /// When.
         at: Timestamp,
     },
+}
+
+/// An affiliate whose e-mail address could not be changed, because another affiliate has the new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailConflict {
+    /// Its place in the list of [`Maintenance::email_conflicts`](super::Maintenance::email_conflicts).
+    pub place: i64,
+    /// The alphanumeric code.
+    pub code: AffiliateCode,
+    /// The numeric id, if it is known.
+    pub id: Option<AffiliateId>,
+}
+
+/// What a compaction removes: everything that was received before these moments. The default removes nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForgetBefore {
+    /// Settled events, and with them their ids.
+    pub events: Timestamp,
+    /// Moments of deletions.
+    pub deletions: Timestamp,
+}
+
+/// Moments of deletions are kept for at least so long: Segment retries an event for hours, and a replay of its archive may take days.
+const MIN_DELETIONS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+impl ForgetBefore {
+    /// What has left the deduplication window at `now`.
+    pub fn new(now: Timestamp, deduplication_window: Duration) -> Self {
+        let deletions = now.before(deduplication_window.max(MIN_DELETIONS_KEPT));
+        Self { events: now.before(deduplication_window), deletions }
+    }
 }
 
 /// How much the store holds, and whether it can be written.

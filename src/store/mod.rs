@@ -41,13 +41,13 @@ mod sqlite;
 
 pub use dead_letter::{Attempt, DeadLetter, Filter, Forgotten, Page, Replay};
 pub use event_log::{
-    AffiliateChanges, Appended, Begun, Follower, KnownUsersOnly, NewEvent, Remember, Settlement, StoreError,
-    StoreStatus,
+    AffiliateChanges, Appended, Begun, EmailConflict, Follower, ForgetBefore, KnownUsersOnly, NewEvent, Remember,
+    Settlement, StoreError, StoreStatus,
 };
 pub use sqlite::{Limits, SqliteOpenError, SqliteStore};
 
-use crate::delivery::Progress;
-use crate::domain::{AccountName, HashKey, SealedKey, Seq, Timestamp, UserKey};
+use crate::delivery::{Progress, Recalled};
+use crate::domain::{AccountName, AffiliateCode, HashKey, SealedKey, Seq, Timestamp, UserKey};
 use crate::scheduling::{Entry, Unit};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -69,6 +69,14 @@ pub trait EventLog: Send + Sync {
     /// pending (any more). Fewer than were asked for if their bodies reach a bound, of some mebibytes; at least one. All events
     /// returned are in flight until they are settled or released.
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError>;
+
+    /// What is remembered of the affiliate of `account` with this code, for an event with these keys. `None` if nothing is.
+    async fn recall(
+        &self,
+        account: &AccountName,
+        code: &AffiliateCode,
+        keys: &[UserKey],
+    ) -> Result<Option<Recalled>, StoreError>;
 
     /// Releases events: they are in flight no longer, and pending as before. No I/O.
     fn release(&self, seqs: &[Seq]);
@@ -142,9 +150,18 @@ pub trait Maintenance: Send + Sync {
     /// Saves the account's health for the time after a restart.
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError>;
 
-    /// Removes settled events that were received before `forget_before`, in portions (all of them in the course of hours), and
-    /// overwrites and returns the space of erased content.
-    async fn compact(&self, forget_before: Timestamp) -> Result<(), StoreError>;
+    /// Up to `limit` affiliates of `account` whose e-mail address could not be changed because another affiliate has it. Go on
+    /// after the last [`EmailConflict::place`]; the first is above 0.
+    async fn email_conflicts(
+        &self,
+        account: &AccountName,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<EmailConflict>, StoreError>;
+
+    /// Removes settled events and moments of deletions, in portions (all of them in the course of hours), and overwrites and returns
+    /// the space of erased content.
+    async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError>;
 
     /// Returns when the store has ended: it was closed, or its writer has failed permanently.
     async fn closed(&self);

@@ -85,7 +85,7 @@ impl DeliveryRun<'_> {
             }
             _ => None,
         };
-        AffiliateChanges { remember, forget: state.forgotten.clone(), erase: Vec::new() }
+        AffiliateChanges { remember, forget: state.forgotten.clone(), erase: Vec::new(), deleted_at: None }
     }
 }
 

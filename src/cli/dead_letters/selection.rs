@@ -140,6 +140,7 @@ mod tests {
         let event = |n: u8| NewEvent {
             account: account.clone(),
             id: EventId([n; 16]),
+            former_id: None,
             keys: vec![UserKey::UserId([n; 16])],
             known_users_only: None,
             body: b"{}".to_vec(),

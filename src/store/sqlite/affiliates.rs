@@ -3,44 +3,94 @@
 //! Invariants: each affiliate has one link of its own (tag 3), by which its row is found; an affiliate has one e-mail address, so
 //! an earlier one leads to it no longer when a new one is linked; a numeric id is never lost again.
 
-use super::decode::{Damaged, integer, text};
-use super::erase;
+use super::decode::{Damaged, blob, integer, text};
+use super::deletions;
+use super::erase::{self, KeyHash};
 use super::writer_state::{AccountNumber, WriteTx};
-use crate::delivery::{Known, Memory, Origin};
-use crate::domain::{AccountName, AffiliateCode, AffiliateId, AffiliateKey, HashKey, SentAttributes, UserKey};
-use crate::store::keys::{self, AFFILIATE, EMAIL, TaggedKey};
-use crate::store::{AffiliateChanges, Remember};
-use rusqlite::types::ValueRef;
+use crate::delivery::{Known, Memory, Origin, Recalled};
+use crate::domain::{
+    AccountName, AffiliateCode, AffiliateId, AffiliateKey, HashKey, SentAttributes, Seq, Timestamp, UserKey,
+};
+use crate::store::keys::{self, AFFILIATE, EMAIL, TaggedKey, USER_ID};
+use crate::store::{AffiliateChanges, EmailConflict, Remember};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// The affiliates that the keys of an event lead to.
+/// What is remembered of the user with these keys: the affiliates they lead to, and when the user was deleted.
 pub fn memory(connection: &Connection, users: &[UserKey]) -> rusqlite::Result<Result<Memory, Damaged>> {
-    let sql = "SELECT code, id, found, sent FROM links JOIN affiliates USING (affiliate) WHERE key = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
     let mut memory = Memory::default();
     for key in users {
-        let known = statement.query_row([keys::tagged(key).as_slice()], |row| Ok(known(row))).optional()?;
-        let known = match known.transpose() {
-            Ok(known) => known,
-            Err(damaged) => return Ok(Err(damaged)),
-        };
+        let (recalled, deleted_at) =
+            match (recall(connection, &keys::tagged(key), users)?, deletions::last(connection, key)?) {
+                (Ok(recalled), Ok(deleted_at)) => (recalled, deleted_at),
+                (Err(damaged), _) | (_, Err(damaged)) => return Ok(Err(damaged)),
+            };
         match key {
-            UserKey::UserId(_) => memory.by_user_id = known,
-            UserKey::Email(_) => memory.by_email = known,
+            UserKey::UserId(_) => {
+                memory.user_id_deleted_at = deleted_at;
+                memory.by_user_id = recalled.map(|recalled| recalled.known);
+            }
+            UserKey::Email(_) => {
+                memory.email_deleted_at = deleted_at;
+                memory.email_has_other_owner = recalled.as_ref().is_some_and(|recalled| recalled.has_other_owner);
+                memory.by_email = recalled.map(|recalled| recalled.known);
+            }
         }
     }
     Ok(Ok(memory))
+}
+
+/// What is remembered of the affiliate that `key` leads to, for an event with the keys `users`.
+pub fn recall(
+    connection: &Connection,
+    key: &TaggedKey,
+    users: &[UserKey],
+) -> rusqlite::Result<Result<Option<Recalled>, Damaged>> {
+    let sql = "SELECT code, id, found, sent, affiliate FROM links JOIN affiliates USING (affiliate) WHERE key = ?1";
+    let read = |row: &Row<'_>| Ok((known(row), row.get(4)?));
+    let found = connection.prepare_cached(sql)?.query_row([key.as_slice()], read).optional()?;
+    let Some((known, affiliate)) = found else { return Ok(Ok(None)) };
+    let has_other_owner = has_other_owner(connection, affiliate, users)?;
+    Ok(known.map(|known| Some(Recalled { known, has_other_owner })))
+}
+
+/// Whether user ids lead to an affiliate, but none of `users`.
+fn has_other_owner(connection: &Connection, affiliate: i64, users: &[UserKey]) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM links WHERE affiliate = ?1 AND key >= ?2 AND key < ?3";
+    let (from, until) = ([USER_ID], [USER_ID + 1]);
+    if !connection.prepare_cached(sql)?.exists(params![affiliate, from.as_slice(), until.as_slice()])? {
+        return Ok(false);
+    }
+    for key in users.iter().filter(|key| matches!(key, UserKey::UserId(_))) {
+        if find_affiliate(connection, &keys::tagged(key))? == Some(affiliate) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Up to `limit` affiliates of `account` after the row `after` whose e-mail address could not be changed.
+pub fn email_conflicts(
+    connection: &Connection,
+    account: &AccountName,
+    after: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<EmailConflict>> {
+    let sql = "SELECT affiliate, code, id FROM affiliates INDEXED BY affiliates_email_conflict
+               WHERE email_conflict = 1 AND account = (SELECT account FROM accounts WHERE name = ?1) AND affiliate > ?2
+               ORDER BY affiliate LIMIT ?3";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let read = |row: &Row<'_>| {
+        let id = row.get::<_, Option<i64>>(2)?.and_then(|id| u64::try_from(id).ok());
+        Ok(EmailConflict { place: row.get(0)?, code: AffiliateCode(row.get(1)?), id: id.map(AffiliateId) })
+    };
+    connection.prepare_cached(sql)?.query_map(params![account.as_str(), after, limit], read)?.collect()
 }
 
 fn known(row: &Row<'_>) -> Result<Known, Damaged> {
     let code = text(row, 0, "affiliates.code")?.ok_or(Damaged("affiliates.code"))?;
     let id = integer(row, 1, "affiliates.id")?.map(|id| u64::try_from(id).map_err(|_| Damaged("affiliates.id")));
     let found = integer(row, 2, "affiliates.found")?.ok_or(Damaged("affiliates.found"))?;
-    let sent = match row.get_ref(3) {
-        // Schema 6 kept it as JSON.
-        Ok(ValueRef::Blob(bytes) | ValueRef::Text(bytes)) => SentAttributes::from_bytes(bytes),
-        _ => None,
-    };
+    let sent = blob(row, 3, "affiliates.sent")?.and_then(SentAttributes::from_bytes);
     Ok(Known {
         code: AffiliateCode(code.to_owned()),
         id: id.transpose()?.map(AffiliateId),
@@ -78,38 +128,44 @@ pub fn own_key(connection: &Connection, affiliate: i64) -> rusqlite::Result<Opti
     Ok(own.first().map(|key| AffiliateKey(std::array::from_fn(|i| key[i + 1]))))
 }
 
-fn key_of(hash: &HashKey, account: &AccountName, code: &AffiliateCode) -> TaggedKey {
+/// The key of the affiliate of `account` with this code.
+pub fn key_of(hash: &HashKey, account: &AccountName, code: &AffiliateCode) -> TaggedKey {
     keys::with_tag(AFFILIATE, &hash.affiliate(account.as_str(), &code.0))
 }
 
-/// Applies `changes`, learned from an event of `account`.
+/// Applies `changes`, learned from the event `seq` of `account`.
 pub fn apply(
     tx: &mut WriteTx<'_>,
     account: &AccountName,
     number: AccountNumber,
+    seq: Seq,
     changes: &AffiliateChanges,
 ) -> rusqlite::Result<()> {
-    let mut erased: Vec<[u8; 16]> = changes.erase.iter().map(|key| *key.bytes()).collect();
+    let mut keys: Vec<KeyHash> = changes.erase.iter().map(|key| *key.bytes()).collect();
     for code in &changes.forget {
         let key = key_of(&tx.state.hash, account, code);
-        let Some(affiliate) = find_affiliate(tx.connection, &key)? else { continue };
-        if !changes.erase.is_empty() {
-            let leading = user_links(tx.connection, affiliate)?;
-            erased.extend(leading.iter().flat_map(|key| keys::hashes(key)));
+        if let Some(affiliate) = find_affiliate(tx.connection, &key)? {
+            keys.extend(delete(tx.connection, affiliate)?.iter().flat_map(|key| keys::hashes(key)));
         }
-        delete(tx.connection, affiliate)?;
     }
-    erase::erase(tx.connection, erased)?;
+    if !changes.erase.is_empty() {
+        keys = erase::erase(tx.connection, keys)?;
+    }
+    if let Some(deleted_at) = changes.deleted_at {
+        let sql = "SELECT received_at FROM log WHERE seq = ?1";
+        let received_at = tx.connection.prepare_cached(sql)?.query_row([seq.0], |row| row.get(0))?;
+        deletions::keep(tx.connection, &keys, deleted_at, Timestamp(received_at))?;
+    }
     let remember = changes.remember.as_ref();
     remember.map_or(Ok(()), |remember| save(tx, account, number, remember))
 }
 
-/// Deletes an affiliate and its links; returns how many keys of users led to it.
-pub fn delete(connection: &Connection, affiliate: i64) -> rusqlite::Result<u64> {
-    let linked = user_links(connection, affiliate)?.len();
+/// Deletes an affiliate and its links; returns the keys of users that led to it.
+pub fn delete(connection: &Connection, affiliate: i64) -> rusqlite::Result<Vec<TaggedKey>> {
+    let linked = user_links(connection, affiliate)?;
     connection.prepare_cached("DELETE FROM links WHERE affiliate = ?1")?.execute([affiliate])?;
     connection.prepare_cached("DELETE FROM affiliates WHERE affiliate = ?1")?.execute([affiliate])?;
-    Ok(linked as u64)
+    Ok(linked)
 }
 
 /// Deletes the link of a key; returns whether there was one.
@@ -119,18 +175,20 @@ pub fn unlink(connection: &Connection, key: &TaggedKey) -> rusqlite::Result<bool
 
 fn save(tx: &WriteTx<'_>, account: &AccountName, number: AccountNumber, remember: &Remember) -> rusqlite::Result<()> {
     let (connection, known) = (tx.connection, &remember.known);
-    let sent = known.sent.to_bytes();
+    let (sent, conflict) = (known.sent.to_bytes(), known.sent.has_email_conflict());
     let id = known.id.and_then(|id| i64::try_from(id.0).ok());
     let found = known.origin == Origin::Found;
     let own = key_of(&tx.state.hash, account, &known.code);
     let affiliate = if let Some(affiliate) = find_affiliate(connection, &own)? {
-        let sql = "UPDATE affiliates SET id = coalesce(?2, id), found = ?3, sent = ?4 WHERE affiliate = ?1";
-        connection.prepare_cached(sql)?.execute(params![affiliate, id, found, sent])?;
+        let sql = "UPDATE affiliates SET id = coalesce(?2, id), found = ?3, sent = ?4, email_conflict = ?5
+                   WHERE affiliate = ?1";
+        connection.prepare_cached(sql)?.execute(params![affiliate, id, found, sent, conflict])?;
         unlink_earlier_emails(connection, affiliate, &remember.keys)?;
         affiliate
     } else {
-        let sql = "INSERT INTO affiliates (account, code, id, found, sent) VALUES (?1, ?2, ?3, ?4, ?5)";
-        connection.prepare_cached(sql)?.execute(params![number, known.code.0, id, found, sent])?;
+        let sql = "INSERT INTO affiliates (account, code, id, found, sent, email_conflict)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        connection.prepare_cached(sql)?.execute(params![number, known.code.0, id, found, sent, conflict])?;
         let affiliate = connection.last_insert_rowid();
         link(connection, &own, affiliate)?;
         affiliate

@@ -2,8 +2,10 @@
 //! the backlog.
 //!
 //! In: a call's events. Out: one answer per event. Invariants: a call that does not fit appends none of its events, but
-//! repeats are answered as such even then; an event whose user is unknown leaves no trace.
+//! repeats are answered as such even then; an event whose user is unknown leaves no trace but, if it is a delete, its moment.
 
+use super::deletions;
+use super::erase::KeyHash;
 use super::error::JobError;
 use super::writer_state::{AccountNumber, WriteTx};
 use crate::domain::{AccountName, EventId, Seq, Timestamp, UserKey};
@@ -25,19 +27,31 @@ pub fn append(tx: &mut WriteTx<'_>, events: &[NewEvent], max_backlog: u64) -> Re
 }
 
 fn append_one(tx: &mut WriteTx<'_>, event: &NewEvent) -> rusqlite::Result<Appended> {
-    if tx.find_id(event.id)?.is_some() {
+    if is_repeat(tx, event)? {
         return Ok(Appended::Duplicate);
     }
     let account = tx.find_account(&event.account);
     if let Some(only) = event.known_users_only
         && !may_be_known(tx, account, &event.keys, only.none_pending_up_to)?
     {
+        if let Some(deleted_at) = only.deleted_at {
+            let keys: Vec<KeyHash> = event.keys.iter().map(|key| *key.bytes()).collect();
+            deletions::keep(tx.connection, &keys, deleted_at, event.received_at)?;
+        }
         return Ok(Appended::UnknownUser);
     }
     let account = account.map_or_else(|| tx.account_number(&event.account), Ok)?;
     let pending = tx.pending(account);
     let row = Row { id: event.id, users: &event.keys, received_at: event.received_at, body: &event.body };
     Ok(Appended::Accepted { seq: insert(tx, account, &row)?, pending })
+}
+
+/// Whether the log has this event.
+fn is_repeat(tx: &WriteTx<'_>, event: &NewEvent) -> rusqlite::Result<bool> {
+    if tx.find_id(event.id)?.is_some() {
+        return Ok(true);
+    }
+    event.former_id.map_or(Ok(false), |id| tx.has_former_id(id, &event.keys))
 }
 
 /// A row to append; its body is packed.
@@ -84,7 +98,7 @@ fn check_backlog(tx: &WriteTx<'_>, events: &[NewEvent], max: u64) -> Result<(), 
 fn new_ids(tx: &WriteTx<'_>, events: &[NewEvent], account: &AccountName) -> rusqlite::Result<u64> {
     let mut new = HashSet::new();
     for event in events.iter().filter(|event| event.account == *account) {
-        if tx.find_id(event.id)?.is_none() {
+        if !is_repeat(tx, event)? {
             new.insert(event.id);
         }
     }

@@ -13,8 +13,8 @@ pub type KeyHash = [u8; 16];
 /// No more keys than these are followed from one user: a key that so many users share (a company's address, say) identifies nobody.
 pub const MAX_KEYS: usize = 256;
 
-/// Erases the links and dead letters of `keys`, and of the keys beside them in dead letters.
-pub fn erase(connection: &Connection, keys: Vec<KeyHash>) -> rusqlite::Result<()> {
+/// Erases the links and dead letters of `keys`, and of the keys beside them in dead letters; returns all these keys.
+pub fn erase(connection: &Connection, keys: Vec<KeyHash>) -> rusqlite::Result<Vec<KeyHash>> {
     let mut reached = keys;
     let mut next = 0;
     while let Some(key) = reached.get(next).copied() {
@@ -25,7 +25,7 @@ pub fn erase(connection: &Connection, keys: Vec<KeyHash>) -> rusqlite::Result<()
         delete_links(connection, key)?;
         erase_dead_letters(connection, key)?;
     }
-    Ok(())
+    Ok(reached)
 }
 
 /// Adds keys that are not there yet, up to [`MAX_KEYS`].

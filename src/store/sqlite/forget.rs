@@ -3,10 +3,12 @@
 //! In: keys of a user. Out: counts of what was erased. The search goes from a key to the keys beside it: in dead letters and
 //! links by index, in pending events by scanning the narrow rows of the log in portions, from the start again while that leads
 //! to new keys. What was found is erased in one transaction, which first looks at the rows appended since. An erased pending
-//! event stays as a dead letter without body and keys. Deliberately absent: bodies, which are not read.
+//! event stays as a dead letter without body and keys. The moment of the erasure is kept for each key, as a keyed hash: an event from before
+//! must not bring the user back. Deliberately absent: bodies, which are not read.
 
 use super::affiliates::{delete as delete_affiliate, find_affiliate, user_links};
 use super::dead_letters;
+use super::deletions;
 use super::erase::{self, KeyHash, delete_links, erase_dead_letters, keys_of_dead_letters_with};
 use super::settle::{Rows, end};
 use super::writer_state::WriteTx;
@@ -148,8 +150,9 @@ pub fn erase(
         forgotten.links += delete_links(tx.connection, key)?;
     }
     for affiliate in &search.affiliates {
-        forgotten.links += delete_affiliate(tx.connection, *affiliate)?;
+        forgotten.links += delete_affiliate(tx.connection, *affiliate)?.len() as u64;
         forgotten.affiliates += 1;
     }
+    deletions::keep(tx.connection, &search.keys, now, now)?;
     Ok(forgotten)
 }

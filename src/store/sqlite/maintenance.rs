@@ -1,9 +1,9 @@
 //! Status, account health and compaction: the trait [`Maintenance`] of the engine.
 
 use super::writer_state::WriteTx;
-use super::{SqliteStore, checkpoint, compact, older_ids, vault};
+use super::{SqliteStore, affiliates, checkpoint, compact, deletions, older_ids, vault};
 use crate::domain::{AccountName, Timestamp};
-use crate::store::{Maintenance, StoreError, StoreStatus};
+use crate::store::{EmailConflict, ForgetBefore, Maintenance, StoreError, StoreStatus};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,8 +43,19 @@ impl Maintenance for SqliteStore {
         self.writer.write(move |tx| Ok(vault::save_health(tx, &account, &health)?)).await
     }
 
-    async fn compact(&self, forget_before: Timestamp) -> Result<(), StoreError> {
-        self.remove_settled(forget_before).await?;
+    async fn email_conflicts(
+        &self,
+        account: &AccountName,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<EmailConflict>, StoreError> {
+        let account = account.clone();
+        self.readers.read(move |connection| affiliates::email_conflicts(connection, &account, after, limit)).await
+    }
+
+    async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {
+        self.remove_settled(before.events).await?;
+        while self.writer.write(move |tx| Ok(deletions::remove(tx.connection, before.deletions)?)).await? {}
         self.move_surplus_ids().await?;
         while self.writer.outside_transaction(compact::return_free_pages).await? {}
         self.empty_wal().await

@@ -14,12 +14,14 @@ mod checkpoint;
 mod compact;
 mod dead_letters;
 mod decode;
+mod deletions;
 mod erase;
 mod error;
 mod forget;
 mod job;
 mod maintenance;
 mod migrate_v5;
+mod migrate_v6;
 mod older_ids;
 mod open;
 mod operators;
@@ -40,11 +42,13 @@ pub use open::OpenError as SqliteOpenError;
 use super::in_flight::{InFlightEvents, ReleaseOnDrop};
 use super::published::Published;
 use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body};
-use crate::delivery::Progress;
-use crate::domain::{AccountName, HashKey, Seq};
+use crate::delivery::{Progress, Recalled};
+use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
 use crate::scheduling::{Entry, Unit};
 use async_trait::async_trait;
+use decode::Damaged;
 use reader::Readers;
+use rusqlite::Connection;
 use settle::{Ending, Rows};
 use std::path::Path;
 use std::sync::Arc;
@@ -173,6 +177,20 @@ impl EventLog for SqliteStore {
             // Followers marked in the file that the caller did not name: they have to be in flight before they are read.
             seqs.extend(more);
         }
+    }
+
+    async fn recall(
+        &self,
+        account: &AccountName,
+        code: &AffiliateCode,
+        keys: &[UserKey],
+    ) -> Result<Option<Recalled>, StoreError> {
+        let (own, keys) = (affiliates::key_of(&self.hash, account, code), keys.to_vec());
+        let recall = move |connection: &Connection| {
+            let snapshot = connection.unchecked_transaction()?;
+            affiliates::recall(&snapshot, &own, &keys)
+        };
+        self.readers.read(recall).await?.map_err(|Damaged(part)| StoreError::Corrupt(part.to_owned()))
     }
 
     fn release(&self, seqs: &[Seq]) {

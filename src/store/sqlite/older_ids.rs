@@ -74,6 +74,13 @@ pub fn find(connection: &Connection, id: &EventId) -> rusqlite::Result<Option<Se
     Ok(found.optional()?.map(Seq))
 }
 
+/// Whether a row of the log below the seq `below` has this id, and these keys or none, of those in the table.
+pub fn has_below(connection: &Connection, id: &EventId, below: i64, keys: &[u8]) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM older_ids JOIN log USING (seq)
+               WHERE fingerprint = ?1 AND seq < ?3 AND log.id = ?2 AND keys IN (?4, x'')";
+    connection.prepare_cached(sql)?.exists(params![fingerprint(id), id.0.as_slice(), below, keys])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,11 +4,11 @@
 //! releases its lock when the process ends.
 
 use super::checkpoint::Checkpoints;
-use super::migrate_v5;
 use super::older_ids;
 use super::schema;
 use super::writer::Database;
 use super::writer_state::{AccountNumber, Backlog, WriterState};
+use super::{migrate_v5, migrate_v6};
 use crate::domain::{AccountName, HashKey, Seq};
 use crate::store::StoreStatus;
 use crate::store::log_limit::LogLimit;
@@ -79,6 +79,7 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<Database, OpenEr
         0 => create(&mut connection).map_err(sqlite)?,
         found @ 1..5 => return Err(OpenError::Older { path: path.to_owned(), found }),
         5 => migrate_v5::migrate_file(&mut connection).map_err(sqlite)?,
+        6 => migrate_v6::migrate_file(&mut connection).map_err(sqlite)?,
         schema::VERSION => {}
         found => return Err(OpenError::Newer { path: path.to_owned(), found }),
     }
@@ -158,6 +159,7 @@ fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite:
         ids,
         new_ids: HashMap::new(),
         older_ids: older_ids::exist(connection)?,
+        former_ids_below: schema::former_ids_below(connection)?,
         next_seq,
         reserved: next_seq,
         journal: Vec::new(),

@@ -1,4 +1,4 @@
-//! The tables of version 6, and the settings of every connection.
+//! The tables of version 7, and the settings of every connection.
 //!
 //! Appending writes in sequence only: a row of `log`, an entry of its partial index, a row of `bodies`. Rows at random places
 //! are written when an event is settled (`links`), or for the few that fail. State derived from the log (which events share a
@@ -9,11 +9,12 @@ use rusqlite::{Connection, OptionalExtension};
 use std::time::Duration;
 
 /// `PRAGMA user_version` of these tables; raised with every change of them.
-pub const VERSION: i64 = 6;
+pub const VERSION: i64 = 7;
 
+/// The tables that version 6 has, too.
 const TABLES: &str = "
 -- Single values: 'hash_key' (32 bytes), 'next_seq' (no seq below it is assigned again), 'older_ids_up_to' (up to this seq the ids
--- of the log are found in older_ids), 'probes'.
+-- of the log are found in older_ids), 'former_ids_below' (events below this seq may have their former id), 'probes'.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
 -- Accounts, by a small number. health: opaque text.
@@ -47,15 +48,6 @@ CREATE TABLE attempts (
     history     TEXT              -- see history.rs
 );
 
--- Affiliates remembered.
-CREATE TABLE affiliates (
-    affiliate INTEGER PRIMARY KEY,
-    account   INTEGER NOT NULL,
-    code      TEXT    NOT NULL,
-    id        INTEGER,
-    found     INTEGER NOT NULL, -- 1: it existed before this service met it
-    sent      TEXT    NOT NULL  -- JSON fingerprint
-);
 -- The keys that lead to an affiliate, one of them its own; see keys.rs.
 CREATE TABLE links (key BLOB PRIMARY KEY, affiliate INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX links_affiliate ON links (affiliate);
@@ -87,6 +79,32 @@ CREATE TABLE older_ids (
 -- API keys of accounts that are not configured: nonce and sealed key pair.
 CREATE TABLE sealed_keys (account TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
 ";
+
+/// The tables that version 7 has changed or added.
+pub const TABLES_NEW_IN_7: &str = "
+-- Affiliates remembered.
+CREATE TABLE affiliates (
+    affiliate      INTEGER PRIMARY KEY,
+    account        INTEGER NOT NULL,
+    code           TEXT    NOT NULL,
+    id             INTEGER,
+    found          INTEGER NOT NULL, -- 1: it existed before this service met it
+    sent           BLOB    NOT NULL, -- see SentAttributes
+    email_conflict INTEGER NOT NULL  -- 1: its e-mail could not be changed, because another affiliate has the new one
+);
+CREATE INDEX affiliates_email_conflict ON affiliates (account) WHERE email_conflict = 1;
+
+-- Keys (16 bytes, without tag) of users that were deleted, and when.
+CREATE TABLE deleted_users (
+    key         BLOB PRIMARY KEY,
+    deleted_at  INTEGER NOT NULL, -- ms; no newer than the receipt
+    received_at INTEGER NOT NULL  -- ms; of the event that deleted them
+) WITHOUT ROWID;
+CREATE INDEX deleted_users_received ON deleted_users (received_at);
+";
+
+/// The name in `meta` of the seq below which events may have their former id.
+const FORMER_IDS_BELOW: &str = "former_ids_below";
 
 /// What SQLite may hold in memory for the writer: the inner pages of a million events. Measured: with 16 MiB it is no faster.
 const CACHE_KIB: i32 = 4 * 1024;
@@ -130,8 +148,21 @@ fn prepare_statements(connection: &Connection) -> rusqlite::Result<()> {
 /// Makes the tables of an empty file, within the caller's transaction.
 pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
+    connection.execute_batch(TABLES_NEW_IN_7)?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
     connection.pragma_update(None, "user_version", VERSION)
+}
+
+/// Writes that all events appended so far may have their former id: the file is being migrated.
+pub fn set_former_ids_below(connection: &Connection) -> rusqlite::Result<()> {
+    let last: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM log", [], |row| row.get(0))?;
+    let next = meta(connection, "next_seq")?.max(last + 1);
+    set_meta(connection, FORMER_IDS_BELOW, next)
+}
+
+/// The seq below which events may have their former id; 0 in a file that was not migrated.
+pub fn former_ids_below(connection: &Connection) -> rusqlite::Result<i64> {
+    meta(connection, FORMER_IDS_BELOW)
 }
 
 /// A number in the table `meta`; 0 if there is none of this name.

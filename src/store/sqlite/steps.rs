@@ -59,6 +59,7 @@ fn event(n: u32, account: &AccountName) -> NewEvent {
     NewEvent {
         account: account.clone(),
         id: EventId(key(n)),
+        former_id: None,
         keys: vec![UserKey::UserId(key(n)), UserKey::Email(key(n))],
         known_users_only: None,
         body: b"{}".to_vec(),
@@ -128,7 +129,7 @@ fn work(store: &mut Database) {
     assert_eq!(begin::begin(&store.connection, &main, &[unit(0), unit(2)]).expect("begun").len(), 2);
     let progress = Progress { stage: Stage::CheckEdit, ..Progress::default() };
     transaction(store, |tx| {
-        let only = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(i64::MAX)) });
+        let only = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(i64::MAX)), deleted_at: None });
         let new = NewEvent { known_users_only: only, ..event(BACKLOG + 1, &main) };
         append::append(tx, &[event(1, &main), new, event(BACKLOG + 2, &account(BACKLOG))], 10).expect_err("full");
         append::append(tx, &[event(1, &main), event(BACKLOG + 2, &account(BACKLOG))], u64::MAX).expect("appended");

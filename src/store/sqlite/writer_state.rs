@@ -9,6 +9,7 @@ use super::older_ids;
 use super::schema::set_meta;
 use crate::domain::{AccountName, EventId, HashKey, Seq, UserKey};
 use crate::store::id_index::IdIndex;
+use crate::store::keys;
 use crate::store::published::Published;
 use crate::store::recent_keys::RecentKeys;
 use rusqlite::{Connection, params};
@@ -36,6 +37,8 @@ pub struct WriterState {
     pub new_ids: HashMap<EventId, Seq>,
     /// Whether the table `older_ids` holds any.
     pub older_ids: bool,
+    /// Events below this seq may have their former id.
+    pub former_ids_below: i64,
     /// The next seq to assign.
     pub next_seq: i64,
     /// The first seq that may not be assigned before more are reserved in the file.
@@ -231,6 +234,18 @@ impl WriteTx<'_> {
             }
         }
         if self.state.older_ids { older_ids::find(self.connection, &id) } else { Ok(None) }
+    }
+
+    /// Whether an event that was appended before the migration from version 6 has this id, and these keys or none any more.
+    pub fn has_former_id(&self, id: EventId, users: &[UserKey]) -> rusqlite::Result<bool> {
+        let (below, keys) = (self.state.former_ids_below, keys::to_blob(users));
+        let sql = "SELECT 1 FROM log WHERE seq = ?1 AND id = ?2 AND keys IN (?3, x'')";
+        for seq in self.state.ids.candidates(&id).into_iter().filter(|seq| *seq < below) {
+            if self.connection.prepare_cached(sql)?.exists(params![seq, id.0.as_slice(), keys])? {
+                return Ok(true);
+            }
+        }
+        Ok(self.state.older_ids && older_ids::has_below(self.connection, &id, below, &keys)?)
     }
 }
 

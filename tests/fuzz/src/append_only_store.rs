@@ -3,12 +3,12 @@
 //! In: a test's own [`Append`]. Out: a store for the HTTP server. Used by [`super::webhook`] and by the tests of the HTTP server.
 
 use async_trait::async_trait;
-use refersion_destination::delivery::Progress;
-use refersion_destination::domain::{AccountName, HashKey, SealedKey, Seq, Timestamp, UserKey};
+use refersion_destination::delivery::{Progress, Recalled};
+use refersion_destination::domain::{AccountName, AffiliateCode, HashKey, SealedKey, Seq, Timestamp, UserKey};
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EventLog, Filter, Forgotten, KeyVault, Maintenance,
-    NewEvent, Page, Replay, Settlement, StoreError, StoreStatus,
+    AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog, Filter, ForgetBefore,
+    Forgotten, KeyVault, Maintenance, NewEvent, Page, Replay, Settlement, StoreError, StoreStatus,
 };
 use std::collections::BTreeMap;
 
@@ -52,6 +52,10 @@ impl<A: Append> EventLog for AppendOnlyStore<A> {
     }
 
     async fn begin(&self, _: &AccountName, _: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn recall(&self, _: &AccountName, _: &AffiliateCode, _: &[UserKey]) -> Result<Option<Recalled>, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -128,7 +132,11 @@ impl<A: Append> Maintenance for AppendOnlyStore<A> {
         Err(StoreError::Closed)
     }
 
-    async fn compact(&self, _: Timestamp) -> Result<(), StoreError> {
+    async fn email_conflicts(&self, _: &AccountName, _: i64, _: usize) -> Result<Vec<EmailConflict>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn compact(&self, _: ForgetBefore) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -5,17 +5,17 @@ use crate::support::{API_KEY, identify, within};
 use async_trait::async_trait;
 use refersion_destination::account_signals::AccountSignals;
 use refersion_destination::clock::Clock;
-use refersion_destination::delivery::{Policy, Progress};
+use refersion_destination::delivery::{Policy, Progress, Recalled};
 use refersion_destination::domain::{
-    AccountName, ApiKey, EventId, HashKey, SealedKey, Seq, Timestamp, User, UserId, UserKey,
+    AccountName, AffiliateCode, ApiKey, EventId, HashKey, SealedKey, Seq, Timestamp, User, UserId, UserKey,
 };
 use refersion_destination::mapping::Rules;
 use refersion_destination::refersion::ConnectionPool;
 use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EventLog, Filter, Forgotten, KeyVault, Limits,
-    Maintenance, NewEvent, Page, Replay, Settlement, SqliteStore, StoreError, StoreStatus,
+    AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog, Filter, ForgetBefore,
+    Forgotten, KeyVault, Limits, Maintenance, NewEvent, Page, Replay, Settlement, SqliteStore, StoreError, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
 use refersion_destination::worker::{Runtime, Settings, Worker};
@@ -53,6 +53,15 @@ impl EventLog for Counting {
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
         self.begins.fetch_add(1, Ordering::Relaxed);
         self.store.begin(account, units).await
+    }
+
+    async fn recall(
+        &self,
+        account: &AccountName,
+        code: &AffiliateCode,
+        keys: &[UserKey],
+    ) -> Result<Option<Recalled>, StoreError> {
+        self.store.recall(account, code, keys).await
     }
 
     fn release(&self, seqs: &[Seq]) {
@@ -136,8 +145,17 @@ impl Maintenance for Counting {
         self.store.save_health(account, health).await
     }
 
-    async fn compact(&self, forget_before: Timestamp) -> Result<(), StoreError> {
-        self.store.compact(forget_before).await
+    async fn email_conflicts(
+        &self,
+        account: &AccountName,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<EmailConflict>, StoreError> {
+        self.store.email_conflicts(account, after, limit).await
+    }
+
+    async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {
+        self.store.compact(before).await
     }
 
     async fn closed(&self) {
@@ -171,6 +189,7 @@ fn event(hash: &HashKey, received_at: Timestamp) -> NewEvent {
     let user = User { user_id: UserId::parse("u1"), email: None };
     NewEvent {
         id: EventId([1; 16]),
+        former_id: None,
         keys: user.keys(hash, &account),
         account,
         known_users_only: None,

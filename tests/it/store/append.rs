@@ -3,7 +3,7 @@
 use super::engine::{LATE, accepted, dead, done, every, every_of};
 use refersion_destination::domain::{AccountName, Seq, Timestamp};
 use refersion_destination::scheduling::Entry;
-use refersion_destination::store::{Appended, KnownUsersOnly, NewEvent, StoreError};
+use refersion_destination::store::{Appended, ForgetBefore, KnownUsersOnly, NewEvent, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ async fn a_full_backlog_of_one_account_is_not_another_ones() {
 async fn each_event_of_a_call_has_its_own_answer_and_a_repeat_within_it_is_a_duplicate() {
     every(async |store| {
         store.append("a", &["u1"]).await;
-        let none = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(i64::MAX)) });
+        let none = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(i64::MAX)), deleted_at: None });
         let events = vec![
             store.event("a", &["u1"], 0),
             store.event("b", &["u2"], 0),
@@ -178,7 +178,7 @@ async fn after_close_every_call_says_closed() {
             Some(StoreError::Closed)
         );
         assert_eq!(store.try_settle(&unit, done()).await, Err(StoreError::Closed));
-        assert_eq!(store.store().compact(Timestamp(0)).await, Err(StoreError::Closed));
+        assert_eq!(store.store().compact(ForgetBefore::default()).await, Err(StoreError::Closed));
         assert_eq!(store.store().probe().await, Err(StoreError::Closed));
         assert_eq!(store.store().replay(&[1]).await, Err(StoreError::Closed));
     })

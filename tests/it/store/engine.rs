@@ -8,8 +8,8 @@ use refersion_destination::domain::{
 };
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Attempt, Begun, KnownUsersOnly, Limits, NewEvent, Remember, Settlement, SqliteStore,
-    Store, StoreError,
+    AffiliateChanges, Appended, Attempt, Begun, ForgetBefore, KnownUsersOnly, Limits, NewEvent, Remember, Settlement,
+    SqliteStore, Store, StoreError,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -149,6 +149,7 @@ impl TestStore {
         NewEvent {
             account: self.account.clone(),
             id: self.id(name),
+            former_id: None,
             keys: self.keys(users),
             known_users_only: None,
             body: name.as_bytes().to_vec(),
@@ -180,7 +181,7 @@ impl TestStore {
 
     /// The same, where the owner has read the log up to `none_pending_up_to` and found nothing of the user.
     pub async fn append_if_known_up_to(&self, name: &str, users: &[&str], none_pending_up_to: Option<Seq>) -> Appended {
-        let known_users_only = Some(KnownUsersOnly { none_pending_up_to });
+        let known_users_only = Some(KnownUsersOnly { none_pending_up_to, deleted_at: None });
         self.try_append(NewEvent { known_users_only, ..self.event(name, users, 0) }).await
     }
 
@@ -248,7 +249,8 @@ impl TestStore {
     }
 
     pub async fn compact(&self, before: i64) {
-        self.store.compact(Timestamp(before)).await.expect("compacted");
+        let before = ForgetBefore { events: Timestamp(before), ..ForgetBefore::default() };
+        self.store.compact(before).await.expect("compacted");
     }
 }
 

@@ -78,7 +78,7 @@ async fn pending_events_of_another_account_do_not_count() {
 #[tokio::test]
 async fn an_earlier_event_of_the_same_call_counts() {
     every(async |store| {
-        let known_users_only = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(0)) });
+        let known_users_only = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(0)), deleted_at: None });
         let only = |event| NewEvent { known_users_only, ..event };
         let events = vec![
             only(store.event("too early", &["u1"], 0)),

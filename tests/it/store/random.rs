@@ -140,7 +140,7 @@ impl Pair<'_> {
     }
 
     async fn append(&mut self, events: &[New]) {
-        let known = |only: bool| only.then_some(KnownUsersOnly { none_pending_up_to: None });
+        let known = |only: bool| only.then_some(KnownUsersOnly { none_pending_up_to: None, deleted_at: None });
         let event = |New { name, keys, known_users_only }: &New| {
             let users: Vec<_> = keys.iter().copied().collect();
             NewEvent {

@@ -9,8 +9,8 @@ use rusqlite::{Connection, params};
 
 /// Carries affiliates and links over. Links are read in the order of the first half of the key, so their rows come in long runs.
 pub fn migrate(connection: &Connection, hash: &HashKey) -> rusqlite::Result<()> {
-    let affiliates = "INSERT INTO affiliates (affiliate, account, code, id, found, sent)
-        SELECT affiliate, accounts.account, code, id, found, sent
+    let affiliates = "INSERT INTO affiliates (affiliate, account, code, id, found, sent, email_conflict)
+        SELECT affiliate, accounts.account, code, id, found, CAST(sent AS BLOB), 0
         FROM v5_affiliates AS known JOIN accounts ON accounts.name = known.account ORDER BY affiliate";
     connection.execute(affiliates, [])?;
     let links = "INSERT INTO links (key, affiliate)

@@ -25,10 +25,10 @@ fn version_5(folder: &TempDir) -> Connection {
 }
 
 /// The same file, migrated.
-fn version_6() -> Connection {
+fn migrated() -> Connection {
     let mut connection = version_5(&TempDir::new().expect("a folder"));
     migrate_file(&mut connection).expect("migrated");
-    assert_eq!(version(&connection), 6);
+    assert_eq!(version(&connection), schema::VERSION);
     connection
 }
 
@@ -57,7 +57,7 @@ fn a_pending_event_keeps_its_number_its_id_its_keys_and_its_body() {
     let keys = "substr(keys, 1, 17 * (SELECT count(*) FROM (VALUES (1), (18)) WHERE hex(substr(keys, column1, 1)) IN ('01', '02')))";
     let expected = column::<String>(&before, &waiting("events", keys, ""));
     assert_eq!(expected.len(), 33);
-    let migrated = version_6();
+    let migrated = migrated();
     let found = column::<String>(&migrated, &waiting("log JOIN bodies USING (seq)", "keys", "WHERE outcome IS NULL"));
     assert_eq!(found, expected);
     let tags =
@@ -95,7 +95,7 @@ fn attempts_are_stored_as_durations_with_the_followers_listed() {
         "leased without a word: begun 1, failed 0 for 0".to_owned(),
         format!("a group 1: begun 1, failed 0 for 0, group 3, with {}", follower(&[43, 44])),
     ];
-    assert_eq!(column::<String>(&version_6(), attempt), expected);
+    assert_eq!(column::<String>(&migrated(), attempt), expected);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn dead_letters_keep_their_numbers_and_have_an_outcome_in_the_log() {
         "expired 46 1 17 17 62 1 2",
         "erased 60 1 0 - - 0 0",
     ];
-    let migrated = version_6();
+    let migrated = migrated();
     let mut found = column::<String>(&migrated, letter);
     // How small a body was packed is no part of the claim.
     found[4] =
@@ -124,7 +124,7 @@ fn dead_letters_keep_their_numbers_and_have_an_outcome_in_the_log() {
 
 #[test]
 fn ids_of_settled_events_are_numbered_anew_by_time_after_the_highest_number_that_was_given() {
-    let migrated = version_6();
+    let migrated = migrated();
     let settled = "SELECT seq FROM log WHERE outcome = 28 ORDER BY received_at";
     let seqs = column::<i64>(&migrated, settled);
     // 30, 7 that taught, 5 that changed that, two that erased (one of which was never a dead letter's), and the discarded one.
@@ -137,7 +137,7 @@ fn ids_of_settled_events_are_numbered_anew_by_time_after_the_highest_number_that
 
 #[test]
 fn affiliates_keep_what_is_known_of_them_and_every_key_that_leads_to_them() {
-    let migrated = version_6();
+    let migrated = migrated();
     let known = "SELECT name || ' ' || code || ' ' || coalesce(affiliates.id, '-') || ' ' || found || ' ' || links || ' ' || length(sent)
         FROM affiliates JOIN accounts USING (account)
         JOIN (SELECT affiliate, group_concat(hex(substr(key, 1, 1)), '+' ORDER BY key) AS links FROM links GROUP BY affiliate)
@@ -159,12 +159,15 @@ fn affiliates_keep_what_is_known_of_them_and_every_key_that_leads_to_them() {
 
 #[test]
 fn nothing_of_version_5_is_left() {
-    let migrated = version_6();
+    let migrated = migrated();
     let fresh = Connection::open_in_memory().expect("opened");
     schema::create(&fresh, &[0; 32]).expect("made");
     let tables = "SELECT name || coalesce(sql, '') FROM sqlite_schema ORDER BY name";
     assert_eq!(column::<String>(&migrated, tables), column::<String>(&fresh, tables));
-    assert_eq!(column::<String>(&migrated, "SELECT name FROM meta ORDER BY name"), ["hash_key", "next_seq"]);
+    assert_eq!(
+        column::<String>(&migrated, "SELECT name FROM meta ORDER BY name"),
+        ["former_ids_below", "hash_key", "next_seq"]
+    );
     assert_eq!(one(&migrated, "SELECT count(*) FROM sealed_keys"), 2);
     assert_eq!(column::<String>(&migrated, "PRAGMA integrity_check"), ["ok"]);
 }
@@ -195,7 +198,7 @@ fn interrupted_halfway_the_file_is_still_of_version_5() {
     for mut connection in [connection, copy] {
         assert_eq!(before(&connection), expected);
         migrate_file(&mut connection).expect("migrated at the next start");
-        assert_eq!((version(&connection), one(&connection, "SELECT count(*) FROM bodies")), (6, 33));
+        assert_eq!((version(&connection), one(&connection, "SELECT count(*) FROM bodies")), (schema::VERSION, 33));
     }
 }
 
