@@ -1,11 +1,12 @@
 //! The account endpoints, and which of them a request is for.
 //!
 //! In: the headers of a request. Out: its [`AccountEndpoint`], or the response that refuses it. Each configured account has an
-//! endpoint of its own, `/segment/{name}`; all accounts share `/segment` and `/v1/batch`: there the key in the Basic credentials
-//! selects the account, and a request without credentials is for the account `main`. Where any key is accepted,
-//! [`MerchantAccounts`] verifies an unknown key with Refersion. Invariants: the path of an account that does not exist is answered
-//! like any other unknown path; a key with the public half of a configured account never reaches another account. Deliberately
-//! absent: whether a request is authentic ([`crate::segment::Authenticator`]).
+//! endpoint of its own, `/segment/{name}`; all accounts share `/segment`, `/v1/batch` and `/v1/import`: there the key in the Basic
+//! credentials selects the account, be its secret half right or wrong. Where any key is accepted, [`MerchantAccounts`] verifies an
+//! unknown key with Refersion. Every other request is for the account `main`: it may have a signature, and credentials of a
+//! gateway. Invariants: the path of an account that does not exist is answered like any other unknown path; a key with the public
+//! half of a configured account never reaches another account. Deliberately absent: whether a request is authentic
+//! ([`crate::segment::Authenticator`]).
 
 use super::AccountEndpoint;
 use super::response::ApiResponse;
@@ -122,22 +123,33 @@ impl AccountRegistry {
             return Err(ApiResponse::Draining);
         }
         let authenticators = self.configured.iter().map(|endpoint| &endpoint.authenticator);
-        let endpoint = match segment::find_authenticator(authenticators, credentials(headers)) {
-            Ok(Some(index)) => self.configured.get(index),
-            Ok(None) => self.configured.iter().find(|endpoint| endpoint.account == AccountName::main()),
-            Err(error) => return self.admit(headers).await.unwrap_or(Err(ApiResponse::Unauthenticated(error))),
-        };
-        endpoint.cloned().ok_or(ApiResponse::Unauthenticated(AuthError::NoCredentials))
+        match segment::find_authenticator(authenticators, credentials(headers)) {
+            Ok(Some(index)) => self.configured.get(index).cloned().ok_or(ApiResponse::InternalError),
+            Ok(None) => self.main(AuthError::NoCredentials),
+            Err(error) => self.select_by_other_credentials(headers, error).await,
+        }
     }
 
-    /// The endpoint of the unconfigured account whose key the headers hold; `None` if no such account can exist.
-    async fn admit(&self, headers: &HeaderMap) -> Option<Result<Arc<AccountEndpoint>, ApiResponse>> {
-        let merchants = self.merchants.as_ref()?;
-        let key = segment::presented_key(credentials(headers))?;
-        if self.configured.iter().any(|endpoint| endpoint.authenticator.has_public_part_of(&key)) {
-            return None;
+    /// The endpoint for credentials that hold the key of no configured account; `error` if there is none.
+    async fn select_by_other_credentials(
+        &self,
+        headers: &HeaderMap,
+        error: AuthError,
+    ) -> Result<Arc<AccountEndpoint>, ApiResponse> {
+        let Some(key) = segment::presented_key(credentials(headers)) else { return self.main(error) };
+        if let Some(same) = self.configured.iter().find(|endpoint| endpoint.authenticator.has_public_part_of(&key)) {
+            return Ok(Arc::clone(same));
         }
-        Some(merchants.admit(key).await.map_err(ApiResponse::from))
+        match &self.merchants {
+            Some(merchants) => merchants.admit(key).await.map_err(ApiResponse::from),
+            None => self.main(error),
+        }
+    }
+
+    /// The endpoint of the account `main`; `error` if there is no such account.
+    fn main(&self, error: AuthError) -> Result<Arc<AccountEndpoint>, ApiResponse> {
+        let main = self.configured.iter().find(|endpoint| endpoint.account == AccountName::main());
+        main.cloned().ok_or(ApiResponse::Unauthenticated(error))
     }
 }
 

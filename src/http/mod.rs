@@ -31,7 +31,7 @@ use crate::telemetry::Meter;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodFilter, MethodRouter, any, get, on, post};
 use response::ApiResponse;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,22 +64,30 @@ pub struct AccountEndpoint {
     pub concurrency: u64,
 }
 
+/// The paths of Segment's server SDKs: those for Node, Python, PHP and Go; those for Ruby, .NET and Java.
+const SDK_PATHS: [&str; 2] = ["/v1/batch", "/v1/import"];
+/// The methods that Segment's Webhooks destination offers.
+const WEBHOOK_METHODS: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT).or(MethodFilter::PATCH);
+
 /// The routes of the public listener: the webhook and health.
 pub fn public_router(registry: Arc<AccountRegistry>) -> Router {
-    let shared = || only_post(post(webhook::shared_endpoint));
-    // Each path with a trailing slash as well: a redirect would turn Segment's POST into a GET.
-    let mut events = Router::new()
-        .route("/segment", shared())
-        .route("/segment/", shared())
-        .route("/v1/batch", shared())
-        .route("/v1/batch/", shared())
-        .with_state(Arc::clone(&registry));
+    let shared = only_webhook(on(WEBHOOK_METHODS, webhook::shared_endpoint)).with_state(Arc::clone(&registry));
+    let mut events = with_trailing_slash(Router::new(), "/segment", &shared);
     for endpoint in registry.configured() {
-        let path = format!("/segment/{}", endpoint.account);
-        let own = || only_post(post(webhook::account_endpoint)).with_state(Arc::clone(endpoint));
-        events = events.route(&format!("{path}/"), own()).route(&path, own());
+        let own = only_webhook(on(WEBHOOK_METHODS, webhook::account_endpoint)).with_state(Arc::clone(endpoint));
+        events = with_trailing_slash(events, &format!("/segment/{}", endpoint.account), &own);
     }
+    let sdk = only_post(post(webhook::shared_endpoint)).with_state(Arc::clone(&registry));
+    for path in SDK_PATHS {
+        events = with_trailing_slash(events, path, &sdk);
+    }
+    let events = events.route("/v1/{*path}", any(|request| refuse(request, ApiResponse::NotAnSdkPath)));
     with_fallbacks(events.merge(health_routes(registry, get(health::readyz))))
+}
+
+/// Adds a path without and with a trailing slash: a redirect from one to the other would turn Segment's POST into a GET.
+fn with_trailing_slash(router: Router, path: &str, route: &MethodRouter) -> Router {
+    router.route(path, route.clone()).route(&format!("{path}/"), route.clone())
 }
 
 /// The routes of the operators' listener: health, metrics, and with the operator's key dead letters and erasure.
@@ -102,7 +110,12 @@ fn health_routes(registry: Arc<AccountRegistry>, readyz: MethodRouter<Arc<Accoun
         .with_state(registry)
 }
 
-/// Refuses every method but POST; axum's own refusal has no body.
+/// Refuses every method but the [`WEBHOOK_METHODS`]; axum's own refusal has no body.
+fn only_webhook<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
+    route.fallback(|request| refuse(request, ApiResponse::MethodNotAllowed("POST, PUT, PATCH")))
+}
+
+/// Refuses every method but POST.
 fn only_post<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
     route.fallback(|request| refuse(request, ApiResponse::MethodNotAllowed("POST")))
 }

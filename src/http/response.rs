@@ -42,6 +42,8 @@ pub(super) enum ApiResponse {
     Unauthenticated(AuthError),
     KeyRefused,
     NotFound,
+    /// A path of Segment's tracking API that no server SDK uses.
+    NotAnSdkPath,
     /// With the methods that are allowed.
     MethodNotAllowed(&'static str),
     BodyTooLarge,
@@ -91,7 +93,7 @@ impl ApiResponse {
             Self::Accepted => StatusCode::ACCEPTED,
             Self::Invalid(_) | Self::DeadLetter(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) | Self::KeyRefused => StatusCode::UNAUTHORIZED,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NotAnSdkPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge | Self::EventTooLarge | Self::TooManyEvents => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BacklogFull => StatusCode::TOO_MANY_REQUESTS,
@@ -112,7 +114,7 @@ impl ApiResponse {
             Self::Duplicate => EventStatus::Duplicate,
             Self::Invalid(_) | Self::DeadLetter(_) => EventStatus::Rejected,
             Self::Unauthenticated(_) | Self::KeyRefused => EventStatus::Unauthorized,
-            Self::NotFound => EventStatus::NotFound,
+            Self::NotFound | Self::NotAnSdkPath => EventStatus::NotFound,
             Self::MethodNotAllowed(_) => EventStatus::MethodNotAllowed,
             Self::BodyTooLarge | Self::EventTooLarge | Self::TooManyEvents => EventStatus::TooLarge,
             Self::BacklogFull => EventStatus::BacklogFull,
@@ -136,6 +138,9 @@ impl ApiResponse {
                                  the event is kept and delivered once the key works"
                 .into(),
             Self::NotFound => "no such path: post events to /segment".into(),
+            Self::NotAnSdkPath => "no such path: Segment's server SDKs post to /v1/batch or /v1/import. The libraries for browsers and \
+                                   apps use other paths and are not supported: a secret key does not belong into a browser or an app"
+                .into(),
             Self::MethodNotAllowed(allowed) => format!("this path allows {allowed} only").into(),
             Self::BodyTooLarge => "the body is too large: at most 128 KiB for an event, 4.5 MiB for an array".into(),
             Self::EventTooLarge => "the event is too large: at most 128 KiB".into(),

@@ -2,9 +2,10 @@
 //!
 //! In: the values of the headers `Authorization` and `X-Signature`, and the body. Out: nothing, or an [`AuthError`] whose text
 //! says what the customer has to change.
-//! Rules: a request must present at least one of the two, and each that it presents must be right, whatever the other says.
-//! `Authorization` of another scheme is ignored (customers add such headers for their own gateways), and so is
-//! `X-Signature` while no shared secret is configured. `X-Signature` is the HMAC-SHA1 of the body as received; for an array
+//! Rules: a request must present at least one of the two. A wrong signature is refused, even beside the right key. A valid
+//! signature suffices, also beside other Basic credentials: customers add an `Authorization` header for their own gateways. Without
+//! a signature, all Basic credentials must be the key. `Authorization` of another scheme is ignored, and so is `X-Signature` while
+//! no shared secret is configured. `X-Signature` is the HMAC-SHA1 of the body as received; for an array
 //! Segment signs the bytes of element 0 only (recorded), so either is accepted. All comparisons take constant time.
 //! Where several accounts share an endpoint, [`find_authenticator`] finds the account by the key; [`presented_key`] returns a
 //! key that no configured account has.
@@ -79,13 +80,6 @@ impl Authenticator {
         authorizations: impl Iterator<Item = &'a [u8]>,
         signatures: impl Iterator<Item = &'a [u8]>,
     ) -> Result<PendingSignatures, AuthError> {
-        let mut has_key = false;
-        for credentials in authorizations.filter_map(basic_credentials) {
-            has_key = true;
-            if !self.accepts_key(user_name(credentials).as_deref()) {
-                return Err(AuthError::WrongKey);
-            }
-        }
         let mut pending = Vec::new();
         if !self.shared_secrets.is_empty() {
             for header in signatures {
@@ -94,7 +88,22 @@ impl Authenticator {
                 pending.push(signature);
             }
         }
-        if has_key || !pending.is_empty() { Ok(PendingSignatures(pending)) } else { Err(AuthError::NoCredentials) }
+        if pending.is_empty() {
+            self.check_key(authorizations)?;
+        }
+        Ok(PendingSignatures(pending))
+    }
+
+    /// Checks that there are Basic credentials, and that all of them hold the key.
+    fn check_key<'a>(&self, authorizations: impl Iterator<Item = &'a [u8]>) -> Result<(), AuthError> {
+        let mut result = Err(AuthError::NoCredentials);
+        for credentials in authorizations.filter_map(basic_credentials) {
+            if !self.accepts_key(user_name(credentials).as_deref()) {
+                return Err(AuthError::WrongKey);
+            }
+            result = Ok(());
+        }
+        result
     }
 
     /// Checks the signatures: each must be over one of `forms` (the body as received, and decompressed), or over element 0
@@ -153,15 +162,16 @@ fn basic_credentials(header: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"basic") && separated).then_some(credentials)
 }
 
-/// The user name of credentials without a password.
+/// The user name of credentials without a password; without white space around it, which gets in when a key is pasted.
 fn user_name(credentials: &[u8]) -> Option<Vec<u8>> {
-    let mut decoded = BASE64.decode(credentials.trim_ascii()).ok()?;
-    (decoded.pop() == Some(b':')).then_some(decoded)
+    let decoded = BASE64.decode(credentials.trim_ascii()).ok()?;
+    Some(decoded.trim_ascii_end().strip_suffix(b":")?.trim_ascii().to_vec())
 }
 
 /// The bytes of the first element of an array. Reads no further than its end: the request is not authentic yet.
 fn element_0(body: &[u8]) -> Option<&[u8]> {
-    let elements = body.trim_ascii_start().strip_prefix(b"[")?;
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let elements = text.trim_ascii_start().strip_prefix(b"[")?;
     let first = serde_json::Deserializer::from_slice(elements).into_iter::<&RawValue>().next()?.ok()?;
     Some(first.get().as_bytes())
 }
@@ -201,6 +211,10 @@ mod tests {
             (&b"Basic cHViLnNlYzo="[..], Ok(())),
             (b"basic  cHViLnNlYzo=", Ok(())),
             (b"BASIC cHViLnNlYzo", Ok(())),
+            (b"Basic cHViLnNlYwo6", Ok(())),
+            (b"Basic IHB1Yi5zZWMNCjo=", Ok(())),
+            (b"Basic cHViLnNlYzoK", Ok(())),
+            (b"Basic cHViLiBzZWM6", Err(WrongKey)),
             (b"Basic cHViLnNlYw==", Err(WrongKey)),
             (b"Basic cHViLnNlYzpw", Err(WrongKey)),
             (b"Basic cHViLnNlYzo6", Err(WrongKey)),
@@ -251,6 +265,7 @@ mod tests {
         let other: &[u8] = br#"[{"type":"delete"}]"#;
         let array = [&b" [\n"[..], BODY, b" , 5, broken"].concat();
         let second = [&b"[5,"[..], BODY, b"]"].concat();
+        let marked = [&b"\xef\xbb\xbf"[..], &array].concat();
         for (case, secrets, authorization, signature, contents, expected) in [
             ("a right signature", &SECRETS[..], none, right, &[BODY][..], Ok(())),
             ("a wrong one", &SECRETS, none, wrong, &[BODY], Err(WrongSignature)),
@@ -263,7 +278,11 @@ mod tests {
             ("no secret configured, right key", &[], key, wrong, &[BODY], Ok(())),
             ("right key, wrong signature", &SECRETS, key, wrong, &[BODY], Err(WrongSignature)),
             ("right key, right signature", &SECRETS, key, right, &[BODY], Ok(())),
-            ("wrong key, right signature", &SECRETS, wrong_key, right, &[BODY], Err(WrongKey)),
+            ("wrong key, right signature", &SECRETS, wrong_key, right, &[BODY], Ok(())),
+            ("wrong key, wrong signature", &SECRETS, wrong_key, wrong, &[BODY], Err(WrongSignature)),
+            ("wrong key, no signature", &SECRETS, wrong_key, none, &[BODY], Err(WrongKey)),
+            ("no secret configured, wrong key, right signature", &[], wrong_key, right, &[BODY], Err(WrongKey)),
+            ("right over element 0 after a byte order mark", &SECRETS, none, right, &[&marked], Ok(())),
             ("not hex", &SECRETS, none, &[b"zz"], &[BODY], Err(WrongSignature)),
             ("empty", &SECRETS, none, &[b""], &[BODY], Err(WrongSignature)),
             ("too short", &SECRETS, none, &[&SIGNATURE[..38]], &[BODY], Err(WrongSignature)),

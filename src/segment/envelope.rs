@@ -33,9 +33,10 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Checks that a body is JSON, and splits it into its events.
+/// Checks that a body is JSON, and splits it into its events. A byte order mark in front is skipped.
 pub fn split_envelope(body: &[u8]) -> Result<Envelope<'_>, Malformed> {
     let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_ascii().is_empty() {
         return Err(Malformed::Empty);
     }
@@ -72,6 +73,8 @@ mod tests {
             (r#"{"traits":{"batch":[1]}}"#, "single", &[r#"{"traits":{"batch":[1]}}"#]),
             (r#"{"b\u0061tch":[1]}"#, "batch", &["1"]),
             ("[1,2]", "array", &["1", "2"]),
+            ("\u{feff}{}", "single", &["{}"]),
+            ("\u{feff} [1]", "array", &["1"]),
             ("{}", "single", &["{}"]),
         ] {
             let split = split_envelope(body.as_bytes()).expect(body);
@@ -88,6 +91,7 @@ mod tests {
     fn a_body_without_an_event_is_malformed() {
         for (body, message) in [
             (&b""[..], "No event: send an event, or an array with at least one event"),
+            (b"\xef\xbb\xbf", "No event: send an event, or an array with at least one event"),
             (b" \n", "No event: send an event, or an array with at least one event"),
             (b"[]", "No event: send an event, or an array with at least one event"),
             (b"{\"batch\":[ ]}", "No event: send an event, or an array with at least one event"),

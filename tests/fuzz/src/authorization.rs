@@ -89,7 +89,7 @@ fn credentials(header: &[u8]) -> Option<&[u8]> {
 fn user(credentials: &[u8]) -> Option<Vec<u8>> {
     let last = credentials.iter().rposition(|byte| *byte != b'=')?;
     let decoded = LENIENT.decode(&credentials[..=last]).ok()?;
-    decoded.strip_suffix(b":").map(<[u8]>::to_vec)
+    Some(decoded.trim_ascii().strip_suffix(b":")?.trim_ascii().to_vec())
 }
 
 /// Whether `header` is what a client would send for `key`.

@@ -84,7 +84,7 @@ fn body(source: &mut Source<'_>) -> Vec<u8> {
             event.respelled(source)
         })
         .collect();
-    let mut body = format!("{}[ {}\n]", source.pick(&["", " ", "\r\n"]), events.join(" ,")).into_bytes();
+    let mut body = format!("{}[ {}\n]", source.pick(&["", " ", "\r\n", "\u{feff}"]), events.join(" ,")).into_bytes();
     if source.below(3) == 0 {
         let length = body.len().saturating_sub(source.below(64));
         body.truncate(length);
@@ -95,7 +95,12 @@ fn body(source: &mut Source<'_>) -> Vec<u8> {
 
 /// The first element of an array if it is complete, whatever follows it.
 fn element_0(body: &[u8]) -> Option<&[u8]> {
-    let inside = body.trim_ascii_start().strip_prefix(b"[")?.trim_ascii_start();
+    let inside = body
+        .strip_prefix("\u{feff}".as_bytes())
+        .unwrap_or(body)
+        .trim_ascii_start()
+        .strip_prefix(b"[")?
+        .trim_ascii_start();
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
     let mut end = None;
     for (at, byte) in inside.iter().enumerate() {

@@ -44,7 +44,17 @@ async fn a_request_is_for_the_account_of_its_key_or_of_its_path() {
         ("/segment/other", &[], Some("other-secret"), "other"),
         ("/segment/other/", &[], Some("other-secret"), "other"),
         ("/segment/other", &[], Some("main-secret"), signature),
-        ("/segment/other", &[main], Some("other-secret"), key),
+        ("/segment/other", &[main], Some("other-secret"), "other"),
+        ("/segment/other", &[main], Some("main-secret"), signature),
+        // Credentials of a gateway: a signature without a known key is for `main`.
+        ("/segment", &[Some("gateway")], Some("main-secret"), "main"),
+        ("/segment", &[Some("gateway.x")], Some("main-secret"), "main"),
+        ("/segment", &[Some("gateway")], Some("other-secret"), signature),
+        ("/segment", &[Some("gateway")], None, key),
+        ("/segment/other", &[Some("gateway")], Some("other-secret"), "other"),
+        // The public half of a key selects its account, so that no other account's secret can stand for it.
+        ("/segment", &[Some("pub_other.wrong")], Some("other-secret"), "other"),
+        ("/segment", &[Some("pub_other.wrong")], Some("main-secret"), signature),
         ("/segment/other", &[other], Some("main-secret"), signature),
         ("/segment/other", &[], None, "No credentials"),
         ("/segment/main", &[main], None, "main"),
@@ -99,7 +109,7 @@ async fn the_path_of_an_unknown_account_is_answered_like_any_unknown_path() {
     }
     for path in ["/segment/other", "/segment/other/"] {
         let refused = ask(&Method::GET, path, None).await;
-        assert_eq!((refused.0, &refused.1["allow"]), (405, &"POST".parse().expect("a value")), "{path}");
+        assert_eq!((refused.0, &refused.1["allow"]), (405, &"POST, PUT, PATCH".parse().expect("a value")), "{path}");
     }
 }
 

@@ -42,12 +42,12 @@ async fn wrong_or_missing_credentials_are_a_401() {
         (&[("Authorization", basic("pub_test.sec_test:more").as_str())], key),
         (&[("Authorization", without_colon.as_str())], key),
         (&[("Authorization", &right), ("Authorization", "Basic Og==")], key),
-        (&[("Authorization", "Basic Og=="), ("X-Signature", &signed)], key),
         (&[("X-Signature", "")], signature),
         (&[("X-Signature", "é")], signature),
         (&[("X-Signature", &signed[1..])], signature),
         (&[("X-Signature", &forged)], signature),
         (&[("Authorization", &right), ("X-Signature", &forged)], signature),
+        (&[("Authorization", "Basic Og=="), ("X-Signature", &forged)], signature),
         (&[("X-Signature", &signed), ("X-Signature", &forged)], signature),
     ] {
         let answer = post(&service.url("/segment"), headers, body.clone()).await;
@@ -57,6 +57,44 @@ async fn wrong_or_missing_credentials_are_a_401() {
     }
     assert_eq!(service.ready().await.json()["waiting"], 0);
     assert_eq!(service.refersion.sandbox.calls_total(), 0);
+}
+
+#[tokio::test]
+async fn a_valid_signature_suffices_and_a_wrong_one_is_refused_beside_any_credentials() {
+    let signing = Service::start(&[("SEGMENT_SHARED_SECRETS", "abc123")]).await;
+    let plain = Service::start(&[]).await;
+    let body = r#"{"type":"delete","userId":"1"}"#;
+    let signature = |secret| Some(sign(secret, body.as_bytes()));
+    let (right, wrong) = (Some(basic(API_KEY)), Some(basic("gateway:password")));
+    let (other, pasted) = (Some("Bearer x".to_owned()), Some(basic(&format!(" {API_KEY}\r\n"))));
+    let (none, ok) = (None::<String>, "");
+    let (nothing, key, sig) = ("No credentials", "Wrong API key", "Wrong X-Signature");
+    for (authorization, signature, expected, without_secret) in [
+        (&none, None, nothing, nothing),
+        (&none, signature("abc123"), ok, nothing),
+        (&none, signature("other"), sig, nothing),
+        (&other, None, nothing, nothing),
+        (&other, signature("abc123"), ok, nothing),
+        (&other, signature("other"), sig, nothing),
+        (&right, None, ok, ok),
+        (&right, signature("abc123"), ok, ok),
+        (&right, signature("other"), sig, ok),
+        (&pasted, None, ok, ok),
+        (&wrong, None, key, key),
+        (&wrong, signature("abc123"), ok, key),
+        (&wrong, signature("other"), sig, key),
+    ] {
+        let headers = [("Authorization", authorization.as_deref()), ("X-Signature", signature.as_deref())];
+        let headers: Vec<_> = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        for (service, expected) in [(&signing, expected), (&plain, without_secret)] {
+            for path in ["/segment", "/segment/main"] {
+                let answer = post(&service.url(path), &headers, body).await;
+                let brief = if expected == ok { "200 delivered" } else { "401 unauthorized" };
+                assert_eq!(answer.brief(), brief, "{path} {headers:?}");
+                assert!(expected == ok || answer.message().starts_with(expected), "{path} {headers:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

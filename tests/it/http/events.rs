@@ -21,7 +21,7 @@ async fn an_invalid_event_is_a_400_that_says_what_to_do() {
         (br#"{"type":identify}"#, "Invalid JSON: "),
         (b"{'type':'identify'}", "Invalid JSON: "),
         (b"type=identify&userId=1", "Invalid JSON: "),
-        (b"\xef\xbb\xbf{}", "Invalid JSON: "),
+        (b"\xef\xbb\xbf{}", "Missing type: "),
         (b"{\"type\":\"ident\xffify\"}", "Invalid JSON: the body is not UTF-8 text"),
         (b"\xfe\xff\0{\0}", "Invalid JSON: the body is not UTF-8 text"),
         (b"\x1f\x8b\x08\0", "Invalid JSON: the body is not UTF-8 text"),

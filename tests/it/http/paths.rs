@@ -15,6 +15,8 @@ async fn events_are_accepted_on_these_paths_and_none_redirects() {
         ("/segment/", "200 duplicate"),
         ("/v1/batch", "200 duplicate"),
         ("/v1/batch/", "200 duplicate"),
+        ("/v1/import", "200 duplicate"),
+        ("/v1/import/", "200 duplicate"),
         ("/segment?source=a%20b", "200 duplicate"),
         ("/segment/?", "200 duplicate"),
         ("/", "404 not_found"),
@@ -23,7 +25,7 @@ async fn events_are_accepted_on_these_paths_and_none_redirects() {
         ("/Segment", "404 not_found"),
         ("/segment/x", "404 not_found"),
         ("/v1", "404 not_found"),
-        ("/v1/track", "404 not_found"),
+        ("/v1/batch/x", "404 not_found"),
         ("/segment/..%2f", "404 not_found"),
         ("/healthz/", "404 not_found"),
         ("/metrics", "404 not_found"),
@@ -34,13 +36,48 @@ async fn events_are_accepted_on_these_paths_and_none_redirects() {
 }
 
 #[tokio::test]
+async fn events_are_accepted_by_put_and_patch_where_the_webhooks_destination_sends_them() {
+    let service = Service::start(&[]).await;
+    for (path, method, expected) in [
+        ("/segment", Method::PUT, "200 delivered"),
+        ("/segment/", Method::PATCH, "200 duplicate"),
+        ("/segment/main", Method::PATCH, "200 duplicate"),
+        ("/segment/main/", Method::PUT, "200 duplicate"),
+        ("/v1/batch", Method::PUT, "405 method_not_allowed"),
+    ] {
+        let request = http().request(method.clone(), service.url(path)).header("Authorization", basic(API_KEY));
+        let request = request.body(identify("1", "jo", &json!({})).to_string());
+        assert_eq!(checked(Answer::to(request).await).brief(), expected, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn the_paths_of_browsers_and_apps_are_a_404_that_says_why() {
+    let service = Service::start(&[]).await;
+    let url = |path| service.url(path);
+    for path in ["/v1/b", "/v1/i", "/v1/identify", "/v1/t", "/v1/b/", "/v1/projects/x/settings"] {
+        for headers in [&[("Content-Type", "text/plain")][..], &[("Authorization", &basic(API_KEY))]] {
+            let answer = post(&url(path), headers, r#"{"writeKey":"x"}"#).await;
+            assert_eq!(answer.brief(), "404 not_found", "{path}");
+            assert!(answer.message().contains("does not belong into a browser"), "{path}: {}", answer.message());
+        }
+    }
+}
+
+#[tokio::test]
 async fn another_method_is_a_405_that_names_the_allowed_ones() {
     let service = Service::start(&[]).await;
-    let methods =
-        [Method::GET, Method::HEAD, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS, Method::TRACE];
-    for path in ["/segment", "/segment/", "/v1/batch", "/v1/batch/"] {
+    let methods = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS, Method::TRACE];
+    for (path, allowed) in [
+        ("/segment", "POST, PUT, PATCH"),
+        ("/segment/", "POST, PUT, PATCH"),
+        ("/v1/batch", "POST"),
+        ("/v1/batch/", "POST"),
+        ("/v1/import", "POST"),
+        ("/v1/import/", "POST"),
+    ] {
         for method in methods.clone() {
-            refused(&method, &service.url(path), "POST").await;
+            refused(&method, &service.url(path), allowed).await;
         }
     }
     let ops = format!("http://{}", service.addresses.ops);

@@ -131,7 +131,7 @@ async fn a_client_that_asks_first_may_send_its_body_only_with_credentials_and_wi
     for (text, expected) in [
         (ask(5_000_000), "413 too_large"),
         (ask(30).replace("Authorization: Basic", "Authorization: Other"), "401 unauthorized"),
-        (ask(30).replace("POST /segment", "PUT /segment"), "405 method_not_allowed"),
+        (ask(30).replace("POST /segment", "DELETE /segment"), "405 method_not_allowed"),
         (ask(30).replace("POST /segment", "POST /elsewhere"), "404 not_found"),
     ] {
         let mut wire = Wire::open(service.addresses.server).await;
@@ -152,7 +152,7 @@ async fn a_client_that_is_refused_while_it_sends_receives_the_response() {
     for (text, expected) in [
         (with(most).replace("Authorization: Basic", "Authorization: Other"), "401 unauthorized"),
         (with(most).replace("POST /segment", "POST /elsewhere"), "404 not_found"),
-        (with(most).replace("POST /segment", "PUT /segment"), "405 method_not_allowed"),
+        (with(most).replace("POST /segment", "DELETE /segment"), "405 method_not_allowed"),
         (with(most + 1), "413 too_large"),
         (request("1.1", "Transfer-Encoding: chunked\r\n", &chunked), "413 too_large"),
     ] {
