@@ -2,7 +2,7 @@
 //!
 //! In: a name. Out: its letters and digits in lower case, without accents and ligatures (Unicode's NFKD, by `icu_normalizer`),
 //! `&` as `and`. The result is for comparison; it is never sent. Deliberately absent: transliteration between scripts.
-//! `deunicode` was tried: it makes the code of Peru of "ペ", and that of Saudi Arabia of "СА" in Cyrillic letters.
+//! `deunicode` 1.6 does that: "ペ" becomes `pe`, the code of Peru, and "СА" in Cyrillic letters `SA`, that of Saudi Arabia.
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
