@@ -28,7 +28,7 @@ use std::fmt;
 /// Maps `event`, which was received at `received_at`.
 pub fn map(event: &Event<'_>, rules: &Rules, received_at: Timestamp) -> Mapped {
     let mut notes = Vec::new();
-    let time = FactTime::new(None, received_at);
+    let time = FactTime::new(event.timestamp, received_at);
     let intent = match &event.kind {
         Kind::Identify => identify::identify(event, rules, time, &mut notes),
         Kind::Delete => delete::delete(event, time, &mut notes),

@@ -4,8 +4,9 @@
 //! Deliberately absent: every other member that Segment sends. It may hold anything, or be missing.
 
 use super::json::{JsonObject, RawJson};
+use super::timestamp::timestamp;
 use super::traits::Traits;
-use crate::domain::UserId;
+use crate::domain::{Timestamp, UserId};
 
 /// The type of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Event<'a> {
     pub context_traits: Traits<'a>,
     /// The member `email` of the event itself, beside `traits`; of any type.
     pub email: Option<RawJson<'a>>,
+    /// Since when what it says is true, as far as it says so readably.
+    pub timestamp: Option<Timestamp>,
     /// Whether Engage made it (`context.personas`): a computed trait or an audience.
     pub engage: bool,
 }
@@ -85,6 +88,7 @@ impl<'a> Event<'a> {
             traits: traits(&event),
             context_traits: traits(&context),
             email: event.get("email"),
+            timestamp: event.get("timestamp").and_then(timestamp),
             engage: context.get("personas").is_some_and(RawJson::is_object),
         })
     }

@@ -13,6 +13,7 @@ mod envelope;
 mod event;
 mod json;
 mod text;
+mod timestamp;
 mod traits;
 
 pub use authenticator::{AuthError, Authenticator, PendingSignatures, find_authenticator, presented_key};

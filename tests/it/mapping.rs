@@ -153,6 +153,24 @@ fn every_case_maps_as_it_claims() {
     }
 }
 
+#[test]
+fn what_an_event_says_is_true_since_its_timestamp_and_never_after_its_receipt() {
+    for (timestamp, at) in [
+        (r#""2023-11-14T22:13:19Z""#, RECEIVED_AT.0 - 1000),
+        (r#""2099-01-01T00:00:00Z""#, RECEIVED_AT.0),
+        (r#""soon""#, RECEIVED_AT.0),
+    ] {
+        for kind in ["identify", "delete"] {
+            let event = format!(r#"{{"type":"{kind}","userId":"u1","timestamp":{timestamp}}}"#);
+            let mapped = map(&Event::parse(&event).expect("an event"), &Rules::default(), RECEIVED_AT);
+            let (Ok(Intent::Identify(Identify { time, .. }) | Intent::Delete { time, .. })) = mapped.intent else {
+                panic!("{event}")
+            };
+            assert_eq!((time.at().0, time.received_at()), (at, RECEIVED_AT), "{event}");
+        }
+    }
+}
+
 /// Part of every text in the event of a property test: no note, reason or error may repeat it.
 const MARK: &str = "Zq9";
 

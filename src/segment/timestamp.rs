@@ -1,0 +1,64 @@
+//! The `timestamp` of an event: when something was true, corrected by Segment for the sender's clock.
+//!
+//! In: a JSON value. Out: a point in time, or nothing if it is unreadable. Read is ISO 8601 as senders write it: with any offset,
+//! without one (then it is UTC), with a blank instead of `T`, with up to nine decimals, and a date alone. Deliberately absent: numbers,
+//! which may be seconds or milliseconds, and the formats of programming languages, such as Go's.
+
+use super::json::RawJson;
+use crate::domain::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+/// The point in time that `value` says.
+pub(super) fn timestamp(value: RawJson<'_>) -> Option<Timestamp> {
+    let text = value.as_string()?;
+    let text = text.trim();
+    let with_offset = text.parse::<jiff::Timestamp>().ok();
+    let moment =
+        with_offset.or_else(|| Some(text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp()))?;
+    Some(Timestamp(moment.as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_are_read_in_every_form_of_iso_8601() {
+        for (text, milliseconds) in [
+            ("2026-01-01T00:00:00Z", 1_767_225_600_000),
+            ("2026-01-01T00:00:00.000Z", 1_767_225_600_000),
+            ("2026-01-01T00:00:00.123456Z", 1_767_225_600_123),
+            ("2026-01-01T00:00:00.123456789Z", 1_767_225_600_123),
+            (" 2026-01-01t00:00:00z ", 1_767_225_600_000),
+            ("2026-01-01T02:00:00+02:00", 1_767_225_600_000),
+            ("2025-12-31T19:00:00-0500", 1_767_225_600_000),
+            ("2026-01-01 02:00:00+02:00", 1_767_225_600_000),
+            ("2026-01-01T00:00:00", 1_767_225_600_000),
+            ("2026-01-01 00:00:00.5", 1_767_225_600_500),
+            ("2026-01-01", 1_767_225_600_000),
+            ("1969-12-31T23:59:59Z", -1000),
+        ] {
+            let json = format!("\"{text}\"");
+            let value = RawJson::parse(&json).expect("JSON");
+            assert_eq!(timestamp(value), Some(Timestamp(milliseconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_unreadable() {
+        for json in [
+            r#""2020-05-09 23:54:49.209808489 +0000 UTC m=+70366.298768264""#,
+            r#""2026-02-30T00:00:00Z""#,
+            r#""01/02/2026""#,
+            r#""1767225600""#,
+            r#""soon""#,
+            r#""""#,
+            "1767225600000",
+            "null",
+            "{}",
+        ] {
+            assert_eq!(timestamp(RawJson::parse(json).expect("JSON")), None, "{json}");
+        }
+    }
+}
