@@ -8,7 +8,7 @@ use super::{ConfigArgs, fail, now, print};
 use crate::config::Mode;
 use crate::delivery::{
     Affiliate, Call, Found, Identifier, Known, Memory, Origin, Outcome, PlanInput, PlanState, Policy, Progress, Reply,
-    Step, step,
+    Step, on_recalled, step,
 };
 use crate::domain::{AffiliateCode, AffiliateId, HashKey, Profile, SentAttributes};
 use crate::mapping::{self, Creation, Intent, Mapped, Rules};
@@ -119,7 +119,7 @@ pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Detail)
                 ),
             };
             let (hash, custom_fields) = (HashKey::new(&[0; 32]), rules.custom_field_ids());
-            let input = PlanInput { intent: &intent, policy, hash: &hash, custom_fields: &custom_fields };
+            let input = PlanInput { intent: &intent, policy, hash: &hash, custom_fields: &custom_fields, events: 1 };
             let mut show = |title, memory| scenario(&mut lines, title, &input, memory, detail);
             show(if_unknown, Memory::default());
             show(if_known, known);
@@ -141,7 +141,7 @@ fn known_affiliate() -> Known {
 
 fn scenario(lines: &mut Vec<String>, title: &str, input: &PlanInput<'_>, memory: Memory, detail: Detail) {
     lines.push(format!("  {title}"));
-    let mut state = PlanState::new(input.intent, memory, Progress::default(), false);
+    let mut state = PlanState::new(input.intent, input.policy, memory, Progress::default(), false);
     let mut previous: Option<(Call, Reply)> = None;
     loop {
         match step(input, &mut state, previous.as_ref().map(|(call, reply)| (call, reply.clone()))) {
@@ -149,6 +149,10 @@ fn scenario(lines: &mut Vec<String>, title: &str, input: &PlanInput<'_>, memory:
                 lines.push(call_line(&call, detail));
                 let reply = accepting_reply(&call);
                 previous = Some((call, reply));
+            }
+            Step::Recall(_) => {
+                on_recalled(input, &mut state, None);
+                previous = None;
             }
             Step::Done(Outcome::Ignored(ignored)) => return lines.push(format!("    no call: {ignored}")),
             Step::Done(Outcome::Delivered { .. }) if previous.is_none() => return lines.push("    no call".to_owned()),

@@ -6,7 +6,7 @@
 
 use super::values::{self, Parsed};
 use super::{LogFormat, StoreUrl};
-use crate::delivery::{OnDelete, OnExisting};
+use crate::delivery::{OnDelete, OnExisting, OnOtherUser, OnStale};
 use crate::domain::{AffiliateStatus, ApiKey, SealKey};
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -82,6 +82,8 @@ keys! {
     DELIVERY_MAX_BACKLOG: Key<u64> = plain("delivery", "max_backlog", values::at_least_one);
     DELIVERY_ON_EXISTING: Key<OnExisting> = plain("delivery", "on_existing", values::on_existing);
     DELIVERY_ON_DELETE: Key<OnDelete> = plain("delivery", "on_delete", values::on_delete);
+    DELIVERY_ON_OTHER_USER: Key<OnOtherUser> = plain("delivery", "on_other_user", values::on_other_user);
+    DELIVERY_STALE: Key<OnStale> = plain("delivery", "stale", values::on_stale);
     MAPPING_MISSING_NAME: Key<String> = plain("mapping", "missing_name", values::text);
     MAPPING_CUSTOM_FIELDS: KeySpec = KeySpec { section: "mapping", name: "custom_fields", kind: Kind::Table };
     MAPPING_AUDIENCES: KeySpec = KeySpec { section: "mapping", name: "audiences", kind: Kind::Tables };

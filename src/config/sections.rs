@@ -149,6 +149,8 @@ fn delivery(reader: &mut Reader) -> Read<DeliveryConfig> {
     let max_backlog = reader.value(&keys::DELIVERY_MAX_BACKLOG);
     let on_existing = reader.value(&keys::DELIVERY_ON_EXISTING);
     let on_delete = reader.value(&keys::DELIVERY_ON_DELETE);
+    let on_other_user = reader.value(&keys::DELIVERY_ON_OTHER_USER);
+    let on_stale = reader.value(&keys::DELIVERY_STALE);
     if let (Ok(min), Ok(max)) = (&min, &max)
         && min > max
     {
@@ -160,7 +162,12 @@ fn delivery(reader: &mut Reader) -> Read<DeliveryConfig> {
         backoff: Backoff { min: min?, max: max? },
         max_age: max_age?,
         max_backlog: max_backlog?,
-        policy: Policy { on_existing: on_existing?, on_delete: on_delete? },
+        policy: Policy {
+            on_existing: on_existing?,
+            on_delete: on_delete?,
+            on_other_user: on_other_user?,
+            on_stale: on_stale?,
+        },
     })
 }
 

@@ -1,8 +1,8 @@
 //! Coalescing: several events of one user that are carried out as one, with fewer calls and the same result.
 //!
 //! In: the intents at the head of a user's lane, in log order, and what is remembered of the user. Out: one intent,
-//! and the number of events that it stands for. The last value of each attribute counts; a delete cancels the
-//! edits before it.
+//! and the number of events that it stands for. The newest value of each attribute counts; a delete
+//! cancels the edits before it.
 //! Invariant: afterwards Refersion holds what it would hold had the events been carried out one by one. Therefore:
 //! - only events that certainly mean the same affiliate are coalesced;
 //! - the events of an unknown user are coalesced only if the first of them may create the affiliate;
@@ -12,8 +12,9 @@
 //! Deliberately absent: carrying out a smaller part when the whole fails. That is the worker's; [`Coalesced::bisect`]
 //! says when.
 
-use super::{Ignored, Known, Memory, Outcome, PlanState, Progress, Stage, Step};
-use crate::domain::{Attribute, Profile, User};
+use super::state::is_from_before;
+use super::{Access, Ignored, Known, Memory, OnStale, Outcome, PlanState, Policy, Progress, Stage, Step};
+use crate::domain::{Attribute, FactTime, Facts, User};
 use crate::mapping::{Creation, Identify, Intent};
 use std::borrow::Cow;
 
@@ -29,19 +30,16 @@ pub struct Coalesced<'a> {
 }
 
 /// Coalesces `head` with as many of its `followers` as possible; `memory` is what is remembered of the head's user.
-pub fn coalesce<'a>(memory: &Memory, head: &'a Intent, followers: &[Intent]) -> Coalesced<'a> {
+pub fn coalesce<'a>(memory: &Memory, policy: Policy, head: &'a Intent, followers: &[Intent]) -> Coalesced<'a> {
     let alone = Coalesced { intent: Cow::Borrowed(head), events: 1, cancelled: 0 };
     match head {
         _ if followers.is_empty() => alone,
-        Intent::Identify(wanted) => coalesce_identifies(memory, wanted, followers),
+        Intent::Identify(wanted) if may_lead(memory, wanted) => coalesce_identifies(memory, policy, wanted, followers),
         Intent::Delete { user, .. } => {
-            // If the e-mail and the `userId` lead to two affiliates, the second delete is about the other one.
-            let is_one =
-                user.email.is_none() || memory.by_user_id.as_ref().is_none_or(|known| leads_there(memory, known));
-            let again = |next: &&Intent| is_one && matches!(next, Intent::Delete { user: next, .. } if next == user);
+            let again = |next: &&Intent| matches!(next, Intent::Delete { user: next, .. } if next == user);
             Coalesced { events: 1 + followers.iter().take_while(again).count(), ..alone }
         }
-        Intent::Nothing(_) => alone,
+        Intent::Identify(_) | Intent::Nothing(_) => alone,
     }
 }
 
@@ -78,17 +76,32 @@ impl Coalesced<'_> {
     }
 }
 
-fn coalesce_identifies(memory: &Memory, head: &Identify, followers: &[Intent]) -> Coalesced<'static> {
-    let known = leads_to(memory, &Intent::Identify(head.clone()), &head.user);
-    let may_begin = known.is_some() || matches!(head.creation, Creation::Allowed(_));
-    let same = followers.iter().map_while(|next| match next {
-        Intent::Identify(next) if may_begin && is_of(&next.user, &head.user) => Some(next),
-        _ => None,
-    });
+/// Whether an identify can be the first of several. Moments after its receipt (a clock was ahead) count as older for it, and may
+/// not for its followers.
+fn may_lead(memory: &Memory, head: &Identify) -> bool {
+    let known = [&memory.by_user_id, &memory.by_email].into_iter().flatten();
+    let moments = known.filter_map(|known| known.sent.latest()).chain(memory.deleted_at());
+    !head.may_only_create && moments.max().is_none_or(|latest| latest <= head.time.received_at())
+}
+
+fn coalesce_identifies(memory: &Memory, policy: Policy, head: &Identify, followers: &[Intent]) -> Coalesced<'static> {
+    let state = leads_to(memory, policy, &Intent::Identify(head.clone()), &head.user);
+    let may_begin = state.access == Access::Full
+        && !state.deleted_since
+        && (state.known.is_some() || matches!(head.creation, Creation::Allowed(_)));
+    let known = state.known;
     let mut whole = head.clone();
     let mut events = 1;
-    for next in same {
-        add(&mut whole, next);
+    let mut received_at = head.time.received_at();
+    for next in followers {
+        let Intent::Identify(next) = next else { break };
+        let is_later = next.time.received_at() >= received_at;
+        let is_stale = is_from_before(next, policy, memory.deleted_at());
+        if !may_begin || !is_of(&next.user, &head.user) || !is_later || is_stale || next.may_only_create {
+            break;
+        }
+        received_at = next.time.received_at();
+        add(&mut whole, next, policy);
         events += 1;
     }
     if let Some(deletion @ Intent::Delete { user, .. }) = followers.get(events - 1)
@@ -99,7 +112,7 @@ fn coalesce_identifies(memory: &Memory, head: &Identify, followers: &[Intent]) -
             None => whole = only_created(head),
             Some(known)
                 if has_email(memory, known, &head.user)
-                    && leads_to(memory, deletion, user).is_some_and(|it| it.code == known.code) =>
+                    && leads_to(memory, policy, deletion, user).known.is_some_and(|it| it.code == known.code) =>
             {
                 return Coalesced { intent: Cow::Owned(deletion.clone()), events: events + 1, cancelled: events };
             }
@@ -109,15 +122,15 @@ fn coalesce_identifies(memory: &Memory, head: &Identify, followers: &[Intent]) -
     Coalesced { intent: Cow::Owned(Intent::Identify(whole)), events, cancelled: 0 }
 }
 
-/// The affiliate that the delivery of an intent about `user` starts from.
-fn leads_to(memory: &Memory, intent: &Intent, user: &User) -> Option<Known> {
+/// The state from which the delivery of an intent about `user` starts.
+fn leads_to(memory: &Memory, policy: Policy, intent: &Intent, user: &User) -> PlanState {
     let Memory { by_user_id, by_email, .. } = memory.clone();
     let memory = Memory {
         by_user_id: by_user_id.filter(|_| user.user_id.is_some()),
         by_email: by_email.filter(|_| user.email.is_some()),
-        ..Memory::default()
+        ..memory.clone()
     };
-    PlanState::new(intent, memory, Progress::default(), false).known
+    PlanState::new(intent, policy, memory, Progress::default(), false)
 }
 
 /// Whether skipping an identify of `user` changes no lookup: its e-mail, if it has one, leads to `known` already.
@@ -141,23 +154,27 @@ fn is_part_of(part: &User, whole: &User) -> bool {
     within && (part.email.is_none() || part.email == whole.email)
 }
 
-/// Adds what `next` says: its values replace earlier ones, in the edit and, for attributes that `new` takes, in the
-/// creation.
-fn add(whole: &mut Identify, next: &Identify) {
-    overwrite(&mut whole.profile, &next.profile);
-    whole.status = next.status.or(whole.status);
+/// Adds what `next` states: of two facts about one attribute the newer one counts, in the edit and, for attributes that `new`
+/// takes, in the creation.
+fn add(whole: &mut Identify, next: &Identify, policy: Policy) {
+    let supersedes = |earlier: FactTime| policy.on_stale == OnStale::Apply || next.time.supersedes(earlier.at());
+    let newer = next.facts.filtered(|fact| whole.facts.get(&fact.attribute).is_none_or(|own| supersedes(own.time)));
     if let Creation::Allowed(new) = &mut whole.creation {
-        overwrite(&mut new.profile, &next.profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_))));
+        let stays = |attribute: &Attribute| newer.get(attribute).is_none_or(|fact| !fact.value.is_empty());
+        new.profile = new.profile.filtered(|attribute, _| stays(attribute));
+        for fact in newer.iter().filter(|fact| matches!(fact.attribute, Attribute::Field(_))) {
+            new.profile.set(fact.attribute.clone(), &*fact.value);
+        }
     }
-}
-
-fn overwrite(profile: &mut Profile, later: &Profile) {
-    for (attribute, value) in later.iter() {
-        profile.set(attribute.clone(), value);
+    whole.facts.replace(newer);
+    if let Some(status) = next.status
+        && whole.status.is_none_or(|own| supersedes(own.time))
+    {
+        whole.status = Some(status);
     }
 }
 
 /// The creation alone: a delete follows, which cancels the rest.
 fn only_created(head: &Identify) -> Identify {
-    Identify { profile: Profile::default(), status: None, ..head.clone() }
+    Identify { facts: Facts::default(), status: None, ..head.clone() }
 }

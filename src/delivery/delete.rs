@@ -1,11 +1,12 @@
 //! Delete: the user's affiliate is disabled (or anonymized and disabled), and forgotten here.
 //!
-//! The affiliate is looked up by e-mail if the event has one, else by the remembered `userId`. Refersion has no delete
+//! The affiliate is that of the `userId` if one is remembered, else that of the e-mail, which is searched for if none is remembered.
+//! An affiliate to which only the e-mail of such an event leads is left alone. Refersion has no delete
 //! operation; `status_change` to `DISABLED` comes nearest, and "not changed" is read back. No affiliate to delete is a
 //! success.
 //! Deliberately left as they are when anonymizing: state and country, which name no person and take no placeholder.
 
-use super::outcome::{Action, Outcome, PermanentFailure, Step, TransientFailure};
+use super::outcome::{Action, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 use super::search::{self, Search};
 use super::{
     Affiliate, Call, Done, Found, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, Stage, Target,
@@ -21,6 +22,7 @@ pub(super) fn decide(input: &PlanInput<'_>, user: &User, state: &mut PlanState) 
         return proceed(input, state, target);
     }
     match (&state.progress.stage, &user.email) {
+        _ if state.other_affiliate.is_some() => not_found(state),
         (Stage::Found(code), _) => Step::Next(Call::Get(Identifier::Code(code.clone()))),
         (Stage::Searching { page, .. }, Some(email)) => Step::Next(Call::Search { email: email.clone(), page: *page }),
         (_, Some(email)) => {
@@ -28,7 +30,7 @@ pub(super) fn decide(input: &PlanInput<'_>, user: &User, state: &mut PlanState) 
             state.progress.stage = Stage::Searching { page: 1, seen: 0 };
             Step::Next(call)
         }
-        (_, None) => not_found(),
+        (_, None) => not_found(state),
     }
 }
 
@@ -44,8 +46,13 @@ fn proceed(input: &PlanInput<'_>, state: &PlanState, target: &Target) -> Step {
     }
 }
 
-fn not_found() -> Step {
-    Step::Done(Outcome::Delivered { action: Action::NotFound, code: None })
+fn not_found(state: &PlanState) -> Step {
+    deleted(state, Action::NotFound, None)
+}
+
+fn deleted(state: &PlanState, action: Action, code: Option<AffiliateCode>) -> Step {
+    let other = state.other_affiliate.clone().filter(|other| Some(other) != code.as_ref());
+    Step::Done(Outcome::Delivered { action, code, remarks: other.map(Remark::OtherAffiliate).into_iter().collect() })
 }
 
 /// The placeholders for personal data, custom fields included; the address is unique, valid, and never anyone's (RFC 2606).
@@ -64,13 +71,7 @@ fn anonymous(id: AffiliateId, custom_fields: &[String]) -> Profile {
 }
 
 /// Handles the reply to `call`: changes the state, or ends the delivery.
-pub(super) fn on_reply(
-    input: &PlanInput<'_>,
-    user: &User,
-    state: &mut PlanState,
-    call: &Call,
-    reply: Reply,
-) -> Option<Step> {
+pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call, reply: Reply) -> Option<Step> {
     match (call, reply) {
         (Call::Search { .. }, reply) => on_search(input, state, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
@@ -79,7 +80,7 @@ pub(super) fn on_reply(
             None
         }
         (Call::Get(Identifier::Id(id)), Reply::Affiliate(affiliate)) => on_read_back(input, state, *id, &affiliate),
-        (Call::Get(_), Reply::NotFound) => on_not_found(user, state),
+        (Call::Get(_), Reply::NotFound) => on_not_found(state),
         (Call::Edit { .. }, Reply::Changed) => {
             state.progress.done = Done::Anonymized;
             None
@@ -94,6 +95,7 @@ pub(super) fn on_reply(
             state.progress.stage = Stage::CheckStatus;
             None
         }
+        (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::refused(call, words)),
         _ => Some(Step::unexpected(call)),
     }
 }
@@ -106,21 +108,24 @@ fn finish(input: &PlanInput<'_>, state: &mut PlanState) -> Step {
         OnDelete::Disable => Action::Disabled,
         OnDelete::Anonymize => Action::Anonymized,
     };
-    Step::Done(Outcome::Delivered { action, code })
+    deleted(state, action, code)
 }
 
-/// Refersion does not find the affiliate. If it was only remembered, it is forgotten, and the e-mail is searched for:
-/// another affiliate may have it now. If a search has just named it, it exists, and the delete is tried again.
-fn on_not_found(user: &User, state: &mut PlanState) -> Option<Step> {
+/// Refersion does not find the affiliate. If it was only remembered, it is forgotten, and the e-mail decides: another affiliate may
+/// have it. If a search has just named it, it exists, and the delete is tried again.
+fn on_not_found(state: &mut PlanState) -> Option<Step> {
     if let Stage::Found(_) = std::mem::take(&mut state.progress.stage) {
         return Some(Step::Retry(TransientFailure::new("Refersion does not find an affiliate that its search named")));
     }
     state.progress.done = Done::Nothing;
-    let remembered = state.known.take().map(|known| known.code);
-    let target = state.progress.target.take().map(|target| target.code);
-    let stale = remembered.is_some();
-    state.forgotten.extend(remembered.or(target));
-    (!stale || user.email.is_none()).then(not_found)
+    let target = state.progress.target.take();
+    if state.known.is_some() {
+        state.forget();
+        state.other_affiliate = None;
+        return None;
+    }
+    state.forgotten.extend(target.map(|target| target.code));
+    Some(not_found(state))
 }
 
 fn on_search(input: &PlanInput<'_>, state: &mut PlanState, reply: Reply, call: &Call) -> Option<Step> {
@@ -132,26 +137,14 @@ fn on_search(input: &PlanInput<'_>, state: &mut PlanState, reply: Reply, call: &
             state.progress.stage = Stage::Found(code);
             None
         }
-        Search::NotFound => on_search_miss(state),
+        Search::NotFound => Some(not_found(state)),
         Search::Unfinished(step) => step,
     }
 }
 
 fn already_disabled(state: &mut PlanState, code: AffiliateCode) -> Step {
     state.forgotten.push(code.clone());
-    Step::Done(Outcome::Delivered { action: Action::Disabled, code: Some(code) })
-}
-
-/// No affiliate has the e-mail. The user may be known by `userId`, with another e-mail.
-fn on_search_miss(state: &mut PlanState) -> Option<Step> {
-    state.progress.stage = Stage::Start;
-    match state.fallback.take() {
-        Some(known) => {
-            state.progress.target = Some(Target::from(&known));
-            None
-        }
-        None => Some(not_found()),
-    }
+    deleted(state, Action::Disabled, Some(code))
 }
 
 /// The read-back after "not changed", which may mean that the affiliate was as wanted already.

@@ -1,69 +1,136 @@
-//! Identify: bring one affiliate to what the event says, creating it where that is allowed.
+//! Identify: bring one affiliate to what the event states, creating it where that is allowed.
 //!
-//! Known and nothing changed: no call. Known: `edit` of what changed, then the status an audience demands. Unknown:
-//! `new`; "taken" means that it exists: `search`, `get`, then `edit` if `DELIVERY_ON_EXISTING` allows it or an
-//! unanswered `new` created it. An affiliate that is found `DISABLED` or `DENIED` is left alone, and not remembered:
-//! the merchant may change that again.
+//! Known and nothing changed: no call. Known: `edit` of what changed, then the status that an audience rule sets, unless the
+//! merchant denied or disabled the affiliate. Unknown: `new`; "taken" means that it exists: `search`, what the store remembers of
+//! it, else `get`, then `edit` if `DELIVERY_ON_EXISTING` allows it or an unanswered `new` created it. An affiliate that is found
+//! `DISABLED` or `DENIED` is left alone, and not remembered: the merchant may change that again.
+//! Invariants: a fact that is older than what was sent changes nothing; an affiliate with another owner is not changed by an
+//! identify; a value that Refersion refuses costs none of the others, and at most two more calls.
 
-use super::outcome::{Action, Ignored, Outcome, PermanentFailure, Step, TransientFailure};
-use super::read_back;
+use super::outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
+use super::rejection::{is_optional, leave_out};
 use super::search::{self, Search};
 use super::{
-    Affiliate, Call, Done, Found, Identifier, Known, OnExisting, Origin, PlanInput, PlanState, Progress, Rejection,
-    Reply, Stage,
+    Access, Affiliate, Call, Done, Found, Identifier, Known, OnExisting, OnStale, Origin, PlanInput, PlanState,
+    Recalled, Rejection, Reply, Stage,
 };
-use crate::domain::{AffiliateCode, AffiliateStatus, Email, Profile, SentAttributes};
-use crate::mapping::{Creation, Identify};
+use super::{read_back, status};
+use crate::domain::{
+    AffiliateCode, AffiliateStatus, Attribute, FactTime, Facts, Field, NewAffiliate, Profile, SentAttributes, Timestamp,
+};
+use crate::mapping::{Creation, Identify, MappingError, Reason};
+
+/// A value that no event states, such as a default: any fact replaces it.
+const OLDEST: Timestamp = Timestamp(i64::MIN);
+/// So often a call is repeated without the values that were rejected.
+const MAX_REPETITIONS: u32 = 2;
 
 /// The next step, as decided by what is known.
-pub(super) fn decide(input: &PlanInput<'_>, wanted: &Identify, state: &PlanState) -> Step {
-    match &state.progress.stage {
-        Stage::Searching { page, .. } => match &wanted.user.email {
+pub(super) fn decide(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState) -> Step {
+    if let Access::OtherOwner(code) = &state.access {
+        return ignored(Ignored::OtherOwner(code.clone()));
+    }
+    if state.deleted_since {
+        return ignored(Ignored::DeletedSince);
+    }
+    match (&state.progress.stage, &state.known) {
+        (Stage::Searching { page, .. }, _) => match &wanted.user.email {
             Some(email) => Step::Next(Call::Search { email: email.clone(), page: *page }),
-            None => Step::Dead(PermanentFailure::Unmappable(crate::mapping::MappingError::MissingEmail)),
+            None => Step::Dead(PermanentFailure::Unmappable(MappingError::MissingEmail)),
         },
-        Stage::Found(code) => Step::Next(Call::Get(Identifier::Code(code.clone()))),
-        Stage::Start | Stage::CheckEdit | Stage::CheckStatus => match &state.known {
-            Some(known) => update(input, wanted, known, &state.progress),
-            None => create(wanted),
-        },
+        (Stage::Found(code), _) => Step::Recall(code.clone()),
+        (Stage::FoundUnknown(code), _) => Step::Next(Call::Get(Identifier::Code(code.clone()))),
+        (_, Some(known)) => update(input, wanted, &known.clone(), state),
+        (_, None) => create(wanted, state),
     }
 }
 
-fn create(wanted: &Identify) -> Step {
+fn ignored(reason: Ignored) -> Step {
+    Step::Done(Outcome::Ignored(reason))
+}
+
+fn create(wanted: &Identify, state: &PlanState) -> Step {
     match &wanted.creation {
+        Creation::Allowed(new) if state.progress.required_only => {
+            let profile = new.profile.filtered(|attribute, _| !is_optional(attribute));
+            Step::Next(Call::New(NewAffiliate { profile, ..new.clone() }))
+        }
         Creation::Allowed(new) => Step::Next(Call::New(new.clone())),
-        Creation::Skipped(reason) => Step::Done(Outcome::Ignored(Ignored::Mapping(reason.clone()))),
-        Creation::Invalid(refusal) => Step::Dead(PermanentFailure::Unmappable(refusal.clone())),
+        Creation::Skipped(reason) => ignored(Ignored::Mapping(reason.clone())),
+        Creation::Invalid(error) => Step::Dead(PermanentFailure::Unmappable(error.clone())),
     }
 }
 
-fn update(input: &PlanInput<'_>, wanted: &Identify, known: &Known, progress: &Progress) -> Step {
+fn update(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &mut PlanState) -> Step {
     if known.origin == Origin::Found && input.policy.on_existing == OnExisting::Ignore {
-        return Step::Done(Outcome::Ignored(Ignored::ExistedBefore(known.code.clone())));
+        return ignored(Ignored::ExistedBefore(known.code.clone()));
     }
-    let changes = known.sent.changes(input.hash, &wanted.profile);
-    let status = wanted.status.filter(|status| !known.sent.has_status(input.hash, *status));
+    if wanted.may_only_create && state.progress.done != Done::Created {
+        state.known = None; // nothing leads to it that did not before
+        return ignored(Ignored::Mapping(Reason::UntrustedProject));
+    }
+    let current = current(input, wanted, known, state);
+    let changes = current.changes(input.hash, &known.sent);
+    let status = status::to_set(input, wanted, known, state);
     if changes.is_empty() && status.is_none() {
-        return done(progress, &known.code);
+        return done(input, wanted, &current, state);
     }
     match (known.id, status) {
         (None, _) => Step::Next(Call::Get(Identifier::Code(known.code.clone()))),
-        (Some(id), _) if matches!(progress.stage, Stage::CheckEdit | Stage::CheckStatus) => {
+        (Some(id), _) if matches!(state.progress.stage, Stage::CheckEdit | Stage::CheckStatus | Stage::ReadStatus) => {
             Step::Next(Call::Get(Identifier::Id(id)))
         }
-        (Some(id), Some(status)) if changes.is_empty() => Step::Next(Call::SetStatus { id, status }),
-        (Some(id), _) => Step::Next(Call::Edit { id, changes }),
+        (Some(id), Some(status)) if changes.is_empty() => status::set(state, id, status),
+        (Some(id), _) => Step::Next(Call::Edit { id, changes: changes.profile() }),
     }
 }
 
-fn done(progress: &Progress, code: &AffiliateCode) -> Step {
+/// The facts that may replace what was sent of the affiliate.
+fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &PlanState) -> Facts {
+    let mut facts = wanted.facts.clone();
+    if let (true, Creation::Allowed(new)) = (state.progress.required_only, &wanted.creation) {
+        let rest = |attribute: &Attribute| {
+            let is_editable = matches!(attribute, Attribute::Field(field) if field.is_editable());
+            is_editable && is_optional(attribute) && wanted.facts.get(attribute).is_none()
+        };
+        let time = FactTime::new(Some(OLDEST), wanted.time.received_at());
+        facts.replace(Facts::new(&new.profile.filtered(|attribute, _| rest(attribute)), &[], time));
+    }
+    let by_rule = |attribute: &Attribute| matches!(attribute, Attribute::Custom(_) | Attribute::Field(Field::Offer));
+    let left_out = |attribute: &Attribute| state.progress.left_out.contains(&attribute.to_string());
+    let may = |attribute: &Attribute| (state.access != Access::RulesOnly || by_rule(attribute)) && !left_out(attribute);
+    let facts = facts.filtered(|fact| may(&fact.attribute));
+    if input.policy.on_stale == OnStale::Apply { facts } else { facts.newer(&known.sent) }
+}
+
+/// Everything that can be sent was sent. What was stated again is remembered with its newer time.
+fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, state: &mut PlanState) -> Step {
+    let Some(known) = &mut state.known else { return ignored(Ignored::DeletedSince) };
+    let progress = &state.progress;
+    let is_stale = !wanted.facts.is_empty() && current.is_empty() && wanted.status.is_none();
+    current
+        .filtered(|fact| known.sent.has(input.hash, &fact.attribute, &fact.value))
+        .record(input.hash, &mut known.sent);
+    status::confirm(input, wanted, known);
+    let code = known.code.clone();
     let action = match progress.done {
         Done::Created => Action::Created,
         Done::Updated => Action::Updated,
         Done::Nothing | Done::Anonymized => Action::Unchanged,
     };
-    Step::Done(Outcome::Delivered { action, code: Some(code.clone()) })
+    let mut remarks = Vec::new();
+    remarks.extend(progress.email_taken.then_some(Remark::EmailTaken));
+    remarks.extend((!progress.left_out.is_empty()).then(|| Remark::LeftOut(progress.left_out.clone())));
+    match progress.status_kept {
+        Some(status) if action == Action::Unchanged && remarks.is_empty() => {
+            return ignored(Ignored::LeftAlone { code, status });
+        }
+        kept => remarks.extend(kept.map(Remark::StatusKept)),
+    }
+    if is_stale && action == Action::Unchanged && remarks.is_empty() {
+        return ignored(Ignored::Stale(code));
+    }
+    Step::Done(Outcome::Delivered { action, code: Some(code), remarks })
 }
 
 /// Handles the reply to `call`: changes the state, or ends the delivery.
@@ -76,9 +143,7 @@ pub(super) fn on_reply(
 ) -> Option<Step> {
     match (call, reply) {
         (Call::New(new), Reply::Created { code, id }) => {
-            let mut sent = SentAttributes::default();
-            sent.record_all(input.hash, &new.profile, wanted.time.at());
-            sent.record_status(input.hash, new.status, wanted.time.at());
+            let sent = sent_with_new(input, wanted, state, new);
             state.record_affiliate(Known { code, id, origin: Origin::Created, sent });
             state.progress.done = Done::Created;
             None
@@ -87,45 +152,61 @@ pub(super) fn on_reply(
             state.progress.stage = Stage::Searching { page: 1, seen: 0 };
             None
         }
-        (Call::Search { email, .. }, reply) => on_search(input, wanted, state, email, reply, call),
+        (Call::New(new), Reply::Rejected(Rejection::Other(words))) => on_new_rejected(input, state, call, new, words),
+        (Call::Search { .. }, reply) => on_search(state, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
             on_details(input, wanted, state, code, &affiliate)
         }
         (Call::Get(Identifier::Id(_)), Reply::Affiliate(affiliate)) => on_read_back(input, wanted, state, &affiliate),
         (Call::Get(_), Reply::NotFound) => on_not_found(state),
         (Call::Edit { changes, .. }, Reply::Changed) => {
-            on_edited(input, wanted, state, changes);
+            record(input, wanted, state, changes);
+            mark_updated(state);
             None
         }
         (Call::Edit { .. }, Reply::NotChanged | Reply::NotFound) => {
             state.progress.stage = Stage::CheckEdit;
             None
         }
-        (Call::Edit { .. }, Reply::Rejected(Rejection::EmailTaken)) => Some(Step::Dead(PermanentFailure::EmailTaken)),
-        (Call::SetStatus { status, .. }, Reply::Changed) => {
-            on_status_changed(input, wanted, state, *status);
+        (Call::Edit { changes, .. }, Reply::Rejected(Rejection::EmailTaken)) => on_email_taken(input, state, changes),
+        (Call::Edit { changes, .. }, Reply::Rejected(Rejection::Other(words))) => {
+            on_edit_rejected(input, wanted, state, call, changes, words)
+        }
+        (Call::SetStatus { .. }, Reply::Changed) => {
+            status::on_changed(input, wanted, state);
+            mark_updated(state);
             None
         }
         (Call::SetStatus { .. }, Reply::NotChanged | Reply::NotFound) => {
             state.progress.stage = Stage::CheckStatus;
             None
         }
+        (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::refused(call, words)),
         _ => Some(Step::unexpected(call)),
     }
 }
 
-fn on_edited(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState, changes: &Profile) {
-    if let Some(known) = &mut state.known {
-        known.sent.record_all(input.hash, changes, wanted.time.at());
+/// What is remembered of an affiliate that `new` has created: what an event stated with its time, defaults as older than any fact.
+fn sent_with_new(input: &PlanInput<'_>, wanted: &Identify, state: &PlanState, new: &NewAffiliate) -> SentAttributes {
+    let mut sent = SentAttributes::default();
+    for (attribute, value) in new.profile.iter() {
+        let stated = wanted.facts.get(attribute).filter(|fact| fact.value == value);
+        sent.record(input.hash, attribute, value, stated.map_or(OLDEST, |fact| fact.time.at()));
     }
-    mark_updated(state);
+    let stated = wanted.status.filter(|wanted| wanted.status == new.status);
+    sent.record_status(input.hash, new.status, stated.map_or(OLDEST, |fact| fact.time.at()));
+    let left_out = |attribute: &Attribute| state.progress.left_out.contains(&attribute.to_string());
+    wanted.facts.filtered(|fact| left_out(&fact.attribute)).record(input.hash, &mut sent);
+    sent
 }
 
-fn on_status_changed(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState, status: AffiliateStatus) {
-    if let Some(known) = &mut state.known {
-        known.sent.record_status(input.hash, status, wanted.time.at());
+/// Remembers that these values were sent, or that Refersion refuses them.
+fn record(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState, changes: &Profile) {
+    let Some(known) = &mut state.known else { return };
+    for (attribute, value) in changes.iter() {
+        let at = wanted.facts.get(attribute).map_or(OLDEST, |fact| fact.time.at());
+        known.sent.record(input.hash, attribute, value, at);
     }
-    mark_updated(state);
 }
 
 fn mark_updated(state: &mut PlanState) {
@@ -135,16 +216,69 @@ fn mark_updated(state: &mut PlanState) {
     }
 }
 
-fn on_search(
+/// The values of a `new` were rejected: the affiliate is created with the required ones, and told the rest by an `edit`, without
+/// those that seem to be at fault. Of several events together, each is tried alone.
+fn on_new_rejected(
+    input: &PlanInput<'_>,
+    state: &mut PlanState,
+    call: &Call,
+    new: &NewAffiliate,
+    words: String,
+) -> Option<Step> {
+    let at_fault = leave_out(&new.profile, &words);
+    if input.events > 1 || state.progress.required_only || at_fault.is_empty() {
+        return Some(Step::refused(call, words));
+    }
+    state.progress.required_only = true;
+    state.progress.rejections = 1;
+    state.progress.left_out = at_fault.iter().map(ToString::to_string).collect();
+    None
+}
+
+/// The values of an `edit` were rejected: it is repeated without those that seem to be at fault. They are remembered as sent, so
+/// that they are not tried with every event.
+fn on_edit_rejected(
     input: &PlanInput<'_>,
     wanted: &Identify,
     state: &mut PlanState,
-    email: &Email,
-    reply: Reply,
     call: &Call,
+    changes: &Profile,
+    words: String,
 ) -> Option<Step> {
+    state.progress.rejections += 1;
+    let is_created = state.progress.done == Done::Created;
+    let is_last = state.progress.rejections > MAX_REPETITIONS || is_created && state.progress.required_only;
+    let at_fault = match is_last {
+        true if is_created => changes.iter().map(|(attribute, _)| attribute.clone()).collect(),
+        true => Vec::new(),
+        false => leave_out(changes, &words),
+    };
+    if input.events > 1 || at_fault.is_empty() {
+        return Some(Step::refused(call, words));
+    }
+    record(input, wanted, state, &changes.filtered(|attribute, _| at_fault.contains(attribute)));
+    state.progress.left_out.extend(at_fault.iter().map(ToString::to_string));
+    state.progress.stage = Stage::Start;
+    None
+}
+
+/// Another affiliate has the new e-mail: everything else is sent, and this e-mail is not tried again.
+fn on_email_taken(input: &PlanInput<'_>, state: &mut PlanState, changes: &Profile) -> Option<Step> {
+    let (Some(known), Some(email)) = (&mut state.known, changes.get(Field::Email)) else {
+        return Some(Step::Dead(PermanentFailure::EmailTaken));
+    };
+    if input.events > 1 {
+        return Some(Step::Dead(PermanentFailure::EmailTaken));
+    }
+    known.sent.record_taken_email(input.hash, email);
+    state.progress.email_taken = true;
+    state.progress.stage = Stage::Start;
+    None
+}
+
+fn on_search(state: &mut PlanState, reply: Reply, call: &Call) -> Option<Step> {
     match search::on_reply(state, call, reply) {
-        Search::Found(found) => on_found(input, wanted, state, email, found),
+        Search::Found(found) => on_found(state, found),
         Search::NotFound => {
             state.progress.stage = Stage::Start;
             Some(Step::Retry(TransientFailure::new(
@@ -155,30 +289,41 @@ fn on_search(
     }
 }
 
-/// An affiliate has the e-mail. It existed before unless an earlier `new` was not answered: then what `get` shows
-/// decides. If existing affiliates are ignored, and it is certain that this is one, `get` is spared.
-fn on_found(
-    input: &PlanInput<'_>,
-    wanted: &Identify,
-    state: &mut PlanState,
-    email: &Email,
-    found: Found,
-) -> Option<Step> {
+/// An affiliate has the e-mail. What the store remembers of it decides: it may be remembered under another e-mail.
+fn on_found(state: &mut PlanState, found: Found) -> Option<Step> {
     if let Some(step) = left_alone(&found.code, found.status) {
         return Some(step);
     }
-    if input.policy.on_existing == OnExisting::Ignore && state.progress.unanswered_new.is_none() {
-        let sent = read_back::email(input, wanted, email);
-        state.record_affiliate(Known { code: found.code, id: None, origin: Origin::Found, sent });
-    } else {
-        state.progress.stage = Stage::Found(found.code);
-    }
+    state.progress.stage = Stage::Found(found.code);
     None
 }
 
+/// What the store remembers of the affiliate that was found. If nothing, it existed before, unless an earlier `new` was not answered:
+/// then what `get` shows decides. If existing affiliates are ignored, and it is certain that this is one, `get` is spared.
+pub(super) fn on_recalled(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState, recalled: Option<Recalled>) {
+    let Stage::Found(code) = state.progress.stage.clone() else { return };
+    match recalled {
+        Some(Recalled { known, has_other_owner }) => {
+            if has_other_owner {
+                state.access = Access::without_ownership(wanted, input.policy, &code);
+            }
+            if matches!(state.access, Access::OtherOwner(_)) {
+                state.progress.stage = Stage::Start;
+            } else {
+                state.record_affiliate(known);
+            }
+        }
+        None if input.policy.on_existing == OnExisting::Ignore && state.progress.unanswered_new.is_none() => {
+            let sent = wanted.user.email.as_ref().map(|email| read_back::email(input, wanted, email));
+            state.record_affiliate(Known { code, id: None, origin: Origin::Found, sent: sent.unwrap_or_default() });
+        }
+        None => state.progress.stage = Stage::FoundUnknown(code),
+    }
+}
+
 fn left_alone(code: &AffiliateCode, status: Option<AffiliateStatus>) -> Option<Step> {
-    let status = status.filter(|status| matches!(status, AffiliateStatus::Disabled | AffiliateStatus::Denied))?;
-    Some(Step::Done(Outcome::Ignored(Ignored::LeftAlone { code: code.clone(), status })))
+    let status = status.filter(|status| status::is_final(*status))?;
+    Some(ignored(Ignored::LeftAlone { code: code.clone(), status }))
 }
 
 /// `get` showed an affiliate that was found or created: its numeric id, what need not be sent again, and, if a `new`
@@ -191,14 +336,14 @@ fn on_details(
     affiliate: &Affiliate,
 ) -> Option<Step> {
     state.progress.stage = Stage::Start;
+    state.progress.status_read = true;
     if let Some(known) = &mut state.known {
         known.id = Some(affiliate.id);
+        let is_ours = affiliate.status.is_some_and(|status| known.sent.has_status(input.hash, status));
+        return if is_ours { None } else { left_alone(code, affiliate.status) };
     }
     if let Some(step) = left_alone(code, affiliate.status) {
         return Some(step);
-    }
-    if state.known.is_some() {
-        return None;
     }
     let unanswered = state.progress.unanswered_new.as_ref();
     let origin = if unanswered.is_some_and(|new| new.created(input.hash, &affiliate.profile)) {
@@ -207,19 +352,15 @@ fn on_details(
     } else {
         Origin::Found
     };
-    state.record_affiliate(Known {
-        code: code.clone(),
-        id: Some(affiliate.id),
-        origin,
-        sent: read_back::fingerprint(input, wanted, affiliate),
-    });
+    let sent = read_back::sent_already(input, wanted, affiliate);
+    state.record_affiliate(Known { code: code.clone(), id: Some(affiliate.id), origin, sent });
     None
 }
 
 /// Refersion does not find the affiliate. If it was only remembered, it is forgotten. If this event created or found
 /// it, Refersion needs time to show it: creating another one would not help.
 fn on_not_found(state: &mut PlanState) -> Option<Step> {
-    if state.progress.met || matches!(state.progress.stage, Stage::Found(_)) {
+    if state.progress.met || matches!(state.progress.stage, Stage::FoundUnknown(_)) {
         state.progress.stage = Stage::Start;
         return Some(Step::Retry(TransientFailure::new(
             "Refersion does not find an affiliate that it named a moment ago",
@@ -237,11 +378,11 @@ fn on_read_back(
     state: &mut PlanState,
     affiliate: &Affiliate,
 ) -> Option<Step> {
-    let known = state.known.as_mut()?;
-    let unsent = known.sent.changes(input.hash, &wanted.profile);
-    if state.progress.stage == Stage::CheckStatus {
-        return on_status_read_back(input, wanted, state, affiliate.status);
+    if matches!(state.progress.stage, Stage::ReadStatus | Stage::CheckStatus) {
+        return status::on_read_back(input, wanted, state, affiliate.status);
     }
+    let known = state.known.clone()?;
+    let unsent = current(input, wanted, &known, state).changes(input.hash, &known.sent).profile();
     let failed = read_back::differs(affiliate, &unsent);
     let alone = left_alone(&known.code, affiliate.status);
     if !failed.is_empty() {
@@ -251,26 +392,7 @@ fn on_read_back(
     if alone.is_some() && wanted.status.is_none() {
         return alone;
     }
-    known.sent.record_all(input.hash, &unsent, wanted.time.at());
+    record(input, wanted, state, &unsent);
     state.progress.stage = Stage::Start;
     None
-}
-
-fn on_status_read_back(
-    input: &PlanInput<'_>,
-    wanted: &Identify,
-    state: &mut PlanState,
-    seen: Option<AffiliateStatus>,
-) -> Option<Step> {
-    state.progress.stage = Stage::Start;
-    match wanted.status {
-        Some(status) if seen == Some(status) => {
-            let known = state.known.as_mut()?;
-            known.sent.record_status(input.hash, status, wanted.time.at());
-            None
-        }
-        _ => Some(Step::Retry(TransientFailure::new(
-            "Refersion did not change the affiliate's status, and gave no reason",
-        ))),
-    }
 }

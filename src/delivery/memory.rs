@@ -6,7 +6,7 @@
 
 use super::UnansweredNew;
 use super::unanswered_new;
-use crate::domain::{AffiliateCode, AffiliateId, Fingerprint, SentAttributes, Timestamp};
+use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Fingerprint, SentAttributes, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What is remembered of an affiliate.
@@ -96,6 +96,24 @@ pub struct Progress {
     /// The affiliate that a delete is about, once it is known.
     #[serde(default)]
     pub target: Option<Target>,
+    /// The names of attributes whose values Refersion refused.
+    #[serde(default)]
+    pub left_out: Vec<String>,
+    /// How many calls were rejected because of such values.
+    #[serde(default)]
+    pub rejections: u32,
+    /// A `new` with all fields was rejected: the required ones are sent alone.
+    #[serde(default)]
+    pub required_only: bool,
+    /// The new e-mail belongs to another affiliate.
+    #[serde(default)]
+    pub email_taken: bool,
+    /// The affiliate's status was read, so that it may be set.
+    #[serde(default)]
+    pub status_read: bool,
+    /// The status that the affiliate keeps, although the event states another one.
+    #[serde(default)]
+    pub status_kept: Option<AffiliateStatus>,
 }
 
 /// Where a delivery stands.
@@ -111,12 +129,16 @@ pub enum Stage {
         /// How many results earlier pages held.
         seen: u64,
     },
-    /// An affiliate was found; `get` is to show its numeric id.
+    /// An affiliate was found; the store is to say what is remembered of it.
     Found(AffiliateCode),
+    /// An affiliate was found of which nothing is remembered; `get` is to show its numeric id.
+    FoundUnknown(AffiliateCode),
     /// An edit "changed nothing": read back to see what that means.
     CheckEdit,
     /// A status change "changed nothing": read back to see what that means.
     CheckStatus,
+    /// A status is to be set: `get` is to show the present one.
+    ReadStatus,
 }
 
 /// What a delivery has already done.

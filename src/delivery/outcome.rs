@@ -15,6 +15,8 @@ use std::time::Duration;
 pub enum Step {
     /// Make this call, and come back with the reply.
     Next(Call),
+    /// Look up what is remembered of this affiliate, and come back by [`on_recalled`](super::on_recalled).
+    Recall(AffiliateCode),
     /// The event is carried out, or there is nothing to carry out.
     Done(Outcome),
     /// The attempt failed; a later one may succeed.
@@ -26,6 +28,11 @@ pub enum Step {
 }
 
 impl Step {
+    /// Refersion rejected a call for good.
+    pub(super) fn refused(call: &Call, words: String) -> Self {
+        Self::Dead(PermanentFailure::Refused { operation: call.operation(), words })
+    }
+
     /// An answer that does not belong to its call, such as search results for an edit.
     pub(super) fn unexpected(call: &Call) -> Self {
         Self::Retry(TransientFailure::new(format!("Refersion's answer to {} was not understood", call.operation())))
@@ -41,9 +48,24 @@ pub enum Outcome {
         action: Action,
         /// The affiliate, if there is one.
         code: Option<AffiliateCode>,
+        /// What was left as it is.
+        remarks: Vec<Remark>,
     },
     /// There was nothing to do.
     Ignored(Ignored),
+}
+
+/// What a delivery left as it is, although the event states otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// The new e-mail belongs to another affiliate, so that the affiliate keeps its e-mail.
+    EmailTaken,
+    /// Refersion refuses the values of these attributes.
+    LeftOut(Vec<String>),
+    /// The affiliate is `DENIED` or `DISABLED`: that decision of the merchant stands.
+    StatusKept(AffiliateStatus),
+    /// The e-mail of a delete leads to another affiliate than its `userId`.
+    OtherAffiliate(AffiliateCode),
 }
 
 /// What a delivery did.
@@ -86,6 +108,12 @@ pub enum Ignored {
     },
     /// A delete of the same user was carried out in its place.
     Cancelled,
+    /// The e-mail belongs to an affiliate whose owner is another `userId`.
+    OtherOwner(AffiliateCode),
+    /// The affiliate was told newer values before.
+    Stale(AffiliateCode),
+    /// The user was deleted after the event.
+    DeletedSince,
 }
 
 /// Why an attempt failed, where a later one may succeed.
@@ -136,25 +164,53 @@ impl fmt::Display for Ignored {
             }
             Self::LeftAlone { code, status } => write!(f, "affiliate {code} is {status} and is left alone"),
             Self::Cancelled => f.write_str("the user was deleted before it was carried out"),
+            Self::OtherOwner(code) => write!(
+                f,
+                "the e-mail belongs to affiliate {code}, whose owner is another userId: nothing was changed. Send the userId \
+                 that the affiliate was created with"
+            ),
+            Self::Stale(code) => write!(f, "affiliate {code} has newer values than this event, by its timestamp"),
+            Self::DeletedSince => f.write_str("the user was deleted after this event, by its timestamp"),
         }
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (action, code) = match self {
+        let (action, code, remarks) = match self {
             Self::Ignored(ignored) => return ignored.fmt(f),
-            Self::Delivered { action, code } => (action, code),
+            Self::Delivered { action, code, remarks } => (action, code, remarks),
         };
         match (action, code) {
             (Action::NotFound, _) => f.write_str("no affiliate to delete"),
             (action, None) => write!(f, "affiliate {}", action.as_str()),
             (action, Some(code)) => write!(f, "affiliate {code} {}", action.as_str()),
+        }?;
+        remarks.iter().try_for_each(|remark| write!(f, "; {remark}"))
+    }
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmailTaken => {
+                f.write_str("its e-mail was not changed, because the new one belongs to another affiliate")
+            }
+            Self::LeftOut(names) => {
+                write!(f, "Refersion refuses the value of {}, which was left out", names.join(", "))
+            }
+            Self::StatusKept(status) => write!(f, "its status {status} was decided at Refersion and stays"),
+            Self::OtherAffiliate(code) => write!(f, "the e-mail leads to affiliate {code}, which was left alone"),
         }
     }
 }
 
 impl Outcome {
+    /// A delivery that left nothing out.
+    pub fn delivered(action: Action, code: Option<AffiliateCode>) -> Self {
+        Self::Delivered { action, code, remarks: Vec::new() }
+    }
+
     /// A short word for counts.
     pub fn word(&self) -> &'static str {
         match self {

@@ -56,6 +56,14 @@ outcome_codes! {
     Cancelled = 27, "cancelled";
     /// Settled by a release that did not write down how (its store was of version 5 or before).
     Unrecorded = 28, "unrecorded";
+    /// The affiliate belongs to another `userId`.
+    OtherOwner = 29, "other_owner";
+    /// The event's project is not trusted, and the event creates no affiliate.
+    UntrustedProject = 30, "untrusted_project";
+    /// Newer values were sent before.
+    Stale = 31, "stale";
+    /// The user was deleted after the event.
+    DeletedSince = 32, "deleted_since";
     /// Dead letter: the event cannot be mapped, or its user never became known.
     Unmappable = 40, "unmappable";
     /// Dead letter: the bytes are no event.
@@ -111,12 +119,16 @@ impl From<&Outcome> for OutcomeCode {
                 Reason::Unsupported { .. } => Self::Unsupported,
                 Reason::NoRule => Self::NoRule,
                 Reason::UnknownUser => Self::UnknownUser,
+                Reason::UntrustedProject => Self::UntrustedProject,
                 Reason::CreateIf { .. } => Self::CreateIf,
                 Reason::Audience { .. } => Self::Audience,
             },
             Outcome::Ignored(Ignored::ExistedBefore(_)) => Self::ExistedBefore,
             Outcome::Ignored(Ignored::LeftAlone { .. }) => Self::LeftAlone,
             Outcome::Ignored(Ignored::Cancelled) => Self::Cancelled,
+            Outcome::Ignored(Ignored::OtherOwner(_)) => Self::OtherOwner,
+            Outcome::Ignored(Ignored::Stale(_)) => Self::Stale,
+            Outcome::Ignored(Ignored::DeletedSince) => Self::DeletedSince,
         }
     }
 }

@@ -7,8 +7,8 @@
 //! second effect; a step that asks for a `new` leaves in the progress what it sends, to be saved before the call is
 //! made.
 
-use super::outcome::{Ignored, Outcome, PermanentFailure, Step, TransientFailure};
-use super::{Call, PlanInput, PlanState, Rejection, Reply, UnansweredNew, delete, identify, unanswered_new};
+use super::outcome::{Ignored, Outcome, Step, TransientFailure};
+use super::{Call, PlanInput, PlanState, Recalled, Reply, UnansweredNew, delete, identify, unanswered_new};
 use crate::domain::NewAffiliate;
 use crate::mapping::Intent;
 
@@ -17,11 +17,11 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
     if let Some((Call::New(new), reply)) = &last_reply {
         on_new_reply(input, state, new, reply);
     }
-    let end = last_reply.and_then(|(call, reply)| match on_common_reply(call, reply) {
+    let end = last_reply.and_then(|(call, reply)| match on_common_reply(reply) {
         Common::Step(step) => Some(step),
         Common::Other(reply) => match input.intent {
             Intent::Identify(wanted) => identify::on_reply(input, wanted, state, call, reply),
-            Intent::Delete { user, .. } => delete::on_reply(input, user, state, call, reply),
+            Intent::Delete { .. } => delete::on_reply(input, state, call, reply),
             Intent::Nothing(_) => None,
         },
     });
@@ -30,10 +30,22 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
         Intent::Delete { user, .. } => delete::decide(input, user, state),
         Intent::Nothing(reason) => Step::Done(Outcome::Ignored(Ignored::Mapping(reason.clone()))),
     });
-    if let Step::Next(Call::New(new)) = &next {
-        state.progress.new_in_flight = Some(unanswered_new::visible(input.hash, &new.profile));
+    match &next {
+        Step::Next(Call::New(new)) => {
+            state.progress.new_in_flight = Some(unanswered_new::visible(input.hash, &new.profile));
+        }
+        // The status may change until the next attempt.
+        Step::Retry(_) | Step::Halt => state.progress.status_read = false,
+        _ => {}
     }
     next
+}
+
+/// Continues after [`Step::Recall`]: `recalled` is what is remembered of the affiliate that was found.
+pub fn on_recalled(input: &PlanInput<'_>, state: &mut PlanState, recalled: Option<Recalled>) {
+    if let Intent::Identify(wanted) = input.intent {
+        identify::on_recalled(input, wanted, state, recalled);
+    }
 }
 
 /// A `new` was replied to. Unless it created an affiliate or certainly had no effect, it is kept as not answered.
@@ -58,7 +70,7 @@ enum Common {
 }
 
 /// Handles a reply that means the same for every call; returns any other.
-fn on_common_reply(call: &Call, reply: Reply) -> Common {
+fn on_common_reply(reply: Reply) -> Common {
     Common::Step(match reply {
         Reply::Unauthorized => Step::Halt,
         Reply::RateLimited { retry_after } => {
@@ -67,9 +79,6 @@ fn on_common_reply(call: &Call, reply: Reply) -> Common {
         }
         Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
             Step::Retry(TransientFailure { what, retry_after, pauses_account: false })
-        }
-        Reply::Rejected(Rejection::Other(words)) => {
-            Step::Dead(PermanentFailure::Refused { operation: call.operation(), words })
         }
         other => return Common::Other(other),
     })

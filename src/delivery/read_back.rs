@@ -1,27 +1,27 @@
 //! Read-back: what `get` shows of an affiliate is compared with what the event wants.
 //!
-//! In: an affiliate and a profile. Out: what need not be sent (as a fingerprint), or the fields that differ.
+//! In: an affiliate and a profile. Out: what need not be sent (as what was sent), or the fields that differ.
 //! Invariant: a field counts as equal only if it was shown. Deliberately absent: what follows from a difference
 //! ([`super::identify`]).
 
-use super::{Affiliate, PlanInput};
-use crate::domain::{Attribute, Email, Field, Profile, SentAttributes};
+use super::{Affiliate, PlanInput, status};
+use crate::domain::{Attribute, Email, Fact, Field, Profile, SentAttributes, Timestamp};
 use crate::mapping::Identify;
 
-/// The fingerprint of an affiliate that a search has found by `email`: it has that e-mail.
+/// What is known of an affiliate that a search has found by `email`: it has that e-mail.
 pub(super) fn email(input: &PlanInput<'_>, wanted: &Identify, email: &Email) -> SentAttributes {
     let mut sent = SentAttributes::default();
     sent.record(input.hash, &Field::Email.into(), email.as_str(), wanted.time.at());
     sent
 }
 
-/// The fingerprint of the fields that are as wanted already.
-pub(super) fn fingerprint(input: &PlanInput<'_>, wanted: &Identify, affiliate: &Affiliate) -> SentAttributes {
+/// What need not be sent, because `get` shows it as wanted.
+pub(super) fn sent_already(input: &PlanInput<'_>, wanted: &Identify, affiliate: &Affiliate) -> SentAttributes {
     let mut sent = wanted.user.email.as_ref().map(|address| email(input, wanted, address)).unwrap_or_default();
-    let as_wanted = wanted.profile.filtered(|attribute, value| shows(affiliate, attribute, value));
-    sent.record_all(input.hash, &as_wanted, wanted.time.at());
-    if let Some(status) = affiliate.status {
-        sent.record_status(input.hash, status, wanted.time.at());
+    let is_shown = |fact: &Fact| shows(affiliate, &fact.attribute, &fact.value);
+    wanted.facts.filtered(is_shown).record(input.hash, &mut sent);
+    if let Some(status) = affiliate.status.filter(|status| !status::is_final(*status)) {
+        sent.record_status(input.hash, status, Timestamp(i64::MIN));
     }
     sent
 }

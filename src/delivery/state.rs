@@ -3,9 +3,9 @@
 //! The input does not change. The state changes with every reply, and is saved between two calls. Invariant: an
 //! affiliate that the event created or found is marked so in its progress, and is never forgotten by it.
 
-use super::{Known, Memory, Policy, Progress, Stage, UnansweredNew};
-use crate::domain::{AffiliateCode, Fingerprint, HashKey};
-use crate::mapping::Intent;
+use super::{Known, Memory, OnOtherUser, OnStale, Policy, Progress, Stage, UnansweredNew};
+use crate::domain::{AffiliateCode, Fingerprint, HashKey, Timestamp};
+use crate::mapping::{Identify, Intent};
 
 /// What does not change during a delivery.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub struct PlanInput<'a> {
     pub custom_fields: &'a [String],
     /// The key of the fingerprints.
     pub hash: &'a HashKey,
+    /// How many events the intent stands for.
+    pub events: usize,
 }
 
 /// What changes during a delivery, and is written down between two calls.
@@ -25,30 +27,67 @@ pub struct PlanInput<'a> {
 pub struct PlanState {
     /// The affiliate, as remembered; an identify writes it.
     pub known: Option<Known>,
-    /// Another affiliate, that of the other key: a delete looks by e-mail first, an identify by `userId`.
+    /// Another affiliate, that of the e-mail, where the `userId` leads to one.
     pub fallback: Option<Known>,
+    /// What the event may do.
+    pub access: Access,
+    /// The user was deleted after the event.
+    pub deleted_since: bool,
+    /// An affiliate to which the e-mail of a delete leads, while its `userId` leads, or led before it was deleted, to another.
+    pub other_affiliate: Option<AffiliateCode>,
     /// How far the delivery got.
     pub progress: Progress,
     /// Affiliates to forget: deleted, or gone from Refersion.
     pub forgotten: Vec<AffiliateCode>,
 }
 
+/// What an event may do to the affiliate that its keys lead to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Everything.
+    #[default]
+    Full,
+    /// Only what the operator's rules set: an Engage event that names an affiliate with an owner by its e-mail alone.
+    RulesOnly,
+    /// Nothing: the affiliate of the e-mail has another owner.
+    OtherOwner(AffiliateCode),
+}
+
 impl PlanState {
     /// The state to begin (or to go on) with. `interrupted` says that the last attempt ended without a settlement: the
     /// call that its progress says to be next may have had its effect.
-    pub fn new(intent: &Intent, memory: Memory, mut progress: Progress, interrupted: bool) -> Self {
-        let Memory { by_user_id, by_email, .. } = memory;
-        let (known, fallback) = match intent {
-            Intent::Delete { user, .. } if user.email.is_some() => (by_email, by_user_id),
-            _ if by_user_id.is_none() => (by_email, None),
-            _ => (by_user_id, by_email),
+    pub fn new(intent: &Intent, policy: Policy, memory: Memory, mut progress: Progress, interrupted: bool) -> Self {
+        let deleted_since = match intent {
+            Intent::Identify(wanted) => is_from_before(wanted, policy, memory.deleted_at()),
+            Intent::Delete { .. } | Intent::Nothing(_) => false,
         };
+        let user_id_alone_was_deleted = memory.user_id_deleted_at.is_some() && memory.email_deleted_at.is_none();
+        let Memory { by_user_id, by_email, email_has_other_owner, .. } = memory;
+        let access = match (intent, &by_user_id, &by_email) {
+            (Intent::Identify(wanted), None, Some(known)) if email_has_other_owner => {
+                Access::without_ownership(wanted, policy, &known.code)
+            }
+            _ => Access::Full,
+        };
+        let other_affiliate = match (intent, &by_user_id, &by_email) {
+            (Intent::Delete { .. }, Some(own), Some(other)) if own.code != other.code => Some(other.code.clone()),
+            (Intent::Delete { .. }, None, Some(other)) if user_id_alone_was_deleted => Some(other.code.clone()),
+            _ => None,
+        };
+        let by_email = by_email.filter(|_| by_user_id.is_some() || other_affiliate.is_none());
+        let by_email = by_email.filter(|_| {
+            let is_other_owners =
+                email_has_other_owner && by_user_id.is_some() && matches!(intent, Intent::Identify(_));
+            !is_other_owners || policy.on_other_user == OnOtherUser::Update
+        });
+        let (known, fallback) = if by_user_id.is_none() { (by_email, None) } else { (by_user_id, by_email) };
+        let known = known.filter(|_| !matches!(access, Access::OtherOwner(_)) && !deleted_since);
         let fallback = fallback.filter(|other| known.as_ref().is_none_or(|known| known.code != other.code));
         let in_flight = progress.new_in_flight.take();
         if interrupted {
             count_as_unanswered(&mut progress, in_flight, known.is_some());
         }
-        Self { known, fallback, progress, forgotten: Vec::new() }
+        Self { known, fallback, access, deleted_since, other_affiliate, progress, forgotten: Vec::new() }
     }
 
     /// Remembers an affiliate that this event created or found.
@@ -65,6 +104,24 @@ impl PlanState {
         self.forgotten.extend(gone.map(|known| known.code));
         self.progress.stage = Stage::Start;
     }
+}
+
+impl Access {
+    /// What an event may do to an affiliate that belongs to another `userId`.
+    pub(super) fn without_ownership(wanted: &Identify, policy: Policy, code: &AffiliateCode) -> Self {
+        if policy.on_other_user == OnOtherUser::Update {
+            Self::Full
+        } else if wanted.engage && wanted.user.user_id.is_none() {
+            Self::RulesOnly
+        } else {
+            Self::OtherOwner(code.clone())
+        }
+    }
+}
+
+/// Whether the event is from before the user was deleted.
+pub(super) fn is_from_before(wanted: &Identify, policy: Policy, deleted_at: Option<Timestamp>) -> bool {
+    policy.on_stale == OnStale::Ignore && deleted_at.is_some_and(|deleted_at| !wanted.time.supersedes(deleted_at))
 }
 
 /// An interrupted attempt may have called the `new` that its progress names. The release before saved no progress

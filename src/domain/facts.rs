@@ -1,7 +1,7 @@
 //! What events state of an affiliate: attributes with their values, and since when each was true.
 //!
-//! In: what an event states, with its time; later events; what was sent of the affiliate before. Out: the facts that still have to
-//! be sent. Invariants: the newer of two facts about one attribute counts, whatever the order of arrival; an empty value says that a
+//! In: what an event states, with its time; what was sent of the affiliate before. Out: the facts that still have to
+//! be sent. Invariants: at most one fact about an attribute; an empty value says that a
 //! field no longer has one. Deliberately absent: what is stated in an event ([`crate::mapping`]), and calls ([`crate::delivery`]).
 
 use super::{Attribute, FactTime, Field, HashKey, Profile, SentAttributes};
@@ -31,13 +31,11 @@ impl Facts {
         Self(cleared.chain(stated).collect())
     }
 
-    /// Adds what a later event states: of two facts about one attribute the newer one stays, of two from the same moment the one
-    /// that came later.
-    pub fn add(&mut self, later: Self) {
-        for fact in later.0 {
+    /// Replaces the facts about the attributes of `others`, and adds the rest of them.
+    pub fn replace(&mut self, others: Self) {
+        for fact in others.0 {
             match self.0.iter_mut().find(|own| own.attribute == fact.attribute) {
-                Some(own) if fact.time.supersedes(own.time.at()) => *own = fact,
-                Some(_) => {}
+                Some(own) => *own = fact,
                 None => self.0.push(fact),
             }
         }
@@ -127,12 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn the_newer_of_two_facts_stays_whatever_the_order() {
-        for (first, second, expected) in [(1, 2, "city=Rome@2"), (2, 1, "city=Paris@2"), (2, 2, "city=Rome@2")] {
-            let mut all = facts(&[(Field::City, "Paris")], first);
-            all.add(facts(&[(Field::City, "Rome"), (Field::Zip, "1")], second));
-            assert_eq!(text(&all), [expected.to_owned(), format!("zip=1@{second}")]);
-        }
+    fn facts_about_the_same_attribute_are_replaced() {
+        let mut all = facts(&[(Field::City, "Paris"), (Field::Phone, "2")], 1);
+        all.replace(facts(&[(Field::City, "Rome"), (Field::Zip, "1")], 2));
+        assert_eq!(text(&all), ["city=Rome@2", "phone=2@1", "zip=1@2"]);
     }
 
     #[test]

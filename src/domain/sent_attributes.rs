@@ -59,6 +59,11 @@ impl SentAttributes {
         self.taken_email = Some(key.attribute(&Attribute::Field(Field::Email), email));
     }
 
+    /// The latest moment of all; none if nothing was sent.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.attributes.values().map(|sent| Timestamp(sent.at)).max()
+    }
+
     /// Whether a fact of this time may replace what is remembered of `attribute`.
     pub fn accepts(&self, attribute: &Attribute, time: FactTime) -> bool {
         self.supersedes(&attribute.key(), time)

@@ -89,7 +89,7 @@ fn decide(endpoint: &AccountEndpoint, text: &str, event: &Event<'_>, received_at
     let (user, if_unknown, deleted_at) = match mapping::map(event, &endpoint.rules, received_at).intent {
         Ok(Intent::Identify(wanted)) => (wanted.user, if_unknown(&wanted.creation), None),
         Ok(Intent::Delete { user, time }) => {
-            let not_found = Outcome::Delivered { action: Action::NotFound, code: None };
+            let not_found = Outcome::delivered(Action::NotFound, None);
             let response = user.email.is_none().then_some(ApiResponse::Delivered(not_found));
             (user, response, Some(time.at()))
         }

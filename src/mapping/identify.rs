@@ -1,12 +1,12 @@
 //! Mapping of an identify event.
 //!
-//! In: an event and the rules. Out: what an `edit` sends if the user is an affiliate (`profile`, `status`), and what a `new`
+//! In: an event and the rules. Out: what an `edit` sends if the user is an affiliate (`facts`, `status`), and what a `new`
 //! sends if not ([`Creation`]); only the store knows which of the two applies. Invariants: an event about an audience is
 //! never an error because it has no e-mail or no name; a known affiliate's name is never overwritten by a placeholder.
 
 use super::engage::{self, Effects};
-use super::{Creation, Identify, Intent, MappingError, Note, Reason, Rules, address, contact, email, name};
-use crate::domain::{AffiliateStatus, Attribute, Email, FactTime, Field, NewAffiliate, Profile, User, UserId};
+use super::{Creation, Identify, Intent, MappingError, Note, Reason, Rules, StatusFact, address, contact, email, name};
+use crate::domain::{AffiliateStatus, Attribute, Email, FactTime, Facts, Field, NewAffiliate, Profile, User, UserId};
 use crate::segment::Event;
 
 /// Maps an identify event, whose facts are of `time`.
@@ -38,9 +38,8 @@ pub(super) fn identify(
     Ok(Intent::Identify(Identify {
         creation: creation(event, rules, email.as_ref(), &profile, &effects),
         user: User { user_id: event.user_id.clone(), email },
-        status: effects.status.map(|(_, status)| status),
-        profile,
-        cleared: Vec::new(),
+        status: effects.status.map(|(_, status)| StatusFact { status, time }),
+        facts: Facts::new(&profile, &[], time),
         time,
         engage: event.engage,
         may_only_create: false,

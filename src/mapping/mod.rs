@@ -21,7 +21,7 @@ mod subdivision;
 
 pub use rules::{Audience, CreateIf, CustomField, Effect, Rules};
 
-use crate::domain::{AffiliateStatus, FactTime, Field, NewAffiliate, Profile, Timestamp, User};
+use crate::domain::{AffiliateStatus, FactTime, Facts, NewAffiliate, Timestamp, User};
 use crate::segment::{Event, Kind};
 use std::fmt;
 
@@ -67,12 +67,11 @@ pub enum Intent {
 pub struct Identify {
     /// The user.
     pub user: User,
-    /// The values in the event: what an `edit` sends if the user is an affiliate.
-    pub profile: Profile,
-    /// Fields whose old value no longer holds, since a value in the event contradicts it.
-    pub cleared: Vec<Field>,
+    /// What the event states: what an `edit` sends if the user is an affiliate. An empty value clears a field whose old value
+    /// no longer holds.
+    pub facts: Facts,
     /// The status that an audience rule sets.
-    pub status: Option<AffiliateStatus>,
+    pub status: Option<StatusFact>,
     /// What to do if the user is no affiliate yet.
     pub creation: Creation,
     /// When it was true.
@@ -81,6 +80,15 @@ pub struct Identify {
     pub engage: bool,
     /// Whether it may create an affiliate and nothing else: its project is not trusted.
     pub may_only_create: bool,
+}
+
+/// A status that an audience rule sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusFact {
+    /// The status.
+    pub status: AffiliateStatus,
+    /// When the user entered or left the audience.
+    pub time: FactTime,
 }
 
 /// What to do with an identify event if its user is no affiliate yet.
@@ -106,6 +114,8 @@ pub enum Reason {
     NoRule,
     /// An Engage event about a user who is no affiliate.
     UnknownUser,
+    /// The event's project is not among `[segment] trusted_projects`, and the event does not create an affiliate.
+    UntrustedProject,
     /// `[mapping.create_if]` does not hold.
     CreateIf {
         /// The trait that the condition names.
@@ -156,6 +166,9 @@ impl fmt::Display for Reason {
             Self::Unsupported { kind } => write!(f, "events of type `{kind}` say nothing of affiliates"),
             Self::NoRule => f.write_str("no rule mentions a trait of this event"),
             Self::UnknownUser => f.write_str("the user is no affiliate yet, and this event cannot create one"),
+            Self::UntrustedProject => f.write_str(
+                "the project of this event is not among the trusted projects, and may create affiliates only",
+            ),
             Self::CreateIf { key } => write!(f, "the user is no affiliate yet, and `{key}` does not ask to create one"),
             Self::Audience { key, status } => {
                 write!(f, "the user is no affiliate yet, and audience `{key}` says {status}")

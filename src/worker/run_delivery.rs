@@ -106,15 +106,21 @@ async fn deliver(
 ) -> Result<Verdict, StoreError> {
     let custom_fields = worker.0.settings.rules.custom_field_ids();
     let (policy, hash) = (worker.0.settings.policy, worker.0.store.hash_key());
-    let mut coalesced = delivery::coalesce(&begun.memory, head, &followers);
+    let mut coalesced = delivery::coalesce(&begun.memory, policy, head, &followers);
     let started = |coalesced: &Coalesced<'_>, progress, interrupted| {
-        PlanState::new(&coalesced.intent, begun.memory.clone(), coalesced.progress(progress), interrupted)
+        PlanState::new(&coalesced.intent, policy, begun.memory.clone(), coalesced.progress(progress), interrupted)
     };
     let mut state = started(&coalesced, begun.progress.clone(), begun.interrupted);
     state.progress.unsure |= begun.interrupted || begun.failures > 0;
     let (mut announced, mut marked, mut in_flight_for) = (Some(announced), None, Duration::ZERO);
     loop {
-        let input = PlanInput { intent: &coalesced.intent, policy, hash, custom_fields: &custom_fields };
+        let input = PlanInput {
+            intent: &coalesced.intent,
+            policy,
+            hash,
+            custom_fields: &custom_fields,
+            events: coalesced.events,
+        };
         let mut run = DeliveryRun { begun, coalesced: &coalesced, input, marked, in_flight_for };
         let mut end = run_plan(worker, &mut run, &mut state, &mut announced).await?;
         (marked, in_flight_for) = (run.marked, run.in_flight_for);
@@ -127,7 +133,7 @@ async fn deliver(
             return Ok(verdict(worker, &run, state, end));
         };
         followers.truncate(fewer);
-        let smaller = delivery::coalesce(&begun.memory, head, &followers);
+        let smaller = delivery::coalesce(&begun.memory, policy, head, &followers);
         state.progress = coalesced.progress(state.progress);
         if coalesced.cancelled > 0 {
             state = started(&smaller, state.progress, false);
@@ -144,14 +150,21 @@ async fn run_plan(
     announced: &mut Option<AnnouncedCall>,
 ) -> Result<Option<Step>, StoreError> {
     let mut replied: Option<(Arc<Call>, Reply)> = None;
+    let mut first = true;
     loop {
-        let first = replied.is_none();
         let step = match replied.take() {
             Some((call, reply)) => delivery::step(&run.input, state, Some((&call, reply))),
             None => delivery::step(&run.input, state, None),
         };
         let call = match step {
             Step::Next(call) => Arc::new(call),
+            Step::Recall(code) => {
+                let (store, account) = (&worker.0.store, &worker.0.settings.account);
+                let recalled =
+                    retry_while_unavailable(worker, || store.recall(account, &code, &run.begun.keys)).await?;
+                delivery::on_recalled(&run.input, state, recalled);
+                continue;
+            }
             end => return Ok(Some(end)),
         };
         if !first || run.needs_mark(&call, state) {
@@ -163,6 +176,7 @@ async fn run_plan(
             return Ok(None);
         };
         run.in_flight_for += took;
+        first = false;
         replied = Some((call, reply));
     }
 }
@@ -170,7 +184,8 @@ async fn run_plan(
 async fn save_progress(worker: &Worker, run: &mut DeliveryRun<'_>, state: &PlanState) -> Result<(), StoreError> {
     let (account, unit) = (&worker.0.settings.account, run.unit());
     let (changes, progress) = (run.changes(state), run.progress(state));
-    retry_until_stored(worker, || worker.0.store.save_progress(account, &unit, &progress, changes.clone())).await?;
+    retry_while_unavailable(worker, || worker.0.store.save_progress(account, &unit, &progress, changes.clone()))
+        .await?;
     run.marked = Some(run.coalesced.events);
     if let Some(scheduler) = &mut *worker.0.signals.scheduler() {
         for (keys, affiliate) in links(worker, &changes) {
@@ -188,7 +203,7 @@ async fn settle(worker: &Worker, begun: &Begun, verdict: Verdict) -> Result<Atte
     if let Some(settlement) = settlement {
         let _settling = worker.settling();
         let (store, account) = (&worker.0.store, &worker.0.settings.account);
-        retry_until_stored(worker, || store.settle(account, &unit, settlement.clone(), changes.clone())).await?;
+        retry_while_unavailable(worker, || store.settle(account, &unit, settlement.clone(), changes.clone())).await?;
     }
     failpoint::step("worker::settled");
     report.publish(worker, begun);
@@ -217,17 +232,17 @@ fn end_unsettled(worker: &Worker, begun: &Begun, error: &StoreError) -> AttemptE
     AttemptEnd { head: begun.seq, end: End::Interrupted { due }, links: Vec::new() }
 }
 
-/// Repeats a write to the store until it succeeds: what was done at Refersion must not be forgotten because a disk was full for a
+/// Repeats a request to the store until it succeeds: what was done at Refersion must not be forgotten because a disk was full for a
 /// while. Gives up when the store is closed, or refuses this very request.
-async fn retry_until_stored<F, W>(worker: &Worker, mut write: F) -> Result<(), StoreError>
+async fn retry_while_unavailable<F, W, T>(worker: &Worker, mut request: F) -> Result<T, StoreError>
 where
     F: FnMut() -> W,
-    W: Future<Output = Result<(), StoreError>>,
+    W: Future<Output = Result<T, StoreError>>,
 {
     loop {
-        match write().await {
+        match request().await {
             Err(StoreError::Transient(error)) => {
-                tracing::debug!(account = %worker.0.settings.account, error, "cannot write to the store; trying again");
+                tracing::debug!(account = %worker.0.settings.account, error, "the store is unavailable; trying again");
                 tokio::time::sleep(STORE_PAUSE).await;
             }
             other => return other,

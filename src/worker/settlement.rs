@@ -119,14 +119,15 @@ pub(super) fn verdict(worker: &Worker, run: &DeliveryRun<'_>, state: PlanState, 
         Some(Step::Dead(failure)) => dead_letter(worker, run.begun, failure, run.changes(&state)),
         Some(Step::Retry(failure)) if !failure.pauses_account => retry(worker, run, &state, failure),
         Some(Step::Halt) => hand_back(run, &state, Report::KeyRefused),
-        Some(Step::Retry(_) | Step::Next(_)) | None => hand_back(run, &state, Report::HandedBack),
+        Some(Step::Retry(_) | Step::Next(_) | Step::Recall(_)) | None => hand_back(run, &state, Report::HandedBack),
     }
 }
 
 fn done(run: &DeliveryRun<'_>, state: &PlanState, outcome: Outcome) -> Verdict {
     let DeliveryRun { begun, coalesced, input, .. } = run;
     let mut changes = run.changes(state);
-    if matches!(input.intent, Intent::Delete { .. }) {
+    if let Intent::Delete { time, .. } = input.intent {
+        changes.deleted_at = Some(time.at());
         // The head's keys, not the delete's, which may be fewer: the edits it cancelled would have linked them.
         changes.erase = erased(begun, &changes.forget);
     }

@@ -101,9 +101,10 @@ fn to_json(mapped: &Mapped) -> Value {
 }
 
 fn identify_to_json(identify: &Identify) -> Map<String, Value> {
-    let mut json = object([("user", user_to_json(&identify.user)), ("profile", json!(values(&identify.profile)))]);
+    let mut json =
+        object([("user", user_to_json(&identify.user)), ("profile", json!(values(&identify.facts.profile())))]);
     if let Some(status) = identify.status {
-        json.insert("status".into(), json!(status));
+        json.insert("status".into(), json!(status.status));
     }
     let (key, value) = match &identify.creation {
         Creation::Allowed(new) => {
@@ -272,14 +273,18 @@ fn check(mapped: &Mapped) {
         assert!(!json[message].to_string().contains(MARK), "{message} repeats a value");
     }
     let Ok(Intent::Identify(identify)) = &mapped.intent else { return };
-    let mut profiles = vec![&identify.profile];
+    let stated = identify.facts.profile();
+    let mut profiles = vec![&stated];
     if let Creation::Allowed(new) = &identify.creation {
         for field in [Field::FirstName, Field::LastName, Field::Email] {
             assert!(new.profile.get(field).is_some(), "{field:?} is missing");
         }
         assert!(new.profile.iter().all(|(attribute, _)| matches!(attribute, Attribute::Field(_))));
         assert!(matches!(new.status, AffiliateStatus::Active | AffiliateStatus::Pending));
-        assert!(!matches!(identify.status, Some(AffiliateStatus::Denied | AffiliateStatus::Disabled)));
+        assert!(!matches!(
+            identify.status.map(|fact| fact.status),
+            Some(AffiliateStatus::Denied | AffiliateStatus::Disabled)
+        ));
         profiles.push(&new.profile);
     }
     for profile in profiles {
@@ -290,7 +295,7 @@ fn check(mapped: &Mapped) {
         assert!(profile.get(Field::Country).is_none_or(|code| code.len() == 2 && letters(code)));
         assert!(profile.get(Field::State).is_none_or(|code| (2..=3).contains(&code.len()) && letters(code)));
     }
-    assert_eq!(identify.profile.get(Field::UniqueMerchantId), None);
+    assert_eq!(stated.get(Field::UniqueMerchantId), None);
 }
 
 proptest! {

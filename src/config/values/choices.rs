@@ -4,7 +4,7 @@ use super::{Parsed, reject, scalar_text, text};
 use crate::config::LogFormat;
 use crate::config::did_you_mean::nearest;
 use crate::config::problem::either;
-use crate::delivery::{OnDelete, OnExisting};
+use crate::delivery::{OnDelete, OnExisting, OnOtherUser, OnStale};
 use crate::domain::AffiliateStatus;
 use toml::Value;
 
@@ -41,6 +41,16 @@ pub(in crate::config) fn on_existing(value: &Value) -> Parsed<OnExisting> {
 /// What a delete event does.
 pub(in crate::config) fn on_delete(value: &Value) -> Parsed<OnDelete> {
     choice(value, &[("disable", OnDelete::Disable), ("anonymize", OnDelete::Anonymize)])
+}
+
+/// What happens to facts that are older than what was sent before.
+pub(in crate::config) fn on_stale(value: &Value) -> Parsed<OnStale> {
+    choice(value, &[("ignore", OnStale::Ignore), ("apply", OnStale::Apply)])
+}
+
+/// What an identify does to an affiliate whose owner is another `userId`.
+pub(in crate::config) fn on_other_user(value: &Value) -> Parsed<OnOtherUser> {
+    choice(value, &[("ignore", OnOtherUser::Ignore), ("update", OnOtherUser::Update)])
 }
 
 /// The format of log lines.

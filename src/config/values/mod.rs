@@ -7,7 +7,9 @@ mod choices;
 mod network;
 mod secrets;
 
-pub(super) use choices::{audience_status, boolean, initial_status, log_filter, log_format, on_delete, on_existing};
+pub(super) use choices::{
+    audience_status, boolean, initial_status, log_filter, log_format, on_delete, on_existing, on_other_user, on_stale,
+};
 pub(super) use network::{base_url, listen, store_url};
 pub(super) use secrets::{api_key, seal_keys, shared_secrets};
 

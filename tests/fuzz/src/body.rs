@@ -154,12 +154,12 @@ fn check_mapped(mapped: &Mapped) {
                 assert!(identify.user.email.is_some());
                 contract::check(&Call::New(new.clone()), &mut source);
             }
-            if !identify.profile.is_empty() {
-                let edit = Call::Edit { id: AffiliateId(7), changes: identify.profile.clone() };
+            if !identify.facts.is_empty() {
+                let edit = Call::Edit { id: AffiliateId(7), changes: identify.facts.profile() };
                 contract::check(&edit, &mut source);
             }
-            if let Some(status) = identify.status {
-                contract::check(&Call::SetStatus { id: AffiliateId(7), status }, &mut source);
+            if let Some(fact) = identify.status {
+                contract::check(&Call::SetStatus { id: AffiliateId(7), status: fact.status }, &mut source);
             }
         }
         Ok(Intent::Delete { user, .. }) => {

@@ -10,7 +10,8 @@ use super::contract;
 use super::json::event;
 use super::source::Source;
 use refersion_destination::delivery::{
-    Call, Known, Memory, OnDelete, OnExisting, Origin, PlanInput, PlanState, Policy, Progress, Reply, Step, step,
+    Call, Known, Memory, OnDelete, OnExisting, Origin, PlanInput, PlanState, Policy, Progress, Reply, Step,
+    on_recalled, step,
 };
 use refersion_destination::domain::{AffiliateCode, AffiliateId, Field, HashKey, Profile, SentAttributes, Timestamp};
 use refersion_destination::mapping::{Identify, Intent, map};
@@ -33,6 +34,7 @@ pub fn check(data: &[u8]) {
     let policy = Policy {
         on_existing: source.pick(&[OnExisting::Update, OnExisting::Ignore]),
         on_delete: source.pick(&[OnDelete::Disable, OnDelete::Anonymize]),
+        ..Policy::default()
     };
     let hash = HashKey::new(&[7; 32]);
     let (by_user_id, by_email) = (known(&mut source, &hash), known(&mut source, &hash));
@@ -41,7 +43,7 @@ pub fn check(data: &[u8]) {
     let Ok(event) = Event::parse(&text) else { return };
     let Ok(intent) = map(&event, &rules, RECEIVED_AT).intent else { return };
     let custom_fields = rules.custom_field_ids();
-    let input = PlanInput { intent: &intent, policy, custom_fields: &custom_fields, hash: &hash };
+    let input = PlanInput { intent: &intent, policy, custom_fields: &custom_fields, hash: &hash, events: 1 };
 
     let mut delivery = Delivery { input, memory, progress: Progress::default(), interrupted: false, created: 0 };
     for _ in 0..ATTEMPTS {
@@ -83,7 +85,13 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     /// Runs one attempt; returns whether another follows.
     fn attempt(&mut self, source: &mut Source<'_>) -> bool {
-        let mut state = PlanState::new(self.input.intent, self.memory.clone(), self.progress.clone(), self.interrupted);
+        let mut state = PlanState::new(
+            self.input.intent,
+            self.input.policy,
+            self.memory.clone(),
+            self.progress.clone(),
+            self.interrupted,
+        );
         let (mut calls, mut pages, mut last_reply) = (0, 0, None::<(Call, Reply)>);
         loop {
             let next = step(&self.input, &mut state, last_reply.as_ref().map(|(call, reply)| (call, reply.clone())));
@@ -94,6 +102,11 @@ impl Delivery<'_> {
             }
             let call = match next {
                 Step::Next(call) => call,
+                Step::Recall(_) => {
+                    on_recalled(&self.input, &mut state, None);
+                    last_reply = None;
+                    continue;
+                }
                 end => return self.ended(&end),
             };
             *(if matches!(call, Call::Search { .. }) { &mut pages } else { &mut calls }) += 1;
@@ -137,7 +150,7 @@ impl Delivery<'_> {
             Step::Done(outcome) => is_safe(&outcome.to_string()),
             Step::Dead(failure) => is_safe(&failure.to_string()),
             Step::Retry(failure) => is_safe(&failure.what),
-            Step::Halt | Step::Next(_) => {}
+            Step::Halt | Step::Next(_) | Step::Recall(_) => {}
         }
         matches!(end, Step::Retry(_) | Step::Halt)
     }

@@ -22,7 +22,7 @@ fn row(claim: &'static str, line: impl IntoIterator<Item = Scenario>, expected: 
 fn coalesced(line: &[Scenario]) -> Coalesced<'_> {
     let (head, behind) = line.split_first().expect("a head");
     let behind: Vec<Intent> = behind.iter().map(|scenario| scenario.intent.clone()).collect();
-    coalesce(&head.memory, &head.intent, &behind)
+    coalesce(&head.memory, head.policy, &head.intent, &behind)
 }
 
 /// `3: city=Rome, as ACTIVE, created with city=Rome`; `2 (1 cancelled): delete u1`.
@@ -36,13 +36,13 @@ fn told(Coalesced { intent, events, cancelled }: &Coalesced) -> String {
             format!("delete {}", whom.collect::<Vec<_>>().join(" "))
         }
         Intent::Identify(wanted) => {
-            let status = wanted.status.map(|status| format!(", as {status}")).unwrap_or_default();
+            let status = wanted.status.map(|fact| format!(", as {}", fact.status)).unwrap_or_default();
             let creation = match &wanted.creation {
                 Creation::Allowed(new) => format!(", created with {}", beyond(&new.profile)),
                 Creation::Skipped(_) => ", not created".to_owned(),
                 Creation::Invalid(_) => ", refused".to_owned(),
             };
-            format!("{}{status}{creation}", beyond(&wanted.profile))
+            format!("{}{status}{creation}", beyond(&wanted.facts.profile()))
         }
     };
     format!("{events}{cancelled}: {what}")
@@ -255,6 +255,7 @@ fn far(stage: Stage) -> Progress {
         unsure: true,
         refused: 2,
         target,
+        ..Progress::default()
     }
 }
 

@@ -137,10 +137,16 @@ impl World {
         };
         let (memory, hash) = (self.recall(&user), hash());
         let mut behind = if coalescing { behind } else { &[] };
-        let mut coalesced = coalesce(&memory, head, behind);
-        let mut state = PlanState::new(&coalesced.intent, memory.clone(), Progress::default(), false);
+        let mut coalesced = coalesce(&memory, policy, head, behind);
+        let mut state = PlanState::new(&coalesced.intent, policy, memory.clone(), Progress::default(), false);
         loop {
-            let input = PlanInput { intent: &coalesced.intent, policy, hash: &hash, custom_fields: &[] };
+            let input = PlanInput {
+                intent: &coalesced.intent,
+                policy,
+                hash: &hash,
+                custom_fields: &[],
+                events: coalesced.events,
+            };
             let mut heard = None;
             let verdict = loop {
                 let next = step(
@@ -157,9 +163,9 @@ impl World {
             let Some(fewer) = coalesced.bisect(&verdict) else { return coalesced.events };
             behind = &behind[..fewer];
             state.progress = coalesced.progress(state.progress);
-            let less = coalesce(&memory, head, behind);
+            let less = coalesce(&memory, policy, head, behind);
             if coalesced.cancelled > 0 {
-                state = PlanState::new(&less.intent, memory.clone(), state.progress, false);
+                state = PlanState::new(&less.intent, policy, memory.clone(), state.progress, false);
             }
             coalesced = less;
         }
@@ -185,9 +191,12 @@ impl fmt::Debug for Event {
             format!("{id} {}", user.email.as_ref().map_or("", |email| email.as_str()))
         };
         match &self.0.intent {
-            Intent::Identify(Identify { user, profile, status, creation, .. }) => {
+            Intent::Identify(Identify { user, facts, status, creation, .. }) => {
                 let may = matches!(creation, Creation::Allowed(_));
-                let said: Vec<_> = profile.iter().map(|(attribute, value)| text::pair(attribute, value)).collect();
+                let said: Vec<_> = facts
+                    .iter()
+                    .map(|fact| format!("{} at {}", text::pair(&fact.attribute, &fact.value), fact.time.at().0))
+                    .collect();
                 write!(f, "identify {}: {} {status:?}, may create: {may}", whom(user), said.join(" "))
             }
             Intent::Delete { user, .. } => write!(f, "delete {}", whom(user)),
@@ -233,7 +242,7 @@ fn event() -> impl Strategy<Value = Event> {
 fn policy() -> impl Strategy<Value = Policy> {
     let on_existing = prop::sample::select(&[OnExisting::Update, OnExisting::Ignore][..]);
     let on_delete = prop::sample::select(&[OnDelete::Disable, OnDelete::Anonymize][..]);
-    (on_existing, on_delete).prop_map(|(on_existing, on_delete)| Policy { on_existing, on_delete })
+    (on_existing, on_delete).prop_map(|(on_existing, on_delete)| Policy { on_existing, on_delete, ..Policy::default() })
 }
 
 /// The affiliates of before: none, or one whom nobody here has met.

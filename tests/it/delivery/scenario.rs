@@ -1,11 +1,11 @@
 //! What a script begins with: an event of Peter Gibbons (`u1`, `peter@x.io`), what is remembered of him, and a policy.
 
 use super::text::{known, said};
-use refersion_destination::delivery::{Memory, OnDelete, OnExisting, Policy, Progress};
+use refersion_destination::delivery::{Memory, OnDelete, OnExisting, Policy, Progress, Recalled};
 use refersion_destination::domain::{
-    AffiliateStatus, Attribute, Email, FactTime, Field, HashKey, NewAffiliate, Profile, Timestamp, User, UserId,
+    AffiliateStatus, Attribute, Email, FactTime, Facts, Field, HashKey, NewAffiliate, Profile, Timestamp, User, UserId,
 };
-use refersion_destination::mapping::{Creation, Identify, Intent, MappingError, Reason};
+use refersion_destination::mapping::{Creation, Identify, Intent, MappingError, Reason, StatusFact};
 
 /// Everything a delivery begins with.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Scenario {
     pub memory: Memory,
     pub progress: Progress,
     pub interrupted: bool,
+    /// What the store remembers of an affiliate that a search finds.
+    pub recalled: Option<Recalled>,
 }
 
 /// The key of all fingerprints here.
@@ -44,14 +46,13 @@ pub fn identify(and: &str) -> Scenario {
     let new = profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_)));
     scenario(Intent::Identify(Identify {
         user: User { user_id: UserId::parse("u1"), email: Some(email) },
-        profile,
+        facts: Facts::new(&profile, &[], now()),
         status: None,
         creation: Creation::Allowed(NewAffiliate {
             profile: new,
             status: AffiliateStatus::Active,
             send_welcome: false,
         }),
-        cleared: Vec::new(),
         time: now(),
         engage: false,
         may_only_create: false,
@@ -62,10 +63,9 @@ pub fn identify(and: &str) -> Scenario {
 pub fn membership(says: &str) -> Scenario {
     scenario(Intent::Identify(Identify {
         user: User { user_id: UserId::parse("u1"), email: None },
-        profile: said(says).into_iter().collect(),
+        facts: Facts::new(&said(says).into_iter().collect(), &[], now()),
         status: None,
         creation: Creation::Skipped(Reason::UnknownUser),
-        cleared: Vec::new(),
         time: now(),
         engage: true,
         may_only_create: false,
@@ -90,7 +90,7 @@ pub fn nothing() -> Scenario {
 
 fn scenario(intent: Intent) -> Scenario {
     let (policy, memory, progress) = (Policy::default(), Memory::default(), Progress::default());
-    Scenario { intent, policy, memory, progress, interrupted: false }
+    Scenario { intent, policy, memory, progress, interrupted: false, recalled: None }
 }
 
 impl Scenario {
@@ -119,7 +119,8 @@ impl Scenario {
 
     /// An audience demands this status.
     pub fn demanding(mut self, status: AffiliateStatus) -> Self {
-        self.wanted().status = Some(status);
+        let time = self.wanted().time;
+        self.wanted().status = Some(StatusFact { status, time });
         self
     }
 

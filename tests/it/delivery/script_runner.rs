@@ -2,7 +2,9 @@
 
 use super::scenario::{Scenario, hash};
 use super::text;
-use refersion_destination::delivery::{Call, Known, Memory, PlanInput, PlanState, Progress, Reply, Step, step};
+use refersion_destination::delivery::{
+    Call, Known, Memory, PlanInput, PlanState, Progress, Recalled, Reply, Step, on_recalled, step,
+};
 use refersion_destination::domain::{AffiliateCode, Field, Profile};
 use refersion_destination::mapping::{Identify, Intent};
 use std::fmt;
@@ -44,20 +46,36 @@ pub fn run_script(scenario: &Scenario, replies: &str, restarts: Restarts) -> Scr
 pub fn run_with(scenario: &Scenario, restarts: Restarts, mut answer: impl FnMut(&Call) -> Option<Reply>) -> ScriptRun {
     let hash = hash();
     let custom_fields = ["77".to_owned()];
-    let input =
-        PlanInput { intent: &scenario.intent, policy: scenario.policy, hash: &hash, custom_fields: &custom_fields };
+    let input = PlanInput {
+        intent: &scenario.intent,
+        policy: scenario.policy,
+        hash: &hash,
+        custom_fields: &custom_fields,
+        events: 1,
+    };
     let mut store = Store::new(scenario);
-    let mut state =
-        PlanState::new(&scenario.intent, store.memory.clone(), store.progress.clone(), scenario.interrupted);
+    let mut state = PlanState::new(
+        &scenario.intent,
+        scenario.policy,
+        store.memory.clone(),
+        store.progress.clone(),
+        scenario.interrupted,
+    );
     let (mut calls, mut heard) = (Vec::new(), None);
     loop {
         let step = step(&input, &mut state, heard.as_ref().map(|(call, reply): &(Call, Reply)| (call, reply.clone())));
         store.write(scenario, &state);
+        if let Step::Recall(code) = &step {
+            on_recalled(&input, &mut state, store.recall(scenario, code));
+            heard = None;
+            continue;
+        }
         let Step::Next(call) = &step else { return ScriptRun { calls, verdict: step, store } };
         let Some(reply) = answer(call) else { return ScriptRun { calls, verdict: step, store } };
         calls.push(text::call(call));
         if restarts == Restarts::AfterEachStep {
-            state = PlanState::new(&scenario.intent, store.memory.clone(), store.progress.clone(), false);
+            state =
+                PlanState::new(&scenario.intent, scenario.policy, store.memory.clone(), store.progress.clone(), false);
         }
         heard = Some((call.clone(), reply));
     }
@@ -67,6 +85,14 @@ impl Store {
     fn new(scenario: &Scenario) -> Self {
         let Scenario { memory, progress, .. } = scenario.clone();
         Self { memory, progress, forgotten: Vec::new(), owing: Profile::default() }
+    }
+
+    /// What is remembered of an affiliate that a search found.
+    fn recall(&self, scenario: &Scenario, code: &AffiliateCode) -> Option<Recalled> {
+        let Memory { by_user_id, by_email, .. } = &self.memory;
+        let own = [by_user_id, by_email].into_iter().flatten().find(|known| known.code == *code);
+        let own = own.map(|known| Recalled { known: known.clone(), has_other_owner: false });
+        own.or_else(|| scenario.recalled.clone().filter(|recalled| recalled.known.code == *code))
     }
 
     /// Saves what the worker would, and reads it back from JSON.
@@ -84,8 +110,10 @@ impl Store {
         }
         self.owing = Profile::default();
         if let (Intent::Identify(wanted), Some(known)) = (&scenario.intent, &state.known) {
-            self.owing = known.sent.changes(&hash(), &wanted.profile);
-            by_user_id.clone_from(&state.known);
+            self.owing = wanted.facts.newer(&known.sent).changes(&hash(), &known.sent).profile();
+            if wanted.user.user_id.is_some() {
+                by_user_id.clone_from(&state.known);
+            }
             if has_email(wanted, known) || by_email.as_ref().is_some_and(|before| before.code == known.code) {
                 by_email.clone_from(&state.known);
             }

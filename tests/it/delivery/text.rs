@@ -2,7 +2,8 @@
 
 use super::scenario::{hash, peter};
 use refersion_destination::delivery::{
-    Affiliate, Call, Found, Identifier, Ignored, Known, Origin, Outcome, PermanentFailure, Rejection, Reply, Step,
+    Affiliate, Call, Found, Identifier, Ignored, Known, Origin, Outcome, PermanentFailure, Rejection, Remark, Reply,
+    Step,
 };
 use refersion_destination::domain::{
     AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Profile, SentAttributes, Timestamp,
@@ -131,13 +132,29 @@ pub fn affiliate(known: &Known) -> String {
     format!("{origin} {}{id}", known.code)
 }
 
+/// `email taken`, `left out city`, `status DENIED kept`, `other affiliate b2b2`.
+fn remark(remark: &Remark) -> String {
+    match remark {
+        Remark::EmailTaken => "email taken".into(),
+        Remark::LeftOut(names) => format!("left out {}", names.join(" ")),
+        Remark::StatusKept(status) => format!("status {status} kept"),
+        Remark::OtherAffiliate(code) => format!("other affiliate {code}"),
+    }
+}
+
 /// `updated a3y7`, `left alone a3y7 DISABLED`, `retry`, `dead refused`.
 pub fn verdict(step: &Step) -> String {
     match step {
         Step::Next(next) => format!("asks {}", call(next)),
-        Step::Done(Outcome::Delivered { action, code }) => {
-            action.as_str().to_owned() + &code.as_ref().map(|code| format!(" {code}")).unwrap_or_default()
+        Step::Done(Outcome::Delivered { action, code, remarks }) => {
+            let code = code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
+            let remarks: String = remarks.iter().map(|remark| format!(", {}", self::remark(remark))).collect();
+            format!("{}{code}{remarks}", action.as_str())
         }
+        Step::Recall(code) => format!("recalls {code}"),
+        Step::Done(Outcome::Ignored(Ignored::OtherOwner(code))) => format!("other owner {code}"),
+        Step::Done(Outcome::Ignored(Ignored::Stale(code))) => format!("stale {code}"),
+        Step::Done(Outcome::Ignored(Ignored::DeletedSince)) => "deleted since".into(),
         Step::Done(Outcome::Ignored(Ignored::Mapping(_))) => "ignored".into(),
         Step::Done(Outcome::Ignored(Ignored::ExistedBefore(code))) => format!("existed {code}"),
         Step::Done(Outcome::Ignored(Ignored::LeftAlone { code, status })) => format!("left alone {code} {status}"),

@@ -1,0 +1,76 @@
+//! The status that an audience rule sets, and when it may be set.
+//!
+//! In: the status wanted, and what is remembered and shown of the affiliate. Out: whether to set it. Invariant: a status that the
+//! merchant decided, `DENIED` or `DISABLED`, stays; one that this service has set itself may change again.
+
+use super::outcome::{Step, TransientFailure};
+use super::{Call, Done, Identifier, Known, OnStale, PlanInput, PlanState, Stage};
+use crate::domain::{AffiliateId, AffiliateStatus};
+use crate::mapping::Identify;
+
+/// Whether a status is a decision that no event reverses, unless this service has made it.
+pub(super) fn is_final(status: AffiliateStatus) -> bool {
+    matches!(status, AffiliateStatus::Denied | AffiliateStatus::Disabled)
+}
+
+/// The status that has still to be set: it is wanted, newer than the last one, another one, and not ruled out.
+pub(super) fn to_set(
+    input: &PlanInput<'_>,
+    wanted: &Identify,
+    known: &Known,
+    state: &PlanState,
+) -> Option<AffiliateStatus> {
+    let fact = wanted.status?;
+    let is_newer = input.policy.on_stale == OnStale::Apply || known.sent.accepts_status(fact.time);
+    let is_open = state.progress.status_kept.is_none() && !known.sent.has_status(input.hash, fact.status);
+    (is_newer && is_open).then_some(fact.status)
+}
+
+/// Sets it; before, the present one is read, unless this event has created the affiliate.
+pub(super) fn set(state: &mut PlanState, id: AffiliateId, status: AffiliateStatus) -> Step {
+    if state.progress.status_read || state.progress.done == Done::Created {
+        return Step::Next(Call::SetStatus { id, status });
+    }
+    state.progress.stage = Stage::ReadStatus;
+    Step::Next(Call::Get(Identifier::Id(id)))
+}
+
+/// It was set.
+pub(super) fn on_changed(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState) {
+    if let (Some(known), Some(fact)) = (&mut state.known, wanted.status) {
+        known.sent.record_status(input.hash, fact.status, fact.time.at());
+    }
+}
+
+/// The one that is set already is remembered with the newer time.
+pub(super) fn confirm(input: &PlanInput<'_>, wanted: &Identify, known: &mut Known) {
+    if let Some(fact) = wanted.status
+        && known.sent.has_status(input.hash, fact.status)
+        && known.sent.accepts_status(fact.time)
+    {
+        known.sent.record_status(input.hash, fact.status, fact.time.at());
+    }
+}
+
+/// `get` shows the present status: before it is set, or after "not changed".
+pub(super) fn on_read_back(
+    input: &PlanInput<'_>,
+    wanted: &Identify,
+    state: &mut PlanState,
+    shown: Option<AffiliateStatus>,
+) -> Option<Step> {
+    let stage = std::mem::take(&mut state.progress.stage);
+    if shown.is_some() && shown == wanted.status.map(|fact| fact.status) {
+        on_changed(input, wanted, state);
+        return None;
+    }
+    if stage == Stage::CheckStatus {
+        return Some(Step::Retry(TransientFailure::new(
+            "Refersion did not change the affiliate's status, and gave no reason",
+        )));
+    }
+    state.progress.status_read = true;
+    let is_ours = |status| state.known.as_ref().is_some_and(|known| known.sent.has_status(input.hash, status));
+    state.progress.status_kept = shown.filter(|status| is_final(*status) && !is_ours(*status));
+    None
+}
