@@ -41,14 +41,17 @@ pub struct AccountConfig {
 }
 
 /// The keys of sections that an account may set for itself, by the same name.
-const OVERRIDES: [KeySpec; 10] = [
+const OVERRIDES: [KeySpec; 13] = [
     keys::REFERSION_BASE_URL.spec,
     keys::REFERSION_STATUS.spec,
     keys::REFERSION_OFFER.spec,
     keys::REFERSION_SEND_WELCOME.spec,
     keys::REFERSION_CONCURRENCY.spec,
     keys::REFERSION_MAX_REQUESTS_PER_SECOND.spec,
+    keys::SEGMENT_TRUSTED_PROJECTS.spec,
     keys::MAPPING_MISSING_NAME.spec,
+    keys::MAPPING_IGNORED_USER_IDS.spec,
+    keys::MAPPING_PAYPAL_EMAIL.spec,
     keys::MAPPING_CUSTOM_FIELDS,
     keys::MAPPING_AUDIENCES,
     keys::MAPPING_CREATE_IF,

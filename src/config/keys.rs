@@ -68,6 +68,7 @@ keys! {
     REFERSION_MAX_REQUESTS_PER_SECOND: Key<f64> = plain("refersion", "max_requests_per_second", values::above_zero);
     SEGMENT_SHARED_SECRETS: Key<Vec<SecretString>> = secret("segment", "shared_secrets", values::shared_secrets);
     SEGMENT_ACCEPT_ANY_API_KEY: Key<bool> = plain("segment", "accept_any_api_key", values::boolean);
+    SEGMENT_TRUSTED_PROJECTS: Key<Vec<String>> = plain("segment", "trusted_projects", values::texts);
     SERVER_LISTEN: Key<SocketAddr> = plain("server", "listen", values::listen);
     SERVER_WAIT: Key<Duration> = plain("server", "wait", values::duration_or_zero);
     SERVER_DRAIN: Key<Duration> = plain("server", "drain", values::duration);
@@ -85,6 +86,8 @@ keys! {
     DELIVERY_ON_OTHER_USER: Key<OnOtherUser> = plain("delivery", "on_other_user", values::on_other_user);
     DELIVERY_STALE: Key<OnStale> = plain("delivery", "stale", values::on_stale);
     MAPPING_MISSING_NAME: Key<String> = plain("mapping", "missing_name", values::text);
+    MAPPING_IGNORED_USER_IDS: Key<Vec<String>> = plain("mapping", "ignored_user_ids", values::texts);
+    MAPPING_PAYPAL_EMAIL: Key<bool> = plain("mapping", "paypal_email", values::boolean);
     MAPPING_CUSTOM_FIELDS: KeySpec = KeySpec { section: "mapping", name: "custom_fields", kind: Kind::Table };
     MAPPING_AUDIENCES: KeySpec = KeySpec { section: "mapping", name: "audiences", kind: Kind::Tables };
     MAPPING_CREATE_IF: KeySpec = KeySpec { section: "mapping", name: "create_if", kind: Kind::Table };

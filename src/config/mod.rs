@@ -55,7 +55,7 @@ pub struct Config {
     pub delivery: DeliveryConfig,
     /// `[log]`: what is logged.
     pub log: LogConfig,
-    /// `[mapping]`, and the keys of `[refersion]` about new affiliates.
+    /// `[mapping]`, the keys of `[refersion]` about new affiliates, and `[segment] trusted_projects`.
     pub rules: Rules,
     /// `[[accounts]]`: the accounts beside `main`, which the sections describe.
     pub accounts: Vec<AccountConfig>,

@@ -1,4 +1,4 @@
-//! Reads the mapping's [`Rules`]: `[mapping]`, and the keys of `[refersion]` about new affiliates.
+//! Reads the mapping's [`Rules`]: `[mapping]`, the keys of `[refersion]` about new affiliates, and `[segment] trusted_projects`.
 //!
 //! In: the layers. Out: [`Rules`], or every problem. Names of traits are compared as the mapping compares them, in any casing: a trait
 //! that is written twice, in whatever casing, is a problem.
@@ -20,6 +20,9 @@ pub(super) fn read(reader: &mut Reader) -> Read<Rules> {
     let offer = reader.optional(&keys::REFERSION_OFFER);
     let send_welcome = reader.value(&keys::REFERSION_SEND_WELCOME);
     let missing_name = reader.value(&keys::MAPPING_MISSING_NAME);
+    let trusted_projects = reader.optional(&keys::SEGMENT_TRUSTED_PROJECTS);
+    let ignored_user_ids = reader.value(&keys::MAPPING_IGNORED_USER_IDS);
+    let paypal_email = reader.value(&keys::MAPPING_PAYPAL_EMAIL);
     let custom_fields = custom_fields(reader);
     let audiences = audiences(reader);
     let create_if = create_if(reader);
@@ -28,6 +31,9 @@ pub(super) fn read(reader: &mut Reader) -> Read<Rules> {
         offer: offer?,
         send_welcome: send_welcome?,
         missing_name: missing_name?,
+        trusted_projects: trusted_projects?.unwrap_or_default(),
+        ignored_user_ids: ignored_user_ids?,
+        paypal_email: paypal_email?,
         custom_fields: custom_fields?,
         audiences: audiences?,
         create_if: create_if?,

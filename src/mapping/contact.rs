@@ -1,6 +1,7 @@
 //! Contact: phone, company and PayPal address → Refersion's fields.
 //!
-//! In: traits. Out: `phone`, `company` and `paypal_email` in a profile, and notes on values that were left out.
+//! In: traits. Out: `phone`, `company` and `paypal_email` in a profile, and notes on values that were left out. Commissions are paid to
+//! the PayPal address, and a browser may send any trait, so this one counts only if the operator says so.
 
 use super::email;
 use super::{Note, note};
@@ -8,11 +9,14 @@ use crate::domain::{Email, EmailError, Field, Profile};
 use crate::segment::Traits;
 
 /// Sets `phone`, `company` and `paypal_email` of `profile`.
-pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) {
+pub(super) fn read(traits: &Traits<'_>, with_paypal_email: bool, profile: &mut Profile, notes: &mut Vec<Note>) {
     let company = traits.text("company.name").or_else(|| traits.text("company"));
     profile.set(Field::Company, company.unwrap_or_default());
     profile.set(Field::Phone, traits.text("phone").or_else(|| traits.first_text("phones")).unwrap_or_default());
     match email::at_path(traits, "paypalEmail") {
+        Ok(Some(_)) if !with_paypal_email => {
+            notes.push(note("paypal_email", "left out, since the setting `paypal_email` is not true"));
+        }
         Ok(email) => profile.set(Field::PaypalEmail, email.as_ref().map(Email::as_str).unwrap_or_default()),
         Err(EmailError) => notes.push(note("paypal_email", "not an e-mail address, so it was left out")),
     }
@@ -39,6 +43,7 @@ mod tests {
             let (mut profile, mut notes) = (Profile::default(), Vec::new());
             read(
                 &RawJson::parse(traits).expect("JSON").as_object().expect("an object").into(),
+                true,
                 &mut profile,
                 &mut notes,
             );
@@ -46,5 +51,15 @@ mod tests {
             found.extend(notes.into_iter().map(|note| format!("note on {}", note.about)));
             assert_eq!(found.join("|"), expected, "{traits}");
         }
+    }
+
+    #[test]
+    fn a_paypal_address_is_left_out_unless_the_operator_wants_it() {
+        let (mut profile, mut notes) = (Profile::default(), Vec::new());
+        let traits =
+            RawJson::parse(r#"{"paypalEmail":"p@x.io"}"#).expect("JSON").as_object().expect("an object").into();
+        read(&traits, false, &mut profile, &mut notes);
+        assert!(profile.is_empty());
+        assert_eq!(notes[0].about, "paypal_email");
     }
 }

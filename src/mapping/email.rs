@@ -6,12 +6,13 @@
 //! this module; notes and errors name its place, never its value.
 
 use super::{MappingError, Note, note};
-use crate::domain::{Email, EmailError};
+use crate::domain::{Email, EmailError, UserId};
 use crate::segment::{Event, RawJson, Traits, clean_text};
 
 /// The address of an identify. In this order: `in_traits`, the `userId`, `context.traits`, the `email` beside the traits.
 pub(super) fn of_identify(
     event: &Event<'_>,
+    user_id: Option<&UserId>,
     in_traits: Result<Option<Email>, EmailError>,
     notes: &mut Vec<Note>,
 ) -> Result<Option<Email>, MappingError> {
@@ -23,20 +24,24 @@ pub(super) fn of_identify(
         Err(EmailError) => return Err(MappingError::InvalidEmail("traits.email")),
     }
     let beside = || beside_traits(event).ok().flatten();
-    Ok(as_user_id(event).or_else(|| of_traits(&event.context_traits).ok().flatten()).or_else(beside))
+    Ok(user_id.and_then(as_email).or_else(|| of_traits(&event.context_traits).ok().flatten()).or_else(beside))
 }
 
 /// The address of a delete. In this order: the `email` beside the traits, the traits, `context.traits`, the `userId`.
-pub(super) fn of_delete(event: &Event<'_>, notes: &mut Vec<Note>) -> Result<Option<Email>, MappingError> {
+pub(super) fn of_delete(
+    event: &Event<'_>,
+    user_id: Option<&UserId>,
+    notes: &mut Vec<Note>,
+) -> Result<Option<Email>, MappingError> {
     let places = [
         ("email", beside_traits(event)),
         ("traits.email", of_traits(&event.traits)),
         ("context.traits.email", of_traits(&event.context_traits)),
     ];
     let invalid = places.iter().find(|(_, found)| found.is_err()).map(|(place, _)| *place);
-    let email = places.into_iter().find_map(|(_, found)| found.ok().flatten()).or_else(|| as_user_id(event));
+    let email = places.into_iter().find_map(|(_, found)| found.ok().flatten()).or_else(|| user_id.and_then(as_email));
     match invalid {
-        Some(place) if email.is_none() && event.user_id.is_none() => Err(MappingError::InvalidEmail(place)),
+        Some(place) if email.is_none() && user_id.is_none() => Err(MappingError::InvalidEmail(place)),
         Some(place) => {
             notes.push(note(place, "not an e-mail address, so it was left out"));
             Ok(email)
@@ -54,8 +59,8 @@ fn beside_traits(event: &Event<'_>) -> Result<Option<Email>, EmailError> {
     event.email.map_or(Ok(None), address)
 }
 
-fn as_user_id(event: &Event<'_>) -> Option<Email> {
-    event.user_id.as_ref().and_then(|id| parse(id.as_str()).ok())
+fn as_email(user_id: &UserId) -> Option<Email> {
+    parse(user_id.as_str()).ok()
 }
 
 /// The first address at `path`; an error if every value there is something else.
@@ -92,14 +97,15 @@ mod tests {
         let event = format!(r#"{{"type":"identify",{event}}}"#);
         let mut notes = Vec::new();
         let event = Event::parse(&event).expect("an event");
-        let email = of_identify(&event, of_traits(&event.traits), &mut notes);
+        let email = of_identify(&event, event.user_id.as_ref(), of_traits(&event.traits), &mut notes);
         describe(&email, &notes)
     }
 
     fn delete(event: &str) -> String {
         let event = format!(r#"{{"type":"delete",{event}}}"#);
         let mut notes = Vec::new();
-        let email = of_delete(&Event::parse(&event).expect("an event"), &mut notes);
+        let event = Event::parse(&event).expect("an event");
+        let email = of_delete(&event, event.user_id.as_ref(), &mut notes);
         describe(&email, &notes)
     }
 

@@ -12,6 +12,7 @@ use crate::segment::Event;
 /// Maps an identify event, whose facts are of `time`.
 pub(super) fn identify(
     event: &Event<'_>,
+    user_id: Option<&UserId>,
     rules: &Rules,
     time: FactTime,
     notes: &mut Vec<Note>,
@@ -19,11 +20,11 @@ pub(super) fn identify(
     // Only an address in the traits is a new value of the field. One from elsewhere says which user is meant.
     let in_traits = email::of_traits(&event.traits);
     let has_new_email = matches!(in_traits, Ok(Some(_)));
-    let email = email::of_identify(event, in_traits, notes)?;
+    let email = email::of_identify(event, user_id, in_traits, notes)?;
     let mut profile = Profile::default();
     name::read(&event.traits, &mut profile);
     address::read(&event.traits, &mut profile, notes);
-    contact::read(&event.traits, &mut profile, notes);
+    contact::read(&event.traits, rules.paypal_email, &mut profile, notes);
 
     let effects = engage::effects(rules, &event.traits, notes);
     if event.engage && !effects.matched && profile.is_empty() && !has_new_email {
@@ -35,28 +36,23 @@ pub(super) fn identify(
     if has_new_email {
         profile.set(Field::Email, email.as_ref().map(Email::as_str).unwrap_or_default());
     }
+    let user = User { user_id: user_id.cloned(), email };
     Ok(Intent::Identify(Identify {
-        creation: creation(event, rules, email.as_ref(), &profile, &effects),
-        user: User { user_id: event.user_id.clone(), email },
+        creation: creation(event, rules, &user, &profile, &effects),
+        user,
         status: effects.status.map(|(_, status)| StatusFact { status, time }),
         facts: Facts::new(&profile, &[], time),
         time,
         engage: event.engage,
-        may_only_create: false,
+        may_only_create: !rules.trusts(event.project),
     }))
 }
 
-fn creation(
-    event: &Event<'_>,
-    rules: &Rules,
-    email: Option<&Email>,
-    profile: &Profile,
-    effects: &Effects<'_>,
-) -> Creation {
+fn creation(event: &Event<'_>, rules: &Rules, user: &User, profile: &Profile, effects: &Effects<'_>) -> Creation {
     if let Some(reason) = engage::create_if(rules.create_if.as_ref(), &event.traits) {
         return Creation::Skipped(reason);
     }
-    if let Some(error) = missing(email, profile) {
+    if let Some(error) = missing(user, profile) {
         // Engage and its audiences make such events by themselves: an error would help no sender.
         let is_made_by_engage = event.engage || effects.membership;
         return if is_made_by_engage { Creation::Skipped(Reason::UnknownUser) } else { Creation::Invalid(error) };
@@ -69,16 +65,16 @@ fn creation(
         None => rules.status,
     };
     Creation::Allowed(NewAffiliate {
-        profile: new_profile(event, rules, email, profile),
+        profile: new_profile(rules, user, profile),
         status,
         send_welcome: rules.send_welcome,
     })
 }
 
 /// The error if the event lacks what `new` requires.
-fn missing(email: Option<&Email>, profile: &Profile) -> Option<MappingError> {
+fn missing(user: &User, profile: &Profile) -> Option<MappingError> {
     let lacks = |field: Field| profile.get(field).is_none();
-    if email.is_none() {
+    if user.email.is_none() {
         Some(MappingError::MissingEmail)
     } else if lacks(Field::FirstName) && lacks(Field::LastName) {
         Some(MappingError::MissingName)
@@ -88,14 +84,14 @@ fn missing(email: Option<&Email>, profile: &Profile) -> Option<MappingError> {
 }
 
 /// The fields of `new`: those of `profile` without custom fields, both halves of a name, and the defaults.
-fn new_profile(event: &Event<'_>, rules: &Rules, email: Option<&Email>, profile: &Profile) -> Profile {
+fn new_profile(rules: &Rules, user: &User, profile: &Profile) -> Profile {
     let mut new = profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_)));
     for (field, default) in [
-        (Field::Email, email.map(Email::as_str)),
+        (Field::Email, user.email.as_ref().map(Email::as_str)),
         (Field::FirstName, Some(&*rules.missing_name)),
         (Field::LastName, Some(&*rules.missing_name)),
         (Field::Offer, rules.offer.as_deref()),
-        (Field::UniqueMerchantId, merchant_id(event.user_id.as_ref())),
+        (Field::UniqueMerchantId, merchant_id(user.user_id.as_ref())),
     ] {
         if new.get(field).is_none() {
             new.set(field, default.unwrap_or_default());

@@ -29,9 +29,17 @@ use std::fmt;
 pub fn map(event: &Event<'_>, rules: &Rules, received_at: Timestamp) -> Mapped {
     let mut notes = Vec::new();
     let time = FactTime::new(event.timestamp, received_at);
+    let user_id = event.user_id.as_ref().filter(|id| {
+        let is_placeholder = rules.is_placeholder(id);
+        if is_placeholder {
+            notes.push(note("userId", "a placeholder that names nobody, so it was left out"));
+        }
+        !is_placeholder
+    });
     let intent = match &event.kind {
-        Kind::Identify => identify::identify(event, rules, time, &mut notes),
-        Kind::Delete => delete::delete(event, time, &mut notes),
+        Kind::Identify => identify::identify(event, user_id, rules, time, &mut notes),
+        Kind::Delete if !rules.trusts(event.project) => Ok(Intent::Nothing(Reason::UntrustedProject)),
+        Kind::Delete => delete::delete(event, user_id, time, &mut notes),
         Kind::Unsupported(kind) => Ok(Intent::Nothing(Reason::Unsupported { kind: kind.clone() })),
     };
     Mapped { intent, notes }

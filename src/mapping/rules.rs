@@ -1,6 +1,7 @@
 //! The operator's mapping rules, as [`crate::config`] has checked them.
 
-use crate::domain::AffiliateStatus;
+use crate::domain::{AffiliateStatus, UserId};
+use crate::segment::RawJson;
 
 /// All rules of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,12 @@ pub struct Rules {
     pub send_welcome: bool,
     /// The placeholder for a missing first or last name; never empty.
     pub missing_name: String,
+    /// The projects of Segment whose events count in full; none listed: all of them. Events of others may create, and nothing else.
+    pub trusted_projects: Vec<String>,
+    /// Placeholders that are no `userId`, compared without case. Ids of zeros and dashes alone are placeholders in any case.
+    pub ignored_user_ids: Vec<String>,
+    /// Whether the trait `paypalEmail` sets the address that commissions are paid to.
+    pub paypal_email: bool,
     /// Traits sent as custom fields.
     pub custom_fields: Vec<CustomField>,
     /// Audiences and their effects; a later one wins over an earlier one.
@@ -61,7 +68,28 @@ pub struct CreateIf {
     pub equals: String,
 }
 
+/// What programs write where they have no `userId`.
+const PLACEHOLDER_USER_IDS: [&str; 11] =
+    ["undefined", "null", "nil", "none", "NaN", "0", "-1", "anonymous", "guest", "unknown", "[object Object]"];
+
 impl Rules {
+    /// Whether `id` is a placeholder, which names nobody.
+    pub(super) fn is_placeholder(&self, id: &UserId) -> bool {
+        let id = id.as_str();
+        id.bytes().all(|b| matches!(b, b'0' | b'-'))
+            || self.ignored_user_ids.iter().any(|ignored| {
+                ignored.eq_ignore_ascii_case(id) || (!id.is_ascii() && ignored.to_lowercase() == id.to_lowercase())
+            })
+    }
+
+    /// Whether events of the project with this id count in full.
+    pub(super) fn trusts(&self, project: Option<RawJson<'_>>) -> bool {
+        self.trusted_projects.is_empty()
+            || project
+                .and_then(RawJson::as_clean_text)
+                .is_some_and(|project| self.trusted_projects.iter().any(|trusted| *trusted == project))
+    }
+
     /// The ids of all custom fields that any rule may set.
     pub fn custom_field_ids(&self) -> Vec<String> {
         let effects = self.audiences.iter().flat_map(|audience| [&audience.on_true, &audience.on_false]);
@@ -82,9 +110,72 @@ impl Default for Rules {
             offer: None,
             send_welcome: false,
             missing_name: "-".to_owned(),
+            trusted_projects: Vec::new(),
+            ignored_user_ids: PLACEHOLDER_USER_IDS.map(str::to_owned).to_vec(),
+            paypal_email: false,
             custom_fields: Vec::new(),
             audiences: Vec::new(),
             create_if: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_no_user_ids_in_any_case() {
+        let rules = Rules::default();
+        for (id, is_placeholder) in [
+            ("undefined", true),
+            (" UNDEFINED ", true),
+            ("Null", true),
+            ("nil", true),
+            ("None", true),
+            ("nan", true),
+            ("0", true),
+            ("-1", true),
+            ("Anonymous", true),
+            ("guest", true),
+            ("unknown", true),
+            ("[object Object]", true),
+            ("[object object]", true),
+            ("00000000-0000-0000-0000-000000000000", true),
+            ("0000", true),
+            ("--", true),
+            ("-", true),
+            ("1", false),
+            ("-2", false),
+            ("0-1", false),
+            ("guest-7", false),
+            ("undefined@example.com", false),
+            ("00000000-0000-0000-0000-000000000001", false),
+        ] {
+            assert_eq!(rules.is_placeholder(&UserId::parse(id).expect(id)), is_placeholder, "{id}");
+        }
+        let own = Rules { ignored_user_ids: vec!["Gäste".into()], ..rules };
+        for (id, is_placeholder) in [("GÄSTE", true), ("guest", false), ("0", true)] {
+            assert_eq!(own.is_placeholder(&UserId::parse(id).expect(id)), is_placeholder, "{id}");
+        }
+    }
+
+    #[test]
+    fn without_a_list_of_projects_all_are_trusted() {
+        for (listed, project, trusted) in [
+            (vec![], None, true),
+            (vec![], Some(r#""p1""#), true),
+            (vec!["p1", "7"], Some(r#"" p1 ""#), true),
+            (vec!["p1", "7"], Some("7"), true),
+            (vec!["p1"], Some(r#""p2""#), false),
+            (vec!["p1"], Some(r#""P1""#), false),
+            (vec!["p1"], Some("null"), false),
+            (vec!["p1"], None, false),
+        ] {
+            let listed = listed.into_iter().map(str::to_owned).collect();
+            let rules = Rules { trusted_projects: listed, ..Rules::default() };
+            let json = project.map(|text| RawJson::parse(text).expect("JSON"));
+            assert_eq!(rules.trusts(json), trusted, "{project:?}");
         }
     }
 }

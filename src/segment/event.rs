@@ -34,6 +34,8 @@ pub struct Event<'a> {
     pub context_traits: Traits<'a>,
     /// The member `email` of the event itself, beside `traits`; of any type.
     pub email: Option<RawJson<'a>>,
+    /// The id of the project (the source at Segment) that it comes from; of any type.
+    pub project: Option<RawJson<'a>>,
     /// Since when what it says is true, as far as it says so readably.
     pub timestamp: Option<Timestamp>,
     /// Whether Engage made it (`context.personas`): a computed trait or an audience.
@@ -88,6 +90,7 @@ impl<'a> Event<'a> {
             traits: traits(&event),
             context_traits: traits(&context),
             email: event.get("email"),
+            project: event.get("projectId"),
             timestamp: event.get("timestamp").and_then(timestamp),
             engage: context.get("personas").is_some_and(RawJson::is_object),
         })

@@ -134,6 +134,12 @@ fn every_key_is_read_from_the_variable_named_after_it() {
                 assert_eq!(secrets, ["one", "two"]);
                 continue;
             }
+            ("segment", "trusted_projects") | ("mapping", "ignored_user_ids") => {
+                let (config, _) = from_env(&[(&name, " one, ,two,")]).expect("valid");
+                let Rules { trusted_projects, ignored_user_ids, .. } = config.rules;
+                assert!([trusted_projects, ignored_user_ids].contains(&vec!["one".to_owned(), "two".to_owned()]));
+                continue;
+            }
             _ => ("?", format!("{name} (environment): found ")),
         };
         assert!(problem_of(&[(&name, wrong)]).starts_with(&problem), "{name}");
@@ -273,6 +279,21 @@ fn the_defaults_are_as_documented() {
             offer: None,
             send_welcome: false,
             missing_name: "-",
+            trusted_projects: [],
+            ignored_user_ids: [
+                "undefined",
+                "null",
+                "nil",
+                "none",
+                "NaN",
+                "0",
+                "-1",
+                "anonymous",
+                "guest",
+                "unknown",
+                "[object Object]",
+            ],
+            paypal_email: false,
             custom_fields: [],
             audiences: [],
             create_if: None,
@@ -325,6 +346,7 @@ fn the_examples_of_the_manual_are_valid_once_uncommented() {
     let disabled = Effect { status: Some(AffiliateStatus::Disabled), ..Effect::default() };
     let rules = Rules {
         offer: Some("1234".into()),
+        trusted_projects: vec!["the-project-of-our-servers".into()],
         custom_fields: vec![CustomField { key: "total_revenue_180_days".into(), id: "1234".into() }],
         audiences: vec![Audience { key: "vip_partners".into(), on_true: effect, on_false: disabled }],
         create_if: Some(CreateIf { key: "wants_to_be_affiliate".into(), equals: "true".into() }),

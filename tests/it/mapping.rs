@@ -34,6 +34,9 @@ struct CaseRules {
     offer: Option<String>,
     send_welcome: bool,
     missing_name: Option<String>,
+    trusted_projects: Vec<String>,
+    ignored_user_ids: Option<Vec<String>>,
+    paypal_email: bool,
     custom_fields: BTreeMap<String, String>,
     audiences: Vec<CaseAudience>,
     create_if: Option<CaseCreateIf>,
@@ -72,6 +75,9 @@ impl From<CaseRules> for Rules {
             status: case.status.unwrap_or(default.status),
             offer: case.offer,
             send_welcome: case.send_welcome,
+            trusted_projects: case.trusted_projects,
+            ignored_user_ids: case.ignored_user_ids.unwrap_or(default.ignored_user_ids),
+            paypal_email: case.paypal_email,
             missing_name: case.missing_name.unwrap_or(default.missing_name),
             custom_fields: case.custom_fields.into_iter().map(|(key, id)| CustomField { key, id }).collect(),
             audiences: case.audiences.into_iter().map(audience).collect(),
@@ -105,6 +111,9 @@ fn identify_to_json(identify: &Identify) -> Map<String, Value> {
         object([("user", user_to_json(&identify.user)), ("profile", json!(values(&identify.facts.profile())))]);
     if let Some(status) = identify.status {
         json.insert("status".into(), json!(status.status));
+    }
+    if identify.may_only_create {
+        json.insert("may_only_create".into(), json!(true));
     }
     let (key, value) = match &identify.creation {
         Creation::Allowed(new) => {
@@ -164,7 +173,7 @@ fn what_an_event_says_is_true_since_its_timestamp_and_never_after_its_receipt() 
         for kind in ["identify", "delete"] {
             let event = format!(r#"{{"type":"{kind}","userId":"u1","timestamp":{timestamp}}}"#);
             let mapped = map(&Event::parse(&event).expect("an event"), &Rules::default(), RECEIVED_AT);
-            let (Ok(Intent::Identify(Identify { time, .. }) | Intent::Delete { time, .. })) = mapped.intent else {
+            let Ok(Intent::Identify(Identify { time, .. }) | Intent::Delete { time, .. }) = mapped.intent else {
                 panic!("{event}")
             };
             assert_eq!((time.at().0, time.received_at()), (at, RECEIVED_AT), "{event}");

@@ -49,6 +49,16 @@ fn scalar_text(value: &Value) -> Option<String> {
     }
 }
 
+/// The items of a list: TOML's, or a text's between commas and line ends; blanks trimmed, empty items dropped.
+fn list(value: &Value) -> Option<Vec<String>> {
+    let items = match value {
+        Value::Array(items) => items.iter().map(scalar_text).collect::<Option<Vec<_>>>()?,
+        Value::Table(_) => return None,
+        scalar => scalar_text(scalar)?.split([',', '\n']).map(|item| item.trim().to_owned()).collect(),
+    };
+    Some(items.into_iter().filter(|item| !item.is_empty()).collect())
+}
+
 fn reject<T>(value: &Value, allowed: impl Display) -> Parsed<T> {
     Err(format!("found {}, expected {allowed}", found(value)))
 }
@@ -59,6 +69,11 @@ pub(super) fn text(value: &Value) -> Parsed<String> {
         Some(text) if !text.is_empty() => Ok(text),
         _ => reject(value, "a text that is not empty"),
     }
+}
+
+/// Any number of texts.
+pub(super) fn texts(value: &Value) -> Parsed<Vec<String>> {
+    list(value).map_or_else(|| reject(value, "a list of texts"), Ok)
 }
 
 /// An id at Refersion, as a text of digits.

@@ -1,21 +1,11 @@
 //! Parsers for secrets, which are never shown in a problem.
 
-use super::{Parsed, scalar_text};
+use super::{Parsed, list};
 use crate::domain::{ApiKey, SealKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use toml::Value;
-
-/// The items of a list: TOML's, or a text's between commas and line ends; blanks trimmed, empty items dropped.
-fn list(value: &Value) -> Option<Vec<String>> {
-    let items = match value {
-        Value::Array(items) => items.iter().map(scalar_text).collect::<Option<Vec<_>>>()?,
-        Value::Table(_) => return None,
-        scalar => scalar_text(scalar)?.split([',', '\n']).map(|item| item.trim().to_owned()).collect(),
-    };
-    Some(items.into_iter().filter(|item| !item.is_empty()).collect())
-}
 
 /// A key pair.
 pub(in crate::config) fn api_key(value: &Value) -> Parsed<ApiKey> {
