@@ -14,7 +14,8 @@ use std::fmt;
 #[derive(Clone)]
 pub struct HashKey(Hmac<Sha256>);
 
-/// The identity of an event, by which a repeat is recognised: a hash of its `messageId`, or of its bytes if it has none.
+/// The identity of an event, by which a repeat is recognised: a hash of its `messageId` (for a delete: and of its user), or of its
+/// bytes if it has none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub [u8; 16]);
 
@@ -46,6 +47,19 @@ impl HashKey {
     /// The identity of an event with this `messageId`.
     pub fn event_by_message_id(&self, account: &AccountName, message_id: &str) -> EventId {
         EventId(self.hash16(account, "messageId", message_id.as_bytes()))
+    }
+
+    /// The identity of a delete with this `messageId` of the user with these keys. Segment's `messageId` of a delete can name the
+    /// regulation that asks for it, so that the deletes of several users have the same one.
+    pub fn delete_by_message_id(&self, account: &AccountName, message_id: &str, user: &[UserKey]) -> EventId {
+        let mut value = Vec::new();
+        for key in user {
+            value.push(if matches!(key, UserKey::UserId(_)) { b'u' } else { b'e' });
+            value.extend(key.bytes());
+        }
+        value.push(0);
+        value.extend(message_id.as_bytes());
+        EventId(self.hash16(account, "delete", &value))
     }
 
     /// The identity of an event without `messageId`: its bytes.
@@ -191,6 +205,7 @@ impl fmt::Debug for UserKey {
 mod tests {
     use super::*;
     use crate::domain::Field;
+    use std::collections::HashSet;
 
     fn key() -> HashKey {
         HashKey::new(&[7; 32])
@@ -205,6 +220,11 @@ mod tests {
         assert_ne!(id(&hash, &main), id(&hash, &other));
         assert_ne!(id(&hash, &main), hash.event_by_body(&main, b"x"));
         assert_ne!(id(&hash, &main), id(&HashKey::new(&[8; 32]), &main));
+        let delete = |user: &[UserKey]| hash.delete_by_message_id(&main, "x", user);
+        let users =
+            [vec![], vec![UserKey::UserId([1; 16])], vec![UserKey::UserId([2; 16])], vec![UserKey::Email([1; 16])]];
+        let ids: HashSet<EventId> = users.iter().map(|user| delete(user)).chain([id(&hash, &main)]).collect();
+        assert_eq!((ids.len(), delete(&users[1])), (5, delete(&[UserKey::UserId([1; 16])])));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The limits of a request: bytes and events. The messages in `response` repeat these figures.
+//! The limits of a request: bytes, events and notes. The messages in `response` repeat these figures.
 
 /// The largest single event, in bytes: 128 KiB. Segment's own ingest limits events to 32 KB before it adds its fields.
 pub(super) const MAX_EVENT_BYTES: usize = 128 * 1024;
@@ -6,3 +6,8 @@ pub(super) const MAX_EVENT_BYTES: usize = 128 * 1024;
 pub(super) const MAX_BODY_BYTES: usize = 4 * 1024 * 1024 + 512 * 1024;
 /// The most events of one request: each needs a result, however small the event is. Segment's batches end at 4,000.
 pub(super) const MAX_EVENTS: usize = 50_000;
+/// The most notes in the result of one event.
+pub(super) const MAX_NOTES: usize = 10;
+/// The most notes in the response to an array; the results of further events have none. A note is a short sentence, so that a
+/// response has at most about 100 KB of them.
+pub(super) const MAX_NOTES_OF_ARRAY: usize = 1_000;

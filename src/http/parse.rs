@@ -7,12 +7,12 @@
 
 use super::AccountEndpoint;
 use super::body::{RawBody, gunzip};
-use super::limits::{MAX_EVENT_BYTES, MAX_EVENTS};
+use super::limits::{MAX_EVENT_BYTES, MAX_EVENTS, MAX_NOTES};
 use super::response::ApiResponse;
 use crate::delivery::{Action, Outcome};
-use crate::domain::{EventId, Timestamp, User};
+use crate::domain::{EventId, Timestamp, User, UserKey};
 use crate::failpoint;
-use crate::mapping::{self, Creation, Intent};
+use crate::mapping::{self, Creation, Intent, Mapped, MappingError, Note};
 use crate::segment::{Envelope, Event, Kind, Malformed, PendingSignatures, RawJson, split_envelope};
 use crate::store::{KnownUsersOnly, NewEvent};
 use std::borrow::Cow;
@@ -20,16 +20,25 @@ use std::borrow::Cow;
 /// The events of a body.
 pub(super) enum ParsedBody {
     /// A single event.
-    One(Decision),
+    One(ParsedItem),
     /// An array or a batch.
     Many(Vec<ParsedItem>),
 }
 
-/// One event of an array or a batch.
+/// One event.
 pub(super) struct ParsedItem {
-    /// Segment's id of the event, which its result repeats.
+    /// Segment's id of the event; its result in an array repeats it.
     pub(super) message_id: Option<String>,
     pub(super) decision: Decision,
+    /// What the mapping left out of the event.
+    pub(super) notes: Vec<String>,
+}
+
+impl ParsedItem {
+    /// An element that is not read as an event.
+    fn refused(response: ApiResponse) -> Self {
+        Self { message_id: None, decision: Decision::Respond(response), notes: Vec::new() }
+    }
 }
 
 /// What to do with an event.
@@ -49,13 +58,17 @@ pub(super) fn parse_body(
 ) -> Result<ParsedBody, ApiResponse> {
     let content = if body.gzip { gunzip(&body.bytes).map(Cow::Owned) } else { Ok(Cow::Borrowed(&body.bytes[..])) };
     let decompressed = content.as_deref().ok().filter(|_| body.gzip);
+    if matches!(content, Err(ApiResponse::BodyTooLarge)) {
+        // The signature may be over the decompressed body, which is not there to be checked.
+        return Err(ApiResponse::BodyTooLarge);
+    }
     let forms: Vec<&[u8]> = [&body.bytes[..]].into_iter().chain(decompressed).collect();
     endpoint.authenticator.verify_signatures(pending, &forms).map_err(ApiResponse::Unauthenticated)?;
     failpoint::step("http::authenticated");
     let content = content?;
     match split_envelope(&content).map_err(invalid)? {
         Envelope::Single(_) if content.len() > MAX_EVENT_BYTES => Err(ApiResponse::BodyTooLarge),
-        Envelope::Single(json) => Ok(ParsedBody::One(parse_item(endpoint, json, now).decision)),
+        Envelope::Single(json) => Ok(ParsedBody::One(parse_item(endpoint, json, now))),
         Envelope::Array(events) | Envelope::Batch(events) if events.len() > MAX_EVENTS => {
             Err(ApiResponse::TooManyEvents)
         }
@@ -71,22 +84,37 @@ fn invalid(malformed: Malformed) -> ApiResponse {
 
 fn parse_item(endpoint: &AccountEndpoint, json: RawJson<'_>, now: Timestamp) -> ParsedItem {
     if json.source().len() > MAX_EVENT_BYTES {
-        return ParsedItem { message_id: None, decision: Decision::Respond(ApiResponse::EventTooLarge) };
+        return ParsedItem::refused(ApiResponse::EventTooLarge);
     }
     match Event::from_json(json) {
-        Ok(event) => {
-            let decision = decide(endpoint, json.source(), &event, now);
-            ParsedItem { message_id: event.message_id, decision }
-        }
-        Err(malformed) => ParsedItem { message_id: None, decision: Decision::Respond(invalid(malformed)) },
+        Ok(event) => map_event(endpoint, json.source(), event, now),
+        Err(malformed) => ParsedItem::refused(invalid(malformed)),
     }
 }
 
-fn decide(endpoint: &AccountEndpoint, text: &str, event: &Event<'_>, received_at: Timestamp) -> Decision {
-    if let Kind::Unsupported(kind) = &event.kind {
-        return Decision::Respond(ApiResponse::UnsupportedType(kind.clone()));
-    }
-    let (user, if_unknown, deleted_at) = match mapping::map(event, &endpoint.rules, received_at).intent {
+fn map_event(endpoint: &AccountEndpoint, text: &str, event: Event<'_>, received_at: Timestamp) -> ParsedItem {
+    let (decision, notes) = if let Kind::Unsupported(kind) = &event.kind {
+        (Decision::Respond(ApiResponse::UnsupportedType(kind.clone())), Vec::new())
+    } else {
+        let Mapped { intent, notes } = mapping::map(&event, &endpoint.rules, received_at);
+        (decide(endpoint, text, &event, intent, received_at), shown(&notes))
+    };
+    ParsedItem { message_id: event.message_id, decision, notes }
+}
+
+/// The texts of the first [`MAX_NOTES`] notes.
+fn shown(notes: &[Note]) -> Vec<String> {
+    notes.iter().take(MAX_NOTES).map(ToString::to_string).collect()
+}
+
+fn decide(
+    endpoint: &AccountEndpoint,
+    text: &str,
+    event: &Event<'_>,
+    intent: Result<Intent, MappingError>,
+    received_at: Timestamp,
+) -> Decision {
+    let (user, if_unknown, deleted_at) = match intent {
         Ok(Intent::Identify(wanted)) => (wanted.user, if_unknown(&wanted.creation), None),
         Ok(Intent::Delete { user, time }) => {
             let not_found = Outcome::delivered(Action::NotFound, None);
@@ -121,10 +149,11 @@ fn new_event(
     let keys = user.keys(endpoint.store.hash_key(), &endpoint.account);
     let none_pending_up_to = only.and_then(|_| endpoint.signals.none_pending_up_to(&keys));
     let known_users_only = only.map(|only| KnownUsersOnly { none_pending_up_to, ..only });
+    let (id, former_id) = event_ids(endpoint, text, event, &keys);
     NewEvent {
         account: endpoint.account.clone(),
-        id: event_id(endpoint, text, event),
-        former_id: None,
+        id,
+        former_id,
         keys,
         known_users_only,
         body: text.as_bytes().to_vec(),
@@ -132,11 +161,19 @@ fn new_event(
     }
 }
 
-/// The id by which repeats are recognised: the `messageId`, or without one the bytes of the event.
-fn event_id(endpoint: &AccountEndpoint, text: &str, event: &Event<'_>) -> EventId {
-    let hash = endpoint.store.hash_key();
-    match &event.message_id {
-        Some(message_id) => hash.event_by_message_id(&endpoint.account, message_id),
-        None => hash.event_by_body(&endpoint.account, text.as_bytes()),
+/// The id by which repeats are recognised: the `messageId`, for a delete together with its user, or without a `messageId` the bytes
+/// of the event. And the former id of a delete: releases before 0.3.0 did not look at the user.
+fn event_ids(
+    endpoint: &AccountEndpoint,
+    text: &str,
+    event: &Event<'_>,
+    user: &[UserKey],
+) -> (EventId, Option<EventId>) {
+    let (hash, account) = (endpoint.store.hash_key(), &endpoint.account);
+    let Some(message_id) = &event.message_id else { return (hash.event_by_body(account, text.as_bytes()), None) };
+    let id = hash.event_by_message_id(account, message_id);
+    match event.kind {
+        Kind::Delete => (hash.delete_by_message_id(account, message_id, user), Some(id)),
+        Kind::Identify | Kind::Unsupported(_) => (id, None),
     }
 }

@@ -13,8 +13,8 @@
 //! | error: a bug | 500 | sends it again |
 //! | unavailable: not stored, a key that could not be verified, shutting down | 503 | sends it again |
 //!
-//! Never sent: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`; a message holds no secret and no
-//! personal data. The codes of `/readyz` are in `health`.
+//! Never sent: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`, and `notes` if a part of the event was left
+//! out; neither holds a secret or personal data. The codes of `/readyz` are in `health`.
 
 use super::AdmissionError;
 use super::limits::MAX_EVENTS;
@@ -64,6 +64,9 @@ pub(super) struct ResponseBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) action: Option<&'static str>,
     pub(super) message: Cow<'a, str>,
+    /// What was left out of the event, and why: names of fields, never values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) notes: Vec<String>,
     /// The result of each event of an array or batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) results: Option<Vec<ItemResult<'a>>>,
@@ -163,7 +166,7 @@ impl ApiResponse {
             Self::Delivered(Outcome::Delivered { action, .. }) => Some(action.as_str()),
             _ => None,
         };
-        ResponseBody { action, message: self.message(), results: None, status: self.status() }
+        ResponseBody { action, message: self.message(), notes: Vec::new(), results: None, status: self.status() }
     }
 
     /// The HTTP response: this code, its headers, and `body` as JSON.

@@ -8,7 +8,7 @@
 use super::account_registry::credentials;
 use super::append::append;
 use super::body::{self, RawBody};
-use super::limits::MAX_EVENT_BYTES;
+use super::limits::{MAX_EVENT_BYTES, MAX_NOTES_OF_ARRAY};
 use super::parse::{Decision, ParsedBody, ParsedItem, parse_body};
 use super::response::{ApiResponse, ItemResult, ResponseBody, combined};
 use super::{AccountEndpoint, AccountRegistry};
@@ -48,7 +48,10 @@ async fn respond(endpoint: Result<Arc<AccountEndpoint>, ApiResponse>, request: R
             if let ApiResponse::Unauthenticated(error) = &error {
                 log_auth_error(*error);
             }
-            body::discard(&head.headers, &mut body).await;
+            // A client that is still slow after the timeout is answered at once.
+            if !matches!(error, ApiResponse::BodyTimeout) {
+                body::discard(&head.headers, &mut body).await;
+            }
             error.into_response()
         }
     }
@@ -78,10 +81,10 @@ async fn receive(
     let pending = authenticated.map_err(ApiResponse::Unauthenticated)?;
     let (body, _permit) = body::read(headers, body).await?;
     match parse(endpoint, pending, body, endpoint.clock.now()).await? {
-        ParsedBody::One(decision) => {
+        ParsedBody::One(ParsedItem { decision, notes, .. }) => {
             let response = handle_one(endpoint, decision).await;
             endpoint.meter.events_received(response.as_ref().unwrap_or_else(|error| error).status(), 1);
-            response.map(IntoResponse::into_response)
+            response.map(|response| response.with_body(&ResponseBody { notes, ..response.body() }))
         }
         ParsedBody::Many(items) => handle_many(endpoint, items).await,
     }
@@ -144,12 +147,12 @@ fn append_result(appended: Appended, if_unknown: Option<ApiResponse>) -> ApiResp
 }
 
 async fn handle_many(endpoint: &AccountEndpoint, items: Vec<ParsedItem>) -> Result<Response, ApiResponse> {
-    let mut message_ids = Vec::with_capacity(items.len());
+    let mut labels = Vec::with_capacity(items.len());
     let mut results = Vec::with_capacity(items.len());
     let mut events = Vec::new();
     let mut unresolved: Vec<(usize, Option<ApiResponse>)> = Vec::new();
-    for ParsedItem { message_id, decision } in items {
-        message_ids.push(message_id);
+    for ParsedItem { message_id, decision, notes } in items {
+        labels.push((message_id, notes));
         match decision {
             Decision::Respond(result) => results.push(result),
             Decision::Append(event, if_unknown) => {
@@ -170,13 +173,18 @@ async fn handle_many(endpoint: &AccountEndpoint, items: Vec<ParsedItem>) -> Resu
     for (status, events) in counts(&results) {
         endpoint.meter.events_received(status, events);
     }
-    Ok(combined_response(&results, message_ids))
+    Ok(combined_response(&results, labels))
 }
 
-/// One response for all events, with a result per event.
-fn combined_response(results: &[ApiResponse], message_ids: Vec<Option<String>>) -> Response {
-    let items = results.iter().zip(message_ids);
-    let items = items.map(|(result, message_id)| ItemResult { result: result.body(), message_id }).collect();
+/// One response for all events, with a result per event. `labels` has the `messageId` and the notes of each.
+fn combined_response(results: &[ApiResponse], labels: Vec<(Option<String>, Vec<String>)>) -> Response {
+    let mut notes_left = MAX_NOTES_OF_ARRAY;
+    let items = results.iter().zip(labels).map(|(result, (message_id, mut notes))| {
+        notes.truncate(notes_left);
+        notes_left -= notes.len();
+        ItemResult { result: ResponseBody { notes, ..result.body() }, message_id }
+    });
+    let items = items.collect();
     let (combined, summary) = (combined(results), summary(results));
     let message =
         if combined.code().is_success() { summary } else { format!("{summary}. The first: {}", combined.message()) };

@@ -1,6 +1,6 @@
 //! The limits of a body, and its encodings.
 
-use super::authentication::gzip;
+use super::authentication::{gzip, sign};
 use super::{each, post, send_raw};
 use crate::support::service::Service;
 use crate::support::{API_KEY, basic, identify};
@@ -105,5 +105,16 @@ async fn a_body_that_is_too_large_once_decompressed_is_refused() {
         let headers = [("Authorization", &*basic(API_KEY)), ("Content-Encoding", "gzip")];
         let answer = post(&service.url("/segment"), &headers, body.clone()).await;
         assert_eq!(answer.brief(), expected, "{} bytes", body.len());
+    }
+}
+
+#[tokio::test]
+async fn a_signed_body_that_is_too_large_once_decompressed_is_a_413_too() {
+    let service = Service::start(&[("SEGMENT_SHARED_SECRETS", "abc123")]).await;
+    let plain = format!("{} ", array(ARRAY));
+    let zipped = gzip(plain.as_bytes());
+    for over in [plain.as_bytes(), &zipped] {
+        let headers = [("X-Signature", &*sign("abc123", over)), ("Content-Encoding", "gzip")];
+        assert_eq!(post(&service.url("/segment"), &headers, zipped.clone()).await.brief(), "413 too_large");
     }
 }

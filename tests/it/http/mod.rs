@@ -17,6 +17,7 @@ mod wire;
 
 use crate::support::service::Service;
 use crate::support::{API_KEY, Answer, basic, http};
+use axum::Router;
 use refersion_destination::account_signals::AccountSignals;
 use refersion_destination::clock::Clock;
 use refersion_destination::domain::{AccountName, ApiKey};
@@ -89,8 +90,8 @@ struct Surroundings {
     woken: Arc<Notify>,
 }
 
-/// Serves one account endpoint on a socket, with `store`.
-async fn serve_endpoint(store: Arc<dyn Store>, surroundings: &Surroundings) -> SocketAddr {
+/// The public listener's routes with one account endpoint, with `store`.
+fn router(store: Arc<dyn Store>, surroundings: &Surroundings) -> Router {
     let woken = Arc::clone(&surroundings.woken);
     let endpoint = AccountEndpoint {
         account: AccountName::main(),
@@ -105,19 +106,14 @@ async fn serve_endpoint(store: Arc<dyn Store>, surroundings: &Surroundings) -> S
         max_wait: Duration::ZERO,
         concurrency: 1,
     };
+    let registry = AccountRegistry::new(store, Clock::start(), surroundings.shutdown.clone(), vec![endpoint]);
+    public_router(Arc::new(registry))
+}
+
+/// Serves one account endpoint on a socket, with `store`.
+async fn serve_endpoint(store: Arc<dyn Store>, surroundings: &Surroundings) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
-    tokio::spawn(
-        axum::serve(
-            listener,
-            public_router(Arc::new(AccountRegistry::new(
-                store,
-                Clock::start(),
-                surroundings.shutdown.clone(),
-                vec![endpoint],
-            ))),
-        )
-        .into_future(),
-    );
+    tokio::spawn(axum::serve(listener, router(store, surroundings)).into_future());
     address
 }

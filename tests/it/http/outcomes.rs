@@ -3,7 +3,8 @@
 use super::{checked, send, send_raw};
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, identify};
-use refersion_destination::sandbox::{Fault, Operation, SandboxSettings};
+use refersion_destination::domain::AffiliateStatus;
+use refersion_destination::sandbox::{Fault, Operation, SandboxAffiliate, SandboxSettings};
 use serde_json::json;
 use std::time::Duration;
 
@@ -28,6 +29,58 @@ async fn a_response_that_waits_states_what_was_done() {
     ] {
         assert_eq!(delivered(&send(&service, &body).await), expected, "{body}");
     }
+}
+
+#[tokio::test]
+async fn what_is_left_out_of_an_event_is_said_in_its_notes() {
+    let service = Service::start(&[]).await;
+    let odd = json!({"paypalEmail": "x", "address": {"country": "Narnia", "state": "Old Narnia"}});
+    let country = "country: not a country Refersion allows, so it was left out";
+    let notes = |answer: &serde_json::Value| answer["notes"].as_array().cloned().unwrap_or_default();
+    let answer = send(&service, &identify("1", "jo", &odd)).await;
+    assert_eq!(delivered(&answer), "200 delivered created");
+    assert!(notes(&answer.json()).contains(&json!(country)), "{}", answer.text);
+    assert!(!answer.text.contains("Narnia"), "{}", answer.text);
+    let answer = send(&service, &identify("2", "al", &json!({}))).await;
+    assert!(answer.json().get("notes").is_none(), "{}", answer.text);
+
+    let nameless =
+        json!({"type": "identify", "userId": "x", "traits": {"email": "x@example.com", "country": "Narnia"}});
+    let answer = send(&service, &json!([identify("3", "bo", &odd), identify("4", "cy", &json!({})), nameless])).await;
+    let results = &answer.json()["results"];
+    let said = [0, 1, 2].map(|place: usize| notes(&results[place]).contains(&json!(country)));
+    assert_eq!(said, [true, false, true], "{results}");
+    assert!(answer.json().get("notes").is_none(), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn the_notes_in_the_response_to_an_array_are_limited() {
+    let service = Service::start(&[]).await;
+    let odd = json!({"email": "x@example.com", "country": "Narnia"});
+    let event = |n: usize| json!({"type": "identify", "messageId": n.to_string(), "traits": odd});
+    let answer = send(&service, &(0..2_000).map(event).collect()).await.json();
+    let notes = |result: &serde_json::Value| result["notes"].as_array().map_or(0, Vec::len);
+    let results = answer["results"].as_array().expect("results");
+    assert_eq!((results.len(), results.iter().map(notes).sum::<usize>()), (2_000, 1_000));
+}
+
+#[tokio::test]
+async fn two_deletes_with_one_message_id_are_one_event_only_if_they_are_of_one_user() {
+    let service = Service::start(&[]).await;
+    for user in ["ann", "bob", "cy"] {
+        send(&service, &identify(user, user, &json!({}))).await;
+    }
+    let delete = |user: &str| json!({"type": "delete", "messageId": "delete-reg-1::job-2-x", "userId": user});
+    for (body, expected) in [
+        (delete("ann"), "200 delivered disabled"),
+        (delete("bob"), "200 delivered disabled"),
+        (delete("bob"), "200 duplicate ?"),
+        (json!([delete("cy"), delete("ann"), delete("cy")]), "202 accepted ?"),
+    ] {
+        assert_eq!(delivered(&send(&service, &body).await), expected, "{body}");
+    }
+    let all_disabled = |affiliate: &SandboxAffiliate| affiliate.status == AffiliateStatus::Disabled;
+    service.refersion.until(|sandbox| sandbox.affiliates().iter().filter(|a| all_disabled(a)).count() == 3).await;
 }
 
 #[tokio::test]

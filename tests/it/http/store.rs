@@ -1,15 +1,22 @@
 //! Responses when the store fails, panics or is slow: the store is a stub.
 
-use super::{Surroundings, post, serve_endpoint};
+use super::{Surroundings, post, router, serve_endpoint};
 use crate::fuzz::properties::append_only_store::{Append, AppendOnlyStore};
 use crate::support::{API_KEY, Answer, basic, http, identify, within};
 use async_trait::async_trait;
-use futures_util::FutureExt;
-use refersion_destination::domain::Seq;
-use refersion_destination::store::{Appended, NewEvent, StoreError, StoreStatus};
+use axum::body::Body;
+use axum::extract::Request;
+use futures_util::{FutureExt, StreamExt};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use refersion_destination::domain::{AccountName, EventId, Seq};
+use refersion_destination::store::{Appended, EventLog as _, NewEvent, StoreError, StoreStatus};
 use serde_json::json;
+use std::collections::HashSet;
+use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// The result of an append.
@@ -91,6 +98,50 @@ async fn a_panic_is_a_500_and_not_a_dropped_connection() {
     let answer = send(address, identify("1", "jo", &json!({})).to_string()).await;
     assert_eq!(answer.brief(), "500 error");
     assert!(answer.message().contains("send the event again"));
+}
+
+/// Records the ids of events.
+#[derive(Default)]
+struct Ids(Mutex<Vec<(EventId, Option<EventId>)>>);
+
+#[async_trait]
+impl Append for Ids {
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.0.lock().expect("no panic").extend(events.iter().map(|event| (event.id, event.former_id)));
+        Ok(events.iter().map(|_| Appended::Accepted { seq: Seq(1), pending: 9 }).collect())
+    }
+}
+
+#[tokio::test]
+async fn a_delete_has_an_id_of_its_message_id_and_user_and_the_id_it_had_before() {
+    let store = Arc::new(AppendOnlyStore::new(Ids::default()));
+    let address = serve_endpoint(store.clone(), &Surroundings::default()).await;
+    let delete = |user: &str| json!({"type": "delete", "messageId": "1", "userId": user});
+    let without_id = json!({"type": "delete", "userId": "jo"});
+    let events = json!([identify("1", "jo", &json!({})), delete("jo"), delete("al"), without_id]);
+    send(address, events.to_string()).await;
+    let by_message_id = store.hash_key().event_by_message_id(&AccountName::main(), "1");
+    let ids = store.inner.0.lock().expect("no panic").clone();
+    let former: Vec<_> = ids.iter().map(|(_, former)| *former).collect();
+    assert_eq!(former, [None, Some(by_message_id), Some(by_message_id), None]);
+    assert_eq!(ids[0].0, by_message_id);
+    assert_eq!(ids.iter().map(|(id, _)| *id).collect::<HashSet<_>>().len(), 4);
+}
+
+/// An event that arrives in part, and no further: the response comes when the time for the body is over, and not later.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_takes_too_long_is_a_503_after_15_seconds() {
+    let stub = Stub::store(Appends::Well, 9);
+    let service = TowerToHyperService::new(router(stub.clone(), &Surroundings::default()));
+    let part: Result<&[u8], Infallible> = Ok(br#"{"type":"#);
+    let body = Body::from_stream(futures_util::stream::iter([part]).chain(futures_util::stream::pending()));
+    let request = Request::post("/segment").header("Authorization", basic(API_KEY)).body(body).expect("a request");
+    let begun = tokio::time::Instant::now();
+    let response = service.call(request).await.expect("answered");
+    assert_eq!(response.status(), 503);
+    assert!(begun.elapsed() < Duration::from_secs(16), "{:?}", begun.elapsed());
+    assert!(response.headers().contains_key("retry-after"));
+    assert_eq!(stub.inner.begun.available_permits(), 0);
 }
 
 #[tokio::test]
