@@ -10,7 +10,7 @@ use crate::domain::{Timestamp, UserKey};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// So many moments are removed in one transaction.
-pub const PORTION: usize = 500;
+const PORTION: u16 = 500;
 
 /// Keeps that the users with these keys were deleted at `at`, as an event received at `received_at` says.
 pub fn keep(connection: &Connection, keys: &[KeyHash], at: Timestamp, received_at: Timestamp) -> rusqlite::Result<()> {
@@ -36,5 +36,5 @@ pub fn last(connection: &Connection, user: &UserKey) -> rusqlite::Result<Result<
 pub fn remove(connection: &Connection, before: Timestamp) -> rusqlite::Result<bool> {
     let sql = "DELETE FROM deleted_users WHERE key IN
                (SELECT key FROM deleted_users WHERE received_at < ?1 ORDER BY received_at LIMIT ?2)";
-    Ok(connection.prepare_cached(sql)?.execute(params![before.0, PORTION as i64])? == PORTION)
+    Ok(connection.prepare_cached(sql)?.execute(params![before.0, PORTION])? == usize::from(PORTION))
 }

@@ -3,9 +3,9 @@
 use super::open;
 use super::writer::Database;
 use super::writer_state::WriteTx;
-use super::{append, begin, compact, dead_letters, older_ids, read, settle};
+use super::{affiliates, append, begin, compact, dead_letters, deletions, older_ids, read, settle};
 use crate::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
-use crate::domain::{AccountName, AffiliateCode, EventId, SentAttributes, Seq, Timestamp, UserKey};
+use crate::domain::{AccountName, AffiliateCode, EventId, HashKey, SentAttributes, Seq, Timestamp, UserKey};
 use crate::scheduling::Unit;
 use crate::store::{AffiliateChanges, Attempt, Filter, KnownUsersOnly, NewEvent, Remember, Replay, Settlement};
 use rusqlite::StatementStatus::{AutoIndex, FullscanStep, Sort, VmStep};
@@ -72,7 +72,8 @@ fn account(n: u32) -> AccountName {
 }
 
 fn remember(n: u32) -> AffiliateChanges {
-    let sent = SentAttributes::default();
+    let mut sent = SentAttributes::default();
+    sent.record_taken_email(&HashKey::new(&[0; 32]), "taken@x.io");
     let known = Known { code: AffiliateCode(format!("code {n}")), id: None, origin: Origin::Found, sent };
     let remember = Some(Remember { known, keys: vec![UserKey::UserId(key(n)), UserKey::Email(key(n))] });
     AffiliateChanges { remember, ..AffiliateChanges::default() }
@@ -114,9 +115,13 @@ fn filled(folder: &tempfile::TempDir) -> Database {
             } else {
                 Settlement::Done { outcome: OutcomeCode::Created, followers: Vec::new() }
             };
-            settled(tx, Unit::of(Seq(n.into())), settlement, remember(n));
+            // No event has the key that is deleted: the number after it is another account's.
+            let (erase, deleted_at) = (vec![UserKey::Email(key(n + 1))], Some(Timestamp(n.into())));
+            let changes = AffiliateChanges { erase, deleted_at, ..remember(n) };
+            settled(tx, Unit::of(Seq(n.into())), settlement, changes);
         }
     });
+    store.state.former_ids_below = i64::MAX;
     store
 }
 
@@ -129,13 +134,15 @@ fn work(store: &mut Database) {
     assert_eq!(begin::begin(&store.connection, &main, &[unit(0), unit(2)]).expect("begun").len(), 2);
     let progress = Progress { stage: Stage::CheckEdit, ..Progress::default() };
     transaction(store, |tx| {
-        let only = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(i64::MAX)), deleted_at: None });
-        let new = NewEvent { known_users_only: only, ..event(BACKLOG + 1, &main) };
-        append::append(tx, &[event(1, &main), new, event(BACKLOG + 2, &account(BACKLOG))], 10).expect_err("full");
-        append::append(tx, &[event(1, &main), event(BACKLOG + 2, &account(BACKLOG))], u64::MAX).expect("appended");
+        let only = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(i64::MAX)), deleted_at: Some(Timestamp(9)) });
+        let new = NewEvent { known_users_only: only, former_id: Some(EventId(key(2))), ..event(BACKLOG + 1, &main) };
+        append::append(tx, &[event(1, &main), new.clone(), event(BACKLOG + 2, &account(BACKLOG))], 10)
+            .expect_err("full");
+        append::append(tx, &[event(1, &main), new, event(BACKLOG + 2, &account(BACKLOG))], u64::MAX).expect("appended");
         let changes = AffiliateChanges {
             forget: vec![AffiliateCode("code 7".to_owned())],
             erase: vec![UserKey::Email(key(7))],
+            deleted_at: Some(Timestamp(9)),
             ..remember(1)
         };
         settle::save_progress(tx, &main, &unit(0), &progress, &changes).expect("saved");
@@ -156,7 +163,12 @@ fn work(store: &mut Database) {
         assert!(dead_letters::discard(tx, Seq(4)).expect("discarded"));
         compact::remove(tx, &[Seq(1), Seq(2)], Timestamp(9)).expect("removed");
         older_ids::insert(tx.connection, &[(1, 1), (2, 2)]).expect("moved");
+        older_ids::has_below(tx.connection, &EventId(key(2)), 9, b"").expect("read");
     });
+    let own = affiliates::key_of(&store.state.hash, &main, &AffiliateCode("code 13".to_owned()));
+    let recalled = affiliates::recall(&store.connection, &own, &[UserKey::UserId(key(13))]).expect("read");
+    assert!(recalled.is_ok_and(|recalled| recalled.is_some()));
+    assert_eq!(affiliates::email_conflicts(&store.connection, &main, 0, 20).expect("read").len(), 20);
     dead_letters::page(&store.connection, &Filter::default(), 0, 20).expect("a page");
     dead_letters::one(&store.connection, 10).expect("read").expect("a dead letter");
 }
@@ -181,5 +193,6 @@ fn compaction_looks_at_a_portion_of_the_log() {
     let examined = compact::examine(&store.connection, 0, Timestamp(i64::MAX)).expect("examined");
     assert!(examined.next.is_some_and(|next| next < BACKLOG.into()), "there are more");
     assert!(!examined.removable.is_empty());
+    assert!(deletions::remove(&store.connection, Timestamp(i64::MAX)).expect("removed"), "there are more");
     assert_eq!(meter.beyond(20 * 5_000), []);
 }

@@ -5,10 +5,10 @@ use refersion_destination::delivery::{Known, Memory, Origin};
 use refersion_destination::domain::{
     AccountName, AffiliateCode, AffiliateId, AffiliateStatus, Field, HashKey, Profile, SentAttributes, Timestamp,
 };
-use refersion_destination::store::{AffiliateChanges, Appended, Remember};
+use refersion_destination::store::{AffiliateChanges, Appended, EmailConflict, Remember};
 
 /// What is known of a user with these keys.
-async fn recall(store: &TestStore, name: &str, users: &[&str]) -> Memory {
+async fn memory(store: &TestStore, name: &str, users: &[&str]) -> Memory {
     let seq = store.append(name, users).await;
     let memory = store.begin(seq).await.memory;
     store.settle(seq, super::engine::done()).await;
@@ -17,7 +17,7 @@ async fn recall(store: &TestStore, name: &str, users: &[&str]) -> Memory {
 
 /// Where the `userId` and the address lead to.
 async fn codes(store: &TestStore, name: &str, users: &[&str]) -> [String; 2] {
-    let Memory { by_user_id, by_email, .. } = recall(store, name, users).await;
+    let Memory { by_user_id, by_email, .. } = memory(store, name, users).await;
     [by_user_id, by_email].map(|known| known.map_or_else(|| "nowhere".to_owned(), |known| known.code.0))
 }
 
@@ -40,7 +40,7 @@ async fn an_affiliate_is_remembered_with_everything_known_of_it() {
             };
             store.teach(&format!("a{n}"), &[&user], change).await;
             store.reopen().await;
-            let memory = recall(store, &format!("b{n}"), &[&user, "other@x.io"]).await;
+            let memory = memory(store, &format!("b{n}"), &[&user, "other@x.io"]).await;
             assert_eq!(memory, Memory { by_user_id: Some(known), ..Memory::default() });
         }
     })
@@ -55,7 +55,7 @@ async fn an_id_once_learnt_is_kept_when_it_is_not_said_again() {
         let known = Known { id: None, origin: Origin::Found, ..known("code") };
         let remember = Some(Remember { known, keys });
         store.teach("b", &["u1"], AffiliateChanges { remember, ..AffiliateChanges::default() }).await;
-        let known = recall(store, "c", &["u1"]).await.by_user_id.expect("remembered");
+        let known = memory(store, "c", &["u1"]).await.by_user_id.expect("remembered");
         assert_eq!((known.id, known.origin), (Some(AffiliateId(7)), Origin::Found));
     })
     .await;
@@ -151,6 +151,95 @@ async fn an_erasure_that_finds_nothing_is_none() {
         store.teach("a", &["u1"], erase(store.keys(&["nobody", "nobody@x.io"]))).await;
         store.teach("b", &["u1"], forget("no affiliate")).await;
         assert_eq!(store.counts(), (0, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_affiliate_is_owned_by_every_user_id_that_leads_to_it() {
+    every(async |store| {
+        store.teach("a", &["u1@x.io"], remember("one", store.keys(&["u1@x.io"]))).await;
+        let cases = |owned: bool| {
+            [
+                (&["u1@x.io"][..], owned),
+                (&["u1", "u1@x.io"], false),
+                (&["u2", "u1@x.io"], false),
+                (&["u3", "u1@x.io"], owned),
+                (&["u1"], false),
+                (&["u1", "u9@x.io"], false),
+            ]
+        };
+        for owned in [false, true] {
+            if owned {
+                store.teach("b", &["u1"], remember("one", store.keys(&["u1"]))).await;
+                store.teach("c", &["u2"], remember("one", store.keys(&["u2"]))).await;
+                store.teach("d", &["u3"], remember("another", store.keys(&["u3"]))).await;
+            }
+            store.reopen().await;
+            for (users, other) in cases(owned) {
+                let memory = memory(store, &format!("{owned} {users:?}"), users).await;
+                assert_eq!(memory.email_has_other_owner, other, "{users:?}");
+                let code = AffiliateCode("one".to_owned());
+                let recalled = store.store().recall(&store.account, &code, &store.keys(users)).await.expect("read");
+                let recalled = recalled.expect("remembered");
+                assert_eq!(recalled.known, known("one"));
+                assert_eq!(
+                    recalled.has_other_owner,
+                    owned && !users.contains(&"u1") && !users.contains(&"u2"),
+                    "{users:?}"
+                );
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_affiliate_is_recalled_by_its_code_in_its_account_until_it_is_forgotten() {
+    every(async |store| {
+        let code = AffiliateCode("one".to_owned());
+        let other = AccountName::from("other".to_owned());
+        store.teach("a", &["u1"], remember("one", store.keys(&["u1"]))).await;
+        let recall = async |store: &TestStore, account: &AccountName| {
+            store.store().recall(account, &code, &[]).await.expect("read").map(|recalled| recalled.known)
+        };
+        assert_eq!(recall(store, &store.account).await, Some(known("one")));
+        assert_eq!(recall(store, &other).await, None);
+        store.teach("b", &["u1"], forget("one")).await;
+        assert_eq!(recall(store, &store.account).await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn email_conflicts_are_listed_in_portions_while_they_last() {
+    every(async |store| {
+        let hash = store.store().hash_key().clone();
+        let conflicting = |code: &str| {
+            let mut known = known(code);
+            known.sent.record_taken_email(&hash, "taken@x.io");
+            AffiliateChanges { remember: Some(Remember { known, keys: Vec::new() }), ..AffiliateChanges::default() }
+        };
+        for n in 0..5 {
+            store.teach(&n.to_string(), &["u1"], conflicting(&format!("c{n}"))).await;
+        }
+        store.teach("resolved", &["u1"], remember("c1", Vec::new())).await;
+        store.teach("without", &["u1"], remember("without", Vec::new())).await;
+        store.teach("later", &["u1"], conflicting("without")).await;
+        store.account = AccountName::from("other".to_owned());
+        store.teach("of another account", &["u1"], conflicting("c9")).await;
+        store.account = AccountName::main();
+        store.reopen().await;
+        let (mut codes, mut after) = (Vec::new(), 0);
+        loop {
+            let page = store.store().email_conflicts(&store.account, after, 2).await.expect("read");
+            assert!(page.iter().all(|conflict| conflict.id == Some(AffiliateId(7))));
+            let Some(EmailConflict { place, .. }) = page.last() else { break };
+            after = *place;
+            codes.extend(page.into_iter().map(|conflict| conflict.code.0));
+        }
+        assert_eq!(codes, ["c0", "c2", "c3", "c4", "without"]);
+        assert_eq!(store.store().email_conflicts(&AccountName::from("no".to_owned()), 0, 9).await, Ok(Vec::new()));
     })
     .await;
 }

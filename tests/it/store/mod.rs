@@ -2,7 +2,7 @@
 //!
 //! They use `dyn Store` through [`engine::TestStore`], which can open, close and reopen it; a further engine is added to
 //! [`engine::every`]. Promises of the SQLite engine alone (its file, its lock, its WAL, its earlier versions) are tested in
-//! [`migrate_v5`], [`damaged`], [`erased`], [`failure`], [`file`], [`torn`] and [`writes`]. Which events of a user may run is
+//! [`migrate_v5`], [`migrate_v6`], [`damaged`], [`erased`], [`failure`], [`file`], [`torn`] and [`writes`]. Which events of a user may run is
 //! decided in `src/scheduling` and tested there. No test sleeps: moments are arguments.
 
 mod affiliates;
@@ -10,6 +10,7 @@ mod append;
 mod attempts;
 mod damaged;
 mod dead_letters;
+mod deletions;
 mod duplicates;
 mod engine;
 mod erased;
@@ -19,6 +20,7 @@ mod forget;
 mod groups;
 mod known_users;
 mod migrate_v5;
+mod migrate_v6;
 mod model;
 mod random;
 mod read;

@@ -1,7 +1,7 @@
 //! Migration of the affiliate index: affiliates, and the user keys that lead to them.
 //!
 //! In: `v5_affiliates` and `v5_users`. Out: `affiliates` (with the same numbers) and `links`: one for each key of a user
-//! that leads to an affiliate and, new in version 6, one for each affiliate itself (tag 3), by its account and code.
+//! that leads to an affiliate and, new since version 6, one for each affiliate itself (tag 3), by its account and code.
 
 use crate::domain::HashKey;
 use crate::store::keys::{AFFILIATE, with_tag};
