@@ -22,10 +22,10 @@
 //! 8. A dead letter stays until it is replayed or discarded; its id is assigned once. A replay appends it anew, after all pending
 //!    events of its user, and its event id leads to the new entry. It is not replayed while the same event, sent again, is pending.
 //! 9. Erased content cannot be recovered: not by a replay, not from the files once [`Maintenance::compact`] has run.
-//! 10. The moment of a deletion is kept for every key it erased, whether the delete was carried out, or found its user unknown when it
-//!    was appended, or was an operator's: until [`ForgetBefore::deletions`] passes its receipt.
-//! 11. No transaction outlives a method. Reading one account costs nothing for another's backlog.
-//! 12. API keys are stored as they are passed in: sealed. A later key of an account replaces the earlier one.
+//! 10. No transaction outlives a method. Reading one account costs nothing for another's backlog.
+//! 11. API keys are stored as they are passed in: sealed. A later key of an account replaces the earlier one.
+//! 12. The moment of a deletion is kept for every key it erased: of a delete that was carried out, of one whose user was unknown when
+//!     it was appended, and of an operator's erasure; until [`ForgetBefore::deletions`] has passed its receipt.
 //!
 //! Deliberately absent: parsing of bodies, any clock (moments are arguments), any timer.
 

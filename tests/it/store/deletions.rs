@@ -1,4 +1,4 @@
-//! Moments of deletions: a keyed hash of each key of a deleted user stays with the moment, so that an earlier event, delivered
+//! Promise 12, moments of deletions: a keyed hash of each key of a deleted user stays with the moment, so that an earlier event, delivered
 //! later, can be recognised as earlier.
 
 use super::engine::{TestStore, accepted, done, erase, every, every_of, forget, key, remember, unit};
