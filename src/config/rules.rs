@@ -1,7 +1,7 @@
 //! Reads the mapping's [`Rules`]: `[mapping]`, the keys of `[refersion]` about new affiliates, and `[segment] trusted_projects`.
 //!
-//! In: the layers. Out: [`Rules`], or every problem. Names of traits are compared as the mapping compares them, in any casing: a trait
-//! that is written twice, in whatever casing, is a problem.
+//! In: the layers. Out: [`Rules`], or every problem. A trait that is written twice, in whatever case and with
+//! whatever punctuation between its words, is a problem. Names with other words are two traits: `tier_1_1` and `tier_11`.
 
 use super::did_you_mean::unknown;
 use super::keys;
@@ -144,14 +144,15 @@ fn table<'a>(setting: &'a Setting, allowed: &[&str], problems: &mut Problems) ->
     Ok(table)
 }
 
-/// The traits read so far: from the form that the mapping compares to the name as written.
+/// The traits read so far: from the name in lower case, with `_` between its words, to the name as written.
 #[derive(Default)]
 struct UniqueTraits(BTreeMap<String, String>);
 
 impl UniqueTraits {
     fn check(&mut self, key: &str, setting: &Setting, problems: &mut Problems) -> Read<String> {
-        let normalized = segment::normalize_name(key);
-        let nameless = normalized.is_empty();
+        let words = key.split(|c: char| !c.is_alphanumeric() && c != '.').filter(|word| !word.is_empty());
+        let normalized = words.collect::<Vec<_>>().join("_").to_lowercase();
+        let nameless = segment::normalize_name(key).is_empty();
         let text = match self.0.insert(normalized, key.to_owned()) {
             _ if nameless => format!("found the trait {key:?}, expected a name with letters or digits"),
             Some(first) => {

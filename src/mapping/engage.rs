@@ -3,8 +3,9 @@
 //! In: rules and traits. Out: custom fields, an offer and a status, and whether `create_if` holds. A computed trait is sent
 //! as a custom field; entering or leaving an audience has the effect that its rule states. If two rules set the same thing,
 //! the later one wins, and audiences win over custom fields. Invariants: a trait that no rule names has no effect; null and
-//! empty values have none; a value that does not fit its rule is left out with a note. Deliberately absent: whether Engage
-//! sent the event. A rule applies to a trait from any source.
+//! empty values have none; a value that does not fit its rule is left out with a note; of traits whose names are loosely equal, a
+//! rule applies to the one with exactly its name. Deliberately absent: whether Engage sent the event. A rule applies to a trait from
+//! any source.
 
 use super::rules::{Audience, CreateIf, CustomField, Effect};
 use super::{Note, Reason, Rules, note};
@@ -16,8 +17,10 @@ use crate::segment::{RawJson, Traits};
 pub(super) struct Effects<'r> {
     /// Whether a rule applied.
     pub(super) matched: bool,
-    /// Whether the event says that the user entered or left an audience.
-    pub(super) membership: bool,
+    /// Whether the event says that the user is in an audience.
+    pub(super) entered: bool,
+    /// Whether the event says that the user is no longer in an audience.
+    pub(super) left: bool,
     /// The trait of an audience, and the status that its rule sets.
     pub(super) status: Option<(&'r str, AffiliateStatus)>,
     /// Offer and custom fields.
@@ -28,7 +31,7 @@ pub(super) struct Effects<'r> {
 pub(super) fn effects<'r>(rules: &'r Rules, traits: &Traits<'_>, notes: &mut Vec<Note>) -> Effects<'r> {
     let mut effects = Effects::default();
     for CustomField { key, id } in &rules.custom_fields {
-        let Some(value) = traits.non_empty(key) else { continue };
+        let Some(value) = value(rules, traits, key) else { continue };
         if let Some(text) = value.as_clean_scalar() {
             effects.matched = true;
             effects.profile.set(Attribute::Custom(id.clone()), text);
@@ -37,10 +40,16 @@ pub(super) fn effects<'r>(rules: &'r Rules, traits: &Traits<'_>, notes: &mut Vec
         }
     }
     for Audience { key, on_true, on_false } in &rules.audiences {
-        let Some(value) = traits.non_empty(key) else { continue };
+        let Some(value) = value(rules, traits, key) else { continue };
         match membership(value) {
-            Some(true) => effects.apply(key, on_true),
-            Some(false) => effects.apply(key, on_false),
+            Some(true) => {
+                effects.entered = true;
+                effects.apply(key, on_true);
+            }
+            Some(false) => {
+                effects.left = true;
+                effects.apply(key, on_false);
+            }
             None => notes.push(note(key, "neither true nor false, so it was left out")),
         }
     }
@@ -49,7 +58,7 @@ pub(super) fn effects<'r>(rules: &'r Rules, traits: &Traits<'_>, notes: &mut Vec
 
 impl<'r> Effects<'r> {
     fn apply(&mut self, key: &'r str, effect: &Effect) {
-        (self.matched, self.membership) = (true, true);
+        self.matched = true;
         self.status = effect.status.map(|status| (key, status)).or(self.status);
         self.profile.set(Field::Offer, effect.offer.as_deref().unwrap_or_default());
         for (id, value) in &effect.custom_fields {
@@ -58,10 +67,24 @@ impl<'r> Effects<'r> {
     }
 }
 
+/// The value of the trait that a rule calls `key`, if it is not empty: of the trait with exactly this name, else of one with a loosely
+/// equal name, unless another rule has such a name too.
+fn value<'a>(rules: &Rules, traits: &Traits<'a>, key: &str) -> Option<RawJson<'a>> {
+    match traits.exactly(key) {
+        Some(value) => Some(value).filter(|value| !value.is_empty()),
+        None => traits.non_empty(key).filter(|_| !rules.has_loosely_equal(key)),
+    }
+}
+
+/// Whether the user left the audience that Engage made an event for, by its trait `key`.
+pub(super) fn left_audience(key: &str, traits: &Traits<'_>) -> bool {
+    traits.exactly(key).or_else(|| traits.non_empty(key)).and_then(membership) == Some(false)
+}
+
 /// The reason to create no affiliate, if `[mapping.create_if]` does not hold for `traits`.
-pub(super) fn create_if(rule: Option<&CreateIf>, traits: &Traits<'_>) -> Option<Reason> {
-    let CreateIf { key, equals } = rule?;
-    let value = traits.non_empty(key).and_then(RawJson::as_clean_scalar);
+pub(super) fn create_if(rules: &Rules, traits: &Traits<'_>) -> Option<Reason> {
+    let CreateIf { key, equals } = rules.create_if.as_ref()?;
+    let value = value(rules, traits, key).and_then(RawJson::as_clean_scalar);
     let holds = value.is_some_and(|value| value.to_lowercase() == equals.trim().to_lowercase());
     (!holds).then(|| Reason::CreateIf { key: key.clone() })
 }
@@ -104,7 +127,8 @@ mod tests {
         let mut said: Vec<_> = effects.profile.iter().map(|(what, value)| format!("{what}={value}")).collect();
         said.extend(effects.status.map(|(key, status)| format!("{status} by {key}")));
         said.extend(effects.matched.then(|| "matched".to_owned()));
-        said.extend(effects.membership.then(|| "membership".to_owned()));
+        said.extend(effects.entered.then(|| "entered".to_owned()));
+        said.extend(effects.left.then(|| "left".to_owned()));
         said.extend(notes.into_iter().map(|note| format!("note on {}", note.about)));
         said.join(", ")
     }
@@ -128,17 +152,17 @@ mod tests {
     #[test]
     fn membership_has_the_effect_of_its_audience_and_the_later_audience_wins() {
         for (traits, expected) in [
-            (r#"{"vip":true}"#, "offer=7, custom field 20=yes, ACTIVE by vip, matched, membership"),
-            (r#"{"VIP":" True "}"#, "offer=7, custom field 20=yes, ACTIVE by vip, matched, membership"),
-            (r#"{"vip":false}"#, "matched, membership"),
+            (r#"{"vip":true}"#, "offer=7, custom field 20=yes, ACTIVE by vip, matched, entered"),
+            (r#"{"VIP":" True "}"#, "offer=7, custom field 20=yes, ACTIVE by vip, matched, entered"),
+            (r#"{"vip":false}"#, "matched, left"),
             (r#"{"vip":null}"#, ""),
             (r#"{"vip":1}"#, "note on vip"),
             (r#"{"vip":"yes"}"#, "note on vip"),
             (r#"{"vip":{}}"#, ""),
-            (r#"{"banned":true,"vip":true}"#, "offer=7, custom field 20=yes, DENIED by banned, matched, membership"),
+            (r#"{"banned":true,"vip":true}"#, "offer=7, custom field 20=yes, DENIED by banned, matched, entered"),
             (
                 r#"{"banned":"false","vip":true,"total_revenue":5}"#,
-                "offer=8, custom field 11=0, custom field 20=yes, ACTIVE by vip, matched, membership",
+                "offer=8, custom field 11=0, custom field 20=yes, ACTIVE by vip, matched, entered, left",
             ),
         ] {
             assert_eq!(said(traits), expected, "{traits}");
@@ -146,8 +170,32 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_applies_to_the_trait_with_exactly_its_name() {
+        let custom = |key: &str, id: &str| CustomField { key: key.into(), id: id.into() };
+        let tiers = Rules { custom_fields: vec![custom("tier_1_1", "1"), custom("tier_11", "2")], ..Rules::default() };
+        let one = Rules { custom_fields: vec![custom("tier_1_1", "1")], ..Rules::default() };
+        for (rules, traits, expected) in [
+            (&tiers, r#"{"tier_11":"b","tier_1_1":"a"}"#, "custom field 1=a, custom field 2=b"),
+            (&tiers, r#"{"tier_11":"b"}"#, "custom field 2=b"),
+            (&tiers, r#"{"tier_1_1":"a","tier_11":null}"#, "custom field 1=a"),
+            (&tiers, r#"{"Tier 11":"x"}"#, ""),
+            (&one, r#"{"tier_11":"b","tier_1_1":"a"}"#, "custom field 1=a"),
+            (&one, r#"{"tier_11":"b","tier_1_1":null}"#, ""),
+            (&one, r#"{"Tier 1 1":"a"}"#, "custom field 1=a"),
+        ] {
+            let traits_of = RawJson::parse(traits).expect("JSON").as_object().expect("an object").into();
+            let effects = effects(rules, &traits_of, &mut Vec::new());
+            let said: Vec<_> = effects.profile.iter().map(|(what, value)| format!("{what}={value}")).collect();
+            assert_eq!(said.join(", "), expected, "{traits}");
+        }
+    }
+
+    #[test]
     fn creation_is_skipped_unless_the_trait_has_the_value() {
-        let rule = |equals: &str| CreateIf { key: "is_affiliate".into(), equals: equals.into() };
+        let rule = |equals: &str| Rules {
+            create_if: Some(CreateIf { key: "is_affiliate".into(), equals: equals.into() }),
+            ..Rules::default()
+        };
         for (traits, equals, holds) in [
             (r#"{"isAffiliate":true}"#, "true", true),
             (r#"{"is_affiliate":"TRUE "}"#, "true", true),
@@ -159,8 +207,8 @@ mod tests {
         ] {
             let traits = RawJson::parse(traits).expect("JSON").as_object().expect("an object").into();
             let reason = Reason::CreateIf { key: "is_affiliate".into() };
-            assert_eq!(create_if(Some(&rule(equals)), &traits), (!holds).then_some(reason), "{equals}");
+            assert_eq!(create_if(&rule(equals), &traits), (!holds).then_some(reason), "{equals}");
         }
-        assert_eq!(create_if(None, &Traits::default()), None);
+        assert_eq!(create_if(&Rules::default(), &Traits::default()), None);
     }
 }

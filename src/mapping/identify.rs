@@ -2,7 +2,7 @@
 //!
 //! In: an event and the rules. Out: what an `edit` sends if the user is an affiliate (`facts`, `status`), and what a `new`
 //! sends if not ([`Creation`]); only the store knows which of the two applies. Invariants: an event about an audience is
-//! never an error because it has no e-mail or no name; a known affiliate's name is never overwritten by a placeholder.
+//! never an error because it has no e-mail or no name; Engage changes no e-mail, and creates nobody who left an audience; a known affiliate's name is never overwritten by a placeholder.
 
 use super::engage::{self, Effects};
 use super::{Creation, Identify, Intent, MappingError, Note, Reason, Rules, StatusFact, address, contact, email, name};
@@ -17,9 +17,10 @@ pub(super) fn identify(
     time: FactTime,
     notes: &mut Vec<Note>,
 ) -> Result<Intent, MappingError> {
-    // Only an address in the traits is a new value of the field. One from elsewhere says which user is meant.
+    // Only an address in the traits is a new value of the field. One from elsewhere says which user is meant, and so does one of
+    // Engage, which sends an event for each address of a user.
     let in_traits = email::of_traits(&event.traits);
-    let has_new_email = matches!(in_traits, Ok(Some(_)));
+    let has_new_email = matches!(in_traits, Ok(Some(_))) && !event.engage;
     let email = email::of_identify(event, user_id, in_traits, notes)?;
     let mut profile = Profile::default();
     name::read(&event.traits, &mut profile);
@@ -49,18 +50,19 @@ pub(super) fn identify(
 }
 
 fn creation(event: &Event<'_>, rules: &Rules, user: &User, profile: &Profile, effects: &Effects<'_>) -> Creation {
-    if let Some(reason) = engage::create_if(rules.create_if.as_ref(), &event.traits) {
+    if let Some(reason) = engage::create_if(rules, &event.traits) {
         return Creation::Skipped(reason);
     }
     if let Some(error) = missing(user, profile) {
         // Engage and its audiences make such events by themselves: an error would help no sender.
-        let is_made_by_engage = event.engage || effects.membership;
+        let is_made_by_engage = event.engage || effects.entered || effects.left;
         return if is_made_by_engage { Creation::Skipped(Reason::UnknownUser) } else { Creation::Invalid(error) };
     }
     let status = match effects.status {
         Some((key, status @ (AffiliateStatus::Denied | AffiliateStatus::Disabled))) => {
             return Creation::Skipped(Reason::Audience { key: key.to_owned(), status });
         }
+        _ if left_audience(event, effects) => return Creation::Skipped(Reason::UnknownUser),
         Some((_, status @ (AffiliateStatus::Active | AffiliateStatus::Pending))) => status,
         None => rules.status,
     };
@@ -69,6 +71,12 @@ fn creation(event: &Event<'_>, rules: &Rules, user: &User, profile: &Profile, ef
         status,
         send_welcome: rules.send_welcome,
     })
+}
+
+/// Whether Engage made the event because the user left an audience, with or without a rule.
+fn left_audience(event: &Event<'_>, effects: &Effects<'_>) -> bool {
+    let own = |key: &String| engage::left_audience(key, &event.traits);
+    event.engage && !effects.entered && (effects.left || event.audience.as_ref().is_some_and(own))
 }
 
 /// The error if the event lacks what `new` requires.

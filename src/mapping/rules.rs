@@ -1,7 +1,7 @@
 //! The operator's mapping rules, as [`crate::config`] has checked them.
 
 use crate::domain::{AffiliateStatus, UserId};
-use crate::segment::RawJson;
+use crate::segment::{RawJson, normalize_name};
 
 /// All rules of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +88,14 @@ impl Rules {
             || project
                 .and_then(RawJson::as_clean_text)
                 .is_some_and(|project| self.trusted_projects.iter().any(|trusted| *trusted == project))
+    }
+
+    /// Whether a rule names another trait that is loosely equal to `key`, as `tier_1_1` is to `tier_11`.
+    pub(super) fn has_loosely_equal(&self, key: &str) -> bool {
+        let custom_fields = self.custom_fields.iter().map(|field| &field.key);
+        let audiences = self.audiences.iter().map(|audience| &audience.key);
+        let mut keys = custom_fields.chain(audiences).chain(self.create_if.iter().map(|rule| &rule.key));
+        keys.any(|other| other != key && normalize_name(other) == normalize_name(key))
     }
 
     /// The ids of all custom fields that any rule may set.

@@ -40,6 +40,8 @@ pub struct Event<'a> {
     pub timestamp: Option<Timestamp>,
     /// Whether Engage made it (`context.personas`): a computed trait or an audience.
     pub engage: bool,
+    /// The trait of the audience or journey that Engage made it for; none for a computed trait.
+    pub audience: Option<String>,
 }
 
 /// Why a body or an event cannot be read. The text is what the customer reads.
@@ -82,6 +84,7 @@ impl<'a> Event<'a> {
     pub fn from_json(json: RawJson<'a>) -> Result<Self, Malformed> {
         let event = json.as_object().ok_or(Malformed::NotAnObject)?;
         let context = event.get("context").and_then(RawJson::as_object).unwrap_or_default();
+        let personas = context.get("personas").and_then(RawJson::as_object);
         let not_empty = |key: &str| event.get(key).filter(|value| !value.is_empty());
         Ok(Self {
             kind: not_empty("type").or_else(|| not_empty("action")).ok_or(Malformed::MissingType).and_then(kind)?,
@@ -92,13 +95,21 @@ impl<'a> Event<'a> {
             email: event.get("email"),
             project: event.get("projectId"),
             timestamp: event.get("timestamp").and_then(timestamp),
-            engage: context.get("personas").is_some_and(RawJson::is_object),
+            engage: personas.is_some(),
+            audience: personas.and_then(|personas| audience(&personas)),
         })
     }
 }
 
 fn traits<'a>(object: &JsonObject<'a>) -> Traits<'a> {
     object.get("traits").and_then(RawJson::as_object).map(Traits::from).unwrap_or_default()
+}
+
+/// Segment names the classes `audience`, `computed_trait` and `journey_step`, and has others of these kinds.
+fn audience(personas: &JsonObject<'_>) -> Option<String> {
+    let class = personas.get("computation_class").and_then(RawJson::as_string);
+    let is_trait = class.is_some_and(|class| class.to_ascii_lowercase().contains("trait"));
+    if is_trait { None } else { personas.get("computation_key").and_then(RawJson::as_clean_text) }
 }
 
 fn kind(value: RawJson<'_>) -> Result<Kind, Malformed> {
@@ -208,6 +219,21 @@ mod tests {
         let event = Event::parse(event).expect("an event");
         assert!(event.engage);
         assert_eq!(event.context_traits.text("email").as_deref(), Some("a@b.co"));
+    }
+
+    #[test]
+    fn the_audience_of_an_engage_event_is_its_computation_unless_that_is_a_trait() {
+        for (personas, audience) in [
+            (r#"{"computation_class":"audience","computation_key":"vip"}"#, Some("vip")),
+            (r#"{"computation_class":"journey_step","computation_key":"step_1"}"#, Some("step_1")),
+            (r#"{"computation_key":"vip"}"#, Some("vip")),
+            (r#"{"computation_class":"computed_trait","computation_key":"revenue"}"#, None),
+            (r#"{"computation_class":"audience"}"#, None),
+            ("{}", None),
+        ] {
+            let event = format!(r#"{{"type":"identify","context":{{"personas":{personas}}}}}"#);
+            assert_eq!(Event::parse(&event).expect("an event").audience.as_deref(), audience, "{personas}");
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Traits<'a>(Vec<Trait<'a>>);
 
 #[derive(Clone)]
 struct Trait<'a> {
+    /// As written.
+    key: Cow<'a, str>,
     /// Normalized.
     name: Cow<'a, str>,
     value: RawJson<'a>,
@@ -78,6 +80,15 @@ impl<'a> Traits<'a> {
         self.find(path, |value| Some(value).filter(|value| !value.is_empty()))
     }
 
+    /// The value whose key is exactly `path`, in its casing and with its punctuation; empty or not.
+    pub fn exactly(&self, path: &str) -> Option<RawJson<'a>> {
+        let nested = path.split_once('.').and_then(|(name, rest)| {
+            let parents = self.0.iter().filter(|parent| parent.key == name);
+            parents.filter_map(Trait::members).find_map(|members| members.exactly(rest))
+        });
+        nested.or_else(|| self.0.iter().find(|own| own.key == path).map(|own| own.value))
+    }
+
     /// `path` is normalized. Recurses once for each dot of `path`, however deep the event is nested.
     fn search<T>(&self, path: &str, pick: &mut impl FnMut(RawJson<'a>) -> Option<T>) -> Option<T> {
         let nested = path.split_once('.').and_then(|(name, rest)| {
@@ -113,9 +124,13 @@ fn normalized(name: Cow<'_, str>) -> Cow<'_, str> {
 
 impl<'a> From<JsonObject<'a>> for Traits<'a> {
     fn from(object: JsonObject<'a>) -> Self {
-        let traits =
-            object.into_members().map(|(key, value)| Trait { name: normalized(key), value, members: OnceCell::new() });
-        Self(traits.collect())
+        let own = |(key, value): (Cow<'a, str>, _)| Trait {
+            name: normalized(key.clone()),
+            key,
+            value,
+            members: OnceCell::new(),
+        };
+        Self(object.into_members().map(own).collect())
     }
 }
 
@@ -161,6 +176,22 @@ mod tests {
         assert_eq!(text.text("address.city"), None);
         let deep = traits(r#"{"a": {"b": {"c": 1}, "b.c": 2}, "a.b": {"c": 3}}"#);
         assert_eq!(deep.all("a.b.c").into_iter().map(RawJson::source).collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    #[test]
+    fn an_exact_name_has_its_casing_and_punctuation() {
+        let traits = traits(r#"{"tier_11": 1, "tier_1_1": null, "A": {"b.c": 2}, "a": {"b.c": 3}, "a.b.d": 4}"#);
+        for (path, value) in [
+            ("tier_11", Some("1")),
+            ("tier_1_1", Some("null")),
+            ("Tier_11", None),
+            ("a.b.c", Some("3")),
+            ("a.b.d", Some("4")),
+            ("a.B.d", None),
+            ("", None),
+        ] {
+            assert_eq!(traits.exactly(path).map(RawJson::source), value, "{path}");
+        }
     }
 
     #[test]

@@ -639,7 +639,8 @@ fn the_mapping_tables_are_checked_at_every_level() {
         [mapping.custom_fields]
         plan = "gold"
         Total-Revenue = 1
-        totalRevenue = 2
+        total_revenue = 2
+        totalRevenue = 3
         [mapping.create_if]
         trait = "wants"
         equal = true
@@ -657,7 +658,7 @@ fn the_mapping_tables_are_checked_at_every_level() {
     assert_snapshot!(problems, @r#"
     the configuration has 15 problems:
       mapping.custom_fields.plan (it.toml): found "gold", expected an id of Refersion's: digits, such as "1234"
-      mapping.custom_fields.totalRevenue (it.toml): found the trait "totalRevenue" again, after "Total-Revenue"; expected each trait once, in any casing
+      mapping.custom_fields.total_revenue (it.toml): found the trait "total_revenue" again, after "Total-Revenue"; expected each trait once, in any casing
       mapping.audiences #1 (it.toml): found no effect, expected `on_true` or `on_false` with an offer, a status or custom_fields
       mapping.audiences #2.trait (it.toml): found the trait "VIP" again, after "vip"; expected each trait once, in any casing
       mapping.audiences #2.on_true.field (it.toml): unknown key; expected offer, status or custom_fields
