@@ -73,6 +73,7 @@ fn anonymous(id: AffiliateId, custom_fields: &[String]) -> Profile {
 /// Handles the reply to `call`: changes the state, or ends the delivery.
 pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call, reply: Reply) -> Option<Step> {
     match (call, reply) {
+        (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::refused(call, words)),
         (Call::Search { .. }, reply) => on_search(input, state, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
             state.progress.target = Some(Target { code: code.clone(), id: Some(affiliate.id) });
@@ -95,7 +96,6 @@ pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call
             state.progress.stage = Stage::CheckStatus;
             None
         }
-        (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::refused(call, words)),
         _ => Some(Step::unexpected(call)),
     }
 }

@@ -142,6 +142,11 @@ pub(super) fn on_reply(
     reply: Reply,
 ) -> Option<Step> {
     match (call, reply) {
+        (Call::New(new), Reply::Rejected(Rejection::Other(words))) => on_new_rejected(input, state, call, new, words),
+        (Call::Edit { changes, .. }, Reply::Rejected(Rejection::Other(words))) => {
+            on_edit_rejected(input, wanted, state, call, changes, words)
+        }
+        (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::refused(call, words)),
         (Call::New(new), Reply::Created { code, id }) => {
             let sent = sent_with_new(input, wanted, state, new);
             state.record_affiliate(Known { code, id, origin: Origin::Created, sent });
@@ -152,7 +157,6 @@ pub(super) fn on_reply(
             state.progress.stage = Stage::Searching { page: 1, seen: 0 };
             None
         }
-        (Call::New(new), Reply::Rejected(Rejection::Other(words))) => on_new_rejected(input, state, call, new, words),
         (Call::Search { .. }, reply) => on_search(state, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
             on_details(input, wanted, state, code, &affiliate)
@@ -169,9 +173,6 @@ pub(super) fn on_reply(
             None
         }
         (Call::Edit { changes, .. }, Reply::Rejected(Rejection::EmailTaken)) => on_email_taken(input, state, changes),
-        (Call::Edit { changes, .. }, Reply::Rejected(Rejection::Other(words))) => {
-            on_edit_rejected(input, wanted, state, call, changes, words)
-        }
         (Call::SetStatus { .. }, Reply::Changed) => {
             status::on_changed(input, wanted, state);
             mark_updated(state);
@@ -181,7 +182,6 @@ pub(super) fn on_reply(
             state.progress.stage = Stage::CheckStatus;
             None
         }
-        (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::refused(call, words)),
         _ => Some(Step::unexpected(call)),
     }
 }
@@ -336,11 +336,10 @@ fn on_details(
     affiliate: &Affiliate,
 ) -> Option<Step> {
     state.progress.stage = Stage::Start;
-    state.progress.status_read = true;
+    status::on_shown(input, state, affiliate.status);
     if let Some(known) = &mut state.known {
         known.id = Some(affiliate.id);
-        let is_ours = affiliate.status.is_some_and(|status| known.sent.has_status(input.hash, status));
-        return if is_ours { None } else { left_alone(code, affiliate.status) };
+        return left_alone(code, state.progress.status_kept);
     }
     if let Some(step) = left_alone(code, affiliate.status) {
         return Some(step);
@@ -384,13 +383,13 @@ fn on_read_back(
     let known = state.known.clone()?;
     let unsent = current(input, wanted, &known, state).changes(input.hash, &known.sent).profile();
     let failed = read_back::differs(affiliate, &unsent);
-    let alone = left_alone(&known.code, affiliate.status);
+    status::on_shown(input, state, affiliate.status);
+    if let Some(step) = left_alone(&known.code, state.progress.status_kept) {
+        return Some(step);
+    }
     if !failed.is_empty() {
         let names = failed.iter().map(|(attribute, _)| attribute.to_string()).collect();
-        return alone.or(Some(Step::Dead(PermanentFailure::NotApplied(names))));
-    }
-    if alone.is_some() && wanted.status.is_none() {
-        return alone;
+        return Some(Step::Dead(PermanentFailure::NotApplied(names)));
     }
     record(input, wanted, state, &unsent);
     state.progress.stage = Stage::Start;

@@ -6,9 +6,15 @@
 
 use crate::domain::{Attribute, Profile};
 
+/// Parts of messages that blame no value that was sent. Source: Refersion's API contract.
+const NO_VALUE_IS_AT_FAULT: [&str; 2] = ["plan does not support", "Missing required field"];
+
 /// The attributes to leave out: those that `words` name; else those that were to be cleared; else the longest value. Empty if no
 /// optional attribute can be at fault.
 pub(super) fn leave_out(sent: &Profile, words: &str) -> Vec<Attribute> {
+    if NO_VALUE_IS_AT_FAULT.iter().any(|part| words.contains(part)) {
+        return Vec::new();
+    }
     let named = |attribute: &Attribute| {
         words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == wire_name(attribute))
     };
@@ -58,6 +64,7 @@ mod tests {
             ("Value exceed the char limit", "address2= state= company=Acme", "address2 state"),
             ("x is not a allowed value for field first_name", "first_name=Ann company=Acme", ""),
             ("Value exceed the char limit", "first_name=Ann email=a@x.io", ""),
+            ("Your account plan does not support this feature (error 1).", "first_name=Ann company=Acme", ""),
             ("estate", "state=CA zip=94103", "zip"),
         ] {
             let mut profile = Profile::default();

@@ -85,6 +85,7 @@ impl PlanState {
         let fallback = fallback.filter(|other| known.as_ref().is_none_or(|known| known.code != other.code));
         let in_flight = progress.new_in_flight.take();
         if interrupted {
+            progress.status_read = false; // it may have changed
             count_as_unanswered(&mut progress, in_flight, known.is_some());
         }
         Self { known, fallback, access, deleted_since, other_affiliate, progress, forgotten: Vec::new() }

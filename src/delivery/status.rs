@@ -69,8 +69,13 @@ pub(super) fn on_read_back(
             "Refersion did not change the affiliate's status, and gave no reason",
         )));
     }
-    state.progress.status_read = true;
+    on_shown(input, state, shown);
+    None
+}
+
+/// `get` shows the present status: one that the merchant decided stays.
+pub(super) fn on_shown(input: &PlanInput<'_>, state: &mut PlanState, shown: Option<AffiliateStatus>) {
     let is_ours = |status| state.known.as_ref().is_some_and(|known| known.sent.has_status(input.hash, status));
     state.progress.status_kept = shown.filter(|status| is_final(*status) && !is_ours(*status));
-    None
+    state.progress.status_read = true;
 }

@@ -232,9 +232,12 @@ fn deletes_of_one_user_are_one() {
             "2: delete u1 peter@x.io",
         ),
         row(
-            "if they do not, the second is about the other",
-            [delete("u1 peter@x.io").by_user_id("created a3y7/7", ""), delete("u1 peter@x.io")],
-            "1: delete u1 peter@x.io",
+            "also if the e-mail leads to another, which no such delete is about",
+            [
+                delete("u1 peter@x.io").by_user_id("created a3y7/7", "").by_email("created b2b2/9", ""),
+                delete("u1 peter@x.io"),
+            ],
+            "2: delete u1 peter@x.io",
         ),
         row("by one more key is another", [delete("u1"), delete("u1 peter@x.io")], "1: delete u1"),
         row("of another user too", [delete("u1"), delete("u2")], "1: delete u1"),

@@ -53,7 +53,7 @@ pub fn rows() -> Vec<Row> {
             "a creation stands and is remembered although what followed was refused",
             identify("#11=450"),
             "created a3y7 7, refused",
-            "new, edit 7 {#11} → dead refused | created a3y7/7, owing {#11}",
+            "new, edit 7 {#11} → created a3y7, left out custom field 11 | created a3y7/7",
         ),
         row(
             "what was created and is not known a moment later needs time, not another creation",

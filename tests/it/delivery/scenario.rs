@@ -1,7 +1,7 @@
 //! What a script begins with: an event of Peter Gibbons (`u1`, `peter@x.io`), what is remembered of him, and a policy.
 
-use super::text::{known, said};
-use refersion_destination::delivery::{Memory, OnDelete, OnExisting, Policy, Progress, Recalled};
+use super::text::{BEFORE, known, said};
+use refersion_destination::delivery::{Memory, OnDelete, OnExisting, OnOtherUser, OnStale, Policy, Progress, Recalled};
 use refersion_destination::domain::{
     AffiliateStatus, Attribute, Email, FactTime, Facts, Field, HashKey, NewAffiliate, Profile, Timestamp, User, UserId,
 };
@@ -108,6 +108,74 @@ impl Scenario {
     /// The e-mail leads to this affiliate.
     pub fn by_email(mut self, affiliate: &str, and: &str) -> Self {
         self.memory.by_email = Some(known(affiliate, and));
+        self
+    }
+
+    /// The affiliate of the e-mail is owned by another `userId`.
+    pub fn with_other_owner(mut self) -> Self {
+        self.memory.email_has_other_owner = true;
+        self
+    }
+
+    /// The user with this `userId` was deleted before the event.
+    pub fn deleted_by_user_id(mut self) -> Self {
+        self.memory.user_id_deleted_at = Some(BEFORE);
+        self
+    }
+
+    /// The user with this e-mail was deleted `seconds` after the event happened.
+    pub fn deleted_after(mut self, seconds: i64) -> Self {
+        let at = Timestamp(self.wanted().time.at().0 + seconds * 1000);
+        self.memory.email_deleted_at = Some(at);
+        self
+    }
+
+    /// What the event states was true when the affiliates that are known here were told something, and `seconds` later.
+    pub fn at(mut self, seconds: i64) -> Self {
+        let wanted = self.wanted();
+        wanted.time = FactTime::new(Some(Timestamp(BEFORE.0 + seconds * 1000)), wanted.time.received_at());
+        wanted.facts = Facts::new(&wanted.facts.profile(), &[], wanted.time);
+        let time = wanted.time;
+        wanted.status = wanted.status.map(|fact| StatusFact { time, ..fact });
+        self
+    }
+
+    /// The event states that these fields no longer have a value.
+    pub fn clearing(mut self, fields: &[Field]) -> Self {
+        let wanted = self.wanted();
+        wanted.facts.replace(Facts::new(&Profile::default(), fields, wanted.time));
+        self
+    }
+
+    /// Engage made the event: its e-mail is not stated.
+    pub fn by_engage(mut self) -> Self {
+        let wanted = self.wanted();
+        wanted.facts = wanted.facts.filtered(|fact| fact.attribute != Field::Email.into());
+        wanted.engage = true;
+        self
+    }
+
+    /// `DELIVERY_ON_OTHER_USER` is `update`.
+    pub fn updating_other_users(mut self) -> Self {
+        self.policy.on_other_user = OnOtherUser::Update;
+        self
+    }
+
+    /// `DELIVERY_STALE` is `apply`.
+    pub fn applying_stale(mut self) -> Self {
+        self.policy.on_stale = OnStale::Apply;
+        self
+    }
+
+    /// The event's project is not trusted.
+    pub fn untrusted(mut self) -> Self {
+        self.wanted().may_only_create = true;
+        self
+    }
+
+    /// The store remembers this affiliate under keys that the event does not have.
+    pub fn recalling(mut self, affiliate: &str, and: &str, has_other_owner: bool) -> Self {
+        self.recalled = Some(Recalled { known: known(affiliate, and), has_other_owner });
         self
     }
 

@@ -84,10 +84,10 @@ fn searched() -> Vec<Row> {
             "new, search p1, get a3y7 → dead refused",
         ),
         row(
-            "who was found is remembered although the edit was refused",
+            "an affiliate that was found is remembered although the edit was refused",
             identify("city=Paris"),
             "taken, found a3y7, affiliate 7 ACTIVE, refused",
-            "new, search p1, get a3y7, edit 7 {city} → dead refused | found a3y7/7, owing {city}",
+            "new, search p1, get a3y7, edit 7 {city} → unchanged a3y7, left out city | found a3y7/7",
         ),
     ]
 }

@@ -11,7 +11,7 @@ use refersion_destination::domain::{
 
 const NUMBER: &str = "a number";
 /// When the affiliates that are known here were told something: before any event.
-const BEFORE: Timestamp = Timestamp(1_600_000_000_000);
+pub const BEFORE: Timestamp = Timestamp(1_600_000_000_000);
 
 /// Reads `city=Paris #11=450`.
 pub fn said(text: &str) -> Vec<(Attribute, String)> {
@@ -56,6 +56,7 @@ pub fn reply(text: &str) -> Reply {
         }
         ["taken"] => Reply::Rejected(Rejection::EmailTaken),
         ["refused"] => Reply::Rejected(Rejection::Other("no".into())),
+        ["refused", field] => Reply::Rejected(Rejection::Other(format!("x is not a allowed value for field {field}"))),
         ["found", code] => page(1, vec![found(code, "peter@x.io", None)]),
         ["found", code, "as", email] => page(1, vec![found(code, email, None)]),
         ["found", code, status] => page(1, vec![found(code, "peter@x.io", status.parse().ok())]),

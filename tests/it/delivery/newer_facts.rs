@@ -1,0 +1,110 @@
+//! Newer facts win, whatever the order of arrival; what came before a deletion brings nobody back.
+
+use super::scenario::identify;
+use super::{Row, check, row};
+use refersion_destination::domain::{AffiliateStatus, Field};
+
+/// The scripts.
+pub fn rows() -> Vec<Row> {
+    let mut rows = per_attribute();
+    rows.extend(cleared());
+    rows.extend(deleted());
+    rows
+}
+
+fn per_attribute() -> Vec<Row> {
+    vec![
+        row(
+            "an older fact changes nothing",
+            identify("city=Paris").knowing("created a3y7/7", "city=Rome").at(-1),
+            "",
+            "→ stale a3y7 | created a3y7/7",
+        ),
+        row(
+            "a fact of the same moment goes by arrival",
+            identify("city=Paris").knowing("created a3y7/7", "city=Rome").at(0),
+            "changed",
+            "edit 7 {city} → updated a3y7 | created a3y7/7",
+        ),
+        row(
+            "what nobody has stated yet is told, however old",
+            identify("city=Paris phone=1").knowing("created a3y7/7", "city=Rome").at(-1),
+            "changed",
+            "edit 7 {phone} → updated a3y7 | created a3y7/7",
+        ),
+        row(
+            "an older status changes nothing",
+            identify("").demanding(AffiliateStatus::Active).knowing("created a3y7/7", "status=DENIED").at(-1),
+            "",
+            "→ unchanged a3y7 | created a3y7/7",
+        ),
+        row(
+            "DELIVERY_STALE=apply goes by arrival",
+            identify("city=Paris").knowing("created a3y7/7", "city=Rome").at(-1).applying_stale(),
+            "changed",
+            "edit 7 {city} → updated a3y7 | created a3y7/7",
+        ),
+    ]
+}
+
+fn cleared() -> Vec<Row> {
+    let moved = || identify("address1=2-Oak-St").clearing(&[Field::Address2]);
+    vec![
+        row(
+            "a second line that no longer holds is cleared",
+            moved().knowing("created a3y7/7", "address1=1-Main-St address2=Suite-5"),
+            "changed",
+            "edit 7 {address1, address2} → updated a3y7 | created a3y7/7",
+        ),
+        row(
+            "one that was never told is not",
+            moved().knowing("created a3y7/7", "address1=1-Main-St"),
+            "changed",
+            "edit 7 {address1} → updated a3y7 | created a3y7/7",
+        ),
+        row(
+            "if clearing is refused, the rest is told",
+            moved().knowing("created a3y7/7", "address1=1-Main-St address2=Suite-5"),
+            "refused, changed",
+            "edit 7 {address1, address2}, edit 7 {address1} → updated a3y7, left out address2 | created a3y7/7",
+        ),
+    ]
+}
+
+fn deleted() -> Vec<Row> {
+    vec![
+        row(
+            "an identify from before the deletion brings nobody back",
+            identify("city=Paris").at(-9).deleted_after(1),
+            "",
+            "→ deleted since",
+        ),
+        row(
+            "one from after it may",
+            identify("city=Paris").deleted_after(-9),
+            "created a3y7 7",
+            "new → created a3y7 | created a3y7/7",
+        ),
+        row(
+            "DELIVERY_STALE=apply goes by arrival",
+            identify("city=Paris").deleted_after(0).applying_stale(),
+            "created a3y7 7",
+            "new → created a3y7 | created a3y7/7",
+        ),
+    ]
+}
+
+#[test]
+fn per_attribute_the_newer_fact_counts() {
+    check(&per_attribute());
+}
+
+#[test]
+fn a_value_that_no_longer_holds_is_cleared() {
+    check(&cleared());
+}
+
+#[test]
+fn an_identify_from_before_a_deletion_brings_nobody_back() {
+    check(&deleted());
+}

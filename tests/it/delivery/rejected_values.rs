@@ -1,0 +1,112 @@
+//! A value that Refersion refuses costs none of the others, and at most two more calls.
+//!
+//! `refused` blames no field; `refused FIELD` names one.
+
+use super::scenario::identify;
+use super::{Row, check, row};
+
+/// The scripts.
+pub fn rows() -> Vec<Row> {
+    let mut rows = created();
+    rows.extend(edited());
+    rows.extend(emails());
+    rows
+}
+
+fn created() -> Vec<Row> {
+    vec![
+        row(
+            "the affiliate is created with the required fields, and told the rest without the longest value",
+            identify("company=A-company-with-a-long-name city=Rome"),
+            "refused, created a3y7 7, changed",
+            "new, new, edit 7 {city} → created a3y7, left out company | created a3y7/7",
+        ),
+        row(
+            "without the one that is named",
+            identify("company=A-company-with-a-long-name state=XX"),
+            "refused state, created a3y7 7, changed",
+            "new, new, edit 7 {company} → created a3y7, left out state | created a3y7/7",
+        ),
+        row(
+            "the rest is refused, too: the affiliate is created",
+            identify("company=A-company-with-a-long-name city=Rome"),
+            "refused, created a3y7 7, refused",
+            "new, new, edit 7 {city} → created a3y7, left out company city | created a3y7/7",
+        ),
+        row(
+            "a required field that is named is a dead letter",
+            identify("city=Rome"),
+            "refused first_name",
+            "new → dead refused",
+        ),
+        row(
+            "the required fields alone are refused: a dead letter",
+            identify("city=Rome"),
+            "refused, refused",
+            "new, new → dead refused",
+        ),
+        row("nothing optional can be at fault", identify(""), "refused", "new → dead refused"),
+        row(
+            "the second creation finds the e-mail taken",
+            identify("city=Rome zip=1"),
+            "refused city, taken, found a3y7, affiliate 7 ACTIVE, changed",
+            "new, new, search p1, get a3y7, edit 7 {zip} → updated a3y7, left out city | found a3y7/7, owing {city}",
+        ),
+    ]
+}
+
+fn edited() -> Vec<Row> {
+    let known = |and: &str| identify(and).knowing("created a3y7/7", "");
+    vec![
+        row(
+            "the edit is repeated without the value that is named",
+            known("city=Rome state=XX"),
+            "refused state, changed",
+            "edit 7 {city, state}, edit 7 {city} → updated a3y7, left out state | created a3y7/7",
+        ),
+        row(
+            "and without a second one",
+            known("city=Rome state=XX country=DE"),
+            "refused state, refused country, changed",
+            "edit 7 {city, state, country}, edit 7 {city, country}, edit 7 {city} \
+             → updated a3y7, left out state country | created a3y7/7",
+        ),
+        row(
+            "a third refusal is a dead letter",
+            known("city=Rome state=XX country=DE"),
+            "refused state, refused country, refused",
+            "edit 7 {city, state, country}, edit 7 {city, country}, edit 7 {city} \
+             → dead refused | created a3y7/7, owing {city}",
+        ),
+        row(
+            "a required field is never left out",
+            known("first_name=Pete"),
+            "refused",
+            "edit 7 {first_name} → dead refused | created a3y7/7, owing {first_name}",
+        ),
+    ]
+}
+
+fn emails() -> Vec<Row> {
+    vec![row(
+        "an e-mail that is taken stays as it is, and everything else is told",
+        identify("email=new@x.io city=Rome").by_user_id("created a3y7/7", ""),
+        "taken, changed",
+        "edit 7 {email, city}, edit 7 {city} → updated a3y7, email taken | created a3y7/7 by userId",
+    )]
+}
+
+#[test]
+fn a_creation_is_not_lost_over_a_value() {
+    check(&created());
+}
+
+#[test]
+fn an_edit_is_not_lost_over_a_value() {
+    check(&edited());
+}
+
+#[test]
+fn a_taken_email_costs_nothing_else() {
+    check(&emails());
+}
