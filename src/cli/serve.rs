@@ -23,6 +23,9 @@ pub(super) struct ServeArgs {
     /// Deliver to a simulated Refersion in this process, and store nothing for good. Needs no account, no key and no file
     #[arg(long)]
     sandbox: bool,
+    /// With --sandbox: the address of the simulated Refersion; port 0 means any free port [default: 127.0.0.1:9099, or any free port]
+    #[arg(long, value_name = "ADDR", requires = "sandbox")]
+    sandbox_listen: Option<SocketAddr>,
 }
 
 /// The API key of a trial if none is configured. Only the simulated Refersion accepts it.
@@ -38,7 +41,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     };
     failpoint::arm();
     telemetry::start(config.log.format == LogFormat::Json, &config.log.filter);
-    match serve(config, args.sandbox) {
+    match serve(config, args) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => fail(&error),
         Err(error) => fail(&error),
@@ -46,12 +49,12 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
 }
 
 /// Serves until the shutdown signal. Deliveries run on their own threads, so that responses to Segment do not wait for them.
-fn serve(config: Config, sandbox: bool) -> io::Result<Result<(), String>> {
+fn serve(config: Config, args: &ServeArgs) -> io::Result<Result<(), String>> {
     let deliveries = runtime()?;
     let served = block_on(async {
         let stop = shutdown_signal();
-        if sandbox {
-            trial(config, deliveries.handle(), stop).await
+        if args.sandbox {
+            trial(config, args.sandbox_listen, deliveries.handle(), stop).await
         } else {
             app::serve(config, deliveries.handle(), |_| {}, stop).await.map_err(|error| error.to_string())
         }
@@ -61,14 +64,18 @@ fn serve(config: Config, sandbox: bool) -> io::Result<Result<(), String>> {
 }
 
 /// Serves with a simulated Refersion and a store that is removed at the end.
-async fn trial(mut config: Config, deliveries: &Handle, stop: impl Future<Output = ()>) -> Result<(), String> {
+async fn trial(
+    mut config: Config,
+    listen: Option<SocketAddr>,
+    deliveries: &Handle,
+    stop: impl Future<Output = ()>,
+) -> Result<(), String> {
     let own_key = config.refersion.api_key.is_some();
     let key = config.refersion.api_key.take().map_or_else(|| ApiKey::parse(SANDBOX_KEY), Ok);
     let key = key.map_err(|error| error.to_string())?;
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary store: {error}"))?;
-    let listener =
-        bind_sandbox().await.map_err(|error| format!("cannot listen for the simulated Refersion: {error}"))?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let listener = bind_sandbox(listen).await?;
+    let address = reachable(listener.local_addr().map_err(|error| error.to_string())?);
     let base_url = format!("http://{address}/v2/");
     config.refersion.base_url = Url::parse(&base_url).map_err(|error| error.to_string())?;
     config.refersion.api_key = Some(key.clone());
@@ -80,10 +87,17 @@ async fn trial(mut config: Config, deliveries: &Handle, stop: impl Future<Output
     app::serve(config, deliveries, announce, stop).await.map_err(|error| error.to_string())
 }
 
-async fn bind_sandbox() -> io::Result<TcpListener> {
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, SANDBOX_PORT)).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await,
+/// Listens on `listen`; without it on the usual port of this machine, or on any if that one is taken.
+async fn bind_sandbox(listen: Option<SocketAddr>) -> Result<TcpListener, String> {
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, SANDBOX_PORT));
+    match (TcpListener::bind(listen.unwrap_or(usual)).await, listen) {
+        (Ok(listener), _) => Ok(listener),
+        (Err(error), Some(address)) => {
+            Err(format!("cannot listen on {address}: {error}; choose another with --sandbox-listen"))
+        }
+        (Err(_), None) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .map_err(|error| format!("cannot listen for the simulated Refersion: {error}")),
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// The first affiliate is that of the contract's examples: id 37569297, code `a3y7`.
+/// The affiliate number 0 is that of the contract's examples: id 37569297, code `a3y7`.
 const FIRST_ID: u64 = 37_569_297;
 const FIRST_CODE: u64 = 3 * 36 * 36 + 34 * 36 + 7;
 const CODES: u64 = 26 * 36 * 36 * 36;
@@ -43,9 +43,13 @@ impl SandboxAffiliate {
     }
 }
 
+/// How many numbers there are for a first affiliate. Its id then has at most ten digits, its code at most six characters.
+pub(super) const FIRST_NUMBERS: u64 = CODES * 36 * 36;
+
 /// All affiliates, with indexes by identifier.
-#[derive(Default)]
 pub(super) struct SandboxAccount {
+    /// The number of the first affiliate, from which its id and its code follow.
+    first: u64,
     affiliates: BTreeMap<u64, SandboxAffiliate>,
     by_email: HashMap<String, u64>,
     by_code: HashMap<String, u64>,
@@ -53,6 +57,17 @@ pub(super) struct SandboxAccount {
 }
 
 impl SandboxAccount {
+    /// An account without affiliates; the first one will have the number `first`.
+    pub(super) fn new(first: u64) -> Self {
+        Self {
+            first,
+            affiliates: BTreeMap::new(),
+            by_email: HashMap::new(),
+            by_code: HashMap::new(),
+            coupons: BTreeSet::new(),
+        }
+    }
+
     /// Adds an affiliate. The caller has checked that its e-mail is not [taken](Self::email_taken).
     /// A field with an empty text is not kept.
     pub(super) fn create(
@@ -62,8 +77,8 @@ impl SandboxAccount {
         now: Timestamp,
     ) -> &SandboxAffiliate {
         fields.retain(|_, text| !text.is_empty());
-        let index = self.affiliates.len() as u64;
-        let (id, code) = (FIRST_ID + index, code(index));
+        let number = self.first + self.affiliates.len() as u64;
+        let (id, code) = (FIRST_ID + number, code(number));
         let affiliate = SandboxAffiliate {
             id: AffiliateId(id),
             code: AffiliateCode(code.clone()),
@@ -120,13 +135,13 @@ impl SandboxAccount {
     }
 }
 
-/// The code of the affiliate number `index`, counted from 0: four characters, or more once all of these are used.
-fn code(index: u64) -> String {
+/// The code of the affiliate number `number`: four characters, or more once all of these are used.
+fn code(number: u64) -> String {
     let digit = |n: u64| char::from_digit(u32::try_from(n % 36).unwrap_or(0), 36).unwrap_or('0');
-    let mixed = (FIRST_CODE + (index % CODES) * CODE_STEP) % CODES;
+    let mixed = (FIRST_CODE + (number % CODES) * CODE_STEP) % CODES;
     let letter = char::from(b'a' + u8::try_from(mixed / (36 * 36 * 36)).unwrap_or(0));
     let mut code: String = [letter, digit(mixed / (36 * 36)), digit(mixed / 36), digit(mixed)].iter().collect();
-    let mut round = index / CODES;
+    let mut round = number / CODES;
     while round > 0 {
         code.push(digit(round));
         round /= 36;
@@ -143,6 +158,7 @@ mod tests {
     fn codes_start_with_a_letter_and_never_repeat() {
         assert_eq!(code(0), "a3y7");
         assert_eq!(code(CODES), "a3y71");
+        assert_eq!(code(FIRST_NUMBERS - 1).len(), 6);
         let codes: HashSet<_> = (0..CODES).map(code).collect();
         assert_eq!(codes.len() as u64, CODES);
         assert!(codes.iter().all(|code| code.len() == 4 && code.starts_with(|c: char| c.is_ascii_lowercase())));

@@ -68,7 +68,7 @@ impl Sandbox {
     pub fn new(settings: SandboxSettings) -> Self {
         let faults = FaultInjector::new(&settings);
         let state = SandboxState {
-            account: SandboxAccount::default(),
+            account: SandboxAccount::new(settings.first_affiliate),
             call_log: CallLog::default(),
             faults,
             key_revoked: false,

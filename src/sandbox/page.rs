@@ -4,7 +4,7 @@
 //! security policy forbids the browser to run scripts or to load anything, so that an escaping mistake could run no script. The page
 //! reloads itself every two seconds by a `meta` element, without a script.
 
-use super::{CallRecord, Sandbox, SandboxAffiliate};
+use super::{CallRecord, Sandbox, SandboxAffiliate, SandboxSettings, operations};
 use crate::domain::{AffiliateStatus, Timestamp};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
@@ -51,7 +51,7 @@ pub(super) fn render(sandbox: &Sandbox, host: &str) -> String {
                     @if affiliates == 0 {
                         (no_affiliates(sandbox, host))
                     } @else {
-                        (affiliate_table(state.account.iter().rev().take(AFFILIATES_SHOWN), now))
+                        (affiliate_table(state.account.iter().rev().take(AFFILIATES_SHOWN), sandbox.settings(), now))
                     }
                 }
                 @if affiliates > AFFILIATES_SHOWN {
@@ -92,21 +92,25 @@ fn no_affiliates(sandbox: &Sandbox, host: &str) -> Markup {
     }
 }
 
-fn affiliate_table<'a>(affiliates: impl Iterator<Item = &'a SandboxAffiliate>, now: Timestamp) -> Markup {
+fn affiliate_table<'a>(
+    affiliates: impl Iterator<Item = &'a SandboxAffiliate>,
+    settings: &SandboxSettings,
+    now: Timestamp,
+) -> Markup {
     html! {
         table {
             thead {
                 tr {
                     th { "Affiliate" } th { "Status" } th { "Code and id" } th { "Company and place" }
-                    th { "Custom fields" } th { "Created" }
+                    th { "Offer" } th { "Custom fields" } th { "Created" }
                 }
             }
-            tbody { @for affiliate in affiliates { (affiliate_row(affiliate, now)) } }
+            tbody { @for affiliate in affiliates { (affiliate_row(affiliate, settings, now)) } }
         }
     }
 }
 
-fn affiliate_row(affiliate: &SandboxAffiliate, now: Timestamp) -> Markup {
+fn affiliate_row(affiliate: &SandboxAffiliate, settings: &SandboxSettings, now: Timestamp) -> Markup {
     let style = match affiliate.status {
         AffiliateStatus::Active => "good",
         AffiliateStatus::Pending => "wait",
@@ -124,6 +128,7 @@ fn affiliate_row(affiliate: &SandboxAffiliate, now: Timestamp) -> Markup {
             td.tight { span class={ "pill " (style) } { (affiliate.status) } }
             td.tight { code { (affiliate.code) } br; span.soft { (affiliate.id) } }
             td { (affiliate.field("company")) br; span.soft { (place) } }
+            td.tight { (operations::offer_id(affiliate, settings)) }
             td {
                 @for (id, value) in &affiliate.custom_fields {
                     span.soft { (id) } " " (value) br;
@@ -206,7 +211,7 @@ mod tests {
                 fields: fields.map(|name| (name.to_owned(), value.to_owned())).into(),
                 custom_fields: [(value.to_owned(), value.to_owned())].into(),
             };
-            let row = affiliate_row(&affiliate, Timestamp(0)).into_string();
+            let row = affiliate_row(&affiliate, &SandboxSettings::default(), Timestamp(0)).into_string();
             assert_eq!(row.matches(shown).count(), fields.len() + 2, "{row}");
             assert_eq!(row.matches(value).count(), row.matches(shown).count() * usize::from(value == shown), "{row}");
         }

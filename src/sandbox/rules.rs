@@ -2,8 +2,9 @@
 //!
 //! In: a JSON object, and the fields of an operation. Out: the texts by field, or an error response. Errors are reported in this
 //! order: an unknown field (204), a missing required field (400), all invalid values at once (422).
-//! Where the contract is silent: a text has at most 255 characters; a required text that is empty counts as missing; an e-mail
-//! address must look like one; the merchant's own id is ASCII letters and digits, as "alphanumeric" says.
+//! The rules are the same in `new` and in `edit`. Where the contract is silent: a text has at most 255 characters; a required text
+//! that is empty counts as missing; an e-mail address must look like one; a state is a code of two or three letters, in `new` as the
+//! contract says of `edit`, and an empty one clears it; the merchant's own id is ASCII letters and digits, as "alphanumeric" says.
 
 use super::error_response::{ErrorResponse, TOO_LONG, not_allowed};
 use crate::domain::{self, Email, Format};
@@ -28,7 +29,7 @@ pub(super) enum Rule {
     Email,
     /// A country in the list: two upper-case letters.
     Country,
-    /// Two or three letters.
+    /// Two or three letters, or nothing.
     StateCode,
     /// ASCII letters and digits.
     Alphanumeric,
@@ -58,14 +59,15 @@ pub(super) const fn optional(name: &'static str, rule: Rule) -> Field {
     Field { name, required: false, rule }
 }
 
-/// A field of an affiliate as `new` takes it. There, unlike in `edit`, a state may be any text.
+/// A field of an affiliate as `new` takes it.
 pub(super) fn in_new(field: domain::Field) -> Field {
     let spec = field.spec();
     let rule = match spec.format {
         Format::Email => Rule::Email,
         Format::Country => Rule::Country,
         Format::Alphanumeric => Rule::Alphanumeric,
-        Format::Text | Format::NonEmpty | Format::StateCode | Format::Offer => Rule::Text,
+        Format::StateCode => Rule::StateCode,
+        Format::Text | Format::NonEmpty | Format::Offer => Rule::Text,
     };
     Field { name: spec.name, required: spec.required, rule }
 }
@@ -74,9 +76,8 @@ pub(super) fn in_new(field: domain::Field) -> Field {
 pub(super) fn in_edit(field: domain::Field) -> Option<Field> {
     let rule = match field.spec().format {
         Format::Offer => return None,
-        Format::StateCode => Rule::StateCode,
         Format::NonEmpty => Rule::NonEmpty,
-        Format::Text | Format::Email | Format::Country | Format::Alphanumeric => in_new(field).rule,
+        Format::Text | Format::Email | Format::Country | Format::StateCode | Format::Alphanumeric => in_new(field).rule,
     };
     field.is_editable().then_some(Field { name: field.as_str(), required: false, rule })
 }
@@ -123,7 +124,7 @@ pub(super) fn check<'a>(field: &Field, value: &'a Value) -> Result<&'a str, Stri
         Rule::NonEmpty => !text.is_empty(),
         Rule::Email => Email::parse(text).is_ok_and(|email| email.as_str() == text),
         Rule::Country => COUNTRIES.split_ascii_whitespace().any(|country| country == text),
-        Rule::StateCode => matches!(text.len(), 2 | 3) && text.bytes().all(|b| b.is_ascii_alphabetic()),
+        Rule::StateCode => matches!(text.len(), 0 | 2 | 3) && text.bytes().all(|b| b.is_ascii_alphabetic()),
         Rule::Alphanumeric => !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric()),
         Rule::Count(limit) => {
             text.bytes().all(|b| b.is_ascii_digit()) && text.parse().is_ok_and(|number| (1..=limit).contains(&number))

@@ -1,5 +1,6 @@
 //! The settings of a sandbox, which do not change while it runs. Faults that change are scripted: [`Fault`](super::Fault).
 
+use super::account::FIRST_NUMBERS;
 use crate::domain::ApiKey;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -22,6 +23,9 @@ pub struct SandboxSettings {
     pub page_size: usize,
     /// The offers of the account, the default offer first. Empty: every offer exists, and the default is 1.
     pub offers: Vec<u64>,
+    /// The number of the first affiliate: its id and its code follow from it, and 0 is the affiliate of the contract's examples. Random
+    /// by default: a service that keeps its store while the sandbox starts anew must not take a new affiliate for one of before.
+    pub first_affiliate: u64,
     /// Whether `get` shows the numeric id as a text, as in the contract's declaration, or as a number, as in its example.
     pub ids_as_text: bool,
 }
@@ -36,6 +40,7 @@ impl Default for SandboxSettings {
             api_key: None,
             page_size: 3,
             offers: Vec::new(),
+            first_affiliate: rand::random_range(0..FIRST_NUMBERS),
             ids_as_text: false,
         }
     }

@@ -3,6 +3,7 @@
 use refersion_destination::domain::{AffiliateStatus, ApiKey, Field, Timestamp};
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
@@ -122,14 +123,19 @@ fn seed(sandbox: &Sandbox, emails: &[&str]) -> Vec<u64> {
     emails.iter().map(add).collect()
 }
 
+/// The first affiliate is that of the contract's examples.
+fn as_in_the_contract() -> SandboxSettings {
+    SandboxSettings { first_affiliate: 0, ..SandboxSettings::default() }
+}
+
 const TAKEN: &str = "The email you have entered is taken by another Affiliate.";
 
 #[tokio::test]
 async fn new_returns_the_code_and_has_the_numeric_id_only_in_its_message() {
-    let (sandbox, client) = start(SandboxSettings::default()).await;
+    let (sandbox, client) = start(as_in_the_contract()).await;
     let everything = json!({
         "offer": "1234", "company": "Engines", "paypal_email": "pay@example.com", "address1": "1 Main St", "address2": "Flat 2",
-        "city": "London", "state": "England", "zip": "SW1", "country": "GB", "phone": "1", "send_welcome": "TRUE",
+        "city": "London", "state": "ENG", "zip": "SW1", "country": "GB", "phone": "1", "send_welcome": "TRUE",
         "conversion_trigger_coupon": "ADA10", "unique_merchant_id": "u1",
     });
     for (body, answer) in [
@@ -168,6 +174,7 @@ async fn an_invalid_new_has_no_effect_and_gets_refersions_message() {
         (json!({"nickname": "Countess"}), unknown_field()),
         (json!({"custom_fields": [{"1": "x"}]}), unknown_field()),
         (json!({"nickname": "Countess", "email": null}), unknown_field()),
+        (json!({"state": "California"}), unprocessable("California is not a allowed value for field state")),
         (json!({"country": "UK"}), unprocessable("UK is not a allowed value for field country")),
         (json!({"country": "gb"}), unprocessable("gb is not a allowed value for field country")),
         (json!({"country": ""}), unprocessable(" is not a allowed value for field country")),
@@ -308,7 +315,7 @@ async fn list_takes_texts_and_a_limit_of_at_most_a_hundred() {
 
 #[tokio::test]
 async fn get_finds_by_either_identifier_and_returns_the_numeric_id() {
-    let (sandbox, client) = start(SandboxSettings { offers: vec![77], ..SandboxSettings::default() }).await;
+    let (sandbox, client) = start(SandboxSettings { offers: vec![77], ..as_in_the_contract() }).await;
     let profile =
         [(Field::FirstName, "Ann"), (Field::Email, "ann@x.io"), (Field::Company, "Ann Ltd"), (Field::Phone, "1")];
     sandbox.add(AffiliateStatus::Denied, &profile.into_iter().collect()).expect("added");
@@ -328,9 +335,21 @@ async fn get_finds_by_either_identifier_and_returns_the_numeric_id() {
     ] {
         assert_eq!(client.call("get", &body).await, answer, "{body}");
     }
-    let (sandbox, client) = start(SandboxSettings { ids_as_text: true, ..SandboxSettings::default() }).await;
+    let (sandbox, client) = start(SandboxSettings { ids_as_text: true, ..as_in_the_contract() }).await;
     seed(&sandbox, &["ann@x.io"]);
     assert_eq!(client.call("get", &json!({"affiliate_code": "a3y7"})).await.1["id"], json!("37569297"));
+}
+
+#[tokio::test]
+async fn two_sandboxes_have_different_ids_and_codes() {
+    let mut seen = HashSet::new();
+    for _ in 0..20 {
+        let (sandbox, _) = start(SandboxSettings::default()).await;
+        seed(&sandbox, &["a@x.io", "b@x.io"]);
+        for affiliate in sandbox.affiliates() {
+            assert!(seen.insert(affiliate.id.to_string()) && seen.insert(affiliate.code.to_string()), "{affiliate:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -347,7 +366,8 @@ async fn edit_lists_the_ids_that_changed_and_gives_no_reason_for_the_others() {
         (json!([{"id": a, "custom_fields": [{"12": "Hello"}]}]), changed(&[], &[a])),
         (json!([{"id": a, "city": ""}]), changed(&[a], &[])),
         (json!([{"id": a, "email": "A2@x.io"}, {"id": b, "email": "b@x.io"}]), changed(&[a], &[b])),
-        (json!([{"id": b, "email": "a@x.io"}]), changed(&[b], &[])),
+        (json!([{"id": b, "email": "a@x.io", "state": "TX"}]), changed(&[b], &[])),
+        (json!([{"id": b, "state": ""}]), changed(&[b], &[])),
     ] {
         assert_eq!(client.call("edit", &json!({"affiliates": entries})).await, answer, "{entries}");
     }
@@ -412,7 +432,7 @@ async fn edit_with_one_invalid_value_changes_nothing() {
 
 #[tokio::test]
 async fn status_change_takes_at_most_fifty_ids_and_not_pending() {
-    let (sandbox, client) = start(SandboxSettings::default()).await;
+    let (sandbox, client) = start(as_in_the_contract()).await;
     let [a, b] = seed(&sandbox, &["a@x.io", "b@x.io"])[..] else { panic!("two") };
     let many = |n: u64| (1..=n).collect::<Vec<_>>();
     for (body, answer) in [
@@ -676,7 +696,7 @@ async fn the_call_log_keeps_the_body_that_a_204_cannot_carry() {
 
 #[tokio::test]
 async fn the_page_lists_affiliates_and_escapes_what_was_sent() {
-    let (sandbox, client) = start(SandboxSettings::default()).await;
+    let (sandbox, client) = start(SandboxSettings { offers: vec![4711], ..as_in_the_contract() }).await;
     let empty = client.get("/").await;
     assert_eq!((empty.status, empty.content_type.as_deref()), (200, Some("text/html; charset=utf-8")));
     assert!(empty.body.contains("No affiliates yet.") && empty.body.contains("identify"), "{}", empty.body);
@@ -693,6 +713,7 @@ async fn the_page_lists_affiliates_and_escapes_what_was_sent() {
     let page = page.text().await.expect("a page");
     assert!(!page.contains("<script"), "{page}");
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && page.contains("ada@example.com"), "{page}");
+    assert!(page.contains(r#"<td class="tight">4711</td>"#), "the offer: {page}");
     assert!(page.contains("37569297") && page.contains("a3y7") && !page.contains("Note-G-1843"), "{page}");
     let newest = "zoe@example.com";
     client.call("new", &with(ada(), &json!({"email": newest}))).await;

@@ -3,7 +3,7 @@
 //! The whole call is validated before it takes effect: with one invalid value nothing changes. An affiliate is listed as not changed,
 //! without a reason, if its id is unknown, if it has these values already, or if the account does not have the offer.
 //! Where the contract is silent: an entry with only an id changes nothing; the number of entries is not limited; an empty text
-//! clears a free text, and is invalid where a name, an address or a code is expected.
+//! clears a free text or a state, and is invalid where a name, an e-mail address or a country is expected.
 
 use crate::domain;
 use crate::sandbox::SandboxSettings;

@@ -37,7 +37,7 @@ fn link(affiliate: &SandboxAffiliate) -> String {
     format!("https://site.refersion.com/c/{}", affiliate.code)
 }
 
-fn offer_id(affiliate: &SandboxAffiliate, settings: &SandboxSettings) -> String {
+pub(super) fn offer_id(affiliate: &SandboxAffiliate, settings: &SandboxSettings) -> String {
     affiliate.fields.get("offer").cloned().unwrap_or_else(|| settings.default_offer().to_string())
 }
 

@@ -49,11 +49,13 @@ async fn serve() {
     Usage: refersion-destination serve [OPTIONS]
 
     Options:
-          --config <FILE>  A TOML file of settings. May be given several times; a later file overrides
-                           an earlier one
-          --sandbox        Deliver to a simulated Refersion in this process, and store nothing for good.
-                           Needs no account, no key and no file
-      -h, --help           Print help
+          --config <FILE>          A TOML file of settings. May be given several times; a later file
+                                   overrides an earlier one
+          --sandbox                Deliver to a simulated Refersion in this process, and store nothing
+                                   for good. Needs no account, no key and no file
+          --sandbox-listen <ADDR>  With --sandbox: the address of the simulated Refersion; port 0 means
+                                   any free port [default: 127.0.0.1:9099, or any free port]
+      -h, --help                   Print help
     ");
 }
 

@@ -63,6 +63,28 @@ async fn a_closed_log_pipe_does_not_stop_the_service() {
 }
 
 #[tokio::test]
+async fn a_trial_s_simulated_refersion_listens_where_it_is_told_to() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let refused = run(&["serve", "--sandbox", "--sandbox-listen", &address], &ANYWHERE, "").await;
+    assert_eq!(refused.code, Some(1));
+    let hint = "Address already in use (os error 98); choose another with --sandbox-listen\n";
+    assert!(refused.err.ends_with(&format!("cannot listen on {address}: {hint}")), "{}", refused.err);
+    assert_eq!(run(&["serve", "--sandbox-listen", &address], &[], "").await.code, Some(2), "only with --sandbox");
+
+    let mut command = binary();
+    command.args(["serve", "--sandbox", "--sandbox-listen", "127.0.0.2:0"]).envs(ANYWHERE);
+    let mut trial = Running::start(command, Stdio::null());
+    let printed = trial.read_to("Stop with Ctrl-C");
+    let page = printed.split_whitespace().find(|word| word.starts_with("http://127.0.0.2:")).expect("the page's URL");
+    for (curl, action) in curls(&printed).into_iter().zip(["created", "disabled"]) {
+        assert_eq!(Answer::to(curl).await.json()["action"], action);
+    }
+    assert!(Answer::to_data(http().get(page)).await.text.contains("peter@example.com"), "{printed}");
+    assert_eq!(trial.stop().0, Some(0));
+}
+
+#[tokio::test]
 async fn a_sandbox_by_itself_prints_its_base_url_and_serves() {
     let mut command = binary();
     command.args(["sandbox", "--listen", "127.0.0.1:0", "--api-key", API_KEY]);

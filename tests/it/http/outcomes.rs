@@ -119,7 +119,9 @@ async fn an_ignored_event_has_a_reason() {
 #[tokio::test]
 async fn a_refusal_by_refersion_is_a_400_with_its_reason_and_the_event_is_a_dead_letter() {
     let service = Service::start(&[]).await;
-    service.refersion.sandbox.script([Fault::unprocessable("The first name User of jo@example.com is not allowed.")]);
+    // Also without the optional fields.
+    let refused = Fault::unprocessable("The first name User of jo@example.com is not allowed.");
+    service.refersion.sandbox.script([refused.clone(), refused]);
     let answer = send(&service, &identify("1", "jo", &json!({}))).await;
     assert_eq!(answer.brief(), "400 rejected");
     let message = answer.message();
