@@ -2,7 +2,8 @@
 //!
 //! In: a text. Out: a trimmed address, or an error. Invariants: exactly one `@`, with something before it and a domain with a
 //! dot behind it; no blanks or control characters; at most 254 bytes (RFC 5321). Addresses that differ only in case are equal,
-//! since Refersion does not promise to compare them with case; the spelling is kept. Deliberately absent: RFC 5322 in full
+//! since Refersion does not promise to compare them with case; so are those whose domain is in Unicode in one and in punycode in the
+//! other. The spelling is kept. Deliberately absent: RFC 5322 in full
 //! (quoted local parts, comments), which no affiliate platform accepts.
 
 use std::fmt;
@@ -42,20 +43,27 @@ impl Email {
         &self.0
     }
 
-    /// The address in lower case, for comparison.
-    pub fn lowercase(&self) -> String {
-        self.0.to_lowercase()
+    /// The [`comparable`] form of the address.
+    pub(super) fn comparable(&self) -> String {
+        comparable(&self.0)
     }
 
-    /// Whether `other` is the same address, in any case.
+    /// Whether `other` is the same address, in any case, with its domain in Unicode or in punycode.
     pub fn is_same_address(&self, other: &str) -> bool {
-        self.lowercase() == other.trim().to_lowercase()
+        self.comparable() == comparable(other.trim())
     }
+}
+
+/// The form in which spellings of one address are equal: in lower case, the domain in ASCII.
+pub(super) fn comparable(address: &str) -> String {
+    let unicode = address.rsplit_once('@').filter(|(_, domain)| !domain.is_ascii());
+    let ascii = unicode.and_then(|(local, domain)| Some((local, idna::domain_to_ascii(domain).ok()?)));
+    ascii.map_or_else(|| address.to_lowercase(), |(local, domain)| format!("{}@{domain}", local.to_lowercase()))
 }
 
 impl PartialEq for Email {
     fn eq(&self, other: &Self) -> bool {
-        self.lowercase() == other.lowercase()
+        self.comparable() == other.comparable()
     }
 }
 
@@ -63,7 +71,7 @@ impl Eq for Email {}
 
 impl Hash for Email {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.lowercase().hash(state);
+        self.comparable().hash(state);
     }
 }
 
@@ -121,5 +129,33 @@ mod tests {
     #[test]
     fn addresses_are_equal_in_any_case() {
         assert_eq!(Email::parse("A@B.co").expect("valid"), Email::parse("a@b.CO").expect("valid"));
+    }
+
+    #[test]
+    fn a_domain_in_unicode_and_in_punycode_is_one() {
+        for (one, other, same) in [
+            ("ann@bücher.example", "Ann@xn--bcher-kva.example", true),
+            ("ann@BÜCHER.example", "ann@XN--BCHER-KVA.EXAMPLE", true),
+            ("ann@bu\u{308}cher.example", "ann@bücher.example", true),
+            ("Jürgen@bücher.example", "jürgen@xn--bcher-kva.example", true),
+            ("ann@bücher.example", "ann@bucher.example", false),
+            ("ann@bücher.example", "bob@xn--bcher-kva.example", false),
+        ] {
+            // `parse` refuses a combining accent, which is no letter, but Refersion may return one.
+            assert_eq!(Email::parse(other).expect(other).is_same_address(one), same, "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn the_comparable_form_of_an_ascii_address_is_its_lower_case() {
+        // The keys of users in stores are made of this form.
+        for (address, form) in [
+            ("Ann.Lee+x@Example.COM", "ann.lee+x@example.com"),
+            ("ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example"),
+            ("Jürgen@example.de", "jürgen@example.de"),
+            ("ann@bücher.example", "ann@xn--bcher-kva.example"),
+        ] {
+            assert_eq!(Email::parse(address).expect(address).comparable(), form);
+        }
     }
 }

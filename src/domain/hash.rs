@@ -72,9 +72,9 @@ impl HashKey {
         UserKey::UserId(self.hash16(account, "userId", user_id.as_str().as_bytes()))
     }
 
-    /// The key of an e-mail address, in any case.
+    /// The key of an e-mail address, the same for all its spellings.
     pub fn email(&self, account: &AccountName, email: &Email) -> UserKey {
-        UserKey::Email(self.hash16(account, "email", email.lowercase().as_bytes()))
+        UserKey::Email(self.hash16(account, "email", email.comparable().as_bytes()))
     }
 
     /// The hash of an affiliate: user keys that lead to the same one belong to one user.
@@ -168,10 +168,10 @@ impl Fingerprint {
     }
 }
 
-/// The form in which values of `attribute` are compared: e-mail addresses without case.
+/// The form in which values of `attribute` are compared: spellings of one e-mail address are equal.
 fn comparable(attribute: &Attribute, value: &str) -> String {
     match attribute {
-        Attribute::Field(super::Field::Email) => value.to_lowercase(),
+        Attribute::Field(super::Field::Email) => super::email::comparable(value),
         _ => value.to_owned(),
     }
 }

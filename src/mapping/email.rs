@@ -2,14 +2,15 @@
 //!
 //! In: an event. Out: its address, none, or an error. Where an address is looked for, and in which order, differs. An identify
 //! prefers its traits, since the `email` beside them is filled in by Segment's Event Tester; a delete has little else than
-//! that `email`. A `userId` that looks like an address is one. Invariant: a text that is no address goes no further than
+//! that `email`. A `userId` that looks like an address is one. A list is an address if there is exactly one in it. Invariant: a text that is no address goes no further than
 //! this module; notes and errors name its place, never its value.
 
 use super::{MappingError, Note, note};
 use crate::domain::{Email, EmailError, UserId};
 use crate::segment::{Event, RawJson, Traits, clean_text};
 
-/// The address of an identify. In this order: `in_traits`, the `userId`, `context.traits`, the `email` beside the traits.
+/// The address of an identify. In this order: `in_traits`, the `userId`, `context.traits`, the `email` beside the traits,
+/// `context.externalIds`.
 pub(super) fn of_identify(
     event: &Event<'_>,
     user_id: Option<&UserId>,
@@ -24,10 +25,12 @@ pub(super) fn of_identify(
         Err(EmailError) => return Err(MappingError::InvalidEmail("traits.email")),
     }
     let beside = || beside_traits(event).ok().flatten();
-    Ok(user_id.and_then(as_email).or_else(|| of_traits(&event.context_traits).ok().flatten()).or_else(beside))
+    let elsewhere = user_id.and_then(as_email).or_else(|| of_traits(&event.context_traits).ok().flatten());
+    Ok(elsewhere.or_else(beside).or_else(|| of_external_ids(event)))
 }
 
-/// The address of a delete. In this order: the `email` beside the traits, the traits, `context.traits`, the `userId`.
+/// The address of a delete. In this order: the `email` beside the traits, the traits, `context.traits`, the `userId`,
+/// `context.externalIds`.
 pub(super) fn of_delete(
     event: &Event<'_>,
     user_id: Option<&UserId>,
@@ -39,7 +42,11 @@ pub(super) fn of_delete(
         ("context.traits.email", of_traits(&event.context_traits)),
     ];
     let invalid = places.iter().find(|(_, found)| found.is_err()).map(|(place, _)| *place);
-    let email = places.into_iter().find_map(|(_, found)| found.ok().flatten()).or_else(|| user_id.and_then(as_email));
+    let email = places
+        .into_iter()
+        .find_map(|(_, found)| found.ok().flatten())
+        .or_else(|| user_id.and_then(as_email))
+        .or_else(|| of_external_ids(event));
     match invalid {
         Some(place) if email.is_none() && user_id.is_none() => Err(MappingError::InvalidEmail(place)),
         Some(place) => {
@@ -57,6 +64,20 @@ pub(super) fn of_traits(traits: &Traits<'_>) -> Result<Option<Email>, EmailError
 
 fn beside_traits(event: &Event<'_>) -> Result<Option<Email>, EmailError> {
     event.email.map_or(Ok(None), address)
+}
+
+/// The one address among the external ids of type `email`.
+fn of_external_ids(event: &Event<'_>) -> Option<Email> {
+    let objects = event.external_ids?.as_array()?.into_iter().filter_map(RawJson::as_object);
+    let is_email = |kind: RawJson<'_>| kind.as_string().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("email"));
+    let emails = objects.filter(|object| object.get("type").is_some_and(is_email));
+    only(emails.filter_map(|object| address(object.get("id")?).ok().flatten()))
+}
+
+/// The one address of `emails`, which may stand there in several spellings.
+fn only(mut emails: impl Iterator<Item = Email>) -> Option<Email> {
+    let first = emails.next()?;
+    emails.all(|other| other == first).then_some(first)
 }
 
 fn as_email(user_id: &UserId) -> Option<Email> {
@@ -80,7 +101,15 @@ fn address(value: RawJson<'_>) -> Result<Option<Email>, EmailError> {
     if value.is_empty() {
         return Ok(None);
     }
-    value.as_string().ok_or(EmailError).and_then(|text| parse(&text)).map(Some)
+    let found = match value.as_array() {
+        Some(elements) => only(elements.into_iter().filter_map(text_address)),
+        None => text_address(value),
+    };
+    found.ok_or(EmailError).map(Some)
+}
+
+fn text_address(value: RawJson<'_>) -> Option<Email> {
+    value.as_string().and_then(|text| parse(&text).ok())
 }
 
 /// Invisible marks are dropped. A control character inside is an error: without it the text would be another address.
@@ -130,6 +159,16 @@ mod tests {
             (r#""traits":{"email":"","e_mail":null,"E-Mail":[]},"email":"d@x.io""#, "d@x.io"),
             (r#""traits":{"Email":"junk","email":"a@x.io"}"#, "a@x.io"),
             (r#""traits":{"email":"\ufeffa@x.io\u0000"}"#, "a@x.io"),
+            (r#""traits":{"email":["a@x.io"]}"#, "a@x.io"),
+            (r#""traits":{"email":[null,"","a@x.io","A@X.io"]}"#, "a@x.io"),
+            (
+                r#""userId":"b","context":{"externalIds":[{"type":"user_id","id":"7"},{"type":"email","id":"a@x.io"}]}"#,
+                "a@x.io",
+            ),
+            (r#""email":"d@x.io","context":{"externalIds":[{"type":"email","id":"a@x.io"}]}"#, "d@x.io"),
+            (r#""context":{"externalIds":[{"type":"email","id":"a@x.io"},{"type":"email","id":"b@x.io"}]}"#, "none"),
+            (r#""context":{"externalIds":[{"type":"ios.idfa","id":"a@x.io"},5,{"type":"email"}]}"#, "none"),
+            (r#""context":{"externalIds":{"type":"email","id":"a@x.io"}}"#, "none"),
         ] {
             assert_eq!(identify(event), email, "{event}");
         }
@@ -138,7 +177,16 @@ mod tests {
     #[test]
     fn an_invalid_email_is_an_error_unless_engage_sent_it() {
         let refused = "Invalid email address: the `traits.email` of this event is not an e-mail address";
-        for value in [r#""junk""#, "5", "true", r#"{"a":1}"#, r#"["a@x.io"]"#, r#""a\u0000b@x.io""#] {
+        for value in [
+            r#""junk""#,
+            "5",
+            "true",
+            r#"{"a":1}"#,
+            r#"["a@x.io","b@x.io"]"#,
+            r#"["junk"]"#,
+            r#"[["a@x.io"]]"#,
+            r#""a\u0000b@x.io""#,
+        ] {
             let event = format!(r#""traits":{{"email":{value}}},"userId":"b@x.io""#);
             assert_eq!(identify(&event), refused, "{value}");
             let engage = format!(r#"{event},"context":{{"personas":{{}}}}"#);
@@ -158,6 +206,9 @@ mod tests {
             (r#""email":"junk","traits":{"email":"c@x.io"}"#, "c@x.io, note on email"),
             (r#""email":"junk""#, "Invalid email address: the `email` of this event is not an e-mail address"),
             (r#""email":null"#, "none"),
+            (r#""email":["a@x.io"]"#, "a@x.io"),
+            (r#""userId":"5678","context":{"externalIds":[{"type":"Email","id":"a@x.io"}]}"#, "a@x.io"),
+            (r#""userId":"b@x.io","context":{"externalIds":[{"type":"email","id":"a@x.io"}]}"#, "b@x.io"),
         ] {
             assert_eq!(delete(event), email, "{event}");
         }

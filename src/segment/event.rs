@@ -34,6 +34,8 @@ pub struct Event<'a> {
     pub context_traits: Traits<'a>,
     /// The member `email` of the event itself, beside `traits`; of any type.
     pub email: Option<RawJson<'a>>,
+    /// `context.externalIds`: ids of the user in other systems; of any type.
+    pub external_ids: Option<RawJson<'a>>,
     /// The id of the project (the source at Segment) that it comes from; of any type.
     pub project: Option<RawJson<'a>>,
     /// Since when what it says is true, as far as it says so readably.
@@ -93,6 +95,7 @@ impl<'a> Event<'a> {
             traits: traits(&event),
             context_traits: traits(&context),
             email: event.get("email"),
+            external_ids: context.get("externalIds"),
             project: event.get("projectId"),
             timestamp: event.get("timestamp").and_then(timestamp),
             engage: personas.is_some(),
