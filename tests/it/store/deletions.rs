@@ -81,8 +81,8 @@ async fn each_key_has_its_own_moment() {
 #[tokio::test]
 async fn the_latest_moment_of_a_key_counts_whatever_the_order() {
     every(async |store| {
-        for (n, at) in [15, 17, 16].into_iter().enumerate() {
-            delete(store, &n.to_string(), 20, at, erase(store.keys(&["u1"]))).await;
+        for (received_at, at) in [(20, 15), (21, 17), (22, 16)] {
+            delete(store, &received_at.to_string(), received_at, at, erase(store.keys(&["u1"]))).await;
         }
         assert_eq!(moments(store, ["u1"]).await, [Some(17)]);
     })
