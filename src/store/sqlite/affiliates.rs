@@ -1,103 +1,16 @@
-//! The affiliate index: affiliates remembered, and the keys that lead to them.
+//! Changes of the affiliate index: affiliates remembered, and the keys that lead to them.
 //!
 //! Invariants: each affiliate has one link of its own (tag 3), by which its row is found; an affiliate has one e-mail address, so
 //! an earlier one leads to it no longer when a new one is linked; a numeric id is never lost again.
 
-use super::decode::{Damaged, blob, integer, text};
 use super::deletions;
 use super::erase::{self, KeyHash};
 use super::writer_state::{AccountNumber, WriteTx};
-use crate::delivery::{Known, Memory, Origin, Recalled};
-use crate::domain::{
-    AccountName, AffiliateCode, AffiliateId, AffiliateKey, HashKey, SentAttributes, Seq, Timestamp, UserKey,
-};
-use crate::store::keys::{self, AFFILIATE, EMAIL, TaggedKey, USER_ID};
-use crate::store::{AffiliateChanges, EmailConflict, Remember};
-use rusqlite::{Connection, OptionalExtension, Row, params};
-
-/// What is remembered of the user with these keys: the affiliates they lead to, and when the user was deleted.
-pub fn memory(connection: &Connection, users: &[UserKey]) -> rusqlite::Result<Result<Memory, Damaged>> {
-    let mut memory = Memory::default();
-    for key in users {
-        let (recalled, deleted_at) =
-            match (recall(connection, &keys::tagged(key), users)?, deletions::last(connection, key)?) {
-                (Ok(recalled), Ok(deleted_at)) => (recalled, deleted_at),
-                (Err(damaged), _) | (_, Err(damaged)) => return Ok(Err(damaged)),
-            };
-        match key {
-            UserKey::UserId(_) => {
-                memory.user_id_deleted_at = deleted_at;
-                memory.by_user_id = recalled.map(|recalled| recalled.known);
-            }
-            UserKey::Email(_) => {
-                memory.email_deleted_at = deleted_at;
-                memory.email_has_other_owner = recalled.as_ref().is_some_and(|recalled| recalled.has_other_owner);
-                memory.by_email = recalled.map(|recalled| recalled.known);
-            }
-        }
-    }
-    Ok(Ok(memory))
-}
-
-/// What is remembered of the affiliate that `key` leads to, for an event with the keys `users`.
-pub fn recall(
-    connection: &Connection,
-    key: &TaggedKey,
-    users: &[UserKey],
-) -> rusqlite::Result<Result<Option<Recalled>, Damaged>> {
-    let sql = "SELECT code, id, found, sent, affiliate FROM links JOIN affiliates USING (affiliate) WHERE key = ?1";
-    let read = |row: &Row<'_>| Ok((known(row), row.get(4)?));
-    let found = connection.prepare_cached(sql)?.query_row([key.as_slice()], read).optional()?;
-    let Some((known, affiliate)) = found else { return Ok(Ok(None)) };
-    let has_other_owner = has_other_owner(connection, affiliate, users)?;
-    Ok(known.map(|known| Some(Recalled { known, has_other_owner })))
-}
-
-/// Whether user ids lead to an affiliate, but none of `users`.
-fn has_other_owner(connection: &Connection, affiliate: i64, users: &[UserKey]) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM links WHERE affiliate = ?1 AND key >= ?2 AND key < ?3";
-    let (from, until) = ([USER_ID], [USER_ID + 1]);
-    if !connection.prepare_cached(sql)?.exists(params![affiliate, from.as_slice(), until.as_slice()])? {
-        return Ok(false);
-    }
-    for key in users.iter().filter(|key| matches!(key, UserKey::UserId(_))) {
-        if find_affiliate(connection, &keys::tagged(key))? == Some(affiliate) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Up to `limit` affiliates of `account` after the row `after` whose e-mail address could not be changed.
-pub fn email_conflicts(
-    connection: &Connection,
-    account: &AccountName,
-    after: i64,
-    limit: usize,
-) -> rusqlite::Result<Vec<EmailConflict>> {
-    let sql = "SELECT affiliate, code, id FROM affiliates INDEXED BY affiliates_email_conflict
-               WHERE email_conflict = 1 AND account = (SELECT account FROM accounts WHERE name = ?1) AND affiliate > ?2
-               ORDER BY affiliate LIMIT ?3";
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let read = |row: &Row<'_>| {
-        let id = row.get::<_, Option<i64>>(2)?.and_then(|id| u64::try_from(id).ok());
-        Ok(EmailConflict { place: row.get(0)?, code: AffiliateCode(row.get(1)?), id: id.map(AffiliateId) })
-    };
-    connection.prepare_cached(sql)?.query_map(params![account.as_str(), after, limit], read)?.collect()
-}
-
-fn known(row: &Row<'_>) -> Result<Known, Damaged> {
-    let code = text(row, 0, "affiliates.code")?.ok_or(Damaged("affiliates.code"))?;
-    let id = integer(row, 1, "affiliates.id")?.map(|id| u64::try_from(id).map_err(|_| Damaged("affiliates.id")));
-    let found = integer(row, 2, "affiliates.found")?.ok_or(Damaged("affiliates.found"))?;
-    let sent = blob(row, 3, "affiliates.sent")?.and_then(SentAttributes::from_bytes);
-    Ok(Known {
-        code: AffiliateCode(code.to_owned()),
-        id: id.transpose()?.map(AffiliateId),
-        origin: if found == 0 { Origin::Created } else { Origin::Found },
-        sent: sent.ok_or(Damaged("affiliates.sent"))?,
-    })
-}
+use crate::delivery::Origin;
+use crate::domain::{AccountName, AffiliateCode, AffiliateKey, HashKey, Seq, Timestamp, UserKey};
+use crate::store::keys::{self, AFFILIATE, EMAIL, TaggedKey};
+use crate::store::{AffiliateChanges, Remember};
+use rusqlite::{Connection, OptionalExtension, params};
 
 /// The row of the affiliate that a key leads to.
 pub fn find_affiliate(connection: &Connection, key: &TaggedKey) -> rusqlite::Result<Option<i64>> {

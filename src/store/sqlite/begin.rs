@@ -3,10 +3,10 @@
 //! In: units of an account. Out: one [`Begun`] for each whose head is pending. Invariant: a part that cannot be read is named in
 //! the result and in one line of the logs; it is never replaced by a default. A damaged page costs the units on it alone.
 
-use super::affiliates;
 use super::attempts::{self, Attempts};
 use super::decode::{DAMAGED_PAGE, Damaged, blob, integer};
 use super::error::is_corruption;
+use super::memory;
 use crate::delivery::Memory;
 use crate::domain::{AccountName, EventId, Seq, Timestamp, UserKey};
 use crate::failpoint;
@@ -50,7 +50,7 @@ fn head(connection: &Connection, account: &AccountName, unit: &Unit) -> rusqlite
     let mut statement = connection.prepare_cached(&sql)?;
     let values = params![unit.head.0, account.as_str()];
     let Some(read) = statement.query_row(values, |row| Ok(Parts::read(row))).optional()? else { return Ok(None) };
-    let memory = affiliates::memory(connection, &read.keys.clone().unwrap_or_default())?;
+    let memory = memory::memory(connection, &read.keys.clone().unwrap_or_default())?;
     let marked = read.attempts.as_ref().map_or(Vec::new(), |attempts| attempts.followers.clone());
     let mut begun = read.begun(unit.head, memory);
     let asked_for = if marked.is_empty() { &unit.followers } else { &marked };

@@ -1,7 +1,7 @@
 //! Status, account health and compaction: the trait [`Maintenance`] of the engine.
 
 use super::writer_state::WriteTx;
-use super::{SqliteStore, affiliates, checkpoint, compact, deletions, older_ids, vault};
+use super::{SqliteStore, checkpoint, compact, deletions, memory, older_ids, vault};
 use crate::domain::{AccountName, Timestamp};
 use crate::store::{EmailConflict, ForgetBefore, Maintenance, StoreError, StoreStatus};
 use async_trait::async_trait;
@@ -50,7 +50,7 @@ impl Maintenance for SqliteStore {
         limit: usize,
     ) -> Result<Vec<EmailConflict>, StoreError> {
         let account = account.clone();
-        self.readers.read(move |connection| affiliates::email_conflicts(connection, &account, after, limit)).await
+        self.readers.read(move |connection| memory::email_conflicts(connection, &account, after, limit)).await
     }
 
     async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {

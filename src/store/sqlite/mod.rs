@@ -2,7 +2,7 @@
 //!
 //! The file is in WAL mode with `synchronous=FULL`. Every change of rows is a job of the [`writer`], one module per verb:
 //! [`append`], [`settle`], [`erase`], [`forget`], [`compact`], and the changes of [`dead_letters`] and [`vault`].
-//! [`read`](mod@read) and [`begin`] run on a [`reader`]. Beside the file, memory holds counts and the deduplication index
+//! [`read`](mod@read), [`begin`] and [`memory`] run on a [`reader`]. Beside the file, memory holds counts and the deduplication index
 //! ([`writer_state`]). Invariant: one process per file, held by a lock that ends with the process. Deliberately absent: any
 //! rule about users, order, retries or coalescing.
 
@@ -20,6 +20,7 @@ mod error;
 mod forget;
 mod job;
 mod maintenance;
+mod memory;
 mod migrate_v5;
 mod migrate_v6;
 mod older_ids;
@@ -188,7 +189,7 @@ impl EventLog for SqliteStore {
         let (own, keys) = (affiliates::key_of(&self.hash, account, code), keys.to_vec());
         let recall = move |connection: &Connection| {
             let snapshot = connection.unchecked_transaction()?;
-            affiliates::recall(&snapshot, &own, &keys)
+            memory::recall(&snapshot, &own, &keys)
         };
         self.readers.read(recall).await?.map_err(|Damaged(part)| StoreError::Corrupt(part.to_owned()))
     }

@@ -3,7 +3,7 @@
 use super::open;
 use super::writer::Database;
 use super::writer_state::WriteTx;
-use super::{affiliates, append, begin, compact, dead_letters, deletions, older_ids, read, settle};
+use super::{affiliates, append, begin, compact, dead_letters, deletions, memory, older_ids, read, settle};
 use crate::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
 use crate::domain::{AccountName, AffiliateCode, EventId, HashKey, SentAttributes, Seq, Timestamp, UserKey};
 use crate::scheduling::Unit;
@@ -166,9 +166,9 @@ fn work(store: &mut Database) {
         older_ids::has_below(tx.connection, &EventId(key(2)), 9, b"").expect("read");
     });
     let own = affiliates::key_of(&store.state.hash, &main, &AffiliateCode("code 13".to_owned()));
-    let recalled = affiliates::recall(&store.connection, &own, &[UserKey::UserId(key(13))]).expect("read");
+    let recalled = memory::recall(&store.connection, &own, &[UserKey::UserId(key(13))]).expect("read");
     assert!(recalled.is_ok_and(|recalled| recalled.is_some()));
-    assert_eq!(affiliates::email_conflicts(&store.connection, &main, 0, 20).expect("read").len(), 20);
+    assert_eq!(memory::email_conflicts(&store.connection, &main, 0, 20).expect("read").len(), 20);
     dead_letters::page(&store.connection, &Filter::default(), 0, 20).expect("a page");
     dead_letters::one(&store.connection, 10).expect("read").expect("a dead letter");
 }

@@ -64,6 +64,27 @@ async fn the_notes_in_the_response_to_an_array_are_limited() {
     assert_eq!((results.len(), results.iter().map(notes).sum::<usize>()), (2_000, 1_000));
 }
 
+/// The first user was never known here: their delete is answered without an event.
+#[tokio::test]
+async fn an_identify_from_before_a_delete_brings_nobody_back_and_a_later_one_does() {
+    let service = Service::start(&[]).await;
+    let timed = |mut event: serde_json::Value, hour: u8| {
+        event["timestamp"] = format!("2026-01-01T{hour}:00:00Z").into();
+        event
+    };
+    let delete = |user: &str| json!({"type": "delete", "messageId": format!("delete {user}"), "userId": user});
+    for (event, hour, expected) in [
+        (delete("nobody"), 12, "200 delivered not_found"),
+        (identify("1", "nobody", &json!({})), 11, "200 ignored ?"),
+        (identify("2", "nobody", &json!({})), 13, "200 delivered created"),
+        (identify("3", "jo", &json!({})), 10, "200 delivered created"),
+        (delete("jo"), 12, "200 delivered disabled"),
+        (identify("4", "jo", &json!({"phone": "555"})), 11, "200 ignored ?"),
+    ] {
+        assert_eq!(delivered(&send(&service, &timed(event.clone(), hour)).await), expected, "{hour}: {event}");
+    }
+}
+
 #[tokio::test]
 async fn two_deletes_with_one_message_id_are_one_event_only_if_they_are_of_one_user() {
     let service = Service::start(&[]).await;
