@@ -7,7 +7,8 @@ use super::deletions;
 use super::erase::{self, KeyHash};
 use super::writer_state::{AccountNumber, WriteTx};
 use crate::delivery::Origin;
-use crate::domain::{AccountName, AffiliateCode, AffiliateKey, HashKey, Seq, Timestamp, UserKey};
+use crate::domain::{AccountName, AffiliateCode, AffiliateKey, HashKey, Timestamp, UserKey};
+use crate::scheduling::Unit;
 use crate::store::keys::{self, AFFILIATE, EMAIL, TaggedKey};
 use crate::store::{AffiliateChanges, Remember};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -46,12 +47,12 @@ pub fn key_of(hash: &HashKey, account: &AccountName, code: &AffiliateCode) -> Ta
     keys::with_tag(AFFILIATE, &hash.affiliate(account.as_str(), &code.0))
 }
 
-/// Applies `changes`, learned from the event `seq` of `account`.
+/// Applies `changes`, learned from the events of `unit`.
 pub fn apply(
     tx: &mut WriteTx<'_>,
     account: &AccountName,
     number: AccountNumber,
-    seq: Seq,
+    unit: &Unit,
     changes: &AffiliateChanges,
 ) -> rusqlite::Result<()> {
     let mut keys: Vec<KeyHash> = changes.erase.iter().map(|key| *key.bytes()).collect();
@@ -65,12 +66,18 @@ pub fn apply(
         keys = erase::erase(tx.connection, keys)?;
     }
     if let Some(deleted_at) = changes.deleted_at {
-        let sql = "SELECT received_at FROM log WHERE seq = ?1";
-        let received_at = tx.connection.prepare_cached(sql)?.query_row([seq.0], |row| row.get(0))?;
-        deletions::keep(tx.connection, &keys, deleted_at, Timestamp(received_at))?;
+        deletions::keep(tx.connection, &keys, deleted_at, received_at(tx, unit)?)?;
     }
     let remember = changes.remember.as_ref();
     remember.map_or(Ok(()), |remember| save(tx, account, number, remember))
+}
+
+/// When the last event of `unit` was received.
+fn received_at(tx: &WriteTx<'_>, unit: &Unit) -> rusqlite::Result<Timestamp> {
+    let last = unit.seqs().last().unwrap_or(unit.head);
+    let sql = "SELECT max(received_at) FROM log WHERE seq IN (?1, ?2)";
+    let received_at = tx.connection.prepare_cached(sql)?.query_row([unit.head.0, last.0], |row| row.get(0));
+    received_at.map(Timestamp)
 }
 
 /// Deletes an affiliate and its links; returns the keys of users that led to it.

@@ -26,7 +26,7 @@ pub fn save_progress(
     changes: &AffiliateChanges,
 ) -> Result<(), JobError> {
     let number = account_of_pending(tx, account, unit.head)?;
-    affiliates::apply(tx, account, number, unit.head, changes)?;
+    affiliates::apply(tx, account, number, unit, changes)?;
     attempts::mark_begun(tx.connection, unit.head, &unit.followers, progress)?;
     failpoint::step("store::save_progress");
     Ok(())
@@ -61,7 +61,7 @@ pub struct Ending {
 pub fn settle(tx: &mut WriteTx<'_>, ending: &Ending, rows: &Rows) -> Result<(), JobError> {
     let Ending { account, unit, settlement, changes } = ending;
     let (head, number) = (unit.head, account_of_pending(tx, account, unit.head)?);
-    affiliates::apply(tx, account, number, head, changes)?;
+    affiliates::apply(tx, account, number, unit, changes)?;
     match settlement {
         Settlement::Done { outcome, followers } => {
             end(tx, number, head, *outcome, rows)?;

@@ -1,7 +1,7 @@
 //! Promise 12, moments of deletions: a keyed hash of each key of a deleted user stays with the moment, so that an earlier event, delivered
 //! later, can be recognised as earlier.
 
-use super::engine::{TestStore, accepted, done, erase, every, every_of, forget, key, remember, unit};
+use super::engine::{TestStore, accepted, done, done_with, erase, every, every_of, forget, key, remember, unit};
 use refersion_destination::domain::{AccountName, Seq, Timestamp};
 use refersion_destination::store::{AffiliateChanges, Appended, ForgetBefore, KnownUsersOnly, NewEvent, StoreError};
 use std::time::Duration;
@@ -154,6 +154,25 @@ async fn a_moment_is_removed_once_the_receipt_of_its_event_has_passed() {
             let before = ForgetBefore { deletions: Timestamp(before), ..ForgetBefore::default() };
             store.store().compact(before).await.expect("compacted");
             assert_eq!(moments(store, ["u1", "u2"]).await, expected, "{before:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_events_that_were_settled_together_the_last_receipt_counts() {
+    every(async |store| {
+        let mut seqs = Vec::new();
+        for (name, received_at) in [("identify", 20), ("another", 21), ("delete", 30)] {
+            seqs.push(accepted(store.try_append(store.event(name, &["u1"], received_at)).await));
+        }
+        let changes = AffiliateChanges { deleted_at: Some(Timestamp(15)), ..erase(store.keys(&["u1"])) };
+        let settlement = done_with(&seqs[1..]);
+        store.store().settle(&store.account, &unit(&seqs), settlement, changes).await.expect("settled");
+        for (before, expected) in [(30, Some(15)), (31, None)] {
+            let before = ForgetBefore { deletions: Timestamp(before), ..ForgetBefore::default() };
+            store.store().compact(before).await.expect("compacted");
+            assert_eq!(moments(store, ["u1"]).await, [expected]);
         }
     })
     .await;
