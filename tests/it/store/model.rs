@@ -4,7 +4,7 @@
 
 use refersion_destination::domain::Seq;
 use refersion_destination::store::{Forgotten, Replay};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The keys of a user: one or two.
 pub type Keys = BTreeSet<&'static str>;
@@ -68,6 +68,8 @@ pub enum End {
 #[derive(Debug, Default)]
 pub struct Model {
     rows: Vec<Row>,
+    /// Of each key of a deleted user: the latest moment of a deletion, and the latest receipt of one.
+    deletions: BTreeMap<&'static str, (i64, i64)>,
 }
 
 impl Model {
@@ -167,7 +169,21 @@ impl Model {
         self.rows.iter_mut().for_each(|row| row.in_flight = false);
     }
 
+    /// The user with these keys was deleted at `at`, as an event received at `received_at` says.
+    pub fn delete(&mut self, users: &Keys, at: i64, received_at: i64) {
+        for user in users {
+            let (latest, received) = self.deletions.entry(user).or_insert((at, received_at));
+            (*latest, *received) = (at.max(*latest), received_at.max(*received));
+        }
+    }
+
+    /// When the user with these keys was deleted last.
+    pub fn deleted_at(&self, users: &Keys) -> Option<i64> {
+        users.iter().filter_map(|user| Some(self.deletions.get(user)?.0)).max()
+    }
+
     pub fn compact(&mut self, before: i64) {
+        self.deletions.retain(|_, (_, received_at)| *received_at >= before);
         self.rows.retain(|row| row.state != State::Settled || row.received_at >= before);
     }
 
@@ -193,8 +209,9 @@ impl Model {
         })
     }
 
-    pub fn forget(&mut self, users: &Keys) -> Forgotten {
+    pub fn forget(&mut self, users: &Keys, now: i64) -> Forgotten {
         let users = self.reached_from(users);
+        self.delete(&users, now, now);
         let mut forgotten = Forgotten::default();
         for row in self.rows.iter_mut().filter(|row| !row.keys.is_disjoint(&users)) {
             match row.state {

@@ -11,7 +11,7 @@ use refersion_destination::delivery::{OutcomeCode, Progress, Stage};
 use refersion_destination::domain::{Seq, Timestamp};
 use refersion_destination::scheduling::Entry;
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Filter, KnownUsersOnly, NewEvent, Settlement, StoreError,
+    AffiliateChanges, Appended, Filter, ForgetBefore, KnownUsersOnly, NewEvent, Settlement, StoreError,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,8 +112,10 @@ impl Pair<'_> {
                 self.model.reopen();
             }
             Action::Tidy { window } => {
-                self.store.compact(self.now - window).await;
-                self.model.compact(self.now - window);
+                let before = Timestamp(self.now - window);
+                let expired = ForgetBefore { events: before, deletions: before };
+                self.store.store().compact(expired).await.expect("compacted");
+                self.model.compact(before.0);
             }
             Action::Replay(letters) => self.replay(letters).await,
             Action::Discard(letters) => self.discard(letters).await,
@@ -140,11 +142,10 @@ impl Pair<'_> {
     }
 
     async fn append(&mut self, events: &[New]) {
-        let known = |only: bool| only.then_some(KnownUsersOnly { none_pending_up_to: None, deleted_at: None });
         let event = |New { name, keys, known_users_only }: &New| {
             let users: Vec<_> = keys.iter().copied().collect();
             NewEvent {
-                known_users_only: known(*known_users_only),
+                known_users_only: known_users_only.then(|| deletes(self.deleted_at(*name))),
                 ..self.store.event(&name.to_string(), &users, self.now)
             }
         };
@@ -159,11 +160,18 @@ impl Pair<'_> {
                     assert_eq!(found, waiting);
                     self.push(seq, *name, keys, self.now);
                 }
-                (Answer::Duplicate, Appended::Duplicate)
-                | (Answer::UnknownUser | Answer::AcceptedOrUnknown { .. }, Appended::UnknownUser) => {}
+                (Answer::Duplicate, Appended::Duplicate) => {}
+                (Answer::UnknownUser | Answer::AcceptedOrUnknown { .. }, Appended::UnknownUser) => {
+                    self.model.delete(keys, self.deleted_at(*name), self.now);
+                }
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    /// The moment of the deletion that this event states.
+    fn deleted_at(&self, name: usize) -> i64 {
+        self.now - 100 * i64::try_from(name).unwrap_or(0)
     }
 
     fn push(&mut self, seq: Seq, name: usize, keys: &Keys, received_at: i64) {
@@ -195,6 +203,7 @@ impl Pair<'_> {
             (name(&begun), page, begun.interrupted, begun.failures),
             (row.name.to_string(), row.page, row.begun, row.failures)
         );
+        assert_eq!(begun.memory.deleted_at(), self.model.deleted_at(&row.keys).map(Timestamp));
         let group = self.model.group(&row);
         let brought: Vec<Seq> = begun.followers.iter().map(|follower| follower.seq).collect();
         let expected = if row.group.is_empty() { seqs[1..].to_vec() } else { group };
@@ -265,7 +274,7 @@ impl Pair<'_> {
     async fn forget(&mut self, users: &Keys) {
         let keys = self.store.keys(&users.iter().copied().collect::<Vec<_>>());
         let forgotten = self.store.store().forget(&keys, Timestamp(self.now)).await.expect("forgotten");
-        assert_eq!(forgotten, self.model.forget(users));
+        assert_eq!(forgotten, self.model.forget(users, self.now));
     }
 
     /// In the end everything can be carried out, and then nothing waits; each is a duplicate.
@@ -282,6 +291,11 @@ impl Pair<'_> {
             assert_eq!(self.store.is_duplicate(&number.to_string()).await, self.model.knows(number));
         }
     }
+}
+
+/// A delete of this moment, which is appended only if its user may be known.
+fn deletes(at: i64) -> KnownUsersOnly {
+    KnownUsersOnly { none_pending_up_to: None, deleted_at: Some(Timestamp(at)) }
 }
 
 /// No progress at all is page 0.
