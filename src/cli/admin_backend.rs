@@ -1,7 +1,7 @@
 //! The backend of the operators' commands: the store itself while no service runs on it, otherwise the running service,
 //! through its operators' listener.
 //!
-//! In: where to look ([`Target`]), and an operation on dead letters or a user's data. Out: its result, or an error as text.
+//! In: where to look ([`Target`]), and an operation on dead letters, e-mail conflicts or a user's data. Out: its result, or an error as text.
 //! The store's lock decides: if another process has the store open, the service is asked over HTTP. Invariant: while a command
 //! has the store open, the service cannot start on it, so commands close it soon.
 
@@ -10,8 +10,8 @@ use super::{ConfigArgs, now, ops_url};
 use crate::config::{Config, Mode, StoreUrl};
 use crate::domain::{AccountName, ApiKey, User};
 use crate::store::{
-    DeadLetter, DeadLetters as _, EventLog as _, Filter, ForgetBefore, Forgotten, Limits, Maintenance as _, Page,
-    Replay, SqliteOpenError, SqliteStore,
+    DeadLetter, DeadLetters as _, EmailConflict, EventLog as _, Filter, ForgetBefore, Forgotten, Limits,
+    Maintenance as _, Page, Replay, SqliteOpenError, SqliteStore,
 };
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -108,6 +108,23 @@ impl AdminBackend {
         match self {
             Self::Store(store) => store.discard(ids).await.map_err(|error| error.to_string()),
             Self::Service(service) => service.post("/dead-letters/discard", json!({"ids": ids})).await,
+        }
+    }
+
+    /// Up to `limit` e-mail conflicts of `account`, or of all accounts, after the place `after`.
+    pub(super) async fn email_conflicts(
+        &self,
+        account: Option<&AccountName>,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<EmailConflict>, String> {
+        match self {
+            Self::Store(store) => store.email_conflicts(account, after, limit).await.map_err(|error| error.to_string()),
+            Self::Service(service) => {
+                let account = account.map(AccountName::as_str);
+                let body = json!({"account": account, "after": after, "limit": limit});
+                service.post("/email-conflicts", body).await
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 mod admin_backend;
 mod check;
 mod dead_letters;
+mod email_conflicts;
 mod forget;
 mod healthcheck;
 mod http_client;
@@ -56,6 +57,8 @@ enum Command {
     /// List, show, replay or discard events that could not be delivered
     #[command(visible_alias = "dlq")]
     DeadLetters(dead_letters::DeadLettersArgs),
+    /// List affiliates whose e-mail could not be changed, because another affiliate has the new one
+    EmailConflicts(email_conflicts::EmailConflictsArgs),
     /// Erase what the store holds of a user
     Forget(forget::ForgetArgs),
     /// Exit with 0 if the service is healthy, otherwise with 1; for container probes
@@ -81,6 +84,7 @@ pub fn run() -> ExitCode {
         Command::Map(args) => map::run(&args),
         Command::Check(args) => check::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
+        Command::EmailConflicts(args) => email_conflicts::run(&args),
         Command::Forget(args) => forget::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
     }

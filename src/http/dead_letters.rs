@@ -1,10 +1,11 @@
-//! The operators' routes for dead letters and erasure: JSON in by POST, JSON out.
+//! The operators' routes for dead letters, e-mail conflicts and erasure: JSON in by POST, JSON out.
 //!
 //! | path | request | response |
 //! | --- | --- | --- |
 //! | `/dead-letters` | `{"filter": {…}, "after": 0, "limit": 100}`, all optional | a page |
 //! | `/dead-letters/show` | `{"id": 1}` | the dead letter with its body, or `null` |
 //! | `/dead-letters/replay`, `/dead-letters/discard` | `{"ids": [1, 2]}` | the result for each |
+//! | `/email-conflicts` | `{"account": "…", "after": 0, "limit": 100}`, all optional | a list; go on after the last `place` until it is empty |
 //! | `/forget` | `{"user_id": "…"}` or `{"email": "…"}`, `"account"` optional | what was erased |
 //!
 //! Invariants: every request needs the operator's key as Basic credentials, which grants access to all accounts. It is the API
@@ -17,7 +18,7 @@ use super::body;
 use super::response::ApiResponse;
 use crate::domain::{AccountName, Email, User, UserId};
 use crate::segment::AuthError;
-use crate::store::{DeadLetter, Filter, Forgotten, Page, Replay};
+use crate::store::{DeadLetter, EmailConflict, Filter, Forgotten, Page, Replay};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -26,8 +27,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// The most dead letters of one page, and the most ids of one request.
-const MAX_DEAD_LETTERS: usize = 1_000;
+/// The most dead letters or e-mail conflicts of one page, and the most ids of one request.
+const MAX_ITEMS: usize = 1_000;
+/// The size of a page for which no limit is given.
+const PAGE_SIZE: usize = 100;
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -39,7 +42,21 @@ struct ListRequest {
 
 impl Default for ListRequest {
     fn default() -> Self {
-        Self { filter: Filter::default(), after: 0, limit: 100 }
+        Self { filter: Filter::default(), after: 0, limit: PAGE_SIZE }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ConflictsRequest {
+    account: Option<String>,
+    after: i64,
+    limit: usize,
+}
+
+impl Default for ConflictsRequest {
+    fn default() -> Self {
+        Self { account: None, after: 0, limit: PAGE_SIZE }
     }
 }
 
@@ -67,7 +84,7 @@ type JsonResult<T> = Result<Json<T>, ApiResponse>;
 
 pub(super) async fn list(State(registry): State<Arc<AccountRegistry>>, request: Request) -> JsonResult<Page> {
     let ListRequest { filter, after, limit } = authenticated(&registry, request).await?;
-    Ok(Json(registry.store.dead_letters(&filter, after, limit.clamp(1, MAX_DEAD_LETTERS)).await?))
+    Ok(Json(registry.store.dead_letters(&filter, after, limit.clamp(1, MAX_ITEMS)).await?))
 }
 
 pub(super) async fn show(
@@ -93,6 +110,15 @@ pub(super) async fn discard(State(registry): State<Arc<AccountRegistry>>, reques
     Ok(Json(registry.store.discard(&ids).await?))
 }
 
+pub(super) async fn email_conflicts(
+    State(registry): State<Arc<AccountRegistry>>,
+    request: Request,
+) -> JsonResult<Vec<EmailConflict>> {
+    let ConflictsRequest { account, after, limit } = authenticated(&registry, request).await?;
+    let account = account.map(AccountName::from);
+    Ok(Json(registry.store.email_conflicts(account.as_ref(), after, limit.clamp(1, MAX_ITEMS)).await?))
+}
+
 pub(super) async fn forget(State(registry): State<Arc<AccountRegistry>>, request: Request) -> JsonResult<Forgotten> {
     let request: ForgetRequest = authenticated(&registry, request).await?;
     let email = request.email.as_deref().map(Email::parse).transpose();
@@ -112,8 +138,8 @@ pub(super) async fn forget(State(registry): State<Arc<AccountRegistry>>, request
 }
 
 fn checked_ids(ChangeRequest { ids }: ChangeRequest) -> Result<Vec<i64>, ApiResponse> {
-    if ids.len() > MAX_DEAD_LETTERS {
-        return Err(ApiResponse::Invalid(format!("too many `ids`: at most {MAX_DEAD_LETTERS} in one request")));
+    if ids.len() > MAX_ITEMS {
+        return Err(ApiResponse::Invalid(format!("too many `ids`: at most {MAX_ITEMS} in one request")));
     }
     Ok(ids)
 }

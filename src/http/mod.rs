@@ -90,13 +90,14 @@ fn with_trailing_slash(router: Router, path: &str, route: &MethodRouter) -> Rout
     router.route(path, route.clone()).route(&format!("{path}/"), route.clone())
 }
 
-/// The routes of the operators' listener: health, metrics, and with the operator's key dead letters and erasure.
+/// The routes of the operators' listener: health, metrics, and with the operator's key dead letters, e-mail conflicts and erasure.
 pub fn ops_router(registry: Arc<AccountRegistry>) -> Router {
     let routes = Router::new()
         .route("/dead-letters", only_post(post(dead_letters::list)))
         .route("/dead-letters/show", only_post(post(dead_letters::show)))
         .route("/dead-letters/replay", only_post(post(dead_letters::replay)))
         .route("/dead-letters/discard", only_post(post(dead_letters::discard)))
+        .route("/email-conflicts", only_post(post(dead_letters::email_conflicts)))
         .route("/forget", only_post(post(dead_letters::forget)))
         .route("/metrics", only_get(get(health::metrics)))
         .with_state(Arc::clone(&registry));

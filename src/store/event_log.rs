@@ -3,6 +3,7 @@
 use super::Attempt;
 use crate::delivery::{Known, Memory, OutcomeCode, Progress};
 use crate::domain::{AccountName, AffiliateCode, AffiliateId, EventId, Seq, Timestamp, UserKey};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// An event to append.
@@ -184,10 +185,12 @@ pub enum Settlement {
 }
 
 /// An affiliate whose e-mail address could not be changed, because another affiliate has the new one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmailConflict {
     /// Its place in the list of [`Maintenance::email_conflicts`](super::Maintenance::email_conflicts).
     pub place: i64,
+    /// Its account.
+    pub account: String,
     /// The alphanumeric code.
     pub code: AffiliateCode,
     /// The numeric id, if it is known.

@@ -152,11 +152,11 @@ pub trait Maintenance: Send + Sync {
     /// Saves the account's health for the time after a restart.
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError>;
 
-    /// Up to `limit` affiliates of `account` whose e-mail address could not be changed because another affiliate has it. Go on
-    /// after the last [`EmailConflict::place`]; the first is above 0.
+    /// Up to `limit` affiliates whose e-mail address could not be changed because another affiliate has it: of `account`, or of all
+    /// accounts. Go on after the last [`EmailConflict::place`] until none is left; the first is above 0.
     async fn email_conflicts(
         &self,
-        account: &AccountName,
+        account: Option<&AccountName>,
         after: i64,
         limit: usize,
     ) -> Result<Vec<EmailConflict>, StoreError>;

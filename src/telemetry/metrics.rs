@@ -8,7 +8,7 @@ use super::EventStatus;
 use super::labels::{
     AccountLabels, CauseLabels, OperationLabels, OutcomeLabels, RequestLabels, ResultLabels, StatusLabels,
 };
-use crate::delivery::{Call, Outcome, Reply};
+use crate::delivery::{Call, Outcome, Remark, Reply};
 use crate::domain::AccountName;
 use crate::scheduling::{Cause, Probe};
 use prometheus_client::encoding::text;
@@ -41,6 +41,8 @@ struct Families {
     events_coalesced: Family<AccountLabels, Counter>,
     events_pending: Gauge,
     deliveries: Family<OutcomeLabels, Counter>,
+    email_conflicts: Family<AccountLabels, Counter>,
+    attributes_left_out: Family<AccountLabels, Counter>,
     delivery_retries: Family<AccountLabels, Counter>,
     dead_letters: Gauge,
     requests: Family<RequestLabels, Counter>,
@@ -67,6 +69,16 @@ impl Families {
         r.register("events_coalesced", "Events delivered together with an earlier one", self.events_coalesced.clone());
         r.register("events_pending", "Accepted events that are not settled yet", self.events_pending.clone());
         r.register("deliveries", "Events settled, by outcome", self.deliveries.clone());
+        r.register(
+            "email_conflicts",
+            "Deliveries that left an e-mail as it is, because another affiliate has the new one",
+            self.email_conflicts.clone(),
+        );
+        r.register(
+            "attributes_left_out",
+            "Values that were left out of a delivery, because Refersion refuses them",
+            self.attributes_left_out.clone(),
+        );
         r.register("delivery_retries", "Failed attempts that will be retried", self.delivery_retries.clone());
         r.register("dead_letters", "Dead letters in the store", self.dead_letters.clone());
         r.register("upstream_requests", "Requests to Refersion, by operation and reply", self.requests.clone());
@@ -126,9 +138,21 @@ impl Meter {
         self.families.events_received.get_or_create(&labels).inc_by(events as u64);
     }
 
-    /// Counts an event that was settled without a failure.
+    /// Counts an event that was settled without a failure, and what its delivery left as it is.
     pub fn event_delivered(&self, outcome: &Outcome) {
         self.delivered(outcome.word());
+        let Outcome::Delivered { remarks, .. } = outcome else { return };
+        for remark in remarks {
+            match remark {
+                Remark::EmailTaken => {
+                    self.families.email_conflicts.get_or_create(&self.labels()).inc();
+                }
+                Remark::LeftOut(names) => {
+                    self.families.attributes_left_out.get_or_create(&self.labels()).inc_by(names.len() as u64);
+                }
+                Remark::StatusKept(_) | Remark::OtherAffiliate(_) => {}
+            }
+        }
     }
 
     /// Counts an event that became a dead letter.

@@ -45,12 +45,13 @@ impl Maintenance for SqliteStore {
 
     async fn email_conflicts(
         &self,
-        account: &AccountName,
+        account: Option<&AccountName>,
         after: i64,
         limit: usize,
     ) -> Result<Vec<EmailConflict>, StoreError> {
-        let account = account.clone();
-        self.readers.read(move |connection| memory::email_conflicts(connection, &account, after, limit)).await
+        let account = account.cloned();
+        let read = move |connection: &_| memory::email_conflicts(connection, account.as_ref(), after, limit);
+        self.readers.read(read).await
     }
 
     async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {

@@ -89,20 +89,22 @@ fn has_other_owner(connection: &Connection, affiliate: i64, users: &[UserKey]) -
     Ok(true)
 }
 
-/// Up to `limit` affiliates of `account` after the row `after` whose e-mail address could not be changed.
+/// Up to `limit` affiliates after the row `after` whose e-mail address could not be changed; of `account`, or of all accounts.
 pub fn email_conflicts(
     connection: &Connection,
-    account: &AccountName,
+    account: Option<&AccountName>,
     after: i64,
     limit: usize,
 ) -> rusqlite::Result<Vec<EmailConflict>> {
-    let sql = "SELECT affiliate, code, id FROM affiliates INDEXED BY affiliates_email_conflict
-               WHERE email_conflict = 1 AND account = (SELECT account FROM accounts WHERE name = ?1) AND affiliate > ?2
-               ORDER BY affiliate LIMIT ?3";
+    let sql = "SELECT affiliate, name, code, id FROM affiliates INDEXED BY affiliates_email_conflict
+               JOIN accounts USING (account)
+               WHERE email_conflict = 1 AND affiliate > ?1 AND (?2 IS NULL OR name = ?2) ORDER BY affiliate LIMIT ?3";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let read = |row: &Row<'_>| {
-        let id = row.get::<_, Option<i64>>(2)?.and_then(|id| u64::try_from(id).ok());
-        Ok(EmailConflict { place: row.get(0)?, code: AffiliateCode(row.get(1)?), id: id.map(AffiliateId) })
+        let id = row.get::<_, Option<i64>>(3)?.and_then(|id| u64::try_from(id).ok());
+        let (place, account, code) = (row.get(0)?, row.get(1)?, AffiliateCode(row.get(2)?));
+        Ok(EmailConflict { place, account, code, id: id.map(AffiliateId) })
     };
-    connection.prepare_cached(sql)?.query_map(params![account.as_str(), after, limit], read)?.collect()
+    let account = account.map(AccountName::as_str);
+    connection.prepare_cached(sql)?.query_map(params![after, account, limit], read)?.collect()
 }

@@ -92,7 +92,7 @@ CREATE TABLE affiliates (
     sent           BLOB    NOT NULL, -- see SentAttributes
     email_conflict INTEGER NOT NULL  -- 1: its e-mail could not be changed, because another affiliate has the new one
 );
-CREATE INDEX affiliates_email_conflict ON affiliates (account) WHERE email_conflict = 1;
+CREATE INDEX affiliates_email_conflict ON affiliates (affiliate) WHERE email_conflict = 1;
 
 -- Keys (16 bytes, without tag) of users that were deleted, and when.
 CREATE TABLE deleted_users (

@@ -132,7 +132,12 @@ impl<A: Append> Maintenance for AppendOnlyStore<A> {
         Err(StoreError::Closed)
     }
 
-    async fn email_conflicts(&self, _: &AccountName, _: i64, _: usize) -> Result<Vec<EmailConflict>, StoreError> {
+    async fn email_conflicts(
+        &self,
+        _: Option<&AccountName>,
+        _: i64,
+        _: usize,
+    ) -> Result<Vec<EmailConflict>, StoreError> {
         Err(StoreError::Closed)
     }
 

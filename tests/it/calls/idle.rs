@@ -147,7 +147,7 @@ impl Maintenance for Counting {
 
     async fn email_conflicts(
         &self,
-        account: &AccountName,
+        account: Option<&AccountName>,
         after: i64,
         limit: usize,
     ) -> Result<Vec<EmailConflict>, StoreError> {

@@ -17,15 +17,17 @@ async fn top_level() {
     Usage: refersion-destination <COMMAND>
 
     Commands:
-      serve         Receive Segment's events and deliver them to Refersion
-      sandbox       Run only the simulated Refersion, for trials
-      map           Show, offline, which Refersion calls an event would make, and which fields are left
-                    out
-      check         Print every problem of the configuration, then verify each API key with one call
-      dead-letters  List, show, replay or discard events that could not be delivered [alias: dlq]
-      forget        Erase what the store holds of a user
-      healthcheck   Exit with 0 if the service is healthy, otherwise with 1; for container probes
-      help          Print this message or the help of the given subcommand(s)
+      serve            Receive Segment's events and deliver them to Refersion
+      sandbox          Run only the simulated Refersion, for trials
+      map              Show, offline, which Refersion calls an event would make, and which fields are
+                       left out
+      check            Print every problem of the configuration, then verify each API key with one call
+      dead-letters     List, show, replay or discard events that could not be delivered [alias: dlq]
+      email-conflicts  List affiliates whose e-mail could not be changed, because another affiliate has
+                       the new one
+      forget           Erase what the store holds of a user
+      healthcheck      Exit with 0 if the service is healthy, otherwise with 1; for container probes
+      help             Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
@@ -161,6 +163,24 @@ async fn dead_letters() {
                             2026-01-31 or 2026-01-31T08:00:00Z
           --all             All dead letters
           --yes             Do not ask for confirmation
+          --json            Print JSON, one value on each line
+          --ops <URL>       The URL of the running service's operators' listener. Without it, the
+                            command opens the store, or if a service has it open, asks OPS_LISTEN
+          --config <FILE>   A TOML file of settings. May be given several times; a later file overrides
+                            an earlier one
+      -h, --help            Print help
+    ");
+}
+
+#[tokio::test]
+async fn email_conflicts() {
+    assert_snapshot!(help(&["email-conflicts"]).await, @r"
+    List affiliates whose e-mail could not be changed, because another affiliate has the new one
+
+    Usage: refersion-destination email-conflicts [OPTIONS]
+
+    Options:
+          --account <NAME>  Only affiliates of this account
           --json            Print JSON, one value on each line
           --ops <URL>       The URL of the running service's operators' listener. Without it, the
                             command opens the store, or if a service has it open, asks OPS_LISTEN

@@ -1,11 +1,17 @@
-//! The routes for dead letters and erasure: with the operator's key, and on the operators' listener only.
+//! The routes for dead letters, e-mail conflicts and erasure: with the operator's key, and on the operators' listener only.
 
 use super::Deployment;
 use crate::support::{API_KEY, Answer, basic, http};
 use serde_json::{Value, json};
 
-const PATHS: [&str; 5] =
-    ["/dead-letters", "/dead-letters/show", "/dead-letters/replay", "/dead-letters/discard", "/forget"];
+const PATHS: [&str; 6] = [
+    "/dead-letters",
+    "/dead-letters/show",
+    "/dead-letters/replay",
+    "/dead-letters/discard",
+    "/forget",
+    "/email-conflicts",
+];
 
 async fn post(root: &str, path: &str, authorization: Option<&str>, body: &Value) -> Answer {
     let request = http().post(format!("{root}{path}")).body(body.to_string());
@@ -22,7 +28,8 @@ async fn every_route_needs_the_key_and_none_is_on_the_public_listener() {
     let deployment = Deployment::open(&[]).await;
     deployment.send_dead_letter("m1", "u1").await;
     let right = basic(API_KEY);
-    let bodies = [json!({}), json!({"id": 1}), json!({"ids": [1]}), json!({"ids": [1]}), json!({"user_id": "u1"})];
+    let bodies =
+        [json!({}), json!({"id": 1}), json!({"ids": [1]}), json!({"ids": [1]}), json!({"user_id": "u1"}), json!({})];
     for (path, body) in PATHS.iter().zip(&bodies) {
         for wrong in
             [None, Some(basic("pub_test.sec_wrong")), Some("Bearer x".to_owned()), Some("Basic Og==".to_owned())]

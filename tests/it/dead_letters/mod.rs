@@ -1,7 +1,8 @@
-//! Dead letters and erasure for operators: by the command line, through the running service or on its store, and by the
+//! Dead letters, e-mail conflicts and erasure for operators: by the command line, through the running service or on its store, and by the
 //! operators' listener.
 
 mod cli;
+mod email_conflicts;
 mod forget;
 mod http_api;
 mod terminal;
@@ -65,9 +66,10 @@ impl Deployment {
         assert!(answer.status < 500, "{}", answer.text);
     }
 
-    /// Sends an identify that ends as a dead letter, because Refersion refuses it.
+    /// Sends an identify that ends as a dead letter: Refersion refuses it, and then what is required alone.
     async fn send_dead_letter(&self, message_id: &str, user: &str) {
-        self.sandbox.script_for(Operation::New, [Fault::unprocessable("Value exceed the char limit")]);
+        let refused = || Fault::unprocessable("Value exceed the char limit");
+        self.sandbox.script_for(Operation::New, [refused(), refused()]);
         let answer = self.process().send(&identify(message_id, user, &json!({"city": "Markertown"}))).await;
         assert_eq!(answer.expect("an answer").brief(), "400 rejected");
     }

@@ -2,7 +2,7 @@
 
 use crate::support::service::Service;
 use crate::support::{Answer, http, identify};
-use refersion_destination::sandbox::Fault;
+use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
 async fn metrics(service: &Service) -> Answer {
@@ -61,6 +61,30 @@ async fn a_pause_and_a_halt_show_while_they_last_and_are_counted() {
     assert_eq!(value(&service, r#"halted{account="main"}"#).await, 0);
     assert_eq!(value(&service, r#"halts_total{account="main"}"#).await, 1);
     assert_eq!(value(&service, r#"api_key_probes_total{account="main",result="accepted"}"#).await, 1);
+}
+
+#[tokio::test]
+async fn what_a_delivery_left_as_it_is_is_counted() {
+    let service = Service::start(&[]).await;
+    let long = "x".repeat(60);
+    for event in [
+        identify("1", "u1", &json!({})),
+        identify("2", "u2", &json!({})),
+        identify("3", "u1", &json!({"email": "u2@example.com"})),
+    ] {
+        assert_eq!(service.send(&event).await.brief(), "200 delivered");
+    }
+    let refused = Fault::unprocessable("Value exceed the char limit");
+    service.refersion.sandbox.script_for(Operation::Edit, [refused]);
+    assert_eq!(
+        service.send(&identify("4", "u2", &json!({"company": long, "city": "Oslo"}))).await.brief(),
+        "200 delivered"
+    );
+    for (name, expected) in
+        [(r#"email_conflicts_total{account="main"}"#, 1), (r#"attributes_left_out_total{account="main"}"#, 1)]
+    {
+        assert_eq!(value(&service, name).await, expected, "{name} in\n{}", metrics(&service).await.text);
+    }
 }
 
 #[tokio::test]

@@ -32,15 +32,17 @@ async fn who_waits_is_told_why_the_event_is_dead() {
 
 #[tokio::test]
 async fn what_is_refused_for_good_is_kept_and_the_next_goes_on() {
-    let service = Service::start(&[AT_ONCE, ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#)]).await;
+    let service = Service::start(&[AT_ONCE]).await;
     service.refersion.sandbox.script_for(Operation::Edit, [Fault::unprocessable("Value exceed the char limit")]);
-    accepted(&service, &identify("m1", "u1", &json!({"plan": "gold"}))).await;
-    service.refersion.until(|sandbox| sandbox.calls_total() == 1).await; // begun alone
-    accepted(&service, &identify("m2", "u1", &json!({"plan": "lead"}))).await;
+    accepted(&service, &identify("m1", "u1", &Value::Null)).await;
+    service.until_drained().await;
+    accepted(&service, &identify("m2", "u1", &json!({"name": "Gold Bug"}))).await;
+    service.refersion.until(|sandbox| sandbox.calls_total() == 2).await; // begun alone
+    accepted(&service, &identify("m3", "u1", &json!({"name": "Lead Bug"}))).await;
     service.until_drained().await;
     assert_eq!(service.refersion.operations(), ["new", "edit", "edit"]);
     assert_eq!(service.ready().await.json()["dead_letters"], 1);
-    assert_eq!(service.refersion.sandbox.affiliates()[0].custom_fields["77"], "lead");
+    assert_eq!(service.refersion.sandbox.affiliates()[0].field("first_name"), "Lead");
 }
 
 #[tokio::test]

@@ -1,0 +1,70 @@
+//! `email-conflicts`: lists affiliates whose e-mail could not be changed, because another affiliate has the new one.
+//!
+//! Out: one line for each, with the ids under which Refersion shows the affiliate. Invariant: no personal data; the store holds
+//! neither of the two addresses.
+
+use super::admin_backend::{AdminBackend, Target};
+use super::{block_on, eprint, fail, print};
+use crate::domain::AccountName;
+use crate::store::EmailConflict;
+use clap::Args;
+use serde_json::json;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct EmailConflictsArgs {
+    /// Only affiliates of this account
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Print JSON, one value on each line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// How many are read in one operation.
+const PAGE_SIZE: usize = 500;
+
+pub(super) fn run(args: &EmailConflictsArgs) -> ExitCode {
+    let config = match args.target.config() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let result = block_on(async {
+        let backend = args.target.backend(&config)?;
+        let listed = list(&backend, args).await;
+        backend.close().await.and(listed)
+    });
+    match result {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => fail(&error),
+        Err(error) => fail(&error),
+    }
+}
+
+async fn list(backend: &AdminBackend, args: &EmailConflictsArgs) -> Result<(), String> {
+    let account = args.account.clone().map(AccountName::from);
+    let mut after = 0;
+    loop {
+        let page = backend.email_conflicts(account.as_ref(), after, PAGE_SIZE).await?;
+        if page.is_empty() && after == 0 {
+            eprint("no e-mail conflicts");
+        } else if after == 0 && !args.json {
+            print("ACCOUNT               AFFILIATE     ID");
+        }
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.place;
+        for conflict in &page {
+            print(&line(conflict, args.json));
+        }
+    }
+}
+
+fn line(EmailConflict { account, code, id, .. }: &EmailConflict, as_json: bool) -> String {
+    if as_json {
+        return json!({"account": account, "code": code, "id": id}).to_string();
+    }
+    let id = id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+    format!("{account:<20}  {code:<12}  {id}", code = code.0)
+}
