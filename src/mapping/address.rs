@@ -1,54 +1,69 @@
 //! Address: street, city, state, postal code and country → Refersion's fields.
 //!
-//! In: traits. Out: the fields in a profile, and notes. Each part is looked for in the `address` object, then beside it among
-//! the traits. A value that Refersion would reject is left out with a note, since Refersion rejects an edit as a whole for one
-//! bad field. Deliberately absent: splitting an address that is one text.
+//! In: traits. Out: the fields in a profile, fields whose old value no longer holds, and notes. Of the values that an event has for one
+//! part ([`super::address_parts`]) the first that Refersion takes counts. A value that Refersion would reject is left out with a note,
+//! since Refersion rejects an edit as a whole for one bad field. Deliberately absent: places in the world that are none of Refersion's
+//! ([`super::country`], [`super::subdivision`]).
 
+use super::address_parts::{AddressParts, Part};
 use super::country;
 use super::subdivision::{self, AddressCountry};
 use super::{Note, note};
 use crate::domain::{Field, Profile};
-use crate::segment::Traits;
+use crate::segment::{Traits, split_lines};
 
-/// Sets the address fields of `profile`.
-pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) {
-    if traits.non_empty("address").is_some_and(|address| !address.is_object()) {
-        notes.push(note("address", "not an object with `street`, `city` and so on, so it was left out"));
+/// Sets the address fields of `profile`. Returns the fields that are to be cleared: a new street of one line has no second one, and a
+/// new country without a state that Refersion takes has none.
+pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) -> Vec<Field> {
+    let parts = AddressParts::of(traits);
+    if parts.is_unreadable {
+        notes.push(note("address", "neither an object with `street`, `city` and so on nor a text, so it was left out"));
     }
-    street(traits, profile);
-    profile.set(Field::City, part(traits, &["address.city", "city"]).unwrap_or_default());
-    profile.set(Field::Zip, part(traits, &ZIP).unwrap_or_default());
-    let country = country(traits, profile, notes);
-    if let Some(name) = part(traits, &["address.state", "state"]) {
-        match subdivision::code(&name, country) {
+    street(&parts, profile);
+    profile.set(Field::City, parts.first(Part::City));
+    let country = country(&parts, profile, notes);
+    profile.set(Field::Zip, zip(&parts, country));
+    let mut states = parts.all(Part::State).map(|found| subdivision::code(&found.text, country)).peekable();
+    if states.peek().is_some() {
+        match states.flatten().next() {
             Some(code) => profile.set(Field::State, code),
             None => notes.push(note("state", "Refersion takes codes of two or three letters, so this was left out")),
         }
     }
+    [(Field::Address1, Field::Address2), (Field::Country, Field::State)]
+        .into_iter()
+        .filter(|(stated, implied)| profile.get(*stated).is_some() && profile.get(*implied).is_none())
+        .map(|(_, implied)| implied)
+        .collect()
 }
 
-/// Where a postal code is looked for, in this order.
-const ZIP: [&str; 4] = ["address.postalCode", "address.zip", "postalCode", "zip"];
-
-/// The value at the first of `paths` that has one.
-fn part(traits: &Traits<'_>, paths: &[&str]) -> Option<String> {
-    paths.iter().find_map(|path| traits.text(path))
-}
-
-/// The first line of the street is `address1`, all others are `address2`.
-fn street(traits: &Traits<'_>, profile: &mut Profile) {
-    let mut lines = traits.text_lines("address.street");
-    if lines.is_empty() {
-        lines = traits.text_lines("street");
-    }
-    let mut lines = lines.into_iter();
+/// The first line of the street is `address1`; all others are `address2`, or the second line that the event says by itself.
+fn street(parts: &AddressParts, profile: &mut Profile) {
+    let mut lines = split_lines(parts.first(Part::Street)).into_iter();
     profile.set(Field::Address1, lines.next().unwrap_or_default());
+    profile.set(Field::Address2, parts.first(Part::SecondLine));
     profile.set(Field::Address2, lines.as_slice().join(", "));
 }
 
-fn country(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) -> AddressCountry {
-    let Some(name) = part(traits, &["address.country", "country"]) else { return AddressCountry::Absent };
-    if let Some(code) = country::code(&name) {
+/// A postal code of the US that came as a number has lost the zeros in front.
+fn zip(parts: &AddressParts, country: AddressCountry) -> String {
+    match parts.all(Part::Zip).next() {
+        Some(zip) if zip.is_number && country == AddressCountry::Code("US") && matches!(zip.text.len(), 3 | 4) => {
+            format!("{:0>5}", zip.text)
+        }
+        Some(zip) => zip.text.clone(),
+        None => String::new(),
+    }
+}
+
+fn country(parts: &AddressParts, profile: &mut Profile, notes: &mut Vec<Note>) -> AddressCountry {
+    // What has no letter is the dialling code of a phone.
+    let named = |text: &str| text.contains(char::is_alphabetic);
+    let mut names = parts.all(Part::Country).map(|found| &*found.text).filter(|text| named(text)).peekable();
+    if names.peek().is_none() {
+        return AddressCountry::Absent;
+    }
+    if let Some(code) = names.find_map(country::code) {
         profile.set(Field::Country, code);
         AddressCountry::Code(code)
     } else {
@@ -84,6 +99,24 @@ mod tests {
                 r#"{"street":"6th St","zip":"94103","state":"Ontario","country":"Canada"}"#,
                 "address1=6th St|state=ON|zip=94103|country=CA",
             ),
+            (r#"{"address":"6th St 5","city":"Paris"}"#, "address1=6th St 5|city=Paris"),
+            (r#"{"address":"6th St 5\nSuite 4","address2":"Rear"}"#, "address1=6th St 5|address2=Suite 4"),
+            (r#"{"address":"Bonn, 6th St","street":"6th St"}"#, "address1=6th St"),
+            (
+                r#"{"default_address":{"address1":"6th St","address2":"Suite 4","city":"Toronto","province":"Ontario","zip":"M5V 1A1",
+                    "country":"Canada","province_code":"ON","country_code":"CA","country_name":"Canada"}}"#,
+                "address1=6th St|address2=Suite 4|city=Toronto|state=ON|zip=M5V 1A1|country=CA",
+            ),
+            (r#"{"address":{"province":"Bayern","provinceCode":"BY","countryCode":"DE"}}"#, "state=BY|country=DE"),
+            (
+                r#"{"address":{"region":"CA","country":{"iso2":"us"},"zipCode":"94103"}}"#,
+                "state=CA|zip=94103|country=US",
+            ),
+            (r#"{"address":{"country":{"name":"Germany"}}}"#, "country=DE"),
+            (r#"{"address":{"country":"Somewhere","country_code":"DE"}}"#, "country=DE"),
+            (r#"{"country_code":"+1","state":"California"}"#, "state=CA"),
+            (r#"{"address_street":"6th St","address_zip":"1"}"#, "address1=6th St|zip=1"),
+            (r#"{"region":"EU"}"#, ""),
             (r#"{"address":null,"city":null}"#, ""),
             (r#"{"address":[]}"#, ""),
         ] {
@@ -104,12 +137,51 @@ mod tests {
     }
 
     #[test]
+    fn a_postal_code_of_the_us_that_came_as_a_number_gets_its_zeros_back() {
+        for (address, zip) in [
+            (r#"{"zip":2110,"country":"USA"}"#, "02110"),
+            (r#"{"zip":501,"country":"US"}"#, "00501"),
+            (r#"{"zip":2110.0,"country":"US"}"#, "02110"),
+            (r#"{"zip":94103,"country":"US"}"#, "94103"),
+            (r#"{"zip":"2110","country":"US"}"#, "2110"),
+            (r#"{"zip":21,"country":"US"}"#, "21"),
+            (r#"{"zip":2110,"country":"AU"}"#, "2110"),
+            (r#"{"zip":2110}"#, "2110"),
+        ] {
+            let (said, _) = mapped(&format!(r#"{{"address":{address}}}"#));
+            assert!(said.contains(&format!("zip={zip}")), "{address}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_street_or_country_clears_what_no_longer_holds() {
+        for (address, cleared) in [
+            (r#"{"street":"6th St"}"#, vec![Field::Address2]),
+            (r#"{"street":"6th St\nSuite 4"}"#, vec![]),
+            (r#"{"address1":"6th St","address2":"Suite 4"}"#, vec![]),
+            (r#"{"address1":"6th St","address2":""}"#, vec![Field::Address2]),
+            (r#"{"address2":"Suite 4"}"#, vec![]),
+            (r#"{"country":"DE"}"#, vec![Field::State]),
+            (r#"{"country":"DE","state":"Bayern"}"#, vec![Field::State]),
+            (r#"{"country":"US","state":"CA"}"#, vec![]),
+            (r#"{"country":"Kenya"}"#, vec![]),
+            (r#"{"city":"Bonn"}"#, vec![]),
+            (r#"{"street":"6th St","country":"DE"}"#, vec![Field::Address2, Field::State]),
+        ] {
+            let traits = format!(r#"{{"address":{address}}}"#);
+            let traits = RawJson::parse(&traits).expect("JSON").as_object().expect("an object").into();
+            assert_eq!(read(&traits, &mut Profile::default(), &mut Vec::new()), cleared, "{address}");
+        }
+    }
+
+    #[test]
     fn what_refersion_would_refuse_is_left_out_with_a_note() {
         for (traits, said, notes) in [
             (r#"{"address":{"country":"Kenya","state":"Texas"}}"#, "", "country|state"),
             (r#"{"address":{"country":"Germany","state":"Bayern"}}"#, "country=DE", "state"),
             (r#"{"address":{"country":"US","state":"Bayern"}}"#, "country=US", "state"),
-            (r#"{"address":"6th St, Paris","city":"Paris"}"#, "city=Paris", "address"),
+            (r#"{"address":5,"city":"Paris"}"#, "city=Paris", "address"),
+            (r#"{"address":{"country":{"name":"Kenya","code":"KE"}}}"#, "", "country"),
         ] {
             let (found, noted) = mapped(traits);
             assert_eq!((found.join("|"), noted.join("|")), (said.to_owned(), notes.to_owned()), "{traits}");

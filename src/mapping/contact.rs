@@ -3,14 +3,13 @@
 //! In: traits. Out: `phone`, `company` and `paypal_email` in a profile, and notes on values that were left out. Commissions are paid to
 //! the PayPal address, and a browser may send any trait, so this one counts only if the operator says so.
 
-use super::email;
-use super::{Note, note};
+use super::{Note, email, note, text};
 use crate::domain::{Email, EmailError, Field, Profile};
 use crate::segment::Traits;
 
 /// Sets `phone`, `company` and `paypal_email` of `profile`.
 pub(super) fn read(traits: &Traits<'_>, with_paypal_email: bool, profile: &mut Profile, notes: &mut Vec<Note>) {
-    let company = traits.text("company.name").or_else(|| traits.text("company"));
+    let company = traits.find("company.name", text::text).or_else(|| traits.find("company", text::text));
     profile.set(Field::Company, company.unwrap_or_default());
     profile.set(Field::Phone, traits.text("phone").or_else(|| traits.first_text("phones")).unwrap_or_default());
     match email::at_path(traits, "paypalEmail") {
@@ -34,6 +33,7 @@ mod tests {
             (r#"{"phone":"","phones":[null,5550100]}"#, "phone=5550100"),
             (r#"{"company":{"name":"Initech"}}"#, "company=Initech"),
             (r#"{"company":"Initech"}"#, "company=Initech"),
+            (r#"{"company":{"name":"Tom &amp; Co"}}"#, "company=Tom & Co"),
             (r#"{"company":{"id":"6789"}}"#, ""),
             (r#"{"paypal_email":" p@x.io "}"#, "paypal_email=p@x.io"),
             (r#"{"payPalEmail":"p@x.io"}"#, "paypal_email=p@x.io"),

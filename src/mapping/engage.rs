@@ -32,11 +32,15 @@ pub(super) fn effects<'r>(rules: &'r Rules, traits: &Traits<'_>, notes: &mut Vec
     let mut effects = Effects::default();
     for CustomField { key, id } in &rules.custom_fields {
         let Some(value) = value(rules, traits, key) else { continue };
-        if let Some(text) = value.as_clean_scalar() {
-            effects.matched = true;
-            effects.profile.set(Attribute::Custom(id.clone()), text);
-        } else {
-            notes.push(note(key, "not a text, a number, true or false, so it was left out"));
+        match plain(value) {
+            Some(text) if text.is_empty() => {}
+            Some(text) => {
+                effects.matched = true;
+                effects.profile.set(Attribute::Custom(id.clone()), text);
+            }
+            None => {
+                notes.push(note(key, "not a text, a number, true, false or a list of these, so it was left out"));
+            }
         }
     }
     for Audience { key, on_true, on_false } in &rules.audiences {
@@ -74,6 +78,13 @@ fn value<'a>(rules: &Rules, traits: &Traits<'a>, key: &str) -> Option<RawJson<'a
         Some(value) => Some(value).filter(|value| !value.is_empty()),
         None => traits.non_empty(key).filter(|_| !rules.has_loosely_equal(key)),
     }
+}
+
+/// A plain value as text; the plain values of a list, joined.
+fn plain(value: RawJson<'_>) -> Option<String> {
+    let Some(elements) = value.as_array() else { return value.as_clean_scalar() };
+    let elements = elements.into_iter().filter(|element| !element.is_empty());
+    elements.map(RawJson::as_clean_scalar).collect::<Option<Vec<_>>>().map(|texts| texts.join(", "))
 }
 
 /// Whether the user left the audience that Engage made an event for, by its trait `key`.
@@ -141,7 +152,15 @@ mod tests {
             (r#"{"total_revenue":"a\u0000\n b"}"#, "custom field 11=a b, matched"),
             (r#"{"total_revenue":null}"#, ""),
             (r#"{"total_revenue":""}"#, ""),
-            (r#"{"total_revenue":[1]}"#, "note on total_revenue"),
+            (
+                r#"{"total_revenue":["shoes",7,true,null,""," hats\n"]}"#,
+                "custom field 11=shoes, 7, true, hats, matched",
+            ),
+            (r#"{"total_revenue":["<nil>"]}"#, ""),
+            (r#"{"total_revenue":[1,{}]}"#, "custom field 11=1, matched"),
+            (r#"{"total_revenue":[1,[2]]}"#, "note on total_revenue"),
+            (r#"{"total_revenue":[1,{"a":2}]}"#, "note on total_revenue"),
+            (r#"{"total_revenue":{"a":2}}"#, "note on total_revenue"),
             (r#"{"company":{"plan":"pro"}}"#, "custom field 12=pro, matched"),
             (r#"{"another":1}"#, ""),
         ] {

@@ -19,15 +19,17 @@ pub(super) fn identify(
 ) -> Result<Intent, MappingError> {
     // Only an address in the traits is a new value of the field. One from elsewhere says which user is meant, and so does one of
     // Engage, which sends an event for each address of a user.
-    let in_traits = email::of_traits(&event.traits);
+    let traits = event.user_traits();
+    let in_traits =
+        if event.traits.is_empty() { email::of_traits(traits).or(Ok(None)) } else { email::of_traits(traits) };
     let has_new_email = matches!(in_traits, Ok(Some(_))) && !event.engage;
     let email = email::of_identify(event, user_id, in_traits, notes)?;
     let mut profile = Profile::default();
-    name::read(&event.traits, &mut profile);
-    address::read(&event.traits, &mut profile, notes);
-    contact::read(&event.traits, rules.paypal_email, &mut profile, notes);
+    name::read(traits, &mut profile);
+    let cleared = address::read(traits, &mut profile, notes);
+    contact::read(traits, rules.paypal_email, &mut profile, notes);
 
-    let effects = engage::effects(rules, &event.traits, notes);
+    let effects = engage::effects(rules, traits, notes);
     if event.engage && !effects.matched && profile.is_empty() && !has_new_email {
         return Ok(Intent::Nothing(Reason::NoRule));
     }
@@ -42,7 +44,7 @@ pub(super) fn identify(
         creation: creation(event, rules, &user, &profile, &effects),
         user,
         status: effects.status.map(|(_, status)| StatusFact { status, time }),
-        facts: Facts::new(&profile, &[], time),
+        facts: Facts::new(&profile, &cleared, time),
         time,
         engage: event.engage,
         may_only_create: !rules.trusts(event.project),
@@ -50,7 +52,7 @@ pub(super) fn identify(
 }
 
 fn creation(event: &Event<'_>, rules: &Rules, user: &User, profile: &Profile, effects: &Effects<'_>) -> Creation {
-    if let Some(reason) = engage::create_if(rules, &event.traits) {
+    if let Some(reason) = engage::create_if(rules, event.user_traits()) {
         return Creation::Skipped(reason);
     }
     if let Some(error) = missing(user, profile) {
@@ -75,7 +77,7 @@ fn creation(event: &Event<'_>, rules: &Rules, user: &User, profile: &Profile, ef
 
 /// Whether Engage made the event because the user left an audience, with or without a rule.
 fn left_audience(event: &Event<'_>, effects: &Effects<'_>) -> bool {
-    let own = |key: &String| engage::left_audience(key, &event.traits);
+    let own = |key: &String| engage::left_audience(key, event.user_traits());
     event.engage && !effects.entered && (effects.left || event.audience.as_ref().is_some_and(own))
 }
 

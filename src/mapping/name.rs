@@ -2,18 +2,24 @@
 //!
 //! In: traits. Out: the two fields in a profile, by Segment's own rules. The first name is `firstName` if it is a string, else
 //! the part of `name` before its first blank. The last name is `lastName`, else the rest of `name`. A `name` that is not a
-//! string does not count. Deliberately absent: the placeholder for a missing half ([`super::identify`]), and the order of
-//! names in other languages.
+//! string does not count. `given_name` and `family_name`, the claims of OpenID, stand for `firstName` and `lastName`, and `fullName`
+//! for `name`. Deliberately absent: the placeholder for a missing half ([`super::identify`]), and the order of names in other
+//! languages.
 
+use super::text;
 use crate::domain::{Field, Profile};
 use crate::segment::Traits;
 
 /// Sets the first and last name of `profile`.
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile) {
-    let name = traits.string("name").unwrap_or_default();
+    let string = |path| traits.find(path, text::string);
+    let name = string("name").or_else(|| string("fullName")).unwrap_or_default();
     let (first, rest) = name.split_once(' ').unwrap_or((&name, ""));
-    profile.set(Field::FirstName, traits.string("firstName").unwrap_or_else(|| first.to_owned()));
-    profile.set(Field::LastName, traits.text("lastName").unwrap_or_else(|| rest.to_owned()));
+    let first_name = string("firstName").or_else(|| string("givenName"));
+    let text = |path| traits.find(path, text::text);
+    let last_name = text("lastName").or_else(|| text("familyName"));
+    profile.set(Field::FirstName, first_name.unwrap_or_else(|| first.to_owned()));
+    profile.set(Field::LastName, last_name.unwrap_or_else(|| rest.to_owned()));
 }
 
 #[cfg(test)]
@@ -39,6 +45,13 @@ mod tests {
             (r#"{"name":{"first":"Peter"}}"#, None, None),
             (r#"{"name":" "}"#, None, None),
             (r#"{"lastName":7}"#, None, Some("7")),
+            (r#"{"given_name":"Peter","family_name":"Gibbons"}"#, Some("Peter"), Some("Gibbons")),
+            (r#"{"fullName":"Peter Gibbons"}"#, Some("Peter"), Some("Gibbons")),
+            (r#"{"full_name":"Pete G","name":"Peter Gibbons"}"#, Some("Peter"), Some("Gibbons")),
+            (r#"{"given_name":"Pete","firstName":"Peter","lastName":"G"}"#, Some("Peter"), Some("G")),
+            (r#"{"name":"Mary Ann Lee","given_name":"Mary Ann","family_name":"Lee"}"#, Some("Mary Ann"), Some("Lee")),
+            (r#"{"firstName":"Miles","lastName":"O&#39;Brien"}"#, Some("Miles"), Some("O'Brien")),
+            (r#"{"firstName":"<nil>","lastName":"<nil>","name":"Peter Gibbons"}"#, Some("Peter"), Some("Gibbons")),
         ] {
             let mut profile = Profile::default();
             read(&RawJson::parse(traits).expect("JSON").as_object().expect("an object").into(), &mut profile);

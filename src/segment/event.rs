@@ -4,6 +4,7 @@
 //! Deliberately absent: every other member that Segment sends. It may hold anything, or be missing.
 
 use super::json::{JsonObject, RawJson};
+use super::text;
 use super::timestamp::timestamp;
 use super::traits::Traits;
 use crate::domain::{Timestamp, UserId};
@@ -104,6 +105,13 @@ impl<'a> Event<'a> {
     }
 }
 
+impl<'a> Event<'a> {
+    /// What the event says of the user: `traits`, or where there are none `context.traits`, as RudderStack's sources send it.
+    pub fn user_traits(&self) -> &Traits<'a> {
+        if self.traits.is_empty() { &self.context_traits } else { &self.traits }
+    }
+}
+
 fn traits<'a>(object: &JsonObject<'a>) -> Traits<'a> {
     object.get("traits").and_then(RawJson::as_object).map(Traits::from).unwrap_or_default()
 }
@@ -137,7 +145,7 @@ fn is_plain_word(name: &str) -> bool {
 /// A string or a number, trimmed: identifiers are compared, not shown, so nothing inside them is cleaned.
 fn identifier(value: RawJson<'_>) -> Option<String> {
     let text = value.as_string().map(|text| text.trim().to_owned()).or_else(|| value.as_number());
-    text.filter(|text| !text.is_empty())
+    text.filter(|text| !text::is_blank(text))
 }
 
 #[cfg(test)]
@@ -190,6 +198,7 @@ mod tests {
             ("5678.0", Some("5678")),
             ("null", None),
             (r#""  ""#, None),
+            (r#""<nil>""#, None),
             ("true", None),
             ("{}", None),
         ] {

@@ -20,5 +20,5 @@ pub use authenticator::{AuthError, Authenticator, PendingSignatures, find_authen
 pub use envelope::{Envelope, split_envelope};
 pub use event::{Event, Kind, Malformed};
 pub use json::{JsonObject, RawJson};
-pub use text::clean_text;
+pub use text::{clean_text, split_lines};
 pub use traits::{Traits, normalize_name};

@@ -1,12 +1,13 @@
 //! Clean texts for Refersion: one line, no control characters, numbers in plain notation.
 //!
-//! In: decoded JSON strings, and the source texts of JSON numbers. Out: trimmed texts, possibly empty.
+//! In: decoded JSON strings, and the source texts of JSON numbers. Out: trimmed texts, possibly empty. `<nil>` alone is empty: Go prints
+//! it for a value that is absent, and so does Engage for a trait.
 //! Deliberately absent: limits of length, which Refersion does not publish.
 
 /// `text` as a single line: white space of any kind becomes one space, invisible characters are dropped, the ends are trimmed.
 pub fn clean_text(text: &str) -> String {
     if is_clean(text) {
-        return text.to_owned();
+        return if text == NIL { String::new() } else { text.to_owned() };
     }
     let mut line = String::with_capacity(text.len());
     for c in text.chars().filter(|&c| c.is_whitespace() || !is_invisible(c)) {
@@ -17,8 +18,11 @@ pub fn clean_text(text: &str) -> String {
         }
     }
     line.truncate(line.trim_end().len());
-    line
+    if line == NIL { String::new() } else { line }
 }
+
+/// What Go prints for an absent value.
+const NIL: &str = "<nil>";
 
 /// Whether `text` is clean already, as nearly all are. False for anything but ASCII, where this is not so quickly decided.
 fn is_clean(text: &str) -> bool {
@@ -33,11 +37,11 @@ fn is_clean(text: &str) -> bool {
 
 /// Whether [`clean_text`] leaves nothing of `text`.
 pub(super) fn is_blank(text: &str) -> bool {
-    text.chars().all(|c| c.is_whitespace() || is_invisible(c))
+    text.chars().all(|c| c.is_whitespace() || is_invisible(c)) || (text.contains('<') && clean_text(text).is_empty())
 }
 
 /// The lines of `text` that are not blank, each [clean](clean_text).
-pub(super) fn split_lines(text: &str) -> Vec<String> {
+pub fn split_lines(text: &str) -> Vec<String> {
     let breaks = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
     text.split(breaks).map(clean_text).filter(|line| !line.is_empty()).collect()
 }
@@ -106,6 +110,10 @@ mod tests {
             ("Pe\tter~", "Pe ter~"),
             (" ", ""),
             ("", ""),
+            ("<nil>", ""),
+            (" \u{feff}<nil>\n", ""),
+            ("<nil> Gibbons", "<nil> Gibbons"),
+            ("<b>", "<b>"),
         ] {
             assert_eq!(clean_text(text), line, "{text:?}");
             assert_eq!(is_blank(text), line.is_empty(), "{text:?}");
@@ -116,6 +124,7 @@ mod tests {
     fn lines_end_at_any_line_break_and_blank_ones_are_left_out() {
         assert_eq!(split_lines("6th St\r\n\r\n Suite\t4 \rRear\nX"), ["6th St", "Suite 4", "Rear", "X"]);
         assert!(split_lines(" \r\n ").is_empty());
+        assert_eq!(split_lines("6th St\n<nil>"), ["6th St"]);
     }
 
     #[test]

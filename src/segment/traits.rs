@@ -8,7 +8,6 @@
 //! Deliberately absent: which traits there are, and what they mean.
 
 use super::json::{JsonObject, RawJson};
-use super::text;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
@@ -51,19 +50,14 @@ impl<'a> Traits<'a> {
         self.find(path, RawJson::as_clean_text)
     }
 
-    /// The first string at `path` that is not blank, as [clean](super::clean_text) text: for what no number can be, such as a
-    /// name.
-    pub fn string(&self, path: &str) -> Option<String> {
-        self.find(path, |value| Some(value).filter(|value| value.is_string()).and_then(RawJson::as_clean_text))
+    /// The [normalized](normalize_name) names and the values, in document order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, RawJson<'a>)> {
+        self.0.iter().map(|own| (&*own.name, own.value))
     }
 
-    /// The lines of the first string or number at `path` that is not blank.
-    pub fn text_lines(&self, path: &str) -> Vec<String> {
-        let lines = |value: RawJson<'a>| match value.as_string() {
-            Some(text) => Some(text::split_lines(&text)).filter(|lines| !lines.is_empty()),
-            None => value.as_number().map(|number| vec![number]),
-        };
-        self.find(path, lines).unwrap_or_default()
+    /// Whether none has a value.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|own| own.value.is_empty())
     }
 
     /// The first string or number in a list at `path`, as [clean](super::clean_text) text; a string or number instead of a list
@@ -195,11 +189,8 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_texts_but_no_strings() {
-        let traits = traits(r#"{"zip": 94103, "name": 5, "lines": 7}"#);
-        assert_eq!(traits.text("zip").as_deref(), Some("94103"));
-        assert_eq!(traits.string("name"), None);
-        assert_eq!(traits.text_lines("lines"), ["7"]);
+    fn numbers_are_texts() {
+        assert_eq!(traits(r#"{"zip": 94103}"#).text("zip").as_deref(), Some("94103"));
     }
 
     #[test]

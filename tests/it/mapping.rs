@@ -107,8 +107,12 @@ fn to_json(mapped: &Mapped) -> Value {
 }
 
 fn identify_to_json(identify: &Identify) -> Map<String, Value> {
-    let mut json =
-        object([("user", user_to_json(&identify.user)), ("profile", json!(values(&identify.facts.profile())))]);
+    let (stated, cleared): (Vec<_>, Vec<_>) = identify.facts.iter().partition(|fact| !fact.value.is_empty());
+    let stated: Profile = stated.into_iter().map(|fact| (fact.attribute.clone(), fact.value.clone())).collect();
+    let mut json = object([("user", user_to_json(&identify.user)), ("profile", json!(values(&stated)))]);
+    if !cleared.is_empty() {
+        json.insert("clears".into(), cleared.iter().map(|fact| fact.attribute.to_string()).collect());
+    }
     if let Some(status) = identify.status {
         json.insert("status".into(), json!(status.status));
     }
@@ -190,6 +194,9 @@ fn text() -> impl Strategy<Value = Value> {
         "Zq9@x.io",
         "Zq9\u{0}@x.io",
         "Zq9\r\n\tb",
+        "Zq9&amp;&#10;&#27;b",
+        "<nil>",
+        "[\"Zq9 \\u0000b\"]",
         "USA",
         "uk",
         "Ontario",
@@ -239,6 +246,14 @@ fn key() -> impl Strategy<Value = &'static str> {
         "company",
         "paypal_email",
         "address.city",
+        "given_name",
+        "fullName",
+        "address1",
+        "address2",
+        "address_city",
+        "default_address",
+        "province",
+        "country_code",
         "vip",
         "revenue",
         "",
@@ -302,7 +317,11 @@ fn check(mapped: &Mapped) {
         }
         let letters = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase());
         assert!(profile.get(Field::Country).is_none_or(|code| code.len() == 2 && letters(code)));
-        assert!(profile.get(Field::State).is_none_or(|code| (2..=3).contains(&code.len()) && letters(code)));
+        assert!(
+            profile
+                .get(Field::State)
+                .is_none_or(|code| code.is_empty() || (2..=3).contains(&code.len()) && letters(code))
+        );
     }
     assert_eq!(stated.get(Field::UniqueMerchantId), None);
 }

@@ -46,6 +46,7 @@ pub fn rules(source: &mut Source<'_>) -> Rules {
         status: source.pick(&[AffiliateStatus::Active, AffiliateStatus::Pending]),
         offer: source.flag().then(|| "12".into()),
         send_welcome: source.flag(),
+        paypal_email: source.flag(),
         custom_fields: vec![custom("revenue", "2"), custom("address.city", "3"), custom("name", "4")],
         audiences: vec![Audience { key: "vip".into(), on_true: effect(source), on_false: effect(source) }],
         create_if: source.flag().then(|| CreateIf { key: "partner".into(), equals: "yes".into() }),
@@ -175,18 +176,36 @@ fn reversed(event: &Json) -> Json {
 
 fn with_unknown(event: &Json, source: &mut Source<'_>) -> Json {
     let junk = super::json::anything(source, 2);
-    let mut members =
-        event.with("traits", |traits| traits.insert(0, ("zq9 unknown".into(), junk.clone()))).members().to_vec();
+    // Where the traits have no value, those of the context stand for them.
+    let insert = |traits: &mut Vec<(String, Json)>| {
+        if traits.iter().any(|(_, value)| has_value(value)) {
+            traits.insert(0, ("zq9 unknown".into(), junk.clone()));
+        }
+    };
+    let mut members = event.with("traits", insert).members().to_vec();
     members.insert(source.below(members.len() + 1), ("zq9".into(), junk));
     Json::Members(members)
 }
 
-/// The event without traits that are null, except those that overwrite a value of the same key.
+/// Whether a value certainly says something.
+fn has_value(value: &Json) -> bool {
+    match value {
+        Json::Word(_) => !is_null(value),
+        Json::Text(text) => text.contains("Zq9 "),
+        Json::List(_) | Json::Members(_) => false,
+    }
+}
+
+/// The names of rules of which there are other spellings among the traits: a null trait with exactly this name has no effect, and hides
+/// those.
+const EXACT_NAMES: [&str; 2] = ["vip", "name"];
+
+/// The event without traits that are null, except those that overwrite a value of the same key, or hide one of another spelling.
 fn without_nulls(event: &Json) -> Json {
     event.with("traits", |traits| {
         let with_a_value: Vec<String> =
             traits.iter().filter(|(_, value)| !is_null(value)).map(|(key, _)| key.clone()).collect();
-        traits.retain(|(key, value)| !is_null(value) || with_a_value.contains(key));
+        traits.retain(|(key, value)| !is_null(value) || with_a_value.contains(key) || EXACT_NAMES.contains(&&**key));
     })
 }
 

@@ -75,7 +75,8 @@ fn edit(body: &Value) {
             _ => assert!(value.is_string(), "{key} is no string"),
         }
     }
-    check_values(fields.iter().filter(|(_, value)| value.is_string()));
+    let is_cleared = |key: &str, value: &Value| matches!(key, "address2" | "state") && value == "";
+    check_values(fields.iter().filter(|(key, value)| value.is_string() && !is_cleared(key, value)));
 }
 
 /// Checks values: not empty, on one line, of the type of their field.

@@ -24,7 +24,7 @@ pub enum Json {
 }
 
 /// Names of traits, in several spellings.
-const KEYS: [&str; 34] = [
+const KEYS: [&str; 46] = [
     "email",
     "Email",
     "name",
@@ -59,9 +59,21 @@ const KEYS: [&str; 34] = [
     "traits",
     "company.name",
     "first_name",
+    "given_name",
+    "fullName",
+    "address1",
+    "address2",
+    "province_code",
+    "region",
+    "country_code",
+    "default_address",
+    "billing_address",
+    "address_city",
+    "zipCode",
+    "paypalEmail",
 ];
 
-const TEXTS: [&str; 41] = [
+const TEXTS: [&str; 45] = [
     "Zq9@x.io",
     "Zq9 a",
     "Zq9",
@@ -103,6 +115,10 @@ const TEXTS: [&str; 41] = [
     "XYZ",
     "94103",
     "yes",
+    "Zq9 &amp; &#10;b",
+    "<nil>",
+    r#"[{"city":"Zq9","country":"DE"}]"#,
+    "undefined",
 ];
 
 const NUMBERS: [&str; 12] = [

@@ -1,0 +1,234 @@
+//! The parts of an address, wherever an event says them and whatever it calls them.
+//!
+//! In: traits. Out: for each part its values, the preferred one first. Places, in this order: the `address` object; one key for both
+//! (`address_city`, `address.city`); beside the address (`city`); an address that is one text, which is a street. Where there is no
+//! `address`, that of a shop stands for it. An address may also be a list of one, or JSON in a text. Deliberately absent: what Refersion
+//! takes ([`super::address`]), and splitting an address that is one text.
+
+use super::text;
+use crate::segment::{RawJson, Traits, clean_text};
+
+/// A part of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    /// The street; of several lines, perhaps.
+    Street,
+    /// The second line of the street.
+    SecondLine,
+    City,
+    State,
+    Zip,
+    Country,
+}
+
+/// Every name of each part, normalized; of one part's names the earlier one is preferred.
+const NAMES: [(&str, Part); 13] = [
+    ("street", Part::Street),
+    ("address1", Part::Street),
+    ("address2", Part::SecondLine),
+    ("city", Part::City),
+    ("state", Part::State),
+    ("region", Part::State),
+    ("province", Part::State),
+    ("provincecode", Part::State),
+    ("postalcode", Part::Zip),
+    ("zip", Part::Zip),
+    ("zipcode", Part::Zip),
+    ("country", Part::Country),
+    ("countrycode", Part::Country),
+];
+
+/// The preferred name of a street: its index, and the part.
+const STREET: (usize, Part) = (0, Part::Street);
+
+/// Beside an address this is a sales region, as likely as not: `EMEA`.
+const ONLY_IN_AN_ADDRESS: &str = "region";
+
+/// What shops call an address.
+const ADDRESSES_OF_SHOPS: [&str; 3] = ["defaultaddress", "billingaddress", "shippingaddress"];
+
+/// The members of a country that is an object, and of a state.
+const CODES_AND_NAMES: [&str; 3] = ["code", "iso2", "name"];
+
+/// Where a part was found; the earlier one is preferred.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Object,
+    OneKey,
+    Beside,
+    WholeAddress,
+}
+
+/// One value of a part.
+pub(super) struct Found {
+    part: Part,
+    place: Place,
+    /// The index of its name in [`NAMES`].
+    name: usize,
+    /// Not blank. A street may have several lines; everything else is clean.
+    pub(super) text: String,
+    /// Whether it came as a number.
+    pub(super) is_number: bool,
+}
+
+/// All parts of one address.
+#[derive(Default)]
+pub(super) struct AddressParts {
+    found: Vec<Found>,
+    /// Whether there is an address of which nothing could be read.
+    pub(super) is_unreadable: bool,
+}
+
+impl AddressParts {
+    /// The parts that `traits` say.
+    pub(super) fn of(traits: &Traits<'_>) -> Self {
+        let mut parts = Self::default();
+        for (name, value) in traits.iter() {
+            if let Some(part) = name.strip_prefix("address").and_then(|rest| named(rest.trim_start_matches('.'))) {
+                parts.add(part, Place::OneKey, value);
+            } else if let Some(part) = named(name).filter(|_| name != ONLY_IN_AN_ADDRESS) {
+                parts.add(part, Place::Beside, value);
+            }
+        }
+        let whole = |wanted: &str| traits.iter().any(|(name, value)| name == wanted && !value.is_empty());
+        if let Some(wanted) = ["address"].into_iter().chain(ADDRESSES_OF_SHOPS).find(|name| whole(name)) {
+            let values = traits.iter().filter(|(name, value)| *name == wanted && !value.is_empty());
+            values.for_each(|(_, value)| parts.add_whole(value));
+        }
+        parts.found.sort_by_key(|found| (found.part, found.place, found.name));
+        parts
+    }
+
+    /// The values of `part`, the preferred one first.
+    pub(super) fn all(&self, part: Part) -> impl Iterator<Item = &Found> {
+        self.found.iter().filter(move |found| found.part == part)
+    }
+
+    /// The preferred text of `part`; empty if there is none.
+    pub(super) fn first(&self, part: Part) -> &str {
+        self.all(part).next().map_or("", |found| &found.text)
+    }
+
+    /// Adds the parts of a whole address. A list in a list is none, so that nesting costs no stack.
+    fn add_whole(&mut self, value: RawJson<'_>) {
+        if let Some(members) = value.as_object().map(Traits::from) {
+            for (name, value) in members.iter() {
+                if let Some(part) = named(name) {
+                    self.add(part, Place::Object, value);
+                }
+            }
+        } else if let Some(text) = value.as_string() {
+            if !text.trim_start().starts_with(['{', '[']) {
+                self.add(STREET, Place::WholeAddress, value);
+            } else if let Ok(json) = RawJson::parse(&text) {
+                self.add_whole(json);
+            } else {
+                self.is_unreadable = true;
+            }
+        } else {
+            let mut elements = value.as_array().unwrap_or_default().into_iter().filter(|element| !element.is_empty());
+            match (elements.next(), elements.next()) {
+                (Some(only), None) if !only.is_array() => self.add_whole(only),
+                _ => self.is_unreadable = true,
+            }
+        }
+    }
+
+    fn add(&mut self, named: (usize, Part), place: Place, value: RawJson<'_>) {
+        if let Some(number) = value.as_number() {
+            self.push(named, place, number, true);
+        } else if named.1 == Part::Street {
+            if let Some(text) = text::decoded(value) {
+                self.push(named, place, text.into_owned(), false);
+            }
+        } else if let Some(text) = text::string(value) {
+            self.push(named, place, text, false);
+        } else if matches!(named.1, Part::State | Part::Country)
+            && let Some(members) = value.as_object().map(Traits::from)
+        {
+            for text in CODES_AND_NAMES.into_iter().filter_map(|name| members.find(name, text::string)) {
+                self.push(named, place, text, false);
+            }
+        }
+    }
+
+    fn push(&mut self, (name, part): (usize, Part), place: Place, text: String, is_number: bool) {
+        if !clean_text(&text).is_empty() {
+            self.found.push(Found { part, place, name, text, is_number });
+        }
+    }
+}
+
+/// The part that is called `name`, and the index of that name.
+fn named(name: &str) -> Option<(usize, Part)> {
+    NAMES.iter().position(|(known, _)| *known == name).map(|index| (index, NAMES[index].1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(traits: &str) -> AddressParts {
+        AddressParts::of(&RawJson::parse(traits).expect("JSON").as_object().expect("an object").into())
+    }
+
+    #[test]
+    fn an_address_has_many_shapes() {
+        for (traits, city) in [
+            (r#"{"address":{"city":"Bonn"}}"#, "Bonn"),
+            (r#"{"address":[{"city":"Bonn"}]}"#, "Bonn"),
+            (r#"{"address":[null,{"city":"Bonn"}]}"#, "Bonn"),
+            (r#"{"address":"{\"city\":\"Bonn\"}"}"#, "Bonn"),
+            (r#"{"address":" [{\"city\":\"Bonn\"}]"}"#, "Bonn"),
+            (r#"{"address":["{\"city\":\"Bonn\"}"]}"#, "Bonn"),
+            (r#"{"default_address":{"city":"Bonn"},"billing_address":{"city":"Rome"}}"#, "Bonn"),
+            (r#"{"billing_address":{"city":"Bonn"},"shippingAddress":{"city":"Rome"}}"#, "Bonn"),
+            (r#"{"default_address":null,"shipping_address":{"city":"Bonn"}}"#, "Bonn"),
+            (r#"{"billing_address":{"city":"Rome"},"address":{"city":"Bonn"}}"#, "Bonn"),
+            (r#"{"billing_address":{"city":"Rome"},"address":{"street":"6th St"}}"#, ""),
+            (r#"{"billing_address":{"city":"Bonn"},"address":{}}"#, "Bonn"),
+            (r#"{"address_city":"Bonn"}"#, "Bonn"),
+            (r#"{"addressCity":"Bonn","city":"Rome"}"#, "Bonn"),
+            (r#"{"address.city":"Rome","address":{"city":"Bonn"}}"#, "Bonn"),
+            (r#"{"city":"Rome","address":{"city":"Bonn"}}"#, "Bonn"),
+            (r#"{"city":"Bonn","address":{"city":"<nil>"}}"#, "Bonn"),
+            (r#"{"city":"M&uuml;nchen"}"#, "München"),
+            (r#"{"address":[{"city":"Bonn"},{"city":"Rome"}]}"#, ""),
+        ] {
+            assert_eq!(parts(traits).first(Part::City), city, "{traits}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_unreadable() {
+        for (traits, is_unreadable) in [
+            (r#"{"address":5}"#, true),
+            (r#"{"address":true}"#, true),
+            (r#"{"address":"{street"}"#, true),
+            (r#"{"address":[{"city":"Bonn"},{"city":"Rome"}]}"#, true),
+            (r#"{"address":[[{"city":"Bonn"}]]}"#, true),
+            (r#"{"address":{}}"#, false),
+            (r#"{"address":"6th St"}"#, false),
+            ("{}", false),
+        ] {
+            assert_eq!(parts(traits).is_unreadable, is_unreadable, "{traits}");
+        }
+    }
+
+    #[test]
+    fn of_several_values_the_place_counts_then_the_name() {
+        let traits = r#"{"province":"h","address":{"province_code":"d","province":"c","region":"b","state":"a"},"region":"no",
+            "state":"g","address_state":{"name":"f","code":"e"}}"#;
+        let parts = parts(traits);
+        let found: Vec<_> = parts.all(Part::State).map(|found| &*found.text).collect();
+        assert_eq!(found, ["a", "b", "c", "d", "e", "f", "g", "h"]);
+    }
+
+    #[test]
+    fn deep_nesting_costs_no_stack() {
+        let nested = format!(r#"{{"address":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
+        assert!(parts(&nested).is_unreadable);
+        let text = format!(r#"{{"address":"{}{}"}}"#, "[".repeat(200_000), "]".repeat(200_000));
+        assert!(parts(&text).is_unreadable);
+    }
+}

@@ -1,0 +1,52 @@
+//! Texts that people typed into web forms: names and addresses. HTML entities in them are decoded.
+//!
+//! In: a value. Out: its text, clean. `O&#39;Neil` is what an escaping form stores. An entity is decoded once: `&amp;amp;` becomes
+//! `&amp;`. Deliberately absent: other traits, whose values may be meant as they are written.
+
+use crate::segment::{RawJson, clean_text};
+use std::borrow::Cow;
+
+/// A string, without HTML entities; it may have several lines, and be blank.
+pub(super) fn decoded<'a>(value: RawJson<'a>) -> Option<Cow<'a, str>> {
+    let text = value.as_string()?;
+    Some(if text.contains('&') { html_escape::decode_html_entities(&text).into_owned().into() } else { text })
+}
+
+/// A string as clean text, unless nothing is left of it: for what no number can be, such as a name.
+pub(super) fn string(value: RawJson<'_>) -> Option<String> {
+    Some(clean_text(&decoded(value)?)).filter(|text| !text.is_empty())
+}
+
+/// A string or a number as clean text, unless nothing is left of it.
+pub(super) fn text(value: RawJson<'_>) -> Option<String> {
+    if value.is_string() { string(value) } else { value.as_number() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entities_are_decoded_once() {
+        for (json, decoded) in [
+            (r#""O&#39;Neil""#, Some("O'Neil")),
+            (r#""O&#x27;Neil &amp; Sons""#, Some("O'Neil & Sons")),
+            (r#""M&uuml;nchen""#, Some("München")),
+            (r#""&amp;amp;""#, Some("&amp;")),
+            (r#""AT&T""#, Some("AT&T")),
+            (r#""Tom & Jerry; Co""#, Some("Tom & Jerry; Co")),
+            (r#""a&nbsp;&#10;b""#, Some("a b")),
+            (r#""&nbsp;""#, None),
+            (r#""<nil>""#, None),
+            ("5", None),
+        ] {
+            assert_eq!(string(RawJson::parse(json).expect("JSON")).as_deref(), decoded, "{json}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_texts_but_no_strings() {
+        let number = RawJson::parse("94103").expect("JSON");
+        assert_eq!((text(number).as_deref(), string(number)), (Some("94103"), None));
+    }
+}
