@@ -35,12 +35,27 @@ pub fn coalesce<'a>(memory: &Memory, policy: Policy, head: &'a Intent, followers
     match head {
         _ if followers.is_empty() => alone,
         Intent::Identify(wanted) if may_lead(memory, wanted) => coalesce_identifies(memory, policy, wanted, followers),
-        Intent::Delete { user, .. } => {
-            let again = |next: &&Intent| matches!(next, Intent::Delete { user: next, .. } if next == user);
+        Intent::Delete { user, time } => {
+            let again = |next: &&Intent| is_one_delete(memory, user, *time) && is_same_delete(next, user, *time);
             Coalesced { events: 1 + followers.iter().take_while(again).count(), ..alone }
         }
         Intent::Identify(_) | Intent::Nothing(_) => alone,
     }
+}
+
+/// Whether a repeat of the delete deletes nobody else: once the affiliate of the `userId` is forgotten, the e-mail may lead to another.
+fn is_one_delete(memory: &Memory, user: &User, time: FactTime) -> bool {
+    match (&memory.by_user_id, &memory.by_email) {
+        (Some(_), None) => user.email.is_none(),
+        (Some(own), Some(other)) if own.code != other.code => memory.email_deleted_at < Some(time.at()),
+        _ => true,
+    }
+}
+
+/// Whether `next` deletes the user who was deleted at `time`, and adds nothing. A later deletion is remembered of the keys that it
+/// names alone: no affiliate leads from them to other keys any more.
+fn is_same_delete(next: &Intent, deleted: &User, time: FactTime) -> bool {
+    matches!(next, Intent::Delete { user, time: next_time } if user == deleted && next_time.at() <= time.at())
 }
 
 impl Coalesced<'_> {

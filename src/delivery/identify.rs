@@ -103,13 +103,14 @@ fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &Plan
     if input.policy.on_stale == OnStale::Apply { facts } else { facts.newer(&known.sent) }
 }
 
-/// Everything that can be sent was sent. What was stated again is remembered with its newer time.
+/// Everything that can be sent was sent. What was stated again is remembered with its newer time, and that a field has no value also
+/// where none had to be cleared: an older event may state one.
 fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, state: &mut PlanState) -> Step {
     let Some(known) = &mut state.known else { return ignored(Ignored::DeletedSince) };
     let progress = &state.progress;
     let is_stale = !wanted.facts.is_empty() && current.is_empty() && wanted.status.is_none();
     current
-        .filtered(|fact| known.sent.has(input.hash, &fact.attribute, &fact.value))
+        .filtered(|fact| fact.value.is_empty() || known.sent.has(input.hash, &fact.attribute, &fact.value))
         .record(input.hash, &mut known.sent);
     status::confirm(input, wanted, known);
     let code = known.code.clone();
@@ -236,7 +237,8 @@ fn on_new_rejected(
 }
 
 /// The values of an `edit` were rejected: it is repeated without those that seem to be at fault. They are remembered as sent, so
-/// that they are not tried with every event.
+/// that they are not tried with every event. If it is repeated no more, an affiliate that was created stays without the others until
+/// another event states them.
 fn on_edit_rejected(
     input: &PlanInput<'_>,
     wanted: &Identify,
@@ -245,19 +247,22 @@ fn on_edit_rejected(
     changes: &Profile,
     words: String,
 ) -> Option<Step> {
+    if input.events > 1 {
+        return Some(Step::refused(call, words));
+    }
     state.progress.rejections += 1;
     let is_created = state.progress.done == Done::Created;
     let is_last = state.progress.rejections > MAX_REPETITIONS || is_created && state.progress.required_only;
-    let at_fault = match is_last {
-        true if is_created => changes.iter().map(|(attribute, _)| attribute.clone()).collect(),
-        true => Vec::new(),
-        false => leave_out(changes, &words),
-    };
-    if input.events > 1 || at_fault.is_empty() {
+    if is_last && !is_created {
+        return Some(Step::refused(call, words));
+    }
+    let at_fault = leave_out(changes, &words);
+    if at_fault.is_empty() && !is_last {
         return Some(Step::refused(call, words));
     }
     record(input, wanted, state, &changes.filtered(|attribute, _| at_fault.contains(attribute)));
-    state.progress.left_out.extend(at_fault.iter().map(ToString::to_string));
+    let left_out = changes.filtered(|attribute, _| is_last || at_fault.contains(attribute));
+    state.progress.left_out.extend(left_out.iter().map(|(attribute, _)| attribute.to_string()));
     state.progress.stage = Stage::Start;
     None
 }

@@ -178,8 +178,7 @@ fn with_unknown(event: &Json, source: &mut Source<'_>) -> Json {
     let junk = super::json::anything(source, 2);
     // Where the traits have no value, those of the context stand for them.
     let insert = |traits: &mut Vec<(String, Json)>| {
-        let is_last = |n: usize, key: &str| traits[n + 1..].iter().all(|(other, _)| other != key);
-        if traits.iter().enumerate().any(|(n, (key, value))| has_value(value) && is_last(n, key)) {
+        if traits.iter().any(|(_, value)| has_value(value)) {
             traits.insert(0, ("zq9 unknown".into(), junk.clone()));
         }
     };
