@@ -31,6 +31,8 @@ pub struct PlanState {
     pub fallback: Option<Known>,
     /// What the event may do.
     pub access: Access,
+    /// What it may do to the affiliate of its e-mail, where its `userId` leads to none any more.
+    pub access_by_email: Access,
     /// The user was deleted after the event.
     pub deleted_since: bool,
     /// An affiliate to which the e-mail of a delete leads, while its `userId` leads, or led before it was deleted, to another.
@@ -63,8 +65,8 @@ impl PlanState {
         };
         let user_id_alone_was_deleted = memory.user_id_deleted_at > memory.email_deleted_at;
         let Memory { by_user_id, by_email, email_has_other_owner, .. } = memory;
-        let access = match (intent, &by_user_id, &by_email) {
-            (Intent::Identify(wanted), None, Some(known)) if email_has_other_owner => {
+        let access_by_email = match (intent, &by_email) {
+            (Intent::Identify(wanted), Some(known)) if email_has_other_owner => {
                 Access::without_ownership(wanted, policy, &known.code)
             }
             _ => Access::Full,
@@ -75,20 +77,29 @@ impl PlanState {
             _ => None,
         };
         let by_email = by_email.filter(|_| by_user_id.is_some() || other_affiliate.is_none());
-        let by_email = by_email.filter(|_| {
-            let is_other_owners =
-                email_has_other_owner && by_user_id.is_some() && matches!(intent, Intent::Identify(_));
-            !is_other_owners || policy.on_other_user == OnOtherUser::Update
-        });
-        let (known, fallback) = if by_user_id.is_none() { (by_email, None) } else { (by_user_id, by_email) };
-        let known = known.filter(|_| !matches!(access, Access::OtherOwner(_)) && !deleted_since);
+        let is_anothers = matches!(access_by_email, Access::OtherOwner(_));
+        let by_email = by_email.filter(|_| !is_anothers && !deleted_since);
+        let (known, fallback, access) = if by_user_id.is_none() {
+            (by_email, None, access_by_email.clone())
+        } else {
+            (by_user_id.filter(|_| !deleted_since), by_email, Access::Full)
+        };
         let fallback = fallback.filter(|other| known.as_ref().is_none_or(|known| known.code != other.code));
         let in_flight = progress.new_in_flight.take();
         if interrupted {
             progress.status_read = false; // it may have changed
             count_as_unanswered(&mut progress, in_flight, known.is_some());
         }
-        Self { known, fallback, access, deleted_since, other_affiliate, progress, forgotten: Vec::new() }
+        Self {
+            known,
+            fallback,
+            access,
+            access_by_email,
+            deleted_since,
+            other_affiliate,
+            progress,
+            forgotten: Vec::new(),
+        }
     }
 
     /// Remembers an affiliate that this event created or found.
@@ -103,6 +114,7 @@ impl PlanState {
     pub(super) fn forget(&mut self) {
         let gone = std::mem::replace(&mut self.known, self.fallback.take());
         self.forgotten.extend(gone.map(|known| known.code));
+        self.access = self.access_by_email.clone();
         self.progress.stage = Stage::Start;
     }
 }

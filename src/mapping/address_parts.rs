@@ -1,7 +1,7 @@
 //! The parts of an address, wherever an event says them and whatever it calls them.
 //!
 //! In: traits. Out: for each part its values, the preferred one first. Places, in this order: the `address` object; one key for both
-//! (`address_city`, `address.city`); beside the address (`city`); an address that is one text, which is a street. Where there is no
+//! (`address.city`, `address_city`); beside the address (`city`); an address that is one text, which is a street. Where there is no
 //! `address`, that of a shop stands for it. An address may also be a list of one, or JSON in a text. Deliberately absent: what Refersion
 //! takes ([`super::address`]), and splitting an address that is one text.
 
@@ -54,6 +54,7 @@ const CODES_AND_NAMES: [&str; 3] = ["code", "iso2", "name"];
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Object,
+    DottedKey,
     OneKey,
     Beside,
     WholeAddress,
@@ -84,7 +85,10 @@ impl AddressParts {
     pub(super) fn of(traits: &Traits<'_>) -> Self {
         let mut parts = Self::default();
         for (name, value) in traits.iter() {
-            if let Some(part) = name.strip_prefix("address").and_then(|rest| named(rest.trim_start_matches('.'))) {
+            let inner = name.strip_prefix("address");
+            if let Some(part) = inner.and_then(|rest| rest.strip_prefix('.')).and_then(named) {
+                parts.add(part, Place::DottedKey, value);
+            } else if let Some(part) = inner.and_then(named) {
                 parts.add(part, Place::OneKey, value);
             } else if let Some(part) = named(name).filter(|_| name != ONLY_IN_AN_ADDRESS) {
                 parts.add(part, Place::Beside, value);
@@ -189,6 +193,7 @@ mod tests {
             (r#"{"billing_address":{"city":"Bonn"},"address":{}}"#, "Bonn"),
             (r#"{"address_city":"Bonn"}"#, "Bonn"),
             (r#"{"addressCity":"Bonn","city":"Rome"}"#, "Bonn"),
+            (r#"{"address_city":"Rome","address.city":"Bonn"}"#, "Bonn"),
             (r#"{"address.city":"Rome","address":{"city":"Bonn"}}"#, "Bonn"),
             (r#"{"city":"Rome","address":{"city":"Bonn"}}"#, "Bonn"),
             (r#"{"city":"Bonn","address":{"city":"<nil>"}}"#, "Bonn"),

@@ -178,7 +178,8 @@ fn with_unknown(event: &Json, source: &mut Source<'_>) -> Json {
     let junk = super::json::anything(source, 2);
     // Where the traits have no value, those of the context stand for them.
     let insert = |traits: &mut Vec<(String, Json)>| {
-        if traits.iter().any(|(_, value)| has_value(value)) {
+        let is_last = |n: usize, key: &str| traits[n + 1..].iter().all(|(other, _)| other != key);
+        if traits.iter().enumerate().any(|(n, (key, value))| has_value(value) && is_last(n, key)) {
             traits.insert(0, ("zq9 unknown".into(), junk.clone()));
         }
     };
