@@ -52,7 +52,8 @@ pub(super) fn confirm(input: &PlanInput<'_>, wanted: &Identify, known: &mut Know
     }
 }
 
-/// `get` shows the present status: before it is set, or after "not changed".
+/// `get` shows the present status: before it is set, or after "not changed". A final one that is shown before is the merchant's
+/// decision, also if the event states the same.
 pub(super) fn on_read_back(
     input: &PlanInput<'_>,
     wanted: &Identify,
@@ -60,7 +61,8 @@ pub(super) fn on_read_back(
     shown: Option<AffiliateStatus>,
 ) -> Option<Step> {
     let stage = std::mem::take(&mut state.progress.stage);
-    if shown.is_some() && shown == wanted.status.map(|fact| fact.status) {
+    let is_as_wanted = shown.is_some() && shown == wanted.status.map(|fact| fact.status);
+    if is_as_wanted && (stage == Stage::CheckStatus || !shown.is_some_and(is_final)) {
         on_changed(input, wanted, state);
         return None;
     }

@@ -33,6 +33,12 @@ pub fn rows() -> Vec<Row> {
             "get 7 → unchanged a3y7 | created a3y7/7",
         ),
         row(
+            "one that the merchant disabled is not taken for one that a rule disabled",
+            identify("").demanding(AffiliateStatus::Disabled).knowing("created a3y7/7", "status=ACTIVE"),
+            "affiliate 7 DISABLED",
+            "get 7 → left alone a3y7 DISABLED | created a3y7/7",
+        ),
+        row(
             "one that this event has created needs no reading",
             identify("").demanding(AffiliateStatus::Denied),
             "created a3y7 7, changed",
