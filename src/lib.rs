@@ -34,20 +34,21 @@
 //!     event connects them.
 //!  4. Repeats have no second effect: the same `messageId` within the deduplication window, a `new` whose answer was lost, a
 //!     crash between two steps.
-//!  5. A delete event also erases the user here. Older facts overwrite newer ones if Segment sends them later: `timestamp` is not
-//!     read yet.
+//!  5. Older facts do not overwrite newer ones: per attribute, by the event's own `timestamp`, which is never later than its
+//!     receipt. A delete event also erases the user here, and an event from before it brings nobody back.
 //!  6. A wrong key (401) fails no event: the account halts, keeps its events, probes the key, and resumes by itself. A key
 //!     that arrives with a request is verified with Refersion before it is stored, and stored sealed before an event is appended.
 //!  7. Logs, metrics, errors and answers contain no secret and no personal data. Delivered bodies are erased.
 //!  8. The raw body is stored and mapped again when it is delivered, so a corrected rule applies to pending and to replayed
 //!     events.
 //!  9. No lock and no transaction is held across a call to Refersion. One process owns the store, held by a file lock.
-//! 10. What the merchant decided at Refersion stands: an affiliate that is `DENIED` or `DISABLED` is left alone.
+//! 10. What the merchant decided at Refersion stands: an affiliate that they denied or disabled is not activated by an event.
+//!     An affiliate belongs to the first `userId` that came with it: no identify of another user changes it.
 //! 11. Status codes are decided in two files: `http/response.rs` (inbound) and `refersion/response.rs` (outbound); `http/health.rs` has
 //!     the two of health. Accounts are independent: none delays another, and equal ids in two of them are two users.
 //!
 //! # Deliberately absent
-//! Several replicas on one store (leases, PostgreSQL); order by the events' own `timestamp`; traces; a web interface.
+//! Several replicas on one store (leases, PostgreSQL); traces; a web interface.
 
 pub mod failpoint;
 

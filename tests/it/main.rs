@@ -12,6 +12,7 @@ mod crash;
 mod dead_letters;
 mod delivery;
 mod documents;
+mod field;
 mod fuzz;
 mod http;
 mod mapping;

@@ -1,0 +1,94 @@
+//! Whom a delete is about, and when two of them are one.
+
+use super::{delete, hold, identify, play, words};
+use serde_json::{Value, json};
+
+fn two_users() -> Vec<Value> {
+    vec![identify("u1", json!({"email": "ann@example.com"})), identify("u2", json!({"email": "bob@example.com"}))]
+}
+
+fn after_two_users(events: Vec<Value>) -> Vec<Value> {
+    [two_users(), events].concat()
+}
+
+#[tokio::test]
+async fn a_delete_goes_by_its_user_id_first_and_else_by_its_email() {
+    let email = |email: &str| json!({"email": email});
+    let [ann, bob] = ["ann@example.com PENDING", "bob@example.com PENDING"];
+    let [ann_deleted, bob_deleted] = ["ann@example.com DISABLED", "bob@example.com DISABLED"];
+    hold(
+        &[],
+        "email status",
+        vec![
+            (
+                "the userId is known",
+                after_two_users(vec![delete("u1", json!({}))]),
+                "created created disabled",
+                &[ann_deleted, bob],
+            ),
+            (
+                "the userId is known, and the e-mail is somebody else's",
+                after_two_users(vec![delete("u1", email("bob@example.com"))]),
+                "created created disabled",
+                &[ann_deleted, bob],
+            ),
+            (
+                "the userId is unknown",
+                after_two_users(vec![delete("u9", email("bob@example.com"))]),
+                "created created disabled",
+                &[ann, bob_deleted],
+            ),
+            (
+                "there is no userId",
+                after_two_users(vec![delete("", email("bob@example.com"))]),
+                "created created disabled",
+                &[ann, bob_deleted],
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_answer_says_that_the_affiliate_of_the_email_was_left_alone() {
+    let events = after_two_users(vec![delete("u1", json!({"email": "bob@example.com"}))]);
+    let (service, answers) = play(&[], events).await;
+    let code = service.refersion.sandbox.affiliate("bob@example.com").expect("kept").code;
+    let message = answers[2].message();
+    assert!(message.contains(&format!("the e-mail leads to affiliate {code}, which was left alone")), "{message}");
+}
+
+#[tokio::test]
+async fn the_deletes_of_two_users_with_one_message_id_are_two_events_and_of_one_user_one() {
+    let with_id = |user: &str| delete(user, json!({"messageId": "one"}));
+    hold(
+        &[],
+        "email status",
+        vec![
+            (
+                "two users",
+                after_two_users(vec![with_id("u1"), with_id("u2")]),
+                "created created disabled disabled",
+                &["ann@example.com DISABLED", "bob@example.com DISABLED"],
+            ),
+            (
+                "one user",
+                after_two_users(vec![with_id("u1"), with_id("u1")]),
+                "created created disabled duplicate",
+                &["ann@example.com DISABLED", "bob@example.com PENDING"],
+            ),
+        ],
+    )
+    .await;
+}
+
+/// The pair of samples that Segment publishes: the delete has another `userId`, and the e-mail.
+#[tokio::test]
+async fn the_published_delete_disables_the_affiliate_of_the_published_identify() {
+    let sample = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    let identify = sample(include_str!("../../data/published/identify.json"));
+    let delete = sample(include_str!("../../data/published/delete.json"));
+    let (service, answers) = play(&[], vec![identify, delete]).await;
+    assert_eq!(words(&answers), "created disabled");
+    assert_eq!(service.refersion.sandbox.affiliates().len(), 1);
+}

@@ -1,0 +1,51 @@
+//! Placeholder ids name nobody: what a client sends as `userId` where it knows none.
+
+use super::{Case, delete, hold, identify};
+use serde_json::json;
+
+#[tokio::test]
+async fn users_with_one_placeholder_as_user_id_are_different_people_and_a_delete_of_it_is_nobodys() {
+    const PLACEHOLDERS: [&str; 16] = [
+        "undefined",
+        "null",
+        "nil",
+        "none",
+        "NaN",
+        "0",
+        "-1",
+        "anonymous",
+        "guest",
+        "unknown",
+        "[object Object]",
+        "00000000-0000-0000-0000-000000000000",
+        "000",
+        "--",
+        " Undefined ",
+        "NULL",
+    ];
+    let case = |id: &'static str| -> Case<'static> {
+        let events = vec![
+            identify(id, json!({"email": "ann@example.com"})),
+            identify(id, json!({"email": "bob@example.com"})),
+            delete(id, json!({})),
+        ];
+        (id, events, "created created rejected", &["ann@example.com PENDING -", "bob@example.com PENDING -"])
+    };
+    hold(&[], "email status unique_merchant_id", PLACEHOLDERS.into_iter().map(case).collect()).await;
+}
+
+#[tokio::test]
+async fn the_list_is_a_setting() {
+    let settings = [("MAPPING_IGNORED_USER_IDS", "nobody")];
+    let events =
+        |id: &str| ["ann@example.com", "bob@example.com"].map(|email| identify(id, json!({"email": email}))).to_vec();
+    hold(
+        &settings,
+        "email",
+        vec![
+            ("on the list", events("Nobody"), "created created", &["ann@example.com", "bob@example.com"]),
+            ("not on the list", events("guest"), "created updated", &["bob@example.com"]),
+        ],
+    )
+    .await;
+}
