@@ -20,7 +20,7 @@ use std::borrow::Cow;
 /// The events of a body.
 pub(super) enum ParsedBody {
     /// A single event.
-    One(ParsedItem),
+    One(Box<ParsedItem>),
     /// An array or a batch.
     Many(Vec<ParsedItem>),
 }
@@ -68,7 +68,7 @@ pub(super) fn parse_body(
     let content = content?;
     match split_envelope(&content).map_err(invalid)? {
         Envelope::Single(_) if content.len() > MAX_EVENT_BYTES => Err(ApiResponse::BodyTooLarge),
-        Envelope::Single(json) => Ok(ParsedBody::One(parse_item(endpoint, json, now))),
+        Envelope::Single(json) => Ok(ParsedBody::One(Box::new(parse_item(endpoint, json, now)))),
         Envelope::Array(events) | Envelope::Batch(events) if events.len() > MAX_EVENTS => {
             Err(ApiResponse::TooManyEvents)
         }

@@ -81,7 +81,8 @@ async fn receive(
     let pending = authenticated.map_err(ApiResponse::Unauthenticated)?;
     let (body, _permit) = body::read(headers, body).await?;
     match parse(endpoint, pending, body, endpoint.clock.now()).await? {
-        ParsedBody::One(ParsedItem { decision, notes, .. }) => {
+        ParsedBody::One(item) => {
+            let ParsedItem { decision, notes, .. } = *item;
             let response = handle_one(endpoint, decision).await;
             endpoint.meter.events_received(response.as_ref().unwrap_or_else(|error| error).status(), 1);
             response.map(|response| response.with_body(&ResponseBody { notes, ..response.body() }))
