@@ -51,7 +51,7 @@ fn ignored(reason: Ignored) -> Step {
 
 fn create(wanted: &Identify, state: &PlanState) -> Step {
     match &wanted.creation {
-        Creation::Allowed(new) if state.progress.required_only => {
+        Creation::Allowed(new) if state.progress.refused_values.required_only => {
             let profile = new.profile.filtered(|attribute, _| !is_optional(attribute));
             Step::Next(Call::New(NewAffiliate { profile, ..new.clone() }))
         }
@@ -88,7 +88,7 @@ fn update(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &mut P
 /// The facts that may replace what was sent of the affiliate.
 fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &PlanState) -> Facts {
     let mut facts = wanted.facts.clone();
-    if let (true, Creation::Allowed(new)) = (state.progress.required_only, &wanted.creation) {
+    if let (true, Creation::Allowed(new)) = (state.progress.refused_values.required_only, &wanted.creation) {
         let rest = |attribute: &Attribute| {
             let is_editable = matches!(attribute, Attribute::Field(field) if field.is_editable());
             is_editable && is_optional(attribute) && wanted.facts.get(attribute).is_none()
@@ -97,7 +97,7 @@ fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &Plan
         facts.replace(Facts::new(&new.profile.filtered(|attribute, _| rest(attribute)), &[], time));
     }
     let by_rule = |attribute: &Attribute| matches!(attribute, Attribute::Custom(_) | Attribute::Field(Field::Offer));
-    let left_out = |attribute: &Attribute| state.progress.left_out.contains(&attribute.to_string());
+    let left_out = |attribute: &Attribute| state.progress.refused_values.left_out.contains(&attribute.to_string());
     let may = |attribute: &Attribute| (state.access != Access::RulesOnly || by_rule(attribute)) && !left_out(attribute);
     let facts = facts.filtered(|fact| may(&fact.attribute));
     if input.policy.on_stale == OnStale::Apply { facts } else { facts.newer(&known.sent) }
@@ -120,9 +120,12 @@ fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, state: &mut P
         Done::Nothing | Done::Anonymized => Action::Unchanged,
     };
     let mut remarks = Vec::new();
-    remarks.extend(progress.email_taken.then_some(Remark::EmailTaken));
-    remarks.extend((!progress.left_out.is_empty()).then(|| Remark::LeftOut(progress.left_out.clone())));
-    match progress.status_kept {
+    remarks.extend(progress.refused_values.email_taken.then_some(Remark::EmailTaken));
+    remarks.extend(
+        (!progress.refused_values.left_out.is_empty())
+            .then(|| Remark::LeftOut(progress.refused_values.left_out.clone())),
+    );
+    match progress.present_status.kept() {
         Some(status) if action == Action::Unchanged && remarks.is_empty() => {
             return ignored(Ignored::LeftAlone { code, status });
         }
@@ -196,7 +199,7 @@ fn sent_with_new(input: &PlanInput<'_>, wanted: &Identify, state: &PlanState, ne
     }
     let stated = wanted.status.filter(|wanted| wanted.status == new.status);
     sent.record_status(input.hash, new.status, stated.map_or(OLDEST, |fact| fact.time.at()));
-    let left_out = |attribute: &Attribute| state.progress.left_out.contains(&attribute.to_string());
+    let left_out = |attribute: &Attribute| state.progress.refused_values.left_out.contains(&attribute.to_string());
     wanted.facts.filtered(|fact| left_out(&fact.attribute)).record(input.hash, &mut sent);
     sent
 }
@@ -227,12 +230,12 @@ fn on_new_rejected(
     words: String,
 ) -> Option<Step> {
     let at_fault = leave_out(&new.profile, &words);
-    if input.events > 1 || state.progress.required_only || at_fault.is_empty() {
+    if input.events > 1 || state.progress.refused_values.required_only || at_fault.is_empty() {
         return Some(Step::refused(call, words));
     }
-    state.progress.required_only = true;
-    state.progress.rejections = 1;
-    state.progress.left_out = at_fault.iter().map(ToString::to_string).collect();
+    state.progress.refused_values.required_only = true;
+    state.progress.refused_values.rejections = 1;
+    state.progress.refused_values.left_out = at_fault.iter().map(ToString::to_string).collect();
     None
 }
 
@@ -250,9 +253,10 @@ fn on_edit_rejected(
     if input.events > 1 {
         return Some(Step::refused(call, words));
     }
-    state.progress.rejections += 1;
+    state.progress.refused_values.rejections += 1;
     let is_created = state.progress.done == Done::Created;
-    let is_last = state.progress.rejections > MAX_REPETITIONS || is_created && state.progress.required_only;
+    let is_last = state.progress.refused_values.rejections > MAX_REPETITIONS
+        || is_created && state.progress.refused_values.required_only;
     if is_last && !is_created {
         return Some(Step::refused(call, words));
     }
@@ -262,7 +266,7 @@ fn on_edit_rejected(
     }
     record(input, wanted, state, &changes.filtered(|attribute, _| at_fault.contains(attribute)));
     let left_out = changes.filtered(|attribute, _| is_last || at_fault.contains(attribute));
-    state.progress.left_out.extend(left_out.iter().map(|(attribute, _)| attribute.to_string()));
+    state.progress.refused_values.left_out.extend(left_out.iter().map(|(attribute, _)| attribute.to_string()));
     state.progress.stage = Stage::Start;
     None
 }
@@ -276,7 +280,7 @@ fn on_email_taken(input: &PlanInput<'_>, state: &mut PlanState, changes: &Profil
         return Some(Step::Dead(PermanentFailure::EmailTaken));
     }
     known.sent.record_taken_email(input.hash, email);
-    state.progress.email_taken = true;
+    state.progress.refused_values.email_taken = true;
     state.progress.stage = Stage::Start;
     None
 }
@@ -344,7 +348,7 @@ fn on_details(
     status::on_shown(input, state, affiliate.status);
     if let Some(known) = &mut state.known {
         known.id = Some(affiliate.id);
-        return left_alone(code, state.progress.status_kept);
+        return left_alone(code, state.progress.present_status.kept());
     }
     if let Some(step) = left_alone(code, affiliate.status) {
         return Some(step);
@@ -389,7 +393,7 @@ fn on_read_back(
     let unsent = current(input, wanted, &known, state).changes(input.hash, &known.sent).profile();
     let failed = read_back::differs(affiliate, &unsent);
     status::on_shown(input, state, affiliate.status);
-    if let Some(step) = left_alone(&known.code, state.progress.status_kept) {
+    if let Some(step) = left_alone(&known.code, state.progress.present_status.kept()) {
         return Some(step);
     }
     if !failed.is_empty() {

@@ -96,24 +96,44 @@ pub struct Progress {
     /// The affiliate that a delete is about, once it is known.
     #[serde(default)]
     pub target: Option<Target>,
-    /// The names of attributes whose values Refersion refused.
+    /// The values that Refersion refused.
     #[serde(default)]
+    pub refused_values: RefusedValues,
+    /// What is known of the affiliate's present status.
+    #[serde(default)]
+    pub present_status: PresentStatus,
+}
+
+/// The values that Refersion refused, and what was done about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedValues {
+    /// The names of the attributes that were left out.
     pub left_out: Vec<String>,
     /// How many calls were rejected because of such values.
-    #[serde(default)]
     pub rejections: u32,
     /// A `new` with all fields was rejected: the required ones are sent alone.
-    #[serde(default)]
     pub required_only: bool,
     /// The new e-mail belongs to another affiliate.
-    #[serde(default)]
     pub email_taken: bool,
-    /// The affiliate's status was read, so that it may be set.
-    #[serde(default)]
-    pub status_read: bool,
-    /// The status that the affiliate keeps, although the event states another one.
-    #[serde(default)]
-    pub status_kept: Option<AffiliateStatus>,
+}
+
+/// What is known of an affiliate's present status, before another one is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PresentStatus {
+    /// It was not read in this attempt.
+    #[default]
+    Unread,
+    /// It was read, and may be changed.
+    Open,
+    /// It was read, and stays, although the event states another one: the merchant decided it.
+    Kept(AffiliateStatus),
+}
+
+impl PresentStatus {
+    /// The status that stays.
+    pub fn kept(self) -> Option<AffiliateStatus> {
+        if let Self::Kept(status) = self { Some(status) } else { None }
+    }
 }
 
 /// Where a delivery stands.

@@ -23,7 +23,7 @@ mod unanswered_new;
 
 pub use coalesce::{Coalesced, coalesce};
 pub use exchange::{Affiliate, Call, Found, Identifier, Rejection, Reply};
-pub use memory::{Done, Known, Memory, Origin, Progress, Recalled, Stage, Target};
+pub use memory::{Done, Known, Memory, Origin, PresentStatus, Progress, Recalled, RefusedValues, Stage, Target};
 pub use outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 pub use outcome_code::OutcomeCode;
 pub use plan::{on_recalled, step};

@@ -8,7 +8,9 @@
 //! made.
 
 use super::outcome::{Ignored, Outcome, Step, TransientFailure};
-use super::{Call, PlanInput, PlanState, Recalled, Reply, UnansweredNew, delete, identify, unanswered_new};
+use super::{
+    Call, PlanInput, PlanState, PresentStatus, Recalled, Reply, UnansweredNew, delete, identify, unanswered_new,
+};
 use crate::domain::NewAffiliate;
 use crate::mapping::Intent;
 
@@ -35,7 +37,7 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
             state.progress.new_in_flight = Some(unanswered_new::visible(input.hash, &new.profile));
         }
         // The status may change until the next attempt.
-        Step::Retry(_) | Step::Halt => state.progress.status_read = false,
+        Step::Retry(_) | Step::Halt => state.progress.present_status = PresentStatus::Unread,
         _ => {}
     }
     next

@@ -3,7 +3,7 @@
 //! The input does not change. The state changes with every reply, and is saved between two calls. Invariant: an
 //! affiliate that the event created or found is marked so in its progress, and is never forgotten by it.
 
-use super::{Known, Memory, OnOtherUser, OnStale, Policy, Progress, Stage, UnansweredNew};
+use super::{Known, Memory, OnOtherUser, OnStale, Policy, PresentStatus, Progress, Stage, UnansweredNew};
 use crate::domain::{AffiliateCode, Fingerprint, HashKey, Timestamp};
 use crate::mapping::{Identify, Intent};
 
@@ -87,7 +87,7 @@ impl PlanState {
         let fallback = fallback.filter(|other| known.as_ref().is_none_or(|known| known.code != other.code));
         let in_flight = progress.new_in_flight.take();
         if interrupted {
-            progress.status_read = false; // it may have changed
+            progress.present_status = PresentStatus::Unread; // it may have changed
             count_as_unanswered(&mut progress, in_flight, known.is_some());
         }
         Self {

@@ -4,7 +4,7 @@
 //! merchant decided, `DENIED` or `DISABLED`, stays; one that this service has set itself may change again.
 
 use super::outcome::{Step, TransientFailure};
-use super::{Call, Done, Identifier, Known, OnStale, PlanInput, PlanState, Stage};
+use super::{Call, Done, Identifier, Known, OnStale, PlanInput, PlanState, PresentStatus, Stage};
 use crate::domain::{AffiliateId, AffiliateStatus};
 use crate::mapping::Identify;
 
@@ -22,13 +22,13 @@ pub(super) fn to_set(
 ) -> Option<AffiliateStatus> {
     let fact = wanted.status?;
     let is_newer = input.policy.on_stale == OnStale::Apply || known.sent.accepts_status(fact.time);
-    let is_open = state.progress.status_kept.is_none() && !known.sent.has_status(input.hash, fact.status);
+    let is_open = state.progress.present_status.kept().is_none() && !known.sent.has_status(input.hash, fact.status);
     (is_newer && is_open).then_some(fact.status)
 }
 
 /// Sets it; before, the present one is read, unless this event has created the affiliate.
 pub(super) fn set(state: &mut PlanState, id: AffiliateId, status: AffiliateStatus) -> Step {
-    if state.progress.status_read || state.progress.done == Done::Created {
+    if state.progress.present_status != PresentStatus::Unread || state.progress.done == Done::Created {
         return Step::Next(Call::SetStatus { id, status });
     }
     state.progress.stage = Stage::ReadStatus;
@@ -78,6 +78,6 @@ pub(super) fn on_read_back(
 /// `get` shows the present status: one that the merchant decided stays.
 pub(super) fn on_shown(input: &PlanInput<'_>, state: &mut PlanState, shown: Option<AffiliateStatus>) {
     let is_ours = |status| state.known.as_ref().is_some_and(|known| known.sent.has_status(input.hash, status));
-    state.progress.status_kept = shown.filter(|status| is_final(*status) && !is_ours(*status));
-    state.progress.status_read = true;
+    let kept = shown.filter(|status| is_final(*status) && !is_ours(*status));
+    state.progress.present_status = kept.map_or(PresentStatus::Open, PresentStatus::Kept);
 }

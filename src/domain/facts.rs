@@ -74,9 +74,9 @@ impl Facts {
     pub fn changes(&self, key: &HashKey, sent: &SentAttributes) -> Self {
         self.filtered(|Fact { attribute, value, .. }| {
             let is_email = *attribute == Attribute::Field(Field::Email);
-            !sent.has(key, attribute, value)
-                && (!value.is_empty() || sent.has_value(key, attribute))
-                && !(is_email && sent.is_taken_email(key, value))
+            let is_taken = is_email && sent.is_taken_email(key, value);
+            let clears_nothing = value.is_empty() && !sent.has_value(key, attribute);
+            !is_taken && !clears_nothing && !sent.has(key, attribute, value)
         })
     }
 

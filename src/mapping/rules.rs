@@ -85,9 +85,7 @@ impl Rules {
     /// Whether events of the project with this id count in full.
     pub(super) fn trusts(&self, project: Option<RawJson<'_>>) -> bool {
         self.trusted_projects.is_empty()
-            || project
-                .and_then(RawJson::as_clean_text)
-                .is_some_and(|project| self.trusted_projects.iter().any(|trusted| *trusted == project))
+            || project.and_then(RawJson::as_clean_text).is_some_and(|project| self.trusted_projects.contains(&project))
     }
 
     /// Whether a rule names another trait that is loosely equal to `key`, as `tier_1_1` is to `tier_11`.

@@ -7,7 +7,7 @@ use crate::segment::{RawJson, clean_text};
 use std::borrow::Cow;
 
 /// A string, without HTML entities; it may have several lines, and be blank.
-pub(super) fn decoded<'a>(value: RawJson<'a>) -> Option<Cow<'a, str>> {
+pub(super) fn decoded(value: RawJson<'_>) -> Option<Cow<'_, str>> {
     let text = value.as_string()?;
     Some(if text.contains('&') { html_escape::decode_html_entities(&text).into_owned().into() } else { text })
 }

@@ -164,7 +164,7 @@ fn check_mapped(mapped: &Mapped) {
             }
         }
         Ok(Intent::Delete { user, .. }) => {
-            assert!(user.email.is_some() || user.user_id.is_some(), "a delete without a user")
+            assert!(user.email.is_some() || user.user_id.is_some(), "a delete without a user");
         }
         Ok(Intent::Nothing(_)) | Err(_) => {}
     }

@@ -149,8 +149,8 @@ pub fn verdict(step: &Step) -> String {
         Step::Next(next) => format!("asks {}", call(next)),
         Step::Done(Outcome::Delivered { action, code, remarks }) => {
             let code = code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
-            let remarks: String = remarks.iter().map(|remark| format!(", {}", self::remark(remark))).collect();
-            format!("{}{code}{remarks}", action.as_str())
+            let words = std::iter::once(format!("{}{code}", action.as_str())).chain(remarks.iter().map(remark));
+            words.collect::<Vec<_>>().join(", ")
         }
         Step::Recall(code) => format!("recalls {code}"),
         Step::Done(Outcome::Ignored(Ignored::OtherOwner(code))) => format!("other owner {code}"),
