@@ -21,6 +21,11 @@ fn error_with_sent_values() -> Fault {
     )
 }
 
+/// The same after the values that are not required were left out.
+fn error_with_required_values() -> Fault {
+    Fault::unprocessable("Marker3 MarkerLast of marker3@example.com is not a allowed value for field first_name")
+}
+
 fn event(user: u32, more: &Value) -> Value {
     let mut traits = json!({"name": format!("Marker{user} MarkerLast"), "email": format!("marker{user}@example.com"),
         "city": "Markertown"});
@@ -62,8 +67,8 @@ async fn send_every_outcome(process: &Process, sandbox: &Sandbox) -> Vec<String>
     send(&right, event(2, &Value::Null).to_string()).await; // taken, searched, read, edited
     sandbox.script([Fault::LoseResponse]);
     send(&right, event(1, &json!({"city": "Markerville"})).to_string()).await; // edited
-    send(&right, event(1, &json!({"email": "marker2@example.com"})).to_string()).await; // taken: dead
-    sandbox.script_for(Operation::New, [error_with_sent_values()]);
+    send(&right, event(1, &json!({"email": "marker2@example.com"})).to_string()).await; // the e-mail is taken: the rest is edited
+    sandbox.script_for(Operation::New, [error_with_sent_values(), error_with_required_values()]);
     send(&right, event(3, &json!({"address": {"country": "Markerland", "state": "Marker"}})).to_string()).await; // dead
     sandbox.script_for(Operation::New, [Fault::status(500), Fault::html(500)]);
     send(&right, event(4, &Value::Null).to_string()).await; // fails for too long: dead
@@ -99,7 +104,7 @@ async fn no_secret_and_no_personal_datum_is_in_the_output_or_in_a_response() {
         let (status, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
         assert_eq!(status.code(), Some(0));
         let codes: Vec<&str> = answers.iter().map(|answer| &answer[..3]).collect();
-        let expected = "200 200 200 400 400 400 200 200 400 400 400 401 401";
+        let expected = "200 200 200 200 400 400 200 200 400 400 400 401 401";
         assert_eq!(codes.join(" "), expected, "{answers:#?}");
         for operation in ["new", "search", "get", "edit", "status_change"] {
             assert!(logged.contains(operation), "{operation} is logged: {logged}");

@@ -25,7 +25,7 @@ async fn run(partner: &Partner, arguments: &[&str], settings: &[(&str, &str)]) -
 async fn with_dead_letter() -> Partner {
     let partner = Partner::start(&[]).await;
     let ann = partner.refersions.accept(ANN);
-    ann.script_for(Operation::New, [Fault::unprocessable("no")]);
+    ann.script_for(Operation::New, [Fault::unprocessable("no"), Fault::unprocessable("no")]);
     assert_eq!(partner.send(ANN, &identify("m1", "u1", &Value::Null)).await.brief(), "400 rejected");
     partner
 }
@@ -78,7 +78,7 @@ async fn forget_requires_an_account_if_none_is_configured() {
 async fn the_key_of_a_configured_account_opens_the_dead_letters_of_all() {
     let partner = Partner::start(&[("REFERSION_API_KEY", API_KEY)]).await;
     let ann = partner.refersions.accept(ANN);
-    ann.script_for(Operation::New, [Fault::unprocessable("no")]);
+    ann.script_for(Operation::New, [Fault::unprocessable("no"), Fault::unprocessable("no")]);
     assert_eq!(partner.send(ANN, &identify("m1", "u1", &Value::Null)).await.brief(), "400 rejected");
     let (code, out, err) = run(&partner, &["dead-letters", "list"], &[("REFERSION_API_KEY", API_KEY)]).await;
     assert!(code == Some(0) && out.contains("key-"), "{out}{err}");

@@ -91,7 +91,7 @@ async fn no_half_of_a_key_is_in_the_stores_files_in_any_encoding() {
     let partner = Partner::on(partner.refersions, folder, &[]).await;
     within(sandbox.until(|sandbox| sandbox.affiliates().len() == 3)).await;
     partner.service.until_drained().await;
-    sandbox.script_for(Operation::New, [Fault::unprocessable("no")]);
+    sandbox.script_for(Operation::New, [Fault::unprocessable("no"), Fault::unprocessable("no")]);
     assert_eq!(partner.send(&key(), &event(3)).await.brief(), "400 rejected");
     let changed = format!("{PUBLIC}.{SECRET}_2");
     partner.refersions.accept(&changed);

@@ -25,7 +25,8 @@ async fn a_stuck_one_holds_up_its_user_alone() {
 
 #[tokio::test]
 async fn two_user_ids_with_one_email_are_one_user() {
-    let service = Service::start(&[AT_ONCE, ("REFERSION_TIMEOUT", "500ms")]).await;
+    let settings = [AT_ONCE, ("REFERSION_TIMEOUT", "500ms"), ("DELIVERY_ON_OTHER_USER", "update")];
+    let service = Service::start(&settings).await;
     service.refersion.sandbox.script([Fault::Hang { effect: false }]);
     for (user, city) in [("u1", "Rome"), ("u2", "Oslo"), ("u1", "Bern")] {
         accepted(&service, &identify(city, user, &json!({"email": "shared@example.com", "city": city}))).await;
@@ -77,21 +78,21 @@ async fn anonymized_nothing_personal_is_left() {
     assert!(!kept.replace(r#""unique_merchant_id":"marker""#, "").contains("marker"), "{kept}");
 }
 
-/// A delete goes by its e-mail. Whom its `userId` leads to is somebody else then, and must stay within reach.
+/// A delete goes by its `userId`. Its e-mail leads to somebody else then, who must stay within reach.
 #[tokio::test]
-async fn a_delete_by_somebody_elses_email_forgets_nobody_it_did_not_touch() {
+async fn a_delete_with_somebody_elses_email_forgets_nobody_it_did_not_touch() {
     let service = Service::start(&[]).await;
     for user in ["u1", "u2"] {
         assert_eq!(service.send(&identify(user, user, &Value::Null)).await.json()["action"], "created");
     }
     let status = |email: &str| service.refersion.sandbox.affiliate(email).expect("kept").status;
-    let by_email = json!({"type": "delete", "messageId": "m3", "userId": "u1", "email": "u2@example.com"});
-    assert_eq!(service.send(&by_email).await.json()["action"], "disabled");
+    let with_email = json!({"type": "delete", "messageId": "m3", "userId": "u1", "email": "u2@example.com"});
+    assert_eq!(service.send(&with_email).await.json()["action"], "disabled");
     assert_eq!(
         (status("u1@example.com"), status("u2@example.com")),
-        (AffiliateStatus::Pending, AffiliateStatus::Disabled)
+        (AffiliateStatus::Disabled, AffiliateStatus::Pending)
     );
-    let by_user_id = json!({"type": "delete", "messageId": "m4", "userId": "u1"});
+    let by_user_id = json!({"type": "delete", "messageId": "m4", "userId": "u2"});
     assert_eq!(service.send(&by_user_id).await.json()["action"], "disabled");
-    assert_eq!(status("u1@example.com"), AffiliateStatus::Disabled);
+    assert_eq!(status("u2@example.com"), AffiliateStatus::Disabled);
 }
