@@ -37,9 +37,16 @@ proptest! {
     fn any_answer_of_refersion_is_read_soundly(bytes in bytes()) {
         properties::answers::check(&bytes);
     }
+}
+
+proptest! {
+    // More cases: a takeover takes an owner, a search and a certain answer to it.
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 4_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_answers_of_refersion_end_every_attempt_and_create_no_two_affiliates(bytes in bytes()) {
+    fn any_answers_of_refersion_end_every_attempt_create_no_two_affiliates_and_let_nobody_take_over_another(
+        bytes in bytes(),
+    ) {
         properties::delivery::check(&bytes);
     }
 }

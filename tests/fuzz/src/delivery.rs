@@ -1,5 +1,6 @@
-//! Properties of the delivery of one event, through several attempts, with any answers of Refersion: every attempt ends within few
-//! calls, no affiliate is created twice, Refersion accepts every call, and no message repeats a value.
+//! Properties of the delivery of one event, through several attempts, with any memory and any answers of Refersion: every attempt ends
+//! within few calls, no affiliate is created twice, nobody takes over another user's affiliate, Refersion accepts every call, and no
+//! message repeats a value.
 //!
 //! Between two calls and between two attempts the test saves what the worker would save; a process may die with a call in
 //! flight.
@@ -10,16 +11,23 @@ use super::contract;
 use super::json::event;
 use super::source::Source;
 use refersion_destination::delivery::{
-    Call, Known, Memory, OnDelete, OnExisting, Origin, PlanInput, PlanState, Policy, Progress, Reply, Step,
-    on_recalled, step,
+    Call, Known, Memory, OnDelete, OnExisting, OnOtherUser, OnStale, Origin, PlanInput, PlanState, Policy, Progress,
+    Recalled, Reply, Step, on_recalled, step,
 };
-use refersion_destination::domain::{AffiliateCode, AffiliateId, Field, HashKey, Profile, SentAttributes, Timestamp};
+use refersion_destination::domain::{
+    AffiliateCode, AffiliateId, Attribute, Field, HashKey, Profile, SentAttributes, Timestamp,
+};
 use refersion_destination::mapping::{Identify, Intent, map};
 use refersion_destination::refersion::read_response;
 use refersion_destination::segment::Event;
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 const RECEIVED_AT: Timestamp = Timestamp(1_700_000_000_000);
+/// Moments before the receipt of the event, at it, and after it.
+const MOMENTS: [Timestamp; 4] =
+    [Timestamp(i64::MIN), Timestamp(1_600_000_000_000), RECEIVED_AT, Timestamp(1_800_000_000_000)];
 
 /// The most calls of an attempt, without pages of search results.
 const CALLS: usize = 16;
@@ -30,22 +38,26 @@ const ATTEMPTS: usize = 6;
 /// Checks the properties on an input decoded from `data`.
 pub fn check(data: &[u8]) {
     let mut source = Source::new(data);
-    let rules = rules(&mut source);
+    let mut rules = rules(&mut source);
+    if source.below(8) == 7 {
+        rules.trusted_projects = vec!["p1".to_owned()];
+    }
     let policy = Policy {
         on_existing: source.pick(&[OnExisting::Update, OnExisting::Ignore]),
         on_delete: source.pick(&[OnDelete::Disable, OnDelete::Anonymize]),
-        ..Policy::default()
+        on_stale: source.pick(&[OnStale::Ignore, OnStale::Apply]),
+        on_other_user: source.pick(&[OnOtherUser::Ignore, OnOtherUser::Update]),
     };
     let hash = HashKey::new(&[7; 32]);
-    let (by_user_id, by_email) = (known(&mut source, &hash), known(&mut source, &hash));
-    let memory = Memory { by_user_id, by_email, ..Memory::default() };
-    let text = event(&mut source).plain();
+    let store = Store::new(&mut source, &hash);
+    let text = if source.flag() { event(&mut source).plain() } else { likely_event(&mut source) };
     let Ok(event) = Event::parse(&text) else { return };
     let Ok(intent) = map(&event, &rules, RECEIVED_AT).intent else { return };
     let custom_fields = rules.custom_field_ids();
     let input = PlanInput { intent: &intent, policy, custom_fields: &custom_fields, hash: &hash, events: 1 };
 
-    let mut delivery = Delivery { input, memory, progress: Progress::default(), interrupted: false, created: 0 };
+    let progress = Progress::default();
+    let mut delivery = Delivery { input, store, progress, interrupted: false, news: 0, created: 0 };
     for _ in 0..ATTEMPTS {
         if !delivery.attempt(&mut source) {
             break;
@@ -53,31 +65,115 @@ pub fn check(data: &[u8]) {
     }
 }
 
-fn known(source: &mut Source<'_>, hash: &HashKey) -> Option<Known> {
+/// An identify by e-mail that is mapped, and could take over an affiliate or bring a deleted user back.
+fn likely_event(source: &mut Source<'_>) -> String {
+    let mut event =
+        json!({"type": "identify", "traits": {"email": "Zq9@x.io", "name": "Zq9 a b", "city": "Zq9", "vip": true}});
     if source.flag() {
-        return None;
+        event["userId"] = json!("u1");
     }
+    if source.flag() {
+        event["context"] = json!({"personas": {"computation_class": "audience"}});
+    }
+    if source.flag() {
+        event["timestamp"] =
+            json!(source.pick(&["2010-01-01T00:00:00Z", "2022-01-01T00:00:00Z", "2030-01-01T00:00:00Z"]));
+    }
+    event.to_string()
+}
+
+/// What is remembered when the delivery begins, and what the delivery adds.
+struct Store {
+    /// The affiliates to which the event's `userId` and its e-mail lead.
+    by_user_id: Option<AffiliateCode>,
+    by_email: Option<AffiliateCode>,
+    /// What is remembered of affiliates: those that the keys lead to, and one that a search may find.
+    known: BTreeMap<String, Known>,
+    /// The affiliates to which another `userId` leads.
+    owned_by_others: Vec<AffiliateCode>,
+    user_id_deleted_at: Option<Timestamp>,
+    email_deleted_at: Option<Timestamp>,
+}
+
+impl Store {
+    fn new(source: &mut Source<'_>, hash: &HashKey) -> Self {
+        // The codes that Refersion's answers name.
+        let codes = ["a3y7", "c1", "694"].map(|code| AffiliateCode(code.into()));
+        let mut known = BTreeMap::new();
+        let mut owned_by_others = Vec::new();
+        for code in &codes {
+            if source.flag() {
+                known.insert(code.0.clone(), remembered(code.clone(), source, hash));
+                owned_by_others.extend(source.flag().then(|| code.clone()));
+            }
+        }
+        let mut key = || (source.pick(&codes), source.flag());
+        let (by_user_id, by_email) = (key(), key());
+        let linked = |(code, is_linked): (AffiliateCode, bool)| {
+            Some(code).filter(|code| is_linked && known.contains_key(&code.0))
+        };
+        let (by_user_id, by_email) = (linked(by_user_id), linked(by_email));
+        let mut moment = || (source.below(4) == 3).then(|| source.pick(&MOMENTS));
+        let (user_id_deleted_at, email_deleted_at) = (moment(), moment());
+        Self { by_user_id, by_email, known, owned_by_others, user_id_deleted_at, email_deleted_at }
+    }
+
+    /// What is remembered of an event's user, who may lack one of the keys.
+    fn memory(&self, intent: &Intent) -> Memory {
+        let (Intent::Identify(Identify { user, .. }) | Intent::Delete { user, .. }) = intent else {
+            return Memory::default();
+        };
+        let (has_user_id, has_email) = (user.user_id.is_some(), user.email.is_some());
+        let known = |code: &Option<AffiliateCode>, has_key: bool| {
+            code.as_ref().filter(|_| has_key).and_then(|code| self.known.get(&code.0)).cloned()
+        };
+        let by_email = known(&self.by_email, has_email);
+        Memory {
+            by_user_id: known(&self.by_user_id, has_user_id),
+            email_has_other_owner: by_email.as_ref().is_some_and(|known| self.is_anothers(&known.code, intent)),
+            by_email,
+            user_id_deleted_at: self.user_id_deleted_at.filter(|_| has_user_id),
+            email_deleted_at: self.email_deleted_at.filter(|_| has_email),
+        }
+    }
+
+    fn recall(&self, code: &AffiliateCode, intent: &Intent) -> Option<Recalled> {
+        let known = self.known.get(&code.0)?.clone();
+        Some(Recalled { has_other_owner: self.is_anothers(code, intent), known })
+    }
+
+    /// Whether user ids lead to the affiliate, but not that of the event.
+    fn is_anothers(&self, code: &AffiliateCode, intent: &Intent) -> bool {
+        let has_user_id = matches!(intent, Intent::Identify(wanted) if wanted.user.user_id.is_some());
+        let is_own = has_user_id && self.by_user_id.as_ref() == Some(code);
+        self.owned_by_others.contains(code) && !is_own
+    }
+
+    fn forget(&mut self, code: &AffiliateCode) {
+        self.known.remove(&code.0);
+        self.owned_by_others.retain(|owned| owned != code);
+        self.by_user_id.take_if(|own| own == code);
+        self.by_email.take_if(|own| own == code);
+    }
+}
+
+fn remembered(code: AffiliateCode, source: &mut Source<'_>, hash: &HashKey) -> Known {
     let mut sent = SentAttributes::default();
     if source.flag() {
-        sent.record_all(
-            hash,
-            &[(Field::Email, "zq9@x.io"), (Field::FirstName, "Zq9")].into_iter().collect(),
-            RECEIVED_AT,
-        );
+        let profile = [(Field::Email, "zq9@x.io"), (Field::FirstName, "Zq9")].into_iter().collect();
+        sent.record_all(hash, &profile, source.pick(&MOMENTS));
     }
-    Some(Known {
-        code: AffiliateCode(source.pick(&["a3y7", "b2b2"]).into()),
-        id: source.flag().then_some(AffiliateId(7)),
-        origin: source.pick(&[Origin::Created, Origin::Found]),
-        sent,
-    })
+    let id = source.flag().then_some(AffiliateId(7));
+    Known { code, id, origin: source.pick(&[Origin::Created, Origin::Found]), sent }
 }
 
 struct Delivery<'a> {
     input: PlanInput<'a>,
-    memory: Memory,
+    store: Store,
     progress: Progress,
     interrupted: bool,
+    /// How many times `new` was called.
+    news: usize,
     /// How many times `new` was answered with success.
     created: usize,
 }
@@ -85,13 +181,9 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     /// Runs one attempt; returns whether another follows.
     fn attempt(&mut self, source: &mut Source<'_>) -> bool {
-        let mut state = PlanState::new(
-            self.input.intent,
-            self.input.policy,
-            self.memory.clone(),
-            self.progress.clone(),
-            self.interrupted,
-        );
+        let (intent, policy) = (self.input.intent, self.input.policy);
+        let memory = self.store.memory(intent);
+        let mut state = PlanState::new(intent, policy, memory, self.progress.clone(), self.interrupted);
         let (mut calls, mut pages, mut last_reply) = (0, 0, None::<(Call, Reply)>);
         loop {
             let next = step(&self.input, &mut state, last_reply.as_ref().map(|(call, reply)| (call, reply.clone())));
@@ -102,8 +194,8 @@ impl Delivery<'_> {
             }
             let call = match next {
                 Step::Next(call) => call,
-                Step::Recall(_) => {
-                    on_recalled(&self.input, &mut state, None);
+                Step::Recall(code) => {
+                    on_recalled(&self.input, &mut state, self.store.recall(&code, intent));
                     last_reply = None;
                     continue;
                 }
@@ -111,6 +203,10 @@ impl Delivery<'_> {
             };
             *(if matches!(call, Call::Search { .. }) { &mut pages } else { &mut calls }) += 1;
             assert!(calls <= CALLS && pages <= PAGES, "does not end: {calls} calls and {pages} pages");
+            self.news += usize::from(matches!(call, Call::New(_)));
+            if let Intent::Identify(wanted) = intent {
+                self.is_allowed(wanted, &state, &call);
+            }
             let sent = contract::check(&call, source);
             if source.below(16) == 15 {
                 self.interrupted = true;
@@ -119,28 +215,66 @@ impl Delivery<'_> {
             let wire = answers::answer(source, &call, &sent);
             let reply = read_response(&call, &sent, &wire.borrow(), SystemTime::UNIX_EPOCH);
             answers::fits(&call, &wire, &reply);
-            self.created += usize::from(matches!(reply, Reply::Created { .. }));
+            if let Reply::Created { code, .. } = &reply {
+                self.created += 1;
+                self.store.forget(code); // a code is never given twice: nothing was remembered of it
+            }
             assert!(self.created <= 1, "created twice");
             last_reply = Some((call, reply));
         }
+    }
+
+    /// Fails if an identify makes a call that is not its to make: of another user's affiliate, after its user was deleted, or beyond a
+    /// creation where its project is not trusted.
+    fn is_allowed(&self, wanted: &Identify, state: &PlanState, call: &Call) {
+        let deleted_at = self.store.memory(self.input.intent).deleted_at();
+        let is_from_before = deleted_at.is_some_and(|deleted_at| !wanted.time.supersedes(deleted_at));
+        assert!(
+            !is_from_before || self.input.policy.on_stale == OnStale::Apply,
+            "brings a deleted user back: {call:?}"
+        );
+        let Some(id) = call.affiliate() else { return };
+        assert!(!wanted.may_only_create || self.news > 0, "an untrusted project changes an affiliate");
+        let known = state.known.as_ref().expect("an affiliate is changed only if it is known");
+        assert_eq!(known.id, Some(id), "another affiliate than the known one is changed");
+        if self.is_protected(&known.code) {
+            let Call::Edit { changes, .. } = call else { return self.may_apply_rules(wanted) };
+            let by_rule =
+                |attribute: &Attribute| matches!(attribute, Attribute::Custom(_) | Attribute::Field(Field::Offer));
+            assert!(changes.iter().all(|(attribute, _)| by_rule(attribute)), "takes over an affiliate: {changes:?}");
+            self.may_apply_rules(wanted);
+        }
+    }
+
+    /// Whether an identify may not change the affiliate: it is another user's.
+    fn is_protected(&self, code: &AffiliateCode) -> bool {
+        self.input.policy.on_other_user == OnOtherUser::Ignore && self.store.is_anothers(code, self.input.intent)
+    }
+
+    fn may_apply_rules(&self, wanted: &Identify) {
+        assert!(wanted.engage && wanted.user.user_id.is_none(), "takes over an affiliate");
     }
 
     /// Saves what the worker saves.
     fn save(&mut self, state: &PlanState) {
         let json = serde_json::to_string(&state.progress).expect("serialises");
         self.progress = serde_json::from_str(&json).expect("reads back");
-        let Memory { by_user_id, by_email, .. } = &mut self.memory;
         for code in &state.forgotten {
-            by_user_id.take_if(|known| known.code == *code);
-            by_email.take_if(|known| known.code == *code);
+            self.store.forget(code);
         }
-        if let (Intent::Identify(wanted), Some(known)) = (self.input.intent, &state.known) {
-            if wanted.user.user_id.is_some() {
-                *by_user_id = Some(known.clone());
-            }
-            if has_email(&self.input, wanted, known) {
-                *by_email = Some(known.clone());
-            }
+        let (Intent::Identify(wanted), Some(known)) = (self.input.intent, &state.known) else { return };
+        let (links_user_id, links_email) = (wanted.user.user_id.is_some(), has_email(&self.input, wanted, known));
+        if self.is_protected(&known.code) {
+            assert!(!links_user_id, "a userId takes over an affiliate");
+            let had_email = has_email(&self.input, wanted, &self.store.known[&known.code.0]);
+            assert!(!links_email || had_email, "an e-mail takes over an affiliate");
+        }
+        self.store.known.insert(known.code.0.clone(), known.clone());
+        if links_user_id {
+            self.store.by_user_id = Some(known.code.clone());
+        }
+        if links_email {
+            self.store.by_email = Some(known.code.clone());
         }
     }
 

@@ -7,7 +7,7 @@
 //! | [`authorization`] | `Authorization` | accepted with the whole key and with nothing else |
 //! | [`signature`] | `X-Signature`, secrets, a body | accepted with the right HMAC and with nothing else |
 //! | [`answers`] | Refersion's answers | a success only where the answer is one; no message repeats a value that was sent |
-//! | [`delivery`] | an event and Refersion's answers to it | few calls, valid ones, one creation at most; no message repeats a value |
+//! | [`delivery`] | an event, what is remembered, and Refersion's answers | few calls, valid ones, one creation at most; no takeover; no message repeats a value |
 //!
 //! Every target is a function of bytes. A coverage-guided fuzzer generates them (`targets/`); the ordinary tests call the same
 //! functions with random bytes (`tests/it/fuzz.rs`). There is no corpus: [`source`] turns bytes into decisions, [`json`]
