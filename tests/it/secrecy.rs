@@ -50,7 +50,7 @@ async fn refersion() -> (Sandbox, String) {
 
 /// Sends events with every outcome. Returns the code, status and message of each response.
 async fn send_every_outcome(process: &Process, sandbox: &Sandbox) -> Vec<String> {
-    let delete = json!({"type": "delete", "userId": "markeruser2"});
+    let delete = json!({"type": "delete", "userId": "markeruser2", "email": "marker1@example.com"});
     let nobody = json!({"type": "delete", "email": "marker99@example.com"});
     let mut answers = Vec::new();
     let mut send = async |authorization: &str, body: String| {
@@ -70,9 +70,14 @@ async fn send_every_outcome(process: &Process, sandbox: &Sandbox) -> Vec<String>
     send(&right, event(1, &json!({"email": "marker2@example.com"})).to_string()).await; // the e-mail is taken: the rest is edited
     sandbox.script_for(Operation::New, [error_with_sent_values(), error_with_required_values()]);
     send(&right, event(3, &json!({"address": {"country": "Markerland", "state": "Marker"}})).to_string()).await; // dead
+    sandbox.script_for(Operation::New, [error_with_sent_values()]);
+    send(&right, event(8, &json!({"state": "Marker"})).to_string()).await; // created without the city
+    let mut other_owner = event(8, &json!({"email": "marker1@example.com"}));
+    other_owner["userId"] = json!("markeruser9");
+    send(&right, other_owner.to_string()).await; // ignored: another userId owns the affiliate
     sandbox.script_for(Operation::New, [Fault::status(500), Fault::html(500)]);
     send(&right, event(4, &Value::Null).to_string()).await; // fails for too long: dead
-    send(&right, delete.to_string()).await;
+    send(&right, delete.to_string()).await; // the affiliate of the e-mail is left alone
     send(&right, nobody.to_string()).await;
     send(&right, event(5, &json!({"email": "marker at example"})).to_string()).await; // refused
     send(&right, r#"{"type": "identify", "userId": "marker"#.to_owned()).await;
@@ -104,8 +109,16 @@ async fn no_secret_and_no_personal_datum_is_in_the_output_or_in_a_response() {
         let (status, logged) = within(tokio::task::spawn_blocking(move || process.wait())).await.expect("waits");
         assert_eq!(status.code(), Some(0));
         let codes: Vec<&str> = answers.iter().map(|answer| &answer[..3]).collect();
-        let expected = "200 200 200 200 400 400 200 200 400 400 400 401 401";
+        let expected = "200 200 200 200 400 200 200 400 200 200 400 400 400 401 401";
         assert_eq!(codes.join(" "), expected, "{answers:#?}");
+        for words in [
+            "because the new one belongs to another",
+            "refuses the value of city",
+            "whose owner is another userId",
+            "which was left alone",
+        ] {
+            assert!(answers.iter().any(|answer| answer.contains(words)), "{words} is answered: {answers:#?}");
+        }
         for operation in ["new", "search", "get", "edit", "status_change"] {
             assert!(logged.contains(operation), "{operation} is logged: {logged}");
         }

@@ -63,8 +63,10 @@ async fn one_value_that_is_refused_is_left_out_alone_and_its_neighbours_are_appl
         [json!({"company": "x".repeat(300)}), json!({"plan": "x".repeat(300)}), json!({"email": "theirs@example.com"})]
     {
         let (service, before) = with_poisoned(&poison, &[custom]).await;
-        assert_eq!(cities("Oslo", &service.refersion.sandbox), FULL, "{poison}");
-        assert!(service.refersion.sandbox.affiliate("u17@example.com").is_some(), "{poison}");
+        let sandbox = &service.refersion.sandbox;
+        assert_eq!(cities("Oslo", sandbox), FULL, "{poison}");
+        let one = sandbox.affiliate("u17@example.com").expect("its e-mail is as it was");
+        assert_eq!((one.field("company"), one.custom_fields.get("77")), ("", None), "{poison}");
         assert_eq!(super::dead_letters(&service).await, 0, "{poison}");
         assert_halved(&service, before, 1);
     }
@@ -128,23 +130,64 @@ async fn where_everybody_is_refused_everybody_is_a_dead_letter_within_so_many_ca
     assert_eq!(since(before, &service.refersion.sandbox).len(), 2 * FULL - 1);
 }
 
+/// A value that may be left out costs as many calls, and one more where something is left to be said.
+#[tokio::test]
+async fn where_one_value_of_everybody_is_refused_everybody_is_delivered_without_it_within_so_many_calls() {
+    let company = "x".repeat(300);
+    for (traits, most) in
+        [(json!({"company": company}), 2 * FULL - 1), (json!({"company": company, "city": "Oslo"}), 3 * FULL - 1)]
+    {
+        let has_city = traits["city"].is_string();
+        let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
+        send_all(&service, each_says(FULL, "moved", &traits)).await;
+        service.until_drained().await;
+        let sandbox = &service.refersion.sandbox;
+        assert_eq!(super::dead_letters(&service).await, 0);
+        assert!(sandbox.affiliates().iter().all(|one| one.field("company").is_empty()));
+        assert_eq!(cities("Oslo", sandbox), if has_city { FULL } else { 0 });
+        let calls = since(before, sandbox);
+        assert!(calls.len() <= most, "{has_city}: {} calls: {:?}", calls.len(), sizes(&calls));
+    }
+}
+
+/// Ten events of `u0`, which only say a city, but one says `poison` as well; and how many calls there were before.
+async fn with_poisoned_line(poisoned: usize, poison: &Value) -> (Service, usize) {
+    let (service, before) = knowing(Refersion::start().await, 1, &[]).await;
+    let mut line: Vec<_> =
+        (0..10).map(|n| crate::support::identify(&format!("m{n}"), "u0", &city(&format!("City {n}")))).collect();
+    for event in &mut line {
+        event["traits"].as_object_mut().expect("traits").remove("name"); // a later name would take the place of a refused one
+    }
+    for (key, value) in poison.as_object().expect("traits") {
+        line[poisoned]["traits"][key] = value.clone();
+    }
+    send_all(&service, line).await;
+    service.until_drained().await;
+    (service, before)
+}
+
 /// In one user's line, too, only the one that is refused dies, and the last word of the others counts.
 #[tokio::test]
 async fn one_that_is_refused_in_a_line_dies_alone() {
     for poisoned in [0, 4, 9] {
-        let (service, before) = knowing(Refersion::start().await, 1, &[]).await;
-        let mut line: Vec<_> =
-            (0..10).map(|n| crate::support::identify(&format!("m{n}"), "u0", &city(&format!("City {n}")))).collect();
-        for event in &mut line {
-            event["traits"].as_object_mut().expect("traits").remove("name");
-        }
-        line[poisoned]["traits"]["name"] = required()["name"].clone();
-        send_all(&service, line).await;
-        service.until_drained().await;
+        let (service, before) = with_poisoned_line(poisoned, &required()).await;
         let sandbox = &service.refersion.sandbox;
         let last = if poisoned == 9 { "City 8" } else { "City 9" };
         assert_eq!(cities(last, sandbox), 1, "{poisoned}");
         assert_eq!(super::dead_letters(&service).await, 1, "{poisoned}");
+        let calls = since(before, sandbox);
+        assert!(calls.len() <= HALVINGS + 1, "{poisoned}: {:?}", operations(&calls));
+    }
+}
+
+#[tokio::test]
+async fn one_value_that_is_refused_in_a_line_costs_nothing_else_of_it() {
+    for poisoned in [0, 4, 9] {
+        let (service, before) = with_poisoned_line(poisoned, &json!({"company": "x".repeat(300)})).await;
+        let sandbox = &service.refersion.sandbox;
+        assert_eq!(cities("City 9", sandbox), 1, "{poisoned}");
+        assert_eq!(sandbox.affiliate("u0@example.com").expect("kept").field("company"), "", "{poisoned}");
+        assert_eq!(super::dead_letters(&service).await, 0, "{poisoned}");
         let calls = since(before, sandbox);
         assert!(calls.len() <= HALVINGS + 1, "{poisoned}: {:?}", operations(&calls));
     }

@@ -47,7 +47,7 @@ async fn list_prints_a_line_for_each_without_personal_data() {
 async fn show_prints_reason_attempts_and_what_the_event_would_do_today() {
     let mut deployment = Deployment::open(&[("DELIVERY_MAX_AGE", "1ms")]).await;
     deployment.sandbox.script_for(Operation::New, [Fault::status(500), Fault::html(502)]);
-    let odd = json!({"city": "Markertown", "country": "Markerland", "address": "Marker Street", "phone": "555 marker"});
+    let odd = json!({"city": "Markertown", "country": "Markerland", "address": 5, "phone": "555 marker"});
     deployment.send(&identify("marker-message", "markeruser1", &odd)).await;
     both(&mut deployment, async |deployment| {
         let ran = deployment.run(&["dead-letters", "show", "1"]).await;
@@ -69,7 +69,7 @@ async fn show_prints_reason_attempts_and_what_the_event_would_do_today() {
                 POST /affiliate/new {"city":"…","email":"…","first_name":"…","last_name":"…","password":"<generated>","phone":"…","send_welcome":"FALSE","status":"PENDING","unique_merchant_id":"…"}
               if the user is already an affiliate, for what has changed:
                 POST /affiliate/edit {"affiliates":[{"city":"…","email":"…","first_name":"…","id":"<id>","last_name":"…","phone":"…"}]}
-              note: address: not an object with `street`, `city` and so on, so it was left out
+              note: address: neither an object with `street`, `city` and so on nor a text, so it was left out
               note: country: not a country Refersion allows, so it was left out
         "#));
         let revealed = deployment.run(&["dead-letters", "show", "--all", "--reveal"]).await.out;
