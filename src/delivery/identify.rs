@@ -8,30 +8,23 @@
 //! identify; a value that Refersion refuses costs none of the others, and at most two more calls.
 
 use super::outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
-use super::rejection::{is_optional, leave_out};
-use super::search::{self, Search};
+use super::rejection::is_optional;
+use super::state::OLDEST;
 use super::{
-    Access, Affiliate, Call, Done, Found, Identifier, Known, OnExisting, OnStale, Origin, PlanInput, PlanState,
-    Recalled, Rejection, Reply, Stage,
+    Access, Affiliate, Call, Done, Identifier, Known, OnExisting, OnStale, Origin, PlanInput, PlanState, Rejection,
+    Reply, Stage,
 };
-use super::{read_back, status};
-use crate::domain::{
-    AffiliateCode, AffiliateStatus, Attribute, FactTime, Facts, Field, NewAffiliate, Profile, SentAttributes, Timestamp,
-};
+use super::{existing, read_back, rejection, status};
+use crate::domain::{Attribute, FactTime, Facts, Field, NewAffiliate, SentAttributes};
 use crate::mapping::{Creation, Identify, MappingError, Reason};
-
-/// A value that no event states, such as a default: any fact replaces it.
-const OLDEST: Timestamp = Timestamp(i64::MIN);
-/// So often a call is repeated without the values that were rejected.
-const MAX_REPETITIONS: u32 = 2;
 
 /// The next step, as decided by what is known.
 pub(super) fn decide(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState) -> Step {
     if let Access::OtherOwner(code) = &state.access {
-        return ignored(Ignored::OtherOwner(code.clone()));
+        return Step::ignored(Ignored::OtherOwner(code.clone()));
     }
     if state.deleted_since {
-        return ignored(Ignored::DeletedSince);
+        return Step::ignored(Ignored::DeletedSince);
     }
     match (&state.progress.stage, &state.known) {
         (Stage::Searching { page, .. }, _) => match &wanted.user.email {
@@ -45,10 +38,6 @@ pub(super) fn decide(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanS
     }
 }
 
-fn ignored(reason: Ignored) -> Step {
-    Step::Done(Outcome::Ignored(reason))
-}
-
 fn create(wanted: &Identify, state: &PlanState) -> Step {
     match &wanted.creation {
         Creation::Allowed(new) if state.progress.refused_values.required_only => {
@@ -56,18 +45,18 @@ fn create(wanted: &Identify, state: &PlanState) -> Step {
             Step::Next(Call::New(NewAffiliate { profile, ..new.clone() }))
         }
         Creation::Allowed(new) => Step::Next(Call::New(new.clone())),
-        Creation::Skipped(reason) => ignored(Ignored::Mapping(reason.clone())),
+        Creation::Skipped(reason) => Step::ignored(Ignored::Mapping(reason.clone())),
         Creation::Invalid(error) => Step::Dead(PermanentFailure::Unmappable(error.clone())),
     }
 }
 
 fn update(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &mut PlanState) -> Step {
     if known.origin == Origin::Found && input.policy.on_existing == OnExisting::Ignore {
-        return ignored(Ignored::ExistedBefore(known.code.clone()));
+        return Step::ignored(Ignored::ExistedBefore(known.code.clone()));
     }
     if wanted.may_only_create && state.progress.done != Done::Created {
         state.known = None; // nothing leads to it that did not before
-        return ignored(Ignored::Mapping(Reason::UntrustedProject));
+        return Step::ignored(Ignored::Mapping(Reason::UntrustedProject));
     }
     let current = current(input, wanted, known, state);
     let changes = current.changes(input.hash, &known.sent);
@@ -106,7 +95,7 @@ fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &Plan
 /// Everything that can be sent was sent. What was stated again is remembered with its newer time, and that a field has no value also
 /// where none had to be cleared: an older event may state one.
 fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, state: &mut PlanState) -> Step {
-    let Some(known) = &mut state.known else { return ignored(Ignored::DeletedSince) };
+    let Some(known) = &mut state.known else { return Step::ignored(Ignored::DeletedSince) };
     let progress = &state.progress;
     let is_stale = !wanted.facts.is_empty() && current.is_empty() && wanted.status.is_none();
     current
@@ -127,12 +116,12 @@ fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, state: &mut P
     );
     match progress.present_status.kept() {
         Some(status) if action == Action::Unchanged && remarks.is_empty() => {
-            return ignored(Ignored::LeftAlone { code, status });
+            return Step::ignored(Ignored::LeftAlone { code, status });
         }
         kept => remarks.extend(kept.map(Remark::StatusKept)),
     }
     if is_stale && action == Action::Unchanged && remarks.is_empty() {
-        return ignored(Ignored::Stale(code));
+        return Step::ignored(Ignored::Stale(code));
     }
     Step::Done(Outcome::Delivered { action, code: Some(code), remarks })
 }
@@ -146,9 +135,9 @@ pub(super) fn on_reply(
     reply: Reply,
 ) -> Option<Step> {
     match (call, reply) {
-        (Call::New(new), Reply::Rejected(Rejection::Other(words))) => on_new_rejected(input, state, call, new, words),
+        (Call::New(new), Reply::Rejected(Rejection::Other(words))) => rejection::on_new(input, state, call, new, words),
         (Call::Edit { changes, .. }, Reply::Rejected(Rejection::Other(words))) => {
-            on_edit_rejected(input, wanted, state, call, changes, words)
+            rejection::on_edit(input, wanted, state, call, changes, words)
         }
         (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::refused(call, words)),
         (Call::New(new), Reply::Created { code, id }) => {
@@ -161,14 +150,14 @@ pub(super) fn on_reply(
             state.progress.stage = Stage::Searching { page: 1, seen: 0 };
             None
         }
-        (Call::Search { .. }, reply) => on_search(state, reply, call),
+        (Call::Search { .. }, reply) => existing::on_search(state, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
-            on_details(input, wanted, state, code, &affiliate)
+            existing::on_details(input, wanted, state, code, &affiliate)
         }
         (Call::Get(Identifier::Id(_)), Reply::Affiliate(affiliate)) => on_read_back(input, wanted, state, &affiliate),
         (Call::Get(_), Reply::NotFound) => on_not_found(state),
         (Call::Edit { changes, .. }, Reply::Changed) => {
-            record(input, wanted, state, changes);
+            state.record_sent(input, wanted, changes);
             mark_updated(state);
             None
         }
@@ -176,7 +165,9 @@ pub(super) fn on_reply(
             state.progress.stage = Stage::CheckEdit;
             None
         }
-        (Call::Edit { changes, .. }, Reply::Rejected(Rejection::EmailTaken)) => on_email_taken(input, state, changes),
+        (Call::Edit { changes, .. }, Reply::Rejected(Rejection::EmailTaken)) => {
+            rejection::on_email_taken(input, state, changes)
+        }
         (Call::SetStatus { .. }, Reply::Changed) => {
             status::on_changed(input, wanted, state);
             mark_updated(state);
@@ -204,165 +195,11 @@ fn sent_with_new(input: &PlanInput<'_>, wanted: &Identify, state: &PlanState, ne
     sent
 }
 
-/// Remembers that these values were sent, or that Refersion refuses them.
-fn record(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState, changes: &Profile) {
-    let Some(known) = &mut state.known else { return };
-    for (attribute, value) in changes.iter() {
-        let at = wanted.facts.get(attribute).map_or(OLDEST, |fact| fact.time.at());
-        known.sent.record(input.hash, attribute, value, at);
-    }
-}
-
 fn mark_updated(state: &mut PlanState) {
     state.progress.stage = Stage::Start;
     if state.progress.done == Done::Nothing {
         state.progress.done = Done::Updated;
     }
-}
-
-/// The values of a `new` were rejected: the affiliate is created with the required ones, and told the rest by an `edit`, without
-/// those that seem to be at fault. Of several events together, each is tried alone.
-fn on_new_rejected(
-    input: &PlanInput<'_>,
-    state: &mut PlanState,
-    call: &Call,
-    new: &NewAffiliate,
-    words: String,
-) -> Option<Step> {
-    let at_fault = leave_out(&new.profile, &words);
-    if input.events > 1 || state.progress.refused_values.required_only || at_fault.is_empty() {
-        return Some(Step::refused(call, words));
-    }
-    state.progress.refused_values.required_only = true;
-    state.progress.refused_values.rejections = 1;
-    state.progress.refused_values.left_out = at_fault.iter().map(ToString::to_string).collect();
-    None
-}
-
-/// The values of an `edit` were rejected: it is repeated without those that seem to be at fault. They are remembered as sent, so
-/// that they are not tried with every event. If it is repeated no more, an affiliate that was created stays without the others until
-/// another event states them.
-fn on_edit_rejected(
-    input: &PlanInput<'_>,
-    wanted: &Identify,
-    state: &mut PlanState,
-    call: &Call,
-    changes: &Profile,
-    words: String,
-) -> Option<Step> {
-    if input.events > 1 {
-        return Some(Step::refused(call, words));
-    }
-    state.progress.refused_values.rejections += 1;
-    let is_created = state.progress.done == Done::Created;
-    let is_last = state.progress.refused_values.rejections > MAX_REPETITIONS
-        || is_created && state.progress.refused_values.required_only;
-    if is_last && !is_created {
-        return Some(Step::refused(call, words));
-    }
-    let at_fault = leave_out(changes, &words);
-    if at_fault.is_empty() && !is_last {
-        return Some(Step::refused(call, words));
-    }
-    record(input, wanted, state, &changes.filtered(|attribute, _| at_fault.contains(attribute)));
-    let left_out = changes.filtered(|attribute, _| is_last || at_fault.contains(attribute));
-    state.progress.refused_values.left_out.extend(left_out.iter().map(|(attribute, _)| attribute.to_string()));
-    state.progress.stage = Stage::Start;
-    None
-}
-
-/// Another affiliate has the new e-mail: everything else is sent, and this e-mail is not tried again.
-fn on_email_taken(input: &PlanInput<'_>, state: &mut PlanState, changes: &Profile) -> Option<Step> {
-    let (Some(known), Some(email)) = (&mut state.known, changes.get(Field::Email)) else {
-        return Some(Step::Dead(PermanentFailure::EmailTaken));
-    };
-    if input.events > 1 {
-        return Some(Step::Dead(PermanentFailure::EmailTaken));
-    }
-    known.sent.record_taken_email(input.hash, email);
-    state.progress.refused_values.email_taken = true;
-    state.progress.stage = Stage::Start;
-    None
-}
-
-fn on_search(state: &mut PlanState, reply: Reply, call: &Call) -> Option<Step> {
-    match search::on_reply(state, call, reply) {
-        Search::Found(found) => on_found(state, found),
-        Search::NotFound => {
-            state.progress.stage = Stage::Start;
-            Some(Step::Retry(TransientFailure::new(
-                "Refersion says the e-mail is taken, but its search does not find it",
-            )))
-        }
-        Search::Unfinished(step) => step,
-    }
-}
-
-/// An affiliate has the e-mail. What the store remembers of it decides: it may be remembered under another e-mail.
-fn on_found(state: &mut PlanState, found: Found) -> Option<Step> {
-    if let Some(step) = left_alone(&found.code, found.status) {
-        return Some(step);
-    }
-    state.progress.stage = Stage::Found(found.code);
-    None
-}
-
-/// What the store remembers of the affiliate that was found. If nothing, it existed before, unless an earlier `new` was not answered:
-/// then what `get` shows decides. If existing affiliates are ignored, and it is certain that this is one, `get` is spared.
-pub(super) fn on_recalled(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState, recalled: Option<Recalled>) {
-    let Stage::Found(code) = state.progress.stage.clone() else { return };
-    match recalled {
-        Some(Recalled { known, has_other_owner }) => {
-            if has_other_owner {
-                state.access = Access::without_ownership(wanted, input.policy, &code);
-            }
-            if matches!(state.access, Access::OtherOwner(_)) {
-                state.progress.stage = Stage::Start;
-            } else {
-                state.record_affiliate(known);
-            }
-        }
-        None if input.policy.on_existing == OnExisting::Ignore && state.progress.unanswered_new.is_none() => {
-            let sent = wanted.user.email.as_ref().map(|email| read_back::email(input, wanted, email));
-            state.record_affiliate(Known { code, id: None, origin: Origin::Found, sent: sent.unwrap_or_default() });
-        }
-        None => state.progress.stage = Stage::FoundUnknown(code),
-    }
-}
-
-fn left_alone(code: &AffiliateCode, status: Option<AffiliateStatus>) -> Option<Step> {
-    let status = status.filter(|status| status::is_final(*status))?;
-    Some(ignored(Ignored::LeftAlone { code: code.clone(), status }))
-}
-
-/// `get` showed an affiliate that was found or created: its numeric id, what need not be sent again, and, if a `new`
-/// was not answered, whether that created it.
-fn on_details(
-    input: &PlanInput<'_>,
-    wanted: &Identify,
-    state: &mut PlanState,
-    code: &AffiliateCode,
-    affiliate: &Affiliate,
-) -> Option<Step> {
-    state.progress.stage = Stage::Start;
-    status::on_shown(input, state, affiliate.status);
-    if let Some(known) = &mut state.known {
-        known.id = Some(affiliate.id);
-        return left_alone(code, state.progress.present_status.kept());
-    }
-    if let Some(step) = left_alone(code, affiliate.status) {
-        return Some(step);
-    }
-    let unanswered = state.progress.unanswered_new.as_ref();
-    let origin = if unanswered.is_some_and(|new| new.created(input.hash, &affiliate.profile)) {
-        state.progress.done = Done::Created;
-        Origin::Created
-    } else {
-        Origin::Found
-    };
-    let sent = read_back::sent_already(input, wanted, affiliate);
-    state.record_affiliate(Known { code: code.clone(), id: Some(affiliate.id), origin, sent });
-    None
 }
 
 /// Refersion does not find the affiliate. If it was only remembered, it is forgotten. If this event created or found
@@ -393,14 +230,14 @@ fn on_read_back(
     let unsent = current(input, wanted, &known, state).changes(input.hash, &known.sent).profile();
     let failed = read_back::differs(affiliate, &unsent);
     status::on_shown(input, state, affiliate.status);
-    if let Some(step) = left_alone(&known.code, state.progress.present_status.kept()) {
+    if let Some(step) = status::left_alone(&known.code, state.progress.present_status.kept()) {
         return Some(step);
     }
     if !failed.is_empty() {
         let names = failed.iter().map(|(attribute, _)| attribute.to_string()).collect();
         return Some(Step::Dead(PermanentFailure::NotApplied(names)));
     }
-    record(input, wanted, state, &unsent);
+    state.record_sent(input, wanted, &unsent);
     state.progress.stage = Stage::Start;
     None
 }

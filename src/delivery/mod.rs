@@ -8,6 +8,7 @@
 mod coalesce;
 mod delete;
 mod exchange;
+mod existing;
 mod identify;
 mod memory;
 mod outcome;

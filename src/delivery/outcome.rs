@@ -28,6 +28,11 @@ pub enum Step {
 }
 
 impl Step {
+    /// There is nothing to do, for this reason.
+    pub(super) fn ignored(reason: Ignored) -> Self {
+        Self::Done(Outcome::Ignored(reason))
+    }
+
     /// Refersion rejected a call for good.
     pub(super) fn refused(call: &Call, words: String) -> Self {
         Self::Dead(PermanentFailure::Refused { operation: call.operation(), words })

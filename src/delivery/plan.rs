@@ -9,7 +9,8 @@
 
 use super::outcome::{Ignored, Outcome, Step, TransientFailure};
 use super::{
-    Call, PlanInput, PlanState, PresentStatus, Recalled, Reply, UnansweredNew, delete, identify, unanswered_new,
+    Call, PlanInput, PlanState, PresentStatus, Recalled, Reply, UnansweredNew, delete, existing, identify,
+    unanswered_new,
 };
 use crate::domain::NewAffiliate;
 use crate::mapping::Intent;
@@ -46,7 +47,7 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
 /// Continues after [`Step::Recall`]: `recalled` is what is remembered of the affiliate that was found.
 pub fn on_recalled(input: &PlanInput<'_>, state: &mut PlanState, recalled: Option<Recalled>) {
     if let Intent::Identify(wanted) = input.intent {
-        identify::on_recalled(input, wanted, state, recalled);
+        existing::on_recalled(input, wanted, state, recalled);
     }
 }
 

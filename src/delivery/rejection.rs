@@ -1,17 +1,88 @@
-//! What to leave out of a call whose values Refersion rejected, so that one refused value does not cost the others.
+//! A `new` or an `edit` of which Refersion rejected a value: it is repeated without that value, which costs none of the others.
 //!
-//! In: what was sent, and Refersion's words, which are English and name the field at best. Out: the attributes to leave out.
-//! Invariant: a field without which no affiliate can be created is never left out. Deliberately absent: how often a call is
-//! repeated ([`super::identify`]).
+//! In: what was sent, and Refersion's words, which are English and name the field at best. Out: a changed state, from which the next
+//! call follows, or the end. Invariants: a field without which no affiliate can be created is never left out; a call is repeated at
+//! most twice; of several events together, each is tried alone.
 
-use crate::domain::{Attribute, Profile};
+use super::outcome::{PermanentFailure, Step};
+use super::{Call, Done, PlanInput, PlanState, Stage};
+use crate::domain::{Attribute, Field, NewAffiliate, Profile};
+use crate::mapping::Identify;
+
+/// So often a call is repeated without the values that were rejected.
+const MAX_REPETITIONS: u32 = 2;
+
+/// The values of a `new` were rejected: the affiliate is created with the required ones, and told the rest by an `edit`, without
+/// those that seem to be at fault. Of several events together, each is tried alone.
+pub(super) fn on_new(
+    input: &PlanInput<'_>,
+    state: &mut PlanState,
+    call: &Call,
+    new: &NewAffiliate,
+    words: String,
+) -> Option<Step> {
+    let at_fault = leave_out(&new.profile, &words);
+    if input.events > 1 || state.progress.refused_values.required_only || at_fault.is_empty() {
+        return Some(Step::refused(call, words));
+    }
+    state.progress.refused_values.required_only = true;
+    state.progress.refused_values.rejections = 1;
+    state.progress.refused_values.left_out = at_fault.iter().map(ToString::to_string).collect();
+    None
+}
+
+/// The values of an `edit` were rejected: it is repeated without those that seem to be at fault. They are remembered as sent, so
+/// that they are not tried with every event. If it is repeated no more, an affiliate that was created stays without the others until
+/// another event states them.
+pub(super) fn on_edit(
+    input: &PlanInput<'_>,
+    wanted: &Identify,
+    state: &mut PlanState,
+    call: &Call,
+    changes: &Profile,
+    words: String,
+) -> Option<Step> {
+    if input.events > 1 {
+        return Some(Step::refused(call, words));
+    }
+    state.progress.refused_values.rejections += 1;
+    let is_created = state.progress.done == Done::Created;
+    let is_last = state.progress.refused_values.rejections > MAX_REPETITIONS
+        || is_created && state.progress.refused_values.required_only;
+    if is_last && !is_created {
+        return Some(Step::refused(call, words));
+    }
+    let at_fault = leave_out(changes, &words);
+    if at_fault.is_empty() && !is_last {
+        return Some(Step::refused(call, words));
+    }
+    state.record_sent(input, wanted, &changes.filtered(|attribute, _| at_fault.contains(attribute)));
+    let left_out = changes.filtered(|attribute, _| is_last || at_fault.contains(attribute));
+    state.progress.refused_values.left_out.extend(left_out.iter().map(|(attribute, _)| attribute.to_string()));
+    state.progress.stage = Stage::Start;
+    None
+}
+
+/// Another affiliate has the new e-mail: everything else is sent, and this e-mail is not tried again.
+pub(super) fn on_email_taken(input: &PlanInput<'_>, state: &mut PlanState, changes: &Profile) -> Option<Step> {
+    let (Some(known), Some(email)) = (&mut state.known, changes.get(Field::Email)) else {
+        return Some(Step::Dead(PermanentFailure::EmailTaken));
+    };
+    if input.events > 1 {
+        return Some(Step::Dead(PermanentFailure::EmailTaken));
+    }
+    known.sent.record_taken_email(input.hash, email);
+    state.progress.refused_values.email_taken = true;
+    state.progress.stage = Stage::Start;
+    None
+}
 
 /// Parts of messages that blame no value that was sent. Source: Refersion's API contract.
 const NO_VALUE_IS_AT_FAULT: [&str; 2] = ["plan does not support", "Missing required field"];
 
 /// The attributes to leave out: those that `words` name; else those that were to be cleared; else the longest value. Empty if no
 /// optional attribute can be at fault.
-pub(super) fn leave_out(sent: &Profile, words: &str) -> Vec<Attribute> {
+fn leave_out(sent: &Profile, words: &str) -> Vec<Attribute> {
     if NO_VALUE_IS_AT_FAULT.iter().any(|part| words.contains(part)) {
         return Vec::new();
     }
@@ -53,7 +124,6 @@ fn wire_name(attribute: &Attribute) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Field;
 
     #[test]
     fn the_named_values_are_left_out_else_the_cleared_ones_else_the_longest() {

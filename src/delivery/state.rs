@@ -4,8 +4,11 @@
 //! affiliate that the event created or found is marked so in its progress, and is never forgotten by it.
 
 use super::{Known, Memory, OnOtherUser, OnStale, Policy, PresentStatus, Progress, Stage, UnansweredNew};
-use crate::domain::{AffiliateCode, Fingerprint, HashKey, Timestamp};
+use crate::domain::{AffiliateCode, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
+
+/// The moment of a value that no event states, such as a default: any fact replaces it.
+pub(super) const OLDEST: Timestamp = Timestamp(i64::MIN);
 
 /// What does not change during a delivery.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +111,15 @@ impl PlanState {
         self.progress.met = true;
         self.progress.unanswered_new = None;
         self.progress.stage = Stage::Start;
+    }
+
+    /// Remembers that these values of `wanted` were sent, or that Refersion refuses them.
+    pub(super) fn record_sent(&mut self, input: &PlanInput<'_>, wanted: &Identify, values: &Profile) {
+        let Some(known) = &mut self.known else { return };
+        for (attribute, value) in values.iter() {
+            let at = wanted.facts.get(attribute).map_or(OLDEST, |fact| fact.time.at());
+            known.sent.record(input.hash, attribute, value, at);
+        }
     }
 
     /// Forgets an affiliate that Refersion no longer has; the other key may still lead to one.

@@ -3,14 +3,20 @@
 //! In: the status wanted, and what is remembered and shown of the affiliate. Out: whether to set it. Invariant: a status that the
 //! merchant decided, `DENIED` or `DISABLED`, stays; one that this service has set itself may change again.
 
-use super::outcome::{Step, TransientFailure};
+use super::outcome::{Ignored, Step, TransientFailure};
 use super::{Call, Done, Identifier, Known, OnStale, PlanInput, PlanState, PresentStatus, Stage};
-use crate::domain::{AffiliateId, AffiliateStatus};
+use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus};
 use crate::mapping::Identify;
 
 /// Whether a status is a decision that no event reverses, unless this service has made it.
 pub(super) fn is_final(status: AffiliateStatus) -> bool {
     matches!(status, AffiliateStatus::Denied | AffiliateStatus::Disabled)
+}
+
+/// The end of an identify, if the affiliate has a status that is a decision.
+pub(super) fn left_alone(code: &AffiliateCode, status: Option<AffiliateStatus>) -> Option<Step> {
+    let status = status.filter(|status| is_final(*status))?;
+    Some(Step::ignored(Ignored::LeftAlone { code: code.clone(), status }))
 }
 
 /// The status that has still to be set: it is wanted, newer than the last one, another one, and not ruled out.

@@ -1,0 +1,90 @@
+//! An affiliate that exists already: it is found by its e-mail, and what the store or `get` shows of it is taken over.
+//!
+//! In: the replies to `search` and `get`, and what the store remembers. Out: a changed state, or the end. Invariants: an affiliate with
+//! another owner is not taken over; one that is found `DISABLED` or `DENIED` is left alone. Deliberately absent: what is changed of it
+//! then ([`super::identify`]).
+
+use super::outcome::{Step, TransientFailure};
+use super::search::{self, Search};
+use super::{
+    Access, Affiliate, Call, Done, Found, Known, OnExisting, Origin, PlanInput, PlanState, Recalled, Reply, Stage,
+};
+use super::{read_back, status};
+use crate::domain::AffiliateCode;
+use crate::mapping::Identify;
+
+/// Handles the reply to `call`, a search.
+pub(super) fn on_search(state: &mut PlanState, reply: Reply, call: &Call) -> Option<Step> {
+    match search::on_reply(state, call, reply) {
+        Search::Found(found) => on_found(state, found),
+        Search::NotFound => {
+            state.progress.stage = Stage::Start;
+            Some(Step::Retry(TransientFailure::new(
+                "Refersion says the e-mail is taken, but its search does not find it",
+            )))
+        }
+        Search::Unfinished(step) => step,
+    }
+}
+
+/// An affiliate has the e-mail. What the store remembers of it decides: it may be remembered under another e-mail.
+fn on_found(state: &mut PlanState, found: Found) -> Option<Step> {
+    if let Some(step) = status::left_alone(&found.code, found.status) {
+        return Some(step);
+    }
+    state.progress.stage = Stage::Found(found.code);
+    None
+}
+
+/// What the store remembers of the affiliate that was found. If nothing, it existed before, unless an earlier `new` was not answered:
+/// then what `get` shows decides. If existing affiliates are ignored, and it is certain that this is one, `get` is spared.
+pub(super) fn on_recalled(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState, recalled: Option<Recalled>) {
+    let Stage::Found(code) = state.progress.stage.clone() else { return };
+    match recalled {
+        Some(Recalled { known, has_other_owner }) => {
+            if has_other_owner {
+                state.access = Access::without_ownership(wanted, input.policy, &code);
+            }
+            if matches!(state.access, Access::OtherOwner(_)) {
+                state.progress.stage = Stage::Start;
+            } else {
+                state.record_affiliate(known);
+            }
+        }
+        None if input.policy.on_existing == OnExisting::Ignore && state.progress.unanswered_new.is_none() => {
+            let sent = wanted.user.email.as_ref().map(|email| read_back::email(input, wanted, email));
+            state.record_affiliate(Known { code, id: None, origin: Origin::Found, sent: sent.unwrap_or_default() });
+        }
+        None => state.progress.stage = Stage::FoundUnknown(code),
+    }
+}
+
+/// `get` showed an affiliate that was found or created: its numeric id, what need not be sent again, and, if a `new`
+/// was not answered, whether that created it.
+pub(super) fn on_details(
+    input: &PlanInput<'_>,
+    wanted: &Identify,
+    state: &mut PlanState,
+    code: &AffiliateCode,
+    affiliate: &Affiliate,
+) -> Option<Step> {
+    state.progress.stage = Stage::Start;
+    status::on_shown(input, state, affiliate.status);
+    if let Some(known) = &mut state.known {
+        known.id = Some(affiliate.id);
+        return status::left_alone(code, state.progress.present_status.kept());
+    }
+    if let Some(step) = status::left_alone(code, affiliate.status) {
+        return Some(step);
+    }
+    let unanswered = state.progress.unanswered_new.as_ref();
+    let origin = if unanswered.is_some_and(|new| new.created(input.hash, &affiliate.profile)) {
+        state.progress.done = Done::Created;
+        Origin::Created
+    } else {
+        Origin::Found
+    };
+    let sent = read_back::sent_already(input, wanted, affiliate);
+    state.record_affiliate(Known { code: code.clone(), id: Some(affiliate.id), origin, sent });
+    None
+}
