@@ -91,12 +91,12 @@ impl Coalesced<'_> {
     }
 }
 
-/// Whether an identify can be the first of several. Moments after its receipt (a clock was ahead) count as older for it, and may
+/// Whether an identify can be the first of several. Moments that are still to come (a clock was ahead) count as older for it, and may
 /// not for its followers.
 fn may_lead(memory: &Memory, head: &Identify) -> bool {
     let known = [&memory.by_user_id, &memory.by_email].into_iter().flatten();
     let moments = known.filter_map(|known| known.sent.latest()).chain(memory.deleted_at());
-    !head.may_only_create && moments.max().is_none_or(|latest| latest <= head.time.received_at())
+    !head.may_only_create && moments.max().is_none_or(|latest| latest <= head.time.now())
 }
 
 fn coalesce_identifies(memory: &Memory, policy: Policy, head: &Identify, followers: &[Intent]) -> Coalesced<'static> {

@@ -1,22 +1,30 @@
-//! When something that an event says was true, and when this service received it.
+//! When something that an event says was true, when this service received it, and when it is carried out.
 //!
 //! Segment corrects an event's `timestamp` for clock skew, and delivers late and out of order. Of two facts about the same
 //! attribute the newer one counts, whatever the order of arrival. Invariant: a fact is never newer than its receipt.
 
 use super::Timestamp;
 
-/// The two moments of a fact.
+/// The moments of a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FactTime {
     at: Timestamp,
     received_at: Timestamp,
+    /// The present, as far as the fact is concerned.
+    now: Timestamp,
 }
 
 impl FactTime {
     /// A fact that was true at `said`. Without a readable `timestamp`, or with one that lies after its receipt, it was true when it
     /// was received.
     pub fn new(said: Option<Timestamp>, received_at: Timestamp) -> Self {
-        Self { at: said.map_or(received_at, |said| said.min(received_at)), received_at }
+        Self { at: said.map_or(received_at, |said| said.min(received_at)), received_at, now: received_at }
+    }
+
+    /// The same fact, carried out at `now`.
+    #[must_use]
+    pub fn carried_out_at(self, now: Timestamp) -> Self {
+        Self { now: self.received_at.max(now), ..self }
     }
 
     /// When it was true.
@@ -29,10 +37,16 @@ impl FactTime {
         self.received_at
     }
 
-    /// Whether the fact replaces one that was true at `remembered`. Facts of the same moment go by arrival. A remembered moment
-    /// after this receipt counts as older: a clock was ahead.
+    /// The present, as far as the fact is concerned: when it is carried out, and never before its receipt.
+    pub fn now(self) -> Timestamp {
+        self.now
+    }
+
+    /// Whether the fact replaces one that was true at `remembered`. Facts of the same moment go by arrival. A remembered moment that
+    /// is still to come counts as older: a clock was ahead. (Not one after the receipt: a dead letter that is replayed, and an event
+    /// that is carried out again after a crash, may find moments of later events.)
     pub fn supersedes(self, remembered: Timestamp) -> bool {
-        remembered <= self.at || remembered > self.received_at
+        remembered <= self.at || remembered > self.now
     }
 }
 
@@ -48,9 +62,9 @@ mod tests {
     }
 
     #[test]
-    fn newer_facts_replace_older_ones_and_a_moment_after_the_receipt_is_no_moment() {
-        let fact = FactTime::new(Some(Timestamp(5)), Timestamp(10));
-        for (remembered, replaces) in [(0, true), (5, true), (6, false), (10, false), (11, true)] {
+    fn newer_facts_replace_older_ones_and_a_moment_to_come_is_no_moment() {
+        let fact = FactTime::new(Some(Timestamp(5)), Timestamp(10)).carried_out_at(Timestamp(20));
+        for (remembered, replaces) in [(0, true), (5, true), (6, false), (11, false), (20, false), (21, true)] {
             assert_eq!(fact.supersedes(Timestamp(remembered)), replaces, "{remembered}");
         }
     }

@@ -4,7 +4,7 @@
 //! be sent. Invariants: at most one fact about an attribute; an empty value says that a
 //! field no longer has one. Deliberately absent: what is stated in an event ([`crate::mapping`]), and calls ([`crate::delivery`]).
 
-use super::{Attribute, FactTime, Field, HashKey, Profile, SentAttributes};
+use super::{Attribute, FactTime, Field, HashKey, Profile, SentAttributes, Timestamp};
 use std::fmt;
 
 /// Facts about one affiliate, at most one for each attribute.
@@ -29,6 +29,15 @@ impl Facts {
         let cleared = cleared.iter().map(|field| fact((*field).into(), ""));
         let stated = profile.iter().map(|(attribute, value)| fact(attribute.clone(), value));
         Self(cleared.chain(stated).collect())
+    }
+
+    /// The same facts, carried out at `now`.
+    #[must_use]
+    pub fn carried_out_at(mut self, now: Timestamp) -> Self {
+        for fact in &mut self.0 {
+            fact.time = fact.time.carried_out_at(now);
+        }
+        self
     }
 
     /// Replaces the facts about the attributes of `others`, and adds the rest of them.
@@ -106,7 +115,6 @@ impl fmt::Debug for Fact {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Timestamp;
 
     fn time(at: i64) -> FactTime {
         FactTime::new(Some(Timestamp(at)), Timestamp(100))

@@ -72,6 +72,23 @@ pub enum Intent {
     Nothing(Reason),
 }
 
+impl Intent {
+    /// The same intent, carried out at `now`.
+    #[must_use]
+    pub fn carried_out_at(self, now: Timestamp) -> Self {
+        match self {
+            Self::Identify(identify) => Self::Identify(Identify {
+                facts: identify.facts.carried_out_at(now),
+                status: identify.status.map(|fact| StatusFact { time: fact.time.carried_out_at(now), ..fact }),
+                time: identify.time.carried_out_at(now),
+                ..identify
+            }),
+            Self::Delete { user, time } => Self::Delete { user, time: time.carried_out_at(now) },
+            Self::Nothing(reason) => Self::Nothing(reason),
+        }
+    }
+}
+
 /// A mapped identify event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identify {

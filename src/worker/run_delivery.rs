@@ -75,7 +75,8 @@ fn parse(worker: &Worker, body: &[u8], received_at: Timestamp) -> Result<Intent,
     if let Kind::Unsupported(kind) = &event.kind {
         return Err(PermanentFailure::Malformed(format!("unsupported event type {kind}")));
     }
-    mapping::map(&event, &worker.0.settings.rules, received_at).intent.map_err(PermanentFailure::Unmappable)
+    let intent = mapping::map(&event, &worker.0.settings.rules, received_at).intent;
+    intent.map(|intent| intent.carried_out_at(worker.now())).map_err(PermanentFailure::Unmappable)
 }
 
 /// The followers that may be coalesced with the head, up to the first that cannot be parsed; the others are dropped from `begun`. A
