@@ -69,7 +69,7 @@ pub struct Progress {
     #[serde(default)]
     pub stage: Stage,
     /// The `new` that is called next, as what it sends in the fields that `get` shows. It is saved before the call is
-    /// made; an interrupted attempt counts it as not answered ([`PlanState::new`](super::State::new)).
+    /// made; an interrupted attempt counts it as not answered ([`PlanState::new`](super::PlanState::new)).
     #[serde(default)]
     pub new_in_flight: Option<Fingerprint>,
     /// Calls to `new` that may have had their effect without an answer: an affiliate that has the e-mail now may be

@@ -178,6 +178,11 @@ struct Delivery<'a> {
     created: usize,
 }
 
+/// What the rules set of another user's affiliate is set by an Engage event without userId alone.
+fn assert_may_apply_rules(wanted: &Identify) {
+    assert!(wanted.engage && wanted.user.user_id.is_none(), "takes over an affiliate");
+}
+
 impl Delivery<'_> {
     /// Runs one attempt; returns whether another follows.
     fn attempt(&mut self, source: &mut Source<'_>) -> bool {
@@ -238,21 +243,17 @@ impl Delivery<'_> {
         let known = state.known.as_ref().expect("an affiliate is changed only if it is known");
         assert_eq!(known.id, Some(id), "another affiliate than the known one is changed");
         if self.is_protected(&known.code) {
-            let Call::Edit { changes, .. } = call else { return self.may_apply_rules(wanted) };
+            let Call::Edit { changes, .. } = call else { return assert_may_apply_rules(wanted) };
             let by_rule =
                 |attribute: &Attribute| matches!(attribute, Attribute::Custom(_) | Attribute::Field(Field::Offer));
             assert!(changes.iter().all(|(attribute, _)| by_rule(attribute)), "takes over an affiliate: {changes:?}");
-            self.may_apply_rules(wanted);
+            assert_may_apply_rules(wanted);
         }
     }
 
     /// Whether an identify may not change the affiliate: it is another user's.
     fn is_protected(&self, code: &AffiliateCode) -> bool {
         self.input.policy.on_other_user == OnOtherUser::Ignore && self.store.is_anothers(code, self.input.intent)
-    }
-
-    fn may_apply_rules(&self, wanted: &Identify) {
-        assert!(wanted.engage && wanted.user.user_id.is_none(), "takes over an affiliate");
     }
 
     /// Saves what the worker saves.

@@ -86,7 +86,7 @@ fn replay(user: usize, story: &Story, dead: &Dead, effects: &BTreeSet<&str>) -> 
     let mut account: Vec<Expected> = Vec::new();
     let mut known: Option<usize> = None;
     let mut shown: Option<Expected> = None;
-    for (place, sent) in story.sent.iter().enumerate() {
+    for sent in &story.sent {
         let (marks, died) = (marks(user, sent.number), dead.has(sent));
         let effective = effects.contains(marks.0.as_str());
         assert!(died || sent.status != 400, "answered as refused, and no dead letter: {sent:?}");

@@ -67,7 +67,7 @@ impl Event {
             Kind::Nothing => Intent::Nothing(Reason::NoRule),
             Kind::Delete => Intent::Delete { user, time },
             Kind::Identify { values, status, creates } => {
-                let (facts, creation) = self.facts(&user, values, *creates, time);
+                let (facts, creation) = Self::facts(&user, values, *creates, time);
                 let status = status.map(|status| StatusFact { status, time });
                 let (engage, may_only_create) = (*creates == Creates::Engage, *creates == Creates::Only);
                 Intent::Identify(Identify { user, facts, status, creation, time, engage, may_only_create })
@@ -76,7 +76,6 @@ impl Event {
     }
 
     fn facts(
-        &self,
         user: &User,
         values: &[(&'static str, &'static str)],
         creates: Creates,

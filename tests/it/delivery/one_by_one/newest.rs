@@ -9,7 +9,7 @@ use super::{cases, policy};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use refersion_destination::delivery::{OnExisting, OnOtherUser, OnStale, Policy};
-use refersion_destination::domain::AffiliateStatus;
+use refersion_destination::domain::{AffiliateStatus, UserId};
 use refersion_destination::mapping::Intent;
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const STATUS: &str = "status";
 /// Whether an event may state `name` of the affiliate, whose owner is `u1`.
 fn may_state(event: &Event, name: &str, policy: Policy) -> bool {
     let Kind::Identify { creates, .. } = &event.kind else { return false };
-    match user(event.whom).user_id.as_ref().map(|user_id| user_id.as_str()) {
+    match user(event.whom).user_id.as_ref().map(UserId::as_str) {
         _ if *creates == Creates::Only => false,
         Some("u1") => true,
         _ if policy.on_other_user == OnOtherUser::Update => true,

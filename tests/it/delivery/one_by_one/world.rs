@@ -199,11 +199,11 @@ impl World {
         if let Some(user_id) = user_id(user) {
             self.links.insert(user_id.to_owned(), code.clone());
         }
-        if let Some(email) = email(user) {
-            if known.sent.has(&hash(), &Field::Email.into(), email) {
-                self.links.retain(|key, leads_to| *leads_to != code || is_user_id(key));
-                self.links.insert(email.to_owned(), code);
-            }
+        if let Some(email) = email(user)
+            && known.sent.has(&hash(), &Field::Email.into(), email)
+        {
+            self.links.retain(|key, leads_to| *leads_to != code || is_user_id(key));
+            self.links.insert(email.to_owned(), code);
         }
     }
 
