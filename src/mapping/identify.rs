@@ -2,7 +2,8 @@
 //!
 //! In: an event and the rules. Out: what an `edit` sends if the user is an affiliate (`facts`, `status`), and what a `new`
 //! sends if not ([`Creation`]); only the store knows which of the two applies. Invariants: an event about an audience is
-//! never an error because it has no e-mail or no name; Engage changes no e-mail, and creates nobody who left an audience; a known affiliate's name is never overwritten by a placeholder.
+//! never an error because it has no e-mail or no name; Engage changes no e-mail, and creates nobody who left an audience; a
+//! known affiliate's name is never overwritten by a placeholder.
 
 use super::engage::{self, Effects};
 use super::{Creation, Identify, Intent, MappingError, Note, Reason, Rules, StatusFact, address, contact, email, name};
