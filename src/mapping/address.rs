@@ -15,14 +15,14 @@ use crate::segment::{Traits, split_lines};
 /// Sets the address fields of `profile`. Returns the fields that are to be cleared: a new street of one line has no second one, and a
 /// new country without a state that Refersion takes has none.
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) -> Vec<Field> {
-    let parts = AddressParts::of(traits);
+    let mut parts = AddressParts::of(traits);
     if parts.is_unreadable {
         notes.push(note("address", "neither an object with `street`, `city` and so on nor a text, so it was left out"));
     }
-    street(&parts, profile);
-    profile.set(Field::City, parts.first(Part::City));
+    street(&mut parts, profile);
+    profile.set(Field::City, parts.take_first(Part::City));
     let country = country(&parts, profile, notes);
-    profile.set(Field::Zip, zip(&parts, country));
+    profile.set(Field::Zip, zip(&mut parts, country));
     let mut states = parts.all(Part::State).map(|found| subdivision::code(&found.text, country)).peekable();
     if states.peek().is_some() {
         match states.flatten().next() {
@@ -38,22 +38,19 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<N
 }
 
 /// The first line of the street is `address1`; all others are `address2`, or the second line that the event says by itself.
-fn street(parts: &AddressParts, profile: &mut Profile) {
-    let mut lines = split_lines(parts.first(Part::Street)).into_iter();
+fn street(parts: &mut AddressParts, profile: &mut Profile) {
+    let mut lines = split_lines(&parts.take_first(Part::Street)).into_iter();
     profile.set(Field::Address1, lines.next().unwrap_or_default());
-    profile.set(Field::Address2, parts.first(Part::SecondLine));
+    profile.set(Field::Address2, parts.take_first(Part::SecondLine));
     profile.set(Field::Address2, lines.as_slice().join(", "));
 }
 
 /// A postal code of the US that came as a number has lost the zeros in front.
-fn zip(parts: &AddressParts, country: AddressCountry) -> String {
-    match parts.all(Part::Zip).next() {
-        Some(zip) if zip.is_number && country == AddressCountry::Code("US") && matches!(zip.text.len(), 3 | 4) => {
-            format!("{:0>5}", zip.text)
-        }
-        Some(zip) => zip.text.clone(),
-        None => String::new(),
-    }
+fn zip(parts: &mut AddressParts, country: AddressCountry) -> String {
+    let is_number = parts.all(Part::Zip).next().is_some_and(|zip| zip.is_number);
+    let zip = parts.take_first(Part::Zip);
+    let lacks_zeros = is_number && country == AddressCountry::Code("US") && matches!(zip.len(), 3 | 4);
+    if lacks_zeros { format!("{zip:0>5}") } else { zip }
 }
 
 fn country(parts: &AddressParts, profile: &mut Profile, notes: &mut Vec<Note>) -> AddressCountry {

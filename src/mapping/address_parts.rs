@@ -108,9 +108,10 @@ impl AddressParts {
         self.found.iter().filter(move |found| found.part == part)
     }
 
-    /// The preferred text of `part`; empty if there is none.
-    pub(super) fn first(&self, part: Part) -> &str {
-        self.all(part).next().map_or("", |found| &found.text)
+    /// Takes the preferred text of `part`; empty if there is none.
+    pub(super) fn take_first(&mut self, part: Part) -> String {
+        let first = self.found.iter_mut().find(|found| found.part == part);
+        first.map(|found| std::mem::take(&mut found.text)).unwrap_or_default()
     }
 
     /// Adds the parts of a whole address. A list in a list is none, so that nesting costs no stack.
@@ -142,7 +143,7 @@ impl AddressParts {
         if let Some(number) = value.as_number() {
             self.push(named, place, number, true);
         } else if named.1 == Part::Street {
-            if let Some(text) = text::decoded(value) {
+            if let Some(text) = text::decoded(value).filter(|text| !clean_text(text).is_empty()) {
                 self.push(named, place, text.into_owned(), false);
             }
         } else if let Some(text) = text::string(value) {
@@ -157,9 +158,7 @@ impl AddressParts {
     }
 
     fn push(&mut self, (name, part): (usize, Part), place: Place, text: String, is_number: bool) {
-        if !clean_text(&text).is_empty() {
-            self.found.push(Found { part, place, name, text, is_number });
-        }
+        self.found.push(Found { part, place, name, text, is_number });
     }
 }
 
@@ -200,7 +199,7 @@ mod tests {
             (r#"{"city":"M&uuml;nchen"}"#, "München"),
             (r#"{"address":[{"city":"Bonn"},{"city":"Rome"}]}"#, ""),
         ] {
-            assert_eq!(parts(traits).first(Part::City), city, "{traits}");
+            assert_eq!(parts(traits).take_first(Part::City), city, "{traits}");
         }
     }
 

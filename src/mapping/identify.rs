@@ -22,7 +22,7 @@ pub(super) fn identify(
     // Engage, which sends an event for each address of a user.
     let traits = event.user_traits();
     let in_traits =
-        if event.traits.is_empty() { email::of_traits(traits).or(Ok(None)) } else { email::of_traits(traits) };
+        email::of_traits(traits).or_else(|error| if event.traits.is_empty() { Ok(None) } else { Err(error) });
     let has_new_email = matches!(in_traits, Ok(Some(_))) && !event.engage;
     let email = email::of_identify(event, user_id, in_traits, notes)?;
     let mut profile = Profile::default();

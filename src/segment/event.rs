@@ -145,7 +145,7 @@ fn is_plain_word(name: &str) -> bool {
 /// A string or a number, trimmed: identifiers are compared, not shown, so nothing inside them is cleaned.
 fn identifier(value: RawJson<'_>) -> Option<String> {
     let text = value.as_string().map(|text| text.trim().to_owned()).or_else(|| value.as_number());
-    text.filter(|text| !text::is_blank(text))
+    text.filter(|text| !matches!(&**text, "" | text::NIL))
 }
 
 #[cfg(test)]

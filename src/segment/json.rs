@@ -60,6 +60,12 @@ impl<'a> RawJson<'a> {
 
     /// Whether it is `null`, a blank string, `[]` or `{}`.
     pub fn is_empty(self) -> bool {
+        // Nearly every string begins with a letter or a digit, and need not be decoded.
+        if let [b'"', first, ..] = self.source().as_bytes()
+            && first.is_ascii_alphanumeric()
+        {
+            return false;
+        }
         if let Some(text) = self.as_string() {
             return text::is_blank(&text);
         }

@@ -22,7 +22,7 @@ pub fn clean_text(text: &str) -> String {
 }
 
 /// What Go prints for an absent value.
-const NIL: &str = "<nil>";
+pub(super) const NIL: &str = "<nil>";
 
 /// Whether `text` is clean already, as nearly all are. False for anything but ASCII, where this is not so quickly decided.
 fn is_clean(text: &str) -> bool {

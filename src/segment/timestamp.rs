@@ -11,8 +11,8 @@ use jiff::tz::TimeZone;
 
 /// The point in time that `value` says.
 pub(super) fn timestamp(value: RawJson<'_>) -> Option<Timestamp> {
-    let text = value.as_string()?;
-    let text = text.trim();
+    // A text with an escape in it is unreadable in any case, so nothing is decoded.
+    let text = value.source().strip_prefix('"')?.strip_suffix('"')?.trim();
     let with_offset = text.parse::<jiff::Timestamp>().ok();
     let moment =
         with_offset.or_else(|| Some(text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp()))?;
