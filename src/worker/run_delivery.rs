@@ -9,7 +9,7 @@ use super::Worker;
 use super::dispatcher::AnnouncedCall;
 use super::run_loop::STORE_PAUSE;
 use super::settlement::{DeliveryRun, Verdict, dead_letter, give_up_expired, panicked, retry_refused_group, verdict};
-use crate::delivery::{self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, Reply, Step};
+use crate::delivery::{self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, RefusedValues, Reply, Step};
 use crate::domain::{AffiliateCode, AffiliateKey, Seq, Timestamp, UserKey};
 use crate::failpoint;
 use crate::mapping::{self, Intent};
@@ -82,7 +82,10 @@ fn parse(worker: &Worker, body: &[u8], received_at: Timestamp) -> Result<Intent,
 /// The followers that may be coalesced with the head, up to the first that cannot be parsed; the others are dropped from `begun`. A
 /// panic, which is a bug, counts as that: it will be the follower's own failure once that is the head, and not this head's.
 fn parse_followers(worker: &Worker, begun: &mut Begun) -> Vec<Intent> {
-    let as_before = begun.progress.coalesced.map_or(usize::MAX, |events| events.saturating_sub(1));
+    let mut as_before = begun.progress.coalesced.map_or(usize::MAX, |events| events.saturating_sub(1));
+    if begun.progress.refused_values != RefusedValues::default() {
+        as_before = 0; // values are left out of the head alone
+    }
     let bodies = begun.followers.iter_mut().map(|follower| (std::mem::take(&mut follower.body), follower.received_at));
     let parse = |(body, received_at): (Vec<u8>, Timestamp)| {
         let parsed = catch_unwind(AssertUnwindSafe(|| {

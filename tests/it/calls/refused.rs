@@ -192,3 +192,20 @@ async fn one_value_that_is_refused_in_a_line_costs_nothing_else_of_it() {
         assert!(calls.len() <= HALVINGS + 1, "{poisoned}: {:?}", operations(&calls));
     }
 }
+
+/// An event whose value was refused, and that then fails, is not tried again together with the next: what it leaves out is its own.
+#[tokio::test]
+async fn what_one_event_leaves_out_is_not_left_out_of_the_next_although_a_call_fails_between() {
+    let service = Service::start(&[super::AT_ONCE]).await;
+    let refused = || Fault::unprocessable("Rome is not a allowed value for field city");
+    service.refersion.sandbox.script_for(Operation::New, [refused(), refused(), Fault::status(500)]);
+    let event = |name, city| crate::support::identify(name, "u0", &json!({"city": city, "company": name}));
+    send_all(&service, vec![event("m0", "Rome"), event("m1", "Oslo")]).await;
+    service.until_drained().await;
+    let sandbox = &service.refersion.sandbox;
+    assert_eq!(super::dead_letters(&service).await, 0);
+    let one = sandbox.affiliate("u0@example.com").expect("created");
+    assert_eq!((one.field("city"), one.field("company")), ("Oslo", "m1"), "{:?}", service.refersion.operations());
+    let cities = crate::support::affiliate_updates::values("city", one.id.0, sandbox);
+    assert!(cities.iter().all(|(city, effective)| city != "Rome" || !effective), "{cities:?}");
+}
