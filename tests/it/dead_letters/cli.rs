@@ -107,7 +107,10 @@ async fn a_replay_on_the_store_is_mapped_anew_and_delivered_after_pending_events
     deployment.stop().await;
     deployment.sandbox.revoke_key();
     deployment.start(&[AT_ONCE]);
-    deployment.send(&identify("m2", "u1", &json!({"city": "Oslo"}))).await;
+    // It is of before the dead letter, so that the replayed one states the newer city.
+    let mut older = identify("m2", "u1", &json!({"city": "Oslo"}));
+    older["timestamp"] = json!("2020-01-01T00:00:00Z");
+    deployment.send(&older).await;
     deployment.stop().await;
     let ran = deployment.run(&["dead-letters", "replay", "--all", "--json"]).await;
     assert_eq!((ran.code, &*ran.out), (Some(0), "{\"id\":1,\"outcome\":\"waits\"}\n"), "{}", ran.err);
