@@ -81,11 +81,13 @@ fn seen(affiliate: &SandboxAffiliate) -> Expected {
 
 /// What one user's events must have resulted in. A dead letter had no effect, unless the call log shows one: then an answer
 /// was lost, and the next attempt was refused. An e-mail that another affiliate has stays as it is, and the rest is applied. An edit
-/// that a delete follows may be cancelled by it; then the last effect before it stands.
+/// that a delete follows may be cancelled by it; then the last effect before it stands. An event that is older than what the affiliate was
+/// told, or than the user's last delete, has no effect.
 fn replay(user: usize, story: &Story, dead: &Dead, effects: &BTreeSet<&str>) -> Vec<Expected> {
     let mut account: Vec<Expected> = Vec::new();
     let mut known: Option<usize> = None;
     let mut shown: Option<Expected> = None;
+    let (mut told_at, mut deleted_at) = (0, 0);
     for sent in &story.sent {
         let (marks, died) = (marks(user, sent.number), dead.has(sent));
         let effective = effects.contains(marks.0.as_str());
@@ -94,10 +96,15 @@ fn replay(user: usize, story: &Story, dead: &Dead, effects: &BTreeSet<&str>) -> 
             assert!(!died, "a delete died: {sent:?}");
             let place = known.take().expect("deleted while known");
             account[place] = Expected { disabled: true, ..shown.take().expect("made before it was deleted") };
+            deleted_at = sent.at;
             continue;
         };
         if died && !effective {
             assert!(known.is_some(), "only edits are refused for good: {sent:?}");
+            continue;
+        }
+        if sent.at < told_at.max(deleted_at) {
+            assert!(!effective, "older than what was told before, and yet: {sent:?}");
             continue;
         }
         let place = known.or_else(|| account.iter().position(|one| one.email == *email));
@@ -113,6 +120,9 @@ fn replay(user: usize, story: &Story, dead: &Dead, effects: &BTreeSet<&str>) -> 
                 account.push(Expected { email: email.clone(), marks, disabled: false });
                 known = Some(account.len() - 1);
             }
+        }
+        if !died {
+            told_at = sent.at; // of an effect whose answer was lost, nothing is remembered
         }
         if effective {
             shown = known.map(|place| account[place].clone());

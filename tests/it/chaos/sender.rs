@@ -6,6 +6,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use refersion_destination::sandbox::Sandbox;
 use serde_json::{Value, json};
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// What an event says.
@@ -25,6 +26,8 @@ pub struct Sent {
     pub number: u64,
     pub message_id: String,
     pub what: What,
+    /// Since when it is true, in half seconds of the user's own clock: later for later events, unless it is late.
+    pub at: u64,
     pub status: u16,
 }
 
@@ -66,13 +69,30 @@ struct EventGenerator {
     email: String,
     /// Whether the user is an affiliate that this service remembers.
     known: bool,
+    /// Whether the events have timestamps, so that some of them can be older than others that came before.
+    timestamps: bool,
     chance: StdRng,
 }
+
+/// When the clock of a user's timestamps starts: in 2020, in seconds since 1970.
+const CLOCK: u64 = 1_577_836_800;
 
 impl EventGenerator {
     fn new(user: usize, seed: u64) -> Self {
         let chance = StdRng::seed_from_u64(seed ^ (user as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        Self { user, number: 0, email: format!("user{user}.0@example.com"), known: false, chance }
+        Self {
+            user,
+            number: 0,
+            email: format!("user{user}.0@example.com"),
+            known: false,
+            timestamps: user % 2 == 1,
+            chance,
+        }
+    }
+
+    /// The moment of the event `number`, or, if it is late, one between two of the last events.
+    fn moment(&mut self, is_late: bool) -> u64 {
+        if is_late { 2 * self.number.saturating_sub(self.chance.random_range(1..4)) + 1 } else { 2 * self.number }
     }
 
     fn next(&mut self) -> (Value, Sent) {
@@ -80,10 +100,13 @@ impl EventGenerator {
         let (user, number) = (self.user, self.number);
         let message_id = format!("m-{user}-{number}");
         let drawn = self.chance.random_range(0..100);
-        let mut sent = Sent { number, message_id, what: What::Delete, status: 0 };
+        let is_late = self.timestamps && self.known && matches!(drawn, 4..8 | 14..35);
+        let at = self.moment(is_late);
+        let mut sent = Sent { number, message_id, what: What::Delete, at, status: 0 };
         if self.known && drawn < 4 {
             self.known = false;
-            return (json!({"type": "delete", "messageId": sent.message_id, "userId": format!("u{user}")}), sent);
+            let body = json!({"type": "delete", "messageId": sent.message_id, "userId": format!("u{user}")});
+            return (self.stamped(body, at), sent);
         }
         let another = if self.known { (8..14).contains(&drawn) } else { number > 1 && drawn < 50 };
         if another {
@@ -97,7 +120,16 @@ impl EventGenerator {
         let body = json!({"type": "identify", "messageId": sent.message_id, "userId": format!("u{user}"), "traits":
             {"email": email, "name": format!("User {user}"), "city": city, "company": company}});
         sent.what = What::Identify { email, taken: refused };
-        (body, sent)
+        (self.stamped(body, at), sent)
+    }
+
+    /// The event with its timestamp, if it has one.
+    fn stamped(&self, mut body: Value, at: u64) -> Value {
+        if self.timestamps {
+            let moment = UNIX_EPOCH + Duration::from_secs(CLOCK) + Duration::from_millis(500 * at);
+            body["timestamp"] = jiff::Timestamp::try_from(moment).expect("a moment").to_string().into();
+        }
+        body
     }
 }
 
