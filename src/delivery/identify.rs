@@ -86,8 +86,10 @@ fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &Plan
         facts.replace(Facts::new(&new.profile.filtered(|attribute, _| rest(attribute)), &[], time));
     }
     let by_rule = |attribute: &Attribute| matches!(attribute, Attribute::Custom(_) | Attribute::Field(Field::Offer));
-    let left_out = |attribute: &Attribute| state.progress.refused_values.left_out.contains(&attribute.to_string());
-    let may = |attribute: &Attribute| (state.access != Access::RulesOnly || by_rule(attribute)) && !left_out(attribute);
+    let refused = &state.progress.refused_values;
+    let may = |attribute: &Attribute| {
+        (state.access != Access::RulesOnly || by_rule(attribute)) && !refused.excludes(attribute)
+    };
     let facts = facts.filtered(|fact| may(&fact.attribute));
     if input.policy.on_stale == OnStale::Apply { facts } else { facts.newer(&known.sent) }
 }
@@ -101,6 +103,11 @@ fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, state: &mut P
     current
         .filtered(|fact| fact.value.is_empty() || known.sent.has(input.hash, &fact.attribute, &fact.value))
         .record(input.hash, &mut known.sent);
+    // A value that Refersion refuses is not tried with every event.
+    let refused = &progress.refused_values;
+    let at_fault = wanted.facts.filtered(|fact| refused.left_out.contains(&fact.attribute.to_string()));
+    at_fault.newer(&known.sent).record(input.hash, &mut known.sent);
+    let left_out = [&*refused.left_out, &*refused.dropped].concat();
     status::confirm(input, wanted, known);
     let code = known.code.clone();
     let action = match progress.done {
@@ -110,10 +117,7 @@ fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, state: &mut P
     };
     let mut remarks = Vec::new();
     remarks.extend(progress.refused_values.email_taken.then_some(Remark::EmailTaken));
-    remarks.extend(
-        (!progress.refused_values.left_out.is_empty())
-            .then(|| Remark::LeftOut(progress.refused_values.left_out.clone())),
-    );
+    remarks.extend((!left_out.is_empty()).then_some(Remark::LeftOut(left_out)));
     match progress.present_status.kept() {
         Some(status) if action == Action::Unchanged && remarks.is_empty() => {
             return Step::ignored(Ignored::LeftAlone { code, status });
@@ -137,11 +141,11 @@ pub(super) fn on_reply(
     match (call, reply) {
         (Call::New(new), Reply::Rejected(Rejection::Other(words))) => rejection::on_new(input, state, call, new, words),
         (Call::Edit { changes, .. }, Reply::Rejected(Rejection::Other(words))) => {
-            rejection::on_edit(input, wanted, state, call, changes, words)
+            rejection::on_edit(input, state, call, changes, words)
         }
         (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::refused(call, words)),
         (Call::New(new), Reply::Created { code, id }) => {
-            let sent = sent_with_new(input, wanted, state, new);
+            let sent = sent_with_new(input, wanted, new);
             state.record_affiliate(Known { code, id, origin: Origin::Created, sent });
             state.progress.done = Done::Created;
             None
@@ -182,7 +186,7 @@ pub(super) fn on_reply(
 }
 
 /// What is remembered of an affiliate that `new` has created: what an event stated with its time, defaults as older than any fact.
-fn sent_with_new(input: &PlanInput<'_>, wanted: &Identify, state: &PlanState, new: &NewAffiliate) -> SentAttributes {
+fn sent_with_new(input: &PlanInput<'_>, wanted: &Identify, new: &NewAffiliate) -> SentAttributes {
     let mut sent = SentAttributes::default();
     for (attribute, value) in new.profile.iter() {
         let stated = wanted.facts.get(attribute).filter(|fact| fact.value == value);
@@ -190,8 +194,6 @@ fn sent_with_new(input: &PlanInput<'_>, wanted: &Identify, state: &PlanState, ne
     }
     let stated = wanted.status.filter(|wanted| wanted.status == new.status);
     sent.record_status(input.hash, new.status, stated.map_or(OLDEST, |fact| fact.time.at()));
-    let left_out = |attribute: &Attribute| state.progress.refused_values.left_out.contains(&attribute.to_string());
-    wanted.facts.filtered(|fact| left_out(&fact.attribute)).record(input.hash, &mut sent);
     sent
 }
 

@@ -6,7 +6,7 @@
 
 use super::UnansweredNew;
 use super::unanswered_new;
-use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Fingerprint, SentAttributes, Timestamp};
+use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Fingerprint, SentAttributes, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What is remembered of an affiliate.
@@ -107,14 +107,25 @@ pub struct Progress {
 /// The values that Refersion refused, and what was done about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedValues {
-    /// The names of the attributes that were left out.
+    /// The names of the attributes that seem to be at fault, and were left out.
     pub left_out: Vec<String>,
+    /// The names of the attributes that were left out with them, because the call is repeated no more.
+    #[serde(default)]
+    pub dropped: Vec<String>,
     /// How many calls were rejected because of such values.
     pub rejections: u32,
     /// A `new` with all fields was rejected: the required ones are sent alone.
     pub required_only: bool,
     /// The new e-mail belongs to another affiliate.
     pub email_taken: bool,
+}
+
+impl RefusedValues {
+    /// Whether the attribute is not sent any more.
+    pub fn excludes(&self, attribute: &Attribute) -> bool {
+        let name = attribute.to_string();
+        self.left_out.contains(&name) || self.dropped.contains(&name)
+    }
 }
 
 /// What is known of an affiliate's present status, before another one is set.

@@ -7,7 +7,6 @@
 use super::outcome::{PermanentFailure, Step};
 use super::{Call, Done, PlanInput, PlanState, Stage};
 use crate::domain::{Attribute, Field, NewAffiliate, Profile};
-use crate::mapping::Identify;
 
 /// So often a call is repeated without the values that were rejected.
 const MAX_REPETITIONS: u32 = 2;
@@ -31,12 +30,10 @@ pub(super) fn on_new(
     None
 }
 
-/// The values of an `edit` were rejected: it is repeated without those that seem to be at fault. They are remembered as sent, so
-/// that they are not tried with every event. If it is repeated no more, an affiliate that was created stays without the others until
-/// another event states them.
+/// The values of an `edit` were rejected: it is repeated without those that seem to be at fault. If it
+/// is repeated no more, an affiliate that was created stays without the others until another event states them.
 pub(super) fn on_edit(
     input: &PlanInput<'_>,
-    wanted: &Identify,
     state: &mut PlanState,
     call: &Call,
     changes: &Profile,
@@ -56,9 +53,12 @@ pub(super) fn on_edit(
     if at_fault.is_empty() && !is_last {
         return Some(Step::refused(call, words));
     }
-    state.record_sent(input, wanted, &changes.filtered(|attribute, _| at_fault.contains(attribute)));
-    let left_out = changes.filtered(|attribute, _| is_last || at_fault.contains(attribute));
-    state.progress.refused_values.left_out.extend(left_out.iter().map(|(attribute, _)| attribute.to_string()));
+    let refused = &mut state.progress.refused_values;
+    refused.left_out.extend(at_fault.iter().map(ToString::to_string));
+    if is_last {
+        let others = changes.iter().filter(|(attribute, _)| !at_fault.contains(attribute));
+        refused.dropped.extend(others.map(|(attribute, _)| attribute.to_string()));
+    }
     state.progress.stage = Stage::Start;
     None
 }

@@ -113,7 +113,7 @@ impl PlanState {
         self.progress.stage = Stage::Start;
     }
 
-    /// Remembers that these values of `wanted` were sent, or that Refersion refuses them.
+    /// Remembers that these values of `wanted` were sent.
     pub(super) fn record_sent(&mut self, input: &PlanInput<'_>, wanted: &Identify, values: &Profile) {
         let Some(known) = &mut self.known else { return };
         for (attribute, value) in values.iter() {

@@ -76,3 +76,12 @@ async fn a_required_value_that_refersion_refuses_makes_a_dead_letter() {
     assert_eq!(words(&answers), "rejected");
     assert_eq!(service.ready().await.json()["dead_letters"], 1);
 }
+
+#[tokio::test]
+async fn what_a_dead_letter_left_out_on_a_guess_is_sent_with_the_next_event() {
+    let event = |name: &str| identify("u1", json!({"email": "ann@example.com", "firstName": name, "city": "Oslo"}));
+    let known = identify("u1", json!({"email": "ann@example.com"}));
+    let (service, answers) = play(&[], vec![known, event(&"x".repeat(300)), event("Ann")]).await;
+    assert_eq!(words(&answers), "created rejected updated");
+    assert_eq!(shown(&service, "email city"), ["ann@example.com Oslo"]);
+}
