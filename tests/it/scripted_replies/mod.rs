@@ -9,7 +9,7 @@ mod proxy;
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{API_KEY, basic, http, identify};
-use proxy::{ALL_REPLIES, ReplyProxy, ScriptedReply};
+use proxy::{ALL_REPLIES, ReplyProxy, ScriptedReply, Stated};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -62,6 +62,39 @@ fn event(user: usize, number: usize) -> Value {
 struct Refused {
     dead: BTreeSet<String>,
     left_out: BTreeSet<(String, String)>,
+}
+
+/// How a user's last event ends.
+#[derive(PartialEq)]
+enum Last {
+    Delivered,
+    WithoutOneValue,
+    Dead,
+}
+
+fn last(user: usize) -> Last {
+    match user % 5 {
+        0 => Last::WithoutOneValue,
+        1 => Last::Dead,
+        _ => Last::Delivered,
+    }
+}
+
+/// A field of a user's last event, and its value.
+fn last_value(user: usize) -> Stated {
+    let (which, text) = says(user, EVENTS - 1).swap_remove(0);
+    (SAID[which].1.to_owned(), text)
+}
+
+/// The values that are refused in every call, and the words: some name the field, others blame no value.
+fn never() -> BTreeMap<Stated, String> {
+    let words = |user: usize, field: &str| match last(user) {
+        Last::Delivered => None,
+        Last::WithoutOneValue => Some(format!("This is not a allowed value for field {field}")),
+        Last::Dead => Some("Your account plan does not support this feature (error 1).".to_owned()),
+    };
+    let values = (0..USERS).map(|user| (user, last_value(user)));
+    values.filter_map(|(user, (field, text))| Some(((field.clone(), text), words(user, &field)?))).collect()
 }
 
 /// What a user's first events make of the affiliate, without what was refused.
@@ -121,6 +154,22 @@ fn effects(call: &CallRecord) -> Vec<(u64, &Value)> {
     edits.filter(|edit| changed.contains(&edit["id"])).filter_map(|edit| Some((edit["id"].as_u64()?, edit))).collect()
 }
 
+/// The service says itself what it left out: that must be a value of this very event, and must have been in a refused call.
+fn assert_left_out_was_refused(refused: &Refused, at_fault: &BTreeSet<Stated>) {
+    let events = (0..USERS).flat_map(|user| (0..EVENTS).map(move |number| (user, number)));
+    let texts: BTreeMap<(String, String), String> = events
+        .flat_map(|(user, number)| says(user, number).into_iter().map(move |(which, text)| (user, number, which, text)))
+        .map(|(user, number, which, text)| ((name(user, number), SAID[which].1.to_owned()), text))
+        .collect();
+    for left_out in refused.left_out.iter().filter(|(_, field)| SAID.iter().any(|(_, one)| one == field)) {
+        let text = texts.get(left_out).unwrap_or_else(|| panic!("{left_out:?} was never stated"));
+        assert!(
+            at_fault.contains(&(left_out.1.clone(), text.clone())),
+            "{left_out:?} was in no refused call of its user alone"
+        );
+    }
+}
+
 fn check(sandbox: &Sandbox, refused: &Refused) {
     let affiliates = sandbox.affiliates();
     let users: BTreeMap<u64, usize> = (0..USERS)
@@ -164,13 +213,15 @@ async fn whatever_each_users_calls_are_answered_each_affiliate_ends_as_its_event
         // An account that is told to wait for a second more often than this would mostly wait.
         let drawn = std::iter::repeat_with(|| *ALL_REPLIES.choose(&mut chance).expect("some"));
         let drawn = drawn.filter(|next| *next != ScriptedReply::TooManyForASecond).take(10);
-        (email(user), [first].into_iter().chain(drawn).collect::<VecDeque<_>>())
+        // Where it is certain how the last event ends, nothing else is refused.
+        let fits = |reply: &ScriptedReply| last(user) == Last::Delivered || !reply.refuses();
+        (email(user), [first].into_iter().chain(drawn).filter(fits).collect::<VecDeque<_>>())
     });
     let lists = lists.collect();
     let refersion = Refersion::start().await;
     let upstream =
         refersion.base_url.trim_start_matches("http://").trim_end_matches("/v2").parse().expect("an address");
-    let (proxy, base_url) = ReplyProxy::start(refersion.sandbox.clone(), upstream, lists).await;
+    let (proxy, base_url) = ReplyProxy::start(refersion.sandbox.clone(), upstream, lists, never()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let settings = [("SERVER_WAIT", "0s"), ("LOG_FILTER", "refersion_destination=trace,info")];
     let mut process = Process::start(&base_url, folder.path(), &settings);
@@ -184,6 +235,18 @@ async fn whatever_each_users_calls_are_answered_each_affiliate_ends_as_its_event
     let (_, log) = process.wait();
     let refused = refused(&folder.path().join("store.db"), &log).await;
     check(&refersion.sandbox, &refused);
+    assert_left_out_was_refused(&refused, &proxy.refused());
+    for user in 0..USERS {
+        let event = name(user, EVENTS - 1);
+        let is_dead = refused.dead.contains(&event);
+        let left_out: Vec<_> =
+            refused.left_out.iter().filter(|(name, _)| *name == event).map(|(_, field)| field).collect();
+        match last(user) {
+            Last::WithoutOneValue => assert_eq!((left_out, is_dead), (vec![&last_value(user).0], false), "user {user}"),
+            Last::Dead => assert!(is_dead, "user {user}"),
+            Last::Delivered => {}
+        }
+    }
     let sent = proxy.sent();
     assert_eq!(sent.len(), ALL_REPLIES.len(), "{sent:?}");
     let effective = refersion.sandbox.calls().iter().flat_map(effects).count();

@@ -1,7 +1,7 @@
 //! A proxy before the simulated Refersion that answers each user's calls from that user's list of replies; once the list is
 //! used up, it relays every call.
 //!
-//! It relays bytes. A call for several users takes its reply from the list of the first of them whose list is not used up.
+//! Some values are refused in every call, also after the list is used up: an event of several is found by halving. It relays bytes. A call for several users takes its reply from the list of the first of them whose list is not used up.
 //! Invariant: a call is refused for good only if the service knows what its users' earlier calls did, so a refused event had
 //! no effect. An answer that nothing had to be changed does not say what an earlier call without an answer did.
 
@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+/// A field and the value stated for it.
+pub type Stated = (String, String);
 
 /// One reply to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +54,11 @@ pub const ALL_REPLIES: [ScriptedReply; 11] = [
 ];
 
 impl ScriptedReply {
+    /// Whether it rejects the call for good.
+    pub fn refuses(self) -> bool {
+        matches!(self, Self::NoContent | Self::Refused)
+    }
+
     /// The response, for replies that are not relayed.
     fn bytes(self) -> String {
         let (head, body) = match self {
@@ -60,13 +68,19 @@ impl ScriptedReply {
             Self::TooManyNow => ("429 Too Many Requests\r\nRetry-After: 0\r\n", TOO_MANY),
             Self::TooManyForASecond => ("429 Too Many Requests\r\nRetry-After: 1\r\n", TOO_MANY),
             Self::NoContent => return "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
-            _ => ("422 Unprocessable Entity\r\n", r#"{"errors": ["Value exceed the char limit"]}"#),
+            _ => return rejection("Value exceed the char limit"),
         };
         format!("HTTP/1.1 {head}Content-Length: {}\r\n\r\n{body}", body.len())
     }
 }
 
 const TOO_MANY: &str = r#"{"error": "You're making too many API calls"}"#;
+
+/// A response that rejects a value.
+fn rejection(words: &str) -> String {
+    let body = serde_json::json!({"errors": [words]}).to_string();
+    format!("HTTP/1.1 422 Unprocessable Entity\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
 
 /// The proxy.
 pub struct ReplyProxy {
@@ -81,6 +95,10 @@ struct State {
     /// Users with a call that had its effect, while the service does not know that.
     uncertain: BTreeSet<String>,
     sent: BTreeMap<ScriptedReply, usize>,
+    /// Values that are refused in every call that has them, and the words.
+    never: BTreeMap<Stated, String>,
+    /// The values that were in a refused call about one user alone.
+    refused: BTreeSet<Stated>,
 }
 
 impl ReplyProxy {
@@ -89,10 +107,11 @@ impl ReplyProxy {
         sandbox: Sandbox,
         upstream: SocketAddr,
         lists: BTreeMap<String, VecDeque<ScriptedReply>>,
+        never: BTreeMap<Stated, String>,
     ) -> (Arc<Self>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
-        let state = State { lists, uncertain: BTreeSet::new(), sent: BTreeMap::new() };
+        let state = State { lists, uncertain: BTreeSet::new(), sent: BTreeMap::new(), never, refused: BTreeSet::new() };
         let proxy = Arc::new(Self { sandbox, upstream, state: Mutex::new(state) });
         let serving = Arc::clone(&proxy);
         tokio::spawn(async move {
@@ -108,6 +127,11 @@ impl ReplyProxy {
         self.state.lock().expect("sound").sent.clone()
     }
 
+    /// The values that were in a refused call about one user alone: nothing else may be left out.
+    pub fn refused(&self) -> BTreeSet<Stated> {
+        self.state.lock().expect("sound").refused.clone()
+    }
+
     /// One connection. None: it ended, or was cut.
     async fn serve(self: Arc<Self>, mut client: TcpStream) -> Option<()> {
         let mut upstream = TcpStream::connect(self.upstream).await.ok()?;
@@ -118,11 +142,18 @@ impl ReplyProxy {
                 leaks::register(password);
             }
             let users = self.users(&operation, &request.json());
+            if let Some(words) = self.never(&users, &request.json()) {
+                client.write_all(rejection(&words).as_bytes()).await.ok()?;
+                continue;
+            }
             let reply = self.next(&operation, &users);
             let relayed = matches!(reply, ScriptedReply::Success | ScriptedReply::Trickled | ScriptedReply::Lost);
             if !relayed {
                 if reply == ScriptedReply::Cut {
                     return None;
+                }
+                if reply.refuses() && users.len() == 1 {
+                    self.state.lock().expect("sound").refused.extend(stated(&request.json()));
                 }
                 client.write_all(reply.bytes().as_bytes()).await.ok()?;
                 continue;
@@ -159,15 +190,25 @@ impl ReplyProxy {
         }
     }
 
+    /// The words with which a call is refused because of a value in it.
+    fn never(&self, users: &[String], body: &Value) -> Option<String> {
+        let stated = stated(body);
+        let mut state = self.state.lock().expect("sound");
+        let words = stated.iter().find_map(|stated| state.never.get(stated))?.clone();
+        if users.len() == 1 {
+            state.refused.extend(stated);
+        }
+        Some(words)
+    }
+
     fn next(&self, operation: &str, users: &[String]) -> ScriptedReply {
         let mut state = self.state.lock().expect("sound");
         let state = &mut *state;
         let left = |user: &&String| state.lists.get(*user).is_some_and(|list| !list.is_empty());
         let first = users.iter().find(left);
         let mut next = first.and_then(|user| state.lists.get_mut(user)?.pop_front()).unwrap_or(ScriptedReply::Success);
-        let refuses = matches!(next, ScriptedReply::NoContent | ScriptedReply::Refused);
         let sure = ["new", "edit"].contains(&operation) && users.iter().all(|user| !state.uncertain.contains(user));
-        if refuses && !sure {
+        if next.refuses() && !sure {
             next = ScriptedReply::Success;
         }
         *state.sent.entry(next).or_default() += 1;
@@ -186,6 +227,13 @@ impl ReplyProxy {
             uncertain.retain(|user| !answered.contains(user));
         }
     }
+}
+
+/// The texts in a call's body, each with its field.
+fn stated(body: &Value) -> Vec<Stated> {
+    let affiliates = body["affiliates"].as_array().into_iter().flatten();
+    let fields = affiliates.chain([body]).filter_map(Value::as_object).flatten();
+    fields.filter_map(|(field, value)| Some((field.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 async fn trickle(client: &mut TcpStream, bytes: &[u8]) -> Option<()> {
