@@ -21,7 +21,7 @@ pub enum EventOutcome {
     /// A permanent failure: it is a dead letter.
     DeadLetter(PermanentFailure),
     /// Not yet, because Refersion refused the API key; the event is kept.
-    KeyRefused,
+    AccountHalted,
     /// Not yet, and it is not known when: it is blocked by an earlier event of its user, or the account is paused.
     Deferred,
 }
@@ -141,8 +141,8 @@ mod tests {
         let signals = AccountSignals::default();
         let waiter = signals.wait_for(ID).expect("the first");
         assert!(signals.wait_for(ID).is_none(), "a repeat does not take the place of the first");
-        signals.send(ID, EventOutcome::KeyRefused);
-        assert_eq!(waiter.outcome().await, Some(EventOutcome::KeyRefused));
+        signals.send(ID, EventOutcome::AccountHalted);
+        assert_eq!(waiter.outcome().await, Some(EventOutcome::AccountHalted));
         assert!(lock(&signals.0.waiters).is_empty());
     }
 
@@ -157,7 +157,7 @@ mod tests {
     async fn a_waiter_that_has_its_outcome_does_not_end_the_wait_of_the_next_one() {
         let signals = AccountSignals::default();
         let first = signals.wait_for(ID).expect("the first");
-        signals.send(ID, EventOutcome::KeyRefused);
+        signals.send(ID, EventOutcome::AccountHalted);
         let next = signals.wait_for(ID).expect("the next");
         drop(first);
         signals.send_to_all(&EventOutcome::Deferred);

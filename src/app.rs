@@ -10,7 +10,7 @@
 //! the listeners and the clock. Accounts that are not configured share their connections to Refersion, too;
 //! `merchant_registry` admits them, within the limits of `key_verification`.
 //!
-//! Stop order, under one deadline: new requests are refused; requests in flight are answered; the workers hand back calls that
+//! Stop order (the graceful shutdown), under one deadline: new requests are refused; requests in flight are answered; the workers hand back calls that
 //! were not sent; the store is closed. Events that are still in flight at the deadline are delivered after the next start;
 //! none is lost. If the store fails for good or a worker panics, the service ends with an error, so that its supervisor
 //! restarts it.

@@ -43,7 +43,8 @@
 //!     events.
 //!  9. No lock and no transaction is held across a call to Refersion. One process owns the store, held by a file lock.
 //! 10. What the merchant decided at Refersion stands: an affiliate that they denied or disabled is not activated by an event.
-//!     An affiliate belongs to the first `userId` that came with it: no identify of another user changes it.
+//!     An affiliate belongs to the first `userId` that came with it: an identify of another one changes nothing, unless
+//!     `DELIVERY_ON_OTHER_USER` is `update`; an Engage event without `userId` sets what the rules say.
 //! 11. Status codes are decided in two files: `http/response.rs` (inbound) and `refersion/response.rs` (outbound); `http/health.rs` has
 //!     the two of health. Accounts are independent: none delays another, and equal ids in two of them are two users.
 //!

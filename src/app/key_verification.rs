@@ -90,7 +90,7 @@ impl Pairs {
         }
         self.refused.retain(|_, at| now.duration_since(*at) < REFUSED_TTL);
         if self.refused.contains_key(&pair) {
-            return Err(AdmissionError::KeyRefused);
+            return Err(AdmissionError::KeyRejected);
         }
         if self.in_flight.len() >= MAX_PENDING || self.refused.len() + self.in_flight.len() >= MAX_REFUSED {
             return Err(AdmissionError::KeyUnverified);
@@ -110,7 +110,7 @@ impl Pairs {
     fn finish(&mut self, pair: PairHash, flight: &Arc<OnceCell<Admission>>, admission: &Admission, now: Instant) {
         if self.in_flight.get(&pair).is_some_and(|current| Arc::ptr_eq(current, flight)) {
             self.in_flight.remove(&pair);
-            if matches!(admission, Err(AdmissionError::KeyRefused)) {
+            if matches!(admission, Err(AdmissionError::KeyRejected)) {
                 self.refused.insert(pair, now);
             }
         }
@@ -129,7 +129,7 @@ mod tests {
 
     fn refuse(pairs: &mut Pairs, n: usize, now: Instant) {
         let flight = pairs.begin(pair(n), now).expect("there is room");
-        pairs.finish(pair(n), &flight, &Err(AdmissionError::KeyRefused), now);
+        pairs.finish(pair(n), &flight, &Err(AdmissionError::KeyRejected), now);
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
         let (mut pairs, now) = (Pairs::default(), Instant::now());
         refuse(&mut pairs, 1, now);
         let error = |pairs: &mut Pairs, n, seconds| pairs.begin(pair(n), now + Duration::from_secs(seconds)).err();
-        assert_eq!(error(&mut pairs, 1, 59), Some(AdmissionError::KeyRefused));
+        assert_eq!(error(&mut pairs, 1, 59), Some(AdmissionError::KeyRejected));
         assert_eq!(error(&mut pairs, 2, 59), None);
         assert_eq!(error(&mut pairs, 1, 60), None);
     }

@@ -157,11 +157,11 @@ impl Inner {
 
     /// Verifies `key` with Refersion, and stores it if Refersion accepts it.
     async fn verify(&self, name: &AccountName, key: &ApiKey) -> Admission {
-        let client = self.pool.client(key).map_err(|_| AdmissionError::KeyRefused)?;
+        let client = self.pool.client(key).map_err(|_| AdmissionError::KeyRejected)?;
         let verification = self.verifier.with_permit(client.verify_key());
         let reason = match tokio::time::timeout(VERIFICATION_TIMEOUT, verification).await {
             Ok(KeyVerification::Accepted) => return self.store_key(name, key).await,
-            Ok(KeyVerification::Rejected) => return Err(AdmissionError::KeyRefused),
+            Ok(KeyVerification::Rejected) => return Err(AdmissionError::KeyRejected),
             Ok(KeyVerification::Unknown { reason, .. }) => reason,
             Err(_) => "it took too long".to_owned(),
         };

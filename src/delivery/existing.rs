@@ -43,7 +43,7 @@ pub(super) fn on_recalled(input: &PlanInput<'_>, wanted: &Identify, state: &mut 
     match recalled {
         Some(Recalled { known, has_other_owner }) => {
             if has_other_owner {
-                state.access = Access::without_ownership(wanted, input.policy, &code);
+                state.access = Access::to_affiliate_of_other_user(wanted, input.policy, &code);
             }
             if matches!(state.access, Access::OtherOwner(_)) {
                 state.progress.stage = Stage::Start;

@@ -115,7 +115,7 @@ pub enum Ignored {
     Cancelled,
     /// The e-mail belongs to an affiliate whose owner is another `userId`.
     OtherOwner(AffiliateCode),
-    /// The affiliate was told newer values before.
+    /// The affiliate has newer values already.
     Stale(AffiliateCode),
     /// The user was deleted after the event.
     DeletedSince,

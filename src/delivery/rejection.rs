@@ -11,7 +11,7 @@ use crate::domain::{Attribute, Field, NewAffiliate, Profile};
 /// So often a call is repeated without the values that were rejected.
 const MAX_REPETITIONS: u32 = 2;
 
-/// The values of a `new` were rejected: the affiliate is created with the required ones, and told the rest by an `edit`, without
+/// The values of a `new` were rejected: the affiliate is created with the required ones, and gets the rest by an `edit`, without
 /// those that seem to be at fault. Of several events together, each is tried alone.
 pub(super) fn on_new(
     input: &PlanInput<'_>,

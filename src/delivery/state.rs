@@ -70,7 +70,7 @@ impl PlanState {
         let Memory { by_user_id, by_email, email_has_other_owner, .. } = memory;
         let access_by_email = match (intent, &by_email) {
             (Intent::Identify(wanted), Some(known)) if email_has_other_owner => {
-                Access::without_ownership(wanted, policy, &known.code)
+                Access::to_affiliate_of_other_user(wanted, policy, &known.code)
             }
             _ => Access::Full,
         };
@@ -133,7 +133,7 @@ impl PlanState {
 
 impl Access {
     /// What an event may do to an affiliate that belongs to another `userId`.
-    pub(super) fn without_ownership(wanted: &Identify, policy: Policy, code: &AffiliateCode) -> Self {
+    pub(super) fn to_affiliate_of_other_user(wanted: &Identify, policy: Policy, code: &AffiliateCode) -> Self {
         if policy.on_other_user == OnOtherUser::Update {
             Self::Full
         } else if wanted.engage && wanted.user.user_id.is_none() {

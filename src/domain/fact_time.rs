@@ -42,9 +42,9 @@ impl FactTime {
         self.now
     }
 
-    /// Whether the fact replaces one that was true at `remembered`. Facts of the same moment go by arrival. A remembered moment that
-    /// is still to come counts as older: a clock was ahead. (Not one after the receipt: a dead letter that is replayed, and an event
-    /// that is carried out again after a crash, may find moments of later events.)
+    /// Whether the fact replaces one that was true at `remembered`. Facts of the same moment go by arrival. A remembered moment
+    /// later than the present does not count, because a clock was ahead. One between the receipt and the present counts: a dead letter
+    /// that is replayed, and an event that is carried out again after a crash, may find the moments of later events.
     pub fn supersedes(self, remembered: Timestamp) -> bool {
         remembered <= self.at || remembered > self.now
     }
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_facts_replace_older_ones_and_a_moment_to_come_is_no_moment() {
+    fn newer_facts_replace_older_ones_and_a_moment_in_the_future_does_not_count() {
         let fact = FactTime::new(Some(Timestamp(5)), Timestamp(10)).carried_out_at(Timestamp(20));
         for (remembered, replaces) in [(0, true), (5, true), (6, false), (11, false), (20, false), (21, true)] {
             assert_eq!(fact.supersedes(Timestamp(remembered)), replaces, "{remembered}");

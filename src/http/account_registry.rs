@@ -38,7 +38,7 @@ pub trait MerchantAccounts: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdmissionError {
     /// Refersion refuses the key.
-    KeyRefused,
+    KeyRejected,
     /// Refersion did not say in time whether it accepts the key.
     KeyUnverified,
     /// The store could not keep the key.

@@ -40,7 +40,7 @@ pub(super) enum ApiResponse {
     Invalid(String),
     DeadLetter(PermanentFailure),
     Unauthenticated(AuthError),
-    KeyRefused,
+    AccountHalted,
     NotFound,
     /// A path of Segment's tracking API that no server SDK uses.
     NotAnSdkPath,
@@ -95,7 +95,7 @@ impl ApiResponse {
             Self::Delivered(_) | Self::Duplicate | Self::Ignored(_) => StatusCode::OK,
             Self::Accepted => StatusCode::ACCEPTED,
             Self::Invalid(_) | Self::DeadLetter(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated(_) | Self::KeyRefused => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated(_) | Self::AccountHalted => StatusCode::UNAUTHORIZED,
             Self::NotFound | Self::NotAnSdkPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge | Self::EventTooLarge | Self::TooManyEvents => StatusCode::PAYLOAD_TOO_LARGE,
@@ -116,7 +116,7 @@ impl ApiResponse {
             Self::Accepted => EventStatus::Accepted,
             Self::Duplicate => EventStatus::Duplicate,
             Self::Invalid(_) | Self::DeadLetter(_) => EventStatus::Rejected,
-            Self::Unauthenticated(_) | Self::KeyRefused => EventStatus::Unauthorized,
+            Self::Unauthenticated(_) | Self::AccountHalted => EventStatus::Unauthorized,
             Self::NotFound | Self::NotAnSdkPath => EventStatus::NotFound,
             Self::MethodNotAllowed(_) => EventStatus::MethodNotAllowed,
             Self::BodyTooLarge | Self::EventTooLarge | Self::TooManyEvents => EventStatus::TooLarge,
@@ -137,7 +137,7 @@ impl ApiResponse {
             Self::Invalid(what) => what.into(),
             Self::DeadLetter(failure) => format!("{failure} (the event is kept as a dead letter)").into(),
             Self::Unauthenticated(why) => why.to_string().into(),
-            Self::KeyRefused => "Refersion refused the API key: correct it where it is configured; \
+            Self::AccountHalted => "Refersion refused the API key: correct it where it is configured; \
                                  the event is kept and delivered once the key works"
                 .into(),
             Self::NotFound => "no such path: post events to /segment".into(),
@@ -211,7 +211,7 @@ impl From<EventOutcome> for ApiResponse {
         match outcome {
             EventOutcome::Done(outcome) => Self::Delivered(outcome),
             EventOutcome::DeadLetter(failure) => Self::DeadLetter(failure),
-            EventOutcome::KeyRefused => Self::KeyRefused,
+            EventOutcome::AccountHalted => Self::AccountHalted,
             EventOutcome::Deferred => Self::Accepted,
         }
     }
@@ -220,7 +220,7 @@ impl From<EventOutcome> for ApiResponse {
 impl From<AdmissionError> for ApiResponse {
     fn from(error: AdmissionError) -> Self {
         match error {
-            AdmissionError::KeyRefused => Self::Unauthenticated(AuthError::KeyRejectedByRefersion),
+            AdmissionError::KeyRejected => Self::Unauthenticated(AuthError::KeyRejectedByRefersion),
             AdmissionError::KeyUnverified => Self::KeyUnverified,
             AdmissionError::KeyNotStored => Self::NotStored,
             AdmissionError::Draining => Self::Draining,

@@ -127,7 +127,7 @@ async fn handle_one(endpoint: &AccountEndpoint, decision: Decision) -> Result<Ap
 async fn wait_for_outcome(endpoint: &AccountEndpoint, waiter: Option<Waiter>) -> ApiResponse {
     let Some(waiter) = waiter else { return ApiResponse::Accepted };
     match endpoint.signals.state(endpoint.clock.now()) {
-        HealthState::Halted { .. } => return ApiResponse::KeyRefused,
+        HealthState::Halted { .. } => return ApiResponse::AccountHalted,
         HealthState::Open { .. } | HealthState::HalfOpen => return ApiResponse::Accepted,
         HealthState::Closed => {}
     }

@@ -2,8 +2,8 @@
 //!
 //! In: requests that begin or have to wait, and replies. Out: a moment. The rate is the lower of the configured one
 //! (`REFERSION_MAX_REQUESTS_PER_SECOND`) and the one that was [found out](super::rate_search); without either there is no limit.
-//! Invariants: there are no bursts (two requests are closer than the spacing by [`LATENESS`] at most); a rate that holds nothing
-//! up is not raised. Deliberately absent: waiting, which is the caller's.
+//! Invariants: there are no bursts (two requests are closer than the spacing by [`LATENESS`] at most); a rate that delays no
+//! request is not raised. Deliberately absent: waiting, which is the caller's.
 
 use super::Learned;
 use super::rate_search::{Phase, RateSearch};
@@ -24,9 +24,9 @@ pub(super) struct RateLimit {
     seen: Timestamp,
     /// Requests are known to wait until then.
     waiting_until: Timestamp,
-    /// Whether the request that was last asked for has to wait for the rate that was found out.
+    /// Whether the rate that was found out delays the next request.
     waiting: bool,
-    /// Whether that is so, or the last request that began had to.
+    /// Whether it delays the next request, or delayed the last one.
     limited: bool,
 }
 

@@ -231,7 +231,7 @@ pub struct StoreStatus {
 /// Why a request to the store failed. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// As many events of the account are pending as `DELIVERY_MAX_BACKLOG` allows.
+    /// As many events of the account are pending as `DELIVERY_MAX_BACKLOG` allows (backpressure).
     #[error("the backlog is full ({0} events are pending)")]
     Full(u64),
     /// The head of the unit is not pending (any more): it is settled already, or was erased.

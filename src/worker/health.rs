@@ -94,7 +94,7 @@ impl Worker {
         self.publish_health();
         match transition {
             Transition::Opened { .. } => self.0.signals.send_to_all(&EventOutcome::Deferred),
-            Transition::Halted { .. } => self.0.signals.send_to_all(&EventOutcome::KeyRefused),
+            Transition::Halted { .. } => self.0.signals.send_to_all(&EventOutcome::AccountHalted),
             Transition::HalfOpened | Transition::Closed | Transition::Resumed => {}
         }
         self.0.changed.notify_one();

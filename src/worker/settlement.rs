@@ -36,7 +36,7 @@ pub(super) enum Report {
     DeadLetter(PermanentFailure),
     Retry { what: String, wait: Duration },
     HandedBack,
-    KeyRefused,
+    AccountHalted,
 }
 
 /// What is run through the plan: the events of a unit, coalesced.
@@ -69,7 +69,7 @@ impl DeliveryRun<'_> {
     }
 
     /// Whether the store has to know of the first call before it is sent: of a `new`, and of a call for several events together,
-    /// it matters after a crash that it may have had its effect. Events that left the group are unmarked.
+    /// it matters after a crash that it may have had its effect. Also when the group has shrunk.
     pub(super) fn needs_mark(&self, call: &Call, state: &PlanState) -> bool {
         let marked = self.marked.or(self.begun.progress.coalesced).unwrap_or(1);
         let is_saved = self.progress(state) == self.begun.progress && (self.begun.interrupted || state.progress.unsure);
@@ -118,7 +118,7 @@ pub(super) fn verdict(worker: &Worker, run: &DeliveryRun<'_>, state: PlanState, 
         Some(Step::Done(outcome)) => done(run, &state, outcome),
         Some(Step::Dead(failure)) => dead_letter(worker, run.begun, failure, run.changes(&state)),
         Some(Step::Retry(failure)) if !failure.pauses_account => retry(worker, run, &state, failure),
-        Some(Step::Halt) => hand_back(run, &state, Report::KeyRefused),
+        Some(Step::Halt) => hand_back(run, &state, Report::AccountHalted),
         Some(Step::Retry(_) | Step::Next(_) | Step::Recall(_)) | None => hand_back(run, &state, Report::HandedBack),
     }
 }
@@ -229,7 +229,7 @@ impl Report {
                 tracing::warn!(%account, %seq, %event, failures, ?wait, "{what}; will try again");
                 meter.delivery_retried();
             }
-            Self::KeyRefused => signals.send(event, EventOutcome::KeyRefused),
+            Self::AccountHalted => signals.send(event, EventOutcome::AccountHalted),
             Self::HandedBack => signals.send(event, EventOutcome::Deferred),
         }
     }

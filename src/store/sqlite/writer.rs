@@ -1,4 +1,4 @@
-//! The one writer: a thread that owns the connection that writes, and commits in groups.
+//! The one writer: a thread that owns the connection that writes. It commits jobs in groups (group commit).
 //!
 //! Jobs that arrive while a commit is being synced form the next group and share its sync. No job is answered before the
 //! commit. If a job fails, the group is rolled back, and each of its jobs is run again in a transaction of its own, so that it
