@@ -65,7 +65,7 @@ impl Coalesced<'_> {
     pub fn bisect(&self, end: &Step) -> Option<usize> {
         let demands = matches!(&*self.intent, Intent::Identify(Identify { status: Some(_), .. }));
         let divides = match end {
-            Step::Dead(_) | Step::Done(Outcome::Ignored(Ignored::Mapping(_))) => true,
+            Step::Dead(_) | Step::Done(Outcome::Ignored(Ignored::Mapping(_) | Ignored::OtherOwner(_))) => true,
             Step::Done(Outcome::Ignored(Ignored::LeftAlone { .. })) => demands,
             _ => false,
         };
@@ -110,9 +110,11 @@ fn coalesce_identifies(memory: &Memory, policy: Policy, head: &Identify, followe
     let mut received_at = head.time.received_at();
     for next in followers {
         let Intent::Identify(next) = next else { break };
+        // Without a `userId`, only an Engage event may change an affiliate that turns out to have an owner.
+        let may_differ = next.engage != head.engage && head.user.user_id.is_none();
         let is_later = next.time.received_at() >= received_at;
         let is_stale = is_from_before(next, policy, memory.deleted_at());
-        if !may_begin || !is_of(&next.user, &head.user) || !is_later || is_stale || next.may_only_create {
+        if !may_begin || !is_of(&next.user, &head.user) || !is_later || is_stale || next.may_only_create || may_differ {
             break;
         }
         received_at = next.time.received_at();

@@ -51,12 +51,12 @@ fn create(wanted: &Identify, state: &PlanState) -> Step {
 }
 
 fn update(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &mut PlanState) -> Step {
-    if known.origin == Origin::Found && input.policy.on_existing == OnExisting::Ignore {
-        return Step::ignored(Ignored::ExistedBefore(known.code.clone()));
-    }
     if wanted.may_only_create && state.progress.done != Done::Created {
         state.known = None; // nothing leads to it that did not before
         return Step::ignored(Ignored::Mapping(Reason::UntrustedProject));
+    }
+    if known.origin == Origin::Found && input.policy.on_existing == OnExisting::Ignore {
+        return Step::ignored(Ignored::ExistedBefore(known.code.clone()));
     }
     let current = current(input, wanted, known, state);
     let changes = current.changes(input.hash, &known.sent);
@@ -77,7 +77,8 @@ fn update(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &mut P
 /// The facts that may replace what was sent of the affiliate.
 fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &PlanState) -> Facts {
     let mut facts = wanted.facts.clone();
-    if let (true, Creation::Allowed(new)) = (state.progress.refused_values.required_only, &wanted.creation) {
+    let has_created = state.progress.refused_values.required_only && state.progress.done == Done::Created;
+    if let (true, Creation::Allowed(new)) = (has_created, &wanted.creation) {
         let rest = |attribute: &Attribute| {
             let is_editable = matches!(attribute, Attribute::Field(field) if field.is_editable());
             is_editable && is_optional(attribute) && wanted.facts.get(attribute).is_none()
@@ -105,9 +106,9 @@ fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, state: &mut P
         .record(input.hash, &mut known.sent);
     // A value that Refersion refuses is not tried with every event.
     let refused = &progress.refused_values;
-    let at_fault = wanted.facts.filtered(|fact| refused.left_out.contains(&fact.attribute.to_string()));
+    let at_fault = wanted.facts.filtered(|fact| refused.blames(&fact.attribute));
     at_fault.newer(&known.sent).record(input.hash, &mut known.sent);
-    let left_out = [&*refused.left_out, &*refused.dropped].concat();
+    let left_out = refused.names();
     status::confirm(input, wanted, known);
     let code = known.code.clone();
     let action = match progress.done {
@@ -173,6 +174,7 @@ pub(super) fn on_reply(
             rejection::on_email_taken(input, state, changes)
         }
         (Call::SetStatus { .. }, Reply::Changed) => {
+            state.progress.status_in_flight = None;
             status::on_changed(input, wanted, state);
             mark_updated(state);
             None

@@ -102,15 +102,21 @@ pub struct Progress {
     /// What is known of the affiliate's present status.
     #[serde(default)]
     pub present_status: PresentStatus,
+    /// The status that a call was to set whose answer is not known: if the affiliate has it, this service has set it.
+    #[serde(default)]
+    pub status_in_flight: Option<AffiliateStatus>,
 }
 
 /// The values that Refersion refused, and what was done about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RefusedValues {
-    /// The names of the attributes that seem to be at fault, and were left out.
-    pub left_out: Vec<String>,
-    /// The names of the attributes that were left out with them, because the call is repeated no more.
-    #[serde(default)]
+    /// The names of the attributes that Refersion named.
+    pub named: Vec<String>,
+    /// The names of the attributes that are left out on a guess. It was right if the call is accepted without them.
+    pub guessed: Vec<String>,
+    /// The names of the attributes that are left out and not at fault: wrong guesses, and what a call that is repeated no more would
+    /// have sent. A later event may send them.
     pub dropped: Vec<String>,
     /// How many calls were rejected because of such values.
     pub rejections: u32,
@@ -123,8 +129,18 @@ pub struct RefusedValues {
 impl RefusedValues {
     /// Whether the attribute is not sent any more.
     pub fn excludes(&self, attribute: &Attribute) -> bool {
+        self.blames(attribute) || self.dropped.contains(&attribute.to_string())
+    }
+
+    /// Whether Refersion refuses the value of the attribute, as far as can be told.
+    pub fn blames(&self, attribute: &Attribute) -> bool {
         let name = attribute.to_string();
-        self.left_out.contains(&name) || self.dropped.contains(&name)
+        self.named.contains(&name) || self.guessed.contains(&name)
+    }
+
+    /// The names of all attributes that were left out.
+    pub fn names(&self) -> Vec<String> {
+        [&*self.named, &*self.guessed, &*self.dropped].concat()
     }
 }
 

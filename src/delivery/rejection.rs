@@ -5,7 +5,7 @@
 //! most twice; of several events together, each is tried alone.
 
 use super::outcome::{PermanentFailure, Step};
-use super::{Call, Done, PlanInput, PlanState, Stage};
+use super::{Call, Done, PlanInput, PlanState, RefusedValues, Stage};
 use crate::domain::{Attribute, Field, NewAffiliate, Profile};
 
 /// So often a call is repeated without the values that were rejected.
@@ -21,17 +21,17 @@ pub(super) fn on_new(
     words: String,
 ) -> Option<Step> {
     let at_fault = leave_out(&new.profile, &words);
-    if input.events > 1 || state.progress.refused_values.required_only || at_fault.is_empty() {
+    if input.events > 1 || state.progress.refused_values.required_only || at_fault.attributes.is_empty() {
         return Some(Step::refused(call, words));
     }
     state.progress.refused_values.required_only = true;
     state.progress.refused_values.rejections = 1;
-    state.progress.refused_values.left_out = at_fault.iter().map(ToString::to_string).collect();
+    add(&mut state.progress.refused_values, &at_fault);
     None
 }
 
-/// The values of an `edit` were rejected: it is repeated without those that seem to be at fault. If it
-/// is repeated no more, an affiliate that was created stays without the others until another event states them.
+/// The values of an `edit` were rejected: it is repeated without those that seem to be at fault. If it is
+/// repeated no more, an affiliate that was created stays without the others until another event states them.
 pub(super) fn on_edit(
     input: &PlanInput<'_>,
     state: &mut PlanState,
@@ -50,13 +50,13 @@ pub(super) fn on_edit(
         return Some(Step::refused(call, words));
     }
     let at_fault = leave_out(changes, &words);
-    if at_fault.is_empty() && !is_last {
+    if at_fault.attributes.is_empty() && !is_last {
         return Some(Step::refused(call, words));
     }
     let refused = &mut state.progress.refused_values;
-    refused.left_out.extend(at_fault.iter().map(ToString::to_string));
+    add(refused, &at_fault);
     if is_last {
-        let others = changes.iter().filter(|(attribute, _)| !at_fault.contains(attribute));
+        let others = changes.iter().filter(|(attribute, _)| !at_fault.attributes.contains(attribute));
         refused.dropped.extend(others.map(|(attribute, _)| attribute.to_string()));
     }
     state.progress.stage = Stage::Start;
@@ -77,14 +77,30 @@ pub(super) fn on_email_taken(input: &PlanInput<'_>, state: &mut PlanState, chang
     None
 }
 
+/// Adds what is left out now. An earlier guess was wrong: the call was rejected without it, too.
+fn add(refused: &mut RefusedValues, at_fault: &AtFault) {
+    let earlier = std::mem::take(&mut refused.guessed);
+    refused.dropped.extend(earlier);
+    let names = at_fault.attributes.iter().map(ToString::to_string);
+    if at_fault.is_named { refused.named.extend(names) } else { refused.guessed.extend(names) }
+}
+
+/// The attributes that seem to be at fault.
+struct AtFault {
+    attributes: Vec<Attribute>,
+    /// Whether Refersion named them; else they are a guess.
+    is_named: bool,
+}
+
 /// Parts of messages that blame no value that was sent. Source: Refersion's API contract.
 const NO_VALUE_IS_AT_FAULT: [&str; 2] = ["plan does not support", "Missing required field"];
 
 /// The attributes to leave out: those that `words` name; else those that were to be cleared; else the longest value. Empty if no
 /// optional attribute can be at fault.
-fn leave_out(sent: &Profile, words: &str) -> Vec<Attribute> {
+fn leave_out(sent: &Profile, words: &str) -> AtFault {
+    let guess = |attributes| AtFault { attributes, is_named: false };
     if NO_VALUE_IS_AT_FAULT.iter().any(|part| words.contains(part)) {
-        return Vec::new();
+        return guess(Vec::new());
     }
     let named = |attribute: &Attribute| {
         words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == wire_name(attribute))
@@ -96,14 +112,14 @@ fn leave_out(sent: &Profile, words: &str) -> Vec<Attribute> {
     };
     let by_name = all(&|attribute, _| named(attribute));
     if !by_name.is_empty() || required.iter().any(|(attribute, _)| named(attribute)) {
-        return by_name;
+        return AtFault { attributes: by_name, is_named: true };
     }
     let cleared = all(&|_, value| value.is_empty());
     if !cleared.is_empty() {
-        return cleared;
+        return guess(cleared);
     }
     let longest = optional.iter().max_by_key(|(_, value)| value.chars().count());
-    longest.map(|(attribute, _)| (*attribute).clone()).into_iter().collect()
+    guess(longest.map(|(attribute, _)| (*attribute).clone()).into_iter().collect())
 }
 
 /// Whether an affiliate can be created without it.
@@ -142,7 +158,7 @@ mod tests {
                 let field = Field::ALL.iter().find(|field| field.as_str() == name);
                 profile.set_or_clear(field.map_or(Attribute::Custom(name.to_owned()), |field| (*field).into()), value);
             }
-            let names: Vec<_> = leave_out(&profile, words).iter().map(ToString::to_string).collect();
+            let names: Vec<_> = leave_out(&profile, words).attributes.iter().map(ToString::to_string).collect();
             assert_eq!(names.join(" "), expected, "{words}: {sent}");
         }
     }

@@ -127,6 +127,8 @@ impl PlanState {
         let gone = std::mem::replace(&mut self.known, self.fallback.take());
         self.forgotten.extend(gone.map(|known| known.code));
         self.access = self.access_by_email.clone();
+        self.progress.present_status = PresentStatus::Unread;
+        self.progress.status_in_flight = None;
         self.progress.stage = Stage::Start;
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn to_set(
 /// Sets it; before, the present one is read, unless this event has created the affiliate.
 pub(super) fn set(state: &mut PlanState, id: AffiliateId, status: AffiliateStatus) -> Step {
     if state.progress.present_status != PresentStatus::Unread || state.progress.done == Done::Created {
+        state.progress.status_in_flight = Some(status);
         return Step::Next(Call::SetStatus { id, status });
     }
     state.progress.stage = Stage::ReadStatus;
@@ -59,7 +60,7 @@ pub(super) fn confirm(input: &PlanInput<'_>, wanted: &Identify, known: &mut Know
 }
 
 /// `get` shows the present status: before it is set, or after "not changed". A final one that is shown before is the merchant's
-/// decision, also if the event states the same.
+/// decision, also if the event states the same, unless a call of this service whose answer is not known was to set it.
 pub(super) fn on_read_back(
     input: &PlanInput<'_>,
     wanted: &Identify,
@@ -68,7 +69,9 @@ pub(super) fn on_read_back(
 ) -> Option<Step> {
     let stage = std::mem::take(&mut state.progress.stage);
     let is_as_wanted = shown.is_some() && shown == wanted.status.map(|fact| fact.status);
-    if is_as_wanted && (stage == Stage::CheckStatus || !shown.is_some_and(is_final)) {
+    let is_ours = stage == Stage::CheckStatus || shown == state.progress.status_in_flight;
+    if is_as_wanted && (is_ours || !shown.is_some_and(is_final)) {
+        state.progress.status_in_flight = None;
         on_changed(input, wanted, state);
         return None;
     }

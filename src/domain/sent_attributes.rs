@@ -107,10 +107,9 @@ impl SentAttributes {
     /// Reads what [`to_bytes`](Self::to_bytes) has made, or the JSON of schema 6, whose values count as older than any fact. None if
     /// it is neither.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.first() != Some(&b'{') {
+        let Ok(hashes) = serde_json::from_slice::<BTreeMap<String, u64>>(bytes) else {
             return postcard::from_bytes(bytes).ok();
-        }
-        let hashes: BTreeMap<String, u64> = serde_json::from_slice(bytes).ok()?;
+        };
         let oldest = |hash: u64| Sent { hash: hash.to_be_bytes(), at: i64::MIN };
         let attributes = hashes.into_iter().map(|(name, hash)| (name, oldest(hash))).collect();
         Some(Self { attributes, taken_email: None })
@@ -175,6 +174,15 @@ mod tests {
         assert_eq!(SentAttributes::from_bytes(&bytes), Some(sent));
         assert!(!String::from_utf8_lossy(&bytes).contains("Paris"));
         assert_eq!(SentAttributes::from_bytes(b"no such thing"), None);
+    }
+
+    #[test]
+    fn any_number_of_attributes_survives_its_bytes() {
+        let mut sent = SentAttributes::default();
+        for n in 0..200 {
+            assert_eq!(SentAttributes::from_bytes(&sent.to_bytes()), Some(sent.clone()), "{n}");
+            sent.record(&key(), &Attribute::Custom(n.to_string()), "x", Timestamp(1));
+        }
     }
 
     #[test]

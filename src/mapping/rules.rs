@@ -82,6 +82,14 @@ impl Rules {
             })
     }
 
+    /// The usual spellings of the placeholders, by which a former release, or other settings, may have linked affiliates.
+    pub fn placeholder_spellings(&self) -> Vec<UserId> {
+        let spellings = |id: &String| [id.clone(), id.to_lowercase(), id.to_uppercase()];
+        let zeros = ["0", "00", "000", "-", "--", "00000000-0000-0000-0000-000000000000"].map(str::to_owned);
+        let all = self.ignored_user_ids.iter().flat_map(spellings).chain(zeros);
+        all.filter_map(|id| UserId::parse(&id)).collect()
+    }
+
     /// Whether events of the project with this id count in full.
     pub(super) fn trusts(&self, project: Option<RawJson<'_>>) -> bool {
         self.trusted_projects.is_empty()

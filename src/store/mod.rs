@@ -152,6 +152,9 @@ pub trait Maintenance: Send + Sync {
     /// Saves the account's health for the time after a restart.
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError>;
 
+    /// From now on these keys lead to no affiliate. The affiliates stay.
+    async fn unlink(&self, keys: Vec<UserKey>) -> Result<(), StoreError>;
+
     /// Up to `limit` affiliates whose e-mail address could not be changed because another affiliate has it: of `account`, or of all
     /// accounts. Go on after the last [`EmailConflict::place`] until none is left; the first is above 0.
     async fn email_conflicts(

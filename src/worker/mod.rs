@@ -28,6 +28,7 @@ use crate::telemetry::Meter;
 use dispatcher::Dispatcher;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -78,6 +79,8 @@ struct Inner {
     signals: AccountSignals,
     clock: Clock,
     health: Mutex<AccountHealth>,
+    /// Placeholder userIds no longer lead to affiliates.
+    placeholders_unlinked: AtomicBool,
     /// What is saved of the account's health; none until it was read.
     saved_health: Mutex<Option<Learned>>,
     dispatcher: Dispatcher,
@@ -114,11 +117,26 @@ impl Worker {
             signals,
             clock,
             health: Mutex::new(health),
+            placeholders_unlinked: AtomicBool::new(false),
             saved_health: Mutex::new(None),
             dispatcher: Dispatcher::default(),
             run: Mutex::new(RunState::Idle),
             changed: Notify::new(),
         }))
+    }
+
+    /// Lets placeholder userIds lead to no affiliate: before they counted as placeholders, different users were linked by them.
+    async fn unlink_placeholders(&self) {
+        if self.0.placeholders_unlinked.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (account, hash) = (&self.0.settings.account, self.0.store.hash_key());
+        let ids = self.0.settings.rules.placeholder_spellings();
+        let keys = ids.iter().map(|id| hash.user_id(account, id)).collect();
+        if let Err(error) = self.0.store.unlink(keys).await {
+            tracing::warn!(%account, %error, "cannot unlink placeholder userIds; it is tried again later");
+            self.0.placeholders_unlinked.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Events of the account may be pending: starts the run loop, or makes it read the log again.

@@ -12,7 +12,7 @@ use super::settlement::{DeliveryRun, Verdict, dead_letter, give_up_expired, pani
 use crate::delivery::{self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, RefusedValues, Reply, Step};
 use crate::domain::{AffiliateCode, AffiliateKey, Seq, Timestamp, UserKey};
 use crate::failpoint;
-use crate::mapping::{self, Intent};
+use crate::mapping::{self, Identify, Intent};
 use crate::scheduling::{End, Unit};
 use crate::segment::{Event, Kind};
 use crate::store::{AffiliateChanges, Begun, StoreError};
@@ -51,6 +51,7 @@ async fn attempt(worker: &Worker, begun: &mut Begun, announced: AnnouncedCall) -
     let verdict = match body.map_err(PermanentFailure::Corrupt).and_then(|body| parse(worker, &body, begun.received_at))
     {
         Ok(head) => {
+            drop_placeholder_key(begun, &head);
             let followers = parse_followers(worker, begun);
             deliver(worker, begun, &head, followers, announced).await?
         }
@@ -60,6 +61,15 @@ async fn attempt(worker: &Worker, begun: &mut Begun, announced: AnnouncedCall) -
         }
     };
     settle(worker, begun, verdict).await
+}
+
+/// A `userId` that is a placeholder by now may have been accepted as a key.
+fn drop_placeholder_key(begun: &mut Begun, head: &Intent) {
+    let (Intent::Identify(Identify { user, .. }) | Intent::Delete { user, .. }) = head else { return };
+    if user.user_id.is_none() {
+        begun.keys.retain(|key| !matches!(key, UserKey::UserId(_)));
+        begun.memory.by_user_id = None;
+    }
 }
 
 /// The attempt has panicked, which is a bug: it is settled as a failed one. If that panics as well, it cannot be counted.

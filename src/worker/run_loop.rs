@@ -40,6 +40,7 @@ struct RunLoop {
 /// Runs until no event of the account is pending, or the service shuts down.
 pub(super) async fn run(worker: Worker) {
     worker.restore_health().await;
+    worker.unlink_placeholders().await;
     let mut run_loop = RunLoop {
         worker: worker.clone(),
         deliveries: JoinSet::new(),

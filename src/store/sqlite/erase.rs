@@ -1,9 +1,9 @@
 //! Erasure after a delete event: removes a user's links, and the bodies and keys of their dead letters, found by index alone.
 //!
-//! In: keys of the user. The keys of dead letters that have one of them are added, and so on up to [`MAX_KEYS`]. Deliberately
-//! absent: pending events ([`super::forget`]) and affiliates ([`super::affiliates`]).
+//! In: keys of the user, whose affiliate is forgotten already. The keys of dead letters that have one of them are added, and so on up
+//! to [`MAX_KEYS`], but for keys that lead to an affiliate: that one is another user's. Deliberately absent: pending events ([`super::forget`]) and affiliates ([`super::affiliates`]).
 
-use super::affiliates::unlink;
+use super::affiliates::{find_affiliate, unlink};
 use crate::store::keys::{EMAIL, USER_ID, with_tag};
 use rusqlite::Connection;
 
@@ -19,13 +19,23 @@ pub fn erase(connection: &Connection, keys: Vec<KeyHash>) -> rusqlite::Result<Ve
     let mut next = 0;
     while let Some(key) = reached.get(next).copied() {
         next += 1;
-        add(&mut reached, keys_of_dead_letters_with(connection, &key)?);
+        for beside in keys_of_dead_letters_with(connection, &key)? {
+            if !leads_to_affiliate(connection, &beside)? {
+                add(&mut reached, [beside]);
+            }
+        }
     }
     for key in &reached {
         delete_links(connection, key)?;
         erase_dead_letters(connection, key)?;
     }
     Ok(reached)
+}
+
+/// Whether a key leads to an affiliate. One that does after the deleted affiliate is forgotten is another user's.
+fn leads_to_affiliate(connection: &Connection, key: &KeyHash) -> rusqlite::Result<bool> {
+    let user_id = find_affiliate(connection, &with_tag(USER_ID, key))?;
+    Ok(user_id.is_some() || find_affiliate(connection, &with_tag(EMAIL, key))?.is_some())
 }
 
 /// Adds keys that are not there yet, up to [`MAX_KEYS`].

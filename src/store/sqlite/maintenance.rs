@@ -1,9 +1,9 @@
 //! Status, account health and compaction: the trait [`Maintenance`] of the engine.
 
 use super::writer_state::WriteTx;
-use super::{SqliteStore, checkpoint, compact, deletions, memory, older_ids, vault};
-use crate::domain::{AccountName, Timestamp};
-use crate::store::{EmailConflict, ForgetBefore, Maintenance, StoreError, StoreStatus};
+use super::{SqliteStore, affiliates, checkpoint, compact, deletions, memory, older_ids, vault};
+use crate::domain::{AccountName, Timestamp, UserKey};
+use crate::store::{EmailConflict, ForgetBefore, Maintenance, StoreError, StoreStatus, keys as stored_keys};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,6 +41,16 @@ impl Maintenance for SqliteStore {
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError> {
         let account = account.clone();
         self.writer.write(move |tx| Ok(vault::save_health(tx, &account, &health)?)).await
+    }
+
+    async fn unlink(&self, keys: Vec<UserKey>) -> Result<(), StoreError> {
+        let unlink = move |tx: &mut WriteTx<'_>| {
+            for key in &keys {
+                affiliates::unlink(tx.connection, &stored_keys::tagged(key))?;
+            }
+            Ok(())
+        };
+        self.writer.write(unlink).await
     }
 
     async fn email_conflicts(

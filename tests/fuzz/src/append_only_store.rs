@@ -132,6 +132,10 @@ impl<A: Append> Maintenance for AppendOnlyStore<A> {
         Err(StoreError::Closed)
     }
 
+    async fn unlink(&self, _: Vec<UserKey>) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
     async fn email_conflicts(
         &self,
         _: Option<&AccountName>,

@@ -145,6 +145,10 @@ impl Maintenance for Counting {
         self.store.save_health(account, health).await
     }
 
+    async fn unlink(&self, keys: Vec<UserKey>) -> Result<(), StoreError> {
+        self.store.unlink(keys).await
+    }
+
     async fn email_conflicts(
         &self,
         account: Option<&AccountName>,

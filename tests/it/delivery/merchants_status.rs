@@ -1,6 +1,8 @@
 //! The merchant's decision stands: before a status is set, the present one is read.
 
 use super::scenario::identify;
+use super::script_runner::{Restarts, run_script};
+use super::transient_failures::later;
 use super::{Row, check, row};
 use refersion_destination::domain::AffiliateStatus;
 
@@ -50,4 +52,18 @@ pub fn rows() -> Vec<Row> {
 #[test]
 fn the_merchants_decision_stands() {
     check(&rows());
+}
+
+#[test]
+fn a_status_that_a_call_without_an_answer_has_set_is_this_services_own() {
+    for interrupted in [false, true] {
+        let disabling = identify("").demanding(AffiliateStatus::Disabled).knowing("created a3y7/7", "status=ACTIVE");
+        let lost = run_script(&disabling, "affiliate 7 ACTIVE, lost", Restarts::Never);
+        assert_eq!(lost.to_string(), "get 7, status 7 DISABLED → retry | created a3y7/7");
+        let done = run_script(&later(&disabling, &lost, interrupted), "affiliate 7 DISABLED", Restarts::Never);
+        assert_eq!(done.to_string(), "get 7 → unchanged a3y7 | created a3y7/7");
+        let activating = later(&identify("").demanding(AffiliateStatus::Active), &done, false).with_no_progress();
+        let active = run_script(&activating, "affiliate 7 DISABLED, changed", Restarts::Never);
+        assert_eq!(active.to_string(), "get 7, status 7 ACTIVE → updated a3y7 | created a3y7/7");
+    }
 }

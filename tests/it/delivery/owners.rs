@@ -124,7 +124,13 @@ fn untrusted() -> Vec<Row> {
             "→ ignored | created a3y7/7",
         ),
         row(
-            "nor of one that is found",
+            "nor does its userId lead to one that existing affiliates' setting leaves alone",
+            identify("city=Paris").untrusted().ignoring(),
+            "taken, found a3y7",
+            "new, search p1 → ignored",
+        ),
+        row(
+            "nor does it change one that is found",
             identify("city=Paris").untrusted(),
             "taken, found a3y7, affiliate 7 ACTIVE",
             "new, search p1, get a3y7 → ignored",

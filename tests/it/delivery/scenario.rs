@@ -155,6 +155,12 @@ impl Scenario {
         self
     }
 
+    /// Nothing of the event was carried out yet.
+    pub fn with_no_progress(mut self) -> Self {
+        self.progress = Progress::default();
+        self
+    }
+
     /// `DELIVERY_ON_OTHER_USER` is `update`.
     pub fn updating_other_users(mut self) -> Self {
         self.policy.on_other_user = OnOtherUser::Update;

@@ -1,6 +1,7 @@
 //! Placeholder ids name nobody: what a client sends as `userId` where it knows none.
 
-use super::{Case, delete, hold, identify};
+use super::{Case, delete, hold, identify, send_all, shown, words};
+use crate::support::service::Service;
 use serde_json::json;
 
 #[tokio::test]
@@ -48,4 +49,19 @@ async fn the_list_is_a_setting() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_placeholder_that_was_a_user_before_owns_nobody_any_more() {
+    let before = Service::start(&[("MAPPING_IGNORED_USER_IDS", "nobody")]).await;
+    let events = vec![identify("undefined", json!({"email": "ann@example.com"}))];
+    assert_eq!(words(&send_all(&before, events).await), "created");
+    let (refersion, folder) = before.stop().await;
+    let service = Service::resume(refersion, folder, &[]).await;
+    let events = vec![
+        identify("undefined", json!({"email": "bob@example.com"})),
+        identify("u1", json!({"email": "ann@example.com", "city": "Oslo"})),
+    ];
+    assert_eq!(words(&send_all(&service, events).await), "created updated");
+    assert_eq!(shown(&service, "email city"), ["ann@example.com Oslo", "bob@example.com -"]);
 }

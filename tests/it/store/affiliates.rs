@@ -130,6 +130,21 @@ async fn erasing_a_user_removes_their_links() {
 }
 
 #[tokio::test]
+async fn an_erasure_does_not_spread_to_another_users_affiliate() {
+    every(async |store| {
+        store.teach("a", &["u2", "b@x.io"], remember("b2b2", store.keys(&["u2", "b@x.io"]))).await;
+        store.die("b", &["u1", "b@x.io"]).await;
+        store.die("c", &["u2", "b@x.io"]).await;
+        let erased = AffiliateChanges { deleted_at: Some(Timestamp(5)), ..erase(store.keys(&["u1"])) };
+        store.teach("d", &["u1"], erased).await;
+        assert_eq!(codes(store, "e", &["u2", "b@x.io"]).await, ["b2b2", "b2b2"]);
+        assert_eq!(memory(store, "f", &["u2", "b@x.io"]).await.deleted_at(), None);
+        assert_eq!(memory(store, "g", &["u1"]).await.deleted_at(), Some(Timestamp(5)));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn accounts_remember_apart() {
     every(async |store| {
         store.teach("a", &["u1"], remember("one", store.keys(&["u1"]))).await;
