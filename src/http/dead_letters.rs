@@ -160,7 +160,7 @@ async fn read<T: DeserializeOwned>(
     body: &mut Body,
 ) -> Result<T, ApiResponse> {
     let operator = registry.operator.as_ref().ok_or(ApiResponse::InternalError)?;
-    match operator.authenticate(credentials(headers), std::iter::empty()) {
+    match operator.check_headers(credentials(headers), std::iter::empty()) {
         Ok(_) => {}
         Err(AuthError::NoCredentials) => return Err(ApiResponse::Unauthenticated(AuthError::WrongKey)),
         Err(other) => return Err(ApiResponse::Unauthenticated(other)),

@@ -77,8 +77,8 @@ async fn receive(
         return Err(ApiResponse::Draining);
     }
     let signatures = headers.get_all("x-signature").into_iter().map(HeaderValue::as_bytes);
-    let authenticated = endpoint.authenticator.authenticate(credentials(headers), signatures);
-    let pending = authenticated.map_err(ApiResponse::Unauthenticated)?;
+    let headers_checked = endpoint.authenticator.check_headers(credentials(headers), signatures);
+    let pending = headers_checked.map_err(ApiResponse::Unauthenticated)?;
     let (body, _permit) = body::read(headers, body).await?;
     match parse(endpoint, pending, body, endpoint.clock.now()).await? {
         ParsedBody::One(item) => {

@@ -20,7 +20,7 @@ pub(super) struct Effects<'r> {
     /// Whether the event says that the user is in an audience.
     pub(super) entered: bool,
     /// Whether the event says that the user is no longer in an audience.
-    pub(super) left: bool,
+    pub(super) rule_says_left: bool,
     /// The trait of an audience, and the status that its rule sets.
     pub(super) status: Option<(&'r str, AffiliateStatus)>,
     /// Offer and custom fields.
@@ -51,7 +51,7 @@ pub(super) fn effects<'r>(rules: &'r Rules, traits: &Traits<'_>, notes: &mut Vec
                 effects.apply(key, on_true);
             }
             Some(false) => {
-                effects.left = true;
+                effects.rule_says_left = true;
                 effects.apply(key, on_false);
             }
             None => notes.push(note(key, "neither true nor false, so it was left out")),
@@ -88,7 +88,7 @@ fn plain(value: RawJson<'_>) -> Option<String> {
 }
 
 /// Whether the user left the audience that Engage made an event for, by its trait `key`.
-pub(super) fn left_audience(key: &str, traits: &Traits<'_>) -> bool {
+pub(super) fn trait_says_left(key: &str, traits: &Traits<'_>) -> bool {
     traits.exactly(key).or_else(|| traits.non_empty(key)).and_then(membership) == Some(false)
 }
 
@@ -139,7 +139,7 @@ mod tests {
         said.extend(effects.status.map(|(key, status)| format!("{status} by {key}")));
         said.extend(effects.matched.then(|| "matched".to_owned()));
         said.extend(effects.entered.then(|| "entered".to_owned()));
-        said.extend(effects.left.then(|| "left".to_owned()));
+        said.extend(effects.rule_says_left.then(|| "left".to_owned()));
         said.extend(notes.into_iter().map(|note| format!("note on {}", note.about)));
         said.join(", ")
     }

@@ -58,14 +58,15 @@ fn creation(event: &Event<'_>, rules: &Rules, user: &User, profile: &Profile, ef
     }
     if let Some(error) = missing(user, profile) {
         // Engage and its audiences make such events by themselves: an error would help no sender.
-        let is_made_by_engage = event.engage || effects.entered || effects.left;
+        let is_made_by_engage = event.engage || effects.entered || effects.rule_says_left;
         return if is_made_by_engage { Creation::Skipped(Reason::UnknownUser) } else { Creation::Invalid(error) };
     }
     let status = match effects.status {
         Some((key, status @ (AffiliateStatus::Denied | AffiliateStatus::Disabled))) => {
             return Creation::Skipped(Reason::Audience { key: key.to_owned(), status });
         }
-        _ if left_audience(event, effects) => return Creation::Skipped(Reason::UnknownUser),
+        // Whoever is no affiliate when leaving is not to become one by it.
+        _ if is_audience_exit(event, effects) => return Creation::Skipped(Reason::UnknownUser),
         Some((_, status @ (AffiliateStatus::Active | AffiliateStatus::Pending))) => status,
         None => rules.status,
     };
@@ -77,9 +78,9 @@ fn creation(event: &Event<'_>, rules: &Rules, user: &User, profile: &Profile, ef
 }
 
 /// Whether Engage made the event because the user left an audience, with or without a rule.
-fn left_audience(event: &Event<'_>, effects: &Effects<'_>) -> bool {
-    let own = |key: &String| engage::left_audience(key, event.user_traits());
-    event.engage && !effects.entered && (effects.left || event.audience.as_ref().is_some_and(own))
+fn is_audience_exit(event: &Event<'_>, effects: &Effects<'_>) -> bool {
+    let own = |key: &String| engage::trait_says_left(key, event.user_traits());
+    event.engage && !effects.entered && (effects.rule_says_left || event.audience.as_ref().is_some_and(own))
 }
 
 /// The error if the event lacks what `new` requires.

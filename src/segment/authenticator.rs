@@ -75,7 +75,7 @@ impl Authenticator {
 
     /// Checks the headers, before the body is read. The request is authentic only if the signatures returned pass
     /// [`verify_signatures`](Self::verify_signatures), too.
-    pub fn authenticate<'a>(
+    pub fn check_headers<'a>(
         &self,
         authorizations: impl Iterator<Item = &'a [u8]>,
         signatures: impl Iterator<Item = &'a [u8]>,
@@ -134,7 +134,7 @@ impl Authenticator {
 
 /// The index of the authenticator that accepts the key in the Basic credentials; `None` without Basic credentials. Compares every
 /// key, so that the time taken does not show which one it was. Only the first credentials are looked at: the request still has to
-/// pass [`Authenticator::authenticate`].
+/// pass [`Authenticator::check_headers`].
 pub fn find_authenticator<'a, 'b>(
     authenticators: impl Iterator<Item = &'b Authenticator>,
     mut authorizations: impl Iterator<Item = &'a [u8]>,
@@ -200,7 +200,7 @@ mod tests {
         contents: &[&[u8]],
     ) -> Result<(), AuthError> {
         let authenticator = authenticator(secrets);
-        let pending = authenticator.authenticate(authorization.iter().copied(), signature.iter().copied())?;
+        let pending = authenticator.check_headers(authorization.iter().copied(), signature.iter().copied())?;
         authenticator.verify_signatures(&pending, contents)
     }
 

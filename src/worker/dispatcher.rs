@@ -3,7 +3,7 @@
 //! In: a call. Out: its reply, or nothing if it cannot be sent now, because the service shuts down or the account is paused or
 //! halted. Invariants: no request begins without a permit of the account's health; a call that can share a request waits until
 //! all deliveries begun with it have made their first call, and one that cannot goes before; a batch that Refersion refuses is
-//! bisected down to the refused call, so that no other call is refused with it. Deliberately absent: which calls share a request
+//! split into halves down to the refused call, so that no other call is refused with it. Deliberately absent: which calls share a request
 //! ([`crate::scheduling::Batcher`]), and what replies mean for an event.
 
 use super::{FOREVER, Worker, lock};
@@ -206,7 +206,7 @@ impl Worker {
     }
 }
 
-/// Sends one request, or several after bisecting, and hands out the replies.
+/// Sends one request, or several after splitting it, and hands out the replies.
 async fn send(mut in_flight: RequestInFlight, calls: Vec<Pending>) {
     let worker = in_flight.worker.clone();
     let mut parts = vec![calls];

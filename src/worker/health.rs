@@ -107,7 +107,7 @@ impl Worker {
     }
 
     /// Restores what an earlier process has learned of the account's limits.
-    pub(super) async fn restore_health(&self) {
+    pub(super) async fn restore_learned(&self) {
         if lock(&self.0.saved_health).is_some() {
             return;
         }
@@ -127,7 +127,7 @@ impl Worker {
     }
 
     /// Saves what was learned of the account's limits, if that has changed.
-    pub(super) async fn save_health(&self) {
+    pub(super) async fn save_learned(&self) {
         let learned = self.health().learned();
         {
             let mut saved = lock(&self.0.saved_health);

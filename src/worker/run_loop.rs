@@ -39,7 +39,7 @@ struct RunLoop {
 
 /// Runs until no event of the account is pending, or the service shuts down.
 pub(super) async fn run(worker: Worker) {
-    worker.restore_health().await;
+    worker.restore_learned().await;
     worker.unlink_placeholders().await;
     let mut run_loop = RunLoop {
         worker: worker.clone(),
@@ -58,7 +58,7 @@ pub(super) async fn run(worker: Worker) {
     while let Some(ended) = run_loop.deliveries.join_next().await {
         run_loop.on_delivery_end(ended);
     }
-    worker.save_health().await;
+    worker.save_learned().await;
 }
 
 impl RunLoop {
@@ -68,7 +68,7 @@ impl RunLoop {
         while !worker.is_shutting_down() {
             let wait = self.advance().await;
             worker.dispatch();
-            worker.save_health().await;
+            worker.save_learned().await;
             if self.is_done() {
                 return;
             }

@@ -25,7 +25,7 @@ pub fn check(data: &[u8]) {
 
     let basics: Vec<&[u8]> = presented().filter_map(credentials).collect();
     let is = |key: &str, basic: &[u8]| user(basic).is_some_and(|user| user == key.as_bytes());
-    match authenticators[key].authenticate(presented(), std::iter::empty()) {
+    match authenticators[key].check_headers(presented(), std::iter::empty()) {
         Ok(_) => {
             assert!(!basics.is_empty() && basics.iter().all(|basic| is(KEYS[key], basic)), "accepted: {headers:?}");
         }

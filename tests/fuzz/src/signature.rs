@@ -50,7 +50,7 @@ fn verify(secrets: &[&str], right_key: bool, signatures: &[String], body: &[u8],
     let key = ApiKey::parse("a.b").expect("a key");
     let authenticator = Authenticator::new(key, secrets.iter().map(|secret| SecretString::from(*secret)).collect());
     let authorization = right_key.then_some(KEY);
-    let pending = authenticator.authenticate(authorization.into_iter(), signatures.iter().map(String::as_bytes));
+    let pending = authenticator.check_headers(authorization.into_iter(), signatures.iter().map(String::as_bytes));
     let verified = pending.and_then(|pending| authenticator.verify_signatures(&pending, &[body]));
 
     let is_right = |signature: &String| {
