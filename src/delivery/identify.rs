@@ -9,13 +9,12 @@
 
 use super::outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 use super::rejection::is_optional;
-use super::state::OLDEST;
 use super::{
     Access, Affiliate, Call, Done, Identifier, Known, OnExisting, OnStale, Origin, PlanInput, PlanState, Rejection,
     Reply, Stage,
 };
 use super::{existing, read_back, rejection, status};
-use crate::domain::{Attribute, FactTime, Facts, Field, NewAffiliate, SentAttributes};
+use crate::domain::{Attribute, FactTime, Facts, Field, NewAffiliate, SentAttributes, Timestamp};
 use crate::mapping::{Creation, Identify, MappingError, Reason};
 
 /// The next step, as decided by what is known.
@@ -33,7 +32,7 @@ pub(super) fn decide(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanS
         },
         (Stage::Found(code), _) => Step::Recall(code.clone()),
         (Stage::FoundUnknown(code), _) => Step::Next(Call::Get(Identifier::Code(code.clone()))),
-        (_, Some(known)) => update(input, wanted, &known.clone(), state),
+        (_, Some(known)) => update(input, wanted, known.clone(), state),
         (_, None) => create(wanted, state),
     }
 }
@@ -50,22 +49,22 @@ fn create(wanted: &Identify, state: &PlanState) -> Step {
     }
 }
 
-fn update(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &mut PlanState) -> Step {
+fn update(input: &PlanInput<'_>, wanted: &Identify, known: Known, state: &mut PlanState) -> Step {
     if wanted.may_only_create && state.progress.done != Done::Created {
         state.known = None; // nothing leads to it that did not before
         return Step::ignored(Ignored::Mapping(Reason::UntrustedProject));
     }
     if known.origin == Origin::Found && input.policy.on_existing == OnExisting::Ignore {
-        return Step::ignored(Ignored::ExistedBefore(known.code.clone()));
+        return Step::ignored(Ignored::ExistedBefore(known.code));
     }
-    let current = current(input, wanted, known, state);
+    let current = current(input, wanted, &known, state);
     let changes = current.changes(input.hash, &known.sent);
-    let status = status::to_set(input, wanted, known, state);
+    let status = status::to_set(input, wanted, &known, state);
     if changes.is_empty() && status.is_none() {
-        return done(input, wanted, &current, state);
+        return done(input, wanted, &current, known, state);
     }
     match (known.id, status) {
-        (None, _) => Step::Next(Call::Get(Identifier::Code(known.code.clone()))),
+        (None, _) => Step::Next(Call::Get(Identifier::Code(known.code))),
         (Some(id), _) if matches!(state.progress.stage, Stage::CheckEdit | Stage::CheckStatus | Stage::ReadStatus) => {
             Step::Next(Call::Get(Identifier::Id(id)))
         }
@@ -83,7 +82,7 @@ fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &Plan
             let is_editable = matches!(attribute, Attribute::Field(field) if field.is_editable());
             is_editable && is_optional(attribute) && wanted.facts.get(attribute).is_none()
         };
-        let time = FactTime::new(Some(OLDEST), wanted.time.received_at());
+        let time = FactTime::new(Some(Timestamp::OLDEST), wanted.time.received_at());
         facts.replace(Facts::new(&new.profile.filtered(|attribute, _| rest(attribute)), &[], time));
     }
     let by_rule = |attribute: &Attribute| matches!(attribute, Attribute::Custom(_) | Attribute::Field(Field::Offer));
@@ -97,8 +96,7 @@ fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &Plan
 
 /// Everything that can be sent was sent. What was stated again is remembered with its newer time, and that a field has no value also
 /// where none had to be cleared: an older event may state one.
-fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, state: &mut PlanState) -> Step {
-    let Some(known) = &mut state.known else { return Step::ignored(Ignored::DeletedSince) };
+fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, mut known: Known, state: &mut PlanState) -> Step {
     let progress = &state.progress;
     let is_stale = !wanted.facts.is_empty() && current.is_empty() && wanted.status.is_none();
     current
@@ -109,8 +107,9 @@ fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, state: &mut P
     let at_fault = wanted.facts.filtered(|fact| refused.blames(&fact.attribute));
     at_fault.newer(&known.sent).record(input.hash, &mut known.sent);
     let left_out = refused.names();
-    status::confirm(input, wanted, known);
+    status::confirm(input, wanted, &mut known);
     let code = known.code.clone();
+    state.known = Some(known);
     let action = match progress.done {
         Done::Created => Action::Created,
         Done::Updated => Action::Updated,
@@ -192,10 +191,10 @@ fn sent_with_new(input: &PlanInput<'_>, wanted: &Identify, new: &NewAffiliate) -
     let mut sent = SentAttributes::default();
     for (attribute, value) in new.profile.iter() {
         let stated = wanted.facts.get(attribute).filter(|fact| fact.value == value);
-        sent.record(input.hash, attribute, value, stated.map_or(OLDEST, |fact| fact.time.at()));
+        sent.record(input.hash, attribute, value, stated.map_or(Timestamp::OLDEST, |fact| fact.time.at()));
     }
     let stated = wanted.status.filter(|wanted| wanted.status == new.status);
-    sent.record_status(input.hash, new.status, stated.map_or(OLDEST, |fact| fact.time.at()));
+    sent.record_status(input.hash, new.status, stated.map_or(Timestamp::OLDEST, |fact| fact.time.at()));
     sent
 }
 

@@ -6,7 +6,10 @@
 
 use super::UnansweredNew;
 use super::unanswered_new;
-use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Fingerprint, SentAttributes, Timestamp};
+use crate::domain::{
+    AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, Fingerprint, HashKey, SentAttributes,
+    Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// What is remembered of an affiliate.
@@ -20,6 +23,13 @@ pub struct Known {
     pub origin: Origin,
     /// What was last sent.
     pub sent: SentAttributes,
+}
+
+impl Known {
+    /// Whether Refersion has this e-mail of the affiliate, as far as is remembered.
+    pub fn has_email(&self, key: &HashKey, email: &Email) -> bool {
+        self.sent.has(key, &Field::Email.into(), email.as_str())
+    }
 }
 
 /// Where an affiliate comes from.

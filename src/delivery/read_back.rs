@@ -4,9 +4,8 @@
 //! Invariant: a field counts as equal only if it was shown. Deliberately absent: what follows from a difference
 //! ([`super::identify`]).
 
-use super::state::OLDEST;
 use super::{Affiliate, PlanInput, status};
-use crate::domain::{Attribute, Email, Fact, Field, Profile, SentAttributes};
+use crate::domain::{Attribute, Email, Fact, Field, Profile, SentAttributes, Timestamp};
 use crate::mapping::Identify;
 
 /// What is known of an affiliate that a search has found by `email`: it has that e-mail.
@@ -22,7 +21,7 @@ pub(super) fn sent_already(input: &PlanInput<'_>, wanted: &Identify, affiliate: 
     let is_shown = |fact: &Fact| shows(affiliate, &fact.attribute, &fact.value);
     wanted.facts.filtered(is_shown).record(input.hash, &mut sent);
     if let Some(status) = affiliate.status.filter(|status| !status::is_final(*status)) {
-        sent.record_status(input.hash, status, OLDEST);
+        sent.record_status(input.hash, status, Timestamp::OLDEST);
     }
     sent
 }

@@ -7,9 +7,6 @@ use super::{Known, Memory, OnOtherUser, OnStale, Policy, PresentStatus, Progress
 use crate::domain::{AffiliateCode, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
 
-/// The moment of a value that no event states, such as a default: any fact replaces it.
-pub(super) const OLDEST: Timestamp = Timestamp(i64::MIN);
-
 /// What does not change during a delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanInput<'a> {
@@ -117,7 +114,7 @@ impl PlanState {
     pub(super) fn record_sent(&mut self, input: &PlanInput<'_>, wanted: &Identify, values: &Profile) {
         let Some(known) = &mut self.known else { return };
         for (attribute, value) in values.iter() {
-            let at = wanted.facts.get(attribute).map_or(OLDEST, |fact| fact.time.at());
+            let at = wanted.facts.get(attribute).map_or(Timestamp::OLDEST, |fact| fact.time.at());
             known.sent.record(input.hash, attribute, value, at);
         }
     }

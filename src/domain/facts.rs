@@ -150,6 +150,17 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_value_and_a_new_one_are_sent_and_an_email_is_the_same_in_any_case() {
+        let key = HashKey::new(&[7; 32]);
+        let mut sent = SentAttributes::default();
+        let before = facts(&[(Field::City, "Paris"), (Field::Email, "A@x.io")], 5);
+        before.record(&key, &mut sent);
+        assert!(before.changes(&key, &sent).is_empty());
+        let now = facts(&[(Field::City, "Rome"), (Field::Email, "a@X.io"), (Field::Zip, "1")], 6);
+        assert_eq!(text(&now.changes(&key, &sent)), ["city=Rome@6", "zip=1@6"]);
+    }
+
+    #[test]
     fn an_older_fact_does_not_replace_what_was_sent() {
         let key = HashKey::new(&[7; 32]);
         let mut sent = SentAttributes::default();

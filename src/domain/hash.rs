@@ -129,42 +129,22 @@ fn first<const N: usize>(digest: &[u8; 32]) -> [u8; N] {
     std::array::from_fn(|i| digest[i])
 }
 
-/// The values that were last sent to Refersion for one affiliate, as hashes: changes show, values cannot be read.
+/// The values that a call has sent or a response has shown, as hashes: they can be compared, not read.
 #[derive(Clone, Default, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(BTreeMap<String, u64>);
 
 impl Fingerprint {
-    /// Records that `profile` was sent.
+    /// Records the values of `profile`.
     pub fn record(&mut self, key: &HashKey, profile: &Profile) {
         for (attribute, value) in profile.iter() {
-            let name = attribute.key();
-            let hash = key.value(&name, &comparable(attribute, value));
-            self.0.insert(name, hash);
+            self.0.insert(attribute.key(), u64::from_be_bytes(key.attribute(attribute, value)));
         }
-    }
-
-    /// The part of `profile` that was never sent, or was last sent with another value.
-    pub fn changes(&self, key: &HashKey, profile: &Profile) -> Profile {
-        profile.filtered(|attribute, value| {
-            let name = attribute.key();
-            self.0.get(&name) != Some(&key.value(&name, &comparable(attribute, value)))
-        })
     }
 
     /// Whether every value in `other` is recorded here.
     pub fn contains_all(&self, other: &Self) -> bool {
         other.0.iter().all(|(name, hash)| self.0.get(name) == Some(hash))
-    }
-
-    /// Records that the affiliate was given `status`.
-    pub fn record_status(&mut self, key: &HashKey, status: AffiliateStatus) {
-        self.0.insert("status".to_owned(), key.value("status", status.as_str()));
-    }
-
-    /// Whether `status` was the last that the affiliate was given.
-    pub fn has_status(&self, key: &HashKey, status: AffiliateStatus) -> bool {
-        self.0.get("status") == Some(&key.value("status", status.as_str()))
     }
 }
 
@@ -246,17 +226,6 @@ mod tests {
         let of = |text| key().email(&main, &Email::parse(text).expect("valid"));
         assert_eq!(of("Peter@Example.com"), of("peter@example.COM"));
         assert_ne!(of("peter@example.com"), of("paul@example.com"));
-    }
-
-    #[test]
-    fn a_fingerprint_finds_what_changed() {
-        let said: Profile = [(Field::City, "Paris"), (Field::Email, "A@x.io")].into_iter().collect();
-        let mut fingerprint = Fingerprint::default();
-        fingerprint.record(&key(), &said);
-        assert!(fingerprint.changes(&key(), &said).is_empty());
-        let now: Profile = [(Field::City, "Rome"), (Field::Email, "a@X.io"), (Field::Zip, "1")].into_iter().collect();
-        let news = fingerprint.changes(&key(), &now);
-        assert_eq!(news, [(Field::City, "Rome"), (Field::Zip, "1")].into_iter().collect());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! Stored as bytes ([`SentAttributes::to_bytes`]), about 10 bytes an attribute beside its name. Deliberately absent: which facts
 //! an event states ([`crate::mapping`]), and what follows from a refusal ([`crate::delivery`]).
 
-use super::{AffiliateStatus, Attribute, FactTime, Field, HashKey, Profile, Timestamp};
+use super::{AffiliateStatus, Attribute, FactTime, Field, HashKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -35,18 +35,6 @@ impl SentAttributes {
             self.taken_email = None;
         }
         self.attributes.insert(attribute.key(), Sent { hash, at: at.0 });
-    }
-
-    /// Remembers that every attribute of `profile` was sent, and true at `at`.
-    pub fn record_all(&mut self, key: &HashKey, profile: &Profile, at: Timestamp) {
-        for (attribute, value) in profile.iter() {
-            self.record(key, attribute, value, at);
-        }
-    }
-
-    /// The part of `profile` that was not sent yet, or with another value.
-    pub fn changes(&self, key: &HashKey, profile: &Profile) -> Profile {
-        profile.filtered(|attribute, value| !self.has(key, attribute, value))
     }
 
     /// Remembers that the affiliate was given `status`.
@@ -110,7 +98,7 @@ impl SentAttributes {
         let Ok(hashes) = serde_json::from_slice::<BTreeMap<String, u64>>(bytes) else {
             return postcard::from_bytes(bytes).ok();
         };
-        let oldest = |hash: u64| Sent { hash: hash.to_be_bytes(), at: i64::MIN };
+        let oldest = |hash: u64| Sent { hash: hash.to_be_bytes(), at: Timestamp::OLDEST.0 };
         let attributes = hashes.into_iter().map(|(name, hash)| (name, oldest(hash))).collect();
         Some(Self { attributes, taken_email: None })
     }
@@ -123,7 +111,6 @@ impl SentAttributes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Fingerprint;
 
     fn key() -> HashKey {
         HashKey::new(&[7; 32])
@@ -187,13 +174,11 @@ mod tests {
 
     #[test]
     fn what_schema_6_kept_is_read_as_older_than_any_fact() {
-        let mut before = Fingerprint::default();
-        let said: Profile = [(Field::City, "Paris")].into_iter().collect();
-        before.record(&key(), &said);
-        before.record_status(&key(), AffiliateStatus::Active);
+        let city = Attribute::Field(Field::City);
+        let hashes = [("city", key().attribute(&city, "Paris")), ("status", key().status(AffiliateStatus::Active))];
+        let before: BTreeMap<_, _> = hashes.map(|(name, hash)| (name, u64::from_be_bytes(hash))).into();
         let json = serde_json::to_vec(&before).expect("serialises");
         let sent = SentAttributes::from_bytes(&json).expect("read");
-        let city = Attribute::Field(Field::City);
         assert!(sent.has(&key(), &city, "Paris") && sent.has_status(&key(), AffiliateStatus::Active));
         assert!(sent.accepts(&city, time(-9, 9)));
     }

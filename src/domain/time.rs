@@ -10,6 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// The moment of a value that no event states, such as a default: any fact replaces it.
+    pub const OLDEST: Self = Self(i64::MIN);
+
     /// This moment plus `wait`; saturates at the end of time.
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {

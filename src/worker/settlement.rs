@@ -9,7 +9,7 @@ use crate::delivery::{
     Call, Coalesced, Ignored, Known, Memory, Outcome, OutcomeCode, PermanentFailure, PlanInput, PlanState, Progress,
     Step, TransientFailure,
 };
-use crate::domain::{AffiliateCode, Email, Field, Profile, Seq, UserKey};
+use crate::domain::{AffiliateCode, Email, Seq, UserKey};
 use crate::mapping::Intent;
 use crate::scheduling::{End, Unit};
 use crate::store::{self, AffiliateChanges, Begun, Follower, Remember, Settlement};
@@ -249,10 +249,7 @@ fn erased(begun: &Begun, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
 /// The affiliate and the keys that lead to it: the e-mail only once Refersion has that e-mail. `None` if all of it is
 /// remembered already.
 fn remember(begun: &Begun, input: &PlanInput<'_>, known: &Known, email: Option<&Email>) -> Option<Remember> {
-    let has_email = email.is_some_and(|email| {
-        let said: Profile = [(Field::Email, email.as_str())].into_iter().collect();
-        known.sent.changes(input.hash, &said).is_empty()
-    });
+    let has_email = email.is_some_and(|email| known.has_email(input.hash, email));
     let leads = |key: &&UserKey| matches!(key, UserKey::UserId(_)) || has_email;
     let keys: Vec<_> = begun.keys.iter().filter(leads).copied().collect();
     let Memory { by_user_id, by_email, .. } = &begun.memory;

@@ -14,9 +14,7 @@ use refersion_destination::delivery::{
     Call, Known, Memory, OnDelete, OnExisting, OnOtherUser, OnStale, Origin, PlanInput, PlanState, Policy, Progress,
     Recalled, Reply, Step, on_recalled, step,
 };
-use refersion_destination::domain::{
-    AffiliateCode, AffiliateId, Attribute, Field, HashKey, Profile, SentAttributes, Timestamp,
-};
+use refersion_destination::domain::{AffiliateCode, AffiliateId, Attribute, Field, HashKey, SentAttributes, Timestamp};
 use refersion_destination::mapping::{Identify, Intent, map};
 use refersion_destination::refersion::read_response;
 use refersion_destination::segment::Event;
@@ -160,8 +158,10 @@ impl Store {
 fn remembered(code: AffiliateCode, source: &mut Source<'_>, hash: &HashKey) -> Known {
     let mut sent = SentAttributes::default();
     if source.flag() {
-        let profile = [(Field::Email, "zq9@x.io"), (Field::FirstName, "Zq9")].into_iter().collect();
-        sent.record_all(hash, &profile, source.pick(&MOMENTS));
+        let at = source.pick(&MOMENTS);
+        for (field, value) in [(Field::Email, "zq9@x.io"), (Field::FirstName, "Zq9")] {
+            sent.record(hash, &field.into(), value, at);
+        }
     }
     let id = source.flag().then_some(AffiliateId(7));
     Known { code, id, origin: source.pick(&[Origin::Created, Origin::Found]), sent }
@@ -292,8 +292,5 @@ impl Delivery<'_> {
 }
 
 fn has_email(input: &PlanInput<'_>, wanted: &Identify, known: &Known) -> bool {
-    wanted.user.email.as_ref().is_some_and(|email| {
-        let sent: Profile = [(Field::Email, email.as_str())].into_iter().collect();
-        known.sent.changes(input.hash, &sent).is_empty()
-    })
+    wanted.user.email.as_ref().is_some_and(|email| known.has_email(input.hash, email))
 }

@@ -5,7 +5,7 @@ use super::text;
 use refersion_destination::delivery::{
     Call, Known, Memory, PlanInput, PlanState, Progress, Recalled, Reply, Step, on_recalled, step,
 };
-use refersion_destination::domain::{AffiliateCode, Field, Profile};
+use refersion_destination::domain::{AffiliateCode, Profile};
 use refersion_destination::mapping::{Identify, Intent};
 use std::fmt;
 
@@ -122,9 +122,7 @@ impl Store {
 }
 
 fn has_email(wanted: &Identify, known: &Known) -> bool {
-    wanted.user.email.as_ref().is_some_and(|email| {
-        known.sent.changes(&hash(), &[(Field::Email, email.as_str())].into_iter().collect()).is_empty()
-    })
+    wanted.user.email.as_ref().is_some_and(|email| known.has_email(&hash(), email))
 }
 
 impl fmt::Display for ScriptRun {

@@ -29,7 +29,9 @@ pub fn known(affiliate: &str, and: &str) -> Known {
     let (code, id) = name.split_once('/').map_or((name, None), |(code, id)| (code, Some(id)));
     let (status, said): (Vec<_>, Vec<_>) = and.split_whitespace().partition(|word| word.starts_with("status="));
     let mut sent = SentAttributes::default();
-    sent.record_all(&hash(), &peter(&said.join(" ")), BEFORE);
+    for (attribute, value) in peter(&said.join(" ")).iter() {
+        sent.record(&hash(), attribute, value, BEFORE);
+    }
     for status in status {
         sent.record_status(&hash(), status.trim_start_matches("status=").parse().expect("a status"), BEFORE);
     }

@@ -3,7 +3,7 @@
 use super::engine::{TestStore, erase, every, forget, known, remember};
 use refersion_destination::delivery::{Known, Memory, Origin};
 use refersion_destination::domain::{
-    AccountName, AffiliateCode, AffiliateId, AffiliateStatus, Field, HashKey, Profile, SentAttributes, Timestamp,
+    AccountName, AffiliateCode, AffiliateId, AffiliateStatus, Field, HashKey, SentAttributes, Timestamp,
 };
 use refersion_destination::store::{AffiliateChanges, Appended, EmailConflict, Remember};
 
@@ -26,8 +26,9 @@ async fn an_affiliate_is_remembered_with_everything_known_of_it() {
     every(async |store| {
         let hash = HashKey::new(&[1; 32]);
         let mut sent = SentAttributes::default();
-        let profile: Profile = [(Field::City, "Paris"), (Field::Zip, "75001")].into_iter().collect();
-        sent.record_all(&hash, &profile, Timestamp(5));
+        for (field, value) in [(Field::City, "Paris"), (Field::Zip, "75001")] {
+            sent.record(&hash, &field.into(), value, Timestamp(5));
+        }
         sent.record_status(&hash, AffiliateStatus::Active, Timestamp(6));
         for (n, origin) in [Origin::Created, Origin::Found].into_iter().enumerate() {
             let id = Some(AffiliateId(37_569_297));
