@@ -18,14 +18,17 @@
 mod context;
 mod key_verification;
 mod merchant_registry;
+mod open_store;
+
+pub use open_store::{StoreOpenError, open_store};
 
 use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
 use crate::domain::AccountName;
 use crate::http::{self, AccountRegistry};
 use crate::refersion::{BuildError, ConnectionPool};
-use crate::store::{ForgetBefore, Limits, Maintenance, SqliteOpenError, SqliteStore, StoreError};
+use crate::store::{ForgetBefore, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::Runtime;
 use axum::Router;
@@ -63,7 +66,7 @@ pub enum ServeError {
     },
     /// The store cannot be opened.
     #[error(transparent)]
-    Store(#[from] SqliteOpenError),
+    Store(#[from] StoreOpenError),
     /// The store was opened but cannot be written.
     #[error(transparent)]
     Write(#[from] StoreError),
@@ -117,10 +120,7 @@ pub async fn serve(
     announce: impl FnOnce(Addresses),
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let StoreUrl::Sqlite(path) = &config.store.url;
-    let limits =
-        Limits { max_backlog: config.delivery.max_backlog, deduplication_memory: config.store.deduplication_memory };
-    let store = Arc::new(SqliteStore::open(path, limits)?);
+    let store = open_store(&config)?;
     let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
     let (handle, tracker) = (deliveries.clone(), TaskTracker::new());
     let runtime = Runtime { handle, tracker: tracker.clone(), shutdown: shutdown.clone(), failed: failed.clone() };
@@ -169,7 +169,7 @@ async fn new_registry(context: &AppContext) -> Result<AccountRegistry, ServeErro
     let operator = config.operator_key().ok_or(ServeError::NoApiKey)?;
     let (mut known, mut merchants) = (configured.clone(), None);
     if config.segment.accept_any_api_key {
-        let mut keys = merchant_registry::open_stored_keys(&config.store.seal_keys, store).await?;
+        let mut keys = merchant_registry::open_stored_keys(&config.store.seal_keys, &**store).await?;
         keys.retain(|(name, _)| !configured.contains(name));
         known.extend(keys.iter().map(|(name, _)| name.clone()));
         merchants = Some(MerchantRegistry::new(context.clone(), keys)?);
@@ -184,7 +184,7 @@ async fn new_registry(context: &AppContext) -> Result<AccountRegistry, ServeErro
         let worker = context.new_worker(&account, client, signals.clone());
         endpoints.push(context.new_endpoint(account, signals, worker));
     }
-    let registry = AccountRegistry::new(context.store(), context.clock, context.runtime.shutdown.clone(), endpoints);
+    let registry = AccountRegistry::new(Arc::clone(store), context.clock, context.runtime.shutdown.clone(), endpoints);
     let registry = registry.with_operator_key(operator).with_metrics(context.metrics.clone());
     Ok(match merchants {
         Some(merchants) => registry.with_merchants(Arc::new(merchants)),
@@ -221,7 +221,7 @@ async fn listen(listener: TcpListener, router: Router, shutdown: CancellationTok
     http::listen(listener, router, http::ListenerLimits::default(), shutdown.cancelled_owned()).await;
 }
 
-async fn compact(store: Arc<SqliteStore>, clock: Clock, window: Duration) {
+async fn compact(store: Arc<dyn Store>, clock: Clock, window: Duration) {
     loop {
         tokio::time::sleep(COMPACT_EVERY).await;
         if let Err(error) = store.compact(ForgetBefore::new(clock.now(), window)).await {
@@ -230,7 +230,7 @@ async fn compact(store: Arc<SqliteStore>, clock: Clock, window: Duration) {
     }
 }
 
-async fn probe(store: Arc<SqliteStore>) {
+async fn probe(store: Arc<dyn Store>) {
     loop {
         // Err: the store logs its first failure, and `/readyz` reports the failure while it lasts.
         let _ = store.probe().await;

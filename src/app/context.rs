@@ -11,7 +11,7 @@ use crate::http::AccountEndpoint;
 use crate::refersion::Client;
 use crate::scheduling::HealthLimits;
 use crate::segment::Authenticator;
-use crate::store::{SqliteStore, Store};
+use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::worker::{self, Runtime, Worker};
 use std::sync::Arc;
@@ -20,18 +20,13 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(super) struct AppContext {
     pub(super) config: Arc<Config>,
-    pub(super) store: Arc<SqliteStore>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
     pub(super) runtime: Runtime,
 }
 
 impl AppContext {
-    /// The store, without its engine's type.
-    pub(super) fn store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.store) as Arc<dyn Store>
-    }
-
     /// A worker for `account` that calls Refersion through `client`. It is idle until it is woken.
     pub(super) fn new_worker(&self, account: &AccountConfig, client: Client, signals: AccountSignals) -> Worker {
         let delivery = &self.config.delivery;
@@ -48,7 +43,7 @@ impl AppContext {
             max_age: delivery.max_age,
             meter: self.metrics.of(&account.name),
         };
-        Worker::new(settings, self.runtime.clone(), self.store(), signals, self.clock)
+        Worker::new(settings, self.runtime.clone(), Arc::clone(&self.store), signals, self.clock)
     }
 
     /// An endpoint for `account` that wakes `worker`.
@@ -64,7 +59,7 @@ impl AppContext {
             authenticator: Authenticator::new(account.api_key, account.shared_secrets),
             rules: account.rules,
             clock: self.clock,
-            store: self.store(),
+            store: Arc::clone(&self.store),
             signals,
             wake_worker: Arc::new(move || worker.wake()),
             shutdown: self.runtime.shutdown.clone(),

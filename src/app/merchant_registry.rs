@@ -19,7 +19,7 @@ use crate::account_signals::AccountSignals;
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_seal};
 use crate::http::{AccountEndpoint, AdmissionError, MerchantAccounts};
 use crate::refersion::{BuildError, ConnectionPool, KeyVerification};
-use crate::store::{EventLog as _, KeyVault, Maintenance as _, SqliteStore};
+use crate::store::Store;
 use crate::worker::Worker;
 use async_trait::async_trait;
 use rand::Rng as _;
@@ -63,7 +63,7 @@ pub(super) type StoredKeys = Vec<(AccountName, ApiKey)>;
 
 /// Opens every sealed key of the store; an error if one of them cannot be opened. A key that only a later one of `seal_keys`
 /// opens is sealed again with the first.
-pub(super) async fn open_stored_keys(seal_keys: &[SealKey], store: &SqliteStore) -> Result<StoredKeys, ServeError> {
+pub(super) async fn open_stored_keys(seal_keys: &[SealKey], store: &dyn Store) -> Result<StoredKeys, ServeError> {
     let first = seal_keys.first().ok_or(ServeError::NoSealKey)?;
     let sealed = store.kept_keys().await?;
     let opened: Vec<_> = sealed.iter().filter_map(|key| Some((&key.account, open_seal(seal_keys, key)?))).collect();

@@ -7,16 +7,15 @@
 
 use super::http_client::HttpClient;
 use super::{ConfigArgs, now, ops_url};
+use crate::app::open_store;
 use crate::config::{Config, Mode, StoreUrl};
 use crate::domain::{AccountName, ApiKey, User};
-use crate::store::{
-    DeadLetter, DeadLetters as _, EmailConflict, EventLog as _, Filter, ForgetBefore, Forgotten, Limits,
-    Maintenance as _, Page, Replay, SqliteOpenError, SqliteStore,
-};
+use crate::store::{DeadLetter, EmailConflict, Filter, ForgetBefore, Forgotten, Page, Replay, Store};
 use clap::Args;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
@@ -33,7 +32,7 @@ pub(super) struct Target {
 
 /// What carries out the operators' commands.
 pub(super) enum AdminBackend {
-    Store(SqliteStore),
+    Store(Arc<dyn Store>),
     Service(Service),
 }
 
@@ -64,10 +63,9 @@ impl Target {
         if !path.exists() {
             return Err(format!("there is no store at {}; set STORE_URL to the store's file", path.display()));
         }
-        let limits = Limits { max_backlog: config.delivery.max_backlog, ..Limits::default() };
-        match SqliteStore::open(path, limits) {
+        match open_store(config) {
             Ok(store) => Ok(AdminBackend::Store(store)),
-            Err(SqliteOpenError::InUse(_)) => {
+            Err(error) if error.is_in_use() => {
                 let url = ops_url(config).map_err(|error| error.to_string())?;
                 Service::new(url, config).map(AdminBackend::Service)
             }

@@ -131,11 +131,12 @@ mod tests {
     use crate::delivery::OutcomeCode;
     use crate::domain::{AccountName, EventId, Seq, UserKey};
     use crate::scheduling::Unit;
-    use crate::store::{AffiliateChanges, EventLog as _, Limits, NewEvent, Settlement, SqliteStore};
+    use crate::store::{AffiliateChanges, Limits, NewEvent, Settlement, SqliteStore, Store};
+    use std::sync::Arc;
     use std::time::Duration;
 
     /// Appends an event for each number, and settles it as a dead letter.
-    async fn add_dead_letters(store: &SqliteStore, ids: std::ops::Range<u8>) {
+    async fn add_dead_letters(store: &dyn Store, ids: std::ops::Range<u8>) {
         let (account, at) = (AccountName::main(), Timestamp(0));
         let event = |n: u8| NewEvent {
             account: account.clone(),
@@ -158,12 +159,12 @@ mod tests {
     async fn dead_letters_added_after_the_first_page_are_not_included() {
         let folder = tempfile::tempdir().expect("a folder");
         let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("opened");
-        add_dead_letters(&store, 0..110).await;
-        let backend = AdminBackend::Store(store);
-        let AdminBackend::Store(store) = &backend else { return };
+        let store: Arc<dyn Store> = Arc::new(store);
+        add_dead_letters(&*store, 0..110).await;
+        let backend = AdminBackend::Store(Arc::clone(&store));
         let mut pages = Pages::new(&backend, Filter::default());
         let first = pages.next().await.expect("a page").expect("the first");
-        add_dead_letters(store, 110..255).await;
+        add_dead_letters(&*store, 110..255).await;
         let second = pages.next().await.expect("a page").expect("the second");
         assert_eq!((first.letters.len(), second.letters.len()), (100, 10));
         assert!(pages.next().await.expect("no failure").is_none(), "later dead letters are not included");
