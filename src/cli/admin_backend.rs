@@ -131,7 +131,7 @@ impl AdminBackend {
         match self {
             Self::Store(store) => {
                 let keys = user.keys(store.hash_key(), account);
-                store.forget(&keys, now()).await.map_err(|error| error.to_string())
+                store.forget(account, &keys, now()).await.map_err(|error| error.to_string())
             }
             Self::Service(service) => {
                 let mut body = json!({"account": account.as_str()});

@@ -133,7 +133,7 @@ pub(super) async fn forget(State(registry): State<Arc<AccountRegistry>>, request
     if keys.is_empty() {
         return Err(ApiResponse::Invalid("`user_id` and `email` are missing: one of them is required".to_owned()));
     }
-    let forgotten = registry.store.forget(&keys, registry.clock.now()).await?;
+    let forgotten = registry.store.forget(&account, &keys, registry.clock.now()).await?;
     Ok(Json(forgotten))
 }
 

@@ -119,9 +119,9 @@ pub trait DeadLetters: Send + Sync {
     /// Deletes dead letters; returns the ids of those that existed.
     async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError>;
 
-    /// Erases what is held of the user with these keys: bodies of pending events and dead letters, links, affiliates, and the
-    /// keys in the log. Reads the log in portions, and erases in one transaction.
-    async fn forget(&self, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError>;
+    /// Erases what is held of the user of `account` with these keys: bodies of pending events and dead letters, links, affiliates,
+    /// and the keys in the log. Reads the log in portions, and erases in one transaction.
+    async fn forget(&self, account: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError>;
 }
 
 /// Sealed API keys of accounts that are not configured.

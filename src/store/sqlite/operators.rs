@@ -2,7 +2,7 @@
 
 use super::writer_state::WriteTx;
 use super::{SqliteStore, dead_letters, forget, vault};
-use crate::domain::{SealedKey, Seq, Timestamp, UserKey};
+use crate::domain::{AccountName, SealedKey, Seq, Timestamp, UserKey};
 use crate::store::{DeadLetter, DeadLetters, Filter, Forgotten, KeyVault, Page, Replay, StoreError};
 use async_trait::async_trait;
 use forget::Search;
@@ -39,7 +39,8 @@ impl DeadLetters for SqliteStore {
         self.writer.write(discard).await
     }
 
-    async fn forget(&self, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
+    /// The account is not looked at: a key is a hash of it, too, and the one writer needs no lock of its own for each account.
+    async fn forget(&self, _: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
         let (mut search, mut scans) = (Search::new(users), 0);
         loop {
             (search, scans) = (self.complete(search).await?, scans + 1);

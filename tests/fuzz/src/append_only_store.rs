@@ -94,7 +94,7 @@ impl<A: Append> DeadLetters for AppendOnlyStore<A> {
         Err(StoreError::Closed)
     }
 
-    async fn forget(&self, _: &[UserKey], _: Timestamp) -> Result<Forgotten, StoreError> {
+    async fn forget(&self, _: &AccountName, _: &[UserKey], _: Timestamp) -> Result<Forgotten, StoreError> {
         Err(StoreError::Closed)
     }
 }

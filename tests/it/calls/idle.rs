@@ -107,8 +107,8 @@ impl DeadLetters for Counting {
         self.store.discard(ids).await
     }
 
-    async fn forget(&self, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
-        self.store.forget(users, now).await
+    async fn forget(&self, account: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
+        self.store.forget(account, users, now).await
     }
 }
 

@@ -163,7 +163,7 @@ async fn a_replay_is_appended_after_all_pending_events_and_begins_anew_except_fo
 async fn a_dead_letter_that_cannot_be_replayed_is_reported_and_stays() {
     every(async |store| {
         let erased = store.die("erased", &["u1"]).await;
-        store.store().forget(&store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
+        store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
         let (again, other) = (store.die("again", &["u2"]).await, store.die("other", &["u3"]).await);
         assert_eq!(replay(store, &[again]).await, [Replay::Waits]);
         let dies_again = store.entries().await[0].seq;

@@ -138,7 +138,7 @@ async fn an_erasure_by_the_operator_keeps_its_moment() {
     every(async |store| {
         store.append("a", &["u1", "u1@x.io"]).await;
         for users in [["u1"], ["u9"]] {
-            store.store().forget(&store.keys(&users), Timestamp(7)).await.expect("forgotten");
+            store.store().forget(&store.account, &store.keys(&users), Timestamp(7)).await.expect("forgotten");
         }
         assert_eq!(moments(store, ["u1", "u1@x.io", "u9", "u2"]).await, [Some(7), Some(7), Some(7), None]);
     })

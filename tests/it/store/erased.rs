@@ -151,7 +151,7 @@ async fn nothing_of_a_forgotten_user_is_left_in_the_files() {
     let letter = append_marked(&store, "dead", &["u1"]).await;
     store.settle(letter, dead()).await;
     append_marked(&store, "waits", &["u1"]).await;
-    store.store().forget(&store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
+    store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
     store.compact(0).await;
     assert!(!outside.holds(MARKER));
 }
@@ -174,7 +174,7 @@ async fn the_keys_of_a_forgotten_user_are_blank_in_the_log_except_those_of_event
         seqs.collect::<rusqlite::Result<_>>().expect("seqs")
     };
     assert_eq!(with_keys().len(), 4);
-    store.store().forget(&store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
+    store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
     assert_eq!(with_keys(), [in_flight.0, in_flight.0 + 1]);
 }
 

@@ -140,7 +140,7 @@ async fn an_event_whose_settlement_failed_is_still_in_flight() {
     sabotage(&outside, "ABORT", "DELETE ON bodies", "true");
     failed(store.try_settle(&unit(&[a]), done()).await);
     repair(&outside);
-    let forgotten = store.store().forget(&store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
+    let forgotten = store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
     assert_eq!((forgotten.events, forgotten.under_way), (0, 1));
     store.settle(a, done()).await;
 }
@@ -176,7 +176,7 @@ async fn to_forget_a_user_fails_as_a_whole() {
     store.append("a", &["u1"]).await;
     store.die("b", &["u1"]).await;
     sabotage(&outside, "ABORT", "UPDATE OF body ON dead_letters", "true");
-    let forget = async || store.store().forget(&store.keys(&["u1"]), Timestamp(7)).await;
+    let forget = async || store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await;
     failed(forget().await);
     assert_eq!((store.counts(), store.names().await), ((1, 1), vec!["a".to_owned()]));
     repair(&outside);

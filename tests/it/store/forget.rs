@@ -5,7 +5,7 @@ use refersion_destination::domain::{Seq, Timestamp};
 use refersion_destination::store::{Appended, Filter, Forgotten, NewEvent};
 
 async fn forget(store: &TestStore, users: &[&str]) -> Forgotten {
-    store.store().forget(&store.keys(users), Timestamp(7)).await.expect("forgotten")
+    store.store().forget(&store.account, &store.keys(users), Timestamp(7)).await.expect("forgotten")
 }
 
 /// The bodies of all dead letters, in order; an erased one is `-`.

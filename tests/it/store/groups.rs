@@ -157,7 +157,8 @@ async fn a_follower_that_is_gone_is_passed_over() {
     every(async |store| {
         let [a, b, c, d] = four(store).await;
         store.begin_units(&[unit(&[a])]).await;
-        let forgotten = store.store().forget(&store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
+        let forgotten =
+            store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
         assert_eq!((forgotten.under_way, forgotten.events), (1, 3));
         let fifth = store.append("e", &["u1"]).await;
         let unit = unit(&[a, b, c, d]);
@@ -172,7 +173,8 @@ async fn all_of_a_unit_that_was_begun_is_in_flight_until_it_is_released() {
     every(async |store| {
         let [a, b, c, d] = four(store).await;
         store.begin_units(&[unit(&[a, b])]).await;
-        let forget = async || store.store().forget(&store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
+        let forget =
+            async || store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
         let forgotten = forget().await;
         assert_eq!((forgotten.under_way, forgotten.events), (2, 2));
         store.store().release(&[a, b, c, d]);
@@ -191,7 +193,8 @@ async fn a_settlement_ends_the_flight_of_all_of_its_unit() {
             store.save(&unit(&[a, b]), &together(2)).await;
             let changes = AffiliateChanges::default();
             store.store().settle(&store.account, &unit(&[a, b]), settlement.clone(), changes).await.expect("settled");
-            let forgotten = store.store().forget(&store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
+            let forgotten =
+                store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
             assert_eq!(forgotten.under_way, 0, "{settlement:?}");
         })
         .await;

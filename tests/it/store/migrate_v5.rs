@@ -265,8 +265,9 @@ async fn dead_letters_keep_their_ids_and_are_replayed_if_their_keys_were_kept() 
 #[tokio::test]
 async fn to_forget_a_user_reaches_migrated_rows() {
     let store = migrated();
-    let forget =
-        async |users: &[&str]| store.store().forget(&store.keys(users), Timestamp(LATE)).await.expect("forgotten");
+    let forget = async |users: &[&str]| {
+        store.store().forget(&store.account, &store.keys(users), Timestamp(LATE)).await.expect("forgotten")
+    };
     assert_eq!(
         forget(&["d2"]).await,
         Forgotten { dead_letters: 1, ..Forgotten::default() },

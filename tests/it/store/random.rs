@@ -273,7 +273,8 @@ impl Pair<'_> {
 
     async fn forget(&mut self, users: &Keys) {
         let keys = self.store.keys(&users.iter().copied().collect::<Vec<_>>());
-        let forgotten = self.store.store().forget(&keys, Timestamp(self.now)).await.expect("forgotten");
+        let forgotten =
+            self.store.store().forget(&self.store.account, &keys, Timestamp(self.now)).await.expect("forgotten");
         assert_eq!(forgotten, self.model.forget(users, self.now));
     }
 
