@@ -57,10 +57,10 @@ pub(super) fn run(args: &ForgetArgs) -> ExitCode {
     } else {
         print(&summary(&forgotten));
     }
-    if forgotten.under_way == 0 {
+    if forgotten.in_flight == 0 {
         return ExitCode::SUCCESS;
     }
-    let in_flight = count(forgotten.under_way, "event");
+    let in_flight = count(forgotten.in_flight, "event");
     eprint(&format!("{in_flight} in flight and not erased: run this command again in a moment"));
     ExitCode::FAILURE
 }

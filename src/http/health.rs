@@ -38,7 +38,7 @@ pub(super) async fn readyz(State(registry): State<Arc<AccountRegistry>>) -> (Sta
         return unready(format!("the store cannot be written: {error}"));
     }
     let refersion = refersion(registry.configured().map(|endpoint| &endpoint.signals), registry.clock.now());
-    let body = json!({"status": "ready", "message": "events are accepted", "waiting": pending,
+    let body = json!({"status": "ready", "message": "events are accepted", "pending": pending,
         "dead_letters": dead, "refersion": refersion});
     (StatusCode::OK, Json(body))
 }

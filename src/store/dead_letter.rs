@@ -72,7 +72,7 @@ pub struct Page {
 #[serde(rename_all = "snake_case")]
 pub enum Replay {
     /// It is pending again, after all pending events of its user.
-    Waits,
+    Replayed,
     /// Its body was erased.
     Erased,
     /// The store cannot read its body.
@@ -80,7 +80,7 @@ pub enum Replay {
     /// The same event was sent again, and is pending.
     SentAgain,
     /// It was kept by an early release, without the keys of its user.
-    Unplaced,
+    KeysMissing,
     /// There is no such dead letter.
     Missing,
 }
@@ -88,11 +88,13 @@ pub enum Replay {
 impl fmt::Display for Replay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Waits => "waits again, behind what waits for the same user",
+            Self::Replayed => "replayed: it is pending again, after the pending events of its user",
             Self::Erased => "cannot be replayed: its body was erased",
             Self::Damaged => "cannot be replayed: the store cannot read its body",
-            Self::SentAgain => "not replayed: the same event was sent again, and waits",
-            Self::Unplaced => "cannot be replayed: an earlier release kept it without its user; send the event again",
+            Self::SentAgain => "not replayed: the same event was sent again, and is pending",
+            Self::KeysMissing => {
+                "cannot be replayed: an earlier release kept it without the keys of its user; send the event again"
+            }
             Self::Missing => "no such dead letter",
         })
     }
@@ -104,7 +106,7 @@ pub struct Forgotten {
     /// Pending events. Each is a dead letter without a body now, with the reason `erased`.
     pub events: u64,
     /// Events in flight. They were not erased, and may leave new traces.
-    pub under_way: u64,
+    pub in_flight: u64,
     /// Dead letters whose bodies were erased.
     pub dead_letters: u64,
     /// Keys that led to an affiliate.

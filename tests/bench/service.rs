@@ -90,15 +90,17 @@ impl Service {
     }
 
     /// The number of pending events.
-    pub fn waiting(&self) -> u64 {
+    pub fn pending(&self) -> u64 {
         let ready: serde_json::Value = serde_json::from_str(&self.ready()).expect("JSON");
         assert_eq!(ready["dead_letters"], 0, "a delivery failed: the benchmark is wrong");
-        ready["waiting"].as_u64().expect("a number")
+        // Releases before 0.4.0 call it `waiting`.
+        let pending = ready["pending"].as_u64().or_else(|| ready["waiting"].as_u64());
+        pending.expect("a number")
     }
 
     /// Waits until no event is pending. It polls seldom, so that polling costs little.
     pub fn until_drained(&self) {
-        while self.waiting() > 0 {
+        while self.pending() > 0 {
             std::thread::sleep(Duration::from_millis(20));
         }
     }

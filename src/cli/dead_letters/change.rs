@@ -32,7 +32,7 @@ pub(super) async fn replay(backend: &AdminBackend, selection: &Selection, json: 
     while let Some(ids) = pages.next().await? {
         let mut lines = Vec::new();
         for (id, outcome) in backend.replay(&ids).await? {
-            let replayed = outcome == Replay::Waits;
+            let replayed = outcome == Replay::Replayed;
             if json {
                 lines.push(json!({"id": id, "outcome": outcome}).to_string());
             } else if !replayed {

@@ -178,7 +178,7 @@ fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> rusqlite::Result<Replay> {
     };
     let Ok(body) = body else { return Ok(Replay::Damaged) };
     let Some(body) = body else { return Ok(Replay::Erased) };
-    let Some(users) = keys.as_deref().and_then(keys::from_blob) else { return Ok(Replay::Unplaced) };
+    let Some(users) = keys.as_deref().and_then(keys::from_blob) else { return Ok(Replay::KeysMissing) };
     if let Some(newest) = tx.find_id(id)?
         && tx.connection.prepare_cached("SELECT 1 FROM log WHERE seq = ?1 AND outcome IS NULL")?.exists([newest.0])?
     {
@@ -187,7 +187,7 @@ fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> rusqlite::Result<Replay> {
     discard(tx, seq)?;
     let again = append::insert(tx, account, &LogRow { id, users: &users, received_at, body: &body })?;
     history.map_or(Ok(()), |history| attempts::keep_history(tx.connection, again, &history))?;
-    Ok(Replay::Waits)
+    Ok(Replay::Replayed)
 }
 
 /// Deletes a dead letter; returns whether there was one.

@@ -133,7 +133,7 @@ pub fn erase(
 ) -> rusqlite::Result<Forgotten> {
     let free: BTreeSet<Seq> = erasing.seqs.iter().copied().collect();
     let in_flight: BTreeSet<Seq> = pending.iter().copied().filter(|seq| !free.contains(seq)).collect();
-    let mut forgotten = Forgotten { under_way: in_flight.len() as u64, ..Forgotten::default() };
+    let mut forgotten = Forgotten { in_flight: in_flight.len() as u64, ..Forgotten::default() };
     for seq in &free {
         dead_letters::keep_erased(tx, *seq, now)?;
         let sql = "SELECT account FROM log WHERE seq = ?1";

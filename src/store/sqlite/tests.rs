@@ -112,12 +112,12 @@ async fn a_dead_letter_is_replayed_behind_what_waits_and_its_user_is_forgotten()
     let dead = Settlement::Dead { outcome: OutcomeCode::Refused, reason: "no".to_owned(), at: Timestamp(9) };
     store.settle(&main, &Unit::of(Seq(1)), dead, remember("one", vec![user(1), user(2)])).await.expect("settled");
     assert_eq!(store.dead_letter(1).await.expect("read").and_then(|letter| letter.body).as_deref(), Some("body 1"));
-    assert_eq!(store.replay(&[1, 7]).await, Ok(vec![(1, Replay::Waits), (7, Replay::Missing)]));
+    assert_eq!(store.replay(&[1, 7]).await, Ok(vec![(1, Replay::Replayed), (7, Replay::Missing)]));
     let waiting: Vec<Seq> = store.read(&main, Seq(0), 9).await.expect("read").iter().map(|entry| entry.seq).collect();
     assert_eq!(waiting, [Seq(2), Seq(3)]);
     store.begin(&main, &[Unit::of(Seq(3))]).await.expect("begun");
     let forgotten = store.forget(&main, &[user(2)], Timestamp(9)).await;
-    assert_eq!(forgotten, Ok(Forgotten { events: 1, under_way: 1, dead_letters: 0, links: 2, affiliates: 1 }));
+    assert_eq!(forgotten, Ok(Forgotten { events: 1, in_flight: 1, dead_letters: 0, links: 2, affiliates: 1 }));
     assert_eq!((store.status().pending, store.status().dead), (1, 1));
 }
 

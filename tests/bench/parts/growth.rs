@@ -51,7 +51,7 @@ pub fn run(bench: &mut Bench) -> bool {
 /// Fills a store until at least `level` events are pending.
 fn grow(build: &Build, refusing: &Refersion, store: &Path, level: u64) {
     let service = Service::at_rest(build, refusing, store);
-    let more = level.saturating_sub(service.waiting());
+    let more = level.saturating_sub(service.pending());
     service.process.stop();
     let users = fresh(more);
     fill(build, refusing, store, users..users + more, 0);
@@ -74,7 +74,7 @@ fn at_rest(bench: &mut Bench, refusing: &Refersion, stores: &[TempDir], level: u
             let service = Service::at_rest(build, refusing, store.path());
             starts[number].ours.push(service.ready_in.as_secs_f64() * 1e3);
             memory[number].ours.push(service.process.memory().0);
-            let waiting = service.waiting() as f64;
+            let waiting = service.pending() as f64;
             service.process.stop();
             bytes[number].ours.push(store_bytes(store.path()) as f64 / waiting - length() as f64);
         }

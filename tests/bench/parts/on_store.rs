@@ -54,11 +54,11 @@ pub fn drain(bench: &Bench, build: &Build, refersion: &Refersion, folder: &Path)
     let service = Service::start(build, &refersion.base_url, folder, &[]);
     std::thread::sleep(bench.round / 10);
     let clock = service.process.clock();
-    let (begun, spent, before) = (Instant::now(), clock.seconds(), service.waiting());
+    let (begun, spent, before) = (Instant::now(), clock.seconds(), service.pending());
     let mut after = before;
     while begun.elapsed() < bench.round && after > 0 {
         std::thread::sleep(Duration::from_millis(20));
-        after = service.waiting();
+        after = service.pending();
     }
     let (events, spent) = ((before - after) as f64, clock.seconds() - spent);
     let rate = events / begun.elapsed().as_secs_f64();

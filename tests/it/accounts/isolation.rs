@@ -19,7 +19,7 @@ async fn a_refersion_that_hangs_blocks_only_its_own_account() {
     two.other.until(|sandbox| sandbox.calls_total() > 0).await;
     two.main_delivers().await;
     assert!(two.other.sandbox.calls_total() <= 2, "its own concurrency");
-    assert_eq!(two.main.ready().await.json()["waiting"], MANY);
+    assert_eq!(two.main.ready().await.json()["pending"], MANY);
 }
 
 /// The port is closed, or a proxy answers in place of Refersion.
@@ -30,7 +30,7 @@ async fn an_unreachable_refersion_blocks_only_its_own_account() {
     two.backlog_of_other(MANY).await;
     within(poll_until(|| two.ready(), |ready| *ready == [PAUSED, "ok", PAUSED])).await;
     two.main_delivers().await;
-    assert_eq!(two.main.ready().await.json()["waiting"], MANY);
+    assert_eq!(two.main.ready().await.json()["pending"], MANY);
 
     let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let closed_port = gone.local_addr().expect("bound");
@@ -39,7 +39,7 @@ async fn an_unreachable_refersion_blocks_only_its_own_account() {
     two.backlog_of_other(MANY).await;
     within(poll_until(|| two.ready(), |ready| *ready == [PAUSED, "ok", PAUSED])).await;
     two.main_delivers().await;
-    assert_eq!(two.main.ready().await.json()["waiting"], MANY);
+    assert_eq!(two.main.ready().await.json()["pending"], MANY);
 }
 
 /// Each of its responses takes longer than all deliveries of the other account together.
@@ -50,7 +50,7 @@ async fn a_slow_refersion_slows_only_its_own_account() {
     two.backlog_of_other(MANY).await;
     two.other.until(|sandbox| sandbox.calls_total() > 0).await;
     two.main_delivers().await;
-    assert_ne!(two.main.ready().await.json()["waiting"], 0, "the other is far from done");
+    assert_ne!(two.main.ready().await.json()["pending"], 0, "the other is far from done");
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn too_many_calls_pause_only_their_own_account() {
     two.main_delivers().await;
     assert_eq!(two.other.sandbox.calls_total(), 1, "Refersion asks to wait for an hour");
     within(poll_until(|| two.ready(), |ready| *ready == [PAUSED, "ok", PAUSED])).await;
-    assert_eq!(two.main.ready().await.json()["waiting"], MANY);
+    assert_eq!(two.main.ready().await.json()["pending"], MANY);
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn a_key_that_refersion_refuses_is_a_401_and_leaves_nothing() {
     assert_eq!(partner.verifications(NOBODY), 1, "it is not asked about again for a while");
     assert_eq!(partner.kept(), []);
     let ready = partner.ready().await;
-    assert_eq!((&ready["waiting"], &ready["merchants"]["at_work"]), (&json!(0), &json!(0)));
+    assert_eq!((&ready["pending"], &ready["merchants"]["at_work"]), (&json!(0), &json!(0)));
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn if_a_key_cannot_be_stored_no_event_is_stored() {
     for _ in 0..2 {
         assert_eq!(partner.send_once(ANN, &event).await.brief(), "503 unavailable");
     }
-    assert_eq!((&partner.ready().await["waiting"], ann.affiliates().len()), (&json!(0), 0));
+    assert_eq!((&partner.ready().await["pending"], ann.affiliates().len()), (&json!(0), 0));
     store.execute_batch("DROP TRIGGER full").expect("dropped");
     assert_eq!(partner.send(ANN, &event).await.brief(), "200 delivered");
 }

@@ -27,7 +27,7 @@ async fn events_pending_under_an_old_secret_are_delivered_with_the_new_one() {
     assert!(halted.message().starts_with("Refersion refused the API key: correct it"), "{}", halted.message());
     assert_eq!(partner.send(ANN, &json!([event(3), event(4)])).await.brief(), "202 accepted");
     let ready = partner.ready().await;
-    assert_eq!((&ready["waiting"], &ready["refersion"]), (&json!(3), &json!("ok")), "no trouble of the service's");
+    assert_eq!((&ready["pending"], &ready["refersion"]), (&json!(3), &json!("ok")), "no trouble of the service's");
     assert_eq!(ready["merchants"], json!({"at_work": 1, "halted": 1, "paused": 0}));
     let name = &kept[0].0;
     assert_eq!(ready["accounts"][name]["refersion"], "halted: Refersion refuses the API key");

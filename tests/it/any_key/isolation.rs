@@ -40,7 +40,7 @@ async fn a_revoked_key_halts_only_its_merchant() {
     within(poll_until(|| partner.ready(), |ready| ready["merchants"]["halted"] == 1)).await;
     delivers(&partner, BOB, &bob).await;
     let ready = partner.ready().await;
-    assert_eq!((&ready["waiting"], &ready["refersion"]), (&json!(MANY), &json!("ok")));
+    assert_eq!((&ready["pending"], &ready["refersion"]), (&json!(MANY), &json!("ok")));
     assert_eq!(ready["accounts"].as_object().expect("accounts").len(), 1, "healthy accounts are only counted");
     assert_eq!(ann.affiliates().len(), 5);
 }
@@ -75,7 +75,7 @@ async fn each_merchant_has_its_own_rate_limit_and_key_verification_has_none() {
     let (ann, bob) = (partner.refersions.accept(ANN), partner.refersions.accept(BOB));
     backlog(&partner, ANN).await;
     backlog(&partner, BOB).await;
-    within(poll_until(|| partner.ready(), |ready| ready["waiting"] == 2 * MANY - 2)).await;
+    within(poll_until(|| partner.ready(), |ready| ready["pending"] == 2 * MANY - 2)).await;
     assert_eq!((ann.affiliates().len(), bob.affiliates().len()), (1, 1), "the next ones have hours to wait");
 }
 

@@ -112,7 +112,7 @@ async fn a_lost_seal_key_loses_no_pending_event() {
     store.execute("DELETE FROM sealed_keys", []).expect("written");
     drop(store);
     let partner = Partner::on(partner.refersions, folder, &[("STORE_SEAL_KEY", OTHER_SEAL)]).await;
-    assert_eq!(partner.ready().await["waiting"], 2);
+    assert_eq!(partner.ready().await["pending"], 2);
     let ann = partner.refersions.accept(ANN);
     assert_eq!(partner.send(ANN, &identify("m", "u", &Value::Null)).await.brief(), "200 delivered");
     within(ann.until(|ann| ann.affiliates().len() == 4)).await;
@@ -128,7 +128,7 @@ async fn unless_any_key_is_accepted_stored_keys_stay_and_pending_events_are_logg
     let partner = partner.again(&off).await;
     assert_eq!(partner.send_once(ANN, &json!([])).await.brief(), "401 unauthorized");
     let ready = partner.ready().await;
-    assert_eq!((&ready["waiting"], &ready["merchants"]), (&json!(2), &Value::Null));
+    assert_eq!((&ready["pending"], &ready["merchants"]), (&json!(2), &Value::Null));
     assert_eq!(partner.kept(), kept);
     let partner = partner.again(&[]).await;
     let ann = partner.refersions.accept(ANN);

@@ -50,7 +50,7 @@ async fn a_restart_on_a_long_backlog_is_ready_and_takes_no_memory_for_it() {
     let began = Instant::now();
     let process = start();
     let listening = began.elapsed();
-    assert_eq!(process.ready().await.json()["waiting"], events);
+    assert_eq!(process.ready().await.json()["pending"], events);
     let (ready, started) = (began.elapsed(), peak(&process));
     refersion.sandbox.restore_key();
     refersion.until(|sandbox| sandbox.affiliates().len() >= SOME).await;

@@ -77,7 +77,7 @@ impl Deployment {
     /// The numbers of pending events and dead letters in `/readyz`.
     async fn counts(&self) -> (u64, u64) {
         let ready = self.process().ready().await.json();
-        (ready["waiting"].as_u64().expect("a number"), ready["dead_letters"].as_u64().expect("a number"))
+        (ready["pending"].as_u64().expect("a number"), ready["dead_letters"].as_u64().expect("a number"))
     }
 
     async fn until_drained(&self) {

@@ -55,7 +55,7 @@ async fn wrong_or_missing_credentials_are_a_401() {
         assert!(answer.message().starts_with(why), "{headers:?}: {}", answer.message());
         assert!(answer.headers.contains_key("www-authenticate"));
     }
-    assert_eq!(service.ready().await.json()["waiting"], 0);
+    assert_eq!(service.ready().await.json()["pending"], 0);
     assert_eq!(service.refersion.sandbox.calls_total(), 0);
 }
 

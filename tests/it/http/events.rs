@@ -41,7 +41,7 @@ async fn an_invalid_event_is_a_400_that_says_what_to_do() {
         assert_eq!(answer.brief(), "400 rejected", "{shown}");
         assert!(answer.message().starts_with(why), "{shown}: {}", answer.message());
     }
-    assert_eq!(service.ready().await.json()["waiting"], 0);
+    assert_eq!(service.ready().await.json()["pending"], 0);
 }
 
 #[tokio::test]

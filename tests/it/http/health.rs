@@ -27,7 +27,7 @@ async fn health_is_answered_on_both_listeners_without_credentials() {
         assert_eq!(ask(&format!("{root}/healthz")).await.brief(), "200 ok");
         let ready = ask(&format!("{root}/readyz")).await;
         assert_eq!(ready.brief(), "200 ready");
-        assert_eq!((&ready.json()["waiting"], &ready.json()["dead_letters"]), (&0.into(), &0.into()));
+        assert_eq!((&ready.json()["pending"], &ready.json()["dead_letters"]), (&0.into(), &0.into()));
         let head = Answer::to(http().head(format!("{root}/readyz"))).await;
         assert_eq!((head.status, head.text.as_str()), (200, ""));
     }

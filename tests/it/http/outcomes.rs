@@ -162,7 +162,7 @@ async fn a_refused_key_is_a_401_and_the_event_is_delivered_once_the_key_works() 
         assert!(!answer.headers.contains_key("www-authenticate"), "the sender's credentials were right");
     }
     let ready = service.ready().await;
-    assert_eq!((ready.status, &ready.json()["waiting"]), (200, &json!(2)));
+    assert_eq!((ready.status, &ready.json()["pending"]), (200, &json!(2)));
     assert_eq!(ready.json()["refersion"], "halted: Refersion refuses the API key");
 
     service.refersion.sandbox.restore_key();
@@ -248,7 +248,7 @@ async fn a_full_backlog_is_a_429_and_an_array_is_refused_whole() {
     let full = send(&service, &json!([event("2"), event("3")])).await;
     assert_eq!(full.brief(), "429 backlog_full");
     assert!(full.json().get("results").is_none(), "nothing of it was stored");
-    assert_eq!(service.ready().await.json()["waiting"], 1);
+    assert_eq!(service.ready().await.json()["pending"], 1);
     assert_eq!(send(&service, &event("2")).await.brief(), "202 accepted");
     assert_eq!(send(&service, &event("3")).await.brief(), "429 backlog_full");
     assert_eq!(

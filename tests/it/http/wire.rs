@@ -176,7 +176,7 @@ async fn an_incomplete_body_is_not_an_event() {
         within(wire.0.read_to_end(&mut answer)).await.expect("closed");
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "), "{}", answer.escape_ascii());
     }
-    assert_eq!(service.ready().await.json()["waiting"], 0);
+    assert_eq!(service.ready().await.json()["pending"], 0);
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ async fn a_refused_key_halts_the_account_which_goes_on_by_itself_once_it_works()
     let later = service.send(&identify("m2", "u2", &Value::Null)).await;
     assert_eq!(later.brief(), "401 unauthorized");
     let ready = service.ready().await;
-    assert_eq!((ready.status, &ready.json()["waiting"]), (200, &json!(2)));
+    assert_eq!((ready.status, &ready.json()["pending"]), (200, &json!(2)));
     assert_eq!(ready.json()["refersion"], "halted: Refersion refuses the API key");
 
     service.refersion.until(|sandbox| sandbox.calls_total() >= 4).await;

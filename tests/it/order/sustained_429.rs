@@ -42,7 +42,7 @@ async fn ten_minutes_of_429_cost_one_call_a_window_and_then_everything_is_delive
     let mut calls = vec![Instant::now()];
     while sandbox.pending_faults() > 0 {
         let ready = pass(&service).await;
-        assert_eq!(ready["waiting"], USERS, "nothing is delivered, and nothing is given up");
+        assert_eq!(ready["pending"], USERS, "nothing is delivered, and nothing is given up");
         let made = usize::try_from(sandbox.calls_total()).expect("few");
         assert!(made <= calls.len() + 1, "{} calls in one window", made - calls.len());
         calls.extend((calls.len()..made).map(|_| Instant::now()));
@@ -52,7 +52,7 @@ async fn ten_minutes_of_429_cost_one_call_a_window_and_then_everything_is_delive
     assert!(apart.iter().all(|apart| *apart >= WINDOW), "{apart:?}");
     assert!(began.elapsed() >= Duration::from_mins(10));
 
-    while pass(&service).await["waiting"] != 0 {}
+    while pass(&service).await["pending"] != 0 {}
     assert_eq!(sandbox.affiliates().len(), USERS);
     assert_eq!(service.refersion.operations().len(), WINDOWS + 1 + USERS);
     eprintln!("429 for {:?}: calls apart {apart:?}; then {USERS} delivered", began.elapsed());

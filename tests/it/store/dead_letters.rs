@@ -140,7 +140,7 @@ async fn a_replay_is_appended_after_all_pending_events_and_begins_anew_except_fo
         let first = store.die("first", &["u1"]).await;
         let second = store.die("second", &["u1", "u1@x.io"]).await;
         store.append("waits", &["u1@x.io"]).await;
-        assert_eq!(replay(store, &[second, first]).await, [Replay::Waits, Replay::Waits]);
+        assert_eq!(replay(store, &[second, first]).await, [Replay::Replayed, Replay::Replayed]);
         assert_eq!(store.counts(), (3, 0));
         store.append("last", &["u1"]).await;
         for _ in 0..2 {
@@ -165,14 +165,18 @@ async fn a_dead_letter_that_cannot_be_replayed_is_reported_and_stays() {
         let erased = store.die("erased", &["u1"]).await;
         store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
         let (again, other) = (store.die("again", &["u2"]).await, store.die("other", &["u3"]).await);
-        assert_eq!(replay(store, &[again]).await, [Replay::Waits]);
+        assert_eq!(replay(store, &[again]).await, [Replay::Replayed]);
         let dies_again = store.entries().await[0].seq;
         store.settle(dies_again, dead()).await;
         assert_eq!(
             replay(store, &[erased, again, Seq(i64::MAX)]).await,
             [Replay::Erased, Replay::Missing, Replay::Missing]
         );
-        assert_eq!(replay(store, &[dies_again, other, dies_again]).await, [Replay::Waits, Replay::Waits], "each once");
+        assert_eq!(
+            replay(store, &[dies_again, other, dies_again]).await,
+            [Replay::Replayed, Replay::Replayed],
+            "each once"
+        );
         assert_eq!(store.counts(), (2, 1));
     })
     .await;
@@ -185,7 +189,7 @@ async fn a_replay_finds_a_full_backlog_full() {
         store.append("c", &["u3"]).await;
         assert_eq!(store.store().replay(&[a.0, b.0]).await, Err(StoreError::Full(1)));
         assert_eq!(store.counts(), (1, 2));
-        assert_eq!(replay(store, &[a]).await, [Replay::Waits]);
+        assert_eq!(replay(store, &[a]).await, [Replay::Replayed]);
     })
     .await;
 }
@@ -222,7 +226,7 @@ async fn a_dead_letter_keeps_the_affiliate_changes_of_its_event() {
     every(async |store| {
         store.teach("a", &["u1"], remember("one", store.keys(&["u1"]))).await;
         let letter = store.die("b", &["u1"]).await;
-        assert_eq!(replay(store, &[letter]).await, [Replay::Waits]);
+        assert_eq!(replay(store, &[letter]).await, [Replay::Replayed]);
         let again = store.entries().await[0].seq;
         assert_eq!(store.begin(again).await.memory.by_user_id, Some(super::engine::known("one")));
     })

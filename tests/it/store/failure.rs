@@ -141,7 +141,7 @@ async fn an_event_whose_settlement_failed_is_still_in_flight() {
     failed(store.try_settle(&unit(&[a]), done()).await);
     repair(&outside);
     let forgotten = store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
-    assert_eq!((forgotten.events, forgotten.under_way), (0, 1));
+    assert_eq!((forgotten.events, forgotten.in_flight), (0, 1));
     store.settle(a, done()).await;
 }
 
@@ -181,5 +181,5 @@ async fn to_forget_a_user_fails_as_a_whole() {
     assert_eq!((store.counts(), store.names().await), ((1, 1), vec!["a".to_owned()]));
     repair(&outside);
     let forgotten = forget().await.expect("forgotten");
-    assert_eq!((forgotten.events, forgotten.dead_letters, forgotten.under_way), (1, 1, 0));
+    assert_eq!((forgotten.events, forgotten.dead_letters, forgotten.in_flight), (1, 1, 0));
 }

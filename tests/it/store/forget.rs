@@ -56,7 +56,7 @@ async fn an_event_in_flight_is_reported_and_not_erased() {
         let a = store.append("in flight", &["u1"]).await;
         store.append("behind", &["u1"]).await;
         store.begin(a).await;
-        assert_eq!(forget(store, &["u1"]).await, Forgotten { events: 1, under_way: 1, ..Forgotten::default() });
+        assert_eq!(forget(store, &["u1"]).await, Forgotten { events: 1, in_flight: 1, ..Forgotten::default() });
         assert_eq!(store.names().await, ["in flight"]);
         store.begin(a).await;
         store.settle(a, retry(5)).await;

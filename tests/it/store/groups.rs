@@ -159,7 +159,7 @@ async fn a_follower_that_is_gone_is_passed_over() {
         store.begin_units(&[unit(&[a])]).await;
         let forgotten =
             store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
-        assert_eq!((forgotten.under_way, forgotten.events), (1, 3));
+        assert_eq!((forgotten.in_flight, forgotten.events), (1, 3));
         let fifth = store.append("e", &["u1"]).await;
         let unit = unit(&[a, b, c, d]);
         store.try_settle(&unit, done_with(&[b, c, d, Seq(99_999)])).await.expect("settled");
@@ -176,10 +176,10 @@ async fn all_of_a_unit_that_was_begun_is_in_flight_until_it_is_released() {
         let forget =
             async || store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
         let forgotten = forget().await;
-        assert_eq!((forgotten.under_way, forgotten.events), (2, 2));
+        assert_eq!((forgotten.in_flight, forgotten.events), (2, 2));
         store.store().release(&[a, b, c, d]);
         let forgotten = forget().await;
-        assert_eq!((forgotten.under_way, forgotten.events), (0, 2));
+        assert_eq!((forgotten.in_flight, forgotten.events), (0, 2));
     })
     .await;
 }
@@ -195,7 +195,7 @@ async fn a_settlement_ends_the_flight_of_all_of_its_unit() {
             store.store().settle(&store.account, &unit(&[a, b]), settlement.clone(), changes).await.expect("settled");
             let forgotten =
                 store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
-            assert_eq!(forgotten.under_way, 0, "{settlement:?}");
+            assert_eq!(forgotten.in_flight, 0, "{settlement:?}");
         })
         .await;
     }

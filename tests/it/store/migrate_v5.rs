@@ -250,11 +250,11 @@ async fn dead_letters_keep_their_ids_and_are_replayed_if_their_keys_were_kept() 
     assert_eq!((packed.failures, packed.history.len(), packed.account), (1, 2, "main".to_owned()));
     let replayed = store.store().replay(&[6, 7, 8, 10, 11, 13, 47]).await.expect("replayed");
     let expected = [
-        (6, Replay::Waits),
-        (7, Replay::Unplaced),
+        (6, Replay::Replayed),
+        (7, Replay::KeysMissing),
         (8, Replay::Erased),
-        (10, Replay::Waits),
-        (11, Replay::Waits),
+        (10, Replay::Replayed),
+        (11, Replay::Replayed),
         (13, Replay::Erased),
         (47, Replay::Missing),
     ];

@@ -194,7 +194,7 @@ impl Model {
             None => (Replay::Missing, None),
             Some((State::Dead { erased: false }, row)) => {
                 row.state = State::Settled;
-                (Replay::Waits, Some(row.clone()))
+                (Replay::Replayed, Some(row.clone()))
             }
             Some(_) => (Replay::Erased, None),
         }
@@ -215,7 +215,7 @@ impl Model {
         let mut forgotten = Forgotten::default();
         for row in self.rows.iter_mut().filter(|row| !row.keys.is_disjoint(&users)) {
             match row.state {
-                State::Waits if row.in_flight => forgotten.under_way += 1,
+                State::Waits if row.in_flight => forgotten.in_flight += 1,
                 State::Waits => {
                     row.state = State::Dead { erased: true };
                     forgotten.events += 1;

@@ -105,7 +105,7 @@ impl Process {
     pub async fn drained(&self) -> Value {
         let (client, url) = (http(), format!("{}/readyz", self.ops));
         let ready = || async { Answer::to(client.get(&url)).await.json() };
-        poll_until(ready, |ready| ready["waiting"] == 0).await
+        poll_until(ready, |ready| ready["pending"] == 0).await
     }
 }
 

@@ -129,7 +129,7 @@ impl Service {
 
     /// Waits until nothing waits to be delivered.
     pub async fn until_drained(&self) {
-        within(poll_until(|| self.ready(), |ready| ready.json()["waiting"] == 0)).await;
+        within(poll_until(|| self.ready(), |ready| ready.json()["pending"] == 0)).await;
     }
 }
 
