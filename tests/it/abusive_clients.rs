@@ -172,7 +172,7 @@ fn affordable(wanted: usize) -> usize {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn thousands_who_hold_connections_take_little_memory_and_hold_up_nobody() {
+async fn thousands_of_open_connections_take_little_memory_and_delay_no_other_client() {
     let refersion = Refersion::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let process = Process::start(&refersion.base_url, folder.path(), &[]);

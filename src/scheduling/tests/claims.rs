@@ -153,7 +153,7 @@ fn a_retry_is_due_at_its_moment_even_if_others_were_before_it_meanwhile() {
 }
 
 #[test]
-fn a_stuck_event_holds_up_its_own_user_and_nobody_else() {
+fn a_stuck_event_delays_its_user_alone() {
     let mut scheduler = fed([entry(1, &["u1"]), entry(2, &["u1"]), entry(3, &["u2"])]);
     assert_eq!(take_with(&mut scheduler, 0, 0), ["1", "3"]);
     retry(&mut scheduler, 1, 100, &[]);
@@ -162,7 +162,7 @@ fn a_stuck_event_holds_up_its_own_user_and_nobody_else() {
 }
 
 #[test]
-fn who_has_been_runnable_for_the_longest_time_is_first() {
+fn the_event_that_has_been_runnable_for_the_longest_time_is_first() {
     let mut scheduler = fed([entry(1, &["u1"]), failed(2, &["u2"], 0, 10), failed(3, &["u3"], 0, 30)]);
     feed(&mut scheduler, [entry(4, &["u4"])], 20);
     feed(&mut scheduler, [entry(5, &["u5"]), entry(6, &["u6"])], 30);
@@ -194,7 +194,7 @@ fn followers_that_did_not_end_with_the_head_wait_again_as_before() {
 }
 
 #[test]
-fn a_group_is_one_unit_at_the_place_of_its_head_whoever_joined_the_lane_since() {
+fn a_group_is_one_unit_at_the_place_of_its_head_whichever_events_joined_the_lane_since() {
     let group =
         || [begun(2, &["u1"], &[4, 6]), entry(3, &["u1"]), entry(4, &["a@x"]), entry(5, &["u3"]), entry(6, &["b@x"])];
     let mut scheduler = fed(group());
@@ -229,7 +229,7 @@ fn a_member_that_left_with_its_head_before_it_was_fed_is_not_waited_for() {
 }
 
 #[test]
-fn who_is_left_out_of_a_group_waits_by_itself_as_never_attempted() {
+fn an_event_that_leaves_a_group_is_runnable_by_itself_as_never_attempted() {
     let mut scheduler = fed([begun(1, &["u1"], &[2, 3, 4]), entry(2, &["u1"]), begun(3, &["u1"], &[])]);
     assert_eq!(take(&mut scheduler, 0), ["1+2+3+4"]);
     hand_back(&mut scheduler, 1, &[2]);

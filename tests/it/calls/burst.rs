@@ -1,6 +1,6 @@
-//! What waits for one user costs no more than what it comes to.
+//! Pending events of one user cost no more calls than their combined change.
 
-use super::{cities, city, each_says, knowing, operations, send_all, since};
+use super::{cities, city, each_identify, knowing, operations, send_all, since};
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, basic, http, identify};
 use refersion_destination::domain::AffiliateStatus;
@@ -71,7 +71,7 @@ async fn a_delete_cancels_the_edits_before_it() {
 }
 
 #[tokio::test]
-async fn who_is_new_and_deleted_at_once_is_created_and_disabled() {
+async fn a_new_user_who_is_deleted_at_once_is_created_and_disabled() {
     let service = Service::start(&[super::AT_ONCE, PLANS]).await;
     send_all(&service, ten().into_iter().chain([delete("d", "u0")]).collect()).await;
     service.until_drained().await;
@@ -126,14 +126,14 @@ async fn a_delete_that_cancels_edits_erases_as_much_as_if_they_had_been_made() {
 }
 
 #[tokio::test]
-async fn what_refersion_was_told_before_costs_no_call() {
+async fn a_value_that_was_sent_before_costs_no_call() {
     const USERS: usize = 60;
     let audiences = (
         "MAPPING_AUDIENCES",
         r#"[{ trait = "vip", on_true = { status = "ACTIVE", custom_fields = { "78" = "yes" } } }]"#,
     );
     let (service, _) = knowing(Refersion::start().await, USERS, &[PLANS, audiences]).await;
-    let sync = |name| each_says(USERS, name, &json!({"city": "Rome", "plan": "gold", "vip": true}));
+    let sync = |name| each_identify(USERS, name, &json!({"city": "Rome", "plan": "gold", "vip": true}));
     send_all(&service, sync("first")).await;
     service.until_drained().await;
     let sandbox = &service.refersion.sandbox;

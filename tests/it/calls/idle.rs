@@ -1,4 +1,4 @@
-//! What a worker asks of the store: an account for which nothing waits costs nothing, and an event by itself one read.
+//! What a worker reads from the store: an account without pending events costs nothing, and a single event one read.
 
 use crate::support::service::Refersion;
 use crate::support::{API_KEY, identify, within};

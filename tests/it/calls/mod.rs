@@ -1,5 +1,5 @@
-//! Few calls, through the real service: what waits for one user is folded, what is wanted of several goes together, and who
-//! is refused or fails is told apart from the others.
+//! Few calls, through the real service: pending events of one user are coalesced, calls for several users share a request, and an
+//! affiliate that is refused is separated from the others.
 
 mod burst;
 mod idle;
@@ -24,7 +24,7 @@ fn city(name: &str) -> Value {
 }
 
 /// One identify of each of `users`, which says `traits`; `name` makes them differ from others.
-fn each_says(users: usize, name: &str, traits: &Value) -> Vec<Value> {
+fn each_identify(users: usize, name: &str, traits: &Value) -> Vec<Value> {
     (0..users).map(|user| identify(&format!("{name}-{user}"), &format!("u{user}"), traits)).collect()
 }
 
@@ -36,7 +36,7 @@ async fn send_all(service: &Service, events: Vec<Value>) {
 async fn knowing(refersion: Refersion, users: usize, settings: &[(&str, &str)]) -> (Service, usize) {
     let settings: Vec<_> = [AT_ONCE].iter().chain(settings).copied().collect();
     let service = Service::on(refersion, &settings).await;
-    send_all(&service, each_says(users, "made", &Value::Null)).await;
+    send_all(&service, each_identify(users, "made", &Value::Null)).await;
     service.until_drained().await;
     assert_eq!(service.refersion.sandbox.affiliates().len(), users);
     let calls = service.refersion.sandbox.calls().len();
@@ -64,8 +64,8 @@ fn cities(name: &str, sandbox: &Sandbox) -> usize {
     sandbox.affiliates().iter().filter(|one| one.field("city") == name).count()
 }
 
-/// Every affiliate was told `expected` cities with effect, in this order, each once.
-fn assert_each_told(expected: &[&str], sandbox: &Sandbox) {
+/// Every affiliate was sent the `expected` cities with effect, in this order, each once.
+fn assert_each_was_sent(expected: &[&str], sandbox: &Sandbox) {
     for affiliate in sandbox.affiliates() {
         let said = values("city", affiliate.id.0, sandbox);
         let effective: Vec<_> = said.iter().filter(|(_, effective)| *effective).map(|(city, _)| city).collect();

@@ -1,6 +1,6 @@
-//! A poisoned member: Refersion refuses the many for one's sake, and only that one is a dead letter.
+//! A request for many that Refersion refuses because of one affiliate: only that one becomes a dead letter.
 
-use super::{FULL, assert_each_told, cities, city, each_says, knowing, operations, send_all, since, sizes};
+use super::{FULL, assert_each_was_sent, cities, city, each_identify, knowing, operations, send_all, since, sizes};
 use crate::support::service::{Refersion, Service};
 use refersion_destination::domain::{AffiliateStatus, Field};
 use refersion_destination::sandbox::{Fault, Operation};
@@ -16,10 +16,10 @@ async fn with_poisoned(poison: &Value, settings: &[(&str, &str)]) -> (Service, u
     refersion.sandbox.add(AffiliateStatus::Active, &theirs.into_iter().collect()).expect("added");
     let settings: Vec<_> = [super::AT_ONCE].iter().chain(settings).copied().collect();
     let service = Service::on(refersion, &settings).await;
-    send_all(&service, each_says(FULL, "made", &Value::Null)).await;
+    send_all(&service, each_identify(FULL, "made", &Value::Null)).await;
     service.until_drained().await;
     let before = service.refersion.sandbox.calls().len();
-    let mut events = each_says(FULL, "moved", &city("Oslo"));
+    let mut events = each_identify(FULL, "moved", &city("Oslo"));
     for (key, value) in poison.as_object().expect("traits") {
         events[17]["traits"][key] = value.clone();
     }
@@ -33,7 +33,7 @@ fn required() -> Value {
     json!({"name": "x".repeat(300)})
 }
 
-/// The one was found by halving, refused so often by itself, and nobody was told anything twice.
+/// The refused affiliate was found by splitting, was refused so often by itself, and nothing was sent twice.
 fn assert_halved(service: &Service, before: usize, refused_alone: usize) {
     let sandbox = &service.refersion.sandbox;
     let calls = since(before, sandbox);
@@ -47,7 +47,7 @@ fn assert_halved(service: &Service, before: usize, refused_alone: usize) {
 }
 
 #[tokio::test]
-async fn one_that_is_refused_becomes_a_dead_letter_alone_and_its_neighbours_are_applied() {
+async fn a_refused_affiliate_becomes_a_dead_letter_alone_and_the_others_of_the_request_are_changed() {
     let (service, before) = with_poisoned(&required(), &[]).await;
     let sandbox = &service.refersion.sandbox;
     assert_eq!(cities("Oslo", sandbox), FULL - 1);
@@ -57,7 +57,7 @@ async fn one_that_is_refused_becomes_a_dead_letter_alone_and_its_neighbours_are_
 }
 
 #[tokio::test]
-async fn one_value_that_is_refused_is_left_out_alone_and_its_neighbours_are_applied() {
+async fn a_refused_value_is_left_out_alone_and_the_others_of_the_request_are_changed() {
     let custom = ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#);
     for poison in
         [json!({"company": "x".repeat(300)}), json!({"plan": "x".repeat(300)}), json!({"email": "theirs@example.com"})]
@@ -73,7 +73,7 @@ async fn one_value_that_is_refused_is_left_out_alone_and_its_neighbours_are_appl
 }
 
 #[tokio::test]
-async fn a_refusal_of_many_in_whatever_words_is_asked_again_in_halves() {
+async fn a_refused_request_for_many_is_split_in_halves_whatever_the_words_of_the_refusal() {
     let status = |status, body| Fault::Status { status, body, retry_after: None };
     for refusal in [
         status(204, json!({"error": "Invalid field X"})),
@@ -86,16 +86,16 @@ async fn a_refusal_of_many_in_whatever_words_is_asked_again_in_halves() {
         let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
         let sandbox = &service.refersion.sandbox;
         sandbox.script_for(Operation::Edit, [refusal.clone()]);
-        send_all(&service, each_says(FULL, "moved", &city("Oslo"))).await;
+        send_all(&service, each_identify(FULL, "moved", &city("Oslo"))).await;
         service.until_drained().await;
         assert_eq!(sizes(&since(before, sandbox)), [FULL, FULL / 2, FULL / 2], "{refusal:?}");
-        assert_each_told(&["Oslo"], sandbox);
+        assert_each_was_sent(&["Oslo"], sandbox);
         assert_eq!(super::dead_letters(&service).await, 0, "{refusal:?}");
     }
 }
 
 #[tokio::test]
-async fn a_refused_status_change_of_many_is_asked_again_in_halves() {
+async fn a_refused_status_change_of_many_is_split_in_halves() {
     let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
     let sandbox = &service.refersion.sandbox;
     sandbox.script_for(Operation::StatusChange, [Fault::unprocessable("no"), Fault::Pass, Fault::unprocessable("no")]);
@@ -107,39 +107,39 @@ async fn a_refused_status_change_of_many_is_asked_again_in_halves() {
 }
 
 #[tokio::test]
-async fn a_pause_while_halving_hands_back_those_who_were_not_asked_for_yet() {
+async fn a_pause_while_a_refused_request_is_split_hands_back_the_calls_that_were_not_sent() {
     let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
     let sandbox = &service.refersion.sandbox;
     sandbox.script_for(Operation::Edit, [Fault::unprocessable("no"), Fault::too_many_calls(Some(1))]);
-    send_all(&service, each_says(FULL, "moved", &city("Oslo"))).await;
+    send_all(&service, each_identify(FULL, "moved", &city("Oslo"))).await;
     service.until_drained().await;
     let calls = since(before, sandbox);
     assert_eq!(sizes(&calls)[..3], [FULL, FULL / 2, 1], "one event goes first");
-    assert!(calls[2].at.0 - calls[1].at.0 >= 1000, "the wait that was asked for");
-    assert_each_told(&["Oslo"], sandbox);
+    assert!(calls[2].at.0 - calls[1].at.0 >= 1000, "the wait of Retry-After");
+    assert_each_was_sent(&["Oslo"], sandbox);
     assert_eq!(super::dead_letters(&service).await, 0);
 }
 
-/// All of them at once is the worst: each is asked for by itself in the end, and nobody more often than it takes to get there.
+/// The worst case: the request is split down to each affiliate.
 #[tokio::test]
-async fn where_everybody_is_refused_everybody_is_a_dead_letter_within_so_many_calls() {
+async fn if_every_affiliate_is_refused_each_is_a_dead_letter_within_a_bounded_number_of_calls() {
     let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
-    send_all(&service, each_says(FULL, "moved", &required())).await;
+    send_all(&service, each_identify(FULL, "moved", &required())).await;
     service.until_drained().await;
     assert_eq!(super::dead_letters(&service).await, FULL);
     assert_eq!(since(before, &service.refersion.sandbox).len(), 2 * FULL - 1);
 }
 
-/// A value that may be left out costs as many calls, and one more where something is left to be said.
+/// A value that may be left out costs as many calls, and one more for each affiliate with other values.
 #[tokio::test]
-async fn where_one_value_of_everybody_is_refused_everybody_is_delivered_without_it_within_so_many_calls() {
+async fn if_one_value_of_every_affiliate_is_refused_each_is_delivered_without_it_within_a_bounded_number_of_calls() {
     let company = "x".repeat(300);
     for (traits, most) in
         [(json!({"company": company}), 2 * FULL - 1), (json!({"company": company, "city": "Oslo"}), 3 * FULL - 1)]
     {
         let has_city = traits["city"].is_string();
         let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
-        send_all(&service, each_says(FULL, "moved", &traits)).await;
+        send_all(&service, each_identify(FULL, "moved", &traits)).await;
         service.until_drained().await;
         let sandbox = &service.refersion.sandbox;
         assert_eq!(super::dead_letters(&service).await, 0);
@@ -151,7 +151,7 @@ async fn where_one_value_of_everybody_is_refused_everybody_is_delivered_without_
 }
 
 /// Ten events of `u0`, which only say a city, but one says `poison` as well; and how many calls there were before.
-async fn with_poisoned_line(poisoned: usize, poison: &Value) -> (Service, usize) {
+async fn with_poisoned_event(poisoned: usize, poison: &Value) -> (Service, usize) {
     let (service, before) = knowing(Refersion::start().await, 1, &[]).await;
     let mut line: Vec<_> =
         (0..10).map(|n| crate::support::identify(&format!("m{n}"), "u0", &city(&format!("City {n}")))).collect();
@@ -166,11 +166,11 @@ async fn with_poisoned_line(poisoned: usize, poison: &Value) -> (Service, usize)
     (service, before)
 }
 
-/// In one user's line, too, only the one that is refused dies, and the last word of the others counts.
+/// The newest value of the other events counts.
 #[tokio::test]
-async fn one_that_is_refused_in_a_line_dies_alone() {
+async fn of_coalesced_events_a_refused_one_becomes_a_dead_letter_alone() {
     for poisoned in [0, 4, 9] {
-        let (service, before) = with_poisoned_line(poisoned, &required()).await;
+        let (service, before) = with_poisoned_event(poisoned, &required()).await;
         let sandbox = &service.refersion.sandbox;
         let last = if poisoned == 9 { "City 8" } else { "City 9" };
         assert_eq!(cities(last, sandbox), 1, "{poisoned}");
@@ -181,9 +181,9 @@ async fn one_that_is_refused_in_a_line_dies_alone() {
 }
 
 #[tokio::test]
-async fn one_value_that_is_refused_in_a_line_costs_nothing_else_of_it() {
+async fn of_coalesced_events_a_refused_value_is_left_out_alone() {
     for poisoned in [0, 4, 9] {
-        let (service, before) = with_poisoned_line(poisoned, &json!({"company": "x".repeat(300)})).await;
+        let (service, before) = with_poisoned_event(poisoned, &json!({"company": "x".repeat(300)})).await;
         let sandbox = &service.refersion.sandbox;
         assert_eq!(cities("City 9", sandbox), 1, "{poisoned}");
         assert_eq!(sandbox.affiliate("u0@example.com").expect("kept").field("company"), "", "{poisoned}");

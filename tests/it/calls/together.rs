@@ -1,6 +1,6 @@
-//! What is wanted of several users goes together, and each has an outcome of its own.
+//! Calls for several users share a request, and each affiliate has an outcome of its own.
 
-use super::{FULL, assert_each_told, cities, city, each_says, knowing, operations, send_all, since, sizes};
+use super::{FULL, assert_each_was_sent, cities, city, each_identify, knowing, operations, send_all, since, sizes};
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, identify};
 use axum::extract::Request;
@@ -19,7 +19,7 @@ const MANY: usize = 120;
 #[tokio::test]
 async fn edits_of_many_users_take_a_handful_of_calls() {
     let (service, before) = knowing(Refersion::start().await, MANY, &[]).await;
-    send_all(&service, each_says(MANY, "moved", &city("Oslo"))).await;
+    send_all(&service, each_identify(MANY, "moved", &city("Oslo"))).await;
     service.until_drained().await;
     let sandbox = &service.refersion.sandbox;
     let calls = since(before, sandbox);
@@ -27,7 +27,7 @@ async fn edits_of_many_users_take_a_handful_of_calls() {
     let sizes = sizes(&calls);
     assert!(sizes.len() <= 6 && sizes.iter().all(|size| *size <= FULL) && sizes.contains(&FULL), "{sizes:?}");
     assert_eq!(cities("Oslo", sandbox), MANY);
-    assert_each_told(&["Oslo"], sandbox);
+    assert_each_was_sent(&["Oslo"], sandbox);
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn deletes_of_many_users_take_a_handful_of_calls_of_at_most_fifty_ids() {
 }
 
 /// An edit made at Refersion itself, by the merchant.
-async fn merchant_says(service: &Service, email: &str, company: &str) {
+async fn edit_as_merchant(service: &Service, email: &str, company: &str) {
     let (public, secret) = API_KEY.split_once('.').expect("two keys");
     let id = service.refersion.sandbox.affiliate(email).expect("known").id;
     let request = service.http.post(format!("{}/affiliate/edit", service.refersion.base_url));
@@ -56,21 +56,21 @@ async fn merchant_says(service: &Service, email: &str, company: &str) {
 }
 
 #[tokio::test]
-async fn of_those_in_one_call_each_has_its_own_outcome() {
+async fn each_affiliate_of_one_request_has_an_outcome_of_its_own() {
     const USERS: usize = 10;
     let offers = SandboxSettings { offers: vec![1], ..SandboxSettings::default() };
     let audiences = ("MAPPING_AUDIENCES", r#"[{ trait = "vip", on_true = { offer = "99" } }]"#);
     let (service, _) = knowing(Refersion::with(offers).await, USERS, &[audiences]).await;
-    merchant_says(&service, "u3@example.com", "Initech").await;
+    edit_as_merchant(&service, "u3@example.com", "Initech").await;
     let before = service.refersion.sandbox.calls().len();
-    let mut events = each_says(USERS, "works", &json!({"company": "Initech"}));
+    let mut events = each_identify(USERS, "works", &json!({"company": "Initech"}));
     events[4]["traits"]["vip"] = json!(true);
     send_all(&service, events).await;
     service.until_drained().await;
     let sandbox = &service.refersion.sandbox;
     let calls = since(before, sandbox);
     assert_eq!(sizes(&calls), [USERS]);
-    assert_eq!(operations(&calls), ["edit", "get", "get"], "who is not changed is read back, and nobody else");
+    assert_eq!(operations(&calls), ["edit", "get", "get"], "only affiliates that were not changed are read back");
     let of = |user: usize| sandbox.affiliate(&format!("u{user}@example.com")).expect("known");
     let read: BTreeSet<_> = calls[1..].iter().map(|call| call.body["id"].as_u64().expect("an id")).collect();
     assert_eq!(read, BTreeSet::from([of(3).id.0, of(4).id.0]));
@@ -81,44 +81,44 @@ async fn of_those_in_one_call_each_has_its_own_outcome() {
 }
 
 #[tokio::test]
-async fn a_call_that_hangs_holds_up_those_in_it_and_nobody_else() {
+async fn a_request_that_hangs_delays_its_own_events_and_no_others() {
     let (service, before) = knowing(Refersion::start().await, 3 * FULL, &[("REFERSION_TIMEOUT", "1h")]).await;
     let sandbox = &service.refersion.sandbox;
     sandbox.script_for(Operation::Edit, [Fault::Hang { effect: false }]);
-    send_all(&service, each_says(3 * FULL, "moved", &city("Oslo"))).await;
-    let held_up = |sandbox: &Sandbox| {
+    send_all(&service, each_identify(3 * FULL, "moved", &city("Oslo"))).await;
+    let hanging = |sandbox: &Sandbox| {
         since(before, sandbox)
             .iter()
             .filter(|call| call.fault == Some("hang"))
             .flat_map(|call| sizes(std::slice::from_ref(call)))
             .sum::<usize>()
     };
-    service.refersion.until(|sandbox| held_up(sandbox) > 0).await;
-    service.refersion.until(|sandbox| cities("Oslo", sandbox) == 3 * FULL - held_up(sandbox)).await;
-    assert!(held_up(sandbox) <= FULL);
+    service.refersion.until(|sandbox| hanging(sandbox) > 0).await;
+    service.refersion.until(|sandbox| cities("Oslo", sandbox) == 3 * FULL - hanging(sandbox)).await;
+    assert!(hanging(sandbox) <= FULL);
 }
 
 #[tokio::test]
-async fn a_user_that_hangs_does_not_hold_up_the_edits_of_others() {
+async fn an_edit_that_hangs_does_not_delay_the_edits_of_other_users() {
     let (service, _) = knowing(Refersion::start().await, FULL, &[("REFERSION_TIMEOUT", "1h")]).await;
     service.refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect: false }]);
     send_all(&service, vec![identify("hangs", "u0", &city("Rome"))]).await;
     service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
     for (round, name) in ["Oslo", "Bern", "Kiel"].into_iter().enumerate() {
-        let others = each_says(FULL, &format!("round{round}"), &city(name)).split_off(1);
+        let others = each_identify(FULL, &format!("round{round}"), &city(name)).split_off(1);
         send_all(&service, others).await;
         service.refersion.until(|sandbox| cities(name, sandbox) == FULL - 1).await;
     }
 }
 
-/// How many requests are under way, and how many ever were at once.
+/// How many requests are in flight, and how many were at most.
 #[derive(Default)]
 struct Meter {
     now: AtomicUsize,
     most: AtomicUsize,
 }
 
-/// A simulated Refersion that counts what is asked at once.
+/// A simulated Refersion that counts the requests in flight.
 async fn metered(meter: Arc<Meter>) -> Refersion {
     let api_key = Some(ApiKey::parse(API_KEY).expect("a key"));
     let sandbox =
@@ -140,12 +140,12 @@ async fn metered(meter: Arc<Meter>) -> Refersion {
 }
 
 #[tokio::test]
-async fn never_more_requests_are_under_way_than_the_concurrency() {
+async fn never_more_requests_are_in_flight_than_the_concurrency() {
     let meter = Arc::new(Meter::default());
     let refersion = metered(Arc::clone(&meter)).await;
     let (service, _) = knowing(refersion, MANY, &[("REFERSION_CONCURRENCY", "3")]).await;
-    let moved = |name: &str| each_says(MANY, name, &city(name));
-    for events in [moved("Oslo"), each_says(2 * MANY, "more", &Value::Null).split_off(MANY), moved("Bern")] {
+    let moved = |name: &str| each_identify(MANY, name, &city(name));
+    for events in [moved("Oslo"), each_identify(2 * MANY, "more", &Value::Null).split_off(MANY), moved("Bern")] {
         send_all(&service, events).await;
     }
     service.until_drained().await;

@@ -1,6 +1,6 @@
-//! A call for many that fails: each is asked for again, nobody twice with effect, and in order.
+//! A request for many that fails: each call is sent again, has its effect once, and order is kept.
 
-use super::{AT_ONCE, FULL, assert_each_told, cities, city, each_says, knowing, send_all, since, sizes};
+use super::{AT_ONCE, FULL, assert_each_was_sent, cities, city, each_identify, knowing, send_all, since, sizes};
 use crate::support::affiliate_updates::values;
 use crate::support::process::Process;
 use crate::support::service::Refersion;
@@ -9,7 +9,7 @@ use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::Value;
 
 #[tokio::test]
-async fn after_a_failed_call_for_many_each_is_asked_for_by_itself() {
+async fn after_a_failed_request_for_many_each_edit_is_sent_by_itself() {
     for (fault, reads) in [
         (Fault::status(500), 0),
         (Fault::html(200), 0),
@@ -20,20 +20,20 @@ async fn after_a_failed_call_for_many_each_is_asked_for_by_itself() {
         let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
         let sandbox = &service.refersion.sandbox;
         sandbox.script_for(Operation::Edit, [fault.clone()]);
-        send_all(&service, each_says(FULL, "moved", &city("Oslo"))).await;
+        send_all(&service, each_identify(FULL, "moved", &city("Oslo"))).await;
         service.until_drained().await;
         let calls = since(before, sandbox);
         let mut sizes = sizes(&calls);
         assert_eq!(sizes.remove(0), FULL, "{fault:?}");
         assert_eq!(sizes, [1; FULL], "{fault:?}");
-        assert_eq!(calls.len() - 1 - FULL, reads, "who was changed already is read back: {fault:?}");
-        assert_each_told(&["Oslo"], sandbox);
+        assert_eq!(calls.len() - 1 - FULL, reads, "affiliates that were changed already are read back: {fault:?}");
+        assert_each_was_sent(&["Oslo"], sandbox);
         assert_eq!(super::dead_letters(&service).await, 0, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn what_was_asked_for_together_in_vain_is_asked_for_together_again() {
+async fn events_that_were_coalesced_in_a_failed_attempt_are_coalesced_again() {
     for fault in [Fault::Hang { effect: false }, Fault::Hang { effect: true }] {
         let (service, before) = knowing(Refersion::start().await, 1, &[("REFERSION_TIMEOUT", "1s")]).await;
         let sandbox = &service.refersion.sandbox;
@@ -53,7 +53,7 @@ async fn what_was_asked_for_together_in_vain_is_asked_for_together_again() {
 
 /// Had it had its effect, an older value would follow a newer one.
 #[tokio::test]
-async fn what_may_have_had_its_effect_is_not_asked_for_in_parts_for_a_few_refusals() {
+async fn coalesced_events_that_may_have_had_their_effect_are_not_bisected_for_a_few_refusals() {
     let waits = [("DELIVERY_RETRY_MIN", "1ms"), ("DELIVERY_RETRY_MAX", "5ms")];
     let (service, _) = knowing(Refersion::start().await, 1, &waits).await;
     let sandbox = &service.refersion.sandbox;
@@ -64,14 +64,14 @@ async fn what_may_have_had_its_effect_is_not_asked_for_in_parts_for_a_few_refusa
     send_all(&service, (0..4).map(event).collect()).await;
     service.until_drained().await;
     let id = sandbox.affiliates()[0].id.0;
-    let told = values("city", id, sandbox);
-    assert!(told.len() > 12 && told.iter().all(|(city, _)| city == "City 3"), "{told:?}");
+    let sent = values("city", id, sandbox);
+    assert!(sent.len() > 12 && sent.iter().all(|(city, _)| city == "City 3"), "{sent:?}");
     assert_eq!(super::dead_letters(&service).await, 0);
 }
 
 /// As above, by a process that was killed meanwhile; then neither a pause nor a refused key makes it known that there was no effect.
 #[tokio::test]
-async fn what_was_interrupted_and_then_handed_back_is_not_asked_for_in_parts_for_one_refusal() {
+async fn coalesced_events_that_were_interrupted_and_handed_back_are_not_bisected_for_one_refusal() {
     for pause in [Fault::too_many_calls(Some(0)), Fault::status(401)] {
         let refersion = Refersion::start().await;
         let (sandbox, folder) = (&refersion.sandbox, tempfile::tempdir().expect("a folder"));
@@ -81,7 +81,7 @@ async fn what_was_interrupted_and_then_handed_back_is_not_asked_for_in_parts_for
         let send = async |events: Value| {
             assert_eq!(within(process.send(&events)).await.expect("answered").status, 202);
         };
-        send(each_says(1, "made", &Value::Null).into()).await;
+        send(each_identify(1, "made", &Value::Null).into()).await;
         within(process.drained()).await;
         sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }, pause, Fault::unprocessable("Chaos")]);
         send((0..4).map(|n| identify(&format!("m{n}"), "u0", &city(&format!("City {n}")))).collect()).await;
@@ -90,44 +90,44 @@ async fn what_was_interrupted_and_then_handed_back_is_not_asked_for_in_parts_for
         let process = start();
         within(process.drained()).await;
         process.kill();
-        let told = values("city", sandbox.affiliates()[0].id.0, sandbox);
-        assert!(told.len() == 4 && told.iter().all(|(city, _)| city == "City 3"), "{told:?}");
+        let sent = values("city", sandbox.affiliates()[0].id.0, sandbox);
+        assert!(sent.len() == 4 && sent.iter().all(|(city, _)| city == "City 3"), "{sent:?}");
     }
 }
 
 #[tokio::test]
-async fn what_comes_behind_a_failed_call_for_many_comes_after_it() {
+async fn later_events_are_delivered_after_the_retry_of_a_failed_request_for_many() {
     let (service, _) = knowing(Refersion::start().await, FULL, &[("REFERSION_TIMEOUT", "500ms")]).await;
     let sandbox = &service.refersion.sandbox;
     sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }, Fault::status(500), Fault::LoseResponse]);
-    send_all(&service, each_says(FULL, "first", &city("Oslo"))).await;
+    send_all(&service, each_identify(FULL, "first", &city("Oslo"))).await;
     service.refersion.until(|sandbox| cities("Oslo", sandbox) > 0).await;
     for name in ["Bern", "Kiel"] {
-        send_all(&service, each_says(FULL, name, &city(name))).await;
+        send_all(&service, each_identify(FULL, name, &city(name))).await;
     }
     service.until_drained().await;
-    assert_each_told(&["Oslo", "Kiel"], sandbox);
+    assert_each_was_sent(&["Oslo", "Kiel"], sandbox);
     assert_eq!(super::dead_letters(&service).await, 0);
 }
 
 #[tokio::test]
-async fn too_many_calls_pause_all_of_them_and_count_as_nobodys_failure() {
+async fn a_429_to_a_request_for_many_pauses_the_account_and_counts_as_a_failure_of_no_event() {
     let (service, before) = knowing(Refersion::start().await, 2 * FULL, &[]).await;
     let sandbox = &service.refersion.sandbox;
     sandbox.script_for(Operation::Edit, [Fault::too_many_calls(Some(1))]);
-    send_all(&service, each_says(2 * FULL, "moved", &city("Oslo"))).await;
+    send_all(&service, each_identify(2 * FULL, "moved", &city("Oslo"))).await;
     service.until_drained().await;
     let calls = since(before, sandbox);
     let paused = calls.iter().position(|call| call.status == Some(429)).expect("one");
     let next = calls[paused + 1..].iter().find(|call| call.at.0 - calls[paused].at.0 >= 1000).expect("after the wait");
     assert_eq!(sizes(std::slice::from_ref(next)), [1], "one event goes first");
-    // Had it been a failure of each, each would go by itself.
+    // If it counted as a failure of each event, each would be sent by itself.
     assert!(sizes(&calls).len() <= 12, "{:?}", sizes(&calls));
-    assert_each_told(&["Oslo"], sandbox);
+    assert_each_was_sent(&["Oslo"], sandbox);
 }
 
 #[tokio::test]
-async fn killed_while_a_call_for_many_hangs_they_are_asked_for_again_and_nobody_twice_with_effect() {
+async fn killed_while_a_request_for_many_hangs_each_edit_is_sent_again_and_has_its_effect_once() {
     for effect in [false, true] {
         let refersion = Refersion::start().await;
         let folder = tempfile::tempdir().expect("a folder");
@@ -136,37 +136,37 @@ async fn killed_while_a_call_for_many_hangs_they_are_asked_for_again_and_nobody_
         let send = async |process: &Process, events: Vec<Value>| {
             assert_eq!(within(process.send(&events.into())).await.expect("answered").status, 202);
         };
-        send(&process, each_says(FULL, "made", &Value::Null)).await;
+        send(&process, each_identify(FULL, "made", &Value::Null)).await;
         within(process.drained()).await;
         let before = refersion.sandbox.calls().len();
         refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect }]);
-        send(&process, each_says(FULL, "first", &city("Oslo"))).await;
+        send(&process, each_identify(FULL, "first", &city("Oslo"))).await;
         refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
-        send(&process, each_says(FULL, "second", &city("Bern"))).await;
+        send(&process, each_identify(FULL, "second", &city("Bern"))).await;
         process.kill();
         let process = start();
         within(process.drained()).await;
         process.kill();
         let sandbox = &refersion.sandbox;
-        let told: &[&str] = if effect { &["Oslo", "Bern"] } else { &["Bern"] };
-        assert_each_told(told, sandbox);
+        let sent: &[&str] = if effect { &["Oslo", "Bern"] } else { &["Bern"] };
+        assert_each_was_sent(sent, sandbox);
         let calls = since(before, sandbox);
         assert!(sizes(&calls)[1..].iter().all(|size| *size <= FULL) && sizes(&calls).len() <= 6, "{:?}", sizes(&calls));
     }
 }
 
-/// Stopped while the many wait in line: they are handed back, and carried out at the next start.
+/// The events are handed back, and delivered after the next start.
 #[tokio::test]
-async fn stopped_while_many_wait_in_line_nobody_is_lost_or_doubled() {
+async fn stopped_while_many_events_are_pending_none_is_lost_or_doubled() {
     let settings = [("REFERSION_TIMEOUT", "500ms"), ("REFERSION_CONCURRENCY", "1")];
     let (service, _) = knowing(Refersion::start().await, 3 * FULL, &settings).await;
     service.refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }]);
-    send_all(&service, each_says(3 * FULL, "moved", &city("Oslo"))).await;
+    send_all(&service, each_identify(3 * FULL, "moved", &city("Oslo"))).await;
     service.refersion.until(|sandbox| cities("Oslo", sandbox) > 0).await;
     let (refersion, folder) = service.stop().await;
-    let told: usize = cities("Oslo", &refersion.sandbox);
-    assert!(told <= FULL, "what was not under way has not begun: {told}");
+    let sent: usize = cities("Oslo", &refersion.sandbox);
+    assert!(sent <= FULL, "only the request in flight had its effect: {sent}");
     let service = crate::support::service::Service::resume(refersion, folder, &[AT_ONCE]).await;
     service.until_drained().await;
-    assert_each_told(&["Oslo"], &service.refersion.sandbox);
+    assert_each_was_sent(&["Oslo"], &service.refersion.sandbox);
 }

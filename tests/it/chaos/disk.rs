@@ -88,7 +88,7 @@ async fn a_full_disk_refuses_what_it_cannot_keep_and_all_goes_on_once_there_is_r
             return;
         };
         let filler = folder.path().join("filler");
-        // Slow enough that deliveries are under way, and have to be settled, while the disk is full.
+        // Slow enough that deliveries are in flight, and have to be settled, while the disk is full.
         let slow = SandboxSettings { latency: Duration::from_millis(50), ..SandboxSettings::default() };
         let refersion = Refersion::with(slow).await;
         let mut process = start(&refersion, folder.path());

@@ -1,4 +1,4 @@
-//! The system's clock is set, between two runs and while one goes on: nothing waits longer or is given up for it.
+//! The system's clock is set, between two runs and while one goes on: no wait becomes longer, and no event is given up.
 //!
 //! The process is started with a `clock_gettime` of its own before the C library's, which adds to the wall clock the seconds
 //! that a file says; time that merely passes is left alone. Without a C compiler, which Rust brings where it can link, the

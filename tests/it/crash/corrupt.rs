@@ -1,5 +1,5 @@
-//! Rows that cannot be read any more: the event becomes a dead letter that says so, an operator can find the row by the log,
-//! and the user's next event goes on.
+//! Rows that cannot be read any more: the event becomes a dead letter that says so, the log names the row, and the next event
+//! of the user is delivered.
 
 use super::{drained, ended};
 use crate::support::process::Process;
@@ -18,7 +18,7 @@ fn damage(folder: &Path, sql: &str) {
     assert_eq!(connection.execute(sql, []).expect(sql), 1, "{sql}");
 }
 
-/// Two events of one user wait, the first of which was asked for before, in vain.
+/// Two events of one user are pending; an attempt at the first one has failed.
 async fn two_wait(refersion: &Refersion, folder: &Path) {
     let hour = Fault::Status { status: 503, body: Value::Null, retry_after: Some(3600) };
     refersion.sandbox.script([hour]);
@@ -35,7 +35,7 @@ async fn two_wait(refersion: &Refersion, folder: &Path) {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_becomes_a_dead_letter_that_says_so_and_the_next_event_goes_on() {
+async fn an_event_that_cannot_be_read_becomes_a_dead_letter_that_says_so_and_the_next_is_delivered() {
     for (sql, part) in [
         ("UPDATE bodies SET body = x'0120000000ff' WHERE seq = 1", "bodies.body"),
         ("UPDATE attempts SET progress = '{Markertown' WHERE seq = 1", "attempts.progress"),
@@ -62,8 +62,8 @@ async fn what_cannot_be_read_becomes_a_dead_letter_that_says_so_and_the_next_eve
 
         let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("opens");
         let page = store.dead_letters(&Filter::default(), 0, 9).await.expect("a page");
-        let told: Vec<_> = page.letters.iter().map(|letter| (letter.id, letter.code.as_str())).collect();
-        assert_eq!(told, [(1, "corrupt")], "{sql}");
+        let letters: Vec<_> = page.letters.iter().map(|letter| (letter.id, letter.code.as_str())).collect();
+        assert_eq!(letters, [(1, "corrupt")], "{sql}");
         let again = store.dead_letter(1).await.expect("read").expect("kept");
         assert!(again.reason.contains(part), "{sql}: {}", again.reason);
     }

@@ -1,5 +1,5 @@
-//! The rate that was found out outlives the process: it is saved while a backlog is worked off, and kept to from the next
-//! start on.
+//! The learned rate survives a restart: it is saved while a backlog is delivered, and respected from the first request after
+//! the next start.
 
 use crate::support::process::Process;
 use crate::support::service::Refersion;
@@ -21,7 +21,7 @@ async fn send(process: &Process, users: std::ops::Range<usize>) {
 }
 
 #[tokio::test]
-async fn killed_amidst_a_backlog_it_was_saved_before() {
+async fn the_learned_rate_is_saved_while_a_backlog_is_delivered() {
     let limited = SandboxSettings { rate_limit: NonZeroU32::new(4), ..SandboxSettings::default() };
     let (refersion, folder) = (Refersion::with(limited).await, tempfile::tempdir().expect("a folder"));
     let process = Process::start(&refersion.base_url, folder.path(), &[("SERVER_WAIT", "0s")]);
@@ -38,7 +38,7 @@ async fn killed_amidst_a_backlog_it_was_saved_before() {
 }
 
 #[tokio::test]
-async fn what_was_saved_is_kept_to_from_the_first_request_on() {
+async fn a_saved_rate_is_kept_from_the_first_request_on() {
     let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
     let process = Process::start(&refersion.base_url, folder.path(), &[("SERVER_WAIT", "0s")]);
     send(&process, 0..1).await;

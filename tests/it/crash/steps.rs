@@ -77,7 +77,7 @@ async fn a_custom_field_follows_its_new() {
 }
 
 #[tokio::test]
-async fn who_existed_before_is_searched_read_and_edited() {
+async fn an_affiliate_that_existed_before_is_searched_read_and_edited() {
     let journey = Journey {
         settings: &[],
         existed: true,
@@ -133,7 +133,7 @@ async fn an_anonymizing_delete_overwrites_and_then_disables() {
 }
 
 #[tokio::test]
-async fn what_waits_behind_an_interrupted_edit_comes_after_it() {
+async fn a_later_event_is_delivered_after_an_interrupted_edit() {
     let refersion = Refersion::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     refersion.sandbox.script([Fault::Pass, Fault::Hang { effect: false }]);

@@ -1,4 +1,4 @@
-//! Asked to stop (SIGTERM): the doors close, what is in flight is answered, and the end is in order and in time.
+//! SIGTERM: the listeners close, requests in flight are answered, and the process ends in order and in time.
 
 use super::{drained, ended};
 use crate::support::process::Process;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 #[tokio::test]
-async fn who_waits_is_answered_although_refersion_hangs_and_nothing_is_lost() {
+async fn a_request_that_waits_is_answered_although_refersion_hangs_and_nothing_is_lost() {
     let refersion = Refersion::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     refersion.sandbox.script([Fault::Hang { effect: true }]);
@@ -27,7 +27,7 @@ async fn who_waits_is_answered_although_refersion_hangs_and_nothing_is_lost() {
     .await;
     assert_eq!(answer.expect("answered").brief(), "202 accepted");
     within(async {
-        // A door that is not closed yet says that it is about to be.
+        // A listener that is not closed yet answers that it is about to be.
         while let Some(answer) = process.send(&identify("m2", "u2", &Value::Null)).await {
             assert_eq!(answer.brief(), "503 unavailable");
         }
@@ -45,7 +45,7 @@ async fn who_waits_is_answered_although_refersion_hangs_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn the_call_under_way_is_finished_and_the_rest_is_handed_back() {
+async fn the_request_in_flight_is_finished_and_the_other_calls_are_handed_back() {
     let settings = refersion_destination::sandbox::SandboxSettings {
         latency: std::time::Duration::from_millis(400),
         ..refersion_destination::sandbox::SandboxSettings::default()
@@ -79,7 +79,7 @@ async fn a_stop_at_the_very_start_ends_in_order() {
     assert_eq!(code, Some(0), "{logged}");
 }
 
-/// A hundred seconds between two calls: whoever waited for a call would exceed the drain time.
+/// A hundred seconds between two calls: to wait for a call would exceed the drain time.
 const SLOW: (&str, &str) = ("REFERSION_MAX_REQUESTS_PER_SECOND", "0.01");
 
 fn new_users(users: std::ops::Range<usize>) -> Value {
@@ -94,7 +94,7 @@ async fn calls_that_wait_for_the_rate_are_handed_back_at_once_and_delivered_afte
     let process = Process::start(&refersion.base_url, folder.path(), &[&settings[..], &[SLOW]].concat());
     assert_eq!(within(process.send(&new_users(0..20))).await.expect("answered").status, 202);
     refersion.until(|sandbox| sandbox.affiliates().len() == 1).await;
-    waits_marked(folder.path(), 19).await;
+    until_marked(folder.path(), 19).await;
     process.terminate();
     let (code, logged) = ended(process).await;
     assert_eq!(code, Some(0), "{logged}");
@@ -119,7 +119,7 @@ async fn a_creation_that_was_never_sent_does_not_count_as_sent_however_often_it_
             assert_eq!(within(process.send(&new_users(0..4))).await.expect("answered").status, 202);
         }
         refersion.until(|sandbox| u32::try_from(sandbox.affiliates().len()) == Ok(stop + 1)).await;
-        waits_marked(folder.path(), 3 - stop).await;
+        until_marked(folder.path(), 3 - stop).await;
         process.terminate();
         let (code, logged) = ended(process).await;
         assert_eq!(code, Some(0), "{logged}");
@@ -144,7 +144,7 @@ fn marked(folder: &Path) -> u32 {
     store.query_row("SELECT count(*) FROM attempts WHERE begun", [], |row| row.get(0)).expect("a count")
 }
 
-async fn waits_marked(folder: &Path, events: u32) {
+async fn until_marked(folder: &Path, events: u32) {
     within(async {
         while marked(folder) != events {
             tokio::task::yield_now().await;
@@ -154,7 +154,7 @@ async fn waits_marked(folder: &Path, events: u32) {
 }
 
 #[tokio::test]
-async fn after_the_stop_nobody_is_asked_for_anew_because_others_were_refused_with_them() {
+async fn after_the_stop_no_half_of_a_refused_request_is_sent() {
     let settings = refersion_destination::sandbox::SandboxSettings {
         latency: std::time::Duration::from_millis(400),
         ..refersion_destination::sandbox::SandboxSettings::default()

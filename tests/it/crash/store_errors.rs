@@ -1,4 +1,4 @@
-//! A write that the store refuses for good: it is reported, tried again after the longest wait, and holds up its user alone.
+//! A write that the store refuses for good: it is reported, tried again after the longest wait, and delays its user alone.
 //!
 //! A trigger that an operator's connection put into the file makes SQLite refuse the write.
 
@@ -16,7 +16,7 @@ fn execute(folder: &Path, sql: &str) {
 }
 
 #[tokio::test]
-async fn a_write_that_is_refused_for_good_is_not_repeated_at_once_and_holds_up_nobody_else() {
+async fn a_write_that_the_store_refuses_is_repeated_only_after_a_wait_and_delays_no_other_user() {
     // What fails of the first event, and how many calls were made for it before.
     for (event, calls) in [
         ("BEFORE INSERT ON attempts WHEN NEW.seq = 1", 0), // the mark before its first call
@@ -53,8 +53,8 @@ async fn a_write_that_is_refused_for_good_is_not_repeated_at_once_and_holds_up_n
         let (code, logged) = ended(process).await;
         assert_eq!(code, Some(0), "{logged}");
         assert_eq!(refersion.sandbox.calls_total(), calls + 40, "{event}: {:?}", refersion.operations());
-        let told = logged.lines().filter(|line| line.contains("ERROR") && line.contains("the store refuses")).count();
-        assert_eq!(told, 1, "{event}: {logged}");
+        let lines = logged.lines().filter(|line| line.contains("ERROR") && line.contains("the store refuses")).count();
+        assert_eq!(lines, 1, "{event}: {logged}");
 
         execute(folder.path(), "DROP TRIGGER refuse");
         let process = start();

@@ -206,7 +206,7 @@ fn a_delete_cancels_the_edits_before_it() {
 }
 
 #[test]
-fn who_was_to_be_created_is_created_even_if_a_delete_follows_at_once() {
+fn a_user_to_create_is_created_even_if_a_delete_follows_at_once() {
     check(&[
         row(
             "and nothing more is said of them",

@@ -75,6 +75,6 @@ pub fn rows() -> Vec<Row> {
 }
 
 #[test]
-fn who_is_unknown_is_created_and_told_the_rest() {
+fn an_unknown_user_is_created_and_the_remaining_values_are_sent() {
     check(&rows());
 }

@@ -227,7 +227,7 @@ fn stale() -> Vec<Row> {
 }
 
 #[test]
-fn who_is_known_is_told_what_changed_and_nothing_else() {
+fn of_a_known_user_only_what_changed_is_sent() {
     check(&changes());
 }
 

@@ -1,4 +1,4 @@
-//! When the whole account has to wait: too many calls, and a key that Refersion refuses.
+//! Pauses and halts of a whole account: 429, an outage, and a key that Refersion refuses.
 
 use super::{AT_ONCE, accepted, cities};
 use crate::support::service::{Refersion, Service};
@@ -15,7 +15,7 @@ async fn paused(service: &Service) {
 }
 
 #[tokio::test]
-async fn too_many_calls_pause_the_account_and_then_one_event_goes_first() {
+async fn too_many_calls_pause_the_account_and_then_one_event_is_tried_first() {
     let service = Service::start(&[AT_ONCE, ("REFERSION_TIMEOUT", "500ms")]).await;
     service.refersion.sandbox.script([Fault::too_many_calls(Some(1)), Fault::Hang { effect: false }]);
     accepted(&service, &identify("m0", "u0", &json!({"city": "Rome"}))).await;
@@ -26,16 +26,16 @@ async fn too_many_calls_pause_the_account_and_then_one_event_goes_first() {
     service.until_drained().await;
     let at: Vec<i64> = cities(&service.refersion).into_iter().map(|(_, at)| at).collect();
     assert_eq!(at.len(), 8, "six events, one paused, one hung");
-    assert!(at[1] - at[0] >= 1000, "the wait that was asked for: {at:?}");
-    assert!(at[2] - at[1] >= 400, "nobody follows before the first is through: {at:?}");
+    assert!(at[1] - at[0] >= 1000, "the wait of Retry-After: {at:?}");
+    assert!(at[2] - at[1] >= 400, "no call follows before the first one has succeeded: {at:?}");
     assert_eq!(service.refersion.sandbox.affiliates().len(), 6);
 }
 
 #[tokio::test]
-async fn the_first_one_through_opens_the_gate_for_all_at_once() {
+async fn the_first_delivery_that_succeeds_ends_the_pause_for_all_users_at_once() {
     let custom = ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#);
     let service = Service::start(&[AT_ONCE, custom, ("REFERSION_TIMEOUT", "1h")]).await;
-    // The first one's second call hangs: the other must not wait for it.
+    // The second call of the first event hangs: the other event must not wait for it.
     service.refersion.sandbox.script([Fault::too_many_calls(Some(1))]);
     service.refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect: false }]);
     accepted(&service, &identify("m0", "u0", &json!({"plan": "gold"}))).await;
@@ -47,7 +47,7 @@ async fn the_first_one_through_opens_the_gate_for_all_at_once() {
 }
 
 #[tokio::test]
-async fn an_outage_costs_one_call_a_window() {
+async fn an_outage_costs_one_call_in_each_pause() {
     let service = Service::start(&[AT_ONCE, ("DELIVERY_RETRY_MIN", "100ms"), ("DELIVERY_RETRY_MAX", "150ms")]).await;
     service.refersion.sandbox.script(std::iter::repeat_n(Fault::status(503), 10));
     let of = |user: u32| identify(&format!("m{user}"), &format!("u{user}"), &Value::Null);
@@ -55,7 +55,7 @@ async fn an_outage_costs_one_call_a_window() {
     service.until_drained().await;
     assert_eq!(service.refersion.sandbox.affiliates().len(), 20);
     let at: Vec<i64> = service.refersion.sandbox.calls().iter().map(|call| call.at.0).collect();
-    // Three different events show the outage; one more may have been under way. From there to the last failure: one by one.
+    // Three different events show the outage; one more may have been in flight. From there to the last failure: one by one.
     let windows: Vec<i64> = at[4..11].windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(windows.iter().all(|window| *window >= 99), "{windows:?}");
 }
@@ -64,9 +64,9 @@ async fn an_outage_costs_one_call_a_window() {
 async fn a_refused_key_halts_the_account_which_goes_on_by_itself_once_it_works() {
     let service = Service::start(&[]).await;
     service.refersion.sandbox.revoke_key();
-    let told = service.send(&identify("m1", "u1", &Value::Null)).await;
-    assert_eq!(told.brief(), "401 unauthorized");
-    assert!(told.message().starts_with("Refersion refused the API key"), "{}", told.message());
+    let answer = service.send(&identify("m1", "u1", &Value::Null)).await;
+    assert_eq!(answer.brief(), "401 unauthorized");
+    assert!(answer.message().starts_with("Refersion refused the API key"), "{}", answer.message());
     let later = service.send(&identify("m2", "u2", &Value::Null)).await;
     assert_eq!(later.brief(), "401 unauthorized");
     let ready = service.ready().await;
@@ -85,7 +85,7 @@ async fn a_refused_key_halts_the_account_which_goes_on_by_itself_once_it_works()
     assert_eq!(service.send(&identify("m3", "u3", &Value::Null)).await.brief(), "200 delivered");
 }
 
-/// However many calls were under way: were each a strike, the first probe would come after half an hour on average.
+/// Of the refused calls in flight only one counts: if each lengthened the wait, the first probe would come after half an hour on average.
 #[tokio::test]
 async fn a_key_that_many_calls_find_refused_is_probed_soon() {
     let latency = SandboxSettings { latency: Duration::from_millis(200), ..SandboxSettings::default() };
@@ -94,16 +94,16 @@ async fn a_key_that_many_calls_find_refused_is_probed_soon() {
         Service::on(refersion, &[AT_ONCE, ("DELIVERY_RETRY_MIN", "100ms"), ("DELIVERY_RETRY_MAX", "1h")]).await;
     let of = |user: u32| identify(&format!("m{user}"), &format!("u{user}"), &Value::Null);
     service.send(&Value::Array((0..16).map(of).collect())).await;
-    service.until_drained().await; // sixteen good answers bring the pace to sixteen at once
+    service.until_drained().await; // sixteen successes raise the concurrency limit to sixteen
     service.refersion.sandbox.revoke_key();
     service.send(&Value::Array((16..32).map(of).collect())).await;
     service.refersion.until(|sandbox| sandbox.calls_total() >= 33).await;
     assert_eq!(service.refersion.operations()[32], "list");
 }
 
-/// A probe that is told to wait waits, and what is no answer of Refersion's proves no key.
+/// An answer that is not one of Refersion's API says nothing about the key.
 #[tokio::test]
-async fn a_probe_waits_as_long_as_it_is_asked_to_and_believes_refersion_only() {
+async fn a_probe_waits_for_the_retry_after_and_only_a_valid_answer_of_refersion_ends_the_halt() {
     let service = Service::start(&[AT_ONCE]).await;
     let unauthorized = Fault::status(401);
     service.refersion.sandbox.script([unauthorized, Fault::html(200), Fault::too_many_calls(Some(1))]);

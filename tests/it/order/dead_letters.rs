@@ -1,4 +1,4 @@
-//! Dead letters: what fails for too long or is refused for good, and the next of the same user, which goes on.
+//! Dead letters: an event that fails for too long or is refused for good, and the next event of its user, which is delivered.
 
 use super::{AT_ONCE, accepted, cities, names, unavailable};
 use crate::support::identify;
@@ -7,7 +7,7 @@ use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn what_fails_for_too_long_is_kept_and_the_next_goes_on() {
+async fn an_event_that_fails_for_too_long_is_kept_and_the_next_is_delivered() {
     let service = Service::start(&[AT_ONCE, ("DELIVERY_MAX_AGE", "1ms"), ("DELIVERY_RETRY_MIN", "10ms")]).await;
     service.refersion.sandbox.script([Fault::status(500), Fault::status(500), Fault::status(500)]);
     let both = [identify("m1", "u1", &json!({"city": "Rome"})), identify("m2", "u1", &json!({"city": "Oslo"}))];
@@ -19,7 +19,7 @@ async fn what_fails_for_too_long_is_kept_and_the_next_goes_on() {
 }
 
 #[tokio::test]
-async fn who_waits_is_told_why_the_event_is_dead() {
+async fn a_request_that_waits_is_answered_with_the_reason_of_the_dead_letter() {
     let service = Service::start(&[("DELIVERY_MAX_AGE", "1ms"), ("DELIVERY_RETRY_MIN", "10ms")]).await;
     service.refersion.sandbox.script([Fault::status(500), Fault::html(502)]);
     let answer = service.send(&identify("m1", "u1", &Value::Null)).await;
@@ -31,7 +31,7 @@ async fn who_waits_is_told_why_the_event_is_dead() {
 }
 
 #[tokio::test]
-async fn what_is_refused_for_good_is_kept_and_the_next_goes_on() {
+async fn an_event_that_is_refused_for_good_is_kept_and_the_next_is_delivered() {
     let service = Service::start(&[AT_ONCE]).await;
     service.refersion.sandbox.script_for(Operation::Edit, [Fault::unprocessable("Value exceed the char limit")]);
     accepted(&service, &identify("m1", "u1", &Value::Null)).await;
@@ -46,7 +46,7 @@ async fn what_is_refused_for_good_is_kept_and_the_next_goes_on() {
 }
 
 #[tokio::test]
-async fn an_outage_that_asks_for_a_wait_gets_it_and_holds_up_nobody_else() {
+async fn a_retry_after_of_an_outage_is_respected_and_delays_no_other_user() {
     let service = Service::start(&[AT_ONCE]).await;
     service.refersion.sandbox.script([unavailable(1)]);
     accepted(&service, &identify("m1", "u1", &json!({"city": "Rome"}))).await;

@@ -1,4 +1,4 @@
-//! The line of one user: who is in it, and whom it holds up.
+//! The lane of one user: which events are in it, and which events it delays.
 
 use super::{AT_ONCE, accepted, names};
 use crate::support::identify;
@@ -8,7 +8,7 @@ use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_stuck_one_holds_up_its_user_alone() {
+async fn a_stuck_event_delays_its_user_alone() {
     let service = Service::start(&[AT_ONCE, ("REFERSION_TIMEOUT", "1s")]).await;
     service.refersion.sandbox.script([Fault::Hang { effect: false }]);
     accepted(&service, &identify("s1", "stuck", &json!({"city": "Rome"}))).await;
@@ -43,7 +43,7 @@ async fn two_user_ids_with_one_email_are_one_user() {
 }
 
 #[tokio::test]
-async fn a_duplicate_of_an_event_that_waits_has_no_effect() {
+async fn a_duplicate_of_a_pending_event_has_no_effect() {
     let service = Service::start(&[AT_ONCE, ("REFERSION_TIMEOUT", "500ms")]).await;
     service.refersion.sandbox.script([Fault::Hang { effect: false }]);
     let event = identify("m1", "u1", &Value::Null);
@@ -84,9 +84,9 @@ async fn anonymized_nothing_personal_is_left() {
     assert!(!kept.replace(r#""unique_merchant_id":"marker""#, "").contains("marker"), "{kept}");
 }
 
-/// A delete goes by its `userId`. Its e-mail leads to somebody else then, who must stay within reach.
+/// A delete goes by its `userId`. Its e-mail leads to another user here, whose own delete must still find the affiliate.
 #[tokio::test]
-async fn a_delete_with_somebody_elses_email_forgets_nobody_it_did_not_touch() {
+async fn a_delete_with_the_email_of_another_user_leaves_that_user_known() {
     let service = Service::start(&[]).await;
     for user in ["u1", "u2"] {
         assert_eq!(service.send(&identify(user, user, &Value::Null)).await.json()["action"], "created");

@@ -1,4 +1,4 @@
-//! Order per user, whatever Refersion answers; and when a whole account has to wait.
+//! Order per user, whatever Refersion answers; and pauses and halts of a whole account.
 
 mod account;
 mod dead_letters;

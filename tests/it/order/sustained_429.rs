@@ -26,7 +26,7 @@ async fn pass(service: &Service) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_minutes_of_429_cost_one_call_a_window_and_then_everything_is_delivered() {
+async fn ten_minutes_of_429_cost_one_call_in_each_pause_and_then_everything_is_delivered() {
     let (end, until) = channel::<()>();
     tokio::task::spawn_blocking(move || until.recv().ok());
     let service = Service::start(&[AT_ONCE, ("REFERSION_TIMEOUT", "1h")]).await;
@@ -34,7 +34,7 @@ async fn ten_minutes_of_429_cost_one_call_a_window_and_then_everything_is_delive
     sandbox.script(vec![Fault::too_many_calls(Some(60)); WINDOWS + 1]);
     let event = |user: usize| identify(&format!("m{user}"), &format!("u{user}"), &Value::Null);
     let began = Instant::now();
-    // Alone, so that no other call is under way when the first is answered.
+    // Alone, so that no other call is in flight when the first is answered.
     service.send(&event(0)).await;
     service.refersion.until(|sandbox| sandbox.calls_total() == 1).await;
     assert_eq!(service.send(&Value::Array((1..USERS).map(event).collect())).await.brief(), "202 accepted");

@@ -68,7 +68,7 @@ async fn a_damaged_column_is_named_and_the_event_can_be_ended_as_corrupt() {
 }
 
 #[tokio::test]
-async fn a_damaged_event_holds_up_no_other() {
+async fn a_damaged_event_delays_no_other() {
     let (store, outside) = TestStore::sqlite();
     let [a, b] = [store.append("a", &["u1"]).await, store.append("b", &["u2"]).await];
     damage(&outside, &format!("UPDATE bodies SET body = x'0120000000ff' WHERE seq = {a}"));
@@ -102,7 +102,7 @@ async fn a_body_of_any_bytes_is_no_damage() {
 }
 
 #[tokio::test]
-async fn an_event_on_a_damaged_page_becomes_a_dead_letter_and_holds_up_no_other() {
+async fn an_event_on_a_damaged_page_becomes_a_dead_letter_and_delays_no_other() {
     let (mut store, outside) = TestStore::sqlite();
     let [a, b] = [append_long(&store, 1).await, append_long(&store, 2).await];
     let c = store.append("c", &["3"]).await;
