@@ -6,7 +6,7 @@
 //! has the store open, the service cannot start on it, so commands close it soon.
 
 use super::http_client::HttpClient;
-use super::{ConfigArgs, now, ops_url};
+use super::{ConfigArgs, block_on, fail, now, ops_url};
 use crate::app::open_store;
 use crate::config::{Config, Mode, StoreUrl};
 use crate::domain::{AccountName, ApiKey, User};
@@ -54,8 +54,24 @@ impl Target {
         self.config.load(Mode::Offline)
     }
 
+    /// Runs `command` on the backend of this target, and closes the backend. Out: what the command returned, or the exit code after
+    /// the error was printed.
+    pub(super) fn with_backend<T>(
+        &self,
+        config: &Config,
+        command: impl AsyncFnOnce(&AdminBackend) -> Result<T, String>,
+    ) -> Result<T, ExitCode> {
+        let result = block_on(async {
+            let backend = self.backend(config)?;
+            let result = command(&backend).await;
+            let closed = backend.close().await;
+            result.and_then(|done| closed.map(|()| done))
+        });
+        result.unwrap_or_else(|error| Err(error.to_string())).map_err(|error| fail(&error))
+    }
+
     /// The backend of this target; opens the store if no service has it open.
-    pub(super) fn backend(&self, config: &Config) -> Result<AdminBackend, String> {
+    fn backend(&self, config: &Config) -> Result<AdminBackend, String> {
         if let Some(url) = &self.ops {
             return Service::new(url.clone(), config).map(AdminBackend::Service);
         }
@@ -147,7 +163,7 @@ impl AdminBackend {
     }
 
     /// Closes the store after erased data has left its file. A running service does that by itself, within seconds.
-    pub(super) async fn close(&self) -> Result<(), String> {
+    async fn close(&self) -> Result<(), String> {
         let Self::Store(store) = self else { return Ok(()) };
         let compacted = store.compact(ForgetBefore::default()).await;
         store.close().await;

@@ -4,7 +4,7 @@
 //! neither of the two addresses.
 
 use super::admin_backend::{AdminBackend, Target};
-use super::{block_on, eprint, fail, print};
+use super::{eprint, print};
 use crate::domain::AccountName;
 use crate::store::EmailConflict;
 use clap::Args;
@@ -31,15 +31,9 @@ pub(super) fn run(args: &EmailConflictsArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let result = block_on(async {
-        let backend = args.target.backend(&config)?;
-        let listed = list(&backend, args).await;
-        backend.close().await.and(listed)
-    });
-    match result {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => fail(&error),
-        Err(error) => fail(&error),
+    match args.target.with_backend(&config, async |backend| list(backend, args).await) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(code) => code,
     }
 }
 

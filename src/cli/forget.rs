@@ -3,7 +3,7 @@
 //! An event in flight is left alone. Then the command says so and exits with 1; it has to be run again.
 
 use super::admin_backend::Target;
-use super::{block_on, eprint, fail, print};
+use super::{eprint, fail, print};
 use crate::domain::{AccountName, Email, User, UserId};
 use crate::store::Forgotten;
 use clap::Args;
@@ -42,15 +42,9 @@ pub(super) fn run(args: &ForgetArgs) -> ExitCode {
         return fail(&"no account is configured and any API key is accepted: name the user's account with --account");
     };
     let user = User { user_id: args.user_id.clone(), email: args.email.clone() };
-    let result = block_on(async {
-        let backend = args.target.backend(&config)?;
-        let forgotten = backend.forget(&user, &account).await;
-        backend.close().await.and(forgotten)
-    });
-    let forgotten = match result {
-        Ok(Ok(forgotten)) => forgotten,
-        Ok(Err(error)) => return fail(&error),
-        Err(error) => return fail(&error),
+    let forgotten = match args.target.with_backend(&config, async |backend| backend.forget(&user, &account).await) {
+        Ok(forgotten) => forgotten,
+        Err(code) => return code,
     };
     if args.json {
         print(&json!(forgotten).to_string());

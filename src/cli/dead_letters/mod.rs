@@ -7,7 +7,7 @@ mod selection;
 mod show;
 
 use super::admin_backend::Target;
-use super::{block_on, fail};
+use super::fail;
 use clap::{Args, Subcommand};
 use selection::{FilterArgs, Selection};
 use std::process::ExitCode;
@@ -88,20 +88,15 @@ pub(super) fn run(args: &DeadLettersArgs) -> ExitCode {
     {
         return fail(&reason);
     }
-    let result = block_on(async {
-        let backend = target.backend(&config)?;
-        let all_done = match &args.command {
-            Command::List { filter, output, .. } => show::list(&backend, filter, output).await,
-            Command::Show { selection, output, .. } => show::show(&backend, selection, output, &config).await,
-            Command::Replay { selection, json, .. } => change::replay(&backend, selection, *json).await,
-            Command::Discard { selection, json, .. } => change::discard(&backend, selection, *json).await,
-        };
-        backend.close().await.and(all_done)
+    let all_done = target.with_backend(&config, async |backend| match &args.command {
+        Command::List { filter, output, .. } => show::list(backend, filter, output).await,
+        Command::Show { selection, output, .. } => show::show(backend, selection, output, &config).await,
+        Command::Replay { selection, json, .. } => change::replay(backend, selection, *json).await,
+        Command::Discard { selection, json, .. } => change::discard(backend, selection, *json).await,
     });
-    match result {
-        Ok(Ok(true)) => ExitCode::SUCCESS,
-        Ok(Ok(false)) => ExitCode::FAILURE,
-        Ok(Err(error)) => fail(&error),
-        Err(error) => fail(&error),
+    match all_done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(code) => code,
     }
 }

@@ -1,11 +1,11 @@
-//! Reading requests write nothing, however often they are made.
+//! Requests that change nothing write nothing, however often they are made.
 
 use super::engine::{TestStore, progress, unit};
 use refersion_destination::domain::Seq;
 use refersion_destination::store::Filter;
 
 #[tokio::test]
-async fn reading_writes_nothing() {
+async fn a_request_that_changes_nothing_writes_nothing() {
     let (store, outside) = TestStore::sqlite();
     let a = store.append("a", &["u1"]).await;
     let letter = store.die("b", &["u2"]).await;
@@ -32,6 +32,7 @@ async fn reading_writes_nothing() {
         assert_eq!(log.health(&store.account).await.expect("read"), None);
         assert!(store.is_duplicate("a").await, "a repeat");
         assert_eq!(log.discard(&[i64::MAX]).await.expect("nothing"), [0; 0]);
+        log.unlink(store.keys(&["unknown"])).await.expect("nothing");
     }
     assert!(files() == before);
     store.store().probe().await.expect("writable");
