@@ -1,10 +1,12 @@
 //! `healthcheck`: asks a health endpoint whether the service is healthy, so that a container image needs no `curl`.
 //!
-//! Out: "healthy" and exit code 0 if the endpoint answers 200, otherwise the reason and exit code 1. `http` only.
+//! In: a URL, or the settings of `serve`, of which only OPS_LISTEN counts. Out: "healthy" and exit code 0 if the endpoint answers
+//! 200, otherwise the reason and exit code 1. `http` only. A mistake in the settings that was made since the service started does not
+//! make it unhealthy; it is printed if the endpoint cannot be reached.
 
 use super::http_client::HttpClient;
-use super::{ConfigArgs, block_on, fail, ops_url, print};
-use crate::config::Mode;
+use super::{ConfigArgs, block_on, environment, eprint, fail, local_url, print};
+use crate::config::{Config, Problems};
 use clap::Args;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,24 +24,40 @@ pub(super) struct HealthcheckArgs {
 /// How long the endpoint may take to answer: one second less than the container's own limit (Dockerfile, `HEALTHCHECK`).
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A container probe knows the exit codes 0 and 1 only, also for a bad configuration.
 pub(super) fn run(args: &HealthcheckArgs) -> ExitCode {
-    // A container probe knows the exit codes 0 and 1 only, also for a bad configuration.
-    let Ok(url) = args.url.clone().map_or_else(|| default_url(&args.config), Ok) else {
-        return ExitCode::FAILURE;
+    let (url, problems) = match &args.url {
+        Some(url) => (Ok(url.clone()), Problems::default()),
+        None => configured_url(&args.config),
     };
-    let status = block_on(async { HttpClient::new(TIMEOUT)?.get_status(&url).await });
-    match status {
-        Ok(Ok(200)) => {
+    match url.and_then(|url| check(&url)) {
+        Ok(()) => {
             print("healthy");
             ExitCode::SUCCESS
         }
-        Ok(Ok(status)) => fail(&format!("{url} answered {status}")),
-        Ok(Err(error)) => fail(&error),
-        Err(error) => fail(&error),
+        Err(reason) => {
+            if !problems.is_empty() {
+                eprint(&problems.to_string());
+            }
+            fail(&reason)
+        }
     }
 }
 
-fn default_url(config: &ConfigArgs) -> Result<Url, ExitCode> {
-    let url = ops_url(&config.load(Mode::Offline)?);
-    url.and_then(|url| url.join("healthz")).map_err(|error| fail(&error))
+/// `/healthz` on OPS_LISTEN, and the problems of the configuration.
+fn configured_url(config: &ConfigArgs) -> (Result<Url, String>, Problems) {
+    let (address, problems) = Config::ops_listen(&config.files, environment());
+    let address = address.ok_or("OPS_LISTEN is not valid".to_owned());
+    let url = address.and_then(|address| local_url(address).map_err(|error| error.to_string()));
+    (url.and_then(|url| url.join("healthz").map_err(|error| error.to_string())), problems)
+}
+
+/// Whether the endpoint answers 200; otherwise what it did.
+fn check(url: &Url) -> Result<(), String> {
+    match block_on(async { HttpClient::new(TIMEOUT)?.get_status(url).await }) {
+        Ok(Ok(200)) => Ok(()),
+        Ok(Ok(status)) => Err(format!("{url} answered {status}")),
+        Ok(Err(error)) => Err(error),
+        Err(error) => Err(error.to_string()),
+    }
 }

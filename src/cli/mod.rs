@@ -28,7 +28,8 @@ use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
 const AFTER_HELP: &str = "\
-Settings come from config/default.toml (compiled in), then --config files, then the environment:
+Settings come from config/default.toml (compiled in), then the files that CONFIG_FILES names
+(separated by commas), then --config files, then the environment:
 key `k` of section `s` is S_K there, so `api_key` in [refersion] is REFERSION_API_KEY.
 
 To look around without an account:
@@ -93,9 +94,7 @@ pub fn run() -> ExitCode {
 impl ConfigArgs {
     /// The configuration of these files and the environment, or the exit code after its problems were printed.
     fn load(&self, mode: Mode) -> Result<Config, ExitCode> {
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        match Config::load(&self.files, environment, mode) {
+        match Config::load(&self.files, environment(), mode) {
             Ok((config, warnings)) => {
                 for warning in warnings {
                     eprint(&format!("warning: {warning}"));
@@ -110,9 +109,19 @@ impl ConfigArgs {
     }
 }
 
+/// The environment, without what is no text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// The URL of the operators' listener of a service with this configuration, as this machine reaches it.
 fn ops_url(config: &Config) -> Result<Url, url::ParseError> {
-    Url::parse(&format!("http://{}/", reachable(config.ops.listen)))
+    local_url(config.ops.listen)
+}
+
+/// The URL at which this machine reaches a listener on `address`.
+fn local_url(address: SocketAddr) -> Result<Url, url::ParseError> {
+    Url::parse(&format!("http://{}/", reachable(address)))
 }
 
 /// The address at which this machine reaches a listener on `address`: loopback if the listener is on all addresses.

@@ -13,7 +13,7 @@ use super::layers::{Layers, Setting, kind_of};
 use super::problem::Problem;
 use super::read::{Read, Reader, check};
 use super::values::Parsed;
-use super::{Mode, keys, rules};
+use super::{Mode, base_url, keys, rules};
 use crate::domain::{AccountName, ApiKey};
 use crate::mapping::Rules;
 use secrecy::SecretString;
@@ -30,7 +30,7 @@ pub struct AccountConfig {
     pub api_key: ApiKey,
     /// A signature made with any of them is accepted; none is empty.
     pub shared_secrets: Vec<SecretString>,
-    /// https, or http to a loopback address. Its path ends with `/`.
+    /// https; or http to a loopback address, or to any with `allow_plain_http`. Its path ends with `/`.
     pub base_url: Url,
     /// Requests in flight at once, at most: 1 to 1024.
     pub concurrency: NonZeroUsize,
@@ -100,11 +100,13 @@ fn account(setting: &Setting, unique: &mut UniqueAccounts, reader: &mut Reader) 
     };
     let secrets = secret(setting, table, &keys::SEGMENT_SHARED_SECRETS, reader);
     let mut own = Reader { layers: overlaid(setting, table, reader), problems: <_>::default(), warnings: Vec::new() };
-    let base_url = own.value(&keys::REFERSION_BASE_URL);
+    let base_url = base_url::read(&mut own);
     let concurrency = own.value(&keys::REFERSION_CONCURRENCY);
     let max_requests_per_second = own.optional(&keys::REFERSION_MAX_REQUESTS_PER_SECOND);
     let rules = rules::read(&mut own);
     reader.problems.add_new(&own.problems);
+    own.warnings.retain(|warning| !reader.warnings.contains(warning));
+    reader.warnings.append(&mut own.warnings);
     Ok(AccountConfig {
         name: name?,
         api_key: api_key?,

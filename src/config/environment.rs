@@ -1,7 +1,7 @@
 //! Reads the environment, the highest layer of the configuration, and reports variables that look like misspelt settings.
 //!
-//! In: the variables, as an argument. Out: settings in the layers, problems and warnings. A variable is looked at only if its name
-//! begins with the name of a section. Kubernetes adds variables named after every service of the namespace: they are ignored, so
+//! In: the variables, as an argument. Out: settings in the layers, problems and warnings; and the configuration files that
+//! `CONFIG_FILES` names. Any other variable is looked at only if its name begins with the name of a section. Kubernetes adds variables named after every service of the namespace: they are ignored, so
 //! that a service called `server` does not prevent the start. Deliberately absent: reading the process's environment.
 
 use super::did_you_mean::nearest;
@@ -10,18 +10,24 @@ use super::layers::{Layers, Setting};
 use super::problem::{Origin, Problem, Problems, Warning, either};
 use super::values::Parsed;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use toml::Value;
 
 /// Prefixes that other programs use too: an unknown variable is ignored with a warning, unless its name is close to a setting's.
 const SHARED_PREFIXES: [&str; 4] = ["server", "ops", "store", "log"];
 
+/// The variable that names configuration files, for every subcommand. It is no setting: a file cannot name further files.
+const CONFIG_FILES: &str = "CONFIG_FILES";
+
+/// The files that `CONFIG_FILES` names, separated by commas.
+pub(super) fn config_files(env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let names = env.get(CONFIG_FILES).into_iter().flat_map(|names| names.split(','));
+    names.map(str::trim).filter(|name| !name.is_empty()).map(PathBuf::from).collect()
+}
+
 /// Adds the environment as the highest layer.
-pub(super) fn apply(
-    layers: &mut Layers,
-    env: impl Iterator<Item = (String, String)>,
-    problems: &mut Problems,
-) -> Vec<Warning> {
-    let mut env: BTreeMap<String, String> = env.filter(|(_, value)| !value.trim().is_empty()).collect();
+pub(super) fn apply(layers: &mut Layers, mut env: BTreeMap<String, String>, problems: &mut Problems) -> Vec<Warning> {
+    env.retain(|_, value| !value.trim().is_empty());
     for key in KEYS.iter().copied() {
         let path = key.env_file().and_then(|name| Some((env.remove(&name)?, name)));
         match (env.remove(&key.env()), path) {
@@ -35,7 +41,12 @@ pub(super) fn apply(
             (None, None) => {}
         }
     }
-    env.iter().filter_map(|(name, value)| check_unknown(name, value, problems)).collect()
+    let singular = env.contains_key("CONFIG_FILE").then(|| {
+        let text = format!("is not a setting of this service and is ignored; did you mean {CONFIG_FILES}?");
+        Warning::new("CONFIG_FILE", &Origin::Environment, text)
+    });
+    let unknown = env.iter().filter_map(|(name, value)| check_unknown(name, value, problems));
+    singular.into_iter().chain(unknown).collect()
 }
 
 fn put(layers: &mut Layers, key: KeySpec, text: &str, problems: &mut Problems) {

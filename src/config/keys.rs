@@ -60,6 +60,7 @@ macro_rules! keys {
 keys! {
     REFERSION_API_KEY: Key<ApiKey> = secret("refersion", "api_key", values::api_key);
     REFERSION_BASE_URL: Key<Url> = plain("refersion", "base_url", values::base_url);
+    REFERSION_ALLOW_PLAIN_HTTP: Key<bool> = plain("refersion", "allow_plain_http", values::boolean);
     REFERSION_STATUS: Key<AffiliateStatus> = plain("refersion", "status", values::initial_status);
     REFERSION_OFFER: Key<String> = plain("refersion", "offer", values::id);
     REFERSION_SEND_WELCOME: Key<bool> = plain("refersion", "send_welcome", values::boolean);
@@ -73,7 +74,7 @@ keys! {
     SERVER_WAIT: Key<Duration> = plain("server", "wait", values::duration_or_zero);
     SERVER_DRAIN: Key<Duration> = plain("server", "drain", values::duration);
     OPS_LISTEN: Key<SocketAddr> = plain("ops", "listen", values::listen);
-    STORE_URL: Key<StoreUrl> = plain("store", "url", values::store_url);
+    STORE_URL: Key<StoreUrl> = secret("store", "url", values::store_url);
     STORE_DEDUPLICATION_WINDOW: Key<Duration> = plain("store", "deduplication_window", values::duration);
     STORE_DEDUPLICATION_MEMORY_MB: Key<usize> = plain("store", "deduplication_memory_mb", values::megabytes);
     STORE_SEAL_KEY: Key<Vec<SealKey>> = secret("store", "seal_key", values::seal_keys);

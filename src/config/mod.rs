@@ -6,10 +6,11 @@
 //! process's environment or arguments, and opening a port or a store.
 //!
 //! `keys` defines all keys, each with its type. `layers` and `environment` collect the settings; `values` parses one value;
-//! `sections`, `rules` and `accounts` read typed values through `read`; `problem` is what an operator sees of an invalid
+//! `sections`, `rules`, `base_url` and `accounts` read typed values through `read`; `problem` is what an operator sees of an invalid
 //! configuration, and `did_you_mean` makes its suggestions.
 
 mod accounts;
+mod base_url;
 mod did_you_mean;
 mod environment;
 mod keys;
@@ -29,6 +30,7 @@ use crate::domain::{AccountName, ApiKey, SealKey};
 use crate::mapping::Rules;
 use crate::scheduling::Backoff;
 use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -66,7 +68,8 @@ pub struct Config {
 pub struct RefersionConfig {
     /// The API key of the account `main`. In [`Mode::Live`] it is `None` only if there are other accounts or any key is accepted.
     pub api_key: Option<ApiKey>,
-    /// https, or http to a loopback address. Its path ends with `/`, so `join("affiliate/new")` appends.
+    /// https; or http to a loopback address, or to any with `allow_plain_http`. Its path ends with `/`, so `join("affiliate/new")`
+    /// appends.
     pub base_url: Url,
     /// The timeout of one request; above zero.
     pub timeout: Duration,
@@ -195,20 +198,14 @@ impl Config {
         first.or_else(|| self.store.seal_keys.first().map(SealKey::operator))
     }
 
-    /// Reads the manual, then `files` in their order, then `env`; a later layer wins. An empty variable
-    /// counts as not set. Reads only these files and the files that `…_FILE` variables name.
+    /// Reads the manual, then the files that `CONFIG_FILES` in `env` names, then `files`, each in their order, then `env`; a later
+    /// layer wins. An empty variable counts as not set. Reads only these files and the files that `…_FILE` variables name.
     pub fn load(
         files: &[PathBuf],
         env: impl Iterator<Item = (String, String)>,
         mode: Mode,
     ) -> Result<(Self, Vec<Warning>), Problems> {
-        let (mut layers, mut problems) = (layers::Layers::default(), Problems::default());
-        layers.text(MANUAL, &problem::Origin::Default, &mut problems);
-        for (order, path) in files.iter().enumerate() {
-            layers.file(order, path, &mut problems);
-        }
-        let warnings = environment::apply(&mut layers, env, &mut problems);
-        let mut reader = read::Reader { layers, problems, warnings };
+        let mut reader = read_layers(files, env);
         let config = sections::config(&mut reader, mode);
         reader.problems.sort();
         match config {
@@ -216,6 +213,29 @@ impl Config {
             _ => Err(reader.problems),
         }
     }
+
+    /// The address of the operators' listener, from the same layers as [`Config::load`], and the problems of these layers. `None`: the
+    /// address itself is not valid. A mistake elsewhere, made since the service started, says nothing about the running service.
+    pub fn ops_listen(
+        files: &[PathBuf],
+        env: impl Iterator<Item = (String, String)>,
+    ) -> (Option<SocketAddr>, Problems) {
+        let mut reader = read_layers(files, env);
+        let listen = reader.value(&keys::OPS_LISTEN).ok();
+        (listen, reader.problems)
+    }
+}
+
+/// All layers, and the problems of those that cannot be read.
+fn read_layers(files: &[PathBuf], env: impl Iterator<Item = (String, String)>) -> read::Reader {
+    let (mut layers, mut problems) = (layers::Layers::default(), Problems::default());
+    let env: BTreeMap<String, String> = env.collect();
+    layers.text(MANUAL, &problem::Origin::Default, &mut problems);
+    for (order, path) in environment::config_files(&env).iter().chain(files).enumerate() {
+        layers.file(order, path, &mut problems);
+    }
+    let warnings = environment::apply(&mut layers, env, &mut problems);
+    read::Reader { layers, problems, warnings }
 }
 
 #[cfg(test)]

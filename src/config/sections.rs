@@ -6,7 +6,7 @@ use super::read::{Read, Reader};
 use super::values::found;
 use super::{
     Config, DeliveryConfig, LogConfig, Mode, OpsConfig, RefersionConfig, SegmentConfig, ServerConfig, StoreConfig,
-    accounts, keys, rules,
+    accounts, base_url, keys, rules,
 };
 use crate::delivery::Policy;
 use crate::scheduling::Backoff;
@@ -75,7 +75,7 @@ fn refersion(reader: &mut Reader, mode: Mode, any_key: bool) -> Read<RefersionCo
              `publickey.secretkey`, Refersion's two keys joined by a dot (--sandbox runs without)",
         );
     }
-    let base_url = reader.value(&keys::REFERSION_BASE_URL);
+    let base_url = base_url::read(reader);
     let timeout = reader.value(&keys::REFERSION_TIMEOUT);
     let concurrency = reader.value(&keys::REFERSION_CONCURRENCY);
     let max_requests_per_second = reader.optional(&keys::REFERSION_MAX_REQUESTS_PER_SECOND);

@@ -1,7 +1,7 @@
 //! HTTP client for Refersion's API. The only file that names reqwest.
 //!
 //! In: calls that fit in one request. Out: a [`Reply`] for each, within the timeout, whatever happens.
-//! Invariants: TLS or loopback (the configuration checks the URL); no redirects; no cookies; the secret key is a sensitive
+//! Invariants: TLS, unless the base URL is http (the configuration decides which may be); no redirects; no cookies; the secret key is a sensitive
 //! header; error messages are our own, without URLs or bodies. Deliberately absent: retries and rate limits.
 
 use super::request;
@@ -36,6 +36,10 @@ pub struct Client {
 #[error("cannot make the HTTP client for Refersion: {0}")]
 pub struct BuildError(String);
 
+/// Building a client fails if it is to speak TLS and the system has no certificates, as an empty container image.
+const CERTIFICATES_HINT: &str = "calls to Refersion need the certificates of certificate authorities: install the package \
+                                 ca-certificates, or set SSL_CERT_FILE to a file that holds them";
+
 /// The longest response body that is read, in bytes; the rest is dropped. Refersion's are far shorter.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
@@ -49,7 +53,9 @@ impl ConnectionPool {
             .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none());
         let http = if is_loopback(base_url) { http.no_proxy() } else { http };
-        let http = http.build().map_err(|error| BuildError(chain(&error)))?;
+        // Without TLS no certificates are loaded, so that a system that has none can be used.
+        let http = if base_url.scheme() == "http" { http.tls_certs_only([]) } else { http };
+        let http = http.build().map_err(|error| BuildError(format!("{}; {CERTIFICATES_HINT}", chain(&error))))?;
         let mut affiliate = base_url.clone();
         append(&mut affiliate, "affiliate");
         Ok(Self { http, affiliate, timeout })

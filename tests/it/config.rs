@@ -99,7 +99,7 @@ fn all_problems_are_reported_at_once_in_a_stable_order() {
       refersion.tmeout (partner.toml): unknown key; did you mean "timeout"?
       sever (partner.toml): unknown section; did you mean [server]?
       timeout (partner.toml): found outside of any section; `timeout` belongs under [refersion]
-      refersion.base_url (partner.toml): found "http://api.refersion.com/v2", expected https: API keys must not be sent unencrypted (http only to a loopback address)
+      refersion.base_url (partner.toml): found "http://api.refersion.com/v2", expected https: API keys must not be sent unencrypted (http only to a loopback address, or with REFERSION_ALLOW_PLAIN_HTTP=true)
       refersion.concurrency (partner.toml): found 0, expected a whole number from 1 to 1024
       delivery.on_delete (partner.toml): found "remove", expected disable or anonymize
       mapping.audiences #1.on_flase (partner.toml): unknown key; did you mean "on_false"?
@@ -152,6 +152,7 @@ fn every_kind_of_value_can_be_written_in_the_environment() {
     let (config, warnings) = from_env(&[
         KEY,
         ("REFERSION_BASE_URL", "http://127.0.0.1:9000"),
+        ("REFERSION_ALLOW_PLAIN_HTTP", "FALSE"),
         ("REFERSION_STATUS", "active"),
         ("REFERSION_OFFER", "5678"),
         ("REFERSION_SEND_WELCOME", "TRUE"),
@@ -396,6 +397,59 @@ fn a_later_layer_wins_and_tables_merge_by_key() {
 }
 
 #[test]
+fn the_files_that_the_environment_names_are_below_those_of_the_command_line() {
+    let file = |n: u8| format!("[refersion]\ntimeout = \"{n}s\"\n[log]\nfilter = \"info,x{n}=debug\"\n");
+    let folder =
+        Folder::with(&[("1.toml", &file(1)), ("2.toml", &file(2)), ("3.toml", "[refersion]\ntimeout = \"3s\"\n")]);
+    let path = |name: &str| folder.path(name).display().to_string();
+    let named = format!(" {}, {} ,", path("1.toml"), path("2.toml"));
+    let env = [("CONFIG_FILES", &*named)];
+    let (config, warnings) = folder.load(&[], &env, Mode::Offline).expect("valid");
+    assert_eq!((config.refersion.timeout, warnings), (Duration::from_secs(2), vec![]), "the later of two files wins");
+    let (config, _) = folder.load(&["3.toml"], &env, Mode::Offline).expect("valid");
+    assert_eq!((config.refersion.timeout, &*config.log.filter), (Duration::from_secs(3), "info,x2=debug"));
+    let (config, _) = folder.load(&["3.toml"], &[env[0], ("REFERSION_TIMEOUT", "4s")], Mode::Offline).expect("valid");
+    assert_eq!(config.refersion.timeout, Duration::from_secs(4), "a variable wins over every file");
+    assert!(from_env(&[("CONFIG_FILES", " ")]).is_ok(), "empty counts as not set");
+    let (_, warnings) = from_env(&[("CONFIG_FILE", "x.toml")]).expect("only a warning");
+    assert_snapshot!(warnings[0].to_string(), @"CONFIG_FILE (environment): is not a setting of this service and is ignored; did you mean CONFIG_FILES?");
+    assert_snapshot!(folder.problems(&[], &[("CONFIG_FILES", &path("4.toml"))], Mode::Offline), @r#"
+    the configuration has a problem:
+      4.toml: cannot be read: No such file or directory (os error 2); expected a TOML file
+    "#);
+}
+
+#[test]
+fn keys_are_sent_unencrypted_to_another_machine_only_if_that_is_allowed() {
+    let url = ("REFERSION_BASE_URL", "http://sandbox:9099/v2");
+    let allow = ("REFERSION_ALLOW_PLAIN_HTTP", "true");
+    let unencrypted = r#"found "http://sandbox:9099/v2": API keys and personal data are sent unencrypted"#;
+    let (config, warnings) = from_env(&[url, allow]).expect("allowed");
+    assert_eq!(config.refersion.base_url.as_str(), "http://sandbox:9099/v2/");
+    let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, [format!("REFERSION_BASE_URL (environment): {unencrypted}")]);
+    assert!(problem_of(&[url, ("REFERSION_ALLOW_PLAIN_HTTP", "false")]).contains("expected https"));
+    for fine in ["http://localhost:1", "https://sandbox:9099/v2"] {
+        let (_, warnings) = from_env(&[("REFERSION_BASE_URL", fine), allow]).expect("valid");
+        assert_eq!(warnings, [], "{fine}");
+    }
+
+    let account = "[[accounts]]\nname = \"b\"\napi_key = \"pub_b.sec_b\"\n";
+    let own = format!("{account}base_url = \"http://sandbox:9099/v2\"\n");
+    let folder = Folder::with(&[("own.toml", &own), ("same.toml", account)]);
+    assert!(folder.problems(&["own.toml"], &[], Mode::Offline).contains("accounts #1.base_url (own.toml): found"));
+    let warnings = |file, env: &[_]| {
+        let (_, warnings) = folder.load(&[file], env, Mode::Offline).expect("allowed");
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        warnings("own.toml", &[allow]),
+        [format!("accounts #1.base_url ({}): {unencrypted}", folder.path("own.toml").display())]
+    );
+    assert_eq!(warnings("same.toml", &[allow, url]).len(), 1, "said once");
+}
+
+#[test]
 fn an_api_key_is_required_only_if_refersion_is_called() {
     let folder = Folder::with(&[]);
     assert!(folder.load(&[], &[], Mode::Sandbox).is_ok());
@@ -409,16 +463,19 @@ fn an_api_key_is_required_only_if_refersion_is_called() {
 
 #[test]
 fn secrets_are_read_from_files() {
-    let folder = Folder::with(&[("key", "pub_f.sec_f\n"), ("secrets", "one\ntwo, three\n\n")]);
-    let (key, secrets) = (folder.path("key"), folder.path("secrets"));
+    let files = [("key", "pub_f.sec_f\n"), ("secrets", "one\ntwo, three\n\n"), ("url", "sqlite:///data/it.db\n")];
+    let folder = Folder::with(&files);
+    let (key, secrets, url) = (folder.path("key"), folder.path("secrets"), folder.path("url"));
     let env = [
         ("REFERSION_API_KEY_FILE", key.to_str().expect("UTF-8")),
         ("SEGMENT_SHARED_SECRETS_FILE", secrets.to_str().expect("UTF-8")),
+        ("STORE_URL_FILE", url.to_str().expect("UTF-8")),
     ];
     let (config, _) = folder.load(&[], &env, Mode::Live).expect("valid");
     assert!(config.refersion.api_key.expect("given").matches(b"pub_f.sec_f"));
     let secrets: Vec<_> = config.segment.shared_secrets.iter().map(ExposeSecret::expose_secret).collect();
     assert_eq!(secrets, ["one", "two", "three"]);
+    assert_eq!(config.store.url, StoreUrl::Sqlite("/data/it.db".into()));
 }
 
 #[test]
@@ -567,7 +624,8 @@ fn a_value_out_of_bounds_is_reported_with_the_allowed_values() {
     let with_unit = "expected a duration with a unit, such as \"10s\" or \"5m\"";
     let above_zero = "expected a duration longer than zero, such as \"10s\" or \"5m\"";
     let url = "expected a URL such as \"https://api.refersion.com/v2\"";
-    let https = "expected https: API keys must not be sent unencrypted (http only to a loopback address)";
+    let https = "expected https: API keys must not be sent unencrypted (http only to a loopback address, or with \
+                 REFERSION_ALLOW_PLAIN_HTTP=true)";
     let hidden = "found a URL with credentials, a query or a fragment (not shown)";
     let address = "expected an IP address and a port: \"127.0.0.1:8080\", \"[::]:8080\", or \":8080\" for any";
     let sqlite = "expected sqlite://relative/path.db or sqlite:///absolute/path.db";

@@ -10,7 +10,7 @@ mod secrets;
 pub(super) use choices::{
     audience_status, boolean, initial_status, log_filter, log_format, on_delete, on_existing, on_other_user, on_stale,
 };
-pub(super) use network::{base_url, listen, store_url};
+pub(super) use network::{base_url, is_loopback, listen, store_url};
 pub(super) use secrets::{api_key, seal_keys, shared_secrets};
 
 use std::fmt::Display;

@@ -167,7 +167,7 @@ fn every_problem_of_every_account_is_reported_at_once() {
       accounts #4.name (1.toml): found "", expected a name of 1 to 40 of a–z, 0–9, `-` and `_`
       accounts #4.api_key_file (1.toml): found "empty", which is empty; expected a file that holds the secret
       accounts #4.shared_secrets_file (1.toml): found "absent", which cannot be read: No such file or directory (os error 2); expected the path of the secret's file
-      accounts #4.base_url (1.toml): found "http://api.refersion.com", expected https: API keys must not be sent unencrypted (http only to a loopback address)
+      accounts #4.base_url (1.toml): found "http://api.refersion.com", expected https: API keys must not be sent unencrypted (http only to a loopback address, or with REFERSION_ALLOW_PLAIN_HTTP=true)
       accounts #4.custom_fields.city (1.toml): found "x", expected an id of Refersion's: digits, such as "1234"
       accounts #4.audiences #1.on_true.status (1.toml): found "PENDING", expected ACTIVE, DENIED or DISABLED
       accounts #5.name (1.toml): found a text (not shown), expected a name of 1 to 40 of a–z, 0–9, `-` and `_`

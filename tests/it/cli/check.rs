@@ -69,6 +69,54 @@ async fn healthcheck_reports_whether_the_service_is_healthy() {
     assert!(stopped.err.contains("Connection refused"), "{}", stopped.err);
 }
 
+/// The health check of an image is one command for every configuration. A mistake in a file, made since the service started, says
+/// nothing about the running service.
+#[tokio::test]
+async fn healthcheck_asks_where_the_configuration_files_say() {
+    let service = Service::start(&[]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config.toml");
+    let ops = format!("[ops]\nlisten = \"{}\"\n", service.addresses.ops);
+    let write = |text: &str| std::fs::write(&file, text).expect("writes");
+    write(&ops);
+    let named = ("CONFIG_FILES", file.to_str().expect("UTF-8"));
+    let healthy = run(&["healthcheck"], &[named], "").await;
+    assert_eq!((healthy.code, &*healthy.out, &*healthy.err), (Some(0), "healthy\n", ""));
+    write(&format!("{ops}[refersion]\ntimeout = \"soon\"\ntmeout = \"1s\"\n"));
+    let healthy = run(&["healthcheck"], &[named], "").await;
+    assert_eq!((healthy.code, &*healthy.out, &*healthy.err), (Some(0), "healthy\n", ""));
+    service.stop().await;
+    let stopped = run(&["healthcheck"], &[named], "").await;
+    assert_eq!(stopped.code, Some(1));
+    assert!(stopped.err.contains("Connection refused") && stopped.err.contains("unknown key"), "{}", stopped.err);
+    write("[ops]\nlisten = \"9090\"\n");
+    let wrong = run(&["healthcheck"], &[named], "").await;
+    assert_eq!(wrong.code, Some(1));
+    assert!(wrong.err.contains("ops.listen") && wrong.err.contains("OPS_LISTEN is not valid"), "{}", wrong.err);
+}
+
+/// An image that holds nothing but this program has no certificates.
+#[tokio::test]
+async fn certificates_are_needed_for_https_alone_and_their_absence_is_said() {
+    let refersion = Refersion::start().await;
+    let none = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/nonexistent"), ("REFERSION_API_KEY", API_KEY)];
+    let plain = [none.as_slice(), &[("REFERSION_BASE_URL", refersion.base_url.as_str())]].concat();
+    assert_eq!(run(&["check"], &plain, "").await.code, Some(0));
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = format!("sqlite://{}/store.db", folder.path().display());
+    let tls = [none.as_slice(), &[("REFERSION_BASE_URL", "https://127.0.0.1:1"), ("STORE_URL", &*store)]].concat();
+    for command in ["check", "serve"] {
+        let ran = run(&[command], &tls, "").await;
+        assert_eq!(ran.code, Some(1), "{command}");
+        assert!(ran.err.contains("No CA certificates were loaded"), "{command}: {}", ran.err);
+        assert!(
+            ran.err.contains("install the package ca-certificates, or set SSL_CERT_FILE"),
+            "{command}: {}",
+            ran.err
+        );
+    }
+}
+
 /// The endpoint answers once, with a redirect to itself: a client that followed it would find no listener.
 #[tokio::test]
 async fn healthcheck_uses_no_proxy_and_follows_no_redirect() {

@@ -33,7 +33,8 @@ async fn top_level() {
       -h, --help     Print help
       -V, --version  Print version
 
-    Settings come from config/default.toml (compiled in), then --config files, then the environment:
+    Settings come from config/default.toml (compiled in), then the files that CONFIG_FILES names
+    (separated by commas), then --config files, then the environment:
     key `k` of section `s` is S_K there, so `api_key` in [refersion] is REFERSION_API_KEY.
 
     To look around without an account:
