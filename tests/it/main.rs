@@ -15,6 +15,7 @@ mod documents;
 mod field;
 mod fuzz;
 mod http;
+mod manifests;
 mod mapping;
 mod order;
 mod published_samples;
