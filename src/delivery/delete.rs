@@ -9,14 +9,14 @@
 use super::outcome::{Action, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 use super::search::{self, Search};
 use super::{
-    Affiliate, Call, Done, Found, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, Stage, Target,
+    Affiliate, Call, DeleteTarget, Done, Found, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, Stage,
 };
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Personal, Profile, User};
 
 /// The next step, as decided by what is known.
 pub(super) fn decide(input: &PlanInput<'_>, user: &User, state: &mut PlanState) -> Step {
     if state.progress.target.is_none() {
-        state.progress.target = state.known.as_ref().map(Target::from);
+        state.progress.target = state.known.as_ref().map(DeleteTarget::from);
     }
     if let Some(target) = &state.progress.target {
         return proceed(input, state, target);
@@ -34,7 +34,7 @@ pub(super) fn decide(input: &PlanInput<'_>, user: &User, state: &mut PlanState) 
     }
 }
 
-fn proceed(input: &PlanInput<'_>, state: &PlanState, target: &Target) -> Step {
+fn proceed(input: &PlanInput<'_>, state: &PlanState, target: &DeleteTarget) -> Step {
     let Some(id) = target.id else {
         return Step::Next(Call::Get(Identifier::Code(target.code.clone())));
     };
@@ -76,7 +76,7 @@ pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call
         (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::refused(call, words)),
         (Call::Search { .. }, reply) => on_search(input, state, reply, call),
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
-            state.progress.target = Some(Target { code: code.clone(), id: Some(affiliate.id) });
+            state.progress.target = Some(DeleteTarget { code: code.clone(), id: Some(affiliate.id) });
             state.progress.stage = Stage::Start;
             None
         }

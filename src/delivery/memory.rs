@@ -105,7 +105,7 @@ pub struct Progress {
     pub refused: u32,
     /// The affiliate that a delete is about, once it is known.
     #[serde(default)]
-    pub target: Option<Target>,
+    pub target: Option<DeleteTarget>,
     /// The values that Refersion refused.
     #[serde(default)]
     pub refused_values: RefusedValues,
@@ -214,14 +214,14 @@ pub enum Done {
 
 /// The affiliate that a delete is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
+pub struct DeleteTarget {
     /// The alphanumeric code.
     pub code: AffiliateCode,
     /// The numeric id, once `get` has shown it.
     pub id: Option<AffiliateId>,
 }
 
-impl From<&Known> for Target {
+impl From<&Known> for DeleteTarget {
     fn from(known: &Known) -> Self {
         Self { code: known.code.clone(), id: known.id }
     }

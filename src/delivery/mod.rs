@@ -24,7 +24,7 @@ mod unanswered_new;
 
 pub use coalesce::{Coalesced, coalesce};
 pub use exchange::{Affiliate, Call, Found, Identifier, Rejection, Reply};
-pub use memory::{Done, Known, Memory, Origin, PresentStatus, Progress, Recalled, RefusedValues, Stage, Target};
+pub use memory::{DeleteTarget, Done, Known, Memory, Origin, PresentStatus, Progress, Recalled, RefusedValues, Stage};
 pub use outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 pub use outcome_code::OutcomeCode;
 pub use plan::{on_recalled, step};

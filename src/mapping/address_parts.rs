@@ -61,7 +61,7 @@ enum Place {
 }
 
 /// One value of a part.
-pub(super) struct Found {
+pub(super) struct FoundPart {
     part: Part,
     place: Place,
     /// The index of its name in [`NAMES`].
@@ -75,7 +75,7 @@ pub(super) struct Found {
 /// All parts of one address.
 #[derive(Default)]
 pub(super) struct AddressParts {
-    found: Vec<Found>,
+    found: Vec<FoundPart>,
     /// Whether there is an address of which nothing could be read.
     pub(super) is_unreadable: bool,
 }
@@ -104,7 +104,7 @@ impl AddressParts {
     }
 
     /// The values of `part`, the preferred one first.
-    pub(super) fn all(&self, part: Part) -> impl Iterator<Item = &Found> {
+    pub(super) fn all(&self, part: Part) -> impl Iterator<Item = &FoundPart> {
         self.found.iter().filter(move |found| found.part == part)
     }
 
@@ -158,7 +158,7 @@ impl AddressParts {
     }
 
     fn push(&mut self, (name, part): (usize, Part), place: Place, text: String, is_number: bool) {
-        self.found.push(Found { part, place, name, text, is_number });
+        self.found.push(FoundPart { part, place, name, text, is_number });
     }
 }
 

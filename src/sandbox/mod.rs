@@ -47,9 +47,10 @@ use tokio::sync::watch;
 
 /// A simulated Refersion with one account. Clones share the account.
 #[derive(Clone)]
-pub struct Sandbox(Arc<Inner>);
+pub struct Sandbox(Arc<SharedSandbox>);
 
-struct Inner {
+/// What all clones share.
+struct SharedSandbox {
     settings: SandboxSettings,
     state: Mutex<SandboxState>,
     changed: watch::Sender<()>,
@@ -73,7 +74,7 @@ impl Sandbox {
             faults,
             key_revoked: false,
         };
-        Self(Arc::new(Inner { settings, state: Mutex::new(state), changed: watch::Sender::new(()) }))
+        Self(Arc::new(SharedSandbox { settings, state: Mutex::new(state), changed: watch::Sender::new(()) }))
     }
 
     /// Serves until the future is dropped. Responses in progress are then finished, and connections closed.

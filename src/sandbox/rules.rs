@@ -42,7 +42,7 @@ pub(super) enum Rule {
 }
 
 /// A text field of an operation.
-pub(super) struct Field {
+pub(super) struct FieldRule {
     /// Its name at Refersion.
     pub(super) name: &'static str,
     /// Whether it is required.
@@ -51,16 +51,16 @@ pub(super) struct Field {
     pub(super) rule: Rule,
 }
 
-pub(super) const fn required(name: &'static str, rule: Rule) -> Field {
-    Field { name, required: true, rule }
+pub(super) const fn required(name: &'static str, rule: Rule) -> FieldRule {
+    FieldRule { name, required: true, rule }
 }
 
-pub(super) const fn optional(name: &'static str, rule: Rule) -> Field {
-    Field { name, required: false, rule }
+pub(super) const fn optional(name: &'static str, rule: Rule) -> FieldRule {
+    FieldRule { name, required: false, rule }
 }
 
 /// A field of an affiliate as `new` takes it.
-pub(super) fn in_new(field: domain::Field) -> Field {
+pub(super) fn in_new(field: domain::Field) -> FieldRule {
     let spec = field.spec();
     let rule = match spec.format {
         Format::Email => Rule::Email,
@@ -69,17 +69,17 @@ pub(super) fn in_new(field: domain::Field) -> Field {
         Format::StateCode => Rule::StateCode,
         Format::Text | Format::NonEmpty | Format::Offer => Rule::Text,
     };
-    Field { name: spec.name, required: spec.required, rule }
+    FieldRule { name: spec.name, required: spec.required, rule }
 }
 
 /// A field of an affiliate as `edit` takes it; none if `edit` does not take it as a text.
-pub(super) fn in_edit(field: domain::Field) -> Option<Field> {
+pub(super) fn in_edit(field: domain::Field) -> Option<FieldRule> {
     let rule = match field.spec().format {
         Format::Offer => return None,
         Format::NonEmpty => Rule::NonEmpty,
         Format::Text | Format::Email | Format::Country | Format::StateCode | Format::Alphanumeric => in_new(field).rule,
     };
-    field.is_editable().then_some(Field { name: field.as_str(), required: false, rule })
+    field.is_editable().then_some(FieldRule { name: field.as_str(), required: false, rule })
 }
 
 /// An error for the first field of `body` that is not `known`.
@@ -94,7 +94,7 @@ pub(super) fn reject_unknown_fields(
 /// The texts of `body`, and a message for each invalid value. Unknown and missing fields are an error at once.
 pub(super) fn read_texts(
     body: &Map<String, Value>,
-    fields: &[Field],
+    fields: &[FieldRule],
 ) -> Result<(BTreeMap<String, String>, Vec<String>), ErrorResponse> {
     reject_unknown_fields(body, |name| fields.iter().any(|field| field.name == name))?;
     let empty = |name: &str| body.get(name).is_none_or(|value| value.is_null() || value.as_str() == Some(""));
@@ -114,7 +114,7 @@ pub(super) fn read_texts(
 }
 
 /// The text of one field, or the message about its value. Numbers, booleans and `null` are not texts.
-pub(super) fn check<'a>(field: &Field, value: &'a Value) -> Result<&'a str, String> {
+pub(super) fn check<'a>(field: &FieldRule, value: &'a Value) -> Result<&'a str, String> {
     let text = value.as_str().ok_or_else(|| not_allowed(value, field.name))?;
     if !matches!(field.rule, Rule::Password) && text.chars().count() > CHAR_LIMIT {
         return Err(TOO_LONG.to_owned());

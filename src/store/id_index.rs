@@ -36,14 +36,14 @@ pub fn fingerprint(id: &EventId) -> u32 {
 
 /// Ids of successive seqs.
 #[derive(Debug)]
-struct Generation {
+struct IdGeneration {
     first: i64,
     last: i64,
     entries: HashTable<Entry>,
     capacity: usize,
 }
 
-impl Generation {
+impl IdGeneration {
     fn new(first: i64, capacity: usize) -> Self {
         let entries = HashTable::with_capacity(capacity);
         Self { first, last: first, capacity: entries.capacity(), entries }
@@ -85,7 +85,7 @@ const MERGED: usize = 50_000;
 #[derive(Debug)]
 pub struct IdIndex {
     /// The oldest first; their seqs do not overlap.
-    generations: Vec<Generation>,
+    generations: Vec<IdGeneration>,
     /// In bytes.
     allowed: usize,
 }
@@ -96,7 +96,7 @@ impl IdIndex {
         let mut index = Self { generations: Vec::new(), allowed };
         if expected > 0 {
             let capacity = expected.clamp(MIN_GENERATION, index.max_generation());
-            index.generations.push(Generation::new(0, capacity));
+            index.generations.push(IdGeneration::new(0, capacity));
         }
         index
     }
@@ -112,7 +112,7 @@ impl IdIndex {
     pub fn insert(&mut self, id: &EventId, seq: i64) {
         if !self.generations.last().is_some_and(|open| open.entries.is_empty() || open.takes(seq)) {
             let capacity = self.len().clamp(MIN_GENERATION, self.max_generation());
-            self.generations.push(Generation::new(seq, capacity));
+            self.generations.push(IdGeneration::new(seq, capacity));
         }
         let Some(open) = self.generations.last_mut() else { return };
         if open.entries.is_empty() {
@@ -154,7 +154,7 @@ impl IdIndex {
         }
         one.entries.shrink_to_fit(|entry| entry.hash());
         one.capacity = one.entries.capacity();
-        let fits = |older: &Generation, one: &Generation| {
+        let fits = |older: &IdGeneration, one: &IdGeneration| {
             older.entries.len() + one.entries.len() < MERGED && u32::try_from(one.last - older.first).is_ok()
         };
         if at > 0 && fits(&self.generations[at - 1], &self.generations[at]) {
@@ -187,7 +187,7 @@ impl IdIndex {
 
     /// The bytes that its tables take.
     pub fn memory(&self) -> usize {
-        self.generations.iter().map(Generation::memory).sum()
+        self.generations.iter().map(IdGeneration::memory).sum()
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
         let mut before = 0;
         for n in 0..50_000 {
             index.insert(&id(n), i64::from(n));
-            let memory = index.generations.last().map_or(0, Generation::memory);
+            let memory = index.generations.last().map_or(0, IdGeneration::memory);
             let opened = index.generations.last().is_some_and(|open| open.entries.len() == 1);
             assert!(opened || memory == before, "at {n}");
             before = memory;

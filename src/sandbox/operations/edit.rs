@@ -9,15 +9,15 @@ use crate::domain;
 use crate::sandbox::SandboxSettings;
 use crate::sandbox::account::{SandboxAccount, SandboxAffiliate};
 use crate::sandbox::error_response::{EMAIL_TAKEN, ErrorResponse, not_allowed};
-use crate::sandbox::rules::{self, Field, Rule, optional};
+use crate::sandbox::rules::{self, FieldRule, Rule, optional};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// The fields of an affiliate that are texts in `edit`.
-static TEXTS: LazyLock<Vec<Field>> =
+static TEXTS: LazyLock<Vec<FieldRule>> =
     LazyLock::new(|| domain::Field::ALL.iter().filter_map(|field| rules::in_edit(*field)).collect());
-const CUSTOM: Field = optional("custom_fields", Rule::Text);
+const CUSTOM: FieldRule = optional("custom_fields", Rule::Text);
 
 /// One valid entry of `affiliates`.
 struct Edit {

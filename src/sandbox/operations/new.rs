@@ -7,12 +7,12 @@ use crate::domain::{self, AffiliateStatus, Timestamp};
 use crate::sandbox::SandboxSettings;
 use crate::sandbox::account::SandboxAccount;
 use crate::sandbox::error_response::{EMAIL_TAKEN, ErrorResponse, not_allowed};
-use crate::sandbox::rules::{self, Field, Rule, optional, required};
+use crate::sandbox::rules::{self, FieldRule, Rule, optional, required};
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
 /// The fields of an affiliate, and the fields that only `new` has.
-static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
+static FIELDS: LazyLock<Vec<FieldRule>> = LazyLock::new(|| {
     let (needed, others): (Vec<_>, Vec<_>) =
         domain::Field::ALL.iter().map(|field| rules::in_new(*field)).partition(|field| field.required);
     let own = [

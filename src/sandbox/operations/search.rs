@@ -7,15 +7,15 @@
 use crate::sandbox::SandboxSettings;
 use crate::sandbox::account::{SandboxAccount, SandboxAffiliate};
 use crate::sandbox::error_response::{ErrorResponse, NO_FILTER, NO_RESULTS};
-use crate::sandbox::rules::{self, Field, Rule, optional};
+use crate::sandbox::rules::{self, FieldRule, Rule, optional};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-const PAGE: Field = optional("page", Rule::Count(u32::MAX));
+const PAGE: FieldRule = optional("page", Rule::Count(u32::MAX));
 const FILTERS: [&str; 3] = ["keyword", "first_name", "last_name"];
-const SEARCH: [Field; 4] =
+const SEARCH: [FieldRule; 4] =
     [optional(FILTERS[0], Rule::Text), optional(FILTERS[1], Rule::Text), optional(FILTERS[2], Rule::Text), PAGE];
-const LIST: [Field; 2] = [optional("limit", Rule::Count(100)), PAGE];
+const LIST: [FieldRule; 2] = [optional("limit", Rule::Count(100)), PAGE];
 
 pub(super) fn search(
     account: &SandboxAccount,
@@ -48,7 +48,7 @@ pub(super) fn list(
     Ok(page(&all, limit, number(&texts, "page").unwrap_or(1), settings))
 }
 
-fn read(body: &Map<String, Value>, fields: &[Field]) -> Result<BTreeMap<String, String>, ErrorResponse> {
+fn read(body: &Map<String, Value>, fields: &[FieldRule]) -> Result<BTreeMap<String, String>, ErrorResponse> {
     let (texts, messages) = rules::read_texts(body, fields)?;
     if messages.is_empty() { Ok(texts) } else { Err(ErrorResponse::Invalid(messages)) }
 }

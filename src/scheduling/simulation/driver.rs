@@ -20,7 +20,7 @@ pub(super) enum RetryAfter {
 
 /// What happens next.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+enum SimulatedEvent {
     /// A request arrives at the upstream.
     Arrives(usize),
     /// Its reply arrives here.
@@ -37,7 +37,7 @@ pub(super) struct Simulation {
     latency: u64,
     random: u64,
     now: u64,
-    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    events: BinaryHeap<Reverse<(u64, u64, SimulatedEvent)>>,
     scheduled: u64,
     due: u64,
     permits: Vec<Option<Permit>>,
@@ -82,7 +82,7 @@ impl Simulation {
         chance
     }
 
-    fn schedule(&mut self, after: u64, event: Event) {
+    fn schedule(&mut self, after: u64, event: SimulatedEvent) {
         self.scheduled += 1;
         self.events.push(Reverse((self.now + after, self.scheduled, event)));
     }
@@ -112,10 +112,10 @@ impl Simulation {
         }
     }
 
-    fn on(&mut self, event: Event) {
+    fn on(&mut self, event: SimulatedEvent) {
         match event {
-            Event::Due => {}
-            Event::Arrives(request) => {
+            SimulatedEvent::Due => {}
+            SimulatedEvent::Arrives(request) => {
                 let verdict = self.limiter.accept(self.now);
                 match verdict {
                     Ok(()) => self.accepted.push(self.now),
@@ -126,9 +126,9 @@ impl Simulation {
                     RetryAfter::Exact => Some(Duration::from_secs(early.div_ceil(SECOND))),
                 });
                 let back = self.one_way();
-                self.schedule(back, Event::Replied(request, reply));
+                self.schedule(back, SimulatedEvent::Replied(request, reply));
             }
-            Event::Replied(request, reply) => {
+            SimulatedEvent::Replied(request, reply) => {
                 let permit = self.permits[request].take().expect("in flight");
                 let (now, chance) = (self.moment(), self.chance());
                 if let Err(Some(wait)) = reply {
@@ -149,13 +149,13 @@ impl Simulation {
                     assert!(self.quiet_until <= self.moment(), "a request before a Retry-After was over");
                     self.permits.push(Some(permit));
                     let there = self.one_way();
-                    self.schedule(there, Event::Arrives(self.permits.len() - 1));
+                    self.schedule(there, SimulatedEvent::Arrives(self.permits.len() - 1));
                 }
                 Err(Denied::NotBefore(at) | Denied::Open(at)) => {
                     let at = u64::try_from(at.0).expect("small") * 1_000;
                     if self.due != at {
                         self.due = at;
-                        self.schedule(at.saturating_sub(self.now), Event::Due);
+                        self.schedule(at.saturating_sub(self.now), SimulatedEvent::Due);
                     }
                     return;
                 }

@@ -8,7 +8,7 @@ use crate::scheduling::{End, Entry, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug)]
-struct Event {
+struct ModelEvent {
     user: usize,
     attempted: bool,
     due: Option<Timestamp>,
@@ -26,7 +26,7 @@ struct Event {
 #[derive(Debug, Default)]
 pub struct Model {
     pub position: Seq,
-    events: BTreeMap<Seq, Event>,
+    events: BTreeMap<Seq, ModelEvent>,
     /// The user to whom a key leads, and the last event that bore it.
     keys: BTreeMap<LaneKey, (usize, Seq)>,
     /// The units in flight, with all their followers, fed or not.
@@ -63,7 +63,7 @@ impl Model {
         let group: Vec<Seq> = entry.group.iter().copied().filter(|member| *member > seq && is_own).collect();
         self.events.insert(
             seq,
-            Event {
+            ModelEvent {
                 user,
                 attempted: entry.attempted && is_own,
                 due: entry.retry.filter(|_| is_own).map(|retry| retry.due(now)),
@@ -80,7 +80,7 @@ impl Model {
     /// The loaded head of whose group the event, which is being fed, is a member.
     fn head_of_member(&self, member: Seq) -> Option<Seq> {
         let in_flight = self.units.iter().find(|(_, followers)| followers.contains(&member)).map(|(head, _)| *head);
-        let marks = |event: &Event| event.group.as_ref().is_some_and(|group| group.contains(&member));
+        let marks = |event: &ModelEvent| event.group.as_ref().is_some_and(|group| group.contains(&member));
         let waiting = self.events.iter().find(|(_, event)| event.in_flight.is_none() && marks(event));
         in_flight.or(waiting.map(|(head, _)| *head))
     }
@@ -122,7 +122,7 @@ impl Model {
 
     fn is_head(&self, seq: Seq) -> bool {
         let own = &self.events[&seq];
-        let waits_alone = |event: &Event| event.in_flight.is_none() && event.member_of.is_none();
+        let waits_alone = |event: &ModelEvent| event.in_flight.is_none() && event.member_of.is_none();
         let mut others = self.events.iter().filter(|(other, event)| **other != seq && event.user == own.user);
         waits_alone(own)
             && others.all(|(other, event)| event.in_flight.is_none() && (*other > seq || event.member_of.is_some()))
@@ -159,7 +159,7 @@ impl Model {
         let followers: Vec<Seq> = if let Some(group) = &event.group {
             group.iter().copied().filter(|seq| *seq > self.position || self.events.contains_key(seq)).collect()
         } else {
-            let waits = |other: &Event| other.user == event.user && other.member_of.is_none();
+            let waits = |other: &ModelEvent| other.user == event.user && other.member_of.is_none();
             let behind = self.events.iter().filter(|(seq, other)| **seq > head && waits(other));
             behind.take_while(|(_, other)| !other.attempted).take(max_followers).map(|(seq, _)| *seq).collect()
         };

@@ -5,7 +5,7 @@
 
 use super::scenario::{Scenario, delete, identify, membership, nothing, peter};
 use super::text;
-use refersion_destination::delivery::{Coalesced, Done, Progress, Stage, Target, UnansweredNew, coalesce};
+use refersion_destination::delivery::{Coalesced, DeleteTarget, Done, Progress, Stage, UnansweredNew, coalesce};
 use refersion_destination::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Profile};
 use refersion_destination::mapping::{Creation, Intent};
 
@@ -247,7 +247,7 @@ fn deletes_of_one_user_are_one() {
 
 /// Far into a delivery.
 fn far(stage: Stage) -> Progress {
-    let target = Some(Target { code: AffiliateCode("a3y7".into()), id: Some(AffiliateId(7)) });
+    let target = Some(DeleteTarget { code: AffiliateCode("a3y7".into()), id: Some(AffiliateId(7)) });
     Progress {
         stage,
         new_in_flight: None,

@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 /// What one transaction of version 5 changed. The fields and their order are its format.
 #[derive(Deserialize)]
 struct Changes {
-    users: Vec<(i64, Option<User>)>,
-    ids: Vec<([u8; 16], Option<Id>)>,
+    users: Vec<(i64, Option<UserRow>)>,
+    ids: Vec<([u8; 16], Option<IdRow>)>,
 }
 
 /// A row of `users`.
 #[derive(Deserialize)]
-struct User {
+struct UserRow {
     _waiting: u32,
     _lane: Option<i64>,
     affiliate: Option<i64>,
@@ -28,7 +28,7 @@ struct User {
 
 /// A row of `seen`.
 #[derive(Deserialize)]
-struct Id {
+struct IdRow {
     at: i64,
     seq: i64,
 }
@@ -48,8 +48,8 @@ pub fn flush(connection: &Connection) -> rusqlite::Result<()> {
     ids.into_iter().try_for_each(|(id, row)| write_id(connection, &id, row))
 }
 
-fn write_user(connection: &Connection, key: i64, user: Option<User>) -> rusqlite::Result<()> {
-    let Some(User { affiliate: Some(affiliate), entry: Some(entry), .. }) = user else {
+fn write_user(connection: &Connection, key: i64, user: Option<UserRow>) -> rusqlite::Result<()> {
+    let Some(UserRow { affiliate: Some(affiliate), entry: Some(entry), .. }) = user else {
         return connection.prepare_cached("DELETE FROM v5_users WHERE key = ?1")?.execute([key]).map(drop);
     };
     let sql = "INSERT INTO v5_users (key, waiting, affiliate, entry) VALUES (?1, 0, ?2, ?3)
@@ -57,8 +57,8 @@ fn write_user(connection: &Connection, key: i64, user: Option<User>) -> rusqlite
     connection.prepare_cached(sql)?.execute(params![key, affiliate, entry]).map(drop)
 }
 
-fn write_id(connection: &Connection, id: &[u8; 16], row: Option<Id>) -> rusqlite::Result<()> {
-    let Some(Id { at, seq }) = row else {
+fn write_id(connection: &Connection, id: &[u8; 16], row: Option<IdRow>) -> rusqlite::Result<()> {
+    let Some(IdRow { at, seq }) = row else {
         return connection.prepare_cached("DELETE FROM v5_seen WHERE id = ?1")?.execute([id]).map(drop);
     };
     let sql = "INSERT INTO v5_seen (id, at, seq) VALUES (?1, ?2, ?3)
