@@ -174,9 +174,11 @@ async fn run_plan(
             Step::Next(call) => Arc::new(call),
             Step::Recall(code) => {
                 let (store, account) = (&worker.0.store, &worker.0.settings.account);
-                let recalled =
-                    retry_while_unavailable(worker, || store.recall(account, &code, &run.begun.keys)).await?;
-                delivery::on_recalled(&run.input, state, recalled);
+                match retry_while_unavailable(worker, || store.recall(account, &code, &run.begun.keys)).await {
+                    Ok(recalled) => delivery::on_recalled(&run.input, state, recalled),
+                    Err(StoreError::Corrupt(part)) => return Ok(Some(Step::Dead(PermanentFailure::Corrupt(part)))),
+                    Err(error) => return Err(error),
+                }
                 continue;
             }
             end => return Ok(Some(end)),

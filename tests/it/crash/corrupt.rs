@@ -68,3 +68,28 @@ async fn an_event_that_cannot_be_read_becomes_a_dead_letter_that_says_so_and_the
         assert!(again.reason.contains(part), "{sql}: {}", again.reason);
     }
 }
+
+/// The e-mail leads to the affiliate at Refersion alone, and what the store remembers of that one is damaged.
+#[tokio::test]
+async fn an_event_whose_affiliate_cannot_be_read_becomes_a_dead_letter_also_if_a_search_found_it() {
+    let refersion = Refersion::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = async |event: &Value| {
+        let process = Process::start(&refersion.base_url, folder.path(), &[("SERVER_WAIT", "0s")]);
+        assert_eq!(within(process.send(event)).await.expect("answered").brief(), "202 accepted");
+        let ready = drained(&process).await;
+        process.terminate();
+        let (code, logged) = ended(process).await;
+        assert_eq!(code, Some(0), "{logged}");
+        ready["dead_letters"].clone()
+    };
+    assert_eq!(run(&identify("m1", "u1", &Value::Null)).await, 0);
+    damage(folder.path(), "DELETE FROM links WHERE key >= x'02' AND key < x'03'"); // that of its e-mail
+    damage(folder.path(), "UPDATE affiliates SET sent = x'ff'");
+    assert_eq!(run(&identify("m2", "u2", &json!({"email": "u1@example.com"}))).await, 1);
+    assert_eq!(refersion.operations(), ["new", "new", "search"]);
+    let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("opens");
+    let letter = store.dead_letters(&Filter::default(), 0, 9).await.expect("a page").letters.remove(0);
+    assert_eq!(letter.code, "corrupt");
+    assert!(letter.reason.contains("affiliates.sent"), "{}", letter.reason);
+}
