@@ -5,7 +5,9 @@
 //! is stored as it came does not begin with byte 1 (no JSON text does). Deliberately absent: a dictionary of what events have in
 //! common; it would save far more, and could never be changed again.
 
+use super::{NewEvent, StoreError};
 use lz4_flex::block::{compress_into, decompress, get_maximum_output_size};
+use tokio::task::spawn_blocking;
 
 /// The first byte of a compressed body.
 const MARK: u8 = 1;
@@ -15,6 +17,25 @@ const HEADER: usize = 5;
 const MIN_COMPRESSED: usize = 256;
 /// No compressed byte stands for more bytes than these; so a damaged length cannot ask for gigabytes.
 const MAX_RATIO: usize = 255;
+
+/// The bodies of more events than these are packed on a thread for blocking work: packing a thousand takes some milliseconds.
+const MAX_PACKED_INLINE: usize = 20;
+
+/// Packs the bodies of events that are to be appended.
+pub async fn pack_all(events: Vec<NewEvent>) -> Result<Vec<NewEvent>, StoreError> {
+    if events.len() > MAX_PACKED_INLINE {
+        // Err: the runtime is ending.
+        return spawn_blocking(|| pack_each(events)).await.map_err(|_| StoreError::Closed);
+    }
+    Ok(pack_each(events))
+}
+
+fn pack_each(mut events: Vec<NewEvent>) -> Vec<NewEvent> {
+    for event in &mut events {
+        event.body = pack(std::mem::take(&mut event.body));
+    }
+    events
+}
 
 /// The bytes to store for `body`.
 pub fn pack(body: Vec<u8>) -> Vec<u8> {

@@ -4,7 +4,7 @@
 //! of an affiliate itself ([`HashKey::affiliate`](crate::domain::HashKey::affiliate)), by which its row is found without an index on
 //! account and code. Invariant: a blob of another format is refused, never read in part.
 
-use crate::domain::UserKey;
+use crate::domain::{AccountName, AffiliateCode, HashKey, UserKey};
 
 /// The tag of a `userId`.
 pub const USER_ID: u8 = 1;
@@ -27,6 +27,11 @@ pub fn tagged(key: &UserKey) -> TaggedKey {
 /// These bytes with this tag.
 pub fn with_tag(tag: u8, bytes: &[u8; 16]) -> TaggedKey {
     std::array::from_fn(|i| if i == 0 { tag } else { bytes[i - 1] })
+}
+
+/// The key of the affiliate of `account` with this code.
+pub fn of_affiliate(hash: &HashKey, account: &AccountName, code: &AffiliateCode) -> TaggedKey {
+    with_tag(AFFILIATE, &hash.affiliate(account.as_str(), &code.0))
 }
 
 /// The blob of all keys of an event.

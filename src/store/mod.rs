@@ -3,8 +3,8 @@
 //! The traits are divided by caller: [`EventLog`] (HTTP server and delivery workers), [`DeadLetters`] (operators), [`KeyVault`]
 //! and [`Maintenance`] (assembly). Rows that change together are changed by one method in one transaction. An engine is an
 //! adapter: it holds rows and transactions. Which events may run is decided in [`crate::scheduling`], which calls they need in
-//! [`crate::delivery`]. The files beside the engine's folder are what a second engine needs as well: formats of columns, the
-//! deduplication index, the events in flight, the published counts.
+//! [`crate::delivery`]. The files beside an engine's folder are what every engine needs: formats of columns and rows, what is
+//! decided of events that are appended, settled or erased, the deduplication index, the events in flight, the published counts.
 //!
 //! # The promises of every engine
 //! 1. [`EventLog::append`] returns after the events are committed and synced, or with an error and none of them appended.
@@ -29,16 +29,20 @@
 //!
 //! Deliberately absent: parsing of bodies, any clock (moments are arguments), any timer.
 
+mod append_decision;
 mod body;
 mod dead_letter;
+mod erasure;
 mod event_log;
 mod history;
 mod id_index;
 mod in_flight;
 mod keys;
 mod log_limit;
+mod log_state;
 mod published;
 mod recent_keys;
+mod rows;
 mod sqlite;
 
 pub use dead_letter::{Attempt, DeadLetter, Filter, Forgotten, Page, Replay};
@@ -46,13 +50,28 @@ pub use event_log::{
     AffiliateChanges, Appended, Begun, EmailConflict, Follower, ForgetBefore, KnownUsersOnly, NewEvent, Remember,
     Settlement, StoreError, StoreStatus,
 };
-pub use sqlite::{Limits, SqliteOpenError, SqliteStore};
+pub use sqlite::{SqliteOpenError, SqliteStore};
 
 use crate::delivery::{Progress, Recalled};
 use crate::domain::{AccountName, AffiliateCode, HashKey, SealedKey, Seq, Timestamp, UserKey};
 use crate::scheduling::{Entry, Unit};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
+
+/// Limits of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many events of one account may be pending.
+    pub max_backlog: u64,
+    /// How many bytes the deduplication index may use in memory. Older ids are found on disk.
+    pub deduplication_memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_backlog: 1_000_000, deduplication_memory: 64 * 1024 * 1024 }
+    }
+}
 
 /// Accepted events, in commit order, until they are settled; and the affiliates of their users.
 #[async_trait]

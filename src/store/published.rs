@@ -1,16 +1,20 @@
 //! The counts that every thread can read without I/O: pending events, dead letters, and whether the store can be written.
 //!
-//! In: the changes of each commit. Out: the counts as of the last commit. Invariant: a commit costs nothing for
-//! accounts that it did not change.
+//! In: the changes of each commit, and its failure. Out: the counts as of the last commit. Invariants: a commit costs nothing for
+//! accounts that it did not change; a lasting failure is logged when it begins, once a minute, and when it is over.
 
+use super::log_limit::LogLimit;
+use super::{StoreError, StoreStatus};
 use crate::domain::AccountName;
-use crate::store::StoreStatus;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Counts as of the last commit, and whether the store can be written.
 #[derive(Debug, Default)]
-pub struct Published(Mutex<Counts>);
+pub struct Published {
+    counts: Mutex<Counts>,
+    failures: Mutex<LogLimit>,
+}
 
 /// The content of [`Published`]. Not to be cloned: it grows with the number of accounts.
 #[derive(Debug, Default)]
@@ -26,12 +30,46 @@ pub struct Counts {
 impl Published {
     /// The counts at opening.
     pub fn new(counts: Counts) -> Self {
-        Self(Mutex::new(counts))
+        Self { counts: Mutex::new(counts), failures: Mutex::default() }
     }
 
     /// The counts. Not to be held for long.
     pub fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The status; that of a store that is closed says so.
+    pub fn status(&self, is_closed: bool) -> StoreStatus {
+        let mut status = self.lock().status.clone();
+        if is_closed {
+            status.write_error = Some(StoreError::Closed.to_string());
+        }
+        status
+    }
+
+    /// Something was written: the store can be written.
+    pub fn written(&self) {
+        if self.lock().status.write_error.take().is_some() {
+            self.failures().reset();
+            tracing::info!("the store can be written again");
+        }
+    }
+
+    /// A commit failed: the store cannot be written, unless it is `one_request` alone that fails for good.
+    pub fn failed(&self, error: &StoreError, one_request: bool) {
+        if !one_request || matches!(error, StoreError::Transient(_)) {
+            let before = self.lock().status.write_error.replace(error.to_string());
+            if before.is_none() {
+                self.failures().reset(); // the change of state is logged, whatever failed before
+            }
+        }
+        if self.failures().due() {
+            tracing::error!(%error, "the store could not commit; what failed changed nothing");
+        }
+    }
+
+    fn failures(&self) -> MutexGuard<'_, LogLimit> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A transaction has committed: so many events of each of these accounts are pending now, `dead` dead letters were added,
@@ -58,6 +96,22 @@ mod tests {
 
     fn account(n: u32) -> AccountName {
         AccountName::from(format!("account {n}"))
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_written_says_so_until_something_was_written() {
+        let published = Published::default();
+        let write_error = || published.status(false).write_error;
+        let (full, damaged) = (StoreError::Transient("full".to_owned()), StoreError::Corrupt("a page".to_owned()));
+        published.failed(&damaged, true);
+        assert_eq!(write_error(), None, "others can be written");
+        for (error, one_request) in [(&damaged, false), (&full, true)] {
+            published.failed(error, one_request);
+            assert_eq!(write_error(), Some(error.to_string()));
+            published.written();
+            assert_eq!(write_error(), None);
+        }
+        assert_eq!(published.status(true).write_error, Some(StoreError::Closed.to_string()));
     }
 
     /// Counts of a thousand accounts are not copied for an event of one: an account that did not change stays where it is.

@@ -1,22 +1,26 @@
-//! Changes of the affiliate index: affiliates remembered, and the keys that lead to them.
+//! The affiliate index: affiliates remembered, the keys that lead to them, and what is remembered of an event's user.
 //!
-//! Invariants: each affiliate has one link of its own (tag 3), by which its row is found; an affiliate has one e-mail address, so
-//! an earlier one leads to it no longer when a new one is linked; a numeric id is never lost again.
+//! Invariants: everything is found by index; each affiliate has one link of its own (tag 3), by which its row is found; an
+//! affiliate has one e-mail address, so an earlier one leads to it no longer when a new one is linked; a numeric id is never lost
+//! again.
 
-use super::deletions;
-use super::erase::{self, KeyHash};
-use super::writer_state::{AccountNumber, WriteTx};
-use crate::delivery::Origin;
-use crate::domain::{AccountName, AffiliateCode, AffiliateKey, HashKey, Timestamp, UserKey};
+use super::erase;
+use super::query::Query;
+use super::write_tx::WriteTx;
+use crate::delivery::{Known, Memory, Recalled};
+use crate::domain::{AccountName, AffiliateKey, UserKey};
 use crate::scheduling::Unit;
-use crate::store::keys::{self, AFFILIATE, EMAIL, TaggedKey};
-use crate::store::{AffiliateChanges, Remember};
-use rusqlite::{Connection, OptionalExtension, params};
+use crate::store::erasure::KeyHash;
+use crate::store::keys::{self, AFFILIATE, EMAIL, TaggedKey, USER_ID};
+use crate::store::log_state::AccountNumber;
+use crate::store::rows::affiliates as rows;
+use crate::store::rows::timestamp;
+use crate::store::{AffiliateChanges, EmailConflict, Remember, StoreError};
+use rusqlite::{Connection, params};
 
 /// The row of the affiliate that a key leads to.
-pub fn find_affiliate(connection: &Connection, key: &TaggedKey) -> rusqlite::Result<Option<i64>> {
-    let mut statement = connection.prepare_cached("SELECT affiliate FROM links WHERE key = ?1")?;
-    statement.query_row([key.as_slice()], |row| row.get(0)).optional()
+pub fn find_affiliate(connection: &Connection, key: &TaggedKey) -> Result<Option<i64>, StoreError> {
+    connection.one("SELECT affiliate FROM links WHERE key = ?1", [key.as_slice()], |row| Ok(row.get(0)?))
 }
 
 /// The keys with one of these tags that lead to an affiliate.
@@ -24,27 +28,21 @@ fn links(
     connection: &Connection,
     affiliate: i64,
     tags: std::ops::RangeInclusive<u8>,
-) -> rusqlite::Result<Vec<TaggedKey>> {
+) -> Result<Vec<TaggedKey>, StoreError> {
     let sql = "SELECT key FROM links WHERE affiliate = ?1 AND key >= ?2 AND key < ?3";
     let (from, until) = ([*tags.start()], [tags.end() + 1]);
-    let mut statement = connection.prepare_cached(sql)?;
-    statement.query_map(params![affiliate, from.as_slice(), until.as_slice()], |row| row.get(0))?.collect()
+    connection.all(sql, params![affiliate, from.as_slice(), until.as_slice()], |row| Ok(row.get(0)?))
 }
 
 /// The keys of users that lead to an affiliate.
-pub fn user_links(connection: &Connection, affiliate: i64) -> rusqlite::Result<Vec<TaggedKey>> {
-    links(connection, affiliate, keys::USER_ID..=EMAIL)
+pub fn user_links(connection: &Connection, affiliate: i64) -> Result<Vec<TaggedKey>, StoreError> {
+    links(connection, affiliate, USER_ID..=EMAIL)
 }
 
 /// The key of an affiliate itself: all users whose keys lead to it are one user.
-pub fn own_key(connection: &Connection, affiliate: i64) -> rusqlite::Result<Option<AffiliateKey>> {
+pub fn own_key(connection: &Connection, affiliate: i64) -> Result<Option<AffiliateKey>, StoreError> {
     let own = links(connection, affiliate, AFFILIATE..=AFFILIATE)?;
     Ok(own.first().map(|key| AffiliateKey(std::array::from_fn(|i| key[i + 1]))))
-}
-
-/// The key of the affiliate of `account` with this code.
-pub fn key_of(hash: &HashKey, account: &AccountName, code: &AffiliateCode) -> TaggedKey {
-    keys::with_tag(AFFILIATE, &hash.affiliate(account.as_str(), &code.0))
 }
 
 /// Applies `changes`, learned from the events of `unit`.
@@ -54,10 +52,10 @@ pub fn apply(
     number: AccountNumber,
     unit: &Unit,
     changes: &AffiliateChanges,
-) -> rusqlite::Result<()> {
+) -> Result<(), StoreError> {
     let mut keys: Vec<KeyHash> = changes.erase.iter().map(|key| *key.bytes()).collect();
     for code in &changes.forget {
-        let key = key_of(&tx.state.hash, account, code);
+        let key = keys::of_affiliate(&tx.state.hash, account, code);
         if let Some(affiliate) = find_affiliate(tx.connection, &key)? {
             keys.extend(delete(tx.connection, affiliate)?.iter().flat_map(|key| keys::hashes(key)));
         }
@@ -66,49 +64,44 @@ pub fn apply(
         keys = erase::erase(tx.connection, keys)?;
     }
     if let Some(deleted_at) = changes.deleted_at {
-        deletions::keep(tx.connection, &keys, deleted_at, received_at(tx, unit)?)?;
+        // As received with the last event of the unit.
+        let last = unit.seqs().last().unwrap_or(unit.head);
+        let sql = "SELECT max(received_at) FROM log WHERE seq IN (?1, ?2)";
+        let values = [unit.head.0, last.0];
+        let received_at = tx.connection.one(sql, values, |row| Ok(timestamp(row, 0, "log.received_at")?))?;
+        erase::keep_moment(tx.connection, &keys, deleted_at, received_at.unwrap_or_default())?;
     }
-    let remember = changes.remember.as_ref();
-    remember.map_or(Ok(()), |remember| save(tx, account, number, remember))
-}
-
-/// When the last event of `unit` was received.
-fn received_at(tx: &WriteTx<'_>, unit: &Unit) -> rusqlite::Result<Timestamp> {
-    let last = unit.seqs().last().unwrap_or(unit.head);
-    let sql = "SELECT max(received_at) FROM log WHERE seq IN (?1, ?2)";
-    let received_at = tx.connection.prepare_cached(sql)?.query_row([unit.head.0, last.0], |row| row.get(0));
-    received_at.map(Timestamp)
+    changes.remember.as_ref().map_or(Ok(()), |remember| save(tx, account, number, remember))
 }
 
 /// Deletes an affiliate and its links; returns the keys of users that led to it.
-pub fn delete(connection: &Connection, affiliate: i64) -> rusqlite::Result<Vec<TaggedKey>> {
+pub fn delete(connection: &Connection, affiliate: i64) -> Result<Vec<TaggedKey>, StoreError> {
     let linked = user_links(connection, affiliate)?;
-    connection.prepare_cached("DELETE FROM links WHERE affiliate = ?1")?.execute([affiliate])?;
-    connection.prepare_cached("DELETE FROM affiliates WHERE affiliate = ?1")?.execute([affiliate])?;
+    connection.run("DELETE FROM links WHERE affiliate = ?1", [affiliate])?;
+    connection.run("DELETE FROM affiliates WHERE affiliate = ?1", [affiliate])?;
     Ok(linked)
 }
 
 /// Deletes the link of a key; returns whether there was one.
-pub fn unlink(connection: &Connection, key: &TaggedKey) -> rusqlite::Result<bool> {
-    Ok(connection.prepare_cached("DELETE FROM links WHERE key = ?1")?.execute([key.as_slice()])? > 0)
+pub fn unlink(connection: &Connection, key: &TaggedKey) -> Result<bool, StoreError> {
+    Ok(connection.run("DELETE FROM links WHERE key = ?1", [key.as_slice()])? > 0)
 }
 
-fn save(tx: &WriteTx<'_>, account: &AccountName, number: AccountNumber, remember: &Remember) -> rusqlite::Result<()> {
-    let (connection, known) = (tx.connection, &remember.known);
-    let (sent, conflict) = (known.sent.to_bytes(), known.sent.has_email_conflict());
-    let id = known.id.and_then(|id| i64::try_from(id.0).ok());
-    let found = known.origin == Origin::Found;
-    let own = key_of(&tx.state.hash, account, &known.code);
+fn save(tx: &WriteTx<'_>, account: &AccountName, number: AccountNumber, remember: &Remember) -> Result<(), StoreError> {
+    let (connection, own) = (tx.connection, keys::of_affiliate(&tx.state.hash, account, &remember.known.code));
+    let rows::AffiliateColumns { code, id, found, sent, email_conflict } = rows::AffiliateColumns::of(&remember.known);
     let affiliate = if let Some(affiliate) = find_affiliate(connection, &own)? {
         let sql = "UPDATE affiliates SET id = coalesce(?2, id), found = ?3, sent = ?4, email_conflict = ?5
                    WHERE affiliate = ?1";
-        connection.prepare_cached(sql)?.execute(params![affiliate, id, found, sent, conflict])?;
-        unlink_earlier_emails(connection, affiliate, &remember.keys)?;
+        connection.run(sql, params![affiliate, id, found, sent, email_conflict])?;
+        for earlier in rows::earlier_emails(links(connection, affiliate, EMAIL..=EMAIL)?, &remember.keys) {
+            unlink(connection, &earlier)?;
+        }
         affiliate
     } else {
         let sql = "INSERT INTO affiliates (account, code, id, found, sent, email_conflict)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        connection.prepare_cached(sql)?.execute(params![number, known.code.0, id, found, sent, conflict])?;
+        connection.run(sql, params![number, code, id, found, sent, email_conflict])?;
         let affiliate = connection.last_insert_rowid();
         link(connection, &own, affiliate)?;
         affiliate
@@ -116,21 +109,63 @@ fn save(tx: &WriteTx<'_>, account: &AccountName, number: AccountNumber, remember
     remember.keys.iter().try_for_each(|key| link(connection, &keys::tagged(key), affiliate))
 }
 
-fn link(connection: &Connection, key: &TaggedKey, affiliate: i64) -> rusqlite::Result<()> {
+fn link(connection: &Connection, key: &TaggedKey, affiliate: i64) -> Result<(), StoreError> {
     let sql = "INSERT INTO links (key, affiliate) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET affiliate = ?2
                WHERE affiliate <> ?2";
-    connection.prepare_cached(sql)?.execute(params![key.as_slice(), affiliate]).map(drop)
+    connection.run(sql, params![key.as_slice(), affiliate]).map(drop)
 }
 
-fn unlink_earlier_emails(connection: &Connection, affiliate: i64, users: &[UserKey]) -> rusqlite::Result<()> {
-    let new: Vec<TaggedKey> = users.iter().map(keys::tagged).filter(|key| key[0] == EMAIL).collect();
-    if new.is_empty() {
-        return Ok(());
+/// What is remembered of the user with these keys: the affiliates they lead to, and when the user was deleted.
+pub fn memory(connection: &Connection, users: &[UserKey]) -> Result<Memory, StoreError> {
+    let of_key = |key: &UserKey| {
+        let found = find(connection, &keys::tagged(key))?;
+        let has_other_owner = match (&found, key) {
+            (Some((_, affiliate)), UserKey::Email(_)) => has_other_owner(connection, *affiliate, users)?,
+            _ => false,
+        };
+        let (known, deleted_at) = (found.map(|(known, _)| known), erase::last_moment(connection, key)?);
+        Ok(rows::KeyMemory { key: *key, known, has_other_owner, deleted_at })
+    };
+    Ok(rows::memory(users.iter().map(of_key).collect::<Result<Vec<_>, StoreError>>()?))
+}
+
+/// What is remembered of the affiliate that `key` leads to, for an event with the keys `users`.
+pub fn recall(connection: &Connection, key: &TaggedKey, users: &[UserKey]) -> Result<Option<Recalled>, StoreError> {
+    let Some((known, affiliate)) = find(connection, key)? else { return Ok(None) };
+    Ok(Some(Recalled { known, has_other_owner: has_other_owner(connection, affiliate, users)? }))
+}
+
+/// What is known of the affiliate that a key leads to, and its row.
+fn find(connection: &Connection, key: &TaggedKey) -> Result<Option<(Known, i64)>, StoreError> {
+    let columns = rows::COLUMNS;
+    let sql = format!("SELECT {columns}, affiliate FROM links JOIN affiliates USING (affiliate) WHERE key = ?1");
+    connection.one(&sql, [key.as_slice()], |row| Ok((rows::known(row, 0)?, row.get(4)?)))
+}
+
+fn has_other_owner(connection: &Connection, affiliate: i64, users: &[UserKey]) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM links WHERE affiliate = ?1 AND key >= ?2 AND key < ?3";
+    let (from, until) = ([USER_ID], [USER_ID + 1]);
+    let is_owned = connection.exists(sql, params![affiliate, from.as_slice(), until.as_slice()])?;
+    let user_ids = users.iter().filter(|key| matches!(key, UserKey::UserId(_)));
+    let mut is_own = false;
+    for user_id in user_ids.filter(|_| is_owned) {
+        is_own |= find_affiliate(connection, &keys::tagged(user_id))? == Some(affiliate);
     }
-    for key in links(connection, affiliate, EMAIL..=EMAIL)? {
-        if !new.contains(&key) {
-            unlink(connection, &key)?;
-        }
-    }
-    Ok(())
+    Ok(rows::has_other_owner(is_owned, is_own))
+}
+
+/// Up to `limit` affiliates after the row `after` whose e-mail address could not be changed; of `account`, or of all accounts.
+pub fn email_conflicts(
+    connection: &Connection,
+    account: Option<&AccountName>,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<EmailConflict>, StoreError> {
+    let sql = format!(
+        "SELECT {} FROM affiliates INDEXED BY affiliates_email_conflict JOIN accounts USING (account)
+         WHERE email_conflict = 1 AND affiliate > ?1 AND (?2 IS NULL OR name = ?2) ORDER BY affiliate LIMIT ?3",
+        rows::EMAIL_CONFLICT_COLUMNS
+    );
+    let values = params![after, account.map(AccountName::as_str), i64::try_from(limit).unwrap_or(i64::MAX)];
+    connection.all(&sql, values, |row| Ok(rows::email_conflict(row)?))
 }

@@ -1,18 +1,17 @@
 //! Checkpoints: writes the pages of the write-ahead log (WAL) into the file in the background, so that no commit waits for it.
 //!
-//! In: the size of the WAL after each commit. When it is large, a thread with a connection of its own writes its pages into
-//! the file; then the writer copies the few pages that were committed meanwhile, after which SQLite begins the WAL anew.
+//! In: the size of the WAL after each commit. When it is large, a thread with a connection of its own, made for it, writes its pages
+//! into the file; then the writer copies the few pages that were committed meanwhile, after which SQLite begins the WAL anew.
 //! Invariant: a WAL that grows faster than the thread can follow is copied by the writer itself, so that its size is bounded.
 //! The exception is a WAL that a reader in another process needs: it grows, and a warning says so. Deliberately absent: when the
 //! WAL is emptied of erased content ([`super::maintenance`]).
 
 use super::{reader, schema};
 use rusqlite::Connection;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 /// How many pages the WAL may hold (4 MiB) before they are written into the file: a page that many commits changed is written
@@ -23,14 +22,13 @@ const MAX_WAL_PAGES: i32 = 8 * WAL_PAGES;
 /// A WAL of so many pages (128 MiB) that cannot be copied is reported: a reader holds it.
 const HELD_WAL_PAGES: i32 = 4 * MAX_WAL_PAGES;
 
-/// The thread that writes checkpoints, as the writer sees it. Dropping it ends the thread.
+/// Checkpoints, as the writer sees them.
 #[derive(Debug)]
 pub struct Checkpoints {
+    path: PathBuf,
     /// The size of the WAL as of the last commit.
     pages: Arc<AtomicI32>,
-    /// The thread has copied what the WAL held, or failed to, and the writer has not followed up yet.
-    written: Arc<AtomicBool>,
-    requests: Option<SyncSender<()>>,
+    /// Copies what the WAL holds, or has done so, and the writer has not followed up yet.
     thread: Option<JoinHandle<()>>,
     /// From how many pages on a WAL that cannot be copied is reported.
     held_pages: i32,
@@ -39,57 +37,41 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Starts the thread, for the file `path` that `writer` has open.
-    pub fn start(path: &Path, writer: &mut Connection) -> std::io::Result<Self> {
-        let (pages, written) = (Arc::new(AtomicI32::new(0)), Arc::new(AtomicBool::new(false)));
-        let (requests, inbox) = sync_channel(0); // a request is taken only while the thread is idle
-        let (path, done) = (path.to_owned(), Arc::clone(&written));
-        let thread = std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || {
-            let mut connection = None;
-            while inbox.recv().is_ok() {
-                if let Err(error) = write_with(&path, &mut connection) {
-                    // The writer does it later, and says so if it cannot.
-                    tracing::debug!(%error, "cannot write a checkpoint");
-                }
-                done.store(true, Ordering::Relaxed);
-            }
-        })?;
+    /// Checkpoints of the file `path` that `writer` has open.
+    pub fn start(path: &Path, writer: &mut Connection) -> rusqlite::Result<Self> {
+        let pages = Arc::new(AtomicI32::new(0));
         let size = Arc::clone(&pages);
         let hook = move |_: &mut rusqlite::hooks::Wal, pages| {
             size.store(pages, Ordering::Relaxed);
             Ok(())
         };
         // It replaces SQLite's own hook, which writes checkpoints within commits.
-        writer.wal_hook(Some(hook)).map_err(std::io::Error::other)?;
-        Ok(Self {
-            pages,
-            written,
-            requests: Some(requests),
-            thread: Some(thread),
-            held_pages: HELD_WAL_PAGES,
-            held: false,
-        })
+        writer.wal_hook(Some(hook))?;
+        Ok(Self { path: path.to_owned(), pages, thread: None, held_pages: HELD_WAL_PAGES, held: false })
     }
 
-    /// After a commit: asks for a checkpoint, or completes one.
+    /// After a commit: begins a checkpoint in the background, or completes one.
     pub fn after_commit(&mut self, writer: &Connection) -> rusqlite::Result<()> {
         let pages = self.pages.load(Ordering::Relaxed);
+        let has_copied = self.thread.take_if(|thread| thread.is_finished()).is_some();
         if pages < WAL_PAGES {
-            self.written.store(false, Ordering::Relaxed); // SQLite has begun the WAL anew: there is nothing left to copy
+            // SQLite has begun the WAL anew: there is nothing left to copy.
             if std::mem::take(&mut self.held) {
                 tracing::info!("the write-ahead log was emptied again");
             }
-            return Ok(());
-        }
-        let request = || self.requests.as_ref().map(|requests| requests.try_send(()));
-        if self.written.swap(false, Ordering::Relaxed)
-            || pages >= MAX_WAL_PAGES
-            || matches!(request(), Some(Err(TrySendError::Disconnected(()))))
-        // the thread has panicked
-        {
+        } else if has_copied || pages >= MAX_WAL_PAGES {
             self.pages.store(0, Ordering::Relaxed); // until the next commit says otherwise
             let copied = write(writer)?;
             self.report(pages, copied);
+        } else if self.thread.is_none() {
+            let path = self.path.clone();
+            let copy = move || {
+                if let Err(error) = reader::connect(&path).and_then(|connection| write(&connection)) {
+                    tracing::debug!(%error, "cannot write a checkpoint"); // the writer does it, and says so if it cannot
+                }
+            };
+            // Err: no thread can be made; the writer does it once the WAL is large.
+            self.thread = Builder::new().name("store-checkpoint".to_owned()).spawn(copy).ok();
         }
         Ok(())
     }
@@ -110,19 +92,10 @@ impl Checkpoints {
 
 impl Drop for Checkpoints {
     fn drop(&mut self) {
-        self.requests = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // Err: it panicked
         }
     }
-}
-
-fn write_with(path: &Path, connection: &mut Option<Connection>) -> rusqlite::Result<()> {
-    let connection = match connection {
-        Some(connection) => connection,
-        None => connection.insert(reader::connect(path)?),
-    };
-    write(connection).map(drop)
 }
 
 /// Writes the pages of the WAL into the file, as far as no reader needs the older ones; how many are written now.
@@ -148,7 +121,7 @@ mod tests {
         let insert = |connection: &Connection| {
             connection.execute("INSERT INTO bodies (body) VALUES (zeroblob(?1))", [bytes]).map(drop)
         };
-        store.transaction(|tx| insert(tx.connection)).expect("committed");
+        store.transaction(|tx| Ok(insert(tx.connection)?)).expect("committed");
         store.checkpoints.after_commit(&store.connection).expect("copied, as far as possible");
     }
 

@@ -5,9 +5,11 @@
 //! while its dead letter is kept. Deliberately absent: when it is done ([`super::maintenance`]).
 
 use super::older_ids;
-use super::writer_state::{Change, WriteTx};
+use super::query::Query;
+use super::write_tx::WriteTx;
 use crate::domain::{EventId, Seq, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use crate::store::StoreError;
+use rusqlite::{Connection, params};
 
 /// So many rows are examined in one read.
 const EXAMINED: i64 = 5_000;
@@ -22,37 +24,25 @@ const PAGES: u32 = 100;
 const REMOVABLE: &str = "outcome IS NOT NULL AND received_at < ?2
                          AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.seq = log.seq)";
 
-/// A portion of the log that was examined.
-#[derive(Debug)]
-pub struct Examined {
-    /// The rows to remove.
-    pub removable: Vec<Seq>,
-    /// The seq after which to go on; none at the end of the log.
-    pub next: Option<i64>,
-}
-
-/// Examines the rows after the seq `after`.
-pub fn examine(connection: &Connection, after: i64, before: Timestamp) -> rusqlite::Result<Examined> {
+/// Examines the rows after the seq `after`: those to remove, and the seq after which to go on; none at the end of the log.
+pub fn examine(connection: &Connection, after: i64, before: Timestamp) -> Result<(Vec<Seq>, Option<i64>), StoreError> {
     let sql = "SELECT seq FROM log WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2";
-    let next = connection.prepare_cached(sql)?.query_row([after, EXAMINED - 1], |row| row.get(0)).optional()?;
+    let next: Option<i64> = connection.one(sql, [after, EXAMINED - 1], |row| Ok(row.get(0)?))?;
     let sql = format!("SELECT seq FROM log WHERE seq > ?1 AND seq <= ?3 AND {REMOVABLE} ORDER BY seq");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let until = next.unwrap_or(i64::MAX);
-    let removable = statement.query_map(params![after, before.0, until], |row| Ok(Seq(row.get(0)?)))?;
-    Ok(Examined { removable: removable.collect::<rusqlite::Result<_>>()?, next })
+    let values = [after, before.0, next.unwrap_or(i64::MAX)];
+    Ok((connection.all(&sql, values, |row| Ok(Seq(row.get(0)?)))?, next))
 }
 
 /// Removes these rows and their ids, except rows that must stay by now.
-pub fn remove(tx: &mut WriteTx<'_>, seqs: &[Seq], before: Timestamp) -> rusqlite::Result<()> {
+pub fn remove(tx: &mut WriteTx<'_>, seqs: &[Seq], before: Timestamp) -> Result<(), StoreError> {
     let sql = format!("DELETE FROM log WHERE seq = ?1 AND {REMOVABLE} RETURNING id");
-    let mut delete = tx.connection.prepare_cached(&sql)?;
     for seq in seqs {
-        let id: Option<Vec<u8>> = delete.query_row(params![seq.0, before.0], |row| row.get(0)).optional()?;
+        let id: Option<Vec<u8>> = tx.connection.one(&sql, params![seq.0, before.0], |row| Ok(row.get(0)?))?;
         let Some(id) = id.and_then(|id| id.try_into().ok()).map(EventId) else { continue };
         if tx.state.older_ids {
             older_ids::delete(tx.connection, &id, *seq)?;
         }
-        tx.on_commit(Change::RowRemoved(id, *seq));
+        tx.state.log.remove(id, *seq);
     }
     Ok(())
 }

@@ -2,28 +2,25 @@
 //!
 //! Invariant: the keys of a dead letter are in `dead_keys` exactly as long as its body is kept.
 
-use super::append::{self, Row as LogRow};
+use super::append;
 use super::attempts;
-use super::decode::{Damaged, blob};
-use super::error::{JobError, is_corruption};
+use super::query::Query;
+use super::read::is_pending;
 use super::settle::Rows;
-use super::writer_state::{Change, WriteTx};
+use super::write_tx::WriteTx;
 use crate::delivery::OutcomeCode;
-use crate::domain::{AccountName, EventId, Seq, Timestamp};
-use crate::store::body::unpack;
-use crate::store::history;
-use crate::store::keys;
-use crate::store::{Attempt, DeadLetter, Filter, Page, Replay, StoreError};
+use crate::domain::{AccountName, Seq, Timestamp};
+use crate::store::append_decision::check_backlog;
+use crate::store::rows::attempts::AttemptRecord;
+use crate::store::rows::dead_letters::{
+    COLUMNS, ERASED, EXAMINED, HISTORY_AND_BODY, REPLAY_COLUMNS, ToReplay, on_page, page as page_of, to_replay, whole,
+};
+use crate::store::{Attempt, DeadLetter, Filter, Page, Replay, StoreError, history, keys};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A page examines at most so many dead letters, so that a filter that fits none takes no long transaction.
-const EXAMINED: i64 = 400;
-
-const COLUMNS: &str = "seq, name, id, code, reason, failures, received_at, died_at, body IS NULL";
-
-/// Keeps the waiting event `seq` as a dead letter.
+/// Keeps the pending event `seq` as a dead letter.
 pub fn keep(
     tx: &mut WriteTx<'_>,
     seq: Seq,
@@ -31,64 +28,60 @@ pub fn keep(
     reason: &str,
     at: Timestamp,
     rows: &Rows,
-) -> rusqlite::Result<()> {
-    let last = Attempt { at, what: reason.to_owned() };
+) -> Result<(), StoreError> {
     let (attempts, body) = match rows {
-        Rows::Delete => (attempts::failures_and_history(tx.connection, seq)?, body(tx.connection, seq)?),
+        Rows::Delete => (attempts::of_dead_letter(tx.connection, seq)?, body(tx.connection, seq)?),
         Rows::Leave { body } => ((0, None), body.clone()),
     };
+    let last = Attempt { at, what: reason.to_owned() };
     let history = history::with(seq, attempts.1.as_deref(), &last);
-    insert(tx, seq, outcome, reason, at, (attempts.0, Some(history)), body)
+    insert(tx, seq, (outcome, reason, at), (attempts.0, Some(history)), body)
 }
 
 /// Keeps a pending event whose user is erased as a dead letter without body and keys.
-pub fn keep_erased(tx: &mut WriteTx<'_>, seq: Seq, at: Timestamp) -> rusqlite::Result<()> {
-    let attempts = attempts::failures_and_history(tx.connection, seq)?;
-    insert(tx, seq, OutcomeCode::Erased, "its user was erased while it waited", at, attempts, None)
+pub fn keep_erased(tx: &mut WriteTx<'_>, seq: Seq, at: Timestamp) -> Result<(), StoreError> {
+    let attempts = attempts::of_dead_letter(tx.connection, seq)?;
+    insert(tx, seq, (OutcomeCode::Erased, ERASED, at), attempts, None)
 }
 
 fn insert(
     tx: &mut WriteTx<'_>,
     seq: Seq,
-    outcome: OutcomeCode,
-    reason: &str,
-    at: Timestamp,
+    (outcome, reason, at): (OutcomeCode, &str, Timestamp),
     (failures, history): (u32, Option<String>),
     body: Option<Value>,
-) -> rusqlite::Result<()> {
+) -> Result<(), StoreError> {
     let sql =
         "INSERT INTO dead_letters (seq, account, id, code, reason, failures, received_at, died_at, body, keys, history)
                SELECT seq, account, id, ?2, ?3, ?4, received_at, ?5, ?6, iif(?6 IS NULL, NULL, keys), ?7
                FROM log WHERE seq = ?1 RETURNING keys";
     let values = params![seq.0, outcome.as_str(), reason, failures, at.0, body, history];
-    let keys: Option<Vec<u8>> = tx.connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
-    let mut insert = tx.connection.prepare_cached("INSERT OR IGNORE INTO dead_keys (key, seq) VALUES (?1, ?2)")?;
-    for key in keys::hashes(&keys.unwrap_or_default()) {
-        insert.execute(params![key.as_slice(), seq.0])?;
+    let stored: Option<Option<Vec<u8>>> = tx.connection.one(sql, values, |row| Ok(row.get(0)?))?;
+    for key in keys::hashes(&stored.flatten().unwrap_or_default()) {
+        let sql = "INSERT OR IGNORE INTO dead_keys (key, seq) VALUES (?1, ?2)";
+        tx.connection.run(sql, params![key.as_slice(), seq.0])?;
     }
-    tx.on_commit(Change::DeadLetters(1));
+    tx.state.log.add_dead_letters(1);
     Ok(())
 }
 
-/// The body of a waiting event as it is stored, whatever its type.
-fn body(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Value>> {
-    connection.prepare_cached("SELECT body FROM bodies WHERE seq = ?1")?.query_row([seq.0], |row| row.get(0)).optional()
+/// The body of a pending event as it is stored, whatever its type.
+pub fn body(connection: &Connection, seq: Seq) -> Result<Option<Value>, StoreError> {
+    connection.one("SELECT body FROM bodies WHERE seq = ?1", [seq.0], |row| Ok(row.get(0)?))
 }
 
-/// The same, but `None` if it is on a damaged page.
-pub fn body_if_readable(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Value>> {
-    match body(connection, seq) {
-        Err(error) if is_corruption(&error) => Ok(None),
-        body => body,
-    }
-}
-
-/// Up to `limit` dead letters with an id above `after`, without history and body; and the id after which to go on.
-pub fn page(connection: &Connection, filter: &Filter, after: i64, limit: usize) -> rusqlite::Result<Page> {
+/// Up to `limit` dead letters with an id above `after`, without history and body; and the id after which to go on. `last_seq`
+/// was assigned last.
+pub fn page(
+    connection: &Connection,
+    filter: &Filter,
+    after: i64,
+    limit: usize,
+    last_seq: i64,
+) -> Result<Page, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     let sql = "SELECT seq FROM dead_letters WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2";
-    let mut statement = snapshot.prepare_cached(sql)?;
-    let bound: Option<i64> = statement.query_row([after, EXAMINED - 1], |row| row.get(0)).optional()?;
+    let bound: Option<i64> = snapshot.one(sql, [after, EXAMINED - 1], |row| Ok(row.get(0)?))?;
     let sql = format!(
         "SELECT {COLUMNS} FROM dead_letters JOIN accounts USING (account)
          WHERE seq > ?1 AND seq <= ?2 AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR code = ?4)
@@ -96,106 +89,59 @@ pub fn page(connection: &Connection, filter: &Filter, after: i64, limit: usize) 
     );
     let (until, since) = (bound.unwrap_or(i64::MAX), filter.since.map(|since| since.0));
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut statement = snapshot.prepare_cached(&sql)?;
-    let found = statement.query_map(params![after, until, filter.account, filter.reason, since, most], read)?;
-    let letters = found.collect::<rusqlite::Result<Vec<_>>>()?;
-    let full = letters.last().filter(|_| letters.len() == limit).map(|last| last.id);
-    Ok(Page { next: full.or(bound), last: 0, letters })
+    let values = params![after, until, filter.account, filter.reason, since, most];
+    let letters = snapshot.all(&sql, values, |row| Ok(on_page(row)?))?;
+    Ok(page_of(letters, limit, bound, last_seq))
 }
 
 /// One dead letter, with its history and its body.
-pub fn one(connection: &Connection, id: i64) -> rusqlite::Result<Option<DeadLetter>> {
-    let sql = format!("SELECT {COLUMNS}, history, body FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let whole = statement.query_row([id], |row| {
-        let history = history::read(Seq(id), row.get::<_, Option<String>>(9)?.as_deref());
-        let body = body_text(id, blob(row, 10, "dead_letters.body"));
-        Ok(DeadLetter { history, body, ..read(row)? })
-    });
-    whole.optional()
-}
-
-/// The body as text; `None` if it was erased, or cannot be read.
-fn body_text(id: i64, stored: Result<Option<&[u8]>, Damaged>) -> Option<String> {
-    let body =
-        stored.and_then(|stored| stored.map(|stored| unpack(stored).ok_or(Damaged("dead_letters.body"))).transpose());
-    let body = body.unwrap_or_else(|Damaged(part)| {
-        tracing::error!(seq = id, part, "a row of the store is damaged");
-        None
-    });
-    body.map(|body| String::from_utf8_lossy(&body).into_owned())
-}
-
-fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
-    Ok(DeadLetter {
-        id: row.get(0)?,
-        account: row.get(1)?,
-        event: EventId(row.get(2)?).to_string(),
-        code: row.get(3)?,
-        reason: row.get(4)?,
-        failures: row.get(5)?,
-        received_at: Timestamp(row.get(6)?),
-        died_at: Timestamp(row.get(7)?),
-        erased: row.get(8)?,
-        history: Vec::new(),
-        body: None,
-    })
+pub fn one(connection: &Connection, id: i64) -> Result<Option<DeadLetter>, StoreError> {
+    let sql =
+        format!("SELECT {COLUMNS}, {HISTORY_AND_BODY} FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1");
+    connection.one(&sql, [id], |row| Ok(whole(row)?))
 }
 
 /// Appends dead letters anew, or refuses all of them.
-pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Result<Vec<(i64, Replay)>, JobError> {
+pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Result<Vec<(i64, Replay)>, StoreError> {
     let mut added: BTreeMap<AccountName, u64> = BTreeMap::new();
     let sql = "SELECT name FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1";
-    let mut statement = tx.connection.prepare_cached(sql)?;
     for id in ids {
-        let account: Option<String> = statement.query_row([id], |row| row.get(0)).optional()?;
-        if let Some(name) = account {
+        if let Some(name) = tx.connection.one(sql, [id], |row| Ok(row.get::<_, String>(0)?))? {
             *added.entry(AccountName::from(name)).or_default() += 1;
         }
     }
     for (account, more) in added {
-        let waiting = tx.find_account(&account).map_or(0, |account| tx.pending(account));
-        if waiting + more > max_backlog {
-            return Err(JobError::Refused(StoreError::Full(waiting)));
-        }
+        check_backlog(tx.state.log.pending(&account), more, max_backlog)?;
     }
-    let each = ids.iter().map(|id| Ok((*id, replay_one(tx, Seq(*id))?)));
-    each.collect()
+    ids.iter().map(|id| Ok((*id, replay_one(tx, Seq(*id))?))).collect()
 }
 
 /// Appends a dead letter as a new event of its user; its history goes with it.
-fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> rusqlite::Result<Replay> {
-    let sql = "SELECT account, id, keys, received_at, history, body FROM dead_letters WHERE seq = ?1";
-    let mut statement = tx.connection.prepare_cached(sql)?;
-    let columns = |row: &Row<'_>| {
-        let body = blob(row, 5, "dead_letters.body").map(|body| body.map(<[u8]>::to_vec));
-        let (keys, history): (Option<Vec<u8>>, Option<String>) = (row.get(2)?, row.get(4)?);
-        Ok((row.get(0)?, EventId(row.get(1)?), keys, Timestamp(row.get(3)?), history, body))
+fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> Result<Replay, StoreError> {
+    let sql = format!("SELECT {REPLAY_COLUMNS} FROM dead_letters WHERE seq = ?1");
+    let letter = tx.connection.one(&sql, [seq.0], |row| Ok(to_replay(row)))?;
+    let ToReplay { account, id, users, received_at, history, body } = match letter {
+        None => return Ok(Replay::Missing),
+        Some(Err(why)) => return Ok(why),
+        Some(Ok(letter)) => letter,
     };
-    let Some((account, id, keys, received_at, history, body)) = statement.query_row([seq.0], columns).optional()?
-    else {
-        return Ok(Replay::Missing);
-    };
-    let Ok(body) = body else { return Ok(Replay::Damaged) };
-    let Some(body) = body else { return Ok(Replay::Erased) };
-    let Some(users) = keys.as_deref().and_then(keys::from_blob) else { return Ok(Replay::KeysMissing) };
     if let Some(newest) = tx.find_id(id)?
-        && tx.connection.prepare_cached("SELECT 1 FROM log WHERE seq = ?1 AND outcome IS NULL")?.exists([newest.0])?
+        && is_pending(tx.connection, newest)?
     {
         return Ok(Replay::SentAgain);
     }
     discard(tx, seq)?;
-    let again = append::insert(tx, account, &LogRow { id, users: &users, received_at, body: &body })?;
-    history.map_or(Ok(()), |history| attempts::keep_history(tx.connection, again, &history))?;
+    let again = append::insert(tx, account, id, &users, received_at, &body)?;
+    attempts::write(tx.connection, again, AttemptRecord::of_replayed(history))?;
     Ok(Replay::Replayed)
 }
 
 /// Deletes a dead letter; returns whether there was one.
-pub fn discard(tx: &mut WriteTx<'_>, seq: Seq) -> rusqlite::Result<bool> {
-    let there = tx.connection.prepare_cached("DELETE FROM dead_letters WHERE seq = ?1")?.execute([seq.0])? > 0;
+pub fn discard(tx: &mut WriteTx<'_>, seq: Seq) -> Result<bool, StoreError> {
+    let there = tx.connection.run("DELETE FROM dead_letters WHERE seq = ?1", [seq.0])? > 0;
     if there {
-        tx.connection.prepare_cached("DELETE FROM dead_keys WHERE seq = ?1")?.execute([seq.0])?;
-        tx.on_commit(Change::DeadLetters(-1));
+        tx.connection.run("DELETE FROM dead_keys WHERE seq = ?1", [seq.0])?;
+        tx.state.log.add_dead_letters(-1);
     }
     Ok(there)
 }

@@ -1,70 +1,95 @@
-//! Erasure after a delete event: removes a user's links, and the bodies and keys of their dead letters, found by index alone.
+//! Erasure after a delete event: removes a user's links, and the bodies and keys of their dead letters, found by index alone;
+//! and the moments of deletions, so that an event from before brings nobody back.
 //!
-//! In: keys of the user, whose affiliate is forgotten already. The keys of dead letters that have one of them are added, and so on up
-//! to [`MAX_KEYS`], but for keys that lead to an affiliate: that one is another user's. Deliberately absent: pending events ([`super::forget`]) and affiliates ([`super::affiliates`]).
+//! In: keys of the user, whose affiliate is forgotten already. The keys beside them in dead letters are added, and so on, but for
+//! keys that lead to an affiliate: that one is another user's. Invariants: with a moment only keyed hashes are kept; a key
+//! keeps its latest moment, for as long as the latest event that deleted it is to be remembered. Deliberately absent: pending
+//! events ([`super::forget`]), affiliates ([`super::affiliates`]), and what follows from a moment ([`crate::delivery`]).
 
 use super::affiliates::{find_affiliate, unlink};
+use super::query::Query;
+use crate::domain::{Timestamp, UserKey};
+use crate::store::StoreError;
+use crate::store::erasure::{KeyHash, Reached};
 use crate::store::keys::{EMAIL, USER_ID, with_tag};
-use rusqlite::Connection;
+use crate::store::rows::timestamp;
+use rusqlite::{Connection, params};
 
-/// The hash of a user key, whatever its kind.
-pub type KeyHash = [u8; 16];
-
-/// No more keys than these are followed from one user: a key that so many users share (a company's address, say) identifies nobody.
-pub const MAX_KEYS: usize = 256;
+/// So many moments are removed in one transaction.
+const PORTION: u16 = 500;
 
 /// Erases the links and dead letters of `keys`, and of the keys beside them in dead letters; returns all these keys.
-pub fn erase(connection: &Connection, keys: Vec<KeyHash>) -> rusqlite::Result<Vec<KeyHash>> {
-    let mut reached = keys;
-    let mut next = 0;
-    while let Some(key) = reached.get(next).copied() {
-        next += 1;
-        for beside in keys_of_dead_letters_with(connection, &key)? {
-            if !leads_to_affiliate(connection, &beside)? {
-                add(&mut reached, [beside]);
+pub fn erase(connection: &Connection, keys: Vec<KeyHash>) -> Result<Vec<KeyHash>, StoreError> {
+    let mut reached = Reached::from(keys);
+    loop {
+        let new = reached.take_new();
+        if new.is_empty() {
+            break;
+        }
+        for beside in keys_beside(connection, &new)? {
+            if affiliates_of(connection, &beside)?.is_empty() {
+                reached.add([beside]);
             }
         }
     }
-    for key in &reached {
+    for key in reached.keys() {
         delete_links(connection, key)?;
         erase_dead_letters(connection, key)?;
     }
-    Ok(reached)
+    Ok(reached.keys().to_vec())
 }
 
-/// Whether a key leads to an affiliate. One that does after the deleted affiliate is forgotten is another user's.
-fn leads_to_affiliate(connection: &Connection, key: &KeyHash) -> rusqlite::Result<bool> {
-    let user_id = find_affiliate(connection, &with_tag(USER_ID, key))?;
-    Ok(user_id.is_some() || find_affiliate(connection, &with_tag(EMAIL, key))?.is_some())
+/// The affiliates that a hash leads to, as a `userId` or as an e-mail address.
+pub fn affiliates_of(connection: &Connection, key: &KeyHash) -> Result<Vec<i64>, StoreError> {
+    let found = [USER_ID, EMAIL].map(|tag| find_affiliate(connection, &with_tag(tag, key)));
+    found.into_iter().filter_map(Result::transpose).collect()
 }
 
-/// Adds keys that are not there yet, up to [`MAX_KEYS`].
-pub fn add(reached: &mut Vec<KeyHash>, more: impl IntoIterator<Item = KeyHash>) {
-    for key in more {
-        if reached.len() < MAX_KEYS && !reached.contains(&key) {
-            reached.push(key);
-        }
-    }
-}
-
-/// The keys of the dead letters that have this key.
-pub fn keys_of_dead_letters_with(connection: &Connection, key: &KeyHash) -> rusqlite::Result<Vec<KeyHash>> {
+/// The keys of the dead letters that have one of these keys.
+pub fn keys_beside(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<KeyHash>, StoreError> {
     let sql = "SELECT beside.key FROM dead_keys AS own JOIN dead_keys AS beside USING (seq) WHERE own.key = ?1";
-    connection.prepare_cached(sql)?.query_map([key.as_slice()], |row| row.get(0))?.collect()
+    let beside = keys.iter().map(|key| connection.all(sql, [key.as_slice()], |row| Ok(row.get(0)?)));
+    Ok(beside.collect::<Result<Vec<_>, StoreError>>()?.concat())
 }
 
 /// Deletes the links of a key; returns how many there were.
-pub fn delete_links(connection: &Connection, key: &KeyHash) -> rusqlite::Result<u64> {
+pub fn delete_links(connection: &Connection, key: &KeyHash) -> Result<u64, StoreError> {
     let links = [USER_ID, EMAIL].map(|tag| unlink(connection, &with_tag(tag, key)));
     links.into_iter().try_fold(0, |sum, unlinked| Ok(sum + u64::from(unlinked?)))
 }
 
 /// Erases the bodies and keys of the dead letters with this key; returns how many had a body.
-pub fn erase_dead_letters(connection: &Connection, key: &KeyHash) -> rusqlite::Result<u64> {
+pub fn erase_dead_letters(connection: &Connection, key: &KeyHash) -> Result<u64, StoreError> {
     let sql = "UPDATE dead_letters SET body = NULL, keys = NULL
                WHERE seq IN (SELECT seq FROM dead_keys WHERE key = ?1) AND body IS NOT NULL";
-    let blanked = connection.prepare_cached(sql)?.execute([key.as_slice()])?;
+    let blanked = connection.run(sql, [key.as_slice()])?;
     let sql = "DELETE FROM dead_keys WHERE seq IN (SELECT seq FROM dead_keys WHERE key = ?1)";
-    connection.prepare_cached(sql)?.execute([key.as_slice()])?;
+    connection.run(sql, [key.as_slice()])?;
     Ok(blanked as u64)
+}
+
+/// Keeps that the users with these keys were deleted at `at`, as an event received at `received_at` says.
+pub fn keep_moment(
+    connection: &Connection,
+    keys: &[KeyHash],
+    at: Timestamp,
+    received_at: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO deleted_users (key, deleted_at, received_at) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE
+               SET deleted_at = max(deleted_at, ?2), received_at = max(received_at, ?3)
+               WHERE deleted_at < ?2 OR received_at < ?3";
+    keys.iter().try_for_each(|key| connection.run(sql, params![key.as_slice(), at.0, received_at.0]).map(drop))
+}
+
+/// When the user with this key was deleted last.
+pub fn last_moment(connection: &Connection, user: &UserKey) -> Result<Option<Timestamp>, StoreError> {
+    let sql = "SELECT deleted_at FROM deleted_users WHERE key = ?1";
+    connection.one(sql, [user.bytes().as_slice()], |row| Ok(timestamp(row, 0, "deleted_users.deleted_at")?))
+}
+
+/// Removes a portion of the moments that were received before `before`; returns whether there may be more.
+pub fn remove_moments(connection: &Connection, before: Timestamp) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM deleted_users WHERE key IN
+               (SELECT key FROM deleted_users WHERE received_at < ?1 ORDER BY received_at LIMIT ?2)";
+    Ok(connection.run(sql, params![before.0, PORTION])? == usize::from(PORTION))
 }

@@ -1,17 +1,17 @@
 //! A job of the writer: a closure that runs in a transaction, and a caller that waits for its result.
 //!
-//! Invariant: the result is sent once, after the closure and everything it owns was dropped: guards that it holds are released
-//! before the caller goes on.
+//! Invariant: the result is sent once, after the commit and after the closure was dropped; a guard in the result is held until
+//! then.
 
-use super::error::JobError;
-use super::writer_state::WriteTx;
+use super::write_tx::WriteTx;
 use crate::store::StoreError;
 use tokio::sync::oneshot;
 
 /// A job of any result type.
 pub trait Job: Send {
-    /// Runs it within the current transaction. May be called again after that was rolled back.
-    fn run(&mut self, tx: &mut WriteTx<'_>) -> rusqlite::Result<()>;
+    /// Runs it within the current transaction. May be called again after that was rolled back. Err: what it wrote is to be rolled
+    /// back; a refusal, before it wrote anything, is a result.
+    fn run(&mut self, tx: &mut WriteTx<'_>) -> Result<(), StoreError>;
 
     /// The transaction has committed, or failed for this reason: sends the result.
     fn reply(self: Box<Self>, committed: Result<(), StoreError>);
@@ -34,15 +34,17 @@ impl<T, F> ClosureJob<T, F> {
 impl<T, F> Job for ClosureJob<T, F>
 where
     T: Send,
-    F: FnMut(&mut WriteTx<'_>) -> Result<T, JobError> + Send,
+    F: FnMut(&mut WriteTx<'_>) -> Result<T, StoreError> + Send,
 {
-    fn run(&mut self, tx: &mut WriteTx<'_>) -> rusqlite::Result<()> {
-        self.result = Some(match (self.work)(tx) {
-            Ok(done) => Ok(done),
-            Err(JobError::Refused(refusal)) => Err(refusal),
-            Err(JobError::Failed(error)) => return Err(error),
-        });
-        Ok(())
+    fn run(&mut self, tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+        self.result = None; // of an earlier run: guards in it are released before they are taken again
+        match (self.work)(tx) {
+            Err(failed @ (StoreError::Transient(_) | StoreError::Corrupt(_) | StoreError::Fatal(_))) => Err(failed),
+            result => {
+                self.result = Some(result);
+                Ok(())
+            }
+        }
     }
 
     fn reply(self: Box<Self>, committed: Result<(), StoreError>) {

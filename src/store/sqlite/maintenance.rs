@@ -1,10 +1,12 @@
 //! Status, account health and compaction: the trait [`Maintenance`] of the engine.
 
-use super::writer_state::WriteTx;
-use super::{SqliteStore, affiliates, checkpoint, compact, deletions, memory, older_ids, vault};
+use super::query::Query;
+use super::write_tx::WriteTx;
+use super::{SqliteStore, affiliates, checkpoint, compact, erase, older_ids};
 use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::{EmailConflict, ForgetBefore, Maintenance, StoreError, StoreStatus, keys as stored_keys};
 use async_trait::async_trait;
+use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -18,15 +20,13 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 #[async_trait]
 impl Maintenance for SqliteStore {
     fn status(&self) -> StoreStatus {
-        let mut status = self.published.lock().status.clone();
-        if self.writer.is_closed() {
-            status.write_error = Some(StoreError::Closed.to_string());
-        }
-        status
+        self.published.status(self.writer.is_closed())
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        self.writer.write(|tx| Ok(vault::probe(tx.connection)?)).await
+        // Another value each time: SQLite does not write one that is already there.
+        let sql = "INSERT INTO meta VALUES ('probes', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1";
+        self.writer.write(move |tx| tx.connection.run(sql, []).map(drop)).await
     }
 
     fn pending(&self) -> BTreeMap<String, u64> {
@@ -34,21 +34,24 @@ impl Maintenance for SqliteStore {
     }
 
     async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
-        let account = account.clone();
-        self.readers.read(move |connection| vault::health(connection, &account)).await
+        let (account, sql) = (account.clone(), "SELECT health FROM accounts WHERE name = ?1");
+        let read = move |connection: &Connection| connection.one(sql, [account.as_str()], |row| Ok(row.get(0)?));
+        Ok(self.readers.read(read).await?.flatten())
     }
 
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError> {
-        let account = account.clone();
-        self.writer.write(move |tx| Ok(vault::save_health(tx, &account, &health)?)).await
+        let (account, sql) = (account.clone(), "UPDATE accounts SET health = ?2 WHERE account = ?1");
+        let save = move |tx: &mut WriteTx<'_>| {
+            let account = tx.account_number(&account)?;
+            tx.connection.run(sql, params![account, health]).map(drop)
+        };
+        self.writer.write(save).await
     }
 
     async fn unlink(&self, keys: Vec<UserKey>) -> Result<(), StoreError> {
         let unlink = move |tx: &mut WriteTx<'_>| {
-            for key in &keys {
-                affiliates::unlink(tx.connection, &stored_keys::tagged(key))?;
-            }
-            Ok(())
+            let mut keys = keys.iter().map(stored_keys::tagged);
+            keys.try_for_each(|key| affiliates::unlink(tx.connection, &key).map(drop))
         };
         self.writer.write(unlink).await
     }
@@ -60,13 +63,13 @@ impl Maintenance for SqliteStore {
         limit: usize,
     ) -> Result<Vec<EmailConflict>, StoreError> {
         let account = account.cloned();
-        let read = move |connection: &_| memory::email_conflicts(connection, account.as_ref(), after, limit);
+        let read = move |connection: &_| affiliates::email_conflicts(connection, account.as_ref(), after, limit);
         self.readers.read(read).await
     }
 
     async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {
         self.remove_settled(before.events).await?;
-        while self.writer.write(move |tx| Ok(deletions::remove(tx.connection, before.deletions)?)).await? {}
+        while self.writer.write(move |tx| erase::remove_moments(tx.connection, before.deletions)).await? {}
         self.move_surplus_ids().await?;
         while self.writer.outside_transaction(compact::return_free_pages).await? {}
         self.empty_wal().await
@@ -77,7 +80,7 @@ impl Maintenance for SqliteStore {
     }
 
     async fn close(&self) {
-        self.readers.close();
+        self.readers.close().await;
         self.writer.close().await;
     }
 }
@@ -89,14 +92,15 @@ impl SqliteStore {
         let mut empty_portions = 0;
         while empty_portions < MAX_EMPTY_PORTIONS {
             let after = *examined_up_to;
-            let examined = self.readers.read(move |connection| compact::examine(connection, after, before)).await?;
-            empty_portions += u32::from(examined.removable.is_empty());
-            for portion in examined.removable.chunks(compact::PORTION) {
+            let examine = move |connection: &_| compact::examine(connection, after, before);
+            let (removable, next) = self.readers.read(examine).await?;
+            empty_portions += u32::from(removable.is_empty());
+            for portion in removable.chunks(compact::PORTION) {
                 let portion = portion.to_vec();
-                self.writer.write(move |tx| Ok(compact::remove(tx, &portion, before)?)).await?;
+                self.writer.write(move |tx| compact::remove(tx, &portion, before)).await?;
             }
-            *examined_up_to = examined.next.unwrap_or(0);
-            if examined.next.is_none() {
+            *examined_up_to = next.unwrap_or(0);
+            if next.is_none() {
                 break;
             }
         }
@@ -105,28 +109,25 @@ impl SqliteStore {
 
     /// Moves ids into the table `older_ids` until the others fit into the memory that is allowed.
     async fn move_surplus_ids(&self) -> Result<(), StoreError> {
-        while let Some((ids, last)) = self.writer.write(|tx| Ok(tx.state.ids.surplus())).await? {
+        while let Some((ids, last)) = self.writer.write(|tx| Ok(tx.state.log.surplus_ids())).await? {
             for portion in ids.chunks(older_ids::PORTION) {
                 let portion = portion.to_vec();
                 self.writer.write(move |tx| Ok(older_ids::insert(tx.connection, &portion)?)).await?;
             }
-            self.writer.write(move |tx: &mut WriteTx<'_>| Ok(tx.older_ids_moved(last)?)).await?;
+            self.writer.write(move |tx: &mut WriteTx<'_>| tx.older_ids_moved(last)).await?;
         }
         Ok(())
     }
 
     /// Empties the WAL while no read of this process runs; tries again while another process reads.
     async fn empty_wal(&self) -> Result<(), StoreError> {
-        self.readers.read(|connection| checkpoint::write(connection).map(drop)).await?; // most of it, while others commit
+        self.readers.read(|connection| Ok(checkpoint::write(connection)?)).await?; // most of it, while others commit
         for _ in 0..WAL_TRIES {
-            let lock = self.readers.lock();
-            let empty = move |connection: &_| {
-                let _excluded = lock.exclude();
-                checkpoint::empty_wal(connection)
-            };
-            if self.writer.outside_transaction(empty).await? {
+            let excluded = self.readers.exclude().await?;
+            if self.writer.outside_transaction(checkpoint::empty_wal).await? {
                 return Ok(());
             }
+            drop(excluded);
             tokio::time::sleep(BETWEEN_TRIES).await;
         }
         Err(StoreError::Transient("the WAL could not be emptied: another process reads the file".to_owned()))

@@ -25,8 +25,15 @@ fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch("ALTER TABLE affiliates RENAME TO v6_affiliates")?;
     transaction.execute_batch(schema::TABLES_NEW_IN_7)?;
     transaction.execute_batch(AFFILIATES)?;
-    schema::set_former_ids_below(transaction)?;
+    set_former_ids_below(transaction)?;
     transaction.pragma_update(None, "user_version", schema::VERSION)
+}
+
+/// Writes that all events appended so far may have their former id.
+pub fn set_former_ids_below(connection: &Connection) -> rusqlite::Result<()> {
+    let last: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM log", [], |row| row.get(0))?;
+    let next = schema::meta(connection, schema::NEXT_SEQ)?.max(last + 1);
+    schema::set_meta(connection, schema::FORMER_IDS_BELOW, next)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The SQLite engine: one file, one writer thread with group commit, and connections that read beside it.
 //!
 //! The file is in WAL mode with `synchronous=FULL`. Every change of rows is a job of the [`writer`], one module per verb:
-//! [`append`], [`settle`], [`erase`], [`forget`], [`compact`], and the changes of [`dead_letters`] and [`vault`].
-//! [`read`](mod@read), [`begin`] and [`memory`] run on a [`reader`]. Beside the file, memory holds counts and the deduplication index
-//! ([`writer_state`]). Invariant: one process per file, held by a lock that ends with the process. Deliberately absent: any
+//! [`append`], [`settle`], [`erase`], [`forget`], [`compact`], and the changes of [`dead_letters`].
+//! [`read`](mod@read) and [`begin`] run on a [`reader`]. Beside the file, memory holds counts and the deduplication index
+//! ([`write_tx`]). Invariant: one process per file, held by a lock that ends with the process. Deliberately absent: any
 //! rule about users, order, retries or coalescing.
 
 mod affiliates;
@@ -13,19 +13,16 @@ mod begin;
 mod checkpoint;
 mod compact;
 mod dead_letters;
-mod decode;
-mod deletions;
 mod erase;
-mod error;
 mod forget;
 mod job;
 mod maintenance;
-mod memory;
 mod migrate_v5;
 mod migrate_v6;
 mod older_ids;
 mod open;
 mod operators;
+mod query;
 mod read;
 mod reader;
 mod schema;
@@ -34,43 +31,25 @@ mod settle;
 mod steps;
 #[cfg(test)]
 mod tests;
-mod vault;
+mod write_tx;
 mod writer;
-mod writer_state;
 
 pub use open::OpenError as SqliteOpenError;
 
-use super::in_flight::{InFlightEvents, ReleaseOnDrop};
+use super::in_flight::InFlightEvents;
 use super::published::Published;
-use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body};
+use super::{AffiliateChanges, Appended, Begun, EventLog, Limits, NewEvent, Settlement, StoreError, body, keys};
 use crate::delivery::{Progress, Recalled};
 use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
 use crate::scheduling::{Entry, Unit};
 use async_trait::async_trait;
-use decode::Damaged;
 use reader::Readers;
 use rusqlite::Connection;
-use settle::{Ending, Rows};
+use settle::Rows;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
 use writer::Writer;
-
-/// Limits of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How many events of one account may be pending.
-    pub max_backlog: u64,
-    /// How many bytes the deduplication index may use in memory. Older ids are found on disk.
-    pub deduplication_memory: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { max_backlog: 1_000_000, deduplication_memory: 64 * 1024 * 1024 }
-    }
-}
 
 /// A store in one SQLite file.
 #[derive(Debug)]
@@ -90,43 +69,11 @@ impl SqliteStore {
     /// Opens the file for this process alone; creates it and its folder if absent.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, SqliteOpenError> {
         let store = open::open(path, limits.deduplication_memory)?;
-        let (hash, published) = (store.state.hash.clone(), Arc::clone(&store.state.published));
-        let create = |source| SqliteOpenError::Create { path: path.to_owned(), source };
-        let writer = Writer::start(store).map_err(create)?;
-        let readers = Readers::new(path.to_owned());
-        Ok(Self {
-            readers,
-            writer,
-            published,
-            in_flight: Arc::default(),
-            hash,
-            limits,
-            examined_up_to: Mutex::default(),
-        })
+        let (hash, published) = (store.state.hash.clone(), Arc::clone(store.state.log.published()));
+        let writer = Writer::start(store).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
+        let (readers, in_flight, examined_up_to) = (Readers::new(path.to_owned()), Arc::default(), Mutex::default());
+        Ok(Self { readers, writer, published, in_flight, hash, limits, examined_up_to })
     }
-}
-
-impl Drop for SqliteStore {
-    fn drop(&mut self) {
-        self.readers.close();
-    }
-}
-
-/// The bodies of more events than these are packed on a thread for blocking work: packing a thousand takes some milliseconds.
-const MAX_PACKED_INLINE: usize = 20;
-
-impl SqliteStore {
-    async fn try_settle(&self, ending: &Arc<Ending>, rows: Rows) -> Result<(), StoreError> {
-        let ending = Arc::clone(ending);
-        self.writer.write(move |tx| settle::settle(tx, &ending, &rows)).await
-    }
-}
-
-fn pack_bodies(mut events: Vec<NewEvent>) -> Vec<NewEvent> {
-    for event in &mut events {
-        event.body = body::pack(std::mem::take(&mut event.body));
-    }
-    events
 }
 
 #[async_trait]
@@ -136,12 +83,7 @@ impl EventLog for SqliteStore {
     }
 
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
-        let events = if events.len() > MAX_PACKED_INLINE {
-            // Err: the runtime is ending.
-            spawn_blocking(|| pack_bodies(events)).await.map_err(|_| StoreError::Closed)?
-        } else {
-            pack_bodies(events)
-        };
+        let events = body::pack_all(events).await?;
         let max_backlog = self.limits.max_backlog;
         self.writer.write(move |tx| append::append(tx, &events, max_backlog)).await
     }
@@ -166,9 +108,11 @@ impl EventLog for SqliteStore {
         loop {
             let (account, units, in_flight) = (account.clone(), units.to_vec(), Arc::clone(&self.in_flight));
             let marked = seqs.clone();
-            let mark = move || in_flight.begin(marked);
-            let read = move |connection: &_, _: &ReleaseOnDrop| begin::begin(connection, &account, &units);
-            let (begun, mut in_flight) = self.readers.read_after(mark, read).await?;
+            let read = move |connection: &_| {
+                let in_flight = in_flight.begin(marked); // may wait for a commit
+                begin::begin(connection, &account, &units).map(|begun| (begun, in_flight))
+            };
+            let (begun, mut in_flight) = self.readers.read(read).await?;
             let more: Vec<Seq> =
                 begun.iter().flatten().flat_map(Begun::seqs).filter(|seq| !seqs.contains(seq)).collect();
             if more.is_empty() {
@@ -186,12 +130,12 @@ impl EventLog for SqliteStore {
         code: &AffiliateCode,
         keys: &[UserKey],
     ) -> Result<Option<Recalled>, StoreError> {
-        let (own, keys) = (affiliates::key_of(&self.hash, account, code), keys.to_vec());
+        let (own, users) = (keys::of_affiliate(&self.hash, account, code), keys.to_vec());
         let recall = move |connection: &Connection| {
             let snapshot = connection.unchecked_transaction()?;
-            memory::recall(&snapshot, &own, &keys)
+            affiliates::recall(&snapshot, &own, &users)
         };
-        self.readers.read(recall).await?.map_err(|Damaged(part)| StoreError::Corrupt(part.to_owned()))
+        self.readers.read(recall).await
     }
 
     fn release(&self, seqs: &[Seq]) {
@@ -216,12 +160,20 @@ impl EventLog for SqliteStore {
         settlement: Settlement,
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
-        let ending = Arc::new(Ending { account: account.clone(), unit: unit.clone(), settlement, changes });
-        let mut settled = self.try_settle(&ending, Rows::Delete).await;
+        let settle = |rows: Rows| {
+            let (account, unit, settlement, changes) =
+                (account.clone(), unit.clone(), settlement.clone(), changes.clone());
+            self.writer.write(move |tx| settle::settle(tx, &account, &unit, &settlement, &changes, &rows))
+        };
+        let mut settled = settle(Rows::Delete).await;
         if matches!(settled, Err(StoreError::Corrupt(_))) {
             let head = unit.head;
-            let body = self.readers.read(move |connection| dead_letters::body_if_readable(connection, head)).await?;
-            settled = self.try_settle(&ending, Rows::Leave { body }).await;
+            let body = self.readers.read(move |connection| match dead_letters::body(connection, head) {
+                Err(StoreError::Corrupt(_)) => Ok(None),
+                body => body,
+            });
+            let body = body.await?;
+            settled = settle(Rows::Leave { body }).await;
             if settled.is_ok() {
                 tracing::error!(seq = %head, "the file of the store is damaged: the body of a settled event stays in it");
             }

@@ -5,88 +5,75 @@
 
 use super::checkpoint::Checkpoints;
 use super::older_ids;
-use super::schema;
+use super::schema::{self, NEXT_SEQ};
+use super::write_tx::WriterState;
 use super::writer::Database;
-use super::writer_state::{AccountNumber, Backlog, WriterState};
 use super::{migrate_v5, migrate_v6};
 use crate::domain::{AccountName, HashKey, Seq};
-use crate::store::StoreStatus;
-use crate::store::log_limit::LogLimit;
-use crate::store::published::{Counts, Published};
-use crate::store::recent_keys::RecentKeys;
+use crate::store::log_state::{LogState, StoredAccount};
 use rand::Rng;
-use rusqlite::Connection;
-use std::collections::{BTreeMap, HashMap};
+use rusqlite::{Connection, ErrorCode};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder, a file or the writer's thread cannot be made.
-    #[error("cannot make {path}: {source}; is the folder writable for this user?")]
-    Create {
-        /// The folder or file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    #[error("cannot make {0}: {1}; is the folder writable for this user?")]
+    Create(PathBuf, #[source] io::Error),
     /// Another process has the file open.
     #[error(
         "{0} is in use by another process of this service; one store serves one process (stop it, or set STORE_URL)"
     )]
     InUse(PathBuf),
-    /// The file was made by a newer release.
-    #[error("{path} was made by a newer release (version {found} of its tables); start that release instead")]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The version of its tables.
-        found: i64,
-    },
-    /// The file was made by a release that is too old for this one.
+    /// The file was made by a newer release, with this version of its tables.
+    #[error("{0} was made by a newer release (version {1} of its tables); start that release instead")]
+    Newer(PathBuf, i64),
+    /// The file was made by a release that is too old for this one, with this version of its tables.
     #[error(
-        "{path} was made by an older release (version {found} of its tables), and this one reads version 5 and later; start \
+        "{0} was made by an older release (version {1} of its tables), and this one reads version 5 and later; start \
          release 0.1.0 of this service once with this store, which brings it to version 5, then start this one again"
     )]
-    Older {
-        /// The file.
-        path: PathBuf,
-        /// The version of its tables.
-        found: i64,
-    },
+    Older(PathBuf, i64),
+    /// A page that has to be read at every start is damaged.
+    #[error(
+        "{0} is damaged ({1}); put a backup in its place, or what can still be read of it: `sqlite3 {0} .recover | \
+         sqlite3 recovered.db` writes that to a new file. Events that were lost are not delivered, and count as new if \
+         they are sent again"
+    )]
+    Damaged(PathBuf, #[source] rusqlite::Error),
     /// SQLite refuses the file.
-    #[error("cannot open {path}: {source}")]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
+    #[error("cannot open {0}: {1}")]
+    Sqlite(PathBuf, #[source] rusqlite::Error),
 }
 
 /// Opens `path` for this process alone. The deduplication index uses `deduplication_memory` bytes at most.
 pub fn open(path: &Path, deduplication_memory: usize) -> Result<Database, OpenError> {
     let lock = lock(path)?;
-    let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
     make_private(path)?;
-    let mut connection = Connection::open(path).map_err(sqlite)?;
-    schema::prepare_writer(&connection).map_err(sqlite)?;
-    match version(&connection).map_err(sqlite)? {
-        0 => create(&mut connection).map_err(sqlite)?,
-        found @ 1..5 => return Err(OpenError::Older { path: path.to_owned(), found }),
-        5 => migrate_v5::migrate_file(&mut connection).map_err(sqlite)?,
-        6 => migrate_v6::migrate_file(&mut connection).map_err(sqlite)?,
-        schema::VERSION => {}
-        found => return Err(OpenError::Newer { path: path.to_owned(), found }),
-    }
-    let state = read_state(&connection, deduplication_memory).map_err(sqlite)?;
-    let checkpoints = Checkpoints::start(path, &mut connection)
-        .map_err(|source| OpenError::Create { path: path.to_owned(), source })?;
-    Ok(Database { checkpoints, connection, state, failures: LogLimit::default(), lock })
+    let opened = Connection::open(path).and_then(|mut connection| {
+        schema::prepare_writer(&connection)?;
+        let found = version(&connection)?;
+        match found {
+            0 => create(&mut connection)?,
+            5 => migrate_v5::migrate_file(&mut connection)?,
+            6 => migrate_v6::migrate_file(&mut connection)?,
+            schema::VERSION => {}
+            found @ 1..5 => return Ok(Err(OpenError::Older(path.to_owned(), found))),
+            found => return Ok(Err(OpenError::Newer(path.to_owned(), found))),
+        }
+        let state = read_state(&connection, deduplication_memory)?;
+        let checkpoints = Checkpoints::start(path, &mut connection)?;
+        Ok(Ok((checkpoints, connection, state)))
+    });
+    let (checkpoints, connection, state) = opened.map_err(|source| match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged(path.to_owned(), source),
+        _ => OpenError::Sqlite(path.to_owned(), source),
+    })??;
+    Ok(Database { checkpoints, connection, state, lock })
 }
 
 /// A process that is ending may hold the lock for a moment longer.
@@ -95,7 +82,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// Takes the lock of the process that owns the file. The operating system releases it when the process ends, even by a crash.
 fn lock(path: &Path) -> Result<File, OpenError> {
-    let create = |path: &Path, source| OpenError::Create { path: path.to_owned(), source };
+    let create = |path: &Path, source| OpenError::Create(path.to_owned(), source);
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|source| create(folder, source))?;
     }
@@ -120,7 +107,7 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop).map_err(|source| OpenError::Create { path: path.to_owned(), source })
+    options.open(path).map(drop).map_err(|source| OpenError::Create(path.to_owned(), source))
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -142,52 +129,26 @@ fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite:
     // The highest seqs are read as well, so that a file that was edited by hand gives none twice.
     let last =
         count("SELECT max(coalesce((SELECT max(seq) FROM log), 0), coalesce((SELECT max(seq) FROM dead_letters), 0))")?;
-    let next_seq = schema::meta(connection, "next_seq")?.max(last + 1).max(1);
+    let next_seq = schema::meta(connection, NEXT_SEQ)?.max(last + 1).max(1);
     let dead = count("SELECT count(*) FROM dead_letters")?.unsigned_abs();
     let ids = older_ids::load(connection, deduplication_memory)?;
-    let (accounts, backlogs) = read_accounts(connection)?;
-    let pending: BTreeMap<String, u64> = backlogs
-        .values()
-        .filter(|backlog| backlog.pending > 0)
-        .map(|backlog| (backlog.name.as_str().to_owned(), backlog.pending))
-        .collect();
-    let status = StoreStatus { pending: pending.values().sum(), dead, write_error: None };
     Ok(WriterState {
         hash: HashKey::new(&hash_key),
-        accounts,
-        backlogs,
-        ids,
-        new_ids: HashMap::new(),
+        log: LogState::new(ids, next_seq, dead, read_accounts(connection)?),
         older_ids: older_ids::exist(connection)?,
-        former_ids_below: schema::former_ids_below(connection)?,
-        next_seq,
-        reserved: next_seq,
-        journal: Vec::new(),
-        published: Arc::new(Published::new(Counts { status, pending, last_seq: next_seq - 1 })),
+        former_ids_below: schema::meta(connection, schema::FORMER_IDS_BELOW)?,
     })
 }
 
-type Accounts = (HashMap<AccountName, AccountNumber>, HashMap<AccountNumber, Backlog>);
-
 /// The accounts and their backlogs, counted in the index of pending events.
-fn read_accounts(connection: &Connection) -> rusqlite::Result<Accounts> {
-    let (mut accounts, mut backlogs) = (HashMap::new(), HashMap::new());
-    let mut statement = connection.prepare("SELECT account, name FROM accounts")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (number, name) = (row.get(0)?, AccountName::from(row.get::<_, String>(1)?));
-        accounts.insert(name.clone(), number);
-        backlogs.insert(number, Backlog { name, pending: 0, last: Seq(0), recent: RecentKeys::default() });
-    }
-    let sql =
-        "SELECT account, count(*), max(seq) FROM log INDEXED BY log_waiting WHERE outcome IS NULL GROUP BY account";
+fn read_accounts(connection: &Connection) -> rusqlite::Result<Vec<StoredAccount>> {
+    let sql = "SELECT account, name, coalesce(pending, 0), coalesce(last, 0) FROM accounts LEFT JOIN
+                   (SELECT account, count(*) AS pending, max(seq) AS last FROM log INDEXED BY log_waiting
+                    WHERE outcome IS NULL GROUP BY account) USING (account)";
     let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        if let Some(backlog) = backlogs.get_mut(&row.get(0)?) {
-            (backlog.pending, backlog.last) = (row.get::<_, i64>(1)?.unsigned_abs(), Seq(row.get(2)?));
-            backlog.recent = RecentKeys::after(backlog.last);
-        }
-    }
-    Ok((accounts, backlogs))
+    let accounts = statement.query_map([], |row| {
+        let (name, pending) = (AccountName::from(row.get::<_, String>(1)?), row.get::<_, i64>(2)?.unsigned_abs());
+        Ok(StoredAccount { number: row.get(0)?, name, pending, last: Seq(row.get(3)?) })
+    })?;
+    accounts.collect()
 }

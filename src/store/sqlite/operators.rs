@@ -1,24 +1,23 @@
 //! Dead letters, erasure and API keys: the traits that operators' requests go through.
 
-use super::writer_state::WriteTx;
-use super::{SqliteStore, dead_letters, forget, vault};
+use super::query::Query;
+use super::write_tx::WriteTx;
+use super::{SqliteStore, dead_letters, forget};
 use crate::domain::{AccountName, SealedKey, Seq, Timestamp, UserKey};
+use crate::store::erasure::{ForgetSearch, MAX_SCANS};
 use crate::store::{DeadLetter, DeadLetters, Filter, Forgotten, KeyVault, Page, Replay, StoreError};
 use async_trait::async_trait;
-use forget::Search;
+use rusqlite::{Connection, Row, params};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// After so many scans what was found is erased, even if rows appended meanwhile lead to new keys.
-const MAX_SCANS: u32 = 4;
 
 #[async_trait]
 impl DeadLetters for SqliteStore {
     async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<Page, StoreError> {
-        let (filter, limit) = (filter.clone(), limit.max(1));
-        let read = self.readers.read(move |connection| dead_letters::page(connection, &filter, after, limit));
-        let page = read.await?;
-        Ok(Page { last: self.published.lock().last_seq, ..page })
+        let (filter, last_seq) = (filter.clone(), self.published.lock().last_seq);
+        self.readers
+            .read(move |connection| dead_letters::page(connection, &filter, after, limit.max(1), last_seq))
+            .await
     }
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError> {
@@ -41,9 +40,15 @@ impl DeadLetters for SqliteStore {
 
     /// The account is not looked at: a key is a hash of it, too, and the one writer needs no lock of its own for each account.
     async fn forget(&self, _: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
-        let (mut search, mut scans) = (Search::new(users), 0);
+        let (mut search, mut scans) = (ForgetSearch::new(users), 0);
         loop {
-            (search, scans) = (self.complete(search).await?, scans + 1);
+            let mut complete = false;
+            while !complete {
+                let step =
+                    move |connection: &_| forget::step(&mut search, connection).map(|complete| (complete, search));
+                (complete, search) = self.readers.read(step).await?;
+            }
+            scans += 1;
             match self.erase(search, now, scans == MAX_SCANS).await? {
                 Ok(forgotten) => return Ok(forgotten),
                 Err(incomplete) => search = incomplete,
@@ -53,44 +58,41 @@ impl DeadLetters for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Runs a search to its end, a portion of the log at a time.
-    async fn complete(&self, mut search: Search) -> Result<Search, StoreError> {
-        loop {
-            let step = move |connection: &_| search.step(connection).map(|complete| (search, complete));
-            let complete;
-            (search, complete) = self.readers.read(step).await?;
-            if complete {
-                return Ok(search);
-            }
-        }
-    }
-
     /// Erases what was found. Err: rows that were appended meanwhile lead to new keys, and this is not the `last` try.
-    async fn erase(&self, search: Search, now: Timestamp, last: bool) -> Result<Result<Forgotten, Search>, StoreError> {
+    async fn erase(
+        &self,
+        search: ForgetSearch,
+        now: Timestamp,
+        last: bool,
+    ) -> Result<Result<Forgotten, ForgetSearch>, StoreError> {
         let in_flight = Arc::clone(&self.in_flight);
-        let mut erasing = None;
         let erase = move |tx: &mut WriteTx<'_>| {
             let mut search = search.clone();
-            if !search.catch_up(tx.connection)? && !last {
+            if !forget::catch_up(&mut search, tx.connection)? && !last {
                 search.restart();
                 return Ok(Err(search));
             }
-            let pending = search.pending(tx.connection)?;
-            // Held until the transaction has committed: the closure owns it.
-            let erasing = erasing.insert(in_flight.erase(&pending));
-            Ok(Ok(forget::erase(tx, &search, &pending, erasing, now)?))
+            Ok(Ok(forget::erase(tx, &search, &in_flight, now)?))
         };
-        self.writer.write(erase).await
+        Ok(self.writer.write(erase).await?.map(|(forgotten, _erasing)| forgotten))
     }
 }
 
 #[async_trait]
 impl KeyVault for SqliteStore {
     async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), StoreError> {
-        self.writer.write(move |tx| Ok(keys.iter().try_for_each(|key| vault::keep_key(tx.connection, key))?)).await
+        let sql =
+            "INSERT INTO sealed_keys (account, sealed) VALUES (?1, ?2) ON CONFLICT (account) DO UPDATE SET sealed = ?2";
+        let keep = move |tx: &mut WriteTx<'_>| {
+            keys.iter().try_for_each(|key| tx.connection.run(sql, params![key.account.as_str(), key.blob]).map(drop))
+        };
+        self.writer.write(keep).await
     }
 
     async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        self.readers.read(vault::kept_keys).await
+        let key =
+            |row: &Row<'_>| Ok(SealedKey { account: AccountName::from(row.get::<_, String>(0)?), blob: row.get(1)? });
+        let read = move |connection: &Connection| connection.all("SELECT account, sealed FROM sealed_keys", [], key);
+        self.readers.read(read).await
     }
 }

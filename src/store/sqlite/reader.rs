@@ -1,20 +1,19 @@
 //! A pool of connections that read beside the writer.
 //!
 //! In: a closure that reads. Out: its result. It runs on a thread for blocking work, on a connection of its own, and sees the
-//! rows that were committed when it begins. Invariants: a read is short (a portion of some thousand rows), and none runs while
-//! [`ReadLock::exclude`] is held, so that the WAL can be emptied. Deliberately absent: anything that writes.
+//! rows that were committed when it begins a transaction. Invariants: a read is short (a portion of some thousand rows), and
+//! none runs while [`Readers::exclude`]'s permits are held, so that the WAL can be emptied. Deliberately absent: anything that writes.
 
-use super::error::store_error;
 use super::schema;
 use crate::store::StoreError;
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
-use tokio::sync::Semaphore;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 
 /// At most so many reads run at once. Each connection takes up to a mebibyte.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: u32 = 4;
 
 /// The readers of one store.
 #[derive(Debug)]
@@ -27,58 +26,26 @@ pub struct Readers {
 struct Pool {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    lock: Arc<ReadLock>,
-}
-
-/// Held shared by every read.
-#[derive(Debug, Default)]
-pub struct ReadLock(RwLock<()>);
-
-impl ReadLock {
-    /// Waits until no read runs; none begins while the guard is held.
-    pub fn exclude(&self) -> RwLockWriteGuard<'_, ()> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Readers {
     /// Readers of the file `path`, which is opened by the first read.
     pub fn new(path: PathBuf) -> Self {
-        let pool = Pool { path, idle: Mutex::default(), lock: Arc::default() };
-        Self { pool: Arc::new(pool), permits: Arc::new(Semaphore::new(CONNECTIONS)) }
+        let permits = Arc::new(Semaphore::new(CONNECTIONS as usize));
+        Self { pool: Arc::new(Pool { path, idle: Mutex::default() }), permits }
     }
 
-    /// The lock that every read holds.
-    pub fn lock(&self) -> Arc<ReadLock> {
-        Arc::clone(&self.pool.lock)
-    }
-
-    /// Reads a portion.
+    /// Reads a portion. What `portion` waits for before its transaction must not need a reader.
     pub async fn read<T, F>(&self, portion: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    {
-        Ok(self.read_after(|| (), |connection, &()| portion(connection)).await?.0)
-    }
-
-    /// Reads a portion after `wait`, which may block; the value it returned is dropped if the read fails.
-    pub async fn read_after<W, T>(
-        &self,
-        wait: impl FnOnce() -> W + Send + 'static,
-        portion: impl FnOnce(&Connection, &W) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<(T, W), StoreError>
-    where
-        W: Send + 'static,
-        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let pool = Arc::clone(&self.pool);
         let read = spawn_blocking(move || {
             let _permit = permit;
-            let waited = wait();
-            let read = pool.read(|connection| portion(connection, &waited));
-            read.map(|read| (read, waited)).map_err(|error| store_error(&error))
+            pool.read(portion)
         });
         read.await.unwrap_or_else(|error| {
             let panicked = || StoreError::Fatal("a read panicked: a bug".to_owned());
@@ -86,17 +53,21 @@ impl Readers {
         })
     }
 
+    /// Waits until no read runs; none begins while the permits are held.
+    pub async fn exclude(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        self.permits.acquire_many(CONNECTIONS).await.map_err(|_| StoreError::Closed)
+    }
+
     /// Waits until no read runs, and closes the connections. Every later read fails with [`StoreError::Closed`].
-    pub fn close(&self) {
+    pub async fn close(&self) {
+        let _excluded = self.exclude().await; // Err: it is closed already
         self.permits.close();
-        let _excluded = self.pool.lock.exclude();
         self.pool.idle().clear();
     }
 }
 
 impl Pool {
-    fn read<T>(&self, portion: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        let _shared = self.lock.0.read().unwrap_or_else(PoisonError::into_inner);
+    fn read<T>(&self, portion: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let idle = self.idle().pop();
         let connection = idle.map_or_else(|| connect(&self.path), Ok)?;
         let read = portion(&connection)?; // after a failure the connection is dropped, and another one is opened
@@ -104,7 +75,7 @@ impl Pool {
         Ok(read)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

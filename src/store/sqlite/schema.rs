@@ -103,8 +103,11 @@ CREATE TABLE deleted_users (
 CREATE INDEX deleted_users_received ON deleted_users (received_at);
 ";
 
-/// The name in `meta` of the seq below which events may have their former id.
-const FORMER_IDS_BELOW: &str = "former_ids_below";
+/// The name in `meta` of the seq below which events may have their former id; none in a file that was not migrated.
+pub const FORMER_IDS_BELOW: &str = "former_ids_below";
+
+/// The name in `meta` of the first seq that may be assigned after a restart.
+pub const NEXT_SEQ: &str = "next_seq";
 
 /// What SQLite may hold in memory for the writer: the inner pages of a million events. Measured: with 16 MiB it is no faster.
 const CACHE_KIB: i32 = 4 * 1024;
@@ -151,18 +154,6 @@ pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Res
     connection.execute_batch(TABLES_NEW_IN_7)?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
     connection.pragma_update(None, "user_version", VERSION)
-}
-
-/// Writes that all events appended so far may have their former id: the file is being migrated.
-pub fn set_former_ids_below(connection: &Connection) -> rusqlite::Result<()> {
-    let last: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM log", [], |row| row.get(0))?;
-    let next = meta(connection, "next_seq")?.max(last + 1);
-    set_meta(connection, FORMER_IDS_BELOW, next)
-}
-
-/// The seq below which events may have their former id; 0 in a file that was not migrated.
-pub fn former_ids_below(connection: &Connection) -> rusqlite::Result<i64> {
-    meta(connection, FORMER_IDS_BELOW)
 }
 
 /// A number in the table `meta`; 0 if there is none of this name.

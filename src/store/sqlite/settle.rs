@@ -4,15 +4,14 @@
 //! pending. SQLite commits no transaction that has touched a damaged page: such a settlement is repeated with
 //! [`Rows::Leave`].
 
-use super::affiliates;
-use super::attempts::{self, FailedAttempt};
-use super::dead_letters;
-use super::error::JobError;
-use super::writer_state::{AccountNumber, WriteTx};
+use super::query::Query;
+use super::write_tx::WriteTx;
+use super::{affiliates, attempts, dead_letters};
 use crate::delivery::{OutcomeCode, Progress};
 use crate::domain::{AccountName, Seq};
 use crate::failpoint;
 use crate::scheduling::Unit;
+use crate::store::log_state::AccountNumber;
 use crate::store::{AffiliateChanges, Settlement, StoreError};
 use rusqlite::params;
 use rusqlite::types::Value;
@@ -24,10 +23,10 @@ pub fn save_progress(
     unit: &Unit,
     progress: &Progress,
     changes: &AffiliateChanges,
-) -> Result<(), JobError> {
+) -> Result<(), StoreError> {
     let number = account_of_pending(tx, account, unit.head)?;
     affiliates::apply(tx, account, number, unit, changes)?;
-    attempts::mark_begun(tx.connection, unit.head, &unit.followers, progress)?;
+    attempts::change(tx.connection, unit.head, |record| record.begun(unit, progress))?;
     failpoint::step("store::save_progress");
     Ok(())
 }
@@ -44,22 +43,15 @@ pub enum Rows {
     },
 }
 
-/// How an attempt ends, for a settlement that may have to be repeated.
-#[derive(Debug)]
-pub struct Ending {
-    /// The account of the unit.
-    pub account: AccountName,
-    /// The unit.
-    pub unit: Unit,
-    /// How it ends.
-    pub settlement: Settlement,
-    /// What changes in the affiliate index.
-    pub changes: AffiliateChanges,
-}
-
 /// Ends an attempt.
-pub fn settle(tx: &mut WriteTx<'_>, ending: &Ending, rows: &Rows) -> Result<(), JobError> {
-    let Ending { account, unit, settlement, changes } = ending;
+pub fn settle(
+    tx: &mut WriteTx<'_>,
+    account: &AccountName,
+    unit: &Unit,
+    settlement: &Settlement,
+    changes: &AffiliateChanges,
+    rows: &Rows,
+) -> Result<(), StoreError> {
     let (head, number) = (unit.head, account_of_pending(tx, account, unit.head)?);
     affiliates::apply(tx, account, number, unit, changes)?;
     match settlement {
@@ -69,26 +61,12 @@ pub fn settle(tx: &mut WriteTx<'_>, ending: &Ending, rows: &Rows) -> Result<(), 
                 end(tx, number, *seq, *outcome, rows)?;
             }
         }
-        Settlement::Retry { wait, progress, failures, failing_for, attempt } => {
-            let (wait, progress, failures, failing_for) = (*wait, Some(progress), *failures, *failing_for);
-            attempts::record_failure(
-                tx.connection,
-                head,
-                &FailedAttempt { wait, progress, failures, failing_for, attempt },
-            )?;
-        }
-        Settlement::Interrupted { wait, failures, failing_for, attempt } => {
-            let (wait, progress, failures, failing_for) = (*wait, None, *failures, *failing_for);
-            attempts::record_failure(
-                tx.connection,
-                head,
-                &FailedAttempt { wait, progress, failures, failing_for, attempt },
-            )?;
-        }
-        Settlement::HandBack { progress } => attempts::hand_back(tx.connection, head, progress)?,
         Settlement::Dead { outcome, reason, at } => {
             dead_letters::keep(tx, head, *outcome, reason, *at, rows)?;
             end(tx, number, head, *outcome, rows)?;
+        }
+        Settlement::Retry { .. } | Settlement::Interrupted { .. } | Settlement::HandBack { .. } => {
+            attempts::change(tx.connection, head, |record| record.settled(head, settlement))?;
         }
     }
     failpoint::step("store::settle");
@@ -96,11 +74,10 @@ pub fn settle(tx: &mut WriteTx<'_>, ending: &Ending, rows: &Rows) -> Result<(), 
 }
 
 /// The number of the account; refuses if the event is not pending there.
-fn account_of_pending(tx: &WriteTx<'_>, account: &AccountName, head: Seq) -> Result<AccountNumber, JobError> {
-    let number = tx.find_account(account).ok_or(JobError::Refused(StoreError::NotPending))?;
+fn account_of_pending(tx: &WriteTx<'_>, account: &AccountName, head: Seq) -> Result<AccountNumber, StoreError> {
+    let number = tx.state.log.find_account(account).ok_or(StoreError::NotPending)?;
     let sql = "SELECT 1 FROM log WHERE seq = ?1 AND account = ?2 AND outcome IS NULL";
-    let pending = tx.connection.prepare_cached(sql)?.exists([head.0, number])?;
-    if pending { Ok(number) } else { Err(JobError::Refused(StoreError::NotPending)) }
+    if tx.connection.exists(sql, [head.0, number])? { Ok(number) } else { Err(StoreError::NotPending) }
 }
 
 /// Ends a pending event of the account. Returns whether it was pending; if not, nothing is changed.
@@ -110,15 +87,15 @@ pub fn end(
     seq: Seq,
     outcome: OutcomeCode,
     rows: &Rows,
-) -> rusqlite::Result<bool> {
+) -> Result<bool, StoreError> {
     let sql = "UPDATE log SET outcome = ?3 WHERE seq = ?1 AND account = ?2 AND outcome IS NULL";
-    let ended = tx.connection.prepare_cached(sql)?.execute(params![seq.0, account, outcome.number()])? > 0;
+    let ended = tx.connection.run(sql, params![seq.0, account, outcome.number()])? > 0;
     if ended {
         if matches!(rows, Rows::Delete) {
-            tx.connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([seq.0])?;
+            tx.connection.run("DELETE FROM bodies WHERE seq = ?1", [seq.0])?;
             attempts::delete(tx.connection, seq)?;
         }
-        tx.end_event(account);
+        tx.state.log.end_event(account);
     }
     Ok(ended)
 }

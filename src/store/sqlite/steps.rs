@@ -1,13 +1,13 @@
 //! Every operation of the engine costs the same at any backlog: measured by SQLite's own counters, statement by statement.
 
 use super::open;
+use super::write_tx::WriteTx;
 use super::writer::Database;
-use super::writer_state::WriteTx;
-use super::{affiliates, append, begin, compact, dead_letters, deletions, memory, older_ids, read, settle};
+use super::{affiliates, append, begin, compact, dead_letters, erase, older_ids, read, settle};
 use crate::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
 use crate::domain::{AccountName, AffiliateCode, EventId, HashKey, SentAttributes, Seq, Timestamp, UserKey};
 use crate::scheduling::Unit;
-use crate::store::{AffiliateChanges, Attempt, Filter, KnownUsersOnly, NewEvent, Remember, Replay, Settlement};
+use crate::store::{AffiliateChanges, Attempt, Filter, KnownUsersOnly, NewEvent, Remember, Replay, Settlement, keys};
 use rusqlite::StatementStatus::{AutoIndex, FullscanStep, Sort, VmStep};
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,8 +84,7 @@ fn dead() -> Settlement {
 }
 
 fn settled(tx: &mut WriteTx<'_>, unit: Unit, settlement: Settlement, changes: AffiliateChanges) {
-    let ending = settle::Ending { account: AccountName::main(), unit, settlement, changes };
-    settle::settle(tx, &ending, &settle::Rows::Delete).expect("settled");
+    settle::settle(tx, &AccountName::main(), &unit, &settlement, &changes, &settle::Rows::Delete).expect("settled");
 }
 
 fn transaction<T>(store: &mut Database, work: impl FnOnce(&mut WriteTx<'_>) -> T) -> T {
@@ -136,8 +135,7 @@ fn work(store: &mut Database) {
     transaction(store, |tx| {
         let only = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(i64::MAX)), deleted_at: Some(Timestamp(9)) });
         let new = NewEvent { known_users_only: only, former_id: Some(EventId(key(2))), ..event(BACKLOG + 1, &main) };
-        append::append(tx, &[event(1, &main), new.clone(), event(BACKLOG + 2, &account(BACKLOG))], 10)
-            .expect_err("full");
+        append::append(tx, &[event(1, &main), new.clone(), event(BACKLOG + 3, &main)], 10).expect_err("full");
         append::append(tx, &[event(1, &main), new, event(BACKLOG + 2, &account(BACKLOG))], u64::MAX).expect("appended");
         let changes = AffiliateChanges {
             forget: vec![AffiliateCode("code 7".to_owned())],
@@ -163,14 +161,13 @@ fn work(store: &mut Database) {
         assert!(dead_letters::discard(tx, Seq(4)).expect("discarded"));
         compact::remove(tx, &[Seq(1), Seq(2)], Timestamp(9)).expect("removed");
         older_ids::insert(tx.connection, &[(1, 1), (2, 2)]).expect("moved");
-        older_ids::has_below(tx.connection, &EventId(key(2)), 9, b"").expect("read");
+        tx.has_former_id(EventId(key(2)), &[]).expect("read");
     });
-    let own = affiliates::key_of(&store.state.hash, &main, &AffiliateCode("code 13".to_owned()));
-    let recalled = memory::recall(&store.connection, &own, &[UserKey::UserId(key(13))]).expect("read");
-    assert!(recalled.is_ok_and(|recalled| recalled.is_some()));
-    dead_letters::page(&store.connection, &Filter::default(), 0, 20).expect("a page");
+    let own = keys::of_affiliate(&store.state.hash, &main, &AffiliateCode("code 13".to_owned()));
+    affiliates::recall(&store.connection, &own, &[UserKey::UserId(key(13))]).expect("read").expect("remembered");
+    dead_letters::page(&store.connection, &Filter::default(), 0, 20, 0).expect("a page");
     for account in [None, Some(&main)] {
-        assert_eq!(memory::email_conflicts(&store.connection, account, 0, 20).expect("read").len(), 20);
+        assert_eq!(affiliates::email_conflicts(&store.connection, account, 0, 20).expect("read").len(), 20);
     }
     dead_letters::one(&store.connection, 10).expect("read").expect("a dead letter");
 }
@@ -192,9 +189,9 @@ fn compaction_looks_at_a_portion_of_the_log() {
     let mut store = filled(&folder);
     let meter = Meter::default();
     meter.watch(&mut store);
-    let examined = compact::examine(&store.connection, 0, Timestamp(i64::MAX)).expect("examined");
-    assert!(examined.next.is_some_and(|next| next < BACKLOG.into()), "there are more");
-    assert!(!examined.removable.is_empty());
-    assert!(deletions::remove(&store.connection, Timestamp(i64::MAX)).expect("removed"), "there are more");
+    let (removable, next) = compact::examine(&store.connection, 0, Timestamp(i64::MAX)).expect("examined");
+    assert!(next.is_some_and(|next| next < BACKLOG.into()), "there are more");
+    assert!(!removable.is_empty());
+    assert!(erase::remove_moments(&store.connection, Timestamp(i64::MAX)).expect("removed"), "there are more");
     assert_eq!(meter.beyond(20 * 5_000), []);
 }

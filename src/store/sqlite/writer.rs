@@ -7,11 +7,11 @@
 //! Deliberately absent: a wait for more jobs; the sync itself makes groups grow with the load.
 
 use super::checkpoint::Checkpoints;
-use super::error::{JobError, store_error};
 use super::job::{ClosureJob, Job};
-use super::writer_state::{WriteTx, WriterState, write_next_seq};
+use super::query::Query;
+use super::schema::{NEXT_SEQ, set_meta};
+use super::write_tx::{WriteTx, WriterState};
 use crate::store::StoreError;
-use crate::store::log_limit::LogLimit;
 use rusqlite::Connection;
 use std::fs::File;
 use std::thread::JoinHandle;
@@ -30,8 +30,6 @@ pub struct Database {
     pub connection: Connection,
     /// What the writer keeps in memory.
     pub state: WriterState,
-    /// Limits the log lines about failed commits.
-    pub failures: LogLimit,
     /// The lock by which this process owns the file.
     pub lock: File,
 }
@@ -69,7 +67,7 @@ impl Writer {
     pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&mut WriteTx<'_>) -> Result<T, JobError> + Send + 'static,
+        F: FnMut(&mut WriteTx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Grouped(Box::new(ClosureJob::new(work, reply))))?;
@@ -85,7 +83,7 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         self.send(Message::OutsideTransaction(Box::new(move |connection| {
             // Err: the caller has gone.
-            let _ = reply.send(work(connection).map_err(|error| store_error(&error)));
+            let _ = reply.send(work(connection).map_err(StoreError::from));
         })))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
@@ -149,18 +147,18 @@ impl Database {
         let before = self.connection.total_changes();
         if self.run(&mut group).is_ok() {
             if self.connection.total_changes() > before {
-                self.report_success();
+                self.state.log.published().written();
             }
             for job in group {
                 job.reply(Ok(()));
             }
         } else {
             for mut job in group {
-                let committed = self.run(std::slice::from_mut(&mut job));
-                if let Err(failed) = &committed {
-                    self.report_failure(failed);
-                }
-                job.reply(committed.map_err(|failed| store_error(&failed.error)));
+                let committed = self.run(std::slice::from_mut(&mut job)).map_err(|(error, by_job)| {
+                    self.state.log.published().failed(&error, by_job);
+                    error
+                });
+                job.reply(committed);
             }
         }
         if let Err(error) = self.checkpoints.after_commit(&self.connection) {
@@ -168,53 +166,35 @@ impl Database {
         }
     }
 
-    /// Runs jobs in one transaction, and commits it.
-    fn run(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+    /// Runs jobs in one transaction, and commits it. Err: why not, and whether a job failed, not the transaction around it.
+    fn run(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), (StoreError, bool)> {
         let mut by_job = false;
         let run = |tx: &mut WriteTx<'_>| jobs.iter_mut().try_for_each(|job| job.run(tx)).inspect_err(|_| by_job = true);
         let committed = self.transaction(run);
-        committed.map_err(|error| Failed { error, by_job })
+        committed.map_err(|error| (error, by_job))
     }
 
     /// Runs `work` in a transaction. If that fails, its changes in memory are rolled back, too.
-    pub fn transaction(&mut self, work: impl FnOnce(&mut WriteTx<'_>) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    pub fn transaction(
+        &mut self,
+        work: impl FnOnce(&mut WriteTx<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let (connection, state) = (&self.connection, &mut self.state);
-        let began = connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
+        state.log.begin();
+        let began = connection.run("BEGIN IMMEDIATE", []);
         let worked = began.and_then(|_| work(&mut WriteTx { connection, state: &mut *state }));
-        let committed = worked.and_then(|()| connection.prepare_cached("COMMIT")?.execute([]));
+        let committed = worked.and_then(|()| connection.run("COMMIT", []));
         if committed.is_err() {
-            state.roll_back();
+            state.log.roll_back();
             let _ = connection.execute_batch("ROLLBACK"); // Err: SQLite has ended the transaction itself
         }
-        committed.map(|_| state.commit())
-    }
-
-    /// Something was written: the store can be written.
-    fn report_success(&mut self) {
-        if self.state.published.lock().status.write_error.take().is_some() {
-            self.failures.reset();
-            tracing::info!("the store can be written again");
-        }
-    }
-
-    /// A commit failed: the store cannot be written, unless the failure is that of one job alone.
-    fn report_failure(&mut self, failed: &Failed) {
-        let error = store_error(&failed.error);
-        if !failed.by_job || matches!(error, StoreError::Transient(_)) {
-            let before = self.state.published.lock().status.write_error.replace(error.to_string());
-            if before.is_none() {
-                self.failures.reset(); // the change of state is logged, whatever failed before
-            }
-        }
-        if self.failures.due() {
-            tracing::error!(%error, "the store could not commit; what failed changed nothing");
-        }
+        committed.map(|_| state.log.commit())
     }
 
     fn close(self) {
         // So that no seq is left out after an orderly end. A failure costs no more than that.
-        if self.state.reserved > self.state.next_seq
-            && let Err(error) = write_next_seq(&self.connection, self.state.next_seq)
+        if let Some(next) = self.state.log.unused_seq()
+            && let Err(error) = set_meta(&self.connection, NEXT_SEQ, next)
         {
             tracing::warn!(%error, "cannot write the last seq to the store");
         }
@@ -227,19 +207,12 @@ impl Database {
     }
 }
 
-/// Why jobs were rolled back.
-struct Failed {
-    error: rusqlite::Error,
-    /// A job failed, not the transaction around it.
-    by_job: bool,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{AccountName, EventId, Seq, Timestamp};
     use crate::store::published::Published;
-    use crate::store::sqlite::append::{Row, insert};
+    use crate::store::sqlite::append::insert;
     use crate::store::sqlite::open;
     use rusqlite::ffi;
     use std::sync::Arc;
@@ -253,20 +226,19 @@ mod tests {
     fn start() -> Writing {
         let folder = tempfile::tempdir().expect("a folder");
         let store = open::open(&folder.path().join("store.db"), 1 << 20).expect("opened");
-        let published = Arc::clone(&store.state.published);
+        let published = Arc::clone(store.state.log.published());
         Writing { writer: Writer::start(store).expect("started"), published, _folder: folder }
     }
 
     /// Appends an event; 0 is a bad one, for which SQLite then fails.
-    fn append(tx: &mut WriteTx<'_>, n: u8) -> Result<Seq, JobError> {
+    fn append(tx: &mut WriteTx<'_>, n: u8) -> Result<Seq, StoreError> {
         let account = tx.account_number(&AccountName::from(format!("account {n}")))?;
-        let row = Row { id: EventId([n; 16]), users: &[], received_at: Timestamp(0), body: &[b'x'; 9_000] };
-        let seq = insert(tx, account, &row)?;
+        let seq = insert(tx, account, EventId([n; 16]), &[], Timestamp(0), &[b'x'; 9_000])?;
         if n == 0 { Err(failure(ffi::SQLITE_CONSTRAINT)) } else { Ok(seq) }
     }
 
-    fn failure(code: i32) -> JobError {
-        JobError::Failed(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
+    fn failure(code: i32) -> StoreError {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()
     }
 
     /// Runs these appends in one group.
@@ -295,7 +267,10 @@ mod tests {
         );
         let find = |n| {
             writing.writer.write(move |tx| {
-                Ok((tx.find_id(EventId([n; 16]))?, tx.find_account(&AccountName::from(format!("account {n}")))))
+                Ok((
+                    tx.find_id(EventId([n; 16]))?,
+                    tx.state.log.find_account(&AccountName::from(format!("account {n}"))),
+                ))
             })
         };
         assert_eq!(find(0).await, Ok((None, None)), "neither its id nor its account is known");
@@ -306,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_whose_transaction_is_gone_leaves_nothing_behind() {
         let writing = start();
-        let lose = |tx: &mut WriteTx<'_>| -> Result<(), JobError> {
+        let lose = |tx: &mut WriteTx<'_>| -> Result<(), StoreError> {
             append(tx, 1)?;
             tx.connection.execute_batch("ROLLBACK")?; // as SQLite does when the disk is full
             Err(failure(ffi::SQLITE_FULL))
@@ -340,9 +315,9 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_touches_no_other_job() {
         let writing = start();
-        let refuse = |tx: &mut WriteTx<'_>| -> Result<(), JobError> {
-            let waiting = tx.pending(1);
-            Err(JobError::Refused(StoreError::Full(waiting)))
+        let refuse = |tx: &mut WriteTx<'_>| -> Result<(), StoreError> {
+            let waiting = tx.state.log.pending(&AccountName::from("account 1".to_owned()));
+            Err(StoreError::Full(waiting))
         };
         let (appended, refused) = tokio::join!(writing.writer.write(|tx| append(tx, 1)), writing.writer.write(refuse));
         assert_eq!((appended, refused), (Ok(Seq(1)), Err(StoreError::Full(1))));
@@ -352,7 +327,7 @@ mod tests {
     #[tokio::test]
     async fn when_the_thread_panics_every_caller_learns_that_the_store_is_closed() {
         let writing = start();
-        let broken = writing.writer.write(|_| -> Result<(), JobError> { panic!("for a test") });
+        let broken = writing.writer.write(|_| -> Result<(), StoreError> { panic!("for a test") });
         let after = writing.writer.write(|tx| append(tx, 1));
         let (broken, after) = tokio::join!(broken, after);
         assert_eq!((broken, after), (Err(StoreError::Closed), Err(StoreError::Closed)));

@@ -160,3 +160,17 @@ async fn an_event_whose_attempts_are_on_a_damaged_page_is_read_and_becomes_a_dea
     assert_eq!((letter.code.as_str(), letter.body.as_deref()), ("corrupt", Some("a")));
     assert_eq!(store.counts(), (1, 1));
 }
+
+#[tokio::test]
+async fn a_store_whose_log_is_on_a_damaged_page_is_not_opened_and_says_how_to_go_on() {
+    let (store, outside) = TestStore::sqlite();
+    store.append("a", &["u1"]).await;
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'log'";
+    let root: u16 = outside.connection().query_row(root, [], |row| row.get(0)).expect("a table");
+    store.store().close().await;
+    damage_page(&outside, usize::from(root) - 1);
+    let refusal = outside.try_open(1).expect_err("it cannot tell which events it has");
+    for part in [&*outside.path().to_string_lossy(), "is damaged", "backup", "sqlite3"] {
+        assert!(refusal.contains(part), "{refusal}");
+    }
+}

@@ -107,7 +107,7 @@ async fn a_settlement_that_fails_changed_nothing_and_may_be_tried_again() {
         ("DELETE ON bodies", done(), 0),
         ("INSERT ON dead_letters", dead(), 0),
         ("UPDATE ON attempts", retry(5), 1),
-        ("UPDATE ON attempts", hand_back(), 1),
+        ("DELETE ON attempts", hand_back(), 1),
     ];
     for (event, settlement, waiting) in table {
         let (store, outside) = TestStore::sqlite();

@@ -17,7 +17,7 @@ mod ids;
 #[cfg(test)]
 mod tests;
 
-use super::schema;
+use super::{migrate_v6, schema};
 use crate::domain::HashKey;
 use rusqlite::{Connection, Transaction};
 
@@ -81,7 +81,7 @@ fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     affiliates::migrate(transaction, &HashKey::new(&hash_key))?;
     ids::migrate(transaction)?;
     transaction.execute_batch(NEXT_SEQ)?;
-    schema::set_former_ids_below(transaction)?;
+    migrate_v6::set_former_ids_below(transaction)?;
     for table in TABLES_5 {
         transaction.execute_batch(&format!("DROP TABLE v5_{table}"))?;
     }

@@ -1,0 +1,215 @@
+//! Which keys, affiliates and rows belong to a user who is to be erased: the search, one step at a time, without I/O.
+//!
+//! In: keys of the user, and what an engine finds for each key and in each portion of the log. Out: what is to be erased. A search goes
+//! from a key to the keys beside it; no more than [`MAX_KEYS`] are followed. Two searches use it: that of a delete event
+//! ([`Reached`] alone, by index), and that of an operator ([`ForgetSearch`]), which reads the narrow rows of the log as well, from
+//! the start again while they lead to new keys. Deliberately absent: bodies, which are not read.
+
+use super::keys;
+use crate::domain::{Seq, UserKey};
+use std::collections::BTreeSet;
+
+/// The hash of a user key, whatever its kind.
+pub type KeyHash = [u8; 16];
+
+/// No more keys than these are followed from one user: a key that so many users share (a company's address, say) identifies nobody.
+pub const MAX_KEYS: usize = 256;
+
+/// After so many scans of the log what was found is erased, even if rows appended meanwhile lead to new keys.
+pub const MAX_SCANS: u32 = 4;
+
+/// The keys that were reached from a user, each to be looked at once.
+#[derive(Clone, Debug, Default)]
+pub struct Reached {
+    keys: Vec<KeyHash>,
+    looked_at: usize,
+}
+
+impl Reached {
+    /// Begins with these keys, however many.
+    pub fn from(keys: Vec<KeyHash>) -> Self {
+        Self { keys, looked_at: 0 }
+    }
+
+    /// Adds keys that are not there yet, up to [`MAX_KEYS`].
+    pub fn add(&mut self, more: impl IntoIterator<Item = KeyHash>) {
+        for key in more {
+            if self.keys.len() < MAX_KEYS && !self.keys.contains(&key) {
+                self.keys.push(key);
+            }
+        }
+    }
+
+    /// The keys that were not looked at yet; they count as looked at from now on.
+    pub fn take_new(&mut self) -> Vec<KeyHash> {
+        let new = self.keys[self.looked_at..].to_vec();
+        self.looked_at = self.keys.len();
+        new
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> &[KeyHash] {
+        &self.keys
+    }
+}
+
+/// A search for everything that is held of a user. An engine repeats: follow the [`ForgetSearch::take_new`] keys by index until there
+/// are none, read the log in portions up to its end, [`ForgetSearch::end_of_log`], follow the keys again; until
+/// [`ForgetSearch::is_complete`], and else [`ForgetSearch::restart`].
+#[derive(Clone, Debug, Default)]
+pub struct ForgetSearch {
+    reached: Reached,
+    /// How many keys were known when the log was begun to be read.
+    known_at_start: usize,
+    affiliates: BTreeSet<i64>,
+    rows: Vec<Seq>,
+    /// The keys of pending events among these rows.
+    pending_keys: BTreeSet<KeyHash>,
+    scanned_up_to: Seq,
+}
+
+impl ForgetSearch {
+    /// A search that begins with these keys.
+    pub fn new(users: &[UserKey]) -> Self {
+        let mut search = Self::default();
+        search.reached.add(users.iter().map(|key| *key.bytes()));
+        search
+    }
+
+    /// The keys to follow next: to the keys beside them in dead letters, and to the affiliates they lead to.
+    pub fn take_new(&mut self) -> Vec<KeyHash> {
+        self.reached.take_new()
+    }
+
+    /// Keys that were found beside one that was followed.
+    pub fn add_keys(&mut self, keys: impl IntoIterator<Item = KeyHash>) {
+        self.reached.add(keys);
+    }
+
+    /// An affiliate that a key leads to; returns whether it is new, so that the keys that lead to it are to be added.
+    pub fn add_affiliate(&mut self, affiliate: i64) -> bool {
+        self.affiliates.insert(affiliate)
+    }
+
+    /// The log was read up to here. At the first portion, the keys known by now are those that rows are compared with.
+    pub fn scanned_up_to(&mut self) -> Seq {
+        if self.scanned_up_to == Seq::default() {
+            self.known_at_start = self.reached.keys.len();
+        }
+        self.scanned_up_to
+    }
+
+    /// A row of the log, with its keys as they are stored. Rows without a key of the user need not be passed.
+    pub fn scan(&mut self, seq: Seq, stored: &[u8], is_pending: bool) {
+        if keys::hashes(stored).any(|key| self.reached.keys.contains(&key)) {
+            self.rows.push(seq);
+            if is_pending {
+                self.pending_keys.extend(keys::hashes(stored));
+            }
+        }
+    }
+
+    /// The log was read up to here.
+    pub fn end_of_portion(&mut self, last: Seq) {
+        self.scanned_up_to = self.scanned_up_to.max(last);
+    }
+
+    /// The log was read to its end: the keys of pending events are the user's, too. All keys are to be followed again, since rows may
+    /// have changed.
+    pub fn end_of_log(&mut self) {
+        self.reached.add(self.pending_keys.iter().copied());
+        self.reached.looked_at = 0;
+    }
+
+    /// Whether no key was found since the log was begun to be read, so that every row of the user was seen.
+    pub fn is_complete(&self) -> bool {
+        self.reached.keys.len() == self.known_at_start
+    }
+
+    /// The log is to be read from the start, for all keys known by now.
+    pub fn restart(&mut self) {
+        (self.rows, self.pending_keys, self.scanned_up_to) = <_>::default();
+    }
+
+    /// The keys to erase.
+    pub fn keys(&self) -> &[KeyHash] {
+        self.reached.keys()
+    }
+
+    /// The affiliates to delete.
+    pub fn affiliates(&self) -> impl Iterator<Item = i64> + '_ {
+        self.affiliates.iter().copied()
+    }
+
+    /// The rows of the log with one of the keys; those of them that are pending end, unless they are in flight.
+    pub fn rows(&self) -> &[Seq] {
+        &self.rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(n: u8) -> KeyHash {
+        [n; 16]
+    }
+
+    fn user(n: u8) -> UserKey {
+        UserKey::UserId(hash(n))
+    }
+
+    /// Reads a log of these rows: the user keys of each, and whether it is pending.
+    fn read(search: &mut ForgetSearch, log: &[(&[u8], bool)]) {
+        search.scanned_up_to();
+        for (seq, (users, is_pending)) in (1..).zip(log) {
+            let users: Vec<UserKey> = users.iter().copied().map(user).collect();
+            search.scan(Seq(seq), &keys::to_blob(&users), *is_pending);
+        }
+        search.end_of_log();
+    }
+
+    #[test]
+    fn every_key_is_looked_at_once_up_to_the_bound() {
+        let mut reached = Reached::from(vec![hash(1)]);
+        assert_eq!(reached.take_new(), [hash(1)]);
+        reached.add([hash(1), hash(2), hash(2)]);
+        assert_eq!((reached.take_new(), reached.take_new()), (vec![hash(2)], vec![]));
+        reached.add((0..1_000_u16).map(|n| [n.to_be_bytes(); 8].concat().try_into().expect("16 bytes")));
+        assert_eq!(reached.keys().len(), MAX_KEYS);
+    }
+
+    #[test]
+    fn a_search_reads_the_log_again_while_pending_events_lead_to_new_keys() {
+        let log: [(&[u8], bool); 4] = [(&[3], true), (&[1, 2], true), (&[2, 3], true), (&[9], true)];
+        let mut search = ForgetSearch::new(&[user(1)]);
+        let mut rounds = 1;
+        while {
+            read(&mut search, &log);
+            !search.is_complete()
+        } {
+            search.restart();
+            rounds += 1;
+        }
+        assert_eq!((rounds, search.rows(), search.keys().len()), (3, &[Seq(1), Seq(2), Seq(3)][..], 3));
+    }
+
+    #[test]
+    fn a_settled_event_leads_to_no_other_key_but_is_the_users() {
+        let mut search = ForgetSearch::new(&[user(1)]);
+        read(&mut search, &[(&[1, 2], false), (&[2], true)]);
+        assert_eq!((search.is_complete(), search.rows()), (true, &[Seq(1)][..]));
+    }
+
+    #[test]
+    fn a_key_that_was_found_by_index_makes_the_log_be_read_again() {
+        let mut search = ForgetSearch::new(&[user(1)]);
+        assert!(search.add_affiliate(7) && !search.add_affiliate(7), "it is followed once");
+        search.add_keys([hash(2)]);
+        read(&mut search, &[(&[2], false)]);
+        assert_eq!((search.is_complete(), search.rows()), (true, &[Seq(1)][..]));
+        assert_eq!(search.take_new(), [hash(1), hash(2)], "all keys are followed again");
+        search.add_keys([hash(3)]);
+        assert!(!search.is_complete());
+    }
+}

@@ -1,0 +1,335 @@
+//! What the one writer of a log keeps in memory: account numbers, backlogs, the deduplication index, the next seq.
+//!
+//! In: the changes of a transaction. Out: the state as of that transaction. Invariants: a transaction that is
+//! rolled back leaves the state as it was before it; ids of the open transaction are kept apart, and join the index
+//! when it has committed; other threads see the counts as of the last commit ([`Published`]); nothing that grows with the
+//! number of accounts or events is ever copied. Deliberately absent: rows, which an engine writes.
+
+use super::StoreStatus;
+use super::id_index::IdIndex;
+use super::published::{Counts, Published};
+use super::recent_keys::RecentKeys;
+use crate::domain::{AccountName, EventId, Seq, UserKey};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// The number of an account in the tables.
+pub type AccountNumber = i64;
+
+/// How many seqs are reserved at once; at most so many are skipped after a crash.
+const RESERVED: i64 = 4_096;
+
+/// The state as of the current transaction.
+#[derive(Debug)]
+pub struct LogState {
+    accounts: HashMap<AccountName, AccountNumber>,
+    backlogs: HashMap<AccountNumber, Backlog>,
+    /// Ids of the log, as of the last commit.
+    ids: IdIndex,
+    seqs: Seqs,
+    uncommitted: Uncommitted,
+    published: Arc<Published>,
+}
+
+/// Which seqs are assigned.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seqs {
+    /// The next seq to assign.
+    next: i64,
+    /// The first seq that may not be assigned before more are reserved.
+    reserved: i64,
+}
+
+/// An account's part of the log.
+#[derive(Debug)]
+struct Backlog {
+    name: AccountName,
+    /// How many events are pending.
+    pending: u64,
+    /// The seq that was appended last.
+    last: Seq,
+    /// The keys of recently appended events; keys from a transaction that was rolled back may be among them.
+    recent: RecentKeys,
+}
+
+/// What the current transaction changed: what it takes to undo it, and what takes effect when it commits.
+#[derive(Debug, Default)]
+struct Uncommitted {
+    /// Ids of events that were appended.
+    ids: HashMap<EventId, Seq>,
+    /// Accounts whose backlog changed: their pending events and their last seq before. None: the account is new.
+    backlogs: HashMap<AccountNumber, Option<(u64, Seq)>>,
+    /// The seqs before.
+    seqs: Seqs,
+    /// How many dead letters were added.
+    dead_letters: i64,
+    /// Rows of the log that were removed.
+    removed: Vec<(EventId, Seq)>,
+    /// All ids up to this seq were written to disk.
+    ids_on_disk_up_to: Option<i64>,
+}
+
+/// What is known of an account when the store is opened.
+#[derive(Debug)]
+pub struct StoredAccount {
+    /// Its number.
+    pub number: AccountNumber,
+    /// Its name.
+    pub name: AccountName,
+    /// How many of its events are pending.
+    pub pending: u64,
+    /// The last of them; 0 if there is none.
+    pub last: Seq,
+}
+
+impl LogState {
+    /// The state at opening: `dead` dead letters are kept, and no seq from `next_seq` on was assigned.
+    pub fn new(ids: IdIndex, next_seq: i64, dead: u64, stored: Vec<StoredAccount>) -> Self {
+        let (mut accounts, mut backlogs, mut waiting) = (HashMap::new(), HashMap::new(), BTreeMap::new());
+        for StoredAccount { number, name, pending, last } in stored {
+            if pending > 0 {
+                waiting.insert(name.as_str().to_owned(), pending);
+            }
+            let recent = if pending > 0 { RecentKeys::after(last) } else { RecentKeys::default() };
+            accounts.insert(name.clone(), number);
+            backlogs.insert(number, Backlog { name, pending, last, recent });
+        }
+        let status = StoreStatus { pending: waiting.values().sum(), dead, write_error: None };
+        let published = Published::new(Counts { status, pending: waiting, last_seq: next_seq - 1 });
+        let (seqs, uncommitted) = (Seqs { next: next_seq, reserved: next_seq }, Uncommitted::default());
+        Self { accounts, backlogs, ids, seqs, uncommitted, published: Arc::new(published) }
+    }
+
+    /// The counts that other threads see.
+    pub fn published(&self) -> &Arc<Published> {
+        &self.published
+    }
+
+    /// A transaction begins.
+    pub fn begin(&mut self) {
+        self.uncommitted.seqs = self.seqs;
+    }
+
+    /// The transaction was rolled back.
+    pub fn roll_back(&mut self) {
+        let Uncommitted { backlogs, seqs, .. } = std::mem::take(&mut self.uncommitted);
+        self.seqs = seqs;
+        for (account, before) in backlogs {
+            if let (Some(before), Some(log)) = (before, self.backlogs.get_mut(&account)) {
+                (log.pending, log.last) = before;
+            } else if let Some(new) = self.backlogs.remove(&account) {
+                self.accounts.remove(&new.name);
+            }
+        }
+    }
+
+    /// The transaction has committed: its ids join the index, and its counts are published.
+    pub fn commit(&mut self) {
+        let changes = &mut self.uncommitted;
+        let mut new_ids: Vec<(EventId, Seq)> = changes.ids.drain().collect();
+        new_ids.sort_unstable_by_key(|(_, seq)| *seq);
+        for (id, seq) in &new_ids {
+            self.ids.insert(id, seq.0);
+        }
+        for (id, seq) in changes.removed.drain(..) {
+            self.ids.remove(&id, seq.0);
+        }
+        if let Some(last) = changes.ids_on_disk_up_to.take() {
+            self.ids.drop_up_to(last);
+        }
+        for account in changes.backlogs.keys() {
+            if let Some(log) = self.backlogs.get_mut(account).filter(|log| log.pending == 0) {
+                log.recent.clear(log.last);
+            }
+        }
+        let changed = changes.backlogs.drain().filter_map(|(account, _)| self.backlogs.get(&account));
+        let dead_letters = std::mem::take(&mut changes.dead_letters);
+        self.published.commit(changed.map(|log| (&log.name, log.pending)), dead_letters, self.seqs.next - 1);
+    }
+
+    /// The number of an account, if it has one.
+    pub fn find_account(&self, name: &AccountName) -> Option<AccountNumber> {
+        self.accounts.get(name).copied()
+    }
+
+    /// An account has got a number.
+    pub fn add_account(&mut self, name: &AccountName, number: AccountNumber) {
+        self.accounts.insert(name.clone(), number);
+        let backlog = Backlog { name: name.clone(), pending: 0, last: Seq(0), recent: RecentKeys::default() };
+        self.backlogs.insert(number, backlog);
+        self.uncommitted.backlogs.insert(number, None);
+    }
+
+    /// How many events of the account are pending.
+    pub fn pending(&self, name: &AccountName) -> u64 {
+        self.backlog(name).map_or(0, |log| log.pending)
+    }
+
+    /// Whether an event of the user with these keys may be pending; up to `none_up_to` none is.
+    pub fn may_be_pending(&self, name: &AccountName, users: &[UserKey], none_up_to: Option<Seq>) -> bool {
+        let log = self.backlog(name).filter(|log| log.pending > 0 && !users.is_empty());
+        log.is_some_and(|log| log.recent.may_be_pending(users, none_up_to))
+    }
+
+    /// Reserves seqs if the next one may not be assigned yet; returns the first seq that is not reserved, which is to be stored.
+    pub fn reserve_seqs(&mut self) -> Option<i64> {
+        let Seqs { next, reserved } = self.seqs;
+        (next >= reserved).then(|| {
+            self.seqs.reserved = next + RESERVED;
+            self.seqs.reserved
+        })
+    }
+
+    /// The next seq, if others behind it are reserved: at an orderly end it is to be stored, so that no seq is left out.
+    pub fn unused_seq(&self) -> Option<i64> {
+        (self.seqs.reserved > self.seqs.next).then_some(self.seqs.next)
+    }
+
+    /// Assigns the next seq to an event of the account with this id and these user keys.
+    pub fn append(&mut self, account: AccountNumber, id: EventId, users: &[UserKey]) -> Seq {
+        let seq = Seq(self.seqs.next);
+        self.seqs.next += 1;
+        self.uncommitted.ids.insert(id, seq);
+        if let Some(log) = self.change(account) {
+            log.recent.append(users, seq, log.last);
+            (log.pending, log.last) = (log.pending + 1, seq);
+        }
+        seq
+    }
+
+    /// A pending event of the account has ended.
+    pub fn end_event(&mut self, account: AccountNumber) {
+        if let Some(log) = self.change(account) {
+            log.pending = log.pending.saturating_sub(1);
+        }
+    }
+
+    /// So many dead letters were added.
+    pub fn add_dead_letters(&mut self, more: i64) {
+        self.uncommitted.dead_letters += more;
+    }
+
+    /// A row of the log was removed.
+    pub fn remove(&mut self, id: EventId, seq: Seq) {
+        self.uncommitted.removed.push((id, seq));
+    }
+
+    /// The seq at which this transaction has appended the id.
+    pub fn appended_now(&self, id: &EventId) -> Option<Seq> {
+        self.uncommitted.ids.get(id).copied()
+    }
+
+    /// The seqs at which the id may be in the log, of those in memory, the newest first.
+    pub fn candidates(&self, id: &EventId) -> Vec<i64> {
+        self.ids.candidates(id)
+    }
+
+    /// See [`IdIndex::surplus`].
+    pub fn surplus_ids(&self) -> Option<(Vec<(u32, i64)>, i64)> {
+        self.ids.surplus()
+    }
+
+    /// All ids up to the seq `last` were written to disk: they leave the memory when this transaction commits.
+    pub fn ids_moved(&mut self, last: i64) {
+        self.uncommitted.ids_on_disk_up_to = Some(last);
+    }
+
+    fn backlog(&self, name: &AccountName) -> Option<&Backlog> {
+        self.backlogs.get(self.accounts.get(name)?)
+    }
+
+    /// The backlog of an account, to be changed.
+    fn change(&mut self, account: AccountNumber) -> Option<&mut Backlog> {
+        let log = self.backlogs.get_mut(&account)?;
+        self.uncommitted.backlogs.entry(account).or_insert(Some((log.pending, log.last)));
+        Some(log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: UserKey = UserKey::UserId([1; 16]);
+
+    fn name(n: u8) -> AccountName {
+        AccountName::from(format!("account {n}"))
+    }
+
+    fn id(n: u8) -> EventId {
+        EventId([n; 16])
+    }
+
+    /// Two events of account 1 are pending; the next seq is 5.
+    fn opened() -> LogState {
+        let stored = |n: u8, pending, last| StoredAccount { number: n.into(), name: name(n), pending, last: Seq(last) };
+        LogState::new(IdIndex::new(1 << 20, 0), 5, 3, vec![stored(1, 2, 4), stored(2, 0, 0)])
+    }
+
+    fn counts(state: &LogState) -> (u64, u64, i64) {
+        let counts = state.published().lock();
+        (counts.status.pending, counts.status.dead, counts.last_seq)
+    }
+
+    /// Appends to an old and to a new account, ends an event, and adds dead letters.
+    fn change(state: &mut LogState) {
+        state.begin();
+        assert_eq!(state.reserve_seqs(), Some(5 + RESERVED));
+        assert_eq!((state.append(1, id(5), &[USER]), state.reserve_seqs()), (Seq(5), None));
+        state.add_account(&name(3), 3);
+        assert_eq!(state.append(3, id(6), &[USER]), Seq(6));
+        state.end_event(1);
+        state.end_event(1);
+        state.add_dead_letters(2);
+        assert_eq!((state.pending(&name(1)), state.pending(&name(3))), (1, 1));
+        assert_eq!((state.appended_now(&id(5)), state.candidates(&id(5))), (Some(Seq(5)), vec![]));
+    }
+
+    #[test]
+    fn a_commit_publishes_its_counts_and_its_ids_join_the_index() {
+        let mut state = opened();
+        change(&mut state);
+        assert_eq!(counts(&state), (2, 3, 4), "nothing is seen before the commit");
+        state.commit();
+        assert_eq!(counts(&state), (2, 5, 6));
+        assert_eq!((state.appended_now(&id(5)), state.candidates(&id(5))), (None, vec![5]));
+        assert_eq!(state.unused_seq(), Some(7));
+        state.begin();
+        state.remove(id(5), Seq(5));
+        assert_eq!(state.candidates(&id(5)), [5]);
+        state.commit();
+        assert_eq!(state.candidates(&id(5)), [0; 0]);
+    }
+
+    #[test]
+    fn a_transaction_that_is_rolled_back_leaves_nothing_behind() {
+        let mut state = opened();
+        for _ in 0..2 {
+            change(&mut state);
+            state.roll_back();
+            assert_eq!((counts(&state), state.unused_seq()), ((2, 3, 4), None));
+            assert_eq!((state.pending(&name(1)), state.find_account(&name(3))), (2, None));
+            assert_eq!((state.appended_now(&id(5)), state.candidates(&id(5))), (None, vec![]));
+        }
+        state.begin();
+        state.commit();
+        assert_eq!(counts(&state), (2, 3, 4));
+    }
+
+    #[test]
+    fn whether_a_user_may_be_pending_is_certain_once_the_account_has_no_pending_event() {
+        let mut state = opened();
+        assert!(state.may_be_pending(&name(1), &[USER], None), "nobody has read what was pending at opening");
+        assert!(
+            !state.may_be_pending(&name(1), &[USER], Some(Seq(4))) && !state.may_be_pending(&name(2), &[USER], None)
+        );
+        change(&mut state);
+        state.end_event(1);
+        state.commit();
+        assert!(state.may_be_pending(&name(3), &[USER], None));
+        state.begin();
+        state.end_event(3);
+        state.commit();
+        assert!(!state.may_be_pending(&name(3), &[USER], None) && !state.may_be_pending(&name(1), &[USER], None));
+    }
+}

@@ -1,0 +1,166 @@
+//! The affiliate index: what is remembered of an affiliate, and of the user of an event.
+//!
+//! In: rows of `affiliates`, and what was found for each key of a user. Out: [`Known`] affiliates and [`Memory`]; and the columns
+//! to write. Invariants: an affiliate has one e-mail address, so an earlier one leads to it no longer when a new one is linked;
+//! an affiliate is owned once a `userId` leads to it.
+
+use super::{Columns, Damaged, number, words};
+use crate::delivery::{Known, Memory, Origin};
+use crate::domain::{AffiliateCode, AffiliateId, SentAttributes, Timestamp, UserKey};
+use crate::store::EmailConflict;
+use crate::store::keys::{self, EMAIL, TaggedKey};
+
+/// The columns that [`known`] reads, in this order.
+pub const COLUMNS: &str = "affiliates.code, affiliates.id, affiliates.found, affiliates.sent";
+
+/// What is known of an affiliate.
+pub fn known(row: &impl Columns, at: usize) -> Result<Known, Damaged> {
+    let code = AffiliateCode(words(row, at, "affiliates.code")?);
+    let id = affiliate_id(row, at + 1)?;
+    let found = number(row, at + 2, "affiliates.found")?;
+    let sent = row.blob(at + 3, "affiliates.sent")?.and_then(SentAttributes::from_bytes);
+    let origin = if found == 0 { Origin::Created } else { Origin::Found };
+    Ok(Known { code, id, origin, sent: sent.ok_or(Damaged("affiliates.sent"))? })
+}
+
+fn affiliate_id(row: &impl Columns, column: usize) -> Result<Option<AffiliateId>, Damaged> {
+    let id = row.integer(column, "affiliates.id")?;
+    id.map(|id| u64::try_from(id).map(AffiliateId).map_err(|_| Damaged("affiliates.id"))).transpose()
+}
+
+/// The columns of an affiliate as they are written, but for its account.
+#[derive(Debug)]
+pub struct AffiliateColumns {
+    /// The alphanumeric code.
+    pub code: String,
+    /// The numeric id. One that is stored is never replaced by none.
+    pub id: Option<i64>,
+    /// It existed before this service met it.
+    pub found: bool,
+    /// See [`SentAttributes`].
+    pub sent: Vec<u8>,
+    /// Its e-mail address could not be changed, because another affiliate has the new one.
+    pub email_conflict: bool,
+}
+
+impl AffiliateColumns {
+    /// What is written of an affiliate.
+    pub fn of(known: &Known) -> Self {
+        Self {
+            code: known.code.0.clone(),
+            id: known.id.and_then(|id| i64::try_from(id.0).ok()),
+            found: known.origin == Origin::Found,
+            sent: known.sent.to_bytes(),
+            email_conflict: known.sent.has_email_conflict(),
+        }
+    }
+}
+
+/// The columns that [`email_conflict`] reads, in this order. The first is the row's own number, by which the list is ordered.
+pub const EMAIL_CONFLICT_COLUMNS: &str = "affiliates.affiliate, accounts.name, affiliates.code, affiliates.id";
+
+/// An affiliate whose e-mail address could not be changed.
+pub fn email_conflict(row: &impl Columns) -> Result<EmailConflict, Damaged> {
+    let place = number(row, 0, "affiliates.affiliate")?;
+    let (account, code) = (words(row, 1, "accounts.name")?, AffiliateCode(words(row, 2, "affiliates.code")?));
+    Ok(EmailConflict { place, account, code, id: affiliate_id(row, 3)? })
+}
+
+/// What is stored for one key of an event's user.
+#[derive(Debug)]
+pub struct KeyMemory {
+    /// The key.
+    pub key: UserKey,
+    /// The affiliate it leads to.
+    pub known: Option<Known>,
+    /// That affiliate is owned, and by another user ([`has_other_owner`]).
+    pub has_other_owner: bool,
+    /// When the user with this key was deleted last.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// What is remembered of a user, from what is stored for each of their keys.
+pub fn memory(keys: impl IntoIterator<Item = KeyMemory>) -> Memory {
+    let mut memory = Memory::default();
+    for KeyMemory { key, known, has_other_owner, deleted_at } in keys {
+        match key {
+            UserKey::UserId(_) => (memory.by_user_id, memory.user_id_deleted_at) = (known, deleted_at),
+            UserKey::Email(_) => {
+                memory.email_has_other_owner = known.is_some() && has_other_owner;
+                (memory.by_email, memory.email_deleted_at) = (known, deleted_at);
+            }
+        }
+    }
+    memory
+}
+
+/// Whether an affiliate has another owner than the user of an event: `userId`s lead to it (`is_owned`), but not that of the
+/// event (`is_own`).
+pub fn has_other_owner(is_owned: bool, is_own: bool) -> bool {
+    is_owned && !is_own
+}
+
+/// Of the e-mail keys that lead to an affiliate, those that no longer do once the affiliate is remembered with `users`.
+pub fn earlier_emails(linked: Vec<TaggedKey>, users: &[UserKey]) -> Vec<TaggedKey> {
+    let new: Vec<TaggedKey> = users.iter().map(keys::tagged).filter(|key| key[0] == EMAIL).collect();
+    linked.into_iter().filter(|key| key[0] == EMAIL && !new.is_empty() && !new.contains(key)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Cell;
+    use super::*;
+
+    fn stored(known: &Known) -> Vec<Cell> {
+        let columns = AffiliateColumns::of(known);
+        let id = columns.id.map_or(Cell::Null, Cell::Integer);
+        vec![Cell::Text(columns.code), id, Cell::Integer(columns.found.into()), Cell::Blob(columns.sent)]
+    }
+
+    fn affiliate(id: Option<u64>, origin: Origin) -> Known {
+        let code = AffiliateCode("code".to_owned());
+        Known { code, id: id.map(AffiliateId), origin, sent: SentAttributes::default() }
+    }
+
+    #[test]
+    fn an_affiliate_survives_the_row_and_a_damaged_column_is_named() {
+        for affiliate in [affiliate(Some(7), Origin::Created), affiliate(None, Origin::Found)] {
+            assert_eq!(known(&stored(&affiliate), 0), Ok(affiliate));
+        }
+        for (column, cell, part) in [
+            (0, Cell::Null, "affiliates.code"),
+            (1, Cell::Integer(-1), "affiliates.id"),
+            (2, Cell::Null, "affiliates.found"),
+            (3, Cell::Blob(vec![0xff]), "affiliates.sent"),
+        ] {
+            let mut row = stored(&affiliate(None, Origin::Found));
+            row[column] = cell;
+            assert_eq!(known(&row, 0), Err(Damaged(part)));
+        }
+    }
+
+    #[test]
+    fn each_key_tells_of_its_own_affiliate_and_only_the_one_of_the_email_may_have_another_owner() {
+        let (user_id, email) = (UserKey::UserId([1; 16]), UserKey::Email([2; 16]));
+        let of = |key, known, at| KeyMemory { key, known, has_other_owner: true, deleted_at: Some(Timestamp(at)) };
+        let known = affiliate(Some(1), Origin::Created);
+        let memory_of = |by_email| memory([of(user_id, Some(known.clone()), 5), of(email, by_email, 6)]);
+        let whole = memory_of(Some(known.clone()));
+        assert_eq!((whole.by_user_id.as_ref(), whole.by_email.as_ref()), (Some(&known), Some(&known)));
+        assert_eq!((whole.user_id_deleted_at, whole.email_deleted_at), (Some(Timestamp(5)), Some(Timestamp(6))));
+        assert!(whole.email_has_other_owner && !memory_of(None).email_has_other_owner);
+        assert_eq!(
+            [(true, false), (true, true), (false, false)].map(|(owned, own)| has_other_owner(owned, own)),
+            [true, false, false]
+        );
+    }
+
+    #[test]
+    fn a_new_email_takes_the_place_of_the_earlier_ones_and_a_user_id_of_none() {
+        let [old, new] = [[1; 16], [2; 16]].map(UserKey::Email);
+        let user_id = UserKey::UserId([1; 16]);
+        let linked = || [old, new, user_id].map(|key| keys::tagged(&key)).to_vec();
+        assert_eq!(earlier_emails(linked(), &[user_id, new]), [keys::tagged(&old)]);
+        assert_eq!(earlier_emails(linked(), &[user_id]), [[0; 17]; 0]);
+    }
+}

@@ -1,0 +1,164 @@
+//! Rows of dead letters: as operators see them, and what a replay makes of them.
+//!
+//! In: rows of `dead_letters`. Out: [`DeadLetter`]s, the end of a page, and the event that is appended anew or why none is.
+
+use super::{Columns, Damaged, event_id, number, report, timestamp, words};
+use crate::domain::{EventId, Seq, Timestamp, UserKey};
+use crate::store::body::unpack;
+use crate::store::{DeadLetter, Page, Replay, history, keys};
+
+/// A page examines at most so many dead letters, so that a filter that fits none takes no long transaction.
+pub const EXAMINED: i64 = 400;
+
+/// The reason of a dead letter whose user was erased while it was pending.
+pub const ERASED: &str = "its user was erased while it waited";
+
+/// The columns that [`on_page`] reads, in this order.
+pub const COLUMNS: &str = "dead_letters.seq, accounts.name, dead_letters.id, dead_letters.code, dead_letters.reason, \
+                           dead_letters.failures, dead_letters.received_at, dead_letters.died_at, \
+                           dead_letters.body IS NULL";
+
+/// The columns behind [`COLUMNS`] that [`whole`] reads as well.
+pub const HISTORY_AND_BODY: &str = "dead_letters.history, dead_letters.body";
+
+/// A dead letter without history and body.
+pub fn on_page(row: &impl Columns) -> Result<DeadLetter, Damaged> {
+    let failures = number(row, 5, "dead_letters.failures")?;
+    Ok(DeadLetter {
+        id: number(row, 0, "dead_letters.seq")?,
+        account: words(row, 1, "accounts.name")?,
+        event: event_id(row, 2, "dead_letters.id")?.to_string(),
+        code: words(row, 3, "dead_letters.code")?,
+        reason: words(row, 4, "dead_letters.reason")?,
+        failures: failures.try_into().map_err(|_| Damaged("dead_letters.failures"))?,
+        received_at: timestamp(row, 6, "dead_letters.received_at")?,
+        died_at: timestamp(row, 7, "dead_letters.died_at")?,
+        erased: number(row, 8, "dead_letters.body")? != 0,
+        history: Vec::new(),
+        body: None,
+    })
+}
+
+/// A dead letter with its history and its body. A history or a body that cannot be read is left out, and logged.
+pub fn whole(row: &impl Columns) -> Result<DeadLetter, Damaged> {
+    let letter = on_page(row)?;
+    let history = history::read(Seq(letter.id), row.text(9, "dead_letters.history")?);
+    let stored = row.blob(10, "dead_letters.body");
+    let body =
+        stored.and_then(|stored| stored.map(|stored| unpack(stored).ok_or(Damaged("dead_letters.body"))).transpose());
+    let body = body.unwrap_or_else(|Damaged(part)| {
+        report(Seq(letter.id), part);
+        None
+    });
+    Ok(DeadLetter { history, body: body.map(|body| String::from_utf8_lossy(&body).into_owned()), ..letter })
+}
+
+/// A page of the `letters` found when up to `limit` were asked for. `examined_up_to` is the id up to which rows were examined; none
+/// if that was all.
+pub fn page(letters: Vec<DeadLetter>, limit: usize, examined_up_to: Option<i64>, last: i64) -> Page {
+    let full = letters.last().filter(|_| letters.len() == limit).map(|last| last.id);
+    Page { next: full.or(examined_up_to), last, letters }
+}
+
+/// The columns that [`to_replay`] reads, in this order.
+pub const REPLAY_COLUMNS: &str = "dead_letters.account, dead_letters.id, dead_letters.keys, dead_letters.received_at, \
+                                  dead_letters.history, dead_letters.body";
+
+/// A dead letter that can be appended anew.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ToReplay {
+    /// The number of its account.
+    pub account: i64,
+    /// Its identity.
+    pub id: EventId,
+    /// Its user's keys.
+    pub users: Vec<UserKey>,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Its history, as it is stored.
+    pub history: Option<String>,
+    /// Its body, as it is stored.
+    pub body: Vec<u8>,
+}
+
+impl From<Damaged> for Replay {
+    fn from(_: Damaged) -> Self {
+        Self::Damaged
+    }
+}
+
+/// What is appended anew, or why nothing is. Whether the same event is pending ([`Replay::SentAgain`]) is left to the caller.
+pub fn to_replay(row: &impl Columns) -> Result<ToReplay, Replay> {
+    let body = row.blob(5, "dead_letters.body")?.ok_or(Replay::Erased)?;
+    let users = row.blob(2, "dead_letters.keys")?.and_then(keys::from_blob).ok_or(Replay::KeysMissing)?;
+    Ok(ToReplay {
+        account: number(row, 0, "dead_letters.account")?,
+        id: event_id(row, 1, "dead_letters.id")?,
+        users,
+        received_at: timestamp(row, 3, "dead_letters.received_at")?,
+        history: row.text(4, "dead_letters.history")?.map(str::to_owned),
+        body: body.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Cell;
+    use super::*;
+
+    const USER: UserKey = UserKey::UserId([1; 16]);
+
+    fn text(text: &str) -> Cell {
+        Cell::Text(text.to_owned())
+    }
+
+    fn shown(id: i64) -> Vec<Cell> {
+        let event = Cell::Blob(vec![7; 16]);
+        let [failures, received_at, died_at, erased] = [2, 5, 9, 0].map(Cell::Integer);
+        let row = [Cell::Integer(id), text("main"), event, text("refused"), text("no"), failures, received_at];
+        [&row[..], &[died_at, erased, text(r#"[{"at":8,"what":"503"}]"#), Cell::Blob(b"{}".to_vec())]].concat()
+    }
+
+    #[test]
+    fn a_dead_letter_is_shown_as_far_as_it_can_be_read() {
+        let letter = whole(&shown(4)).expect("read");
+        assert_eq!((letter.id, letter.failures, letter.history.len(), letter.erased), (4, 2, 1, false));
+        assert_eq!(letter.body.as_deref(), Some("{}"));
+        let mut damaged = shown(4);
+        (damaged[9], damaged[10]) = (text("["), Cell::Integer(1));
+        let letter = whole(&damaged).expect("read");
+        assert_eq!((letter.history.len(), letter.body), (0, None));
+        damaged[5] = Cell::Integer(-1);
+        assert_eq!(whole(&damaged), Err(Damaged("dead_letters.failures")));
+    }
+
+    #[test]
+    fn a_page_ends_after_its_last_letter_if_it_is_full_and_else_where_the_search_ended() {
+        let letters = |ids: &[i64]| ids.iter().map(|id| on_page(&shown(*id)).expect("read")).collect::<Vec<_>>();
+        for (found, examined_up_to, next) in
+            [(&[1, 3][..], Some(9), Some(3)), (&[1], Some(9), Some(9)), (&[], Some(9), Some(9)), (&[1], None, None)]
+        {
+            assert_eq!(page(letters(found), 2, examined_up_to, 0).next, next);
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_is_replayed_unless_its_body_or_its_user_is_missing_or_damaged() {
+        let row = |keys: Cell, body: Cell| {
+            vec![Cell::Integer(1), Cell::Blob(vec![7; 16]), keys, Cell::Integer(5), text("[]"), body]
+        };
+        let (users, body) = (|| Cell::Blob(keys::to_blob(&[USER])), || Cell::Blob(b"{}".to_vec()));
+        let whole = to_replay(&row(users(), body())).expect("it can be replayed");
+        assert_eq!((whole.users, whole.body, whole.history.as_deref()), (vec![USER], b"{}".to_vec(), Some("[]")));
+        for (keys, body, why) in [
+            (Cell::Null, Cell::Null, Replay::Erased),
+            (users(), Cell::Null, Replay::Erased),
+            (users(), Cell::Integer(7), Replay::Damaged),
+            (Cell::Null, body(), Replay::KeysMissing),
+            (Cell::Blob(vec![9]), body(), Replay::KeysMissing),
+            (text("keys"), body(), Replay::Damaged),
+        ] {
+            assert_eq!(to_replay(&row(keys, body)), Err(why));
+        }
+    }
+}
