@@ -100,8 +100,9 @@ fn bench(arguments: &[String]) -> ExitCode {
     }
     print_line(&format!("\n{}", bench.report.table()));
     if let Some(folder) = svg.and_then(|place| arguments.get(place)).map(PathBuf::from) {
+        std::fs::create_dir_all(&folder).expect("the folder for graphs can be created");
         for (name, graph) in &bench.graphs {
-            std::fs::write(folder.join(name), graph).expect("the folder for graphs is there and writable");
+            std::fs::write(folder.join(name), graph).expect("the folder for graphs is writable");
         }
     }
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
