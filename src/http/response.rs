@@ -233,6 +233,7 @@ impl From<StoreError> for ApiResponse {
         match error {
             StoreError::Full(_) => Self::BacklogFull,
             StoreError::NotPending
+            | StoreError::NotOwner
             | StoreError::Closed
             | StoreError::Transient(_)
             | StoreError::Corrupt(_)

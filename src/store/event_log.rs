@@ -237,6 +237,9 @@ pub enum StoreError {
     /// The head of the unit is not pending (any more): it is settled already, or was erased.
     #[error("the event is not pending any more")]
     NotPending,
+    /// This process does not own the account (any more).
+    #[error("another process owns the account")]
+    NotOwner,
     /// The store is closed.
     #[error("the store is closed")]
     Closed,

@@ -40,6 +40,7 @@ mod in_flight;
 mod keys;
 mod log_limit;
 mod log_state;
+mod postgres;
 mod published;
 mod recent_keys;
 mod rows;
@@ -50,6 +51,7 @@ pub use event_log::{
     AffiliateChanges, Appended, Begun, EmailConflict, Follower, ForgetBefore, KnownUsersOnly, NewEvent, Remember,
     Settlement, StoreError, StoreStatus,
 };
+pub use postgres::{PostgresOpenError, PostgresStore, PostgresUrl, PostgresUrlError};
 pub use sqlite::{SqliteOpenError, SqliteStore};
 
 use crate::delivery::{Progress, Recalled};

@@ -21,6 +21,9 @@ mod event;
 mod graph;
 mod load;
 mod parts;
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../it/support/postgres.rs"]
+mod postgres_server;
 mod process;
 mod refersion;
 mod report;
@@ -88,8 +91,9 @@ fn bench(arguments: &[String]) -> ExitCode {
     }
     let round = Duration::from_millis(if quick { 500 } else { 3000 });
     let rounds = if quick { 2 } else { 5 };
-    // Counting instructions needs no service.
-    let builds = if names == ["instructions"] { Vec::new() } else { builds::all() };
+    // Counting instructions needs no service, nor does an engine by itself.
+    let needs_none = |name: &&str| ["instructions", "postgres"].contains(name);
+    let builds = if !names.is_empty() && names.iter().all(needs_none) { Vec::new() } else { builds::all() };
     let report =
         Report::new(std::iter::once(builds::THIS).chain(builds.iter().skip(1).map(|build| build.name.as_str())));
     let mut bench = Bench { round, rounds, quick, long, builds, report, graphs: Vec::new() };

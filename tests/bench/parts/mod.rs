@@ -12,6 +12,7 @@ pub mod isolation;
 pub mod known_affiliates;
 pub mod latency;
 mod on_store;
+pub mod postgres;
 pub mod sustained;
 
 use super::Bench;
@@ -20,7 +21,7 @@ use super::Bench;
 type Part = fn(&mut Bench) -> bool;
 
 /// All parts by their names, in the order in which they run.
-pub const ALL: [(&str, Part); 10] = [
+pub const ALL: [(&str, Part); 11] = [
     ("accept", accept::run),
     ("deliver", deliver::run),
     ("sustained", sustained::run),
@@ -30,5 +31,6 @@ pub const ALL: [(&str, Part); 10] = [
     ("known_affiliates", known_affiliates::run),
     ("footprint", footprint::run),
     ("isolation", isolation::run),
+    ("postgres", postgres::run),
     ("instructions", instructions::run),
 ];

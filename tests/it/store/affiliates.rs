@@ -149,12 +149,12 @@ async fn an_erasure_does_not_spread_to_another_users_affiliate() {
 async fn accounts_remember_apart() {
     every(async |store| {
         store.teach("a", &["u1"], remember("one", store.keys(&["u1"]))).await;
-        store.account = AccountName::from("other".to_owned());
+        store.use_account(&AccountName::from("other".to_owned())).await;
         assert_eq!(codes(store, "b", &["u1"]).await, ["nowhere", "nowhere"]);
         store.teach("c", &["u1"], remember("one", store.keys(&["u1"]))).await;
         store.teach("d", &["u1"], forget("one")).await;
         assert_eq!(store.append_if_known("e", &["u1"]).await, Appended::UnknownUser);
-        store.account = AccountName::main();
+        store.use_account(&AccountName::main()).await;
         assert_eq!(codes(store, "f", &["u1"]).await, ["one", "nowhere"]);
         assert_ne!(store.append_if_known("g", &["u1"]).await, Appended::UnknownUser);
     })
@@ -242,9 +242,9 @@ async fn email_conflicts_are_listed_in_portions_while_they_last() {
         store.teach("resolved", &["u1"], remember("c1", Vec::new())).await;
         store.teach("without", &["u1"], remember("without", Vec::new())).await;
         store.teach("later", &["u1"], conflicting("without")).await;
-        store.account = AccountName::from("other".to_owned());
+        store.use_account(&AccountName::from("other".to_owned())).await;
         store.teach("of another account", &["u1"], conflicting("c9")).await;
-        store.account = AccountName::main();
+        store.use_account(&AccountName::main()).await;
         store.reopen().await;
         let (mut codes, mut after) = (Vec::new(), 0);
         loop {

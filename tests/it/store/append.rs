@@ -68,13 +68,13 @@ async fn a_full_backlog_of_one_account_is_not_another_ones() {
     every_of(1, async |store| {
         store.append("a", &["u1"]).await;
         for name in ["b", "c"] {
-            store.account = AccountName::from("other".to_owned());
+            store.use_account(&AccountName::from("other".to_owned())).await;
             let appended = store.try_append(store.event(name, &["u1"], 0)).await;
             assert!(matches!(appended, Appended::Accepted { pending: 0, .. }), "{appended:?}");
             assert_eq!(store.store().append(vec![store.event("d", &["u2"], 0)]).await, Err(StoreError::Full(1)));
             store.settle(accepted(appended), done()).await;
             store.reopen().await;
-            store.account = AccountName::main();
+            store.use_account(&AccountName::main()).await;
             assert_eq!(store.store().append(vec![store.event("d", &["u2"], 0)]).await, Err(StoreError::Full(1)));
         }
     })

@@ -211,7 +211,7 @@ async fn counts_include_pending_events_events_in_flight_and_dead_letters() {
 async fn an_event_of_another_account_cannot_be_settled() {
     every(async |store: &mut TestStore| {
         let a = store.append("a", &["u1"]).await;
-        store.account = refersion_destination::domain::AccountName::from("other".to_owned());
+        store.use_account(&refersion_destination::domain::AccountName::from("other".to_owned())).await;
         assert_eq!(store.try_settle(&unit(&[a]), done()).await, Err(StoreError::NotPending));
         let (unit_of_a, changes) = (unit(&[a]), AffiliateChanges::default());
         let saved = store.store().save_progress(&store.account, &unit_of_a, &progress(1), changes).await;

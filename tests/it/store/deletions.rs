@@ -93,7 +93,7 @@ async fn the_latest_moment_of_a_key_counts_whatever_the_order() {
 async fn a_key_of_another_account_has_no_moment() {
     every(async |store| {
         delete(store, "a", 20, 15, erase(store.keys(&["u1"]))).await;
-        store.account = AccountName::from("other".to_owned());
+        store.use_account(&AccountName::from("other".to_owned())).await;
         assert_eq!(moments(store, ["u1"]).await, [None]);
     })
     .await;

@@ -117,7 +117,7 @@ async fn of_many_events_those_that_are_settled_are_forgotten_and_the_others_stay
 async fn the_same_id_in_another_account_is_another_event() {
     every(async |store| {
         store.append("a", &["u1"]).await;
-        store.account = AccountName::from("other".to_owned());
+        store.use_account(&AccountName::from("other".to_owned())).await;
         store.append("a", &["u1"]).await;
         assert_eq!(store.names().await, ["a"]);
     })

@@ -2,19 +2,23 @@
 //!
 //! The body of an event is its name unless a test sets another one, so assertions compare lists of names.
 
+use crate::support::postgres;
+use async_trait::async_trait;
 use refersion_destination::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
 use refersion_destination::domain::{
     AccountName, AffiliateCode, AffiliateId, Email, EventId, HashKey, SentAttributes, Seq, Timestamp, UserId, UserKey,
 };
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Attempt, Begun, ForgetBefore, KnownUsersOnly, Limits, NewEvent, Remember, Settlement,
-    SqliteStore, Store, StoreError,
+    AffiliateChanges, Appended, Attempt, Begun, ForgetBefore, KnownUsersOnly, Limits, NewEvent, PostgresStore,
+    PostgresUrl, Remember, Settlement, SqliteStore, Store, StoreError,
 };
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
 /// A moment after every other one.
 pub const LATE: i64 = 1_000_000_000;
@@ -22,10 +26,14 @@ pub const LATE: i64 = 1_000_000_000;
 /// More events than any test appends.
 const UNLIMITED: u64 = u64::MAX / 2;
 
-/// A kind of store, with a folder of its own.
-pub trait Engine {
+/// A kind of store, with a place of its own.
+#[async_trait]
+pub trait Engine: Send + Sync {
     /// Opens the store, or reopens it.
-    fn open(&self, max_backlog: u64) -> Arc<dyn Store>;
+    async fn open(&self, max_backlog: u64) -> Arc<dyn Store>;
+
+    /// The process that opened the store last owns the account from now on.
+    async fn own(&self, account: &AccountName);
 }
 
 /// A SQLite file in a folder of its own; its clones are views of the same file.
@@ -82,9 +90,52 @@ impl Sqlite {
     }
 }
 
+#[async_trait]
 impl Engine for Sqlite {
-    fn open(&self, max_backlog: u64) -> Arc<dyn Store> {
+    async fn open(&self, max_backlog: u64) -> Arc<dyn Store> {
         Arc::new(self.try_open(max_backlog).expect("the store opens"))
+    }
+
+    /// Its only process owns every account.
+    async fn own(&self, _: &AccountName) {}
+}
+
+/// A schema of its own in a PostgreSQL database.
+#[derive(Clone)]
+pub struct Postgres {
+    url: String,
+    last: Arc<Mutex<Option<Arc<PostgresStore>>>>,
+}
+
+impl Postgres {
+    /// `None`: there is no server, and none can be started.
+    pub fn new() -> Option<Self> {
+        postgres::new_schema().map(Self::at)
+    }
+
+    /// The database of this URL.
+    pub fn at(url: String) -> Self {
+        Self { url, last: Arc::default() }
+    }
+
+    pub async fn try_open(&self, max_backlog: u64) -> Result<PostgresStore, String> {
+        let url = PostgresUrl::parse(&self.url).expect("a URL");
+        let limits = Limits { max_backlog, ..Limits::default() };
+        PostgresStore::open(&url, limits).await.map_err(|error| error.to_string())
+    }
+}
+
+#[async_trait]
+impl Engine for Postgres {
+    async fn open(&self, max_backlog: u64) -> Arc<dyn Store> {
+        let store = Arc::new(self.try_open(max_backlog).await.expect("the store opens"));
+        *self.last.lock().await = Some(Arc::clone(&store));
+        store
+    }
+
+    async fn own(&self, account: &AccountName) {
+        let last = self.last.lock().await;
+        last.as_ref().expect("it is open").take(account).await.expect("taken");
     }
 }
 
@@ -95,23 +146,39 @@ pub async fn every(claim: impl AsyncFn(&mut TestStore)) {
 
 /// The same, where at most `max_backlog` events of an account may be pending.
 pub async fn every_of(max_backlog: u64, claim: impl AsyncFn(&mut TestStore)) {
-    for engine in [Sqlite::new(), Sqlite::with_ids_on_disk()] {
-        claim(&mut TestStore::new(Box::new(engine), max_backlog)).await;
+    let files = [Sqlite::new(), Sqlite::with_ids_on_disk()].map(|file| Box::new(file) as Box<dyn Engine>);
+    let schema = Postgres::new().map(|schema| Box::new(schema) as Box<dyn Engine>);
+    for engine in files.into_iter().chain(schema) {
+        claim(&mut TestStore::start(engine, max_backlog).await).await;
     }
 }
 
-/// An open store.
+/// An open store, which owns every account that a test uses.
 pub struct TestStore {
     engine: Box<dyn Engine>,
     max_backlog: u64,
     store: Arc<dyn Store>,
     pub account: AccountName,
+    owned: BTreeSet<AccountName>,
 }
 
 impl TestStore {
-    pub fn new(engine: Box<dyn Engine>, max_backlog: u64) -> Self {
-        let store = engine.open(max_backlog);
-        Self { engine, max_backlog, store, account: AccountName::main() }
+    /// Opens a store of this kind.
+    pub async fn start(engine: Box<dyn Engine>, max_backlog: u64) -> Self {
+        let store = engine.open(max_backlog).await;
+        let mut opened = Self::of(engine, max_backlog, store);
+        opened.use_account(&AccountName::main()).await;
+        opened
+    }
+
+    fn of(engine: Box<dyn Engine>, max_backlog: u64, store: Arc<dyn Store>) -> Self {
+        Self { engine, max_backlog, store, account: AccountName::main(), owned: BTreeSet::new() }
+    }
+
+    /// The store in this file, where at most `max_backlog` events of an account may be pending.
+    pub fn on_limited(file: &Sqlite, max_backlog: u64) -> Self {
+        let store = file.try_open(max_backlog).expect("the store opens");
+        Self::of(Box::new(file.clone()), max_backlog, Arc::new(store))
     }
 
     /// A store in a SQLite file, and the file as seen from outside.
@@ -122,7 +189,14 @@ impl TestStore {
 
     /// The store in this file.
     pub fn on(file: &Sqlite) -> Self {
-        Self::new(Box::new(file.clone()), UNLIMITED)
+        Self::on_limited(file, UNLIMITED)
+    }
+
+    /// Events and settlements are of this account from now on.
+    pub async fn use_account(&mut self, account: &AccountName) {
+        self.account = account.clone();
+        self.owned.insert(account.clone());
+        self.engine.own(account).await;
     }
 
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -132,7 +206,10 @@ impl TestStore {
     /// Ends and starts again.
     pub async fn reopen(&mut self) {
         self.store.close().await;
-        self.store = self.engine.open(self.max_backlog);
+        self.store = self.engine.open(self.max_backlog).await;
+        for account in &self.owned {
+            self.engine.own(account).await;
+        }
     }
 
     pub fn id(&self, name: &str) -> EventId {

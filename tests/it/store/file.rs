@@ -1,7 +1,7 @@
 //! The SQLite engine's file: its lock, its version, its permissions, its size.
 
-use super::engine::{Engine, LATE, Sqlite, TestStore, done};
-use refersion_destination::store::NewEvent;
+use super::engine::{LATE, Sqlite, TestStore, done};
+use refersion_destination::store::{Maintenance, NewEvent};
 
 /// One limit for all.
 const LIMIT: u64 = 9;
@@ -10,7 +10,7 @@ const LIMIT: u64 = 9;
 fn a_file_that_is_open_is_refused_until_it_is_closed_or_dropped() {
     let engine = Sqlite::new();
     for round in 0..50 {
-        let first = engine.open(LIMIT);
+        let first = engine.try_open(LIMIT).expect("the store opens");
         let refused = engine.try_open(LIMIT).expect_err("in use");
         let expected = "is in use by another process of this service; one store serves one process (stop it, or set \
                         STORE_URL)";
@@ -35,7 +35,7 @@ async fn an_event_appended_before_the_last_handle_was_dropped_is_on_disk() {
 #[test]
 fn a_file_of_another_version_is_refused_with_what_to_do_and_left_as_it_is() {
     let engine = Sqlite::new();
-    drop(engine.open(LIMIT));
+    drop(engine.try_open(LIMIT).expect("the store opens"));
     let connection = engine.connection();
     let ours: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");
     for version in [ours + 1, 4, 1] {
@@ -54,7 +54,7 @@ fn a_file_of_another_version_is_refused_with_what_to_do_and_left_as_it_is() {
         assert_eq!(found, version);
     }
     connection.pragma_update(None, "user_version", ours).expect("written");
-    drop(engine.open(LIMIT));
+    drop(engine.try_open(LIMIT).expect("the store opens"));
 }
 
 #[test]

@@ -66,7 +66,7 @@ async fn of_thousands_that_wait_each_is_found() {
 async fn pending_events_of_another_account_do_not_count() {
     every(async |store| {
         store.append("a", &["u1"]).await;
-        store.account = AccountName::from("other".to_owned());
+        store.use_account(&AccountName::from("other".to_owned())).await;
         assert_eq!(store.append_if_known("b", &["u1"]).await, Appended::UnknownUser);
         let settled = store.append("c", &["u1"]).await;
         store.settle(settled, done()).await;

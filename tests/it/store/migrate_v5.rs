@@ -91,7 +91,7 @@ async fn pending_events_keep_their_order_and_new_events_come_after_them() {
         assert!(json[0].contains("packed@x.io") && json[0].len() > 1_000, "it was packed");
         store.account = other();
         assert_eq!(store.names().await, OF_OTHER);
-        store.account = AccountName::main();
+        store.use_account(&AccountName::main()).await;
         store.reopen().await;
     }
     assert_eq!(store.append("new", &["u1"]).await, Seq(92), "behind all that waits, and behind the ids that are known");
@@ -173,7 +173,7 @@ async fn a_settled_event_is_a_duplicate_until_the_window_has_passed() {
         }
         store.account = other();
         assert!(store.is_duplicate("discarded").await, "and of another account");
-        store.account = AccountName::main();
+        store.use_account(&AccountName::main()).await;
         store.reopen().await;
     }
     store.compact(START + 2).await;

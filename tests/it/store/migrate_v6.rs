@@ -76,7 +76,7 @@ async fn affiliates_keep_what_is_known_of_them_and_what_was_sent_is_older_than_a
     assert_eq!((code.0.as_str(), id, origin), ("found", None, Origin::Found));
     assert_eq!(store.store().email_conflicts(Some(&store.account), 0, 9).await, Ok(Vec::new()));
     store.teach("b", &["k2"], remember("found", store.keys(&["k2"]))).await;
-    store.account = AccountName::from("other".to_owned());
+    store.use_account(&AccountName::from("other".to_owned())).await;
     let seq = store.append("c", &["k1"]).await;
     assert!(store.look_at(seq).await.memory.by_user_id.is_some_and(|known| known.code.0 == "created"));
 }
@@ -148,7 +148,7 @@ async fn an_event_after_the_migration_is_no_former_delete() {
 #[tokio::test]
 async fn a_former_repeat_does_not_count_towards_the_backlog() {
     let file = version_6();
-    let store = TestStore::new(Box::new(file), 8);
+    let store = TestStore::on_limited(&file, 8);
     let repeat = delete(&store, "delete", &["d1", "d1@x.io"]);
     assert_eq!(store.store().append(vec![repeat]).await, Ok(vec![Appended::Duplicate]));
 }

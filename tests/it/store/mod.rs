@@ -2,7 +2,8 @@
 //!
 //! They use `dyn Store` through [`engine::TestStore`], which can open, close and reopen it; a further engine is added to
 //! [`engine::every`]. Promises of the SQLite engine alone (its file, its lock, its WAL, its earlier versions) are tested in
-//! [`migrate_v5`], [`migrate_v6`], [`damaged`], [`erased`], [`failure`], [`file`], [`torn`] and [`writes`]. Which events of a user may run is
+//! [`migrate_v5`], [`migrate_v6`], [`damaged`], [`erased`], [`failure`], [`file`], [`torn`] and [`writes`]; those of the PostgreSQL
+//! engine alone in [`postgres_tls`] and [`several_processes`]. Which events of a user may run is
 //! decided in `src/scheduling` and tested there. No test sleeps: moments are arguments.
 
 mod affiliates;
@@ -22,8 +23,10 @@ mod known_users;
 mod migrate_v5;
 mod migrate_v6;
 mod model;
+mod postgres_tls;
 mod random;
 mod read;
 mod sealed;
+mod several_processes;
 mod torn;
 mod writes;

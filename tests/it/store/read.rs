@@ -75,7 +75,7 @@ async fn one_account_among_a_thousand_is_read_alone() {
         let appended = store.store().append((0..3_000).map(event).collect()).await.expect("appended");
         let seqs: Vec<Seq> = appended.into_iter().map(accepted).collect();
         for n in [0, 517, 999] {
-            store.account = account(n);
+            store.use_account(&account(n)).await;
             let expected: Vec<String> = (0..3).map(|round| (round * 1_000 + n).to_string()).collect();
             assert_eq!(store.names().await, expected);
         }

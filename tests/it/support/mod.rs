@@ -6,6 +6,8 @@
 
 pub mod affiliate_updates;
 pub mod leaks;
+pub mod postgres;
+pub mod postgres_proxy;
 pub mod process;
 pub mod service;
 

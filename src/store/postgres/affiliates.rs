@@ -1,0 +1,139 @@
+//! Changes of the affiliate index: affiliates remembered and forgotten, and the keys that lead to them.
+//!
+//! In: the changes that settlements of one transaction bring. Invariants: an affiliate is found by its own key; it has one e-mail
+//! address, so an earlier one leads to it no longer when a new one is linked; a numeric id is never lost again; whoever changes the
+//! index has locked the account. Several affiliates are remembered by one statement; so no two of them may be the same, nor
+//! share a key of a user ([`overlap`]).
+
+use super::columns::text;
+use super::deletions;
+use super::erase;
+use super::session::Session;
+use super::shared::{AccountNumber, Shared};
+use crate::domain::{AccountName, AffiliateCode, HashKey, Timestamp};
+use crate::store::erasure::KeyHash;
+use crate::store::keys::{self, EMAIL};
+use crate::store::rows::affiliates::AffiliateColumns;
+use crate::store::{AffiliateChanges, Remember};
+use futures_util::future::try_join;
+use std::collections::HashMap;
+use tokio_postgres::Error;
+
+pub const SAVE: &str = "INSERT INTO affiliates (key, account, code, id, found, sent, email_conflict)
+    SELECT * FROM unnest($1::bytea[], $2::int[], $3::text[], $4::bigint[], $5::boolean[], $6::bytea[], $7::boolean[])
+    ON CONFLICT (key) DO UPDATE SET id = coalesce(excluded.id, affiliates.id), found = excluded.found,
+        sent = excluded.sent, email_conflict = excluded.email_conflict
+    RETURNING key, affiliate";
+/// Of these affiliates, the links of e-mails but for these.
+pub const UNLINK_EMAILS: &str =
+    "DELETE FROM links WHERE affiliate = ANY ($1) AND key >= '\\x02'::bytea AND key < '\\x03'::bytea
+    AND NOT key = ANY ($2)";
+pub const LINK: &str = "INSERT INTO links (key, affiliate) SELECT * FROM unnest($1::bytea[], $2::bigint[])
+    ON CONFLICT (key) DO UPDATE SET affiliate = excluded.affiliate WHERE links.affiliate <> excluded.affiliate";
+
+/// The key of the affiliate of `account` with this code.
+pub fn key_of(hash: &HashKey, account: &AccountName, code: &AffiliateCode) -> [u8; 16] {
+    hash.affiliate(account.as_str(), &code.0)
+}
+
+/// Whether two affiliates of one account are the same, or a key is to lead to both.
+pub fn overlap(one: &Remember, other: &Remember) -> bool {
+    one.known.code == other.known.code || one.keys.iter().any(|key| other.keys.contains(key))
+}
+
+/// An affiliate to remember, with its account.
+#[derive(Clone, Copy, Debug)]
+pub struct ToRemember<'a> {
+    /// The account.
+    pub account: &'a AccountName,
+    /// Its number.
+    pub number: AccountNumber,
+    /// The affiliate.
+    pub remember: &'a Remember,
+}
+
+/// Saves affiliates that do not [overlap]. Returns the number of each by its key, for [`link`].
+pub async fn save(
+    session: &Session,
+    hash: &HashKey,
+    affiliates: &[ToRemember<'_>],
+) -> Result<HashMap<Vec<u8>, i64>, Error> {
+    if affiliates.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let keys: Vec<[u8; 16]> =
+        affiliates.iter().map(|one| key_of(hash, one.account, &one.remember.known.code)).collect();
+    let keys: Vec<&[u8]> = keys.iter().map(<[u8; 16]>::as_slice).collect();
+    let numbers: Vec<AccountNumber> = affiliates.iter().map(|one| one.number).collect();
+    let columns: Vec<AffiliateColumns> =
+        affiliates.iter().map(|one| AffiliateColumns::of(&one.remember.known)).collect();
+    let codes: Vec<String> = columns.iter().map(|columns| text(&columns.code)).collect();
+    let ids: Vec<Option<i64>> = columns.iter().map(|columns| columns.id).collect();
+    let found: Vec<bool> = columns.iter().map(|columns| columns.found).collect();
+    let sent: Vec<&[u8]> = columns.iter().map(|columns| columns.sent.as_slice()).collect();
+    let conflicts: Vec<bool> = columns.iter().map(|columns| columns.email_conflict).collect();
+    let rows = session.query(SAVE, &[&keys, &numbers, &codes, &ids, &found, &sent, &conflicts]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Links the keys of affiliates that were [saved](save).
+pub async fn link(
+    session: &Session,
+    hash: &HashKey,
+    affiliates: &[ToRemember<'_>],
+    saved: &HashMap<Vec<u8>, i64>,
+) -> Result<(), Error> {
+    let (mut with_email, mut emails): (Vec<i64>, Vec<Vec<u8>>) = <_>::default();
+    let (mut linked, mut leads_to): (Vec<Vec<u8>>, Vec<i64>) = <_>::default();
+    for one in affiliates {
+        let key = key_of(hash, one.account, &one.remember.known.code);
+        let Some(affiliate) = saved.get(key.as_slice()).copied() else { continue };
+        let users = one.remember.keys.iter().map(keys::tagged);
+        let earlier = emails.len();
+        for user in users {
+            if user[0] == EMAIL {
+                emails.push(user.to_vec());
+            }
+            if !linked.iter().any(|key| *key == user) {
+                linked.push(user.to_vec());
+                leads_to.push(affiliate);
+            }
+        }
+        if emails.len() > earlier {
+            with_email.push(affiliate);
+        }
+    }
+    if linked.is_empty() {
+        return Ok(());
+    }
+    // An e-mail that moves from one of these affiliates to another is not unlinked, but linked anew.
+    let (unlink, link) = ([&with_email as _, &emails as _], [&linked as _, &leads_to as _]);
+    try_join(session.execute(UNLINK_EMAILS, &unlink), session.execute(LINK, &link)).await.map(drop)
+}
+
+/// Forgets affiliates and erases users, as `changes` of an account say; the last event that brought them was received at
+/// `received_at`.
+pub async fn erase(
+    session: &Session,
+    shared: &Shared,
+    account: &AccountName,
+    changes: &AffiliateChanges,
+    received_at: Timestamp,
+) -> Result<(), Error> {
+    let mut keys: Vec<KeyHash> = changes.erase.iter().map(|key| *key.bytes()).collect();
+    for code in &changes.forget {
+        let key = key_of(&shared.hash, account, code);
+        let sql = "DELETE FROM affiliates WHERE key = $1 RETURNING affiliate";
+        let Some(row) = session.query_opt(sql, &[&key.as_slice()]).await? else { continue };
+        let sql = "DELETE FROM links WHERE affiliate = $1 RETURNING key";
+        let linked = session.query(sql, &[&row.get::<_, i64>(0)]).await?;
+        keys.extend(linked.iter().flat_map(|row| keys::hashes(row.get(0)).collect::<Vec<_>>()));
+    }
+    if !changes.erase.is_empty() {
+        keys = erase::erase(session, keys).await?;
+    }
+    match changes.deleted_at {
+        Some(deleted_at) => deletions::keep(session, &keys, deleted_at, received_at).await,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,215 @@
+//! Appending events to the log: a group of calls is one transaction of two round trips.
+//!
+//! In: the events of several calls. Out: one answer per event, or why a call was refused. The first round trip locks the rows of the
+//! accounts, looks for repeats, and draws seqs; the second one inserts and commits. Invariants: the rows are locked by a statement of
+//! its own, so that what is read next includes everything that was committed by whoever held the lock before; seqs are drawn under
+//! the lock, so in an account they are in the order of commits; seqs that are not used are left out. What becomes of an
+//! event is decided in [`append_decision`].
+
+use super::connection::Committer;
+use super::deletions;
+use super::known_users::KnownUsers;
+use super::session::Session;
+use super::shared::{AccountNumber, Shared};
+use crate::domain::{AccountName, EventId, Seq, UserKey};
+use crate::failpoint;
+use crate::store::append_decision::{self, Decision, Facts};
+use crate::store::{Appended, NewEvent, StoreError, keys};
+use async_trait::async_trait;
+use futures_util::future::{try_join, try_join4};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tokio_postgres::{Error, Row};
+
+/// A group has at most so many events and bytes of bodies, but for a single call with more.
+const MAX_EVENTS: usize = 2_000;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// `NO KEY`: as strong as an update of any other column, and no stronger.
+pub const LOCK: &str = "SELECT account FROM accounts WHERE account = ANY ($1) ORDER BY account FOR NO KEY UPDATE";
+const REPEATS: &str = "SELECT id FROM ids WHERE id = ANY ($1)";
+const FORMER: &str = "SELECT ids.id, log.keys FROM ids JOIN log USING (seq) WHERE ids.id = ANY ($1) AND ids.former";
+/// In blocks, as many as there are events.
+pub const DRAW: &str = "SELECT nextval('log_seq') FROM generate_series(1, $1)";
+const INSERT_LOG: &str = "INSERT INTO log (seq, account, id, keys, received_at)
+    SELECT * FROM unnest($1::bigint[], $2::int[], $3::bytea[], $4::bytea[], $5::bigint[])";
+const INSERT_BODIES: &str = "INSERT INTO bodies (seq, body) SELECT * FROM unnest($1::bigint[], $2::bytea[])";
+const INSERT_IDS: &str = "INSERT INTO ids (id, seq) SELECT * FROM unnest($1::bytea[], $2::bigint[])";
+
+/// Commits calls of [`EventLog::append`](crate::store::EventLog::append); their bodies are packed.
+#[derive(Debug)]
+pub struct Appender(pub Arc<Shared>);
+
+#[async_trait]
+impl Committer for Appender {
+    type Request = Vec<NewEvent>;
+    type Answer = Vec<Appended>;
+
+    fn joins(&self, group: &[Vec<NewEvent>], next: &Vec<NewEvent>) -> bool {
+        let events = || group.iter().chain([next]).flatten();
+        let bytes: usize = events().map(|event| event.body.len()).sum();
+        events().count() <= MAX_EVENTS && bytes <= MAX_BYTES
+    }
+
+    async fn commit(
+        &self,
+        session: &Session,
+        group: &[Vec<NewEvent>],
+    ) -> Result<Vec<Result<Vec<Appended>, StoreError>>, Error> {
+        let names: HashSet<&AccountName> = group.iter().flatten().map(|event| &event.account).collect();
+        let numbers = self.0.numbers_of(session, &names).await?;
+        session.prepare(&[LOCK, REPEATS, DRAW, INSERT_LOG, INSERT_BODIES, INSERT_IDS]).await?;
+        let committed = self.transaction(session, group, &numbers).await;
+        if committed.is_err() {
+            // Err: the session is gone, and the transaction with it.
+            let _ = session.batch("ROLLBACK").await;
+        }
+        committed
+    }
+}
+
+impl Appender {
+    async fn transaction(
+        &self,
+        session: &Session,
+        group: &[Vec<NewEvent>],
+        numbers: &HashMap<&AccountName, AccountNumber>,
+    ) -> Result<Vec<Result<Vec<Appended>, StoreError>>, Error> {
+        let read = Reading::begin(session, group, numbers, self.0.has_former_ids).await?;
+        let known = KnownUsers::read(session, group, numbers, &self.0.backlogs).await?;
+        let mut batch = Batch::default();
+        let mut answers = Vec::with_capacity(group.len());
+        let mut seqs = read.seqs.iter().copied();
+        for events in group {
+            let facts: Vec<Facts> = events
+                .iter()
+                .map(|event| Facts {
+                    is_repeat: read.is_repeat(event) || batch.ids.contains(&event.id),
+                    may_be_known: event.known_users_only.is_some_and(|only| {
+                        known.may_be_known(event, only.none_pending_up_to)
+                            || event.keys.iter().any(|key| batch.users.contains(key))
+                    }),
+                })
+                .collect();
+            let pending = |account: &AccountName| self.0.backlogs.pending(account) + batch.appended(account);
+            let decided = append_decision::decide(events, &facts, pending, self.0.max_backlog);
+            answers.push(decided.map(|decisions| {
+                let each = events.iter().zip(decisions);
+                each.map(|(event, decision)| batch.add(event, decision, &mut seqs)).collect()
+            }));
+        }
+        failpoint::step("store::append");
+        batch.write(session, numbers).await?;
+        self.0.backlogs.appended(batch.rows.iter().map(|(event, seq)| (&event.account, *seq)));
+        Ok(answers)
+    }
+}
+
+/// What is read in the first round trip.
+struct Reading {
+    ids: HashSet<Vec<u8>>,
+    /// Rows of the log with a former id, with the keys they still have.
+    former: HashMap<Vec<u8>, Vec<u8>>,
+    seqs: Vec<Seq>,
+}
+
+impl Reading {
+    async fn begin(
+        session: &Session,
+        group: &[Vec<NewEvent>],
+        numbers: &HashMap<&AccountName, AccountNumber>,
+        has_former_ids: bool,
+    ) -> Result<Self, Error> {
+        let accounts: Vec<AccountNumber> = numbers.values().copied().collect();
+        let ids: Vec<&[u8]> = group.iter().flatten().map(|event| event.id.0.as_slice()).collect();
+        let count = i32::try_from(ids.len()).unwrap_or(i32::MAX);
+        let (accounts, ids, count) = ([&accounts as _], [&ids as _], [&count as _]);
+        // One packet: each of them sends its statement when it is first polled, in this order.
+        let locked = try_join(session.batch("BEGIN"), session.query(LOCK, &accounts));
+        let read = try_join(session.query(REPEATS, &ids), session.query(DRAW, &count));
+        let (_, (repeats, drawn)) = try_join(locked, read).await?;
+        let former = if has_former_ids { Self::former(session, group).await? } else { HashMap::new() };
+        let mut seqs: Vec<Seq> = drawn.iter().map(|row| Seq(row.get(0))).collect();
+        seqs.sort_unstable();
+        Ok(Self { ids: repeats.iter().map(|row| row.get(0)).collect(), former, seqs })
+    }
+
+    async fn former(session: &Session, group: &[Vec<NewEvent>]) -> Result<HashMap<Vec<u8>, Vec<u8>>, Error> {
+        let ids: Vec<EventId> = group.iter().flatten().filter_map(|event| event.former_id).collect();
+        let ids: Vec<&[u8]> = ids.iter().map(|id| id.0.as_slice()).collect();
+        let rows = session.query(FORMER, &[&ids]).await?;
+        Ok(rows.iter().map(|row: &Row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// Whether the log has this event.
+    fn is_repeat(&self, event: &NewEvent) -> bool {
+        let former = event.former_id.and_then(|id| self.former.get(id.0.as_slice()));
+        let same_user = former.is_some_and(|stored| stored.is_empty() || *stored == keys::to_blob(&event.keys));
+        same_user || self.ids.contains(event.id.0.as_slice())
+    }
+}
+
+/// What the second round trip writes.
+#[derive(Default)]
+struct Batch<'a> {
+    rows: Vec<(&'a NewEvent, Seq)>,
+    /// Deletes of users who are unknown.
+    unknown: Vec<&'a NewEvent>,
+    ids: HashSet<EventId>,
+    users: HashSet<UserKey>,
+    /// How many events of each account are in it.
+    appended: HashMap<&'a AccountName, u64>,
+}
+
+impl<'a> Batch<'a> {
+    fn appended(&self, account: &AccountName) -> u64 {
+        self.appended.get(account).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, event: &'a NewEvent, decision: Decision, seqs: &mut impl Iterator<Item = Seq>) -> Appended {
+        match decision {
+            Decision::Duplicate => Appended::Duplicate,
+            Decision::UnknownUser => {
+                self.unknown.push(event);
+                Appended::UnknownUser
+            }
+            Decision::Append { pending } => {
+                // There is one for each event of the group.
+                let seq = seqs.next().unwrap_or_default();
+                self.rows.push((event, seq));
+                self.ids.insert(event.id);
+                self.users.extend(&event.keys);
+                *self.appended.entry(&event.account).or_default() += 1;
+                Appended::Accepted { seq, pending }
+            }
+        }
+    }
+
+    async fn write(&self, session: &Session, numbers: &HashMap<&AccountName, AccountNumber>) -> Result<(), Error> {
+        for event in &self.unknown {
+            if let Some(deleted_at) = event.known_users_only.and_then(|only| only.deleted_at) {
+                let keys: Vec<[u8; 16]> = event.keys.iter().map(|key| *key.bytes()).collect();
+                deletions::keep(session, &keys, deleted_at, event.received_at).await?;
+            }
+        }
+        let seqs: Vec<i64> = self.rows.iter().map(|(_, seq)| seq.0).collect();
+        let accounts: Vec<Option<AccountNumber>> =
+            self.rows.iter().map(|(event, _)| numbers.get(&event.account).copied()).collect();
+        let ids: Vec<&[u8]> = self.rows.iter().map(|(event, _)| event.id.0.as_slice()).collect();
+        let keys: Vec<Vec<u8>> = self.rows.iter().map(|(event, _)| keys::to_blob(&event.keys)).collect();
+        let received: Vec<i64> = self.rows.iter().map(|(event, _)| event.received_at.0).collect();
+        let bodies: Vec<&[u8]> = self.rows.iter().map(|(event, _)| event.body.as_slice()).collect();
+        if self.rows.is_empty() {
+            return session.batch("COMMIT").await;
+        }
+        let log = [&seqs as _, &accounts as _, &ids as _, &keys as _, &received as _];
+        let (body, id) = ([&seqs as _, &bodies as _], [&ids as _, &seqs as _]);
+        let written = try_join4(
+            session.execute(INSERT_LOG, &log),
+            session.execute(INSERT_BODIES, &body),
+            session.execute(INSERT_IDS, &id),
+            session.batch("COMMIT"),
+        );
+        written.await.map(drop)
+    }
+}

@@ -1,0 +1,121 @@
+//! Beginning units: reads the bodies, known affiliates and progress of pending events.
+//!
+//! In: units of an account. Out: one [`Begun`] for each whose head is pending. Units are read in portions of two round trips: heads and
+//! the sizes of followers, then followers and what is remembered of the users. Invariant: a part that cannot be read is named in the
+//! result and in one line of the logs; it is never replaced by a default.
+
+use super::memory::Memories;
+use super::session::Session;
+use super::shared::AccountNumber;
+use crate::domain::{Seq, UserKey};
+use crate::failpoint;
+use crate::scheduling::Unit;
+use crate::store::rows::pending::{Followers, Head, MAX_BYTES, MAX_FOLLOWERS_BYTES, follower};
+use crate::store::rows::{Damaged, report};
+use crate::store::{Begun, Follower};
+use futures_util::future::try_join;
+use std::collections::{HashMap, HashSet};
+use tokio_postgres::{Error, Row};
+
+/// So many units are read at once: with followers, some ten mebibytes at most.
+const PORTION: usize = 50;
+
+/// The columns of [`Head::read`]; the account, the outcome, the seq.
+const HEADS: &str = "SELECT log.id, log.keys, log.received_at, bodies.body, attempts.begun, attempts.followers,
+        attempts.progress, attempts.failures, attempts.failing_for, attempts.wait, attempts.noted_at,
+        log.account, log.outcome, log.seq
+    FROM log LEFT JOIN bodies ON bodies.seq = log.seq LEFT JOIN attempts ON attempts.seq = log.seq
+    WHERE log.seq = ANY ($1)";
+const SIZES: &str = "SELECT seq, octet_length(body) FROM bodies WHERE seq = ANY ($1)";
+/// The columns of [`follower`]; the account, the outcome, the seq.
+const FOLLOWERS: &str = "SELECT log.id, log.received_at, bodies.body, log.account, log.outcome, log.seq
+    FROM log LEFT JOIN bodies ON bodies.seq = log.seq WHERE log.seq = ANY ($1)";
+
+/// Reads units of the account, in this order: `None` for one whose head is not pending.
+pub async fn begin(session: &Session, account: AccountNumber, units: &[Unit]) -> Result<Vec<Option<Begun>>, Error> {
+    session.prepare(&[HEADS, SIZES, FOLLOWERS]).await?;
+    let (mut begun, mut bytes) = (Vec::with_capacity(units.len()), 0);
+    for portion in units.chunks(PORTION) {
+        for one in begin_portion(session, account, portion).await? {
+            if bytes >= MAX_BYTES {
+                break;
+            }
+            bytes += one.as_ref().map_or(0, Begun::body_bytes);
+            begun.push(one);
+        }
+        if bytes >= MAX_BYTES {
+            break;
+        }
+    }
+    failpoint::step("store::begin");
+    Ok(begun)
+}
+
+async fn begin_portion(session: &Session, account: AccountNumber, units: &[Unit]) -> Result<Vec<Option<Begun>>, Error> {
+    let heads: Vec<i64> = units.iter().map(|unit| unit.head.0).collect();
+    let asked: Vec<i64> = units.iter().flat_map(|unit| unit.followers.iter().map(|seq| seq.0)).collect();
+    let (heads, asked) = ([&heads as _], [&asked as _]);
+    let (rows, sizes) = try_join(session.query(HEADS, &heads), session.query(SIZES, &asked)).await?;
+    let sizes: HashMap<Seq, usize> = sizes.iter().filter_map(size).collect();
+    let is_pending = |row: &&Row| is_pending_in(row, 11, account);
+    let mut heads: HashMap<Seq, Head> =
+        rows.iter().filter(is_pending).map(|row| (Seq(row.get(13)), Head::read(row))).collect();
+    let mut followers: HashMap<Seq, Followers> = HashMap::new();
+    for unit in units {
+        if let Some(head) = heads.get(&unit.head) {
+            let mut with = head.followers(unit);
+            if with.seqs == unit.followers {
+                with.seqs = that_may_fit(with.seqs, &sizes);
+            }
+            followers.insert(unit.head, with);
+        }
+    }
+    let users: HashSet<UserKey> = heads.values().flat_map(|head| head.keys().iter().copied()).collect();
+    let wanted: Vec<i64> = followers.values().flat_map(|with| with.seqs.iter().map(|seq| seq.0)).collect();
+    let values = [&wanted as _];
+    let (rows, memories) = try_join(session.query(FOLLOWERS, &values), Memories::read(session, &users)).await?;
+    let mut read: HashMap<Seq, Follower> = rows
+        .iter()
+        .filter(|row| is_pending_in(row, 3, account))
+        .filter_map(|row| {
+            let seq = Seq(row.get(5));
+            let read = follower(seq, row).map_err(|Damaged(part)| report(seq, part));
+            Some((seq, read.ok()?))
+        })
+        .collect();
+    let each = units.iter().map(|unit| {
+        let head = heads.remove(&unit.head)?;
+        let memory = memories.of(head.keys()).map_err(|Damaged(part)| part.to_owned());
+        let mut begun = head.begun(unit.head, memory);
+        let mut with = followers.remove(&unit.head)?;
+        for seq in std::mem::take(&mut with.seqs) {
+            let Some(follower) = read.remove(&seq) else { continue };
+            if !with.add(&mut begun, follower) {
+                break;
+            }
+        }
+        Some(begun)
+    });
+    Ok(each.collect())
+}
+
+fn size(row: &Row) -> Option<(Seq, usize)> {
+    Some((Seq(row.get(0)), row.get::<_, Option<i32>>(1)?.try_into().ok()?))
+}
+
+/// The first of these followers whose bodies, as they are stored, do not exceed the bound: unpacked they are larger.
+fn that_may_fit(mut seqs: Vec<Seq>, sizes: &HashMap<Seq, usize>) -> Vec<Seq> {
+    let mut bytes = 0;
+    let fit = seqs.iter().take_while(|seq| {
+        bytes += sizes.get(seq).copied().unwrap_or(0);
+        bytes <= MAX_FOLLOWERS_BYTES
+    });
+    let fit = fit.count();
+    seqs.truncate(fit);
+    seqs
+}
+
+/// Whether the row is of a pending event of the account: its number and the outcome are columns `at` and the next one.
+fn is_pending_in(row: &Row, at: usize, account: AccountNumber) -> bool {
+    row.get::<_, i32>(at) == account && row.get::<_, Option<i16>>(at + 1).is_none()
+}

@@ -1,0 +1,112 @@
+//! Connecting: the address, the TLS settings, and the checks that a server must pass.
+//!
+//! In: a [`PostgresUrl`]. Out: sessions. Invariants: a server that only reads (a standby) is refused, so of several hosts the
+//! primary is used; a peer that is silent is noticed within seconds (TCP keepalive, and a bound on unacknowledged bytes);
+//! the password is in no error.
+
+use super::error::text;
+use super::session::Session;
+use super::tls::{self, TlsError};
+use super::url::PostgresUrl;
+use std::future::poll_fn;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres::{AsyncMessage, Config, Error};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// One host is tried for so long, unless the URL says otherwise (`connect_timeout`).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same for bytes that are not acknowledged (`tcp_user_timeout`).
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+/// A silent connection is probed after so long (`keepalives_idle`), and then so often (`keepalives_interval`).
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEPALIVE_RETRIES: u32 = 3;
+/// What the driver sets if the URL says nothing.
+const DRIVERS_KEEPALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
+/// The name by which `pg_stat_activity` shows the connections.
+const APPLICATION_NAME: &str = "refersion-destination";
+
+/// Makes sessions.
+pub struct Connector {
+    config: Config,
+    tls: MakeRustlsConnect,
+    listens: Option<Listens>,
+}
+
+/// What a session listens to, and where the texts of notifications go.
+#[derive(Clone)]
+struct Listens {
+    channel: &'static str,
+    heard: UnboundedSender<String>,
+}
+
+impl Connector {
+    /// A connector to the server of `url`.
+    pub fn new(url: &PostgresUrl) -> Result<Self, TlsError> {
+        let mut config = url.config.clone();
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(UNACKNOWLEDGED);
+        }
+        if config.get_keepalives_idle() == DRIVERS_KEEPALIVE_IDLE {
+            config.keepalives_idle(KEEPALIVE_IDLE);
+        }
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_interval(KEEPALIVE_INTERVAL);
+        }
+        if config.get_keepalives_retries().is_none() {
+            config.keepalives_retries(KEEPALIVE_RETRIES);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name(APPLICATION_NAME);
+        }
+        Ok(Self { config, tls: tls::connector(url.verification, url.root_certificates.as_deref())?, listens: None })
+    }
+
+    /// A connector to the same server whose sessions listen to `channel`: the texts of notifications go to `heard`.
+    #[expect(dead_code, reason = "hints between processes come next")]
+    pub fn listening(&self, channel: &'static str, heard: UnboundedSender<String>) -> Self {
+        Self { config: self.config.clone(), tls: self.tls.clone(), listens: Some(Listens { channel, heard }) }
+    }
+
+    /// Opens a session.
+    pub async fn connect(&self) -> Result<Session, Error> {
+        let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
+        let (alive, ended) = watch::channel(());
+        let listens = self.listens.clone();
+        let heard = listens.clone().map(|listens| listens.heard);
+        tokio::spawn(async move {
+            let _alive = alive;
+            while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+                match message {
+                    Ok(AsyncMessage::Notification(notification)) => {
+                        // Err: nobody wants to know any more.
+                        let _ = heard.as_ref().map(|heard| heard.send(notification.payload().to_owned()));
+                    }
+                    Ok(_) => {} // a notice
+                    Err(error) => {
+                        tracing::debug!(error = text(&error), "a connection to PostgreSQL ended");
+                        return;
+                    }
+                }
+            }
+        });
+        let session = Session::open(client, ended).await?;
+        if let Some(listens) = listens {
+            session.batch(&format!("LISTEN {}", listens.channel)).await?;
+        }
+        Ok(session)
+    }
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector").finish_non_exhaustive()
+    }
+}

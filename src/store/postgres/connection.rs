@@ -1,0 +1,354 @@
+//! A connection: a task that keeps a session open and runs jobs in it, one after the other.
+//!
+//! In: requests, which are committed in groups (group commit), and single jobs of any kind. Out: their results. Requests that arrive
+//! while a group is being committed form the next one. If a group fails, each of its requests is committed in a transaction of its
+//! own, so that a bad one fails alone. Invariants: a job's result is sent after its commit; when the session breaks, the jobs that
+//! were sent to it fail, and it is not known whether PostgreSQL has committed them; no job waits for a server that is away:
+//! while it cannot be reached, jobs fail at once. Deliberately absent: what a request is ([`Committer`]), and repeating one.
+
+use super::connect::Connector;
+use super::error::{JobError, breaks_session, store_error, text};
+use super::session::Session;
+use crate::store::StoreError;
+use crate::store::log_limit::LogLimit;
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tokio_postgres::Error;
+
+/// A job may take so long, waits for locks included; then its session is given up. The server gives up earlier.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// The waits between two attempts to connect: each is twice the one before.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Commits requests of one kind in groups.
+#[async_trait]
+pub trait Committer: Send + Sync + 'static {
+    /// A request.
+    type Request: Send + Sync + 'static;
+    /// Its result.
+    type Answer: Send + 'static;
+
+    /// Whether `next` may be committed together with `group`.
+    fn joins(&self, group: &[Self::Request], next: &Self::Request) -> bool;
+
+    /// Commits a group in one transaction: one result per request. Err: the transaction failed, none was carried out.
+    async fn commit(
+        &self,
+        session: &Session,
+        group: &[Self::Request],
+    ) -> Result<Vec<Result<Self::Answer, StoreError>>, Error>;
+}
+
+/// The handle to the task. When it is dropped, the task ends after the jobs that were sent.
+pub struct Connection<C: Committer> {
+    messages: UnboundedSender<Message<C>>,
+    health: Arc<Health>,
+    /// The task drops its end when it ends.
+    closed: watch::Receiver<()>,
+}
+
+type Reply<C> = oneshot::Sender<Result<<C as Committer>::Answer, StoreError>>;
+type Alone = Box<dyn for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Option<Error>> + Send>;
+
+enum Message<C: Committer> {
+    Grouped(C::Request, Reply<C>),
+    Alone(Alone),
+    Close,
+}
+
+impl<C: Committer> Connection<C> {
+    /// Starts the task with a session that is open already. `name` says in the logs which connection it is.
+    pub fn start(name: &'static str, connector: Arc<Connector>, session: Session, committer: Arc<C>) -> Self {
+        let (messages, inbox) = unbounded_channel();
+        let (alive, closed) = watch::channel(());
+        let state = HealthState { sessions: 1, ..HealthState::default() };
+        let health = Arc::new(Health { name, state: Mutex::new(state) });
+        let task = Task { connector, committer, inbox, health: Arc::clone(&health), next: None };
+        tokio::spawn(async move {
+            let _alive = alive;
+            task.run(session).await;
+        });
+        Self { messages, health, closed }
+    }
+
+    /// Commits a request.
+    pub async fn commit(&self, request: C::Request) -> Result<C::Answer, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Grouped(request, reply))?;
+        answer.await.unwrap_or_else(|_| Err(self.lost()))
+    }
+
+    /// Runs `work` in the session, outside of any transaction.
+    pub async fn run<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Result<T, JobError>> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job: Alone = Box::new(move |session| {
+            Box::pin(async move {
+                let (result, error) = match work(session).await {
+                    Ok(done) => (Ok(done), None),
+                    Err(JobError::Refused(refusal)) => (Err(refusal), None),
+                    Err(JobError::Failed(error)) => (Err(store_error(&error)), Some(error)),
+                };
+                let _ = reply.send(result); // Err: the caller has gone
+                error
+            })
+        });
+        self.send(Message::Alone(job))?;
+        answer.await.unwrap_or_else(|_| Err(self.lost()))
+    }
+
+    /// Runs `work` in a transaction of its own: committed if it succeeds, rolled back if it fails.
+    pub async fn transaction<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Result<T, JobError>> + Send + 'static,
+    {
+        self.run(move |session| Box::pin(session.transaction(work(session)))).await
+    }
+
+    /// Why the last job or attempt to connect failed, if it did.
+    pub fn failure(&self) -> Option<String> {
+        self.health.lock().reason.clone()
+    }
+
+    /// How many sessions it has had so far.
+    #[expect(dead_code, reason = "ownership comes next")]
+    pub fn sessions(&self) -> u64 {
+        self.health.lock().sessions
+    }
+
+    /// Finishes all jobs that were sent and ends the task.
+    pub async fn close(&self) {
+        let _ = self.send(Message::Close); // Err: it has ended already
+        self.closed().await;
+    }
+
+    /// Returns when the task has ended.
+    pub async fn closed(&self) {
+        let mut closed = self.closed.clone();
+        while closed.changed().await.is_ok() {}
+    }
+
+    fn send(&self, message: Message<C>) -> Result<(), StoreError> {
+        self.messages.send(message).map_err(|_| StoreError::Closed)
+    }
+
+    /// A job was dropped without a result.
+    fn lost(&self) -> StoreError {
+        if self.messages.is_closed() {
+            return StoreError::Closed;
+        }
+        StoreError::Transient(self.failure().unwrap_or_else(|| "the connection to PostgreSQL broke".to_owned()))
+    }
+}
+
+impl<C: Committer> std::fmt::Debug for Connection<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("name", &self.health.name).finish_non_exhaustive()
+    }
+}
+
+/// How many sessions there were, and why the connection does not work, if it does not; it is logged when that begins and ends.
+struct Health {
+    name: &'static str,
+    state: Mutex<HealthState>,
+}
+
+#[derive(Default)]
+struct HealthState {
+    reason: Option<String>,
+    limit: LogLimit,
+    sessions: u64,
+}
+
+impl Health {
+    fn lock(&self) -> MutexGuard<'_, HealthState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, reason: String) {
+        let mut state = self.lock();
+        if state.reason.is_none() {
+            state.limit.reset();
+        }
+        if state.limit.due() {
+            tracing::error!(
+                connection = self.name,
+                error = reason,
+                "the store failed; what failed is not acknowledged"
+            );
+        }
+        state.reason = Some(reason);
+    }
+
+    fn clear(&self) {
+        if self.lock().reason.take().is_some() {
+            tracing::info!(connection = self.name, "the store works again");
+        }
+    }
+}
+
+struct Task<C: Committer> {
+    connector: Arc<Connector>,
+    committer: Arc<C>,
+    inbox: UnboundedReceiver<Message<C>>,
+    health: Arc<Health>,
+    /// A message that was taken while a group was gathered, and does not belong to it.
+    next: Option<Message<C>>,
+}
+
+/// How the task goes on.
+enum Next {
+    /// With the same session.
+    Same,
+    /// With another session: this one broke.
+    Reconnect,
+    /// Not at all.
+    End,
+}
+
+impl<C: Committer> Task<C> {
+    async fn run(mut self, first: Session) {
+        let mut session = first;
+        loop {
+            match self.serve(&session).await {
+                Next::Same => {}
+                Next::End => return,
+                Next::Reconnect => {
+                    drop(session);
+                    let Some(another) = self.reconnect().await else { return };
+                    session = another;
+                }
+            }
+        }
+    }
+
+    /// Runs the next job or group.
+    async fn serve(&mut self, session: &Session) -> Next {
+        let message = if let Some(message) = self.next.take() {
+            Some(message)
+        } else {
+            tokio::select! {
+                message = self.inbox.recv() => message,
+                () = session.ended() => return Next::Reconnect,
+            }
+        };
+        let failed = match message {
+            None | Some(Message::Close) => return Next::End,
+            // A session whose end was noticed by now: the job waits for the next one.
+            Some(message) if session.has_ended() => {
+                self.next = Some(message);
+                return Next::Reconnect;
+            }
+            Some(Message::Alone(job)) => timeout(DEADLINE, job(session)).await.map_err(|_| ()),
+            Some(Message::Grouped(request, reply)) => {
+                let group = self.gather(request, reply);
+                timeout(DEADLINE, Self::commit(&self.committer, session, group)).await.map_err(|_| ())
+            }
+        };
+        match failed {
+            Ok(None) => {
+                self.health.clear();
+                Next::Same
+            }
+            Ok(Some(error)) => {
+                let broken = breaks_session(&error) || session.has_ended();
+                if broken || matches!(store_error(&error), StoreError::Transient(_)) {
+                    self.health.set(text(&error));
+                }
+                if broken { Next::Reconnect } else { Next::Same }
+            }
+            Err(()) => {
+                self.health.set("PostgreSQL did not answer in time".to_owned());
+                Next::Reconnect
+            }
+        }
+    }
+
+    /// The requests that wait, as far as they may be committed together.
+    fn gather(&mut self, request: C::Request, reply: Reply<C>) -> (Vec<C::Request>, Vec<Reply<C>>) {
+        let (mut requests, mut replies) = (vec![request], vec![reply]);
+        while let Ok(message) = self.inbox.try_recv() {
+            match message {
+                Message::Grouped(request, reply) if self.committer.joins(&requests, &request) => {
+                    requests.push(request);
+                    replies.push(reply);
+                }
+                other => {
+                    self.next = Some(other);
+                    break;
+                }
+            }
+        }
+        (requests, replies)
+    }
+
+    /// Commits a group and replies; or, if that fails, each of its requests alone. Returns the last failure.
+    async fn commit(committer: &C, session: &Session, group: (Vec<C::Request>, Vec<Reply<C>>)) -> Option<Error> {
+        let (requests, replies) = group;
+        let is_broken = |error: &Error| breaks_session(error) || session.has_ended();
+        let mut failed = match committer.commit(session, &requests).await {
+            Ok(answers) => {
+                for (reply, answer) in replies.into_iter().zip(answers) {
+                    let _ = reply.send(answer); // Err: the caller has gone
+                }
+                return None;
+            }
+            Err(error) => error,
+        };
+        let alone = requests.len() == 1;
+        for (request, reply) in requests.into_iter().zip(replies) {
+            let answer = if alone || is_broken(&failed) {
+                Err(store_error(&failed))
+            } else {
+                match committer.commit(session, std::slice::from_ref(&request)).await {
+                    Ok(mut answers) => answers.pop().unwrap_or(Err(StoreError::Closed)),
+                    Err(error) => {
+                        failed = error;
+                        Err(store_error(&failed))
+                    }
+                }
+            };
+            let _ = reply.send(answer); // Err: the caller has gone
+        }
+        Some(failed)
+    }
+
+    /// Connects again, however long that takes; meanwhile every job fails. `None`: it was closed.
+    async fn reconnect(&mut self) -> Option<Session> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.connector.connect().await {
+                Ok(session) => {
+                    self.health.clear();
+                    self.health.lock().sessions += 1;
+                    return Some(session);
+                }
+                Err(error) => self.health.set(text(&error)),
+            }
+            self.next = None; // it fails
+            let until = sleep(wait);
+            tokio::pin!(until);
+            loop {
+                tokio::select! {
+                    () = &mut until => break,
+                    message = self.inbox.recv() => match message {
+                        None | Some(Message::Close) => return None,
+                        Some(job) => drop(job), // its caller learns the reason
+                    },
+                }
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Dead letters: listing, replaying and discarding them. How they are kept: [`super::settle`].
+//!
+//! Invariants: the keys of a dead letter are in `dead_keys` exactly as long as its body is kept. The rows of the accounts are locked
+//! before anything is replayed, so that new seqs are in the order of commits and no event of the same id is appended meanwhile. Any process
+//! may replay and discard; neither needs the token of a lease. Bodies stay within the server.
+
+use super::session::Session;
+use crate::domain::{EventId, Seq};
+use crate::store::rows::Damaged;
+use crate::store::rows::dead_letters::{
+    COLUMNS, EXAMINED, HISTORY_AND_BODY, on_page, page as page_of, to_replay, whole,
+};
+use crate::store::{DeadLetter, Filter, Page, Replay};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::LazyLock;
+use tokio_postgres::Error;
+
+static ONE_PAGE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {COLUMNS} FROM dead_letters JOIN accounts USING (account)
+         WHERE seq > $1 AND seq <= $2 AND ($3::text IS NULL OR name = $3) AND ($4::text IS NULL OR code = $4)
+           AND ($5::bigint IS NULL OR died_at >= $5) ORDER BY seq LIMIT $6"
+    )
+});
+
+static WHOLE: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {COLUMNS}, {HISTORY_AND_BODY} FROM dead_letters JOIN accounts USING (account) WHERE seq = $1")
+});
+
+/// Up to `limit` dead letters with an id above `after`, without history and body; and the id after which to go on.
+pub async fn page(
+    session: &Session,
+    filter: &Filter,
+    after: i64,
+    limit: usize,
+) -> Result<Result<Page, Damaged>, Error> {
+    let last = session.query_opt("SELECT max(seq) FROM log", &[]).await?.and_then(|row| row.get(0)).unwrap_or(0);
+    let sql = "SELECT seq FROM dead_letters WHERE seq > $1 ORDER BY seq LIMIT 1 OFFSET $2";
+    let bound: Option<i64> = session.query_opt(sql, &[&after, &(EXAMINED - 1)]).await?.map(|row| row.get(0));
+    let (until, since) = (bound.unwrap_or(i64::MAX), filter.since.map(|since| since.0));
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found = session.query(&ONE_PAGE, &[&after, &until, &filter.account, &filter.reason, &since, &most]).await?;
+    let letters = found.iter().map(on_page).collect::<Result<Vec<_>, _>>();
+    Ok(letters.map(|letters| page_of(letters, limit, bound, last)))
+}
+
+/// One dead letter, with its history and its body.
+pub async fn one(session: &Session, id: i64) -> Result<Option<Result<DeadLetter, Damaged>>, Error> {
+    Ok(session.query_opt(&WHOLE, &[&id]).await?.map(|row| whole(&row)))
+}
+
+/// Locks the accounts of these dead letters; returns how many of them each account has, by its number and name. At most so many are
+/// replayed: another process may have replayed some until the lock was taken.
+pub async fn lock_accounts(session: &Session, ids: &[i64]) -> Result<Vec<(i32, String, u64)>, Error> {
+    let sql = "SELECT account, name, count(*) FROM dead_letters JOIN accounts USING (account) WHERE seq = ANY ($1)
+               GROUP BY account, name ORDER BY account";
+    let counts = session.query(sql, &[&ids]).await?;
+    let accounts: Vec<i32> = counts.iter().map(|row| row.get(0)).collect();
+    let sql = "SELECT 1 FROM accounts WHERE account = ANY ($1) ORDER BY account FOR NO KEY UPDATE";
+    session.query(sql, &[&accounts]).await?;
+    let count = |row: &tokio_postgres::Row| (row.get(0), row.get(1), row.get::<_, i64>(2).unsigned_abs());
+    Ok(counts.iter().map(count).collect())
+}
+
+/// What a replay has done.
+#[derive(Debug, Default)]
+pub struct Replayed {
+    /// Each id, in order, with its result.
+    pub results: Vec<(i64, Replay)>,
+    /// The events that were appended, with the number of their account, in the order of their seqs.
+    pub appended: Vec<(i32, Seq)>,
+}
+
+/// Appends dead letters of the locked accounts anew, in the order of their ids.
+pub async fn replay(session: &Session, ids: &BTreeSet<i64>) -> Result<Replayed, Error> {
+    let wanted: Vec<i64> = ids.iter().copied().collect();
+    // In place of a body, which is not looked at, an empty one.
+    let sql =
+        "SELECT account, id, keys, received_at, NULL::text, CASE WHEN body IS NULL THEN NULL ELSE ''::bytea END, seq
+               FROM dead_letters WHERE seq = ANY ($1) ORDER BY seq FOR UPDATE";
+    let rows = session.query(sql, &[&wanted]).await?;
+    let letters: BTreeMap<i64, _> = rows.iter().map(|row| (row.get(6), to_replay(row))).collect();
+    let event_ids = letters.values().filter_map(|letter| letter.as_ref().ok()).map(|letter| letter.id);
+    let mut pending = pending(session, event_ids.collect()).await?;
+    let mut replayed = Replayed::default();
+    let (mut old, mut accounts) = (Vec::new(), Vec::new());
+    for id in wanted {
+        let result = match letters.get(&id) {
+            None => Replay::Missing,
+            Some(Err(why)) => *why,
+            Some(Ok(letter)) if !pending.insert(letter.id) => Replay::SentAgain,
+            Some(Ok(letter)) => {
+                old.push(id);
+                accounts.push(i32::try_from(letter.account).unwrap_or_default());
+                Replay::Replayed
+            }
+        };
+        replayed.results.push((id, result));
+    }
+    let new = append(session, &old).await?;
+    replayed.appended = accounts.into_iter().zip(new.into_iter().map(Seq)).collect();
+    Ok(replayed)
+}
+
+/// Those of the ids of which an event is pending.
+async fn pending(session: &Session, ids: Vec<EventId>) -> Result<HashSet<EventId>, Error> {
+    let sql = "SELECT ids.id FROM ids JOIN log USING (seq) WHERE ids.id = ANY ($1) AND log.outcome IS NULL";
+    let ids: Vec<&[u8]> = ids.iter().map(|id| id.0.as_slice()).collect();
+    let rows = session.query(sql, &[&ids]).await?;
+    Ok(rows.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok().map(EventId)).collect())
+}
+
+/// Appends the dead letters `old` as new events, with their histories, and deletes them; returns the seqs of the events.
+async fn append(session: &Session, old: &[i64]) -> Result<Vec<i64>, Error> {
+    let length = i32::try_from(old.len()).unwrap_or(i32::MAX);
+    let new = session.query("SELECT nextval('log_seq') FROM generate_series(1, $1)", &[&length]).await?;
+    let mut new: Vec<i64> = new.iter().map(|row| row.get(0)).collect();
+    new.sort_unstable();
+    for sql in [
+        "INSERT INTO log (seq, received_at, account, id, keys)
+         SELECT replayed.new, letter.received_at, letter.account, letter.id, letter.keys
+         FROM unnest($1::bigint[], $2::bigint[]) AS replayed (old, new) JOIN dead_letters AS letter ON letter.seq = replayed.old",
+        "INSERT INTO bodies (seq, body)
+         SELECT replayed.new, letter.body
+         FROM unnest($1::bigint[], $2::bigint[]) AS replayed (old, new) JOIN dead_letters AS letter ON letter.seq = replayed.old",
+        "INSERT INTO attempts (seq, begun, failures, failing_for, history)
+         SELECT replayed.new, false, 0, 0, letter.history
+         FROM unnest($1::bigint[], $2::bigint[]) AS replayed (old, new) JOIN dead_letters AS letter ON letter.seq = replayed.old
+         WHERE letter.history IS NOT NULL",
+        "INSERT INTO ids (id, seq)
+         SELECT letter.id, replayed.new
+         FROM unnest($1::bigint[], $2::bigint[]) AS replayed (old, new) JOIN dead_letters AS letter ON letter.seq = replayed.old
+         ON CONFLICT (id) DO UPDATE SET seq = excluded.seq",
+    ] {
+        session.execute(sql, &[&old, &new]).await?;
+    }
+    discard(session, old).await?;
+    Ok(new)
+}
+
+/// Deletes dead letters; returns the ids of those that existed, in the order in which they were given.
+pub async fn discard(session: &Session, ids: &[i64]) -> Result<Vec<i64>, Error> {
+    // In one order, so that no two processes wait for each other.
+    let sql = "SELECT seq FROM dead_letters WHERE seq = ANY ($1) ORDER BY seq FOR UPDATE";
+    let there: Vec<i64> = session.query(sql, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
+    session.execute("DELETE FROM dead_letters WHERE seq = ANY ($1)", &[&there]).await?;
+    session.execute("DELETE FROM dead_keys WHERE seq = ANY ($1)", &[&there]).await?;
+    Ok(ids.iter().copied().filter(|id| there.binary_search(id).is_ok()).collect())
+}

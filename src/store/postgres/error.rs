@@ -1,0 +1,130 @@
+//! Errors of PostgreSQL as errors of the store: transient, corrupt or fatal.
+//!
+//! In: an error of tokio-postgres. Out: a [`StoreError`]. Invariants: an error is transient only if the same request can succeed
+//! later without a change of the program or the tables; the text names no value of a row. Deliberately absent: retries, which
+//! are the caller's.
+
+use crate::store::StoreError;
+use std::error::Error as _;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+/// Why a job did nothing.
+#[derive(Debug)]
+pub enum JobError {
+    /// It was refused.
+    Refused(StoreError),
+    /// PostgreSQL failed; what the job wrote is rolled back.
+    Failed(Error),
+}
+
+impl From<Error> for JobError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<StoreError> for JobError {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<JobError> for StoreError {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Refused(refusal) => refusal,
+            JobError::Failed(error) => store_error(&error),
+        }
+    }
+}
+
+/// The error of the store that stands for this failure.
+pub fn store_error(error: &Error) -> StoreError {
+    let text = text(error);
+    match error.code() {
+        Some(code) => match class(code) {
+            Class::Transient => StoreError::Transient(text),
+            Class::Corrupt => StoreError::Corrupt(text),
+            Class::Fatal => StoreError::Fatal(text),
+        },
+        None if breaks_session(error) => StoreError::Transient(text),
+        None => StoreError::Fatal(text),
+    }
+}
+
+/// Whether the session in which this happened is of no more use.
+pub fn breaks_session(error: &Error) -> bool {
+    match error.code() {
+        // The server is now a standby, is ending the session, or has changed a table that a prepared statement names.
+        Some(code) => {
+            *code == SqlState::READ_ONLY_SQL_TRANSACTION
+                || *code == SqlState::FEATURE_NOT_SUPPORTED
+                || ["08", "25P03", "57P"].iter().any(|class| code.code().starts_with(class))
+        }
+        None => error.is_closed() || error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>),
+    }
+}
+
+enum Class {
+    Transient,
+    Corrupt,
+    Fatal,
+}
+
+/// By the class of the SQLSTATE, its first two characters.
+fn class(code: &SqlState) -> Class {
+    if *code == SqlState::READ_ONLY_SQL_TRANSACTION || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT {
+        return Class::Transient;
+    }
+    if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED {
+        return Class::Corrupt;
+    }
+    match code.code().get(..2) {
+        // Connection, plan outdated, refused at login, rolled back, out of resources, lock timeout, ended by an operator, disk.
+        Some("08" | "0A" | "28" | "40" | "53" | "55" | "57" | "58") => Class::Transient,
+        _ => Class::Fatal,
+    }
+}
+
+/// What PostgreSQL or the network says, without the details, which may hold values.
+pub fn text(error: &Error) -> String {
+    match (error.as_db_error(), error.source()) {
+        (Some(said), _) => format!("PostgreSQL says: {} ({})", said.message(), said.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_may_pass_is_transient_and_no_other_is() {
+        for (code, transient) in [
+            (SqlState::CONNECTION_FAILURE, true),
+            (SqlState::ADMIN_SHUTDOWN, true),
+            (SqlState::CRASH_SHUTDOWN, true),
+            (SqlState::CANNOT_CONNECT_NOW, true),
+            (SqlState::READ_ONLY_SQL_TRANSACTION, true),
+            (SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, true),
+            (SqlState::T_R_DEADLOCK_DETECTED, true),
+            (SqlState::T_R_SERIALIZATION_FAILURE, true),
+            (SqlState::DISK_FULL, true),
+            (SqlState::TOO_MANY_CONNECTIONS, true),
+            (SqlState::LOCK_NOT_AVAILABLE, true),
+            (SqlState::QUERY_CANCELED, true),
+            (SqlState::IO_ERROR, true),
+            (SqlState::INVALID_PASSWORD, true),
+            (SqlState::UNIQUE_VIOLATION, false),
+            (SqlState::UNDEFINED_TABLE, false),
+            (SqlState::INSUFFICIENT_PRIVILEGE, false),
+            (SqlState::CHARACTER_NOT_IN_REPERTOIRE, false),
+            (SqlState::DATA_CORRUPTED, false),
+        ] {
+            assert_eq!(matches!(class(&code), Class::Transient), transient, "{code:?}");
+        }
+        assert!(matches!(class(&SqlState::INDEX_CORRUPTED), Class::Corrupt));
+    }
+}

@@ -1,0 +1,195 @@
+//! Erasure of a user on an operator's request: finds and erases everything that is held of them, except events in flight.
+//!
+//! In: keys of a user, and the number of the account. Out: counts of what was erased. What belongs to the user is decided in
+//! [`crate::store::erasure`]. The log is searched beside all other work; then what was found is erased in one transaction, which locks
+//! the row of the account and first looks at the rows appended since. An erased pending event stays as a dead letter without body and keys.
+//! The moment of the erasure is kept for each key: an event from before must not bring the user back. Invariant: up to
+//! [`Search::until`] every event of the account had committed when that was read under the lock, and those that are appended later
+//! have a higher seq. Deliberately absent: bodies, which are not read.
+
+use super::deletions;
+use super::erase::{as_slices, delete_links, erase_dead_letters, keys_beside, link_keys};
+use super::session::Session;
+use super::shared::AccountNumber;
+use crate::delivery::OutcomeCode;
+use crate::domain::{Seq, Timestamp, UserKey};
+use crate::store::Forgotten;
+use crate::store::erasure::ForgetSearch;
+use crate::store::in_flight::{EraseGuard, InFlightEvents};
+use crate::store::keys;
+use crate::store::rows::attempts::{Attempts, COLUMNS};
+use crate::store::rows::dead_letters::ERASED;
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
+use tokio_postgres::{Error, Row};
+use uuid::Uuid;
+
+/// So many rows of the log are scanned by one statement.
+const PORTION: i64 = 20_000;
+
+static BEGUN_ELSEWHERE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT attempts.seq, {COLUMNS} FROM attempts WHERE attempts.seq = ANY ($1) AND attempts.begun AND EXISTS (
+             SELECT 1 FROM accounts JOIN replicas ON replicas.replica = accounts.owner
+             WHERE accounts.account = $2 AND accounts.token IS DISTINCT FROM $3 AND replicas.until > clock_timestamp())"
+    )
+});
+
+/// A search for everything that is held of a user.
+#[derive(Clone, Debug)]
+pub struct Search {
+    account: AccountNumber,
+    found: ForgetSearch,
+    /// The log is scanned up to here without the lock.
+    until: Seq,
+}
+
+impl Search {
+    /// A search that begins with these keys. `until`: see [`last_committed`].
+    pub fn new(account: AccountNumber, users: &[UserKey], until: Seq) -> Self {
+        Self { account, found: ForgetSearch::new(users), until }
+    }
+
+    /// Searches until it finds nothing more, beside all other work.
+    pub async fn complete(&mut self, session: &Session) -> Result<(), Error> {
+        while !self.round(session, self.until).await? {
+            self.found.restart();
+        }
+        Ok(())
+    }
+
+    /// Looks at what was appended since the search was complete; the row of the account is locked. Says whether it still is complete:
+    /// what was appended may lead to new keys.
+    pub async fn catch_up(&mut self, session: &Session) -> Result<bool, Error> {
+        self.round(session, Seq(i64::MAX)).await
+    }
+
+    /// The log is to be searched again, for all keys known by now. The row of the account is locked.
+    pub async fn restart(&mut self, session: &Session) -> Result<(), Error> {
+        self.found.restart();
+        self.until = last_committed(session).await?;
+        Ok(())
+    }
+
+    /// Follows the keys, reads the rest of the log up to `until`, and follows the keys again; returns whether that led to no new ones.
+    async fn round(&mut self, session: &Session, until: Seq) -> Result<bool, Error> {
+        self.follow(session).await?;
+        self.scan(session, until).await?;
+        self.found.end_of_log();
+        self.follow(session).await?;
+        Ok(self.found.is_complete())
+    }
+
+    /// Adds the keys that dead letters and links lead to.
+    async fn follow(&mut self, session: &Session) -> Result<(), Error> {
+        loop {
+            let new = self.found.take_new();
+            if new.is_empty() {
+                return Ok(());
+            }
+            self.found.add_keys(keys_beside(session, &new).await?);
+            let sql = "SELECT DISTINCT affiliate FROM links WHERE key = ANY ($1) ORDER BY affiliate";
+            let affiliates = session.query(sql, &[&link_keys(&new)]).await?;
+            let new: Vec<i64> = affiliates
+                .iter()
+                .map(|row| row.get(0))
+                .filter(|affiliate| self.found.add_affiliate(*affiliate))
+                .collect();
+            let sql = "SELECT key FROM links WHERE affiliate = ANY ($1) ORDER BY key";
+            for row in session.query(sql, &[&new]).await? {
+                self.found.add_keys(keys::hashes(row.get(0)));
+            }
+        }
+    }
+
+    /// Reads the log of the account from where it was read to, up to `until`; the server leaves out other users' rows.
+    async fn scan(&mut self, session: &Session, until: Seq) -> Result<(), Error> {
+        let mut after = self.found.scanned_up_to();
+        while after < until {
+            let sql = "SELECT seq FROM log WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT 1 OFFSET $3";
+            let end = session.query_opt(sql, &[&after.0, &until.0, &(PORTION - 1)]).await?;
+            let end = end.map_or(until, |row| Seq(row.get(0)));
+            // An event has one key or two.
+            let sql = "SELECT seq, keys, outcome IS NULL FROM log WHERE seq > $1 AND seq <= $2 AND account = $3
+                       AND (substr(keys, 2, 16) = ANY ($4) OR substr(keys, 19, 16) = ANY ($4)) ORDER BY seq";
+            let keys = as_slices(self.found.keys());
+            let rows = session.query(sql, &[&after.0, &end.0, &self.account, &keys]).await?;
+            for row in rows {
+                self.found.scan(Seq(row.get(0)), row.get(1), row.get(2));
+            }
+            self.found.end_of_portion(end);
+            after = end;
+        }
+        Ok(())
+    }
+
+    /// The pending events among the rows found.
+    pub async fn pending(&self, session: &Session) -> Result<BTreeSet<Seq>, Error> {
+        let sql = "SELECT seq FROM log WHERE seq = ANY ($1) AND outcome IS NULL";
+        let rows = session.query(sql, &[&numbers(self.found.rows())]).await?;
+        Ok(rows.iter().map(|row| Seq(row.get(0))).collect())
+    }
+}
+
+fn numbers<'a>(seqs: impl IntoIterator<Item = &'a Seq>) -> Vec<i64> {
+    seqs.into_iter().map(|seq| seq.0).collect()
+}
+
+/// The seq up to which every event of the account has committed. The row of the account is locked, so nobody appends to it.
+pub async fn last_committed(session: &Session) -> Result<Seq, Error> {
+    Ok(Seq(session.query_one("SELECT last_value FROM log_seq", &[]).await?.get(0)))
+}
+
+/// Those of the pending events that may be in flight in another process: one that is alive and owns the account has saved their progress.
+/// Of an event whose progress it did not save, it cannot settle anything once the event has ended. `token`: of this process's lease.
+pub async fn in_flight_elsewhere(
+    session: &Session,
+    account: AccountNumber,
+    token: Option<Uuid>,
+    pending: &BTreeSet<Seq>,
+) -> Result<BTreeSet<Seq>, Error> {
+    let rows = session.query(&BEGUN_ELSEWHERE, &[&numbers(pending), &account, &token]).await?;
+    let followers = |row: &Row| Attempts::read(row, 1).map(|attempts| attempts.followers).unwrap_or_default();
+    Ok(rows.iter().flat_map(|row| followers(row).into_iter().chain([Seq(row.get(0))])).collect())
+}
+
+/// Erases what `search` found, but for `elsewhere` and what is in flight here. The row of the account is locked. The guard is to be
+/// held until this has committed.
+pub async fn erase(
+    session: &Session,
+    search: &Search,
+    in_flight: &Arc<InFlightEvents>,
+    (pending, elsewhere): (&BTreeSet<Seq>, &BTreeSet<Seq>),
+    now: Timestamp,
+) -> Result<(Forgotten, EraseGuard), Error> {
+    let candidates: Vec<Seq> = pending.difference(elsewhere).copied().collect();
+    let guard = in_flight.erase(&candidates);
+    let free: BTreeSet<Seq> = guard.seqs.iter().copied().collect();
+    let events = end_erased(session, &numbers(&free), now).await?;
+    let rows = search.found.rows().iter().filter(|seq| free.contains(seq) || !pending.contains(seq));
+    session.execute("UPDATE log SET keys = '' WHERE seq = ANY ($1)", &[&numbers(rows)]).await?;
+    let keys = search.found.keys();
+    let dead_letters = erase_dead_letters(session, keys).await?;
+    let affiliates: Vec<i64> = search.found.affiliates().collect();
+    let mut links = delete_links(session, keys).await?;
+    links += session.execute("DELETE FROM links WHERE affiliate = ANY ($1)", &[&affiliates]).await?;
+    session.execute("DELETE FROM affiliates WHERE affiliate = ANY ($1)", &[&affiliates]).await?;
+    deletions::keep(session, keys, now, now).await?;
+    let in_flight = (pending.len() - free.len()) as u64;
+    Ok((Forgotten { events, in_flight, dead_letters, links, affiliates: affiliates.len() as u64 }, guard))
+}
+
+/// Ends pending events whose user is erased: each becomes a dead letter without body and keys.
+async fn end_erased(session: &Session, seqs: &[i64], now: Timestamp) -> Result<u64, Error> {
+    let sql = "INSERT INTO dead_letters (seq, account, id, code, reason, failures, received_at, died_at, history)
+               SELECT log.seq, log.account, log.id, $2::text, $3::text, coalesce(attempts.failures, 0), log.received_at,
+                   $4::bigint, attempts.history
+               FROM log LEFT JOIN attempts ON attempts.seq = log.seq WHERE log.seq = ANY ($1) AND log.outcome IS NULL";
+    session.execute(sql, &[&seqs, &OutcomeCode::Erased.as_str(), &ERASED, &now.0]).await?;
+    let outcome = i16::try_from(OutcomeCode::Erased.number()).unwrap_or_default();
+    let sql = "UPDATE log SET outcome = $2 WHERE seq = ANY ($1) AND outcome IS NULL";
+    let ended = session.execute(sql, &[&seqs, &outcome]).await?;
+    session.execute("DELETE FROM bodies WHERE seq = ANY ($1)", &[&seqs]).await?;
+    session.execute("DELETE FROM attempts WHERE seq = ANY ($1)", &[&seqs]).await?;
+    Ok(ended)
+}

@@ -1,0 +1,97 @@
+//! Which events for known users alone have a user who is known, or may become known through a pending event.
+//!
+//! In: the calls of a group, whose accounts are locked. Out: an answer for each event. Pending events are read before links, so
+//! that a settlement that commits in between is seen by one or the other. Invariant: if more events are pending than are read, the user
+//! counts as one who may be known. Nothing is read for a group without such events, which is nearly every group.
+
+use super::backlogs::Backlogs;
+use super::session::Session;
+use super::shared::AccountNumber;
+use crate::domain::{AccountName, Seq, UserKey};
+use crate::store::{NewEvent, keys};
+use futures_util::future::try_join;
+use std::collections::{HashMap, HashSet};
+use tokio_postgres::Error;
+
+/// So many pending events of an account are looked at.
+const EXAMINED: i64 = 1_000;
+
+/// Read by the index of pending events, from one of them on: see [`super::read`].
+const PENDING: &str = "SELECT seq, keys FROM log WHERE outcome IS NULL AND (account, seq) > ($1, $2) AND account <= $1
+                       ORDER BY account, seq LIMIT $3";
+const LINKED: &str = "SELECT key FROM links WHERE key = ANY ($1)";
+const DEAD: &str = "SELECT DISTINCT key FROM dead_keys JOIN dead_letters USING (seq)
+                    WHERE key = ANY ($1) AND body IS NOT NULL";
+
+/// The users who are known, and the pending events.
+#[derive(Debug, Default)]
+pub struct KnownUsers<'a> {
+    linked: HashSet<Vec<u8>>,
+    dead: HashSet<Vec<u8>>,
+    pending: HashMap<&'a AccountName, Pending>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    events: Vec<(Seq, Vec<u8>)>,
+    /// There are more.
+    more: bool,
+}
+
+impl<'a> KnownUsers<'a> {
+    /// Reads what is needed for the events of `group` that are for known users alone.
+    pub async fn read(
+        session: &Session,
+        group: &'a [Vec<NewEvent>],
+        numbers: &HashMap<&AccountName, AccountNumber>,
+        backlogs: &Backlogs,
+    ) -> Result<Self, Error> {
+        let mut known = Self::default();
+        let mut from: HashMap<&AccountName, Seq> = HashMap::new();
+        let mut users = HashSet::new();
+        for event in group.iter().flatten() {
+            let Some(only) = event.known_users_only else { continue };
+            let first = Seq(backlogs.first(&event.account).0 - 1);
+            let after = only.none_pending_up_to.map_or(first, |seq| seq.max(first));
+            let from = from.entry(&event.account).or_insert(after);
+            *from = (*from).min(after);
+            users.extend(&event.keys);
+        }
+        if users.is_empty() {
+            return Ok(known);
+        }
+        for (account, after) in from {
+            let Some(number) = numbers.get(account) else { continue };
+            let rows = session.query(PENDING, &[number, &after.0, &EXAMINED]).await?;
+            let more = rows.len() as u64 == EXAMINED.unsigned_abs();
+            let events = rows.iter().map(|row| (Seq(row.get(0)), row.get(1))).collect();
+            known.pending.insert(account, Pending { events, more });
+        }
+        let links: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
+        let hashes: Vec<&[u8]> = users.iter().map(|key: &UserKey| key.bytes().as_slice()).collect();
+        let (links, hashes) = ([&links as _], [&hashes as _]);
+        let (linked, dead) = try_join(session.query(LINKED, &links), session.query(DEAD, &hashes)).await?;
+        known.linked = linked.iter().map(|row| row.get(0)).collect();
+        known.dead = dead.iter().map(|row| row.get(0)).collect();
+        Ok(known)
+    }
+
+    /// Whether the user of this event is known, or may be: no event of theirs is pending up to `none_pending_up_to`.
+    pub fn may_be_known(&self, event: &NewEvent, none_pending_up_to: Option<Seq>) -> bool {
+        let is_known = |key: &UserKey| {
+            self.linked.contains(keys::tagged(key).as_slice()) || self.dead.contains(key.bytes().as_slice())
+        };
+        event.keys.iter().any(is_known) || self.may_be_pending(event, none_pending_up_to)
+    }
+
+    fn may_be_pending(&self, event: &NewEvent, none_up_to: Option<Seq>) -> bool {
+        let Some(pending) = self.pending.get(&event.account) else { return true };
+        let is_later = |seq: Seq| none_up_to.is_none_or(|none_up_to| seq > none_up_to);
+        let is_theirs =
+            |stored: &[u8]| keys::from_blob(stored).is_none_or(|keys| keys.iter().any(|key| event.keys.contains(key)));
+        let last_read = pending.events.last().map_or(Seq::default(), |(seq, _)| *seq);
+        let may_be_later =
+            pending.more && none_up_to.is_none_or(|none_up_to| none_up_to > last_read || is_later(last_read));
+        may_be_later || pending.events.iter().any(|(seq, stored)| is_later(*seq) && is_theirs(stored))
+    }
+}

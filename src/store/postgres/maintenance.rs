@@ -1,0 +1,147 @@
+//! Status, account health and compaction: the trait [`Maintenance`] of the engine.
+//!
+//! Compaction has a session of its own, which is opened when it is first needed: a vacuum takes as long as it takes, and nothing else
+//! waits for it.
+
+use super::connect::Connector;
+use super::error::store_error;
+use super::session::Session;
+use super::vacuum::Vacuum;
+use super::{PostgresStore, compact, deletions, email_conflicts, vault};
+use crate::domain::{AccountName, Timestamp, UserKey};
+use crate::store::{EmailConflict, ForgetBefore, Maintenance, StoreError, StoreStatus, keys};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+
+/// A compaction ends after so many portions of the log in which nothing was to be removed; the next one goes on there.
+const MAX_EMPTY_PORTIONS: u32 = 40;
+
+/// The settings of the session: it waits for no lock, and its statements have no bound in time. A vacuum pauses as PostgreSQL's own
+/// does, so that others get the disk.
+const SETTINGS: &str = "SET lock_timeout = '100ms'; SET statement_timeout = 0; SET vacuum_cost_delay = '2ms'";
+
+#[async_trait]
+impl Maintenance for PostgresStore {
+    fn status(&self) -> StoreStatus {
+        let mut status = self.published.lock().status.clone();
+        status.write_error = self.append.failure().or_else(|| self.owner.failure());
+        status
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        let probe = self.append.run(|session| Box::pin(async move { Ok(vault::probe(session).await?) }));
+        probe.await
+    }
+
+    fn pending(&self) -> BTreeMap<String, u64> {
+        self.published.lock().pending.clone()
+    }
+
+    async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
+        let account = account.clone();
+        self.owner.run(move |session| Box::pin(async move { Ok(vault::health(session, &account).await?) })).await
+    }
+
+    async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError> {
+        let account = account.clone();
+        let save = self
+            .owner
+            .run(move |session| Box::pin(async move { Ok(vault::save_health(session, &account, &health).await?) }));
+        save.await
+    }
+
+    async fn unlink(&self, users: Vec<UserKey>) -> Result<(), StoreError> {
+        let users: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
+        let unlink = self.owner.run(move |session| {
+            Box::pin(async move {
+                session.execute("DELETE FROM links WHERE key = ANY ($1)", &[&users]).await?;
+                Ok(())
+            })
+        });
+        unlink.await
+    }
+
+    async fn email_conflicts(
+        &self,
+        account: Option<&AccountName>,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<EmailConflict>, StoreError> {
+        let account = account.cloned();
+        let read = self.owner.run(move |session| {
+            Box::pin(
+                async move { Ok(email_conflicts::email_conflicts(session, account.as_ref(), after, limit).await?) },
+            )
+        });
+        read.await
+    }
+
+    async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {
+        self.owner.run(|_| Box::pin(async { Ok(()) })).await?; // the store is open, and the server there
+        let mut compaction = self.compaction.lock().await;
+        let compacted = compaction.run(&self.connector, before).await;
+        if compacted.is_err() {
+            compaction.session = None; // the next one opens another
+        }
+        compacted
+    }
+
+    async fn closed(&self) {
+        tokio::select! {
+            () = self.append.closed() => {}
+            () = self.owner.closed() => {}
+        }
+    }
+
+    async fn close(&self) {
+        self.append.close().await;
+        self.owner.close().await;
+        if let Ok(mut compaction) = self.compaction.try_lock() {
+            compaction.session = None; // else it goes on to its end, and changes nothing that is read any more
+        }
+    }
+}
+
+/// What compaction remembers from one run to the next.
+#[derive(Debug, Default)]
+pub struct Compaction {
+    session: Option<Session>,
+    /// How far the last one came through the log.
+    examined_up_to: i64,
+    vacuum: Vacuum,
+}
+
+impl Compaction {
+    async fn run(&mut self, connector: &Connector, before: ForgetBefore) -> Result<(), StoreError> {
+        let session = match self.session.take().filter(|session| !session.has_ended()) {
+            Some(session) => session,
+            None => open(connector).await?,
+        };
+        let session = self.session.insert(session);
+        self.examined_up_to = remove_settled(session, self.examined_up_to, before.events).await?;
+        while deletions::remove(session, before.deletions).await.map_err(|error| store_error(&error))? {}
+        self.vacuum.run(session).await.map_err(|error| store_error(&error))
+    }
+}
+
+async fn open(connector: &Connector) -> Result<Session, StoreError> {
+    let session = connector.connect().await.map_err(|error| store_error(&error))?;
+    session.batch(SETTINGS).await.map_err(|error| store_error(&error))?;
+    Ok(session)
+}
+
+/// Removes settled events received before `before`, from the seq `examined_up_to` on, until there are no more; returns how far it came.
+async fn remove_settled(session: &Session, mut examined_up_to: i64, before: Timestamp) -> Result<i64, StoreError> {
+    let mut empty_portions = 0;
+    while empty_portions < MAX_EMPTY_PORTIONS {
+        let portion = async { Ok(compact::remove_portion(session, examined_up_to, before).await?) };
+        // None: another process is at it.
+        let Some(portion) = session.transaction(portion).await? else { break };
+        empty_portions += u32::from(portion.removed == 0);
+        examined_up_to = portion.next.unwrap_or(0);
+        if portion.next.is_none() {
+            break;
+        }
+    }
+    Ok(examined_up_to)
+}

@@ -1,0 +1,111 @@
+//! Reads of the affiliate index: what is remembered of events' users, and of an affiliate.
+//!
+//! In: the keys of events, or the key of an affiliate. Out: affiliates, whether they have another owner, and when the user was
+//! deleted. Invariants: everything is found by index; a part that cannot be read is named, and never replaced by a default.
+//! Deliberately absent: changes of the index ([`super::affiliates`]).
+
+use super::session::Session;
+use crate::delivery::{Known, Memory, Recalled};
+use crate::domain::{Timestamp, UserKey};
+use crate::store::keys::{self, TaggedKey};
+use crate::store::rows::affiliates::{KeyMemory, has_other_owner, known, memory};
+use crate::store::rows::{Columns, Damaged};
+use futures_util::future::try_join;
+use std::collections::{HashMap, HashSet};
+use tokio_postgres::{Error, Row};
+
+/// The columns of [`known`]; whether a `userId` leads to the affiliate; the affiliate; the key.
+pub const AFFILIATES: &str = "SELECT code, id, found, sent,
+        EXISTS (SELECT 1 FROM links AS own WHERE own.affiliate = affiliates.affiliate
+                AND own.key >= '\\x01'::bytea AND own.key < '\\x02'::bytea),
+        affiliates.affiliate, links.key
+    FROM links JOIN affiliates ON affiliates.affiliate = links.affiliate WHERE links.key = ANY ($1)";
+pub const DELETIONS: &str = "SELECT deleted_at, key FROM deleted_users WHERE key = ANY ($1)";
+const BY_KEY: &str = "SELECT code, id, found, sent,
+        EXISTS (SELECT 1 FROM links AS own WHERE own.affiliate = affiliates.affiliate
+                AND own.key >= '\\x01'::bytea AND own.key < '\\x02'::bytea),
+        affiliates.affiliate
+    FROM affiliates WHERE key = $1";
+const LINKS: &str = "SELECT affiliate FROM links WHERE key = ANY ($1)";
+
+/// What is remembered for some keys.
+#[derive(Debug, Default)]
+pub struct Memories {
+    affiliates: HashMap<Vec<u8>, Result<Affiliate, Damaged>>,
+    deletions: HashMap<Vec<u8>, Result<Timestamp, Damaged>>,
+}
+
+#[derive(Clone, Debug)]
+struct Affiliate {
+    number: i64,
+    is_owned: bool,
+    known: Known,
+}
+
+impl Affiliate {
+    fn read(row: &Row) -> Result<Self, Damaged> {
+        let damaged = Damaged("affiliates.affiliate");
+        let number = row.integer(5, damaged.0)?.ok_or(damaged)?;
+        let is_owned = row.integer(4, damaged.0)?.ok_or(damaged)? != 0;
+        Ok(Self { number, is_owned, known: known(row, 0)? })
+    }
+}
+
+impl Memories {
+    /// Reads what is remembered of the users with these keys.
+    pub async fn read(session: &Session, users: &HashSet<UserKey>) -> Result<Self, Error> {
+        let links: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
+        let hashes: Vec<&[u8]> = users.iter().map(|key| key.bytes().as_slice()).collect();
+        let (links, hashes) = ([&links as _], [&hashes as _]);
+        let read = try_join(session.query(AFFILIATES, &links), session.query(DELETIONS, &hashes));
+        let (affiliates, deletions) = read.await?;
+        let moment = |row: &Row| row.integer(0, "deleted_users.deleted_at").map(|at| Timestamp(at.unwrap_or_default()));
+        Ok(Self {
+            affiliates: affiliates.iter().map(|row| (row.get(6), Affiliate::read(row))).collect(),
+            deletions: deletions.iter().map(|row| (row.get(1), moment(row))).collect(),
+        })
+    }
+
+    /// What is remembered of the user with these keys.
+    pub fn of(&self, users: &[UserKey]) -> Result<Memory, Damaged> {
+        let found = users.iter().map(|key| self.affiliate(key)).collect::<Result<Vec<_>, _>>()?;
+        let by_user_id: Vec<i64> = users
+            .iter()
+            .zip(&found)
+            .filter(|(key, _)| matches!(key, UserKey::UserId(_)))
+            .filter_map(|(_, affiliate)| affiliate.as_ref().map(|affiliate| affiliate.number))
+            .collect();
+        let each = users.iter().zip(found).map(|(key, affiliate)| {
+            let deleted_at = self.deletions.get(key.bytes().as_slice()).copied().transpose()?;
+            let is_other =
+                |affiliate: &Affiliate| has_other_owner(affiliate.is_owned, by_user_id.contains(&affiliate.number));
+            let has_other_owner = affiliate.as_ref().is_some_and(is_other);
+            Ok(KeyMemory { key: *key, known: affiliate.map(|affiliate| affiliate.known), has_other_owner, deleted_at })
+        });
+        Ok(memory(each.collect::<Result<Vec<_>, Damaged>>()?))
+    }
+
+    fn affiliate(&self, key: &UserKey) -> Result<Option<Affiliate>, Damaged> {
+        self.affiliates.get(keys::tagged(key).as_slice()).cloned().transpose()
+    }
+}
+
+/// What is remembered of the affiliate with the key `own`, for an event with the keys `users`.
+pub async fn recall(
+    session: &Session,
+    own: &[u8; 16],
+    users: &[UserKey],
+) -> Result<Result<Option<Recalled>, Damaged>, Error> {
+    let user_ids: Vec<TaggedKey> =
+        users.iter().filter(|key| matches!(key, UserKey::UserId(_))).map(keys::tagged).collect();
+    let user_ids: Vec<&[u8]> = user_ids.iter().map(<[u8; 17]>::as_slice).collect();
+    let Some(row) = session.query_opt(BY_KEY, &[&own.as_slice()]).await? else { return Ok(Ok(None)) };
+    let linked = session.query(LINKS, &[&user_ids]).await?;
+    let affiliate = match Affiliate::read(&row) {
+        Ok(affiliate) => affiliate,
+        Err(damaged) => return Ok(Err(damaged)),
+    };
+    let is_own = linked.iter().any(|row| row.get::<_, i64>(0) == affiliate.number);
+    let has_other_owner = has_other_owner(affiliate.is_owned, is_own);
+    Ok(Ok(Some(Recalled { known: affiliate.known, has_other_owner })))
+}

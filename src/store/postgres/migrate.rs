@@ -1,0 +1,153 @@
+//! Migrations: creates the tables, or brings them to this release's version.
+//!
+//! In: a session. Out: the tables, and the store's hash key. Invariants: one process migrates at a time, under a lock that is asked for
+//! again and again instead of waited for, so that no statement hangs; each step is one transaction with the version it leads to; tables
+//! that are newer are left alone, and used, unless they say that this release is too old for them. Nothing is written, and no right to
+//! create tables is needed, where there is nothing to migrate.
+
+use super::error::text;
+use super::schema::{META, STEPS, VERSION};
+use super::session::Session;
+use futures_util::future::BoxFuture;
+use rand::Rng;
+use std::time::Duration;
+use tokio::time::sleep;
+use tokio_postgres::Error;
+
+/// The lock of the process that migrates, for each schema: "refe" in ASCII.
+const LOCK: i32 = 0x7265_6665;
+
+/// How often the lock is tried, and the wait between two tries: another process may be migrating many rows.
+const TRIES: u32 = 1_500;
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+
+/// PostgreSQL 14.
+const OLDEST_SERVER: i32 = 140_000;
+
+/// Why the tables cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// PostgreSQL failed or refused.
+    #[error("{}", text(.0))]
+    Failed(#[from] Error),
+    /// Tables of a newer release, which say that this one cannot work with them.
+    #[error(
+        "its tables were made by a newer release (version {found}), which this one (version {VERSION}) cannot work with; \
+         start that release instead"
+    )]
+    Newer {
+        /// Their version.
+        found: i64,
+    },
+    /// Another process holds the lock.
+    #[error("another process has been migrating its tables for five minutes; wait for it, or end it")]
+    Locked,
+    /// The server is too old.
+    #[error("PostgreSQL {0} is too old; 14 is the oldest that is supported")]
+    OldServer(String),
+    /// The database cannot hold every text.
+    #[error("the database has the encoding {0}; it must be UTF8")]
+    Encoding(String),
+    /// A row of `meta` cannot be read.
+    #[error("the row {0} of its table meta is damaged")]
+    Damaged(&'static str),
+}
+
+/// Brings the tables to this release's version; returns the store's hash key.
+pub async fn migrate(session: &Session) -> Result<[u8; 32], MigrateError> {
+    check_server(session).await?;
+    for _ in 0..TRIES {
+        let found = found(session).await?;
+        check(&found)?;
+        if found.version >= VERSION {
+            return found.hash_key.ok_or(MigrateError::Damaged("hash_key"));
+        }
+        session
+            .batch("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+            .await?;
+        let migrated = under_lock(session).await;
+        session.batch(if matches!(migrated, Ok(true)) { "COMMIT" } else { "ROLLBACK" }).await?;
+        if !migrated? {
+            sleep(BETWEEN_TRIES).await;
+        }
+    }
+    Err(MigrateError::Locked)
+}
+
+/// Whether this release can still work with the tables: a newer one may have migrated them.
+pub async fn is_too_old(session: &Session) -> Result<bool, Error> {
+    let found = found(session).await?;
+    Ok(found.version > VERSION && found.oldest_reader > VERSION)
+}
+
+async fn check_server(session: &Session) -> Result<(), MigrateError> {
+    let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_version'),
+                      current_setting('server_encoding')";
+    let row = session.query_one(sql, &[]).await?;
+    if row.get::<_, i32>(0) < OLDEST_SERVER {
+        return Err(MigrateError::OldServer(row.get(1)));
+    }
+    let encoding: String = row.get(2);
+    if encoding == "UTF8" { Ok(()) } else { Err(MigrateError::Encoding(encoding)) }
+}
+
+/// What the table `meta` says.
+#[derive(Debug, Default)]
+struct Found {
+    version: i64,
+    oldest_reader: i64,
+    hash_key: Option<[u8; 32]>,
+}
+
+async fn found(session: &Session) -> Result<Found, Error> {
+    let mut found = Found::default();
+    if session.query_one("SELECT to_regclass('meta') IS NULL", &[]).await?.get(0) {
+        return Ok(found);
+    }
+    for row in session.query("SELECT name, value FROM meta", &[]).await? {
+        let value: &[u8] = row.get(1);
+        let number = || value.try_into().map(i64::from_be_bytes).unwrap_or_default();
+        match row.get(0) {
+            "version" => found.version = number(),
+            "oldest_reader" => found.oldest_reader = number(),
+            "hash_key" => found.hash_key = value.try_into().ok(),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+fn check(found: &Found) -> Result<(), MigrateError> {
+    let too_new = found.version > VERSION && found.oldest_reader > VERSION;
+    if too_new { Err(MigrateError::Newer { found: found.version }) } else { Ok(()) }
+}
+
+/// Migrates, within the caller's transaction. `false`: another process holds the lock.
+fn under_lock(session: &Session) -> BoxFuture<'_, Result<bool, MigrateError>> {
+    Box::pin(async move {
+        let sql = "SELECT pg_try_advisory_xact_lock($1, hashtext(current_schema()))";
+        let locked = session.query_one(sql, &[&LOCK]).await?;
+        if !locked.get::<_, bool>(0) {
+            return Ok(false);
+        }
+        session.batch(META).await?;
+        let before = found(session).await?;
+        check(&before)?;
+        for step in STEPS.iter().filter(|step| step.version > before.version) {
+            session.batch(step.sql).await?;
+            set(session, "version", &step.version.to_be_bytes()).await?;
+            set(session, "oldest_reader", &step.oldest_reader.to_be_bytes()).await?;
+        }
+        if before.hash_key.is_none() {
+            let mut hash_key = [0; 32];
+            rand::rng().fill_bytes(&mut hash_key);
+            set(session, "hash_key", &hash_key).await?;
+        }
+        Ok(true)
+    })
+}
+
+async fn set(session: &Session, name: &str, value: &[u8]) -> Result<(), Error> {
+    let sql = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    session.execute(sql, &[&name, &value]).await.map(drop)
+}

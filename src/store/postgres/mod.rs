@@ -1,0 +1,193 @@
+//! The PostgreSQL engine: one database for any number of processes.
+//!
+//! Each process has a few long-lived [`connection`]s: one appends, one does everything else. Requests are committed in groups:
+//! [`append`] and [`settle`]. [`read`](mod@read), [`begin`] and [`memory`] read. Invariants: what belongs to an account is changed under the
+//! lock of its row in `accounts`, and what only its owner may change under the token of its lease as well; seqs are drawn under
+//! that lock. Differences to SQLite that follow from several processes: counts of pending events are up to date within about a second
+//! ([`backlogs`]), and an error of append does not say that nothing was appended, since a connection may break while PostgreSQL
+//! commits: the event is then a duplicate when it is sent again. Deliberately absent: any rule about users, order, retries or
+//! coalescing; several statements where one SQL function could do, since a database has no version control.
+
+mod affiliates;
+mod append;
+mod backlogs;
+mod begin;
+mod columns;
+mod compact;
+mod connect;
+mod connection;
+mod count;
+mod dead_letters;
+mod deletions;
+mod email_conflicts;
+mod erase;
+mod error;
+mod forget;
+mod known_users;
+mod maintenance;
+mod memory;
+mod migrate;
+mod open;
+mod operators;
+mod read;
+mod schema;
+mod session;
+mod settle;
+mod settle_rows;
+mod shared;
+mod take;
+mod tls;
+mod url;
+mod vacuum;
+mod vault;
+
+pub use self::url::{PostgresUrl, UrlError as PostgresUrlError};
+pub use open::OpenError as PostgresOpenError;
+
+use super::in_flight::{InFlightEvents, ReleaseOnDrop};
+use super::published::Published;
+use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body};
+use crate::delivery::{Progress, Recalled};
+use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
+use crate::scheduling::{Entry, Unit};
+use append::Appender;
+use async_trait::async_trait;
+use connect::Connector;
+use connection::Connection;
+use error::JobError;
+use maintenance::Compaction;
+use settle::{Settle, Settler, Step};
+use shared::Shared;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// The connection on which events are settled, and everything else is done.
+type Owner = Connection<Settler>;
+
+/// A store in a PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresStore {
+    connector: Arc<Connector>,
+    shared: Arc<Shared>,
+    published: Arc<Published>,
+    append: Connection<Appender>,
+    owner: Arc<Owner>,
+    in_flight: Arc<InFlightEvents>,
+    compaction: Mutex<Compaction>,
+}
+
+impl PostgresStore {
+    async fn step(
+        &self,
+        account: &AccountName,
+        unit: &Unit,
+        step: Step,
+        changes: AffiliateChanges,
+    ) -> Result<(), StoreError> {
+        let token = self.shared.token(account).ok_or(StoreError::NotOwner)?;
+        self.owner.commit(Settle { account: account.clone(), token, unit: unit.clone(), step, changes }).await
+    }
+
+    fn check_owner(&self, account: &AccountName) -> Result<(), StoreError> {
+        self.shared.token(account).map(drop).ok_or(StoreError::NotOwner)
+    }
+}
+
+#[async_trait]
+impl EventLog for PostgresStore {
+    fn hash_key(&self) -> &HashKey {
+        &self.shared.hash
+    }
+
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+        let events = body::pack_all(events).await?;
+        self.append.commit(events).await
+    }
+
+    async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.check_owner(account)?;
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let (name, shared) = (account.clone(), Arc::clone(&self.shared));
+            let first = Seq(self.shared.backlogs.first(account).0 - 1);
+            let after = entries.last().map_or(after, |last| last.seq).max(first);
+            let portion = (limit - entries.len()).min(read::PORTION);
+            let more = self.owner.run(move |session| {
+                Box::pin(async move {
+                    let Some(number) = shared.find_number(session, &name).await? else { return Ok(Vec::new()) };
+                    Ok::<_, JobError>(read::read(session, number, after, portion).await?)
+                })
+            });
+            let more = more.await?;
+            let end = more.len() < portion;
+            entries.extend(more);
+            if end || entries.len() == limit {
+                return Ok(entries);
+            }
+        }
+    }
+
+    async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
+        self.check_owner(account)?;
+        let (name, units, shared) = (account.clone(), units.to_vec(), Arc::clone(&self.shared));
+        let in_flight = Arc::clone(&self.in_flight);
+        let begin = self.owner.run(move |session| {
+            Box::pin(async move {
+                let Some(number) = shared.find_number(session, &name).await? else {
+                    return Ok((units.iter().map(|_| None).collect(), None));
+                };
+                let begun = begin::begin(session, number, &units).await?;
+                // Erasures run on this connection as well, so none is under way.
+                let seqs = begun.iter().flatten().flat_map(Begun::seqs).collect();
+                Ok::<_, JobError>((begun, Some(in_flight.begin(seqs))))
+            })
+        });
+        let (begun, in_flight): (Vec<Option<Begun>>, Option<ReleaseOnDrop>) = begin.await?;
+        if let Some(mut in_flight) = in_flight {
+            in_flight.keep(begun.iter().flatten().flat_map(Begun::seqs));
+        }
+        Ok(begun)
+    }
+
+    async fn recall(
+        &self,
+        account: &AccountName,
+        code: &AffiliateCode,
+        keys: &[UserKey],
+    ) -> Result<Option<Recalled>, StoreError> {
+        let (own, keys) = (affiliates::key_of(&self.shared.hash, account, code), keys.to_vec());
+        let recall = self.owner.run(move |session| {
+            Box::pin(async move { Ok::<_, JobError>(memory::recall(session, &own, &keys).await?) })
+        });
+        recall.await?.map_err(StoreError::from)
+    }
+
+    fn release(&self, seqs: &[Seq]) {
+        self.in_flight.release(seqs);
+    }
+
+    async fn save_progress(
+        &self,
+        account: &AccountName,
+        unit: &Unit,
+        progress: &Progress,
+        changes: AffiliateChanges,
+    ) -> Result<(), StoreError> {
+        self.step(account, unit, Step::Progress(progress.clone()), changes).await
+    }
+
+    async fn settle(
+        &self,
+        account: &AccountName,
+        unit: &Unit,
+        settlement: Settlement,
+        changes: AffiliateChanges,
+    ) -> Result<(), StoreError> {
+        let settled = self.step(account, unit, Step::End(settlement), changes).await;
+        // After a failure they stay in flight: the worker settles them again.
+        if matches!(settled, Ok(()) | Err(StoreError::NotPending | StoreError::NotOwner)) {
+            self.in_flight.release(&unit.seqs().collect::<Vec<_>>());
+        }
+        settled
+    }
+}

@@ -1,0 +1,107 @@
+//! Opening the store: connects, migrates the tables, and counts what is in them.
+
+use super::append::Appender;
+use super::backlogs::Backlogs;
+use super::connect::Connector;
+use super::connection::Connection;
+use super::count;
+use super::error::text;
+use super::migrate::{self, MigrateError};
+use super::session::Session;
+use super::settle::Settler;
+use super::shared::Shared;
+use super::tls::TlsError;
+use super::{PostgresStore, PostgresUrl};
+use crate::domain::HashKey;
+use crate::store::published::Published;
+use crate::store::{Limits, StoreError};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio_postgres::Error;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The server cannot be reached, or refuses this user.
+    #[error("cannot connect to PostgreSQL at {place}: {}", text(.source))]
+    Connect {
+        /// The hosts and the database.
+        place: String,
+        /// What the network or the server says.
+        source: Error,
+    },
+    /// The tables cannot be used.
+    #[error("cannot use the PostgreSQL database {place}: {source}")]
+    Migrate {
+        /// The hosts and the database.
+        place: String,
+        /// Why.
+        source: MigrateError,
+    },
+    /// The tables cannot be read.
+    #[error("cannot read the PostgreSQL database {place}: {source}")]
+    Read {
+        /// The hosts and the database.
+        place: String,
+        /// Why.
+        source: StoreError,
+    },
+}
+
+/// A database whose tables are of this release's version.
+struct Database {
+    connector: Connector,
+    session: Session,
+    hash_key: [u8; 32],
+}
+
+impl Database {
+    /// Connects to it; creates the tables if there are none, and migrates them if they are of an earlier release.
+    async fn open(url: &PostgresUrl) -> Result<Self, OpenError> {
+        let connector = Connector::new(url)?;
+        let connect = |source| OpenError::Connect { place: url.place(), source };
+        let session = connector.connect().await.map_err(connect)?;
+        let migrated = migrate::migrate(&session).await;
+        let hash_key = migrated.map_err(|source| OpenError::Migrate { place: url.place(), source })?;
+        Ok(Self { connector, session, hash_key })
+    }
+}
+
+/// A session with a database whose tables are of this release's version.
+#[expect(dead_code, reason = "transfers between stores come next")]
+pub async fn session(url: &PostgresUrl) -> Result<Session, OpenError> {
+    Ok(Database::open(url).await?.session)
+}
+
+impl PostgresStore {
+    /// Opens the database, beside other processes that may have it open; creates the tables if there are none, and migrates them
+    /// if they are of an earlier release.
+    pub async fn open(url: &PostgresUrl, limits: Limits) -> Result<Self, OpenError> {
+        let Database { connector, session, hash_key } = Database::open(url).await?;
+        let (connector, published) = (Arc::new(connector), Arc::<Published>::default());
+        let connect = |source| OpenError::Connect { place: url.place(), source };
+        let former = session.query_opt("SELECT 1 FROM meta WHERE name = 'former_ids'", &[]).await.map_err(connect)?;
+        let backlogs = Backlogs::new(Arc::clone(&published));
+        let shared = Arc::new(Shared::new(HashKey::new(&hash_key), limits.max_backlog, former.is_some(), backlogs));
+        let another = connector.connect().await.map_err(connect)?;
+        let settler = Arc::new(Settler(Arc::clone(&shared)));
+        let owner = Arc::new(Connection::start("owner", Arc::clone(&connector), session, settler));
+        let appender = Arc::new(Appender(Arc::clone(&shared)));
+        let append = Connection::start("append", Arc::clone(&connector), another, appender);
+        let counted = count::count(&shared, &owner).await;
+        counted.map_err(|source| OpenError::Read { place: url.place(), source })?;
+        tokio::spawn(count::keep_counting(Arc::clone(&shared), Arc::downgrade(&owner)));
+        Ok(Self {
+            connector,
+            shared,
+            published,
+            append,
+            owner,
+            in_flight: Arc::default(),
+            compaction: Mutex::default(),
+        })
+    }
+}

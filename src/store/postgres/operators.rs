@@ -1,0 +1,173 @@
+//! Dead letters, erasure and API keys: the traits that operators' requests go through.
+//!
+//! They run on the connection that settles, whose counts therefore stay exact. The log is searched for a user in a session of its own,
+//! beside the settlements.
+
+use super::error::{JobError, store_error};
+use super::forget::{self, Search};
+use super::session::Session;
+use super::shared::{AccountNumber, Shared};
+use super::{PostgresStore, append, dead_letters, deletions, vault};
+use crate::domain::{AccountName, SealedKey, Timestamp, UserKey};
+use crate::store::erasure::KeyHash;
+use crate::store::in_flight::InFlightEvents;
+use crate::store::{DeadLetter, DeadLetters, Filter, Forgotten, KeyVault, Page, Replay, StoreError};
+use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// After so many scans what was found is erased, even if rows appended meanwhile lead to new keys.
+const MAX_SCANS: u32 = 4;
+
+#[async_trait]
+impl DeadLetters for PostgresStore {
+    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<Page, StoreError> {
+        let (filter, limit) = (filter.clone(), limit.max(1));
+        let page = self
+            .owner
+            .run(move |session| Box::pin(async move { Ok(dead_letters::page(session, &filter, after, limit).await?) }));
+        Ok(page.await??)
+    }
+
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError> {
+        let letter = self.owner.run(move |session| Box::pin(async move { Ok(dead_letters::one(session, id).await?) }));
+        Ok(letter.await?.transpose()?)
+    }
+
+    async fn replay(&self, ids: &[i64]) -> Result<Vec<(i64, Replay)>, StoreError> {
+        let (ids, shared) = (ids.iter().copied().collect(), Arc::clone(&self.shared));
+        self.owner.run(move |session| Box::pin(replay(session, shared, ids))).await
+    }
+
+    async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
+        let (ids, shared) = (ids.to_vec(), Arc::clone(&self.shared));
+        self.owner.run(move |session| Box::pin(discard(session, shared, ids))).await
+    }
+
+    async fn forget(&self, account: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
+        let (name, shared, keys) = (account.clone(), Arc::clone(&self.shared), users.to_vec());
+        let begin = self.owner.run(move |session| Box::pin(begin_search(session, shared, name, keys, now)));
+        let Some((number, mut search)) = begin.await? else { return Ok(Forgotten::default()) };
+        let session = self.connector.connect().await.map_err(|error| store_error(&error))?;
+        let mut scans = 0;
+        loop {
+            search.complete(&session).await.map_err(|error| store_error(&error))?;
+            scans += 1;
+            let erasure = Erasure {
+                account: account.clone(),
+                number,
+                search,
+                shared: Arc::clone(&self.shared),
+                in_flight: Arc::clone(&self.in_flight),
+                now,
+                is_last: scans == MAX_SCANS,
+            };
+            match self.owner.run(move |session| Box::pin(erasure.run(session))).await? {
+                Ok(forgotten) => return Ok(forgotten),
+                Err(incomplete) => search = incomplete,
+            }
+        }
+    }
+}
+
+/// Replays dead letters, or refuses all of them because so many do not fit into the backlog of an account.
+async fn replay(session: &Session, shared: Arc<Shared>, ids: BTreeSet<i64>) -> Result<Vec<(i64, Replay)>, JobError> {
+    let wanted: Vec<i64> = ids.iter().copied().collect();
+    let work = async {
+        let accounts = dead_letters::lock_accounts(session, &wanted).await?;
+        let mut names = BTreeMap::new();
+        for (number, name, more) in accounts {
+            let name = AccountName::from(name);
+            let pending = shared.backlogs.pending(&name);
+            if pending + more > shared.max_backlog {
+                return Err(StoreError::Full(pending).into());
+            }
+            names.insert(number, name);
+        }
+        Ok((dead_letters::replay(session, &ids).await?, names))
+    };
+    let (replayed, names) = session.transaction(work).await?;
+    let appended = replayed.appended.iter().filter_map(|(number, seq)| Some((names.get(number)?, *seq)));
+    shared.backlogs.appended(appended);
+    shared.backlogs.ended([], -count(replayed.appended.len()));
+    Ok(replayed.results)
+}
+
+async fn discard(session: &Session, shared: Arc<Shared>, ids: Vec<i64>) -> Result<Vec<i64>, JobError> {
+    let discarded = session.transaction(async { Ok(dead_letters::discard(session, &ids).await?) }).await?;
+    shared.backlogs.ended([], -count(discarded.len()));
+    Ok(discarded)
+}
+
+fn count(items: usize) -> i64 {
+    i64::try_from(items).unwrap_or(i64::MAX)
+}
+
+/// A search for the user with these keys, and the number of the account. `None`: nothing was ever appended to it, so only the moment of the
+/// erasure is kept.
+async fn begin_search(
+    session: &Session,
+    shared: Arc<Shared>,
+    account: AccountName,
+    users: Vec<UserKey>,
+    now: Timestamp,
+) -> Result<Option<(AccountNumber, Search)>, JobError> {
+    let Some(number) = shared.find_number(session, &account).await? else {
+        let keys: Vec<KeyHash> = users.iter().map(|key| *key.bytes()).collect();
+        deletions::keep(session, &keys, now, now).await?;
+        return Ok(None);
+    };
+    let lock = async {
+        session.query(append::LOCK, &[&[number].as_slice()]).await?;
+        Ok(forget::last_committed(session).await?)
+    };
+    let until = session.transaction(lock).await?;
+    Ok(Some((number, Search::new(number, &users, until))))
+}
+
+/// The erasure of what a search found.
+struct Erasure {
+    account: AccountName,
+    number: AccountNumber,
+    search: Search,
+    shared: Arc<Shared>,
+    in_flight: Arc<InFlightEvents>,
+    now: Timestamp,
+    /// Whether it erases what was found, even if there is more by now.
+    is_last: bool,
+}
+
+impl Erasure {
+    /// Erases what was found. Err: rows that were appended meanwhile lead to new keys.
+    async fn run(mut self, session: &Session) -> Result<Result<Forgotten, Search>, JobError> {
+        let token = self.shared.token(&self.account);
+        let search = &mut self.search;
+        let work = async {
+            session.query(append::LOCK, &[&[self.number].as_slice()]).await?;
+            if !search.catch_up(session).await? && !self.is_last {
+                search.restart(session).await?;
+                return Ok(None);
+            }
+            let pending = search.pending(session).await?;
+            let elsewhere = forget::in_flight_elsewhere(session, self.number, token, &pending).await?;
+            let erased = forget::erase(session, search, &self.in_flight, (&pending, &elsewhere), self.now).await?;
+            Ok(Some(erased))
+        };
+        // The guard is dropped when this has committed.
+        let Some((forgotten, _guard)) = session.transaction(work).await? else { return Ok(Err(self.search)) };
+        self.shared.backlogs.ended([(&self.account, forgotten.events)], forgotten.events.cast_signed());
+        Ok(Ok(forgotten))
+    }
+}
+
+#[async_trait]
+impl KeyVault for PostgresStore {
+    async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), StoreError> {
+        let keep = self.owner.run(move |session| Box::pin(async move { Ok(vault::keep_keys(session, &keys).await?) }));
+        keep.await
+    }
+
+    async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        self.owner.run(|session| Box::pin(async move { Ok(vault::kept_keys(session).await?) })).await
+    }
+}

@@ -1,0 +1,60 @@
+//! Reading the log: pending entries in log order, with the affiliates that their keys lead to.
+//!
+//! In: an account and a place in the log. Out: entries. Invariant: the index of pending events is read from that place on, whatever
+//! PostgreSQL believes about the table: the condition and the order name both of its columns, so no other index brings this order,
+//! and the rows of settled events, of which there may be millions, are not looked at.
+
+use super::session::Session;
+use super::shared::AccountNumber;
+use crate::domain::{AffiliateKey, Seq, UserKey};
+use crate::scheduling::Entry;
+use crate::store::keys;
+use crate::store::rows::pending::{add_affiliate, entry, user_keys};
+use futures_util::future::try_join;
+use std::collections::{HashMap, HashSet};
+use tokio_postgres::{Error, Row};
+
+/// At most so many entries are read at once.
+pub const PORTION: usize = 2_000;
+
+/// The columns of [`entry`], and the seq.
+const PENDING: &str =
+    "SELECT log.id, log.keys, attempts.begun, attempts.followers, attempts.progress, attempts.failures,
+        attempts.failing_for, attempts.wait, attempts.noted_at, log.seq
+    FROM log LEFT JOIN attempts ON attempts.seq = log.seq
+    WHERE log.outcome IS NULL AND (log.account, log.seq) > ($1, $2) AND log.account <= $1
+    ORDER BY log.account, log.seq LIMIT $3";
+const AFFILIATES: &str = "SELECT links.key, affiliates.key
+    FROM links JOIN affiliates ON affiliates.affiliate = links.affiliate WHERE links.key = ANY ($1)";
+const PENDING_OF: &str = "SELECT seq, outcome FROM log WHERE seq = ANY ($1)";
+
+/// Up to `limit` pending entries of the account with a seq above `after`.
+pub async fn read(session: &Session, account: AccountNumber, after: Seq, limit: usize) -> Result<Vec<Entry>, Error> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = session.query(PENDING, &[&account, &after.0, &limit]).await?;
+    let mut entries: Vec<Entry> = rows.iter().map(|row| entry(Seq(row.get(9)), row)).collect();
+    let users: HashSet<UserKey> = entries.iter().flat_map(user_keys).collect();
+    let links: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
+    let followers: Vec<i64> = entries.iter().flat_map(|entry| entry.group.iter().map(|seq| seq.0)).collect();
+    let (links, values) = ([&links as _], [&followers as _]);
+    session.prepare(&[AFFILIATES, PENDING_OF]).await?;
+    let read = try_join(session.query(AFFILIATES, &links), session.query(PENDING_OF, &values));
+    let (affiliates, pending) = read.await?;
+    let affiliates: HashMap<Vec<u8>, AffiliateKey> =
+        affiliates.iter().filter_map(|row| Some((row.get(0), affiliate_key(row)?))).collect();
+    let is_pending = |row: &&Row| row.get::<_, Option<i16>>(1).is_none();
+    let pending: HashSet<Seq> = pending.iter().filter(is_pending).map(|row| Seq(row.get(0))).collect();
+    for entry in &mut entries {
+        for key in user_keys(entry) {
+            if let Some(affiliate) = affiliates.get(keys::tagged(&key).as_slice()) {
+                add_affiliate(entry, *affiliate);
+            }
+        }
+        entry.group.retain(|seq| pending.contains(seq));
+    }
+    Ok(entries)
+}
+
+fn affiliate_key(row: &Row) -> Option<AffiliateKey> {
+    row.get::<_, &[u8]>(1).try_into().ok().map(AffiliateKey)
+}

@@ -1,0 +1,125 @@
+//! The tables of the PostgreSQL engine, and the changes that lead to them.
+//!
+//! The tables are those of the SQLite engine with PostgreSQL's types. They hold keyed hashes where SQLite's do, and no personal
+//! data in plain text but in bodies, which are packed as SQLite's are. Differences: `ids` is the deduplication index (in memory
+//! with SQLite, which has one process), an affiliate is found by `affiliates.key` instead of by a link with a tag of its own, and
+//! `accounts` says which process owns an account. Invariants: a row of `accounts` is locked by whoever changes events of its
+//! account, and appending never updates it (the versions of a row that is updated all the time cannot be removed while a backup
+//! runs); a change of the tables is expanded first, so that the release before can go on beside it, and contracted one release
+//! later, when `oldest_reader` is raised. Deliberately absent: foreign keys and triggers, which would decide something.
+
+/// The version of the tables that this release makes.
+pub const VERSION: i64 = 1;
+
+/// A step from one version of the tables to the next one.
+#[derive(Debug)]
+pub struct Step {
+    /// The version it leads to.
+    pub version: i64,
+    /// Releases whose [`VERSION`] is below this one cannot work with the tables any more.
+    pub oldest_reader: i64,
+    /// The statements.
+    pub sql: &'static str,
+}
+
+/// Every step, in order. A step that was released is never changed.
+pub const STEPS: &[Step] = &[Step { version: 1, oldest_reader: 1, sql: TABLES }];
+
+/// The first table to be made: `version` and `oldest_reader` (numbers: 8 bytes, big-endian), `hash_key` (32 bytes).
+pub const META: &str = "CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value bytea NOT NULL)";
+
+const TABLES: &str = "
+-- owner: the process that delivers for the account, and token: of its lease; both NULL: nobody does. health: opaque text.
+CREATE TABLE accounts (
+    account int  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name    text NOT NULL UNIQUE,
+    owner   uuid,
+    token   uuid,
+    health  text
+);
+
+-- Processes that are alive, by the database's clock.
+CREATE TABLE replicas (replica uuid PRIMARY KEY, until timestamptz NOT NULL);
+
+-- Seqs are drawn while the row of the account is locked, so those of an account are in the order of their commits.
+CREATE SEQUENCE log_seq;
+
+-- Every event, until the deduplication window has passed.
+CREATE TABLE log (
+    seq         bigint   PRIMARY KEY,
+    received_at bigint   NOT NULL, -- ms
+    account     int      NOT NULL,
+    outcome     smallint,          -- NULL: pending; else the number of an OutcomeCode
+    id          bytea    NOT NULL, -- 16 bytes
+    keys        bytea    NOT NULL  -- see keys.rs; empty once its user was forgotten
+);
+-- Pending events.
+CREATE INDEX log_waiting ON log (account, seq) WHERE outcome IS NULL;
+
+-- The newest row of the log with an id. former: a row with this id was appended before its events were moved here from a store
+-- of an earlier release, so it may be the id that releases before 0.3.0 gave.
+CREATE TABLE ids (id bytea PRIMARY KEY, seq bigint NOT NULL, former boolean NOT NULL DEFAULT false);
+
+-- Bodies of pending events; see body.rs. They are packed already.
+CREATE TABLE bodies (seq bigint PRIMARY KEY, body bytea NOT NULL);
+ALTER TABLE bodies ALTER COLUMN body SET STORAGE EXTERNAL;
+
+-- Pending events that were begun with a mark, or failed.
+CREATE TABLE attempts (
+    seq         bigint   PRIMARY KEY,
+    failing_for bigint   NOT NULL, -- ms
+    wait        bigint,            -- ms; NULL: no wait
+    noted_at    bigint,            -- ms; when the wait was written
+    failures    int      NOT NULL,
+    begun       boolean  NOT NULL, -- its progress was saved, and it was not settled since
+    followers   bytea,             -- seqs begun in one group with it, 8 bytes each, big-endian; NULL: none
+    progress    text,              -- JSON; NULL: none
+    history     text               -- see history.rs
+);
+
+-- Affiliates remembered. key: the hash of the affiliate itself (HashKey::affiliate), by which its row is found.
+CREATE TABLE affiliates (
+    affiliate      bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id             bigint,
+    account        int     NOT NULL,
+    found          boolean NOT NULL, -- it existed before this service met it
+    email_conflict boolean NOT NULL, -- its e-mail could not be changed, because another affiliate has the new one
+    key            bytea   NOT NULL UNIQUE, -- 16 bytes
+    code           text    NOT NULL,
+    sent           bytea   NOT NULL  -- see SentAttributes
+);
+CREATE INDEX affiliates_email_conflict ON affiliates (affiliate) WHERE email_conflict;
+
+-- The keys of users that lead to an affiliate: 17 bytes, see keys.rs.
+CREATE TABLE links (key bytea PRIMARY KEY, affiliate bigint NOT NULL);
+CREATE INDEX links_affiliate ON links (affiliate, key);
+
+-- What can never be carried out. body and keys: NULL once erased.
+CREATE TABLE dead_letters (
+    seq         bigint PRIMARY KEY,
+    received_at bigint NOT NULL,
+    died_at     bigint NOT NULL,
+    account     int    NOT NULL,
+    failures    int    NOT NULL,
+    id          bytea  NOT NULL,
+    code        text   NOT NULL,
+    reason      text   NOT NULL,
+    keys        bytea,
+    history     text,
+    body        bytea
+);
+ALTER TABLE dead_letters ALTER COLUMN body SET STORAGE EXTERNAL;
+CREATE TABLE dead_keys (key bytea NOT NULL, seq bigint NOT NULL, PRIMARY KEY (key, seq));
+CREATE INDEX dead_keys_seq ON dead_keys (seq);
+
+-- Keys (16 bytes, without tag) of users that were deleted, and when.
+CREATE TABLE deleted_users (
+    key         bytea  PRIMARY KEY,
+    deleted_at  bigint NOT NULL, -- ms; no newer than the receipt
+    received_at bigint NOT NULL  -- ms; of the event that deleted them
+);
+CREATE INDEX deleted_users_received ON deleted_users (received_at);
+
+-- API keys of accounts that are not configured: nonce and sealed key pair.
+CREATE TABLE sealed_keys (account text PRIMARY KEY, sealed bytea NOT NULL);
+";

@@ -1,0 +1,136 @@
+//! A session: one connection to PostgreSQL, its settings, and its prepared statements.
+//!
+//! In: statements with values. Out: rows. Statements are sent when their future is first polled, so several of them joined
+//! (`try_join!`) travel in one packet, in that order, provided that they were prepared ([`Session::prepare`]) before. Invariants: a
+//! statement is prepared once in a session, and planned once: its plan depends on no value; every commit is synced, whatever
+//! the server's default; no statement and no transaction lasts longer than [`SETTINGS`] say, so that a process that freezes
+//! holds up no other for longer. Deliberately absent: reconnecting ([`super::connection`]).
+
+use super::error::JobError;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, Statement};
+
+/// The values of a statement.
+pub type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// The settings of a session. Without the first ones, plans made while the tables were empty join everything with everything:
+/// rows are found by index, from the few that the statement names. A process that is frozen holds its locks for a second.
+const SETTINGS: &str = "
+    SET plan_cache_mode = force_generic_plan;
+    SET enable_seqscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET jit = off;
+    SET lock_timeout = '3s';
+    SET statement_timeout = '5s';
+    SET idle_in_transaction_session_timeout = '1s';
+    SET default_transaction_isolation = 'read committed';
+    SET client_min_messages = warning;
+    SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
+";
+
+/// An open session.
+pub struct Session {
+    client: Client,
+    statements: Mutex<HashMap<&'static str, Statement>>,
+    /// The task of the connection drops its end when it ends.
+    ended: watch::Receiver<()>,
+}
+
+impl Session {
+    /// A session on a connection that was just made. `ended` is closed when the connection is.
+    pub async fn open(client: Client, ended: watch::Receiver<()>) -> Result<Self, Error> {
+        client.batch_execute(SETTINGS).await?;
+        Ok(Self { client, statements: Mutex::default(), ended })
+    }
+
+    /// Prepares statements that are to be sent together.
+    pub async fn prepare(&self, statements: &[&'static str]) -> Result<(), Error> {
+        for sql in statements {
+            self.statement(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement and returns its rows.
+    pub async fn query(&self, sql: &'static str, values: Values<'_>) -> Result<Vec<Row>, Error> {
+        self.client.query(&self.statement(sql).await?, values).await
+    }
+
+    /// The same for at most one row.
+    pub async fn query_opt(&self, sql: &'static str, values: Values<'_>) -> Result<Option<Row>, Error> {
+        Ok(self.query(sql, values).await?.into_iter().next())
+    }
+
+    /// The same for exactly one row.
+    pub async fn query_one(&self, sql: &'static str, values: Values<'_>) -> Result<Row, Error> {
+        self.client.query_one(&self.statement(sql).await?, values).await
+    }
+
+    /// Runs a statement without values that is not kept prepared, so that it is planned for the tables as they are now.
+    pub async fn query_anew(&self, sql: &str) -> Result<Vec<Row>, Error> {
+        self.client.query_typed(sql, &[]).await
+    }
+
+    /// Runs a statement and returns how many rows it changed.
+    pub async fn execute(&self, sql: &'static str, values: Values<'_>) -> Result<u64, Error> {
+        self.client.execute(&self.statement(sql).await?, values).await
+    }
+
+    /// Runs statements without values and results, which may be several. They are not prepared.
+    pub async fn batch(&self, sql: &str) -> Result<(), Error> {
+        self.client.batch_execute(sql).await
+    }
+
+    /// Runs `work` in a transaction: committed if it succeeds, rolled back if it fails. `work` uses this session, and passes on
+    /// every error of PostgreSQL: after one, nothing would be committed.
+    pub async fn transaction<T>(&self, work: impl Future<Output = Result<T, JobError>>) -> Result<T, JobError> {
+        self.batch("BEGIN").await?;
+        match work.await {
+            Ok(done) => {
+                self.batch("COMMIT").await?;
+                Ok(done)
+            }
+            Err(error) => {
+                // Err: the session is gone, and the transaction with it.
+                let _ = self.batch("ROLLBACK").await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns when the connection has ended.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+
+    /// Whether the connection has ended.
+    pub fn has_ended(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    async fn statement(&self, sql: &'static str) -> Result<Statement, Error> {
+        let known = self.statements().get(sql).cloned();
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements().insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    fn statements(&self) -> MutexGuard<'_, HashMap<&'static str, Statement>> {
+        self.statements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("ended", &self.has_ended()).finish_non_exhaustive()
+    }
+}

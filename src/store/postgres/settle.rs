@@ -1,0 +1,242 @@
+//! Saving the progress of attempts, and settling them: a group is one transaction of three round trips.
+//!
+//! In: what attempts came to. Out: nothing, or why one was refused. The first round trip locks the rows of the accounts and reads what is
+//! pending; the second and the third write, and the last one commits. Invariants: an account whose row does not have the token of
+//! this process's lease is not changed ([`StoreError::NotOwner`]), nor is a unit whose head is not pending; changes of the affiliate index
+//! are written in the same transaction. What is written is decided in [`crate::store::rows`].
+
+use super::affiliates::{self, LINK, SAVE, ToRemember, UNLINK_EMAILS};
+use super::connection::Committer;
+use super::session::Session;
+use super::settle_rows::{self, Rows};
+use super::shared::{AccountNumber, Shared};
+use crate::delivery::{OutcomeCode, Progress};
+use crate::domain::{AccountName, Seq, Timestamp};
+use crate::failpoint;
+use crate::scheduling::Unit;
+use crate::store::rows::attempts::AttemptRecord;
+use crate::store::{AffiliateChanges, Settlement, StoreError};
+use async_trait::async_trait;
+use futures_util::future::{try_join, try_join3};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use tokio_postgres::{Error, Row};
+use uuid::Uuid;
+
+/// A group has at most so many requests.
+const MAX_GROUP: usize = 256;
+
+/// The tokens are read after the lock was taken: those of the newest version of the rows.
+const LOCK: &str = "SELECT account, token FROM accounts WHERE account = ANY ($1) ORDER BY account FOR NO KEY UPDATE";
+const EVENTS: &str = "SELECT seq, account, received_at, outcome FROM log WHERE seq = ANY ($1)";
+/// The columns of [`AttemptRecord::read`], and the seq.
+const ATTEMPTS: &str = "SELECT begun, followers, progress, failures, failing_for, wait, noted_at, history, seq
+    FROM attempts WHERE seq = ANY ($1)";
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub enum Step {
+    /// It goes on, with this progress.
+    Progress(Progress),
+    /// It ended.
+    End(Settlement),
+}
+
+/// A request to save progress or to settle.
+#[derive(Debug)]
+pub struct Settle {
+    /// The account of the unit.
+    pub account: AccountName,
+    /// The token of this process's lease on it.
+    pub token: Uuid,
+    /// The unit.
+    pub unit: Unit,
+    /// What the attempt came to.
+    pub step: Step,
+    /// What changes in the affiliate index.
+    pub changes: AffiliateChanges,
+}
+
+impl Settle {
+    /// The events that it changes.
+    fn seqs(&self) -> impl Iterator<Item = Seq> + '_ {
+        let done = match &self.step {
+            Step::End(Settlement::Done { followers, .. }) => followers.as_slice(),
+            _ => &[],
+        };
+        self.unit.seqs().chain(done.iter().map(|(seq, _)| *seq))
+    }
+
+    /// Whether it reads what it erases.
+    fn erases(&self) -> bool {
+        !self.changes.forget.is_empty() || !self.changes.erase.is_empty() || self.changes.deleted_at.is_some()
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        let remember = self.changes.remember.as_ref().zip(other.changes.remember.as_ref());
+        remember.is_some_and(|(one, another)| self.account == other.account && affiliates::overlap(one, another))
+            || self.seqs().any(|seq| seq == other.unit.head)
+            || other.seqs().any(|seq| seq == self.unit.head)
+    }
+}
+
+/// Commits [`Settle`] requests.
+#[derive(Debug)]
+pub struct Settler(pub Arc<Shared>);
+
+#[async_trait]
+impl Committer for Settler {
+    type Request = Settle;
+    type Answer = ();
+
+    fn joins(&self, group: &[Settle], next: &Settle) -> bool {
+        group.len() < MAX_GROUP
+            && !next.erases()
+            && !group.iter().any(|earlier| earlier.erases() || earlier.overlaps(next))
+    }
+
+    async fn commit(&self, session: &Session, group: &[Settle]) -> Result<Vec<Result<(), StoreError>>, Error> {
+        let mut numbers = HashMap::new();
+        for settle in group {
+            if let Some(number) = self.0.find_number(session, &settle.account).await? {
+                numbers.insert(&settle.account, number);
+            }
+        }
+        session.prepare(&[LOCK, EVENTS, ATTEMPTS, SAVE, UNLINK_EMAILS, LINK]).await?;
+        session.prepare(settle_rows::STATEMENTS).await?;
+        let committed = self.transaction(session, group, &numbers).await;
+        if committed.is_err() {
+            // Err: the session is gone, and the transaction with it.
+            let _ = session.batch("ROLLBACK").await;
+        }
+        committed
+    }
+}
+
+impl Settler {
+    async fn transaction(
+        &self,
+        session: &Session,
+        group: &[Settle],
+        numbers: &HashMap<&AccountName, AccountNumber>,
+    ) -> Result<Vec<Result<(), StoreError>>, Error> {
+        let read = Reading::begin(session, group, numbers).await?;
+        let answers: Vec<Result<(), StoreError>> =
+            group.iter().map(|settle| read.check(settle, numbers.get(&settle.account).copied())).collect();
+        let accepted = || group.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(settle, _)| settle);
+        let (mut rows, mut remember) = (Rows::default(), Vec::new());
+        for settle in accepted() {
+            if settle.erases() {
+                let received_at = read.received_at(&settle.unit);
+                affiliates::erase(session, &self.0, &settle.account, &settle.changes, received_at).await?;
+            }
+            let Some(number) = numbers.get(&settle.account).copied() else { continue };
+            if let Some(affiliate) = &settle.changes.remember {
+                remember.push(ToRemember { account: &settle.account, number, remember: affiliate });
+            }
+            read.write_into(&mut rows, settle);
+        }
+        let (saved, dead_keys) =
+            try_join(affiliates::save(session, &self.0.hash, &remember), rows.write(session)).await?;
+        let is_settled = accepted().any(|settle| matches!(settle.step, Step::End(_)));
+        failpoint::step(if is_settled { "store::settle" } else { "store::save_progress" });
+        try_join3(
+            affiliates::link(session, &self.0.hash, &remember, &saved),
+            settle_rows::write_dead_keys(session, &dead_keys),
+            session.batch("COMMIT"),
+        )
+        .await?;
+        let mut ended: BTreeMap<&AccountName, u64> = BTreeMap::new();
+        for settle in accepted() {
+            let seqs: BTreeSet<Seq> = settle.seqs().filter(|seq| rows.ends(*seq)).collect();
+            *ended.entry(&settle.account).or_default() += seqs.len() as u64;
+        }
+        self.0.backlogs.ended(ended, rows.dead_letters());
+        Ok(answers)
+    }
+}
+
+/// What is read in the first round trip.
+struct Reading {
+    tokens: HashMap<AccountNumber, Option<Uuid>>,
+    /// Pending events.
+    events: HashMap<Seq, (AccountNumber, Timestamp)>,
+    /// `None`: the row is damaged.
+    attempts: HashMap<Seq, Option<AttemptRecord>>,
+}
+
+impl Reading {
+    async fn begin(
+        session: &Session,
+        group: &[Settle],
+        numbers: &HashMap<&AccountName, AccountNumber>,
+    ) -> Result<Self, Error> {
+        let accounts: Vec<AccountNumber> = numbers.values().copied().collect();
+        let seqs: Vec<i64> = group.iter().flat_map(Settle::seqs).map(|seq| seq.0).collect();
+        let heads: Vec<i64> = group.iter().map(|settle| settle.unit.head.0).collect();
+        let (accounts, seqs, heads) = ([&accounts as _], [&seqs as _], [&heads as _]);
+        // One packet: each of them sends its statement when it is first polled, in this order.
+        let locked = try_join(session.batch("BEGIN"), session.query(LOCK, &accounts));
+        let read = try_join(session.query(EVENTS, &seqs), session.query(ATTEMPTS, &heads));
+        let (((), tokens), (events, attempts)) = try_join(locked, read).await?;
+        let is_pending = |row: &&Row| row.get::<_, Option<i16>>(3).is_none();
+        Ok(Self {
+            tokens: tokens.iter().map(|row| (row.get(0), row.get(1))).collect(),
+            events: events
+                .iter()
+                .filter(is_pending)
+                .map(|row| (Seq(row.get(0)), (row.get(1), Timestamp(row.get(2)))))
+                .collect(),
+            attempts: attempts.iter().map(|row| (Seq(row.get(8)), AttemptRecord::read(row, 0).ok())).collect(),
+        })
+    }
+
+    fn check(&self, settle: &Settle, number: Option<AccountNumber>) -> Result<(), StoreError> {
+        let number = number.ok_or(StoreError::NotPending)?;
+        if self.tokens.get(&number).copied().flatten() != Some(settle.token) {
+            return Err(StoreError::NotOwner);
+        }
+        if self.is_pending(settle.unit.head, number) { Ok(()) } else { Err(StoreError::NotPending) }
+    }
+
+    fn is_pending(&self, seq: Seq, account: AccountNumber) -> bool {
+        self.events.get(&seq).is_some_and(|(number, _)| *number == account)
+    }
+
+    /// When the last event of the unit was received.
+    fn received_at(&self, unit: &Unit) -> Timestamp {
+        let received = unit.seqs().filter_map(|seq| self.events.get(&seq)).map(|(_, at)| *at);
+        received.max().unwrap_or_default()
+    }
+
+    /// Adds what an accepted request writes.
+    fn write_into(&self, rows: &mut Rows, settle: &Settle) {
+        let head = settle.unit.head;
+        let Some((number, _)) = self.events.get(&head) else { return };
+        let attempts = self.attempts.get(&head).cloned().unwrap_or_else(|| Some(AttemptRecord::default()));
+        match &settle.step {
+            Step::Progress(progress) => {
+                rows.save_attempts(head, attempts.map(|record| record.begun(&settle.unit, progress)));
+            }
+            Step::End(Settlement::Done { outcome, followers }) => {
+                rows.end(head, *outcome);
+                for (seq, outcome) in followers.iter().filter(|(seq, _)| self.is_pending(*seq, *number)) {
+                    rows.end(*seq, *outcome);
+                }
+            }
+            Step::End(Settlement::Dead { outcome, reason, at }) => {
+                self.keep(rows, head, *outcome, (reason, *at));
+                rows.end(head, *outcome);
+            }
+            Step::End(settlement) => {
+                rows.save_attempts(head, attempts.map(|record| record.settled(head, settlement)));
+            }
+        }
+    }
+
+    /// Keeps an event as a dead letter. A row of its attempts that is damaged counts as empty: that was reported when it was begun.
+    fn keep(&self, rows: &mut Rows, head: Seq, outcome: OutcomeCode, (reason, at): (&str, Timestamp)) {
+        let record = self.attempts.get(&head).cloned().flatten().unwrap_or_default();
+        rows.keep_dead(head, outcome, reason, at, record.attempts.failures, record.history.as_deref());
+    }
+}

@@ -1,0 +1,102 @@
+//! What the connections of one engine share: the store's hash key, the numbers of accounts, the backlogs, the tokens of leases.
+//!
+//! Invariant: the number of an account never changes, so it is read once.
+
+use super::backlogs::Backlogs;
+use super::session::Session;
+use crate::domain::{AccountName, HashKey};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio_postgres::Error;
+use uuid::Uuid;
+
+/// The number of an account in the tables.
+pub type AccountNumber = i32;
+
+/// Shared by the connections.
+#[derive(Debug)]
+pub struct Shared {
+    /// The key of this store's hashes.
+    pub hash: HashKey,
+    /// How many events of one account may be pending.
+    pub max_backlog: u64,
+    /// An event may have its former id: this store was filled from one of an earlier release.
+    pub has_former_ids: bool,
+    /// How many events are pending.
+    pub backlogs: Backlogs,
+    numbers: Mutex<HashMap<AccountName, AccountNumber>>,
+    tokens: Mutex<HashMap<AccountName, Uuid>>,
+}
+
+impl Shared {
+    /// The state at opening: no account is owned.
+    pub fn new(hash: HashKey, max_backlog: u64, has_former_ids: bool, backlogs: Backlogs) -> Self {
+        Self { hash, max_backlog, has_former_ids, backlogs, numbers: Mutex::default(), tokens: Mutex::default() }
+    }
+
+    /// This process owns the account from now on, by this token; or no longer (`None`).
+    pub fn set_token(&self, account: &AccountName, token: Option<Uuid>) {
+        match token {
+            Some(token) => self.tokens().insert(account.clone(), token),
+            None => self.tokens().remove(account),
+        };
+    }
+
+    /// The token of the lease on the account; `None`: this process does not own it.
+    pub fn token(&self, account: &AccountName) -> Option<Uuid> {
+        self.tokens().get(account).copied()
+    }
+
+    /// The number of an account; `None` if it has none.
+    pub async fn find_number(&self, session: &Session, name: &AccountName) -> Result<Option<AccountNumber>, Error> {
+        let known = self.numbers().get(name).copied();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let row = session.query_opt("SELECT account FROM accounts WHERE name = $1", &[&name.as_str()]).await?;
+        let found = row.map(|row| row.get(0));
+        if let Some(number) = found {
+            self.numbers().insert(name.clone(), number);
+        }
+        Ok(found)
+    }
+
+    /// The number of an account; it gets one if it has none. Not to be called within a transaction: a number stays.
+    pub async fn number(&self, session: &Session, name: &AccountName) -> Result<AccountNumber, Error> {
+        match self.find_number(session, name).await? {
+            Some(number) => Ok(number),
+            None => self.add(session, name).await,
+        }
+    }
+
+    /// The numbers of these accounts, as [`Shared::number`].
+    pub async fn numbers_of<'a>(
+        &self,
+        session: &Session,
+        names: &HashSet<&'a AccountName>,
+    ) -> Result<HashMap<&'a AccountName, AccountNumber>, Error> {
+        let mut numbers = HashMap::with_capacity(names.len());
+        for name in names {
+            numbers.insert(*name, self.number(session, name).await?);
+        }
+        Ok(numbers)
+    }
+
+    async fn add(&self, session: &Session, name: &AccountName) -> Result<AccountNumber, Error> {
+        // The update changes nothing; it returns the row that another process has just inserted.
+        let sql = "INSERT INTO accounts (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET name = excluded.name
+                   RETURNING account";
+        let row = session.query_one(sql, &[&name.as_str()]).await?;
+        let number = row.get(0);
+        self.numbers().insert(name.clone(), number);
+        Ok(number)
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, HashMap<AccountName, AccountNumber>> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, HashMap<AccountName, Uuid>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,92 @@
+//! The service's own vacuum: returns the space of deleted and outdated rows to their tables, so that a store through which ten
+//! million events went is no larger than after five.
+//!
+//! PostgreSQL vacuums a table by itself once a fifth of it is outdated. Here every event leaves an outdated row of `log`, a deleted
+//! row of `bodies` and entries of indexes, of which nearly all are outdated within seconds. In: the counts that PostgreSQL keeps of each
+//! table. Out: which tables are due, and their vacuum. Invariants: a vacuum waits for no lock, and holds up nobody; while an old
+//! transaction (a dump, say) keeps outdated rows from being removed, a table is vacuumed again only once it has twice as
+//! many of them. Deliberately absent: `VACUUM FULL`, which locks a table, and giving space back to the system.
+
+use super::session::Session;
+use std::collections::HashMap;
+use tokio_postgres::Error;
+
+/// The tables whose rows come and go, and the statement for each.
+const TABLES: [(&str, &str); 7] = [
+    ("log", "VACUUM (SKIP_LOCKED, TRUNCATE false) log"),
+    ("bodies", "VACUUM (SKIP_LOCKED, TRUNCATE false) bodies"),
+    ("ids", "VACUUM (SKIP_LOCKED, TRUNCATE false) ids"),
+    ("attempts", "VACUUM (SKIP_LOCKED, TRUNCATE false) attempts"),
+    ("links", "VACUUM (SKIP_LOCKED, TRUNCATE false) links"),
+    ("affiliates", "VACUUM (SKIP_LOCKED, TRUNCATE false) affiliates"),
+    ("dead_letters", "VACUUM (SKIP_LOCKED, TRUNCATE false) dead_letters"),
+];
+
+/// A table is due once it has so many outdated rows, and a fiftieth of its live ones.
+const MIN_OUTDATED: i64 = 5_000;
+const LIVE_PER_OUTDATED: i64 = 50;
+
+/// Which tables are due for a vacuum.
+#[derive(Debug, Default)]
+pub struct Vacuum {
+    /// How many outdated rows a table still had after its last vacuum.
+    left: HashMap<&'static str, i64>,
+}
+
+impl Vacuum {
+    /// Vacuums the tables that are due. The session has no bound on the time of a statement.
+    pub async fn run(&mut self, session: &Session) -> Result<(), Error> {
+        let before = outdated(session).await?;
+        let due: Vec<_> = TABLES.iter().filter(|(table, _)| self.is_due(table, before.get(*table))).collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        for (_, sql) in &due {
+            session.batch(sql).await?;
+        }
+        let after = outdated(session).await?;
+        for (table, _) in due {
+            self.left.insert(table, after.get(*table).map_or(0, |rows| rows.outdated));
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, table: &str, rows: Option<&Rows>) -> bool {
+        let left = self.left.get(table).copied().unwrap_or(0);
+        rows.is_some_and(|rows| rows.outdated >= (MIN_OUTDATED + rows.live / LIVE_PER_OUTDATED).max(2 * left))
+    }
+}
+
+/// The rows of a table, as PostgreSQL counts them.
+#[derive(Clone, Copy, Debug)]
+struct Rows {
+    live: i64,
+    outdated: i64,
+}
+
+async fn outdated(session: &Session) -> Result<HashMap<String, Rows>, Error> {
+    let sql =
+        "SELECT relname::text, n_live_tup, n_dead_tup FROM pg_stat_user_tables WHERE schemaname = current_schema()";
+    let rows = session.query(sql, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), Rows { live: row.get(1), outdated: row.get(2) })).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_due_once_a_fiftieth_is_outdated_and_twice_what_no_vacuum_could_remove() {
+        let mut vacuum = Vacuum::default();
+        let is_due = |vacuum: &Vacuum, live, outdated| vacuum.is_due("log", Some(&Rows { live, outdated }));
+        for (live, outdated, due) in
+            [(0, 4_999, false), (0, 5_000, true), (1_000_000, 24_999, false), (1_000_000, 25_000, true)]
+        {
+            assert_eq!(is_due(&vacuum, live, outdated), due, "{live} {outdated}");
+        }
+        assert!(!vacuum.is_due("log", None));
+        vacuum.left.insert("log", 100_000);
+        assert!(!is_due(&vacuum, 0, 199_999) && is_due(&vacuum, 0, 200_000));
+        assert!(vacuum.is_due("bodies", Some(&Rows { live: 0, outdated: 5_000 })), "of that table alone");
+    }
+}

@@ -1,0 +1,48 @@
+//! API keys of accounts that are not configured, as they were sealed; and the saved health of accounts. Both are opaque here.
+
+use super::session::Session;
+use crate::domain::{AccountName, SealedKey};
+use tokio_postgres::Error;
+
+/// Keeps these keys, all of them or none; each replaces an earlier one of its account.
+pub async fn keep_keys(session: &Session, keys: &[SealedKey]) -> Result<(), Error> {
+    // Of several keys of one account, the last one counts.
+    let sql = "INSERT INTO sealed_keys (account, sealed)
+               SELECT DISTINCT ON (account) account, sealed
+               FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS new (account, sealed, place)
+               ORDER BY account, place DESC
+               ON CONFLICT (account) DO UPDATE SET sealed = excluded.sealed";
+    let accounts: Vec<&str> = keys.iter().map(|key| key.account.as_str()).collect();
+    let sealed: Vec<&[u8]> = keys.iter().map(|key| key.blob.as_slice()).collect();
+    session.execute(sql, &[&accounts, &sealed]).await.map(drop)
+}
+
+/// Every key that is kept.
+pub async fn kept_keys(session: &Session) -> Result<Vec<SealedKey>, Error> {
+    let rows = session.query("SELECT account, sealed FROM sealed_keys ORDER BY account", &[]).await?;
+    let key =
+        |row: &tokio_postgres::Row| SealedKey { account: AccountName::from(row.get::<_, String>(0)), blob: row.get(1) };
+    Ok(rows.iter().map(key).collect())
+}
+
+/// What was last saved of the account's health.
+pub async fn health(session: &Session, account: &AccountName) -> Result<Option<String>, Error> {
+    let row = session.query_opt("SELECT health FROM accounts WHERE name = $1", &[&account.as_str()]).await?;
+    Ok(row.and_then(|row| row.get(0)))
+}
+
+/// Saves the account's health; it replaces the one saved before.
+pub async fn save_health(session: &Session, account: &AccountName, health: &str) -> Result<(), Error> {
+    let (name, sql) = (account.as_str(), "UPDATE accounts SET health = $2 WHERE name = $1");
+    if session.execute(sql, &[&name, &health]).await? > 0 {
+        return Ok(());
+    }
+    let sql = "INSERT INTO accounts (name, health) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET health = $2";
+    session.execute(sql, &[&name, &health]).await.map(drop)
+}
+
+/// Writes something, so that the commit proves the store writable.
+pub async fn probe(session: &Session) -> Result<(), Error> {
+    let sql = "INSERT INTO meta (name, value) VALUES ('probe', '') ON CONFLICT (name) DO UPDATE SET value = ''";
+    session.execute(sql, &[]).await.map(drop)
+}

@@ -1,0 +1,128 @@
+//! The engine as the service uses it: appending by many callers, and beginning and settling as an owner.
+
+use crate::event::{fresh, identify};
+use futures_util::future::join_all;
+use refersion_destination::delivery::OutcomeCode;
+use refersion_destination::domain::{AccountName, Seq, Timestamp, UserId};
+use refersion_destination::scheduling::Unit;
+use refersion_destination::store::{
+    AffiliateChanges, EventLog, Limits, Maintenance, NewEvent, PostgresStore, PostgresUrl, Settlement,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// So many units are begun and settled together.
+const UNITS: usize = 100;
+/// So many events are appended by one call where a store is filled.
+const FILLED: u64 = 2_000;
+
+pub fn account(name: &str) -> AccountName {
+    AccountName::from(name.to_owned())
+}
+
+/// So many replicas on one database.
+pub async fn stores(url: &str, count: usize) -> Vec<Arc<PostgresStore>> {
+    let url = PostgresUrl::parse(url).expect("a URL");
+    let limits = Limits { max_backlog: u64::MAX / 2, ..Limits::default() };
+    let mut stores = Vec::new();
+    for _ in 0..count {
+        stores.push(Arc::new(PostgresStore::open(&url, limits).await.expect("opened")));
+    }
+    stores
+}
+
+pub async fn close(stores: Vec<Arc<PostgresStore>>) {
+    for store in stores {
+        store.close().await;
+    }
+}
+
+fn new_event(store: &PostgresStore, account: &AccountName, number: u64) -> NewEvent {
+    let hash = store.hash_key();
+    let user = UserId::parse(&format!("user{number:012}")).expect("a userId");
+    let mut body = Vec::new();
+    identify(&mut body, number, number, 0);
+    NewEvent {
+        account: account.clone(),
+        id: hash.event_by_message_id(account, &format!("ajs-next-{number:020}")),
+        former_id: None,
+        keys: vec![hash.user_id(account, &user)],
+        known_users_only: None,
+        body,
+        received_at: Timestamp(1_000),
+    }
+}
+
+/// Appends for a while: so many callers, spread over the stores, each with calls of so many events; the first store to the first
+/// account, the second to the second, and so on. Events a second.
+pub async fn append(
+    stores: &[Arc<PostgresStore>],
+    accounts: &[&AccountName],
+    callers: usize,
+    per_call: u64,
+    time: Duration,
+) -> f64 {
+    let began = Instant::now();
+    let tasks = (0..callers).map(|caller| {
+        let store = Arc::clone(&stores[caller % stores.len()]);
+        let account = accounts[caller % stores.len() % accounts.len()].clone();
+        tokio::spawn(async move {
+            let mut appended = 0;
+            while began.elapsed() < time {
+                let first = fresh(per_call);
+                let events = (first..first + per_call).map(|number| new_event(&store, &account, number)).collect();
+                store.append(events).await.expect("appended");
+                appended += per_call;
+            }
+            appended
+        })
+    });
+    let appended: u64 = join_all(tasks).await.into_iter().map(|appended| appended.expect("no panic")).sum();
+    appended as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Appends so many events.
+pub async fn fill(store: &Arc<PostgresStore>, account: &AccountName, events: u64) {
+    for _ in 0..events / FILLED {
+        let first = fresh(FILLED);
+        let events = (first..first + FILLED).map(|number| new_event(store, account, number)).collect();
+        store.append(events).await.expect("appended");
+    }
+}
+
+/// Begins and settles in hundreds for a while: the first store owns the first account, and so on. Accounts are filled before. Events a
+/// second.
+pub async fn settle(stores: &[Arc<PostgresStore>], accounts: &[&AccountName], time: Duration) -> f64 {
+    for (store, account) in stores.iter().zip(accounts) {
+        fill(store, account, 20_000).await;
+        store.take(account).await.expect("taken");
+    }
+    let began = Instant::now();
+    let owners = stores.iter().zip(accounts).map(|(store, account)| {
+        let (store, account) = (Arc::clone(store), (*account).clone());
+        tokio::spawn(async move {
+            let (mut after, mut settled) = (Seq(0), 0_u64);
+            while began.elapsed() < time {
+                let entries = store.read(&account, after, 2_000).await.expect("read");
+                if entries.is_empty() {
+                    break;
+                }
+                for some in entries.chunks(UNITS) {
+                    settle_units(&store, &account, some.iter().map(|entry| Unit::of(entry.seq)).collect()).await;
+                    settled += some.len() as u64;
+                    after = some.last().map_or(after, |last| last.seq);
+                }
+            }
+            settled as f64 / began.elapsed().as_secs_f64()
+        })
+    });
+    join_all(owners).await.into_iter().map(|rate| rate.expect("no panic")).sum()
+}
+
+async fn settle_units(store: &PostgresStore, account: &AccountName, units: Vec<Unit>) {
+    let begun = store.begin(account, &units).await.expect("begun");
+    assert!(begun.iter().all(Option::is_some), "all are pending");
+    let done = || Settlement::Done { outcome: OutcomeCode::Created, followers: Vec::new() };
+    let settled = units.iter().map(|unit| store.settle(account, unit, done(), AffiliateChanges::default()));
+    assert!(join_all(settled).await.iter().all(Result::is_ok), "all are settled");
+}

@@ -1,0 +1,151 @@
+//! Promises of an engine for several processes: one log for all of them, one owner per account, and a connection that may break.
+//!
+//! Each process is a store of its own on the same database. Where a connection has to break, or the server to go away, a server is
+//! started for that test alone.
+
+use super::engine::{Engine, Postgres, TestStore, accepted, done};
+use crate::support::postgres::{Durability, Server, schema_of, url_of};
+use crate::support::postgres_proxy::{Cut, Proxy};
+use crate::support::{poll_until, within};
+use futures_util::future::join_all;
+use refersion_destination::domain::{AccountName, Seq};
+use refersion_destination::scheduling::Unit;
+use refersion_destination::store::{AffiliateChanges, Appended, Store, StoreError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const UNLIMITED: u64 = 1_000_000;
+
+/// A process that owns the account, another one that does not, and their database. `None`: there is no server.
+async fn two_processes() -> Option<(TestStore, Arc<dyn Store>)> {
+    let schema = Postgres::new()?;
+    let owner = TestStore::start(Box::new(schema.clone()), UNLIMITED).await;
+    Some((owner, schema.open(UNLIMITED).await))
+}
+
+#[tokio::test]
+async fn one_id_that_arrives_at_two_processes_at_once_is_stored_once() {
+    let Some((one, other)) = two_processes().await else { return };
+    let calls = (0..200).flat_map(|n| [one.store(), &other].map(|store| (n, store)));
+    let answers = calls.map(async |(n, store)| {
+        let event = one.event(&(n / 2).to_string(), &[&format!("u{n}")], 0);
+        store.append(vec![event]).await.expect("appended")[0]
+    });
+    let answers = within(join_all(answers)).await;
+    let accepted = answers.iter().filter(|answer| matches!(answer, Appended::Accepted { .. })).count();
+    assert_eq!((accepted, one.entries().await.len()), (100, 100));
+    assert!(answers.iter().all(|answer| *answer != Appended::UnknownUser));
+}
+
+#[tokio::test]
+async fn the_owner_misses_no_event_while_several_processes_append() {
+    let Some((owner, other)) = two_processes().await else { return };
+    let append = async |store: &Arc<dyn Store>, name: &str| {
+        for n in 0..300 {
+            let event = owner.event(&format!("{name} {n}"), &["u1"], 0);
+            accepted(store.append(vec![event]).await.expect("appended")[0]);
+        }
+    };
+    let read = async {
+        let mut read: Vec<Seq> = Vec::new();
+        while read.len() < 900 {
+            let after = read.last().copied().unwrap_or_default();
+            let entries = owner.store().read(&owner.account, after, 50).await.expect("read");
+            read.extend(entries.iter().map(|entry| entry.seq));
+        }
+        read
+    };
+    let (read, ..) =
+        within(async { tokio::join!(read, append(owner.store(), "a"), append(&other, "b"), append(&other, "c")) })
+            .await;
+    let in_log: Vec<Seq> = owner.entries().await.iter().map(|entry| entry.seq).collect();
+    assert_eq!(read, in_log);
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_own_the_account_changes_nothing_of_its_events() {
+    let Some((owner, other)) = two_processes().await else { return };
+    let unit = Unit::of(accepted(other.append(vec![owner.event("a", &["u1"], 0)]).await.expect("appended")[0]));
+    let account = &owner.account;
+    let nothing = AffiliateChanges::default;
+    assert_eq!(other.read(account, Seq(0), 9).await, Err(StoreError::NotOwner));
+    assert_eq!(other.begin(account, std::slice::from_ref(&unit)).await.err(), Some(StoreError::NotOwner));
+    assert_eq!(other.settle(account, &unit, done(), nothing()).await, Err(StoreError::NotOwner));
+    assert_eq!(
+        other.save_progress(account, &unit, &super::engine::progress(1), nothing()).await,
+        Err(StoreError::NotOwner)
+    );
+    assert_eq!(owner.names().await, ["a"]);
+    owner.settle(unit.head, done()).await;
+    let counted = || async { other.status().pending };
+    within(poll_until(counted, |pending| *pending == 0)).await;
+}
+
+/// A store that reaches its own server through a proxy.
+async fn behind_a_proxy() -> Option<(TestStore, Proxy, Server)> {
+    let server = Server::start(Durability::None)?;
+    let proxy = Proxy::start(server.folder());
+    schema_of(&server.url(), "cut");
+    let url = format!("{}?options=-c%20search_path%3Dcut", url_of(proxy.folder()));
+    let store = TestStore::start(Box::new(Postgres::at(url)), UNLIMITED).await;
+    Some((store, proxy, server))
+}
+
+#[tokio::test]
+async fn an_append_whose_connection_breaks_while_it_commits_fails_and_its_repeat_is_stored_once() {
+    let Some((store, proxy, _server)) = behind_a_proxy().await else { return };
+    for (name, cut, again) in [("a", Cut::BeforeCommit, false), ("b", Cut::AfterCommit, true)] {
+        proxy.cut(cut);
+        let failed = within(store.store().append(vec![store.event(name, &["u1"], 0)])).await;
+        assert!(matches!(failed, Err(StoreError::Transient(_))) && proxy.has_cut(), "{failed:?}");
+        assert_eq!(store.is_duplicate(name).await, again, "{cut:?}");
+        assert!(store.is_duplicate(name).await);
+    }
+    assert_eq!(store.names().await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_settlement_whose_connection_breaks_while_it_commits_fails_and_is_asked_for_again() {
+    let Some((store, proxy, _server)) = behind_a_proxy().await else { return };
+    for (name, cut, again) in [("a", Cut::BeforeCommit, Ok(())), ("b", Cut::AfterCommit, Err(StoreError::NotPending))] {
+        let unit = Unit::of(store.append(name, &["u1"]).await);
+        proxy.cut(cut);
+        let failed = within(store.try_settle(&unit, done())).await;
+        assert!(matches!(failed, Err(StoreError::Transient(_))) && proxy.has_cut(), "{failed:?}");
+        assert_eq!(within(store.try_settle(&unit, done())).await, again);
+        assert_eq!(store.names().await, [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn while_the_server_is_away_every_call_fails_at_once_and_all_goes_on_when_it_is_back() {
+    let Some(mut server) = Server::start(Durability::Full) else { return };
+    let url = schema_of(&server.url(), "away");
+    let mut store = TestStore::start(Box::new(Postgres::at(url)), UNLIMITED).await;
+    let appended = store.append("a", &["u1"]).await;
+    for end in [Server::stop, Server::kill] {
+        end(&mut server);
+        let append = async || store.store().append(vec![store.event("b", &["u1"], 0)]).await;
+        for _ in 0..20 {
+            let failed = within(append()).await;
+            assert!(matches!(failed, Err(StoreError::Transient(_))), "{failed:?}");
+        }
+        assert!(store.store().status().write_error.is_some());
+        server.run();
+        assert!(within(poll_until(&append, Result::is_ok)).await.is_ok());
+        assert_eq!(store.store().status().write_error, None);
+    }
+    store.reopen().await;
+    assert_eq!(store.names().await, ["a", "b"]);
+    assert_eq!(store.entries().await[0].seq, appended);
+}
+
+#[tokio::test]
+async fn several_processes_that_start_at_once_make_the_tables_once() {
+    let Some(schema) = Postgres::new() else { return };
+    let stores = within(join_all((0..4).map(|_| schema.open(UNLIMITED)))).await;
+    let main = AccountName::main();
+    let ids: BTreeSet<_> =
+        stores.iter().map(|store| store.hash_key().event_by_message_id(&main, "a").to_string()).collect();
+    assert_eq!(ids.len(), 1, "one hash key for all");
+}

@@ -1,0 +1,264 @@
+//! PostgreSQL for tests: a throw-away server, and in it a schema of its own for every test.
+//!
+//! The server of `DATABASE_URL` is used if that is set. Otherwise the binaries are looked for in `PATH` and where Debian keeps them, and a
+//! server is started once for all tests, in a temporary folder, on a Unix socket; as an unprivileged user, since PostgreSQL
+//! refuses to be run by root. Without binaries the tests print that they are skipped. A server ends with the process that
+//! started it, however that ends: a shell waits for the end of its input, which is this process's end of a pipe.
+
+use std::fs::Permissions;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A server that has to recover from a crash takes some seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a server is started for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing is synced: fast, and enough where no server is killed.
+    None,
+    /// As in production.
+    Full,
+}
+
+/// A server that can be stopped, killed and started again.
+pub struct Server {
+    folder: TempDir,
+    binaries: PathBuf,
+    durability: Durability,
+    /// It also listens here, with TLS.
+    port: Option<u16>,
+    process: Option<Child>,
+}
+
+/// The shell that starts a program and ends it by the signal that it reads. If its input ends, the process that started it has, and
+/// the folder is removed.
+const UNTIL_END_OF_INPUT: &str = r#"
+    folder=$1
+    shift
+    exec 3<&0
+    "$@" </dev/null 3<&- &
+    pid=$!
+    echo $pid
+    read -r signal <&3
+    kill -"${signal:-QUIT}" $pid
+    wait $pid
+    [ -n "$signal" ] || rm -rf "$folder"
+"#;
+
+impl Server {
+    /// Starts a server with an empty data folder. `None`: there are no binaries.
+    pub fn start(durability: Durability) -> Option<Self> {
+        Self::start_with(durability, None)
+    }
+
+    /// The same, which also listens on a port of the loopback interface, with TLS: `certificate` and `key` are PEM.
+    pub fn start_with_tls(certificate: &str, key: &str) -> Option<Self> {
+        Self::start_with(Durability::None, Some((certificate, key)))
+    }
+
+    fn start_with(durability: Durability, tls: Option<(&str, &str)>) -> Option<Self> {
+        let binaries = binaries()?;
+        let folder = TempDir::with_prefix("pg-").expect("a folder");
+        give_away(folder.path());
+        let mut initdb = as_unprivileged(&binaries.join("initdb"));
+        initdb.args(["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--username=postgres", "-D"]);
+        let made = initdb.arg(folder.path().join("data")).current_dir(folder.path()).output().expect("initdb runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        if let Some((certificate, key)) = tls {
+            for (name, content) in [("server.crt", certificate), ("server.key", key)] {
+                let path = folder.path().join("data").join(name);
+                std::fs::write(&path, content).expect("written");
+                std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("made private");
+                give_away(&path);
+            }
+        }
+        // Free a moment ago: the system gives the next one to the next who asks.
+        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = tls.map(|_| free().expect("a port").port());
+        let mut server = Self { folder, binaries, durability, port, process: None };
+        server.run();
+        Some(server)
+    }
+
+    /// Starts it again, after it was stopped or killed.
+    pub fn run(&mut self) {
+        let folder = self.folder.path();
+        let mut shell = as_unprivileged(Path::new("/bin/sh"));
+        shell.args(["-c", UNTIL_END_OF_INPUT, "sh"]).arg(folder).arg(self.binaries.join("postgres"));
+        shell.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
+        match self.port {
+            // The name of the socket has the port in it; that of every other server has the usual one.
+            Some(port) => shell.args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on", "-p", &port.to_string()]),
+            None => shell.args(["-c", "listen_addresses="]),
+        };
+        shell.args(["-c", "max_connections=300", "-c", "shared_buffers=64MB", "-c", "log_min_messages=fatal"]);
+        if self.durability == Durability::None {
+            shell.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
+        }
+        let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).current_dir(folder);
+        let mut process = shell.spawn().expect("the shell runs");
+        let mut pid = String::new();
+        let output = process.stdout.take().expect("piped");
+        BufReader::new(output).read_line(&mut pid).expect("the server's process id");
+        self.process = Some(process);
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&self) {
+        let began = Instant::now();
+        loop {
+            let mut ready = Command::new(self.binaries.join("pg_isready"));
+            ready.arg("-q").arg("-h").arg(self.folder.path());
+            ready.args(self.port.map(|port| format!("--port={port}")));
+            if ready.status().expect("pg_isready runs").success() {
+                return;
+            }
+            let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            assert!(began.elapsed() < PATIENCE, "the server did not start: {}", log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it in order, without waiting for its clients: they lose their connections.
+    pub fn stop(&mut self) {
+        self.end("INT");
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(&mut self) {
+        self.end("QUIT");
+    }
+
+    fn end(&mut self, signal: &str) {
+        let Some(mut process) = self.process.take() else { return };
+        let mut input = process.stdin.take().expect("piped");
+        std::io::Write::write_all(&mut input, format!("{signal}\n").as_bytes()).expect("the shell waits");
+        process.wait().expect("it ends");
+    }
+
+    /// Where it listens with TLS.
+    pub fn port(&self) -> u16 {
+        self.port.expect("it was started with TLS")
+    }
+
+    /// The folder of its socket.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The URL of its database.
+    pub fn url(&self) -> String {
+        url_of(self.folder())
+    }
+}
+
+/// The URL of the database of the server whose socket is in this folder.
+pub fn url_of(folder: &Path) -> String {
+    let host = folder.to_str().expect("text").replace('/', "%2F");
+    format!("postgres://postgres@{host}/postgres")
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The URL of a schema of its own, on the server that all tests share. `None`: there is none, and the caller is skipped.
+pub fn new_schema() -> Option<String> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("it_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    Some(schema_of(&shared_server()?, &name))
+}
+
+/// The URL of a schema of this name, which is made, in the database of `url`.
+pub fn schema_of(url: &str, name: &str) -> String {
+    let (url, create) = (url.to_owned(), format!("CREATE SCHEMA {name}"));
+    let separator = if url.contains('?') { '&' } else { '?' };
+    let of_schema = format!("{url}{separator}options=-c%20search_path%3D{name}");
+    // On a thread of its own: the caller may be within a runtime.
+    let make = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connected");
+            tokio::spawn(connection);
+            client.batch_execute(&create).await.expect("made");
+        });
+    });
+    make.join().expect("the schema is made");
+    of_schema
+}
+
+/// The URL of the server that all tests share.
+fn shared_server() -> Option<String> {
+    static SHARED: OnceLock<Option<Shared>> = OnceLock::new();
+    let shared = SHARED.get_or_init(|| {
+        if let Ok(url) = std::env::var("DATABASE_URL") {
+            return Some(Shared::Given(url));
+        }
+        let server = Server::start(Durability::None);
+        if server.is_none() {
+            eprintln!("skipped: there is no PostgreSQL here (neither DATABASE_URL nor the server's binaries)");
+        }
+        server.map(Shared::Started)
+    });
+    shared.as_ref().map(|shared| match shared {
+        Shared::Given(url) => url.clone(),
+        Shared::Started(server) => server.url(),
+    })
+}
+
+enum Shared {
+    Given(String),
+    Started(Server),
+}
+
+/// The folder with the server's programs.
+fn binaries() -> Option<PathBuf> {
+    let in_path =
+        std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let debian = versions.map(|version| version.path().join("bin"));
+    let has_all =
+        |folder: &PathBuf| ["initdb", "postgres", "pg_isready"].iter().all(|program| folder.join(program).is_file());
+    in_path.chain(debian).find(has_all)
+}
+
+/// The user and group to which a test run by root switches; they are in the list of users, as initdb asks for.
+fn unprivileged() -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let users = std::fs::read_to_string("/etc/passwd").expect("the list of users");
+    let ids = |name: &str| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut ids = line.split(':').skip(2);
+        Some((ids.next()?.parse().ok()?, ids.next()?.parse().ok()?))
+    };
+    ids("postgres").or_else(|| ids("nobody"))
+}
+
+/// Makes that user the owner of a file.
+fn give_away(path: &Path) {
+    if let Some((uid, gid)) = unprivileged() {
+        chown(path, Some(uid), Some(gid)).expect("given away");
+    }
+}
+
+fn as_unprivileged(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    if let Some((uid, gid)) = unprivileged() {
+        command.uid(uid).gid(gid);
+    }
+    command
+}
