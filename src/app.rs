@@ -124,8 +124,10 @@ pub async fn serve(
     let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
     let (handle, tracker) = (deliveries.clone(), TaskTracker::new());
     let runtime = Runtime { handle, tracker: tracker.clone(), shutdown: shutdown.clone(), failed: failed.clone() };
-    let context =
-        AppContext { config: Arc::new(config), store, clock: Clock::start(), metrics: Metrics::default(), runtime };
+    let metrics = Metrics::default();
+    let commits = metrics.clone();
+    store.on_commit(Box::new(move |commit| commits.committed(commit.requests, commit.took)));
+    let context = AppContext { config: Arc::new(config), store, clock: Clock::start(), metrics, runtime };
     let (config, store) = (&context.config, &context.store);
     let registry = Arc::new(new_registry(&context).await?);
     let server = bind(config.server.listen, "SERVER_LISTEN")?;
@@ -181,8 +183,9 @@ async fn new_registry(context: &AppContext) -> Result<AccountRegistry, ServeErro
     for account in accounts {
         let signals = AccountSignals::default();
         let client = ConnectionPool::new(&account.base_url, config.refersion.timeout)?.client(&account.api_key)?;
-        let worker = context.new_worker(&account, client, signals.clone());
-        endpoints.push(context.new_endpoint(account, signals, worker));
+        let meter = context.metrics.of(&account.name);
+        let worker = context.new_worker(&account, client, signals.clone(), meter.clone());
+        endpoints.push(context.new_endpoint(account, signals, worker, meter));
     }
     let registry = AccountRegistry::new(Arc::clone(store), context.clock, context.runtime.shutdown.clone(), endpoints);
     let registry = registry.with_operator_key(operator).with_metrics(context.metrics.clone());

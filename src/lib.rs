@@ -17,6 +17,7 @@
 //! 1 logic        segment  mapping  delivery  scheduling  pure: no async, clock, randomness, environment, logging
 //! 2 adapters     refersion  store  config  telemetry     one outside thing each
 //!                clock  account_signals                  the time; messages between `http` and `worker`
+//!                scrape                                  what Prometheus reads, of the adapters above
 //! 3 services     http  worker  sandbox                   async; connect the logic to the adapters
 //! 4 assembly     app                                     the only module that knows every concrete type
 //!                cli                                     one file per subcommand
@@ -49,7 +50,7 @@
 //!     the two of health. Accounts are independent: none delays another, and equal ids in two of them are two users.
 //!
 //! # Deliberately absent
-//! Several replicas on one store (leases, PostgreSQL); traces; a web interface.
+//! Several replicas on one store (leases, PostgreSQL); a web interface.
 
 pub mod failpoint;
 
@@ -69,6 +70,8 @@ pub mod config;
 pub mod refersion;
 pub mod store;
 pub mod telemetry;
+
+pub mod scrape;
 
 pub mod http;
 pub mod sandbox;

@@ -12,7 +12,7 @@ use crate::refersion::Client;
 use crate::scheduling::HealthLimits;
 use crate::segment::Authenticator;
 use crate::store::Store;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Meter, Metrics};
 use crate::worker::{self, Runtime, Worker};
 use std::sync::Arc;
 
@@ -28,7 +28,13 @@ pub(super) struct AppContext {
 
 impl AppContext {
     /// A worker for `account` that calls Refersion through `client`. It is idle until it is woken.
-    pub(super) fn new_worker(&self, account: &AccountConfig, client: Client, signals: AccountSignals) -> Worker {
+    pub(super) fn new_worker(
+        &self,
+        account: &AccountConfig,
+        client: Client,
+        signals: AccountSignals,
+        meter: Meter,
+    ) -> Worker {
         let delivery = &self.config.delivery;
         let settings = worker::Settings {
             account: account.name.clone(),
@@ -41,7 +47,7 @@ impl AppContext {
                 requests_per_second: account.max_requests_per_second,
             },
             max_age: delivery.max_age,
-            meter: self.metrics.of(&account.name),
+            meter,
         };
         Worker::new(settings, self.runtime.clone(), Arc::clone(&self.store), signals, self.clock)
     }
@@ -52,9 +58,10 @@ impl AppContext {
         account: AccountConfig,
         signals: AccountSignals,
         worker: Worker,
+        meter: Meter,
     ) -> AccountEndpoint {
         AccountEndpoint {
-            meter: self.metrics.of(&account.name),
+            meter,
             account: account.name,
             authenticator: Authenticator::new(account.api_key, account.shared_secrets),
             rules: account.rules,

@@ -20,6 +20,7 @@ use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_sea
 use crate::http::{AccountEndpoint, AdmissionError, MerchantAccounts};
 use crate::refersion::{BuildError, ConnectionPool, KeyVerification};
 use crate::store::Store;
+use crate::telemetry::Meter;
 use crate::worker::Worker;
 use async_trait::async_trait;
 use rand::Rng as _;
@@ -37,6 +38,7 @@ pub(super) struct MerchantRegistry(Arc<Inner>);
 
 struct Inner {
     context: AppContext,
+    meter: Meter,
     seal_key: SealKey,
     pool: ConnectionPool,
     verifier: KeyVerifier,
@@ -96,8 +98,10 @@ impl MerchantRegistry {
         let seal_key = config.store.seal_keys.first().cloned().ok_or(ServeError::NoSealKey)?;
         let pool = ConnectionPool::new(&config.refersion.base_url, config.refersion.timeout)?;
         let accounts = keys.into_iter().map(|(name, key)| (name, MerchantAccount { key, active: None })).collect();
+        let meter = context.metrics.of_arrived();
         Ok(Self(Arc::new(Inner {
             context,
+            meter,
             seal_key,
             pool,
             verifier: KeyVerifier::new(),
@@ -132,6 +136,10 @@ impl MerchantAccounts for MerchantRegistry {
         let task = tokio::spawn(async move { inner.verifier.admit_once(pair, inner.verify(&name, &key)).await });
         // Err: the task panicked, which is a bug.
         task.await.unwrap_or(Err(AdmissionError::KeyUnverified))
+    }
+
+    fn meter(&self) -> &Meter {
+        &self.0.meter
     }
 
     fn endpoints(&self) -> Vec<Arc<AccountEndpoint>> {
@@ -202,7 +210,8 @@ impl Inner {
         let ActiveAccount { endpoint, worker } = active;
         worker.replace_key(key)?;
         let account = self.context.config.account(name.clone(), key.clone());
-        let endpoint = self.context.new_endpoint(account, endpoint.signals.clone(), worker.clone());
+        let (signals, meter) = (endpoint.signals.clone(), self.meter.clone());
+        let endpoint = self.context.new_endpoint(account, signals, worker.clone(), meter);
         Ok(ActiveAccount { endpoint: Arc::new(endpoint), worker: worker.clone() })
     }
 
@@ -225,8 +234,8 @@ impl Inner {
         let settings = self.context.config.account(name.clone(), account.key.clone());
         let client = self.pool.client(&account.key)?;
         let signals = AccountSignals::default();
-        let worker = self.context.new_worker(&settings, client, signals.clone());
-        let endpoint = Arc::new(self.context.new_endpoint(settings, signals, worker.clone()));
+        let worker = self.context.new_worker(&settings, client, signals.clone(), self.meter.clone());
+        let endpoint = Arc::new(self.context.new_endpoint(settings, signals, worker.clone(), self.meter.clone()));
         account.active = Some(ActiveAccount { endpoint: Arc::clone(&endpoint), worker });
         Ok(Some(endpoint))
     }

@@ -134,6 +134,12 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
+/// Whether traces are to be exported: the variables of OpenTelemetry that say where to.
+fn traces_are_wanted() -> bool {
+    let names = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+    names.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
 /// The current time.
 fn now() -> Timestamp {
     Clock::start().now()

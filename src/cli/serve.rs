@@ -1,7 +1,7 @@
 //! `serve`: runs the service until the process is stopped. With `--sandbox` it is a trial: the service delivers to a simulated
 //! Refersion in the same process, and its store is a temporary file.
 
-use super::{ConfigArgs, block_on, fail, print, reachable, runtime, shutdown_signal};
+use super::{ConfigArgs, block_on, fail, print, reachable, runtime, shutdown_signal, traces_are_wanted};
 use crate::app::{self, Addresses};
 use crate::config::{Config, LogFormat, Mode, StoreUrl};
 use crate::domain::ApiKey;
@@ -12,6 +12,7 @@ use clap::Args;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use url::Url;
@@ -33,6 +34,9 @@ const SANDBOX_KEY: &str = "pub_sandbox.sec_sandbox";
 /// The port of a trial's simulated Refersion, if it is free.
 const SANDBOX_PORT: u16 = 9099;
 
+/// How long sending the last spans may delay the end of the process.
+const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(1);
+
 pub(super) fn run(args: &ServeArgs) -> ExitCode {
     let mode = if args.sandbox { Mode::Sandbox } else { Mode::Live };
     let config = match args.config.load(mode) {
@@ -53,11 +57,17 @@ fn serve(config: Config, args: &ServeArgs) -> io::Result<Result<(), String>> {
     let deliveries = runtime()?;
     let served = block_on(async {
         let stop = shutdown_signal();
-        if args.sandbox {
+        if traces_are_wanted() {
+            telemetry::traces::start()?;
+        }
+        let served = if args.sandbox {
             trial(config, args.sandbox_listen, deliveries.handle(), stop).await
         } else {
             app::serve(config, deliveries.handle(), |_| {}, stop).await.map_err(|error| error.to_string())
-        }
+        };
+        // Err: it panicked. It blocks, and the runtime has to run meanwhile.
+        let _ = tokio::task::spawn_blocking(|| telemetry::traces::stop(LAST_SPANS_TIMEOUT)).await;
+        served
     });
     deliveries.shutdown_background();
     served

@@ -58,6 +58,8 @@ const OVERRIDES: [KeySpec; 13] = [
 ];
 /// What an account sets for itself, and never has from a section.
 const OWN: [&str; 5] = ["name", "api_key", "api_key_file", "shared_secrets", "shared_secrets_file"];
+/// Those of these that are secrets; each may be read from the file that `<key>_file` names.
+const SECRETS: [&str; 2] = ["api_key", "shared_secrets"];
 const MAX_NAME_LENGTH: usize = 40;
 
 /// Reads all accounts of `[[accounts]]`, or notes every problem.
@@ -99,7 +101,9 @@ fn account(setting: &Setting, unique: &mut UniqueAccounts, reader: &mut Reader) 
         Err(noted) => Err(noted),
     };
     let secrets = secret(setting, table, &keys::SEGMENT_SHARED_SECRETS, reader);
-    let mut own = Reader { layers: overlaid(setting, table, reader), problems: <_>::default(), warnings: Vec::new() };
+    note_written(setting, table, &name, reader);
+    let (problems, warnings, written) = <_>::default();
+    let mut own = Reader { layers: overlaid(setting, table, reader), problems, warnings, written };
     let base_url = base_url::read(&mut own);
     let concurrency = own.value(&keys::REFERSION_CONCURRENCY);
     let max_requests_per_second = own.optional(&keys::REFERSION_MAX_REQUESTS_PER_SECOND);
@@ -116,6 +120,25 @@ fn account(setting: &Setting, unique: &mut UniqueAccounts, reader: &mut Reader) 
         max_requests_per_second: max_requests_per_second?,
         rules: rules?,
     })
+}
+
+/// Notes what is written of the account, its secrets as they were read.
+fn note_written(setting: &Setting, table: &Table, name: &Read<AccountName>, reader: &mut Reader) {
+    let Ok(name) = name else { return };
+    let path = |key: &str| format!("accounts.{name}.{key}");
+    for (key, value) in table.iter().filter(|(key, _)| !OWN.contains(&key.as_str())) {
+        reader.written.add(path(key), &setting.inner(&format!(".{key}"), value), false);
+    }
+    for key in SECRETS {
+        // Err: a problem, which was noted when the secret was read.
+        let problems = reader.problems.clone();
+        if let Ok(Some(found)) = secret_text(setting, table, key, reader) {
+            reader.written.add(path(key), &found, true);
+        }
+        reader.problems = problems;
+        let file = table.get(&format!("{key}_file")).and_then(Value::as_str);
+        reader.written.secret_files.extend(file.map(|path| path.trim().into()));
+    }
 }
 
 fn name_of(setting: &Setting, table: &Table, unique: &mut UniqueAccounts, reader: &mut Reader) -> Read<AccountName> {

@@ -65,6 +65,7 @@ fn put(layers: &mut Layers, key: KeySpec, text: &str, problems: &mut Problems) {
 }
 
 fn put_file(layers: &mut Layers, key: KeySpec, name: String, path: &str, problems: &mut Problems) {
+    layers.secret_files.push(path.into());
     match secret_in(path) {
         Ok(text) => {
             let value = Value::String(text);

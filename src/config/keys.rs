@@ -96,6 +96,20 @@ keys! {
     LOG_FILTER: Key<String> = plain("log", "filter", values::log_filter);
 }
 
+/// The keys of which a change takes effect at the next start only: what was opened or bound with them stays as it is.
+pub(super) const AT_START: [KeySpec; 10] = [
+    SEGMENT_ACCEPT_ANY_API_KEY.spec,
+    SERVER_LISTEN.spec,
+    SERVER_DRAIN.spec,
+    OPS_LISTEN.spec,
+    STORE_URL.spec,
+    STORE_DEDUPLICATION_WINDOW.spec,
+    STORE_DEDUPLICATION_MEMORY_MB.spec,
+    STORE_SEAL_KEY.spec,
+    DELIVERY_MAX_BACKLOG.spec,
+    LOG_FORMAT.spec,
+];
+
 const fn plain<T>(section: &'static str, name: &'static str, parse: fn(&Value) -> Parsed<T>) -> Key<T> {
     Key { spec: KeySpec { section, name, kind: Kind::Plain }, parse }
 }

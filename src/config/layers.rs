@@ -9,7 +9,7 @@ use super::keys::{KEYS, KeySpec, Kind, of_section, sections};
 use super::problem::{Origin, Problem, Problems, either};
 use super::values::found;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// The list of further accounts, the only name at the top level that is not a section.
@@ -50,6 +50,8 @@ pub(super) struct Layers {
     pub(super) accounts: Option<Setting>,
     /// Whether a source could not be read: a key that seems missing may be set there.
     pub(super) incomplete: bool,
+    /// The files that secrets were read from.
+    pub(super) secret_files: Vec<PathBuf>,
 }
 
 impl Layers {

@@ -7,10 +7,11 @@
 //!
 //! `keys` defines all keys, each with its type. `layers` and `environment` collect the settings; `values` parses one value;
 //! `sections`, `rules`, `base_url` and `accounts` read typed values through `read`; `problem` is what an operator sees of an invalid
-//! configuration, and `did_you_mean` makes its suggestions.
+//! configuration, and `did_you_mean` makes its suggestions; `changes` compares two configurations.
 
 mod accounts;
 mod base_url;
+mod changes;
 mod did_you_mean;
 mod environment;
 mod keys;
@@ -22,6 +23,7 @@ mod sections;
 mod values;
 
 pub use accounts::AccountConfig;
+pub use changes::Change;
 pub use keys::{KEYS, KeySpec, Kind};
 pub use problem::{Problem, Problems, Warning};
 
@@ -61,6 +63,8 @@ pub struct Config {
     pub rules: Rules,
     /// `[[accounts]]`: the accounts beside `main`, which the sections describe.
     pub accounts: Vec<AccountConfig>,
+    /// All of it as it was written, for [`Config::changes`].
+    written: changes::Written,
 }
 
 /// `[refersion]`, without the keys in [`Rules`].
@@ -235,7 +239,7 @@ fn read_layers(files: &[PathBuf], env: impl Iterator<Item = (String, String)>) -
         layers.file(order, path, &mut problems);
     }
     let warnings = environment::apply(&mut layers, env, &mut problems);
-    read::Reader { layers, problems, warnings }
+    read::Reader { layers, problems, warnings, written: changes::Written::default() }
 }
 
 #[cfg(test)]

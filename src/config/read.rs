@@ -2,6 +2,7 @@
 //!
 //! A section reads all of its keys before it uses `?` on any of the results. That way one run reports every problem.
 
+use super::changes::Written;
 use super::keys::{Key, KeySpec};
 use super::layers::{Layers, Setting};
 use super::problem::{Noted, Origin, Problem, Problems, Warning};
@@ -16,6 +17,8 @@ pub(super) struct Reader {
     pub(super) layers: Layers,
     pub(super) problems: Problems,
     pub(super) warnings: Vec<Warning>,
+    /// Every setting as it was written.
+    pub(super) written: Written,
 }
 
 impl Reader {

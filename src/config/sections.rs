@@ -48,6 +48,7 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
             format!("found {} and {}, expected two different ports", found(one), found(other))
         });
     }
+    reader.written.add_layers(&reader.layers);
     Ok(Config {
         refersion: refersion?,
         segment: segment?,
@@ -58,6 +59,7 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
         log: log?,
         rules: rules?,
         accounts: accounts?,
+        written: std::mem::take(&mut reader.written),
     })
 }
 

@@ -92,6 +92,16 @@ impl OutcomeCode {
         Self::ALL.iter().copied().find(|code| code.number() == number)
     }
 
+    /// Whether the event was settled because there was nothing to do.
+    pub fn is_ignored(self) -> bool {
+        self >= Self::Unsupported && self <= Self::DeletedSince && self != Self::Unrecorded
+    }
+
+    /// Whether the event became a dead letter.
+    pub fn is_dead_letter(self) -> bool {
+        self >= Self::Unmappable
+    }
+
     /// The number that stands for it in the store.
     pub fn number(self) -> i64 {
         i64::from(self as u8)
@@ -111,18 +121,24 @@ impl From<Action> for OutcomeCode {
     }
 }
 
+impl From<&Reason> for OutcomeCode {
+    fn from(reason: &Reason) -> Self {
+        match reason {
+            Reason::Unsupported { .. } => Self::Unsupported,
+            Reason::NoRule => Self::NoRule,
+            Reason::UnknownUser => Self::UnknownUser,
+            Reason::UntrustedProject => Self::UntrustedProject,
+            Reason::CreateIf { .. } => Self::CreateIf,
+            Reason::Audience { .. } => Self::Audience,
+        }
+    }
+}
+
 impl From<&Outcome> for OutcomeCode {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Delivered { action, .. } => Self::from(*action),
-            Outcome::Ignored(Ignored::Mapping(reason)) => match reason {
-                Reason::Unsupported { .. } => Self::Unsupported,
-                Reason::NoRule => Self::NoRule,
-                Reason::UnknownUser => Self::UnknownUser,
-                Reason::UntrustedProject => Self::UntrustedProject,
-                Reason::CreateIf { .. } => Self::CreateIf,
-                Reason::Audience { .. } => Self::Audience,
-            },
+            Outcome::Ignored(Ignored::Mapping(reason)) => Self::from(reason),
             Outcome::Ignored(Ignored::ExistedBefore(_)) => Self::ExistedBefore,
             Outcome::Ignored(Ignored::LeftAlone { .. }) => Self::LeftAlone,
             Outcome::Ignored(Ignored::Cancelled) => Self::Cancelled,

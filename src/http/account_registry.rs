@@ -12,9 +12,10 @@ use super::AccountEndpoint;
 use super::response::ApiResponse;
 use crate::clock::Clock;
 use crate::domain::{AccountName, ApiKey};
+use crate::scrape::Scraper;
 use crate::segment::{self, AuthError, Authenticator};
 use crate::store::Store;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Meter, Metrics};
 use async_trait::async_trait;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
@@ -26,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 pub trait MerchantAccounts: Send + Sync {
     /// The endpoint of the account with this key, once Refersion has accepted the key and the key is stored.
     async fn admit(&self, key: ApiKey) -> Result<Arc<AccountEndpoint>, AdmissionError>;
+
+    /// What counts for all these accounts.
+    fn meter(&self) -> &Meter;
 
     /// The endpoints of the accounts that have a worker.
     fn endpoints(&self) -> Vec<Arc<AccountEndpoint>>;
@@ -55,6 +59,8 @@ pub struct AccountRegistry {
     pub(super) operator: Option<Authenticator>,
     pub(super) merchants: Option<Arc<dyn MerchantAccounts>>,
     pub(super) metrics: Metrics,
+    /// What `/metrics` answers with.
+    pub(super) scraper: Scraper,
     shutdown: CancellationToken,
     configured: Vec<Arc<AccountEndpoint>>,
 }
@@ -68,7 +74,9 @@ impl AccountRegistry {
         configured: Vec<AccountEndpoint>,
     ) -> Self {
         let configured = configured.into_iter().map(Arc::new).collect();
-        Self { store, clock, operator: None, merchants: None, metrics: Metrics::default(), shutdown, configured }
+        let metrics = Metrics::default();
+        let scraper = Scraper::new(metrics.clone(), Arc::clone(&store));
+        Self { store, clock, operator: None, merchants: None, metrics, scraper, shutdown, configured }
     }
 
     /// Operators authenticate with `key`.
@@ -80,7 +88,8 @@ impl AccountRegistry {
     /// `/metrics` shows `metrics`.
     #[must_use]
     pub fn with_metrics(self, metrics: Metrics) -> Self {
-        Self { metrics, ..self }
+        let scraper = Scraper::new(metrics.clone(), Arc::clone(&self.store));
+        Self { metrics, scraper, ..self }
     }
 
     /// Keys that no configured account has are admitted by `merchants`.
@@ -115,6 +124,22 @@ impl AccountRegistry {
                 (endpoint.wake_worker)();
             }
         }
+    }
+
+    /// Counts a request with wrong credentials; `endpoint` is the account that it was for, if it was for any.
+    pub(super) fn count_auth_error(&self, endpoint: Option<&AccountEndpoint>, error: AuthError) {
+        match (endpoint, &self.merchants) {
+            (Some(endpoint), _) => endpoint.meter.authentication_failed(error),
+            (None, Some(merchants)) => merchants.meter().authentication_failed(error),
+            (None, None) => self.metrics.authentication_failed(error),
+        }
+    }
+
+    /// The endpoint of the configured account that a path of the form `/segment/{name}` or `/segment/{name}/` names.
+    pub(super) fn named_in(&self, path: &str) -> Option<Arc<AccountEndpoint>> {
+        let name = path.strip_prefix("/segment/")?;
+        let name = name.strip_suffix('/').unwrap_or(name);
+        self.configured.iter().find(|endpoint| endpoint.account.as_str() == name).cloned()
     }
 
     /// The endpoint that a request with these headers is for.

@@ -9,24 +9,48 @@ use super::AccountEndpoint;
 use super::response::ApiResponse;
 use crate::failpoint;
 use crate::store::{Appended, NewEvent, StoreError};
+use crate::telemetry::traces::{Span, SpanKind, TraceContext};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
 /// Appends `events` and wakes the worker.
-pub(super) async fn append(endpoint: &AccountEndpoint, events: Vec<NewEvent>) -> Result<Vec<Appended>, ApiResponse> {
+/// The span of it belongs to `trace`, and links to the events.
+pub(super) async fn append(
+    endpoint: &AccountEndpoint,
+    events: Vec<NewEvent>,
+    trace: Option<TraceContext>,
+) -> Result<Vec<Appended>, ApiResponse> {
     let (store, wake_worker) = (Arc::clone(&endpoint.store), Arc::clone(&endpoint.wake_worker));
+    let meter = endpoint.meter.clone();
     let append = Box::pin(async move {
         failpoint::step("http::appending");
+        let mut span = Span::child_of(trace, "append", SpanKind::Internal);
+        if let Some(span) = &mut span {
+            span.link(events.iter().map(|event| event.id));
+        }
         let appended = store.append(events).await;
         failpoint::step("http::appended");
-        if appended.iter().flatten().any(|appended| matches!(appended, Appended::Accepted { .. })) {
+        let accepted = |appended: &&Appended| matches!(appended, Appended::Accepted { .. });
+        let accepted = appended.iter().flatten().filter(accepted).count();
+        end(span, accepted, appended.as_ref().err());
+        if accepted > 0 {
+            meter.events_appended(accepted);
             wake_worker();
         }
         appended
     });
     Ok(CompleteOnDrop(Some(append)).await?)
+}
+
+fn end(span: Option<Span>, accepted: usize, error: Option<&StoreError>) {
+    let Some(mut span) = span else { return };
+    span.number("events.accepted", accepted);
+    if let Some(error) = error {
+        span.fail(error.to_string());
+    }
+    span.end();
 }
 
 type Append = Pin<Box<dyn Future<Output = Result<Vec<Appended>, StoreError>> + Send>>;

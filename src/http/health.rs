@@ -1,7 +1,7 @@
 //! Health and metrics: `/healthz` (the process is alive), `/readyz` (the service takes requests) and `/metrics`.
 //!
-//! In: what the store and the workers last published. Out: JSON and OpenMetrics. Invariants: nothing here does I/O, so a flood of
-//! requests writes nothing; whether the store can be written is known from its last commit, and a probe commits every few
+//! In: what the store and the workers last published. Out: JSON, and metrics as text. Invariants: health does no I/O, and nothing here writes, so a
+//! flood of requests costs little ([`crate::scrape`]); whether the store can be written is known from its last commit, and a probe commits every few
 //! seconds. At most [`MAX_NAMED`] unconfigured accounts are named, halted ones before paused ones; a revoked key of one of them
 //! shows in `merchants`, not in `refersion`. Deliberately absent: credentials, because the operators' listener is private.
 
@@ -10,9 +10,10 @@ use crate::account_signals::AccountSignals;
 use crate::domain::Timestamp;
 use crate::scheduling::HealthState;
 use crate::store::StoreStatus;
+use crate::telemetry::Format;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -63,11 +64,15 @@ pub(super) async fn readyz_by_account(State(registry): State<Arc<AccountRegistry
     (status, Json(body))
 }
 
-/// The counters in the OpenMetrics format.
-pub(super) async fn metrics(State(registry): State<Arc<AccountRegistry>>) -> impl IntoResponse {
-    let StoreStatus { pending, dead, .. } = registry.store.status();
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], registry.metrics.text(pending, dead))
+/// The metrics, in the format that the client prefers.
+pub(super) async fn metrics(State(registry): State<Arc<AccountRegistry>>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    let format = Format::preferred(accept);
+    let unconfigured = registry.unconfigured();
+    let accounts = registry.configured().chain(&unconfigured).map(|endpoint| (&endpoint.account, &endpoint.signals));
+    let ready = !registry.is_draining() && registry.store.status().write_error.is_none();
+    let text = registry.scraper.text(format, ready, accounts, registry.clock.now()).await;
+    ([(header::CONTENT_TYPE, format.content_type())], text)
 }
 
 fn halted_and_paused(endpoints: &[Arc<AccountEndpoint>], now: Timestamp) -> [Vec<&Arc<AccountEndpoint>>; 2] {

@@ -8,6 +8,7 @@
 //! absent: calls to Refersion; the verification of a new key needs one, and is passed in ([`MerchantAccounts`]).
 
 mod account_registry;
+mod answered;
 mod append;
 mod body;
 mod dead_letters;
@@ -73,10 +74,8 @@ const WEBHOOK_METHODS: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT).o
 pub fn public_router(registry: Arc<AccountRegistry>) -> Router {
     let shared = only_webhook(on(WEBHOOK_METHODS, webhook::shared_endpoint)).with_state(Arc::clone(&registry));
     let mut events = with_trailing_slash(Router::new(), "/segment", &shared);
-    for endpoint in registry.configured() {
-        let own = only_webhook(on(WEBHOOK_METHODS, webhook::account_endpoint)).with_state(Arc::clone(endpoint));
-        events = with_trailing_slash(events, &format!("/segment/{}", endpoint.account), &own);
-    }
+    let own = on(WEBHOOK_METHODS, webhook::account_endpoint).fallback(webhook::account_endpoint_by_other_method);
+    events = with_trailing_slash(events, "/segment/{account}", &own.with_state(Arc::clone(&registry)));
     let sdk = only_post(post(webhook::shared_endpoint)).with_state(Arc::clone(&registry));
     for path in SDK_PATHS {
         events = with_trailing_slash(events, path, &sdk);
@@ -113,7 +112,7 @@ fn health_routes(registry: Arc<AccountRegistry>, readyz: MethodRouter<Arc<Accoun
 
 /// Refuses every method but the [`WEBHOOK_METHODS`]; axum's own refusal has no body.
 fn only_webhook<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
-    route.fallback(|request| refuse(request, ApiResponse::MethodNotAllowed("POST, PUT, PATCH")))
+    route.fallback(|request| refuse(request, ApiResponse::MethodNotAllowed(webhook::METHODS)))
 }
 
 /// Refuses every method but POST.
@@ -132,6 +131,7 @@ fn with_fallbacks(router: Router) -> Router {
     router.fallback(|request| refuse(request, ApiResponse::NotFound)).layer(CatchPanicLayer::custom(on_panic))
 }
 
+/// Refuses a request, and reads the rest of it, so that the client can read the response.
 async fn refuse(request: Request, response: ApiResponse) -> ApiResponse {
     let (head, mut body) = request.into_parts();
     body::discard(&head.headers, &mut body).await;

@@ -15,6 +15,7 @@ use crate::failpoint;
 use crate::mapping::{self, Creation, Intent, Mapped, MappingError, Note};
 use crate::segment::{Envelope, Event, Kind, Malformed, PendingSignatures, RawJson, split_envelope};
 use crate::store::{KnownUsersOnly, NewEvent};
+use crate::telemetry::EventType;
 use std::borrow::Cow;
 
 /// The events of a body.
@@ -29,6 +30,7 @@ pub(super) enum ParsedBody {
 pub(super) struct ParsedItem {
     /// Segment's id of the event; its result in an array repeats it.
     pub(super) message_id: Option<String>,
+    pub(super) kind: EventType,
     pub(super) decision: Decision,
     /// What the mapping left out of the event.
     pub(super) notes: Vec<String>,
@@ -37,7 +39,7 @@ pub(super) struct ParsedItem {
 impl ParsedItem {
     /// An element that is not read as an event.
     fn refused(response: ApiResponse) -> Self {
-        Self { message_id: None, decision: Decision::Respond(response), notes: Vec::new() }
+        Self { message_id: None, kind: EventType::Malformed, decision: Decision::Respond(response), notes: Vec::new() }
     }
 }
 
@@ -47,6 +49,16 @@ pub(super) enum Decision {
     Append(NewEvent, Option<ApiResponse>),
     /// Respond without appending it.
     Respond(ApiResponse),
+}
+
+impl Decision {
+    /// The id of an event to append.
+    pub(super) fn event_id(&self) -> Option<EventId> {
+        match self {
+            Self::Append(event, _) => Some(event.id),
+            Self::Respond(_) => None,
+        }
+    }
 }
 
 /// Parses a body if the pending signatures match it.
@@ -93,13 +105,25 @@ fn parse_item(endpoint: &AccountEndpoint, json: RawJson<'_>, now: Timestamp) -> 
 }
 
 fn map_event(endpoint: &AccountEndpoint, text: &str, event: Event<'_>, received_at: Timestamp) -> ParsedItem {
-    let (decision, notes) = if let Kind::Unsupported(kind) = &event.kind {
-        (Decision::Respond(ApiResponse::UnsupportedType(kind.clone())), Vec::new())
-    } else {
-        let Mapped { intent, notes } = mapping::map(&event, &endpoint.rules, received_at);
-        (decide(endpoint, text, &event, intent, received_at), shown(&notes))
+    let kind = match &event.kind {
+        Kind::Identify => EventType::Identify,
+        Kind::Delete => EventType::Delete,
+        Kind::Unsupported(kind) => {
+            let decision = Decision::Respond(ApiResponse::UnsupportedType(kind.clone()));
+            return ParsedItem {
+                message_id: event.message_id,
+                kind: EventType::Unsupported,
+                decision,
+                notes: Vec::new(),
+            };
+        }
     };
-    ParsedItem { message_id: event.message_id, decision, notes }
+    let Mapped { intent, notes } = mapping::map(&event, &endpoint.rules, received_at);
+    for note in &notes {
+        endpoint.meter.noted(&note.about);
+    }
+    let decision = decide(endpoint, text, &event, intent, received_at);
+    ParsedItem { message_id: event.message_id, kind, decision, notes: shown(&notes) }
 }
 
 /// The texts of the first [`MAX_NOTES`] notes.
@@ -122,7 +146,7 @@ fn decide(
             (user, response, Some(time.at()))
         }
         Ok(Intent::Nothing(reason)) => return Decision::Respond(ApiResponse::Ignored(reason)),
-        Err(error) => return Decision::Respond(ApiResponse::Invalid(error.to_string())),
+        Err(error) => return Decision::Respond(ApiResponse::Unmappable(error)),
     };
     let only = if_unknown.as_ref().map(|_| KnownUsersOnly { none_pending_up_to: None, deleted_at });
     let event = new_event(endpoint, text, event, &user, only, received_at);
@@ -134,7 +158,7 @@ fn if_unknown(creation: &Creation) -> Option<ApiResponse> {
     match creation {
         Creation::Allowed(_) => None,
         Creation::Skipped(reason) => Some(ApiResponse::Ignored(reason.clone())),
-        Creation::Invalid(error) => Some(ApiResponse::Invalid(error.to_string())),
+        Creation::Invalid(error) => Some(ApiResponse::Unmappable(error.clone())),
     }
 }
 

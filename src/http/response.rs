@@ -19,11 +19,12 @@
 use super::AdmissionError;
 use super::limits::MAX_EVENTS;
 use crate::account_signals::EventOutcome;
-use crate::delivery::{Outcome, PermanentFailure};
-use crate::mapping::Reason;
+use crate::delivery::{Outcome, OutcomeCode, PermanentFailure};
+use crate::domain::EventId;
+use crate::mapping::{MappingError, Reason};
 use crate::segment::AuthError;
 use crate::store::StoreError;
-use crate::telemetry::EventStatus;
+use crate::telemetry::{EventStatus, Meter, RefusalReason};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -38,6 +39,8 @@ pub(super) enum ApiResponse {
     Duplicate,
     Ignored(Reason),
     Invalid(String),
+    /// An event that lacks what Refersion needs.
+    Unmappable(MappingError),
     DeadLetter(PermanentFailure),
     Unauthenticated(AuthError),
     AccountHalted,
@@ -63,6 +66,9 @@ pub(super) enum ApiResponse {
 pub(super) struct ResponseBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) action: Option<&'static str>,
+    /// The event's name in logs, traces and dead letters, if it reached the event log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) event: Option<EventId>,
     pub(super) message: Cow<'a, str>,
     /// What was left out of the event, and why: names of fields, never values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -94,7 +100,7 @@ impl ApiResponse {
         match self {
             Self::Delivered(_) | Self::Duplicate | Self::Ignored(_) => StatusCode::OK,
             Self::Accepted => StatusCode::ACCEPTED,
-            Self::Invalid(_) | Self::DeadLetter(_) => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) | Self::Unmappable(_) | Self::DeadLetter(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) | Self::AccountHalted => StatusCode::UNAUTHORIZED,
             Self::NotFound | Self::NotAnSdkPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -115,7 +121,7 @@ impl ApiResponse {
             Self::Delivered(Outcome::Ignored(_)) | Self::Ignored(_) => EventStatus::Ignored,
             Self::Accepted => EventStatus::Accepted,
             Self::Duplicate => EventStatus::Duplicate,
-            Self::Invalid(_) | Self::DeadLetter(_) => EventStatus::Rejected,
+            Self::Invalid(_) | Self::Unmappable(_) | Self::DeadLetter(_) => EventStatus::Rejected,
             Self::Unauthenticated(_) | Self::AccountHalted => EventStatus::Unauthorized,
             Self::NotFound | Self::NotAnSdkPath => EventStatus::NotFound,
             Self::MethodNotAllowed(_) => EventStatus::MethodNotAllowed,
@@ -135,6 +141,7 @@ impl ApiResponse {
             Self::Duplicate => "this event was stored before (the same messageId or, without one, the same bytes): it has no second effect".into(),
             Self::Ignored(reason) => reason.to_string().into(),
             Self::Invalid(what) => what.into(),
+            Self::Unmappable(error) => error.to_string().into(),
             Self::DeadLetter(failure) => format!("{failure} (the event is kept as a dead letter)").into(),
             Self::Unauthenticated(why) => why.to_string().into(),
             Self::AccountHalted => "Refersion refused the API key: correct it where it is configured; \
@@ -166,7 +173,14 @@ impl ApiResponse {
             Self::Delivered(Outcome::Delivered { action, .. }) => Some(action.as_str()),
             _ => None,
         };
-        ResponseBody { action, message: self.message(), notes: Vec::new(), results: None, status: self.status() }
+        ResponseBody {
+            action,
+            event: None,
+            message: self.message(),
+            notes: Vec::new(),
+            results: None,
+            status: self.status(),
+        }
     }
 
     /// The HTTP response: this code, its headers, and `body` as JSON.
@@ -185,6 +199,40 @@ impl ApiResponse {
         };
         response.headers_mut().extend(header);
         response
+    }
+
+    /// Whether the event is in the event log, or was: then the answer names it.
+    pub(super) fn is_of_the_log(&self) -> bool {
+        matches!(
+            self,
+            Self::Delivered(_) | Self::Accepted | Self::Duplicate | Self::DeadLetter(_) | Self::AccountHalted
+        )
+    }
+
+    /// Counts why an event with this result was not appended, if it was not. What was appended is counted when it is settled.
+    pub(super) fn count_reason(&self, meter: &Meter) {
+        if let Self::Ignored(reason) = self {
+            meter.events_ignored(OutcomeCode::from(reason), 1);
+        } else if let Some(reason) = self.refusal() {
+            meter.event_refused(reason);
+        }
+    }
+
+    /// Why the event was refused; none if it was not, or together with its whole request.
+    fn refusal(&self) -> Option<RefusalReason> {
+        Some(match self {
+            Self::Invalid(_) => RefusalReason::Malformed,
+            Self::Unmappable(MappingError::MissingEmail) => RefusalReason::MissingEmail,
+            Self::Unmappable(MappingError::InvalidEmail(_)) => RefusalReason::InvalidEmail,
+            Self::Unmappable(MappingError::MissingName) => RefusalReason::MissingName,
+            Self::Unmappable(MappingError::MissingUser) => RefusalReason::MissingUser,
+            Self::BodyTooLarge | Self::EventTooLarge | Self::TooManyEvents => RefusalReason::TooLarge,
+            Self::UnsupportedType(_) => RefusalReason::UnsupportedType,
+            Self::BacklogFull => RefusalReason::BacklogFull,
+            Self::NotStored => RefusalReason::NotStored,
+            Self::InternalError => RefusalReason::InternalError,
+            _ => return None,
+        })
     }
 
     /// Which of the results of many events decides the response: the lowest.

@@ -6,73 +6,95 @@
 //! event. Invariant: a client that disconnects loses the response and nothing else. Deliberately absent: calls to Refersion.
 
 use super::account_registry::credentials;
+use super::answered::{Answered, log_auth_error};
 use super::append::append;
 use super::body::{self, RawBody};
 use super::limits::{MAX_EVENT_BYTES, MAX_NOTES_OF_ARRAY};
 use super::parse::{Decision, ParsedBody, ParsedItem, parse_body};
 use super::response::{ApiResponse, ItemResult, ResponseBody, combined};
-use super::{AccountEndpoint, AccountRegistry};
+use super::{AccountEndpoint, AccountRegistry, refuse};
 use crate::account_signals::Waiter;
-use crate::domain::Timestamp;
+use crate::domain::{EventId, Timestamp};
 use crate::scheduling::HealthState;
-use crate::segment::{AuthError, PendingSignatures};
+use crate::segment::PendingSignatures;
 use crate::store::Appended;
-use crate::telemetry::EventStatus;
+use crate::telemetry::traces::{Span, TraceContext};
+use crate::telemetry::{EventStatus, EventType};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue};
-use axum::response::{IntoResponse, Response};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use axum::response::Response;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The methods of the webhook, as a response names them.
+pub(super) const METHODS: &str = "POST, PUT, PATCH";
 
 /// The handler of the endpoint that all accounts share: the credentials select the account.
 pub(super) async fn shared_endpoint(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Response {
+    let received_at = Instant::now();
     let endpoint = registry.select(request.headers()).await;
-    respond(endpoint, request).await
+    respond(&registry, endpoint, request, received_at).await
 }
 
-/// The handler of the endpoint of one account.
-pub(super) async fn account_endpoint(State(endpoint): State<Arc<AccountEndpoint>>, request: Request) -> Response {
-    respond(Ok(endpoint), request).await
+/// The handler of the endpoint of one account, which the path names.
+pub(super) async fn account_endpoint(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Response {
+    let received_at = Instant::now();
+    let endpoint = registry.named_in(request.uri().path()).ok_or(ApiResponse::NotFound);
+    respond(&registry, endpoint, request, received_at).await
 }
 
-async fn respond(endpoint: Result<Arc<AccountEndpoint>, ApiResponse>, request: Request) -> Response {
+/// The handler of the same path by a method that the webhook does not take: a path without an account is unknown, whatever the method.
+pub(super) async fn account_endpoint_by_other_method(
+    State(registry): State<Arc<AccountRegistry>>,
+    request: Request,
+) -> ApiResponse {
+    let named = registry.named_in(request.uri().path()).is_some();
+    refuse(request, if named { ApiResponse::MethodNotAllowed(METHODS) } else { ApiResponse::NotFound }).await
+}
+
+async fn respond(
+    registry: &AccountRegistry,
+    endpoint: Result<Arc<AccountEndpoint>, ApiResponse>,
+    request: Request,
+    received_at: Instant,
+) -> Response {
     let (head, mut body) = request.into_parts();
-    let response = match endpoint {
-        Ok(endpoint) => receive(&endpoint, &head.headers, &mut body).await,
+    let account = endpoint.as_ref().ok().map(Arc::clone);
+    let span = Span::of_request("receive", head.headers.get("traceparent").map(HeaderValue::as_bytes));
+    let trace = span.as_ref().map(Span::context);
+    let received = match endpoint {
+        Ok(endpoint) => receive(&endpoint, &head.headers, &mut body, trace).await,
         Err(error) => Err(error),
     };
-    match response {
-        Ok(response) => response,
+    let answered = match received {
+        Ok(answered) => answered,
         Err(error) => {
             if let ApiResponse::Unauthenticated(error) = &error {
                 log_auth_error(*error);
+                registry.count_auth_error(account.as_deref(), *error);
             }
             // A client that is still slow after the timeout is answered at once.
             if !matches!(error, ApiResponse::BodyTimeout) {
                 body::discard(&head.headers, &mut body).await;
             }
-            error.into_response()
+            Answered::refused(error)
         }
+    };
+    let account = account.as_ref().map(|endpoint| &endpoint.account);
+    answered.publish(registry, account, received_at.elapsed());
+    if let Some(span) = span {
+        answered.trace(span, &head.method, account);
     }
-}
-
-/// Logs a failed authentication, so that a mistyped secret is noticed; at most once in ten seconds, so that a flood of requests
-/// cannot fill the log.
-fn log_auth_error(error: AuthError) {
-    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(10)) {
-        *last = Some(Instant::now());
-        tracing::warn!("a request was refused: {error} (further refusals within 10 s are not logged)");
-    }
+    answered.response
 }
 
 async fn receive(
     endpoint: &Arc<AccountEndpoint>,
     headers: &HeaderMap,
     body: &mut Body,
-) -> Result<Response, ApiResponse> {
+    trace: Option<TraceContext>,
+) -> Result<Answered, ApiResponse> {
     if endpoint.shutdown.is_cancelled() {
         return Err(ApiResponse::Draining);
     }
@@ -81,14 +103,25 @@ async fn receive(
     let pending = headers_checked.map_err(ApiResponse::Unauthenticated)?;
     let (body, _permit) = body::read(headers, body).await?;
     match parse(endpoint, pending, body, endpoint.clock.now()).await? {
-        ParsedBody::One(item) => {
-            let ParsedItem { decision, notes, .. } = *item;
-            let response = handle_one(endpoint, decision).await;
-            endpoint.meter.events_received(response.as_ref().unwrap_or_else(|error| error).status(), 1);
-            response.map(|response| response.with_body(&ResponseBody { notes, ..response.body() }))
-        }
-        ParsedBody::Many(items) => handle_many(endpoint, items).await,
+        ParsedBody::One(item) => Ok(answer_one(endpoint, *item, trace).await),
+        ParsedBody::Many(items) => handle_many(endpoint, items, trace).await,
     }
+}
+
+async fn answer_one(endpoint: &AccountEndpoint, item: ParsedItem, trace: Option<TraceContext>) -> Answered {
+    let ParsedItem { kind, decision, notes, .. } = item;
+    let id = decision.event_id();
+    let response = handle_one(endpoint, decision, trace).await.unwrap_or_else(|error| error);
+    count(endpoint, kind, &response);
+    let event = id.filter(|_| response.is_of_the_log());
+    let body = ResponseBody { event, notes, ..response.body() };
+    Answered { response: response.with_body(&body), status: response.status(), events: 1, event }
+}
+
+/// Counts an event by what it was answered with.
+fn count(endpoint: &AccountEndpoint, kind: EventType, response: &ApiResponse) {
+    endpoint.meter.events_received(kind, response.status(), 1);
+    response.count_reason(&endpoint.meter);
 }
 
 /// Parses a body; a large or compressed one on a thread for blocking work, so that other requests do not wait for it.
@@ -107,13 +140,17 @@ async fn parse(
     parsing.await.unwrap_or(Err(ApiResponse::InternalError))
 }
 
-async fn handle_one(endpoint: &AccountEndpoint, decision: Decision) -> Result<ApiResponse, ApiResponse> {
+async fn handle_one(
+    endpoint: &AccountEndpoint,
+    decision: Decision,
+    trace: Option<TraceContext>,
+) -> Result<ApiResponse, ApiResponse> {
     let (event, if_unknown) = match decision {
         Decision::Respond(response) => return Ok(response),
         Decision::Append(event, if_unknown) => (event, if_unknown),
     };
     let waiter = (!endpoint.max_wait.is_zero()).then(|| endpoint.signals.wait_for(event.id)).flatten();
-    match append(endpoint, vec![event]).await?.first() {
+    match append(endpoint, vec![event], trace).await?.first() {
         Some(Appended::Accepted { pending, .. }) if *pending < endpoint.concurrency => {
             Ok(wait_for_outcome(endpoint, waiter).await)
         }
@@ -147,13 +184,17 @@ fn append_result(appended: Appended, if_unknown: Option<ApiResponse>) -> ApiResp
     }
 }
 
-async fn handle_many(endpoint: &AccountEndpoint, items: Vec<ParsedItem>) -> Result<Response, ApiResponse> {
+async fn handle_many(
+    endpoint: &AccountEndpoint,
+    items: Vec<ParsedItem>,
+    trace: Option<TraceContext>,
+) -> Result<Answered, ApiResponse> {
     let mut labels = Vec::with_capacity(items.len());
     let mut results = Vec::with_capacity(items.len());
     let mut events = Vec::new();
     let mut unresolved: Vec<(usize, Option<ApiResponse>)> = Vec::new();
-    for ParsedItem { message_id, decision, notes } in items {
-        labels.push((message_id, notes));
+    for ParsedItem { message_id, kind, decision, notes } in items {
+        labels.push(Label { message_id, kind, event: decision.event_id(), notes });
         match decision {
             Decision::Respond(result) => results.push(result),
             Decision::Append(event, if_unknown) => {
@@ -165,32 +206,42 @@ async fn handle_many(endpoint: &AccountEndpoint, items: Vec<ParsedItem>) -> Resu
         }
     }
     if !events.is_empty() {
-        let failed = |error: &ApiResponse| endpoint.meter.events_received(error.status(), results.len());
-        let appended = append(endpoint, events).await.inspect_err(failed)?;
+        let failed = |error: &ApiResponse| labels.iter().for_each(|label| count(endpoint, label.kind, error));
+        let appended = append(endpoint, events, trace).await.inspect_err(failed)?;
         for ((index, if_unknown), appended) in unresolved.into_iter().zip(appended) {
             results[index] = append_result(appended, if_unknown);
         }
     }
-    for (status, events) in counts(&results) {
-        endpoint.meter.events_received(status, events);
+    for (label, result) in labels.iter().zip(&results) {
+        count(endpoint, label.kind, result);
     }
     Ok(combined_response(&results, labels))
 }
 
-/// One response for all events, with a result per event. `labels` has the `messageId` and the notes of each.
-fn combined_response(results: &[ApiResponse], labels: Vec<(Option<String>, Vec<String>)>) -> Response {
+/// What the result of an event says beside its status.
+struct Label {
+    message_id: Option<String>,
+    kind: EventType,
+    event: Option<EventId>,
+    notes: Vec<String>,
+}
+
+/// One response for all events, with a result per event.
+fn combined_response(results: &[ApiResponse], labels: Vec<Label>) -> Answered {
     let mut notes_left = MAX_NOTES_OF_ARRAY;
-    let items = results.iter().zip(labels).map(|(result, (message_id, mut notes))| {
+    let items = results.iter().zip(labels).map(|(result, Label { message_id, event, mut notes, .. })| {
         notes.truncate(notes_left);
         notes_left -= notes.len();
-        ItemResult { result: ResponseBody { notes, ..result.body() }, message_id }
+        let event = event.filter(|_| result.is_of_the_log());
+        ItemResult { result: ResponseBody { event, notes, ..result.body() }, message_id }
     });
     let items = items.collect();
     let (combined, summary) = (combined(results), summary(results));
     let message =
         if combined.code().is_success() { summary } else { format!("{summary}. The first: {}", combined.message()) };
     let body = ResponseBody { action: None, message: message.into(), results: Some(items), ..combined.body() };
-    combined.with_body(&body)
+    let response = combined.with_body(&body);
+    Answered { response, status: combined.status(), events: results.len(), event: None }
 }
 
 /// The number of results per status, in the order in which the statuses first appear.

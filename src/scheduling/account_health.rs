@@ -247,6 +247,13 @@ impl AccountHealth {
         self.breaker.on_key_accepted(now)
     }
 
+    /// The operator has decided otherwise about the account's requests. What is open, halted or in flight stays so.
+    pub fn set_limits(&mut self, limits: HealthLimits) {
+        self.breaker.set_backoff(limits.backoff);
+        self.concurrency.set_ceiling(limits.concurrency);
+        self.rate.set_configured(limits.requests_per_second);
+    }
+
     /// The health to publish.
     pub fn snapshot(&self) -> HealthSnapshot {
         let state = self.breaker.state();

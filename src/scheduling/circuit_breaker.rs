@@ -123,6 +123,11 @@ impl CircuitBreaker {
         Self { backoff, state, cause, trips: 0, not_before, failing, trial: false, generation, key_since: generation }
     }
 
+    /// Further waits lie within `backoff`.
+    pub(super) fn set_backoff(&mut self, backoff: Backoff) {
+        self.backoff = backoff;
+    }
+
     pub(super) fn state(&self) -> HealthState {
         self.state
     }

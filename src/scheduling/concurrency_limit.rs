@@ -53,6 +53,12 @@ impl ConcurrencyLimit {
         limit.max(1)
     }
 
+    /// The limit does not exceed `ceiling` from now on.
+    pub fn set_ceiling(&mut self, ceiling: usize) {
+        self.ceiling = Self::new(ceiling).ceiling;
+        self.limit = self.limit.min(self.ceiling);
+    }
+
     /// The epoch of a request that begins now.
     pub fn begin(&self) -> Epoch {
         Epoch(self.epoch)

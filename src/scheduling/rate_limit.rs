@@ -30,10 +30,15 @@ pub(super) struct RateLimit {
     limited: bool,
 }
 
+/// A configured rate that is one.
+fn valid(configured: Option<f64>) -> Option<f64> {
+    configured.filter(|rate| rate.is_finite() && *rate > 0.0)
+}
+
 impl RateLimit {
     /// A limit of `configured` requests per second (`None`, or nothing above zero: no such limit), and what was learned before.
     pub(super) fn new(configured: Option<f64>, learned: &Learned) -> Self {
-        let configured = configured.filter(|rate| rate.is_finite() && *rate > 0.0);
+        let configured = valid(configured);
         let never = Timestamp(i64::MIN);
         let search = RateSearch::restored(learned.requests_per_second, &learned.rate_limited);
         Self {
@@ -45,6 +50,11 @@ impl RateLimit {
             waiting: false,
             limited: false,
         }
+    }
+
+    /// The operator has configured another limit.
+    pub(super) fn set_configured(&mut self, configured: Option<f64>) {
+        self.configured = valid(configured);
     }
 
     /// Requests per second; `None` is no limit.

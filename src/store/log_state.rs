@@ -95,7 +95,8 @@ impl LogState {
             backlogs.insert(number, Backlog { name, pending, last, recent });
         }
         let status = StoreStatus { pending: waiting.values().sum(), dead, write_error: None };
-        let published = Published::new(Counts { status, pending: waiting, last_seq: next_seq - 1 });
+        let deduplication = (ids.len() as u64, ids.memory() as u64);
+        let published = Published::new(Counts { status, pending: waiting, last_seq: next_seq - 1, deduplication });
         let (seqs, uncommitted) = (Seqs { next: next_seq, reserved: next_seq }, Uncommitted::default());
         Self { accounts, backlogs, ids, seqs, uncommitted, published: Arc::new(published) }
     }
@@ -145,6 +146,7 @@ impl LogState {
         let changed = changes.backlogs.drain().filter_map(|(account, _)| self.backlogs.get(&account));
         let dead_letters = std::mem::take(&mut changes.dead_letters);
         self.published.commit(changed.map(|log| (&log.name, log.pending)), dead_letters, self.seqs.next - 1);
+        self.published.lock().deduplication = (self.ids.len() as u64, self.ids.memory() as u64);
     }
 
     /// The number of an account, if it has one.

@@ -40,6 +40,7 @@ mod in_flight;
 mod keys;
 mod log_limit;
 mod log_state;
+mod measured;
 mod postgres;
 mod published;
 mod recent_keys;
@@ -51,6 +52,7 @@ pub use event_log::{
     AffiliateChanges, Appended, Begun, EmailConflict, Follower, ForgetBefore, KnownUsersOnly, NewEvent, Remember,
     Settlement, StoreError, StoreStatus,
 };
+pub use measured::{Commit, CommitObserver, Measured, OnCommit};
 pub use postgres::{PostgresOpenError, PostgresStore, PostgresUrl, PostgresUrlError};
 pub use sqlite::{SqliteOpenError, SqliteStore};
 
@@ -163,6 +165,12 @@ pub trait Maintenance: Send + Sync {
 
     /// Commits a small change, so that [`Maintenance::status`] is up to date.
     async fn probe(&self) -> Result<(), StoreError>;
+
+    /// Measures what it holds; a few reads, whose number does not depend on the number of events.
+    async fn measure(&self) -> Result<Measured, StoreError>;
+
+    /// Reports every later commit that changed something to `on_commit`; a second call changes nothing.
+    fn on_commit(&self, on_commit: OnCommit);
 
     /// The accounts with pending events, and how many. No I/O.
     fn pending(&self) -> BTreeMap<String, u64>;

@@ -4,7 +4,7 @@
 //! accounts that it did not change; a lasting failure is logged when it begins, once a minute, and when it is over.
 
 use super::log_limit::LogLimit;
-use super::{StoreError, StoreStatus};
+use super::{CommitObserver, StoreError, StoreStatus};
 use crate::domain::AccountName;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Published {
     counts: Mutex<Counts>,
     failures: Mutex<LogLimit>,
+    /// Told of every commit.
+    pub observer: CommitObserver,
 }
 
 /// The content of [`Published`]. Not to be cloned: it grows with the number of accounts.
@@ -25,12 +27,14 @@ pub struct Counts {
     pub pending: BTreeMap<String, u64>,
     /// The last seq that was assigned.
     pub last_seq: i64,
+    /// How many ids the deduplication index holds in memory, and its bytes.
+    pub deduplication: (u64, u64),
 }
 
 impl Published {
     /// The counts at opening.
     pub fn new(counts: Counts) -> Self {
-        Self { counts: Mutex::new(counts), failures: Mutex::default() }
+        Self { counts: Mutex::new(counts), failures: Mutex::default(), observer: CommitObserver::default() }
     }
 
     /// The counts. Not to be held for long.

@@ -37,6 +37,23 @@ pub enum EventStatus {
 }
 
 impl EventStatus {
+    /// Every status, in the order of the enum.
+    pub const ALL: [Self; 13] = [
+        Self::Delivered,
+        Self::Ignored,
+        Self::Accepted,
+        Self::Duplicate,
+        Self::Rejected,
+        Self::Unauthorized,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::TooLarge,
+        Self::BacklogFull,
+        Self::Unsupported,
+        Self::Error,
+        Self::Unavailable,
+    ];
+
     /// The word in responses, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,5 +83,15 @@ impl fmt::Display for EventStatus {
 impl Serialize for EventStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_is_listed_in_its_place() {
+        assert!((0..).zip(EventStatus::ALL).all(|(place, status)| status as usize == place));
     }
 }

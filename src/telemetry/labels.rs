@@ -1,45 +1,180 @@
-//! The label sets of the metrics. Invariant: every value but `account` comes from an enum of the caller, so that their number is small.
+//! The labels of the metrics, and the closed list of values of each.
+//!
+//! Invariant: the number of series is bounded by the configuration, whoever sends what. A configured account has a value of its own
+//! in the label `account`. All accounts whose keys arrived with requests share [`ARRIVED`]: there may be thousands, and `/readyz`
+//! names those in trouble. What belongs to neither (a request without usable credentials, events of an account that was removed from
+//! the configuration) is [`NO_ACCOUNT`]. Neither can be the name of a configured account. Every other value comes from a list in
+//! this file, or from an enum with such a list.
 
+use super::{EventStatus, EventType, RefusalReason};
+use crate::delivery::{Action, OutcomeCode};
+use crate::domain::Field;
+use crate::segment::AuthError;
 use prometheus_client::encoding::EncodeLabelSet;
+use std::borrow::Cow;
+
+/// The label of all accounts whose keys arrived with requests.
+pub(super) const ARRIVED: &str = "key-*";
+/// The label of what belongs to no account of this service.
+pub(super) const NO_ACCOUNT: &str = "(none)";
+
+/// The value of the label `account`.
+pub(super) type Account = Cow<'static, str>;
+
+macro_rules! labels {
+    ($($name:ident { $($label:ident),+ })+) => { $(
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+        pub(super) struct $name {
+            pub(super) account: Account,
+            $(pub(super) $label: &'static str,)+
+        }
+    )+ };
+}
+
+labels! {
+    EventLabels { r#type, status }
+    ReasonLabels { reason }
+    FieldLabels { field }
+    ResultLabels { result }
+    ActionLabels { action }
+    DeadLetterLabels { reason }
+    RequestLabels { operation, reply }
+    OperationLabels { operation }
+    CauseLabels { cause }
+    StateLabels { state }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct AccountLabels {
-    pub(super) account: String,
+    pub(super) account: Account,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct StatusLabels {
-    pub(super) account: String,
     pub(super) status: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OutcomeLabels {
-    pub(super) account: String,
-    pub(super) outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct RequestLabels {
-    pub(super) account: String,
-    pub(super) operation: &'static str,
-    pub(super) reply: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OperationLabels {
-    pub(super) account: String,
-    pub(super) operation: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct CauseLabels {
-    pub(super) account: String,
-    pub(super) cause: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ResultLabels {
-    pub(super) account: String,
+pub(super) struct ReloadLabels {
     pub(super) result: &'static str,
+}
+
+/// The operations of Refersion's API that deliveries call.
+pub(super) const OPERATIONS: [&str; 5] = ["new", "search", "get", "edit", "status_change"];
+/// The operations of which one request may be about several affiliates.
+pub(super) const SHARED_OPERATIONS: [&str; 2] = ["edit", "status_change"];
+/// The states of a circuit breaker.
+pub(super) const STATES: [&str; 4] = ["closed", "open", "half_open", "halted"];
+/// The causes for which a circuit breaker opens.
+pub(super) const CAUSES: [&str; 2] = ["rate_limited", "outage"];
+/// The results of a probe of an API key.
+pub(super) const PROBE_RESULTS: [&str; 3] = ["accepted", "rejected", "unknown"];
+/// The results of reading the configuration again.
+pub(super) const RELOADS: [&str; 3] = ["applied", "unchanged", "refused"];
+/// The results of an event of the log.
+pub(super) const SETTLED: [&str; 3] = ["delivered", "ignored", "dead_letter"];
+
+/// The replies that an operation may have.
+pub(super) fn replies(operation: &str) -> impl Iterator<Item = &'static str> {
+    let own: &[&'static str] = match operation {
+        "new" => &["created"],
+        "search" => &["page", "not_found"],
+        "get" => &["affiliate", "not_found"],
+        _ => &["changed", "not_changed", "not_found"],
+    };
+    own.iter().copied().chain(["refused", "unauthorized", "rate_limited", "unavailable", "lost"])
+}
+
+/// The actions of deliveries.
+pub(super) const ACTIONS: [Action; 6] =
+    [Action::Created, Action::Updated, Action::Unchanged, Action::Disabled, Action::Anonymized, Action::NotFound];
+
+/// The statuses with which an event of this type can be answered.
+pub(super) fn statuses(kind: EventType) -> &'static [EventStatus] {
+    use EventStatus::{
+        Accepted, BacklogFull, Delivered, Duplicate, Error, Ignored, Rejected, TooLarge, Unauthorized, Unavailable,
+        Unsupported,
+    };
+    match kind {
+        EventType::Identify | EventType::Delete => {
+            &[Delivered, Ignored, Accepted, Duplicate, Rejected, Unauthorized, BacklogFull, Error, Unavailable]
+        }
+        EventType::Unsupported => &[Unsupported, BacklogFull, Error, Unavailable],
+        EventType::Malformed => &[Rejected, TooLarge, BacklogFull, Error, Unavailable],
+    }
+}
+
+/// The name of a reason for which a request is not authentic.
+pub(super) fn auth_reason(error: AuthError) -> &'static str {
+    match error {
+        AuthError::NoCredentials => "no_credentials",
+        AuthError::WrongKey => "wrong_key",
+        AuthError::KeyRejectedByRefersion => "key_rejected_by_refersion",
+        AuthError::WrongSignature => "wrong_signature",
+    }
+}
+
+/// Every reason for which a request is not authentic.
+pub(super) const AUTH_ERRORS: [AuthError; 4] =
+    [AuthError::NoCredentials, AuthError::WrongKey, AuthError::KeyRejectedByRefersion, AuthError::WrongSignature];
+
+/// The reasons for which there is nothing to do for an event.
+pub(super) fn ignored_reasons() -> impl Iterator<Item = OutcomeCode> {
+    OutcomeCode::ALL.iter().copied().filter(|code| code.is_ignored())
+}
+
+/// The reasons of dead letters.
+pub(super) fn dead_letter_reasons() -> impl Iterator<Item = OutcomeCode> {
+    OutcomeCode::ALL.iter().copied().filter(|code| code.is_dead_letter())
+}
+
+/// The reasons for which an event is refused.
+pub(super) fn refusal_reasons() -> impl Iterator<Item = &'static str> {
+    RefusalReason::ALL.iter().map(|reason| reason.as_str())
+}
+
+/// What the mapping may leave out that is no field of Refersion's; `custom_field` stands for every trait that the operator named.
+const OTHER_FIELDS: [&str; 3] = ["address", "user_id", "custom_field"];
+
+/// Every value of the label `field`.
+pub(super) fn fields() -> impl Iterator<Item = &'static str> {
+    Field::ALL.iter().map(|field| field.as_str()).chain(OTHER_FIELDS)
+}
+
+/// The value of the label `field` for what a note or a remark is about: a field, a place of a trait, or a trait that the operator
+/// named.
+pub(super) fn field(about: &str) -> &'static str {
+    let last = about.rsplit('.').next().unwrap_or(about);
+    let name = if last == "userId" { "user_id" } else { last };
+    fields().find(|field| *field == name).unwrap_or("custom_field")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn what_a_note_is_about_is_one_of_a_closed_list() {
+        for (about, expected) in [
+            ("city", "city"),
+            ("address", "address"),
+            ("context.traits.email", "email"),
+            ("userId", "user_id"),
+            ("total_revenue_180_days", "custom_field"),
+            ("#1234", "custom_field"),
+        ] {
+            assert_eq!(field(about), expected, "{about}");
+        }
+        assert_eq!(fields().collect::<BTreeSet<_>>().len(), fields().count());
+    }
+
+    #[test]
+    fn every_outcome_is_an_action_a_reason_to_ignore_or_a_reason_of_a_dead_letter() {
+        let actions: Vec<_> = ACTIONS.iter().map(|action| OutcomeCode::from(*action)).collect();
+        for code in OutcomeCode::ALL.iter().filter(|code| **code != OutcomeCode::Unrecorded) {
+            let lists = [actions.contains(code), code.is_ignored(), code.is_dead_letter()];
+            assert_eq!(lists.iter().filter(|listed| **listed).count(), 1, "{code:?}");
+        }
+    }
 }

@@ -1,229 +1,334 @@
-//! Counters and gauges in the OpenMetrics format, which Prometheus reads.
+//! All metrics of this process: the meters of the accounts, what is counted for the whole service, and the text that Prometheus reads.
 //!
-//! In: what the services count. Out: the text of `GET /metrics`. Nearly every metric has the label `account`, the account's name.
-//! Invariant: the value of every other label comes from an enum, so that there are few time series and no personal datum
-//! is among them. Deliberately absent: histograms; Segment and Refersion measure latency where it matters, at their end.
+//! In: counts from the services while they work, and what is [observed](Observed) at a scrape. Out: the text. Invariant: a gauge is
+//! set from the present state at each scrape, never counted up and down, so that it cannot drift.
 
-use super::EventStatus;
+use super::definitions::Families;
+use super::exposition::Format;
 use super::labels::{
-    AccountLabels, CauseLabels, OperationLabels, OutcomeLabels, RequestLabels, ResultLabels, StatusLabels,
+    self, ARRIVED, AUTH_ERRORS, Account, AccountLabels, DeadLetterLabels, NO_ACCOUNT, ReasonLabels, ReloadLabels,
+    STATES, StateLabels, StatusLabels,
 };
-use crate::delivery::{Call, Outcome, Remark, Reply};
+use super::meter::Meter;
+use super::{EventStatus, process};
+use crate::delivery::OutcomeCode;
 use crate::domain::AccountName;
-use crate::scheduling::{Cause, Probe};
+use crate::scheduling::HealthState;
+use crate::segment::AuthError;
 use prometheus_client::encoding::text;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// The metrics of all accounts. Cheap to clone; clones share the counters.
+/// The metrics of this process. Cheap to clone; clones share the counts.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Registered>);
+pub struct Metrics(Arc<Inner>);
 
 #[derive(Debug)]
-struct Registered {
+struct Inner {
     registry: Registry,
     families: Families,
+    /// By status.
+    request_durations: Vec<Histogram>,
+    /// By the label `account`.
+    meters: Mutex<BTreeMap<Account, Meter>>,
 }
 
-/// The metrics of one account. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Meter {
-    account: String,
-    families: Families,
-}
-
+/// What is read at a scrape.
 #[derive(Clone, Debug, Default)]
-struct Families {
-    events_received: Family<StatusLabels, Counter>,
-    events_coalesced: Family<AccountLabels, Counter>,
-    events_pending: Gauge,
-    deliveries: Family<OutcomeLabels, Counter>,
-    email_conflicts: Family<AccountLabels, Counter>,
-    attributes_left_out: Family<AccountLabels, Counter>,
-    delivery_retries: Family<AccountLabels, Counter>,
-    dead_letters: Gauge,
-    requests: Family<RequestLabels, Counter>,
-    request_affiliates: Family<OperationLabels, Counter>,
-    requests_in_flight: Family<AccountLabels, Gauge>,
-    concurrency_limit: Family<AccountLabels, Gauge>,
-    breaker_opened: Family<CauseLabels, Counter>,
-    breaker_open: Family<AccountLabels, Gauge>,
-    halts: Family<AccountLabels, Counter>,
-    halted: Family<AccountLabels, Gauge>,
-    key_probes: Family<ResultLabels, Counter>,
+pub struct Observed {
+    /// Whether the service takes events.
+    pub ready: bool,
+    /// The accounts that have a worker.
+    pub accounts: Vec<(AccountName, AccountState)>,
+    /// The number of pending events, by the name of the account. An account without any may be left out.
+    pub pending: BTreeMap<String, u64>,
+    /// What the store has measured; none if it could not.
+    pub store: Option<StoreState>,
 }
 
-impl Families {
-    /// A registry of all metrics. The encoder adds `_total` to the names of counters.
-    fn register(&self) -> Registry {
-        let mut registry = Registry::with_prefix("refersion_destination");
-        let r = &mut registry;
-        r.register(
-            "events_received",
-            "Events received from Segment, by the status answered",
-            self.events_received.clone(),
-        );
-        r.register("events_coalesced", "Events delivered together with an earlier one", self.events_coalesced.clone());
-        r.register("events_pending", "Accepted events that are not settled yet", self.events_pending.clone());
-        r.register("deliveries", "Events settled, by outcome", self.deliveries.clone());
-        r.register(
-            "email_conflicts",
-            "Deliveries that left an e-mail as it is, because another affiliate has the new one",
-            self.email_conflicts.clone(),
-        );
-        r.register(
-            "attributes_left_out",
-            "Values that were left out of a delivery, because Refersion refuses them",
-            self.attributes_left_out.clone(),
-        );
-        r.register("delivery_retries", "Failed attempts that will be retried", self.delivery_retries.clone());
-        r.register("dead_letters", "Dead letters in the store", self.dead_letters.clone());
-        r.register("upstream_requests", "Requests to Refersion, by operation and reply", self.requests.clone());
-        r.register(
-            "upstream_request_affiliates",
-            "Affiliates in the requests to Refersion, by operation",
-            self.request_affiliates.clone(),
-        );
-        r.register("upstream_requests_in_flight", "Requests to Refersion in flight", self.requests_in_flight.clone());
-        r.register(
-            "upstream_concurrency_limit",
-            "Requests to Refersion that may be in flight at once",
-            self.concurrency_limit.clone(),
-        );
-        r.register("circuit_breaker_opened", "Times the circuit breaker opened, by cause", self.breaker_opened.clone());
-        r.register("circuit_breaker_open", "1 while the circuit breaker is not closed", self.breaker_open.clone());
-        r.register("halts", "Times the account halted because Refersion rejected its API key", self.halts.clone());
-        r.register("halted", "1 while the account is halted", self.halted.clone());
-        r.register("api_key_probes", "Probes of a rejected API key, by result", self.key_probes.clone());
-        registry
-    }
+/// The state of an account that has a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountState {
+    /// The circuit breaker, or that the account is halted.
+    pub state: HealthState,
+    /// How many requests to Refersion may be in flight.
+    pub concurrency_limit: usize,
+    /// How many are.
+    pub in_flight: usize,
+}
+
+/// What the store has measured.
+#[derive(Clone, Debug, Default)]
+pub struct StoreState {
+    /// The age of the oldest pending event, by the name of the account.
+    pub oldest_pending: BTreeMap<String, Duration>,
+    /// The number of dead letters, by the name of the account and the reason's short word.
+    pub dead_letters: BTreeMap<(String, String), u64>,
+    /// Its size on disk, in bytes.
+    pub size: u64,
+    /// The room left on its disk, in bytes; none if the system does not say.
+    pub free: Option<u64>,
+    /// How many ids the deduplication index holds in memory, and how many bytes it takes.
+    pub deduplication: (u64, u64),
+}
+
+/// The gauges of one value of the label `account`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gauges {
+    pending: u64,
+    oldest: Duration,
+    concurrency_limit: usize,
+    in_flight: usize,
+    /// How many accounts are in each of [`STATES`].
+    states: [i64; STATES.len()],
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let families = Families::default();
-        Self(Arc::new(Registered { registry: families.register(), families }))
+        let (families, mut registry) = (Families::default(), Registry::default());
+        families.register(registry.sub_registry_with_prefix("refersion_destination"));
+        process::register(&mut registry);
+        let duration = |status: &EventStatus| {
+            families.request_duration.get_or_create_owned(&StatusLabels { status: status.as_str() })
+        };
+        let request_durations = EventStatus::ALL.iter().map(duration).collect();
+        for error in AUTH_ERRORS {
+            drop(families.authentication_failures.get_or_create(&of_no_account(error)));
+        }
+        for result in labels::RELOADS {
+            drop(families.config_reloads.get_or_create(&ReloadLabels { result }));
+        }
+        families.config_last_reload_successful.set(1);
+        Self(Arc::new(Inner { registry, families, request_durations, meters: Mutex::default() }))
     }
+}
+
+fn of_no_account(error: AuthError) -> ReasonLabels {
+    ReasonLabels { account: NO_ACCOUNT.into(), reason: labels::auth_reason(error) }
 }
 
 impl Metrics {
-    /// The metrics of `account`.
+    /// The meter of a configured account.
     pub fn of(&self, account: &AccountName) -> Meter {
-        Meter { account: account.to_string(), families: self.0.families.clone() }
+        self.meter(account.to_string().into())
     }
 
-    /// All metrics in the OpenMetrics format. `pending` and `dead_letters` are the numbers of events and dead letters of all
-    /// accounts.
-    pub fn text(&self, pending: u64, dead_letters: u64) -> String {
-        self.0.families.events_pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
-        self.0.families.dead_letters.set(i64::try_from(dead_letters).unwrap_or(i64::MAX));
+    /// The one meter of all accounts whose keys arrived with requests.
+    pub fn of_arrived(&self) -> Meter {
+        self.meter(ARRIVED.into())
+    }
+
+    fn meter(&self, label: Account) -> Meter {
+        let new = || Meter::new(label.clone(), self.0.families.clone());
+        self.meters().entry(label.clone()).or_insert_with(new).clone()
+    }
+
+    /// Counts a request that was refused because of its credentials, and that is for no account.
+    pub fn authentication_failed(&self, error: AuthError) {
+        self.0.families.authentication_failures.get_or_create(&of_no_account(error)).inc();
+    }
+
+    /// Counts a request of Segment, by the status it was answered with.
+    pub fn request_answered(&self, status: EventStatus, took: Duration) {
+        if let Some(duration) = self.0.request_durations.get(status as usize) {
+            duration.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Counts that the configuration was read again, and whether it was accepted and differed.
+    pub fn config_reloaded(&self, accepted: bool, differed: bool) {
+        let result = match (accepted, differed) {
+            (false, _) => "refused",
+            (true, true) => "applied",
+            (true, false) => "unchanged",
+        };
+        self.0.families.config_reloads.get_or_create(&ReloadLabels { result }).inc();
+        self.0.families.config_last_reload_successful.set(accepted.into());
+    }
+
+    /// Counts a commit of the store, and how many requests shared it.
+    pub fn committed(&self, requests: usize, took: Duration) {
+        self.0.families.store_commit_requests.observe(u32::try_from(requests).unwrap_or(u32::MAX).into());
+        self.0.families.store_commit_duration.observe(took.as_secs_f64());
+    }
+
+    /// All metrics as text, with the gauges as `observed`.
+    pub fn text(&self, format: Format, observed: &Observed) -> String {
+        self.set_account_gauges(observed);
+        self.set_service_gauges(observed);
         let mut text = String::new();
         // Err: writing to a `String` does not fail.
         let _ = text::encode(&mut text, &self.0.registry);
-        text
-    }
-}
-
-impl Meter {
-    fn labels(&self) -> AccountLabels {
-        AccountLabels { account: self.account.clone() }
+        format.of(text)
     }
 
-    /// Counts events received, by their status in the response to Segment.
-    pub fn events_received(&self, status: EventStatus, events: usize) {
-        let labels = StatusLabels { account: self.account.clone(), status: status.as_str() };
-        self.families.events_received.get_or_create(&labels).inc_by(events as u64);
-    }
-
-    /// Counts an event that was settled without a failure, and what its delivery left as it is.
-    pub fn event_delivered(&self, outcome: &Outcome) {
-        self.delivered(outcome.word());
-        let Outcome::Delivered { remarks, .. } = outcome else { return };
-        for remark in remarks {
-            match remark {
-                Remark::EmailTaken => {
-                    self.families.email_conflicts.get_or_create(&self.labels()).inc();
-                }
-                Remark::LeftOut(names) => {
-                    self.families.attributes_left_out.get_or_create(&self.labels()).inc_by(names.len() as u64);
-                }
-                Remark::StatusKept(_) | Remark::OtherAffiliate(_) => {}
+    fn set_account_gauges(&self, observed: &Observed) {
+        let families = &self.0.families;
+        for (label, gauges) in self.account_gauges(observed) {
+            let account = AccountLabels { account: label.clone() };
+            families.events_pending.get_or_create(&account).set(count(gauges.pending));
+            families.oldest_pending_event_age.get_or_create(&account).set(gauges.oldest.as_secs_f64());
+            if label == NO_ACCOUNT {
+                continue; // it has no worker
+            }
+            families.upstream_concurrency_limit.get_or_create(&account).set(count(gauges.concurrency_limit as u64));
+            families.upstream_requests_in_flight.get_or_create(&account).set(count(gauges.in_flight as u64));
+            for (state, accounts) in STATES.into_iter().zip(gauges.states) {
+                let labels = StateLabels { account: label.clone(), state };
+                families.circuit_breaker_state.get_or_create(&labels).set(accounts);
             }
         }
     }
 
-    /// Counts an event that became a dead letter.
-    pub fn event_dead(&self) {
-        self.delivered("dead_letter");
-    }
-
-    fn delivered(&self, outcome: &'static str) {
-        let labels = OutcomeLabels { account: self.account.clone(), outcome };
-        self.families.deliveries.get_or_create(&labels).inc();
-    }
-
-    /// Counts events that were delivered together with an earlier one.
-    pub fn events_coalesced(&self, events: usize) {
-        self.families.events_coalesced.get_or_create(&self.labels()).inc_by(events as u64);
-    }
-
-    /// Counts an attempt that failed and will be retried.
-    pub fn delivery_retried(&self) {
-        self.families.delivery_retries.get_or_create(&self.labels()).inc();
-    }
-
-    /// Counts a request in flight, and sets the concurrency limit at this moment.
-    pub fn request_started(&self, concurrency_limit: usize) {
-        self.families.requests_in_flight.get_or_create(&self.labels()).inc();
-        self.set_concurrency_limit(concurrency_limit);
-    }
-
-    fn set_concurrency_limit(&self, limit: usize) {
-        self.families.concurrency_limit.get_or_create(&self.labels()).set(i64::try_from(limit).unwrap_or(i64::MAX));
-    }
-
-    /// Counts a request that is no longer in flight, with its reply and the number of affiliates it was about.
-    pub fn request_ended(&self, call: &Call, reply: &Reply, affiliates: usize) {
-        let (account, operation) = (self.account.clone(), call.operation());
-        let request = RequestLabels { account: account.clone(), operation, reply: reply.name() };
-        self.families.requests.get_or_create(&request).inc();
-        let labels = OperationLabels { account, operation };
-        self.families.request_affiliates.get_or_create(&labels).inc_by(affiliates as u64);
-        self.families.requests_in_flight.get_or_create(&self.labels()).dec();
-    }
-
-    /// The circuit breaker opened. It is counted only if it was closed before, not if it was half-open.
-    pub fn breaker_opened(&self, cause: Cause, was_closed: bool) {
-        self.set_concurrency_limit(0);
-        let labels = CauseLabels { account: self.account.clone(), cause: cause.as_str() };
-        self.families.breaker_opened.get_or_create(&labels).inc_by(u64::from(was_closed));
-        self.families.breaker_open.get_or_create(&self.labels()).set(1);
-    }
-
-    /// Deliveries go on after the circuit breaker was open or the account halted.
-    pub fn resumed(&self) {
-        self.families.breaker_open.get_or_create(&self.labels()).set(0);
-        self.families.halted.get_or_create(&self.labels()).set(0);
-    }
-
-    /// The account halted: Refersion rejected its API key.
-    pub fn halted(&self) {
-        self.set_concurrency_limit(0);
-        self.families.halts.get_or_create(&self.labels()).inc();
-        self.families.halted.get_or_create(&self.labels()).set(1);
-    }
-
-    /// Counts a probe of the rejected API key.
-    pub fn key_probed(&self, probe: Probe) {
-        let result = match probe {
-            Probe::Accepted => "accepted",
-            Probe::Refused => "rejected",
-            Probe::Unknown { .. } => "unknown",
+    /// The gauges of every label that there is, those without a value among them.
+    fn account_gauges(&self, observed: &Observed) -> BTreeMap<Account, Gauges> {
+        let meters = self.meters();
+        let labels = meters.keys().cloned().chain([NO_ACCOUNT.into()]);
+        let mut gauges: BTreeMap<Account, Gauges> = labels.map(|label| (label, Gauges::default())).collect();
+        let mut with = |name: &str, change: &dyn Fn(&mut Gauges)| {
+            if let Some(gauges) = gauges.get_mut(&label(&meters, name)) {
+                change(gauges);
+            }
         };
-        let labels = ResultLabels { account: self.account.clone(), result };
-        self.families.key_probes.get_or_create(&labels).inc();
+        for (name, state) in &observed.accounts {
+            with(name.as_str(), &|gauges| gauges.add(state));
+        }
+        for (name, pending) in &observed.pending {
+            with(name, &|gauges| gauges.pending += pending);
+        }
+        for (name, age) in observed.store.iter().flat_map(|store| &store.oldest_pending) {
+            with(name, &|gauges| gauges.oldest = gauges.oldest.max(*age));
+        }
+        gauges
+    }
+
+    fn set_service_gauges(&self, observed: &Observed) {
+        let families = &self.0.families;
+        families.ready.set(observed.ready.into());
+        let Some(store) = &observed.store else { return };
+        families.store_size.set(count(store.size));
+        families.store_free.set(store.free.map(count));
+        families.deduplication_ids.set(count(store.deduplication.0));
+        families.deduplication_bytes.set(count(store.deduplication.1));
+        for ((account, reason), letters) in self.dead_letters(store) {
+            families.dead_letters.get_or_create(&DeadLetterLabels { account, reason }).set(count(letters));
+        }
+    }
+
+    /// The dead letters by label and reason, those that are none among them.
+    fn dead_letters(&self, store: &StoreState) -> BTreeMap<(Account, &'static str), u64> {
+        let meters = self.meters();
+        let mut letters = BTreeMap::new();
+        for account in meters.keys().cloned().chain([NO_ACCOUNT.into()]) {
+            letters.extend(labels::dead_letter_reasons().map(|reason| ((account.clone(), reason.as_str()), 0)));
+        }
+        for ((name, reason), found) in &store.dead_letters {
+            // A word of another release counts, too.
+            let known = labels::dead_letter_reasons().find(|known| known.as_str() == reason);
+            let reason = known.unwrap_or(OutcomeCode::Unrecorded).as_str();
+            *letters.entry((label(&meters, name), reason)).or_default() += found;
+        }
+        letters
+    }
+
+    fn meters(&self) -> MutexGuard<'_, BTreeMap<Account, Meter>> {
+        self.0.meters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The label of the account with this name.
+fn label(meters: &BTreeMap<Account, Meter>, name: &str) -> Account {
+    match meters.get_key_value(name) {
+        Some((own, _)) => own.clone(),
+        None if name.starts_with("key-") && meters.contains_key(ARRIVED) => ARRIVED.into(),
+        None => NO_ACCOUNT.into(),
+    }
+}
+
+impl Gauges {
+    fn add(&mut self, account: &AccountState) {
+        self.concurrency_limit += account.concurrency_limit;
+        self.in_flight += account.in_flight;
+        let state = match account.state {
+            HealthState::Closed => 0,
+            HealthState::Open { .. } => 1,
+            HealthState::HalfOpen => 2,
+            HealthState::Halted { .. } => 3,
+        };
+        self.states[state] += 1;
+    }
+}
+
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str, series: &str) -> Option<f64> {
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    #[test]
+    fn accounts_whose_keys_arrived_share_their_series_however_many_they_are() {
+        let metrics = Metrics::default();
+        let (_main, arrived) = (metrics.of(&AccountName::main()), metrics.of_arrived());
+        let series = |metrics: &Metrics, observed: &Observed| {
+            metrics.text(Format::Prometheus, observed).lines().filter(|line| !line.starts_with('#')).count()
+        };
+        let before = series(&metrics, &Observed { store: Some(StoreState::default()), ..Observed::default() });
+        let names = (0..1_000).map(|n| format!("key-{n:016}"));
+        let state = AccountState { state: HealthState::HalfOpen, concurrency_limit: 2, in_flight: 1 };
+        let store = StoreState {
+            oldest_pending: names.clone().zip((0..1_000).map(Duration::from_secs)).collect(),
+            dead_letters: names.clone().map(|name| ((name, "refused".to_owned()), 2)).collect(),
+            ..StoreState::default()
+        };
+        let observed = Observed {
+            accounts: names.clone().map(|name| (AccountName::from(name), state)).collect(),
+            pending: names.clone().map(|name| (name, 3)).collect(),
+            store: Some(store),
+            ready: true,
+        };
+        names.for_each(|_| arrived.clone().events_appended(1));
+        assert_eq!(series(&metrics, &observed), before);
+        let text = metrics.text(Format::Prometheus, &observed);
+        for (name, expected) in [
+            (r#"events_appended_total{account="key-*"}"#, 1_000.0),
+            (r#"events_pending{account="key-*"}"#, 3_000.0),
+            (r#"oldest_pending_event_age_seconds{account="key-*"}"#, 999.0),
+            (r#"dead_letters{account="key-*",reason="refused"}"#, 2_000.0),
+            (r#"circuit_breaker_state{account="key-*",state="half_open"}"#, 1_000.0),
+            (r#"upstream_concurrency_limit{account="key-*"}"#, 2_000.0),
+            (r#"events_pending{account="main"}"#, 0.0),
+            ("ready", 1.0),
+        ] {
+            assert_eq!(value(&text, &format!("refersion_destination_{name}")), Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_no_account_of_the_service_is_shown_under_a_name_that_no_account_has() {
+        let metrics = Metrics::default();
+        let _ = metrics.of(&AccountName::main());
+        let dead = BTreeMap::from([(("key-1".to_owned(), "of another release".to_owned()), 1)]);
+        let observed = Observed {
+            pending: BTreeMap::from([("removed".to_owned(), 5), ("main".to_owned(), 1)]),
+            store: Some(StoreState { dead_letters: dead, ..StoreState::default() }),
+            ..Observed::default()
+        };
+        let text = metrics.text(Format::OpenMetrics, &observed);
+        for (name, expected) in [
+            (r#"events_pending{account="(none)"}"#, 5.0),
+            (r#"dead_letters{account="(none)",reason="unrecorded"}"#, 1.0),
+        ] {
+            assert_eq!(value(&text, &format!("refersion_destination_{name}")), Some(expected), "{name}");
+        }
+        assert!(text.ends_with("# EOF\n"));
     }
 }

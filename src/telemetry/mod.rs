@@ -1,14 +1,29 @@
-//! Logs and metrics of this process.
+//! Logs, metrics and traces of this process.
 //!
-//! In: log events and counts from the services. Out: log lines on standard error, and the text of `GET /metrics`.
-//! Invariant, held by every caller and checked by a test: no secret and no personal datum in a log line or a label.
-//! Deliberately absent: log files, log rotation and pushing metrics; the environment that runs the service does these.
+//! In: log events, counts and spans from the services. Out: log lines on standard error, the text of `GET /metrics`, and spans by OTLP.
+//! `definitions` is the table of all metrics; `labels` has the closed lists of their labels; `meter` counts for an account, `metrics`
+//! for the service; `exposition` has the two text formats; `process` is what the system says of this process; `traces` has the
+//! spans, which `otlp` exports.
+//! Invariants, held by every caller and checked by tests: no secret and no personal datum in a log line, a label or a span; the number of
+//! series depends on the configuration alone. Deliberately absent: log files, log rotation and pushing metrics; the environment
+//! that runs the service does these.
 
+mod definitions;
 mod event_status;
+mod event_type;
+mod exposition;
 mod labels;
 mod logs;
+mod meter;
 mod metrics;
+mod optional_gauge;
+mod otlp;
+mod process;
+pub mod traces;
 
 pub use event_status::EventStatus;
-pub use logs::start;
-pub use metrics::{Meter, Metrics};
+pub use event_type::{EventType, RefusalReason};
+pub use exposition::Format;
+pub use logs::{set_filter, start};
+pub use meter::Meter;
+pub use metrics::{AccountState, Metrics, Observed, StoreState};

@@ -12,7 +12,7 @@ use crate::domain::{Seq, Timestamp};
 use crate::failpoint;
 use crate::scheduling::{Batch, Batcher, Denied, Permit};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 /// The dispatcher of one account.
@@ -188,18 +188,24 @@ impl Worker {
         let ((call, PendingCall { seq, .. }), others) = part.split_first()?;
         let others: Vec<&Call> = others.iter().map(|(call, _)| &**call).collect();
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
-        meter.request_started(self.health().snapshot().concurrency_limit);
         failpoint::step("worker::calling");
+        let began = Instant::now();
         let (reply, replies) = self.0.settings.client.call(call, &others).await;
+        let took = began.elapsed();
         failpoint::step("worker::answered");
         let (operation, affiliates, name) = (call.operation(), part.len(), reply.name());
-        tracing::debug!(%account, %seq, operation, affiliates, reply = name, "called Refersion");
-        meter.request_ended(call, &reply, affiliates);
+        tracing::debug!(%account, %seq, operation, affiliates, reply = name, ?took, "called Refersion");
+        meter.request_ended(call, &reply, affiliates, took);
         Some((reply, replies))
     }
 
     fn try_acquire(&self) -> Result<Permit, Denied> {
-        let acquired = self.health().try_acquire(self.now());
+        let acquired = {
+            let mut health = self.health();
+            let acquired = health.try_acquire(self.now());
+            self.0.signals.publish(health.snapshot());
+            acquired
+        };
         let (permit, transition) = acquired?;
         self.on_transition(transition, None);
         Ok(permit)
@@ -254,6 +260,7 @@ impl Drop for RequestInFlight {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
             self.worker.health().abandon(permit, self.worker.now());
+            self.worker.publish_health();
         }
         let mut state = lock(&self.worker.0.dispatcher.state);
         state.in_flight -= self.calls;

@@ -25,14 +25,16 @@ impl Worker {
         let (now, chance) = (self.now(), rand::random());
         let (transition, what) = {
             let mut health = self.health();
-            match reply {
+            let transition = match reply {
                 Reply::RateLimited { retry_after } => (health.on_rate_limited(permit, now, *retry_after, chance), None),
                 Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
                     (health.on_failure(permit, seq, now, *retry_after, chance), Some(what.as_str()))
                 }
                 Reply::Unauthorized => (health.on_unauthorized(permit, now, chance), None),
                 _ => (health.on_success(permit, now), None),
-            }
+            };
+            self.0.signals.publish(health.snapshot());
+            transition
         };
         self.on_transition(transition, what);
     }
@@ -69,16 +71,19 @@ impl Worker {
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
         match transition {
             Transition::Opened { cause: Cause::RateLimited, wait, trips } => {
-                meter.breaker_opened(Cause::RateLimited, trips == 1);
+                if trips == 1 {
+                    meter.breaker_opened(Cause::RateLimited);
+                }
                 tracing::warn!(%account, ?wait, "Refersion says there are too many calls; the account pauses");
             }
             Transition::Opened { cause, wait, trips } => {
-                meter.breaker_opened(cause, trips == 1);
+                if trips == 1 {
+                    meter.breaker_opened(cause);
+                }
                 tracing::warn!(%account, ?wait, what, "Refersion seems to be down; the account pauses");
             }
             Transition::HalfOpened => tracing::info!(%account, "the pause is over; one request goes first"),
             Transition::Closed => {
-                meter.resumed();
                 tracing::info!(%account, "Refersion takes calls again; deliveries go on");
             }
             Transition::Halted { wait } => {
@@ -87,7 +92,6 @@ impl Worker {
                     "Refersion refused the API key; events are kept, and the key is probed until it works");
             }
             Transition::Resumed => {
-                meter.resumed();
                 tracing::info!(%account, "Refersion takes the API key again; deliveries go on");
             }
         }
@@ -101,7 +105,7 @@ impl Worker {
     }
 
     /// Under the lock, so that of two threads the later one publishes what is later.
-    fn publish_health(&self) {
+    pub(super) fn publish_health(&self) {
         let health = self.health();
         self.0.signals.publish(health.snapshot());
     }

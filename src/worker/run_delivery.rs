@@ -16,6 +16,7 @@ use crate::mapping::{self, Identify, Intent};
 use crate::scheduling::{End, Unit};
 use crate::segment::{Event, Kind};
 use crate::store::{AffiliateChanges, Begun, StoreError};
+use crate::telemetry::traces::{Span, SpanKind, TraceContext};
 use futures_util::FutureExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -35,17 +36,38 @@ type Link = (Vec<UserKey>, AffiliateKey);
 /// Runs one attempt at `begun`, and settles it.
 pub(super) async fn run_delivery(worker: Worker, mut begun: Begun, announced: AnnouncedCall) -> AttemptEnd {
     let in_flight: Vec<Seq> = begun.seqs().collect();
-    let settled = match AssertUnwindSafe(attempt(&worker, &mut begun, announced)).catch_unwind().await {
+    let mut span = begin_span(&worker, &begun);
+    let attempt = AssertUnwindSafe(attempt(&worker, &mut begun, announced, &mut span));
+    let settled = match attempt.catch_unwind().await {
         Ok(settled) => settled,
         Err(_) => settle_panicked(&worker, &begun).await,
     };
     let ended = settled.unwrap_or_else(|error| end_unsettled(&worker, &begun, &error));
     // An event that was begun with the head and did not end with it is pending as before.
     worker.0.store.release(&in_flight);
+    if let Some(span) = span {
+        span.end();
+    }
     ended
 }
 
-async fn attempt(worker: &Worker, begun: &mut Begun, announced: AnnouncedCall) -> Result<AttemptEnd, StoreError> {
+/// The span of the attempt, which links to the events that are coalesced with the head.
+fn begin_span(worker: &Worker, begun: &Begun) -> Option<Span> {
+    let mut span = Span::of_delivery(begun.id, begun.failures == 0 && !begun.interrupted)?;
+    span.text("account", worker.0.settings.account.as_str());
+    span.text("event.id", begun.id.to_string());
+    span.text("seq", begun.seq.to_string());
+    span.text("failures", begun.failures.to_string());
+    span.link(begun.followers.iter().map(|follower| follower.id));
+    Some(span)
+}
+
+async fn attempt(
+    worker: &Worker,
+    begun: &mut Begun,
+    announced: AnnouncedCall,
+    span: &mut Option<Span>,
+) -> Result<AttemptEnd, StoreError> {
     failpoint::step("worker::begun");
     let body = std::mem::replace(&mut begun.body, Ok(Vec::new()));
     let verdict = match body.map_err(PermanentFailure::Corrupt).and_then(|body| parse(worker, &body, begun.received_at))
@@ -53,13 +75,16 @@ async fn attempt(worker: &Worker, begun: &mut Begun, announced: AnnouncedCall) -
         Ok(head) => {
             drop_placeholder_key(begun, &head);
             let followers = parse_followers(worker, begun);
-            deliver(worker, begun, &head, followers, announced).await?
+            deliver(worker, begun, &head, followers, announced, span.as_ref().map(Span::context)).await?
         }
         Err(failure) => {
             drop(announced);
             dead_letter(worker, begun, failure, AffiliateChanges::default())
         }
     };
+    if let Some(span) = span {
+        verdict.report.trace(span);
+    }
     settle(worker, begun, verdict).await
 }
 
@@ -117,6 +142,7 @@ async fn deliver(
     head: &Intent,
     mut followers: Vec<Intent>,
     announced: AnnouncedCall,
+    trace: Option<TraceContext>,
 ) -> Result<Verdict, StoreError> {
     let custom_fields = worker.0.settings.rules.custom_field_ids();
     let (policy, hash) = (worker.0.settings.policy, worker.0.store.hash_key());
@@ -135,7 +161,7 @@ async fn deliver(
             custom_fields: &custom_fields,
             events: coalesced.events,
         };
-        let mut run = DeliveryRun { begun, coalesced: &coalesced, input, marked, in_flight_for };
+        let mut run = DeliveryRun { begun, coalesced: &coalesced, input, marked, in_flight_for, trace };
         let mut end = run_plan(worker, &mut run, &mut state, &mut announced).await?;
         (marked, in_flight_for) = (run.marked, run.in_flight_for);
         drop(announced.take());
@@ -187,7 +213,10 @@ async fn run_plan(
             save_progress(worker, run, state).await?;
         }
         let Begun { seq, failures, .. } = run.begun;
-        let Some((reply, took)) = worker.call(Arc::clone(&call), *seq, *failures > 0, announced.take()).await else {
+        let span = Span::child_of(run.trace, call.operation(), SpanKind::Client);
+        let replied_in = worker.call(Arc::clone(&call), *seq, *failures > 0, announced.take()).await;
+        end_call_span(span, replied_in.as_ref().map(|(reply, _)| reply));
+        let Some((reply, took)) = replied_in else {
             state.progress.new_in_flight = None; // a `new` that was not sent had no effect
             return Ok(None);
         };
@@ -195,6 +224,16 @@ async fn run_plan(
         first = false;
         replied = Some((call, reply));
     }
+}
+
+/// Ends the span of a call, which includes the wait for a permit.
+fn end_call_span(span: Option<Span>, reply: Option<&Reply>) {
+    let Some(mut span) = span else { return };
+    span.text("reply", reply.map_or("not_sent", Reply::name));
+    if let Some(Reply::Unavailable { what, .. } | Reply::Lost { what, .. }) = reply {
+        span.fail(what);
+    }
+    span.end();
 }
 
 async fn save_progress(worker: &Worker, run: &mut DeliveryRun<'_>, state: &PlanState) -> Result<(), StoreError> {
@@ -240,7 +279,7 @@ fn end_unsettled(worker: &Worker, begun: &Begun, error: &StoreError) -> AttemptE
     let due = match error {
         StoreError::Closed => None,
         error => {
-            tracing::error!(account = %worker.0.settings.account, seq = %begun.seq, event = %begun.id, %error,
+            tracing::error!(account = %worker.0.settings.account, seq = %begun.seq, event.id = %begun.id, %error,
                 "the store refuses the settlement of an event; it will be tried again");
             Some(worker.now().after(worker.0.settings.limits.backoff.max))
         }

@@ -13,6 +13,7 @@ use crate::domain::{AffiliateCode, Email, Seq, UserKey};
 use crate::mapping::Intent;
 use crate::scheduling::{End, Unit};
 use crate::store::{self, AffiliateChanges, Begun, Follower, Remember, Settlement};
+use crate::telemetry::traces::{Span, TraceContext};
 use std::time::Duration;
 
 /// So many further refusals are enough of a reason to bisect a group that may have had its effect: with the default waits, of
@@ -48,6 +49,8 @@ pub(super) struct DeliveryRun<'a> {
     pub(super) marked: Option<usize>,
     /// How long the requests of this attempt took so far.
     pub(super) in_flight_for: Duration,
+    /// The trace of this attempt, if there is one.
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl DeliveryRun<'_> {
@@ -168,7 +171,7 @@ fn group(unit: &Unit, progress: &Progress) -> Vec<Seq> {
 /// An attempt that panicked is a failed one, from the progress that was saved last on.
 pub(super) fn panicked(worker: &Worker, begun: &Begun) -> Verdict {
     let (account, seq, event) = (&worker.0.settings.account, begun.seq, begun.id);
-    tracing::error!(%account, %seq, %event, "a delivery panicked, which is a bug of this service");
+    tracing::error!(%account, %seq, event.id = %event, "a delivery panicked, which is a bug of this service");
     if begun.failing_for > worker.0.settings.max_age {
         return dead_letter(worker, begun, PermanentFailure::InternalError, AffiliateChanges::default());
     }
@@ -199,6 +202,27 @@ pub(super) fn dead_letter(
 }
 
 impl Report {
+    /// Says in the span of the attempt how it ended.
+    pub(super) fn trace(&self, span: &mut Span) {
+        match self {
+            Self::Done { outcome, followers, .. } => {
+                span.text("outcome", outcome.word());
+                span.number("events", 1 + followers.len());
+            }
+            Self::DeadLetter(failure) => {
+                span.text("outcome", "dead_letter");
+                span.text("reason", failure.code());
+                span.fail(failure.to_string());
+            }
+            Self::Retry { what, .. } => {
+                span.text("outcome", "retry");
+                span.fail(what.as_str());
+            }
+            Self::HandedBack => span.text("outcome", "handed_back"),
+            Self::AccountHalted => span.text("outcome", "account_halted"),
+        }
+    }
+
     /// Logs and counts how each event of the unit ended, and answers the requests that wait for them.
     pub(super) fn publish(self, worker: &Worker, begun: &Begun) {
         let (account, meter, signals) = (&worker.0.settings.account, &worker.0.settings.meter, &worker.0.signals);
@@ -207,26 +231,22 @@ impl Report {
             Self::Done { outcome, followers, cancelled } => {
                 let instead = Outcome::Ignored(Ignored::Cancelled);
                 let of = |n: usize| if n < cancelled { &instead } else { &outcome };
-                tracing::info!(%account, %seq, %event, "{}", of(0));
-                meter.event_delivered(of(0));
+                tracing::info!(%account, %seq, event.id = %event, "{}", of(0));
                 for (n, follower) in (1..).zip(&followers) {
-                    tracing::info!(%account, seq = %follower.seq, event = %follower.id, with = %seq, "{}", of(n));
-                    meter.event_delivered(of(n));
+                    tracing::info!(%account, seq = %follower.seq, event.id = %follower.id, with = %seq, "{}", of(n));
                     signals.send(follower.id, EventOutcome::Done(of(n).clone()));
                 }
-                if !followers.is_empty() {
-                    meter.events_coalesced(followers.len());
-                }
+                meter.delivered(&outcome, 1 + followers.len(), cancelled);
                 signals.send(event, EventOutcome::Done(of(0).clone()));
             }
             Self::DeadLetter(failure) => {
-                tracing::error!(%account, %seq, %event, code = failure.code(), "dead letter: {failure}");
-                meter.event_dead();
+                tracing::error!(%account, %seq, event.id = %event, reason = failure.code(), "dead letter: {failure}");
+                meter.dead_letter();
                 signals.send(event, EventOutcome::DeadLetter(failure));
             }
             Self::Retry { what, wait } => {
                 let failures = begun.failures.saturating_add(1);
-                tracing::warn!(%account, %seq, %event, failures, ?wait, "{what}; will try again");
+                tracing::warn!(%account, %seq, event.id = %event, failures, ?wait, "{what}; will try again");
                 meter.delivery_retried();
             }
             Self::AccountHalted => signals.send(event, EventOutcome::AccountHalted),

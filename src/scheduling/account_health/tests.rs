@@ -153,6 +153,26 @@ fn no_more_requests_are_in_flight_than_the_concurrency_limit() {
 }
 
 #[test]
+fn other_limits_hold_from_the_next_request_on_and_end_no_pause() {
+    let mut health = health();
+    let (one, other) = (permit(&mut health, AT), permit(&mut health, AT));
+    let backoff = Backoff { min: secs(10), max: secs(10) };
+    let limits = HealthLimits { backoff, concurrency: 1, requests_per_second: Some(0.1) };
+    health.set_limits(limits);
+    assert_eq!((denied(&mut health, AT), health.snapshot().concurrency_limit), (Denied::Busy, 1));
+    health.on_success(one, AT);
+    assert_eq!(denied(&mut health, AT), Denied::Busy, "what is in flight counts");
+    health.on_success(other, AT);
+    let first = permit(&mut health, AT);
+    health.on_success(first, AT);
+    assert_eq!(denied(&mut health, AT), Denied::NotBefore(Timestamp(AT.0 + 10_000)));
+    let last = permit(&mut health, at(10));
+    assert_eq!(health.on_unauthorized(last, at(10), 1.0), Some(Transition::Halted { wait: secs(10) }));
+    health.set_limits(HealthLimits { concurrency: 16, requests_per_second: None, ..limits });
+    assert_eq!(denied(&mut health, at(11)), Denied::Halted(at(20)));
+}
+
+#[test]
 fn outages_and_quotas_of_a_day_set_no_rate() {
     let mut health = health();
     for _ in 0..20 {

@@ -14,7 +14,7 @@ use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, EventId, Seq, UserKey};
 use crate::failpoint;
 use crate::store::append_decision::{self, Decision, Facts};
-use crate::store::{Appended, NewEvent, StoreError, keys};
+use crate::store::{Appended, CommitObserver, NewEvent, StoreError, keys};
 use async_trait::async_trait;
 use futures_util::future::{try_join, try_join4};
 use std::collections::{HashMap, HashSet};
@@ -44,6 +44,10 @@ pub struct Appender(pub Arc<Shared>);
 impl Committer for Appender {
     type Request = Vec<NewEvent>;
     type Answer = Vec<Appended>;
+
+    fn observer(&self) -> &CommitObserver {
+        &self.0.observer
+    }
 
     fn joins(&self, group: &[Vec<NewEvent>], next: &Vec<NewEvent>) -> bool {
         let events = || group.iter().chain([next]).flatten();

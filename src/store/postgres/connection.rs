@@ -9,12 +9,12 @@
 use super::connect::Connector;
 use super::error::{JobError, breaks_session, store_error, text};
 use super::session::Session;
-use crate::store::StoreError;
 use crate::store::log_limit::LogLimit;
+use crate::store::{Commit, CommitObserver, StoreError};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -34,6 +34,9 @@ pub trait Committer: Send + Sync + 'static {
     type Request: Send + Sync + 'static;
     /// Its result.
     type Answer: Send + 'static;
+
+    /// Told of every commit.
+    fn observer(&self) -> &CommitObserver;
 
     /// Whether `next` may be committed together with `group`.
     fn joins(&self, group: &[Self::Request], next: &Self::Request) -> bool;
@@ -297,8 +300,10 @@ impl<C: Committer> Task<C> {
     async fn commit(committer: &C, session: &Session, group: (Vec<C::Request>, Vec<Reply<C>>)) -> Option<Error> {
         let (requests, replies) = group;
         let is_broken = |error: &Error| breaks_session(error) || session.has_ended();
+        let began = Instant::now();
         let mut failed = match committer.commit(session, &requests).await {
             Ok(answers) => {
+                committer.observer().committed(Commit { requests: requests.len(), took: began.elapsed() });
                 for (reply, answer) in replies.into_iter().zip(answers) {
                     let _ = reply.send(answer); // Err: the caller has gone
                 }

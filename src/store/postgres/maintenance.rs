@@ -7,9 +7,9 @@ use super::connect::Connector;
 use super::error::store_error;
 use super::session::Session;
 use super::vacuum::Vacuum;
-use super::{PostgresStore, compact, deletions, email_conflicts, vault};
+use super::{PostgresStore, compact, deletions, email_conflicts, measure, vault};
 use crate::domain::{AccountName, Timestamp, UserKey};
-use crate::store::{EmailConflict, ForgetBefore, Maintenance, StoreError, StoreStatus, keys};
+use crate::store::{EmailConflict, ForgetBefore, Maintenance, Measured, OnCommit, StoreError, StoreStatus, keys};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
@@ -31,6 +31,17 @@ impl Maintenance for PostgresStore {
     async fn probe(&self) -> Result<(), StoreError> {
         let probe = self.append.run(|session| Box::pin(async move { Ok(vault::probe(session).await?) }));
         probe.await
+    }
+
+    async fn measure(&self) -> Result<Measured, StoreError> {
+        let accounts: Vec<String> = self.published.lock().pending.keys().cloned().collect();
+        let measured =
+            self.owner.run(move |session| Box::pin(async move { Ok(measure::measure(session, &accounts).await?) }));
+        measured.await
+    }
+
+    fn on_commit(&self, on_commit: OnCommit) {
+        self.shared.observer.set(on_commit);
     }
 
     fn pending(&self) -> BTreeMap<String, u64> {

@@ -25,6 +25,7 @@ mod error;
 mod forget;
 mod known_users;
 mod maintenance;
+mod measure;
 mod memory;
 mod migrate;
 mod open;

@@ -15,7 +15,7 @@ use crate::domain::{AccountName, Seq, Timestamp};
 use crate::failpoint;
 use crate::scheduling::Unit;
 use crate::store::rows::attempts::AttemptRecord;
-use crate::store::{AffiliateChanges, Settlement, StoreError};
+use crate::store::{AffiliateChanges, CommitObserver, Settlement, StoreError};
 use async_trait::async_trait;
 use futures_util::future::{try_join, try_join3};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -88,6 +88,10 @@ pub struct Settler(pub Arc<Shared>);
 impl Committer for Settler {
     type Request = Settle;
     type Answer = ();
+
+    fn observer(&self) -> &CommitObserver {
+        &self.0.observer
+    }
 
     fn joins(&self, group: &[Settle], next: &Settle) -> bool {
         group.len() < MAX_GROUP

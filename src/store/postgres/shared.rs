@@ -5,6 +5,7 @@
 use super::backlogs::Backlogs;
 use super::session::Session;
 use crate::domain::{AccountName, HashKey};
+use crate::store::CommitObserver;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_postgres::Error;
@@ -24,6 +25,8 @@ pub struct Shared {
     pub has_former_ids: bool,
     /// How many events are pending.
     pub backlogs: Backlogs,
+    /// Told of every commit.
+    pub observer: CommitObserver,
     numbers: Mutex<HashMap<AccountName, AccountNumber>>,
     tokens: Mutex<HashMap<AccountName, Uuid>>,
 }
@@ -31,7 +34,8 @@ pub struct Shared {
 impl Shared {
     /// The state at opening: no account is owned.
     pub fn new(hash: HashKey, max_backlog: u64, has_former_ids: bool, backlogs: Backlogs) -> Self {
-        Self { hash, max_backlog, has_former_ids, backlogs, numbers: Mutex::default(), tokens: Mutex::default() }
+        let (numbers, tokens) = (Mutex::default(), Mutex::default());
+        Self { hash, max_backlog, has_former_ids, backlogs, observer: CommitObserver::default(), numbers, tokens }
     }
 
     /// This process owns the account from now on, by this token; or no longer (`None`).

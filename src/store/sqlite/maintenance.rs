@@ -4,7 +4,9 @@ use super::query::Query;
 use super::write_tx::WriteTx;
 use super::{SqliteStore, affiliates, checkpoint, compact, erase, older_ids};
 use crate::domain::{AccountName, Timestamp, UserKey};
-use crate::store::{EmailConflict, ForgetBefore, Maintenance, StoreError, StoreStatus, keys as stored_keys};
+use crate::store::{
+    EmailConflict, ForgetBefore, Maintenance, Measured, OnCommit, StoreError, StoreStatus, keys as stored_keys,
+};
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
@@ -27,6 +29,14 @@ impl Maintenance for SqliteStore {
         // Another value each time: SQLite does not write one that is already there.
         let sql = "INSERT INTO meta VALUES ('probes', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1";
         self.writer.write(move |tx| tx.connection.run(sql, []).map(drop)).await
+    }
+
+    async fn measure(&self) -> Result<Measured, StoreError> {
+        self.measure_all().await
+    }
+
+    fn on_commit(&self, on_commit: OnCommit) {
+        self.published.observer.set(on_commit);
     }
 
     fn pending(&self) -> BTreeMap<String, u64> {

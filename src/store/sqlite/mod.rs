@@ -17,6 +17,7 @@ mod erase;
 mod forget;
 mod job;
 mod maintenance;
+mod measure;
 mod migrate_v5;
 mod migrate_v6;
 mod older_ids;

@@ -35,6 +35,11 @@ impl Readers {
         Self { pool: Arc::new(Pool { path, idle: Mutex::default() }), permits }
     }
 
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.pool.path
+    }
+
     /// Reads a portion. What `portion` waits for before its transaction must not need a reader.
     pub async fn read<T, F>(&self, portion: F) -> Result<T, StoreError>
     where

@@ -11,10 +11,11 @@ use super::job::{ClosureJob, Job};
 use super::query::Query;
 use super::schema::{NEXT_SEQ, set_meta};
 use super::write_tx::{WriteTx, WriterState};
-use crate::store::StoreError;
+use crate::store::{Commit, StoreError};
 use rusqlite::Connection;
 use std::fs::File;
 use std::thread::JoinHandle;
+use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
@@ -144,9 +145,11 @@ fn run(mut store: Database, mut inbox: UnboundedReceiver<Message>) {
 impl Database {
     /// Runs a group in one transaction, or, if that fails, each of its jobs in one of its own, and replies to the callers.
     fn commit(&mut self, mut group: Vec<Box<dyn Job>>) {
-        let before = self.connection.total_changes();
+        let (before, began) = (self.connection.total_changes(), Instant::now());
         if self.run(&mut group).is_ok() {
             if self.connection.total_changes() > before {
+                let commit = Commit { requests: group.len(), took: began.elapsed() };
+                self.state.log.published().observer.committed(commit);
                 self.state.log.published().written();
             }
             for job in group {

@@ -8,7 +8,7 @@ use refersion_destination::domain::{AccountName, AffiliateCode, HashKey, SealedK
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
     AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog, Filter, ForgetBefore,
-    Forgotten, KeyVault, Maintenance, NewEvent, Page, Replay, Settlement, StoreError, StoreStatus,
+    Forgotten, KeyVault, Maintenance, Measured, NewEvent, OnCommit, Page, Replay, Settlement, StoreError, StoreStatus,
 };
 use std::collections::BTreeMap;
 
@@ -119,6 +119,12 @@ impl<A: Append> Maintenance for AppendOnlyStore<A> {
     async fn probe(&self) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
+
+    async fn measure(&self) -> Result<Measured, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    fn on_commit(&self, _: OnCommit) {}
 
     fn pending(&self) -> BTreeMap<String, u64> {
         BTreeMap::new()

@@ -15,7 +15,8 @@ use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
     AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog, Filter, ForgetBefore,
-    Forgotten, KeyVault, Limits, Maintenance, NewEvent, Page, Replay, Settlement, SqliteStore, StoreError, StoreStatus,
+    Forgotten, KeyVault, Limits, Maintenance, Measured, NewEvent, OnCommit, Page, Replay, Settlement, SqliteStore,
+    StoreError, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
 use refersion_destination::worker::{Runtime, Settings, Worker};
@@ -131,6 +132,14 @@ impl Maintenance for Counting {
 
     async fn probe(&self) -> Result<(), StoreError> {
         self.store.probe().await
+    }
+
+    async fn measure(&self) -> Result<Measured, StoreError> {
+        self.store.measure().await
+    }
+
+    fn on_commit(&self, on_commit: OnCommit) {
+        self.store.on_commit(on_commit);
     }
 
     fn pending(&self) -> BTreeMap<String, u64> {

@@ -8,7 +8,6 @@ mod authentication;
 mod bodies;
 mod events;
 mod health;
-mod metrics;
 mod outcomes;
 mod paths;
 mod recorded;

@@ -136,7 +136,7 @@ async fn refused(store: &Path, log: &str) -> Refused {
     let left_out = log.lines().filter_map(|line| {
         let (_, fields) = line.split_once("Refersion refuses the value of ")?;
         let (fields, rest) = fields.split_once(", which was left out")?;
-        let event = rest.split_whitespace().find_map(|word| word.strip_prefix("event="))?;
+        let event = rest.split_whitespace().find_map(|word| word.strip_prefix("event.id="))?;
         let name = names.get(event).unwrap_or_else(|| panic!("{line}"));
         Some(fields.split(", ").map(|field| (name.clone(), field.to_owned())).collect::<Vec<_>>())
     });

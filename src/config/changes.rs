@@ -1,0 +1,229 @@
+//! What differs between two configurations, and which differences take effect without a restart.
+//!
+//! In: the settings of both, as they were written. Out: one [`Change`] for each setting that differs. A setting is compared as
+//! written, so every key of [`KEYS`] is covered, also a new one. Invariant: no secret is shown, also not in `Debug`. Deliberately
+//! absent: applying a change.
+
+use super::keys::{AT_START, KEYS, Kind};
+use super::layers::{Layers, Setting};
+use super::{Config, DeliveryConfig, LogConfig, SegmentConfig, ServerConfig};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use toml::Value;
+
+/// Every setting that has a value, by its path.
+#[derive(Clone, Default)]
+pub(super) struct Written {
+    settings: BTreeMap<String, Value>,
+    secrets: BTreeSet<String>,
+    /// The files that secrets were read from.
+    pub(super) secret_files: BTreeSet<PathBuf>,
+}
+
+/// A setting that differs between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The setting, such as `refersion.concurrency` or `accounts.brand-b.offer`.
+    pub setting: String,
+    /// What it was, as written; none if it was not set. A secret is not shown.
+    pub before: Option<String>,
+    /// What it is to be; none if it is not set any more.
+    pub after: Option<String>,
+    /// Whether it takes effect at the next start only.
+    pub needs_restart: bool,
+}
+
+impl Written {
+    /// Adds every setting of the layers but those of `[[accounts]]`.
+    pub(super) fn add_layers(&mut self, layers: &Layers) {
+        self.secret_files.extend(layers.secret_files.iter().cloned());
+        for key in KEYS {
+            match key.kind {
+                Kind::Table => {
+                    let entries =
+                        layers.entries(*key).map(|(name, setting)| (format!("{}.{name}", key.path()), setting));
+                    self.settings.extend(entries.map(|(path, setting)| (path, setting.value.clone())));
+                }
+                Kind::Plain | Kind::Tables | Kind::Secret => {
+                    let Some(setting) = layers.get(*key) else { continue };
+                    self.add(key.path(), setting, key.kind == Kind::Secret);
+                }
+            }
+        }
+    }
+
+    /// Adds one setting.
+    pub(super) fn add(&mut self, path: String, setting: &Setting, is_secret: bool) {
+        if is_secret {
+            self.secrets.insert(path.clone());
+        }
+        self.settings.insert(path, setting.value.clone());
+    }
+
+    /// The settings that take effect at the start as they are here, and the others as in `new`.
+    fn reloaded(&self, new: &Self) -> Self {
+        let kept = self.settings.iter().filter(|(path, _)| needs_restart(path));
+        let replaced = new.settings.iter().filter(|(path, _)| !needs_restart(path));
+        let settings = kept.chain(replaced).map(|(path, value)| (path.clone(), value.clone())).collect();
+        let secrets = self.secrets.union(&new.secrets).cloned().collect();
+        Self { settings, secrets, secret_files: new.secret_files.clone() }
+    }
+
+    fn changes(&self, new: &Self) -> Vec<Change> {
+        let paths: BTreeSet<&String> = self.settings.keys().chain(new.settings.keys()).collect();
+        let differ = paths.into_iter().filter(|path| self.settings.get(*path) != new.settings.get(*path));
+        differ.map(|path| self.change(new, path)).collect()
+    }
+
+    fn change(&self, new: &Self, path: &str) -> Change {
+        let is_secret = self.secrets.contains(path) || new.secrets.contains(path);
+        let (before, after) = (self.settings.get(path), new.settings.get(path));
+        let after_secret = if before.is_some() { "another secret" } else { "a secret" };
+        let shown = |value: Option<&Value>, secret: &str| {
+            value.map(|value| if is_secret { secret.to_owned() } else { text(value) })
+        };
+        Change {
+            setting: path.to_owned(),
+            before: shown(before, "a secret"),
+            after: shown(after, after_secret),
+            needs_restart: needs_restart(path),
+        }
+    }
+}
+
+/// A value as JSON, which is close enough to how it is written.
+fn text(value: &Value) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Whether a change of the setting takes effect at the next start only.
+fn needs_restart(path: &str) -> bool {
+    AT_START.iter().any(|key| key.path() == path)
+}
+
+impl Config {
+    /// What is different in `new`, by setting.
+    pub fn changes(&self, new: &Self) -> Vec<Change> {
+        self.written.changes(&new.written)
+    }
+
+    /// `new`, with the settings of this configuration that change at a start only.
+    #[must_use]
+    pub fn reloaded(&self, new: Self) -> Self {
+        let written = self.written.reloaded(&new.written);
+        Self {
+            refersion: new.refersion,
+            segment: SegmentConfig { accept_any_api_key: self.segment.accept_any_api_key, ..new.segment },
+            server: ServerConfig { wait: new.server.wait, ..self.server.clone() },
+            ops: self.ops.clone(),
+            store: self.store.clone(),
+            delivery: DeliveryConfig { max_backlog: self.delivery.max_backlog, ..new.delivery },
+            log: LogConfig { format: self.log.format, ..new.log },
+            rules: new.rules,
+            accounts: new.accounts,
+            written,
+        }
+    }
+
+    /// The files that secrets were read from.
+    pub fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.written.secret_files.iter()
+    }
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Written(…)")
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+        write!(f, "{}: {} → {}", self.setting, text(&self.before), text(&self.after))?;
+        if self.needs_restart { f.write_str(" (at the next start)") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Mode;
+    use super::*;
+
+    fn load(files: &[&str], env: &[(&str, &str)]) -> Config {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |(n, text): (usize, &&str)| {
+            let path = folder.path().join(format!("{n}.toml"));
+            std::fs::write(&path, text).expect("writes");
+            path
+        };
+        let files: Vec<PathBuf> = files.iter().enumerate().map(path).collect();
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(&files, env, Mode::Offline).expect("a configuration").0
+    }
+
+    fn shown(old: &Config, new: &Config) -> Vec<String> {
+        old.changes(new).iter().map(ToString::to_string).collect()
+    }
+
+    const ACCOUNT: &str = "[[accounts]]\nname = \"b\"\napi_key = \"pub_b.sec_b\"\n";
+
+    #[test]
+    fn every_setting_that_differs_is_named_and_no_secret_is_shown() {
+        let old = load(&["[refersion]\nconcurrency = 16"], &[("REFERSION_API_KEY", "pub_a.sec_a")]);
+        assert_eq!(shown(&old, &old), [""; 0]);
+        let more =
+            format!("[refersion]\nconcurrency = 8\n[mapping.custom_fields]\nplan = \"7\"\n{ACCOUNT}offer = \"9\"\n");
+        let env = [("REFERSION_API_KEY", "pub_a.sec_other"), ("STORE_URL", "sqlite://other.db")];
+        let new = load(&[&more], &env);
+        let expected = [
+            "accounts.b.api_key: not set → a secret",
+            "accounts.b.offer: not set → \"9\"",
+            "mapping.custom_fields.plan: not set → \"7\"",
+            "refersion.api_key: a secret → another secret",
+            "refersion.concurrency: 16 → 8",
+            "store.url: a secret → another secret (at the next start)",
+        ];
+        assert_eq!(shown(&old, &new), expected);
+        assert!(!format!("{old:?}{new:?}{:?}", old.changes(&new)).contains("sec_"));
+    }
+
+    #[test]
+    fn what_takes_effect_at_a_start_stays_as_it_was_and_is_named_until_then() {
+        let old = load(&[], &[("REFERSION_API_KEY", "pub_a.sec_a")]);
+        let env = [("REFERSION_API_KEY", "pub_a.sec_a"), ("OPS_LISTEN", "127.0.0.1:9"), ("SERVER_WAIT", "1s")];
+        let new = load(&[], &env);
+        let reloaded = old.reloaded(new.clone());
+        assert_eq!((reloaded.ops.listen, reloaded.server.wait), (old.ops.listen, new.server.wait));
+        assert_eq!(shown(&reloaded, &new), [r#"ops.listen: "127.0.0.1:9090" → "127.0.0.1:9" (at the next start)"#]);
+        assert_eq!(shown(&reloaded, &old), [r#"server.wait: "1s" → "2s""#]);
+    }
+
+    #[test]
+    fn the_files_that_hold_secrets_are_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("writes");
+            path
+        };
+        let (key, secrets) = (write("key", "pub_a.sec_a"), write("secrets", "abc123"));
+        let account =
+            format!("[[accounts]]\nname = \"b\"\napi_key = \"pub_b.sec_b\"\nshared_secrets_file = {secrets:?}\n");
+        let config = load(&[&account], &[("REFERSION_API_KEY_FILE", &key.to_string_lossy())]);
+        assert_eq!(config.secret_files().collect::<Vec<_>>(), [&key, &secrets]);
+    }
+
+    /// The manual says of each of these settings that it takes effect at the next start, and of no other.
+    #[test]
+    fn the_manual_says_which_settings_take_effect_at_the_next_start() {
+        for key in KEYS {
+            let name = format!("\n# {}", key.env());
+            let (before, _) = super::super::MANUAL.split_once(&name).expect("in the manual");
+            let paragraph = before.rsplit("\n\n").next().expect("a paragraph");
+            let says = paragraph.replace("\n# ", " ").contains("takes effect at the next start");
+            assert_eq!(says, AT_START.contains(key), "{}", key.path());
+        }
+    }
+}

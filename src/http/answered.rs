@@ -1,0 +1,81 @@
+//! A request that was answered: its response, and what is counted, logged and traced of it.
+//!
+//! In: the response to a request for the webhook. Out: one log line and one count for each request. Levels: a bug is an ERROR; what an
+//! account's own requests are refused for is INFO; all else is DEBUG, because a line for each request would cost more than the request,
+//! and because a flood of requests without credentials must not fill the log (one WARN in ten seconds says that there are any).
+//! Deliberately absent: what becomes of the events later ([`crate::worker`] logs their ends, under the same `event.id`).
+
+use super::AccountRegistry;
+use super::response::ApiResponse;
+use crate::domain::{AccountName, EventId};
+use crate::segment::AuthError;
+use crate::telemetry::EventStatus;
+use crate::telemetry::traces::Span;
+use axum::http::Method;
+use axum::response::{IntoResponse, Response};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The answer to a request.
+pub(super) struct Answered {
+    pub(super) response: Response,
+    pub(super) status: EventStatus,
+    /// How many events the request had; 0 if it was refused as a whole.
+    pub(super) events: usize,
+    /// The event of a request with a single one, if it reached the event log.
+    pub(super) event: Option<EventId>,
+}
+
+impl Answered {
+    /// A request that is refused as a whole.
+    pub(super) fn refused(response: ApiResponse) -> Self {
+        Self { status: response.status(), response: response.into_response(), events: 0, event: None }
+    }
+
+    /// Counts and logs the request, which took `took` and was for `account`, if it was for any.
+    pub(super) fn publish(&self, registry: &AccountRegistry, account: Option<&AccountName>, took: Duration) {
+        registry.metrics.request_answered(self.status, took);
+        let (account, event) = (account.map(tracing::field::display), self.event.map(tracing::field::display));
+        let (status, events) = (self.status.as_str(), self.events);
+        match self.status {
+            EventStatus::Error => {
+                tracing::error!(account, status, events, event.id = event, ?took, "answered a request with an error");
+            }
+            EventStatus::Rejected | EventStatus::TooLarge | EventStatus::BacklogFull | EventStatus::Unavailable
+                if account.is_some() =>
+            {
+                tracing::info!(account, status, events, event.id = event, ?took, "refused a request");
+            }
+            _ => tracing::debug!(account, status, events, event.id = event, ?took, "answered a request"),
+        }
+    }
+
+    /// Ends the span of the request.
+    pub(super) fn trace(&self, mut span: Span, method: &Method, account: Option<&AccountName>) {
+        span.text("http.request.method", method.as_str());
+        span.number("http.response.status_code", self.response.status().as_u16().into());
+        span.text("status", self.status.as_str());
+        span.number("events", self.events);
+        if let Some(account) = account {
+            span.text("account", account.as_str());
+        }
+        if let Some(event) = self.event {
+            span.text("event.id", event.to_string());
+        }
+        if self.response.status().is_server_error() {
+            span.fail(self.status.as_str());
+        }
+        span.end();
+    }
+}
+
+/// Logs a failed authentication, so that a mistyped secret is noticed; at most once in ten seconds, so that a flood of requests
+/// cannot fill the log.
+pub(super) fn log_auth_error(error: AuthError) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(10)) {
+        *last = Some(Instant::now());
+        tracing::warn!("a request was refused: {error} (further refusals within 10 s are not logged)");
+    }
+}

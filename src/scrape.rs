@@ -1,0 +1,77 @@
+//! A scrape: the text that Prometheus reads, with the gauges as they are at this moment.
+//!
+//! In: the counts of [`Metrics`], the state of the accounts, and what the store has measured. Out: the text. Invariants: however often
+//! it is asked, the store is measured at most once in [`MEASURE_EVERY`]; a store that cannot be measured, or not within
+//! [`MEASURE_TIMEOUT`], leaves its gauges as they were, and the rest is answered. Deliberately absent: who may ask, and the response.
+
+use crate::account_signals::AccountSignals;
+use crate::domain::{AccountName, Timestamp};
+use crate::store::{Measured, Store};
+use crate::telemetry::{AccountState, Format, Metrics, Observed, StoreState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// How often the store is measured at most.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// How long measuring may delay a scrape; Prometheus waits 10 s by default.
+const MEASURE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers scrapes.
+pub struct Scraper {
+    metrics: Metrics,
+    store: Arc<dyn Store>,
+    /// What was measured last, and when.
+    measured: Mutex<Option<(Instant, Measured)>>,
+}
+
+impl Scraper {
+    /// Shows `metrics`, and what `store` measures.
+    pub fn new(metrics: Metrics, store: Arc<dyn Store>) -> Self {
+        Self { metrics, store, measured: Mutex::default() }
+    }
+
+    /// The text in `format`. `ready`: what `/readyz` says; `accounts`: those that have a worker.
+    pub async fn text<'a>(
+        &self,
+        format: Format,
+        ready: bool,
+        accounts: impl Iterator<Item = (&'a AccountName, &'a AccountSignals)>,
+        now: Timestamp,
+    ) -> String {
+        let accounts = accounts.map(|(name, signals)| (name.clone(), state(signals, now))).collect();
+        let store = self.measure().await.map(|measured| store_state(measured, now));
+        let observed = Observed { ready, accounts, pending: self.store.pending(), store };
+        self.metrics.text(format, &observed)
+    }
+
+    /// What the store holds, as of a moment ago; none if it cannot be measured.
+    async fn measure(&self) -> Option<Measured> {
+        let mut last = self.measured.lock().await;
+        if last.as_ref().is_none_or(|(at, _)| at.elapsed() >= MEASURE_EVERY) {
+            match timeout(MEASURE_TIMEOUT, self.store.measure()).await {
+                Ok(Ok(measured)) => *last = Some((Instant::now(), measured)),
+                Ok(Err(error)) => tracing::debug!(%error, "cannot measure the store"),
+                Err(_) => tracing::debug!("measuring the store takes too long"),
+            }
+        }
+        last.as_ref().map(|(_, measured)| measured.clone())
+    }
+}
+
+fn state(signals: &AccountSignals, now: Timestamp) -> AccountState {
+    let health = signals.health();
+    AccountState { state: signals.state(now), concurrency_limit: health.concurrency_limit, in_flight: health.in_flight }
+}
+
+fn store_state(measured: Measured, now: Timestamp) -> StoreState {
+    let ages = measured.oldest_pending.into_iter().map(|(account, received_at)| (account, now.since(received_at)));
+    StoreState {
+        oldest_pending: ages.collect(),
+        dead_letters: measured.dead_letters,
+        size: measured.size,
+        free: measured.free,
+        deduplication: (measured.deduplication_ids, measured.deduplication_bytes),
+    }
+}

@@ -1,0 +1,62 @@
+//! What is measured of a store: for metrics, and for whoever operates it.
+//!
+//! [`Measured`] takes I/O to know, so it is read when somebody asks. A [`Commit`] is reported when it has happened.
+
+use crate::domain::Timestamp;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// What a store holds at this moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// When the oldest pending event of each account was received. Accounts without pending events are left out.
+    pub oldest_pending: BTreeMap<String, Timestamp>,
+    /// How many dead letters there are, by account and by the reason's short word.
+    pub dead_letters: BTreeMap<(String, String), u64>,
+    /// The size on disk, in bytes.
+    pub size: u64,
+    /// The room left on that disk, in bytes; none if the store cannot know.
+    pub free: Option<u64>,
+    /// How many ids the deduplication index holds in memory.
+    pub deduplication_ids: u64,
+    /// The memory of that index, in bytes.
+    pub deduplication_bytes: u64,
+}
+
+/// A commit that changed the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// How many requests to the store shared it.
+    pub requests: usize,
+    /// How long it took, with its sync to disk.
+    pub took: Duration,
+}
+
+/// What is to be told of every commit. It is called on the thread that commits, so it must be quick.
+pub type OnCommit = Box<dyn Fn(Commit) + Send + Sync>;
+
+/// The one that is told of commits, if there is one.
+#[derive(Default)]
+pub struct CommitObserver(OnceLock<OnCommit>);
+
+impl CommitObserver {
+    /// Tells `on_commit` of every commit from now on, unless another one is told already.
+    pub fn set(&self, on_commit: OnCommit) {
+        let _ = self.0.set(on_commit); // Err: another one is told
+    }
+
+    /// A commit has happened.
+    pub fn committed(&self, commit: Commit) {
+        if let Some(on_commit) = self.0.get() {
+            on_commit(commit);
+        }
+    }
+}
+
+impl fmt::Debug for CommitObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CommitObserver")
+    }
+}

@@ -1,0 +1,69 @@
+//! Measures the store: the ages of backlogs, dead letters by reason, sizes.
+
+use super::SqliteStore;
+use super::query::Query;
+use crate::domain::Timestamp;
+use crate::store::{Measured, StoreError};
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+impl SqliteStore {
+    /// Measures everything at once. It reads one row for each account with pending events, and all dead letters.
+    pub(super) async fn measure_all(&self) -> Result<Measured, StoreError> {
+        let (accounts, deduplication) = {
+            let counts = self.published.lock();
+            (counts.pending.keys().cloned().collect::<Vec<_>>(), counts.deduplication)
+        };
+        let path = self.readers.path().to_owned();
+        let read = move |connection: &Connection| {
+            Ok(Measured {
+                oldest_pending: oldest_pending(connection, accounts)?,
+                dead_letters: dead_letters(connection)?,
+                size: size(&path),
+                free: free(&path),
+                deduplication_ids: deduplication.0,
+                deduplication_bytes: deduplication.1,
+            })
+        };
+        self.readers.read(read).await
+    }
+}
+
+/// When the first pending event of each of these accounts was received.
+fn oldest_pending(connection: &Connection, accounts: Vec<String>) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+    let sql = "SELECT received_at FROM log INDEXED BY log_waiting
+               WHERE account = (SELECT account FROM accounts WHERE name = ?1) AND outcome IS NULL ORDER BY seq LIMIT 1";
+    let mut oldest = BTreeMap::new();
+    for account in accounts {
+        let received_at = connection.one(sql, [&account], |row| Ok(Timestamp(row.get(0)?)))?;
+        oldest.extend(received_at.map(|at| (account, at)));
+    }
+    Ok(oldest)
+}
+
+fn dead_letters(connection: &Connection) -> Result<BTreeMap<(String, String), u64>, StoreError> {
+    let sql = "SELECT name, code, count(*) FROM dead_letters JOIN accounts USING (account) GROUP BY account, code";
+    let count = |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get::<_, i64>(2)?.unsigned_abs()));
+    Ok(connection.all(sql, [], count)?.into_iter().collect())
+}
+
+/// The bytes of the file and of its write-ahead log.
+fn size(path: &Path) -> u64 {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    bytes(path) + bytes(Path::new(&wal))
+}
+
+/// The bytes that this user may still write on the disk of the file.
+#[cfg(unix)]
+fn free(path: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn free(_: &Path) -> Option<u64> {
+    None
+}

@@ -1,0 +1,59 @@
+//! Closed lists of words about received events: their types, and the reasons for which they are refused.
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// Every one of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word in metrics and logs.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+words! {
+    /// The type of a received event.
+    EventType {
+        /// An identify event.
+        Identify = "identify",
+        /// A delete event.
+        Delete = "delete",
+        /// An event of any other type.
+        Unsupported = "unsupported",
+        /// An element that is not read as an event.
+        Malformed = "malformed",
+    }
+}
+
+words! {
+    /// Why an event was answered with an error and not stored.
+    RefusalReason {
+        /// There is no e-mail address, and one is needed.
+        MissingEmail = "missing_email",
+        /// What stands for the e-mail address is none.
+        InvalidEmail = "invalid_email",
+        /// There is no name, and one is needed.
+        MissingName = "missing_name",
+        /// A delete names nobody.
+        MissingUser = "missing_user",
+        /// It is no event.
+        Malformed = "malformed",
+        /// It is larger than an event may be.
+        TooLarge = "too_large",
+        /// It is neither an identify nor a delete.
+        UnsupportedType = "unsupported_type",
+        /// As many events of the account are pending as may be.
+        BacklogFull = "backlog_full",
+        /// The store could not take it.
+        NotStored = "not_stored",
+        /// A bug of this service.
+        InternalError = "internal_error",
+    }
+}

@@ -1,0 +1,249 @@
+//! The counters of one account, or of all accounts whose keys arrived with requests.
+//!
+//! In: counts from the services. Invariants: every series of the account exists from the moment its meter does, so that a rate is
+//! right from the first count on; what is counted for every received event costs an addition, without a look-up.
+
+use super::definitions::Families;
+use super::labels::{
+    self, AUTH_ERRORS, Account, AccountLabels, ActionLabels, CAUSES, CauseLabels, EventLabels, FieldLabels, OPERATIONS,
+    OperationLabels, PROBE_RESULTS, ReasonLabels, RequestLabels, ResultLabels, SETTLED, SHARED_OPERATIONS,
+};
+use super::{EventStatus, EventType, RefusalReason};
+use crate::delivery::{Call, Outcome, OutcomeCode, Remark, Reply};
+use crate::scheduling::{Cause, Probe};
+use crate::segment::AuthError;
+use prometheus_client::metrics::counter::Counter;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Counts for one value of the label `account`. Cheap to clone; clones share the counts.
+#[derive(Clone, Debug)]
+pub struct Meter(Arc<Series>);
+
+#[derive(Debug)]
+struct Series {
+    account: Account,
+    families: Families,
+    /// By type and by status; none where an event of the type cannot be answered so.
+    received: Vec<Vec<Option<Counter>>>,
+    appended: Counter,
+}
+
+impl Meter {
+    /// Creates every series of `account`.
+    pub(super) fn new(account: Account, families: Families) -> Self {
+        let labels = AccountLabels { account: account.clone() };
+        let received = |kind: EventType, status: EventStatus| {
+            let labels = EventLabels { account: account.clone(), r#type: kind.as_str(), status: status.as_str() };
+            let possible = labels::statuses(kind).contains(&status);
+            possible.then(|| families.events_received.get_or_create_owned(&labels))
+        };
+        let row = |kind: &EventType| EventStatus::ALL.iter().map(|status| received(*kind, *status)).collect();
+        let received = EventType::ALL.iter().map(row).collect();
+        let appended = families.events_appended.get_or_create_owned(&labels);
+        let meter = Self(Arc::new(Series { account, families, received, appended }));
+        meter.create_event_series();
+        meter.create_delivery_series();
+        meter.create_upstream_series();
+        meter
+    }
+
+    fn create_event_series(&self) {
+        let families = &self.0.families;
+        for error in AUTH_ERRORS {
+            drop(families.authentication_failures.get_or_create(&self.reason(labels::auth_reason(error))));
+        }
+        for reason in labels::refusal_reasons() {
+            drop(families.events_refused.get_or_create(&self.reason(reason)));
+        }
+        for code in labels::ignored_reasons() {
+            drop(families.events_ignored.get_or_create(&self.reason(code.as_str())));
+        }
+        for field in labels::fields() {
+            drop(families.event_notes.get_or_create(&self.field(field)));
+            drop(families.attributes_left_out.get_or_create(&self.field(field)));
+        }
+    }
+
+    fn create_delivery_series(&self) {
+        let (families, account) = (&self.0.families, self.account());
+        for family in [&families.events_coalesced, &families.delivery_retries, &families.email_conflicts] {
+            drop(family.get_or_create(&account));
+        }
+        for result in SETTLED {
+            drop(families.events_settled.get_or_create(&self.result(result)));
+        }
+        for action in labels::ACTIONS {
+            drop(families.deliveries.get_or_create(&self.action(action.as_str())));
+        }
+    }
+
+    fn create_upstream_series(&self) {
+        let families = &self.0.families;
+        for operation in OPERATIONS {
+            for reply in labels::replies(operation) {
+                drop(families.upstream_requests.get_or_create(&self.request(operation, reply)));
+            }
+            drop(families.upstream_request_duration.get_or_create(&self.operation(operation)));
+        }
+        for operation in SHARED_OPERATIONS {
+            drop(families.upstream_request_affiliates.get_or_create(&self.operation(operation)));
+        }
+        for cause in CAUSES {
+            drop(families.circuit_breaker_opened.get_or_create(&self.cause(cause)));
+        }
+        for result in PROBE_RESULTS {
+            drop(families.api_key_probes.get_or_create(&self.result(result)));
+        }
+        drop(families.halts.get_or_create(&self.account()));
+    }
+
+    /// Counts received events of a type, by the status they were answered with.
+    pub fn events_received(&self, kind: EventType, status: EventStatus, events: usize) {
+        if let Some(Some(counter)) = self.0.received.get(kind as usize).and_then(|row| row.get(status as usize)) {
+            counter.inc_by(events as u64);
+        }
+    }
+
+    /// Counts a request that was refused because of its credentials or its signature.
+    pub fn authentication_failed(&self, error: AuthError) {
+        let families = &self.0.families;
+        families.authentication_failures.get_or_create(&self.reason(labels::auth_reason(error))).inc();
+    }
+
+    /// Counts events that were appended to the log.
+    pub fn events_appended(&self, events: usize) {
+        self.0.appended.inc_by(events as u64);
+    }
+
+    /// Counts an event that was answered with an error and not stored.
+    pub fn event_refused(&self, reason: RefusalReason) {
+        self.0.families.events_refused.get_or_create(&self.reason(reason.as_str())).inc();
+    }
+
+    /// Counts events for which there was nothing to do.
+    pub fn events_ignored(&self, reason: OutcomeCode, events: usize) {
+        self.0.families.events_ignored.get_or_create(&self.reason(reason.as_str())).inc_by(events as u64);
+    }
+
+    /// Counts a value that the mapping left out; `about` is what its note is about.
+    pub fn noted(&self, about: &str) {
+        self.0.families.event_notes.get_or_create(&self.field(labels::field(about))).inc();
+    }
+
+    /// Counts one delivery of `events` events, the first `cancelled` of which gave way to a delete.
+    pub fn delivered(&self, outcome: &Outcome, events: usize, cancelled: usize) {
+        let families = &self.0.families;
+        let settled = |result, events: usize| {
+            families.events_settled.get_or_create(&self.result(result)).inc_by(events as u64);
+        };
+        match outcome {
+            Outcome::Ignored(_) => {
+                settled("ignored", events);
+                self.events_ignored(OutcomeCode::from(outcome), events - cancelled);
+            }
+            Outcome::Delivered { action, remarks, .. } => {
+                settled("delivered", events - cancelled);
+                settled("ignored", cancelled);
+                families.deliveries.get_or_create(&self.action(action.as_str())).inc();
+                for remark in remarks {
+                    self.remarked(remark);
+                }
+            }
+        }
+        self.events_ignored(OutcomeCode::Cancelled, cancelled);
+        families.events_coalesced.get_or_create(&self.account()).inc_by(events as u64 - 1);
+    }
+
+    fn remarked(&self, remark: &Remark) {
+        let families = &self.0.families;
+        match remark {
+            Remark::EmailTaken => {
+                families.email_conflicts.get_or_create(&self.account()).inc();
+            }
+            Remark::LeftOut(names) => {
+                for name in names {
+                    families.attributes_left_out.get_or_create(&self.field(labels::field(name))).inc();
+                }
+            }
+            Remark::StatusKept(_) | Remark::OtherAffiliate(_) => {}
+        }
+    }
+
+    /// Counts an event that became a dead letter.
+    pub fn dead_letter(&self) {
+        self.0.families.events_settled.get_or_create(&self.result("dead_letter")).inc();
+    }
+
+    /// Counts an attempt that failed and will be retried.
+    pub fn delivery_retried(&self) {
+        self.0.families.delivery_retries.get_or_create(&self.account()).inc();
+    }
+
+    /// Counts a request to Refersion, with its reply, the number of affiliates it was about, and how long it took.
+    pub fn request_ended(&self, call: &Call, reply: &Reply, affiliates: usize, took: Duration) {
+        let (families, operation) = (&self.0.families, call.operation());
+        families.upstream_requests.get_or_create(&self.request(operation, reply.name())).inc();
+        families.upstream_request_duration.get_or_create(&self.operation(operation)).observe(took.as_secs_f64());
+        if SHARED_OPERATIONS.contains(&operation) {
+            let affiliates = u32::try_from(affiliates).unwrap_or(u32::MAX);
+            families.upstream_request_affiliates.get_or_create(&self.operation(operation)).observe(affiliates.into());
+        }
+    }
+
+    /// Counts that the circuit breaker opened while it was closed.
+    pub fn breaker_opened(&self, cause: Cause) {
+        self.0.families.circuit_breaker_opened.get_or_create(&self.cause(cause.as_str())).inc();
+    }
+
+    /// Counts that the account halted: Refersion rejected its API key.
+    pub fn halted(&self) {
+        self.0.families.halts.get_or_create(&self.account()).inc();
+    }
+
+    /// Counts a probe of the rejected API key.
+    pub fn key_probed(&self, probe: Probe) {
+        let result = match probe {
+            Probe::Accepted => "accepted",
+            Probe::Refused => "rejected",
+            Probe::Unknown { .. } => "unknown",
+        };
+        self.0.families.api_key_probes.get_or_create(&self.result(result)).inc();
+    }
+
+    fn label(&self) -> Account {
+        self.0.account.clone()
+    }
+
+    fn account(&self) -> AccountLabels {
+        AccountLabels { account: self.label() }
+    }
+
+    fn reason(&self, reason: &'static str) -> ReasonLabels {
+        ReasonLabels { account: self.label(), reason }
+    }
+
+    fn field(&self, field: &'static str) -> FieldLabels {
+        FieldLabels { account: self.label(), field }
+    }
+
+    fn result(&self, result: &'static str) -> ResultLabels {
+        ResultLabels { account: self.label(), result }
+    }
+
+    fn action(&self, action: &'static str) -> ActionLabels {
+        ActionLabels { account: self.label(), action }
+    }
+
+    fn cause(&self, cause: &'static str) -> CauseLabels {
+        CauseLabels { account: self.label(), cause }
+    }
+
+    fn operation(&self, operation: &'static str) -> OperationLabels {
+        OperationLabels { account: self.label(), operation }
+    }
+
+    fn request(&self, operation: &'static str, reply: &'static str) -> RequestLabels {
+        RequestLabels { account: self.label(), operation, reply }
+    }
+}

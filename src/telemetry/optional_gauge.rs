@@ -1,0 +1,41 @@
+//! A gauge that may have no value: then it is left out, because 0 would be one.
+
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A gauge without labels. Clones share the value.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OptionalGauge(Arc<Mutex<Option<i64>>>);
+
+impl OptionalGauge {
+    /// Sets the value; `None`: it is not known.
+    pub(super) fn set(&self, value: Option<i64>) {
+        *self.value() = value;
+    }
+
+    fn value(&self) -> MutexGuard<'_, Option<i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TypedMetric for OptionalGauge {
+    const TYPE: MetricType = MetricType::Gauge;
+}
+
+impl EncodeMetric for OptionalGauge {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        match *self.value() {
+            Some(value) => encoder.encode_gauge(&value),
+            None => Ok(()),
+        }
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+
+    fn is_empty(&self) -> bool {
+        self.value().is_none()
+    }
+}

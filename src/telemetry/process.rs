@@ -1,0 +1,76 @@
+//! The metrics of this process, under the names that every client of Prometheus uses (`process_…`), and of its build.
+//!
+//! In: `/proc`, read at each scrape by the crate `procfs`. Out: CPU time, memory, open files, threads, start time. What cannot be
+//! read is left out. Deliberately absent: systems other than Linux, which have no `/proc`.
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// Registers the metrics of the process and of the build.
+pub(super) fn register(registry: &mut Registry) {
+    registry.register(
+        "refersion_destination_build",
+        "The running release",
+        Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+    );
+    registry.sub_registry_with_prefix("process").register_collector(Box::new(Process));
+}
+
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (name, help, value) in values() {
+            let metric: Box<dyn EncodeMetric> = match value {
+                Value::Counter(value) => Box::new(ConstCounter::new(value)),
+                Value::Gauge(value) => Box::new(ConstGauge::new(value)),
+            };
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+enum Value {
+    Counter(f64),
+    Gauge(f64),
+}
+
+#[cfg(not(target_os = "linux"))]
+fn values() -> Vec<(&'static str, &'static str, Value)> {
+    Vec::new()
+}
+
+/// The metrics that can be read now.
+#[cfg(target_os = "linux")]
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float; none of these comes near 2^53")]
+fn values() -> Vec<(&'static str, &'static str, Value)> {
+    use procfs::process::{LimitValue, Process};
+    let mut values = Vec::new();
+    let Ok(process) = Process::myself() else { return values };
+    if let Ok(stat) = process.stat() {
+        let seconds = |ticks: u64| ticks as f64 / procfs::ticks_per_second() as f64;
+        values.extend([
+            ("cpu_seconds", "Total user and system CPU time spent", Value::Counter(seconds(stat.utime + stat.stime))),
+            ("virtual_memory_bytes", "Virtual memory size", Value::Gauge(stat.vsize as f64)),
+            ("resident_memory_bytes", "Resident memory size", Value::Gauge((stat.rss * procfs::page_size()) as f64)),
+            ("threads", "Threads of the process", Value::Gauge(stat.num_threads as f64)),
+        ]);
+        if let Ok(boot) = procfs::boot_time_secs() {
+            let start = boot as f64 + seconds(stat.starttime);
+            values.push(("start_time_seconds", "Start time of the process since the Unix epoch", Value::Gauge(start)));
+        }
+    }
+    if let Ok(open) = process.fd_count() {
+        values.push(("open_fds", "Open file descriptors", Value::Gauge(open as f64)));
+    }
+    if let Ok(LimitValue::Value(most)) = process.limits().map(|limits| limits.max_open_files.soft_limit) {
+        values.push(("max_fds", "The most file descriptors that may be open", Value::Gauge(most as f64)));
+    }
+    values
+}

@@ -1,0 +1,237 @@
+//! Traces: which request led to which append, and which delivery to which calls, exported by OTLP over HTTP.
+//!
+//! In: spans of the services. Out: batches of them, sent by a thread of their own. The events link the two sides, whatever time lies
+//! between: the deliveries of an event are the trace whose id is the event's, so that `event.id` in a log line is the beginning of
+//! a trace id; the append in the trace of a request links to the traces of its events. A request continues the trace that its
+//! `traceparent` names. Invariants: nothing happens unless [`start`] was called; recording a span neither waits nor fails, and spans
+//! are dropped if they cannot be sent; no secret and no personal datum is in a span. Deliberately absent: sampling, beyond what
+//! `traceparent` says (a collector samples better, because it knows how a trace ended), and sending `traceparent` to Refersion.
+
+use super::otlp::Exporter;
+use crate::domain::EventId;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+static EXPORTER: OnceLock<Exporter> = OnceLock::new();
+
+/// At most so many links of one span are recorded.
+const MAX_LINKS: usize = 128;
+
+/// A trace, and the span in it that further spans belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    pub(super) trace: [u8; 16],
+    pub(super) span: [u8; 8],
+    /// Whether whoever began the trace records it.
+    pub(super) sampled: bool,
+}
+
+/// What a span is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanKind {
+    /// A request that is answered here.
+    Server,
+    /// A request to Refersion.
+    Client,
+    /// The delivery of an event that was appended before.
+    Consumer,
+    /// Work within this process.
+    Internal,
+}
+
+/// The value of an attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttributeValue {
+    /// A text.
+    Text(String),
+    /// A number.
+    Number(i64),
+}
+
+/// A span that has begun. It is recorded by [`Span::end`].
+#[derive(Clone, Debug)]
+pub struct Span {
+    pub(super) name: &'static str,
+    pub(super) kind: SpanKind,
+    pub(super) context: TraceContext,
+    pub(super) parent: Option<[u8; 8]>,
+    /// Whether the parent is of another process.
+    pub(super) parent_is_remote: bool,
+    pub(super) began: SystemTime,
+    pub(super) ended: SystemTime,
+    pub(super) attributes: Vec<(&'static str, AttributeValue)>,
+    pub(super) links: Vec<TraceContext>,
+    pub(super) error: Option<String>,
+}
+
+/// Starts exporting to where the environment's `OTEL_EXPORTER_OTLP_…` say, from the present runtime. Later calls change nothing.
+/// Err: the environment is not valid.
+pub fn start() -> Result<(), String> {
+    let exporter = Exporter::new(tokio::runtime::Handle::current())?;
+    let _ = EXPORTER.set(exporter); // Err: it has been started before
+    Ok(())
+}
+
+/// Sends what was recorded and not sent yet; gives up after `timeout`. Blocks this thread.
+pub fn stop(timeout: Duration) {
+    if let Some(exporter) = EXPORTER.get() {
+        exporter.stop(timeout);
+    }
+}
+
+impl TraceContext {
+    /// The context that a `traceparent` header names: version, trace, span and flags in hex, by W3C's Trace Context. `None` if it is not
+    /// valid; then a trace of one's own begins.
+    pub fn from_traceparent(header: &[u8]) -> Option<Self> {
+        let mut parts = std::str::from_utf8(header).ok()?.trim().split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let is_lower_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let known =
+            version == "00" && parts.next().is_none() || version.len() == 2 && version != "00" && version != "ff";
+        if !known || ![version, trace, span, flags].into_iter().all(is_lower_hex) || flags.len() != 2 {
+            return None;
+        }
+        let mut context = Self { trace: [0; 16], span: [0; 8], sampled: false };
+        hex::decode_to_slice(trace, &mut context.trace).ok()?;
+        hex::decode_to_slice(span, &mut context.span).ok()?;
+        context.sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
+        (context.trace != [0; 16] && context.span != [0; 8]).then_some(context)
+    }
+
+    /// The trace of an event's deliveries, and in it the span of the first.
+    pub fn of_event(event: EventId) -> Self {
+        let span = std::array::from_fn(|at| event.0[8 + at]);
+        Self { trace: event.0, span, sampled: true }
+    }
+
+    /// A trace of its own.
+    fn new() -> Self {
+        Self { trace: rand::random(), span: rand::random(), sampled: true }
+    }
+}
+
+impl Span {
+    /// A request, which continues the trace of `traceparent` if that is valid. `None`: traces are off, or that trace is not recorded.
+    pub fn of_request(name: &'static str, traceparent: Option<&[u8]>) -> Option<Self> {
+        EXPORTER.get()?;
+        let remote = traceparent.and_then(TraceContext::from_traceparent);
+        let context = remote.map_or_else(TraceContext::new, |remote| TraceContext { span: rand::random(), ..remote });
+        let parent = remote.map(|remote| remote.span);
+        context.sampled.then(|| Self { parent_is_remote: true, ..Self::begun(name, SpanKind::Server, context, parent) })
+    }
+
+    /// An attempt to deliver an event; `first`: there was none before. `None`: traces are off.
+    pub fn of_delivery(event: EventId, first: bool) -> Option<Self> {
+        EXPORTER.get()?;
+        let of_event = TraceContext::of_event(event);
+        let (context, parent) = if first {
+            (of_event, None)
+        } else {
+            (TraceContext { span: rand::random(), ..of_event }, Some(of_event.span))
+        };
+        Some(Self::begun("deliver", SpanKind::Consumer, context, parent))
+    }
+
+    /// A part of another span.
+    pub fn child_of(parent: Option<TraceContext>, name: &'static str, kind: SpanKind) -> Option<Self> {
+        let parent = parent?;
+        let context = TraceContext { span: rand::random(), ..parent };
+        Some(Self::begun(name, kind, context, Some(parent.span)))
+    }
+
+    fn begun(name: &'static str, kind: SpanKind, context: TraceContext, parent: Option<[u8; 8]>) -> Self {
+        let now = SystemTime::now();
+        Self {
+            name,
+            kind,
+            context,
+            parent,
+            parent_is_remote: false,
+            began: now,
+            ended: now,
+            attributes: Vec::new(),
+            links: Vec::new(),
+            error: None,
+        }
+    }
+
+    /// Where further spans belong.
+    pub fn context(&self) -> TraceContext {
+        self.context
+    }
+
+    /// Adds a text. It must be neither a secret nor personal.
+    pub fn text(&mut self, name: &'static str, value: impl Into<String>) {
+        self.attributes.push((name, AttributeValue::Text(value.into())));
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, name: &'static str, value: usize) {
+        self.attributes.push((name, AttributeValue::Number(i64::try_from(value).unwrap_or(i64::MAX))));
+    }
+
+    /// Links to the traces of these events.
+    pub fn link(&mut self, events: impl IntoIterator<Item = EventId>) {
+        let room = MAX_LINKS.saturating_sub(self.links.len());
+        self.links.extend(events.into_iter().take(room).map(TraceContext::of_event));
+    }
+
+    /// What it is about failed. The text must be neither secret nor personal.
+    pub fn fail(&mut self, what: impl Into<String>) {
+        self.error = Some(what.into());
+    }
+
+    /// Records it.
+    pub fn end(mut self) {
+        self.ended = SystemTime::now();
+        if let Some(exporter) = EXPORTER.get() {
+            exporter.record(self);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+    #[test]
+    fn a_traceparent_is_read_as_w3c_defines_it() {
+        let valid = |header: &str| TraceContext::from_traceparent(header.as_bytes());
+        let sampled = valid(&format!("00-{TRACE}-b7ad6b7169203331-01")).expect("valid");
+        assert_eq!((hex::encode(sampled.trace), hex::encode(sampled.span)), (TRACE.into(), "b7ad6b7169203331".into()));
+        assert!(sampled.sampled);
+        for (header, expected) in [
+            (format!("00-{TRACE}-b7ad6b7169203331-00"), Some(false)),
+            (format!(" 00-{TRACE}-b7ad6b7169203331-03 "), Some(true)),
+            (format!("cc-{TRACE}-b7ad6b7169203331-01-what-the-future-will-be-like"), Some(true)),
+            (format!("00-{TRACE}-b7ad6b7169203331-01-more"), None),
+            (format!("ff-{TRACE}-b7ad6b7169203331-01"), None),
+            (format!("00-{}-b7ad6b7169203331-01", TRACE.to_uppercase()), None),
+            (format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)), None),
+            (format!("00-{TRACE}-0000000000000000-01"), None),
+            (format!("00-{TRACE}-b7ad6b71692033-01"), None),
+            (format!("00-{TRACE}-b7ad6b7169203331"), None),
+            (format!("00-{TRACE}-b7ad6b7169203331-1"), None),
+            ("é".to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(valid(&header).map(|context| context.sampled), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_recorded_unless_traces_are_on() {
+        assert!(Span::of_request("POST", None).is_none() && Span::of_delivery(EventId([1; 16]), true).is_none());
+        assert!(Span::child_of(None, "append", SpanKind::Internal).is_none());
+    }
+
+    #[test]
+    fn the_trace_of_an_event_begins_with_the_name_of_the_event() {
+        let event = EventId(*b"0123456789abcdef");
+        let context = TraceContext::of_event(event);
+        assert!(hex::encode(context.trace).starts_with(&event.to_string()));
+        assert_eq!(&context.span, b"89abcdef");
+    }
+}
