@@ -197,7 +197,8 @@ pub trait Maintenance: Send + Sync {
     /// the space of erased content.
     async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError>;
 
-    /// Returns when the store has ended: it was closed, or its writer has failed permanently.
+    /// Returns when the store has ended: it was closed, its writer has failed permanently, or its tables are too new for this
+    /// release by now.
     async fn closed(&self);
 
     /// Finishes writing and closes the store; every later call is [`StoreError::Closed`].

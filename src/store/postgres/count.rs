@@ -36,7 +36,7 @@ pub async fn keep_counting(shared: Arc<Shared>, owner: Weak<Owner>) {
             Ok(false) | Err(StoreError::Transient(_)) => {} // the connection has logged it
             Ok(true) => {
                 tracing::error!("a newer release has migrated the tables of the store; this one ends");
-                owner.close().await;
+                return shared.too_old.cancel();
             }
             Err(StoreError::Closed) => return,
             Err(error) => tracing::warn!(%error, "cannot count pending events"),

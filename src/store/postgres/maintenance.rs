@@ -101,6 +101,7 @@ impl Maintenance for PostgresStore {
         tokio::select! {
             () = self.append.closed() => {}
             () = self.owner.closed() => {}
+            () = self.shared.too_old.cancelled() => {}
         }
     }
 

@@ -9,6 +9,7 @@ use crate::store::CommitObserver;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_postgres::Error;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// The number of an account in the tables.
@@ -27,6 +28,8 @@ pub struct Shared {
     pub backlogs: Backlogs,
     /// Told of every commit.
     pub observer: CommitObserver,
+    /// A newer release has migrated the tables so far that this one has to end.
+    pub too_old: CancellationToken,
     numbers: Mutex<HashMap<AccountName, AccountNumber>>,
     tokens: Mutex<HashMap<AccountName, Uuid>>,
 }
@@ -34,8 +37,8 @@ pub struct Shared {
 impl Shared {
     /// The state at opening: no account is owned.
     pub fn new(hash: HashKey, max_backlog: u64, has_former_ids: bool, backlogs: Backlogs) -> Self {
-        let (numbers, tokens) = (Mutex::default(), Mutex::default());
-        Self { hash, max_backlog, has_former_ids, backlogs, observer: CommitObserver::default(), numbers, tokens }
+        let (observer, too_old, numbers, tokens) = Default::default();
+        Self { hash, max_backlog, has_former_ids, backlogs, observer, too_old, numbers, tokens }
     }
 
     /// This process owns the account from now on, by this token; or no longer (`None`).

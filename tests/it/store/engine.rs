@@ -118,6 +118,11 @@ impl Postgres {
         Self { url, last: Arc::default() }
     }
 
+    /// Its URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     pub async fn try_open(&self, max_backlog: u64) -> Result<PostgresStore, String> {
         let url = PostgresUrl::parse(&self.url).expect("a URL");
         let limits = Limits { max_backlog, ..Limits::default() };

@@ -10,7 +10,7 @@ use crate::support::{poll_until, within};
 use futures_util::future::join_all;
 use refersion_destination::domain::{AccountName, Seq};
 use refersion_destination::scheduling::Unit;
-use refersion_destination::store::{AffiliateChanges, Appended, Store, StoreError};
+use refersion_destination::store::{AffiliateChanges, Appended, Maintenance, NewEvent, Store, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -133,7 +133,9 @@ async fn while_the_server_is_away_every_call_fails_at_once_and_all_goes_on_when_
         assert!(store.store().status().write_error.is_some());
         server.run();
         assert!(within(poll_until(&append, Result::is_ok)).await.is_ok());
-        assert_eq!(store.store().status().write_error, None);
+        // The other connection comes back by itself, too.
+        let error = async || store.store().status().write_error;
+        assert_eq!(within(poll_until(error, Option::is_none)).await, None);
     }
     store.reopen().await;
     assert_eq!(store.names().await, ["a", "b"]);
@@ -148,4 +150,42 @@ async fn several_processes_that_start_at_once_make_the_tables_once() {
     let ids: BTreeSet<_> =
         stores.iter().map(|store| store.hash_key().event_by_message_id(&main, "a").to_string()).collect();
     assert_eq!(ids.len(), 1, "one hash key for all");
+}
+
+/// PostgreSQL's text has no NUL: a name with one makes the whole group fail.
+#[tokio::test]
+async fn a_call_that_postgresql_refuses_fails_alone_and_the_others_of_its_group_are_stored() {
+    let Some((store, _)) = two_processes().await else { return };
+    let bad = AccountName::from("a\0b".to_owned());
+    let calls = (0..9).map(|n| {
+        let event = store.event(&n.to_string(), &["u1"], 0);
+        let account = if n == 4 { bad.clone() } else { event.account.clone() };
+        store.store().append(vec![NewEvent { account, ..event }])
+    });
+    let answers = within(join_all(calls)).await;
+    for (n, answer) in answers.iter().enumerate() {
+        assert_eq!(matches!(answer, Err(StoreError::Fatal(_))), n == 4, "{answer:?}");
+    }
+    assert_eq!(store.names().await, ["0", "1", "2", "3", "5", "6", "7", "8"]);
+    assert_eq!(store.store().status().write_error, None, "the store can be written");
+}
+
+#[tokio::test]
+async fn a_release_that_is_older_works_beside_a_newer_one_until_the_tables_say_that_it_is_too_old() {
+    let Some(schema) = Postgres::new() else { return };
+    let older = TestStore::start(Box::new(schema.clone()), UNLIMITED).await;
+    let (client, connection) = tokio_postgres::connect(schema.url(), tokio_postgres::NoTls).await.expect("connected");
+    tokio::spawn(connection);
+    let set = async |name: &str, number: i64| {
+        let sql = "UPDATE meta SET value = $2 WHERE name = $1";
+        client.execute(sql, &[&name, &number.to_be_bytes().as_slice()]).await.expect("written");
+    };
+    set("version", 1_000).await;
+    older.append("a", &["u1"]).await;
+    schema.try_open(UNLIMITED).await.expect("it can still work with the tables").close().await;
+    set("oldest_reader", 1_000).await;
+    let refused = schema.try_open(UNLIMITED).await.map(drop).expect_err("too old");
+    assert!(refused.contains("newer release (version 1000)"), "{refused}");
+    within(older.store().closed()).await;
+    older.append("b", &["u1"]).await; // what is under way is finished
 }
