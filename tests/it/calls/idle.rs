@@ -193,7 +193,7 @@ fn settings(refersion: &Refersion) -> Settings {
         rules: Rules::default(),
         policy: Policy::default(),
         limits: HealthLimits { backoff, concurrency: 4, requests_per_second: None },
-        max_age: minute,
+        retry_for: minute,
     }
 }
 
