@@ -30,6 +30,7 @@
 //! Deliberately absent: parsing of bodies, any clock (moments are arguments), any timer.
 
 mod append_decision;
+mod backup;
 mod body;
 mod dead_letter;
 mod erasure;
@@ -47,6 +48,7 @@ mod recent_keys;
 mod rows;
 mod sqlite;
 
+pub use backup::{Copied, CopyError, CopyProgress, back_up, restore};
 pub use dead_letter::{Attempt, DeadLetter, Filter, Forgotten, Page, Replay};
 pub use event_log::{
     AffiliateChanges, Appended, Begun, EmailConflict, Follower, ForgetBefore, KnownUsersOnly, NewEvent, Remember,

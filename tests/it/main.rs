@@ -4,6 +4,7 @@ mod abusive_clients;
 mod accounts;
 mod any_key;
 mod architecture;
+mod backup;
 mod calls;
 mod chaos;
 mod cli;

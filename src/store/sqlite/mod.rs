@@ -11,6 +11,7 @@ mod append;
 mod attempts;
 mod begin;
 mod checkpoint;
+mod clean_shutdown;
 mod compact;
 mod dead_letters;
 mod erase;
@@ -35,7 +36,11 @@ mod tests;
 mod write_tx;
 mod writer;
 
+pub(super) use clean_shutdown::mark_closed;
 pub use open::OpenError as SqliteOpenError;
+pub(super) use open::{file_beside, lock};
+pub(super) use reader::connect;
+pub(super) use schema::{VERSION, keep_wal_on_close, release};
 
 use super::in_flight::InFlightEvents;
 use super::published::Published;

@@ -4,8 +4,9 @@
 //! releases its lock when the process ends.
 
 use super::checkpoint::Checkpoints;
+use super::clean_shutdown;
 use super::older_ids;
-use super::schema::{self, NEXT_SEQ};
+use super::schema::{self, NEXT_SEQ, RELEASE, VERSION};
 use super::write_tx::WriterState;
 use super::writer::Database;
 use super::{migrate_v5, migrate_v6};
@@ -29,9 +30,20 @@ pub enum OpenError {
         "{0} is in use by another process of this service; one store serves one process (stop it, or set STORE_URL)"
     )]
     InUse(PathBuf),
-    /// The file was made by a newer release, with this version of its tables.
-    #[error("{0} was made by a newer release (version {1} of its tables); start that release instead")]
-    Newer(PathBuf, i64),
+    /// The file was made by a newer release.
+    #[error(
+        "{path} was made by a newer release (version {found} of its tables{}), and this one, {}, reads versions up to {}: start \
+         that release instead, or restore a backup from before its first start",
+        last_opened_by(.release.as_deref()), RELEASE, VERSION
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its tables.
+        found: i64,
+        /// The release that opened it last, if that is known.
+        release: Option<String>,
+    },
     /// The file was made by a release that is too old for this one, with this version of its tables.
     #[error(
         "{0} was made by an older release (version {1} of its tables), and this one reads version 5 and later; start \
@@ -50,10 +62,16 @@ pub enum OpenError {
     Sqlite(PathBuf, #[source] rusqlite::Error),
 }
 
+fn last_opened_by(release: Option<&str>) -> String {
+    release.map_or_else(String::new, |release| format!(", last opened by release {release}"))
+}
+
 /// Opens `path` for this process alone. The deduplication index uses `deduplication_memory` bytes at most.
 pub fn open(path: &Path, deduplication_memory: usize) -> Result<Database, OpenError> {
     let lock = lock(path)?;
+    let had_wal = file_beside(path, "-wal").exists();
     make_private(path)?;
+    warn_if_others_can_read(path);
     let opened = Connection::open(path).and_then(|mut connection| {
         schema::prepare_writer(&connection)?;
         let found = version(&connection)?;
@@ -61,10 +79,15 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<Database, OpenEr
             0 => create(&mut connection)?,
             5 => migrate_v5::migrate_file(&mut connection)?,
             6 => migrate_v6::migrate_file(&mut connection)?,
-            schema::VERSION => {}
+            VERSION => {}
             found @ 1..5 => return Ok(Err(OpenError::Older(path.to_owned(), found))),
-            found => return Ok(Err(OpenError::Newer(path.to_owned(), found))),
+            found => {
+                let release = schema::release(&connection).unwrap_or_default();
+                return Ok(Err(OpenError::Newer { path: path.to_owned(), found, release }));
+            }
         }
+        schema::set_release(&connection)?;
+        clean_shutdown::mark_open(&connection, path, had_wal)?;
         let state = read_state(&connection, deduplication_memory)?;
         let checkpoints = Checkpoints::start(path, &mut connection)?;
         Ok(Ok((checkpoints, connection, state)))
@@ -81,14 +104,12 @@ const LOCK_TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// Takes the lock of the process that owns the file. The operating system releases it when the process ends, even by a crash.
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub fn lock(path: &Path) -> Result<File, OpenError> {
     let create = |path: &Path, source| OpenError::Create(path.to_owned(), source);
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|source| create(folder, source))?;
     }
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let lock_path = PathBuf::from(lock_path);
+    let lock_path = file_beside(path, ".lock");
     let open = OpenOptions::new().write(true).create(true).truncate(false).open(&lock_path);
     let file = open.map_err(|source| create(&lock_path, source))?;
     for _ in 0..LOCK_TRIES {
@@ -108,6 +129,27 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop).map_err(|source| OpenError::Create(path.to_owned(), source))
+}
+
+/// A file that belongs to the store `path`: its path and `suffix`, such as `-wal`.
+pub fn file_beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Warns about each file of the store that other users of the system can read: it was copied, or its mode was changed.
+fn warn_if_others_can_read(path: &Path) {
+    #[cfg(unix)]
+    for file in ["", "-wal", "-shm"].map(|suffix| file_beside(path, suffix)) {
+        use std::os::unix::fs::PermissionsExt as _;
+        if std::fs::metadata(&file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0) {
+            tracing::warn!(
+                file = %file.display(),
+                "other users of this system can read the store, which holds personal data: run `chmod 600` on this file"
+            );
+        }
+    }
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {

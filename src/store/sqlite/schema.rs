@@ -11,10 +11,14 @@ use std::time::Duration;
 /// `PRAGMA user_version` of these tables; raised with every change of them.
 pub const VERSION: i64 = 7;
 
+/// This release.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
 /// The tables that version 6 has, too.
 const TABLES: &str = "
 -- Single values: 'hash_key' (32 bytes), 'next_seq' (no seq below it is assigned again), 'older_ids_up_to' (up to this seq the ids
--- of the log are found in older_ids), 'former_ids_below' (events below this seq may have their former id), 'probes'.
+-- of the log are found in older_ids), 'former_ids_below' (events below this seq may have their former id), 'probes', 'open' (see
+-- clean_shutdown.rs), 'release' (that opened the file last).
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
 -- Accounts, by a small number. health: opaque text.
@@ -129,15 +133,22 @@ pub fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "secure_delete", "ON")?;
+    keep_wal_on_close(connection, true)?; // until the orderly end
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     prepare_statements(connection)
 }
 
 /// Sets up a connection that only reads.
 pub fn prepare_reader(connection: &Connection) -> rusqlite::Result<()> {
+    keep_wal_on_close(connection, true)?;
     connection.pragma_update(None, "query_only", "ON")?;
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     prepare_statements(connection)
+}
+
+/// Whether the WAL stays as it is when this connection closes as the last one. Otherwise it is written into the file and removed.
+pub fn keep_wal_on_close(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }
 
 /// Query plans do not depend on bound values; otherwise SQLite recompiles many statements at every run.
@@ -154,6 +165,18 @@ pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Res
     connection.execute_batch(TABLES_NEW_IN_7)?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
     connection.pragma_update(None, "user_version", VERSION)
+}
+
+/// The release that opened the file last, if it wrote its name: releases before 0.4.0 did not.
+pub fn release(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let release = connection.query_row("SELECT value FROM meta WHERE name = 'release'", [], |row| row.get(0));
+    release.optional()
+}
+
+/// Writes that this release opened the file.
+pub fn set_release(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO meta VALUES ('release', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1 WHERE value <> ?1";
+    connection.execute(sql, [RELEASE]).map(drop)
 }
 
 /// A number in the table `meta`; 0 if there is none of this name.

@@ -7,9 +7,10 @@
 //! Deliberately absent: a wait for more jobs; the sync itself makes groups grow with the load.
 
 use super::checkpoint::Checkpoints;
+use super::clean_shutdown;
 use super::job::{ClosureJob, Job};
 use super::query::Query;
-use super::schema::{NEXT_SEQ, set_meta};
+use super::schema::{NEXT_SEQ, keep_wal_on_close, set_meta};
 use super::write_tx::{WriteTx, WriterState};
 use crate::store::{Commit, StoreError};
 use rusqlite::Connection;
@@ -194,12 +195,15 @@ impl Database {
         committed.map(|_| state.log.commit())
     }
 
-    fn close(self) {
-        // So that no seq is left out after an orderly end. A failure costs no more than that.
-        if let Some(next) = self.state.log.unused_seq()
-            && let Err(error) = set_meta(&self.connection, NEXT_SEQ, next)
-        {
-            tracing::warn!(%error, "cannot write the last seq to the store");
+    fn close(mut self) {
+        let unused_seq = self.state.log.unused_seq();
+        let closed = self.transaction(|tx| {
+            // So that no seq is left out after an orderly end.
+            unused_seq.map_or(Ok(()), |next| set_meta(tx.connection, NEXT_SEQ, next))?;
+            Ok(clean_shutdown::mark_closed(tx.connection)?)
+        });
+        if let Err(error) = closed.and_then(|()| Ok(keep_wal_on_close(&self.connection, false)?)) {
+            tracing::warn!(%error, "cannot write to the store that it was closed in order; nothing is lost by that");
         }
         let Self { checkpoints, connection, lock, .. } = self;
         drop(checkpoints);

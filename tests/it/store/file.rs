@@ -42,12 +42,12 @@ fn a_file_of_another_version_is_refused_with_what_to_do_and_left_as_it_is() {
         connection.pragma_update(None, "user_version", version).expect("written");
         let refused = engine.try_open(LIMIT).expect_err("another version");
         let path = engine.path();
-        let which = if version > ours { "newer" } else { "older" };
-        let expected = format!(
-            "{} was made by {} {which} release (version {version} of its tables)",
-            path.display(),
-            if version > ours { "a" } else { "an" }
-        );
+        let (which, by) = if version > ours {
+            ("a newer", concat!(", last opened by release ", env!("CARGO_PKG_VERSION")))
+        } else {
+            ("an older", "")
+        };
+        let expected = format!("{} was made by {which} release (version {version} of its tables{by})", path.display());
         assert!(refused.starts_with(&expected), "{refused}");
         assert!(refused.contains("start"), "it says what to do: {refused}");
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");

@@ -1,0 +1,77 @@
+//! `backup`: copies the store into a file, also while the service runs on it.
+//!
+//! Out: the path of the file on standard output, all else on standard error; exit code 1 if there is no copy, or if a part of the
+//! store is damaged. Deliberately absent: PostgreSQL, which has tools of its own for it.
+
+use super::progress::bytes_bar;
+use super::{ConfigArgs, eprint, fail, now, print};
+use crate::config::{Mode, StoreUrl};
+use crate::domain::Timestamp;
+use crate::store::{Copied, CopyError, CopyProgress, back_up};
+use clap::Args;
+use indicatif::HumanBytes;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
+
+#[derive(Debug, Args)]
+pub(super) struct BackupArgs {
+    /// The file to make, or a folder for it. If not given, a file named after the store and the time, beside the store
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) fn run(args: &BackupArgs) -> ExitCode {
+    let config = match args.config.load(Mode::Offline) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let StoreUrl::Sqlite(store) = &config.store.url;
+    if !store.exists() {
+        return fail(&format!("there is no store at {}; set STORE_URL to the store's file", store.display()));
+    }
+    let file = match &args.file {
+        None => store.with_file_name(default_name(store, now())),
+        Some(folder) if folder.is_dir() => folder.join(default_name(store, now())),
+        Some(file) => file.clone(),
+    };
+    finish(&file, copy("copying the store", |progress| back_up(store, &file, progress)))
+}
+
+/// The name of a backup made at `at`: `refersion-destination-20260131T080000Z.db`.
+fn default_name(store: &Path, at: Timestamp) -> String {
+    let stem = store.file_stem().unwrap_or_default().to_string_lossy();
+    let at = UNIX_EPOCH + Duration::from_millis(at.0.unsigned_abs());
+    let at = humantime::format_rfc3339_seconds(at).to_string().replace(['-', ':'], "");
+    format!("{stem}-{at}.db")
+}
+
+/// Makes a copy, and shows its progress.
+pub(super) fn copy(
+    label: &'static str,
+    make: impl FnOnce(&mut dyn FnMut(CopyProgress)) -> Result<Copied, CopyError>,
+) -> Result<Copied, CopyError> {
+    let bar = bytes_bar(label, Some(0));
+    let copied = make(&mut |CopyProgress { copied, total }| {
+        bar.set_length(total);
+        bar.set_position(copied);
+    });
+    bar.finish_and_clear();
+    copied
+}
+
+/// Prints the path of a copy, or why there is none.
+pub(super) fn finish(path: &Path, copied: Result<Copied, CopyError>) -> ExitCode {
+    let copied = match copied {
+        Ok(copied) => copied,
+        Err(error) => return fail(&error),
+    };
+    print(&path.display().to_string());
+    let Some(damage) = copied.damage else {
+        eprint(&format!("{}, complete and sound", HumanBytes(copied.bytes)));
+        return ExitCode::SUCCESS;
+    };
+    fail(&format!("copied as it is, but a part of it is damaged: {damage}"))
+}

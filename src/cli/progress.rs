@@ -1,0 +1,16 @@
+//! The progress bar of a command that works through a file. It is on standard error, and only if that is a terminal.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A bar from 0 to `total` bytes, labelled with what is being done; without a total, a count of bytes.
+pub(super) fn bytes_bar(label: &'static str, total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (ProgressBar::new(total), "{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left"),
+        None => (ProgressBar::no_length(), "{spinner} {msg} {bytes}"),
+    };
+    // Err: the template is wrong; then the bar keeps its default style.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.with_message(label)
+}

@@ -1,0 +1,30 @@
+//! `restore`: makes the store of a backup, in an empty place.
+//!
+//! Out: the path of the store on standard output; exit code 1 if a store is there already, if a service runs on it, or if the file
+//! is no backup. The tables keep the version of the backup: the next start migrates them.
+
+use super::ConfigArgs;
+use super::backup::{copy, finish};
+use crate::config::{Mode, StoreUrl};
+use crate::store::restore;
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// The file that `backup` made
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) fn run(args: &RestoreArgs) -> ExitCode {
+    let config = match args.config.load(Mode::Offline) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let StoreUrl::Sqlite(store) = &config.store.url;
+    finish(store, copy("restoring the store", |progress| restore(&args.file, store, progress)))
+}
