@@ -5,15 +5,21 @@
 //! error. This is the only place that reads the environment.
 
 mod admin_backend;
+mod backup;
 mod check;
 mod dead_letters;
 mod email_conflicts;
+mod event_file;
 mod forget;
 mod healthcheck;
 mod http_client;
+mod import;
 mod map;
+mod progress;
+mod restore;
 mod sandbox;
 mod serve;
+mod tally;
 
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
@@ -53,6 +59,8 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// Show, offline, which Refersion calls an event would make, and which fields are left out
     Map(map::MapArgs),
+    /// Send the events or users of a file to a running service
+    Import(import::ImportArgs),
     /// Print every problem of the configuration, then verify each API key with one call
     Check(ConfigArgs),
     /// List, show, replay or discard events that could not be delivered
@@ -62,6 +70,10 @@ enum Command {
     EmailConflicts(email_conflicts::EmailConflictsArgs),
     /// Erase what the store holds of a user
     Forget(forget::ForgetArgs),
+    /// Copy the store into a file, while the service runs or is stopped
+    Backup(backup::BackupArgs),
+    /// Make the store of a backup, where there is none
+    Restore(restore::RestoreArgs),
     /// Exit with 0 if the service is healthy, otherwise with 1; for container probes
     Healthcheck(healthcheck::HealthcheckArgs),
 }
@@ -83,10 +95,13 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Map(args) => map::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Check(args) => check::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::EmailConflicts(args) => email_conflicts::run(&args),
         Command::Forget(args) => forget::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
     }
 }

@@ -594,7 +594,10 @@ fn an_unknown_variable_is_a_typo_or_of_another_program() {
 fn each_mistake_in_a_file_is_reported_with_its_location() {
     for (text, told) in [
         ("[server]\nlistn = \":1\"", "server.listn (it.toml): unknown key; did you mean \"listen\"?"),
-        ("[delivery]\nmax_age = \"1h\"", "delivery.max_age (it.toml): this key is called `retry_for` since release 0.4.0"),
+        (
+            "[delivery]\nmax_age = \"1h\"",
+            "delivery.max_age (it.toml): this key is called `retry_for` since release 0.4.0",
+        ),
         ("[ops]\nhost = \"x\"", "ops.host (it.toml): unknown key; expected listen"),
         ("[log]\nlevel = \"info\"", "log.level (it.toml): unknown key; expected format or filter"),
         ("[server]\ntimeout = \"1s\"", "server.timeout (it.toml): unknown key; `timeout` belongs under [refersion]"),

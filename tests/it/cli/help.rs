@@ -21,11 +21,14 @@ async fn top_level() {
       sandbox          Run only the simulated Refersion, for trials
       map              Show, offline, which Refersion calls an event would make, and which fields are
                        left out
+      import           Send the events or users of a file to a running service
       check            Print every problem of the configuration, then verify each API key with one call
       dead-letters     List, show, replay or discard events that could not be delivered [alias: dlq]
       email-conflicts  List affiliates whose e-mail could not be changed, because another affiliate has
                        the new one
       forget           Erase what the store holds of a user
+      backup           Copy the store into a file, while the service runs or is stopped
+      restore          Make the store of a backup, where there is none
       healthcheck      Exit with 0 if the service is healthy, otherwise with 1; for container probes
       help             Print this message or the help of the given subcommand(s)
 
@@ -90,12 +93,21 @@ async fn map() {
     Usage: refersion-destination map [OPTIONS] [FILE]
 
     Arguments:
-      [FILE]  A file with an event, an array of events, or a batch; `-` is standard input [default: -]
+      [FILE]  A file with an event, an array of events, or a batch; with an event on each line (NDJSON);
+              or with a user on each line (CSV, where each column is a trait, and `address.city` nests).
+              `-` is standard input [default: -]
 
     Options:
-          --config <FILE>  A TOML file of settings. May be given several times; a later file overrides
-                           an earlier one
-      -h, --help           Print help
+          --format <FORMAT>  The format of the file. If not given, it is taken from the name (.csv,
+                             .tsv, .ndjson, .jsonl), or else from the content [possible values: json,
+                             ndjson, csv]
+          --summary          Print only how many events would create, update, be refused or ignored,
+                             with the reasons and line numbers
+          --fail             With --summary: exit with 1 if an event would be refused. Without
+                             --summary, that is so anyway
+          --config <FILE>    A TOML file of settings. May be given several times; a later file overrides
+                             an earlier one
+      -h, --help             Print help
     ");
 }
 
@@ -210,6 +222,37 @@ async fn forget() {
           --config <FILE>    A TOML file of settings. May be given several times; a later file overrides
                              an earlier one
       -h, --help             Print help
+    ");
+}
+
+#[tokio::test]
+async fn backup_and_restore() {
+    assert_snapshot!(help(&["backup"]).await, @r"
+    Copy the store into a file, while the service runs or is stopped
+
+    Usage: refersion-destination backup [OPTIONS] [FILE]
+
+    Arguments:
+      [FILE]  The file to make, or a folder for it. If not given, a file named after the store and the
+              time, beside the store
+
+    Options:
+          --config <FILE>  A TOML file of settings. May be given several times; a later file overrides
+                           an earlier one
+      -h, --help           Print help
+    ");
+    assert_snapshot!(help(&["restore"]).await, @r"
+    Make the store of a backup, where there is none
+
+    Usage: refersion-destination restore [OPTIONS] <FILE>
+
+    Arguments:
+      <FILE>  The file that `backup` made
+
+    Options:
+          --config <FILE>  A TOML file of settings. May be given several times; a later file overrides
+                           an earlier one
+      -h, --help           Print help
     ");
 }
 

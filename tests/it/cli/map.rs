@@ -80,3 +80,204 @@ async fn invalid_json_and_a_missing_file_are_reported() {
     assert_eq!(ran.code, Some(1));
     assert_eq!(ran.err, "refersion-destination: /no/such/file: No such file or directory (os error 2)\n");
 }
+
+/// Writes a file for `map` into a folder of its own.
+fn file(name: &str, content: impl AsRef<[u8]>) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).expect("written");
+    let path = path.to_str().expect("UTF-8").to_owned();
+    (folder, path)
+}
+
+/// The first line of each event that `map` prints, and what else it says of it in one word.
+fn brief(out: &str) -> Vec<String> {
+    let events = out.split("\n\n").map(|event| {
+        let refused = if event.contains("refused: ") { " refused" } else { "" };
+        let email = event.split("\"email\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("-");
+        format!("{} {email}{refused}", event.lines().next().unwrap_or_default())
+    });
+    events.collect()
+}
+
+const ANN: &str = r#"{"type":"identify","messageId":"a","traits":{"name":"Ann","email":"ann@x.io"}}"#;
+const BOB: &str = r#"{"type":"identify","messageId":"b","traits":{"name":"Bob","email":"bob@x.io"}}"#;
+
+#[tokio::test]
+async fn a_file_may_be_an_event_an_array_a_batch_or_an_event_on_each_line() {
+    let pretty = ANN.replace(',', ",\n  ");
+    let both = ["identify (a) ann@x.io", "identify (b) bob@x.io"];
+    for (name, content, expected) in [
+        ("one.json", pretty.clone(), &both[..1]),
+        ("array.json", format!("\u{feff}[ {pretty},\n{BOB} ]\n"), &both),
+        ("batch.json", format!("{{\"batch\":\n[{ANN},\n{pretty}]}}"), &[both[0], both[0]]),
+        ("lines.json", format!("{ANN}\n{BOB}\n"), &both),
+        ("lines.json", format!("\u{feff}{ANN}\r\n\r\n  \n{BOB}"), &both),
+        ("batches.jsonl", format!("{{\"batch\":[{ANN},{BOB}]}}\n[{BOB}]\n"), &[both[0], both[1], both[1]]),
+        ("one_line.ndjson", ANN.to_owned(), &both[..1]),
+    ] {
+        let (_folder, path) = file(name, &content);
+        let ran = run(&["map", &path], &[], "").await;
+        assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{name}");
+        assert_eq!(brief(&ran.out), expected, "{name}: {content}");
+        let piped = run(&["map"], &[], &content).await;
+        assert_eq!(piped.out, ran.out, "{name}, by its content alone");
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_cannot_be_read_spoils_only_itself() {
+    let not_utf8 = [&b"{\"type\":\"identify\",\"userId\":\""[..], b"\xff\"}\n"].concat();
+    let long = format!("{{\"type\":\"{}\"}}\n", "x".repeat(9 * 1024 * 1024));
+    let content = [b"{\"type\": \n", &not_utf8[..], long.as_bytes(), b"5\n", BOB.as_bytes()].concat();
+    let (_folder, path) = file("bad.ndjson", content);
+    let ran = run(&["map", &path], &[], "").await;
+    assert_eq!(ran.code, Some(1));
+    assert_snapshot!(ran.out.split("identify").next().unwrap_or_default(), @r"
+    refused: Invalid JSON: EOF while parsing a value at line 2 column 0
+
+    refused: Invalid JSON: the body is not UTF-8 text
+
+    refused: the line is longer than 8 MiB
+
+    refused: Invalid event: an event must be a JSON object
+    ");
+    assert_eq!(brief(&ran.out).last().map(String::as_str), Some("identify (b) bob@x.io"));
+    let (_folder, path) = file("cut.json", format!("[{ANN}, {BOB}, {{\"type\""));
+    let ran = run(&["map", &path], &[], "").await;
+    assert_eq!(brief(&ran.out)[..2], ["identify (a) ann@x.io", "identify (b) bob@x.io"]);
+    assert!(
+        ran.out.ends_with("refused: Invalid JSON: EOF while parsing an object at line 1 column 168\n"),
+        "{}",
+        ran.out
+    );
+}
+
+#[tokio::test]
+async fn of_a_table_each_row_is_an_identify_whose_traits_are_the_columns() {
+    let table = |separator: &str| {
+        let rows = [
+            &["\u{feff}userId", "name", "email", "address.street", "address.zip", "plan", "vip"][..],
+            &["u1", "\"Gibbons,; Peter\"", "peter@x.io", "\"6th St\r\nRear\"", "02134", "", "TRUE"],
+            &[],
+            &["u2", "Ann", "ann@x.io"],
+        ];
+        rows.map(|cells| cells.join(separator)).join("\r\n")
+    };
+    let audiences = ("MAPPING_AUDIENCES", r#"[{ trait = "vip", on_true = { offer = "99" } }]"#);
+    for (name, table) in [("users.csv", table(",")), ("users.CSV", table(";")), ("users.tsv", table("\t"))] {
+        let (_folder, path) = file(name, &table);
+        let ran = run(&["map", &path], &[audiences], "").await;
+        assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{name}: {}", ran.out);
+        insta::allow_duplicates!(assert_snapshot!(ran.out, @r#"
+        identify (without messageId)
+          if the user is not an affiliate yet:
+            POST /affiliate/new {"address1":"6th St","address2":"Rear","email":"peter@x.io","first_name":"Gibbons,;","last_name":"Peter","offer":"99","password":"<generated>","send_welcome":"FALSE","status":"PENDING","unique_merchant_id":"u1","zip":"02134"}
+          if the user is already an affiliate, for what has changed:
+            POST /affiliate/edit {"affiliates":[{"address1":"6th St","address2":"Rear","email":"peter@x.io","first_name":"Gibbons,;","id":"<id>","last_name":"Peter","offer":99,"zip":"02134"}]}
+
+        identify (without messageId)
+          if the user is not an affiliate yet:
+            POST /affiliate/new {"email":"ann@x.io","first_name":"Ann","last_name":"-","password":"<generated>","send_welcome":"FALSE","status":"PENDING","unique_merchant_id":"u2"}
+          if the user is already an affiliate, for what has changed:
+            POST /affiliate/edit {"affiliates":[{"email":"ann@x.io","first_name":"Ann","id":"<id>"}]}
+        "#));
+    }
+}
+
+#[tokio::test]
+async fn a_table_says_its_columns_in_the_first_line() {
+    for (table, why) in [
+        ("email,,name\n", "column 2 of the first line has no name, or an empty part in it"),
+        ("email,address..city\n", "column 2 of the first line has no name, or an empty part in it"),
+        ("email,address,address.city\n", r#"the columns "address.city" and "address" exclude each other"#),
+        ("address.city,email,address\n", r#"the columns "address" and "address.city" exclude each other"#),
+        ("email,email\n", r#"the columns "email" and "email" exclude each other"#),
+        ("userId,user_id\n", r#"the columns "user_id" and "userId" exclude each other"#),
+    ] {
+        let (_folder, path) = file("users.csv", table);
+        let ran = run(&["map", &path], &[], "").await;
+        assert_eq!((ran.code, &*ran.out), (Some(1), ""), "{table}");
+        assert_eq!(ran.err, format!("refersion-destination: {path}: {why}\n"));
+    }
+    let rows =
+        "type,user_id,messageId,timestamp,email,name\ndelete,u1,m1,2026-01-31T08:00:00Z,,\n,,,,ann@x.io,Ann,more\n";
+    let ran = run(&["map", "--format", "csv"], &[], rows).await;
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.out.starts_with("delete (m1)\n"), "{}", ran.out);
+    assert!(
+        ran.out.ends_with("refused: Invalid row: it has more cells than the first line has columns\n"),
+        "{}",
+        ran.out
+    );
+}
+
+#[tokio::test]
+async fn a_summary_counts_results_reasons_and_notes_and_says_where() {
+    let city = |name: &str, city: &str| {
+        format!(r#"{{"type":"identify","traits":{{"email":"{name}@x.io","name":"{name}","country":"{city}"}}}}"#)
+    };
+    let mut lines: Vec<String> =
+        (0..1_200).map(|n| city(&format!("u{n}"), if n % 3 == 0 { "Narnia" } else { "France" })).collect();
+    lines.extend(
+        [
+            r#"{"type":"identify","userId":"u1","traits":{"city":"Oslo"}}"#,
+            r#"{"type":"identify","userId":"u1","traits":{"email":"a@x.io"}}"#,
+            r#"{"type":"identify","traits":{"name":"Ann"}}"#,
+            r#"{"type":"identify","traits":{"name":"Ann","email":"none"}}"#,
+            r#"{"type":"delete","userId":"u1"}"#,
+            r#"{"type":"track","userId":"u1"}"#,
+            r#"{"type":"page","userId":"u1"}"#,
+            r#"{"type":"track","userId":"u2"}"#,
+            "{",
+            "",
+            "[",
+        ]
+        .map(str::to_owned),
+    );
+    let (_folder, path) = file("events.ndjson", lines.join("\n"));
+    let ran = run(&["map", "--summary", &path], &[], "").await;
+    assert_eq!((ran.code, &*ran.err), (Some(0), ""));
+    assert_snapshot!(ran.out, @r"
+        1,210  events
+        1,200  create an affiliate, or update the one that exists
+            2  update an affiliate that exists, and are refused if there is none
+                 1  Missing email address: add an `email` trait to the identify call (line 1201)
+                 1  Missing name: add a `name` trait, or `firstName` and `lastName`, to the identify call (line 1202)
+            0  update an affiliate that exists, and are ignored if there is none
+            1  disable an affiliate that exists
+            3  are ignored
+                 2  events of type `track` say nothing of affiliates (lines 1206, 1208)
+                 1  events of type `page` say nothing of affiliates (line 1207)
+            4  are refused
+                 1  Invalid JSON: EOF while parsing a list (line 1211)
+                 1  Invalid JSON: EOF while parsing an object (line 1209)
+                 1  Invalid email address: the `traits.email` of this event is not an e-mail address (line 1204)
+                 1  Missing email address: add an `email` trait to the identify call (line 1203)
+    notes
+               400  country: not a country Refersion allows, so it was left out (lines 1, 4, 7, …)
+    ");
+    let ran = run(&["map", "--summary", "--fail", &path], &[], "").await;
+    assert_eq!(ran.code, Some(1));
+    let good = run(&["map", "--summary", "--fail"], &[], &format!("[{ANN},\n\n{BOB}]")).await;
+    assert_eq!(good.code, Some(0));
+    assert!(good.out.starts_with("        2  events\n        2  create an affiliate"), "{}", good.out);
+    let alone = run(&["map", "--fail", &path], &[], "").await;
+    assert_eq!(alone.code, Some(2));
+}
+
+/// The line is that on which the event begins.
+#[tokio::test]
+async fn a_summary_names_lines_in_every_format() {
+    let refused = r#"{"type":"identify"}"#;
+    for (name, content, lines) in [
+        ("a.json", format!("[\n{ANN},\n\n  {},\n {refused}]", refused.replace(',', ",\n")), "lines 4, 5"),
+        ("b.json", format!("{{\"batch\":[{ANN},\n{refused},\n\n{refused}]}}"), "lines 2, 4"),
+        ("c.ndjson", format!("{ANN}\n\n{refused}\n[{refused}]"), "lines 3, 4"),
+        ("d.csv", "email,name,type\nann@x.io,\"A\n\nnn\",\n,Bob,\n,,\n".to_owned(), "lines 5, 6"),
+    ] {
+        let (_folder, path) = file(name, &content);
+        let ran = run(&["map", "--summary", &path], &[], "").await;
+        assert!(ran.out.contains(&format!("({lines})")), "{name}: {}", ran.out);
+    }
+}

@@ -1,11 +1,9 @@
-//! `map`: an offline dry run. It shows which Refersion calls an event would make, and which of its fields would be left out.
+//! What one event would do, in lines of text: its calls, and the fields that would be left out.
 //!
-//! In: events as Segment sends them. Out: lines of text, and exit code 1 if an event would be refused. The calls come from the
-//! plan that the worker runs, with replies as if Refersion accepted every call. Values that only Refersion knows are shown as
-//! `<…>`.
+//! In: the text of an event, and the rules. Out: lines, and whether the event would be refused. The calls come from the plan that
+//! the worker runs, with replies as if Refersion accepted every call. Values that only Refersion knows are shown as `<…>`.
 
-use super::{ConfigArgs, fail, now, print};
-use crate::config::Mode;
+use crate::cli::now;
 use crate::delivery::{
     Affiliate, Call, Found, Identifier, Known, Memory, Origin, Outcome, PlanInput, PlanState, Policy, Progress, Reply,
     Step, on_recalled, step,
@@ -13,20 +11,7 @@ use crate::delivery::{
 use crate::domain::{AffiliateCode, AffiliateId, HashKey, Profile, SentAttributes};
 use crate::mapping::{self, Creation, Intent, Mapped, Rules};
 use crate::{refersion, segment};
-use clap::Args;
 use serde_json::Value;
-use std::io::Read;
-use std::path::PathBuf;
-use std::process::ExitCode;
-
-#[derive(Debug, Args)]
-pub(super) struct MapArgs {
-    /// A file with an event, an array of events, or a batch; `-` is standard input
-    #[arg(value_name = "FILE", default_value = "-")]
-    file: PathBuf,
-    #[command(flatten)]
-    config: ConfigArgs,
-}
 
 /// Stands for the affiliate's numeric id, which only Refersion knows. No affiliate can have it: it is the largest id there is.
 const PLACEHOLDER_ID: AffiliateId = AffiliateId(9_007_199_254_740_991);
@@ -35,53 +20,15 @@ const PLACEHOLDER_CODE: &str = "<code>";
 
 /// How much of an event is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Detail {
+pub(in crate::cli) enum Detail {
     /// The calls with all values.
     WithValues,
     /// The calls with their fields, but without the event's values, which are personal data.
     WithoutValues,
 }
 
-pub(super) fn run(args: &MapArgs) -> ExitCode {
-    let config = match args.config.load(Mode::Offline) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let body = match read(&args.file) {
-        Ok(body) => body,
-        Err(error) => return fail(&format!("{}: {error}", args.file.display())),
-    };
-    let events = match segment::split_envelope(&body) {
-        Ok(events) => events,
-        Err(malformed) => {
-            print(&format!("refused: {malformed}"));
-            return ExitCode::FAILURE;
-        }
-    };
-    let mut refused = false;
-    for (number, text) in events.sources().into_iter().enumerate() {
-        let (lines, is_refused) = explain(text, &config.rules, config.delivery.policy, Detail::WithValues);
-        refused |= is_refused;
-        if number > 0 {
-            print("");
-        }
-        print(&lines.join("\n"));
-    }
-    if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-fn read(file: &PathBuf) -> std::io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    if file.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut body)?;
-    } else {
-        body = std::fs::read(file)?;
-    }
-    Ok(body)
-}
-
 /// What one event would do, in lines, and whether it would be refused.
-pub(super) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Detail) -> (Vec<String>, bool) {
+pub(in crate::cli) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Detail) -> (Vec<String>, bool) {
     let event = match segment::Event::parse(text) {
         Ok(event) => event,
         Err(malformed) => return (vec![format!("refused: {malformed}")], true),

@@ -1,0 +1,97 @@
+//! CSV: a user on each line. Each row becomes the text of an identify event, whose traits are the columns.
+//!
+//! In: the first line, which names the columns, and the rest of the file. Out: an event for each row. Columns that are named like
+//! members of an event ([`MEMBERS`]) are members; every other one is a trait, nested at the dots in its name. All values are
+//! texts, so that postal codes keep their zeros; an empty cell is no value. Cells are separated by the commonest of `,`, `;` and tab in
+//! the first line.
+
+use super::{Each, Item};
+use csv::{ByteRecord, ReaderBuilder};
+use memchr::memchr_iter;
+use serde_json::{Map, Value};
+use std::io::{self, Cursor, Error, ErrorKind, Read};
+
+/// The members of an event that a column can be, with the other spelling that is accepted.
+const MEMBERS: [(&str, &str); 5] = [
+    ("userId", "user_id"),
+    ("anonymousId", "anonymous_id"),
+    ("messageId", "message_id"),
+    ("timestamp", "timestamp"),
+    ("type", "type"),
+];
+
+/// Where the cells of a column belong: the keys from the event down to the value.
+type Place = Vec<String>;
+
+/// Calls `each` with an event for every row.
+pub(super) fn read(first_line: &[u8], rest: impl Read, each: Each<'_>) -> io::Result<()> {
+    let input = Cursor::new(first_line).chain(rest);
+    let mut reader = ReaderBuilder::new().flexible(true).delimiter(delimiter(first_line)).from_reader(input);
+    let places = places(reader.byte_headers()?)?;
+    let mut row = ByteRecord::new();
+    while reader.read_byte_record(&mut row)? {
+        let line = row.position().map_or(0, csv::Position::line);
+        match event(&places, &row) {
+            Ok(text) => each(Item { line, event: Ok(&text) }),
+            Err(why) => each(Item { line, event: Err(why.to_owned()) }),
+        }
+    }
+    Ok(())
+}
+
+/// The commonest separator; `,` if there is none.
+fn delimiter(first_line: &[u8]) -> u8 {
+    let count = |separator: &u8| memchr_iter(*separator, first_line).count();
+    [b'\t', b';', b','].into_iter().max_by_key(count).unwrap_or(b',')
+}
+
+/// The place of each column.
+fn places(header: &ByteRecord) -> io::Result<Vec<Place>> {
+    let invalid = |why: String| Error::new(ErrorKind::InvalidData, why);
+    let mut places: Vec<Place> = Vec::new();
+    for (number, name) in header.iter().enumerate() {
+        let name =
+            std::str::from_utf8(name).map_err(|_| invalid("the first line is not UTF-8 text".to_owned()))?.trim();
+        if name.split('.').any(|key| key.trim().is_empty()) {
+            return Err(invalid(format!(
+                "column {} of the first line has no name, or an empty part in it",
+                number + 1
+            )));
+        }
+        let place = place(name);
+        if let Some(other) = places.iter().find(|other| place.starts_with(other) || other.starts_with(&place)) {
+            let other =
+                other.iter().skip(usize::from(other.len() > 1)).map(String::as_str).collect::<Vec<_>>().join(".");
+            return Err(invalid(format!("the columns {name:?} and {other:?} exclude each other")));
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
+fn place(column: &str) -> Place {
+    match MEMBERS.iter().find(|(name, other)| [name, other].contains(&&column)) {
+        Some((name, _)) => vec![(*name).to_owned()],
+        None => std::iter::once("traits").chain(column.split('.').map(str::trim)).map(str::to_owned).collect(),
+    }
+}
+
+/// The event of a row.
+fn event(places: &[Place], row: &ByteRecord) -> Result<String, &'static str> {
+    if row.len() > places.len() {
+        return Err("Invalid row: it has more cells than the first line has columns");
+    }
+    let mut event = Map::from_iter([("type".to_owned(), Value::from("identify"))]);
+    for (place, cell) in places.iter().zip(row) {
+        let cell = std::str::from_utf8(cell).map_err(|_| "Invalid row: it is not UTF-8 text")?;
+        if let ([outer @ .., key], false) = (&place[..], cell.trim().is_empty()) {
+            let mut object = &mut event;
+            for key in outer {
+                let inner = object.entry(key.as_str()).or_insert_with(|| Map::new().into());
+                object = inner.as_object_mut().ok_or("Invalid row: two columns exclude each other")?;
+            }
+            object.insert(key.clone(), cell.into());
+        }
+    }
+    Ok(Value::Object(event).to_string())
+}

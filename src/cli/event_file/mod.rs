@@ -1,0 +1,101 @@
+//! Files of events: JSON (an event, an array of events or a batch), NDJSON (one on each line), or CSV (a user on each line).
+//!
+//! In: a file. Out: the text of each event with the number of its line, one after the other. Invariants: memory does not
+//! grow with the file, but for JSON that is neither an array nor one event on each line; a line that cannot be read spoils only
+//! itself; nothing that is read is kept. Deliberately absent: what an event says.
+
+mod csv_rows;
+mod json;
+mod ndjson;
+
+use super::progress::bytes_bar;
+use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+/// The file, and how it is read.
+#[derive(Clone, Debug, Args)]
+pub(super) struct FileArgs {
+    /// A file with an event, an array of events, or a batch; with an event on each line (NDJSON); or with a user on each line
+    /// (CSV, where each column is a trait, and `address.city` nests). `-` is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+    /// The format of the file. If not given, it is taken from the name (.csv, .tsv, .ndjson, .jsonl), or else from the content
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+impl FileArgs {
+    pub(super) fn path(&self) -> &Path {
+        &self.file
+    }
+}
+
+/// How a file holds events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    // No doc comments: they would be in the help text, and make it long.
+    Json,
+    Ndjson,
+    Csv,
+}
+
+/// One event of a file.
+pub(super) struct Item<'a> {
+    /// The number of the line on which it begins, from 1.
+    pub(super) line: u64,
+    /// Its text; or why there is none, in words for the person who made the file.
+    pub(super) event: Result<&'a str, String>,
+}
+
+/// What is called with each event.
+pub(super) type Each<'a> = &'a mut dyn FnMut(Item<'_>);
+
+/// A format is recognised by so many bytes at most. An event has at most 128 KiB; a line may be a batch.
+const HEAD: u64 = 1024 * 1024;
+
+/// Reads the file, and calls `each` with every event. With `label`, the progress is shown on a terminal.
+pub(super) fn read(args: &FileArgs, label: Option<&'static str>, each: Each<'_>) -> io::Result<()> {
+    let (input, size): (Box<dyn Read>, _) = if args.file.as_os_str() == "-" {
+        (Box::new(io::stdin()), None)
+    } else {
+        let file = File::open(&args.file)?;
+        let metadata = file.metadata()?;
+        (Box::new(file), metadata.is_file().then_some(metadata.len()))
+    };
+    let bar = label.map_or_else(ProgressBar::hidden, |label| bytes_bar(label, size));
+    let mut input = BufReader::with_capacity(64 * 1024, bar.wrap_read(input));
+    let mut head = Vec::new();
+    input.by_ref().take(HEAD).read_until(b'\n', &mut head)?;
+    if head.starts_with("\u{feff}".as_bytes()) {
+        head.drain(..3);
+    }
+    let format = args.format.or_else(|| by_name(&args.file)).unwrap_or_else(|| by_content(&head));
+    let is_array = head.trim_ascii_start().first() == Some(&b'[');
+    let result = match format {
+        Format::Csv => csv_rows::read(&head, input, each),
+        Format::Ndjson => ndjson::read(io::Cursor::new(&head).chain(input), each),
+        Format::Json if is_array => json::read_array(io::Cursor::new(&head).chain(input), each),
+        Format::Json => json::read_document(io::Cursor::new(&head).chain(input), each),
+    };
+    bar.finish_and_clear();
+    result
+}
+
+/// The format that the name of the file says.
+fn by_name(file: &Path) -> Option<Format> {
+    match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "csv" | "tsv" => Some(Format::Csv),
+        "ndjson" | "jsonl" => Some(Format::Ndjson),
+        _ => None,
+    }
+}
+
+/// NDJSON if the first line is an object by itself.
+fn by_content(head: &[u8]) -> Format {
+    let is_object = head.trim_ascii_start().first() == Some(&b'{');
+    let is_complete = serde_json::from_slice::<&serde_json::value::RawValue>(head).is_ok();
+    if is_object && is_complete { Format::Ndjson } else { Format::Json }
+}

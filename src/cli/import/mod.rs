@@ -1,0 +1,142 @@
+//! `import`: sends the events of a file to a running service, in their order and at a given rate. The first sync for those who cannot
+//! replay their users from Segment.
+//!
+//! In: a file of events or of users ([`super::event_file`]). Out: a report; exit code 1 if an event was refused, or if not all
+//! were sent. Invariants: one request is in flight at a time, so the order of the file is the order of the log; what the service
+//! answered is not sent again by a later run ([`saved`]), and what it answered just before an interruption is a repeat there.
+//! Deliberately absent: mapping, which is the service's.
+
+mod report;
+mod saved;
+mod sender;
+
+use super::event_file::{self, FileArgs};
+use super::{ConfigArgs, block_on, eprint, fail, print, reachable};
+use crate::config::{AccountConfig, Config, Mode};
+use clap::Args;
+use report::Report;
+use saved::Saved;
+use sender::{Event, Sender};
+use std::num::NonZeroU32;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use url::Url;
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// The webhook URL of the service. If not given, that of the service of this configuration on this machine
+    #[arg(long, value_name = "URL")]
+    url: Option<Url>,
+    /// The account whose API key is presented. If not given: the first configured account, which is `main` if there is one
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// The most events a second
+    #[arg(long, value_name = "N", default_value = "200")]
+    rate: NonZeroU32,
+    /// Begin with the first event, also if an earlier run was interrupted
+    #[arg(long)]
+    restart: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// The most events of one request. Their answers are known together.
+const MAX_EVENTS: usize = 100;
+/// The most bytes of the events of one request; the service accepts 4.5 MiB.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
+
+pub(super) fn run(args: &ImportArgs) -> ExitCode {
+    let config = match args.config.load(Mode::Offline) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let imported = block_on(import(args, &config)).unwrap_or_else(|error| Err(error.to_string()));
+    match imported {
+        Ok(report) => {
+            report.lines().iter().for_each(|line| print(line));
+            if report.any_refused() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+async fn import(args: &ImportArgs, config: &Config) -> Result<Report, String> {
+    let account = account(args, config)?;
+    let url = args.url.clone().map_or_else(|| own_url(config), Ok).map_err(|error| error.to_string())?;
+    let mut saved = Saved::open(args.file.path(), &url, args.restart)?;
+    let skipped = saved.report().events();
+    if skipped > 0 {
+        eprint(&format!("going on after event {skipped}, where an earlier run ended"));
+    }
+    let sender = Sender::new(url, account.api_key)?;
+    let mut events = read_events(args.file.clone(), skipped);
+    let (start, mut sent) = (Instant::now(), 0_u32);
+    let most = MAX_EVENTS.min(usize::try_from(args.rate.get()).unwrap_or(MAX_EVENTS));
+    while let Some(batch) = next_batch(&mut events, most).await.map_err(|error| with_path(args, &error))? {
+        sent = sent.saturating_add(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+        saved.report_mut().add(sender.send(batch).await?);
+        saved.save()?;
+        tokio::time::sleep_until(start + Duration::from_secs(1) * sent / args.rate.get()).await;
+    }
+    saved.finish()
+}
+
+fn with_path(args: &ImportArgs, error: &std::io::Error) -> String {
+    format!("{}: {error}", args.file.path().display())
+}
+
+/// The account whose key is presented.
+fn account(args: &ImportArgs, config: &Config) -> Result<AccountConfig, String> {
+    let mut accounts = config.every_account().into_iter();
+    match &args.account {
+        None => accounts
+            .next()
+            .ok_or_else(|| "REFERSION_API_KEY is not set; the service requires it as credentials".to_owned()),
+        Some(name) => accounts
+            .find(|account| account.name.as_str() == name)
+            .ok_or_else(|| format!("there is no configured account {name}")),
+    }
+}
+
+/// The webhook URL of the service of this configuration.
+fn own_url(config: &Config) -> Result<Url, url::ParseError> {
+    Url::parse(&format!("http://{}/segment", reachable(config.server.listen)))
+}
+
+/// Reads the file on a thread of its own, not far ahead of what is sent. The first `skipped` events are left out.
+fn read_events(file: FileArgs, skipped: u64) -> mpsc::Receiver<std::io::Result<Event>> {
+    let (events, received) = mpsc::channel(2 * MAX_EVENTS);
+    drop(tokio::task::spawn_blocking(move || {
+        let mut number = 0;
+        let read = event_file::read(&file, Some("sending"), &mut |item| {
+            number += 1;
+            if number > skipped {
+                let event = Event { line: item.line, text: item.event.map(str::to_owned) };
+                let _ = events.blocking_send(Ok(event)); // Err: the import has ended
+            }
+        });
+        if let Err(error) = read {
+            let _ = events.blocking_send(Err(error));
+        }
+    }));
+    received
+}
+
+/// Up to `most` events for one request; `None` at the end of the file.
+async fn next_batch(
+    events: &mut mpsc::Receiver<std::io::Result<Event>>,
+    most: usize,
+) -> std::io::Result<Option<Vec<Event>>> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while batch.len() < most && bytes < MAX_BYTES {
+        let Some(event) = events.recv().await else { break };
+        let event = event?;
+        bytes += event.text.as_ref().map_or(0, String::len);
+        batch.push(event);
+    }
+    Ok(Some(batch).filter(|batch| !batch.is_empty()))
+}

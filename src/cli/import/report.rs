@@ -1,0 +1,59 @@
+//! What became of the events that were sent: counts by status, and the reasons of those that were refused.
+//!
+//! Invariant: no value of an event is in it: the service's messages repeat none.
+
+use crate::cli::tally::{Tally, count_line};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The counts of an import.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Report {
+    events: u64,
+    by_status: BTreeMap<String, u64>,
+    refused: Tally,
+}
+
+/// What became of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The line on which it begins.
+    pub(super) line: u64,
+    /// The service's word; `refused` if it was not sent, because the file could not be read there.
+    pub(super) status: String,
+    /// The reason, if it was refused.
+    pub(super) refusal: Option<String>,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, answers: Vec<Answer>) {
+        for Answer { line, status, refusal } in answers {
+            self.events += 1;
+            *self.by_status.entry(status).or_default() += 1;
+            if let Some(reason) = refusal {
+                self.refused.add(reason, line);
+            }
+        }
+    }
+
+    /// How many events were answered.
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Whether an event was refused.
+    pub(super) fn any_refused(&self) -> bool {
+        self.refused.total() > 0
+    }
+
+    /// The counts as text.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![count_line(self.events, "events")];
+        lines.extend(self.by_status.iter().map(|(status, count)| count_line(*count, status)));
+        if self.any_refused() {
+            lines.push("reasons".to_owned());
+            lines.extend(self.refused.lines());
+        }
+        lines
+    }
+}

@@ -1,0 +1,140 @@
+//! Sends events to a running service, and sends again what it could not store.
+//!
+//! In: events of one request. Out: an answer for each. A service that is full, stopping or not reachable is tried again, with
+//! a growing wait or after its `Retry-After`, until [`GIVE_UP`] has passed without success. Invariant: the next request is sent only once
+//! every event of this one is answered.
+
+use super::report::Answer;
+use crate::cli::http_client::{HttpClient, Received};
+use crate::domain::ApiKey;
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+/// One event of the file.
+pub(super) struct Event {
+    /// The line on which it begins.
+    pub(super) line: u64,
+    /// Its text, or why there is none.
+    pub(super) text: Result<String, String>,
+}
+
+/// Sends events with the credentials of one account.
+pub(super) struct Sender {
+    http: HttpClient,
+    url: Url,
+    key: ApiKey,
+}
+
+/// The body of a response, as far as it is needed.
+#[derive(Default, Deserialize)]
+struct Body {
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    results: Vec<ItemResult>,
+}
+
+#[derive(Deserialize)]
+struct ItemResult {
+    status: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// How long a service may take to answer a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest response: a result for each of a hundred events.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+/// The largest event that the service accepts, in bytes.
+const MAX_EVENT_BYTES: usize = 128 * 1024;
+/// The first wait before a request is repeated; it doubles up to the longest one.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// After so long without success the import ends. It can be gone on with later.
+const GIVE_UP: Duration = Duration::from_secs(15 * 60);
+
+impl Sender {
+    pub(super) fn new(url: Url, key: ApiKey) -> Result<Self, String> {
+        let is_plain = url.scheme() == "http";
+        let http = if is_plain { HttpClient::new(REQUEST_TIMEOUT) } else { HttpClient::with_tls(REQUEST_TIMEOUT) };
+        Ok(Self { http: http?, url, key })
+    }
+
+    /// Sends the events of one request, until all are answered.
+    pub(super) async fn send(&self, events: Vec<Event>) -> Result<Vec<Answer>, String> {
+        let (mut answers, mut unsent) = (Vec::new(), Vec::new());
+        for Event { line, text } in events {
+            match text {
+                Ok(text) if text.len() > MAX_EVENT_BYTES => {
+                    answers.push(refused(line, "the event is too large: at most 128 KiB".to_owned()));
+                }
+                Ok(text) => unsent.push((line, text)),
+                Err(malformed) => answers.push(refused(line, malformed)),
+            }
+        }
+        let (began, mut wait) = (Instant::now(), FIRST_WAIT);
+        while !unsent.is_empty() {
+            let retry_after = match self.attempt(&unsent).await? {
+                Attempt::Answered(results) => {
+                    unsent = take_answers(unsent, results, &mut answers);
+                    None
+                }
+                Attempt::Failed { retry_after, reason } => {
+                    if began.elapsed() > GIVE_UP {
+                        return Err(format!("{reason}; run the same command again to go on from here"));
+                    }
+                    retry_after
+                }
+            };
+            if !unsent.is_empty() {
+                sleep(retry_after.unwrap_or(wait)).await;
+                wait = (2 * wait).min(LONGEST_WAIT);
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn attempt(&self, events: &[(u64, String)]) -> Result<Attempt, String> {
+        let texts: Vec<&str> = events.iter().map(|(_, text)| text.as_str()).collect();
+        let body = format!("[{}]", texts.join(","));
+        let received = self.http.post_text(&self.url, &self.key, body, MAX_RESPONSE_BYTES).await;
+        let Received { status, retry_after, body } = match received {
+            Ok(received) => received,
+            Err(reason) => return Ok(Attempt::Failed { retry_after: None, reason }),
+        };
+        let body: Body = serde_json::from_slice(&body).unwrap_or_default();
+        let reason = format!("{} answered {status}: {}", self.url, body.message);
+        match status {
+            429 | 500.. => Ok(Attempt::Failed { retry_after, reason }),
+            _ if body.results.len() == events.len() => Ok(Attempt::Answered(body.results)),
+            _ => Err(reason),
+        }
+    }
+}
+
+/// The end of a request.
+enum Attempt {
+    /// There is a result for each event.
+    Answered(Vec<ItemResult>),
+    /// The service could not store the events.
+    Failed { retry_after: Option<Duration>, reason: String },
+}
+
+/// Adds the answers of the events that are done with; returns the others, which are to be sent again.
+fn take_answers(sent: Vec<(u64, String)>, results: Vec<ItemResult>, answers: &mut Vec<Answer>) -> Vec<(u64, String)> {
+    let mut again = Vec::new();
+    for ((line, text), ItemResult { status, message }) in sent.into_iter().zip(results) {
+        match &*status {
+            "backlog_full" | "unavailable" | "error" => again.push((line, text)),
+            "rejected" | "too_large" | "unauthorized" => answers.push(Answer { line, status, refusal: Some(message) }),
+            _ => answers.push(Answer { line, status, refusal: None }),
+        }
+    }
+    again
+}
+
+fn refused(line: u64, reason: String) -> Answer {
+    Answer { line, status: "refused".to_owned(), refusal: Some(reason) }
+}

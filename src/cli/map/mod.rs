@@ -1,0 +1,74 @@
+//! `map`: an offline dry run. It shows which Refersion calls events would make, and which of their fields would be left out; or with
+//! `--summary`, how many events would have which result.
+//!
+//! In: a file of events or of users ([`super::event_file`]), and the rules of the configuration. Out: text. The exit code is 1 if an
+//! event would be refused; with `--summary` only if `--fail` is given as well.
+
+mod explain;
+mod summary;
+
+pub(super) use explain::{Detail, explain};
+
+use super::event_file::{self, FileArgs};
+use super::{ConfigArgs, fail, now, print};
+use crate::config::{Config, Mode};
+use clap::Args;
+use std::io;
+use std::process::ExitCode;
+use summary::Summary;
+
+#[derive(Debug, Args)]
+pub(super) struct MapArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// Print only how many events would create, update, be refused or ignored, with the reasons and line numbers
+    #[arg(long)]
+    summary: bool,
+    /// With --summary: exit with 1 if an event would be refused. Without --summary, that is so anyway
+    #[arg(long, requires = "summary")]
+    fail: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) fn run(args: &MapArgs) -> ExitCode {
+    let config = match args.config.load(Mode::Offline) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let refused = if args.summary {
+        summarize(args, &config).map(|refused| refused && args.fail)
+    } else {
+        explain_each(args, &config)
+    };
+    match refused {
+        Ok(false) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::FAILURE,
+        Err(error) => fail(&format!("{}: {error}", args.file.path().display())),
+    }
+}
+
+/// Prints what each event would do. Returns whether one would be refused.
+fn explain_each(args: &MapArgs, config: &Config) -> io::Result<bool> {
+    let (mut any, mut any_refused) = (false, false);
+    event_file::read(&args.file, None, &mut |item| {
+        let (lines, refused) = match item.event {
+            Ok(text) => explain(text, &config.rules, config.delivery.policy, Detail::WithValues),
+            Err(malformed) => (vec![format!("refused: {malformed}")], true),
+        };
+        if any {
+            print("");
+        }
+        print(&lines.join("\n"));
+        (any, any_refused) = (true, any_refused || refused);
+    })?;
+    Ok(any_refused)
+}
+
+/// Prints how many events would have which result. Returns whether one would be refused.
+fn summarize(args: &MapArgs, config: &Config) -> io::Result<bool> {
+    let (mut summary, received_at) = (Summary::default(), now());
+    event_file::read(&args.file, Some("reading"), &mut |item| summary.add(&item, &config.rules, received_at))?;
+    summary.lines().iter().for_each(|line| print(line));
+    Ok(summary.any_refused())
+}
