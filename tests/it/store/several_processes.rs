@@ -8,9 +8,10 @@ use crate::support::postgres::{Durability, Server, schema_of, url_of};
 use crate::support::postgres_proxy::{Cut, Proxy};
 use crate::support::{poll_until, within};
 use futures_util::future::join_all;
+use refersion_destination::delivery::Memory;
 use refersion_destination::domain::{AccountName, Seq};
 use refersion_destination::scheduling::Unit;
-use refersion_destination::store::{AffiliateChanges, Appended, Maintenance, NewEvent, Store, StoreError};
+use refersion_destination::store::{AffiliateChanges, Appended, Begun, Maintenance, NewEvent, Store, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -79,6 +80,22 @@ async fn a_process_that_does_not_own_the_account_changes_nothing_of_its_events()
     owner.settle(unit.head, done()).await;
     let counted = || async { other.status().pending };
     within(poll_until(counted, |pending| *pending == 0)).await;
+}
+
+#[tokio::test]
+async fn the_owner_before_the_present_one_settles_nothing_any_more() {
+    let Some(schema) = Postgres::new() else { return };
+    let before = TestStore::start(Box::new(schema.clone()), UNLIMITED).await;
+    let [progress, settlement] = [before.append("a", &["u1"]).await, before.append("b", &["u2"]).await].map(Unit::of);
+    let present = schema.open(UNLIMITED).await;
+    schema.own(&before.account).await;
+    let changes = super::engine::remember("code", before.keys(&["u1"]));
+    assert_eq!(before.try_settle(&settlement, done()).await, Err(StoreError::NotOwner));
+    let saved = before.store().save_progress(&before.account, &progress, &super::engine::progress(1), changes).await;
+    assert_eq!(saved, Err(StoreError::NotOwner));
+    let begun = present.begin(&before.account, &[progress, settlement]).await.expect("begun");
+    let untouched = |begun: &Begun| !begun.interrupted && begun.memory == Memory::default();
+    assert!(begun.iter().flatten().filter(|begun| untouched(begun)).count() == 2, "{begun:?}");
 }
 
 /// A store that reaches its own server through a proxy.
