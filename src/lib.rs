@@ -17,7 +17,7 @@
 //! 1 logic        segment  mapping  delivery  scheduling  pure: no async, clock, randomness, environment, logging
 //! 2 adapters     refersion  store  config  telemetry     one outside thing each
 //!                clock  account_signals                  the time; messages between `http` and `worker`
-//!                scrape                                  what Prometheus reads, of the adapters above
+//!   (on those)   dry_run  scrape                         what an event would do; what Prometheus reads
 //! 3 services     http  worker  sandbox                   async; connect the logic to the adapters
 //! 4 assembly     app                                     the only module that knows every concrete type
 //!                cli                                     one file per subcommand
@@ -71,6 +71,7 @@ pub mod refersion;
 pub mod store;
 pub mod telemetry;
 
+pub mod dry_run;
 pub mod scrape;
 
 pub mod http;

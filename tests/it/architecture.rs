@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 10] = [
     &["delivery"],
     &["scheduling"],
     &["account_signals", "clock", "config", "refersion", "store", "telemetry"],
-    &["scrape"],
+    &["dry_run", "scrape"],
     &["http", "sandbox", "worker"],
     &["app"],
 ];

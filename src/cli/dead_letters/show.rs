@@ -5,10 +5,10 @@
 use super::OutputArgs;
 use super::selection::{FilterArgs, Pages, Selection};
 use crate::cli::admin_backend::AdminBackend;
-use crate::cli::map::{self, Detail};
-use crate::cli::{eprint, print};
+use crate::cli::{eprint, now, print};
 use crate::config::Config;
 use crate::domain::Timestamp;
+use crate::dry_run::{self, Detail};
 use crate::store::{DeadLetter, Page};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use serde_json::json;
@@ -113,7 +113,7 @@ fn details(mut letter: DeadLetter, output: &OutputArgs, config: &Config) -> Stri
     let detail = if output.reveal { Detail::WithValues } else { Detail::WithoutValues };
     let account = config.every_account().into_iter().find(|account| account.name.as_str() == letter.account);
     let rules = account.map_or_else(|| config.rules.clone(), |account| account.rules);
-    let today = body.as_deref().map(|body| map::explain(body, &rules, config.delivery.policy, detail).0);
+    let today = body.as_deref().map(|body| dry_run::explain(body, &rules, config.delivery.policy, now(), detail).0);
     let body = body.filter(|_| output.reveal);
     if output.json {
         let mut json = json!(DeadLetter { body, ..letter });

@@ -4,14 +4,12 @@
 //! In: a file of events or of users ([`super::event_file`]), and the rules of the configuration. Out: text. The exit code is 1 if an
 //! event would be refused; with `--summary` only if `--fail` is given as well.
 
-mod explain;
 mod summary;
-
-pub(super) use explain::{Detail, explain};
 
 use super::event_file::{self, FileArgs};
 use super::{ConfigArgs, fail, now, print};
 use crate::config::{Config, Mode};
+use crate::dry_run::{Detail, explain};
 use clap::Args;
 use std::io;
 use std::process::ExitCode;
@@ -53,7 +51,7 @@ fn explain_each(args: &MapArgs, config: &Config) -> io::Result<bool> {
     let (mut any, mut any_refused) = (false, false);
     event_file::read(&args.file, None, &mut |item| {
         let (lines, refused) = match item.event {
-            Ok(text) => explain(text, &config.rules, config.delivery.policy, Detail::WithValues),
+            Ok(text) => explain(text, &config.rules, config.delivery.policy, now(), Detail::WithValues),
             Err(malformed) => (vec![format!("refused: {malformed}")], true),
         };
         if any {

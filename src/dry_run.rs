@@ -1,14 +1,15 @@
-//! What one event would do, in lines of text: its calls, and the fields that would be left out.
+//! A dry run: which Refersion calls an event would make, and which of its fields would be left out.
 //!
-//! In: the text of an event, and the rules. Out: lines, and whether the event would be refused. The calls come from the plan that
-//! the worker runs, with replies as if Refersion accepted every call. Values that only Refersion knows are shown as `<…>`.
+//! In: an event as Segment sent it, and the rules. Out: lines of text. The calls come from the plan that the worker runs, with
+//! replies as if Refersion accepted every call. Values that only Refersion knows are shown as `<…>`. Invariant: without
+//! [`Detail::WithValues`] no value of the event is shown. Deliberately absent: the store; the lines say what happens for a user who
+//! is known, and for one who is not.
 
-use crate::cli::now;
 use crate::delivery::{
     Affiliate, Call, Found, Identifier, Known, Memory, Origin, Outcome, PlanInput, PlanState, Policy, Progress, Reply,
     Step, on_recalled, step,
 };
-use crate::domain::{AffiliateCode, AffiliateId, HashKey, Profile, SentAttributes};
+use crate::domain::{AffiliateCode, AffiliateId, HashKey, Profile, SentAttributes, Timestamp};
 use crate::mapping::{self, Creation, Intent, Mapped, Rules};
 use crate::{refersion, segment};
 use serde_json::Value;
@@ -20,15 +21,15 @@ const PLACEHOLDER_CODE: &str = "<code>";
 
 /// How much of an event is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Detail {
+pub enum Detail {
     /// The calls with all values.
     WithValues,
     /// The calls with their fields, but without the event's values, which are personal data.
     WithoutValues,
 }
 
-/// What one event would do, in lines, and whether it would be refused.
-pub(in crate::cli) fn explain(text: &str, rules: &Rules, policy: Policy, detail: Detail) -> (Vec<String>, bool) {
+/// What one event would do at `now`, in lines, and whether it would be refused.
+pub fn explain(text: &str, rules: &Rules, policy: Policy, now: Timestamp, detail: Detail) -> (Vec<String>, bool) {
     let event = match segment::Event::parse(text) {
         Ok(event) => event,
         Err(malformed) => return (vec![format!("refused: {malformed}")], true),
@@ -47,7 +48,7 @@ pub(in crate::cli) fn explain(text: &str, rules: &Rules, policy: Policy, detail:
         lines.push(format!("  refused: unsupported event type {kind}: this destination supports identify and delete"));
         return (lines, true);
     }
-    let Mapped { intent, notes } = mapping::map(&event, rules, now());
+    let Mapped { intent, notes } = mapping::map(&event, rules, now);
     let refused = match intent {
         Ok(Intent::Nothing(reason)) => {
             lines.push(format!("  no call: {reason}"));
