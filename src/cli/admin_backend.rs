@@ -10,7 +10,7 @@ use super::{ConfigArgs, block_on, fail, now, ops_url};
 use crate::app::open_store;
 use crate::config::{Config, Mode, StoreUrl};
 use crate::domain::{AccountName, ApiKey, User};
-use crate::store::{DeadLetter, EmailConflict, Filter, ForgetBefore, Forgotten, Page, Replay, Store};
+use crate::store::{DeadLetter, EmailConflict, Filter, ForgetBefore, Forgotten, Page, ReplayResult, Store};
 use clap::Args;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -110,7 +110,7 @@ impl AdminBackend {
     }
 
     /// Replays dead letters. The result of each is in the list.
-    pub(super) async fn replay(&self, ids: &[i64]) -> Result<Vec<(i64, Replay)>, String> {
+    pub(super) async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, String> {
         match self {
             Self::Store(store) => store.replay(ids).await.map_err(|error| error.to_string()),
             Self::Service(service) => service.post("/dead-letters/replay", json!({"ids": ids})).await,

@@ -18,7 +18,7 @@ use super::body;
 use super::response::ApiResponse;
 use crate::domain::{AccountName, Email, User, UserId};
 use crate::segment::AuthError;
-use crate::store::{DeadLetter, EmailConflict, Filter, Forgotten, Page, Replay};
+use crate::store::{DeadLetter, EmailConflict, Filter, Forgotten, Page, ReplayResult};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -98,7 +98,7 @@ pub(super) async fn show(
 pub(super) async fn replay(
     State(registry): State<Arc<AccountRegistry>>,
     request: Request,
-) -> JsonResult<Vec<(i64, Replay)>> {
+) -> JsonResult<Vec<ReplayResult>> {
     let ids = checked_ids(authenticated(&registry, request).await?)?;
     let replayed = registry.store.replay(&ids).await?;
     registry.wake_accounts_with_pending_events();

@@ -2,7 +2,7 @@
 //!
 //! They are also the JSON of the operators' listener and of `--json`. Except for a body, none of them holds personal data.
 
-use crate::domain::Timestamp;
+use crate::domain::{Seq, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -65,6 +65,28 @@ pub struct Page {
     pub next: Option<i64>,
     /// The highest id of any event so far. A replay page by page stops here: later dead letters are replays that failed again.
     pub last: i64,
+}
+
+/// What became of one dead letter that was to be replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayResult {
+    /// The dead letter's id.
+    pub id: i64,
+    /// Whether it was replayed, or why not.
+    pub outcome: Replay,
+    /// The seq at which it is pending now; only of one that was replayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<i64>,
+}
+
+impl ReplayResult {
+    /// That of the dead letter `id`: the seq at which it is pending again, or why it is not.
+    pub fn new(id: i64, replayed: Result<Seq, Replay>) -> Self {
+        match replayed {
+            Ok(seq) => Self { id, outcome: Replay::Replayed, seq: Some(seq.0) },
+            Err(outcome) => Self { id, outcome, seq: None },
+        }
+    }
 }
 
 /// The result of a replay. The event stays a dead letter unless it is pending again.

@@ -40,6 +40,11 @@ impl InFlightEvents {
         }
     }
 
+    /// Whether this one is in flight.
+    pub fn contains(&self, seq: Seq) -> bool {
+        self.lock().in_flight.contains(&seq)
+    }
+
     /// Of these, those that are not in flight; they are being erased until the guard is dropped.
     pub fn erase(self: &Arc<Self>, seqs: &[Seq]) -> EraseGuard {
         let mut sets = self.lock();

@@ -1,7 +1,7 @@
 //! The store: accepted events in a durable log, the affiliate index, dead letters, sealed API keys.
 //!
-//! The traits are divided by caller: [`EventLog`] (HTTP server and delivery workers), [`DeadLetters`] (operators), [`KeyVault`]
-//! and [`Maintenance`] (assembly). Rows that change together are changed by one method in one transaction. An engine is an
+//! The traits are divided by caller: [`EventLog`] (HTTP server and delivery workers), [`DeadLetters`] and [`Inspection`] (operators),
+//! [`KeyVault`] and [`Maintenance`] (assembly). Rows that change together are changed by one method in one transaction. An engine is an
 //! adapter: it holds rows and transactions. Which events may run is decided in [`crate::scheduling`], which calls they need in
 //! [`crate::delivery`]. The files beside an engine's folder are what every engine needs: formats of columns and rows, what is
 //! decided of events that are appended, settled or erased, the deduplication index, the events in flight, the published counts.
@@ -38,6 +38,7 @@ mod event_log;
 mod history;
 mod id_index;
 mod in_flight;
+mod inspection;
 mod keys;
 mod log_limit;
 mod log_state;
@@ -49,11 +50,12 @@ mod rows;
 mod sqlite;
 
 pub use backup::{Copied, CopyError, CopyProgress, back_up, restore};
-pub use dead_letter::{Attempt, DeadLetter, Filter, Forgotten, Page, Replay};
+pub use dead_letter::{Attempt, DeadLetter, Filter, Forgotten, Page, Replay, ReplayResult};
 pub use event_log::{
     AffiliateChanges, Appended, Begun, EmailConflict, Follower, ForgetBefore, KnownUsersOnly, NewEvent, Remember,
     Settlement, StoreError, StoreStatus,
 };
+pub use inspection::{BacklogFilter, BacklogPage, EventRecord, EventState, Inspection, PendingEvent};
 pub use measured::{Commit, CommitObserver, Measured, OnCommit};
 pub use postgres::{PostgresOpenError, PostgresStore, PostgresUrl, PostgresUrlError};
 pub use sqlite::{SqliteOpenError, SqliteStore};
@@ -139,7 +141,7 @@ pub trait DeadLetters: Send + Sync {
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError>;
 
     /// Appends dead letters anew, in the order of their ids. [`StoreError::Full`] if so many do not fit in.
-    async fn replay(&self, ids: &[i64]) -> Result<Vec<(i64, Replay)>, StoreError>;
+    async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, StoreError>;
 
     /// Deletes dead letters; returns the ids of those that existed.
     async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError>;
@@ -147,6 +149,9 @@ pub trait DeadLetters: Send + Sync {
     /// Erases what is held of the user of `account` with these keys: bodies of pending events and dead letters, links, affiliates,
     /// and the keys in the log. Reads the log in portions, and erases in one transaction.
     async fn forget(&self, account: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError>;
+
+    /// What [`DeadLetters::forget`] would erase at this moment. Changes nothing.
+    async fn forget_preview(&self, account: &AccountName, users: &[UserKey]) -> Result<Forgotten, StoreError>;
 }
 
 /// Sealed API keys of accounts that are not configured.
@@ -157,6 +162,9 @@ pub trait KeyVault: Send + Sync {
 
     /// Every API key that is kept.
     async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError>;
+
+    /// Removes the API key of an account; returns whether there was one. The account's events stay.
+    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError>;
 }
 
 /// Status, account health, compaction and the end of a store.
@@ -208,6 +216,6 @@ pub trait Maintenance: Send + Sync {
 }
 
 /// Everything a store can do, for callers that need several of its traits.
-pub trait Store: EventLog + DeadLetters + KeyVault + Maintenance {}
+pub trait Store: EventLog + DeadLetters + Inspection + KeyVault + Maintenance {}
 
-impl<T: EventLog + DeadLetters + KeyVault + Maintenance> Store for T {}
+impl<T: EventLog + DeadLetters + Inspection + KeyVault + Maintenance> Store for T {}

@@ -31,12 +31,12 @@ pub(super) async fn replay(backend: &AdminBackend, selection: &Selection, json: 
     let (mut pages, mut progress) = (selection.id_pages(backend), Progress::new("replayed"));
     while let Some(ids) = pages.next().await? {
         let mut lines = Vec::new();
-        for (id, outcome) in backend.replay(&ids).await? {
-            let replayed = outcome == Replay::Replayed;
+        for result in backend.replay(&ids).await? {
+            let replayed = result.outcome == Replay::Replayed;
             if json {
-                lines.push(json!({"id": id, "outcome": outcome}).to_string());
+                lines.push(json!(result).to_string());
             } else if !replayed {
-                lines.push(format!("{id}: {outcome}"));
+                lines.push(format!("{}: {}", result.id, result.outcome));
             }
             progress.count(replayed);
         }

@@ -10,7 +10,7 @@ use crate::store::rows::Damaged;
 use crate::store::rows::dead_letters::{
     COLUMNS, EXAMINED, HISTORY_AND_BODY, on_page, page as page_of, to_replay, whole,
 };
-use crate::store::{DeadLetter, Filter, Page, Replay};
+use crate::store::{DeadLetter, Filter, Page, Replay, ReplayResult};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
 use tokio_postgres::Error;
@@ -66,7 +66,7 @@ pub async fn lock_accounts(session: &Session, ids: &[i64]) -> Result<Vec<(i32, S
 #[derive(Debug, Default)]
 pub struct Replayed {
     /// Each id, in order, with its result.
-    pub results: Vec<(i64, Replay)>,
+    pub results: Vec<ReplayResult>,
     /// The events that were appended, with the number of their account, in the order of their seqs.
     pub appended: Vec<(i32, Seq)>,
 }
@@ -82,7 +82,7 @@ pub async fn replay(session: &Session, ids: &BTreeSet<i64>) -> Result<Replayed, 
     let letters: BTreeMap<i64, _> = rows.iter().map(|row| (row.get(6), to_replay(row))).collect();
     let event_ids = letters.values().filter_map(|letter| letter.as_ref().ok()).map(|letter| letter.id);
     let mut pending = pending(session, event_ids.collect()).await?;
-    let mut replayed = Replayed::default();
+    let mut results = Vec::new();
     let (mut old, mut accounts) = (Vec::new(), Vec::new());
     for id in wanted {
         let result = match letters.get(&id) {
@@ -95,11 +95,16 @@ pub async fn replay(session: &Session, ids: &BTreeSet<i64>) -> Result<Replayed, 
                 Replay::Replayed
             }
         };
-        replayed.results.push((id, result));
+        results.push((id, result));
     }
-    let new = append(session, &old).await?;
-    replayed.appended = accounts.into_iter().zip(new.into_iter().map(Seq)).collect();
-    Ok(replayed)
+    let new: Vec<Seq> = append(session, &old).await?.into_iter().map(Seq).collect();
+    let mut seqs = new.iter().copied();
+    let result = |(id, outcome)| match outcome {
+        Replay::Replayed => ReplayResult::new(id, seqs.next().ok_or(outcome)),
+        _ => ReplayResult::new(id, Err(outcome)),
+    };
+    let results = results.into_iter().map(result).collect();
+    Ok(Replayed { results, appended: accounts.into_iter().zip(new).collect() })
 }
 
 /// Those of the ids of which an event is pending.

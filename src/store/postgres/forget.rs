@@ -129,6 +129,32 @@ impl Search {
         let rows = session.query(sql, &[&numbers(self.found.rows())]).await?;
         Ok(rows.iter().map(|row| Seq(row.get(0))).collect())
     }
+
+    /// Counts what was found, as [`erase`] would. `token`: of this process's lease.
+    pub async fn count(
+        &self,
+        session: &Session,
+        in_flight: &InFlightEvents,
+        token: Option<Uuid>,
+    ) -> Result<Forgotten, Error> {
+        let pending = self.pending(session).await?;
+        let elsewhere = in_flight_elsewhere(session, self.account, token, &pending).await?;
+        let flying = pending.iter().filter(|seq| elsewhere.contains(seq) || in_flight.contains(**seq)).count();
+        let keys = self.found.keys();
+        let sql = "SELECT count(DISTINCT seq) FROM dead_keys JOIN dead_letters USING (seq)
+                   WHERE key = ANY ($1) AND body IS NOT NULL";
+        let dead_letters: i64 = session.query_one(sql, &[&as_slices(keys)]).await?.get(0);
+        let affiliates: Vec<i64> = self.found.affiliates().collect();
+        let sql = "SELECT count(*) FROM links WHERE key = ANY ($1) OR affiliate = ANY ($2)";
+        let links: i64 = session.query_one(sql, &[&link_keys(keys), &affiliates]).await?.get(0);
+        Ok(Forgotten {
+            events: (pending.len() - flying) as u64,
+            in_flight: flying as u64,
+            dead_letters: dead_letters.unsigned_abs(),
+            links: links.unsigned_abs(),
+            affiliates: affiliates.len() as u64,
+        })
+    }
 }
 
 fn numbers<'a>(seqs: impl IntoIterator<Item = &'a Seq>) -> Vec<i64> {

@@ -23,6 +23,7 @@ mod email_conflicts;
 mod erase;
 mod error;
 mod forget;
+mod inspection;
 mod known_users;
 mod maintenance;
 mod measure;

@@ -11,7 +11,7 @@ use super::{PostgresStore, append, dead_letters, deletions, vault};
 use crate::domain::{AccountName, SealedKey, Timestamp, UserKey};
 use crate::store::erasure::KeyHash;
 use crate::store::in_flight::InFlightEvents;
-use crate::store::{DeadLetter, DeadLetters, Filter, Forgotten, KeyVault, Page, Replay, StoreError};
+use crate::store::{DeadLetter, DeadLetters, Filter, Forgotten, KeyVault, Page, ReplayResult, StoreError};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl DeadLetters for PostgresStore {
         Ok(letter.await?.transpose()?)
     }
 
-    async fn replay(&self, ids: &[i64]) -> Result<Vec<(i64, Replay)>, StoreError> {
+    async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, StoreError> {
         let (ids, shared) = (ids.iter().copied().collect(), Arc::clone(&self.shared));
         self.owner.run(move |session| Box::pin(replay(session, shared, ids))).await
     }
@@ -46,7 +46,7 @@ impl DeadLetters for PostgresStore {
 
     async fn forget(&self, account: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
         let (name, shared, keys) = (account.clone(), Arc::clone(&self.shared), users.to_vec());
-        let begin = self.owner.run(move |session| Box::pin(begin_search(session, shared, name, keys, now)));
+        let begin = self.owner.run(move |session| Box::pin(begin_search(session, shared, name, keys, Some(now))));
         let Some((number, mut search)) = begin.await? else { return Ok(Forgotten::default()) };
         let session = self.connector.connect().await.map_err(|error| store_error(&error))?;
         let mut scans = 0;
@@ -68,10 +68,23 @@ impl DeadLetters for PostgresStore {
             }
         }
     }
+
+    async fn forget_preview(&self, account: &AccountName, users: &[UserKey]) -> Result<Forgotten, StoreError> {
+        let (name, shared, keys) = (account.clone(), Arc::clone(&self.shared), users.to_vec());
+        let begin = self.owner.run(move |session| Box::pin(begin_search(session, shared, name, keys, None)));
+        let Some((_, mut search)) = begin.await? else { return Ok(Forgotten::default()) };
+        let session = self.connector.connect().await.map_err(|error| store_error(&error))?;
+        let token = self.shared.token(account);
+        let count = async {
+            search.complete(&session).await?;
+            search.count(&session, &self.in_flight, token).await
+        };
+        count.await.map_err(|error| store_error(&error))
+    }
 }
 
 /// Replays dead letters, or refuses all of them because so many do not fit into the backlog of an account.
-async fn replay(session: &Session, shared: Arc<Shared>, ids: BTreeSet<i64>) -> Result<Vec<(i64, Replay)>, JobError> {
+async fn replay(session: &Session, shared: Arc<Shared>, ids: BTreeSet<i64>) -> Result<Vec<ReplayResult>, JobError> {
     let wanted: Vec<i64> = ids.iter().copied().collect();
     let work = async {
         let accounts = dead_letters::lock_accounts(session, &wanted).await?;
@@ -104,17 +117,19 @@ fn count(items: usize) -> i64 {
 }
 
 /// A search for the user with these keys, and the number of the account. `None`: nothing was ever appended to it, so only the moment of the
-/// erasure is kept.
+/// erasure is kept, if there is one.
 async fn begin_search(
     session: &Session,
     shared: Arc<Shared>,
     account: AccountName,
     users: Vec<UserKey>,
-    now: Timestamp,
+    now: Option<Timestamp>,
 ) -> Result<Option<(AccountNumber, Search)>, JobError> {
     let Some(number) = shared.find_number(session, &account).await? else {
-        let keys: Vec<KeyHash> = users.iter().map(|key| *key.bytes()).collect();
-        deletions::keep(session, &keys, now, now).await?;
+        if let Some(now) = now {
+            let keys: Vec<KeyHash> = users.iter().map(|key| *key.bytes()).collect();
+            deletions::keep(session, &keys, now, now).await?;
+        }
         return Ok(None);
     };
     let lock = async {
@@ -169,5 +184,12 @@ impl KeyVault for PostgresStore {
 
     async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
         self.owner.run(|session| Box::pin(async move { Ok(vault::kept_keys(session).await?) })).await
+    }
+
+    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError> {
+        let account = account.clone();
+        let remove =
+            self.owner.run(move |session| Box::pin(async move { Ok(vault::remove_key(session, &account).await?) }));
+        remove.await
     }
 }

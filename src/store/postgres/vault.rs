@@ -1,5 +1,6 @@
 //! API keys of accounts that are not configured, as they were sealed; and the saved health of accounts. Both are opaque here.
 
+use super::columns::text;
 use super::session::Session;
 use crate::domain::{AccountName, SealedKey};
 use tokio_postgres::Error;
@@ -23,6 +24,12 @@ pub async fn kept_keys(session: &Session) -> Result<Vec<SealedKey>, Error> {
     let key =
         |row: &tokio_postgres::Row| SealedKey { account: AccountName::from(row.get::<_, String>(0)), blob: row.get(1) };
     Ok(rows.iter().map(key).collect())
+}
+
+/// Removes the key of an account; returns whether there was one.
+pub async fn remove_key(session: &Session, account: &AccountName) -> Result<bool, Error> {
+    let (name, sql) = (text(account.as_str()), "DELETE FROM sealed_keys WHERE account = $1");
+    Ok(session.execute(sql, &[&name]).await? > 0)
 }
 
 /// What was last saved of the account's health.

@@ -15,7 +15,7 @@ use crate::store::rows::attempts::AttemptRecord;
 use crate::store::rows::dead_letters::{
     COLUMNS, ERASED, EXAMINED, HISTORY_AND_BODY, REPLAY_COLUMNS, ToReplay, on_page, page as page_of, to_replay, whole,
 };
-use crate::store::{Attempt, DeadLetter, Filter, Page, Replay, StoreError, history, keys};
+use crate::store::{Attempt, DeadLetter, Filter, Page, Replay, ReplayResult, StoreError, history, keys};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,7 +102,7 @@ pub fn one(connection: &Connection, id: i64) -> Result<Option<DeadLetter>, Store
 }
 
 /// Appends dead letters anew, or refuses all of them.
-pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Result<Vec<(i64, Replay)>, StoreError> {
+pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Result<Vec<ReplayResult>, StoreError> {
     let mut added: BTreeMap<AccountName, u64> = BTreeMap::new();
     let sql = "SELECT name FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1";
     for id in ids {
@@ -113,27 +113,27 @@ pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Re
     for (account, more) in added {
         check_backlog(tx.state.log.pending(&account), more, max_backlog)?;
     }
-    ids.iter().map(|id| Ok((*id, replay_one(tx, Seq(*id))?))).collect()
+    ids.iter().map(|id| Ok(ReplayResult::new(*id, replay_one(tx, Seq(*id))?))).collect()
 }
 
-/// Appends a dead letter as a new event of its user; its history goes with it.
-fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> Result<Replay, StoreError> {
+/// Appends a dead letter as a new event of its user, with its history; the new seq, or why it stays a dead letter.
+fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> Result<Result<Seq, Replay>, StoreError> {
     let sql = format!("SELECT {REPLAY_COLUMNS} FROM dead_letters WHERE seq = ?1");
     let letter = tx.connection.one(&sql, [seq.0], |row| Ok(to_replay(row)))?;
     let ToReplay { account, id, users, received_at, history, body } = match letter {
-        None => return Ok(Replay::Missing),
-        Some(Err(why)) => return Ok(why),
+        None => return Ok(Err(Replay::Missing)),
+        Some(Err(why)) => return Ok(Err(why)),
         Some(Ok(letter)) => letter,
     };
     if let Some(newest) = tx.find_id(id)?
         && is_pending(tx.connection, newest)?
     {
-        return Ok(Replay::SentAgain);
+        return Ok(Err(Replay::SentAgain));
     }
     discard(tx, seq)?;
     let again = append::insert(tx, account, id, &users, received_at, &body)?;
     attempts::write(tx.connection, again, AttemptRecord::of_replayed(history))?;
-    Ok(Replay::Replayed)
+    Ok(Ok(again))
 }
 
 /// Deletes a dead letter; returns whether there was one.

@@ -52,6 +52,12 @@ pub fn keys_beside(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<KeyH
     Ok(beside.collect::<Result<Vec<_>, StoreError>>()?.concat())
 }
 
+/// The dead letters with this key whose body is kept.
+pub fn dead_letters_with_body(connection: &Connection, key: &KeyHash) -> Result<Vec<i64>, StoreError> {
+    let sql = "SELECT seq FROM dead_keys JOIN dead_letters USING (seq) WHERE key = ?1 AND body IS NOT NULL";
+    connection.all(sql, [key.as_slice()], |row| Ok(row.get(0)?))
+}
+
 /// Deletes the links of a key; returns how many there were.
 pub fn delete_links(connection: &Connection, key: &KeyHash) -> Result<u64, StoreError> {
     let links = [USER_ID, EMAIL].map(|tag| unlink(connection, &with_tag(tag, key)));

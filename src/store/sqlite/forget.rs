@@ -5,9 +5,9 @@
 //! event stays as a dead letter without body and keys. The moment of the erasure is kept for each key, as a keyed hash: an event from
 //! before must not bring the user back. Deliberately absent: bodies, which are not read.
 
-use super::affiliates::{delete as delete_affiliate, user_links};
+use super::affiliates::{delete as delete_affiliate, find_affiliate, user_links};
 use super::dead_letters;
-use super::erase::{affiliates_of, delete_links, erase_dead_letters, keep_moment, keys_beside};
+use super::erase::{affiliates_of, dead_letters_with_body, delete_links, erase_dead_letters, keep_moment, keys_beside};
 use super::query::Query;
 use super::read::still_pending;
 use super::settle::{Rows, end};
@@ -16,7 +16,8 @@ use crate::delivery::OutcomeCode;
 use crate::domain::{Seq, Timestamp};
 use crate::store::erasure::ForgetSearch;
 use crate::store::in_flight::{EraseGuard, InFlightEvents};
-use crate::store::{Forgotten, StoreError, keys};
+use crate::store::keys::{self, EMAIL, USER_ID, with_tag};
+use crate::store::{Forgotten, StoreError};
 use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -81,6 +82,33 @@ fn follow_keys(search: &mut ForgetSearch, connection: &Connection) -> Result<(),
             }
         }
     }
+}
+
+/// Counts what `search` found, as [`erase`] would.
+pub fn count(
+    search: &ForgetSearch,
+    connection: &Connection,
+    in_flight: &InFlightEvents,
+) -> Result<Forgotten, StoreError> {
+    let (mut dead_letters, mut links) = (BTreeSet::new(), BTreeSet::new());
+    for affiliate in search.affiliates() {
+        links.extend(user_links(connection, affiliate)?);
+    }
+    for key in search.keys() {
+        dead_letters.extend(dead_letters_with_body(connection, key)?);
+        for tagged in [USER_ID, EMAIL].map(|tag| with_tag(tag, key)) {
+            links.extend(find_affiliate(connection, &tagged)?.map(|_| tagged));
+        }
+    }
+    let pending = still_pending(connection, search.rows())?;
+    let (in_flight, free): (Vec<Seq>, Vec<Seq>) = pending.into_iter().partition(|seq| in_flight.contains(*seq));
+    Ok(Forgotten {
+        events: free.len() as u64,
+        in_flight: in_flight.len() as u64,
+        dead_letters: dead_letters.len() as u64,
+        links: links.len() as u64,
+        affiliates: search.affiliates().count() as u64,
+    })
 }
 
 /// Erases what `search` found, except pending events that are in flight. The guard is to be held until this has committed.

@@ -16,6 +16,7 @@ mod compact;
 mod dead_letters;
 mod erase;
 mod forget;
+mod inspection;
 mod job;
 mod maintenance;
 mod measure;

@@ -5,7 +5,7 @@ use super::write_tx::WriteTx;
 use super::{SqliteStore, dead_letters, forget};
 use crate::domain::{AccountName, SealedKey, Seq, Timestamp, UserKey};
 use crate::store::erasure::{ForgetSearch, MAX_SCANS};
-use crate::store::{DeadLetter, DeadLetters, Filter, Forgotten, KeyVault, Page, Replay, StoreError};
+use crate::store::{DeadLetter, DeadLetters, Filter, Forgotten, KeyVault, Page, ReplayResult, StoreError};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ impl DeadLetters for SqliteStore {
         self.readers.read(move |connection| dead_letters::one(connection, id)).await
     }
 
-    async fn replay(&self, ids: &[i64]) -> Result<Vec<(i64, Replay)>, StoreError> {
+    async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, StoreError> {
         let (ids, max_backlog) = (ids.iter().copied().collect::<BTreeSet<_>>(), self.limits.max_backlog);
         self.writer.write(move |tx| dead_letters::replay(tx, &ids, max_backlog)).await
     }
@@ -42,22 +42,33 @@ impl DeadLetters for SqliteStore {
     async fn forget(&self, _: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
         let (mut search, mut scans) = (ForgetSearch::new(users), 0);
         loop {
-            let mut complete = false;
-            while !complete {
-                let step =
-                    move |connection: &_| forget::step(&mut search, connection).map(|complete| (complete, search));
-                (complete, search) = self.readers.read(step).await?;
-            }
-            scans += 1;
+            (search, scans) = (self.complete(search).await?, scans + 1);
             match self.erase(search, now, scans == MAX_SCANS).await? {
                 Ok(forgotten) => return Ok(forgotten),
                 Err(incomplete) => search = incomplete,
             }
         }
     }
+
+    async fn forget_preview(&self, _: &AccountName, users: &[UserKey]) -> Result<Forgotten, StoreError> {
+        let (search, in_flight) = (self.complete(ForgetSearch::new(users)).await?, Arc::clone(&self.in_flight));
+        self.readers.read(move |connection| forget::count(&search, connection, &in_flight)).await
+    }
 }
 
 impl SqliteStore {
+    /// Runs a search to its end, a portion of the log at a time.
+    async fn complete(&self, mut search: ForgetSearch) -> Result<ForgetSearch, StoreError> {
+        loop {
+            let step = move |connection: &_| forget::step(&mut search, connection).map(|complete| (complete, search));
+            let complete;
+            (complete, search) = self.readers.read(step).await?;
+            if complete {
+                return Ok(search);
+            }
+        }
+    }
+
     /// Erases what was found. Err: rows that were appended meanwhile lead to new keys, and this is not the `last` try.
     async fn erase(
         &self,
@@ -94,5 +105,11 @@ impl KeyVault for SqliteStore {
             |row: &Row<'_>| Ok(SealedKey { account: AccountName::from(row.get::<_, String>(0)?), blob: row.get(1)? });
         let read = move |connection: &Connection| connection.all("SELECT account, sealed FROM sealed_keys", [], key);
         self.readers.read(read).await
+    }
+
+    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError> {
+        let account = account.clone();
+        let sql = "DELETE FROM sealed_keys WHERE account = ?1";
+        self.writer.write(move |tx: &mut WriteTx<'_>| Ok(tx.connection.run(sql, [account.as_str()])? > 0)).await
     }
 }

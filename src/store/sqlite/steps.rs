@@ -157,7 +157,7 @@ fn work(store: &mut Database) {
             settled(tx, unit(n), settlement, remember(BACKLOG + 1));
         }
         let ids = BTreeSet::from([entries[2].seq.0]);
-        assert_eq!(dead_letters::replay(tx, &ids, u64::MAX).expect("replayed")[0].1, Replay::Replayed);
+        assert_eq!(dead_letters::replay(tx, &ids, u64::MAX).expect("replayed")[0].outcome, Replay::Replayed);
         assert!(dead_letters::discard(tx, Seq(4)).expect("discarded"));
         compact::remove(tx, &[Seq(1), Seq(2)], Timestamp(9)).expect("removed");
         older_ids::insert(tx.connection, &[(1, 1), (2, 2)]).expect("moved");

@@ -8,7 +8,7 @@ use crate::domain::{
 use crate::scheduling::Unit;
 use crate::store::{
     AffiliateChanges, Appended, Attempt, Begun, DeadLetters, EventLog, Forgotten, KnownUsersOnly, Maintenance,
-    NewEvent, Remember, Replay, Settlement, StoreError,
+    NewEvent, Remember, Replay, ReplayResult, Settlement, StoreError,
 };
 use std::time::Duration;
 
@@ -112,7 +112,9 @@ async fn a_dead_letter_is_replayed_behind_what_waits_and_its_user_is_forgotten()
     let dead = Settlement::Dead { outcome: OutcomeCode::Refused, reason: "no".to_owned(), at: Timestamp(9) };
     store.settle(&main, &Unit::of(Seq(1)), dead, remember("one", vec![user(1), user(2)])).await.expect("settled");
     assert_eq!(store.dead_letter(1).await.expect("read").and_then(|letter| letter.body).as_deref(), Some("body 1"));
-    assert_eq!(store.replay(&[1, 7]).await, Ok(vec![(1, Replay::Replayed), (7, Replay::Missing)]));
+    let replayed = ReplayResult { id: 1, outcome: Replay::Replayed, seq: Some(3) };
+    let missing = ReplayResult { id: 7, outcome: Replay::Missing, seq: None };
+    assert_eq!(store.replay(&[1, 7]).await, Ok(vec![replayed, missing]));
     let waiting: Vec<Seq> = store.read(&main, Seq(0), 9).await.expect("read").iter().map(|entry| entry.seq).collect();
     assert_eq!(waiting, [Seq(2), Seq(3)]);
     store.begin(&main, &[Unit::of(Seq(3))]).await.expect("begun");

@@ -7,8 +7,9 @@ use refersion_destination::delivery::{Progress, Recalled};
 use refersion_destination::domain::{AccountName, AffiliateCode, HashKey, SealedKey, Seq, Timestamp, UserKey};
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog, Filter, ForgetBefore,
-    Forgotten, KeyVault, Maintenance, Measured, NewEvent, OnCommit, Page, Replay, Settlement, StoreError, StoreStatus,
+    AffiliateChanges, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog,
+    EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Maintenance, Measured, NewEvent, OnCommit,
+    Page, ReplayResult, Settlement, StoreError, StoreStatus,
 };
 use std::collections::BTreeMap;
 
@@ -86,7 +87,7 @@ impl<A: Append> DeadLetters for AppendOnlyStore<A> {
         Err(StoreError::Closed)
     }
 
-    async fn replay(&self, _: &[i64]) -> Result<Vec<(i64, Replay)>, StoreError> {
+    async fn replay(&self, _: &[i64]) -> Result<Vec<ReplayResult>, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -95,6 +96,10 @@ impl<A: Append> DeadLetters for AppendOnlyStore<A> {
     }
 
     async fn forget(&self, _: &AccountName, _: &[UserKey], _: Timestamp) -> Result<Forgotten, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn forget_preview(&self, _: &AccountName, _: &[UserKey]) -> Result<Forgotten, StoreError> {
         Err(StoreError::Closed)
     }
 }
@@ -106,6 +111,29 @@ impl<A: Append> KeyVault for AppendOnlyStore<A> {
     }
 
     async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn remove_key(&self, _: &AccountName) -> Result<bool, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl<A: Append> Inspection for AppendOnlyStore<A> {
+    async fn knows_account(&self, _: &AccountName) -> Result<bool, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn oldest_pending(&self, _: &[AccountName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn backlog(&self, _: &BacklogFilter, _: i64, _: usize) -> Result<BacklogPage, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn event_record(&self, _: i64) -> Result<Option<EventRecord>, StoreError> {
         Err(StoreError::Closed)
     }
 }

@@ -14,9 +14,9 @@ use refersion_destination::refersion::ConnectionPool;
 use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog, Filter, ForgetBefore,
-    Forgotten, KeyVault, Limits, Maintenance, Measured, NewEvent, OnCommit, Page, Replay, Settlement, SqliteStore,
-    StoreError, StoreStatus,
+    AffiliateChanges, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog,
+    EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Limits, Maintenance, Measured, NewEvent,
+    OnCommit, Page, ReplayResult, Settlement, SqliteStore, StoreError, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
 use refersion_destination::worker::{Runtime, Settings, Worker};
@@ -100,7 +100,7 @@ impl DeadLetters for Counting {
         self.store.dead_letter(id).await
     }
 
-    async fn replay(&self, ids: &[i64]) -> Result<Vec<(i64, Replay)>, StoreError> {
+    async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, StoreError> {
         self.store.replay(ids).await
     }
 
@@ -110,6 +110,10 @@ impl DeadLetters for Counting {
 
     async fn forget(&self, account: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
         self.store.forget(account, users, now).await
+    }
+
+    async fn forget_preview(&self, account: &AccountName, users: &[UserKey]) -> Result<Forgotten, StoreError> {
+        self.store.forget_preview(account, users).await
     }
 }
 
@@ -121,6 +125,29 @@ impl KeyVault for Counting {
 
     async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
         self.store.kept_keys().await
+    }
+
+    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError> {
+        self.store.remove_key(account).await
+    }
+}
+
+#[async_trait]
+impl Inspection for Counting {
+    async fn knows_account(&self, account: &AccountName) -> Result<bool, StoreError> {
+        self.store.knows_account(account).await
+    }
+
+    async fn oldest_pending(&self, accounts: &[AccountName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        self.store.oldest_pending(accounts).await
+    }
+
+    async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {
+        self.store.backlog(filter, after, limit).await
+    }
+
+    async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {
+        self.store.event_record(seq).await
     }
 }
 

@@ -113,7 +113,7 @@ async fn a_replay_on_the_store_is_mapped_anew_and_delivered_after_pending_events
     deployment.send(&older).await;
     deployment.stop().await;
     let ran = deployment.run(&["dead-letters", "replay", "--all", "--json"]).await;
-    assert_eq!((ran.code, &*ran.out), (Some(0), "{\"id\":1,\"outcome\":\"replayed\"}\n"), "{}", ran.err);
+    assert_eq!((ran.code, &*ran.out), (Some(0), "{\"id\":1,\"outcome\":\"replayed\",\"seq\":3}\n"), "{}", ran.err);
     assert_eq!(ran.err, "replayed 1 dead letter\n");
     deployment.sandbox.restore_key();
     deployment.start(&[("MAPPING_CUSTOM_FIELDS", r#"{ city = "77" }"#)]);

@@ -16,9 +16,7 @@ async fn one(store: &TestStore, seq: Seq) -> DeadLetter {
 }
 
 async fn replay(store: &TestStore, seqs: &[Seq]) -> Vec<Replay> {
-    let ids: Vec<i64> = seqs.iter().map(|seq| seq.0).collect();
-    let replayed = store.store().replay(&ids).await.expect("replayed");
-    replayed.into_iter().map(|(_, outcome)| outcome).collect()
+    store.replay(seqs).await.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use refersion_destination::domain::{
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
     AffiliateChanges, Appended, Attempt, Begun, ForgetBefore, KnownUsersOnly, Limits, NewEvent, PostgresStore,
-    PostgresUrl, Remember, Settlement, SqliteStore, Store, StoreError,
+    PostgresUrl, Remember, Replay, Settlement, SqliteStore, Store, StoreError,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -328,6 +328,13 @@ impl TestStore {
     pub fn counts(&self) -> (u64, u64) {
         let status = self.store.status();
         (status.pending, status.dead)
+    }
+
+    /// Replays dead letters; the result for each.
+    pub async fn replay(&self, seqs: &[Seq]) -> Vec<(i64, Replay)> {
+        let ids: Vec<i64> = seqs.iter().map(|seq| seq.0).collect();
+        let replayed = self.store.replay(&ids).await.expect("replayed");
+        replayed.into_iter().map(|result| (result.id, result.outcome)).collect()
     }
 
     pub async fn compact(&self, before: i64) {

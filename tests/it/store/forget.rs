@@ -4,8 +4,27 @@ use super::engine::{LATE, TestStore, done, erase, every, remember, retry};
 use refersion_destination::domain::{Seq, Timestamp};
 use refersion_destination::store::{Appended, Filter, Forgotten, NewEvent};
 
+/// What was erased, which the preview said before.
 async fn forget(store: &TestStore, users: &[&str]) -> Forgotten {
-    store.store().forget(&store.account, &store.keys(users), Timestamp(7)).await.expect("forgotten")
+    let keys = store.keys(users);
+    let preview = store.store().forget_preview(&store.account, &keys).await.expect("counted");
+    let forgotten = store.store().forget(&store.account, &keys, Timestamp(7)).await.expect("forgotten");
+    assert_eq!(preview, forgotten);
+    forgotten
+}
+
+#[tokio::test]
+async fn a_preview_changes_nothing() {
+    every(async |store| {
+        store.die("dead", &["u1"]).await;
+        store.append("pending", &["u1"]).await;
+        let preview =
+            async || store.store().forget_preview(&store.account, &store.keys(&["u1"])).await.expect("counted");
+        let expected = Forgotten { events: 1, dead_letters: 1, ..Forgotten::default() };
+        assert_eq!((preview().await, preview().await), (expected, expected));
+        assert_eq!((store.names().await, bodies(store).await), (vec!["pending".to_owned()], vec!["dead".to_owned()]));
+    })
+    .await;
 }
 
 /// The bodies of all dead letters, in order; an erased one is `-`.

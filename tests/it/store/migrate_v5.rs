@@ -248,7 +248,7 @@ async fn dead_letters_keep_their_ids_and_are_replayed_if_their_keys_were_kept() 
     let packed = store.store().dead_letter(11).await.expect("read").expect("kept");
     assert_eq!(packed.body.expect("a body"), format!("dead and packed {}", "abc ".repeat(200)));
     assert_eq!((packed.failures, packed.history.len(), packed.account), (1, 2, "main".to_owned()));
-    let replayed = store.store().replay(&[6, 7, 8, 10, 11, 13, 47]).await.expect("replayed");
+    let replayed = store.replay(&[6, 7, 8, 10, 11, 13, 47].map(Seq)).await;
     let expected = [
         (6, Replay::Replayed),
         (7, Replay::KeysMissing),
@@ -331,7 +331,7 @@ async fn a_replay_of_a_migrated_dead_letter_says_that_the_event_was_sent_again()
                  SELECT 50, account, id, keys, received_at, body FROM dead_letters WHERE seq = 6";
     connection.execute(again, []).expect("sent again");
     let store = TestStore::on(&file);
-    assert_eq!(store.store().replay(&[6]).await, Ok(vec![(6, Replay::SentAgain)]));
+    assert_eq!(store.replay(&[Seq(6)]).await, [(6, Replay::SentAgain)]);
     let repeat = NewEvent { received_at: Timestamp(START), ..store.event("dead", &["d1"], 0) };
     assert_eq!(store.try_append(repeat).await, Appended::Duplicate);
 }

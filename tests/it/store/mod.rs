@@ -19,6 +19,7 @@ mod failure;
 mod file;
 mod forget;
 mod groups;
+mod inspection;
 mod known_users;
 mod migrate_v5;
 mod migrate_v6;

@@ -246,8 +246,7 @@ impl Pair<'_> {
 
     async fn replay(&mut self, which: &[usize]) {
         let letters: BTreeSet<Seq> = self.letters(which).into_iter().collect();
-        let ids: Vec<i64> = letters.iter().rev().map(|seq| seq.0).collect();
-        let replayed = self.store.store().replay(&ids).await.expect("replayed");
+        let replayed = self.store.replay(&letters.iter().rev().copied().collect::<Vec<_>>()).await;
         let mut again = Vec::new();
         let expected: Vec<_> = letters
             .iter()
@@ -273,9 +272,10 @@ impl Pair<'_> {
 
     async fn forget(&mut self, users: &Keys) {
         let keys = self.store.keys(&users.iter().copied().collect::<Vec<_>>());
+        let preview = self.store.store().forget_preview(&self.store.account, &keys).await.expect("counted");
         let forgotten =
             self.store.store().forget(&self.store.account, &keys, Timestamp(self.now)).await.expect("forgotten");
-        assert_eq!(forgotten, self.model.forget(users, self.now));
+        assert_eq!((forgotten, preview), (self.model.forget(users, self.now), forgotten));
     }
 
     /// In the end everything can be carried out, and then nothing waits; each is a duplicate.

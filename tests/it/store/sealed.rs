@@ -31,6 +31,21 @@ async fn a_kept_key_is_there_after_a_restart_and_the_later_one_of_an_account_cou
 }
 
 #[tokio::test]
+async fn a_removed_key_is_gone_after_a_restart_and_the_others_stay() {
+    every(async |store| {
+        let (a, b) = (sealed("a", b"one"), sealed("b", b"two"));
+        store.store().keep_keys(vec![a.clone(), b.clone()]).await.expect("kept");
+        let remove = async |name: &str| store.store().remove_key(&AccountName::from(name.to_owned())).await;
+        assert_eq!((remove("b").await, remove("b").await, remove("c").await), (Ok(true), Ok(false), Ok(false)));
+        store.reopen().await;
+        assert_eq!(kept(store).await, std::slice::from_ref(&a));
+        store.store().keep_keys(vec![b.clone()]).await.expect("kept");
+        assert_eq!(kept(store).await, [a, b], "it may come again");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn of_keys_that_are_handed_in_together_all_are_kept_or_none() {
     let (store, outside) = TestStore::sqlite();
     store.store().keep_keys(vec![sealed("a", b"1"), sealed("b", b"1")]).await.expect("kept");

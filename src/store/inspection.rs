@@ -1,0 +1,121 @@
+//! What operators look at: the pending events of an account, what became of an event, and which accounts the store knows.
+//!
+//! In: filters. Out: rows that are also the JSON of the operators' listener. Invariants: nothing here changes anything; no row
+//! holds personal data: a user is shown as keyed hashes; a page costs the same however much the store holds. Deliberately absent:
+//! bodies, which only a dead letter shows.
+
+use super::StoreError;
+use crate::domain::{AccountName, EventId, Timestamp, UserKey};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+/// Reads of operators that no other trait has.
+#[async_trait]
+pub trait Inspection: Send + Sync {
+    /// Whether the store has, or once had, an event or a saved health of this account.
+    async fn knows_account(&self, account: &AccountName) -> Result<bool, StoreError>;
+
+    /// When the oldest pending event of each of these accounts was received; `None` for one without pending events.
+    async fn oldest_pending(&self, accounts: &[AccountName]) -> Result<Vec<Option<Timestamp>>, StoreError>;
+
+    /// Pending events that fit `filter` and have a seq above `after`, in log order: up to `limit` (at least one), and fewer where
+    /// few fit. Go on at [`BacklogPage::next`] until there is none.
+    async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError>;
+
+    /// What became of the event with this seq. `None`: there is none, or it was settled before the deduplication window.
+    async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError>;
+}
+
+/// A filter of pending events; all its conditions must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BacklogFilter {
+    /// Of this account.
+    pub account: AccountName,
+    /// With this keyed hash among the keys of its user.
+    pub user: Option<[u8; 16]>,
+    /// Received before this moment.
+    pub received_before: Option<Timestamp>,
+}
+
+impl BacklogFilter {
+    /// Whether an event of the account fits.
+    pub fn fits(&self, users: &[UserKey], received_at: Timestamp) -> bool {
+        self.user.is_none_or(|user| users.iter().any(|key| *key.bytes() == user))
+            && self.received_before.is_none_or(|moment| received_at < moment)
+    }
+}
+
+/// A pending event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingEvent {
+    /// Its seq in the log.
+    pub seq: i64,
+    /// The event, as the log names it.
+    pub event: String,
+    /// The keyed hash of its `userId`, in hexadecimal digits.
+    pub user_id_hash: Option<String>,
+    /// The keyed hash of its e-mail address, in hexadecimal digits.
+    pub email_hash: Option<String>,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// How often its delivery failed so far.
+    pub failures: u32,
+}
+
+impl PendingEvent {
+    /// An event with these keys of its user.
+    pub fn new(seq: i64, id: EventId, users: &[UserKey], received_at: Timestamp, failures: u32) -> Self {
+        let mut event =
+            Self { seq, event: id.to_string(), user_id_hash: None, email_hash: None, received_at, failures };
+        for key in users {
+            let hash = match key {
+                UserKey::UserId(_) => &mut event.user_id_hash,
+                UserKey::Email(_) => &mut event.email_hash,
+            };
+            *hash = Some(hex::encode(key.bytes()));
+        }
+        event
+    }
+}
+
+/// Some of the pending events of an account, in log order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BacklogPage {
+    /// The events found.
+    pub events: Vec<PendingEvent>,
+    /// The seq after which to go on; `None` if that was all.
+    pub next: Option<i64>,
+}
+
+/// What is known of one event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// Its seq in the log.
+    pub seq: i64,
+    /// The account it is delivered to.
+    pub account: String,
+    /// The event, as the log names it.
+    pub event: String,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Where it is.
+    pub state: EventState,
+    /// How it ended, as a code; absent while it is pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// Of a dead letter: why, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Where an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventState {
+    /// It waits for its delivery, or is being delivered.
+    Pending,
+    /// It was delivered, there was nothing to do, or its dead letter was replayed or discarded.
+    Settled,
+    /// It is kept as a dead letter.
+    DeadLetter,
+}

@@ -1,0 +1,76 @@
+//! Reads for operators: pending events, what became of an event, which accounts there are.
+
+use super::PostgresStore;
+use super::columns::text;
+use crate::domain::{AccountName, Timestamp};
+use crate::store::rows::inspection::{
+    BACKLOG_COLUMNS, BacklogScan, DEAD_LETTER_COLUMNS, EXAMINED, LOG_COLUMNS, dead_letter, logged, outcome,
+};
+use crate::store::{BacklogFilter, BacklogPage, EventRecord, Inspection, StoreError};
+use async_trait::async_trait;
+use std::sync::LazyLock;
+
+static BACKLOG: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {BACKLOG_COLUMNS} FROM log LEFT JOIN attempts USING (seq)
+         WHERE log.account = (SELECT account FROM accounts WHERE name = $1) AND log.outcome IS NULL AND log.seq > $2
+         ORDER BY log.seq LIMIT {EXAMINED}"
+    )
+});
+
+static DEAD_LETTER: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters JOIN accounts USING (account) WHERE seq = $1")
+});
+
+static LOGGED: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {LOG_COLUMNS} FROM log JOIN accounts USING (account) WHERE seq = $1"));
+
+#[async_trait]
+impl Inspection for PostgresStore {
+    async fn knows_account(&self, account: &AccountName) -> Result<bool, StoreError> {
+        let (name, sql) = (text(account.as_str()), "SELECT 1 FROM accounts WHERE name = $1");
+        let known = self
+            .owner
+            .run(move |session| Box::pin(async move { Ok(session.query_opt(sql, &[&name]).await?.is_some()) }));
+        known.await
+    }
+
+    async fn oldest_pending(&self, accounts: &[AccountName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let names: Vec<String> = accounts.iter().map(|account| text(account.as_str())).collect();
+        let sql = "SELECT oldest.received_at
+                   FROM unnest($1::text[]) WITH ORDINALITY AS wanted (name, place) LEFT JOIN accounts USING (name)
+                   LEFT JOIN LATERAL (
+                       SELECT received_at FROM log WHERE log.account = accounts.account AND outcome IS NULL ORDER BY seq LIMIT 1
+                   ) AS oldest ON true ORDER BY wanted.place";
+        let rows = self.owner.run(move |session| Box::pin(async move { Ok(session.query(sql, &[&names]).await?) }));
+        Ok(rows.await?.iter().map(|row| row.get::<_, Option<i64>>(0).map(Timestamp)).collect())
+    }
+
+    async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {
+        let (account, mut scan) = (text(filter.account.as_str()), BacklogScan::new(filter, after, limit.max(1)));
+        let rows = self
+            .owner
+            .run(move |session| Box::pin(async move { Ok(session.query(&BACKLOG, &[&account, &after]).await?) }));
+        for row in &rows.await? {
+            if scan.examine(row)? {
+                break;
+            }
+        }
+        Ok(scan.page())
+    }
+
+    async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {
+        let rows = self.owner.run(move |session| {
+            Box::pin(async move {
+                // The log first: an event that becomes a dead letter meanwhile is found as such.
+                let log = session.query_opt(&LOGGED, &[&seq]).await?;
+                Ok((log, session.query_opt(&DEAD_LETTER, &[&seq]).await?))
+            })
+        });
+        match rows.await? {
+            (_, Some(dead)) => Ok(Some(dead_letter(seq, &dead)?)),
+            (Some(row), None) => Ok(Some(logged(seq, &row, outcome(&row)?)?)),
+            (None, None) => Ok(None),
+        }
+    }
+}

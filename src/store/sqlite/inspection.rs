@@ -1,0 +1,70 @@
+//! Reads for operators: pending events, what became of an event, which accounts there are.
+
+use super::SqliteStore;
+use super::query::Query;
+use crate::domain::{AccountName, Timestamp};
+use crate::store::rows::inspection::{
+    BACKLOG_COLUMNS, BacklogScan, DEAD_LETTER_COLUMNS, EXAMINED, LOG_COLUMNS, dead_letter, logged, outcome,
+};
+use crate::store::rows::timestamp;
+use crate::store::{BacklogFilter, BacklogPage, EventRecord, Inspection, StoreError};
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+
+#[async_trait]
+impl Inspection for SqliteStore {
+    async fn knows_account(&self, account: &AccountName) -> Result<bool, StoreError> {
+        let account = account.clone();
+        let sql = "SELECT 1 FROM accounts WHERE name = ?1";
+        self.readers.read(move |connection| connection.exists(sql, [account.as_str()])).await
+    }
+
+    async fn oldest_pending(&self, accounts: &[AccountName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let accounts = accounts.to_vec();
+        let read = move |connection: &Connection| accounts.iter().map(|account| oldest(connection, account)).collect();
+        self.readers.read(read).await
+    }
+
+    async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {
+        let (filter, limit) = (filter.clone(), limit.max(1));
+        self.readers.read(move |connection| page(connection, &filter, after, limit)).await
+    }
+
+    async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {
+        self.readers.read(move |connection| record(connection, seq)).await
+    }
+}
+
+fn oldest(connection: &Connection, account: &AccountName) -> Result<Option<Timestamp>, StoreError> {
+    let sql = "SELECT received_at FROM log INDEXED BY log_waiting
+               WHERE account = (SELECT account FROM accounts WHERE name = ?1) AND outcome IS NULL ORDER BY seq LIMIT 1";
+    connection.one(sql, [account.as_str()], |row| Ok(timestamp(row, 0, "log.received_at")?))
+}
+
+fn page(connection: &Connection, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {
+    let sql = format!(
+        "SELECT {BACKLOG_COLUMNS} FROM log INDEXED BY log_waiting LEFT JOIN attempts USING (seq)
+         WHERE log.account = (SELECT account FROM accounts WHERE name = ?1) AND log.outcome IS NULL AND log.seq > ?2
+         ORDER BY log.seq LIMIT {EXAMINED}"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![filter.account.as_str(), after])?;
+    let mut scan = BacklogScan::new(filter, after, limit);
+    while let Some(row) = rows.next()? {
+        if scan.examine(row)? {
+            break;
+        }
+    }
+    Ok(scan.page())
+}
+
+fn record(connection: &Connection, seq: i64) -> Result<Option<EventRecord>, StoreError> {
+    let snapshot = connection.unchecked_transaction()?;
+    let sql = format!("SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1");
+    let dead = snapshot.one(&sql, [seq], |row| Ok(dead_letter(seq, row)?))?;
+    if dead.is_some() {
+        return Ok(dead);
+    }
+    let sql = format!("SELECT {LOG_COLUMNS} FROM log JOIN accounts USING (account) WHERE seq = ?1");
+    snapshot.one(&sql, [seq], |row| Ok(logged(seq, row, outcome(row)?)?))
+}
