@@ -74,6 +74,7 @@ keys! {
     SERVER_WAIT: Key<Duration> = plain("server", "wait", values::duration_or_zero);
     SERVER_DRAIN: Key<Duration> = plain("server", "drain", values::duration);
     OPS_LISTEN: Key<SocketAddr> = plain("ops", "listen", values::listen);
+    OPS_TOKEN: Key<SecretString> = secret("ops", "token", values::token);
     STORE_URL: Key<StoreUrl> = secret("store", "url", values::store_url);
     STORE_DEDUPLICATION_WINDOW: Key<Duration> = plain("store", "deduplication_window", values::duration);
     STORE_DEDUPLICATION_MEMORY_MB: Key<usize> = plain("store", "deduplication_memory_mb", values::megabytes);

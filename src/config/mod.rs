@@ -108,6 +108,8 @@ pub struct ServerConfig {
 pub struct OpsConfig {
     /// The address of the operators' listener; its port is not the server's.
     pub listen: SocketAddr,
+    /// The token of operators: at least 16 characters of ASCII. `None`: nothing can be changed through the listener.
+    pub token: Option<SecretString>,
 }
 
 /// `[store]`

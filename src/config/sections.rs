@@ -25,7 +25,7 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     let any_key = segment.as_ref().map_or(true, |segment| segment.accept_any_api_key);
     let refersion = refersion(reader, mode, any_key);
     let server = server(reader);
-    let ops = reader.value(&keys::OPS_LISTEN).map(|listen| OpsConfig { listen });
+    let ops = ops(reader);
     let store = store(reader, mode, matches!(&segment, Ok(segment) if segment.accept_any_api_key));
     let delivery = delivery(reader);
     let rules = rules::read(reader);
@@ -111,6 +111,12 @@ fn server(reader: &mut Reader) -> Read<ServerConfig> {
         });
     }
     Ok(ServerConfig { listen: listen?, wait: wait?, drain: drain? })
+}
+
+fn ops(reader: &mut Reader) -> Read<OpsConfig> {
+    let listen = reader.value(&keys::OPS_LISTEN);
+    let token = reader.optional(&keys::OPS_TOKEN);
+    Ok(OpsConfig { listen: listen?, token: token? })
 }
 
 /// Whether two listeners would need the same port. Port 0 is a free port each time.

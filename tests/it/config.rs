@@ -165,6 +165,7 @@ fn every_kind_of_value_can_be_written_in_the_environment() {
         ("SERVER_WAIT", "0s"),
         ("SERVER_DRAIN", "25s"),
         ("OPS_LISTEN", "[::1]:9090"),
+        ("OPS_TOKEN", " sixteen-letters:1 "),
         ("STORE_URL", "sqlite:///var/lib/it/x.db"),
         ("STORE_DEDUPLICATION_WINDOW", "1d 12h"),
         ("DELIVERY_RETRY_MIN", "2s"),
@@ -191,6 +192,7 @@ fn every_kind_of_value_can_be_written_in_the_environment() {
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:80");
     assert_eq!((config.server.wait, config.server.drain), (Duration::ZERO, Duration::from_secs(25)));
     assert_eq!(config.ops.listen.to_string(), "[::1]:9090");
+    assert_eq!(config.ops.token.expect("given").expose_secret(), "sixteen-letters:1");
     assert_eq!(config.store.url, StoreUrl::Sqlite("/var/lib/it/x.db".into()));
     assert_eq!(config.store.deduplication_window, Duration::from_hours(36));
     assert_eq!(config.delivery.backoff.min, config.delivery.backoff.max);
@@ -250,6 +252,7 @@ fn the_defaults_are_as_documented() {
         },
         ops: OpsConfig {
             listen: 127.0.0.1:9090,
+            token: None,
         },
         store: StoreConfig {
             url: Sqlite(
@@ -524,6 +527,8 @@ fn a_secret_is_never_printed() {
         ("", &[("REFERSION_API_KYE", key)]),
         ("", &[("REFERSION_API_KEY_FILE", key)]),
         ("", &[KEY, ("SERVER_TOKEN", SECRET)]),
+        ("", &[("OPS_TOKEN", "hunter2")]),
+        ("[ops]\ntoken = [\"hunter2\"]", &[]),
         ("", &[("STORE_URL", "mysql://root:hunter2@db/x")]),
         ("", &[("STORE_URL", "root:hunter2@db/x")]),
         ("", &[("REFERSION_BASE_URL", "https://root:hunter2@api.refersion.com")]),
@@ -598,7 +603,7 @@ fn each_mistake_in_a_file_is_reported_with_its_location() {
             "[delivery]\nmax_age = \"1h\"",
             "delivery.max_age (it.toml): this key is called `retry_for` since release 0.4.0",
         ),
-        ("[ops]\nhost = \"x\"", "ops.host (it.toml): unknown key; expected listen"),
+        ("[ops]\nhost = \"x\"", "ops.host (it.toml): unknown key; expected listen or token"),
         ("[log]\nlevel = \"info\"", "log.level (it.toml): unknown key; expected format or filter"),
         ("[server]\ntimeout = \"1s\"", "server.timeout (it.toml): unknown key; `timeout` belongs under [refersion]"),
         ("listen = \":1\"", "listen (it.toml): found outside of any section; `listen` belongs under [server] or [ops]"),
@@ -635,6 +640,7 @@ fn a_value_out_of_bounds_is_reported_with_the_allowed_values() {
     let hidden = "found a URL with credentials, a query or a fragment (not shown)";
     let address = "expected an IP address and a port: \"127.0.0.1:8080\", \"[::]:8080\", or \":8080\" for any";
     let sqlite = "expected sqlite://relative/path.db or sqlite:///absolute/path.db";
+    let token = "expected at least 16 characters of ASCII without blanks, such as `openssl rand -hex 32` prints";
     let memory = "found a store in memory, expected a file (sqlite://path.db): an event is answered only once it is safe on disk";
     for (name, value, told) in [
         ("REFERSION_TIMEOUT", "10", format!("found \"10\", {with_unit}")),
@@ -658,6 +664,9 @@ fn a_value_out_of_bounds_is_reported_with_the_allowed_values() {
         ("SERVER_LISTEN", "8080", format!("found \"8080\", {address}")),
         ("SERVER_LISTEN", "localhost:8080", format!("found \"localhost:8080\", {address}")),
         ("OPS_LISTEN", ":99999", format!("found \":99999\", {address}")),
+        ("OPS_TOKEN", "fifteen-letters", format!("found 15 characters (not shown), {token}")),
+        ("OPS_TOKEN", "sixteen letters and a blank", format!("found a blank or a character outside of ASCII (not shown), {token}")),
+        ("OPS_TOKEN", "sixteen-l\u{e9}tters", format!("found a blank or a character outside of ASCII (not shown), {token}")),
         ("STORE_URL", "data/x.db", format!("found \"data/x.db\", {sqlite}")),
         ("STORE_URL", "sqlite://", format!("found no path, {sqlite}")),
         ("STORE_URL", "sqlite://data/", format!("found \"sqlite://data/\", expected the path of a file: {}", &sqlite[9..])),

@@ -11,7 +11,7 @@ pub(super) use choices::{
     audience_status, boolean, initial_status, log_filter, log_format, on_delete, on_existing, on_other_user, on_stale,
 };
 pub(super) use network::{base_url, is_loopback, listen, store_url};
-pub(super) use secrets::{api_key, seal_keys, shared_secrets};
+pub(super) use secrets::{api_key, seal_keys, shared_secrets, token};
 
 use std::fmt::Display;
 use std::num::NonZeroUsize;

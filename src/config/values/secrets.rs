@@ -19,6 +19,26 @@ pub(in crate::config) fn shared_secrets(value: &Value) -> Parsed<Vec<SecretStrin
     Ok(secrets.into_iter().map(SecretString::from).collect())
 }
 
+/// A shorter token can be guessed.
+const MIN_TOKEN_LENGTH: usize = 16;
+
+/// The token of operators. It is never shown in a problem.
+pub(in crate::config) fn token(value: &Value) -> Parsed<SecretString> {
+    let expected = format!(
+        "expected at least {MIN_TOKEN_LENGTH} characters of ASCII without blanks, such as `openssl rand -hex 32` prints"
+    );
+    match value.as_str().map(str::trim) {
+        Some(text) if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Err(format!("found a blank or a character outside of ASCII (not shown), {expected}"))
+        }
+        Some(text) if text.len() < MIN_TOKEN_LENGTH => {
+            Err(format!("found {} characters (not shown), {expected}", text.len()))
+        }
+        Some(text) => Ok(text.into()),
+        None => Err(format!("found no text (not shown), {expected}")),
+    }
+}
+
 /// One or more seal keys. They are never shown in a problem.
 pub(in crate::config) fn seal_keys(value: &Value) -> Parsed<Vec<SealKey>> {
     let expected = "expected 32 random bytes as base64 or hex, as `openssl rand -base64 32` prints them; of several, the \
