@@ -46,7 +46,7 @@ impl AppContext {
                 concurrency: account.concurrency.get(),
                 requests_per_second: account.max_requests_per_second,
             },
-            retry_for: delivery.retry_for,
+            max_age: delivery.max_age,
             meter,
         };
         Worker::new(settings, self.runtime.clone(), Arc::clone(&self.store), signals, self.clock)

@@ -5,7 +5,7 @@
 //! that a service called `server` does not prevent the start. Deliberately absent: reading the process's environment.
 
 use super::did_you_mean::nearest;
-use super::keys::{KEYS, KeySpec, Kind, of_section, renamed, sections};
+use super::keys::{KEYS, KeySpec, Kind, of_section, sections};
 use super::layers::{Layers, Setting};
 use super::problem::{Origin, Problem, Problems, Warning, either};
 use super::values::Parsed;
@@ -100,11 +100,6 @@ fn check_unknown(name: &str, value: &str, problems: &mut Problems) -> Option<War
         Some((section, rest))
     })?;
     if is_service_link(name, value) {
-        return None;
-    }
-    if let Some(now) = renamed(section, &rest.to_lowercase()) {
-        let text = format!("this setting is called {} since release 0.4.0", format!("{section}_{now}").to_uppercase());
-        problems.push(Problem::new(name, &Origin::Environment, text));
         return None;
     }
     let names = names(section);

@@ -81,7 +81,7 @@ keys! {
     STORE_SEAL_KEY: Key<Vec<SealKey>> = secret("store", "seal_key", values::seal_keys);
     DELIVERY_RETRY_MIN: Key<Duration> = plain("delivery", "retry_min", values::duration);
     DELIVERY_RETRY_MAX: Key<Duration> = plain("delivery", "retry_max", values::duration);
-    DELIVERY_RETRY_FOR: Key<Duration> = plain("delivery", "retry_for", values::duration);
+    DELIVERY_MAX_AGE: Key<Duration> = plain("delivery", "max_age", values::duration);
     DELIVERY_MAX_BACKLOG: Key<u64> = plain("delivery", "max_backlog", values::at_least_one);
     DELIVERY_ON_EXISTING: Key<OnExisting> = plain("delivery", "on_existing", values::on_existing);
     DELIVERY_ON_DELETE: Key<OnDelete> = plain("delivery", "on_delete", values::on_delete);
@@ -110,14 +110,6 @@ pub(super) const AT_START: [KeySpec; 10] = [
     DELIVERY_MAX_BACKLOG.spec,
     LOG_FORMAT.spec,
 ];
-
-/// Keys of earlier releases that have another name now: section, earlier name, name.
-const RENAMED: [(&str, &str, &str); 1] = [("delivery", "max_age", "retry_for")];
-
-/// The present name of a key that an earlier release called `name`.
-pub(super) fn renamed(section: &str, name: &str) -> Option<&'static str> {
-    RENAMED.iter().find(|(of, earlier, _)| (*of, *earlier) == (section, name)).map(|(_, _, now)| *now)
-}
 
 const fn plain<T>(section: &'static str, name: &'static str, parse: fn(&Value) -> Parsed<T>) -> Key<T> {
     Key { spec: KeySpec { section, name, kind: Kind::Plain }, parse }

@@ -5,7 +5,7 @@
 //! is a problem here; whether a value is allowed is decided by its parser ([`super::values`]).
 
 use super::did_you_mean::{nearest, unknown};
-use super::keys::{KEYS, KeySpec, Kind, of_section, renamed, sections};
+use super::keys::{KEYS, KeySpec, Kind, of_section, sections};
 use super::problem::{Origin, Problem, Problems, either};
 use super::values::found;
 use std::collections::BTreeMap;
@@ -185,9 +185,6 @@ fn unknown_section(wrong: &str, value: &Value) -> String {
 }
 
 fn unknown_key(section: &str, wrong: &str) -> String {
-    if let Some(name) = renamed(section, wrong) {
-        return format!("this key is called `{name}` since release 0.4.0");
-    }
     let homes: Vec<_> = KEYS.iter().filter(|key| key.name == wrong).map(|key| format!("[{}]", key.section)).collect();
     if !homes.is_empty() {
         return format!("unknown key; `{wrong}` belongs under {}", either(&homes));

@@ -138,7 +138,7 @@ pub struct DeliveryConfig {
     /// Both bounds are above zero, and the lower one is not above the upper one.
     pub backoff: Backoff,
     /// How long an event may keep failing before it becomes a dead letter; above zero.
-    pub retry_for: Duration,
+    pub max_age: Duration,
     /// How many pending events an account may have; at least one.
     pub max_backlog: u64,
     /// What happens to affiliates that existed before, and on deletes.

@@ -153,7 +153,7 @@ fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<StoreConfig> {
 fn delivery(reader: &mut Reader) -> Read<DeliveryConfig> {
     let min = reader.value(&keys::DELIVERY_RETRY_MIN);
     let max = reader.value(&keys::DELIVERY_RETRY_MAX);
-    let retry_for = reader.value(&keys::DELIVERY_RETRY_FOR);
+    let max_age = reader.value(&keys::DELIVERY_MAX_AGE);
     let max_backlog = reader.value(&keys::DELIVERY_MAX_BACKLOG);
     let on_existing = reader.value(&keys::DELIVERY_ON_EXISTING);
     let on_delete = reader.value(&keys::DELIVERY_ON_DELETE);
@@ -168,7 +168,7 @@ fn delivery(reader: &mut Reader) -> Read<DeliveryConfig> {
     }
     Ok(DeliveryConfig {
         backoff: Backoff { min: min?, max: max? },
-        retry_for: retry_for?,
+        max_age: max_age?,
         max_backlog: max_backlog?,
         policy: Policy {
             on_existing: on_existing?,

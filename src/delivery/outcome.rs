@@ -152,11 +152,11 @@ pub enum PermanentFailure {
     NotApplied(Vec<String>),
     /// The search for the address does not end.
     EndlessSearch,
-    /// It kept failing for longer than `DELIVERY_RETRY_FOR`; the last failure.
+    /// It kept failing for longer than `DELIVERY_MAX_AGE`; the last failure.
     Expired(String),
     /// What is stored of it cannot be read: which part, without its content.
     Corrupt(String),
-    /// Its delivery kept panicking for longer than `DELIVERY_RETRY_FOR`.
+    /// Its delivery kept panicking for longer than `DELIVERY_MAX_AGE`.
     InternalError,
 }
 

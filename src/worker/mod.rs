@@ -49,7 +49,7 @@ pub struct Settings {
     /// What the operator decided about requests, the bounds of every wait among it.
     pub limits: HealthLimits,
     /// How long an event may keep failing, counted from its first failure.
-    pub retry_for: Duration,
+    pub max_age: Duration,
     /// The account's metrics.
     pub meter: Meter,
 }

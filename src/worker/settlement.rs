@@ -104,9 +104,9 @@ pub(super) fn retry_refused_group(state: &mut PlanState, end: Step) -> Step {
     }
 }
 
-/// An event that has been failing for longer than `DELIVERY_RETRY_FOR` fails permanently.
+/// An event that has been failing for longer than `DELIVERY_MAX_AGE` fails permanently.
 pub(super) fn give_up_expired(worker: &Worker, run: &DeliveryRun<'_>, end: Step) -> Step {
-    let too_long = run.failing_for() > worker.0.settings.retry_for;
+    let too_long = run.failing_for() > worker.0.settings.max_age;
     match end {
         Step::Retry(failure) if too_long && !failure.pauses_account => {
             Step::Dead(PermanentFailure::Expired(failure.what))
@@ -172,7 +172,7 @@ fn group(unit: &Unit, progress: &Progress) -> Vec<Seq> {
 pub(super) fn panicked(worker: &Worker, begun: &Begun) -> Verdict {
     let (account, seq, event) = (&worker.0.settings.account, begun.seq, begun.id);
     tracing::error!(%account, %seq, event.id = %event, "a delivery panicked, which is a bug of this service");
-    if begun.failing_for > worker.0.settings.retry_for {
+    if begun.failing_for > worker.0.settings.max_age {
         return dead_letter(worker, begun, PermanentFailure::InternalError, AffiliateChanges::default());
     }
     let failures = begun.failures.saturating_add(1);

@@ -170,7 +170,7 @@ fn every_kind_of_value_can_be_written_in_the_environment() {
         ("STORE_DEDUPLICATION_WINDOW", "1d 12h"),
         ("DELIVERY_RETRY_MIN", "2s"),
         ("DELIVERY_RETRY_MAX", "2s"),
-        ("DELIVERY_RETRY_FOR", "7d"),
+        ("DELIVERY_MAX_AGE", "7d"),
         ("DELIVERY_MAX_BACKLOG", "10"),
         ("DELIVERY_ON_EXISTING", "ignore"),
         ("DELIVERY_ON_DELETE", "anonymize"),
@@ -196,7 +196,7 @@ fn every_kind_of_value_can_be_written_in_the_environment() {
     assert_eq!(config.store.url, StoreUrl::Sqlite("/var/lib/it/x.db".into()));
     assert_eq!(config.store.deduplication_window, Duration::from_hours(36));
     assert_eq!(config.delivery.backoff.min, config.delivery.backoff.max);
-    assert_eq!(config.delivery.retry_for, Duration::from_hours(7 * 24));
+    assert_eq!(config.delivery.max_age, Duration::from_hours(7 * 24));
     assert_eq!(config.delivery.max_backlog, 10);
     assert_eq!(config.delivery.policy.on_existing, OnExisting::Ignore);
     assert_eq!(config.delivery.policy.on_delete, OnDelete::Anonymize);
@@ -267,7 +267,7 @@ fn the_defaults_are_as_documented() {
                 min: 1s,
                 max: 300s,
             },
-            retry_for: 259200s,
+            max_age: 259200s,
             max_backlog: 1000000,
             policy: Policy {
                 on_existing: Update,
@@ -589,8 +589,7 @@ fn an_unknown_variable_is_a_typo_or_of_another_program() {
     assert_snapshot!(from_env(&[("LOG_LEVEL", "debug")]).expect("a warning").1[0].to_string(), @r#"LOG_LEVEL (environment): is not a setting of this service and is ignored; settings are LOG_FORMAT, LOG_FILTER"#);
     assert_snapshot!(of("LOG_FITLER"), @r#"LOG_FITLER (environment): unknown setting; did you mean LOG_FILTER?"#);
     assert_snapshot!(of("REFERSION_API_KEYS"), @r#"REFERSION_API_KEYS (environment): unknown setting; did you mean REFERSION_API_KEY?"#);
-    assert_snapshot!(of("DELIVERY_RETRIES"), @r#"DELIVERY_RETRIES (environment): unknown setting; expected DELIVERY_RETRY_MIN, DELIVERY_RETRY_MAX, DELIVERY_RETRY_FOR, DELIVERY_MAX_BACKLOG, DELIVERY_ON_EXISTING, DELIVERY_ON_DELETE, DELIVERY_ON_OTHER_USER or DELIVERY_STALE"#);
-    assert_snapshot!(of("DELIVERY_MAX_AGE"), @"DELIVERY_MAX_AGE (environment): this setting is called DELIVERY_RETRY_FOR since release 0.4.0");
+    assert_snapshot!(of("DELIVERY_RETRIES"), @r#"DELIVERY_RETRIES (environment): unknown setting; expected DELIVERY_RETRY_MIN, DELIVERY_RETRY_MAX, DELIVERY_MAX_AGE, DELIVERY_MAX_BACKLOG, DELIVERY_ON_EXISTING, DELIVERY_ON_DELETE, DELIVERY_ON_OTHER_USER or DELIVERY_STALE"#);
     assert_snapshot!(of("SEGMENT_SHARED_SECRET"), @r#"SEGMENT_SHARED_SECRET (environment): unknown setting; did you mean SEGMENT_SHARED_SECRETS?"#);
     assert_snapshot!(of("SERVER_WAITS"), @r#"SERVER_WAITS (environment): unknown setting; did you mean SERVER_WAIT?"#);
 }
@@ -600,10 +599,10 @@ fn each_mistake_in_a_file_is_reported_with_its_location() {
     for (text, told) in [
         ("[server]\nlistn = \":1\"", "server.listn (it.toml): unknown key; did you mean \"listen\"?"),
         (
-            "[delivery]\nmax_age = \"1h\"",
-            "delivery.max_age (it.toml): this key is called `retry_for` since release 0.4.0",
+            "[ops]
+host = \"x\"",
+            "ops.host (it.toml): unknown key; expected listen or token",
         ),
-        ("[ops]\nhost = \"x\"", "ops.host (it.toml): unknown key; expected listen or token"),
         ("[log]\nlevel = \"info\"", "log.level (it.toml): unknown key; expected format or filter"),
         ("[server]\ntimeout = \"1s\"", "server.timeout (it.toml): unknown key; `timeout` belongs under [refersion]"),
         ("listen = \":1\"", "listen (it.toml): found outside of any section; `listen` belongs under [server] or [ops]"),

@@ -98,7 +98,7 @@ async fn no_secret_and_no_personal_datum_is_in_the_output_or_in_a_response() {
         let settings = [
             ("REFERSION_API_KEY", KEY),
             ("SEGMENT_SHARED_SECRETS", "shared-marker,other-marker"),
-            ("DELIVERY_RETRY_FOR", "50ms"),
+            ("DELIVERY_MAX_AGE", "50ms"),
             ("DELIVERY_RETRY_MIN", "60ms"),
             ("LOG_FILTER", "refersion_destination=trace,info"),
             ("LOG_FORMAT", format),

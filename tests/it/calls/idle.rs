@@ -220,7 +220,7 @@ fn settings(refersion: &Refersion) -> Settings {
         rules: Rules::default(),
         policy: Policy::default(),
         limits: HealthLimits { backoff, concurrency: 4, requests_per_second: None },
-        retry_for: minute,
+        max_age: minute,
     }
 }
 

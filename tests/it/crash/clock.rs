@@ -71,7 +71,7 @@ impl Stage {
     fn start(&self) -> Process {
         let (ahead, library) = (self.folder.path().join("ahead"), self.library.to_str().expect("text"));
         let clock = [("LD_PRELOAD", library), ("CLOCK_AHEAD", ahead.to_str().expect("text"))];
-        let settings = [("SERVER_WAIT", "0s"), ("REFERSION_TIMEOUT", "1h"), ("DELIVERY_RETRY_FOR", "1h")];
+        let settings = [("SERVER_WAIT", "0s"), ("REFERSION_TIMEOUT", "1h"), ("DELIVERY_MAX_AGE", "1h")];
         Process::start(&self.refersion.base_url, self.folder.path(), &[&settings[..], &clock].concat())
     }
 

@@ -109,7 +109,7 @@ async fn a_request_that_panics_costs_an_attempt_and_no_permit() {
     }
 }
 
-/// With waits of a tenth of a second, the fourth failure is the last that `DELIVERY_RETRY_FOR` allows to be retried.
+/// With waits of a tenth of a second, the fourth failure is the last that `DELIVERY_MAX_AGE` allows to be retried.
 #[tokio::test]
 async fn an_event_whose_delivery_panics_every_time_becomes_a_dead_letter_and_later_events_of_its_user_go_on() {
     let refersion = Refersion::start().await;
@@ -117,7 +117,7 @@ async fn an_event_whose_delivery_panics_every_time_becomes_a_dead_letter_and_lat
     let settings = [
         ("SERVER_WAIT", "0s"),
         ("DELIVERY_RETRY_MIN", "100ms"),
-        ("DELIVERY_RETRY_FOR", "350ms"),
+        ("DELIVERY_MAX_AGE", "350ms"),
         ("FAILPOINTS", "worker::begun=5*panic"),
     ];
     let process = Process::start(&refersion.base_url, folder.path(), &settings);

@@ -45,7 +45,7 @@ async fn list_prints_a_line_for_each_without_personal_data() {
 
 #[tokio::test]
 async fn show_prints_reason_attempts_and_what_the_event_would_do_today() {
-    let mut deployment = Deployment::open(&[("DELIVERY_RETRY_FOR", "1ms")]).await;
+    let mut deployment = Deployment::open(&[("DELIVERY_MAX_AGE", "1ms")]).await;
     deployment.sandbox.script_for(Operation::New, [Fault::status(500), Fault::html(502)]);
     let odd = json!({"city": "Markertown", "country": "Markerland", "address": 5, "phone": "555 marker"});
     deployment.send(&identify("marker-message", "markeruser1", &odd)).await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn an_event_that_fails_for_too_long_is_kept_and_the_next_is_delivered() {
-    let service = Service::start(&[AT_ONCE, ("DELIVERY_RETRY_FOR", "1ms"), ("DELIVERY_RETRY_MIN", "10ms")]).await;
+    let service = Service::start(&[AT_ONCE, ("DELIVERY_MAX_AGE", "1ms"), ("DELIVERY_RETRY_MIN", "10ms")]).await;
     service.refersion.sandbox.script([Fault::status(500), Fault::status(500), Fault::status(500)]);
     let both = [identify("m1", "u1", &json!({"city": "Rome"})), identify("m2", "u1", &json!({"city": "Oslo"}))];
     assert_eq!(service.send(&Value::from(both.to_vec())).await.status, 202);
@@ -20,7 +20,7 @@ async fn an_event_that_fails_for_too_long_is_kept_and_the_next_is_delivered() {
 
 #[tokio::test]
 async fn a_request_that_waits_is_answered_with_the_reason_of_the_dead_letter() {
-    let service = Service::start(&[("DELIVERY_RETRY_FOR", "1ms"), ("DELIVERY_RETRY_MIN", "10ms")]).await;
+    let service = Service::start(&[("DELIVERY_MAX_AGE", "1ms"), ("DELIVERY_RETRY_MIN", "10ms")]).await;
     service.refersion.sandbox.script([Fault::status(500), Fault::html(502)]);
     let answer = service.send(&identify("m1", "u1", &Value::Null)).await;
     assert_eq!(answer.brief(), "400 rejected");
