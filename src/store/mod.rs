@@ -48,6 +48,7 @@ mod published;
 mod recent_keys;
 mod rows;
 mod sqlite;
+pub mod transfer;
 
 pub use backup::{Copied, CopyError, CopyProgress, back_up, restore};
 pub use dead_letter::{Attempt, DeadLetter, Filter, Forgotten, Page, Replay, ReplayResult};
@@ -57,8 +58,8 @@ pub use event_log::{
 };
 pub use inspection::{BacklogFilter, BacklogPage, EventRecord, EventState, Inspection, PendingEvent};
 pub use measured::{Commit, CommitObserver, Measured, OnCommit};
-pub use postgres::{PostgresOpenError, PostgresStore, PostgresUrl, PostgresUrlError};
-pub use sqlite::{SqliteOpenError, SqliteStore};
+pub use postgres::{PostgresOpenError, PostgresSource, PostgresStore, PostgresTarget, PostgresUrl, PostgresUrlError};
+pub use sqlite::{SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget};
 
 use crate::delivery::{Progress, Recalled};
 use crate::domain::{AccountName, AffiliateCode, HashKey, SealedKey, Seq, Timestamp, UserKey};

@@ -39,12 +39,14 @@ mod settle_rows;
 mod shared;
 mod take;
 mod tls;
+mod transfer;
 mod url;
 mod vacuum;
 mod vault;
 
 pub use self::url::{PostgresUrl, UrlError as PostgresUrlError};
 pub use open::OpenError as PostgresOpenError;
+pub use transfer::{PostgresSource, PostgresTarget};
 
 use super::in_flight::{InFlightEvents, ReleaseOnDrop};
 use super::published::Published;

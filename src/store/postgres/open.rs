@@ -71,7 +71,6 @@ impl Database {
 }
 
 /// A session with a database whose tables are of this release's version.
-#[expect(dead_code, reason = "transfers between stores come next")]
 pub async fn session(url: &PostgresUrl) -> Result<Session, OpenError> {
     Ok(Database::open(url).await?.session)
 }

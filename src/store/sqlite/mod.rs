@@ -34,6 +34,7 @@ mod settle;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod write_tx;
 mod writer;
 
@@ -42,6 +43,7 @@ pub use open::OpenError as SqliteOpenError;
 pub(super) use open::{file_beside, lock};
 pub(super) use reader::connect;
 pub(super) use schema::{VERSION, keep_wal_on_close, release};
+pub use transfer::{SqliteSource, SqliteTarget};
 
 use super::in_flight::InFlightEvents;
 use super::published::Published;

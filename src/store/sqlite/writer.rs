@@ -195,7 +195,8 @@ impl Database {
         committed.map(|_| state.log.commit())
     }
 
-    fn close(mut self) {
+    /// Closes the file in order.
+    pub fn close(mut self) {
         let unused_seq = self.state.log.unused_seq();
         let closed = self.transaction(|tx| {
             // So that no seq is left out after an orderly end.

@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 pub const LATE: i64 = 1_000_000_000;
 
 /// More events than any test appends.
-const UNLIMITED: u64 = u64::MAX / 2;
+pub const UNLIMITED: u64 = u64::MAX / 2;
 
 /// A kind of store, with a place of its own.
 #[async_trait]

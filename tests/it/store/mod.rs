@@ -30,4 +30,5 @@ mod read;
 mod sealed;
 mod several_processes;
 mod torn;
+mod transfer;
 mod writes;

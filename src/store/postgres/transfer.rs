@@ -1,0 +1,252 @@
+//! A PostgreSQL store as the [`Source`] or the [`Target`] of a transfer: its tables as rows of plain values.
+//!
+//! Invariants: the tables `accounts` and `replicas` are locked meanwhile, so no service appends, settles or starts; a live replica is
+//! refused. The source is read as of one moment; everything is written in one transaction. The index of ids is made of the log.
+//! Deliberately absent: owners, tokens and replicas, which are of one run.
+
+use super::error::store_error;
+use super::open::{self, OpenError};
+use super::session::Session;
+use super::url::PostgresUrl;
+use crate::store::StoreError;
+use crate::store::transfer::{self, Counts, Identity, Kind, Source, TABLES, Table, Target, Value};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Row};
+
+/// A database whose content is moved.
+pub struct PostgresSource(Session);
+
+/// A database to which a store is moved.
+pub struct PostgresTarget(Session);
+
+/// A transfer takes as long as it takes.
+const SETTINGS: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
+/// Whoever changes events locks rows of `accounts`, and whoever starts writes to `replicas`.
+const LOCK: &str = "LOCK TABLE accounts, replicas IN EXCLUSIVE MODE NOWAIT";
+
+impl PostgresSource {
+    /// Opens the database, and begins to read. [`StoreError`]: a service uses it.
+    pub async fn open(url: &PostgresUrl) -> Result<Result<Self, StoreError>, OpenError> {
+        let session = open::session(url).await?;
+        Ok(begin(&session, "BEGIN ISOLATION LEVEL REPEATABLE READ").await.map(|()| Self(session)))
+    }
+}
+
+impl PostgresTarget {
+    /// Opens the database, and begins to write; its tables are created if there are none. [`StoreError`]: a service uses it, or it is not
+    /// empty.
+    pub async fn open(url: &PostgresUrl) -> Result<Result<Self, StoreError>, OpenError> {
+        let session = open::session(url).await?;
+        let begun = async {
+            begin(&session, "BEGIN").await?;
+            transfer::check_empty(&counts(&session).await?)
+        };
+        let begun = begun.await;
+        Ok(begun.map(|()| Self(session)))
+    }
+}
+
+/// Begins a transaction that keeps every service out.
+async fn begin(session: &Session, begin: &str) -> Result<(), StoreError> {
+    let in_use = |by: &str| Err(StoreError::Fatal(format!("the database is in use by {by} of this service")));
+    match lock(session, begin).await {
+        Ok(0) => Ok(()),
+        Ok(1) => in_use("a running process"),
+        Ok(alive) => in_use(&format!("{alive} running processes")),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => in_use("a running process"),
+        Err(error) => Err(store_error(&error)),
+    }
+}
+
+/// Locks the tables in a transaction; returns how many processes of this service were alive within the last seconds.
+async fn lock(session: &Session, begin: &str) -> Result<i64, Error> {
+    for sql in [SETTINGS, begin, LOCK] {
+        session.batch(sql).await?;
+    }
+    let sql = "SELECT count(*) FROM replicas WHERE until > clock_timestamp()";
+    Ok(session.query_one(sql, &[]).await?.get(0))
+}
+
+/// The statements for a table.
+struct Statements {
+    /// The first portion.
+    first: String,
+    /// The portion after a row.
+    next: String,
+    insert: String,
+    count: String,
+}
+
+static STATEMENTS: LazyLock<BTreeMap<&'static str, Statements>> =
+    LazyLock::new(|| TABLES.iter().map(|table| (table.name, statements(table))).collect());
+
+fn statements(table: &Table) -> Statements {
+    let (all, name) = (0..table.columns.len(), table.name);
+    let columns = table.list(all.clone(), |_, name, kind| match kind {
+        Kind::Integer => format!("{name}::bigint"),
+        Kind::Flag => format!("{name}::int::bigint"),
+        Kind::Text | Kind::Bytes => name.to_owned(),
+    });
+    let names = table.list(all.clone(), |_, name, _| name.to_owned());
+    let key = table.list(0..table.key, |_, name, _| name.to_owned());
+    let marks = table.list(0..table.key, |n, _, kind| format!("${}::{}", n + 1, type_of(kind)));
+    let arrays = table.list(all.clone(), |n, _, kind| format!("${}::{}[]", n + 1, type_of(kind)));
+    let values =
+        table.list(all, |_, name, kind| if kind == Kind::Flag { format!("{name} <> 0") } else { name.to_owned() });
+    let (order, portion) = (format!("ORDER BY {key} LIMIT"), table.portion);
+    Statements {
+        first: format!("SELECT {columns} FROM {name} {order} {portion}"),
+        next: format!("SELECT {columns} FROM {name} WHERE ({key}) > ({marks}) {order} {portion}"),
+        insert: format!(
+            "INSERT INTO {name} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM unnest({arrays}) AS moved ({names})"
+        ),
+        count: format!("SELECT count(*) FROM {name}"),
+    }
+}
+
+fn type_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Integer | Kind::Flag => "bigint",
+        Kind::Text => "text",
+        Kind::Bytes => "bytea",
+    }
+}
+
+async fn counts(session: &Session) -> Result<Counts, StoreError> {
+    let mut counts = Counts::new();
+    for (name, statements) in STATEMENTS.iter() {
+        let row = session.query_one(&statements.count, &[]).await.map_err(|error| store_error(&error))?;
+        counts.insert((*name).to_owned(), row.get::<_, i64>(0).unsigned_abs());
+    }
+    let sql = "SELECT name, count(*) FROM log JOIN accounts USING (account) WHERE outcome IS NULL GROUP BY name";
+    for row in session.query(sql, &[]).await.map_err(|error| store_error(&error))? {
+        counts.insert(format!("pending of {}", row.get::<_, String>(0)), row.get::<_, i64>(1).unsigned_abs());
+    }
+    Ok(counts)
+}
+
+#[async_trait]
+impl Source for PostgresSource {
+    async fn identity(&mut self) -> Result<Identity, StoreError> {
+        let sql = "SELECT (SELECT value FROM meta WHERE name = 'hash_key'),
+                          (SELECT last_value + is_called::int FROM log_seq),
+                          (SELECT coalesce(max(seq) + 1, 0) FROM ids WHERE former)";
+        let row = self.0.query_one(sql, &[]).await.map_err(|error| store_error(&error))?;
+        Ok(Identity { hash_key: row.get(0), next_seq: row.get(1), former_ids_below: row.get(2) })
+    }
+
+    async fn counts(&mut self) -> Result<Counts, StoreError> {
+        counts(&self.0).await
+    }
+
+    async fn read(&mut self, table: &'static Table, after: Option<&[Value]>) -> Result<Vec<Vec<Value>>, StoreError> {
+        let Some(statements) = STATEMENTS.get(table.name) else { return Ok(Vec::new()) };
+        let sql = if after.is_some() { &statements.next } else { &statements.first };
+        let after: Vec<_> = after.unwrap_or_default().iter().map(parameter).collect();
+        let after: Vec<&(dyn ToSql + Sync)> = after.iter().map(|value| &**value as _).collect();
+        let rows = self.0.query(sql, &after).await.map_err(|error| store_error(&error))?;
+        Ok(rows.iter().map(|row| values(table, row)).collect())
+    }
+}
+
+fn parameter(value: &Value) -> Box<dyn ToSql + Sync + Send> {
+    match value {
+        Value::Null => Box::new(None::<i64>),
+        Value::Integer(number) => Box::new(*number),
+        Value::Text(text) => Box::new(text.clone()),
+        Value::Bytes(bytes) => Box::new(bytes.clone()),
+    }
+}
+
+/// The values of a row; their types are those of the statement.
+fn values(table: &Table, row: &Row) -> Vec<Value> {
+    let value = |(n, (_, kind)): (usize, &(&str, Kind))| match kind {
+        Kind::Integer | Kind::Flag => row.get::<_, Option<i64>>(n).map_or(Value::Null, Value::Integer),
+        Kind::Text => row.get::<_, Option<String>>(n).map_or(Value::Null, Value::Text),
+        Kind::Bytes => row.get::<_, Option<Vec<u8>>>(n).map_or(Value::Null, Value::Bytes),
+    };
+    table.columns.iter().enumerate().map(value).collect()
+}
+
+#[async_trait]
+impl Target for PostgresTarget {
+    async fn write(&mut self, table: &'static Table, rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
+        let Some(statements) = STATEMENTS.get(table.name) else { return Ok(()) };
+        let columns: Vec<_> = table.columns.iter().enumerate().map(|(n, (_, kind))| array(&rows, n, *kind)).collect();
+        let columns: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| &**column as _).collect();
+        self.0.execute(&statements.insert, &columns).await.map(drop).map_err(|error| store_error(&error))
+    }
+
+    async fn complete(&mut self, identity: &Identity) -> Result<Counts, StoreError> {
+        complete(&self.0, identity).await.map_err(|error| store_error(&error))?;
+        counts(&self.0).await
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.0.batch("COMMIT").await.map_err(|error| store_error(&error))?;
+        let tables: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
+        // Err: PostgreSQL does it by itself, later.
+        let _ = self.0.batch(&format!("ANALYZE {}, ids", tables.join(", "))).await;
+        Ok(())
+    }
+}
+
+/// A column of the rows, as an array. PostgreSQL takes no text with the character NUL; what Refersion said may hold one.
+fn array(rows: &[Vec<Value>], column: usize, kind: Kind) -> Box<dyn ToSql + Sync + Send> {
+    let of = |row: &Vec<Value>| row.get(column).cloned().unwrap_or(Value::Null);
+    match kind {
+        Kind::Integer | Kind::Flag => {
+            let number = |row| if let Value::Integer(number) = of(row) { Some(number) } else { None };
+            Box::new(rows.iter().map(number).collect::<Vec<Option<i64>>>())
+        }
+        Kind::Text => {
+            let text = |row| if let Value::Text(text) = of(row) { Some(text.replace('\0', "\u{fffd}")) } else { None };
+            Box::new(rows.iter().map(text).collect::<Vec<Option<String>>>())
+        }
+        Kind::Bytes => {
+            let bytes = |row| if let Value::Bytes(bytes) = of(row) { Some(bytes) } else { None };
+            Box::new(rows.iter().map(bytes).collect::<Vec<Option<Vec<u8>>>>())
+        }
+    }
+}
+
+/// Makes what the engine derives: the index of ids, the next seq, the next numbers of accounts and affiliates.
+async fn complete(session: &Session, identity: &Identity) -> Result<(), Error> {
+    let sql = "INSERT INTO ids (id, seq, former) SELECT id, max(seq), bool_or(seq < $1) FROM log GROUP BY id";
+    session.execute(sql, &[&identity.former_ids_below]).await?;
+    // Whether any is former is read once, when the store is opened.
+    let sql = "INSERT INTO meta (name, value) SELECT 'former_ids', '' WHERE EXISTS (SELECT 1 FROM ids WHERE former)";
+    session.execute(sql, &[]).await?;
+    session.execute("UPDATE meta SET value = $1 WHERE name = 'hash_key'", &[&identity.hash_key]).await?;
+    session.query("SELECT setval('log_seq', $1, false)", &[&identity.next_seq.max(1)]).await?;
+    for sql in [
+        "SELECT setval(pg_get_serial_sequence('accounts', 'account'), coalesce(max(account), 0) + 1, false) FROM accounts",
+        "SELECT setval(pg_get_serial_sequence('affiliates', 'affiliate'), coalesce(max(affiliate), 0) + 1, false)
+         FROM affiliates",
+    ] {
+        session.query(sql, &[]).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_after_its_key_and_written_in_arrays() {
+        let statements = statements(&TABLES[7]);
+        assert_eq!(
+            [&*statements.next, &*statements.insert],
+            [
+                "SELECT key, seq::bigint FROM dead_keys WHERE (key, seq) > ($1::bytea, $2::bigint) ORDER BY key, seq LIMIT 5000",
+                "INSERT INTO dead_keys (key, seq) OVERRIDING SYSTEM VALUE SELECT key, seq FROM unnest($1::bytea[], \
+                 $2::bigint[]) AS moved (key, seq)",
+            ]
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! A SQLite store as the [`Source`] or the [`Target`] of a transfer: its tables as rows of plain values.
+//!
+//! Invariants: the file is locked meanwhile, so no service runs on it; the source is only read (a file of an earlier release is
+//! migrated first, as the service would); everything is written in one transaction. An affiliate's own key is a link with a tag
+//! of its own here, and a column of the affiliate in a transfer.
+
+use super::open::{self, OpenError};
+use super::query::Query;
+use super::schema::{self, FORMER_IDS_BELOW, NEXT_SEQ};
+use super::writer::Database;
+use crate::store::StoreError;
+use crate::store::keys::{AFFILIATE, with_tag};
+use crate::store::transfer::{Counts, Identity, Kind, Source, TABLES, Table, Target, Value, check_empty};
+use async_trait::async_trait;
+use rusqlite::types::{Value as Stored, ValueRef};
+use rusqlite::{Connection, Row, params_from_iter};
+use std::path::Path;
+
+/// The index of ids is read when the file is opened, and not used.
+const DEDUPLICATION_MEMORY: usize = 16 * 1024 * 1024;
+
+/// A file whose content is moved.
+pub struct SqliteSource(File);
+
+/// A file to which a store is moved.
+pub struct SqliteTarget(File);
+
+/// An open file, which is closed in order when it is dropped; what was not committed is rolled back.
+struct File(Option<Database>);
+
+impl File {
+    fn open(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self(Some(open::open(path, DEDUPLICATION_MEMORY)?)))
+    }
+
+    fn connection(&self) -> Result<&Connection, StoreError> {
+        self.0.as_ref().map(|database| &database.connection).ok_or(StoreError::Closed)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        if let Some(database) = self.0.take() {
+            let _ = database.connection.execute_batch("ROLLBACK"); // Err: there is no transaction
+            database.close();
+        }
+    }
+}
+
+impl SqliteSource {
+    /// Opens the file for this process alone.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        File::open(path).map(Self)
+    }
+}
+
+impl SqliteTarget {
+    /// Opens the file for this process alone, or creates it. [`StoreError`]: it is not empty, or cannot be written.
+    pub fn open(path: &Path) -> Result<Result<Self, StoreError>, OpenError> {
+        let file = File::open(path)?;
+        let begun = file.connection().and_then(begin);
+        Ok(begun.map(|()| Self(file)))
+    }
+}
+
+fn begin(connection: &Connection) -> Result<(), StoreError> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    check_empty(&counts(connection)?)
+}
+
+/// Where the rows of a table are read: an affiliate has its own key in the table `links`.
+fn rows_of(table: &Table) -> &'static str {
+    match table.name {
+        "affiliates" => {
+            "(SELECT affiliates.*, substr(links.key, 2) AS key FROM affiliates JOIN links USING (affiliate)
+              WHERE links.key >= x'03' AND links.key < x'04')"
+        }
+        "links" => "(SELECT * FROM links WHERE key < x'03')",
+        name => name,
+    }
+}
+
+fn counts(connection: &Connection) -> Result<Counts, StoreError> {
+    let mut counts = Counts::new();
+    let number = |row: &Row<'_>, column| Ok(row.get::<_, i64>(column).map(i64::unsigned_abs)?);
+    for table in &TABLES {
+        let sql = format!("SELECT count(*) FROM {}", rows_of(table));
+        counts.insert(table.name.to_owned(), connection.one(&sql, [], |row| number(row, 0))?.unwrap_or(0));
+    }
+    let sql = "SELECT name, count(*) FROM log JOIN accounts USING (account) WHERE outcome IS NULL GROUP BY name";
+    let pending = |row: &Row<'_>| Ok((format!("pending of {}", row.get::<_, String>(0)?), number(row, 1)?));
+    counts.extend(connection.all(sql, [], pending)?);
+    Ok(counts)
+}
+
+#[async_trait]
+impl Source for SqliteSource {
+    async fn identity(&mut self) -> Result<Identity, StoreError> {
+        let connection = self.0.connection()?;
+        let sql = "SELECT value, (SELECT coalesce(max(seq), 0) FROM log) FROM meta WHERE name = 'hash_key'";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
+        let (hash_key, last) = connection.one(sql, [], read)?.unwrap_or_default();
+        let next_seq = schema::meta(connection, NEXT_SEQ)?.max(last + 1);
+        Ok(Identity { hash_key, next_seq, former_ids_below: schema::meta(connection, FORMER_IDS_BELOW)? })
+    }
+
+    async fn counts(&mut self) -> Result<Counts, StoreError> {
+        counts(self.0.connection()?)
+    }
+
+    async fn read(&mut self, table: &'static Table, after: Option<&[Value]>) -> Result<Vec<Vec<Value>>, StoreError> {
+        let columns = table.list(0..table.columns.len(), |_, name, _| name.to_owned());
+        let key = table.list(0..table.key, |_, name, _| name.to_owned());
+        let marks = table.list(0..table.key, |_, _, _| "?".to_owned());
+        let beyond = if after.is_some() { format!("WHERE ({key}) > ({marks})") } else { String::new() };
+        let sql = format!("SELECT {columns} FROM {} {beyond} ORDER BY {key} LIMIT {}", rows_of(table), table.portion);
+        let after = after.unwrap_or_default().iter().cloned().map(Stored::from);
+        self.0.connection()?.all(&sql, params_from_iter(after), |row| values(table, row))
+    }
+}
+
+/// The values of a row; an error if one is of another kind than its column.
+fn values(table: &'static Table, row: &Row<'_>) -> Result<Vec<Value>, StoreError> {
+    let mut values = Vec::with_capacity(table.columns.len());
+    for (column, (_, kind)) in table.columns.iter().enumerate() {
+        let value = match (row.get_ref(column)?, kind) {
+            (ValueRef::Null, _) => Some(Value::Null),
+            (ValueRef::Integer(number), Kind::Integer | Kind::Flag) => Some(Value::Integer(number)),
+            (ValueRef::Blob(bytes), Kind::Bytes) => Some(Value::Bytes(bytes.to_vec())),
+            (ValueRef::Text(text), Kind::Text) => String::from_utf8(text.to_vec()).ok().map(Value::Text),
+            _ => None,
+        };
+        values.push(value.ok_or_else(|| table.damaged(&values, column))?);
+    }
+    Ok(values)
+}
+
+#[async_trait]
+impl Target for SqliteTarget {
+    async fn write(&mut self, table: &'static Table, rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
+        let connection = self.0.connection()?;
+        rows.into_iter().try_for_each(|row| insert(connection, table, row))
+    }
+
+    async fn complete(&mut self, identity: &Identity) -> Result<Counts, StoreError> {
+        let connection = self.0.connection()?;
+        connection.run("UPDATE meta SET value = ?1 WHERE name = 'hash_key'", [&identity.hash_key])?;
+        schema::set_meta(connection, NEXT_SEQ, identity.next_seq)?;
+        schema::set_meta(connection, FORMER_IDS_BELOW, identity.former_ids_below)?;
+        counts(connection)
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(self.0.connection()?.execute_batch("COMMIT")?)
+    }
+}
+
+fn insert(connection: &Connection, table: &Table, mut row: Vec<Value>) -> Result<(), StoreError> {
+    let mut names: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
+    if table.name == "affiliates"
+        && let Some(key) = names.iter().position(|name| *name == "key")
+    {
+        names.remove(key);
+        let own = if let Value::Bytes(own) = row.remove(key) { own } else { Vec::new() };
+        let own: [u8; 16] = own.try_into().unwrap_or_default();
+        let sql = "INSERT INTO links (key, affiliate) VALUES (?1, ?2)";
+        connection.run(sql, (with_tag(AFFILIATE, &own).as_slice(), Stored::from(row[0].clone())))?;
+    }
+    let marks = vec!["?"; names.len()].join(", ");
+    let sql = format!("INSERT INTO {} ({}) VALUES ({marks})", table.name, names.join(", "));
+    connection.run(&sql, params_from_iter(row.into_iter().map(Stored::from))).map(drop)
+}
+
+impl From<Value> for Stored {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Integer(number) => Self::Integer(number),
+            Value::Text(text) => Self::Text(text),
+            Value::Bytes(bytes) => Self::Blob(bytes),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Moving a whole store to another one, of the same engine or another: every table as rows of plain values, in portions.
+//!
+//! In: a [`Source`] and a [`Target`]. Out: the counts of both, which agree. Invariants: nothing of the source is changed; the target is
+//! empty before, and either has everything afterwards or is as empty as before; no service runs on either of them meanwhile;
+//! seqs stay, so that dead letters keep their ids, groups their members, and no seq is assigned twice. Deliberately absent: what is
+//! derived from the log (the deduplication index), which the target makes anew, and who owns which account.
+
+use super::StoreError;
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+
+/// A value of a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing.
+    Null,
+    /// A number, or a truth value as 0 or 1.
+    Integer(i64),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+}
+
+/// The kind of a column's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Numbers.
+    Integer,
+    /// Truth values.
+    Flag,
+    /// Texts.
+    Text,
+    /// Bytes.
+    Bytes,
+}
+
+/// A table of every engine. Its first columns are its key.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// How many columns its key has.
+    pub key: usize,
+    /// Its columns.
+    pub columns: &'static [(&'static str, Kind)],
+    /// So many rows are read and written at once.
+    pub portion: i64,
+}
+
+/// Rows without bodies are narrow.
+const NARROW: i64 = 5_000;
+/// A body may have hundreds of kilobytes.
+const WITH_BODY: i64 = 200;
+
+/// Every table, in the order in which they are moved. `affiliates.key` is the hash of the affiliate itself, 16 bytes.
+pub const TABLES: [Table; 10] = {
+    use Kind::{Bytes, Flag, Integer, Text};
+    const fn table(name: &'static str, key: usize, columns: &'static [(&'static str, Kind)], portion: i64) -> Table {
+        Table { name, key, columns, portion }
+    }
+    [
+        table("accounts", 1, &[("account", Integer), ("name", Text), ("health", Text)], NARROW),
+        table(
+            "log",
+            1,
+            &[
+                ("seq", Integer),
+                ("account", Integer),
+                ("id", Bytes),
+                ("keys", Bytes),
+                ("received_at", Integer),
+                ("outcome", Integer),
+            ],
+            NARROW,
+        ),
+        table("bodies", 1, &[("seq", Integer), ("body", Bytes)], WITH_BODY),
+        table(
+            "attempts",
+            1,
+            &[
+                ("seq", Integer),
+                ("begun", Flag),
+                ("followers", Bytes),
+                ("progress", Text),
+                ("failures", Integer),
+                ("failing_for", Integer),
+                ("wait", Integer),
+                ("noted_at", Integer),
+                ("history", Text),
+            ],
+            NARROW,
+        ),
+        table(
+            "affiliates",
+            1,
+            &[
+                ("affiliate", Integer),
+                ("account", Integer),
+                ("key", Bytes),
+                ("code", Text),
+                ("id", Integer),
+                ("found", Flag),
+                ("sent", Bytes),
+                ("email_conflict", Flag),
+            ],
+            NARROW,
+        ),
+        table("links", 1, &[("key", Bytes), ("affiliate", Integer)], NARROW),
+        table(
+            "dead_letters",
+            1,
+            &[
+                ("seq", Integer),
+                ("account", Integer),
+                ("id", Bytes),
+                ("code", Text),
+                ("reason", Text),
+                ("failures", Integer),
+                ("received_at", Integer),
+                ("died_at", Integer),
+                ("body", Bytes),
+                ("keys", Bytes),
+                ("history", Text),
+            ],
+            WITH_BODY,
+        ),
+        table("dead_keys", 2, &[("key", Bytes), ("seq", Integer)], NARROW),
+        table("deleted_users", 1, &[("key", Bytes), ("deleted_at", Integer), ("received_at", Integer)], NARROW),
+        table("sealed_keys", 1, &[("account", Text), ("sealed", Bytes)], NARROW),
+    ]
+};
+
+impl Table {
+    /// The names of its columns, or of those of its key, each as `write` writes it, separated by commas.
+    pub fn list(&self, columns: std::ops::Range<usize>, write: impl Fn(usize, &str, Kind) -> String) -> String {
+        let written = self.columns[columns.clone()].iter().zip(columns).map(|((name, kind), n)| write(n, name, *kind));
+        written.collect::<Vec<_>>().join(", ")
+    }
+
+    /// A row of this table that cannot be moved: a value is of another kind than its column.
+    pub fn damaged(&self, row: &[Value], column: usize) -> StoreError {
+        let key: Vec<String> = row[..self.key].iter().map(Value::shown).collect();
+        StoreError::Corrupt(format!("{}.{} of the row {}", self.name, self.columns[column].0, key.join(", ")))
+    }
+}
+
+impl Value {
+    /// A number; anything else is not shown.
+    fn shown(&self) -> String {
+        if let Self::Integer(number) = self { number.to_string() } else { "…".to_owned() }
+    }
+}
+
+/// What a store holds besides its tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The key of its hashes.
+    pub hash_key: Vec<u8>,
+    /// No seq below it is assigned again.
+    pub next_seq: i64,
+    /// Events below this seq may have the id that releases before 0.3.0 gave.
+    pub former_ids_below: i64,
+}
+
+/// How many rows each table has, by its name; and how many events are pending, by account (`pending of main`).
+pub type Counts = BTreeMap<String, u64>;
+
+/// The store to move.
+#[async_trait]
+pub trait Source: Send {
+    /// What it holds besides its tables.
+    async fn identity(&mut self) -> Result<Identity, StoreError>;
+
+    /// Its counts.
+    async fn counts(&mut self) -> Result<Counts, StoreError>;
+
+    /// The portion of a table after the row with this key (none: the first), in the order of the keys.
+    async fn read(&mut self, table: &'static Table, after: Option<&[Value]>) -> Result<Vec<Vec<Value>>, StoreError>;
+}
+
+/// The store to move to.
+#[async_trait]
+pub trait Target: Send {
+    /// Writes rows of a table.
+    async fn write(&mut self, table: &'static Table, rows: Vec<Vec<Value>>) -> Result<(), StoreError>;
+
+    /// Makes what is derived, and returns the counts of what was written.
+    async fn complete(&mut self, identity: &Identity) -> Result<Counts, StoreError>;
+
+    /// Commits everything. A target that is dropped before is as empty as it was.
+    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// Moves everything. `progress` is called with the number of rows moved so far, and of all.
+pub async fn transfer(
+    source: &mut dyn Source,
+    mut target: Box<dyn Target>,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Counts, StoreError> {
+    let (identity, counts) = (source.identity().await?, source.counts().await?);
+    let all = TABLES.iter().filter_map(|table| counts.get(table.name)).sum();
+    let mut moved = 0;
+    progress(moved, all);
+    for table in &TABLES {
+        let mut after: Option<Vec<Value>> = None;
+        loop {
+            let rows = source.read(table, after.as_deref()).await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last[..table.key].to_vec());
+            moved += rows.len() as u64;
+            target.write(table, rows).await?;
+            progress(moved, all);
+        }
+    }
+    let written = target.complete(&identity).await?;
+    if written != counts {
+        return Err(StoreError::Fatal(format!("the counts differ: {}", differences(&counts, &written))));
+    }
+    target.commit().await?;
+    Ok(counts)
+}
+
+fn differences(source: &Counts, target: &Counts) -> String {
+    let names = source.keys().chain(target.keys()).collect::<std::collections::BTreeSet<_>>();
+    let count = |counts: &Counts, name: &String| counts.get(name).copied().unwrap_or(0);
+    let differing = names.into_iter().filter(|name| count(source, name) != count(target, name));
+    let shown = differing.map(|name| format!("{name}: {} of {}", count(target, name), count(source, name)));
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// Refuses a target that holds anything.
+pub fn check_empty(counts: &Counts) -> Result<(), StoreError> {
+    let held: Vec<String> =
+        counts.iter().filter(|(_, rows)| **rows > 0).map(|(name, n)| format!("{n} {name}")).collect();
+    if held.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::Fatal(format!("the target is not empty ({})", held.join(", "))))
+}
