@@ -5,7 +5,7 @@
 
 use super::progress::bytes_bar;
 use super::{ConfigArgs, eprint, fail, now, print};
-use crate::config::{Mode, StoreUrl};
+use crate::config::{Config, Mode, StoreUrl};
 use crate::domain::Timestamp;
 use crate::store::{Copied, CopyError, CopyProgress, back_up};
 use clap::Args;
@@ -28,7 +28,10 @@ pub(super) fn run(args: &BackupArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let StoreUrl::Sqlite(store) = &config.store.url;
+    let store = match store_file(&config) {
+        Ok(store) => store,
+        Err(error) => return fail(&error),
+    };
     if !store.exists() {
         return fail(&format!("there is no store at {}; set STORE_URL to the store's file", store.display()));
     }
@@ -38,6 +41,13 @@ pub(super) fn run(args: &BackupArgs) -> ExitCode {
         Some(file) => file.clone(),
     };
     finish(&file, copy("copying the store", |progress| back_up(store, &file, progress)))
+}
+
+/// The file of the store; or what to do instead, if the store is not a file.
+pub(super) fn store_file(config: &Config) -> Result<&Path, String> {
+    match &config.store.url {
+        StoreUrl::Sqlite(path) => Ok(path),
+    }
 }
 
 /// The name of a backup made at `at`: `refersion-destination-20260131T080000Z.db`.

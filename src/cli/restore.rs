@@ -3,9 +3,9 @@
 //! Out: the path of the store on standard output; exit code 1 if a store is there already, if a service runs on it, or if the file
 //! is no backup. The tables keep the version of the backup: the next start migrates them.
 
-use super::ConfigArgs;
-use super::backup::{copy, finish};
-use crate::config::{Mode, StoreUrl};
+use super::backup::{copy, finish, store_file};
+use super::{ConfigArgs, fail};
+use crate::config::Mode;
 use crate::store::restore;
 use clap::Args;
 use std::path::PathBuf;
@@ -25,6 +25,9 @@ pub(super) fn run(args: &RestoreArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let StoreUrl::Sqlite(store) = &config.store.url;
+    let store = match store_file(&config) {
+        Ok(store) => store,
+        Err(error) => return fail(&error),
+    };
     finish(store, copy("restoring the store", |progress| restore(&args.file, store, progress)))
 }
