@@ -19,8 +19,10 @@ mod context;
 mod key_verification;
 mod merchant_registry;
 mod open_store;
+mod reload;
 
 pub use open_store::{StoreOpenError, open_store};
+pub use reload::{LoadConfig, Reloading};
 
 use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
@@ -34,6 +36,7 @@ use crate::worker::Runtime;
 use axum::Router;
 use context::AppContext;
 use merchant_registry::MerchantRegistry;
+use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -113,9 +116,10 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs the service until `stop` is ready, then drains it. Workers run on `deliveries`. That may be the handle of another
 /// runtime: then a response to Segment never waits for a delivery's computation. `announce` is called once, when the listeners
-/// are bound.
+/// are bound. `reloading` says how the configuration is read again, and when.
 pub async fn serve(
     config: Config,
+    reloading: Reloading,
     deliveries: &Handle,
     announce: impl FnOnce(Addresses),
     stop: impl Future<Output = ()>,
@@ -127,9 +131,10 @@ pub async fn serve(
     let metrics = Metrics::default();
     let commits = metrics.clone();
     store.on_commit(Box::new(move |commit| commits.committed(commit.requests, commit.took)));
-    let context = AppContext { config: Arc::new(config), store, clock: Clock::start(), metrics, runtime };
-    let (config, store) = (&context.config, &context.store);
-    let registry = Arc::new(new_registry(&context).await?);
+    let context = AppContext::new(config, store, Clock::start(), metrics, runtime);
+    let (config, store) = (&context.config(), &context.store);
+    let (registry, merchants, accounts) = new_registry(&context).await?;
+    let registry = Arc::new(registry);
     let server = bind(config.server.listen, "SERVER_LISTEN")?;
     let ops = bind(config.ops.listen, "OPS_LISTEN")?;
     let bound = |listener: &TcpListener| listener.local_addr().map_err(ServeError::Serve);
@@ -142,6 +147,8 @@ pub async fn serve(
     let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&registry)), shutdown.clone()));
     let private = tokio::spawn(listen(ops, http::ops_router(Arc::clone(&registry)), shutdown.clone()));
     registry.wake_accounts_with_pending_events();
+    let reloader = Reloader::new(reloading, context.clone(), Arc::clone(&registry), merchants, accounts);
+    let reloads = tokio::spawn(Arc::new(reloader).run());
     let failure = tokio::select! {
         () = stop => None,
         () = failed.cancelled() => Some(ServeError::WorkerPanicked),
@@ -151,6 +158,7 @@ pub async fn serve(
     tracing::info!("stopping: answering requests in flight, handing back calls that were not sent");
     shutdown.cancel();
     tracker.close();
+    reloads.abort();
     compaction.abort();
     probing.abort();
     let finished = async { (public.await, private.await, tracker.wait().await) };
@@ -164,8 +172,8 @@ pub async fn serve(
 
 /// The registry of all accounts: a worker and an endpoint for each configured account, and the registry of merchants' accounts
 /// if any API key is accepted.
-async fn new_registry(context: &AppContext) -> Result<AccountRegistry, ServeError> {
-    let AppContext { config, store, .. } = context;
+async fn new_registry(context: &AppContext) -> Result<Accounts, ServeError> {
+    let (config, store) = (context.config(), &context.store);
     let accounts = config.every_account();
     let configured: Vec<AccountName> = accounts.iter().map(|account| account.name.clone()).collect();
     let operator = config.operator_key().ok_or(ServeError::NoApiKey)?;
@@ -179,21 +187,26 @@ async fn new_registry(context: &AppContext) -> Result<AccountRegistry, ServeErro
         return Err(ServeError::NoApiKey);
     }
     warn_about_unconfigured_accounts(&store.pending(), &known);
-    let mut endpoints = Vec::new();
+    let (mut endpoints, mut workers) = (Vec::new(), ConfiguredAccounts::new());
     for account in accounts {
-        let signals = AccountSignals::default();
-        let client = ConnectionPool::new(&account.base_url, config.refersion.timeout)?.client(&account.api_key)?;
-        let meter = context.metrics.of(&account.name);
+        let (name, key, signals) = (account.name.clone(), account.api_key.clone(), AccountSignals::default());
+        let client = ConnectionPool::new(&account.base_url, config.refersion.timeout)?.client(&key)?;
+        let meter = context.metrics.of(&name);
         let worker = context.new_worker(&account, client, signals.clone(), meter.clone());
-        endpoints.push(context.new_endpoint(account, signals, worker, meter));
+        endpoints.push(context.new_endpoint(account, signals.clone(), worker.clone(), meter));
+        workers.insert(name, ConfiguredAccount { key, signals, worker });
     }
     let registry = AccountRegistry::new(Arc::clone(store), context.clock, context.runtime.shutdown.clone(), endpoints);
     let registry = registry.with_operator_key(operator).with_metrics(context.metrics.clone());
-    Ok(match merchants {
+    let registry = match merchants.clone() {
         Some(merchants) => registry.with_merchants(Arc::new(merchants)),
         None => registry,
-    })
+    };
+    Ok((registry, merchants, workers))
 }
+
+/// The accounts that have or may get a worker.
+type Accounts = (AccountRegistry, Option<MerchantRegistry>, ConfiguredAccounts);
 
 /// Logs a warning for each account with pending events that is not among `known`: its events are kept, but not delivered.
 /// `pending` holds the number of pending events for each account's name.

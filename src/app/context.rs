@@ -13,13 +13,14 @@ use crate::scheduling::HealthLimits;
 use crate::segment::Authenticator;
 use crate::store::Store;
 use crate::telemetry::{Meter, Metrics};
-use crate::worker::{self, Runtime, Worker};
+use crate::worker::{self, DeliverySettings, Runtime, Worker};
+use arc_swap::ArcSwap;
 use std::sync::Arc;
 
 /// What all accounts share. Cheap to clone; all clones share the same parts.
 #[derive(Clone)]
 pub(super) struct AppContext {
-    pub(super) config: Arc<Config>,
+    config: Arc<ArcSwap<Config>>,
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
@@ -27,6 +28,36 @@ pub(super) struct AppContext {
 }
 
 impl AppContext {
+    /// What all accounts are to share. Events are delivered on `runtime`.
+    pub(super) fn new(config: Config, store: Arc<dyn Store>, clock: Clock, metrics: Metrics, runtime: Runtime) -> Self {
+        Self { config: Arc::new(ArcSwap::from_pointee(config)), store, clock, metrics, runtime }
+    }
+
+    /// The configuration as it is now.
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// Replaces the configuration, for whoever asks for it from now on.
+    pub(super) fn set_config(&self, config: Arc<Config>) {
+        self.config.store(config);
+    }
+
+    /// What was decided about the deliveries of `account`.
+    pub(super) fn delivery_settings(&self, account: &AccountConfig) -> DeliverySettings {
+        let config = self.config();
+        DeliverySettings {
+            rules: account.rules.clone(),
+            policy: config.delivery.policy,
+            limits: HealthLimits {
+                backoff: config.delivery.backoff,
+                concurrency: account.concurrency.get(),
+                requests_per_second: account.max_requests_per_second,
+            },
+            max_age: config.delivery.max_age,
+        }
+    }
+
     /// A worker for `account` that calls Refersion through `client`. It is idle until it is woken.
     pub(super) fn new_worker(
         &self,
@@ -35,20 +66,8 @@ impl AppContext {
         signals: AccountSignals,
         meter: Meter,
     ) -> Worker {
-        let delivery = &self.config.delivery;
-        let settings = worker::Settings {
-            account: account.name.clone(),
-            client,
-            rules: account.rules.clone(),
-            policy: delivery.policy,
-            limits: HealthLimits {
-                backoff: delivery.backoff,
-                concurrency: account.concurrency.get(),
-                requests_per_second: account.max_requests_per_second,
-            },
-            max_age: delivery.max_age,
-            meter,
-        };
+        let delivery = ArcSwap::from_pointee(self.delivery_settings(account));
+        let settings = worker::Settings { account: account.name.clone(), client, delivery, meter };
         Worker::new(settings, self.runtime.clone(), Arc::clone(&self.store), signals, self.clock)
     }
 
@@ -70,7 +89,7 @@ impl AppContext {
             signals,
             wake_worker: Arc::new(move || worker.wake()),
             shutdown: self.runtime.shutdown.clone(),
-            max_wait: self.config.server.wait,
+            max_wait: self.config().server.wait,
             concurrency: account.concurrency.get() as u64,
         }
     }

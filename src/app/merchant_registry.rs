@@ -16,12 +16,14 @@ use super::ServeError;
 use super::context::AppContext;
 use super::key_verification::{Admission, KeyVerifier};
 use crate::account_signals::AccountSignals;
+use crate::config::Config;
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_seal};
 use crate::http::{AccountEndpoint, AdmissionError, MerchantAccounts};
 use crate::refersion::{BuildError, ConnectionPool, KeyVerification};
 use crate::store::Store;
 use crate::telemetry::Meter;
 use crate::worker::Worker;
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use rand::Rng as _;
 use std::collections::{BTreeMap, HashMap};
@@ -40,7 +42,7 @@ struct Inner {
     context: AppContext,
     meter: Meter,
     seal_key: SealKey,
-    pool: ConnectionPool,
+    pool: ArcSwap<ConnectionPool>,
     verifier: KeyVerifier,
     /// Held while a key is written to the store and then to `accounts`, so that both hold the same key of an account.
     writing: tokio::sync::Mutex<()>,
@@ -94,9 +96,9 @@ fn seal(seal_key: &SealKey, account: &AccountName, key: &ApiKey) -> SealedKey {
 impl MerchantRegistry {
     /// A registry of the accounts with these keys, none of them active.
     pub(super) fn new(context: AppContext, keys: StoredKeys) -> Result<Self, ServeError> {
-        let config = &context.config;
+        let config = context.config();
         let seal_key = config.store.seal_keys.first().cloned().ok_or(ServeError::NoSealKey)?;
-        let pool = ConnectionPool::new(&config.refersion.base_url, config.refersion.timeout)?;
+        let pool = ArcSwap::from_pointee(new_pool(&config)?);
         let accounts = keys.into_iter().map(|(name, key)| (name, MerchantAccount { key, active: None })).collect();
         let meter = context.metrics.of_arrived();
         Ok(Self(Arc::new(Inner {
@@ -121,6 +123,29 @@ impl MerchantRegistry {
         }
         Ok(())
     }
+
+    /// Every account that has a worker takes the settings of the present configuration, and connects through `pool`.
+    pub(super) fn take_settings(&self, pool: ConnectionPool) {
+        let config = self.0.context.config();
+        let mut accounts = self.0.accounts();
+        for (name, account) in accounts.iter_mut() {
+            let Some(ActiveAccount { endpoint, worker }) = &mut account.active else { continue };
+            match pool.client(&account.key) {
+                Ok(client) => worker.replace_client(client, false),
+                Err(error) => _ = client_bug(error),
+            }
+            let settings = config.account(name.clone(), account.key.clone());
+            worker.revive(self.0.context.delivery_settings(&settings));
+            let (signals, meter) = (endpoint.signals.clone(), self.0.meter.clone());
+            *endpoint = Arc::new(self.0.context.new_endpoint(settings, signals, worker.clone(), meter));
+        }
+        self.0.pool.store(Arc::new(pool));
+    }
+}
+
+/// The connections of all accounts that are not configured.
+pub(super) fn new_pool(config: &Config) -> Result<ConnectionPool, BuildError> {
+    ConnectionPool::new(&config.refersion.base_url, config.refersion.timeout)
 }
 
 #[async_trait]
@@ -165,7 +190,7 @@ impl Inner {
 
     /// Verifies `key` with Refersion, and stores it if Refersion accepts it.
     async fn verify(&self, name: &AccountName, key: &ApiKey) -> Admission {
-        let client = self.pool.client(key).map_err(|_| AdmissionError::KeyRejected)?;
+        let client = self.pool.load().client(key).map_err(|_| AdmissionError::KeyRejected)?;
         let verification = self.verifier.with_permit(client.verify_key());
         let reason = match tokio::time::timeout(VERIFICATION_TIMEOUT, verification).await {
             Ok(KeyVerification::Accepted) => return self.store_key(name, key).await,
@@ -209,7 +234,7 @@ impl Inner {
     ) -> Result<ActiveAccount, BuildError> {
         let ActiveAccount { endpoint, worker } = active;
         worker.replace_key(key)?;
-        let account = self.context.config.account(name.clone(), key.clone());
+        let account = self.context.config().account(name.clone(), key.clone());
         let (signals, meter) = (endpoint.signals.clone(), self.meter.clone());
         let endpoint = self.context.new_endpoint(account, signals, worker.clone(), meter);
         Ok(ActiveAccount { endpoint: Arc::new(endpoint), worker: worker.clone() })
@@ -231,8 +256,8 @@ impl Inner {
         if let Some(active) = &account.active {
             return Ok(Some(Arc::clone(&active.endpoint)));
         }
-        let settings = self.context.config.account(name.clone(), account.key.clone());
-        let client = self.pool.client(&account.key)?;
+        let settings = self.context.config().account(name.clone(), account.key.clone());
+        let client = self.pool.load().client(&account.key)?;
         let signals = AccountSignals::default();
         let worker = self.context.new_worker(&settings, client, signals.clone(), self.meter.clone());
         let endpoint = Arc::new(self.context.new_endpoint(settings, signals, worker.clone(), self.meter.clone()));

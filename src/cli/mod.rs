@@ -22,7 +22,7 @@ mod serve;
 mod tally;
 
 use crate::clock::Clock;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, Problems, Warning};
 use crate::domain::Timestamp;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write as _;
@@ -30,7 +30,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 use url::Url;
 
 const AFTER_HELP: &str = "\
@@ -79,7 +81,7 @@ enum Command {
 }
 
 /// The configuration files.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct ConfigArgs {
     /// A TOML file of settings. May be given several times; a later file overrides an earlier one
     #[arg(long = "config", value_name = "FILE")]
@@ -107,9 +109,14 @@ pub fn run() -> ExitCode {
 }
 
 impl ConfigArgs {
-    /// The configuration of these files and the environment, or the exit code after its problems were printed.
+    /// The configuration of these files and the environment.
+    fn read(&self, mode: Mode) -> Result<(Config, Vec<Warning>), Problems> {
+        Config::load(&self.files, environment(), mode)
+    }
+
+    /// The same, or the exit code after its problems were printed.
     fn load(&self, mode: Mode) -> Result<Config, ExitCode> {
-        match Config::load(&self.files, environment(), mode) {
+        match self.read(mode) {
             Ok((config, warnings)) => {
                 for warning in warnings {
                     eprint(&format!("warning: {warning}"));
@@ -189,6 +196,24 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
 fn runtime() -> Result<Runtime, std::io::Error> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
     Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
+
+/// Notified at each SIGHUP. It is caught from this call on: otherwise it would end the process.
+fn hangups() -> Arc<Notify> {
+    let requested = Arc::new(Notify::new());
+    #[cfg(unix)]
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            let requested = Arc::clone(&requested);
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    requested.notify_one();
+                }
+            });
+        }
+        Err(error) => tracing::error!(%error, "cannot catch SIGHUP, so that it does not reload the configuration"),
+    }
+    requested
 }
 
 /// Waits for SIGTERM or SIGINT (Ctrl-C). Signals are caught from this call on, not from the first poll, so that a signal that

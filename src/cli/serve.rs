@@ -1,8 +1,8 @@
 //! `serve`: runs the service until the process is stopped. With `--sandbox` it is a trial: the service delivers to a simulated
 //! Refersion in the same process, and its store is a temporary file.
 
-use super::{ConfigArgs, block_on, fail, print, reachable, runtime, shutdown_signal, traces_are_wanted};
-use crate::app::{self, Addresses};
+use super::{ConfigArgs, block_on, fail, hangups, print, reachable, runtime, shutdown_signal, traces_are_wanted};
+use crate::app::{self, Addresses, Reloading};
 use crate::config::{Config, LogFormat, Mode, StoreUrl};
 use crate::domain::ApiKey;
 use crate::failpoint;
@@ -63,7 +63,9 @@ fn serve(config: Config, args: &ServeArgs) -> io::Result<Result<(), String>> {
         let served = if args.sandbox {
             trial(config, args.sandbox_listen, deliveries.handle(), stop).await
         } else {
-            app::serve(config, deliveries.handle(), |_| {}, stop).await.map_err(|error| error.to_string())
+            app::serve(config, reloading(args), deliveries.handle(), |_| {}, stop)
+                .await
+                .map_err(|error| error.to_string())
         };
         // Err: it panicked. It blocks, and the runtime has to run meanwhile.
         let _ = tokio::task::spawn_blocking(|| telemetry::traces::stop(LAST_SPANS_TIMEOUT)).await;
@@ -71,6 +73,17 @@ fn serve(config: Config, args: &ServeArgs) -> io::Result<Result<(), String>> {
     });
     deliveries.shutdown_background();
     served
+}
+
+/// Reads the configuration again at SIGHUP, from the same files and the same environment.
+fn reloading(args: &ServeArgs) -> Reloading {
+    let (files, requested) = (args.config.clone(), hangups());
+    Reloading { load: Some(Box::new(move || files.read(Mode::Live))), requested }
+}
+
+/// A trial takes what it was started with; SIGHUP ends it no more than it ends a service.
+fn reloading_nothing() -> Reloading {
+    Reloading { load: None, requested: hangups() }
 }
 
 /// Serves with a simulated Refersion and a store that is removed at the end.
@@ -94,7 +107,7 @@ async fn trial(
     tokio::spawn(sandbox.serve(listener));
     let shown = if own_key { "\"$REFERSION_API_KEY:\"" } else { "pub_sandbox.sec_sandbox:" };
     let announce = |addresses: Addresses| print(&instructions(addresses, address, shown));
-    app::serve(config, deliveries, announce, stop).await.map_err(|error| error.to_string())
+    app::serve(config, reloading_nothing(), deliveries, announce, stop).await.map_err(|error| error.to_string())
 }
 
 /// Listens on `listen`; without it on the usual port of this machine, or on any if that one is taken.

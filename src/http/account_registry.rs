@@ -16,6 +16,7 @@ use crate::scrape::Scraper;
 use crate::segment::{self, AuthError, Authenticator};
 use crate::store::Store;
 use crate::telemetry::{Meter, Metrics};
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
@@ -51,6 +52,9 @@ pub enum AdmissionError {
     Draining,
 }
 
+/// Endpoints; that of `main` is the first, if it exists.
+pub(super) type Endpoints = Vec<Arc<AccountEndpoint>>;
+
 /// The endpoints of all accounts; they share one store.
 pub struct AccountRegistry {
     pub(super) store: Arc<dyn Store>,
@@ -62,7 +66,7 @@ pub struct AccountRegistry {
     /// What `/metrics` answers with.
     pub(super) scraper: Scraper,
     shutdown: CancellationToken,
-    configured: Vec<Arc<AccountEndpoint>>,
+    configured: ArcSwap<Endpoints>,
 }
 
 impl AccountRegistry {
@@ -73,7 +77,7 @@ impl AccountRegistry {
         shutdown: CancellationToken,
         configured: Vec<AccountEndpoint>,
     ) -> Self {
-        let configured = configured.into_iter().map(Arc::new).collect();
+        let configured = ArcSwap::from_pointee(configured.into_iter().map(Arc::new).collect());
         let metrics = Metrics::default();
         let scraper = Scraper::new(metrics.clone(), Arc::clone(&store));
         Self { store, clock, operator: None, merchants: None, metrics, scraper, shutdown, configured }
@@ -98,9 +102,14 @@ impl AccountRegistry {
         Self { merchants: Some(merchants), ..self }
     }
 
-    /// The endpoint of every configured account; `main` is the first, if it exists.
-    pub(super) fn configured(&self) -> impl Iterator<Item = &Arc<AccountEndpoint>> + Clone {
-        self.configured.iter()
+    /// The endpoint of every configured account, as they are now.
+    pub(super) fn configured(&self) -> Arc<Endpoints> {
+        self.configured.load_full()
+    }
+
+    /// These accounts are configured from now on. A request that has its endpoint already goes on with it.
+    pub fn replace_configured(&self, configured: Vec<AccountEndpoint>) {
+        self.configured.store(Arc::new(configured.into_iter().map(Arc::new).collect()));
     }
 
     /// The endpoints of the accounts that are not configured and have a worker.
@@ -119,7 +128,7 @@ impl AccountRegistry {
             merchants.wake_accounts_with_pending_events();
         }
         let pending = self.store.pending();
-        for endpoint in &self.configured {
+        for endpoint in &*self.configured() {
             if pending.get(endpoint.account.as_str()).is_some_and(|events| *events > 0) {
                 (endpoint.wake_worker)();
             }
@@ -139,7 +148,7 @@ impl AccountRegistry {
     pub(super) fn named_in(&self, path: &str) -> Option<Arc<AccountEndpoint>> {
         let name = path.strip_prefix("/segment/")?;
         let name = name.strip_suffix('/').unwrap_or(name);
-        self.configured.iter().find(|endpoint| endpoint.account.as_str() == name).cloned()
+        self.configured().iter().find(|endpoint| endpoint.account.as_str() == name).cloned()
     }
 
     /// The endpoint that a request with these headers is for.
@@ -147,9 +156,10 @@ impl AccountRegistry {
         if self.is_draining() {
             return Err(ApiResponse::Draining);
         }
-        let authenticators = self.configured.iter().map(|endpoint| &endpoint.authenticator);
+        let configured = self.configured();
+        let authenticators = configured.iter().map(|endpoint| &endpoint.authenticator);
         match segment::find_authenticator(authenticators, credentials(headers)) {
-            Ok(Some(index)) => self.configured.get(index).cloned().ok_or(ApiResponse::InternalError),
+            Ok(Some(index)) => configured.get(index).cloned().ok_or(ApiResponse::InternalError),
             Ok(None) => self.main(AuthError::NoCredentials),
             Err(error) => self.select_by_other_credentials(headers, error).await,
         }
@@ -162,7 +172,7 @@ impl AccountRegistry {
         error: AuthError,
     ) -> Result<Arc<AccountEndpoint>, ApiResponse> {
         let Some(key) = segment::presented_key(credentials(headers)) else { return self.main(error) };
-        if let Some(same) = self.configured.iter().find(|endpoint| endpoint.authenticator.has_public_part_of(&key)) {
+        if let Some(same) = self.configured().iter().find(|endpoint| endpoint.authenticator.has_public_part_of(&key)) {
             return Ok(Arc::clone(same));
         }
         match &self.merchants {
@@ -173,7 +183,8 @@ impl AccountRegistry {
 
     /// The endpoint of the account `main`; `error` if there is no such account.
     fn main(&self, error: AuthError) -> Result<Arc<AccountEndpoint>, ApiResponse> {
-        let main = self.configured.iter().find(|endpoint| endpoint.account == AccountName::main());
+        let configured = self.configured();
+        let main = configured.iter().find(|endpoint| endpoint.account == AccountName::main());
         main.cloned().ok_or(ApiResponse::Unauthenticated(error))
     }
 }

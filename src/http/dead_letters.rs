@@ -124,7 +124,7 @@ pub(super) async fn forget(State(registry): State<Arc<AccountRegistry>>, request
     let email = request.email.as_deref().map(Email::parse).transpose();
     let email = email.map_err(|error| ApiResponse::Invalid(format!("`email` is {error}")))?;
     let user = User { user_id: request.user_id.as_deref().and_then(UserId::parse), email };
-    let first = || registry.configured().next().map(|endpoint| endpoint.account.clone());
+    let first = || registry.configured().first().map(|endpoint| endpoint.account.clone());
     let account = request.account.map(AccountName::from).or_else(first);
     let account = account.ok_or_else(|| {
         ApiResponse::Invalid("`account` is missing: it is required where no account is configured".to_owned())

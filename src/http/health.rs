@@ -38,7 +38,7 @@ pub(super) async fn readyz(State(registry): State<Arc<AccountRegistry>>) -> (Sta
     if let Some(error) = write_error {
         return unready(format!("the store cannot be written: {error}"));
     }
-    let refersion = refersion(registry.configured().map(|endpoint| &endpoint.signals), registry.clock.now());
+    let refersion = refersion(registry.configured().iter().map(|endpoint| &endpoint.signals), registry.clock.now());
     let body = json!({"status": "ready", "message": "events are accepted", "pending": pending,
         "dead_letters": dead, "refersion": refersion});
     (StatusCode::OK, Json(body))
@@ -53,6 +53,7 @@ pub(super) async fn readyz_by_account(State(registry): State<Arc<AccountRegistry
     let state = |endpoint: &AccountEndpoint| json!({"refersion": refersion(std::iter::once(&endpoint.signals), now)});
     let accounts: Map<String, Value> = registry
         .configured()
+        .iter()
         .chain(named.copied())
         .map(|endpoint| (endpoint.account.to_string(), state(endpoint)))
         .collect();
@@ -69,7 +70,8 @@ pub(super) async fn metrics(State(registry): State<Arc<AccountRegistry>>, header
     let accept = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
     let format = Format::preferred(accept);
     let unconfigured = registry.unconfigured();
-    let accounts = registry.configured().chain(&unconfigured).map(|endpoint| (&endpoint.account, &endpoint.signals));
+    let configured = registry.configured();
+    let accounts = configured.iter().chain(&unconfigured).map(|endpoint| (&endpoint.account, &endpoint.signals));
     let ready = !registry.is_draining() && registry.store.status().write_error.is_none();
     let text = registry.scraper.text(format, ready, accounts, registry.clock.now()).await;
     ([(header::CONTENT_TYPE, format.content_type())], text)

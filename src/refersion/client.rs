@@ -8,10 +8,11 @@ use super::request;
 use super::response::{self, KeyVerification};
 use crate::delivery::{Call, Reply};
 use crate::domain::{ApiKey, password};
+use arc_swap::ArcSwap;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Body, Method, Request};
 use serde_json::Value;
-use std::sync::{PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use url::Url;
 
@@ -26,9 +27,13 @@ pub struct ConnectionPool {
 
 /// The API client of one Refersion account.
 #[derive(Debug)]
-pub struct Client {
+pub struct Client(ArcSwap<Connection>);
+
+/// What the calls of an account are made with.
+#[derive(Clone, Debug)]
+struct Connection {
     pool: ConnectionPool,
-    headers: RwLock<HeaderMap>,
+    headers: HeaderMap,
 }
 
 /// The HTTP client cannot be built, for instance because the system has no TLS certificates.
@@ -63,17 +68,22 @@ impl ConnectionPool {
 
     /// The client of the account with this key pair.
     pub fn client(&self, api_key: &ApiKey) -> Result<Client, BuildError> {
-        let headers = RwLock::new(headers(api_key)?);
-        Ok(Client { pool: self.clone(), headers })
+        let connection = Connection { pool: self.clone(), headers: headers(api_key)? };
+        Ok(Client(ArcSwap::from_pointee(connection)))
     }
 }
 
 impl Client {
     /// Makes all further calls with this key pair.
     pub fn replace_key(&self, api_key: &ApiKey) -> Result<(), BuildError> {
-        let headers = headers(api_key)?;
-        *self.headers.write().unwrap_or_else(PoisonError::into_inner) = headers;
+        let connection = Connection { pool: self.0.load().pool.clone(), headers: headers(api_key)? };
+        self.0.store(Arc::new(connection));
         Ok(())
+    }
+
+    /// Makes all further calls as `other` does.
+    pub fn replace(&self, other: Self) {
+        self.0.store(other.0.into_inner());
     }
 
     /// Makes `call`, and in the same request the `others`, which are [like](Call::is_like) it and about other affiliates.
@@ -104,8 +114,9 @@ impl Client {
     }
 
     async fn send(&self, operation: &str, body: &Value) -> Result<ReceivedResponse, TransportError> {
-        let sent = self.pool.http.execute(self.request(operation, body)).await;
-        let mut response = sent.map_err(|error| self.transport_error(operation, error))?;
+        let connection = self.0.load_full();
+        let sent = connection.pool.http.execute(connection.request(operation, body)).await;
+        let mut response = sent.map_err(|error| connection.transport_error(operation, error))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
         let mut received = ReceivedResponse { status, retry_after, body: Vec::new() };
@@ -117,16 +128,18 @@ impl Client {
                 Ok(_) => return Ok(received),
                 // A status that is no success suffices without a body.
                 Err(_) if status >= 300 => return Ok(received),
-                Err(error) => return Err(self.transport_error(operation, error)),
+                Err(error) => return Err(connection.transport_error(operation, error)),
             }
         }
     }
+}
 
+impl Connection {
     fn request(&self, operation: &str, body: &Value) -> Request {
         let mut url = self.pool.affiliate.clone();
         append(&mut url, operation);
         let mut request = Request::new(Method::POST, url);
-        self.headers.read().unwrap_or_else(PoisonError::into_inner).clone_into(request.headers_mut());
+        self.headers.clone_into(request.headers_mut());
         // A value is always JSON.
         *request.body_mut() = serde_json::to_vec(body).ok().map(Body::from);
         request

@@ -79,6 +79,11 @@ impl DispatchState {
 }
 
 impl Dispatcher {
+    /// Lets calls that wait for a permit look again whether there may be one.
+    pub(super) fn notify_ended(&self) {
+        self.ended.notify_waiters();
+    }
+
     /// How many deliveries make room for further ones: their call is in flight, or they are being settled.
     pub(super) fn in_flight_or_settling(&self) -> usize {
         let state = lock(&self.state);
@@ -138,7 +143,7 @@ impl Worker {
     async fn permit(&self) -> Option<Permit> {
         loop {
             let ended = self.0.dispatcher.ended.notified();
-            if self.is_shutting_down() {
+            if self.is_stopping() {
                 return None;
             }
             let wait = match self.try_acquire() {
@@ -159,7 +164,7 @@ impl Worker {
         let mut state = lock(&self.0.dispatcher.state);
         let awaited = state.next_permit.take();
         let more = state.announced > 0;
-        if self.is_shutting_down() {
+        if self.is_stopping() {
             state.hand_back_all();
         }
         if !state.batcher.is_ready(more) {

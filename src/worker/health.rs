@@ -8,10 +8,19 @@ use super::{Worker, lock};
 use crate::account_signals::EventOutcome;
 use crate::delivery::Reply;
 use crate::domain::{ApiKey, Seq};
-use crate::refersion::{BuildError, KeyVerification};
+use crate::refersion::{BuildError, Client, KeyVerification};
 use crate::scheduling::{AccountHealth, Cause, Learned, Permit, Probe, Transition};
 
 impl Worker {
+    /// The account's calls are made through `client` from now on, with another key if it says so; that may work, so a halt ends.
+    pub fn replace_client(&self, client: Client, is_new_key: bool) {
+        self.0.settings.client.replace(client);
+        if is_new_key {
+            let transition = self.health().on_new_key(self.now());
+            self.on_transition(transition, None);
+        }
+    }
+
     /// The account's calls are made with `key` from now on, which Refersion accepts: so a halt ends.
     pub fn replace_key(&self, key: &ApiKey) -> Result<(), BuildError> {
         self.0.settings.client.replace_key(key)?;
@@ -127,7 +136,7 @@ impl Worker {
             }
         };
         *lock(&self.0.saved_health) = Some(learned.clone());
-        *self.health() = AccountHealth::new(self.0.settings.limits, learned);
+        *self.health() = AccountHealth::new(self.delivery().limits, learned);
     }
 
     /// Saves what was learned of the account's limits, if that has changed.

@@ -25,6 +25,7 @@ use crate::refersion::Client;
 use crate::scheduling::{AccountHealth, HealthLimits, Learned};
 use crate::store::Store;
 use crate::telemetry::Meter;
+use arc_swap::ArcSwap;
 use dispatcher::Dispatcher;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -42,16 +43,23 @@ pub struct Settings {
     pub account: AccountName,
     /// The client of Refersion's API.
     pub client: Client,
+    /// What may be replaced while the worker runs.
+    pub delivery: ArcSwap<DeliverySettings>,
+    /// The account's metrics.
+    pub meter: Meter,
+}
+
+/// What the operator decided about an account's deliveries.
+#[derive(Clone, Debug)]
+pub struct DeliverySettings {
     /// The account's mapping rules.
     pub rules: Rules,
-    /// What the operator decided about deliveries.
+    /// What is decided about affiliates that existed before, and the like.
     pub policy: Policy,
-    /// What the operator decided about requests, the bounds of every wait among it.
+    /// What is decided about requests, the bounds of every wait among it.
     pub limits: HealthLimits,
     /// How long an event may keep failing, counted from its first failure.
     pub max_age: Duration,
-    /// The account's metrics.
-    pub meter: Meter,
 }
 
 /// Where the run loops of all workers run, and what ends them.
@@ -83,6 +91,8 @@ struct Inner {
     placeholders_unlinked: AtomicBool,
     /// What is saved of the account's health; none until it was read.
     saved_health: Mutex<Option<Learned>>,
+    /// The account is not configured any more: its events wait until it is.
+    retired: AtomicBool,
     dispatcher: Dispatcher,
     run: Mutex<RunState>,
     /// Wakes the run loop: an event was appended, a delivery made room, or the account's health changed.
@@ -108,7 +118,7 @@ impl Worker {
         signals: AccountSignals,
         clock: Clock,
     ) -> Self {
-        let health = AccountHealth::new(settings.limits, Learned::default());
+        let health = AccountHealth::new(settings.delivery.load().limits, Learned::default());
         signals.publish(health.snapshot());
         Self(Arc::new(Inner {
             settings,
@@ -119,6 +129,7 @@ impl Worker {
             health: Mutex::new(health),
             placeholders_unlinked: AtomicBool::new(false),
             saved_health: Mutex::new(None),
+            retired: AtomicBool::new(false),
             dispatcher: Dispatcher::default(),
             run: Mutex::new(RunState::Idle),
             changed: Notify::new(),
@@ -131,7 +142,7 @@ impl Worker {
             return;
         }
         let (account, hash) = (&self.0.settings.account, self.0.store.hash_key());
-        let ids = self.0.settings.rules.placeholder_spellings();
+        let ids = self.delivery().rules.placeholder_spellings();
         let keys = ids.iter().map(|id| hash.user_id(account, id)).collect();
         if let Err(error) = self.0.store.unlink(keys).await {
             tracing::warn!(%account, %error, "cannot unlink placeholder userIds; it is tried again later");
@@ -145,7 +156,7 @@ impl Worker {
         if let RunState::Running { appended } = &mut *run {
             *appended = true;
             self.0.changed.notify_one();
-        } else if !self.0.runtime.shutdown.is_cancelled() {
+        } else if !self.is_stopping() {
             *run = RunState::Running { appended: true };
             let Runtime { handle, tracker, failed, .. } = &self.0.runtime;
             let (run, failed) = (AssertUnwindSafe(run_loop::run(self.clone())), failed.clone());
@@ -166,8 +177,33 @@ impl Worker {
         lock(&self.0.health)
     }
 
-    fn is_shutting_down(&self) -> bool {
-        self.0.runtime.shutdown.is_cancelled()
+    /// The account was removed from the configuration: nothing of it is begun any more, calls that were not sent are handed back, and
+    /// requests in flight finish.
+    pub fn retire(&self) {
+        if !self.0.retired.swap(true, Ordering::Relaxed) {
+            self.0.changed.notify_one();
+            self.0.dispatcher.notify_ended();
+        }
+    }
+
+    /// The account is configured, with these settings. Does not wake the worker.
+    pub fn revive(&self, settings: DeliverySettings) {
+        self.health().set_limits(settings.limits);
+        self.0.settings.delivery.store(Arc::new(settings));
+        self.publish_health();
+        self.0.placeholders_unlinked.store(false, Ordering::Relaxed); // there may be new ones
+        self.0.retired.store(false, Ordering::Relaxed);
+        self.0.changed.notify_one();
+    }
+
+    /// What the operator decided about deliveries, as it is now.
+    fn delivery(&self) -> Arc<DeliverySettings> {
+        self.0.settings.delivery.load_full()
+    }
+
+    /// Whether nothing new is begun: the service shuts down, or the account was removed.
+    fn is_stopping(&self) -> bool {
+        self.0.runtime.shutdown.is_cancelled() || self.0.retired.load(Ordering::Relaxed)
     }
 }
 

@@ -110,7 +110,7 @@ fn parse(worker: &Worker, body: &[u8], received_at: Timestamp) -> Result<Intent,
     if let Kind::Unsupported(kind) = &event.kind {
         return Err(PermanentFailure::Malformed(format!("unsupported event type {kind}")));
     }
-    let intent = mapping::map(&event, &worker.0.settings.rules, received_at).intent;
+    let intent = mapping::map(&event, &worker.delivery().rules, received_at).intent;
     intent.map(|intent| intent.carried_out_at(worker.now())).map_err(PermanentFailure::Unmappable)
 }
 
@@ -144,8 +144,9 @@ async fn deliver(
     announced: AnnouncedCall,
     trace: Option<TraceContext>,
 ) -> Result<Verdict, StoreError> {
-    let custom_fields = worker.0.settings.rules.custom_field_ids();
-    let (policy, hash) = (worker.0.settings.policy, worker.0.store.hash_key());
+    let settings = worker.delivery();
+    let custom_fields = settings.rules.custom_field_ids();
+    let (policy, hash) = (settings.policy, worker.0.store.hash_key());
     let mut coalesced = delivery::coalesce(&begun.memory, policy, head, &followers);
     let started = |coalesced: &Coalesced<'_>, progress, interrupted| {
         PlanState::new(&coalesced.intent, policy, begun.memory.clone(), coalesced.progress(progress), interrupted)
@@ -281,7 +282,7 @@ fn end_unsettled(worker: &Worker, begun: &Begun, error: &StoreError) -> AttemptE
         error => {
             tracing::error!(account = %worker.0.settings.account, seq = %begun.seq, event.id = %begun.id, %error,
                 "the store refuses the settlement of an event; it will be tried again");
-            Some(worker.now().after(worker.0.settings.limits.backoff.max))
+            Some(worker.now().after(worker.delivery().limits.backoff.max))
         }
     };
     AttemptEnd { head: begun.seq, end: End::Interrupted { due }, links: Vec::new() }

@@ -37,7 +37,7 @@ struct RunLoop {
     cannot_read: bool,
 }
 
-/// Runs until no event of the account is pending, or the service shuts down.
+/// Runs until no event of the account is pending, the account is removed, or the service shuts down.
 pub(super) async fn run(worker: Worker) {
     worker.restore_learned().await;
     worker.unlink_placeholders().await;
@@ -48,7 +48,7 @@ pub(super) async fn run(worker: Worker) {
         read_to_end: false,
         cannot_read: false,
     };
-    while !worker.is_shutting_down() {
+    while !worker.is_stopping() {
         run_loop.drive().await;
         if worker.stop_if_idle() {
             return;
@@ -59,13 +59,15 @@ pub(super) async fn run(worker: Worker) {
         run_loop.on_delivery_end(ended);
     }
     worker.save_learned().await;
+    worker.stop();
+    worker.wake(); // if the account was removed and is configured again by now
 }
 
 impl RunLoop {
     /// Works until no event is pending or in flight, or the service shuts down.
     async fn drive(&mut self) {
         let worker = self.worker.clone();
-        while !worker.is_shutting_down() {
+        while !worker.is_stopping() {
             let wait = self.advance().await;
             worker.dispatch();
             worker.save_learned().await;
@@ -251,11 +253,20 @@ impl Worker {
     /// Ends the run loop, unless events were appended meanwhile.
     fn stop_if_idle(&self) -> bool {
         let mut run = lock(&self.0.run);
-        let idle = *run == RunState::Running { appended: false } && !self.is_shutting_down();
+        let idle = *run == RunState::Running { appended: false } && !self.is_stopping();
         if idle {
-            *self.0.signals.scheduler() = None;
-            *run = RunState::Idle;
+            self.set_idle(&mut run);
         }
         idle
+    }
+
+    /// Ends the run loop, whatever is pending.
+    fn stop(&self) {
+        self.set_idle(&mut lock(&self.0.run));
+    }
+
+    fn set_idle(&self, run: &mut RunState) {
+        *self.0.signals.scheduler() = None;
+        *run = RunState::Idle;
     }
 }

@@ -106,7 +106,7 @@ pub(super) fn retry_refused_group(state: &mut PlanState, end: Step) -> Step {
 
 /// An event that has been failing for longer than `DELIVERY_MAX_AGE` fails permanently.
 pub(super) fn give_up_expired(worker: &Worker, run: &DeliveryRun<'_>, end: Step) -> Step {
-    let too_long = run.failing_for() > worker.0.settings.max_age;
+    let too_long = run.failing_for() > worker.delivery().max_age;
     match end {
         Step::Retry(failure) if too_long && !failure.pauses_account => {
             Step::Dead(PermanentFailure::Expired(failure.what))
@@ -154,7 +154,7 @@ fn hand_back(run: &DeliveryRun<'_>, state: &PlanState, report: Report) -> Verdic
 fn retry(worker: &Worker, run: &DeliveryRun<'_>, state: &PlanState, failure: TransientFailure) -> Verdict {
     let (unit, progress) = (run.unit(), run.progress(state));
     let failures = run.begun.failures.saturating_add(1);
-    let wait = worker.0.settings.limits.backoff.wait(failures, rand::random(), failure.retry_after);
+    let wait = worker.delivery().limits.backoff.wait(failures, rand::random(), failure.retry_after);
     let failing_for = run.failing_for().saturating_add(wait);
     let end = End::Retry { due: worker.now().after(wait), group: group(&unit, &progress) };
     let attempt = store::Attempt { at: worker.now(), what: failure.what.clone() };
@@ -172,11 +172,11 @@ fn group(unit: &Unit, progress: &Progress) -> Vec<Seq> {
 pub(super) fn panicked(worker: &Worker, begun: &Begun) -> Verdict {
     let (account, seq, event) = (&worker.0.settings.account, begun.seq, begun.id);
     tracing::error!(%account, %seq, event.id = %event, "a delivery panicked, which is a bug of this service");
-    if begun.failing_for > worker.0.settings.max_age {
+    if begun.failing_for > worker.delivery().max_age {
         return dead_letter(worker, begun, PermanentFailure::InternalError, AffiliateChanges::default());
     }
     let failures = begun.failures.saturating_add(1);
-    let wait = worker.0.settings.limits.backoff.wait(failures, rand::random(), None);
+    let wait = worker.delivery().limits.backoff.wait(failures, rand::random(), None);
     let failing_for = begun.failing_for.saturating_add(wait);
     let what = "internal error".to_owned();
     let attempt = store::Attempt { at: worker.now(), what: what.clone() };

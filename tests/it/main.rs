@@ -21,6 +21,7 @@ mod mapping;
 mod metrics;
 mod order;
 mod published_samples;
+mod reload;
 mod sandbox;
 mod scripted_replies;
 mod secrecy;

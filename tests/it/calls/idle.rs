@@ -2,6 +2,7 @@
 
 use crate::support::service::Refersion;
 use crate::support::{API_KEY, identify, within};
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use refersion_destination::account_signals::AccountSignals;
 use refersion_destination::clock::Clock;
@@ -19,7 +20,7 @@ use refersion_destination::store::{
     OnCommit, Page, ReplayResult, Settlement, SqliteStore, StoreError, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
-use refersion_destination::worker::{Runtime, Settings, Worker};
+use refersion_destination::worker::{DeliverySettings, Runtime, Settings, Worker};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -217,10 +218,12 @@ fn settings(refersion: &Refersion) -> Settings {
         meter: Metrics::default().of(&account),
         account,
         client: client.expect("a client"),
-        rules: Rules::default(),
-        policy: Policy::default(),
-        limits: HealthLimits { backoff, concurrency: 4, requests_per_second: None },
-        max_age: minute,
+        delivery: ArcSwap::from_pointee(DeliverySettings {
+            rules: Rules::default(),
+            policy: Policy::default(),
+            limits: HealthLimits { backoff, concurrency: 4, requests_per_second: None },
+            max_age: minute,
+        }),
     }
 }
 
@@ -281,8 +284,11 @@ async fn a_new_key_ends_a_halt_at_once_while_the_probe_of_the_old_one_is_not_ans
     let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
     let store = counting_store(&folder);
     let soon = Backoff { min: Duration::from_millis(1), max: Duration::from_millis(1) };
-    let mut settings = settings(&refersion);
-    settings.limits.backoff = soon;
+    let settings = settings(&refersion);
+    settings.delivery.rcu(|delivery| {
+        let limits = HealthLimits { backoff: soon, ..delivery.limits };
+        DeliverySettings { limits, ..DeliverySettings::clone(delivery) }
+    });
     let (worker, tracker) = worker(settings, &store);
     refersion.sandbox.script_for(Operation::New, [Fault::status(401)]);
     refersion.sandbox.script_for(Operation::List, [Fault::Hang { effect: false }]);

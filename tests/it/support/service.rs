@@ -1,7 +1,7 @@
 //! The service in this process.
 
 use super::{API_KEY, Answer, PATIENCE, basic, http, leaks, poll_until, within};
-use refersion_destination::app::{self, Addresses};
+use refersion_destination::app::{self, Addresses, Reloading};
 use refersion_destination::config::{Config, Mode};
 use refersion_destination::domain::ApiKey;
 use refersion_destination::sandbox::{Sandbox, SandboxSettings};
@@ -93,7 +93,7 @@ impl Service {
         };
         let stopped = tokio::spawn(async move {
             let until = async { drop(stopping.await) };
-            app::serve(config, &Handle::current(), announce, until).await.expect("serves");
+            app::serve(config, Reloading::default(), &Handle::current(), announce, until).await.expect("serves");
         });
         let addresses = within(announced).await.expect("announced");
         Self { refersion, folder, http: http(), addresses, stop, stopped }
