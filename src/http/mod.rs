@@ -74,8 +74,8 @@ const WEBHOOK_METHODS: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT).o
 pub fn public_router(registry: Arc<AccountRegistry>) -> Router {
     let shared = only_webhook(on(WEBHOOK_METHODS, webhook::shared_endpoint)).with_state(Arc::clone(&registry));
     let mut events = with_trailing_slash(Router::new(), "/segment", &shared);
-    let own = on(WEBHOOK_METHODS, webhook::account_endpoint).fallback(webhook::account_endpoint_by_other_method);
-    events = with_trailing_slash(events, "/segment/{account}", &own.with_state(Arc::clone(&registry)));
+    let own = any(webhook::account_endpoint).with_state(Arc::clone(&registry));
+    events = with_trailing_slash(events, "/segment/{account}", &own);
     let sdk = only_post(post(webhook::shared_endpoint)).with_state(Arc::clone(&registry));
     for path in SDK_PATHS {
         events = with_trailing_slash(events, path, &sdk);

@@ -22,8 +22,8 @@ use crate::telemetry::traces::{Span, TraceContext};
 use crate::telemetry::{EventStatus, EventType};
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,20 +37,17 @@ pub(super) async fn shared_endpoint(State(registry): State<Arc<AccountRegistry>>
     respond(&registry, endpoint, request, received_at).await
 }
 
-/// The handler of the endpoint of one account, which the path names.
+/// The handler of the endpoint of one account, which the path names, for every method: a path without an account is unknown,
+/// whatever the method.
 pub(super) async fn account_endpoint(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Response {
     let received_at = Instant::now();
-    let endpoint = registry.named_in(request.uri().path()).ok_or(ApiResponse::NotFound);
-    respond(&registry, endpoint, request, received_at).await
-}
-
-/// The handler of the same path by a method that the webhook does not take: a path without an account is unknown, whatever the method.
-pub(super) async fn account_endpoint_by_other_method(
-    State(registry): State<Arc<AccountRegistry>>,
-    request: Request,
-) -> ApiResponse {
-    let named = registry.named_in(request.uri().path()).is_some();
-    refuse(request, if named { ApiResponse::MethodNotAllowed(METHODS) } else { ApiResponse::NotFound }).await
+    match registry.named_in(request.uri().path()) {
+        None => refuse(request, ApiResponse::NotFound).await.into_response(),
+        Some(_) if ![Method::POST, Method::PUT, Method::PATCH].contains(request.method()) => {
+            refuse(request, ApiResponse::MethodNotAllowed(METHODS)).await.into_response()
+        }
+        Some(endpoint) => respond(&registry, Ok(endpoint), request, received_at).await,
+    }
 }
 
 async fn respond(

@@ -99,7 +99,7 @@ async fn an_edit_that_a_delete_cancels_is_not_made_and_counts_as_ignored() {
         Some(String::new())
     );
     let metrics = Answer::to(http().get(format!("http://{}/metrics", service.addresses.ops))).await.text;
-    let ignored = r#"deliveries_total{account="main",outcome="ignored"} 1"#;
+    let ignored = r#"events_ignored_total{account="main",reason="cancelled"} 1"#;
     assert!(metrics.contains(ignored), "{metrics}");
 }
 
