@@ -36,9 +36,9 @@ const VERIFICATION_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// The accounts of verified keys. Cheap to clone; all clones share the same accounts.
 #[derive(Clone)]
-pub(super) struct MerchantRegistry(Arc<Inner>);
+pub(super) struct MerchantRegistry(Arc<SharedRegistry>);
 
-struct Inner {
+struct SharedRegistry {
     context: AppContext,
     meter: Meter,
     seal_key: SealKey,
@@ -101,7 +101,7 @@ impl MerchantRegistry {
         let pool = ArcSwap::from_pointee(new_pool(&config)?);
         let accounts = keys.into_iter().map(|(name, key)| (name, MerchantAccount { key, active: None })).collect();
         let meter = context.metrics.of_arrived();
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(SharedRegistry {
             context,
             meter,
             seal_key,
@@ -180,7 +180,7 @@ impl MerchantAccounts for MerchantRegistry {
     }
 }
 
-impl Inner {
+impl SharedRegistry {
     /// The endpoint of account `name` if `key` is its stored key; otherwise `None`.
     fn admit_stored(&self, name: &AccountName, key: &ApiKey) -> Option<Admission> {
         let mut accounts = self.accounts();

@@ -8,7 +8,7 @@
 
 use super::did_you_mean::unknown;
 use super::environment::secret_in;
-use super::keys::{Key, KeySpec, Kind};
+use super::keys::{Key, KeySpec, ValueKind};
 use super::layers::{Layers, Setting, kind_of};
 use super::problem::Problem;
 use super::read::{Read, Reader, check};
@@ -206,9 +206,11 @@ fn overlaid(setting: &Setting, table: &Table, reader: &mut Reader) -> Layers {
         let Some(value) = table.get(name) else { continue };
         let setting = setting.inner(&format!(".{name}"), value);
         let expected = match (key.kind, value) {
-            (Kind::Table, Value::Table(_)) | (Kind::Tables, Value::Array(_)) | (Kind::Plain | Kind::Secret, _) => None,
-            (Kind::Table, _) => Some(format!("expected a table, such as [accounts.{name}]")),
-            (Kind::Tables, _) => Some(format!("expected a list of tables: [[accounts.{name}]]")),
+            (ValueKind::Table, Value::Table(_))
+            | (ValueKind::Tables, Value::Array(_))
+            | (ValueKind::Plain | ValueKind::Secret, _) => None,
+            (ValueKind::Table, _) => Some(format!("expected a table, such as [accounts.{name}]")),
+            (ValueKind::Tables, _) => Some(format!("expected a list of tables: [[accounts.{name}]]")),
         };
         match expected {
             Some(expected) => {

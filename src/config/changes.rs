@@ -4,7 +4,7 @@
 //! written, so every key of [`KEYS`] is covered, also a new one. Invariant: no secret is shown, also not in `Debug`. Deliberately
 //! absent: applying a change.
 
-use super::keys::{AT_START, KEYS, Kind};
+use super::keys::{AT_START, KEYS, ValueKind};
 use super::layers::{Layers, Setting};
 use super::{Config, DeliveryConfig, LogConfig, SegmentConfig, ServerConfig};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,14 +40,14 @@ impl Written {
         self.secret_files.extend(layers.secret_files.iter().cloned());
         for key in KEYS {
             match key.kind {
-                Kind::Table => {
+                ValueKind::Table => {
                     let entries =
                         layers.entries(*key).map(|(name, setting)| (format!("{}.{name}", key.path()), setting));
                     self.settings.extend(entries.map(|(path, setting)| (path, setting.value.clone())));
                 }
-                Kind::Plain | Kind::Tables | Kind::Secret => {
+                ValueKind::Plain | ValueKind::Tables | ValueKind::Secret => {
                     let Some(setting) = layers.get(*key) else { continue };
-                    self.add(key.path(), setting, key.kind == Kind::Secret);
+                    self.add(key.path(), setting, key.kind == ValueKind::Secret);
                 }
             }
         }

@@ -5,9 +5,9 @@
 //! that a service called `server` does not prevent the start. Deliberately absent: reading the process's environment.
 
 use super::did_you_mean::nearest;
-use super::keys::{KEYS, KeySpec, Kind, of_section, sections};
+use super::keys::{KEYS, KeySpec, ValueKind, of_section, sections};
 use super::layers::{Layers, Setting};
-use super::problem::{Origin, Problem, Problems, Warning, either};
+use super::problem::{Problem, Problems, SettingOrigin, Warning, either};
 use super::values::Parsed;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub(super) fn apply(layers: &mut Layers, mut env: BTreeMap<String, String>, prob
         match (env.remove(&key.env()), path) {
             (Some(_), Some((_, name))) => {
                 let text = format!("found beside {name}, expected only one of the two");
-                problems.push(Problem::new(&key.env(), &Origin::Environment, text));
+                problems.push(Problem::new(&key.env(), &SettingOrigin::Environment, text));
                 layers.incomplete = true;
             }
             (Some(text), None) => put(layers, key, &text, problems),
@@ -43,7 +43,7 @@ pub(super) fn apply(layers: &mut Layers, mut env: BTreeMap<String, String>, prob
     }
     let singular = env.contains_key("CONFIG_FILE").then(|| {
         let text = format!("is not a setting of this service and is ignored; did you mean {CONFIG_FILES}?");
-        Warning::new("CONFIG_FILE", &Origin::Environment, text)
+        Warning::new("CONFIG_FILE", &SettingOrigin::Environment, text)
     });
     let unknown = env.iter().filter_map(|(name, value)| check_unknown(name, value, problems));
     singular.into_iter().chain(unknown).collect()
@@ -51,15 +51,15 @@ pub(super) fn apply(layers: &mut Layers, mut env: BTreeMap<String, String>, prob
 
 fn put(layers: &mut Layers, key: KeySpec, text: &str, problems: &mut Problems) {
     let value = match key.kind {
-        Kind::Plain | Kind::Secret => Ok(Value::String(text.trim().to_owned())),
-        Kind::Table | Kind::Tables => text.trim().parse::<Value>(),
+        ValueKind::Plain | ValueKind::Secret => Ok(Value::String(text.trim().to_owned())),
+        ValueKind::Table | ValueKind::Tables => text.trim().parse::<Value>(),
     };
     match value {
-        Ok(value) => layers.put(key, Setting { name: key.env(), origin: Origin::Environment, value }, problems),
+        Ok(value) => layers.put(key, Setting { name: key.env(), origin: SettingOrigin::Environment, value }, problems),
         Err(error) => {
-            let example = if key.kind == Kind::Table { r#"{ trait = "…" }"# } else { r#"[{ trait = "…" }]"# };
+            let example = if key.kind == ValueKind::Table { r#"{ trait = "…" }"# } else { r#"[{ trait = "…" }]"# };
             let text = format!("found no TOML ({}), expected a value such as {example}", error.message());
-            problems.push(Problem::new(&key.env(), &Origin::Environment, text));
+            problems.push(Problem::new(&key.env(), &SettingOrigin::Environment, text));
         }
     }
 }
@@ -69,11 +69,11 @@ fn put_file(layers: &mut Layers, key: KeySpec, name: String, path: &str, problem
     match secret_in(path) {
         Ok(text) => {
             let value = Value::String(text);
-            layers.put(key, Setting { name, origin: Origin::Environment, value }, problems);
+            layers.put(key, Setting { name, origin: SettingOrigin::Environment, value }, problems);
         }
         Err(text) => {
             layers.incomplete = true;
-            problems.push(Problem::new(&name, &Origin::Environment, text));
+            problems.push(Problem::new(&name, &SettingOrigin::Environment, text));
         }
     }
 }
@@ -106,7 +106,7 @@ fn check_unknown(name: &str, value: &str, problems: &mut Problems) -> Option<War
     // Only the rest is compared: with the prefix, which is right already, the name would be longer and more edits allowed.
     let prefix = name.len() - rest.len();
     let meant = nearest(rest, names.iter().map(|name| &name[prefix..]));
-    let origin = Origin::Environment;
+    let origin = SettingOrigin::Environment;
     if let Some(meant) = meant {
         let text = format!("unknown setting; did you mean {}{meant}?", &name[..prefix]);
         problems.push(Problem::new(name, &origin, text));

@@ -31,12 +31,12 @@ pub struct KeySpec {
     /// The name within the section, e.g. `api_key`.
     pub name: &'static str,
     /// The kind of its value.
-    pub kind: Kind,
+    pub kind: ValueKind,
 }
 
 /// The kind of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ValueKind {
     /// One value, or a list of values.
     Plain,
     /// Like `Plain`, but never shown; it can also be read from the file that the variable `S_K_FILE` names.
@@ -90,9 +90,9 @@ keys! {
     MAPPING_MISSING_NAME: Key<String> = plain("mapping", "missing_name", values::text);
     MAPPING_IGNORED_USER_IDS: Key<Vec<String>> = plain("mapping", "ignored_user_ids", values::texts);
     MAPPING_PAYPAL_EMAIL: Key<bool> = plain("mapping", "paypal_email", values::boolean);
-    MAPPING_CUSTOM_FIELDS: KeySpec = KeySpec { section: "mapping", name: "custom_fields", kind: Kind::Table };
-    MAPPING_AUDIENCES: KeySpec = KeySpec { section: "mapping", name: "audiences", kind: Kind::Tables };
-    MAPPING_CREATE_IF: KeySpec = KeySpec { section: "mapping", name: "create_if", kind: Kind::Table };
+    MAPPING_CUSTOM_FIELDS: KeySpec = KeySpec { section: "mapping", name: "custom_fields", kind: ValueKind::Table };
+    MAPPING_AUDIENCES: KeySpec = KeySpec { section: "mapping", name: "audiences", kind: ValueKind::Tables };
+    MAPPING_CREATE_IF: KeySpec = KeySpec { section: "mapping", name: "create_if", kind: ValueKind::Table };
     LOG_FORMAT: Key<LogFormat> = plain("log", "format", values::log_format);
     LOG_FILTER: Key<String> = plain("log", "filter", values::log_filter);
 }
@@ -112,11 +112,11 @@ pub(super) const AT_START: [KeySpec; 10] = [
 ];
 
 const fn plain<T>(section: &'static str, name: &'static str, parse: fn(&Value) -> Parsed<T>) -> Key<T> {
-    Key { spec: KeySpec { section, name, kind: Kind::Plain }, parse }
+    Key { spec: KeySpec { section, name, kind: ValueKind::Plain }, parse }
 }
 
 const fn secret<T>(section: &'static str, name: &'static str, parse: fn(&Value) -> Parsed<T>) -> Key<T> {
-    Key { spec: KeySpec { section, name, kind: Kind::Secret }, parse }
+    Key { spec: KeySpec { section, name, kind: ValueKind::Secret }, parse }
 }
 
 impl<T> Key<T> {
@@ -142,7 +142,7 @@ impl KeySpec {
 
     /// The variable that names a file with the secret, e.g. `REFERSION_API_KEY_FILE`; only secrets have one.
     pub fn env_file(self) -> Option<String> {
-        (self.kind == Kind::Secret).then(|| format!("{}_FILE", self.env()))
+        (self.kind == ValueKind::Secret).then(|| format!("{}_FILE", self.env()))
     }
 }
 

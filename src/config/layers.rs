@@ -5,8 +5,8 @@
 //! is a problem here; whether a value is allowed is decided by its parser ([`super::values`]).
 
 use super::did_you_mean::{nearest, unknown};
-use super::keys::{KEYS, KeySpec, Kind, of_section, sections};
-use super::problem::{Origin, Problem, Problems, either};
+use super::keys::{KEYS, KeySpec, ValueKind, of_section, sections};
+use super::problem::{Problem, Problems, SettingOrigin, either};
 use super::values::found;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ const ACCOUNTS: &str = "accounts";
 pub(super) struct Setting {
     /// The key as its source spells it.
     pub(super) name: String,
-    pub(super) origin: Origin,
+    pub(super) origin: SettingOrigin,
     pub(super) value: Value,
 }
 
@@ -67,7 +67,7 @@ impl Layers {
 
     /// Sets one value, in a layer above all others.
     pub(super) fn put(&mut self, key: KeySpec, setting: Setting, problems: &mut Problems) {
-        if key.kind == Kind::Table {
+        if key.kind == ValueKind::Table {
             let Value::Table(table) = &setting.value else {
                 let text = format!("found {}, expected a table, such as [{}]", found(&setting.value), key.path());
                 return problems.push(setting.problem(text));
@@ -91,7 +91,7 @@ impl Layers {
 
     /// Adds a file as the highest layer.
     pub(super) fn file(&mut self, order: usize, path: &Path, problems: &mut Problems) {
-        let origin = Origin::File { order, path: path.to_owned() };
+        let origin = SettingOrigin::File { order, path: path.to_owned() };
         match std::fs::read_to_string(path) {
             Ok(text) => self.text(&text, &origin, problems),
             Err(error) => {
@@ -102,7 +102,7 @@ impl Layers {
     }
 
     /// Adds the text of a file as the highest layer.
-    pub(super) fn text(&mut self, text: &str, origin: &Origin, problems: &mut Problems) {
+    pub(super) fn text(&mut self, text: &str, origin: &SettingOrigin, problems: &mut Problems) {
         let table = match text.parse::<Table>() {
             Ok(table) => table,
             Err(error) => {
@@ -127,7 +127,7 @@ impl Layers {
         }
     }
 
-    fn section(&mut self, section: &str, keys: Table, origin: &Origin, problems: &mut Problems) {
+    fn section(&mut self, section: &str, keys: Table, origin: &SettingOrigin, problems: &mut Problems) {
         for (name, value) in keys {
             let path = format!("{section}.{name}");
             match of_section(section).find(|key| key.name == name) {

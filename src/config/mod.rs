@@ -24,7 +24,7 @@ mod values;
 
 pub use accounts::AccountConfig;
 pub use changes::Change;
-pub use keys::{KEYS, KeySpec, Kind};
+pub use keys::{KEYS, KeySpec, ValueKind};
 pub use problem::{Problem, Problems, Warning};
 
 use crate::delivery::Policy;
@@ -236,7 +236,7 @@ impl Config {
 fn read_layers(files: &[PathBuf], env: impl Iterator<Item = (String, String)>) -> read::Reader {
     let (mut layers, mut problems) = (layers::Layers::default(), Problems::default());
     let env: BTreeMap<String, String> = env.collect();
-    layers.text(MANUAL, &problem::Origin::Default, &mut problems);
+    layers.text(MANUAL, &problem::SettingOrigin::Default, &mut problems);
     for (order, path) in environment::config_files(&env).iter().chain(files).enumerate() {
         layers.file(order, path, &mut problems);
     }

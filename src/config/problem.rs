@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// The layer that a value comes from, lowest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Origin {
+pub(super) enum SettingOrigin {
     /// The manual, compiled in.
     Default,
     /// A `--config` file.
@@ -24,7 +24,7 @@ pub(super) enum Origin {
     Whole,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -38,25 +38,25 @@ impl fmt::Display for Origin {
 /// One problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    origin: Origin,
+    origin: SettingOrigin,
     location: String,
     text: String,
 }
 
 impl Problem {
     /// A problem with the setting `name`.
-    pub(super) fn new(name: &str, origin: &Origin, text: impl Into<String>) -> Self {
+    pub(super) fn new(name: &str, origin: &SettingOrigin, text: impl Into<String>) -> Self {
         Self { origin: origin.clone(), location: format!("{name} ({origin})"), text: text.into() }
     }
 
     /// A problem with a whole file.
-    pub(super) fn file(origin: &Origin, text: impl Into<String>) -> Self {
+    pub(super) fn file(origin: &SettingOrigin, text: impl Into<String>) -> Self {
         Self { origin: origin.clone(), location: origin.to_string(), text: text.into() }
     }
 
     /// Two values that are each valid, but contradict each other.
     pub(super) fn between(one: &str, other: &str, text: impl Into<String>) -> Self {
-        Self { origin: Origin::Whole, location: format!("{one} and {other}"), text: text.into() }
+        Self { origin: SettingOrigin::Whole, location: format!("{one} and {other}"), text: text.into() }
     }
 }
 
@@ -136,7 +136,7 @@ pub struct Warning {
 
 impl Warning {
     /// A warning about the setting `name`.
-    pub(super) fn new(name: &str, origin: &Origin, text: impl Into<String>) -> Self {
+    pub(super) fn new(name: &str, origin: &SettingOrigin, text: impl Into<String>) -> Self {
         Self { location: format!("{name} ({origin})"), text: text.into() }
     }
 }

@@ -1,7 +1,7 @@
 //! The configuration: its manual, the order of its layers, the values it rejects, and the exact messages.
 
 use insta::assert_snapshot;
-use refersion_destination::config::{Config, KEYS, Kind, LogFormat, MANUAL, Mode, Problems, StoreUrl, Warning};
+use refersion_destination::config::{Config, KEYS, LogFormat, MANUAL, Mode, Problems, StoreUrl, ValueKind, Warning};
 use refersion_destination::delivery::{OnDelete, OnExisting};
 use refersion_destination::domain::AffiliateStatus;
 use refersion_destination::mapping::{Audience, CreateIf, CustomField, Effect, Rules};
@@ -316,9 +316,9 @@ fn the_manual_has_every_key_with_its_environment_name() {
         let section = MANUAL.split(&format!("\n[{}]\n", key.section)).nth(1).expect(key.section);
         let section = section.split("\n\n\n").next().unwrap_or_default();
         let written = match key.kind {
-            Kind::Plain | Kind::Secret => format!("{} = ", key.name),
-            Kind::Table => format!("[{}]", key.path()),
-            Kind::Tables => format!("[[{}]]", key.path()),
+            ValueKind::Plain | ValueKind::Secret => format!("{} = ", key.name),
+            ValueKind::Table => format!("[{}]", key.path()),
+            ValueKind::Tables => format!("[[{}]]", key.path()),
         };
         let line = section.lines().find(|line| line.trim_start_matches("# ").starts_with(&written));
         assert!(line.is_some(), "{} has no line", key.path());
