@@ -16,9 +16,6 @@ use std::sync::Arc;
 /// The number of an account in the tables.
 pub type AccountNumber = i64;
 
-/// How many seqs are reserved at once; at most so many are skipped after a crash.
-const RESERVED: i64 = 4_096;
-
 /// The state as of the current transaction.
 #[derive(Debug)]
 pub struct LogState {
@@ -26,18 +23,10 @@ pub struct LogState {
     backlogs: HashMap<AccountNumber, Backlog>,
     /// Ids of the log, as of the last commit.
     ids: IdIndex,
-    seqs: Seqs,
+    /// The next seq to assign.
+    next_seq: i64,
     uncommitted: Uncommitted,
     published: Arc<Published>,
-}
-
-/// Which seqs are assigned.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seqs {
-    /// The next seq to assign.
-    next: i64,
-    /// The first seq that may not be assigned before more are reserved.
-    reserved: i64,
 }
 
 /// An account's part of the log.
@@ -59,8 +48,8 @@ struct Uncommitted {
     ids: HashMap<EventId, Seq>,
     /// Accounts whose backlog changed: their pending events and their last seq before. None: the account is new.
     backlogs: HashMap<AccountNumber, Option<(u64, Seq)>>,
-    /// The seqs before.
-    seqs: Seqs,
+    /// The next seq before.
+    next_seq: i64,
     /// How many dead letters were added.
     dead_letters: i64,
     /// Rows of the log that were removed.
@@ -97,8 +86,8 @@ impl LogState {
         let status = StoreStatus { pending: waiting.values().sum(), dead, write_error: None };
         let deduplication = (ids.len() as u64, ids.memory() as u64);
         let published = Published::new(Counts { status, pending: waiting, last_seq: next_seq - 1, deduplication });
-        let (seqs, uncommitted) = (Seqs { next: next_seq, reserved: next_seq }, Uncommitted::default());
-        Self { accounts, backlogs, ids, seqs, uncommitted, published: Arc::new(published) }
+        let uncommitted = Uncommitted::default();
+        Self { accounts, backlogs, ids, next_seq, uncommitted, published: Arc::new(published) }
     }
 
     /// The counts that other threads see.
@@ -108,13 +97,13 @@ impl LogState {
 
     /// A transaction begins.
     pub fn begin(&mut self) {
-        self.uncommitted.seqs = self.seqs;
+        self.uncommitted.next_seq = self.next_seq;
     }
 
     /// The transaction was rolled back.
     pub fn roll_back(&mut self) {
-        let Uncommitted { backlogs, seqs, .. } = std::mem::take(&mut self.uncommitted);
-        self.seqs = seqs;
+        let Uncommitted { backlogs, next_seq, .. } = std::mem::take(&mut self.uncommitted);
+        self.next_seq = next_seq;
         for (account, before) in backlogs {
             if let (Some(before), Some(log)) = (before, self.backlogs.get_mut(&account)) {
                 (log.pending, log.last) = before;
@@ -145,7 +134,7 @@ impl LogState {
         }
         let changed = changes.backlogs.drain().filter_map(|(account, _)| self.backlogs.get(&account));
         let dead_letters = std::mem::take(&mut changes.dead_letters);
-        self.published.commit(changed.map(|log| (&log.name, log.pending)), dead_letters, self.seqs.next - 1);
+        self.published.commit(changed.map(|log| (&log.name, log.pending)), dead_letters, self.next_seq - 1);
         self.published.lock().deduplication = (self.ids.len() as u64, self.ids.memory() as u64);
     }
 
@@ -173,24 +162,15 @@ impl LogState {
         log.is_some_and(|log| log.recent.may_be_pending(users, none_up_to))
     }
 
-    /// Reserves seqs if the next one may not be assigned yet; returns the first seq that is not reserved, which is to be stored.
-    pub fn reserve_seqs(&mut self) -> Option<i64> {
-        let Seqs { next, reserved } = self.seqs;
-        (next >= reserved).then(|| {
-            self.seqs.reserved = next + RESERVED;
-            self.seqs.reserved
-        })
-    }
-
-    /// The next seq, if others behind it are reserved: at an orderly end it is to be stored, so that no seq is left out.
-    pub fn unused_seq(&self) -> Option<i64> {
-        (self.seqs.reserved > self.seqs.next).then_some(self.seqs.next)
+    /// The next seq to assign.
+    pub fn next_seq(&self) -> i64 {
+        self.next_seq
     }
 
     /// Assigns the next seq to an event of the account with this id and these user keys.
     pub fn append(&mut self, account: AccountNumber, id: EventId, users: &[UserKey]) -> Seq {
-        let seq = Seq(self.seqs.next);
-        self.seqs.next += 1;
+        let seq = Seq(self.next_seq);
+        self.next_seq += 1;
         self.uncommitted.ids.insert(id, seq);
         if let Some(log) = self.change(account) {
             log.recent.append(users, seq, log.last);
@@ -276,8 +256,7 @@ mod tests {
     /// Appends to an old and to a new account, ends an event, and adds dead letters.
     fn change(state: &mut LogState) {
         state.begin();
-        assert_eq!(state.reserve_seqs(), Some(5 + RESERVED));
-        assert_eq!((state.append(1, id(5), &[USER]), state.reserve_seqs()), (Seq(5), None));
+        assert_eq!(state.append(1, id(5), &[USER]), Seq(5));
         state.add_account(&name(3), 3);
         assert_eq!(state.append(3, id(6), &[USER]), Seq(6));
         state.end_event(1);
@@ -295,7 +274,6 @@ mod tests {
         state.commit();
         assert_eq!(counts(&state), (2, 5, 6));
         assert_eq!((state.appended_now(&id(5)), state.candidates(&id(5))), (None, vec![5]));
-        assert_eq!(state.unused_seq(), Some(7));
         state.begin();
         state.remove(id(5), Seq(5));
         assert_eq!(state.candidates(&id(5)), [5]);
@@ -309,7 +287,7 @@ mod tests {
         for _ in 0..2 {
             change(&mut state);
             state.roll_back();
-            assert_eq!((counts(&state), state.unused_seq()), ((2, 3, 4), None));
+            assert_eq!((counts(&state), state.next_seq()), ((2, 3, 4), 5));
             assert_eq!((state.pending(&name(1)), state.find_account(&name(3))), (2, None));
             assert_eq!((state.appended_now(&id(5)), state.candidates(&id(5))), (None, vec![]));
         }

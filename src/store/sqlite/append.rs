@@ -78,7 +78,7 @@ pub fn insert(
     received_at: Timestamp,
     body: &[u8],
 ) -> Result<Seq, StoreError> {
-    let seq = tx.assign_seq(account, id, users)?;
+    let seq = tx.state.log.append(account, id, users);
     let sql = "INSERT INTO log (seq, account, id, keys, received_at) VALUES (?1, ?2, ?3, ?4, ?5)";
     tx.connection.run(sql, params![seq.0, account, id.0.as_slice(), keys::to_blob(users), received_at.0])?;
     tx.connection.run("INSERT INTO bodies (seq, body) VALUES (?1, ?2)", params![seq.0, body])?;

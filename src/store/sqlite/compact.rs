@@ -6,6 +6,7 @@
 
 use super::older_ids;
 use super::query::Query;
+use super::schema::{NEXT_SEQ, set_meta};
 use super::write_tx::WriteTx;
 use crate::domain::{EventId, Seq, Timestamp};
 use crate::store::StoreError;
@@ -44,7 +45,8 @@ pub fn remove(tx: &mut WriteTx<'_>, seqs: &[Seq], before: Timestamp) -> Result<(
         }
         tx.state.log.remove(id, *seq);
     }
-    Ok(())
+    // The rows that are left do not tell which seqs were assigned.
+    Ok(set_meta(tx.connection, NEXT_SEQ, tx.state.log.next_seq())?)
 }
 
 /// Returns a portion of the free pages to the file system; says whether more remain and can be returned: a file that was not

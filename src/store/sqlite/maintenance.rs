@@ -124,7 +124,13 @@ impl SqliteStore {
                 let portion = portion.to_vec();
                 self.writer.write(move |tx| Ok(older_ids::insert(tx.connection, &portion)?)).await?;
             }
-            self.writer.write(move |tx: &mut WriteTx<'_>| tx.older_ids_moved(last)).await?;
+            let moved = move |tx: &mut WriteTx<'_>| {
+                older_ids::set_up_to(tx.connection, last)?;
+                tx.state.older_ids = true; // stays so if this is rolled back: then lookups find none there
+                tx.state.log.ids_moved(last);
+                Ok(())
+            };
+            self.writer.write(moved).await?;
         }
         Ok(())
     }

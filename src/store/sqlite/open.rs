@@ -74,8 +74,7 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<Database, OpenEr
     warn_if_others_can_read(path);
     let opened = Connection::open(path).and_then(|mut connection| {
         schema::prepare_writer(&connection)?;
-        let found = version(&connection)?;
-        match found {
+        match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
             0 => create(&mut connection)?,
             5 => migrate_v5::migrate_file(&mut connection)?,
             6 => migrate_v6::migrate_file(&mut connection)?,
@@ -152,10 +151,6 @@ fn warn_if_others_can_read(path: &Path) {
     }
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
-}
-
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     let mut hash_key = [0; 32];
     rand::rng().fill_bytes(&mut hash_key);
@@ -168,7 +163,7 @@ fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite:
     let hash_key: [u8; 32] =
         connection.query_row("SELECT value FROM meta WHERE name = 'hash_key'", [], |row| row.get(0))?;
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    // The highest seqs are read as well, so that a file that was edited by hand gives none twice.
+    // The rows tell which seqs were assigned; for those that were removed, compaction has written it.
     let last =
         count("SELECT max(coalesce((SELECT max(seq) FROM log), 0), coalesce((SELECT max(seq) FROM dead_letters), 0))")?;
     let next_seq = schema::meta(connection, NEXT_SEQ)?.max(last + 1).max(1);

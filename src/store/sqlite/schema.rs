@@ -16,9 +16,9 @@ pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 /// The tables that version 6 has, too.
 const TABLES: &str = "
--- Single values: 'hash_key' (32 bytes), 'next_seq' (no seq below it is assigned again), 'older_ids_up_to' (up to this seq the ids
--- of the log are found in older_ids), 'former_ids_below' (events below this seq may have their former id), 'probes', 'open' (see
--- clean_shutdown.rs), 'release' (that opened the file last).
+-- Single values: 'hash_key' (32 bytes), 'next_seq' (as of the last compaction: no seq below it is assigned again),
+-- 'older_ids_up_to' (up to this seq the ids of the log are found in older_ids), 'former_ids_below' (events below this seq may have
+-- their former id), 'probes', 'open' (see clean_shutdown.rs), 'release' (that opened the file last).
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
 -- Accounts, by a small number. health: opaque text.
@@ -110,7 +110,7 @@ CREATE INDEX deleted_users_received ON deleted_users (received_at);
 /// The name in `meta` of the seq below which events may have their former id; none in a file that was not migrated.
 pub const FORMER_IDS_BELOW: &str = "former_ids_below";
 
-/// The name in `meta` of the first seq that may be assigned after a restart.
+/// The name in `meta` of a seq below which none is assigned again. It is written by whatever deletes rows of the log, which else tell.
 pub const NEXT_SEQ: &str = "next_seq";
 
 /// What SQLite may hold in memory for the writer: the inner pages of a million events. Measured: with 16 MiB it is no faster.

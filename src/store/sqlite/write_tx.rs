@@ -5,7 +5,6 @@
 
 use super::older_ids;
 use super::query::Query;
-use super::schema::{NEXT_SEQ, set_meta};
 use crate::domain::{AccountName, EventId, HashKey, Seq, UserKey};
 use crate::store::log_state::{AccountNumber, LogState};
 use crate::store::{StoreError, keys};
@@ -43,22 +42,6 @@ impl WriteTx<'_> {
         let number = self.connection.last_insert_rowid();
         self.state.log.add_account(name, number);
         Ok(number)
-    }
-
-    /// Assigns the next seq to an event of the account with this id and these user keys.
-    pub fn assign_seq(&mut self, account: AccountNumber, id: EventId, users: &[UserKey]) -> Result<Seq, StoreError> {
-        if let Some(reserved) = self.state.log.reserve_seqs() {
-            set_meta(self.connection, NEXT_SEQ, reserved)?;
-        }
-        Ok(self.state.log.append(account, id, users))
-    }
-
-    /// All ids up to the seq `last` are in the table `older_ids`: they leave the memory with this transaction.
-    pub fn older_ids_moved(&mut self, last: i64) -> Result<(), StoreError> {
-        older_ids::set_up_to(self.connection, last)?;
-        self.state.older_ids = true; // stays so if this is rolled back: then lookups find none there
-        self.state.log.ids_moved(last);
-        Ok(())
     }
 
     /// The newest row of the log with this id.

@@ -10,7 +10,7 @@ use super::checkpoint::Checkpoints;
 use super::clean_shutdown;
 use super::job::{ClosureJob, Job};
 use super::query::Query;
-use super::schema::{NEXT_SEQ, keep_wal_on_close, set_meta};
+use super::schema::keep_wal_on_close;
 use super::write_tx::{WriteTx, WriterState};
 use crate::store::{Commit, StoreError};
 use rusqlite::Connection;
@@ -197,12 +197,7 @@ impl Database {
 
     /// Closes the file in order.
     pub fn close(mut self) {
-        let unused_seq = self.state.log.unused_seq();
-        let closed = self.transaction(|tx| {
-            // So that no seq is left out after an orderly end.
-            unused_seq.map_or(Ok(()), |next| set_meta(tx.connection, NEXT_SEQ, next))?;
-            Ok(clean_shutdown::mark_closed(tx.connection)?)
-        });
+        let closed = self.transaction(|tx| Ok(clean_shutdown::mark_closed(tx.connection)?));
         if let Err(error) = closed.and_then(|()| Ok(keep_wal_on_close(&self.connection, false)?)) {
             tracing::warn!(%error, "cannot write to the store that it was closed in order; nothing is lost by that");
         }

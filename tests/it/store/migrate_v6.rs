@@ -42,7 +42,7 @@ async fn pending_events_keep_their_order_and_new_events_come_after_them() {
         assert!(json[0].contains("trait_39"), "its body was packed");
         store.reopen().await;
     }
-    assert_eq!(store.append("new", &["u1"]).await, Seq(4_097), "seqs below it were reserved");
+    assert_eq!(store.append("new", &["u1"]).await, Seq(4_097), "seqs below it were reserved by that release");
 }
 
 #[tokio::test]
