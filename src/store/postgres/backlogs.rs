@@ -127,7 +127,8 @@ mod tests {
         backlogs.counted(&counts(4, 1), Seq(4), 7);
         backlogs.appended([(&main, Seq(4)), (&main, Seq(5))]);
         assert_eq!((backlogs.pending(&main), backlogs.first(&main)), (5, Seq(1)), "the fourth was counted already");
-        assert_eq!((published.lock().status.pending, published.lock().status.dead), (5, 7));
+        let status = published.lock().status.clone();
+        assert_eq!((status.pending, status.dead), (5, 7));
     }
 
     #[test]

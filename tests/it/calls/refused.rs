@@ -14,11 +14,7 @@ async fn with_poisoned(poison: &Value, settings: &[(&str, &str)]) -> (Service, u
     let refersion = Refersion::start().await;
     let theirs = [(Field::FirstName, "T"), (Field::Email, "theirs@example.com")];
     refersion.sandbox.add(AffiliateStatus::Active, &theirs.into_iter().collect()).expect("added");
-    let settings: Vec<_> = [super::AT_ONCE].iter().chain(settings).copied().collect();
-    let service = Service::on(refersion, &settings).await;
-    send_all(&service, each_identify(FULL, "made", &Value::Null)).await;
-    service.until_drained().await;
-    let before = service.refersion.sandbox.calls().len();
+    let (service, before) = knowing(refersion, FULL, settings).await;
     let mut events = each_identify(FULL, "moved", &city("Oslo"));
     for (key, value) in poison.as_object().expect("traits") {
         events[17]["traits"][key] = value.clone();
