@@ -150,5 +150,6 @@ pub async fn discard(session: &Session, ids: &[i64]) -> Result<Vec<i64>, Error> 
     let there: Vec<i64> = session.query(sql, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
     session.execute("DELETE FROM dead_letters WHERE seq = ANY ($1)", &[&there]).await?;
     session.execute("DELETE FROM dead_keys WHERE seq = ANY ($1)", &[&there]).await?;
-    Ok(ids.iter().copied().filter(|id| there.binary_search(id).is_ok()).collect())
+    let mut there = BTreeSet::from_iter(there); // an id that was given twice existed once
+    Ok(ids.iter().copied().filter(|id| there.remove(id)).collect())
 }
