@@ -6,12 +6,13 @@
 //!
 //! Start order: the store is opened (an error if another process has it open); stored API keys are opened, if any key is
 //! accepted (an error if one cannot be opened); each configured account gets a client, a worker and an endpoint; the listeners
-//! are bound; their addresses are announced; the workers of accounts with pending events are woken. Accounts share the store,
+//! are bound; their addresses are announced; the workers of accounts with pending events are woken, and from then on those of
+//! accounts that this process comes to own (`ownership`). Accounts share the store,
 //! the listeners and the clock. Accounts that are not configured share their connections to Refersion, too;
 //! `merchant_registry` admits them, within the limits of `key_verification`.
 //!
 //! Stop order (the graceful shutdown), under one deadline: new requests are refused; requests in flight are answered; the workers hand back calls that
-//! were not sent; the store is closed. Events that are still in flight at the deadline are delivered after the next start;
+//! were not sent; accounts of which nothing is in flight are left to other processes; the store is closed. Events that are still in flight at the deadline are delivered after the next start;
 //! none is lost. If the store fails for good or a worker panics, the service ends with an error, so that its supervisor
 //! restarts it.
 
@@ -19,6 +20,7 @@ mod context;
 mod key_verification;
 mod merchant_registry;
 mod open_store;
+mod ownership;
 mod reload;
 
 pub use open_store::{StoreOpenError, open_store};
@@ -36,6 +38,7 @@ use crate::worker::Runtime;
 use axum::Router;
 use context::AppContext;
 use merchant_registry::MerchantRegistry;
+use ownership::LeaseKeeper;
 use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader};
 use std::collections::BTreeMap;
 use std::io;
@@ -131,7 +134,8 @@ pub async fn serve(
     let metrics = Metrics::default();
     let commits = metrics.clone();
     store.on_commit(Box::new(move |commit| commits.committed(commit.requests, commit.took)));
-    let context = AppContext::new(config, store, Clock::start(), metrics, runtime);
+    let clock = store.time().await?.map_or_else(Clock::start, Clock::start_at);
+    let context = AppContext::new(config, store, clock, metrics, runtime);
     let (config, store) = (&context.config(), &context.store);
     let (registry, merchants, accounts) = new_registry(&context).await?;
     let registry = Arc::new(registry);
@@ -146,6 +150,7 @@ pub async fn serve(
     let probing = tokio::spawn(probe(Arc::clone(store)));
     let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&registry)), shutdown.clone()));
     let private = tokio::spawn(listen(ops, http::ops_router(Arc::clone(&registry)), shutdown.clone()));
+    let leases = LeaseKeeper::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
     registry.wake_accounts_with_pending_events();
     let reloader = Reloader::new(reloading, context.clone(), Arc::clone(&registry), merchants, accounts);
     let reloads = tokio::spawn(Arc::new(reloader).run());
@@ -165,6 +170,7 @@ pub async fn serve(
     if tokio::time::timeout(config.server.drain, finished).await.is_err() {
         tracing::warn!("the deadline passed; events in flight are delivered after the next start");
     }
+    leases.stop();
     store.close().await;
     tracing::info!("stopped");
     failure.map_or(Ok(()), Err)

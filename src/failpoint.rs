@@ -1,7 +1,8 @@
 //! Fail points for tests: named steps between receiving and settling an event at which the process aborts, as with `kill -9`.
 //!
 //! A test starts the program with `FAILPOINTS='worker::answered=return'`, in the syntax of the crate `fail`. The process then aborts
-//! when it reaches that step: no destructor runs, and nothing is flushed. Invariant: fail points exist only with the feature
+//! when it reaches that step: no destructor runs, and nothing is flushed. With `return(freeze)` it stops there as by SIGSTOP, until
+//! the test lets it go on. Invariant: fail points exist only with the feature
 //! `failpoints`, which only tests turn on; without it [`step`] does nothing. Deliberately absent: errors and delays, which tests
 //! cause from outside.
 
@@ -16,10 +17,21 @@ pub fn arm() {
     ARMED.call_once(|| std::mem::forget(fail::FailScenario::setup()));
 }
 
-/// Aborts the process here if a test has activated the step `name`.
+/// Aborts or freezes the process here if a test has activated the step `name`.
 #[cfg(feature = "failpoints")]
 pub fn step(name: &str) {
-    if fail::eval(name, |_| ()).is_some() {
+    match fail::eval(name, |action| action) {
+        None => {}
+        Some(Some(action)) if action == "freeze" => freeze(),
+        Some(_) => std::process::abort(),
+    }
+}
+
+/// Stops every thread of this process, until it gets SIGCONT.
+#[cfg(feature = "failpoints")]
+fn freeze() {
+    let stop = format!("kill -STOP {}", std::process::id());
+    if std::process::Command::new("/bin/sh").args(["-c", &stop]).status().is_err() {
         std::process::abort();
     }
 }

@@ -9,7 +9,8 @@
 //! replace a key. The sealed key is committed and synced before the first event of its account is appended. The account's name
 //! is derived from the public key, so its users, their order and its deduplication survive a change of the secret key. Each
 //! account has its own worker and health, created by its first request or, if it has pending events, at the start; until then
-//! an account costs the memory of its key. Deliberately absent: deleting a key. A stored key that Refersion no longer accepts
+//! an account costs the memory of its key. What another process stores in the same store is read from there: so the worker of an
+//! account gets a key that was replaced elsewhere. Deliberately absent: deleting a key. A stored key that Refersion no longer accepts
 //! halts its account.
 
 use super::ServeError;
@@ -20,13 +21,13 @@ use crate::config::Config;
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_seal};
 use crate::http::{AccountEndpoint, AdmissionError, MerchantAccounts};
 use crate::refersion::{BuildError, ConnectionPool, KeyVerification};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::telemetry::Meter;
 use crate::worker::Worker;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use rand::Rng as _;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -112,12 +113,10 @@ impl MerchantRegistry {
         })))
     }
 
-    /// Wakes the worker of each account with pending events. `pending` holds the number of them for each account's name.
-    fn wake_accounts(&self, pending: &BTreeMap<String, u64>) -> Result<(), BuildError> {
+    fn try_wake(&self, names: &[AccountName]) -> Result<(), BuildError> {
         let mut accounts = self.0.accounts();
-        for (name, _) in pending.iter().filter(|(_, events)| **events > 0) {
-            let name = AccountName::from(name.clone());
-            if let Some(endpoint) = self.0.activate(&mut accounts, &name)? {
+        for name in names {
+            if let Some(endpoint) = self.0.activate(&mut accounts, name)? {
                 (endpoint.wake_worker)();
             }
         }
@@ -173,10 +172,36 @@ impl MerchantAccounts for MerchantRegistry {
         active.map(|active| Arc::clone(&active.endpoint)).collect()
     }
 
-    fn wake_accounts_with_pending_events(&self) {
-        if let Err(error) = self.wake_accounts(&self.0.context.store.pending()) {
+    fn names(&self) -> Vec<AccountName> {
+        self.0.accounts().keys().cloned().collect()
+    }
+
+    fn wake(&self, accounts: &[AccountName]) {
+        if let Err(error) = self.try_wake(accounts) {
             tracing::error!(%error, "cannot start the workers of accounts that are not configured; their pending events are delivered after their next event");
         }
+    }
+
+    async fn read_keys(&self) -> Result<(), StoreError> {
+        // Held while reading, too: a key that is stored meanwhile is newer than what was read.
+        let _guard = self.0.writing.lock().await;
+        let sealed = self.0.context.store.kept_keys().await?;
+        let config = self.0.context.config();
+        let (seal_keys, configured) = (&config.store.seal_keys, config.every_account());
+        let mut unopened = 0;
+        for key in sealed.iter().filter(|key| configured.iter().all(|account| account.name != key.account)) {
+            match open_seal(seal_keys, key) {
+                Some(opened) => self.0.accept_stored(&key.account, &opened.api_key),
+                None => unopened += 1,
+            }
+        }
+        if unopened > 0 && self.0.verifier.may_log() {
+            tracing::error!(
+                unopened,
+                "another process has stored API keys with a seal key that STORE_SEAL_KEY does not hold here"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -223,6 +248,24 @@ impl SharedRegistry {
             tracing::info!(account = %name, "Refersion accepts another API key of the account: it replaces the stored key");
         }
         self.admit_active(&mut accounts, name)
+    }
+
+    /// The key of account `name` that another process has verified and stored.
+    fn accept_stored(&self, name: &AccountName, key: &ApiKey) {
+        let mut accounts = self.accounts();
+        if accounts.get(name).is_some_and(|account| account.key.is_same_pair(key)) {
+            return;
+        }
+        let active = accounts.get(name).and_then(|account| account.active.as_ref());
+        match active.map(|active| self.change_key(name, key, active)).transpose() {
+            Ok(active) => {
+                let earlier = accounts.insert(name.clone(), MerchantAccount { key: key.clone(), active });
+                tracing::info!(account = %name, replaced = earlier.is_some(), "another process has stored an API key");
+            }
+            Err(error) => {
+                let _ = client_bug(error);
+            }
+        }
     }
 
     /// The same worker, which now uses `key`, and an endpoint that accepts `key`.

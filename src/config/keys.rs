@@ -78,6 +78,7 @@ keys! {
     STORE_URL: Key<StoreUrl> = secret("store", "url", values::store_url);
     STORE_DEDUPLICATION_WINDOW: Key<Duration> = plain("store", "deduplication_window", values::duration);
     STORE_DEDUPLICATION_MEMORY_MB: Key<usize> = plain("store", "deduplication_memory_mb", values::megabytes);
+    STORE_LEASE: Key<Duration> = plain("store", "lease", values::lease);
     STORE_SEAL_KEY: Key<Vec<SealKey>> = secret("store", "seal_key", values::seal_keys);
     DELIVERY_RETRY_MIN: Key<Duration> = plain("delivery", "retry_min", values::duration);
     DELIVERY_RETRY_MAX: Key<Duration> = plain("delivery", "retry_max", values::duration);

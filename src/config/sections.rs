@@ -134,6 +134,7 @@ fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<StoreConfig> {
         });
     }
     let deduplication_memory = reader.value(&keys::STORE_DEDUPLICATION_MEMORY_MB);
+    let lease = reader.value(&keys::STORE_LEASE);
     let seal_keys = reader.optional(&keys::STORE_SEAL_KEY);
     if mode == Mode::Live && seals && matches!(seal_keys, Ok(None)) {
         reader.missing(
@@ -146,6 +147,7 @@ fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<StoreConfig> {
         url: url?,
         deduplication_window: deduplication_window?,
         deduplication_memory: deduplication_memory?,
+        lease: lease?,
         seal_keys: seal_keys?.unwrap_or_default(),
     })
 }

@@ -91,6 +91,10 @@ pub enum Action {
 }
 
 impl Action {
+    /// Every action.
+    pub const ALL: [Self; 6] =
+        [Self::Created, Self::Updated, Self::Unchanged, Self::Disabled, Self::Anonymized, Self::NotFound];
+
     /// The word in answers and logs.
     pub fn as_str(self) -> &'static str {
         OutcomeCode::from(self).as_str()

@@ -102,6 +102,12 @@ impl OutcomeCode {
         self >= Self::Unmappable
     }
 
+    /// What the delivery did, if the event was carried out.
+    pub fn action(self) -> Option<Action> {
+        let mut actions = Action::ALL.into_iter();
+        actions.find(|action| Self::from(*action) == self)
+    }
+
     /// The number that stands for it in the store.
     pub fn number(self) -> i64 {
         i64::from(self as u8)
@@ -177,5 +183,19 @@ mod tests {
         assert_eq!((numbers.len(), names.len()), (OutcomeCode::ALL.len(), OutcomeCode::ALL.len()));
         assert!(OutcomeCode::ALL.iter().all(|code| OutcomeCode::from_number(code.number()) == Some(*code)));
         assert_eq!(OutcomeCode::from_number(0), None);
+    }
+
+    #[test]
+    fn a_code_says_whether_the_event_was_carried_out_ignored_or_failed() {
+        for (code, action, is_failure) in [
+            (OutcomeCode::Created, Some(Action::Created), false),
+            (OutcomeCode::NotFound, Some(Action::NotFound), false),
+            (OutcomeCode::Unsupported, None, false),
+            (OutcomeCode::DeletedSince, None, false),
+            (OutcomeCode::Unmappable, None, true),
+            (OutcomeCode::Erased, None, true),
+        ] {
+            assert_eq!((code.action(), code.is_dead_letter()), (action, is_failure), "{code:?}");
+        }
     }
 }

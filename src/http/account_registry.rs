@@ -14,12 +14,13 @@ use crate::clock::Clock;
 use crate::domain::{AccountName, ApiKey};
 use crate::scrape::Scraper;
 use crate::segment::{self, AuthError, Authenticator};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::telemetry::{Meter, Metrics};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -35,8 +36,14 @@ pub trait MerchantAccounts: Send + Sync {
     /// The endpoints of the accounts that have a worker.
     fn endpoints(&self) -> Vec<Arc<AccountEndpoint>>;
 
-    /// Wakes the worker of every account with pending events.
-    fn wake_accounts_with_pending_events(&self);
+    /// The names of all accounts.
+    fn names(&self) -> Vec<AccountName>;
+
+    /// Wakes the workers of those of these accounts that are not configured and whose keys are stored.
+    fn wake(&self, accounts: &[AccountName]);
+
+    /// Reads the keys that other processes have stored: new ones, and those that replace others.
+    async fn read_keys(&self) -> Result<(), StoreError>;
 }
 
 /// Why a key of an account that is not configured is not admitted.
@@ -124,14 +131,36 @@ impl AccountRegistry {
 
     /// Wakes the worker of every account with pending events: a start finds some, and a replay adds some.
     pub fn wake_accounts_with_pending_events(&self) {
-        if let Some(merchants) = &self.merchants {
-            merchants.wake_accounts_with_pending_events();
-        }
-        let pending = self.store.pending();
-        for endpoint in &*self.configured() {
-            if pending.get(endpoint.account.as_str()).is_some_and(|events| *events > 0) {
-                (endpoint.wake_worker)();
+        let pending = self.store.pending().into_iter().filter(|(_, events)| *events > 0);
+        self.wake(&pending.map(|(name, _)| AccountName::from(name)).collect::<Vec<_>>());
+    }
+
+    /// Wakes the workers of those of these accounts that this process owns.
+    pub fn wake(&self, accounts: &[AccountName]) {
+        let (configured, mut others) = (self.configured(), Vec::new());
+        for account in accounts.iter().filter(|account| self.store.lease(account).is_some()) {
+            match configured.iter().find(|endpoint| endpoint.account == *account) {
+                Some(endpoint) => (endpoint.wake_worker)(),
+                None => others.push(account.clone()),
             }
+        }
+        if let Some(merchants) = self.merchants.as_ref().filter(|_| !others.is_empty()) {
+            merchants.wake(&others);
+        }
+    }
+
+    /// The names of all accounts that this process can deliver for.
+    pub fn accounts(&self) -> BTreeSet<AccountName> {
+        let configured = self.configured();
+        let configured = configured.iter().map(|endpoint| endpoint.account.clone());
+        configured.chain(self.merchants.iter().flat_map(|merchants| merchants.names())).collect()
+    }
+
+    /// Reads the API keys that other processes have stored.
+    pub async fn read_keys(&self) -> Result<(), StoreError> {
+        match &self.merchants {
+            Some(merchants) => merchants.read_keys().await,
+            None => Ok(()),
         }
     }
 

@@ -50,7 +50,10 @@ pub(super) async fn readyz_by_account(State(registry): State<Arc<AccountRegistry
     let unconfigured = registry.merchants.is_some().then(|| registry.unconfigured());
     let unhealthy = unconfigured.as_deref().map(|endpoints| halted_and_paused(endpoints, now));
     let named = unhealthy.iter().flatten().flatten().take(MAX_NAMED);
-    let state = |endpoint: &AccountEndpoint| json!({"refersion": refersion(std::iter::once(&endpoint.signals), now)});
+    let state = |endpoint: &AccountEndpoint| {
+        let refersion = refersion(std::iter::once(&endpoint.signals), now);
+        json!({"refersion": refersion, "owner": endpoint.is_owner()})
+    };
     let accounts: Map<String, Value> = registry
         .configured()
         .iter()

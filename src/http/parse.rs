@@ -171,7 +171,9 @@ fn new_event(
     received_at: Timestamp,
 ) -> NewEvent {
     let keys = user.keys(endpoint.store.hash_key(), &endpoint.account);
-    let none_pending_up_to = only.and_then(|_| endpoint.signals.none_pending_up_to(&keys));
+    // Only the owner knows which events are pending.
+    let owner = only.filter(|_| endpoint.is_owner());
+    let none_pending_up_to = owner.and_then(|_| endpoint.signals.none_pending_up_to(&keys));
     let known_users_only = only.map(|only| KnownUsersOnly { none_pending_up_to, ..only });
     let (id, former_id) = event_ids(endpoint, text, event, &keys);
     NewEvent {

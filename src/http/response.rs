@@ -19,7 +19,7 @@
 use super::AdmissionError;
 use super::limits::MAX_EVENTS;
 use crate::account_signals::EventOutcome;
-use crate::delivery::{Outcome, OutcomeCode, PermanentFailure};
+use crate::delivery::{Action, Outcome, OutcomeCode, PermanentFailure};
 use crate::domain::EventId;
 use crate::mapping::{MappingError, Reason};
 use crate::segment::AuthError;
@@ -42,6 +42,8 @@ pub(super) enum ApiResponse {
     /// An event that lacks what Refersion needs.
     Unmappable(MappingError),
     DeadLetter(PermanentFailure),
+    /// Another process has settled the event, and why if it is a dead letter.
+    SettledElsewhere(OutcomeCode, Option<String>),
     Unauthenticated(AuthError),
     AccountHalted,
     NotFound,
@@ -98,7 +100,8 @@ impl ApiResponse {
     /// The status code.
     pub(super) fn code(&self) -> StatusCode {
         match self {
-            Self::Delivered(_) | Self::Duplicate | Self::Ignored(_) => StatusCode::OK,
+            Self::SettledElsewhere(code, _) if code.is_dead_letter() => StatusCode::BAD_REQUEST,
+            Self::Delivered(_) | Self::SettledElsewhere(..) | Self::Duplicate | Self::Ignored(_) => StatusCode::OK,
             Self::Accepted => StatusCode::ACCEPTED,
             Self::Invalid(_) | Self::Unmappable(_) | Self::DeadLetter(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) | Self::AccountHalted => StatusCode::UNAUTHORIZED,
@@ -118,7 +121,11 @@ impl ApiResponse {
     pub(super) fn status(&self) -> EventStatus {
         match self {
             Self::Delivered(Outcome::Delivered { .. }) => EventStatus::Delivered,
-            Self::Delivered(Outcome::Ignored(_)) | Self::Ignored(_) => EventStatus::Ignored,
+            Self::SettledElsewhere(code, _) if code.is_dead_letter() => EventStatus::Rejected,
+            Self::SettledElsewhere(code, _) if code.action().is_some() => EventStatus::Delivered,
+            Self::Delivered(Outcome::Ignored(_)) | Self::Ignored(_) | Self::SettledElsewhere(..) => {
+                EventStatus::Ignored
+            }
             Self::Accepted => EventStatus::Accepted,
             Self::Duplicate => EventStatus::Duplicate,
             Self::Invalid(_) | Self::Unmappable(_) | Self::DeadLetter(_) => EventStatus::Rejected,
@@ -137,6 +144,7 @@ impl ApiResponse {
     pub(super) fn message(&self) -> Cow<'_, str> {
         match self {
             Self::Delivered(outcome) => outcome.to_string().into(),
+            Self::SettledElsewhere(code, reason) => settled_elsewhere(*code, reason.as_deref()).into(),
             Self::Accepted => "the event is stored and will be delivered".into(),
             Self::Duplicate => "this event was stored before (the same messageId or, without one, the same bytes): it has no second effect".into(),
             Self::Ignored(reason) => reason.to_string().into(),
@@ -171,6 +179,7 @@ impl ApiResponse {
     pub(super) fn body(&self) -> ResponseBody<'_> {
         let action = match self {
             Self::Delivered(Outcome::Delivered { action, .. }) => Some(action.as_str()),
+            Self::SettledElsewhere(code, _) => code.action().map(Action::as_str),
             _ => None,
         };
         ResponseBody {
@@ -287,6 +296,16 @@ impl From<StoreError> for ApiResponse {
             | StoreError::Corrupt(_)
             | StoreError::Fatal(_) => Self::NotStored,
         }
+    }
+}
+
+/// The message for an event of which only this is known.
+fn settled_elsewhere(code: OutcomeCode, reason: Option<&str>) -> String {
+    match (code.action(), reason) {
+        (Some(action), _) => Outcome::delivered(action, None).to_string(),
+        (None, Some(reason)) => format!("{reason} (the event is kept as a dead letter)"),
+        (None, None) if code.is_dead_letter() => format!("{} (the event is kept as a dead letter)", code.as_str()),
+        (None, None) => format!("nothing to do: {}", code.as_str()),
     }
 }
 

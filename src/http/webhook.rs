@@ -2,7 +2,8 @@
 //!
 //! In: a request. Out: its response. The response to a single event waits up to `SERVER_WAIT` for the outcome, so that Segment's
 //! Event Tester shows it, but only if the event can be delivered now: the account's worker says whether the account is paused or
-//! halted, and whether an earlier event of the user blocks this one. The response to an array does not wait; it has a result per
+//! halted, and whether an earlier event of the user blocks this one. Where another process delivers for the account, the store says how
+//! the event ended. The response to an array does not wait; it has a result per
 //! event. Invariant: a client that disconnects loses the response and nothing else. Deliberately absent: calls to Refersion.
 
 use super::account_registry::credentials;
@@ -14,7 +15,7 @@ use super::parse::{Decision, ParsedBody, ParsedItem, parse_body};
 use super::response::{ApiResponse, ItemResult, ResponseBody, combined};
 use super::{AccountEndpoint, AccountRegistry, refuse};
 use crate::account_signals::Waiter;
-use crate::domain::{EventId, Timestamp};
+use crate::domain::{EventId, Seq, Timestamp};
 use crate::scheduling::HealthState;
 use crate::segment::PendingSignatures;
 use crate::store::Appended;
@@ -148,8 +149,8 @@ async fn handle_one(
     };
     let waiter = (!endpoint.max_wait.is_zero()).then(|| endpoint.signals.wait_for(event.id)).flatten();
     match append(endpoint, vec![event], trace).await?.first() {
-        Some(Appended::Accepted { pending, .. }) if *pending < endpoint.concurrency => {
-            Ok(wait_for_outcome(endpoint, waiter).await)
+        Some(Appended::Accepted { seq, pending }) if *pending < endpoint.concurrency => {
+            Ok(wait_for_outcome(endpoint, *seq, waiter).await)
         }
         Some(appended) => Ok(append_result(*appended, if_unknown)),
         None => Ok(ApiResponse::InternalError),
@@ -158,7 +159,7 @@ async fn handle_one(
 
 /// The outcome of an event that can be delivered now, if it is known within the wait. While the account is paused, or an earlier
 /// event of the user blocks this one, the response does not wait.
-async fn wait_for_outcome(endpoint: &AccountEndpoint, waiter: Option<Waiter>) -> ApiResponse {
+async fn wait_for_outcome(endpoint: &AccountEndpoint, seq: Seq, waiter: Option<Waiter>) -> ApiResponse {
     let Some(waiter) = waiter else { return ApiResponse::Accepted };
     match endpoint.signals.state(endpoint.clock.now()) {
         HealthState::Halted { .. } => return ApiResponse::AccountHalted,
@@ -168,9 +169,19 @@ async fn wait_for_outcome(endpoint: &AccountEndpoint, waiter: Option<Waiter>) ->
     tokio::select! {
         biased;
         outcome = waiter.outcome() => outcome.map_or(ApiResponse::Accepted, ApiResponse::from),
+        settled = settled_elsewhere(endpoint, seq) => settled,
         () = endpoint.shutdown.cancelled() => ApiResponse::Accepted,
         () = tokio::time::sleep(endpoint.max_wait) => ApiResponse::Accepted,
     }
+}
+
+/// How the event ended, once the process that owns the account has settled it; nothing where this process is the owner.
+async fn settled_elsewhere(endpoint: &AccountEndpoint, seq: Seq) -> ApiResponse {
+    if endpoint.is_owner() {
+        return std::future::pending().await;
+    }
+    let (code, reason) = endpoint.store.settled(seq).await;
+    ApiResponse::SettledElsewhere(code, reason)
 }
 
 fn append_result(appended: Appended, if_unknown: Option<ApiResponse>) -> ApiResponse {

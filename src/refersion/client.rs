@@ -6,6 +6,7 @@
 
 use super::request;
 use super::response::{self, KeyVerification};
+use super::send_guard::{GuardedBody, SendGuard};
 use crate::delivery::{Call, Reply};
 use crate::domain::{ApiKey, password};
 use arc_swap::ArcSwap;
@@ -87,10 +88,13 @@ impl Client {
     }
 
     /// Makes `call`, and in the same request the `others`, which are [like](Call::is_like) it and about other affiliates.
-    /// Returns the reply to `call`, and those to the `others` in their order.
-    pub async fn call(&self, call: &Call, others: &[&Call]) -> (Reply, Vec<Reply>) {
+    /// Returns the reply to `call`, and those to the `others` in their order. None: `guard` did not let it be sent.
+    pub async fn call(&self, call: &Call, others: &[&Call], guard: &SendGuard) -> Option<(Reply, Vec<Reply>)> {
         let body = request::body(call, others, || password(&mut rand::rng()));
-        let received = self.send(call.operation(), &body).await;
+        let received = self.send(call.operation(), &body, guard).await;
+        if guard.has_refused() {
+            return None;
+        }
         let now = SystemTime::now();
         let parsed = received.as_ref().map(|received| (received.as_raw(), response::json(&received.body)));
         let read = |call: &Call| match &parsed {
@@ -102,20 +106,20 @@ impl Client {
                 Reply::Unavailable { what: message.clone(), retry_after: None }
             }
         };
-        (read(call), others.iter().map(|call| read(call)).collect())
+        Some((read(call), others.iter().map(|call| read(call)).collect()))
     }
 
     /// Verifies the key pair by `/affiliate/list`.
     pub async fn verify_key(&self) -> KeyVerification {
-        match self.send("list", &request::key_verification()).await {
+        match self.send("list", &request::key_verification(), &SendGuard::none()).await {
             Ok(received) => response::verification(&received.as_raw(), SystemTime::now()),
             Err(error) => KeyVerification::Unknown { reason: error.message, retry_after: None },
         }
     }
 
-    async fn send(&self, operation: &str, body: &Value) -> Result<ReceivedResponse, TransportError> {
+    async fn send(&self, operation: &str, body: &Value, guard: &SendGuard) -> Result<ReceivedResponse, TransportError> {
         let connection = self.0.load_full();
-        let sent = connection.pool.http.execute(connection.request(operation, body)).await;
+        let sent = connection.pool.http.execute(connection.request(operation, body, guard)).await;
         let mut response = sent.map_err(|error| connection.transport_error(operation, error))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
@@ -135,13 +139,14 @@ impl Client {
 }
 
 impl Connection {
-    fn request(&self, operation: &str, body: &Value) -> Request {
+    fn request(&self, operation: &str, body: &Value, guard: &SendGuard) -> Request {
         let mut url = self.pool.affiliate.clone();
         append(&mut url, operation);
         let mut request = Request::new(Method::POST, url);
         self.headers.clone_into(request.headers_mut());
         // A value is always JSON.
-        *request.body_mut() = serde_json::to_vec(body).ok().map(Body::from);
+        *request.body_mut() =
+            serde_json::to_vec(body).ok().map(|bytes| Body::wrap(GuardedBody::new(bytes, guard.clone())));
         request
     }
 

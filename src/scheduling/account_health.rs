@@ -7,7 +7,7 @@
 //! it publishes one [`HealthSnapshot`]; it never waits, so the caller can stop at any moment. Deliberately absent:
 //! logs, metrics and the probe itself, which are the worker's, and moments and chance, which are arguments.
 
-use super::circuit_breaker::{Cause, CircuitBreaker, Generation, HealthState, Transition};
+use super::circuit_breaker::{Cause, CircuitBreaker, Generation, HealthState, SavedPause, Transition};
 use super::rate_limit::RateLimit;
 use super::{Backoff, ConcurrencyLimit, Epoch};
 use crate::domain::{Seq, Timestamp};
@@ -48,6 +48,28 @@ impl Learned {
             || differ(self.concurrency, saved.concurrency, 0.05)
             || self.rate_limited.len() != saved.rate_limited.len()
             || differ(accepted(self), accepted(saved), 0.2)
+    }
+}
+
+/// What is saved of an account's health, for a restart and for the next owner.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SavedHealth {
+    /// What was learned of its limits.
+    #[serde(flatten)]
+    pub learned: Learned,
+    /// Its pause or its halt, if it is not well.
+    #[serde(default)]
+    pub pause: Option<SavedPause>,
+}
+
+impl SavedHealth {
+    /// Whether the difference to what is `saved` is worth saving.
+    pub fn differs_from(&self, saved: &Self) -> bool {
+        let same_pause = match (&self.pause, &saved.pause) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        !same_pause || self.learned.differs_from(&saved.learned)
     }
 }
 
@@ -132,6 +154,14 @@ impl AccountHealth {
             rate: RateLimit::new(limits.requests_per_second, &learned),
             in_flight: 0,
         }
+    }
+
+    /// The health as it was `saved` by another process that owned the account until `now` and may have made a request just before.
+    pub fn taken_over(limits: HealthLimits, saved: SavedHealth, now: Timestamp) -> Self {
+        let breaker = CircuitBreaker::restored(limits.backoff, saved.pause, now);
+        let mut health = Self { breaker, ..Self::new(limits, saved.learned) };
+        health.rate.on_request_elsewhere(now);
+        health
     }
 
     /// The permission to make a request now, and the transition that this is, if any; or why not. To be called only if there
@@ -266,10 +296,15 @@ impl AccountHealth {
         HealthSnapshot { state, cause, concurrency_limit, in_flight: self.in_flight, requests_per_second }
     }
 
-    /// What is worth remembering across a restart.
+    /// What was learned of the account's limits.
     pub fn learned(&self) -> Learned {
         let (requests_per_second, rate_limited) = self.rate.learned();
         Learned { requests_per_second, concurrency: self.concurrency.found(), rate_limited }
+    }
+
+    /// What is to be saved.
+    pub fn saved(&self, now: Timestamp) -> SavedHealth {
+        SavedHealth { learned: self.learned(), pause: self.breaker.saved(now) }
     }
 
     fn end(&mut self, permit: &Permit, now: Timestamp) {

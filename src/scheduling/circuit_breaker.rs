@@ -8,7 +8,7 @@
 //! before the last change of the breaker neither trip nor close it. Deliberately absent: how many requests and how fast
 //! ([`super::ConcurrencyLimit`], `RateLimit`).
 
-use super::Backoff;
+use super::{Backoff, RetryWait};
 use crate::domain::{Seq, Timestamp};
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ pub enum HealthState {
 }
 
 /// Why requests may not begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Refersion answered 429.
     RateLimited,
@@ -76,6 +77,30 @@ pub enum Transition {
     },
     /// Halted → closed, or back to open if a `Retry-After` is not over.
     Resumed,
+}
+
+/// A pause or a halt as it is saved: with waits instead of moments, so that a clock that was wrong does no harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SavedPause {
+    cause: Cause,
+    trips: u32,
+    noted_at: Timestamp,
+    /// The rest of the pause, or of the wait for the next probe.
+    wait: Duration,
+    /// The rest of the longest `Retry-After`.
+    retry_after: Duration,
+}
+
+impl SavedPause {
+    /// Whether both end at the same moment, with the same consequences.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let ends = |pause: &Self| (pause.noted_at.after(pause.wait), pause.noted_at.after(pause.retry_after));
+        (self.cause, self.trips, ends(self)) == (other.cause, other.trips, ends(other))
+    }
+
+    fn ends(&self, wait: Duration, now: Timestamp) -> Timestamp {
+        RetryWait { wait, noted_at: self.noted_at }.due(now)
+    }
 }
 
 /// Which changes of the breaker a request began after.
@@ -126,6 +151,31 @@ impl CircuitBreaker {
     /// Further waits lie within `backoff`.
     pub(super) fn set_backoff(&mut self, backoff: Backoff) {
         self.backoff = backoff;
+    }
+
+    /// As another process left it. A halted account is probed at once: its key may have been corrected meanwhile.
+    pub(super) fn restored(backoff: Backoff, saved: Option<SavedPause>, now: Timestamp) -> Self {
+        let closed = Self::new(backoff);
+        let Some(pause) = saved else { return closed };
+        let state = match pause.cause {
+            Cause::Unauthorized => HealthState::Halted { probe_at: now },
+            Cause::RateLimited | Cause::Outage => HealthState::Open { until: pause.ends(pause.wait, now) },
+        };
+        let not_before = pause.ends(pause.retry_after, now);
+        Self { state, not_before, cause: Some(pause.cause), trips: pause.trips, ..closed }
+    }
+
+    /// The pause or the halt that is to be saved. While half-open, it is one that is over.
+    pub(super) fn saved(&self, now: Timestamp) -> Option<SavedPause> {
+        let cause = self.cause?;
+        let until = match self.state {
+            HealthState::Closed => return None,
+            HealthState::HalfOpen => Timestamp(0),
+            HealthState::Open { until } | HealthState::Halted { probe_at: until } => until,
+        };
+        let noted_at = now.min(until);
+        let (wait, retry_after) = (until.since(noted_at), self.not_before.since(noted_at));
+        Some(SavedPause { cause, trips: self.trips, noted_at, wait, retry_after })
     }
 
     pub(super) fn state(&self) -> HealthState {

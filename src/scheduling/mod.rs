@@ -2,10 +2,11 @@
 //!
 //! In: log entries, ends of units, replies. Out: runnable units of work, and permits for requests. The [`Scheduler`] decides
 //! which events may run; [`AccountHealth`] says whether a request may begin (circuit breaker, concurrency limit, rate limit,
-//! backoff), the [`Batcher`] what goes into it. Invariant: nothing here does I/O, so that every engine and every worker decides
+//! backoff), the [`Batcher`] what goes into it. [`Owned`] says which of several processes is to own an account. Invariant: nothing here does I/O, so that every engine and every worker decides
 //! alike. Deliberately absent: reading the log ([`crate::store`]) and making calls ([`crate::worker`]).
 
 mod account_health;
+mod assignment;
 mod backoff;
 mod batcher;
 mod circuit_breaker;
@@ -21,10 +22,11 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-pub use account_health::{AccountHealth, Denied, HealthLimits, HealthSnapshot, Learned, Permit, Probe};
+pub use account_health::{AccountHealth, Denied, HealthLimits, HealthSnapshot, Learned, Permit, Probe, SavedHealth};
+pub use assignment::{Move, Owned, ReplicaId};
 pub use backoff::Backoff;
 pub use batcher::{Batch, Batcher, MAX_BATCH};
-pub use circuit_breaker::{Cause, HealthState, Transition};
+pub use circuit_breaker::{Cause, HealthState, SavedPause, Transition};
 pub use concurrency_limit::{ConcurrencyLimit, Epoch};
 pub use entry::{End, Entry, RetryWait, Unit};
 pub use scheduler::Scheduler;

@@ -57,6 +57,11 @@ impl RateLimit {
         self.configured = valid(configured);
     }
 
+    /// Another process may have begun a request just now.
+    pub(super) fn on_request_elsewhere(&mut self, now: Timestamp) {
+        self.slot = millis(now) + self.spacing();
+    }
+
     /// Requests per second; `None` is no limit.
     pub(super) fn rate(&self) -> Option<f64> {
         self.search.rate().into_iter().chain(self.configured).reduce(f64::min)

@@ -1,7 +1,7 @@
 //! The store: accepted events in a durable log, the affiliate index, dead letters, sealed API keys.
 //!
 //! The traits are divided by caller: [`EventLog`] (HTTP server and delivery workers), [`DeadLetters`] and [`Inspection`] (operators),
-//! [`KeyVault`] and [`Maintenance`] (assembly). Rows that change together are changed by one method in one transaction. An engine is an
+//! [`KeyVault`], [`Maintenance`] and [`Ownership`] (assembly). Rows that change together are changed by one method in one transaction. An engine is an
 //! adapter: it holds rows and transactions. Which events may run is decided in [`crate::scheduling`], which calls they need in
 //! [`crate::delivery`]. The files beside an engine's folder are what every engine needs: formats of columns and rows, what is
 //! decided of events that are appended, settled or erased, the deduplication index, the events in flight, the published counts.
@@ -26,6 +26,9 @@
 //! 11. API keys are stored as they are passed in: sealed. A later key of an account replaces the earlier one.
 //! 12. The moment of a deletion is kept for every key it erased: of a delete that was carried out, of one whose user was unknown when
 //!     it was appended, and of an operator's erasure; until [`ForgetBefore::deletions`] has passed its receipt.
+//! 13. Where several processes share a store, [`EventLog::read`], [`EventLog::begin`], [`EventLog::save_progress`],
+//!     [`EventLog::settle`] and [`Maintenance::save_health`] of an account are for its owner alone: every other process gets
+//!     [`StoreError::NotOwner`], and nothing is changed.
 //!
 //! Deliberately absent: parsing of bodies, any clock (moments are arguments), any timer.
 
@@ -43,6 +46,7 @@ mod keys;
 mod log_limit;
 mod log_state;
 mod measured;
+mod ownership;
 mod postgres;
 mod published;
 mod recent_keys;
@@ -58,6 +62,7 @@ pub use event_log::{
 };
 pub use inspection::{BacklogFilter, BacklogPage, EventRecord, EventState, Inspection, PendingEvent};
 pub use measured::{Commit, CommitObserver, Measured, OnCommit};
+pub use ownership::{Change, Lease, Ownership, Term};
 pub use postgres::{PostgresOpenError, PostgresSource, PostgresStore, PostgresTarget, PostgresUrl, PostgresUrlError};
 pub use sqlite::{SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget};
 
@@ -217,6 +222,6 @@ pub trait Maintenance: Send + Sync {
 }
 
 /// Everything a store can do, for callers that need several of its traits.
-pub trait Store: EventLog + DeadLetters + Inspection + KeyVault + Maintenance {}
+pub trait Store: EventLog + DeadLetters + Inspection + KeyVault + Maintenance + Ownership {}
 
-impl<T: EventLog + DeadLetters + Inspection + KeyVault + Maintenance> Store for T {}
+impl<T: EventLog + DeadLetters + Inspection + KeyVault + Maintenance + Ownership> Store for T {}

@@ -1,7 +1,8 @@
 //! The dispatcher: calls that wait for a permit, and the requests in flight.
 //!
-//! In: a call. Out: its reply, or nothing if it cannot be sent now, because the service shuts down or the account is paused or
-//! halted. Invariants: no request begins without a permit of the account's health; a call that can share a request waits until
+//! In: a call. Out: its reply, or nothing if it cannot be sent now, because the service shuts down, the lease on the account
+//! ends, or the account is paused or halted. Invariants: no request begins without a permit of the account's health, and none is
+//! sent that the lease does not outlast; a call that can share a request waits until
 //! all deliveries begun with it have made their first call, and one that cannot goes before; a batch that Refersion refuses is
 //! split into halves down to the refused call, so that no other call is refused with it. Deliberately absent: which calls share a request
 //! ([`crate::scheduling::Batcher`]), and what replies mean for an event.
@@ -10,6 +11,7 @@ use super::{FOREVER, Worker, lock};
 use crate::delivery::{Call, Reply};
 use crate::domain::{Seq, Timestamp};
 use crate::failpoint;
+use crate::refersion::SendGuard;
 use crate::scheduling::{Batch, Batcher, Denied, Permit};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -143,7 +145,7 @@ impl Worker {
     async fn permit(&self) -> Option<Permit> {
         loop {
             let ended = self.0.dispatcher.ended.notified();
-            if self.is_stopping() {
+            if self.is_stopping() || !self.may_send() {
                 return None;
             }
             let wait = match self.try_acquire() {
@@ -167,7 +169,8 @@ impl Worker {
         if self.is_stopping() {
             state.hand_back_all();
         }
-        if !state.batcher.is_ready(more) {
+        // Without a lease that lasts, the calls wait until it is renewed, which wakes the run loop.
+        if !state.batcher.is_ready(more) || !self.may_send() {
             return None;
         }
         match self.try_acquire() {
@@ -188,14 +191,17 @@ impl Worker {
         None
     }
 
-    /// One request for all of these calls: the reply to the first, and those to the others.
+    /// One request for all of these calls: the reply to the first, and those to the others. None: the lease ran out before it was
+    /// sent.
     async fn request(&self, part: &[Pending]) -> Option<(Reply, Vec<Reply>)> {
         let ((call, PendingCall { seq, .. }), others) = part.split_first()?;
         let others: Vec<&Call> = others.iter().map(|(call, _)| &**call).collect();
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
         failpoint::step("worker::calling");
         let began = Instant::now();
-        let (reply, replies) = self.0.settings.client.call(call, &others).await;
+        let worker = self.clone();
+        let guard = SendGuard::new(move || worker.may_send());
+        let (reply, replies) = self.0.settings.client.call(call, &others, &guard).await?;
         let took = began.elapsed();
         failpoint::step("worker::answered");
         let (operation, affiliates, name) = (call.operation(), part.len(), reply.name());
@@ -232,7 +238,15 @@ async fn send(mut in_flight: RequestInFlight, calls: Vec<Pending>) {
             continue;
         }
         let sent_at = worker.now();
-        let Some((reply, replies)) = worker.request(&part).await else { continue };
+        let Some((reply, replies)) = worker.request(&part).await else {
+            if let Some(permit) = in_flight.permit.take() {
+                worker.health().cancel(permit, worker.now());
+            }
+            for (_, pending) in part {
+                pending.answer(None);
+            }
+            continue;
+        };
         let took = worker.now().since(sent_at);
         if let (Some(permit), Some((_, first))) = (in_flight.permit.take(), part.first()) {
             worker.on_reply(permit, &reply, first.seq);

@@ -4,12 +4,14 @@
 //! a transition is reported once, however many replies would have caused it. Deliberately absent: the rules, which are those of
 //! [`AccountHealth`].
 
+use super::run_loop::STORE_PAUSE;
 use super::{Worker, lock};
 use crate::account_signals::EventOutcome;
 use crate::delivery::Reply;
 use crate::domain::{ApiKey, Seq};
 use crate::refersion::{BuildError, Client, KeyVerification};
-use crate::scheduling::{AccountHealth, Cause, Learned, Permit, Probe, Transition};
+use crate::scheduling::{AccountHealth, Cause, HealthSnapshot, HealthState, Permit, Probe, SavedHealth, Transition};
+use crate::store::{Lease, StoreError};
 
 impl Worker {
     /// The account's calls are made through `client` from now on, with another key if it says so; that may work, so a halt ends.
@@ -119,43 +121,64 @@ impl Worker {
         self.0.signals.publish(health.snapshot());
     }
 
-    /// Restores what an earlier process has learned of the account's limits.
-    pub(super) async fn restore_learned(&self) {
-        if lock(&self.0.saved_health).is_some() {
+    /// Restores the account's health, once for each lease: all of it if another process may have owned the account before. After a
+    /// restart of the one process that there is, only the limits: to start again is how an operator ends a pause.
+    pub(super) async fn restore_health(&self, lease: &Lease) {
+        let (number, now) = (lease.number(), self.now());
+        if lock(&self.0.saved_health).as_ref().is_some_and(|(restored, _)| *restored == number) {
             return;
         }
         let account = &self.0.settings.account;
-        // Err: it is learned again.
-        let saved = self.0.store.health(account).await.ok().flatten();
-        let learned = match saved.as_deref().map(serde_json::from_str) {
-            None => Learned::default(),
-            Some(Ok(learned)) => learned,
+        let saved = match self.read_health().await.as_deref().map(serde_json::from_str) {
+            None => SavedHealth::default(),
+            Some(Ok(saved)) => saved,
             Some(Err(error)) => {
                 tracing::warn!(%account, %error, "cannot read the saved limits of the account; they are learned again");
-                Learned::default() // is saved soon, so that the next start does not warn again
+                SavedHealth::default() // is saved soon, so that the next start does not warn again
             }
         };
-        *lock(&self.0.saved_health) = Some(learned.clone());
-        *self.health() = AccountHealth::new(self.delivery().limits, learned);
-    }
-
-    /// Saves what was learned of the account's limits, if that has changed.
-    pub(super) async fn save_learned(&self) {
-        let learned = self.health().learned();
-        {
-            let mut saved = lock(&self.0.saved_health);
-            if !saved.as_ref().is_some_and(|saved| learned.differs_from(saved)) {
-                return;
-            }
-            *saved = Some(learned.clone());
+        *lock(&self.0.saved_health) = Some((number, saved.clone()));
+        let limits = self.delivery().limits;
+        *self.health() = if lease.is_unlimited() {
+            AccountHealth::new(limits, saved.learned)
+        } else {
+            AccountHealth::taken_over(limits, saved, now)
+        };
+        self.publish_health();
+        let state = self.health().snapshot().state;
+        if state != HealthState::Closed {
+            tracing::warn!(%account, ?state, "the account was paused or halted before, and still is");
         }
-        self.write_health(&learned).await;
     }
 
-    async fn write_health(&self, learned: &Learned) {
-        if let Ok(text) = serde_json::to_string(learned) {
-            // Err: it is learned again.
-            let _ = self.0.store.save_health(&self.0.settings.account, text).await;
+    /// What is saved; nothing if that cannot be read for good.
+    async fn read_health(&self) -> Option<String> {
+        loop {
+            match self.0.store.health(&self.0.settings.account).await {
+                Ok(saved) => return saved,
+                Err(StoreError::Transient(_)) if !self.is_stopping() => tokio::time::sleep(STORE_PAUSE).await,
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Another process delivers for the account from now on, and knows its health.
+    pub(super) fn leave_health(&self) {
+        self.0.signals.publish(HealthSnapshot::default());
+    }
+
+    /// Saves the account's health, if what is saved of it has changed.
+    pub(super) async fn save_health(&self) {
+        let health = self.health().saved(self.now());
+        if !lock(&self.0.saved_health).as_ref().is_some_and(|(_, saved)| health.differs_from(saved)) {
+            return;
+        }
+        let Ok(text) = serde_json::to_string(&health) else { return };
+        // Err: it is saved with the next change, or learned again.
+        if self.0.store.save_health(&self.0.settings.account, text).await.is_ok()
+            && let Some((_, saved)) = &mut *lock(&self.0.saved_health)
+        {
+            *saved = health;
         }
     }
 }

@@ -4,9 +4,11 @@
 //! In: log entries. Out: calls to Refersion, and settlements. `run_loop` reads ahead, begins runnable units and reports their ends
 //! to the scheduler; `run_delivery` is one attempt at one unit of events; `settlement` is what an attempt comes to; `dispatcher`
 //! sends calls out, in batches and within the limits; `health` is what replies mean for the whole account.
-//! Invariants: one run loop per account at most, and none while no event is pending: an idle account holds no task, timer or
-//! scheduler; no transaction is held across a call; a call that may have had its effect is saved before it is repeated.
-//! At shutdown calls that were not sent are handed back at once, and requests in flight finish. Deliberately absent: what to do
+//! Invariants: one run loop per account at most, and none while no event is pending: an idle account holds no task, timer,
+//! scheduler or lease; a run loop and its deliveries belong to one lease of the account, and no request is sent that the lease
+//! does not outlast; no transaction is held across a call; a call that may have had its effect is saved before it is repeated.
+//! At shutdown, and when the lease is about to end, calls that were not sent are handed back at once, and requests in flight
+//! finish. Deliberately absent: which process owns the account ([`crate::store::Ownership`]), what to do
 //! for an event ([`crate::delivery`]), which event may run and when a call may go out ([`crate::scheduling`]), and what
 //! Refersion's answers mean ([`crate::refersion`]).
 
@@ -22,8 +24,8 @@ use crate::delivery::Policy;
 use crate::domain::{AccountName, Timestamp};
 use crate::mapping::Rules;
 use crate::refersion::Client;
-use crate::scheduling::{AccountHealth, HealthLimits, Learned};
-use crate::store::Store;
+use crate::scheduling::{AccountHealth, HealthLimits, Learned, SavedHealth};
+use crate::store::{Lease, Store};
 use crate::telemetry::Meter;
 use arc_swap::ArcSwap;
 use dispatcher::Dispatcher;
@@ -89,8 +91,10 @@ struct Inner {
     health: Mutex<AccountHealth>,
     /// Placeholder userIds no longer lead to affiliates.
     placeholders_unlinked: AtomicBool,
-    /// What is saved of the account's health; none until it was read.
-    saved_health: Mutex<Option<Learned>>,
+    /// What is saved of the account's health, and the number of the lease under which it was read; none until it was.
+    saved_health: Mutex<Option<(u64, SavedHealth)>>,
+    /// The lease under which the run loop and its deliveries run; none without a run loop.
+    lease: Mutex<Option<Lease>>,
     /// The account is not configured any more: its events wait until it is.
     retired: AtomicBool,
     dispatcher: Dispatcher,
@@ -130,6 +134,7 @@ impl Worker {
             placeholders_unlinked: AtomicBool::new(false),
             saved_health: Mutex::new(None),
             retired: AtomicBool::new(false),
+            lease: Mutex::new(None),
             dispatcher: Dispatcher::default(),
             run: Mutex::new(RunState::Idle),
             changed: Notify::new(),
@@ -150,16 +155,20 @@ impl Worker {
         }
     }
 
-    /// Events of the account may be pending: starts the run loop, or makes it read the log again.
+    /// Events of the account may be pending: starts the run loop, or makes it read the log again. Does nothing if another process
+    /// owns the account; once that has changed, the worker is to be woken again.
     pub fn wake(&self) {
         let mut run = lock(&self.0.run);
         if let RunState::Running { appended } = &mut *run {
             *appended = true;
             self.0.changed.notify_one();
-        } else if !self.is_stopping() {
+        } else if !self.is_leaving()
+            && let Some(lease) = self.0.store.lease(&self.0.settings.account)
+        {
             *run = RunState::Running { appended: true };
+            *lock(&self.0.lease) = Some(lease.clone());
             let Runtime { handle, tracker, failed, .. } = &self.0.runtime;
-            let (run, failed) = (AssertUnwindSafe(run_loop::run(self.clone())), failed.clone());
+            let (run, failed) = (AssertUnwindSafe(run_loop::run(self.clone(), lease)), failed.clone());
             let run = async move {
                 if run.catch_unwind().await.is_err() {
                     failed.cancel();
@@ -201,9 +210,19 @@ impl Worker {
         self.0.settings.delivery.load_full()
     }
 
-    /// Whether nothing new is begun: the service shuts down, or the account was removed.
-    fn is_stopping(&self) -> bool {
+    /// Whether nothing is begun any more: the service shuts down, or the account was removed.
+    fn is_leaving(&self) -> bool {
         self.0.runtime.shutdown.is_cancelled() || self.0.retired.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing new is begun: also because the lease is about to end.
+    fn is_stopping(&self) -> bool {
+        self.is_leaving() || lock(&self.0.lease).as_ref().is_none_or(Lease::is_ending)
+    }
+
+    /// Whether the lease lasts long enough for a request that is sent now.
+    fn may_send(&self) -> bool {
+        lock(&self.0.lease).as_ref().is_some_and(Lease::may_send)
     }
 }
 

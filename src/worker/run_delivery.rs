@@ -279,6 +279,11 @@ fn links(worker: &Worker, changes: &AffiliateChanges) -> Vec<Link> {
 fn end_unsettled(worker: &Worker, begun: &Begun, error: &StoreError) -> AttemptEnd {
     let due = match error {
         StoreError::Closed => None,
+        StoreError::NotOwner => {
+            tracing::info!(account = %worker.0.settings.account, seq = %begun.seq, event = %begun.id,
+                "another process owns the account by now and delivers this event");
+            None
+        }
         error => {
             tracing::error!(account = %worker.0.settings.account, seq = %begun.seq, event.id = %begun.id, %error,
                 "the store refuses the settlement of an event; it will be tried again");

@@ -2,7 +2,8 @@
 //!
 //! In: wake-ups, ended deliveries, due moments. Out: deliveries. Invariants: it reads ahead only until enough heads are runnable,
 //! and not while the account is paused or halted; it ends when no event of the account is pending, and the next append starts it
-//! anew. Links that a settlement committed reach the scheduler after the entries of a read that began before.
+//! anew. It also ends when its lease on the account is about to end; then the next one begins with a new scheduler, reading position
+//! included. Links that a settlement committed reach the scheduler after the entries of a read that began before.
 
 use super::run_delivery::{AttemptEnd, run_delivery};
 use super::{FOREVER, RunState, Worker, lock};
@@ -10,7 +11,7 @@ use crate::account_signals::EventOutcome;
 use crate::domain::{EventId, Seq, Timestamp};
 use crate::failpoint;
 use crate::scheduling::{End, Entry, HealthState, MAX_BATCH, Scheduler, Unit};
-use crate::store::{Begun, StoreError};
+use crate::store::{Begun, Lease, StoreError};
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 struct RunLoop {
     worker: Worker,
+    lease: Lease,
     deliveries: JoinSet<AttemptEnd>,
     /// The probe of a refused key, if one is in flight.
     probe: JoinSet<()>,
@@ -37,12 +39,13 @@ struct RunLoop {
     cannot_read: bool,
 }
 
-/// Runs until no event of the account is pending, the account is removed, or the service shuts down.
-pub(super) async fn run(worker: Worker) {
-    worker.restore_learned().await;
+/// Runs until no event of the account is pending, its lease is about to end, it is removed, or the service shuts down.
+pub(super) async fn run(worker: Worker, lease: Lease) {
+    worker.restore_health(&lease).await;
     worker.unlink_placeholders().await;
     let mut run_loop = RunLoop {
         worker: worker.clone(),
+        lease,
         deliveries: JoinSet::new(),
         probe: JoinSet::new(),
         read_to_end: false,
@@ -58,25 +61,28 @@ pub(super) async fn run(worker: Worker) {
     while let Some(ended) = run_loop.deliveries.join_next().await {
         run_loop.on_delivery_end(ended);
     }
-    worker.save_learned().await;
+    worker.save_health().await;
+    worker.leave_health();
+    drop(run_loop); // and its lease with it
     worker.stop();
-    worker.wake(); // if the account was removed and is configured again by now
+    worker.wake(); // if there is a new lease already, or the account is configured again by now
 }
 
 impl RunLoop {
-    /// Works until no event is pending or in flight, or the service shuts down.
+    /// Works until no event is pending or in flight, the lease is about to end, or the service shuts down.
     async fn drive(&mut self) {
         let worker = self.worker.clone();
         while !worker.is_stopping() {
             let wait = self.advance().await;
             worker.dispatch();
-            worker.save_learned().await;
+            worker.save_health().await;
             if self.is_done() {
                 return;
             }
             let wait = wait.min(worker.until_next_permit()).min(FOREVER);
             tokio::select! {
                 () = worker.0.changed.notified() => {}
+                () = self.lease.changed() => {}
                 Some(ended) = self.deliveries.join_next() => self.on_delivery_end(ended),
                 Some(probed) = self.probe.join_next() => on_probe_end(probed),
                 () = tokio::time::sleep(wait) => {}
@@ -128,6 +134,8 @@ impl RunLoop {
     fn report(&mut self, error: Option<&StoreError>) {
         let account = &self.worker.0.settings.account;
         match error {
+            // The lease was lost, which it says itself soon.
+            Some(StoreError::NotOwner) => {}
             Some(error) if !std::mem::replace(&mut self.cannot_read, true) => {
                 tracing::error!(%account, %error, "cannot read events from the store; trying again and again");
             }
@@ -267,6 +275,7 @@ impl Worker {
 
     fn set_idle(&self, run: &mut RunState) {
         *self.0.signals.scheduler() = None;
+        *lock(&self.0.lease) = None;
         *run = RunState::Idle;
     }
 }

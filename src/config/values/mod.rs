@@ -21,6 +21,9 @@ use toml::Value;
 
 /// More calls in flight than this are a typo.
 const MAX_CONCURRENCY: u64 = 1024;
+/// The bounds of `STORE_LEASE`.
+const MIN_LEASE: Duration = Duration::from_secs(2);
+const MAX_LEASE: Duration = Duration::from_secs(300);
 /// More memory for event ids than a terabyte is a typo.
 const MAX_MEMORY_MB: u64 = 1024 * 1024;
 
@@ -122,6 +125,14 @@ pub(super) fn duration(value: &Value) -> Parsed<Duration> {
     match duration_or_zero(value)? {
         Duration::ZERO => reject(value, "a duration longer than zero, such as \"10s\" or \"5m\""),
         duration => Ok(duration),
+    }
+}
+
+/// How long a process may give no sign of life. Below the least, a busy machine would be taken for a dead one.
+pub(super) fn lease(value: &Value) -> Parsed<Duration> {
+    match duration_or_zero(value)? {
+        lease if (MIN_LEASE..=MAX_LEASE).contains(&lease) => Ok(lease),
+        _ => reject(value, "a duration from 2s to 5m"),
     }
 }
 

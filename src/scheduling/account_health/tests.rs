@@ -4,9 +4,11 @@ use super::*;
 
 const AT: Timestamp = Timestamp(1_000_000);
 
+const BACKOFF: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(300) };
+
 fn health() -> AccountHealth {
-    let backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(300) };
-    AccountHealth::new(HealthLimits { backoff, concurrency: 16, requests_per_second: None }, Learned::default())
+    let limits = HealthLimits { backoff: BACKOFF, concurrency: 16, requests_per_second: None };
+    AccountHealth::new(limits, Learned::default())
 }
 
 fn secs(seconds: u64) -> Duration {
@@ -199,4 +201,91 @@ fn a_cancelled_request_takes_no_place_in_the_rate() {
     let used = permit(&mut health, AT);
     health.on_success(used, AT);
     assert_eq!(denied(&mut health, at(1)), Denied::NotBefore(Timestamp(AT.0 + 10_000)));
+}
+
+/// What the next owner of the account begins with at this second.
+fn taken_over(health: &AccountHealth, saved_at: u64, second: u64) -> AccountHealth {
+    let saved = serde_json::to_string(&health.saved(at(saved_at))).expect("JSON");
+    let limits = HealthLimits { backoff: BACKOFF, concurrency: 16, requests_per_second: None };
+    AccountHealth::taken_over(limits, serde_json::from_str(&saved).expect("the same"), at(second))
+}
+
+#[test]
+fn a_new_owner_keeps_a_pause_and_its_end() {
+    let mut health = health();
+    reply(&mut health, "429 in 9 s", 0);
+    let mut next = taken_over(&health, 2, 5);
+    assert_eq!(denied(&mut next, at(5)), Denied::Open(at(9)));
+    let (first, transition) = next.try_acquire(at(9)).expect("one request goes first");
+    assert_eq!(transition, Some(Transition::HalfOpened));
+    assert_eq!(denied(&mut next, at(9)), Denied::Busy);
+    assert_eq!(next.on_success(first, at(9)), Some(Transition::Closed));
+}
+
+#[test]
+fn a_new_owner_whose_clock_is_an_hour_off_waits_for_no_longer_than_the_whole_pause() {
+    let mut health = health();
+    reply(&mut health, "429 in 9 s", 4_000);
+    let mut behind = taken_over(&health, 4_000, 400);
+    assert_eq!(denied(&mut behind, at(400)), Denied::Open(at(409)));
+    let mut ahead = taken_over(&health, 4_000, 7_600);
+    drop(permit(&mut ahead, at(7_600)));
+}
+
+#[test]
+fn a_new_owner_keeps_a_halt_and_probes_the_key_before_any_call() {
+    let mut health = health();
+    reply(&mut health, "401", 0);
+    let mut next = taken_over(&health, 1, 5);
+    assert_eq!(denied(&mut next, at(5)), Denied::ProbeDue);
+    assert_eq!(next.on_probe(Probe::Accepted, at(5), 1.0), Ok(Some(Transition::Resumed)));
+    drop(permit(&mut next, at(5)));
+}
+
+#[test]
+fn a_wait_for_the_next_probe_does_not_end_a_retry_after() {
+    let mut health = health();
+    let both = [permit(&mut health, AT), permit(&mut health, AT)];
+    let [limited, unauthorized] = both;
+    health.on_rate_limited(limited, AT, Some(secs(600)), 0.0);
+    health.on_unauthorized(unauthorized, AT, 1.0);
+    let mut next = taken_over(&health, 1, 5);
+    next.on_probe(Probe::Accepted, at(5), 1.0).expect("it works");
+    assert_eq!(denied(&mut next, at(5)), Denied::Open(at(600)));
+}
+
+#[test]
+fn a_half_open_account_is_half_open_for_the_next_owner_too() {
+    let mut health = health();
+    reply(&mut health, "429", 0);
+    let trial = permit(&mut health, at(60));
+    let mut next = taken_over(&health, 60, 61);
+    drop(permit(&mut next, at(61)));
+    assert_eq!(denied(&mut next, at(61)), Denied::Busy);
+    health.on_success(trial, at(62));
+    assert_eq!(health.saved(at(62)).pause, None);
+}
+
+#[test]
+fn a_pause_is_saved_when_it_begins_changes_and_ends_and_not_between() {
+    let mut health = health();
+    let well = health.saved(AT);
+    reply(&mut health, "429 in 9 s", 0);
+    let paused = health.saved(at(1));
+    assert!(paused.differs_from(&well) && !health.saved(at(7)).differs_from(&paused));
+    assert!(!health.saved(at(70)).differs_from(&paused), "it is over, and nothing was tried since");
+    let trial = permit(&mut health, at(70));
+    assert!(health.saved(at(70)).differs_from(&paused));
+    health.on_success(trial, at(70));
+    assert!(health.saved(at(70)).differs_from(&paused));
+}
+
+/// Another process may have made a request just before.
+#[test]
+fn the_ceiling_of_requests_per_second_holds_across_a_takeover() {
+    let limits = HealthLimits { backoff: BACKOFF, concurrency: 16, requests_per_second: Some(0.5) };
+    let mut next = AccountHealth::taken_over(limits, SavedHealth::default(), at(1));
+    assert_eq!(denied(&mut next, at(1)), Denied::NotBefore(at(3)));
+    drop(permit(&mut next, at(3)));
+    assert_eq!(denied(&mut next, at(3)), Denied::NotBefore(at(5)));
 }

@@ -70,7 +70,6 @@ impl Connector {
     }
 
     /// A connector to the same server whose sessions listen to `channel`: the texts of notifications go to `heard`.
-    #[expect(dead_code, reason = "hints between processes come next")]
     pub fn listening(&self, channel: &'static str, heard: UnboundedSender<String>) -> Self {
         Self { config: self.config.clone(), tls: self.tls.clone(), listens: Some(Listens { channel, heard }) }
     }

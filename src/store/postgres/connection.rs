@@ -125,9 +125,13 @@ impl<C: Committer> Connection<C> {
     }
 
     /// How many sessions it has had so far.
-    #[expect(dead_code, reason = "ownership comes next")]
     pub fn sessions(&self) -> u64 {
         self.health.lock().sessions
+    }
+
+    /// Whether the task has ended.
+    pub fn is_closed(&self) -> bool {
+        self.messages.is_closed()
     }
 
     /// Finishes all jobs that were sent and ends the task.
@@ -148,7 +152,7 @@ impl<C: Committer> Connection<C> {
 
     /// A job was dropped without a result.
     fn lost(&self) -> StoreError {
-        if self.messages.is_closed() {
+        if self.is_closed() {
             return StoreError::Closed;
         }
         StoreError::Transient(self.failure().unwrap_or_else(|| "the connection to PostgreSQL broke".to_owned()))

@@ -54,11 +54,11 @@ impl Maintenance for PostgresStore {
     }
 
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError> {
-        let account = account.clone();
-        let save = self
-            .owner
-            .run(move |session| Box::pin(async move { Ok(vault::save_health(session, &account, &health).await?) }));
-        save.await
+        let (account, token) = (account.clone(), self.token(account)?);
+        let save = self.owner.run(move |session| {
+            Box::pin(async move { Ok(vault::save_health(session, &account, token, &health).await?) })
+        });
+        if save.await? { Ok(()) } else { Err(StoreError::NotOwner) }
     }
 
     async fn unlink(&self, users: Vec<UserKey>) -> Result<(), StoreError> {
@@ -106,6 +106,9 @@ impl Maintenance for PostgresStore {
     }
 
     async fn close(&self) {
+        // Err: other processes take over what is owned here when the lease has ended.
+        let _ = self.replica.resign().await;
+        self.listen.close().await;
         self.append.close().await;
         self.owner.close().await;
         if let Ok(mut compaction) = self.compaction.try_lock() {

@@ -25,19 +25,23 @@ mod error;
 mod forget;
 mod inspection;
 mod known_users;
+mod leases;
+mod listen;
 mod maintenance;
 mod measure;
 mod memory;
 mod migrate;
 mod open;
 mod operators;
+mod outcomes;
+mod owners;
+mod ownership;
 mod read;
 mod schema;
 mod session;
 mod settle;
 mod settle_rows;
 mod shared;
-mod take;
 mod tls;
 mod transfer;
 mod url;
@@ -59,11 +63,17 @@ use async_trait::async_trait;
 use connect::Connector;
 use connection::Connection;
 use error::JobError;
+use listen::{Hint, ListenConnection};
 use maintenance::Compaction;
+use outcomes::Outcomes;
+use ownership::Replica;
 use settle::{Settle, Settler, Step};
 use shared::Shared;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use uuid::Uuid;
 
 /// The connection on which events are settled, and everything else is done.
 type Owner = Connection<Settler>;
@@ -76,6 +86,11 @@ pub struct PostgresStore {
     published: Arc<Published>,
     append: Connection<Appender>,
     owner: Arc<Owner>,
+    listen: Arc<ListenConnection>,
+    replica: Replica,
+    outcomes: Arc<Outcomes>,
+    /// End with the store.
+    _tasks: JoinSet<()>,
     in_flight: Arc<InFlightEvents>,
     compaction: Mutex<Compaction>,
 }
@@ -88,12 +103,18 @@ impl PostgresStore {
         step: Step,
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
-        let token = self.shared.token(account).ok_or(StoreError::NotOwner)?;
+        let token = self.token(account)?;
         self.owner.commit(Settle { account: account.clone(), token, unit: unit.clone(), step, changes }).await
     }
 
     fn check_owner(&self, account: &AccountName) -> Result<(), StoreError> {
-        self.shared.token(account).map(drop).ok_or(StoreError::NotOwner)
+        self.token(account).map(drop)
+    }
+
+    /// The token by which this process owns the account.
+    fn token(&self, account: &AccountName) -> Result<Uuid, StoreError> {
+        let token = self.shared.token(account);
+        token.ok_or_else(|| if self.owner.is_closed() { StoreError::Closed } else { StoreError::NotOwner })
     }
 }
 
@@ -105,7 +126,12 @@ impl EventLog for PostgresStore {
 
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         let events = body::pack_all(events).await?;
-        self.append.commit(events).await
+        let accounts: BTreeSet<AccountName> = events.iter().map(|event| &event.account).cloned().collect();
+        let appended = self.append.commit(events).await?;
+        let elsewhere = accounts.iter().filter(|account| self.shared.token(account).is_none());
+        let elsewhere = elsewhere.filter_map(|account| self.shared.known_number(account)).collect();
+        self.replica.hints.add(Hint::Appended(elsewhere));
+        Ok(appended)
     }
 
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {

@@ -6,17 +6,25 @@ use super::connect::Connector;
 use super::connection::Connection;
 use super::count;
 use super::error::text;
+use super::leases::Leases;
+use super::listen::{CHANNEL, Hints, Nothing};
 use super::migrate::{self, MigrateError};
+use super::outcomes::Outcomes;
+use super::ownership::{LeaseTimes, Replica};
 use super::session::Session;
 use super::settle::Settler;
 use super::shared::Shared;
 use super::tls::TlsError;
 use super::{PostgresStore, PostgresUrl};
 use crate::domain::HashKey;
+use crate::scheduling::ReplicaId;
 use crate::store::published::Published;
 use crate::store::{Limits, StoreError};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::task::JoinSet;
 use tokio_postgres::Error;
 
 /// Why a store cannot be opened.
@@ -78,7 +86,9 @@ pub async fn session(url: &PostgresUrl) -> Result<Session, OpenError> {
 impl PostgresStore {
     /// Opens the database, beside other processes that may have it open; creates the tables if there are none, and migrates them
     /// if they are of an earlier release.
-    pub async fn open(url: &PostgresUrl, limits: Limits) -> Result<Self, OpenError> {
+    ///
+    /// `lease`: after so long without a sign of life, other processes take this one's accounts over; at least two seconds.
+    pub async fn open(url: &PostgresUrl, limits: Limits, lease: Duration) -> Result<Self, OpenError> {
         let Database { connector, session, hash_key } = Database::open(url).await?;
         let (connector, published) = (Arc::new(connector), Arc::<Published>::default());
         let connect = |source| OpenError::Connect { place: url.place(), source };
@@ -93,12 +103,26 @@ impl PostgresStore {
         let counted = count::count(&shared, &owner).await;
         counted.map_err(|source| OpenError::Read { place: url.place(), source })?;
         tokio::spawn(count::keep_counting(Arc::clone(&shared), Arc::downgrade(&owner)));
+        let (sender, heard) = unbounded_channel();
+        let listening = Arc::new(connector.listening(CHANNEL, sender));
+        let third = listening.connect().await.map_err(connect)?;
+        let listen = Arc::new(Connection::start("listen", listening, third, Arc::<Nothing>::default()));
+        let hints = Arc::new(Hints::new(ReplicaId(rand::random())));
+        let leases = Leases::new(Arc::clone(&shared));
+        let replica = Replica::new(LeaseTimes(lease), Arc::clone(&listen), leases, Arc::clone(&hints), heard);
+        let (outcomes, mut tasks) = (Arc::<Outcomes>::default(), JoinSet::new());
+        tasks.spawn(hints.send(Arc::clone(&listen)));
+        tasks.spawn(Arc::clone(&outcomes).poll(Arc::clone(&listen)));
         Ok(Self {
             connector,
             shared,
             published,
             append,
             owner,
+            listen,
+            replica,
+            outcomes,
+            _tasks: tasks,
             in_flight: Arc::default(),
             compaction: Mutex::default(),
         })

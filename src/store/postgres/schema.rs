@@ -29,13 +29,15 @@ pub const STEPS: &[Step] = &[Step { version: 1, oldest_reader: 1, sql: TABLES }]
 pub const META: &str = "CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value bytea NOT NULL)";
 
 const TABLES: &str = "
--- owner: the process that delivers for the account, and token: of its lease; both NULL: nobody does. health: opaque text.
+-- owner: the process that delivers for the account, and token: of its lease; both NULL: nobody does. asked_by: the process that
+-- asks the owner for it. health: opaque text.
 CREATE TABLE accounts (
-    account int  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name    text NOT NULL UNIQUE,
-    owner   uuid,
-    token   uuid,
-    health  text
+    account  int  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name     text NOT NULL UNIQUE,
+    owner    uuid,
+    token    uuid,
+    asked_by uuid,
+    health   text
 );
 
 -- Processes that are alive, by the database's clock.

@@ -54,6 +54,11 @@ impl Shared {
         self.tokens().get(account).copied()
     }
 
+    /// The number of an account, if it was read before.
+    pub fn known_number(&self, name: &AccountName) -> Option<AccountNumber> {
+        self.numbers().get(name).copied()
+    }
+
     /// The number of an account; `None` if it has none.
     pub async fn find_number(&self, session: &Session, name: &AccountName) -> Result<Option<AccountNumber>, Error> {
         let known = self.numbers().get(name).copied();

@@ -4,6 +4,7 @@ use super::columns::text;
 use super::session::Session;
 use crate::domain::{AccountName, SealedKey};
 use tokio_postgres::Error;
+use uuid::Uuid;
 
 /// Keeps these keys, all of them or none; each replaces an earlier one of its account.
 pub async fn keep_keys(session: &Session, keys: &[SealedKey]) -> Result<(), Error> {
@@ -38,14 +39,10 @@ pub async fn health(session: &Session, account: &AccountName) -> Result<Option<S
     Ok(row.and_then(|row| row.get(0)))
 }
 
-/// Saves the account's health; it replaces the one saved before.
-pub async fn save_health(session: &Session, account: &AccountName, health: &str) -> Result<(), Error> {
-    let (name, sql) = (account.as_str(), "UPDATE accounts SET health = $2 WHERE name = $1");
-    if session.execute(sql, &[&name, &health]).await? > 0 {
-        return Ok(());
-    }
-    let sql = "INSERT INTO accounts (name, health) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET health = $2";
-    session.execute(sql, &[&name, &health]).await.map(drop)
+/// Saves the account's health, which replaces the one saved before; says whether the account is held by this token.
+pub async fn save_health(session: &Session, account: &AccountName, token: Uuid, health: &str) -> Result<bool, Error> {
+    let sql = "UPDATE accounts SET health = $3 WHERE name = $1 AND token = $2";
+    Ok(session.execute(sql, &[&account.as_str(), &token, &health]).await? > 0)
 }
 
 /// Writes something, so that the commit proves the store writable.

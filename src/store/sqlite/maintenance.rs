@@ -5,7 +5,8 @@ use super::write_tx::WriteTx;
 use super::{SqliteStore, affiliates, checkpoint, compact, erase, older_ids};
 use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::{
-    EmailConflict, ForgetBefore, Maintenance, Measured, OnCommit, StoreError, StoreStatus, keys as stored_keys,
+    EmailConflict, ForgetBefore, Maintenance, Measured, OnCommit, Ownership, StoreError, StoreStatus,
+    keys as stored_keys,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -18,6 +19,9 @@ const MAX_EMPTY_PORTIONS: u32 = 40;
 /// How often emptying the WAL is tried while another process reads, and the wait between two tries.
 const WAL_TRIES: u32 = 20;
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+
+/// One process has the file to itself.
+impl Ownership for SqliteStore {}
 
 #[async_trait]
 impl Maintenance for SqliteStore {

@@ -9,7 +9,7 @@ use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
     AffiliateChanges, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog,
     EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Maintenance, Measured, NewEvent, OnCommit,
-    Page, ReplayResult, Settlement, StoreError, StoreStatus,
+    Ownership, Page, ReplayResult, Settlement, StoreError, StoreStatus,
 };
 use std::collections::BTreeMap;
 
@@ -137,6 +137,8 @@ impl<A: Append> Inspection for AppendOnlyStore<A> {
         Err(StoreError::Closed)
     }
 }
+
+impl<A: Append> Ownership for AppendOnlyStore<A> {}
 
 #[async_trait]
 impl<A: Append> Maintenance for AppendOnlyStore<A> {

@@ -16,25 +16,27 @@ use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
     AffiliateChanges, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog,
-    EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Limits, Maintenance, Measured, NewEvent,
-    OnCommit, Page, ReplayResult, Settlement, SqliteStore, StoreError, StoreStatus,
+    EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lease, Limits, Maintenance, Measured, NewEvent,
+    OnCommit, Ownership, Page, ReplayResult, Settlement, SqliteStore, StoreError, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
 use refersion_destination::worker::{DeliverySettings, Runtime, Settings, Worker};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// A store that counts how often the log was read and events were begun.
-struct Counting {
-    store: SqliteStore,
+pub struct Counting {
+    pub store: SqliteStore,
     reads: AtomicUsize,
-    begins: AtomicUsize,
+    pub begins: AtomicUsize,
+    /// The lease of this process on every account.
+    pub lease: Mutex<Option<Lease>>,
 }
 
 #[async_trait]
@@ -152,6 +154,12 @@ impl Inspection for Counting {
     }
 }
 
+impl Ownership for Counting {
+    fn lease(&self, _: &AccountName) -> Option<Lease> {
+        self.lease.lock().expect("not poisoned").clone()
+    }
+}
+
 #[async_trait]
 impl Maintenance for Counting {
     fn status(&self) -> StoreStatus {
@@ -208,7 +216,7 @@ impl Maintenance for Counting {
     }
 }
 
-fn settings(refersion: &Refersion) -> Settings {
+pub fn settings(refersion: &Refersion) -> Settings {
     let (account, minute) = (AccountName::main(), Duration::from_secs(60));
     let key = ApiKey::parse(API_KEY).expect("a key");
     let client =
@@ -227,7 +235,7 @@ fn settings(refersion: &Refersion) -> Settings {
     }
 }
 
-fn event(hash: &HashKey, received_at: Timestamp) -> NewEvent {
+pub fn event(hash: &HashKey, received_at: Timestamp) -> NewEvent {
     let account = AccountName::main();
     let user = User { user_id: UserId::parse("u1"), email: None };
     NewEvent {
@@ -244,8 +252,7 @@ fn event(hash: &HashKey, received_at: Timestamp) -> NewEvent {
 #[tokio::test]
 async fn an_idle_account_holds_no_task_and_an_event_by_itself_costs_one_read() {
     let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
-    let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("a store");
-    let store = Arc::new(Counting { store, reads: AtomicUsize::new(0), begins: AtomicUsize::new(0) });
+    let store = counting_store(&folder);
     let runtime = Runtime {
         handle: Handle::current(),
         tracker: TaskTracker::new(),
@@ -266,17 +273,24 @@ async fn an_idle_account_holds_no_task_and_an_event_by_itself_costs_one_read() {
 }
 
 /// A worker on a store of its own, and the runtime in which it can be awaited.
-fn worker(settings: Settings, store: &Arc<Counting>) -> (Worker, TaskTracker) {
-    let tracker = TaskTracker::new();
-    let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
-    let runtime = Runtime { handle: Handle::current(), tracker: tracker.clone(), shutdown, failed };
-    let worker = Worker::new(settings, runtime, Arc::clone(store) as _, AccountSignals::default(), Clock::start());
+pub fn worker(settings: Settings, store: &Arc<Counting>) -> (Worker, TaskTracker) {
+    let (worker, tracker, _) = worker_with_signals(settings, store);
     (worker, tracker)
 }
 
-fn counting_store(folder: &tempfile::TempDir) -> Arc<Counting> {
+/// The same, and the worker's signals.
+pub fn worker_with_signals(settings: Settings, store: &Arc<Counting>) -> (Worker, TaskTracker, AccountSignals) {
+    let (tracker, signals) = (TaskTracker::new(), AccountSignals::default());
+    let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
+    let runtime = Runtime { handle: Handle::current(), tracker: tracker.clone(), shutdown, failed };
+    let worker = Worker::new(settings, runtime, Arc::clone(store) as _, signals.clone(), Clock::start());
+    (worker, tracker, signals)
+}
+
+pub fn counting_store(folder: &tempfile::TempDir) -> Arc<Counting> {
     let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("a store");
-    Arc::new(Counting { store, reads: AtomicUsize::new(0), begins: AtomicUsize::new(0) })
+    let (reads, begins, lease) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Some(Lease::unlimited())));
+    Arc::new(Counting { store, reads, begins, lease })
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod burst;
 mod idle;
+mod leases;
 mod refused;
 mod together;
 mod trouble;

@@ -5,7 +5,7 @@
 
 use super::sender::{Sent, Story, What, marks, taken};
 use crate::support::affiliate_updates::affiliate_updates;
-use refersion_destination::domain::{AccountName, AffiliateStatus, EventId};
+use refersion_destination::domain::{AccountName, AffiliateStatus, EventId, HashKey};
 use refersion_destination::sandbox::{Sandbox, SandboxAffiliate};
 use refersion_destination::store::{EventLog as _, Limits, SqliteStore};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,13 +36,19 @@ impl Effects {
     }
 }
 
-/// The dead letters of a store that no process has open.
+/// The dead letters of a store.
 pub struct Dead {
-    store: SqliteStore,
+    hash: HashKey,
     ids: BTreeSet<EventId>,
 }
 
 impl Dead {
+    /// These, of a store with this key.
+    pub fn new(hash: HashKey, ids: BTreeSet<EventId>) -> Self {
+        Self { hash, ids }
+    }
+
+    /// Those of a store in a file that no process has open.
     pub fn read(store: &Path) -> Self {
         let connection = rusqlite::Connection::open(store).expect("opens");
         let mut statement = connection.prepare("SELECT id FROM dead_letters").expect("a table");
@@ -50,7 +56,8 @@ impl Dead {
             statement.query_map([], |row| row.get(0)).expect("rows").map(|id| EventId(id.expect("an id"))).collect();
         drop(statement);
         drop(connection);
-        Self { store: SqliteStore::open(store, Limits::default()).expect("opens"), ids }
+        let store = SqliteStore::open(store, Limits::default()).expect("opens");
+        Self::new(store.hash_key().clone(), ids)
     }
 
     pub fn len(&self) -> usize {
@@ -58,7 +65,7 @@ impl Dead {
     }
 
     fn has(&self, sent: &Sent) -> bool {
-        let id = self.store.hash_key().event_by_message_id(&AccountName::main(), &sent.message_id);
+        let id = self.hash.event_by_message_id(&AccountName::main(), &sent.message_id);
         self.ids.contains(&id)
     }
 }

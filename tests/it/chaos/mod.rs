@@ -7,9 +7,9 @@
 
 mod backlog;
 mod disk;
-mod final_state;
+pub mod final_state;
 mod poison_events;
-mod sender;
+pub mod sender;
 
 use crate::support::process::Process;
 use crate::support::service::Refersion;
@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-const USERS: usize = 12;
+pub const USERS: usize = 12;
 
 /// Whether this is the long form.
 pub fn is_long() -> bool {
@@ -36,7 +36,7 @@ pub fn is_long() -> bool {
 }
 
 /// How often something happens: `short` for 20 kills of the short form, and as much more often in a longer one.
-fn times(short: usize) -> usize {
+pub fn times(short: usize) -> usize {
     let kills = if is_long() { Some(1_000) } else { std::env::var("CHAOS").ok().and_then(|kills| kills.parse().ok()) };
     kills.map_or(short, |kills: usize| short * kills / 20)
 }
@@ -79,10 +79,11 @@ async fn run(disruptions: Disruptions) {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let mut process = start(&refersion, folder.path(), &mut chance);
-    let (server, servers) = watch::channel(process.server.clone());
+    let (server, servers) = watch::channel(vec![process.server.clone()]);
     let (enough, until) = watch::channel(false);
     let answered = watch::Sender::new(0);
-    let world = World { sandbox: refersion.sandbox.clone(), servers, answered: answered.clone(), enough: until };
+    let (sandbox, patience) = (refersion.sandbox.clone(), PATIENCE);
+    let world = World { sandbox, servers, patience, answered: answered.clone(), enough: until };
     let mut senders: JoinSet<(usize, Story)> = (0..USERS)
         .map(|user| {
             let world = world.clone();
@@ -107,7 +108,7 @@ async fn run(disruptions: Disruptions) {
             kills += 1;
         }
         process = start(&refersion, folder.path(), &mut chance);
-        server.send_replace(process.server.clone());
+        server.send_replace(vec![process.server.clone()]);
         if (end + 1) % 100 == 0 {
             eprintln!("{}: {} of {} ends", disruptions.name, end + 1, disruptions.ends);
         }
@@ -129,7 +130,7 @@ async fn run(disruptions: Disruptions) {
     eprintln!("{}: {} calls, {} dead letters", disruptions.name, refersion.sandbox.calls_total(), dead.len());
 }
 
-fn figures(stories: &BTreeMap<usize, Story>) -> String {
+pub fn figures(stories: &BTreeMap<usize, Story>) -> String {
     let sum = |count: fn(&Story) -> usize| stories.values().map(count).sum::<usize>();
     let (events, again, repeats) =
         (sum(|story| story.sent.len()), sum(|story| story.again), sum(|story| story.repeats));
@@ -150,7 +151,7 @@ fn start(refersion: &Refersion, folder: &Path, chance: &mut StdRng) -> Process {
 }
 
 /// Waits for a random moment: after some calls, or some answers; sometimes not at all.
-async fn random_moment(sandbox: &Sandbox, answered: &watch::Sender<u64>, chance: &mut StdRng) {
+pub async fn random_moment(sandbox: &Sandbox, answered: &watch::Sender<u64>, chance: &mut StdRng) {
     let calls = sandbox.calls_total() + chance.random_range(0..40);
     let answers = *answered.borrow() + chance.random_range(0..80);
     let mut answered = answered.subscribe();
@@ -164,7 +165,7 @@ async fn random_moment(sandbox: &Sandbox, answered: &watch::Sender<u64>, chance:
 }
 
 /// Adds faults to the next calls to Refersion.
-fn script_faults(sandbox: &Sandbox, chance: &mut StdRng) {
+pub fn script_faults(sandbox: &Sandbox, chance: &mut StdRng) {
     let every = [
         Fault::status(500),
         Fault::html(502),

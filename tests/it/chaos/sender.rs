@@ -45,8 +45,10 @@ pub struct Story {
 #[derive(Clone)]
 pub struct World {
     pub sandbox: Sandbox,
-    /// Where the service is; another address after every restart.
-    pub servers: watch::Receiver<String>,
+    /// Where the service is, by each of its processes; another address after every restart.
+    pub servers: watch::Receiver<Vec<String>>,
+    /// How long an answer may take: a process that is frozen gives none.
+    pub patience: Duration,
     /// How many requests were answered well.
     pub answered: watch::Sender<u64>,
     pub enough: watch::Receiver<bool>,
@@ -73,6 +75,9 @@ struct EventGenerator {
     timestamps: bool,
     chance: StdRng,
 }
+
+/// How long a sender waits before it sends again where there are several processes.
+const SEND_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// When the clock of a user's timestamps starts: in 2020, in seconds since 1970.
 const CLOCK: u64 = 1_577_836_800;
@@ -136,7 +141,7 @@ impl EventGenerator {
 /// Sends events of one user until it is enough, some by themselves, some together, some once more.
 pub async fn send(user: usize, seed: u64, mut world: World) -> Story {
     // A connection of its own for each request: no answer then means that the process is gone.
-    let client = client().pool_max_idle_per_host(0).build().expect("a client");
+    let client = client().pool_max_idle_per_host(0).timeout(world.patience).build().expect("a client");
     let mut generator = EventGenerator::new(user, seed);
     let mut story = Story::default();
     let mut bodies: Vec<Value> = Vec::new();
@@ -144,7 +149,7 @@ pub async fn send(user: usize, seed: u64, mut world: World) -> Story {
         let together = if generator.chance.random_bool(0.15) { generator.chance.random_range(2..6) } else { 1 };
         let (events, mut sent): (Vec<Value>, Vec<Sent>) = (0..together).map(|_| generator.next()).unzip();
         let body = if together == 1 { events[0].clone() } else { Value::Array(events.clone()) };
-        let (status, _) = deliver(&client, &mut world, &body, &mut story.again).await;
+        let (status, _) = deliver(&client, &mut world, &mut generator.chance, &body, &mut story.again).await;
         for one in &mut sent {
             one.status = status;
         }
@@ -153,7 +158,7 @@ pub async fn send(user: usize, seed: u64, mut world: World) -> Story {
         world.answered.send_modify(|answered| *answered += 1);
         if generator.chance.random_bool(0.1) {
             let body = bodies.choose(&mut generator.chance).expect("something was sent");
-            let (status, word) = deliver(&client, &mut world, body, &mut story.again).await;
+            let (status, word) = deliver(&client, &mut world, &mut generator.chance, body, &mut story.again).await;
             assert_eq!((status, word.as_str()), (200, "duplicate"), "{body}");
             story.repeats += 1;
         }
@@ -162,9 +167,16 @@ pub async fn send(user: usize, seed: u64, mut world: World) -> Story {
 }
 
 /// Sends until there is an answer that ends it: its code and its word.
-async fn deliver(client: &reqwest::Client, world: &mut World, body: &Value, again: &mut usize) -> (u16, String) {
+async fn deliver(
+    client: &reqwest::Client,
+    world: &mut World,
+    chance: &mut StdRng,
+    body: &Value,
+    again: &mut usize,
+) -> (u16, String) {
     loop {
-        let url = format!("{}/segment", world.servers.borrow_and_update().as_str());
+        let servers = world.servers.borrow_and_update().clone();
+        let url = format!("{}/segment", servers.choose(chance).expect("a server"));
         let calls = world.sandbox.calls_total();
         let request = client.post(url).header("Authorization", basic(API_KEY)).body(body.to_string());
         let answer = async {
@@ -174,7 +186,11 @@ async fn deliver(client: &reqwest::Client, world: &mut World, body: &Value, agai
         match answer.await {
             // The backlog is full: there is room when something was delivered.
             Some((429, _)) => within(world.sandbox.until(|sandbox| sandbox.calls_total() > calls)).await,
-            Some((503, _)) | None => within(world.servers.changed()).await.expect("another process is started"),
+            Some((503, _)) | None if servers.len() == 1 => {
+                within(world.servers.changed()).await.expect("another process is started");
+            }
+            // Another process may be asked, if not at once.
+            Some((503, _)) | None => tokio::time::sleep(SEND_AGAIN_AFTER).await,
             Some((status, text)) => {
                 let answer: Value = serde_json::from_str(&text).expect("JSON");
                 // With a 400 or a 401 the event is kept all the same: the answer waited for what became of it.

@@ -5,7 +5,7 @@ mod clock;
 mod corrupt;
 mod learned_rate;
 mod panics;
-mod points;
+pub mod points;
 mod steps;
 mod stop;
 mod store;

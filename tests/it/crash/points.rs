@@ -17,29 +17,29 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 /// One event, and what makes it possible.
-struct Journey {
-    settings: &'static [(&'static str, &'static str)],
+pub struct Journey {
+    pub settings: &'static [(&'static str, &'static str)],
     /// Whether the affiliate exists before this service meets it.
     existed: bool,
     /// An event that was delivered before.
     before: Option<Value>,
-    event: Value,
-    holds: fn(&SandboxAffiliate) -> bool,
+    pub event: Value,
+    pub holds: fn(&SandboxAffiliate) -> bool,
 }
 
 /// One row: where the process dies, and what that leaves.
 #[derive(Clone, Copy, Debug)]
-struct Death {
+pub struct Death {
     /// The step.
-    at: &'static str,
+    pub at: &'static str,
     /// Which time it is passed, from 1.
-    time: usize,
+    pub time: usize,
     /// The calls made before.
-    made: &'static str,
+    pub made: &'static str,
     /// The calls made after the restart.
-    remain: &'static str,
+    pub remain: &'static str,
     /// What the second sending is answered: `duplicate` says that the first was recorded.
-    again: &'static str,
+    pub again: &'static str,
 }
 
 const fn dies(at: &'static str, time: usize, made: &'static str, remain: &'static str, again: &'static str) -> Death {
@@ -50,8 +50,8 @@ const RECORDED: &str = "200 duplicate";
 /// The second sending is the first that was recorded.
 const NOT_RECORDED: &str = "200 delivered";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_creation_goes_on_where_it_died() {
+/// A creation, which takes two calls.
+pub fn creation() -> (Journey, [Death; 18]) {
     let journey = Journey {
         settings: &[("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#)],
         existed: false,
@@ -82,6 +82,12 @@ async fn a_creation_goes_on_where_it_died() {
         dies("store::settle", 1, "new edit", "edit get", RECORDED),
         dies("worker::settled", 1, "new edit", "", RECORDED),
     ];
+    (journey, deaths)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_creation_goes_on_where_it_died() {
+    let (journey, deaths) = creation();
     check(journey, deaths).await;
 }
 

@@ -10,8 +10,8 @@ use refersion_destination::domain::{
 };
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Attempt, Begun, ForgetBefore, KnownUsersOnly, Limits, NewEvent, PostgresStore,
-    PostgresUrl, Remember, Replay, Settlement, SqliteStore, Store, StoreError,
+    AffiliateChanges, Appended, Attempt, Begun, ForgetBefore, KnownUsersOnly, Limits, NewEvent, Ownership,
+    PostgresStore, PostgresUrl, Remember, Replay, Settlement, SqliteStore, Store, StoreError,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ use tokio::sync::Mutex;
 /// A moment after every other one.
 pub const LATE: i64 = 1_000_000_000;
 
+/// No test lasts for so long that its account could be taken over.
+const LEASE: Duration = Duration::from_secs(300);
 /// More events than any test appends.
 pub const UNLIMITED: u64 = u64::MAX / 2;
 
@@ -105,6 +107,7 @@ impl Engine for Sqlite {
 pub struct Postgres {
     url: String,
     last: Arc<Mutex<Option<Arc<PostgresStore>>>>,
+    owned: Arc<Mutex<BTreeSet<AccountName>>>,
 }
 
 impl Postgres {
@@ -115,7 +118,7 @@ impl Postgres {
 
     /// The database of this URL.
     pub fn at(url: String) -> Self {
-        Self { url, last: Arc::default() }
+        Self { url, last: Arc::default(), owned: Arc::default() }
     }
 
     /// Its URL.
@@ -126,7 +129,7 @@ impl Postgres {
     pub async fn try_open(&self, max_backlog: u64) -> Result<PostgresStore, String> {
         let url = PostgresUrl::parse(&self.url).expect("a URL");
         let limits = Limits { max_backlog, ..Limits::default() };
-        PostgresStore::open(&url, limits).await.map_err(|error| error.to_string())
+        PostgresStore::open(&url, limits, LEASE).await.map_err(|error| error.to_string())
     }
 }
 
@@ -139,8 +142,12 @@ impl Engine for Postgres {
     }
 
     async fn own(&self, account: &AccountName) {
-        let last = self.last.lock().await;
-        last.as_ref().expect("it is open").take(account).await.expect("taken");
+        let (last, mut owned) = (self.last.lock().await, self.owned.lock().await);
+        let store = last.as_ref().expect("it is open");
+        owned.insert(account.clone());
+        while store.lease(account).is_none() {
+            store.renew(&owned).await.expect("renewed");
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{AccountName, Seq, Timestamp, UserId};
 use refersion_destination::scheduling::Unit;
 use refersion_destination::store::{
-    AffiliateChanges, EventLog, Limits, Maintenance, NewEvent, PostgresStore, PostgresUrl, Settlement,
+    AffiliateChanges, EventLog, Limits, Maintenance, NewEvent, Ownership, PostgresStore, PostgresUrl, Settlement,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 const UNITS: usize = 100;
 /// So many events are appended by one call where a store is filled.
 const FILLED: u64 = 2_000;
+
+/// No measurement lasts for so long that an account could be taken over.
+const LEASE: Duration = Duration::from_secs(300);
 
 pub fn account(name: &str) -> AccountName {
     AccountName::from(name.to_owned())
@@ -26,7 +30,7 @@ pub async fn stores(url: &str, count: usize) -> Vec<Arc<PostgresStore>> {
     let limits = Limits { max_backlog: u64::MAX / 2, ..Limits::default() };
     let mut stores = Vec::new();
     for _ in 0..count {
-        stores.push(Arc::new(PostgresStore::open(&url, limits).await.expect("opened")));
+        stores.push(Arc::new(PostgresStore::open(&url, limits, LEASE).await.expect("opened")));
     }
     stores
 }
@@ -95,7 +99,9 @@ pub async fn fill(store: &Arc<PostgresStore>, account: &AccountName, events: u64
 pub async fn settle(stores: &[Arc<PostgresStore>], accounts: &[&AccountName], time: Duration) -> f64 {
     for (store, account) in stores.iter().zip(accounts) {
         fill(store, account, 20_000).await;
-        store.take(account).await.expect("taken");
+        while store.lease(account).is_none() {
+            store.renew(&BTreeSet::from([(*account).clone()])).await.expect("renewed");
+        }
     }
     let began = Instant::now();
     let owners = stores.iter().zip(accounts).map(|(store, account)| {

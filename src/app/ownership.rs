@@ -1,0 +1,101 @@
+//! Keeps the leases of this process: renews them in time, and wakes the workers of the accounts that it owns.
+//!
+//! In: the accounts that this process can deliver for, and hints of the store. Out: renewals, and wake-ups. Invariants: the
+//! leases are renewed as long as a delivery is in flight, also during shutdown; from the shutdown on, each account is given up
+//! as soon as nothing of it is in flight, so that another process goes on at once. Nothing runs for a store that one process has
+//! to itself. Deliberately absent: which accounts this process is to own ([`crate::store::Ownership`]).
+
+use crate::http::AccountRegistry;
+use crate::store::{Change, Store};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often the API keys that other processes stored are read, in case that a hint was lost.
+const READ_KEYS_EVERY: Duration = Duration::from_secs(30);
+
+/// The task that keeps the leases.
+pub(super) struct LeaseKeeper(Option<JoinHandle<()>>);
+
+struct Keeping {
+    store: Arc<dyn Store>,
+    registry: Arc<AccountRegistry>,
+    every: Duration,
+    shutdown: CancellationToken,
+    /// The last renewal failed.
+    failing: bool,
+    keys_due: Instant,
+}
+
+impl LeaseKeeper {
+    /// Starts it. `shutdown` is cancelled when the service begins to shut down.
+    pub(super) fn start(store: Arc<dyn Store>, registry: Arc<AccountRegistry>, shutdown: CancellationToken) -> Self {
+        Self(store.renew_every().map(|every| {
+            let keys_due = Instant::now() + READ_KEYS_EVERY;
+            tokio::spawn(Keeping { store, registry, every, shutdown, failing: false, keys_due }.run())
+        }))
+    }
+
+    /// Ends it. The store gives back the accounts of which nothing is in flight when it is closed.
+    pub(super) fn stop(self) {
+        if let Some(task) = self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl Keeping {
+    async fn run(mut self) {
+        loop {
+            self.renew().await;
+            if self.keys_due <= Instant::now() {
+                self.read_keys().await;
+            }
+            self.until_due(Instant::now() + self.every).await;
+        }
+    }
+
+    /// Returns when the leases are to be renewed: at this moment, or before if something has changed.
+    async fn until_due(&mut self, due: Instant) {
+        let leaving = self.shutdown.is_cancelled();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => return,
+                () = self.shutdown.cancelled(), if !leaving => return,
+                change = self.store.changed() => match change {
+                    Change::Owners => return,
+                    Change::Appended(accounts) => self.registry.wake(&accounts),
+                    Change::Keys => self.read_keys().await,
+                },
+            }
+        }
+    }
+
+    async fn renew(&mut self) {
+        let leaving = self.shutdown.is_cancelled();
+        let candidates = if leaving { BTreeSet::new() } else { self.registry.accounts() };
+        match self.store.renew(&candidates).await {
+            Ok(with_pending_events) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the leases on the accounts are renewed again");
+                }
+                self.registry.wake(&with_pending_events);
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(%error, "cannot renew the leases on the accounts; no call is made once they end");
+                }
+            }
+        }
+    }
+
+    async fn read_keys(&mut self) {
+        self.keys_due = Instant::now() + READ_KEYS_EVERY;
+        if let Err(error) = self.registry.read_keys().await {
+            tracing::debug!(%error, "cannot read the API keys that other processes stored; it is tried again later");
+        }
+    }
+}

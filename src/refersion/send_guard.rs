@@ -1,0 +1,123 @@
+//! The guard of a request: whether it may still be sent, asked at the last moment before its body is written.
+//!
+//! In: a condition, and the bytes of a body. Out: a body that fails instead of being written once the condition does not hold.
+//! A process that was frozen, or waited long for a connection, may wake up with a prepared request that is another process's to
+//! make by now. Invariant: of a request that the guard refuses, Refersion gets no body, so it has no effect. Deliberately absent:
+//! what the condition is.
+
+use http_body_util::Full;
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+/// Whether one request may be sent. Clones guard the same request.
+#[derive(Clone)]
+pub struct SendGuard {
+    may_send: Arc<dyn Fn() -> bool + Send + Sync>,
+    refused: Arc<AtomicBool>,
+}
+
+impl SendGuard {
+    /// The request may be sent as long as `may_send` says so.
+    pub fn new(may_send: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { may_send: Arc::new(may_send), refused: Arc::default() }
+    }
+
+    /// The request may be sent at any time.
+    pub fn none() -> Self {
+        Self::new(|| true)
+    }
+
+    /// Whether the request was not sent because of this guard.
+    pub fn has_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn check(&self) -> Result<(), Refused> {
+        if (self.may_send)() {
+            return Ok(());
+        }
+        self.refused.store(true, Ordering::Relaxed);
+        Err(Refused)
+    }
+}
+
+impl fmt::Debug for SendGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendGuard").field("refused", &self.refused).finish_non_exhaustive()
+    }
+}
+
+/// The guard did not let a request be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request may not be sent any more")]
+pub struct Refused;
+
+/// A body that its guard lets be written, or not.
+#[derive(Debug)]
+pub struct GuardedBody {
+    bytes: Full<Bytes>,
+    guard: SendGuard,
+}
+
+impl GuardedBody {
+    /// These bytes.
+    pub fn new(bytes: Vec<u8>, guard: SendGuard) -> Self {
+        Self { bytes: Full::new(bytes.into()), guard }
+    }
+}
+
+impl Body for GuardedBody {
+    type Data = Bytes;
+    type Error = Refused;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        if !self.bytes.is_end_stream()
+            && let Err(refused) = self.guard.check()
+        {
+            return Poll::Ready(Some(Err(refused)));
+        }
+        Pin::new(&mut self.bytes).poll_frame(context).map_err(|never| match never {})
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.bytes.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    #[tokio::test]
+    async fn a_body_is_written_whole_or_not_at_all() {
+        let body = GuardedBody::new(b"{}".to_vec(), SendGuard::none());
+        assert_eq!(body.size_hint().exact(), Some(2), "its length is known before it is written");
+        assert_eq!(body.collect().await.expect("written").to_bytes(), "{}");
+        let guard = SendGuard::new(|| false);
+        let body = GuardedBody::new(b"{}".to_vec(), guard.clone());
+        assert_eq!((body.collect().await.expect_err("refused"), guard.has_refused()), (Refused, true));
+    }
+
+    #[tokio::test]
+    async fn the_guard_is_asked_when_the_body_is_written_and_not_before() {
+        let allowed = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&allowed);
+        let guard = SendGuard::new(move || asked.load(Ordering::Relaxed));
+        let body = GuardedBody::new(b"{}".to_vec(), guard.clone());
+        allowed.store(false, Ordering::Relaxed);
+        assert!(!guard.has_refused());
+        assert!(body.collect().await.is_err() && guard.has_refused());
+    }
+}

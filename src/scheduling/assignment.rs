@@ -1,0 +1,225 @@
+//! Which of several processes is to own an account: rendezvous hashing over those that are alive.
+//!
+//! In: who is alive, who owns the account, and who asked for it. Out: the next move of this process. Each process ranks all live
+//! ones by a hash of process and account; the highest is to own the account. A process asks a lower one for an account, and is
+//! given it once nothing of it is in flight. When a process comes or goes, only the accounts that it is to own, or owned, move.
+//! Not every process can deliver for every account, and only it knows for which: so an account without a live owner is taken at
+//! once by the highest, and a little later by any other that can. Invariants: a process only takes an account that has no live
+//! owner; it asks for none that it cannot deliver for. Deliberately absent: moments, and that of two processes that take an account at
+//! once only one succeeds, which is the store's part.
+
+use crate::domain::AccountName;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+
+/// One of the processes that share a store. Every process that starts has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaId(pub u128);
+
+/// What is known of the ownership of an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owned {
+    /// Its owner, if that is alive.
+    pub owner: Option<ReplicaId>,
+    /// Who asked the owner for it last.
+    pub asked_by: Option<ReplicaId>,
+    /// It had no live owner when this process looked before, either.
+    pub free_before: bool,
+}
+
+/// What a process does about an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// Nothing.
+    Stay,
+    /// Take it: nobody has it.
+    Take,
+    /// Ask its owner for it.
+    Ask,
+    /// Give it up, to the process that asked for it if there is one.
+    Give(Option<ReplicaId>),
+}
+
+impl Owned {
+    /// The next move of the process `me`; `can_deliver` says whether it can deliver for the account.
+    pub fn next_move(
+        &self,
+        account: &AccountName,
+        me: ReplicaId,
+        live: &BTreeSet<ReplicaId>,
+        can_deliver: bool,
+    ) -> Move {
+        let asked_by = self.asked_by.filter(|asker| live.contains(asker));
+        let above = |other: ReplicaId| rank(me, account) > rank(other, account);
+        match self.owner {
+            Some(owner) if owner == me => match asked_by.filter(|asker| *asker != me) {
+                Some(asker) => Move::Give(Some(asker)),
+                None if can_deliver => Move::Stay,
+                None => Move::Give(None),
+            },
+            _ if !can_deliver => Move::Stay,
+            Some(owner) if above(owner) && asked_by.is_none_or(above) => Move::Ask,
+            None if self.free_before || live.iter().all(|other| *other == me || above(*other)) => Move::Take,
+            Some(_) | None => Move::Stay,
+        }
+    }
+}
+
+fn rank(replica: ReplicaId, account: &AccountName) -> (u64, ReplicaId) {
+    let hash = Sha256::new().chain_update(replica.0.to_be_bytes()).chain_update(account.as_str()).finalize();
+    let first: [u8; 8] = std::array::from_fn(|i| hash[i]);
+    (u64::from_be_bytes(first), replica)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Processes that share accounts, as a store would let them.
+    #[derive(Default)]
+    struct World {
+        live: BTreeSet<ReplicaId>,
+        accounts: BTreeMap<AccountName, Owned>,
+        /// Free accounts that each process has seen.
+        free: BTreeSet<(ReplicaId, AccountName)>,
+        cannot_deliver: BTreeSet<(ReplicaId, AccountName)>,
+        /// How often an account changed hands.
+        moved: BTreeSet<AccountName>,
+    }
+
+    impl World {
+        fn of(replicas: u128, accounts: usize) -> Self {
+            let names = (0..accounts).map(|n| (AccountName::from(format!("account {n}")), Owned::default()));
+            Self { live: (1..=replicas).map(ReplicaId).collect(), accounts: names.collect(), ..Self::default() }
+        }
+
+        fn looks(&mut self, me: ReplicaId) -> bool {
+            let mut acted = false;
+            for (name, owned) in &mut self.accounts {
+                let alive = owned.owner.filter(|owner| self.live.contains(owner));
+                let seen = (me, name.clone());
+                let view = Owned { owner: alive, free_before: self.free.contains(&seen), ..*owned };
+                let next = view.next_move(name, me, &self.live, !self.cannot_deliver.contains(&seen));
+                acted |= next != Move::Stay || alive.is_none();
+                self.free.remove(&seen);
+                match next {
+                    Move::Stay if alive.is_none() => {
+                        self.free.insert(seen);
+                    }
+                    Move::Stay => {}
+                    Move::Ask => owned.asked_by = Some(me),
+                    Move::Take | Move::Give(_) => {
+                        let owner = if let Move::Give(to) = next { to } else { Some(me) };
+                        assert!(next == Move::Take && alive.is_none() || alive == Some(me));
+                        self.moved.insert(name.clone());
+                        *owned = Owned { owner, ..Owned::default() };
+                    }
+                }
+            }
+            acted
+        }
+
+        /// All look again and again, until none has anything to do; how often.
+        fn settle(&mut self) -> usize {
+            for round in 0..10 {
+                let all: Vec<ReplicaId> = self.live.iter().copied().collect();
+                let acted = all.into_iter().filter(|me| self.looks(*me)).count();
+                if acted == 0 {
+                    return round;
+                }
+            }
+            panic!("they do not come to rest");
+        }
+
+        fn owned_by(&self, replica: u128) -> BTreeSet<AccountName> {
+            let owned = self.accounts.iter().filter(|(_, owned)| owned.owner == Some(ReplicaId(replica)));
+            owned.map(|(name, _)| name.clone()).collect()
+        }
+
+        /// The highest that can deliver.
+        fn is_in_its_place(&self, name: &AccountName, owned: &Owned) -> bool {
+            let can = |replica: &&ReplicaId| !self.cannot_deliver.contains(&(**replica, name.clone()));
+            owned.owner == self.live.iter().filter(can).copied().max_by_key(|replica| rank(*replica, name))
+        }
+    }
+
+    #[test]
+    fn every_account_comes_to_the_highest_live_process_that_can_deliver_for_it() {
+        for (replicas, cannot) in [(1, vec![]), (3, vec![]), (3, vec![1]), (4, vec![2, 4]), (2, vec![1, 2])] {
+            let mut world = World::of(replicas, 60);
+            for replica in &cannot {
+                let names = world.accounts.keys().take(40).cloned();
+                let pairs: Vec<_> = names.map(|name| (ReplicaId(*replica), name)).collect();
+                world.cannot_deliver.extend(pairs);
+            }
+            if cannot.len() as u128 == replicas {
+                // What nobody can deliver for stays free, however often they look.
+                for me in [1, 2, 1, 2, 1].map(ReplicaId) {
+                    world.looks(me);
+                }
+            } else {
+                assert!(world.settle() <= 5, "{replicas} {cannot:?}");
+            }
+            assert!(world.accounts.iter().all(|(name, owned)| world.is_in_its_place(name, owned)), "{cannot:?}");
+        }
+    }
+
+    #[test]
+    fn accounts_are_spread_evenly() {
+        let mut world = World::of(4, 2_000);
+        world.settle();
+        for replica in 1..=4 {
+            assert!((400..600).contains(&world.owned_by(replica).len()), "{replica}");
+        }
+    }
+
+    #[test]
+    fn only_accounts_of_a_process_that_goes_move_and_only_to_one_that_comes() {
+        let mut world = World::of(3, 300);
+        world.settle();
+        let (theirs, mut moved) = (world.owned_by(2), std::mem::take(&mut world.moved));
+        assert_eq!(moved.len(), 300);
+        world.live.remove(&ReplicaId(2));
+        world.settle();
+        moved = std::mem::take(&mut world.moved);
+        assert_eq!(moved, theirs);
+        world.live.insert(ReplicaId(9));
+        world.settle();
+        assert_eq!(world.moved, world.owned_by(9));
+    }
+
+    #[test]
+    fn an_owner_gives_an_account_to_who_asked_and_is_alive_and_else_keeps_it() {
+        let (me, asker) = (ReplicaId(1), ReplicaId(2));
+        let account = AccountName::main();
+        let owned = Owned { owner: Some(me), asked_by: Some(asker), free_before: false };
+        for (live, can_deliver, next) in [
+            (vec![me, asker], true, Move::Give(Some(asker))),
+            (vec![me, asker], false, Move::Give(Some(asker))),
+            (vec![me], true, Move::Stay),
+            (vec![me], false, Move::Give(None)),
+        ] {
+            assert_eq!(owned.next_move(&account, me, &live.into_iter().collect(), can_deliver), next);
+        }
+    }
+
+    #[test]
+    fn a_process_does_not_ask_twice_nor_for_what_a_higher_one_asked_for() {
+        let account = AccountName::main();
+        let mut by_rank: Vec<ReplicaId> = (1..=3).map(ReplicaId).collect();
+        by_rank.sort_by_key(|replica| rank(*replica, &account));
+        let [low, middle, high] = by_rank[..] else { panic!("three") };
+        let live = BTreeSet::from([low, middle, high]);
+        for (me, asked_by, next) in [
+            (middle, None, Move::Ask),
+            (middle, Some(middle), Move::Stay),
+            (middle, Some(high), Move::Stay),
+            (high, Some(middle), Move::Ask),
+            (high, Some(ReplicaId(77)), Move::Ask),
+        ] {
+            let owned = Owned { owner: Some(low), asked_by, free_before: false };
+            assert_eq!(owned.next_move(&account, me, &live, true), next, "{asked_by:?}");
+        }
+    }
+}

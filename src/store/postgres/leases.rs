@@ -1,0 +1,287 @@
+//! The leases that this process holds, in memory: one per account that it owns, and what is to become of those that end.
+//!
+//! In: what the database says of owners and tokens. Out: leases for the workers, tokens for the statements of the engine, and the
+//! accounts that can be given up. Invariants: an account has one lease at a time; a lease that ends stays here until its last
+//! clone was dropped, and until then the account is not held anew; all leases last equally long, since one heartbeat renews them.
+//! Deliberately absent: any I/O.
+
+use super::shared::{AccountNumber, Shared};
+use crate::domain::{AccountName, Seq};
+use crate::scheduling::ReplicaId;
+use crate::store::{Lease, Term};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// The leases of this process.
+#[derive(Debug)]
+pub struct Leases {
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+    /// The last clone of a lease that is to end was dropped.
+    unused: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct State {
+    held: BTreeMap<AccountName, Held>,
+    /// Until when requests may be sent.
+    until: Instant,
+    /// The number of the lease that was given out last.
+    number: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    number: AccountNumber,
+    token: Uuid,
+    term: watch::Sender<Term>,
+    ending: Option<Ending>,
+    /// The newest pending event that was reported.
+    seen: Seq,
+}
+
+/// What becomes of an account whose lease ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It is given to this process, or to any.
+    Give(Option<ReplicaId>),
+    /// It belongs to another process already.
+    Lost,
+    /// It is held anew, by the same token: what was read of it may not be true any more.
+    Again,
+}
+
+/// An account of which nothing is in flight and whose lease is to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its name.
+    pub name: AccountName,
+    /// Its number.
+    pub number: AccountNumber,
+    /// The token by which it is held.
+    pub token: Uuid,
+    /// What becomes of it.
+    pub ending: Ending,
+}
+
+impl Leases {
+    /// None yet.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        let state = State { held: BTreeMap::new(), until: Instant::now(), number: 0 };
+        Self { shared, state: Mutex::new(state), unused: Arc::default() }
+    }
+
+    /// The lease on the account, unless it is to end.
+    pub fn lease(&self, account: &AccountName) -> Option<Lease> {
+        let state = self.lock();
+        let held = state.held.get(account).filter(|held| held.ending.is_none())?;
+        Some(Lease::of(held.term.subscribe()))
+    }
+
+    /// The token by which the account is held, whether its lease is to end or not.
+    pub fn token(&self, account: &AccountName) -> Option<Uuid> {
+        self.lock().held.get(account).map(|held| held.token)
+    }
+
+    /// This process owns the account from now on, by this token. Does nothing and says so while it has an earlier lease of it.
+    pub fn hold(&self, account: &AccountName, number: AccountNumber, token: Uuid) -> bool {
+        let mut state = self.lock();
+        if state.held.contains_key(account) {
+            return false;
+        }
+        state.number += 1;
+        let term = Term { number: state.number, until: state.until, is_ending: false };
+        let held = Held { number, token, term: watch::Sender::new(term), ending: None, seen: Seq::default() };
+        state.held.insert(account.clone(), held);
+        self.shared.set_token(account, Some(token));
+        true
+    }
+
+    /// Requests may be sent until then.
+    pub fn renew(&self, until: Instant) {
+        let mut state = self.lock();
+        state.until = until;
+        for held in state.held.values().filter(|held| held.ending != Some(Ending::Lost)) {
+            held.term.send_modify(|term| term.until = until);
+        }
+    }
+
+    /// Nothing new is begun under the lease of the account. Once it was lost, nothing else is to become of it: does nothing then,
+    /// and says so.
+    pub fn end(&self, account: &AccountName, ending: Ending) -> bool {
+        let mut state = self.lock();
+        let Some(held) = state.held.get_mut(account).filter(|held| held.ending != Some(Ending::Lost)) else {
+            return false;
+        };
+        let is_first = held.ending.replace(ending).is_none();
+        held.term.send_modify(|term| {
+            term.is_ending = true;
+            if ending == Ending::Lost {
+                term.until = term.until.min(Instant::now());
+            }
+        });
+        if ending == Ending::Lost {
+            self.shared.set_token(account, None);
+        }
+        if is_first {
+            let (term, unused) = (held.term.clone(), Arc::clone(&self.unused));
+            tokio::spawn(async move {
+                term.closed().await;
+                unused.notify_one();
+            });
+        }
+        true
+    }
+
+    /// The same for every account that is not ending yet.
+    pub fn end_all(&self, ending: Ending) {
+        for account in self.accounts(|held| held.ending.is_none()) {
+            self.end(&account, ending);
+        }
+    }
+
+    /// Returns when the last clone of a lease that is to end was dropped.
+    pub async fn unused(&self) {
+        self.unused.notified().await;
+    }
+
+    /// The accounts whose leases are to end and have no clone left.
+    pub fn ended(&self) -> Vec<Ended> {
+        let state = self.lock();
+        let ended = state.held.iter().filter(|(_, held)| held.term.receiver_count() == 0);
+        let ended = ended.filter_map(|(name, held)| {
+            Some(Ended { name: name.clone(), number: held.number, token: held.token, ending: held.ending? })
+        });
+        ended.collect()
+    }
+
+    /// This process does not hold the account any more.
+    pub fn remove(&self, account: &AccountName) {
+        self.lock().held.remove(account);
+        self.shared.set_token(account, None);
+    }
+
+    /// Every account that is held, ending or not.
+    pub fn held(&self) -> Vec<AccountName> {
+        self.accounts(|_| true)
+    }
+
+    /// The accounts with a lease that is not to end, and the newest pending event that was reported of each.
+    pub fn seen(&self) -> Vec<(AccountNumber, Seq)> {
+        let state = self.lock();
+        state.held.values().filter(|held| held.ending.is_none()).map(|held| (held.number, held.seen)).collect()
+    }
+
+    /// This event is pending. Returns the account if that was not reported before.
+    pub fn report(&self, number: AccountNumber, newest: Seq) -> Option<AccountName> {
+        let mut state = self.lock();
+        let mut held = state.held.iter_mut().filter(|(_, held)| held.number == number && held.ending.is_none());
+        let (name, held) = held.find(|(_, held)| held.seen < newest)?;
+        held.seen = newest;
+        Some(name.clone())
+    }
+
+    /// The names of those of these accounts that have a lease.
+    pub fn names(&self, numbers: &[AccountNumber]) -> Vec<AccountName> {
+        self.accounts(|held| held.ending.is_none() && numbers.contains(&held.number))
+    }
+
+    fn accounts(&self, which: impl Fn(&Held) -> bool) -> Vec<AccountName> {
+        let state = self.lock();
+        state.held.iter().filter(|(_, held)| which(held)).map(|(name, _)| name.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::HashKey;
+    use crate::store::postgres::backlogs::Backlogs;
+    use std::time::Duration;
+
+    const TOKEN: Uuid = Uuid::from_u128(1);
+    const ANOTHER: Uuid = Uuid::from_u128(2);
+
+    fn leases() -> Leases {
+        let shared = Shared::new(HashKey::new(&[0; 32]), 1, false, Backlogs::new(Arc::default()));
+        Leases::new(Arc::new(shared))
+    }
+
+    fn main() -> AccountName {
+        AccountName::main()
+    }
+
+    #[tokio::test]
+    async fn an_account_is_given_up_only_once_nothing_of_it_is_in_flight() {
+        let leases = leases();
+        leases.hold(&main(), 7, TOKEN);
+        let lease = leases.lease(&main()).expect("held");
+        let clone = lease.clone();
+        leases.end(&main(), Ending::Give(None));
+        assert!(lease.is_ending() && leases.lease(&main()).is_none(), "nothing new is begun");
+        assert_eq!(leases.shared.token(&main()), Some(TOKEN), "what is in flight is settled");
+        drop(lease);
+        assert_eq!(leases.ended(), []);
+        drop(clone);
+        leases.unused().await;
+        let ended = Ended { name: main(), number: 7, token: TOKEN, ending: Ending::Give(None) };
+        assert_eq!(leases.ended(), [ended]);
+        leases.remove(&main());
+        assert_eq!((leases.shared.token(&main()), leases.held()), (None, vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_lost_account_is_not_held_anew_while_something_of_the_lost_lease_is_in_flight() {
+        let leases = leases();
+        leases.renew(Instant::now() + Duration::from_secs(10));
+        leases.hold(&main(), 7, TOKEN);
+        let lost = leases.lease(&main()).expect("held");
+        leases.end(&main(), Ending::Lost);
+        assert!(!lost.may_send(), "not a byte");
+        leases.renew(Instant::now() + Duration::from_secs(10));
+        leases.end(&main(), Ending::Again);
+        leases.hold(&main(), 7, ANOTHER);
+        assert!(!lost.may_send() && leases.lease(&main()).is_none());
+        assert_eq!(leases.shared.token(&main()), None, "nor can it be settled by a later token");
+        drop(lost);
+        let [Ended { ending: Ending::Lost, .. }] = &leases.ended()[..] else { panic!("lost") };
+        leases.remove(&main());
+        leases.hold(&main(), 7, ANOTHER);
+        assert!(leases.lease(&main()).is_some_and(|lease| lease.number() == 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_renewal_is_for_all_leases_those_that_are_to_end_included() {
+        let leases = leases();
+        for (name, number) in [("a", 1), ("b", 2)] {
+            leases.hold(&AccountName::from(name.to_owned()), number, TOKEN);
+        }
+        let each = ["a", "b"].map(|name| leases.lease(&AccountName::from(name.to_owned())).expect("held"));
+        leases.end(&AccountName::from("b".to_owned()), Ending::Give(None));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(each.iter().all(|lease| !lease.may_send()));
+        leases.renew(Instant::now() + Duration::from_secs(1));
+        assert!(each.iter().all(Lease::may_send));
+    }
+
+    #[tokio::test]
+    async fn a_pending_event_is_reported_once_for_each_lease() {
+        let leases = leases();
+        leases.hold(&main(), 7, TOKEN);
+        assert_eq!(leases.seen(), [(7, Seq(0))]);
+        assert_eq!((leases.report(7, Seq(5)), leases.report(7, Seq(5))), (Some(main()), None));
+        assert_eq!((leases.report(7, Seq(6)), leases.report(8, Seq(9))), (Some(main()), None));
+        leases.end(&main(), Ending::Again);
+        assert_eq!(leases.report(7, Seq(7)), None, "its scheduler ends");
+        leases.remove(&main());
+        leases.hold(&main(), 7, TOKEN);
+        assert_eq!(leases.report(7, Seq(6)), Some(main()), "the next one begins at the beginning");
+    }
+}

@@ -1,0 +1,193 @@
+//! Hints between the processes that share a database: `NOTIFY`, so that none has to wait for the next time it looks by itself.
+//!
+//! In: what this process did. Out: what others did. Hints are gathered for [`EVERY`] and sent in a transaction of their own, because
+//! PostgreSQL commits notifying transactions one by one. Invariant: all goes on without hints, only later; a hint that cannot be
+//! read is ignored. Deliberately absent: anything but numbers of accounts.
+
+use super::connection::{Committer, Connection};
+use super::session::Session;
+use super::shared::AccountNumber;
+use crate::scheduling::ReplicaId;
+use crate::store::{CommitObserver, StoreError};
+use async_trait::async_trait;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_postgres::Error;
+
+/// The channel of all hints.
+pub const CHANNEL: &str = "refersion_destination";
+const NOTIFY: &str = "SELECT pg_notify($1, $2)";
+/// Hints are sent no more often.
+const EVERY: Duration = Duration::from_millis(50);
+/// At most so many accounts are in one hint, which has to be shorter than 8,000 bytes.
+const MAX_ACCOUNTS: usize = 500;
+
+/// The connection for hints, renewals of leases and outcomes: it commits nothing in groups.
+pub type ListenConnection = Connection<Nothing>;
+
+/// What another process did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// It appended events to these accounts, which it does not own.
+    Appended(Vec<AccountNumber>),
+    /// It gave an account up, or asks for one.
+    Owners,
+    /// It stored an API key.
+    Keys,
+}
+
+impl Hint {
+    fn text(&self, me: ReplicaId) -> String {
+        let from = me.0;
+        match self {
+            Self::Appended(accounts) => {
+                let accounts: Vec<String> = accounts.iter().map(ToString::to_string).collect();
+                format!("{from:x} appended {}", accounts.join(" "))
+            }
+            Self::Owners => format!("{from:x} owners"),
+            Self::Keys => format!("{from:x} keys"),
+        }
+    }
+
+    /// Reads a hint of another process than `me`.
+    pub fn read(text: &str, me: ReplicaId) -> Option<Self> {
+        let mut words = text.split(' ');
+        let from = u128::from_str_radix(words.next()?, 16).ok().filter(|from| *from != me.0);
+        match (from?, words.next()?) {
+            (_, "appended") => words.map(|word| word.parse().ok()).collect::<Option<_>>().map(Self::Appended),
+            (_, "owners") => Some(Self::Owners),
+            (_, "keys") => Some(Self::Keys),
+            _ => None,
+        }
+    }
+}
+
+/// Hints that are to be sent.
+#[derive(Debug)]
+pub struct Hints {
+    me: ReplicaId,
+    gathered: Mutex<Gathered>,
+    added: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Gathered {
+    appended: BTreeSet<AccountNumber>,
+    owners: bool,
+    keys: bool,
+}
+
+impl Hints {
+    /// None yet.
+    pub fn new(me: ReplicaId) -> Self {
+        Self { me, gathered: Mutex::default(), added: Notify::new() }
+    }
+
+    /// This process.
+    pub fn me(&self) -> ReplicaId {
+        self.me
+    }
+
+    /// Tells the others.
+    pub fn add(&self, hint: Hint) {
+        let mut gathered = self.lock();
+        match hint {
+            Hint::Appended(accounts) if accounts.is_empty() => return,
+            Hint::Appended(accounts) => gathered.appended.extend(accounts),
+            Hint::Owners => gathered.owners = true,
+            Hint::Keys => gathered.keys = true,
+        }
+        self.added.notify_one();
+    }
+
+    /// Sends hints as they come. Never returns.
+    pub async fn send(self: Arc<Self>, connection: Arc<ListenConnection>) {
+        loop {
+            self.added.notified().await;
+            for text in self.take() {
+                let sent = connection.run(move |session: &Session| {
+                    Box::pin(async move { Ok(session.query(NOTIFY, &[&CHANNEL, &text]).await.map(drop)?) })
+                });
+                // Err: the others find out by themselves.
+                let _: Result<(), StoreError> = sent.await;
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    fn take(&self) -> Vec<String> {
+        let Gathered { appended, owners, keys } = std::mem::take(&mut *self.lock());
+        let appended: Vec<AccountNumber> = appended.into_iter().collect();
+        let mut hints: Vec<Hint> = appended.chunks(MAX_ACCOUNTS).map(|some| Hint::Appended(some.to_vec())).collect();
+        hints.extend(owners.then_some(Hint::Owners));
+        hints.extend(keys.then_some(Hint::Keys));
+        hints.iter().map(|hint| hint.text(self.me)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that runs single jobs alone.
+#[derive(Debug, Default)]
+pub struct Nothing {
+    observer: CommitObserver,
+}
+
+/// There is no such request.
+#[derive(Debug)]
+pub enum Never {}
+
+#[async_trait]
+impl Committer for Nothing {
+    type Request = Never;
+    type Answer = ();
+
+    fn observer(&self) -> &CommitObserver {
+        &self.observer
+    }
+
+    fn joins(&self, _: &[Never], next: &Never) -> bool {
+        match *next {}
+    }
+
+    async fn commit(&self, _: &Session, _: &[Never]) -> Result<Vec<Result<(), StoreError>>, Error> {
+        Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: ReplicaId = ReplicaId(1);
+    const ANOTHER: ReplicaId = ReplicaId(u128::MAX);
+
+    #[test]
+    fn a_hint_is_read_as_it_was_sent_by_everybody_else() {
+        for hint in [Hint::Appended(vec![3, 44]), Hint::Owners, Hint::Keys] {
+            let text = hint.text(ANOTHER);
+            assert_eq!(Hint::read(&text, ME), Some(hint));
+            assert_eq!(Hint::read(&text, ANOTHER), None);
+        }
+        for text in ["", "2", "2 ", "x keys", "2 whatever", "2 appended 3 x", "appended 3"] {
+            assert_eq!(Hint::read(text, ME), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn hints_that_are_gathered_are_sent_once_and_none_is_too_long() {
+        let hints = Hints::new(ANOTHER);
+        hints.add(Hint::Appended(vec![]));
+        assert!(hints.take().is_empty());
+        for hint in [Hint::Appended((0..1_200).collect()), Hint::Keys, Hint::Appended(vec![7]), Hint::Keys] {
+            hints.add(hint);
+        }
+        let sent = hints.take();
+        assert!(sent.len() == 4 && sent.iter().all(|text| text.len() < 8_000), "{sent:?}");
+        assert!(hints.take().is_empty());
+    }
+}

@@ -1,0 +1,167 @@
+//! The tables `accounts` and `replicas` as far as they say who owns what: the statements of [`super::ownership`].
+//!
+//! In: what a process is about to do. Out: rows, and what was done. Invariants: rows of `accounts` are locked in the order of their
+//! numbers before they are changed, so no deadlock can arise; an account is taken only while the row of its dead owner is
+//! locked, so that the owner cannot come back meanwhile. Deliberately absent: any decision.
+
+use super::append::LOCK;
+use super::session::Session;
+use super::shared::AccountNumber;
+use crate::domain::{AccountName, Seq, Timestamp};
+use crate::scheduling::{Owned, ReplicaId};
+use std::collections::BTreeSet;
+use tokio_postgres::{Error, Row};
+use uuid::Uuid;
+
+const ADD: &str = "INSERT INTO accounts (name)
+    SELECT name FROM unnest($1::text[]) AS wanted (name)
+    WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.name = wanted.name) ON CONFLICT DO NOTHING";
+const HEARTBEAT: &str = "INSERT INTO replicas (replica, until) VALUES ($1, now() + $2 * interval '1 millisecond')
+    ON CONFLICT (replica) DO UPDATE SET until = excluded.until";
+const LIVE: &str = "SELECT replica FROM replicas WHERE until > now()";
+/// Those that concern this process, or all.
+const ACCOUNTS: &str = "SELECT accounts.account, accounts.name, accounts.token, accounts.asked_by, accounts.owner,
+        coalesce(replicas.until > now(), false)
+    FROM accounts LEFT JOIN replicas ON replicas.replica = accounts.owner
+    WHERE $2 OR accounts.owner = $1 OR accounts.owner IS NULL OR coalesce(replicas.until <= now(), true)";
+/// A row is locked, and looked at again under the lock: its process may have come back.
+const STILL_DEAD: &str =
+    "SELECT replica FROM replicas WHERE replica = ANY ($1) AND until <= now() ORDER BY replica FOR UPDATE";
+const UNKNOWN: &str = "SELECT replica FROM unnest($1::uuid[]) AS owners (replica)
+    WHERE NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.replica = owners.replica)";
+const TAKE: &str = "UPDATE accounts SET owner = $1, token = $2, asked_by = NULL
+    WHERE account = ANY ($3) AND (owner IS NULL OR owner = ANY ($4)) RETURNING account";
+const ASK: &str = "UPDATE accounts SET asked_by = $1
+    FROM unnest($2::int[], $3::uuid[]) AS asked (account, owner)
+    WHERE accounts.account = asked.account AND accounts.owner = asked.owner";
+const GIVE: &str = "UPDATE accounts SET owner = given.owner, token = $1, asked_by = NULL
+    FROM unnest($3::int[], $4::uuid[], $5::uuid[]) AS given (account, owner, token)
+    WHERE accounts.account = given.account AND accounts.owner = $2 AND accounts.token = given.token";
+const NEWEST: &str = "SELECT held.account, (SELECT log.seq FROM log
+        WHERE log.outcome IS NULL AND (log.account, log.seq) > (held.account, held.seen) AND log.account <= held.account
+        ORDER BY log.account DESC, log.seq DESC LIMIT 1)
+    FROM unnest($1::int[], $2::bigint[]) AS held (account, seen)";
+const LEAVE: &str = "DELETE FROM replicas WHERE replica = $1
+    AND NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.owner = replicas.replica)";
+const CLEAN: &str = "DELETE FROM replicas WHERE until < now() - interval '1 hour'
+    AND NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.owner = replicas.replica)";
+const TIME: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// A row of `accounts`.
+#[derive(Clone, Debug)]
+pub struct AccountRow {
+    /// Its number.
+    pub number: AccountNumber,
+    /// Its name.
+    pub name: AccountName,
+    /// The token of its owner.
+    pub token: Option<Uuid>,
+    asked_by: Option<ReplicaId>,
+    /// Its owner.
+    pub owner: Option<Uuid>,
+    is_owner_alive: bool,
+}
+
+impl AccountRow {
+    fn read(row: &Row) -> Self {
+        Self {
+            number: row.get(0),
+            name: AccountName::from(row.get::<_, String>(1)),
+            token: row.get(2),
+            asked_by: row.get::<_, Option<Uuid>>(3).map(replica),
+            owner: row.get(4),
+            is_owner_alive: row.get(5),
+        }
+    }
+
+    /// What is known of its ownership.
+    pub fn owned(&self, free_before: bool) -> Owned {
+        let owner = self.owner.filter(|_| self.is_owner_alive).map(replica);
+        Owned { owner, asked_by: self.asked_by, free_before }
+    }
+}
+
+/// The process with this name.
+pub fn replica(id: Uuid) -> ReplicaId {
+    ReplicaId(id.as_u128())
+}
+
+/// The name of the process.
+pub fn uuid(replica: ReplicaId) -> Uuid {
+    Uuid::from_u128(replica.0)
+}
+
+/// Renews the heartbeat of `me`, for so many milliseconds, and adds accounts; `is_first` is that of the process. Returns who is alive,
+/// and the accounts that concern this process, or all.
+pub async fn heartbeat(
+    session: &Session,
+    me: Uuid,
+    millis: f64,
+    new: &[String],
+    (is_first, look_at_all): (bool, bool),
+) -> Result<(BTreeSet<ReplicaId>, Vec<AccountRow>), Error> {
+    if !new.is_empty() {
+        session.execute(ADD, &[&new]).await?;
+    }
+    if is_first {
+        session.execute(CLEAN, &[]).await?;
+    }
+    session.execute(HEARTBEAT, &[&me, &millis]).await?;
+    let live = session.query(LIVE, &[]).await?;
+    let rows = session.query(ACCOUNTS, &[&me, &look_at_all]).await?;
+    Ok((live.iter().map(|row| replica(row.get(0))).collect(), rows.iter().map(AccountRow::read).collect()))
+}
+
+/// Takes accounts without an owner, and those whose owners, among these, are still dead; returns which.
+pub async fn take(
+    session: &Session,
+    me: Uuid,
+    token: Uuid,
+    accounts: &[AccountNumber],
+    owners: &[Uuid],
+) -> Result<BTreeSet<AccountNumber>, Error> {
+    let dead = session.query(STILL_DEAD, &[&owners]).await?;
+    let unknown = session.query(UNKNOWN, &[&owners]).await?;
+    let dead: Vec<Uuid> = dead.iter().chain(&unknown).map(|row| row.get(0)).collect();
+    session.query(LOCK, &[&accounts]).await?;
+    let taken = session.query(TAKE, &[&me, &token, &accounts, &dead]).await?;
+    Ok(taken.iter().map(|row| row.get(0)).collect())
+}
+
+/// Asks the owners of these accounts for them; returns how many still own theirs.
+pub async fn ask(session: &Session, me: Uuid, accounts: &[AccountNumber], owners: &[Uuid]) -> Result<u64, Error> {
+    session.query(LOCK, &[&accounts]).await?;
+    session.execute(ASK, &[&me, &accounts, &owners]).await
+}
+
+/// Gives accounts, held by these tokens, to these owners or to nobody, with another `token`.
+pub async fn give(
+    session: &Session,
+    (me, token): (Uuid, Uuid),
+    accounts: &[AccountNumber],
+    owners: &[Option<Uuid>],
+    tokens: &[Uuid],
+) -> Result<(), Error> {
+    session.query(LOCK, &[&accounts]).await?;
+    session.execute(GIVE, &[&token, &me, &accounts, &owners, &tokens]).await.map(drop)
+}
+
+/// Of each of these accounts the newest pending event above that seq, if there is one.
+pub async fn newest(
+    session: &Session,
+    accounts: &[AccountNumber],
+    seen: &[i64],
+) -> Result<Vec<(AccountNumber, Seq)>, Error> {
+    let rows = session.query(NEWEST, &[&accounts, &seen]).await?;
+    Ok(rows.iter().filter_map(|row| Some((row.get(0), Seq(row.get::<_, Option<i64>>(1)?)))).collect())
+}
+
+/// Removes the process from the list, if it owns nothing.
+pub async fn leave(session: &Session, me: Uuid) -> Result<(), Error> {
+    session.execute(LEAVE, &[&me]).await.map(drop)
+}
+
+/// The database's clock.
+pub async fn time(session: &Session) -> Result<Timestamp, Error> {
+    Ok(Timestamp(session.query_one(TIME, &[]).await?.get(0)))
+}

@@ -1,0 +1,343 @@
+//! Ownership of accounts in the tables `accounts` and `replicas`: one owner per account, by a token.
+//!
+//! In: renewals by the caller, and hints of other processes. Out: leases. One heartbeat, the row of this process in `replicas`, keeps
+//! all its leases alive. All moments in the tables are the database's; the leases of this process count on its own monotonic
+//! clock from before the heartbeat was sent. Invariants: each taking draws another random token (a number could be drawn twice, after
+//! a standby that lags was promoted), and every statement that ends an event names the token: of an earlier owner it finds no row;
+//! after every reconnect each account is held anew, so that its scheduler is rebuilt. Deliberately absent: statements
+//! ([`super::owners`]), and who is to own what ([`Owned::next_move`](crate::scheduling::Owned::next_move)).
+
+use super::PostgresStore;
+use super::leases::{Ended, Ending, Leases};
+use super::listen::{Hint, Hints, ListenConnection};
+use super::owners::{self, AccountRow, replica, uuid};
+use super::shared::AccountNumber;
+use crate::delivery::OutcomeCode;
+use crate::domain::{AccountName, Seq, Timestamp};
+use crate::scheduling::{Move, ReplicaId};
+use crate::store::{Change, Lease, Ownership, StoreError};
+use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// All accounts are looked at whenever a process came or went, and every so many renewals.
+const LOOK_AT_ALL: u32 = 16;
+/// At most so many accounts are taken or given in one transaction.
+const PORTION: usize = 500;
+
+/// After how long without a heartbeat a process counts as dead, and what follows from that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseTimes(pub Duration);
+
+impl LeaseTimes {
+    /// The time between two heartbeats.
+    fn renew_every(self) -> Duration {
+        self.0 / 8
+    }
+
+    /// For so long after a heartbeat was sent, requests may be sent to Refersion: the rest is for their effect.
+    fn send_for(self) -> Duration {
+        self.0 * 5 / 8
+    }
+
+    /// In milliseconds, as the database takes it.
+    fn millis(self) -> f64 {
+        self.0.as_secs_f64() * 1_000.0
+    }
+}
+
+/// This process among those that share the database.
+pub struct Replica {
+    me: ReplicaId,
+    times: LeaseTimes,
+    connection: Arc<ListenConnection>,
+    /// The leases that it holds.
+    pub leases: Leases,
+    /// What it tells the others.
+    pub hints: Arc<Hints>,
+    heard: Mutex<UnboundedReceiver<String>>,
+    memory: Mutex<Memory>,
+}
+
+/// What was seen at the last renewal.
+#[derive(Default)]
+struct Memory {
+    /// The owner's connection, by the number of its sessions so far.
+    sessions: u64,
+    live: BTreeSet<ReplicaId>,
+    candidates: BTreeSet<AccountName>,
+    free: BTreeSet<AccountNumber>,
+    renewals: u32,
+}
+
+impl Replica {
+    /// This process, which owns nothing yet. `heard` has the texts of notifications.
+    pub fn new(
+        times: LeaseTimes,
+        connection: Arc<ListenConnection>,
+        leases: Leases,
+        hints: Arc<Hints>,
+        heard: UnboundedReceiver<String>,
+    ) -> Self {
+        let me = hints.me();
+        Self { me, times, connection, leases, hints, heard: Mutex::new(heard), memory: Mutex::default() }
+    }
+
+    /// As [`Ownership::renew`](crate::store::Ownership::renew). `sessions` is how many sessions the owner's connection has had.
+    pub async fn renew(
+        &self,
+        candidates: &BTreeSet<AccountName>,
+        sessions: u64,
+    ) -> Result<Vec<AccountName>, StoreError> {
+        let mut memory = self.memory.lock().await;
+        let reconnected = std::mem::replace(&mut memory.sessions, sessions) != sessions;
+        if reconnected && memory.renewals > 0 {
+            self.leases.end_all(Ending::Again);
+        }
+        let look_at_all = memory.renewals.is_multiple_of(LOOK_AT_ALL) || memory.candidates != *candidates;
+        let sent = Instant::now();
+        let (mut live, mut rows) = self.heartbeat(&memory, candidates, look_at_all).await?;
+        if !look_at_all && live != memory.live {
+            (live, rows) = self.heartbeat(&memory, candidates, true).await?;
+        }
+        memory.renewals = memory.renewals.wrapping_add(1);
+        memory.candidates.clone_from(candidates);
+        memory.live.clone_from(&live);
+        self.compare(&rows);
+        self.leases.renew(sent + self.times.send_for());
+        let moves = self.decide(&mut memory, &rows, candidates);
+        self.take(&moves.take).await?;
+        self.ask(&moves.ask).await?;
+        self.give_up_ended().await?;
+        if candidates.is_empty() && self.leases.held().is_empty() {
+            self.leave().await?;
+        }
+        self.newest().await
+    }
+
+    /// Returns when another process did something, or an account can be given up.
+    pub async fn changed(&self) -> Change {
+        let mut heard = self.heard.lock().await;
+        loop {
+            let text = tokio::select! {
+                () = self.leases.unused() => return Change::Owners,
+                text = heard.recv() => text,
+            };
+            let Some(text) = text else { return std::future::pending().await };
+            match Hint::read(&text, self.me) {
+                Some(Hint::Owners) => return Change::Owners,
+                Some(Hint::Keys) => return Change::Keys,
+                Some(Hint::Appended(numbers)) => {
+                    let accounts = self.leases.names(&numbers);
+                    if !accounts.is_empty() {
+                        return Change::Appended(accounts);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The database's clock.
+    pub async fn time(&self) -> Result<Timestamp, StoreError> {
+        let asked = Instant::now();
+        let now = self.connection.run(|session| Box::pin(async move { Ok(owners::time(session).await?) })).await?;
+        Ok(now.after(asked.elapsed() / 2))
+    }
+
+    /// Renews the heartbeat, and reads who is alive and the accounts that concern this process, or all.
+    async fn heartbeat(
+        &self,
+        memory: &Memory,
+        candidates: &BTreeSet<AccountName>,
+        look_at_all: bool,
+    ) -> Result<(BTreeSet<ReplicaId>, Vec<AccountRow>), StoreError> {
+        let (me, millis, is_first) = (uuid(self.me), self.times.millis(), memory.renewals == 0);
+        let new: Vec<String> = candidates.difference(&memory.candidates).map(ToString::to_string).collect();
+        let read = self.connection.transaction(move |session| {
+            let which = (is_first, look_at_all);
+            Box::pin(async move { Ok(owners::heartbeat(session, me, millis, &new, which).await?) })
+        });
+        read.await
+    }
+
+    /// Ends the leases of accounts that belong to another process by now, and holds those that this process was given.
+    fn compare(&self, rows: &[AccountRow]) {
+        let mine = rows.iter().filter(|row| row.owner.map(replica) == Some(self.me));
+        let mine: BTreeMap<&AccountName, &AccountRow> = mine.map(|row| (&row.name, row)).collect();
+        for account in self.leases.held() {
+            let token = mine.get(&account).and_then(|row| row.token);
+            let is_held = token.is_some() && token == self.leases.token(&account);
+            if !is_held && self.leases.end(&account, Ending::Lost) {
+                tracing::warn!(%account, "another process owns the account by now");
+            }
+        }
+        for (account, row) in mine {
+            if let Some(token) = row.token
+                && self.leases.hold(account, row.number, token)
+            {
+                tracing::info!(%account, "this process owns the account now: another one gave it up");
+            }
+        }
+    }
+
+    fn decide(&self, memory: &mut Memory, rows: &[AccountRow], candidates: &BTreeSet<AccountName>) -> Moves {
+        let mut moves = Moves::default();
+        let seen_free = std::mem::take(&mut memory.free);
+        for row in rows {
+            let owned = row.owned(seen_free.contains(&row.number));
+            match owned.next_move(&row.name, self.me, &memory.live, candidates.contains(&row.name)) {
+                Move::Stay if owned.owner.is_none() => {
+                    memory.free.insert(row.number);
+                }
+                Move::Stay => {}
+                Move::Take if self.leases.token(&row.name).is_some() => {} // an earlier lease of it has not ended yet
+                Move::Take => moves.take.push(row.clone()),
+                Move::Ask => moves.ask.extend(row.owner.map(|owner| (row.number, owner))),
+                Move::Give(to) => {
+                    self.leases.end(&row.name, Ending::Give(to));
+                }
+            }
+        }
+        moves
+    }
+
+    /// Takes accounts over, if their owners are still dead.
+    async fn take(&self, rows: &[AccountRow]) -> Result<(), StoreError> {
+        for portion in rows.chunks(PORTION) {
+            let (me, token) = (uuid(self.me), Uuid::from_u128(rand::random()));
+            let owners: BTreeSet<Uuid> = portion.iter().filter_map(|row| row.owner).collect();
+            let owners: Vec<Uuid> = owners.into_iter().collect();
+            let numbers: Vec<AccountNumber> = portion.iter().map(|row| row.number).collect();
+            let taken = self.connection.transaction(move |session| {
+                Box::pin(async move { Ok(owners::take(session, me, token, &numbers, &owners).await?) })
+            });
+            let taken = taken.await?;
+            for row in portion.iter().filter(|row| taken.contains(&row.number)) {
+                self.leases.hold(&row.name, row.number, token);
+                tracing::info!(account = %row.name, "this process owns the account now: it had no live owner");
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, accounts: &[(AccountNumber, Uuid)]) -> Result<(), StoreError> {
+        for portion in accounts.chunks(PORTION) {
+            let (numbers, owners): (Vec<_>, Vec<_>) = portion.iter().copied().unzip();
+            let me = uuid(self.me);
+            let asked = self.connection.transaction(move |session| {
+                Box::pin(async move { Ok(owners::ask(session, me, &numbers, &owners).await?) })
+            });
+            if asked.await? > 0 {
+                self.hints.add(Hint::Owners);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up the accounts of which nothing is in flight any more; those that are to be held anew are.
+    async fn give_up_ended(&self) -> Result<(), StoreError> {
+        let mut given = Vec::new();
+        for ended in self.leases.ended() {
+            match ended.ending {
+                Ending::Lost => self.leases.remove(&ended.name),
+                Ending::Again => {
+                    self.leases.remove(&ended.name);
+                    self.leases.hold(&ended.name, ended.number, ended.token);
+                }
+                Ending::Give(to) => given.push((ended, to.map(uuid))),
+            }
+        }
+        for portion in given.chunks(PORTION) {
+            let (me, token) = (uuid(self.me), Uuid::from_u128(rand::random()));
+            let numbers: Vec<AccountNumber> = portion.iter().map(|(ended, _)| ended.number).collect();
+            let owners: Vec<Option<Uuid>> = portion.iter().map(|(_, to)| *to).collect();
+            let tokens: Vec<Uuid> = portion.iter().map(|(ended, _)| ended.token).collect();
+            let written = self.connection.transaction(move |session| {
+                Box::pin(async move { Ok(owners::give(session, (me, token), &numbers, &owners, &tokens).await?) })
+            });
+            written.await?;
+            for (Ended { name, .. }, to) in portion {
+                self.leases.remove(name);
+                tracing::info!(account = %name, asked = to.is_some(), "this process gave the account up");
+            }
+            self.hints.add(Hint::Owners);
+        }
+        Ok(())
+    }
+
+    /// Gives up every account of which nothing is in flight. Other processes take the others over when the lease has ended.
+    pub async fn resign(&self) -> Result<(), StoreError> {
+        self.leases.end_all(Ending::Give(None));
+        self.give_up_ended().await?;
+        if self.leases.held().is_empty() {
+            self.leave().await?;
+        }
+        Ok(())
+    }
+
+    /// This process owns nothing and will not.
+    async fn leave(&self) -> Result<(), StoreError> {
+        let me = uuid(self.me);
+        self.connection.run(move |session| Box::pin(async move { Ok(owners::leave(session, me).await?) })).await
+    }
+
+    /// The accounts owned here that have pending events which were not reported yet.
+    async fn newest(&self) -> Result<Vec<AccountName>, StoreError> {
+        let (numbers, seen): (Vec<AccountNumber>, Vec<i64>) =
+            self.leases.seen().into_iter().map(|(number, seen)| (number, seen.0)).unzip();
+        if numbers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let newest = self
+            .connection
+            .run(move |session| Box::pin(async move { Ok(owners::newest(session, &numbers, &seen).await?) }));
+        let newest = newest.await?.into_iter();
+        Ok(newest.filter_map(|(number, newest)| self.leases.report(number, newest)).collect())
+    }
+}
+
+#[async_trait]
+impl Ownership for PostgresStore {
+    fn renew_every(&self) -> Option<Duration> {
+        Some(self.replica.times.renew_every())
+    }
+
+    fn lease(&self, account: &AccountName) -> Option<Lease> {
+        self.replica.leases.lease(account)
+    }
+
+    async fn renew(&self, candidates: &BTreeSet<AccountName>) -> Result<Vec<AccountName>, StoreError> {
+        self.replica.renew(candidates, self.owner.sessions()).await
+    }
+
+    async fn changed(&self) -> Change {
+        self.replica.changed().await
+    }
+
+    async fn settled(&self, seq: Seq) -> (OutcomeCode, Option<String>) {
+        self.outcomes.settled(seq).await
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.replica.time().await.map(Some)
+    }
+}
+
+/// What this process is about to do.
+#[derive(Debug, Default)]
+struct Moves {
+    take: Vec<AccountRow>,
+    ask: Vec<(AccountNumber, Uuid)>,
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica").field("me", &self.me).field("leases", &self.leases).finish_non_exhaustive()
+    }
+}

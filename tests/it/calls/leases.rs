@@ -1,0 +1,146 @@
+//! A worker delivers only under a lease on its account, and no request is sent that the lease does not outlast.
+//!
+//! The lease is the test's own; everything else is as in the service.
+
+use super::idle::{Counting, counting_store, event, settings, worker, worker_with_signals};
+use crate::support::service::Refersion;
+use crate::support::{poll_until, within};
+use refersion_destination::clock::Clock;
+use refersion_destination::domain::{EventId, Timestamp, User, UserId};
+use refersion_destination::sandbox::SandboxSettings;
+use refersion_destination::scheduling::{AccountHealth, HealthLimits, HealthState, Learned};
+use refersion_destination::store::{EventLog, Lease, Maintenance, NewEvent, Term};
+use refersion_destination::worker::DeliverySettings;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn until_in_an_hour(number: u64) -> Term {
+    Term { number, until: Instant::now() + HOUR, is_ending: false }
+}
+
+/// Gives the worker a lease of this term.
+fn grant(store: &Counting, term: Term) -> watch::Sender<Term> {
+    let (sender, term) = watch::channel(term);
+    *store.lease.lock().expect("not poisoned") = Some(Lease::of(term));
+    sender
+}
+
+fn withdraw(store: &Counting) {
+    *store.lease.lock().expect("not poisoned") = None;
+}
+
+/// An event of the user `n`.
+fn event_of(store: &Counting, n: u8) -> NewEvent {
+    let one = event(store.hash_key(), Timestamp(0));
+    let user = User { user_id: UserId::parse(&format!("u{n}")), email: None };
+    let body = crate::support::identify(&n.to_string(), &format!("u{n}"), &serde_json::Value::Null).to_string();
+    let keys = user.keys(store.hash_key(), &one.account);
+    NewEvent { id: EventId([n; 16]), keys, body: body.into_bytes(), ..one }
+}
+
+async fn store_with(folder: &TempDir, events: u8) -> Arc<Counting> {
+    let store = counting_store(folder);
+    let events = (0..events).map(|n| event_of(&store, n)).collect();
+    store.append(events).await.expect("appended");
+    store
+}
+
+#[tokio::test]
+async fn who_does_not_own_an_account_delivers_nothing_for_it() {
+    let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
+    let store = store_with(&folder, 1).await;
+    withdraw(&store);
+    let (worker, tracker) = worker(settings(&refersion), &store);
+    worker.wake();
+    assert!(tracker.is_empty(), "there is no run loop");
+    let _term = grant(&store, until_in_an_hour(1));
+    worker.wake();
+    tracker.close();
+    within(tracker.wait()).await;
+    assert_eq!((refersion.operations(), store.status().pending), (vec!["new"], 0));
+}
+
+#[tokio::test]
+async fn under_a_lease_that_has_run_out_nothing_is_sent_until_it_is_renewed() {
+    let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
+    let store = store_with(&folder, 1).await;
+    let term = grant(&store, Term { until: Instant::now() - Duration::from_millis(1), ..until_in_an_hour(1) });
+    let (worker, tracker) = worker(settings(&refersion), &store);
+    worker.wake();
+    let begun = || std::future::ready(store.begins.load(Ordering::Relaxed));
+    within(poll_until(begun, |begun| *begun > 0)).await;
+    let sent = refersion.sandbox.until(|sandbox| sandbox.calls_total() > 0);
+    assert!(tokio::time::timeout(Duration::from_millis(200), sent).await.is_err());
+    term.send_modify(|term| term.until = Instant::now() + HOUR);
+    tracker.close();
+    within(tracker.wait()).await;
+    assert_eq!((refersion.operations(), store.status().pending), (vec!["new"], 0));
+}
+
+#[tokio::test]
+async fn when_a_lease_is_about_to_end_what_is_in_flight_is_settled_and_the_rest_is_left() {
+    let slow = SandboxSettings { latency: Duration::from_millis(300), ..SandboxSettings::default() };
+    let (refersion, folder) = (Refersion::with(slow).await, tempfile::tempdir().expect("a folder"));
+    let store = store_with(&folder, 3).await;
+    let term = grant(&store, until_in_an_hour(1));
+    let settings = settings(&refersion);
+    settings.delivery.rcu(|delivery| {
+        let limits = HealthLimits { concurrency: 1, ..delivery.limits };
+        DeliverySettings { limits, ..DeliverySettings::clone(delivery) }
+    });
+    let (worker, tracker) = worker(settings, &store);
+    worker.wake();
+    refersion.until(|sandbox| sandbox.calls_total() == 1).await;
+    withdraw(&store);
+    term.send_modify(|term| term.is_ending = true);
+    within(term.closed()).await; // no clone of the lease is left
+    assert_eq!((refersion.operations(), store.status().pending), (vec!["new"], 2));
+
+    let _term = grant(&store, until_in_an_hour(2));
+    worker.wake();
+    tracker.close();
+    within(tracker.wait()).await;
+    assert_eq!((refersion.operations(), store.status().pending), (vec!["new"; 3], 0), "each once");
+}
+
+/// Another process owned the account in between, and Refersion asked it to wait.
+#[tokio::test]
+async fn under_each_lease_the_health_of_the_account_is_read_anew() {
+    let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
+    let store = store_with(&folder, 1).await;
+    let settings = settings(&refersion);
+    let (limits, account) = (settings.delivery.load().limits, settings.account.clone());
+    let (worker, tracker, signals) = worker_with_signals(settings, &store);
+    let first = grant(&store, until_in_an_hour(1));
+    worker.wake();
+    refersion.until(|sandbox| sandbox.calls_total() == 1).await;
+    withdraw(&store);
+    within(first.closed()).await; // the account is idle: its run loop has ended
+    store.save_health(&account, paused(limits)).await.expect("saved");
+    store.append(vec![event_of(&store, 7)]).await.expect("appended");
+    let second = grant(&store, until_in_an_hour(2));
+    worker.wake();
+    let state = || std::future::ready(signals.health().state);
+    within(poll_until(state, |state| matches!(state, HealthState::Open { .. }))).await;
+    withdraw(&store);
+    second.send_modify(|term| term.is_ending = true);
+    within(second.closed()).await;
+    assert_eq!((refersion.operations(), store.status().pending), (vec!["new"], 1));
+    tracker.close();
+    within(tracker.wait()).await;
+}
+
+/// The saved health of an account that pauses for an hour.
+fn paused(limits: HealthLimits) -> String {
+    let now = Clock::start().now();
+    let mut health = AccountHealth::new(limits, Learned::default());
+    let (permit, _) = health.try_acquire(now).expect("a permit");
+    health.on_rate_limited(permit, now, Some(HOUR), 0.0);
+    serde_json::to_string(&health.saved(now)).expect("JSON")
+}
