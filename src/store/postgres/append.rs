@@ -1,10 +1,10 @@
-//! Appending events to the log: a group of calls is one transaction of two round trips.
+//! Appending events to the log: a group of calls is one transaction of three round trips.
 //!
 //! In: the events of several calls. Out: one answer per event, or why a call was refused. The first round trip locks the rows of the
-//! accounts, looks for repeats, and draws seqs; the second one inserts and commits. Invariants: the rows are locked by a statement of
-//! its own, so that what is read next includes everything that was committed by whoever held the lock before; seqs are drawn under
-//! the lock, so in an account they are in the order of commits; seqs that are not used are left out. What becomes of an
-//! event is decided in [`append_decision`].
+//! accounts; calls for the same accounts that arrive while it waits join the group. The second one looks for repeats and draws seqs; the
+//! third one inserts and commits. Invariants: the rows are locked by a statement of its own, so that what is read next includes
+//! everything that was committed by whoever held the lock before; seqs are drawn under the lock, so in an account they are in the
+//! order of commits; seqs that are not used are left out. What becomes of an event is decided in [`append_decision`].
 
 use super::connection::Committer;
 use super::deletions;
@@ -55,32 +55,49 @@ impl Committer for Appender {
         events().count() <= MAX_EVENTS && bytes <= MAX_BYTES
     }
 
+    async fn begin(&self, session: &Session, group: &[Vec<NewEvent>]) -> Result<(), Error> {
+        let numbers = self.numbers(session, group).await?;
+        session.prepare(&[LOCK, REPEATS, DRAW, INSERT_LOG, INSERT_BODIES, INSERT_IDS]).await?;
+        session.begin_locked(LOCK, numbers.into_values().collect()).await.map(drop)
+    }
+
+    fn joins_begun(&self, begun_with: &[Vec<NewEvent>], group: &[Vec<NewEvent>], next: &Vec<NewEvent>) -> bool {
+        let locked: HashSet<&AccountName> = begun_with.iter().flatten().map(|event| &event.account).collect();
+        next.iter().all(|event| locked.contains(&event.account)) && self.joins(group, next)
+    }
+
     async fn commit(
         &self,
         session: &Session,
         group: &[Vec<NewEvent>],
     ) -> Result<Vec<Result<Vec<Appended>, StoreError>>, Error> {
-        let names: HashSet<&AccountName> = group.iter().flatten().map(|event| &event.account).collect();
-        let numbers = self.0.numbers_of(session, &names).await?;
-        session.prepare(&[LOCK, REPEATS, DRAW, INSERT_LOG, INSERT_BODIES, INSERT_IDS]).await?;
-        let committed = self.transaction(session, group, &numbers).await;
+        let committed = self.transaction(session, group).await;
         if committed.is_err() {
-            // Err: the session is gone, and the transaction with it.
-            let _ = session.batch("ROLLBACK").await;
+            session.roll_back().await;
         }
         committed
     }
 }
 
 impl Appender {
+    /// The numbers of the accounts of these events. They are read once, before the first transaction that needs them.
+    async fn numbers<'a>(
+        &self,
+        session: &Session,
+        group: &'a [Vec<NewEvent>],
+    ) -> Result<HashMap<&'a AccountName, AccountNumber>, Error> {
+        let names: HashSet<&AccountName> = group.iter().flatten().map(|event| &event.account).collect();
+        self.0.numbers_of(session, &names).await
+    }
+
     async fn transaction(
         &self,
         session: &Session,
         group: &[Vec<NewEvent>],
-        numbers: &HashMap<&AccountName, AccountNumber>,
     ) -> Result<Vec<Result<Vec<Appended>, StoreError>>, Error> {
-        let read = Reading::begin(session, group, numbers, self.0.has_former_ids).await?;
-        let known = KnownUsers::read(session, group, numbers, &self.0.backlogs).await?;
+        let numbers = self.numbers(session, group).await?;
+        let read = Reading::read(session, group, self.0.has_former_ids).await?;
+        let known = KnownUsers::read(session, group, &numbers, &self.0.backlogs).await?;
         let mut batch = Batch::default();
         let mut answers = Vec::with_capacity(group.len());
         let mut seqs = read.seqs.iter().copied();
@@ -103,13 +120,13 @@ impl Appender {
             }));
         }
         failpoint::step("store::append");
-        batch.write(session, numbers).await?;
+        batch.write(session, &numbers).await?;
         self.0.backlogs.appended(batch.rows.iter().map(|(event, seq)| (&event.account, *seq)));
         Ok(answers)
     }
 }
 
-/// What is read in the first round trip.
+/// What is read in the second round trip.
 struct Reading {
     ids: HashSet<Vec<u8>>,
     /// Rows of the log with a former id, with the keys they still have.
@@ -118,20 +135,11 @@ struct Reading {
 }
 
 impl Reading {
-    async fn begin(
-        session: &Session,
-        group: &[Vec<NewEvent>],
-        numbers: &HashMap<&AccountName, AccountNumber>,
-        has_former_ids: bool,
-    ) -> Result<Self, Error> {
-        let accounts: Vec<AccountNumber> = numbers.values().copied().collect();
+    async fn read(session: &Session, group: &[Vec<NewEvent>], has_former_ids: bool) -> Result<Self, Error> {
         let ids: Vec<&[u8]> = group.iter().flatten().map(|event| event.id.0.as_slice()).collect();
         let count = i32::try_from(ids.len()).unwrap_or(i32::MAX);
-        let (accounts, ids, count) = ([&accounts as _], [&ids as _], [&count as _]);
-        // One packet: each of them sends its statement when it is first polled, in this order.
-        let locked = try_join(session.batch("BEGIN"), session.query(LOCK, &accounts));
-        let read = try_join(session.query(REPEATS, &ids), session.query(DRAW, &count));
-        let (_, (repeats, drawn)) = try_join(locked, read).await?;
+        let (ids, count) = ([&ids as _], [&count as _]);
+        let (repeats, drawn) = try_join(session.query(REPEATS, &ids), session.query(DRAW, &count)).await?;
         let former = if has_former_ids { Self::former(session, group).await? } else { HashMap::new() };
         let mut seqs: Vec<Seq> = drawn.iter().map(|row| Seq(row.get(0))).collect();
         seqs.sort_unstable();
@@ -153,7 +161,7 @@ impl Reading {
     }
 }
 
-/// What the second round trip writes.
+/// What the last round trip writes.
 #[derive(Default)]
 struct Batch<'a> {
     rows: Vec<(&'a NewEvent, Seq)>,

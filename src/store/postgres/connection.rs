@@ -1,10 +1,10 @@
 //! A connection: a task that keeps a session open and runs jobs in it, one after the other.
 //!
 //! In: requests, which are committed in groups (group commit), and single jobs of any kind. Out: their results. Requests that arrive
-//! while a group is being committed form the next one. If a group fails, each of its requests is committed in a transaction of its
-//! own, so that a bad one fails alone. Invariants: a job's result is sent after its commit; when the session breaks, the jobs that
-//! were sent to it fail, and it is not known whether PostgreSQL has committed them; no job waits for a server that is away:
-//! while it cannot be reached, jobs fail at once. Deliberately absent: what a request is ([`Committer`]), and repeating one.
+//! while a group waits for its locks join it; those that arrive while it is being committed form the next one. If a group fails for good,
+//! each of its requests is committed in a transaction of its own, so that a bad one fails alone. Invariants: a job's result is sent
+//! after its commit; when the session breaks, the jobs that were sent to it fail, and it is not known whether PostgreSQL has
+//! committed them; no job waits for a server that is away: while it cannot be reached, jobs fail at once. Deliberately absent: what a request is ([`Committer`]), and repeating one.
 
 use super::connect::Connector;
 use super::error::{JobError, breaks_session, store_error, text};
@@ -41,6 +41,20 @@ pub trait Committer: Send + Sync + 'static {
     /// Whether `next` may be committed together with `group`.
     fn joins(&self, group: &[Self::Request], next: &Self::Request) -> bool;
 
+    /// Begins the transaction of a group, and waits for the locks that it needs. Without this, nothing has begun before
+    /// [`Committer::commit`].
+    async fn begin(&self, session: &Session, group: &[Self::Request]) -> Result<(), Error> {
+        let _ = (session, group);
+        Ok(())
+    }
+
+    /// Whether `next` may be committed together with `group`, whose transaction was begun with its requests `begun_with`: it needs no
+    /// further lock.
+    fn joins_begun(&self, begun_with: &[Self::Request], group: &[Self::Request], next: &Self::Request) -> bool {
+        let _ = (begun_with, group, next);
+        false
+    }
+
     /// Commits a group in one transaction: one result per request. Err: the transaction failed, none was carried out.
     async fn commit(
         &self,
@@ -55,6 +69,12 @@ pub struct Connection<C: Committer> {
     health: Arc<Health>,
     /// The task drops its end when it ends.
     closed: watch::Receiver<()>,
+}
+
+/// Requests, and where their results go.
+struct Group<C: Committer> {
+    requests: Vec<C::Request>,
+    replies: Vec<Reply<C>>,
 }
 
 type Reply<C> = oneshot::Sender<Result<<C as Committer>::Answer, StoreError>>;
@@ -258,10 +278,7 @@ impl<C: Committer> Task<C> {
                 return Next::Reconnect;
             }
             Some(Message::Alone(job)) => timeout(DEADLINE, job(session)).await.map_err(|_| ()),
-            Some(Message::Grouped(request, reply)) => {
-                let group = self.gather(request, reply);
-                timeout(DEADLINE, Self::commit(&self.committer, session, group)).await.map_err(|_| ())
-            }
+            Some(Message::Grouped(request, reply)) => self.commit_with_others(session, request, reply).await,
         };
         match failed {
             Ok(None) => {
@@ -282,30 +299,55 @@ impl<C: Committer> Task<C> {
         }
     }
 
-    /// The requests that wait, as far as they may be committed together.
-    fn gather(&mut self, request: C::Request, reply: Reply<C>) -> (Vec<C::Request>, Vec<Reply<C>>) {
-        let (mut requests, mut replies) = (vec![request], vec![reply]);
-        while let Ok(message) = self.inbox.try_recv() {
-            match message {
-                Message::Grouped(request, reply) if self.committer.joins(&requests, &request) => {
-                    requests.push(request);
-                    replies.push(reply);
-                }
-                other => {
-                    self.next = Some(other);
-                    break;
-                }
-            }
+    /// Commits a request with those that wait beside it: first those that arrived before the transaction began, then those that
+    /// arrived while it waited for locks. Err: it took too long.
+    async fn commit_with_others(
+        &mut self,
+        session: &Session,
+        request: C::Request,
+        reply: Reply<C>,
+    ) -> Result<Option<Error>, ()> {
+        let committer = Arc::clone(&self.committer);
+        let mut group = Group { requests: vec![request], replies: vec![reply] };
+        self.gather(&mut group, |requests, next| committer.joins(requests, next));
+        let began = Instant::now();
+        let begun = timeout(DEADLINE, committer.begin(session, &group.requests)).await.map_err(|_| ())?;
+        if begun.is_ok() {
+            let begun_with = group.requests.len();
+            self.gather(&mut group, |requests, next| committer.joins_begun(&requests[..begun_with], requests, next));
         }
-        (requests, replies)
+        let commit = Self::commit(&committer, session, group, (begun, began));
+        timeout(DEADLINE, commit).await.map_err(|_| ())
     }
 
-    /// Commits a group and replies; or, if that fails, each of its requests alone. Returns the last failure.
-    async fn commit(committer: &C, session: &Session, group: (Vec<C::Request>, Vec<Reply<C>>)) -> Option<Error> {
-        let (requests, replies) = group;
-        let is_broken = |error: &Error| breaks_session(error) || session.has_ended();
-        let began = Instant::now();
-        let mut failed = match committer.commit(session, &requests).await {
+    /// Adds the requests that wait, up to the first one that may not be committed together with the others.
+    fn gather(&mut self, group: &mut Group<C>, joins: impl Fn(&[C::Request], &C::Request) -> bool) {
+        while self.next.is_none() {
+            match self.inbox.try_recv() {
+                Ok(Message::Grouped(request, reply)) if joins(&group.requests, &request) => {
+                    group.requests.push(request);
+                    group.replies.push(reply);
+                }
+                Ok(other) => self.next = Some(other),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Commits a group whose transaction has begun, and replies; or, if it failed for good, each of its requests alone. Returns the
+    /// last failure.
+    async fn commit(
+        committer: &C,
+        session: &Session,
+        group: Group<C>,
+        (begun, began): (Result<(), Error>, Instant),
+    ) -> Option<Error> {
+        let Group { requests, replies } = group;
+        let committed = match begun {
+            Ok(()) => committer.commit(session, &requests).await,
+            Err(error) => Err(error),
+        };
+        let mut failed = match committed {
             Ok(answers) => {
                 committer.observer().committed(Commit { requests: requests.len(), took: began.elapsed() });
                 for (reply, answer) in replies.into_iter().zip(answers) {
@@ -315,13 +357,14 @@ impl<C: Committer> Task<C> {
             }
             Err(error) => error,
         };
+        let is_lasting = |error: &Error| matches!(store_error(error), StoreError::Transient(_)) || session.has_ended();
         let alone = requests.len() == 1;
         for (request, reply) in requests.into_iter().zip(replies) {
-            let answer = if alone || is_broken(&failed) {
+            let answer = if alone || is_lasting(&failed) {
                 Err(store_error(&failed))
             } else {
-                match committer.commit(session, std::slice::from_ref(&request)).await {
-                    Ok(mut answers) => answers.pop().unwrap_or(Err(StoreError::Closed)),
+                match Self::commit_alone(committer, session, request).await {
+                    Ok(answer) => answer,
                     Err(error) => {
                         failed = error;
                         Err(store_error(&failed))
@@ -331,6 +374,17 @@ impl<C: Committer> Task<C> {
             let _ = reply.send(answer); // Err: the caller has gone
         }
         Some(failed)
+    }
+
+    async fn commit_alone(
+        committer: &C,
+        session: &Session,
+        request: C::Request,
+    ) -> Result<Result<C::Answer, StoreError>, Error> {
+        let request = [request];
+        committer.begin(session, &request).await?;
+        let mut answers = committer.commit(session, &request).await?;
+        Ok(answers.pop().unwrap_or(Err(StoreError::Closed)))
     }
 
     /// Connects again, however long that takes; meanwhile every job fails. `None`: it was closed.

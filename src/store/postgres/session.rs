@@ -7,6 +7,8 @@
 //! holds up no other for longer. Deliberately absent: reconnecting ([`super::connection`]).
 
 use super::error::JobError;
+use super::shared::AccountNumber;
+use futures_util::future::try_join;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -96,11 +98,29 @@ impl Session {
                 Ok(done)
             }
             Err(error) => {
-                // Err: the session is gone, and the transaction with it.
-                let _ = self.batch("ROLLBACK").await;
+                self.roll_back().await;
                 Err(error)
             }
         }
+    }
+
+    /// Begins a transaction, and locks the rows of these accounts by `lock`; returns what it selects.
+    pub async fn begin_locked(&self, lock: &'static str, accounts: Vec<AccountNumber>) -> Result<Vec<Row>, Error> {
+        self.prepare(&[lock]).await?;
+        // One packet: each of them sends its statement when it is first polled, in this order.
+        match try_join(self.batch("BEGIN"), self.query(lock, &[&accounts])).await {
+            Ok(((), rows)) => Ok(rows),
+            Err(error) => {
+                self.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the transaction without its changes.
+    pub async fn roll_back(&self) {
+        // Err: the session is gone, and the transaction with it.
+        let _ = self.batch("ROLLBACK").await;
     }
 
     /// Returns when the connection has ended.

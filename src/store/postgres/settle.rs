@@ -1,11 +1,13 @@
-//! Saving the progress of attempts, and settling them: a group is one transaction of three round trips.
+//! Saving the progress of attempts, and settling them: a group is one transaction of four round trips.
 //!
-//! In: what attempts came to. Out: nothing, or why one was refused. The first round trip locks the rows of the accounts and reads what is
-//! pending; the second and the third write, and the last one commits. Invariants: an account whose row does not have the token of
-//! this process's lease is not changed ([`StoreError::NotOwner`]), nor is a unit whose head is not pending; changes of the affiliate index
-//! are written in the same transaction. What is written is decided in [`crate::store::rows`].
+//! In: what attempts came to. Out: nothing, or why one was refused. The first round trip locks the rows of the accounts; requests for the
+//! same accounts that arrive while it waits join the group. The second one reads what is pending; the others write, and the last one
+//! commits. Invariants: an account whose row does not have the token of this process's lease is not changed
+//! ([`StoreError::NotOwner`]), nor is a unit whose head is not pending; changes of the affiliate index are written in the same
+//! transaction. What is written is decided in [`crate::store::rows`].
 
 use super::affiliates::{self, LINK, SAVE, ToRemember, UNLINK_EMAILS};
+use super::append::LOCK;
 use super::connection::Committer;
 use super::session::Session;
 use super::settle_rows::{self, Rows};
@@ -26,8 +28,8 @@ use uuid::Uuid;
 /// A group has at most so many requests.
 const MAX_GROUP: usize = 256;
 
-/// The tokens are read after the lock was taken: those of the newest version of the rows.
-const LOCK: &str = "SELECT account, token FROM accounts WHERE account = ANY ($1) ORDER BY account FOR NO KEY UPDATE";
+/// The tokens are read after the lock was taken.
+const TOKENS: &str = "SELECT account, token FROM accounts WHERE account = ANY ($1)";
 const EVENTS: &str = "SELECT seq, account, received_at, outcome FROM log WHERE seq = ANY ($1)";
 /// The columns of [`AttemptRecord::read`], and the seq.
 const ATTEMPTS: &str = "SELECT begun, followers, progress, failures, failing_for, wait, noted_at, history, seq
@@ -99,32 +101,45 @@ impl Committer for Settler {
             && !group.iter().any(|earlier| earlier.erases() || earlier.overlaps(next))
     }
 
-    async fn commit(&self, session: &Session, group: &[Settle]) -> Result<Vec<Result<(), StoreError>>, Error> {
-        let mut numbers = HashMap::new();
-        for settle in group {
-            if let Some(number) = self.0.find_number(session, &settle.account).await? {
-                numbers.insert(&settle.account, number);
-            }
-        }
-        session.prepare(&[LOCK, EVENTS, ATTEMPTS, SAVE, UNLINK_EMAILS, LINK]).await?;
+    async fn begin(&self, session: &Session, group: &[Settle]) -> Result<(), Error> {
+        let numbers = self.numbers(session, group).await?;
+        session.prepare(&[LOCK, TOKENS, EVENTS, ATTEMPTS, SAVE, UNLINK_EMAILS, LINK]).await?;
         session.prepare(settle_rows::STATEMENTS).await?;
-        let committed = self.transaction(session, group, &numbers).await;
+        session.begin_locked(LOCK, numbers.into_values().collect()).await.map(drop)
+    }
+
+    fn joins_begun(&self, begun_with: &[Settle], group: &[Settle], next: &Settle) -> bool {
+        begun_with.iter().any(|settle| settle.account == next.account) && self.joins(group, next)
+    }
+
+    async fn commit(&self, session: &Session, group: &[Settle]) -> Result<Vec<Result<(), StoreError>>, Error> {
+        let committed = self.transaction(session, group).await;
         if committed.is_err() {
-            // Err: the session is gone, and the transaction with it.
-            let _ = session.batch("ROLLBACK").await;
+            session.roll_back().await;
         }
         committed
     }
 }
 
 impl Settler {
-    async fn transaction(
+    /// The numbers of the accounts that have one. They are read once, before the first transaction that needs them.
+    async fn numbers<'a>(
         &self,
         session: &Session,
-        group: &[Settle],
-        numbers: &HashMap<&AccountName, AccountNumber>,
-    ) -> Result<Vec<Result<(), StoreError>>, Error> {
-        let read = Reading::begin(session, group, numbers).await?;
+        group: &'a [Settle],
+    ) -> Result<HashMap<&'a AccountName, AccountNumber>, Error> {
+        let mut numbers = HashMap::new();
+        for settle in group {
+            if let Some(number) = self.0.find_number(session, &settle.account).await? {
+                numbers.insert(&settle.account, number);
+            }
+        }
+        Ok(numbers)
+    }
+
+    async fn transaction(&self, session: &Session, group: &[Settle]) -> Result<Vec<Result<(), StoreError>>, Error> {
+        let numbers = self.numbers(session, group).await?;
+        let read = Reading::read(session, group, &numbers).await?;
         let answers: Vec<Result<(), StoreError>> =
             group.iter().map(|settle| read.check(settle, numbers.get(&settle.account).copied())).collect();
         let accepted = || group.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(settle, _)| settle);
@@ -160,7 +175,7 @@ impl Settler {
     }
 }
 
-/// What is read in the first round trip.
+/// What is read in the second round trip.
 struct Reading {
     tokens: HashMap<AccountNumber, Option<Uuid>>,
     /// Pending events.
@@ -170,7 +185,7 @@ struct Reading {
 }
 
 impl Reading {
-    async fn begin(
+    async fn read(
         session: &Session,
         group: &[Settle],
         numbers: &HashMap<&AccountName, AccountNumber>,
@@ -179,10 +194,8 @@ impl Reading {
         let seqs: Vec<i64> = group.iter().flat_map(Settle::seqs).map(|seq| seq.0).collect();
         let heads: Vec<i64> = group.iter().map(|settle| settle.unit.head.0).collect();
         let (accounts, seqs, heads) = ([&accounts as _], [&seqs as _], [&heads as _]);
-        // One packet: each of them sends its statement when it is first polled, in this order.
-        let locked = try_join(session.batch("BEGIN"), session.query(LOCK, &accounts));
         let read = try_join(session.query(EVENTS, &seqs), session.query(ATTEMPTS, &heads));
-        let (((), tokens), (events, attempts)) = try_join(locked, read).await?;
+        let (tokens, (events, attempts)) = try_join(session.query(TOKENS, &accounts), read).await?;
         let is_pending = |row: &&Row| row.get::<_, Option<i16>>(3).is_none();
         Ok(Self {
             tokens: tokens.iter().map(|row| (row.get(0), row.get(1))).collect(),
