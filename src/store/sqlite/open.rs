@@ -52,9 +52,8 @@ pub enum OpenError {
     Older(PathBuf, i64),
     /// A page that has to be read at every start is damaged.
     #[error(
-        "{0} is damaged ({1}); put a backup in its place, or what can still be read of it: `sqlite3 {0} .recover | \
-         sqlite3 recovered.db` writes that to a new file. Events that were lost are not delivered, and count as new if \
-         they are sent again"
+        "{0} is damaged ({1}); move it and the files beside it away, then put the newest backup in its place with `restore`. \
+         Events that came after that backup are lost here; if they are sent again, they count as new"
     )]
     Damaged(PathBuf, #[source] rusqlite::Error),
     /// SQLite refuses the file.

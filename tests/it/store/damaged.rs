@@ -1,6 +1,6 @@
 //! Damaged rows and pages: the damaged part is named, never replaced by a default, and the event can still be ended.
 
-use super::engine::{Sqlite, TestStore, accepted, dead_of, done, every, name, progress, retry, unit};
+use super::engine::{Sqlite, TestStore, accepted, dead_of, done, every, hand_back, name, progress, retry, unit};
 use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::store::{AffiliateChanges, NewEvent};
 use std::os::unix::fs::FileExt;
@@ -170,7 +170,20 @@ async fn a_store_whose_log_is_on_a_damaged_page_is_not_opened_and_says_how_to_go
     store.store().close().await;
     damage_page(&outside, usize::from(root) - 1);
     let refusal = outside.try_open(1).expect_err("it cannot tell which events it has");
-    for part in [&*outside.path().to_string_lossy(), "is damaged", "backup", "sqlite3"] {
+    for part in [&*outside.path().to_string_lossy(), "is damaged", "backup", "`restore`"] {
         assert!(refusal.contains(part), "{refusal}");
+    }
+}
+
+/// Were its progress replaced by none, calls that may have had their effect would be made again.
+#[tokio::test]
+async fn a_damaged_event_that_is_handed_back_or_failed_is_still_damaged() {
+    for settlement in [hand_back(), retry(5)] {
+        let (store, outside) = TestStore::sqlite();
+        let a = store.append("a", &["u1"]).await;
+        store.settle(a, retry(5)).await;
+        damage(&outside, "UPDATE attempts SET progress = '{'");
+        store.settle(a, settlement).await;
+        assert_eq!(name(&store.begin(a).await), "damaged: attempts.progress");
     }
 }
