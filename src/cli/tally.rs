@@ -27,11 +27,12 @@ struct Occurrences {
 }
 
 impl Tally {
-    /// Counts `text`, which occurred at `line`.
-    pub(super) fn add(&mut self, text: String, line: u64) {
+    /// Counts `text`, which occurred at `line`. A place within the line is left out, so that equal texts are counted together.
+    pub(super) fn add(&mut self, text: &str, line: u64) {
         self.total += 1;
-        let is_full = self.texts.len() >= MAX_TEXTS && !self.texts.contains_key(&text);
-        let occurrences = self.texts.entry(if is_full { OTHERS.to_owned() } else { text }).or_default();
+        let text = text.split_once(" at line ").map_or(text, |(text, _)| text);
+        let is_full = self.texts.len() >= MAX_TEXTS && !self.texts.contains_key(text);
+        let occurrences = self.texts.entry(if is_full { OTHERS } else { text }.to_owned()).or_default();
         occurrences.count += 1;
         if occurrences.lines.len() < MAX_LINES {
             occurrences.lines.push(line);
@@ -70,7 +71,7 @@ mod tests {
     fn only_so_many_texts_are_counted_by_themselves_and_only_so_many_lines_are_kept() {
         let mut tally = Tally::default();
         for n in 0..1_000 {
-            tally.add(format!("text {}", n % 500), n);
+            tally.add(&format!("text {} at line {n}", n % 500), n);
         }
         assert_eq!((tally.total, tally.texts.len()), (1_000, MAX_TEXTS + 1));
         assert_eq!(tally.lines()[0], "           800  others (lines 100, 101, 102, …)");

@@ -31,7 +31,7 @@ impl Report {
             self.events += 1;
             *self.by_status.entry(status).or_default() += 1;
             if let Some(reason) = refusal {
-                self.refused.add(reason, line);
+                self.refused.add(&reason, line);
             }
         }
     }

@@ -61,7 +61,7 @@ impl Summary {
             Err(malformed) => (refused(malformed), Vec::new()),
         };
         for note in notes {
-            self.notes.add(note.to_string(), item.line);
+            self.notes.add(&note.to_string(), item.line);
         }
         match expected {
             Expected::Create => self.create += 1,
@@ -107,8 +107,8 @@ impl Summary {
 impl Reasons {
     fn add(&mut self, otherwise: Otherwise, line: u64) {
         match otherwise {
-            Otherwise::Ignored(reason) => self.ignored.add(reason, line),
-            Otherwise::Refused(reason) => self.refused.add(reason, line),
+            Otherwise::Ignored(reason) => self.ignored.add(&reason, line),
+            Otherwise::Refused(reason) => self.refused.add(&reason, line),
         }
     }
 }
@@ -144,9 +144,6 @@ fn of_identify(identify: Identify) -> Expected {
     }
 }
 
-/// The reason without the place in the JSON text, so that equal reasons are counted together.
 fn refused(reason: &impl ToString) -> Expected {
-    let reason = reason.to_string();
-    let reason = reason.split_once(" at line ").map_or(&*reason, |(reason, _)| reason).to_owned();
-    Expected::Nothing(Otherwise::Refused(reason))
+    Expected::Nothing(Otherwise::Refused(reason.to_string()))
 }
