@@ -21,6 +21,7 @@ mod forget;
 mod groups;
 mod inspection;
 mod known_users;
+mod measured;
 mod migrate_v5;
 mod migrate_v6;
 mod model;
