@@ -214,7 +214,12 @@ impl ApiResponse {
     pub(super) fn is_of_the_log(&self) -> bool {
         matches!(
             self,
-            Self::Delivered(_) | Self::Accepted | Self::Duplicate | Self::DeadLetter(_) | Self::AccountHalted
+            Self::Delivered(_)
+                | Self::SettledElsewhere(..)
+                | Self::Accepted
+                | Self::Duplicate
+                | Self::DeadLetter(_)
+                | Self::AccountHalted
         )
     }
 
