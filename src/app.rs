@@ -23,7 +23,7 @@ mod open_store;
 mod ownership;
 mod reload;
 
-pub use open_store::{StoreOpenError, open_store};
+pub use open_store::{StoreOpenError, open_source, open_store, open_target};
 pub use reload::{LoadConfig, Reloading};
 
 use crate::account_signals::AccountSignals;
@@ -127,7 +127,7 @@ pub async fn serve(
     announce: impl FnOnce(Addresses),
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let store = open_store(&config)?;
+    let store = open_store(&config).await?;
     let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
     let (handle, tracker) = (deliveries.clone(), TaskTracker::new());
     let runtime = Runtime { handle, tracker: tracker.clone(), shutdown: shutdown.clone(), failed: failed.clone() };

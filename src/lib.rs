@@ -50,7 +50,7 @@
 //!     the two of health. Accounts are independent: none delays another, and equal ids in two of them are two users.
 //!
 //! # Deliberately absent
-//! Several replicas on one store (leases, PostgreSQL); a web interface.
+//! A web interface.
 
 pub mod failpoint;
 

@@ -3,7 +3,7 @@
 //!
 //! In: where to look ([`Target`]), and an operation on dead letters, e-mail conflicts or a user's data. Out: its result, or an error as text.
 //! The store's lock decides: if another process has the store open, the service is asked over HTTP. Invariant: while a command
-//! has the store open, the service cannot start on it, so commands close it soon.
+//! has the store open, the service cannot start on it, so commands close it soon. A PostgreSQL database is opened beside the service.
 
 use super::http_client::HttpClient;
 use super::{ConfigArgs, block_on, fail, now, ops_url};
@@ -62,7 +62,7 @@ impl Target {
         command: impl AsyncFnOnce(&AdminBackend) -> Result<T, String>,
     ) -> Result<T, ExitCode> {
         let result = block_on(async {
-            let backend = self.backend(config)?;
+            let backend = self.backend(config).await?;
             let result = command(&backend).await;
             let closed = backend.close().await;
             result.and_then(|done| closed.map(|()| done))
@@ -71,15 +71,16 @@ impl Target {
     }
 
     /// The backend of this target; opens the store if no service has it open.
-    fn backend(&self, config: &Config) -> Result<AdminBackend, String> {
+    async fn backend(&self, config: &Config) -> Result<AdminBackend, String> {
         if let Some(url) = &self.ops {
             return Service::new(url.clone(), config).map(AdminBackend::Service);
         }
-        let StoreUrl::Sqlite(path) = &config.store.url;
-        if !path.exists() {
+        if let StoreUrl::Sqlite(path) = &config.store.url
+            && !path.exists()
+        {
             return Err(format!("there is no store at {}; set STORE_URL to the store's file", path.display()));
         }
-        match open_store(config) {
+        match open_store(config).await {
             Ok(store) => Ok(AdminBackend::Store(store)),
             Err(error) if error.is_in_use() => {
                 let url = ops_url(config).map_err(|error| error.to_string())?;

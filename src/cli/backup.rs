@@ -47,6 +47,11 @@ pub(super) fn run(args: &BackupArgs) -> ExitCode {
 pub(super) fn store_file(config: &Config) -> Result<&Path, String> {
     match &config.store.url {
         StoreUrl::Sqlite(path) => Ok(path),
+        StoreUrl::Postgres(_) => {
+            Err("STORE_URL names a PostgreSQL database, which is copied by pg_dump while the service runs, \
+                                      and restored by pg_restore into an empty database"
+                .to_owned())
+        }
     }
 }
 

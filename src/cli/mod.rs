@@ -15,6 +15,8 @@ mod healthcheck;
 mod http_client;
 mod import;
 mod map;
+mod migrate;
+mod migrate_store;
 mod progress;
 mod restore;
 mod sandbox;
@@ -76,6 +78,10 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make the store of a backup, where there is none
     Restore(restore::RestoreArgs),
+    /// Create the tables of the store, or migrate them to those of this release, and end
+    Migrate(ConfigArgs),
+    /// Move everything that a store holds to another, empty one: from SQLite to PostgreSQL, or back
+    MigrateStore(migrate_store::MigrateStoreArgs),
     /// Exit with 0 if the service is healthy, otherwise with 1; for container probes
     Healthcheck(healthcheck::HealthcheckArgs),
 }
@@ -104,6 +110,8 @@ pub fn run() -> ExitCode {
         Command::Forget(args) => forget::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
+        Command::MigrateStore(args) => migrate_store::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
     }
 }

@@ -128,10 +128,19 @@ pub struct StoreConfig {
 }
 
 /// The location of a store, by engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum StoreUrl {
     /// A database file. A relative path is relative to the working directory. The folder may not exist yet.
     Sqlite(PathBuf),
+    /// A URL of PostgreSQL, which may contain a password. Its engine checks everything behind the scheme.
+    Postgres(SecretString),
+}
+
+impl StoreUrl {
+    /// Parses a URL as `STORE_URL` has it. The error says what was found and what is allowed, and shows no password.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        values::store_url(&toml::Value::String(text.to_owned()))
+    }
 }
 
 /// `[delivery]`

@@ -35,7 +35,9 @@ pub(in crate::config) fn is_loopback(url: &Url) -> bool {
 
 /// The location of the store.
 pub(in crate::config) fn store_url(value: &Value) -> Parsed<StoreUrl> {
-    const ALLOWED: &str = "sqlite://relative/path.db or sqlite:///absolute/path.db";
+    const FILE: &str = "sqlite://relative/path.db or sqlite:///absolute/path.db";
+    const ALLOWED: &str =
+        "sqlite://relative/path.db, sqlite:///absolute/path.db or postgres://user:password@host:5432/database";
     let text = scalar_text(value).unwrap_or_default();
     let Some((scheme, path)) = text.split_once("://") else {
         return match text.strip_prefix("sqlite:") {
@@ -45,14 +47,15 @@ pub(in crate::config) fn store_url(value: &Value) -> Parsed<StoreUrl> {
         };
     };
     match path {
+        "" => Err(format!("found nothing behind {scheme}://, expected {ALLOWED}")),
+        _ if ["postgres", "postgresql"].contains(&scheme) => Ok(StoreUrl::Postgres(text.into())),
         // The rest is not shown: the URL of another database may contain its password.
         _ if scheme != "sqlite" => {
             Err(format!("found a URL of the scheme {scheme:?}, expected {ALLOWED}; no other store is supported"))
         }
-        "" => Err(format!("found no path, expected {ALLOWED}")),
         _ if path.contains(":memory:") => Err(nothing_kept()),
-        _ if path.contains('?') => reject(value, format!("{ALLOWED}, without options after a `?`")),
-        _ if path.ends_with('/') => reject(value, format!("the path of a file: {ALLOWED}")),
+        _ if path.contains('?') => reject(value, format!("{FILE}, without options after a `?`")),
+        _ if path.ends_with('/') => reject(value, format!("the path of a file: {FILE}")),
         _ => Ok(StoreUrl::Sqlite(path.into())),
     }
 }

@@ -29,6 +29,9 @@ async fn top_level() {
       forget           Erase what the store holds of a user
       backup           Copy the store into a file, while the service runs or is stopped
       restore          Make the store of a backup, where there is none
+      migrate          Create the tables of the store, or migrate them to those of this release, and end
+      migrate-store    Move everything that a store holds to another, empty one: from SQLite to
+                       PostgreSQL, or back
       healthcheck      Exit with 0 if the service is healthy, otherwise with 1; for container probes
       help             Print this message or the help of the given subcommand(s)
 

@@ -4,6 +4,7 @@ mod check;
 mod help;
 mod import;
 mod map;
+mod migrate_store;
 mod serve;
 
 use crate::support::leaks;

@@ -71,7 +71,7 @@ fn another() -> AccountName {
 
 /// Fills a store with everything that it can hold: events that wait, were begun in a group, failed, were handed back, died, were
 /// settled, and whose user was forgotten; affiliates, with and without a conflict; a moment of a deletion; a key; health.
-async fn fill(store: &TestStore) {
+async fn fill(store: &mut TestStore) {
     store.teach("known", &["u1"], remember("one", store.keys(&["u1", "u1@x.io"]))).await;
     let mut conflict = remember("two", store.keys(&["u2"]));
     if let Some(remember) = &mut conflict.remember {
@@ -98,7 +98,9 @@ async fn fill(store: &TestStore) {
     store.try_append(of_another).await;
     let key = SealedKey { account: another(), blob: b"\0sealed".to_vec() };
     store.store().keep_keys(vec![key]).await.expect("kept");
+    store.use_account(&another()).await;
     store.store().save_health(&another(), r#"{"paused":1}"#.to_owned()).await.expect("saved");
+    store.use_account(&AccountName::main()).await;
 }
 
 /// Everything that can be seen of a store.
@@ -132,7 +134,7 @@ async fn a_store_that_was_moved_holds_the_same_and_goes_on_with_the_next_seq() {
         for to in Place::every() {
             let mut store = from.open().await;
             if store.counts() == (0, 0) {
-                fill(&store).await;
+                fill(&mut store).await;
             }
             let before = contents(&mut store).await;
             store.store().close().await;
@@ -149,7 +151,9 @@ async fn a_store_that_was_moved_holds_the_same_and_goes_on_with_the_next_seq() {
             assert!(new.0 > last, "{} after {last}", new.0);
             let memory = moved.begin(new).await.memory;
             assert_eq!(memory.user_id_deleted_at, Some(Timestamp(7)), "the moment of the erasure is known");
-            assert_eq!(contents(&mut from.open().await).await, before, "the old one is as it was");
+            let mut old = from.open().await;
+            assert_eq!(contents(&mut old).await, before, "the old one is as it was");
+            old.store().close().await;
         }
     }
 }

@@ -1,0 +1,78 @@
+//! `migrate-store`: moves everything that a store holds into another, empty one: from SQLite to PostgreSQL, or back.
+//!
+//! In: two URLs. Out: what was moved, by table, once the counts of both were compared. No service may run on either of them; the old
+//! store is not changed. A target that was not completed is as empty as before, so that the command can be repeated.
+
+use super::{block_on, eprint, fail, print};
+use crate::app::{open_source, open_target};
+use crate::config::StoreUrl;
+use crate::store::transfer::{Counts, TABLES, transfer};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct MigrateStoreArgs {
+    /// The store to move, as in STORE_URL, or @FILE for a file that holds its URL. It is not changed
+    #[arg(long, value_name = "URL")]
+    from: String,
+    /// The store to move to, as in STORE_URL, or @FILE. It has to be empty; a file and tables are created
+    #[arg(long, value_name = "URL")]
+    to: String,
+}
+
+/// Wrong usage.
+const USAGE: u8 = 2;
+
+/// The URL that an argument gives. A URL on the command line is seen by everybody on the machine, so one with a password may be in a
+/// file. Not parsed by clap, whose errors show the whole argument.
+fn parse_url(argument: &str, text: &str) -> Result<StoreUrl, String> {
+    let url = match text.strip_prefix('@') {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}")),
+        None => Ok(text.to_owned()),
+    };
+    url.and_then(|url| StoreUrl::parse(url.trim())).map_err(|error| format!("{argument}: {error}"))
+}
+
+pub(super) fn run(args: &MigrateStoreArgs) -> ExitCode {
+    let urls = parse_url("--from", &args.from).and_then(|from| Ok((from, parse_url("--to", &args.to)?)));
+    let (from, to) = match urls {
+        Ok(urls) => urls,
+        Err(error) => {
+            eprint(&format!("refersion-destination: {error}"));
+            return ExitCode::from(USAGE);
+        }
+    };
+    match block_on(migrate(&from, &to)) {
+        Ok(Ok(counts)) => {
+            counts_by_table(&counts).iter().for_each(|line| print(line));
+            print("moved and compared; set STORE_URL to the new store");
+            ExitCode::SUCCESS
+        }
+        Ok(Err(error)) => fail(&format!("{error}; nothing was moved")),
+        Err(error) => fail(&error),
+    }
+}
+
+async fn migrate(from: &StoreUrl, to: &StoreUrl) -> Result<Counts, String> {
+    let mut source = open_source(from).await.map_err(|error| format!("--from: {error}"))?;
+    let target = open_target(to).await.map_err(|error| format!("--to: {error}"))?;
+    let bar = ProgressBar::new(0); // draws nothing without a terminal
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} rows, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let progress = |moved, all| {
+        bar.set_length(all);
+        bar.set_position(moved);
+    };
+    let moved = transfer(&mut *source, target, progress).await;
+    bar.finish_and_clear();
+    moved.map_err(|error| error.to_string())
+}
+
+/// A line for each table, in their order, and one for each account with pending events.
+fn counts_by_table(counts: &Counts) -> Vec<String> {
+    let tables = TABLES.iter().map(|table| table.name.to_owned());
+    let others = counts.keys().filter(|name| TABLES.iter().all(|table| table.name != **name)).cloned();
+    let line = |name: String| format!("{:>12} {name}", counts.get(&name).copied().unwrap_or(0));
+    tables.chain(others).map(line).collect()
+}
