@@ -7,13 +7,13 @@
 //! committed them; no job waits for a server that is away: while it cannot be reached, jobs fail at once. Deliberately absent: what a request is ([`Committer`]), and repeating one.
 
 use super::connect::Connector;
+use super::connection_health::Health;
 use super::error::{JobError, breaks_session, store_error, text};
 use super::session::Session;
-use crate::store::log_limit::LogLimit;
 use crate::store::{Commit, CommitObserver, StoreError};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
@@ -91,8 +91,7 @@ impl<C: Committer> Connection<C> {
     pub fn start(name: &'static str, connector: Arc<Connector>, session: Session, committer: Arc<C>) -> Self {
         let (messages, inbox) = unbounded_channel();
         let (alive, closed) = watch::channel(());
-        let state = HealthState { sessions: 1, ..HealthState::default() };
-        let health = Arc::new(Health { name, state: Mutex::new(state) });
+        let health = Arc::new(Health::new(name));
         let task = Task { connector, committer, inbox, health: Arc::clone(&health), next: None };
         tokio::spawn(async move {
             let _alive = alive;
@@ -141,12 +140,12 @@ impl<C: Committer> Connection<C> {
 
     /// Why the last job or attempt to connect failed, if it did.
     pub fn failure(&self) -> Option<String> {
-        self.health.lock().reason.clone()
+        self.health.failure()
     }
 
     /// How many sessions it has had so far.
     pub fn sessions(&self) -> u64 {
-        self.health.lock().sessions
+        self.health.sessions()
     }
 
     /// Whether the task has ended.
@@ -181,47 +180,7 @@ impl<C: Committer> Connection<C> {
 
 impl<C: Committer> std::fmt::Debug for Connection<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("name", &self.health.name).finish_non_exhaustive()
-    }
-}
-
-/// How many sessions there were, and why the connection does not work, if it does not; it is logged when that begins and ends.
-struct Health {
-    name: &'static str,
-    state: Mutex<HealthState>,
-}
-
-#[derive(Default)]
-struct HealthState {
-    reason: Option<String>,
-    limit: LogLimit,
-    sessions: u64,
-}
-
-impl Health {
-    fn lock(&self) -> MutexGuard<'_, HealthState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, reason: String) {
-        let mut state = self.lock();
-        if state.reason.is_none() {
-            state.limit.reset();
-        }
-        if state.limit.due() {
-            tracing::error!(
-                connection = self.name,
-                error = reason,
-                "the store failed; what failed is not acknowledged"
-            );
-        }
-        state.reason = Some(reason);
-    }
-
-    fn clear(&self) {
-        if self.lock().reason.take().is_some() {
-            tracing::info!(connection = self.name, "the store works again");
-        }
+        f.debug_struct("Connection").field("name", &self.health.name()).finish_non_exhaustive()
     }
 }
 
@@ -394,7 +353,7 @@ impl<C: Committer> Task<C> {
             match self.connector.connect().await {
                 Ok(session) => {
                     self.health.clear();
-                    self.health.lock().sessions += 1;
+                    self.health.another_session();
                     return Some(session);
                 }
                 Err(error) => self.health.set(text(&error)),

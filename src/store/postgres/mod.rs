@@ -16,6 +16,7 @@ mod columns;
 mod compact;
 mod connect;
 mod connection;
+mod connection_health;
 mod count;
 mod dead_letters;
 mod deletions;
