@@ -17,26 +17,31 @@
 //! restarts it.
 
 mod context;
+mod directory;
 mod key_verification;
 mod merchant_registry;
 mod open_store;
 mod ownership;
 mod reload;
 
-pub use open_store::{StoreOpenError, open_source, open_store, open_target};
+pub use open_store::{StoreOpenError, StoreState, look_at_store, open_source, open_store, open_target};
 pub use reload::{LoadConfig, Reloading};
 
 use crate::account_signals::AccountSignals;
+use crate::admin::{self, Access, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::AccountName;
 use crate::http::{self, AccountRegistry};
 use crate::refersion::{BuildError, ConnectionPool};
+use crate::scrape::Scraper;
 use crate::store::{ForgetBefore, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::Runtime;
-use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
 use context::AppContext;
+use directory::Directory;
 use merchant_registry::MerchantRegistry;
 use ownership::LeaseKeeper;
 use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader};
@@ -149,7 +154,8 @@ pub async fn serve(
     let compaction = tokio::spawn(compact(Arc::clone(store), context.clock, config.store.deduplication_window));
     let probing = tokio::spawn(probe(Arc::clone(store)));
     let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&registry)), shutdown.clone()));
-    let private = tokio::spawn(listen(ops, http::ops_router(Arc::clone(&registry)), shutdown.clone()));
+    let operators = admin_router(&context, &registry, addresses.ops);
+    let private = tokio::spawn(listen_for_operators(ops, operators, shutdown.clone()));
     let leases = LeaseKeeper::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
     registry.wake_accounts_with_pending_events();
     let reloader = Reloader::new(reloading, context.clone(), Arc::clone(&registry), merchants, accounts);
@@ -182,7 +188,6 @@ async fn new_registry(context: &AppContext) -> Result<Accounts, ServeError> {
     let (config, store) = (context.config(), &context.store);
     let accounts = config.every_account();
     let configured: Vec<AccountName> = accounts.iter().map(|account| account.name.clone()).collect();
-    let operator = config.operator_key().ok_or(ServeError::NoApiKey)?;
     let (mut known, mut merchants) = (configured.clone(), None);
     if config.segment.accept_any_api_key {
         let mut keys = merchant_registry::open_stored_keys(&config.store.seal_keys, &**store).await?;
@@ -203,7 +208,7 @@ async fn new_registry(context: &AppContext) -> Result<Accounts, ServeError> {
         workers.insert(name, ConfiguredAccount { key, signals, worker });
     }
     let registry = AccountRegistry::new(Arc::clone(store), context.clock, context.runtime.shutdown.clone(), endpoints);
-    let registry = registry.with_operator_key(operator).with_metrics(context.metrics.clone());
+    let registry = registry.with_metrics(context.metrics.clone());
     let registry = match merchants.clone() {
         Some(merchants) => registry.with_merchants(Arc::new(merchants)),
         None => registry,
@@ -213,6 +218,20 @@ async fn new_registry(context: &AppContext) -> Result<Accounts, ServeError> {
 
 /// The accounts that have or may get a worker.
 type Accounts = (AccountRegistry, Option<MerchantRegistry>, ConfiguredAccounts);
+
+/// The routes of the operators' listener, which is bound to `address`.
+fn admin_router(context: &AppContext, registry: &Arc<AccountRegistry>, address: SocketAddr) -> Router {
+    let config = context.config();
+    let admin = Admin {
+        store: Arc::clone(&context.store),
+        clock: context.clock,
+        started_at: context.clock.now(),
+        scraper: Scraper::new(context.metrics.clone(), Arc::clone(&context.store)),
+        accounts: Arc::new(Directory { context: context.clone(), registry: Arc::clone(registry) }),
+        shutdown: context.runtime.shutdown.clone(),
+    };
+    admin::router(Arc::new(admin), Access::new(config.ops.token.clone(), address), http::openapi())
+}
 
 /// Logs a warning for each account with pending events that is not among `known`: its events are kept, but not delivered.
 /// `pending` holds the number of pending events for each account's name.
@@ -240,7 +259,13 @@ fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, Serv
 
 /// Serves `router` until the service shuts down and every request in flight is answered.
 async fn listen(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    http::listen(listener, router, http::ListenerLimits::default(), shutdown.cancelled_owned()).await;
+    http::listen(listener, |_| router.clone(), http::ListenerLimits::default(), shutdown.cancelled_owned()).await;
+}
+
+/// The same, where the handlers see the address of the peer.
+async fn listen_for_operators(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    let of_peer = |peer| router.clone().layer(Extension(ConnectInfo::<SocketAddr>(peer)));
+    http::listen(listener, of_peer, http::ListenerLimits::default(), shutdown.cancelled_owned()).await;
 }
 
 async fn compact(store: Arc<dyn Store>, clock: Clock, window: Duration) {

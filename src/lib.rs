@@ -17,13 +17,13 @@
 //! 1 logic        segment  mapping  delivery  scheduling  pure: no async, clock, randomness, environment, logging
 //! 2 adapters     refersion  store  config  telemetry     one outside thing each
 //!                clock  account_signals                  the time; messages between `http` and `worker`
-//!   (on those)   dry_run  scrape                         what an event would do; what Prometheus reads
-//! 3 services     http  worker  sandbox                   async; connect the logic to the adapters
+//!   (on those)   dry_run  health  scrape                 what an event would do; whether the service is ready; its metrics
+//! 3 services     admin  http  worker  sandbox            async; connect the logic to the adapters
 //! 4 assembly     app                                     the only module that knows every concrete type
 //!                cli                                     one file per subcommand
 //! ```
-//! The operators' listener (health, metrics, dead letters) is part of [`http`]; `account_signals` exists so that [`http`] and
-//! [`worker`] do not import each other.
+//! [`http`] is the public listener, [`admin`] that of operators. `account_signals` exists so that [`http`] and [`worker`] do not import
+//! each other.
 //!
 //! # The invariants, each held by tests (`tests/README.md`)
 //!  1. 2xx is answered only after the event is committed and synced. If it cannot be: 503 (429 when the backlog is full), and
@@ -46,8 +46,8 @@
 //! 10. What the merchant decided at Refersion stands: an affiliate that they denied or disabled is not activated by an event.
 //!     An affiliate belongs to the first `userId` that came with it: an identify of another one changes nothing, unless
 //!     `DELIVERY_ON_OTHER_USER` is `update`; an Engage event without `userId` sets what the rules say.
-//! 11. Status codes are decided in two files: `http/response.rs` (inbound) and `refersion/response.rs` (outbound); `http/health.rs` has
-//!     the two of health. Accounts are independent: none delays another, and equal ids in two of them are two users.
+//! 11. Status codes are decided in one file for each direction: `http/response.rs` (inbound), `admin/problem.rs` (operators) and
+//!     `refersion/response.rs` (outbound); `health.rs` has the two of health. Accounts are independent: none delays another, and equal ids in two of them are two users.
 //!
 //! # Deliberately absent
 //! A web interface.
@@ -72,8 +72,10 @@ pub mod store;
 pub mod telemetry;
 
 pub mod dry_run;
+pub mod health;
 pub mod scrape;
 
+pub mod admin;
 pub mod http;
 pub mod sandbox;
 pub mod worker;

@@ -10,8 +10,8 @@
 //! is derived from the public key, so its users, their order and its deduplication survive a change of the secret key. Each
 //! account has its own worker and health, created by its first request or, if it has pending events, at the start; until then
 //! an account costs the memory of its key. What another process stores in the same store is read from there: so the worker of an
-//! account gets a key that was replaced elsewhere. Deliberately absent: deleting a key. A stored key that Refersion no longer accepts
-//! halts its account.
+//! account gets a key that was replaced elsewhere. A stored key that Refersion no longer accepts halts its account; an operator can
+//! remove it. An account whose key is removed gets no new worker before the old one has ended, so it has one run loop at most.
 
 use super::ServeError;
 use super::context::AppContext;
@@ -27,7 +27,7 @@ use crate::worker::Worker;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use rand::Rng as _;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ struct SharedRegistry {
     /// Held while a key is written to the store and then to `accounts`, so that both hold the same key of an account.
     writing: tokio::sync::Mutex<()>,
     accounts: Mutex<Accounts>,
+    /// Accounts whose key was removed, and whose worker has not ended yet.
+    ending: Mutex<HashSet<AccountName>>,
 }
 
 type Accounts = HashMap<AccountName, MerchantAccount>;
@@ -61,6 +63,8 @@ struct MerchantAccount {
 struct ActiveAccount {
     endpoint: Arc<AccountEndpoint>,
     worker: Worker,
+    /// What the account shares with all others, but for its shutdown, which the removal of its key brings about, too.
+    context: AppContext,
 }
 
 /// The API keys of the store, with the accounts they are of.
@@ -110,6 +114,7 @@ impl MerchantRegistry {
             verifier: KeyVerifier::new(),
             writing: tokio::sync::Mutex::default(),
             accounts: Mutex::new(accounts),
+            ending: Mutex::default(),
         })))
     }
 
@@ -128,7 +133,7 @@ impl MerchantRegistry {
         let config = self.0.context.config();
         let mut accounts = self.0.accounts();
         for (name, account) in accounts.iter_mut() {
-            let Some(ActiveAccount { endpoint, worker }) = &mut account.active else { continue };
+            let Some(ActiveAccount { endpoint, worker, .. }) = &mut account.active else { continue };
             match pool.client(&account.key) {
                 Ok(client) => worker.replace_client(client, false),
                 Err(error) => _ = client_bug(error),
@@ -203,9 +208,35 @@ impl MerchantAccounts for MerchantRegistry {
         }
         Ok(())
     }
+
+    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError> {
+        let (inner, account) = (Arc::clone(&self.0), account.clone());
+        // In a task of its own: if the caller disconnects, the worker still ends in order.
+        let task = tokio::spawn(async move { inner.remove_key(&account).await });
+        // Err: the task panicked, which is a bug.
+        task.await.unwrap_or(Err(StoreError::Closed))
+    }
 }
 
 impl SharedRegistry {
+    /// Removes the key of account `name`, and ends its worker.
+    async fn remove_key(&self, name: &AccountName) -> Result<bool, StoreError> {
+        let active = {
+            let _guard = self.writing.lock().await;
+            if !self.context.store.remove_key(name).await? {
+                return Ok(false);
+            }
+            lock(&self.ending).insert(name.clone());
+            self.accounts().remove(name).and_then(|account| account.active)
+        };
+        if let Some(ActiveAccount { worker, context, .. }) = active {
+            context.runtime.shutdown.cancel();
+            worker.ended().await;
+        }
+        lock(&self.ending).remove(name);
+        Ok(true)
+    }
+
     /// The endpoint of account `name` if `key` is its stored key; otherwise `None`.
     fn admit_stored(&self, name: &AccountName, key: &ApiKey) -> Option<Admission> {
         let mut accounts = self.accounts();
@@ -234,6 +265,9 @@ impl SharedRegistry {
     /// Stores a verified key as the key of account `name`, in place of an earlier one.
     async fn store_key(&self, name: &AccountName, key: &ApiKey) -> Admission {
         let _guard = self.writing.lock().await;
+        if lock(&self.ending).contains(name) {
+            return Err(AdmissionError::KeyUnverified); // it is sent again
+        }
         if let Err(error) = self.context.store.keep_keys(vec![seal(&self.seal_key, name, key)]).await {
             tracing::error!(account = %name, %error, "cannot store an API key");
             return Err(AdmissionError::KeyNotStored);
@@ -253,7 +287,8 @@ impl SharedRegistry {
     /// The key of account `name` that another process has verified and stored.
     fn accept_stored(&self, name: &AccountName, key: &ApiKey) {
         let mut accounts = self.accounts();
-        if accounts.get(name).is_some_and(|account| account.key.is_same_pair(key)) {
+        let same = accounts.get(name).is_some_and(|account| account.key.is_same_pair(key));
+        if same || lock(&self.ending).contains(name) {
             return;
         }
         let active = accounts.get(name).and_then(|account| account.active.as_ref());
@@ -275,12 +310,12 @@ impl SharedRegistry {
         key: &ApiKey,
         active: &ActiveAccount,
     ) -> Result<ActiveAccount, BuildError> {
-        let ActiveAccount { endpoint, worker } = active;
+        let ActiveAccount { endpoint, worker, context } = active;
         worker.replace_key(key)?;
         let account = self.context.config().account(name.clone(), key.clone());
         let (signals, meter) = (endpoint.signals.clone(), self.meter.clone());
-        let endpoint = self.context.new_endpoint(account, signals, worker.clone(), meter);
-        Ok(ActiveAccount { endpoint: Arc::new(endpoint), worker: worker.clone() })
+        let endpoint = context.new_endpoint(account, signals, worker.clone(), meter);
+        Ok(ActiveAccount { endpoint: Arc::new(endpoint), worker: worker.clone(), context: context.clone() })
     }
 
     fn admit_active(&self, accounts: &mut Accounts, name: &AccountName) -> Admission {
@@ -301,16 +336,21 @@ impl SharedRegistry {
         }
         let settings = self.context.config().account(name.clone(), account.key.clone());
         let client = self.pool.load().client(&account.key)?;
-        let signals = AccountSignals::default();
-        let worker = self.context.new_worker(&settings, client, signals.clone(), self.meter.clone());
-        let endpoint = Arc::new(self.context.new_endpoint(settings, signals, worker.clone(), self.meter.clone()));
-        account.active = Some(ActiveAccount { endpoint: Arc::clone(&endpoint), worker });
+        let (signals, mut context) = (AccountSignals::default(), self.context.clone());
+        context.runtime.shutdown = self.context.runtime.shutdown.child_token();
+        let worker = context.new_worker(&settings, client, signals.clone(), self.meter.clone());
+        let endpoint = Arc::new(context.new_endpoint(settings, signals, worker.clone(), self.meter.clone()));
+        account.active = Some(ActiveAccount { endpoint: Arc::clone(&endpoint), worker, context });
         Ok(Some(endpoint))
     }
 
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.accounts)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Logs that no client can be made for a verified key. Verification made one, so this is a bug.

@@ -10,8 +10,10 @@ use crate::store::{
     SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget, Store, StoreError,
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// After so long without a sign of life of a process, others take its accounts over.
 const LEASE: Duration = Duration::from_secs(10);
@@ -68,4 +70,54 @@ pub async fn open_target(url: &StoreUrl) -> Result<Box<dyn Target>, StoreOpenErr
 
 fn parse(url: &SecretString) -> Result<PostgresUrl, PostgresUrlError> {
     PostgresUrl::parse(url.expose_secret())
+}
+
+/// What a start would find where `STORE_URL` leads to.
+pub enum StoreState {
+    /// A PostgreSQL database, which is not looked at: to open it could migrate it under processes of an earlier release.
+    Database,
+    /// A running service has this store for itself.
+    InUse(String),
+    /// A store of an earlier release, which a start would migrate.
+    BeforeMigration(String),
+    /// There is none yet.
+    Absent {
+        /// Where it would be made.
+        place: String,
+        /// A store that was made beside that place, on trial.
+        trial: Arc<dyn Store>,
+        /// The folder of that store, which is removed when this is dropped.
+        folder: TempDir,
+    },
+    /// A store, which is open.
+    Present {
+        /// Where it is.
+        place: String,
+        /// The store.
+        store: Arc<dyn Store>,
+    },
+}
+
+/// Looks at the store of this configuration as a start would, but neither migrates it nor makes one.
+pub async fn look_at_store(config: &Config) -> Result<StoreState, StoreOpenError> {
+    let StoreUrl::Sqlite(path) = &config.store.url else { return Ok(StoreState::Database) };
+    let place = path.display().to_string();
+    if !path.exists() {
+        let create = |source| SqliteOpenError::Create(path.clone(), source);
+        let folder = TempDir::new_in(nearest_existing(path)).map_err(create)?;
+        let trial = SqliteStore::open(&folder.path().join("trial.db"), Limits::default())?;
+        return Ok(StoreState::Absent { place, trial: Arc::new(trial), folder });
+    }
+    match SqliteStore::needs_migration(path) {
+        Err(SqliteOpenError::InUse(_)) => Ok(StoreState::InUse(place)),
+        Ok(true) => Ok(StoreState::BeforeMigration(place)),
+        Ok(false) => Ok(StoreState::Present { place, store: open_store(config).await? }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What exists nearest above `path`: a folder, unless a file is in the way.
+fn nearest_existing(path: &Path) -> PathBuf {
+    let above = path.ancestors().skip(1).find(|above| above.exists());
+    above.map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }

@@ -1,22 +1,24 @@
 //! The backend of the operators' commands: the store itself while no service runs on it, otherwise the running service,
-//! through its operators' listener.
+//! through its operators' API.
 //!
 //! In: where to look ([`Target`]), and an operation on dead letters, e-mail conflicts or a user's data. Out: its result, or an error as text.
-//! The store's lock decides: if another process has the store open, the service is asked over HTTP. Invariant: while a command
-//! has the store open, the service cannot start on it, so commands close it soon. A PostgreSQL database is opened beside the service.
+//! The store's lock decides: if another process has the store open, the service is asked over HTTP. Invariants: both answer alike, also
+//! where a filter names an account that is not known; while a command has the store open, the service cannot start on it, so commands
+//! close it soon. A PostgreSQL database is opened beside the service.
 
-use super::http_client::HttpClient;
+use super::admin_client::AdminClient;
 use super::{ConfigArgs, block_on, fail, now, ops_url};
+use crate::admin::{DeadLetterDetails, DiscardOutcome, DiscardResult, EmailConflictPage, RevealedEvent, known_account};
 use crate::app::open_store;
 use crate::config::{Config, Mode, StoreUrl};
-use crate::domain::{AccountName, ApiKey, User};
-use crate::store::{DeadLetter, EmailConflict, Filter, ForgetBefore, Forgotten, Page, ReplayResult, Store};
+use crate::domain::{AccountName, User};
+use crate::dry_run::{Detail, explain};
+use crate::mapping::Rules;
+use crate::store::{DeadLetter, EventRecord, Filter, ForgetBefore, Forgotten, Page, ReplayResult, Store, StoreError};
 use clap::Args;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 use url::Url;
 
 /// Which service or store a command works on.
@@ -32,21 +34,15 @@ pub(super) struct Target {
 
 /// What carries out the operators' commands.
 pub(super) enum AdminBackend {
-    Store(Arc<dyn Store>),
-    Service(Service),
+    Store(OwnStore),
+    Service(AdminClient),
 }
 
-/// A running service, reached through its operators' listener.
-pub(super) struct Service {
-    http: HttpClient,
-    url: Url,
-    key: ApiKey,
+/// The store, opened by the command itself; and the configuration of the service.
+pub(super) struct OwnStore {
+    store: Arc<dyn Store>,
+    config: Config,
 }
-
-/// How long the service may take to answer a request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// The largest response, in bytes: a page of dead letters, or one dead letter with its body.
-const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
 impl Target {
     /// The configuration, or the exit code after its problems were printed.
@@ -73,7 +69,7 @@ impl Target {
     /// The backend of this target; opens the store if no service has it open.
     async fn backend(&self, config: &Config) -> Result<AdminBackend, String> {
         if let Some(url) = &self.ops {
-            return Service::new(url.clone(), config).map(AdminBackend::Service);
+            return AdminClient::new(url.clone(), config).map(AdminBackend::Service);
         }
         if let StoreUrl::Sqlite(path) = &config.store.url
             && !path.exists()
@@ -81,10 +77,10 @@ impl Target {
             return Err(format!("there is no store at {}; set STORE_URL to the store's file", path.display()));
         }
         match open_store(config).await {
-            Ok(store) => Ok(AdminBackend::Store(store)),
+            Ok(store) => Ok(AdminBackend::Store(OwnStore::new(store, config))),
             Err(error) if error.is_in_use() => {
                 let url = ops_url(config).map_err(|error| error.to_string())?;
-                Service::new(url, config).map(AdminBackend::Service)
+                AdminClient::new(url, config).map(AdminBackend::Service)
             }
             Err(error) => Err(error.to_string()),
         }
@@ -95,104 +91,162 @@ impl AdminBackend {
     /// Up to `limit` dead letters that match `filter` and have an id above `after`.
     pub(super) async fn page(&self, filter: &Filter, after: i64, limit: usize) -> Result<Page, String> {
         match self {
-            Self::Store(store) => store.dead_letters(filter, after, limit).await.map_err(|error| error.to_string()),
+            Self::Store(own) => {
+                own.check_account(filter.account.as_deref()).await?;
+                own.store.dead_letters(filter, after, limit).await.map_err(text)
+            }
             Self::Service(service) => {
-                service.post("/dead-letters", json!({"filter": filter, "after": after, "limit": limit})).await
+                let mut query = vec![("after", after.to_string()), ("limit", limit.to_string())];
+                query.extend(filter.account.clone().map(|account| ("account", account)));
+                query.extend(filter.reason.clone().map(|reason| ("reason", reason)));
+                query.extend(filter.since.map(|since| ("since", since.0.to_string())));
+                service.get("/api/v1/dead-letters", &query).await
             }
         }
     }
 
-    /// One dead letter with its body; `None` if there is none with this id.
-    pub(super) async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, String> {
+    /// One dead letter without its event, and what that would do today; `None` if there is none with this id.
+    pub(super) async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetterDetails>, String> {
         match self {
-            Self::Store(store) => store.dead_letter(id).await.map_err(|error| error.to_string()),
-            Self::Service(service) => service.post("/dead-letters/show", json!({"id": id})).await,
+            Self::Store(own) => {
+                let letter = own.store.dead_letter(id).await.map_err(text)?;
+                Ok(letter.map(|letter| own.details(letter)))
+            }
+            Self::Service(service) => service.find(&format!("/api/v1/dead-letters/{id}")).await,
+        }
+    }
+
+    /// The event of a dead letter; `None` if it was erased, or if there is none with this id.
+    pub(super) async fn reveal(&self, id: i64) -> Result<Option<String>, String> {
+        match self {
+            Self::Store(own) => Ok(own.store.dead_letter(id).await.map_err(text)?.and_then(|letter| letter.body)),
+            Self::Service(service) => {
+                let revealed = service.post_if_found(&format!("/api/v1/dead-letters/{id}/reveal")).await?;
+                Ok(revealed.and_then(|revealed: RevealedEvent| revealed.body))
+            }
         }
     }
 
     /// Replays dead letters. The result of each is in the list.
     pub(super) async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, String> {
         match self {
-            Self::Store(store) => store.replay(ids).await.map_err(|error| error.to_string()),
-            Self::Service(service) => service.post("/dead-letters/replay", json!({"ids": ids})).await,
+            Self::Store(own) => own.store.replay(ids).await.map_err(text),
+            Self::Service(service) => service.post("/api/v1/dead-letters/replay", &json!({"ids": ids})).await,
         }
     }
 
     /// Discards dead letters. The list holds the ids of the discarded ones.
     pub(super) async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, String> {
         match self {
-            Self::Store(store) => store.discard(ids).await.map_err(|error| error.to_string()),
-            Self::Service(service) => service.post("/dead-letters/discard", json!({"ids": ids})).await,
+            Self::Store(own) => own.store.discard(ids).await.map_err(text),
+            Self::Service(service) => {
+                let body = json!({"ids": ids});
+                let results: Vec<DiscardResult> = service.post("/api/v1/dead-letters/discard", &body).await?;
+                let discarded = results.into_iter().filter(|result| result.outcome == DiscardOutcome::Discarded);
+                Ok(discarded.map(|result| result.id).collect())
+            }
         }
+    }
+
+    /// What became of the event with this seq; `None` if it is not known any more.
+    pub(super) async fn event(&self, seq: i64) -> Result<Option<EventRecord>, String> {
+        match self {
+            Self::Store(own) => own.store.event_record(seq).await.map_err(text),
+            Self::Service(service) => service.find(&format!("/api/v1/events/{seq}")).await,
+        }
+    }
+
+    /// Whether a service delivers what is replayed.
+    pub(super) fn delivers(&self) -> bool {
+        matches!(self, Self::Service(_))
     }
 
     /// Up to `limit` e-mail conflicts of `account`, or of all accounts, after the place `after`.
     pub(super) async fn email_conflicts(
         &self,
-        account: Option<&AccountName>,
+        account: Option<&str>,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<EmailConflict>, String> {
+    ) -> Result<EmailConflictPage, String> {
         match self {
-            Self::Store(store) => store.email_conflicts(account, after, limit).await.map_err(|error| error.to_string()),
+            Self::Store(own) => {
+                let account = own.check_account(account).await?;
+                let conflicts = own.store.email_conflicts(account.as_ref(), after, limit).await.map_err(text)?;
+                Ok(EmailConflictPage::new(conflicts, limit))
+            }
             Self::Service(service) => {
-                let account = account.map(AccountName::as_str);
-                let body = json!({"account": account, "after": after, "limit": limit});
-                service.post("/email-conflicts", body).await
+                let mut query = vec![("after", after.to_string()), ("limit", limit.to_string())];
+                query.extend(account.map(|account| ("account", account.to_owned())));
+                service.get("/api/v1/email-conflicts", &query).await
             }
         }
     }
 
-    /// Erases a user's data from the store.
-    pub(super) async fn forget(&self, user: &User, account: &AccountName) -> Result<Forgotten, String> {
+    /// Erases a user's data from the store, or with `dry_run` counts what would be erased.
+    pub(super) async fn forget(&self, user: &User, account: &AccountName, dry_run: bool) -> Result<Forgotten, String> {
         match self {
-            Self::Store(store) => {
-                let keys = user.keys(store.hash_key(), account);
-                store.forget(account, &keys, now()).await.map_err(|error| error.to_string())
+            Self::Store(own) => {
+                own.check_account(Some(account.as_str())).await?;
+                let keys = user.keys(own.store.hash_key(), account);
+                let forgotten = if dry_run {
+                    own.store.forget_preview(account, &keys).await
+                } else {
+                    own.store.forget(account, &keys, now()).await
+                };
+                forgotten.map_err(text)
             }
             Self::Service(service) => {
-                let mut body = json!({"account": account.as_str()});
+                let mut body = json!({"account": account.as_str(), "dry_run": dry_run});
                 if let Some(user_id) = &user.user_id {
                     body["user_id"] = user_id.as_str().into();
                 }
                 if let Some(email) = &user.email {
                     body["email"] = email.as_str().into();
                 }
-                service.post("/forget", body).await
+                service.post("/api/v1/forget", &body).await
             }
         }
     }
 
     /// Closes the store after erased data has left its file. A running service does that by itself, within seconds.
     async fn close(&self) -> Result<(), String> {
-        let Self::Store(store) = self else { return Ok(()) };
+        let Self::Store(OwnStore { store, .. }) = self else { return Ok(()) };
         let compacted = store.compact(ForgetBefore::default()).await;
         store.close().await;
-        compacted.map_err(|error| error.to_string())
+        compacted.map_err(text)
     }
 }
 
-impl Service {
-    /// The service whose operators' listener is at `url`.
-    fn new(url: Url, config: &Config) -> Result<Self, String> {
-        let missing = "REFERSION_API_KEY is not set; the service requires it as credentials (if no account is configured, it \
-                       requires a key made of STORE_SEAL_KEY)";
-        let key = config.operator_key().ok_or(missing)?;
-        Ok(Self { http: HttpClient::new(REQUEST_TIMEOUT)?, url, key })
+impl OwnStore {
+    /// The open store of a service with this configuration.
+    pub(super) fn new(store: Arc<dyn Store>, config: &Config) -> Self {
+        Self { store, config: config.clone() }
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: Value) -> Result<T, String> {
-        let mut url = self.url.clone();
-        url.set_path(path);
-        let hint =
-            "the service that has the store open answers operators on its OPS_LISTEN; pass that address with --ops";
-        let response = self.http.post(&url, &self.key, &body, MAX_RESPONSE_BYTES).await;
-        let (status, body) = response.map_err(|error| format!("{error}; {hint}"))?;
-        if status != 200 {
-            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-            return Err(format!("{url} answered {status}: {}", body["message"].as_str().unwrap_or(hint)));
-        }
-        serde_json::from_slice(&body)
-            .map_err(|error| format!("{url} sent a response that this release cannot read: {error}"))
+    /// The account of this name, or the error that it is not known.
+    async fn check_account(&self, name: Option<&str>) -> Result<Option<AccountName>, String> {
+        let Some(name) = name else { return Ok(None) };
+        let configured: Vec<AccountName> =
+            self.config.every_account().into_iter().map(|account| account.name).collect();
+        let known = known_account(&*self.store, &configured, name).await.map_err(text)?;
+        known.map(Some).map_err(|unknown| unknown.to_string())
     }
+
+    fn details(&self, mut letter: DeadLetter) -> DeadLetterDetails {
+        let rules = rules_of(&self.config, &letter.account);
+        let explain =
+            |body: String| explain(&body, &rules, self.config.delivery.policy, now(), Detail::WithoutValues).0;
+        let today = letter.body.take().map(explain);
+        DeadLetterDetails { letter, today }
+    }
+}
+
+/// The mapping rules of the account of this name.
+pub(super) fn rules_of(config: &Config, account: &str) -> Rules {
+    let configured = config.every_account().into_iter().find(|known| known.name.as_str() == account);
+    configured.map_or_else(|| config.rules.clone(), |account| account.rules)
+}
+
+fn text(error: StoreError) -> String {
+    error.to_string()
 }

@@ -5,7 +5,6 @@
 
 use super::admin_backend::{AdminBackend, Target};
 use super::{eprint, print};
-use crate::domain::AccountName;
 use crate::store::EmailConflict;
 use clap::Args;
 use serde_json::json;
@@ -38,21 +37,20 @@ pub(super) fn run(args: &EmailConflictsArgs) -> ExitCode {
 }
 
 async fn list(backend: &AdminBackend, args: &EmailConflictsArgs) -> Result<(), String> {
-    let account = args.account.clone().map(AccountName::from);
-    let mut after = 0;
-    loop {
-        let page = backend.email_conflicts(account.as_ref(), after, PAGE_SIZE).await?;
-        if page.is_empty() && after == 0 {
+    let mut after = Some(0);
+    while let Some(from) = after {
+        let page = backend.email_conflicts(args.account.as_deref(), from, PAGE_SIZE).await?;
+        if page.conflicts.is_empty() && from == 0 {
             eprint("no e-mail conflicts");
-        } else if after == 0 && !args.json {
+        } else if from == 0 && !args.json {
             print("ACCOUNT               AFFILIATE     ID");
         }
-        let Some(last) = page.last() else { return Ok(()) };
-        after = last.place;
-        for conflict in &page {
+        for conflict in &page.conflicts {
             print(&line(conflict, args.json));
         }
+        after = page.next;
     }
+    Ok(())
 }
 
 fn line(EmailConflict { account, code, id, .. }: &EmailConflict, as_json: bool) -> String {

@@ -23,6 +23,9 @@ pub(super) struct ForgetArgs {
     /// account is configured and any API key is accepted
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
+    /// Only count what would be erased
+    #[arg(long)]
+    dry_run: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -42,16 +45,17 @@ pub(super) fn run(args: &ForgetArgs) -> ExitCode {
         return fail(&"no account is configured and any API key is accepted: name the user's account with --account");
     };
     let user = User { user_id: args.user_id.clone(), email: args.email.clone() };
-    let forgotten = match args.target.with_backend(&config, async |backend| backend.forget(&user, &account).await) {
-        Ok(forgotten) => forgotten,
-        Err(code) => return code,
-    };
+    let forgotten =
+        match args.target.with_backend(&config, async |backend| backend.forget(&user, &account, args.dry_run).await) {
+            Ok(forgotten) => forgotten,
+            Err(code) => return code,
+        };
     if args.json {
         print(&json!(forgotten).to_string());
     } else {
-        print(&summary(&forgotten));
+        print(&summary(&forgotten, args.dry_run));
     }
-    if forgotten.in_flight == 0 {
+    if forgotten.in_flight == 0 || args.dry_run {
         return ExitCode::SUCCESS;
     }
     let in_flight = count(forgotten.in_flight, "event");
@@ -59,8 +63,8 @@ pub(super) fn run(args: &ForgetArgs) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// One line that counts what was erased.
-fn summary(forgotten: &Forgotten) -> String {
+/// One line that counts what was erased, or with `dry_run` would be.
+fn summary(forgotten: &Forgotten, dry_run: bool) -> String {
     let counts = [
         (forgotten.events, "pending event"),
         (forgotten.dead_letters, "dead letter"),
@@ -70,6 +74,8 @@ fn summary(forgotten: &Forgotten) -> String {
     let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun)).collect();
     if counts.is_empty() {
         "the store held nothing of this user".to_owned()
+    } else if dry_run {
+        format!("would erase: {}", counts.join(", "))
     } else {
         format!("erased: {}", counts.join(", "))
     }

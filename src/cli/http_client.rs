@@ -8,6 +8,7 @@
 use crate::domain::ApiKey;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, RequestBuilder};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::error::Error;
 use std::time::Duration;
@@ -49,16 +50,29 @@ impl HttpClient {
         Ok(self.send(url, self.http.get(url.clone())).await?.status().as_u16())
     }
 
-    /// Posts JSON with the credentials of `key`. Out: the status and the body, at most `max_bytes` long.
+    /// The response to `GET url` with the credentials of `token`; its body is at most `max_bytes` long.
+    pub(super) async fn get(
+        &self,
+        url: &Url,
+        token: Option<&SecretString>,
+        max_bytes: usize,
+    ) -> Result<Received, String> {
+        self.read(url, with_token(self.http.get(url.clone()), token), max_bytes).await
+    }
+
+    /// Posts JSON, or no body, with the credentials of `token`; the body of the response is at most `max_bytes` long.
     pub(super) async fn post(
         &self,
         url: &Url,
-        key: &ApiKey,
-        body: &Value,
+        token: Option<&SecretString>,
+        body: Option<&Value>,
         max_bytes: usize,
-    ) -> Result<(u16, Vec<u8>), String> {
-        let received = self.post_text(url, key, body.to_string(), max_bytes).await?;
-        Ok((received.status, received.body))
+    ) -> Result<Received, String> {
+        let mut request = with_token(self.http.post(url.clone()), token);
+        if let Some(body) = body {
+            request = request.header("Content-Type", "application/json").body(body.to_string());
+        }
+        self.read(url, request, max_bytes).await
     }
 
     /// Posts JSON text with the credentials of `key`. Out: the response, whose body is at most `max_bytes` long.
@@ -72,6 +86,10 @@ impl HttpClient {
         let user = format!("{}.{}", key.public(), key.expose_secret());
         let request = self.http.post(url.clone()).basic_auth(user, Some(""));
         let request = request.header("Content-Type", "application/json").body(body);
+        self.read(url, request, max_bytes).await
+    }
+
+    async fn read(&self, url: &Url, request: RequestBuilder, max_bytes: usize) -> Result<Received, String> {
         let mut response = self.send(url, request).await?;
         let mut received = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.message(url, &error))? {
@@ -104,6 +122,13 @@ fn builder(timeout: Duration) -> ClientBuilder {
     // Err: a provider is already installed. reqwest asks for one even without TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().timeout(timeout).redirect(Policy::none())
+}
+
+fn with_token(request: RequestBuilder, token: Option<&SecretString>) -> RequestBuilder {
+    match token {
+        Some(token) => request.bearer_auth(token.expose_secret()),
+        None => request,
+    }
 }
 
 /// The innermost error, such as "Connection refused": reqwest's own errors repeat the URL.

@@ -5,6 +5,7 @@
 //! error. This is the only place that reads the environment.
 
 mod admin_backend;
+mod admin_client;
 mod backup;
 mod check;
 mod dead_letters;
@@ -65,8 +66,8 @@ enum Command {
     Map(map::MapArgs),
     /// Send the events or users of a file to a running service
     Import(import::ImportArgs),
-    /// Print every problem of the configuration, then verify each API key with one call
-    Check(ConfigArgs),
+    /// Print every problem of the configuration; then look at the store, the disk, each API key and the clock
+    Check(check::CheckArgs),
     /// List, show, replay or discard events that could not be delivered
     #[command(visible_alias = "dlq")]
     DeadLetters(dead_letters::DeadLettersArgs),

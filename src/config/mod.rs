@@ -208,13 +208,6 @@ impl Config {
         }
     }
 
-    /// The credentials for the operators' listener: the API key of the first account. If no account is configured, a key derived from
-    /// the first seal key.
-    pub fn operator_key(&self) -> Option<ApiKey> {
-        let first = self.every_account().into_iter().next().map(|account| account.api_key);
-        first.or_else(|| self.store.seal_keys.first().map(SealKey::operator))
-    }
-
     /// Reads the manual, then the files that `CONFIG_FILES` in `env` names, then `files`, each in their order, then `env`; a later
     /// layer wins. An empty variable counts as not set. Reads only these files and the files that `…_FILE` variables name.
     pub fn load(

@@ -108,6 +108,11 @@ impl OutcomeCode {
         actions.find(|action| Self::from(*action) == self)
     }
 
+    /// The codes of permanent failures: the reasons of dead letters.
+    pub fn failures() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|code| code.is_dead_letter())
+    }
+
     /// The number that stands for it in the store.
     pub fn number(self) -> i64 {
         i64::from(self as u8)

@@ -8,9 +8,7 @@
 use super::{AccountName, ApiKey};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretSlice, zeroize::Zeroizing};
-use sha2::Sha256;
 
 /// A key of 32 bytes that encrypts and decrypts API keys.
 #[derive(Clone, Debug)]
@@ -52,15 +50,6 @@ impl SealKey {
         let sealed = self.cipher().encrypt(&XNonce::from(*nonce), payload);
         let sealed = sealed.unwrap_or_else(|_| unreachable!("only a text of 256 GiB is too long to be sealed"));
         SealedKey { account: account.clone(), blob: [nonce.as_slice(), &sealed].concat() }
-    }
-
-    /// The operator's API key for the admin API where no account is configured. It is derived from the seal key, and does not
-    /// reveal it.
-    pub fn operator(&self) -> ApiKey {
-        let mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()).map(|mac| mac.chain_update("operator"));
-        let named = mac.map(|mac| format!("operator.{}", hex::encode(mac.finalize().into_bytes())));
-        let key = named.ok().and_then(|named| ApiKey::parse(&named).ok());
-        key.unwrap_or_else(|| unreachable!("HMAC takes a key of any length, and two words of hex are a pair"))
     }
 
     fn open(&self, sealed: &SealedKey) -> Option<ApiKey> {
@@ -133,13 +122,5 @@ mod tests {
         assert_ne!(again.blob[NONCE..], sealed().blob[NONCE..]);
         let shown = format!("{key:?}") + &String::from_utf8_lossy(&again.blob);
         assert!(!shown.contains("pub_a") && !shown.contains("sec.b") && !shown.contains("1, 1"), "{shown}");
-    }
-
-    #[test]
-    fn the_operators_key_is_derived_from_the_seal_key_and_does_not_reveal_it() {
-        let [one, other] = [1, 9].map(|byte| SealKey::new([byte; 32]).operator());
-        assert_eq!((one.public(), one.expose_secret().len()), ("operator", 64));
-        assert_ne!(one.expose_secret(), other.expose_secret());
-        assert_ne!(one.expose_secret(), "01".repeat(32));
     }
 }

@@ -12,8 +12,7 @@ use super::AccountEndpoint;
 use super::response::ApiResponse;
 use crate::clock::Clock;
 use crate::domain::{AccountName, ApiKey};
-use crate::scrape::Scraper;
-use crate::segment::{self, AuthError, Authenticator};
+use crate::segment::{self, AuthError};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Meter, Metrics};
 use arc_swap::ArcSwap;
@@ -44,6 +43,9 @@ pub trait MerchantAccounts: Send + Sync {
 
     /// Reads the keys that other processes have stored: new ones, and those that replace others.
     async fn read_keys(&self) -> Result<(), StoreError>;
+
+    /// Removes the key of an account, and ends its worker; returns whether there was one. Its events stay.
+    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError>;
 }
 
 /// Why a key of an account that is not configured is not admitted.
@@ -60,18 +62,14 @@ pub enum AdmissionError {
 }
 
 /// Endpoints; that of `main` is the first, if it exists.
-pub(super) type Endpoints = Vec<Arc<AccountEndpoint>>;
+pub type Endpoints = Vec<Arc<AccountEndpoint>>;
 
 /// The endpoints of all accounts; they share one store.
 pub struct AccountRegistry {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
-    /// Authenticates operators; without it, no operator is admitted.
-    pub(super) operator: Option<Authenticator>,
-    pub(super) merchants: Option<Arc<dyn MerchantAccounts>>,
+    merchants: Option<Arc<dyn MerchantAccounts>>,
     pub(super) metrics: Metrics,
-    /// What `/metrics` answers with.
-    pub(super) scraper: Scraper,
     shutdown: CancellationToken,
     configured: ArcSwap<Endpoints>,
 }
@@ -85,22 +83,13 @@ impl AccountRegistry {
         configured: Vec<AccountEndpoint>,
     ) -> Self {
         let configured = ArcSwap::from_pointee(configured.into_iter().map(Arc::new).collect());
-        let metrics = Metrics::default();
-        let scraper = Scraper::new(metrics.clone(), Arc::clone(&store));
-        Self { store, clock, operator: None, merchants: None, metrics, scraper, shutdown, configured }
+        Self { store, clock, merchants: None, metrics: Metrics::default(), shutdown, configured }
     }
 
-    /// Operators authenticate with `key`.
-    #[must_use]
-    pub fn with_operator_key(self, key: ApiKey) -> Self {
-        Self { operator: Some(Authenticator::new(key, Vec::new())), ..self }
-    }
-
-    /// `/metrics` shows `metrics`.
+    /// Counts in `metrics`.
     #[must_use]
     pub fn with_metrics(self, metrics: Metrics) -> Self {
-        let scraper = Scraper::new(metrics.clone(), Arc::clone(&self.store));
-        Self { metrics, scraper, ..self }
+        Self { metrics, ..self }
     }
 
     /// Keys that no configured account has are admitted by `merchants`.
@@ -110,7 +99,7 @@ impl AccountRegistry {
     }
 
     /// The endpoint of every configured account, as they are now.
-    pub(super) fn configured(&self) -> Arc<Endpoints> {
+    pub fn configured(&self) -> Arc<Endpoints> {
         self.configured.load_full()
     }
 
@@ -119,9 +108,17 @@ impl AccountRegistry {
         self.configured.store(Arc::new(configured.into_iter().map(Arc::new).collect()));
     }
 
-    /// The endpoints of the accounts that are not configured and have a worker.
-    pub(super) fn unconfigured(&self) -> Vec<Arc<AccountEndpoint>> {
-        self.merchants.as_ref().map(|merchants| merchants.endpoints()).unwrap_or_default()
+    /// The endpoints of the accounts that are not configured and have a worker. `None` if only configured keys are accepted.
+    pub fn unconfigured(&self) -> Option<Vec<Arc<AccountEndpoint>>> {
+        self.merchants.as_ref().map(|merchants| merchants.endpoints())
+    }
+
+    /// Removes the API key of an account that is not configured; returns whether there was one. Its events stay.
+    pub async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError> {
+        match &self.merchants {
+            Some(merchants) => merchants.remove_key(account).await,
+            None => self.store.remove_key(account).await,
+        }
     }
 
     /// Whether the service is shutting down.

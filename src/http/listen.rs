@@ -1,6 +1,6 @@
 //! Serves a listener: accepts connections and limits what each may cost before a request is authenticated.
 //!
-//! In: a bound listener and a router. Out: responses, until the service shuts down; then every request in flight is answered
+//! In: a bound listener, and a router for each peer. Out: responses, until the service shuts down; then every request in flight is answered
 //! and every connection is closed. Invariants: a connection whose request header does not arrive in time, or is too large, is
 //! closed; the number of open connections is limited, and further ones wait in the system's backlog; an error of one connection
 //! ends no other. The loop is our own because `axum::serve` (0.8) limits neither the time for a header nor the connections.
@@ -12,6 +12,7 @@ use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +39,14 @@ impl Default for ListenerLimits {
 /// The largest header of a request, and the most of a body that is read at once, in bytes.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
-/// Serves until `shutdown` is ready and every request in flight is answered.
-pub async fn listen(listener: TcpListener, router: Router, limits: ListenerLimits, shutdown: impl Future<Output = ()>) {
+/// Serves until `shutdown` is ready and every request in flight is answered. `router` is called once for each connection, with the
+/// address of its peer.
+pub async fn listen(
+    listener: TcpListener,
+    router: impl Fn(SocketAddr) -> Router,
+    limits: ListenerLimits,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut http = Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEADER_BYTES);
     let connections = Arc::new(Semaphore::new(limits.max_connections));
@@ -51,13 +58,13 @@ pub async fn listen(listener: TcpListener, router: Router, limits: ListenerLimit
         let accept = async {
             // Err: the semaphore is never closed.
             let permit = Arc::clone(&connections).acquire_owned().await.ok();
-            (listener.accept().await.0, permit)
+            (listener.accept().await, permit)
         };
-        let (stream, permit) = tokio::select! {
+        let ((stream, peer), permit) = tokio::select! {
             accepted = accept => accepted,
             () = &mut shutdown => break,
         };
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router(peer)));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

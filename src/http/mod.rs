@@ -1,26 +1,27 @@
-//! The two HTTP listeners: Segment's webhook, and health, metrics and dead letters for operators.
+//! The public HTTP listener: Segment's webhook, and health.
 //!
 //! `account_registry` selects the account of a request; `webhook` handles the request; `body` reads it within its `limits`;
 //! `parse` turns it into events to append; `append` hands them to the store; `response` is THE inbound status table; `health` is
-//! health and metrics; `dead_letters` is the operators' API; `listen` serves both listeners and limits their connections.
+//! health; `listen` serves a listener and limits its connections; `openapi` describes the paths.
 //! Invariants: an event is answered with 2xx only after it is on disk, or if nothing has to be kept; no response is a redirect;
-//! every body but the metrics is JSON, and an error has `status` and `message`; a panic is answered with 500. Deliberately
+//! every body is JSON, and an error has `status` and `message`; a panic is answered with 500. Deliberately
 //! absent: calls to Refersion; the verification of a new key needs one, and is passed in ([`MerchantAccounts`]).
 
 mod account_registry;
 mod answered;
 mod append;
 mod body;
-mod dead_letters;
 mod health;
 mod limits;
 mod listen;
+mod openapi;
 mod parse;
 mod response;
 mod webhook;
 
 pub use account_registry::{AccountRegistry, AdmissionError, MerchantAccounts};
 pub use listen::{ListenerLimits, listen};
+pub use openapi::openapi;
 
 use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
@@ -88,33 +89,16 @@ pub fn public_router(registry: Arc<AccountRegistry>) -> Router {
         events = with_trailing_slash(events, path, &sdk);
     }
     let events = events.route("/v1/{*path}", any(|request| refuse(request, ApiResponse::NotAnSdkPath)));
-    with_fallbacks(events.merge(health_routes(registry, get(health::readyz))))
+    let health = Router::new()
+        .route("/healthz", only_get(get(health::healthz)))
+        .route("/readyz", only_get(get(health::readyz)))
+        .with_state(registry);
+    with_fallbacks(events.merge(health))
 }
 
 /// Adds a path without and with a trailing slash: a redirect from one to the other would turn Segment's POST into a GET.
 fn with_trailing_slash(router: Router, path: &str, route: &MethodRouter) -> Router {
     router.route(path, route.clone()).route(&format!("{path}/"), route.clone())
-}
-
-/// The routes of the operators' listener: health, metrics, and with the operator's key dead letters, e-mail conflicts and erasure.
-pub fn ops_router(registry: Arc<AccountRegistry>) -> Router {
-    let routes = Router::new()
-        .route("/dead-letters", only_post(post(dead_letters::list)))
-        .route("/dead-letters/show", only_post(post(dead_letters::show)))
-        .route("/dead-letters/replay", only_post(post(dead_letters::replay)))
-        .route("/dead-letters/discard", only_post(post(dead_letters::discard)))
-        .route("/email-conflicts", only_post(post(dead_letters::email_conflicts)))
-        .route("/forget", only_post(post(dead_letters::forget)))
-        .route("/metrics", only_get(get(health::metrics)))
-        .with_state(Arc::clone(&registry));
-    with_fallbacks(routes.merge(health_routes(registry, get(health::readyz_by_account))))
-}
-
-fn health_routes(registry: Arc<AccountRegistry>, readyz: MethodRouter<Arc<AccountRegistry>>) -> Router {
-    Router::new()
-        .route("/healthz", only_get(get(health::healthz)))
-        .route("/readyz", only_get(readyz))
-        .with_state(registry)
 }
 
 /// Refuses every method but the [`WEBHOOK_METHODS`]; axum's own refusal has no body.

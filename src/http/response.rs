@@ -30,6 +30,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
 
 /// The response to a request, or the result of one event of many.
 #[derive(Clone, Debug)]
@@ -64,25 +67,31 @@ pub(super) enum ApiResponse {
 }
 
 /// The JSON body of a response.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct ResponseBody<'a> {
+    /// Of a delivered event: what became of its affiliate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) action: Option<&'static str>,
     /// The event's name in logs, traces and dead letters, if it reached the event log.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(super) event: Option<EventId>,
+    /// What happened, in words.
     pub(super) message: Cow<'a, str>,
     /// What was left out of the event, and why: names of fields, never values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) notes: Vec<String>,
     /// The result of each event of an array or batch.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
     pub(super) results: Option<Vec<ItemResult<'a>>>,
+    /// What happened, in one word.
+    #[schema(value_type = String)]
     pub(super) status: EventStatus,
 }
 
 /// The result of one event of many.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct ItemResult<'a> {
     #[serde(flatten)]
     pub(super) result: ResponseBody<'a>,
@@ -259,6 +268,31 @@ impl ApiResponse {
             Self::UnsupportedType(_) => 5,
             _ => 4,
         }
+    }
+}
+
+/// The codes of the table above that a path for events answers, for the OpenAPI description.
+const DESCRIPTIONS: [(&str, &str); 10] = [
+    ("200", "delivered, duplicate or ignored: nothing is left to do"),
+    ("202", "accepted: stored on disk, and will be delivered"),
+    ("400", "rejected: malformed, a trait is missing, or Refersion refused the event for good"),
+    ("401", "unauthorized: wrong credentials, or an API key that Refersion refuses"),
+    ("404", "not found"),
+    ("413", "too large"),
+    ("429", "backlog full: send the event again later"),
+    ("500", "error: a bug of this service; send the event again"),
+    ("501", "unsupported: neither identify nor delete"),
+    ("503", "unavailable: send the event again"),
+];
+
+impl IntoResponses for ApiResponse {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let response = |(code, description): (&str, &str)| {
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ResponseBody"))).build();
+            let response = ResponseBuilder::new().description(description).content("application/json", content);
+            (code.to_owned(), RefOr::T(response.build()))
+        };
+        DESCRIPTIONS.into_iter().map(response).collect()
     }
 }
 

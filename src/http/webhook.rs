@@ -31,15 +31,25 @@ use std::time::Instant;
 /// The methods of the webhook, as a response names them.
 pub(super) const METHODS: &str = "POST, PUT, PATCH";
 
-/// The handler of the endpoint that all accounts share: the credentials select the account.
+/// Receive events
+///
+/// The credentials select the account.
+#[utoipa::path(post, path = "/segment", tag = "events", operation_id = "send_events",
+    request_body(content = serde_json::Value, content_type = "application/json",
+        description = "An event, an array of events, or an object with `batch`; plain or gzip"),
+    responses(ApiResponse), security(("api_key" = []), ("signature" = [])))]
 pub(super) async fn shared_endpoint(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Response {
     let received_at = Instant::now();
     let endpoint = registry.select(request.headers()).await;
     respond(&registry, endpoint, request, received_at).await
 }
 
-/// The handler of the endpoint of one account, which the path names, for every method: a path without an account is unknown,
-/// whatever the method.
+/// Receive events of one configured account
+#[utoipa::path(post, path = "/segment/{account}", tag = "events", operation_id = "send_events_of_account",
+    params(("account" = String, Path, description = "The account's name")),
+    request_body(content = serde_json::Value, content_type = "application/json",
+        description = "An event, an array of events, or an object with `batch`; plain or gzip"),
+    responses(ApiResponse), security(("api_key" = []), ("signature" = [])))]
 pub(super) async fn account_endpoint(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Response {
     let received_at = Instant::now();
     match registry.named_in(request.uri().path()) {

@@ -10,7 +10,7 @@ use super::send_guard::{GuardedBody, SendGuard};
 use crate::delivery::{Call, Reply};
 use crate::domain::{ApiKey, password};
 use arc_swap::ArcSwap;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Body, Method, Request};
 use serde_json::Value;
 use std::sync::Arc;
@@ -111,9 +111,17 @@ impl Client {
 
     /// Verifies the key pair by `/affiliate/list`.
     pub async fn verify_key(&self) -> KeyVerification {
+        self.verify_key_with_date().await.0
+    }
+
+    /// The same, and the date of the answer by the clock of who sent it, if it has one.
+    pub async fn verify_key_with_date(&self) -> (KeyVerification, Option<SystemTime>) {
         match self.send("list", &request::key_verification(), &SendGuard::none()).await {
-            Ok(received) => response::verification(&received.as_raw(), SystemTime::now()),
-            Err(error) => KeyVerification::Unknown { reason: error.message, retry_after: None },
+            Ok(received) => {
+                let date = received.date.as_ref().and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+                (response::verification(&received.as_raw(), SystemTime::now()), date)
+            }
+            Err(error) => (KeyVerification::Unknown { reason: error.message, retry_after: None }, None),
         }
     }
 
@@ -123,7 +131,8 @@ impl Client {
         let mut response = sent.map_err(|error| connection.transport_error(operation, error))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
-        let mut received = ReceivedResponse { status, retry_after, body: Vec::new() };
+        let date = response.headers().get(DATE).cloned();
+        let mut received = ReceivedResponse { status, retry_after, date, body: Vec::new() };
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if received.body.len() + chunk.len() <= MAX_BODY_BYTES => {
@@ -168,6 +177,7 @@ impl Connection {
 struct ReceivedResponse {
     status: u16,
     retry_after: Option<String>,
+    date: Option<HeaderValue>,
     body: Vec<u8>,
 }
 

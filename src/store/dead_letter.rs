@@ -5,11 +5,13 @@
 use crate::domain::{Seq, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 
 /// One failed attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Attempt {
     /// When it failed.
+    #[schema(value_type = i64)]
     pub at: Timestamp,
     /// What happened, in words without personal data: Refersion's, or ours.
     pub what: String,
@@ -28,7 +30,7 @@ pub struct Filter {
 }
 
 /// A dead letter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeadLetter {
     /// Its id: the seq of its event, assigned once.
     pub id: i64,
@@ -43,8 +45,10 @@ pub struct DeadLetter {
     /// How often it failed before.
     pub failures: u32,
     /// When the event was received.
+    #[schema(value_type = i64)]
     pub received_at: Timestamp,
     /// When it became a dead letter.
+    #[schema(value_type = i64)]
     pub died_at: Timestamp,
     /// Whether its body was erased.
     pub erased: bool,
@@ -57,7 +61,8 @@ pub struct DeadLetter {
 }
 
 /// Some of the dead letters, in the order of their ids.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DeadLetterPage)]
 pub struct Page {
     /// The dead letters found.
     pub letters: Vec<DeadLetter>,
@@ -68,7 +73,7 @@ pub struct Page {
 }
 
 /// What became of one dead letter that was to be replayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayResult {
     /// The dead letter's id.
     pub id: i64,
@@ -90,7 +95,7 @@ impl ReplayResult {
 }
 
 /// The result of a replay. The event stays a dead letter unless it is pending again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Replay {
     /// It is pending again, after all pending events of its user.
@@ -123,7 +128,7 @@ impl fmt::Display for Replay {
 }
 
 /// Counts of what was erased of a user.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Forgotten {
     /// Pending events. Each is a dead letter without a body now, with the reason `erased`.
     pub events: u64,

@@ -5,6 +5,7 @@ use crate::delivery::{Known, Memory, OutcomeCode, Progress};
 use crate::domain::{AccountName, AffiliateCode, AffiliateId, EventId, Seq, Timestamp, UserKey};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// An event to append.
 #[derive(Clone, Debug)]
@@ -185,15 +186,17 @@ pub enum Settlement {
 }
 
 /// An affiliate whose e-mail address could not be changed, because another affiliate has the new one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EmailConflict {
     /// Its place in the list of [`Maintenance::email_conflicts`](super::Maintenance::email_conflicts).
     pub place: i64,
     /// Its account.
     pub account: String,
     /// The alphanumeric code.
+    #[schema(value_type = String)]
     pub code: AffiliateCode,
     /// The numeric id, if it is known.
+    #[schema(value_type = Option<u64>)]
     pub id: Option<AffiliateId>,
 }
 

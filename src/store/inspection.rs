@@ -8,6 +8,7 @@ use super::StoreError;
 use crate::domain::{AccountName, EventId, Timestamp, UserKey};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Reads of operators that no other trait has.
 #[async_trait]
@@ -46,7 +47,7 @@ impl BacklogFilter {
 }
 
 /// A pending event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PendingEvent {
     /// Its seq in the log.
     pub seq: i64,
@@ -57,6 +58,7 @@ pub struct PendingEvent {
     /// The keyed hash of its e-mail address, in hexadecimal digits.
     pub email_hash: Option<String>,
     /// When it was received.
+    #[schema(value_type = i64)]
     pub received_at: Timestamp,
     /// How often its delivery failed so far.
     pub failures: u32,
@@ -79,7 +81,7 @@ impl PendingEvent {
 }
 
 /// Some of the pending events of an account, in log order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BacklogPage {
     /// The events found.
     pub events: Vec<PendingEvent>,
@@ -88,7 +90,7 @@ pub struct BacklogPage {
 }
 
 /// What is known of one event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventRecord {
     /// Its seq in the log.
     pub seq: i64,
@@ -97,6 +99,7 @@ pub struct EventRecord {
     /// The event, as the log names it.
     pub event: String,
     /// When it was received.
+    #[schema(value_type = i64)]
     pub received_at: Timestamp,
     /// Where it is.
     pub state: EventState,
@@ -109,7 +112,7 @@ pub struct EventRecord {
 }
 
 /// Where an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventState {
     /// It waits for its delivery, or is being delivered.

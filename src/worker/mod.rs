@@ -99,6 +99,8 @@ struct Inner {
     retired: AtomicBool,
     dispatcher: Dispatcher,
     run: Mutex<RunState>,
+    /// The run loop, if there is one, so that its end can be waited for.
+    run_loop: TaskTracker,
     /// Wakes the run loop: an event was appended, a delivery made room, or the account's health changed.
     changed: Notify,
 }
@@ -137,6 +139,7 @@ impl Worker {
             lease: Mutex::new(None),
             dispatcher: Dispatcher::default(),
             run: Mutex::new(RunState::Idle),
+            run_loop: TaskTracker::new(),
             changed: Notify::new(),
         }))
     }
@@ -174,8 +177,14 @@ impl Worker {
                     failed.cancel();
                 }
             };
-            drop(tracker.spawn_on(run, handle));
+            drop(tracker.spawn_on(self.0.run_loop.track_future(run), handle));
         }
+    }
+
+    /// Returns once no run loop runs. It ends soon after the shutdown of [`Runtime`] began; then none begins any more.
+    pub async fn ended(&self) {
+        self.0.run_loop.close();
+        self.0.run_loop.wait().await;
     }
 
     fn now(&self) -> Timestamp {

@@ -41,7 +41,7 @@ async fn listening(limits: ListenerLimits) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let (stop, until) = oneshot::channel::<()>();
-    let stopped = tokio::spawn(listen(listener, router, limits, async { drop(until.await) }));
+    let stopped = tokio::spawn(listen(listener, move |_| router.clone(), limits, async { drop(until.await) }));
     Listening { address, later, stop, stopped }
 }
 

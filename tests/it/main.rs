@@ -2,6 +2,7 @@
 
 mod abusive_clients;
 mod accounts;
+mod admin;
 mod any_key;
 mod architecture;
 mod backup;

@@ -2,6 +2,7 @@
 //!
 //! Out: whether all selected dead letters were replayed or discarded; a line for each other one.
 
+use super::outcomes;
 use super::selection::Selection;
 use crate::cli::admin_backend::AdminBackend;
 use crate::cli::{eprint, print};
@@ -9,6 +10,7 @@ use crate::store::Replay;
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
 /// Asks for confirmation on the terminal. An error if the answer is not yes, or if there is no terminal.
 pub(super) fn confirm(selection: &Selection) -> Result<(), String> {
@@ -27,22 +29,38 @@ pub(super) fn confirm(selection: &Selection) -> Result<(), String> {
     }
 }
 
-pub(super) async fn replay(backend: &AdminBackend, selection: &Selection, json: bool) -> Result<bool, String> {
+/// Replays dead letters. `wait`: how long to wait then for what becomes of their events.
+pub(super) async fn replay(
+    backend: &AdminBackend,
+    selection: &Selection,
+    json: bool,
+    wait: Option<Duration>,
+) -> Result<bool, String> {
+    if wait.is_some() && !backend.delivers() {
+        return Err("no service runs on this store, so nothing would be delivered: replay without --wait".to_owned());
+    }
     let (mut pages, mut progress) = (selection.id_pages(backend), Progress::new("replayed"));
+    let mut replayed = Vec::new();
     while let Some(ids) = pages.next().await? {
         let mut lines = Vec::new();
         for result in backend.replay(&ids).await? {
-            let replayed = result.outcome == Replay::Replayed;
-            if json {
-                lines.push(json!(result).to_string());
-            } else if !replayed {
-                lines.push(format!("{}: {}", result.id, result.outcome));
+            let seq = result.seq.filter(|_| result.outcome == Replay::Replayed);
+            progress.count(seq.is_some());
+            match seq {
+                Some(_) if wait.is_some() => replayed.push(result),
+                _ if json => lines.push(json!(result).to_string()),
+                Some(seq) if selection.names_ids() => lines.push(format!("{}: pending again as {seq}", result.id)),
+                Some(_) => {}
+                None => lines.push(format!("{}: {}", result.id, result.outcome)),
             }
-            progress.count(replayed);
         }
         progress.show(&lines);
     }
-    Ok(progress.finish(json))
+    let all_delivered = match wait {
+        Some(wait) => outcomes::wait(backend, replayed, wait, |line| progress.show(&[line]), json).await?,
+        None => true,
+    };
+    Ok(progress.finish(json) && all_delivered)
 }
 
 pub(super) async fn discard(backend: &AdminBackend, selection: &Selection, json: bool) -> Result<bool, String> {

@@ -3,6 +3,7 @@
 //! Out: exit code 1 if one of the named dead letters does not exist or could not be changed.
 
 mod change;
+mod outcomes;
 mod selection;
 mod show;
 
@@ -11,6 +12,7 @@ use super::fail;
 use clap::{Args, Subcommand};
 use selection::{FilterArgs, Selection};
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct DeadLettersArgs {
@@ -42,6 +44,16 @@ enum Command {
     Replay {
         #[command(flatten)]
         selection: Selection,
+        /// Wait until the service has delivered them, and print what became of each; for a minute, or for this duration
+        #[arg(
+            long,
+            value_name = "DURATION",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = "1m",
+            value_parser = humantime::parse_duration,
+        )]
+        wait: Option<Duration>,
         /// Print JSON, one value on each line
         #[arg(long)]
         json: bool,
@@ -91,7 +103,7 @@ pub(super) fn run(args: &DeadLettersArgs) -> ExitCode {
     let all_done = target.with_backend(&config, async |backend| match &args.command {
         Command::List { filter, output, .. } => show::list(backend, filter, output).await,
         Command::Show { selection, output, .. } => show::show(backend, selection, output, &config).await,
-        Command::Replay { selection, json, .. } => change::replay(backend, selection, *json).await,
+        Command::Replay { selection, json, wait, .. } => change::replay(backend, selection, *json, *wait).await,
         Command::Discard { selection, json, .. } => change::discard(backend, selection, *json).await,
     });
     match all_done {

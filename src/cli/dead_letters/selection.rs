@@ -5,9 +5,11 @@
 
 use crate::cli::admin_backend::AdminBackend;
 use crate::cli::now;
+use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
 use crate::store::{Filter, Page};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 
 /// The filter; a dead letter must match all parts that are given.
 #[derive(Debug, Args)]
@@ -15,9 +17,8 @@ pub(super) struct FilterArgs {
     /// Only dead letters of this account
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Only dead letters with this reason: unmappable, malformed, refused, email_taken, not_applied, endless_search, expired,
-    /// corrupt, internal_error, erased
-    #[arg(long, value_name = "CODE")]
+    /// Only dead letters with this reason
+    #[arg(long, value_name = "CODE", value_parser = reasons())]
     reason: Option<String>,
     /// Only dead letters since then: an age such as 12h, or a time such as 2026-01-31 or 2026-01-31T08:00:00Z
     #[arg(long, value_name = "WHEN", value_parser = parse_time)]
@@ -51,6 +52,11 @@ impl FilterArgs {
 }
 
 impl Selection {
+    /// Whether the dead letters are named by their ids.
+    pub(super) fn names_ids(&self) -> bool {
+        !self.ids.is_empty()
+    }
+
     /// The ids of the selected dead letters, in pages.
     pub(super) fn id_pages<'a>(&self, backend: &'a AdminBackend) -> IdPages<'a> {
         let mut ids = self.ids.clone();
@@ -115,6 +121,11 @@ impl<'a> Pages<'a> {
     }
 }
 
+/// The reasons that a dead letter can have.
+fn reasons() -> PossibleValuesParser {
+    PossibleValuesParser::new(OutcomeCode::failures().map(OutcomeCode::as_str))
+}
+
 /// An age, which is subtracted from the current time, or a time.
 fn parse_time(text: &str) -> Result<Timestamp, String> {
     if let Ok(age) = humantime::parse_duration(text) {
@@ -128,6 +139,8 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::admin_backend::OwnStore;
+    use crate::config::{Config, Mode};
     use crate::delivery::OutcomeCode;
     use crate::domain::{AccountName, EventId, Seq, UserKey};
     use crate::scheduling::Unit;
@@ -161,7 +174,8 @@ mod tests {
         let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("opened");
         let store: Arc<dyn Store> = Arc::new(store);
         add_dead_letters(&*store, 0..110).await;
-        let backend = AdminBackend::Store(Arc::clone(&store));
+        let (config, _) = Config::load(&[], std::iter::empty(), Mode::Offline).expect("the defaults");
+        let backend = AdminBackend::Store(OwnStore::new(Arc::clone(&store), &config));
         let mut pages = Pages::new(&backend, Filter::default());
         let first = pages.next().await.expect("a page").expect("the first");
         add_dead_letters(&*store, 110..255).await;

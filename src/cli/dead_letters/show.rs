@@ -4,11 +4,12 @@
 
 use super::OutputArgs;
 use super::selection::{FilterArgs, Pages, Selection};
-use crate::cli::admin_backend::AdminBackend;
+use crate::admin::DeadLetterDetails;
+use crate::cli::admin_backend::{AdminBackend, rules_of};
 use crate::cli::{eprint, now, print};
 use crate::config::Config;
 use crate::domain::Timestamp;
-use crate::dry_run::{self, Detail};
+use crate::dry_run::{Detail, explain};
 use crate::store::{DeadLetter, Page};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use serde_json::json;
@@ -22,8 +23,8 @@ pub(super) async fn list(backend: &AdminBackend, filter: &FilterArgs, output: &O
             continue;
         }
         for letter in letters.iter_mut().filter(|_| output.reveal) {
-            // None: it was replayed or discarded after the page was read.
-            letter.body = backend.dead_letter(letter.id).await?.and_then(|letter| letter.body);
+            // None: it was erased, replayed or discarded after the page was read.
+            letter.body = backend.reveal(letter.id).await?;
         }
         if output.json {
             for letter in &letters {
@@ -89,16 +90,19 @@ pub(super) async fn show(
     let (mut all_found, mut any) = (true, false);
     while let Some(ids) = pages.next().await? {
         for id in ids {
-            let Some(letter) = backend.dead_letter(id).await? else {
+            let Some(mut details) = backend.dead_letter(id).await? else {
                 eprint(&format!("{id}: no such dead letter"));
                 all_found = false;
                 continue;
             };
+            if output.reveal {
+                reveal(backend, &mut details, config).await?;
+            }
             if any && !output.json {
                 print("");
             }
             any = true;
-            print(&details(letter, output, config));
+            print(&if output.json { json!(details).to_string() } else { lines(details).join("\n") });
         }
     }
     if !any && all_found {
@@ -107,19 +111,17 @@ pub(super) async fn show(
     Ok(all_found)
 }
 
+/// Adds the event, and the values of the calls that it would make today.
+async fn reveal(backend: &AdminBackend, details: &mut DeadLetterDetails, config: &Config) -> Result<(), String> {
+    let Some(body) = backend.reveal(details.letter.id).await? else { return Ok(()) };
+    let rules = rules_of(config, &details.letter.account);
+    details.today = Some(explain(&body, &rules, config.delivery.policy, now(), Detail::WithValues).0);
+    details.letter.body = Some(body);
+    Ok(())
+}
+
 /// All about one dead letter.
-fn details(mut letter: DeadLetter, output: &OutputArgs, config: &Config) -> String {
-    let body = letter.body.take();
-    let detail = if output.reveal { Detail::WithValues } else { Detail::WithoutValues };
-    let account = config.every_account().into_iter().find(|account| account.name.as_str() == letter.account);
-    let rules = account.map_or_else(|| config.rules.clone(), |account| account.rules);
-    let today = body.as_deref().map(|body| dry_run::explain(body, &rules, config.delivery.policy, now(), detail).0);
-    let body = body.filter(|_| output.reveal);
-    if output.json {
-        let mut json = json!(DeadLetter { body, ..letter });
-        json["today"] = json!(today);
-        return json.to_string();
-    }
+fn lines(DeadLetterDetails { letter, today }: DeadLetterDetails) -> Vec<String> {
     let mut lines = vec![
         format!("dead letter {}: {}", letter.id, letter.code),
         format!("  reason:   {}", letter.reason),
@@ -138,8 +140,8 @@ fn details(mut letter: DeadLetter, output: &OutputArgs, config: &Config) -> Stri
         }
         None => lines.push("  today:    no call: the event's body was erased".to_owned()),
     }
-    lines.extend(body.map(|body| format!("  body:     {body}")));
-    lines.join("\n")
+    lines.extend(letter.body.map(|body| format!("  body:     {body}")));
+    lines
 }
 
 fn format_time(time: Timestamp) -> String {

@@ -75,6 +75,12 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Whether [`SqliteStore::open`] would migrate this file, which exists. Its tables are not changed; an error if it cannot be
+    /// opened.
+    pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
+        open::needs_migration(path)
+    }
+
     /// Opens the file for this process alone; creates it and its folder if absent.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, SqliteOpenError> {
         let store = open::open(path, limits.deduplication_memory)?;

@@ -13,7 +13,7 @@ use super::{migrate_v5, migrate_v6};
 use crate::domain::{AccountName, HashKey, Seq};
 use crate::store::log_state::{LogState, StoredAccount};
 use rand::Rng;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -95,6 +95,22 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<Database, OpenEr
         _ => OpenError::Sqlite(path.to_owned(), source),
     })??;
     Ok(Database { checkpoints, connection, state, lock })
+}
+
+/// Whether [`open`] would migrate the file, which exists. Its tables are not changed; an error if it cannot be opened.
+pub fn needs_migration(path: &Path) -> Result<bool, OpenError> {
+    let _lock = lock(path)?;
+    let read = || {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok((version, schema::release(&connection).unwrap_or_default()))
+    };
+    match read().map_err(|source| OpenError::Sqlite(path.to_owned(), source))? {
+        (0 | VERSION, _) => Ok(false),
+        (5 | 6, _) => Ok(true),
+        (found @ 1..5, _) => Err(OpenError::Older(path.to_owned(), found)),
+        (found, release) => Err(OpenError::Newer { path: path.to_owned(), found, release }),
+    }
 }
 
 /// A process that is ending may hold the lock for a moment longer.

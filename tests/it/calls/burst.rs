@@ -2,7 +2,7 @@
 
 use super::{cities, city, each_identify, knowing, operations, send_all, since};
 use crate::support::service::{Refersion, Service};
-use crate::support::{API_KEY, Answer, basic, http, identify};
+use crate::support::{Answer, http, identify};
 use refersion_destination::domain::AffiliateStatus;
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
@@ -120,8 +120,8 @@ async fn a_delete_that_cancels_edits_erases_as_much_as_if_they_had_been_made() {
     send_all(&service, vec![identify("m1", "u1", &city("Rome")), by_email]).await;
     service.until_drained().await;
     assert_eq!(cities("Rome", &service.refersion.sandbox), 0, "cancelled");
-    let request = service.http.post(format!("http://{}/dead-letters", service.addresses.ops)).body("{}");
-    let letters = Answer::to(request.header("Authorization", basic(API_KEY))).await.json();
+    let letters =
+        Answer::to(service.http.get(format!("http://{}/api/v1/dead-letters", service.addresses.ops))).await.json();
     assert_eq!(letters.pointer("/letters/0/erased"), Some(&json!(true)), "{letters}");
 }
 

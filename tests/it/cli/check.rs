@@ -1,10 +1,39 @@
 //! `check` and `healthcheck`: they report every problem, and never print a secret.
 
-use super::run;
+use super::{Ran, run};
 use crate::support::API_KEY;
 use crate::support::service::{Refersion, Service};
 use insta::assert_snapshot;
 use refersion_destination::sandbox::Fault;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Runs `check` with a store in `folder`. In what it prints, the room on the disk and the folder are replaced.
+async fn check(folder: &TempDir, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    let store = format!("sqlite://{}/data/store.db", folder.path().display());
+    let ran = run(&[&["check"], arguments].concat(), &[&[("STORE_URL", &*store)], environment].concat(), "").await;
+    let shown = |text: &str| {
+        let text = text.replace(&folder.path().display().to_string(), "FOLDER");
+        match text.split_once(" MB are free") {
+            Some((before, after)) => {
+                let before = before.trim_end_matches(|digit: char| digit.is_ascii_digit());
+                format!("{before}N MB are free{after}")
+            }
+            None => text,
+        }
+    };
+    Ran { code: ran.code, out: shown(&ran.out), err: shown(&ran.err) }
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+const NO_STORE: &str = "\
+configuration: no problem
+store: there is none at FOLDER/data/store.db yet, and one can be made there
+disk: N MB are free where the store is
+";
 
 #[tokio::test]
 async fn every_problem_of_the_configuration_is_printed_at_once() {
@@ -24,19 +53,22 @@ async fn every_problem_of_the_configuration_is_printed_at_once() {
 async fn a_key_is_verified_by_one_call_and_its_secret_is_never_printed() {
     let refersion = Refersion::start().await;
     let base = ("REFERSION_BASE_URL", refersion.base_url.as_str());
-    let accepted = run(&["check"], &[base, ("REFERSION_API_KEY", API_KEY)], "").await;
+    let folder = folder();
+    let accepted = check(&folder, &[base, ("REFERSION_API_KEY", API_KEY)], &[]).await;
     assert_eq!((accepted.code, &*accepted.err), (Some(0), ""));
     let out = accepted.out.replace(&refersion.base_url, "BASE");
-    assert_eq!(out, "configuration: no problem\naccount main: BASE/ accepts the API key pub_test.…\n");
+    let account = "account main: BASE/ accepts the API key pub_test.…\nclock: agrees with Refersion's\n";
+    assert_eq!(out, format!("{NO_STORE}{account}"));
     assert_eq!(refersion.operations(), ["list"]);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "nothing is left behind");
 
-    let refused = run(&["check"], &[base, ("REFERSION_API_KEY", "pub_test.marker")], "").await;
+    let refused = check(&folder, &[base, ("REFERSION_API_KEY", "pub_test.marker")], &[]).await;
     assert_eq!(refused.code, Some(1));
     assert!(refused.err.contains("refuses the API key pub_test.…; compare it"), "{}", refused.err);
     assert!(!format!("{}{}", refused.out, refused.err).contains("marker"), "{}", refused.err);
 
     refersion.sandbox.script([Fault::html(200)]);
-    let page = run(&["check"], &[base, ("REFERSION_API_KEY", API_KEY)], "").await;
+    let page = check(&folder, &[base, ("REFERSION_API_KEY", API_KEY)], &[]).await;
     assert_eq!(page.code, Some(1));
     assert!(page.err.ends_with("Refersion answered 200 to list without the expected fields\n"), "{}", page.err);
 }
@@ -45,7 +77,8 @@ async fn a_key_is_verified_by_one_call_and_its_secret_is_never_printed() {
 async fn a_key_is_not_verified_while_refersion_is_unreachable() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     let base = format!("http://{closed}/v2");
-    let ran = run(&["check"], &[("REFERSION_BASE_URL", &base), ("REFERSION_API_KEY", "pub_test.marker")], "").await;
+    let settings = [("REFERSION_BASE_URL", &*base), ("REFERSION_API_KEY", "pub_test.marker")];
+    let ran = check(&folder(), &settings, &[]).await;
     assert_eq!(ran.code, Some(1));
     let expected =
         format!("account main: cannot verify the API key pub_test.… with {base}/: no connection to Refersion\n");
@@ -136,17 +169,18 @@ async fn healthcheck_uses_no_proxy_and_follows_no_redirect() {
 #[tokio::test]
 async fn the_key_of_every_account_is_verified_and_reported() {
     let refersion = Refersion::start().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("accounts.toml");
+    let (folder, files) = (folder(), tempfile::tempdir().expect("a folder"));
+    let file = files.path().join("accounts.toml");
     let account = |name: &str, key: &str| format!("[[accounts]]\nname = \"{name}\"\napi_key = \"{key}\"\n");
     let text = account("wrong", "pub_w.marker") + &account("unsaid", "pub_u.marker");
     std::fs::write(&file, text).expect("writes");
     let environment = [("REFERSION_BASE_URL", refersion.base_url.as_str()), ("REFERSION_API_KEY", API_KEY)];
     let file = file.to_str().expect("UTF-8");
-    let ran = run(&["check", "--config", file], &environment, "").await;
+    let ran = check(&folder, &environment, &["--config", file]).await;
     assert_eq!(ran.code, Some(1), "one refused key is enough");
     let out = ran.out.replace(&refersion.base_url, "BASE");
-    assert_eq!(out, "configuration: no problem\naccount main: BASE/ accepts the API key pub_test.…\n");
+    let account = "account main: BASE/ accepts the API key pub_test.…\nclock: agrees with Refersion's\n";
+    assert_eq!(out, format!("{NO_STORE}{account}"));
     let reported: Vec<_> =
         ran.err.lines().filter_map(|line| line.split_once("; compare")).map(|(line, _)| line).collect();
     let refuses =
@@ -157,4 +191,116 @@ async fn the_key_of_every_account_is_verified_and_reported() {
     let trial = run(&["serve", "--sandbox", "--config", file], &[], "").await;
     assert_eq!(trial.code, Some(64));
     assert!(trial.err.contains("expected none with --sandbox"), "{}", trial.err);
+}
+
+/// A Refersion that accepts every key, and whose clock is `ahead` seconds ahead.
+fn refersion_with_another_clock(ahead: u64) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now() + std::time::Duration::from_secs(ahead));
+    let body = r#"{"results":[]}"#;
+    let length = body.len();
+    let response = format!(
+        "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        std::io::Read::read(&mut stream, &mut [0; 4096]).expect("a request");
+        std::io::Write::write_all(&mut stream, response.as_bytes()).expect("answered");
+    });
+    base_url
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_reported() {
+    let base_url = refersion_with_another_clock(7_205);
+    let settings = [("REFERSION_BASE_URL", &*base_url), ("REFERSION_API_KEY", API_KEY)];
+    let ran = check(&folder(), &settings, &[]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    assert!(ran.err.starts_with("clock: 2h"), "{}", ran.err);
+    assert!(ran.err.contains(" behind Refersion's: ") && ran.err.contains("synchronise it (NTP)"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn what_was_looked_at_is_one_json_object_on_each_line_if_asked_for() {
+    let refersion = Refersion::start().await;
+    let settings = [("REFERSION_BASE_URL", &*refersion.base_url), ("REFERSION_API_KEY", "pub_test.marker")];
+    let ran = check(&folder(), &settings, &["--json"]).await;
+    assert_eq!((ran.code, &*ran.err), (Some(1), ""));
+    let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of =
+        |line: &Value| (line["check"].as_str().expect("a name").to_owned(), line["ok"].as_bool().expect("a truth"));
+    let found: Vec<(String, bool)> = lines.iter().map(of).collect();
+    let expected = [("configuration", true), ("store", true), ("disk", true), ("account", false), ("clock", true)];
+    assert_eq!(found, expected.map(|(check, ok)| (check.to_owned(), ok)));
+    assert_eq!(lines[3]["account"], "main");
+    assert!(
+        lines.iter().all(|line| line["message"].as_str().is_some_and(|message| !message.is_empty())),
+        "{}",
+        ran.out
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_exists_is_opened_and_one_in_use_is_left_alone() {
+    let service = Service::start(&[]).await;
+    let base = ("REFERSION_BASE_URL", service.refersion.base_url.clone());
+    let store = format!("sqlite://{}/store.db", service.folder.path().display());
+    let settings = [(base.0, &*base.1), ("REFERSION_API_KEY", API_KEY), ("STORE_URL", &*store)];
+    let in_use = run(&["check"], &settings, "").await;
+    assert_eq!(in_use.code, Some(0), "{}", in_use.err);
+    assert!(in_use.out.contains("store.db is in use by a running service, so it is not opened"), "{}", in_use.out);
+    let (_refersion, folder) = service.stop().await;
+    let stopped = run(&["check"], &settings, "").await;
+    assert_eq!(stopped.code, Some(0), "{}", stopped.err);
+    assert!(stopped.out.contains("store.db opens; 0 pending events, 0 dead letters"), "{}", stopped.out);
+
+    let connection = rusqlite::Connection::open(folder.path().join("store.db")).expect("opens");
+    for (version, code, words) in
+        [(99, 1, "made by a newer release"), (6, 0, "of an earlier release; the first start migrates it")]
+    {
+        connection.pragma_update(None, "user_version", version).expect("written");
+        let ran = run(&["check"], &settings, "").await;
+        assert_eq!(ran.code, Some(code), "{}{}", ran.out, ran.err);
+        assert!(ran.out.contains(words) || ran.err.contains(words), "{version}: {}{}", ran.out, ran.err);
+        let left: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("read");
+        assert_eq!(left, version, "nothing was migrated");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_made_is_reported() {
+    let (refersion, folder) = (Refersion::start().await, folder());
+    std::fs::write(folder.path().join("data"), "a file, not a folder").expect("written");
+    let settings = [("REFERSION_BASE_URL", &*refersion.base_url), ("REFERSION_API_KEY", API_KEY)];
+    let ran = check(&folder, &settings, &[]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    assert!(ran.err.starts_with("store: cannot make FOLDER/data"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn kept_api_keys_that_no_seal_key_opens_are_reported() {
+    use refersion_destination::domain::{AccountName, ApiKey, SealKey};
+    use refersion_destination::store::{KeyVault as _, Limits, Maintenance as _, SqliteStore};
+    let (refersion, folder) = (Refersion::start().await, folder());
+    let store = SqliteStore::open(&folder.path().join("data/store.db"), Limits::default()).expect("made");
+    let account = AccountName::from("key-0123456789abcdef".to_owned());
+    let sealed = SealKey::new([1; 32]).seal(&account, &ApiKey::parse("pub_kept.sec_kept").expect("a key"), &[2; 24]);
+    store.keep_keys(vec![sealed]).await.expect("kept");
+    store.close().await;
+    drop(store);
+    for (byte, code, words) in
+        [("01", 0, "1 of 1 are opened by STORE_SEAL_KEY\n"), ("02", 1, "0 of 1 are opened by STORE_SEAL_KEY: ")]
+    {
+        let seal_key = byte.repeat(32);
+        let settings = [
+            ("REFERSION_BASE_URL", &*refersion.base_url),
+            ("REFERSION_API_KEY", API_KEY),
+            ("STORE_SEAL_KEY", &*seal_key),
+        ];
+        let ran = check(&folder, &settings, &[]).await;
+        assert_eq!(ran.code, Some(code), "{}{}", ran.out, ran.err);
+        let shown = if code == 0 { &ran.out } else { &ran.err };
+        assert!(shown.contains(&format!("stored API keys: {words}")), "{}{}", ran.out, ran.err);
+    }
 }

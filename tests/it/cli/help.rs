@@ -22,7 +22,8 @@ async fn top_level() {
       map              Show, offline, which Refersion calls an event would make, and which fields are
                        left out
       import           Send the events or users of a file to a running service
-      check            Print every problem of the configuration, then verify each API key with one call
+      check            Print every problem of the configuration; then look at the store, the disk, each
+                       API key and the clock
       dead-letters     List, show, replay or discard events that could not be delivered [alias: dlq]
       email-conflicts  List affiliates whose e-mail could not be changed, because another affiliate has
                        the new one
@@ -117,11 +118,13 @@ async fn map() {
 #[tokio::test]
 async fn check() {
     assert_snapshot!(help(&["check"]).await, @r"
-    Print every problem of the configuration, then verify each API key with one call
+    Print every problem of the configuration; then look at the store, the disk, each API key and the
+    clock
 
     Usage: refersion-destination check [OPTIONS]
 
     Options:
+          --json           Print JSON, one object on each line
           --config <FILE>  A TOML file of settings. May be given several times; a later file overrides
                            an earlier one
       -h, --help           Print help
@@ -172,9 +175,9 @@ async fn dead_letters() {
 
     Options:
           --account <NAME>  Only dead letters of this account
-          --reason <CODE>   Only dead letters with this reason: unmappable, malformed, refused,
-                            email_taken, not_applied, endless_search, expired, corrupt, internal_error,
-                            erased
+          --reason <CODE>   Only dead letters with this reason [possible values: unmappable, malformed,
+                            refused, email_taken, not_applied, endless_search, expired, corrupt,
+                            internal_error, erased]
           --since <WHEN>    Only dead letters since then: an age such as 12h, or a time such as
                             2026-01-31 or 2026-01-31T08:00:00Z
           --all             All dead letters
@@ -219,6 +222,7 @@ async fn forget() {
           --account <NAME>   The user's account. If not given: the first configured account, which is
                              `main` if there is one. Required if no account is configured and any API
                              key is accepted
+          --dry-run          Only count what would be erased
           --json             Print JSON
           --ops <URL>        The URL of the running service's operators' listener. Without it, the
                              command opens the store, or if a service has it open, asks OPS_LISTEN

@@ -91,7 +91,8 @@ async fn a_replay_through_the_service_is_delivered_at_once_and_is_no_duplicate()
     deployment.send_dead_letter("m1", "u1").await;
     deployment.send_dead_letter("m2", "u2").await;
     let ran = deployment.run(&["dead-letters", "replay", "1", "2", "9"]).await;
-    assert_eq!((ran.code, &*ran.out), (Some(1), "9: no such dead letter\nreplayed 2 dead letters\n"), "{}", ran.err);
+    let expected = "1: pending again as 3\n2: pending again as 4\n9: no such dead letter\nreplayed 2 dead letters\n";
+    assert_eq!((ran.code, &*ran.out), (Some(1), expected), "{}", ran.err);
     within(deployment.sandbox.until(|sandbox| sandbox.affiliates().len() == 2)).await;
     deployment.until_drained().await;
     assert_eq!(deployment.counts().await, (0, 0));
@@ -171,11 +172,81 @@ async fn a_store_in_use_is_reached_through_the_ops_listener() {
     let address = deployment.process().ops.trim_start_matches("http://").to_owned();
     let ran = deployment.run_with(&["dlq", "list", "--json"], &[("OPS_LISTEN", &address)]).await;
     assert_eq!((ran.code, ran.out.lines().count()), (Some(0), 1), "{}", ran.err);
-    let wrong =
-        deployment.run_with(&["dlq", "list"], &[("OPS_LISTEN", &address), ("REFERSION_API_KEY", "pub.other")]).await;
+    let of = async |arguments: &[&str], token: &str| {
+        deployment.run_with(arguments, &[("OPS_LISTEN", &address), ("OPS_TOKEN", token)]).await
+    };
+    let wrong = of(&["dlq", "list"], "a-wrong-token-of-operators").await;
     assert_eq!(wrong.code, Some(1));
-    assert!(wrong.err.contains("answered 401: Wrong API key"), "{}", wrong.err);
+    assert!(
+        wrong.err.contains("/api/v1/dead-letters answered 401: the token is not the value of OPS_TOKEN"),
+        "{}",
+        wrong.err
+    );
+    assert_eq!(of(&["dlq", "list"], "").await.code, Some(0), "reading is free on loopback");
+    let without = of(&["dlq", "replay", "1"], "").await;
+    assert_eq!(without.code, Some(1));
+    assert!(without.err.contains("answered 401: present the value of OPS_TOKEN"), "{}", without.err);
+    assert!(without.err.contains("(this command reads OPS_TOKEN, too)"), "{}", without.err);
     let server = deployment.process().server.clone();
     let public = deployment.run_with(&["dlq", "list", "--ops", &server], &[]).await;
     assert!(public.err.contains("answered 404"), "{}", public.err);
+}
+
+#[tokio::test]
+async fn a_replay_that_waits_prints_what_became_of_each_event() {
+    let mut deployment = Deployment::open(&[AT_ONCE]).await;
+    deployment.send_dead_letter_later("m1", "u1").await;
+    deployment.send_dead_letter_later("m2", "u2").await;
+    let ran = deployment.run(&["dead-letters", "replay", "1", "9", "--wait"]).await;
+    let expected = "9: no such dead letter\n1: pending again as 3: created\nreplayed 1 dead letter\n";
+    assert_eq!((ran.code, &*ran.out), (Some(1), expected), "{}", ran.err);
+    let refused = || Fault::unprocessable("no");
+    deployment.sandbox.script_for(Operation::New, [refused(), refused()]);
+    let ran = deployment.run(&["dead-letters", "replay", "2", "--wait"]).await;
+    let expected =
+        "2: pending again as 4: a dead letter again (refused): Refersion refused new: no\nreplayed 1 dead letter\n";
+    assert_eq!((ran.code, &*ran.out), (Some(1), expected), "{}", ran.err);
+    deployment.stop().await;
+    let stopped = deployment.run(&["dead-letters", "replay", "--all", "--wait"]).await;
+    assert_eq!(stopped.code, Some(1));
+    assert!(stopped.err.contains("no service runs on this store, so nothing would be delivered"), "{}", stopped.err);
+    assert_eq!(deployment.ids().await.len(), 1, "nothing was replayed");
+}
+
+#[tokio::test]
+async fn a_replay_that_waits_ends_after_its_time_and_says_what_is_still_pending() {
+    let deployment = Deployment::open(&[AT_ONCE]).await;
+    deployment.send_dead_letter_later("m1", "u1").await;
+    deployment.sandbox.script_for(Operation::New, [Fault::too_many_calls(Some(3_600))]);
+    let ran = deployment.run(&["dead-letters", "replay", "1", "--wait=300ms", "--json"]).await;
+    assert_eq!(
+        (ran.code, &*ran.out),
+        (Some(1), "{\"id\":1,\"outcome\":\"replayed\",\"seq\":2,\"state\":\"pending\"}\n")
+    );
+}
+
+#[tokio::test]
+async fn a_filter_that_matches_nothing_known_is_an_error() {
+    let mut deployment = Deployment::open(&[]).await;
+    both(&mut deployment, async |deployment| {
+        for command in ["list", "show", "replay", "discard"] {
+            let arguments = ["dead-letters", command, "--account", "nope"];
+            let arguments =
+                if command == "discard" { [&arguments[..], &["--yes"]].concat() } else { arguments.to_vec() };
+            let ran = deployment.run(&arguments).await;
+            assert_eq!(ran.code, Some(1), "{command}: {}", ran.out);
+            let expected = "there is no account \"nope\"; the configured accounts are: main";
+            assert!(ran.err.contains(expected), "{command}: {}", ran.err);
+            let reason = deployment.run(&["dead-letters", command, "--reason", "foo"]).await;
+            assert_eq!(reason.code, Some(2), "{command}: {}", reason.out);
+            assert!(reason.err.contains("[possible values: unmappable, malformed, refused,"), "{}", reason.err);
+        }
+        let conflicts = deployment.run(&["email-conflicts", "--account", "nope"]).await;
+        assert_eq!(conflicts.code, Some(1));
+        assert!(conflicts.err.contains("there is no account \"nope\""), "{}", conflicts.err);
+        let forget = deployment.run(&["forget", "--user-id", "u1", "--account", "nope"]).await;
+        assert_eq!(forget.code, Some(1));
+        assert!(forget.err.contains("there is no account \"nope\""), "{}", forget.err);
+    })
+    .await;
 }

@@ -29,12 +29,9 @@ async fn the_list_names_the_account_and_both_ids_of_each_affiliate_and_nothing_p
         assert_eq!((ran.code, &*ran.err), (Some(0), ""));
         let words: Vec<Vec<&str>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(words, [vec!["ACCOUNT", "AFFILIATE", "ID"], vec!["main", &code, &id.to_string()]], "{}", ran.out);
-        for (account, found) in [("main", 1), ("other", 0)] {
-            let ran = deployment.run(&["email-conflicts", "--json", "--account", account]).await;
-            let found: Vec<Value> = vec![json!({"account": "main", "code": code, "id": id}); found];
-            let lines = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-            assert_eq!(lines.collect::<Vec<_>>(), found, "{account}");
-        }
+        let ran = deployment.run(&["email-conflicts", "--json", "--account", "main"]).await;
+        let lines = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        assert_eq!(lines.collect::<Vec<_>>(), [json!({"account": "main", "code": code, "id": id})]);
         if deployment.process.is_some() {
             deployment.stop().await;
         }

@@ -63,11 +63,16 @@ async fn through_the_service_and_on_its_store_everything_kept_of_a_user_is_erase
 async fn forget_prints_what_was_erased_in_one_line() {
     let mut deployment = deployment().await;
     deployment.stop().await;
-    let ran = deployment.run(&["forget", "--user-id", "markeruser1", "--email", "other@example.com"]).await;
+    let whom = ["forget", "--user-id", "markeruser1", "--email", "other@example.com"];
+    for _ in 0..2 {
+        let dry = deployment.run(&[&whom[..], &["--dry-run"]].concat()).await;
+        let expected = "would erase: 2 pending events, 1 dead letter, 2 links, 1 stored affiliate\n";
+        assert_eq!((dry.code, &*dry.out, &*dry.err), (Some(0), expected, ""));
+    }
+    let ran = deployment.run(&whom).await;
     let expected = "erased: 2 pending events, 1 dead letter, 2 links, 1 stored affiliate\n";
     assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(0), expected, ""));
-    let elsewhere = deployment.run(&["forget", "--user-id", "markeruser1", "--account", "other"]).await;
-    assert_eq!(elsewhere.out, "the store held nothing of this user\n");
+    assert_eq!(deployment.run(&whom).await.out, "the store held nothing of this user\n");
 }
 
 /// Through the service and on its store.

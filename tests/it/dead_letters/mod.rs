@@ -1,14 +1,12 @@
-//! Dead letters, e-mail conflicts and erasure for operators: by the command line, through the running service or on its store, and by the
-//! operators' listener.
+//! Dead letters, e-mail conflicts and erasure by the command line, through the running service or on its store.
 
 mod cli;
 mod email_conflicts;
 mod forget;
-mod http_api;
 mod terminal;
 
 use crate::support::process::{Process, binary};
-use crate::support::{API_KEY, identify, leaks, within};
+use crate::support::{API_KEY, OPS_TOKEN, identify, leaks, poll_until, within};
 use refersion_destination::domain::ApiKey;
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
@@ -74,6 +72,15 @@ impl Deployment {
         assert_eq!(answer.expect("an answer").brief(), "400 rejected");
     }
 
+    /// The same, where a response does not wait for the outcome.
+    async fn send_dead_letter_later(&self, message_id: &str, user: &str) {
+        let (_, before) = self.counts().await;
+        let refused = || Fault::unprocessable("Value exceed the char limit");
+        self.sandbox.script_for(Operation::New, [refused(), refused()]);
+        self.send(&identify(message_id, user, &json!({}))).await;
+        within(poll_until(|| self.counts(), |(_, dead)| *dead == before + 1)).await;
+    }
+
     /// The numbers of pending events and dead letters in `/readyz`.
     async fn counts(&self) -> (u64, u64) {
         let ready = self.process().ready().await.json();
@@ -109,7 +116,7 @@ impl Deployment {
 async fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let mut command = binary();
     let store = format!("sqlite://{}/store.db", folder.display());
-    command.args(arguments).env("REFERSION_API_KEY", API_KEY).env("STORE_URL", store);
+    command.args(arguments).env("REFERSION_API_KEY", API_KEY).env("OPS_TOKEN", OPS_TOKEN).env("STORE_URL", store);
     command.envs(environment.iter().copied());
     let ran = within(tokio::task::spawn_blocking(move || command.output().expect("runs"))).await.expect("waits");
     let text = |bytes| String::from_utf8(bytes).expect("text");

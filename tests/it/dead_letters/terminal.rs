@@ -79,7 +79,7 @@ async fn progress_is_shown_while_a_command_runs() {
     let some: Vec<&str> = [&*one].into_iter().chain(nobody.iter().map(String::as_str)).collect();
     let ran = at_a_terminal(deployment.folder.path(), &[&["replay"], &some[..]].concat(), "").await;
     assert_eq!(ran.code, Some(1));
-    assert_eq!(ran.out.lines().count(), 151, "one line for each that is not there, and one at the end: {}", ran.out);
+    assert_eq!(ran.out.lines().count(), 152, "one line for each, and one at the end: {}", ran.out);
     assert!(ran.out.ends_with("replayed 1 dead letter\n"), "{}", ran.out);
     assert!(ran.seen.matches(" replayed 1 …").count() >= 2, "after each hundred: {:?}", ran.seen);
     assert!(ran.seen.ends_with("\r\u{1b}[2K"), "{:?}", ran.seen);

@@ -2,7 +2,7 @@
 
 use super::{Surroundings, checked, serve_endpoint};
 use crate::support::service::Service;
-use crate::support::{API_KEY, Answer, basic, http, identify, within};
+use crate::support::{Answer, OPS_TOKEN, http, identify, within};
 use refersion_destination::sandbox::Fault;
 use refersion_destination::store::{Limits, Maintenance, SqliteStore, Store};
 use serde_json::json;
@@ -87,8 +87,8 @@ async fn a_pause_ends_in_time_although_no_event_is_left_to_try() {
     service.send(&identify("1", "jo", &json!({}))).await;
     service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
     within(async { while service.ready().await.json()["refersion"] == "ok" {} }).await;
-    let forget = service.http.post(format!("http://{}/forget", service.addresses.ops));
-    let forget = forget.header("Authorization", basic(API_KEY)).body(r#"{"user_id": "jo"}"#);
+    let forget = service.http.post(format!("http://{}/api/v1/forget", service.addresses.ops)).bearer_auth(OPS_TOKEN);
+    let forget = forget.header("Content-Type", "application/json").body(r#"{"user_id": "jo"}"#);
     assert_eq!(Answer::to(forget).await.status, 200);
     within(async { while service.ready().await.json()["refersion"] != "ok" {} }).await;
     assert_eq!(service.refersion.operations(), ["new"]);

@@ -21,6 +21,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const POLL_EVERY: Duration = Duration::from_millis(5);
 /// The key of every test account.
 pub const API_KEY: &str = "pub_test.sec_test";
+/// The token of operators in every test.
+pub const OPS_TOKEN: &str = "operators-token-of-tests";
 
 /// Waits for `future` under the deadline.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {

@@ -1,6 +1,6 @@
 //! The service as a process of its own: started from the built binary, killed and stopped by signals.
 
-use super::{API_KEY, Answer, basic, http, leaks, poll_until, within};
+use super::{API_KEY, Answer, OPS_TOKEN, basic, http, leaks, poll_until, within};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -38,6 +38,7 @@ impl Process {
             ("REFERSION_BASE_URL", base_url),
             ("SERVER_LISTEN", "127.0.0.1:0"),
             ("OPS_LISTEN", "127.0.0.1:0"),
+            ("OPS_TOKEN", OPS_TOKEN),
             ("STORE_URL", &store),
             ("DELIVERY_RETRY_MIN", "10ms"),
             ("DELIVERY_RETRY_MAX", "100ms"),

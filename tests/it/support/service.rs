@@ -1,6 +1,6 @@
 //! The service in this process.
 
-use super::{API_KEY, Answer, PATIENCE, basic, http, leaks, poll_until, within};
+use super::{API_KEY, Answer, OPS_TOKEN, PATIENCE, basic, http, leaks, poll_until, within};
 use refersion_destination::app::{self, Addresses, Reloading};
 use refersion_destination::config::{Config, Mode};
 use refersion_destination::domain::ApiKey;
@@ -142,6 +142,7 @@ fn config(base_url: &str, folder: &Path, settings: &[(&str, &str)], files: &[Pat
         ("REFERSION_TIMEOUT", "2s"),
         ("SERVER_LISTEN", "127.0.0.1:0"),
         ("OPS_LISTEN", "127.0.0.1:0"),
+        ("OPS_TOKEN", OPS_TOKEN),
         ("STORE_URL", &store),
         ("DELIVERY_RETRY_MIN", "1ms"),
         ("DELIVERY_RETRY_MAX", "20ms"),

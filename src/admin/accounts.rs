@@ -1,0 +1,185 @@
+//! The accounts of the service: what waits, and how Refersion treats them.
+//!
+//! Listed are the accounts that are configured, those that have a worker, and those with pending events, which may be of an account
+//! that is not configured any more.
+
+use super::extract::{Answer, ApiPath, ApiQuery, page_size};
+use super::{Account, Admin};
+use crate::domain::{AccountName, Timestamp};
+use crate::scheduling::{HealthSnapshot, HealthState};
+use crate::store::StoreError;
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+
+/// Which accounts are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AccountsQuery {
+    /// Only accounts in this state.
+    #[param(inline)]
+    state: Option<AccountState>,
+    /// Only accounts after this one: the `next` of the page before.
+    after: Option<String>,
+    /// How many at most [default: 100].
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+}
+
+/// Some of the accounts, in the order of their names.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AccountPage {
+    /// The accounts found.
+    pub accounts: Vec<AccountStatus>,
+    /// The account after which to go on; `null` if that was all.
+    pub next: Option<String>,
+}
+
+/// An account.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AccountStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it is configured. Of the others the API key arrived with a request; or they are not configured any more.
+    pub configured: bool,
+    /// Whether its events are delivered.
+    pub state: AccountState,
+    /// The end of the pause; or when Refersion is asked again whether it accepts the API key. In milliseconds since 1970.
+    #[schema(value_type = Option<i64>)]
+    pub until: Option<Timestamp>,
+    /// Why it is not running: `rate_limited`, `outage` or `unauthorized`.
+    pub cause: Option<String>,
+    /// Its pending events.
+    pub pending: u64,
+    /// When the oldest of them was received, in milliseconds since 1970.
+    #[schema(value_type = Option<i64>)]
+    pub oldest_pending_at: Option<Timestamp>,
+    /// Requests to Refersion in flight.
+    pub in_flight: usize,
+    /// How many may be in flight at once; 0 while it is paused or halted.
+    pub concurrency_limit: usize,
+    /// How many may begin in a second; `null` if there is no limit.
+    pub requests_per_second: Option<f64>,
+}
+
+/// Whether the events of an account are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountState {
+    /// They are.
+    Running,
+    /// Not for a while: Refersion limits the calls, or seems to be down.
+    Paused,
+    /// Not until Refersion accepts the API key.
+    Halted,
+    /// The account has no worker: it is not configured, and no event of it arrived since the start.
+    NoWorker,
+}
+
+/// List the accounts
+#[utoipa::path(get, path = "/api/v1/accounts", tag = "accounts", operation_id = "list_accounts",
+    params(AccountsQuery), responses((status = 200, description = "A page", body = AccountPage)))]
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    ApiQuery(query): ApiQuery<AccountsQuery>,
+) -> Answer<AccountPage> {
+    let limit = page_size(query.limit)?;
+    let after = query.after.unwrap_or_default();
+    let (all, now) = (Accounts::of(&admin), admin.clock.now());
+    let mut found = all.0.iter().filter(|(name, account)| {
+        name.as_str() > after.as_str() && query.state.is_none_or(|state| state == account.state(now))
+    });
+    let page: Vec<_> = found.by_ref().take(limit).collect();
+    let next = page.last().filter(|_| found.next().is_some()).map(|(name, _)| name.to_string());
+    Ok(Json(AccountPage { accounts: statuses(&admin, &page, now).await?, next }))
+}
+
+/// Show an account
+#[utoipa::path(get, path = "/api/v1/accounts/{account}", tag = "accounts", operation_id = "show_account",
+    params(("account" = String, Path, description = "Its name")),
+    responses((status = 200, description = "The account", body = AccountStatus)))]
+pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(account): ApiPath<String>) -> Answer<AccountStatus> {
+    let name = admin.known_account(&account).await?;
+    let all = Accounts::of(&admin);
+    let found = all.0.get(&name).cloned().unwrap_or_default();
+    let mut statuses = statuses(&admin, &[(&name, &found)], admin.clock.now()).await?;
+    statuses.pop().map(Json).ok_or(super::problem::Problem::Internal)
+}
+
+/// The accounts that are listed.
+struct Accounts(BTreeMap<AccountName, Listed>);
+
+/// What is known of an account without I/O.
+#[derive(Clone, Default)]
+struct Listed {
+    configured: bool,
+    /// What its worker publishes; none without a worker.
+    worker: Option<Account>,
+    pending: u64,
+}
+
+impl Accounts {
+    fn of(admin: &Admin) -> Self {
+        let mut all: BTreeMap<AccountName, Listed> = BTreeMap::new();
+        for account in admin.accounts.unconfigured().unwrap_or_default() {
+            let listed = all.entry(account.name.clone()).or_default();
+            listed.worker = Some(account);
+        }
+        for account in admin.accounts.configured() {
+            let listed = all.entry(account.name.clone()).or_default();
+            (listed.configured, listed.worker) = (true, Some(account));
+        }
+        for (name, pending) in admin.store.pending() {
+            all.entry(AccountName::from(name)).or_default().pending = pending;
+        }
+        Self(all)
+    }
+}
+
+impl Listed {
+    fn state(&self, now: Timestamp) -> AccountState {
+        match self.worker.as_ref().map(|account| account.signals.state(now)) {
+            None => AccountState::NoWorker,
+            Some(HealthState::Closed) => AccountState::Running,
+            Some(HealthState::Open { .. } | HealthState::HalfOpen) => AccountState::Paused,
+            Some(HealthState::Halted { .. }) => AccountState::Halted,
+        }
+    }
+
+    fn status(&self, name: &AccountName, oldest_pending_at: Option<Timestamp>, now: Timestamp) -> AccountStatus {
+        let health = self.worker.as_ref().map_or_else(HealthSnapshot::default, |account| account.signals.health());
+        let state = self.state(now);
+        let until = match health.state {
+            HealthState::Open { until } if state == AccountState::Paused => Some(until),
+            HealthState::Halted { probe_at } => Some(probe_at),
+            _ => None,
+        };
+        let cause = health.cause.filter(|_| matches!(state, AccountState::Paused | AccountState::Halted));
+        AccountStatus {
+            name: name.to_string(),
+            configured: self.configured,
+            state,
+            until,
+            cause: cause.map(|cause| cause.as_str().to_owned()),
+            pending: self.pending,
+            oldest_pending_at,
+            in_flight: health.in_flight,
+            concurrency_limit: health.concurrency_limit,
+            requests_per_second: health.requests_per_second,
+        }
+    }
+}
+
+async fn statuses(
+    admin: &Admin,
+    accounts: &[(&AccountName, &Listed)],
+    now: Timestamp,
+) -> Result<Vec<AccountStatus>, StoreError> {
+    let names: Vec<AccountName> = accounts.iter().map(|(name, _)| (*name).clone()).collect();
+    let oldest = admin.store.oldest_pending(&names).await?;
+    Ok(accounts.iter().zip(oldest).map(|((name, account), oldest)| account.status(name, oldest, now)).collect())
+}

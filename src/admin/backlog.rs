@@ -1,0 +1,66 @@
+//! Pending events of an account, and what became of one event.
+
+use super::Admin;
+use super::extract::{Answer, ApiPath, ApiQuery, cursor, page_size};
+use super::problem::Problem;
+use crate::domain::Timestamp;
+use crate::store::{BacklogFilter, BacklogPage, EventRecord};
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use std::sync::Arc;
+use utoipa::IntoParams;
+
+/// Which pending events are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct BacklogQuery {
+    /// The account. `/api/v1/accounts` says which have pending events.
+    account: String,
+    /// Only events of the user with this keyed hash, as this list shows it: 32 hexadecimal digits.
+    #[param(pattern = "^[0-9a-f]{32}$")]
+    user: Option<String>,
+    /// Only events received before this moment, in milliseconds since 1970.
+    received_before: Option<i64>,
+    /// Only events with a seq above this one: the `next` of the page before.
+    #[param(minimum = 0)]
+    after: Option<i64>,
+    /// How many at most [default: 100].
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+}
+
+/// List pending events of an account
+///
+/// In log order, page by page: go on with `next` as `after` until there is none. A page may have fewer than `limit`.
+#[utoipa::path(get, path = "/api/v1/backlog", tag = "events", operation_id = "list_backlog",
+    params(BacklogQuery), responses((status = 200, description = "A page", body = BacklogPage)))]
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    ApiQuery(query): ApiQuery<BacklogQuery>,
+) -> Answer<BacklogPage> {
+    let (after, limit) = (cursor(query.after)?, page_size(query.limit)?);
+    let user = query.user.as_deref().map(parse_hash).transpose()?;
+    let account = admin.known_account(&query.account).await?;
+    let filter = BacklogFilter { account, user, received_before: query.received_before.map(Timestamp) };
+    Ok(Json(admin.store.backlog(&filter, after, limit).await?))
+}
+
+/// What became of an event
+///
+/// By its seq, which a replay says. It is known until the deduplication window has passed; of a dead letter, as long as it is kept.
+#[utoipa::path(get, path = "/api/v1/events/{seq}", tag = "events", operation_id = "show_event",
+    params(("seq" = i64, Path, description = "Its seq in the log")),
+    responses((status = 200, description = "The event", body = EventRecord)))]
+pub(super) async fn event(State(admin): State<Arc<Admin>>, ApiPath(seq): ApiPath<i64>) -> Answer<EventRecord> {
+    let record = admin.store.event_record(seq).await?;
+    record.map(Json).ok_or_else(|| Problem::NotFound(format!("there is no event {seq}, or not any more")))
+}
+
+fn parse_hash(text: &str) -> Result<[u8; 16], Problem> {
+    let mut hash = [0; 16];
+    let decoded = hex::decode_to_slice(text, &mut hash);
+    decoded.map_err(|_| Problem::InvalidRequest("`user` is not 32 hexadecimal digits".to_owned()))?;
+    Ok(hash)
+}

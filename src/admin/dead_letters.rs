@@ -1,0 +1,193 @@
+//! Dead letters: listing, showing, revealing, replaying and discarding them.
+//!
+//! Invariants: a page and a single dead letter hold no personal data; only [`reveal`] shows the event, and is logged. A replay is
+//! appended after the pending events of its user, and the account's worker is woken.
+
+use super::Admin;
+use super::extract::{Answer, ApiJson, ApiPath, ApiQuery, MAX_ITEMS, cursor, page_size};
+use super::problem::Problem;
+use crate::delivery::OutcomeCode;
+use crate::domain::{AccountName, Timestamp};
+use crate::dry_run::{self, Detail};
+use crate::store::{DeadLetter, Filter, Page, Replay, ReplayResult};
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use utoipa::openapi::schema::{Object, ObjectBuilder};
+use utoipa::{IntoParams, ToSchema};
+
+/// Which dead letters are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DeadLettersQuery {
+    /// Only those of this account.
+    account: Option<String>,
+    /// Only those with this reason.
+    #[param(schema_with = reason_schema)]
+    reason: Option<String>,
+    /// Only those that became dead letters at this moment or later, in milliseconds since 1970.
+    since: Option<i64>,
+    /// Only those with an id above this one: the `next` of the page before.
+    #[param(minimum = 0)]
+    after: Option<i64>,
+    /// How many at most [default: 100].
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+}
+
+/// A dead letter, and what its event would do today.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetterDetails {
+    /// The dead letter, without its event.
+    #[serde(flatten)]
+    pub letter: DeadLetter,
+    /// The calls that the event would make by today's rules, without its values, in lines. Absent if the event was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub today: Option<Vec<String>>,
+}
+
+/// The event of a dead letter: personal data.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RevealedEvent {
+    /// The dead letter's id.
+    pub id: i64,
+    /// The event, as it was received. `null` if it was erased.
+    pub body: Option<String>,
+}
+
+/// Dead letters by their ids.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SelectedDeadLetters {
+    /// The ids of the dead letters.
+    #[schema(min_items = 1, max_items = 1000)]
+    ids: Vec<i64>,
+}
+
+/// What became of one dead letter that was to be discarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DiscardResult {
+    /// The dead letter's id.
+    pub id: i64,
+    /// Whether it was discarded.
+    pub outcome: DiscardOutcome,
+}
+
+/// Whether a dead letter was discarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DiscardOutcome {
+    /// It is gone for good.
+    Discarded,
+    /// There is no such dead letter.
+    Missing,
+}
+
+impl SelectedDeadLetters {
+    fn checked(self) -> Result<Vec<i64>, Problem> {
+        match self.ids.len() {
+            0 => Err(Problem::InvalidRequest("`ids` is empty".to_owned())),
+            n if n > MAX_ITEMS.into() => Err(Problem::InvalidRequest(format!("more than {MAX_ITEMS} `ids`"))),
+            _ => Ok(self.ids),
+        }
+    }
+}
+
+/// List dead letters
+///
+/// In the order of their ids, page by page: go on with `next` as `after` until there is none. A page may have fewer than `limit`.
+#[utoipa::path(get, path = "/api/v1/dead-letters", tag = "dead letters", operation_id = "list_dead_letters",
+    params(DeadLettersQuery), responses((status = 200, description = "A page", body = Page)))]
+pub(super) async fn list(State(admin): State<Arc<Admin>>, ApiQuery(query): ApiQuery<DeadLettersQuery>) -> Answer<Page> {
+    let (after, limit) = (cursor(query.after)?, page_size(query.limit)?);
+    if let Some(reason) = &query.reason {
+        check_reason(reason)?;
+    }
+    let account = admin.known_account_if_given(query.account.as_deref()).await?;
+    let account = account.map(|account| account.as_str().to_owned());
+    let filter = Filter { account, reason: query.reason, since: query.since.map(Timestamp) };
+    Ok(Json(admin.store.dead_letters(&filter, after, limit).await?))
+}
+
+/// Show a dead letter
+///
+/// Its reason, its last attempts, and what its event would do today; not the event.
+#[utoipa::path(get, path = "/api/v1/dead-letters/{id}", tag = "dead letters", operation_id = "show_dead_letter",
+    params(("id" = i64, Path, description = "Its id")),
+    responses((status = 200, description = "The dead letter", body = DeadLetterDetails)))]
+pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i64>) -> Answer<DeadLetterDetails> {
+    let mut letter = admin.store.dead_letter(id).await?.ok_or_else(|| missing(id))?;
+    let rules = admin.accounts.rules(&AccountName::from(letter.account.clone()));
+    let policy = admin.accounts.policy();
+    let explain = |body: String| dry_run::explain(&body, &rules, policy, admin.clock.now(), Detail::WithoutValues).0;
+    let today = letter.body.take().map(explain);
+    Ok(Json(DeadLetterDetails { letter, today }))
+}
+
+/// Show the event of a dead letter
+///
+/// The event is personal data, so this needs the token, and is logged.
+#[utoipa::path(post, path = "/api/v1/dead-letters/{id}/reveal", tag = "dead letters", operation_id = "reveal_dead_letter",
+    params(("id" = i64, Path, description = "Its id")),
+    responses((status = 200, description = "The event", body = RevealedEvent)))]
+pub(super) async fn reveal(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i64>) -> Answer<RevealedEvent> {
+    let letter = admin.store.dead_letter(id).await?.ok_or_else(|| missing(id))?;
+    tracing::info!(id, account = letter.account, "an operator revealed the event of a dead letter");
+    Ok(Json(RevealedEvent { id, body: letter.body }))
+}
+
+/// Replay dead letters
+///
+/// Each is appended to the log again, after the pending events of its user, and delivered by today's rules.
+#[utoipa::path(post, path = "/api/v1/dead-letters/replay", tag = "dead letters", operation_id = "replay_dead_letters",
+    request_body = SelectedDeadLetters,
+    responses((status = 200, description = "The result for each", body = Vec<ReplayResult>)))]
+pub(super) async fn replay(
+    State(admin): State<Arc<Admin>>,
+    ApiJson(selected): ApiJson<SelectedDeadLetters>,
+) -> Answer<Vec<ReplayResult>> {
+    let ids = selected.checked()?;
+    let results = admin.store.replay(&ids).await?;
+    admin.accounts.wake_accounts_with_pending_events();
+    let replayed = results.iter().filter(|result| result.outcome == Replay::Replayed).count();
+    tracing::info!(selected = ids.len(), replayed, "an operator replayed dead letters");
+    Ok(Json(results))
+}
+
+/// Discard dead letters for good
+#[utoipa::path(post, path = "/api/v1/dead-letters/discard", tag = "dead letters", operation_id = "discard_dead_letters",
+    request_body = SelectedDeadLetters,
+    responses((status = 200, description = "The result for each", body = Vec<DiscardResult>)))]
+pub(super) async fn discard(
+    State(admin): State<Arc<Admin>>,
+    ApiJson(selected): ApiJson<SelectedDeadLetters>,
+) -> Answer<Vec<DiscardResult>> {
+    let ids: BTreeSet<i64> = selected.checked()?.into_iter().collect();
+    let discarded = admin.store.discard(&ids.iter().copied().collect::<Vec<_>>()).await?;
+    tracing::info!(selected = ids.len(), discarded = discarded.len(), "an operator discarded dead letters");
+    let result = |id| {
+        let outcome = if discarded.contains(&id) { DiscardOutcome::Discarded } else { DiscardOutcome::Missing };
+        DiscardResult { id, outcome }
+    };
+    Ok(Json(ids.into_iter().map(result).collect()))
+}
+
+fn missing(id: i64) -> Problem {
+    Problem::NotFound(format!("there is no dead letter {id}"))
+}
+
+fn check_reason(reason: &str) -> Result<(), Problem> {
+    if OutcomeCode::failures().any(|code| code.as_str() == reason) {
+        return Ok(());
+    }
+    let reasons: Vec<&str> = OutcomeCode::failures().map(OutcomeCode::as_str).collect();
+    Err(Problem::InvalidRequest(format!("`reason` is none of {}", reasons.join(", "))))
+}
+
+fn reason_schema() -> Object {
+    let reasons = OutcomeCode::failures().map(OutcomeCode::as_str);
+    ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).enum_values(Some(reasons)).build()
+}

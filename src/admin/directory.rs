@@ -1,0 +1,89 @@
+//! The accounts of the service, as operators see them.
+//!
+//! In: a name. Out: the account, or why there is none. [`AccountDirectory`] is implemented by the assembly, which knows the accounts.
+//! An account is known if it is `main`, if it is configured, if its API key arrived and is kept, or if the store ever had an event of
+//! it; the same rule holds for the commands that open the store themselves.
+
+use super::Admin;
+use super::problem::Problem;
+use crate::account_signals::AccountSignals;
+use crate::delivery::Policy;
+use crate::domain::AccountName;
+use crate::mapping::Rules;
+use crate::store::{Store, StoreError};
+use async_trait::async_trait;
+
+/// The accounts of the service.
+#[async_trait]
+pub trait AccountDirectory: Send + Sync {
+    /// The configured accounts; `main` is the first, if it exists.
+    fn configured(&self) -> Vec<Account>;
+
+    /// The accounts that are not configured and have a worker. `None` if only configured API keys are accepted.
+    fn unconfigured(&self) -> Option<Vec<Account>>;
+
+    /// The mapping rules that apply to the events of this account.
+    fn rules(&self, account: &AccountName) -> Rules;
+
+    /// What happens to affiliates that existed before, and on deletes.
+    fn policy(&self) -> Policy;
+
+    /// Wakes the worker of every account with pending events.
+    fn wake_accounts_with_pending_events(&self);
+
+    /// Removes the API key of an account that is not configured, and ends its worker; returns whether there was one. The account's
+    /// events stay.
+    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError>;
+}
+
+/// An account that has a worker.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its name.
+    pub name: AccountName,
+    /// What its worker publishes.
+    pub signals: AccountSignals,
+}
+
+/// There is no account of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no account {name:?}; the configured accounts are: {configured}")]
+pub struct UnknownAccount {
+    name: String,
+    configured: String,
+}
+
+/// The account of this name, if it is known. `configured`: the names of the configured accounts.
+pub async fn known_account(
+    store: &dyn Store,
+    configured: &[AccountName],
+    name: &str,
+) -> Result<Result<AccountName, UnknownAccount>, StoreError> {
+    let account = AccountName::from(name.to_owned());
+    if account == AccountName::main()
+        || configured.contains(&account)
+        || store.knows_account(&account).await?
+        || store.kept_keys().await?.iter().any(|key| key.account == account)
+    {
+        return Ok(Ok(account));
+    }
+    let configured = configured.iter().map(AccountName::as_str).collect::<Vec<_>>().join(", ");
+    let configured = if configured.is_empty() { "none".to_owned() } else { configured };
+    Ok(Err(UnknownAccount { name: name.to_owned(), configured }))
+}
+
+impl Admin {
+    /// The account of this name, or the problem that there is none.
+    pub(super) async fn known_account(&self, name: &str) -> Result<AccountName, Problem> {
+        let configured: Vec<AccountName> = self.accounts.configured().into_iter().map(|account| account.name).collect();
+        Ok(known_account(&*self.store, &configured, name).await??)
+    }
+
+    /// As [`Admin::known_account`], where an account is optional.
+    pub(super) async fn known_account_if_given(&self, name: Option<&str>) -> Result<Option<AccountName>, Problem> {
+        match name {
+            Some(name) => Ok(Some(self.known_account(name).await?)),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Reads the parameters and the body of a request; what does not fit is a problem.
+//!
+//! In: a request. Out: typed values. Invariants: a body has at most [`MAX_BODY_BYTES`], which the router sets, and arrives within [`BODY_TIMEOUT`]; an unknown
+//! parameter is an error, where its type denies unknown fields. axum's own extractors answer errors as text.
+
+use super::problem::Problem;
+use axum::Json;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// The largest body, in bytes: a thousand ids need a third of it.
+pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
+/// The time a body has to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The most dead letters, conflicts, keys, accounts or events of one page, and the most ids of one request.
+pub const MAX_ITEMS: u16 = 1_000;
+/// The size of a page for which no limit is given.
+const PAGE_SIZE: u16 = 100;
+
+/// The answer of a handler.
+pub(super) type Answer<T> = Result<Json<T>, Problem>;
+
+/// The body, as JSON.
+pub(super) struct ApiJson<T>(pub(super) T);
+
+/// The parameters of the query.
+pub(super) struct ApiQuery<T>(pub(super) T);
+
+/// The parameter of the path.
+pub(super) struct ApiPath<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let read = tokio::time::timeout(BODY_TIMEOUT, Json::<T>::from_request(request, state)).await;
+        match read {
+            Ok(Ok(Json(value))) => Ok(Self(value)),
+            Ok(Err(rejection)) => Err(rejection.into()),
+            Err(_) => Err(Problem::BodyTimeout),
+        }
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        match rejection {
+            JsonRejection::MissingJsonContentType(_) => Self::UnsupportedMediaType,
+            JsonRejection::BytesRejection(BytesRejection::FailedToBufferBody(error)) if error.status() == 413 => {
+                Self::BodyTooLarge
+            }
+            other => Self::InvalidRequest(other.body_text()),
+        }
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ApiQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(value)| Self(value)).map_err(|rejection| Problem::InvalidRequest(rejection.body_text()))
+    }
+}
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for ApiPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(value)| Self(value)).map_err(|rejection| Problem::InvalidRequest(rejection.body_text()))
+    }
+}
+
+/// The size of a page: what was asked for, if that is allowed.
+pub(super) fn page_size(limit: Option<u16>) -> Result<usize, Problem> {
+    match limit {
+        None => Ok(PAGE_SIZE.into()),
+        Some(limit @ 1..=MAX_ITEMS) => Ok(limit.into()),
+        Some(_) => Err(Problem::InvalidRequest(format!("`limit` is not from 1 to {MAX_ITEMS}"))),
+    }
+}
+
+/// A cursor: where the page before ended. It is never below zero.
+pub(super) fn cursor(after: Option<i64>) -> Result<i64, Problem> {
+    match after {
+        None => Ok(0),
+        Some(after @ 0..) => Ok(after),
+        Some(_) => Err(Problem::InvalidRequest("`after` is below 0".to_owned())),
+    }
+}

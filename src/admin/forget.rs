@@ -1,0 +1,70 @@
+//! Erasure of everything that the store holds of a user. It calls nothing at Refersion.
+
+use super::Admin;
+use super::extract::{Answer, ApiJson};
+use super::problem::Problem;
+use crate::domain::{AccountName, Email, User, UserId};
+use crate::store::Forgotten;
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Whom to forget: `user_id`, `email`, or both.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ForgetRequest {
+    /// The user's account. If it is absent: the first configured account.
+    account: Option<String>,
+    /// Segment's `userId` of the user.
+    user_id: Option<String>,
+    /// The user's e-mail address.
+    email: Option<String>,
+    /// Only count what would be erased.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+impl ForgetRequest {
+    fn user(&self) -> Result<User, Problem> {
+        let email = self.email.as_deref().map(Email::parse).transpose();
+        let email = email.map_err(|error| Problem::InvalidRequest(format!("`email` is {error}")))?;
+        Ok(User { user_id: self.user_id.as_deref().and_then(UserId::parse), email })
+    }
+}
+
+/// Erase what the store holds of a user
+///
+/// Events in flight are left alone and counted: if there are any, send the request again in a moment.
+#[utoipa::path(post, path = "/api/v1/forget", tag = "users", operation_id = "forget_user",
+    request_body = ForgetRequest,
+    responses((status = 200, description = "Counts of what was erased, or would be", body = Forgotten)))]
+pub(super) async fn forget(
+    State(admin): State<Arc<Admin>>,
+    ApiJson(request): ApiJson<ForgetRequest>,
+) -> Answer<Forgotten> {
+    let user = request.user()?;
+    let account = match &request.account {
+        Some(name) => admin.known_account(name).await?,
+        None => first_configured(&admin)?,
+    };
+    let keys = user.keys(admin.store.hash_key(), &account);
+    if keys.is_empty() {
+        let what = "`user_id` and `email` are missing or blank: one of them is required";
+        return Err(Problem::InvalidRequest(what.to_owned()));
+    }
+    if request.dry_run {
+        return Ok(Json(admin.store.forget_preview(&account, &keys).await?));
+    }
+    let forgotten = admin.store.forget(&account, &keys, admin.clock.now()).await?;
+    tracing::info!(%account, ?forgotten, "an operator erased a user");
+    Ok(Json(forgotten))
+}
+
+fn first_configured(admin: &Admin) -> Result<AccountName, Problem> {
+    let first = admin.accounts.configured().into_iter().next().map(|account| account.name);
+    first.ok_or_else(|| {
+        Problem::InvalidRequest("`account` is missing: it is required where no account is configured".to_owned())
+    })
+}

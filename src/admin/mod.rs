@@ -1,0 +1,125 @@
+//! The operators' listener: health by account, metrics, and the API for status, accounts, pending events, dead letters, e-mail
+//! conflicts, erasure and API keys that arrived.
+//!
+//! In: requests. Out: JSON, and for every error a problem (RFC 9457). `access` decides who may; `problem` is this listener's status
+//! table; `extract` reads parameters and bodies; `openapi` describes the whole surface of both listeners; every other file is one
+//! part of the API. Invariants: health and metrics need no credentials; everything else passes `access`; a `GET` changes nothing and
+//! shows no personal data; the size of an answer does not depend on how much the store holds; whatever is changed is logged,
+//! without personal data; a panic is answered with 500. Deliberately absent: a page, events ([`crate::http`]), and what accounts
+//! there are, which the assembly knows ([`AccountDirectory`]).
+
+mod access;
+mod accounts;
+mod api_keys;
+mod backlog;
+mod dead_letters;
+mod directory;
+mod email_conflicts;
+mod extract;
+mod forget;
+mod health;
+mod openapi;
+mod problem;
+mod status;
+mod wrong_tokens;
+
+pub use access::Access;
+pub use accounts::{AccountPage, AccountState, AccountStatus};
+pub use api_keys::{ApiKeyPage, ArrivedKey, RemovedKey};
+pub use dead_letters::{DeadLetterDetails, DiscardOutcome, DiscardResult, RevealedEvent};
+pub use directory::{Account, AccountDirectory, UnknownAccount, known_account};
+pub use email_conflicts::EmailConflictPage;
+pub use extract::MAX_ITEMS;
+pub use problem::ProblemDetails;
+pub use status::{AccountCounts, ServiceStatus};
+
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+use crate::health::{Readiness, refersion_state};
+use crate::scrape::Scraper;
+use crate::store::Store;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use problem::Problem;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// What the operators' listener works with.
+pub struct Admin {
+    /// What is shown and changed.
+    pub store: Arc<dyn Store>,
+    /// The current time.
+    pub clock: Clock,
+    /// When the service was started.
+    pub started_at: Timestamp,
+    /// What `/metrics` shows.
+    pub scraper: Scraper,
+    /// The accounts of the service.
+    pub accounts: Arc<dyn AccountDirectory>,
+    /// Cancelled when the service shuts down.
+    pub shutdown: CancellationToken,
+}
+
+impl Admin {
+    /// Whether the service is ready. `configured`: its configured accounts.
+    fn readiness(&self, configured: &[Account]) -> Readiness {
+        let refersion = refersion_state(configured.iter().map(|account| &account.signals), self.clock.now());
+        Readiness::new(self.store.status(), self.shutdown.is_cancelled(), refersion)
+    }
+}
+
+/// The routes of the operators' listener. `public_api` describes the public listener. The request's extensions have the address of
+/// the peer, as [`axum::extract::ConnectInfo`].
+pub fn router(admin: Arc<Admin>, access: Access, public_api: OpenApi) -> Router {
+    let (open, open_api) = open_routes().with_state(Arc::clone(&admin)).split_for_parts();
+    let (api, api_api) = api_routes().with_state(admin).split_for_parts();
+    let document = Arc::new(openapi::document(public_api, open_api, api_api));
+    let api = api
+        .route("/openapi.json", get(move || openapi::serve(Arc::clone(&document))))
+        .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
+        .layer(DefaultBodyLimit::max(extract::MAX_BODY_BYTES))
+        .route_layer(from_fn_with_state(Arc::new(access), access::authorize));
+    let on_panic = |_| axum::response::IntoResponse::into_response(Problem::Internal);
+    open.method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
+        .merge(api)
+        .fallback(|| async { Problem::UnknownPath })
+        .layer(CatchPanicLayer::custom(on_panic))
+}
+
+/// The description of both listeners.
+pub fn openapi_document(public_api: OpenApi) -> serde_json::Value {
+    openapi::document(public_api, open_routes().into_openapi(), api_routes().into_openapi())
+}
+
+/// Health and metrics.
+fn open_routes() -> OpenApiRouter<Arc<Admin>> {
+    OpenApiRouter::new()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+}
+
+/// The API.
+fn api_routes() -> OpenApiRouter<Arc<Admin>> {
+    OpenApiRouter::new()
+        .routes(routes!(status::status))
+        .routes(routes!(accounts::list))
+        .routes(routes!(accounts::show))
+        .routes(routes!(backlog::list))
+        .routes(routes!(backlog::event))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::show))
+        .routes(routes!(dead_letters::reveal))
+        .routes(routes!(dead_letters::replay))
+        .routes(routes!(dead_letters::discard))
+        .routes(routes!(email_conflicts::list))
+        .routes(routes!(forget::forget))
+        .routes(routes!(api_keys::list))
+        .routes(routes!(api_keys::remove))
+}

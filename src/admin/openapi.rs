@@ -1,0 +1,141 @@
+//! The OpenAPI description of both listeners, served at `/openapi.json` and kept at `config/openapi.json`.
+//!
+//! In: what `utoipa` made of the handlers and their types, for each part. Out: one document. What every operation of the API shares
+//! is added here: the problems it may answer, and the credentials it needs. Invariant: a route is described if it exists, because
+//! `utoipa_axum` takes both from the handler.
+
+use super::problem::ProblemDetails;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+
+/// What no handler describes.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "refersion-destination",
+        version = "1",
+        description = "A Segment webhook destination for Refersion: where Segment sends events (SERVER_LISTEN), and what operators \
+                       use (OPS_LISTEN). Times are in milliseconds since 1970-01-01T00:00:00Z."
+    ),
+    components(schemas(ProblemDetails))
+)]
+struct Base;
+
+const PUBLIC_SERVER: (&str, &str) = ("http://localhost:8080", "SERVER_LISTEN: for Segment");
+const OPERATORS_SERVER: (&str, &str) = ("http://localhost:9090", "OPS_LISTEN: for operators");
+
+/// Problems of every operation of the API.
+const ALWAYS: [u16; 6] = [401, 403, 405, 429, 500, 503];
+/// Problems of an operation with parameters, or with a body.
+const WITH_INPUT: [u16; 1] = [400];
+/// Problems of an operation that names an account, a dead letter, an event or a key.
+const WITH_NAME: [u16; 1] = [404];
+/// Problems of an operation with a body.
+const WITH_BODY: [u16; 3] = [408, 413, 415];
+/// Problems of a replay.
+const OF_REPLAY: [u16; 1] = [409];
+
+/// One document of the parts: `public` is the public listener; `open` and `api` are the operators' routes without and with credentials.
+pub(super) fn document(public: OpenApi, open: OpenApi, api: OpenApi) -> Value {
+    let mut document = to_json(&Base::openapi());
+    if let Some(info) = document["info"].as_object_mut() {
+        info.retain(|name, _| ["title", "version", "description"].contains(&name.as_str()));
+    }
+    document["servers"] = json!([server(OPERATORS_SERVER)]);
+    let (mut public, mut open, mut api) = (to_json(&public), to_json(&open), to_json(&api));
+    each(&mut public["paths"], |path, _| path["servers"] = json!([server(PUBLIC_SERVER)]));
+    each(&mut open["paths"], |path, name| {
+        if name != "/metrics" {
+            path["servers"] = json!([server(OPERATORS_SERVER), server(PUBLIC_SERVER)]);
+        }
+    });
+    each(&mut api["paths"], |path, _| each(path, add_problems_and_credentials));
+    for part in [public, open, api] {
+        merge(&mut document["paths"], &part["paths"]);
+        for kind in ["schemas", "securitySchemes"] {
+            merge(&mut document["components"][kind], &part["components"][kind]);
+        }
+    }
+    let schemes = json!({
+        "token": {"type": "http", "scheme": "bearer", "description": "OPS_TOKEN"},
+        "password": {"type": "http", "scheme": "basic", "description": "OPS_TOKEN as the password, with any user name"},
+    });
+    merge(&mut document["components"]["securitySchemes"], &schemes);
+    document
+}
+
+/// Answers the document.
+pub(super) async fn serve(document: Arc<Value>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], format!("{document:#}\n"))
+}
+
+fn add_problems_and_credentials(operation: &mut Value, method: &str) {
+    let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+    let names = parameters.iter().any(|parameter| parameter["in"] == "path" || parameter["name"] == "account");
+    let body = operation.get("requestBody").is_some();
+    let replays = operation["operationId"] == "replay_dead_letters";
+    let problems = [
+        (true, &ALWAYS[..]),
+        (body || !parameters.is_empty(), &WITH_INPUT),
+        (names || operation["operationId"] == "forget_user", &WITH_NAME),
+        (body, &WITH_BODY),
+        (replays, &OF_REPLAY),
+    ];
+    for code in problems.iter().filter(|(has, _)| *has).flat_map(|(_, codes)| codes.iter()) {
+        let schema = json!({"$ref": "#/components/schemas/ProblemDetails"});
+        operation["responses"][code.to_string()] =
+            json!({"description": description(*code), "content": {"application/problem+json": {"schema": schema}}});
+    }
+    let mut credentials = vec![json!({"token": []}), json!({"password": []})];
+    if method == "get" {
+        // On a loopback listener.
+        credentials.insert(0, json!({}));
+    }
+    operation["security"] = credentials.into();
+}
+
+fn description(code: u16) -> &'static str {
+    match code {
+        400 => "A parameter or the body is not valid",
+        401 => "The token is required, or wrong",
+        403 => "No token is configured, or the request comes from another site",
+        404 => "There is no such account, dead letter, event or key",
+        405 => "The path does not allow this method",
+        408 => "The body took too long to arrive",
+        409 => "The backlog is full",
+        413 => "The body is too large",
+        415 => "The body is not JSON",
+        429 => "Too many wrong tokens",
+        503 => "The store failed",
+        _ => "A bug of the service",
+    }
+}
+
+fn server((url, description): (&str, &str)) -> Value {
+    json!({"url": url, "description": description})
+}
+
+fn to_json(api: &OpenApi) -> Value {
+    serde_json::to_value(api).unwrap_or_else(|_| unreachable!("its keys are texts"))
+}
+
+/// Calls `change` with each member of an object, and its name.
+fn each(object: &mut Value, mut change: impl FnMut(&mut Value, &str)) {
+    for (name, member) in object.as_object_mut().into_iter().flatten() {
+        change(member, name);
+    }
+}
+
+/// Adds the members of one object to another, which is made if it is absent.
+fn merge(into: &mut Value, from: &Value) {
+    if into.is_null() {
+        *into = json!({});
+    }
+    if let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) {
+        into.extend(from.iter().map(|(name, member)| (name.clone(), member.clone())));
+    }
+}

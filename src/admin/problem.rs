@@ -1,0 +1,211 @@
+//! The operators' status table: every problem that the API answers, as RFC 9457 describes it.
+//!
+//! | problem | code |
+//! | --- | --- |
+//! | invalid request: a parameter or a body that the API does not take | 400 |
+//! | token missing, token wrong | 401 |
+//! | token not set, cross-site | 403 |
+//! | not found: a path, an account, a dead letter, an event, a key | 404 |
+//! | method not allowed | 405 |
+//! | body timeout | 408 |
+//! | backlog full: a replay does not fit in | 409 |
+//! | body too large | 413 |
+//! | unsupported media type | 415 |
+//! | too many wrong tokens | 429 |
+//! | internal error: a bug | 500 |
+//! | store failed | 503 |
+//!
+//! A problem is JSON with `type` (a URN that never changes its meaning), `title`, `status` and `detail`, which says what to do. None
+//! holds a secret or personal data.
+
+use super::UnknownAccount;
+use crate::store::StoreError;
+use axum::Json;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Why a request is not carried out.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// With what is wrong.
+    InvalidRequest(String),
+    TokenMissing,
+    TokenWrong,
+    /// No token is configured. With whether the listener is a loopback address.
+    TokenNotSet {
+        loopback: bool,
+    },
+    /// A browser sends the request on behalf of another site.
+    CrossSite,
+    UnknownPath,
+    /// With what was not found.
+    NotFound(String),
+    MethodNotAllowed,
+    BodyTimeout,
+    /// With the number of events that are pending.
+    BacklogFull(u64),
+    BodyTooLarge,
+    UnsupportedMediaType,
+    TooManyWrongTokens,
+    Internal,
+    /// With the store's error.
+    StoreFailed(String),
+}
+
+/// A problem as JSON (RFC 9457).
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProblemDetails {
+    /// Names the kind of the problem; its meaning never changes.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: String,
+    /// The status code.
+    pub status: u16,
+    /// What is wrong with this request, and what to do.
+    pub detail: String,
+}
+
+/// The part of `type` before the problem's own name.
+pub(super) const TYPE_PREFIX: &str = "urn:refersion-destination:problem:";
+
+impl Problem {
+    fn code(&self) -> StatusCode {
+        match self {
+            Self::InvalidRequest(_) => StatusCode::BAD_REQUEST,
+            Self::TokenMissing | Self::TokenWrong => StatusCode::UNAUTHORIZED,
+            Self::TokenNotSet { .. } | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::UnknownPath | Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BacklogFull(_) => StatusCode::CONFLICT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooManyWrongTokens => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::StoreFailed(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The name of the problem's kind, as in its `type`.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid-request",
+            Self::TokenMissing => "token-missing",
+            Self::TokenWrong => "token-wrong",
+            Self::TokenNotSet { .. } => "token-not-set",
+            Self::CrossSite => "cross-site",
+            Self::UnknownPath => "unknown-path",
+            Self::NotFound(_) => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::BodyTimeout => "body-timeout",
+            Self::BacklogFull(_) => "backlog-full",
+            Self::BodyTooLarge => "body-too-large",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::TooManyWrongTokens => "too-many-wrong-tokens",
+            Self::Internal => "internal-error",
+            Self::StoreFailed(_) => "store-failed",
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "The request is not valid",
+            Self::TokenMissing => "The operators' token is required",
+            Self::TokenWrong => "The token is wrong",
+            Self::TokenNotSet { .. } => "The service has no operators' token",
+            Self::CrossSite => "The request comes from another site",
+            Self::UnknownPath | Self::NotFound(_) => "Not found",
+            Self::MethodNotAllowed => "The path does not allow this method",
+            Self::BodyTimeout => "The body took too long to arrive",
+            Self::BacklogFull(_) => "The backlog is full",
+            Self::BodyTooLarge => "The body is too large",
+            Self::UnsupportedMediaType => "The body is not JSON",
+            Self::TooManyWrongTokens => "Too many wrong tokens",
+            Self::Internal => "Internal error",
+            Self::StoreFailed(_) => "The store failed",
+        }
+    }
+
+    fn detail(&self) -> String {
+        let detail = match self {
+            Self::InvalidRequest(what) | Self::NotFound(what) => what,
+            Self::TokenMissing => {
+                "present the value of OPS_TOKEN as `Authorization: Bearer TOKEN`, or as the password of Basic credentials"
+            }
+            Self::TokenWrong => "the token is not the value of OPS_TOKEN that the service was started with",
+            Self::TokenNotSet { loopback: true } => {
+                "whatever changes something, or shows an event, needs a token: set OPS_TOKEN (or OPS_TOKEN_FILE) to at least 16 \
+                 characters, such as `openssl rand -hex 32` prints, and restart the service"
+            }
+            Self::TokenNotSet { loopback: false } => {
+                "on an address that is not loopback, all but health and metrics needs a token: set OPS_TOKEN (or OPS_TOKEN_FILE) to at \
+                 least 16 characters, such as `openssl rand -hex 32` prints, and restart the service"
+            }
+            Self::CrossSite => "a page of another site may not change anything here",
+            Self::UnknownPath => "there is no such path: /openapi.json describes all of them",
+            Self::MethodNotAllowed => "the header `Allow` names the methods that this path allows",
+            Self::BodyTimeout => "send the request again",
+            Self::BacklogFull(pending) => {
+                return format!(
+                    "{pending} events of the account are pending, and those to be replayed do not fit in: replay fewer, wait, or raise \
+                     DELIVERY_MAX_BACKLOG"
+                );
+            }
+            Self::BodyTooLarge => "at most 64 KiB",
+            Self::UnsupportedMediaType => "send JSON, with the header `Content-Type: application/json`",
+            Self::TooManyWrongTokens => "wait for a second",
+            Self::Internal => "a bug of this service; its log has the details",
+            Self::StoreFailed(error) => error,
+        };
+        detail.to_owned()
+    }
+
+    /// The problem as JSON.
+    pub(super) fn details(&self) -> ProblemDetails {
+        ProblemDetails {
+            kind: format!("{TYPE_PREFIX}{}", self.kind()),
+            title: self.title().to_owned(),
+            status: self.code().as_u16(),
+            detail: self.detail(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.code(), Json(self.details())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self {
+            Self::TokenMissing | Self::TokenWrong => {
+                // Basic first: a browser asks for a password.
+                let schemes =
+                    r#"Basic realm="refersion-destination", charset="UTF-8", Bearer realm="refersion-destination""#;
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(schemes));
+            }
+            Self::TooManyWrongTokens => _ = headers.insert(RETRY_AFTER, HeaderValue::from(1)),
+            Self::StoreFailed(_) => _ = headers.insert(RETRY_AFTER, HeaderValue::from(5)),
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<UnknownAccount> for Problem {
+    fn from(unknown: UnknownAccount) -> Self {
+        Self::NotFound(unknown.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full(pending) => Self::BacklogFull(pending),
+            error => Self::StoreFailed(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The service at a glance: whether it is well, and what waits.
+
+use super::Admin;
+use super::extract::Answer;
+use crate::domain::Timestamp;
+use crate::scheduling::HealthState;
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// The service at a glance.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ServiceStatus {
+    /// The release.
+    pub version: String,
+    /// When it was started, in milliseconds since 1970.
+    #[schema(value_type = i64)]
+    pub started_at: Timestamp,
+    /// The service's clock, in milliseconds since 1970.
+    #[schema(value_type = i64)]
+    pub now: Timestamp,
+    /// Whether it takes requests, as `/readyz` says.
+    pub ready: bool,
+    /// The same in words; if it does not, why.
+    pub message: String,
+    /// Pending events of all accounts.
+    pub pending: u64,
+    /// Dead letters of all accounts.
+    pub dead_letters: u64,
+    /// The accounts by their states.
+    pub accounts: AccountCounts,
+}
+
+/// How many accounts have a worker, by their states.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct AccountCounts {
+    /// Those whose events are delivered.
+    pub running: usize,
+    /// Those whose deliveries pause.
+    pub paused: usize,
+    /// Those whose API key Refersion refuses.
+    pub halted: usize,
+}
+
+/// Show the service at a glance
+#[utoipa::path(get, path = "/api/v1/status", tag = "status", operation_id = "show_status",
+    responses((status = 200, description = "The status", body = ServiceStatus)))]
+pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<ServiceStatus> {
+    let (now, configured, store) = (admin.clock.now(), admin.accounts.configured(), admin.store.status());
+    let readiness = admin.readiness(&configured);
+    let mut accounts = AccountCounts::default();
+    for account in configured.iter().chain(&admin.accounts.unconfigured().unwrap_or_default()) {
+        match account.signals.state(now) {
+            HealthState::Closed => accounts.running += 1,
+            HealthState::Open { .. } | HealthState::HalfOpen => accounts.paused += 1,
+            HealthState::Halted { .. } => accounts.halted += 1,
+        }
+    }
+    Ok(Json(ServiceStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: admin.started_at,
+        now,
+        ready: readiness.is_ready(),
+        message: readiness.message().to_owned(),
+        pending: store.pending,
+        dead_letters: store.dead,
+        accounts,
+    }))
+}

@@ -1,0 +1,53 @@
+//! The accounts as the operators' listener sees them.
+//!
+//! In: the registry of endpoints, and the configuration. Out: names, signals and rules.
+
+use super::context::AppContext;
+use crate::admin::{Account, AccountDirectory};
+use crate::delivery::Policy;
+use crate::domain::AccountName;
+use crate::http::{AccountEndpoint, AccountRegistry};
+use crate::mapping::Rules;
+use crate::store::StoreError;
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// Every account of the service.
+pub(super) struct Directory {
+    pub(super) context: AppContext,
+    pub(super) registry: Arc<AccountRegistry>,
+}
+
+#[async_trait]
+impl AccountDirectory for Directory {
+    fn configured(&self) -> Vec<Account> {
+        self.registry.configured().iter().map(|endpoint| account(endpoint)).collect()
+    }
+
+    fn unconfigured(&self) -> Option<Vec<Account>> {
+        let endpoints = self.registry.unconfigured()?;
+        Some(endpoints.iter().map(|endpoint| account(endpoint)).collect())
+    }
+
+    fn rules(&self, account: &AccountName) -> Rules {
+        let configured = self.registry.configured();
+        let configured = configured.iter().find(|endpoint| endpoint.account == *account);
+        configured.map_or_else(|| self.context.config().rules.clone(), |endpoint| endpoint.rules.clone())
+    }
+
+    fn policy(&self) -> Policy {
+        self.context.config().delivery.policy
+    }
+
+    fn wake_accounts_with_pending_events(&self) {
+        self.registry.wake_accounts_with_pending_events();
+    }
+
+    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError> {
+        self.registry.remove_key(account).await
+    }
+}
+
+fn account(endpoint: &AccountEndpoint) -> Account {
+    Account { name: endpoint.account.clone(), signals: endpoint.signals.clone() }
+}

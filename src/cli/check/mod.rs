@@ -1,0 +1,99 @@
+//! `check`: a look at everything that a start needs, before the service is started: the configuration, the store, kept API keys, the
+//! room on the disk, the API key of each configured account, and the clock.
+//!
+//! Out: one line for each thing looked at, and exit code 1 if one of them is not as it should be; 64 for a bad configuration.
+//! Invariants: it listens on no address, migrates nothing, and leaves no file behind; it makes one cheap call to Refersion for each
+//! account; no secret is printed.
+
+mod account;
+mod store;
+
+use super::{ConfigArgs, block_on, eprint, fail, print};
+use crate::config::{Config, Mode};
+use crate::telemetry;
+use clap::Args;
+use serde::Serialize;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Print JSON, one object on each line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    /// What was looked at.
+    check: &'static str,
+    /// The account that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    /// Whether it is as it should be.
+    ok: bool,
+    /// What was found; if it is not as it should be, also what to do.
+    message: String,
+}
+
+impl Finding {
+    fn good(check: &'static str, message: impl Into<String>) -> Self {
+        Self { check, account: None, ok: true, message: message.into() }
+    }
+
+    fn bad(check: &'static str, message: impl Into<String>) -> Self {
+        Self { ok: false, ..Self::good(check, message) }
+    }
+
+    /// The line in plain text.
+    fn line(&self) -> String {
+        match &self.account {
+            Some(account) => format!("{} {account}: {}", self.check, self.message),
+            None => format!("{}: {}", self.check, self.message),
+        }
+    }
+}
+
+pub(super) fn run(args: &CheckArgs) -> ExitCode {
+    let config = match args.config.load(Mode::Live) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    telemetry::start(false, "off");
+    let mut all_good = true;
+    let mut report = |finding: Finding| {
+        all_good &= finding.ok;
+        match (args.json, finding.ok) {
+            (true, _) => print(&serde_json::json!(finding).to_string()),
+            (false, true) => print(&finding.line()),
+            (false, false) => eprint(&finding.line()),
+        }
+    };
+    report(Finding::good("configuration", "no problem"));
+    match block_on(look_at(&config, &mut report)) {
+        Ok(()) if all_good => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn look_at(config: &Config, report: &mut impl FnMut(Finding)) {
+    for finding in store::look_at(config).await {
+        report(finding);
+    }
+    if config.segment.accept_any_api_key {
+        let url = &config.refersion.base_url;
+        report(Finding::good("any other API key", format!("verified with {url} when it first arrives")));
+    }
+    let mut clock = None;
+    for account in config.every_account() {
+        let (finding, ahead) = account::look_at(account, config.refersion.timeout).await;
+        report(finding);
+        clock = clock.or(ahead);
+    }
+    if let Some(ahead) = clock {
+        report(account::clock(ahead));
+    }
+}

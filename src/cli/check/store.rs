@@ -1,0 +1,92 @@
+//! Looks at the store, at the API keys that it keeps, and at the room on its disk.
+//!
+//! A store that exists is opened as a start would open it, unless that would migrate it. Where there is none yet, one is made in a
+//! folder of its own beside the place, and removed again: so nobody else can mistake it for theirs. Deliberately absent: a PostgreSQL
+//! database, of which only its URL is checked.
+
+use super::Finding;
+use crate::app::{StoreState, look_at_store};
+use crate::config::Config;
+use crate::domain::{SealKey, open_seal};
+use crate::store::{Store, StoreError};
+
+/// Less room than this is soon used up while Refersion is down: so much hold a few hundred thousand pending events.
+const MIN_FREE: u64 = 256 << 20;
+
+pub(super) async fn look_at(config: &Config) -> Vec<Finding> {
+    let state = match look_at_store(config).await {
+        Ok(state) => state,
+        Err(error) => return vec![Finding::bad("store", error.to_string())],
+    };
+    match state {
+        StoreState::Database => {
+            vec![Finding::good(
+                "store",
+                "a PostgreSQL database; it is not opened, since that could migrate it".to_owned(),
+            )]
+        }
+        StoreState::InUse(place) => {
+            vec![Finding::good("store", format!("{place} is in use by a running service, so it is not opened"))]
+        }
+        StoreState::BeforeMigration(place) => {
+            vec![Finding::good("store", format!("{place} is of an earlier release; the first start migrates it"))]
+        }
+        StoreState::Absent { place, trial, .. } => {
+            let found = format!("there is none at {place} yet, and one can be made there");
+            look_into(&*trial, &config.store.seal_keys, found).await
+        }
+        StoreState::Present { place, store } => {
+            let status = store.status();
+            let counts = format!("{} pending events, {} dead letters", status.pending, status.dead);
+            look_into(&*store, &config.store.seal_keys, format!("{place} opens; {counts}")).await
+        }
+    }
+}
+
+async fn look_into(store: &dyn Store, seal_keys: &[SealKey], found: String) -> Vec<Finding> {
+    let looked = try_look_into(store, seal_keys).await;
+    store.close().await;
+    match looked {
+        Ok(findings) => std::iter::once(Finding::good("store", found)).chain(findings).collect(),
+        Err(error) => vec![Finding::bad("store", error.to_string())],
+    }
+}
+
+async fn try_look_into(store: &dyn Store, seal_keys: &[SealKey]) -> Result<Vec<Finding>, StoreError> {
+    store.probe().await?;
+    let mut findings = Vec::new();
+    let kept = store.kept_keys().await?;
+    if !kept.is_empty() {
+        let opened = kept.iter().filter(|key| open_seal(seal_keys, key).is_some()).count();
+        let message = format!("{opened} of {} are opened by STORE_SEAL_KEY", kept.len());
+        findings.push(if opened == kept.len() {
+            Finding::good("stored API keys", message)
+        } else {
+            let what = "the others were sealed with a key that it does not hold; add it behind the first";
+            Finding::bad("stored API keys", format!("{message}: {what}"))
+        });
+    }
+    findings.extend(store.measure().await?.free.map(room));
+    Ok(findings)
+}
+
+fn room(free: u64) -> Finding {
+    let message = format!("{} MB are free where the store is", free >> 20);
+    if free >= MIN_FREE {
+        return Finding::good("disk", message);
+    }
+    let why = "events are kept there while Refersion is down, and refused once it is full";
+    Finding::bad("disk", format!("{message}, less than {} MB: {why}", MIN_FREE >> 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_little_room_is_reported() {
+        assert!(room(MIN_FREE).ok);
+        let little = room(MIN_FREE - 1);
+        assert!(!little.ok && little.message.starts_with("255 MB are free where the store is, less than 256 MB"));
+    }
+}

@@ -1,0 +1,95 @@
+//! Whether the service is alive and ready for requests, and how Refersion treats its accounts: what `/healthz` and `/readyz` say
+//! on both listeners.
+//!
+//! In: what the store and the workers last published. Out: JSON, and the status code of `/readyz`. Invariants: nothing here does
+//! I/O, so a flood of requests writes nothing; whether the store can be written is known from its last commit, and a probe
+//! commits every few seconds. Deliberately absent: the names of accounts, which only operators may read (`admin`).
+
+use crate::account_signals::AccountSignals;
+use crate::domain::Timestamp;
+use crate::scheduling::HealthState;
+use crate::store::StoreStatus;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The process is alive, whatever the state of the store and of Refersion: an orchestrator restarts it on a failure here, and a
+/// restart mends neither.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Liveness {
+    /// `ok`
+    status: &'static str,
+    /// The same in words.
+    message: &'static str,
+}
+
+impl Default for Liveness {
+    fn default() -> Self {
+        Self { status: "ok", message: "alive" }
+    }
+}
+
+/// Whether the service is ready: unless it is shutting down, or the store cannot be written. A refused key or an outage of Refersion
+/// does not make the service unready: it still accepts and keeps events.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// `ready` or `unready`
+    status: &'static str,
+    /// The same in words; if it is not ready, why.
+    message: String,
+    /// Pending events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<u64>,
+    /// Dead letters that are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letters: Option<u64>,
+    /// The worst state of the configured accounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refersion: Option<&'static str>,
+}
+
+impl Readiness {
+    /// That of a service with a store of this status. `draining`: it is shutting down. `refersion`: see [`refersion_state`].
+    pub fn new(store: StoreStatus, draining: bool, refersion: &'static str) -> Self {
+        let unready = |message| Self { status: "unready", message, pending: None, dead_letters: None, refersion: None };
+        match store.write_error {
+            _ if draining => unready("draining: the service is shutting down".to_owned()),
+            Some(error) => unready(format!("the store cannot be written: {error}")),
+            None => Self {
+                status: "ready",
+                message: "events are accepted".to_owned(),
+                pending: Some(store.pending),
+                dead_letters: Some(store.dead),
+                refersion: Some(refersion),
+            },
+        }
+    }
+
+    /// The status code: 200, or 503.
+    pub fn code(&self) -> StatusCode {
+        if self.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    }
+
+    /// Whether the service is ready.
+    pub fn is_ready(&self) -> bool {
+        self.status == "ready"
+    }
+
+    /// The same in words.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+/// The worst state of these accounts at `now`, in words.
+pub fn refersion_state<'a>(accounts: impl Iterator<Item = &'a AccountSignals>, now: Timestamp) -> &'static str {
+    let mut worst = "ok";
+    for account in accounts {
+        match account.state(now) {
+            HealthState::Halted { .. } => return "halted: Refersion refuses the API key",
+            HealthState::Open { .. } | HealthState::HalfOpen => worst = "paused: too many calls, or an outage",
+            HealthState::Closed => {}
+        }
+    }
+    worst
+}
