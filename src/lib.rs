@@ -42,7 +42,8 @@
 //!  7. Logs, metrics, errors and answers contain no secret and no personal data. Delivered bodies are erased.
 //!  8. The raw body is stored and mapped again when it is delivered, so a corrected rule applies to pending and to replayed
 //!     events.
-//!  9. No lock and no transaction is held across a call to Refersion. One process owns the store, held by a file lock.
+//!  9. No lock and no transaction is held across a call to Refersion. One process owns a SQLite file, held by a lock; one
+//!     owns an account of a PostgreSQL database, by a lease.
 //! 10. What the merchant decided at Refersion stands: an affiliate that they denied or disabled is not activated by an event.
 //!     An affiliate belongs to the first `userId` that came with it: an identify of another one changes nothing, unless
 //!     `DELIVERY_ON_OTHER_USER` is `update`; an Engage event without `userId` sets what the rules say.

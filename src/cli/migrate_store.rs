@@ -45,7 +45,9 @@ pub(super) fn run(args: &MigrateStoreArgs) -> ExitCode {
     };
     match block_on(migrate(&from, &to)) {
         Ok(Ok(counts)) => {
-            counts_by_table(&counts).iter().for_each(|line| print(line));
+            for line in counts_by_table(&counts) {
+                print(&line);
+            }
             print("moved and compared; set STORE_URL to the new store");
             ExitCode::SUCCESS
         }
