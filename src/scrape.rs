@@ -40,7 +40,8 @@ impl Scraper {
         accounts: impl Iterator<Item = (&'a AccountName, &'a AccountSignals)>,
         now: Timestamp,
     ) -> String {
-        let accounts = accounts.map(|(name, signals)| (name.clone(), state(signals, now))).collect();
+        let is_owner = |name: &AccountName| self.store.lease(name).is_some();
+        let accounts = accounts.map(|(name, signals)| (name.clone(), state(signals, is_owner(name), now))).collect();
         let store = self.measure().await.map(|measured| store_state(measured, now));
         let observed = Observed { ready, accounts, pending: self.store.pending(), store };
         self.metrics.text(format, &observed)
@@ -60,9 +61,9 @@ impl Scraper {
     }
 }
 
-fn state(signals: &AccountSignals, now: Timestamp) -> AccountState {
-    let health = signals.health();
-    AccountState { state: signals.state(now), concurrency_limit: health.concurrency_limit, in_flight: health.in_flight }
+fn state(signals: &AccountSignals, is_owner: bool, now: Timestamp) -> AccountState {
+    let (health, state) = (signals.health(), signals.state(now));
+    AccountState { is_owner, state, concurrency_limit: health.concurrency_limit, in_flight: health.in_flight }
 }
 
 fn store_state(measured: Measured, now: Timestamp) -> StoreState {

@@ -12,11 +12,7 @@ use crate::store::{
 use secrecy::{ExposeSecret as _, SecretString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use tempfile::TempDir;
-
-/// After so long without a sign of life of a process, others take its accounts over.
-const LEASE: Duration = Duration::from_secs(10);
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +44,7 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreOpenErro
         Limits { max_backlog: config.delivery.max_backlog, deduplication_memory: config.store.deduplication_memory };
     Ok(match &config.store.url {
         StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path, limits)?),
-        StoreUrl::Postgres(url) => Arc::new(PostgresStore::open(&parse(url)?, limits, LEASE).await?),
+        StoreUrl::Postgres(url) => Arc::new(PostgresStore::open(&parse(url)?, limits, config.store.lease).await?),
     })
 }
 

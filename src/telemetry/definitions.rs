@@ -102,6 +102,8 @@ families! {
         "upstream_requests_in_flight", "Requests to Refersion in flight";
     upstream_concurrency_limit: Family<AccountLabels, Gauge> = Family::default(),
         "upstream_concurrency_limit", "Requests to Refersion that may be in flight at once; 0 while paused or halted";
+    accounts_owned: Family<AccountLabels, Gauge> = Family::default(),
+        "accounts_owned", "Accounts that this process delivers for";
     circuit_breaker_state: Family<StateLabels, Gauge> = Family::default(),
         "circuit_breaker_state", "Accounts whose circuit breaker is in this state";
     circuit_breaker_opened: Family<CauseLabels, Counter> = Family::default(),

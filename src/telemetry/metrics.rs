@@ -52,6 +52,8 @@ pub struct Observed {
 /// The state of an account that has a worker.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountState {
+    /// Whether this process delivers for it.
+    pub is_owner: bool,
     /// The circuit breaker, or that the account is halted.
     pub state: HealthState,
     /// How many requests to Refersion may be in flight.
@@ -82,6 +84,7 @@ struct Gauges {
     oldest: Duration,
     concurrency_limit: usize,
     in_flight: usize,
+    owned: u64,
     /// How many accounts are in each of [`STATES`].
     states: [i64; STATES.len()],
 }
@@ -176,6 +179,7 @@ impl Metrics {
             }
             families.upstream_concurrency_limit.get_or_create(&account).set(count(gauges.concurrency_limit as u64));
             families.upstream_requests_in_flight.get_or_create(&account).set(count(gauges.in_flight as u64));
+            families.accounts_owned.get_or_create(&account).set(count(gauges.owned));
             for (state, accounts) in STATES.into_iter().zip(gauges.states) {
                 let labels = StateLabels { account: label.clone(), state };
                 families.circuit_breaker_state.get_or_create(&labels).set(accounts);
@@ -252,6 +256,7 @@ impl Gauges {
     fn add(&mut self, account: &AccountState) {
         self.concurrency_limit += account.concurrency_limit;
         self.in_flight += account.in_flight;
+        self.owned += u64::from(account.is_owner);
         let state = match account.state {
             HealthState::Closed => 0,
             HealthState::Open { .. } => 1,
@@ -283,7 +288,7 @@ mod tests {
         };
         let before = series(&metrics, &Observed { store: Some(StoreState::default()), ..Observed::default() });
         let names = (0..1_000).map(|n| format!("key-{n:016}"));
-        let state = AccountState { state: HealthState::HalfOpen, concurrency_limit: 2, in_flight: 1 };
+        let state = AccountState { is_owner: true, state: HealthState::HalfOpen, concurrency_limit: 2, in_flight: 1 };
         let store = StoreState {
             oldest_pending: names.clone().zip((0..1_000).map(Duration::from_secs)).collect(),
             dead_letters: names.clone().map(|name| ((name, "refused".to_owned()), 2)).collect(),
@@ -305,6 +310,7 @@ mod tests {
             (r#"dead_letters{account="key-*",reason="refused"}"#, 2_000.0),
             (r#"circuit_breaker_state{account="key-*",state="half_open"}"#, 1_000.0),
             (r#"upstream_concurrency_limit{account="key-*"}"#, 2_000.0),
+            (r#"accounts_owned{account="key-*"}"#, 1_000.0),
             (r#"events_pending{account="main"}"#, 0.0),
             ("ready", 1.0),
         ] {

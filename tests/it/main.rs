@@ -23,6 +23,7 @@ mod metrics;
 mod order;
 mod published_samples;
 mod reload;
+mod replicas;
 mod sandbox;
 mod scripted_replies;
 mod secrecy;

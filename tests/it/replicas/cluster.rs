@@ -1,0 +1,161 @@
+//! A cluster: processes of the service on one database, before one simulated Refersion.
+
+use crate::support::postgres::{self, Durability, Server};
+use crate::support::process::Process;
+use crate::support::service::Refersion;
+use crate::support::{API_KEY, Answer, basic, client, poll_until, within};
+use refersion_destination::domain::{EventId, HashKey};
+use refersion_destination::sandbox::SandboxSettings;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
+
+/// After so long without a sign of life, other processes take a process's accounts over.
+pub const LEASE: Duration = Duration::from_secs(3);
+
+/// An owner is settled if nothing changed for so long.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
+/// The database and the simulated Refersion.
+pub struct Cluster {
+    pub refersion: Refersion,
+    /// A server of its own, if the test stops or kills it.
+    pub server: Option<Server>,
+    url: String,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// On a schema of its own of the server that all tests share. `None`: there is no PostgreSQL here.
+    pub async fn start() -> Option<Self> {
+        Self::with(SandboxSettings::default()).await
+    }
+
+    /// The same with settings of the simulated Refersion.
+    pub async fn with(sandbox: SandboxSettings) -> Option<Self> {
+        let url = postgres::new_schema()?;
+        let folder = tempfile::tempdir().expect("a folder");
+        Some(Self { refersion: Refersion::with(sandbox).await, server: None, url, folder })
+    }
+
+    /// On a server of its own, which syncs as in production.
+    pub async fn on_own_server(sandbox: SandboxSettings) -> Option<Self> {
+        let server = Server::start(Durability::Full)?;
+        let (url, folder) = (server.url(), tempfile::tempdir().expect("a folder"));
+        Some(Self { refersion: Refersion::with(sandbox).await, server: Some(server), url, folder })
+    }
+
+    /// Starts a process.
+    pub fn process(&self, settings: &[(&str, &str)]) -> Process {
+        let own = [
+            ("STORE_URL", self.url.as_str()),
+            ("STORE_LEASE", "3s"),
+            ("SERVER_WAIT", "0s"),
+            ("LOG_FILTER", "refersion_destination=info"),
+        ];
+        Process::start(&self.refersion.base_url, self.folder.path(), &[&own, settings].concat())
+    }
+
+    /// Starts processes with `settings`, and others in the place of the later ones, until the first, which has `more` settings, owns
+    /// the account `main`.
+    pub async fn processes_with_owner(
+        &self,
+        count: usize,
+        settings: &[(&str, &str)],
+        more: &[(&str, &str)],
+    ) -> Vec<Process> {
+        let mut processes = vec![self.process(&[settings, more].concat())];
+        processes.extend((1..count).map(|_| self.process(settings)));
+        loop {
+            let owner = self.settled_owner(&processes).await;
+            if owner == 0 {
+                return processes;
+            }
+            let process = std::mem::replace(&mut processes[owner], self.process(settings));
+            process.terminate();
+            drop(process.ended().await);
+        }
+    }
+
+    /// Which of the processes owns `main`, once none of them asks for it.
+    pub async fn settled_owner(&self, processes: &[Process]) -> usize {
+        let database = self.connect().await;
+        let count = i64::try_from(processes.len()).expect("a few");
+        let sql = "SELECT (SELECT count(*) FROM replicas WHERE until > now()) = $1
+            AND count(*) FILTER (WHERE owner IS NOT NULL AND asked_by IS NULL) = 1 FROM accounts";
+        let alike = || async {
+            let row = database.query_one(sql, &[&count]).await.expect("read");
+            if row.get(0) { owner(processes).await } else { None }
+        };
+        // Each process has looked several times since.
+        let last = Mutex::new((None, Instant::now()));
+        let settled = within(poll_until(alike, |owner| {
+            let mut last = last.lock().expect("not poisoned");
+            if last.0 != *owner {
+                *last = (*owner, Instant::now());
+            }
+            owner.is_some() && last.1.elapsed() > SETTLED_AFTER
+        }));
+        settled.await.expect("one")
+    }
+
+    /// A connection beside the service's.
+    pub async fn connect(&self) -> Client {
+        let (client, connection) = within(tokio_postgres::connect(&self.url, NoTls)).await.expect("connected");
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Waits until no event is pending.
+    pub async fn drained(&self) {
+        let database = self.connect().await;
+        let pending = || async {
+            let row = database.query_one("SELECT count(*) FROM log WHERE outcome IS NULL", &[]).await;
+            row.expect("counted").get::<_, i64>(0)
+        };
+        tokio::time::timeout(Duration::from_secs(120), poll_until(pending, |pending| *pending == 0))
+            .await
+            .expect("in time");
+    }
+
+    /// The key of the store's hashes, and the ids of its dead letters.
+    pub async fn dead_letters(&self) -> (HashKey, BTreeSet<EventId>) {
+        let database = self.connect().await;
+        let row = database.query_one("SELECT value FROM meta WHERE name = 'hash_key'", &[]).await.expect("a key");
+        let key: [u8; 32] = row.get::<_, &[u8]>(0).try_into().expect("32 bytes");
+        let rows = database.query("SELECT id FROM dead_letters", &[]).await.expect("read");
+        let id = |row: &tokio_postgres::Row| EventId(row.get::<_, &[u8]>(0).try_into().expect("16 bytes"));
+        (HashKey::new(&key), rows.iter().map(id).collect())
+    }
+
+    /// The operations called so far, in order.
+    pub fn calls(&self) -> String {
+        self.refersion.operations().join(" ")
+    }
+}
+
+/// Which of these processes says that it owns `main`; none if it is not exactly one.
+pub async fn owner(processes: &[Process]) -> Option<usize> {
+    let mut owners = Vec::new();
+    for (index, process) in processes.iter().enumerate() {
+        if process.ready().await.json().pointer("/accounts/main/owner") == Some(&Value::Bool(true)) {
+            owners.push(index);
+        }
+    }
+    <[usize; 1]>::try_from(owners).ok().map(|[owner]| owner)
+}
+
+/// Waits until one of these processes owns `main`.
+pub async fn until_owned(processes: &[Process]) -> usize {
+    within(poll_until(|| owner(processes), Option::is_some)).await.expect("one")
+}
+
+/// Posts `event` to this server; `None` if it did not answer.
+pub async fn post(server: &str, event: &Value) -> Option<Answer> {
+    let client = client().pool_max_idle_per_host(0).build().expect("a client");
+    let request = client.post(format!("{server}/segment")).header("Authorization", basic(API_KEY));
+    Answer::read(request.body(event.to_string()).send().await.ok()?).await
+}
