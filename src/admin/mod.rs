@@ -81,7 +81,7 @@ pub fn router(admin: Arc<Admin>, access: Access, public_api: OpenApi) -> Router 
     let (api, api_api) = api_routes().with_state(admin).split_for_parts();
     let document = Arc::new(openapi::document(public_api, open_api, api_api));
     let api = api
-        .route("/openapi.json", get(move || openapi::serve(Arc::clone(&document))))
+        .route("/openapi.json", get(async move || openapi::answer(&document)))
         .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(extract::MAX_BODY_BYTES))
         .route_layer(from_fn_with_state(Arc::new(access), access::authorize));

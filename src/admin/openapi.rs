@@ -8,7 +8,6 @@ use super::problem::ProblemDetails;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
@@ -68,8 +67,8 @@ pub(super) fn document(public: OpenApi, open: OpenApi, api: OpenApi) -> Value {
     document
 }
 
-/// Answers the document.
-pub(super) async fn serve(document: Arc<Value>) -> impl IntoResponse {
+/// The answer with the document.
+pub(super) fn answer(document: &Value) -> impl IntoResponse + use<> {
     ([(CONTENT_TYPE, "application/json")], format!("{document:#}\n"))
 }
 

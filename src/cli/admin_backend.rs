@@ -41,7 +41,7 @@ pub(super) enum AdminBackend {
 /// The store, opened by the command itself; and the configuration of the service.
 pub(super) struct OwnStore {
     store: Arc<dyn Store>,
-    config: Config,
+    config: Box<Config>,
 }
 
 impl Target {
@@ -220,7 +220,7 @@ impl AdminBackend {
 impl OwnStore {
     /// The open store of a service with this configuration.
     pub(super) fn new(store: Arc<dyn Store>, config: &Config) -> Self {
-        Self { store, config: config.clone() }
+        Self { store, config: Box::new(config.clone()) }
     }
 
     /// The account of this name, or the error that it is not known.

@@ -37,7 +37,9 @@ pub(super) async fn wait(
             return Ok(all_delivered);
         }
         if Instant::now() >= deadline {
-            pending.iter().for_each(|(result, event)| show(line(*result, Some(event), json)));
+            for (result, event) in &pending {
+                show(line(*result, Some(event), json));
+            }
             return Ok(false);
         }
         replayed = pending.into_iter().map(|(result, _)| result).collect();
