@@ -15,9 +15,9 @@ async fn without_a_database_events_are_refused_with_503_and_all_goes_on_once_it_
     for killed in [false, true] {
         let server = cluster.server.as_mut().expect("its own");
         if killed {
-            server.kill()
+            server.kill();
         } else {
-            server.stop()
+            server.stop();
         }
         for process in &processes {
             let refused = within(post(&process.server, &identify("2", "u2", &Value::Null))).await.expect("answered");
