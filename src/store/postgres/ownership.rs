@@ -88,7 +88,7 @@ impl Replica {
         Self { me, times, connection, leases, hints, heard: Mutex::new(heard), memory: Mutex::default() }
     }
 
-    /// As [`Ownership::renew`](crate::store::Ownership::renew). `sessions` is how many sessions the owner's connection has had.
+    /// As [`Ownership::renew`]. `sessions` is how many sessions the owner's connection has had.
     pub async fn renew(
         &self,
         candidates: &BTreeSet<AccountName>,
