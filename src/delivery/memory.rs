@@ -142,7 +142,7 @@ impl RefusedValues {
         self.blames(attribute) || self.dropped.contains(&attribute.to_string())
     }
 
-    /// Whether Refersion refuses the value of the attribute, as far as can be told.
+    /// Whether Refersion refuses the value of the attribute, as far as its words show.
     pub fn blames(&self, attribute: &Attribute) -> bool {
         let name = attribute.to_string();
         self.named.contains(&name) || self.guessed.contains(&name)

@@ -1,10 +1,10 @@
 //! Copies of a SQLite store: `backup` beside the running service, `restore` into an empty place.
 //!
-//! In: the path of a store or of a backup, the path of the copy, and a function that is told the progress. Out: what was
+//! In: the path of a store or of a backup, the path of the copy, and a function that receives the progress. Out: what was
 //! [`Copied`]. SQLite's backup API copies the pages of one snapshot. Invariants: the source is only read, its WAL stays, and no
 //! commit waits for the copy; the copy is one file, readable for this user alone, checked and synced before it gets its name;
 //! nothing is overwritten. The tables of the copy have the version of the source, so the release before an upgrade can open a
-//! backup that was made before it. Not `VACUUM INTO`, which fails if a page is damaged: here the damage is copied, and told.
+//! backup that was made before it. Not `VACUUM INTO`, which fails if a page is damaged: here the damage is copied and reported.
 //! Deliberately absent: what is in the store, and PostgreSQL, which has `pg_dump`.
 
 use super::sqlite::{SqliteOpenError, VERSION, connect, file_beside, keep_wal_on_close, lock, mark_closed, release};

@@ -34,17 +34,17 @@ pub struct Commit {
     pub took: Duration,
 }
 
-/// What is to be told of every commit. It is called on the thread that commits, so it must be quick.
+/// Receives every commit. It is called on the thread that commits, so it must be quick.
 pub type OnCommit = Box<dyn Fn(Commit) + Send + Sync>;
 
-/// The one that is told of commits, if there is one.
+/// The receiver of commits, if there is one.
 #[derive(Default)]
 pub struct CommitObserver(OnceLock<OnCommit>);
 
 impl CommitObserver {
-    /// Tells `on_commit` of every commit from now on, unless another one is told already.
+    /// Passes every commit from now on to `on_commit`, unless there is a receiver already.
     pub fn set(&self, on_commit: OnCommit) {
-        let _ = self.0.set(on_commit); // Err: another one is told
+        let _ = self.0.set(on_commit); // Err: there is another one
     }
 
     /// A commit has happened.

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Published {
     counts: Mutex<Counts>,
     failures: Mutex<LogLimit>,
-    /// Told of every commit.
+    /// Receives every commit.
     pub observer: CommitObserver,
 }
 

@@ -119,7 +119,7 @@ async fn told_to_stop_it_answers_what_is_in_flight_and_closes_what_is_idle() {
     listening.later.notify_one();
     assert!(read(&mut waiting, "").await.ends_with("at last"));
     within(listening.stopped).await.expect("stops");
-    assert!(TcpStream::connect(listening.address).await.is_err(), "the door is closed");
+    assert!(TcpStream::connect(listening.address).await.is_err(), "the listener is closed");
 }
 
 /// JSON that is fine, and that nobody means well with.

@@ -35,7 +35,7 @@ pub trait Committer: Send + Sync + 'static {
     /// Its result.
     type Answer: Send + 'static;
 
-    /// Told of every commit.
+    /// Receives every commit.
     fn observer(&self) -> &CommitObserver;
 
     /// Whether `next` may be committed together with `group`.

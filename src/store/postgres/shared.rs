@@ -26,7 +26,7 @@ pub struct Shared {
     pub has_former_ids: bool,
     /// How many events are pending.
     pub backlogs: Backlogs,
-    /// Told of every commit.
+    /// Receives every commit.
     pub observer: CommitObserver,
     /// A newer release has migrated the tables so far that this one has to end.
     pub too_old: CancellationToken,
