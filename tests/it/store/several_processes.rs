@@ -88,6 +88,8 @@ async fn the_owner_before_the_present_one_settles_nothing_any_more() {
     let before = TestStore::start(Box::new(schema.clone()), UNLIMITED).await;
     let [progress, settlement] = [before.append("a", &["u1"]).await, before.append("b", &["u2"]).await].map(Unit::of);
     let present = schema.open(UNLIMITED).await;
+    let client = connect(&schema).await;
+    client.execute("UPDATE replicas SET until = now()", &[]).await.expect("its lease has ended");
     schema.own(&before.account).await;
     let changes = super::engine::remember("code", before.keys(&["u1"]));
     assert_eq!(before.try_settle(&settlement, done()).await, Err(StoreError::NotOwner));
@@ -187,12 +189,18 @@ async fn a_call_that_postgresql_refuses_fails_alone_and_the_others_of_its_group_
     assert_eq!(store.store().status().write_error, None, "the store can be written");
 }
 
+/// A session of the test's own.
+async fn connect(schema: &Postgres) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(schema.url(), tokio_postgres::NoTls).await.expect("connected");
+    tokio::spawn(connection);
+    client
+}
+
 #[tokio::test]
 async fn a_release_that_is_older_works_beside_a_newer_one_until_the_tables_say_that_it_is_too_old() {
     let Some(schema) = Postgres::new() else { return };
     let older = TestStore::start(Box::new(schema.clone()), UNLIMITED).await;
-    let (client, connection) = tokio_postgres::connect(schema.url(), tokio_postgres::NoTls).await.expect("connected");
-    tokio::spawn(connection);
+    let client = connect(&schema).await;
     let set = async |name: &str, number: i64| {
         let sql = "UPDATE meta SET value = $2 WHERE name = $1";
         client.execute(sql, &[&name, &number.to_be_bytes().as_slice()]).await.expect("written");
