@@ -11,7 +11,8 @@ use refersion_destination::domain::ApiKey;
 use refersion_destination::sandbox::{Sandbox, SandboxSettings};
 use serde_json::json;
 
-const USERS: usize = 40;
+const USERS: usize = 20;
+const EVENTS_OF_EACH: usize = 2;
 
 /// A simulated Refersion that answers 500 to every call about `fivehundred`, and 422 to every call about `fourtwentytwo`.
 async fn refersion_with_poison_users() -> Refersion {
@@ -40,9 +41,9 @@ async fn fail_poison_users(request: Request, next: Next) -> Response {
 
 #[tokio::test]
 async fn an_event_that_is_always_refused_or_always_fails_delays_no_other_user() {
-    let settings = [("SERVER_WAIT", "0s"), ("DELIVERY_MAX_AGE", "2s"), ("REFERSION_CONCURRENCY", "2")];
+    let settings = [("SERVER_WAIT", "0s"), ("DELIVERY_MAX_AGE", "6s"), ("REFERSION_CONCURRENCY", "2")];
     let service = Service::on(refersion_with_poison_users().await, &settings).await;
-    for number in 0..4 {
+    for number in 0..EVENTS_OF_EACH {
         let city = json!({"city": format!("City {number}")});
         let poison = ["fivehundred", "fourtwentytwo"].map(|user| identify(&format!("{user}-{number}"), user, &city));
         let others = (0..USERS).map(|user| identify(&format!("{user}-{number}"), &format!("u{user}"), &city));
@@ -51,11 +52,15 @@ async fn an_event_that_is_always_refused_or_always_fails_delays_no_other_user() 
     }
     let served = |sandbox: &Sandbox| {
         let affiliates = sandbox.affiliates();
-        affiliates.len() == USERS && affiliates.iter().all(|one| one.field("city") == "City 3")
+        affiliates.len() == USERS && affiliates.iter().all(|one| one.field("city") == "City 1")
     };
     service.refersion.until(served).await;
-    // Four events that fail for two seconds each: whoever waited for them would come after eight.
+    // Two events that fail for six seconds each: whoever waited for them would come after twelve.
     assert!(service.ready().await.json()["pending"].as_u64() >= Some(1), "one of the two waits still");
     service.until_drained().await;
-    assert_eq!(service.ready().await.json()["dead_letters"], 8, "each of them kept, and none for ever in the way");
+    assert_eq!(
+        service.ready().await.json()["dead_letters"],
+        2 * EVENTS_OF_EACH,
+        "each of them kept, and none for ever in the way"
+    );
 }

@@ -50,10 +50,11 @@ async fn a_saved_rate_is_kept_from_the_first_request_on() {
     drop(store);
 
     let process = Process::start(&refersion.base_url, folder.path(), &[("SERVER_WAIT", "0s")]);
-    send(&process, 1..5).await;
+    send(&process, 1..10).await;
     within(process.drained()).await;
     let at: Vec<i64> = refersion.sandbox.calls()[1..].iter().map(|call| call.at.0).collect();
-    assert!(at.len() == 4 && at.windows(2).all(|pair| pair[1] - pair[0] >= 200), "a quarter of a second apart: {at:?}");
+    // Eight times a quarter of a second, less what a loaded machine may delay the first of them.
+    assert!(at.len() == 9 && at[8] - at[0] >= 1_500, "four a second: {at:?}");
 }
 
 #[tokio::test]
