@@ -5,6 +5,7 @@
 
 use super::error::{JobError, store_error};
 use super::forget::{self, Search};
+use super::listen::Hint;
 use super::session::Session;
 use super::shared::{AccountNumber, Shared};
 use super::{PostgresStore, append, dead_letters, deletions, vault};
@@ -179,7 +180,9 @@ impl Erasure {
 impl KeyVault for PostgresStore {
     async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), StoreError> {
         let keep = self.owner.run(move |session| Box::pin(async move { Ok(vault::keep_keys(session, &keys).await?) }));
-        keep.await
+        keep.await?;
+        self.replica.hints.add(Hint::Keys);
+        Ok(())
     }
 
     async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {

@@ -9,9 +9,11 @@ use crate::support::postgres_proxy::{Cut, Proxy};
 use crate::support::{poll_until, within};
 use futures_util::future::join_all;
 use refersion_destination::delivery::Memory;
-use refersion_destination::domain::{AccountName, Seq};
+use refersion_destination::domain::{AccountName, SealedKey, Seq};
 use refersion_destination::scheduling::Unit;
-use refersion_destination::store::{AffiliateChanges, Appended, Begun, Maintenance, NewEvent, Store, StoreError};
+use refersion_destination::store::{
+    AffiliateChanges, Appended, Begun, Change, Maintenance, NewEvent, Store, StoreError,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -80,6 +82,15 @@ async fn a_process_that_does_not_own_the_account_changes_nothing_of_its_events()
     owner.settle(unit.head, done()).await;
     let counted = || async { other.status().pending };
     within(poll_until(counted, |pending| *pending == 0)).await;
+}
+
+#[tokio::test]
+async fn a_process_that_stores_an_api_key_notifies_the_others() {
+    let Some((one, other)) = two_processes().await else { return };
+    let key = SealedKey { account: one.account.clone(), blob: b"sealed".to_vec() };
+    one.store().keep_keys(vec![key.clone()]).await.expect("kept");
+    assert_eq!(within(other.changed()).await, Change::Keys);
+    assert_eq!(other.kept_keys().await, Ok(vec![key]), "it was committed before");
 }
 
 #[tokio::test]
