@@ -11,10 +11,10 @@ use super::url::PostgresUrl;
 use std::future::poll_fn;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::watch;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{AsyncMessage, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::sync::CancellationToken;
 
 /// One host is tried for so long, unless the URL says otherwise (`connect_timeout`).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -77,11 +77,12 @@ impl Connector {
     /// Opens a session.
     pub async fn connect(&self) -> Result<Session, Error> {
         let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
-        let (alive, ended) = watch::channel(());
+        let ended = CancellationToken::new();
+        let cancel_at_end = ended.clone().drop_guard();
         let listens = self.listens.clone();
         let heard = listens.clone().map(|listens| listens.heard);
         tokio::spawn(async move {
-            let _alive = alive;
+            let _cancel_at_end = cancel_at_end;
             while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
                 match message {
                     Ok(AsyncMessage::Notification(notification)) => {

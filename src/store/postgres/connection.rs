@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Error;
 
@@ -67,8 +67,6 @@ pub trait Committer: Send + Sync + 'static {
 pub struct Connection<C: Committer> {
     messages: UnboundedSender<Message<C>>,
     health: Arc<Health>,
-    /// The task drops its end when it ends.
-    closed: watch::Receiver<()>,
 }
 
 /// Requests, and where their results go.
@@ -90,14 +88,10 @@ impl<C: Committer> Connection<C> {
     /// Starts the task with a session that is open already. `name` says in the logs which connection it is.
     pub fn start(name: &'static str, connector: Arc<Connector>, session: Session, committer: Arc<C>) -> Self {
         let (messages, inbox) = unbounded_channel();
-        let (alive, closed) = watch::channel(());
         let health = Arc::new(Health::new(name));
         let task = Task { connector, committer, inbox, health: Arc::clone(&health), next: None };
-        tokio::spawn(async move {
-            let _alive = alive;
-            task.run(session).await;
-        });
-        Self { messages, health, closed }
+        tokio::spawn(task.run(session));
+        Self { messages, health }
     }
 
     /// Commits a request.
@@ -161,8 +155,7 @@ impl<C: Committer> Connection<C> {
 
     /// Returns when the task has ended.
     pub async fn closed(&self) {
-        let mut closed = self.closed.clone();
-        while closed.changed().await.is_ok() {}
+        self.messages.closed().await;
     }
 
     fn send(&self, message: Message<C>) -> Result<(), StoreError> {

@@ -11,9 +11,9 @@ use super::shared::AccountNumber;
 use futures_util::future::try_join;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_util::sync::CancellationToken;
 
 /// The values of a statement.
 pub type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -39,13 +39,13 @@ const SETTINGS: &str = "
 pub struct Session {
     client: Client,
     statements: Mutex<HashMap<&'static str, Statement>>,
-    /// The task of the connection drops its end when it ends.
-    ended: watch::Receiver<()>,
+    /// Cancelled when the connection has ended.
+    ended: CancellationToken,
 }
 
 impl Session {
-    /// A session on a connection that was just made. `ended` is closed when the connection is.
-    pub async fn open(client: Client, ended: watch::Receiver<()>) -> Result<Self, Error> {
+    /// A session on a connection that was just made. `ended` is cancelled when the connection has ended.
+    pub async fn open(client: Client, ended: CancellationToken) -> Result<Self, Error> {
         client.batch_execute(SETTINGS).await?;
         Ok(Self { client, statements: Mutex::default(), ended })
     }
@@ -125,8 +125,7 @@ impl Session {
 
     /// Returns when the connection has ended.
     pub async fn ended(&self) {
-        let mut ended = self.ended.clone();
-        while ended.changed().await.is_ok() {}
+        self.ended.cancelled().await;
     }
 
     /// Whether the connection has ended.

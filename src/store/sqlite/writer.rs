@@ -18,7 +18,7 @@ use std::fs::File;
 use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 /// A group has at most so many jobs, so that no caller waits for a very long commit.
 const MAX_GROUP: usize = 512;
@@ -40,8 +40,6 @@ pub struct Database {
 #[derive(Debug)]
 pub struct Writer {
     messages: UnboundedSender<Message>,
-    /// The thread drops its end when it ends.
-    closed: watch::Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,13 +54,11 @@ enum Message {
 impl Writer {
     /// Starts the thread.
     pub fn start(store: Database) -> std::io::Result<Self> {
-        let (messages, inbox) = unbounded_channel();
-        let (alive, closed) = watch::channel(());
-        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
-            let _alive = alive; // dropped after the store
-            run(store, inbox);
-        })?;
-        Ok(Self { messages, closed, thread: Some(thread) })
+        let (messages, mut inbox) = unbounded_channel();
+        let thread = std::thread::Builder::new().name("store-writer".to_owned());
+        // The receiver is dropped after the store, so that the file is free when the channel is closed.
+        let thread = thread.spawn(move || run(store, &mut inbox))?;
+        Ok(Self { messages, thread: Some(thread) })
     }
 
     /// Runs `work` in a transaction, perhaps more than once, and waits until it is committed and synced.
@@ -98,8 +94,7 @@ impl Writer {
 
     /// Returns when the thread has ended and the file is free.
     pub async fn closed(&self) {
-        let mut closed = self.closed.clone();
-        while closed.changed().await.is_ok() {}
+        self.messages.closed().await;
     }
 
     /// Whether the thread has ended.
@@ -121,7 +116,7 @@ impl Drop for Writer {
     }
 }
 
-fn run(mut store: Database, mut inbox: UnboundedReceiver<Message>) {
+fn run(mut store: Database, inbox: &mut UnboundedReceiver<Message>) {
     let mut next = None;
     while let Some(message) = next.take().or_else(|| inbox.blocking_recv()) {
         match message {
