@@ -29,9 +29,14 @@ pub fn with_tag(tag: u8, bytes: &[u8; 16]) -> TaggedKey {
     std::array::from_fn(|i| if i == 0 { tag } else { bytes[i - 1] })
 }
 
-/// The key of the affiliate of `account` with this code.
+/// The hash of the affiliate of `account` with this code.
+pub fn affiliate_hash(hash: &HashKey, account: &AccountName, code: &AffiliateCode) -> [u8; 16] {
+    hash.affiliate(account.as_str(), &code.0)
+}
+
+/// The same with its tag.
 pub fn of_affiliate(hash: &HashKey, account: &AccountName, code: &AffiliateCode) -> TaggedKey {
-    with_tag(AFFILIATE, &hash.affiliate(account.as_str(), &code.0))
+    with_tag(AFFILIATE, &affiliate_hash(hash, account, code))
 }
 
 /// The blob of all keys of an event.

@@ -10,7 +10,7 @@ use super::deletions;
 use super::erase;
 use super::session::Session;
 use super::shared::{AccountNumber, Shared};
-use crate::domain::{AccountName, AffiliateCode, HashKey, Timestamp};
+use crate::domain::{AccountName, HashKey, Timestamp};
 use crate::store::erasure::KeyHash;
 use crate::store::keys::{self, EMAIL};
 use crate::store::rows::affiliates::AffiliateColumns;
@@ -30,11 +30,6 @@ pub const UNLINK_EMAILS: &str =
     AND NOT key = ANY ($2)";
 pub const LINK: &str = "INSERT INTO links (key, affiliate) SELECT * FROM unnest($1::bytea[], $2::bigint[])
     ON CONFLICT (key) DO UPDATE SET affiliate = excluded.affiliate WHERE links.affiliate <> excluded.affiliate";
-
-/// The key of the affiliate of `account` with this code.
-pub fn key_of(hash: &HashKey, account: &AccountName, code: &AffiliateCode) -> [u8; 16] {
-    hash.affiliate(account.as_str(), &code.0)
-}
 
 /// Whether two affiliates of one account are the same, or a key is to lead to both.
 pub fn overlap(one: &Remember, other: &Remember) -> bool {
@@ -62,7 +57,7 @@ pub async fn save(
         return Ok(HashMap::new());
     }
     let keys: Vec<[u8; 16]> =
-        affiliates.iter().map(|one| key_of(hash, one.account, &one.remember.known.code)).collect();
+        affiliates.iter().map(|one| keys::affiliate_hash(hash, one.account, &one.remember.known.code)).collect();
     let keys: Vec<&[u8]> = keys.iter().map(<[u8; 16]>::as_slice).collect();
     let numbers: Vec<AccountNumber> = affiliates.iter().map(|one| one.number).collect();
     let columns: Vec<AffiliateColumns> =
@@ -86,7 +81,7 @@ pub async fn link(
     let (mut with_email, mut emails): (Vec<i64>, Vec<Vec<u8>>) = <_>::default();
     let (mut linked, mut leads_to): (Vec<Vec<u8>>, Vec<i64>) = <_>::default();
     for one in affiliates {
-        let key = key_of(hash, one.account, &one.remember.known.code);
+        let key = keys::affiliate_hash(hash, one.account, &one.remember.known.code);
         let Some(affiliate) = saved.get(key.as_slice()).copied() else { continue };
         let users = one.remember.keys.iter().map(keys::tagged);
         let earlier = emails.len();
@@ -122,7 +117,7 @@ pub async fn erase(
 ) -> Result<(), Error> {
     let mut keys: Vec<KeyHash> = changes.erase.iter().map(|key| *key.bytes()).collect();
     for code in &changes.forget {
-        let key = key_of(&shared.hash, account, code);
+        let key = keys::affiliate_hash(&shared.hash, account, code);
         let sql = "DELETE FROM affiliates WHERE key = $1 RETURNING affiliate";
         let Some(row) = session.query_opt(sql, &[&key.as_slice()]).await? else { continue };
         let sql = "DELETE FROM links WHERE affiliate = $1 RETURNING key";

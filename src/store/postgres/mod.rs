@@ -55,7 +55,7 @@ pub use transfer::{PostgresSource, PostgresTarget};
 
 use super::in_flight::{InFlightEvents, ReleaseOnDrop};
 use super::published::Published;
-use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body};
+use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body, keys};
 use crate::delivery::{Progress, Recalled};
 use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
 use crate::scheduling::{Entry, Unit};
@@ -186,9 +186,9 @@ impl EventLog for PostgresStore {
         code: &AffiliateCode,
         keys: &[UserKey],
     ) -> Result<Option<Recalled>, StoreError> {
-        let (own, keys) = (affiliates::key_of(&self.shared.hash, account, code), keys.to_vec());
+        let (own, users) = (keys::affiliate_hash(&self.shared.hash, account, code), keys.to_vec());
         let recall = self.owner.run(move |session| {
-            Box::pin(async move { Ok::<_, JobError>(memory::recall(session, &own, &keys).await?) })
+            Box::pin(async move { Ok::<_, JobError>(memory::recall(session, &own, &users).await?) })
         });
         recall.await?.map_err(StoreError::from)
     }
