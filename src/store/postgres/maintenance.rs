@@ -84,7 +84,7 @@ impl Maintenance for PostgresStore {
                 async move { Ok(email_conflicts::email_conflicts(session, account.as_ref(), after, limit).await?) },
             )
         });
-        read.await
+        Ok(read.await??)
     }
 
     async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {
