@@ -25,8 +25,6 @@ use tokio_postgres::{Error, Row};
 const MAX_EVENTS: usize = 2_000;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// `NO KEY`: as strong as an update of any other column, and no stronger.
-pub const LOCK: &str = "SELECT account FROM accounts WHERE account = ANY ($1) ORDER BY account FOR NO KEY UPDATE";
 const REPEATS: &str = "SELECT id FROM ids WHERE id = ANY ($1)";
 const FORMER: &str = "SELECT ids.id, log.keys FROM ids JOIN log USING (seq) WHERE ids.id = ANY ($1) AND ids.former";
 /// In blocks, as many as there are events.
@@ -57,8 +55,8 @@ impl Committer for Appender {
 
     async fn begin(&self, session: &Session, group: &[Vec<NewEvent>]) -> Result<(), Error> {
         let numbers = self.numbers(session, group).await?;
-        session.prepare(&[LOCK, REPEATS, DRAW, INSERT_LOG, INSERT_BODIES, INSERT_IDS]).await?;
-        session.begin_locked(LOCK, numbers.into_values().collect()).await.map(drop)
+        session.prepare(&[REPEATS, DRAW, INSERT_LOG, INSERT_BODIES, INSERT_IDS]).await?;
+        session.begin_locked(&numbers.into_values().collect::<Vec<_>>()).await
     }
 
     fn joins_begun(&self, begun_with: &[Vec<NewEvent>], group: &[Vec<NewEvent>], next: &Vec<NewEvent>) -> bool {

@@ -56,8 +56,7 @@ pub async fn lock_accounts(session: &Session, ids: &[i64]) -> Result<Vec<(i32, S
                GROUP BY account, name ORDER BY account";
     let counts = session.query(sql, &[&ids]).await?;
     let accounts: Vec<i32> = counts.iter().map(|row| row.get(0)).collect();
-    let sql = "SELECT 1 FROM accounts WHERE account = ANY ($1) ORDER BY account FOR NO KEY UPDATE";
-    session.query(sql, &[&accounts]).await?;
+    session.lock(&accounts).await?;
     let count = |row: &tokio_postgres::Row| (row.get(0), row.get(1), row.get::<_, i64>(2).unsigned_abs());
     Ok(counts.iter().map(count).collect())
 }

@@ -8,7 +8,7 @@ use super::forget::{self, Search};
 use super::listen::Hint;
 use super::session::Session;
 use super::shared::{AccountNumber, Shared};
-use super::{PostgresStore, append, dead_letters, deletions, vault};
+use super::{PostgresStore, dead_letters, deletions, vault};
 use crate::domain::{AccountName, SealedKey, Timestamp, UserKey};
 use crate::store::erasure::KeyHash;
 use crate::store::in_flight::InFlightEvents;
@@ -134,7 +134,7 @@ async fn begin_search(
         return Ok(None);
     };
     let lock = async {
-        session.query(append::LOCK, &[&[number].as_slice()]).await?;
+        session.lock(&[number]).await?;
         Ok(forget::last_committed(session).await?)
     };
     let until = session.transaction(lock).await?;
@@ -159,7 +159,7 @@ impl Erasure {
         let token = self.shared.token(&self.account);
         let search = &mut self.search;
         let work = async {
-            session.query(append::LOCK, &[&[self.number].as_slice()]).await?;
+            session.lock(&[self.number]).await?;
             if !search.catch_up(session).await? && !self.is_last {
                 search.restart(session).await?;
                 return Ok(None);

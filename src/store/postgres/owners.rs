@@ -4,7 +4,6 @@
 //! numbers before they are changed, so no deadlock can arise; an account is taken only while the row of its dead owner is
 //! locked, so that the owner cannot come back meanwhile. Deliberately absent: any decision.
 
-use super::append::LOCK;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::domain::{AccountName, Seq, Timestamp};
@@ -123,14 +122,14 @@ pub async fn take(
     let dead = session.query(STILL_DEAD, &[&owners]).await?;
     let unknown = session.query(UNKNOWN, &[&owners]).await?;
     let dead: Vec<Uuid> = dead.iter().chain(&unknown).map(|row| row.get(0)).collect();
-    session.query(LOCK, &[&accounts]).await?;
+    session.lock(accounts).await?;
     let taken = session.query(TAKE, &[&me, &token, &accounts, &dead]).await?;
     Ok(taken.iter().map(|row| row.get(0)).collect())
 }
 
 /// Asks the owners of these accounts for them; returns how many still own theirs.
 pub async fn ask(session: &Session, me: Uuid, accounts: &[AccountNumber], owners: &[Uuid]) -> Result<u64, Error> {
-    session.query(LOCK, &[&accounts]).await?;
+    session.lock(accounts).await?;
     session.execute(ASK, &[&me, &accounts, &owners]).await
 }
 
@@ -142,7 +141,7 @@ pub async fn give(
     owners: &[Option<Uuid>],
     tokens: &[Uuid],
 ) -> Result<(), Error> {
-    session.query(LOCK, &[&accounts]).await?;
+    session.lock(accounts).await?;
     session.execute(GIVE, &[&token, &me, &accounts, &owners, &tokens]).await.map(drop)
 }
 

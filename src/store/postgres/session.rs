@@ -35,6 +35,9 @@ const SETTINGS: &str = "
     WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
 ";
 
+/// `NO KEY`: as strong as an update of any other column, and no stronger.
+const LOCK: &str = "SELECT account FROM accounts WHERE account = ANY ($1) ORDER BY account FOR NO KEY UPDATE";
+
 /// An open session.
 pub struct Session {
     client: Client,
@@ -104,17 +107,20 @@ impl Session {
         }
     }
 
-    /// Begins a transaction, and locks the rows of these accounts by `lock`; returns what it selects.
-    pub async fn begin_locked(&self, lock: &'static str, accounts: Vec<AccountNumber>) -> Result<Vec<Row>, Error> {
-        self.prepare(&[lock]).await?;
+    /// Locks the rows of these accounts until the transaction ends, in the order of their numbers, so that no deadlock can arise.
+    pub async fn lock(&self, accounts: &[AccountNumber]) -> Result<(), Error> {
+        self.query(LOCK, &[&accounts]).await.map(drop)
+    }
+
+    /// Begins a transaction, and locks the rows of these accounts.
+    pub async fn begin_locked(&self, accounts: &[AccountNumber]) -> Result<(), Error> {
+        self.prepare(&[LOCK]).await?;
         // One packet: each of them sends its statement when it is first polled, in this order.
-        match try_join(self.batch("BEGIN"), self.query(lock, &[&accounts])).await {
-            Ok(((), rows)) => Ok(rows),
-            Err(error) => {
-                self.roll_back().await;
-                Err(error)
-            }
+        let begun = try_join(self.batch("BEGIN"), self.lock(accounts)).await;
+        if begun.is_err() {
+            self.roll_back().await;
         }
+        begun.map(drop)
     }
 
     /// Ends the transaction without its changes.

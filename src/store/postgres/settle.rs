@@ -7,7 +7,6 @@
 //! transaction. What is written is decided in [`crate::store::rows`].
 
 use super::affiliates::{self, LINK, SAVE, ToRemember, UNLINK_EMAILS};
-use super::append::LOCK;
 use super::connection::Committer;
 use super::session::Session;
 use super::settle_rows::{self, Rows};
@@ -103,9 +102,9 @@ impl Committer for Settler {
 
     async fn begin(&self, session: &Session, group: &[Settle]) -> Result<(), Error> {
         let numbers = self.numbers(session, group).await?;
-        session.prepare(&[LOCK, TOKENS, EVENTS, ATTEMPTS, SAVE, UNLINK_EMAILS, LINK]).await?;
+        session.prepare(&[TOKENS, EVENTS, ATTEMPTS, SAVE, UNLINK_EMAILS, LINK]).await?;
         session.prepare(settle_rows::STATEMENTS).await?;
-        session.begin_locked(LOCK, numbers.into_values().collect()).await.map(drop)
+        session.begin_locked(&numbers.into_values().collect::<Vec<_>>()).await
     }
 
     fn joins_begun(&self, begun_with: &[Settle], group: &[Settle], next: &Settle) -> bool {
