@@ -4,6 +4,7 @@
 //! before anything is replayed, so that new seqs are in the order of commits and no event of the same id is appended meanwhile. Any process
 //! may replay and discard; neither needs the token of a lease. Bodies stay within the server.
 
+use super::append::DRAW;
 use super::session::Session;
 use crate::domain::{EventId, Seq};
 use crate::store::rows::Damaged;
@@ -117,7 +118,7 @@ async fn pending(session: &Session, ids: Vec<EventId>) -> Result<HashSet<EventId
 /// Appends the dead letters `old` as new events, with their histories, and deletes them; returns the seqs of the events.
 async fn append(session: &Session, old: &[i64]) -> Result<Vec<i64>, Error> {
     let length = i32::try_from(old.len()).unwrap_or(i32::MAX);
-    let new = session.query("SELECT nextval('log_seq') FROM generate_series(1, $1)", &[&length]).await?;
+    let new = session.query(DRAW, &[&length]).await?;
     let mut new: Vec<i64> = new.iter().map(|row| row.get(0)).collect();
     new.sort_unstable();
     for sql in [

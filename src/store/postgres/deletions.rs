@@ -4,6 +4,7 @@
 //! as long as the latest event that deleted it is to be remembered; whoever keeps a moment has locked the row of the account.
 //! Deliberately absent: what follows from a moment ([`crate::delivery`]).
 
+use super::erase::as_slices;
 use super::session::Session;
 use crate::domain::Timestamp;
 use crate::store::erasure::KeyHash;
@@ -19,8 +20,7 @@ pub async fn keep(session: &Session, keys: &[KeyHash], at: Timestamp, received_a
                ON CONFLICT (key) DO UPDATE SET deleted_at = greatest(kept.deleted_at, excluded.deleted_at),
                    received_at = greatest(kept.received_at, excluded.received_at)
                WHERE kept.deleted_at < excluded.deleted_at OR kept.received_at < excluded.received_at";
-    let keys: Vec<&[u8]> = keys.iter().map(<[u8; 16]>::as_slice).collect();
-    session.execute(sql, &[&keys, &at.0, &received_at.0]).await.map(drop)
+    session.execute(sql, &[&as_slices(keys), &at.0, &received_at.0]).await.map(drop)
 }
 
 /// Removes a portion of the moments that were received before `before`; returns whether there may be more.

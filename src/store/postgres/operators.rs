@@ -10,15 +10,13 @@ use super::session::Session;
 use super::shared::{AccountNumber, Shared};
 use super::{PostgresStore, dead_letters, deletions, vault};
 use crate::domain::{AccountName, SealedKey, Timestamp, UserKey};
-use crate::store::erasure::KeyHash;
+use crate::store::append_decision::check_backlog;
+use crate::store::erasure::{KeyHash, MAX_SCANS};
 use crate::store::in_flight::InFlightEvents;
 use crate::store::{DeadLetter, DeadLetters, Filter, Forgotten, KeyVault, Page, ReplayResult, StoreError};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// After so many scans what was found is erased, even if rows appended meanwhile lead to new keys.
-const MAX_SCANS: u32 = 4;
 
 #[async_trait]
 impl DeadLetters for PostgresStore {
@@ -92,10 +90,7 @@ async fn replay(session: &Session, shared: Arc<Shared>, ids: BTreeSet<i64>) -> R
         let mut names = BTreeMap::new();
         for (number, name, more) in accounts {
             let name = AccountName::from(name);
-            let pending = shared.backlogs.pending(&name);
-            if pending + more > shared.max_backlog {
-                return Err(StoreError::Full(pending).into());
-            }
+            check_backlog(shared.backlogs.pending(&name), more, shared.max_backlog)?;
             names.insert(number, name);
         }
         Ok((dead_letters::replay(session, &ids).await?, names))
