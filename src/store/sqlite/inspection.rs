@@ -21,7 +21,9 @@ impl Inspection for SqliteStore {
 
     async fn oldest_pending(&self, accounts: &[AccountName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
         let accounts = accounts.to_vec();
-        let read = move |connection: &Connection| accounts.iter().map(|account| oldest(connection, account)).collect();
+        let read = move |connection: &Connection| {
+            accounts.iter().map(|account| oldest_pending(connection, account.as_str())).collect()
+        };
         self.readers.read(read).await
     }
 
@@ -35,10 +37,11 @@ impl Inspection for SqliteStore {
     }
 }
 
-fn oldest(connection: &Connection, account: &AccountName) -> Result<Option<Timestamp>, StoreError> {
+/// When the oldest pending event of the account was received.
+pub fn oldest_pending(connection: &Connection, account: &str) -> Result<Option<Timestamp>, StoreError> {
     let sql = "SELECT received_at FROM log INDEXED BY log_waiting
                WHERE account = (SELECT account FROM accounts WHERE name = ?1) AND outcome IS NULL ORDER BY seq LIMIT 1";
-    connection.one(sql, [account.as_str()], |row| Ok(timestamp(row, 0, "log.received_at")?))
+    connection.one(sql, [account], |row| Ok(timestamp(row, 0, "log.received_at")?))
 }
 
 fn page(connection: &Connection, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {

@@ -1,7 +1,7 @@
 //! Measures the store: the ages of backlogs, dead letters by reason, sizes.
 
-use super::SqliteStore;
 use super::query::Query;
+use super::{SqliteStore, file_beside, inspection};
 use crate::domain::Timestamp;
 use crate::store::{Measured, StoreError};
 use rusqlite::Connection;
@@ -32,11 +32,9 @@ impl SqliteStore {
 
 /// When the first pending event of each of these accounts was received.
 fn oldest_pending(connection: &Connection, accounts: Vec<String>) -> Result<BTreeMap<String, Timestamp>, StoreError> {
-    let sql = "SELECT received_at FROM log INDEXED BY log_waiting
-               WHERE account = (SELECT account FROM accounts WHERE name = ?1) AND outcome IS NULL ORDER BY seq LIMIT 1";
     let mut oldest = BTreeMap::new();
     for account in accounts {
-        let received_at = connection.one(sql, [&account], |row| Ok(Timestamp(row.get(0)?)))?;
+        let received_at = inspection::oldest_pending(connection, &account)?;
         oldest.extend(received_at.map(|at| (account, at)));
     }
     Ok(oldest)
@@ -50,10 +48,8 @@ fn dead_letters(connection: &Connection) -> Result<BTreeMap<(String, String), u6
 
 /// The bytes of the file and of its write-ahead log.
 fn size(path: &Path) -> u64 {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
     let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
-    bytes(path) + bytes(Path::new(&wal))
+    bytes(path) + bytes(&file_beside(path, "-wal"))
 }
 
 /// The bytes that this user may still write on the disk of the file.
