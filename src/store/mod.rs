@@ -47,6 +47,7 @@ mod log_limit;
 mod log_state;
 mod measured;
 mod ownership;
+mod portions;
 mod postgres;
 mod published;
 mod recent_keys;

@@ -9,12 +9,10 @@ use super::session::Session;
 use super::vacuum::Vacuum;
 use super::{PostgresStore, compact, deletions, email_conflicts, measure, vault};
 use crate::domain::{AccountName, Timestamp, UserKey};
+use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{EmailConflict, ForgetBefore, Maintenance, Measured, OnCommit, StoreError, StoreStatus, keys};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
-
-/// A compaction ends after so many portions of the log in which nothing was to be removed; the next one goes on there.
-const MAX_EMPTY_PORTIONS: u32 = 40;
 
 /// The settings of the session: it waits for no lock, and its statements have no bound in time. A vacuum pauses as PostgreSQL's own
 /// does, so that others get the disk.

@@ -55,7 +55,7 @@ pub use transfer::{PostgresSource, PostgresTarget};
 
 use super::in_flight::{InFlightEvents, ReleaseOnDrop};
 use super::published::Published;
-use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body, keys};
+use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body, keys, portions};
 use crate::delivery::{Progress, Recalled};
 use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
 use crate::scheduling::{Entry, Unit};
@@ -137,25 +137,17 @@ impl EventLog for PostgresStore {
 
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.check_owner(account)?;
-        let mut entries: Vec<Entry> = Vec::new();
-        loop {
+        let portion = |after: Seq, limit| {
             let (name, shared) = (account.clone(), Arc::clone(&self.shared));
-            let first = Seq(self.shared.backlogs.first(account).0 - 1);
-            let after = entries.last().map_or(after, |last| last.seq).max(first);
-            let portion = (limit - entries.len()).min(read::PORTION);
-            let more = self.owner.run(move |session| {
+            let after = after.max(Seq(self.shared.backlogs.first(account).0 - 1));
+            self.owner.run(move |session| {
                 Box::pin(async move {
                     let Some(number) = shared.find_number(session, &name).await? else { return Ok(Vec::new()) };
-                    Ok::<_, JobError>(read::read(session, number, after, portion).await?)
+                    Ok::<_, JobError>(read::read(session, number, after, limit).await?)
                 })
-            });
-            let more = more.await?;
-            let end = more.len() < portion;
-            entries.extend(more);
-            if end || entries.len() == limit {
-                return Ok(entries);
-            }
-        }
+            })
+        };
+        portions::entries(after, limit, portion).await
     }
 
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {

@@ -14,9 +14,6 @@ use futures_util::future::try_join;
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::{Error, Row};
 
-/// At most so many entries are read at once.
-pub const PORTION: usize = 2_000;
-
 /// The columns of [`entry`], and the seq.
 const PENDING: &str =
     "SELECT log.id, log.keys, attempts.begun, attempts.followers, attempts.progress, attempts.failures,

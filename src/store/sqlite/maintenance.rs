@@ -4,6 +4,7 @@ use super::query::Query;
 use super::write_tx::WriteTx;
 use super::{SqliteStore, affiliates, checkpoint, compact, erase, older_ids};
 use crate::domain::{AccountName, Timestamp, UserKey};
+use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{
     EmailConflict, ForgetBefore, Maintenance, Measured, OnCommit, Ownership, StoreError, StoreStatus,
     keys as stored_keys,
@@ -12,9 +13,6 @@ use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// A compaction ends after so many portions of the log in which nothing is to be removed; the next one goes on there.
-const MAX_EMPTY_PORTIONS: u32 = 40;
 
 /// How often emptying the WAL is tried while another process reads, and the wait between two tries.
 const WAL_TRIES: u32 = 20;

@@ -47,7 +47,9 @@ pub use transfer::{SqliteSource, SqliteTarget};
 
 use super::in_flight::InFlightEvents;
 use super::published::Published;
-use super::{AffiliateChanges, Appended, Begun, EventLog, Limits, NewEvent, Settlement, StoreError, body, keys};
+use super::{
+    AffiliateChanges, Appended, Begun, EventLog, Limits, NewEvent, Settlement, StoreError, body, keys, portions,
+};
 use crate::delivery::{Progress, Recalled};
 use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
 use crate::scheduling::{Entry, Unit};
@@ -104,18 +106,11 @@ impl EventLog for SqliteStore {
     }
 
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let mut entries: Vec<Entry> = Vec::new();
-        loop {
+        let portion = |after, limit| {
             let account = account.clone();
-            let after = entries.last().map_or(after, |last| last.seq);
-            let portion = (limit - entries.len()).min(read::PORTION);
-            let more = self.readers.read(move |connection| read::read(connection, &account, after, portion)).await?;
-            let end = more.len() < portion;
-            entries.extend(more);
-            if end || entries.len() == limit {
-                return Ok(entries);
-            }
-        }
+            self.readers.read(move |connection| read::read(connection, &account, after, limit))
+        };
+        portions::entries(after, limit, portion).await
     }
 
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {

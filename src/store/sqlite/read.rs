@@ -8,9 +8,6 @@ use crate::store::rows::{attempts, pending};
 use crate::store::{StoreError, keys};
 use rusqlite::{Connection, params};
 
-/// At most so many entries are read in one transaction.
-pub const PORTION: usize = 2_000;
-
 /// Up to `limit` pending entries of `account` with a seq above `after`. Of an entry on a damaged page only the seq is returned.
 pub fn read(
     connection: &Connection,
