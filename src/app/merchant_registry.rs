@@ -17,7 +17,7 @@ use super::ServeError;
 use super::context::AppContext;
 use super::key_verification::{Admission, KeyVerifier};
 use crate::account_signals::AccountSignals;
-use crate::config::Config;
+use crate::config::{AccountConfig, Config};
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_seal};
 use crate::http::{AccountEndpoint, AdmissionError, MerchantAccounts};
 use crate::refersion::{BuildError, ConnectionPool, KeyVerification};
@@ -65,6 +65,14 @@ struct ActiveAccount {
     worker: Worker,
     /// What the account shares with all others, but for its shutdown, which the removal of its key brings about, too.
     context: AppContext,
+}
+
+impl ActiveAccount {
+    /// An endpoint with these settings, for the same worker.
+    fn replace_endpoint(&mut self, settings: AccountConfig) {
+        let (signals, meter) = (self.endpoint.signals.clone(), self.endpoint.meter.clone());
+        self.endpoint = Arc::new(self.context.new_endpoint(settings, signals, self.worker.clone(), meter));
+    }
 }
 
 /// The API keys of the store, with the accounts they are of.
@@ -133,15 +141,14 @@ impl MerchantRegistry {
         let config = self.0.context.config();
         let mut accounts = self.0.accounts();
         for (name, account) in accounts.iter_mut() {
-            let Some(ActiveAccount { endpoint, worker, .. }) = &mut account.active else { continue };
+            let Some(active) = &mut account.active else { continue };
             match pool.client(&account.key) {
-                Ok(client) => worker.replace_client(client, false),
+                Ok(client) => active.worker.replace_client(client, false),
                 Err(error) => _ = client_bug(error),
             }
             let settings = config.account(name.clone(), account.key.clone());
-            worker.revive(self.0.context.delivery_settings(&settings));
-            let (signals, meter) = (endpoint.signals.clone(), self.0.meter.clone());
-            *endpoint = Arc::new(self.0.context.new_endpoint(settings, signals, worker.clone(), meter));
+            active.worker.revive(active.context.delivery_settings(&settings));
+            active.replace_endpoint(settings);
         }
         self.0.pool.store(Arc::new(pool));
     }
@@ -273,13 +280,10 @@ impl SharedRegistry {
             return Err(AdmissionError::KeyNotStored);
         }
         let mut accounts = self.accounts();
-        let active = accounts.get(name).and_then(|account| account.active.as_ref());
-        let active = active.map(|active| self.change_key(name, key, active)).transpose().map_err(client_bug)?;
-        let earlier = accounts.insert(name.clone(), MerchantAccount { key: key.clone(), active });
-        if earlier.is_none() {
-            tracing::info!(account = %name, "Refersion accepts a new API key: created an account for it");
-        } else {
+        if self.set_key(&mut accounts, name, key).map_err(client_bug)? {
             tracing::info!(account = %name, "Refersion accepts another API key of the account: it replaces the stored key");
+        } else {
+            tracing::info!(account = %name, "Refersion accepts a new API key: created an account for it");
         }
         self.admit_active(&mut accounts, name)
     }
@@ -291,31 +295,24 @@ impl SharedRegistry {
         if same || lock(&self.ending).contains(name) {
             return;
         }
-        let active = accounts.get(name).and_then(|account| account.active.as_ref());
-        match active.map(|active| self.change_key(name, key, active)).transpose() {
-            Ok(active) => {
-                let earlier = accounts.insert(name.clone(), MerchantAccount { key: key.clone(), active });
-                tracing::info!(account = %name, replaced = earlier.is_some(), "another process has stored an API key");
-            }
-            Err(error) => {
-                let _ = client_bug(error);
-            }
+        match self.set_key(&mut accounts, name, key) {
+            Ok(replaced) => tracing::info!(account = %name, replaced, "another process has stored an API key"),
+            Err(error) => _ = client_bug(error),
         }
     }
 
-    /// The same worker, which now uses `key`, and an endpoint that accepts `key`.
-    fn change_key(
-        &self,
-        name: &AccountName,
-        key: &ApiKey,
-        active: &ActiveAccount,
-    ) -> Result<ActiveAccount, BuildError> {
-        let ActiveAccount { endpoint, worker, context } = active;
-        worker.replace_key(key)?;
-        let account = self.context.config().account(name.clone(), key.clone());
-        let (signals, meter) = (endpoint.signals.clone(), self.meter.clone());
-        let endpoint = context.new_endpoint(account, signals, worker.clone(), meter);
-        Ok(ActiveAccount { endpoint: Arc::new(endpoint), worker: worker.clone(), context: context.clone() })
+    /// Makes `key` the key of account `name`; returns whether it replaces another one. An active account keeps its worker.
+    fn set_key(&self, accounts: &mut Accounts, name: &AccountName, key: &ApiKey) -> Result<bool, BuildError> {
+        let Some(account) = accounts.get_mut(name) else {
+            accounts.insert(name.clone(), MerchantAccount { key: key.clone(), active: None });
+            return Ok(false);
+        };
+        if let Some(active) = &mut account.active {
+            active.worker.replace_key(key)?;
+            active.replace_endpoint(self.context.config().account(name.clone(), key.clone()));
+        }
+        account.key = key.clone();
+        Ok(true)
     }
 
     fn admit_active(&self, accounts: &mut Accounts, name: &AccountName) -> Admission {
