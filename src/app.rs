@@ -27,13 +27,12 @@ mod reload;
 pub use open_store::{StoreOpenError, StoreState, look_at_store, open_source, open_store, open_target};
 pub use reload::{LoadConfig, Reloading};
 
-use crate::account_signals::AccountSignals;
 use crate::admin::{self, Access, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::AccountName;
 use crate::http::{self, AccountRegistry};
-use crate::refersion::{BuildError, ConnectionPool};
+use crate::refersion::BuildError;
 use crate::scrape::Scraper;
 use crate::store::{ForgetBefore, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -44,7 +43,7 @@ use context::AppContext;
 use directory::Directory;
 use merchant_registry::MerchantRegistry;
 use ownership::LeaseKeeper;
-use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader};
+use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader, new_client};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -159,7 +158,7 @@ pub async fn serve(
     let leases = LeaseKeeper::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
     registry.wake_accounts_with_pending_events();
     let reloader = Reloader::new(reloading, context.clone(), Arc::clone(&registry), merchants, accounts);
-    let reloads = tokio::spawn(Arc::new(reloader).run());
+    let reloads = tokio::spawn(reloader.run());
     let failure = tokio::select! {
         () = stop => None,
         () = failed.cancelled() => Some(ServeError::WorkerPanicked),
@@ -200,12 +199,10 @@ async fn new_registry(context: &AppContext) -> Result<Accounts, ServeError> {
     warn_about_unconfigured_accounts(&store.pending(), &known);
     let (mut endpoints, mut workers) = (Vec::new(), ConfiguredAccounts::new());
     for account in accounts {
-        let (name, key, signals) = (account.name.clone(), account.api_key.clone(), AccountSignals::default());
-        let client = ConnectionPool::new(&account.base_url, config.refersion.timeout)?.client(&key)?;
-        let meter = context.metrics.of(&name);
-        let worker = context.new_worker(&account, client, signals.clone(), meter.clone());
-        endpoints.push(context.new_endpoint(account, signals.clone(), worker.clone(), meter));
-        workers.insert(name, ConfiguredAccount { key, signals, worker });
+        let (name, client) = (account.name.clone(), new_client(&account, config.refersion.timeout)?);
+        let known = ConfiguredAccount::new(context, &account, client);
+        endpoints.push(known.new_endpoint(context, account));
+        workers.insert(name, known);
     }
     let registry = AccountRegistry::new(Arc::clone(store), context.clock, context.runtime.shutdown.clone(), endpoints);
     let registry = registry.with_metrics(context.metrics.clone());

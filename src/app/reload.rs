@@ -17,10 +17,11 @@ use crate::refersion::{BuildError, Client, ConnectionPool};
 use crate::telemetry;
 use crate::worker::Worker;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Notify;
 
 /// Reads the configuration as the start did.
 pub type LoadConfig = Box<dyn Fn() -> Result<(Config, Vec<Warning>), Problems> + Send + Sync>;
@@ -39,7 +40,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
+enum ReloadError {
     /// It is not valid.
     #[error(transparent)]
     Problems(#[from] Problems),
@@ -58,9 +59,37 @@ pub enum ReloadError {
 
 /// The worker of an account that is or was configured, and what connects it to its endpoints.
 pub(super) struct ConfiguredAccount {
-    pub(super) key: ApiKey,
-    pub(super) signals: AccountSignals,
-    pub(super) worker: Worker,
+    key: ApiKey,
+    signals: AccountSignals,
+    worker: Worker,
+}
+
+impl ConfiguredAccount {
+    /// The account with an idle worker, which calls Refersion through `client`.
+    pub(super) fn new(context: &AppContext, account: &AccountConfig, client: Client) -> Self {
+        let (signals, meter) = (AccountSignals::default(), context.metrics.of(&account.name));
+        let worker = context.new_worker(account, client, signals.clone(), meter);
+        Self { key: account.api_key.clone(), signals, worker }
+    }
+
+    /// Takes these settings and this client, which has the key of `account`.
+    fn update(&mut self, context: &AppContext, account: &AccountConfig, client: Client) {
+        let is_new_key = !self.key.is_same_pair(&account.api_key);
+        self.worker.replace_client(client, is_new_key);
+        self.key = account.api_key.clone();
+        self.worker.revive(context.delivery_settings(account));
+    }
+
+    /// An endpoint with these settings.
+    pub(super) fn new_endpoint(&self, context: &AppContext, account: AccountConfig) -> AccountEndpoint {
+        let meter = context.metrics.of(&account.name);
+        context.new_endpoint(account, self.signals.clone(), self.worker.clone(), meter)
+    }
+}
+
+/// A client for the account, with connections of its own.
+pub(super) fn new_client(account: &AccountConfig, timeout: Duration) -> Result<Client, BuildError> {
+    ConnectionPool::new(&account.base_url, timeout)?.client(&account.api_key)
 }
 
 /// The workers of all accounts that are or were configured.
@@ -72,8 +101,7 @@ pub(super) struct Reloader {
     context: AppContext,
     registry: Arc<AccountRegistry>,
     merchants: Option<MerchantRegistry>,
-    /// Held during a reload.
-    accounts: Mutex<ConfiguredAccounts>,
+    accounts: ConfiguredAccounts,
 }
 
 impl Reloader {
@@ -84,11 +112,11 @@ impl Reloader {
         merchants: Option<MerchantRegistry>,
         accounts: ConfiguredAccounts,
     ) -> Self {
-        Self { reloading, context, registry, merchants, accounts: Mutex::new(accounts) }
+        Self { reloading, context, registry, merchants, accounts }
     }
 
     /// Reloads whenever that is requested, or the content of a secret's file has changed.
-    pub(super) async fn run(self: Arc<Self>) {
+    pub(super) async fn run(mut self) {
         let mut files = self.secret_files();
         loop {
             tokio::select! {
@@ -100,26 +128,23 @@ impl Reloader {
                 },
             }
             files = self.secret_files();
-            // Err: it was logged.
-            let _ = self.reload().await;
+            self.reload();
         }
     }
 
-    /// Reads the configuration again, and takes it; what has changed. The result is logged and counted.
-    pub(super) async fn reload(&self) -> Result<Vec<Change>, ReloadError> {
-        let mut accounts = self.accounts.lock().await;
-        let reloaded = self.try_reload(&mut accounts);
+    /// Reads the configuration again, and takes it. The result is logged and counted.
+    fn reload(&mut self) {
+        let reloaded = self.try_reload();
         match &reloaded {
             Ok(changes) => log_changes(changes),
             Err(error) => log_refusal(error),
         }
-        self.context
-            .metrics
-            .config_reloaded(reloaded.is_ok(), reloaded.as_ref().is_ok_and(|changes| !changes.is_empty()));
-        reloaded
+        let differed = reloaded.as_ref().is_ok_and(|changes| !changes.is_empty());
+        self.context.metrics.config_reloaded(reloaded.is_ok(), differed);
     }
 
-    fn try_reload(&self, accounts: &mut ConfiguredAccounts) -> Result<Vec<Change>, ReloadError> {
+    /// What has changed.
+    fn try_reload(&mut self) -> Result<Vec<Change>, ReloadError> {
         let load = self.reloading.load.as_ref().ok_or(ReloadError::Trial)?;
         let (new, warnings) = load()?;
         let old = self.context.config();
@@ -134,11 +159,13 @@ impl Reloader {
         let configured = config.every_account();
         self.check_names(&old.every_account(), &configured)?;
         let names: Vec<AccountName> = configured.iter().map(|account| account.name.clone()).collect();
-        let clients = self.connect(&config, &configured, accounts)?;
+        let client = |account| new_client(account, config.refersion.timeout);
+        let clients = configured.iter().map(client).collect::<Result<_, _>>()?;
         let pool = new_pool(&config)?;
         self.context.set_config(Arc::clone(&config));
-        self.registry.replace_configured(self.take_settings(configured, clients, accounts));
-        for (_, removed) in accounts.iter().filter(|(name, _)| !names.contains(name)) {
+        let endpoints = self.apply(configured, clients);
+        self.registry.replace_configured(endpoints);
+        for (_, removed) in self.accounts.iter().filter(|(name, _)| !names.contains(name)) {
             removed.worker.retire();
         }
         if let Some(merchants) = &self.merchants {
@@ -161,46 +188,21 @@ impl Reloader {
         }
     }
 
-    /// A client for each account, and a worker for each that has none yet.
-    fn connect(
-        &self,
-        config: &Config,
-        configured: &[AccountConfig],
-        accounts: &mut ConfiguredAccounts,
-    ) -> Result<Vec<Client>, ReloadError> {
-        let client = |account: &AccountConfig| {
-            ConnectionPool::new(&account.base_url, config.refersion.timeout)?.client(&account.api_key)
+    /// Every account takes its client and its settings; one that is new gets a worker. The endpoints that go with them.
+    fn apply(&mut self, configured: Vec<AccountConfig>, clients: Vec<Client>) -> Vec<AccountEndpoint> {
+        let context = &self.context;
+        let apply = |(account, client): (AccountConfig, Client)| {
+            let known = match self.accounts.entry(account.name.clone()) {
+                Entry::Vacant(vacant) => vacant.insert(ConfiguredAccount::new(context, &account, client)),
+                Entry::Occupied(known) => {
+                    let known = known.into_mut();
+                    known.update(context, &account, client);
+                    known
+                }
+            };
+            known.new_endpoint(context, account)
         };
-        let clients: Vec<Client> = configured.iter().map(client).collect::<Result<_, _>>()?;
-        let mut added = ConfiguredAccounts::new();
-        for account in configured.iter().filter(|account| !accounts.contains_key(&account.name)) {
-            let (signals, meter) = (AccountSignals::default(), self.context.metrics.of(&account.name));
-            let worker = self.context.new_worker(account, client(account)?, signals.clone(), meter);
-            let key = account.api_key.clone();
-            added.insert(account.name.clone(), ConfiguredAccount { key, signals, worker });
-        }
-        accounts.extend(added);
-        Ok(clients)
-    }
-
-    /// Every worker takes its client and its settings; the endpoints that go with them.
-    fn take_settings(
-        &self,
-        configured: Vec<AccountConfig>,
-        clients: Vec<Client>,
-        accounts: &mut ConfiguredAccounts,
-    ) -> Vec<AccountEndpoint> {
-        let mut endpoints = Vec::new();
-        for (account, client) in configured.into_iter().zip(clients) {
-            let Some(known) = accounts.get_mut(&account.name) else { continue };
-            let is_new_key = !known.key.is_same_pair(&account.api_key);
-            known.worker.replace_client(client, is_new_key);
-            known.key = account.api_key.clone();
-            known.worker.revive(self.context.delivery_settings(&account));
-            let (signals, meter) = (known.signals.clone(), self.context.metrics.of(&account.name));
-            endpoints.push(self.context.new_endpoint(account, signals, known.worker.clone(), meter));
-        }
-        endpoints
+        configured.into_iter().zip(clients).map(apply).collect()
     }
 
     /// A digest of the contents of all files of secrets.
