@@ -6,9 +6,10 @@
 use super::Admin;
 use super::extract::{Answer, ApiJson, ApiPath, ApiQuery, MAX_ITEMS, cursor, page_size};
 use super::problem::Problem;
-use crate::delivery::OutcomeCode;
-use crate::domain::{AccountName, Timestamp};
+use crate::delivery::{OutcomeCode, Policy};
+use crate::domain::Timestamp;
 use crate::dry_run::{self, Detail};
+use crate::mapping::Rules;
 use crate::store::{DeadLetter, Filter, Page, Replay, ReplayResult};
 use axum::Json;
 use axum::extract::State;
@@ -49,6 +50,15 @@ pub struct DeadLetterDetails {
     pub today: Option<Vec<String>>,
 }
 
+impl DeadLetterDetails {
+    /// The details of `letter`, whose event would be delivered by these rules today. They leave out the event itself.
+    pub fn new(mut letter: DeadLetter, rules: &Rules, policy: Policy, now: Timestamp) -> Self {
+        let explain = |body: String| dry_run::explain(&body, rules, policy, now, Detail::WithoutValues).0;
+        let today = letter.body.take().map(explain);
+        Self { letter, today }
+    }
+}
+
 /// The event of a dead letter: personal data.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RevealedEvent {
@@ -74,6 +84,18 @@ pub struct DiscardResult {
     pub id: i64,
     /// Whether it was discarded.
     pub outcome: DiscardOutcome,
+}
+
+impl DiscardResult {
+    /// The result for each of the `selected` ids, of which the store has `discarded` these.
+    pub fn of_each(selected: &[i64], discarded: &[i64]) -> Vec<Self> {
+        let result = |id: &i64| {
+            let outcome =
+                if discarded.contains(id) { DiscardOutcome::Discarded } else { DiscardOutcome::Missing };
+            Self { id: *id, outcome }
+        };
+        selected.iter().map(result).collect()
+    }
 }
 
 /// Whether a dead letter was discarded.
@@ -119,12 +141,9 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>, ApiQuery(query): ApiQu
     params(("id" = i64, Path, description = "Its id")),
     responses((status = 200, description = "The dead letter", body = DeadLetterDetails)))]
 pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i64>) -> Answer<DeadLetterDetails> {
-    let mut letter = admin.store.dead_letter(id).await?.ok_or_else(|| missing(id))?;
-    let rules = admin.accounts.rules(&AccountName::from(letter.account.clone()));
-    let policy = admin.accounts.policy();
-    let explain = |body: String| dry_run::explain(&body, &rules, policy, admin.clock.now(), Detail::WithoutValues).0;
-    let today = letter.body.take().map(explain);
-    Ok(Json(DeadLetterDetails { letter, today }))
+    let letter = admin.store.dead_letter(id).await?.ok_or_else(|| missing(id))?;
+    let rules = admin.accounts.rules(&letter.account);
+    Ok(Json(DeadLetterDetails::new(letter, &rules, admin.accounts.policy(), admin.clock.now())))
 }
 
 /// Show the event of a dead letter
@@ -166,13 +185,10 @@ pub(super) async fn discard(
     ApiJson(selected): ApiJson<SelectedDeadLetters>,
 ) -> Answer<Vec<DiscardResult>> {
     let ids: BTreeSet<i64> = selected.checked()?.into_iter().collect();
-    let discarded = admin.store.discard(&ids.iter().copied().collect::<Vec<_>>()).await?;
+    let ids: Vec<i64> = ids.into_iter().collect();
+    let discarded = admin.store.discard(&ids).await?;
     tracing::info!(selected = ids.len(), discarded = discarded.len(), "an operator discarded dead letters");
-    let result = |id| {
-        let outcome = if discarded.contains(&id) { DiscardOutcome::Discarded } else { DiscardOutcome::Missing };
-        DiscardResult { id, outcome }
-    };
-    Ok(Json(ids.into_iter().map(result).collect()))
+    Ok(Json(DiscardResult::of_each(&ids, &discarded)))
 }
 
 fn missing(id: i64) -> Problem {

@@ -22,8 +22,8 @@ pub trait AccountDirectory: Send + Sync {
     /// The accounts that are not configured and have a worker. `None` if only configured API keys are accepted.
     fn unconfigured(&self) -> Option<Vec<Account>>;
 
-    /// The mapping rules that apply to the events of this account.
-    fn rules(&self, account: &AccountName) -> Rules;
+    /// The mapping rules that apply to the events of the account of this name.
+    fn rules(&self, account: &str) -> Rules;
 
     /// What happens to affiliates that existed before, and on deletes.
     fn policy(&self) -> Policy;

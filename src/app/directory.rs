@@ -29,10 +29,8 @@ impl AccountDirectory for Directory {
         Some(endpoints.iter().map(|endpoint| account(endpoint)).collect())
     }
 
-    fn rules(&self, account: &AccountName) -> Rules {
-        let configured = self.registry.configured();
-        let configured = configured.iter().find(|endpoint| endpoint.account == *account);
-        configured.map_or_else(|| self.context.config().rules.clone(), |endpoint| endpoint.rules.clone())
+    fn rules(&self, account: &str) -> Rules {
+        self.context.config().rules_of(account).clone()
     }
 
     fn policy(&self) -> Policy {

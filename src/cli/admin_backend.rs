@@ -8,12 +8,10 @@
 
 use super::admin_client::AdminClient;
 use super::{ConfigArgs, block_on, fail, now, ops_url};
-use crate::admin::{DeadLetterDetails, DiscardOutcome, DiscardResult, EmailConflictPage, RevealedEvent, known_account};
+use crate::admin::{DeadLetterDetails, DiscardResult, EmailConflictPage, RevealedEvent, known_account};
 use crate::app::open_store;
 use crate::config::{Config, Mode, StoreUrl};
 use crate::domain::{AccountName, User};
-use crate::dry_run::{Detail, explain};
-use crate::mapping::Rules;
 use crate::store::{DeadLetter, EventRecord, Filter, ForgetBefore, Forgotten, Page, ReplayResult, Store, StoreError};
 use clap::Args;
 use serde_json::json;
@@ -135,16 +133,14 @@ impl AdminBackend {
         }
     }
 
-    /// Discards dead letters. The list holds the ids of the discarded ones.
-    pub(super) async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, String> {
+    /// Discards dead letters, each named once. The result of each is in the list.
+    pub(super) async fn discard(&self, ids: &[i64]) -> Result<Vec<DiscardResult>, String> {
         match self {
-            Self::Store(own) => own.store.discard(ids).await.map_err(text),
-            Self::Service(service) => {
-                let body = json!({"ids": ids});
-                let results: Vec<DiscardResult> = service.post("/api/v1/dead-letters/discard", &body).await?;
-                let discarded = results.into_iter().filter(|result| result.outcome == DiscardOutcome::Discarded);
-                Ok(discarded.map(|result| result.id).collect())
+            Self::Store(own) => {
+                let discarded = own.store.discard(ids).await.map_err(text)?;
+                Ok(DiscardResult::of_each(ids, &discarded))
             }
+            Self::Service(service) => service.post("/api/v1/dead-letters/discard", &json!({"ids": ids})).await,
         }
     }
 
@@ -232,19 +228,10 @@ impl OwnStore {
         known.map(Some).map_err(|unknown| unknown.to_string())
     }
 
-    fn details(&self, mut letter: DeadLetter) -> DeadLetterDetails {
-        let rules = rules_of(&self.config, &letter.account);
-        let explain =
-            |body: String| explain(&body, &rules, self.config.delivery.policy, now(), Detail::WithoutValues).0;
-        let today = letter.body.take().map(explain);
-        DeadLetterDetails { letter, today }
+    fn details(&self, letter: DeadLetter) -> DeadLetterDetails {
+        let rules = self.config.rules_of(&letter.account);
+        DeadLetterDetails::new(letter, rules, self.config.delivery.policy, now())
     }
-}
-
-/// The mapping rules of the account of this name.
-pub(super) fn rules_of(config: &Config, account: &str) -> Rules {
-    let configured = config.every_account().into_iter().find(|known| known.name.as_str() == account);
-    configured.map_or_else(|| config.rules.clone(), |account| account.rules)
 }
 
 fn text(error: StoreError) -> String {

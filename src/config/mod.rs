@@ -208,6 +208,12 @@ impl Config {
         }
     }
 
+    /// The mapping rules of the account of this name; those of the sections if it is not in `[[accounts]]`.
+    pub fn rules_of(&self, account: &str) -> &Rules {
+        let configured = self.accounts.iter().find(|configured| configured.name.as_str() == account);
+        configured.map_or(&self.rules, |configured| &configured.rules)
+    }
+
     /// Reads the manual, then the files that `CONFIG_FILES` in `env` names, then `files`, each in their order, then `env`; a later
     /// layer wins. An empty variable counts as not set. Reads only these files and the files that `…_FILE` variables name.
     pub fn load(

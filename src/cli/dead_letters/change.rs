@@ -4,6 +4,7 @@
 
 use super::outcomes;
 use super::selection::Selection;
+use crate::admin::DiscardOutcome;
 use crate::cli::admin_backend::AdminBackend;
 use crate::cli::{eprint, print};
 use crate::store::Replay;
@@ -66,14 +67,13 @@ pub(super) async fn replay(
 pub(super) async fn discard(backend: &AdminBackend, selection: &Selection, json: bool) -> Result<bool, String> {
     let (mut pages, mut progress) = (selection.id_pages(backend), Progress::new("discarded"));
     while let Some(ids) = pages.next().await? {
-        let (existing, mut lines) = (backend.discard(&ids).await?, Vec::new());
-        for id in ids {
-            let discarded = existing.contains(&id);
+        let mut lines = Vec::new();
+        for result in backend.discard(&ids).await? {
+            let discarded = result.outcome == DiscardOutcome::Discarded;
             if json {
-                let outcome = if discarded { "discarded" } else { "missing" };
-                lines.push(json!({"id": id, "outcome": outcome}).to_string());
+                lines.push(json!(result).to_string());
             } else if !discarded {
-                lines.push(format!("{id}: no such dead letter"));
+                lines.push(format!("{}: no such dead letter", result.id));
             }
             progress.count(discarded);
         }

@@ -5,7 +5,7 @@
 use super::OutputArgs;
 use super::selection::{FilterArgs, Pages, Selection};
 use crate::admin::DeadLetterDetails;
-use crate::cli::admin_backend::{AdminBackend, rules_of};
+use crate::cli::admin_backend::AdminBackend;
 use crate::cli::{eprint, now, print};
 use crate::config::Config;
 use crate::domain::Timestamp;
@@ -114,8 +114,8 @@ pub(super) async fn show(
 /// Adds the event, and the values of the calls that it would make today.
 async fn reveal(backend: &AdminBackend, details: &mut DeadLetterDetails, config: &Config) -> Result<(), String> {
     let Some(body) = backend.reveal(details.letter.id).await? else { return Ok(()) };
-    let rules = rules_of(config, &details.letter.account);
-    details.today = Some(explain(&body, &rules, config.delivery.policy, now(), Detail::WithValues).0);
+    let rules = config.rules_of(&details.letter.account);
+    details.today = Some(explain(&body, rules, config.delivery.policy, now(), Detail::WithValues).0);
     details.letter.body = Some(body);
     Ok(())
 }
