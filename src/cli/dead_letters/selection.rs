@@ -84,7 +84,7 @@ pub(super) struct IdPages<'a> {
 }
 
 impl IdPages<'_> {
-    /// The next page of ids; `None` at the end.
+    /// The next page of ids, which is not empty; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<i64>>, String> {
         match &mut self.given {
             Some(ids) if ids.is_empty() => Ok(None),
@@ -110,14 +110,18 @@ impl<'a> Pages<'a> {
         Self { backend, filter, after: Some(0), last: None }
     }
 
-    /// The next page; `None` at the end.
+    /// The next page, which is not empty; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Page>, String> {
-        let Some(after) = self.after.take() else { return Ok(None) };
-        let mut page = self.backend.page(&self.filter, after, PAGE_SIZE).await?;
-        let last = *self.last.get_or_insert(page.last);
-        page.letters.retain(|letter| letter.id <= last);
-        self.after = page.next.filter(|next| *next < last);
-        Ok(Some(page))
+        while let Some(after) = self.after.take() {
+            let mut page = self.backend.page(&self.filter, after, PAGE_SIZE).await?;
+            let last = *self.last.get_or_insert(page.last);
+            page.letters.retain(|letter| letter.id <= last);
+            self.after = page.next.filter(|next| *next < last);
+            if !page.letters.is_empty() {
+                return Ok(Some(page));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -19,9 +19,6 @@ pub(super) async fn list(backend: &AdminBackend, filter: &FilterArgs, output: &O
     let mut pages = Pages::new(backend, filter.filter());
     let mut any = false;
     while let Some(Page { mut letters, .. }) = pages.next().await? {
-        if letters.is_empty() {
-            continue;
-        }
         for letter in letters.iter_mut().filter(|_| output.reveal) {
             // None: it was erased, replayed or discarded after the page was read.
             letter.body = backend.reveal(letter.id).await?;

@@ -146,6 +146,23 @@ async fn discarding_is_confirmed_or_refused() {
 }
 
 #[tokio::test]
+async fn a_selection_that_selects_nothing_changes_nothing_and_succeeds() {
+    let mut deployment = Deployment::open(&[]).await;
+    deployment.send_dead_letter("m1", "u1").await;
+    both(&mut deployment, async |deployment| {
+        for (command, expected) in [
+            (&["dead-letters", "replay", "--reason", "expired"][..], "replayed 0 dead letters\n"),
+            (&["dead-letters", "discard", "--yes", "--since", "2999-01-01"], "discarded 0 dead letters\n"),
+        ] {
+            let ran = deployment.run(command).await;
+            assert_eq!((ran.code, &*ran.out), (Some(0), expected), "{command:?}: {}", ran.err);
+        }
+        assert_eq!(deployment.ids().await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_command_without_a_selection_is_a_usage_error() {
     let folder = tempfile::tempdir().expect("a folder");
     for arguments in
