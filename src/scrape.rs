@@ -7,7 +7,7 @@
 use crate::account_signals::AccountSignals;
 use crate::domain::{AccountName, Timestamp};
 use crate::store::{Measured, Store};
-use crate::telemetry::{AccountState, Format, Metrics, Observed, StoreState};
+use crate::telemetry::{Format, Metrics, Observed, ObservedAccount, ObservedStore};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
@@ -41,8 +41,9 @@ impl Scraper {
         now: Timestamp,
     ) -> String {
         let is_owner = |name: &AccountName| self.store.lease(name).is_some();
-        let accounts = accounts.map(|(name, signals)| (name.clone(), state(signals, is_owner(name), now))).collect();
-        let store = self.measure().await.map(|measured| store_state(measured, now));
+        let accounts =
+            accounts.map(|(name, signals)| (name.clone(), observed_account(signals, is_owner(name), now))).collect();
+        let store = self.measure().await.map(|measured| observed_store(measured, now));
         let observed = Observed { ready, accounts, pending: self.store.pending(), store };
         self.metrics.text(format, &observed)
     }
@@ -61,14 +62,14 @@ impl Scraper {
     }
 }
 
-fn state(signals: &AccountSignals, is_owner: bool, now: Timestamp) -> AccountState {
+fn observed_account(signals: &AccountSignals, is_owner: bool, now: Timestamp) -> ObservedAccount {
     let (health, state) = (signals.health(), signals.state(now));
-    AccountState { is_owner, state, concurrency_limit: health.concurrency_limit, in_flight: health.in_flight }
+    ObservedAccount { is_owner, state, concurrency_limit: health.concurrency_limit, in_flight: health.in_flight }
 }
 
-fn store_state(measured: Measured, now: Timestamp) -> StoreState {
+fn observed_store(measured: Measured, now: Timestamp) -> ObservedStore {
     let ages = measured.oldest_pending.into_iter().map(|(account, received_at)| (account, now.since(received_at)));
-    StoreState {
+    ObservedStore {
         oldest_pending: ages.collect(),
         dead_letters: measured.dead_letters,
         size: measured.size,

@@ -42,16 +42,16 @@ pub struct Observed {
     /// Whether the service takes events.
     pub ready: bool,
     /// The accounts that have a worker.
-    pub accounts: Vec<(AccountName, AccountState)>,
+    pub accounts: Vec<(AccountName, ObservedAccount)>,
     /// The number of pending events, by the name of the account. An account without any may be left out.
     pub pending: BTreeMap<String, u64>,
     /// What the store has measured; none if it could not.
-    pub store: Option<StoreState>,
+    pub store: Option<ObservedStore>,
 }
 
 /// The state of an account that has a worker.
 #[derive(Clone, Copy, Debug)]
-pub struct AccountState {
+pub struct ObservedAccount {
     /// Whether this process delivers for it.
     pub is_owner: bool,
     /// The circuit breaker, or that the account is halted.
@@ -64,7 +64,7 @@ pub struct AccountState {
 
 /// What the store has measured.
 #[derive(Clone, Debug, Default)]
-pub struct StoreState {
+pub struct ObservedStore {
     /// The age of the oldest pending event, by the name of the account.
     pub oldest_pending: BTreeMap<String, Duration>,
     /// The number of dead letters, by the name of the account and the reason's short word.
@@ -223,7 +223,7 @@ impl Metrics {
     }
 
     /// The dead letters by label and reason, those that are none among them.
-    fn dead_letters(&self, store: &StoreState) -> BTreeMap<(Account, &'static str), u64> {
+    fn dead_letters(&self, store: &ObservedStore) -> BTreeMap<(Account, &'static str), u64> {
         let meters = self.meters();
         let mut letters = BTreeMap::new();
         for account in meters.keys().cloned().chain([NO_ACCOUNT.into()]) {
@@ -253,7 +253,7 @@ fn label(meters: &BTreeMap<Account, Meter>, name: &str) -> Account {
 }
 
 impl Gauges {
-    fn add(&mut self, account: &AccountState) {
+    fn add(&mut self, account: &ObservedAccount) {
         self.concurrency_limit += account.concurrency_limit;
         self.in_flight += account.in_flight;
         self.owned += u64::from(account.is_owner);
@@ -286,13 +286,14 @@ mod tests {
         let series = |metrics: &Metrics, observed: &Observed| {
             metrics.text(Format::Prometheus, observed).lines().filter(|line| !line.starts_with('#')).count()
         };
-        let before = series(&metrics, &Observed { store: Some(StoreState::default()), ..Observed::default() });
+        let before = series(&metrics, &Observed { store: Some(ObservedStore::default()), ..Observed::default() });
         let names = (0..1_000).map(|n| format!("key-{n:016}"));
-        let state = AccountState { is_owner: true, state: HealthState::HalfOpen, concurrency_limit: 2, in_flight: 1 };
-        let store = StoreState {
+        let state =
+            ObservedAccount { is_owner: true, state: HealthState::HalfOpen, concurrency_limit: 2, in_flight: 1 };
+        let store = ObservedStore {
             oldest_pending: names.clone().zip((0..1_000).map(Duration::from_secs)).collect(),
             dead_letters: names.clone().map(|name| ((name, "refused".to_owned()), 2)).collect(),
-            ..StoreState::default()
+            ..ObservedStore::default()
         };
         let observed = Observed {
             accounts: names.clone().map(|name| (AccountName::from(name), state)).collect(),
@@ -325,7 +326,7 @@ mod tests {
         let dead = BTreeMap::from([(("key-1".to_owned(), "of another release".to_owned()), 1)]);
         let observed = Observed {
             pending: BTreeMap::from([("removed".to_owned(), 5), ("main".to_owned(), 1)]),
-            store: Some(StoreState { dead_letters: dead, ..StoreState::default() }),
+            store: Some(ObservedStore { dead_letters: dead, ..ObservedStore::default() }),
             ..Observed::default()
         };
         let text = metrics.text(Format::OpenMetrics, &observed);

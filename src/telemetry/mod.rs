@@ -26,4 +26,4 @@ pub use event_type::{EventType, RefusalReason};
 pub use exposition::Format;
 pub use logs::{set_filter, start};
 pub use meter::Meter;
-pub use metrics::{AccountState, Metrics, Observed, StoreState};
+pub use metrics::{Metrics, Observed, ObservedAccount, ObservedStore};
