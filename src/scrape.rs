@@ -40,9 +40,10 @@ impl Scraper {
         accounts: impl Iterator<Item = (&'a AccountName, &'a AccountSignals)>,
         now: Timestamp,
     ) -> String {
-        let is_owner = |name: &AccountName| self.store.lease(name).is_some();
-        let accounts =
-            accounts.map(|(name, signals)| (name.clone(), observed_account(signals, is_owner(name), now))).collect();
+        let observed = |(name, signals): (&AccountName, _)| {
+            (name.clone(), observed_account(signals, self.store.is_owner(name), now))
+        };
+        let accounts = accounts.map(observed).collect();
         let store = self.measure().await.map(|measured| observed_store(measured, now));
         let observed = Observed { ready, accounts, pending: self.store.pending(), store };
         self.metrics.text(format, &observed)

@@ -75,7 +75,7 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> impl IntoResponse
     let named = halted.into_iter().chain(paused).take(MAX_NAMED);
     let state = |account: &Account| AccountReadiness {
         refersion: refersion_state([&account.signals].into_iter(), now),
-        owner: admin.store.lease(&account.name).is_some(),
+        owner: admin.store.is_owner(&account.name),
     };
     let accounts = configured.iter().chain(named).map(|account| (account.name.to_string(), state(account))).collect();
     (readiness.code(), Json(ReadinessByAccount { readiness, accounts, merchants }))

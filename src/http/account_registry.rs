@@ -135,7 +135,7 @@ impl AccountRegistry {
     /// Wakes the workers of those of these accounts that this process owns.
     pub fn wake(&self, accounts: &[AccountName]) {
         let (configured, mut others) = (self.configured(), Vec::new());
-        for account in accounts.iter().filter(|account| self.store.lease(account).is_some()) {
+        for account in accounts.iter().filter(|account| self.store.is_owner(account)) {
             match configured.iter().find(|endpoint| endpoint.account == *account) {
                 Some(endpoint) => (endpoint.wake_worker)(),
                 None => others.push(account.clone()),

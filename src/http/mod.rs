@@ -66,13 +66,6 @@ pub struct AccountEndpoint {
     pub concurrency: u64,
 }
 
-impl AccountEndpoint {
-    /// Whether this process delivers for the account.
-    pub(crate) fn is_owner(&self) -> bool {
-        self.store.lease(&self.account).is_some()
-    }
-}
-
 /// The paths of Segment's server SDKs: those for Node, Python, PHP and Go; those for Ruby, .NET and Java.
 const SDK_PATHS: [&str; 2] = ["/v1/batch", "/v1/import"];
 /// The methods that Segment's Webhooks destination offers.

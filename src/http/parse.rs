@@ -171,10 +171,12 @@ fn new_event(
     received_at: Timestamp,
 ) -> NewEvent {
     let keys = user.keys(endpoint.store.hash_key(), &endpoint.account);
-    // Only the owner knows which events are pending.
-    let owner = only.filter(|_| endpoint.is_owner());
-    let none_pending_up_to = owner.and_then(|_| endpoint.signals.none_pending_up_to(&keys));
-    let known_users_only = only.map(|only| KnownUsersOnly { none_pending_up_to, ..only });
+    let known_users_only = only.map(|only| {
+        // Only the owner knows which events are pending.
+        let is_owner = endpoint.store.is_owner(&endpoint.account);
+        let none_pending_up_to = is_owner.then(|| endpoint.signals.none_pending_up_to(&keys)).flatten();
+        KnownUsersOnly { none_pending_up_to, ..only }
+    });
     let (id, former_id) = event_ids(endpoint, text, event, &keys);
     NewEvent {
         account: endpoint.account.clone(),

@@ -187,7 +187,7 @@ async fn wait_for_outcome(endpoint: &AccountEndpoint, seq: Seq, waiter: Option<W
 
 /// How the event ended, once the process that owns the account has settled it; nothing where this process is the owner.
 async fn settled_elsewhere(endpoint: &AccountEndpoint, seq: Seq) -> ApiResponse {
-    if endpoint.is_owner() {
+    if endpoint.store.is_owner(&endpoint.account) {
         return std::future::pending().await;
     }
     let (code, reason) = endpoint.store.settled(seq).await;

@@ -29,6 +29,11 @@ pub trait Ownership: Send + Sync {
         Some(Lease::unlimited())
     }
 
+    /// Whether this process delivers for the account. No I/O.
+    fn is_owner(&self, account: &AccountName) -> bool {
+        self.lease(account).is_some()
+    }
+
     /// Renews every lease, takes over accounts that have no live owner, and asks for or gives up accounts, so that they are
     /// spread over the live processes. `candidates` are the accounts that this process can deliver for; without any it gives up
     /// all it owns, each as soon as no clone of its lease is left. Returns the accounts owned here that have pending events
