@@ -1,8 +1,9 @@
-//! The accounts of the service: what waits, and how Refersion treats them.
+//! The accounts of the service: their pending events, and whether deliveries run, pause or are halted.
 //!
 //! Listed are the accounts that are configured, those that have a worker, and those with pending events, which may be of an account
 //! that is not configured any more.
 
+use super::directory::AccountState;
 use super::extract::{Answer, ApiPath, ApiQuery, page_size};
 use super::{Account, Admin};
 use crate::domain::{AccountName, Timestamp};
@@ -31,8 +32,8 @@ pub(super) struct AccountsQuery {
 }
 
 /// Some of the accounts, in the order of their names.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct AccountPage {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AccountPage {
     /// The accounts found.
     pub accounts: Vec<AccountStatus>,
     /// The account after which to go on; `null` if that was all.
@@ -40,8 +41,8 @@ pub struct AccountPage {
 }
 
 /// An account.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct AccountStatus {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AccountStatus {
     /// Its name.
     pub name: String,
     /// Whether it is configured. Of the others the API key arrived with a request; or they are not configured any more.
@@ -64,20 +65,6 @@ pub struct AccountStatus {
     pub concurrency_limit: usize,
     /// How many may begin in a second; `null` if there is no limit.
     pub requests_per_second: Option<f64>,
-}
-
-/// Whether the events of an account are delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AccountState {
-    /// They are.
-    Running,
-    /// Not for a while: Refersion limits the calls, or seems to be down.
-    Paused,
-    /// Not until Refersion accepts the API key.
-    Halted,
-    /// The account has no worker: it is not configured, and no event of it arrived since the start.
-    NoWorker,
 }
 
 /// List the accounts
@@ -142,12 +129,7 @@ impl Accounts {
 
 impl Listed {
     fn state(&self, now: Timestamp) -> AccountState {
-        match self.worker.as_ref().map(|account| account.signals.state(now)) {
-            None => AccountState::NoWorker,
-            Some(HealthState::Closed) => AccountState::Running,
-            Some(HealthState::Open { .. } | HealthState::HalfOpen) => AccountState::Paused,
-            Some(HealthState::Halted { .. }) => AccountState::Halted,
-        }
+        self.worker.as_ref().map_or(AccountState::NoWorker, |account| account.state(now))
     }
 
     fn status(&self, name: &AccountName, oldest_pending_at: Option<Timestamp>, now: Timestamp) -> AccountStatus {

@@ -31,8 +31,8 @@ pub(super) struct ApiKeysQuery {
 }
 
 /// Some of the kept keys, in the order of their accounts' names.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ApiKeyPage {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ApiKeyPage {
     /// The keys found.
     pub keys: Vec<ArrivedKey>,
     /// The account after which to go on; `null` if that was all.
@@ -40,8 +40,8 @@ pub struct ApiKeyPage {
 }
 
 /// A kept key.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ArrivedKey {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ArrivedKey {
     /// The account that it is the key of.
     pub account: String,
     /// How many events of the account are pending.
@@ -49,8 +49,8 @@ pub struct ArrivedKey {
 }
 
 /// The key of this account was removed.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RemovedKey {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RemovedKey {
     /// The account, which has no key any more.
     pub account: String,
     /// Its pending events. They stay, and are delivered if a key of the account arrives again.

@@ -90,8 +90,7 @@ impl DiscardResult {
     /// The result for each of the `selected` ids, of which the store has `discarded` these.
     pub fn of_each(selected: &[i64], discarded: &[i64]) -> Vec<Self> {
         let result = |id: &i64| {
-            let outcome =
-                if discarded.contains(id) { DiscardOutcome::Discarded } else { DiscardOutcome::Missing };
+            let outcome = if discarded.contains(id) { DiscardOutcome::Discarded } else { DiscardOutcome::Missing };
             Self { id: *id, outcome }
         };
         selected.iter().map(result).collect()

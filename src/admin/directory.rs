@@ -8,10 +8,13 @@ use super::Admin;
 use super::problem::Problem;
 use crate::account_signals::AccountSignals;
 use crate::delivery::Policy;
-use crate::domain::AccountName;
+use crate::domain::{AccountName, Timestamp};
 use crate::mapping::Rules;
+use crate::scheduling::HealthState;
 use crate::store::{Store, StoreError};
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The accounts of the service.
 #[async_trait]
@@ -43,6 +46,31 @@ pub struct Account {
     pub name: AccountName,
     /// What its worker publishes.
     pub signals: AccountSignals,
+}
+
+/// Whether the events of an account are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum AccountState {
+    /// They are.
+    Running,
+    /// Not for a while: Refersion limits the calls, or seems to be down.
+    Paused,
+    /// Not until Refersion accepts the API key.
+    Halted,
+    /// The account has no worker: it is not configured, and no event of it arrived since the start.
+    NoWorker,
+}
+
+impl Account {
+    /// Whether its events are delivered at `now`.
+    pub(super) fn state(&self, now: Timestamp) -> AccountState {
+        match self.signals.state(now) {
+            HealthState::Closed => AccountState::Running,
+            HealthState::Open { .. } | HealthState::HalfOpen => AccountState::Paused,
+            HealthState::Halted { .. } => AccountState::Halted,
+        }
+    }
 }
 
 /// There is no account of this name.

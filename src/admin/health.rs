@@ -3,10 +3,9 @@
 //! Invariants: health does no I/O, and nothing here writes ([`crate::scrape`]); at most [`MAX_NAMED`] unconfigured accounts are named, halted ones before paused ones; a revoked key of one of
 //! them shows in `merchants`, not in `refersion`. Deliberately absent: credentials: orchestrators and Prometheus have none.
 
+use super::directory::AccountState;
 use super::{Account, Admin};
-use crate::domain::Timestamp;
 use crate::health::{Liveness, Readiness, refersion_state};
-use crate::scheduling::HealthState;
 use crate::telemetry::Format;
 use axum::Json;
 use axum::extract::State;
@@ -66,7 +65,11 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> impl IntoResponse
     let (now, configured) = (admin.clock.now(), admin.accounts.configured());
     let unconfigured = admin.accounts.unconfigured();
     let readiness = admin.readiness(&configured);
-    let [halted, paused] = halted_and_paused(unconfigured.as_deref().unwrap_or_default(), now);
+    let in_state = |state| {
+        let accounts = unconfigured.iter().flatten();
+        accounts.filter(|account| account.state(now) == state).collect::<Vec<_>>()
+    };
+    let (halted, paused) = (in_state(AccountState::Halted), in_state(AccountState::Paused));
     let merchants = unconfigured.as_ref().map(|all| MerchantCounts {
         at_work: all.len(),
         halted: halted.len(),
@@ -79,18 +82,6 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> impl IntoResponse
     };
     let accounts = configured.iter().chain(named).map(|account| (account.name.to_string(), state(account))).collect();
     (readiness.code(), Json(ReadinessByAccount { readiness, accounts, merchants }))
-}
-
-fn halted_and_paused(accounts: &[Account], now: Timestamp) -> [Vec<&Account>; 2] {
-    let (mut halted, mut paused) = (Vec::new(), Vec::new());
-    for account in accounts {
-        match account.signals.state(now) {
-            HealthState::Halted { .. } => halted.push(account),
-            HealthState::Open { .. } | HealthState::HalfOpen => paused.push(account),
-            HealthState::Closed => {}
-        }
-    }
-    [halted, paused]
 }
 
 /// The metrics, as Prometheus reads them

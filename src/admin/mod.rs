@@ -24,14 +24,10 @@ mod status;
 mod wrong_tokens;
 
 pub use access::Access;
-pub use accounts::{AccountPage, AccountState, AccountStatus};
-pub use api_keys::{ApiKeyPage, ArrivedKey, RemovedKey};
 pub use dead_letters::{DeadLetterDetails, DiscardOutcome, DiscardResult, RevealedEvent};
 pub use directory::{Account, AccountDirectory, UnknownAccount, known_account};
 pub use email_conflicts::EmailConflictPage;
-pub use extract::MAX_ITEMS;
 pub use problem::ProblemDetails;
-pub use status::{AccountCounts, ServiceStatus};
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
@@ -90,11 +86,6 @@ pub fn router(admin: Arc<Admin>, access: Access, public_api: OpenApi) -> Router 
         .merge(api)
         .fallback(|| async { Problem::UnknownPath })
         .layer(CatchPanicLayer::custom(on_panic))
-}
-
-/// The description of both listeners.
-pub fn openapi_document(public_api: OpenApi) -> serde_json::Value {
-    openapi::document(public_api, open_routes().into_openapi(), api_routes().into_openapi())
 }
 
 /// Health and metrics.

@@ -70,7 +70,7 @@ pub struct ProblemDetails {
 }
 
 /// The part of `type` before the problem's own name.
-pub(super) const TYPE_PREFIX: &str = "urn:refersion-destination:problem:";
+const TYPE_PREFIX: &str = "urn:refersion-destination:problem:";
 
 impl Problem {
     fn code(&self) -> StatusCode {

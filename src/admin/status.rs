@@ -1,18 +1,18 @@
-//! The service at a glance: whether it is well, and what waits.
+//! The service at a glance: whether it is ready, its pending events and dead letters, and the states of its accounts.
 
 use super::Admin;
+use super::directory::AccountState;
 use super::extract::Answer;
 use crate::domain::Timestamp;
-use crate::scheduling::HealthState;
 use axum::Json;
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// The service at a glance.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ServiceStatus {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ServiceStatus {
     /// The release.
     pub version: String,
     /// When it was started, in milliseconds since 1970.
@@ -34,8 +34,8 @@ pub struct ServiceStatus {
 }
 
 /// How many accounts have a worker, by their states.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
-pub struct AccountCounts {
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct AccountCounts {
     /// Those whose events are delivered.
     pub running: usize,
     /// Those whose deliveries pause.
@@ -52,10 +52,11 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<ServiceSta
     let readiness = admin.readiness(&configured);
     let mut accounts = AccountCounts::default();
     for account in configured.iter().chain(&admin.accounts.unconfigured().unwrap_or_default()) {
-        match account.signals.state(now) {
-            HealthState::Closed => accounts.running += 1,
-            HealthState::Open { .. } | HealthState::HalfOpen => accounts.paused += 1,
-            HealthState::Halted { .. } => accounts.halted += 1,
+        match account.state(now) {
+            AccountState::Running => accounts.running += 1,
+            AccountState::Paused => accounts.paused += 1,
+            AccountState::Halted => accounts.halted += 1,
+            AccountState::NoWorker => {}
         }
     }
     Ok(Json(ServiceStatus {
