@@ -16,6 +16,7 @@
 
 use super::problem::Problem;
 use super::wrong_tokens::WrongTokens;
+use crate::telemetry::LogThrottle;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, ORIGIN};
 use axum::http::uri::Authority;
@@ -28,7 +29,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::{ExposeSecret, SecretString};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use subtle::ConstantTimeEq;
 
 /// Decides who may use the API.
@@ -37,11 +38,8 @@ pub struct Access {
     token: Option<SecretString>,
     loopback: bool,
     wrong: Mutex<WrongTokens>,
-    last_logged: Mutex<Option<Instant>>,
+    log_throttle: LogThrottle,
 }
-
-/// Wrong tokens are logged once in this time, so that who guesses cannot fill the log.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &ALPHABET,
@@ -52,7 +50,7 @@ impl Access {
     /// Operators present `token`. The listener is bound to `listen`.
     pub fn new(token: Option<SecretString>, listen: SocketAddr) -> Self {
         let loopback = listen.ip().to_canonical().is_loopback();
-        Self { token, loopback, wrong: Mutex::default(), last_logged: Mutex::default() }
+        Self { token, loopback, wrong: Mutex::default(), log_throttle: LogThrottle::new() }
     }
 
     fn check(&self, method: &Method, headers: &HeaderMap, peer: IpAddr, now: Instant) -> Result<(), Problem> {
@@ -81,16 +79,10 @@ impl Access {
         }
         wrong.count(peer, now);
         drop(wrong);
-        self.log_wrong_token(peer, now);
-        Err(Problem::TokenWrong)
-    }
-
-    fn log_wrong_token(&self, peer: IpAddr, now: Instant) {
-        let mut last = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| now.saturating_duration_since(last) >= LOG_INTERVAL) {
-            *last = Some(now);
+        if self.log_throttle.may_log(now) {
             tracing::warn!(%peer, "a wrong token was presented to the operators' listener (further ones are not logged for 10 s)");
         }
+        Err(Problem::TokenWrong)
     }
 }
 
@@ -146,6 +138,7 @@ fn is_for_this_machine(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const TOKEN: &str = "a-token-of-operators";
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -27,9 +27,6 @@ const REFUSED_TTL: Duration = Duration::from_secs(60);
 /// How many refused pairs the negative cache holds.
 const MAX_REFUSED: usize = 1_000;
 
-/// At most one failed verification is logged in this time, so that callers cannot fill the log.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
-
 /// The keyed hash of a key pair.
 pub(super) type PairHash = [u8; 16];
 /// The endpoint of a key's account, or why the key is not admitted.
@@ -46,7 +43,6 @@ pub(super) struct KeyVerifier {
 struct Pairs {
     in_flight: HashMap<PairHash, Arc<OnceCell<Admission>>>,
     refused: HashMap<PairHash, Instant>,
-    last_logged: Option<Instant>,
 }
 
 impl KeyVerifier {
@@ -71,11 +67,6 @@ impl KeyVerifier {
         verification.await
     }
 
-    /// Whether a failed verification may be logged now.
-    pub(super) fn may_log(&self) -> bool {
-        self.pairs().may_log(Instant::now())
-    }
-
     fn pairs(&self) -> MutexGuard<'_, Pairs> {
         self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,14 +87,6 @@ impl Pairs {
             return Err(AdmissionError::KeyUnverified);
         }
         Ok(Arc::clone(self.in_flight.entry(pair).or_default()))
-    }
-
-    fn may_log(&mut self, now: Instant) -> bool {
-        let may = self.last_logged.is_none_or(|last| now.duration_since(last) >= LOG_INTERVAL);
-        if may {
-            self.last_logged = Some(now);
-        }
-        may
     }
 
     /// The verification of `pair` has ended with `admission`. Each of its callers reports this; only the first report counts.
@@ -140,13 +123,6 @@ mod tests {
         assert_eq!(error(&mut pairs, 1, 59), Some(AdmissionError::KeyRejected));
         assert_eq!(error(&mut pairs, 2, 59), None);
         assert_eq!(error(&mut pairs, 1, 60), None);
-    }
-
-    #[test]
-    fn a_failure_is_logged_at_most_once_in_ten_seconds() {
-        let (mut pairs, now) = (Pairs::default(), Instant::now());
-        let logged = [0, 0, 9, 10, 19, 20].map(|seconds| pairs.may_log(now + Duration::from_secs(seconds)));
-        assert_eq!(logged, [true, false, false, true, false, true]);
     }
 
     #[test]

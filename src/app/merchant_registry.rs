@@ -22,14 +22,14 @@ use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_sea
 use crate::http::{AccountEndpoint, AdmissionError, MerchantAccounts};
 use crate::refersion::{BuildError, ConnectionPool, KeyVerification};
 use crate::store::{Store, StoreError};
-use crate::telemetry::Meter;
+use crate::telemetry::{LogThrottle, Meter};
 use crate::worker::Worker;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use rand::Rng as _;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the verification of a key may take, including the wait for a permit. Segment stops waiting for a response after
 /// 5 s, of which `SERVER_WAIT` takes up to 2 by default.
@@ -45,6 +45,8 @@ struct SharedRegistry {
     seal_key: SealKey,
     pool: ArcSwap<ConnectionPool>,
     verifier: KeyVerifier,
+    /// For failures that a request can cause.
+    log_throttle: LogThrottle,
     /// Held while a key is written to the store and then to `accounts`, so that both hold the same key of an account.
     writing: tokio::sync::Mutex<()>,
     accounts: Mutex<Accounts>,
@@ -120,6 +122,7 @@ impl MerchantRegistry {
             seal_key,
             pool,
             verifier: KeyVerifier::new(),
+            log_throttle: LogThrottle::new(),
             writing: tokio::sync::Mutex::default(),
             accounts: Mutex::new(accounts),
             ending: Mutex::default(),
@@ -207,7 +210,7 @@ impl MerchantAccounts for MerchantRegistry {
                 None => unopened += 1,
             }
         }
-        if unopened > 0 && self.0.verifier.may_log() {
+        if unopened > 0 && self.0.log_throttle.may_log(Instant::now()) {
             tracing::error!(
                 unopened,
                 "another process has stored API keys with a seal key that STORE_SEAL_KEY does not hold here"
@@ -261,7 +264,7 @@ impl SharedRegistry {
             Ok(KeyVerification::Unknown { reason, .. }) => reason,
             Err(_) => "it took too long".to_owned(),
         };
-        if self.verifier.may_log() {
+        if self.log_throttle.may_log(Instant::now()) {
             tracing::warn!(
                 "cannot verify a new API key with Refersion: {reason} (further failures are not logged for 10 s)"
             );

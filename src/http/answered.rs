@@ -9,11 +9,10 @@ use super::AccountRegistry;
 use super::response::ApiResponse;
 use crate::domain::{AccountName, EventId};
 use crate::segment::AuthError;
-use crate::telemetry::EventStatus;
 use crate::telemetry::traces::Span;
+use crate::telemetry::{EventStatus, LogThrottle};
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The answer to a request.
@@ -69,13 +68,10 @@ impl Answered {
     }
 }
 
-/// Logs a failed authentication, so that a mistyped secret is noticed; at most once in ten seconds, so that a flood of requests
-/// cannot fill the log.
+/// Logs a failed authentication, so that a mistyped secret is noticed; throttled.
 pub(super) fn log_auth_error(error: AuthError) {
-    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(10)) {
-        *last = Some(Instant::now());
+    static THROTTLE: LogThrottle = LogThrottle::new();
+    if THROTTLE.may_log(Instant::now()) {
         tracing::warn!("a request was refused: {error} (further refusals within 10 s are not logged)");
     }
 }

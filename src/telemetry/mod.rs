@@ -3,7 +3,7 @@
 //! In: log events, counts and spans from the services. Out: log lines on standard error, the text of `GET /metrics`, and spans by OTLP.
 //! `definitions` is the table of all metrics; `labels` has the closed lists of their labels; `meter` counts for an account, `metrics`
 //! for the service; `exposition` has the two text formats; `process` is what the system says of this process; `traces` has the
-//! spans, which `otlp` exports.
+//! spans, which `otlp` exports; `log_throttle` bounds how often callers of the service can cause a log line.
 //! Invariants, held by every caller and checked by tests: no secret and no personal datum in a log line, a label or a span; the number of
 //! series depends on the configuration alone. Deliberately absent: log files, log rotation and pushing metrics; the environment
 //! that runs the service does these.
@@ -13,6 +13,7 @@ mod event_status;
 mod event_type;
 mod exposition;
 mod labels;
+mod log_throttle;
 mod logs;
 mod meter;
 mod metrics;
@@ -24,6 +25,7 @@ pub mod traces;
 pub use event_status::EventStatus;
 pub use event_type::{EventType, RefusalReason};
 pub use exposition::Format;
+pub use log_throttle::LogThrottle;
 pub use logs::{set_filter, start};
 pub use meter::Meter;
 pub use metrics::{Metrics, Observed, ObservedAccount, ObservedStore};
