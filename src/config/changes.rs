@@ -4,7 +4,7 @@
 //! written, so every key of [`KEYS`] is covered, also a new one. Invariant: no secret is shown, also not in `Debug`. Deliberately
 //! absent: applying a change.
 
-use super::keys::{AT_START, KEYS, ValueKind};
+use super::keys::{KEYS, ValueKind};
 use super::layers::{Layers, Setting};
 use super::{Config, DeliveryConfig, LogConfig, SegmentConfig, ServerConfig};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,7 +99,7 @@ fn text(value: &Value) -> String {
 
 /// Whether a change of the setting takes effect at the next start only.
 fn needs_restart(path: &str) -> bool {
-    AT_START.iter().any(|key| key.path() == path)
+    KEYS.iter().any(|key| key.needs_restart && key.path() == path)
 }
 
 impl Config {
@@ -200,6 +200,60 @@ mod tests {
         assert_eq!(shown(&reloaded, &old), [r#"server.wait: "1s" → "2s""#]);
     }
 
+    /// Of each setting, a valid value that is not the default. `REFERSION_ALLOW_PLAIN_HTTP` is none of a [`Config`]'s values.
+    const OTHER_VALUES: [(&str, &str); 37] = [
+        ("REFERSION_API_KEY", "pub_a.sec_a"),
+        ("REFERSION_BASE_URL", "https://localhost/v2"),
+        ("REFERSION_STATUS", "ACTIVE"),
+        ("REFERSION_OFFER", "1"),
+        ("REFERSION_SEND_WELCOME", "true"),
+        ("REFERSION_TIMEOUT", "7s"),
+        ("REFERSION_CONCURRENCY", "7"),
+        ("REFERSION_MAX_REQUESTS_PER_SECOND", "7"),
+        ("SEGMENT_SHARED_SECRETS", "abc123"),
+        ("SEGMENT_ACCEPT_ANY_API_KEY", "true"),
+        ("SEGMENT_TRUSTED_PROJECTS", "a"),
+        ("SERVER_LISTEN", "127.0.0.1:7"),
+        ("SERVER_WAIT", "1s"),
+        ("SERVER_DRAIN", "1s"),
+        ("OPS_LISTEN", "127.0.0.1:7"),
+        ("OPS_TOKEN", "0123456789abcdef"),
+        ("STORE_URL", "sqlite://other.db"),
+        ("STORE_DEDUPLICATION_WINDOW", "5h"),
+        ("STORE_DEDUPLICATION_MEMORY_MB", "7"),
+        ("STORE_LEASE", "7s"),
+        ("STORE_SEAL_KEY", "c2VhbC1rZXktb25lLW9mLXRoaXJ0eS10d28tYnl0ZXM="),
+        ("DELIVERY_RETRY_MIN", "7ms"),
+        ("DELIVERY_RETRY_MAX", "7d"),
+        ("DELIVERY_MAX_AGE", "7s"),
+        ("DELIVERY_MAX_BACKLOG", "7"),
+        ("DELIVERY_ON_EXISTING", "ignore"),
+        ("DELIVERY_ON_DELETE", "anonymize"),
+        ("DELIVERY_ON_OTHER_USER", "update"),
+        ("DELIVERY_STALE", "apply"),
+        ("MAPPING_MISSING_NAME", "n/a"),
+        ("MAPPING_IGNORED_USER_IDS", "none"),
+        ("MAPPING_PAYPAL_EMAIL", "true"),
+        ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "7" }"#),
+        ("MAPPING_AUDIENCES", r#"[{ trait = "vip", on_true = { offer = "7" } }]"#),
+        ("MAPPING_CREATE_IF", r#"{ trait = "a", equals = "b" }"#),
+        ("LOG_FORMAT", "json"),
+        ("LOG_FILTER", "debug"),
+    ];
+
+    #[test]
+    fn a_reload_takes_every_setting_but_those_that_need_a_restart() {
+        let (old, text) = (load(&[], &[]), |config: &Config| format!("{config:?}"));
+        for key in KEYS.iter().filter(|key| key.env() != "REFERSION_ALLOW_PLAIN_HTTP") {
+            let name = key.env();
+            let other = OTHER_VALUES.iter().find(|(own, _)| *own == name).expect(&name);
+            let new = load(&[], &[*other]);
+            assert_ne!(text(&new), text(&old), "{name}");
+            let is_kept = text(&old.reloaded(new)) == text(&old);
+            assert_eq!(is_kept, key.needs_restart, "{name}");
+        }
+    }
+
     #[test]
     fn the_files_that_hold_secrets_are_known() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -223,7 +277,7 @@ mod tests {
             let (before, _) = super::super::MANUAL.split_once(&name).expect("in the manual");
             let paragraph = before.rsplit("\n\n").next().expect("a paragraph");
             let says = paragraph.replace("\n# ", " ").contains("takes effect at the next start");
-            assert_eq!(says, AT_START.contains(key), "{}", key.path());
+            assert_eq!(says, key.needs_restart, "{}", key.path());
         }
     }
 }

@@ -1,4 +1,5 @@
-//! All configuration keys: for each its section, its name, the kind of its value, and the parser that makes the value a `T`.
+//! All configuration keys: for each its section, its name, the kind of its value, the parser that makes the value a `T`, and whether
+//! a change needs a restart.
 //!
 //! A key is written once, here; everything else names its constant. A constant is named like the key's environment variable:
 //! the key `k` of the section `s` is `S_K`. [`KEYS`], the list of all keys, is made from the same lines.
@@ -32,6 +33,8 @@ pub struct KeySpec {
     pub name: &'static str,
     /// The kind of its value.
     pub kind: ValueKind,
+    /// Whether a change takes effect at the next start only: what was opened or bound with the value stays as it is.
+    pub needs_restart: bool,
 }
 
 /// The kind of a key's value.
@@ -68,22 +71,22 @@ keys! {
     REFERSION_CONCURRENCY: Key<NonZeroUsize> = plain("refersion", "concurrency", values::concurrency);
     REFERSION_MAX_REQUESTS_PER_SECOND: Key<f64> = plain("refersion", "max_requests_per_second", values::above_zero);
     SEGMENT_SHARED_SECRETS: Key<Vec<SecretString>> = secret("segment", "shared_secrets", values::shared_secrets);
-    SEGMENT_ACCEPT_ANY_API_KEY: Key<bool> = plain("segment", "accept_any_api_key", values::boolean);
+    SEGMENT_ACCEPT_ANY_API_KEY: Key<bool> = plain("segment", "accept_any_api_key", values::boolean).at_start();
     SEGMENT_TRUSTED_PROJECTS: Key<Vec<String>> = plain("segment", "trusted_projects", values::texts);
-    SERVER_LISTEN: Key<SocketAddr> = plain("server", "listen", values::listen);
+    SERVER_LISTEN: Key<SocketAddr> = plain("server", "listen", values::listen).at_start();
     SERVER_WAIT: Key<Duration> = plain("server", "wait", values::duration_or_zero);
-    SERVER_DRAIN: Key<Duration> = plain("server", "drain", values::duration);
-    OPS_LISTEN: Key<SocketAddr> = plain("ops", "listen", values::listen);
-    OPS_TOKEN: Key<SecretString> = secret("ops", "token", values::token);
-    STORE_URL: Key<StoreUrl> = secret("store", "url", values::store_url);
-    STORE_DEDUPLICATION_WINDOW: Key<Duration> = plain("store", "deduplication_window", values::duration);
-    STORE_DEDUPLICATION_MEMORY_MB: Key<usize> = plain("store", "deduplication_memory_mb", values::megabytes);
-    STORE_LEASE: Key<Duration> = plain("store", "lease", values::lease);
-    STORE_SEAL_KEY: Key<Vec<SealKey>> = secret("store", "seal_key", values::seal_keys);
+    SERVER_DRAIN: Key<Duration> = plain("server", "drain", values::duration).at_start();
+    OPS_LISTEN: Key<SocketAddr> = plain("ops", "listen", values::listen).at_start();
+    OPS_TOKEN: Key<SecretString> = secret("ops", "token", values::token).at_start();
+    STORE_URL: Key<StoreUrl> = secret("store", "url", values::store_url).at_start();
+    STORE_DEDUPLICATION_WINDOW: Key<Duration> = plain("store", "deduplication_window", values::duration).at_start();
+    STORE_DEDUPLICATION_MEMORY_MB: Key<usize> = plain("store", "deduplication_memory_mb", values::megabytes).at_start();
+    STORE_LEASE: Key<Duration> = plain("store", "lease", values::lease).at_start();
+    STORE_SEAL_KEY: Key<Vec<SealKey>> = secret("store", "seal_key", values::seal_keys).at_start();
     DELIVERY_RETRY_MIN: Key<Duration> = plain("delivery", "retry_min", values::duration);
     DELIVERY_RETRY_MAX: Key<Duration> = plain("delivery", "retry_max", values::duration);
     DELIVERY_MAX_AGE: Key<Duration> = plain("delivery", "max_age", values::duration);
-    DELIVERY_MAX_BACKLOG: Key<u64> = plain("delivery", "max_backlog", values::at_least_one);
+    DELIVERY_MAX_BACKLOG: Key<u64> = plain("delivery", "max_backlog", values::at_least_one).at_start();
     DELIVERY_ON_EXISTING: Key<OnExisting> = plain("delivery", "on_existing", values::on_existing);
     DELIVERY_ON_DELETE: Key<OnDelete> = plain("delivery", "on_delete", values::on_delete);
     DELIVERY_ON_OTHER_USER: Key<OnOtherUser> = plain("delivery", "on_other_user", values::on_other_user);
@@ -91,36 +94,32 @@ keys! {
     MAPPING_MISSING_NAME: Key<String> = plain("mapping", "missing_name", values::text);
     MAPPING_IGNORED_USER_IDS: Key<Vec<String>> = plain("mapping", "ignored_user_ids", values::texts);
     MAPPING_PAYPAL_EMAIL: Key<bool> = plain("mapping", "paypal_email", values::boolean);
-    MAPPING_CUSTOM_FIELDS: KeySpec = KeySpec { section: "mapping", name: "custom_fields", kind: ValueKind::Table };
-    MAPPING_AUDIENCES: KeySpec = KeySpec { section: "mapping", name: "audiences", kind: ValueKind::Tables };
-    MAPPING_CREATE_IF: KeySpec = KeySpec { section: "mapping", name: "create_if", kind: ValueKind::Table };
-    LOG_FORMAT: Key<LogFormat> = plain("log", "format", values::log_format);
+    MAPPING_CUSTOM_FIELDS: KeySpec = spec("mapping", "custom_fields", ValueKind::Table);
+    MAPPING_AUDIENCES: KeySpec = spec("mapping", "audiences", ValueKind::Tables);
+    MAPPING_CREATE_IF: KeySpec = spec("mapping", "create_if", ValueKind::Table);
+    LOG_FORMAT: Key<LogFormat> = plain("log", "format", values::log_format).at_start();
     LOG_FILTER: Key<String> = plain("log", "filter", values::log_filter);
 }
 
-/// The keys of which a change takes effect at the next start only: what was opened or bound with them stays as it is.
-pub(super) const AT_START: [KeySpec; 10] = [
-    SEGMENT_ACCEPT_ANY_API_KEY.spec,
-    SERVER_LISTEN.spec,
-    SERVER_DRAIN.spec,
-    OPS_LISTEN.spec,
-    STORE_URL.spec,
-    STORE_DEDUPLICATION_WINDOW.spec,
-    STORE_DEDUPLICATION_MEMORY_MB.spec,
-    STORE_SEAL_KEY.spec,
-    DELIVERY_MAX_BACKLOG.spec,
-    LOG_FORMAT.spec,
-];
+const fn spec(section: &'static str, name: &'static str, kind: ValueKind) -> KeySpec {
+    KeySpec { section, name, kind, needs_restart: false }
+}
 
 const fn plain<T>(section: &'static str, name: &'static str, parse: fn(&Value) -> Parsed<T>) -> Key<T> {
-    Key { spec: KeySpec { section, name, kind: ValueKind::Plain }, parse }
+    Key { spec: spec(section, name, ValueKind::Plain), parse }
 }
 
 const fn secret<T>(section: &'static str, name: &'static str, parse: fn(&Value) -> Parsed<T>) -> Key<T> {
-    Key { spec: KeySpec { section, name, kind: ValueKind::Secret }, parse }
+    Key { spec: spec(section, name, ValueKind::Secret), parse }
 }
 
 impl<T> Key<T> {
+    /// The same key, of which a change takes effect at the next start only.
+    const fn at_start(mut self) -> Self {
+        self.spec.needs_restart = true;
+        self
+    }
+
     const fn spec(&self) -> KeySpec {
         self.spec
     }
