@@ -14,7 +14,7 @@ use crate::config::{AccountConfig, Change, Config, Problems, Warning};
 use crate::domain::{AccountName, ApiKey};
 use crate::http::{AccountEndpoint, AccountRegistry};
 use crate::refersion::{BuildError, Client, ConnectionPool};
-use crate::telemetry;
+use crate::telemetry::{self, ReloadResult};
 use crate::worker::Worker;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -139,8 +139,11 @@ impl Reloader {
             Ok(changes) => log_changes(changes),
             Err(error) => log_refusal(error),
         }
-        let differed = reloaded.as_ref().is_ok_and(|changes| !changes.is_empty());
-        self.context.metrics.config_reloaded(reloaded.is_ok(), differed);
+        self.context.metrics.config_reloaded(match &reloaded {
+            Ok(changes) if changes.is_empty() => ReloadResult::Unchanged,
+            Ok(_) => ReloadResult::Applied,
+            Err(_) => ReloadResult::Refused,
+        });
     }
 
     /// What has changed.

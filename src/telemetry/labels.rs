@@ -6,9 +6,11 @@
 //! the configuration) is [`NO_ACCOUNT`]. Neither can be the name of a configured account. Every other value comes from a list in
 //! this file, or from an enum with such a list.
 
-use super::{EventStatus, EventType, RefusalReason};
-use crate::delivery::{Action, OutcomeCode};
+use super::words::words;
+use super::{EventStatus, EventType};
+use crate::delivery::OutcomeCode;
 use crate::domain::Field;
+use crate::scheduling::{Cause, HealthState, Probe};
 use crate::segment::AuthError;
 use prometheus_client::encoding::EncodeLabelSet;
 use std::borrow::Cow;
@@ -63,16 +65,69 @@ pub(super) struct ReloadLabels {
 pub(super) const OPERATIONS: [&str; 5] = ["new", "search", "get", "edit", "status_change"];
 /// The operations of which one request may be about several affiliates.
 pub(super) const SHARED_OPERATIONS: [&str; 2] = ["edit", "status_change"];
-/// The states of a circuit breaker.
-pub(super) const STATES: [&str; 4] = ["closed", "open", "half_open", "halted"];
 /// The causes for which a circuit breaker opens.
-pub(super) const CAUSES: [&str; 2] = ["rate_limited", "outage"];
-/// The results of a probe of an API key.
-pub(super) const PROBE_RESULTS: [&str; 3] = ["accepted", "rejected", "unknown"];
-/// The results of reading the configuration again.
-pub(super) const RELOADS: [&str; 3] = ["applied", "unchanged", "refused"];
-/// The results of an event of the log.
-pub(super) const SETTLED: [&str; 3] = ["delivered", "ignored", "dead_letter"];
+pub(super) const CAUSES: [Cause; 2] = [Cause::RateLimited, Cause::Outage];
+
+words! {
+    /// The result of reading the configuration again.
+    ReloadResult {
+        /// It differed, and was accepted.
+        Applied = "applied",
+        /// It was as before.
+        Unchanged = "unchanged",
+        /// It was refused.
+        Refused = "refused",
+    }
+}
+
+words! {
+    /// The result of an event of the log.
+    SettledAs {
+        Delivered = "delivered",
+        Ignored = "ignored",
+        DeadLetter = "dead_letter",
+    }
+}
+
+words! {
+    /// The result of a probe of an API key.
+    ProbeResult {
+        Accepted = "accepted",
+        Rejected = "rejected",
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// The state of a circuit breaker, or that the account is halted.
+    BreakerState {
+        Closed = "closed",
+        Open = "open",
+        HalfOpen = "half_open",
+        Halted = "halted",
+    }
+}
+
+impl From<Probe> for ProbeResult {
+    fn from(probe: Probe) -> Self {
+        match probe {
+            Probe::Accepted => Self::Accepted,
+            Probe::Refused => Self::Rejected,
+            Probe::Unknown { .. } => Self::Unknown,
+        }
+    }
+}
+
+impl From<HealthState> for BreakerState {
+    fn from(state: HealthState) -> Self {
+        match state {
+            HealthState::Closed => Self::Closed,
+            HealthState::Open { .. } => Self::Open,
+            HealthState::HalfOpen => Self::HalfOpen,
+            HealthState::Halted { .. } => Self::Halted,
+        }
+    }
+}
 
 /// The replies that an operation may have.
 pub(super) fn replies(operation: &str) -> impl Iterator<Item = &'static str> {
@@ -84,10 +139,6 @@ pub(super) fn replies(operation: &str) -> impl Iterator<Item = &'static str> {
     };
     own.iter().copied().chain(["refused", "unauthorized", "rate_limited", "unavailable", "lost"])
 }
-
-/// The actions of deliveries.
-pub(super) const ACTIONS: [Action; 6] =
-    [Action::Created, Action::Updated, Action::Unchanged, Action::Disabled, Action::Anonymized, Action::NotFound];
 
 /// The statuses with which an event of this type can be answered.
 pub(super) fn statuses(kind: EventType) -> &'static [EventStatus] {
@@ -123,16 +174,6 @@ pub(super) fn ignored_reasons() -> impl Iterator<Item = OutcomeCode> {
     OutcomeCode::ALL.iter().copied().filter(|code| code.is_ignored())
 }
 
-/// The reasons of dead letters.
-pub(super) fn dead_letter_reasons() -> impl Iterator<Item = OutcomeCode> {
-    OutcomeCode::ALL.iter().copied().filter(|code| code.is_dead_letter())
-}
-
-/// The reasons for which an event is refused.
-pub(super) fn refusal_reasons() -> impl Iterator<Item = &'static str> {
-    RefusalReason::ALL.iter().map(|reason| reason.as_str())
-}
-
 /// What the mapping may leave out that is no field of Refersion's; `custom_field` stands for every trait that the operator named.
 const OTHER_FIELDS: [&str; 3] = ["address", "user_id", "custom_field"];
 
@@ -152,6 +193,7 @@ pub(super) fn field(about: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Action;
     use std::collections::BTreeSet;
 
     #[test]
@@ -171,7 +213,7 @@ mod tests {
 
     #[test]
     fn every_outcome_is_an_action_a_reason_to_ignore_or_a_reason_of_a_dead_letter() {
-        let actions: Vec<_> = ACTIONS.iter().map(|action| OutcomeCode::from(*action)).collect();
+        let actions: Vec<_> = Action::ALL.iter().map(|action| OutcomeCode::from(*action)).collect();
         for code in OutcomeCode::ALL.iter().filter(|code| **code != OutcomeCode::Unrecorded) {
             let lists = [actions.contains(code), code.is_ignored(), code.is_dead_letter()];
             assert_eq!(lists.iter().filter(|listed| **listed).count(), 1, "{code:?}");

@@ -6,10 +6,10 @@
 use super::definitions::Families;
 use super::labels::{
     self, AUTH_ERRORS, Account, AccountLabels, ActionLabels, CAUSES, CauseLabels, EventLabels, FieldLabels, OPERATIONS,
-    OperationLabels, PROBE_RESULTS, ReasonLabels, RequestLabels, ResultLabels, SETTLED, SHARED_OPERATIONS,
+    OperationLabels, ProbeResult, ReasonLabels, RequestLabels, ResultLabels, SHARED_OPERATIONS, SettledAs,
 };
 use super::{EventStatus, EventType, RefusalReason};
-use crate::delivery::{Call, Outcome, OutcomeCode, Remark, Reply};
+use crate::delivery::{Action, Call, Outcome, OutcomeCode, Remark, Reply};
 use crate::scheduling::{Cause, Probe};
 use crate::segment::AuthError;
 use prometheus_client::metrics::counter::Counter;
@@ -53,8 +53,8 @@ impl Meter {
         for error in AUTH_ERRORS {
             drop(families.authentication_failures.get_or_create(&self.reason(labels::auth_reason(error))));
         }
-        for reason in labels::refusal_reasons() {
-            drop(families.events_refused.get_or_create(&self.reason(reason)));
+        for reason in RefusalReason::ALL {
+            drop(families.events_refused.get_or_create(&self.reason(reason.as_str())));
         }
         for code in labels::ignored_reasons() {
             drop(families.events_ignored.get_or_create(&self.reason(code.as_str())));
@@ -70,10 +70,10 @@ impl Meter {
         for family in [&families.events_coalesced, &families.delivery_retries, &families.email_conflicts] {
             drop(family.get_or_create(&account));
         }
-        for result in SETTLED {
-            drop(families.events_settled.get_or_create(&self.result(result)));
+        for result in SettledAs::ALL {
+            drop(families.events_settled.get_or_create(&self.result(result.as_str())));
         }
-        for action in labels::ACTIONS {
+        for action in Action::ALL {
             drop(families.deliveries.get_or_create(&self.action(action.as_str())));
         }
     }
@@ -90,10 +90,10 @@ impl Meter {
             drop(families.upstream_request_affiliates.get_or_create(&self.operation(operation)));
         }
         for cause in CAUSES {
-            drop(families.circuit_breaker_opened.get_or_create(&self.cause(cause)));
+            drop(families.circuit_breaker_opened.get_or_create(&self.cause(cause.as_str())));
         }
-        for result in PROBE_RESULTS {
-            drop(families.api_key_probes.get_or_create(&self.result(result)));
+        for result in ProbeResult::ALL {
+            drop(families.api_key_probes.get_or_create(&self.result(result.as_str())));
         }
         drop(families.halts.get_or_create(&self.account()));
     }
@@ -134,17 +134,14 @@ impl Meter {
     /// Counts one delivery of `events` events, the first `cancelled` of which gave way to a delete.
     pub fn delivered(&self, outcome: &Outcome, events: usize, cancelled: usize) {
         let families = &self.0.families;
-        let settled = |result, events: usize| {
-            families.events_settled.get_or_create(&self.result(result)).inc_by(events as u64);
-        };
         match outcome {
             Outcome::Ignored(_) => {
-                settled("ignored", events);
+                self.settled(SettledAs::Ignored, events);
                 self.events_ignored(OutcomeCode::from(outcome), events - cancelled);
             }
             Outcome::Delivered { action, remarks, .. } => {
-                settled("delivered", events - cancelled);
-                settled("ignored", cancelled);
+                self.settled(SettledAs::Delivered, events - cancelled);
+                self.settled(SettledAs::Ignored, cancelled);
                 families.deliveries.get_or_create(&self.action(action.as_str())).inc();
                 for remark in remarks {
                     self.remarked(remark);
@@ -172,7 +169,11 @@ impl Meter {
 
     /// Counts an event that became a dead letter.
     pub fn dead_letter(&self) {
-        self.0.families.events_settled.get_or_create(&self.result("dead_letter")).inc();
+        self.settled(SettledAs::DeadLetter, 1);
+    }
+
+    fn settled(&self, result: SettledAs, events: usize) {
+        self.0.families.events_settled.get_or_create(&self.result(result.as_str())).inc_by(events as u64);
     }
 
     /// Counts an attempt that failed and will be retried.
@@ -203,11 +204,7 @@ impl Meter {
 
     /// Counts a probe of the rejected API key.
     pub fn key_probed(&self, probe: Probe) {
-        let result = match probe {
-            Probe::Accepted => "accepted",
-            Probe::Refused => "rejected",
-            Probe::Unknown { .. } => "unknown",
-        };
+        let result = ProbeResult::from(probe).as_str();
         self.0.families.api_key_probes.get_or_create(&self.result(result)).inc();
     }
 

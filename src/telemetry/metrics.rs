@@ -6,8 +6,8 @@
 use super::definitions::Families;
 use super::exposition::Format;
 use super::labels::{
-    self, ARRIVED, AUTH_ERRORS, Account, AccountLabels, DeadLetterLabels, NO_ACCOUNT, ReasonLabels, ReloadLabels,
-    STATES, StateLabels, StatusLabels,
+    self, ARRIVED, AUTH_ERRORS, Account, AccountLabels, BreakerState, DeadLetterLabels, NO_ACCOUNT, ReasonLabels,
+    ReloadLabels, ReloadResult, StateLabels, StatusLabels,
 };
 use super::meter::Meter;
 use super::{EventStatus, process};
@@ -85,8 +85,8 @@ struct Gauges {
     concurrency_limit: usize,
     in_flight: usize,
     owned: u64,
-    /// How many accounts are in each of [`STATES`].
-    states: [i64; STATES.len()],
+    /// How many accounts are in each [`BreakerState`].
+    states: [i64; BreakerState::ALL.len()],
 }
 
 impl Default for Metrics {
@@ -101,8 +101,8 @@ impl Default for Metrics {
         for error in AUTH_ERRORS {
             drop(families.authentication_failures.get_or_create(&of_no_account(error)));
         }
-        for result in labels::RELOADS {
-            drop(families.config_reloads.get_or_create(&ReloadLabels { result }));
+        for result in ReloadResult::ALL {
+            drop(families.config_reloads.get_or_create(&ReloadLabels { result: result.as_str() }));
         }
         families.config_last_reload_successful.set(1);
         Self(Arc::new(Inner { registry, families, request_durations, meters: Mutex::default() }))
@@ -141,15 +141,10 @@ impl Metrics {
         }
     }
 
-    /// Counts that the configuration was read again, and whether it was accepted and differed.
-    pub fn config_reloaded(&self, accepted: bool, differed: bool) {
-        let result = match (accepted, differed) {
-            (false, _) => "refused",
-            (true, true) => "applied",
-            (true, false) => "unchanged",
-        };
-        self.0.families.config_reloads.get_or_create(&ReloadLabels { result }).inc();
-        self.0.families.config_last_reload_successful.set(accepted.into());
+    /// Counts that the configuration was read again.
+    pub fn config_reloaded(&self, result: ReloadResult) {
+        self.0.families.config_reloads.get_or_create(&ReloadLabels { result: result.as_str() }).inc();
+        self.0.families.config_last_reload_successful.set((result != ReloadResult::Refused).into());
     }
 
     /// Counts a commit of the store, and how many requests shared it.
@@ -180,8 +175,8 @@ impl Metrics {
             families.upstream_concurrency_limit.get_or_create(&account).set(count(gauges.concurrency_limit as u64));
             families.upstream_requests_in_flight.get_or_create(&account).set(count(gauges.in_flight as u64));
             families.accounts_owned.get_or_create(&account).set(count(gauges.owned));
-            for (state, accounts) in STATES.into_iter().zip(gauges.states) {
-                let labels = StateLabels { account: label.clone(), state };
+            for (state, accounts) in BreakerState::ALL.iter().zip(gauges.states) {
+                let labels = StateLabels { account: label.clone(), state: state.as_str() };
                 families.circuit_breaker_state.get_or_create(&labels).set(accounts);
             }
         }
@@ -227,11 +222,11 @@ impl Metrics {
         let meters = self.meters();
         let mut letters = BTreeMap::new();
         for account in meters.keys().cloned().chain([NO_ACCOUNT.into()]) {
-            letters.extend(labels::dead_letter_reasons().map(|reason| ((account.clone(), reason.as_str()), 0)));
+            letters.extend(OutcomeCode::failures().map(|reason| ((account.clone(), reason.as_str()), 0)));
         }
         for ((name, reason), found) in &store.dead_letters {
             // A word of another release counts, too.
-            let known = labels::dead_letter_reasons().find(|known| known.as_str() == reason);
+            let known = OutcomeCode::failures().find(|known| known.as_str() == reason);
             let reason = known.unwrap_or(OutcomeCode::Unrecorded).as_str();
             *letters.entry((label(&meters, name), reason)).or_default() += found;
         }
@@ -257,13 +252,7 @@ impl Gauges {
         self.concurrency_limit += account.concurrency_limit;
         self.in_flight += account.in_flight;
         self.owned += u64::from(account.is_owner);
-        let state = match account.state {
-            HealthState::Closed => 0,
-            HealthState::Open { .. } => 1,
-            HealthState::HalfOpen => 2,
-            HealthState::Halted { .. } => 3,
-        };
-        self.states[state] += 1;
+        self.states[BreakerState::from(account.state) as usize] += 1;
     }
 }
 

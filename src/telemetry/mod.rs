@@ -3,7 +3,8 @@
 //! In: log events, counts and spans from the services. Out: log lines on standard error, the text of `GET /metrics`, and spans by OTLP.
 //! `definitions` is the table of all metrics; `labels` has the closed lists of their labels; `meter` counts for an account, `metrics`
 //! for the service; `exposition` has the two text formats; `process` is what the system says of this process; `traces` has the
-//! spans, which `otlp` exports; `log_throttle` bounds how often callers of the service can cause a log line.
+//! spans, which `otlp` exports; `log_throttle` bounds how often callers of the service can cause a log line; `words` makes an enum of a
+//! closed list of words.
 //! Invariants, held by every caller and checked by tests: no secret and no personal datum in a log line, a label or a span; the number of
 //! series depends on the configuration alone. Deliberately absent: log files, log rotation and pushing metrics; the environment
 //! that runs the service does these.
@@ -21,10 +22,12 @@ mod optional_gauge;
 mod otlp;
 mod process;
 pub mod traces;
+mod words;
 
 pub use event_status::EventStatus;
 pub use event_type::{EventType, RefusalReason};
 pub use exposition::Format;
+pub use labels::ReloadResult;
 pub use log_throttle::LogThrottle;
 pub use logs::{set_filter, start};
 pub use meter::Meter;
