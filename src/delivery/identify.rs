@@ -14,7 +14,7 @@ use super::{
     Reply, Stage,
 };
 use super::{existing, read_back, rejection, status};
-use crate::domain::{Attribute, FactTime, Facts, Field, NewAffiliate, SentAttributes, Timestamp};
+use crate::domain::{Attribute, Fact, FactTime, Facts, Field, NewAffiliate, SentAttributes, Timestamp};
 use crate::mapping::{Creation, Identify, MappingError, Reason};
 
 /// The next step, as decided by what is known.
@@ -75,7 +75,14 @@ fn update(input: &PlanInput<'_>, wanted: &Identify, known: Known, state: &mut Pl
 
 /// The facts that may replace what was sent of the affiliate.
 fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &PlanState) -> Facts {
-    let mut facts = wanted.facts.clone();
+    let by_rule = |attribute: &Attribute| matches!(attribute, Attribute::Custom(_) | Attribute::Field(Field::Offer));
+    let refused = &state.progress.refused_values;
+    let is_current = |Fact { attribute, time, .. }: &Fact| {
+        (state.access != Access::RulesOnly || by_rule(attribute))
+            && !refused.excludes(attribute)
+            && (input.policy.on_stale == OnStale::Apply || known.sent.accepts(attribute, *time))
+    };
+    let mut facts = wanted.facts.filtered(is_current);
     let has_created = state.progress.refused_values.required_only && state.progress.done == Done::Created;
     if let (true, Creation::Allowed(new)) = (has_created, &wanted.creation) {
         let rest = |attribute: &Attribute| {
@@ -83,15 +90,10 @@ fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &Plan
             is_editable && is_optional(attribute) && wanted.facts.get(attribute).is_none()
         };
         let time = FactTime::new(Some(Timestamp::OLDEST), wanted.time.received_at());
-        facts.replace(Facts::new(&new.profile.filtered(|attribute, _| rest(attribute)), &[], time));
+        let rest = Facts::new(&new.profile.filtered(|attribute, _| rest(attribute)), &[], time);
+        facts.replace(rest.filtered(is_current));
     }
-    let by_rule = |attribute: &Attribute| matches!(attribute, Attribute::Custom(_) | Attribute::Field(Field::Offer));
-    let refused = &state.progress.refused_values;
-    let may = |attribute: &Attribute| {
-        (state.access != Access::RulesOnly || by_rule(attribute)) && !refused.excludes(attribute)
-    };
-    let facts = facts.filtered(|fact| may(&fact.attribute));
-    if input.policy.on_stale == OnStale::Apply { facts } else { facts.newer(&known.sent) }
+    facts
 }
 
 /// Everything that can be sent was sent. What was stated again is remembered with its newer time, and that a field has no value also
@@ -99,9 +101,7 @@ fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &Plan
 fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, mut known: Known, state: &mut PlanState) -> Step {
     let progress = &state.progress;
     let is_stale = !wanted.facts.is_empty() && current.is_empty() && wanted.status.is_none();
-    current
-        .filtered(|fact| fact.value.is_empty() || known.sent.has(input.hash, &fact.attribute, &fact.value))
-        .record(input.hash, &mut known.sent);
+    current.confirm(input.hash, &mut known.sent);
     // A value that Refersion refuses is not tried with every event.
     let refused = &progress.refused_values;
     let at_fault = wanted.facts.filtered(|fact| refused.blames(&fact.attribute));

@@ -139,19 +139,23 @@ pub struct RefusedValues {
 impl RefusedValues {
     /// Whether the attribute is not sent any more.
     pub fn excludes(&self, attribute: &Attribute) -> bool {
-        self.blames(attribute) || self.dropped.contains(&attribute.to_string())
+        self.blames(attribute) || has_name(&self.dropped, attribute)
     }
 
     /// Whether Refersion refuses the value of the attribute, as far as its words show.
     pub fn blames(&self, attribute: &Attribute) -> bool {
-        let name = attribute.to_string();
-        self.named.contains(&name) || self.guessed.contains(&name)
+        has_name(&self.named, attribute) || has_name(&self.guessed, attribute)
     }
 
     /// The names of all attributes that were left out.
     pub fn names(&self) -> Vec<String> {
         [&*self.named, &*self.guessed, &*self.dropped].concat()
     }
+}
+
+/// Whether the name of `attribute` is among `names`, which are seldom any.
+fn has_name(names: &[String], attribute: &Attribute) -> bool {
+    !names.is_empty() && names.contains(&attribute.to_string())
 }
 
 /// What is known of an affiliate's present status, before another one is set.

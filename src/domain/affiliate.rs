@@ -4,6 +4,7 @@
 //! value, which would mean the same as none; its `Debug` prints the names of attributes only, since values are personal data.
 
 use super::Field;
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -93,10 +94,10 @@ impl Attribute {
     }
 
     /// Its name in what is stored of an affiliate: Refersion's spelling of a field, `#` and the id of a custom field.
-    pub(super) fn key(&self) -> String {
+    pub(super) fn key(&self) -> Cow<'static, str> {
         match self {
-            Self::Field(field) => field.as_str().to_owned(),
-            Self::Custom(id) => format!("#{id}"),
+            Self::Field(field) => field.as_str().into(),
+            Self::Custom(id) => format!("#{id}").into(),
         }
     }
 }

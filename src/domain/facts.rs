@@ -81,11 +81,10 @@ impl Facts {
     /// has is not sent again.
     #[must_use]
     pub fn changes(&self, key: &HashKey, sent: &SentAttributes) -> Self {
-        self.filtered(|Fact { attribute, value, .. }| {
-            let is_email = *attribute == Attribute::Field(Field::Email);
-            let is_taken = is_email && sent.is_taken_email(key, value);
-            let clears_nothing = value.is_empty() && !sent.has_value(key, attribute);
-            !is_taken && !clears_nothing && !sent.has(key, attribute, value)
+        self.filtered(|fact @ Fact { attribute, value, .. }| {
+            let changes =
+                if value.is_empty() { sent.has_value(key, attribute) } else { !sent.has(key, attribute, value) };
+            changes && !fact.is_taken_email(key, sent)
         })
     }
 
@@ -103,6 +102,24 @@ impl Facts {
         for Fact { attribute, value, time } in &self.0 {
             sent.record(key, attribute, value, time.at());
         }
+    }
+
+    /// Remembers in `sent` that all of these still hold, where they [change](Self::changes) nothing: what was stated again has the
+    /// newer time, and a field of which nothing was sent has no value. An e-mail that another affiliate has does not hold.
+    pub fn confirm(&self, key: &HashKey, sent: &mut SentAttributes) {
+        debug_assert!(self.changes(key, sent).is_empty(), "facts that change something are sent first");
+        for fact @ Fact { attribute, value, time } in &self.0 {
+            if !fact.is_taken_email(key, sent) || sent.has(key, attribute, value) {
+                sent.confirm(key, attribute, time.at());
+            }
+        }
+    }
+}
+
+impl Fact {
+    /// Whether it is an e-mail that Refersion refused, because another affiliate has it.
+    fn is_taken_email(&self, key: &HashKey, sent: &SentAttributes) -> bool {
+        self.attribute == Attribute::Field(Field::Email) && sent.is_taken_email(key, &self.value)
     }
 }
 

@@ -7,6 +7,7 @@
 use super::{AccountName, AffiliateStatus, ApiKey, Attribute, Email, Profile, UserId};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -138,7 +139,7 @@ impl Fingerprint {
     /// Records the values of `profile`.
     pub fn record(&mut self, key: &HashKey, profile: &Profile) {
         for (attribute, value) in profile.iter() {
-            self.0.insert(attribute.key(), u64::from_be_bytes(key.attribute(attribute, value)));
+            self.0.insert(attribute.key().into_owned(), u64::from_be_bytes(key.attribute(attribute, value)));
         }
     }
 
@@ -149,10 +150,10 @@ impl Fingerprint {
 }
 
 /// The form in which values of `attribute` are compared: spellings of one e-mail address are equal.
-fn comparable(attribute: &Attribute, value: &str) -> String {
+fn comparable<'a>(attribute: &Attribute, value: &'a str) -> Cow<'a, str> {
     match attribute {
-        Attribute::Field(super::Field::Email) => super::email::comparable(value),
-        _ => value.to_owned(),
+        Attribute::Field(super::Field::Email) => super::email::comparable(value).into(),
+        _ => value.into(),
     }
 }
 

@@ -34,7 +34,18 @@ impl SentAttributes {
         if *attribute == Attribute::Field(Field::Email) {
             self.taken_email = None;
         }
-        self.attributes.insert(attribute.key(), Sent { hash, at: at.0 });
+        self.attributes.insert(attribute.key().into_owned(), Sent { hash, at: at.0 });
+    }
+
+    /// Remembers that what was last sent of `attribute` was still true at `at`; if nothing was sent, that it has no value.
+    pub fn confirm(&mut self, key: &HashKey, attribute: &Attribute, at: Timestamp) {
+        match self.attributes.get_mut(&*attribute.key()) {
+            Some(sent) => sent.at = at.0,
+            None => self.record(key, attribute, "", at),
+        }
+        if *attribute == Attribute::Field(Field::Email) {
+            self.taken_email = None;
+        }
     }
 
     /// Remembers that the affiliate was given `status`.
@@ -64,12 +75,12 @@ impl SentAttributes {
 
     /// Whether `attribute` was last sent as `value`.
     pub fn has(&self, key: &HashKey, attribute: &Attribute, value: &str) -> bool {
-        self.attributes.get(&attribute.key()).is_some_and(|sent| sent.hash == key.attribute(attribute, value))
+        self.attributes.get(&*attribute.key()).is_some_and(|sent| sent.hash == key.attribute(attribute, value))
     }
 
     /// Whether `attribute` was sent with a value that is not empty.
     pub fn has_value(&self, key: &HashKey, attribute: &Attribute) -> bool {
-        self.attributes.contains_key(&attribute.key()) && !self.has(key, attribute, "")
+        self.attributes.contains_key(&*attribute.key()) && !self.has(key, attribute, "")
     }
 
     /// Whether `status` was the last one given.
@@ -79,7 +90,7 @@ impl SentAttributes {
 
     /// Whether Refersion refused this e-mail for the affiliate, because another one has it.
     pub fn is_taken_email(&self, key: &HashKey, email: &str) -> bool {
-        self.taken_email == Some(key.attribute(&Attribute::Field(Field::Email), email))
+        self.taken_email.is_some_and(|taken| taken == key.attribute(&Attribute::Field(Field::Email), email))
     }
 
     /// Whether an e-mail could not be changed because another affiliate has it.
