@@ -28,10 +28,10 @@ pub enum EventOutcome {
 
 /// The signals of one account. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub struct AccountSignals(Arc<Shared>);
+pub struct AccountSignals(Arc<Inner>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Inner {
     waiters: Mutex<HashMap<EventId, oneshot::Sender<EventOutcome>>>,
     /// Absent while no event is pending: an idle account costs no scheduler.
     scheduler: Mutex<Option<Scheduler>>,

@@ -19,13 +19,13 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub struct Leases {
     shared: Arc<Shared>,
-    state: Mutex<State>,
+    state: Mutex<HeldLeases>,
     /// The last clone of a lease that is to end was dropped.
     unused: Arc<Notify>,
 }
 
 #[derive(Debug)]
-struct State {
+struct HeldLeases {
     held: BTreeMap<AccountName, Held>,
     /// Until when requests may be sent.
     until: Instant,
@@ -70,7 +70,7 @@ pub struct Ended {
 impl Leases {
     /// None yet.
     pub fn new(shared: Arc<Shared>) -> Self {
-        let state = State { held: BTreeMap::new(), until: Instant::now(), number: 0 };
+        let state = HeldLeases { held: BTreeMap::new(), until: Instant::now(), number: 0 };
         Self { shared, state: Mutex::new(state), unused: Arc::default() }
     }
 
@@ -194,7 +194,7 @@ impl Leases {
         state.held.iter().filter(|(_, held)| which(held)).map(|(name, _)| name.clone()).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, HeldLeases> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,12 +1,12 @@
 //! Migrations: creates the tables, or brings them to this release's version.
 //!
 //! In: a session. Out: the tables, and the store's hash key. Invariants: one process migrates at a time, under a lock that is asked for
-//! again and again instead of waited for, so that no statement hangs; each step is one transaction with the version it leads to; tables
+//! again and again instead of waited for, so that no statement hangs; each migration is one transaction with the version it leads to; tables
 //! that are newer are left alone, and used, unless they say that this release is too old for them. Nothing is written, and no right to
 //! create tables is needed, where there is nothing to migrate.
 
 use super::error::text;
-use super::schema::{META, STEPS, VERSION};
+use super::schema::{META, MIGRATIONS, VERSION};
 use super::session::Session;
 use futures_util::future::BoxFuture;
 use rand::Rng;
@@ -133,10 +133,10 @@ fn under_lock(session: &Session) -> BoxFuture<'_, Result<bool, MigrateError>> {
         session.batch(META).await?;
         let before = found(session).await?;
         check(&before)?;
-        for step in STEPS.iter().filter(|step| step.version > before.version) {
-            session.batch(step.sql).await?;
-            set(session, "version", &step.version.to_be_bytes()).await?;
-            set(session, "oldest_reader", &step.oldest_reader.to_be_bytes()).await?;
+        for migration in MIGRATIONS.iter().filter(|migration| migration.version > before.version) {
+            session.batch(migration.sql).await?;
+            set(session, "version", &migration.version.to_be_bytes()).await?;
+            set(session, "oldest_reader", &migration.oldest_reader.to_be_bytes()).await?;
         }
         if before.hash_key.is_none() {
             let mut hash_key = [0; 32];

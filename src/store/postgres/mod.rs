@@ -68,7 +68,7 @@ use listen::{Hint, ListenConnection};
 use maintenance::Compaction;
 use outcomes::Outcomes;
 use ownership::Replica;
-use settle::{Settle, Settler, Step};
+use settle::{AttemptUpdate, Settle, Settler};
 use shared::Shared;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -97,15 +97,15 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    async fn step(
+    async fn update(
         &self,
         account: &AccountName,
         unit: &Unit,
-        step: Step,
+        update: AttemptUpdate,
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
         let token = self.token(account)?;
-        self.owner.commit(Settle { account: account.clone(), token, unit: unit.clone(), step, changes }).await
+        self.owner.commit(Settle { account: account.clone(), token, unit: unit.clone(), update, changes }).await
     }
 
     fn check_owner(&self, account: &AccountName) -> Result<(), StoreError> {
@@ -196,7 +196,7 @@ impl EventLog for PostgresStore {
         progress: &Progress,
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
-        self.step(account, unit, Step::Progress(progress.clone()), changes).await
+        self.update(account, unit, AttemptUpdate::Progress(progress.clone()), changes).await
     }
 
     async fn settle(
@@ -206,7 +206,7 @@ impl EventLog for PostgresStore {
         settlement: Settlement,
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
-        let settled = self.step(account, unit, Step::End(settlement), changes).await;
+        let settled = self.update(account, unit, AttemptUpdate::End(settlement), changes).await;
         // After a failure they stay in flight: the worker settles them again.
         if matches!(settled, Ok(()) | Err(StoreError::NotPending | StoreError::NotOwner)) {
             self.in_flight.release(&unit.seqs().collect::<Vec<_>>());

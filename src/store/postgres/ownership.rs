@@ -61,12 +61,12 @@ pub struct Replica {
     /// What it tells the others.
     pub hints: Arc<Hints>,
     heard: Mutex<UnboundedReceiver<String>>,
-    memory: Mutex<Memory>,
+    last: Mutex<LastRenewal>,
 }
 
 /// What was seen at the last renewal.
 #[derive(Default)]
-struct Memory {
+struct LastRenewal {
     /// The owner's connection, by the number of its sessions so far.
     sessions: u64,
     live: BTreeSet<ReplicaId>,
@@ -85,7 +85,7 @@ impl Replica {
         heard: UnboundedReceiver<String>,
     ) -> Self {
         let me = hints.me();
-        Self { me, times, connection, leases, hints, heard: Mutex::new(heard), memory: Mutex::default() }
+        Self { me, times, connection, leases, hints, heard: Mutex::new(heard), last: Mutex::default() }
     }
 
     /// As [`Ownership::renew`]. `sessions` is how many sessions the owner's connection has had.
@@ -94,23 +94,23 @@ impl Replica {
         candidates: &BTreeSet<AccountName>,
         sessions: u64,
     ) -> Result<Vec<AccountName>, StoreError> {
-        let mut memory = self.memory.lock().await;
-        let reconnected = std::mem::replace(&mut memory.sessions, sessions) != sessions;
-        if reconnected && memory.renewals > 0 {
+        let mut last = self.last.lock().await;
+        let reconnected = std::mem::replace(&mut last.sessions, sessions) != sessions;
+        if reconnected && last.renewals > 0 {
             self.leases.end_all(Ending::Again);
         }
-        let look_at_all = memory.renewals.is_multiple_of(LOOK_AT_ALL) || memory.candidates != *candidates;
+        let look_at_all = last.renewals.is_multiple_of(LOOK_AT_ALL) || last.candidates != *candidates;
         let sent = Instant::now();
-        let (mut live, mut rows) = self.heartbeat(&memory, candidates, look_at_all).await?;
-        if !look_at_all && live != memory.live {
-            (live, rows) = self.heartbeat(&memory, candidates, true).await?;
+        let (mut live, mut rows) = self.heartbeat(&last, candidates, look_at_all).await?;
+        if !look_at_all && live != last.live {
+            (live, rows) = self.heartbeat(&last, candidates, true).await?;
         }
-        memory.renewals = memory.renewals.wrapping_add(1);
-        memory.candidates.clone_from(candidates);
-        memory.live.clone_from(&live);
+        last.renewals = last.renewals.wrapping_add(1);
+        last.candidates.clone_from(candidates);
+        last.live.clone_from(&live);
         self.compare(&rows);
         self.leases.renew(sent + self.times.send_for());
-        let moves = self.decide(&mut memory, &rows, candidates);
+        let moves = self.decide(&mut last, &rows, candidates);
         self.take(&moves.take).await?;
         self.ask(&moves.ask).await?;
         self.give_up_ended().await?;
@@ -153,12 +153,12 @@ impl Replica {
     /// Renews the heartbeat, and reads who is alive and the accounts that concern this process, or all.
     async fn heartbeat(
         &self,
-        memory: &Memory,
+        last: &LastRenewal,
         candidates: &BTreeSet<AccountName>,
         look_at_all: bool,
     ) -> Result<(BTreeSet<ReplicaId>, Vec<AccountRow>), StoreError> {
-        let (me, millis, is_first) = (uuid(self.me), self.times.millis(), memory.renewals == 0);
-        let new: Vec<String> = candidates.difference(&memory.candidates).map(ToString::to_string).collect();
+        let (me, millis, is_first) = (uuid(self.me), self.times.millis(), last.renewals == 0);
+        let new: Vec<String> = candidates.difference(&last.candidates).map(ToString::to_string).collect();
         let read = self.connection.transaction(move |session| {
             let which = (is_first, look_at_all);
             Box::pin(async move { Ok(owners::heartbeat(session, me, millis, &new, which).await?) })
@@ -186,14 +186,14 @@ impl Replica {
         }
     }
 
-    fn decide(&self, memory: &mut Memory, rows: &[AccountRow], candidates: &BTreeSet<AccountName>) -> Moves {
+    fn decide(&self, last: &mut LastRenewal, rows: &[AccountRow], candidates: &BTreeSet<AccountName>) -> Moves {
         let mut moves = Moves::default();
-        let seen_free = std::mem::take(&mut memory.free);
+        let seen_free = std::mem::take(&mut last.free);
         for row in rows {
             let owned = row.owned(seen_free.contains(&row.number));
-            match owned.next_move(&row.name, self.me, &memory.live, candidates.contains(&row.name)) {
+            match owned.next_move(&row.name, self.me, &last.live, candidates.contains(&row.name)) {
                 Move::Stay if owned.owner.is_none() => {
-                    memory.free.insert(row.number);
+                    last.free.insert(row.number);
                 }
                 Move::Stay => {}
                 Move::Take if self.leases.token(&row.name).is_some() => {} // an earlier lease of it has not ended yet

@@ -11,9 +11,9 @@
 /// The version of the tables that this release makes.
 pub const VERSION: i64 = 1;
 
-/// A step from one version of the tables to the next one.
+/// From one version of the tables to the next one.
 #[derive(Debug)]
-pub struct Step {
+pub struct Migration {
     /// The version it leads to.
     pub version: i64,
     /// Releases whose [`VERSION`] is below this one cannot work with the tables any more.
@@ -22,8 +22,8 @@ pub struct Step {
     pub sql: &'static str,
 }
 
-/// Every step, in order. A step that was released is never changed.
-pub const STEPS: &[Step] = &[Step { version: 1, oldest_reader: 1, sql: TABLES }];
+/// Every migration, in order. One that was released is never changed.
+pub const MIGRATIONS: &[Migration] = &[Migration { version: 1, oldest_reader: 1, sql: TABLES }];
 
 /// The first table to be made: `version` and `oldest_reader` (numbers: 8 bytes, big-endian), `hash_key` (32 bytes).
 pub const META: &str = "CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value bytea NOT NULL)";

@@ -9,7 +9,7 @@
 use super::affiliates::{self, LINK, SAVE, ToRemember, UNLINK_EMAILS};
 use super::connection::Committer;
 use super::session::Session;
-use super::settle_rows::{self, Rows};
+use super::settle_rows::{self, SettledRows};
 use super::shared::{AccountNumber, Shared};
 use crate::delivery::{OutcomeCode, Progress};
 use crate::domain::{AccountName, Seq, Timestamp};
@@ -36,7 +36,7 @@ const ATTEMPTS: &str = "SELECT begun, followers, progress, failures, failing_for
 
 /// What an attempt came to.
 #[derive(Debug)]
-pub enum Step {
+pub enum AttemptUpdate {
     /// It goes on, with this progress.
     Progress(Progress),
     /// It ended.
@@ -53,7 +53,7 @@ pub struct Settle {
     /// The unit.
     pub unit: Unit,
     /// What the attempt came to.
-    pub step: Step,
+    pub update: AttemptUpdate,
     /// What changes in the affiliate index.
     pub changes: AffiliateChanges,
 }
@@ -61,8 +61,8 @@ pub struct Settle {
 impl Settle {
     /// The events that it changes.
     fn seqs(&self) -> impl Iterator<Item = Seq> + '_ {
-        let done = match &self.step {
-            Step::End(Settlement::Done { followers, .. }) => followers.as_slice(),
+        let done = match &self.update {
+            AttemptUpdate::End(Settlement::Done { followers, .. }) => followers.as_slice(),
             _ => &[],
         };
         self.unit.seqs().chain(done.iter().map(|(seq, _)| *seq))
@@ -142,7 +142,7 @@ impl Settler {
         let answers: Vec<Result<(), StoreError>> =
             group.iter().map(|settle| read.check(settle, numbers.get(&settle.account).copied())).collect();
         let accepted = || group.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(settle, _)| settle);
-        let (mut rows, mut remember) = (Rows::default(), Vec::new());
+        let (mut rows, mut remember) = (SettledRows::default(), Vec::new());
         for settle in accepted() {
             if settle.erases() {
                 let received_at = read.received_at(&settle.unit);
@@ -156,7 +156,7 @@ impl Settler {
         }
         let (saved, dead_keys) =
             try_join(affiliates::save(session, &self.0.hash, &remember), rows.write(session)).await?;
-        let is_settled = accepted().any(|settle| matches!(settle.step, Step::End(_)));
+        let is_settled = accepted().any(|settle| matches!(settle.update, AttemptUpdate::End(_)));
         failpoint::step(if is_settled { "store::settle" } else { "store::save_progress" });
         try_join3(
             affiliates::link(session, &self.0.hash, &remember, &saved),
@@ -226,32 +226,32 @@ impl Reading {
     }
 
     /// Adds what an accepted request writes.
-    fn write_into(&self, rows: &mut Rows, settle: &Settle) {
+    fn write_into(&self, rows: &mut SettledRows, settle: &Settle) {
         let head = settle.unit.head;
         let Some((number, _)) = self.events.get(&head) else { return };
         let attempts = self.attempts.get(&head).cloned().unwrap_or_else(|| Some(AttemptRecord::default()));
-        match &settle.step {
-            Step::Progress(progress) => {
+        match &settle.update {
+            AttemptUpdate::Progress(progress) => {
                 rows.save_attempts(head, attempts.map(|record| record.begun(&settle.unit, progress)));
             }
-            Step::End(Settlement::Done { outcome, followers }) => {
+            AttemptUpdate::End(Settlement::Done { outcome, followers }) => {
                 rows.end(head, *outcome);
                 for (seq, outcome) in followers.iter().filter(|(seq, _)| self.is_pending(*seq, *number)) {
                     rows.end(*seq, *outcome);
                 }
             }
-            Step::End(Settlement::Dead { outcome, reason, at }) => {
+            AttemptUpdate::End(Settlement::Dead { outcome, reason, at }) => {
                 self.keep(rows, head, *outcome, (reason, *at));
                 rows.end(head, *outcome);
             }
-            Step::End(settlement) => {
+            AttemptUpdate::End(settlement) => {
                 rows.save_attempts(head, attempts.map(|record| record.settled(head, settlement)));
             }
         }
     }
 
     /// Keeps an event as a dead letter. A row of its attempts that is damaged counts as empty: that was reported when it was begun.
-    fn keep(&self, rows: &mut Rows, head: Seq, outcome: OutcomeCode, (reason, at): (&str, Timestamp)) {
+    fn keep(&self, rows: &mut SettledRows, head: Seq, outcome: OutcomeCode, (reason, at): (&str, Timestamp)) {
         let record = self.attempts.get(&head).cloned().flatten().unwrap_or_default();
         rows.keep_dead(head, outcome, reason, at, record.attempts.failures, record.history.as_deref());
     }

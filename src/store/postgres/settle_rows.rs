@@ -41,7 +41,7 @@ pub const STATEMENTS: &[&str] = &[SAVE_ATTEMPTS, DELETE_ATTEMPTS, KEEP_DEAD, DEA
 
 /// What is written.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub struct SettledRows {
     saved: Vec<(Seq, AttemptColumns)>,
     /// Events that have no attempts any more.
     deleted: Vec<Seq>,
@@ -59,7 +59,7 @@ struct Dead {
     history: String,
 }
 
-impl Rows {
+impl SettledRows {
     /// The attempts at a pending event; `None`: the row is damaged, and stays as it is.
     pub fn save_attempts(&mut self, seq: Seq, record: Option<AttemptRecord>) {
         match record.map(AttemptRecord::columns) {

@@ -51,7 +51,7 @@ impl Vacuum {
         Ok(())
     }
 
-    fn is_due(&self, table: &str, rows: Option<&Rows>) -> bool {
+    fn is_due(&self, table: &str, rows: Option<&RowCounts>) -> bool {
         let left = self.left.get(table).copied().unwrap_or(0);
         rows.is_some_and(|rows| rows.outdated >= (MIN_OUTDATED + rows.live / LIVE_PER_OUTDATED).max(2 * left))
     }
@@ -59,16 +59,16 @@ impl Vacuum {
 
 /// The rows of a table, as PostgreSQL counts them.
 #[derive(Clone, Copy, Debug)]
-struct Rows {
+struct RowCounts {
     live: i64,
     outdated: i64,
 }
 
-async fn outdated(session: &Session) -> Result<HashMap<String, Rows>, Error> {
+async fn outdated(session: &Session) -> Result<HashMap<String, RowCounts>, Error> {
     let sql =
         "SELECT relname::text, n_live_tup, n_dead_tup FROM pg_stat_user_tables WHERE schemaname = current_schema()";
     let rows = session.query(sql, &[]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), Rows { live: row.get(1), outdated: row.get(2) })).collect())
+    Ok(rows.iter().map(|row| (row.get(0), RowCounts { live: row.get(1), outdated: row.get(2) })).collect())
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_table_is_due_once_a_fiftieth_is_outdated_and_twice_what_no_vacuum_could_remove() {
         let mut vacuum = Vacuum::default();
-        let is_due = |vacuum: &Vacuum, live, outdated| vacuum.is_due("log", Some(&Rows { live, outdated }));
+        let is_due = |vacuum: &Vacuum, live, outdated| vacuum.is_due("log", Some(&RowCounts { live, outdated }));
         for (live, outdated, due) in
             [(0, 4_999, false), (0, 5_000, true), (1_000_000, 24_999, false), (1_000_000, 25_000, true)]
         {
@@ -87,6 +87,6 @@ mod tests {
         assert!(!vacuum.is_due("log", None));
         vacuum.left.insert("log", 100_000);
         assert!(!is_due(&vacuum, 0, 199_999) && is_due(&vacuum, 0, 200_000));
-        assert!(vacuum.is_due("bodies", Some(&Rows { live: 0, outdated: 5_000 })), "of that table alone");
+        assert!(vacuum.is_due("bodies", Some(&RowCounts { live: 0, outdated: 5_000 })), "of that table alone");
     }
 }

@@ -6,7 +6,7 @@ use super::append;
 use super::attempts;
 use super::query::Query;
 use super::read::is_pending;
-use super::settle::Rows;
+use super::settle::RowCleanup;
 use super::write_tx::WriteTx;
 use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, Seq, Timestamp};
@@ -27,11 +27,11 @@ pub fn keep(
     outcome: OutcomeCode,
     reason: &str,
     at: Timestamp,
-    rows: &Rows,
+    rows: &RowCleanup,
 ) -> Result<(), StoreError> {
     let (attempts, body) = match rows {
-        Rows::Delete => (attempts::of_dead_letter(tx.connection, seq)?, body(tx.connection, seq)?),
-        Rows::Leave { body } => ((0, None), body.clone()),
+        RowCleanup::Delete => (attempts::of_dead_letter(tx.connection, seq)?, body(tx.connection, seq)?),
+        RowCleanup::Leave { body } => ((0, None), body.clone()),
     };
     let last = Attempt { at, what: reason.to_owned() };
     let history = history::with(seq, attempts.1.as_deref(), &last);

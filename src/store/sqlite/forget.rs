@@ -10,7 +10,7 @@ use super::dead_letters;
 use super::erase::{affiliates_of, dead_letters_with_body, delete_links, erase_dead_letters, keep_moment, keys_beside};
 use super::query::Query;
 use super::read::still_pending;
-use super::settle::{Rows, end};
+use super::settle::{RowCleanup, end};
 use super::write_tx::WriteTx;
 use crate::delivery::OutcomeCode;
 use crate::domain::{Seq, Timestamp};
@@ -127,7 +127,7 @@ pub fn erase(
         dead_letters::keep_erased(tx, seq, now)?;
         let account = tx.connection.one("SELECT account FROM log WHERE seq = ?1", [seq.0], |row| Ok(row.get(0)?))?;
         let Some(account) = account else { continue };
-        forgotten.events += u64::from(end(tx, account, seq, OutcomeCode::Erased, &Rows::Delete)?);
+        forgotten.events += u64::from(end(tx, account, seq, OutcomeCode::Erased, &RowCleanup::Delete)?);
     }
     for seq in search.rows().iter().filter(|seq| !in_flight.contains(seq)) {
         tx.connection.run("UPDATE log SET keys = x'' WHERE seq = ?1", [seq.0])?;

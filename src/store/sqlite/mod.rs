@@ -56,7 +56,7 @@ use crate::scheduling::{Entry, Unit};
 use async_trait::async_trait;
 use reader::Readers;
 use rusqlite::Connection;
-use settle::Rows;
+use settle::RowCleanup;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -170,12 +170,12 @@ impl EventLog for SqliteStore {
         settlement: Settlement,
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
-        let settle = |rows: Rows| {
+        let settle = |rows: RowCleanup| {
             let (account, unit, settlement, changes) =
                 (account.clone(), unit.clone(), settlement.clone(), changes.clone());
             self.writer.write(move |tx| settle::settle(tx, &account, &unit, &settlement, &changes, &rows))
         };
-        let mut settled = settle(Rows::Delete).await;
+        let mut settled = settle(RowCleanup::Delete).await;
         if matches!(settled, Err(StoreError::Corrupt(_))) {
             let head = unit.head;
             let body = self.readers.read(move |connection| match dead_letters::body(connection, head) {
@@ -183,7 +183,7 @@ impl EventLog for SqliteStore {
                 body => body,
             });
             let body = body.await?;
-            settled = settle(Rows::Leave { body }).await;
+            settled = settle(RowCleanup::Leave { body }).await;
             if settled.is_ok() {
                 tracing::error!(seq = %head, "the file of the store is damaged: the body of a settled event stays in it");
             }

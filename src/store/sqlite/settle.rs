@@ -2,7 +2,7 @@
 //!
 //! Invariants: changes of the affiliate index are written in the same transaction; nothing is written if the head is not
 //! pending. SQLite commits no transaction that has touched a damaged page: such a settlement is repeated with
-//! [`Rows::Leave`].
+//! [`RowCleanup::Leave`].
 
 use super::query::Query;
 use super::write_tx::WriteTx;
@@ -33,7 +33,7 @@ pub fn save_progress(
 
 /// What becomes of the rows that an ended event has in `bodies` and `attempts`.
 #[derive(Debug)]
-pub enum Rows {
+pub enum RowCleanup {
     /// They are deleted.
     Delete,
     /// They stay in the file, untouched, because one of their pages is damaged.
@@ -50,7 +50,7 @@ pub fn settle(
     unit: &Unit,
     settlement: &Settlement,
     changes: &AffiliateChanges,
-    rows: &Rows,
+    rows: &RowCleanup,
 ) -> Result<(), StoreError> {
     let (head, number) = (unit.head, account_of_pending(tx, account, unit.head)?);
     affiliates::apply(tx, account, number, unit, changes)?;
@@ -86,12 +86,12 @@ pub fn end(
     account: AccountNumber,
     seq: Seq,
     outcome: OutcomeCode,
-    rows: &Rows,
+    rows: &RowCleanup,
 ) -> Result<bool, StoreError> {
     let sql = "UPDATE log SET outcome = ?3 WHERE seq = ?1 AND account = ?2 AND outcome IS NULL";
     let ended = tx.connection.run(sql, params![seq.0, account, outcome.number()])? > 0;
     if ended {
-        if matches!(rows, Rows::Delete) {
+        if matches!(rows, RowCleanup::Delete) {
             tx.connection.run("DELETE FROM bodies WHERE seq = ?1", [seq.0])?;
             attempts::delete(tx.connection, seq)?;
         }

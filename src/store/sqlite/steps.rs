@@ -84,7 +84,8 @@ fn dead() -> Settlement {
 }
 
 fn settled(tx: &mut WriteTx<'_>, unit: Unit, settlement: Settlement, changes: AffiliateChanges) {
-    settle::settle(tx, &AccountName::main(), &unit, &settlement, &changes, &settle::Rows::Delete).expect("settled");
+    settle::settle(tx, &AccountName::main(), &unit, &settlement, &changes, &settle::RowCleanup::Delete)
+        .expect("settled");
 }
 
 fn transaction<T>(store: &mut Database, work: impl FnOnce(&mut WriteTx<'_>) -> T) -> T {
