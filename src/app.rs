@@ -42,7 +42,7 @@ use axum::{Extension, Router};
 use context::AppContext;
 use directory::Directory;
 use merchant_registry::MerchantRegistry;
-use ownership::LeaseKeeper;
+use ownership::LeaseRenewal;
 use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader, new_client};
 use std::collections::BTreeMap;
 use std::io;
@@ -155,7 +155,7 @@ pub async fn serve(
     let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&registry)), shutdown.clone()));
     let operators = admin_router(&context, &registry, addresses.ops);
     let private = tokio::spawn(listen_for_operators(ops, operators, shutdown.clone()));
-    let leases = LeaseKeeper::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
+    let leases = LeaseRenewal::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
     registry.wake_accounts_with_pending_events();
     let reloader = Reloader::new(reloading, context.clone(), Arc::clone(&registry), merchants, accounts);
     let reloads = tokio::spawn(reloader.run());

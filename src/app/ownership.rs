@@ -1,4 +1,4 @@
-//! Keeps the leases of this process: renews them in time, and wakes the workers of the accounts that it owns.
+//! Renews the leases of this process in time, and wakes the workers of the accounts that it owns.
 //!
 //! In: the accounts that this process can deliver for, and hints of the store. Out: renewals, and wake-ups. Invariants: the
 //! leases are renewed as long as a delivery is in flight, also during shutdown; from the shutdown on, each account is given up
@@ -14,13 +14,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How often the API keys that other processes stored are read, in case that a hint was lost.
+/// How often the API keys that other processes stored are read, in case a hint was lost.
 const READ_KEYS_EVERY: Duration = Duration::from_secs(30);
 
-/// The task that keeps the leases.
-pub(super) struct LeaseKeeper(Option<JoinHandle<()>>);
+/// The task that renews the leases; none for a store that one process has to itself.
+pub(super) struct LeaseRenewal(Option<JoinHandle<()>>);
 
-struct Keeping {
+struct RenewalLoop {
     store: Arc<dyn Store>,
     registry: Arc<AccountRegistry>,
     every: Duration,
@@ -30,12 +30,12 @@ struct Keeping {
     keys_due: Instant,
 }
 
-impl LeaseKeeper {
+impl LeaseRenewal {
     /// Starts it. `shutdown` is cancelled when the service begins to shut down.
     pub(super) fn start(store: Arc<dyn Store>, registry: Arc<AccountRegistry>, shutdown: CancellationToken) -> Self {
         Self(store.renew_every().map(|every| {
             let keys_due = Instant::now() + READ_KEYS_EVERY;
-            tokio::spawn(Keeping { store, registry, every, shutdown, failing: false, keys_due }.run())
+            tokio::spawn(RenewalLoop { store, registry, every, shutdown, failing: false, keys_due }.run())
         }))
     }
 
@@ -47,7 +47,7 @@ impl LeaseKeeper {
     }
 }
 
-impl Keeping {
+impl RenewalLoop {
     async fn run(mut self) {
         loop {
             self.renew().await;
@@ -60,11 +60,11 @@ impl Keeping {
 
     /// Returns when the leases are to be renewed: at this moment, or before if something has changed.
     async fn until_due(&mut self, due: Instant) {
-        let leaving = self.shutdown.is_cancelled();
+        let shutting_down = self.shutdown.is_cancelled();
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(due) => return,
-                () = self.shutdown.cancelled(), if !leaving => return,
+                () = self.shutdown.cancelled(), if !shutting_down => return,
                 change = self.store.changed() => match change {
                     Change::Owners => return,
                     Change::Appended(accounts) => self.registry.wake(&accounts),
@@ -75,8 +75,8 @@ impl Keeping {
     }
 
     async fn renew(&mut self) {
-        let leaving = self.shutdown.is_cancelled();
-        let candidates = if leaving { BTreeSet::new() } else { self.registry.accounts() };
+        let shutting_down = self.shutdown.is_cancelled();
+        let candidates = if shutting_down { BTreeSet::new() } else { self.registry.accounts() };
         match self.store.renew(&candidates).await {
             Ok(with_pending_events) => {
                 if std::mem::take(&mut self.failing) {
