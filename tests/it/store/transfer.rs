@@ -248,7 +248,7 @@ impl Source for Miscounted {
 }
 
 #[tokio::test]
-async fn counts_that_differ_are_told_and_nothing_is_moved() {
+async fn counts_that_differ_are_reported_and_nothing_is_moved() {
     for to in Place::every() {
         let from = Place::file();
         let store = from.open().await;
