@@ -41,7 +41,7 @@ async fn fail_poison_users(request: Request, next: Next) -> Response {
 
 #[tokio::test]
 async fn an_event_that_is_always_refused_or_always_fails_delays_no_other_user() {
-    let settings = [("SERVER_WAIT", "0s"), ("DELIVERY_MAX_AGE", "6s"), ("REFERSION_CONCURRENCY", "2")];
+    let settings = [("SERVER_WAIT", "0s"), ("DELIVERY_MAX_AGE", "3s"), ("REFERSION_CONCURRENCY", "2")];
     let service = Service::on(refersion_with_poison_users().await, &settings).await;
     for number in 0..EVENTS_OF_EACH {
         let city = json!({"city": format!("City {number}")});
@@ -55,7 +55,7 @@ async fn an_event_that_is_always_refused_or_always_fails_delays_no_other_user() 
         affiliates.len() == USERS && affiliates.iter().all(|one| one.field("city") == "City 1")
     };
     service.refersion.until(served).await;
-    // Two events that fail for six seconds each: whoever waited for them would come after twelve.
+    // Two events that fail for three seconds each: whoever waited for them would come after six.
     assert!(service.ready().await.json()["pending"].as_u64() >= Some(1), "one of the two waits still");
     service.until_drained().await;
     assert_eq!(

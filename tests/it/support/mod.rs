@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// A generous deadline: reached only when something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long [`poll_until`] waits before it asks again: long beside an answer of `/readyz`, short beside a test.
 const POLL_EVERY: Duration = Duration::from_millis(5);
 /// The key of every test account.
