@@ -5,7 +5,7 @@
 
 use super::progress::bytes_bar;
 use super::{ConfigArgs, eprint, fail, now, print};
-use crate::config::{Config, Mode, StoreUrl};
+use crate::config::{Mode, StoreUrl};
 use crate::domain::Timestamp;
 use crate::store::{Copied, CopyError, CopyProgress, back_up};
 use clap::Args;
@@ -24,34 +24,29 @@ pub(super) struct BackupArgs {
 }
 
 pub(super) fn run(args: &BackupArgs) -> ExitCode {
-    let config = match args.config.load(Mode::Offline) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let store = match store_file(&config) {
+    let store = match store_file(&args.config) {
         Ok(store) => store,
-        Err(error) => return fail(&error),
+        Err(code) => return code,
     };
     if !store.exists() {
         return fail(&format!("there is no store at {}; set STORE_URL to the store's file", store.display()));
     }
     let file = match &args.file {
-        None => store.with_file_name(default_name(store, now())),
-        Some(folder) if folder.is_dir() => folder.join(default_name(store, now())),
+        None => store.with_file_name(default_name(&store, now())),
+        Some(folder) if folder.is_dir() => folder.join(default_name(&store, now())),
         Some(file) => file.clone(),
     };
-    finish(&file, copy("copying the store", |progress| back_up(store, &file, progress)))
+    finish(&file, copy("copying the store", |progress| back_up(&store, &file, progress)))
 }
 
-/// The file of the store; or what to do instead, if the store is not a file.
-pub(super) fn store_file(config: &Config) -> Result<&Path, String> {
-    match &config.store.url {
+/// The file of the store that the configuration names. If that is no file, says what to do instead.
+pub(super) fn store_file(args: &ConfigArgs) -> Result<PathBuf, ExitCode> {
+    match args.load(Mode::Offline)?.store.url {
         StoreUrl::Sqlite(path) => Ok(path),
-        StoreUrl::Postgres(_) => {
-            Err("STORE_URL names a PostgreSQL database, which is copied by pg_dump while the service runs, \
-                                      and restored by pg_restore into an empty database"
-                .to_owned())
-        }
+        StoreUrl::Postgres(_) => Err(fail(
+            &"STORE_URL names a PostgreSQL database, which is copied by pg_dump while the service runs, and restored by \
+              pg_restore into an empty database",
+        )),
     }
 }
 

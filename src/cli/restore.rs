@@ -3,9 +3,8 @@
 //! Out: the path of the store on standard output; exit code 1 if a store is there already, if a service runs on it, or if the file
 //! is no backup. The tables keep the version of the backup: the next start migrates them.
 
+use super::ConfigArgs;
 use super::backup::{copy, finish, store_file};
-use super::{ConfigArgs, fail};
-use crate::config::Mode;
 use crate::store::restore;
 use clap::Args;
 use std::path::PathBuf;
@@ -21,13 +20,9 @@ pub(super) struct RestoreArgs {
 }
 
 pub(super) fn run(args: &RestoreArgs) -> ExitCode {
-    let config = match args.config.load(Mode::Offline) {
-        Ok(config) => config,
+    let store = match store_file(&args.config) {
+        Ok(store) => store,
         Err(code) => return code,
     };
-    let store = match store_file(&config) {
-        Ok(store) => store,
-        Err(error) => return fail(&error),
-    };
-    finish(store, copy("restoring the store", |progress| restore(&args.file, store, progress)))
+    finish(&store, copy("restoring the store", |progress| restore(&args.file, &store, progress)))
 }
