@@ -39,27 +39,26 @@ pub fn overlap(one: &Remember, other: &Remember) -> bool {
 /// An affiliate to remember, with its account.
 #[derive(Clone, Copy, Debug)]
 pub struct ToRemember<'a> {
-    /// The account.
-    pub account: &'a AccountName,
-    /// Its number.
-    pub number: AccountNumber,
-    /// The affiliate.
-    pub remember: &'a Remember,
+    /// The affiliate's own key.
+    key: KeyHash,
+    account: AccountNumber,
+    remember: &'a Remember,
+}
+
+impl<'a> ToRemember<'a> {
+    /// An affiliate of the account of this name and number.
+    pub fn new(hash: &HashKey, name: &AccountName, account: AccountNumber, remember: &'a Remember) -> Self {
+        Self { key: keys::affiliate_hash(hash, name, &remember.known.code), account, remember }
+    }
 }
 
 /// Saves affiliates that do not [overlap]. Returns the number of each by its key, for [`link`].
-pub async fn save(
-    session: &Session,
-    hash: &HashKey,
-    affiliates: &[ToRemember<'_>],
-) -> Result<HashMap<Vec<u8>, i64>, Error> {
+pub async fn save(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<HashMap<Vec<u8>, i64>, Error> {
     if affiliates.is_empty() {
         return Ok(HashMap::new());
     }
-    let keys: Vec<[u8; 16]> =
-        affiliates.iter().map(|one| keys::affiliate_hash(hash, one.account, &one.remember.known.code)).collect();
-    let keys: Vec<&[u8]> = keys.iter().map(<[u8; 16]>::as_slice).collect();
-    let numbers: Vec<AccountNumber> = affiliates.iter().map(|one| one.number).collect();
+    let keys: Vec<&[u8]> = affiliates.iter().map(|one| one.key.as_slice()).collect();
+    let accounts: Vec<AccountNumber> = affiliates.iter().map(|one| one.account).collect();
     let columns: Vec<AffiliateColumns> =
         affiliates.iter().map(|one| AffiliateColumns::of(&one.remember.known)).collect();
     let codes: Vec<String> = columns.iter().map(|columns| text(&columns.code)).collect();
@@ -67,22 +66,20 @@ pub async fn save(
     let found: Vec<bool> = columns.iter().map(|columns| columns.found).collect();
     let sent: Vec<&[u8]> = columns.iter().map(|columns| columns.sent.as_slice()).collect();
     let conflicts: Vec<bool> = columns.iter().map(|columns| columns.email_conflict).collect();
-    let rows = session.query(SAVE, &[&keys, &numbers, &codes, &ids, &found, &sent, &conflicts]).await?;
+    let rows = session.query(SAVE, &[&keys, &accounts, &codes, &ids, &found, &sent, &conflicts]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Links the keys of affiliates that were [saved](save).
 pub async fn link(
     session: &Session,
-    hash: &HashKey,
     affiliates: &[ToRemember<'_>],
     saved: &HashMap<Vec<u8>, i64>,
 ) -> Result<(), Error> {
     let (mut with_email, mut emails): (Vec<i64>, Vec<Vec<u8>>) = <_>::default();
     let (mut linked, mut leads_to): (Vec<Vec<u8>>, Vec<i64>) = <_>::default();
     for one in affiliates {
-        let key = keys::affiliate_hash(hash, one.account, &one.remember.known.code);
-        let Some(affiliate) = saved.get(key.as_slice()).copied() else { continue };
+        let Some(affiliate) = saved.get(one.key.as_slice()).copied() else { continue };
         let users = one.remember.keys.iter().map(keys::tagged);
         let earlier = emails.len();
         for user in users {

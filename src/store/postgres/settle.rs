@@ -150,16 +150,15 @@ impl Settler {
             }
             let Some(number) = numbers.get(&settle.account).copied() else { continue };
             if let Some(affiliate) = &settle.changes.remember {
-                remember.push(ToRemember { account: &settle.account, number, remember: affiliate });
+                remember.push(ToRemember::new(&self.0.hash, &settle.account, number, affiliate));
             }
             read.write_into(&mut rows, settle);
         }
-        let (saved, dead_keys) =
-            try_join(affiliates::save(session, &self.0.hash, &remember), rows.write(session)).await?;
+        let (saved, dead_keys) = try_join(affiliates::save(session, &remember), rows.write(session)).await?;
         let is_settled = accepted().any(|settle| matches!(settle.update, AttemptUpdate::End(_)));
         failpoint::step(if is_settled { "store::settle" } else { "store::save_progress" });
         try_join3(
-            affiliates::link(session, &self.0.hash, &remember, &saved),
+            affiliates::link(session, &remember, &saved),
             settle_rows::write_dead_keys(session, &dead_keys),
             session.batch("COMMIT"),
         )
