@@ -33,13 +33,13 @@
 //!  3. The events of one user are delivered one at a time, in log order; an event that is stuck blocks that user alone. Two
 //!     events belong to one user if they share a `userId` or an e-mail, if these lead to one affiliate, or if a third pending
 //!     event connects them.
-//!  4. Repeats have no second effect: the same `messageId` within the deduplication window, a `new` whose answer was lost, a
-//!     crash between two steps.
+//!  4. Idempotency: Segment sends at least once and calls are repeated, but no repeat has a second effect. Repeats are: the same
+//!     `messageId` within the deduplication window, a `new` whose answer was lost, what is done again after a crash.
 //!  5. Older facts do not overwrite newer ones: per attribute, by the event's own `timestamp`, which is never later than its
 //!     receipt. A delete event also erases the user here, and an event from before it brings nobody back.
 //!  6. A wrong key (401) fails no event: the account halts, keeps its events, probes the key, and resumes by itself. A key
 //!     that arrives with a request is verified with Refersion before it is stored, and stored sealed before an event is appended.
-//!  7. Logs, metrics, errors and answers contain no secret and no personal data. Delivered bodies are erased.
+//!  7. Logs, metrics, errors and answers contain no secret and no personal data (PII). Delivered bodies are erased.
 //!  8. The raw body is stored and mapped again when it is delivered, so a corrected rule applies to pending and to replayed
 //!     events.
 //!  9. No lock and no transaction is held across a call to Refersion. One process owns a SQLite file, held by a lock; one
@@ -48,7 +48,8 @@
 //!     An affiliate belongs to the first `userId` that came with it: an identify of another one changes nothing, unless
 //!     `DELIVERY_ON_OTHER_USER` is `update`; an Engage event without `userId` sets what the rules say.
 //! 11. Status codes are decided in one file for each direction: `http/response.rs` (inbound), `admin/problem.rs` (operators) and
-//!     `refersion/response.rs` (outbound); `health.rs` has the two of health. Accounts are independent: none delays another, and equal ids in two of them are two users.
+//!     `refersion/response.rs` (outbound); `health.rs` has the two of health.
+//! 12. Accounts are independent: none delays another, and equal ids in two of them are two users.
 //!
 //! # Deliberately absent
 //! A web interface.

@@ -1,4 +1,4 @@
-//! Who may use the operators' listener.
+//! Access control of the operators' listener: which requests need the token.
 //!
 //! | request | needs |
 //! | --- | --- |
@@ -11,7 +11,7 @@
 //! `Authorization: Bearer TOKEN`, or as the password of Basic credentials, so that a browser asks for it. Invariants: a token that
 //! is presented is looked at even where none is needed, if one is set; it is compared in constant time, and never printed; without
 //! a token nothing can be changed. The `Host` is looked at because a page of another site can have its own name resolve to
-//! this machine, and then read what a loopback listener shows. Cross-site requests are recognised as Go's `CrossOriginProtection` does:
+//! this machine, and then read what a loopback listener shows. Cross-site requests (CSRF) are recognised as Go's `CrossOriginProtection` does:
 //! by `Sec-Fetch-Site`, and where a browser is too old for it by `Origin`. Deliberately absent: users and roles.
 
 use super::problem::Problem;

@@ -85,7 +85,7 @@ pub(super) fn page_size(limit: Option<u16>) -> Result<usize, Problem> {
     }
 }
 
-/// A cursor: where the page before ended. It is never below zero.
+/// The cursor of a pagination: where the page before ended. It is never below zero.
 pub(super) fn cursor(after: Option<i64>) -> Result<i64, Problem> {
     match after {
         None => Ok(0),

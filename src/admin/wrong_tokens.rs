@@ -1,5 +1,5 @@
-//! Slows down who guesses the token: after [`MAX_WRONG`] wrong ones within a second, a peer's tokens are not looked at for the rest of
-//! it.
+//! Limits how fast the token can be guessed (brute force): after [`MAX_WRONG`] wrong tokens within a second, a peer's tokens are not looked
+//! at for the rest of that second.
 //!
 //! In: the address of a peer, and the time. Out: whether its token may be looked at. Invariant: memory is bounded; while more than
 //! [`MAX_PEERS`] peers present wrong tokens within a second, no token of a further peer is looked at. Addresses of IPv6 count by their

@@ -1,4 +1,4 @@
-//! Reload: takes another configuration while the service runs.
+//! Reload (hot reload): takes another configuration while the service runs.
 //!
 //! In: a way to read the configuration again, and requests to do so: a signal, or the changed file of a secret. Out: other endpoints,
 //! keys and settings in place of the present ones. Invariants: a configuration is taken as a whole or, with its problems logged, not at

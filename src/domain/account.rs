@@ -1,4 +1,4 @@
-//! A Refersion account: its name in this service, and its API key.
+//! A Refersion account (a tenant of this service): its name in this service, and its API key.
 //!
 //! In: the API key as Segment's settings hold it, `publickey.secretkey`. Out: the pair, split at the first `.` (Refersion API
 //! contract). Invariants: both halves are non-empty, printable ASCII without blanks and colons, so that they fit into a header

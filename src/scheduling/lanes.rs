@@ -1,4 +1,5 @@
-//! Lanes: which loaded events are of one user, in which order they wait, and whose head may run.
+//! Lanes: which loaded events are of one user, in which order they are to run, and which heads may run. An event that fails blocks its
+//! own lane (head-of-line blocking), and no other.
 //!
 //! In: the names of events (their keys, the affiliates these lead to) and sequence numbers. Out: heads of lanes. Invariants: a lane
 //! is never empty between two calls; its head is listed among the heads to run exactly while none of its events is in flight;

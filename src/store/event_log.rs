@@ -200,7 +200,7 @@ pub struct EmailConflict {
     pub id: Option<AffiliateId>,
 }
 
-/// What a compaction removes: everything that was received before these moments. The default removes nothing.
+/// The retention of a compaction: it removes everything that was received before these moments. The default removes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ForgetBefore {
     /// Settled events, and with them their ids.

@@ -162,8 +162,8 @@ impl Worker {
         }
     }
 
-    /// Another process delivers for the account from now on, and knows its health.
-    pub(super) fn leave_health(&self) {
+    /// Publishes nothing any more: another process delivers for the account from now on, and knows its health.
+    pub(super) fn unpublish_health(&self) {
         self.0.signals.publish(HealthSnapshot::default());
     }
 

@@ -62,7 +62,7 @@ pub(super) async fn run(worker: Worker, lease: Lease) {
         run_loop.on_delivery_end(ended);
     }
     worker.save_health().await;
-    worker.leave_health();
+    worker.unpublish_health();
     drop(run_loop); // and its lease with it
     worker.stop();
     worker.wake(); // if there is a new lease already, or the account is configured again by now
@@ -169,7 +169,7 @@ impl RunLoop {
         Ok(next_due.map_or(FOREVER, |due| due.since(now)))
     }
 
-    /// Reads the log until `wanted` heads are runnable, or to its end.
+    /// Reads ahead (prefetch): until `wanted` heads are runnable, or to the end of the log.
     async fn read_ahead(&mut self, wanted: usize, now: Timestamp) -> Result<(), StoreError> {
         let worker = self.worker.clone();
         loop {

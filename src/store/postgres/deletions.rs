@@ -1,4 +1,4 @@
-//! Moments of deletions: when the user with a key was deleted, so that an event from before brings nobody back.
+//! Moments of deletions (tombstones): when the user with a key was deleted, so that an event from before brings nobody back.
 //!
 //! In: keys of deleted users. Out: the moment of each key. Invariants: only keyed hashes are kept; a key keeps its latest moment, for
 //! as long as the latest event that deleted it is to be remembered; whoever keeps a moment has locked the row of the account.
