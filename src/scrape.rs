@@ -7,7 +7,7 @@
 use crate::account_signals::AccountSignals;
 use crate::domain::{AccountName, Timestamp};
 use crate::store::{Measured, Store};
-use crate::telemetry::{Format, Metrics, Observed, ObservedAccount, ObservedStore};
+use crate::telemetry::{ExpositionFormat, Metrics, Observed, ObservedAccount, ObservedStore};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
@@ -35,7 +35,7 @@ impl Scraper {
     /// The text in `format`. `ready`: what `/readyz` says; `accounts`: those that have a worker.
     pub async fn text<'a>(
         &self,
-        format: Format,
+        format: ExpositionFormat,
         ready: bool,
         accounts: impl Iterator<Item = (&'a AccountName, &'a AccountSignals)>,
         now: Timestamp,

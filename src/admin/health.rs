@@ -6,7 +6,7 @@
 use super::directory::AccountState;
 use super::{Account, Admin};
 use crate::health::{Liveness, Readiness, refersion_state};
-use crate::telemetry::Format;
+use crate::telemetry::ExpositionFormat;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -92,7 +92,7 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> impl IntoResponse
 ))]
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> impl IntoResponse {
     let accept = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
-    let format = Format::preferred(accept);
+    let format = ExpositionFormat::preferred(accept);
     let configured = admin.accounts.configured();
     let ready = admin.readiness(&configured).is_ready();
     let accounts: Vec<Account> =

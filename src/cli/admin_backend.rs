@@ -1,7 +1,7 @@
 //! The backend of the operators' commands: the store itself while no service runs on it, otherwise the running service,
 //! through its operators' API.
 //!
-//! In: where to look ([`Target`]), and an operation on dead letters, e-mail conflicts or a user's data. Out: its result, or an error as text.
+//! In: where to look ([`BackendArgs`]), and an operation on dead letters, e-mail conflicts or a user's data. Out: its result, or an error as text.
 //! The store's lock decides: if another process has the store open, the service is asked over HTTP. Invariants: both answer alike, also
 //! where a filter names an account that is not known; while a command has the store open, the service cannot start on it, so commands
 //! close it soon. A PostgreSQL database is opened beside the service.
@@ -21,7 +21,7 @@ use url::Url;
 
 /// Which service or store a command works on.
 #[derive(Debug, Args)]
-pub(super) struct Target {
+pub(super) struct BackendArgs {
     /// The URL of the running service's operators' listener. Without it, the command opens the store, or if a service
     /// has it open, asks OPS_LISTEN
     #[arg(long, value_name = "URL")]
@@ -42,7 +42,7 @@ pub(super) struct OwnStore {
     config: Box<Config>,
 }
 
-impl Target {
+impl BackendArgs {
     /// The configuration, or the exit code after its problems were printed.
     pub(super) fn config(&self) -> Result<Config, ExitCode> {
         self.config.load(Mode::Offline)

@@ -3,7 +3,7 @@
 //! Out: one line for each, with the ids under which Refersion shows the affiliate. Invariant: no personal data; the store holds
 //! neither of the two addresses.
 
-use super::admin_backend::{AdminBackend, Target};
+use super::admin_backend::{AdminBackend, BackendArgs};
 use super::{eprint, print};
 use crate::store::EmailConflict;
 use clap::Args;
@@ -19,7 +19,7 @@ pub(super) struct EmailConflictsArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    target: Target,
+    target: BackendArgs,
 }
 
 /// How many are read in one operation.

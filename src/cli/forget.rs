@@ -2,7 +2,7 @@
 //!
 //! An event in flight is left alone. Then the command says so and exits with 1; it has to be run again.
 
-use super::admin_backend::Target;
+use super::admin_backend::BackendArgs;
 use super::{eprint, fail, print};
 use crate::domain::{AccountName, Email, User, UserId};
 use crate::store::Forgotten;
@@ -30,7 +30,7 @@ pub(super) struct ForgetArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    target: Target,
+    target: BackendArgs,
 }
 
 pub(super) fn run(args: &ForgetArgs) -> ExitCode {

@@ -6,7 +6,7 @@
 use super::{block_on, eprint, fail, print};
 use crate::app::{open_source, open_target};
 use crate::config::StoreUrl;
-use crate::store::transfer::{Counts, TABLES, transfer};
+use crate::store::transfer::{TABLES, TableCounts, transfer};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
@@ -56,7 +56,7 @@ pub(super) fn run(args: &MigrateStoreArgs) -> ExitCode {
     }
 }
 
-async fn migrate(from: &StoreUrl, to: &StoreUrl) -> Result<Counts, String> {
+async fn migrate(from: &StoreUrl, to: &StoreUrl) -> Result<TableCounts, String> {
     let mut source = open_source(from).await.map_err(|error| format!("--from: {error}"))?;
     let target = open_target(to).await.map_err(|error| format!("--to: {error}"))?;
     let bar = ProgressBar::new(0); // draws nothing without a terminal
@@ -72,7 +72,7 @@ async fn migrate(from: &StoreUrl, to: &StoreUrl) -> Result<Counts, String> {
 }
 
 /// A line for each table, in their order, and one for each account with pending events.
-fn counts_by_table(counts: &Counts) -> Vec<String> {
+fn counts_by_table(counts: &TableCounts) -> Vec<String> {
     let tables = TABLES.iter().map(|table| table.name.to_owned());
     let others = counts.keys().filter(|name| TABLES.iter().all(|table| table.name != **name)).cloned();
     let line = |name: String| format!("{:>12} {name}", counts.get(&name).copied().unwrap_or(0));

@@ -10,7 +10,7 @@ use super::did_you_mean::unknown;
 use super::environment::secret_in;
 use super::keys::{Key, KeySpec, ValueKind};
 use super::layers::{Layers, Setting, kind_of};
-use super::problem::Problem;
+use super::problem::ConfigProblem;
 use super::read::{Read, Reader, check};
 use super::values::Parsed;
 use super::{Mode, base_url, keys, rules};
@@ -89,7 +89,7 @@ fn account(setting: &Setting, unique: &mut UniqueAccounts, reader: &mut Reader) 
     let allowed: Vec<_> = OWN.into_iter().chain(OVERRIDES.map(|key| key.name)).collect();
     for name in table.keys().filter(|name| !allowed.contains(&name.as_str())) {
         let location = format!("{}.{name}", setting.name);
-        reader.problems.push(Problem::new(&location, &setting.origin, unknown("unknown key", name, &allowed)));
+        reader.problems.push(ConfigProblem::new(&location, &setting.origin, unknown("unknown key", name, &allowed)));
     }
     let name = name_of(setting, table, unique, reader);
     let api_key = match secret(setting, table, &keys::REFERSION_API_KEY, reader) {
@@ -243,7 +243,7 @@ impl UniqueAccounts {
     fn key(&mut self, key: ApiKey, setting: &Setting, reader: &mut Reader) -> Read<ApiKey> {
         if let Some((_, first)) = self.keys.iter().find(|(public, _)| public == key.public()) {
             let text = "found the same public key in both, expected an account of Refersion's for each";
-            return Err(reader.problems.note(Problem::between(first, &setting.location(), text)));
+            return Err(reader.problems.note(ConfigProblem::between(first, &setting.location(), text)));
         }
         self.keys.push((key.public().to_owned(), setting.location()));
         Ok(key)

@@ -7,7 +7,7 @@
 use super::did_you_mean::nearest;
 use super::keys::{KEYS, KeySpec, ValueKind, of_section, sections};
 use super::layers::{Layers, Setting};
-use super::problem::{Problem, Problems, SettingOrigin, Warning, either};
+use super::problem::{ConfigProblem, Problems, SettingOrigin, Warning, either};
 use super::values::Parsed;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub(super) fn apply(layers: &mut Layers, mut env: BTreeMap<String, String>, prob
         match (env.remove(&key.env()), path) {
             (Some(_), Some((_, name))) => {
                 let text = format!("found beside {name}, expected only one of the two");
-                problems.push(Problem::new(&key.env(), &SettingOrigin::Environment, text));
+                problems.push(ConfigProblem::new(&key.env(), &SettingOrigin::Environment, text));
                 layers.incomplete = true;
             }
             (Some(text), None) => put(layers, key, &text, problems),
@@ -59,7 +59,7 @@ fn put(layers: &mut Layers, key: KeySpec, text: &str, problems: &mut Problems) {
         Err(error) => {
             let example = if key.kind == ValueKind::Table { r#"{ trait = "…" }"# } else { r#"[{ trait = "…" }]"# };
             let text = format!("found no TOML ({}), expected a value such as {example}", error.message());
-            problems.push(Problem::new(&key.env(), &SettingOrigin::Environment, text));
+            problems.push(ConfigProblem::new(&key.env(), &SettingOrigin::Environment, text));
         }
     }
 }
@@ -73,7 +73,7 @@ fn put_file(layers: &mut Layers, key: KeySpec, name: String, path: &str, problem
         }
         Err(text) => {
             layers.incomplete = true;
-            problems.push(Problem::new(&name, &SettingOrigin::Environment, text));
+            problems.push(ConfigProblem::new(&name, &SettingOrigin::Environment, text));
         }
     }
 }
@@ -109,12 +109,12 @@ fn check_unknown(name: &str, value: &str, problems: &mut Problems) -> Option<War
     let origin = SettingOrigin::Environment;
     if let Some(meant) = meant {
         let text = format!("unknown setting; did you mean {}{meant}?", &name[..prefix]);
-        problems.push(Problem::new(name, &origin, text));
+        problems.push(ConfigProblem::new(name, &origin, text));
     } else if SHARED_PREFIXES.contains(&section) || rest.ends_with("PORT") {
         let text = format!("is not a setting of this service and is ignored; settings are {}", names.join(", "));
         return Some(Warning::new(name, &origin, text));
     } else {
-        problems.push(Problem::new(name, &origin, format!("unknown setting; expected {}", either(&names))));
+        problems.push(ConfigProblem::new(name, &origin, format!("unknown setting; expected {}", either(&names))));
     }
     None
 }

@@ -6,7 +6,7 @@
 
 use super::did_you_mean::{nearest, unknown};
 use super::keys::{KEYS, KeySpec, ValueKind, of_section, sections};
-use super::problem::{Problem, Problems, SettingOrigin, either};
+use super::problem::{ConfigProblem, Problems, SettingOrigin, either};
 use super::values::found;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,8 +31,8 @@ impl Setting {
     }
 
     /// A problem with its value.
-    pub(super) fn problem(&self, text: impl Into<String>) -> Problem {
-        Problem::new(&self.name, &self.origin, text)
+    pub(super) fn problem(&self, text: impl Into<String>) -> ConfigProblem {
+        ConfigProblem::new(&self.name, &self.origin, text)
     }
 
     /// The setting inside this one whose name is appended: `.trait`, ` #1`.
@@ -96,7 +96,7 @@ impl Layers {
             Ok(text) => self.text(&text, &origin, problems),
             Err(error) => {
                 self.incomplete = true;
-                problems.push(Problem::file(&origin, format!("cannot be read: {error}; expected a TOML file")));
+                problems.push(ConfigProblem::file(&origin, format!("cannot be read: {error}; expected a TOML file")));
             }
         }
     }
@@ -107,7 +107,7 @@ impl Layers {
             Ok(table) => table,
             Err(error) => {
                 self.incomplete = true;
-                return problems.push(Problem::file(origin, syntax(text, error)));
+                return problems.push(ConfigProblem::file(origin, syntax(text, error)));
             }
         };
         for (section, value) in table {
@@ -116,12 +116,12 @@ impl Layers {
                     self.accounts = Some(Setting { name: section, origin: origin.clone(), value });
                 }
                 _ if !sections().contains(&section.as_str()) => {
-                    problems.push(Problem::new(&section, origin, unknown_section(&section, &value)));
+                    problems.push(ConfigProblem::new(&section, origin, unknown_section(&section, &value)));
                 }
                 Value::Table(keys) => self.section(&section, keys, origin, problems),
                 other => {
                     let text = format!("found {}, expected a section: [{section}]", kind_of(&other));
-                    problems.push(Problem::new(&section, origin, text));
+                    problems.push(ConfigProblem::new(&section, origin, text));
                 }
             }
         }
@@ -132,7 +132,7 @@ impl Layers {
             let path = format!("{section}.{name}");
             match of_section(section).find(|key| key.name == name) {
                 Some(key) => self.put(key, Setting { name: path, origin: origin.clone(), value }, problems),
-                None => problems.push(Problem::new(&path, origin, unknown_key(section, &name))),
+                None => problems.push(ConfigProblem::new(&path, origin, unknown_key(section, &name))),
             }
         }
     }

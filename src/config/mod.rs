@@ -25,7 +25,7 @@ mod values;
 pub use accounts::AccountConfig;
 pub use changes::Change;
 pub use keys::{KEYS, KeySpec, ValueKind};
-pub use problem::{Problem, Problems, Warning};
+pub use problem::{ConfigProblem, Problems, Warning};
 
 use crate::delivery::Policy;
 use crate::domain::{AccountName, ApiKey, SealKey};

@@ -37,13 +37,13 @@ impl fmt::Display for SettingOrigin {
 
 /// One problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigProblem {
     origin: SettingOrigin,
     location: String,
     text: String,
 }
 
-impl Problem {
+impl ConfigProblem {
     /// A problem with the setting `name`.
     pub(super) fn new(name: &str, origin: &SettingOrigin, text: impl Into<String>) -> Self {
         Self { origin: origin.clone(), location: format!("{name} ({origin})"), text: text.into() }
@@ -60,7 +60,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.location, self.text)
     }
@@ -71,16 +71,16 @@ pub(super) struct Noted;
 
 /// All problems of a configuration, one line each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems(Vec<ConfigProblem>);
 
 impl Problems {
     /// Adds a problem.
-    pub(super) fn push(&mut self, problem: Problem) {
+    pub(super) fn push(&mut self, problem: ConfigProblem) {
         self.0.push(problem);
     }
 
     /// Adds a problem, and returns the error for the read that found it.
-    pub(super) fn note(&mut self, problem: Problem) -> Noted {
+    pub(super) fn note(&mut self, problem: ConfigProblem) -> Noted {
         self.push(problem);
         Noted
     }
@@ -110,7 +110,7 @@ impl Problems {
     }
 
     /// The problems in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigProblem> {
         self.0.iter()
     }
 }

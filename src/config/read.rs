@@ -5,7 +5,7 @@
 use super::changes::Written;
 use super::keys::{Key, KeySpec};
 use super::layers::{Layers, Setting};
-use super::problem::{Noted, Problem, Problems, SettingOrigin, Warning};
+use super::problem::{ConfigProblem, Noted, Problems, SettingOrigin, Warning};
 use super::values::Parsed;
 use toml::Value;
 
@@ -26,7 +26,11 @@ impl Reader {
     pub(super) fn value<T>(&mut self, key: &Key<T>) -> Read<T> {
         self.optional(key)?.ok_or_else(|| {
             // Cannot happen: the manual has a value for each such key, which a test checks.
-            self.problems.note(Problem::new(&key.spec.path(), &SettingOrigin::Whole, "has no default and no value"))
+            self.problems.note(ConfigProblem::new(
+                &key.spec.path(),
+                &SettingOrigin::Whole,
+                "has no default and no value",
+            ))
         })
     }
 
@@ -40,7 +44,7 @@ impl Reader {
     pub(super) fn missing(&mut self, key: KeySpec, text: &str) {
         // It may be set in a source that could not be read, which is a problem of its own.
         if !self.layers.incomplete {
-            self.problems.push(Problem::new(&key.path(), &SettingOrigin::Whole, text));
+            self.problems.push(ConfigProblem::new(&key.path(), &SettingOrigin::Whole, text));
         }
     }
 
@@ -55,7 +59,7 @@ impl Reader {
     pub(super) fn conflict(&mut self, one: KeySpec, other: KeySpec, text: impl FnOnce(&Value, &Value) -> String) {
         if let (Some(one), Some(other)) = (self.layers.get(one), self.layers.get(other)) {
             let text = text(&one.value, &other.value);
-            self.problems.push(Problem::between(&one.location(), &other.location(), text));
+            self.problems.push(ConfigProblem::between(&one.location(), &other.location(), text));
         }
     }
 

@@ -6,7 +6,7 @@
 use super::did_you_mean::unknown;
 use super::keys;
 use super::layers::Setting;
-use super::problem::{Problem, Problems, either};
+use super::problem::{ConfigProblem, Problems, either};
 use super::read::{Read, Reader, check};
 use super::values::{audience_status, found, id, is_id, text};
 use crate::mapping::{Audience, CreateIf, CustomField, Effect, Rules};
@@ -139,7 +139,7 @@ fn table<'a>(setting: &'a Setting, allowed: &[&str], problems: &mut Problems) ->
     };
     for name in table.keys().filter(|name| !allowed.contains(&name.as_str())) {
         let location = format!("{}.{name}", setting.name);
-        problems.push(Problem::new(&location, &setting.origin, unknown("unknown key", name, allowed)));
+        problems.push(ConfigProblem::new(&location, &setting.origin, unknown("unknown key", name, allowed)));
     }
     Ok(table)
 }

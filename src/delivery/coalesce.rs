@@ -13,7 +13,7 @@
 //! says when.
 
 use super::state::is_from_before;
-use super::{Access, Ignored, Known, Memory, OnStale, Outcome, PlanState, Policy, Progress, Stage, Step};
+use super::{AffiliateAccess, Ignored, Known, Memory, OnStale, Outcome, PlanState, Policy, Progress, Stage, Step};
 use crate::domain::{Attribute, FactTime, Facts, User};
 use crate::mapping::{Creation, Identify, Intent};
 use std::borrow::Cow;
@@ -101,7 +101,7 @@ fn may_lead(memory: &Memory, head: &Identify) -> bool {
 
 fn coalesce_identifies(memory: &Memory, policy: Policy, head: &Identify, followers: &[Intent]) -> Coalesced<'static> {
     let state = leads_to(memory, policy, &Intent::Identify(head.clone()), &head.user);
-    let may_begin = state.access == Access::Full
+    let may_begin = state.access == AffiliateAccess::Full
         && !state.deleted_since
         && (state.known.is_some() || matches!(head.creation, Creation::Allowed(_)));
     let known = state.known;

@@ -7,7 +7,8 @@
 use super::outcome::{Step, TransientFailure};
 use super::search::{self, Search};
 use super::{
-    Access, Affiliate, Call, Done, Found, Known, OnExisting, Origin, PlanInput, PlanState, Recalled, Reply, Stage,
+    Affiliate, AffiliateAccess, Call, Done, Found, Known, OnExisting, Origin, PlanInput, PlanState, Recalled, Reply,
+    Stage,
 };
 use super::{read_back, status};
 use crate::domain::AffiliateCode;
@@ -43,9 +44,9 @@ pub(super) fn on_recalled(input: &PlanInput<'_>, wanted: &Identify, state: &mut 
     match recalled {
         Some(Recalled { known, has_other_owner }) => {
             if has_other_owner {
-                state.access = Access::to_affiliate_of_other_user(wanted, input.policy, &code);
+                state.access = AffiliateAccess::to_affiliate_of_other_user(wanted, input.policy, &code);
             }
-            if matches!(state.access, Access::OtherOwner(_)) {
+            if matches!(state.access, AffiliateAccess::OtherOwner(_)) {
                 state.progress.stage = Stage::Start;
             } else {
                 state.record_affiliate(known);

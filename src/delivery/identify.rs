@@ -10,8 +10,8 @@
 use super::outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 use super::rejection::is_optional;
 use super::{
-    Access, Affiliate, Call, Done, Identifier, Known, OnExisting, OnStale, Origin, PlanInput, PlanState, Rejection,
-    Reply, Stage,
+    Affiliate, AffiliateAccess, Call, Done, Identifier, Known, OnExisting, OnStale, Origin, PlanInput, PlanState,
+    Rejection, Reply, Stage,
 };
 use super::{existing, read_back, rejection, status};
 use crate::domain::{Attribute, Fact, FactTime, Facts, Field, NewAffiliate, SentAttributes, Timestamp};
@@ -19,7 +19,7 @@ use crate::mapping::{Creation, Identify, MappingError, Reason};
 
 /// The next step, as decided by what is known.
 pub(super) fn decide(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState) -> Step {
-    if let Access::OtherOwner(code) = &state.access {
+    if let AffiliateAccess::OtherOwner(code) = &state.access {
         return Step::ignored(Ignored::OtherOwner(code.clone()));
     }
     if state.deleted_since {
@@ -78,7 +78,7 @@ fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &Plan
     let by_rule = |attribute: &Attribute| matches!(attribute, Attribute::Custom(_) | Attribute::Field(Field::Offer));
     let refused = &state.progress.refused_values;
     let is_current = |Fact { attribute, time, .. }: &Fact| {
-        (state.access != Access::RulesOnly || by_rule(attribute))
+        (state.access != AffiliateAccess::RulesOnly || by_rule(attribute))
             && !refused.excludes(attribute)
             && (input.policy.on_stale == OnStale::Apply || known.sent.accepts(attribute, *time))
     };

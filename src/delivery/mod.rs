@@ -29,5 +29,5 @@ pub use outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, Tran
 pub use outcome_code::OutcomeCode;
 pub use plan::{on_recalled, step};
 pub use policy::{OnDelete, OnExisting, OnOtherUser, OnStale, Policy};
-pub use state::{Access, PlanInput, PlanState};
+pub use state::{AffiliateAccess, PlanInput, PlanState};
 pub use unanswered_new::UnansweredNew;

@@ -30,9 +30,9 @@ pub struct PlanState {
     /// Another affiliate, that of the e-mail, where the `userId` leads to one.
     pub fallback: Option<Known>,
     /// What the event may do.
-    pub access: Access,
+    pub access: AffiliateAccess,
     /// What it may do to the affiliate of its e-mail, where its `userId` leads to none any more.
-    pub access_by_email: Access,
+    pub access_by_email: AffiliateAccess,
     /// The user was deleted after the event.
     pub deleted_since: bool,
     /// An affiliate to which the e-mail of a delete leads, while its `userId` leads, or led before it was deleted, to another.
@@ -45,7 +45,7 @@ pub struct PlanState {
 
 /// What an event may do to the affiliate that its keys lead to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Access {
+pub enum AffiliateAccess {
     /// Everything.
     #[default]
     Full,
@@ -67,9 +67,9 @@ impl PlanState {
         let Memory { by_user_id, by_email, email_has_other_owner, .. } = memory;
         let access_by_email = match (intent, &by_email) {
             (Intent::Identify(wanted), Some(known)) if email_has_other_owner => {
-                Access::to_affiliate_of_other_user(wanted, policy, &known.code)
+                AffiliateAccess::to_affiliate_of_other_user(wanted, policy, &known.code)
             }
-            _ => Access::Full,
+            _ => AffiliateAccess::Full,
         };
         let other_affiliate = match (intent, &by_user_id, &by_email) {
             (Intent::Delete { .. }, Some(own), Some(other)) if own.code != other.code => Some(other.code.clone()),
@@ -77,12 +77,12 @@ impl PlanState {
             _ => None,
         };
         let by_email = by_email.filter(|_| by_user_id.is_some() || other_affiliate.is_none());
-        let is_anothers = matches!(access_by_email, Access::OtherOwner(_));
+        let is_anothers = matches!(access_by_email, AffiliateAccess::OtherOwner(_));
         let by_email = by_email.filter(|_| !is_anothers && !deleted_since);
         let (known, fallback, access) = if by_user_id.is_none() {
             (by_email, None, access_by_email.clone())
         } else {
-            (by_user_id.filter(|_| !deleted_since), by_email, Access::Full)
+            (by_user_id.filter(|_| !deleted_since), by_email, AffiliateAccess::Full)
         };
         let fallback = fallback.filter(|other| known.as_ref().is_none_or(|known| known.code != other.code));
         let in_flight = progress.new_in_flight.take();
@@ -130,7 +130,7 @@ impl PlanState {
     }
 }
 
-impl Access {
+impl AffiliateAccess {
     /// What an event may do to an affiliate that belongs to another `userId`.
     pub(super) fn to_affiliate_of_other_user(wanted: &Identify, policy: Policy, code: &AffiliateCode) -> Self {
         if policy.on_other_user == OnOtherUser::Update {

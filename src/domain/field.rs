@@ -4,7 +4,7 @@
 //! a read-back compares, the fields that anonymizing overwrites, and the fields that the simulated Refersion takes. What
 //! fills a field is decided in [`crate::mapping`]. Source: Refersion's API contract (`/affiliate/new`, `edit`, `get`).
 //! Deliberately absent: the longest length of a value. Refersion has limits (`Value exceed the char limit`), but publishes
-//! none, so that a value is sent as it is; [`Format`] bounds those that have a form.
+//! none, so that a value is sent as it is; [`FieldFormat`] bounds those that have a form.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub struct FieldSpec {
     /// Whether `new` is rejected without the field.
     pub required: bool,
     /// What a value looks like.
-    pub format: Format,
+    pub format: FieldFormat,
 }
 
 /// Whether a field holds personal data, and what overwrites it when an affiliate is anonymized.
@@ -38,7 +38,7 @@ pub enum Personal {
 
 /// What Refersion accepts as a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum FieldFormat {
     /// Any text.
     Text,
     /// A text that is not empty.
@@ -74,7 +74,7 @@ macro_rules! fields {
                         personal: Personal::$personal,
                         get_name: $get_name,
                         required: $required,
-                        format: Format::$format,
+                        format: FieldFormat::$format,
                     },)+
                 }
             }
@@ -142,7 +142,7 @@ mod tests {
     fn an_address_is_personal_wherever_it_stands() {
         for field in Field::ALL {
             let spec = field.spec();
-            assert_eq!(spec.format == Format::Email, spec.personal == Personal::Email, "{field}");
+            assert_eq!(spec.format == FieldFormat::Email, spec.personal == Personal::Email, "{field}");
         }
     }
 }

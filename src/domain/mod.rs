@@ -23,7 +23,7 @@ pub use affiliate::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, NewA
 pub use email::{Email, EmailError};
 pub use fact_time::FactTime;
 pub use facts::{Fact, Facts};
-pub use field::{Field, FieldSpec, Format, Personal};
+pub use field::{Field, FieldFormat, FieldSpec, Personal};
 pub use hash::{EventId, Fingerprint, HashKey, UserKey};
 pub use password::password;
 pub use seal::{Opened, SealKey, SealNonce, SealedKey, open_seal};

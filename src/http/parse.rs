@@ -31,7 +31,7 @@ pub(super) struct ParsedItem {
     /// Segment's id of the event; its result in an array repeats it.
     pub(super) message_id: Option<String>,
     pub(super) kind: EventType,
-    pub(super) decision: Decision,
+    pub(super) decision: ItemDecision,
     /// What the mapping left out of the event.
     pub(super) notes: Vec<String>,
 }
@@ -39,19 +39,24 @@ pub(super) struct ParsedItem {
 impl ParsedItem {
     /// An element that is not read as an event.
     fn refused(response: ApiResponse) -> Self {
-        Self { message_id: None, kind: EventType::Malformed, decision: Decision::Respond(response), notes: Vec::new() }
+        Self {
+            message_id: None,
+            kind: EventType::Malformed,
+            decision: ItemDecision::Respond(response),
+            notes: Vec::new(),
+        }
     }
 }
 
 /// What to do with an event.
-pub(super) enum Decision {
+pub(super) enum ItemDecision {
     /// Append it. For an event that applies to known users only, with its result if the user is unknown.
     Append(NewEvent, Option<ApiResponse>),
     /// Respond without appending it.
     Respond(ApiResponse),
 }
 
-impl Decision {
+impl ItemDecision {
     /// The id of an event to append.
     pub(super) fn event_id(&self) -> Option<EventId> {
         match self {
@@ -109,7 +114,7 @@ fn map_event(endpoint: &AccountEndpoint, text: &str, event: Event<'_>, received_
         Kind::Identify => EventType::Identify,
         Kind::Delete => EventType::Delete,
         Kind::Unsupported(kind) => {
-            let decision = Decision::Respond(ApiResponse::UnsupportedType(kind.clone()));
+            let decision = ItemDecision::Respond(ApiResponse::UnsupportedType(kind.clone()));
             return ParsedItem {
                 message_id: event.message_id,
                 kind: EventType::Unsupported,
@@ -137,7 +142,7 @@ fn decide(
     event: &Event<'_>,
     intent: Result<Intent, MappingError>,
     received_at: Timestamp,
-) -> Decision {
+) -> ItemDecision {
     let (user, if_unknown, deleted_at) = match intent {
         Ok(Intent::Identify(wanted)) => (wanted.user, if_unknown(&wanted.creation), None),
         Ok(Intent::Delete { user, time }) => {
@@ -145,12 +150,12 @@ fn decide(
             let response = user.email.is_none().then_some(ApiResponse::Delivered(not_found));
             (user, response, Some(time.at()))
         }
-        Ok(Intent::Nothing(reason)) => return Decision::Respond(ApiResponse::Ignored(reason)),
-        Err(error) => return Decision::Respond(ApiResponse::Unmappable(error)),
+        Ok(Intent::Nothing(reason)) => return ItemDecision::Respond(ApiResponse::Ignored(reason)),
+        Err(error) => return ItemDecision::Respond(ApiResponse::Unmappable(error)),
     };
     let only = if_unknown.as_ref().map(|_| KnownUsersOnly { none_pending_up_to: None, deleted_at });
     let event = new_event(endpoint, text, event, &user, only, received_at);
-    Decision::Append(event, if_unknown)
+    ItemDecision::Append(event, if_unknown)
 }
 
 /// The result if the user is unknown; `None` if the event creates the affiliate.

@@ -11,7 +11,7 @@ use super::answered::{Answered, log_auth_error};
 use super::append::append;
 use super::body::{self, RawBody};
 use super::limits::{MAX_EVENT_BYTES, MAX_NOTES_OF_ARRAY};
-use super::parse::{Decision, ParsedBody, ParsedItem, parse_body};
+use super::parse::{ItemDecision, ParsedBody, ParsedItem, parse_body};
 use super::response::{ApiResponse, ItemResult, ResponseBody, combined};
 use super::{AccountEndpoint, AccountRegistry, refuse};
 use crate::account_signals::Waiter;
@@ -150,12 +150,12 @@ async fn parse(
 
 async fn handle_one(
     endpoint: &AccountEndpoint,
-    decision: Decision,
+    decision: ItemDecision,
     trace: Option<TraceContext>,
 ) -> Result<ApiResponse, ApiResponse> {
     let (event, if_unknown) = match decision {
-        Decision::Respond(response) => return Ok(response),
-        Decision::Append(event, if_unknown) => (event, if_unknown),
+        ItemDecision::Respond(response) => return Ok(response),
+        ItemDecision::Append(event, if_unknown) => (event, if_unknown),
     };
     let waiter = (!endpoint.max_wait.is_zero()).then(|| endpoint.signals.wait_for(event.id)).flatten();
     match append(endpoint, vec![event], trace).await?.first() {
@@ -214,8 +214,8 @@ async fn handle_many(
     for ParsedItem { message_id, kind, decision, notes } in items {
         labels.push(Label { message_id, kind, event: decision.event_id(), notes });
         match decision {
-            Decision::Respond(result) => results.push(result),
-            Decision::Append(event, if_unknown) => {
+            ItemDecision::Respond(result) => results.push(result),
+            ItemDecision::Append(event, if_unknown) => {
                 unresolved.push((results.len(), if_unknown));
                 // Replaced by the result of the append.
                 results.push(ApiResponse::InternalError);

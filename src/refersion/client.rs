@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use url::Url;
 
-/// The connections to Refersion. Clones and all accounts share them, since no connection is bound to a key pair.
+/// The connection pool: connections to Refersion that are kept alive between requests. Clones and all accounts share them, since no connection is bound to a key pair.
 #[derive(Clone, Debug)]
 pub struct ConnectionPool {
     http: reqwest::Client,
@@ -28,11 +28,11 @@ pub struct ConnectionPool {
 
 /// The API client of one Refersion account.
 #[derive(Debug)]
-pub struct Client(ArcSwap<Connection>);
+pub struct Client(ArcSwap<AccountConnection>);
 
 /// What the calls of an account are made with.
 #[derive(Clone, Debug)]
-struct Connection {
+struct AccountConnection {
     pool: ConnectionPool,
     headers: HeaderMap,
 }
@@ -69,7 +69,7 @@ impl ConnectionPool {
 
     /// The client of the account with this key pair.
     pub fn client(&self, api_key: &ApiKey) -> Result<Client, BuildError> {
-        let connection = Connection { pool: self.clone(), headers: headers(api_key)? };
+        let connection = AccountConnection { pool: self.clone(), headers: headers(api_key)? };
         Ok(Client(ArcSwap::from_pointee(connection)))
     }
 }
@@ -77,7 +77,7 @@ impl ConnectionPool {
 impl Client {
     /// Makes all further calls with this key pair.
     pub fn replace_key(&self, api_key: &ApiKey) -> Result<(), BuildError> {
-        let connection = Connection { pool: self.0.load().pool.clone(), headers: headers(api_key)? };
+        let connection = AccountConnection { pool: self.0.load().pool.clone(), headers: headers(api_key)? };
         self.0.store(Arc::new(connection));
         Ok(())
     }
@@ -147,7 +147,7 @@ impl Client {
     }
 }
 
-impl Connection {
+impl AccountConnection {
     fn request(&self, operation: &str, body: &Value, guard: &SendGuard) -> Request {
         let mut url = self.pool.affiliate.clone();
         append(&mut url, operation);

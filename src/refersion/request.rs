@@ -5,7 +5,7 @@
 //! while `new` is being sent. Deliberately absent: the path and the headers ([`super::client`]).
 
 use crate::delivery::{Call, Identifier};
-use crate::domain::{Attribute, Field, Format, NewAffiliate, Profile};
+use crate::domain::{Attribute, Field, FieldFormat, NewAffiliate, Profile};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
@@ -27,7 +27,7 @@ pub fn body(call: &Call, others: &[&Call], password: impl FnOnce() -> SecretStri
 fn edit_entry(call: &Call) -> Option<Map<String, Value>> {
     let Call::Edit { id, changes } = call else { return None };
     let mut affiliate = fields(changes, |field, value| match field.spec().format {
-        Format::Offer => value.parse::<u64>().map_or_else(|_| value.into(), Value::from),
+        FieldFormat::Offer => value.parse::<u64>().map_or_else(|_| value.into(), Value::from),
         _ => value.into(),
     });
     affiliate.insert("id".into(), json!(id));

@@ -7,7 +7,7 @@
 //! contract says of `edit`, and an empty one clears it; the merchant's own id is ASCII letters and digits, as "alphanumeric" says.
 
 use super::error_response::{ErrorResponse, TOO_LONG, not_allowed};
-use crate::domain::{self, Email, Format};
+use crate::domain::{self, Email, FieldFormat};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -63,11 +63,11 @@ pub(super) const fn optional(name: &'static str, rule: Rule) -> FieldRule {
 pub(super) fn in_new(field: domain::Field) -> FieldRule {
     let spec = field.spec();
     let rule = match spec.format {
-        Format::Email => Rule::Email,
-        Format::Country => Rule::Country,
-        Format::Alphanumeric => Rule::Alphanumeric,
-        Format::StateCode => Rule::StateCode,
-        Format::Text | Format::NonEmpty | Format::Offer => Rule::Text,
+        FieldFormat::Email => Rule::Email,
+        FieldFormat::Country => Rule::Country,
+        FieldFormat::Alphanumeric => Rule::Alphanumeric,
+        FieldFormat::StateCode => Rule::StateCode,
+        FieldFormat::Text | FieldFormat::NonEmpty | FieldFormat::Offer => Rule::Text,
     };
     FieldRule { name: spec.name, required: spec.required, rule }
 }
@@ -75,9 +75,13 @@ pub(super) fn in_new(field: domain::Field) -> FieldRule {
 /// A field of an affiliate as `edit` takes it; none if `edit` does not take it as a text.
 pub(super) fn in_edit(field: domain::Field) -> Option<FieldRule> {
     let rule = match field.spec().format {
-        Format::Offer => return None,
-        Format::NonEmpty => Rule::NonEmpty,
-        Format::Text | Format::Email | Format::Country | Format::StateCode | Format::Alphanumeric => in_new(field).rule,
+        FieldFormat::Offer => return None,
+        FieldFormat::NonEmpty => Rule::NonEmpty,
+        FieldFormat::Text
+        | FieldFormat::Email
+        | FieldFormat::Country
+        | FieldFormat::StateCode
+        | FieldFormat::Alphanumeric => in_new(field).rule,
     };
     field.is_editable().then_some(FieldRule { name: field.as_str(), required: false, rule })
 }

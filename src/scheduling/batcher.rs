@@ -14,13 +14,13 @@ use std::sync::Arc;
 /// The pending calls of one account; `T` is the handle of the delivery that waits for the reply.
 #[derive(Debug)]
 pub struct Batcher<T> {
-    pending: VecDeque<Pending<T>>,
+    pending: VecDeque<QueuedCall<T>>,
     /// How many requests are in flight that could have been batched.
     shareable: usize,
 }
 
 #[derive(Debug)]
-struct Pending<T> {
+struct QueuedCall<T> {
     call: Arc<Call>,
     alone: bool,
     waiter: T,
@@ -35,7 +35,7 @@ pub struct Batch<T> {
     pub shareable: bool,
 }
 
-/// No request names more affiliates (API contract: the longest `status_change`; for `edit` nothing is said).
+/// The largest batch size: no request names more affiliates (API contract: the longest `status_change`; for `edit` nothing is said).
 pub const MAX_BATCH: usize = 50;
 /// So many requests that could be batched go out before they are full.
 const MAX_PARTIAL: usize = 2;
@@ -49,7 +49,7 @@ impl<T> Default for Batcher<T> {
 impl<T> Batcher<T> {
     /// `waiter` waits for the reply to `call`, which is batched with no other if it is to go `alone`.
     pub fn push(&mut self, call: Arc<Call>, alone: bool, waiter: T) {
-        self.pending.push_back(Pending { call, alone, waiter });
+        self.pending.push_back(QueuedCall { call, alone, waiter });
     }
 
     /// The next request, if one may go out. While `more` calls are announced, only one that cannot be batched.
@@ -82,7 +82,7 @@ impl<T> Batcher<T> {
     /// The places of the calls that go next; and whether others could have gone with them.
     fn choose(&self, more: bool) -> Option<(Vec<usize>, bool)> {
         let mut held: Vec<&Call> = Vec::new();
-        for (place, Pending { call, alone, .. }) in self.pending.iter().enumerate() {
+        for (place, QueuedCall { call, alone, .. }) in self.pending.iter().enumerate() {
             if *alone || call.affiliate().is_none() {
                 return Some((vec![place], false));
             }
@@ -104,8 +104,9 @@ impl<T> Batcher<T> {
         let head = &self.pending[first].call;
         let mut named = HashSet::from([head.affiliate()]);
         let later = self.pending.iter().enumerate().skip(first + 1);
-        let fit = later
-            .filter(|(_, Pending { call, alone, .. })| !alone && call.is_like(head) && named.insert(call.affiliate()));
+        let fit = later.filter(|(_, QueuedCall { call, alone, .. })| {
+            !alone && call.is_like(head) && named.insert(call.affiliate())
+        });
         std::iter::once(first).chain(fit.map(|(place, _)| place)).take(MAX_BATCH).collect()
     }
 }

@@ -1,7 +1,8 @@
-//! What is decided of events that are to be appended: each is a repeat, of an unknown user, or fits into the backlog.
+//! Decides what becomes of events that are to be appended: each is a repeat, of an unknown user, or fits into the backlog.
+//! An account whose backlog is full gets no further events (load shedding).
 //!
 //! In: the events of one call, what the store knows of each, and how many events of each account are pending. Out: one
-//! [`Decision`] per event, or [`StoreError::Full`]. Invariants: a call that does not fit appends none of its events; a repeat is
+//! [`AppendDecision`] per event, or [`StoreError::Full`]. Invariants: a call that does not fit appends none of its events; a repeat is
 //! answered as such even then, if nothing else is to be appended; an event of a user who is unknown is appended if an event before
 //! it in the same call may make them known.
 
@@ -11,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 /// What the store knows of an event that is to be appended.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts {
+pub struct EventLookup {
     /// The log has its id, or its former id.
     pub is_repeat: bool,
     /// Its user is known, or may become known through an event that is pending. Asked only of an event for known users.
@@ -20,7 +21,7 @@ pub struct Facts {
 
 /// What becomes of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum AppendDecision {
     /// It is appended; so many events of its account are pending before it.
     Append {
         /// Of any user.
@@ -35,20 +36,20 @@ pub enum Decision {
 /// Decides what becomes of the events of one call, of which at most `max_backlog` may be pending in one account.
 pub fn decide(
     events: &[NewEvent],
-    facts: &[Facts],
+    lookups: &[EventLookup],
     pending: impl Fn(&AccountName) -> u64,
     max_backlog: u64,
-) -> Result<Vec<Decision>, StoreError> {
+) -> Result<Vec<AppendDecision>, StoreError> {
     let keys_matter = events.iter().any(|event| event.known_users_only.is_some());
     let (mut ids, mut keys) = (HashSet::<EventId>::new(), HashSet::<UserKey>::new());
     let mut backlogs: HashMap<&AccountName, u64> = HashMap::new();
     let mut decisions = Vec::with_capacity(events.len());
-    for (event, facts) in events.iter().zip(facts) {
-        let may_be_known = facts.may_be_known || event.keys.iter().any(|key| keys.contains(key));
-        decisions.push(if facts.is_repeat || ids.contains(&event.id) {
-            Decision::Duplicate
+    for (event, lookup) in events.iter().zip(lookups) {
+        let may_be_known = lookup.may_be_known || event.keys.iter().any(|key| keys.contains(key));
+        decisions.push(if lookup.is_repeat || ids.contains(&event.id) {
+            AppendDecision::Duplicate
         } else if event.known_users_only.is_some() && !may_be_known {
-            Decision::UnknownUser
+            AppendDecision::UnknownUser
         } else {
             let backlog = backlogs.entry(&event.account).or_insert_with(|| pending(&event.account));
             *backlog += 1;
@@ -58,7 +59,7 @@ pub fn decide(
             if keys_matter {
                 keys.extend(&event.keys);
             }
-            Decision::Append { pending: *backlog - 1 }
+            AppendDecision::Append { pending: *backlog - 1 }
         });
     }
     match backlogs.into_iter().find(|(_, backlog)| *backlog > max_backlog) {
@@ -78,9 +79,9 @@ mod tests {
     use crate::domain::Timestamp;
     use crate::store::KnownUsersOnly;
 
-    const NEW: Facts = Facts { is_repeat: false, may_be_known: false };
-    const REPEAT: Facts = Facts { is_repeat: true, may_be_known: false };
-    const KNOWN: Facts = Facts { is_repeat: false, may_be_known: true };
+    const NEW: EventLookup = EventLookup { is_repeat: false, may_be_known: false };
+    const REPEAT: EventLookup = EventLookup { is_repeat: true, may_be_known: false };
+    const KNOWN: EventLookup = EventLookup { is_repeat: false, may_be_known: true };
 
     /// An event of the user `n`; `only`: for known users.
     fn event(n: u8, only: bool) -> NewEvent {
@@ -95,15 +96,16 @@ mod tests {
         }
     }
 
-    fn append(pending: u64) -> Decision {
-        Decision::Append { pending }
+    fn append(pending: u64) -> AppendDecision {
+        AppendDecision::Append { pending }
     }
 
     #[test]
     fn each_event_is_appended_unless_it_is_a_repeat_or_its_user_is_unknown() {
         let events = [event(1, false), event(2, false), event(1, false), event(3, true), event(4, true)];
         let decided = decide(&events, &[NEW, REPEAT, NEW, NEW, KNOWN], |_| 5, 9);
-        let expected = [append(5), Decision::Duplicate, Decision::Duplicate, Decision::UnknownUser, append(6)];
+        let expected =
+            [append(5), AppendDecision::Duplicate, AppendDecision::Duplicate, AppendDecision::UnknownUser, append(6)];
         assert_eq!(decided.as_deref(), Ok(&expected[..]));
     }
 
@@ -112,15 +114,15 @@ mod tests {
         let same_user = |id| NewEvent { id: EventId([id; 16]), ..event(7, true) };
         let events = [same_user(1), event(7, false), same_user(2), same_user(1)];
         let decided = decide(&events, &[NEW; 4], |_| 0, 9);
-        assert_eq!(decided.as_deref(), Ok(&[Decision::UnknownUser, append(0), append(1), append(2)][..]));
+        assert_eq!(decided.as_deref(), Ok(&[AppendDecision::UnknownUser, append(0), append(1), append(2)][..]));
     }
 
     #[test]
     fn a_call_that_does_not_fit_is_refused_as_a_whole_and_repeats_take_no_room() {
         let events = [event(1, false), event(2, false)];
         assert_eq!(decide(&events, &[NEW, NEW], |_| 8, 9), Err(StoreError::Full(8)));
-        assert_eq!(decide(&events, &[NEW, REPEAT], |_| 8, 9), Ok(vec![append(8), Decision::Duplicate]));
-        assert_eq!(decide(&events, &[REPEAT, REPEAT], |_| 99, 9), Ok(vec![Decision::Duplicate; 2]));
+        assert_eq!(decide(&events, &[NEW, REPEAT], |_| 8, 9), Ok(vec![append(8), AppendDecision::Duplicate]));
+        assert_eq!(decide(&events, &[REPEAT, REPEAT], |_| 99, 9), Ok(vec![AppendDecision::Duplicate; 2]));
         let other = NewEvent { account: AccountName::from("other".to_owned()), ..event(2, false) };
         assert_eq!(decide(&[event(1, false), other], &[NEW, NEW], |_| 8, 9), Ok(vec![append(8); 2]));
         assert_eq!((check_backlog(8, 1, 9), check_backlog(8, 2, 9)), (Ok(()), Err(StoreError::Full(8))));

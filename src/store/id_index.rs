@@ -11,13 +11,13 @@ use hashbrown::HashTable;
 
 /// An id in 8 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
+struct IdEntry {
     fingerprint: u32,
     /// The seq, counted from the first of its generation.
     offset: u32,
 }
 
-impl Entry {
+impl IdEntry {
     /// Made of the entry alone, so that a table can be rebuilt.
     fn hash(self) -> u64 {
         hash(self.fingerprint)
@@ -39,7 +39,7 @@ pub fn fingerprint(id: &EventId) -> u32 {
 struct IdGeneration {
     first: i64,
     last: i64,
-    entries: HashTable<Entry>,
+    entries: HashTable<IdEntry>,
     capacity: usize,
 }
 
@@ -56,7 +56,7 @@ impl IdGeneration {
     /// The caller has checked that it takes the seq.
     fn insert(&mut self, fingerprint: u32, seq: i64) {
         let Ok(offset) = u32::try_from(seq - self.first) else { return };
-        let entry = Entry { fingerprint, offset };
+        let entry = IdEntry { fingerprint, offset };
         self.entries.insert_unique(entry.hash(), entry, |entry| entry.hash());
         self.last = self.last.max(seq);
     }
@@ -134,7 +134,7 @@ impl IdIndex {
         let at = self.generations.partition_point(|one| one.last < seq);
         let Some(one) = self.generations.get_mut(at) else { return };
         let Ok(offset) = u32::try_from(seq - one.first) else { return };
-        let entry = Entry { fingerprint: fingerprint(id), offset };
+        let entry = IdEntry { fingerprint: fingerprint(id), offset };
         if let Ok(found) = one.entries.find_entry(entry.hash(), |own| *own == entry) {
             found.remove();
             self.shrink(at);

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 /// A value of a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum ColumnValue {
     /// Nothing.
     Null,
     /// A number, or a truth value as 0 or 1.
@@ -24,7 +24,7 @@ pub enum Value {
 
 /// The kind of a column's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnKind {
     /// Numbers.
     Integer,
     /// Truth values.
@@ -43,7 +43,7 @@ pub struct Table {
     /// How many columns its key has.
     pub key: usize,
     /// Its columns.
-    pub columns: &'static [(&'static str, Kind)],
+    pub columns: &'static [(&'static str, ColumnKind)],
     /// So many rows are read and written at once.
     pub portion: i64,
 }
@@ -55,8 +55,13 @@ const WITH_BODY: i64 = 200;
 
 /// Every table, in the order in which they are moved. `affiliates.key` is the hash of the affiliate itself, 16 bytes.
 pub const TABLES: [Table; 10] = {
-    use Kind::{Bytes, Flag, Integer, Text};
-    const fn table(name: &'static str, key: usize, columns: &'static [(&'static str, Kind)], portion: i64) -> Table {
+    use ColumnKind::{Bytes, Flag, Integer, Text};
+    const fn table(
+        name: &'static str,
+        key: usize,
+        columns: &'static [(&'static str, ColumnKind)],
+        portion: i64,
+    ) -> Table {
         Table { name, key, columns, portion }
     }
     [
@@ -133,19 +138,19 @@ pub const TABLES: [Table; 10] = {
 
 impl Table {
     /// The names of its columns, or of those of its key, each as `write` writes it, separated by commas.
-    pub fn list(&self, columns: std::ops::Range<usize>, write: impl Fn(usize, &str, Kind) -> String) -> String {
+    pub fn list(&self, columns: std::ops::Range<usize>, write: impl Fn(usize, &str, ColumnKind) -> String) -> String {
         let written = self.columns[columns.clone()].iter().zip(columns).map(|((name, kind), n)| write(n, name, *kind));
         written.collect::<Vec<_>>().join(", ")
     }
 
     /// A row of this table that cannot be moved: a value is of another kind than its column.
-    pub fn damaged(&self, row: &[Value], column: usize) -> StoreError {
-        let key: Vec<String> = row[..self.key].iter().map(Value::shown).collect();
+    pub fn damaged(&self, row: &[ColumnValue], column: usize) -> StoreError {
+        let key: Vec<String> = row[..self.key].iter().map(ColumnValue::shown).collect();
         StoreError::Corrupt(format!("{}.{} of the row {}", self.name, self.columns[column].0, key.join(", ")))
     }
 }
 
-impl Value {
+impl ColumnValue {
     /// A number; anything else is not shown.
     fn shown(&self) -> String {
         if let Self::Integer(number) = self { number.to_string() } else { "…".to_owned() }
@@ -164,7 +169,7 @@ pub struct Identity {
 }
 
 /// How many rows each table has, by its name; and how many events are pending, by account (`pending of main`).
-pub type Counts = BTreeMap<String, u64>;
+pub type TableCounts = BTreeMap<String, u64>;
 
 /// The store to move.
 #[async_trait]
@@ -173,20 +178,24 @@ pub trait Source: Send {
     async fn identity(&mut self) -> Result<Identity, StoreError>;
 
     /// Its counts.
-    async fn counts(&mut self) -> Result<Counts, StoreError>;
+    async fn counts(&mut self) -> Result<TableCounts, StoreError>;
 
     /// The portion of a table after the row with this key (none: the first), in the order of the keys.
-    async fn read(&mut self, table: &'static Table, after: Option<&[Value]>) -> Result<Vec<Vec<Value>>, StoreError>;
+    async fn read(
+        &mut self,
+        table: &'static Table,
+        after: Option<&[ColumnValue]>,
+    ) -> Result<Vec<Vec<ColumnValue>>, StoreError>;
 }
 
 /// The store to move to.
 #[async_trait]
 pub trait Target: Send {
     /// Writes rows of a table.
-    async fn write(&mut self, table: &'static Table, rows: Vec<Vec<Value>>) -> Result<(), StoreError>;
+    async fn write(&mut self, table: &'static Table, rows: Vec<Vec<ColumnValue>>) -> Result<(), StoreError>;
 
     /// Makes what is derived, and returns the counts of what was written.
-    async fn complete(&mut self, identity: &Identity) -> Result<Counts, StoreError>;
+    async fn complete(&mut self, identity: &Identity) -> Result<TableCounts, StoreError>;
 
     /// Commits everything. A target that is dropped before is as empty as it was.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
@@ -197,13 +206,13 @@ pub async fn transfer(
     source: &mut dyn Source,
     mut target: Box<dyn Target>,
     mut progress: impl FnMut(u64, u64),
-) -> Result<Counts, StoreError> {
+) -> Result<TableCounts, StoreError> {
     let (identity, counts) = (source.identity().await?, source.counts().await?);
     let all = TABLES.iter().filter_map(|table| counts.get(table.name)).sum();
     let mut moved = 0;
     progress(moved, all);
     for table in &TABLES {
-        let mut after: Option<Vec<Value>> = None;
+        let mut after: Option<Vec<ColumnValue>> = None;
         loop {
             let rows = source.read(table, after.as_deref()).await?;
             let Some(last) = rows.last() else { break };
@@ -221,16 +230,16 @@ pub async fn transfer(
     Ok(counts)
 }
 
-fn differences(source: &Counts, target: &Counts) -> String {
+fn differences(source: &TableCounts, target: &TableCounts) -> String {
     let names = source.keys().chain(target.keys()).collect::<std::collections::BTreeSet<_>>();
-    let count = |counts: &Counts, name: &String| counts.get(name).copied().unwrap_or(0);
+    let count = |counts: &TableCounts, name: &String| counts.get(name).copied().unwrap_or(0);
     let differing = names.into_iter().filter(|name| count(source, name) != count(target, name));
     let shown = differing.map(|name| format!("{name}: {} of {}", count(target, name), count(source, name)));
     shown.collect::<Vec<_>>().join(", ")
 }
 
 /// Refuses a target that holds anything.
-pub fn check_empty(counts: &Counts) -> Result<(), StoreError> {
+pub fn check_empty(counts: &TableCounts) -> Result<(), StoreError> {
     let held: Vec<String> =
         counts.iter().filter(|(_, rows)| **rows > 0).map(|(name, n)| format!("{n} {name}")).collect();
     if held.is_empty() {

@@ -8,14 +8,14 @@ use std::fmt::Write as _;
 
 /// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ExpositionFormat {
     /// `application/openmetrics-text; version=1.0.0`
     OpenMetrics,
     /// `text/plain; version=0.0.4`
     Prometheus,
 }
 
-impl Format {
+impl ExpositionFormat {
     /// The format that a client with these values of `Accept` prefers.
     pub fn preferred<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
         let (mut open_metrics, mut plain) = (0.0, 0.0);
@@ -81,18 +81,18 @@ mod tests {
         let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
                           application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
         for (accept, expected) in [
-            (&[][..], Format::Prometheus),
-            (&["*/*"], Format::Prometheus),
-            (&["text/html,application/xhtml+xml,*/*;q=0.8"], Format::Prometheus),
-            (&[prometheus], Format::OpenMetrics),
-            (&["application/openmetrics-text"], Format::OpenMetrics),
-            (&["Application/OpenMetrics-Text; q=1.0"], Format::OpenMetrics),
-            (&["text/plain;version=0.0.4;q=0.9, application/openmetrics-text;q=0.5"], Format::Prometheus),
-            (&["text/plain;q=0.3", "application/openmetrics-text"], Format::OpenMetrics),
-            (&["application/openmetrics-text;q=0"], Format::Prometheus),
-            (&["application/openmetrics-text;q=nonsense"], Format::OpenMetrics),
+            (&[][..], ExpositionFormat::Prometheus),
+            (&["*/*"], ExpositionFormat::Prometheus),
+            (&["text/html,application/xhtml+xml,*/*;q=0.8"], ExpositionFormat::Prometheus),
+            (&[prometheus], ExpositionFormat::OpenMetrics),
+            (&["application/openmetrics-text"], ExpositionFormat::OpenMetrics),
+            (&["Application/OpenMetrics-Text; q=1.0"], ExpositionFormat::OpenMetrics),
+            (&["text/plain;version=0.0.4;q=0.9, application/openmetrics-text;q=0.5"], ExpositionFormat::Prometheus),
+            (&["text/plain;q=0.3", "application/openmetrics-text"], ExpositionFormat::OpenMetrics),
+            (&["application/openmetrics-text;q=0"], ExpositionFormat::Prometheus),
+            (&["application/openmetrics-text;q=nonsense"], ExpositionFormat::OpenMetrics),
         ] {
-            assert_eq!(Format::preferred(accept.iter().copied()), expected, "{accept:?}");
+            assert_eq!(ExpositionFormat::preferred(accept.iter().copied()), expected, "{accept:?}");
         }
     }
 
@@ -106,7 +106,7 @@ mod tests {
             # HELP a_total Counts a.\n# TYPE a_total counter\na_total{x=\"1\"} 3\n\
             # HELP b_seconds Takes b.\n# TYPE b_seconds histogram\nb_seconds_count 0\n\
             # HELP c_info Says c.\n# TYPE c_info gauge\nc_info{version=\"1\"} 1\n";
-        assert_eq!(Format::Prometheus.of(open_metrics.to_owned()), expected);
-        assert_eq!(Format::OpenMetrics.of(open_metrics.to_owned()), open_metrics);
+        assert_eq!(ExpositionFormat::Prometheus.of(open_metrics.to_owned()), expected);
+        assert_eq!(ExpositionFormat::OpenMetrics.of(open_metrics.to_owned()), open_metrics);
     }
 }

@@ -21,13 +21,13 @@ pub(super) const ARRIVED: &str = "key-*";
 pub(super) const NO_ACCOUNT: &str = "(none)";
 
 /// The value of the label `account`.
-pub(super) type Account = Cow<'static, str>;
+pub(super) type AccountLabel = Cow<'static, str>;
 
 macro_rules! labels {
     ($($name:ident { $($label:ident),+ })+) => { $(
         #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
         pub(super) struct $name {
-            pub(super) account: Account,
+            pub(super) account: AccountLabel,
             $(pub(super) $label: &'static str,)+
         }
     )+ };
@@ -48,7 +48,7 @@ labels! {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct AccountLabels {
-    pub(super) account: Account,
+    pub(super) account: AccountLabel,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -5,8 +5,8 @@
 
 use super::definitions::Families;
 use super::labels::{
-    self, AUTH_ERRORS, Account, AccountLabels, ActionLabels, CAUSES, CauseLabels, EventLabels, FieldLabels, OPERATIONS,
-    OperationLabels, ProbeResult, ReasonLabels, RequestLabels, ResultLabels, SHARED_OPERATIONS, SettledAs,
+    self, AUTH_ERRORS, AccountLabel, AccountLabels, ActionLabels, CAUSES, CauseLabels, EventLabels, FieldLabels,
+    OPERATIONS, OperationLabels, ProbeResult, ReasonLabels, RequestLabels, ResultLabels, SHARED_OPERATIONS, SettledAs,
 };
 use super::{EventStatus, EventType, RefusalReason};
 use crate::delivery::{Action, Call, Outcome, OutcomeCode, Remark, Reply};
@@ -22,7 +22,7 @@ pub struct Meter(Arc<Series>);
 
 #[derive(Debug)]
 struct Series {
-    account: Account,
+    account: AccountLabel,
     families: Families,
     /// By type and by status; none where an event of the type cannot be answered so.
     received: Vec<Vec<Option<Counter>>>,
@@ -31,7 +31,7 @@ struct Series {
 
 impl Meter {
     /// Creates every series of `account`.
-    pub(super) fn new(account: Account, families: Families) -> Self {
+    pub(super) fn new(account: AccountLabel, families: Families) -> Self {
         let labels = AccountLabels { account: account.clone() };
         let received = |kind: EventType, status: EventStatus| {
             let labels = EventLabels { account: account.clone(), r#type: kind.as_str(), status: status.as_str() };
@@ -208,7 +208,7 @@ impl Meter {
         self.0.families.api_key_probes.get_or_create(&self.result(result)).inc();
     }
 
-    fn label(&self) -> Account {
+    fn label(&self) -> AccountLabel {
         self.0.account.clone()
     }
 

@@ -4,9 +4,9 @@
 //! set from the present state at each scrape, never counted up and down, so that it cannot drift.
 
 use super::definitions::Families;
-use super::exposition::Format;
+use super::exposition::ExpositionFormat;
 use super::labels::{
-    self, ARRIVED, AUTH_ERRORS, Account, AccountLabels, BreakerState, DeadLetterLabels, NO_ACCOUNT, ReasonLabels,
+    self, ARRIVED, AUTH_ERRORS, AccountLabel, AccountLabels, BreakerState, DeadLetterLabels, NO_ACCOUNT, ReasonLabels,
     ReloadLabels, ReloadResult, StateLabels, StatusLabels,
 };
 use super::meter::Meter;
@@ -33,7 +33,7 @@ struct Inner {
     /// By status.
     request_durations: Vec<Histogram>,
     /// By the label `account`.
-    meters: Mutex<BTreeMap<Account, Meter>>,
+    meters: Mutex<BTreeMap<AccountLabel, Meter>>,
 }
 
 /// What is read at a scrape.
@@ -124,7 +124,7 @@ impl Metrics {
         self.meter(ARRIVED.into())
     }
 
-    fn meter(&self, label: Account) -> Meter {
+    fn meter(&self, label: AccountLabel) -> Meter {
         let new = || Meter::new(label.clone(), self.0.families.clone());
         self.meters().entry(label.clone()).or_insert_with(new).clone()
     }
@@ -154,7 +154,7 @@ impl Metrics {
     }
 
     /// All metrics as text, with the gauges as `observed`.
-    pub fn text(&self, format: Format, observed: &Observed) -> String {
+    pub fn text(&self, format: ExpositionFormat, observed: &Observed) -> String {
         self.set_account_gauges(observed);
         self.set_service_gauges(observed);
         let mut text = String::new();
@@ -183,10 +183,10 @@ impl Metrics {
     }
 
     /// The gauges of every label that there is, those without a value among them.
-    fn account_gauges(&self, observed: &Observed) -> BTreeMap<Account, Gauges> {
+    fn account_gauges(&self, observed: &Observed) -> BTreeMap<AccountLabel, Gauges> {
         let meters = self.meters();
         let labels = meters.keys().cloned().chain([NO_ACCOUNT.into()]);
-        let mut gauges: BTreeMap<Account, Gauges> = labels.map(|label| (label, Gauges::default())).collect();
+        let mut gauges: BTreeMap<AccountLabel, Gauges> = labels.map(|label| (label, Gauges::default())).collect();
         let mut with = |name: &str, change: &dyn Fn(&mut Gauges)| {
             if let Some(gauges) = gauges.get_mut(&label(&meters, name)) {
                 change(gauges);
@@ -218,7 +218,7 @@ impl Metrics {
     }
 
     /// The dead letters by label and reason, those that are none among them.
-    fn dead_letters(&self, store: &ObservedStore) -> BTreeMap<(Account, &'static str), u64> {
+    fn dead_letters(&self, store: &ObservedStore) -> BTreeMap<(AccountLabel, &'static str), u64> {
         let meters = self.meters();
         let mut letters = BTreeMap::new();
         for account in meters.keys().cloned().chain([NO_ACCOUNT.into()]) {
@@ -233,13 +233,13 @@ impl Metrics {
         letters
     }
 
-    fn meters(&self) -> MutexGuard<'_, BTreeMap<Account, Meter>> {
+    fn meters(&self) -> MutexGuard<'_, BTreeMap<AccountLabel, Meter>> {
         self.0.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The label of the account with this name.
-fn label(meters: &BTreeMap<Account, Meter>, name: &str) -> Account {
+fn label(meters: &BTreeMap<AccountLabel, Meter>, name: &str) -> AccountLabel {
     match meters.get_key_value(name) {
         Some((own, _)) => own.clone(),
         None if name.starts_with("key-") && meters.contains_key(ARRIVED) => ARRIVED.into(),
@@ -273,7 +273,7 @@ mod tests {
         let metrics = Metrics::default();
         let (_main, arrived) = (metrics.of(&AccountName::main()), metrics.of_arrived());
         let series = |metrics: &Metrics, observed: &Observed| {
-            metrics.text(Format::Prometheus, observed).lines().filter(|line| !line.starts_with('#')).count()
+            metrics.text(ExpositionFormat::Prometheus, observed).lines().filter(|line| !line.starts_with('#')).count()
         };
         let before = series(&metrics, &Observed { store: Some(ObservedStore::default()), ..Observed::default() });
         let names = (0..1_000).map(|n| format!("key-{n:016}"));
@@ -292,7 +292,7 @@ mod tests {
         };
         names.for_each(|_| arrived.clone().events_appended(1));
         assert_eq!(series(&metrics, &observed), before);
-        let text = metrics.text(Format::Prometheus, &observed);
+        let text = metrics.text(ExpositionFormat::Prometheus, &observed);
         for (name, expected) in [
             (r#"events_appended_total{account="key-*"}"#, 1_000.0),
             (r#"events_pending{account="key-*"}"#, 3_000.0),
@@ -318,7 +318,7 @@ mod tests {
             store: Some(ObservedStore { dead_letters: dead, ..ObservedStore::default() }),
             ..Observed::default()
         };
-        let text = metrics.text(Format::OpenMetrics, &observed);
+        let text = metrics.text(ExpositionFormat::OpenMetrics, &observed);
         for (name, expected) in [
             (r#"events_pending{account="(none)"}"#, 5.0),
             (r#"dead_letters{account="(none)",reason="unrecorded"}"#, 1.0),

@@ -26,7 +26,7 @@ mod words;
 
 pub use event_status::EventStatus;
 pub use event_type::{EventType, RefusalReason};
-pub use exposition::Format;
+pub use exposition::ExpositionFormat;
 pub use labels::ReloadResult;
 pub use log_throttle::LogThrottle;
 pub use logs::{set_filter, start};

@@ -35,7 +35,7 @@ impl Exporter {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build();
         let http = http.map_err(|error| format!("cannot make the HTTP client for traces: {error}"))?;
-        let exporter = SpanExporter::builder().with_http().with_http_client(Client { http, runtime }).build();
+        let exporter = SpanExporter::builder().with_http().with_http_client(ExportClient { http, runtime }).build();
         let exporter = exporter.map_err(|error| format!("cannot export traces: {error}"))?;
         let mut processor = BatchSpanProcessor::builder(exporter).build();
         processor.set_resource(&resource());
@@ -100,13 +100,13 @@ fn context(context: TraceContext, is_remote: bool) -> SpanContext {
 
 /// The HTTP client, for a thread outside of the runtime.
 #[derive(Debug)]
-struct Client {
+struct ExportClient {
     http: reqwest::Client,
     runtime: Handle,
 }
 
 #[async_trait]
-impl HttpClient for Client {
+impl HttpClient for ExportClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let http = self.http.clone();
         let sending = async move {

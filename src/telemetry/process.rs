@@ -27,8 +27,8 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         for (name, help, value) in values() {
             let metric: Box<dyn EncodeMetric> = match value {
-                Value::Counter(value) => Box::new(ConstCounter::new(value)),
-                Value::Gauge(value) => Box::new(ConstGauge::new(value)),
+                MetricValue::Counter(value) => Box::new(ConstCounter::new(value)),
+                MetricValue::Gauge(value) => Box::new(ConstGauge::new(value)),
             };
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
@@ -36,41 +36,53 @@ impl Collector for Process {
     }
 }
 
-enum Value {
+enum MetricValue {
     Counter(f64),
     Gauge(f64),
 }
 
 #[cfg(not(target_os = "linux"))]
-fn values() -> Vec<(&'static str, &'static str, Value)> {
+fn values() -> Vec<(&'static str, &'static str, MetricValue)> {
     Vec::new()
 }
 
 /// The metrics that can be read now.
 #[cfg(target_os = "linux")]
 #[expect(clippy::cast_precision_loss, reason = "a metric is a float; none of these comes near 2^53")]
-fn values() -> Vec<(&'static str, &'static str, Value)> {
+fn values() -> Vec<(&'static str, &'static str, MetricValue)> {
     use procfs::process::{LimitValue, Process};
     let mut values = Vec::new();
     let Ok(process) = Process::myself() else { return values };
     if let Ok(stat) = process.stat() {
         let seconds = |ticks: u64| ticks as f64 / procfs::ticks_per_second() as f64;
         values.extend([
-            ("cpu_seconds", "Total user and system CPU time spent", Value::Counter(seconds(stat.utime + stat.stime))),
-            ("virtual_memory_bytes", "Virtual memory size", Value::Gauge(stat.vsize as f64)),
-            ("resident_memory_bytes", "Resident memory size", Value::Gauge((stat.rss * procfs::page_size()) as f64)),
-            ("threads", "Threads of the process", Value::Gauge(stat.num_threads as f64)),
+            (
+                "cpu_seconds",
+                "Total user and system CPU time spent",
+                MetricValue::Counter(seconds(stat.utime + stat.stime)),
+            ),
+            ("virtual_memory_bytes", "Virtual memory size", MetricValue::Gauge(stat.vsize as f64)),
+            (
+                "resident_memory_bytes",
+                "Resident memory size",
+                MetricValue::Gauge((stat.rss * procfs::page_size()) as f64),
+            ),
+            ("threads", "Threads of the process", MetricValue::Gauge(stat.num_threads as f64)),
         ]);
         if let Ok(boot) = procfs::boot_time_secs() {
             let start = boot as f64 + seconds(stat.starttime);
-            values.push(("start_time_seconds", "Start time of the process since the Unix epoch", Value::Gauge(start)));
+            values.push((
+                "start_time_seconds",
+                "Start time of the process since the Unix epoch",
+                MetricValue::Gauge(start),
+            ));
         }
     }
     if let Ok(open) = process.fd_count() {
-        values.push(("open_fds", "Open file descriptors", Value::Gauge(open as f64)));
+        values.push(("open_fds", "Open file descriptors", MetricValue::Gauge(open as f64)));
     }
     if let Ok(LimitValue::Value(most)) = process.limits().map(|limits| limits.max_open_files.soft_limit) {
-        values.push(("max_fds", "The most file descriptors that may be open", Value::Gauge(most as f64)));
+        values.push(("max_fds", "The most file descriptors that may be open", MetricValue::Gauge(most as f64)));
     }
     values
 }

@@ -49,7 +49,7 @@ struct PendingCall {
 }
 
 /// A call with the delivery that waits for its reply.
-type Pending = (Arc<Call>, PendingCall);
+type DispatchedCall = (Arc<Call>, PendingCall);
 
 /// The first call of a delivery, announced so that batches wait for it: dropped when it is made, or will not be.
 pub(super) struct AnnouncedCall(Worker);
@@ -193,7 +193,7 @@ impl Worker {
 
     /// One request for all of these calls: the reply to the first, and those to the others. None: the lease ran out before it was
     /// sent.
-    async fn request(&self, part: &[Pending]) -> Option<(Reply, Vec<Reply>)> {
+    async fn request(&self, part: &[DispatchedCall]) -> Option<(Reply, Vec<Reply>)> {
         let ((call, PendingCall { seq, .. }), others) = part.split_first()?;
         let others: Vec<&Call> = others.iter().map(|(call, _)| &**call).collect();
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
@@ -224,7 +224,7 @@ impl Worker {
 }
 
 /// Sends one request, or several after splitting it, and hands out the replies.
-async fn send(mut in_flight: RequestInFlight, calls: Vec<Pending>) {
+async fn send(mut in_flight: RequestInFlight, calls: Vec<DispatchedCall>) {
     let worker = in_flight.worker.clone();
     let mut parts = vec![calls];
     while let Some(mut part) = parts.pop() {

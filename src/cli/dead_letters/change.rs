@@ -40,7 +40,7 @@ pub(super) async fn replay(
     if wait.is_some() && !backend.delivers() {
         return Err("no service runs on this store, so nothing would be delivered: replay without --wait".to_owned());
     }
-    let (mut pages, mut progress) = (selection.id_pages(backend), Progress::new("replayed"));
+    let (mut pages, mut progress) = (selection.id_pages(backend), ChangeCounts::new("replayed"));
     let mut replayed = Vec::new();
     while let Some(ids) = pages.next().await? {
         let mut lines = Vec::new();
@@ -65,7 +65,7 @@ pub(super) async fn replay(
 }
 
 pub(super) async fn discard(backend: &AdminBackend, selection: &Selection, json: bool) -> Result<bool, String> {
-    let (mut pages, mut progress) = (selection.id_pages(backend), Progress::new("discarded"));
+    let (mut pages, mut progress) = (selection.id_pages(backend), ChangeCounts::new("discarded"));
     while let Some(ids) = pages.next().await? {
         let mut lines = Vec::new();
         for result in backend.discard(&ids).await? {
@@ -84,14 +84,14 @@ pub(super) async fn discard(backend: &AdminBackend, selection: &Selection, json:
 
 /// How many dead letters were changed and how many were not. A terminal shows the count while the command runs; without a
 /// terminal `indicatif` draws nothing.
-struct Progress {
+struct ChangeCounts {
     verb: &'static str,
     changed: u64,
     unchanged: u64,
     spinner: ProgressBar,
 }
 
-impl Progress {
+impl ChangeCounts {
     fn new(verb: &'static str) -> Self {
         Self { verb, changed: 0, unchanged: 0, spinner: ProgressBar::new_spinner() }
     }

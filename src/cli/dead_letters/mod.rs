@@ -7,7 +7,7 @@ mod outcomes;
 mod selection;
 mod show;
 
-use super::admin_backend::Target;
+use super::admin_backend::BackendArgs;
 use super::fail;
 use clap::{Args, Subcommand};
 use selection::{FilterArgs, Selection};
@@ -17,11 +17,11 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct DeadLettersArgs {
     #[command(subcommand)]
-    command: Command,
+    command: DeadLettersCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum DeadLettersCommand {
     /// Print one line for each
     List {
         #[command(flatten)]
@@ -29,7 +29,7 @@ enum Command {
         #[command(flatten)]
         output: OutputArgs,
         #[command(flatten)]
-        target: Target,
+        target: BackendArgs,
     },
     /// Print all about some: reason, attempts, and which calls the event would make today
     Show {
@@ -38,7 +38,7 @@ enum Command {
         #[command(flatten)]
         output: OutputArgs,
         #[command(flatten)]
-        target: Target,
+        target: BackendArgs,
     },
     /// Deliver some again: with today's rules, each after the pending events of its user
     Replay {
@@ -58,7 +58,7 @@ enum Command {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        target: Target,
+        target: BackendArgs,
     },
     /// Discard some for good
     Discard {
@@ -71,7 +71,7 @@ enum Command {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        target: Target,
+        target: BackendArgs,
     },
 }
 
@@ -87,24 +87,26 @@ struct OutputArgs {
 }
 
 pub(super) fn run(args: &DeadLettersArgs) -> ExitCode {
-    let (Command::List { target, .. }
-    | Command::Show { target, .. }
-    | Command::Replay { target, .. }
-    | Command::Discard { target, .. }) = &args.command;
+    let (DeadLettersCommand::List { target, .. }
+    | DeadLettersCommand::Show { target, .. }
+    | DeadLettersCommand::Replay { target, .. }
+    | DeadLettersCommand::Discard { target, .. }) = &args.command;
     let config = match target.config() {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Command::Discard { selection, yes: false, .. } = &args.command
+    if let DeadLettersCommand::Discard { selection, yes: false, .. } = &args.command
         && let Err(reason) = change::confirm(selection)
     {
         return fail(&reason);
     }
     let all_done = target.with_backend(&config, async |backend| match &args.command {
-        Command::List { filter, output, .. } => show::list(backend, filter, output).await,
-        Command::Show { selection, output, .. } => show::show(backend, selection, output, &config).await,
-        Command::Replay { selection, json, wait, .. } => change::replay(backend, selection, *json, *wait).await,
-        Command::Discard { selection, json, .. } => change::discard(backend, selection, *json).await,
+        DeadLettersCommand::List { filter, output, .. } => show::list(backend, filter, output).await,
+        DeadLettersCommand::Show { selection, output, .. } => show::show(backend, selection, output, &config).await,
+        DeadLettersCommand::Replay { selection, json, wait, .. } => {
+            change::replay(backend, selection, *json, *wait).await
+        }
+        DeadLettersCommand::Discard { selection, json, .. } => change::discard(backend, selection, *json).await,
     });
     match all_done {
         Ok(true) => ExitCode::SUCCESS,

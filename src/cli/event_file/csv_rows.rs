@@ -21,7 +21,7 @@ const MEMBERS: [(&str, &str); 5] = [
 ];
 
 /// Where the cells of a column belong: the keys from the event down to the value.
-type Place = Vec<String>;
+type KeyPath = Vec<String>;
 
 /// Calls `each` with an event for every row.
 pub(super) fn read(first_line: &[u8], rest: impl Read, each: Each<'_>) -> io::Result<()> {
@@ -46,9 +46,9 @@ fn delimiter(first_line: &[u8]) -> u8 {
 }
 
 /// The place of each column.
-fn places(header: &ByteRecord) -> io::Result<Vec<Place>> {
+fn places(header: &ByteRecord) -> io::Result<Vec<KeyPath>> {
     let invalid = |why: String| Error::new(ErrorKind::InvalidData, why);
-    let mut places: Vec<Place> = Vec::new();
+    let mut places: Vec<KeyPath> = Vec::new();
     for (number, name) in header.iter().enumerate() {
         let name =
             std::str::from_utf8(name).map_err(|_| invalid("the first line is not UTF-8 text".to_owned()))?.trim();
@@ -69,7 +69,7 @@ fn places(header: &ByteRecord) -> io::Result<Vec<Place>> {
     Ok(places)
 }
 
-fn place(column: &str) -> Place {
+fn place(column: &str) -> KeyPath {
     match MEMBERS.iter().find(|(name, other)| [name, other].contains(&&column)) {
         Some((name, _)) => vec![(*name).to_owned()],
         None => std::iter::once("traits").chain(column.split('.').map(str::trim)).map(str::to_owned).collect(),
@@ -77,7 +77,7 @@ fn place(column: &str) -> Place {
 }
 
 /// The event of a row.
-fn event(places: &[Place], row: &ByteRecord) -> Result<String, &'static str> {
+fn event(places: &[KeyPath], row: &ByteRecord) -> Result<String, &'static str> {
     if row.len() > places.len() {
         return Err("Invalid row: it has more cells than the first line has columns");
     }

@@ -24,7 +24,7 @@ pub(super) struct FileArgs {
     file: PathBuf,
     /// The format of the file. If not given, it is taken from the name (.csv, .tsv, .ndjson, .jsonl), or else from the content
     #[arg(long, value_name = "FORMAT")]
-    format: Option<Format>,
+    format: Option<FileFormat>,
 }
 
 impl FileArgs {
@@ -35,7 +35,7 @@ impl FileArgs {
 
 /// How a file holds events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum FileFormat {
     // No doc comments: they would be in the help text, and make it long.
     Json,
     Ndjson,
@@ -75,27 +75,27 @@ pub(super) fn read(args: &FileArgs, label: Option<&'static str>, each: Each<'_>)
     let format = args.format.or_else(|| by_name(&args.file)).unwrap_or_else(|| by_content(&head));
     let is_array = head.trim_ascii_start().first() == Some(&b'[');
     let result = match format {
-        Format::Csv => csv_rows::read(&head, input, each),
-        Format::Ndjson => ndjson::read(io::Cursor::new(&head).chain(input), each),
-        Format::Json if is_array => json::read_array(io::Cursor::new(&head).chain(input), each),
-        Format::Json => json::read_document(io::Cursor::new(&head).chain(input), each),
+        FileFormat::Csv => csv_rows::read(&head, input, each),
+        FileFormat::Ndjson => ndjson::read(io::Cursor::new(&head).chain(input), each),
+        FileFormat::Json if is_array => json::read_array(io::Cursor::new(&head).chain(input), each),
+        FileFormat::Json => json::read_document(io::Cursor::new(&head).chain(input), each),
     };
     bar.finish_and_clear();
     result
 }
 
 /// The format that the name of the file says.
-fn by_name(file: &Path) -> Option<Format> {
+fn by_name(file: &Path) -> Option<FileFormat> {
     match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "csv" | "tsv" => Some(Format::Csv),
-        "ndjson" | "jsonl" => Some(Format::Ndjson),
+        "csv" | "tsv" => Some(FileFormat::Csv),
+        "ndjson" | "jsonl" => Some(FileFormat::Ndjson),
         _ => None,
     }
 }
 
 /// NDJSON if the first line is an object by itself.
-fn by_content(head: &[u8]) -> Format {
+fn by_content(head: &[u8]) -> FileFormat {
     let is_object = head.trim_ascii_start().first() == Some(&b'{');
     let is_complete = serde_json::from_slice::<&serde_json::value::RawValue>(head).is_ok();
-    if is_object && is_complete { Format::Ndjson } else { Format::Json }
+    if is_object && is_complete { FileFormat::Ndjson } else { FileFormat::Json }
 }

@@ -14,7 +14,7 @@ use super::event_file::{self, FileArgs};
 use super::{ConfigArgs, block_on, eprint, fail, print, reachable};
 use crate::config::{AccountConfig, Config, Mode};
 use clap::Args;
-use report::Report;
+use report::ImportReport;
 use saved::Saved;
 use sender::{Event, Sender};
 use std::num::NonZeroU32;
@@ -64,7 +64,7 @@ pub(super) fn run(args: &ImportArgs) -> ExitCode {
     }
 }
 
-async fn import(args: &ImportArgs, config: &Config) -> Result<Report, String> {
+async fn import(args: &ImportArgs, config: &Config) -> Result<ImportReport, String> {
     let account = account(args, config)?;
     let url = args.url.clone().map_or_else(|| own_url(config), Ok).map_err(|error| error.to_string())?;
     let mut saved = Saved::open(args.file.path(), &url, args.restart)?;

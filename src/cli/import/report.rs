@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// The counts of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Report {
+pub(super) struct ImportReport {
     events: u64,
     by_status: BTreeMap<String, u64>,
     refused: Tally,
@@ -16,7 +16,7 @@ pub(super) struct Report {
 
 /// What became of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct EventResult {
     /// The line on which it begins.
     pub(super) line: u64,
     /// The service's word; `refused` if it was not sent, because the file could not be read there.
@@ -25,9 +25,9 @@ pub(super) struct Answer {
     pub(super) refusal: Option<String>,
 }
 
-impl Report {
-    pub(super) fn add(&mut self, answers: Vec<Answer>) {
-        for Answer { line, status, refusal } in answers {
+impl ImportReport {
+    pub(super) fn add(&mut self, answers: Vec<EventResult>) {
+        for EventResult { line, status, refusal } in answers {
             self.events += 1;
             *self.by_status.entry(status).or_default() += 1;
             if let Some(reason) = refusal {

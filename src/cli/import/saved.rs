@@ -4,7 +4,7 @@
 //! counts no event that was not answered. It belongs to one file and one URL: an import of a file that was changed
 //! meanwhile, or to another service, does not go on by it. Standard input cannot be read again, so nothing is saved of it.
 
-use super::report::Report;
+use super::report::ImportReport;
 use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,23 +15,23 @@ use url::Url;
 pub(super) struct Saved {
     /// Where it is saved; nowhere for standard input.
     path: Option<PathBuf>,
-    state: State,
+    state: ImportState,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
+struct ImportState {
     url: String,
     /// The size of the imported file, in bytes.
     size: u64,
     /// When it was changed, in milliseconds.
     modified: u128,
-    report: Report,
+    report: ImportReport,
 }
 
 impl Saved {
     /// What an earlier run left of the import of `file` to `url`; nothing if it came to its end, or with `restart`.
     pub(super) fn open(file: &Path, url: &Url, restart: bool) -> Result<Self, String> {
-        let mut state = State { url: url.to_string(), size: 0, modified: 0, report: Report::default() };
+        let mut state = ImportState { url: url.to_string(), size: 0, modified: 0, report: ImportReport::default() };
         if file.as_os_str() == "-" {
             return Ok(Self { path: None, state });
         }
@@ -43,7 +43,7 @@ impl Saved {
         name.push(".import");
         let path = PathBuf::from(name);
         if !restart && let Some(found) = read(&path)? {
-            if found != (State { report: found.report.clone(), ..state.clone() }) {
+            if found != (ImportState { report: found.report.clone(), ..state.clone() }) {
                 return Err(format!(
                     "{} is of an import of another version of this file, or to another URL; to import all of it anew, use --restart",
                     path.display()
@@ -54,11 +54,11 @@ impl Saved {
         Ok(Self { path: Some(path), state })
     }
 
-    pub(super) fn report(&self) -> &Report {
+    pub(super) fn report(&self) -> &ImportReport {
         &self.state.report
     }
 
-    pub(super) fn report_mut(&mut self) -> &mut Report {
+    pub(super) fn report_mut(&mut self) -> &mut ImportReport {
         &mut self.state.report
     }
 
@@ -76,7 +76,7 @@ impl Saved {
     }
 
     /// The import has come to its end: what was saved is removed.
-    pub(super) fn finish(self) -> Result<Report, String> {
+    pub(super) fn finish(self) -> Result<ImportReport, String> {
         match self.path.as_deref().map(std::fs::remove_file) {
             Some(Err(error)) if error.kind() != ErrorKind::NotFound => Err(error.to_string()),
             _ => Ok(self.state.report),
@@ -84,7 +84,7 @@ impl Saved {
     }
 }
 
-fn read(path: &Path) -> Result<Option<State>, String> {
+fn read(path: &Path) -> Result<Option<ImportState>, String> {
     match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
             format!("{} cannot be read: {error}; to import all of it anew, use --restart", path.display())

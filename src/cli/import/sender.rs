@@ -4,7 +4,7 @@
 //! a growing wait or after its `Retry-After`, until [`GIVE_UP`] has passed without success. Invariant: the next request is sent only once
 //! every event of this one is answered.
 
-use super::report::Answer;
+use super::report::EventResult;
 use crate::cli::http_client::{HttpClient, Received};
 use crate::domain::ApiKey;
 use serde::Deserialize;
@@ -63,7 +63,7 @@ impl Sender {
     }
 
     /// Sends the events of one request, until all are answered.
-    pub(super) async fn send(&self, events: Vec<Event>) -> Result<Vec<Answer>, String> {
+    pub(super) async fn send(&self, events: Vec<Event>) -> Result<Vec<EventResult>, String> {
         let (mut answers, mut unsent) = (Vec::new(), Vec::new());
         for Event { line, text } in events {
             match text {
@@ -77,11 +77,11 @@ impl Sender {
         let (began, mut wait) = (Instant::now(), FIRST_WAIT);
         while !unsent.is_empty() {
             let retry_after = match self.attempt(&unsent).await? {
-                Attempt::Answered(results) => {
+                RequestEnd::Answered(results) => {
                     unsent = take_answers(unsent, results, &mut answers);
                     None
                 }
-                Attempt::Failed { retry_after, reason } => {
+                RequestEnd::Failed { retry_after, reason } => {
                     if began.elapsed() > GIVE_UP {
                         return Err(format!("{reason}; run the same command again to go on from here"));
                     }
@@ -96,26 +96,26 @@ impl Sender {
         Ok(answers)
     }
 
-    async fn attempt(&self, events: &[(u64, String)]) -> Result<Attempt, String> {
+    async fn attempt(&self, events: &[(u64, String)]) -> Result<RequestEnd, String> {
         let texts: Vec<&str> = events.iter().map(|(_, text)| text.as_str()).collect();
         let body = format!("[{}]", texts.join(","));
         let received = self.http.post_text(&self.url, &self.key, body, MAX_RESPONSE_BYTES).await;
         let Received { status, retry_after, body } = match received {
             Ok(received) => received,
-            Err(reason) => return Ok(Attempt::Failed { retry_after: None, reason }),
+            Err(reason) => return Ok(RequestEnd::Failed { retry_after: None, reason }),
         };
         let body: Body = serde_json::from_slice(&body).unwrap_or_default();
         let reason = format!("{} answered {status}: {}", self.url, body.message);
         match status {
-            429 | 500.. => Ok(Attempt::Failed { retry_after, reason }),
-            _ if body.results.len() == events.len() => Ok(Attempt::Answered(body.results)),
+            429 | 500.. => Ok(RequestEnd::Failed { retry_after, reason }),
+            _ if body.results.len() == events.len() => Ok(RequestEnd::Answered(body.results)),
             _ => Err(reason),
         }
     }
 }
 
 /// The end of a request.
-enum Attempt {
+enum RequestEnd {
     /// There is a result for each event.
     Answered(Vec<ItemResult>),
     /// The service could not store the events.
@@ -123,18 +123,24 @@ enum Attempt {
 }
 
 /// Adds the answers of the events that are done with; returns the others, which are to be sent again.
-fn take_answers(sent: Vec<(u64, String)>, results: Vec<ItemResult>, answers: &mut Vec<Answer>) -> Vec<(u64, String)> {
+fn take_answers(
+    sent: Vec<(u64, String)>,
+    results: Vec<ItemResult>,
+    answers: &mut Vec<EventResult>,
+) -> Vec<(u64, String)> {
     let mut again = Vec::new();
     for ((line, text), ItemResult { status, message }) in sent.into_iter().zip(results) {
         match &*status {
             "backlog_full" | "unavailable" | "error" => again.push((line, text)),
-            "rejected" | "too_large" | "unauthorized" => answers.push(Answer { line, status, refusal: Some(message) }),
-            _ => answers.push(Answer { line, status, refusal: None }),
+            "rejected" | "too_large" | "unauthorized" => {
+                answers.push(EventResult { line, status, refusal: Some(message) });
+            }
+            _ => answers.push(EventResult { line, status, refusal: None }),
         }
     }
     again
 }
 
-fn refused(line: u64, reason: String) -> Answer {
-    Answer { line, status: "refused".to_owned(), refusal: Some(reason) }
+fn refused(line: u64, reason: String) -> EventResult {
+    EventResult { line, status: "refused".to_owned(), refusal: Some(reason) }
 }

@@ -13,7 +13,7 @@ use super::session::Session;
 use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, EventId, Seq, UserKey};
 use crate::failpoint;
-use crate::store::append_decision::{self, Decision, Facts};
+use crate::store::append_decision::{self, AppendDecision, EventLookup};
 use crate::store::{Appended, CommitObserver, NewEvent, StoreError, keys};
 use async_trait::async_trait;
 use futures_util::future::{try_join, try_join4};
@@ -96,13 +96,13 @@ impl Appender {
         let numbers = self.numbers(session, group).await?;
         let read = Reading::read(session, group, self.0.has_former_ids).await?;
         let known = KnownUsers::read(session, group, &numbers, &self.0.backlogs).await?;
-        let mut batch = Batch::default();
+        let mut batch = AppendedRows::default();
         let mut answers = Vec::with_capacity(group.len());
         let mut seqs = read.seqs.iter().copied();
         for events in group {
-            let facts: Vec<Facts> = events
+            let lookups: Vec<EventLookup> = events
                 .iter()
-                .map(|event| Facts {
+                .map(|event| EventLookup {
                     is_repeat: read.is_repeat(event) || batch.ids.contains(&event.id),
                     may_be_known: event.known_users_only.is_some_and(|only| {
                         known.may_be_known(event, only.none_pending_up_to)
@@ -111,7 +111,7 @@ impl Appender {
                 })
                 .collect();
             let pending = |account: &AccountName| self.0.backlogs.pending(account) + batch.appended(account);
-            let decided = append_decision::decide(events, &facts, pending, self.0.max_backlog);
+            let decided = append_decision::decide(events, &lookups, pending, self.0.max_backlog);
             answers.push(decided.map(|decisions| {
                 let each = events.iter().zip(decisions);
                 each.map(|(event, decision)| batch.add(event, decision, &mut seqs)).collect()
@@ -161,7 +161,7 @@ impl Reading {
 
 /// What the last round trip writes.
 #[derive(Default)]
-struct Batch<'a> {
+struct AppendedRows<'a> {
     rows: Vec<(&'a NewEvent, Seq)>,
     /// Deletes of users who are unknown.
     unknown: Vec<&'a NewEvent>,
@@ -171,19 +171,19 @@ struct Batch<'a> {
     appended: HashMap<&'a AccountName, u64>,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> AppendedRows<'a> {
     fn appended(&self, account: &AccountName) -> u64 {
         self.appended.get(account).copied().unwrap_or(0)
     }
 
-    fn add(&mut self, event: &'a NewEvent, decision: Decision, seqs: &mut impl Iterator<Item = Seq>) -> Appended {
+    fn add(&mut self, event: &'a NewEvent, decision: AppendDecision, seqs: &mut impl Iterator<Item = Seq>) -> Appended {
         match decision {
-            Decision::Duplicate => Appended::Duplicate,
-            Decision::UnknownUser => {
+            AppendDecision::Duplicate => Appended::Duplicate,
+            AppendDecision::UnknownUser => {
                 self.unknown.push(event);
                 Appended::UnknownUser
             }
-            Decision::Append { pending } => {
+            AppendDecision::Append { pending } => {
                 // There is one for each event of the group.
                 let seq = seqs.next().unwrap_or_default();
                 self.rows.push((event, seq));

@@ -72,14 +72,14 @@ pub struct Connection<C: Committer> {
 /// Requests, and where their results go.
 struct Group<C: Committer> {
     requests: Vec<C::Request>,
-    replies: Vec<Reply<C>>,
+    replies: Vec<ResultSender<C>>,
 }
 
-type Reply<C> = oneshot::Sender<Result<<C as Committer>::Answer, StoreError>>;
+type ResultSender<C> = oneshot::Sender<Result<<C as Committer>::Answer, StoreError>>;
 type Alone = Box<dyn for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Option<Error>> + Send>;
 
 enum Message<C: Committer> {
-    Grouped(C::Request, Reply<C>),
+    Grouped(C::Request, ResultSender<C>),
     Alone(Alone),
     Close,
 }
@@ -257,7 +257,7 @@ impl<C: Committer> Task<C> {
         &mut self,
         session: &Session,
         request: C::Request,
-        reply: Reply<C>,
+        reply: ResultSender<C>,
     ) -> Result<Option<Error>, ()> {
         let committer = Arc::clone(&self.committer);
         let mut group = Group { requests: vec![request], replies: vec![reply] };

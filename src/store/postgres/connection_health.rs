@@ -9,11 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub struct Health {
     name: &'static str,
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ConnectionState {
     failure: Option<String>,
     limit: LogLimit,
     sessions: u64,
@@ -22,7 +22,7 @@ struct State {
 impl Health {
     /// It has its first session. `name` says in the logs which connection it is.
     pub fn new(name: &'static str) -> Self {
-        Self { name, state: Mutex::new(State { failure: None, limit: LogLimit::default(), sessions: 1 }) }
+        Self { name, state: Mutex::new(ConnectionState { failure: None, limit: LogLimit::default(), sessions: 1 }) }
     }
 
     /// Which connection it is.
@@ -68,7 +68,7 @@ impl Health {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ConnectionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

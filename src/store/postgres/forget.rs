@@ -4,7 +4,7 @@
 //! [`crate::store::erasure`]. The log is searched beside all other work; then what was found is erased in one transaction, which locks
 //! the row of the account and first looks at the rows appended since. An erased pending event stays as a dead letter without body and keys.
 //! The moment of the erasure is kept for each key: an event from before must not bring the user back. Invariant: up to
-//! [`Search::until`] every event of the account had committed when that was read under the lock, and those that are appended later
+//! [`UserSearch::until`] every event of the account had committed when that was read under the lock, and those that are appended later
 //! have a higher seq. Deliberately absent: bodies, which are not read.
 
 use super::deletions;
@@ -37,14 +37,14 @@ static BEGUN_ELSEWHERE: LazyLock<String> = LazyLock::new(|| {
 
 /// A search for everything that is held of a user.
 #[derive(Clone, Debug)]
-pub struct Search {
+pub struct UserSearch {
     account: AccountNumber,
     found: ForgetSearch,
     /// The log is scanned up to here without the lock.
     until: Seq,
 }
 
-impl Search {
+impl UserSearch {
     /// A search that begins with these keys. `until`: see [`last_committed`].
     pub fn new(account: AccountNumber, users: &[UserKey], until: Seq) -> Self {
         Self { account, found: ForgetSearch::new(users), until }
@@ -183,7 +183,7 @@ pub async fn in_flight_elsewhere(
 /// held until this has committed.
 pub async fn erase(
     session: &Session,
-    search: &Search,
+    search: &UserSearch,
     in_flight: &Arc<InFlightEvents>,
     (pending, elsewhere): (&BTreeSet<Seq>, &BTreeSet<Seq>),
     now: Timestamp,

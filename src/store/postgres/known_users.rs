@@ -28,11 +28,11 @@ const DEAD: &str = "SELECT DISTINCT key FROM dead_keys JOIN dead_letters USING (
 pub struct KnownUsers<'a> {
     linked: HashSet<Vec<u8>>,
     dead: HashSet<Vec<u8>>,
-    pending: HashMap<&'a AccountName, Pending>,
+    pending: HashMap<&'a AccountName, PendingPage>,
 }
 
 #[derive(Debug, Default)]
-struct Pending {
+struct PendingPage {
     events: Vec<(Seq, Vec<u8>)>,
     /// There are more.
     more: bool,
@@ -65,7 +65,7 @@ impl<'a> KnownUsers<'a> {
             let rows = session.query(PENDING, &[number, &after.0, &EXAMINED]).await?;
             let more = rows.len() as u64 == EXAMINED.unsigned_abs();
             let events = rows.iter().map(|row| (Seq(row.get(0)), row.get(1))).collect();
-            known.pending.insert(account, Pending { events, more });
+            known.pending.insert(account, PendingPage { events, more });
         }
         let links: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
         let hashes: Vec<&[u8]> = users.iter().map(|key: &UserKey| key.bytes().as_slice()).collect();

@@ -31,18 +31,18 @@ const LINKS: &str = "SELECT affiliate FROM links WHERE key = ANY ($1)";
 /// What is remembered for some keys.
 #[derive(Debug, Default)]
 pub struct Memories {
-    affiliates: HashMap<Vec<u8>, Result<Affiliate, Damaged>>,
+    affiliates: HashMap<Vec<u8>, Result<AffiliateRow, Damaged>>,
     deletions: HashMap<Vec<u8>, Result<Timestamp, Damaged>>,
 }
 
 #[derive(Clone, Debug)]
-struct Affiliate {
+struct AffiliateRow {
     number: i64,
     is_owned: bool,
     known: Known,
 }
 
-impl Affiliate {
+impl AffiliateRow {
     fn read(row: &Row) -> Result<Self, Damaged> {
         let damaged = Damaged("affiliates.affiliate");
         let number = row.integer(5, damaged.0)?.ok_or(damaged)?;
@@ -61,7 +61,7 @@ impl Memories {
         let (affiliates, deletions) = read.await?;
         let moment = |row: &Row| row.integer(0, "deleted_users.deleted_at").map(|at| Timestamp(at.unwrap_or_default()));
         Ok(Self {
-            affiliates: affiliates.iter().map(|row| (row.get(6), Affiliate::read(row))).collect(),
+            affiliates: affiliates.iter().map(|row| (row.get(6), AffiliateRow::read(row))).collect(),
             deletions: deletions.iter().map(|row| (row.get(1), moment(row))).collect(),
         })
     }
@@ -78,14 +78,14 @@ impl Memories {
         let each = users.iter().zip(found).map(|(key, affiliate)| {
             let deleted_at = self.deletions.get(key.bytes().as_slice()).copied().transpose()?;
             let is_other =
-                |affiliate: &Affiliate| has_other_owner(affiliate.is_owned, by_user_id.contains(&affiliate.number));
+                |affiliate: &AffiliateRow| has_other_owner(affiliate.is_owned, by_user_id.contains(&affiliate.number));
             let has_other_owner = affiliate.as_ref().is_some_and(is_other);
             Ok(KeyMemory { key: *key, known: affiliate.map(|affiliate| affiliate.known), has_other_owner, deleted_at })
         });
         Ok(memory(each.collect::<Result<Vec<_>, Damaged>>()?))
     }
 
-    fn affiliate(&self, key: &UserKey) -> Result<Option<Affiliate>, Damaged> {
+    fn affiliate(&self, key: &UserKey) -> Result<Option<AffiliateRow>, Damaged> {
         self.affiliates.get(keys::tagged(key).as_slice()).cloned().transpose()
     }
 }
@@ -101,7 +101,7 @@ pub async fn recall(
     let user_ids: Vec<&[u8]> = user_ids.iter().map(<[u8; 17]>::as_slice).collect();
     let Some(row) = session.query_opt(BY_KEY, &[&own.as_slice()]).await? else { return Ok(Ok(None)) };
     let linked = session.query(LINKS, &[&user_ids]).await?;
-    let affiliate = match Affiliate::read(&row) {
+    let affiliate = match AffiliateRow::read(&row) {
         Ok(affiliate) => affiliate,
         Err(damaged) => return Ok(Err(damaged)),
     };

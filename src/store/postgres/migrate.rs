@@ -93,14 +93,14 @@ async fn check_server(session: &Session) -> Result<(), MigrateError> {
 
 /// What the table `meta` says.
 #[derive(Debug, Default)]
-struct Found {
+struct MetaTable {
     version: i64,
     oldest_reader: i64,
     hash_key: Option<[u8; 32]>,
 }
 
-async fn found(session: &Session) -> Result<Found, Error> {
-    let mut found = Found::default();
+async fn found(session: &Session) -> Result<MetaTable, Error> {
+    let mut found = MetaTable::default();
     if session.query_one("SELECT to_regclass('meta') IS NULL", &[]).await?.get(0) {
         return Ok(found);
     }
@@ -117,7 +117,7 @@ async fn found(session: &Session) -> Result<Found, Error> {
     Ok(found)
 }
 
-fn check(found: &Found) -> Result<(), MigrateError> {
+fn check(found: &MetaTable) -> Result<(), MigrateError> {
     let too_new = found.version > VERSION && found.oldest_reader > VERSION;
     if too_new { Err(MigrateError::Newer { found: found.version }) } else { Ok(()) }
 }

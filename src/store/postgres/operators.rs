@@ -4,7 +4,7 @@
 //! beside the settlements.
 
 use super::error::{JobError, store_error};
-use super::forget::{self, Search};
+use super::forget::{self, UserSearch};
 use super::listen::Hint;
 use super::session::Session;
 use super::shared::{AccountNumber, Shared};
@@ -120,7 +120,7 @@ async fn begin_search(
     account: AccountName,
     users: Vec<UserKey>,
     now: Option<Timestamp>,
-) -> Result<Option<(AccountNumber, Search)>, JobError> {
+) -> Result<Option<(AccountNumber, UserSearch)>, JobError> {
     let Some(number) = shared.find_number(session, &account).await? else {
         if let Some(now) = now {
             let keys: Vec<KeyHash> = users.iter().map(|key| *key.bytes()).collect();
@@ -133,14 +133,14 @@ async fn begin_search(
         Ok(forget::last_committed(session).await?)
     };
     let until = session.transaction(lock).await?;
-    Ok(Some((number, Search::new(number, &users, until))))
+    Ok(Some((number, UserSearch::new(number, &users, until))))
 }
 
 /// The erasure of what a search found.
 struct Erasure {
     account: AccountName,
     number: AccountNumber,
-    search: Search,
+    search: UserSearch,
     shared: Arc<Shared>,
     in_flight: Arc<InFlightEvents>,
     now: Timestamp,
@@ -150,7 +150,7 @@ struct Erasure {
 
 impl Erasure {
     /// Erases what was found. Err: rows that were appended meanwhile lead to new keys.
-    async fn run(mut self, session: &Session) -> Result<Result<Forgotten, Search>, JobError> {
+    async fn run(mut self, session: &Session) -> Result<Result<Forgotten, UserSearch>, JobError> {
         let token = self.shared.token(&self.account);
         let search = &mut self.search;
         let work = async {

@@ -22,19 +22,19 @@ const SETTLED: &str = "SELECT log.seq, log.outcome, dead_letters.reason
     WHERE log.seq = ANY ($1) AND log.outcome IS NOT NULL";
 
 /// How an event ended, and the reason in words if it is a dead letter.
-pub type Outcome = (OutcomeCode, Option<String>);
+pub type SettledOutcome = (OutcomeCode, Option<String>);
 
 /// Those who wait.
 #[derive(Debug, Default)]
 pub struct Outcomes {
-    waiting: Mutex<HashMap<Seq, oneshot::Sender<Outcome>>>,
+    waiting: Mutex<HashMap<Seq, oneshot::Sender<SettledOutcome>>>,
     /// Somebody waits.
     asked: Notify,
 }
 
 impl Outcomes {
     /// Returns once the event is settled.
-    pub async fn settled(&self, seq: Seq) -> Outcome {
+    pub async fn settled(&self, seq: Seq) -> SettledOutcome {
         let (sender, outcome) = oneshot::channel();
         self.lock().insert(seq, sender);
         self.asked.notify_one();
@@ -71,12 +71,15 @@ impl Outcomes {
         waiting.keys().map(|seq| seq.0).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Seq, oneshot::Sender<Outcome>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Seq, oneshot::Sender<SettledOutcome>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn read(connection: &ListenConnection, seqs: Vec<i64>) -> Result<Vec<(Seq, Outcome)>, crate::store::StoreError> {
+async fn read(
+    connection: &ListenConnection,
+    seqs: Vec<i64>,
+) -> Result<Vec<(Seq, SettledOutcome)>, crate::store::StoreError> {
     let rows =
         connection.run(move |session: &Session| Box::pin(async move { Ok(session.query(SETTLED, &[&seqs]).await?) }));
     let outcome = |row: &tokio_postgres::Row| {

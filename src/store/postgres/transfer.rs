@@ -9,7 +9,7 @@ use super::open::{self, OpenError};
 use super::session::Session;
 use super::url::PostgresUrl;
 use crate::store::StoreError;
-use crate::store::transfer::{self, Counts, Identity, Kind, Source, TABLES, Table, Target, Value};
+use crate::store::transfer::{self, ColumnKind, ColumnValue, Identity, Source, TABLES, Table, TableCounts, Target};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -87,16 +87,16 @@ static STATEMENTS: LazyLock<BTreeMap<&'static str, Statements>> =
 fn statements(table: &Table) -> Statements {
     let (all, name) = (0..table.columns.len(), table.name);
     let columns = table.list(all.clone(), |_, name, kind| match kind {
-        Kind::Integer => format!("{name}::bigint"),
-        Kind::Flag => format!("{name}::int::bigint"),
-        Kind::Text | Kind::Bytes => name.to_owned(),
+        ColumnKind::Integer => format!("{name}::bigint"),
+        ColumnKind::Flag => format!("{name}::int::bigint"),
+        ColumnKind::Text | ColumnKind::Bytes => name.to_owned(),
     });
     let names = table.list(all.clone(), |_, name, _| name.to_owned());
     let key = table.list(0..table.key, |_, name, _| name.to_owned());
     let marks = table.list(0..table.key, |n, _, kind| format!("${}::{}", n + 1, type_of(kind)));
     let arrays = table.list(all.clone(), |n, _, kind| format!("${}::{}[]", n + 1, type_of(kind)));
-    let values =
-        table.list(all, |_, name, kind| if kind == Kind::Flag { format!("{name} <> 0") } else { name.to_owned() });
+    let values = table
+        .list(all, |_, name, kind| if kind == ColumnKind::Flag { format!("{name} <> 0") } else { name.to_owned() });
     let (order, portion) = (format!("ORDER BY {key} LIMIT"), table.portion);
     Statements {
         first: format!("SELECT {columns} FROM {name} {order} {portion}"),
@@ -108,16 +108,16 @@ fn statements(table: &Table) -> Statements {
     }
 }
 
-fn type_of(kind: Kind) -> &'static str {
+fn type_of(kind: ColumnKind) -> &'static str {
     match kind {
-        Kind::Integer | Kind::Flag => "bigint",
-        Kind::Text => "text",
-        Kind::Bytes => "bytea",
+        ColumnKind::Integer | ColumnKind::Flag => "bigint",
+        ColumnKind::Text => "text",
+        ColumnKind::Bytes => "bytea",
     }
 }
 
-async fn counts(session: &Session) -> Result<Counts, StoreError> {
-    let mut counts = Counts::new();
+async fn counts(session: &Session) -> Result<TableCounts, StoreError> {
+    let mut counts = TableCounts::new();
     for (name, statements) in STATEMENTS.iter() {
         let row = session.query_one(&statements.count, &[]).await.map_err(|error| store_error(&error))?;
         counts.insert((*name).to_owned(), row.get::<_, i64>(0).unsigned_abs());
@@ -139,11 +139,15 @@ impl Source for PostgresSource {
         Ok(Identity { hash_key: row.get(0), next_seq: row.get(1), former_ids_below: row.get(2) })
     }
 
-    async fn counts(&mut self) -> Result<Counts, StoreError> {
+    async fn counts(&mut self) -> Result<TableCounts, StoreError> {
         counts(&self.0).await
     }
 
-    async fn read(&mut self, table: &'static Table, after: Option<&[Value]>) -> Result<Vec<Vec<Value>>, StoreError> {
+    async fn read(
+        &mut self,
+        table: &'static Table,
+        after: Option<&[ColumnValue]>,
+    ) -> Result<Vec<Vec<ColumnValue>>, StoreError> {
         let Some(statements) = STATEMENTS.get(table.name) else { return Ok(Vec::new()) };
         let sql = if after.is_some() { &statements.next } else { &statements.first };
         let after: Vec<_> = after.unwrap_or_default().iter().map(parameter).collect();
@@ -153,35 +157,37 @@ impl Source for PostgresSource {
     }
 }
 
-fn parameter(value: &Value) -> Box<dyn ToSql + Sync + Send> {
+fn parameter(value: &ColumnValue) -> Box<dyn ToSql + Sync + Send> {
     match value {
-        Value::Null => Box::new(None::<i64>),
-        Value::Integer(number) => Box::new(*number),
-        Value::Text(text) => Box::new(text.clone()),
-        Value::Bytes(bytes) => Box::new(bytes.clone()),
+        ColumnValue::Null => Box::new(None::<i64>),
+        ColumnValue::Integer(number) => Box::new(*number),
+        ColumnValue::Text(text) => Box::new(text.clone()),
+        ColumnValue::Bytes(bytes) => Box::new(bytes.clone()),
     }
 }
 
 /// The values of a row; their types are those of the statement.
-fn values(table: &Table, row: &Row) -> Vec<Value> {
-    let value = |(n, (_, kind)): (usize, &(&str, Kind))| match kind {
-        Kind::Integer | Kind::Flag => row.get::<_, Option<i64>>(n).map_or(Value::Null, Value::Integer),
-        Kind::Text => row.get::<_, Option<String>>(n).map_or(Value::Null, Value::Text),
-        Kind::Bytes => row.get::<_, Option<Vec<u8>>>(n).map_or(Value::Null, Value::Bytes),
+fn values(table: &Table, row: &Row) -> Vec<ColumnValue> {
+    let value = |(n, (_, kind)): (usize, &(&str, ColumnKind))| match kind {
+        ColumnKind::Integer | ColumnKind::Flag => {
+            row.get::<_, Option<i64>>(n).map_or(ColumnValue::Null, ColumnValue::Integer)
+        }
+        ColumnKind::Text => row.get::<_, Option<String>>(n).map_or(ColumnValue::Null, ColumnValue::Text),
+        ColumnKind::Bytes => row.get::<_, Option<Vec<u8>>>(n).map_or(ColumnValue::Null, ColumnValue::Bytes),
     };
     table.columns.iter().enumerate().map(value).collect()
 }
 
 #[async_trait]
 impl Target for PostgresTarget {
-    async fn write(&mut self, table: &'static Table, rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
+    async fn write(&mut self, table: &'static Table, rows: Vec<Vec<ColumnValue>>) -> Result<(), StoreError> {
         let Some(statements) = STATEMENTS.get(table.name) else { return Ok(()) };
         let columns: Vec<_> = table.columns.iter().enumerate().map(|(n, (_, kind))| array(&rows, n, *kind)).collect();
         let columns: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| &**column as _).collect();
         self.0.execute(&statements.insert, &columns).await.map(drop).map_err(|error| store_error(&error))
     }
 
-    async fn complete(&mut self, identity: &Identity) -> Result<Counts, StoreError> {
+    async fn complete(&mut self, identity: &Identity) -> Result<TableCounts, StoreError> {
         complete(&self.0, identity).await.map_err(|error| store_error(&error))?;
         counts(&self.0).await
     }
@@ -196,19 +202,20 @@ impl Target for PostgresTarget {
 }
 
 /// A column of the rows, as an array. PostgreSQL takes no text with the character NUL; what Refersion said may hold one.
-fn array(rows: &[Vec<Value>], column: usize, kind: Kind) -> Box<dyn ToSql + Sync + Send> {
-    let of = |row: &Vec<Value>| row.get(column).cloned().unwrap_or(Value::Null);
+fn array(rows: &[Vec<ColumnValue>], column: usize, kind: ColumnKind) -> Box<dyn ToSql + Sync + Send> {
+    let of = |row: &Vec<ColumnValue>| row.get(column).cloned().unwrap_or(ColumnValue::Null);
     match kind {
-        Kind::Integer | Kind::Flag => {
-            let number = |row| if let Value::Integer(number) = of(row) { Some(number) } else { None };
+        ColumnKind::Integer | ColumnKind::Flag => {
+            let number = |row| if let ColumnValue::Integer(number) = of(row) { Some(number) } else { None };
             Box::new(rows.iter().map(number).collect::<Vec<Option<i64>>>())
         }
-        Kind::Text => {
-            let text = |row| if let Value::Text(text) = of(row) { Some(text.replace('\0', "\u{fffd}")) } else { None };
+        ColumnKind::Text => {
+            let text =
+                |row| if let ColumnValue::Text(text) = of(row) { Some(text.replace('\0', "\u{fffd}")) } else { None };
             Box::new(rows.iter().map(text).collect::<Vec<Option<String>>>())
         }
-        Kind::Bytes => {
-            let bytes = |row| if let Value::Bytes(bytes) = of(row) { Some(bytes) } else { None };
+        ColumnKind::Bytes => {
+            let bytes = |row| if let ColumnValue::Bytes(bytes) = of(row) { Some(bytes) } else { None };
             Box::new(rows.iter().map(bytes).collect::<Vec<Option<Vec<u8>>>>())
         }
     }

@@ -8,7 +8,7 @@ use super::query::Query;
 use super::write_tx::WriteTx;
 use crate::domain::{AccountName, EventId, Seq, Timestamp, UserKey};
 use crate::failpoint;
-use crate::store::append_decision::{Decision, Facts, decide};
+use crate::store::append_decision::{AppendDecision, EventLookup, decide};
 use crate::store::erasure::KeyHash;
 use crate::store::log_state::AccountNumber;
 use crate::store::{Appended, KnownUsersOnly, NewEvent, StoreError, keys};
@@ -16,23 +16,23 @@ use rusqlite::params;
 
 /// Appends events in this order, or refuses all of them.
 pub fn append(tx: &mut WriteTx<'_>, events: &[NewEvent], max_backlog: u64) -> Result<Vec<Appended>, StoreError> {
-    let facts = events.iter().map(|event| facts(tx, event)).collect::<Result<Vec<_>, StoreError>>()?;
+    let lookups = events.iter().map(|event| look_up(tx, event)).collect::<Result<Vec<_>, StoreError>>()?;
     let pending = |account: &AccountName| tx.state.log.pending(account);
-    let decisions = decide(events, &facts, pending, max_backlog)?;
-    let appended = events.iter().zip(decisions).map(|(event, decision)| carry_out(tx, event, decision));
+    let decisions = decide(events, &lookups, pending, max_backlog)?;
+    let appended = events.iter().zip(decisions).map(|(event, decision)| apply(tx, event, decision));
     let appended = appended.collect::<Result<Vec<_>, StoreError>>()?;
     failpoint::step("store::append");
     Ok(appended)
 }
 
-fn facts(tx: &WriteTx<'_>, event: &NewEvent) -> Result<Facts, StoreError> {
+fn look_up(tx: &WriteTx<'_>, event: &NewEvent) -> Result<EventLookup, StoreError> {
     let has_former_id = || event.former_id.map_or(Ok(false), |id| tx.has_former_id(id, &event.keys));
     let is_repeat = tx.find_id(event.id)?.is_some() || has_former_id()?;
     let may_be_known = match event.known_users_only {
         Some(only) if !is_repeat => may_be_known(tx, event, only)?,
         _ => false,
     };
-    Ok(Facts { is_repeat, may_be_known })
+    Ok(EventLookup { is_repeat, may_be_known })
 }
 
 /// Whether the user of an event is known, or may become known through a pending event.
@@ -51,15 +51,15 @@ fn may_be_known(tx: &WriteTx<'_>, event: &NewEvent, only: KnownUsersOnly) -> Res
     Ok(false)
 }
 
-fn carry_out(tx: &mut WriteTx<'_>, event: &NewEvent, decision: Decision) -> Result<Appended, StoreError> {
+fn apply(tx: &mut WriteTx<'_>, event: &NewEvent, decision: AppendDecision) -> Result<Appended, StoreError> {
     match decision {
-        Decision::Append { pending } => {
+        AppendDecision::Append { pending } => {
             let account = tx.account_number(&event.account)?;
             let seq = insert(tx, account, event.id, &event.keys, event.received_at, &event.body)?;
             Ok(Appended::Accepted { seq, pending })
         }
-        Decision::Duplicate => Ok(Appended::Duplicate),
-        Decision::UnknownUser => {
+        AppendDecision::Duplicate => Ok(Appended::Duplicate),
+        AppendDecision::UnknownUser => {
             if let Some(deleted_at) = event.known_users_only.and_then(|only| only.deleted_at) {
                 let keys: Vec<KeyHash> = event.keys.iter().map(|key| *key.bytes()).collect();
                 erase::keep_moment(tx.connection, &keys, deleted_at, event.received_at)?;

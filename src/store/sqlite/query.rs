@@ -18,16 +18,16 @@ pub trait Query {
     fn exists(&self, sql: &str, values: impl Params) -> Result<bool, StoreError>;
 
     /// The first row, if there is one.
-    fn one<T>(&self, sql: &str, values: impl Params, read: impl Read<T>) -> Result<Option<T>, StoreError>;
+    fn one<T>(&self, sql: &str, values: impl Params, read: impl ReadRow<T>) -> Result<Option<T>, StoreError>;
 
     /// All rows.
-    fn all<T>(&self, sql: &str, values: impl Params, read: impl Read<T>) -> Result<Vec<T>, StoreError>;
+    fn all<T>(&self, sql: &str, values: impl Params, read: impl ReadRow<T>) -> Result<Vec<T>, StoreError>;
 }
 
 /// Reads a row.
-pub trait Read<T>: FnMut(&Row<'_>) -> Result<T, StoreError> {}
+pub trait ReadRow<T>: FnMut(&Row<'_>) -> Result<T, StoreError> {}
 
-impl<T, F: FnMut(&Row<'_>) -> Result<T, StoreError>> Read<T> for F {}
+impl<T, F: FnMut(&Row<'_>) -> Result<T, StoreError>> ReadRow<T> for F {}
 
 impl Query for Connection {
     fn run(&self, sql: &str, values: impl Params) -> Result<usize, StoreError> {
@@ -38,11 +38,11 @@ impl Query for Connection {
         Ok(self.prepare_cached(sql)?.exists(values)?)
     }
 
-    fn one<T>(&self, sql: &str, values: impl Params, read: impl Read<T>) -> Result<Option<T>, StoreError> {
+    fn one<T>(&self, sql: &str, values: impl Params, read: impl ReadRow<T>) -> Result<Option<T>, StoreError> {
         self.prepare_cached(sql)?.query_and_then(values, read)?.next().transpose()
     }
 
-    fn all<T>(&self, sql: &str, values: impl Params, read: impl Read<T>) -> Result<Vec<T>, StoreError> {
+    fn all<T>(&self, sql: &str, values: impl Params, read: impl ReadRow<T>) -> Result<Vec<T>, StoreError> {
         self.prepare_cached(sql)?.query_and_then(values, read)?.collect()
     }
 }

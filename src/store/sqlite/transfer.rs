@@ -10,7 +10,9 @@ use super::schema::{self, FORMER_IDS_BELOW, NEXT_SEQ};
 use super::writer::Database;
 use crate::store::StoreError;
 use crate::store::keys::{AFFILIATE, with_tag};
-use crate::store::transfer::{Counts, Identity, Kind, Source, TABLES, Table, Target, Value, check_empty};
+use crate::store::transfer::{
+    ColumnKind, ColumnValue, Identity, Source, TABLES, Table, TableCounts, Target, check_empty,
+};
 use async_trait::async_trait;
 use rusqlite::types::{Value as Stored, ValueRef};
 use rusqlite::{Connection, Row, params_from_iter};
@@ -80,8 +82,8 @@ fn rows_of(table: &Table) -> &'static str {
     }
 }
 
-fn counts(connection: &Connection) -> Result<Counts, StoreError> {
-    let mut counts = Counts::new();
+fn counts(connection: &Connection) -> Result<TableCounts, StoreError> {
+    let mut counts = TableCounts::new();
     let number = |row: &Row<'_>, column| Ok(row.get::<_, i64>(column).map(i64::unsigned_abs)?);
     for table in &TABLES {
         let sql = format!("SELECT count(*) FROM {}", rows_of(table));
@@ -104,11 +106,15 @@ impl Source for SqliteSource {
         Ok(Identity { hash_key, next_seq, former_ids_below: schema::meta(connection, FORMER_IDS_BELOW)? })
     }
 
-    async fn counts(&mut self) -> Result<Counts, StoreError> {
+    async fn counts(&mut self) -> Result<TableCounts, StoreError> {
         counts(self.0.connection()?)
     }
 
-    async fn read(&mut self, table: &'static Table, after: Option<&[Value]>) -> Result<Vec<Vec<Value>>, StoreError> {
+    async fn read(
+        &mut self,
+        table: &'static Table,
+        after: Option<&[ColumnValue]>,
+    ) -> Result<Vec<Vec<ColumnValue>>, StoreError> {
         let columns = table.list(0..table.columns.len(), |_, name, _| name.to_owned());
         let key = table.list(0..table.key, |_, name, _| name.to_owned());
         let marks = table.list(0..table.key, |_, _, _| "?".to_owned());
@@ -120,14 +126,14 @@ impl Source for SqliteSource {
 }
 
 /// The values of a row; an error if one is of another kind than its column.
-fn values(table: &'static Table, row: &Row<'_>) -> Result<Vec<Value>, StoreError> {
+fn values(table: &'static Table, row: &Row<'_>) -> Result<Vec<ColumnValue>, StoreError> {
     let mut values = Vec::with_capacity(table.columns.len());
     for (column, (_, kind)) in table.columns.iter().enumerate() {
         let value = match (row.get_ref(column)?, kind) {
-            (ValueRef::Null, _) => Some(Value::Null),
-            (ValueRef::Integer(number), Kind::Integer | Kind::Flag) => Some(Value::Integer(number)),
-            (ValueRef::Blob(bytes), Kind::Bytes) => Some(Value::Bytes(bytes.to_vec())),
-            (ValueRef::Text(text), Kind::Text) => String::from_utf8(text.to_vec()).ok().map(Value::Text),
+            (ValueRef::Null, _) => Some(ColumnValue::Null),
+            (ValueRef::Integer(number), ColumnKind::Integer | ColumnKind::Flag) => Some(ColumnValue::Integer(number)),
+            (ValueRef::Blob(bytes), ColumnKind::Bytes) => Some(ColumnValue::Bytes(bytes.to_vec())),
+            (ValueRef::Text(text), ColumnKind::Text) => String::from_utf8(text.to_vec()).ok().map(ColumnValue::Text),
             _ => None,
         };
         values.push(value.ok_or_else(|| table.damaged(&values, column))?);
@@ -137,12 +143,12 @@ fn values(table: &'static Table, row: &Row<'_>) -> Result<Vec<Value>, StoreError
 
 #[async_trait]
 impl Target for SqliteTarget {
-    async fn write(&mut self, table: &'static Table, rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
+    async fn write(&mut self, table: &'static Table, rows: Vec<Vec<ColumnValue>>) -> Result<(), StoreError> {
         let connection = self.0.connection()?;
         rows.into_iter().try_for_each(|row| insert(connection, table, row))
     }
 
-    async fn complete(&mut self, identity: &Identity) -> Result<Counts, StoreError> {
+    async fn complete(&mut self, identity: &Identity) -> Result<TableCounts, StoreError> {
         let connection = self.0.connection()?;
         connection.run("UPDATE meta SET value = ?1 WHERE name = 'hash_key'", [&identity.hash_key])?;
         schema::set_meta(connection, NEXT_SEQ, identity.next_seq)?;
@@ -155,13 +161,13 @@ impl Target for SqliteTarget {
     }
 }
 
-fn insert(connection: &Connection, table: &Table, mut row: Vec<Value>) -> Result<(), StoreError> {
+fn insert(connection: &Connection, table: &Table, mut row: Vec<ColumnValue>) -> Result<(), StoreError> {
     let mut names: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
     if table.name == "affiliates"
         && let Some(key) = names.iter().position(|name| *name == "key")
     {
         names.remove(key);
-        let own = if let Value::Bytes(own) = row.remove(key) { own } else { Vec::new() };
+        let own = if let ColumnValue::Bytes(own) = row.remove(key) { own } else { Vec::new() };
         let own: [u8; 16] = own.try_into().unwrap_or_default();
         let sql = "INSERT INTO links (key, affiliate) VALUES (?1, ?2)";
         connection.run(sql, (with_tag(AFFILIATE, &own).as_slice(), Stored::from(row[0].clone())))?;
@@ -171,13 +177,13 @@ fn insert(connection: &Connection, table: &Table, mut row: Vec<Value>) -> Result
     connection.run(&sql, params_from_iter(row.into_iter().map(Stored::from))).map(drop)
 }
 
-impl From<Value> for Stored {
-    fn from(value: Value) -> Self {
+impl From<ColumnValue> for Stored {
+    fn from(value: ColumnValue) -> Self {
         match value {
-            Value::Null => Self::Null,
-            Value::Integer(number) => Self::Integer(number),
-            Value::Text(text) => Self::Text(text),
-            Value::Bytes(bytes) => Self::Blob(bytes),
+            ColumnValue::Null => Self::Null,
+            ColumnValue::Integer(number) => Self::Integer(number),
+            ColumnValue::Text(text) => Self::Text(text),
+            ColumnValue::Bytes(bytes) => Self::Blob(bytes),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::engine::{
 };
 use refersion_destination::domain::{AccountName, SealedKey, SentAttributes, Seq, Timestamp};
 use refersion_destination::scheduling::Unit;
-use refersion_destination::store::transfer::{Counts, Identity, Source, Table, Target, Value, transfer};
+use refersion_destination::store::transfer::{ColumnValue, Identity, Source, Table, TableCounts, Target, transfer};
 use refersion_destination::store::{
     AffiliateChanges, Filter, NewEvent, PostgresSource, PostgresTarget, PostgresUrl, SqliteSource, SqliteTarget,
     StoreError,
@@ -61,7 +61,7 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-async fn transfer_all(from: &Place, to: &Place) -> Result<Counts, String> {
+async fn transfer_all(from: &Place, to: &Place) -> Result<TableCounts, String> {
     transfer(&mut *from.source().await?, to.target().await?, |_, _| ()).await.map_err(text)
 }
 
@@ -236,13 +236,17 @@ impl Source for Miscounted {
         self.0.identity().await
     }
 
-    async fn counts(&mut self) -> Result<Counts, StoreError> {
+    async fn counts(&mut self) -> Result<TableCounts, StoreError> {
         let mut counts = self.0.counts().await?;
         counts.insert("links".to_owned(), 3);
         Ok(counts)
     }
 
-    async fn read(&mut self, table: &'static Table, after: Option<&[Value]>) -> Result<Vec<Vec<Value>>, StoreError> {
+    async fn read(
+        &mut self,
+        table: &'static Table,
+        after: Option<&[ColumnValue]>,
+    ) -> Result<Vec<Vec<ColumnValue>>, StoreError> {
         self.0.read(table, after).await
     }
 }
