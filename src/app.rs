@@ -11,10 +11,10 @@
 //! the listeners and the clock. Accounts that are not configured share their connections to Refersion, too;
 //! `merchant_registry` admits them, within the limits of `key_verification`.
 //!
-//! Stop order (the graceful shutdown), under one deadline: new requests are refused; requests in flight are answered; the workers hand back calls that
-//! were not sent; accounts of which nothing is in flight are left to other processes; the store is closed. Events that are still in flight at the deadline are delivered after the next start;
-//! none is lost. If the store fails for good or a worker panics, the service ends with an error, so that its supervisor
-//! restarts it.
+//! Stop order (the graceful shutdown), under one deadline: new requests are refused; requests in flight are answered; the workers hand back
+//! calls that were not sent; accounts of which nothing is in flight are left to other processes; the store is closed. Events that are still
+//! in flight at the deadline are delivered after the next start; none is lost. If the store fails for good or a worker panics, the service
+//! ends with an error, so that its supervisor restarts it.
 
 mod context;
 mod directory;

@@ -36,7 +36,7 @@
 //!  4. Idempotency: Segment sends at least once and calls are repeated, but no repeat has a second effect. Repeats are: the same
 //!     `messageId` within the deduplication window, a `new` whose answer was lost, what is done again after a crash.
 //!  5. Older facts do not overwrite newer ones: per attribute, by the event's own `timestamp`, which is never later than its
-//!     receipt. A delete event also erases the user here, and an event from before it brings nobody back.
+//!     receipt. A delete event also erases the user here, and an event from before it does not create the user again.
 //!  6. A wrong key (401) fails no event: the account halts, keeps its events, probes the key, and resumes by itself. A key
 //!     that arrives with a request is verified with Refersion before it is stored, and stored sealed before an event is appended.
 //!  7. Logs, metrics, errors and answers contain no secret and no personal data (PII). Delivered bodies are erased.

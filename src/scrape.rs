@@ -2,7 +2,7 @@
 //!
 //! In: the counts of [`Metrics`], the state of the accounts, and what the store has measured. Out: the text. Invariants: however often
 //! it is asked, the store is measured at most once in `MEASURE_EVERY`; a store that cannot be measured, or not within
-//! `MEASURE_TIMEOUT`, leaves its gauges as they were, and the rest is answered. Deliberately absent: who may ask, and the response.
+//! `MEASURE_TIMEOUT`, leaves its gauges as they were, and the rest is answered. Deliberately absent: access control, and the response.
 
 use crate::account_signals::AccountSignals;
 use crate::domain::{AccountName, Timestamp};

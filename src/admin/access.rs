@@ -11,8 +11,8 @@
 //! `Authorization: Bearer TOKEN`, or as the password of Basic credentials, so that a browser asks for it. Invariants: a token that
 //! is presented is looked at even where none is needed, if one is set; it is compared in constant time, and never printed; without
 //! a token nothing can be changed. The `Host` is looked at because a page of another site can have its own name resolve to
-//! this machine, and then read what a loopback listener shows. Cross-site requests (CSRF) are recognised as Go's `CrossOriginProtection` does:
-//! by `Sec-Fetch-Site`, and where a browser is too old for it by `Origin`. Deliberately absent: users and roles.
+//! this machine, and then read what a loopback listener shows. Cross-site requests (CSRF) are recognised as Go's `CrossOriginProtection`
+//! does: by `Sec-Fetch-Site`, and where a browser is too old for it by `Origin`. Deliberately absent: users and roles.
 
 use super::problem::Problem;
 use super::wrong_tokens::WrongTokens;

@@ -1,7 +1,7 @@
 //! Reads the parameters and the body of a request; what does not fit is a problem.
 //!
-//! In: a request. Out: typed values. Invariants: a body has at most [`MAX_BODY_BYTES`], which the router sets, and arrives within [`BODY_TIMEOUT`]; an unknown
-//! parameter is an error, where its type denies unknown fields. axum's own extractors answer errors as text.
+//! In: a request. Out: typed values. Invariants: a body has at most [`MAX_BODY_BYTES`], which the router sets, and arrives within
+//! [`BODY_TIMEOUT`]; an unknown parameter is an error, where its type denies unknown fields. axum's own extractors answer errors as text.
 
 use super::problem::Problem;
 use axum::Json;

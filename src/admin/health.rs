@@ -1,7 +1,8 @@
 //! Health on the operators' listener, which also says it by account; and the metrics.
 //!
-//! Invariants: health does no I/O, and nothing here writes ([`crate::scrape`]); at most [`MAX_NAMED`] unconfigured accounts are named, halted ones before paused ones; a revoked key of one of
-//! them shows in `merchants`, not in `refersion`. Deliberately absent: credentials: orchestrators and Prometheus have none.
+//! Invariants: health does no I/O, and nothing here writes ([`crate::scrape`]); at most [`MAX_NAMED`] unconfigured accounts are named,
+//! halted ones before paused ones; a revoked key of one of them shows in `merchants`, not in `refersion`. Deliberately absent: credentials:
+//! orchestrators and Prometheus have none.
 
 use super::directory::AccountState;
 use super::{Account, Admin};

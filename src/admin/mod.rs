@@ -4,8 +4,8 @@
 //! In: requests. Out: JSON, and for every error a problem (RFC 9457). `access` decides who may; `problem` is this listener's status
 //! table; `extract` reads parameters and bodies; `openapi` describes the whole surface of both listeners; every other file is one
 //! part of the API. Invariants: health and metrics need no credentials; everything else passes `access`; a `GET` changes nothing and
-//! shows no personal data; the size of an answer does not depend on how much the store holds; whatever is changed is logged,
-//! without personal data; a panic is answered with 500. Deliberately absent: a page, events ([`crate::http`]), and what accounts
+//! shows no personal data; the size of an answer does not depend on how much the store holds; whatever is changed is logged (an audit
+//! trail), without personal data; a panic is answered with 500. Deliberately absent: a page, events ([`crate::http`]), and what accounts
 //! there are, which the assembly knows ([`AccountDirectory`]).
 
 mod access;

@@ -38,7 +38,7 @@ impl AppContext {
         self.config.load_full()
     }
 
-    /// Replaces the configuration, for whoever asks for it from now on.
+    /// Replaces the configuration: every later [`AppContext::config`] returns this one.
     pub(super) fn set_config(&self, config: Arc<Config>) {
         self.config.store(config);
     }

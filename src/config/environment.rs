@@ -1,8 +1,9 @@
 //! Reads the environment, the highest layer of the configuration, and reports variables that look like misspelt settings.
 //!
 //! In: the variables, as an argument. Out: settings in the layers, problems and warnings; and the configuration files that
-//! `CONFIG_FILES` names. Any other variable is looked at only if its name begins with the name of a section. Kubernetes adds variables named after every service of the namespace: they are ignored, so
-//! that a service called `server` does not prevent the start. Deliberately absent: reading the process's environment.
+//! `CONFIG_FILES` names. Any other variable is looked at only if its name begins with the name of a section. Kubernetes adds variables
+//! named after every service of the namespace: they are ignored, so that a service called `server` does not prevent the start. Deliberately
+//! absent: reading the process's environment.
 
 use super::did_you_mean::nearest;
 use super::keys::{KEYS, KeySpec, ValueKind, of_section, sections};

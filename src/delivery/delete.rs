@@ -1,9 +1,8 @@
 //! Delete: the user's affiliate is disabled (or anonymized and disabled), and forgotten here.
 //!
 //! The affiliate is that of the `userId` if one is remembered, else that of the e-mail, which is searched for if none is remembered.
-//! If the `userId` leads, or led before it was deleted, to another affiliate, the affiliate of the e-mail is left alone. Refersion has no delete
-//! operation; `status_change` to `DISABLED` comes nearest, and "not changed" is read back. No affiliate to delete is a
-//! success.
+//! If the `userId` leads, or led before it was deleted, to another affiliate, the affiliate of the e-mail is left alone. Refersion has no
+//! delete operation; `status_change` to `DISABLED` comes nearest, and "not changed" is read back. No affiliate to delete is a success.
 //! Deliberately left as they are when anonymizing: state and country, which name no person and take no placeholder.
 
 use super::outcome::{Action, Outcome, PermanentFailure, Remark, Step, TransientFailure};

@@ -33,7 +33,7 @@ pub enum OnStale {
 /// What to do with an identify that names an affiliate by e-mail, whose owner is another `userId` (`DELIVERY_ON_OTHER_USER`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnOtherUser {
-    /// Change nothing: whoever holds a browser's write key can identify anybody's e-mail.
+    /// Change nothing: a browser's write key, which anyone can read, is enough to send an identify with any e-mail.
     #[default]
     Ignore,
     /// Update the affiliate, and let the `userId` lead to it, too.

@@ -2,8 +2,8 @@
 //!
 //! In: an event. Out: its address, none, or an error. Where an address is looked for, and in which order, differs. An identify
 //! prefers its traits, since the `email` beside them is filled in by Segment's Event Tester; a delete has little else than
-//! that `email`. A `userId` that looks like an address is one. A list is an address if there is exactly one in it. Invariant: a text that is no address goes no further than
-//! this module; notes and errors name its place, never its value.
+//! that `email`. A `userId` that looks like an address is one. A list is an address if there is exactly one in it. Invariant: a text that
+//! is no address goes no further than this module; notes and errors name its place, never its value.
 
 use super::{MappingError, Note, note};
 use crate::domain::{Email, EmailError, UserId};

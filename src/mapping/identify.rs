@@ -65,7 +65,7 @@ fn creation(event: &Event<'_>, rules: &Rules, user: &User, profile: &Profile, ef
         Some((key, status @ (AffiliateStatus::Denied | AffiliateStatus::Disabled))) => {
             return Creation::Skipped(Reason::Audience { key: key.to_owned(), status });
         }
-        // Whoever is no affiliate when leaving is not to become one by it.
+        // Leaving an audience does not make a user an affiliate.
         _ if is_audience_exit(event, effects) => return Creation::Skipped(Reason::UnknownUser),
         Some((_, status @ (AffiliateStatus::Active | AffiliateStatus::Pending))) => status,
         None => rules.status,

@@ -1,10 +1,10 @@
 //! The mapping from Segment's events to Refersion's affiliates.
 //!
 //! In: an event and the operator's rules. Out: an [`Intent`], or a [`MappingError`] that says what to correct; and [`Note`]s on
-//! values that were left out. One module a subject: `name`, `address` (with `address_parts`, `country` and `subdivision`), `email`, `contact`,
-//! `engage` (computed traits and audiences); `identify` and `delete` put them together. Invariants: pure and total, for any
-//! event; notes, reasons and errors hold no personal data; a trait that no rule names has no effect. Deliberately absent:
-//! whether the user is an affiliate, which only the store knows; [`Identify`] covers both cases.
+//! values that were left out. One module a subject: `name`, `address` (with `address_parts`, `country` and `subdivision`), `email`,
+//! `contact`, `engage` (computed traits and audiences); `identify` and `delete` put them together. Invariants: pure and total, for any
+//! event; notes, reasons and errors hold no personal data; a trait that no rule names has no effect. Deliberately absent: whether the user
+//! is an affiliate, which only the store knows; [`Identify`] covers both cases.
 
 mod address;
 mod address_parts;

@@ -1,8 +1,8 @@
 //! HTTP client for Refersion's API. The only file that names reqwest.
 //!
 //! In: calls that fit in one request. Out: a [`Reply`] for each, within the timeout, whatever happens.
-//! Invariants: TLS, unless the base URL is http (the configuration decides which may be); no redirects; no cookies; the secret key is a sensitive
-//! header; error messages are our own, without URLs or bodies. Deliberately absent: retries and rate limits.
+//! Invariants: TLS, unless the base URL is http (the configuration decides which may be); no redirects; no cookies; the secret key is a
+//! sensitive header; error messages are our own, without URLs or bodies. Deliberately absent: retries and rate limits.
 
 use super::request;
 use super::response::{self, KeyVerification};
@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use url::Url;
 
-/// The connection pool: connections to Refersion that are kept alive between requests. Clones and all accounts share them, since no connection is bound to a key pair.
+/// The connection pool: connections to Refersion that are kept alive between requests. Clones and all accounts share them, since no
+/// connection is bound to a key pair.
 #[derive(Clone, Debug)]
 pub struct ConnectionPool {
     http: reqwest::Client,
@@ -114,7 +115,7 @@ impl Client {
         self.verify_key_with_date().await.0
     }
 
-    /// The same, and the date of the answer by the clock of who sent it, if it has one.
+    /// The same, and the `Date` header of the response, if it has one.
     pub async fn verify_key_with_date(&self) -> (KeyVerification, Option<SystemTime>) {
         match self.send("list", &request::key_verification(), &SendGuard::none()).await {
             Ok(received) => {

@@ -2,9 +2,9 @@
 //!
 //! In: a [`Call`](crate::delivery::Call). Out: a [`Reply`](crate::delivery::Reply). `request` builds the body of a call,
 //! `client` sends it over HTTP (the only file that names reqwest), `response` decides what the response means (THE outbound
-//! status table), `send_guard` keeps a request back that may not be sent any more, `success_body` reads the bodies of successes, `error_message` removes personal data from error messages.
-//! Invariants: every request carries the key pair in its two headers and nowhere else; no redirect is followed. Deliberately
-//! absent: retries, since only the delivery plan knows which calls may be repeated.
+//! status table), `send_guard` keeps a request back that may not be sent any more, `success_body` reads the bodies of successes,
+//! `error_message` removes personal data from error messages. Invariants: every request carries the key pair in its two headers and nowhere
+//! else; no redirect is followed. Deliberately absent: retries, since only the delivery plan knows which calls may be repeated.
 
 mod client;
 mod error_message;

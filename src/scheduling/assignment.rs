@@ -1,13 +1,13 @@
 //! Which of several processes is to own an account: rendezvous hashing over those that are alive. So accounts are sharded without a
 //! leader.
 //!
-//! In: who is alive, who owns the account, and who asked for it. Out: the next move of this process. Each process ranks all live
-//! ones by a hash of process and account; the highest is to own the account. A process asks a lower one for an account, and is
-//! given it once nothing of it is in flight. When a process comes or goes, only the accounts that it is to own, or owned, move.
-//! Not every process can deliver for every account, and only it knows for which: so an account without a live owner is taken at
-//! once by the highest, and a little later by any other that can. Invariants: a process only takes an account that has no live
-//! owner; it asks for none that it cannot deliver for. Deliberately absent: moments, and that of two processes that take an account at
-//! once only one succeeds, which is the store's part.
+//! In: which processes are alive, which of them owns the account, and which asked for it. Out: the next move of this process. Each process
+//! ranks all live ones by a hash of process and account; the highest is to own the account. A process asks a lower one for an account, and
+//! is given it once nothing of it is in flight. When a process comes or goes, only the accounts that it is to own, or owned, move. Not
+//! every process can deliver for every account, and only it knows for which: so an account without a live owner is taken at once by the
+//! highest, and a little later by any other that can. Invariants: a process only takes an account that has no live owner; it asks for none
+//! that it cannot deliver for. Deliberately absent: moments, and that of two processes that take an account at once only one succeeds,
+//! which is the store's part.
 
 use crate::domain::AccountName;
 use sha2::{Digest, Sha256};
@@ -22,7 +22,7 @@ pub struct ReplicaId(pub u128);
 pub struct Owned {
     /// Its owner, if that is alive.
     pub owner: Option<ReplicaId>,
-    /// Who asked the owner for it last.
+    /// The process that asked the owner for it last.
     pub asked_by: Option<ReplicaId>,
     /// It had no live owner when this process looked before, either.
     pub free_before: bool,

@@ -1,4 +1,5 @@
-//! The circuit breaker of an account: whether requests may begin at all.
+//! The circuit breaker of an account: whether requests may begin at all. While it is open, or the account is halted, deliveries of the
+//! account are suspended.
 //!
 //! In: replies. Out: state transitions. A 429 opens it (Refersion counts calls per account, so one event's 429 concerns all
 //! of them), and so does an outage: calls for several different events failed, and none succeeded between (one event that

@@ -2,8 +2,9 @@
 //!
 //! In: log entries, ends of units, replies. Out: runnable units of work, and permits for requests. The [`Scheduler`] decides
 //! which events may run; [`AccountHealth`] says whether a request may begin (circuit breaker, concurrency limit, rate limit,
-//! backoff), the [`Batcher`] what goes into it. [`Owned`] says which of several processes is to own an account. Invariant: nothing here does I/O, so that every engine and every worker decides
-//! alike. Deliberately absent: reading the log ([`crate::store`]) and making calls ([`crate::worker`]).
+//! backoff), the [`Batcher`] what goes into it. [`Owned`] says which of several processes is to own an account. Invariant: nothing here
+//! does I/O, so that every engine and every worker decides alike. Deliberately absent: reading the log ([`crate::store`]) and making calls
+//! ([`crate::worker`]).
 
 mod account_health;
 mod assignment;

@@ -3,7 +3,7 @@
 //!
 //! In: the events of one call, what the store knows of each, and how many events of each account are pending. Out: one
 //! [`AppendDecision`] per event, or [`StoreError::Full`]. Invariants: a call that does not fit appends none of its events; a repeat is
-//! answered as such even then, if nothing else is to be appended; an event of a user who is unknown is appended if an event before
+//! answered as such even then, if nothing else is to be appended; an event of an unknown user is appended if an event before
 //! it in the same call may make them known.
 
 use super::{NewEvent, StoreError};

@@ -1,4 +1,5 @@
-//! The deduplication index: which event ids the log holds, and at which seq, in memory. It makes receiving an event idempotent.
+//! The deduplication index: which event ids the log holds, and at which seq, in memory. It makes receiving
+//! an event idempotent (idempotency by event id).
 //!
 //! In: ids with their seqs, in the order of their seqs. Out: the seqs at which an id may be, the newest first. An id
 //! is kept as 32 of its bits, so each such candidate is to be checked against the log. Entries lie in generations of hash

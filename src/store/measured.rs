@@ -1,4 +1,4 @@
-//! What is measured of a store: for metrics, and for whoever operates it.
+//! What is measured of a store, for metrics and for operators.
 //!
 //! [`Measured`] takes I/O to know, so it is read when somebody asks. A [`Commit`] is reported when it has happened.
 

@@ -1,10 +1,10 @@
 //! The store: accepted events in a durable log, the affiliate index, dead letters, sealed API keys.
 //!
 //! The traits are divided by caller: [`EventLog`] (HTTP server and delivery workers), [`DeadLetters`] and [`Inspection`] (operators),
-//! [`KeyVault`], [`Maintenance`] and [`Ownership`] (assembly). Rows that change together are changed by one method in one transaction. An engine is an
-//! adapter: it holds rows and transactions. Which events may run is decided in [`crate::scheduling`], which calls they need in
-//! [`crate::delivery`]. The files beside an engine's folder are what every engine needs: formats of columns and rows, what is
-//! decided of events that are appended, settled or erased, the deduplication index, the events in flight, the published counts.
+//! [`KeyVault`], [`Maintenance`] and [`Ownership`] (assembly). Rows that change together are changed by one method in one transaction. An
+//! engine is an adapter: it holds rows and transactions. Which events may run is decided in [`crate::scheduling`], which calls they need in
+//! [`crate::delivery`]. The files beside an engine's folder are what every engine needs: formats of columns and rows, what is decided of
+//! events that are appended, settled or erased, the deduplication index, the events in flight, the published counts.
 //!
 //! # The promises of every engine
 //! 1. [`EventLog::append`] returns after the events are committed and synced, or with an error and none of them appended.

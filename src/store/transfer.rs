@@ -3,7 +3,7 @@
 //! In: a [`Source`] and a [`Target`]. Out: the counts of both, which agree. Invariants: nothing of the source is changed; the target is
 //! empty before, and either has everything afterwards or is as empty as before; no service runs on either of them meanwhile;
 //! seqs stay, so that dead letters keep their ids, groups their members, and no seq is assigned twice. Deliberately absent: what is
-//! derived from the log (the deduplication index), which the target makes anew, and who owns which account.
+//! derived from the log (the deduplication index), which the target makes anew, and which process owns an account.
 
 use super::StoreError;
 use async_trait::async_trait;

@@ -21,7 +21,7 @@ words! {
     RefusalReason {
         /// There is no e-mail address, and one is needed.
         MissingEmail = "missing_email",
-        /// What stands for the e-mail address is none.
+        /// The value of the e-mail address is not an address.
         InvalidEmail = "invalid_email",
         /// There is no name, and one is needed.
         MissingName = "missing_name",

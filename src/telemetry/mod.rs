@@ -6,8 +6,8 @@
 //! spans, which `otlp` exports; `log_throttle` bounds how often callers of the service can cause a log line; `words` makes an enum of a
 //! closed list of words.
 //! Invariants, held by every caller and checked by tests: no secret and no personal datum in a log line, a label or a span; the number of
-//! series depends on the configuration alone. Deliberately absent: log files, log rotation and pushing metrics; the environment
-//! that runs the service does these.
+//! series (the cardinality) depends on the configuration alone. Deliberately absent: log files, log rotation and pushing metrics; the
+//! environment that runs the service does these.
 
 mod definitions;
 mod event_status;

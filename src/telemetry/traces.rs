@@ -22,7 +22,7 @@ const MAX_LINKS: usize = 128;
 pub struct TraceContext {
     pub(super) trace: [u8; 16],
     pub(super) span: [u8; 8],
-    /// Whether whoever began the trace records it.
+    /// Whether the service that began the trace records it.
     pub(super) sampled: bool,
 }
 

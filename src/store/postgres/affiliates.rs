@@ -1,8 +1,8 @@
 //! Changes of the affiliate index: affiliates remembered and forgotten, and the keys that lead to them.
 //!
 //! In: the changes that settlements of one transaction bring. Invariants: an affiliate is found by its own key; it has one e-mail
-//! address, so an earlier one leads to it no longer when a new one is linked; a numeric id is never lost again; whoever changes the
-//! index has locked the account. Several affiliates are remembered by one statement; so no two of them may be the same, nor
+//! address, so an earlier one leads to it no longer when a new one is linked; a numeric id is never lost again; the row of the account is
+//! locked while its index is changed. Several affiliates are remembered by one statement; so no two of them may be the same, nor
 //! share a key of a user ([`overlap`]).
 
 use super::columns::text;

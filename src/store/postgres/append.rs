@@ -3,7 +3,7 @@
 //! In: the events of several calls. Out: one answer per event, or why a call was refused. The first round trip locks the rows of the
 //! accounts; calls for the same accounts that arrive while it waits join the group. The second one looks for repeats and draws seqs; the
 //! third one inserts and commits. Invariants: the rows are locked by a statement of its own, so that what is read next includes
-//! everything that was committed by whoever held the lock before; seqs are drawn under the lock, so in an account they are in the
+//! everything that was committed under the lock before; seqs are drawn under the lock, so in an account they are in the
 //! order of commits; seqs that are not used are left out. What becomes of an event is decided in [`append_decision`].
 
 use super::connection::Committer;
@@ -163,7 +163,7 @@ impl Reading {
 #[derive(Default)]
 struct AppendedRows<'a> {
     rows: Vec<(&'a NewEvent, Seq)>,
-    /// Deletes of users who are unknown.
+    /// Deletes of unknown users.
     unknown: Vec<&'a NewEvent>,
     ids: HashSet<EventId>,
     users: HashSet<UserKey>,

@@ -1,4 +1,5 @@
-//! Rows of PostgreSQL as [`Columns`]: a column whose type is another one than expected is damaged, never a default; and text that goes into them.
+//! Rows of PostgreSQL as [`Columns`]: a column whose type is another one than expected is damaged, never a default; and text that goes into
+//! them.
 
 use crate::store::rows::{Columns, Damaged};
 use tokio_postgres::types::Type;

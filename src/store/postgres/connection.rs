@@ -4,7 +4,8 @@
 //! while a group waits for its locks join it; those that arrive while it is being committed form the next one. If a group fails for good,
 //! each of its requests is committed in a transaction of its own, so that a bad one fails alone. Invariants: a job's result is sent
 //! after its commit; when the session breaks, the jobs that were sent to it fail, and it is not known whether PostgreSQL has
-//! committed them; no job waits for a server that is away: while it cannot be reached, jobs fail at once. Deliberately absent: what a request is ([`Committer`]), and repeating one.
+//! committed them; no job waits for a server that is away: while it cannot be reached, jobs fail at once. Deliberately absent: what a
+//! request is ([`Committer`]), and repeating one.
 
 use super::connect::Connector;
 use super::connection_health::Health;

@@ -1,8 +1,8 @@
 //! Counting the tables again and again, so that this process learns what others append and end.
 //!
-//! In: the connection on which events are ended. Out: the counts ([`Backlogs::counted`](super::backlogs::Backlogs::counted)). The more there is to be counted, the less often
-//! that is done: it takes no more than a fiftieth of the connection's time. It also notices that a newer release has migrated the
-//! tables so far that this one cannot go on.
+//! In: the connection on which events are ended. Out: the counts ([`Backlogs::counted`](super::backlogs::Backlogs::counted)). The more
+//! there is to be counted, the less often that is done: it takes no more than a fiftieth of the connection's time. It also notices that a
+//! newer release has migrated the tables so far that this one cannot go on.
 
 use super::Owner;
 use super::backlogs::Count;

@@ -1,7 +1,7 @@
 //! Moments of deletions (tombstones): when the user with a key was deleted, so that an event from before brings nobody back.
 //!
 //! In: keys of deleted users. Out: the moment of each key. Invariants: only keyed hashes are kept; a key keeps its latest moment, for
-//! as long as the latest event that deleted it is to be remembered; whoever keeps a moment has locked the row of the account.
+//! as long as the latest event that deleted it is to be remembered; the row of the account is locked while a moment is kept.
 //! Deliberately absent: what follows from a moment ([`crate::delivery`]).
 
 use super::erase::as_slices;

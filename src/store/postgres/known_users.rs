@@ -1,8 +1,8 @@
-//! Which events for known users alone have a user who is known, or may become known through a pending event.
+//! Decides which events for known users alone have a known user, or one that a pending event may make known.
 //!
 //! In: the calls of a group, whose accounts are locked. Out: an answer for each event. Pending events are read before links, so
 //! that a settlement that commits in between is seen by one or the other. Invariant: if more events are pending than are read, the user
-//! counts as one who may be known. Nothing is read for a group without such events, which is nearly every group.
+//! counts as possibly known. Nothing is read for a group without such events, which is nearly every group.
 
 use super::backlogs::Backlogs;
 use super::session::Session;
@@ -23,7 +23,7 @@ const LINKED: &str = "SELECT key FROM links WHERE key = ANY ($1)";
 const DEAD: &str = "SELECT DISTINCT key FROM dead_keys JOIN dead_letters USING (seq)
                     WHERE key = ANY ($1) AND body IS NOT NULL";
 
-/// The users who are known, and the pending events.
+/// The known users, and the pending events.
 #[derive(Debug, Default)]
 pub struct KnownUsers<'a> {
     linked: HashSet<Vec<u8>>,

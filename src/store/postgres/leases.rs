@@ -1,9 +1,9 @@
 //! The leases that this process holds, in memory: one per account that it owns, and what is to become of those that end.
 //!
-//! In: what the database says of owners and tokens. Out: leases for the workers, tokens for the statements of the engine (fencing tokens), and the
-//! accounts that can be given up. Invariants: an account has one lease at a time; a lease that ends stays here until its last
-//! clone was dropped, and until then the account is not held anew; all leases last equally long, since one heartbeat renews them.
-//! Deliberately absent: any I/O.
+//! In: what the database says of owners and tokens. Out: leases for the workers, tokens for the statements of the engine (fencing tokens),
+//! and the accounts that can be given up. Invariants: an account has one lease at a time; a lease that ends stays here until its last clone
+//! was dropped, and until then the account is not held anew; all leases last equally long, since one heartbeat renews them. Deliberately
+//! absent: any I/O.
 
 use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, Seq};

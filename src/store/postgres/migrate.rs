@@ -1,9 +1,9 @@
 //! Migrations: creates the tables, or brings them to this release's version.
 //!
 //! In: a session. Out: the tables, and the store's hash key. Invariants: one process migrates at a time, under a lock that is asked for
-//! again and again instead of waited for, so that no statement hangs; each migration is one transaction with the version it leads to; tables
-//! that are newer are left alone, and used, unless they say that this release is too old for them. Nothing is written, and no right to
-//! create tables is needed, where there is nothing to migrate.
+//! again and again instead of waited for, so that no statement hangs; each migration is one transaction with the version it leads to;
+//! tables that are newer are left alone, and used, unless they say that this release is too old for them. Nothing is written, and no right
+//! to create tables is needed, where there is nothing to migrate.
 
 use super::error::text;
 use super::schema::{META, MIGRATIONS, VERSION};

@@ -1,12 +1,12 @@
 //! The PostgreSQL engine: one database for any number of processes.
 //!
 //! Each process has a few long-lived [`connection`]s: one appends, one does everything else. Requests are committed in groups:
-//! [`append`] and [`settle`]. [`read`](mod@read), [`begin`] and [`memory`] read. Invariants: what belongs to an account is changed under the
-//! lock of its row in `accounts`, and what only its owner may change under the token of its lease as well; seqs are drawn under
-//! that lock. Differences to SQLite that follow from several processes: counts of pending events are up to date within about a second
-//! ([`backlogs`]), and an error of append does not say that nothing was appended, since a connection may break while PostgreSQL
-//! commits: the event is then a duplicate when it is sent again. Deliberately absent: any rule about users, order, retries or
-//! coalescing; several statements where one SQL function could do, since a database has no version control.
+//! [`append`] and [`settle`]. [`read`](mod@read), [`begin`] and [`memory`] read. Invariants: what belongs to an account is changed under
+//! the lock of its row in `accounts`, and what only its owner may change under the token of its lease as well; seqs are drawn under that
+//! lock. Differences to SQLite that follow from several processes: counts of pending events are up to date within about a second
+//! ([`backlogs`]), and an error of append does not say that nothing was appended, since a connection may break while PostgreSQL commits:
+//! the event is then a duplicate when it is sent again. Deliberately absent: any rule about users, order, retries or coalescing; several
+//! statements where one SQL function could do, since a database has no version control.
 
 mod affiliates;
 mod append;

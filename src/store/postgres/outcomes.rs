@@ -1,8 +1,8 @@
 //! Outcomes of events that another process delivers and a request here waits for.
 //!
 //! In: seqs that are waited for. Out: how each ended, as the log says it. While somebody waits, the log is asked for all of them
-//! every [`POLL_EVERY`], by primary key; nothing is written for them, and no owner has to know who waits. Invariant: nobody waits for
-//! longer than the caller wants, and nothing is kept for a caller that has gone. Deliberately absent: remarks in words, which only
+//! every [`POLL_EVERY`], by primary key; nothing is written for the waiters, and the owner does not know them. Invariant: a wait
+//! ends when its caller drops it, and nothing is kept for a caller that has gone. Deliberately absent: remarks in words, which only
 //! the owner knows.
 
 use super::listen::ListenConnection;
@@ -24,11 +24,11 @@ const SETTLED: &str = "SELECT log.seq, log.outcome, dead_letters.reason
 /// How an event ended, and the reason in words if it is a dead letter.
 pub type SettledOutcome = (OutcomeCode, Option<String>);
 
-/// Those who wait.
+/// The waiters of all requests.
 #[derive(Debug, Default)]
 pub struct Outcomes {
     waiting: Mutex<HashMap<Seq, oneshot::Sender<SettledOutcome>>>,
-    /// Somebody waits.
+    /// There is a waiter.
     asked: Notify,
 }
 

@@ -1,4 +1,4 @@
-//! The tables `accounts` and `replicas` as far as they say who owns what: the statements of [`super::ownership`].
+//! The statements of [`super::ownership`] about the tables `accounts` and `replicas`: which process owns which account.
 //!
 //! In: what a process is about to do. Out: rows, and what was done. Invariants: rows of `accounts` are locked in the order of their
 //! numbers before they are changed, so no deadlock can arise; an account is taken only while the row of its dead owner is

@@ -5,7 +5,7 @@
 //! clock from before the heartbeat was sent. Invariants: each taking draws another random token (a number could be drawn twice, after
 //! a standby that lags was promoted), and every statement that ends an event names the token: of an earlier owner it finds no row;
 //! after every reconnect each account is held anew, so that its scheduler is rebuilt. Deliberately absent: statements
-//! ([`super::owners`]), and who is to own what ([`Owned::next_move`](crate::scheduling::Owned::next_move)).
+//! ([`super::owners`]), and which process is to own an account ([`Owned::next_move`](crate::scheduling::Owned::next_move)).
 
 use super::PostgresStore;
 use super::leases::{Ended, Ending, Leases};
@@ -150,7 +150,7 @@ impl Replica {
         Ok(now.after(asked.elapsed() / 2))
     }
 
-    /// Renews the heartbeat, and reads who is alive and the accounts that concern this process, or all.
+    /// Renews the heartbeat, and reads which processes are alive, and the accounts that concern this process, or all.
     async fn heartbeat(
         &self,
         last: &LastRenewal,

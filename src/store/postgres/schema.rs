@@ -3,7 +3,7 @@
 //! The tables are those of the SQLite engine with PostgreSQL's types. They hold keyed hashes where SQLite's do, and no personal
 //! data in plain text but in bodies, which are packed as SQLite's are. Differences: `ids` is the deduplication index (in memory
 //! with SQLite, which has one process), an affiliate is found by `affiliates.key` instead of by a link with a tag of its own, and
-//! `accounts` says which process owns an account. Invariants: a row of `accounts` is locked by whoever changes events of its
+//! `accounts` says which process owns an account. Invariants: a row of `accounts` is locked by every transaction that changes events of its
 //! account, and appending never updates it (the versions of a row that is updated all the time cannot be removed while a backup
 //! runs); a change of the tables is expanded first, so that the release before can go on beside it, and contracted one release
 //! later, when `oldest_reader` is raised. Deliberately absent: foreign keys and triggers, which would decide something.

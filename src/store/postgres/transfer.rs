@@ -25,7 +25,7 @@ pub struct PostgresTarget(Session);
 
 /// A transfer takes as long as it takes.
 const SETTINGS: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
-/// Whoever changes events locks rows of `accounts`, and whoever starts writes to `replicas`.
+/// A transaction that changes events locks rows of `accounts`, and a process that starts writes to `replicas`.
 const LOCK: &str = "LOCK TABLE accounts, replicas IN EXCLUSIVE MODE NOWAIT";
 
 impl PostgresSource {

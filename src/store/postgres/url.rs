@@ -66,7 +66,7 @@ impl PostgresUrl {
         let (ssl_mode, verification) = match mode.as_deref() {
             Some("disable") => (SslMode::Disable, Verification::Nothing),
             None | Some("allow" | "prefer") => (SslMode::Prefer, Verification::Nothing),
-            // As libpq does: who names the authority wants it verified.
+            // As libpq does: a URL that names the authority wants the server verified.
             Some("require") if root_certificates.is_some() => (SslMode::Require, Verification::Authority),
             Some("require") => (SslMode::Require, Verification::Nothing),
             Some("verify-ca") => (SslMode::Require, Verification::Authority),

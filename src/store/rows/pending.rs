@@ -97,7 +97,7 @@ impl Head {
         self.keys.as_deref().unwrap_or_default()
     }
 
-    /// The followers that `unit` is to be begun with: those of its mark, if it has one, whoever joined the lane since.
+    /// The followers that `unit` is to be begun with: those of its mark, if it has one, whatever joined the lane since.
     pub fn followers(&self, unit: &Unit) -> Followers {
         let marked = self.attempts.as_ref().map_or(&[][..], |attempts| &attempts.followers);
         let is_marked = !marked.is_empty();

@@ -4,7 +4,8 @@
 //! [`append`], [`settle`], [`erase`], [`forget`], [`compact`], and the changes of [`dead_letters`].
 //! [`read`](mod@read) and [`begin`] run on a [`reader`]. Beside the file, memory holds counts and the deduplication index
 //! ([`write_tx`]). Invariant: one process per file, held by a lock that ends with the process. Deliberately absent: any
-//! rule about users, order, retries or coalescing.
+//! rule about users, order, retries or coalescing; a write buffer or memtable in front of the log, since appending is sequential and
+//! commits are grouped.
 
 mod affiliates;
 mod append;

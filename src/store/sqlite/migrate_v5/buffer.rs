@@ -1,8 +1,8 @@
 //! The write buffer of version 5: changed rows of `users` and `seen` that are still in the table `changes`.
 //!
 //! In: the table `changes`, one [postcard](https://docs.rs/postcard) blob per transaction. Out: `v5_users` and `v5_seen` as
-//! after a flush of the whole buffer, as far as the migration reads them: of a user, the affiliate of each key. Invariant: a later change of a row replaces an earlier one. Deliberately absent: lanes and counts of
-//! users, which version 6 derives from the log.
+//! after a flush of the whole buffer, as far as the migration reads them: of a user, the affiliate of each key. Invariant: a later change
+//! of a row replaces an earlier one. Deliberately absent: lanes and counts of users, which version 6 derives from the log.
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, params};

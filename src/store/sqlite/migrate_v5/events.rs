@@ -10,7 +10,7 @@ use rusqlite::Connection;
 /// 6 these are read from `links`. A user has two keys at most, of a tag and 16 bytes each.
 pub const USER_KEYS: &str = "substr(keys, 1, CASE WHEN substr(keys, 18, 1) = x'03' THEN 17 ELSE 34 END)";
 
-/// Appends what waits to the log.
+/// Appends the pending events to the log.
 pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let sql = format!(
         "INSERT INTO log (seq, account, id, keys, received_at)
