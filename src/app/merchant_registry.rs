@@ -10,7 +10,7 @@
 //! is derived from the public key, so its users, their order and its deduplication survive a change of the secret key. Each
 //! account has its own worker and health, created by its first request or, if it has pending events, at the start; until then
 //! an account costs the memory of its key. What another process stores in the same store is read from there: so the worker of an
-//! account gets a key that was replaced elsewhere. A stored key that Refersion no longer accepts halts its account; an operator can
+//! account gets a key that was replaced elsewhere, and ends if the key was removed elsewhere. A stored key that Refersion no longer accepts halts its account; an operator can
 //! remove it. An account whose key is removed gets no new worker before the old one has ended, so it has one run loop at most.
 
 use super::ServeError;
@@ -210,6 +210,13 @@ impl MerchantAccounts for MerchantRegistry {
                 None => unopened += 1,
             }
         }
+        let is_kept = |name: &AccountName| sealed.iter().any(|key| key.account == *name);
+        for name in self.names().into_iter().filter(|name| !is_kept(name)) {
+            tracing::info!(account = %name, "another process has removed an API key");
+            let (inner, removed) = (Arc::clone(&self.0), self.0.remove_account(&name));
+            // In a task of its own: the requests in flight finish first.
+            tokio::spawn(async move { inner.end_removed(&name, removed).await });
+        }
         if unopened > 0 && self.0.log_throttle.may_log(Instant::now()) {
             tracing::error!(
                 unopened,
@@ -231,20 +238,30 @@ impl MerchantAccounts for MerchantRegistry {
 impl SharedRegistry {
     /// Removes the key of account `name`, and ends its worker.
     async fn remove_key(&self, name: &AccountName) -> Result<bool, StoreError> {
-        let active = {
+        let removed = {
             let _guard = self.writing.lock().await;
             if !self.context.store.remove_key(name).await? {
                 return Ok(false);
             }
-            lock(&self.ending).insert(name.clone());
-            self.accounts().remove(name).and_then(|account| account.active)
+            self.remove_account(name)
         };
-        if let Some(ActiveAccount { worker, context, .. }) = active {
+        self.end_removed(name, removed).await;
+        Ok(true)
+    }
+
+    /// Removes the account, whose key is not kept any more; `writing` is held. What is returned is to be [ended](Self::end_removed).
+    fn remove_account(&self, name: &AccountName) -> Option<ActiveAccount> {
+        lock(&self.ending).insert(name.clone());
+        self.accounts().remove(name).and_then(|account| account.active)
+    }
+
+    /// Ends the worker of a removed account, if it had one. From then on its key can be accepted again.
+    async fn end_removed(&self, name: &AccountName, removed: Option<ActiveAccount>) {
+        if let Some(ActiveAccount { worker, context, .. }) = removed {
             context.runtime.shutdown.cancel();
             worker.ended().await;
         }
         lock(&self.ending).remove(name);
-        Ok(true)
     }
 
     /// The endpoint of account `name` if `key` is its stored key; otherwise `None`.

@@ -188,6 +188,8 @@ impl KeyVault for PostgresStore {
         let account = account.clone();
         let remove =
             self.owner.run(move |session| Box::pin(async move { Ok(vault::remove_key(session, &account).await?) }));
-        remove.await
+        let is_removed = remove.await?;
+        self.replica.hints.add(Hint::Keys);
+        Ok(is_removed)
     }
 }

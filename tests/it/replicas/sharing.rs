@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, post, until_owned};
 use crate::support::process::Process;
-use crate::support::{identify, poll_until, within};
+use crate::support::{Answer, OPS_TOKEN, http, identify, poll_until, within};
 use refersion_destination::sandbox::{Fault, Operation, SandboxSettings};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -82,7 +82,6 @@ async fn an_event_that_joins_two_lanes_arrives_elsewhere_while_both_are_in_fligh
     assert_eq!(cities, [("u1@example.com", "Rome"), ("u2@example.com", "")], "the e-mail belongs to another affiliate");
 }
 
-/// A key that arrived at one process is known to the other; a secret that changed there is used by the owner at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_and_readiness_say_which_accounts_a_process_owns() {
     let Some(cluster) = Cluster::start().await else { return };
@@ -90,10 +89,46 @@ async fn metrics_and_readiness_say_which_accounts_a_process_owns() {
     for (index, process) in processes.iter().enumerate() {
         let metrics = || async {
             let url = format!("{}/metrics", process.ops);
-            crate::support::Answer::to(crate::support::http().get(url)).await.text
+            Answer::to(http().get(url)).await.text
         };
         let line = format!("refersion_destination_accounts_owned{{account=\"main\"}} {}", u8::from(index == 0));
         within(poll_until(metrics, |text| text.contains(&line))).await;
         assert_eq!(process.ready().await.json()["accounts"]["main"]["owner"], index == 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_arrived_at_one_process_is_known_to_all_and_one_that_is_removed_at_one_is_used_by_none() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let any_key = [
+        ("SEGMENT_ACCEPT_ANY_API_KEY", "true"),
+        ("STORE_SEAL_KEY", "c2VhbC1rZXktb25lLW9mLXRoaXJ0eS10d28tYnl0ZXM="),
+        ("REFERSION_API_KEY", ""),
+    ];
+    let processes = [cluster.process(&any_key), cluster.process(&any_key)];
+    // Under load, the verification of a key can take too long.
+    let send = async |process: usize, event: &str| {
+        let event = identify(event, "u1", &Value::Null);
+        let answer = || async { post(&processes[process].server, &event).await.expect("answered").status };
+        within(poll_until(answer, |status| *status != 503)).await
+    };
+    // How many accounts that are not configured have a worker.
+    let workers = async |process: usize, number: u64| {
+        let ready = || async { processes[process].ready().await.json() };
+        within(poll_until(ready, |ready| ready["merchants"]["at_work"] == number)).await;
+    };
+    assert_eq!(send(0, "1").await, 202);
+    assert_eq!(send(1, "2").await, 202);
+    workers(0, 1).await;
+    workers(1, 1).await;
+    let keys = format!("{}/api/v1/keys", processes[0].ops);
+    let kept = Answer::to(http().get(&keys).bearer_auth(OPS_TOKEN)).await.json();
+    let account = kept["keys"][0]["account"].as_str().expect("a name").to_owned();
+    let removed = Answer::to(http().delete(format!("{keys}/{account}")).bearer_auth(OPS_TOKEN)).await;
+    assert_eq!((removed.status, removed.json()["account"].as_str()), (200, Some(&*account)));
+    workers(0, 0).await;
+    workers(1, 0).await;
+    assert_eq!(send(1, "3").await, 202, "it is verified and kept again");
+    workers(1, 1).await;
+    cluster.drained().await;
 }
