@@ -114,4 +114,15 @@ impl Admin {
             None => Ok(None),
         }
     }
+
+    /// The account of this name; without a name, the first configured one.
+    pub(super) async fn account_or_first(&self, name: Option<&str>) -> Result<AccountName, Problem> {
+        if let Some(name) = name {
+            return self.known_account(name).await;
+        }
+        let first = self.accounts.configured().into_iter().next().map(|account| account.name);
+        first.ok_or_else(|| {
+            Problem::InvalidRequest("`account` is missing: it is required where no account is configured".to_owned())
+        })
+    }
 }

@@ -3,7 +3,7 @@
 use super::Admin;
 use super::extract::{Answer, ApiJson};
 use super::problem::Problem;
-use crate::domain::{AccountName, Email, User, UserId};
+use crate::domain::{Email, User, UserId};
 use crate::store::Forgotten;
 use axum::Json;
 use axum::extract::State;
@@ -45,10 +45,7 @@ pub(super) async fn forget(
     ApiJson(request): ApiJson<ForgetRequest>,
 ) -> Answer<Forgotten> {
     let user = request.user()?;
-    let account = match &request.account {
-        Some(name) => admin.known_account(name).await?,
-        None => first_configured(&admin)?,
-    };
+    let account = admin.account_or_first(request.account.as_deref()).await?;
     let keys = user.keys(admin.store.hash_key(), &account);
     if keys.is_empty() {
         let what = "`user_id` and `email` are missing or blank: one of them is required";
@@ -60,11 +57,4 @@ pub(super) async fn forget(
     let forgotten = admin.store.forget(&account, &keys, admin.clock.now()).await?;
     tracing::info!(%account, ?forgotten, "an operator erased a user");
     Ok(Json(forgotten))
-}
-
-fn first_configured(admin: &Admin) -> Result<AccountName, Problem> {
-    let first = admin.accounts.configured().into_iter().next().map(|account| account.name);
-    first.ok_or_else(|| {
-        Problem::InvalidRequest("`account` is missing: it is required where no account is configured".to_owned())
-    })
 }

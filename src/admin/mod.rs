@@ -1,5 +1,5 @@
 //! The operators' listener: health by account, metrics, and the API for status, accounts, pending events, dead letters, e-mail
-//! conflicts, erasure and API keys that arrived.
+//! conflicts, lookup, erasure and API keys that arrived.
 //!
 //! In: requests. Out: JSON, and for every error a problem (RFC 9457). `access` decides who may; `problem` is this listener's status
 //! table; `extract` reads parameters and bodies; `openapi` describes the whole surface of both listeners; every other file is one
@@ -18,6 +18,7 @@ mod email_conflicts;
 mod extract;
 mod forget;
 mod health;
+mod lookup;
 mod openapi;
 mod problem;
 mod status;
@@ -27,6 +28,7 @@ pub use access::Access;
 pub use dead_letters::{DeadLetterDetails, DiscardOutcome, DiscardResult, RevealedEvent};
 pub use directory::{Account, AccountDirectory, UnknownAccount, known_account};
 pub use email_conflicts::EmailConflictPage;
+pub use lookup::{LookupRequest, LookupResult};
 pub use problem::ProblemDetails;
 
 use crate::clock::Clock;
@@ -111,6 +113,7 @@ fn api_routes() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(dead_letters::discard))
         .routes(routes!(email_conflicts::list))
         .routes(routes!(forget::forget))
+        .routes(routes!(lookup::look_up))
         .routes(routes!(api_keys::list))
         .routes(routes!(api_keys::remove))
 }

@@ -80,7 +80,7 @@ fn add_problems_and_credentials(operation: &mut Value, method: &str) {
     let problems = [
         (true, &ALWAYS[..]),
         (body || !parameters.is_empty(), &WITH_INPUT),
-        (names || operation["operationId"] == "forget_user", &WITH_NAME),
+        (names || ["forget_user", "look_up"].iter().any(|id| operation["operationId"] == *id), &WITH_NAME),
         (body, &WITH_BODY),
         (replays, &OF_REPLAY),
     ];

@@ -1,14 +1,16 @@
 //! The backend of the operators' commands: the store itself while no service runs on it, otherwise the running service,
 //! through its operators' API.
 //!
-//! In: where to look ([`BackendArgs`]), and an operation on dead letters, e-mail conflicts or a user's data. Out: its result, or an error
-//! as text. The store's lock decides: if another process has the store open, the service is asked over HTTP. Invariants: both answer alike,
+//! In: where to look ([`BackendArgs`]), and an operation on dead letters, e-mail conflicts, events or a user's data. Out: its result, or an
+//! error as text. The store's lock decides: if another process has the store open, the service is asked over HTTP. Invariants: both answer alike,
 //! also where a filter names an account that is not known; while a command has the store open, the service cannot start on it, so commands
 //! close it soon. A PostgreSQL database is opened beside the service.
 
 use super::admin_client::AdminClient;
 use super::{ConfigArgs, block_on, fail, now, ops_url};
-use crate::admin::{DeadLetterDetails, DiscardResult, EmailConflictPage, RevealedEvent, known_account};
+use crate::admin::{
+    DeadLetterDetails, DiscardResult, EmailConflictPage, LookupRequest, LookupResult, RevealedEvent, known_account,
+};
 use crate::app::open_store;
 use crate::config::{Config, Mode, StoreUrl};
 use crate::domain::{AccountName, User};
@@ -204,6 +206,18 @@ impl AdminBackend {
         }
     }
 
+    /// What is known of a user or of an event. The request names an account.
+    pub(super) async fn look_up(&self, request: &LookupRequest) -> Result<LookupResult, String> {
+        match self {
+            Self::Store(own) => {
+                let account = own.check_account(request.account.as_deref()).await?.unwrap_or_else(AccountName::main);
+                let query = request.query(own.store.hash_key(), account)?;
+                Ok(LookupResult::new(&query, own.store.lookup(&query).await.map_err(text)?))
+            }
+            Self::Service(service) => service.post("/api/v1/lookup", &json!(request)).await,
+        }
+    }
+
     /// Closes the store after erased data has left its file. A running service does that by itself, within seconds.
     async fn close(&self) -> Result<(), String> {
         let Self::Store(OwnStore { store, .. }) = self else { return Ok(()) };
@@ -232,6 +246,17 @@ impl OwnStore {
         let rules = self.config.rules_of(&letter.account);
         DeadLetterDetails::new(letter, rules, self.config.delivery.policy, now())
     }
+}
+
+/// The account of this name; without a name, the first configured one, or `main` where only configured API keys are accepted. Or the exit
+/// code after the error was printed.
+pub(super) fn account_or_first(config: &Config, name: Option<&str>) -> Result<AccountName, ExitCode> {
+    let first = || config.every_account().into_iter().next().map(|account| account.name);
+    let main = || (!config.segment.accept_any_api_key).then(AccountName::main);
+    let account = name.map(|name| AccountName::from(name.to_owned())).or_else(first).or_else(main);
+    account.ok_or_else(|| {
+        fail(&"no account is configured and any API key is accepted: name the user's account with --account")
+    })
 }
 
 fn text(error: StoreError) -> String {

@@ -2,9 +2,9 @@
 //!
 //! An event in flight is left alone. Then the command says so and exits with 1; it has to be run again.
 
-use super::admin_backend::BackendArgs;
-use super::{eprint, fail, print};
-use crate::domain::{AccountName, Email, User, UserId};
+use super::admin_backend::{BackendArgs, account_or_first};
+use super::{eprint, print};
+use crate::domain::{Email, User, UserId};
 use crate::store::Forgotten;
 use clap::Args;
 use serde_json::json;
@@ -38,11 +38,9 @@ pub(super) fn run(args: &ForgetArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let first = || config.every_account().into_iter().next().map(|account| account.name);
-    let account = args.account.clone().map(AccountName::from).or_else(first);
-    let main = || (!config.segment.accept_any_api_key).then(AccountName::main);
-    let Some(account) = account.or_else(main) else {
-        return fail(&"no account is configured and any API key is accepted: name the user's account with --account");
+    let account = match account_or_first(&config, args.account.as_deref()) {
+        Ok(account) => account,
+        Err(code) => return code,
     };
     let user = User { user_id: args.user_id.clone(), email: args.email.clone() };
     let forgotten =
@@ -85,10 +83,10 @@ fn count(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
-fn parse_user_id(text: &str) -> Result<UserId, String> {
+pub(super) fn parse_user_id(text: &str) -> Result<UserId, String> {
     UserId::parse(text).ok_or_else(|| "expected a text that is not blank".to_owned())
 }
 
-fn parse_email(text: &str) -> Result<Email, String> {
+pub(super) fn parse_email(text: &str) -> Result<Email, String> {
     Email::parse(text).map_err(|error| error.to_string())
 }

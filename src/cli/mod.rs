@@ -15,6 +15,7 @@ mod forget;
 mod healthcheck;
 mod http_client;
 mod import;
+mod lookup;
 mod map;
 mod migrate;
 mod migrate_store;
@@ -34,6 +35,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use url::Url;
@@ -73,6 +75,8 @@ enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     /// List affiliates whose e-mail could not be changed, because another affiliate has the new one
     EmailConflicts(email_conflicts::EmailConflictsArgs),
+    /// Show what became of a customer's events, and what the store holds of a user
+    Lookup(lookup::LookupArgs),
     /// Erase what the store holds of a user
     Forget(forget::ForgetArgs),
     /// Copy the store into a file, while the service runs or is stopped
@@ -108,6 +112,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::EmailConflicts(args) => email_conflicts::run(&args),
+        Command::Lookup(args) => lookup::run(&args),
         Command::Forget(args) => forget::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
@@ -174,6 +179,12 @@ fn traces_are_wanted() -> bool {
 /// The current time.
 fn now() -> Timestamp {
     Clock::start().now()
+}
+
+/// A moment as RFC 3339 writes it.
+fn format_time(time: Timestamp) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(time.0.unsigned_abs());
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// Writes a line to standard error. A closed pipe is not an error.

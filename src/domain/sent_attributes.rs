@@ -63,6 +63,14 @@ impl SentAttributes {
         self.attributes.values().map(|sent| Timestamp(sent.at)).max()
     }
 
+    /// The name of each attribute that was sent (the status is one), and since when its value was true; none if that is not known.
+    pub fn moments(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
+        self.attributes.iter().map(|(name, sent)| {
+            let at = Timestamp(sent.at);
+            (name.as_str(), (at != Timestamp::OLDEST).then_some(at))
+        })
+    }
+
     /// Whether a fact of this time may replace what is remembered of `attribute`.
     pub fn accepts(&self, attribute: &Attribute, time: FactTime) -> bool {
         self.supersedes(&attribute.key(), time)

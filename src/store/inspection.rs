@@ -4,7 +4,7 @@
 //! holds personal data: a user is shown as keyed hashes; a page costs the same however much the store holds. Deliberately absent:
 //! bodies, which only a dead letter shows.
 
-use super::StoreError;
+use super::{Lookup, LookupQuery, StoreError};
 use crate::domain::{AccountName, EventId, Timestamp, UserKey};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,10 @@ pub trait Inspection: Send + Sync {
 
     /// What became of the event with this seq. `None`: there is none, or it was settled before the deduplication window.
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError>;
+
+    /// What is held of a user, or of single events. Found by index: what it reads of the log are the blocks that may hold an event of
+    /// the user (see `key_filter`), and the events of the last seconds. It runs beside all other work.
+    async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError>;
 }
 
 /// A filter of pending events; all its conditions must hold.

@@ -42,9 +42,11 @@ mod history;
 mod id_index;
 mod in_flight;
 mod inspection;
+mod key_filter;
 mod keys;
 mod log_limit;
 mod log_state;
+mod lookup;
 mod measured;
 mod ownership;
 mod portions;
@@ -62,6 +64,7 @@ pub use event_log::{
     Settlement, StoreError, StoreStatus,
 };
 pub use inspection::{BacklogFilter, BacklogPage, EventRecord, EventState, Inspection, PendingEvent};
+pub use lookup::{FoundAffiliate, FoundBy, Lookup, LookupQuery, SentAttribute};
 pub use measured::{Commit, CommitObserver, Measured, OnCommit};
 pub use ownership::{Change, Lease, Ownership, Term};
 pub use postgres::{PostgresOpenError, PostgresSource, PostgresStore, PostgresTarget, PostgresUrl, PostgresUrlError};

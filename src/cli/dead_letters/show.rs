@@ -6,14 +6,12 @@ use super::OutputArgs;
 use super::selection::{FilterArgs, Pages, Selection};
 use crate::admin::DeadLetterDetails;
 use crate::cli::admin_backend::AdminBackend;
-use crate::cli::{eprint, now, print};
+use crate::cli::{eprint, format_time, now, print};
 use crate::config::Config;
-use crate::domain::Timestamp;
 use crate::dry_run::{Detail, explain};
 use crate::store::{DeadLetter, Page};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use serde_json::json;
-use std::time::{Duration, UNIX_EPOCH};
 
 pub(super) async fn list(backend: &AdminBackend, filter: &FilterArgs, output: &OutputArgs) -> Result<bool, String> {
     let mut pages = Pages::new(backend, filter.filter());
@@ -139,9 +137,4 @@ fn lines(DeadLetterDetails { letter, today }: DeadLetterDetails) -> Vec<String> 
     }
     lines.extend(letter.body.map(|body| format!("  body:     {body}")));
     lines
-}
-
-fn format_time(time: Timestamp) -> String {
-    let time = UNIX_EPOCH + Duration::from_millis(time.0.unsigned_abs());
-    humantime::format_rfc3339_seconds(time).to_string()
 }

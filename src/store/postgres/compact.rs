@@ -4,13 +4,17 @@
 //! locked leaves the work to the other. An event stays in the log while it is pending and while its dead letter is kept.
 //! Deliberately absent: when it is done ([`super::maintenance`]), and the space of what was removed ([`super::vacuum`]).
 
+use super::key_blocks;
 use super::session::Session;
-use crate::domain::Timestamp;
+use crate::domain::{Seq, Timestamp};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
 /// So many rows are examined in one transaction.
 const PORTION: i64 = 2_000;
+
+/// The row of the process that compacts.
+const LOCK_ROW: &str = "INSERT INTO meta (name, value) VALUES ('compaction', '') ON CONFLICT (name) DO NOTHING";
 
 /// What a portion came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +43,33 @@ pub async fn remove_portion(session: &Session, after: i64, before: Timestamp) ->
         let sql = "DELETE FROM ids USING log WHERE log.seq = ANY ($1) AND ids.id = log.id AND ids.seq = log.seq";
         session.execute(sql, &[&removable]).await?;
         session.execute("DELETE FROM log WHERE seq = ANY ($1)", &[&removable]).await?;
+        key_blocks::remove_empty(session, &removable).await?;
     }
     Ok(Some(Portion { removed: removable.len() as u64, next }))
 }
 
+/// Makes one filter of a block of the log up to `until`; says whether there may be more to make. `None`: another process is at it.
+pub async fn build_filter(session: &Session, until: Seq) -> Result<Option<bool>, Error> {
+    if !lock(session).await? {
+        return Ok(None);
+    }
+    key_blocks::build(session, until).await.map(Some)
+}
+
+/// Removes all blocks of the log that have no row any more, unless another process compacts.
+pub async fn remove_empty_blocks(session: &Session) -> Result<(), Error> {
+    if lock(session).await? { key_blocks::remove_all_empty(session).await } else { Ok(()) }
+}
+
+/// Waits until no process compacts, and none does until the transaction ends. Rows of accounts are locked before, rows of the log are not.
+pub async fn exclude(session: &Session) -> Result<(), Error> {
+    session.execute(LOCK_ROW, &[]).await?;
+    session.query("SELECT 1 FROM meta WHERE name = 'compaction' FOR UPDATE", &[]).await.map(drop)
+}
+
 /// Locks the row of the process that compacts, until the transaction ends; says whether no other process has it.
 async fn lock(session: &Session) -> Result<bool, Error> {
-    let sql = "INSERT INTO meta (name, value) VALUES ('compaction', '') ON CONFLICT (name) DO NOTHING";
-    session.execute(sql, &[]).await?;
+    session.execute(LOCK_ROW, &[]).await?;
     let locked = session.query("SELECT 1 FROM meta WHERE name = 'compaction' FOR UPDATE NOWAIT", &[]).await;
     match locked {
         Ok(_) => Ok(true),

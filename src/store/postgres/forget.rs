@@ -7,8 +7,10 @@
 //! [`UserSearch::until`] every event of the account had committed when that was read under the lock, and those that are appended later
 //! have a higher seq. Deliberately absent: bodies, which are not read.
 
+use super::compact;
 use super::deletions;
 use super::erase::{as_slices, delete_links, erase_dead_letters, keys_beside, link_keys};
+use super::key_blocks;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::delivery::OutcomeCode;
@@ -188,12 +190,15 @@ pub async fn erase(
     (pending, elsewhere): (&BTreeSet<Seq>, &BTreeSet<Seq>),
     now: Timestamp,
 ) -> Result<(Forgotten, EraseGuard), Error> {
+    compact::exclude(session).await?; // so that no filter is made of the keys that are erased
     let candidates: Vec<Seq> = pending.difference(elsewhere).copied().collect();
     let guard = in_flight.erase(&candidates);
     let free: BTreeSet<Seq> = guard.seqs.iter().copied().collect();
     let events = end_erased(session, &numbers(&free), now).await?;
     let rows = search.found.rows().iter().filter(|seq| free.contains(seq) || !pending.contains(seq));
-    session.execute("UPDATE log SET keys = '' WHERE seq = ANY ($1)", &[&numbers(rows)]).await?;
+    let rows = numbers(rows);
+    session.execute("UPDATE log SET keys = '' WHERE seq = ANY ($1)", &[&rows]).await?;
+    key_blocks::remove_filters(session, &rows).await?;
     let keys = search.found.keys();
     let dead_letters = erase_dead_letters(session, keys).await?;
     let affiliates: Vec<i64> = search.found.affiliates().collect();

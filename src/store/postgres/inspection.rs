@@ -2,11 +2,13 @@
 
 use super::PostgresStore;
 use super::columns::text;
+use super::error::JobError;
+use super::session::Session;
 use crate::domain::{AccountName, Timestamp};
 use crate::store::rows::inspection::{
     BACKLOG_COLUMNS, BacklogScan, DEAD_LETTER_COLUMNS, EXAMINED, LOG_COLUMNS, dead_letter, logged, outcome,
 };
-use crate::store::{BacklogFilter, BacklogPage, EventRecord, Inspection, StoreError};
+use crate::store::{BacklogFilter, BacklogPage, EventRecord, Inspection, Lookup, LookupQuery, StoreError};
 use async_trait::async_trait;
 use std::sync::LazyLock;
 
@@ -60,17 +62,23 @@ impl Inspection for PostgresStore {
     }
 
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {
-        let rows = self.owner.run(move |session| {
-            Box::pin(async move {
-                // The log first: an event that becomes a dead letter meanwhile is found as such.
-                let log = session.query_opt(&LOGGED, &[&seq]).await?;
-                Ok((log, session.query_opt(&DEAD_LETTER, &[&seq]).await?))
-            })
-        });
-        match rows.await? {
-            (_, Some(dead)) => Ok(Some(dead_letter(seq, &dead)?)),
-            (Some(row), None) => Ok(Some(logged(seq, &row, outcome(&row)?)?)),
-            (None, None) => Ok(None),
-        }
+        self.owner.run(move |session| Box::pin(record(session, seq))).await
     }
+
+    async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
+        self.look_up(query).await
+    }
+}
+
+/// What became of the event with this seq.
+pub async fn record(session: &Session, seq: i64) -> Result<Option<EventRecord>, JobError> {
+    // The log first: an event that becomes a dead letter meanwhile is found as such.
+    let log = session.query_opt(&LOGGED, &[&seq]).await?;
+    let dead = session.query_opt(&DEAD_LETTER, &[&seq]).await?;
+    let read = match (log, dead) {
+        (_, Some(dead)) => dead_letter(seq, &dead).map(Some),
+        (Some(row), None) => outcome(&row).and_then(|outcome| logged(seq, &row, outcome)).map(Some),
+        (None, None) => Ok(None),
+    };
+    Ok(read.map_err(StoreError::from)?)
 }

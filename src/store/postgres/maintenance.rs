@@ -5,6 +5,7 @@
 
 use super::connect::Connector;
 use super::error::store_error;
+use super::key_blocks::Horizon;
 use super::session::Session;
 use super::vacuum::Vacuum;
 use super::{PostgresStore, compact, deletions, email_conflicts, measure, vault};
@@ -121,6 +122,8 @@ pub struct Compaction {
     session: Option<Session>,
     /// How far the last one came through the log.
     examined_up_to: i64,
+    /// Up to here filters of keys are made, once everything has committed; none before the first run.
+    horizon: Option<Horizon>,
     vacuum: Vacuum,
 }
 
@@ -132,6 +135,7 @@ impl Compaction {
         };
         let session = self.session.insert(session);
         self.examined_up_to = remove_settled(session, self.examined_up_to, before.events).await?;
+        self.horizon = Some(build_filters(session, self.horizon).await?);
         while deletions::remove(session, before.deletions).await.map_err(|error| store_error(&error))? {}
         self.vacuum.run(session).await.map_err(|error| store_error(&error))
     }
@@ -141,6 +145,19 @@ async fn open(connector: &Connector) -> Result<Session, StoreError> {
     let session = connector.connect().await.map_err(|error| store_error(&error))?;
     session.batch(SETTINGS).await.map_err(|error| store_error(&error))?;
     Ok(session)
+}
+
+/// Makes filters of the blocks up to `horizon`, if everything has committed up to there; returns the next horizon.
+async fn build_filters(session: &Session, horizon: Option<Horizon>) -> Result<Horizon, StoreError> {
+    let Some(horizon) = horizon else {
+        // A process of an earlier release may have removed the rows of blocks.
+        let removed = session.transaction(async { Ok(compact::remove_empty_blocks(session).await?) });
+        removed.await?;
+        return Horizon::now(session).await.map_err(|error| store_error(&error));
+    };
+    let Some(until) = horizon.passed(session).await.map_err(|error| store_error(&error))? else { return Ok(horizon) };
+    while session.transaction(async { Ok(compact::build_filter(session, until).await?) }).await? == Some(true) {}
+    Horizon::now(session).await.map_err(|error| store_error(&error))
 }
 
 /// Removes settled events received before `before`, from the seq `examined_up_to` on, until there are no more; returns how far it came.

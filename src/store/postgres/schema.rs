@@ -9,7 +9,7 @@
 //! later, when `oldest_reader` is raised. Deliberately absent: foreign keys and triggers, which would decide something.
 
 /// The version of the tables that this release makes.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 /// From one version of the tables to the next one.
 #[derive(Debug)]
@@ -23,7 +23,11 @@ pub struct Migration {
 }
 
 /// Every migration, in order. One that was released is never changed.
-pub const MIGRATIONS: &[Migration] = &[Migration { version: 1, oldest_reader: 1, sql: TABLES }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, oldest_reader: 1, sql: TABLES },
+    // A release of version 1 makes no blocks, and removes none: it may leave some without rows, and filters of forgotten keys.
+    Migration { version: 2, oldest_reader: 1, sql: KEY_BLOCKS },
+];
 
 /// The first table to be made: `version` and `oldest_reader` (numbers: 8 bytes, big-endian), `hash_key` (32 bytes).
 pub const META: &str = "CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value bytea NOT NULL)";
@@ -124,4 +128,11 @@ CREATE INDEX deleted_users_received ON deleted_users (received_at);
 
 -- API keys of accounts that are not configured: nonce and sealed key pair.
 CREATE TABLE sealed_keys (account text PRIMARY KEY, sealed bytea NOT NULL);
+";
+
+const KEY_BLOCKS: &str = "
+-- Blocks of successive rows of the log, in order; see key_blocks.rs. filter: of the keys in it; NULL: to be made anew.
+CREATE TABLE key_blocks (last bigint PRIMARY KEY, first bigint NOT NULL, filter bytea);
+ALTER TABLE key_blocks ALTER COLUMN filter SET STORAGE EXTERNAL;
+CREATE INDEX key_blocks_without_filter ON key_blocks (last) WHERE filter IS NULL;
 ";

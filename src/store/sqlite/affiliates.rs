@@ -142,6 +142,12 @@ fn find(connection: &Connection, key: &TaggedKey) -> Result<Option<(Known, i64)>
     connection.one(&sql, [key.as_slice()], |row| Ok((rows::known(row, 0)?, row.get(4)?)))
 }
 
+/// What is known of the affiliate in this row.
+pub fn known_of(connection: &Connection, affiliate: i64) -> Result<Option<Known>, StoreError> {
+    let sql = format!("SELECT {} FROM affiliates WHERE affiliate = ?1", rows::COLUMNS);
+    connection.one(&sql, [affiliate], |row| Ok(rows::known(row, 0)?))
+}
+
 fn has_other_owner(connection: &Connection, affiliate: i64, users: &[UserKey]) -> Result<bool, StoreError> {
     let sql = "SELECT 1 FROM links WHERE affiliate = ?1 AND key >= ?2 AND key < ?3";
     let (from, until) = ([USER_ID], [USER_ID + 1]);

@@ -4,6 +4,7 @@
 //! Invariants: a portion occupies the writer for some milliseconds at most; an event stays in the log while it is pending and
 //! while its dead letter is kept. Deliberately absent: when it is done ([`super::maintenance`]).
 
+use super::key_blocks;
 use super::older_ids;
 use super::query::Query;
 use super::schema::{NEXT_SEQ, set_meta};
@@ -34,7 +35,7 @@ pub fn examine(connection: &Connection, after: i64, before: Timestamp) -> Result
     Ok((connection.all(&sql, values, |row| Ok(Seq(row.get(0)?)))?, next))
 }
 
-/// Removes these rows and their ids, except rows that must stay by now.
+/// Removes these rows, which are in the order of their seqs, and their ids, except rows that must stay by now.
 pub fn remove(tx: &mut WriteTx<'_>, seqs: &[Seq], before: Timestamp) -> Result<(), StoreError> {
     let sql = format!("DELETE FROM log WHERE seq = ?1 AND {REMOVABLE} RETURNING id");
     for seq in seqs {
@@ -45,6 +46,7 @@ pub fn remove(tx: &mut WriteTx<'_>, seqs: &[Seq], before: Timestamp) -> Result<(
         }
         tx.state.log.remove(id, *seq);
     }
+    key_blocks::remove_empty(tx.connection, seqs)?;
     // The rows that are left do not tell which seqs were assigned.
     Ok(set_meta(tx.connection, NEXT_SEQ, tx.state.log.next_seq())?)
 }

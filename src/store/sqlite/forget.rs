@@ -8,6 +8,7 @@
 use super::affiliates::{delete as delete_affiliate, find_affiliate, user_links};
 use super::dead_letters;
 use super::erase::{affiliates_of, dead_letters_with_body, delete_links, erase_dead_letters, keep_moment, keys_beside};
+use super::key_blocks;
 use super::query::Query;
 use super::read::still_pending;
 use super::settle::{RowCleanup, end};
@@ -132,6 +133,7 @@ pub fn erase(
     for seq in search.rows().iter().filter(|seq| !in_flight.contains(seq)) {
         tx.connection.run("UPDATE log SET keys = x'' WHERE seq = ?1", [seq.0])?;
     }
+    key_blocks::remove_filters(tx.connection, search.rows())?;
     for key in search.keys() {
         forgotten.dead_letters += erase_dead_letters(tx.connection, key)?;
         forgotten.links += delete_links(tx.connection, key)?;

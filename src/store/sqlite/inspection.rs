@@ -7,7 +7,7 @@ use crate::store::rows::inspection::{
     BACKLOG_COLUMNS, BacklogScan, DEAD_LETTER_COLUMNS, EXAMINED, LOG_COLUMNS, dead_letter, logged, outcome,
 };
 use crate::store::rows::timestamp;
-use crate::store::{BacklogFilter, BacklogPage, EventRecord, Inspection, StoreError};
+use crate::store::{BacklogFilter, BacklogPage, EventRecord, Inspection, Lookup, LookupQuery, StoreError};
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
@@ -35,6 +35,10 @@ impl Inspection for SqliteStore {
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {
         self.readers.read(move |connection| record(connection, seq)).await
     }
+
+    async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
+        self.look_up(query).await
+    }
 }
 
 /// When the oldest pending event of the account was received.
@@ -61,7 +65,8 @@ fn page(connection: &Connection, filter: &BacklogFilter, after: i64, limit: usiz
     Ok(scan.page())
 }
 
-fn record(connection: &Connection, seq: i64) -> Result<Option<EventRecord>, StoreError> {
+/// What became of the event with this seq.
+pub fn record(connection: &Connection, seq: i64) -> Result<Option<EventRecord>, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     let sql = format!("SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1");
     let dead = snapshot.one(&sql, [seq], |row| Ok(dead_letter(seq, row)?))?;

@@ -2,7 +2,7 @@
 
 use super::query::Query;
 use super::write_tx::WriteTx;
-use super::{SqliteStore, affiliates, checkpoint, compact, erase, older_ids};
+use super::{SqliteStore, affiliates, checkpoint, compact, erase, key_blocks, older_ids};
 use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{
@@ -82,6 +82,7 @@ impl Maintenance for SqliteStore {
     async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {
         self.remove_settled(before.events).await?;
         while self.writer.write(move |tx| erase::remove_moments(tx.connection, before.deletions)).await? {}
+        while self.writer.write(key_blocks::build).await? {}
         self.move_surplus_ids().await?;
         while self.writer.outside_transaction(compact::return_free_pages).await? {}
         self.empty_wal().await

@@ -1,8 +1,8 @@
 //! The SQLite engine: one file, one writer thread with group commit, and connections that read beside it.
 //!
 //! The file is in WAL mode with `synchronous=FULL`. Every change of rows is a job of the [`writer`], one module per verb:
-//! [`append`], [`settle`], [`erase`], [`forget`], [`compact`], and the changes of [`dead_letters`].
-//! [`read`](mod@read) and [`begin`] run on a [`reader`]. Beside the file, memory holds counts and the deduplication index
+//! [`append`], [`settle`], [`erase`], [`forget`], [`compact`], [`key_blocks`], and the changes of [`dead_letters`].
+//! [`read`](mod@read), [`begin`] and [`lookup`] run on a [`reader`]. Beside the file, memory holds counts and the deduplication index
 //! ([`write_tx`]). Invariant: one process per file, held by a lock that ends with the process. Deliberately absent: any
 //! rule about users, order, retries or coalescing; a write buffer or memtable in front of the log, since appending is sequential and
 //! commits are grouped.
@@ -19,10 +19,13 @@ mod erase;
 mod forget;
 mod inspection;
 mod job;
+mod key_blocks;
+mod lookup;
 mod maintenance;
 mod measure;
 mod migrate_v5;
 mod migrate_v6;
+mod migrate_v7;
 mod older_ids;
 mod open;
 mod operators;

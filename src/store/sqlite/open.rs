@@ -9,7 +9,7 @@ use super::older_ids;
 use super::schema::{self, NEXT_SEQ, RELEASE, VERSION};
 use super::write_tx::WriterState;
 use super::writer::Database;
-use super::{migrate_v5, migrate_v6};
+use super::{migrate_v5, migrate_v6, migrate_v7};
 use crate::domain::{AccountName, HashKey, Seq};
 use crate::store::log_state::{LogState, StoredAccount};
 use rand::Rng;
@@ -77,6 +77,7 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<Database, OpenEr
             0 => create(&mut connection)?,
             5 => migrate_v5::migrate_file(&mut connection)?,
             6 => migrate_v6::migrate_file(&mut connection)?,
+            7 => migrate_v7::migrate_file(&mut connection)?,
             VERSION => {}
             found @ 1..5 => return Ok(Err(OpenError::Older(path.to_owned(), found))),
             found => {
@@ -107,7 +108,7 @@ pub fn needs_migration(path: &Path) -> Result<bool, OpenError> {
     };
     match read().map_err(|source| OpenError::Sqlite(path.to_owned(), source))? {
         (0 | VERSION, _) => Ok(false),
-        (5 | 6, _) => Ok(true),
+        (5..VERSION, _) => Ok(true),
         (found @ 1..5, _) => Err(OpenError::Older(path.to_owned(), found)),
         (found, release) => Err(OpenError::Newer { path: path.to_owned(), found, release }),
     }

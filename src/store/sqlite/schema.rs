@@ -1,4 +1,4 @@
-//! The tables of version 7, and the settings of every connection.
+//! The tables of version 8, and the settings of every connection.
 //!
 //! Appending writes in sequence only: a row of `log`, an entry of its partial index, a row of `bodies`. Rows at random places
 //! are written when an event is settled (`links`), or for the few that fail. State derived from the log (which events share a
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension};
 use std::time::Duration;
 
 /// `PRAGMA user_version` of these tables; raised with every change of them.
-pub const VERSION: i64 = 7;
+pub const VERSION: i64 = 8;
 
 /// This release.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
@@ -107,6 +107,13 @@ CREATE TABLE deleted_users (
 CREATE INDEX deleted_users_received ON deleted_users (received_at);
 ";
 
+/// The tables that version 8 has added.
+pub const TABLES_NEW_IN_8: &str = "
+-- Blocks of successive rows of the log, in order; see key_blocks.rs. filter: of the keys in it; NULL: to be made anew.
+CREATE TABLE key_blocks (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, filter BLOB);
+CREATE INDEX key_blocks_without_filter ON key_blocks (last) WHERE filter IS NULL;
+";
+
 /// The name in `meta` of the seq below which events may have their former id; none in a file that was not migrated.
 pub const FORMER_IDS_BELOW: &str = "former_ids_below";
 
@@ -163,6 +170,7 @@ fn prepare_statements(connection: &Connection) -> rusqlite::Result<()> {
 pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
     connection.execute_batch(TABLES_NEW_IN_7)?;
+    connection.execute_batch(TABLES_NEW_IN_8)?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
     connection.pragma_update(None, "user_version", VERSION)
 }

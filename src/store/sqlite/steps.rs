@@ -3,7 +3,7 @@
 use super::open;
 use super::write_tx::WriteTx;
 use super::writer::Database;
-use super::{affiliates, append, begin, compact, dead_letters, erase, older_ids, read, settle};
+use super::{affiliates, append, begin, compact, dead_letters, erase, key_blocks, older_ids, read, settle};
 use crate::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
 use crate::domain::{AccountName, AffiliateCode, EventId, HashKey, SentAttributes, Seq, Timestamp, UserKey};
 use crate::scheduling::Unit;
@@ -185,7 +185,7 @@ fn no_statement_scans_a_table_sorts_or_takes_longer_at_a_long_backlog() {
 }
 
 #[test]
-fn compaction_looks_at_a_portion_of_the_log() {
+fn compaction_and_lookup_look_at_portions_of_the_log() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = filled(&folder);
     let meter = Meter::default();
@@ -194,5 +194,12 @@ fn compaction_looks_at_a_portion_of_the_log() {
     assert!(next.is_some_and(|next| next < BACKLOG.into()), "there are more");
     assert!(!removable.is_empty());
     assert!(erase::remove_moments(&store.connection, Timestamp(i64::MAX)).expect("removed"), "there are more");
+    transaction(&mut store, |tx| while key_blocks::build(tx).expect("built") {});
+    let ranges = key_blocks::candidates(&store.connection, &[key(1)]).expect("read");
+    assert_eq!(ranges.len(), 2, "the first block, and the rows after the last one");
+    for range in ranges {
+        key_blocks::examine(&store.connection, &[key(1)], range).expect("read");
+    }
+    meter.0.lock().expect("one thread").retain(|sql, _| !sql.contains("FROM key_blocks ORDER BY last DESC"));
     assert_eq!(meter.beyond(20 * 5_000), []);
 }

@@ -8,8 +8,8 @@ use refersion_destination::domain::{AccountName, AffiliateCode, HashKey, SealedK
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
     AffiliateChanges, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog,
-    EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Maintenance, Measured, NewEvent, OnCommit,
-    Ownership, Page, ReplayResult, Settlement, StoreError, StoreStatus,
+    EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lookup, LookupQuery, Maintenance, Measured,
+    NewEvent, OnCommit, Ownership, Page, ReplayResult, Settlement, StoreError, StoreStatus,
 };
 use std::collections::BTreeMap;
 
@@ -134,6 +134,10 @@ impl<A: Append> Inspection for AppendOnlyStore<A> {
     }
 
     async fn event_record(&self, _: i64) -> Result<Option<EventRecord>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn lookup(&self, _: &LookupQuery) -> Result<Lookup, StoreError> {
         Err(StoreError::Closed)
     }
 }

@@ -5,6 +5,7 @@ mod accounts;
 mod backlog;
 mod dead_letters;
 mod forget;
+mod lookup;
 mod openapi;
 mod problems;
 

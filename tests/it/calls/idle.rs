@@ -16,8 +16,9 @@ use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
     AffiliateChanges, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog,
-    EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lease, Limits, Maintenance, Measured, NewEvent,
-    OnCommit, Ownership, Page, ReplayResult, Settlement, SqliteStore, StoreError, StoreStatus,
+    EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lease, Limits, Lookup, LookupQuery,
+    Maintenance, Measured, NewEvent, OnCommit, Ownership, Page, ReplayResult, Settlement, SqliteStore, StoreError,
+    StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
 use refersion_destination::worker::{DeliverySettings, Runtime, Settings, Worker};
@@ -151,6 +152,10 @@ impl Inspection for Counting {
 
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {
         self.store.event_record(seq).await
+    }
+
+    async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
+        self.store.lookup(query).await
     }
 }
 

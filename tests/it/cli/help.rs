@@ -27,6 +27,7 @@ async fn top_level() {
       dead-letters     List, show, replay or discard events that could not be delivered [alias: dlq]
       email-conflicts  List affiliates whose e-mail could not be changed, because another affiliate has
                        the new one
+      lookup           Show what became of a customer's events, and what the store holds of a user
       forget           Erase what the store holds of a user
       backup           Copy the store into a file, while the service runs or is stopped
       restore          Make the store of a backup, where there is none
@@ -206,6 +207,31 @@ async fn email_conflicts() {
           --config <FILE>   A TOML file of settings. May be given several times; a later file overrides
                             an earlier one
       -h, --help            Print help
+    ");
+}
+
+#[tokio::test]
+async fn lookup() {
+    assert_snapshot!(help(&["lookup"]).await, @r"
+    Show what became of a customer's events, and what the store holds of a user
+
+    Usage: refersion-destination lookup [OPTIONS] <--email <ADDRESS>|--user-id <ID>|--message-id <ID>|--code <CODE>>
+
+    Options:
+          --email <ADDRESS>  An e-mail address
+          --user-id <ID>     Segment's userId
+          --message-id <ID>  Segment's messageId of an event: only this event. For a delete, name its
+                             user, too
+          --code <CODE>      The code of an affiliate at Refersion
+          --account <NAME>   The account. If not given: the first configured account, which is `main` if
+                             there is one. Required if no account is configured and any API key is
+                             accepted
+          --json             Print JSON
+          --ops <URL>        The URL of the running service's operators' listener. Without it, the
+                             command opens the store, or if a service has it open, asks OPS_LISTEN
+          --config <FILE>    A TOML file of settings. May be given several times; a later file overrides
+                             an earlier one
+      -h, --help             Print help
     ");
 }
 

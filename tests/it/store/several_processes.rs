@@ -201,7 +201,7 @@ async fn a_call_that_postgresql_refuses_fails_alone_and_the_others_of_its_group_
 }
 
 /// A session of the test's own.
-async fn connect(schema: &Postgres) -> tokio_postgres::Client {
+pub async fn connect(schema: &Postgres) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(schema.url(), tokio_postgres::NoTls).await.expect("connected");
     tokio::spawn(connection);
     client

@@ -1,0 +1,103 @@
+//! Lookup: "what became of this customer's event?", by what an operator knows of the customer or of the event.
+//!
+//! Invariant: what is asked is hashed at once; it is in no URL, no log line and no answer.
+
+use super::Admin;
+use super::extract::{Answer, ApiJson, page_size};
+use super::problem::Problem;
+use crate::domain::{AccountName, AffiliateCode, Email, HashKey, User, UserId};
+use crate::store::{Lookup, LookupQuery};
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Whom or what to look up: at least one of `user_id`, `email`, `message_id` and `code`. With `message_id` the events with it alone; of
+/// a delete event the user has to be named, too.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LookupRequest {
+    /// The account. If it is absent: the first configured account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Segment's `userId`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// An e-mail address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Segment's `messageId` of an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// The code of an affiliate at Refersion, such as `a3y7`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Only events with a seq below this one: the `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<i64>,
+    /// How many events at most [default: 100].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
+    pub limit: Option<u16>,
+}
+
+/// What is known of a user, or of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LookupResult {
+    /// Whether the store holds an affiliate or an event.
+    pub known: bool,
+    /// The name in logs, traces and dead letters of the event with this `messageId`, whether it came or not. That of a delete event of a
+    /// user differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// What the store holds.
+    #[serde(flatten)]
+    pub found: Lookup,
+}
+
+impl LookupRequest {
+    /// The query for an account of a store with this hash key. Err: what is wrong with the request.
+    pub fn query(&self, hash: &HashKey, account: AccountName) -> Result<LookupQuery, String> {
+        let blank = |text: &&String| !text.trim().is_empty();
+        let email =
+            self.email.as_deref().map(Email::parse).transpose().map_err(|error| format!("`email` is {error}"))?;
+        let user = User { user_id: self.user_id.as_deref().and_then(UserId::parse), email };
+        let code = self.code.as_ref().filter(blank).map(|code| AffiliateCode(code.trim().to_owned()));
+        let users = user.keys(hash, &account);
+        let message_id = self.message_id.as_ref().filter(blank);
+        let ids = message_id.map(|id| LookupQuery::ids(hash, &account, id, &users)).unwrap_or_default();
+        if users.is_empty() && code.is_none() && ids.is_empty() {
+            let what = "`user_id`, `email`, `message_id` and `code` are missing or blank: one of them is required";
+            return Err(what.to_owned());
+        }
+        let limit = page_size(self.limit).map_err(|problem| problem.details().detail)?;
+        Ok(LookupQuery { account, users, code, ids, before: self.before, limit })
+    }
+}
+
+impl LookupResult {
+    /// What was found for `query`.
+    pub fn new(query: &LookupQuery, found: Lookup) -> Self {
+        let known = !found.affiliates.is_empty() || !found.events.is_empty();
+        Self { known, event: query.ids.first().map(ToString::to_string), found }
+    }
+}
+
+/// Look up a user or an event
+///
+/// What the store holds: affiliates, and what became of each event. The values themselves are not known here. A `POST`, so that no
+/// address is in a URL.
+#[utoipa::path(post, path = "/api/v1/lookup", tag = "users", operation_id = "look_up",
+    request_body = LookupRequest,
+    responses((status = 200, description = "What the store holds", body = LookupResult)))]
+pub(super) async fn look_up(
+    State(admin): State<Arc<Admin>>,
+    ApiJson(request): ApiJson<LookupRequest>,
+) -> Answer<LookupResult> {
+    let account = admin.account_or_first(request.account.as_deref()).await?;
+    let query = request.query(admin.store.hash_key(), account).map_err(Problem::InvalidRequest)?;
+    let found = admin.store.lookup(&query).await?;
+    tracing::info!(account = %query.account, events = found.events.len(), "an operator looked up a user or an event");
+    Ok(Json(LookupResult::new(&query, found)))
+}

@@ -1,0 +1,129 @@
+//! `lookup`: "what became of this customer's event?", and what the service holds of a person.
+//!
+//! In: what is known of the customer or of the event. Out: affiliates and events, as lines or as JSON. It changes nothing. Invariant: what
+//! is asked is not stored, logged or repeated. Exit code 1: nothing is known.
+
+use super::admin_backend::{AdminBackend, BackendArgs, account_or_first};
+use super::forget::{parse_email, parse_user_id};
+use super::{format_time, print};
+use crate::admin::{LookupRequest, LookupResult};
+use crate::domain::{Email, UserId};
+use crate::store::{EventRecord, EventState, FoundAffiliate, FoundBy};
+use clap::Args;
+use serde_json::json;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["email", "user_id", "message_id", "code"]))]
+pub(super) struct LookupArgs {
+    /// An e-mail address
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_email)]
+    email: Option<Email>,
+    /// Segment's userId
+    #[arg(long, value_name = "ID", value_parser = parse_user_id)]
+    user_id: Option<UserId>,
+    /// Segment's messageId of an event: only this event. For a delete, name its user, too
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// The code of an affiliate at Refersion
+    #[arg(long, value_name = "CODE")]
+    code: Option<String>,
+    /// The account. If not given: the first configured account, which is `main` if there is one. Required if no account is
+    /// configured and any API key is accepted
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: BackendArgs,
+}
+
+/// So many events are read in one operation.
+const PAGE_SIZE: u16 = 500;
+
+pub(super) fn run(args: &LookupArgs) -> ExitCode {
+    let found = args.target.config().and_then(|config| {
+        let account = account_or_first(&config, args.account.as_deref())?;
+        let request = LookupRequest {
+            account: Some(account.as_str().to_owned()),
+            user_id: args.user_id.as_ref().map(|id| id.as_str().to_owned()),
+            email: args.email.as_ref().map(|email| email.as_str().to_owned()),
+            message_id: args.message_id.clone(),
+            code: args.code.clone(),
+            before: None,
+            limit: Some(PAGE_SIZE),
+        };
+        args.target.with_backend(&config, async |backend| all(backend, request).await)
+    });
+    let found = match found {
+        Ok(found) => found,
+        Err(code) => return code,
+    };
+    if args.json {
+        print(&json!(found).to_string());
+    } else {
+        for line in lines(&found) {
+            print(&line);
+        }
+    }
+    if found.known { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// All pages as one.
+async fn all(backend: &AdminBackend, mut request: LookupRequest) -> Result<LookupResult, String> {
+    let mut all = backend.look_up(&request).await?;
+    while let Some(next) = all.found.next {
+        request.before = Some(next);
+        let page = backend.look_up(&request).await?.found;
+        all.found.events.extend(page.events);
+        all.found.next = page.next;
+    }
+    Ok(all)
+}
+
+fn lines(LookupResult { known, event, found }: &LookupResult) -> Vec<String> {
+    let mut lines: Vec<String> =
+        event.iter().map(|event| format!("event {event} is its name in logs, traces and dead letters")).collect();
+    lines.extend(found.deleted_at.map(|at| format!("the user was deleted as of {}", format_time(at))));
+    lines.extend(found.affiliates.iter().flat_map(affiliate));
+    if !known {
+        lines.push("nothing is known: no affiliate, and no event within the deduplication window".to_owned());
+    } else if found.events.is_empty() {
+        lines.push("no event within the deduplication window".to_owned());
+    }
+    lines.extend(found.events.iter().map(self::event));
+    lines
+}
+
+fn affiliate(found: &FoundAffiliate) -> Vec<String> {
+    let id = found.id.map_or_else(String::new, |id| format!(" (id {id})"));
+    let origin = if found.created_here { "created by this service" } else { "existed before" };
+    let owner = match (found.user_ids, found.found_by.contains(&FoundBy::UserId)) {
+        (0, _) => "no userId owns it",
+        (_, true) => "this userId owns it",
+        (_, false) => "a userId owns it",
+    };
+    let conflict = if found.email_conflict { "; its new e-mail belongs to another affiliate" } else { "" };
+    let mut lines = vec![format!(
+        "affiliate {}{id}: {origin}; {owner}; userIds that lead to it: {}, e-mail addresses: {}{conflict}",
+        found.code, found.user_ids, found.emails
+    )];
+    lines.extend(found.sent.iter().map(|sent| {
+        let since = sent.at.map_or_else(String::new, |at| format!(" as of {}", format_time(at)));
+        format!("  sent {}{since}", sent.attribute)
+    }));
+    lines
+}
+
+fn event(EventRecord { seq, event, received_at, state, outcome, reason, .. }: &EventRecord) -> String {
+    let outcome = outcome.as_deref().unwrap_or_default();
+    let became = match state {
+        EventState::Pending => "is pending".to_owned(),
+        EventState::Settled => format!("ended: {outcome}"),
+        EventState::DeadLetter => {
+            format!("is dead letter {seq}: {outcome}: {}", reason.as_deref().unwrap_or_default())
+        }
+    };
+    format!("event {event} received {} {became}", format_time(*received_at))
+}

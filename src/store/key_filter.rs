@@ -1,0 +1,99 @@
+//! A Bloom filter of the user keys in a block of the log: it says which blocks may hold a user's events, so that a lookup reads few.
+//!
+//! In: the keys of successive rows of the log, as they are stored. Out: 8 KiB to keep beside the log, and from them whether a key may
+//! be in the block. An index of every key would be written at random places, a page for each key; the filters are written in sequence,
+//! 4 bytes an event. Invariants: a key that was added is found; of other keys, one in a thousand is, in a full block; no key can be
+//! read from a filter. The bytes never change their meaning, since they are stored. A library (`fastbloom`) promises no format on disk,
+//! and hashes what is hashed already: a key is 16 bytes of a keyed hash, so that its eight pairs of bytes are the eight places.
+//! Deliberately absent: I/O, and when filters are made, which an engine decides.
+
+use super::keys;
+
+/// So many rows of the log make a block: with two keys each, a key has 16 bits.
+pub const BLOCK_ROWS: i64 = 2_000;
+
+/// A bit for each pair of bytes.
+const BYTES: usize = (1 << 16) / 8;
+
+/// The filter of one block.
+#[derive(Debug)]
+pub struct KeyFilter(Vec<u8>);
+
+impl KeyFilter {
+    /// A filter without keys.
+    pub fn new() -> Self {
+        Self(vec![0; BYTES])
+    }
+
+    /// Adds the keys of a row, as they are stored.
+    pub fn add(&mut self, stored: &[u8]) {
+        for key in keys::hashes(stored) {
+            for (byte, bit) in places(&key) {
+                self.0[byte] |= bit;
+            }
+        }
+    }
+
+    /// The bytes to keep.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Whether one of these keys may be in the block of which these bytes were kept. None were: the block is to be read.
+pub fn may_hold(kept: Option<&[u8]>, keys: &[[u8; 16]]) -> bool {
+    let has = |kept: &[u8], key| places(key).all(|(byte, bit)| kept.get(byte).is_none_or(|kept| kept & bit != 0));
+    kept.is_none_or(|kept| keys.iter().any(|key| has(kept, key)))
+}
+
+/// The places of a key: for each, the byte, and the bit in it.
+fn places(key: &[u8; 16]) -> impl Iterator<Item = (usize, u8)> {
+    let (pairs, _) = key.as_chunks::<2>();
+    pairs.iter().map(|pair| {
+        let place = usize::from(u16::from_be_bytes(*pair));
+        (place / 8, 1 << (place % 8))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{AccountName, HashKey, UserKey};
+
+    fn users(from: u32, count: u32) -> Vec<[UserKey; 2]> {
+        let (hash, account) = (HashKey::new(&[7; 32]), AccountName::main());
+        let of = |kind: &str, n: u32| hash.event_by_message_id(&account, &format!("{kind} {n}")).0;
+        (from..from + count).map(|n| [UserKey::UserId(of("u", n)), UserKey::Email(of("e", n))]).collect()
+    }
+
+    #[test]
+    fn every_key_of_a_block_is_found_and_few_others() {
+        let rows = u32::try_from(BLOCK_ROWS).expect("few");
+        let (inside, outside) = (users(0, rows), users(rows, 10 * rows));
+        let mut filter = KeyFilter::new();
+        for keys in &inside {
+            filter.add(&keys::to_blob(keys));
+        }
+        let may_hold = |key: &UserKey| may_hold(Some(filter.as_bytes()), &[*key.bytes()]);
+        assert!(inside.iter().flatten().all(may_hold));
+        let wrong = outside.iter().flatten().filter(|key| may_hold(key)).count();
+        assert!(wrong < 2 * outside.len() / 1_000, "{wrong} of {}", 2 * outside.len());
+    }
+
+    #[test]
+    fn a_block_without_a_filter_is_to_be_read_and_one_without_keys_is_not() {
+        let filter = KeyFilter::new();
+        assert!(may_hold(None, &[[0; 16]]));
+        assert!(!may_hold(Some(filter.as_bytes()), &[[0; 16]]));
+        assert!(may_hold(Some(&filter.as_bytes()[..9]), &[[255; 16]]), "it is damaged");
+    }
+
+    #[test]
+    fn the_bytes_of_a_filter_keep_their_meaning() {
+        let mut filter = KeyFilter::new();
+        filter.add(&keys::to_blob(&[UserKey::UserId([0, 0, 0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255])]));
+        let set: Vec<(usize, u8)> =
+            filter.as_bytes().iter().copied().enumerate().filter(|(_, byte)| *byte > 0).collect();
+        assert_eq!(set, [(0, 1), (1, 2), (32, 1), (8_191, 128)]);
+    }
+}

@@ -1,0 +1,126 @@
+//! The blocks of the log, each with a filter of the keys in it ([`crate::store::key_filter`]): how the events of a user are found.
+//!
+//! In: rows of the log, once there are enough for a block. Out: the blocks that may hold a key, and the rows in them that do.
+//! Invariants: blocks do not overlap, and follow each other without a gap; rows after the last block are read one by one (those of the
+//! last seconds: [`build`] runs with every compaction); a block without rows is removed; the filter of a block whose user was forgotten
+//! is removed, and made anew. Deliberately absent: who asks ([`super::lookup`]).
+
+use super::query::Query;
+use super::write_tx::WriteTx;
+use crate::domain::Seq;
+use crate::store::StoreError;
+use crate::store::erasure::KeyHash;
+use crate::store::key_filter::{BLOCK_ROWS, KeyFilter, may_hold};
+use crate::store::keys;
+use rusqlite::{Connection, params};
+
+/// So many rows after the last block are examined in one read.
+const PORTION: i64 = 5_000;
+
+/// Seqs from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first.
+    pub first: i64,
+    /// The last.
+    pub last: i64,
+}
+
+/// Makes one filter: of the oldest block that has none, or else of the next block; says whether there may be more to make.
+pub fn build(tx: &mut WriteTx<'_>) -> Result<bool, StoreError> {
+    let read = |row: &rusqlite::Row<'_>| Ok(Range { first: row.get(0)?, last: row.get(1)? });
+    let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL ORDER BY last LIMIT 1";
+    if let Some(block) = tx.connection.one(sql, [], read)? {
+        let (filter, _, _) = filter(tx.connection, block)?;
+        let sql = "UPDATE key_blocks SET filter = ?2 WHERE last = ?1";
+        tx.connection.run(sql, params![block.last, filter.as_bytes()])?;
+        return Ok(true);
+    }
+    let first = covered_up_to(tx.connection)? + 1;
+    let (filter, rows, last) = filter(tx.connection, Range { first, last: i64::MAX })?;
+    if rows < BLOCK_ROWS {
+        return Ok(false);
+    }
+    let sql = "INSERT INTO key_blocks (last, first, filter) VALUES (?1, ?2, ?3)";
+    tx.connection.run(sql, params![last, first, filter.as_bytes()])?;
+    Ok(true)
+}
+
+/// The filter of the first rows of a range, how many they are (a block at most), and the seq of the last one.
+fn filter(connection: &Connection, Range { first, last }: Range) -> Result<(KeyFilter, i64, i64), StoreError> {
+    let sql = "SELECT seq, keys FROM log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![first, last, BLOCK_ROWS])?;
+    let (mut filter, mut count, mut end) = (KeyFilter::new(), 0, first);
+    while let Some(row) = rows.next()? {
+        (count, end) = (count + 1, row.get(0)?);
+        filter.add(row.get_ref(1)?.as_blob().unwrap_or_default());
+    }
+    Ok((filter, count, end))
+}
+
+/// The last seq of the last block.
+fn covered_up_to(connection: &Connection) -> Result<i64, StoreError> {
+    let last = connection.one("SELECT max(last) FROM key_blocks", [], |row| Ok(row.get::<_, Option<i64>>(0)?))?;
+    Ok(last.flatten().unwrap_or(0))
+}
+
+/// Removes the filters of the blocks with these rows, in the order of their seqs: keys were removed from the rows.
+pub fn remove_filters(connection: &Connection, rows: &[Seq]) -> Result<(), StoreError> {
+    each_block(connection, rows, "UPDATE key_blocks SET filter = NULL WHERE last = ?1 AND first <= ?2")
+}
+
+/// Removes the blocks that have no row any more. These rows were removed, in the order of their seqs.
+pub fn remove_empty(connection: &Connection, rows: &[Seq]) -> Result<(), StoreError> {
+    let sql = "DELETE FROM key_blocks WHERE last = ?1 AND first <= ?2
+               AND NOT EXISTS (SELECT 1 FROM log WHERE seq >= key_blocks.first AND seq <= key_blocks.last)";
+    each_block(connection, rows, sql)
+}
+
+/// Runs a statement for the last seq of each block with one of these rows, and for the first of these rows.
+fn each_block(connection: &Connection, rows: &[Seq], sql: &str) -> Result<(), StoreError> {
+    let mut done = 0;
+    for row in rows {
+        if row.0 <= done {
+            continue;
+        }
+        let block = "SELECT last FROM key_blocks WHERE last >= ?1 ORDER BY last LIMIT 1";
+        let Some(last) = connection.one(block, [row.0], |row| Ok(row.get(0)?))? else { break };
+        connection.run(sql, params![last, row.0])?;
+        done = last;
+    }
+    Ok(())
+}
+
+/// The rows that may have one of these keys, the newest first. It reads every filter: 4 bytes of each event.
+pub fn candidates(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<Range>, StoreError> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut ranges = vec![Range { first: covered_up_to(&snapshot)? + 1, last: i64::MAX - 1 }];
+    let mut statement = snapshot.prepare_cached("SELECT first, last, filter FROM key_blocks ORDER BY last DESC")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if may_hold(row.get_ref(2)?.as_blob_or_null().unwrap_or_default(), keys) {
+            ranges.push(Range { first: row.get(0)?, last: row.get(1)? });
+        }
+    }
+    Ok(ranges)
+}
+
+/// Examines the last rows of a range: those with one of these keys, the newest first, and the rest of the range.
+pub fn examine(
+    connection: &Connection,
+    keys: &[KeyHash],
+    range: Range,
+) -> Result<(Vec<i64>, Option<Range>), StoreError> {
+    let sql = "SELECT seq, keys FROM log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![range.first, range.last, PORTION])?;
+    let (mut found, mut examined, mut lowest) = (Vec::new(), 0, range.first);
+    while let Some(row) = rows.next()? {
+        (examined, lowest) = (examined + 1, row.get(0)?);
+        if keys::hashes(row.get_ref(1)?.as_blob().unwrap_or_default()).any(|key| keys.contains(&key)) {
+            found.push(lowest);
+        }
+    }
+    Ok((found, (examined == PORTION).then_some(Range { first: range.first, last: lowest - 1 })))
+}

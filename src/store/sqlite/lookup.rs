@@ -1,0 +1,118 @@
+//! Lookup: what the store holds of a user, or of single events.
+//!
+//! In: a [`LookupQuery`]. Out: a [`Lookup`]. Affiliates are found by their links, events by their id in the deduplication index, or
+//! block by block ([`super::key_blocks`]): a filter of 4 bytes an event is read, and the rows of the blocks that may hold a key.
+//! Invariants: it changes nothing; each read is short. Deliberately absent: bodies.
+
+use super::SqliteStore;
+use super::affiliates::{find_affiliate, known_of, user_links};
+use super::erase;
+use super::inspection::record;
+use super::key_blocks::{Range, candidates, examine};
+use super::query::Query;
+use super::write_tx::WriteTx;
+use crate::domain::{EventId, Seq, UserKey};
+use crate::store::erasure::{KeyHash, Reached};
+use crate::store::keys::{self, EMAIL, TaggedKey, USER_ID};
+use crate::store::{FoundAffiliate, FoundBy, Lookup, LookupQuery, StoreError};
+use rusqlite::Connection;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl SqliteStore {
+    /// See [`Inspection::lookup`](crate::store::Inspection::lookup).
+    pub(super) async fn look_up(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
+        let named = self.find_ids(query.ids.clone()).await?;
+        let (users, seqs, of_user) = (query.users.clone(), named.clone(), query.is_of_user());
+        let own = query.code.as_ref().map(|code| keys::of_affiliate(&self.hash, &query.account, code));
+        let read = move |connection: &Connection| {
+            let snapshot = connection.unchecked_transaction()?;
+            user(&snapshot, &asked(&snapshot, users, own, &seqs)?)
+        };
+        let (mut lookup, reached) = self.readers.read(read).await?;
+        let seqs = if of_user { self.events_of(reached, query).await? } else { named };
+        let seqs = lookup.page(seqs, query.limit);
+        let records = move |connection: &Connection| {
+            seqs.iter().filter_map(|seq| record(connection, *seq).transpose()).collect::<Result<Vec<_>, _>>()
+        };
+        lookup.events = self.readers.read(records).await?;
+        Ok(lookup)
+    }
+
+    /// The newest row of the log with each of these ids, the newest first.
+    async fn find_ids(&self, ids: Vec<EventId>) -> Result<Vec<i64>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let find = move |tx: &mut WriteTx<'_>| {
+            ids.iter().filter_map(|id| tx.find_id(*id).transpose()).collect::<Result<BTreeSet<Seq>, _>>()
+        };
+        Ok(self.writer.write(find).await?.into_iter().rev().map(|seq| seq.0).collect())
+    }
+
+    /// The events with one of these keys, the newest first: one more than are wanted, if there are so many.
+    async fn events_of(&self, keys: Vec<KeyHash>, query: &LookupQuery) -> Result<Vec<i64>, StoreError> {
+        let mut found = Vec::new();
+        if keys.is_empty() {
+            return Ok(found);
+        }
+        let of_blocks = keys.clone();
+        let ranges = self.readers.read(move |connection| candidates(connection, &of_blocks)).await?;
+        let last = query.before.map_or(i64::MAX - 1, |before| before - 1);
+        for range in ranges {
+            let mut rest = Some(Range { last: range.last.min(last), ..range });
+            while let Some(range) = rest.filter(|range| range.first <= range.last && found.len() <= query.limit) {
+                let keys = keys.clone();
+                let (more, next) = self.readers.read(move |connection| examine(connection, &keys, range)).await?;
+                found.extend(more);
+                rest = next;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What is looked up: keys of users, and an affiliate's own key.
+fn asked(
+    connection: &Connection,
+    users: Vec<UserKey>,
+    own: Option<TaggedKey>,
+    seqs: &[i64],
+) -> Result<Vec<(TaggedKey, FoundBy)>, StoreError> {
+    let found_by = |key: &UserKey| if matches!(key, UserKey::UserId(_)) { FoundBy::UserId } else { FoundBy::Email };
+    let mut asked: Vec<_> = users.iter().map(|key| (keys::tagged(key), found_by(key))).collect();
+    asked.extend(own.map(|own| (own, FoundBy::Code)));
+    for seq in seqs {
+        let sql = "SELECT keys FROM log WHERE seq = ?1";
+        let stored: Vec<u8> = connection.one(sql, [seq], |row| Ok(row.get(0)?))?.unwrap_or_default();
+        let keys = keys::from_blob(&stored).unwrap_or_default();
+        asked.extend(keys.iter().map(|key| (keys::tagged(key), FoundBy::MessageId)));
+    }
+    Ok(asked)
+}
+
+/// The affiliates that these keys lead to, and when their user was deleted; and all keys of the user.
+fn user(connection: &Connection, asked: &[(TaggedKey, FoundBy)]) -> Result<(Lookup, Vec<KeyHash>), StoreError> {
+    let (mut lookup, mut reached) = (Lookup::default(), Reached::default());
+    let mut found: BTreeMap<i64, BTreeSet<FoundBy>> = BTreeMap::new();
+    for (key, by) in asked {
+        if let Some(affiliate) = find_affiliate(connection, key)? {
+            found.entry(affiliate).or_default().insert(*by);
+        }
+        if let Some(users) = keys::from_blob(key) {
+            reached.add(users.iter().map(|user| *user.bytes()));
+            for user in users {
+                lookup.deleted_at = lookup.deleted_at.max(erase::last_moment(connection, &user)?);
+            }
+        }
+    }
+    for (affiliate, by) in found {
+        let links = user_links(connection, affiliate)?;
+        let tagged = |tag| links.iter().filter(|key| key[0] == tag).count() as u64;
+        if let Some(known) = known_of(connection, affiliate)? {
+            let by = by.into_iter().collect();
+            lookup.affiliates.push(FoundAffiliate::new(&known, by, tagged(USER_ID), tagged(EMAIL)));
+        }
+        reached.add(links.iter().flat_map(|key| keys::hashes(key)));
+    }
+    Ok((lookup, reached.keys().to_vec()))
+}
