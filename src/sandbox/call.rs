@@ -38,6 +38,32 @@ pub(super) enum Transmission {
     Never,
 }
 
+impl CallOutcome {
+    /// The outcome of a call with this fault. `perform` carries the call out; it is not called if the call has no effect.
+    pub(super) fn with_fault(fault: Fault, perform: impl FnOnce() -> SandboxResponse) -> Self {
+        let (response, transmission) = match fault {
+            Fault::Pass => (Some(perform()), Transmission::Send(WriteMode::All)),
+            Fault::Status { status, body, retry_after } => (
+                Some(SandboxResponse { retry_after, ..SandboxResponse::json(status, body) }),
+                Transmission::Send(WriteMode::All),
+            ),
+            Fault::Html { status } => (Some(SandboxResponse::html(status)), Transmission::Send(WriteMode::All)),
+            Fault::CloseConnection => (None, Transmission::Send(WriteMode::Nothing)),
+            Fault::LoseResponse => (Some(perform()), Transmission::Send(WriteMode::Nothing)),
+            Fault::TruncateResponse => (Some(perform()), Transmission::Send(WriteMode::AllButLastByte)),
+            Fault::SlowResponse => (Some(perform()), Transmission::Send(WriteMode::Slowly)),
+            Fault::Hang { effect } => (effect.then(perform), Transmission::Never),
+        };
+        Self { response, transmission }
+    }
+
+    /// The status that the client receives, if it receives a response.
+    pub(super) fn status_received(&self) -> Option<u16> {
+        let reaches = matches!(self.transmission, Transmission::Send(mode) if mode != WriteMode::Nothing);
+        self.response.as_ref().filter(|_| reaches).map(|response| response.status.as_u16())
+    }
+}
+
 impl SandboxState {
     /// Handles one call and records it.
     pub(super) fn handle_call(
@@ -51,35 +77,21 @@ impl SandboxState {
         let body = json_object(headers, bytes);
         let (fault, name) =
             self.faults.next(operation).map_or((Fault::Pass, None), |(fault, name)| (fault, Some(name)));
-        let mut performed = || {
+        let outcome = CallOutcome::with_fault(fault, || {
             let done = self.perform(settings, operation, headers, body.as_ref(), now);
             let (status, body) = done.map_or_else(ErrorResponse::status_and_body, |body| (200, body));
-            Some(SandboxResponse::json(status, body))
-        };
-        let (response, transmission) = match fault {
-            Fault::Pass => (performed(), Transmission::Send(WriteMode::All)),
-            Fault::Status { status, body, retry_after } => (
-                Some(SandboxResponse { retry_after, ..SandboxResponse::json(status, body) }),
-                Transmission::Send(WriteMode::All),
-            ),
-            Fault::Html { status } => (Some(SandboxResponse::html(status)), Transmission::Send(WriteMode::All)),
-            Fault::CloseConnection => (None, Transmission::Send(WriteMode::Nothing)),
-            Fault::LoseResponse => (performed(), Transmission::Send(WriteMode::Nothing)),
-            Fault::TruncateResponse => (performed(), Transmission::Send(WriteMode::AllButLastByte)),
-            Fault::SlowResponse => (performed(), Transmission::Send(WriteMode::Slowly)),
-            Fault::Hang { effect } => (effect.then(performed).flatten(), Transmission::Never),
-        };
-        let reaches = matches!(transmission, Transmission::Send(mode) if mode != WriteMode::Nothing);
+            SandboxResponse::json(status, body)
+        });
         self.call_log.add(CallRecord {
             number: 0,
             at: now,
             operation,
             body: body.map_or(Value::Null, Value::Object),
-            status: response.as_ref().filter(|_| reaches).map(|response| response.status.as_u16()),
-            response: response.as_ref().map_or(Value::Null, |response| response.body.as_value()),
+            status: outcome.status_received(),
+            response: outcome.response.as_ref().map_or(Value::Null, |response| response.body.as_value()),
             fault: name,
         });
-        CallOutcome { response, transmission }
+        outcome
     }
 
     fn perform(

@@ -67,7 +67,7 @@ async fn wait(time: Duration) {
     }
 }
 
-async fn deliver(outcome: CallOutcome, connection: Option<ConnectionControl>) -> Response {
+pub(super) async fn deliver(outcome: CallOutcome, connection: Option<ConnectionControl>) -> Response {
     match (outcome.transmission, connection) {
         (Transmission::Send(mode), Some(connection)) => connection.set(mode),
         // A connection without a control cannot be closed from here: send no response instead.

@@ -1,0 +1,175 @@
+//! OAuth 2.0 of the simulated Segment: the request for access, the merchant's decision, and tokens.
+//!
+//! In: the parameters of a request. Out: where the browser goes, or a JSON answer. A request of an unknown client or with a
+//! redirect URL that is not registered, letter by letter, goes nowhere; every other mistake is told by the redirect.
+
+use super::super::call::SandboxResponse;
+use super::SegmentSettings;
+use super::state::{Code, SegmentState, Token, secret};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use url::Url;
+
+pub(super) type Parameters = HashMap<String, String>;
+
+/// The name of the one install.
+const INSTALL: &str = "installs/7";
+/// How long a token lives, in seconds.
+const TOKEN_LIFETIME: u64 = 3_599;
+
+/// A request for access that was not sent in a way that the browser could be sent back.
+pub(super) struct NoWayBack(pub(super) &'static str);
+
+/// The request for access, checked: `Ok(None)` if the merchant is to decide, else where the browser goes back to.
+pub(super) fn check_request(
+    settings: &SegmentSettings,
+    state: &SegmentState,
+    request: &Parameters,
+) -> Result<Option<Url>, NoWayBack> {
+    let value = |name: &str| request.get(name).map_or("", String::as_str);
+    if value("client_id") != settings.client_id {
+        return Err(NoWayBack("There is no app with this client id."));
+    }
+    if !state.redirect_urls.iter().any(|url| url == value("redirect_uri")) {
+        return Err(NoWayBack("The redirect URL is none of those that are registered for the app."));
+    }
+    Ok(match (value("response_type"), value("scope")) {
+        ("code", scope) if scope == settings.scope => None,
+        ("code", _) => Some(back(request, "invalid_scope", "The scope is not the one of the app.")?),
+        _ => Some(back(request, "unsupported_response_type", "Only code is supported.")?),
+    })
+}
+
+/// What the merchant decided: where the browser goes back to.
+pub(super) fn decide(
+    settings: &SegmentSettings,
+    state: &mut SegmentState,
+    request: &Parameters,
+) -> Result<Url, NoWayBack> {
+    if let Some(url) = check_request(settings, state, request)? {
+        return Ok(url);
+    }
+    let source = request.get("source").filter(|source| settings.sources.contains(source));
+    let (Some(source), Some("allow")) = (source, request.get("decision").map(String::as_str)) else {
+        return back(request, "access_denied", "The resource owner denied the request.");
+    };
+    if settings.conflict_in_redirect && state.install.is_some() {
+        state.install_on(source);
+        return back(request, "request_conflict", "install already exists");
+    }
+    let redirect_url = request.get("redirect_uri").cloned().unwrap_or_default();
+    let mut url = Url::parse(&redirect_url).map_err(|_| NoWayBack("The redirect URL is no URL."))?;
+    let code = secret();
+    url.query_pairs_mut().append_pair("code", &code);
+    let issued = Instant::now();
+    state.codes.insert(code, Code { redirect_url, source: source.clone(), issued, expired: false });
+    Ok(with_state(url, request))
+}
+
+fn back(request: &Parameters, error: &str, description: &str) -> Result<Url, NoWayBack> {
+    let url = request.get("redirect_uri").and_then(|url| Url::parse(url).ok());
+    let mut url = url.ok_or(NoWayBack("The redirect URL is no URL."))?;
+    url.query_pairs_mut().append_pair("error", error).append_pair("error_description", description);
+    url.query_pairs_mut().append_pair("error_hint", "This Segment is simulated.");
+    Ok(with_state(url, request))
+}
+
+fn with_state(mut url: Url, request: &Parameters) -> Url {
+    if let Some(state) = request.get("state") {
+        url.query_pairs_mut().append_pair("state", state);
+    }
+    url
+}
+
+/// `POST /oauth2/token`.
+pub(super) fn exchange(
+    settings: &SegmentSettings,
+    state: &mut SegmentState,
+    headers: &HeaderMap,
+    form: &Parameters,
+) -> SandboxResponse {
+    if !is_client(settings, headers) {
+        return refused(401, "invalid_client", "Client authentication failed");
+    }
+    let value = |name: &str| form.get(name).map_or("", String::as_str);
+    if value("grant_type") != "authorization_code" {
+        return refused(400, "unsupported_grant_type", "Only authorization_code is supported");
+    }
+    let Some(code) = state.codes.get(value("code")) else {
+        return refused(400, "invalid_grant", "The code is unknown or was used");
+    };
+    if code.redirect_url != value("redirect_uri") {
+        return refused(400, "invalid_request", "The request is missing a required parameter");
+    }
+    let Some(code) = state.codes.remove(value("code")).filter(|code| is_alive(settings, code)) else {
+        return refused(400, "invalid_grant", "The code has expired");
+    };
+    let installed = state.install.is_some();
+    state.install_on(&code.source);
+    if installed {
+        return SandboxResponse::json(409, json!({"error": "install already exists"}));
+    }
+    SandboxResponse::json(200, token(settings, state))
+}
+
+fn is_alive(settings: &SegmentSettings, code: &Code) -> bool {
+    !code.expired && code.issued.elapsed() < settings.code_lifetime
+}
+
+/// `GET /v1beta/{install}/token`.
+pub(super) fn install_token(
+    settings: &SegmentSettings,
+    state: &mut SegmentState,
+    headers: &HeaderMap,
+    install: &str,
+) -> SandboxResponse {
+    if !is_client(settings, headers) {
+        return refused(401, "invalid_client", "Client authentication failed");
+    }
+    if install != INSTALL || state.install.is_none() {
+        return SandboxResponse::json(404, json!({"error": "not found"}));
+    }
+    SandboxResponse::json(200, token(settings, state))
+}
+
+fn token(settings: &SegmentSettings, state: &mut SegmentState) -> Value {
+    let token = secret();
+    state.tokens.insert(token.clone(), Token { issued: Instant::now() });
+    let workspace = format!("workspaces/{}", settings.workspace);
+    let sources = state.install.iter().flatten().map(|source| format!("{workspace}/sources/{source}"));
+    json!({
+        "access_token": token,
+        "token_type": "bearer",
+        "expires_in": TOKEN_LIFETIME,
+        "scope": settings.scope,
+        "app_name": "apps/2",
+        "install_name": INSTALL,
+        "workspace_names": [workspace],
+        "source_names": sources.collect::<Vec<_>>(),
+    })
+}
+
+/// Whether the token in the headers may be used.
+pub(super) fn has_token(state: &SegmentState, headers: &HeaderMap) -> bool {
+    let token = authorization(headers).and_then(|value| value.strip_prefix("Bearer "));
+    let token = token.and_then(|token| state.tokens.get(token));
+    token.is_some_and(|token| token.issued.elapsed() < Duration::from_secs(TOKEN_LIFETIME))
+}
+
+fn is_client(settings: &SegmentSettings, headers: &HeaderMap) -> bool {
+    let expected = STANDARD.encode(format!("{}:{}", settings.client_id, settings.client_secret));
+    authorization(headers).and_then(|value| value.strip_prefix("Basic ")) == Some(expected.as_str())
+}
+
+fn authorization(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()
+}
+
+fn refused(status: u16, error: &str, description: &str) -> SandboxResponse {
+    SandboxResponse::json(status, json!({"error": error, "error_description": description}))
+}
