@@ -16,6 +16,7 @@
 //! in flight at the deadline are delivered after the next start; none is lost. If the store fails for good or a worker panics, the service
 //! ends with an error, so that its supervisor restarts it.
 
+mod connect;
 mod context;
 mod directory;
 mod key_verification;
@@ -34,6 +35,7 @@ use crate::domain::AccountName;
 use crate::http::{self, AccountRegistry};
 use crate::refersion::BuildError;
 use crate::scrape::Scraper;
+use crate::segment_api;
 use crate::store::{ForgetBefore, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::Runtime;
@@ -46,7 +48,7 @@ use ownership::LeaseRenewal;
 use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader, new_client};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
@@ -83,6 +85,12 @@ pub enum ServeError {
     /// The HTTP client cannot be made.
     #[error(transparent)]
     Client(#[from] BuildError),
+    /// The HTTP client for Segment cannot be made.
+    #[error(transparent)]
+    SegmentClient(#[from] segment_api::BuildError),
+    /// The address of the public listener makes no URL.
+    #[error("CONNECT_REDIRECT_URL is not set")]
+    NoRedirectUrl,
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}; is another program using it? Set {variable} to another address")]
     Listen {
@@ -111,6 +119,16 @@ pub struct Addresses {
     pub server: SocketAddr,
     /// The listener for operators.
     pub ops: SocketAddr,
+}
+
+/// The address at which this machine reaches a listener on `address`: loopback if the listener is on all addresses.
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 /// How many connections may wait to be accepted. A burst can be of 100,000 requests.
@@ -148,11 +166,12 @@ pub async fn serve(
     let bound = |listener: &TcpListener| listener.local_addr().map_err(ServeError::Serve);
     let addresses = Addresses { server: bound(&server)?, ops: bound(&ops)? };
     tracing::info!("webhook on http://{}/segment, health on http://{}/readyz", addresses.server, addresses.ops);
+    let pages = connect::pages(&context, addresses)?;
     announce(addresses);
 
     let compaction = tokio::spawn(compact(Arc::clone(store), context.clock, config.store.deduplication_window));
     let probing = tokio::spawn(probe(Arc::clone(store)));
-    let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&registry)), shutdown.clone()));
+    let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&registry), pages), shutdown.clone()));
     let operators = admin_router(&context, &registry, addresses.ops);
     let private = tokio::spawn(listen_for_operators(ops, operators, shutdown.clone()));
     let leases = LeaseRenewal::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());

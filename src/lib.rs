@@ -15,7 +15,8 @@
 //!   (tests)      failpoint                               nothing, unless compiled for tests
 //! 0 vocabulary   domain                                  valid by construction, no I/O
 //! 1 logic        segment  mapping  delivery  scheduling  pure: no async, clock, randomness, environment, logging
-//! 2 adapters     refersion  store  config  telemetry     one outside thing each
+//!                connect                                 how a merchant connects a source ("Enable with Segment")
+//! 2 adapters     refersion  segment_api  store  config  telemetry   one outside thing each
 //!                clock  account_signals                  the time; messages between `http` and `worker`
 //!   (on those)   dry_run  health  scrape                 what an event would do; whether the service is ready; its metrics
 //! 3 services     admin  http  worker  sandbox            async; connect the logic to the adapters
@@ -58,6 +59,7 @@ pub mod failpoint;
 
 pub mod domain;
 
+pub mod connect;
 pub mod segment;
 
 pub mod mapping;
@@ -70,6 +72,7 @@ pub mod account_signals;
 pub mod clock;
 pub mod config;
 pub mod refersion;
+pub mod segment_api;
 pub mod store;
 pub mod telemetry;
 

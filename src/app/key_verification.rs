@@ -33,19 +33,27 @@ pub(super) type PairHash = [u8; 16];
 pub(super) type Admission = Result<Arc<AccountEndpoint>, AdmissionError>;
 
 /// Runs verifications within the limits of this module.
-pub(super) struct KeyVerifier {
+pub(super) struct KeyVerifier<T = Arc<AccountEndpoint>> {
     permits: Semaphore,
-    pairs: Mutex<Pairs>,
+    pairs: Mutex<Pairs<T>>,
 }
 
 /// The pairs that are being verified, and the pairs that were refused.
-#[derive(Default)]
-struct Pairs {
-    in_flight: HashMap<PairHash, Arc<OnceCell<Admission>>>,
+struct Pairs<T = Arc<AccountEndpoint>> {
+    in_flight: HashMap<PairHash, Flight<T>>,
     refused: HashMap<PairHash, Instant>,
 }
 
-impl KeyVerifier {
+/// A verification, and what all of its callers get.
+type Flight<T> = Arc<OnceCell<Result<T, AdmissionError>>>;
+
+impl<T> Default for Pairs<T> {
+    fn default() -> Self {
+        Self { in_flight: HashMap::new(), refused: HashMap::new() }
+    }
+}
+
+impl<T: Clone> KeyVerifier<T> {
     pub(super) fn new() -> Self {
         Self { permits: Semaphore::new(MAX_CONCURRENT), pairs: Mutex::default() }
     }
@@ -53,7 +61,11 @@ impl KeyVerifier {
     /// The result of `verify` for `pair`, or the result of an earlier call's `verify` that is still in flight. An error
     /// without running either if the pair was refused lately or too many pairs are pending or refused. `verify` waits for a
     /// permit itself ([`Self::with_permit`]).
-    pub(super) async fn admit_once(&self, pair: PairHash, verify: impl Future<Output = Admission>) -> Admission {
+    pub(super) async fn admit_once(
+        &self,
+        pair: PairHash,
+        verify: impl Future<Output = Result<T, AdmissionError>>,
+    ) -> Result<T, AdmissionError> {
         let flight = self.pairs().begin(pair, Instant::now())?;
         let admission = flight.get_or_init(|| verify).await.clone();
         self.pairs().finish(pair, &flight, &admission, Instant::now());
@@ -61,21 +73,21 @@ impl KeyVerifier {
     }
 
     /// Runs `verification` when fewer than [`MAX_CONCURRENT`] others run.
-    pub(super) async fn with_permit<T>(&self, verification: impl Future<Output = T>) -> T {
+    pub(super) async fn with_permit<V>(&self, verification: impl Future<Output = V>) -> V {
         // Err: the semaphore is never closed.
         let _permit = self.permits.acquire().await;
         verification.await
     }
 
-    fn pairs(&self) -> MutexGuard<'_, Pairs> {
+    fn pairs(&self) -> MutexGuard<'_, Pairs<T>> {
         self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Pairs {
+impl<T> Pairs<T> {
     /// The verification of `pair`: the one in flight, or a new one. An error if the pair was refused lately or no new
     /// verification may begin.
-    fn begin(&mut self, pair: PairHash, now: Instant) -> Result<Arc<OnceCell<Admission>>, AdmissionError> {
+    fn begin(&mut self, pair: PairHash, now: Instant) -> Result<Flight<T>, AdmissionError> {
         if let Some(flight) = self.in_flight.get(&pair) {
             return Ok(Arc::clone(flight));
         }
@@ -90,7 +102,7 @@ impl Pairs {
     }
 
     /// The verification of `pair` has ended with `admission`. Each of its callers reports this; only the first report counts.
-    fn finish(&mut self, pair: PairHash, flight: &Arc<OnceCell<Admission>>, admission: &Admission, now: Instant) {
+    fn finish(&mut self, pair: PairHash, flight: &Flight<T>, admission: &Result<T, AdmissionError>, now: Instant) {
         if self.in_flight.get(&pair).is_some_and(|current| Arc::ptr_eq(current, flight)) {
             self.in_flight.remove(&pair);
             if matches!(admission, Err(AdmissionError::KeyRejected)) {
@@ -117,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_refused_pair_is_refused_for_a_minute_without_a_call() {
-        let (mut pairs, now) = (Pairs::default(), Instant::now());
+        let (mut pairs, now) = (<Pairs>::default(), Instant::now());
         refuse(&mut pairs, 1, now);
         let error = |pairs: &mut Pairs, n, seconds| pairs.begin(pair(n), now + Duration::from_secs(seconds)).err();
         assert_eq!(error(&mut pairs, 1, 59), Some(AdmissionError::KeyRejected));
@@ -127,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_pair_that_could_not_be_verified_is_verified_again_at_once() {
-        let (mut pairs, now) = (Pairs::default(), Instant::now());
+        let (mut pairs, now) = (<Pairs>::default(), Instant::now());
         let flight = pairs.begin(pair(1), now).expect("there is room");
         pairs.finish(pair(1), &flight, &Err(AdmissionError::KeyUnverified), now);
         assert!(pairs.begin(pair(1), now).is_ok());
@@ -135,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_full_negative_cache_refuses_new_pairs_until_entries_expire() {
-        let (mut pairs, now) = (Pairs::default(), Instant::now());
+        let (mut pairs, now) = (<Pairs>::default(), Instant::now());
         (0..MAX_REFUSED).for_each(|n| refuse(&mut pairs, n, now));
         assert_eq!(pairs.begin(pair(MAX_REFUSED), now).err(), Some(AdmissionError::KeyUnverified));
         assert_eq!(pairs.refused.len(), MAX_REFUSED);
@@ -148,7 +160,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_verification_of_a_pair_is_in_flight_and_few_of_all_pairs() {
-        let (verifier, calls, response) = (KeyVerifier::new(), AtomicUsize::new(0), Notify::new());
+        let (verifier, calls, response) =
+            (KeyVerifier::<Arc<AccountEndpoint>>::new(), AtomicUsize::new(0), Notify::new());
         let verify = || {
             verifier.with_permit(async {
                 calls.fetch_add(1, Ordering::Relaxed);

@@ -25,12 +25,13 @@ mod sandbox;
 mod serve;
 mod tally;
 
+use crate::app::reachable;
 use crate::clock::Clock;
 use crate::config::{Config, Mode, Problems, Warning};
 use crate::domain::Timestamp;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -158,16 +159,6 @@ fn ops_url(config: &Config) -> Result<Url, url::ParseError> {
 /// The URL at which this machine reaches a listener on `address`.
 fn local_url(address: SocketAddr) -> Result<Url, url::ParseError> {
     Url::parse(&format!("http://{}/", reachable(address)))
-}
-
-/// The address at which this machine reaches a listener on `address`: loopback if the listener is on all addresses.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
 }
 
 /// Whether traces are to be exported: the variables of OpenTelemetry that say where to.

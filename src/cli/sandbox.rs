@@ -1,9 +1,11 @@
-//! `sandbox`: runs the simulated Refersion without the service, until the process is stopped.
+//! `sandbox`: runs the simulated Refersion and, if wanted, the simulated Segment without the service, until the process is stopped.
 //!
-//! Out: its base URL and the URL of its page, on standard output.
+//! Out: their base URLs and the URLs of their pages, on standard output, and the settings by which a service uses the simulated
+//! Segment.
 
 use super::{block_on, fail, print, shutdown_signal};
 use crate::domain::ApiKey;
+use crate::sandbox::segment::{SegmentSandbox, SegmentSettings};
 use crate::sandbox::{Sandbox, SandboxSettings};
 use crate::telemetry;
 use clap::Args;
@@ -30,6 +32,15 @@ pub(super) struct SandboxArgs {
     /// The only key pair that is accepted, `publickey.secretkey`; without it any pair is accepted
     #[arg(long, value_name = "KEY", value_parser = parse_key)]
     api_key: Option<ApiKey>,
+    /// Also run a simulated Segment, where merchants connect their sources
+    #[arg(long)]
+    segment: bool,
+    /// With --segment: the address of the simulated Segment; port 0 means any free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9098", requires = "segment")]
+    segment_listen: SocketAddr,
+    /// With --segment: where the service is to which it sends merchants back
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/connect/callback", requires = "segment")]
+    redirect_url: String,
 }
 
 pub(super) fn run(args: &SandboxArgs) -> ExitCode {
@@ -43,19 +54,51 @@ pub(super) fn run(args: &SandboxArgs) -> ExitCode {
     });
     let served = block_on(async {
         let stop = shutdown_signal();
-        let listener = TcpListener::bind(args.listen).await?;
-        let address = listener.local_addr()?;
+        let listener = listen(args.listen, "--listen").await?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
         print(&format!("base URL: http://{address}/v2\npage:     http://{address}/"));
-        tokio::select! {
+        let segment = if args.segment { Some(segment(args).await?) } else { None };
+        let segment = async move {
+            match segment {
+                Some((segment, listener)) => segment.serve(listener).await,
+                None => std::future::pending().await,
+            }
+        };
+        let served = tokio::select! {
             served = sandbox.serve(listener) => served,
+            served = segment => served,
             () = stop => Ok(()),
-        }
+        };
+        served.map_err(|error| error.to_string())
     });
     match served {
         Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => fail(&format!("cannot listen on {}: {error}; choose another with --listen", args.listen)),
+        Ok(Err(error)) => fail(&error),
         Err(error) => fail(&error),
     }
+}
+
+/// Listens on the address that `option` gave.
+async fn listen(address: SocketAddr, option: &str) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| format!("cannot listen on {address}: {error}; choose another with {option}"))
+}
+
+/// A simulated Segment that listens, and prints how a service uses it.
+async fn segment(args: &SandboxArgs) -> Result<(SegmentSandbox, TcpListener), String> {
+    let listener = listen(args.segment_listen, "--segment-listen").await?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let settings = SegmentSettings::default();
+    let SegmentSettings { client_id, client_secret, .. } = &settings;
+    print(&format!(
+        "\nSegment:  http://{address}/\n  CONNECT_CLIENT_ID={client_id}\n  CONNECT_CLIENT_SECRET={client_secret}\n  \
+         CONNECT_REDIRECT_URL={}\n  CONNECT_AUTH_BASE_URL=http://{address}\n  CONNECT_API_BASE_URL=http://{address}\n  \
+         STORE_SEAL_KEY=$(openssl rand -base64 32)",
+        args.redirect_url
+    ));
+    let segment = SegmentSandbox::new(settings);
+    segment.register_redirect_url(&args.redirect_url);
+    Ok((segment, listener))
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {

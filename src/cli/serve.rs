@@ -1,11 +1,12 @@
 //! `serve`: runs the service until the process is stopped. With `--sandbox` it is a trial: the service delivers to a simulated
-//! Refersion in the same process, and its store is a temporary file.
+//! Refersion in the same process, merchants connect at a simulated Segment, and the store is a temporary file.
 
 use super::{ConfigArgs, block_on, fail, hangups, print, reachable, runtime, shutdown_signal, traces_are_wanted};
 use crate::app::{self, Addresses, Reloading};
-use crate::config::{Config, LogFormat, Mode, StoreUrl};
-use crate::domain::ApiKey;
+use crate::config::{Config, ConnectConfig, LogFormat, Mode, StoreUrl};
+use crate::domain::{ApiKey, SealKey};
 use crate::failpoint;
+use crate::sandbox::segment::{SegmentSandbox, SegmentSettings};
 use crate::sandbox::{Sandbox, SandboxSettings};
 use crate::telemetry;
 use clap::Args;
@@ -33,6 +34,8 @@ pub(super) struct ServeArgs {
 const SANDBOX_KEY: &str = "pub_sandbox.sec_sandbox";
 /// The port of a trial's simulated Refersion, if it is free.
 const SANDBOX_PORT: u16 = 9099;
+/// Likewise of its simulated Segment.
+const SEGMENT_PORT: u16 = 9098;
 
 /// How long sending the last spans may delay the end of the process.
 const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -97,8 +100,9 @@ async fn trial(
     let key = config.refersion.api_key.take().map_or_else(|| ApiKey::parse(SANDBOX_KEY), Ok);
     let key = key.map_err(|error| error.to_string())?;
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary store: {error}"))?;
-    let listener = bind_sandbox(listen).await?;
+    let listener = bind_sandbox(listen, SANDBOX_PORT).await?;
     let address = reachable(listener.local_addr().map_err(|error| error.to_string())?);
+    let segment = start_segment(&mut config).await?;
     let base_url = format!("http://{address}/v2/");
     config.refersion.base_url = Url::parse(&base_url).map_err(|error| error.to_string())?;
     config.refersion.api_key = Some(key.clone());
@@ -106,13 +110,36 @@ async fn trial(
     let sandbox = Sandbox::new(SandboxSettings { api_key: Some(key), ..SandboxSettings::default() });
     tokio::spawn(sandbox.serve(listener));
     let shown = if own_key { "\"$REFERSION_API_KEY:\"" } else { "pub_sandbox.sec_sandbox:" };
-    let announce = |addresses: Addresses| print(&instructions(addresses, address, shown));
+    let announce = |addresses: Addresses| {
+        segment.register_redirect_url(&format!("http://{}/connect/callback", reachable(addresses.server)));
+        print(&instructions(addresses, address, shown));
+    };
     app::serve(config, reloading_nothing(), deliveries, announce, stop).await.map_err(|error| error.to_string())
 }
 
+/// Starts a simulated Segment, and lets merchants connect there.
+async fn start_segment(config: &mut Config) -> Result<SegmentSandbox, String> {
+    let listener = bind_sandbox(None, SEGMENT_PORT).await?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let base_url = Url::parse(&format!("http://{address}/")).map_err(|error| error.to_string())?;
+    let settings = SegmentSettings::default();
+    config.connect = Some(ConnectConfig {
+        client_id: settings.client_id.clone(),
+        client_secret: settings.client_secret.clone().into(),
+        redirect_url: None,
+        scope: settings.scope.clone(),
+        auth_base_url: base_url.clone(),
+        api_base_url: base_url,
+    });
+    config.store.seal_keys = vec![SealKey::new(rand::random())];
+    let segment = SegmentSandbox::new(settings);
+    tokio::spawn(segment.serve(listener));
+    Ok(segment)
+}
+
 /// Listens on `listen`; without it on the usual port of this machine, or on any if that one is taken.
-async fn bind_sandbox(listen: Option<SocketAddr>) -> Result<TcpListener, String> {
-    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, SANDBOX_PORT));
+async fn bind_sandbox(listen: Option<SocketAddr>, usual: u16) -> Result<TcpListener, String> {
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, usual));
     match (TcpListener::bind(listen.unwrap_or(usual)).await, listen) {
         (Ok(listener), _) => Ok(listener),
         (Err(error), Some(address)) => {
@@ -120,18 +147,20 @@ async fn bind_sandbox(listen: Option<SocketAddr>) -> Result<TcpListener, String>
         }
         (Err(_), None) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
-            .map_err(|error| format!("cannot listen for the simulated Refersion: {error}")),
+            .map_err(|error| format!("cannot listen for a simulated service: {error}")),
     }
 }
 
 fn instructions(addresses: Addresses, sandbox: SocketAddr, user: &str) -> String {
     let server = reachable(addresses.server);
+    let key = user.trim_end_matches(':').trim_matches('"').trim_end_matches(':');
     format!(
         r#"
   A trial: no data leaves this machine, and none is kept.
 
   The simulated Refersion, which shows the affiliates:   http://{sandbox}/
   The Segment webhook URL:                               http://{server}/segment
+  "Enable with Segment", at a simulated Segment:         http://{server}/connect   (key: {key})
 
   Create an affiliate:
 

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use toml::Value;
 
 /// Prefixes that other programs use too: an unknown variable is ignored with a warning, unless its name is close to a setting's.
-const SHARED_PREFIXES: [&str; 4] = ["server", "ops", "store", "log"];
+const SHARED_PREFIXES: [&str; 5] = ["connect", "server", "ops", "store", "log"];
 
 /// The variable that names configuration files, for every subcommand. It is no setting: a file cannot name further files.
 const CONFIG_FILES: &str = "CONFIG_FILES";

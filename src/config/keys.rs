@@ -73,6 +73,12 @@ keys! {
     SEGMENT_SHARED_SECRETS: Key<Vec<SecretString>> = secret("segment", "shared_secrets", values::shared_secrets);
     SEGMENT_ACCEPT_ANY_API_KEY: Key<bool> = plain("segment", "accept_any_api_key", values::boolean).at_start();
     SEGMENT_TRUSTED_PROJECTS: Key<Vec<String>> = plain("segment", "trusted_projects", values::texts);
+    CONNECT_CLIENT_ID: Key<String> = plain("connect", "client_id", values::text).at_start();
+    CONNECT_CLIENT_SECRET: Key<SecretString> = secret("connect", "client_secret", values::client_secret).at_start();
+    CONNECT_REDIRECT_URL: Key<Url> = plain("connect", "redirect_url", values::redirect_url).at_start();
+    CONNECT_SCOPE: Key<String> = plain("connect", "scope", values::scope).at_start();
+    CONNECT_AUTH_BASE_URL: Key<Url> = plain("connect", "auth_base_url", values::base_url).at_start();
+    CONNECT_API_BASE_URL: Key<Url> = plain("connect", "api_base_url", values::base_url).at_start();
     SERVER_LISTEN: Key<SocketAddr> = plain("server", "listen", values::listen).at_start();
     SERVER_WAIT: Key<Duration> = plain("server", "wait", values::duration_or_zero);
     SERVER_DRAIN: Key<Duration> = plain("server", "drain", values::duration).at_start();

@@ -6,12 +6,13 @@
 //! process's environment or arguments, and opening a port or a store.
 //!
 //! `keys` defines all keys, each with its type. `layers` and `environment` collect the settings; `values` parses one value;
-//! `sections`, `rules`, `base_url` and `accounts` read typed values through `read`; `problem` is what an operator sees of an invalid
+//! `sections`, `connect`, `rules`, `base_url` and `accounts` read typed values through `read`; `problem` is what an operator sees of an invalid
 //! configuration, and `did_you_mean` makes its suggestions; `changes` compares two configurations.
 
 mod accounts;
 mod base_url;
 mod changes;
+mod connect;
 mod did_you_mean;
 mod environment;
 mod keys;
@@ -49,6 +50,8 @@ pub struct Config {
     pub refersion: RefersionConfig,
     /// `[segment]`: how requests are authenticated.
     pub segment: SegmentConfig,
+    /// `[connect]`: the app at Segment by which merchants connect. `None`: there is none.
+    pub connect: Option<ConnectConfig>,
     /// `[server]`: the public listener.
     pub server: ServerConfig,
     /// `[ops]`: the operators' listener.
@@ -90,6 +93,24 @@ pub struct SegmentConfig {
     pub shared_secrets: Vec<SecretString>,
     /// Whether a request may bring an API key that is not configured. If so, there is a seal key in [`Mode::Live`].
     pub accept_any_api_key: bool,
+}
+
+/// `[connect]`
+#[derive(Clone, Debug)]
+pub struct ConnectConfig {
+    /// The app's client id.
+    pub client_id: String,
+    /// The app's client secret.
+    pub client_secret: SecretString,
+    /// Where Segment sends a merchant back to: https, or http to a loopback address; its path ends with `/connect/callback`. `None`, in a
+    /// trial only: at the address of the public listener.
+    pub redirect_url: Option<Url>,
+    /// `destination/` and the slug of the destination.
+    pub scope: String,
+    /// The base URL of Segment's OAuth: https, or http to a loopback address. Its path ends with `/`.
+    pub auth_base_url: Url,
+    /// The base URL of Segment's Config API; likewise.
+    pub api_base_url: Url,
 }
 
 /// `[server]`

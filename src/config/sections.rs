@@ -6,7 +6,7 @@ use super::read::{Read, Reader};
 use super::values::found;
 use super::{
     Config, DeliveryConfig, LogConfig, Mode, OpsConfig, RefersionConfig, SegmentConfig, ServerConfig, StoreConfig,
-    accounts, base_url, keys, rules,
+    accounts, base_url, connect, keys, rules,
 };
 use crate::delivery::Policy;
 use crate::scheduling::Backoff;
@@ -24,6 +24,7 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     let segment = segment(reader, mode);
     let any_key = segment.as_ref().map_or(true, |segment| segment.accept_any_api_key);
     let refersion = refersion(reader, mode, any_key);
+    let connect = connect::read(reader, mode);
     let server = server(reader);
     let ops = ops(reader);
     let store = store(reader, mode, matches!(&segment, Ok(segment) if segment.accept_any_api_key));
@@ -52,6 +53,7 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     Ok(Config {
         refersion: refersion?,
         segment: segment?,
+        connect: connect?,
         server: server?,
         ops: ops?,
         store: store?,

@@ -1,9 +1,9 @@
-//! Encryption of API keys in the store (XChaCha20-Poly1305), by the operator's seal key.
+//! Encryption by the operator's seal key (XChaCha20-Poly1305): of API keys in the store, and of what a browser keeps for a while.
 //!
-//! In: seal keys, a random nonce and an API key. Out: a blob, which is the nonce and the encrypted key pair. Invariants: the
-//! account's name is authenticated, so that a blob of one account cannot be opened for another; the first seal key encrypts and
-//! all of them decrypt, so that keys can be rotated; no seal key is printed. Deliberately absent: drawing the nonce, which is
-//! an argument, and hiding the length of an API key.
+//! In: seal keys, a random nonce, and an API key or other bytes. Out: a blob, which is the nonce and the encrypted bytes. Invariants:
+//! what a blob is for (the account of an API key, or a purpose) is authenticated, so that a blob of one cannot be opened for another;
+//! the first seal key encrypts and all of them decrypt, so that keys can be rotated; no seal key is printed. Deliberately absent:
+//! drawing the nonce, which is an argument, and hiding the length of what is sealed.
 
 use super::{AccountName, ApiKey};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -46,18 +46,27 @@ impl SealKey {
     /// Encrypts the API key of `account`.
     pub fn seal(&self, account: &AccountName, api_key: &ApiKey, nonce: &SealNonce) -> SealedKey {
         let joined = Zeroizing::new(format!("{}.{}", api_key.public(), api_key.expose_secret()));
-        let payload = Payload { msg: joined.as_bytes(), aad: account.as_str().as_bytes() };
+        SealedKey { account: account.clone(), blob: self.seal_bytes(account.as_str(), joined.as_bytes(), nonce) }
+    }
+
+    /// Encrypts `bytes` for `purpose`. A purpose has a blank, so that it is the name of no account.
+    pub fn seal_bytes(&self, purpose: &str, bytes: &[u8], nonce: &SealNonce) -> Vec<u8> {
+        let payload = Payload { msg: bytes, aad: purpose.as_bytes() };
         let sealed = self.cipher().encrypt(&XNonce::from(*nonce), payload);
-        let sealed = sealed.unwrap_or_else(|_| unreachable!("only a text of 256 GiB is too long to be sealed"));
-        SealedKey { account: account.clone(), blob: [nonce.as_slice(), &sealed].concat() }
+        let sealed = sealed.unwrap_or_else(|_| unreachable!("only 256 GiB are too long to be sealed"));
+        [nonce.as_slice(), &sealed].concat()
     }
 
     fn open(&self, sealed: &SealedKey) -> Option<ApiKey> {
-        let (nonce, rest) = sealed.blob.split_at_checked(NONCE)?;
-        let nonce = XNonce::from(SealNonce::try_from(nonce).ok()?);
-        let payload = Payload { msg: rest, aad: sealed.account.as_str().as_bytes() };
-        let opened = Zeroizing::new(self.cipher().decrypt(&nonce, payload).ok()?);
+        let opened = self.open_bytes(sealed.account.as_str(), &sealed.blob)?;
         ApiKey::parse(std::str::from_utf8(&opened).ok()?).ok()
+    }
+
+    fn open_bytes(&self, purpose: &str, blob: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, rest) = blob.split_at_checked(NONCE)?;
+        let nonce = XNonce::from(SealNonce::try_from(nonce).ok()?);
+        let payload = Payload { msg: rest, aad: purpose.as_bytes() };
+        Some(Zeroizing::new(self.cipher().decrypt(&nonce, payload).ok()?))
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
@@ -69,6 +78,12 @@ impl SealKey {
 pub fn open_seal(keys: &[SealKey], sealed: &SealedKey) -> Option<Opened> {
     let mut opened = keys.iter().enumerate().filter_map(|(place, key)| Some((place, key.open(sealed)?)));
     opened.next().map(|(place, api_key)| Opened { api_key, by_first: place == 0 })
+}
+
+/// Decrypts what was sealed for `purpose`, with the first of `keys` that fits; none if no key does, the purpose is another, or the
+/// blob is damaged.
+pub fn open_sealed_bytes(keys: &[SealKey], purpose: &str, blob: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    keys.iter().find_map(|key| key.open_bytes(purpose, blob))
 }
 
 #[cfg(test)]
@@ -112,6 +127,21 @@ mod tests {
             changed.blob.truncate(place);
             assert!(open_seal(&keys, &changed).is_none(), "{place} bytes");
         }
+    }
+
+    #[test]
+    fn bytes_are_opened_for_their_purpose_only() {
+        let (own, other) = (SealKey::new([1; 32]), SealKey::new([9; 32]));
+        let blob = own.seal_bytes("a purpose", b"text", &[2; NONCE]);
+        for (keys, purpose, opens) in [
+            (vec![other.clone(), own.clone()], "a purpose", true),
+            (vec![own.clone()], "another purpose", false),
+            (vec![other], "a purpose", false),
+        ] {
+            let opened = open_sealed_bytes(&keys, purpose, &blob);
+            assert_eq!(opened.is_some_and(|bytes| *bytes == b"text"), opens, "{purpose}");
+        }
+        assert!(open_sealed_bytes(&[own], "a purpose", &blob[..NONCE - 1]).is_none(), "cut short");
     }
 
     #[test]

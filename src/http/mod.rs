@@ -1,16 +1,17 @@
-//! The public HTTP listener: Segment's webhook, and health.
+//! The public HTTP listener: Segment's webhook, the pages that connect a source, and health.
 //!
 //! `account_registry` selects the account of a request; `webhook` handles the request; `body` reads it within its `limits`;
 //! `parse` turns it into events to append; `append` hands them to the store; `response` is THE inbound status table; `health` is
-//! health; `listen` serves a listener and limits its connections; `openapi` describes the paths.
-//! Invariants: an event is answered with 2xx only after it is on disk, or if nothing has to be kept; no response is a redirect;
-//! every body is JSON, and an error has `status` and `message`; a panic is answered with 500. Deliberately
+//! health; `connect` has the pages for merchants; `listen` serves a listener and limits its connections; `openapi` describes the paths.
+//! Invariants: an event is answered with 2xx only after it is on disk, or if nothing has to be kept; no response to an event is
+//! a redirect, and its body is JSON, of an error with `status` and `message`; a panic is answered with 500. Deliberately
 //! absent: calls to Refersion; the verification of a new key needs one, and is passed in ([`MerchantAccounts`]).
 
 mod account_registry;
 mod answered;
 mod append;
 mod body;
+mod connect;
 mod health;
 mod limits;
 mod listen;
@@ -20,6 +21,7 @@ mod response;
 mod webhook;
 
 pub use account_registry::{AccountRegistry, AdmissionError, MerchantAccounts};
+pub use connect::{Connect, KeyCheck, KeyProblem};
 pub use listen::{ListenerLimits, listen};
 pub use openapi::openapi;
 
@@ -71,8 +73,8 @@ const SDK_PATHS: [&str; 2] = ["/v1/batch", "/v1/import"];
 /// The methods that Segment's Webhooks destination offers.
 const WEBHOOK_METHODS: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT).or(MethodFilter::PATCH);
 
-/// The routes of the public listener: the webhook and health.
-pub fn public_router(registry: Arc<AccountRegistry>) -> Router {
+/// The routes of the public listener: the webhook, health and, if the service is set up for them, the pages that connect a source.
+pub fn public_router(registry: Arc<AccountRegistry>, connect: Option<Connect>) -> Router {
     let shared = only_webhook(on(WEBHOOK_METHODS, webhook::shared_endpoint)).with_state(Arc::clone(&registry));
     let mut events = with_trailing_slash(Router::new(), "/segment", &shared);
     let own = any(webhook::account_endpoint).with_state(Arc::clone(&registry));
@@ -86,7 +88,8 @@ pub fn public_router(registry: Arc<AccountRegistry>) -> Router {
         .route("/healthz", only_get(get(health::healthz)))
         .route("/readyz", only_get(get(health::readyz)))
         .with_state(registry);
-    with_fallbacks(events.merge(health))
+    let pages = connect.map(|connect| connect::routes(Arc::new(connect))).unwrap_or_default();
+    with_fallbacks(events.merge(health).merge(pages))
 }
 
 /// Adds a path without and with a trailing slash: a redirect from one to the other would turn Segment's POST into a GET.

@@ -1,14 +1,22 @@
-//! The OpenAPI description of the public listener's paths for events. Health is described with the operators' listener.
+//! The OpenAPI description of the public listener's paths: for events, and for the pages that connect a source. Health is
+//! described with the operators' listener.
 
 use super::response::{ItemResult, ResponseBody};
-use super::webhook;
+use super::{connect, webhook};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, PathItem};
 use utoipa::{Modify, OpenApi as _};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    paths(webhook::shared_endpoint, webhook::account_endpoint),
+    paths(
+        webhook::shared_endpoint,
+        webhook::account_endpoint,
+        connect::show,
+        connect::submit,
+        connect::again,
+        connect::callback
+    ),
     components(schemas(ResponseBody, ItemResult)),
     modifiers(&Credentials)
 )]
@@ -38,7 +46,7 @@ pub fn openapi() -> OpenApi {
         let item = paths.get("/segment").cloned().unwrap_or_default();
         (path.to_owned(), with_id(item, &path.replace('/', "_")))
     });
-    for item in paths.values_mut() {
+    for (_, item) in paths.iter_mut().filter(|(path, _)| path.starts_with("/segment")) {
         add_put_and_patch(item);
     }
     paths.extend(sdk);

@@ -13,12 +13,14 @@
 //! | error: a bug | 500 | sends it again |
 //! | unavailable: not stored, a key that could not be verified, shutting down | 503 | sends it again |
 //!
-//! Never sent: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`, and `notes` if a part of the event was left
+//! A page for merchants ([`PageStatus`]) has 200, a refusal of one 400, 403, 409, 500 or 503. Never sent to Segment: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`, and `notes` if a part of the event was left
 //! out; neither holds a secret or personal data. The codes of `/readyz` are in `health`.
 
 use super::AdmissionError;
+use super::connect::KeyProblem;
 use super::limits::MAX_EVENTS;
 use crate::account_signals::EventOutcome;
+use crate::connect::Refusal;
 use crate::delivery::{Action, Outcome, OutcomeCode, PermanentFailure};
 use crate::domain::EventId;
 use crate::mapping::{MappingError, Reason};
@@ -293,6 +295,43 @@ impl IntoResponses for ApiResponse {
             (code.to_owned(), RefOr::T(response.build()))
         };
         DESCRIPTIONS.into_iter().map(response).collect()
+    }
+}
+
+/// What a page for merchants says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PageStatus {
+    /// What was asked for.
+    Shown,
+    /// The browser goes to Segment's consent page.
+    ToSegment,
+    /// The form again, because of the key.
+    Key(KeyProblem),
+    /// Nothing was connected.
+    Refused(Refusal),
+}
+
+impl PageStatus {
+    /// The form, with what was wrong with the key before, if anything was.
+    pub(super) fn of_key(problem: Option<KeyProblem>) -> Self {
+        problem.map_or(Self::Shown, Self::Key)
+    }
+
+    /// The status code.
+    pub(super) fn code(self) -> StatusCode {
+        use Refusal as R;
+        match self {
+            Self::Shown => StatusCode::OK,
+            Self::ToSegment => StatusCode::SEE_OTHER,
+            Self::Key(KeyProblem::Unverified) | Self::Refused(R::SegmentDown) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Key(_)
+            | Self::Refused(
+                R::NotOurs | R::Expired | R::OtherBrowser | R::RefusedBySegment | R::CodeRefused | R::NoSource,
+            ) => StatusCode::BAD_REQUEST,
+            Self::Refused(R::Denied | R::NotPermitted) => StatusCode::FORBIDDEN,
+            Self::Refused(R::AlreadyInstalled) => StatusCode::CONFLICT,
+            Self::Refused(R::WrongRedirect | R::WrongClient | R::WrongScope) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
     }
 }
 

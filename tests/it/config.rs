@@ -117,6 +117,9 @@ fn all_problems_are_reported_at_once_in_a_stable_order() {
     "#);
 }
 
+/// A redirect URL of [connect].
+const BACK: &str = "https://your-host/connect/callback";
+
 #[test]
 fn every_key_is_read_from_the_variable_named_after_it() {
     for key in KEYS {
@@ -132,6 +135,13 @@ fn every_key_is_read_from_the_variable_named_after_it() {
                 let (config, _) = from_env(&[(&name, " one, ,two,")]).expect("valid");
                 let secrets: Vec<_> = config.segment.shared_secrets.iter().map(ExposeSecret::expose_secret).collect();
                 assert_eq!(secrets, ["one", "two"]);
+                continue;
+            }
+            ("connect", "client_id" | "client_secret") => {
+                let all = [("CONNECT_CLIENT_ID", "?"), ("CONNECT_CLIENT_SECRET", "?"), ("CONNECT_REDIRECT_URL", BACK)];
+                let (config, _) = from_env(&all).expect("valid");
+                let connect = config.connect.expect("set");
+                assert_eq!((&*connect.client_id, connect.client_secret.expose_secret()), ("?", "?"));
                 continue;
             }
             ("segment", "trusted_projects") | ("mapping", "ignored_user_ids") => {
@@ -247,6 +257,7 @@ fn the_defaults_are_as_documented() {
             shared_secrets: [],
             accept_any_api_key: false,
         },
+        connect: None,
         server: ServerConfig {
             listen: 0.0.0.0:8080,
             wait: 2s,
@@ -556,9 +567,18 @@ fn kubernetes_service_links_do_not_stop_the_start() {
     let ip = "10.0.0.7";
     let url = "tcp://10.0.0.7:8080";
     let mut env = vec![];
-    for service in
-        ["REFERSION_DESTINATION", "REFERSION", "SERVER", "STORE", "LOG", "OPS", "SEGMENT", "DELIVERY", "MAPPING"]
-    {
+    for service in [
+        "REFERSION_DESTINATION",
+        "REFERSION",
+        "SERVER",
+        "STORE",
+        "LOG",
+        "OPS",
+        "CONNECT",
+        "SEGMENT",
+        "DELIVERY",
+        "MAPPING",
+    ] {
         for (name, value) in [
             ("SERVICE_HOST", ip),
             ("SERVICE_PORT", "8080"),
@@ -580,9 +600,14 @@ fn kubernetes_service_links_do_not_stop_the_start() {
 #[test]
 fn an_unknown_variable_is_a_typo_or_of_another_program() {
     assert!(from_env(&[("PATH", "/bin"), ("STOREFRONT", "1"), ("RUST_LOG", "info")]).is_ok_and(|(_, w)| w.is_empty()));
-    for env in
-        [("LOG_LEVEL", "debug"), ("SERVER_NAME", "x"), ("STORE_ID", "1"), ("OPS_TEAM", "x"), ("SERVER_PORT", "80")]
-    {
+    for env in [
+        ("LOG_LEVEL", "debug"),
+        ("CONNECT_GROUP_ID", "x"),
+        ("SERVER_NAME", "x"),
+        ("STORE_ID", "1"),
+        ("OPS_TEAM", "x"),
+        ("SERVER_PORT", "80"),
+    ] {
         let (_, warnings) = from_env(&[env]).expect("only a warning");
         assert!(
             warnings[0].to_string().starts_with(&format!("{} (environment): is not a setting", env.0)),
@@ -614,7 +639,7 @@ host = \"x\"",
         ("server = 1", "server (it.toml): found a number, expected a section: [server]"),
         (
             "[database]",
-            "database (it.toml): unknown section; expected [refersion], [segment], [server], [ops], [store], [delivery], \
+            "database (it.toml): unknown section; expected [refersion], [segment], [connect], [server], [ops], [store], [delivery], \
              [mapping], [log] or [[accounts]]",
         ),
         ("[[acounts]]", "acounts (it.toml): unknown section; did you mean [[accounts]]?"),

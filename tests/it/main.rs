@@ -10,6 +10,7 @@ mod calls;
 mod chaos;
 mod cli;
 mod config;
+mod connect;
 mod crash;
 mod dead_letters;
 mod delivery;

@@ -10,8 +10,8 @@ mod secrets;
 pub(super) use choices::{
     audience_status, boolean, initial_status, log_filter, log_format, on_delete, on_existing, on_other_user, on_stale,
 };
-pub(super) use network::{base_url, is_loopback, listen, store_url};
-pub(super) use secrets::{api_key, seal_keys, shared_secrets, token};
+pub(super) use network::{base_url, is_loopback, listen, redirect_url, store_url};
+pub(super) use secrets::{api_key, client_secret, seal_keys, shared_secrets, token};
 
 use std::fmt::Display;
 use std::num::NonZeroUsize;
@@ -71,6 +71,15 @@ pub(super) fn text(value: &Value) -> Parsed<String> {
     match scalar_text(value) {
         Some(text) if !text.is_empty() => Ok(text),
         _ => reject(value, "a text that is not empty"),
+    }
+}
+
+/// The scope of an app at Segment: one destination.
+pub(super) fn scope(value: &Value) -> Parsed<String> {
+    let slug = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    match scalar_text(value) {
+        Some(text) if text.strip_prefix("destination/").is_some_and(|rest| !rest.is_empty() && slug(rest)) => Ok(text),
+        _ => reject(value, "`destination/` and the slug of one destination, such as \"destination/refersion\""),
     }
 }
 

@@ -23,6 +23,26 @@ pub(in crate::config) fn base_url(value: &Value) -> Parsed<Url> {
     Ok(url)
 }
 
+/// The URL to which Segment sends a merchant back. It has to be written as it is sent, because Segment compares it letter by letter.
+pub(in crate::config) fn redirect_url(value: &Value) -> Parsed<Url> {
+    const ALLOWED: &str = "a URL such as \"https://your-host/connect/callback\"";
+    let text = scalar_text(value).unwrap_or_default();
+    if text.contains(['@', '?', '#']) {
+        return Err(format!("found a URL with credentials, a query or a fragment (not shown), expected {ALLOWED}"));
+    }
+    let Ok(url) = Url::parse(&text) else { return reject(value, ALLOWED) };
+    if url.host().is_none() || !url.path().ends_with("/connect/callback") {
+        return reject(value, ALLOWED);
+    }
+    if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
+        return reject(value, format!("{ALLOWED}: https, or http to a loopback address"));
+    }
+    if url.as_str() != text {
+        return reject(value, format!("the same URL as it is sent: \"{url}\""));
+    }
+    Ok(url)
+}
+
 /// Whether this URL leads to this machine, whatever a name server says.
 pub(in crate::config) fn is_loopback(url: &Url) -> bool {
     match url.host() {

@@ -39,6 +39,14 @@ pub(in crate::config) fn token(value: &Value) -> Parsed<SecretString> {
     }
 }
 
+/// The client secret of an app at Segment. It is never shown in a problem.
+pub(in crate::config) fn client_secret(value: &Value) -> Parsed<SecretString> {
+    match value.as_str().map(str::trim) {
+        Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(text.into()),
+        _ => Err("found something else (not shown), expected the app's client secret: ASCII without blanks".to_owned()),
+    }
+}
+
 /// One or more seal keys. They are never shown in a problem.
 pub(in crate::config) fn seal_keys(value: &Value) -> Parsed<Vec<SealKey>> {
     let expected = "expected 32 random bytes as base64 or hex, as `openssl rand -base64 32` prints them; of several, the \

@@ -132,7 +132,7 @@ impl Webhook {
             CancellationToken::new(),
             vec![endpoint],
         );
-        Self { service: TowerToHyperService::new(public_router(Arc::new(registry))), store }
+        Self { service: TowerToHyperService::new(public_router(Arc::new(registry), None)), store }
     }
 
     async fn post(&self, path: &str, headers: &[(&str, String)], body: &[u8]) -> Answered {

@@ -78,15 +78,21 @@ async fn sandbox() {
     Usage: refersion-destination sandbox [OPTIONS]
 
     Options:
-          --listen <ADDR>   The address to listen on; port 0 means any free port [default:
-                            127.0.0.1:9099]
-          --latency <DUR>   The delay of every response, such as 100ms [default: 0s]
-          --fail-rate <P>   The share of calls that are answered with 500, from 0 to 1 [default: 0]
-          --rate-limit <N>  The number of calls per second above which calls are answered with 429;
-                            without it there is no limit
-          --api-key <KEY>   The only key pair that is accepted, `publickey.secretkey`; without it any
-                            pair is accepted
-      -h, --help            Print help
+          --listen <ADDR>          The address to listen on; port 0 means any free port [default:
+                                   127.0.0.1:9099]
+          --latency <DUR>          The delay of every response, such as 100ms [default: 0s]
+          --fail-rate <P>          The share of calls that are answered with 500, from 0 to 1 [default:
+                                   0]
+          --rate-limit <N>         The number of calls per second above which calls are answered with
+                                   429; without it there is no limit
+          --api-key <KEY>          The only key pair that is accepted, `publickey.secretkey`; without it
+                                   any pair is accepted
+          --segment                Also run a simulated Segment, where merchants connect their sources
+          --segment-listen <ADDR>  With --segment: the address of the simulated Segment; port 0 means
+                                   any free port [default: 127.0.0.1:9098]
+          --redirect-url <URL>     With --segment: where the service is to which it sends merchants back
+                                   [default: http://127.0.0.1:8080/connect/callback]
+      -h, --help                   Print help
     ");
 }
 

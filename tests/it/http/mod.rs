@@ -106,7 +106,7 @@ fn router(store: Arc<dyn Store>, surroundings: &Surroundings) -> Router {
         concurrency: 1,
     };
     let registry = AccountRegistry::new(store, Clock::start(), surroundings.shutdown.clone(), vec![endpoint]);
-    public_router(Arc::new(registry))
+    public_router(Arc::new(registry), None)
 }
 
 /// Serves one account endpoint on a socket, with `store`.

@@ -11,7 +11,8 @@ use std::sync::{Mutex, PoisonError};
 static REGISTERED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Settings that hold secrets, several of them between commas; of an API key the part after the dot is one.
-const SECRET_SETTINGS: [&str; 4] = ["OPS_TOKEN", "REFERSION_API_KEY", "SEGMENT_SHARED_SECRETS", "STORE_SEAL_KEY"];
+const SECRET_SETTINGS: [&str; 5] =
+    ["CONNECT_CLIENT_SECRET", "OPS_TOKEN", "REFERSION_API_KEY", "SEGMENT_SHARED_SECRETS", "STORE_SEAL_KEY"];
 
 /// From now on, no output may hold `secret`.
 pub fn register(secret: &str) {

@@ -1,0 +1,62 @@
+//! Reads `[connect]`: the app at Segment by which merchants connect their sources ("Enable with Segment").
+//!
+//! In: the layers. Out: none if nothing of it is set; else all of it, or every problem. Invariant: client secrets, tokens and keys are
+//! not sent unencrypted: https, or http to a loopback address.
+
+use super::keys::{self, Key};
+use super::read::{Read, Reader};
+use super::values::{found, is_loopback};
+use super::{ConnectConfig, Mode};
+use url::Url;
+
+/// Reads the section. A seal key is required with it in [`Mode::Live`].
+pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Option<ConnectConfig>> {
+    let client_id = reader.optional(&keys::CONNECT_CLIENT_ID);
+    let client_secret = reader.optional(&keys::CONNECT_CLIENT_SECRET);
+    let redirect_url = reader.optional(&keys::CONNECT_REDIRECT_URL);
+    let scope = reader.value(&keys::CONNECT_SCOPE);
+    let auth_base_url = encrypted(&keys::CONNECT_AUTH_BASE_URL, reader);
+    let api_base_url = encrypted(&keys::CONNECT_API_BASE_URL, reader);
+    let set = [
+        (keys::CONNECT_CLIENT_ID.spec, !matches!(client_id, Ok(None))),
+        (keys::CONNECT_CLIENT_SECRET.spec, !matches!(client_secret, Ok(None))),
+        (keys::CONNECT_REDIRECT_URL.spec, !matches!(redirect_url, Ok(None))),
+    ];
+    if set.iter().any(|(_, set)| *set) {
+        for (key, _) in set.iter().filter(|(_, set)| !set) {
+            reader.missing(*key, "required with the other settings of [connect]");
+        }
+        if mode == Mode::Live && reader.layers.get(keys::STORE_SEAL_KEY.spec).is_none() {
+            reader.missing(
+                keys::STORE_SEAL_KEY.spec,
+                "required with [connect], which seals what a browser keeps while a merchant connects: set STORE_SEAL_KEY, or \
+                 STORE_SEAL_KEY_FILE to a file that holds it, to what `openssl rand -base64 32` prints",
+            );
+        }
+    }
+    let (client_id, client_secret, redirect_url) = (client_id?, client_secret?, redirect_url?);
+    let (scope, auth_base_url, api_base_url) = (scope?, auth_base_url?, api_base_url?);
+    let all = client_id.zip(client_secret).zip(redirect_url);
+    Ok(all.map(|((client_id, client_secret), redirect_url)| ConnectConfig {
+        client_id,
+        client_secret,
+        redirect_url: Some(redirect_url),
+        scope,
+        auth_base_url,
+        api_base_url,
+    }))
+}
+
+fn encrypted(key: &Key<Url>, reader: &mut Reader) -> Read<Url> {
+    let url = reader.value(key)?;
+    if url.scheme() != "https" && !is_loopback(&url) {
+        reader.reject(key.spec, |value| {
+            format!(
+                "found {}, expected https: secrets must not be sent unencrypted (http only to a loopback address)",
+                found(value)
+            )
+        });
+        return Err(super::problem::Noted);
+    }
+    Ok(url)
+}

@@ -1,0 +1,247 @@
+//! The state machine of connecting: which step a browser is at, sealed into two halves that only fit each other.
+//!
+//! One half is the cookie: the step, a random nonce, the expiry, and what has been entered so far (the Refersion key). The other
+//! is the `state`: the step, the nonce and the expiry. It stands in a hidden field of a form, or is OAuth's `state` in the URL of
+//! Segment's consent page. Both are sealed under `STORE_SEAL_KEY`.
+//!
+//! ```text
+//! GET /connect ──▶ Key ──(key accepted by Refersion)──▶ Consent ──(callback)──▶ Another ──(another source)──▶ Consent …
+//! ```
+//!
+//! Invariants: a `state` is of no use without the cookie of the browser that it was made for, nor for another step, nor after
+//! [`LIFETIME`]. The key is in the cookie only, never in a `state`, so it is in no URL.
+//!
+//! What makes a callback usable once, without a session on the server: Segment takes an authorization code once, whatever replica
+//! presents it; and every answer to a callback replaces the cookie, so that the same `state` no longer fits. A browser that sends a
+//! callback twice at the same moment to two replicas passes the second check in both, and then Segment refuses one of the two codes.
+//! Deliberately absent: a list of used nonces, which would have to be shared by all replicas to hold more than these two do.
+
+use super::Refusal;
+use crate::domain::{ApiKey, SealKey, SealNonce, Timestamp, open_sealed_bytes};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::zeroize::Zeroizing;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+
+/// How long a step may take.
+pub const LIFETIME: Duration = Duration::from_mins(10);
+
+/// Ties the two halves of a flow together; drawn at random for each step.
+pub type Nonce = [u8; 16];
+
+const COOKIE: &str = "connect cookie";
+const STATE: &str = "connect state";
+/// A browser keeps 4 KB of a cookie. The names of further sources are dropped, the oldest first.
+const MAX_SOURCES: usize = 8;
+
+/// What the browser is to send next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// The form with the Refersion key.
+    Key,
+    /// The redirect from Segment's consent page.
+    Consent,
+    /// The wish for another source, or for another try, with the key that was entered before.
+    Another,
+}
+
+/// What a browser has done so far.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// What it is to send next.
+    pub step: Step,
+    /// The Refersion key, once Refersion has accepted it.
+    pub key: Option<ApiKey>,
+    /// Segment's name of the app's install on the merchant's workspace, once there is one.
+    pub install: Option<String>,
+    /// The sources that were connected, by Segment's names, the latest last.
+    pub sources: Vec<String>,
+    nonce: Nonce,
+    expires: Timestamp,
+}
+
+/// The two halves of a flow, as texts without blanks and without characters that a URL or a cookie has to escape.
+#[derive(Debug)]
+pub struct SealedFlow {
+    /// For the browser's cookie.
+    pub cookie: String,
+    /// For a form or a URL.
+    pub state: String,
+}
+
+/// A flow as it is written into a cookie.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    step: Step,
+    nonce: Nonce,
+    expires: i64,
+    key: Option<String>,
+    install: Option<String>,
+    sources: Vec<String>,
+}
+
+impl Flow {
+    /// A browser that has done nothing yet.
+    pub fn begin(nonce: Nonce, now: Timestamp) -> Self {
+        Self { step: Step::Key, key: None, install: None, sources: Vec::new(), nonce, expires: now.after(LIFETIME) }
+    }
+
+    /// The same at the step `step`, which a new `state` belongs to.
+    #[must_use]
+    pub fn at(self, step: Step, nonce: Nonce, now: Timestamp) -> Self {
+        Self { step, nonce, expires: now.after(LIFETIME), ..self }
+    }
+
+    /// Notes that a source was connected through `install`.
+    pub fn connected(&mut self, install: String, source: String) {
+        self.install = Some(install);
+        self.sources.retain(|earlier| *earlier != source);
+        self.sources.push(source);
+        let surplus = self.sources.len().saturating_sub(MAX_SOURCES);
+        self.sources.drain(..surplus);
+    }
+
+    /// Both halves, sealed by `key`; the nonces are random.
+    pub fn seal(&self, key: &SealKey, nonces: [SealNonce; 2]) -> SealedFlow {
+        let mut written = Written {
+            step: self.step,
+            nonce: self.nonce,
+            expires: self.expires.0,
+            key: self.key.as_ref().map(|key| format!("{}.{}", key.public(), key.expose_secret())),
+            install: self.install.clone(),
+            sources: self.sources.clone(),
+        };
+        // Err: texts and numbers can always be written.
+        let cookie = Zeroizing::new(serde_json::to_vec(&written).unwrap_or_default());
+        written.key.take().map(Zeroizing::new);
+        let state = [&[self.step as u8], &self.nonce[..], &self.expires.0.to_be_bytes()].concat();
+        let [for_cookie, for_state] = nonces;
+        SealedFlow {
+            cookie: URL_SAFE_NO_PAD.encode(key.seal_bytes(COOKIE, &cookie, &for_cookie)),
+            state: URL_SAFE_NO_PAD.encode(key.seal_bytes(STATE, &state, &for_state)),
+        }
+    }
+
+    /// The flow of a browser that presents these halves at `step`, or why it cannot go on.
+    pub fn open(
+        cookie: Option<&str>,
+        state: Option<&str>,
+        step: Step,
+        keys: &[SealKey],
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
+        let state = state.and_then(|state| OpenedState::open(state, keys)).ok_or(Refusal::NotOurs)?;
+        if state.step != step as u8 {
+            return Err(Refusal::NotOurs);
+        }
+        if state.expires <= now {
+            return Err(Refusal::Expired);
+        }
+        let flow = cookie.and_then(|cookie| Self::open_cookie(cookie, keys, now)).ok_or(Refusal::OtherBrowser)?;
+        let same = bool::from(flow.nonce.ct_eq(&state.nonce)) && flow.step == step;
+        if same { Ok(flow) } else { Err(Refusal::OtherBrowser) }
+    }
+
+    /// The flow in a cookie; none if the cookie is not ours or has expired.
+    pub fn open_cookie(cookie: &str, keys: &[SealKey], now: Timestamp) -> Option<Self> {
+        let bytes = open_sealed_bytes(keys, COOKIE, &URL_SAFE_NO_PAD.decode(cookie).ok()?)?;
+        let written: Written = serde_json::from_slice(&bytes).ok()?;
+        let expires = Timestamp(written.expires);
+        (expires > now).then(|| Self {
+            step: written.step,
+            key: written.key.map(Zeroizing::new).and_then(|key| ApiKey::parse(&key).ok()),
+            install: written.install,
+            sources: written.sources,
+            nonce: written.nonce,
+            expires,
+        })
+    }
+}
+
+struct OpenedState {
+    step: u8,
+    nonce: Nonce,
+    expires: Timestamp,
+}
+
+impl OpenedState {
+    fn open(state: &str, keys: &[SealKey]) -> Option<Self> {
+        let bytes = open_sealed_bytes(keys, STATE, &URL_SAFE_NO_PAD.decode(state).ok()?)?;
+        let (step, rest) = bytes.split_first()?;
+        let (nonce, expires) = rest.split_at_checked(size_of::<Nonce>())?;
+        let expires = Timestamp(i64::from_be_bytes(expires.try_into().ok()?));
+        Some(Self { step: *step, nonce: nonce.try_into().ok()?, expires })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn keys() -> [SealKey; 1] {
+        [SealKey::new([1; 32])]
+    }
+
+    fn flow(nonce: u8, step: Step) -> Flow {
+        let key = ApiKey::parse("pub_a.sec_b").ok();
+        let flow = Flow { key, ..Flow::begin([0; 16], NOW) };
+        flow.at(step, [nonce; 16], NOW)
+    }
+
+    fn sealed(flow: &Flow) -> SealedFlow {
+        flow.seal(&keys()[0], [[2; 24], [3; 24]])
+    }
+
+    #[test]
+    fn the_two_halves_open_each_other_at_their_step_until_they_expire() {
+        let (mine, later) = (flow(7, Step::Consent), NOW.after(LIFETIME));
+        let SealedFlow { cookie, state } = sealed(&mine);
+        let other = sealed(&flow(8, Step::Consent));
+        let form = sealed(&flow(7, Step::Key));
+        for (cookie, state, at, expected) in [
+            (Some(&cookie), Some(&state), NOW, None),
+            (Some(&cookie), None, NOW, Some(Refusal::NotOurs)),
+            (Some(&cookie), Some(&"bm90IG91cnM".to_owned()), NOW, Some(Refusal::NotOurs)),
+            (Some(&cookie), Some(&cookie), NOW, Some(Refusal::NotOurs)),
+            (Some(&cookie), Some(&form.state), NOW, Some(Refusal::NotOurs)),
+            (None, Some(&state), NOW, Some(Refusal::OtherBrowser)),
+            (Some(&other.cookie), Some(&state), NOW, Some(Refusal::OtherBrowser)),
+            (Some(&form.cookie), Some(&state), NOW, Some(Refusal::OtherBrowser)),
+            (Some(&state), Some(&state), NOW, Some(Refusal::OtherBrowser)),
+            (Some(&cookie), Some(&state), later, Some(Refusal::Expired)),
+            (None, Some(&state), later, Some(Refusal::Expired)),
+        ] {
+            let opened = Flow::open(cookie.map(String::as_str), state.map(String::as_str), Step::Consent, &keys(), at);
+            assert_eq!(opened.err(), expected);
+        }
+    }
+
+    #[test]
+    fn a_flow_is_opened_with_what_was_entered() {
+        let mut mine = flow(7, Step::Another);
+        for n in 0..=MAX_SOURCES {
+            mine.connected("installs/7".into(), format!("workspaces/w/sources/s{n}"));
+        }
+        let SealedFlow { cookie, state } = sealed(&mine);
+        let opened = Flow::open(Some(&cookie), Some(&state), Step::Another, &keys(), NOW).expect("opens");
+        assert!(opened.key.expect("kept").matches(b"pub_a.sec_b"));
+        assert_eq!(opened.install.as_deref(), Some("installs/7"));
+        assert_eq!(opened.sources.len(), MAX_SOURCES);
+        assert_eq!(opened.sources.last().map(String::as_str), Some("workspaces/w/sources/s8"));
+    }
+
+    #[test]
+    fn no_half_shows_the_key_and_both_fit_into_a_url_and_a_cookie() {
+        let SealedFlow { cookie, state } = sealed(&flow(7, Step::Consent));
+        for half in [&cookie, &state] {
+            assert!(half.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{half}");
+            let bytes = URL_SAFE_NO_PAD.decode(half).expect("base64");
+            assert!(!bytes.windows(5).any(|window| window == b"sec_b" || window == b"pub_a"));
+        }
+        assert!(state.len() < 100 && cookie.len() < 1000, "{} and {}", state.len(), cookie.len());
+    }
+}

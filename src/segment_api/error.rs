@@ -1,0 +1,74 @@
+//! Why a call to Segment did not do what it was to do. The texts hold neither URLs nor anything that Segment or the merchant sent.
+
+use std::time::Duration;
+
+/// The failure of a call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SegmentError {
+    /// The request was not sent.
+    #[error("no connection to Segment")]
+    Unreachable,
+    /// The request was sent, and its answer did not arrive: it may have had its effect.
+    #[error("Segment did not answer in time, or the connection broke")]
+    Lost,
+    /// 429, with the wait that Segment asks for.
+    #[error("Segment limits the rate of calls")]
+    TooManyCalls(Option<Duration>),
+    /// 5xx.
+    #[error("Segment answered with the status {0}")]
+    Failed(u16),
+    /// The authorization code is unknown, expired or used.
+    #[error("Segment refuses the authorization code")]
+    CodeRefused,
+    /// A required parameter is missing: so Segment calls a redirect URL that differs.
+    #[error("Segment misses a parameter: the redirect URL differs from what is registered")]
+    WrongRedirect,
+    /// The client id or the client secret is wrong.
+    #[error("Segment refuses the client id or the client secret")]
+    WrongClient,
+    /// The scope is not that of the app.
+    #[error("Segment refuses the scope")]
+    WrongScope,
+    /// The app is installed on the workspace already.
+    #[error("the app is installed on the workspace already")]
+    AlreadyInstalled,
+    /// 401: the token is unknown or has expired.
+    #[error("Segment refuses the token")]
+    Unauthorized,
+    /// 403: the token does not permit this.
+    #[error("Segment does not permit this with the token")]
+    Forbidden,
+    /// 404.
+    #[error("Segment does not have what was asked for")]
+    NotFound,
+    /// 409: it exists already.
+    #[error("Segment has this already")]
+    Conflict,
+    /// Another status.
+    #[error("Segment refused with the status {0}")]
+    Refused(u16),
+    /// A success without what it has to contain.
+    #[error("Segment's answer lacks what it has to contain")]
+    Unreadable,
+}
+
+impl SegmentError {
+    /// The failure that an answer with this status means, if it is one.
+    pub(super) fn of_status(status: u16, retry_after: Option<Duration>) -> Option<Self> {
+        Some(match status {
+            200..=299 => return None,
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            409 => Self::Conflict,
+            429 => Self::TooManyCalls(retry_after),
+            500.. => Self::Failed(status),
+            _ => Self::Refused(status),
+        })
+    }
+
+    /// Whether the same call may succeed at another time.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable | Self::Lost | Self::TooManyCalls(_) | Self::Failed(_))
+    }
+}

@@ -1,0 +1,109 @@
+//! Sends requests to Segment. The only file of this module that names reqwest.
+//!
+//! In: a method, a URL, credentials and a body. Out: the status and the JSON of the answer, within [`TIMEOUT`]. Invariants: TLS,
+//! unless the URL is http (the configuration permits that to a loopback address only); no redirects; credentials are sensitive
+//! headers; an error has no URL. Deliberately absent: retries.
+
+use super::SegmentError;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use std::time::Duration;
+use url::Url;
+
+/// How long a call may take, from connecting to the last byte of the answer. A merchant waits for it.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest answer that is read, in bytes.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+pub(super) use reqwest::Method;
+
+/// The HTTP client cannot be built, for instance because the system has no TLS certificates.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make the HTTP client for Segment: {0}")]
+pub struct BuildError(String);
+
+/// Connections to Segment.
+#[derive(Clone, Debug)]
+pub(super) struct Http(Client);
+
+/// Whom a request is from.
+pub(super) enum Credentials<'a> {
+    Basic(&'a str, &'a SecretString),
+    Bearer(&'a SecretString),
+}
+
+/// What a request has besides its URL.
+pub(super) enum Content {
+    None,
+    Form(String),
+    Json(&'static str, Value),
+}
+
+/// An answer: any status, and its body if that is JSON.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: Value,
+}
+
+impl Http {
+    /// Connections to the hosts of `urls`. Opens none yet.
+    pub(super) fn new(urls: &[&Url]) -> Result<Self, BuildError> {
+        // Err: already installed, by another client.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let plain = urls.iter().all(|url| url.scheme() == "http");
+        let client = Client::builder()
+            .user_agent(concat!("refersion-destination/", env!("CARGO_PKG_VERSION")))
+            .timeout(TIMEOUT)
+            .redirect(Policy::none());
+        // Plain http is for a simulated Segment on this machine: without a proxy, and without certificates.
+        let client = if plain { client.no_proxy().tls_certs_only([]) } else { client };
+        client.build().map(Self).map_err(|error| BuildError(error.to_string()))
+    }
+
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        credentials: &Credentials<'_>,
+        content: Content,
+    ) -> Result<Answer, SegmentError> {
+        let request = self.0.request(method, url).header(ACCEPT, "application/json");
+        let request = match credentials {
+            Credentials::Basic(user, password) => request.basic_auth(user, Some(password.expose_secret())),
+            Credentials::Bearer(token) => request.bearer_auth(token.expose_secret()),
+        };
+        let request = match content {
+            Content::None => request,
+            Content::Form(form) => request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form),
+            Content::Json(media_type, json) => request.header(CONTENT_TYPE, media_type).body(json.to_string()),
+        };
+        read(request).await
+    }
+}
+
+async fn read(request: RequestBuilder) -> Result<Answer, SegmentError> {
+    let mut response = request.send().await.map_err(failure)?;
+    let status = response.status().as_u16();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failure)? {
+        if bytes.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(SegmentError::Unreadable);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    // Err: an HTML page of a proxy, of which the status suffices.
+    let body = serde_json::from_slice(&bytes).unwrap_or_default();
+    Ok(Answer { status, retry_after: retry_after.map(Duration::from_secs), body })
+}
+
+fn failure(error: reqwest::Error) -> SegmentError {
+    let error = error.without_url();
+    tracing::debug!(%error, "a call to Segment failed");
+    if error.is_connect() || error.is_builder() { SegmentError::Unreachable } else { SegmentError::Lost }
+}

@@ -1,0 +1,246 @@
+//! The app's side of "Enable with Segment": OAuth 2.0 (authorization code), and the destination on the source that the merchant
+//! chose.
+//!
+//! In: an authorization code, or the name of an install that exists. Out: [`InstallAccess`] to a source, and the Refersion destination
+//! on it, created or changed, enabled, with the merchant's key. Invariants: the token of an install lives as long as its
+//! [`InstallAccess`] and is not kept; creating and changing are repeated once where their answer was lost, because both have the same
+//! effect twice. The exchange of a code is not repeated: a code is taken once.
+
+use super::http::{Answer, Content, Credentials, Http, Method};
+use super::{BuildError, SegmentError, SourceName};
+use crate::domain::ApiKey;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use url::{Url, form_urlencoded};
+
+/// The app at Segment that this service is, and where Segment is.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The client id.
+    pub client_id: String,
+    /// The client secret.
+    pub client_secret: SecretString,
+    /// Where Segment sends the merchant back to, as it is registered.
+    pub redirect_url: String,
+    /// `destination/` and the slug of the destination.
+    pub scope: String,
+    /// The base URL for OAuth; its path ends with `/`.
+    pub auth_base_url: Url,
+    /// The base URL of the Config API; its path ends with `/`.
+    pub api_base_url: Url,
+}
+
+/// An app with connections to Segment.
+#[derive(Clone, Debug)]
+pub struct OauthApp {
+    app: App,
+    http: Http,
+}
+
+/// What a merchant gave access to.
+#[derive(Debug)]
+pub struct InstallAccess {
+    /// Segment's name of the install.
+    pub install: String,
+    /// The sources.
+    pub sources: Vec<SourceName>,
+    token: SecretString,
+}
+
+/// What became of a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connected {
+    /// It is new.
+    Created,
+    /// It was there, and has the key now.
+    Updated,
+    /// One of the two: the answer to its creation was lost.
+    Either,
+}
+
+impl OauthApp {
+    /// Opens no connection yet.
+    pub fn new(app: App) -> Result<Self, BuildError> {
+        let http = Http::new(&[&app.auth_base_url, &app.api_base_url])?;
+        Ok(Self { app, http })
+    }
+
+    /// Segment's consent page.
+    pub fn consent_url(&self, state: &str) -> Url {
+        let App { client_id, redirect_url, scope, auth_base_url, .. } = &self.app;
+        let mut url = joined(auth_base_url, "oauth2/auth");
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", client_id)
+            .append_pair("redirect_uri", redirect_url)
+            .append_pair("scope", scope)
+            .append_pair("state", state);
+        url
+    }
+
+    /// Exchanges an authorization code.
+    pub async fn exchange(&self, code: &str) -> Result<InstallAccess, SegmentError> {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "authorization_code")
+            .append_pair("code", code)
+            .append_pair("redirect_uri", &self.app.redirect_url)
+            .finish();
+        let url = joined(&self.app.auth_base_url, "oauth2/token");
+        let answer = self.http.send(Method::POST, url, &self.client(), Content::Form(form)).await?;
+        access(&answer)
+    }
+
+    /// Access by an install that exists.
+    pub async fn access_of(&self, install: &str) -> Result<InstallAccess, SegmentError> {
+        let is_name = install.strip_prefix("installs/").is_some_and(|id| id.bytes().all(|b| b.is_ascii_alphanumeric()));
+        if !is_name {
+            return Err(SegmentError::NotFound);
+        }
+        let url = joined(&self.app.api_base_url, &format!("v1beta/{install}/token"));
+        access(&self.http.send(Method::GET, url, &self.client(), Content::None).await?)
+    }
+
+    /// Creates the destination on `source` with `key`, or gives the one that is there this key; enables it.
+    pub async fn connect(
+        &self,
+        access: &InstallAccess,
+        source: &SourceName,
+        key: &ApiKey,
+    ) -> Result<Connected, SegmentError> {
+        match self.create(access, source, key).await {
+            Ok(()) => Ok(Connected::Created),
+            Err(SegmentError::Conflict) => self.update(access, source, key).await.map(|()| Connected::Updated),
+            Err(SegmentError::Lost | SegmentError::Failed(_)) => match self.create(access, source, key).await {
+                Ok(()) => Ok(Connected::Created),
+                Err(SegmentError::Conflict) => self.update(access, source, key).await.map(|()| Connected::Either),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create(&self, access: &InstallAccess, source: &SourceName, key: &ApiKey) -> Result<(), SegmentError> {
+        let name = format!("{source}/destinations/{}", self.slug());
+        let body = json!({"destination": {
+            "name": name,
+            "connection_mode": "CLOUD",
+            "config": [{"name": format!("{name}/config/apiKey"), "display_name": "API Key", "value": joined_key(key)}],
+            "enabled": true,
+        }});
+        let url = joined(&self.app.api_base_url, &format!("v1beta/{source}/destinations"));
+        self.call(access, Method::POST, url, body).await
+    }
+
+    async fn update(&self, access: &InstallAccess, source: &SourceName, key: &ApiKey) -> Result<(), SegmentError> {
+        let name = format!("{source}/destinations/{}", self.slug());
+        let body = json!({
+            "destination": {
+                "enabled": true,
+                "config": [{"name": format!("{name}/config/apiKey"), "type": "string", "value": joined_key(key)}],
+            },
+            "update_mask": {"paths": ["destination.enabled", "destination.config"]},
+        });
+        let url = joined(&self.app.api_base_url, &format!("v1beta/{name}"));
+        match self.call(access, Method::PATCH, url.clone(), body.clone()).await {
+            Err(SegmentError::Lost | SegmentError::Failed(_)) => self.call(access, Method::PATCH, url, body).await,
+            done => done,
+        }
+    }
+
+    async fn call(&self, access: &InstallAccess, method: Method, url: Url, body: Value) -> Result<(), SegmentError> {
+        let content = Content::Json("application/json", body);
+        let answer = self.http.send(method, url, &Credentials::Bearer(&access.token), content).await?;
+        SegmentError::of_status(answer.status, answer.retry_after).map_or(Ok(()), Err)
+    }
+
+    fn client(&self) -> Credentials<'_> {
+        Credentials::Basic(&self.app.client_id, &self.app.client_secret)
+    }
+
+    /// The slug of the destination: what the scope is about.
+    fn slug(&self) -> &str {
+        self.app.scope.strip_prefix("destination/").unwrap_or("refersion")
+    }
+}
+
+/// A URL below a base URL, whose path ends with `/`.
+fn joined(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path()));
+    url
+}
+
+fn joined_key(key: &ApiKey) -> String {
+    format!("{}.{}", key.public(), key.expose_secret())
+}
+
+/// Reads the answer to the exchange of a code, or to the wish for a token of an install.
+fn access(answer: &Answer) -> Result<InstallAccess, SegmentError> {
+    let failure = SegmentError::of_status(answer.status, answer.retry_after);
+    let Some(failure) = failure else { return read_access(&answer.body).ok_or(SegmentError::Unreadable) };
+    if failure.is_transient() {
+        return Err(failure);
+    }
+    let text = answer.body.to_string().to_lowercase();
+    let says = |words: &str| text.contains(words);
+    Err(match answer.body["error"].as_str() {
+        _ if says("install already exists") => SegmentError::AlreadyInstalled,
+        _ if says("missing a required parameter") => SegmentError::WrongRedirect,
+        Some("invalid_grant") => SegmentError::CodeRefused,
+        Some("invalid_client" | "unauthorized_client") => SegmentError::WrongClient,
+        Some("invalid_scope") => SegmentError::WrongScope,
+        _ if answer.status == 401 => SegmentError::WrongClient,
+        _ => failure,
+    })
+}
+
+fn read_access(body: &Value) -> Option<InstallAccess> {
+    let text = |name: &str| body[name].as_str().filter(|text| !text.is_empty());
+    let sources = body["source_names"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    Some(InstallAccess {
+        token: text("access_token")?.into(),
+        install: text("install_name")?.to_owned(),
+        sources: sources.filter_map(SourceName::parse).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: Value) -> Answer {
+        Answer { status, retry_after: None, body }
+    }
+
+    #[test]
+    fn a_refused_exchange_says_why() {
+        for (status, body, expected) in [
+            (400, json!({"error": "invalid_grant"}), SegmentError::CodeRefused),
+            (
+                400,
+                json!({"error": "invalid_request", "error_description": "The request is missing a required parameter"}),
+                SegmentError::WrongRedirect,
+            ),
+            (401, json!({"error": "invalid_client"}), SegmentError::WrongClient),
+            (401, Value::Null, SegmentError::WrongClient),
+            (400, json!({"error": "invalid_scope"}), SegmentError::WrongScope),
+            (409, json!({"error": "install already exists"}), SegmentError::AlreadyInstalled),
+            (400, json!({"error": "else"}), SegmentError::Refused(400)),
+            (503, Value::Null, SegmentError::Failed(503)),
+            (429, Value::Null, SegmentError::TooManyCalls(None)),
+            (200, json!({"access_token": "t"}), SegmentError::Unreadable),
+            (200, Value::Null, SegmentError::Unreadable),
+        ] {
+            assert_eq!(access(&answer(status, body.clone())).err(), Some(expected), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_answer_has_the_token_the_install_and_the_sources() {
+        let body = json!({"access_token": "t", "token_type": "bearer", "install_name": "installs/7",
+            "source_names": ["workspaces/w/sources/s", "else"]});
+        let access = access(&answer(200, body)).expect("read");
+        assert_eq!((&*access.install, access.sources.len()), ("installs/7", 1));
+        assert!(!format!("{access:?}").contains("\"t\""));
+    }
+}

@@ -1,0 +1,73 @@
+//! The name of a source as Segment's Config API has it: `workspaces/W/sources/S`.
+//!
+//! Invariant: W and S are slugs of ASCII letters, digits, `-`, `_` and `.`, and neither is made of dots, so that a name can be a
+//! part of a URL's path as it is.
+
+use std::fmt;
+
+/// The name of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceName {
+    workspace: String,
+    source: String,
+}
+
+impl SourceName {
+    /// The source of this name; none if it is not of the form above.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.split('/');
+        let (workspaces, workspace) = (parts.next()?, parts.next()?);
+        let (sources, source) = (parts.next()?, parts.next()?);
+        let form = workspaces == "workspaces" && sources == "sources" && parts.next().is_none();
+        let valid = form && is_slug(workspace) && is_slug(source);
+        valid.then(|| Self { workspace: workspace.to_owned(), source: source.to_owned() })
+    }
+
+    /// The slug of the workspace.
+    pub fn workspace(&self) -> &str {
+        &self.workspace
+    }
+
+    /// The slug of the source.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+}
+
+fn is_slug(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    (1..=200).contains(&text.len()) && text.bytes().all(allowed) && !text.bytes().all(|b| b == b'.')
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "workspaces/{}/sources/{}", self.workspace, self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_a_workspace_and_a_source_and_nothing_that_changes_a_path() {
+        let name = SourceName::parse("workspaces/acme-1/sources/Java_Script.2").expect("a name");
+        assert_eq!((name.workspace(), name.source()), ("acme-1", "Java_Script.2"));
+        assert_eq!(name.to_string(), "workspaces/acme-1/sources/Java_Script.2");
+        for wrong in [
+            "",
+            "workspaces/acme",
+            "workspaces/acme/sources/",
+            "workspaces//sources/s",
+            "workspaces/acme/sources/s/destinations",
+            "workspaces/../sources/s",
+            "workspaces/acme/sources/.",
+            "workspaces/acme/sources/a b",
+            "workspaces/acme/sources/a?b",
+            "workspaces/acme/sources/a%2Fb",
+            "workspace/acme/sources/s",
+        ] {
+            assert_eq!(SourceName::parse(wrong), None, "{wrong}");
+        }
+    }
+}
