@@ -202,7 +202,7 @@ pub async fn serve(
 
 /// The registry of all accounts: a worker and an endpoint for each configured account, and the registry of merchants' accounts
 /// if any API key is accepted.
-async fn new_registry(context: &AppContext) -> Result<Accounts, ServeError> {
+async fn new_registry(context: &AppContext) -> Result<NewAccounts, ServeError> {
     let (config, store) = (context.config(), &context.store);
     let accounts = config.every_account();
     let configured: Vec<AccountName> = accounts.iter().map(|account| account.name.clone()).collect();
@@ -233,7 +233,7 @@ async fn new_registry(context: &AppContext) -> Result<Accounts, ServeError> {
 }
 
 /// The accounts that have or may get a worker.
-type Accounts = (AccountRegistry, Option<MerchantRegistry>, ConfiguredAccounts);
+type NewAccounts = (AccountRegistry, Option<MerchantRegistry>, ConfiguredAccounts);
 
 /// The routes of the operators' listener, which is bound to `address`.
 fn admin_router(context: &AppContext, registry: &Arc<AccountRegistry>, address: SocketAddr) -> Router {

@@ -49,8 +49,14 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// That of a service with a store of this status. `draining`: it is shutting down. `refersion`: see [`refersion_state`].
-    pub fn new(store: StoreStatus, draining: bool, refersion: &'static str) -> Self {
+    /// That of a service with a store of this status and these configured accounts. `draining`: it is shutting down.
+    pub fn new<'a>(
+        store: StoreStatus,
+        draining: bool,
+        accounts: impl Iterator<Item = &'a AccountSignals>,
+        now: Timestamp,
+    ) -> Self {
+        let refersion = refersion_state(accounts, now);
         let unready = |message| Self { status: "unready", message, pending: None, dead_letters: None, refersion: None };
         match store.write_error {
             _ if draining => unready("draining: the service is shutting down".to_owned()),

@@ -76,7 +76,7 @@ pub(super) async fn list(
 ) -> Answer<AccountPage> {
     let limit = page_size(query.limit)?;
     let after = query.after.unwrap_or_default();
-    let (all, now) = (Accounts::of(&admin), admin.clock.now());
+    let (all, now) = (ListedAccounts::of(&admin), admin.clock.now());
     let mut found = all.0.iter().filter(|(name, account)| {
         name.as_str() > after.as_str() && query.state.is_none_or(|state| state == account.state(now))
     });
@@ -91,14 +91,14 @@ pub(super) async fn list(
     responses((status = 200, description = "The account", body = AccountStatus)))]
 pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(account): ApiPath<String>) -> Answer<AccountStatus> {
     let name = admin.known_account(&account).await?;
-    let all = Accounts::of(&admin);
+    let all = ListedAccounts::of(&admin);
     let found = all.0.get(&name).cloned().unwrap_or_default();
     let mut statuses = statuses(&admin, &[(&name, &found)], admin.clock.now()).await?;
     statuses.pop().map(Json).ok_or(super::problem::Problem::Internal)
 }
 
 /// The accounts that are listed.
-struct Accounts(BTreeMap<AccountName, Listed>);
+struct ListedAccounts(BTreeMap<AccountName, Listed>);
 
 /// What is known of an account without I/O.
 #[derive(Clone, Default)]
@@ -109,7 +109,7 @@ struct Listed {
     pending: u64,
 }
 
-impl Accounts {
+impl ListedAccounts {
     fn of(admin: &Admin) -> Self {
         let mut all: BTreeMap<AccountName, Listed> = BTreeMap::new();
         for account in admin.accounts.unconfigured().unwrap_or_default() {

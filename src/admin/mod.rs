@@ -33,7 +33,7 @@ pub use problem::ProblemDetails;
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::health::{Readiness, refersion_state};
+use crate::health::Readiness;
 use crate::scrape::Scraper;
 use crate::store::Store;
 use axum::Router;
@@ -67,8 +67,8 @@ pub struct Admin {
 impl Admin {
     /// Whether the service is ready. `configured`: its configured accounts.
     fn readiness(&self, configured: &[Account]) -> Readiness {
-        let refersion = refersion_state(configured.iter().map(|account| &account.signals), self.clock.now());
-        Readiness::new(self.store.status(), self.shutdown.is_cancelled(), refersion)
+        let accounts = configured.iter().map(|account| &account.signals);
+        Readiness::new(self.store.status(), self.shutdown.is_cancelled(), accounts, self.clock.now())
     }
 }
 

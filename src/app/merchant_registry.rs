@@ -49,12 +49,12 @@ struct SharedRegistry {
     log_throttle: LogThrottle,
     /// Held while a key is written to the store and then to `accounts`, so that both hold the same key of an account.
     writing: tokio::sync::Mutex<()>,
-    accounts: Mutex<Accounts>,
+    accounts: Mutex<MerchantsByName>,
     /// Accounts whose key was removed, and whose worker has not ended yet.
     ending: Mutex<HashSet<AccountName>>,
 }
 
-type Accounts = HashMap<AccountName, MerchantAccount>;
+type MerchantsByName = HashMap<AccountName, MerchantAccount>;
 
 struct MerchantAccount {
     key: ApiKey,
@@ -322,7 +322,7 @@ impl SharedRegistry {
     }
 
     /// Makes `key` the key of account `name`; returns whether it replaces another one. An active account keeps its worker.
-    fn set_key(&self, accounts: &mut Accounts, name: &AccountName, key: &ApiKey) -> Result<bool, BuildError> {
+    fn set_key(&self, accounts: &mut MerchantsByName, name: &AccountName, key: &ApiKey) -> Result<bool, BuildError> {
         let Some(account) = accounts.get_mut(name) else {
             accounts.insert(name.clone(), MerchantAccount { key: key.clone(), active: None });
             return Ok(false);
@@ -335,7 +335,7 @@ impl SharedRegistry {
         Ok(true)
     }
 
-    fn admit_active(&self, accounts: &mut Accounts, name: &AccountName) -> Admission {
+    fn admit_active(&self, accounts: &mut MerchantsByName, name: &AccountName) -> Admission {
         self.activate(accounts, name).map_err(client_bug)?.ok_or(AdmissionError::Draining)
     }
 
@@ -343,7 +343,7 @@ impl SharedRegistry {
     /// or the service shuts down.
     fn activate(
         &self,
-        accounts: &mut Accounts,
+        accounts: &mut MerchantsByName,
         name: &AccountName,
     ) -> Result<Option<Arc<AccountEndpoint>>, BuildError> {
         let shutting_down = self.context.runtime.shutdown.is_cancelled();
@@ -361,7 +361,7 @@ impl SharedRegistry {
         Ok(Some(endpoint))
     }
 
-    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+    fn accounts(&self) -> MutexGuard<'_, MerchantsByName> {
         lock(&self.accounts)
     }
 }

@@ -5,12 +5,12 @@
 //! all; no request is dropped, because the endpoints are replaced at once and each request goes on with the one it was given; an account
 //! has one worker as long as the process runs, which an account that is removed retires and one that is added again revives, so that
 //! never two deliver for it. Settings that take effect at a start stay as they are, and are named. Deliberately absent: reading the
-//! environment ([`crate::cli`]), and what differs ([`crate::config::Change`]).
+//! environment ([`crate::cli`]), and what differs ([`crate::config::SettingChange`]).
 
 use super::context::AppContext;
 use super::merchant_registry::{MerchantRegistry, new_pool};
 use crate::account_signals::AccountSignals;
-use crate::config::{AccountConfig, Change, Config, Problems, Warning};
+use crate::config::{AccountConfig, Config, Problems, SettingChange, Warning};
 use crate::domain::{AccountName, ApiKey};
 use crate::http::{AccountEndpoint, AccountRegistry};
 use crate::refersion::{BuildError, Client, ConnectionPool};
@@ -147,7 +147,7 @@ impl Reloader {
     }
 
     /// What has changed.
-    fn try_reload(&mut self) -> Result<Vec<Change>, ReloadError> {
+    fn try_reload(&mut self) -> Result<Vec<SettingChange>, ReloadError> {
         let load = self.reloading.load.as_ref().ok_or(ReloadError::Trial)?;
         let (new, warnings) = load()?;
         let old = self.context.config();
@@ -218,7 +218,7 @@ impl Reloader {
     }
 }
 
-fn log_changes(changes: &[Change]) {
+fn log_changes(changes: &[SettingChange]) {
     if changes.is_empty() {
         tracing::info!("the configuration was read again: nothing has changed");
     }

@@ -24,7 +24,7 @@ mod sections;
 mod values;
 
 pub use accounts::AccountConfig;
-pub use changes::Change;
+pub use changes::SettingChange;
 pub use keys::{KEYS, KeySpec, ValueKind};
 pub use problem::{ConfigProblem, Problems, Warning};
 

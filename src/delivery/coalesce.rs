@@ -141,11 +141,10 @@ fn coalesce_identifies(memory: &Memory, policy: Policy, head: &Identify, followe
 
 /// The state from which the delivery of an intent about `user` starts.
 fn leads_to(memory: &Memory, policy: Policy, intent: &Intent, user: &User) -> PlanState {
-    let Memory { by_user_id, by_email, .. } = memory.clone();
     let memory = Memory {
-        by_user_id: by_user_id.filter(|_| user.user_id.is_some()),
-        by_email: by_email.filter(|_| user.email.is_some()),
-        ..memory.clone()
+        by_user_id: memory.by_user_id.clone().filter(|_| user.user_id.is_some()),
+        by_email: memory.by_email.clone().filter(|_| user.email.is_some()),
+        ..*memory
     };
     PlanState::new(intent, policy, memory, Progress::default(), false)
 }

@@ -1,7 +1,7 @@
 //! Health on the public listener: `/healthz` (the process is alive) and `/readyz` (the service takes requests).
 
 use super::AccountRegistry;
-use crate::health::{Liveness, Readiness, refersion_state};
+use crate::health::{Liveness, Readiness};
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -13,7 +13,7 @@ pub(super) async fn healthz() -> Json<Liveness> {
 
 pub(super) async fn readyz(State(registry): State<Arc<AccountRegistry>>) -> impl IntoResponse {
     let configured = registry.configured();
-    let refersion = refersion_state(configured.iter().map(|endpoint| &endpoint.signals), registry.clock.now());
-    let readiness = Readiness::new(registry.store.status(), registry.is_draining(), refersion);
+    let accounts = configured.iter().map(|endpoint| &endpoint.signals);
+    let readiness = Readiness::new(registry.store.status(), registry.is_draining(), accounts, registry.clock.now());
     (readiness.code(), Json(readiness))
 }

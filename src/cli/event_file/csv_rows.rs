@@ -27,11 +27,11 @@ type KeyPath = Vec<String>;
 pub(super) fn read(first_line: &[u8], rest: impl Read, each: Each<'_>) -> io::Result<()> {
     let input = Cursor::new(first_line).chain(rest);
     let mut reader = ReaderBuilder::new().flexible(true).delimiter(delimiter(first_line)).from_reader(input);
-    let places = places(reader.byte_headers()?)?;
+    let paths = paths(reader.byte_headers()?)?;
     let mut row = ByteRecord::new();
     while reader.read_byte_record(&mut row)? {
         let line = row.position().map_or(0, csv::Position::line);
-        match event(&places, &row) {
+        match event(&paths, &row) {
             Ok(text) => each(Item { line, event: Ok(&text) }),
             Err(why) => each(Item { line, event: Err(why.to_owned()) }),
         }
@@ -46,9 +46,9 @@ fn delimiter(first_line: &[u8]) -> u8 {
 }
 
 /// The place of each column.
-fn places(header: &ByteRecord) -> io::Result<Vec<KeyPath>> {
+fn paths(header: &ByteRecord) -> io::Result<Vec<KeyPath>> {
     let invalid = |why: String| Error::new(ErrorKind::InvalidData, why);
-    let mut places: Vec<KeyPath> = Vec::new();
+    let mut paths: Vec<KeyPath> = Vec::new();
     for (number, name) in header.iter().enumerate() {
         let name =
             std::str::from_utf8(name).map_err(|_| invalid("the first line is not UTF-8 text".to_owned()))?.trim();
@@ -58,18 +58,18 @@ fn places(header: &ByteRecord) -> io::Result<Vec<KeyPath>> {
                 number + 1
             )));
         }
-        let place = place(name);
-        if let Some(other) = places.iter().find(|other| place.starts_with(other) || other.starts_with(&place)) {
+        let path = path(name);
+        if let Some(other) = paths.iter().find(|other| path.starts_with(other) || other.starts_with(&path)) {
             let other =
                 other.iter().skip(usize::from(other.len() > 1)).map(String::as_str).collect::<Vec<_>>().join(".");
             return Err(invalid(format!("the columns {name:?} and {other:?} exclude each other")));
         }
-        places.push(place);
+        paths.push(path);
     }
-    Ok(places)
+    Ok(paths)
 }
 
-fn place(column: &str) -> KeyPath {
+fn path(column: &str) -> KeyPath {
     match MEMBERS.iter().find(|(name, other)| [name, other].contains(&&column)) {
         Some((name, _)) => vec![(*name).to_owned()],
         None => std::iter::once("traits").chain(column.split('.').map(str::trim)).map(str::to_owned).collect(),
@@ -77,14 +77,14 @@ fn place(column: &str) -> KeyPath {
 }
 
 /// The event of a row.
-fn event(places: &[KeyPath], row: &ByteRecord) -> Result<String, &'static str> {
-    if row.len() > places.len() {
+fn event(paths: &[KeyPath], row: &ByteRecord) -> Result<String, &'static str> {
+    if row.len() > paths.len() {
         return Err("Invalid row: it has more cells than the first line has columns");
     }
     let mut event = Map::from_iter([("type".to_owned(), Value::from("identify"))]);
-    for (place, cell) in places.iter().zip(row) {
+    for (path, cell) in paths.iter().zip(row) {
         let cell = std::str::from_utf8(cell).map_err(|_| "Invalid row: it is not UTF-8 text")?;
-        if let ([outer @ .., key], false) = (&place[..], cell.trim().is_empty()) {
+        if let ([outer @ .., key], false) = (&path[..], cell.trim().is_empty()) {
             let mut object = &mut event;
             for key in outer {
                 let inner = object.entry(key.as_str()).or_insert_with(|| Map::new().into());

@@ -16,7 +16,7 @@ use crate::config::{AccountConfig, Config, Mode};
 use clap::Args;
 use report::ImportReport;
 use saved::Saved;
-use sender::{Event, Sender};
+use sender::{FileEvent, Sender};
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -108,14 +108,14 @@ fn own_url(config: &Config) -> Result<Url, url::ParseError> {
 }
 
 /// Reads the file on a thread of its own, not far ahead of what is sent. The first `skipped` events are left out.
-fn read_events(file: FileArgs, skipped: u64) -> mpsc::Receiver<std::io::Result<Event>> {
+fn read_events(file: FileArgs, skipped: u64) -> mpsc::Receiver<std::io::Result<FileEvent>> {
     let (events, received) = mpsc::channel(2 * MAX_EVENTS);
     drop(tokio::task::spawn_blocking(move || {
         let mut number = 0;
         let read = event_file::read(&file, Some("sending"), &mut |item| {
             number += 1;
             if number > skipped {
-                let event = Event { line: item.line, text: item.event.map(str::to_owned) };
+                let event = FileEvent { line: item.line, text: item.event.map(str::to_owned) };
                 let _ = events.blocking_send(Ok(event)); // Err: the import has ended
             }
         });
@@ -128,9 +128,9 @@ fn read_events(file: FileArgs, skipped: u64) -> mpsc::Receiver<std::io::Result<E
 
 /// Up to `most` events for one request; `None` at the end of the file.
 async fn next_batch(
-    events: &mut mpsc::Receiver<std::io::Result<Event>>,
+    events: &mut mpsc::Receiver<std::io::Result<FileEvent>>,
     most: usize,
-) -> std::io::Result<Option<Vec<Event>>> {
+) -> std::io::Result<Option<Vec<FileEvent>>> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while batch.len() < most && bytes < MAX_BYTES {
         let Some(event) = events.recv().await else { break };

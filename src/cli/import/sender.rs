@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use url::Url;
 
 /// One event of the file.
-pub(super) struct Event {
+pub(super) struct FileEvent {
     /// The line on which it begins.
     pub(super) line: u64,
     /// Its text, or why there is none.
@@ -33,11 +33,11 @@ struct Body {
     #[serde(default)]
     message: String,
     #[serde(default)]
-    results: Vec<ItemResult>,
+    results: Vec<AnsweredEvent>,
 }
 
 #[derive(Deserialize)]
-struct ItemResult {
+struct AnsweredEvent {
     status: String,
     #[serde(default)]
     message: String,
@@ -63,9 +63,9 @@ impl Sender {
     }
 
     /// Sends the events of one request, until all are answered.
-    pub(super) async fn send(&self, events: Vec<Event>) -> Result<Vec<EventResult>, String> {
+    pub(super) async fn send(&self, events: Vec<FileEvent>) -> Result<Vec<EventResult>, String> {
         let (mut answers, mut unsent) = (Vec::new(), Vec::new());
-        for Event { line, text } in events {
+        for FileEvent { line, text } in events {
             match text {
                 Ok(text) if text.len() > MAX_EVENT_BYTES => {
                     answers.push(refused(line, "the event is too large: at most 128 KiB".to_owned()));
@@ -117,7 +117,7 @@ impl Sender {
 /// The end of a request.
 enum RequestEnd {
     /// There is a result for each event.
-    Answered(Vec<ItemResult>),
+    Answered(Vec<AnsweredEvent>),
     /// The service could not store the events.
     Failed { retry_after: Option<Duration>, reason: String },
 }
@@ -125,11 +125,11 @@ enum RequestEnd {
 /// Adds the answers of the events that are done with; returns the others, which are to be sent again.
 fn take_answers(
     sent: Vec<(u64, String)>,
-    results: Vec<ItemResult>,
+    results: Vec<AnsweredEvent>,
     answers: &mut Vec<EventResult>,
 ) -> Vec<(u64, String)> {
     let mut again = Vec::new();
-    for ((line, text), ItemResult { status, message }) in sent.into_iter().zip(results) {
+    for ((line, text), AnsweredEvent { status, message }) in sent.into_iter().zip(results) {
         match &*status {
             "backlog_full" | "unavailable" | "error" => again.push((line, text)),
             "rejected" | "too_large" | "unauthorized" => {

@@ -94,7 +94,7 @@ impl Appender {
         group: &[Vec<NewEvent>],
     ) -> Result<Vec<Result<Vec<Appended>, StoreError>>, Error> {
         let numbers = self.numbers(session, group).await?;
-        let read = Reading::read(session, group, self.0.has_former_ids).await?;
+        let read = AppendReading::read(session, group, self.0.has_former_ids).await?;
         let known = KnownUsers::read(session, group, &numbers, &self.0.backlogs).await?;
         let mut batch = AppendedRows::default();
         let mut answers = Vec::with_capacity(group.len());
@@ -125,14 +125,14 @@ impl Appender {
 }
 
 /// What is read in the second round trip.
-struct Reading {
+struct AppendReading {
     ids: HashSet<Vec<u8>>,
     /// Rows of the log with a former id, with the keys they still have.
     former: HashMap<Vec<u8>, Vec<u8>>,
     seqs: Vec<Seq>,
 }
 
-impl Reading {
+impl AppendReading {
     async fn read(session: &Session, group: &[Vec<NewEvent>], has_former_ids: bool) -> Result<Self, Error> {
         let ids: Vec<&[u8]> = group.iter().flatten().map(|event| event.id.0.as_slice()).collect();
         let count = i32::try_from(ids.len()).unwrap_or(i32::MAX);

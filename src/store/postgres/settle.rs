@@ -138,7 +138,7 @@ impl Settler {
 
     async fn transaction(&self, session: &Session, group: &[Settle]) -> Result<Vec<Result<(), StoreError>>, Error> {
         let numbers = self.numbers(session, group).await?;
-        let read = Reading::read(session, group, &numbers).await?;
+        let read = SettleReading::read(session, group, &numbers).await?;
         let answers: Vec<Result<(), StoreError>> =
             group.iter().map(|settle| read.check(settle, numbers.get(&settle.account).copied())).collect();
         let accepted = || group.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(settle, _)| settle);
@@ -174,7 +174,7 @@ impl Settler {
 }
 
 /// What is read in the second round trip.
-struct Reading {
+struct SettleReading {
     tokens: HashMap<AccountNumber, Option<Uuid>>,
     /// Pending events.
     events: HashMap<Seq, (AccountNumber, Timestamp)>,
@@ -182,7 +182,7 @@ struct Reading {
     attempts: HashMap<Seq, Option<AttemptRecord>>,
 }
 
-impl Reading {
+impl SettleReading {
     async fn read(
         session: &Session,
         group: &[Settle],
