@@ -9,6 +9,7 @@ use super::outcome::{Action, Outcome, PermanentFailure, Remark, Step, TransientF
 use super::search::{self, Search};
 use super::{
     Affiliate, Call, DeleteTarget, Done, Found, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, Stage,
+    existing,
 };
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Personal, Profile, User};
 
@@ -74,6 +75,11 @@ pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call
     match (call, reply) {
         (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::refused(call, words)),
         (Call::Search { .. }, reply) => on_search(input, state, reply, call),
+        (Call::Get(Identifier::Code(_)), Reply::Affiliate(affiliate)) if is_of_another(input, state, &affiliate) => {
+            state.progress.target = None;
+            state.forget();
+            None
+        }
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
             state.progress.target = Some(DeleteTarget { code: code.clone(), id: Some(affiliate.id) });
             state.progress.stage = Stage::Start;
@@ -97,6 +103,11 @@ pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call
         }
         _ => Some(Step::unexpected(call)),
     }
+}
+
+/// Whether `get` shows an affiliate that is another user's by now, although Refersion's list showed it with the e-mail of this one.
+fn is_of_another(input: &PlanInput<'_>, state: &PlanState, shown: &Affiliate) -> bool {
+    state.known.as_ref().is_some_and(|known| existing::is_outdated(input, state, known, shown))
 }
 
 /// The affiliate is disabled: forget everything that leads to it.

@@ -1,8 +1,9 @@
 //! An affiliate that exists already: it is found by its e-mail, and what the store or `get` shows of it is taken over.
 //!
 //! In: the replies to `search` and `get`, and what the store remembers. Out: a changed state, or the end. Invariants: an affiliate with
-//! another owner is not taken over; one that is found `DISABLED` or `DENIED` is left alone. Deliberately absent: what is changed of it
-//! then ([`super::identify`]).
+//! another owner is not taken over; one that is found `DISABLED` or `DENIED` is left alone; one that is known from Refersion's list alone
+//! is changed only after `get` has shown that it still has that e-mail. Deliberately absent: what is changed of it then
+//! ([`super::identify`]).
 
 use super::outcome::{Step, TransientFailure};
 use super::search::{self, Search};
@@ -11,7 +12,7 @@ use super::{
     Stage,
 };
 use super::{read_back, status};
-use crate::domain::AffiliateCode;
+use crate::domain::{AffiliateCode, Field};
 use crate::mapping::Identify;
 
 /// Handles the reply to `call`, a search.
@@ -41,7 +42,8 @@ fn on_found(state: &mut PlanState, found: Found) -> Option<Step> {
 /// then what `get` shows decides. If existing affiliates are ignored, and it is certain that this is one, `get` is spared.
 pub(super) fn on_recalled(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState, recalled: Option<Recalled>) {
     let Stage::Found(code) = state.progress.stage.clone() else { return };
-    match recalled {
+    let is_listed = |recalled: &Recalled| recalled.known.is_only_listed() && !recalled.has_other_owner;
+    match recalled.filter(|recalled| !is_listed(recalled)) {
         Some(Recalled { known, has_other_owner }) => {
             if has_other_owner {
                 state.access = AffiliateAccess::to_affiliate_of_other_user(wanted, input.policy, &code);
@@ -69,8 +71,16 @@ pub(super) fn on_details(
     code: &AffiliateCode,
     affiliate: &Affiliate,
 ) -> Option<Step> {
+    if matches!(state.progress.stage, Stage::Listed(_)) && !has_email(wanted, affiliate) {
+        state.forget();
+        return None;
+    }
     state.progress.stage = Stage::Start;
     status::on_shown(input, state, affiliate.status);
+    if state.known.as_ref().is_some_and(|known| is_outdated(input, state, known, affiliate)) {
+        state.forget();
+        return None;
+    }
     if let Some(known) = &mut state.known {
         known.id = Some(affiliate.id);
         return status::left_alone(code, state.progress.present_status.kept());
@@ -88,4 +98,15 @@ pub(super) fn on_details(
     let sent = read_back::sent_already(input, wanted, affiliate);
     state.record_affiliate(Known { code: code.clone(), id: Some(affiliate.id), origin, sent });
     None
+}
+
+/// Whether `get` shows the e-mail of the event, if it shows one.
+fn has_email(wanted: &Identify, affiliate: &Affiliate) -> bool {
+    let email = wanted.user.email.as_ref().zip(affiliate.profile.get(Field::Email));
+    email.is_none_or(|(email, shown)| email.is_same_address(shown))
+}
+
+/// Whether an affiliate of the list has another e-mail by now: then another affiliate may have that, or none.
+pub(super) fn is_outdated(input: &PlanInput<'_>, state: &PlanState, known: &Known, shown: &Affiliate) -> bool {
+    known.is_only_listed() && !state.progress.met && !known.is_confirmed_by(input.hash, &shown.profile)
 }

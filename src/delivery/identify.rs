@@ -31,7 +31,7 @@ pub(super) fn decide(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanS
             None => Step::Dead(PermanentFailure::Unmappable(MappingError::MissingEmail)),
         },
         (Stage::Found(code), _) => Step::Recall(code.clone()),
-        (Stage::FoundUnknown(code), _) => Step::Next(Call::Get(Identifier::Code(code.clone()))),
+        (Stage::FoundUnknown(code) | Stage::Listed(code), _) => Step::Next(Call::Get(Identifier::Code(code.clone()))),
         (_, Some(known)) => update(input, wanted, known.clone(), state),
         (_, None) => create(wanted, state),
     }
@@ -64,6 +64,11 @@ fn update(input: &PlanInput<'_>, wanted: &Identify, known: Known, state: &mut Pl
         return done(input, wanted, &current, known, state);
     }
     match (known.id, status) {
+        (None, _) if known.is_only_listed() && state.is_known_by_email => {
+            state.known = None; // it stays as it is until `get` has shown it
+            state.progress.stage = Stage::Listed(known.code.clone());
+            Step::Next(Call::Get(Identifier::Code(known.code)))
+        }
         (None, _) => Step::Next(Call::Get(Identifier::Code(known.code))),
         (Some(id), _) if matches!(state.progress.stage, Stage::CheckEdit | Stage::CheckStatus | Stage::ReadStatus) => {
             Step::Next(Call::Get(Identifier::Id(id)))

@@ -7,8 +7,8 @@
 use super::UnansweredNew;
 use super::unanswered_new;
 use crate::domain::{
-    AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, Fingerprint, HashKey, SentAttributes,
-    Timestamp,
+    AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, Fingerprint, HashKey, Profile,
+    SentAttributes, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,16 @@ pub struct Known {
 }
 
 impl Known {
+    /// Whether nothing but its code and what the list or a search showed is known: its numeric id was never needed.
+    pub fn is_only_listed(&self) -> bool {
+        self.origin == Origin::Found && self.id.is_none()
+    }
+
+    /// Whether `get` shows the e-mail that is remembered. If not, what the list showed does not hold any more.
+    pub(super) fn is_confirmed_by(&self, key: &HashKey, shown: &Profile) -> bool {
+        shown.get(Field::Email).is_none_or(|email| self.sent.has(key, &Field::Email.into(), email.trim()))
+    }
+
     /// Whether Refersion has this e-mail of the affiliate, as far as is remembered.
     pub fn has_email(&self, key: &HashKey, email: &Email) -> bool {
         self.sent.has(key, &Field::Email.into(), email.as_str())
@@ -194,6 +204,8 @@ pub enum Stage {
     Found(AffiliateCode),
     /// An affiliate was found of which nothing is remembered; `get` is to show its numeric id.
     FoundUnknown(AffiliateCode),
+    /// Refersion's list showed an affiliate with the e-mail; `get` is to show whether it still has that, and its numeric id.
+    Listed(AffiliateCode),
     /// An edit "changed nothing": read back to see what that means.
     CheckEdit,
     /// A status change "changed nothing": read back to see what that means.

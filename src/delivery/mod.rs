@@ -5,6 +5,7 @@
 //! randomness or HTTP, so every scenario is a script of replies. Deliberately absent: the wait before a retry, and the storage
 //! of memory and progress.
 
+mod affiliate_list;
 mod coalesce;
 mod delete;
 mod exchange;
@@ -22,6 +23,7 @@ mod state;
 mod status;
 mod unanswered_new;
 
+pub use affiliate_list::{Learn, LearnedAffiliate, ListPage, ListProgress, ListReply, Listed, learned};
 pub use coalesce::{Coalesced, coalesce};
 pub use exchange::{Affiliate, Call, Found, Identifier, Rejection, Reply};
 pub use memory::{DeleteTarget, Done, Known, Memory, Origin, PresentStatus, Progress, Recalled, RefusedValues, Stage};

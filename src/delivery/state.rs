@@ -29,6 +29,8 @@ pub struct PlanState {
     pub known: Option<Known>,
     /// Another affiliate, that of the e-mail, where the `userId` leads to one.
     pub fallback: Option<Known>,
+    /// The e-mail led to the affiliate, and no `userId`.
+    pub is_known_by_email: bool,
     /// What the event may do.
     pub access: AffiliateAccess,
     /// What it may do to the affiliate of its e-mail, where its `userId` leads to none any more.
@@ -79,7 +81,8 @@ impl PlanState {
         let by_email = by_email.filter(|_| by_user_id.is_some() || other_affiliate.is_none());
         let is_anothers = matches!(access_by_email, AffiliateAccess::OtherOwner(_));
         let by_email = by_email.filter(|_| !is_anothers && !deleted_since);
-        let (known, fallback, access) = if by_user_id.is_none() {
+        let is_known_by_email = by_user_id.is_none();
+        let (known, fallback, access) = if is_known_by_email {
             (by_email, None, access_by_email.clone())
         } else {
             (by_user_id.filter(|_| !deleted_since), by_email, AffiliateAccess::Full)
@@ -90,9 +93,17 @@ impl PlanState {
             progress.present_status = PresentStatus::Unread; // it may have changed
             count_as_unanswered(&mut progress, in_flight, known.is_some());
         }
+        // Of an affiliate that the list showed, Refersion's next reply decides, not what is remembered: it may be the work of a `new`
+        // whose answer is not known.
+        let is_in_doubt = progress.unanswered_new.is_some() || matches!(progress.stage, Stage::Listed(_));
+        let known = known.filter(|known| !(is_in_doubt && is_known_by_email && known.is_only_listed()));
+        if known.is_some() && matches!(progress.stage, Stage::Listed(_)) {
+            progress.stage = Stage::Start;
+        }
         Self {
             known,
             fallback,
+            is_known_by_email,
             access,
             access_by_email,
             deleted_since,
@@ -122,7 +133,9 @@ impl PlanState {
     /// Forgets an affiliate that Refersion no longer has; the other key may still lead to one.
     pub(super) fn forget(&mut self) {
         let gone = std::mem::replace(&mut self.known, self.fallback.take());
-        self.forgotten.extend(gone.map(|known| known.code));
+        self.is_known_by_email = true;
+        let listed = if let Stage::Listed(code) = &self.progress.stage { Some(code.clone()) } else { None };
+        self.forgotten.extend(gone.map(|known| known.code).or(listed));
         self.access = self.access_by_email.clone();
         self.progress.present_status = PresentStatus::Unread;
         self.progress.status_in_flight = None;

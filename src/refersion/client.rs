@@ -7,7 +7,7 @@
 use super::request;
 use super::response::{self, KeyVerification};
 use super::send_guard::{GuardedBody, SendGuard};
-use crate::delivery::{Call, Reply};
+use crate::delivery::{Call, ListReply, Reply};
 use crate::domain::{ApiKey, password};
 use arc_swap::ArcSwap;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -46,6 +46,9 @@ pub struct BuildError(String);
 /// Building a client fails if it is to speak TLS and the system has no certificates, as an empty container image.
 const CERTIFICATES_HINT: &str = "calls to Refersion need the certificates of certificate authorities: install the package \
                                  ca-certificates, or set SSL_CERT_FILE to a file that holds them";
+
+/// The operation that verifies a key pair and lists affiliates.
+const LIST: &str = "list";
 
 /// The longest response body that is read, in bytes; the rest is dropped. Refersion's are far shorter.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -110,6 +113,15 @@ impl Client {
         Some((read(call), others.iter().map(|call| read(call)).collect()))
     }
 
+    /// Asks for a page of Refersion's list of affiliates, from 1. None: `guard` did not let it be sent.
+    pub async fn list(&self, page: u32, guard: &SendGuard) -> Option<ListReply> {
+        let received = self.send(LIST, &request::list_page(page), guard).await;
+        (!guard.has_refused()).then(|| match received {
+            Ok(received) => response::list_page(&received.as_raw(), SystemTime::now()),
+            Err(error) => ListReply::Failed { what: error.message, retry_after: None },
+        })
+    }
+
     /// Verifies the key pair by `/affiliate/list`.
     pub async fn verify_key(&self) -> KeyVerification {
         self.verify_key_with_date().await.0
@@ -117,7 +129,7 @@ impl Client {
 
     /// The same, and the `Date` header of the response, if it has one.
     pub async fn verify_key_with_date(&self) -> (KeyVerification, Option<SystemTime>) {
-        match self.send("list", &request::key_verification(), &SendGuard::none()).await {
+        match self.send(LIST, &request::key_verification(), &SendGuard::none()).await {
             Ok(received) => {
                 let date = received.date.as_ref().and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
                 (response::verification(&received.as_raw(), SystemTime::now()), date)

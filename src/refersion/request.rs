@@ -39,6 +39,14 @@ pub fn key_verification() -> Value {
     json!({"limit": "1", "page": "1"})
 }
 
+/// The body of the request for a page of `/affiliate/list`, from 1.
+pub fn list_page(page: u32) -> Value {
+    json!({"limit": MAX_LISTED.to_string(), "page": page.to_string()})
+}
+
+/// So many affiliates a page of the list may hold at most.
+const MAX_LISTED: u32 = 100;
+
 fn new_body(new: &NewAffiliate, password: &SecretString) -> Value {
     let mut body = fields(&new.profile, |_, value| value.into());
     body.insert("status".into(), json!(new.status));
@@ -128,6 +136,7 @@ mod tests {
             json!({"affiliate_code": "a3y7"})
         );
         assert_eq!(key_verification(), json!({"limit": "1", "page": "1"}));
+        assert_eq!(list_page(2), json!({"limit": "100", "page": "2"}));
     }
 
     #[test]

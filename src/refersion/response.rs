@@ -14,12 +14,13 @@
 //! | 503 | maintenance: retry; the call took no effect |
 //! | other 5xx | retry; `new` may have taken effect |
 //!
+//! Of `list` only a page counts: no event needs it.
 //! In: a call, the body that was sent, and the response. Out: a [`Reply`]. Pure. Bodies are read leniently: numbers as numbers
 //! or texts, `error` or `errors` as text or list. Deliberately absent: what follows from a reply ([`crate::delivery`]).
 
 use super::error_message::redact_sent_values;
 use super::success_body::{self, text};
-use crate::delivery::{Call, Rejection, Reply};
+use crate::delivery::{Call, ListPage, ListReply, Rejection, Reply};
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
@@ -116,6 +117,23 @@ pub fn verification(response: &RawResponse<'_>, now: SystemTime) -> KeyVerificat
             }
         }
     }
+}
+
+/// Reads a page of Refersion's list of affiliates. Everything but a page is a failure of which nothing follows: no event needs the list.
+/// That nobody is on it may be said as a search says it.
+pub fn list_page(response: &RawResponse<'_>, now: SystemTime) -> ListReply {
+    let body = json(response.body);
+    let page = body.as_ref().and_then(|body| match response.status {
+        200..=299 => success_body::list_page(body),
+        422 if matches!(rejection(&errors(body), body), Reply::NotFound) => Some(ListPage::default()),
+        _ => None,
+    });
+    let failed = || {
+        let without = if response.status < 300 { " without the expected fields" } else { "" };
+        let what = format!("Refersion answered {} to list{without}", response.status);
+        ListReply::Failed { what, retry_after: response.retry_after.and_then(|text| wait(text, now)) }
+    };
+    page.map_or_else(failed, ListReply::Page)
 }
 
 /// The wait of a `Retry-After`: seconds, or an HTTP date.

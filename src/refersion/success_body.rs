@@ -4,7 +4,7 @@
 //! numbers are read as numbers or texts, and a search result that cannot be read is left out. Invariant: an affiliate code
 //! is safe to show, even if a proxy made the response. Deliberately absent: the status code ([`super::response`]).
 
-use crate::delivery::{Affiliate, Call, Found, Reply};
+use crate::delivery::{Affiliate, Call, Found, ListPage, Listed, Reply};
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Field, Profile};
 use serde_json::Value;
 
@@ -33,6 +33,17 @@ pub(super) fn read(call: &Call, body: &Value) -> Option<Reply> {
     }
 }
 
+/// The page of the list that `body` states; none if it lacks the results.
+pub(super) fn list_page(body: &Value) -> Option<ListPage> {
+    let results = body.get("results")?.as_array()?;
+    let affiliates = results.iter().filter_map(listed).collect();
+    Some(ListPage { total: body.get("total").and_then(number), results: results.len() as u64, affiliates })
+}
+
+fn listed(result: &Value) -> Option<Listed> {
+    Some(Listed { code: code(result.get("id")?)?, status: status(result), profile: shown(result) })
+}
+
 /// The longest code that is accepted, in bytes; Refersion's have four.
 const MAX_CODE_BYTES: usize = 100;
 
@@ -59,9 +70,13 @@ fn found(result: &Value) -> Option<Found> {
 }
 
 fn affiliate(body: &Value) -> Option<Affiliate> {
-    let shown = |field: &Field| Some((*field, text(body.get(field.spec().get_name?)?)?));
-    let profile: Profile = Field::ALL.iter().filter_map(shown).collect();
-    Some(Affiliate { id: AffiliateId(number(body.get("id")?)?), status: status(body), profile })
+    Some(Affiliate { id: AffiliateId(number(body.get("id")?)?), status: status(body), profile: shown(body) })
+}
+
+/// The fields that are shown of an affiliate.
+fn shown(affiliate: &Value) -> Profile {
+    let shown = |field: &Field| Some((*field, text(affiliate.get(field.spec().get_name?)?)?));
+    Field::ALL.iter().filter_map(shown).collect()
 }
 
 fn status(value: &Value) -> Option<AffiliateStatus> {
@@ -79,4 +94,48 @@ pub(super) fn text(value: &Value) -> Option<String> {
 
 fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::ListReply;
+    use crate::refersion::response::{self, RawResponse};
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn a_page_of_the_list_is_read_leniently_and_everything_else_is_a_failure() {
+        let listed = |status, body: &str| {
+            let answer = RawResponse { status, retry_after: Some("7"), body: body.as_bytes() };
+            response::list_page(&answer, SystemTime::UNIX_EPOCH)
+        };
+        let page = |total, results, affiliates: usize| {
+            let profile: Profile = [(Field::Email, "b@x.io"), (Field::Offer, "12")].into_iter().collect();
+            let one = Listed { code: AffiliateCode("a3y7".into()), status: Some(AffiliateStatus::Active), profile };
+            ListReply::Page(ListPage { total, results, affiliates: vec![one; affiliates] })
+        };
+        let one = r#"{"id": "a3y7", "offer_id": 12, "status": "ACTIVE", "email": "b@x.io", "custom_fields": []}"#;
+        for (body, expected) in [
+            (format!(r#"{{"total": "1", "results": [{one}]}}"#), page(Some(1), 1, 1)),
+            (format!(r#"{{"results": [{one}, {{"email": "no code"}}, 7]}}"#), page(None, 3, 1)),
+            (r#"{"total": 0, "results": []}"#.to_owned(), page(Some(0), 0, 0)),
+        ] {
+            assert_eq!(listed(200, &body), expected, "{body}");
+        }
+        let nobody = r#"{"errors": ["Could not find affiliates with this keyword."]}"#;
+        assert_eq!(listed(422, nobody), page(None, 0, 0));
+        for (status, body) in [
+            (200, "<html>"),
+            (200, r#"{"results": "none"}"#),
+            (204, ""),
+            (422, r#"{"errors": ["Request filter not provided."]}"#),
+            (401, r#"{"error": "Invalid API credentials (error 2)."}"#),
+            (404, r#"{"total": 0, "results": []}"#),
+            (429, ""),
+        ] {
+            let ListReply::Failed { what, retry_after } = listed(status, body) else { panic!("{status} {body}") };
+            assert!(what.starts_with(&format!("Refersion answered {status} to list")), "{what}");
+            assert_eq!(retry_after, Some(Duration::from_secs(7)));
+        }
+    }
 }

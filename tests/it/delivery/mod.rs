@@ -9,6 +9,7 @@ mod coalesce;
 mod delete;
 mod identify;
 mod known;
+mod listed;
 mod merchants_status;
 mod newer_facts;
 mod one_by_one;

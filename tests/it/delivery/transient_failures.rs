@@ -4,7 +4,8 @@
 use super::scenario::{Scenario, identify};
 use super::script_runner::{Restarts, ScriptRun, run_script, run_with};
 use super::{
-    Row, delete, identify as unknown, known, merchants_status, newer_facts, owners, rejected_values, taken, text,
+    Row, delete, identify as unknown, known, listed, merchants_status, newer_facts, owners, rejected_values, taken,
+    text,
 };
 use refersion_destination::delivery::{Reply, Step};
 use refersion_destination::mapping::Intent;
@@ -16,6 +17,7 @@ fn every_row() -> Vec<Row> {
         unknown::rows(),
         taken::rows(),
         known::rows(),
+        listed::rows(),
         delete::rows(),
         owners::rows(),
         newer_facts::rows(),

@@ -1,0 +1,260 @@
+//! Refersion's list of affiliates: what a page of it teaches, and how far it was read.
+//!
+//! In: pages, as [`crate::refersion`] reads them. Out: what to remember of the affiliates ([`learned`]), and the [`ListProgress`] that is
+//! stored with it. An affiliate of the list is known by its code and its e-mail; `get` shows its numeric id once that is needed, and
+//! with it whether the list still holds. Invariants: an affiliate with a final status is not remembered, because the merchant may
+//! change that again; what is remembered counts as older than any event; reading ends, whatever the pages say. Deliberately absent:
+//! when a page is asked for ([`crate::worker`]), and what is remembered already ([`crate::store`]).
+
+use super::{Known, Origin, status};
+use crate::domain::{
+    AccountName, AffiliateCode, AffiliateStatus, Email, Field, HashKey, Profile, SentAttributes, Timestamp, UserKey,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// Whether the account's affiliates are learned from Refersion's list (`DELIVERY_LEARN`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Learn {
+    /// Only when it is asked for.
+    Off,
+    /// Once, from the account's first event on.
+    #[default]
+    Once,
+    /// Again when a day has passed.
+    Daily,
+}
+
+/// An affiliate as the list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The alphanumeric code.
+    pub code: AffiliateCode,
+    /// Its status; none if it could not be read.
+    pub status: Option<AffiliateStatus>,
+    /// Its e-mail, its name and its offer.
+    pub profile: Profile,
+}
+
+/// A page of the list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListPage {
+    /// How many affiliates all pages hold together; none if the page does not tell.
+    pub total: Option<u64>,
+    /// How many this page holds.
+    pub results: u64,
+    /// Those of them that can be read.
+    pub affiliates: Vec<Listed>,
+}
+
+/// The answer to a request for a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListReply {
+    /// The page.
+    Page(ListPage),
+    /// Anything else: an outage, a refusal, an answer that is not Refersion's.
+    Failed {
+        /// What happened, in words safe to show.
+        what: String,
+        /// The wait that Refersion asked for.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// An affiliate that a page teaches, and the key of its e-mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LearnedAffiliate {
+    /// What is to be remembered.
+    pub known: Known,
+    /// The key that leads to it.
+    pub email: UserKey,
+}
+
+/// How far the list of an account was read. Stored with what its pages taught.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListProgress {
+    /// The page to read next, from 1.
+    pub page: u32,
+    /// How many affiliates the pages before it held.
+    pub seen: u64,
+    /// How many there are in all, as the last page told.
+    pub total: Option<u64>,
+    /// The first affiliate of the last page: a server that does not page shows it again.
+    first: Option<AffiliateCode>,
+    /// When the list was last read to its end.
+    pub completed_at: Option<Timestamp>,
+}
+
+/// No account has ten million affiliates.
+const MAX_PAGES: u32 = 100_000;
+/// How long a list that was read counts as read, if it is read daily.
+const DAY: Duration = Duration::from_hours(24);
+
+impl Default for ListProgress {
+    fn default() -> Self {
+        Self { page: 1, seen: 0, total: None, first: None, completed_at: None }
+    }
+}
+
+impl ListProgress {
+    /// Whether the list was read to its end, and no further reading has begun.
+    pub fn is_complete(&self) -> bool {
+        self.completed_at.is_some() && self.page == 1
+    }
+
+    /// Whether a page is to be read at `now`.
+    pub fn is_due(&self, learn: Learn, now: Timestamp) -> bool {
+        match (learn, self.completed_at) {
+            (Learn::Off, _) => false,
+            (_, None) => true,
+            (Learn::Once, Some(_)) => !self.is_complete(),
+            (Learn::Daily, Some(at)) => !self.is_complete() || now.since(at) >= DAY,
+        }
+    }
+
+    /// The progress once `page` was read at `now`.
+    #[must_use]
+    pub fn after(&self, page: &ListPage, now: Timestamp) -> Self {
+        if self.seen > 0 && self.is_complete() {
+            return Self { completed_at: self.completed_at, ..Self::default() }.after(page, now); // it is read again
+        }
+        let first = page.affiliates.first().map(|affiliate| affiliate.code.clone());
+        let is_again = first.is_some() && first == self.first;
+        let seen = if is_again { self.seen } else { self.seen + page.results };
+        let all_seen = page.total.is_some_and(|total| seen >= total);
+        if is_again || page.results == 0 || all_seen || self.page >= MAX_PAGES {
+            return Self { seen, total: page.total, completed_at: Some(now), ..Self::default() };
+        }
+        Self { page: self.page + 1, seen, total: page.total, first, completed_at: self.completed_at }
+    }
+}
+
+/// What a page teaches: each affiliate with an address, unless its status is final. Of several with one address or one code, the
+/// first.
+pub fn learned(page: &ListPage, hash: &HashKey, account: &AccountName) -> Vec<LearnedAffiliate> {
+    let (mut codes, mut emails) = (HashSet::new(), HashSet::new());
+    let learned = page.affiliates.iter().filter_map(|listed| listed.learned(hash, account));
+    learned.filter(|one| codes.insert(one.known.code.clone()) && emails.insert(one.email)).collect()
+}
+
+impl Listed {
+    fn learned(&self, hash: &HashKey, account: &AccountName) -> Option<LearnedAffiliate> {
+        let email = Email::parse(self.profile.get(Field::Email)?).ok()?;
+        if self.status.is_some_and(status::is_final) {
+            return None;
+        }
+        let mut sent = SentAttributes::default();
+        for (attribute, value) in self.profile.iter() {
+            sent.record(hash, attribute, value, Timestamp::OLDEST);
+        }
+        if let Some(status) = self.status {
+            sent.record_status(hash, status, Timestamp::OLDEST);
+        }
+        let known = Known { code: self.code.clone(), id: None, origin: Origin::Found, sent };
+        Some(LearnedAffiliate { known, email: hash.email(account, &email) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash() -> HashKey {
+        HashKey::new(&[7; 32])
+    }
+
+    fn listed(code: &str, email: &str, status: Option<AffiliateStatus>) -> Listed {
+        let profile = [(Field::FirstName, "Ann"), (Field::Email, email)].into_iter().collect();
+        Listed { code: AffiliateCode(code.to_owned()), status, profile }
+    }
+
+    fn page(codes: &[&str], total: Option<u64>) -> ListPage {
+        let affiliates = codes.iter().map(|code| listed(code, &format!("{code}@x.io"), None)).collect();
+        ListPage { total, results: codes.len() as u64, affiliates }
+    }
+
+    #[test]
+    fn a_page_teaches_whom_the_merchant_has_not_denied_or_disabled_each_once() {
+        use AffiliateStatus::{Active, Denied, Disabled, Pending};
+        for (claim, listed, expected) in [
+            ("active", vec![listed("a", "a@x.io", Some(Active))], &["a"][..]),
+            ("pending", vec![listed("a", "a@x.io", Some(Pending))], &["a"]),
+            ("a status that cannot be read", vec![listed("a", "a@x.io", None)], &["a"]),
+            ("denied", vec![listed("a", "a@x.io", Some(Denied))], &[]),
+            ("disabled", vec![listed("a", "a@x.io", Some(Disabled))], &[]),
+            ("no address", vec![listed("a", "", None), listed("b", "nobody", None)], &[]),
+            ("one address twice", vec![listed("a", "a@x.io", None), listed("b", "A@x.io", None)], &["a"]),
+            ("one code twice", vec![listed("a", "a@x.io", None), listed("a", "b@x.io", None)], &["a"]),
+        ] {
+            let page = ListPage { affiliates: listed, ..ListPage::default() };
+            let learned = learned(&page, &hash(), &AccountName::main());
+            let codes: Vec<&str> = learned.iter().map(|one| &*one.known.code.0).collect();
+            assert_eq!(codes, expected, "{claim}");
+        }
+    }
+
+    #[test]
+    fn what_the_list_tells_is_remembered_as_older_than_any_event() {
+        let page = ListPage {
+            affiliates: vec![listed("a", "Ann@x.io", Some(AffiliateStatus::Active))],
+            ..ListPage::default()
+        };
+        let [one] = &learned(&page, &hash(), &AccountName::main())[..] else { panic!("one") };
+        let LearnedAffiliate { known: Known { id, origin, sent, .. }, email } = one;
+        let address = Email::parse("ann@x.io").expect("an address");
+        assert_eq!((*id, *origin, *email), (None, Origin::Found, hash().email(&AccountName::main(), &address)));
+        assert!(one.known.has_email(&hash(), &address) && sent.has(&hash(), &Field::FirstName.into(), "Ann"));
+        assert!(sent.has_status(&hash(), AffiliateStatus::Active));
+        assert_eq!(sent.latest(), Some(Timestamp::OLDEST));
+    }
+
+    /// Pages, as `codes of total`; and what the progress is after them.
+    #[test]
+    fn the_list_is_read_until_all_was_seen_or_nothing_new_comes() {
+        let now = Timestamp(5);
+        for (claim, pages, expected) in [
+            ("nobody", vec![page(&[], Some(0))], (1, 0, true)),
+            ("one page of one", vec![page(&["a", "b"], Some(2))], (1, 2, true)),
+            ("one page of two", vec![page(&["a", "b"], Some(3))], (2, 2, false)),
+            ("two pages of two", vec![page(&["a", "b"], Some(3)), page(&["c"], Some(3))], (1, 3, true)),
+            ("the total is not told", vec![page(&["a"], None), page(&["b"], None)], (3, 2, false)),
+            ("until a page is empty", vec![page(&["a"], None), page(&[], None)], (1, 1, true)),
+            ("one page again and again", vec![page(&["a"], Some(9)), page(&["a"], Some(9))], (1, 1, true)),
+            ("pages are smaller than asked for", vec![page(&["a"], Some(3)), page(&["b"], Some(3))], (3, 2, false)),
+        ] {
+            let progress = pages.iter().fold(ListProgress::default(), |progress, page| progress.after(page, now));
+            let ListProgress { page, seen, .. } = progress;
+            assert_eq!((page, seen, progress.is_complete()), expected, "{claim}");
+        }
+        let endless = ListProgress { page: MAX_PAGES, ..ListProgress::default() };
+        assert!(endless.after(&page(&["a"], None), now).is_complete());
+    }
+
+    #[test]
+    fn it_is_read_once_or_daily_or_not() {
+        let day = 24 * 3_600 * 1_000;
+        let read = ListProgress { completed_at: Some(Timestamp(0)), ..ListProgress::default() };
+        let begun = ListProgress { page: 2, ..ListProgress::default() };
+        let again = read.after(&page(&["a"], None), Timestamp(day));
+        for (progress, now, expected) in [
+            (&ListProgress::default(), 0, [false, true, true]),
+            (&begun, 0, [false, true, true]),
+            (&read, day - 1, [false, false, false]),
+            (&read, day, [false, false, true]),
+            (&again, day, [false, true, true]),
+        ] {
+            let due = [Learn::Off, Learn::Once, Learn::Daily].map(|learn| progress.is_due(learn, Timestamp(now)));
+            assert_eq!(due, expected, "{progress:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn progress_survives_its_text_and_an_unknown_one_begins_anew() {
+        let progress = ListProgress::default().after(&page(&["a"], Some(2)), Timestamp(5));
+        let text = serde_json::to_string(&progress).expect("text");
+        assert_eq!(serde_json::from_str::<ListProgress>(&text).expect("read"), progress);
+        assert_eq!(serde_json::from_str::<ListProgress>("{}").expect("read"), ListProgress::default());
+    }
+}

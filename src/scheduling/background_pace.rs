@@ -1,0 +1,103 @@
+//! The pace of requests that are in no hurry beside those of deliveries: when the next of them may begin.
+//!
+//! In: how many requests of deliveries have begun, and whether deliveries are running. Out: a wait. While deliveries run, one request in
+//! [`SHARE`] is such a request; while none runs, one begins after a pause without deliveries. The first one waits longer, so that an
+//! account with few events makes it long after these were delivered. Deliberately absent: the limits of the account
+//! ([`super::AccountHealth`]), which hold for these requests as well.
+
+use crate::domain::Timestamp;
+use std::time::Duration;
+
+/// After so many requests of deliveries the first one may begin.
+const FIRST_AFTER: u64 = 100;
+/// After so many further ones the next.
+const SHARE: u64 = 10;
+/// Or after a pause of this length: before the first one, and before each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The pace of one account.
+#[derive(Clone, Debug, Default)]
+pub struct BackgroundPace {
+    /// Of the request before: how many requests of deliveries had begun by then. None: there was none.
+    last: Option<u64>,
+    /// How many had begun when the pace was first asked for.
+    first: Option<u64>,
+    /// Since when no delivery runs, and no such request.
+    quiet_since: Option<Timestamp>,
+    /// Somebody waits: one such request follows the other.
+    is_hurried: bool,
+}
+
+impl BackgroundPace {
+    /// Somebody waits for the requests from now on: they are made one after the other, at the pace of deliveries.
+    pub fn hurry(&mut self) {
+        self.is_hurried = true;
+    }
+
+    /// How long until a request may begin, if nothing changes until then; zero: now. `begun` requests of deliveries have begun so far.
+    pub fn wait(&mut self, now: Timestamp, begun: u64, deliveries_run: bool) -> Duration {
+        let first = *self.first.get_or_insert(begun);
+        let (share, pause) = match self.last {
+            _ if self.is_hurried => (1, Duration::ZERO),
+            None => (FIRST_AFTER, FIRST_PAUSE),
+            Some(_) => (SHARE, PAUSE),
+        };
+        if begun.saturating_sub(self.last.unwrap_or(first)) >= share {
+            return Duration::ZERO;
+        }
+        if deliveries_run {
+            self.quiet_since = None;
+            return Duration::MAX;
+        }
+        let since = *self.quiet_since.get_or_insert(now);
+        pause.saturating_sub(now.since(since))
+    }
+
+    /// A request begins.
+    pub fn on_begin(&mut self, begun: u64) {
+        self.last = Some(begun);
+        self.quiet_since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp(seconds * 1_000)
+    }
+
+    #[test]
+    fn beside_deliveries_the_first_request_waits_for_a_hundred_of_theirs_and_each_further_one_for_ten() {
+        let mut pace = BackgroundPace::default();
+        for (begun, wait) in [(7, Duration::MAX), (106, Duration::MAX), (107, Duration::ZERO)] {
+            assert_eq!(pace.wait(at(0), begun, true), wait, "{begun}");
+        }
+        pace.on_begin(107);
+        assert_eq!([116, 117].map(|begun| pace.wait(at(60), begun, true)), [Duration::MAX, Duration::ZERO]);
+    }
+
+    #[test]
+    fn without_deliveries_a_pause_goes_before_each_request_and_a_delivery_begins_it_anew() {
+        let mut pace = BackgroundPace::default();
+        assert_eq!(pace.wait(at(0), 1, false), FIRST_PAUSE);
+        assert_eq!(pace.wait(at(4), 1, false), Duration::from_secs(6));
+        assert_eq!(pace.wait(at(9), 2, true), Duration::MAX);
+        assert_eq!(pace.wait(at(11), 2, false), FIRST_PAUSE);
+        assert_eq!(pace.wait(at(21), 2, false), Duration::ZERO);
+        pace.on_begin(2);
+        assert_eq!([21, 22].map(|now| pace.wait(at(now), 2, false)), [PAUSE, Duration::ZERO]);
+    }
+
+    #[test]
+    fn hurried_requests_follow_one_another_and_take_turns_with_deliveries() {
+        let mut pace = BackgroundPace::default();
+        pace.hurry();
+        assert_eq!(pace.wait(at(0), 5, false), Duration::ZERO);
+        pace.on_begin(5);
+        assert_eq!(pace.wait(at(0), 5, false), Duration::ZERO);
+        assert_eq!([5, 6].map(|begun| pace.wait(at(0), begun, true)), [Duration::MAX, Duration::ZERO]);
+    }
+}
