@@ -55,6 +55,7 @@ impl AppContext {
                 requests_per_second: account.max_requests_per_second,
             },
             max_age: config.delivery.max_age,
+            learn: config.delivery.learn,
         }
     }
 

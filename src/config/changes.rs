@@ -202,7 +202,7 @@ mod tests {
     }
 
     /// Of each setting, a valid value that is not the default. `REFERSION_ALLOW_PLAIN_HTTP` is none of a [`Config`]'s values.
-    const OTHER_VALUES: [(&str, &str); 42] = [
+    const OTHER_VALUES: [(&str, &str); 43] = [
         ("REFERSION_API_KEY", "pub_a.sec_a"),
         ("REFERSION_BASE_URL", "https://localhost/v2"),
         ("REFERSION_STATUS", "ACTIVE"),
@@ -237,6 +237,7 @@ mod tests {
         ("DELIVERY_ON_DELETE", "anonymize"),
         ("DELIVERY_ON_OTHER_USER", "update"),
         ("DELIVERY_STALE", "apply"),
+        ("DELIVERY_LEARN", "daily"),
         ("MAPPING_MISSING_NAME", "n/a"),
         ("MAPPING_IGNORED_USER_IDS", "none"),
         ("MAPPING_PAYPAL_EMAIL", "true"),

@@ -7,7 +7,7 @@
 
 use super::values::{self, Parsed};
 use super::{LogFormat, StoreUrl};
-use crate::delivery::{OnDelete, OnExisting, OnOtherUser, OnStale};
+use crate::delivery::{Learn, OnDelete, OnExisting, OnOtherUser, OnStale};
 use crate::domain::{AffiliateStatus, ApiKey, SealKey};
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -97,6 +97,7 @@ keys! {
     DELIVERY_ON_DELETE: Key<OnDelete> = plain("delivery", "on_delete", values::on_delete);
     DELIVERY_ON_OTHER_USER: Key<OnOtherUser> = plain("delivery", "on_other_user", values::on_other_user);
     DELIVERY_STALE: Key<OnStale> = plain("delivery", "stale", values::on_stale);
+    DELIVERY_LEARN: Key<Learn> = plain("delivery", "learn", values::learn);
     MAPPING_MISSING_NAME: Key<String> = plain("mapping", "missing_name", values::text);
     MAPPING_IGNORED_USER_IDS: Key<Vec<String>> = plain("mapping", "ignored_user_ids", values::texts);
     MAPPING_PAYPAL_EMAIL: Key<bool> = plain("mapping", "paypal_email", values::boolean);

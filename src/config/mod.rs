@@ -28,7 +28,7 @@ pub use changes::SettingChange;
 pub use keys::{KEYS, KeySpec, ValueKind};
 pub use problem::{ConfigProblem, Problems, Warning};
 
-use crate::delivery::Policy;
+use crate::delivery::{Learn, Policy};
 use crate::domain::{AccountName, ApiKey, SealKey};
 use crate::mapping::Rules;
 use crate::scheduling::Backoff;
@@ -175,6 +175,8 @@ pub struct DeliveryConfig {
     pub max_backlog: u64,
     /// What happens to affiliates that existed before, and on deletes.
     pub policy: Policy,
+    /// Whether affiliates are learned from Refersion's list.
+    pub learn: Learn,
 }
 
 /// `[log]`

@@ -163,6 +163,7 @@ fn delivery(reader: &mut Reader) -> Read<DeliveryConfig> {
     let on_delete = reader.value(&keys::DELIVERY_ON_DELETE);
     let on_other_user = reader.value(&keys::DELIVERY_ON_OTHER_USER);
     let on_stale = reader.value(&keys::DELIVERY_STALE);
+    let learn = reader.value(&keys::DELIVERY_LEARN);
     if let (Ok(min), Ok(max)) = (&min, &max)
         && min > max
     {
@@ -180,6 +181,7 @@ fn delivery(reader: &mut Reader) -> Read<DeliveryConfig> {
             on_other_user: on_other_user?,
             on_stale: on_stale?,
         },
+        learn: learn?,
     })
 }
 

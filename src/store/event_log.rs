@@ -119,8 +119,9 @@ pub struct AffiliateChanges {
     pub forget: Vec<AffiliateCode>,
     /// Erase links and dead letters' bodies of the users with these keys, and of the keys beside them in dead letters.
     pub erase: Vec<UserKey>,
-    /// The user was deleted at this moment. Of every key that is erased, and of every key that led to a forgotten affiliate, a keyed
-    /// hash is kept with it, until [`ForgetBefore::deletions`] passes the receipt of the event: see [`Memory::deleted_at`].
+    /// The user was deleted at this moment. Of every key that is erased, and of every key that led to a forgotten affiliate, a keyed hash
+    /// is kept with it, and one of each of these affiliates, until [`ForgetBefore::deletions`] passes the receipt of the event: see
+    /// [`Memory::deleted_at`].
     pub deleted_at: Option<Timestamp>,
 }
 

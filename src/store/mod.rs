@@ -1,10 +1,11 @@
 //! The store: accepted events in a durable log, the affiliate index, dead letters, sealed API keys.
 //!
-//! The traits are divided by caller: [`EventLog`] (HTTP server and delivery workers), [`DeadLetters`] and [`Inspection`] (operators),
-//! [`KeyVault`], [`Maintenance`] and [`Ownership`] (assembly). Rows that change together are changed by one method in one transaction. An
-//! engine is an adapter: it holds rows and transactions. Which events may run is decided in [`crate::scheduling`], which calls they need in
-//! [`crate::delivery`]. The files beside an engine's folder are what every engine needs: formats of columns and rows, what is decided of
-//! events that are appended, settled or erased, the deduplication index, the events in flight, the published counts.
+//! The traits are divided by caller: [`EventLog`] (HTTP server and delivery workers), [`AffiliateIndex`] (delivery workers),
+//! [`DeadLetters`], [`Inspection`] (operators), [`KeyVault`], [`Maintenance`] and [`Ownership`] (assembly). Rows that change together are
+//! changed by one method in one transaction. An engine is an adapter: it holds rows and transactions. Which events may run is decided in
+//! [`crate::scheduling`], which calls they need in [`crate::delivery`]. The files beside an engine's folder are what every engine needs:
+//! formats of columns and rows, what is decided of events that are appended, settled or erased, the deduplication index, the events in
+//! flight, the published counts.
 //!
 //! # The promises of every engine
 //! 1. [`EventLog::append`] returns after the events are committed and synced, or with an error and none of them appended.
@@ -25,10 +26,11 @@
 //! 10. No transaction outlives a method. Reading one account costs nothing for another's backlog.
 //! 11. API keys are stored as they are passed in: sealed. A later key of an account replaces the earlier one.
 //! 12. The moment of a deletion is kept for every key it erased: of a delete that was carried out, of one whose user was unknown when
-//!     it was appended, and of an operator's erasure; until [`ForgetBefore::deletions`] has passed its receipt.
+//!     it was appended, and of an operator's erasure; until [`ForgetBefore::deletions`] has passed its receipt. It is kept for a deleted
+//!     affiliate, too, so that a page of Refersion's list that was read before does not bring it back.
 //! 13. Where several processes share a store, [`EventLog::read`], [`EventLog::begin`], [`EventLog::save_progress`],
-//!     [`EventLog::settle`] and [`Maintenance::save_health`] of an account are for its owner alone: every other process gets
-//!     [`StoreError::NotOwner`], and nothing is changed.
+//!     [`EventLog::settle`], [`AffiliateIndex::remember_listed`] and [`Maintenance::save_health`] of an account are for its owner
+//!     alone: every other process gets [`StoreError::NotOwner`], and nothing is changed.
 //!
 //! Deliberately absent: parsing of bodies, any clock (moments are arguments), any timer.
 
@@ -140,6 +142,23 @@ pub trait EventLog: Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
+/// Affiliates that Refersion's list shows.
+#[async_trait]
+pub trait AffiliateIndex: Send + Sync {
+    /// What was last saved of how far the list of `account` was read; `None` if nothing was. Opaque to the store.
+    async fn list_progress(&self, account: &AccountName) -> Result<Option<String>, StoreError>;
+
+    /// Remembers affiliates of a page of the list of `account`, and saves how far the list was read. Returns those that were remembered:
+    /// one that is known stays as it is, one of whose keys leads to another affiliate is left out, and so is one that was deleted, as long
+    /// as the moment of that is kept. No two of them have the same code or a key in common.
+    async fn remember_listed(
+        &self,
+        account: &AccountName,
+        affiliates: Vec<Remember>,
+        progress: String,
+    ) -> Result<Vec<Remember>, StoreError>;
+}
+
 /// Events that failed permanently, and the erasure of a user.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
@@ -226,6 +245,6 @@ pub trait Maintenance: Send + Sync {
 }
 
 /// Everything a store can do, for callers that need several of its traits.
-pub trait Store: EventLog + DeadLetters + Inspection + KeyVault + Maintenance + Ownership {}
+pub trait Store: EventLog + AffiliateIndex + DeadLetters + Inspection + KeyVault + Maintenance + Ownership {}
 
-impl<T: EventLog + DeadLetters + Inspection + KeyVault + Maintenance + Ownership> Store for T {}
+impl<T: EventLog + AffiliateIndex + DeadLetters + Inspection + KeyVault + Maintenance + Ownership> Store for T {}

@@ -13,6 +13,7 @@ use crate::domain::{Seq, Timestamp};
 use crate::failpoint;
 use crate::refersion::SendGuard;
 use crate::scheduling::{Batch, Batcher, Denied, Permit};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
@@ -23,6 +24,8 @@ pub(super) struct Dispatcher {
     state: Mutex<DispatchState>,
     /// A request has ended.
     ended: Notify,
+    /// How many permits were given out.
+    begun: AtomicU64,
 }
 
 #[derive(Default)]
@@ -84,6 +87,11 @@ impl Dispatcher {
     /// Lets calls that wait for a permit look again whether there may be one.
     pub(super) fn notify_ended(&self) {
         self.ended.notify_waiters();
+    }
+
+    /// How many requests of deliveries have begun so far.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// How many deliveries make room for further ones: their call is in flight, or they are being settled.
@@ -218,6 +226,7 @@ impl Worker {
             acquired
         };
         let (permit, transition) = acquired?;
+        self.0.dispatcher.begun.fetch_add(1, Ordering::Relaxed);
         self.on_transition(transition, None);
         Ok(permit)
     }

@@ -3,9 +3,10 @@
 //!
 //! In: log entries. Out: calls to Refersion, and settlements. `run_loop` reads ahead, begins runnable units and reports their ends
 //! to the scheduler; `run_delivery` is one attempt at one unit of events; `settlement` is what an attempt comes to; `dispatcher`
-//! sends calls out, in batches and within the limits; `health` is what replies mean for the whole account.
-//! Invariants: one run loop per account at most, and none while no event is pending: an idle account holds no task, timer,
-//! scheduler or lease; a run loop and its deliveries belong to one lease of the account, and no request is sent that the lease
+//! sends calls out, in batches and within the limits; `health` is what replies mean for the whole account; `learn` reads Refersion's list
+//! of affiliates behind the deliveries.
+//! Invariants: one run loop per account at most, and none while no event is pending and no list is read: an idle account holds no task,
+//! timer, scheduler or lease; a run loop and its deliveries belong to one lease of the account, and no request is sent that the lease
 //! does not outlast; no transaction is held across a call; a call that may have had its effect is saved before it is repeated.
 //! At shutdown, and when the lease is about to end, calls that were not sent are handed back at once, and requests in flight
 //! finish. Deliberately absent: which process owns the account ([`crate::store::Ownership`]), what to do
@@ -14,13 +15,14 @@
 
 mod dispatcher;
 mod health;
+mod learn;
 mod run_delivery;
 mod run_loop;
 mod settlement;
 
 use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
-use crate::delivery::Policy;
+use crate::delivery::{Learn, Policy};
 use crate::domain::{AccountName, Timestamp};
 use crate::mapping::Rules;
 use crate::refersion::Client;
@@ -30,6 +32,8 @@ use crate::telemetry::Meter;
 use arc_swap::ArcSwap;
 use dispatcher::Dispatcher;
 use futures_util::FutureExt;
+use learn::Learning;
+pub use learn::{CannotLearn, LearningStatus};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,6 +66,8 @@ pub struct DeliverySettings {
     pub limits: HealthLimits,
     /// How long an event may keep failing, counted from its first failure.
     pub max_age: Duration,
+    /// Whether affiliates are learned from Refersion's list.
+    pub learn: Learn,
 }
 
 /// Where the run loops of all workers run, and what ends them.
@@ -89,6 +95,7 @@ struct Inner {
     signals: AccountSignals,
     clock: Clock,
     health: Mutex<AccountHealth>,
+    learning: Mutex<Learning>,
     /// Placeholder userIds no longer lead to affiliates.
     placeholders_unlinked: AtomicBool,
     /// What is saved of the account's health, and the number of the lease under which it was read; none until it was.
@@ -133,6 +140,7 @@ impl Worker {
             signals,
             clock,
             health: Mutex::new(health),
+            learning: Mutex::default(),
             placeholders_unlinked: AtomicBool::new(false),
             saved_health: Mutex::new(None),
             retired: AtomicBool::new(false),

@@ -7,6 +7,7 @@
 
 use super::Worker;
 use super::dispatcher::AnnouncedCall;
+use super::learn::Link;
 use super::run_loop::STORE_PAUSE;
 use super::settlement::{DeliveryRun, Verdict, dead_letter, give_up_expired, panicked, retry_refused_group, verdict};
 use crate::delivery::{self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, RefusedValues, Reply, Step};
@@ -29,9 +30,6 @@ pub(super) struct AttemptEnd {
     /// What the settlement has linked.
     pub(super) links: Vec<Link>,
 }
-
-/// Keys that now are known to lead to one affiliate.
-type Link = (Vec<UserKey>, AffiliateKey);
 
 /// Runs one attempt at `begun`, and settles it.
 pub(super) async fn run_delivery(worker: Worker, mut begun: Begun, announced: AnnouncedCall) -> AttemptEnd {

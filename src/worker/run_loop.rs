@@ -1,10 +1,12 @@
 //! The run loop of one account: reads the log ahead, begins runnable units, and reports their ends to the scheduler.
 //!
-//! In: wake-ups, ended deliveries, due moments. Out: deliveries. Invariants: it reads ahead only until enough heads are runnable,
-//! and not while the account is paused or halted; it ends when no event of the account is pending, and the next append starts it
-//! anew. It also ends when its lease on the account is about to end; then the next one begins with a new scheduler, reading position
-//! included. Links that a settlement committed reach the scheduler after the entries of a read that began before.
+//! In: wake-ups, ended deliveries, due moments. Out: deliveries. Invariants: it reads ahead only until enough heads are runnable, and not
+//! while the account is paused or halted; it ends when no event of the account is pending, and the next append starts it anew, and while
+//! pages of Refersion's list are left to be read. It also ends when its lease on the account is about to end; then the next one begins with
+//! a new scheduler, reading position included. Links that a settlement committed reach the scheduler after the entries of a read that began
+//! before.
 
+use super::learn::{Link, NextPage};
 use super::run_delivery::{AttemptEnd, run_delivery};
 use super::{FOREVER, RunState, Worker, lock};
 use crate::account_signals::EventOutcome;
@@ -33,6 +35,8 @@ struct RunLoop {
     deliveries: JoinSet<AttemptEnd>,
     /// The probe of a refused key, if one is in flight.
     probe: JoinSet<()>,
+    /// A page of Refersion's list, if one is asked for.
+    list_page: JoinSet<Vec<Link>>,
     /// There are no unread entries, but for those appended since the worker was last woken.
     read_to_end: bool,
     /// The last reading failed.
@@ -42,12 +46,14 @@ struct RunLoop {
 /// Runs until no event of the account is pending, its lease is about to end, it is removed, or the service shuts down.
 pub(super) async fn run(worker: Worker, lease: Lease) {
     worker.restore_health(&lease).await;
+    worker.restore_learning(&lease).await;
     worker.unlink_placeholders().await;
     let mut run_loop = RunLoop {
         worker: worker.clone(),
         lease,
         deliveries: JoinSet::new(),
         probe: JoinSet::new(),
+        list_page: JoinSet::new(),
         read_to_end: false,
         cannot_read: false,
     };
@@ -74,6 +80,7 @@ impl RunLoop {
         let worker = self.worker.clone();
         while !worker.is_stopping() {
             let wait = self.advance().await;
+            let wait = wait.min(self.advance_learning()); // before calls that wait for the rate: its turns are few
             worker.dispatch();
             worker.save_health().await;
             if self.is_done() {
@@ -85,6 +92,7 @@ impl RunLoop {
                 () = self.lease.changed() => {}
                 Some(ended) = self.deliveries.join_next() => self.on_delivery_end(ended),
                 Some(probed) = self.probe.join_next() => on_probe_end(probed),
+                Some(read) = self.list_page.join_next() => self.on_page_end(read),
                 () = tokio::time::sleep(wait) => {}
                 () = worker.0.runtime.shutdown.cancelled() => {}
             }
@@ -127,6 +135,32 @@ impl RunLoop {
         if self.probe.is_empty() {
             let worker = self.worker.clone();
             self.probe.spawn(async move { worker.probe().await });
+        }
+    }
+
+    /// Asks for a page of Refersion's list, if it is time for one; returns how long to wait before looking again.
+    fn advance_learning(&mut self) -> Duration {
+        if !self.list_page.is_empty() {
+            return FOREVER;
+        }
+        match self.worker.next_page(!self.deliveries.is_empty()) {
+            NextPage::Ask(request) => {
+                self.list_page.spawn(request.run());
+                FOREVER
+            }
+            NextPage::Wait(wait) => wait,
+            NextPage::None => FOREVER,
+        }
+    }
+
+    /// A page was read, or could not be. A panic, which is a bug, harms no delivery.
+    fn on_page_end(&self, read: Result<Vec<Link>, JoinError>) {
+        match read {
+            Ok(links) => self.worker.link(&links),
+            Err(error) => {
+                tracing::error!(account = %self.worker.0.settings.account, %error, "reading Refersion's list failed, which is a bug");
+                self.worker.on_page_failed("a page could not be read", None);
+            }
         }
     }
 
@@ -219,7 +253,11 @@ impl RunLoop {
 
     fn is_done(&self) -> bool {
         let empty = self.worker.0.signals.scheduler().as_ref().is_none_or(Scheduler::is_empty);
-        empty && self.read_to_end && self.deliveries.is_empty()
+        empty
+            && self.read_to_end
+            && self.deliveries.is_empty()
+            && self.list_page.is_empty()
+            && !self.worker.is_learning()
     }
 }
 
@@ -239,11 +277,17 @@ impl Worker {
         }
     }
 
-    fn end_with_links(&self, ended: AttemptEnd) {
+    fn link(&self, links: &[Link]) {
         if let Some(scheduler) = &mut *self.0.signals.scheduler() {
-            for (keys, affiliate) in &ended.links {
+            for (keys, affiliate) in links {
                 scheduler.link(keys, *affiliate);
             }
+        }
+    }
+
+    fn end_with_links(&self, ended: AttemptEnd) {
+        self.link(&ended.links);
+        if let Some(scheduler) = &mut *self.0.signals.scheduler() {
             scheduler.end(ended.head, ended.end, self.now());
         }
     }

@@ -289,6 +289,7 @@ fn the_defaults_are_as_documented() {
                 on_stale: Ignore,
                 on_other_user: Ignore,
             },
+            learn: Once,
         },
         log: LogConfig {
             format: Text,
@@ -618,7 +619,7 @@ fn an_unknown_variable_is_a_typo_or_of_another_program() {
     assert_snapshot!(from_env(&[("LOG_LEVEL", "debug")]).expect("a warning").1[0].to_string(), @r#"LOG_LEVEL (environment): is not a setting of this service and is ignored; settings are LOG_FORMAT, LOG_FILTER"#);
     assert_snapshot!(of("LOG_FITLER"), @r#"LOG_FITLER (environment): unknown setting; did you mean LOG_FILTER?"#);
     assert_snapshot!(of("REFERSION_API_KEYS"), @r#"REFERSION_API_KEYS (environment): unknown setting; did you mean REFERSION_API_KEY?"#);
-    assert_snapshot!(of("DELIVERY_RETRIES"), @r#"DELIVERY_RETRIES (environment): unknown setting; expected DELIVERY_RETRY_MIN, DELIVERY_RETRY_MAX, DELIVERY_MAX_AGE, DELIVERY_MAX_BACKLOG, DELIVERY_ON_EXISTING, DELIVERY_ON_DELETE, DELIVERY_ON_OTHER_USER or DELIVERY_STALE"#);
+    assert_snapshot!(of("DELIVERY_RETRIES"), @r#"DELIVERY_RETRIES (environment): unknown setting; expected DELIVERY_RETRY_MIN, DELIVERY_RETRY_MAX, DELIVERY_MAX_AGE, DELIVERY_MAX_BACKLOG, DELIVERY_ON_EXISTING, DELIVERY_ON_DELETE, DELIVERY_ON_OTHER_USER, DELIVERY_STALE or DELIVERY_LEARN"#);
     assert_snapshot!(of("SEGMENT_SHARED_SECRET"), @r#"SEGMENT_SHARED_SECRET (environment): unknown setting; did you mean SEGMENT_SHARED_SECRETS?"#);
     assert_snapshot!(of("SERVER_WAITS"), @r#"SERVER_WAITS (environment): unknown setting; did you mean SERVER_WAIT?"#);
 }

@@ -4,7 +4,7 @@ use super::{Parsed, reject, scalar_text, text};
 use crate::config::LogFormat;
 use crate::config::did_you_mean::nearest;
 use crate::config::problem::either;
-use crate::delivery::{OnDelete, OnExisting, OnOtherUser, OnStale};
+use crate::delivery::{Learn, OnDelete, OnExisting, OnOtherUser, OnStale};
 use crate::domain::AffiliateStatus;
 use toml::Value;
 
@@ -51,6 +51,11 @@ pub(in crate::config) fn on_stale(value: &Value) -> Parsed<OnStale> {
 /// What an identify does to an affiliate whose owner is another `userId`.
 pub(in crate::config) fn on_other_user(value: &Value) -> Parsed<OnOtherUser> {
     choice(value, &[("ignore", OnOtherUser::Ignore), ("update", OnOtherUser::Update)])
+}
+
+/// Whether affiliates are learned from Refersion's list.
+pub(in crate::config) fn learn(value: &Value) -> Parsed<Learn> {
+    choice(value, &[("off", Learn::Off), ("once", Learn::Once), ("daily", Learn::Daily)])
 }
 
 /// The format of log lines.

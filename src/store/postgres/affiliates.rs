@@ -113,8 +113,9 @@ pub async fn erase(
     received_at: Timestamp,
 ) -> Result<(), Error> {
     let mut keys: Vec<KeyHash> = changes.erase.iter().map(|key| *key.bytes()).collect();
-    for code in &changes.forget {
-        let key = keys::affiliate_hash(&shared.hash, account, code);
+    let own = changes.forget.iter().map(|code| keys::affiliate_hash(&shared.hash, account, code));
+    let own: Vec<KeyHash> = own.collect();
+    for key in &own {
         let sql = "DELETE FROM affiliates WHERE key = $1 RETURNING affiliate";
         let Some(row) = session.query_opt(sql, &[&key.as_slice()]).await? else { continue };
         let sql = "DELETE FROM links WHERE affiliate = $1 RETURNING key";
@@ -124,6 +125,7 @@ pub async fn erase(
     if !changes.erase.is_empty() {
         keys = erase::erase(session, keys).await?;
     }
+    keys.extend(own);
     match changes.deleted_at {
         Some(deleted_at) => deletions::keep(session, &keys, deleted_at, received_at).await,
         None => Ok(()),

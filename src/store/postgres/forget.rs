@@ -1,11 +1,11 @@
 //! Erasure of a user on an operator's request: finds and erases everything that is held of them, except events in flight.
 //!
 //! In: keys of a user, and the number of the account. Out: counts of what was erased. What belongs to the user is decided in
-//! [`crate::store::erasure`]. The log is searched beside all other work; then what was found is erased in one transaction, which locks
-//! the row of the account and first looks at the rows appended since. An erased pending event stays as a dead letter without body and keys.
-//! The moment of the erasure is kept for each key: an event from before must not bring the user back. Invariant: up to
-//! [`UserSearch::until`] every event of the account had committed when that was read under the lock, and those that are appended later
-//! have a higher seq. Deliberately absent: bodies, which are not read.
+//! [`crate::store::erasure`]. The log is searched beside all other work; then what was found is erased in one transaction, which locks the
+//! row of the account and first looks at the rows appended since. An erased pending event stays as a dead letter without body and keys. The
+//! moment of the erasure is kept for each key and for each affiliate: neither an event from before nor a page of Refersion's list may bring
+//! the user back. Invariant: up to [`UserSearch::until`] every event of the account had committed when that was read under the lock, and
+//! those that are appended later have a higher seq. Deliberately absent: bodies, which are not read.
 
 use super::compact;
 use super::deletions;
@@ -16,7 +16,7 @@ use super::shared::AccountNumber;
 use crate::delivery::OutcomeCode;
 use crate::domain::{Seq, Timestamp, UserKey};
 use crate::store::Forgotten;
-use crate::store::erasure::ForgetSearch;
+use crate::store::erasure::{ForgetSearch, KeyHash};
 use crate::store::in_flight::{EraseGuard, InFlightEvents};
 use crate::store::keys;
 use crate::store::rows::attempts::{Attempts, COLUMNS};
@@ -204,8 +204,10 @@ pub async fn erase(
     let affiliates: Vec<i64> = search.found.affiliates().collect();
     let mut links = delete_links(session, keys).await?;
     links += session.execute("DELETE FROM links WHERE affiliate = ANY ($1)", &[&affiliates]).await?;
-    session.execute("DELETE FROM affiliates WHERE affiliate = ANY ($1)", &[&affiliates]).await?;
-    deletions::keep(session, keys, now, now).await?;
+    let own = session.query("DELETE FROM affiliates WHERE affiliate = ANY ($1) RETURNING key", &[&affiliates]).await?;
+    let own = own.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok());
+    let kept: Vec<KeyHash> = keys.iter().copied().chain(own).collect();
+    deletions::keep(session, &kept, now, now).await?;
     let in_flight = (pending.len() - free.len()) as u64;
     Ok((Forgotten { events, in_flight, dead_letters, links, affiliates: affiliates.len() as u64 }, guard))
 }

@@ -104,7 +104,8 @@ async fn found(session: &Session) -> Result<MetaTable, Error> {
     if session.query_one("SELECT to_regclass('meta') IS NULL", &[]).await?.get(0) {
         return Ok(found);
     }
-    for row in session.query("SELECT name, value FROM meta", &[]).await? {
+    let sql = "SELECT name, value FROM meta WHERE name IN ('version', 'oldest_reader', 'hash_key')";
+    for row in session.query(sql, &[]).await? {
         let value: &[u8] = row.get(1);
         let number = || value.try_into().map(i64::from_be_bytes).unwrap_or_default();
         match row.get(0) {

@@ -28,6 +28,7 @@ mod inspection;
 mod key_blocks;
 mod known_users;
 mod leases;
+mod listed;
 mod listen;
 mod lookup;
 mod maintenance;

@@ -29,7 +29,8 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, oldest_reader: 1, sql: KEY_BLOCKS },
 ];
 
-/// The first table to be made: `version` and `oldest_reader` (numbers: 8 bytes, big-endian), `hash_key` (32 bytes).
+/// The first table to be made: `version` and `oldest_reader` (numbers: 8 bytes, big-endian), `hash_key` (32 bytes), and for each account
+/// whose affiliates were read from Refersion's list `list` with its number (text: how far).
 pub const META: &str = "CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value bytea NOT NULL)";
 
 const TABLES: &str = "

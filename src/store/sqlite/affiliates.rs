@@ -53,9 +53,11 @@ pub fn apply(
     unit: &Unit,
     changes: &AffiliateChanges,
 ) -> Result<(), StoreError> {
-    let mut keys: Vec<KeyHash> = changes.erase.iter().map(|key| *key.bytes()).collect();
+    let (mut keys, mut own): (Vec<KeyHash>, Vec<KeyHash>) =
+        (changes.erase.iter().map(|key| *key.bytes()).collect(), Vec::new());
     for code in &changes.forget {
         let key = keys::of_affiliate(&tx.state.hash, account, code);
+        own.extend(keys::hashes(&key));
         if let Some(affiliate) = find_affiliate(tx.connection, &key)? {
             keys.extend(delete(tx.connection, affiliate)?.iter().flat_map(|key| keys::hashes(key)));
         }
@@ -63,6 +65,7 @@ pub fn apply(
     if !changes.erase.is_empty() {
         keys = erase::erase(tx.connection, keys)?;
     }
+    keys.extend(own);
     if let Some(deleted_at) = changes.deleted_at {
         // As received with the last event of the unit.
         let last = unit.seqs().last().unwrap_or(unit.head);
@@ -87,7 +90,13 @@ pub fn unlink(connection: &Connection, key: &TaggedKey) -> Result<bool, StoreErr
     Ok(connection.run("DELETE FROM links WHERE key = ?1", [key.as_slice()])? > 0)
 }
 
-fn save(tx: &WriteTx<'_>, account: &AccountName, number: AccountNumber, remember: &Remember) -> Result<(), StoreError> {
+/// Remembers an affiliate, and links its keys to it.
+pub fn save(
+    tx: &WriteTx<'_>,
+    account: &AccountName,
+    number: AccountNumber,
+    remember: &Remember,
+) -> Result<(), StoreError> {
     let (connection, own) = (tx.connection, keys::of_affiliate(&tx.state.hash, account, &remember.known.code));
     let rows::AffiliateColumns { code, id, found, sent, email_conflict } = rows::AffiliateColumns::of(&remember.known);
     let affiliate = if let Some(affiliate) = find_affiliate(connection, &own)? {
@@ -123,7 +132,7 @@ pub fn memory(connection: &Connection, users: &[UserKey]) -> Result<Memory, Stor
             (Some((_, affiliate)), UserKey::Email(_)) => has_other_owner(connection, *affiliate, users)?,
             _ => false,
         };
-        let (known, deleted_at) = (found.map(|(known, _)| known), erase::last_moment(connection, key)?);
+        let (known, deleted_at) = (found.map(|(known, _)| known), erase::last_moment(connection, key.bytes())?);
         Ok(rows::KeyMemory { key: *key, known, has_other_owner, deleted_at })
     };
     Ok(rows::memory(users.iter().map(of_key).collect::<Result<Vec<_>, StoreError>>()?))

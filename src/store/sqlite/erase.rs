@@ -8,7 +8,7 @@
 
 use super::affiliates::{find_affiliate, unlink};
 use super::query::Query;
-use crate::domain::{Timestamp, UserKey};
+use crate::domain::Timestamp;
 use crate::store::StoreError;
 use crate::store::erasure::{KeyHash, Reached};
 use crate::store::keys::{EMAIL, USER_ID, with_tag};
@@ -87,10 +87,10 @@ pub fn keep_moment(
     keys.iter().try_for_each(|key| connection.run(sql, params![key.as_slice(), at.0, received_at.0]).map(drop))
 }
 
-/// When the user with this key was deleted last.
-pub fn last_moment(connection: &Connection, user: &UserKey) -> Result<Option<Timestamp>, StoreError> {
+/// When the user with this key, or the affiliate, was deleted last.
+pub fn last_moment(connection: &Connection, key: &KeyHash) -> Result<Option<Timestamp>, StoreError> {
     let sql = "SELECT deleted_at FROM deleted_users WHERE key = ?1";
-    connection.one(sql, [user.bytes().as_slice()], |row| Ok(timestamp(row, 0, "deleted_users.deleted_at")?))
+    connection.one(sql, [key.as_slice()], |row| Ok(timestamp(row, 0, "deleted_users.deleted_at")?))
 }
 
 /// Removes a portion of the moments that were received before `before`; returns whether there may be more.

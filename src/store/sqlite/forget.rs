@@ -1,11 +1,11 @@
 //! Erasure of a user on an operator's request: finds and erases everything that is held of them, except events in flight.
 //!
 //! In: a [`ForgetSearch`]. Out: counts of what was erased. Keys are followed by index, and the narrow rows of the log are scanned in
-//! portions. What was found is erased in one transaction, which first looks at the rows appended since. An erased pending
-//! event stays as a dead letter without body and keys. The moment of the erasure is kept for each key, as a keyed hash: an event from
-//! before must not bring the user back. Deliberately absent: bodies, which are not read.
+//! portions. What was found is erased in one transaction, which first looks at the rows appended since. An erased pending event stays as a
+//! dead letter without body and keys. The moment of the erasure is kept for each key and for each affiliate, as a keyed hash: neither an
+//! event from before nor a page of Refersion's list may bring the user back. Deliberately absent: bodies, which are not read.
 
-use super::affiliates::{delete as delete_affiliate, find_affiliate, user_links};
+use super::affiliates::{delete as delete_affiliate, find_affiliate, own_key, user_links};
 use super::dead_letters;
 use super::erase::{affiliates_of, dead_letters_with_body, delete_links, erase_dead_letters, keep_moment, keys_beside};
 use super::key_blocks;
@@ -14,7 +14,7 @@ use super::read::still_pending;
 use super::settle::{RowCleanup, end};
 use super::write_tx::WriteTx;
 use crate::delivery::OutcomeCode;
-use crate::domain::{Seq, Timestamp};
+use crate::domain::{AffiliateKey, Seq, Timestamp};
 use crate::store::erasure::ForgetSearch;
 use crate::store::in_flight::{EraseGuard, InFlightEvents};
 use crate::store::keys::{self, EMAIL, USER_ID, with_tag};
@@ -138,10 +138,12 @@ pub fn erase(
         forgotten.dead_letters += erase_dead_letters(tx.connection, key)?;
         forgotten.links += delete_links(tx.connection, key)?;
     }
+    let mut keys = search.keys().to_vec();
     for affiliate in search.affiliates() {
+        keys.extend(own_key(tx.connection, affiliate)?.map(|AffiliateKey(own)| own));
         forgotten.links += delete_affiliate(tx.connection, affiliate)?.len() as u64;
         forgotten.affiliates += 1;
     }
-    keep_moment(tx.connection, search.keys(), now, now)?;
+    keep_moment(tx.connection, &keys, now, now)?;
     Ok((forgotten, erasing))
 }

@@ -101,7 +101,7 @@ fn user(connection: &Connection, asked: &[(TaggedKey, FoundBy)]) -> Result<(Look
         if let Some(users) = keys::from_blob(key) {
             reached.add(users.iter().map(|user| *user.bytes()));
             for user in users {
-                lookup.deleted_at = lookup.deleted_at.max(erase::last_moment(connection, &user)?);
+                lookup.deleted_at = lookup.deleted_at.max(erase::last_moment(connection, user.bytes())?);
             }
         }
     }

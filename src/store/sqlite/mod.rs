@@ -20,6 +20,7 @@ mod forget;
 mod inspection;
 mod job;
 mod key_blocks;
+mod listed;
 mod lookup;
 mod maintenance;
 mod measure;

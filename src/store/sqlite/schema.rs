@@ -18,7 +18,8 @@ pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
 const TABLES: &str = "
 -- Single values: 'hash_key' (32 bytes), 'next_seq' (as of the last compaction: no seq below it is assigned again),
 -- 'older_ids_up_to' (up to this seq the ids of the log are found in older_ids), 'former_ids_below' (events below this seq may have
--- their former id), 'probes', 'open' (see clean_shutdown.rs), 'release' (that opened the file last).
+-- their former id), 'probes', 'open' (see clean_shutdown.rs), 'release' (that opened the file last), 'list 1' (how far Refersion's list of
+-- the affiliates of account 1 was read).
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
 -- Accounts, by a small number. health: opaque text.

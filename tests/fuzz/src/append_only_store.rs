@@ -7,9 +7,10 @@ use refersion_destination::delivery::{Progress, Recalled};
 use refersion_destination::domain::{AccountName, AffiliateCode, HashKey, SealedKey, Seq, Timestamp, UserKey};
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog,
-    EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lookup, LookupQuery, Maintenance, Measured,
-    NewEvent, OnCommit, Ownership, Page, ReplayResult, Settlement, StoreError, StoreStatus,
+    AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetters,
+    EmailConflict, EventLog, EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lookup, LookupQuery,
+    Maintenance, Measured, NewEvent, OnCommit, Ownership, Page, Remember, ReplayResult, Settlement, StoreError,
+    StoreStatus,
 };
 use std::collections::BTreeMap;
 
@@ -100,6 +101,17 @@ impl<A: Append> DeadLetters for AppendOnlyStore<A> {
     }
 
     async fn forget_preview(&self, _: &AccountName, _: &[UserKey]) -> Result<Forgotten, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl<A: Append> AffiliateIndex for AppendOnlyStore<A> {
+    async fn list_progress(&self, _: &AccountName) -> Result<Option<String>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn remember_listed(&self, _: &AccountName, _: Vec<Remember>, _: String) -> Result<Vec<Remember>, StoreError> {
         Err(StoreError::Closed)
     }
 }

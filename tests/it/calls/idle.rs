@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use refersion_destination::account_signals::AccountSignals;
 use refersion_destination::clock::Clock;
-use refersion_destination::delivery::{Policy, Progress, Recalled};
+use refersion_destination::delivery::{Learn, Policy, Progress, Recalled};
 use refersion_destination::domain::{
     AccountName, AffiliateCode, ApiKey, EventId, HashKey, SealedKey, Seq, Timestamp, User, UserId, UserKey,
 };
@@ -15,10 +15,10 @@ use refersion_destination::refersion::ConnectionPool;
 use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetters, EmailConflict, EventLog,
-    EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lease, Limits, Lookup, LookupQuery,
-    Maintenance, Measured, NewEvent, OnCommit, Ownership, Page, ReplayResult, Settlement, SqliteStore, StoreError,
-    StoreStatus,
+    AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetters,
+    EmailConflict, EventLog, EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lease, Limits, Lookup,
+    LookupQuery, Maintenance, Measured, NewEvent, OnCommit, Ownership, Page, Remember, ReplayResult, Settlement,
+    SqliteStore, StoreError, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
 use refersion_destination::worker::{DeliverySettings, Runtime, Settings, Worker};
@@ -118,6 +118,22 @@ impl DeadLetters for Counting {
 
     async fn forget_preview(&self, account: &AccountName, users: &[UserKey]) -> Result<Forgotten, StoreError> {
         self.store.forget_preview(account, users).await
+    }
+}
+
+#[async_trait]
+impl AffiliateIndex for Counting {
+    async fn list_progress(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
+        self.store.list_progress(account).await
+    }
+
+    async fn remember_listed(
+        &self,
+        account: &AccountName,
+        affiliates: Vec<Remember>,
+        progress: String,
+    ) -> Result<Vec<Remember>, StoreError> {
+        self.store.remember_listed(account, affiliates, progress).await
     }
 }
 
@@ -236,6 +252,7 @@ pub fn settings(refersion: &Refersion) -> Settings {
             policy: Policy::default(),
             limits: HealthLimits { backoff, concurrency: 4, requests_per_second: None },
             max_age: minute,
+            learn: Learn::Off,
         }),
     }
 }

@@ -3,6 +3,7 @@
 
 mod burst;
 mod idle;
+mod learn;
 mod leases;
 mod refused;
 mod together;

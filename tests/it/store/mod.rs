@@ -22,6 +22,7 @@ mod forget;
 mod groups;
 mod inspection;
 mod known_users;
+mod listed;
 mod lookup;
 mod measured;
 mod migrate_v5;

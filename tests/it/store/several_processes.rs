@@ -27,6 +27,18 @@ async fn two_processes() -> Option<(TestStore, Arc<dyn Store>)> {
 }
 
 #[tokio::test]
+async fn a_page_of_refersions_list_is_stored_by_the_owner_alone() {
+    let Some((owner, other)) = two_processes().await else { return };
+    let page = async |store: &Arc<dyn Store>, progress: &str| {
+        store.remember_listed(&owner.account, Vec::new(), progress.to_owned()).await
+    };
+    assert_eq!(page(owner.store(), "of the owner").await, Ok(Vec::new()));
+    assert_eq!(page(&other, "of another").await, Err(StoreError::NotOwner));
+    let progress = other.list_progress(&owner.account).await.expect("read");
+    assert_eq!(progress.as_deref(), Some("of the owner"));
+}
+
+#[tokio::test]
 async fn one_id_that_arrives_at_two_processes_at_once_is_stored_once() {
     let Some((one, other)) = two_processes().await else { return };
     let calls = (0..200).flat_map(|n| [one.store(), &other].map(|store| (n, store)));

@@ -42,6 +42,8 @@ impl Process {
             ("STORE_URL", &store),
             ("DELIVERY_RETRY_MIN", "10ms"),
             ("DELIVERY_RETRY_MAX", "100ms"),
+            // Tests count calls.
+            ("DELIVERY_LEARN", "off"),
         ];
         let environment: BTreeMap<_, _> = own.iter().chain(settings).copied().collect();
         leaks::register_settings(environment.iter().map(|(name, value)| (*name, *value)));

@@ -1,0 +1,97 @@
+//! Affiliates that Refersion's list shows, and how far the list was read: the trait [`AffiliateIndex`] of the engine.
+//!
+//! Invariants: the row of the account is locked, and has the token of this process's lease; what events have brought stays as it is;
+//! nobody who was deleted is brought back; a page and the progress after it are committed together. The progress stands in the table
+//! `meta`, by the number of the account.
+
+use super::PostgresStore;
+use super::affiliates::{self, ToRemember};
+use super::error::JobError;
+use super::session::Session;
+use super::shared::{AccountNumber, Shared};
+use crate::domain::AccountName;
+use crate::store::{AffiliateIndex, Remember, StoreError, keys};
+use async_trait::async_trait;
+use std::collections::HashSet;
+use std::sync::Arc;
+use tokio_postgres::Error;
+use uuid::Uuid;
+
+const PROGRESS: &str = "SELECT convert_from(value, 'UTF8') FROM meta WHERE name = $1";
+const SAVE_PROGRESS: &str = "INSERT INTO meta (name, value) VALUES ($1, convert_to($2, 'UTF8'))
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+const OWNED: &str = "SELECT 1 FROM accounts WHERE account = $1 AND token = $2";
+/// Keys without tag, of users and of affiliates: those that are known or were deleted.
+const KNOWN: &str = "SELECT key FROM affiliates WHERE key = ANY ($1)
+    UNION ALL SELECT substr(key, 2) FROM links WHERE key = ANY ($2)
+    UNION ALL SELECT key FROM deleted_users WHERE key = ANY ($1)";
+
+#[async_trait]
+impl AffiliateIndex for PostgresStore {
+    async fn list_progress(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
+        let (account, shared) = (account.clone(), Arc::clone(&self.shared));
+        let read = self.owner.run(move |session| {
+            Box::pin(async move {
+                let Some(number) = shared.find_number(session, &account).await? else { return Ok(None) };
+                let row = session.query_opt(PROGRESS, &[&name(number)]).await?;
+                Ok(row.map(|row| row.get(0)))
+            })
+        });
+        read.await
+    }
+
+    async fn remember_listed(
+        &self,
+        account: &AccountName,
+        affiliates: Vec<Remember>,
+        progress: String,
+    ) -> Result<Vec<Remember>, StoreError> {
+        let (page, shared) = (Page { account: account.clone(), affiliates, progress }, Arc::clone(&self.shared));
+        let token = self.token(account)?;
+        self.owner.run(move |session| Box::pin(remember(session, shared, token, page))).await
+    }
+}
+
+struct Page {
+    account: AccountName,
+    affiliates: Vec<Remember>,
+    progress: String,
+}
+
+async fn remember(session: &Session, shared: Arc<Shared>, token: Uuid, page: Page) -> Result<Vec<Remember>, JobError> {
+    let number = shared.number(session, &page.account).await?;
+    let work = async {
+        session.lock(&[number]).await?;
+        if session.query_opt(OWNED, &[&number, &token]).await?.is_none() {
+            return Err(StoreError::NotOwner.into());
+        }
+        let unknown = unknown(session, &shared, &page).await?;
+        let to_remember = unknown.iter().map(|one| ToRemember::new(&shared.hash, &page.account, number, one));
+        let to_remember: Vec<ToRemember<'_>> = to_remember.collect();
+        let saved = affiliates::save(session, &to_remember).await?;
+        affiliates::link(session, &to_remember, &saved).await?;
+        session.execute(SAVE_PROGRESS, &[&name(number), &page.progress]).await?;
+        Ok(unknown)
+    };
+    session.transaction(work).await
+}
+
+/// Of the affiliates of a page those of which neither the affiliate nor a key is known, and none was deleted.
+async fn unknown(session: &Session, shared: &Shared, page: &Page) -> Result<Vec<Remember>, Error> {
+    let hashes = |affiliate: &Remember| {
+        let own = keys::affiliate_hash(&shared.hash, &page.account, &affiliate.known.code);
+        std::iter::once(own).chain(affiliate.keys.iter().map(|key| *key.bytes())).collect::<Vec<[u8; 16]>>()
+    };
+    let all: Vec<Vec<u8>> = page.affiliates.iter().flat_map(hashes).map(|hash| hash.to_vec()).collect();
+    let users = page.affiliates.iter().flat_map(|affiliate| &affiliate.keys);
+    let links: Vec<Vec<u8>> = users.map(|key| keys::tagged(key).to_vec()).collect();
+    let rows = session.query(KNOWN, &[&all, &links]).await?;
+    let known: HashSet<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
+    let is_unknown = |affiliate: &&Remember| !hashes(affiliate).iter().any(|hash| known.contains(hash.as_slice()));
+    Ok(page.affiliates.iter().filter(is_unknown).cloned().collect())
+}
+
+/// The name of an account's progress in the table `meta`.
+fn name(account: AccountNumber) -> String {
+    format!("list {account}")
+}

@@ -1,0 +1,71 @@
+//! Affiliates that Refersion's list shows, and how far the list was read: the trait [`AffiliateIndex`] of the engine.
+//!
+//! Invariants: what events have brought stays as it is; nobody who was deleted is brought back; a page and the progress after it are
+//! committed together. The progress stands in the table `meta`, by the number of the account.
+
+use super::affiliates::{find_affiliate, save};
+use super::query::Query;
+use super::write_tx::WriteTx;
+use super::{SqliteStore, erase};
+use crate::domain::AccountName;
+use crate::store::erasure::KeyHash;
+use crate::store::log_state::AccountNumber;
+use crate::store::{AffiliateIndex, Remember, StoreError, keys};
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+
+#[async_trait]
+impl AffiliateIndex for SqliteStore {
+    async fn list_progress(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
+        let account = account.clone();
+        let sql = "SELECT CAST(value AS TEXT) FROM accounts JOIN meta ON meta.name = 'list ' || account
+                   WHERE accounts.name = ?1";
+        let read = move |connection: &Connection| connection.one(sql, [account.as_str()], |row| Ok(row.get(0)?));
+        self.readers.read(read).await
+    }
+
+    async fn remember_listed(
+        &self,
+        account: &AccountName,
+        affiliates: Vec<Remember>,
+        progress: String,
+    ) -> Result<Vec<Remember>, StoreError> {
+        let account = account.clone();
+        self.writer.write(move |tx| remember(tx, &account, &affiliates, &progress)).await
+    }
+}
+
+fn remember(
+    tx: &mut WriteTx<'_>,
+    account: &AccountName,
+    affiliates: &[Remember],
+    progress: &str,
+) -> Result<Vec<Remember>, StoreError> {
+    let number = tx.account_number(account)?;
+    let mut remembered = Vec::new();
+    for affiliate in affiliates {
+        if is_unknown(tx, account, affiliate)? {
+            save(tx, account, number, affiliate)?;
+            remembered.push(affiliate.clone());
+        }
+    }
+    save_progress(tx.connection, number, progress)?;
+    Ok(remembered)
+}
+
+/// Whether neither the affiliate nor one of its keys is known, and none of them was deleted.
+fn is_unknown(tx: &WriteTx<'_>, account: &AccountName, affiliate: &Remember) -> Result<bool, StoreError> {
+    let own = keys::of_affiliate(&tx.state.hash, account, &affiliate.known.code);
+    for key in std::iter::once(own).chain(affiliate.keys.iter().map(keys::tagged)) {
+        let hash: KeyHash = std::array::from_fn(|i| key[i + 1]);
+        if find_affiliate(tx.connection, &key)?.is_some() || erase::last_moment(tx.connection, &hash)?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn save_progress(connection: &Connection, account: AccountNumber, progress: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO meta VALUES ('list ' || ?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
+    connection.run(sql, params![account, progress]).map(drop)
+}

@@ -1,0 +1,279 @@
+//! Learning the account's affiliates from Refersion's list: it is read page by page, behind deliveries, and what a page teaches is stored
+//! with how far the list was read.
+//!
+//! In: `DELIVERY_LEARN`, or the request of an operator. Out: known affiliates. Invariants: one page is asked for at a time, within the
+//! limits of the account, and while deliveries run never with the last permit; no answer has an effect on the account's health or on a
+//! delivery: a list that cannot be read is logged once, and asked for again after a wait that grows; reading goes on where it was
+//! interrupted. Deliberately absent: what a page teaches ([`delivery::learned`]), and what is known already, which the store decides.
+
+use super::{Worker, lock};
+use crate::delivery::{self, Learn, ListPage, ListProgress, ListReply};
+use crate::domain::{AffiliateKey, Timestamp, UserKey};
+use crate::refersion::SendGuard;
+use crate::scheduling::{BackgroundPace, Backoff, Denied, HealthState, Permit};
+use crate::store::{Lease, Remember, StoreError};
+use std::time::{Duration, Instant};
+
+/// Keys that lead to one affiliate.
+pub(super) type Link = (Vec<UserKey>, AffiliateKey);
+
+/// The waits after pages that could not be read.
+const AFTER_FAILURE: Backoff = Backoff { min: Duration::from_secs(60), max: Duration::from_hours(24) };
+
+/// How far the account's affiliates were learned.
+#[derive(Debug, Default)]
+pub(super) struct Learning {
+    /// The number of the lease under which the progress was read from the store; none: it was not yet.
+    restored: Option<u64>,
+    progress: ListProgress,
+    /// How many affiliates this reading has added.
+    added: usize,
+    pace: BackgroundPace,
+    /// An operator asked for the list: it is read now, from its first page on if it was read before.
+    is_requested: bool,
+    /// No page is asked for before.
+    not_before: Timestamp,
+    /// How often in a row no page could be read.
+    failures: u32,
+    /// Why the last one could not.
+    failure: Option<String>,
+}
+
+/// How far the affiliates of an account were learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LearningStatus {
+    /// Whether the list is being read.
+    pub is_reading: bool,
+    /// How many of its affiliates were read.
+    pub read: u64,
+    /// How many it has, as far as it told.
+    pub total: Option<u64>,
+    /// When it was last read to its end.
+    pub completed_at: Option<Timestamp>,
+    /// Why it cannot be read at present, in words safe to show.
+    pub failure: Option<String>,
+}
+
+/// A page that is being read; it holds a permit as long as this lives.
+struct PageInFlight {
+    worker: Worker,
+    permit: Option<Permit>,
+}
+
+/// What is to be done about the list now.
+pub(super) enum NextPage {
+    /// This page is to be asked for.
+    Ask(PageRequest),
+    /// Nothing, for so long, if nothing happens before.
+    Wait(Duration),
+    /// Nothing.
+    None,
+}
+
+/// A page that may be asked for now.
+pub(super) struct PageRequest {
+    in_flight: PageInFlight,
+    progress: ListProgress,
+}
+
+impl Learning {
+    fn is_due(&self, learn: Learn, now: Timestamp) -> bool {
+        self.restored.is_some() && (self.is_requested || self.progress.is_due(learn, now)) && self.not_before <= now
+    }
+}
+
+/// Why the list of an account cannot be read now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotLearn {
+    /// Another process owns the account.
+    #[error("another process delivers for the account; ask that one")]
+    NotOwner,
+    /// The account makes no calls.
+    #[error("the account is paused or halted")]
+    Paused,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Worker {
+    /// Reads how far the list was read, once for each lease.
+    pub(super) async fn restore_learning(&self, lease: &Lease) {
+        let number = Some(lease.number());
+        if self.delivery().learn == Learn::Off || lock(&self.0.learning).restored == number {
+            return;
+        }
+        let account = &self.0.settings.account;
+        // Err: it is read when the run loop begins the next time.
+        let Ok(saved) = self.0.store.list_progress(account).await else { return };
+        let progress = saved.and_then(|saved| serde_json::from_str(&saved).ok()).unwrap_or_default();
+        let mut learning = lock(&self.0.learning);
+        if learning.restored != number {
+            *learning = Learning { restored: number, progress, ..Learning::default() };
+        }
+    }
+
+    /// Reads the list now, whatever `DELIVERY_LEARN` says: where it was interrupted, or from its first page on.
+    pub async fn learn_now(&self) -> Result<(), CannotLearn> {
+        let account = &self.0.settings.account;
+        let lease = self.0.store.lease(account).filter(|_| !self.is_leaving()).ok_or(CannotLearn::NotOwner)?;
+        if self.health().snapshot().state != HealthState::Closed {
+            return Err(CannotLearn::Paused);
+        }
+        let saved = self.0.store.list_progress(account).await?;
+        {
+            let mut learning = lock(&self.0.learning);
+            if learning.restored != Some(lease.number()) {
+                let progress = saved.and_then(|saved| serde_json::from_str(&saved).ok()).unwrap_or_default();
+                *learning = Learning { restored: Some(lease.number()), progress, ..Learning::default() };
+            }
+            (learning.is_requested, learning.not_before, learning.failures) = (true, Timestamp::default(), 0);
+            learning.failure = None;
+            learning.pace.hurry();
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// How far the list was read.
+    pub fn learning(&self) -> LearningStatus {
+        let learning = lock(&self.0.learning);
+        let ListProgress { seen, total, completed_at, .. } = learning.progress;
+        LearningStatus {
+            is_reading: learning.is_due(self.delivery().learn, self.now()),
+            read: seen,
+            total,
+            completed_at,
+            failure: learning.failure.clone(),
+        }
+    }
+
+    /// Whether pages are left to be read now, so that the run loop goes on without events.
+    pub(super) fn is_learning(&self) -> bool {
+        let is_closed = self.health().snapshot().state == HealthState::Closed;
+        is_closed && lock(&self.0.learning).is_due(self.delivery().learn, self.now())
+    }
+
+    /// What is to be done about the list, while deliveries run or not.
+    pub(super) fn next_page(&self, deliveries_run: bool) -> NextPage {
+        let (now, begun) = (self.now(), self.0.dispatcher.begun());
+        let mut learning = lock(&self.0.learning);
+        if !learning.is_due(self.delivery().learn, now) {
+            return NextPage::None;
+        }
+        let health = self.health().snapshot();
+        if health.state != HealthState::Closed && std::mem::take(&mut learning.is_requested) {
+            learning.failure = Some(CannotLearn::Paused.to_string());
+        }
+        if health.state != HealthState::Closed {
+            return NextPage::None;
+        }
+        let wait = learning.pace.wait(now, begun, deliveries_run);
+        if !wait.is_zero() {
+            return NextPage::Wait(wait);
+        }
+        if deliveries_run && health.in_flight + 1 >= health.concurrency_limit {
+            return NextPage::None; // until a request has ended
+        }
+        let acquired = self.health().try_acquire(now);
+        match acquired {
+            Ok((permit, transition)) => {
+                learning.pace.on_begin(begun);
+                let progress = learning.progress.clone();
+                drop(learning);
+                self.on_transition(transition, None);
+                self.publish_health();
+                let in_flight = PageInFlight { worker: self.clone(), permit: Some(permit) };
+                NextPage::Ask(PageRequest { in_flight, progress })
+            }
+            Err(Denied::NotBefore(at)) => NextPage::Wait(at.since(now)),
+            Err(Denied::Busy | Denied::Open(_) | Denied::Halted(_) | Denied::ProbeDue) => NextPage::None,
+        }
+    }
+
+    async fn learn(&self, before: &ListProgress, page: &ListPage) -> Result<Vec<Link>, StoreError> {
+        let (account, hash, now) = (&self.0.settings.account, self.0.store.hash_key(), self.now());
+        let after = before.after(page, now);
+        let learned = delivery::learned(page, hash, account).into_iter();
+        let affiliates = learned.map(|one| Remember { known: one.known, keys: vec![one.email] }).collect();
+        let progress = serde_json::to_string(&after).map_err(|error| StoreError::Fatal(error.to_string()))?;
+        let added = self.0.store.remember_listed(account, affiliates, progress).await?;
+        let mut learning = lock(&self.0.learning);
+        learning.added += added.len();
+        (learning.failures, learning.failure) = (0, None);
+        if after.is_complete() {
+            let (affiliates, added) = (after.seen, std::mem::take(&mut learning.added));
+            learning.pace = BackgroundPace::default();
+            learning.is_requested = false;
+            tracing::info!(%account, affiliates, added, "Refersion's list of affiliates was read; who is on it is known by e-mail");
+        }
+        learning.progress = after;
+        let key = |one: &Remember| AffiliateKey(hash.affiliate(account.as_str(), &one.known.code.0));
+        Ok(added.into_iter().map(|one| (one.keys.clone(), key(&one))).collect())
+    }
+
+    /// No page could be read: it is asked for again later.
+    pub(super) fn on_page_failed(&self, what: &str, retry_after: Option<Duration>) {
+        let (account, now) = (&self.0.settings.account, self.now());
+        let mut learning = lock(&self.0.learning);
+        learning.failures = learning.failures.saturating_add(1);
+        learning.failure = Some(what.to_owned());
+        (learning.is_requested, learning.pace) = (false, BackgroundPace::default());
+        let wait = AFTER_FAILURE.wait(learning.failures, rand::random(), retry_after).max(AFTER_FAILURE.min);
+        learning.not_before = now.after(wait);
+        if learning.failures == 1 {
+            tracing::warn!(%account, ?wait, "{what}; affiliates are not learned from Refersion's list for now, which delays no event");
+        } else {
+            tracing::debug!(%account, ?wait, "{what}");
+        }
+    }
+}
+
+impl PageRequest {
+    /// Asks for the page, and stores what it teaches. Returns what was linked.
+    pub(super) async fn run(mut self) -> Vec<Link> {
+        let worker = self.in_flight.worker.clone();
+        let (account, may_send) = (&worker.0.settings.account, worker.clone());
+        let (page, began) = (self.progress.page, Instant::now());
+        let reply = worker.0.settings.client.list(page, &SendGuard::new(move || may_send.may_send())).await;
+        tracing::debug!(%account, page, took = ?began.elapsed(), "called Refersion for its list");
+        let Some(reply) = reply else {
+            self.in_flight.cancel();
+            return Vec::new();
+        };
+        drop(self.in_flight); // before the store is waited for
+        let page = match reply {
+            ListReply::Page(page) => page,
+            ListReply::Failed { what, retry_after } => {
+                worker.on_page_failed(&what, retry_after);
+                return Vec::new();
+            }
+        };
+        match worker.learn(&self.progress, &page).await {
+            Ok(links) => return links,
+            Err(StoreError::NotOwner | StoreError::Closed) => {} // the run loop ends
+            Err(error) => worker.on_page_failed(&error.to_string(), None),
+        }
+        Vec::new()
+    }
+}
+
+impl PageInFlight {
+    /// The request was not sent.
+    fn cancel(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.worker.health().cancel(permit, self.worker.now());
+        }
+    }
+}
+
+impl Drop for PageInFlight {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.worker.health().abandon(permit, self.worker.now());
+        }
+        self.worker.publish_health();
+        self.worker.0.dispatcher.notify_ended();
+        self.worker.0.changed.notify_one();
+    }
+}
