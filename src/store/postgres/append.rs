@@ -9,14 +9,14 @@
 use super::connection::Committer;
 use super::deletions;
 use super::known_users::KnownUsers;
-use super::session::Session;
+use super::session::{Session, Values};
 use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, EventId, Seq, UserKey};
 use crate::failpoint;
 use crate::store::append_decision::{self, AppendDecision, EventLookup};
 use crate::store::{Appended, CommitObserver, NewEvent, StoreError, keys};
 use async_trait::async_trait;
-use futures_util::future::{try_join, try_join4};
+use futures_util::future::try_join;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio_postgres::{Error, Row};
@@ -25,14 +25,16 @@ use tokio_postgres::{Error, Row};
 const MAX_EVENTS: usize = 2_000;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-const REPEATS: &str = "SELECT id FROM ids WHERE id = ANY ($1)";
+/// The ids that are known, then as many new seqs as there are ids: one statement, since each costs both sides a wake-up.
+const REPEATS_AND_SEQS: &str = "SELECT id, NULL::bigint FROM ids WHERE id = ANY ($1)
+    UNION ALL SELECT NULL, nextval('log_seq') FROM generate_series(1, cardinality($1))";
 const FORMER: &str = "SELECT ids.id, log.keys FROM ids JOIN log USING (seq) WHERE ids.id = ANY ($1) AND ids.former";
 /// In blocks, as many as there are events.
 pub const DRAW: &str = "SELECT nextval('log_seq') FROM generate_series(1, $1)";
-const INSERT_LOG: &str = "INSERT INTO log (seq, account, id, keys, received_at)
-    SELECT * FROM unnest($1::bigint[], $2::int[], $3::bytea[], $4::bytea[], $5::bigint[])";
-const INSERT_BODIES: &str = "INSERT INTO bodies (seq, body) SELECT * FROM unnest($1::bigint[], $2::bytea[])";
-const INSERT_IDS: &str = "INSERT INTO ids (id, seq) SELECT * FROM unnest($1::bytea[], $2::bigint[])";
+const INSERT: &str = "WITH logged AS (INSERT INTO log (seq, account, id, keys, received_at)
+        SELECT * FROM unnest($1::bigint[], $2::int[], $3::bytea[], $4::bytea[], $5::bigint[])),
+    stored AS (INSERT INTO bodies (seq, body) SELECT * FROM unnest($1::bigint[], $6::bytea[]))
+    INSERT INTO ids (id, seq) SELECT * FROM unnest($3::bytea[], $1::bigint[])";
 
 /// Commits calls of [`EventLog::append`](crate::store::EventLog::append); their bodies are packed.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Committer for Appender {
 
     async fn begin(&self, session: &Session, group: &[Vec<NewEvent>]) -> Result<(), Error> {
         let numbers = self.numbers(session, group).await?;
-        session.prepare(&[REPEATS, DRAW, INSERT_LOG, INSERT_BODIES, INSERT_IDS]).await?;
+        session.prepare(&[REPEATS_AND_SEQS, INSERT]).await?;
         session.begin_locked(&numbers.into_values().collect::<Vec<_>>()).await
     }
 
@@ -135,13 +137,11 @@ struct AppendReading {
 impl AppendReading {
     async fn read(session: &Session, group: &[Vec<NewEvent>], has_former_ids: bool) -> Result<Self, Error> {
         let ids: Vec<&[u8]> = group.iter().flatten().map(|event| event.id.0.as_slice()).collect();
-        let count = i32::try_from(ids.len()).unwrap_or(i32::MAX);
-        let (ids, count) = ([&ids as _], [&count as _]);
-        let (repeats, drawn) = try_join(session.query(REPEATS, &ids), session.query(DRAW, &count)).await?;
+        let rows = session.query(REPEATS_AND_SEQS, &[&ids]).await?;
         let former = if has_former_ids { Self::former(session, group).await? } else { HashMap::new() };
-        let mut seqs: Vec<Seq> = drawn.iter().map(|row| Seq(row.get(0))).collect();
+        let mut seqs: Vec<Seq> = rows.iter().filter_map(|row| row.get::<_, Option<i64>>(1)).map(Seq).collect();
         seqs.sort_unstable();
-        Ok(Self { ids: repeats.iter().map(|row| row.get(0)).collect(), former, seqs })
+        Ok(Self { ids: rows.iter().filter_map(|row| row.get(0)).collect(), former, seqs })
     }
 
     async fn former(session: &Session, group: &[Vec<NewEvent>]) -> Result<HashMap<Vec<u8>, Vec<u8>>, Error> {
@@ -212,14 +212,8 @@ impl<'a> AppendedRows<'a> {
         if self.rows.is_empty() {
             return session.batch("COMMIT").await;
         }
-        let log = [&seqs as _, &accounts as _, &ids as _, &keys as _, &received as _];
-        let (body, id) = ([&seqs as _, &bodies as _], [&ids as _, &seqs as _]);
-        let written = try_join4(
-            session.execute(INSERT_LOG, &log),
-            session.execute(INSERT_BODIES, &body),
-            session.execute(INSERT_IDS, &id),
-            session.batch("COMMIT"),
-        );
+        let values: Values<'_> = &[&seqs, &accounts, &ids, &keys, &received, &bodies];
+        let written = try_join(session.execute(INSERT, values), session.batch("COMMIT"));
         written.await.map(drop)
     }
 }

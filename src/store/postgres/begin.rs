@@ -54,8 +54,8 @@ pub async fn begin(session: &Session, account: AccountNumber, units: &[Unit]) ->
 async fn begin_portion(session: &Session, account: AccountNumber, units: &[Unit]) -> Result<Vec<Option<Begun>>, Error> {
     let heads: Vec<i64> = units.iter().map(|unit| unit.head.0).collect();
     let asked: Vec<i64> = units.iter().flat_map(|unit| unit.followers.iter().map(|seq| seq.0)).collect();
-    let (heads, asked) = ([&heads as _], [&asked as _]);
-    let (rows, sizes) = try_join(session.query(HEADS, &heads), session.query(SIZES, &asked)).await?;
+    let heads = [&heads as _];
+    let (rows, sizes) = try_join(session.query(HEADS, &heads), of_events(session, SIZES, asked)).await?;
     let sizes: HashMap<Seq, usize> = sizes.iter().filter_map(size).collect();
     let is_pending = |row: &&Row| is_pending_in(row, 11, account);
     let mut heads: HashMap<Seq, Head> =
@@ -72,8 +72,7 @@ async fn begin_portion(session: &Session, account: AccountNumber, units: &[Unit]
     }
     let users: HashSet<UserKey> = heads.values().flat_map(|head| head.keys().iter().copied()).collect();
     let wanted: Vec<i64> = followers.values().flat_map(|with| with.seqs.iter().map(|seq| seq.0)).collect();
-    let values = [&wanted as _];
-    let (rows, memories) = try_join(session.query(FOLLOWERS, &values), Memories::read(session, &users)).await?;
+    let (rows, memories) = try_join(of_events(session, FOLLOWERS, wanted), Memories::read(session, &users)).await?;
     let mut read: HashMap<Seq, Follower> = rows
         .iter()
         .filter(|row| is_pending_in(row, 3, account))
@@ -97,6 +96,11 @@ async fn begin_portion(session: &Session, account: AccountNumber, units: &[Unit]
         Some(begun)
     });
     Ok(each.collect())
+}
+
+/// Reads by a statement that has these events as its only value: nothing for none, as most units have no followers.
+async fn of_events(session: &Session, sql: &'static str, seqs: Vec<i64>) -> Result<Vec<Row>, Error> {
+    if seqs.is_empty() { Ok(Vec::new()) } else { session.query(sql, &[&seqs]).await }
 }
 
 fn size(row: &Row) -> Option<(Seq, usize)> {
