@@ -49,7 +49,11 @@ impl Service {
         settings: &[(&str, &str)],
         file: Option<&Path>,
     ) -> Self {
-        let store = format!("sqlite://{}", folder.join(STORE).display());
+        Self::on(build, base_url, &url_of(folder), settings, file)
+    }
+
+    /// The same on the store of this URL.
+    fn on(build: &Build, base_url: &str, store: &str, settings: &[(&str, &str)], file: Option<&Path>) -> Self {
         let mut command = Command::new(&build.program);
         command.env_clear().arg("serve").envs([
             ("REFERSION_API_KEY", API_KEY),
@@ -58,7 +62,7 @@ impl Service {
             ("SERVER_LISTEN", "127.0.0.1:0"),
             ("SERVER_WAIT", "0s"),
             ("OPS_LISTEN", "127.0.0.1:0"),
-            ("STORE_URL", &store),
+            ("STORE_URL", store),
             ("DELIVERY_MAX_BACKLOG", "100000000"),
         ]);
         command.envs(settings.iter().copied());
@@ -77,7 +81,12 @@ impl Service {
 
     /// One whose deliveries are at rest: Refersion refuses the key, so the account is halted and keeps its events.
     pub fn at_rest(build: &Build, refusing: &Refersion, folder: &Path) -> Self {
-        let service = Self::start(build, &refusing.base_url, folder, &RARELY);
+        Self::at_rest_on(build, refusing, &url_of(folder))
+    }
+
+    /// The same on the store of this URL.
+    pub fn at_rest_on(build: &Build, refusing: &Refersion, store: &str) -> Self {
+        let service = Self::on(build, &refusing.base_url, store, &RARELY, None);
         service.post(Kind::new(1));
         while !service.ready().contains("halted") {
             std::thread::sleep(Duration::from_millis(1));
@@ -130,6 +139,11 @@ impl Service {
             assert_eq!(connection.exchange(&of_events(Kind::new(1000), events)), 202);
         }
     }
+}
+
+/// The URL of the store in a folder.
+fn url_of(folder: &Path) -> String {
+    format!("sqlite://{}", folder.join(STORE).display())
 }
 
 /// Stores an identify for each of these users in the store in `folder`, and leaves them pending.

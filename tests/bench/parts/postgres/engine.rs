@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const UNITS: usize = 100;
 /// So many events are appended by one call where a store is filled.
 const FILLED: u64 = 2_000;
+/// So many events are appended before some are settled: more than are settled meanwhile.
+const TO_SETTLE: u64 = 40_000;
 
 /// No measurement lasts for so long that an account could be taken over.
 const LEASE: Duration = Duration::from_secs(300);
@@ -94,35 +96,57 @@ pub async fn fill(store: &Arc<PostgresStore>, account: &AccountName, events: u64
     }
 }
 
+/// Makes the store own the account, or renews its lease.
+pub async fn own(store: &Arc<PostgresStore>, account: &AccountName) {
+    let accounts = BTreeSet::from([account.clone()]);
+    store.renew(&accounts).await.expect("renewed");
+    while store.lease(account).is_none() {
+        store.renew(&accounts).await.expect("renewed");
+    }
+}
+
 /// Begins and settles in hundreds for a while: the first store owns the first account, and so on. Accounts are filled before. Events a
 /// second.
 pub async fn settle(stores: &[Arc<PostgresStore>], accounts: &[&AccountName], time: Duration) -> f64 {
     for (store, account) in stores.iter().zip(accounts) {
-        fill(store, account, 20_000).await;
-        while store.lease(account).is_none() {
-            store.renew(&BTreeSet::from([(*account).clone()])).await.expect("renewed");
-        }
+        fill(store, account, TO_SETTLE).await;
+        own(store, account).await;
+        // Passes what was settled before.
+        store.read(account, Seq(0), 1).await.expect("read");
     }
     let began = Instant::now();
     let owners = stores.iter().zip(accounts).map(|(store, account)| {
         let (store, account) = (Arc::clone(store), (*account).clone());
-        tokio::spawn(async move {
-            let (mut after, mut settled) = (Seq(0), 0_u64);
-            while began.elapsed() < time {
-                let entries = store.read(&account, after, 2_000).await.expect("read");
-                if entries.is_empty() {
-                    break;
-                }
-                for some in entries.chunks(UNITS) {
-                    settle_units(&store, &account, some.iter().map(|entry| Unit::of(entry.seq)).collect()).await;
-                    settled += some.len() as u64;
-                    after = some.last().map_or(after, |last| last.seq);
-                }
-            }
-            settled as f64 / began.elapsed().as_secs_f64()
-        })
+        tokio::spawn(async move { settle_until(&store, &account, began + time).await })
     });
-    join_all(owners).await.into_iter().map(|rate| rate.expect("no panic")).sum()
+    let settled: u64 = join_all(owners).await.into_iter().map(|settled| settled.expect("no panic")).sum();
+    settled as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Begins and settles everything that is pending. Events a second.
+pub async fn settle_all(store: &Arc<PostgresStore>, account: &AccountName) -> f64 {
+    let began = Instant::now();
+    let settled = settle_until(store, account, began + LEASE).await;
+    settled as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Settles until `end`, or until nothing is pending. How many.
+async fn settle_until(store: &PostgresStore, account: &AccountName, end: Instant) -> u64 {
+    let (mut after, mut settled) = (Seq(0), 0);
+    loop {
+        let entries = store.read(account, after, 2_000).await.expect("read");
+        if entries.is_empty() {
+            return settled;
+        }
+        for some in entries.chunks(UNITS) {
+            if Instant::now() >= end {
+                return settled;
+            }
+            settle_units(store, account, some.iter().map(|entry| Unit::of(entry.seq)).collect()).await;
+            settled += some.len() as u64;
+            after = some.last().map_or(after, |last| last.seq);
+        }
+    }
 }
 
 async fn settle_units(store: &PostgresStore, account: &AccountName, units: Vec<Unit>) {

@@ -1,0 +1,108 @@
+//! An old transaction, as a long `pg_dump` has one: while it lasts, PostgreSQL removes no row that it could still see.
+//!
+//! Two databases of one server are loaded in turn; the old transaction is in one of them, and PostgreSQL keeps rows for those of the
+//! same database alone. A turn appends for a while and settles everything. Both are compacted meanwhile as the service does it.
+//! What is compared are the turns in the last third of the time.
+
+use super::Measured;
+use super::engine::{account, append, close, own, settle_all, stores};
+use crate::Bench;
+use crate::postgres_server::Server;
+use refersion_destination::domain::{AccountName, Timestamp};
+use refersion_destination::store::{ForgetBefore, Maintenance, PostgresStore};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, NoTls};
+
+/// The service compacts its store as often.
+const COMPACT_EVERY: Duration = Duration::from_secs(5);
+
+/// A database that is loaded.
+struct Loaded {
+    stores: Vec<Arc<PostgresStore>>,
+    account: AccountName,
+    compaction: JoinHandle<()>,
+}
+
+/// What a turn measured, in events a second.
+#[derive(Clone, Copy)]
+struct Turn {
+    appended: f64,
+    settled: f64,
+}
+
+pub async fn run(bench: &Bench, server: &Server) -> [Measured; 2] {
+    let (free, pinned) = (Loaded::new(server, "free").await, Loaded::new(server, "pinned").await);
+    let transaction = old_transaction(server).await;
+    let (began, mut turns) = (Instant::now(), Vec::new());
+    while began.elapsed() < bench.pinned {
+        // The first of two finds another state of the server than the second.
+        let (pinned, free) = if turns.len() % 2 == 0 {
+            let free = free.turn(bench.round).await;
+            (pinned.turn(bench.round).await, free)
+        } else {
+            (pinned.turn(bench.round).await, free.turn(bench.round).await)
+        };
+        turns.push((pinned, free));
+    }
+    let seconds = bench.pinned.as_secs();
+    let mut appended =
+        Measured::new(format!("append, 64 callers, after an old transaction of {seconds} s"), "none", 0.8);
+    let mut settled =
+        Measured::new(format!("begin and settle in hundreds, after an old transaction of {seconds} s"), "none", 0.8);
+    for (pinned, free) in &turns[turns.len() * 2 / 3..] {
+        appended.series.push(pinned.appended, free.appended);
+        settled.series.push(pinned.settled, free.settled);
+    }
+    drop(transaction);
+    free.close().await;
+    pinned.close().await;
+    [appended, settled]
+}
+
+impl Loaded {
+    async fn new(server: &Server, database: &str) -> Self {
+        connect(&server.url()).await.batch_execute(&format!("CREATE DATABASE {database}")).await.expect("made");
+        let stores = stores(&url_of(server, database), 1).await;
+        let store = Arc::clone(&stores[0]);
+        let compaction = tokio::spawn(async move {
+            let none = ForgetBefore { events: Timestamp(0), deletions: Timestamp(0) };
+            loop {
+                store.compact(none).await.expect("compacted");
+                tokio::time::sleep(COMPACT_EVERY).await;
+            }
+        });
+        Self { stores, account: account("main"), compaction }
+    }
+
+    async fn turn(&self, time: Duration) -> Turn {
+        let appended = append(&self.stores, &[&self.account], 64, 1, time).await;
+        own(&self.stores[0], &self.account).await;
+        Turn { appended, settled: settle_all(&self.stores[0], &self.account).await }
+    }
+
+    async fn close(self) {
+        self.compaction.abort();
+        close(self.stores).await;
+    }
+}
+
+/// Begins a transaction that sees the database as it is now, until the client is dropped.
+async fn old_transaction(server: &Server) -> Client {
+    let client = connect(&url_of(server, "pinned")).await;
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM log").await.expect("begun");
+    client
+}
+
+fn url_of(server: &Server, database: &str) -> String {
+    let url = server.url();
+    let (of_server, _) = url.rsplit_once('/').expect("the database is the last part");
+    format!("{of_server}/{database}")
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connected");
+    tokio::spawn(connection);
+    client
+}
