@@ -184,7 +184,7 @@ pub struct DeliveryConfig {
 pub struct LogConfig {
     /// The format of log lines.
     pub format: LogFormat,
-    /// The directives for what is logged, which `tracing_subscriber`'s `EnvFilter` has accepted.
+    /// The directives for what is logged, which `tracing_subscriber`'s `Targets` has accepted.
     pub filter: String,
 }
 

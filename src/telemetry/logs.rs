@@ -1,48 +1,48 @@
 //! Log lines on standard error, as text or JSON.
 //!
 //! In: the format and the filter, which the configuration has checked. Out: one line per log event. The filter can be replaced while
-//! the service runs; the format cannot.
+//! the service runs; the format cannot. `EnvFilter` would also filter by spans, of which there are none, and by expressions, whose
+//! engine is a fiftieth of the program.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 /// Replaces the filter of the lines.
-type SetFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
-static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Starts logging: as JSON or as text, with the log events that `filter` lets through. Later calls change nothing.
 pub fn start(json: bool, filter: &str) {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+    let (filter, handle) = reload::Layer::new(targets(filter));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         // Such an error would be printed to standard error, which panics if the pipe is closed: a log collector that
         // stops reading must not end a delivery.
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
-    // Err: a subscriber is set already.
-    if json {
-        let lines = lines.json().flatten_event(true).with_filter_reloading();
-        let handle = lines.reload_handle();
-        let started = lines.try_init().is_ok();
-        keep(started, Box::new(move |filter| _ = handle.reload(filter)));
+    let filtered = tracing_subscriber::registry().with(filter);
+    let started = if json {
+        filtered.with(lines.json().flatten_event(true)).try_init()
     } else {
-        let lines = lines.with_target(false).with_filter_reloading();
-        let handle = lines.reload_handle();
-        let started = lines.try_init().is_ok();
-        keep(started, Box::new(move |filter| _ = handle.reload(filter)));
-    }
-}
-
-fn keep(started: bool, set_filter: SetFilter) {
-    if started {
-        let _ = SET_FILTER.set(set_filter); // Err: cannot be, logging was started once
+        filtered.with(lines.with_target(false)).try_init()
+    };
+    // Err: a subscriber is set already.
+    if started.is_ok() {
+        let _ = FILTER.set(handle); // Err: cannot be, logging was started once
     }
 }
 
 /// From now on, the log events that `filter` lets through are logged. Does nothing if logging was not started.
 pub fn set_filter(filter: &str) {
-    if let Some(set_filter) = SET_FILTER.get() {
-        set_filter(EnvFilter::new(filter));
+    if let Some(handle) = FILTER.get() {
+        let _ = handle.reload(targets(filter)); // Err: the process ends
     }
+}
+
+/// Errors alone, if the filter cannot be read.
+fn targets(filter: &str) -> Targets {
+    filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::ERROR))
 }

@@ -715,12 +715,33 @@ fn a_value_out_of_bounds_is_reported_with_the_allowed_values() {
              for one part alone"
                 .into(),
         ),
+        (
+            "LOG_FILTER",
+            "info,hyper[request]=debug",
+            "found \"info,hyper[request]=debug\", expected error, warn, info, debug, trace or off, or \
+             \"info,tower_http=debug\" for one part alone"
+                .into(),
+        ),
         ("MAPPING_CREATE_IF", "yes", "found no TOML (string values must be quoted, expected literal string), expected a value such as { trait = \"…\" }".into()),
     ] {
         assert_eq!(problem_of(&[(name, value)]), format!("{name} (environment): {told}"));
     }
     for fine in ["http://localhost:1", "http://127.9.9.9", "http://[::1]:1/v2/", "https://x.io/v2"] {
         assert!(from_env(&[("REFERSION_BASE_URL", fine)]).is_ok(), "{fine}");
+    }
+}
+
+#[test]
+fn a_filter_of_log_lines_may_have_blanks_and_empty_parts_and_without_parts_lets_errors_through() {
+    for (filter, read) in [
+        ("info", "info"),
+        ("INFO, refersion_destination::http=debug", "INFO,refersion_destination::http=debug"),
+        (" warn,,tower_http= ,", "warn,tower_http"),
+        ("refersion_destination::app=info", "refersion_destination::app=info"),
+        ("off", "off"),
+        (" , ", "error"),
+    ] {
+        assert_eq!(from_env(&[("LOG_FILTER", filter)]).expect("valid").0.log.filter, read, "{filter}");
     }
 }
 

@@ -63,18 +63,26 @@ pub(in crate::config) fn log_format(value: &Value) -> Parsed<LogFormat> {
     choice(value, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
 }
 
-/// The filter of log lines: directives of `tracing_subscriber`'s `EnvFilter`.
+/// The filter of log lines: directives of `tracing_subscriber`'s `Targets`, without the blanks that may be around them. None: errors
+/// alone.
 pub(in crate::config) fn log_filter(value: &Value) -> Parsed<String> {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     let filter = text(value)?;
+    // `module=` is short for `module`: everything of it.
+    let directives = filter.split(',').map(|directive| directive.trim().trim_end_matches('='));
+    let directives: Vec<&str> = directives.filter(|directive| !directive.is_empty()).collect();
     // A single word that is not a level is taken for the name of a module, so `debg` would turn all logging off.
-    let words = filter.split(',').map(str::trim).filter(|part| !LEVELS.iter().any(|l| l.eq_ignore_ascii_case(part)));
-    let meant = |word: &str| LEVELS.into_iter().find(|l| word.starts_with(l)).or_else(|| nearest(word, LEVELS));
+    let words = directives.iter().filter(|directive| !LEVELS.iter().any(|l| l.eq_ignore_ascii_case(directive)));
+    let meant = |word: &&str| LEVELS.into_iter().find(|l| word.starts_with(l)).or_else(|| nearest(word, LEVELS));
     if let Some(meant) = words.filter(|word| !word.contains(['=', ':', '['])).find_map(meant) {
         return reject(value, format!("a level; did you mean {meant:?}?"));
     }
-    match tracing_subscriber::EnvFilter::builder().parse(&filter) {
-        Ok(_) => Ok(filter),
-        Err(_) => reject(value, format!("{}, or \"info,tower_http=debug\" for one part alone", either(&LEVELS))),
+    let filter = if directives.is_empty() { LEVELS[0].to_owned() } else { directives.join(",") };
+    // Targets would take anything for the name of a module, also what is about a span, such as `hyper[request]=debug`.
+    let begins = |directive: &str| directive.starts_with(|c: char| c.is_alphanumeric() || ['-', ':', '_'].contains(&c));
+    let are_names = directives.iter().all(|directive| begins(directive) && !directive.contains('['));
+    match filter.parse::<tracing_subscriber::filter::Targets>() {
+        Ok(_) if are_names => Ok(filter),
+        _ => reject(value, format!("{}, or \"info,tower_http=debug\" for one part alone", either(&LEVELS))),
     }
 }
