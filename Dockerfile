@@ -10,7 +10,8 @@ FROM ${BUILDER} AS build
 WORKDIR /build
 # crt-static: libc is linked into the program. linux_getrandom: random numbers come from the kernel's call. The default looks for
 # the call in a shared libc, finds none in a static program, and then needs /dev/urandom, which a minimal sandbox may not have.
-ENV RUSTFLAGS="-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\""
+# pack-relative-relocs: addresses that depend on where the program is loaded are listed in a thirtieth of the room.
+ENV RUSTFLAGS="-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\" -C link-arg=-Wl,-z,pack-relative-relocs"
 # The dependencies are built first, from empty sources, so that this layer stays as long as Cargo.toml and Cargo.lock do.
 # Cargo.toml names the tests and the benchmark; empty files stand for them here. With --target, RUSTFLAGS are for the program alone,
 # not for macros that the compiler loads.
