@@ -34,6 +34,8 @@ fn freeze() {
     if std::process::Command::new("/bin/sh").args(["-c", &stop]).status().is_err() {
         std::process::abort();
     }
+    // On a busy machine a running thread goes on for a moment after the signal; this one must not.
+    std::thread::sleep(std::time::Duration::from_secs(1));
 }
 
 /// Does nothing without the feature `failpoints`.

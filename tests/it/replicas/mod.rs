@@ -9,3 +9,4 @@ mod cluster;
 mod database;
 mod handover;
 mod sharing;
+mod takeover;

@@ -81,6 +81,22 @@ impl Process {
         assert!(sent.success());
     }
 
+    /// Whether it was stopped by SIGSTOP, or froze at a fail point.
+    pub fn is_frozen(&self) -> bool {
+        self.state() == Some('T')
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state(), None | Some('Z' | 'X'))
+    }
+
+    /// Its state as Linux shows it.
+    fn state(&self) -> Option<char> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        stat.rsplit(')').next()?.trim_start().chars().next()
+    }
+
     /// Waits for the end under the deadline, beyond which the process is killed; its status and what it logged.
     pub async fn ended(mut self) -> (ExitStatus, String) {
         let ended = || std::future::ready(self.child.try_wait().expect("asked").is_some());
