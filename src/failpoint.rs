@@ -23,7 +23,10 @@ pub fn step(name: &str) {
     match fail::eval(name, |action| action) {
         None => {}
         Some(Some(action)) if action == "freeze" => freeze(),
-        Some(_) => std::process::abort(),
+        Some(_) => {
+            eprintln!("ends at the fail point {name}");
+            std::process::abort()
+        }
     }
 }
 

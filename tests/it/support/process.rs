@@ -133,14 +133,18 @@ impl Process {
     }
 }
 
-/// A failed test leaves no process behind; otherwise the output is checked for leaks.
+/// A failed test leaves no process behind, and prints what it logged and how it ended; otherwise the output is checked for leaks.
 impl Drop for Process {
     fn drop(&mut self) {
+        let before = self.child.try_wait().ok().flatten();
         // Err: it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let printed = self.printed.take().and_then(|printed| printed.join().ok());
-        if let Some(printed) = printed.filter(|_| !std::thread::panicking()) {
+        let Some(printed) = self.printed.take().and_then(|printed| printed.join().ok()) else { return };
+        if std::thread::panicking() {
+            let ended = before.map_or_else(|| "it was running".to_owned(), |status| format!("it had ended: {status}"));
+            eprintln!("the process on {}; {ended}:\n{printed}", self.ops);
+        } else {
             leaks::check(&printed);
         }
     }
