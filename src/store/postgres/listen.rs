@@ -16,13 +16,18 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_postgres::Error;
 
-/// The channel of all hints.
-pub const CHANNEL: &str = "refersion_destination";
 const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 /// Hints are sent no more often.
 const EVERY: Duration = Duration::from_millis(50);
 /// At most so many accounts are in one hint, which has to be shorter than 8,000 bytes.
 const MAX_ACCOUNTS: usize = 500;
+
+/// The channel of all hints: one for each schema, since PostgreSQL has one set of channels for a whole database, and the numbers of
+/// accounts are those of a schema.
+pub async fn channel(session: &Session) -> Result<String, Error> {
+    let schema = session.query_one("SELECT current_schema()::regnamespace::oid", &[]).await?;
+    Ok(format!("refersion_destination_{}", schema.get::<_, u32>(0)))
+}
 
 /// The connection for hints, renewals of leases and outcomes: it commits nothing in groups.
 pub type ListenConnection = Connection<Nothing>;
@@ -102,13 +107,14 @@ impl Hints {
         self.added.notify_one();
     }
 
-    /// Sends hints as they come. Never returns.
-    pub async fn send(self: Arc<Self>, connection: Arc<ListenConnection>) {
+    /// Sends hints to `channel` as they come. Never returns.
+    pub async fn send(self: Arc<Self>, connection: Arc<ListenConnection>, channel: String) {
         loop {
             self.added.notified().await;
             for text in self.take() {
+                let channel = channel.clone();
                 let sent = connection.run(move |session: &Session| {
-                    Box::pin(async move { Ok(session.query(NOTIFY, &[&CHANNEL, &text]).await.map(drop)?) })
+                    Box::pin(async move { Ok(session.query(NOTIFY, &[&channel, &text]).await.map(drop)?) })
                 });
                 // Err: the others find out by themselves.
                 let _: Result<(), StoreError> = sent.await;

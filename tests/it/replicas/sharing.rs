@@ -132,3 +132,18 @@ async fn a_key_that_arrived_at_one_process_is_known_to_all_and_one_that_is_remov
     workers(1, 1).await;
     cluster.drained().await;
 }
+
+/// PostgreSQL's channels belong to a whole database. A process of another schema would die if it were woken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_of_two_schemas_of_one_database_do_not_wake_each_other() {
+    let (Some(one), Some(other)) = (Cluster::start().await, Cluster::start().await) else { return };
+    let processes = one.processes_with_owner(2, &[], &[]).await;
+    let apart = [other.process(&[("FAILPOINTS", "worker::reading=return")])];
+    until_owned(&apart).await;
+    for n in 0..20 {
+        let event = identify(&format!("m{n}"), "u1", &json!({"city": format!("City {n}")}));
+        post(&processes[1].server, &event).await.expect("answered");
+        one.drained().await;
+    }
+    assert!(!apart[0].has_ended());
+}
