@@ -7,6 +7,8 @@
 //! cause from outside.
 
 #[cfg(feature = "failpoints")]
+use std::io::Write as _;
+#[cfg(feature = "failpoints")]
 use std::sync::Once;
 
 /// Activates the steps named in the environment variable `FAILPOINTS`.
@@ -24,7 +26,7 @@ pub fn step(name: &str) {
         None => {}
         Some(Some(action)) if action == "freeze" => freeze(),
         Some(_) => {
-            eprintln!("ends at the fail point {name}");
+            let _ = writeln!(std::io::stderr(), "ends at the fail point {name}"); // Err: nobody reads it
             std::process::abort()
         }
     }
@@ -33,12 +35,11 @@ pub fn step(name: &str) {
 /// Stops every thread of this process, until it gets SIGCONT.
 #[cfg(feature = "failpoints")]
 fn freeze() {
-    let stop = format!("kill -STOP {}", std::process::id());
+    // On a busy machine a running thread goes on for a moment after the signal; this one must not, so it waits for the shell.
+    let stop = format!("kill -STOP {}; sleep 1", std::process::id());
     if std::process::Command::new("/bin/sh").args(["-c", &stop]).status().is_err() {
         std::process::abort();
     }
-    // On a busy machine a running thread goes on for a moment after the signal; this one must not.
-    std::thread::sleep(std::time::Duration::from_secs(1));
 }
 
 /// Does nothing without the feature `failpoints`.

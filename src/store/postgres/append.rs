@@ -6,7 +6,7 @@
 //! everything that was committed under the lock before; seqs are drawn under the lock, so in an account they are in the
 //! order of commits; seqs that are not used are left out. What becomes of an event is decided in [`append_decision`].
 
-use super::connection::Committer;
+use super::committer::Committer;
 use super::deletions;
 use super::known_users::KnownUsers;
 use super::session::{Session, Values};
@@ -19,11 +19,17 @@ use async_trait::async_trait;
 use futures_util::future::try_join;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_postgres::{Error, Row};
 
 /// A group has at most so many events and bytes of bodies, but for a single call with more.
 const MAX_EVENTS: usize = 2_000;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Segment waits 5 seconds for a response, of which the wait for the outcome may take 2 (`SERVER_WAIT`).
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// The server gives a statement up a second earlier.
+const DEADLINE: Duration = Duration::from_secs(6);
 
 /// The ids that are known, then as many new seqs as there are ids: one statement, since each costs both sides a wake-up.
 const REPEATS_AND_SEQS: &str = "SELECT id, NULL::bigint FROM ids WHERE id = ANY ($1)
@@ -47,6 +53,14 @@ impl Committer for Appender {
 
     fn observer(&self) -> &CommitObserver {
         &self.0.observer
+    }
+
+    fn answer_timeout(&self) -> Option<Duration> {
+        Some(ANSWER_TIMEOUT)
+    }
+
+    fn deadline(&self) -> Duration {
+        DEADLINE
     }
 
     fn joins(&self, group: &[Vec<NewEvent>], next: &Vec<NewEvent>) -> bool {

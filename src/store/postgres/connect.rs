@@ -1,23 +1,28 @@
 //! Connecting: the address, the TLS settings, and the checks that a server must pass.
 //!
 //! In: a [`PostgresUrl`]. Out: sessions. Invariants: a server that only reads (a standby) is refused, so of several hosts the
-//! primary is used; a peer that is silent is noticed within seconds (TCP keepalive, and a bound on unacknowledged bytes);
-//! the password is in no error.
+//! primary is used; each host is tried under a deadline of its own, so one that accepts a connection and is silent then does not
+//! keep the next from being tried; a peer that is silent later is noticed within seconds (TCP keepalive, and a bound on
+//! unacknowledged bytes); the password is in no error.
 
+use super::connect_error::{ConnectError, HostError};
 use super::error::text;
 use super::session::Session;
 use super::tls::{self, TlsError};
-use super::url::PostgresUrl;
+use super::url::{PostgresUrl, host_names};
 use std::future::poll_fn;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::timeout;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{AsyncMessage, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
-/// One host is tried for so long, unless the URL says otherwise (`connect_timeout`).
+/// A TCP connection may take so long, unless the URL says otherwise (`connect_timeout`).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// So much longer may it take until the session can be used: TLS, authentication and settings.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The same for bytes that are not acknowledged (`tcp_user_timeout`).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 /// A silent connection is probed after so long (`keepalives_idle`), and then so often (`keepalives_interval`).
@@ -31,7 +36,8 @@ const APPLICATION_NAME: &str = "refersion-destination";
 
 /// Makes sessions.
 pub struct Connector {
-    config: Config,
+    /// One for each host.
+    hosts: Vec<Config>,
     tls: MakeRustlsConnect,
     listens: Option<Listens>,
 }
@@ -39,44 +45,39 @@ pub struct Connector {
 /// What a session listens to, and where the texts of notifications go.
 #[derive(Clone)]
 struct Listens {
-    channel: &'static str,
+    channel: String,
     heard: UnboundedSender<String>,
 }
 
 impl Connector {
     /// A connector to the server of `url`.
     pub fn new(url: &PostgresUrl) -> Result<Self, TlsError> {
-        let mut config = url.config.clone();
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
-        }
-        if config.get_tcp_user_timeout().is_none() {
-            config.tcp_user_timeout(UNACKNOWLEDGED);
-        }
-        if config.get_keepalives_idle() == DRIVERS_KEEPALIVE_IDLE {
-            config.keepalives_idle(KEEPALIVE_IDLE);
-        }
-        if config.get_keepalives_interval().is_none() {
-            config.keepalives_interval(KEEPALIVE_INTERVAL);
-        }
-        if config.get_keepalives_retries().is_none() {
-            config.keepalives_retries(KEEPALIVE_RETRIES);
-        }
-        if config.get_application_name().is_none() {
-            config.application_name(APPLICATION_NAME);
-        }
-        Ok(Self { config, tls: tls::connector(url.verification, url.root_certificates.as_deref())?, listens: None })
+        let hosts = url.each_host().into_iter().map(with_defaults).collect();
+        Ok(Self { hosts, tls: tls::connector(url.verification, url.root_certificates.as_deref())?, listens: None })
     }
 
     /// A connector to the same server whose sessions listen to `channel`: the texts of notifications go to `heard`.
-    pub fn listening(&self, channel: &'static str, heard: UnboundedSender<String>) -> Self {
-        Self { config: self.config.clone(), tls: self.tls.clone(), listens: Some(Listens { channel, heard }) }
+    pub fn listening(&self, channel: String, heard: UnboundedSender<String>) -> Self {
+        Self { hosts: self.hosts.clone(), tls: self.tls.clone(), listens: Some(Listens { channel, heard }) }
     }
 
-    /// Opens a session.
-    pub async fn connect(&self) -> Result<Session, Error> {
-        let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
+    /// Opens a session with the first host that can be used.
+    pub async fn connect(&self) -> Result<Session, ConnectError> {
+        let mut errors = Vec::new();
+        for config in &self.hosts {
+            let deadline = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT) + SETUP_TIMEOUT;
+            let source = match timeout(deadline, self.open(config)).await {
+                Ok(Ok(session)) => return Ok(session),
+                Ok(Err(error)) => Some(error),
+                Err(_) => None,
+            };
+            errors.push(HostError { host: host_names(config), source });
+        }
+        Err(ConnectError(errors))
+    }
+
+    async fn open(&self, config: &Config) -> Result<Session, Error> {
+        let (client, mut connection) = config.connect(self.tls.clone()).await?;
         let ended = CancellationToken::new();
         let cancel_at_end = ended.clone().drop_guard();
         let listens = self.listens.clone();
@@ -103,6 +104,29 @@ impl Connector {
         }
         Ok(session)
     }
+}
+
+fn with_defaults(mut config: Config) -> Config {
+    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(UNACKNOWLEDGED);
+    }
+    if config.get_keepalives_idle() == DRIVERS_KEEPALIVE_IDLE {
+        config.keepalives_idle(KEEPALIVE_IDLE);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(KEEPALIVE_INTERVAL);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(KEEPALIVE_RETRIES);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name(APPLICATION_NAME);
+    }
+    config
 }
 
 impl std::fmt::Debug for Connector {

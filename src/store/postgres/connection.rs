@@ -4,15 +4,16 @@
 //! while a group waits for its locks join it; those that arrive while it is being committed form the next one. If a group fails for good,
 //! each of its requests is committed in a transaction of its own, so that a bad one fails alone. Invariants: a job's result is sent
 //! after its commit; when the session breaks, the jobs that were sent to it fail, and it is not known whether PostgreSQL has
-//! committed them; no job waits for a server that is away: while it cannot be reached, jobs fail at once. Deliberately absent: what a
-//! request is ([`Committer`]), and repeating one.
+//! committed them; no job waits for a server that is away: once it could not be reached again, jobs fail at once, until it can; nor does
+//! a caller wait for longer than it wants for one that is silent ([`Committer::answer_timeout`]). Deliberately absent: what a request is
+//! ([`Committer`]), and repeating one.
 
+use super::committer::Committer;
 use super::connect::Connector;
 use super::connection_health::Health;
 use super::error::{JobError, breaks_session, store_error, text};
 use super::session::Session;
-use crate::store::{Commit, CommitObserver, StoreError};
-use async_trait::async_trait;
+use crate::store::{Commit, StoreError};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,53 +22,15 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Error;
 
-/// A job may take so long, waits for locks included; then its session is given up. The server gives up earlier.
-const DEADLINE: Duration = Duration::from_secs(15);
-
 /// The waits between two attempts to connect: each is twice the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-
-/// Commits requests of one kind in groups.
-#[async_trait]
-pub trait Committer: Send + Sync + 'static {
-    /// A request.
-    type Request: Send + Sync + 'static;
-    /// Its result.
-    type Answer: Send + 'static;
-
-    /// Receives every commit.
-    fn observer(&self) -> &CommitObserver;
-
-    /// Whether `next` may be committed together with `group`.
-    fn joins(&self, group: &[Self::Request], next: &Self::Request) -> bool;
-
-    /// Begins the transaction of a group, and waits for the locks that it needs. Without this, nothing has begun before
-    /// [`Committer::commit`].
-    async fn begin(&self, session: &Session, group: &[Self::Request]) -> Result<(), Error> {
-        let _ = (session, group);
-        Ok(())
-    }
-
-    /// Whether `next` may be committed together with `group`, whose transaction was begun with its requests `begun_with`: it needs no
-    /// further lock.
-    fn joins_begun(&self, begun_with: &[Self::Request], group: &[Self::Request], next: &Self::Request) -> bool {
-        let _ = (begun_with, group, next);
-        false
-    }
-
-    /// Commits a group in one transaction: one result per request. Err: the transaction failed, none was carried out.
-    async fn commit(
-        &self,
-        session: &Session,
-        group: &[Self::Request],
-    ) -> Result<Vec<Result<Self::Answer, StoreError>>, Error>;
-}
 
 /// The handle to the task. When it is dropped, the task ends after the jobs that were sent.
 pub struct Connection<C: Committer> {
     messages: UnboundedSender<Message<C>>,
     health: Arc<Health>,
+    answer_timeout: Option<Duration>,
 }
 
 /// Requests, and where their results go.
@@ -89,17 +52,23 @@ impl<C: Committer> Connection<C> {
     /// Starts the task with a session that is open already. `name` says in the logs which connection it is.
     pub fn start(name: &'static str, connector: Arc<Connector>, session: Session, committer: Arc<C>) -> Self {
         let (messages, inbox) = unbounded_channel();
-        let health = Arc::new(Health::new(name));
+        let (health, answer_timeout) = (Arc::new(Health::new(name)), committer.answer_timeout());
         let task = Task { connector, committer, inbox, health: Arc::clone(&health), next: None };
         tokio::spawn(task.run(session));
-        Self { messages, health }
+        Self { messages, health, answer_timeout }
     }
 
     /// Commits a request.
     pub async fn commit(&self, request: C::Request) -> Result<C::Answer, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Grouped(request, reply))?;
-        answer.await.unwrap_or_else(|_| Err(self.lost()))
+        let answer = async { answer.await.unwrap_or_else(|_| Err(self.lost())) };
+        let Some(limit) = self.answer_timeout else { return answer.await };
+        timeout(limit, answer).await.unwrap_or_else(|_| {
+            let silent = format!("PostgreSQL did not answer within {limit:?}");
+            self.health.set(silent.clone());
+            Err(StoreError::Transient(silent))
+        })
     }
 
     /// Runs `work` in the session, outside of any transaction.
@@ -230,7 +199,8 @@ impl<C: Committer> Task<C> {
                 self.next = Some(message);
                 return Next::Reconnect;
             }
-            Some(Message::Alone(job)) => timeout(DEADLINE, job(session)).await.map_err(|_| ()),
+            Some(message) if self.is_abandoned(&message) => return Next::Same,
+            Some(Message::Alone(job)) => timeout(self.committer.deadline(), job(session)).await.map_err(|_| ()),
             Some(Message::Grouped(request, reply)) => self.commit_with_others(session, request, reply).await,
         };
         match failed {
@@ -252,6 +222,11 @@ impl<C: Committer> Task<C> {
         }
     }
 
+    /// Whether its caller stopped waiting before it began: it was told that it failed, so nothing is to be done.
+    fn is_abandoned(&self, message: &Message<C>) -> bool {
+        self.committer.answer_timeout().is_some() && matches!(message, Message::Grouped(_, reply) if reply.is_closed())
+    }
+
     /// Commits a request with those that wait beside it: first those that arrived before the transaction began, then those that
     /// arrived while it waited for locks. Err: it took too long.
     async fn commit_with_others(
@@ -260,23 +235,24 @@ impl<C: Committer> Task<C> {
         request: C::Request,
         reply: ResultSender<C>,
     ) -> Result<Option<Error>, ()> {
-        let committer = Arc::clone(&self.committer);
+        let (committer, deadline) = (Arc::clone(&self.committer), self.committer.deadline());
         let mut group = Group { requests: vec![request], replies: vec![reply] };
         self.gather(&mut group, |requests, next| committer.joins(requests, next));
         let began = Instant::now();
-        let begun = timeout(DEADLINE, committer.begin(session, &group.requests)).await.map_err(|_| ())?;
+        let begun = timeout(deadline, committer.begin(session, &group.requests)).await.map_err(|_| ())?;
         if begun.is_ok() {
             let begun_with = group.requests.len();
             self.gather(&mut group, |requests, next| committer.joins_begun(&requests[..begun_with], requests, next));
         }
         let commit = Self::commit(&committer, session, group, (begun, began));
-        timeout(DEADLINE, commit).await.map_err(|_| ())
+        timeout(deadline, commit).await.map_err(|_| ())
     }
 
     /// Adds the requests that wait, up to the first one that may not be committed together with the others.
     fn gather(&mut self, group: &mut Group<C>, joins: impl Fn(&[C::Request], &C::Request) -> bool) {
         while self.next.is_none() {
             match self.inbox.try_recv() {
+                Ok(message) if self.is_abandoned(&message) => {}
                 Ok(Message::Grouped(request, reply)) if joins(&group.requests, &request) => {
                     group.requests.push(request);
                     group.replies.push(reply);
@@ -340,31 +316,40 @@ impl<C: Committer> Task<C> {
         Ok(answers.pop().unwrap_or(Err(StoreError::Closed)))
     }
 
-    /// Connects again, however long that takes; meanwhile every job fails. `None`: it was closed.
+    /// Connects again, however long that takes. Jobs wait for the first attempt, which mends a connection that broke; once it has
+    /// failed, every job fails. `None`: it was closed.
     async fn reconnect(&mut self) -> Option<Session> {
+        let connector = Arc::clone(&self.connector);
+        let mut connected = connector.connect().await;
         let mut wait = FIRST_WAIT;
         loop {
-            match self.connector.connect().await {
+            match connected {
                 Ok(session) => {
                     self.health.clear();
                     self.health.another_session();
                     return Some(session);
                 }
-                Err(error) => self.health.set(text(&error)),
+                Err(error) => self.health.set(error.to_string()),
             }
             self.next = None; // it fails
-            let until = sleep(wait);
-            tokio::pin!(until);
-            loop {
-                tokio::select! {
-                    () = &mut until => break,
-                    message = self.inbox.recv() => match message {
-                        None | Some(Message::Close) => return None,
-                        Some(job) => drop(job), // its caller learns the reason
-                    },
-                }
-            }
+            self.fail_jobs_until(sleep(wait)).await?;
+            connected = self.fail_jobs_until(connector.connect()).await?;
             wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Until `done`, every job fails: its caller learns why. `None`: it was closed.
+    async fn fail_jobs_until<T>(&mut self, done: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(done);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut done => return Some(done),
+                message = self.inbox.recv() => match message {
+                    None | Some(Message::Close) => return None,
+                    Some(job) => drop(job),
+                },
+            }
         }
     }
 }

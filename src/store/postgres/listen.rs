@@ -4,7 +4,8 @@
 //! PostgreSQL commits notifying transactions one by one. Invariant: all goes on without hints, only later; a hint that cannot be
 //! read is ignored. Deliberately absent: anything but numbers of accounts.
 
-use super::connection::{Committer, Connection};
+use super::committer::Committer;
+use super::connection::Connection;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::scheduling::ReplicaId;

@@ -26,7 +26,7 @@ static AFFILIATES: LazyLock<String> = LazyLock::new(|| {
 impl PostgresStore {
     /// See [`Inspection::lookup`](crate::store::Inspection::lookup).
     pub(super) async fn look_up(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
-        Ok(self.look_up_in(&self.connector.connect().await.map_err(JobError::from)?, query).await?)
+        Ok(self.look_up_in(&self.connector.connect().await?, query).await?)
     }
 
     async fn look_up_in(&self, session: &Session, query: &LookupQuery) -> Result<Lookup, JobError> {

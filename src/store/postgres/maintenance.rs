@@ -14,6 +14,10 @@ use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{EmailConflict, ForgetBefore, Maintenance, Measured, OnCommit, StoreError, StoreStatus, keys};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A server that is silent does not keep the process from ending for longer.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The settings of the session: it waits for no lock, and its statements have no bound in time. A vacuum pauses as PostgreSQL's own
 /// does, so that others get the disk.
@@ -105,11 +109,16 @@ impl Maintenance for PostgresStore {
     }
 
     async fn close(&self) {
-        // Err: other processes take over what is owned here when the lease has ended.
-        let _ = self.replica.resign().await;
-        self.listen.close().await;
-        self.append.close().await;
-        self.owner.close().await;
+        let close = async {
+            // Err: other processes take over what is owned here when the lease has ended.
+            let _ = self.replica.resign().await;
+            self.listen.close().await;
+            self.append.close().await;
+            self.owner.close().await;
+        };
+        if tokio::time::timeout(CLOSE_WITHIN, close).await.is_err() {
+            tracing::warn!("PostgreSQL is silent; other processes take the accounts over when the lease has ended");
+        }
         if let Ok(mut compaction) = self.compaction.try_lock() {
             compaction.session = None; // else it goes on to its end, and changes nothing that is read any more
         }
@@ -142,7 +151,7 @@ impl Compaction {
 }
 
 async fn open(connector: &Connector) -> Result<Session, StoreError> {
-    let session = connector.connect().await.map_err(|error| store_error(&error))?;
+    let session = connector.connect().await?;
     session.batch(SETTINGS).await.map_err(|error| store_error(&error))?;
     Ok(session)
 }

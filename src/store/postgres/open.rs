@@ -3,11 +3,12 @@
 use super::append::Appender;
 use super::backlogs::Backlogs;
 use super::connect::Connector;
+use super::connect_error::ConnectError;
 use super::connection::Connection;
 use super::count;
-use super::error::text;
+use super::error::store_error;
 use super::leases::Leases;
-use super::listen::{CHANNEL, Hints, Nothing};
+use super::listen::{self, Hints, Nothing};
 use super::migrate::{self, MigrateError};
 use super::outcomes::Outcomes;
 use super::ownership::{LeaseTimes, Replica};
@@ -25,7 +26,6 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinSet;
-use tokio_postgres::Error;
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -34,12 +34,12 @@ pub enum OpenError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The server cannot be reached, or refuses this user.
-    #[error("cannot connect to PostgreSQL at {place}: {}", text(.source))]
+    #[error("cannot connect to PostgreSQL at {place}: {source}")]
     Connect {
         /// The hosts and the database.
         place: String,
         /// What the network or the server says.
-        source: Error,
+        source: ConnectError,
     },
     /// The tables cannot be used.
     #[error("cannot use the PostgreSQL database {place}: {source}")]
@@ -92,26 +92,28 @@ impl PostgresStore {
         let Database { connector, session, hash_key } = Database::open(url).await?;
         let (connector, published) = (Arc::new(connector), Arc::<Published>::default());
         let connect = |source| OpenError::Connect { place: url.place(), source };
-        let former = session.query_opt("SELECT 1 FROM meta WHERE name = 'former_ids'", &[]).await.map_err(connect)?;
+        let read = |source| OpenError::Read { place: url.place(), source };
+        let former = session.query_opt("SELECT 1 FROM meta WHERE name = 'former_ids'", &[]).await;
+        let former = former.map_err(|error| read(store_error(&error)))?;
         let backlogs = Backlogs::new(Arc::clone(&published));
         let shared = Arc::new(Shared::new(HashKey::new(&hash_key), limits.max_backlog, former.is_some(), backlogs));
+        let channel = listen::channel(&session).await.map_err(|error| read(store_error(&error)))?;
         let another = connector.connect().await.map_err(connect)?;
         let settler = Arc::new(Settler(Arc::clone(&shared)));
         let owner = Arc::new(Connection::start("owner", Arc::clone(&connector), session, settler));
         let appender = Arc::new(Appender(Arc::clone(&shared)));
         let append = Connection::start("append", Arc::clone(&connector), another, appender);
-        let counted = count::count(&shared, &owner).await;
-        counted.map_err(|source| OpenError::Read { place: url.place(), source })?;
+        count::count(&shared, &owner).await.map_err(read)?;
         tokio::spawn(count::keep_counting(Arc::clone(&shared), Arc::downgrade(&owner)));
         let (sender, heard) = unbounded_channel();
-        let listening = Arc::new(connector.listening(CHANNEL, sender));
+        let listening = Arc::new(connector.listening(channel.clone(), sender));
         let third = listening.connect().await.map_err(connect)?;
         let listen = Arc::new(Connection::start("listen", listening, third, Arc::<Nothing>::default()));
         let hints = Arc::new(Hints::new(ReplicaId(rand::random())));
         let leases = Leases::new(Arc::clone(&shared));
         let replica = Replica::new(LeaseTimes(lease), Arc::clone(&listen), leases, Arc::clone(&hints), heard);
         let (outcomes, mut tasks) = (Arc::<Outcomes>::default(), JoinSet::new());
-        tasks.spawn(hints.send(Arc::clone(&listen)));
+        tasks.spawn(hints.send(Arc::clone(&listen), channel));
         tasks.spawn(Arc::clone(&outcomes).poll(Arc::clone(&listen)));
         Ok(Self {
             connector,

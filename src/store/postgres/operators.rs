@@ -47,7 +47,7 @@ impl DeadLetters for PostgresStore {
         let (name, shared, keys) = (account.clone(), Arc::clone(&self.shared), users.to_vec());
         let begin = self.owner.run(move |session| Box::pin(begin_search(session, shared, name, keys, Some(now))));
         let Some((number, mut search)) = begin.await? else { return Ok(Forgotten::default()) };
-        let session = self.connector.connect().await.map_err(|error| store_error(&error))?;
+        let session = self.connector.connect().await?;
         let mut scans = 0;
         loop {
             search.complete(&session).await.map_err(|error| store_error(&error))?;
@@ -72,7 +72,7 @@ impl DeadLetters for PostgresStore {
         let (name, shared, keys) = (account.clone(), Arc::clone(&self.shared), users.to_vec());
         let begin = self.owner.run(move |session| Box::pin(begin_search(session, shared, name, keys, None)));
         let Some((_, mut search)) = begin.await? else { return Ok(Forgotten::default()) };
-        let session = self.connector.connect().await.map_err(|error| store_error(&error))?;
+        let session = self.connector.connect().await?;
         let token = self.shared.token(account);
         let count = async {
             search.complete(&session).await?;

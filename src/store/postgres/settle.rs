@@ -7,7 +7,7 @@
 //! transaction. What is written is decided in [`crate::store::rows`].
 
 use super::affiliates::{self, LINK, SAVE, ToRemember, UNLINK_EMAILS};
-use super::connection::Committer;
+use super::committer::Committer;
 use super::session::Session;
 use super::settle_rows::{self, SettledRows};
 use super::shared::{AccountNumber, Shared};

@@ -79,19 +79,79 @@ impl PostgresUrl {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(UrlError::NoHost);
         }
+        check_numbers(&config)?;
         Ok(Self { config, verification, root_certificates })
+    }
+
+    /// The driver's configuration for each host alone, in their order. The driver tries several hosts one after the other, too, but waits
+    /// without end for one that accepts a connection and is silent then.
+    pub fn each_host(&self) -> Vec<Config> {
+        let (names, addresses) = (self.config.get_hosts(), self.config.get_hostaddrs());
+        let ports = self.config.get_ports();
+        let of_host = |index| {
+            let mut host = without_hosts(&self.config);
+            match names.get(index) {
+                Some(Host::Tcp(name)) => _ = host.host(name),
+                Some(Host::Unix(path)) => _ = host.host_path(path),
+                None => {}
+            }
+            if let Some(address) = addresses.get(index) {
+                host.hostaddr(*address);
+            }
+            if let Some(port) = ports.get(index).or(ports.first()) {
+                host.port(*port);
+            }
+            host
+        };
+        (0..names.len().max(addresses.len())).map(of_host).collect()
     }
 
     /// The hosts and the database, for messages.
     pub fn place(&self) -> String {
-        let hosts = self.config.get_hosts().iter().map(|host| match host {
-            Host::Tcp(name) => name.clone(),
-            Host::Unix(path) => path.display().to_string(),
-        });
-        let addresses = self.config.get_hostaddrs().iter().map(ToString::to_string);
-        let hosts: Vec<String> = hosts.chain(addresses).collect();
-        format!("{}/{}", hosts.join(","), self.config.get_dbname().unwrap_or_default())
+        format!("{}/{}", host_names(&self.config), self.config.get_dbname().unwrap_or_default())
     }
+}
+
+/// The hosts of a configuration, for messages.
+pub fn host_names(config: &Config) -> String {
+    let hosts = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    });
+    let addresses = config.get_hostaddrs().iter().map(ToString::to_string);
+    hosts.chain(addresses).collect::<Vec<_>>().join(",")
+}
+
+/// Hosts, addresses and ports belong together by their places.
+fn check_numbers(config: &Config) -> Result<(), UrlError> {
+    let (names, addresses, ports) = (config.get_hosts().len(), config.get_hostaddrs().len(), config.get_ports().len());
+    let differ = |what, number| UrlError::Driver(format!("{number} {what} for {} hosts", names.max(addresses)));
+    if names > 0 && addresses > 0 && names != addresses {
+        return Err(differ("hostaddr", addresses));
+    }
+    if ports > 1 && ports != names.max(addresses) {
+        return Err(differ("ports", ports));
+    }
+    Ok(())
+}
+
+/// Everything of a configuration but the hosts.
+fn without_hosts(config: &Config) -> Config {
+    let mut rest = Config::new();
+    rest.ssl_mode(config.get_ssl_mode()).ssl_negotiation(config.get_ssl_negotiation());
+    rest.channel_binding(config.get_channel_binding()).target_session_attrs(config.get_target_session_attrs());
+    rest.load_balance_hosts(config.get_load_balance_hosts());
+    rest.keepalives(config.get_keepalives()).keepalives_idle(config.get_keepalives_idle());
+    config.get_user().map(|user| rest.user(user));
+    config.get_password().map(|password| rest.password(password));
+    config.get_dbname().map(|name| rest.dbname(name));
+    config.get_options().map(|options| rest.options(options));
+    config.get_application_name().map(|name| rest.application_name(name));
+    config.get_connect_timeout().map(|timeout| rest.connect_timeout(*timeout));
+    config.get_tcp_user_timeout().map(|timeout| rest.tcp_user_timeout(*timeout));
+    config.get_keepalives_interval().map(|interval| rest.keepalives_interval(interval));
+    config.get_keepalives_retries().map(|retries| rest.keepalives_retries(retries));
+    rest
 }
 
 impl std::fmt::Debug for PostgresUrl {
@@ -130,6 +190,21 @@ mod tests {
         }
     }
 
+    /// Every parameter that the driver knows is here: what is given once, is the same for each host.
+    #[test]
+    fn each_host_alone_has_all_that_the_url_says_of_it() {
+        let query = "user=u&password=p&dbname=d&options=-c%20a%3Db&application_name=n&connect_timeout=7&tcp_user_timeout=8\
+            &keepalives=0&keepalives_idle=9&keepalives_interval=10&keepalives_retries=11&channel_binding=require\
+            &load_balance_hosts=random&target_session_attrs=read-write";
+        let alone = ["host=h1&hostaddr=10.0.0.1&port=5433", "host=h2&hostaddr=10.0.0.2&port=5434"];
+        let both = "host=h1,h2&hostaddr=10.0.0.1,10.0.0.2&port=5433,5434";
+        let parse = |hosts: &str| PostgresUrl::parse(&format!("postgres://?{hosts}&{query}&sslmode=require"));
+        let alone = alone.map(|host| parse(host).expect("parsed").config);
+        assert_eq!(parse(both).expect("parsed").each_host(), alone);
+        let sockets = PostgresUrl::parse("postgres://u@%2Fa,%2Fb:77/d").expect("parsed").each_host();
+        assert_eq!(sockets.iter().map(host_names).collect::<Vec<_>>(), ["/a", "/b"]);
+    }
+
     #[test]
     fn what_cannot_be_used_is_refused_without_the_password() {
         for (url, says) in [
@@ -137,6 +212,8 @@ mod tests {
             ("postgres://u:s3cret@h/d?colour=red", "not a URL of PostgreSQL"),
             ("postgres://u:s3cret@h:port/d", "not a URL of PostgreSQL"),
             ("postgres:///d?user=u&password=s3cret", "names no host"),
+            ("postgres://u:s3cret@h1,h2,h3/d?port=1,2", "2 ports for 3 hosts"),
+            ("postgres://u:s3cret@h1,h2/d?hostaddr=10.0.0.1", "1 hostaddr for 2 hosts"),
         ] {
             let error = PostgresUrl::parse(url).expect_err(url).to_string();
             assert!(error.contains(says) && !error.contains("s3cret"), "{error}");

@@ -48,6 +48,23 @@ impl Cluster {
         Some(Self { refersion: Refersion::with(sandbox).await, server: Some(server), url, folder })
     }
 
+    /// The same with a standby, which has every commit before it is acknowledged.
+    pub async fn with_standby(sandbox: SandboxSettings) -> Option<(Self, Server)> {
+        let cluster = Self::on_own_server(sandbox).await?;
+        let primary = cluster.server.as_ref().expect("its own");
+        let standby = primary.standby();
+        let url = postgres::url_of_either(&[primary.folder(), standby.folder()]);
+        let database = cluster.connect().await;
+        // Not in the copy that the standby has: once promoted, it goes on alone.
+        for sql in ["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"] {
+            database.batch_execute(sql).await.expect("set");
+        }
+        let sql = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        let follows = || async { database.query_one(sql, &[]).await.expect("counted").get::<_, i64>(0) };
+        within(poll_until(follows, |standbys| *standbys == 1)).await;
+        Some((Self { url, ..cluster }, standby))
+    }
+
     /// Starts a process.
     pub fn process(&self, settings: &[(&str, &str)]) -> Process {
         let own = [

@@ -1,9 +1,13 @@
 //! PostgreSQL stops, crashes and comes back, or its connections break: events are refused meanwhile, and all goes on by itself.
 
 use super::cluster::{Cluster, post, until_owned};
-use crate::support::{Answer, http, identify, poll_until, within};
+use crate::support::{API_KEY, Answer, basic, client, http, identify, poll_until, within};
 use refersion_destination::sandbox::SandboxSettings;
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Segment waits for 5 seconds; these are as many as a busy machine may need beyond the 3 after which the service answers.
+const SENDERS_PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_database_events_are_refused_with_503_and_all_goes_on_once_it_is_back() {
@@ -42,4 +46,91 @@ async fn without_a_database_events_are_refused_with_503_and_all_goes_on_once_it_
         cluster.drained().await;
         assert_eq!(cluster.refersion.sandbox.affiliates()[0].field("city"), format!("City {number}"));
     }
+}
+
+/// The server's processes are frozen: connections stay open, and further ones are accepted, but nothing is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_silent_is_answered_with_503_before_the_sender_gives_up() {
+    let Some(cluster) = Cluster::on_own_server(SandboxSettings::default()).await else { return };
+    let server = cluster.server.as_ref().expect("its own");
+    let processes = [cluster.process(&[]), cluster.process(&[])];
+    until_owned(&processes).await;
+    post(&processes[0].server, &identify("1", "u1", &Value::Null)).await.expect("answered");
+    cluster.drained().await;
+    server.freeze();
+    let sender = client().timeout(SENDERS_PATIENCE).build().expect("a client");
+    for process in &processes {
+        // The first one waits; the later ones arrive while the session is given up, and while there is none.
+        let unready = || async {
+            let request = sender.post(format!("{}/segment", process.server)).header("Authorization", basic(API_KEY));
+            let refused = request.body(identify("2", "u2", &Value::Null).to_string()).send().await.expect("in time");
+            let refused = Answer::read(refused).await.expect("a body");
+            assert_eq!(refused.brief(), "503 unavailable");
+            assert!(refused.headers.contains_key("retry-after"));
+            process.ready().await
+        };
+        let unready = within(poll_until(unready, |ready| ready.message().ends_with("did not answer in time"))).await;
+        assert_eq!(
+            unready.message(),
+            "the store cannot be written: the server did not answer in time",
+            "it was tried to connect again"
+        );
+        let alive = Answer::to(http().get(format!("{}/healthz", process.ops))).await;
+        assert_eq!(alive.brief(), "200 ok");
+    }
+    server.thaw();
+    for process in &processes {
+        within(poll_until(|| process.ready(), |ready| ready.status == 200)).await;
+    }
+    // What was refused may have been stored.
+    let event = identify("2", "u2", &Value::Null);
+    let sent = || async { post(&processes[1].server, &event).await.map(|answer| answer.status) };
+    within(poll_until(sent, |status| matches!(status, Some(200 | 202)))).await;
+    cluster.drained().await;
+    assert_eq!(cluster.calls(), "new new");
+}
+
+/// As a server that was made a standby, or whose disk is full, would: it refuses to write, but its connections stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_to_a_server_that_only_reads_is_a_dead_one() {
+    let Some(cluster) = Cluster::on_own_server(SandboxSettings::default()).await else { return };
+    let processes = [cluster.process(&[]), cluster.process(&[])];
+    let owner = until_owned(&processes).await;
+    let database = cluster.connect().await;
+    for sql in ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"] {
+        database.batch_execute(sql).await.expect("set");
+    }
+    let event = identify("1", "u1", &Value::Null);
+    let other = &processes[1 - owner];
+    let refused = || async { post(&other.server, &event).await.expect("answered") };
+    within(poll_until(refused, |answer| answer.brief() == "503 unavailable")).await;
+    let says = "the store cannot be written: error connecting to server: database does not allow writes";
+    within(poll_until(|| other.ready(), |ready| ready.message() == says)).await;
+    database.batch_execute("SET default_transaction_read_only = off").await.expect("set");
+    for sql in ["ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()"] {
+        database.batch_execute(sql).await.expect("set");
+    }
+    let sent = || async { post(&other.server, &event).await.map(|answer| answer.status) };
+    within(poll_until(sent, |status| matches!(status, Some(200 | 202)))).await;
+    cluster.drained().await;
+    assert_eq!(cluster.calls(), "new");
+}
+
+/// A commit is acknowledged once the standby has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_synchronous_standby_is_away_no_event_is_confirmed() {
+    let Some((cluster, mut standby)) = Cluster::with_standby(SandboxSettings::default()).await else { return };
+    let process = cluster.process(&[]);
+    until_owned(std::slice::from_ref(&process)).await;
+    standby.stop();
+    for _ in 0..2 {
+        let refused = within(post(&process.server, &identify("1", "u1", &Value::Null))).await.expect("answered");
+        assert_eq!(refused.brief(), "503 unavailable");
+    }
+    standby.run();
+    let event = identify("1", "u1", &Value::Null);
+    let sent = || async { post(&process.server, &event).await.map(|answer| answer.status) };
+    within(poll_until(sent, |status| matches!(status, Some(200 | 202)))).await;
+    cluster.drained().await;
+    assert_eq!(cluster.calls(), "new");
 }

@@ -37,6 +37,8 @@ pub struct Server {
     /// It also listens here, with TLS.
     port: Option<u16>,
     process: Option<Child>,
+    /// The first of its own processes.
+    pid: u32,
 }
 
 /// The shell that starts a program and ends it by the signal that it reads. If its input ends, the process that started it has, and
@@ -50,6 +52,7 @@ const UNTIL_END_OF_INPUT: &str = r#"
     echo $pid
     read -r signal <&3
     kill -"${signal:-QUIT}" $pid
+    kill -CONT $pid
     wait $pid
     [ -n "$signal" ] || rm -rf "$folder"
 "#;
@@ -84,9 +87,45 @@ impl Server {
         // Free a moment ago: the system gives the next one to the next who asks.
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = tls.map(|_| free().expect("a port").port());
-        let mut server = Self { folder, binaries, durability, port, process: None };
+        let mut server = Self { folder, binaries, durability, port, process: None, pid: 0 };
         server.run();
         Some(server)
+    }
+
+    /// Starts a standby of this server, which follows it from now on.
+    pub fn standby(&self) -> Self {
+        let folder = TempDir::with_prefix("pg-").expect("a folder");
+        give_away(folder.path());
+        let mut copy = as_unprivileged(&self.binaries.join("pg_basebackup"));
+        copy.args(["--username=postgres", "--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--pgdata"]);
+        copy.arg(folder.path().join("data")).arg("--host").arg(self.folder.path()).current_dir(folder.path());
+        let copied = copy.output().expect("pg_basebackup runs");
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let binaries = self.binaries.clone();
+        let mut standby = Self { folder, binaries, durability: self.durability, port: None, process: None, pid: 0 };
+        standby.run();
+        standby
+    }
+
+    /// Makes a standby a primary: `pg_ctl promote`.
+    pub fn promote(&self) {
+        let mut promote = as_unprivileged(&self.binaries.join("pg_ctl"));
+        promote.args(["promote", "-w", "-D"]).arg(self.folder.path().join("data")).current_dir(self.folder.path());
+        let promoted = promote.output().expect("pg_ctl runs");
+        assert!(promoted.status.success(), "{}", String::from_utf8_lossy(&promoted.stdout));
+    }
+
+    /// Stops all its processes where they are: connections stay open, the system accepts further ones, and nothing is answered.
+    pub fn freeze(&self) {
+        // The first one starts the others: it is stopped before they are listed.
+        signal("STOP", &[self.pid]);
+        signal("STOP", &children_of(self.pid));
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) {
+        signal("CONT", &children_of(self.pid));
+        signal("CONT", &[self.pid]);
     }
 
     /// Starts it again, after it was stopped or killed.
@@ -110,7 +149,7 @@ impl Server {
         let mut pid = String::new();
         let output = process.stdout.take().expect("piped");
         BufReader::new(output).read_line(&mut pid).expect("the server's process id");
-        self.process = Some(process);
+        (self.process, self.pid) = (Some(process), pid.trim().parse().expect("a number"));
         self.wait_until_ready();
     }
 
@@ -141,6 +180,7 @@ impl Server {
 
     fn end(&mut self, signal: &str) {
         let Some(mut process) = self.process.take() else { return };
+        self.thaw();
         let mut input = process.stdin.take().expect("piped");
         std::io::Write::write_all(&mut input, format!("{signal}\n").as_bytes()).expect("the shell waits");
         process.wait().expect("it ends");
@@ -164,8 +204,34 @@ impl Server {
 
 /// The URL of the database of the server whose socket is in this folder.
 pub fn url_of(folder: &Path) -> String {
-    let host = folder.to_str().expect("text").replace('/', "%2F");
-    format!("postgres://postgres@{host}/postgres")
+    url_of_either(&[folder])
+}
+
+/// The URL of the database of whichever of these servers is the primary.
+pub fn url_of_either(folders: &[&Path]) -> String {
+    let hosts = folders.iter().map(|folder| folder.to_str().expect("text").replace('/', "%2F"));
+    let attributes = if folders.len() > 1 { "?target_session_attrs=read-write" } else { "" };
+    format!("postgres://postgres@{}/postgres{attributes}", hosts.collect::<Vec<_>>().join(","))
+}
+
+fn signal(name: &str, processes: &[u32]) {
+    let pids: Vec<String> = processes.iter().map(ToString::to_string).collect();
+    if !pids.is_empty() {
+        // It fails for a process that has ended meanwhile.
+        let kill = Command::new("sh").args(["-c", &format!("kill -{name} {}", pids.join(" "))]).output();
+        kill.expect("a shell");
+    }
+}
+
+/// The processes that this one has started.
+fn children_of(parent: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let has_parent = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(&parent.to_string())
+    };
+    pids.filter(has_parent).collect()
 }
 
 impl Drop for Server {
