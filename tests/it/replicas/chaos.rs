@@ -5,6 +5,7 @@ use super::cluster::Cluster;
 use crate::chaos::final_state::{self, Dead, Effects};
 use crate::chaos::sender::{self, Story, World, taken};
 use crate::chaos::{USERS, figures, random_moment, script_faults, times};
+use crate::support::postgres::Server;
 use crate::support::process::Process;
 use crate::support::within;
 use rand::rngs::StdRng;
@@ -30,6 +31,8 @@ enum Disruption {
     KillDatabase,
     /// Every connection to it is cut.
     CutConnections,
+    /// PostgreSQL crashes, and its standby is promoted: once, in the middle of the run.
+    Promote,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,9 +47,16 @@ async fn three_processes_and_a_database_that_fails_every_obligation_is_met() {
     run("and their database", times(8), &[KillDatabase, CutConnections, CutConnections, Kill, Freeze], true).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_processes_and_a_standby_that_is_promoted_every_obligation_is_met() {
+    use Disruption::{CutConnections, Freeze, Kill, Promote};
+    run("and a standby", times(6), &[Promote, CutConnections, Kill, Freeze], true).await;
+}
+
 /// A cluster under disruptions.
 struct Run {
     cluster: Cluster,
+    standby: Option<Server>,
     processes: Vec<Process>,
     frozen: Option<usize>,
     chance: StdRng,
@@ -58,12 +68,14 @@ async fn run(name: &str, disruptions: usize, kinds: &[Disruption], faults: bool)
     let seed = std::env::var("CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     eprintln!("{name}: CHAOS_SEED={seed}");
     let sandbox = SandboxSettings { latency: Duration::from_millis(4), ..SandboxSettings::default() };
-    let cluster = if kinds.contains(&Disruption::KillDatabase) {
-        Cluster::on_own_server(sandbox).await
+    let started = if kinds.contains(&Disruption::Promote) {
+        Cluster::with_standby(sandbox).await.map(|(cluster, standby)| (cluster, Some(standby)))
+    } else if kinds.contains(&Disruption::KillDatabase) {
+        Cluster::on_own_server(sandbox).await.map(|cluster| (cluster, None))
     } else {
-        Cluster::with(sandbox).await
+        Cluster::with(sandbox).await.map(|cluster| (cluster, None))
     };
-    let Some(cluster) = cluster else { return };
+    let Some((cluster, standby)) = started else { return };
     let refersion = cluster.refersion.sandbox.clone();
     for user in 0..USERS {
         let email = taken(user);
@@ -71,8 +83,8 @@ async fn run(name: &str, disruptions: usize, kinds: &[Disruption], faults: bool)
     }
     let processes: Vec<Process> = (0..PROCESSES).map(|_| start(&cluster)).collect();
     let (servers, addresses) = watch::channel(Vec::new());
-    let mut run =
-        Run { cluster, processes, frozen: None, chance: StdRng::seed_from_u64(seed), done: BTreeMap::new(), servers };
+    let (chance, done) = (StdRng::seed_from_u64(seed), BTreeMap::new());
+    let mut run = Run { cluster, standby, processes, frozen: None, chance, done, servers };
     run.announce();
     let (enough, until) = watch::channel(false);
     let answered = watch::Sender::new(0);
@@ -86,7 +98,7 @@ async fn run(name: &str, disruptions: usize, kinds: &[Disruption], faults: bool)
         })
         .collect();
     let mut effects = Effects::default();
-    for _ in 0..disruptions {
+    for number in 0..disruptions {
         if faults {
             script_faults(&refersion, &mut run.chance);
         }
@@ -95,7 +107,10 @@ async fn run(name: &str, disruptions: usize, kinds: &[Disruption], faults: bool)
             ended = senders.join_next() => panic!("a sender gave up: {ended:?}"),
         }
         effects.read(&refersion);
-        let kind = *kinds.choose(&mut run.chance).expect("some");
+        let kind = match kinds {
+            [Disruption::Promote, ..] if number == disruptions / 2 => Disruption::Promote,
+            [Disruption::Promote, others @ ..] | others => *others.choose(&mut run.chance).expect("some"),
+        };
         run.disrupt(kind).await;
         // Until somebody delivers again.
         let calls = refersion.calls_total();
@@ -156,6 +171,10 @@ impl Run {
                 let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                     WHERE application_name = 'refersion-destination' AND datname = current_database()";
                 self.cluster.connect().await.execute(sql, &[]).await.expect("cut");
+            }
+            Disruption::Promote => {
+                self.cluster.server.as_mut().expect("its own").kill();
+                self.standby.as_ref().expect("a standby").promote();
             }
         }
     }
