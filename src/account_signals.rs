@@ -84,10 +84,7 @@ impl AccountSignals {
 
     /// The state of that at `now`: a pause that is over counts as over, even if no request was made yet.
     pub fn state(&self, now: Timestamp) -> HealthState {
-        match self.health().state {
-            HealthState::Open { until } if until <= now => HealthState::Closed,
-            state => state,
-        }
+        self.health().state.at(now)
     }
 
     /// Publishes the account's health.

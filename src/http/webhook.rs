@@ -3,8 +3,7 @@
 //! In: a request. Out: its response. The response to a single event waits up to `SERVER_WAIT` for the outcome, so that Segment's
 //! Event Tester shows it, but only if the event can be delivered now: the account's worker says whether the account is paused or
 //! halted, and whether an earlier event of the user blocks this one. Where another process delivers for the account, the store says how
-//! the event ended. The response to an array does not wait; it has a result per
-//! event. Invariant: a client that disconnects loses the response and nothing else. Deliberately absent: calls to Refersion.
+//! the event ended, and whether the account is paused or halted. The response to an array does not wait; it has a result per event. Invariant: a client that disconnects loses the response and nothing else. Deliberately absent: calls to Refersion.
 
 use super::account_registry::credentials;
 use super::answered::{Answered, log_auth_error};
@@ -16,9 +15,9 @@ use super::response::{ApiResponse, ItemResult, ResponseBody, combined};
 use super::{AccountEndpoint, AccountRegistry, refuse};
 use crate::account_signals::Waiter;
 use crate::domain::{EventId, Seq, Timestamp};
-use crate::scheduling::HealthState;
+use crate::scheduling::{HealthState, SavedHealth};
 use crate::segment::PendingSignatures;
-use crate::store::Appended;
+use crate::store::{Appended, DoneElsewhere};
 use crate::telemetry::traces::{Span, TraceContext};
 use crate::telemetry::{EventStatus, EventType};
 use axum::body::Body;
@@ -171,27 +170,46 @@ async fn handle_one(
 /// event of the user blocks this one, the response does not wait.
 async fn wait_for_outcome(endpoint: &AccountEndpoint, seq: Seq, waiter: Option<Waiter>) -> ApiResponse {
     let Some(waiter) = waiter else { return ApiResponse::Accepted };
-    match endpoint.signals.state(endpoint.clock.now()) {
-        HealthState::Halted { .. } => return ApiResponse::AccountHalted,
-        HealthState::Open { .. } | HealthState::HalfOpen => return ApiResponse::Accepted,
-        HealthState::Closed => {}
+    if let Some(not_now) = answer_while(endpoint.signals.state(endpoint.clock.now())) {
+        return not_now;
     }
     tokio::select! {
         biased;
         outcome = waiter.outcome() => outcome.map_or(ApiResponse::Accepted, ApiResponse::from),
-        settled = settled_elsewhere(endpoint, seq) => settled,
+        done = done_elsewhere(endpoint, seq) => done,
         () = endpoint.shutdown.cancelled() => ApiResponse::Accepted,
         () = tokio::time::sleep(endpoint.max_wait) => ApiResponse::Accepted,
     }
 }
 
-/// How the event ended, once the process that owns the account has settled it; nothing where this process is the owner.
-async fn settled_elsewhere(endpoint: &AccountEndpoint, seq: Seq) -> ApiResponse {
+/// The answer while no request to Refersion may begin.
+fn answer_while(state: HealthState) -> Option<ApiResponse> {
+    match state {
+        HealthState::Halted { .. } => Some(ApiResponse::AccountHalted),
+        HealthState::Open { .. } | HealthState::HalfOpen => Some(ApiResponse::Accepted),
+        HealthState::Closed => None,
+    }
+}
+
+/// How the event ended, once the process that owns the account has settled it, or that the account is paused or halted there; nothing
+/// where this process is the owner.
+async fn done_elsewhere(endpoint: &AccountEndpoint, seq: Seq) -> ApiResponse {
     if endpoint.store.is_owner(&endpoint.account) {
         return std::future::pending().await;
     }
-    let (code, reason) = endpoint.store.settled(seq).await;
-    ApiResponse::SettledElsewhere(code, reason)
+    let mut health: Option<String> = None;
+    loop {
+        let saved = match endpoint.store.done_elsewhere(&endpoint.account, seq, health.as_deref()).await {
+            DoneElsewhere::Settled(code, reason) => return ApiResponse::SettledElsewhere(code, reason),
+            DoneElsewhere::Health(saved) => saved,
+        };
+        // Err: another release saved it; then the response waits as if all were well.
+        let state = serde_json::from_str(&saved).map(|saved: SavedHealth| saved.state(endpoint.clock.now()));
+        if let Some(not_now) = state.ok().and_then(answer_while) {
+            return not_now;
+        }
+        health = Some(saved);
+    }
 }
 
 fn append_result(appended: Appended, if_unknown: Option<ApiResponse>) -> ApiResponse {

@@ -63,6 +63,11 @@ pub struct SavedHealth {
 }
 
 impl SavedHealth {
+    /// What it says of the account at `now`: a pause that is over counts as over.
+    pub fn state(&self, now: Timestamp) -> HealthState {
+        self.pause.as_ref().map_or(HealthState::Closed, |pause| pause.state(now)).at(now)
+    }
+
     /// Whether the difference to what is `saved` is worth saving.
     pub fn differs_from(&self, saved: &Self) -> bool {
         let same_pause = match (&self.pause, &saved.pause) {

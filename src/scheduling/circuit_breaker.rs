@@ -32,6 +32,17 @@ pub enum HealthState {
     },
 }
 
+impl HealthState {
+    /// The same at `now`: a pause that is over counts as over, even if no request was made yet.
+    #[must_use]
+    pub fn at(self, now: Timestamp) -> Self {
+        match self {
+            Self::Open { until } if until <= now => Self::Closed,
+            state => state,
+        }
+    }
+}
+
 /// Why requests may not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,6 +110,14 @@ impl SavedPause {
         (self.cause, self.trips, ends(self)) == (other.cause, other.trips, ends(other))
     }
 
+    /// The state in which it leaves the account at `now`: a halt ends by a probe, which is due at once.
+    pub(super) fn state(&self, now: Timestamp) -> HealthState {
+        match self.cause {
+            Cause::Unauthorized => HealthState::Halted { probe_at: now },
+            Cause::RateLimited | Cause::Outage => HealthState::Open { until: self.ends(self.wait, now) },
+        }
+    }
+
     fn ends(&self, wait: Duration, now: Timestamp) -> Timestamp {
         RetryWait { wait, noted_at: self.noted_at }.due(now)
     }
@@ -158,11 +177,7 @@ impl CircuitBreaker {
     pub(super) fn restored(backoff: Backoff, saved: Option<SavedPause>, now: Timestamp) -> Self {
         let closed = Self::new(backoff);
         let Some(pause) = saved else { return closed };
-        let state = match pause.cause {
-            Cause::Unauthorized => HealthState::Halted { probe_at: now },
-            Cause::RateLimited | Cause::Outage => HealthState::Open { until: pause.ends(pause.wait, now) },
-        };
-        let not_before = pause.ends(pause.retry_after, now);
+        let (state, not_before) = (pause.state(now), pause.ends(pause.retry_after, now));
         Self { state, not_before, cause: Some(pause.cause), trips: pause.trips, ..closed }
     }
 

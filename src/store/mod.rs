@@ -68,8 +68,11 @@ pub use event_log::{
 pub use inspection::{BacklogFilter, BacklogPage, EventRecord, EventState, Inspection, PendingEvent};
 pub use lookup::{FoundAffiliate, FoundBy, Lookup, LookupQuery, SentAttribute};
 pub use measured::{Commit, CommitObserver, Measured, OnCommit};
-pub use ownership::{Change, Lease, Ownership, Term};
-pub use postgres::{PostgresOpenError, PostgresSource, PostgresStore, PostgresTarget, PostgresUrl, PostgresUrlError};
+pub use ownership::{Change, DoneElsewhere, Lease, Ownership, Term};
+pub use postgres::{
+    DatabaseState, DatabaseTables, PostgresOpenError, PostgresSource, PostgresStore, PostgresTarget, PostgresUrl,
+    PostgresUrlError,
+};
 pub use sqlite::{SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget};
 
 use crate::delivery::{Progress, Recalled};

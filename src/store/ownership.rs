@@ -48,9 +48,10 @@ pub trait Ownership: Send + Sync {
         std::future::pending().await
     }
 
-    /// How the event ended, once another process has settled it, and the reason in words if it is a dead letter.
-    async fn settled(&self, seq: Seq) -> (OutcomeCode, Option<String>) {
-        let _ = seq;
+    /// Returns once the owner of `account`, another process, has settled the event `seq`, or has saved another health of the account
+    /// than `health`. Without hints: the store is asked again and again.
+    async fn done_elsewhere(&self, account: &AccountName, seq: Seq, health: Option<&str>) -> DoneElsewhere {
+        let _ = (account, seq, health);
         std::future::pending().await
     }
 
@@ -70,6 +71,15 @@ pub enum Change {
     Owners,
     /// It stored an API key.
     Keys,
+}
+
+/// What the owner of an account, another process, did while a request waits here for an event of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DoneElsewhere {
+    /// It settled the event: how that ended, and the reason in words if it is a dead letter.
+    Settled(OutcomeCode, Option<String>),
+    /// It saved this as the account's health, which is opaque to the store.
+    Health(String),
 }
 
 /// The right of this process to deliver for an account. Clones are the same lease.

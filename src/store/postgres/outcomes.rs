@@ -1,90 +1,129 @@
-//! Outcomes of events that another process delivers and a request here waits for.
+//! Outcomes of events that another process delivers and a request here waits for, and the health of their accounts.
 //!
-//! In: seqs that are waited for. Out: how each ended, as the log says it. While somebody waits, the log is asked for all of them
-//! every [`POLL_EVERY`], by primary key; nothing is written for the waiters, and the owner does not know them. Invariant: a wait
-//! ends when its caller drops it, and nothing is kept for a caller that has gone. Deliberately absent: remarks in words, which only
-//! the owner knows.
+//! In: events that are waited for. Out: how each ended, as the log says it, or that its owner has saved another health of the account:
+//! it may be paused or halted. While somebody waits, the tables are asked for all of them every [`POLL_EVERY`], by their keys; nothing
+//! is written for the waiters, and the owner does not know them. Invariant: a wait ends when its caller drops it, and nothing is kept
+//! for a caller that has gone. Deliberately absent: remarks in words, which only the owner knows, and what a health means.
 
+use super::error::JobError;
 use super::listen::ListenConnection;
 use super::session::Session;
 use crate::delivery::OutcomeCode;
-use crate::domain::Seq;
-use std::collections::HashMap;
+use crate::domain::{AccountName, Seq};
+use crate::store::{DoneElsewhere, StoreError};
+use futures_util::future::try_join;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
+use tokio_postgres::Row;
 
-/// How often the log is asked while somebody waits.
+/// How often the tables are asked while somebody waits.
 const POLL_EVERY: Duration = Duration::from_millis(100);
 
 const SETTLED: &str = "SELECT log.seq, log.outcome, dead_letters.reason
     FROM log LEFT JOIN dead_letters ON dead_letters.seq = log.seq
     WHERE log.seq = ANY ($1) AND log.outcome IS NOT NULL";
-
-/// How an event ended, and the reason in words if it is a dead letter.
-pub type SettledOutcome = (OutcomeCode, Option<String>);
+const HEALTH: &str = "SELECT name, health FROM accounts WHERE name = ANY ($1) AND health IS NOT NULL";
 
 /// The waiters of all requests.
 #[derive(Debug, Default)]
 pub struct Outcomes {
-    waiting: Mutex<HashMap<Seq, oneshot::Sender<SettledOutcome>>>,
+    waiting: Mutex<HashMap<Seq, Waiting>>,
     /// There is a waiter.
     asked: Notify,
 }
 
+#[derive(Debug)]
+struct Waiting {
+    account: AccountName,
+    /// The health that is known to who waits.
+    health: Option<String>,
+    done: oneshot::Sender<DoneElsewhere>,
+}
+
+/// What the tables say.
+struct Found {
+    outcomes: HashMap<Seq, DoneElsewhere>,
+    health: HashMap<AccountName, String>,
+}
+
 impl Outcomes {
-    /// Returns once the event is settled.
-    pub async fn settled(&self, seq: Seq) -> SettledOutcome {
-        let (sender, outcome) = oneshot::channel();
-        self.lock().insert(seq, sender);
+    /// Returns once the event is settled, or another health of its account is saved than `health`.
+    pub async fn done(&self, account: &AccountName, seq: Seq, health: Option<&str>) -> DoneElsewhere {
+        let (sender, done) = oneshot::channel();
+        let waiting = Waiting { account: account.clone(), health: health.map(str::to_owned), done: sender };
+        self.lock().insert(seq, waiting);
         self.asked.notify_one();
-        match outcome.await {
-            Ok(outcome) => outcome,
+        match done.await {
+            Ok(done) => done,
             // The store is closed, or another request waits for the same event.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Asks the log as long as somebody waits. Never returns.
+    /// Asks the tables as long as somebody waits. Never returns.
     pub async fn poll(self: Arc<Self>, connection: Arc<ListenConnection>) {
         loop {
             self.asked.notified().await;
             loop {
                 tokio::time::sleep(POLL_EVERY).await;
-                let seqs = self.waited_for();
+                let (seqs, accounts) = self.waited_for();
                 if seqs.is_empty() {
                     break;
                 }
                 // Err: it is asked again, and the caller waits for no longer than it wants.
-                for (seq, outcome) in read(&connection, seqs).await.unwrap_or_default() {
-                    if let Some(waiting) = self.lock().remove(&seq) {
-                        let _ = waiting.send(outcome); // Err: the caller has gone
-                    }
+                if let Ok(found) = read(&connection, seqs, accounts).await {
+                    self.tell(&found);
                 }
             }
         }
     }
 
-    fn waited_for(&self) -> Vec<i64> {
+    fn tell(&self, found: &Found) {
         let mut waiting = self.lock();
-        waiting.retain(|_, sender| !sender.is_closed());
-        waiting.keys().map(|seq| seq.0).collect()
+        let done = |seq: &Seq, waiting: &Waiting| {
+            let health = found.health.get(&waiting.account).filter(|health| Some(*health) != waiting.health.as_ref());
+            found.outcomes.get(seq).cloned().or_else(|| health.cloned().map(DoneElsewhere::Health))
+        };
+        let ended: Vec<_> = waiting.iter().filter_map(|(seq, one)| Some((*seq, done(seq, one)?))).collect();
+        for (seq, done) in ended {
+            if let Some(waiting) = waiting.remove(&seq) {
+                let _ = waiting.done.send(done); // Err: the caller has gone
+            }
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Seq, oneshot::Sender<SettledOutcome>>> {
+    /// The events, and the names of their accounts.
+    fn waited_for(&self) -> (Vec<i64>, Vec<String>) {
+        let mut waiting = self.lock();
+        waiting.retain(|_, one| !one.done.is_closed());
+        let accounts: BTreeSet<&AccountName> = waiting.values().map(|one| &one.account).collect();
+        (waiting.keys().map(|seq| seq.0).collect(), accounts.iter().map(ToString::to_string).collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Seq, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn read(
-    connection: &ListenConnection,
-    seqs: Vec<i64>,
-) -> Result<Vec<(Seq, SettledOutcome)>, crate::store::StoreError> {
-    let rows =
-        connection.run(move |session: &Session| Box::pin(async move { Ok(session.query(SETTLED, &[&seqs]).await?) }));
-    let outcome = |row: &tokio_postgres::Row| {
+async fn read(connection: &ListenConnection, seqs: Vec<i64>, accounts: Vec<String>) -> Result<Found, StoreError> {
+    let rows = connection.run(move |session: &Session| {
+        Box::pin(async move {
+            session.prepare(&[SETTLED, HEALTH]).await?;
+            let (seqs, accounts) = ([&seqs as _], [&accounts as _]);
+            let rows = try_join(session.query(SETTLED, &seqs), session.query(HEALTH, &accounts)).await?;
+            Ok::<_, JobError>(rows)
+        })
+    });
+    let (outcomes, health) = rows.await?;
+    let outcome = |row: &Row| {
         let code = OutcomeCode::from_number(i64::from(row.get::<_, i16>(1)))?;
-        Some((Seq(row.get(0)), (code, row.get(2))))
+        Some((Seq(row.get(0)), DoneElsewhere::Settled(code, row.get(2))))
     };
-    Ok(rows.await?.iter().filter_map(outcome).collect())
+    let of_account = |row: &Row| (AccountName::from(row.get::<_, String>(0)), row.get(1));
+    Ok(Found {
+        outcomes: outcomes.iter().filter_map(outcome).collect(),
+        health: health.iter().map(of_account).collect(),
+    })
 }

@@ -12,10 +12,9 @@ use super::leases::{Ended, Ending, Leases};
 use super::listen::{Hint, Hints, ListenConnection};
 use super::owners::{self, AccountRow, replica, uuid};
 use super::shared::AccountNumber;
-use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, Seq, Timestamp};
 use crate::scheduling::{Move, ReplicaId};
-use crate::store::{Change, Lease, Ownership, StoreError};
+use crate::store::{Change, DoneElsewhere, Lease, Ownership, StoreError};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -320,8 +319,8 @@ impl Ownership for PostgresStore {
         self.replica.changed().await
     }
 
-    async fn settled(&self, seq: Seq) -> (OutcomeCode, Option<String>) {
-        self.outcomes.settled(seq).await
+    async fn done_elsewhere(&self, account: &AccountName, seq: Seq, health: Option<&str>) -> DoneElsewhere {
+        self.outcomes.done(account, seq, health).await
     }
 
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -5,8 +5,12 @@
 //! takeover takes about that long.
 
 mod chaos;
+mod clocks;
 mod cluster;
 mod database;
 mod handover;
+mod operators;
+mod releases;
 mod sharing;
 mod takeover;
+mod waiting;

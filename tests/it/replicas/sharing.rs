@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Processes of which the first owns the account; the answer waits for the outcome in the others.
-async fn owner_and_another(cluster: &Cluster) -> Vec<Process> {
-    let mut processes = cluster.processes_with_owner(2, &[], &[]).await;
-    let another = std::mem::replace(&mut processes[1], cluster.process(&[("SERVER_WAIT", "30s")]));
+pub async fn owner_and_another(cluster: &Cluster, settings: &[(&str, &str)]) -> Vec<Process> {
+    let mut processes = cluster.processes_with_owner(2, settings, &[]).await;
+    let waits = [settings, &[("SERVER_WAIT", "30s")]].concat();
+    let another = std::mem::replace(&mut processes[1], cluster.process(&waits));
     another.terminate();
     drop(another.ended().await);
     if cluster.settled_owner(&processes).await == 0 {
@@ -18,15 +19,14 @@ async fn owner_and_another(cluster: &Cluster) -> Vec<Process> {
     }
     // The one that came is to own the account: then the first is replaced by one that waits, and so on.
     drop(processes);
-    Box::pin(owner_and_another(cluster)).await
+    Box::pin(owner_and_another(cluster, settings)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_answer_of_a_process_that_is_not_the_owner_states_the_outcome() {
     let Some(cluster) = Cluster::start().await else { return };
-    let processes = owner_and_another(&cluster).await;
+    let processes = owner_and_another(&cluster, &[]).await;
     let another = &processes[1].server;
-    // Without hints: they are not needed.
     let send = async |event: &Value| within(post(another, event)).await.expect("answered");
     let created = send(&identify("1", "u1", &Value::Null)).await;
     assert_eq!(
