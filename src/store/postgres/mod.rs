@@ -117,6 +117,13 @@ impl PostgresStore {
         self.token(account).map(drop)
     }
 
+    /// Events were appended to these accounts: their owners are told, where those are other processes.
+    fn tell_owners(&self, accounts: &BTreeSet<AccountName>) {
+        let elsewhere = accounts.iter().filter(|account| self.shared.token(account).is_none());
+        let elsewhere = elsewhere.filter_map(|account| self.shared.known_number(account)).collect();
+        self.replica.hints.add(Hint::Appended(elsewhere));
+    }
+
     /// The token by which this process owns the account.
     fn token(&self, account: &AccountName) -> Result<Uuid, StoreError> {
         let token = self.shared.token(account);
@@ -134,9 +141,7 @@ impl EventLog for PostgresStore {
         let events = body::pack_all(events).await?;
         let accounts: BTreeSet<AccountName> = events.iter().map(|event| &event.account).cloned().collect();
         let appended = self.append.commit(events).await?;
-        let elsewhere = accounts.iter().filter(|account| self.shared.token(account).is_none());
-        let elsewhere = elsewhere.filter_map(|account| self.shared.known_number(account)).collect();
-        self.replica.hints.add(Hint::Appended(elsewhere));
+        self.tell_owners(&accounts);
         Ok(appended)
     }
 

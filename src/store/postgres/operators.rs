@@ -35,7 +35,9 @@ impl DeadLetters for PostgresStore {
 
     async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, StoreError> {
         let (ids, shared) = (ids.iter().copied().collect(), Arc::clone(&self.shared));
-        self.owner.run(move |session| Box::pin(replay(session, shared, ids))).await
+        let (results, accounts) = self.owner.run(move |session| Box::pin(replay(session, shared, ids))).await?;
+        self.tell_owners(&accounts);
+        Ok(results)
     }
 
     async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
@@ -82,8 +84,13 @@ impl DeadLetters for PostgresStore {
     }
 }
 
-/// Replays dead letters, or refuses all of them because so many do not fit into the backlog of an account.
-async fn replay(session: &Session, shared: Arc<Shared>, ids: BTreeSet<i64>) -> Result<Vec<ReplayResult>, JobError> {
+/// Replays dead letters, or refuses all of them because so many do not fit into the backlog of an account. Returns also the accounts
+/// to which events were appended.
+async fn replay(
+    session: &Session,
+    shared: Arc<Shared>,
+    ids: BTreeSet<i64>,
+) -> Result<(Vec<ReplayResult>, BTreeSet<AccountName>), JobError> {
     let wanted: Vec<i64> = ids.iter().copied().collect();
     let work = async {
         let accounts = dead_letters::lock_accounts(session, &wanted).await?;
@@ -91,15 +98,17 @@ async fn replay(session: &Session, shared: Arc<Shared>, ids: BTreeSet<i64>) -> R
         for (number, name, more) in accounts {
             let name = AccountName::from(name);
             check_backlog(shared.backlogs.pending(&name), more, shared.max_backlog)?;
+            shared.know_number(&name, number);
             names.insert(number, name);
         }
         Ok((dead_letters::replay(session, &ids).await?, names))
     };
     let (replayed, names) = session.transaction(work).await?;
-    let appended = replayed.appended.iter().filter_map(|(number, seq)| Some((names.get(number)?, *seq)));
-    shared.backlogs.appended(appended);
+    let appended = || replayed.appended.iter().filter_map(|(number, seq)| Some((names.get(number)?, *seq)));
+    shared.backlogs.appended(appended());
     shared.backlogs.ended([], -count(replayed.appended.len()));
-    Ok(replayed.results)
+    let accounts = appended().map(|(account, _)| account.clone()).collect();
+    Ok((replayed.results, accounts))
 }
 
 async fn discard(session: &Session, shared: Arc<Shared>, ids: Vec<i64>) -> Result<Vec<i64>, JobError> {

@@ -59,6 +59,11 @@ impl Shared {
         self.numbers().get(name).copied()
     }
 
+    /// This is the number of an account.
+    pub fn know_number(&self, name: &AccountName, number: AccountNumber) {
+        self.numbers().insert(name.clone(), number);
+    }
+
     /// The number of an account; `None` if it has none.
     pub async fn find_number(&self, session: &Session, name: &AccountName) -> Result<Option<AccountNumber>, Error> {
         let known = self.numbers().get(name).copied();
@@ -68,7 +73,7 @@ impl Shared {
         let row = session.query_opt("SELECT account FROM accounts WHERE name = $1", &[&name.as_str()]).await?;
         let found = row.map(|row| row.get(0));
         if let Some(number) = found {
-            self.numbers().insert(name.clone(), number);
+            self.know_number(name, number);
         }
         Ok(found)
     }
@@ -100,7 +105,7 @@ impl Shared {
                    RETURNING account";
         let row = session.query_one(sql, &[&name.as_str()]).await?;
         let number = row.get(0);
-        self.numbers().insert(name.clone(), number);
+        self.know_number(name, number);
         Ok(number)
     }
 

@@ -102,7 +102,19 @@ async fn a_process_that_stores_an_api_key_notifies_the_others() {
     let key = SealedKey { account: one.account.clone(), blob: b"sealed".to_vec() };
     one.store().keep_keys(vec![key.clone()]).await.expect("kept");
     assert_eq!(within(other.changed()).await, Change::Keys);
-    assert_eq!(other.kept_keys().await, Ok(vec![key]), "it was committed before");
+    assert_eq!(other.kept_keys().await, Ok(vec![key.clone()]), "it was committed before");
+    assert_eq!(one.store().remove_key(&key.account).await, Ok(true));
+    assert_eq!(within(other.changed()).await, Change::Keys, "removed, too");
+    assert_eq!(other.kept_keys().await, Ok(vec![]));
+}
+
+/// Also of a process that has never appended to the account.
+#[tokio::test]
+async fn a_replay_notifies_the_owner() {
+    let Some((owner, other)) = two_processes().await else { return };
+    let dead = owner.die("a", &["u1"]).await;
+    other.replay(&[dead.0]).await.expect("replayed");
+    assert_eq!(within(owner.store().changed()).await, Change::Appended(vec![owner.account.clone()]));
 }
 
 #[tokio::test]
