@@ -1,40 +1,15 @@
 //! The system's clock is set, between two runs and while one goes on: no wait becomes longer, and no event is given up.
-//!
-//! The process is started with a `clock_gettime` of its own before the C library's, which adds to the wall clock the seconds
-//! that a file says; time that merely passes is left alone. Without a C compiler, which Rust brings where it can link, the
-//! test says so and claims nothing.
 
 use super::{drained, ended};
 use crate::support::process::Process;
 use crate::support::service::Refersion;
+use crate::support::wall_clock::WallClock;
 use crate::support::{identify, within};
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::SystemTime;
 use tempfile::TempDir;
-
-const CLOCK: &str = r#"
-#define _GNU_SOURCE
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-int clock_gettime(clockid_t clock, struct timespec *now) {
-    int result = (int) syscall(SYS_clock_gettime, clock, now);
-    const char *path = getenv("CLOCK_AHEAD");
-    FILE *file = clock == CLOCK_REALTIME && path ? fopen(path, "r") : NULL;
-    long ahead = 0;
-    if (file) {
-        if (fscanf(file, "%ld", &ahead) != 1) ahead = 0;
-        fclose(file);
-    }
-    now->tv_sec += ahead;
-    return result;
-}
-"#;
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -42,37 +17,25 @@ const DAY: i64 = 24 * 60 * 60;
 struct Stage {
     refersion: Refersion,
     folder: TempDir,
-    library: PathBuf,
+    clock: WallClock,
 }
 
 impl Stage {
     /// None where the clock cannot be made.
     async fn set() -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (source, library) = (folder.path().join("clock.c"), folder.path().join("clock.so"));
-        std::fs::write(&source, CLOCK).expect("written");
-        let compiler = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).output();
-        let made = cfg!(target_os = "linux") && compiler.is_ok_and(|compiler| compiler.status.success());
-        if !made {
-            eprintln!("skipped: no C compiler makes a clock that can be set");
-            return None;
-        }
-        Some(Self { refersion: Refersion::start().await, folder, library })
+        let (clock, folder) = (WallClock::make()?, tempfile::tempdir().expect("a folder"));
+        Some(Self { refersion: Refersion::start().await, folder, clock })
     }
 
     /// Sets the wall clock so many seconds ahead of what it is.
     fn ahead(&self, seconds: i64) {
-        // Put in place whole, for it is read at any time.
-        let (new, path) = (self.folder.path().join("ahead.new"), self.folder.path().join("ahead"));
-        std::fs::write(&new, seconds.to_string()).expect("written");
-        std::fs::rename(new, path).expect("in place");
+        self.clock.set_ahead(seconds);
     }
 
     fn start(&self) -> Process {
-        let (ahead, library) = (self.folder.path().join("ahead"), self.library.to_str().expect("text"));
-        let clock = [("LD_PRELOAD", library), ("CLOCK_AHEAD", ahead.to_str().expect("text"))];
         let settings = [("SERVER_WAIT", "0s"), ("REFERSION_TIMEOUT", "1h"), ("DELIVERY_MAX_AGE", "1h")];
-        Process::start(&self.refersion.base_url, self.folder.path(), &[&settings[..], &clock].concat())
+        let settings = [&settings[..], &self.clock.environment()].concat();
+        Process::start(&self.refersion.base_url, self.folder.path(), &settings)
     }
 
     /// Sends an identify of a user with a city.
