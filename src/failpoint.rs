@@ -32,6 +32,12 @@ pub fn step(name: &str) {
     }
 }
 
+/// What a test has put in the parentheses of `name=return(…)`. Nothing happens there: the process is another one by it.
+#[cfg(feature = "failpoints")]
+pub fn argument(name: &str) -> Option<String> {
+    fail::eval(name, |action| action).flatten()
+}
+
 /// Stops every thread of this process, until it gets SIGCONT.
 #[cfg(feature = "failpoints")]
 fn freeze() {
@@ -50,3 +56,10 @@ pub fn arm() {}
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub fn step(_name: &str) {}
+
+/// Nothing without the feature `failpoints`.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub fn argument(_name: &str) -> Option<String> {
+    None
+}

@@ -32,8 +32,9 @@ pub enum MigrateError {
     Failed(#[from] Error),
     /// Tables of a newer release, which say that this one cannot work with them.
     #[error(
-        "its tables were made by a newer release (version {found}), which this one (version {VERSION}) cannot work with; \
-         start that release instead"
+        "its tables were made by a newer release (version {found}), which this one (version {}) cannot work with; \
+         start that release instead",
+        version()
     )]
     Newer {
         /// Their version.
@@ -59,7 +60,7 @@ pub async fn migrate(session: &Session) -> Result<[u8; 32], MigrateError> {
     for _ in 0..TRIES {
         let found = found(session).await?;
         check(&found)?;
-        if found.version >= VERSION {
+        if found.version >= version() {
             return found.hash_key.ok_or(MigrateError::Damaged("hash_key"));
         }
         session
@@ -74,10 +75,33 @@ pub async fn migrate(session: &Session) -> Result<[u8; 32], MigrateError> {
     Err(MigrateError::Locked)
 }
 
+/// The tables of a database, as seen by this release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// There are none.
+    Absent,
+    /// Those of an earlier release, which a start migrates.
+    Older,
+    /// This release works with them.
+    Current,
+}
+
+/// What a start would find; an error if it would refuse to start.
+pub async fn look(session: &Session) -> Result<Tables, MigrateError> {
+    check_server(session).await?;
+    let found = found(session).await?;
+    check(&found)?;
+    Ok(match found.version {
+        0 => Tables::Absent,
+        older if older < version() => Tables::Older,
+        _ => Tables::Current,
+    })
+}
+
 /// Whether this release can still work with the tables: a newer one may have migrated them.
 pub async fn is_too_old(session: &Session) -> Result<bool, Error> {
     let found = found(session).await?;
-    Ok(found.version > VERSION && found.oldest_reader > VERSION)
+    Ok(found.version > version() && found.oldest_reader > version())
 }
 
 async fn check_server(session: &Session) -> Result<(), MigrateError> {
@@ -119,7 +143,7 @@ async fn found(session: &Session) -> Result<MetaTable, Error> {
 }
 
 fn check(found: &MetaTable) -> Result<(), MigrateError> {
-    let too_new = found.version > VERSION && found.oldest_reader > VERSION;
+    let too_new = found.version > version() && found.oldest_reader > version();
     if too_new { Err(MigrateError::Newer { found: found.version }) } else { Ok(()) }
 }
 
@@ -134,7 +158,7 @@ fn under_lock(session: &Session) -> BoxFuture<'_, Result<bool, MigrateError>> {
         session.batch(META).await?;
         let before = found(session).await?;
         check(&before)?;
-        for migration in MIGRATIONS.iter().filter(|migration| migration.version > before.version) {
+        for migration in migrations().iter().filter(|migration| migration.version > before.version) {
             session.batch(migration.sql).await?;
             set(session, "version", &migration.version.to_be_bytes()).await?;
             set(session, "oldest_reader", &migration.oldest_reader.to_be_bytes()).await?;

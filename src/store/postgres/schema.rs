@@ -8,26 +8,42 @@
 //! runs); a change of the tables is expanded first, so that the release before can go on beside it, and contracted one release
 //! later, when `oldest_reader` is raised. Deliberately absent: foreign keys and triggers, which would decide something.
 
-/// The version of the tables that this release makes.
-pub const VERSION: i64 = 2;
+use crate::failpoint;
 
 /// From one version of the tables to the next one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Migration {
     /// The version it leads to.
     pub version: i64,
-    /// Releases whose [`VERSION`] is below this one cannot work with the tables any more.
+    /// Releases whose [`version`] is below this one cannot work with the tables any more.
     pub oldest_reader: i64,
     /// The statements.
     pub sql: &'static str,
 }
 
 /// Every migration, in order. One that was released is never changed.
-pub const MIGRATIONS: &[Migration] = &[
+const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, oldest_reader: 1, sql: TABLES },
     // A release of version 1 makes no blocks, and removes none: it may leave some without rows, and filters of forgotten keys.
     Migration { version: 2, oldest_reader: 1, sql: KEY_BLOCKS },
 ];
+
+/// The migrations that this process knows. A test makes it one of the next release, which has one more: it `expands` the tables, so that
+/// this release can go on, or it `contracts` them.
+pub fn migrations() -> Vec<Migration> {
+    let mut known = MIGRATIONS.to_vec();
+    if let (Some(effect), Some(last)) = (failpoint::argument("store::next_release"), known.last()) {
+        let (this, next) = (last.version, last.version + 1);
+        let sql = "ALTER TABLE accounts ADD COLUMN of_the_next_release int";
+        known.push(Migration { version: next, oldest_reader: if effect == "contracts" { next } else { this }, sql });
+    }
+    known
+}
+
+/// The version of the tables that this release makes.
+pub fn version() -> i64 {
+    migrations().last().map_or(0, |last| last.version)
+}
 
 /// The first table to be made: `version` and `oldest_reader` (numbers: 8 bytes, big-endian), `hash_key` (32 bytes), and for each account
 /// whose affiliates were read from Refersion's list `list` with its number (text: how far).
