@@ -11,19 +11,40 @@ use super::session::Session;
 use std::collections::HashMap;
 use tokio_postgres::Error;
 
-/// The tables whose rows come and go, and the statement for each.
-const TABLES: [(&str, &str); 7] = [
-    ("log", "VACUUM (SKIP_LOCKED, TRUNCATE false) log"),
-    ("bodies", "VACUUM (SKIP_LOCKED, TRUNCATE false) bodies"),
-    ("ids", "VACUUM (SKIP_LOCKED, TRUNCATE false) ids"),
-    ("attempts", "VACUUM (SKIP_LOCKED, TRUNCATE false) attempts"),
-    ("links", "VACUUM (SKIP_LOCKED, TRUNCATE false) links"),
-    ("affiliates", "VACUUM (SKIP_LOCKED, TRUNCATE false) affiliates"),
-    ("dead_letters", "VACUUM (SKIP_LOCKED, TRUNCATE false) dead_letters"),
+/// A table whose rows come and go.
+struct Table {
+    name: &'static str,
+    /// It is due once it has so many outdated rows, and a fiftieth of its live ones.
+    min_outdated: i64,
+}
+
+impl Table {
+    /// One that grows with the events.
+    const fn of_events(name: &'static str) -> Self {
+        Self { name, min_outdated: 5_000 }
+    }
+
+    /// One with few rows, which are updated all the time and read whole: those of ownership, and what each probe writes.
+    const fn of_few_rows(name: &'static str) -> Self {
+        Self { name, min_outdated: 500 }
+    }
+}
+
+const TABLES: [Table; 12] = [
+    Table::of_events("log"),
+    Table::of_events("bodies"),
+    Table::of_events("ids"),
+    Table::of_events("attempts"),
+    Table::of_events("links"),
+    Table::of_events("affiliates"),
+    Table::of_events("dead_letters"),
+    Table::of_events("dead_keys"),
+    Table::of_events("deleted_users"),
+    Table::of_few_rows("accounts"),
+    Table::of_few_rows("replicas"),
+    Table::of_few_rows("meta"),
 ];
 
-/// A table is due once it has so many outdated rows, and a fiftieth of its live ones.
-const MIN_OUTDATED: i64 = 5_000;
 const LIVE_PER_OUTDATED: i64 = 50;
 
 /// Which tables are due for a vacuum.
@@ -37,23 +58,23 @@ impl Vacuum {
     /// Vacuums the tables that are due. The session has no bound on the time of a statement.
     pub async fn run(&mut self, session: &Session) -> Result<(), Error> {
         let before = outdated(session).await?;
-        let due: Vec<_> = TABLES.iter().filter(|(table, _)| self.is_due(table, before.get(*table))).collect();
+        let due: Vec<_> = TABLES.iter().filter(|table| self.is_due(table, before.get(table.name))).collect();
         if due.is_empty() {
             return Ok(());
         }
-        for (_, sql) in &due {
-            session.batch(sql).await?;
+        for table in &due {
+            session.batch(&format!("VACUUM (SKIP_LOCKED, TRUNCATE false) {}", table.name)).await?;
         }
         let after = outdated(session).await?;
-        for (table, _) in due {
-            self.left.insert(table, after.get(*table).map_or(0, |rows| rows.outdated));
+        for table in due {
+            self.left.insert(table.name, after.get(table.name).map_or(0, |rows| rows.outdated));
         }
         Ok(())
     }
 
-    fn is_due(&self, table: &str, rows: Option<&RowCounts>) -> bool {
-        let left = self.left.get(table).copied().unwrap_or(0);
-        rows.is_some_and(|rows| rows.outdated >= (MIN_OUTDATED + rows.live / LIVE_PER_OUTDATED).max(2 * left))
+    fn is_due(&self, table: &Table, rows: Option<&RowCounts>) -> bool {
+        let left = self.left.get(table.name).copied().unwrap_or(0);
+        rows.is_some_and(|rows| rows.outdated >= (table.min_outdated + rows.live / LIVE_PER_OUTDATED).max(2 * left))
     }
 }
 
@@ -78,15 +99,18 @@ mod tests {
     #[test]
     fn a_table_is_due_once_a_fiftieth_is_outdated_and_twice_what_no_vacuum_could_remove() {
         let mut vacuum = Vacuum::default();
-        let is_due = |vacuum: &Vacuum, live, outdated| vacuum.is_due("log", Some(&RowCounts { live, outdated }));
+        let (log, bodies) = (Table::of_events("log"), Table::of_events("bodies"));
+        let is_due = |vacuum: &Vacuum, live, outdated| vacuum.is_due(&log, Some(&RowCounts { live, outdated }));
         for (live, outdated, due) in
             [(0, 4_999, false), (0, 5_000, true), (1_000_000, 24_999, false), (1_000_000, 25_000, true)]
         {
             assert_eq!(is_due(&vacuum, live, outdated), due, "{live} {outdated}");
         }
-        assert!(!vacuum.is_due("log", None));
+        assert!(!vacuum.is_due(&log, None));
         vacuum.left.insert("log", 100_000);
         assert!(!is_due(&vacuum, 0, 199_999) && is_due(&vacuum, 0, 200_000));
-        assert!(vacuum.is_due("bodies", Some(&RowCounts { live: 0, outdated: 5_000 })), "of that table alone");
+        assert!(vacuum.is_due(&bodies, Some(&RowCounts { live: 0, outdated: 5_000 })), "of that table alone");
+        let few = Table::of_few_rows("replicas");
+        assert!(vacuum.is_due(&few, Some(&RowCounts { live: 3, outdated: 500 })), "it is read whole");
     }
 }

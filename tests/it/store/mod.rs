@@ -3,7 +3,7 @@
 //! They use `dyn Store` through [`engine::TestStore`], which can open, close and reopen it; a further engine is added to
 //! [`engine::every`]. Promises of the SQLite engine alone (its file, its lock, its WAL, its earlier versions) are tested in
 //! [`migrate_v5`], [`migrate_v6`], [`damaged`], [`erased`], [`failure`], [`file`], [`torn`] and [`writes`]; those of the PostgreSQL
-//! engine alone in [`elsewhere`], [`postgres_tls`] and [`several_processes`]. Which events of a user may run is
+//! engine alone in [`elsewhere`], [`postgres_tls`], [`several_processes`] and [`vacuum`]. Which events of a user may run is
 //! decided in `src/scheduling` and tested there. No test sleeps: moments are arguments.
 
 mod affiliates;
@@ -35,4 +35,5 @@ mod sealed;
 mod several_processes;
 mod torn;
 mod transfer;
+mod vacuum;
 mod writes;
