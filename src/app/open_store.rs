@@ -6,8 +6,8 @@
 use crate::config::{Config, StoreUrl};
 use crate::store::transfer::{Source, Target};
 use crate::store::{
-    Limits, PostgresOpenError, PostgresSource, PostgresStore, PostgresTarget, PostgresUrl, PostgresUrlError,
-    SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget, Store, StoreError,
+    DatabaseState, Limits, PostgresOpenError, PostgresSource, PostgresStore, PostgresTarget, PostgresUrl,
+    PostgresUrlError, SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget, Store, StoreError,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use std::path::{Path, PathBuf};
@@ -70,8 +70,8 @@ fn parse(url: &SecretString) -> Result<PostgresUrl, PostgresUrlError> {
 
 /// What a start would find where `STORE_URL` leads to.
 pub enum StoreState {
-    /// A PostgreSQL database, which is not looked at: to open it could migrate it under processes of an earlier release.
-    Database,
+    /// A PostgreSQL database, which other processes may have open.
+    Database(DatabaseState),
     /// A running service has this store for itself.
     InUse(String),
     /// A store of an earlier release, which a start would migrate.
@@ -96,7 +96,10 @@ pub enum StoreState {
 
 /// Looks at the store of this configuration as a start would, but neither migrates it nor makes one.
 pub async fn look_at_store(config: &Config) -> Result<StoreState, StoreOpenError> {
-    let StoreUrl::Sqlite(path) = &config.store.url else { return Ok(StoreState::Database) };
+    let path = match &config.store.url {
+        StoreUrl::Sqlite(path) => path,
+        StoreUrl::Postgres(url) => return Ok(StoreState::Database(PostgresStore::look(&parse(url)?).await?)),
+    };
     let place = path.display().to_string();
     if !path.exists() {
         let create = |source| SqliteOpenError::Create(path.clone(), source);

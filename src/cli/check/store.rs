@@ -1,14 +1,14 @@
 //! Looks at the store, at the API keys that it keeps, and at the room on its disk.
 //!
 //! A store that exists is opened as a start would open it, unless that would migrate it. Where there is none yet, one is made in a
-//! folder of its own beside the place, and removed again: so nobody else can mistake it for theirs. Deliberately absent: a PostgreSQL
-//! database, of which only its URL is checked.
+//! folder of its own beside the place, and removed again: so nobody else can mistake it for theirs. A PostgreSQL database is only read:
+//! which tables it has, what this user may do with them, and the keys that are kept there.
 
 use super::Finding;
 use crate::app::{StoreState, look_at_store};
 use crate::config::Config;
-use crate::domain::{SealKey, open_seal};
-use crate::store::{Store, StoreError};
+use crate::domain::{SealKey, SealedKey, open_seal};
+use crate::store::{DatabaseState, DatabaseTables, Store, StoreError};
 
 /// Less room than this is soon used up while Refersion is down: so much hold a few hundred thousand pending events.
 const MIN_FREE: u64 = 256 << 20;
@@ -19,12 +19,7 @@ pub(super) async fn look_at(config: &Config) -> Vec<Finding> {
         Err(error) => return vec![Finding::bad("store", error.to_string())],
     };
     match state {
-        StoreState::Database => {
-            vec![Finding::good(
-                "store",
-                "a PostgreSQL database; it is not opened, since that could migrate it".to_owned(),
-            )]
-        }
+        StoreState::Database(state) => look_at_database(state, &config.store.seal_keys),
         StoreState::InUse(place) => {
             vec![Finding::good("store", format!("{place} is in use by a running service, so it is not opened"))]
         }
@@ -43,6 +38,47 @@ pub(super) async fn look_at(config: &Config) -> Vec<Finding> {
     }
 }
 
+fn look_at_database(state: DatabaseState, seal_keys: &[SealKey]) -> Vec<Finding> {
+    let DatabaseState { place, tables, missing_rights, content } = state;
+    if !missing_rights.is_empty() {
+        let may_not = missing_rights.join("; ");
+        return vec![Finding::bad(
+            "store",
+            match tables {
+                DatabaseTables::Absent | DatabaseTables::Older => format!(
+                    "a start would change the tables of {place}, and this user may not ({may_not}): \
+                     run `refersion-destination migrate` as one who may"
+                ),
+                DatabaseTables::Current => format!("this user of {place} lacks rights: {may_not}; grant them"),
+            },
+        )];
+    }
+    let found = match (tables, &content) {
+        (DatabaseTables::Absent, _) => format!("{place} has no tables yet; the first start makes them"),
+        (DatabaseTables::Older, _) => format!("{place} is of an earlier release; the first start migrates it"),
+        (DatabaseTables::Current, None) => format!("{place} can be used"),
+        (DatabaseTables::Current, Some(content)) => {
+            format!("{place} can be used; {} pending events, {} dead letters", content.pending, content.dead)
+        }
+    };
+    let keys = content.map(|content| content.keys).unwrap_or_default();
+    [Finding::good("store", found)].into_iter().chain(stored_keys(&keys, seal_keys)).collect()
+}
+
+/// Whether the API keys that are kept can be opened, if there are any.
+fn stored_keys(kept: &[SealedKey], seal_keys: &[SealKey]) -> Option<Finding> {
+    if kept.is_empty() {
+        return None;
+    }
+    let opened = kept.iter().filter(|key| open_seal(seal_keys, key).is_some()).count();
+    let message = format!("{opened} of {} are opened by STORE_SEAL_KEY", kept.len());
+    if opened == kept.len() {
+        return Some(Finding::good("stored API keys", message));
+    }
+    let what = "the others were sealed with a key that it does not hold; add it behind the first";
+    Some(Finding::bad("stored API keys", format!("{message}: {what}")))
+}
+
 async fn look_into(store: &dyn Store, seal_keys: &[SealKey], found: String) -> Vec<Finding> {
     let looked = try_look_into(store, seal_keys).await;
     store.close().await;
@@ -54,18 +90,7 @@ async fn look_into(store: &dyn Store, seal_keys: &[SealKey], found: String) -> V
 
 async fn try_look_into(store: &dyn Store, seal_keys: &[SealKey]) -> Result<Vec<Finding>, StoreError> {
     store.probe().await?;
-    let mut findings = Vec::new();
-    let kept = store.kept_keys().await?;
-    if !kept.is_empty() {
-        let opened = kept.iter().filter(|key| open_seal(seal_keys, key).is_some()).count();
-        let message = format!("{opened} of {} are opened by STORE_SEAL_KEY", kept.len());
-        findings.push(if opened == kept.len() {
-            Finding::good("stored API keys", message)
-        } else {
-            let what = "the others were sealed with a key that it does not hold; add it behind the first";
-            Finding::bad("stored API keys", format!("{message}: {what}"))
-        });
-    }
+    let mut findings = Vec::from_iter(stored_keys(&store.kept_keys().await?, seal_keys));
     findings.extend(store.measure().await?.free.map(room));
     Ok(findings)
 }

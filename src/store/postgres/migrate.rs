@@ -6,7 +6,7 @@
 //! to create tables is needed, where there is nothing to migrate.
 
 use super::error::text;
-use super::schema::{META, MIGRATIONS, VERSION};
+use super::schema::{META, migrations, version};
 use super::session::Session;
 use futures_util::future::BoxFuture;
 use rand::Rng;
@@ -87,7 +87,7 @@ pub enum Tables {
 }
 
 /// What a start would find; an error if it would refuse to start.
-pub async fn look(session: &Session) -> Result<Tables, MigrateError> {
+pub async fn tables(session: &Session) -> Result<Tables, MigrateError> {
     check_server(session).await?;
     let found = found(session).await?;
     check(&found)?;

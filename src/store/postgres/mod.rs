@@ -20,6 +20,7 @@ mod connect_error;
 mod connection;
 mod connection_health;
 mod count;
+mod database_state;
 mod dead_letters;
 mod deletions;
 mod email_conflicts;
@@ -55,6 +56,8 @@ mod vacuum;
 mod vault;
 
 pub use self::url::{PostgresUrl, UrlError as PostgresUrlError};
+pub use database_state::DatabaseState;
+pub use migrate::Tables as DatabaseTables;
 pub use open::OpenError as PostgresOpenError;
 pub use transfer::{PostgresSource, PostgresTarget};
 

@@ -24,13 +24,13 @@ impl Table {
         Self { name, min_outdated: 5_000 }
     }
 
-    /// One with few rows, which are updated all the time and read whole: those of ownership, and what each probe writes.
+    /// One with few rows that are updated all the time: those of ownership, what each probe writes, and large ones.
     const fn of_few_rows(name: &'static str) -> Self {
         Self { name, min_outdated: 500 }
     }
 }
 
-const TABLES: [Table; 12] = [
+const TABLES: [Table; 13] = [
     Table::of_events("log"),
     Table::of_events("bodies"),
     Table::of_events("ids"),
@@ -40,6 +40,7 @@ const TABLES: [Table; 12] = [
     Table::of_events("dead_letters"),
     Table::of_events("dead_keys"),
     Table::of_events("deleted_users"),
+    Table::of_few_rows("key_blocks"),
     Table::of_few_rows("accounts"),
     Table::of_few_rows("replicas"),
     Table::of_few_rows("meta"),

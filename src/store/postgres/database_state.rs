@@ -1,0 +1,135 @@
+//! The state of a database, as `check` reports it: what a start would find there, and what its user may do. Changes nothing.
+//!
+//! In: a URL. Out: what the tables are, which rights are missing, the counts and the API keys that are kept. Invariant: the session
+//! only reads, so that nothing is migrated under processes of an earlier release.
+
+use super::connect::Connector;
+use super::error::store_error;
+use super::migrate::{self, Tables};
+use super::open::OpenError;
+use super::session::Session;
+use super::{PostgresStore, PostgresUrl, vault};
+use crate::domain::SealedKey;
+use tokio_postgres::Error;
+
+/// What the service does with its tables.
+const TABLES: [&str; 14] = [
+    "accounts",
+    "affiliates",
+    "attempts",
+    "bodies",
+    "dead_keys",
+    "dead_letters",
+    "deleted_users",
+    "ids",
+    "key_blocks",
+    "links",
+    "log",
+    "meta",
+    "replicas",
+    "sealed_keys",
+];
+
+/// What a start would find.
+#[derive(Debug)]
+pub struct DatabaseState {
+    /// The hosts and the database.
+    pub place: String,
+    /// What the tables are.
+    pub tables: Tables,
+    /// What the user may not do, but has to, in words; empty if all is well.
+    pub missing_rights: Vec<String>,
+    /// What the tables hold, if they are of this release or a newer one.
+    pub content: Option<Content>,
+}
+
+/// What the tables hold.
+#[derive(Debug)]
+pub struct Content {
+    /// How many events are pending.
+    pub pending: u64,
+    /// How many dead letters are kept.
+    pub dead: u64,
+    /// The API keys that are kept, sealed.
+    pub keys: Vec<SealedKey>,
+}
+
+impl PostgresStore {
+    /// Looks at the database of `url` as a start would, but neither makes tables nor migrates them.
+    pub async fn look(url: &PostgresUrl) -> Result<DatabaseState, OpenError> {
+        look(url).await
+    }
+}
+
+async fn look(url: &PostgresUrl) -> Result<DatabaseState, OpenError> {
+    let place = || url.place();
+    let session = Connector::new(url)?.connect().await;
+    let session = session.map_err(|source| OpenError::Connect { place: place(), source })?;
+    let read = |error: Error| OpenError::Read { place: place(), source: store_error(&error) };
+    session.batch("SET default_transaction_read_only = on").await.map_err(read)?;
+    let tables = migrate::tables(&session).await.map_err(|source| OpenError::Migrate { place: place(), source })?;
+    let (missing_rights, content) = match tables {
+        Tables::Absent => (rights_to_make(&session).await.map_err(read)?, None),
+        Tables::Older => (rights_to_migrate(&session).await.map_err(read)?, None),
+        Tables::Current => {
+            let missing = rights_to_use(&session).await.map_err(read)?;
+            let content = if missing.is_empty() { Some(content(&session).await.map_err(read)?) } else { None };
+            (missing, content)
+        }
+    };
+    Ok(DatabaseState { place: place(), tables, missing_rights, content })
+}
+
+async fn rights_to_make(session: &Session) -> Result<Vec<String>, Error> {
+    let sql = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)";
+    let may: bool = session.query_one(sql, &[]).await?.get(0);
+    Ok(if may { Vec::new() } else { vec!["CREATE in its schema".to_owned()] })
+}
+
+/// Tables are changed by their owner alone.
+async fn rights_to_migrate(session: &Session) -> Result<Vec<String>, Error> {
+    let sql = "SELECT relname::text FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace AND relname = ANY ($1) AND NOT pg_has_role(relowner, 'USAGE')";
+    let tables: Vec<&str> = TABLES.to_vec();
+    let others = session.query(sql, &[&tables]).await?;
+    let mut missing = rights_to_make(session).await?;
+    missing.extend(others.iter().map(|row| format!("ALTER {}", row.get::<_, &str>(0))));
+    Ok(missing)
+}
+
+async fn rights_to_use(session: &Session) -> Result<Vec<String>, Error> {
+    let sql = "SELECT string_agg(wanted.privilege, ', ' ORDER BY wanted.privilege), tables.name
+        FROM unnest($1::text[]) AS tables (name),
+            unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS wanted (privilege)
+        WHERE NOT coalesce(has_table_privilege(to_regclass(tables.name)::oid, wanted.privilege), false)
+        GROUP BY tables.name
+        UNION ALL
+        SELECT 'USAGE', 'log_seq' WHERE NOT coalesce(has_sequence_privilege(to_regclass('log_seq')::oid, 'USAGE'), false)
+        ORDER BY 2";
+    let tables: Vec<&str> = TABLES.to_vec();
+    let missing = session.query(sql, &[&tables]).await?;
+    Ok(missing.iter().map(|row| format!("{} on {}", row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
+}
+
+async fn content(session: &Session) -> Result<Content, Error> {
+    let sql = "SELECT (SELECT count(*) FROM log WHERE outcome IS NULL), (SELECT count(*) FROM dead_letters)";
+    let row = session.query_one(sql, &[]).await?;
+    let (pending, dead) = (row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs());
+    Ok(Content { pending, dead, keys: vault::kept_keys(session).await? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema::{META, migrations};
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_table_is_looked_at() {
+        let migrations = migrations();
+        let statements = migrations.iter().map(|migration| migration.sql).chain([META]);
+        let made = statements.flat_map(|sql| sql.split("CREATE TABLE ").skip(1));
+        let name = |rest: &'static str| rest.trim_start_matches("IF NOT EXISTS ").split([' ', '\n']).next();
+        assert_eq!(made.filter_map(name).collect::<BTreeSet<_>>(), TABLES.into_iter().collect());
+    }
+}
