@@ -7,17 +7,17 @@ use crate::support::{API_KEY, Answer, basic, client, poll_until, within};
 use refersion_destination::domain::{EventId, HashKey};
 use refersion_destination::sandbox::SandboxSettings;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
 /// After so long without a sign of life, other processes take a process's accounts over.
 pub const LEASE: Duration = Duration::from_secs(3);
 
-/// An owner is settled if nothing changed for so long.
-const SETTLED_AFTER: Duration = Duration::from_secs(1);
+/// After so many renewals of each process in which nothing changed, none of them is going to ask for the account.
+const RENEWALS: usize = 2;
 
 /// The database and the simulated Refersion.
 pub struct Cluster {
@@ -97,26 +97,19 @@ impl Cluster {
         }
     }
 
-    /// Which of the processes owns `main`, once none of them asks for it.
+    /// Which of the processes owns `main`, once none of them is going to ask for it.
     pub async fn settled_owner(&self, processes: &[Process]) -> usize {
         let database = self.connect().await;
-        let count = i64::try_from(processes.len()).expect("a few");
-        let sql = "SELECT (SELECT count(*) FROM replicas WHERE until > now()) = $1
-            AND count(*) FILTER (WHERE owner IS NOT NULL AND asked_by IS NULL) = 1 FROM accounts";
-        let alike = || async {
-            let row = database.query_one(sql, &[&count]).await.expect("read");
-            if row.get(0) { owner(processes).await } else { None }
+        let sql = "SELECT replicas.replica::text, replicas.until::text, accounts.owner::text FROM replicas, accounts
+            WHERE replicas.until > now() AND accounts.owner IS NOT NULL AND accounts.asked_by IS NULL";
+        let since = Mutex::new(Since::default());
+        let settled = || async {
+            let rows = database.query(sql, &[]).await.expect("read");
+            let live: BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+            let all = since.lock().expect("not poisoned").note(rows.first().map(|row| row.get(2)), live);
+            if all == Some(processes.len()) { owner(processes).await } else { None }
         };
-        // Each process has looked several times since.
-        let last = Mutex::new((None, Instant::now()));
-        let settled = within(poll_until(alike, |owner| {
-            let mut last = last.lock().expect("not poisoned");
-            if last.0 != *owner {
-                *last = (*owner, Instant::now());
-            }
-            owner.is_some() && last.1.elapsed() > SETTLED_AFTER
-        }));
-        settled.await.expect("one")
+        within(poll_until(settled, Option::is_some)).await.expect("one")
     }
 
     /// A connection beside the service's.
@@ -151,6 +144,28 @@ impl Cluster {
     /// The operations called so far, in order.
     pub fn calls(&self) -> String {
         self.refersion.operations().join(" ")
+    }
+}
+
+/// What was seen since the account, or one of the processes, came or went.
+#[derive(Default)]
+struct Since {
+    owner: Option<String>,
+    /// Until when each process was alive, as it said.
+    renewals: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Since {
+    /// Notes who owns the account and until when each process is alive. How many there are, once each has renewed that often enough.
+    fn note(&mut self, owner: Option<String>, live: BTreeMap<String, String>) -> Option<usize> {
+        if self.owner != owner || self.renewals.keys().ne(live.keys()) {
+            *self = Self { owner, renewals: BTreeMap::new() };
+        }
+        for (replica, until) in live {
+            self.renewals.entry(replica).or_default().insert(until);
+        }
+        let settled = self.owner.is_some() && self.renewals.values().all(|renewals| renewals.len() > RENEWALS);
+        settled.then_some(self.renewals.len())
     }
 }
 
