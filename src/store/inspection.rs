@@ -1,10 +1,10 @@
-//! What operators look at: the pending events of an account, what became of an event, and which accounts the store knows.
+//! What operators look at: the pending events of an account, the newest dead letters, what became of an event, and which accounts the store knows.
 //!
 //! In: filters. Out: rows that are also the JSON of the operators' listener. Invariants: nothing here changes anything; no row
 //! holds personal data: a user is shown as keyed hashes; a page costs the same however much the store holds. Deliberately absent:
 //! bodies, which only a dead letter shows.
 
-use super::{Lookup, LookupQuery, StoreError};
+use super::{Filter, Lookup, LookupQuery, Page, StoreError};
 use crate::domain::{AccountName, EventId, Timestamp, UserKey};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,10 @@ pub trait Inspection: Send + Sync {
     /// Pending events that fit `filter` and have a seq above `after`, in log order: up to `limit` (at least one), and fewer where
     /// few fit. Go on at [`BacklogPage::next`] until there is none.
     async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError>;
+
+    /// Dead letters that fit `filter`, the newest first, with an id below `before`: up to `limit` (at least one), and fewer where few fit.
+    /// [`Page::next`] is the `before` to go on with, until there is none.
+    async fn newest_dead_letters(&self, filter: &Filter, before: i64, limit: usize) -> Result<Page, StoreError>;
 
     /// What became of the event with this seq. `None`: there is none, or it was settled before the deduplication window.
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError>;

@@ -24,6 +24,14 @@ static ONE_PAGE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+static NEWEST_PAGE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {COLUMNS} FROM dead_letters JOIN accounts USING (account)
+         WHERE seq < $1 AND seq >= $2 AND ($3::text IS NULL OR name = $3) AND ($4::text IS NULL OR code = $4)
+           AND ($5::bigint IS NULL OR died_at >= $5) ORDER BY seq DESC LIMIT $6"
+    )
+});
+
 static WHOLE: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {COLUMNS}, {HISTORY_AND_BODY} FROM dead_letters JOIN accounts USING (account) WHERE seq = $1")
 });
@@ -35,7 +43,7 @@ pub async fn page(
     after: i64,
     limit: usize,
 ) -> Result<Result<Page, Damaged>, Error> {
-    let last = session.query_opt("SELECT max(seq) FROM log", &[]).await?.and_then(|row| row.get(0)).unwrap_or(0);
+    let last = last_seq(session).await?;
     let sql = "SELECT seq FROM dead_letters WHERE seq > $1 ORDER BY seq LIMIT 1 OFFSET $2";
     let bound: Option<i64> = session.query_opt(sql, &[&after, &(EXAMINED - 1)]).await?.map(|row| row.get(0));
     let (until, since) = (bound.unwrap_or(i64::MAX), filter.since.map(|since| since.0));
@@ -43,6 +51,27 @@ pub async fn page(
     let found = session.query(&ONE_PAGE, &[&after, &until, &filter.account, &filter.reason, &since, &most]).await?;
     let letters = found.iter().map(on_page).collect::<Result<Vec<_>, _>>();
     Ok(letters.map(|letters| page_of(letters, limit, bound, last)))
+}
+
+/// The same, the newest first, with an id below `before`.
+pub async fn newest_page(
+    session: &Session,
+    filter: &Filter,
+    before: i64,
+    limit: usize,
+) -> Result<Result<Page, Damaged>, Error> {
+    let last = last_seq(session).await?;
+    let sql = "SELECT seq FROM dead_letters WHERE seq < $1 ORDER BY seq DESC LIMIT 1 OFFSET $2";
+    let bound: Option<i64> = session.query_opt(sql, &[&before, &(EXAMINED - 1)]).await?.map(|row| row.get(0));
+    let (from, since) = (bound.unwrap_or(i64::MIN), filter.since.map(|since| since.0));
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found = session.query(&NEWEST_PAGE, &[&before, &from, &filter.account, &filter.reason, &since, &most]).await?;
+    let letters = found.iter().map(on_page).collect::<Result<Vec<_>, _>>();
+    Ok(letters.map(|letters| page_of(letters, limit, bound, last)))
+}
+
+async fn last_seq(session: &Session) -> Result<i64, Error> {
+    Ok(session.query_opt("SELECT max(seq) FROM log", &[]).await?.and_then(|row| row.get(0)).unwrap_or(0))
 }
 
 /// One dead letter, with its history and its body.

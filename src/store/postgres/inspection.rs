@@ -1,14 +1,14 @@
 //! Reads for operators: pending events, what became of an event, which accounts there are.
 
-use super::PostgresStore;
 use super::columns::text;
 use super::error::JobError;
 use super::session::Session;
+use super::{PostgresStore, dead_letters};
 use crate::domain::{AccountName, Timestamp};
 use crate::store::rows::inspection::{
     BACKLOG_COLUMNS, BacklogScan, DEAD_LETTER_COLUMNS, EXAMINED, LOG_COLUMNS, dead_letter, logged, outcome,
 };
-use crate::store::{BacklogFilter, BacklogPage, EventRecord, Inspection, Lookup, LookupQuery, StoreError};
+use crate::store::{BacklogFilter, BacklogPage, EventRecord, Filter, Inspection, Lookup, LookupQuery, Page, StoreError};
 use async_trait::async_trait;
 use std::sync::LazyLock;
 
@@ -59,6 +59,14 @@ impl Inspection for PostgresStore {
             }
         }
         Ok(scan.page())
+    }
+
+    async fn newest_dead_letters(&self, filter: &Filter, before: i64, limit: usize) -> Result<Page, StoreError> {
+        let filter = Filter { account: filter.account.as_deref().map(text), ..filter.clone() };
+        let page = self.owner.run(move |session| {
+            Box::pin(async move { Ok(dead_letters::newest_page(session, &filter, before, limit.max(1)).await?) })
+        });
+        Ok(page.await??)
     }
 
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {

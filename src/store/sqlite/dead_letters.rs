@@ -94,6 +94,29 @@ pub fn page(
     Ok(page_of(letters, limit, bound, last_seq))
 }
 
+/// The same, the newest first, with an id below `before`.
+pub fn newest_page(
+    connection: &Connection,
+    filter: &Filter,
+    before: i64,
+    limit: usize,
+    last_seq: i64,
+) -> Result<Page, StoreError> {
+    let snapshot = connection.unchecked_transaction()?;
+    let sql = "SELECT seq FROM dead_letters WHERE seq < ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2";
+    let bound: Option<i64> = snapshot.one(sql, [before, EXAMINED - 1], |row| Ok(row.get(0)?))?;
+    let sql = format!(
+        "SELECT {COLUMNS} FROM dead_letters JOIN accounts USING (account)
+         WHERE seq < ?1 AND seq >= ?2 AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR code = ?4)
+           AND (?5 IS NULL OR died_at >= ?5) ORDER BY seq DESC LIMIT ?6"
+    );
+    let (from, since) = (bound.unwrap_or(i64::MIN), filter.since.map(|since| since.0));
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values = params![before, from, filter.account, filter.reason, since, most];
+    let letters = snapshot.all(&sql, values, |row| Ok(on_page(row)?))?;
+    Ok(page_of(letters, limit, bound, last_seq))
+}
+
 /// One dead letter, with its history and its body.
 pub fn one(connection: &Connection, id: i64) -> Result<Option<DeadLetter>, StoreError> {
     let sql =

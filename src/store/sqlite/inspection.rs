@@ -1,13 +1,13 @@
 //! Reads for operators: pending events, what became of an event, which accounts there are.
 
-use super::SqliteStore;
 use super::query::Query;
+use super::{SqliteStore, dead_letters};
 use crate::domain::{AccountName, Timestamp};
 use crate::store::rows::inspection::{
     BACKLOG_COLUMNS, BacklogScan, DEAD_LETTER_COLUMNS, EXAMINED, LOG_COLUMNS, dead_letter, logged, outcome,
 };
 use crate::store::rows::timestamp;
-use crate::store::{BacklogFilter, BacklogPage, EventRecord, Inspection, Lookup, LookupQuery, StoreError};
+use crate::store::{BacklogFilter, BacklogPage, EventRecord, Filter, Inspection, Lookup, LookupQuery, Page, StoreError};
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
@@ -30,6 +30,14 @@ impl Inspection for SqliteStore {
     async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {
         let (filter, limit) = (filter.clone(), limit.max(1));
         self.readers.read(move |connection| page(connection, &filter, after, limit)).await
+    }
+
+    async fn newest_dead_letters(&self, filter: &Filter, before: i64, limit: usize) -> Result<Page, StoreError> {
+        let (filter, last_seq) = (filter.clone(), self.published.lock().last_seq);
+        let read = move |connection: &Connection| {
+            dead_letters::newest_page(connection, &filter, before, limit.max(1), last_seq)
+        };
+        self.readers.read(read).await
     }
 
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {

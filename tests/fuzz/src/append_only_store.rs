@@ -145,6 +145,10 @@ impl<A: Append> Inspection for AppendOnlyStore<A> {
         Err(StoreError::Closed)
     }
 
+    async fn newest_dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<Page, StoreError> {
+        Err(StoreError::Closed)
+    }
+
     async fn event_record(&self, _: i64) -> Result<Option<EventRecord>, StoreError> {
         Err(StoreError::Closed)
     }

@@ -166,6 +166,10 @@ impl Inspection for Counting {
         self.store.backlog(filter, after, limit).await
     }
 
+    async fn newest_dead_letters(&self, filter: &Filter, before: i64, limit: usize) -> Result<Page, StoreError> {
+        self.store.newest_dead_letters(filter, before, limit).await
+    }
+
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {
         self.store.event_record(seq).await
     }

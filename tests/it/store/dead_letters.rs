@@ -42,6 +42,41 @@ async fn pages_bring_every_dead_letter_once_in_order() {
 }
 
 #[tokio::test]
+async fn the_newest_come_first_page_by_page_and_a_filter_holds() {
+    every(async |store| {
+        let mut expected = Vec::new();
+        for n in 0..7 {
+            let code = if n % 3 == 0 { OutcomeCode::Expired } else { OutcomeCode::Refused };
+            let seq = store.append(&format!("m{n}"), &["u1"]).await;
+            store.settle(seq, dead_of(code, n)).await;
+            expected.push((seq.0, code));
+        }
+        expected.reverse();
+        for (reason, limit) in [(None, 3), (None, 7), (Some(OutcomeCode::Expired), 2), (Some(OutcomeCode::Corrupt), 2)]
+        {
+            let filter = Filter { reason: reason.map(|code| code.as_str().to_owned()), ..Filter::default() };
+            let (mut found, mut before) = (Vec::new(), Some(i64::MAX));
+            while let Some(id) = before {
+                let page = store.store().newest_dead_letters(&filter, id, limit).await.expect("a page");
+                assert!(page.letters.len() <= limit);
+                assert!(page.letters.iter().all(|letter| letter.body.is_none() && letter.history.is_empty()));
+                found.extend(page.letters.iter().map(|letter| letter.id));
+                before = page.next;
+            }
+            let fits = expected.iter().filter(|(_, code)| reason.is_none_or(|reason| reason == *code));
+            assert_eq!(found, fits.map(|(seq, _)| *seq).collect::<Vec<_>>(), "{reason:?}");
+        }
+        let since = Filter { since: Some(Timestamp(5)), ..Filter::default() };
+        let late = store.store().newest_dead_letters(&since, i64::MAX, 10).await.expect("a page");
+        assert_eq!(late.letters.len(), 2);
+        let of_nobody = Filter { account: Some("nobody".to_owned()), ..Filter::default() };
+        let none = store.store().newest_dead_letters(&of_nobody, i64::MAX, 10).await.expect("a page");
+        assert_eq!((none.letters.len(), none.next), (0, None));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_replay_page_by_page_does_not_include_events_that_failed_again() {
     every(async |store| {
         store.die("a", &["u1"]).await;
