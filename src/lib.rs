@@ -18,7 +18,8 @@
 //!                connect                                 how a merchant connects a source ("Enable with Segment")
 //! 2 adapters     refersion  segment_api  store  config  telemetry   one outside thing each
 //!                clock  account_signals                  the time; messages between `http` and `worker`
-//!   (on those)   dry_run  health  scrape                 what an event would do; whether the service is ready; its metrics
+//!   (on those)   dry_run  health  scrape  series         what an event would do; whether the service is ready; its metrics;
+//!                                                        what happened of late
 //! 3 services     admin  http  worker  sandbox            async; connect the logic to the adapters
 //! 4 assembly     app                                     the only module that knows every concrete type
 //!                cli                                     one file per subcommand
@@ -53,7 +54,7 @@
 //! 12. Accounts are independent: none delays another, and equal ids in two of them are two users.
 //!
 //! # Deliberately absent
-//! A web interface.
+//! Pages that change the configuration: it is in files and the environment.
 
 pub mod failpoint;
 
@@ -79,6 +80,7 @@ pub mod telemetry;
 pub mod dry_run;
 pub mod health;
 pub mod scrape;
+pub mod series;
 
 pub mod admin;
 pub mod http;

@@ -1,8 +1,9 @@
 //! A scrape: the text that Prometheus reads, with the gauges as they are at this moment.
 //!
 //! In: the counts of [`Metrics`], the state of the accounts, and what the store has measured. Out: the text. Invariants: however often
-//! it is asked, the store is measured at most once in `MEASURE_EVERY`; a store that cannot be measured, or not within
-//! `MEASURE_TIMEOUT`, leaves its gauges as they were, and the rest is answered. Deliberately absent: access control, and the response.
+//! it is asked, for metrics or by operators, the store is measured at most once in `MEASURE_EVERY`; a store that cannot be measured,
+//! or not within `MEASURE_TIMEOUT`, leaves its gauges as they were, and the rest is answered. Deliberately absent: access control, and
+//! the response.
 
 use crate::account_signals::AccountSignals;
 use crate::domain::{AccountName, Timestamp};
@@ -44,13 +45,13 @@ impl Scraper {
             (name.clone(), observed_account(signals, self.store.is_owner(name), now))
         };
         let accounts = accounts.map(observed).collect();
-        let store = self.measure().await.map(|measured| observed_store(measured, now));
+        let store = self.measured().await.map(|measured| observed_store(measured, now));
         let observed = Observed { ready, accounts, pending: self.store.pending(), store };
         self.metrics.text(format, &observed)
     }
 
     /// What the store holds, as of a moment ago; none if it cannot be measured.
-    async fn measure(&self) -> Option<Measured> {
+    pub async fn measured(&self) -> Option<Measured> {
         let mut last = self.measured.lock().await;
         if last.as_ref().is_none_or(|(at, _)| at.elapsed() >= MEASURE_EVERY) {
             match timeout(MEASURE_TIMEOUT, self.store.measure()).await {

@@ -8,7 +8,8 @@ use super::labels::{
     self, AUTH_ERRORS, AccountLabel, AccountLabels, ActionLabels, CAUSES, CauseLabels, EventLabels, FieldLabels,
     OPERATIONS, OperationLabels, ProbeResult, ReasonLabels, RequestLabels, ResultLabels, SHARED_OPERATIONS, SettledAs,
 };
-use super::{EventStatus, EventType, RefusalReason};
+use super::latency::LatencyCounters;
+use super::{EventStatus, EventType, RefusalReason, Totals};
 use crate::delivery::{Action, Call, Outcome, OutcomeCode, Remark, Reply};
 use crate::scheduling::{Cause, Probe};
 use crate::segment::AuthError;
@@ -27,6 +28,8 @@ struct Series {
     /// By type and by status; none where an event of the type cannot be answered so.
     received: Vec<Vec<Option<Counter>>>,
     appended: Counter,
+    /// Of requests to Refersion.
+    latencies: LatencyCounters,
 }
 
 impl Meter {
@@ -41,7 +44,8 @@ impl Meter {
         let row = |kind: &EventType| EventStatus::ALL.iter().map(|status| received(*kind, *status)).collect();
         let received = EventType::ALL.iter().map(row).collect();
         let appended = families.events_appended.get_or_create_owned(&labels);
-        let meter = Self(Arc::new(Series { account, families, received, appended }));
+        let meter =
+            Self(Arc::new(Series { account, families, received, appended, latencies: LatencyCounters::default() }));
         meter.create_event_series();
         meter.create_delivery_series();
         meter.create_upstream_series();
@@ -186,6 +190,7 @@ impl Meter {
         let (families, operation) = (&self.0.families, call.operation());
         families.upstream_requests.get_or_create(&self.request(operation, reply.name())).inc();
         families.upstream_request_duration.get_or_create(&self.operation(operation)).observe(took.as_secs_f64());
+        self.0.latencies.observe(took);
         if SHARED_OPERATIONS.contains(&operation) {
             let affiliates = u32::try_from(affiliates).unwrap_or(u32::MAX);
             families.upstream_request_affiliates.get_or_create(&self.operation(operation)).observe(affiliates.into());
@@ -206,6 +211,29 @@ impl Meter {
     pub fn key_probed(&self, probe: Probe) {
         let result = ProbeResult::from(probe).as_str();
         self.0.families.api_key_probes.get_or_create(&self.result(result)).inc();
+    }
+
+    /// What was counted so far.
+    pub(super) fn totals(&self) -> Totals {
+        let families = &self.0.families;
+        let settled = |result: SettledAs| families.events_settled.get_or_create(&self.result(result.as_str())).get();
+        let ignored = |code: OutcomeCode| families.events_ignored.get_or_create(&self.reason(code.as_str())).get();
+        Totals {
+            accepted: self.0.appended.get(),
+            delivered: settled(SettledAs::Delivered),
+            failed: settled(SettledAs::DeadLetter),
+            retried: families.delivery_retries.get_or_create(&self.account()).get(),
+            refused: Totals::refusal_reasons()
+                .map(|reason| families.events_refused.get_or_create(&self.reason(reason)).get())
+                .collect(),
+            ignored: labels::ignored_reasons().map(ignored).collect(),
+            latencies: self.0.latencies.read(),
+        }
+    }
+
+    /// The value of the label `account`.
+    pub(super) fn name(&self) -> String {
+        self.0.account.to_string()
     }
 
     fn label(&self) -> AccountLabel {

@@ -10,7 +10,7 @@ use super::labels::{
     ReloadLabels, ReloadResult, StateLabels, StatusLabels,
 };
 use super::meter::Meter;
-use super::{EventStatus, process};
+use super::{EventStatus, Totals, process};
 use crate::delivery::OutcomeCode;
 use crate::domain::AccountName;
 use crate::scheduling::HealthState;
@@ -151,6 +151,18 @@ impl Metrics {
     pub fn committed(&self, requests: usize, took: Duration) {
         self.0.families.store_commit_requests.observe(u32::try_from(requests).unwrap_or(u32::MAX).into());
         self.0.families.store_commit_duration.observe(took.as_secs_f64());
+    }
+
+    /// What every meter has counted so far, by its value of the label `account`.
+    pub fn totals(&self) -> Vec<(String, Totals)> {
+        let meters: Vec<Meter> = self.meters().values().cloned().collect();
+        meters.iter().map(|meter| (meter.name(), meter.totals())).collect()
+    }
+
+    /// The value of the label `account` of the account with this name; none if it belongs to none of the service.
+    pub fn label_of(&self, account: &str) -> Option<String> {
+        let label = label(&self.meters(), account);
+        (label != NO_ACCOUNT).then(|| label.into_owned())
     }
 
     /// All metrics as text, with the gauges as `observed`.

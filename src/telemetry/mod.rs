@@ -4,7 +4,7 @@
 //! `definitions` is the table of all metrics; `labels` has the closed lists of their labels; `meter` counts for an account, `metrics`
 //! for the service; `exposition` has the two text formats; `process` is what the system says of this process; `traces` has the
 //! spans, which `otlp` exports; `log_throttle` bounds how often callers of the service can cause a log line; `words` makes an enum of a
-//! closed list of words.
+//! closed list of words; `totals` and `latency` are what this process itself reads of its counts.
 //! Invariants, held by every caller and checked by tests: no secret and no personal datum in a log line, a label or a span; the number of
 //! series (the cardinality) depends on the configuration alone. Deliberately absent: log files, log rotation and pushing metrics; the
 //! environment that runs the service does these.
@@ -14,6 +14,7 @@ mod event_status;
 mod event_type;
 mod exposition;
 mod labels;
+mod latency;
 mod log_throttle;
 mod logs;
 mod meter;
@@ -21,6 +22,7 @@ mod metrics;
 mod optional_gauge;
 mod otlp;
 mod process;
+mod totals;
 pub mod traces;
 mod words;
 
@@ -28,7 +30,9 @@ pub use event_status::EventStatus;
 pub use event_type::{EventType, RefusalReason};
 pub use exposition::ExpositionFormat;
 pub use labels::ReloadResult;
+pub use latency::Latencies;
 pub use log_throttle::LogThrottle;
 pub use logs::{set_filter, start};
 pub use meter::Meter;
 pub use metrics::{Metrics, Observed, ObservedAccount, ObservedStore};
+pub use totals::Totals;

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 10] = [
     &["delivery"],
     &["scheduling"],
     &["account_signals", "clock", "config", "refersion", "segment_api", "store", "telemetry"],
-    &["dry_run", "health", "scrape"],
+    &["dry_run", "health", "scrape", "series"],
     &["admin", "http", "sandbox", "worker"],
     &["app"],
 ];

@@ -1,0 +1,122 @@
+//! How fast a backlog drains, and when it will be empty.
+//!
+//! In: how many events were pending, and when. Out: a [`Drain`]. The rate is measured over the time for which the backlog has become
+//! smaller without interruption, if that is long enough: after a burst, the time in which it arrived says nothing. Otherwise it
+//! is measured over the whole window. Invariants: pure; a bounded number of samples; nothing is estimated from a single one.
+//! Deliberately absent: whether the account is paused or halted, which its health says.
+
+use crate::domain::Timestamp;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Samples closer together than this are one.
+const APART: Duration = Duration::from_secs(4);
+/// The window: a minute of samples every five seconds.
+const SAMPLES: usize = 13;
+/// For so many samples in succession the backlog has to become smaller before they alone count.
+const FALLING: usize = 3;
+/// No estimate is longer than this: it would be a guess.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How many events were pending of late.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Backlog(VecDeque<(Timestamp, u64)>);
+
+/// How a backlog develops.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Drain {
+    /// By how many events it becomes smaller in a second; below zero if it grows. `None`: not known yet.
+    pub per_second: Option<f64>,
+    /// After what time it will be empty if it goes on so. `None`: it does not become smaller, or it is not known yet.
+    pub empty_in: Option<Duration>,
+}
+
+impl Backlog {
+    /// `pending` events are pending now.
+    pub(super) fn record(&mut self, now: Timestamp, pending: u64) {
+        if self.0.back().is_some_and(|(last, _)| now.since(*last) < APART) {
+            return;
+        }
+        self.0.push_back((now, pending));
+        if self.0.len() > SAMPLES {
+            self.0.pop_front();
+        }
+    }
+}
+
+/// How the backlog develops, by its latest samples.
+pub(super) fn estimate(backlog: &Backlog) -> Drain {
+    let samples: Vec<(Timestamp, u64)> = backlog.0.iter().copied().collect();
+    let Some((now, pending)) = samples.last().copied() else { return Drain::default() };
+    if pending == 0 {
+        return Drain { per_second: None, empty_in: Some(Duration::ZERO) };
+    }
+    let falls = samples.windows(2).rev().take_while(|pair| pair[1].1 < pair[0].1).count();
+    let from = if falls >= FALLING { samples.len() - 1 - falls } else { 0 };
+    let (then, before) = samples[from];
+    let elapsed = now.since(then);
+    if elapsed.is_zero() {
+        return Drain::default();
+    }
+    let per_second = (float(before) - float(pending)) / elapsed.as_secs_f64();
+    let seconds = float(pending) / per_second;
+    let empty_in = (per_second > 0.0 && seconds <= LONGEST.as_secs_f64()).then(|| Duration::from_secs_f64(seconds));
+    Drain { per_second: Some(per_second), empty_in }
+}
+
+/// A backlog is bounded far below four billion.
+fn float(events: u64) -> f64 {
+    u32::try_from(events).unwrap_or(u32::MAX).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(drain: Drain) -> (Option<i64>, Option<u64>) {
+        #[expect(clippy::cast_possible_truncation, reason = "small")]
+        let rate = |rate: f64| rate.round() as i64;
+        (drain.per_second.map(rate), drain.empty_in.map(|time| time.as_secs()))
+    }
+
+    #[test]
+    fn the_rate_and_the_time_until_it_is_empty_follow_from_the_latest_samples() {
+        for (name, pending, expected) in [
+            ("nothing was sampled", &[][..], (None, None)),
+            ("one sample says nothing", &[500], (None, None)),
+            ("it is empty", &[900, 400, 0], (None, Some(0))),
+            ("it was always empty", &[0, 0], (None, Some(0))),
+            ("it drains evenly", &[1_000, 900, 800, 700, 600], (Some(20), Some(30))),
+            ("two samples are enough", &[1_000, 900], (Some(20), Some(45))),
+            ("it grows", &[100, 200, 300, 400], (Some(-20), None)),
+            ("it stays as it is", &[300, 300, 300], (Some(0), None)),
+            (
+                "after a burst only the time since counts",
+                &[0, 0, 10_000, 20_000, 19_000, 18_000, 17_000],
+                (Some(200), Some(85)),
+            ),
+            ("right after a burst it has grown", &[0, 20_000, 19_900], (Some(-1990), None)),
+            ("it goes up and down", &[130, 110, 120, 100, 105], (Some(1), Some(84))),
+            ("it hardly drains", &[4_000_000, 3_999_999], (Some(0), None)),
+            ("after an interruption of the fall the window counts", &[900, 800, 700, 700, 690], (Some(11), Some(65))),
+        ] {
+            let mut backlog = Backlog::default();
+            (0..).zip(pending).for_each(|(place, pending)| backlog.record(Timestamp(place * 5_000), *pending));
+            assert_eq!(seconds(estimate(&backlog)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn samples_are_bounded_in_number_and_apart_whenever_they_are_taken() {
+        let mut backlog = Backlog::default();
+        (0..100_000).for_each(|moment| backlog.record(Timestamp(moment), 1));
+        assert_eq!(backlog.0.len(), SAMPLES);
+        assert!(backlog.0.iter().zip(backlog.0.iter().skip(1)).all(|(one, next)| next.0.since(one.0) >= APART));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_gives_no_estimate() {
+        let backlog = Backlog([(Timestamp(10_000), 5), (Timestamp(0), 3)].into());
+        assert_eq!(estimate(&backlog), Drain::default());
+    }
+}

@@ -1,0 +1,163 @@
+//! What happened in the last hour by minute and in the last day by quarter of an hour, and how fast the backlog drains: what the
+//! pages and `status` draw.
+//!
+//! In: what the metrics have counted so far and how many events are pending, read every few seconds by a task and whenever somebody
+//! asks. Out: a [`Recent`] for each account and for all of them. `ring` keeps intervals, `drain` estimates when a
+//! backlog will be empty; `reasons` has the reasons in words. Invariants: nothing here is on the path of an event, which goes on counting as it does; the memory
+//! is bounded by the configuration, because all accounts whose keys arrived with requests are one, as in the metrics. Deliberately
+//! absent: anything durable; a restart begins anew, and [`Recent::since`] says when that was.
+
+mod drain;
+mod reasons;
+mod recent;
+mod ring;
+
+pub use drain::Drain;
+pub use reasons::reason_in_words;
+pub use recent::{ReasonCount, Recent, TimeSeries};
+
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+use crate::store::Store;
+use crate::telemetry::{Metrics, Totals};
+use drain::{Backlog, estimate};
+use ring::Ring;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How often the counts are read.
+const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+const MINUTE: Duration = Duration::from_secs(60);
+const MINUTES: usize = 60;
+const QUARTER_HOUR: Duration = Duration::from_secs(15 * 60);
+const QUARTER_HOURS: usize = 96;
+
+/// Keeps the series of this process. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct SeriesRecorder(Arc<Shared>);
+
+struct Shared {
+    metrics: Metrics,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    since: Timestamp,
+    recorded: Mutex<Recorded>,
+}
+
+/// The series of all accounts, and of each value of the label `account`.
+struct Recorded {
+    all: Series,
+    accounts: BTreeMap<String, Series>,
+}
+
+/// The series of one value of the label `account`, or of all.
+struct Series {
+    /// What was counted when it was last read.
+    read: Totals,
+    minutes: Ring<Totals>,
+    quarter_hours: Ring<Totals>,
+    backlog: Backlog,
+}
+
+impl SeriesRecorder {
+    /// Begins now, with what `metrics` count and what is pending in `store`.
+    pub fn new(metrics: Metrics, store: Arc<dyn Store>, clock: Clock) -> Self {
+        let since = clock.now();
+        let recorded = Recorded { all: Series::new(since), accounts: BTreeMap::new() };
+        Self(Arc::new(Shared { metrics, store, clock, since, recorded: Mutex::new(recorded) }))
+    }
+
+    /// Reads the counts every few seconds, until it is aborted.
+    pub async fn run(self) {
+        loop {
+            drop(self.sampled());
+            tokio::time::sleep(SAMPLE_EVERY).await;
+        }
+    }
+
+    /// What happened of late to all accounts.
+    pub fn all(&self) -> Recent {
+        self.sampled().all.recent(self.0.since)
+    }
+
+    /// The same for one account, or if its API key arrived with a request, for all such accounts. `None`: it is none of the service.
+    pub fn of(&self, account: &str) -> Option<Recent> {
+        let label = self.0.metrics.label_of(account)?;
+        self.sampled().accounts.get(&label).map(|series| series.recent(self.0.since))
+    }
+
+    /// How fast the pending events of all accounts become fewer.
+    pub fn drain_of_all(&self) -> Drain {
+        estimate(&self.sampled().all.backlog)
+    }
+
+    /// The same for each account that has series of its own, by its name.
+    pub fn drains(&self) -> BTreeMap<String, Drain> {
+        self.sampled().accounts.iter().map(|(name, series)| (name.clone(), estimate(&series.backlog))).collect()
+    }
+
+    /// The series, up to now.
+    fn sampled(&self) -> MutexGuard<'_, Recorded> {
+        let shared = &self.0;
+        let mut recorded = shared.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, pending) = (shared.clock.now(), shared.store.pending());
+        let mut by_label: BTreeMap<String, u64> = BTreeMap::new();
+        for (name, events) in &pending {
+            if let Some(label) = shared.metrics.label_of(name) {
+                *by_label.entry(label).or_default() += events;
+            }
+        }
+        let mut sums = Totals::default();
+        for (label, totals) in shared.metrics.totals() {
+            sums.add(&totals);
+            let pending = by_label.get(&label).copied().unwrap_or(0);
+            recorded.accounts.entry(label).or_insert_with(|| Series::new(now)).record(now, totals, pending);
+        }
+        recorded.all.record(now, sums, pending.values().sum());
+        recorded
+    }
+}
+
+impl Series {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            read: Totals::default(),
+            minutes: Ring::new(MINUTE, MINUTES, now),
+            quarter_hours: Ring::new(QUARTER_HOUR, QUARTER_HOURS, now),
+            backlog: Backlog::default(),
+        }
+    }
+
+    /// Adds what was counted since it was last read, in the intervals of `now`.
+    fn record(&mut self, now: Timestamp, totals: Totals, pending: u64) {
+        let more = totals.since(&self.read);
+        self.minutes.at(now).add(&more);
+        self.quarter_hours.at(now).add(&more);
+        self.backlog.record(now, pending);
+        self.read = totals;
+    }
+
+    fn recent(&self, since: Timestamp) -> Recent {
+        Recent::new(since, &self.minutes, &self.quarter_hours)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_between_two_readings_is_in_the_interval_of_the_second() {
+        let (minute, mut series) = (60_000, Series::new(Timestamp(0)));
+        let counted = |accepted, delivered| Totals { accepted, delivered, ..Totals::default() };
+        for (at, accepted, delivered) in [(0, 0, 0), (10_000, 5, 1), (50_000, 9, 9), (2 * minute + 1, 12, 12)] {
+            series.record(Timestamp(at), counted(accepted, delivered), 0);
+        }
+        let hour = series.recent(Timestamp(0)).hour;
+        let last = |counts: &[u64]| counts[counts.len() - 3..].to_vec();
+        assert_eq!((last(&hour.accepted), last(&hour.delivered)), (vec![9, 0, 3], vec![9, 0, 3]));
+        let day = series.recent(Timestamp(0)).day;
+        assert_eq!((day.accepted.last(), day.accepted.iter().sum::<u64>()), (Some(&12), 12));
+    }
+}

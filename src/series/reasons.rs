@@ -1,0 +1,87 @@
+//! The reasons for which events are refused, ignored or become dead letters, in words: what the customer reads, without what is
+//! particular to one event.
+//!
+//! In: the short word of the metrics and the API. Out: a sentence. What the customer is to correct is worded by the mapping.
+
+use crate::delivery::OutcomeCode;
+use crate::mapping::MappingError;
+use crate::telemetry::RefusalReason;
+
+/// The reason in words; an unknown word stands for itself.
+pub fn reason_in_words(reason: &str) -> String {
+    let refusal = RefusalReason::ALL.iter().find(|refusal| refusal.as_str() == reason);
+    let outcome = OutcomeCode::ALL.iter().find(|code| code.as_str() == reason);
+    match (outcome, refusal) {
+        (Some(code), _) => outcome_in_words(*code).to_owned(),
+        (None, Some(refusal)) => refusal_in_words(*refusal),
+        (None, None) => reason.to_owned(),
+    }
+}
+
+fn refusal_in_words(reason: RefusalReason) -> String {
+    let words = match reason {
+        RefusalReason::MissingEmail => return MappingError::MissingEmail.to_string(),
+        RefusalReason::MissingName => return MappingError::MissingName.to_string(),
+        RefusalReason::MissingUser => return MappingError::MissingUser.to_string(),
+        RefusalReason::InvalidEmail => "Invalid email address: what stands in its place is not an e-mail address",
+        RefusalReason::Malformed => "The body is no event of Segment's",
+        RefusalReason::TooLarge => "The event is too large: at most 128 KiB",
+        RefusalReason::UnsupportedType => "Unsupported event type: this destination supports identify and delete",
+        RefusalReason::BacklogFull => "Too many events are pending: Segment sends this one again",
+        RefusalReason::NotStored => "The event could not be stored: Segment sends it again",
+        RefusalReason::InternalError => {
+            "A bug of this service: its log has the details, and Segment sends the event again"
+        }
+    };
+    words.to_owned()
+}
+
+fn outcome_in_words(code: OutcomeCode) -> &'static str {
+    match code {
+        OutcomeCode::Created => "The affiliate was created",
+        OutcomeCode::Updated => "The affiliate was edited",
+        OutcomeCode::Unchanged => "Refersion had all of it already",
+        OutcomeCode::Disabled => "The affiliate was disabled",
+        OutcomeCode::Anonymized => "The affiliate was anonymized and disabled",
+        OutcomeCode::NotFound => "There was no affiliate to delete",
+        OutcomeCode::Unsupported => "Events of this type say nothing of affiliates",
+        OutcomeCode::NoRule => "No rule mentions a trait of the event",
+        OutcomeCode::UnknownUser => "The user is no affiliate yet, and the event cannot create one",
+        OutcomeCode::CreateIf => "The user is no affiliate yet, and the event does not ask to create one",
+        OutcomeCode::Audience => "An audience sets a status with which no affiliate can be created",
+        OutcomeCode::ExistedBefore => "The affiliate existed before, and existing affiliates are left alone",
+        OutcomeCode::LeftAlone => "The affiliate is denied or disabled, and is left alone",
+        OutcomeCode::Cancelled => "The user was deleted before the event was carried out",
+        OutcomeCode::Unrecorded => "Not recorded by an earlier release",
+        OutcomeCode::OtherOwner => "The e-mail belongs to an affiliate whose owner is another userId",
+        OutcomeCode::UntrustedProject => "The event's project is not trusted, and may create affiliates only",
+        OutcomeCode::Stale => "The affiliate has newer values than the event, by its timestamp",
+        OutcomeCode::DeletedSince => "The user was deleted after the event, by its timestamp",
+        OutcomeCode::Unmappable => "The event lacks what Refersion needs",
+        OutcomeCode::Malformed => "The body is no event of Segment's",
+        OutcomeCode::Refused => "Refersion refuses the event for good",
+        OutcomeCode::EmailTaken => "The new e-mail belongs to another affiliate",
+        OutcomeCode::NotApplied => "Refersion answered success and changed nothing",
+        OutcomeCode::EndlessSearch => "The search for the e-mail at Refersion did not end",
+        OutcomeCode::Expired => "It kept failing for longer than DELIVERY_MAX_AGE",
+        OutcomeCode::Corrupt => "What is stored of it cannot be read",
+        OutcomeCode::InternalError => "Its delivery kept ending in a bug of this service",
+        OutcomeCode::Erased => "Its user was erased while it waited",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_words_of_its_own() {
+        for word in RefusalReason::ALL.iter().map(|reason| reason.as_str()) {
+            assert_ne!(reason_in_words(word), word);
+        }
+        for word in OutcomeCode::ALL.iter().map(|code| code.as_str()) {
+            assert!(reason_in_words(word).contains(' '), "{word}");
+        }
+        assert_eq!(reason_in_words("of_another_release"), "of_another_release");
+    }
+}
