@@ -36,6 +36,7 @@ use crate::http::{self, AccountRegistry};
 use crate::refersion::BuildError;
 use crate::scrape::Scraper;
 use crate::segment_api;
+use crate::series::SeriesRecorder;
 use crate::store::{ForgetBefore, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::Runtime;
@@ -172,7 +173,9 @@ pub async fn serve(
     let compaction = tokio::spawn(compact(Arc::clone(store), context.clock, config.store.deduplication_window));
     let probing = tokio::spawn(probe(Arc::clone(store)));
     let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&registry), pages), shutdown.clone()));
-    let operators = admin_router(&context, &registry, addresses.ops);
+    let series = SeriesRecorder::new(context.metrics.clone(), Arc::clone(store), context.clock);
+    let sampling = tokio::spawn(series.clone().run());
+    let operators = admin_router(&context, &registry, series, addresses.ops);
     let private = tokio::spawn(listen_for_operators(ops, operators, shutdown.clone()));
     let leases = LeaseRenewal::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
     registry.wake_accounts_with_pending_events();
@@ -190,6 +193,7 @@ pub async fn serve(
     reloads.abort();
     compaction.abort();
     probing.abort();
+    sampling.abort();
     let finished = async { (public.await, private.await, tracker.wait().await) };
     if tokio::time::timeout(config.server.drain, finished).await.is_err() {
         tracing::warn!("the deadline passed; events in flight are delivered after the next start");
@@ -236,13 +240,19 @@ async fn new_registry(context: &AppContext) -> Result<NewAccounts, ServeError> {
 type NewAccounts = (AccountRegistry, Option<MerchantRegistry>, ConfiguredAccounts);
 
 /// The routes of the operators' listener, which is bound to `address`.
-fn admin_router(context: &AppContext, registry: &Arc<AccountRegistry>, address: SocketAddr) -> Router {
+fn admin_router(
+    context: &AppContext,
+    registry: &Arc<AccountRegistry>,
+    series: SeriesRecorder,
+    address: SocketAddr,
+) -> Router {
     let config = context.config();
     let admin = Admin {
         store: Arc::clone(&context.store),
         clock: context.clock,
         started_at: context.clock.now(),
         scraper: Scraper::new(context.metrics.clone(), Arc::clone(&context.store)),
+        series,
         accounts: Arc::new(Directory { context: context.clone(), registry: Arc::clone(registry) }),
         shutdown: context.runtime.shutdown.clone(),
     };

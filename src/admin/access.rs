@@ -53,6 +53,11 @@ impl Access {
         Self { token, loopback, wrong: Mutex::default(), log_throttle: LogThrottle::new() }
     }
 
+    /// Whether something can be changed at all.
+    pub(super) fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     fn check(&self, method: &Method, headers: &HeaderMap, peer: IpAddr, now: Instant) -> Result<(), Problem> {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         if !reads && is_cross_site(headers) {

@@ -5,13 +5,16 @@
 
 use super::directory::AccountState;
 use super::extract::{Answer, ApiPath, ApiQuery, page_size};
-use super::{Account, Admin};
+use super::problem::Problem;
+use super::{Account, Admin, DrainStatus};
 use crate::domain::{AccountName, Timestamp};
 use crate::scheduling::{HealthSnapshot, HealthState};
-use crate::store::StoreError;
+use crate::series::Recent;
+use crate::store::{Measured, StoreError};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -32,8 +35,8 @@ pub(super) struct AccountsQuery {
 }
 
 /// Some of the accounts, in the order of their names.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct AccountPage {
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AccountPage {
     /// The accounts found.
     pub accounts: Vec<AccountStatus>,
     /// The account after which to go on; `null` if that was all.
@@ -41,8 +44,8 @@ pub(super) struct AccountPage {
 }
 
 /// An account.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct AccountStatus {
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AccountStatus {
     /// Its name.
     pub name: String,
     /// Whether it is configured. Of the others the API key arrived with a request; or they are not configured any more.
@@ -59,12 +62,28 @@ pub(super) struct AccountStatus {
     /// When the oldest of them was received, in milliseconds since 1970.
     #[schema(value_type = Option<i64>)]
     pub oldest_pending_at: Option<Timestamp>,
+    /// How fast they become fewer; `null` of an account that shares its measurements with others, because its API key arrived with a
+    /// request, or that has none.
+    pub drain: Option<DrainStatus>,
+    /// Its dead letters; `null` if they cannot be counted now.
+    pub dead_letters: Option<u64>,
     /// Requests to Refersion in flight.
     pub in_flight: usize,
     /// How many may be in flight at once; 0 while it is paused or halted.
     pub concurrency_limit: usize,
     /// How many may begin in a second; `null` if there is no limit.
     pub requests_per_second: Option<f64>,
+}
+
+/// An account, and what happened to it of late.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AccountDetails {
+    /// The account.
+    #[serde(flatten)]
+    pub status: AccountStatus,
+    /// What happened of late; `null` of an account that has no worker. The accounts whose API keys arrived with requests are counted
+    /// together.
+    pub recent: Option<Recent>,
 }
 
 /// List the accounts
@@ -88,13 +107,36 @@ pub(super) async fn list(
 /// Show an account
 #[utoipa::path(get, path = "/api/v1/accounts/{account}", tag = "accounts", operation_id = "show_account",
     params(("account" = String, Path, description = "Its name")),
-    responses((status = 200, description = "The account", body = AccountStatus)))]
-pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(account): ApiPath<String>) -> Answer<AccountStatus> {
-    let name = admin.known_account(&account).await?;
-    let all = ListedAccounts::of(&admin);
+    responses((status = 200, description = "The account", body = AccountDetails)))]
+pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(account): ApiPath<String>) -> Answer<AccountDetails> {
+    details(&admin, &account).await.map(Json)
+}
+
+/// Up to `limit` accounts: first those that are halted or paused, then those with the most pending events; and how many more there are.
+pub(super) async fn in_need_first(admin: &Admin, limit: usize) -> Result<(Vec<AccountStatus>, usize), Problem> {
+    let (all, now) = (ListedAccounts::of(admin), admin.clock.now());
+    let mut found: Vec<_> = all.0.iter().collect();
+    let need = |account: &Listed| match account.state(now) {
+        AccountState::Halted => 0,
+        AccountState::Paused => 1,
+        AccountState::NoWorker if account.pending > 0 => 2,
+        AccountState::Running | AccountState::NoWorker => 3,
+    };
+    found.sort_by_key(|(name, account)| (need(account), Reverse(account.pending), name.as_str()));
+    let more = found.len().saturating_sub(limit);
+    found.truncate(limit);
+    Ok((statuses(admin, &found, now).await?, more))
+}
+
+/// The account of this name, and what happened to it of late.
+pub(super) async fn details(admin: &Admin, account: &str) -> Result<AccountDetails, Problem> {
+    let name = admin.known_account(account).await?;
+    let all = ListedAccounts::of(admin);
     let found = all.0.get(&name).cloned().unwrap_or_default();
-    let mut statuses = statuses(&admin, &[(&name, &found)], admin.clock.now()).await?;
-    statuses.pop().map(Json).ok_or(super::problem::Problem::Internal)
+    let mut statuses = statuses(admin, &[(&name, &found)], admin.clock.now()).await?;
+    let status = statuses.pop().ok_or(Problem::Internal)?;
+    let recent = found.worker.and_then(|worker| admin.series.of(worker.name.as_str()));
+    Ok(AccountDetails { status, recent })
 }
 
 /// The accounts that are listed.
@@ -149,6 +191,8 @@ impl Listed {
             cause: cause.map(|cause| cause.as_str().to_owned()),
             pending: self.pending,
             oldest_pending_at,
+            drain: None,
+            dead_letters: None,
             in_flight: health.in_flight,
             concurrency_limit: health.concurrency_limit,
             requests_per_second: health.requests_per_second,
@@ -163,5 +207,17 @@ async fn statuses(
 ) -> Result<Vec<AccountStatus>, StoreError> {
     let names: Vec<AccountName> = accounts.iter().map(|(name, _)| (*name).clone()).collect();
     let oldest = admin.store.oldest_pending(&names).await?;
-    Ok(accounts.iter().zip(oldest).map(|((name, account), oldest)| account.status(name, oldest, now)).collect())
+    let (measured, drains) = (admin.scraper.measured().await, admin.series.drains());
+    let status = |((name, account), oldest): (&(&AccountName, &Listed), _)| {
+        let dead_letters = |measured: &Measured| {
+            let own = measured.dead_letters.iter().filter(|((account, _), _)| account == name.as_str());
+            own.map(|(_, letters)| letters).sum()
+        };
+        AccountStatus {
+            drain: drains.get(name.as_str()).copied().map(DrainStatus::from),
+            dead_letters: measured.as_ref().map(dead_letters),
+            ..account.status(name, oldest, now)
+        }
+    };
+    Ok(accounts.iter().zip(oldest).map(status).collect())
 }

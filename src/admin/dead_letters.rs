@@ -1,6 +1,6 @@
 //! Dead letters: listing, showing, revealing, replaying and discarding them.
 //!
-//! Invariants: a page and a single dead letter hold no personal data; only [`reveal`] shows the event, and is logged. A replay is
+//! Invariants: a page and a single dead letter hold no personal data; only [`revealed`] shows the event, and is logged. A replay is
 //! appended after the pending events of its user, and the account's worker is woken.
 
 use super::Admin;
@@ -108,7 +108,12 @@ pub enum DiscardOutcome {
 }
 
 impl SelectedDeadLetters {
-    fn checked(self) -> Result<Vec<i64>, Problem> {
+    /// Those of a form's `ids`.
+    pub(super) fn of(ids: Vec<i64>) -> Self {
+        Self { ids }
+    }
+
+    pub(super) fn checked(self) -> Result<Vec<i64>, Problem> {
         match self.ids.len() {
             0 => Err(Problem::InvalidRequest("`ids` is empty".to_owned())),
             n if n > MAX_ITEMS.into() => Err(Problem::InvalidRequest(format!("more than {MAX_ITEMS} `ids`"))),
@@ -124,13 +129,23 @@ impl SelectedDeadLetters {
     params(DeadLettersQuery), responses((status = 200, description = "A page", body = Page)))]
 pub(super) async fn list(State(admin): State<Arc<Admin>>, ApiQuery(query): ApiQuery<DeadLettersQuery>) -> Answer<Page> {
     let (after, limit) = (cursor(query.after)?, page_size(query.limit)?);
-    if let Some(reason) = &query.reason {
+    let since = query.since.map(Timestamp);
+    let filter = filter(&admin, query.account.as_deref(), query.reason, since).await?;
+    Ok(Json(admin.store.dead_letters(&filter, after, limit).await?))
+}
+
+/// The filter of these conditions, if they name what is known.
+pub(super) async fn filter(
+    admin: &Admin,
+    account: Option<&str>,
+    reason: Option<String>,
+    since: Option<Timestamp>,
+) -> Result<Filter, Problem> {
+    if let Some(reason) = &reason {
         check_reason(reason)?;
     }
-    let account = admin.known_account_if_given(query.account.as_deref()).await?;
-    let account = account.map(|account| account.as_str().to_owned());
-    let filter = Filter { account, reason: query.reason, since: query.since.map(Timestamp) };
-    Ok(Json(admin.store.dead_letters(&filter, after, limit).await?))
+    let account = admin.known_account_if_given(account).await?;
+    Ok(Filter { account: account.map(|account| account.as_str().to_owned()), reason, since })
 }
 
 /// Show a dead letter
@@ -140,9 +155,14 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>, ApiQuery(query): ApiQu
     params(("id" = i64, Path, description = "Its id")),
     responses((status = 200, description = "The dead letter", body = DeadLetterDetails)))]
 pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i64>) -> Answer<DeadLetterDetails> {
+    details(&admin, id).await.map(Json)
+}
+
+/// The dead letter `id` without its event, and what that would do today.
+pub(super) async fn details(admin: &Admin, id: i64) -> Result<DeadLetterDetails, Problem> {
     let letter = admin.store.dead_letter(id).await?.ok_or_else(|| missing(id))?;
     let rules = admin.accounts.rules(&letter.account);
-    Ok(Json(DeadLetterDetails::new(letter, &rules, admin.accounts.policy(), admin.clock.now())))
+    Ok(DeadLetterDetails::new(letter, &rules, admin.accounts.policy(), admin.clock.now()))
 }
 
 /// Show the event of a dead letter
@@ -152,9 +172,15 @@ pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i
     params(("id" = i64, Path, description = "Its id")),
     responses((status = 200, description = "The event", body = RevealedEvent)))]
 pub(super) async fn reveal(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i64>) -> Answer<RevealedEvent> {
+    let letter = revealed(&admin, id).await?;
+    Ok(Json(RevealedEvent { id, body: letter.body }))
+}
+
+/// The dead letter `id` with its event, for an operator who asks for it.
+pub(super) async fn revealed(admin: &Admin, id: i64) -> Result<DeadLetter, Problem> {
     let letter = admin.store.dead_letter(id).await?.ok_or_else(|| missing(id))?;
     tracing::info!(id, account = letter.account, "an operator revealed the event of a dead letter");
-    Ok(Json(RevealedEvent { id, body: letter.body }))
+    Ok(letter)
 }
 
 /// Replay dead letters
@@ -167,12 +193,16 @@ pub(super) async fn replay(
     State(admin): State<Arc<Admin>>,
     ApiJson(selected): ApiJson<SelectedDeadLetters>,
 ) -> Answer<Vec<ReplayResult>> {
-    let ids = selected.checked()?;
+    replayed(&admin, selected.checked()?).await.map(Json)
+}
+
+/// Replays the dead letters `ids` for an operator.
+pub(super) async fn replayed(admin: &Admin, ids: Vec<i64>) -> Result<Vec<ReplayResult>, Problem> {
     let results = admin.store.replay(&ids).await?;
     admin.accounts.wake_accounts_with_pending_events();
     let replayed = results.iter().filter(|result| result.outcome == Replay::Replayed).count();
     tracing::info!(selected = ids.len(), replayed, "an operator replayed dead letters");
-    Ok(Json(results))
+    Ok(results)
 }
 
 /// Discard dead letters for good
@@ -183,11 +213,16 @@ pub(super) async fn discard(
     State(admin): State<Arc<Admin>>,
     ApiJson(selected): ApiJson<SelectedDeadLetters>,
 ) -> Answer<Vec<DiscardResult>> {
-    let ids: BTreeSet<i64> = selected.checked()?.into_iter().collect();
+    discarded(&admin, selected.checked()?).await.map(Json)
+}
+
+/// Discards the dead letters `ids` for an operator.
+pub(super) async fn discarded(admin: &Admin, ids: Vec<i64>) -> Result<Vec<DiscardResult>, Problem> {
+    let ids: BTreeSet<i64> = ids.into_iter().collect();
     let ids: Vec<i64> = ids.into_iter().collect();
     let discarded = admin.store.discard(&ids).await?;
     tracing::info!(selected = ids.len(), discarded = discarded.len(), "an operator discarded dead letters");
-    Ok(Json(DiscardResult::of_each(&ids, &discarded)))
+    Ok(DiscardResult::of_each(&ids, &discarded))
 }
 
 fn missing(id: i64) -> Problem {

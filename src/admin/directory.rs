@@ -51,7 +51,7 @@ pub struct Account {
 /// Whether the events of an account are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum AccountState {
+pub enum AccountState {
     /// They are.
     Running,
     /// Not for a while: Refersion limits the calls, or seems to be down.

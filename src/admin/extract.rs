@@ -5,6 +5,7 @@
 
 use super::problem::Problem;
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -27,6 +28,16 @@ pub(super) type Answer<T> = Result<Json<T>, Problem>;
 /// The body, as JSON.
 pub(super) struct ApiJson<T>(pub(super) T);
 
+/// The fields of a form, in the order of the form. A field may occur several times.
+pub(super) struct FormFields(Vec<(String, String)>);
+
+impl FormFields {
+    /// The values of the field of this name.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| &**value)
+    }
+}
+
 /// The parameters of the query.
 pub(super) struct ApiQuery<T>(pub(super) T);
 
@@ -41,6 +52,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
         match read {
             Ok(Ok(Json(value))) => Ok(Self(value)),
             Ok(Err(rejection)) => Err(rejection.into()),
+            Err(_) => Err(Problem::BodyTimeout),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for FormFields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
+            Ok(Ok(body)) => Ok(Self(url::form_urlencoded::parse(&body).into_owned().collect())),
+            Ok(Err(rejection)) => Err(JsonRejection::from(rejection).into()),
             Err(_) => Err(Problem::BodyTimeout),
         }
     }

@@ -1,11 +1,12 @@
-//! The operators' listener: health by account, metrics, and the API for status, accounts, pending events, dead letters, e-mail
-//! conflicts, lookup, erasure and API keys that arrived.
+//! The operators' listener: health by account, metrics, the API for status, accounts, pending events, dead letters, e-mail
+//! conflicts, lookup, erasure and API keys that arrived, and the status page.
 //!
-//! In: requests. Out: JSON, and for every error a problem (RFC 9457). `access` decides who may; `problem` is this listener's status
+//! In: requests. Out: JSON, and for every error a problem (RFC 9457); `pages` answer in HTML, `wording` has
+//! what they share with the command line. `access` decides who may; `problem` is this listener's status
 //! table; `extract` reads parameters and bodies; `openapi` describes the whole surface of both listeners; every other file is one
 //! part of the API. Invariants: health and metrics need no credentials; everything else passes `access`; a `GET` changes nothing and
 //! shows no personal data; the size of an answer does not depend on how much the store holds; whatever is changed is logged (an audit
-//! trail), without personal data; a panic is answered with 500. Deliberately absent: a page, events ([`crate::http`]), and what accounts
+//! trail), without personal data; a panic is answered with 500. Deliberately absent: events ([`crate::http`]), and what accounts
 //! there are, which the assembly knows ([`AccountDirectory`]).
 
 mod access;
@@ -20,25 +21,30 @@ mod forget;
 mod health;
 mod lookup;
 mod openapi;
+mod pages;
 mod problem;
 mod status;
+pub mod wording;
 mod wrong_tokens;
 
 pub use access::Access;
+pub use accounts::{AccountPage, AccountStatus};
 pub use dead_letters::{DeadLetterDetails, DiscardOutcome, DiscardResult, RevealedEvent};
-pub use directory::{Account, AccountDirectory, UnknownAccount, known_account};
+pub use directory::{Account, AccountDirectory, AccountState, UnknownAccount, known_account};
 pub use email_conflicts::EmailConflictPage;
 pub use lookup::{LookupRequest, LookupResult};
 pub use problem::ProblemDetails;
+pub use status::{DrainStatus, ServiceStatus};
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::health::Readiness;
 use crate::scrape::Scraper;
+use crate::series::SeriesRecorder;
 use crate::store::Store;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use problem::Problem;
 use std::sync::Arc;
@@ -58,6 +64,8 @@ pub struct Admin {
     pub started_at: Timestamp,
     /// What `/metrics` shows.
     pub scraper: Scraper,
+    /// What happened of late.
+    pub series: SeriesRecorder,
     /// The accounts of the service.
     pub accounts: Arc<dyn AccountDirectory>,
     /// Cancelled when the service shuts down.
@@ -76,16 +84,25 @@ impl Admin {
 /// the peer, as [`axum::extract::ConnectInfo`].
 pub fn router(admin: Arc<Admin>, access: Access, public_api: OpenApi) -> Router {
     let (open, open_api) = open_routes().with_state(Arc::clone(&admin)).split_for_parts();
+    let page_admin = Arc::clone(&admin);
     let (api, api_api) = api_routes().with_state(admin).split_for_parts();
     let document = Arc::new(openapi::document(public_api, open_api, api_api));
+    let pages = pages::routes(pages::Pages { admin: page_admin, can_change: access.has_token() });
+    let access = Arc::new(access);
+    let pages = pages
+        .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
+        .layer(DefaultBodyLimit::max(extract::MAX_BODY_BYTES))
+        .route_layer(from_fn_with_state(Arc::clone(&access), access::authorize))
+        .layer(from_fn(pages::as_page));
     let api = api
         .route("/openapi.json", get(async move || openapi::answer(&document)))
         .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(extract::MAX_BODY_BYTES))
-        .route_layer(from_fn_with_state(Arc::new(access), access::authorize));
+        .route_layer(from_fn_with_state(access, access::authorize));
     let on_panic = |_| axum::response::IntoResponse::into_response(Problem::Internal);
     open.method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
         .merge(api)
+        .merge(pages)
         .fallback(|| async { Problem::UnknownPath })
         .layer(CatchPanicLayer::custom(on_panic))
 }

@@ -178,6 +178,8 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.code(), Json(self.details())).into_response();
+        // A page says the same in HTML.
+        response.extensions_mut().insert(self.details());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {

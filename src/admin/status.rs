@@ -1,18 +1,19 @@
-//! The service at a glance: whether it is ready, its pending events and dead letters, and the states of its accounts.
+//! The service at a glance: whether it is ready, what is pending, the states of its accounts, and what happened of late.
 
 use super::Admin;
 use super::directory::AccountState;
 use super::extract::Answer;
 use crate::domain::Timestamp;
+use crate::series::{Drain, Recent};
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// The service at a glance.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ServiceStatus {
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ServiceStatus {
     /// The release.
     pub version: String,
     /// When it was started, in milliseconds since 1970.
@@ -27,15 +28,38 @@ pub(super) struct ServiceStatus {
     pub message: String,
     /// Pending events of all accounts.
     pub pending: u64,
+    /// When the oldest of them was received, in milliseconds since 1970; `null` if there is none, or it cannot be read now.
+    #[schema(value_type = Option<i64>)]
+    pub oldest_pending_at: Option<Timestamp>,
+    /// How fast they become fewer.
+    pub drain: DrainStatus,
     /// Dead letters of all accounts.
     pub dead_letters: u64,
     /// The accounts by their states.
     pub accounts: AccountCounts,
+    /// What happened of late to all accounts.
+    pub recent: Recent,
+}
+
+/// How fast the pending events become fewer, as measured over a minute at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DrainStatus {
+    /// By how many in a second; below zero if they become more. `null` if that is not known.
+    pub per_second: Option<f64>,
+    /// In how many seconds there will be none if it goes on so; `null` if they do not become fewer, or it is not known.
+    pub empty_in_seconds: Option<u64>,
+}
+
+impl From<Drain> for DrainStatus {
+    fn from(drain: Drain) -> Self {
+        let per_second = drain.per_second.map(|rate| (rate * 10.0).round() / 10.0);
+        Self { per_second, empty_in_seconds: drain.empty_in.map(|time| time.as_secs()) }
+    }
 }
 
 /// How many accounts have a worker, by their states.
-#[derive(Debug, Default, Serialize, ToSchema)]
-pub(super) struct AccountCounts {
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct AccountCounts {
     /// Those whose events are delivered.
     pub running: usize,
     /// Those whose deliveries pause.
@@ -48,6 +72,12 @@ pub(super) struct AccountCounts {
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", operation_id = "show_status",
     responses((status = 200, description = "The status", body = ServiceStatus)))]
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<ServiceStatus> {
+    Ok(Json(of(&admin).await))
+}
+
+/// The service at this moment.
+pub(super) async fn of(admin: &Admin) -> ServiceStatus {
+    let measured = admin.scraper.measured().await;
     let (now, configured, store) = (admin.clock.now(), admin.accounts.configured(), admin.store.status());
     let readiness = admin.readiness(&configured);
     let mut accounts = AccountCounts::default();
@@ -59,14 +89,17 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<ServiceSta
             AccountState::NoWorker => {}
         }
     }
-    Ok(Json(ServiceStatus {
+    ServiceStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: admin.started_at,
         now,
         ready: readiness.is_ready(),
         message: readiness.message().to_owned(),
         pending: store.pending,
+        oldest_pending_at: measured.and_then(|measured| measured.oldest_pending.into_values().min()),
+        drain: admin.series.drain_of_all().into(),
         dead_letters: store.dead,
         accounts,
-    }))
+        recent: admin.series.all(),
+    }
 }

@@ -23,6 +23,7 @@ mod progress;
 mod restore;
 mod sandbox;
 mod serve;
+mod status;
 mod tally;
 
 use crate::app::reachable;
@@ -71,6 +72,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Print every problem of the configuration; then look at the store, the disk, each API key and the clock
     Check(check::CheckArgs),
+    /// Show what waits, how fast it drains, the state of each account, and the last hour and day
+    Status(status::StatusArgs),
     /// List, show, replay or discard events that could not be delivered
     #[command(visible_alias = "dlq")]
     DeadLetters(dead_letters::DeadLettersArgs),
@@ -111,6 +114,7 @@ pub fn run() -> ExitCode {
         Command::Map(args) => map::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::EmailConflicts(args) => email_conflicts::run(&args),
         Command::Lookup(args) => lookup::run(&args),

@@ -152,13 +152,14 @@ async fn bind_sandbox(listen: Option<SocketAddr>, usual: u16) -> Result<TcpListe
 }
 
 fn instructions(addresses: Addresses, sandbox: SocketAddr, user: &str) -> String {
-    let server = reachable(addresses.server);
+    let (server, ops) = (reachable(addresses.server), reachable(addresses.ops));
     let key = user.trim_end_matches(':').trim_matches('"').trim_end_matches(':');
     format!(
         r#"
   A trial: no data leaves this machine, and none is kept.
 
   The simulated Refersion, which shows the affiliates:   http://{sandbox}/
+  The status page, for operators:                        http://{ops}/
   The Segment webhook URL:                               http://{server}/segment
   "Enable with Segment", at a simulated Segment:         http://{server}/connect   (key: {key})
 

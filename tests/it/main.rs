@@ -22,6 +22,7 @@ mod manifests;
 mod mapping;
 mod metrics;
 mod order;
+mod pages;
 mod published_samples;
 mod reload;
 mod replicas;

@@ -8,7 +8,9 @@ use crate::domain::{AccountName, Timestamp};
 use crate::store::rows::inspection::{
     BACKLOG_COLUMNS, BacklogScan, DEAD_LETTER_COLUMNS, EXAMINED, LOG_COLUMNS, dead_letter, logged, outcome,
 };
-use crate::store::{BacklogFilter, BacklogPage, EventRecord, Filter, Inspection, Lookup, LookupQuery, Page, StoreError};
+use crate::store::{
+    BacklogFilter, BacklogPage, EventRecord, Filter, Inspection, Lookup, LookupQuery, Page, StoreError,
+};
 use async_trait::async_trait;
 use std::sync::LazyLock;
 

@@ -7,7 +7,9 @@ use crate::store::rows::inspection::{
     BACKLOG_COLUMNS, BacklogScan, DEAD_LETTER_COLUMNS, EXAMINED, LOG_COLUMNS, dead_letter, logged, outcome,
 };
 use crate::store::rows::timestamp;
-use crate::store::{BacklogFilter, BacklogPage, EventRecord, Filter, Inspection, Lookup, LookupQuery, Page, StoreError};
+use crate::store::{
+    BacklogFilter, BacklogPage, EventRecord, Filter, Inspection, Lookup, LookupQuery, Page, StoreError,
+};
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 

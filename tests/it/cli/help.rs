@@ -24,6 +24,8 @@ async fn top_level() {
       import           Send the events or users of a file to a running service
       check            Print every problem of the configuration; then look at the store, the disk, each
                        API key and the clock
+      status           Show what waits, how fast it drains, the state of each account, and the last hour
+                       and day
       dead-letters     List, show, replay or discard events that could not be delivered [alias: dlq]
       email-conflicts  List affiliates whose e-mail could not be changed, because another affiliate has
                        the new one

@@ -6,6 +6,7 @@ mod import;
 mod map;
 mod migrate_store;
 mod serve;
+mod status;
 
 use crate::support::leaks;
 use crate::support::process::binary;

@@ -1,0 +1,79 @@
+//! One account: its state, what waits, the last hour and day, reasons, and its newest dead letters.
+
+use super::layout::{Page, Refresh};
+use super::parts::{self, View};
+use super::{Pages, format, refreshed};
+use crate::admin::extract::{ApiPath, ApiQuery};
+use crate::admin::problem::Problem;
+use crate::admin::{AccountState, AccountStatus, accounts, wording};
+use crate::domain::Timestamp;
+use crate::store::Filter;
+use axum::extract::State;
+use axum::response::Response;
+use maud::{Markup, html};
+
+const DEAD_LETTERS_SHOWN: usize = 10;
+
+pub(super) async fn show(
+    State(pages): State<Pages>,
+    ApiPath(name): ApiPath<String>,
+    ApiQuery(view): ApiQuery<View>,
+) -> Result<Response, Problem> {
+    let (admin, now) = (&pages.admin, pages.admin.clock.now());
+    let details = accounts::details(admin, &name).await?;
+    let filter = Filter { account: Some(name.clone()), ..Filter::default() };
+    let newest = admin.store.newest_dead_letters(&filter, i64::MAX, DEAD_LETTERS_SHOWN).await?;
+    let (title, path) = (format!("Account {name}"), format!("/accounts/{name}"));
+    let other = view.other_refresh(&path);
+    let refresh = Refresh { is_on: view.refreshes(), other: &other };
+    let page = Page::new(&title).at_moment(now).refresh(refresh).render(html! {
+        h1 { "Account " (name) " " (parts::state(&details.status)) }
+        (banner(&details.status, now))
+        (figures(&details.status, now))
+        @if let Some(recent) = &details.recent {
+            @if details.status.drain.is_none() {
+                p.soft { "What follows is counted together for all accounts whose API keys arrived with requests." }
+            }
+            (parts::recent(recent, &view, &path))
+            (parts::reasons(recent))
+        }
+        section aria-labelledby="dead-letters" {
+            h2 id="dead-letters" { "Newest dead letters" }
+            div.card {
+                @if newest.letters.is_empty() { p.pad.soft { "None." } }
+                @else { (parts::dead_letters(&newest.letters, None)) }
+            }
+            @if !newest.letters.is_empty() {
+                p { a href={ "/dead-letters?account=" (name) } { "All of this account, to replay or discard" } }
+            }
+        }
+    });
+    Ok(refreshed(page, view.refreshes()))
+}
+
+fn banner(account: &AccountStatus, now: Timestamp) -> Markup {
+    let style = match account.state {
+        AccountState::Running => return html! {},
+        AccountState::Paused => "wait",
+        AccountState::Halted => "bad",
+        AccountState::NoWorker => "off",
+    };
+    html! { div class={ "banner " (style) } { p { (parts::state(account)) " " (wording::why(account, now)) "." } } }
+}
+
+fn figures(account: &AccountStatus, now: Timestamp) -> Markup {
+    let (empty, remark) = wording::drain(account.pending, account.drain, now, account.state != AccountState::Running);
+    let rate = account.requests_per_second.map(format::rate);
+    let rate = html! {
+        @if let Some(rate) = rate { "at most " (rate) " begin in a second" }
+        @else { "no limit of requests per second is known" }
+    };
+    let dead_letters = account.dead_letters.map_or_else(|| "–".to_owned(), format::count);
+    parts::figures(&[
+        ("Pending events", format::count(account.pending), html! { "accepted, and not delivered yet" }),
+        ("Oldest of them", wording::oldest(account.oldest_pending_at, now), html! { "since it was received" }),
+        ("Will be empty", empty, html! { (remark) }),
+        ("Requests in flight", format!("{} of {}", account.in_flight, account.concurrency_limit), rate),
+        ("Dead letters", dead_letters, html! { a href={ "/dead-letters?account=" (account.name) } { "show them" } }),
+    ])
+}

@@ -1,0 +1,112 @@
+//! One dead letter: the reason, the attempts, what its event would do today; and, revealed, the event.
+
+use super::dead_letters::no_token;
+use super::layout::Page;
+use super::{Pages, Shown, format};
+use crate::admin::dead_letters::{details, revealed};
+use crate::admin::extract::ApiPath;
+use crate::dry_run::{Detail, explain};
+use crate::series::reason_in_words;
+use crate::store::DeadLetter;
+use axum::extract::State;
+use axum::response::Html;
+use maud::{Markup, html};
+
+pub(super) async fn show(State(pages): State<Pages>, ApiPath(id): ApiPath<i64>) -> Shown {
+    let details = details(&pages.admin, id).await?;
+    let letter = &details.letter;
+    Ok(page(
+        &pages,
+        letter,
+        details.today.as_deref(),
+        html! {
+            @if letter.erased { p.pad.soft { "It was erased." } }
+            @else if pages.can_change {
+                div.pad {
+                    p { "The event holds personal data, so it is shown on demand only. Showing it is logged." }
+                    form method="post" action={ "/dead-letters/" (id) "/reveal" } { button type="submit" { "Reveal the event" } }
+                }
+            } @else { div.pad { (no_token()) } }
+        },
+    ))
+}
+
+/// Shows the event, too.
+pub(super) async fn reveal(State(pages): State<Pages>, ApiPath(id): ApiPath<i64>) -> Shown {
+    let letter = revealed(&pages.admin, id).await?;
+    let Some(body) = &letter.body else {
+        return Ok(page(&pages, &letter, None, html! { p.pad.soft { "It was erased." } }));
+    };
+    let (rules, policy) = (pages.admin.accounts.rules(&letter.account), pages.admin.accounts.policy());
+    let today = explain(body, &rules, policy, pages.admin.clock.now(), Detail::WithValues).0;
+    let value = serde_json::from_str::<serde_json::Value>(body);
+    let shown = value.map_or_else(|_| body.clone(), |value| format!("{value:#}"));
+    Ok(page(&pages, &letter, Some(&today), html! { pre tabindex="0" { (shown) } }))
+}
+
+fn page(pages: &Pages, letter: &DeadLetter, today: Option<&[String]>, event: Markup) -> Html<String> {
+    let title = format!("Dead letter {}", letter.id);
+    Page::new(&title).at("").at_moment(pages.admin.clock.now()).render(html! {
+        p { a href="/dead-letters" { "Dead letters" } }
+        h1 { (title) }
+        div.card { (facts(letter)) }
+        @if pages.can_change { (actions(letter)) }
+        section aria-labelledby="attempts" {
+            h2 id="attempts" { "Attempts" }
+            div.card { (attempts(letter)) }
+        }
+        section aria-labelledby="today" {
+            h2 id="today" { "What the event would do today" }
+            div.card {
+                @match today {
+                    Some(lines) => { pre tabindex="0" { (lines.join("\n")) } }
+                    None => { p.pad.soft { "No call: the event was erased." } }
+                }
+            }
+        }
+        section aria-labelledby="event" {
+            h2 id="event" { "The event" }
+            div.card { (event) }
+        }
+    })
+}
+
+fn facts(letter: &DeadLetter) -> Markup {
+    html! {
+        dl.facts {
+            dt { "Reason" }
+            dd { strong { (letter.reason) } br; span.soft { code { (letter.code) } " · " (reason_in_words(&letter.code)) } }
+            dt { "Account" } dd { a href={ "/accounts/" (letter.account) } { (letter.account) } }
+            dt { "Event" } dd { code { (letter.event) } }
+            dt { "Received" } dd { (format::moment(letter.received_at)) " UTC" }
+            dt { "Dead letter since" } dd { (format::moment(letter.died_at)) " UTC" }
+            dt { "Failures before" } dd { (letter.failures) }
+        }
+    }
+}
+
+fn actions(letter: &DeadLetter) -> Markup {
+    html! {
+        form.bar method="post" action="/dead-letters/replay" {
+            input type="hidden" name="ids" value=(letter.id);
+            @if !letter.erased { button.primary type="submit" { "Replay" } }
+            button.danger type="submit" formaction="/dead-letters/discard" { "Discard…" }
+        }
+    }
+}
+
+fn attempts(letter: &DeadLetter) -> Markup {
+    html! {
+        @if letter.history.is_empty() { p.pad.soft { "None is recorded." } }
+        @else {
+            table.stack {
+                thead { tr { th scope="col" { "When (UTC)" } th scope="col" { "What happened" } } }
+                tbody {
+                    @for attempt in &letter.history {
+                        tr { td.tight { (format::moment(attempt.at)) } td { (attempt.what) } }
+                    }
+                }
+            }
+        }
+    }
+}

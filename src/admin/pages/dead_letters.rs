@@ -1,0 +1,146 @@
+//! The dead letters: filtered, newest first, page by page; several can be selected to be replayed or discarded.
+//!
+//! The page is not loaded again by itself: a selection would be lost.
+
+use super::layout::Page;
+use super::{Pages, Shown, format, parts};
+use crate::admin::dead_letters;
+use crate::admin::extract::ApiQuery;
+use crate::admin::problem::Problem;
+use crate::delivery::OutcomeCode;
+use crate::domain::Timestamp;
+use crate::series::reason_in_words;
+use axum::extract::State;
+use maud::{Markup, html};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// How many are on a page.
+const PAGE_SIZE: usize = 100;
+const FORM: &str = "selected";
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Since when: the word in the address, in words, and how long ago.
+const SINCE: [(&str, &str, Duration); 3] = [
+    ("hour", "the last hour", HOUR),
+    ("day", "the last day", HOUR.saturating_mul(24)),
+    ("week", "the last week", HOUR.saturating_mul(24 * 7)),
+];
+
+/// What is shown. An empty text is no filter, because a form sends it for a field that nothing was chosen in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shows {
+    #[serde(default)]
+    account: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    since: String,
+    /// Only those with an id below this one.
+    before: Option<i64>,
+    /// `all`: with every box ticked.
+    #[serde(default)]
+    select: String,
+}
+
+pub(super) async fn list(State(pages): State<Pages>, ApiQuery(shows): ApiQuery<Shows>) -> Shown {
+    let (admin, now) = (&pages.admin, pages.admin.clock.now());
+    let filter =
+        dead_letters::filter(admin, given(&shows.account), given(&shows.reason).map(str::to_owned), shows.since(now)?);
+    let before = shows.before.unwrap_or(i64::MAX);
+    let page = admin.store.newest_dead_letters(&filter.await?, before, PAGE_SIZE).await?;
+    let all = admin.store.status().dead;
+    Ok(Page::new("Dead letters").at("/dead-letters").at_moment(now).render(html! {
+        h1 { "Dead letters" }
+        p { "Events that Refersion refused for good, or that failed for too long. There are " (format::count(all)) "." }
+        div.card { (filter_form(&shows)) }
+        @if page.letters.is_empty() {
+            p { "No dead letter fits." }
+        } @else {
+            (selection(&shows, pages.can_change))
+            div.card { (parts::dead_letters(&page.letters, pages.can_change.then_some((FORM, shows.select == "all")))) }
+        }
+        @if let Some(next) = page.next {
+            p { a href=(shows.address(Some(next), false)) { "Older ones" } }
+        }
+    }))
+}
+
+fn filter_form(shows: &Shows) -> Markup {
+    html! {
+        form.bar action="/dead-letters" {
+            div.field { label for="account" { "Account" } input type="text" id="account" name="account" value=(shows.account) autocomplete="off"; }
+            div.field {
+                label for="reason" { "Reason" }
+                select id="reason" name="reason" {
+                    option value="" { "any" }
+                    @for code in OutcomeCode::failures().map(OutcomeCode::as_str) {
+                        option value=(code) selected[code == shows.reason] { (reason_in_words(code)) }
+                    }
+                }
+            }
+            div.field {
+                label for="since" { "Since" }
+                select id="since" name="since" {
+                    option value="" { "any time" }
+                    @for (word, name, _) in SINCE { option value=(word) selected[word == shows.since] { (name) } }
+                }
+            }
+            button type="submit" { "Filter" }
+            a href="/dead-letters" { "No filter" }
+        }
+    }
+}
+
+/// The form that the boxes of the list belong to.
+fn selection(shows: &Shows, can_change: bool) -> Markup {
+    html! {
+        @if can_change {
+            form.bar id=(FORM) method="post" action="/dead-letters/replay" {
+                button.primary type="submit" { "Replay the selected" }
+                button.danger type="submit" formaction="/dead-letters/discard" { "Discard the selected…" }
+                @if shows.select == "all" { a href=(shows.address(shows.before, false)) { "Select none" } }
+                @else { a href=(shows.address(shows.before, true)) { "Select all on this page" } }
+            }
+        } @else {
+            (no_token())
+        }
+    }
+}
+
+/// Why nothing can be changed.
+pub(super) fn no_token() -> Markup {
+    html! { p.soft { "To replay, discard or reveal, set " code { "OPS_TOKEN" } " and restart the service." } }
+}
+
+impl Shows {
+    fn since(&self, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+        let Some(word) = given(&self.since) else { return Ok(None) };
+        let found = SINCE.iter().find(|(known, ..)| *known == word);
+        let (.., ago) =
+            found.ok_or_else(|| Problem::InvalidRequest("`since` is none of hour, day, week".to_owned()))?;
+        Ok(Some(now.before(*ago)))
+    }
+
+    /// The same filter, from another place, with every box ticked or none.
+    fn address(&self, before: Option<i64>, select_all: bool) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [("account", &self.account), ("reason", &self.reason), ("since", &self.since)] {
+            if let Some(value) = given(value) {
+                query.append_pair(name, value);
+            }
+        }
+        if let Some(before) = before {
+            query.append_pair("before", &before.to_string());
+        }
+        if select_all {
+            query.append_pair("select", "all");
+        }
+        format!("/dead-letters?{}", query.finish())
+    }
+}
+
+fn given(value: &str) -> Option<&str> {
+    Some(value.trim()).filter(|value| !value.is_empty())
+}

@@ -1,0 +1,156 @@
+//! What operators read of the present state, in words: the same on the status page and in `status`.
+//!
+//! In: what the API says. Out: short texts. Moments are in UTC: the server does not know where the reader is.
+
+use super::{AccountState, AccountStatus, DrainStatus};
+use crate::domain::Timestamp;
+use std::time::Duration;
+
+/// A number with a comma between thousands.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A rate: whole numbers, and a digit below ten.
+pub fn rate(per_second: f64) -> String {
+    if per_second.abs() < 10.0 { format!("{per_second:.1}") } else { format!("{per_second:.0}") }
+}
+
+/// A short time, such as that of a call.
+pub fn latency(seconds: f64) -> String {
+    match seconds {
+        10.0.. => format!("{seconds:.0} s"),
+        1.0.. => format!("{seconds:.1} s"),
+        0.01.. => format!("{:.0} ms", seconds * 1000.0),
+        _ => format!("{:.1} ms", seconds * 1000.0),
+    }
+}
+
+/// A time in its largest units, rounded down: `3 min`.
+pub fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3_600 => format!("{} min", seconds / 60),
+        seconds @ 3_600..172_800 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// The time of the day: `09:41`.
+pub fn clock(moment: Timestamp) -> String {
+    let minutes = moment.0.div_euclid(60_000).rem_euclid(24 * 60);
+    format!("{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+/// How long the oldest pending event waits.
+pub fn oldest(oldest_pending_at: Option<Timestamp>, now: Timestamp) -> String {
+    oldest_pending_at.map_or_else(|| "–".to_owned(), |received_at| duration(now.since(received_at)))
+}
+
+/// When a backlog of `pending` events will be empty, and why that is so. `held_up`: deliveries pause or are halted.
+pub fn drain(pending: u64, drain: Option<DrainStatus>, now: Timestamp, held_up: bool) -> (String, String) {
+    let drain = drain.unwrap_or_default();
+    let pace = drain.per_second.map(|per_second| rate(per_second.abs())).unwrap_or_default();
+    let (when, why) = match (drain.empty_in_seconds, drain.per_second) {
+        _ if pending == 0 => ("now", "nothing is pending".to_owned()),
+        _ if held_up => ("unknown", "deliveries pause or are halted".to_owned()),
+        (Some(seconds), Some(_)) => {
+            let time = Duration::from_secs(seconds);
+            let why = format!("at {pace} events a second, at {} UTC", clock(now.after(time)));
+            return (format!("in {}", duration(time)), why);
+        }
+        (_, Some(per_second)) if per_second < 0.0 => ("not yet", format!("it grows by {pace} events a second")),
+        (_, Some(_)) => ("not yet", "as many arrive as are delivered".to_owned()),
+        (_, None) => ("unknown", "not measured yet".to_owned()),
+    };
+    (when.to_owned(), why)
+}
+
+/// The state of an account in a word.
+pub fn state(state: AccountState) -> &'static str {
+    match state {
+        AccountState::Running => "running",
+        AccountState::Paused => "paused",
+        AccountState::Halted => "halted",
+        AccountState::NoWorker => "no worker",
+    }
+}
+
+/// Why an account is not running, and for how long; empty if it runs.
+pub fn why(account: &AccountStatus, now: Timestamp) -> String {
+    let until = |what: &str| {
+        let until = account.until.filter(|until| *until > now);
+        until
+            .map(|until| format!("; {what} {} UTC, in {}", clock(until), duration(until.since(now))))
+            .unwrap_or_default()
+    };
+    let cause = match account.cause.as_deref() {
+        Some("rate_limited") => "Refersion answers that there are too many calls",
+        Some("outage") => "Refersion does not answer, or fails",
+        _ => "Refersion does not take calls now",
+    };
+    match account.state {
+        AccountState::Running => String::new(),
+        AccountState::Paused => format!("{cause}{}", until("until")),
+        AccountState::Halted => format!(
+            "Refersion refuses the API key. Events are kept and delivered once the key works{}",
+            until("asked again at")
+        ),
+        AccountState::NoWorker if account.configured => "no event of it arrived since the start".to_owned(),
+        AccountState::NoWorker => "it is not configured, so its events wait".to_owned(),
+    }
+}
+
+/// Whether deliveries of all accounts that have pending events pause or are halted.
+pub fn is_held_up(accounts: &[AccountStatus]) -> bool {
+    let mut waiting = accounts.iter().filter(|account| account.pending > 0).peekable();
+    waiting.peek().is_some() && waiting.all(|account| account.state != AccountState::Running)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_are_short() {
+        for (number, expected) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")] {
+            assert_eq!(count(number), expected);
+        }
+        for (seconds, expected) in [(0.0021, "2.1 ms"), (0.12, "120 ms"), (2.04, "2.0 s"), (31.0, "31 s")] {
+            assert_eq!(latency(seconds), expected);
+        }
+        for (seconds, expected) in
+            [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3_700, "1 h 1 min"), (172_800, "2 days"), (900_000, "10 days")]
+        {
+            assert_eq!(duration(Duration::from_secs(seconds)), expected);
+        }
+        assert_eq!(clock(Timestamp(9 * 3_600_000 + 41 * 60_000 + 59_999)), "09:41");
+        assert_eq!(clock(Timestamp(-60_000)), "23:59");
+    }
+
+    #[test]
+    fn when_the_backlog_will_be_empty_is_said_in_words() {
+        let measured = |per_second, empty_in_seconds| Some(DrainStatus { per_second, empty_in_seconds });
+        for (pending, measured, held_up, value, remark) in [
+            (0, None, false, "now", "nothing is pending"),
+            (0, measured(Some(-1.0), None), true, "now", "nothing is pending"),
+            (9, measured(Some(3.0), Some(3)), true, "unknown", "deliveries pause or are halted"),
+            (900, measured(Some(5.0), Some(180)), false, "in 3 min", "at 5.0 events a second, at 00:03 UTC"),
+            (9, measured(Some(-20.0), None), false, "not yet", "it grows by 20 events a second"),
+            (9, measured(Some(0.0), None), false, "not yet", "as many arrive as are delivered"),
+            (9, measured(None, Some(0)), false, "unknown", "not measured yet"),
+            (9, None, false, "unknown", "not measured yet"),
+        ] {
+            let (shown, why) = drain(pending, measured, Timestamp(0), held_up);
+            assert_eq!((&*shown, &*why), (value, remark));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `status`: what the status page says, on the terminal.
+//!
+//! In: the operators' API of a running service. Out: a screen of text, or with `--json` a line; with `--watch` again and again, in
+//! place where the output is a terminal. Invariant: no personal data. While it watches, a service that does not answer is reported,
+//! and asked again.
+
+mod screen;
+
+use super::admin_client::AdminClient;
+use super::{ConfigArgs, block_on, fail, ops_url, print};
+use crate::admin::{AccountPage, ServiceStatus};
+use crate::config::Mode;
+use clap::Args;
+use console::{Term, truncate_str};
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+use url::Url;
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Show it again every two seconds, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// Print JSON, each time one line
+    #[arg(long)]
+    json: bool,
+    /// The URL of the running service's operators' listener [default: OPS_LISTEN on this machine]
+    #[arg(long, value_name = "URL")]
+    ops: Option<Url>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// The most accounts that are shown: those that are halted or paused first.
+const ACCOUNTS_SHOWN: usize = 30;
+
+/// What is shown.
+struct Shown {
+    status: ServiceStatus,
+    accounts: AccountPage,
+}
+
+pub(super) fn run(args: &StatusArgs) -> ExitCode {
+    let config = match args.config.load(Mode::Offline) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let url = args.ops.clone().map_or_else(|| ops_url(&config).map_err(|error| error.to_string()), Ok);
+    let service = match url.and_then(|url| AdminClient::new(url, &config)) {
+        Ok(service) => service,
+        Err(error) => return fail(&error),
+    };
+    let term = Term::stdout();
+    match block_on(watch(args, &service, &term)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => fail(&error),
+        Err(error) => fail(&error),
+    }
+}
+
+async fn watch(args: &StatusArgs, service: &AdminClient, term: &Term) -> Result<(), String> {
+    let mut first = true;
+    loop {
+        match ask(service).await {
+            Ok(shown) if args.json => {
+                print(&json!({"status": shown.status, "accounts": shown.accounts.accounts}).to_string());
+            }
+            Ok(shown) => draw(&screen::lines(&shown), args.watch, first, term),
+            Err(error) if first => return Err(error),
+            Err(error) if args.json => print(&json!({"error": error}).to_string()),
+            Err(error) => draw(&[error], args.watch, first, term),
+        }
+        if !args.watch {
+            return Ok(());
+        }
+        first = false;
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
+async fn ask(service: &AdminClient) -> Result<Shown, String> {
+    let status = service.get("/api/v1/status", &[]).await?;
+    let accounts = service.get("/api/v1/accounts", &[("limit", "1000".to_owned())]).await?;
+    Ok(Shown { status, accounts })
+}
+
+/// Prints the lines: in place if they are watched on a terminal, otherwise below what was printed before.
+fn draw(lines: &[String], watched: bool, first: bool, term: &Term) {
+    if !watched || !term.is_term() {
+        if !first {
+            print("");
+        }
+        for line in lines {
+            print(line);
+        }
+        return;
+    }
+    let (height, width) = term.size();
+    let fits = |line: &String| truncate_str(line, width.into(), "…").into_owned();
+    let lines: Vec<String> = lines.iter().take(usize::from(height).saturating_sub(1)).map(fits).collect();
+    // Err: the terminal is gone, and so is its reader.
+    let _ = if first { term.clear_screen() } else { term.move_cursor_to(0, 0) };
+    for line in lines {
+        let _ = term.clear_line();
+        let _ = term.write_line(&line);
+    }
+    let _ = term.clear_to_end_of_screen();
+}

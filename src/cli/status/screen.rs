@@ -1,0 +1,176 @@
+//! What `status` prints.
+//!
+//! In: the answers of the API. Out: lines. The words are those of the status page.
+
+use super::{ACCOUNTS_SHOWN, Shown};
+use crate::admin::wording::{count, drain, duration, is_held_up, latency, oldest, state, why};
+use crate::admin::{AccountState, AccountStatus, ServiceStatus};
+use crate::domain::Timestamp;
+use crate::series::{ReasonCount, Recent, TimeSeries};
+use comfy_table::{CellAlignment, Table, presets};
+use console::style;
+use std::cmp::Reverse;
+
+/// How many reasons of each kind are shown.
+const REASONS_SHOWN: usize = 5;
+/// From none to the most.
+const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// Everything, for a terminal or a file.
+pub(super) fn lines(Shown { status, accounts }: &Shown) -> Vec<String> {
+    let mut accounts: Vec<&AccountStatus> = accounts.accounts.iter().collect();
+    let need = |account: &AccountStatus| match account.state {
+        AccountState::Halted => 0,
+        AccountState::Paused => 1,
+        AccountState::Running | AccountState::NoWorker => 2,
+    };
+    accounts.sort_by_key(|account| (need(account), Reverse(account.pending)));
+    let mut lines = head(status, &accounts);
+    lines.push(String::new());
+    lines.extend(account_table(&accounts, status.now));
+    lines.push(String::new());
+    lines.extend(recent_table(&status.recent));
+    lines.extend(reasons("REFUSED", &status.recent.refused));
+    lines.extend(reasons("IGNORED", &status.recent.ignored));
+    lines
+}
+
+/// The service at a glance, and what is wrong.
+fn head(status: &ServiceStatus, accounts: &[&AccountStatus]) -> Vec<String> {
+    let ready = if status.ready { style("ready").green() } else { style("not ready").red() };
+    let up = duration(status.now.since(status.started_at));
+    let of_all: Vec<AccountStatus> = accounts.iter().copied().cloned().collect();
+    let (empty, because) = drain(status.pending, Some(status.drain), status.now, is_held_up(&of_all));
+    let mut lines = vec![
+        format!("refersion-destination {}, {}: {}; up {up}", status.version, ready, status.message),
+        format!(
+            "pending {}, the oldest for {}; empty {empty} ({because}); dead letters {}",
+            count(status.pending),
+            oldest(status.oldest_pending_at, status.now),
+            count(status.dead_letters),
+        ),
+    ];
+    for account in
+        accounts.iter().filter(|account| matches!(account.state, AccountState::Halted | AccountState::Paused))
+    {
+        let told = format!("account {} is {}: {}", account.name, state(account.state), why(account, status.now));
+        let told = if account.state == AccountState::Halted { style(told).red() } else { style(told).yellow() };
+        lines.push(told.to_string());
+    }
+    lines
+}
+
+fn account_table(accounts: &[&AccountStatus], now: Timestamp) -> Vec<String> {
+    let rows = accounts.iter().take(ACCOUNTS_SHOWN).map(|account| {
+        let (empty, _) = drain(account.pending, account.drain, now, account.state != AccountState::Running);
+        [
+            account.name.clone(),
+            state(account.state).to_owned(),
+            count(account.pending),
+            oldest(account.oldest_pending_at, now),
+            empty,
+            format!("{} of {}", account.in_flight, account.concurrency_limit),
+            account.dead_letters.map_or_else(|| "–".to_owned(), count),
+        ]
+    });
+    let mut lines = table(["ACCOUNT", "STATE", "PENDING", "OLDEST", "EMPTY", "IN FLIGHT", "DEAD LETTERS"], rows);
+    if accounts.len() > ACCOUNTS_SHOWN {
+        lines.push(format!("and {} more", accounts.len() - ACCOUNTS_SHOWN));
+    }
+    lines
+}
+
+/// A row for each series: the sums, and the last hour drawn minute by minute.
+fn recent_table(recent: &Recent) -> Vec<String> {
+    type Counts = fn(&TimeSeries) -> &Vec<u64>;
+    type Latency = fn(&TimeSeries) -> &Vec<Option<f64>>;
+    let counts: [(&str, Counts); 7] = [
+        ("accepted", |series| &series.accepted),
+        ("delivered", |series| &series.delivered),
+        ("ignored", |series| &series.ignored),
+        ("dead letters", |series| &series.failed),
+        ("refused", |series| &series.refused),
+        ("attempts to be retried", |series| &series.retried),
+        ("calls to Refersion", |series| &series.calls),
+    ];
+    let sum = |counts: &[u64]| count(counts.iter().sum());
+    let counted = counts.map(|(name, of)| {
+        let drawn = of(&recent.hour).iter().map(|count| Some(float(*count)));
+        [name.to_owned(), sum(of(&recent.hour)), sum(of(&recent.day)), sparkline(drawn)]
+    });
+    let highest = |values: &[Option<f64>]| values.iter().flatten().copied().reduce(f64::max);
+    let latencies: [(&str, Latency); 2] = [
+        ("time of a call, median (highest)", |series| &series.latency_p50),
+        ("time of a call, 99 % (highest)", |series| &series.latency_p99),
+    ];
+    let timed = latencies.map(|(name, of)| {
+        let shown = |series| highest(of(series)).map_or_else(|| "–".to_owned(), latency);
+        [name.to_owned(), shown(&recent.hour), shown(&recent.day), sparkline(of(&recent.hour).iter().copied())]
+    });
+    table(["", "LAST HOUR", "LAST DAY", "THE LAST HOUR, BY MINUTE"], counted.into_iter().chain(timed))
+}
+
+fn reasons(title: &str, reasons: &[ReasonCount]) -> Vec<String> {
+    if reasons.is_empty() {
+        return Vec::new();
+    }
+    let rows = reasons.iter().take(REASONS_SHOWN);
+    let rows = rows.map(|reason| [reason.text.clone(), count(reason.hour), count(reason.day)]);
+    std::iter::once(String::new()).chain(table([title, "LAST HOUR", "LAST DAY"], rows)).collect()
+}
+
+/// A table without lines. Numbers are right-aligned: what is neither the first nor a drawn column.
+fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);
+    for (column, name) in table.column_iter_mut().zip(header) {
+        column.set_padding((0, 2));
+        if ["PENDING", "OLDEST", "IN FLIGHT", "DEAD LETTERS", "LAST HOUR", "LAST DAY"].contains(&name) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// The values as a line of blocks; a blank where there is none.
+fn sparkline(values: impl Iterator<Item = Option<f64>>) -> String {
+    let values: Vec<Option<f64>> = values.collect();
+    let highest = values.iter().flatten().copied().fold(0.0, f64::max);
+    let block = |value: &Option<f64>| match value {
+        Some(value) if *value > 0.0 => {
+            // Each level stands for an eighth.
+            let level = (1..LEVELS.len()).take_while(|level| float(*level as u64) / 8.0 < value / highest).count();
+            LEVELS[level]
+        }
+        _ => ' ',
+    };
+    values.iter().map(block).collect()
+}
+
+/// Above four billion, a line shows four billion.
+fn float(number: u64) -> f64 {
+    u32::try_from(number).unwrap_or(u32::MAX).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_blocks_shows_how_much_each_value_is_of_the_highest() {
+        for (values, expected) in [
+            (&[][..], ""),
+            (&[Some(0.0), None], "  "),
+            (&[Some(8.0), Some(4.0), Some(1.0), Some(0.1), None, Some(0.0)], "█▄▁▁  "),
+            (&[Some(1e12)], "█"),
+        ] {
+            assert_eq!(sparkline(values.iter().copied()), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_of_a_table_end_in_one_column() {
+        let rows = [["a".to_owned(), "5".to_owned()], ["bcd".to_owned(), "1,000".to_owned()]];
+        assert_eq!(table(["X", "PENDING"], rows.into_iter()), ["X    PENDING", "a          5", "bcd    1,000"]);
+    }
+}

@@ -1,0 +1,73 @@
+//! `status`: once, watched, and as JSON.
+
+use super::{Running, run};
+use crate::support::process::binary;
+use crate::support::service::{Refersion, Service};
+use crate::support::{identify, within};
+use serde_json::{Value, json};
+use std::process::Stdio;
+
+async fn service() -> (Service, String) {
+    let service = Service::on(Refersion::start().await, &[]).await;
+    assert_eq!(service.send(&identify("m1", "u1", &json!({}))).await.brief(), "200 delivered");
+    assert_eq!(
+        service.send(&json!({"type": "identify", "messageId": "m2", "userId": "u2"})).await.brief(),
+        "400 rejected"
+    );
+    let ops = format!("http://{}/", service.addresses.ops);
+    (service, ops)
+}
+
+#[tokio::test]
+async fn it_says_what_waits_what_happened_and_why_events_were_refused() {
+    let (_service, ops) = service().await;
+    let ran = run(&["status", "--ops", &ops], &[], "").await;
+    assert_eq!((ran.code, &*ran.err), (Some(0), ""));
+    let lines: Vec<String> =
+        ran.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for expected in [
+        "pending 0, the oldest for –; empty now (nothing is pending); dead letters 0",
+        "main running 0 – now 0 of",
+        "accepted 1 1 █",
+        "delivered 1 1 █",
+        "Missing email address: add an `email` trait to the identify call 1 1",
+    ] {
+        assert!(lines.iter().any(|line| line.starts_with(expected)), "{expected:?} is not in {lines:#?}");
+    }
+    assert!(!ran.out.contains('\u{1b}'), "no colour where the output is no terminal");
+}
+
+#[tokio::test]
+async fn as_json_it_is_what_the_api_says() {
+    let (_service, ops) = service().await;
+    let ran = run(&["status", "--json", "--ops", &ops], &[], "").await;
+    let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let [shown] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((&shown["status"]["pending"], &shown["accounts"][0]["name"]), (&0.into(), &"main".into()), "{shown}");
+    assert_eq!(shown["status"]["recent"]["hour"]["accepted"].as_array().map(Vec::len), Some(60));
+}
+
+#[tokio::test]
+async fn watched_it_is_printed_again_and_a_service_that_is_gone_is_reported() {
+    let (service, ops) = service().await;
+    let mut command = binary();
+    command.args(["status", "--watch", "--ops", &ops]);
+    let mut running = Running::start(command, Stdio::null());
+    let running = within(tokio::task::spawn_blocking(move || {
+        running.read_to("calls to Refersion");
+        running.read_to("calls to Refersion");
+        running
+    }));
+    let mut running = running.await.expect("read");
+    service.stop().await;
+    let read = tokio::task::spawn_blocking(move || running.read_to("Connection refused"));
+    within(read).await.expect("read");
+}
+
+#[tokio::test]
+async fn without_a_service_it_fails_and_says_what_to_do() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let ran = run(&["status", "--ops", &format!("http://{free}/")], &[], "").await;
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("OPS_LISTEN; pass that address with --ops"), "{}", ran.err);
+}
