@@ -8,6 +8,7 @@ mod admin_backend;
 mod admin_client;
 mod backup;
 mod check;
+mod connect;
 mod dead_letters;
 mod email_conflicts;
 mod event_file;
@@ -70,6 +71,8 @@ enum Command {
     Map(map::MapArgs),
     /// Send the events or users of a file to a running service
     Import(import::ImportArgs),
+    /// Set up a webhook in your own Segment workspace that sends its events to this service
+    Connect(connect::ConnectArgs),
     /// Print every problem of the configuration; then look at the store, the disk, each API key and the clock
     Check(check::CheckArgs),
     /// Show what waits, how fast it drains, the state of each account, and the last hour and day
@@ -113,6 +116,7 @@ pub fn run() -> ExitCode {
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Map(args) => map::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Connect(args) => connect::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),

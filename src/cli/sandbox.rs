@@ -89,11 +89,12 @@ async fn segment(args: &SandboxArgs) -> Result<(SegmentSandbox, TcpListener), St
     let listener = listen(args.segment_listen, "--segment-listen").await?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let settings = SegmentSettings::default();
-    let SegmentSettings { client_id, client_secret, .. } = &settings;
+    let SegmentSettings { client_id, client_secret, public_api_token, .. } = &settings;
     print(&format!(
         "\nSegment:  http://{address}/\n  CONNECT_CLIENT_ID={client_id}\n  CONNECT_CLIENT_SECRET={client_secret}\n  \
          CONNECT_REDIRECT_URL={}\n  CONNECT_AUTH_BASE_URL=http://{address}\n  CONNECT_API_BASE_URL=http://{address}\n  \
-         STORE_SEAL_KEY=$(openssl rand -base64 32)",
+         STORE_SEAL_KEY=$(openssl rand -base64 32)\n  \
+         SEGMENT_PUBLIC_API_TOKEN={public_api_token}\n  SEGMENT_PUBLIC_API_BASE_URL=http://{address}/public",
         args.redirect_url
     ));
     let segment = SegmentSandbox::new(settings);

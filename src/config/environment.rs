@@ -17,6 +17,9 @@ use toml::Value;
 /// Prefixes that other programs use too: an unknown variable is ignored with a warning, unless its name is close to a setting's.
 const SHARED_PREFIXES: [&str; 5] = ["connect", "server", "ops", "store", "log"];
 
+/// Variables that another command reads (`connect`), which may be set for all of them.
+const OF_COMMANDS: [&str; 2] = ["SEGMENT_PUBLIC_API_TOKEN", "SEGMENT_PUBLIC_API_BASE_URL"];
+
 /// The variable that names configuration files, for every subcommand. It is no setting: a file cannot name further files.
 const CONFIG_FILES: &str = "CONFIG_FILES";
 
@@ -28,7 +31,7 @@ pub(super) fn config_files(env: &BTreeMap<String, String>) -> Vec<PathBuf> {
 
 /// Adds the environment as the highest layer.
 pub(super) fn apply(layers: &mut Layers, mut env: BTreeMap<String, String>, problems: &mut Problems) -> Vec<Warning> {
-    env.retain(|_, value| !value.trim().is_empty());
+    env.retain(|name, value| !value.trim().is_empty() && !OF_COMMANDS.contains(&name.as_str()));
     for key in KEYS.iter().copied() {
         let path = key.env_file().and_then(|name| Some((env.remove(&name)?, name)));
         match (env.remove(&key.env()), path) {

@@ -38,6 +38,8 @@ pub(super) enum Credentials<'a> {
 /// What a request has besides its URL.
 pub(super) enum Content {
     None,
+    /// Nothing, where the answer is to have this media type.
+    Accept(&'static str),
     Form(String),
     Json(&'static str, Value),
 }
@@ -72,13 +74,17 @@ impl Http {
         credentials: &Credentials<'_>,
         content: Content,
     ) -> Result<Answer, SegmentError> {
-        let request = self.0.request(method, url).header(ACCEPT, "application/json");
+        let accepted = match &content {
+            Content::Accept(media_type) | Content::Json(media_type, _) => media_type,
+            Content::None | Content::Form(_) => "application/json",
+        };
+        let request = self.0.request(method, url).header(ACCEPT, accepted);
         let request = match credentials {
             Credentials::Basic(user, password) => request.basic_auth(user, Some(password.expose_secret())),
             Credentials::Bearer(token) => request.bearer_auth(token.expose_secret()),
         };
         let request = match content {
-            Content::None => request,
+            Content::None | Content::Accept(_) => request,
             Content::Form(form) => request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form),
             Content::Json(media_type, json) => request.header(CONTENT_TYPE, media_type).body(json.to_string()),
         };

@@ -1,10 +1,10 @@
 //! The app's side of "Enable with Segment": OAuth 2.0 (authorization code), and the destination on the source that the merchant
 //! chose.
 //!
-//! In: an authorization code, or the name of an install that exists. Out: [`InstallAccess`] to a source, and the Refersion destination
-//! on it, created or changed, enabled, with the merchant's key. Invariants: the token of an install lives as long as its
-//! [`InstallAccess`] and is not kept; creating and changing are repeated once where their answer was lost, because both have the same
-//! effect twice. The exchange of a code is not repeated: a code is taken once.
+//! In: an authorization code, or the name of an install that exists. Out: [`InstallAccess`] to a source, and the Refersion
+//! destination on it, created or changed, enabled, with the merchant's key. Invariants: the token of an install lives as long as
+//! its [`InstallAccess`] and is not kept; creating and changing are repeated once where their answer was lost, because both have
+//! the same effect twice. The exchange of a code is not repeated: a code is taken once.
 
 use super::http::{Answer, Content, Credentials, Http, Method};
 use super::{BuildError, SegmentError, SourceName};

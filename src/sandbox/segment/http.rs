@@ -7,8 +7,10 @@
 //! | `GET /authorize`, `POST /authorize` | the consent page; back to the app with the merchant's decision |
 //! | `POST /oauth2/token`, `GET /v1beta/installs/{id}/token` | a token |
 //! | `/v1beta/workspaces/…` | the Config API |
+//! | `/public/…` | the Public API |
 
 use super::super::http::deliver;
+use super::public_api::{self, PublicRequest};
 use super::state::SegmentCall;
 use super::{SegmentSandbox, config_api, oauth, page};
 use crate::sandbox::faulty_connection::ConnectionControl;
@@ -30,6 +32,8 @@ pub(super) fn router(segment: SegmentSandbox) -> Router {
         .route("/authorize", get(consent).post(decide))
         .route("/oauth2/token", post(token))
         .route("/v1beta/{*path}", any(config_api))
+        .route("/public/", any(public_api))
+        .route("/public/{*path}", any(public_api))
         .with_state(segment)
 }
 
@@ -96,6 +100,17 @@ async fn config_api(State(segment): State<SegmentSandbox>, Path(path): Path<Stri
         Some(install) => oauth::install_token(settings, state, &headers, install),
         None => config_api::perform(settings, state, call, &path, &headers, &bytes),
     });
+    deliver(outcome, connection).await
+}
+
+async fn public_api(State(segment): State<SegmentSandbox>, request: Request) -> Response {
+    let (method, url) = (request.method().clone(), request.uri().clone());
+    let (connection, headers, body) = parts(request).await;
+    let call = if method == Method::GET { SegmentCall::PublicRead } else { SegmentCall::PublicChange };
+    let path = url.path().trim_start_matches("/public");
+    let query = url.query().unwrap_or_default();
+    let request = PublicRequest { method: &method, path, query, headers: &headers, body: &body };
+    let outcome = segment.handle(call, |settings, state| public_api::perform(settings, state, &request));
     deliver(outcome, connection).await
 }
 

@@ -15,6 +15,7 @@ mod config_api;
 mod http;
 mod oauth;
 mod page;
+mod public_api;
 mod state;
 
 pub use state::{SegmentCall, SegmentCallRecord, SegmentDestination};
@@ -23,6 +24,7 @@ use super::call::{CallOutcome, SandboxResponse};
 use super::faults::Fault;
 use super::faulty_connection::{ConnectionControl, FaultyListener};
 use axum::Router;
+use serde_json::Value;
 use state::SegmentState;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +44,10 @@ pub struct SegmentSettings {
     pub workspace: String,
     /// The slugs of its sources.
     pub sources: Vec<String>,
+    /// The token of the Public API.
+    pub public_api_token: String,
+    /// The most entries on a page of the Public API's lists. Small, so that a client has to read more than the first page.
+    pub page_size: usize,
     /// How long a code can be exchanged.
     pub code_lifetime: Duration,
     /// Whether a second install is refused by the redirect; otherwise when its code is exchanged.
@@ -56,6 +62,8 @@ impl Default for SegmentSettings {
             scope: "destination/refersion".to_owned(),
             workspace: "your-workspace".to_owned(),
             sources: ["website", "backend", "ios-app"].map(str::to_owned).into(),
+            public_api_token: "public-api-token-sandbox".to_owned(),
+            page_size: 2,
             code_lifetime: Duration::from_mins(10),
             conflict_in_redirect: false,
         }
@@ -120,6 +128,16 @@ impl SegmentSandbox {
             destination.enabled = enabled;
             api_key.clone_into(&mut destination.api_key);
         }
+    }
+
+    /// What the Public API has set up: every destination, with its `subscriptions`.
+    pub fn public_destinations(&self) -> Vec<Value> {
+        self.state().public.destinations()
+    }
+
+    /// Changes what the Public API has set up, as the workspace's owner can: each destination with its first subscription.
+    pub fn change_public(&self, change: impl FnMut(&mut Value, &mut Value)) {
+        self.state().public.change(change);
     }
 
     /// The calls and page views so far, in the order in which they took effect.

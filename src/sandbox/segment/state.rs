@@ -3,6 +3,7 @@
 //! Invariant: a code is taken once. Deliberately absent: the rules of the API, which are in `oauth` and `config_api`.
 
 use super::super::faults::Fault;
+use super::public_api::PublicState;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -28,6 +29,10 @@ pub enum SegmentCall {
     UpdateDestination,
     /// `DELETE` of a destination.
     DeleteDestination,
+    /// `GET` of the Public API.
+    PublicRead,
+    /// Any other method of the Public API.
+    PublicChange,
 }
 
 /// One call.
@@ -93,6 +98,7 @@ pub(super) struct SegmentState {
     pub(super) install: Option<Vec<String>>,
     pub(super) tokens: HashMap<String, Token>,
     pub(super) destinations: BTreeMap<String, SegmentDestination>,
+    pub(super) public: PublicState,
     pub(super) faults: VecDeque<(SegmentCall, Fault)>,
     pub(super) calls: VecDeque<SegmentCallRecord>,
 }

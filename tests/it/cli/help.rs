@@ -22,6 +22,8 @@ async fn top_level() {
       map              Show, offline, which Refersion calls an event would make, and which fields are
                        left out
       import           Send the events or users of a file to a running service
+      connect          Set up a webhook in your own Segment workspace that sends its events to this
+                       service
       check            Print every problem of the configuration; then look at the store, the disk, each
                        API key and the clock
       status           Show what waits, how fast it drains, the state of each account, and the last hour
@@ -95,6 +97,28 @@ async fn sandbox() {
           --redirect-url <URL>     With --segment: where the service is to which it sends merchants back
                                    [default: http://127.0.0.1:8080/connect/callback]
       -h, --help                   Print help
+    ");
+}
+
+#[tokio::test]
+async fn connect() {
+    assert_snapshot!(help(&["connect"]).await, @r"
+    Set up a webhook in your own Segment workspace that sends its events to this service
+
+    Usage: refersion-destination connect [OPTIONS]
+
+    Options:
+          --url <URL>           The URL of the webhook, as Segment reaches it: https://your-host/segment
+          --source <SLUG>       The slug of a source. May be given several times; without it, a terminal
+                                is asked
+          --region <REGION>     The region of the workspace [default: us] [possible values: us, eu]
+          --dry-run             Print the calls that would change something, and change nothing
+          --secret-file <FILE>  The file of the shared secret: read if it exists, else written with a
+                                new secret, readable by its owner alone. Without it, a new secret is
+                                printed once
+          --list                Show what is set up, and what Segment counted of it
+          --remove              Remove what was set up, from the sources that are named
+      -h, --help                Print help
     ");
 }
 

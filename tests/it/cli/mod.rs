@@ -1,6 +1,7 @@
 //! The command line: what commands print, and their exit codes.
 
 mod check;
+mod connect;
 mod help;
 mod import;
 mod map;

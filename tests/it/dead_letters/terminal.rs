@@ -1,48 +1,17 @@
 //! `dead-letters` at a terminal: it asks before it discards, and shows its progress.
 
 use super::Deployment;
+use crate::support::API_KEY;
 use crate::support::process::binary;
-use crate::support::{API_KEY, leaks, within};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use std::fs::File;
-use std::io::{Read, Write};
+use crate::support::terminal::{TerminalRun, run_at_a_terminal};
 use std::path::Path;
 
-/// The exit code of a command at a terminal, its standard output, and what the terminal showed besides.
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    seen: String,
-}
-
 /// Runs `dead-letters` on the store in `folder` at its own terminal, and types `typed` there.
-async fn at_a_terminal(folder: &Path, arguments: &[&str], typed: &str) -> Ran {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-    grantpt(&ours).expect("granted");
-    unlockpt(&ours).expect("unlocked");
-    let name = ptsname(&ours, Vec::new()).expect("a name").into_string().expect("text");
-    let theirs = File::options().read(true).write(true).open(name).expect("opens");
+async fn at_a_terminal(folder: &Path, arguments: &[&str], typed: &str) -> TerminalRun {
     let mut command = binary();
     let store = format!("sqlite://{}/store.db", folder.display());
     command.arg("dead-letters").args(arguments).env("REFERSION_API_KEY", API_KEY).env("STORE_URL", store);
-    command.env("TERM", "xterm").stdin(theirs.try_clone().expect("cloned")).stderr(theirs);
-    let typed = typed.to_owned();
-    let ran = tokio::task::spawn_blocking(move || {
-        let mut ours = File::from(ours);
-        ours.write_all(typed.as_bytes()).expect("typed");
-        let child = command.spawn().expect("starts");
-        // The command holds the other side of the terminal, which must be closed before this side ends.
-        drop(command);
-        let ended = child.wait_with_output().expect("ends");
-        let mut seen = Vec::new();
-        // Err: the other side is closed.
-        let _ = ours.read_to_end(&mut seen);
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        Ran { code: ended.status.code(), out: text(ended.stdout), seen: text(seen) }
-    });
-    let ran = within(ran).await.expect("waits");
-    leaks::check(&ran.seen);
-    ran
+    run_at_a_terminal(command, typed).await
 }
 
 #[tokio::test]

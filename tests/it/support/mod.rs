@@ -10,6 +10,7 @@ pub mod postgres;
 pub mod postgres_proxy;
 pub mod process;
 pub mod service;
+pub mod terminal;
 pub mod wall_clock;
 
 use base64::Engine as _;
