@@ -6,6 +6,10 @@
 //! its own deadline; nothing is kept for a waiter that is gone. Deliberately absent: shutdown, which is a cancellation token of
 //! the whole service, and waking the worker, which is the worker's own.
 
+mod learning;
+
+pub use learning::{AffiliateLearning, CannotLearn, LearningStatus};
+
 use crate::delivery::{Outcome, PermanentFailure};
 use crate::domain::{EventId, Seq, Timestamp, UserKey};
 use crate::scheduling::{HealthSnapshot, HealthState, Scheduler};
@@ -36,6 +40,8 @@ struct Inner {
     /// Absent while no event is pending: an idle account costs no scheduler.
     scheduler: Mutex<Option<Scheduler>>,
     health: Mutex<HealthSnapshot>,
+    /// Absent before there is a worker.
+    learning: Mutex<Option<Arc<dyn AffiliateLearning>>>,
 }
 
 /// A wait for one event's outcome; dropping it ends the wait.
@@ -90,6 +96,16 @@ impl AccountSignals {
     /// Publishes the account's health.
     pub fn publish(&self, health: HealthSnapshot) {
         *lock(&self.0.health) = health;
+    }
+
+    /// What the worker offers about Refersion's list of affiliates; none before there is a worker.
+    pub fn learning(&self) -> Option<Arc<dyn AffiliateLearning>> {
+        lock(&self.0.learning).clone()
+    }
+
+    /// The worker offers this from now on.
+    pub fn offer_learning(&self, learning: Arc<dyn AffiliateLearning>) {
+        *lock(&self.0.learning) = Some(learning);
     }
 
     /// The scheduler of the account, if events are pending and its worker has begun to read them.

@@ -11,6 +11,7 @@
 
 mod access;
 mod accounts;
+mod affiliate_list;
 mod api_keys;
 mod backlog;
 mod dead_letters;
@@ -29,6 +30,7 @@ mod wrong_tokens;
 
 pub use access::Access;
 pub use accounts::{AccountPage, AccountStatus};
+pub use affiliate_list::AffiliateListStatus;
 pub use dead_letters::{DeadLetterDetails, DiscardOutcome, DiscardResult, RevealedEvent};
 pub use directory::{Account, AccountDirectory, AccountState, UnknownAccount, known_account};
 pub use email_conflicts::EmailConflictPage;
@@ -121,6 +123,7 @@ fn api_routes() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(status::status))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::show))
+        .routes(routes!(affiliate_list::show, affiliate_list::learn))
         .routes(routes!(backlog::list))
         .routes(routes!(backlog::event))
         .routes(routes!(dead_letters::list))

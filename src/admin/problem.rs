@@ -9,6 +9,7 @@
 //! | method not allowed | 405 |
 //! | body timeout | 408 |
 //! | backlog full: a replay does not fit in | 409 |
+//! | cannot learn: the account makes no calls here now, so its list cannot be read | 409 |
 //! | body too large | 413 |
 //! | unsupported media type | 415 |
 //! | too many wrong tokens | 429 |
@@ -47,6 +48,8 @@ pub(super) enum Problem {
     BodyTimeout,
     /// With the number of events that are pending.
     BacklogFull(u64),
+    /// With why Refersion's list of affiliates cannot be read.
+    CannotLearn(String),
     BodyTooLarge,
     UnsupportedMediaType,
     TooManyWrongTokens,
@@ -81,7 +84,7 @@ impl Problem {
             Self::UnknownPath | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BacklogFull(_) => StatusCode::CONFLICT,
+            Self::BacklogFull(_) | Self::CannotLearn(_) => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyWrongTokens => StatusCode::TOO_MANY_REQUESTS,
@@ -103,6 +106,7 @@ impl Problem {
             Self::MethodNotAllowed => "method-not-allowed",
             Self::BodyTimeout => "body-timeout",
             Self::BacklogFull(_) => "backlog-full",
+            Self::CannotLearn(_) => "cannot-learn",
             Self::BodyTooLarge => "body-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::TooManyWrongTokens => "too-many-wrong-tokens",
@@ -122,6 +126,7 @@ impl Problem {
             Self::MethodNotAllowed => "The path does not allow this method",
             Self::BodyTimeout => "The body took too long to arrive",
             Self::BacklogFull(_) => "The backlog is full",
+            Self::CannotLearn(_) => "Refersion's list of affiliates cannot be read now",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body is not JSON",
             Self::TooManyWrongTokens => "Too many wrong tokens",
@@ -132,7 +137,7 @@ impl Problem {
 
     fn detail(&self) -> String {
         let detail = match self {
-            Self::InvalidRequest(what) | Self::NotFound(what) => what,
+            Self::InvalidRequest(what) | Self::NotFound(what) | Self::CannotLearn(what) => what,
             Self::TokenMissing => {
                 "present the value of OPS_TOKEN as `Authorization: Bearer TOKEN`, or as the password of Basic credentials"
             }

@@ -57,8 +57,27 @@ impl BackendArgs {
         config: &Config,
         command: impl AsyncFnOnce(&AdminBackend) -> Result<T, String>,
     ) -> Result<T, ExitCode> {
+        Self::run(self.backend(config), command)
+    }
+
+    /// As [`BackendArgs::with_backend`], for what the process alone can do that delivers for an account: with PostgreSQL, through the service.
+    pub(super) fn with_owner<T>(
+        &self,
+        config: &Config,
+        command: impl AsyncFnOnce(&AdminBackend) -> Result<T, String>,
+    ) -> Result<T, ExitCode> {
+        if self.ops.is_none() && matches!(config.store.url, StoreUrl::Postgres(_)) {
+            return Self::run(async { service(config) }, command);
+        }
+        Self::run(self.backend(config), command)
+    }
+
+    fn run<T>(
+        backend: impl Future<Output = Result<AdminBackend, String>>,
+        command: impl AsyncFnOnce(&AdminBackend) -> Result<T, String>,
+    ) -> Result<T, ExitCode> {
         let result = block_on(async {
-            let backend = self.backend(config).await?;
+            let backend = backend.await?;
             let result = command(&backend).await;
             let closed = backend.close().await;
             result.and_then(|done| closed.map(|()| done))
@@ -78,10 +97,7 @@ impl BackendArgs {
         }
         match open_store(config).await {
             Ok(store) => Ok(AdminBackend::Store(OwnStore::new(store, config))),
-            Err(error) if error.is_in_use() => {
-                let url = ops_url(config).map_err(|error| error.to_string())?;
-                AdminClient::new(url, config).map(AdminBackend::Service)
-            }
+            Err(error) if error.is_in_use() => service(config),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -233,6 +249,11 @@ impl OwnStore {
         Self { store, config: Box::new(config.clone()) }
     }
 
+    /// The open store.
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
     /// The account of this name, or the error that it is not known.
     async fn check_account(&self, name: Option<&str>) -> Result<Option<AccountName>, String> {
         let Some(name) = name else { return Ok(None) };
@@ -257,6 +278,12 @@ pub(super) fn account_or_first(config: &Config, name: Option<&str>) -> Result<Ac
     account.ok_or_else(|| {
         fail(&"no account is configured and any API key is accepted: name the user's account with --account")
     })
+}
+
+/// The running service of this configuration.
+fn service(config: &Config) -> Result<AdminBackend, String> {
+    let url = ops_url(config).map_err(|error| error.to_string())?;
+    AdminClient::new(url, config).map(AdminBackend::Service)
 }
 
 fn text(error: StoreError) -> String {

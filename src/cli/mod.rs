@@ -16,6 +16,7 @@ mod forget;
 mod healthcheck;
 mod http_client;
 mod import;
+mod learn;
 mod lookup;
 mod map;
 mod migrate;
@@ -84,6 +85,8 @@ enum Command {
     EmailConflicts(email_conflicts::EmailConflictsArgs),
     /// Show what became of a customer's events, and what the store holds of a user
     Lookup(lookup::LookupArgs),
+    /// Learn who is an affiliate already from Refersion's list, so that a first sync takes fewer calls
+    Learn(learn::LearnArgs),
     /// Erase what the store holds of a user
     Forget(forget::ForgetArgs),
     /// Copy the store into a file, while the service runs or is stopped
@@ -122,6 +125,7 @@ pub fn run() -> ExitCode {
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::EmailConflicts(args) => email_conflicts::run(&args),
         Command::Lookup(args) => lookup::run(&args),
+        Command::Learn(args) => learn::run(&args),
         Command::Forget(args) => forget::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),

@@ -1,4 +1,4 @@
-//! The progress bar of a command that works through a file. It is on standard error, and only if that is a terminal.
+//! The progress bar of a command that works through a file or a list. It is on standard error, and only if that is a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -10,6 +10,16 @@ pub(super) fn bytes_bar(label: &'static str, total: Option<u64>) -> ProgressBar 
     };
     // Err: the template is wrong; then the bar keeps its default style.
     if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.with_message(label)
+}
+
+/// A bar that counts; its length is set once it is known.
+pub(super) fn count_bar(label: &'static str) -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    // Err: the template is wrong; then the bar keeps its default style.
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos} of {human_len}, {eta} left") {
         bar.set_style(style);
     }
     bar.with_message(label)

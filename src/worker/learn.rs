@@ -6,12 +6,15 @@
 //! delivery: a list that cannot be read is logged once, and asked for again after a wait that grows; reading goes on where it was
 //! interrupted. Deliberately absent: what a page teaches ([`delivery::learned`]), and what is known already, which the store decides.
 
-use super::{Worker, lock};
+use super::{Inner, Worker, lock};
+use crate::account_signals::{AffiliateLearning, CannotLearn, LearningStatus};
 use crate::delivery::{self, Learn, ListPage, ListProgress, ListReply};
 use crate::domain::{AffiliateKey, Timestamp, UserKey};
 use crate::refersion::SendGuard;
 use crate::scheduling::{BackgroundPace, Backoff, Denied, HealthState, Permit};
 use crate::store::{Lease, Remember, StoreError};
+use async_trait::async_trait;
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 /// Keys that lead to one affiliate.
@@ -39,20 +42,9 @@ pub(super) struct Learning {
     failure: Option<String>,
 }
 
-/// How far the affiliates of an account were learned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LearningStatus {
-    /// Whether the list is being read.
-    pub is_reading: bool,
-    /// How many of its affiliates were read.
-    pub read: u64,
-    /// How many it has, as far as it told.
-    pub total: Option<u64>,
-    /// When it was last read to its end.
-    pub completed_at: Option<Timestamp>,
-    /// Why it cannot be read at present, in words safe to show.
-    pub failure: Option<String>,
-}
+/// The worker of an account, as long as there is one, for who asks for the list.
+#[derive(Debug)]
+pub(super) struct WeakWorker(pub(super) Weak<Inner>);
 
 /// A page that is being read; it holds a permit as long as this lives.
 struct PageInFlight {
@@ -82,18 +74,22 @@ impl Learning {
     }
 }
 
-/// Why the list of an account cannot be read now.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CannotLearn {
-    /// Another process owns the account.
-    #[error("another process delivers for the account; ask that one")]
-    NotOwner,
-    /// The account makes no calls.
-    #[error("the account is paused or halted")]
-    Paused,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+impl WeakWorker {
+    /// The worker; if there is none any more, another process may deliver for the account.
+    fn worker(&self) -> Result<Worker, CannotLearn> {
+        self.0.upgrade().map(Worker).ok_or(CannotLearn::NotOwner)
+    }
+}
+
+#[async_trait]
+impl AffiliateLearning for WeakWorker {
+    async fn learn_now(&self) -> Result<(), CannotLearn> {
+        self.worker()?.learn_now().await
+    }
+
+    async fn learning(&self) -> Result<LearningStatus, CannotLearn> {
+        self.worker()?.learning().await
+    }
 }
 
 impl Worker {
@@ -103,10 +99,8 @@ impl Worker {
         if self.delivery().learn == Learn::Off || lock(&self.0.learning).restored == number {
             return;
         }
-        let account = &self.0.settings.account;
         // Err: it is read when the run loop begins the next time.
-        let Ok(saved) = self.0.store.list_progress(account).await else { return };
-        let progress = saved.and_then(|saved| serde_json::from_str(&saved).ok()).unwrap_or_default();
+        let Ok(progress) = self.saved_progress().await else { return };
         let mut learning = lock(&self.0.learning);
         if learning.restored != number {
             *learning = Learning { restored: number, progress, ..Learning::default() };
@@ -120,11 +114,10 @@ impl Worker {
         if self.health().snapshot().state != HealthState::Closed {
             return Err(CannotLearn::Paused);
         }
-        let saved = self.0.store.list_progress(account).await?;
+        let progress = self.saved_progress().await?;
         {
             let mut learning = lock(&self.0.learning);
             if learning.restored != Some(lease.number()) {
-                let progress = saved.and_then(|saved| serde_json::from_str(&saved).ok()).unwrap_or_default();
                 *learning = Learning { restored: Some(lease.number()), progress, ..Learning::default() };
             }
             (learning.is_requested, learning.not_before, learning.failures) = (true, Timestamp::default(), 0);
@@ -136,16 +129,23 @@ impl Worker {
     }
 
     /// How far the list was read.
-    pub fn learning(&self) -> LearningStatus {
+    pub async fn learning(&self) -> Result<LearningStatus, CannotLearn> {
+        let saved = self.saved_progress().await?;
         let learning = lock(&self.0.learning);
-        let ListProgress { seen, total, completed_at, .. } = learning.progress;
-        LearningStatus {
+        let progress = if learning.restored.is_some() { &learning.progress } else { &saved };
+        Ok(LearningStatus {
             is_reading: learning.is_due(self.delivery().learn, self.now()),
-            read: seen,
-            total,
-            completed_at,
+            read: progress.seen,
+            total: progress.total,
+            completed_at: progress.completed_at,
             failure: learning.failure.clone(),
-        }
+        })
+    }
+
+    async fn saved_progress(&self) -> Result<ListProgress, CannotLearn> {
+        let saved = self.0.store.list_progress(&self.0.settings.account).await;
+        let saved = saved.map_err(|error| CannotLearn::Store(error.to_string()))?;
+        Ok(saved.and_then(|saved| serde_json::from_str(&saved).ok()).unwrap_or_default())
     }
 
     /// Whether pages are left to be read now, so that the run loop goes on without events.

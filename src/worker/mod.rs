@@ -32,8 +32,7 @@ use crate::telemetry::Meter;
 use arc_swap::ArcSwap;
 use dispatcher::Dispatcher;
 use futures_util::FutureExt;
-use learn::Learning;
-pub use learn::{CannotLearn, LearningStatus};
+use learn::{Learning, WeakWorker};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -133,7 +132,7 @@ impl Worker {
     ) -> Self {
         let health = AccountHealth::new(settings.delivery.load().limits, Learned::default());
         signals.publish(health.snapshot());
-        Self(Arc::new(Inner {
+        let worker = Self(Arc::new(Inner {
             settings,
             runtime,
             store,
@@ -149,7 +148,9 @@ impl Worker {
             run: Mutex::new(RunState::Idle),
             run_loop: TaskTracker::new(),
             changed: Notify::new(),
-        }))
+        }));
+        worker.0.signals.offer_learning(Arc::new(WeakWorker(Arc::downgrade(&worker.0))));
+        worker
     }
 
     /// Lets placeholder userIds lead to no affiliate: before they counted as placeholders, different users were linked by them.

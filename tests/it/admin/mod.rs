@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod affiliate_list;
 mod backlog;
 mod dead_letters;
 mod forget;

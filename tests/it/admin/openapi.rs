@@ -28,6 +28,7 @@ async fn the_description_has_every_path_of_both_listeners_each_operation_with_an
     let expected = [
         "/api/v1/accounts",
         "/api/v1/accounts/{account}",
+        "/api/v1/accounts/{account}/affiliate-list",
         "/api/v1/backlog",
         "/api/v1/dead-letters",
         "/api/v1/dead-letters/discard",

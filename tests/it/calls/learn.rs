@@ -4,12 +4,12 @@ use super::idle::{Counting, counting_store, settings, worker_with_signals};
 use super::{AT_ONCE, send_all};
 use crate::support::service::{Refersion, Service};
 use crate::support::{identify, within};
-use refersion_destination::account_signals::AccountSignals;
+use refersion_destination::account_signals::{AccountSignals, LearningStatus};
 use refersion_destination::domain::{AccountName, AffiliateStatus, Email, Field, Profile, Timestamp, User, UserId};
 use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::HealthState;
 use refersion_destination::store::{AffiliateIndex as _, EventLog as _, Maintenance as _, NewEvent};
-use refersion_destination::worker::{LearningStatus, Worker};
+use refersion_destination::worker::Worker;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -41,9 +41,10 @@ impl World {
 
     /// Reads the list until there is nothing left to do.
     async fn learn(&self) -> LearningStatus {
-        self.worker.learn_now().await.expect("begun");
+        let learning = self.signals.learning().expect("offered");
+        learning.learn_now().await.expect("begun");
         self.settled().await;
-        self.worker.learning()
+        learning.learning().await.expect("told")
     }
 
     /// Waits until the worker is idle.

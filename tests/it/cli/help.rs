@@ -32,6 +32,8 @@ async fn top_level() {
       email-conflicts  List affiliates whose e-mail could not be changed, because another affiliate has
                        the new one
       lookup           Show what became of a customer's events, and what the store holds of a user
+      learn            Learn who is an affiliate already from Refersion's list, so that a first sync
+                       takes fewer calls
       forget           Erase what the store holds of a user
       backup           Copy the store into a file, while the service runs or is stopped
       restore          Make the store of a backup, where there is none

@@ -1,8 +1,9 @@
-//! Dead letters, e-mail conflicts, lookup and erasure by the command line, through the running service or on its store.
+//! Dead letters, e-mail conflicts, lookup, learning and erasure by the command line, through the running service or on its store.
 
 mod cli;
 mod email_conflicts;
 mod forget;
+mod learn;
 mod lookup;
 mod terminal;
 

@@ -1,0 +1,140 @@
+//! `learn`: reads Refersion's list of affiliates, so that a first sync needs no search for each. Through the running service, or on the
+//! store of a stopped one.
+//!
+//! In: the name of an account. Out: counts. Interrupted, it goes on with the next page when it is run again. On a store of its own it
+//! keeps below `REFERSION_MAX_REQUESTS_PER_SECOND` and makes one request at a time.
+
+use super::admin_backend::{AdminBackend, BackendArgs, account_or_first};
+use super::admin_client::AdminClient;
+use super::progress::count_bar;
+use super::{now, print};
+use crate::admin::AffiliateListStatus;
+use crate::config::{AccountConfig, Config};
+use crate::delivery::{self, ListProgress, ListReply};
+use crate::refersion::{Client, ConnectionPool, SendGuard};
+use crate::scheduling::Backoff;
+use crate::store::{Remember, Store};
+use clap::Args;
+use indicatif::ProgressBar;
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct LearnArgs {
+    /// The account whose affiliates to learn. If not given: the first configured account, which is `main` if there is one
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: BackendArgs,
+}
+
+/// How often the running service is asked how far it is.
+const POLL_EVERY: Duration = Duration::from_millis(250);
+/// The waits after a page that could not be read.
+const BACKOFF: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60) };
+/// After so many failures in a row the command gives up.
+const MAX_FAILURES: u32 = 4;
+
+pub(super) fn run(args: &LearnArgs) -> ExitCode {
+    let bar = count_bar("affiliates");
+    let learned = args.target.config().and_then(|config| {
+        let account = account_or_first(&config, args.account.as_deref())?;
+        args.target.with_owner(&config, async |backend| match backend {
+            AdminBackend::Service(service) => through_service(service, account.as_str(), &bar).await,
+            AdminBackend::Store(own) => {
+                let accounts = config.every_account();
+                let configured = accounts.iter().find(|configured| configured.name == account);
+                let configured = configured.ok_or_else(|| {
+                    format!("no API key of the account {account} is configured: start the service, and run this again")
+                })?;
+                on_store(own.store(), &config, configured, &bar).await
+            }
+        })
+    });
+    bar.finish_and_clear();
+    match learned {
+        Ok(status) if args.json => print(&json!(status).to_string()),
+        Ok(AffiliateListStatus { read, .. }) => {
+            print(&format!("{read} affiliates are on Refersion's list, and known by e-mail"));
+        }
+        Err(code) => return code,
+    }
+    ExitCode::SUCCESS
+}
+
+/// Lets the service read the list, and waits until it has.
+async fn through_service(
+    service: &AdminClient,
+    account: &str,
+    bar: &ProgressBar,
+) -> Result<AffiliateListStatus, String> {
+    let path = format!("/api/v1/accounts/{account}/affiliate-list");
+    let mut status: AffiliateListStatus = service.post(&path, &json!({})).await?;
+    while status.reading {
+        show(bar, status.read, status.total);
+        tokio::time::sleep(POLL_EVERY).await;
+        status = service.get(&path, &[]).await?;
+    }
+    match status.failure {
+        Some(failure) => Err(format!("{failure}; {} affiliates were read, run this again to go on", status.read)),
+        None => Ok(status),
+    }
+}
+
+/// Reads the list here.
+async fn on_store(
+    store: &dyn Store,
+    config: &Config,
+    account: &AccountConfig,
+    bar: &ProgressBar,
+) -> Result<AffiliateListStatus, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let pool = ConnectionPool::new(&account.base_url, config.refersion.timeout).map_err(|error| text(&error))?;
+    let client = pool.client(&account.api_key).map_err(|error| text(&error))?;
+    let spacing = account.max_requests_per_second.map(|rate| Duration::from_secs_f64(1.0 / rate)).unwrap_or_default();
+    let saved = store.list_progress(&account.name).await.map_err(|error| text(&error))?;
+    let mut progress: ListProgress = saved.and_then(|saved| serde_json::from_str(&saved).ok()).unwrap_or_default();
+    loop {
+        let page = page(&client, progress.page).await?;
+        let after = progress.after(&page, now());
+        let learned = delivery::learned(&page, store.hash_key(), &account.name).into_iter();
+        let affiliates = learned.map(|one| Remember { known: one.known, keys: vec![one.email] }).collect();
+        let saved = serde_json::to_string(&after).map_err(|error| text(&error))?;
+        store.remember_listed(&account.name, affiliates, saved).await.map_err(|error| text(&error))?;
+        progress = after;
+        show(bar, progress.seen, progress.total);
+        if progress.is_complete() {
+            let ListProgress { seen, total, completed_at, .. } = progress;
+            return Ok(AffiliateListStatus { reading: false, read: seen, total, completed_at, failure: None });
+        }
+        tokio::time::sleep(spacing).await;
+    }
+}
+
+/// A page of the list; an error after some failures.
+async fn page(client: &Client, page: u32) -> Result<delivery::ListPage, String> {
+    let mut failures = 0;
+    loop {
+        let (what, retry_after) = match client.list(page, &SendGuard::none()).await {
+            Some(ListReply::Page(page)) => return Ok(page),
+            Some(ListReply::Failed { what, retry_after }) => (what, retry_after),
+            None => ("the request was not sent".to_owned(), None),
+        };
+        failures += 1;
+        if failures == MAX_FAILURES {
+            return Err(format!("{what}; run this again to go on with page {page}"));
+        }
+        tokio::time::sleep(BACKOFF.wait(failures, 1.0, retry_after)).await;
+    }
+}
+
+fn show(bar: &ProgressBar, read: u64, total: Option<u64>) {
+    if let Some(total) = total {
+        bar.set_length(total);
+    }
+    bar.set_position(read);
+}
