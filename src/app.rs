@@ -24,6 +24,7 @@ mod merchant_registry;
 mod open_store;
 mod ownership;
 mod reload;
+mod reload_requests;
 
 pub use open_store::{StoreOpenError, StoreState, look_at_store, open_source, open_store, open_target};
 pub use reload::{LoadConfig, Reloading};
@@ -47,6 +48,7 @@ use directory::Directory;
 use merchant_registry::MerchantRegistry;
 use ownership::LeaseRenewal;
 use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader, new_client};
+use reload_requests::ReloadRequests;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -175,11 +177,12 @@ pub async fn serve(
     let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&registry), pages), shutdown.clone()));
     let series = SeriesRecorder::new(context.metrics.clone(), Arc::clone(store), context.clock);
     let sampling = tokio::spawn(series.clone().run());
-    let operators = admin_router(&context, &registry, series, addresses.ops);
+    let (reload_requests, requested) = ReloadRequests::new();
+    let operators = admin_router(&context, &registry, series, reload_requests, addresses.ops);
     let private = tokio::spawn(listen_for_operators(ops, operators, shutdown.clone()));
     let leases = LeaseRenewal::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
     registry.wake_accounts_with_pending_events();
-    let reloader = Reloader::new(reloading, context.clone(), Arc::clone(&registry), merchants, accounts);
+    let reloader = Reloader::new((reloading, requested), context.clone(), Arc::clone(&registry), merchants, accounts);
     let reloads = tokio::spawn(reloader.run());
     let failure = tokio::select! {
         () = stop => None,
@@ -244,6 +247,7 @@ fn admin_router(
     context: &AppContext,
     registry: &Arc<AccountRegistry>,
     series: SeriesRecorder,
+    reload_requests: ReloadRequests,
     address: SocketAddr,
 ) -> Router {
     let config = context.config();
@@ -253,6 +257,7 @@ fn admin_router(
         started_at: context.clock.now(),
         scraper: Scraper::new(context.metrics.clone(), Arc::clone(&context.store)),
         series,
+        config: Arc::new(reload_requests),
         accounts: Arc::new(Directory { context: context.clone(), registry: Arc::clone(registry) }),
         shutdown: context.runtime.shutdown.clone(),
     };

@@ -24,6 +24,7 @@ mod lookup;
 mod openapi;
 mod pages;
 mod problem;
+mod reload;
 mod status;
 pub mod wording;
 mod wrong_tokens;
@@ -36,6 +37,7 @@ pub use directory::{Account, AccountDirectory, AccountState, UnknownAccount, kno
 pub use email_conflicts::EmailConflictPage;
 pub use lookup::{LookupRequest, LookupResult};
 pub use problem::ProblemDetails;
+pub use reload::{ChangedSetting, ReloadConfig, ReloadRefusal, Reloaded};
 pub use status::{DrainStatus, ServiceStatus};
 
 use crate::clock::Clock;
@@ -68,6 +70,8 @@ pub struct Admin {
     pub scraper: Scraper,
     /// What happened of late.
     pub series: SeriesRecorder,
+    /// Reads the configuration again.
+    pub config: Arc<dyn ReloadConfig>,
     /// The accounts of the service.
     pub accounts: Arc<dyn AccountDirectory>,
     /// Cancelled when the service shuts down.
@@ -121,6 +125,7 @@ fn open_routes() -> OpenApiRouter<Arc<Admin>> {
 fn api_routes() -> OpenApiRouter<Arc<Admin>> {
     OpenApiRouter::new()
         .routes(routes!(status::status))
+        .routes(routes!(reload::reload))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::show))
         .routes(routes!(affiliate_list::show, affiliate_list::learn))

@@ -37,6 +37,8 @@ const WITH_NAME: [u16; 1] = [404];
 const WITH_BODY: [u16; 3] = [408, 413, 415];
 /// Problems of a replay.
 const OF_REPLAY: [u16; 1] = [409];
+/// Of a reload.
+const OF_RELOAD: [u16; 1] = [422];
 
 /// One document of the parts: `public` is the public listener; `open` and `api` are the operators' routes without and with credentials.
 pub(super) fn document(public: OpenApi, open: OpenApi, api: OpenApi) -> Value {
@@ -83,6 +85,7 @@ fn add_problems_and_credentials(operation: &mut Value, method: &str) {
         (names || ["forget_user", "look_up"].iter().any(|id| operation["operationId"] == *id), &WITH_NAME),
         (body, &WITH_BODY),
         (replays, &OF_REPLAY),
+        (operation["operationId"] == "reload_configuration", &OF_RELOAD),
     ];
     for code in problems.iter().filter(|(has, _)| *has).flat_map(|(_, codes)| codes.iter()) {
         let schema = json!({"$ref": "#/components/schemas/ProblemDetails"});
@@ -108,8 +111,9 @@ fn description(code: u16) -> &'static str {
         409 => "The backlog is full",
         413 => "The body is too large",
         415 => "The body is not JSON",
+        422 => "The configuration is refused",
         429 => "Too many wrong tokens",
-        503 => "The store failed",
+        503 => "The store failed, or the service is shutting down",
         _ => "A bug of the service",
     }
 }

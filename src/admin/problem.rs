@@ -12,9 +12,10 @@
 //! | cannot learn: the account makes no calls here now, so its list cannot be read | 409 |
 //! | body too large | 413 |
 //! | unsupported media type | 415 |
+//! | configuration refused: a reload of a configuration with problems | 422 |
 //! | too many wrong tokens | 429 |
 //! | internal error: a bug | 500 |
-//! | store failed | 503 |
+//! | store failed, shutting down | 503 |
 //!
 //! A problem is JSON with `type` (a URN that never changes its meaning), `title`, `status` and `detail`, which says what to do. None
 //! holds a secret or personal data.
@@ -52,7 +53,10 @@ pub(super) enum Problem {
     CannotLearn(String),
     BodyTooLarge,
     UnsupportedMediaType,
+    /// With every problem of the configuration.
+    ConfigurationRefused(Vec<String>),
     TooManyWrongTokens,
+    ShuttingDown,
     Internal,
     /// With the store's error.
     StoreFailed(String),
@@ -70,6 +74,9 @@ pub struct ProblemDetails {
     pub status: u16,
     /// What is wrong with this request, and what to do.
     pub detail: String,
+    /// Each problem of a configuration that is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 /// The part of `type` before the problem's own name.
@@ -87,9 +94,10 @@ impl Problem {
             Self::BacklogFull(_) | Self::CannotLearn(_) => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ConfigurationRefused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyWrongTokens => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::StoreFailed(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreFailed(_) | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -109,7 +117,9 @@ impl Problem {
             Self::CannotLearn(_) => "cannot-learn",
             Self::BodyTooLarge => "body-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::ConfigurationRefused(_) => "configuration-refused",
             Self::TooManyWrongTokens => "too-many-wrong-tokens",
+            Self::ShuttingDown => "shutting-down",
             Self::Internal => "internal-error",
             Self::StoreFailed(_) => "store-failed",
         }
@@ -129,7 +139,9 @@ impl Problem {
             Self::CannotLearn(_) => "Refersion's list of affiliates cannot be read now",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body is not JSON",
+            Self::ConfigurationRefused(_) => "The configuration is refused",
             Self::TooManyWrongTokens => "Too many wrong tokens",
+            Self::ShuttingDown => "The service is shutting down",
             Self::Internal => "Internal error",
             Self::StoreFailed(_) => "The store failed",
         }
@@ -162,7 +174,11 @@ impl Problem {
             }
             Self::BodyTooLarge => "at most 64 KiB",
             Self::UnsupportedMediaType => "send JSON, with the header `Content-Type: application/json`",
+            Self::ConfigurationRefused(problems) => {
+                return format!("the former configuration goes on; the problems: {}", problems.join("; "));
+            }
             Self::TooManyWrongTokens => "wait for a second",
+            Self::ShuttingDown => "start it again, or ask another process of it",
             Self::Internal => "a bug of this service; its log has the details",
             Self::StoreFailed(error) => error,
         };
@@ -176,6 +192,7 @@ impl Problem {
             title: self.title().to_owned(),
             status: self.code().as_u16(),
             detail: self.detail(),
+            problems: if let Self::ConfigurationRefused(problems) = self { problems.clone() } else { Vec::new() },
         }
     }
 }

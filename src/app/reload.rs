@@ -1,6 +1,6 @@
 //! Reload (hot reload): takes another configuration while the service runs.
 //!
-//! In: a way to read the configuration again, and requests to do so: a signal, or the changed file of a secret. Out: other endpoints,
+//! In: a way to read the configuration again, and requests to do so: a signal, an operator's request, or the changed file of a secret. Out: other endpoints,
 //! keys and settings in place of the present ones. Invariants: a configuration is taken as a whole or, with its problems logged, not at
 //! all; no request is dropped, because the endpoints are replaced at once and each request goes on with the one it was given; an account
 //! has one worker as long as the process runs, which an account that is removed retires and one that is added again revives, so that
@@ -9,6 +9,7 @@
 
 use super::context::AppContext;
 use super::merchant_registry::{MerchantRegistry, new_pool};
+use super::reload_requests::ReloadRequest;
 use crate::account_signals::AccountSignals;
 use crate::config::{AccountConfig, Config, Problems, SettingChange, Warning};
 use crate::domain::{AccountName, ApiKey};
@@ -21,7 +22,7 @@ use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 /// Reads the configuration as the start did.
 pub type LoadConfig = Box<dyn Fn() -> Result<(Config, Vec<Warning>), Problems> + Send + Sync>;
@@ -55,6 +56,16 @@ enum ReloadError {
     /// The service was started without a way to read its configuration again.
     #[error("the configuration of a trial cannot be read again")]
     Trial,
+}
+
+impl ReloadError {
+    /// One text for each problem.
+    fn problems(&self) -> Vec<String> {
+        match self {
+            Self::Problems(problems) => problems.iter().map(ToString::to_string).collect(),
+            error => vec![error.to_string()],
+        }
+    }
 }
 
 /// The worker of an account that is or was configured, and what connects it to its endpoints.
@@ -98,6 +109,7 @@ pub(super) type ConfiguredAccounts = BTreeMap<AccountName, ConfiguredAccount>;
 /// Takes other configurations.
 pub(super) struct Reloader {
     reloading: Reloading,
+    requests: mpsc::Receiver<ReloadRequest>,
     context: AppContext,
     registry: Arc<AccountRegistry>,
     merchants: Option<MerchantRegistry>,
@@ -106,13 +118,13 @@ pub(super) struct Reloader {
 
 impl Reloader {
     pub(super) fn new(
-        reloading: Reloading,
+        (reloading, requests): (Reloading, mpsc::Receiver<ReloadRequest>),
         context: AppContext,
         registry: Arc<AccountRegistry>,
         merchants: Option<MerchantRegistry>,
         accounts: ConfiguredAccounts,
     ) -> Self {
-        Self { reloading, context, registry, merchants, accounts }
+        Self { reloading, requests, context, registry, merchants, accounts }
     }
 
     /// Reloads whenever that is requested, or the content of a secret's file has changed.
@@ -121,6 +133,11 @@ impl Reloader {
         loop {
             tokio::select! {
                 () = self.reloading.requested.notified() => {}
+                Some(request) = self.requests.recv() => {
+                    files = self.secret_files();
+                    self.answer(request);
+                    continue;
+                }
                 () = tokio::time::sleep(LOOK_EVERY) => if self.secret_files() == files {
                     continue;
                 } else {
@@ -128,12 +145,17 @@ impl Reloader {
                 },
             }
             files = self.secret_files();
-            self.reload();
+            let _ = self.reload(); // it is logged
         }
     }
 
+    fn answer(&mut self, ReloadRequest { dry_run, answer }: ReloadRequest) {
+        let reloaded = if dry_run { self.read_again().map(|(_, changes, _)| changes) } else { self.reload() };
+        let _ = answer.send(reloaded.map_err(|error| error.problems())); // Err: the operator has gone
+    }
+
     /// Reads the configuration again, and takes it. The result is logged and counted.
-    fn reload(&mut self) {
+    fn reload(&mut self) -> Result<Vec<SettingChange>, ReloadError> {
         let reloaded = self.try_reload();
         match &reloaded {
             Ok(changes) => log_changes(changes),
@@ -144,23 +166,31 @@ impl Reloader {
             Ok(_) => ReloadResult::Applied,
             Err(_) => ReloadResult::Refused,
         });
+        reloaded
     }
 
-    /// What has changed.
-    fn try_reload(&mut self) -> Result<Vec<SettingChange>, ReloadError> {
+    /// The configuration as it is to be, what differs, and warnings. Nothing is taken.
+    fn read_again(&self) -> Result<(Config, Vec<SettingChange>, Vec<Warning>), ReloadError> {
         let load = self.reloading.load.as_ref().ok_or(ReloadError::Trial)?;
         let (new, warnings) = load()?;
         let old = self.context.config();
         let changes = old.changes(&new);
+        let config = old.reloaded(new);
+        self.check_names(&old.every_account(), &config.every_account())?;
+        Ok((config, changes, warnings))
+    }
+
+    /// What has changed.
+    fn try_reload(&mut self) -> Result<Vec<SettingChange>, ReloadError> {
+        let (config, changes, warnings) = self.read_again()?;
         if changes.is_empty() {
             return Ok(changes);
         }
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let config = Arc::new(old.reloaded(new));
+        let config = Arc::new(config);
         let configured = config.every_account();
-        self.check_names(&old.every_account(), &configured)?;
         let names: Vec<AccountName> = configured.iter().map(|account| account.name.clone()).collect();
         let client = |account| new_client(account, config.refersion.timeout);
         let clients = configured.iter().map(client).collect::<Result<_, _>>()?;
@@ -235,11 +265,10 @@ fn log_changes(changes: &[SettingChange]) {
 fn log_refusal(error: &ReloadError) {
     match error {
         ReloadError::Trial => tracing::warn!("{error}"),
-        ReloadError::Problems(problems) => {
-            for problem in problems.iter() {
+        error => {
+            for problem in error.problems() {
                 tracing::error!("the configuration is refused, and the former one goes on: {problem}");
             }
         }
-        error => tracing::error!("the configuration is refused, and the former one goes on: {error}"),
     }
 }

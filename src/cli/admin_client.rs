@@ -51,6 +51,18 @@ impl AdminClient {
         read(&url, &answer)
     }
 
+    /// The answer to `POST path` with these parameters and without a body.
+    pub(super) async fn post_query<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, String> {
+        let mut url = self.url_of(path);
+        url.query_pairs_mut().extend_pairs(query);
+        let answer = self.http.post(&url, self.token.as_ref(), None, MAX_ANSWER_BYTES).await;
+        read(&url, &answer.map_err(|error| format!("{error}; {HINT}"))?)
+    }
+
     /// The answer to `POST path` without a body, or `None` if what the path names does not exist.
     pub(super) async fn post_if_found<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, String> {
         let (url, answer) = self.send_post(path, None).await?;

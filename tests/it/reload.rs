@@ -5,7 +5,7 @@
 
 use crate::support::process::{Process, binary};
 use crate::support::service::Refersion;
-use crate::support::{API_KEY, Answer, basic, http, identify, leaks, poll_until, within};
+use crate::support::{API_KEY, Answer, OPS_TOKEN, basic, http, identify, leaks, poll_until, within};
 use hmac::{Hmac, KeyInit, Mac};
 use refersion_destination::sandbox::{Operation, SandboxSettings};
 use serde_json::{Value, json};
@@ -248,6 +248,44 @@ async fn what_takes_effect_at_the_next_start_is_named_and_all_else_is_applied() 
         line.contains("WARN") && line.contains("delivery.max_backlog") && line.contains("at the next start")
     };
     assert!(log.lines().any(named), "{log}");
+}
+
+#[tokio::test]
+async fn an_operator_is_told_what_a_reload_changes_or_every_problem_and_a_dry_run_changes_nothing() {
+    let service = Reloading::start("", &[("OPS_TOKEN", OPS_TOKEN)]).await;
+    let write = |config: &str| std::fs::write(service.path("config.toml"), config).expect("writes");
+    let reload = async |query: &str| {
+        let url = format!("{}/api/v1/reload{query}", service.process.ops);
+        Answer::to(http().post(url).bearer_auth(OPS_TOKEN)).await
+    };
+    write("[delivery]\nmax_backlog = 5\n[mapping]\nmissing_name = \"?\"\n");
+    let dry = reload("?dry_run=true").await;
+    let changes = dry.json()["changes"].clone();
+    let told: Vec<_> = changes.as_array().into_iter().flatten().map(|change| change["text"].clone()).collect();
+    let backlog = "delivery.max_backlog: 1000000 → 5 (at the next start)";
+    assert_eq!(told, [backlog, "mapping.missing_name: \"-\" → \"?\""], "{}", dry.text);
+    let cli = |folder: &TempDir| {
+        let mut command = binary();
+        command.args(["check", "--diff", "--ops", &service.process.ops, "--config"]);
+        command.arg(folder.path().join("config.toml")).env("OPS_TOKEN", OPS_TOKEN).output().expect("runs")
+    };
+    let diff = cli(&service.folder);
+    assert_eq!(String::from_utf8_lossy(&diff.stdout), format!("{backlog}\nmapping.missing_name: \"-\" → \"?\"\n"));
+    assert_eq!((reload("?dry_run=true").await.json(), service.reloads("applied").await), (dry.json(), 0.0));
+    assert_eq!((reload("").await.json()["changes"].clone(), service.reloads("applied").await), (changes, 1.0));
+    assert_eq!(service.send(&identify("1", "u1", &json!({"name": "Cher"}))).await, "200 delivered");
+    let still: Vec<Value> = reload("").await.json()["changes"].as_array().expect("a list").clone();
+    assert_eq!(still.len(), 1, "what needs a restart: {still:?}");
+    write("[refersion]\nconcurrency = 0\ntimout = \"1s\"\n");
+    for query in ["?dry_run=true", ""] {
+        let refused = reload(query).await;
+        let json = refused.json();
+        assert_eq!((refused.status, json["problems"].as_array().map(Vec::len)), (422, Some(2)), "{json}");
+        assert_eq!(json["type"], "urn:refersion-destination:problem:configuration-refused");
+    }
+    assert_eq!(service.reloads("refused").await.to_string(), "1", "a dry run does not count");
+    let without = Answer::to(http().post(format!("{}/api/v1/reload", service.process.ops))).await;
+    assert_eq!(without.status, 401);
 }
 
 #[tokio::test]

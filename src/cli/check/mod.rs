@@ -6,6 +6,7 @@
 //! account; no secret is printed.
 
 mod account;
+mod diff;
 mod store;
 
 use super::{ConfigArgs, block_on, eprint, fail, print};
@@ -14,12 +15,19 @@ use crate::telemetry;
 use clap::Args;
 use serde::Serialize;
 use std::process::ExitCode;
+use url::Url;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// Print JSON, one object on each line
     #[arg(long)]
     json: bool,
+    /// Look at nothing else: ask the running service what a reload would change
+    #[arg(long)]
+    diff: bool,
+    /// The URL of the running service's operators' listener, for --diff. If not given, OPS_LISTEN
+    #[arg(long, value_name = "URL", requires = "diff")]
+    ops: Option<Url>,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -57,10 +65,14 @@ impl Finding {
 }
 
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
-    let config = match args.config.load(Mode::Live) {
+    let mode = if args.diff { Mode::Offline } else { Mode::Live };
+    let config = match args.config.load(mode) {
         Ok(config) => config,
         Err(code) => return code,
     };
+    if args.diff {
+        return diff::run(&config, args.ops.as_ref(), args.json);
+    }
     telemetry::start(false, "off");
     let mut all_good = true;
     let mut report = |finding: Finding| {

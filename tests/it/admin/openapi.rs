@@ -41,6 +41,7 @@ async fn the_description_has_every_path_of_both_listeners_each_operation_with_an
         "/api/v1/keys",
         "/api/v1/keys/{account}",
         "/api/v1/lookup",
+        "/api/v1/reload",
         "/api/v1/status",
         "/connect",
         "/connect/again",

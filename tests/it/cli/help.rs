@@ -160,6 +160,9 @@ async fn check() {
 
     Options:
           --json           Print JSON, one object on each line
+          --diff           Look at nothing else: ask the running service what a reload would change
+          --ops <URL>      The URL of the running service's operators' listener, for --diff. If not
+                           given, OPS_LISTEN
           --config <FILE>  A TOML file of settings. May be given several times; a later file overrides
                            an earlier one
       -h, --help           Print help
