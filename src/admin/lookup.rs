@@ -95,9 +95,14 @@ pub(super) async fn look_up(
     State(admin): State<Arc<Admin>>,
     ApiJson(request): ApiJson<LookupRequest>,
 ) -> Answer<LookupResult> {
+    looked_up(&admin, &request).await.map(Json)
+}
+
+/// What is known of the user or the event, for an operator who asks.
+pub(super) async fn looked_up(admin: &Admin, request: &LookupRequest) -> Result<LookupResult, Problem> {
     let account = admin.account_or_first(request.account.as_deref()).await?;
     let query = request.query(admin.store.hash_key(), account).map_err(Problem::InvalidRequest)?;
     let found = admin.store.lookup(&query).await?;
     tracing::info!(account = %query.account, events = found.events.len(), "an operator looked up a user or an event");
-    Ok(Json(LookupResult::new(&query, found)))
+    Ok(LookupResult::new(&query, found))
 }

@@ -111,7 +111,7 @@ fn selection(shows: &Shows, can_change: bool) -> Markup {
 
 /// Why nothing can be changed.
 pub(super) fn no_token() -> Markup {
-    html! { p.soft { "To replay, discard or reveal, set " code { "OPS_TOKEN" } " and restart the service." } }
+    html! { p.soft { "To replay, discard, reveal or look up, set " code { "OPS_TOKEN" } " and restart the service." } }
 }
 
 impl Shows {

@@ -19,7 +19,7 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
                     fill='none'/%3E%3C/svg%3E";
 
 /// The pages of the navigation: path and name.
-const NAVIGATION: [(&str, &str); 2] = [("/", "Overview"), ("/dead-letters", "Dead letters")];
+const NAVIGATION: [(&str, &str); 3] = [("/", "Overview"), ("/dead-letters", "Dead letters"), ("/lookup", "Lookup")];
 
 /// The hash by which the content security policy allows the style.
 pub(super) fn style_hash() -> String {

@@ -1,7 +1,7 @@
 //! The status page and the pages it leads to: what the API says, for people, in HTML that the server renders.
 //!
 //! In: requests of a browser. Out: HTML, also for every problem. `layout` is the frame of every page; `overview`, `account`,
-//! `dead_letters` and `dead_letter` are the pages, `changes` what their forms do; `parts` is shared by pages, `charts` draws, `format`
+//! `dead_letters`, `dead_letter` and `lookup` are the pages, `changes` what their forms do; `parts` is shared by pages, `charts` draws, `format`
 //! writes numbers and times. Invariants: a page passes [`Access`](super::Access) as the API does, and does what the API does; `maud`
 //! escapes every value; the content security policy allows the style of the page itself and nothing else, so that an escaping
 //! mistake could run no script; no page shows personal data but one event that is revealed by a `POST`, which needs the token and is
@@ -15,6 +15,7 @@ mod dead_letter;
 mod dead_letters;
 mod format;
 mod layout;
+mod lookup;
 mod overview;
 mod parts;
 
@@ -61,6 +62,7 @@ pub(super) fn routes(pages: Pages) -> Router {
         .route("/dead-letters/{id}/reveal", post(dead_letter::reveal))
         .route("/dead-letters/replay", post(changes::replay))
         .route("/dead-letters/discard", post(changes::discard))
+        .route("/lookup", get(lookup::ask).post(lookup::answer))
         .with_state(pages)
 }
 

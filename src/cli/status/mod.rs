@@ -35,6 +35,7 @@ pub(super) struct StatusArgs {
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// The most accounts that are shown: those that are halted or paused first.
 const ACCOUNTS_SHOWN: usize = 30;
+const FILE_WIDTH: usize = 120;
 
 /// What is shown.
 struct Shown {
@@ -67,7 +68,7 @@ async fn watch(args: &StatusArgs, service: &AdminClient, term: &Term) -> Result<
             Ok(shown) if args.json => {
                 print(&json!({"status": shown.status, "accounts": shown.accounts.accounts}).to_string());
             }
-            Ok(shown) => draw(&screen::lines(&shown), args.watch, first, term),
+            Ok(shown) => draw(&screen::lines(&shown, width(term)), args.watch, first, term),
             Err(error) if first => return Err(error),
             Err(error) if args.json => print(&json!({"error": error}).to_string()),
             Err(error) => draw(&[error], args.watch, first, term),
@@ -84,6 +85,11 @@ async fn ask(service: &AdminClient) -> Result<Shown, String> {
     let status = service.get("/api/v1/status", &[]).await?;
     let accounts = service.get("/api/v1/accounts", &[("limit", "1000".to_owned())]).await?;
     Ok(Shown { status, accounts })
+}
+
+/// How many columns there are; in a file, as many as the whole hour needs.
+fn width(term: &Term) -> usize {
+    term.size_checked().map_or(FILE_WIDTH, |(_, width)| width.into())
 }
 
 /// Prints the lines: in place if they are watched on a terminal, otherwise below what was printed before.

@@ -13,11 +13,13 @@ use std::cmp::Reverse;
 
 /// How many reasons of each kind are shown.
 const REASONS_SHOWN: usize = 5;
+/// The columns beside the minutes: name and sums.
+const BESIDE_MINUTES: usize = 57;
 /// From none to the most.
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Everything, for a terminal or a file.
-pub(super) fn lines(Shown { status, accounts }: &Shown) -> Vec<String> {
+/// Everything, for a terminal or a file of this many columns.
+pub(super) fn lines(Shown { status, accounts }: &Shown, width: usize) -> Vec<String> {
     let mut accounts: Vec<&AccountStatus> = accounts.accounts.iter().collect();
     let need = |account: &AccountStatus| match account.state {
         AccountState::Halted => 0,
@@ -29,7 +31,7 @@ pub(super) fn lines(Shown { status, accounts }: &Shown) -> Vec<String> {
     lines.push(String::new());
     lines.extend(account_table(&accounts, status.now));
     lines.push(String::new());
-    lines.extend(recent_table(&status.recent));
+    lines.extend(recent_table(&status.recent, width));
     lines.extend(reasons("REFUSED", &status.recent.refused));
     lines.extend(reasons("IGNORED", &status.recent.ignored));
     lines
@@ -44,11 +46,12 @@ fn head(status: &ServiceStatus, accounts: &[&AccountStatus]) -> Vec<String> {
     let mut lines = vec![
         format!("refersion-destination {}, {}: {}; up {up}", status.version, ready, status.message),
         format!(
-            "pending {}, the oldest for {}; empty {empty} ({because}); dead letters {}",
+            "pending {}, the oldest for {}; dead letters {}",
             count(status.pending),
             oldest(status.oldest_pending_at, status.now),
             count(status.dead_letters),
         ),
+        format!("empty {empty}: {because}"),
     ];
     for account in
         accounts.iter().filter(|account| matches!(account.state, AccountState::Halted | AccountState::Paused))
@@ -80,10 +83,11 @@ fn account_table(accounts: &[&AccountStatus], now: Timestamp) -> Vec<String> {
     lines
 }
 
-/// A row for each series: the sums, and the last hour drawn minute by minute.
-fn recent_table(recent: &Recent) -> Vec<String> {
+/// A row for each series: the sums, and as many of the last minutes as there is room for, drawn one by one.
+fn recent_table(recent: &Recent, width: usize) -> Vec<String> {
     type Counts = fn(&TimeSeries) -> &Vec<u64>;
     type Latency = fn(&TimeSeries) -> &Vec<Option<f64>>;
+    let minutes = width.saturating_sub(BESIDE_MINUTES).clamp(10, 60);
     let counts: [(&str, Counts); 7] = [
         ("accepted", |series| &series.accepted),
         ("delivered", |series| &series.delivered),
@@ -96,7 +100,7 @@ fn recent_table(recent: &Recent) -> Vec<String> {
     let sum = |counts: &[u64]| count(counts.iter().sum());
     let counted = counts.map(|(name, of)| {
         let drawn = of(&recent.hour).iter().map(|count| Some(float(*count)));
-        [name.to_owned(), sum(of(&recent.hour)), sum(of(&recent.day)), sparkline(drawn)]
+        [name.to_owned(), sum(of(&recent.hour)), sum(of(&recent.day)), sparkline(drawn, minutes)]
     });
     let highest = |values: &[Option<f64>]| values.iter().flatten().copied().reduce(f64::max);
     let latencies: [(&str, Latency); 2] = [
@@ -105,9 +109,10 @@ fn recent_table(recent: &Recent) -> Vec<String> {
     ];
     let timed = latencies.map(|(name, of)| {
         let shown = |series| highest(of(series)).map_or_else(|| "–".to_owned(), latency);
-        [name.to_owned(), shown(&recent.hour), shown(&recent.day), sparkline(of(&recent.hour).iter().copied())]
+        [name.to_owned(), shown(&recent.hour), shown(&recent.day), sparkline(of(&recent.hour).iter().copied(), minutes)]
     });
-    table(["", "LAST HOUR", "LAST DAY", "THE LAST HOUR, BY MINUTE"], counted.into_iter().chain(timed))
+    let drawn = format!("LAST {minutes} MIN");
+    table(["", "LAST HOUR", "LAST DAY", &drawn], counted.into_iter().chain(timed))
 }
 
 fn reasons(title: &str, reasons: &[ReasonCount]) -> Vec<String> {
@@ -115,8 +120,8 @@ fn reasons(title: &str, reasons: &[ReasonCount]) -> Vec<String> {
         return Vec::new();
     }
     let rows = reasons.iter().take(REASONS_SHOWN);
-    let rows = rows.map(|reason| [reason.text.clone(), count(reason.hour), count(reason.day)]);
-    std::iter::once(String::new()).chain(table([title, "LAST HOUR", "LAST DAY"], rows)).collect()
+    let rows = rows.map(|reason| [count(reason.hour), count(reason.day), reason.text.clone()]);
+    std::iter::once(String::new()).chain(table(["LAST HOUR", "LAST DAY", title], rows)).collect()
 }
 
 /// A table without lines. Numbers are right-aligned: what is neither the first nor a drawn column.
@@ -132,9 +137,10 @@ fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; 
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// The values as a line of blocks; a blank where there is none.
-fn sparkline(values: impl Iterator<Item = Option<f64>>) -> String {
+/// The last `count` values as a line of blocks; a blank where there is none.
+fn sparkline(values: impl Iterator<Item = Option<f64>>, count: usize) -> String {
     let values: Vec<Option<f64>> = values.collect();
+    let values = &values[values.len().saturating_sub(count)..];
     let highest = values.iter().flatten().copied().fold(0.0, f64::max);
     let block = |value: &Option<f64>| match value {
         Some(value) if *value > 0.0 => {
@@ -164,8 +170,9 @@ mod tests {
             (&[Some(8.0), Some(4.0), Some(1.0), Some(0.1), None, Some(0.0)], "█▄▁▁  "),
             (&[Some(1e12)], "█"),
         ] {
-            assert_eq!(sparkline(values.iter().copied()), expected);
+            assert_eq!(sparkline(values.iter().copied(), 60), expected);
         }
+        assert_eq!(sparkline([8.0, 2.0, 1.0].map(Some).into_iter(), 2), "█▄", "the latest ones");
     }
 
     #[test]

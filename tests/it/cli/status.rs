@@ -26,11 +26,12 @@ async fn it_says_what_waits_what_happened_and_why_events_were_refused() {
     let lines: Vec<String> =
         ran.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     for expected in [
-        "pending 0, the oldest for –; empty now (nothing is pending); dead letters 0",
+        "pending 0, the oldest for –; dead letters 0",
+        "empty now: nothing is pending",
         "main running 0 – now 0 of",
         "accepted 1 1 █",
         "delivered 1 1 █",
-        "Missing email address: add an `email` trait to the identify call 1 1",
+        "1 1 Missing email address: add an `email` trait to the identify call",
     ] {
         assert!(lines.iter().any(|line| line.starts_with(expected)), "{expected:?} is not in {lines:#?}");
     }

@@ -118,9 +118,12 @@ async fn a_form_of_another_site_or_without_the_token_changes_nothing_and_is_answ
 #[tokio::test]
 async fn where_no_token_is_set_pages_say_so_and_offer_no_change() {
     let (service, id) = service_with_a_dead_letter(&[("OPS_TOKEN", "")]).await;
-    for path in ["/dead-letters".to_owned(), format!("/dead-letters/{id}")] {
+    for path in ["/dead-letters".to_owned(), "/lookup".to_owned(), format!("/dead-letters/{id}")] {
         let page = get(&service, &path).await.text;
-        assert!(page.contains("To replay, discard or reveal, set") && !page.contains("method=\"post\""), "{page}");
+        assert!(
+            page.contains("To replay, discard, reveal or look up, set") && !page.contains("method=\"post\""),
+            "{page}"
+        );
     }
 }
 
@@ -132,6 +135,35 @@ async fn on_an_address_that_is_not_loopback_pages_need_the_token() {
     }
     let page = Answer::to(http().get(url(&service, "/")).basic_auth("anyone", Some(OPS_TOKEN))).await;
     assert_eq!(page.status, 200);
+}
+
+#[tokio::test]
+async fn a_lookup_says_what_became_of_a_customers_events_and_repeats_nothing() {
+    let (service, id) = service_with_a_dead_letter(&[]).await;
+    let code = service.refersion.sandbox.affiliate("u2@example.com").expect("an affiliate").code;
+    for (form, expected) in [
+        (
+            "email=u2%40example.com",
+            &["<h1>Found</h1>", &format!("Affiliate {code}"), "created by this service", "The affiliate was created"][..],
+        ),
+        (
+            "email=&user_id=markeruser1&account=main",
+            &["<h1>Found</h1>", "Refersion refused new", &format!("/dead-letters/{id}")],
+        ),
+        ("message_id=m99", &["<h1>Nothing is known</h1>", "name in logs, traces and dead letters is"]),
+    ] {
+        let page = send_form(&service, "/lookup", form).await;
+        assert_eq!(page.status, 200, "{form}");
+        for expected in expected {
+            assert!(page.text.contains(expected), "{form}: {expected} is not in {}", page.text);
+        }
+        assert!(!page.text.contains("arker") && !page.text.contains("example.com"), "{}", page.text);
+    }
+    for (form, status) in [("", 400), ("email=nobody", 400), ("user_id=u2&account=nope", 404)] {
+        assert_eq!(send_form(&service, "/lookup", form).await.status, status, "{form}");
+    }
+    let without = Answer::to(http().post(url(&service, "/lookup")).body("user_id=u2")).await;
+    assert_eq!(without.status, 401);
 }
 
 /// Values of an event that a page shows are text, whatever they are.

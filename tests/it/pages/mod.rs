@@ -13,7 +13,7 @@ use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::json;
 
 /// Every page, for a service with the dead letter 1.
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "/",
     "/?range=day&refresh=off",
     "/accounts/main",
@@ -21,6 +21,7 @@ const PAGES: [&str; 7] = [
     "/dead-letters?reason=refused&since=hour&select=all",
     "/dead-letters/1",
     "/dead-letters/99999",
+    "/lookup",
 ];
 
 fn url(service: &Service, path: &str) -> String {

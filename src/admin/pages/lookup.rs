@@ -1,0 +1,146 @@
+//! Lookup: what became of a customer's events, by what an operator knows of the customer or of the event.
+//!
+//! In: a form, sent by `POST` so that no address is in a URL. Out: affiliates and events. Invariant: what was asked is not repeated on
+//! the page, so that no picture of it holds an address.
+
+use super::layout::Page;
+use super::{Pages, Shown, dead_letters, format};
+use crate::admin::extract::{FormFields, MAX_ITEMS};
+use crate::admin::lookup::{LookupRequest, LookupResult, looked_up};
+use crate::series::reason_in_words;
+use crate::store::{EventRecord, EventState, FoundAffiliate, FoundBy, SentAttribute};
+use axum::extract::State;
+use maud::{Markup, html};
+
+/// The fields of the form: name, label, and what goes into it.
+const FIELDS: [(&str, &str, &str); 5] = [
+    ("email", "E-mail address", "of the customer"),
+    ("user_id", "userId", "of the customer, at Segment"),
+    ("message_id", "messageId", "of one event; of a delete, name its user, too"),
+    ("code", "Affiliate code", "at Refersion"),
+    ("account", "Account", "the first configured one if empty"),
+];
+
+pub(super) async fn ask(State(pages): State<Pages>) -> Shown {
+    Ok(Page::new("Lookup").at("/lookup").render(html! {
+        h1 { "Lookup" }
+        p { "What became of a customer's events? Fill in what you know. Nothing of it is stored or logged: its hashes are compared." }
+        div.card { @if pages.can_change { (form()) } @else { div.pad { (dead_letters::no_token()) } } }
+    }))
+}
+
+pub(super) async fn answer(State(pages): State<Pages>, form_fields: FormFields) -> Shown {
+    let field = |name: &str| {
+        let value = form_fields.all(name).next().map(str::trim).unwrap_or_default();
+        Some(value.to_owned()).filter(|value| !value.is_empty())
+    };
+    let request = LookupRequest {
+        account: field("account"),
+        user_id: field("user_id"),
+        email: field("email"),
+        message_id: field("message_id"),
+        code: field("code"),
+        before: None,
+        limit: Some(MAX_ITEMS),
+    };
+    let result = looked_up(&pages.admin, &request).await?;
+    Ok(Page::new("Lookup").at("/lookup").at_moment(pages.admin.clock.now()).render(html! {
+        h1 { @if result.known { "Found" } @else { "Nothing is known" } }
+        @if !result.known { p { "There is no affiliate, and no event within the deduplication window." } }
+        @if let Some(event) = &result.event { p { "The event's name in logs, traces and dead letters is " code { (event) } "." } }
+        @if let Some(at) = result.found.deleted_at { div.banner.wait { p { "The user was deleted as of " (format::moment(at)) " UTC." } } }
+        @for affiliate in &result.found.affiliates { (affiliate_section(affiliate)) }
+        (events(&result))
+        p { a href="/lookup" { "Look up another one" } }
+    }))
+}
+
+fn form() -> Markup {
+    html! {
+        form.bar method="post" action="/lookup" autocomplete="off" {
+            @for (name, label, hint) in FIELDS {
+                div.field {
+                    label for=(name) { (label) small { " (" (hint) ")" } }
+                    input type="text" id=(name) name=(name) autocomplete="off" spellcheck="false";
+                }
+            }
+            button.primary type="submit" { "Look up" }
+        }
+    }
+}
+
+fn affiliate_section(found: &FoundAffiliate) -> Markup {
+    let owner = match (found.user_ids, found.found_by.contains(&FoundBy::UserId)) {
+        (0, _) => "no userId",
+        (_, true) => "this userId",
+        (_, false) => "a userId",
+    };
+    let id = format!("affiliate-{}", found.code);
+    html! {
+        section aria-labelledby=(id) {
+            h2 id=(id) { "Affiliate " (found.code) }
+            div.card {
+                dl.facts {
+                    dt { "Id" } dd { @if let Some(id) = found.id { (id) } @else { "not known" } }
+                    dt { "Origin" } dd { @if found.created_here { "created by this service" } @else { "existed before" } }
+                    dt { "Owner" } dd { (owner) }
+                    dt { "Leading to it" } dd { "userIds: " (found.user_ids) ", e-mail addresses: " (found.emails) }
+                    @if found.email_conflict { dt { "E-mail" } dd { "its new e-mail belongs to another affiliate" } }
+                    dt { "Last sent" } dd { (sent(&found.sent)) }
+                }
+            }
+        }
+    }
+}
+
+/// Names of attributes, and since when their values were true; no values.
+fn sent(sent: &[SentAttribute]) -> Markup {
+    html! {
+        @if sent.is_empty() { "nothing" }
+        @for (place, sent) in sent.iter().enumerate() {
+            @if place > 0 { br; }
+            code { (sent.attribute) } @if let Some(at) = sent.at { span.soft { " as of " (format::moment(at)) " UTC" } }
+        }
+    }
+}
+
+fn events(result: &LookupResult) -> Markup {
+    let events = &result.found.events;
+    html! {
+        section aria-labelledby="events" {
+            h2 id="events" { "Events" }
+            div.card {
+                @if events.is_empty() { p.pad.soft { "None within the deduplication window." } }
+                @else {
+                    table.stack {
+                        thead { tr { th scope="col" { "Event" } th scope="col" { "Received (UTC)" } th scope="col" { "Became" } } }
+                        tbody { @for event in events { (event_row(event)) } }
+                    }
+                }
+            }
+            @if result.found.next.is_some() {
+                p.soft { "Older ones are shown by " code { "lookup" } " on the command line." }
+            }
+        }
+    }
+}
+
+fn event_row(event: &EventRecord) -> Markup {
+    let outcome = event.outcome.as_deref().unwrap_or_default();
+    html! {
+        tr {
+            th scope="row" { code { (event.event) } }
+            td.tight data-label="Received (UTC)" { (format::moment(event.received_at)) }
+            td {
+                @match event.state {
+                    EventState::Pending => { "pending" }
+                    EventState::Settled => { (reason_in_words(outcome)) br; code.soft { (outcome) } }
+                    EventState::DeadLetter => {
+                        a href={ "/dead-letters/" (event.seq) } { "Dead letter " (event.seq) } ": "
+                        (event.reason.as_deref().unwrap_or(outcome)) br; code.soft { (outcome) }
+                    }
+                }
+            }
+        }
+    }
+}
