@@ -3,8 +3,9 @@
 use super::{BEHIND, World, any_refersion, settings, start_segment};
 use crate::support::process::Process;
 use crate::support::{API_KEY, leaks, poll_until, within};
+use refersion_destination::sandbox::Fault;
 use refersion_destination::sandbox::segment::{SegmentCall, SegmentSettings};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 #[tokio::test]
 async fn a_callback_that_is_replayed_connects_nothing() {
@@ -75,12 +76,18 @@ async fn a_head_request_uses_no_code_up() {
 async fn a_browser_that_disconnects_loses_the_page_and_nothing_else() {
     let world = World::start().await;
     let (browser, callback) = world.allowed("website").await;
+    world.segment.script_for(SegmentCall::CreateDestination, [Fault::Hang { effect: false }]);
     let mut socket = tokio::net::TcpStream::connect(world.service.addresses.server).await.expect("connects");
     let (path, cookie) = (callback.trim_start_matches(BEHIND), browser.cookie.expect("a cookie"));
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n");
     socket.write_all(request.as_bytes()).await.expect("written");
-    within(poll_until(async || world.calls(SegmentCall::Token), |calls| *calls == 1)).await;
-    drop(socket);
+    within(poll_until(async || world.calls(SegmentCall::CreateDestination), |calls| *calls == 1)).await;
+    socket.shutdown().await.expect("closed for writing");
+    assert_eq!(
+        within(socket.read(&mut [0])).await.expect("closed"),
+        0,
+        "the service has noticed, and Segment has not answered"
+    );
     within(poll_until(async || world.destinations().len(), |made| *made == 1)).await;
 }
 
