@@ -267,7 +267,9 @@ impl Delivery<'_> {
         let (links_user_id, links_email) = (wanted.user.user_id.is_some(), has_email(&self.input, wanted, known));
         if self.is_protected(&known.code) {
             assert!(!links_user_id, "a userId takes over an affiliate");
-            let had_email = has_email(&self.input, wanted, &self.store.known[&known.code.0]);
+            // An e-mail that led to it before may be learned from what Refersion shows of it.
+            let led_to_it = self.store.by_email.as_ref() == Some(&known.code);
+            let had_email = led_to_it || has_email(&self.input, wanted, &self.store.known[&known.code.0]);
             assert!(!links_email || had_email, "an e-mail takes over an affiliate");
         }
         self.store.known.insert(known.code.0.clone(), known.clone());

@@ -41,7 +41,8 @@ async fn without_hints_the_answer_of_another_process_does_not_wait_for_the_end_o
     cluster.refersion.sandbox.script([Fault::too_many_calls(Some(3_600))]);
     for number in ["1", "2"] {
         // Of the 30 seconds of `SERVER_WAIT`, the answer takes less than 20.
-        let answer = post(&processes[1].server, &identify(number, number, &Value::Null));
+        let event = identify(number, number, &Value::Null);
+        let answer = post(&processes[1].server, &event);
         let accepted = tokio::time::timeout(Duration::from_secs(20), answer).await.expect("before the wait is over");
         assert_eq!(accepted.expect("answered").brief(), "202 accepted");
     }
