@@ -101,7 +101,7 @@ async fn kept_keys_are_listed_and_found_by_the_public_half_and_never_shown() {
 async fn a_removed_key_delivers_nothing_more_until_it_arrives_again() {
     let partner = Partner::start(&[("SERVER_WAIT", "0s")]).await;
     let ann = partner.refersions.accept(ANN);
-    ann.script([Fault::too_many_calls(Some(1))]);
+    ann.script_for(Operation::New, [Fault::too_many_calls(Some(5))]);
     assert_eq!(partner.send(ANN, &identify("m1", "u1", &Value::Null)).await.brief(), "202 accepted");
     within(ann.until(|ann| ann.pending_faults() == 0)).await;
     let (account, verified) = (partner.kept()[0].0.clone(), partner.refersions.verifications(ANN));
