@@ -13,8 +13,9 @@
 //! | error: a bug | 500 | sends it again |
 //! | unavailable: not stored, a key that could not be verified, shutting down | 503 | sends it again |
 //!
-//! A page for merchants ([`PageStatus`]) has 200, a refusal of one 400, 403, 409, 500 or 503. Never sent to Segment: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`, and `notes` if a part of the event was left
-//! out; neither holds a secret or personal data. The codes of `/readyz` are in `health`.
+//! A page for merchants ([`PageStatus`]) has 200, or 303 on the way to Segment's consent page; a refusal of one 400, 403, 409, 500 or
+//! 503. Never an answer to Segment's webhook: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`, and `notes` if a
+//! part of the event was left out; neither holds a secret or personal data. The codes of `/readyz` are in `health`.
 
 use super::AdmissionError;
 use super::connect::KeyProblem;

@@ -5,7 +5,7 @@
 //! of them), and so does an outage: calls for several different events failed, and none succeeded between (one event that
 //! always fails is not an outage). When the wait (the cooldown) is over, one request goes first (half-open), and its reply decides. A 401
 //! halts the account until a probe, or a new key, ends that. Invariants: there is one state, so that nothing can be open and
-//! halted at once; nothing begins before a `Retry-After` is over, whatever happens meanwhile; replies to requests that began
+//! halted at once; nothing begins before a `Retry-After` is over, whatever is replied meanwhile; replies to requests that began
 //! before the last change of the breaker neither trip nor close it. Deliberately absent: how many requests and how fast
 //! ([`super::ConcurrencyLimit`], `RateLimit`).
 

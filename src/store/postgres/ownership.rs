@@ -3,8 +3,8 @@
 //! In: renewals by the caller, and hints of other processes. Out: leases. One heartbeat, the row of this process in `replicas`, keeps
 //! all its leases alive. All moments in the tables are the database's; the leases of this process count on its own monotonic
 //! clock from before the heartbeat was sent. Invariants: each taking draws another random token (a number could be drawn twice, after
-//! a standby that lags was promoted), and every statement that ends an event names the token: of an earlier owner it finds no row;
-//! after every reconnect each account is held anew, so that its scheduler is rebuilt. Deliberately absent: statements
+//! a standby that lags was promoted), and whoever ends an event compares the token with the locked row of the account: an earlier
+//! (former) owner's is another one, and changes nothing (a fencing token); after every reconnect each account is held anew, so that its scheduler is rebuilt. Deliberately absent: statements
 //! ([`super::owners`]), and which process is to own an account ([`Owned::next_move`](crate::scheduling::Owned::next_move)).
 
 use super::PostgresStore;
