@@ -105,6 +105,16 @@ pub enum FoundBy {
     MessageId,
 }
 
+impl FoundBy {
+    /// That a key of the user was given.
+    pub(super) fn key(key: &UserKey) -> Self {
+        match key {
+            UserKey::UserId(_) => Self::UserId,
+            UserKey::Email(_) => Self::Email,
+        }
+    }
+}
+
 /// An attribute that was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SentAttribute {

@@ -1,8 +1,8 @@
-//! How the log is read and compacted in portions, alike in every engine: so that none occupies a connection for long.
+//! How the log is read, searched and compacted in portions, alike in every engine: so that none occupies a connection for long.
 //!
 //! Deliberately absent: the statements, which are an engine's.
 
-use super::StoreError;
+use super::{LookupQuery, StoreError};
 use crate::domain::Seq;
 use crate::scheduling::Entry;
 
@@ -29,4 +29,37 @@ where
             return Ok(entries);
         }
     }
+}
+
+/// Rows of the log, from the first seq to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeqRange {
+    /// The first.
+    pub first: i64,
+    /// The last.
+    pub last: i64,
+}
+
+/// The seqs that a lookup finds in these ranges, the newest first: one more than it wants, if there are so many. The ranges follow
+/// each other from the newest to the oldest. `examine` examines the last rows of a range: it returns what is found in them, the newest
+/// first, and the rest of the range, if there is one.
+pub async fn newest<F, E>(
+    ranges: Vec<SeqRange>,
+    query: &LookupQuery,
+    examine: impl Fn(SeqRange) -> F,
+) -> Result<Vec<i64>, E>
+where
+    F: Future<Output = Result<(Vec<i64>, Option<SeqRange>), E>>,
+{
+    let mut found = Vec::new();
+    let last = query.before.map_or(i64::MAX - 1, |before| before - 1);
+    for range in ranges {
+        let mut rest = Some(SeqRange { last: range.last.min(last), ..range });
+        while let Some(range) = rest.filter(|range| range.first <= range.last && found.len() <= query.limit) {
+            let (more, next) = examine(range).await?;
+            found.extend(more);
+            rest = next;
+        }
+    }
+    Ok(found)
 }

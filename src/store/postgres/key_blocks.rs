@@ -12,19 +12,11 @@ use super::shared::AccountNumber;
 use crate::domain::Seq;
 use crate::store::erasure::KeyHash;
 use crate::store::key_filter::{BLOCK_ROWS, KeyFilter};
+use crate::store::portions::SeqRange;
 use tokio_postgres::Error;
 
 /// So many rows of the log are examined by one statement.
 const PORTION: i64 = 20_000;
-
-/// Seqs from the first to the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// The first.
-    pub first: i64,
-    /// The last.
-    pub last: i64,
-}
 
 /// A seq, and the first transaction that began after it was drawn.
 #[derive(Clone, Copy, Debug)]
@@ -54,14 +46,14 @@ impl Horizon {
 pub async fn build(session: &Session, until: Seq) -> Result<bool, Error> {
     let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL ORDER BY last LIMIT 1";
     if let Some(row) = session.query_opt(sql, &[]).await? {
-        let block = Range { first: row.get(0), last: row.get(1) };
+        let block = SeqRange { first: row.get(0), last: row.get(1) };
         let (filter, _, _) = filter(session, block).await?;
         let sql = "UPDATE key_blocks SET filter = $2 WHERE last = $1";
         session.execute(sql, &[&block.last, &filter.as_bytes()]).await?;
         return Ok(true);
     }
     let first = covered_up_to(session).await? + 1;
-    let (filter, rows, last) = filter(session, Range { first, last: until.0 }).await?;
+    let (filter, rows, last) = filter(session, SeqRange { first, last: until.0 }).await?;
     if rows < BLOCK_ROWS {
         return Ok(false);
     }
@@ -71,7 +63,7 @@ pub async fn build(session: &Session, until: Seq) -> Result<bool, Error> {
 }
 
 /// The filter of the first rows of a range, how many they are (a block at most), and the seq of the last one.
-async fn filter(session: &Session, Range { first, last }: Range) -> Result<(KeyFilter, i64, i64), Error> {
+async fn filter(session: &Session, SeqRange { first, last }: SeqRange) -> Result<(KeyFilter, i64, i64), Error> {
     let sql = "SELECT seq, keys FROM log WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT $3";
     let rows = session.query(sql, &[&first, &last, &BLOCK_ROWS]).await?;
     let mut filter = KeyFilter::new();
@@ -112,7 +104,7 @@ pub async fn remove_all_empty(session: &Session) -> Result<(), Error> {
 }
 
 /// The rows that may have one of these keys, the newest first. It reads every filter: 4 bytes of each event.
-pub async fn candidates(session: &Session, keys: &[KeyHash]) -> Result<Vec<Range>, Error> {
+pub async fn candidates(session: &Session, keys: &[KeyHash]) -> Result<Vec<SeqRange>, Error> {
     // The bits of each key, as `KeyFilter` sets them.
     let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL OR EXISTS (
                    SELECT 1 FROM unnest($1::bytea[]) AS asked (key) WHERE NOT EXISTS (
@@ -122,8 +114,8 @@ pub async fn candidates(session: &Session, keys: &[KeyHash]) -> Result<Vec<Range
     // First the end of the blocks: of a block that is made meanwhile, the rows are read one by one.
     let covered = covered_up_to(session).await?;
     let rows = session.query(sql, &[&as_slices(keys)]).await?;
-    let blocks = rows.iter().map(|row| Range { first: row.get(0), last: row.get(1) });
-    Ok([Range { first: covered + 1, last: i64::MAX - 1 }]
+    let blocks = rows.iter().map(|row| SeqRange { first: row.get(0), last: row.get(1) });
+    Ok([SeqRange { first: covered + 1, last: i64::MAX - 1 }]
         .into_iter()
         .chain(blocks.filter(|block| block.last <= covered))
         .collect())
@@ -134,14 +126,14 @@ pub async fn examine(
     session: &Session,
     account: AccountNumber,
     keys: &[KeyHash],
-    Range { first, last }: Range,
-) -> Result<(Vec<i64>, Option<Range>), Error> {
+    SeqRange { first, last }: SeqRange,
+) -> Result<(Vec<i64>, Option<SeqRange>), Error> {
     let sql = "SELECT seq FROM log WHERE seq >= $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1 OFFSET $3";
     let lowest = session.query_opt(sql, &[&first, &last, &(PORTION - 1)]).await?.map(|row| row.get::<_, i64>(0));
     // An event has one key or two.
     let sql = "SELECT seq FROM log WHERE seq >= $1 AND seq <= $2 AND account = $3
                AND (substr(keys, 2, 16) = ANY ($4) OR substr(keys, 19, 16) = ANY ($4)) ORDER BY seq DESC";
     let rows = session.query(sql, &[&lowest.unwrap_or(first), &last, &account, &as_slices(keys)]).await?;
-    let rest = lowest.filter(|lowest| *lowest > first).map(|lowest| Range { first, last: lowest - 1 });
+    let rest = lowest.filter(|lowest| *lowest > first).map(|lowest| SeqRange { first, last: lowest - 1 });
     Ok((rows.iter().map(|row| row.get(0)).collect(), rest))
 }

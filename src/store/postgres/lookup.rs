@@ -7,14 +7,14 @@
 use super::PostgresStore;
 use super::error::JobError;
 use super::inspection::record;
-use super::key_blocks::{Range, candidates, examine};
+use super::key_blocks::{candidates, examine};
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::domain::{Timestamp, UserKey};
 use crate::store::erasure::{KeyHash, Reached};
 use crate::store::keys::{self, EMAIL, TaggedKey, USER_ID};
 use crate::store::rows::affiliates::{COLUMNS, known};
-use crate::store::{FoundAffiliate, FoundBy, Lookup, LookupQuery, StoreError};
+use crate::store::{FoundAffiliate, FoundBy, Lookup, LookupQuery, StoreError, portions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use tokio_postgres::Error;
@@ -57,8 +57,7 @@ impl Asked {
         let ids: Vec<&[u8]> = query.ids.iter().map(|id| id.0.as_slice()).collect();
         let sql = "SELECT seq, keys FROM log JOIN ids USING (seq) WHERE ids.id = ANY ($1) ORDER BY seq DESC";
         let rows = session.query(sql, &[&ids]).await?;
-        let found_by = |key: &UserKey| if matches!(key, UserKey::UserId(_)) { FoundBy::UserId } else { FoundBy::Email };
-        let mut keys: Vec<_> = query.users.iter().map(|key| (*key, found_by(key))).collect();
+        let mut keys: Vec<_> = query.users.iter().map(|key| (*key, FoundBy::key(key))).collect();
         for row in &rows {
             let of_event = keys::from_blob(row.get(1)).unwrap_or_default();
             keys.extend(of_event.into_iter().map(|key| (key, FoundBy::MessageId)));
@@ -121,18 +120,9 @@ async fn events_of(
     keys: &[KeyHash],
     query: &LookupQuery,
 ) -> Result<Vec<i64>, Error> {
-    let mut found = Vec::new();
     if keys.is_empty() {
-        return Ok(found);
+        return Ok(Vec::new());
     }
-    let last = query.before.map_or(i64::MAX - 1, |before| before - 1);
-    for range in candidates(session, keys).await? {
-        let mut rest = Some(Range { last: range.last.min(last), ..range });
-        while let Some(range) = rest.filter(|range| range.first <= range.last && found.len() <= query.limit) {
-            let (more, next) = examine(session, account, keys, range).await?;
-            found.extend(more);
-            rest = next;
-        }
-    }
-    Ok(found)
+    let ranges = candidates(session, keys).await?;
+    portions::newest(ranges, query, |range| examine(session, account, keys, range)).await
 }

@@ -12,23 +12,15 @@ use crate::store::StoreError;
 use crate::store::erasure::KeyHash;
 use crate::store::key_filter::{BLOCK_ROWS, KeyFilter, may_hold};
 use crate::store::keys;
+use crate::store::portions::SeqRange;
 use rusqlite::{Connection, params};
 
 /// So many rows after the last block are examined in one read.
 const PORTION: i64 = 5_000;
 
-/// Seqs from the first to the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// The first.
-    pub first: i64,
-    /// The last.
-    pub last: i64,
-}
-
 /// Makes one filter: of the oldest block that has none, or else of the next block; says whether there may be more to make.
 pub fn build(tx: &mut WriteTx<'_>) -> Result<bool, StoreError> {
-    let read = |row: &rusqlite::Row<'_>| Ok(Range { first: row.get(0)?, last: row.get(1)? });
+    let read = |row: &rusqlite::Row<'_>| Ok(SeqRange { first: row.get(0)?, last: row.get(1)? });
     let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL ORDER BY last LIMIT 1";
     if let Some(block) = tx.connection.one(sql, [], read)? {
         let (filter, _, _) = filter(tx.connection, block)?;
@@ -37,7 +29,7 @@ pub fn build(tx: &mut WriteTx<'_>) -> Result<bool, StoreError> {
         return Ok(true);
     }
     let first = covered_up_to(tx.connection)? + 1;
-    let (filter, rows, last) = filter(tx.connection, Range { first, last: i64::MAX })?;
+    let (filter, rows, last) = filter(tx.connection, SeqRange { first, last: i64::MAX })?;
     if rows < BLOCK_ROWS {
         return Ok(false);
     }
@@ -47,7 +39,7 @@ pub fn build(tx: &mut WriteTx<'_>) -> Result<bool, StoreError> {
 }
 
 /// The filter of the first rows of a range, how many they are (a block at most), and the seq of the last one.
-fn filter(connection: &Connection, Range { first, last }: Range) -> Result<(KeyFilter, i64, i64), StoreError> {
+fn filter(connection: &Connection, SeqRange { first, last }: SeqRange) -> Result<(KeyFilter, i64, i64), StoreError> {
     let sql = "SELECT seq, keys FROM log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![first, last, BLOCK_ROWS])?;
@@ -93,14 +85,14 @@ fn each_block(connection: &Connection, rows: &[Seq], sql: &str) -> Result<(), St
 }
 
 /// The rows that may have one of these keys, the newest first. It reads every filter: 4 bytes of each event.
-pub fn candidates(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<Range>, StoreError> {
+pub fn candidates(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<SeqRange>, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
-    let mut ranges = vec![Range { first: covered_up_to(&snapshot)? + 1, last: i64::MAX - 1 }];
+    let mut ranges = vec![SeqRange { first: covered_up_to(&snapshot)? + 1, last: i64::MAX - 1 }];
     let mut statement = snapshot.prepare_cached("SELECT first, last, filter FROM key_blocks ORDER BY last DESC")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if may_hold(row.get_ref(2)?.as_blob_or_null().unwrap_or_default(), keys) {
-            ranges.push(Range { first: row.get(0)?, last: row.get(1)? });
+            ranges.push(SeqRange { first: row.get(0)?, last: row.get(1)? });
         }
     }
     Ok(ranges)
@@ -110,8 +102,8 @@ pub fn candidates(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<Range
 pub fn examine(
     connection: &Connection,
     keys: &[KeyHash],
-    range: Range,
-) -> Result<(Vec<i64>, Option<Range>), StoreError> {
+    range: SeqRange,
+) -> Result<(Vec<i64>, Option<SeqRange>), StoreError> {
     let sql = "SELECT seq, keys FROM log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![range.first, range.last, PORTION])?;
@@ -122,5 +114,5 @@ pub fn examine(
             found.push(lowest);
         }
     }
-    Ok((found, (examined == PORTION).then_some(Range { first: range.first, last: lowest - 1 })))
+    Ok((found, (examined == PORTION).then_some(SeqRange { first: range.first, last: lowest - 1 })))
 }

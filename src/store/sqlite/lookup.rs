@@ -8,13 +8,13 @@ use super::SqliteStore;
 use super::affiliates::{find_affiliate, known_of, user_links};
 use super::erase;
 use super::inspection::record;
-use super::key_blocks::{Range, candidates, examine};
+use super::key_blocks::{candidates, examine};
 use super::query::Query;
 use super::write_tx::WriteTx;
 use crate::domain::{EventId, Seq, UserKey};
 use crate::store::erasure::{KeyHash, Reached};
 use crate::store::keys::{self, EMAIL, TaggedKey, USER_ID};
-use crate::store::{FoundAffiliate, FoundBy, Lookup, LookupQuery, StoreError};
+use crate::store::{FoundAffiliate, FoundBy, Lookup, LookupQuery, StoreError, portions};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,23 +51,16 @@ impl SqliteStore {
 
     /// The events with one of these keys, the newest first: one more than are wanted, if there are so many.
     async fn events_of(&self, keys: Vec<KeyHash>, query: &LookupQuery) -> Result<Vec<i64>, StoreError> {
-        let mut found = Vec::new();
         if keys.is_empty() {
-            return Ok(found);
+            return Ok(Vec::new());
         }
         let of_blocks = keys.clone();
         let ranges = self.readers.read(move |connection| candidates(connection, &of_blocks)).await?;
-        let last = query.before.map_or(i64::MAX - 1, |before| before - 1);
-        for range in ranges {
-            let mut rest = Some(Range { last: range.last.min(last), ..range });
-            while let Some(range) = rest.filter(|range| range.first <= range.last && found.len() <= query.limit) {
-                let keys = keys.clone();
-                let (more, next) = self.readers.read(move |connection| examine(connection, &keys, range)).await?;
-                found.extend(more);
-                rest = next;
-            }
-        }
-        Ok(found)
+        let examine = |range| {
+            let keys = keys.clone();
+            self.readers.read(move |connection| examine(connection, &keys, range))
+        };
+        portions::newest(ranges, query, examine).await
     }
 }
 
@@ -78,8 +71,7 @@ fn asked(
     own: Option<TaggedKey>,
     seqs: &[i64],
 ) -> Result<Vec<(TaggedKey, FoundBy)>, StoreError> {
-    let found_by = |key: &UserKey| if matches!(key, UserKey::UserId(_)) { FoundBy::UserId } else { FoundBy::Email };
-    let mut asked: Vec<_> = users.iter().map(|key| (keys::tagged(key), found_by(key))).collect();
+    let mut asked: Vec<_> = users.iter().map(|key| (keys::tagged(key), FoundBy::key(key))).collect();
     asked.extend(own.map(|own| (own, FoundBy::Code)));
     for seq in seqs {
         let sql = "SELECT keys FROM log WHERE seq = ?1";
