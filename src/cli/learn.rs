@@ -10,10 +10,10 @@ use super::progress::count_bar;
 use super::{now, print};
 use crate::admin::AffiliateListStatus;
 use crate::config::{AccountConfig, Config};
-use crate::delivery::{self, ListProgress, ListReply};
+use crate::delivery::{ListPage, ListProgress, ListReply};
 use crate::refersion::{Client, ConnectionPool, SendGuard};
 use crate::scheduling::Backoff;
-use crate::store::{Remember, Store};
+use crate::store::{Store, affiliate_list};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -96,16 +96,12 @@ async fn on_store(
     let pool = ConnectionPool::new(&account.base_url, config.refersion.timeout).map_err(|error| text(&error))?;
     let client = pool.client(&account.api_key).map_err(|error| text(&error))?;
     let spacing = account.max_requests_per_second.map(|rate| Duration::from_secs_f64(1.0 / rate)).unwrap_or_default();
-    let saved = store.list_progress(&account.name).await.map_err(|error| text(&error))?;
-    let mut progress: ListProgress = saved.and_then(|saved| serde_json::from_str(&saved).ok()).unwrap_or_default();
+    let progress = affiliate_list::list_progress(store, &account.name).await;
+    let mut progress = progress.map_err(|error| text(&error))?;
     loop {
         let page = page(&client, progress.page).await?;
-        let after = progress.after(&page, now());
-        let learned = delivery::learned(&page, store.hash_key(), &account.name).into_iter();
-        let affiliates = learned.map(|one| Remember { known: one.known, keys: vec![one.email] }).collect();
-        let saved = serde_json::to_string(&after).map_err(|error| text(&error))?;
-        store.remember_listed(&account.name, affiliates, saved).await.map_err(|error| text(&error))?;
-        progress = after;
+        let remembered = affiliate_list::remember_page(store, &account.name, &progress, &page, now()).await;
+        (progress, _) = remembered.map_err(|error| text(&error))?;
         show(bar, progress.seen, progress.total);
         if progress.is_complete() {
             let ListProgress { seen, total, completed_at, .. } = progress;
@@ -116,7 +112,7 @@ async fn on_store(
 }
 
 /// A page of the list; an error after some failures.
-async fn page(client: &Client, page: u32) -> Result<delivery::ListPage, String> {
+async fn page(client: &Client, page: u32) -> Result<ListPage, String> {
     let mut failures = 0;
     loop {
         let (what, retry_after) = match client.list(page, &SendGuard::none()).await {

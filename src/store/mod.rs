@@ -34,6 +34,7 @@
 //!
 //! Deliberately absent: parsing of bodies, any clock (moments are arguments), any timer.
 
+pub mod affiliate_list;
 mod append_decision;
 mod backup;
 mod body;

@@ -4,15 +4,15 @@
 //! In: `DELIVERY_LEARN`, or the request of an operator. Out: known affiliates. Invariants: one page is asked for at a time, within the
 //! limits of the account, and while deliveries run never with the last permit; no answer has an effect on the account's health or on a
 //! delivery: a list that cannot be read is logged once, and asked for again after a wait that grows; reading goes on where it was
-//! interrupted. Deliberately absent: what a page teaches ([`delivery::learned`]), and what is known already, which the store decides.
+//! interrupted. Deliberately absent: what a page teaches ([`affiliate_list`]), and what is known already, which the store decides.
 
 use super::{Inner, Worker, lock};
 use crate::account_signals::{AffiliateLearning, CannotLearn, LearningStatus};
-use crate::delivery::{self, Learn, ListPage, ListProgress, ListReply};
+use crate::delivery::{Learn, ListPage, ListProgress, ListReply};
 use crate::domain::{AffiliateKey, Timestamp, UserKey};
 use crate::refersion::SendGuard;
 use crate::scheduling::{BackgroundPace, Backoff, Denied, HealthState, Permit};
-use crate::store::{Lease, Remember, StoreError};
+use crate::store::{Lease, Remember, StoreError, affiliate_list};
 use async_trait::async_trait;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
@@ -143,9 +143,8 @@ impl Worker {
     }
 
     async fn saved_progress(&self) -> Result<ListProgress, CannotLearn> {
-        let saved = self.0.store.list_progress(&self.0.settings.account).await;
-        let saved = saved.map_err(|error| CannotLearn::Store(error.to_string()))?;
-        Ok(saved.and_then(|saved| serde_json::from_str(&saved).ok()).unwrap_or_default())
+        let progress = affiliate_list::list_progress(&*self.0.store, &self.0.settings.account).await;
+        progress.map_err(|error| CannotLearn::Store(error.to_string()))
     }
 
     /// Whether pages are left to be read now, so that the run loop goes on without events.
@@ -162,10 +161,10 @@ impl Worker {
             return NextPage::None;
         }
         let health = self.health().snapshot();
-        if health.state != HealthState::Closed && std::mem::take(&mut learning.is_requested) {
-            learning.failure = Some(CannotLearn::Paused.to_string());
-        }
         if health.state != HealthState::Closed {
+            if std::mem::take(&mut learning.is_requested) {
+                learning.failure = Some(CannotLearn::Paused.to_string());
+            }
             return NextPage::None;
         }
         let wait = learning.pace.wait(now, begun, deliveries_run);
@@ -192,12 +191,8 @@ impl Worker {
     }
 
     async fn learn(&self, before: &ListProgress, page: &ListPage) -> Result<Vec<Link>, StoreError> {
-        let (account, hash, now) = (&self.0.settings.account, self.0.store.hash_key(), self.now());
-        let after = before.after(page, now);
-        let learned = delivery::learned(page, hash, account).into_iter();
-        let affiliates = learned.map(|one| Remember { known: one.known, keys: vec![one.email] }).collect();
-        let progress = serde_json::to_string(&after).map_err(|error| StoreError::Fatal(error.to_string()))?;
-        let added = self.0.store.remember_listed(account, affiliates, progress).await?;
+        let (account, hash) = (&self.0.settings.account, self.0.store.hash_key());
+        let (after, added) = affiliate_list::remember_page(&*self.0.store, account, before, page, self.now()).await?;
         let mut learning = lock(&self.0.learning);
         learning.added += added.len();
         (learning.failures, learning.failure) = (0, None);

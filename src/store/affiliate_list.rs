@@ -1,0 +1,32 @@
+//! How far Refersion's list of affiliates was read, and what a page of it teaches: between [`crate::delivery`], which decides it, and the
+//! engines, to which the progress is a text.
+//!
+//! Invariant: a progress that cannot be read counts as none, so that the list is read from its first page on. Deliberately absent: the
+//! calls to Refersion, and when they are made.
+
+use super::{Remember, Store, StoreError};
+use crate::delivery::{ListPage, ListProgress, learned};
+use crate::domain::{AccountName, Timestamp};
+
+/// How far the list of `account` was read.
+pub async fn list_progress(store: &dyn Store, account: &AccountName) -> Result<ListProgress, StoreError> {
+    let saved = store.list_progress(account).await?;
+    Ok(saved.and_then(|saved| serde_json::from_str(&saved).ok()).unwrap_or_default())
+}
+
+/// Remembers the affiliates of a page that was read at `now`, after the pages `before`. Returns how far the list was read, and the
+/// affiliates that were not known.
+pub async fn remember_page(
+    store: &dyn Store,
+    account: &AccountName,
+    before: &ListProgress,
+    page: &ListPage,
+    now: Timestamp,
+) -> Result<(ListProgress, Vec<Remember>), StoreError> {
+    let after = before.after(page, now);
+    let learned = learned(page, store.hash_key(), account).into_iter();
+    let affiliates = learned.map(|one| Remember { known: one.known, keys: vec![one.email] }).collect();
+    let progress = serde_json::to_string(&after).map_err(|error| StoreError::Fatal(error.to_string()))?;
+    let added = store.remember_listed(account, affiliates, progress).await?;
+    Ok((after, added))
+}
