@@ -10,8 +10,9 @@
 //! is derived from the public key, so its users, their order and its deduplication survive a change of the secret key. Each
 //! account has its own worker and health, created by its first request or, if it has pending events, at the start; until then
 //! an account costs the memory of its key. What another process stores in the same store is read from there: so the worker of an
-//! account gets a key that was replaced elsewhere, and ends if the key was removed elsewhere. A stored key that Refersion no longer accepts halts its account; an operator can
-//! remove it. An account whose key is removed gets no new worker before the old one has ended, so it has one run loop at most.
+//! account gets a key that was replaced elsewhere, and ends if the key was removed elsewhere. A stored key that Refersion no longer
+//! accepts halts its account; an operator can remove it. An account whose key is removed gets no new worker before the old one has
+//! ended, so it has one run loop at most.
 
 use super::ServeError;
 use super::context::AppContext;

@@ -49,38 +49,29 @@ pub(super) fn charts(series: &TimeSeries) -> Markup {
     // A line along the bottom, where nothing happened, would only distract.
     let value = |count: &u64| Some(*count).filter(|count| *count > 0).map(float);
     let counts = |name, form, counts: &[u64]| Drawn { name, form, values: counts.iter().map(value).collect() };
-    let count = |value: f64| format::short(value);
+    let of_counts = |id, title, series| Chart { id, title, series, value: format::short, summed: true };
     let charts = [
-        Chart {
-            id: "events",
-            title: "Events",
-            series: vec![
-                counts("accepted", Form::Bars, &series.accepted),
-                counts("delivered", Form::Line, &series.delivered),
-            ],
-            value: count,
-            summed: true,
-        },
-        Chart {
-            id: "not-delivered",
-            title: "Not delivered",
-            series: vec![
+        of_counts(
+            "events",
+            "Events",
+            vec![counts("accepted", Form::Bars, &series.accepted), counts("delivered", Form::Line, &series.delivered)],
+        ),
+        of_counts(
+            "not-delivered",
+            "Not delivered",
+            vec![
                 counts("refused at receipt", Form::Bars, &series.refused),
                 counts("dead letters", Form::DashedLine, &series.failed),
             ],
-            value: count,
-            summed: true,
-        },
-        Chart {
-            id: "calls",
-            title: "Calls to Refersion",
-            series: vec![
+        ),
+        of_counts(
+            "calls",
+            "Calls to Refersion",
+            vec![
                 counts("calls", Form::Bars, &series.calls),
                 counts("attempts to be retried", Form::DashedLine, &series.retried),
             ],
-            value: count,
-            summed: true,
-        },
+        ),
         Chart {
             id: "latency",
             title: "Time of a call",
