@@ -8,7 +8,7 @@
 
 mod learning;
 
-pub use learning::{AffiliateLearning, CannotLearn, LearningStatus};
+pub use learning::{AffiliateLearning, LearningError, LearningStatus};
 
 use crate::delivery::{Outcome, PermanentFailure};
 use crate::domain::{EventId, Seq, Timestamp, UserKey};
@@ -32,10 +32,10 @@ pub enum EventOutcome {
 
 /// The signals of one account. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub struct AccountSignals(Arc<Inner>);
+pub struct AccountSignals(Arc<SignalsInner>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct SignalsInner {
     waiters: Mutex<HashMap<EventId, oneshot::Sender<EventOutcome>>>,
     /// Absent while no event is pending: an idle account costs no scheduler.
     scheduler: Mutex<Option<Scheduler>>,

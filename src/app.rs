@@ -34,7 +34,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::AccountName;
 use crate::http::{self, AccountRegistry};
-use crate::refersion::BuildError;
+use crate::refersion::ClientBuildError;
 use crate::scrape::Scraper;
 use crate::segment_api;
 use crate::series::SeriesRecorder;
@@ -87,10 +87,10 @@ pub enum ServeError {
     Write(#[from] StoreError),
     /// The HTTP client cannot be made.
     #[error(transparent)]
-    Client(#[from] BuildError),
+    Client(#[from] ClientBuildError),
     /// The HTTP client for Segment cannot be made.
     #[error(transparent)]
-    SegmentClient(#[from] segment_api::BuildError),
+    SegmentClient(#[from] segment_api::HttpClientError),
     /// The address of the public listener makes no URL.
     #[error("CONNECT_REDIRECT_URL is not set")]
     NoRedirectUrl,

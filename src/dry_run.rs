@@ -6,8 +6,8 @@
 //! is known, and for one who is not.
 
 use crate::delivery::{
-    Affiliate, Call, Found, Identifier, Known, Memory, Origin, Outcome, PlanInput, PlanState, Policy, Progress, Reply,
-    Step, on_recalled, step,
+    Affiliate, Call, Identifier, Known, Memory, Origin, Outcome, PlanInput, PlanState, Policy, Progress, Reply,
+    SearchResult, Step, on_recalled, step,
 };
 use crate::domain::{AffiliateCode, AffiliateId, HashKey, Profile, SentAttributes, Timestamp};
 use crate::mapping::{self, Creation, Intent, Mapped, Rules};
@@ -116,7 +116,7 @@ fn accepting_reply(call: &Call) -> Reply {
     match call {
         Call::New(_) => Reply::Created { code, id: Some(PLACEHOLDER_ID) },
         Call::Search { email, .. } => {
-            let found = Found { code, email: email.as_str().to_owned(), status: None };
+            let found = SearchResult { code, email: email.as_str().to_owned(), status: None };
             Reply::Page { total: 1, results: vec![found] }
         }
         Call::Get(Identifier::Code(_) | Identifier::Id(_)) => {

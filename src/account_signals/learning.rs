@@ -23,7 +23,7 @@ pub struct LearningStatus {
 
 /// Why the list of an account cannot be read now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CannotLearn {
+pub enum LearningError {
     /// Another process owns the account.
     #[error("another process delivers for the account: ask that one")]
     NotOwner,
@@ -39,8 +39,8 @@ pub enum CannotLearn {
 #[async_trait]
 pub trait AffiliateLearning: Debug + Send + Sync {
     /// Begins to read the list, where it was interrupted, or from its first page on. Returns before it was read.
-    async fn learn_now(&self) -> Result<(), CannotLearn>;
+    async fn start_learning(&self) -> Result<(), LearningError>;
 
     /// How far it was read.
-    async fn learning(&self) -> Result<LearningStatus, CannotLearn>;
+    async fn learning(&self) -> Result<LearningStatus, LearningError>;
 }

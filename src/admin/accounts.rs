@@ -4,12 +4,12 @@
 //! that is not configured any more.
 
 use super::directory::AccountState;
-use super::extract::{Answer, ApiPath, ApiQuery, page_size};
+use super::extract::{ApiPath, ApiQuery, ApiResult, page_size};
 use super::problem::Problem;
 use super::{Account, Admin, DrainStatus};
 use crate::domain::{AccountName, Timestamp};
 use crate::scheduling::{HealthSnapshot, HealthState};
-use crate::series::Recent;
+use crate::series::Activity;
 use crate::store::{Measured, StoreError};
 use axum::Json;
 use axum::extract::State;
@@ -83,7 +83,7 @@ pub(super) struct AccountDetails {
     pub status: AccountStatus,
     /// What happened of late; `null` of an account that has no worker. The accounts whose API keys arrived with requests are counted
     /// together.
-    pub recent: Option<Recent>,
+    pub recent: Option<Activity>,
 }
 
 /// List the accounts
@@ -92,7 +92,7 @@ pub(super) struct AccountDetails {
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     ApiQuery(query): ApiQuery<AccountsQuery>,
-) -> Answer<AccountPage> {
+) -> ApiResult<AccountPage> {
     let limit = page_size(query.limit)?;
     let after = query.after.unwrap_or_default();
     let (all, now) = (ListedAccounts::of(&admin), admin.clock.now());
@@ -108,7 +108,10 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/api/v1/accounts/{account}", tag = "accounts", operation_id = "show_account",
     params(("account" = String, Path, description = "Its name")),
     responses((status = 200, description = "The account", body = AccountDetails)))]
-pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(account): ApiPath<String>) -> Answer<AccountDetails> {
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    ApiPath(account): ApiPath<String>,
+) -> ApiResult<AccountDetails> {
     details(&admin, &account).await.map(Json)
 }
 
@@ -116,7 +119,7 @@ pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(account): ApiP
 pub(super) async fn in_need_first(admin: &Admin, limit: usize) -> Result<(Vec<AccountStatus>, usize), Problem> {
     let (all, now) = (ListedAccounts::of(admin), admin.clock.now());
     let mut found: Vec<_> = all.0.iter().collect();
-    let need = |account: &Listed| match account.state(now) {
+    let need = |account: &ListedAccount| match account.state(now) {
         AccountState::Halted => 0,
         AccountState::Paused => 1,
         AccountState::NoWorker if account.pending > 0 => 2,
@@ -140,11 +143,11 @@ pub(super) async fn details(admin: &Admin, account: &str) -> Result<AccountDetai
 }
 
 /// The accounts that are listed.
-struct ListedAccounts(BTreeMap<AccountName, Listed>);
+struct ListedAccounts(BTreeMap<AccountName, ListedAccount>);
 
 /// What is known of an account without I/O.
 #[derive(Clone, Default)]
-struct Listed {
+struct ListedAccount {
     configured: bool,
     /// What its worker publishes; none without a worker.
     worker: Option<Account>,
@@ -153,7 +156,7 @@ struct Listed {
 
 impl ListedAccounts {
     fn of(admin: &Admin) -> Self {
-        let mut all: BTreeMap<AccountName, Listed> = BTreeMap::new();
+        let mut all: BTreeMap<AccountName, ListedAccount> = BTreeMap::new();
         for account in admin.accounts.unconfigured().unwrap_or_default() {
             let listed = all.entry(account.name.clone()).or_default();
             listed.worker = Some(account);
@@ -169,7 +172,7 @@ impl ListedAccounts {
     }
 }
 
-impl Listed {
+impl ListedAccount {
     fn state(&self, now: Timestamp) -> AccountState {
         self.worker.as_ref().map_or(AccountState::NoWorker, |account| account.state(now))
     }
@@ -202,13 +205,13 @@ impl Listed {
 
 async fn statuses(
     admin: &Admin,
-    accounts: &[(&AccountName, &Listed)],
+    accounts: &[(&AccountName, &ListedAccount)],
     now: Timestamp,
 ) -> Result<Vec<AccountStatus>, StoreError> {
     let names: Vec<AccountName> = accounts.iter().map(|(name, _)| (*name).clone()).collect();
     let oldest = admin.store.oldest_pending(&names).await?;
     let (measured, drains) = (admin.scraper.measured().await, admin.series.drains());
-    let status = |((name, account), oldest): (&(&AccountName, &Listed), _)| {
+    let status = |((name, account), oldest): (&(&AccountName, &ListedAccount), _)| {
         let dead_letters = |measured: &Measured| {
             let own = measured.dead_letters.iter().filter(|((account, _), _)| account == name.as_str());
             own.map(|(_, letters)| letters).sum()

@@ -4,9 +4,9 @@
 //! several processes, the one that delivers for the account reads.
 
 use super::Admin;
-use super::extract::{Answer, ApiPath};
+use super::extract::{ApiPath, ApiResult};
 use super::problem::Problem;
-use crate::account_signals::{AffiliateLearning, CannotLearn, LearningStatus};
+use crate::account_signals::{AffiliateLearning, LearningError, LearningStatus};
 use crate::domain::Timestamp;
 use axum::Json;
 use axum::extract::State;
@@ -44,7 +44,7 @@ impl From<LearningStatus> for AffiliateListStatus {
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     ApiPath(account): ApiPath<String>,
-) -> Answer<AffiliateListStatus> {
+) -> ApiResult<AffiliateListStatus> {
     let learning = learning_of(&admin, &account).await?;
     Ok(Json(learning.learning().await?.into()))
 }
@@ -58,9 +58,9 @@ pub(super) async fn show(
 pub(super) async fn learn(
     State(admin): State<Arc<Admin>>,
     ApiPath(account): ApiPath<String>,
-) -> Answer<AffiliateListStatus> {
+) -> ApiResult<AffiliateListStatus> {
     let learning = learning_of(&admin, &account).await?;
-    learning.learn_now().await?;
+    learning.start_learning().await?;
     tracing::info!(account, "an operator asked for Refersion's list of the account's affiliates");
     Ok(Json(learning.learning().await?.into()))
 }
@@ -75,10 +75,10 @@ async fn learning_of(admin: &Admin, account: &str) -> Result<Arc<dyn AffiliateLe
     })
 }
 
-impl From<CannotLearn> for Problem {
-    fn from(error: CannotLearn) -> Self {
+impl From<LearningError> for Problem {
+    fn from(error: LearningError) -> Self {
         match error {
-            CannotLearn::Store(error) => Self::StoreFailed(error),
+            LearningError::Store(error) => Self::StoreFailed(error),
             error => Self::CannotLearn(error.to_string()),
         }
     }

@@ -5,7 +5,7 @@
 //! kept again.
 
 use super::Admin;
-use super::extract::{Answer, ApiPath, ApiQuery, page_size};
+use super::extract::{ApiPath, ApiQuery, ApiResult, page_size};
 use super::problem::Problem;
 use crate::domain::{AccountName, ApiKey};
 use axum::Json;
@@ -63,7 +63,7 @@ pub(super) struct RemovedKey {
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     ApiQuery(query): ApiQuery<ApiKeysQuery>,
-) -> Answer<ApiKeyPage> {
+) -> ApiResult<ApiKeyPage> {
     let limit = page_size(query.limit)?;
     let wanted = query.public_key.as_deref().map(|public| account_of(&admin, public)).transpose()?;
     let after = query.after.unwrap_or_default();
@@ -88,7 +88,10 @@ pub(super) async fn list(
 #[utoipa::path(delete, path = "/api/v1/keys/{account}", tag = "API keys", operation_id = "remove_key",
     params(("account" = String, Path, description = "The account's name, `key-…`")),
     responses((status = 200, description = "It was removed", body = RemovedKey)))]
-pub(super) async fn remove(State(admin): State<Arc<Admin>>, ApiPath(account): ApiPath<String>) -> Answer<RemovedKey> {
+pub(super) async fn remove(
+    State(admin): State<Arc<Admin>>,
+    ApiPath(account): ApiPath<String>,
+) -> ApiResult<RemovedKey> {
     let name = AccountName::from(account.clone());
     if !admin.accounts.remove_key(&name).await? {
         return Err(Problem::NotFound(format!("no key of an account {account:?} is kept")));

@@ -1,7 +1,7 @@
 //! Pending events of an account, and what became of one event.
 
 use super::Admin;
-use super::extract::{Answer, ApiPath, ApiQuery, cursor, page_size};
+use super::extract::{ApiPath, ApiQuery, ApiResult, cursor, page_size};
 use super::problem::Problem;
 use crate::domain::Timestamp;
 use crate::store::{BacklogFilter, BacklogPage, EventRecord};
@@ -39,7 +39,7 @@ pub(super) struct BacklogQuery {
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     ApiQuery(query): ApiQuery<BacklogQuery>,
-) -> Answer<BacklogPage> {
+) -> ApiResult<BacklogPage> {
     let (after, limit) = (cursor(query.after)?, page_size(query.limit)?);
     let user = query.user.as_deref().map(parse_hash).transpose()?;
     let account = admin.known_account(&query.account).await?;
@@ -53,7 +53,7 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/api/v1/events/{seq}", tag = "events", operation_id = "show_event",
     params(("seq" = i64, Path, description = "Its seq in the log")),
     responses((status = 200, description = "The event", body = EventRecord)))]
-pub(super) async fn event(State(admin): State<Arc<Admin>>, ApiPath(seq): ApiPath<i64>) -> Answer<EventRecord> {
+pub(super) async fn event(State(admin): State<Arc<Admin>>, ApiPath(seq): ApiPath<i64>) -> ApiResult<EventRecord> {
     let record = admin.store.event_record(seq).await?;
     record.map(Json).ok_or_else(|| Problem::NotFound(format!("there is no event {seq}, or not any more")))
 }

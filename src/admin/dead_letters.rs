@@ -4,13 +4,13 @@
 //! appended after the pending events of its user, and the account's worker is woken.
 
 use super::Admin;
-use super::extract::{Answer, ApiJson, ApiPath, ApiQuery, MAX_ITEMS, cursor, page_size};
+use super::extract::{ApiJson, ApiPath, ApiQuery, ApiResult, MAX_ITEMS, cursor, page_size};
 use super::problem::Problem;
 use crate::delivery::{OutcomeCode, Policy};
 use crate::domain::Timestamp;
 use crate::dry_run::{self, Detail};
 use crate::mapping::Rules;
-use crate::store::{DeadLetter, Filter, Page, Replay, ReplayResult};
+use crate::store::{DeadLetter, DeadLetterPage, Filter, Replay, ReplayResult};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -126,8 +126,11 @@ impl SelectedDeadLetters {
 ///
 /// In the order of their ids, page by page: go on with `next` as `after` until there is none. A page may have fewer than `limit`.
 #[utoipa::path(get, path = "/api/v1/dead-letters", tag = "dead letters", operation_id = "list_dead_letters",
-    params(DeadLettersQuery), responses((status = 200, description = "A page", body = Page)))]
-pub(super) async fn list(State(admin): State<Arc<Admin>>, ApiQuery(query): ApiQuery<DeadLettersQuery>) -> Answer<Page> {
+    params(DeadLettersQuery), responses((status = 200, description = "A page", body = DeadLetterPage)))]
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    ApiQuery(query): ApiQuery<DeadLettersQuery>,
+) -> ApiResult<DeadLetterPage> {
     let (after, limit) = (cursor(query.after)?, page_size(query.limit)?);
     let since = query.since.map(Timestamp);
     let filter = filter(&admin, query.account.as_deref(), query.reason, since).await?;
@@ -154,7 +157,7 @@ pub(super) async fn filter(
 #[utoipa::path(get, path = "/api/v1/dead-letters/{id}", tag = "dead letters", operation_id = "show_dead_letter",
     params(("id" = i64, Path, description = "Its id")),
     responses((status = 200, description = "The dead letter", body = DeadLetterDetails)))]
-pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i64>) -> Answer<DeadLetterDetails> {
+pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i64>) -> ApiResult<DeadLetterDetails> {
     details(&admin, id).await.map(Json)
 }
 
@@ -171,7 +174,7 @@ pub(super) async fn details(admin: &Admin, id: i64) -> Result<DeadLetterDetails,
 #[utoipa::path(post, path = "/api/v1/dead-letters/{id}/reveal", tag = "dead letters", operation_id = "reveal_dead_letter",
     params(("id" = i64, Path, description = "Its id")),
     responses((status = 200, description = "The event", body = RevealedEvent)))]
-pub(super) async fn reveal(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i64>) -> Answer<RevealedEvent> {
+pub(super) async fn reveal(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i64>) -> ApiResult<RevealedEvent> {
     let letter = revealed(&admin, id).await?;
     Ok(Json(RevealedEvent { id, body: letter.body }))
 }
@@ -192,7 +195,7 @@ pub(super) async fn revealed(admin: &Admin, id: i64) -> Result<DeadLetter, Probl
 pub(super) async fn replay(
     State(admin): State<Arc<Admin>>,
     ApiJson(selected): ApiJson<SelectedDeadLetters>,
-) -> Answer<Vec<ReplayResult>> {
+) -> ApiResult<Vec<ReplayResult>> {
     replayed(&admin, selected.checked()?).await.map(Json)
 }
 
@@ -212,7 +215,7 @@ pub(super) async fn replayed(admin: &Admin, ids: Vec<i64>) -> Result<Vec<ReplayR
 pub(super) async fn discard(
     State(admin): State<Arc<Admin>>,
     ApiJson(selected): ApiJson<SelectedDeadLetters>,
-) -> Answer<Vec<DiscardResult>> {
+) -> ApiResult<Vec<DiscardResult>> {
     discarded(&admin, selected.checked()?).await.map(Json)
 }
 

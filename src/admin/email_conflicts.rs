@@ -1,7 +1,7 @@
 //! Affiliates whose e-mail could not be changed, because another affiliate has the new one. Neither address is known here.
 
 use super::Admin;
-use super::extract::{Answer, ApiQuery, cursor, page_size};
+use super::extract::{ApiQuery, ApiResult, cursor, page_size};
 use crate::store::EmailConflict;
 use axum::Json;
 use axum::extract::State;
@@ -47,7 +47,7 @@ impl EmailConflictPage {
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     ApiQuery(query): ApiQuery<EmailConflictsQuery>,
-) -> Answer<EmailConflictPage> {
+) -> ApiResult<EmailConflictPage> {
     let (after, limit) = (cursor(query.after)?, page_size(query.limit)?);
     let account = admin.known_account_if_given(query.account.as_deref()).await?;
     let conflicts = admin.store.email_conflicts(account.as_ref(), after, limit).await?;

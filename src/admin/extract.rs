@@ -23,7 +23,7 @@ pub(super) const MAX_ITEMS: u16 = 1_000;
 const PAGE_SIZE: u16 = 100;
 
 /// The answer of a handler.
-pub(super) type Answer<T> = Result<Json<T>, Problem>;
+pub(super) type ApiResult<T> = Result<Json<T>, Problem>;
 
 /// The body, as JSON.
 pub(super) struct ApiJson<T>(pub(super) T);

@@ -1,7 +1,7 @@
 //! Erasure of everything that the store holds of a user (the right to erasure of the GDPR). It calls nothing at Refersion.
 
 use super::Admin;
-use super::extract::{Answer, ApiJson};
+use super::extract::{ApiJson, ApiResult};
 use super::problem::Problem;
 use crate::domain::{Email, User, UserId};
 use crate::store::Forgotten;
@@ -43,7 +43,7 @@ impl ForgetRequest {
 pub(super) async fn forget(
     State(admin): State<Arc<Admin>>,
     ApiJson(request): ApiJson<ForgetRequest>,
-) -> Answer<Forgotten> {
+) -> ApiResult<Forgotten> {
     let user = request.user()?;
     let account = admin.account_or_first(request.account.as_deref()).await?;
     let keys = user.keys(admin.store.hash_key(), &account);

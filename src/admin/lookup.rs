@@ -3,7 +3,7 @@
 //! Invariant: what is asked is hashed at once; it is in no URL, no log line and no answer.
 
 use super::Admin;
-use super::extract::{Answer, ApiJson, page_size};
+use super::extract::{ApiJson, ApiResult, page_size};
 use super::problem::Problem;
 use crate::domain::{AccountName, AffiliateCode, Email, HashKey, User, UserId};
 use crate::store::{Lookup, LookupQuery};
@@ -94,7 +94,7 @@ impl LookupResult {
 pub(super) async fn look_up(
     State(admin): State<Arc<Admin>>,
     ApiJson(request): ApiJson<LookupRequest>,
-) -> Answer<LookupResult> {
+) -> ApiResult<LookupResult> {
     looked_up(&admin, &request).await.map(Json)
 }
 

@@ -93,7 +93,7 @@ pub fn router(admin: Arc<Admin>, access: Access, public_api: OpenApi) -> Router 
     let page_admin = Arc::clone(&admin);
     let (api, api_api) = api_routes().with_state(admin).split_for_parts();
     let document = Arc::new(openapi::document(public_api, open_api, api_api));
-    let pages = pages::routes(pages::Pages { admin: page_admin, can_change: access.has_token() });
+    let pages = pages::routes(pages::PagesState { admin: page_admin, can_change: access.has_token() });
     let access = Arc::new(access);
     let pages = pages
         .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })

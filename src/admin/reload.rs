@@ -4,7 +4,7 @@
 //! reading and applying it, which the assembly does ([`ReloadConfig`]); the configuration itself never comes with a request.
 
 use super::Admin;
-use super::extract::{Answer, ApiQuery};
+use super::extract::{ApiQuery, ApiResult};
 use super::problem::Problem;
 use crate::config::SettingChange;
 use async_trait::async_trait;
@@ -78,7 +78,7 @@ impl From<SettingChange> for ChangedSetting {
 pub(super) async fn reload(
     State(admin): State<Arc<Admin>>,
     ApiQuery(ReloadQuery { dry_run }): ApiQuery<ReloadQuery>,
-) -> Answer<Reloaded> {
+) -> ApiResult<Reloaded> {
     let changes = admin.config.reload(dry_run).await.map_err(|refusal| match refusal {
         ReloadRefusal::Problems(problems) => Problem::ConfigurationRefused(problems),
         ReloadRefusal::ShuttingDown => Problem::ShuttingDown,

@@ -2,9 +2,9 @@
 
 use super::Admin;
 use super::directory::AccountState;
-use super::extract::Answer;
+use super::extract::ApiResult;
 use crate::domain::Timestamp;
-use crate::series::{Drain, Recent};
+use crate::series::{Activity, Drain};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ pub struct ServiceStatus {
     /// The accounts by their states.
     pub accounts: AccountCounts,
     /// What happened of late to all accounts.
-    pub recent: Recent,
+    pub recent: Activity,
 }
 
 /// How fast the pending events become fewer, as measured over a minute at most.
@@ -71,7 +71,7 @@ pub struct AccountCounts {
 /// Show the service at a glance
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", operation_id = "show_status",
     responses((status = 200, description = "The status", body = ServiceStatus)))]
-pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Answer<ServiceStatus> {
+pub(super) async fn status(State(admin): State<Arc<Admin>>) -> ApiResult<ServiceStatus> {
     Ok(Json(of(&admin).await))
 }
 

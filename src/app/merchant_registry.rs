@@ -21,7 +21,7 @@ use crate::account_signals::AccountSignals;
 use crate::config::{AccountConfig, Config};
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_seal};
 use crate::http::{AccountEndpoint, AdmissionError, MerchantAccounts};
-use crate::refersion::{BuildError, ConnectionPool, KeyVerification};
+use crate::refersion::{ClientBuildError, ConnectionPool, KeyVerification};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{LogThrottle, Meter};
 use crate::worker::Worker;
@@ -130,7 +130,7 @@ impl MerchantRegistry {
         })))
     }
 
-    fn try_wake(&self, names: &[AccountName]) -> Result<(), BuildError> {
+    fn try_wake(&self, names: &[AccountName]) -> Result<(), ClientBuildError> {
         let mut accounts = self.0.accounts();
         for name in names {
             if let Some(endpoint) = self.0.activate(&mut accounts, name)? {
@@ -159,7 +159,7 @@ impl MerchantRegistry {
 }
 
 /// The connections of all accounts that are not configured.
-pub(super) fn new_pool(config: &Config) -> Result<ConnectionPool, BuildError> {
+pub(super) fn new_pool(config: &Config) -> Result<ConnectionPool, ClientBuildError> {
     ConnectionPool::new(&config.refersion.base_url, config.refersion.timeout)
 }
 
@@ -323,7 +323,12 @@ impl SharedRegistry {
     }
 
     /// Makes `key` the key of account `name`; returns whether it replaces another one. An active account keeps its worker.
-    fn set_key(&self, accounts: &mut MerchantsByName, name: &AccountName, key: &ApiKey) -> Result<bool, BuildError> {
+    fn set_key(
+        &self,
+        accounts: &mut MerchantsByName,
+        name: &AccountName,
+        key: &ApiKey,
+    ) -> Result<bool, ClientBuildError> {
         let Some(account) = accounts.get_mut(name) else {
             accounts.insert(name.clone(), MerchantAccount { key: key.clone(), active: None });
             return Ok(false);
@@ -346,7 +351,7 @@ impl SharedRegistry {
         &self,
         accounts: &mut MerchantsByName,
         name: &AccountName,
-    ) -> Result<Option<Arc<AccountEndpoint>>, BuildError> {
+    ) -> Result<Option<Arc<AccountEndpoint>>, ClientBuildError> {
         let shutting_down = self.context.runtime.shutdown.is_cancelled();
         let Some(account) = accounts.get_mut(name).filter(|_| !shutting_down) else { return Ok(None) };
         if let Some(active) = &account.active {
@@ -372,7 +377,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Logs that no client can be made for a verified key. Verification made one, so this is a bug.
-fn client_bug(error: BuildError) -> AdmissionError {
+fn client_bug(error: ClientBuildError) -> AdmissionError {
     tracing::error!(%error, "cannot make a client for a verified API key");
     AdmissionError::KeyUnverified
 }

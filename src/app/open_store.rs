@@ -4,7 +4,7 @@
 //! what to do.
 
 use crate::config::{Config, StoreUrl};
-use crate::store::transfer::{Source, Target};
+use crate::store::transfer::{TransferSource, TransferTarget};
 use crate::store::{
     DatabaseState, Limits, PostgresOpenError, PostgresSource, PostgresStore, PostgresTarget, PostgresUrl,
     PostgresUrlError, SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget, Store, StoreError,
@@ -49,7 +49,7 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreOpenErro
 }
 
 /// Opens the store that is to be moved.
-pub async fn open_source(url: &StoreUrl) -> Result<Box<dyn Source>, StoreOpenError> {
+pub async fn open_source(url: &StoreUrl) -> Result<Box<dyn TransferSource>, StoreOpenError> {
     Ok(match url {
         StoreUrl::Sqlite(path) => Box::new(SqliteSource::open(path)?),
         StoreUrl::Postgres(url) => Box::new(PostgresSource::open(&parse(url)?).await??),
@@ -57,7 +57,7 @@ pub async fn open_source(url: &StoreUrl) -> Result<Box<dyn Source>, StoreOpenErr
 }
 
 /// Opens the store that another one is to be moved to.
-pub async fn open_target(url: &StoreUrl) -> Result<Box<dyn Target>, StoreOpenError> {
+pub async fn open_target(url: &StoreUrl) -> Result<Box<dyn TransferTarget>, StoreOpenError> {
     Ok(match url {
         StoreUrl::Sqlite(path) => Box::new(SqliteTarget::open(path)??),
         StoreUrl::Postgres(url) => Box::new(PostgresTarget::open(&parse(url)?).await??),

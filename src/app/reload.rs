@@ -14,7 +14,7 @@ use crate::account_signals::AccountSignals;
 use crate::config::{AccountConfig, Config, Problems, SettingChange, Warning};
 use crate::domain::{AccountName, ApiKey};
 use crate::http::{AccountEndpoint, AccountRegistry};
-use crate::refersion::{BuildError, Client, ConnectionPool};
+use crate::refersion::{Client, ClientBuildError, ConnectionPool};
 use crate::telemetry::{self, ReloadResult};
 use crate::worker::Worker;
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ enum ReloadError {
     NeedsRestart(AccountName),
     /// The client of an account cannot be made.
     #[error(transparent)]
-    Client(#[from] BuildError),
+    Client(#[from] ClientBuildError),
     /// The service was started without a way to read its configuration again.
     #[error("the configuration of a trial cannot be read again")]
     Trial,
@@ -99,7 +99,7 @@ impl ConfiguredAccount {
 }
 
 /// A client for the account, with connections of its own.
-pub(super) fn new_client(account: &AccountConfig, timeout: Duration) -> Result<Client, BuildError> {
+pub(super) fn new_client(account: &AccountConfig, timeout: Duration) -> Result<Client, ClientBuildError> {
     ConnectionPool::new(&account.base_url, timeout)?.client(&account.api_key)
 }
 

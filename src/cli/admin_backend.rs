@@ -14,7 +14,9 @@ use crate::admin::{
 use crate::app::open_store;
 use crate::config::{Config, Mode, StoreUrl};
 use crate::domain::{AccountName, User};
-use crate::store::{DeadLetter, EventRecord, Filter, ForgetBefore, Forgotten, Page, ReplayResult, Store, StoreError};
+use crate::store::{
+    DeadLetter, DeadLetterPage, EventRecord, Filter, ForgetBefore, Forgotten, ReplayResult, Store, StoreError,
+};
 use clap::Args;
 use serde_json::json;
 use std::process::ExitCode;
@@ -105,7 +107,7 @@ impl BackendArgs {
 
 impl AdminBackend {
     /// Up to `limit` dead letters that match `filter` and have an id above `after`.
-    pub(super) async fn page(&self, filter: &Filter, after: i64, limit: usize) -> Result<Page, String> {
+    pub(super) async fn page(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, String> {
         match self {
             Self::Store(own) => {
                 own.check_account(filter.account.as_deref()).await?;

@@ -14,7 +14,7 @@ use toml::Value;
 
 /// Every setting that has a value, by its path.
 #[derive(Clone, Default)]
-pub(super) struct Written {
+pub(super) struct SettingsAsWritten {
     settings: BTreeMap<String, Value>,
     secrets: BTreeSet<String>,
     /// The files that secrets were read from.
@@ -34,7 +34,7 @@ pub struct SettingChange {
     pub needs_restart: bool,
 }
 
-impl Written {
+impl SettingsAsWritten {
     /// Adds every setting of the layers but those of `[[accounts]]`.
     pub(super) fn add_layers(&mut self, layers: &Layers) {
         self.secret_files.extend(layers.secret_files.iter().cloned());
@@ -133,9 +133,9 @@ impl Config {
     }
 }
 
-impl fmt::Debug for Written {
+impl fmt::Debug for SettingsAsWritten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Written(…)")
+        f.write_str("SettingsAsWritten(…)")
     }
 }
 

@@ -67,7 +67,7 @@ pub struct Config {
     /// `[[accounts]]`: the accounts beside `main`, which the sections describe.
     pub accounts: Vec<AccountConfig>,
     /// All of it as it was written, for [`Config::changes`].
-    written: changes::Written,
+    written: changes::SettingsAsWritten,
 }
 
 /// `[refersion]`, without the keys in [`Rules`].
@@ -274,7 +274,7 @@ fn read_layers(files: &[PathBuf], env: impl Iterator<Item = (String, String)>) -
         layers.file(order, path, &mut problems);
     }
     let warnings = environment::apply(&mut layers, env, &mut problems);
-    read::Reader { layers, problems, warnings, written: changes::Written::default() }
+    read::Reader { layers, problems, warnings, written: changes::SettingsAsWritten::default() }
 }
 
 #[cfg(test)]

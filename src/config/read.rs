@@ -2,7 +2,7 @@
 //!
 //! A section reads all of its keys before it uses `?` on any of the results. That way one run reports every problem.
 
-use super::changes::Written;
+use super::changes::SettingsAsWritten;
 use super::keys::{Key, KeySpec};
 use super::layers::{Layers, Setting};
 use super::problem::{ConfigProblem, Noted, Problems, SettingOrigin, Warning};
@@ -18,7 +18,7 @@ pub(super) struct Reader {
     pub(super) problems: Problems,
     pub(super) warnings: Vec<Warning>,
     /// Every setting as it was written.
-    pub(super) written: Written,
+    pub(super) written: SettingsAsWritten,
 }
 
 impl Reader {

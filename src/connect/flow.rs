@@ -38,7 +38,7 @@ const MAX_SOURCES: usize = 8;
 
 /// What the browser is to send next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Step {
+pub enum ExpectedRequest {
     /// The form with the Refersion key.
     Key,
     /// The redirect from Segment's consent page.
@@ -51,7 +51,7 @@ pub enum Step {
 #[derive(Clone, Debug)]
 pub struct Flow {
     /// What it is to send next.
-    pub step: Step,
+    pub step: ExpectedRequest,
     /// The Refersion key, once Refersion has accepted it.
     pub key: Option<ApiKey>,
     /// Segment's name of the app's install on the merchant's workspace, once there is one.
@@ -73,8 +73,8 @@ pub struct SealedFlow {
 
 /// A flow as it is written into a cookie.
 #[derive(Serialize, Deserialize)]
-struct Written {
-    step: Step,
+struct CookieContent {
+    step: ExpectedRequest,
     nonce: Nonce,
     expires: i64,
     key: Option<String>,
@@ -85,12 +85,19 @@ struct Written {
 impl Flow {
     /// A browser that has done nothing yet.
     pub fn begin(nonce: Nonce, now: Timestamp) -> Self {
-        Self { step: Step::Key, key: None, install: None, sources: Vec::new(), nonce, expires: now.after(LIFETIME) }
+        Self {
+            step: ExpectedRequest::Key,
+            key: None,
+            install: None,
+            sources: Vec::new(),
+            nonce,
+            expires: now.after(LIFETIME),
+        }
     }
 
     /// The same at the step `step`, which a new `state` belongs to.
     #[must_use]
-    pub fn at(self, step: Step, nonce: Nonce, now: Timestamp) -> Self {
+    pub fn at(self, step: ExpectedRequest, nonce: Nonce, now: Timestamp) -> Self {
         Self { step, nonce, expires: now.after(LIFETIME), ..self }
     }
 
@@ -105,7 +112,7 @@ impl Flow {
 
     /// Both halves, sealed by `key`; the nonces are random.
     pub fn seal(&self, key: &SealKey, nonces: [SealNonce; 2]) -> SealedFlow {
-        let mut written = Written {
+        let mut written = CookieContent {
             step: self.step,
             nonce: self.nonce,
             expires: self.expires.0,
@@ -128,7 +135,7 @@ impl Flow {
     pub fn open(
         cookie: Option<&str>,
         state: Option<&str>,
-        step: Step,
+        step: ExpectedRequest,
         keys: &[SealKey],
         now: Timestamp,
     ) -> Result<Self, Refusal> {
@@ -147,7 +154,7 @@ impl Flow {
     /// The flow in a cookie; none if the cookie is not ours or has expired.
     pub fn open_cookie(cookie: &str, keys: &[SealKey], now: Timestamp) -> Option<Self> {
         let bytes = open_sealed_bytes(keys, COOKIE, &URL_SAFE_NO_PAD.decode(cookie).ok()?)?;
-        let written: Written = serde_json::from_slice(&bytes).ok()?;
+        let written: CookieContent = serde_json::from_slice(&bytes).ok()?;
         let expires = Timestamp(written.expires);
         (expires > now).then(|| Self {
             step: written.step,
@@ -186,7 +193,7 @@ mod tests {
         [SealKey::new([1; 32])]
     }
 
-    fn flow(nonce: u8, step: Step) -> Flow {
+    fn flow(nonce: u8, step: ExpectedRequest) -> Flow {
         let key = ApiKey::parse("pub_a.sec_b").ok();
         let flow = Flow { key, ..Flow::begin([0; 16], NOW) };
         flow.at(step, [nonce; 16], NOW)
@@ -198,10 +205,10 @@ mod tests {
 
     #[test]
     fn the_two_halves_open_each_other_at_their_step_until_they_expire() {
-        let (mine, later) = (flow(7, Step::Consent), NOW.after(LIFETIME));
+        let (mine, later) = (flow(7, ExpectedRequest::Consent), NOW.after(LIFETIME));
         let SealedFlow { cookie, state } = sealed(&mine);
-        let other = sealed(&flow(8, Step::Consent));
-        let form = sealed(&flow(7, Step::Key));
+        let other = sealed(&flow(8, ExpectedRequest::Consent));
+        let form = sealed(&flow(7, ExpectedRequest::Key));
         for (cookie, state, at, expected) in [
             (Some(&cookie), Some(&state), NOW, None),
             (Some(&cookie), None, NOW, Some(Refusal::NotOurs)),
@@ -215,19 +222,25 @@ mod tests {
             (Some(&cookie), Some(&state), later, Some(Refusal::Expired)),
             (None, Some(&state), later, Some(Refusal::Expired)),
         ] {
-            let opened = Flow::open(cookie.map(String::as_str), state.map(String::as_str), Step::Consent, &keys(), at);
+            let opened = Flow::open(
+                cookie.map(String::as_str),
+                state.map(String::as_str),
+                ExpectedRequest::Consent,
+                &keys(),
+                at,
+            );
             assert_eq!(opened.err(), expected);
         }
     }
 
     #[test]
     fn a_flow_is_opened_with_what_was_entered() {
-        let mut mine = flow(7, Step::Another);
+        let mut mine = flow(7, ExpectedRequest::Another);
         for n in 0..=MAX_SOURCES {
             mine.connected("installs/7".into(), format!("workspaces/w/sources/s{n}"));
         }
         let SealedFlow { cookie, state } = sealed(&mine);
-        let opened = Flow::open(Some(&cookie), Some(&state), Step::Another, &keys(), NOW).expect("opens");
+        let opened = Flow::open(Some(&cookie), Some(&state), ExpectedRequest::Another, &keys(), NOW).expect("opens");
         assert!(opened.key.expect("kept").matches(b"pub_a.sec_b"));
         assert_eq!(opened.install.as_deref(), Some("installs/7"));
         assert_eq!(opened.sources.len(), MAX_SOURCES);
@@ -236,7 +249,7 @@ mod tests {
 
     #[test]
     fn no_half_shows_the_key_and_both_fit_into_a_url_and_a_cookie() {
-        let SealedFlow { cookie, state } = sealed(&flow(7, Step::Consent));
+        let SealedFlow { cookie, state } = sealed(&flow(7, ExpectedRequest::Consent));
         for half in [&cookie, &state] {
             assert!(half.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{half}");
             let bytes = URL_SAFE_NO_PAD.decode(half).expect("base64");

@@ -11,5 +11,5 @@ mod flow;
 mod refusal;
 
 pub use callback::Callback;
-pub use flow::{Flow, LIFETIME, Nonce, SealedFlow, Step};
-pub use refusal::{Next, Refusal};
+pub use flow::{ExpectedRequest, Flow, LIFETIME, Nonce, SealedFlow};
+pub use refusal::{Refusal, RetryOption};

@@ -36,7 +36,7 @@ pub enum Refusal {
 
 /// What a page of a refusal offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum RetryOption {
     /// To begin anew, with the key.
     StartAgain,
     /// To ask Segment again, with the key that was entered before.
@@ -131,10 +131,10 @@ impl Refusal {
     }
 
     /// What the page offers, if the key that was entered is still known.
-    pub fn next(self) -> Next {
+    pub fn retry_option(self) -> RetryOption {
         match self {
-            Self::NotOurs | Self::Expired | Self::OtherBrowser | Self::AlreadyInstalled => Next::StartAgain,
-            _ => Next::TryAgain,
+            Self::NotOurs | Self::Expired | Self::OtherBrowser | Self::AlreadyInstalled => RetryOption::StartAgain,
+            _ => RetryOption::TryAgain,
         }
     }
 

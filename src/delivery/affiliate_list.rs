@@ -28,7 +28,7 @@ pub enum Learn {
 
 /// An affiliate as the list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedAffiliate {
     /// The alphanumeric code.
     pub code: AffiliateCode,
     /// Its status; none if it could not be read.
@@ -45,7 +45,7 @@ pub struct ListPage {
     /// How many this page holds.
     pub results: u64,
     /// Those of them that can be read.
-    pub affiliates: Vec<Listed>,
+    pub affiliates: Vec<ListedAffiliate>,
 }
 
 /// The answer to a request for a page.
@@ -139,7 +139,7 @@ pub fn learned(page: &ListPage, hash: &HashKey, account: &AccountName) -> Vec<Le
     learned.filter(|one| codes.insert(one.known.code.clone()) && emails.insert(one.email)).collect()
 }
 
-impl Listed {
+impl ListedAffiliate {
     fn learned(&self, hash: &HashKey, account: &AccountName) -> Option<LearnedAffiliate> {
         let email = Email::parse(self.profile.get(Field::Email)?).ok()?;
         if self.status.is_some_and(status::is_final) {
@@ -165,9 +165,9 @@ mod tests {
         HashKey::new(&[7; 32])
     }
 
-    fn listed(code: &str, email: &str, status: Option<AffiliateStatus>) -> Listed {
+    fn listed(code: &str, email: &str, status: Option<AffiliateStatus>) -> ListedAffiliate {
         let profile = [(Field::FirstName, "Ann"), (Field::Email, email)].into_iter().collect();
-        Listed { code: AffiliateCode(code.to_owned()), status, profile }
+        ListedAffiliate { code: AffiliateCode(code.to_owned()), status, profile }
     }
 
     fn page(codes: &[&str], total: Option<u64>) -> ListPage {

@@ -34,7 +34,9 @@ pub fn coalesce<'a>(memory: &Memory, policy: Policy, head: &'a Intent, followers
     let alone = Coalesced { intent: Cow::Borrowed(head), events: 1, cancelled: 0 };
     match head {
         _ if followers.is_empty() => alone,
-        Intent::Identify(wanted) if may_lead(memory, wanted) => coalesce_identifies(memory, policy, wanted, followers),
+        Intent::Identify(wanted) if can_be_head(memory, wanted) => {
+            coalesce_identifies(memory, policy, wanted, followers)
+        }
         Intent::Delete { user, time } => {
             let again = |next: &&Intent| is_one_delete(memory, user, *time) && is_same_delete(next, user, *time);
             Coalesced { events: 1 + followers.iter().take_while(again).count(), ..alone }
@@ -93,7 +95,7 @@ impl Coalesced<'_> {
 
 /// Whether an identify can be the first of several. Moments that are still to come (a clock was ahead) count as older for it, and may
 /// not for its followers.
-fn may_lead(memory: &Memory, head: &Identify) -> bool {
+fn can_be_head(memory: &Memory, head: &Identify) -> bool {
     let known = [&memory.by_user_id, &memory.by_email].into_iter().flatten();
     let moments = known.filter_map(|known| known.sent.latest()).chain(memory.deleted_at());
     !head.may_only_create && moments.max().is_none_or(|latest| latest <= head.time.now())

@@ -8,8 +8,8 @@
 use super::outcome::{Action, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 use super::search::{self, Search};
 use super::{
-    Affiliate, Call, DeleteTarget, Done, Found, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, Stage,
-    existing,
+    Affiliate, Call, DeleteTarget, Done, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, SearchResult,
+    Stage, existing,
 };
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Personal, Profile, User};
 
@@ -140,7 +140,7 @@ fn on_not_found(state: &mut PlanState) -> Option<Step> {
 
 fn on_search(input: &PlanInput<'_>, state: &mut PlanState, reply: Reply, call: &Call) -> Option<Step> {
     match search::on_reply(state, call, reply) {
-        Search::Found(Found { code, status, .. }) => {
+        Search::Found(SearchResult { code, status, .. }) => {
             if status == Some(AffiliateStatus::Disabled) && input.policy.on_delete == OnDelete::Disable {
                 return Some(already_disabled(state, code));
             }

@@ -91,7 +91,7 @@ pub enum Reply {
         /// How many results all pages hold together.
         total: u64,
         /// The results of this page.
-        results: Vec<Found>,
+        results: Vec<SearchResult>,
     },
     /// `get` found the affiliate.
     Affiliate(Affiliate),
@@ -147,7 +147,7 @@ impl Reply {
 
 /// A search result: `id` is the code here, and the address may only resemble the one looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct SearchResult {
     /// The alphanumeric code.
     pub code: AffiliateCode,
     /// The address as Refersion keeps it.
@@ -163,7 +163,7 @@ pub struct Affiliate {
     pub id: AffiliateId,
     /// The status, where it could be read.
     pub status: Option<AffiliateStatus>,
-    /// The fields that `get` [shows](crate::domain::Field::is_shown_by_get), as Refersion keeps them.
+    /// The fields that `get` [returns](crate::domain::Field::is_returned_by_get), as Refersion keeps them.
     pub profile: Profile,
 }
 

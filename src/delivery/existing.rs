@@ -8,8 +8,8 @@
 use super::outcome::{Step, TransientFailure};
 use super::search::{self, Search};
 use super::{
-    Affiliate, AffiliateAccess, Call, Done, Found, Known, OnExisting, Origin, PlanInput, PlanState, Recalled, Reply,
-    Stage,
+    Affiliate, AffiliateAccess, Call, Done, Known, OnExisting, Origin, PlanInput, PlanState, Recalled, Reply,
+    SearchResult, Stage,
 };
 use super::{read_back, status};
 use crate::domain::{AffiliateCode, Field};
@@ -30,7 +30,7 @@ pub(super) fn on_search(state: &mut PlanState, reply: Reply, call: &Call) -> Opt
 }
 
 /// An affiliate has the e-mail. What the store remembers of it decides: it may be remembered under another e-mail.
-fn on_found(state: &mut PlanState, found: Found) -> Option<Step> {
+fn on_found(state: &mut PlanState, found: SearchResult) -> Option<Step> {
     if let Some(step) = status::left_alone(&found.code, found.status) {
         return Some(step);
     }
@@ -76,7 +76,7 @@ pub(super) fn on_details(
         return None;
     }
     state.progress.stage = Stage::Start;
-    status::on_shown(input, state, affiliate.status);
+    status::on_present_status(input, state, affiliate.status);
     if state.known.as_ref().is_some_and(|known| is_outdated(input, state, known, affiliate)) {
         state.forget();
         return None;

@@ -237,7 +237,7 @@ fn on_read_back(
     let known = state.known.clone()?;
     let unsent = current(input, wanted, &known, state).changes(input.hash, &known.sent).profile();
     let failed = read_back::differs(affiliate, &unsent);
-    status::on_shown(input, state, affiliate.status);
+    status::on_present_status(input, state, affiliate.status);
     if let Some(step) = status::left_alone(&known.code, state.progress.present_status.kept()) {
         return Some(step);
     }

@@ -23,9 +23,9 @@ mod state;
 mod status;
 mod unanswered_new;
 
-pub use affiliate_list::{Learn, LearnedAffiliate, ListPage, ListProgress, ListReply, Listed, learned};
+pub use affiliate_list::{Learn, LearnedAffiliate, ListPage, ListProgress, ListReply, ListedAffiliate, learned};
 pub use coalesce::{Coalesced, coalesce};
-pub use exchange::{Affiliate, Call, Found, Identifier, Rejection, Reply};
+pub use exchange::{Affiliate, Call, Identifier, Rejection, Reply, SearchResult};
 pub use memory::{DeleteTarget, Done, Known, Memory, Origin, PresentStatus, Progress, Recalled, RefusedValues, Stage};
 pub use outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 pub use outcome_code::OutcomeCode;

@@ -37,5 +37,5 @@ fn shows(affiliate: &Affiliate, attribute: &Attribute, value: &str) -> bool {
 
 /// The part of `wanted` that differs from what is shown. Fields that `get` never shows are left out.
 pub(super) fn differs(affiliate: &Affiliate, wanted: &Profile) -> Profile {
-    wanted.filtered(|attribute, value| attribute.is_shown_by_get() && !shows(affiliate, attribute, value))
+    wanted.filtered(|attribute, value| attribute.is_returned_by_get() && !shows(affiliate, attribute, value))
 }

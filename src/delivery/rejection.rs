@@ -20,7 +20,7 @@ pub(super) fn on_new(
     new: &NewAffiliate,
     words: String,
 ) -> Option<Step> {
-    let at_fault = leave_out(&new.profile, &words);
+    let at_fault = attributes_at_fault(&new.profile, &words);
     if input.events > 1 || state.progress.refused_values.required_only || at_fault.attributes.is_empty() {
         return Some(Step::refused(call, words));
     }
@@ -49,7 +49,7 @@ pub(super) fn on_edit(
     if is_last && !is_created {
         return Some(Step::refused(call, words));
     }
-    let at_fault = leave_out(changes, &words);
+    let at_fault = attributes_at_fault(changes, &words);
     if at_fault.attributes.is_empty() && !is_last {
         return Some(Step::refused(call, words));
     }
@@ -97,7 +97,7 @@ const NO_VALUE_IS_AT_FAULT: [&str; 2] = ["plan does not support", "Missing requi
 
 /// The attributes to leave out: those that `words` name; else those that were to be cleared; else the longest value. Empty if no
 /// optional attribute can be at fault.
-fn leave_out(sent: &Profile, words: &str) -> AtFault {
+fn attributes_at_fault(sent: &Profile, words: &str) -> AtFault {
     let guess = |attributes| AtFault { attributes, is_named: false };
     if NO_VALUE_IS_AT_FAULT.iter().any(|part| words.contains(part)) {
         return guess(Vec::new());
@@ -158,7 +158,8 @@ mod tests {
                 let field = Field::ALL.iter().find(|field| field.as_str() == name);
                 profile.set_or_clear(field.map_or(Attribute::Custom(name.to_owned()), |field| (*field).into()), value);
             }
-            let names: Vec<_> = leave_out(&profile, words).attributes.iter().map(ToString::to_string).collect();
+            let names: Vec<_> =
+                attributes_at_fault(&profile, words).attributes.iter().map(ToString::to_string).collect();
             assert_eq!(names.join(" "), expected, "{words}: {sent}");
         }
     }

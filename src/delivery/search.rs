@@ -2,7 +2,7 @@
 //!
 //! `bob@x.io` also finds `notbob@x.io`; only the exact address, compared without case, counts.
 
-use super::{Call, Found, PermanentFailure, PlanState, Reply, Stage, Step};
+use super::{Call, PermanentFailure, PlanState, Reply, SearchResult, Stage, Step};
 
 /// No account has a thousand pages of addresses that contain one address.
 const MAX_PAGES: u32 = 1_000;
@@ -10,7 +10,7 @@ const MAX_PAGES: u32 = 1_000;
 /// What the reply to a search means.
 pub(super) enum Search {
     /// The affiliate with the exact address.
-    Found(Found),
+    Found(SearchResult),
     /// No affiliate has the address.
     NotFound,
     /// The search goes on with the next page, or the delivery ends with this step.

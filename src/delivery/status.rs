@@ -80,12 +80,12 @@ pub(super) fn on_read_back(
             "Refersion did not change the affiliate's status, and gave no reason",
         )));
     }
-    on_shown(input, state, shown);
+    on_present_status(input, state, shown);
     None
 }
 
 /// `get` shows the present status: one that the merchant decided stays.
-pub(super) fn on_shown(input: &PlanInput<'_>, state: &mut PlanState, shown: Option<AffiliateStatus>) {
+pub(super) fn on_present_status(input: &PlanInput<'_>, state: &mut PlanState, shown: Option<AffiliateStatus>) {
     let is_ours = |status| state.known.as_ref().is_some_and(|known| known.sent.has_status(input.hash, status));
     let kept = shown.filter(|status| is_final(*status) && !is_ours(*status));
     state.progress.present_status = kept.map_or(PresentStatus::Open, PresentStatus::Kept);

@@ -1,7 +1,7 @@
 //! Calls to `new` whose answer is not known: they may have created an affiliate.
 //!
 //! What was sent is kept as keyed hashes of the fields that `get` shows
-//! ([`is_shown_by_get`](crate::domain::Field::is_shown_by_get)). If a later `new` of the event is answered "taken", the
+//! ([`is_returned_by_get`](crate::domain::Field::is_returned_by_get)). If a later `new` of the event is answered "taken", the
 //! affiliate that has the e-mail is read back and compared with it. Invariant: an answered `new`
 //! is never in here.
 //! Deliberately absent: the comparison of fields that `get` does not show.
@@ -48,7 +48,7 @@ impl UnansweredNew {
 /// What a `new` with `profile` sends in the fields that `get` shows.
 pub(super) fn visible(key: &HashKey, profile: &Profile) -> Fingerprint {
     let mut sent = Fingerprint::default();
-    sent.record(key, &profile.filtered(|attribute, _| attribute.is_shown_by_get()));
+    sent.record(key, &profile.filtered(|attribute, _| attribute.is_returned_by_get()));
     sent
 }
 

@@ -89,8 +89,8 @@ pub enum Attribute {
 
 impl Attribute {
     /// Whether the response to `get` shows the value under the attribute's own name. Custom fields are shown by label only.
-    pub fn is_shown_by_get(&self) -> bool {
-        matches!(self, Self::Field(field) if field.is_shown_by_get())
+    pub fn is_returned_by_get(&self) -> bool {
+        matches!(self, Self::Field(field) if field.is_returned_by_get())
     }
 
     /// Its name in what is stored of an affiliate: Refersion's spelling of a field, `#` and the id of a custom field.

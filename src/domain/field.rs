@@ -108,7 +108,7 @@ impl Field {
     }
 
     /// Whether the response to `get` shows the field.
-    pub const fn is_shown_by_get(self) -> bool {
+    pub const fn is_returned_by_get(self) -> bool {
         self.spec().get_name.is_some()
     }
 

@@ -18,13 +18,13 @@ use utoipa::{Modify, OpenApi as _};
         connect::callback
     ),
     components(schemas(ResponseBody, ItemResult)),
-    modifiers(&Credentials)
+    modifiers(&SecuritySchemes)
 )]
 struct Events;
 
-struct Credentials;
+struct SecuritySchemes;
 
-impl Modify for Credentials {
+impl Modify for SecuritySchemes {
     fn modify(&self, openapi: &mut OpenApi) {
         let key = HttpBuilder::new().scheme(HttpAuthScheme::Basic);
         let key = key.description(Some("Refersion's two keys, joined by a dot, as the user name; no password"));

@@ -128,11 +128,11 @@ fn map_event(endpoint: &AccountEndpoint, text: &str, event: Event<'_>, received_
         endpoint.meter.noted(&note.about);
     }
     let decision = decide(endpoint, text, &event, intent, received_at);
-    ParsedItem { message_id: event.message_id, kind, decision, notes: shown(&notes) }
+    ParsedItem { message_id: event.message_id, kind, decision, notes: texts(&notes) }
 }
 
 /// The texts of the first [`MAX_NOTES`] notes.
-fn shown(notes: &[Note]) -> Vec<String> {
+fn texts(notes: &[Note]) -> Vec<String> {
     notes.iter().take(MAX_NOTES).map(ToString::to_string).collect()
 }
 

@@ -41,7 +41,7 @@ struct AccountConnection {
 /// The HTTP client cannot be built, for instance because the system has no TLS certificates.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make the HTTP client for Refersion: {0}")]
-pub struct BuildError(String);
+pub struct ClientBuildError(String);
 
 /// Building a client fails if it is to speak TLS and the system has no certificates, as an empty container image.
 const CERTIFICATES_HINT: &str = "calls to Refersion need the certificates of certificate authorities: install the package \
@@ -55,7 +55,7 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 impl ConnectionPool {
     /// Connections to `base_url`. A call may take `timeout`, from connecting to the last byte of the response. Opens none yet.
-    pub fn new(base_url: &Url, timeout: Duration) -> Result<Self, BuildError> {
+    pub fn new(base_url: &Url, timeout: Duration) -> Result<Self, ClientBuildError> {
         // Err: already installed, by an earlier pool.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -65,14 +65,14 @@ impl ConnectionPool {
         let http = if is_loopback(base_url) { http.no_proxy() } else { http };
         // Without TLS no certificates are loaded, so that a system that has none can be used.
         let http = if base_url.scheme() == "http" { http.tls_certs_only([]) } else { http };
-        let http = http.build().map_err(|error| BuildError(format!("{}; {CERTIFICATES_HINT}", chain(&error))))?;
+        let http = http.build().map_err(|error| ClientBuildError(format!("{}; {CERTIFICATES_HINT}", chain(&error))))?;
         let mut affiliate = base_url.clone();
         append(&mut affiliate, "affiliate");
         Ok(Self { http, affiliate, timeout })
     }
 
     /// The client of the account with this key pair.
-    pub fn client(&self, api_key: &ApiKey) -> Result<Client, BuildError> {
+    pub fn client(&self, api_key: &ApiKey) -> Result<Client, ClientBuildError> {
         let connection = AccountConnection { pool: self.clone(), headers: headers(api_key)? };
         Ok(Client(ArcSwap::from_pointee(connection)))
     }
@@ -80,7 +80,7 @@ impl ConnectionPool {
 
 impl Client {
     /// Makes all further calls with this key pair.
-    pub fn replace_key(&self, api_key: &ApiKey) -> Result<(), BuildError> {
+    pub fn replace_key(&self, api_key: &ApiKey) -> Result<(), ClientBuildError> {
         let connection = AccountConnection { pool: self.0.load().pool.clone(), headers: headers(api_key)? };
         self.0.store(Arc::new(connection));
         Ok(())
@@ -207,8 +207,9 @@ struct TransportError {
     may_be_sent: bool,
 }
 
-fn headers(key: &ApiKey) -> Result<HeaderMap, BuildError> {
-    let value = |text: &str| HeaderValue::from_str(text).map_err(|_| BuildError("a key does not fit a header".into()));
+fn headers(key: &ApiKey) -> Result<HeaderMap, ClientBuildError> {
+    let value =
+        |text: &str| HeaderValue::from_str(text).map_err(|_| ClientBuildError("a key does not fit a header".into()));
     let mut secret = value(key.expose_secret())?;
     secret.set_sensitive(true);
     let json = HeaderValue::from_static("application/json");

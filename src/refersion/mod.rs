@@ -13,7 +13,7 @@ mod response;
 mod send_guard;
 mod success_body;
 
-pub use client::{BuildError, Client, ConnectionPool};
+pub use client::{Client, ClientBuildError, ConnectionPool};
 pub use request::body as request_body;
 pub use response::{KeyVerification, RawResponse, reply as read_response, verification as read_key_verification};
 pub use send_guard::SendGuard;

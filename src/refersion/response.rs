@@ -175,7 +175,7 @@ fn rejection(messages: &[String], sent: &Value) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::{Affiliate, Found, Identifier};
+    use crate::delivery::{Affiliate, Identifier, SearchResult};
     use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Email, Field, NewAffiliate, Profile};
     use serde_json::json;
 
@@ -202,7 +202,7 @@ mod tests {
         let shown = |profile: Profile| {
             Reply::Affiliate(Affiliate { id: AffiliateId(37_567_438), status: Some(AffiliateStatus::Active), profile })
         };
-        let bob = Found {
+        let bob = SearchResult {
             code: AffiliateCode("694".into()),
             email: "Bob@x.io".into(),
             status: Some(AffiliateStatus::Denied),
@@ -244,7 +244,11 @@ mod tests {
                 r#"{"results": [{"id": "x", "email": "b@x.io", "status": "NEW"}]}"#,
                 Reply::Page {
                     total: 1,
-                    results: vec![Found { code: AffiliateCode("x".into()), email: "b@x.io".into(), status: None }],
+                    results: vec![SearchResult {
+                        code: AffiliateCode("x".into()),
+                        email: "b@x.io".into(),
+                        status: None,
+                    }],
                 },
             ),
             (

@@ -4,7 +4,7 @@
 //! numbers are read as numbers or texts, and a search result that cannot be read is left out. Invariant: an affiliate code
 //! is safe to show, even if a proxy made the response. Deliberately absent: the status code ([`super::response`]).
 
-use crate::delivery::{Affiliate, Call, Found, ListPage, Listed, Reply};
+use crate::delivery::{Affiliate, Call, ListPage, ListedAffiliate, Reply, SearchResult};
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Field, Profile};
 use serde_json::Value;
 
@@ -40,8 +40,8 @@ pub(super) fn list_page(body: &Value) -> Option<ListPage> {
     Some(ListPage { total: body.get("total").and_then(number), results: results.len() as u64, affiliates })
 }
 
-fn listed(result: &Value) -> Option<Listed> {
-    Some(Listed { code: code(result.get("id")?)?, status: status(result), profile: shown(result) })
+fn listed(result: &Value) -> Option<ListedAffiliate> {
+    Some(ListedAffiliate { code: code(result.get("id")?)?, status: status(result), profile: profile(result) })
 }
 
 /// The longest code that is accepted, in bytes; Refersion's have four.
@@ -61,8 +61,8 @@ fn id_in_sentence(sentence: &str) -> Option<AffiliateId> {
     words.nth(1)?.trim_matches(|c: char| c.is_ascii_punctuation()).parse().ok().map(AffiliateId)
 }
 
-fn found(result: &Value) -> Option<Found> {
-    Some(Found {
+fn found(result: &Value) -> Option<SearchResult> {
+    Some(SearchResult {
         code: code(result.get("id")?)?,
         email: result.get("email")?.as_str()?.to_owned(),
         status: status(result),
@@ -70,11 +70,11 @@ fn found(result: &Value) -> Option<Found> {
 }
 
 fn affiliate(body: &Value) -> Option<Affiliate> {
-    Some(Affiliate { id: AffiliateId(number(body.get("id")?)?), status: status(body), profile: shown(body) })
+    Some(Affiliate { id: AffiliateId(number(body.get("id")?)?), status: status(body), profile: profile(body) })
 }
 
 /// The fields that are shown of an affiliate.
-fn shown(affiliate: &Value) -> Profile {
+fn profile(affiliate: &Value) -> Profile {
     let shown = |field: &Field| Some((*field, text(affiliate.get(field.spec().get_name?)?)?));
     Field::ALL.iter().filter_map(shown).collect()
 }
@@ -111,7 +111,8 @@ mod tests {
         };
         let page = |total, results, affiliates: usize| {
             let profile: Profile = [(Field::Email, "b@x.io"), (Field::Offer, "12")].into_iter().collect();
-            let one = Listed { code: AffiliateCode("a3y7".into()), status: Some(AffiliateStatus::Active), profile };
+            let one =
+                ListedAffiliate { code: AffiliateCode("a3y7".into()), status: Some(AffiliateStatus::Active), profile };
             ListReply::Page(ListPage { total, results, affiliates: vec![one; affiliates] })
         };
         let one = r#"{"id": "a3y7", "offer_id": 12, "status": "ACTIVE", "email": "b@x.io", "custom_fields": []}"#;

@@ -84,7 +84,7 @@ pub enum End {
         due: Option<Timestamp>,
     },
     /// The head was not in the log any more when it was to be begun.
-    Gone,
+    Missing,
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 //!
 //! In: log entries, ends of units, replies. Out: runnable units of work, and permits for requests. The [`Scheduler`] decides which events
 //! may run; [`AccountHealth`] says whether a request may begin (circuit breaker, concurrency limit, rate limit, backoff), the [`Batcher`]
-//! what goes into it, [`BackgroundPace`] when one that is in no hurry may begin. [`Owned`] says which of several processes is to own an
+//! what goes into it, [`BackgroundThrottle`] when one that is in no hurry may begin. [`Owned`] says which of several processes is to own an
 //! account. Invariant: nothing here does I/O, so that every engine and every worker decides alike. Deliberately absent: reading the log
 //! ([`crate::store`]) and making calls ([`crate::worker`]).
 
 mod account_health;
 mod assignment;
-mod background_pace;
+mod background_throttle;
 mod backoff;
 mod batcher;
 mod circuit_breaker;
@@ -26,7 +26,7 @@ mod tests;
 
 pub use account_health::{AccountHealth, Denied, HealthLimits, HealthSnapshot, Learned, Permit, Probe, SavedHealth};
 pub use assignment::{Move, Owned, ReplicaId};
-pub use background_pace::BackgroundPace;
+pub use background_throttle::BackgroundThrottle;
 pub use backoff::Backoff;
 pub use batcher::{Batch, Batcher, MAX_BATCH};
 pub use circuit_breaker::{Cause, HealthState, SavedPause, Transition};

@@ -173,7 +173,7 @@ impl Scheduler {
         let again = |due, group: Vec<Seq>| Some(EarlierAttempt { due, group: (!group.is_empty()).then_some(group) });
         let (leaves, left, attempt) = match end {
             End::Settled { followers } => (true, followers, None),
-            End::Gone => (true, Vec::new(), None),
+            End::Missing => (true, Vec::new(), None),
             End::Retry { due, group } => (false, Vec::new(), again(Some(due), group)),
             End::HandedBack { group } => (false, Vec::new(), again(None, group)),
             End::Interrupted { due: None } => {

@@ -23,7 +23,7 @@ pub(super) use reqwest::Method;
 /// The HTTP client cannot be built, for instance because the system has no TLS certificates.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make the HTTP client for Segment: {0}")]
-pub struct BuildError(String);
+pub struct HttpClientError(String);
 
 /// Connections to Segment.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub(super) enum Credentials<'a> {
 }
 
 /// What a request has besides its URL.
-pub(super) enum Content {
+pub(super) enum RequestContent {
     None,
     /// Nothing, where the answer is to have this media type.
     Accept(&'static str),
@@ -46,7 +46,7 @@ pub(super) enum Content {
 
 /// An answer: any status, and its body if that is JSON.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct SegmentResponse {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Value,
@@ -54,7 +54,7 @@ pub(super) struct Answer {
 
 impl Http {
     /// Connections to the hosts of `urls`. Opens none yet.
-    pub(super) fn new(urls: &[&Url]) -> Result<Self, BuildError> {
+    pub(super) fn new(urls: &[&Url]) -> Result<Self, HttpClientError> {
         // Err: already installed, by another client.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let plain = urls.iter().all(|url| url.scheme() == "http");
@@ -64,7 +64,7 @@ impl Http {
             .redirect(Policy::none());
         // Plain http is for a simulated Segment on this machine: without a proxy, and without certificates.
         let client = if plain { client.no_proxy().tls_certs_only([]) } else { client };
-        client.build().map(Self).map_err(|error| BuildError(error.to_string()))
+        client.build().map(Self).map_err(|error| HttpClientError(error.to_string()))
     }
 
     pub(super) async fn send(
@@ -72,11 +72,11 @@ impl Http {
         method: Method,
         url: Url,
         credentials: &Credentials<'_>,
-        content: Content,
-    ) -> Result<Answer, SegmentError> {
+        content: RequestContent,
+    ) -> Result<SegmentResponse, SegmentError> {
         let accepted = match &content {
-            Content::Accept(media_type) | Content::Json(media_type, _) => media_type,
-            Content::None | Content::Form(_) => "application/json",
+            RequestContent::Accept(media_type) | RequestContent::Json(media_type, _) => media_type,
+            RequestContent::None | RequestContent::Form(_) => "application/json",
         };
         let request = self.0.request(method, url).header(ACCEPT, accepted);
         let request = match credentials {
@@ -84,15 +84,15 @@ impl Http {
             Credentials::Bearer(token) => request.bearer_auth(token.expose_secret()),
         };
         let request = match content {
-            Content::None | Content::Accept(_) => request,
-            Content::Form(form) => request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form),
-            Content::Json(media_type, json) => request.header(CONTENT_TYPE, media_type).body(json.to_string()),
+            RequestContent::None | RequestContent::Accept(_) => request,
+            RequestContent::Form(form) => request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form),
+            RequestContent::Json(media_type, json) => request.header(CONTENT_TYPE, media_type).body(json.to_string()),
         };
         read(request).await
     }
 }
 
-async fn read(request: RequestBuilder) -> Result<Answer, SegmentError> {
+async fn read(request: RequestBuilder) -> Result<SegmentResponse, SegmentError> {
     let mut response = request.send().await.map_err(failure)?;
     let status = response.status().as_u16();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -105,7 +105,7 @@ async fn read(request: RequestBuilder) -> Result<Answer, SegmentError> {
     }
     // Err: an HTML page of a proxy, of which the status suffices.
     let body = serde_json::from_slice(&bytes).unwrap_or_default();
-    Ok(Answer { status, retry_after: retry_after.map(Duration::from_secs), body })
+    Ok(SegmentResponse { status, retry_after: retry_after.map(Duration::from_secs), body })
 }
 
 fn failure(error: reqwest::Error) -> SegmentError {

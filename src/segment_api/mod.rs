@@ -18,7 +18,7 @@ mod public;
 mod source;
 
 pub use error::SegmentError;
-pub use http::BuildError;
+pub use http::HttpClientError;
 pub use oauth::{App, Connected, InstallAccess, OauthApp};
 pub use public::{ApiChange, CallError, Destination, PublicApi, Source, Subscription, Webhook, Workspace};
 pub use source::SourceName;

@@ -6,8 +6,8 @@
 //! its [`InstallAccess`] and is not kept; creating and changing are repeated once where their answer was lost, because both have
 //! the same effect twice. The exchange of a code is not repeated: a code is taken once.
 
-use super::http::{Answer, Content, Credentials, Http, Method};
-use super::{BuildError, SegmentError, SourceName};
+use super::http::{Credentials, Http, Method, RequestContent, SegmentResponse};
+use super::{HttpClientError, SegmentError, SourceName};
 use crate::domain::ApiKey;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ pub enum Connected {
 
 impl OauthApp {
     /// Opens no connection yet.
-    pub fn new(app: App) -> Result<Self, BuildError> {
+    pub fn new(app: App) -> Result<Self, HttpClientError> {
         let http = Http::new(&[&app.auth_base_url, &app.api_base_url])?;
         Ok(Self { app, http })
     }
@@ -86,7 +86,7 @@ impl OauthApp {
             .append_pair("redirect_uri", &self.app.redirect_url)
             .finish();
         let url = joined(&self.app.auth_base_url, "oauth2/token");
-        let answer = self.http.send(Method::POST, url, &self.client(), Content::Form(form)).await?;
+        let answer = self.http.send(Method::POST, url, &self.client(), RequestContent::Form(form)).await?;
         access(&answer)
     }
 
@@ -97,7 +97,7 @@ impl OauthApp {
             return Err(SegmentError::NotFound);
         }
         let url = joined(&self.app.api_base_url, &format!("v1beta/{install}/token"));
-        access(&self.http.send(Method::GET, url, &self.client(), Content::None).await?)
+        access(&self.http.send(Method::GET, url, &self.client(), RequestContent::None).await?)
     }
 
     /// Creates the destination on `source` with `key`, or gives the one that is there this key; enables it.
@@ -148,7 +148,7 @@ impl OauthApp {
     }
 
     async fn call(&self, access: &InstallAccess, method: Method, url: Url, body: Value) -> Result<(), SegmentError> {
-        let content = Content::Json("application/json", body);
+        let content = RequestContent::Json("application/json", body);
         let answer = self.http.send(method, url, &Credentials::Bearer(&access.token), content).await?;
         SegmentError::of_status(answer.status, answer.retry_after).map_or(Ok(()), Err)
     }
@@ -175,7 +175,7 @@ fn joined_key(key: &ApiKey) -> String {
 }
 
 /// Reads the answer to the exchange of a code, or to the wish for a token of an install.
-fn access(answer: &Answer) -> Result<InstallAccess, SegmentError> {
+fn access(answer: &SegmentResponse) -> Result<InstallAccess, SegmentError> {
     let failure = SegmentError::of_status(answer.status, answer.retry_after);
     let Some(failure) = failure else { return read_access(&answer.body).ok_or(SegmentError::Unreadable) };
     if failure.is_transient() {
@@ -208,8 +208,8 @@ fn read_access(body: &Value) -> Option<InstallAccess> {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: Value) -> Answer {
-        Answer { status, retry_after: None, body }
+    fn answer(status: u16, body: Value) -> SegmentResponse {
+        SegmentResponse { status, retry_after: None, body }
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! alone. Deliberately absent: what is to be changed (`connect` of the command line), and repeating a change whose answer was
 //! lost: who runs the command again finds what was done.
 
-use super::http::{Answer, Content, Credentials, Http, Method};
-use super::{BuildError, SegmentError};
+use super::http::{Credentials, Http, Method, RequestContent, SegmentResponse};
+use super::{HttpClientError, SegmentError};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -170,7 +170,7 @@ impl ApiChange {
 
 impl PublicApi {
     /// Opens no connection yet. The path of `base_url` ends with `/`.
-    pub fn new(base_url: Url, token: SecretString) -> Result<Self, BuildError> {
+    pub fn new(base_url: Url, token: SecretString) -> Result<Self, HttpClientError> {
         Ok(Self { http: Http::new(&[&base_url])?, base_url, token })
     }
 
@@ -245,8 +245,11 @@ impl PublicApi {
         let media_type = if path.contains("/subscriptions") { ALPHA } else { MEDIA_TYPE };
         let url = self.base_url.join(path).map_err(|error| failed(&method, path, error.to_string()))?;
         for number in 1.. {
-            let content =
-                if body.is_null() { Content::Accept(media_type) } else { Content::Json(media_type, body.clone()) };
+            let content = if body.is_null() {
+                RequestContent::Accept(media_type)
+            } else {
+                RequestContent::Json(media_type, body.clone())
+            };
             let sent = self.http.send(method.clone(), url.clone(), &Credentials::Bearer(&self.token), content).await;
             let answer = sent.map_err(|error| failed(&method, path, error.to_string()))?;
             match SegmentError::of_status(answer.status, answer.retry_after) {
@@ -256,7 +259,7 @@ impl PublicApi {
                     tracing::info!("Segment limits the rate of calls: waiting {} s", wait.as_secs());
                     tokio::time::sleep(wait).await;
                 }
-                Some(error) => return Err(failed(&method, path, told(&answer, &error))),
+                Some(error) => return Err(failed(&method, path, failure_text(&answer, &error))),
             }
         }
         unreachable!("the last try returns")
@@ -264,7 +267,7 @@ impl PublicApi {
 }
 
 /// What Segment said of a failure.
-fn told(answer: &Answer, error: &SegmentError) -> String {
+fn failure_text(answer: &SegmentResponse, error: &SegmentError) -> String {
     let messages = answer.body["errors"].as_array().into_iter().flatten().filter_map(|error| error["message"].as_str());
     let messages = messages.collect::<Vec<_>>().join("; ");
     let hint = match error {

@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How many events were pending of late.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Backlog(VecDeque<(Timestamp, u64)>);
+pub(super) struct BacklogSamples(VecDeque<(Timestamp, u64)>);
 
 /// How a backlog develops.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -31,7 +31,7 @@ pub struct Drain {
     pub empty_in: Option<Duration>,
 }
 
-impl Backlog {
+impl BacklogSamples {
     /// `pending` events are pending now.
     pub(super) fn record(&mut self, now: Timestamp, pending: u64) {
         if self.0.back().is_some_and(|(last, _)| now.since(*last) < APART) {
@@ -45,7 +45,7 @@ impl Backlog {
 }
 
 /// How the backlog develops, by its latest samples.
-pub(super) fn estimate(backlog: &Backlog) -> Drain {
+pub(super) fn estimate(backlog: &BacklogSamples) -> Drain {
     let samples: Vec<(Timestamp, u64)> = backlog.0.iter().copied().collect();
     let Some((now, pending)) = samples.last().copied() else { return Drain::default() };
     if pending == 0 {
@@ -100,7 +100,7 @@ mod tests {
             ("it hardly drains", &[4_000_000, 3_999_999], (Some(0), None)),
             ("after an interruption of the fall the window counts", &[900, 800, 700, 700, 690], (Some(11), Some(65))),
         ] {
-            let mut backlog = Backlog::default();
+            let mut backlog = BacklogSamples::default();
             (0..).zip(pending).for_each(|(place, pending)| backlog.record(Timestamp(place * 5_000), *pending));
             assert_eq!(seconds(estimate(&backlog)), expected, "{name}");
         }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn samples_are_bounded_in_number_and_apart_whenever_they_are_taken() {
-        let mut backlog = Backlog::default();
+        let mut backlog = BacklogSamples::default();
         (0..100_000).for_each(|moment| backlog.record(Timestamp(moment), 1));
         assert_eq!(backlog.0.len(), SAMPLES);
         assert!(backlog.0.iter().zip(backlog.0.iter().skip(1)).all(|(one, next)| next.0.since(one.0) >= APART));
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_back_gives_no_estimate() {
-        let backlog = Backlog([(Timestamp(10_000), 5), (Timestamp(0), 3)].into());
+        let backlog = BacklogSamples([(Timestamp(10_000), 5), (Timestamp(0), 3)].into());
         assert_eq!(estimate(&backlog), Drain::default());
     }
 }

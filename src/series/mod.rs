@@ -2,25 +2,25 @@
 //! pages and `status` draw.
 //!
 //! In: what the metrics have counted so far and how many events are pending, read every few seconds by a task and whenever somebody
-//! asks. Out: a [`Recent`] for each account and for all of them. `ring` keeps intervals, `drain` estimates when a
+//! asks. Out: an [`Activity`] for each account and for all of them. `ring` keeps intervals, `drain` estimates when a
 //! backlog will be empty; `reasons` has the reasons in words. Invariants: nothing here is on the path of an event, which goes on counting as it does; the memory
 //! is bounded by the configuration, because all accounts whose keys arrived with requests are one, as in the metrics. Deliberately
-//! absent: anything durable; a restart begins anew, and [`Recent::since`] says when that was.
+//! absent: anything durable; a restart begins anew, and [`Activity::since`] says when that was.
 
+mod activity;
 mod drain;
 mod reasons;
-mod recent;
 mod ring;
 
+pub use activity::{Activity, ReasonCount, TimeSeries};
 pub use drain::Drain;
 pub use reasons::reason_in_words;
-pub use recent::{ReasonCount, Recent, TimeSeries};
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Totals};
-use drain::{Backlog, estimate};
+use drain::{BacklogSamples, estimate};
 use ring::Ring;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,9 +35,9 @@ const QUARTER_HOURS: usize = 96;
 
 /// Keeps the series of this process. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct SeriesRecorder(Arc<Shared>);
+pub struct SeriesRecorder(Arc<SharedRecorder>);
 
-struct Shared {
+struct SharedRecorder {
     metrics: Metrics,
     store: Arc<dyn Store>,
     clock: Clock,
@@ -57,7 +57,7 @@ struct Series {
     read: Totals,
     minutes: Ring<Totals>,
     quarter_hours: Ring<Totals>,
-    backlog: Backlog,
+    backlog: BacklogSamples,
 }
 
 impl SeriesRecorder {
@@ -65,7 +65,7 @@ impl SeriesRecorder {
     pub fn new(metrics: Metrics, store: Arc<dyn Store>, clock: Clock) -> Self {
         let since = clock.now();
         let recorded = Recorded { all: Series::new(since), accounts: BTreeMap::new() };
-        Self(Arc::new(Shared { metrics, store, clock, since, recorded: Mutex::new(recorded) }))
+        Self(Arc::new(SharedRecorder { metrics, store, clock, since, recorded: Mutex::new(recorded) }))
     }
 
     /// Reads the counts every few seconds, until it is aborted.
@@ -77,14 +77,14 @@ impl SeriesRecorder {
     }
 
     /// What happened of late to all accounts.
-    pub fn all(&self) -> Recent {
-        self.sampled().all.recent(self.0.since)
+    pub fn all(&self) -> Activity {
+        self.sampled().all.activity(self.0.since)
     }
 
     /// The same for one account, or if its API key arrived with a request, for all such accounts. `None`: it is none of the service.
-    pub fn of(&self, account: &str) -> Option<Recent> {
+    pub fn of(&self, account: &str) -> Option<Activity> {
         let label = self.0.metrics.label_of(account)?;
-        self.sampled().accounts.get(&label).map(|series| series.recent(self.0.since))
+        self.sampled().accounts.get(&label).map(|series| series.activity(self.0.since))
     }
 
     /// How fast the pending events of all accounts become fewer.
@@ -125,7 +125,7 @@ impl Series {
             read: Totals::default(),
             minutes: Ring::new(MINUTE, MINUTES, now),
             quarter_hours: Ring::new(QUARTER_HOUR, QUARTER_HOURS, now),
-            backlog: Backlog::default(),
+            backlog: BacklogSamples::default(),
         }
     }
 
@@ -138,8 +138,8 @@ impl Series {
         self.read = totals;
     }
 
-    fn recent(&self, since: Timestamp) -> Recent {
-        Recent::new(since, &self.minutes, &self.quarter_hours)
+    fn activity(&self, since: Timestamp) -> Activity {
+        Activity::new(since, &self.minutes, &self.quarter_hours)
     }
 }
 
@@ -154,10 +154,10 @@ mod tests {
         for (at, accepted, delivered) in [(0, 0, 0), (10_000, 5, 1), (50_000, 9, 9), (2 * minute + 1, 12, 12)] {
             series.record(Timestamp(at), counted(accepted, delivered), 0);
         }
-        let hour = series.recent(Timestamp(0)).hour;
+        let hour = series.activity(Timestamp(0)).hour;
         let last = |counts: &[u64]| counts[counts.len() - 3..].to_vec();
         assert_eq!((last(&hour.accepted), last(&hour.delivered)), (vec![9, 0, 3], vec![9, 0, 3]));
-        let day = series.recent(Timestamp(0)).day;
+        let day = series.activity(Timestamp(0)).day;
         assert_eq!((day.accepted.last(), day.accepted.iter().sum::<u64>()), (Some(&12), 12));
     }
 }

@@ -63,7 +63,7 @@ pub struct DeadLetter {
 /// Some of the dead letters, in the order of their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = DeadLetterPage)]
-pub struct Page {
+pub struct DeadLetterPage {
     /// The dead letters found.
     pub letters: Vec<DeadLetter>,
     /// The id after which to go on; `None` if that was all.

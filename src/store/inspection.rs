@@ -4,7 +4,7 @@
 //! holds personal data: a user is shown as keyed hashes; a page costs the same however much the store holds. Deliberately absent:
 //! bodies, which only a dead letter shows.
 
-use super::{Filter, Lookup, LookupQuery, Page, StoreError};
+use super::{DeadLetterPage, Filter, Lookup, LookupQuery, StoreError};
 use crate::domain::{AccountName, EventId, Timestamp, UserKey};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -24,8 +24,13 @@ pub trait Inspection: Send + Sync {
     async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError>;
 
     /// Dead letters that fit `filter`, the newest first, with an id below `before`: up to `limit` (at least one), and fewer where few fit.
-    /// [`Page::next`] is the `before` to go on with, until there is none.
-    async fn newest_dead_letters(&self, filter: &Filter, before: i64, limit: usize) -> Result<Page, StoreError>;
+    /// [`DeadLetterPage::next`] is the `before` to go on with, until there is none.
+    async fn newest_dead_letters(
+        &self,
+        filter: &Filter,
+        before: i64,
+        limit: usize,
+    ) -> Result<DeadLetterPage, StoreError>;
 
     /// What became of the event with this seq. `None`: there is none, or it was settled before the deduplication window.
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError>;

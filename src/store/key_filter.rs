@@ -4,7 +4,7 @@
 //! be in the block. An index of every key would be written at random places, a page for each key; the filters are written in sequence,
 //! 4 bytes an event. Invariants: a key that was added is found; of other keys, one in a thousand is, in a full block; no key can be
 //! read from a filter. The bytes never change their meaning, since they are stored. A library (`fastbloom`) promises no format on disk,
-//! and hashes what is hashed already: a key is 16 bytes of a keyed hash, so that its eight pairs of bytes are the eight places.
+//! and hashes what is hashed already: a key is 16 bytes of a keyed hash, so its eight pairs of bytes are the positions of its bits.
 //! Deliberately absent: I/O, and when filters are made, which an engine decides.
 
 use super::keys;
@@ -28,7 +28,7 @@ impl KeyFilter {
     /// Adds the keys of a row, as they are stored.
     pub fn add(&mut self, stored: &[u8]) {
         for key in keys::hashes(stored) {
-            for (byte, bit) in places(&key) {
+            for (byte, bit) in bit_positions(&key) {
                 self.0[byte] |= bit;
             }
         }
@@ -42,12 +42,13 @@ impl KeyFilter {
 
 /// Whether one of these keys may be in the block of which these bytes were kept. None were: the block is to be read.
 pub fn may_hold(kept: Option<&[u8]>, keys: &[[u8; 16]]) -> bool {
-    let has = |kept: &[u8], key| places(key).all(|(byte, bit)| kept.get(byte).is_none_or(|kept| kept & bit != 0));
+    let has =
+        |kept: &[u8], key| bit_positions(key).all(|(byte, bit)| kept.get(byte).is_none_or(|kept| kept & bit != 0));
     kept.is_none_or(|kept| keys.iter().any(|key| has(kept, key)))
 }
 
-/// The places of a key: for each, the byte, and the bit in it.
-fn places(key: &[u8; 16]) -> impl Iterator<Item = (usize, u8)> {
+/// The positions of a key's bits: for each, the byte, and the bit in it.
+fn bit_positions(key: &[u8; 16]) -> impl Iterator<Item = (usize, u8)> {
     let (pairs, _) = key.as_chunks::<2>();
     pairs.iter().map(|pair| {
         let place = usize::from(u16::from_be_bytes(*pair));

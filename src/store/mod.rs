@@ -61,7 +61,7 @@ mod sqlite;
 pub mod transfer;
 
 pub use backup::{Copied, CopyError, CopyProgress, back_up, restore};
-pub use dead_letter::{Attempt, DeadLetter, Filter, Forgotten, Page, Replay, ReplayResult};
+pub use dead_letter::{Attempt, DeadLetter, DeadLetterPage, Filter, Forgotten, Replay, ReplayResult};
 pub use event_log::{
     AffiliateChanges, Appended, Begun, EmailConflict, Follower, ForgetBefore, KnownUsersOnly, NewEvent, Remember,
     Settlement, StoreError, StoreStatus,
@@ -167,8 +167,8 @@ pub trait AffiliateIndex: Send + Sync {
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
     /// Dead letters that fit `filter`, with an id above `after`: up to `limit` (at least one), and fewer where few fit. Go
-    /// on at [`Page::next`] until there is none.
-    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<Page, StoreError>;
+    /// on at [`DeadLetterPage::next`] until there is none.
+    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, StoreError>;
 
     /// One dead letter, with its history and its body.
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError>;

@@ -1,9 +1,10 @@
 //! Moving a whole store to another one, of the same engine or another: every table as rows of plain values, in portions.
 //!
-//! In: a [`Source`] and a [`Target`]. Out: the counts of both, which agree. Invariants: nothing of the source is changed; the target is
-//! empty before, and either has everything afterwards or is as empty as before; no service runs on either of them meanwhile;
-//! seqs stay, so that dead letters keep their ids, groups their members, and no seq is assigned twice. Deliberately absent: what is
-//! derived from the log (the deduplication index), which the target makes anew, and which process owns an account.
+//! In: a [`TransferSource`] and a [`TransferTarget`]. Out: the counts of both, which agree. Invariants: nothing of the source is
+//! changed; the target is empty before, and either has everything afterwards or is as empty as before; no service runs on either
+//! of them meanwhile; seqs stay, so that dead letters keep their ids, groups their members, and no seq is assigned twice.
+//! Deliberately absent: what is derived from the log (the deduplication index), which the target makes anew, and which process
+//! owns an account.
 
 use super::StoreError;
 use async_trait::async_trait;
@@ -145,14 +146,14 @@ impl Table {
 
     /// A row of this table that cannot be moved: a value is of another kind than its column.
     pub fn damaged(&self, row: &[ColumnValue], column: usize) -> StoreError {
-        let key: Vec<String> = row[..self.key].iter().map(ColumnValue::shown).collect();
+        let key: Vec<String> = row[..self.key].iter().map(ColumnValue::in_message).collect();
         StoreError::Corrupt(format!("{}.{} of the row {}", self.name, self.columns[column].0, key.join(", ")))
     }
 }
 
 impl ColumnValue {
     /// A number; anything else is not shown.
-    fn shown(&self) -> String {
+    fn in_message(&self) -> String {
         if let Self::Integer(number) = self { number.to_string() } else { "…".to_owned() }
     }
 }
@@ -173,7 +174,7 @@ pub type TableCounts = BTreeMap<String, u64>;
 
 /// The store to move.
 #[async_trait]
-pub trait Source: Send {
+pub trait TransferSource: Send {
     /// What it holds besides its tables.
     async fn identity(&mut self) -> Result<Identity, StoreError>;
 
@@ -190,7 +191,7 @@ pub trait Source: Send {
 
 /// The store to move to.
 #[async_trait]
-pub trait Target: Send {
+pub trait TransferTarget: Send {
     /// Writes rows of a table.
     async fn write(&mut self, table: &'static Table, rows: Vec<Vec<ColumnValue>>) -> Result<(), StoreError>;
 
@@ -203,8 +204,8 @@ pub trait Target: Send {
 
 /// Moves everything. `progress` is called with the number of rows moved so far, and of all.
 pub async fn transfer(
-    source: &mut dyn Source,
-    mut target: Box<dyn Target>,
+    source: &mut dyn TransferSource,
+    mut target: Box<dyn TransferTarget>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<TableCounts, StoreError> {
     let (identity, counts) = (source.identity().await?, source.counts().await?);

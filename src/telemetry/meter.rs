@@ -19,10 +19,10 @@ use std::time::Duration;
 
 /// Counts for one value of the label `account`. Cheap to clone; clones share the counts.
 #[derive(Clone, Debug)]
-pub struct Meter(Arc<Series>);
+pub struct Meter(Arc<MeterInner>);
 
 #[derive(Debug)]
-struct Series {
+struct MeterInner {
     account: AccountLabel,
     families: Families,
     /// By type and by status; none where an event of the type cannot be answered so.
@@ -45,7 +45,7 @@ impl Meter {
         let received = EventType::ALL.iter().map(row).collect();
         let appended = families.events_appended.get_or_create_owned(&labels);
         let meter =
-            Self(Arc::new(Series { account, families, received, appended, latencies: LatencyCounters::default() }));
+            Self(Arc::new(MeterInner { account, families, received, appended, latencies: LatencyCounters::default() }));
         meter.create_event_series();
         meter.create_delivery_series();
         meter.create_upstream_series();

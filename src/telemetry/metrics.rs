@@ -24,10 +24,10 @@ use std::time::Duration;
 
 /// The metrics of this process. Cheap to clone; clones share the counts.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(Arc<MetricsInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct MetricsInner {
     registry: Registry,
     families: Families,
     /// By status.
@@ -105,7 +105,7 @@ impl Default for Metrics {
             drop(families.config_reloads.get_or_create(&ReloadLabels { result: result.as_str() }));
         }
         families.config_last_reload_successful.set(1);
-        Self(Arc::new(Inner { registry, families, request_durations, meters: Mutex::default() }))
+        Self(Arc::new(MetricsInner { registry, families, request_durations, meters: Mutex::default() }))
     }
 }
 

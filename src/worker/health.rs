@@ -9,7 +9,7 @@ use super::{Worker, lock};
 use crate::account_signals::EventOutcome;
 use crate::delivery::Reply;
 use crate::domain::{ApiKey, Seq};
-use crate::refersion::{BuildError, Client, KeyVerification};
+use crate::refersion::{Client, ClientBuildError, KeyVerification};
 use crate::scheduling::{AccountHealth, Cause, HealthSnapshot, HealthState, Permit, Probe, SavedHealth, Transition};
 use crate::store::{Lease, StoreError};
 
@@ -24,7 +24,7 @@ impl Worker {
     }
 
     /// The account's calls are made with `key` from now on, which Refersion accepts: so a halt ends.
-    pub fn replace_key(&self, key: &ApiKey) -> Result<(), BuildError> {
+    pub fn replace_key(&self, key: &ApiKey) -> Result<(), ClientBuildError> {
         self.0.settings.client.replace_key(key)?;
         let transition = self.health().on_new_key(self.now());
         self.on_transition(transition, None);

@@ -6,12 +6,12 @@
 //! delivery: a list that cannot be read is logged once, and asked for again after a wait that grows; reading goes on where it was
 //! interrupted. Deliberately absent: what a page teaches ([`affiliate_list`]), and what is known already, which the store decides.
 
-use super::{Inner, Worker, lock};
-use crate::account_signals::{AffiliateLearning, CannotLearn, LearningStatus};
+use super::{Worker, WorkerInner, lock};
+use crate::account_signals::{AffiliateLearning, LearningError, LearningStatus};
 use crate::delivery::{Learn, ListPage, ListProgress, ListReply};
 use crate::domain::{AffiliateKey, Timestamp, UserKey};
 use crate::refersion::SendGuard;
-use crate::scheduling::{BackgroundPace, Backoff, Denied, HealthState, Permit};
+use crate::scheduling::{BackgroundThrottle, Backoff, Denied, HealthState, Permit};
 use crate::store::{Lease, Remember, StoreError, affiliate_list};
 use async_trait::async_trait;
 use std::sync::Weak;
@@ -31,7 +31,7 @@ pub(super) struct Learning {
     progress: ListProgress,
     /// How many affiliates this reading has added.
     added: usize,
-    pace: BackgroundPace,
+    throttle: BackgroundThrottle,
     /// An operator asked for the list: it is read now, from its first page on if it was read before.
     is_requested: bool,
     /// No page is asked for before.
@@ -44,7 +44,7 @@ pub(super) struct Learning {
 
 /// The worker of an account, as long as there is one, for who asks for the list.
 #[derive(Debug)]
-pub(super) struct WeakWorker(pub(super) Weak<Inner>);
+pub(super) struct WeakWorker(pub(super) Weak<WorkerInner>);
 
 /// A page that is being read; it holds a permit as long as this lives.
 struct PageInFlight {
@@ -76,18 +76,18 @@ impl Learning {
 
 impl WeakWorker {
     /// The worker; if there is none any more, another process may deliver for the account.
-    fn worker(&self) -> Result<Worker, CannotLearn> {
-        self.0.upgrade().map(Worker).ok_or(CannotLearn::NotOwner)
+    fn worker(&self) -> Result<Worker, LearningError> {
+        self.0.upgrade().map(Worker).ok_or(LearningError::NotOwner)
     }
 }
 
 #[async_trait]
 impl AffiliateLearning for WeakWorker {
-    async fn learn_now(&self) -> Result<(), CannotLearn> {
-        self.worker()?.learn_now().await
+    async fn start_learning(&self) -> Result<(), LearningError> {
+        self.worker()?.start_learning().await
     }
 
-    async fn learning(&self) -> Result<LearningStatus, CannotLearn> {
+    async fn learning(&self) -> Result<LearningStatus, LearningError> {
         self.worker()?.learning().await
     }
 }
@@ -108,11 +108,11 @@ impl Worker {
     }
 
     /// Reads the list now, whatever `DELIVERY_LEARN` says: where it was interrupted, or from its first page on.
-    pub async fn learn_now(&self) -> Result<(), CannotLearn> {
+    pub async fn start_learning(&self) -> Result<(), LearningError> {
         let account = &self.0.settings.account;
-        let lease = self.0.store.lease(account).filter(|_| !self.is_leaving()).ok_or(CannotLearn::NotOwner)?;
+        let lease = self.0.store.lease(account).filter(|_| !self.is_leaving()).ok_or(LearningError::NotOwner)?;
         if self.health().snapshot().state != HealthState::Closed {
-            return Err(CannotLearn::Paused);
+            return Err(LearningError::Paused);
         }
         let progress = self.saved_progress().await?;
         {
@@ -122,14 +122,14 @@ impl Worker {
             }
             (learning.is_requested, learning.not_before, learning.failures) = (true, Timestamp::default(), 0);
             learning.failure = None;
-            learning.pace.hurry();
+            learning.throttle.hurry();
         }
         self.wake();
         Ok(())
     }
 
     /// How far the list was read.
-    pub async fn learning(&self) -> Result<LearningStatus, CannotLearn> {
+    pub async fn learning(&self) -> Result<LearningStatus, LearningError> {
         let saved = self.saved_progress().await?;
         let learning = lock(&self.0.learning);
         let progress = if learning.restored.is_some() { &learning.progress } else { &saved };
@@ -142,9 +142,9 @@ impl Worker {
         })
     }
 
-    async fn saved_progress(&self) -> Result<ListProgress, CannotLearn> {
+    async fn saved_progress(&self) -> Result<ListProgress, LearningError> {
         let progress = affiliate_list::list_progress(&*self.0.store, &self.0.settings.account).await;
-        progress.map_err(|error| CannotLearn::Store(error.to_string()))
+        progress.map_err(|error| LearningError::Store(error.to_string()))
     }
 
     /// Whether pages are left to be read now, so that the run loop goes on without events.
@@ -163,11 +163,11 @@ impl Worker {
         let health = self.health().snapshot();
         if health.state != HealthState::Closed {
             if std::mem::take(&mut learning.is_requested) {
-                learning.failure = Some(CannotLearn::Paused.to_string());
+                learning.failure = Some(LearningError::Paused.to_string());
             }
             return NextPage::None;
         }
-        let wait = learning.pace.wait(now, begun, deliveries_run);
+        let wait = learning.throttle.wait(now, begun, deliveries_run);
         if !wait.is_zero() {
             return NextPage::Wait(wait);
         }
@@ -177,7 +177,7 @@ impl Worker {
         let acquired = self.health().try_acquire(now);
         match acquired {
             Ok((permit, transition)) => {
-                learning.pace.on_begin(begun);
+                learning.throttle.on_begin(begun);
                 let progress = learning.progress.clone();
                 drop(learning);
                 self.on_transition(transition, None);
@@ -198,7 +198,7 @@ impl Worker {
         (learning.failures, learning.failure) = (0, None);
         if after.is_complete() {
             let (affiliates, added) = (after.seen, std::mem::take(&mut learning.added));
-            learning.pace = BackgroundPace::default();
+            learning.throttle = BackgroundThrottle::default();
             learning.is_requested = false;
             tracing::info!(%account, affiliates, added, "Refersion's list of affiliates was read; who is on it is known by e-mail");
         }
@@ -213,7 +213,7 @@ impl Worker {
         let mut learning = lock(&self.0.learning);
         learning.failures = learning.failures.saturating_add(1);
         learning.failure = Some(what.to_owned());
-        (learning.is_requested, learning.pace) = (false, BackgroundPace::default());
+        (learning.is_requested, learning.throttle) = (false, BackgroundThrottle::default());
         let wait = AFTER_FAILURE.wait(learning.failures, rand::random(), retry_after).max(AFTER_FAILURE.min);
         learning.not_before = now.after(wait);
         if learning.failures == 1 {

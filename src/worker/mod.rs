@@ -84,10 +84,10 @@ pub struct Runtime {
 
 /// The worker of one account. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Worker(Arc<Inner>);
+pub struct Worker(Arc<WorkerInner>);
 
 /// What the run loop and its deliveries share.
-struct Inner {
+struct WorkerInner {
     settings: Settings,
     runtime: Runtime,
     store: Arc<dyn Store>,
@@ -132,7 +132,7 @@ impl Worker {
     ) -> Self {
         let health = AccountHealth::new(settings.delivery.load().limits, Learned::default());
         signals.publish(health.snapshot());
-        let worker = Self(Arc::new(Inner {
+        let worker = Self(Arc::new(WorkerInner {
             settings,
             runtime,
             store,

@@ -233,7 +233,7 @@ impl RunLoop {
                 Some((begun, announced)) => {
                     self.deliveries.spawn(run_delivery(self.worker.clone(), begun, announced));
                 }
-                None => self.worker.end(unit.head, End::Gone),
+                None => self.worker.end(unit.head, End::Missing),
             }
         }
     }

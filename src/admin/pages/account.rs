@@ -1,8 +1,8 @@
 //! One account: its state, what waits, the last hour and day, reasons, and its newest dead letters.
 
-use super::layout::{Page, Refresh};
+use super::layout::{HtmlPage, Refresh};
 use super::parts::{self, View};
-use super::{Pages, format, refreshed};
+use super::{PagesState, format, refreshed};
 use crate::admin::extract::{ApiPath, ApiQuery};
 use crate::admin::problem::Problem;
 use crate::admin::{AccountState, AccountStatus, accounts, wording};
@@ -15,7 +15,7 @@ use maud::{Markup, html};
 const DEAD_LETTERS_SHOWN: usize = 10;
 
 pub(super) async fn show(
-    State(pages): State<Pages>,
+    State(pages): State<PagesState>,
     ApiPath(name): ApiPath<String>,
     ApiQuery(view): ApiQuery<View>,
 ) -> Result<Response, Problem> {
@@ -26,7 +26,7 @@ pub(super) async fn show(
     let (title, path) = (format!("Account {name}"), format!("/accounts/{name}"));
     let other = view.other_refresh(&path);
     let refresh = Refresh { is_on: view.refreshes(), other: &other };
-    let page = Page::new(&title).at_moment(now).refresh(refresh).render(html! {
+    let page = HtmlPage::new(&title).at_moment(now).refresh(refresh).render(html! {
         h1 { "Account " (name) " " (parts::state(&details.status)) }
         (banner(&details.status, now))
         (figures(&details.status, now))
@@ -34,7 +34,7 @@ pub(super) async fn show(
             @if details.status.drain.is_none() {
                 p.soft { "What follows is counted together for all accounts whose API keys arrived with requests." }
             }
-            (parts::recent(recent, &view, &path))
+            (parts::activity(recent, &view, &path))
             (parts::reasons(recent))
         }
         section aria-labelledby="dead-letters" {

@@ -3,8 +3,8 @@
 //! In: a form with the `ids` of dead letters. Out: what became of each. A form that is sent again changes nothing again: its dead
 //! letters are gone.
 
-use super::layout::Page;
-use super::{Pages, Shown, format};
+use super::layout::HtmlPage;
+use super::{PageResult, PagesState, format};
 use crate::admin::dead_letters::{DiscardOutcome, SelectedDeadLetters, discarded, replayed};
 use crate::admin::extract::FormFields;
 use crate::admin::problem::Problem;
@@ -13,12 +13,12 @@ use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 
-pub(super) async fn replay(State(pages): State<Pages>, form: FormFields) -> Shown {
+pub(super) async fn replay(State(pages): State<PagesState>, form: FormFields) -> PageResult {
     let results = replayed(&pages.admin, ids(&form)?).await?;
     let done = results.iter().filter(|result| result.outcome == Replay::Replayed).count();
     let title = format!("Replayed {} of {}", format::count(done as u64), format::count(results.len() as u64));
     let style = if done == results.len() { "good" } else { "wait" };
-    Ok(Page::new(&title).at("/dead-letters").at_moment(pages.admin.clock.now()).render(html! {
+    Ok(HtmlPage::new(&title).at("/dead-letters").at_moment(pages.admin.clock.now()).render(html! {
         h1 { (title) }
         div class={ "banner " (style) } { p { "What was replayed is delivered by today's rules, after the pending events of its user." } }
         (outcomes(results.iter().map(|result| {
@@ -29,7 +29,7 @@ pub(super) async fn replay(State(pages): State<Pages>, form: FormFields) -> Show
     }))
 }
 
-pub(super) async fn discard(State(pages): State<Pages>, form: FormFields) -> Shown {
+pub(super) async fn discard(State(pages): State<PagesState>, form: FormFields) -> PageResult {
     let ids = ids(&form)?;
     if form.all("confirmed").next() != Some("yes") {
         return Ok(confirmation(&pages, &ids));
@@ -37,7 +37,7 @@ pub(super) async fn discard(State(pages): State<Pages>, form: FormFields) -> Sho
     let results = discarded(&pages.admin, ids).await?;
     let done = results.iter().filter(|result| result.outcome == DiscardOutcome::Discarded).count();
     let title = format!("Discarded {} of {}", format::count(done as u64), format::count(results.len() as u64));
-    Ok(Page::new(&title).at("/dead-letters").at_moment(pages.admin.clock.now()).render(html! {
+    Ok(HtmlPage::new(&title).at("/dead-letters").at_moment(pages.admin.clock.now()).render(html! {
         h1 { (title) }
         (outcomes(results.iter().map(|result| {
             let outcome = match result.outcome {
@@ -51,12 +51,12 @@ pub(super) async fn discard(State(pages): State<Pages>, form: FormFields) -> Sho
 }
 
 /// Asks before anything is discarded.
-fn confirmation(pages: &Pages, ids: &[i64]) -> Html<String> {
+fn confirmation(pages: &PagesState, ids: &[i64]) -> Html<String> {
     let title = match ids {
         [id] => format!("Discard dead letter {id} for good?"),
         _ => format!("Discard {} dead letters for good?", format::count(ids.len() as u64)),
     };
-    Page::new(&title).at("/dead-letters").at_moment(pages.admin.clock.now()).render(html! {
+    HtmlPage::new(&title).at("/dead-letters").at_moment(pages.admin.clock.now()).render(html! {
         h1 { (title) }
         div.banner.wait { p { "Their events are never delivered, and cannot be brought back." } }
         form.bar method="post" action="/dead-letters/discard" {

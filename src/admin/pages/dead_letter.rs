@@ -1,8 +1,8 @@
 //! One dead letter: the reason, the attempts, what its event would do today; and, revealed, the event.
 
 use super::dead_letters::no_token;
-use super::layout::Page;
-use super::{Pages, Shown, format};
+use super::layout::HtmlPage;
+use super::{PageResult, PagesState, format};
 use crate::admin::dead_letters::{details, revealed};
 use crate::admin::extract::ApiPath;
 use crate::dry_run::{Detail, explain};
@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 
-pub(super) async fn show(State(pages): State<Pages>, ApiPath(id): ApiPath<i64>) -> Shown {
+pub(super) async fn show(State(pages): State<PagesState>, ApiPath(id): ApiPath<i64>) -> PageResult {
     let details = details(&pages.admin, id).await?;
     let letter = &details.letter;
     Ok(page(
@@ -32,7 +32,7 @@ pub(super) async fn show(State(pages): State<Pages>, ApiPath(id): ApiPath<i64>) 
 }
 
 /// Shows the event, too.
-pub(super) async fn reveal(State(pages): State<Pages>, ApiPath(id): ApiPath<i64>) -> Shown {
+pub(super) async fn reveal(State(pages): State<PagesState>, ApiPath(id): ApiPath<i64>) -> PageResult {
     let letter = revealed(&pages.admin, id).await?;
     let Some(body) = &letter.body else {
         return Ok(page(&pages, &letter, None, html! { p.pad.soft { "It was erased." } }));
@@ -44,9 +44,9 @@ pub(super) async fn reveal(State(pages): State<Pages>, ApiPath(id): ApiPath<i64>
     Ok(page(&pages, &letter, Some(&today), html! { pre tabindex="0" { (shown) } }))
 }
 
-fn page(pages: &Pages, letter: &DeadLetter, today: Option<&[String]>, event: Markup) -> Html<String> {
+fn page(pages: &PagesState, letter: &DeadLetter, today: Option<&[String]>, event: Markup) -> Html<String> {
     let title = format!("Dead letter {}", letter.id);
-    Page::new(&title).at("").at_moment(pages.admin.clock.now()).render(html! {
+    HtmlPage::new(&title).at("").at_moment(pages.admin.clock.now()).render(html! {
         p { a href="/dead-letters" { "Dead letters" } }
         h1 { (title) }
         div.card { (facts(letter)) }

@@ -2,8 +2,8 @@
 //!
 //! The page is not loaded again by itself: a selection would be lost.
 
-use super::layout::Page;
-use super::{Pages, Shown, format, parts};
+use super::layout::HtmlPage;
+use super::{PageResult, PagesState, format, parts};
 use crate::admin::dead_letters;
 use crate::admin::extract::ApiQuery;
 use crate::admin::problem::Problem;
@@ -44,14 +44,14 @@ pub(super) struct Shows {
     select: String,
 }
 
-pub(super) async fn list(State(pages): State<Pages>, ApiQuery(shows): ApiQuery<Shows>) -> Shown {
+pub(super) async fn list(State(pages): State<PagesState>, ApiQuery(shows): ApiQuery<Shows>) -> PageResult {
     let (admin, now) = (&pages.admin, pages.admin.clock.now());
     let filter =
         dead_letters::filter(admin, given(&shows.account), given(&shows.reason).map(str::to_owned), shows.since(now)?);
     let before = shows.before.unwrap_or(i64::MAX);
     let page = admin.store.newest_dead_letters(&filter.await?, before, PAGE_SIZE).await?;
     let all = admin.store.status().dead;
-    Ok(Page::new("Dead letters").at("/dead-letters").at_moment(now).render(html! {
+    Ok(HtmlPage::new("Dead letters").at("/dead-letters").at_moment(now).render(html! {
         h1 { "Dead letters" }
         p { "Events that Refersion refused for good, or that failed for too long. There are " (format::count(all)) "." }
         div.card { (filter_form(&shows)) }

@@ -27,7 +27,7 @@ pub(super) fn style_hash() -> String {
 }
 
 /// A page that is about to be rendered.
-pub(super) struct Page<'a> {
+pub(super) struct HtmlPage<'a> {
     title: &'a str,
     path: &'a str,
     now: Option<Timestamp>,
@@ -42,7 +42,7 @@ pub(super) struct Refresh<'a> {
     pub(super) other: &'a str,
 }
 
-impl<'a> Page<'a> {
+impl<'a> HtmlPage<'a> {
     pub(super) fn new(title: &'a str) -> Self {
         Self { title, path: "", now: None, refresh: None }
     }

@@ -3,8 +3,8 @@
 //! In: a form, sent by `POST` so that no address is in a URL. Out: affiliates and events. Invariant: what was asked is not repeated on
 //! the page, so that no picture of it holds an address.
 
-use super::layout::Page;
-use super::{Pages, Shown, dead_letters, format};
+use super::layout::HtmlPage;
+use super::{PageResult, PagesState, dead_letters, format};
 use crate::admin::extract::{FormFields, MAX_ITEMS};
 use crate::admin::lookup::{LookupRequest, LookupResult, looked_up};
 use crate::series::reason_in_words;
@@ -21,15 +21,15 @@ const FIELDS: [(&str, &str, &str); 5] = [
     ("account", "Account", "the first configured one if empty"),
 ];
 
-pub(super) async fn ask(State(pages): State<Pages>) -> Shown {
-    Ok(Page::new("Lookup").at("/lookup").render(html! {
+pub(super) async fn ask(State(pages): State<PagesState>) -> PageResult {
+    Ok(HtmlPage::new("Lookup").at("/lookup").render(html! {
         h1 { "Lookup" }
         p { "What became of a customer's events? Fill in what you know. Nothing of it is stored or logged: its hashes are compared." }
         div.card { @if pages.can_change { (form()) } @else { div.pad { (dead_letters::no_token()) } } }
     }))
 }
 
-pub(super) async fn answer(State(pages): State<Pages>, form_fields: FormFields) -> Shown {
+pub(super) async fn answer(State(pages): State<PagesState>, form_fields: FormFields) -> PageResult {
     let field = |name: &str| {
         let value = form_fields.all(name).next().map(str::trim).unwrap_or_default();
         Some(value.to_owned()).filter(|value| !value.is_empty())
@@ -44,7 +44,7 @@ pub(super) async fn answer(State(pages): State<Pages>, form_fields: FormFields) 
         limit: Some(MAX_ITEMS),
     };
     let result = looked_up(&pages.admin, &request).await?;
-    Ok(Page::new("Lookup").at("/lookup").at_moment(pages.admin.clock.now()).render(html! {
+    Ok(HtmlPage::new("Lookup").at("/lookup").at_moment(pages.admin.clock.now()).render(html! {
         h1 { @if result.known { "Found" } @else { "Nothing is known" } }
         @if !result.known { p { "There is no affiliate, and no event within the deduplication window." } }
         @if let Some(event) = &result.event { p { "The event's name in logs, traces and dead letters is " code { (event) } "." } }

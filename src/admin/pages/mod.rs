@@ -27,20 +27,20 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::{get, post};
-use layout::Page;
+use layout::HtmlPage;
 use maud::html;
 use std::sync::{Arc, LazyLock};
 
 /// What the pages work with. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Pages {
+pub(super) struct PagesState {
     pub(super) admin: Arc<Admin>,
     /// Whether anything can be changed: whether there is a token.
     pub(super) can_change: bool,
 }
 
 /// The answer of a handler.
-type Shown = Result<Html<String>, Problem>;
+type PageResult = Result<Html<String>, Problem>;
 
 /// How often a page that shows the present state is loaded again, in seconds.
 const REFRESH_SECONDS: u32 = 5;
@@ -53,7 +53,7 @@ static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The routes of the pages.
-pub(super) fn routes(pages: Pages) -> Router {
+pub(super) fn routes(pages: PagesState) -> Router {
     Router::new()
         .route("/", get(overview::show))
         .route("/accounts/{account}", get(account::show))
@@ -95,7 +95,7 @@ fn refreshed(page: Html<String>, refreshes: bool) -> Response {
 }
 
 fn problem_page(problem: &ProblemDetails) -> Html<String> {
-    Page::new(&problem.title).render(html! {
+    HtmlPage::new(&problem.title).render(html! {
         h1 { (problem.title) }
         div.banner.bad { p { (problem.detail) } }
         p { a href="/" { "To the overview" } }

@@ -1,9 +1,9 @@
 //! The overview: whether all is well, what waits and when it will have been delivered, each account, the last hour and day, reasons,
 //! and the newest dead letters.
 
-use super::layout::{Page, Refresh};
+use super::layout::{HtmlPage, Refresh};
 use super::parts::{self, View};
-use super::{Pages, format, refreshed};
+use super::{PagesState, format, refreshed};
 use crate::admin::accounts;
 use crate::admin::extract::ApiQuery;
 use crate::admin::problem::Problem;
@@ -19,7 +19,7 @@ use maud::{Markup, html};
 const ACCOUNTS_SHOWN: usize = 50;
 const DEAD_LETTERS_SHOWN: usize = 10;
 
-pub(super) async fn show(State(pages): State<Pages>, ApiQuery(view): ApiQuery<View>) -> Result<Response, Problem> {
+pub(super) async fn show(State(pages): State<PagesState>, ApiQuery(view): ApiQuery<View>) -> Result<Response, Problem> {
     let admin = &pages.admin;
     let status = status::of(admin).await;
     let (accounts, more) = accounts::in_need_first(admin, ACCOUNTS_SHOWN).await?;
@@ -27,12 +27,12 @@ pub(super) async fn show(State(pages): State<Pages>, ApiQuery(view): ApiQuery<Vi
     let title = if status.ready { "Overview" } else { "Not ready" };
     let other = view.other_refresh("/");
     let refresh = Refresh { is_on: view.refreshes(), other: &other };
-    let page = Page::new(title).at("/").at_moment(status.now).refresh(refresh).render(html! {
+    let page = HtmlPage::new(title).at("/").at_moment(status.now).refresh(refresh).render(html! {
         h1 { "Overview" }
         (banner(&status, &accounts))
         (figures(&status, &accounts))
         (account_section(&accounts, more, status.now))
-        (parts::recent(&status.recent, &view, "/"))
+        (parts::activity(&status.recent, &view, "/"))
         (parts::reasons(&status.recent))
         (dead_letter_section(&newest.letters, status.dead_letters))
     });

@@ -2,7 +2,7 @@
 
 use super::{charts, format};
 use crate::admin::{AccountState, AccountStatus, wording};
-use crate::series::{ReasonCount, Recent, TimeSeries, reason_in_words};
+use crate::series::{Activity, ReasonCount, TimeSeries, reason_in_words};
 use crate::store::DeadLetter;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -54,10 +54,10 @@ fn address(path: &str, range: Range, refresh: Switch) -> String {
 }
 
 /// The section with the charts of the page at `path`.
-pub(super) fn recent(recent: &Recent, view: &View, path: &str) -> Markup {
+pub(super) fn activity(activity: &Activity, view: &View, path: &str) -> Markup {
     let (series, name) = match view.range {
-        Range::Hour => (&recent.hour, "The last hour, by minute"),
-        Range::Day => (&recent.day, "The last day, by quarter of an hour"),
+        Range::Hour => (&activity.hour, "The last hour, by minute"),
+        Range::Day => (&activity.day, "The last day, by quarter of an hour"),
     };
     let link = |range, name| {
         html! {
@@ -69,17 +69,17 @@ pub(super) fn recent(recent: &Recent, view: &View, path: &str) -> Markup {
         section aria-labelledby="recent" {
             h2 id="recent" { (name) }
             nav aria-label="Time shown" { ul { li { (link(Range::Hour, "Last hour")) } li { (link(Range::Day, "Last day")) } } }
-            p.soft { "Counted in this process since " (format::moment(recent.since)) " UTC." }
+            p.soft { "Counted in this process since " (format::moment(activity.since)) " UTC." }
             (charts::charts(series))
-            (sums(recent))
+            (sums(activity))
         }
     }
 }
 
 /// The sums of the charts, for the hour and the day.
-fn sums(recent: &Recent) -> Markup {
-    type Counts = fn(&TimeSeries) -> &Vec<u64>;
-    let rows: [(&str, Counts); 7] = [
+fn sums(activity: &Activity) -> Markup {
+    type CountsOf = fn(&TimeSeries) -> &Vec<u64>;
+    let rows: [(&str, CountsOf); 7] = [
         ("Accepted: stored", |series| &series.accepted),
         ("Delivered", |series| &series.delivered),
         ("Ignored: nothing to do", |series| &series.ignored),
@@ -98,8 +98,8 @@ fn sums(recent: &Recent) -> Markup {
                     @for (name, counts) in rows {
                         tr {
                             th scope="row" { (name) }
-                            td.number { (sum(counts(&recent.hour))) }
-                            td.number { (sum(counts(&recent.day))) }
+                            td.number { (sum(counts(&activity.hour))) }
+                            td.number { (sum(counts(&activity.day))) }
                         }
                     }
                 }
@@ -109,12 +109,12 @@ fn sums(recent: &Recent) -> Markup {
 }
 
 /// Why events were refused, and why they were ignored.
-pub(super) fn reasons(recent: &Recent) -> Markup {
+pub(super) fn reasons(activity: &Activity) -> Markup {
     html! {
         section aria-labelledby="reasons" {
             h2 id="reasons" { "Refused and ignored events, by reason" }
-            div.card { (reason_table("Refused: answered with an error, and not stored", &recent.refused)) }
-            div.card.next { (reason_table("Ignored: there was nothing to do", &recent.ignored)) }
+            div.card { (reason_table("Refused: answered with an error, and not stored", &activity.refused)) }
+            div.card.next { (reason_table("Ignored: there was nothing to do", &activity.ignored)) }
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What is set up at Segment, and what Segment itself counted of it.
 
-use super::{Found, plan, print};
+use super::{ExistingDestination, plan, print};
 use crate::segment_api::{Destination, PublicApi, Source};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use url::Url;
 
 /// Prints a line for each source that has our destination.
-pub(super) async fn print_all(api: &PublicApi, sources: &[Source], found: &[Found], url: Option<&Url>) {
+pub(super) async fn print_all(api: &PublicApi, sources: &[Source], found: &[ExistingDestination], url: Option<&Url>) {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_header(["SOURCE", "DESTINATION", "SUBSCRIPTION", "URL", "COUNTED BY SEGMENT"]);
     let mut any = false;

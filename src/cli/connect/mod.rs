@@ -82,7 +82,7 @@ pub(super) fn run(args: &ConnectArgs) -> ExitCode {
 }
 
 /// What is at Segment: a destination of *Webhooks (Actions)*, and its subscriptions.
-struct Found {
+struct ExistingDestination {
     destination: Destination,
     subscriptions: Vec<Subscription>,
 }
@@ -107,12 +107,12 @@ async fn connect(args: &ConnectArgs) -> Result<(), String> {
 }
 
 /// Every destination of *Webhooks (Actions)* in the workspace.
-async fn found(api: &PublicApi, webhook: &Webhook) -> Result<Vec<Found>, CallError> {
+async fn found(api: &PublicApi, webhook: &Webhook) -> Result<Vec<ExistingDestination>, CallError> {
     let mut found = Vec::new();
     for destination in api.destinations().await? {
         if destination.metadata.id == webhook.id {
             let subscriptions = api.subscriptions(&destination.id).await?;
-            found.push(Found { destination, subscriptions });
+            found.push(ExistingDestination { destination, subscriptions });
         }
     }
     Ok(found)
@@ -122,7 +122,7 @@ async fn set_up(
     args: &ConnectArgs,
     api: &PublicApi,
     chosen: &[&Source],
-    found: &[Found],
+    found: &[ExistingDestination],
     url: &Url,
     webhook: &Webhook,
 ) -> Result<(), String> {
@@ -154,7 +154,12 @@ async fn set_up(
     Ok(())
 }
 
-async fn remove(args: &ConnectArgs, api: &PublicApi, chosen: &[&Source], found: &[Found]) -> Result<(), String> {
+async fn remove(
+    args: &ConnectArgs,
+    api: &PublicApi,
+    chosen: &[&Source],
+    found: &[ExistingDestination],
+) -> Result<(), String> {
     for source in chosen {
         let mut ours = found.iter().filter(|found| found.destination.source_id == source.id);
         match ours.find(|found| plan::is_ours(found, args.url.as_ref())) {

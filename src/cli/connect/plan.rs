@@ -4,7 +4,7 @@
 //! subscription of it sends to the URL or, failing that, if it has our name. Invariants: what is as it should be is not touched;
 //! fields that others set, such as headers, are kept.
 
-use super::Found;
+use super::ExistingDestination;
 use crate::segment_api::{ApiChange, Destination, Source, Subscription, Webhook};
 use serde_json::{Value, json};
 use url::Url;
@@ -26,20 +26,20 @@ pub(super) struct Wanted<'a> {
 
 /// What has to be done for one source.
 pub(super) struct Plan {
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<WorkspaceChange>,
     /// `created`, `unchanged`, or `changed:` and what.
     pub(super) summary: String,
 }
 
 /// A change. The id of a destination is known once it is created.
-pub(super) enum Step {
+pub(super) enum WorkspaceChange {
     CreateDestination(Value),
     UpdateDestination(Value),
     CreateSubscription(Value),
     UpdateSubscription(String, Value),
 }
 
-impl Step {
+impl WorkspaceChange {
     pub(super) fn change(&self, destination: &str) -> ApiChange {
         match self {
             Self::CreateDestination(body) => ApiChange::create_destination(body.clone()),
@@ -51,11 +51,11 @@ impl Step {
 }
 
 /// Whether a destination was set up by this command for `url`, or for any.
-pub(super) fn is_ours(found: &Found, url: Option<&Url>) -> bool {
+pub(super) fn is_ours(found: &ExistingDestination, url: Option<&Url>) -> bool {
     found.destination.name.as_deref() == Some(NAME) || url.is_some_and(|url| sends_to(found, url))
 }
 
-fn sends_to(found: &Found, url: &Url) -> bool {
+fn sends_to(found: &ExistingDestination, url: &Url) -> bool {
     found.subscriptions.iter().any(|subscription| has_url(subscription, url))
 }
 
@@ -64,28 +64,32 @@ fn has_url(subscription: &Subscription, url: &Url) -> bool {
 }
 
 /// Our destination on a source.
-pub(super) fn of_source<'a>(found: &'a [Found], source: &Source, url: &Url) -> Option<&'a Found> {
+pub(super) fn of_source<'a>(
+    found: &'a [ExistingDestination],
+    source: &Source,
+    url: &Url,
+) -> Option<&'a ExistingDestination> {
     let here = || found.iter().filter(|found| found.destination.source_id == source.id);
     here().find(|found| sends_to(found, url)).or_else(|| here().find(|found| is_ours(found, None)))
 }
 
 /// What has to be done so that `source` has what is wanted. `there`: our destination on it.
-pub(super) fn plan(wanted: &Wanted, source: &Source, there: Option<&Found>) -> Plan {
+pub(super) fn plan(wanted: &Wanted, source: &Source, there: Option<&ExistingDestination>) -> Plan {
     let Some(there) = there else {
         let settings = json!({"sharedSecret": wanted.secret});
         let create = json!({"sourceId": source.id, "metadataId": wanted.webhook.id, "enabled": true, "name": NAME, "settings": settings});
-        let steps = vec![Step::CreateDestination(create), new_subscription(wanted)];
+        let steps = vec![WorkspaceChange::CreateDestination(create), new_subscription(wanted)];
         return Plan { steps, summary: "created".to_owned() };
     };
     let (mut steps, mut changed) = (Vec::new(), Vec::new());
     if let Some(body) = destination(wanted, &there.destination, &mut changed) {
-        steps.push(Step::UpdateDestination(body));
+        steps.push(WorkspaceChange::UpdateDestination(body));
     }
     let mut ours = there.subscriptions.iter();
     let by_url = ours.clone().find(|subscription| has_url(subscription, wanted.url));
     if let Some(there) = by_url.or_else(|| ours.find(|subscription| subscription.name == NAME)) {
         if let Some(body) = subscription(wanted, there, &mut changed) {
-            steps.push(Step::UpdateSubscription(there.id.clone(), json!({"input": body})));
+            steps.push(WorkspaceChange::UpdateSubscription(there.id.clone(), json!({"input": body})));
         }
     } else {
         changed.push("a subscription is added");
@@ -95,8 +99,8 @@ pub(super) fn plan(wanted: &Wanted, source: &Source, there: Option<&Found>) -> P
     Plan { steps, summary }
 }
 
-fn new_subscription(wanted: &Wanted) -> Step {
-    Step::CreateSubscription(json!({
+fn new_subscription(wanted: &Wanted) -> WorkspaceChange {
+    WorkspaceChange::CreateSubscription(json!({
         "name": NAME,
         "actionId": wanted.webhook.action,
         "trigger": TRIGGER,

@@ -7,7 +7,7 @@ use crate::cli::admin_backend::AdminBackend;
 use crate::cli::now;
 use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
-use crate::store::{Filter, Page};
+use crate::store::{DeadLetterPage, Filter};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
@@ -63,7 +63,7 @@ impl Selection {
         ids.sort_unstable();
         ids.dedup();
         let given = (!ids.is_empty()).then_some(ids);
-        IdPages { given, pages: Pages::new(backend, self.filter.filter()) }
+        IdPages { given, pages: DeadLetterPages::new(backend, self.filter.filter()) }
     }
 
     /// A description of the selection, for a question.
@@ -80,7 +80,7 @@ impl Selection {
 /// Ids in pages of [`PAGE_SIZE`].
 pub(super) struct IdPages<'a> {
     given: Option<Vec<i64>>,
-    pages: Pages<'a>,
+    pages: DeadLetterPages<'a>,
 }
 
 impl IdPages<'_> {
@@ -98,20 +98,20 @@ impl IdPages<'_> {
 }
 
 /// The dead letters that existed when the first page was read, in pages.
-pub(super) struct Pages<'a> {
+pub(super) struct DeadLetterPages<'a> {
     backend: &'a AdminBackend,
     filter: Filter,
     after: Option<i64>,
     last: Option<i64>,
 }
 
-impl<'a> Pages<'a> {
+impl<'a> DeadLetterPages<'a> {
     pub(super) fn new(backend: &'a AdminBackend, filter: Filter) -> Self {
         Self { backend, filter, after: Some(0), last: None }
     }
 
     /// The next page, which is not empty; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Page>, String> {
+    pub(super) async fn next(&mut self) -> Result<Option<DeadLetterPage>, String> {
         while let Some(after) = self.after.take() {
             let mut page = self.backend.page(&self.filter, after, PAGE_SIZE).await?;
             let last = *self.last.get_or_insert(page.last);
@@ -180,7 +180,7 @@ mod tests {
         add_dead_letters(&*store, 0..110).await;
         let (config, _) = Config::load(&[], std::iter::empty(), Mode::Offline).expect("the defaults");
         let backend = AdminBackend::Store(OwnStore::new(Arc::clone(&store), &config));
-        let mut pages = Pages::new(&backend, Filter::default());
+        let mut pages = DeadLetterPages::new(&backend, Filter::default());
         let first = pages.next().await.expect("a page").expect("the first");
         add_dead_letters(&*store, 110..255).await;
         let second = pages.next().await.expect("a page").expect("the second");

@@ -3,20 +3,20 @@
 //! Invariant: no personal data without `--reveal`.
 
 use super::OutputArgs;
-use super::selection::{FilterArgs, Pages, Selection};
+use super::selection::{DeadLetterPages, FilterArgs, Selection};
 use crate::admin::DeadLetterDetails;
 use crate::cli::admin_backend::AdminBackend;
 use crate::cli::{eprint, format_time, now, print};
 use crate::config::Config;
 use crate::dry_run::{Detail, explain};
-use crate::store::{DeadLetter, Page};
+use crate::store::{DeadLetter, DeadLetterPage};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use serde_json::json;
 
 pub(super) async fn list(backend: &AdminBackend, filter: &FilterArgs, output: &OutputArgs) -> Result<bool, String> {
-    let mut pages = Pages::new(backend, filter.filter());
+    let mut pages = DeadLetterPages::new(backend, filter.filter());
     let mut any = false;
-    while let Some(Page { mut letters, .. }) = pages.next().await? {
+    while let Some(DeadLetterPage { mut letters, .. }) = pages.next().await? {
         for letter in letters.iter_mut().filter(|_| output.reveal) {
             // None: it was erased, replayed or discarded after the page was read.
             letter.body = backend.reveal(letter.id).await?;

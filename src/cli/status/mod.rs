@@ -38,7 +38,7 @@ const ACCOUNTS_SHOWN: usize = 30;
 const FILE_WIDTH: usize = 120;
 
 /// What is shown.
-struct Shown {
+struct ScreenInput {
     status: ServiceStatus,
     accounts: AccountPage,
 }
@@ -81,10 +81,10 @@ async fn watch(args: &StatusArgs, service: &AdminClient, term: &Term) -> Result<
     }
 }
 
-async fn ask(service: &AdminClient) -> Result<Shown, String> {
+async fn ask(service: &AdminClient) -> Result<ScreenInput, String> {
     let status = service.get("/api/v1/status", &[]).await?;
     let accounts = service.get("/api/v1/accounts", &[("limit", "1000".to_owned())]).await?;
-    Ok(Shown { status, accounts })
+    Ok(ScreenInput { status, accounts })
 }
 
 /// How many columns there are; in a file, as many as the whole hour needs.

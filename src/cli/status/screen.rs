@@ -2,11 +2,11 @@
 //!
 //! In: the answers of the API. Out: lines. The words are those of the status page.
 
-use super::{ACCOUNTS_SHOWN, Shown};
+use super::{ACCOUNTS_SHOWN, ScreenInput};
 use crate::admin::wording::{count, drain, duration, is_held_up, latency, oldest, state, why};
 use crate::admin::{AccountState, AccountStatus, ServiceStatus};
 use crate::domain::Timestamp;
-use crate::series::{ReasonCount, Recent, TimeSeries};
+use crate::series::{Activity, ReasonCount, TimeSeries};
 use comfy_table::{CellAlignment, Table, presets};
 use console::style;
 use std::cmp::Reverse;
@@ -19,7 +19,7 @@ const BESIDE_MINUTES: usize = 57;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// Everything, for a terminal or a file of this many columns.
-pub(super) fn lines(Shown { status, accounts }: &Shown, width: usize) -> Vec<String> {
+pub(super) fn lines(ScreenInput { status, accounts }: &ScreenInput, width: usize) -> Vec<String> {
     let mut accounts: Vec<&AccountStatus> = accounts.accounts.iter().collect();
     let need = |account: &AccountStatus| match account.state {
         AccountState::Halted => 0,
@@ -31,7 +31,7 @@ pub(super) fn lines(Shown { status, accounts }: &Shown, width: usize) -> Vec<Str
     lines.push(String::new());
     lines.extend(account_table(&accounts, status.now));
     lines.push(String::new());
-    lines.extend(recent_table(&status.recent, width));
+    lines.extend(activity_table(&status.recent, width));
     lines.extend(reasons("REFUSED", &status.recent.refused));
     lines.extend(reasons("IGNORED", &status.recent.ignored));
     lines
@@ -84,11 +84,11 @@ fn account_table(accounts: &[&AccountStatus], now: Timestamp) -> Vec<String> {
 }
 
 /// A row for each series: the sums, and as many of the last minutes as there is room for, drawn one by one.
-fn recent_table(recent: &Recent, width: usize) -> Vec<String> {
-    type Counts = fn(&TimeSeries) -> &Vec<u64>;
+fn activity_table(recent: &Activity, width: usize) -> Vec<String> {
+    type CountsOf = fn(&TimeSeries) -> &Vec<u64>;
     type Latency = fn(&TimeSeries) -> &Vec<Option<f64>>;
     let minutes = width.saturating_sub(BESIDE_MINUTES).clamp(10, 60);
-    let counts: [(&str, Counts); 7] = [
+    let counts: [(&str, CountsOf); 7] = [
         ("accepted", |series| &series.accepted),
         ("delivered", |series| &series.delivered),
         ("ignored", |series| &series.ignored),

@@ -6,7 +6,7 @@
 
 use super::super::response::PageStatus;
 use super::{Connect, Fields, nonce, pages};
-use crate::connect::{Callback, Flow, Refusal, Step};
+use crate::connect::{Callback, ExpectedRequest, Flow, Refusal};
 use crate::segment_api::{Connected, InstallAccess, SegmentError, SourceName};
 use axum::response::Response;
 
@@ -15,7 +15,7 @@ impl Connect {
     pub(super) async fn finish(&self, mut flow: Flow, query: &Fields) -> Response {
         match self.connect(&mut flow, Callback::read(|name| query.value(name))).await {
             Ok((source, connected)) => {
-                let sealed = self.seal(&flow.at(Step::Another, nonce(), self.clock.now()));
+                let sealed = self.seal(&flow.at(ExpectedRequest::Another, nonce(), self.clock.now()));
                 let page = pages::connected(&source, connected, &self.path("connect/again"), &sealed.state);
                 self.page(PageStatus::Shown, page, Some(&sealed.cookie))
             }

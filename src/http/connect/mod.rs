@@ -15,7 +15,7 @@ use super::body;
 use super::response::{ApiResponse, PageStatus};
 use super::{AdmissionError, refuse};
 use crate::clock::Clock;
-use crate::connect::{Flow, Nonce, Refusal, Step};
+use crate::connect::{ExpectedRequest, Flow, Nonce, Refusal};
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce};
 use crate::segment_api::OauthApp;
 use async_trait::async_trait;
@@ -86,7 +86,7 @@ pub(super) async fn show(State(connect): State<Arc<Connect>>, headers: HeaderMap
     let (now, cookie) = (connect.clock.now(), connect.cookie(&headers));
     // In a second tab the first one's form stays valid.
     let begun = cookie.and_then(|cookie| Flow::open_cookie(cookie, &connect.seal_keys, now));
-    let flow = begun.filter(|flow| flow.step == Step::Key).unwrap_or_else(|| Flow::begin(nonce(), now));
+    let flow = begun.filter(|flow| flow.step == ExpectedRequest::Key).unwrap_or_else(|| Flow::begin(nonce(), now));
     connect.form(flow, None)
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn show(State(connect): State<Arc<Connect>>, headers: HeaderMap
         (status = 400, description = "The form is shown again, or cannot be used", content_type = "text/html"),
         (status = 503, description = "Refersion cannot be asked", content_type = "text/html")))]
 pub(super) async fn submit(State(connect): State<Arc<Connect>>, request: Request) -> Response {
-    let opened = connect.read_form(request, Step::Key).await;
+    let opened = connect.read_form(request, ExpectedRequest::Key).await;
     let (mut flow, form) = match opened {
         Ok(opened) => opened,
         Err(refusal) => return connect.refusal(refusal, None),
@@ -126,7 +126,7 @@ pub(super) async fn submit(State(connect): State<Arc<Connect>>, request: Request
         (status = 303, description = "To Segment's consent page"),
         (status = 400, description = "The form cannot be used", content_type = "text/html")))]
 pub(super) async fn again(State(connect): State<Arc<Connect>>, request: Request) -> Response {
-    match connect.read_form(request, Step::Another).await {
+    match connect.read_form(request, ExpectedRequest::Another).await {
         Ok((flow, _)) if flow.key.is_some() => connect.to_segment(flow),
         Ok(_) => connect.refusal(Refusal::OtherBrowser, None),
         Err(refusal) => connect.refusal(refusal, None),
@@ -155,7 +155,7 @@ pub(super) async fn callback(State(connect): State<Arc<Connect>>, request: Reque
     }
     let query = Fields::parse(request.uri().query().unwrap_or_default().as_bytes());
     let (cookie, state) = (connect.cookie(request.headers()), query.value("state"));
-    let flow = match Flow::open(cookie, state, Step::Consent, &connect.seal_keys, connect.clock.now()) {
+    let flow = match Flow::open(cookie, state, ExpectedRequest::Consent, &connect.seal_keys, connect.clock.now()) {
         Ok(flow) => flow,
         Err(refusal) => return connect.refusal(refusal, None),
     };
@@ -169,7 +169,7 @@ pub(super) async fn callback(State(connect): State<Arc<Connect>>, request: Reque
 impl Connect {
     /// Redirects to Segment's consent page.
     fn to_segment(&self, flow: Flow) -> Response {
-        let sealed = self.seal(&flow.at(Step::Consent, nonce(), self.clock.now()));
+        let sealed = self.seal(&flow.at(ExpectedRequest::Consent, nonce(), self.clock.now()));
         self.redirect(&self.app.consent_url(&sealed.state), &sealed.cookie)
     }
 
@@ -185,7 +185,7 @@ impl Connect {
         if refusal.is_misconfiguration() {
             tracing::error!("a merchant could not connect: {}", refusal.paragraphs()[1]);
         }
-        let sealed = flow.map(|flow| self.seal(&flow.at(Step::Another, nonce(), self.clock.now())));
+        let sealed = flow.map(|flow| self.seal(&flow.at(ExpectedRequest::Another, nonce(), self.clock.now())));
         let state = sealed.as_ref().map(|sealed| sealed.state.as_str());
         let page = pages::refusal(refusal, &self.path("connect"), &self.path("connect/again"), state);
         self.page(PageStatus::Refused(refusal), page, sealed.as_ref().map(|sealed| sealed.cookie.as_str()))
@@ -200,7 +200,7 @@ impl Connect {
     }
 
     /// Reads a form, and the flow that it belongs to.
-    async fn read_form(&self, request: Request, step: Step) -> Result<(Flow, Fields), Refusal> {
+    async fn read_form(&self, request: Request, step: ExpectedRequest) -> Result<(Flow, Fields), Refusal> {
         let (head, mut body) = request.into_parts();
         let media_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let is_form = media_type.starts_with("application/x-www-form-urlencoded");

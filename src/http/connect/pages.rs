@@ -6,7 +6,7 @@
 //! (`role=alert`) and tied to its field.
 
 use super::KeyProblem;
-use crate::connect::{Next, Refusal};
+use crate::connect::{Refusal, RetryOption};
 use crate::segment_api::{Connected, SourceName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -101,8 +101,8 @@ pub(super) fn refusal(refusal: Refusal, start: &str, again: &str, state: Option<
         div role="alert" {
             @for paragraph in refusal.paragraphs() { p { (paragraph) } }
         }
-        @match (refusal.next(), state) {
-            (Next::TryAgain, Some(state)) => {
+        @match (refusal.retry_option(), state) {
+            (RetryOption::TryAgain, Some(state)) => {
                 form method="post" action=(again) {
                     input type="hidden" name="state" value=(state);
                     button type="submit" { "Try again" }

@@ -72,9 +72,9 @@ impl Default for SegmentSettings {
 
 /// A simulated Segment with one workspace and one app. Clones share them.
 #[derive(Clone)]
-pub struct SegmentSandbox(Arc<Shared>);
+pub struct SegmentSandbox(Arc<SegmentSandboxInner>);
 
-struct Shared {
+struct SegmentSandboxInner {
     settings: SegmentSettings,
     state: Mutex<SegmentState>,
 }
@@ -82,7 +82,7 @@ struct Shared {
 impl SegmentSandbox {
     /// A workspace without destinations, and an app without redirect URLs.
     pub fn new(settings: SegmentSettings) -> Self {
-        Self(Arc::new(Shared { settings, state: Mutex::default() }))
+        Self(Arc::new(SegmentSandboxInner { settings, state: Mutex::default() }))
     }
 
     /// Registers a redirect URL of the app; at most five are kept.

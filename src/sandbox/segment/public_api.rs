@@ -37,7 +37,7 @@ pub(super) struct PublicRequest<'a> {
     pub(super) body: &'a [u8],
 }
 
-type Done = Result<Value, SandboxResponse>;
+type PublicApiResult = Result<Value, SandboxResponse>;
 
 /// A call of the Public API.
 pub(super) fn perform(
@@ -49,7 +49,7 @@ pub(super) fn perform(
         .map_or_else(|error| error, |data| SandboxResponse::json(200, json!({"data": data})))
 }
 
-fn done(settings: &SegmentSettings, state: &mut PublicState, request: &PublicRequest) -> Done {
+fn done(settings: &SegmentSettings, state: &mut PublicState, request: &PublicRequest) -> PublicApiResult {
     let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if header(AUTHORIZATION) != format!("Bearer {}", settings.public_api_token) {
         return Err(error(401, "invalid-token", "The token is not valid"));
@@ -136,7 +136,7 @@ impl PublicState {
         format!("id{}", self.made)
     }
 
-    fn create_destination(&mut self, settings: &SegmentSettings, body: &Value) -> Done {
+    fn create_destination(&mut self, settings: &SegmentSettings, body: &Value) -> PublicApiResult {
         let known = sources(settings).iter().any(|source| source["id"] == body["sourceId"]);
         if !known || body["metadataId"] != WEBHOOK || !body["settings"].is_object() {
             return Err(error(400, "validation-error", "sourceId, metadataId and settings are required"));
@@ -157,7 +157,7 @@ impl PublicState {
         Ok(json!({"destination": destination}))
     }
 
-    fn create_subscription(&mut self, destination: &str, body: &Value) -> Done {
+    fn create_subscription(&mut self, destination: &str, body: &Value) -> PublicApiResult {
         let destination = self.destination(destination)?["id"].clone();
         let text = |name: &str| body[name].as_str().is_some_and(|text| !text.is_empty());
         if !text("name") || !text("trigger") || body["actionId"] != ACTION || !body["enabled"].is_boolean() {
@@ -193,7 +193,7 @@ fn merge(made: &mut Value, body: &Value, allowed: &[&str]) -> Result<(), Sandbox
     Ok(())
 }
 
-fn page(settings: &SegmentSettings, query: &str, name: &str, entries: &[Value]) -> Done {
+fn page(settings: &SegmentSettings, query: &str, name: &str, entries: &[Value]) -> PublicApiResult {
     let parameter = |wanted: &str| {
         url::form_urlencoded::parse(query.as_bytes())
             .find(|(name, _)| name == wanted)

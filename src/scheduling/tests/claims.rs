@@ -171,7 +171,7 @@ fn the_event_that_has_been_runnable_for_the_longest_time_is_first() {
 }
 
 #[test]
-fn followers_are_those_right_behind_the_head_that_were_never_attempted() {
+fn followers_are_the_next_entries_of_the_lane_that_were_never_attempted() {
     let lane = |first| {
         [first, entry(2, &["u1"]), entry(3, &["u2"]), entry(4, &["u1"]), begun(5, &["u1"], &[]), entry(6, &["u1"])]
     };
@@ -270,11 +270,11 @@ fn an_interrupted_unit_counts_as_attempted_if_anything_was_saved() {
 }
 
 #[test]
-fn an_entry_that_is_gone_lets_the_next_one_pass() {
+fn an_entry_that_the_log_does_not_have_lets_the_next_one_pass() {
     let mut scheduler = fed([entry(1, &["u1"]), entry(2, &["u1"])]);
     assert_eq!(take_with(&mut scheduler, 0, 0), ["1"]);
-    scheduler.end(Seq(1), End::Gone, Timestamp(0));
-    scheduler.end(Seq(1), End::Gone, Timestamp(0));
+    scheduler.end(Seq(1), End::Missing, Timestamp(0));
+    scheduler.end(Seq(1), End::Missing, Timestamp(0));
     assert_eq!((take(&mut scheduler, 0), scheduler.len()), (vec!["2".to_owned()], 1));
 }
 

@@ -186,7 +186,7 @@ impl Model {
         let marked = |group: Vec<Seq>| (!group.is_empty()).then_some(group);
         let (left, due, group) = match end {
             End::Settled { followers } => (followers.into_iter().chain([head]).collect(), None, None),
-            End::Gone => (vec![head], None, None),
+            End::Missing => (vec![head], None, None),
             End::Retry { due, group } => (vec![], Some(due), Some(marked(group))),
             End::HandedBack { group } => (vec![], None, Some(marked(group))),
             End::Interrupted { due } => (vec![], due, None),

@@ -121,7 +121,7 @@ impl World {
         assert_eq!(unit, self.model.next(self.now, max_followers));
         let Some(unit) = unit else { return false };
         if !self.log.contains_key(&unit.head) {
-            self.ended(unit.head, End::Gone);
+            self.ended(unit.head, End::Missing);
             return true;
         }
         self.assert_exclusive(&unit);

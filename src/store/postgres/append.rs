@@ -49,7 +49,7 @@ pub struct Appender(pub Arc<Shared>);
 #[async_trait]
 impl Committer for Appender {
     type Request = Vec<NewEvent>;
-    type Answer = Vec<Appended>;
+    type Output = Vec<Appended>;
 
     fn observer(&self) -> &CommitObserver {
         &self.0.observer

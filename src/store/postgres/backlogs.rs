@@ -24,11 +24,11 @@ pub struct Count {
 #[derive(Debug)]
 pub struct Backlogs {
     published: Arc<Published>,
-    accounts: Mutex<BTreeMap<AccountName, Backlog>>,
+    accounts: Mutex<BTreeMap<AccountName, CountedBacklog>>,
 }
 
 #[derive(Debug, Default)]
-struct Backlog {
+struct CountedBacklog {
     pending: u64,
     /// No event below it is pending: it was the first one when it was counted last. What was not yet committed then has a higher seq,
     /// since seqs of an account are in the order of commits; so if none was pending, nothing new is known.
@@ -61,7 +61,7 @@ impl Backlogs {
         let mut changed = BTreeMap::new();
         for (account, seq) in events {
             if !accounts.contains_key(account) {
-                accounts.insert(account.clone(), Backlog::default());
+                accounts.insert(account.clone(), CountedBacklog::default());
             }
             let Some(backlog) = accounts.get_mut(account) else { continue };
             if seq > backlog.counted_up_to {
@@ -103,7 +103,7 @@ impl Backlogs {
         self.published.lock().status.dead = dead;
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AccountName, Backlog>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AccountName, CountedBacklog>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,7 +19,7 @@ pub trait Committer: Send + Sync + 'static {
     /// A request.
     type Request: Send + Sync + 'static;
     /// Its result.
-    type Answer: Send + 'static;
+    type Output: Send + 'static;
 
     /// Receives every commit.
     fn observer(&self) -> &CommitObserver;
@@ -58,5 +58,5 @@ pub trait Committer: Send + Sync + 'static {
         &self,
         session: &Session,
         group: &[Self::Request],
-    ) -> Result<Vec<Result<Self::Answer, StoreError>>, Error>;
+    ) -> Result<Vec<Result<Self::Output, StoreError>>, Error>;
 }

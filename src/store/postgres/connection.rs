@@ -28,7 +28,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// The handle to the task. When it is dropped, the task ends after the jobs that were sent.
 pub struct Connection<C: Committer> {
-    messages: UnboundedSender<Message<C>>,
+    messages: UnboundedSender<ConnectionMessage<C>>,
     health: Arc<Health>,
     answer_timeout: Option<Duration>,
 }
@@ -39,10 +39,10 @@ struct Group<C: Committer> {
     replies: Vec<ResultSender<C>>,
 }
 
-type ResultSender<C> = oneshot::Sender<Result<<C as Committer>::Answer, StoreError>>;
+type ResultSender<C> = oneshot::Sender<Result<<C as Committer>::Output, StoreError>>;
 type Alone = Box<dyn for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Option<Error>> + Send>;
 
-enum Message<C: Committer> {
+enum ConnectionMessage<C: Committer> {
     Grouped(C::Request, ResultSender<C>),
     Alone(Alone),
     Close,
@@ -59,9 +59,9 @@ impl<C: Committer> Connection<C> {
     }
 
     /// Commits a request.
-    pub async fn commit(&self, request: C::Request) -> Result<C::Answer, StoreError> {
+    pub async fn commit(&self, request: C::Request) -> Result<C::Output, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Grouped(request, reply))?;
+        self.send(ConnectionMessage::Grouped(request, reply))?;
         let answer = async { answer.await.unwrap_or_else(|_| Err(self.lost())) };
         let Some(limit) = self.answer_timeout else { return answer.await };
         timeout(limit, answer).await.unwrap_or_else(|_| {
@@ -89,7 +89,7 @@ impl<C: Committer> Connection<C> {
                 error
             })
         });
-        self.send(Message::Alone(job))?;
+        self.send(ConnectionMessage::Alone(job))?;
         answer.await.unwrap_or_else(|_| Err(self.lost()))
     }
 
@@ -119,7 +119,7 @@ impl<C: Committer> Connection<C> {
 
     /// Finishes all jobs that were sent and ends the task.
     pub async fn close(&self) {
-        let _ = self.send(Message::Close); // Err: it has ended already
+        let _ = self.send(ConnectionMessage::Close); // Err: it has ended already
         self.closed().await;
     }
 
@@ -128,7 +128,7 @@ impl<C: Committer> Connection<C> {
         self.messages.closed().await;
     }
 
-    fn send(&self, message: Message<C>) -> Result<(), StoreError> {
+    fn send(&self, message: ConnectionMessage<C>) -> Result<(), StoreError> {
         self.messages.send(message).map_err(|_| StoreError::Closed)
     }
 
@@ -150,14 +150,14 @@ impl<C: Committer> std::fmt::Debug for Connection<C> {
 struct Task<C: Committer> {
     connector: Arc<Connector>,
     committer: Arc<C>,
-    inbox: UnboundedReceiver<Message<C>>,
+    inbox: UnboundedReceiver<ConnectionMessage<C>>,
     health: Arc<Health>,
     /// A message that was taken while a group was gathered, and does not belong to it.
-    next: Option<Message<C>>,
+    next: Option<ConnectionMessage<C>>,
 }
 
 /// How the task goes on.
-enum Next {
+enum NextSession {
     /// With the same session.
     Same,
     /// With another session: this one broke.
@@ -171,9 +171,9 @@ impl<C: Committer> Task<C> {
         let mut session = first;
         loop {
             match self.serve(&session).await {
-                Next::Same => {}
-                Next::End => return,
-                Next::Reconnect => {
+                NextSession::Same => {}
+                NextSession::End => return,
+                NextSession::Reconnect => {
                     drop(session);
                     let Some(another) = self.reconnect().await else { return };
                     session = another;
@@ -183,48 +183,51 @@ impl<C: Committer> Task<C> {
     }
 
     /// Runs the next job or group.
-    async fn serve(&mut self, session: &Session) -> Next {
+    async fn serve(&mut self, session: &Session) -> NextSession {
         let message = if let Some(message) = self.next.take() {
             Some(message)
         } else {
             tokio::select! {
                 message = self.inbox.recv() => message,
-                () = session.ended() => return Next::Reconnect,
+                () = session.ended() => return NextSession::Reconnect,
             }
         };
         let failed = match message {
-            None | Some(Message::Close) => return Next::End,
+            None | Some(ConnectionMessage::Close) => return NextSession::End,
             // A session whose end was noticed by now: the job waits for the next one.
             Some(message) if session.has_ended() => {
                 self.next = Some(message);
-                return Next::Reconnect;
+                return NextSession::Reconnect;
             }
-            Some(message) if self.is_abandoned(&message) => return Next::Same,
-            Some(Message::Alone(job)) => timeout(self.committer.deadline(), job(session)).await.map_err(|_| ()),
-            Some(Message::Grouped(request, reply)) => self.commit_with_others(session, request, reply).await,
+            Some(message) if self.is_abandoned(&message) => return NextSession::Same,
+            Some(ConnectionMessage::Alone(job)) => {
+                timeout(self.committer.deadline(), job(session)).await.map_err(|_| ())
+            }
+            Some(ConnectionMessage::Grouped(request, reply)) => self.commit_with_others(session, request, reply).await,
         };
         match failed {
             Ok(None) => {
                 self.health.clear();
-                Next::Same
+                NextSession::Same
             }
             Ok(Some(error)) => {
                 let broken = breaks_session(&error) || session.has_ended();
                 if broken || matches!(store_error(&error), StoreError::Transient(_)) {
                     self.health.set(text(&error));
                 }
-                if broken { Next::Reconnect } else { Next::Same }
+                if broken { NextSession::Reconnect } else { NextSession::Same }
             }
             Err(()) => {
                 self.health.set("PostgreSQL did not answer in time".to_owned());
-                Next::Reconnect
+                NextSession::Reconnect
             }
         }
     }
 
     /// Whether its caller stopped waiting before it began: it was told that it failed, so nothing is to be done.
-    fn is_abandoned(&self, message: &Message<C>) -> bool {
-        self.committer.answer_timeout().is_some() && matches!(message, Message::Grouped(_, reply) if reply.is_closed())
+    fn is_abandoned(&self, message: &ConnectionMessage<C>) -> bool {
+        self.committer.answer_timeout().is_some()
+            && matches!(message, ConnectionMessage::Grouped(_, reply) if reply.is_closed())
     }
 
     /// Commits a request with those that wait beside it: first those that arrived before the transaction began, then those that
@@ -253,7 +256,7 @@ impl<C: Committer> Task<C> {
         while self.next.is_none() {
             match self.inbox.try_recv() {
                 Ok(message) if self.is_abandoned(&message) => {}
-                Ok(Message::Grouped(request, reply)) if joins(&group.requests, &request) => {
+                Ok(ConnectionMessage::Grouped(request, reply)) if joins(&group.requests, &request) => {
                     group.requests.push(request);
                     group.replies.push(reply);
                 }
@@ -309,7 +312,7 @@ impl<C: Committer> Task<C> {
         committer: &C,
         session: &Session,
         request: C::Request,
-    ) -> Result<Result<C::Answer, StoreError>, Error> {
+    ) -> Result<Result<C::Output, StoreError>, Error> {
         let request = [request];
         committer.begin(session, &request).await?;
         let mut answers = committer.commit(session, &request).await?;
@@ -346,7 +349,7 @@ impl<C: Committer> Task<C> {
                 biased;
                 done = &mut done => return Some(done),
                 message = self.inbox.recv() => match message {
-                    None | Some(Message::Close) => return None,
+                    None | Some(ConnectionMessage::Close) => return None,
                     Some(job) => drop(job),
                 },
             }

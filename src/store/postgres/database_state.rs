@@ -6,7 +6,7 @@
 use super::connect::Connector;
 use super::error::store_error;
 use super::migrate::{self, Tables};
-use super::open::OpenError;
+use super::open::PostgresOpenError;
 use super::session::Session;
 use super::{PostgresStore, PostgresUrl, vault};
 use crate::domain::SealedKey;
@@ -40,12 +40,12 @@ pub struct DatabaseState {
     /// What the user may not do, but has to, in words; empty if all is well.
     pub missing_rights: Vec<String>,
     /// What the tables hold, if they are of this release or a newer one.
-    pub content: Option<Content>,
+    pub content: Option<DatabaseContent>,
 }
 
 /// What the tables hold.
 #[derive(Debug)]
-pub struct Content {
+pub struct DatabaseContent {
     /// How many events are pending.
     pub pending: u64,
     /// How many dead letters are kept.
@@ -56,18 +56,19 @@ pub struct Content {
 
 impl PostgresStore {
     /// Looks at the database of `url` as a start would, but neither makes tables nor migrates them.
-    pub async fn look(url: &PostgresUrl) -> Result<DatabaseState, OpenError> {
+    pub async fn look(url: &PostgresUrl) -> Result<DatabaseState, PostgresOpenError> {
         look(url).await
     }
 }
 
-async fn look(url: &PostgresUrl) -> Result<DatabaseState, OpenError> {
+async fn look(url: &PostgresUrl) -> Result<DatabaseState, PostgresOpenError> {
     let place = || url.place();
     let session = Connector::new(url)?.connect().await;
-    let session = session.map_err(|source| OpenError::Connect { place: place(), source })?;
-    let read = |error: Error| OpenError::Read { place: place(), source: store_error(&error) };
+    let session = session.map_err(|source| PostgresOpenError::Connect { place: place(), source })?;
+    let read = |error: Error| PostgresOpenError::Read { place: place(), source: store_error(&error) };
     session.batch("SET default_transaction_read_only = on").await.map_err(read)?;
-    let tables = migrate::tables(&session).await.map_err(|source| OpenError::Migrate { place: place(), source })?;
+    let tables =
+        migrate::tables(&session).await.map_err(|source| PostgresOpenError::Migrate { place: place(), source })?;
     let (missing_rights, content) = match tables {
         Tables::Absent => (rights_to_make(&session).await.map_err(read)?, None),
         Tables::Older => (rights_to_migrate(&session).await.map_err(read)?, None),
@@ -111,11 +112,11 @@ async fn rights_to_use(session: &Session) -> Result<Vec<String>, Error> {
     Ok(missing.iter().map(|row| format!("{} on {}", row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
 }
 
-async fn content(session: &Session) -> Result<Content, Error> {
+async fn content(session: &Session) -> Result<DatabaseContent, Error> {
     let sql = "SELECT (SELECT count(*) FROM log WHERE outcome IS NULL), (SELECT count(*) FROM dead_letters)";
     let row = session.query_one(sql, &[]).await?;
     let (pending, dead) = (row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs());
-    Ok(Content { pending, dead, keys: vault::kept_keys(session).await? })
+    Ok(DatabaseContent { pending, dead, keys: vault::kept_keys(session).await? })
 }
 
 #[cfg(test)]

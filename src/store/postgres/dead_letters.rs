@@ -11,7 +11,7 @@ use crate::store::rows::Damaged;
 use crate::store::rows::dead_letters::{
     COLUMNS, EXAMINED, HISTORY_AND_BODY, on_page, page as page_of, to_replay, whole,
 };
-use crate::store::{DeadLetter, Filter, Page, Replay, ReplayResult};
+use crate::store::{DeadLetter, DeadLetterPage, Filter, Replay, ReplayResult};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
 use tokio_postgres::Error;
@@ -42,7 +42,7 @@ pub async fn page(
     filter: &Filter,
     after: i64,
     limit: usize,
-) -> Result<Result<Page, Damaged>, Error> {
+) -> Result<Result<DeadLetterPage, Damaged>, Error> {
     let last = last_seq(session).await?;
     let sql = "SELECT seq FROM dead_letters WHERE seq > $1 ORDER BY seq LIMIT 1 OFFSET $2";
     let bound: Option<i64> = session.query_opt(sql, &[&after, &(EXAMINED - 1)]).await?.map(|row| row.get(0));
@@ -59,7 +59,7 @@ pub async fn newest_page(
     filter: &Filter,
     before: i64,
     limit: usize,
-) -> Result<Result<Page, Damaged>, Error> {
+) -> Result<Result<DeadLetterPage, Damaged>, Error> {
     let last = last_seq(session).await?;
     let sql = "SELECT seq FROM dead_letters WHERE seq < $1 ORDER BY seq DESC LIMIT 1 OFFSET $2";
     let bound: Option<i64> = session.query_opt(sql, &[&before, &(EXAMINED - 1)]).await?.map(|row| row.get(0));

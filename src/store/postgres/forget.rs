@@ -54,7 +54,7 @@ impl UserSearch {
 
     /// Searches until it finds nothing more, beside all other work.
     pub async fn complete(&mut self, session: &Session) -> Result<(), Error> {
-        while !self.round(session, self.until).await? {
+        while !self.search_once(session, self.until).await? {
             self.found.restart();
         }
         Ok(())
@@ -63,7 +63,7 @@ impl UserSearch {
     /// Looks at what was appended since the search was complete; the row of the account is locked. Says whether it still is complete:
     /// what was appended may lead to new keys.
     pub async fn catch_up(&mut self, session: &Session) -> Result<bool, Error> {
-        self.round(session, Seq(i64::MAX)).await
+        self.search_once(session, Seq(i64::MAX)).await
     }
 
     /// The log is to be searched again, for all keys known by now. The row of the account is locked.
@@ -74,7 +74,7 @@ impl UserSearch {
     }
 
     /// Follows the keys, reads the rest of the log up to `until`, and follows the keys again; returns whether that led to no new ones.
-    async fn round(&mut self, session: &Session, until: Seq) -> Result<bool, Error> {
+    async fn search_once(&mut self, session: &Session, until: Seq) -> Result<bool, Error> {
         self.follow(session).await?;
         self.scan(session, until).await?;
         self.found.end_of_log();

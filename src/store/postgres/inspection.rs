@@ -9,7 +9,7 @@ use crate::store::rows::inspection::{
     BACKLOG_COLUMNS, BacklogScan, DEAD_LETTER_COLUMNS, EXAMINED, LOG_COLUMNS, dead_letter, logged, outcome,
 };
 use crate::store::{
-    BacklogFilter, BacklogPage, EventRecord, Filter, Inspection, Lookup, LookupQuery, Page, StoreError,
+    BacklogFilter, BacklogPage, DeadLetterPage, EventRecord, Filter, Inspection, Lookup, LookupQuery, StoreError,
 };
 use async_trait::async_trait;
 use std::sync::LazyLock;
@@ -63,7 +63,12 @@ impl Inspection for PostgresStore {
         Ok(scan.page())
     }
 
-    async fn newest_dead_letters(&self, filter: &Filter, before: i64, limit: usize) -> Result<Page, StoreError> {
+    async fn newest_dead_letters(
+        &self,
+        filter: &Filter,
+        before: i64,
+        limit: usize,
+    ) -> Result<DeadLetterPage, StoreError> {
         let filter = Filter { account: filter.account.as_deref().map(text), ..filter.clone() };
         let page = self.owner.run(move |session| {
             Box::pin(async move { Ok(dead_letters::newest_page(session, &filter, before, limit.max(1)).await?) })

@@ -38,14 +38,14 @@ struct Held {
     number: AccountNumber,
     token: Uuid,
     term: watch::Sender<Term>,
-    ending: Option<Ending>,
+    ending: Option<LeaseEnd>,
     /// The newest pending event that was reported.
-    seen: Seq,
+    newest_reported: Seq,
 }
 
 /// What becomes of an account whose lease ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum LeaseEnd {
     /// It is given to this process, or to any.
     Give(Option<ReplicaId>),
     /// It belongs to another process already.
@@ -64,7 +64,7 @@ pub struct Ended {
     /// The token by which it is held.
     pub token: Uuid,
     /// What becomes of it.
-    pub ending: Ending,
+    pub ending: LeaseEnd,
 }
 
 impl Leases {
@@ -94,7 +94,8 @@ impl Leases {
         }
         state.number += 1;
         let term = Term { number: state.number, until: state.until, is_ending: false };
-        let held = Held { number, token, term: watch::Sender::new(term), ending: None, seen: Seq::default() };
+        let held =
+            Held { number, token, term: watch::Sender::new(term), ending: None, newest_reported: Seq::default() };
         state.held.insert(account.clone(), held);
         self.shared.set_token(account, Some(token));
         true
@@ -104,26 +105,26 @@ impl Leases {
     pub fn renew(&self, until: Instant) {
         let mut state = self.lock();
         state.until = until;
-        for held in state.held.values().filter(|held| held.ending != Some(Ending::Lost)) {
+        for held in state.held.values().filter(|held| held.ending != Some(LeaseEnd::Lost)) {
             held.term.send_modify(|term| term.until = until);
         }
     }
 
     /// Nothing new is begun under the lease of the account. Once it was lost, nothing else is to become of it: does nothing then,
     /// and says so.
-    pub fn end(&self, account: &AccountName, ending: Ending) -> bool {
+    pub fn end(&self, account: &AccountName, ending: LeaseEnd) -> bool {
         let mut state = self.lock();
-        let Some(held) = state.held.get_mut(account).filter(|held| held.ending != Some(Ending::Lost)) else {
+        let Some(held) = state.held.get_mut(account).filter(|held| held.ending != Some(LeaseEnd::Lost)) else {
             return false;
         };
         let is_first = held.ending.replace(ending).is_none();
         held.term.send_modify(|term| {
             term.is_ending = true;
-            if ending == Ending::Lost {
+            if ending == LeaseEnd::Lost {
                 term.until = term.until.min(Instant::now());
             }
         });
-        if ending == Ending::Lost {
+        if ending == LeaseEnd::Lost {
             self.shared.set_token(account, None);
         }
         if is_first {
@@ -137,7 +138,7 @@ impl Leases {
     }
 
     /// The same for every account that is not ending yet.
-    pub fn end_all(&self, ending: Ending) {
+    pub fn end_all(&self, ending: LeaseEnd) {
         for account in self.accounts(|held| held.ending.is_none()) {
             self.end(&account, ending);
         }
@@ -170,17 +171,22 @@ impl Leases {
     }
 
     /// The accounts with a lease that is not to end, and the newest pending event that was reported of each.
-    pub fn seen(&self) -> Vec<(AccountNumber, Seq)> {
+    pub fn newest_reported(&self) -> Vec<(AccountNumber, Seq)> {
         let state = self.lock();
-        state.held.values().filter(|held| held.ending.is_none()).map(|held| (held.number, held.seen)).collect()
+        state
+            .held
+            .values()
+            .filter(|held| held.ending.is_none())
+            .map(|held| (held.number, held.newest_reported))
+            .collect()
     }
 
     /// This event is pending. Returns the account if that was not reported before.
     pub fn report(&self, number: AccountNumber, newest: Seq) -> Option<AccountName> {
         let mut state = self.lock();
         let mut held = state.held.iter_mut().filter(|(_, held)| held.number == number && held.ending.is_none());
-        let (name, held) = held.find(|(_, held)| held.seen < newest)?;
-        held.seen = newest;
+        let (name, held) = held.find(|(_, held)| held.newest_reported < newest)?;
+        held.newest_reported = newest;
         Some(name.clone())
     }
 
@@ -224,14 +230,14 @@ mod tests {
         leases.hold(&main(), 7, TOKEN);
         let lease = leases.lease(&main()).expect("held");
         let clone = lease.clone();
-        leases.end(&main(), Ending::Give(None));
+        leases.end(&main(), LeaseEnd::Give(None));
         assert!(lease.is_ending() && leases.lease(&main()).is_none(), "nothing new is begun");
         assert_eq!(leases.shared.token(&main()), Some(TOKEN), "what is in flight is settled");
         drop(lease);
         assert_eq!(leases.ended(), []);
         drop(clone);
         leases.unused().await;
-        let ended = Ended { name: main(), number: 7, token: TOKEN, ending: Ending::Give(None) };
+        let ended = Ended { name: main(), number: 7, token: TOKEN, ending: LeaseEnd::Give(None) };
         assert_eq!(leases.ended(), [ended]);
         leases.remove(&main());
         assert_eq!((leases.shared.token(&main()), leases.held()), (None, vec![]));
@@ -243,15 +249,15 @@ mod tests {
         leases.renew(Instant::now() + Duration::from_secs(10));
         leases.hold(&main(), 7, TOKEN);
         let lost = leases.lease(&main()).expect("held");
-        leases.end(&main(), Ending::Lost);
+        leases.end(&main(), LeaseEnd::Lost);
         assert!(!lost.may_send(), "not a byte");
         leases.renew(Instant::now() + Duration::from_secs(10));
-        leases.end(&main(), Ending::Again);
+        leases.end(&main(), LeaseEnd::Again);
         leases.hold(&main(), 7, ANOTHER);
         assert!(!lost.may_send() && leases.lease(&main()).is_none());
         assert_eq!(leases.shared.token(&main()), None, "nor can it be settled by a later token");
         drop(lost);
-        let [Ended { ending: Ending::Lost, .. }] = &leases.ended()[..] else { panic!("lost") };
+        let [Ended { ending: LeaseEnd::Lost, .. }] = &leases.ended()[..] else { panic!("lost") };
         leases.remove(&main());
         leases.hold(&main(), 7, ANOTHER);
         assert!(leases.lease(&main()).is_some_and(|lease| lease.number() == 2));
@@ -264,7 +270,7 @@ mod tests {
             leases.hold(&AccountName::from(name.to_owned()), number, TOKEN);
         }
         let each = ["a", "b"].map(|name| leases.lease(&AccountName::from(name.to_owned())).expect("held"));
-        leases.end(&AccountName::from("b".to_owned()), Ending::Give(None));
+        leases.end(&AccountName::from("b".to_owned()), LeaseEnd::Give(None));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(each.iter().all(|lease| !lease.may_send()));
         leases.renew(Instant::now() + Duration::from_secs(1));
@@ -275,10 +281,10 @@ mod tests {
     async fn a_pending_event_is_reported_once_for_each_lease() {
         let leases = leases();
         leases.hold(&main(), 7, TOKEN);
-        assert_eq!(leases.seen(), [(7, Seq(0))]);
+        assert_eq!(leases.newest_reported(), [(7, Seq(0))]);
         assert_eq!((leases.report(7, Seq(5)), leases.report(7, Seq(5))), (Some(main()), None));
         assert_eq!((leases.report(7, Seq(6)), leases.report(8, Seq(9))), (Some(main()), None));
-        leases.end(&main(), Ending::Again);
+        leases.end(&main(), LeaseEnd::Again);
         assert_eq!(leases.report(7, Seq(7)), None, "its scheduler ends");
         leases.remove(&main());
         leases.hold(&main(), 7, TOKEN);

@@ -46,19 +46,24 @@ impl AffiliateIndex for PostgresStore {
         affiliates: Vec<Remember>,
         progress: String,
     ) -> Result<Vec<Remember>, StoreError> {
-        let (page, shared) = (Page { account: account.clone(), affiliates, progress }, Arc::clone(&self.shared));
+        let (page, shared) = (ListedPage { account: account.clone(), affiliates, progress }, Arc::clone(&self.shared));
         let token = self.token(account)?;
         self.owner.run(move |session| Box::pin(remember(session, shared, token, page))).await
     }
 }
 
-struct Page {
+struct ListedPage {
     account: AccountName,
     affiliates: Vec<Remember>,
     progress: String,
 }
 
-async fn remember(session: &Session, shared: Arc<Shared>, token: Uuid, page: Page) -> Result<Vec<Remember>, JobError> {
+async fn remember(
+    session: &Session,
+    shared: Arc<Shared>,
+    token: Uuid,
+    page: ListedPage,
+) -> Result<Vec<Remember>, JobError> {
     let number = shared.number(session, &page.account).await?;
     let work = async {
         session.lock(&[number]).await?;
@@ -77,7 +82,7 @@ async fn remember(session: &Session, shared: Arc<Shared>, token: Uuid, page: Pag
 }
 
 /// Of the affiliates of a page those of which neither the affiliate nor a key is known, and none was deleted.
-async fn unknown(session: &Session, shared: &Shared, page: &Page) -> Result<Vec<Remember>, Error> {
+async fn unknown(session: &Session, shared: &Shared, page: &ListedPage) -> Result<Vec<Remember>, Error> {
     let hashes = |affiliate: &Remember| {
         let own = keys::affiliate_hash(&shared.hash, &page.account, &affiliate.known.code);
         std::iter::once(own).chain(affiliate.keys.iter().map(|key| *key.bytes())).collect::<Vec<[u8; 16]>>()

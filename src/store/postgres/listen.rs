@@ -151,7 +151,7 @@ pub enum Never {}
 #[async_trait]
 impl Committer for Nothing {
     type Request = Never;
-    type Answer = ();
+    type Output = ();
 
     fn observer(&self) -> &CommitObserver {
         &self.observer

@@ -58,7 +58,7 @@ mod vault;
 pub use self::url::{PostgresUrl, UrlError as PostgresUrlError};
 pub use database_state::DatabaseState;
 pub use migrate::Tables as DatabaseTables;
-pub use open::OpenError as PostgresOpenError;
+pub use open::PostgresOpenError;
 pub use transfer::{PostgresSource, PostgresTarget};
 
 use super::in_flight::{InFlightEvents, ReleaseOnDrop};

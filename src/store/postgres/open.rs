@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum PostgresOpenError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -60,27 +60,27 @@ pub enum OpenError {
 }
 
 /// A database whose tables are of this release's version.
-struct Database {
+struct OpenDatabase {
     connector: Connector,
     session: Session,
     hash_key: [u8; 32],
 }
 
-impl Database {
+impl OpenDatabase {
     /// Connects to it; creates the tables if there are none, and migrates them if they are of an earlier release.
-    async fn open(url: &PostgresUrl) -> Result<Self, OpenError> {
+    async fn open(url: &PostgresUrl) -> Result<Self, PostgresOpenError> {
         let connector = Connector::new(url)?;
-        let connect = |source| OpenError::Connect { place: url.place(), source };
+        let connect = |source| PostgresOpenError::Connect { place: url.place(), source };
         let session = connector.connect().await.map_err(connect)?;
         let migrated = migrate::migrate(&session).await;
-        let hash_key = migrated.map_err(|source| OpenError::Migrate { place: url.place(), source })?;
+        let hash_key = migrated.map_err(|source| PostgresOpenError::Migrate { place: url.place(), source })?;
         Ok(Self { connector, session, hash_key })
     }
 }
 
 /// A session with a database whose tables are of this release's version.
-pub async fn session(url: &PostgresUrl) -> Result<Session, OpenError> {
-    Ok(Database::open(url).await?.session)
+pub async fn session(url: &PostgresUrl) -> Result<Session, PostgresOpenError> {
+    Ok(OpenDatabase::open(url).await?.session)
 }
 
 impl PostgresStore {
@@ -88,11 +88,11 @@ impl PostgresStore {
     /// if they are of an earlier release.
     ///
     /// `lease`: after so long without a sign of life, other processes take this one's accounts over; at least two seconds.
-    pub async fn open(url: &PostgresUrl, limits: Limits, lease: Duration) -> Result<Self, OpenError> {
-        let Database { connector, session, hash_key } = Database::open(url).await?;
+    pub async fn open(url: &PostgresUrl, limits: Limits, lease: Duration) -> Result<Self, PostgresOpenError> {
+        let OpenDatabase { connector, session, hash_key } = OpenDatabase::open(url).await?;
         let (connector, published) = (Arc::new(connector), Arc::<Published>::default());
-        let connect = |source| OpenError::Connect { place: url.place(), source };
-        let read = |source| OpenError::Read { place: url.place(), source };
+        let connect = |source| PostgresOpenError::Connect { place: url.place(), source };
+        let read = |source| PostgresOpenError::Read { place: url.place(), source };
         let former = session.query_opt("SELECT 1 FROM meta WHERE name = 'former_ids'", &[]).await;
         let former = former.map_err(|error| read(store_error(&error)))?;
         let backlogs = Backlogs::new(Arc::clone(&published));

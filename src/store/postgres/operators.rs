@@ -13,14 +13,14 @@ use crate::domain::{AccountName, SealedKey, Timestamp, UserKey};
 use crate::store::append_decision::check_backlog;
 use crate::store::erasure::{KeyHash, MAX_SCANS};
 use crate::store::in_flight::InFlightEvents;
-use crate::store::{DeadLetter, DeadLetters, Filter, Forgotten, KeyVault, Page, ReplayResult, StoreError};
+use crate::store::{DeadLetter, DeadLetterPage, DeadLetters, Filter, Forgotten, KeyVault, ReplayResult, StoreError};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[async_trait]
 impl DeadLetters for PostgresStore {
-    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<Page, StoreError> {
+    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, StoreError> {
         let (filter, limit) = (filter.clone(), limit.max(1));
         let page = self
             .owner

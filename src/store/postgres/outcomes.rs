@@ -43,7 +43,7 @@ struct Waiting {
 }
 
 /// What the tables say.
-struct Found {
+struct PolledOutcomes {
     outcomes: HashMap<Seq, DoneElsewhere>,
     health: HashMap<AccountName, String>,
 }
@@ -80,7 +80,7 @@ impl Outcomes {
         }
     }
 
-    fn tell(&self, found: &Found) {
+    fn tell(&self, found: &PolledOutcomes) {
         let mut waiting = self.lock();
         let done = |seq: &Seq, waiting: &Waiting| {
             let health = found.health.get(&waiting.account).filter(|health| Some(*health) != waiting.health.as_ref());
@@ -107,7 +107,11 @@ impl Outcomes {
     }
 }
 
-async fn read(connection: &ListenConnection, seqs: Vec<i64>, accounts: Vec<String>) -> Result<Found, StoreError> {
+async fn read(
+    connection: &ListenConnection,
+    seqs: Vec<i64>,
+    accounts: Vec<String>,
+) -> Result<PolledOutcomes, StoreError> {
     let rows = connection.run(move |session: &Session| {
         Box::pin(async move {
             session.prepare(&[SETTLED, HEALTH]).await?;
@@ -122,7 +126,7 @@ async fn read(connection: &ListenConnection, seqs: Vec<i64>, accounts: Vec<Strin
         Some((Seq(row.get(0)), DoneElsewhere::Settled(code, row.get(2))))
     };
     let of_account = |row: &Row| (AccountName::from(row.get::<_, String>(0)), row.get(1));
-    Ok(Found {
+    Ok(PolledOutcomes {
         outcomes: outcomes.iter().filter_map(outcome).collect(),
         health: health.iter().map(of_account).collect(),
     })

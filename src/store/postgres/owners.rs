@@ -40,7 +40,7 @@ const NEWEST: &str = "SELECT held.account, (SELECT log.seq FROM log
         WHERE log.outcome IS NULL AND (log.account, log.seq) > (held.account, held.seen) AND log.account <= held.account
         ORDER BY log.account DESC, log.seq DESC LIMIT 1)
     FROM unnest($1::int[], $2::bigint[]) AS held (account, seen)";
-const LEAVE: &str = "DELETE FROM replicas WHERE replica = $1
+const DEREGISTER: &str = "DELETE FROM replicas WHERE replica = $1
     AND NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.owner = replicas.replica)";
 const CLEAN: &str = "DELETE FROM replicas WHERE until < now() - interval '1 hour'
     AND NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.owner = replicas.replica)";
@@ -156,8 +156,8 @@ pub async fn newest(
 }
 
 /// Removes the process from the list, if it owns nothing.
-pub async fn leave(session: &Session, me: Uuid) -> Result<(), Error> {
-    session.execute(LEAVE, &[&me]).await.map(drop)
+pub async fn deregister(session: &Session, me: Uuid) -> Result<(), Error> {
+    session.execute(DEREGISTER, &[&me]).await.map(drop)
 }
 
 /// The database's clock.

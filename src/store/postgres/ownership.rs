@@ -8,7 +8,7 @@
 //! ([`super::owners`]), and which process is to own an account ([`Owned::next_move`](crate::scheduling::Owned::next_move)).
 
 use super::PostgresStore;
-use super::leases::{Ended, Ending, Leases};
+use super::leases::{Ended, LeaseEnd, Leases};
 use super::listen::{Hint, Hints, ListenConnection};
 use super::owners::{self, AccountRow, replica, uuid};
 use super::shared::AccountNumber;
@@ -96,7 +96,7 @@ impl Replica {
         let mut last = self.last.lock().await;
         let reconnected = std::mem::replace(&mut last.sessions, sessions) != sessions;
         if reconnected && last.renewals > 0 {
-            self.leases.end_all(Ending::Again);
+            self.leases.end_all(LeaseEnd::Again);
         }
         let look_at_all = last.renewals.is_multiple_of(LOOK_AT_ALL) || last.candidates != *candidates;
         let sent = Instant::now();
@@ -114,7 +114,7 @@ impl Replica {
         self.ask(&moves.ask).await?;
         self.give_up_ended().await?;
         if candidates.is_empty() && self.leases.held().is_empty() {
-            self.leave().await?;
+            self.deregister().await?;
         }
         self.newest().await
     }
@@ -172,7 +172,7 @@ impl Replica {
         for account in self.leases.held() {
             let token = mine.get(&account).and_then(|row| row.token);
             let is_held = token.is_some() && token == self.leases.token(&account);
-            if !is_held && self.leases.end(&account, Ending::Lost) {
+            if !is_held && self.leases.end(&account, LeaseEnd::Lost) {
                 tracing::warn!(%account, "another process owns the account by now");
             }
         }
@@ -199,7 +199,7 @@ impl Replica {
                 Move::Take => moves.take.push(row.clone()),
                 Move::Ask => moves.ask.extend(row.owner.map(|owner| (row.number, owner))),
                 Move::Give(to) => {
-                    self.leases.end(&row.name, Ending::Give(to));
+                    self.leases.end(&row.name, LeaseEnd::Give(to));
                 }
             }
         }
@@ -244,12 +244,12 @@ impl Replica {
         let mut given = Vec::new();
         for ended in self.leases.ended() {
             match ended.ending {
-                Ending::Lost => self.leases.remove(&ended.name),
-                Ending::Again => {
+                LeaseEnd::Lost => self.leases.remove(&ended.name),
+                LeaseEnd::Again => {
                     self.leases.remove(&ended.name);
                     self.leases.hold(&ended.name, ended.number, ended.token);
                 }
-                Ending::Give(to) => given.push((ended, to.map(uuid))),
+                LeaseEnd::Give(to) => given.push((ended, to.map(uuid))),
             }
         }
         for portion in given.chunks(PORTION) {
@@ -272,24 +272,24 @@ impl Replica {
 
     /// Gives up every account of which nothing is in flight. Other processes take the others over when the lease has ended.
     pub async fn resign(&self) -> Result<(), StoreError> {
-        self.leases.end_all(Ending::Give(None));
+        self.leases.end_all(LeaseEnd::Give(None));
         self.give_up_ended().await?;
         if self.leases.held().is_empty() {
-            self.leave().await?;
+            self.deregister().await?;
         }
         Ok(())
     }
 
     /// This process owns nothing and will not.
-    async fn leave(&self) -> Result<(), StoreError> {
+    async fn deregister(&self) -> Result<(), StoreError> {
         let me = uuid(self.me);
-        self.connection.run(move |session| Box::pin(async move { Ok(owners::leave(session, me).await?) })).await
+        self.connection.run(move |session| Box::pin(async move { Ok(owners::deregister(session, me).await?) })).await
     }
 
     /// The accounts owned here that have pending events which were not reported yet.
     async fn newest(&self) -> Result<Vec<AccountName>, StoreError> {
         let (numbers, seen): (Vec<AccountNumber>, Vec<i64>) =
-            self.leases.seen().into_iter().map(|(number, seen)| (number, seen.0)).unzip();
+            self.leases.newest_reported().into_iter().map(|(number, seen)| (number, seen.0)).unzip();
         if numbers.is_empty() {
             return Ok(Vec::new());
         }

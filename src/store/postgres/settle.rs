@@ -88,7 +88,7 @@ pub struct Settler(pub Arc<Shared>);
 #[async_trait]
 impl Committer for Settler {
     type Request = Settle;
-    type Answer = ();
+    type Output = ();
 
     fn observer(&self) -> &CommitObserver {
         &self.0.observer

@@ -1,15 +1,17 @@
-//! A PostgreSQL store as the [`Source`] or the [`Target`] of a transfer: its tables as rows of plain values.
+//! A PostgreSQL store as the [`TransferSource`] or the [`TransferTarget`] of a transfer: its tables as rows of plain values.
 //!
 //! Invariants: the tables `accounts` and `replicas` are locked meanwhile, so no service appends, settles or starts; a live replica is
 //! refused. The source is read as of one moment; everything is written in one transaction. The index of ids is made of the log.
 //! Deliberately absent: owners, tokens and replicas, which are of one run.
 
 use super::error::store_error;
-use super::open::{self, OpenError};
+use super::open::{self, PostgresOpenError};
 use super::session::Session;
 use super::url::PostgresUrl;
 use crate::store::StoreError;
-use crate::store::transfer::{self, ColumnKind, ColumnValue, Identity, Source, TABLES, Table, TableCounts, Target};
+use crate::store::transfer::{
+    self, ColumnKind, ColumnValue, Identity, TABLES, Table, TableCounts, TransferSource, TransferTarget,
+};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -30,7 +32,7 @@ const LOCK: &str = "LOCK TABLE accounts, replicas IN EXCLUSIVE MODE NOWAIT";
 
 impl PostgresSource {
     /// Opens the database, and begins to read. [`StoreError`]: a service uses it.
-    pub async fn open(url: &PostgresUrl) -> Result<Result<Self, StoreError>, OpenError> {
+    pub async fn open(url: &PostgresUrl) -> Result<Result<Self, StoreError>, PostgresOpenError> {
         let session = open::session(url).await?;
         Ok(begin(&session, "BEGIN ISOLATION LEVEL REPEATABLE READ").await.map(|()| Self(session)))
     }
@@ -39,7 +41,7 @@ impl PostgresSource {
 impl PostgresTarget {
     /// Opens the database, and begins to write; its tables are created if there are none. [`StoreError`]: a service uses it, or it is not
     /// empty.
-    pub async fn open(url: &PostgresUrl) -> Result<Result<Self, StoreError>, OpenError> {
+    pub async fn open(url: &PostgresUrl) -> Result<Result<Self, StoreError>, PostgresOpenError> {
         let session = open::session(url).await?;
         let begun = async {
             begin(&session, "BEGIN").await?;
@@ -130,7 +132,7 @@ async fn counts(session: &Session) -> Result<TableCounts, StoreError> {
 }
 
 #[async_trait]
-impl Source for PostgresSource {
+impl TransferSource for PostgresSource {
     async fn identity(&mut self) -> Result<Identity, StoreError> {
         let sql = "SELECT (SELECT value FROM meta WHERE name = 'hash_key'),
                           (SELECT last_value + is_called::int FROM log_seq),
@@ -179,7 +181,7 @@ fn values(table: &Table, row: &Row) -> Vec<ColumnValue> {
 }
 
 #[async_trait]
-impl Target for PostgresTarget {
+impl TransferTarget for PostgresTarget {
     async fn write(&mut self, table: &'static Table, rows: Vec<Vec<ColumnValue>>) -> Result<(), StoreError> {
         let Some(statements) = STATEMENTS.get(table.name) else { return Ok(()) };
         let columns: Vec<_> = table.columns.iter().enumerate().map(|(n, (_, kind))| array(&rows, n, *kind)).collect();

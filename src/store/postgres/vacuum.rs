@@ -12,13 +12,13 @@ use std::collections::HashMap;
 use tokio_postgres::Error;
 
 /// A table whose rows come and go.
-struct Table {
+struct VacuumedTable {
     name: &'static str,
     /// It is due once it has so many outdated rows, and a fiftieth of its live ones.
     min_outdated: i64,
 }
 
-impl Table {
+impl VacuumedTable {
     /// One that grows with the events.
     const fn of_events(name: &'static str) -> Self {
         Self { name, min_outdated: 5_000 }
@@ -30,20 +30,20 @@ impl Table {
     }
 }
 
-const TABLES: [Table; 13] = [
-    Table::of_events("log"),
-    Table::of_events("bodies"),
-    Table::of_events("ids"),
-    Table::of_events("attempts"),
-    Table::of_events("links"),
-    Table::of_events("affiliates"),
-    Table::of_events("dead_letters"),
-    Table::of_events("dead_keys"),
-    Table::of_events("deleted_users"),
-    Table::of_few_rows("key_blocks"),
-    Table::of_few_rows("accounts"),
-    Table::of_few_rows("replicas"),
-    Table::of_few_rows("meta"),
+const TABLES: [VacuumedTable; 13] = [
+    VacuumedTable::of_events("log"),
+    VacuumedTable::of_events("bodies"),
+    VacuumedTable::of_events("ids"),
+    VacuumedTable::of_events("attempts"),
+    VacuumedTable::of_events("links"),
+    VacuumedTable::of_events("affiliates"),
+    VacuumedTable::of_events("dead_letters"),
+    VacuumedTable::of_events("dead_keys"),
+    VacuumedTable::of_events("deleted_users"),
+    VacuumedTable::of_few_rows("key_blocks"),
+    VacuumedTable::of_few_rows("accounts"),
+    VacuumedTable::of_few_rows("replicas"),
+    VacuumedTable::of_few_rows("meta"),
 ];
 
 const LIVE_PER_OUTDATED: i64 = 50;
@@ -73,7 +73,7 @@ impl Vacuum {
         Ok(())
     }
 
-    fn is_due(&self, table: &Table, rows: Option<&RowCounts>) -> bool {
+    fn is_due(&self, table: &VacuumedTable, rows: Option<&RowCounts>) -> bool {
         let left = self.left.get(table.name).copied().unwrap_or(0);
         rows.is_some_and(|rows| rows.outdated >= (table.min_outdated + rows.live / LIVE_PER_OUTDATED).max(2 * left))
     }
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn a_table_is_due_once_a_fiftieth_is_outdated_and_twice_what_no_vacuum_could_remove() {
         let mut vacuum = Vacuum::default();
-        let (log, bodies) = (Table::of_events("log"), Table::of_events("bodies"));
+        let (log, bodies) = (VacuumedTable::of_events("log"), VacuumedTable::of_events("bodies"));
         let is_due = |vacuum: &Vacuum, live, outdated| vacuum.is_due(&log, Some(&RowCounts { live, outdated }));
         for (live, outdated, due) in
             [(0, 4_999, false), (0, 5_000, true), (1_000_000, 24_999, false), (1_000_000, 25_000, true)]
@@ -111,7 +111,7 @@ mod tests {
         vacuum.left.insert("log", 100_000);
         assert!(!is_due(&vacuum, 0, 199_999) && is_due(&vacuum, 0, 200_000));
         assert!(vacuum.is_due(&bodies, Some(&RowCounts { live: 0, outdated: 5_000 })), "of that table alone");
-        let few = Table::of_few_rows("replicas");
+        let few = VacuumedTable::of_few_rows("replicas");
         assert!(vacuum.is_due(&few, Some(&RowCounts { live: 3, outdated: 500 })), "it is read whole");
     }
 }

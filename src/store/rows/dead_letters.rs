@@ -5,7 +5,7 @@
 use super::{Columns, Damaged, event_id, number, report, timestamp, words};
 use crate::domain::{EventId, Seq, Timestamp, UserKey};
 use crate::store::body::unpack;
-use crate::store::{DeadLetter, Page, Replay, history, keys};
+use crate::store::{DeadLetter, DeadLetterPage, Replay, history, keys};
 
 /// A page examines at most so many dead letters, so that a filter that fits none takes no long transaction.
 pub const EXAMINED: i64 = 400;
@@ -55,9 +55,9 @@ pub fn whole(row: &impl Columns) -> Result<DeadLetter, Damaged> {
 
 /// A page of the `letters` found when up to `limit` were asked for. `examined_up_to` is the id up to which rows were examined; none
 /// if that was all.
-pub fn page(letters: Vec<DeadLetter>, limit: usize, examined_up_to: Option<i64>, last: i64) -> Page {
+pub fn page(letters: Vec<DeadLetter>, limit: usize, examined_up_to: Option<i64>, last: i64) -> DeadLetterPage {
     let full = letters.last().filter(|_| letters.len() == limit).map(|last| last.id);
-    Page { next: full.or(examined_up_to), last, letters }
+    DeadLetterPage { next: full.or(examined_up_to), last, letters }
 }
 
 /// The columns that [`to_replay`] reads, in this order.

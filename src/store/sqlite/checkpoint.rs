@@ -114,10 +114,10 @@ pub fn empty_wal(connection: &Connection) -> rusqlite::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::super::open;
-    use super::super::writer::Database;
+    use super::super::writer::SqliteFile;
     use super::*;
 
-    fn commit(store: &mut Database, bytes: i64) {
+    fn commit(store: &mut SqliteFile, bytes: i64) {
         let insert = |connection: &Connection| {
             connection.execute("INSERT INTO bodies (body) VALUES (zeroblob(?1))", [bytes]).map(drop)
         };

@@ -15,7 +15,7 @@ use crate::store::rows::attempts::AttemptRecord;
 use crate::store::rows::dead_letters::{
     COLUMNS, ERASED, EXAMINED, HISTORY_AND_BODY, REPLAY_COLUMNS, ToReplay, on_page, page as page_of, to_replay, whole,
 };
-use crate::store::{Attempt, DeadLetter, Filter, Page, Replay, ReplayResult, StoreError, history, keys};
+use crate::store::{Attempt, DeadLetter, DeadLetterPage, Filter, Replay, ReplayResult, StoreError, history, keys};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +78,7 @@ pub fn page(
     after: i64,
     limit: usize,
     last_seq: i64,
-) -> Result<Page, StoreError> {
+) -> Result<DeadLetterPage, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     let sql = "SELECT seq FROM dead_letters WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2";
     let bound: Option<i64> = snapshot.one(sql, [after, EXAMINED - 1], |row| Ok(row.get(0)?))?;
@@ -101,7 +101,7 @@ pub fn newest_page(
     before: i64,
     limit: usize,
     last_seq: i64,
-) -> Result<Page, StoreError> {
+) -> Result<DeadLetterPage, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     let sql = "SELECT seq FROM dead_letters WHERE seq < ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2";
     let bound: Option<i64> = snapshot.one(sql, [before, EXAMINED - 1], |row| Ok(row.get(0)?))?;

@@ -8,7 +8,7 @@ use crate::store::rows::inspection::{
 };
 use crate::store::rows::timestamp;
 use crate::store::{
-    BacklogFilter, BacklogPage, EventRecord, Filter, Inspection, Lookup, LookupQuery, Page, StoreError,
+    BacklogFilter, BacklogPage, DeadLetterPage, EventRecord, Filter, Inspection, Lookup, LookupQuery, StoreError,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -34,7 +34,12 @@ impl Inspection for SqliteStore {
         self.readers.read(move |connection| page(connection, &filter, after, limit)).await
     }
 
-    async fn newest_dead_letters(&self, filter: &Filter, before: i64, limit: usize) -> Result<Page, StoreError> {
+    async fn newest_dead_letters(
+        &self,
+        filter: &Filter,
+        before: i64,
+        limit: usize,
+    ) -> Result<DeadLetterPage, StoreError> {
         let (filter, last_seq) = (filter.clone(), self.published.lock().last_seq);
         let read = move |connection: &Connection| {
             dead_letters::newest_page(connection, &filter, before, limit.max(1), last_seq)

@@ -44,7 +44,7 @@ mod write_tx;
 mod writer;
 
 pub(super) use clean_shutdown::mark_closed;
-pub use open::OpenError as SqliteOpenError;
+pub use open::SqliteOpenError;
 pub(super) use open::{file_beside, lock};
 pub(super) use reader::connect;
 pub(super) use schema::{VERSION, keep_wal_on_close, release};

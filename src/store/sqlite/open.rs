@@ -1,6 +1,6 @@
 //! Opening the file: makes the folder, takes the lock, creates or migrates the tables, and reads the writer's state.
 //!
-//! In: a path. Out: a [`Database`] for the writer. Invariant: a file is open in one process at most; the operating system
+//! In: a path. Out: a [`SqliteFile`] for the writer. Invariant: a file is open in one process at most; the operating system
 //! releases its lock when the process ends.
 
 use super::checkpoint::Checkpoints;
@@ -8,7 +8,7 @@ use super::clean_shutdown;
 use super::older_ids;
 use super::schema::{self, NEXT_SEQ, RELEASE, VERSION};
 use super::write_tx::WriterState;
-use super::writer::Database;
+use super::writer::SqliteFile;
 use super::{migrate_v5, migrate_v6, migrate_v7};
 use crate::domain::{AccountName, HashKey, Seq};
 use crate::store::log_state::{LogState, StoredAccount};
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum SqliteOpenError {
     /// The folder, a file or the writer's thread cannot be made.
     #[error("cannot make {0}: {1}; is the folder writable for this user?")]
     Create(PathBuf, #[source] io::Error),
@@ -66,7 +66,7 @@ fn last_opened_by(release: Option<&str>) -> String {
 }
 
 /// Opens `path` for this process alone. The deduplication index uses `deduplication_memory` bytes at most.
-pub fn open(path: &Path, deduplication_memory: usize) -> Result<Database, OpenError> {
+pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, SqliteOpenError> {
     let lock = lock(path)?;
     let had_wal = file_beside(path, "-wal").exists();
     make_private(path)?;
@@ -79,10 +79,10 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<Database, OpenEr
             6 => migrate_v6::migrate_file(&mut connection)?,
             7 => migrate_v7::migrate_file(&mut connection)?,
             VERSION => {}
-            found @ 1..5 => return Ok(Err(OpenError::Older(path.to_owned(), found))),
+            found @ 1..5 => return Ok(Err(SqliteOpenError::Older(path.to_owned(), found))),
             found => {
                 let release = schema::release(&connection).unwrap_or_default();
-                return Ok(Err(OpenError::Newer { path: path.to_owned(), found, release }));
+                return Ok(Err(SqliteOpenError::Newer { path: path.to_owned(), found, release }));
             }
         }
         schema::set_release(&connection)?;
@@ -92,25 +92,25 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<Database, OpenEr
         Ok(Ok((checkpoints, connection, state)))
     });
     let (checkpoints, connection, state) = opened.map_err(|source| match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged(path.to_owned(), source),
-        _ => OpenError::Sqlite(path.to_owned(), source),
+        Some(ErrorCode::DatabaseCorrupt) => SqliteOpenError::Damaged(path.to_owned(), source),
+        _ => SqliteOpenError::Sqlite(path.to_owned(), source),
     })??;
-    Ok(Database { checkpoints, connection, state, lock })
+    Ok(SqliteFile { checkpoints, connection, state, lock })
 }
 
 /// Whether [`open`] would migrate the file, which exists. Its tables are not changed; an error if it cannot be opened.
-pub fn needs_migration(path: &Path) -> Result<bool, OpenError> {
+pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
     let _lock = lock(path)?;
     let read = || {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         Ok((version, schema::release(&connection).unwrap_or_default()))
     };
-    match read().map_err(|source| OpenError::Sqlite(path.to_owned(), source))? {
+    match read().map_err(|source| SqliteOpenError::Sqlite(path.to_owned(), source))? {
         (0 | VERSION, _) => Ok(false),
         (5..VERSION, _) => Ok(true),
-        (found @ 1..5, _) => Err(OpenError::Older(path.to_owned(), found)),
-        (found, release) => Err(OpenError::Newer { path: path.to_owned(), found, release }),
+        (found @ 1..5, _) => Err(SqliteOpenError::Older(path.to_owned(), found)),
+        (found, release) => Err(SqliteOpenError::Newer { path: path.to_owned(), found, release }),
     }
 }
 
@@ -119,8 +119,8 @@ const LOCK_TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// Takes the lock of the process that owns the file. The operating system releases it when the process ends, even by a crash.
-pub fn lock(path: &Path) -> Result<File, OpenError> {
-    let create = |path: &Path, source| OpenError::Create(path.to_owned(), source);
+pub fn lock(path: &Path) -> Result<File, SqliteOpenError> {
+    let create = |path: &Path, source| SqliteOpenError::Create(path.to_owned(), source);
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|source| create(folder, source))?;
     }
@@ -134,16 +134,16 @@ pub fn lock(path: &Path) -> Result<File, OpenError> {
             Err(TryLockError::Error(source)) => return Err(create(&lock_path, source)),
         }
     }
-    Err(OpenError::InUse(path.to_owned()))
+    Err(SqliteOpenError::InUse(path.to_owned()))
 }
 
 /// Makes the file readable for this user only: bodies are personal data. SQLite gives its other files the same mode.
-fn make_private(path: &Path) -> Result<(), OpenError> {
+fn make_private(path: &Path) -> Result<(), SqliteOpenError> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop).map_err(|source| OpenError::Create(path.to_owned(), source))
+    options.open(path).map(drop).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))
 }
 
 /// A file that belongs to the store `path`: its path and `suffix`, such as `-wal`.

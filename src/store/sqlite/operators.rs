@@ -5,7 +5,7 @@ use super::write_tx::WriteTx;
 use super::{SqliteStore, dead_letters, forget};
 use crate::domain::{AccountName, SealedKey, Seq, Timestamp, UserKey};
 use crate::store::erasure::{ForgetSearch, MAX_SCANS};
-use crate::store::{DeadLetter, DeadLetters, Filter, Forgotten, KeyVault, Page, ReplayResult, StoreError};
+use crate::store::{DeadLetter, DeadLetterPage, DeadLetters, Filter, Forgotten, KeyVault, ReplayResult, StoreError};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 #[async_trait]
 impl DeadLetters for SqliteStore {
-    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<Page, StoreError> {
+    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, StoreError> {
         let (filter, last_seq) = (filter.clone(), self.published.lock().last_seq);
         self.readers
             .read(move |connection| dead_letters::page(connection, &filter, after, limit.max(1), last_seq))

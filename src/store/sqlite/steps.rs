@@ -2,7 +2,7 @@
 
 use super::open;
 use super::write_tx::WriteTx;
-use super::writer::Database;
+use super::writer::SqliteFile;
 use super::{affiliates, append, begin, compact, dead_letters, erase, key_blocks, older_ids, read, settle};
 use crate::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
 use crate::domain::{AccountName, AffiliateCode, EventId, HashKey, SentAttributes, Seq, Timestamp, UserKey};
@@ -22,10 +22,10 @@ const BACKLOG: u32 = 9_000;
 
 /// Per statement: the steps of its longest run, and whether it ever scanned a table, sorted, or made an index of its own.
 #[derive(Clone, Default)]
-struct Meter(Arc<Mutex<BTreeMap<String, (i32, bool)>>>);
+struct StepMeter(Arc<Mutex<BTreeMap<String, (i32, bool)>>>);
 
-impl Meter {
-    fn watch(&self, store: &mut Database) {
+impl StepMeter {
+    fn watch(&self, store: &mut SqliteFile) {
         let meter = self.clone();
         let mut total: BTreeMap<String, i32> = BTreeMap::new();
         let note = move |event: TraceEvent<'_>| {
@@ -88,7 +88,7 @@ fn settled(tx: &mut WriteTx<'_>, unit: Unit, settlement: Settlement, changes: Af
         .expect("settled");
 }
 
-fn transaction<T>(store: &mut Database, work: impl FnOnce(&mut WriteTx<'_>) -> T) -> T {
+fn transaction<T>(store: &mut SqliteFile, work: impl FnOnce(&mut WriteTx<'_>) -> T) -> T {
     let mut result = None;
     store
         .transaction(|tx| {
@@ -100,7 +100,7 @@ fn transaction<T>(store: &mut Database, work: impl FnOnce(&mut WriteTx<'_>) -> T
 }
 
 /// A store with pending events of many accounts, every third of one account; many events of that one are settled or dead.
-fn filled(folder: &tempfile::TempDir) -> Database {
+fn filled(folder: &tempfile::TempDir) -> SqliteFile {
     let mut store = open::open(&folder.path().join("store.db"), 1 << 20).expect("opened");
     let main = AccountName::main();
     transaction(&mut store, |tx| {
@@ -126,7 +126,7 @@ fn filled(folder: &tempfile::TempDir) -> Database {
 }
 
 /// All operations of a worker, the webhook and operators.
-fn work(store: &mut Database) {
+fn work(store: &mut SqliteFile) {
     let main = AccountName::main();
     let entries = read::read(&store.connection, &main, Seq(0), 20).expect("read");
     assert_eq!(entries.len(), 20);
@@ -177,7 +177,7 @@ fn work(store: &mut Database) {
 fn no_statement_scans_a_table_sorts_or_takes_longer_at_a_long_backlog() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = filled(&folder);
-    let meter = Meter::default();
+    let meter = StepMeter::default();
     meter.watch(&mut store);
     work(&mut store);
     assert!(meter.0.lock().expect("one thread").len() > 30, "the test sees the statements");
@@ -188,7 +188,7 @@ fn no_statement_scans_a_table_sorts_or_takes_longer_at_a_long_backlog() {
 fn compaction_and_lookup_look_at_portions_of_the_log() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = filled(&folder);
-    let meter = Meter::default();
+    let meter = StepMeter::default();
     meter.watch(&mut store);
     let (removable, next) = compact::examine(&store.connection, 0, Timestamp(i64::MAX)).expect("examined");
     assert!(next.is_some_and(|next| next < BACKLOG.into()), "there are more");

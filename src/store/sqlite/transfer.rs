@@ -1,17 +1,17 @@
-//! A SQLite store as the [`Source`] or the [`Target`] of a transfer: its tables as rows of plain values.
+//! A SQLite store as the [`TransferSource`] or the [`TransferTarget`] of a transfer: its tables as rows of plain values.
 //!
 //! Invariants: the file is locked meanwhile, so no service runs on it; the source is only read (a file of an earlier release is
 //! migrated first, as the service would); everything is written in one transaction. An affiliate's own key is a link with a tag
 //! of its own here, and a column of the affiliate in a transfer.
 
-use super::open::{self, OpenError};
+use super::open::{self, SqliteOpenError};
 use super::query::Query;
 use super::schema::{self, FORMER_IDS_BELOW, NEXT_SEQ};
-use super::writer::Database;
+use super::writer::SqliteFile;
 use crate::store::StoreError;
 use crate::store::keys::{AFFILIATE, with_tag};
 use crate::store::transfer::{
-    ColumnKind, ColumnValue, Identity, Source, TABLES, Table, TableCounts, Target, check_empty,
+    ColumnKind, ColumnValue, Identity, TABLES, Table, TableCounts, TransferSource, TransferTarget, check_empty,
 };
 use async_trait::async_trait;
 use rusqlite::types::{Value as Stored, ValueRef};
@@ -28,10 +28,10 @@ pub struct SqliteSource(File);
 pub struct SqliteTarget(File);
 
 /// An open file, which is closed in order when it is dropped; what was not committed is rolled back.
-struct File(Option<Database>);
+struct File(Option<SqliteFile>);
 
 impl File {
-    fn open(path: &Path) -> Result<Self, OpenError> {
+    fn open(path: &Path) -> Result<Self, SqliteOpenError> {
         Ok(Self(Some(open::open(path, DEDUPLICATION_MEMORY)?)))
     }
 
@@ -51,14 +51,14 @@ impl Drop for File {
 
 impl SqliteSource {
     /// Opens the file for this process alone.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: &Path) -> Result<Self, SqliteOpenError> {
         File::open(path).map(Self)
     }
 }
 
 impl SqliteTarget {
     /// Opens the file for this process alone, or creates it. [`StoreError`]: it is not empty, or cannot be written.
-    pub fn open(path: &Path) -> Result<Result<Self, StoreError>, OpenError> {
+    pub fn open(path: &Path) -> Result<Result<Self, StoreError>, SqliteOpenError> {
         let file = File::open(path)?;
         let begun = file.connection().and_then(begin);
         Ok(begun.map(|()| Self(file)))
@@ -96,7 +96,7 @@ fn counts(connection: &Connection) -> Result<TableCounts, StoreError> {
 }
 
 #[async_trait]
-impl Source for SqliteSource {
+impl TransferSource for SqliteSource {
     async fn identity(&mut self) -> Result<Identity, StoreError> {
         let connection = self.0.connection()?;
         let sql = "SELECT value, (SELECT coalesce(max(seq), 0) FROM log) FROM meta WHERE name = 'hash_key'";
@@ -142,7 +142,7 @@ fn values(table: &'static Table, row: &Row<'_>) -> Result<Vec<ColumnValue>, Stor
 }
 
 #[async_trait]
-impl Target for SqliteTarget {
+impl TransferTarget for SqliteTarget {
     async fn write(&mut self, table: &'static Table, rows: Vec<Vec<ColumnValue>>) -> Result<(), StoreError> {
         let connection = self.0.connection()?;
         rows.into_iter().try_for_each(|row| insert(connection, table, row))

@@ -25,7 +25,7 @@ const MAX_GROUP: usize = 512;
 
 /// The open file, owned by the writer's thread. Fields are dropped in this order: the lock last.
 #[derive(Debug)]
-pub struct Database {
+pub struct SqliteFile {
     /// Writes the WAL into the file.
     pub checkpoints: Checkpoints,
     /// The only connection that writes.
@@ -39,13 +39,13 @@ pub struct Database {
 /// The handle to the thread. Dropping it waits until all jobs are done and the file is free again.
 #[derive(Debug)]
 pub struct Writer {
-    messages: UnboundedSender<Message>,
+    messages: UnboundedSender<WriterMessage>,
     thread: Option<JoinHandle<()>>,
 }
 
 type OutsideTransaction = Box<dyn FnOnce(&Connection) + Send>;
 
-enum Message {
+enum WriterMessage {
     Grouped(Box<dyn Job>),
     OutsideTransaction(OutsideTransaction),
     Close,
@@ -53,7 +53,7 @@ enum Message {
 
 impl Writer {
     /// Starts the thread.
-    pub fn start(store: Database) -> std::io::Result<Self> {
+    pub fn start(store: SqliteFile) -> std::io::Result<Self> {
         let (messages, mut inbox) = unbounded_channel();
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         // The receiver is dropped after the store, so that the file is free when the channel is closed.
@@ -68,7 +68,7 @@ impl Writer {
         F: FnMut(&mut WriteTx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Grouped(Box::new(ClosureJob::new(work, reply))))?;
+        self.send(WriterMessage::Grouped(Box::new(ClosureJob::new(work, reply))))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -79,7 +79,7 @@ impl Writer {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::OutsideTransaction(Box::new(move |connection| {
+        self.send(WriterMessage::OutsideTransaction(Box::new(move |connection| {
             // Err: the caller has gone.
             let _ = reply.send(work(connection).map_err(StoreError::from));
         })))?;
@@ -88,7 +88,7 @@ impl Writer {
 
     /// Finishes all jobs that were sent and ends the thread.
     pub async fn close(&self) {
-        let _ = self.send(Message::Close); // Err: it has ended already
+        let _ = self.send(WriterMessage::Close); // Err: it has ended already
         self.closed().await;
     }
 
@@ -102,31 +102,31 @@ impl Writer {
         self.messages.is_closed()
     }
 
-    fn send(&self, message: Message) -> Result<(), StoreError> {
+    fn send(&self, message: WriterMessage) -> Result<(), StoreError> {
         self.messages.send(message).map_err(|_| StoreError::Closed)
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let _ = self.send(Message::Close);
+        let _ = self.send(WriterMessage::Close);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // Err: it panicked, and has said so
         }
     }
 }
 
-fn run(mut store: Database, inbox: &mut UnboundedReceiver<Message>) {
+fn run(mut store: SqliteFile, inbox: &mut UnboundedReceiver<WriterMessage>) {
     let mut next = None;
     while let Some(message) = next.take().or_else(|| inbox.blocking_recv()) {
         match message {
-            Message::Close => break,
-            Message::OutsideTransaction(work) => work(&store.connection),
-            Message::Grouped(first) => {
+            WriterMessage::Close => break,
+            WriterMessage::OutsideTransaction(work) => work(&store.connection),
+            WriterMessage::Grouped(first) => {
                 let mut group = vec![first];
                 while next.is_none() && group.len() < MAX_GROUP {
                     match inbox.try_recv() {
-                        Ok(Message::Grouped(job)) => group.push(job),
+                        Ok(WriterMessage::Grouped(job)) => group.push(job),
                         Ok(other) => next = Some(other),
                         Err(_) => break,
                     }
@@ -138,7 +138,7 @@ fn run(mut store: Database, inbox: &mut UnboundedReceiver<Message>) {
     store.close();
 }
 
-impl Database {
+impl SqliteFile {
     /// Runs a group in one transaction, or, if that fails, each of its jobs in one of its own, and replies to the callers.
     fn commit(&mut self, mut group: Vec<Box<dyn Job>>) {
         let (before, began) = (self.connection.total_changes(), Instant::now());

@@ -7,9 +7,9 @@ use refersion_destination::delivery::{Progress, Recalled};
 use refersion_destination::domain::{AccountName, AffiliateCode, HashKey, SealedKey, Seq, Timestamp, UserKey};
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetters,
-    EmailConflict, EventLog, EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lookup, LookupQuery,
-    Maintenance, Measured, NewEvent, OnCommit, Ownership, Page, Remember, ReplayResult, Settlement, StoreError,
+    AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetterPage,
+    DeadLetters, EmailConflict, EventLog, EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lookup,
+    LookupQuery, Maintenance, Measured, NewEvent, OnCommit, Ownership, Remember, ReplayResult, Settlement, StoreError,
     StoreStatus,
 };
 use std::collections::BTreeMap;
@@ -80,7 +80,7 @@ impl<A: Append> EventLog for AppendOnlyStore<A> {
 
 #[async_trait]
 impl<A: Append> DeadLetters for AppendOnlyStore<A> {
-    async fn dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<Page, StoreError> {
+    async fn dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<DeadLetterPage, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -145,7 +145,7 @@ impl<A: Append> Inspection for AppendOnlyStore<A> {
         Err(StoreError::Closed)
     }
 
-    async fn newest_dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<Page, StoreError> {
+    async fn newest_dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<DeadLetterPage, StoreError> {
         Err(StoreError::Closed)
     }
 

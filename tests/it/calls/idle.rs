@@ -15,10 +15,10 @@ use refersion_destination::refersion::ConnectionPool;
 use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetters,
-    EmailConflict, EventLog, EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lease, Limits, Lookup,
-    LookupQuery, Maintenance, Measured, NewEvent, OnCommit, Ownership, Page, Remember, ReplayResult, Settlement,
-    SqliteStore, StoreError, StoreStatus,
+    AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetterPage,
+    DeadLetters, EmailConflict, EventLog, EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lease,
+    Limits, Lookup, LookupQuery, Maintenance, Measured, NewEvent, OnCommit, Ownership, Remember, ReplayResult,
+    Settlement, SqliteStore, StoreError, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
 use refersion_destination::worker::{DeliverySettings, Runtime, Settings, Worker};
@@ -96,7 +96,7 @@ impl EventLog for Counting {
 
 #[async_trait]
 impl DeadLetters for Counting {
-    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<Page, StoreError> {
+    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, StoreError> {
         self.store.dead_letters(filter, after, limit).await
     }
 
@@ -166,7 +166,12 @@ impl Inspection for Counting {
         self.store.backlog(filter, after, limit).await
     }
 
-    async fn newest_dead_letters(&self, filter: &Filter, before: i64, limit: usize) -> Result<Page, StoreError> {
+    async fn newest_dead_letters(
+        &self,
+        filter: &Filter,
+        before: i64,
+        limit: usize,
+    ) -> Result<DeadLetterPage, StoreError> {
         self.store.newest_dead_letters(filter, before, limit).await
     }
 

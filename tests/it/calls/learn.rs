@@ -42,7 +42,7 @@ impl World {
     /// Reads the list until there is nothing left to do.
     async fn learn(&self) -> LearningStatus {
         let learning = self.signals.learning().expect("offered");
-        learning.learn_now().await.expect("begun");
+        learning.start_learning().await.expect("begun");
         self.settled().await;
         learning.learning().await.expect("told")
     }

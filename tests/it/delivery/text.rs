@@ -2,8 +2,8 @@
 
 use super::scenario::{hash, peter};
 use refersion_destination::delivery::{
-    Affiliate, Call, Found, Identifier, Ignored, Known, Origin, Outcome, PermanentFailure, Rejection, Remark, Reply,
-    Step,
+    Affiliate, Call, Identifier, Ignored, Known, Origin, Outcome, PermanentFailure, Rejection, Remark, Reply,
+    SearchResult, Step,
 };
 use refersion_destination::domain::{
     AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Profile, SentAttributes, Timestamp,
@@ -80,22 +80,22 @@ pub fn reply(text: &str) -> Reply {
     }
 }
 
-fn page(total: u64, results: Vec<Found>) -> Reply {
+fn page(total: u64, results: Vec<SearchResult>) -> Reply {
     Reply::Page { total, results }
 }
 
-fn found(code: &str, email: &str, status: Option<AffiliateStatus>) -> Found {
-    Found { code: AffiliateCode(code.into()), email: email.into(), status }
+fn found(code: &str, email: &str, status: Option<AffiliateStatus>) -> SearchResult {
+    SearchResult { code: AffiliateCode(code.into()), email: email.into(), status }
 }
 
 /// Addresses that contain the one looked for, and are others.
-fn others(count: usize) -> Vec<Found> {
+fn others(count: usize) -> Vec<SearchResult> {
     let names = ["notpeter@x.io", "peter@x.io.example", "peter@x.io, paul@x.io"];
     names.iter().cycle().take(count).map(|email| found("zzzz", email, Some(AffiliateStatus::Active))).collect()
 }
 
 fn visible(profile: &Profile) -> Profile {
-    profile.filtered(|attribute, _| attribute.is_shown_by_get())
+    profile.filtered(|attribute, _| attribute.is_returned_by_get())
 }
 
 /// `edit 7 {city, #11}`.

@@ -4,10 +4,10 @@ use super::engine::{LATE, TestStore, dead, dead_of, done, every, every_of, name,
 use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{LaneKey, Seq, Timestamp};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Attempt, DeadLetter, Filter, Page, Replay, Settlement, StoreError,
+    AffiliateChanges, Appended, Attempt, DeadLetter, DeadLetterPage, Filter, Replay, Settlement, StoreError,
 };
 
-async fn page(store: &TestStore, filter: &Filter, after: i64, limit: usize) -> Page {
+async fn page(store: &TestStore, filter: &Filter, after: i64, limit: usize) -> DeadLetterPage {
     store.store().dead_letters(filter, after, limit).await.expect("a page")
 }
 
@@ -29,7 +29,7 @@ async fn pages_bring_every_dead_letter_once_in_order() {
         let waits = store.append("waits", &["u1"]).await;
         let (mut found, mut after) = (Vec::new(), Some(0));
         while let Some(from) = after {
-            let Page { letters, next, last } = page(store, &Filter::default(), from, 3).await;
+            let DeadLetterPage { letters, next, last } = page(store, &Filter::default(), from, 3).await;
             assert!(letters.len() <= 3);
             assert!(last >= waits.0, "no event so far has an id above this one: {last}");
             found.extend(letters.iter().map(|letter| letter.id));
@@ -105,7 +105,7 @@ async fn a_filter_that_fits_few_of_many_ends_all_the_same() {
         let filter = Filter { reason: Some("expired".to_owned()), ..Filter::default() };
         let (mut found, mut after, mut pages) = (Vec::new(), Some(0), 0);
         while let Some(from) = after {
-            let Page { letters, next, .. } = page(store, &filter, from, 100).await;
+            let DeadLetterPage { letters, next, .. } = page(store, &filter, from, 100).await;
             found.extend(letters.into_iter().map(|letter| letter.id));
             (after, pages) = (next, pages + 1);
         }

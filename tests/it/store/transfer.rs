@@ -7,7 +7,9 @@ use super::engine::{
 };
 use refersion_destination::domain::{AccountName, SealedKey, SentAttributes, Seq, Timestamp};
 use refersion_destination::scheduling::Unit;
-use refersion_destination::store::transfer::{ColumnValue, Identity, Source, Table, TableCounts, Target, transfer};
+use refersion_destination::store::transfer::{
+    ColumnValue, Identity, Table, TableCounts, TransferSource, TransferTarget, transfer,
+};
 use refersion_destination::store::{
     AffiliateChanges, Filter, NewEvent, PostgresSource, PostgresTarget, PostgresUrl, SqliteSource, SqliteTarget,
     StoreError,
@@ -38,14 +40,14 @@ impl Place {
         TestStore::start(engine, UNLIMITED).await
     }
 
-    async fn source(&self) -> Result<Box<dyn Source>, String> {
+    async fn source(&self) -> Result<Box<dyn TransferSource>, String> {
         Ok(match self {
             Self::File(file) => Box::new(SqliteSource::open(&file.path()).map_err(text)?),
             Self::Schema(schema) => Box::new(PostgresSource::open(&url(schema)).await.map_err(text)?.map_err(text)?),
         })
     }
 
-    async fn target(&self) -> Result<Box<dyn Target>, String> {
+    async fn target(&self) -> Result<Box<dyn TransferTarget>, String> {
         Ok(match self {
             Self::File(file) => Box::new(SqliteTarget::open(&file.path()).map_err(text)?.map_err(text)?),
             Self::Schema(schema) => Box::new(PostgresTarget::open(&url(schema)).await.map_err(text)?.map_err(text)?),
@@ -228,10 +230,10 @@ async fn a_damaged_row_is_named_and_the_target_stays_empty() {
 }
 
 /// A source whose counts say something else than its rows.
-struct Miscounted(Box<dyn Source>);
+struct Miscounted(Box<dyn TransferSource>);
 
 #[async_trait::async_trait]
-impl Source for Miscounted {
+impl TransferSource for Miscounted {
     async fn identity(&mut self) -> Result<Identity, StoreError> {
         self.0.identity().await
     }

@@ -5,8 +5,8 @@
 
 use super::super::scenario::hash;
 use refersion_destination::delivery::{
-    Affiliate, Call, Found, Identifier, Known, Memory, PlanInput, PlanState, Policy, Progress, Recalled, Rejection,
-    Reply, Step, coalesce, on_recalled, step,
+    Affiliate, Call, Identifier, Known, Memory, PlanInput, PlanState, Policy, Progress, Recalled, Rejection, Reply,
+    SearchResult, Step, coalesce, on_recalled, step,
 };
 use refersion_destination::domain::{
     AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, Profile, Timestamp, User, UserId,
@@ -99,7 +99,7 @@ impl World {
         match call {
             Call::New(new) => self.create(&new.profile, new.status),
             Call::Search { email, .. } => {
-                let found = self.with_email(email.as_str()).map(|place| Found {
+                let found = self.with_email(email.as_str()).map(|place| SearchResult {
                     code: code(place),
                     email: email.as_str().to_owned(),
                     status: Some(self.affiliates[place].status),
@@ -108,7 +108,7 @@ impl World {
             }
             Call::Get(identifier) => self.place(identifier).map_or(Reply::NotFound, |place| {
                 let One { status, values, .. } = &self.affiliates[place];
-                let shown = |attribute: &Attribute, value: &str| attribute.is_shown_by_get() && !value.is_empty();
+                let shown = |attribute: &Attribute, value: &str| attribute.is_returned_by_get() && !value.is_empty();
                 let (id, status) = (AffiliateId(place as u64), Some(*status));
                 Reply::Affiliate(Affiliate { id, status, profile: values.filtered(shown) })
             }),

@@ -1,4 +1,4 @@
-//! The pace of requests that are in no hurry beside those of deliveries: when the next of them may begin.
+//! A throttle of requests that are in no hurry, beside those of deliveries: it says when the next of them may begin.
 //!
 //! In: how many requests of deliveries have begun, and whether deliveries are running. Out: a wait. While deliveries run, one request in
 //! [`SHARE`] is such a request; while none runs, one begins after a pause without deliveries. The first one waits longer, so that an
@@ -16,12 +16,12 @@ const SHARE: u64 = 10;
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The pace of one account.
+/// The throttle of one account.
 #[derive(Clone, Debug, Default)]
-pub struct BackgroundPace {
+pub struct BackgroundThrottle {
     /// Of the request before: how many requests of deliveries had begun by then. None: there was none.
     last: Option<u64>,
-    /// How many had begun when the pace was first asked for.
+    /// How many had begun when the throttle was first asked for.
     first: Option<u64>,
     /// Since when no delivery runs, and no such request.
     quiet_since: Option<Timestamp>,
@@ -29,8 +29,8 @@ pub struct BackgroundPace {
     is_hurried: bool,
 }
 
-impl BackgroundPace {
-    /// Somebody waits for the requests from now on: they are made one after the other, at the pace of deliveries.
+impl BackgroundThrottle {
+    /// Somebody waits for the requests from now on: they are made one after the other, at the rate of deliveries.
     pub fn hurry(&mut self) {
         self.is_hurried = true;
     }
@@ -71,33 +71,33 @@ mod tests {
 
     #[test]
     fn beside_deliveries_the_first_request_waits_for_a_hundred_of_theirs_and_each_further_one_for_ten() {
-        let mut pace = BackgroundPace::default();
+        let mut throttle = BackgroundThrottle::default();
         for (begun, wait) in [(7, Duration::MAX), (106, Duration::MAX), (107, Duration::ZERO)] {
-            assert_eq!(pace.wait(at(0), begun, true), wait, "{begun}");
+            assert_eq!(throttle.wait(at(0), begun, true), wait, "{begun}");
         }
-        pace.on_begin(107);
-        assert_eq!([116, 117].map(|begun| pace.wait(at(60), begun, true)), [Duration::MAX, Duration::ZERO]);
+        throttle.on_begin(107);
+        assert_eq!([116, 117].map(|begun| throttle.wait(at(60), begun, true)), [Duration::MAX, Duration::ZERO]);
     }
 
     #[test]
     fn without_deliveries_a_pause_goes_before_each_request_and_a_delivery_begins_it_anew() {
-        let mut pace = BackgroundPace::default();
-        assert_eq!(pace.wait(at(0), 1, false), FIRST_PAUSE);
-        assert_eq!(pace.wait(at(4), 1, false), Duration::from_secs(6));
-        assert_eq!(pace.wait(at(9), 2, true), Duration::MAX);
-        assert_eq!(pace.wait(at(11), 2, false), FIRST_PAUSE);
-        assert_eq!(pace.wait(at(21), 2, false), Duration::ZERO);
-        pace.on_begin(2);
-        assert_eq!([21, 22].map(|now| pace.wait(at(now), 2, false)), [PAUSE, Duration::ZERO]);
+        let mut throttle = BackgroundThrottle::default();
+        assert_eq!(throttle.wait(at(0), 1, false), FIRST_PAUSE);
+        assert_eq!(throttle.wait(at(4), 1, false), Duration::from_secs(6));
+        assert_eq!(throttle.wait(at(9), 2, true), Duration::MAX);
+        assert_eq!(throttle.wait(at(11), 2, false), FIRST_PAUSE);
+        assert_eq!(throttle.wait(at(21), 2, false), Duration::ZERO);
+        throttle.on_begin(2);
+        assert_eq!([21, 22].map(|now| throttle.wait(at(now), 2, false)), [PAUSE, Duration::ZERO]);
     }
 
     #[test]
     fn hurried_requests_follow_one_another_and_take_turns_with_deliveries() {
-        let mut pace = BackgroundPace::default();
-        pace.hurry();
-        assert_eq!(pace.wait(at(0), 5, false), Duration::ZERO);
-        pace.on_begin(5);
-        assert_eq!(pace.wait(at(0), 5, false), Duration::ZERO);
-        assert_eq!([5, 6].map(|begun| pace.wait(at(0), begun, true)), [Duration::MAX, Duration::ZERO]);
+        let mut throttle = BackgroundThrottle::default();
+        throttle.hurry();
+        assert_eq!(throttle.wait(at(0), 5, false), Duration::ZERO);
+        throttle.on_begin(5);
+        assert_eq!(throttle.wait(at(0), 5, false), Duration::ZERO);
+        assert_eq!([5, 6].map(|begun| throttle.wait(at(0), begun, true)), [Duration::MAX, Duration::ZERO]);
     }
 }

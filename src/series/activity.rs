@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 /// What happened in the last hour and in the last day, in this process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Recent {
+pub struct Activity {
     /// Since when this process counts: what was before is not in it. In milliseconds since 1970.
     #[schema(value_type = i64)]
     pub since: Timestamp,
@@ -64,7 +64,7 @@ pub struct ReasonCount {
     pub day: u64,
 }
 
-impl Recent {
+impl Activity {
     pub(super) fn new(since: Timestamp, minutes: &Ring<Totals>, quarter_hours: &Ring<Totals>) -> Self {
         let (hour, day) = (sum(minutes), sum(quarter_hours));
         Self {
