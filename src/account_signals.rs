@@ -13,8 +13,9 @@ pub use learning::{AffiliateLearning, LearningError, LearningStatus};
 use crate::delivery::{Outcome, PermanentFailure};
 use crate::domain::{EventId, Seq, Timestamp, UserKey};
 use crate::scheduling::{HealthSnapshot, HealthState, Scheduler};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// What became of an awaited event.
@@ -57,7 +58,7 @@ impl AccountSignals {
     /// this one is a repeat.
     pub fn wait_for(&self, id: EventId) -> Option<Waiter> {
         let (sender, outcome) = oneshot::channel();
-        let mut waiters = lock(&self.0.waiters);
+        let mut waiters = self.0.waiters.lock();
         if waiters.contains_key(&id) {
             return None;
         }
@@ -67,7 +68,7 @@ impl AccountSignals {
 
     /// Sends the outcome of `id` to the request that waits for it, if there is one.
     pub fn send(&self, id: EventId, outcome: EventOutcome) {
-        let waiter = lock(&self.0.waiters).remove(&id);
+        let waiter = self.0.waiters.lock().remove(&id);
         if let Some(waiter) = waiter {
             // Err: the waiter is gone.
             let _ = waiter.send(outcome);
@@ -76,7 +77,7 @@ impl AccountSignals {
 
     /// Sends an outcome to every request that waits.
     pub fn send_to_all(&self, outcome: &EventOutcome) {
-        let waiters = std::mem::take(&mut *lock(&self.0.waiters));
+        let waiters = std::mem::take(&mut *self.0.waiters.lock());
         for waiter in waiters.into_values() {
             // Err: the waiter is gone.
             let _ = waiter.send(outcome.clone());
@@ -85,7 +86,7 @@ impl AccountSignals {
 
     /// The account's health, as last published.
     pub fn health(&self) -> HealthSnapshot {
-        *lock(&self.0.health)
+        *self.0.health.lock()
     }
 
     /// The state of that at `now`: a pause that is over counts as over, even if no request was made yet.
@@ -95,22 +96,22 @@ impl AccountSignals {
 
     /// Publishes the account's health.
     pub fn publish(&self, health: HealthSnapshot) {
-        *lock(&self.0.health) = health;
+        *self.0.health.lock() = health;
     }
 
     /// What the worker offers about Refersion's list of affiliates; none before there is a worker.
     pub fn learning(&self) -> Option<Arc<dyn AffiliateLearning>> {
-        lock(&self.0.learning).clone()
+        self.0.learning.lock().clone()
     }
 
     /// The worker offers this from now on.
     pub fn offer_learning(&self, learning: Arc<dyn AffiliateLearning>) {
-        *lock(&self.0.learning) = Some(learning);
+        *self.0.learning.lock() = Some(learning);
     }
 
     /// The scheduler of the account, if events are pending and its worker has begun to read them.
     pub fn scheduler(&self) -> MutexGuard<'_, Option<Scheduler>> {
-        lock(&self.0.scheduler)
+        self.0.scheduler.lock()
     }
 
     /// Up to where the worker has read the log, if no pending event there is of the user with these keys.
@@ -131,16 +132,12 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         self.outcome.close();
-        let mut waiters = lock(&self.signals.0.waiters);
+        let mut waiters = self.signals.0.waiters.lock();
         // Once this one has its outcome, or has given up, another one may wait for the same event.
         if waiters.get(&self.id).is_some_and(oneshot::Sender::is_closed) {
             waiters.remove(&self.id);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -156,7 +153,7 @@ mod tests {
         assert!(signals.wait_for(ID).is_none(), "a repeat does not take the place of the first");
         signals.send(ID, EventOutcome::AccountHalted);
         assert_eq!(waiter.outcome().await, Some(EventOutcome::AccountHalted));
-        assert!(lock(&signals.0.waiters).is_empty());
+        assert!(signals.0.waiters.lock().is_empty());
     }
 
     #[tokio::test]

@@ -26,9 +26,10 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 use subtle::ConstantTimeEq;
 
@@ -71,7 +72,7 @@ impl Access {
         if authorizations.peek().is_none() {
             return if free { Ok(()) } else { Err(Problem::TokenMissing) };
         }
-        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wrong = self.wrong.lock();
         if wrong.is_slowed(peer, now) {
             return Err(Problem::TooManyWrongTokens);
         }

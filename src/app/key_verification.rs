@@ -13,8 +13,9 @@
 //! pairs nor takes the time as an argument. Both rules would stay beside it, and it would save about ten lines.
 
 use crate::http::{AccountEndpoint, AdmissionError};
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -66,9 +67,9 @@ impl<T: Clone> KeyVerifier<T> {
         pair: PairHash,
         verify: impl Future<Output = Result<T, AdmissionError>>,
     ) -> Result<T, AdmissionError> {
-        let flight = self.pairs().begin(pair, Instant::now())?;
+        let flight = self.pairs.lock().begin(pair, Instant::now())?;
         let admission = flight.get_or_init(|| verify).await.clone();
-        self.pairs().finish(pair, &flight, &admission, Instant::now());
+        self.pairs.lock().finish(pair, &flight, &admission, Instant::now());
         admission
     }
 
@@ -77,10 +78,6 @@ impl<T: Clone> KeyVerifier<T> {
         // Err: the semaphore is never closed.
         let _permit = self.permits.acquire().await;
         verification.await
-    }
-
-    fn pairs(&self) -> MutexGuard<'_, Pairs<T>> {
-        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -188,6 +185,6 @@ mod tests {
         let (one, same, ..) = tokio::time::timeout(REFUSED_TTL, all).await.expect("every verification ended");
         assert!(matches!((one, same), (Err(AdmissionError::KeyUnverified), Err(AdmissionError::KeyUnverified))));
         assert_eq!(calls.load(Ordering::Relaxed), 5, "one for each pair");
-        assert!(verifier.pairs().in_flight.is_empty());
+        assert!(verifier.pairs.lock().in_flight.is_empty());
     }
 }

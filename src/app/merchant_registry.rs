@@ -27,9 +27,10 @@ use crate::telemetry::{LogThrottle, Meter};
 use crate::worker::Worker;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use rand::Rng as _;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long the verification of a key may take, including the wait for a permit. Segment stops waiting for a response after
@@ -131,7 +132,7 @@ impl MerchantRegistry {
     }
 
     fn try_wake(&self, names: &[AccountName]) -> Result<(), ClientBuildError> {
-        let mut accounts = self.0.accounts();
+        let mut accounts = self.0.accounts.lock();
         for name in names {
             if let Some(endpoint) = self.0.activate(&mut accounts, name)? {
                 (endpoint.wake_worker)();
@@ -143,7 +144,7 @@ impl MerchantRegistry {
     /// Every account that has a worker takes the settings of the present configuration, and connects through `pool`.
     pub(super) fn take_settings(&self, pool: ConnectionPool) {
         let config = self.0.context.config();
-        let mut accounts = self.0.accounts();
+        let mut accounts = self.0.accounts.lock();
         for (name, account) in accounts.iter_mut() {
             let Some(active) = &mut account.active else { continue };
             match pool.client(&account.key) {
@@ -183,13 +184,13 @@ impl MerchantAccounts for MerchantRegistry {
     }
 
     fn endpoints(&self) -> Vec<Arc<AccountEndpoint>> {
-        let accounts = self.0.accounts();
+        let accounts = self.0.accounts.lock();
         let active = accounts.values().filter_map(|account| account.active.as_ref());
         active.map(|active| Arc::clone(&active.endpoint)).collect()
     }
 
     fn names(&self) -> Vec<AccountName> {
-        self.0.accounts().keys().cloned().collect()
+        self.0.accounts.lock().keys().cloned().collect()
     }
 
     fn wake(&self, accounts: &[AccountName]) {
@@ -252,8 +253,8 @@ impl SharedRegistry {
 
     /// Removes the account, whose key is not kept any more; `writing` is held. What is returned is to be [ended](Self::end_removed).
     fn remove_account(&self, name: &AccountName) -> Option<ActiveAccount> {
-        lock(&self.ending).insert(name.clone());
-        self.accounts().remove(name).and_then(|account| account.active)
+        self.ending.lock().insert(name.clone());
+        self.accounts.lock().remove(name).and_then(|account| account.active)
     }
 
     /// Ends the worker of a removed account, if it had one. From then on its key can be accepted again.
@@ -262,12 +263,12 @@ impl SharedRegistry {
             context.runtime.shutdown.cancel();
             worker.ended().await;
         }
-        lock(&self.ending).remove(name);
+        self.ending.lock().remove(name);
     }
 
     /// The endpoint of account `name` if `key` is its stored key; otherwise `None`.
     fn admit_stored(&self, name: &AccountName, key: &ApiKey) -> Option<Admission> {
-        let mut accounts = self.accounts();
+        let mut accounts = self.accounts.lock();
         accounts.get(name).filter(|account| account.key.is_same_pair(key))?;
         Some(self.admit_active(&mut accounts, name))
     }
@@ -293,14 +294,14 @@ impl SharedRegistry {
     /// Stores a verified key as the key of account `name`, in place of an earlier one.
     async fn store_key(&self, name: &AccountName, key: &ApiKey) -> Admission {
         let _guard = self.writing.lock().await;
-        if lock(&self.ending).contains(name) {
+        if self.ending.lock().contains(name) {
             return Err(AdmissionError::KeyUnverified); // it is sent again
         }
         if let Err(error) = self.context.store.keep_keys(vec![seal(&self.seal_key, name, key)]).await {
             tracing::error!(account = %name, %error, "cannot store an API key");
             return Err(AdmissionError::KeyNotStored);
         }
-        let mut accounts = self.accounts();
+        let mut accounts = self.accounts.lock();
         if self.set_key(&mut accounts, name, key).map_err(client_bug)? {
             tracing::info!(account = %name, "Refersion accepts another API key of the account: it replaces the stored key");
         } else {
@@ -311,9 +312,9 @@ impl SharedRegistry {
 
     /// The key of account `name` that another process has verified and stored.
     fn accept_stored(&self, name: &AccountName, key: &ApiKey) {
-        let mut accounts = self.accounts();
+        let mut accounts = self.accounts.lock();
         let same = accounts.get(name).is_some_and(|account| account.key.is_same_pair(key));
-        if same || lock(&self.ending).contains(name) {
+        if same || self.ending.lock().contains(name) {
             return;
         }
         match self.set_key(&mut accounts, name, key) {
@@ -366,14 +367,6 @@ impl SharedRegistry {
         account.active = Some(ActiveAccount { endpoint: Arc::clone(&endpoint), worker, context });
         Ok(Some(endpoint))
     }
-
-    fn accounts(&self) -> MutexGuard<'_, MerchantsByName> {
-        lock(&self.accounts)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Logs that no client can be made for a verified key. Verification made one, so this is a bug.

@@ -39,10 +39,11 @@ use axum::http::HeaderMap;
 use call::CallOutcome;
 use call_log::CallLog;
 use faults::FaultInjector;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -193,9 +194,8 @@ impl Sandbox {
         result
     }
 
-    /// Ignores poisoning: a call that panicked must not fail all later calls.
     fn state(&self) -> MutexGuard<'_, SandboxState> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }
 

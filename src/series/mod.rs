@@ -21,9 +21,10 @@ use crate::domain::Timestamp;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Totals};
 use drain::{BacklogSamples, estimate};
+use parking_lot::{Mutex, MutexGuard};
 use ring::Ring;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the counts are read.
@@ -100,7 +101,7 @@ impl SeriesRecorder {
     /// The series, up to now.
     fn sampled(&self) -> MutexGuard<'_, Recorded> {
         let shared = &self.0;
-        let mut recorded = shared.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recorded = shared.recorded.lock();
         let (now, pending) = (shared.clock.now(), shared.store.pending());
         let mut by_label: BTreeMap<String, u64> = BTreeMap::new();
         for (name, events) in &pending {

@@ -5,8 +5,9 @@
 //! erased is not in flight. Deliberately absent: any trace on disk; nothing is in flight after a restart.
 
 use crate::domain::Seq;
+use parking_lot::{Condvar, Mutex};
 use std::collections::HashSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// The events in flight of one store.
 #[derive(Debug, Default)]
@@ -27,14 +28,16 @@ impl InFlightEvents {
     pub fn begin(self: &Arc<Self>, seqs: Vec<Seq>) -> ReleaseOnDrop {
         let being_erased =
             |sets: &mut Sets| !sets.erasing.is_empty() && seqs.iter().any(|seq| sets.erasing.contains(seq));
-        let sets = self.erased.wait_while(self.lock(), being_erased);
-        sets.unwrap_or_else(PoisonError::into_inner).in_flight.extend(&seqs);
+        let mut sets = self.sets.lock();
+        self.erased.wait_while(&mut sets, being_erased);
+        sets.in_flight.extend(&seqs);
+        drop(sets);
         ReleaseOnDrop { events: Arc::clone(self), seqs }
     }
 
     /// These are in flight no longer.
     pub fn release(&self, seqs: &[Seq]) {
-        let mut sets = self.lock();
+        let mut sets = self.sets.lock();
         for seq in seqs {
             sets.in_flight.remove(seq);
         }
@@ -42,20 +45,16 @@ impl InFlightEvents {
 
     /// Whether this one is in flight.
     pub fn contains(&self, seq: Seq) -> bool {
-        self.lock().in_flight.contains(&seq)
+        self.sets.lock().in_flight.contains(&seq)
     }
 
     /// Of these, those that are not in flight; they are being erased until the guard is dropped.
     pub fn erase(self: &Arc<Self>, seqs: &[Seq]) -> EraseGuard {
-        let mut sets = self.lock();
+        let mut sets = self.sets.lock();
         let free: Vec<Seq> = seqs.iter().copied().filter(|seq| !sets.in_flight.contains(seq)).collect();
         sets.erasing.extend(&free);
         drop(sets);
         EraseGuard { events: Arc::clone(self), seqs: free }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Sets> {
-        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,7 +89,7 @@ pub struct EraseGuard {
 
 impl Drop for EraseGuard {
     fn drop(&mut self) {
-        let mut sets = self.events.lock();
+        let mut sets = self.events.sets.lock();
         for seq in &self.seqs {
             sets.erasing.remove(seq);
         }
@@ -126,7 +125,7 @@ mod tests {
             began.send("1").expect("the receiver is there");
         });
         assert_eq!(begun.recv(), Ok("2"), "others are not held back");
-        assert!(events.lock().in_flight.contains(&Seq(2)) && !events.lock().in_flight.contains(&Seq(1)));
+        assert!(events.sets.lock().in_flight.contains(&Seq(2)) && !events.sets.lock().in_flight.contains(&Seq(1)));
         drop(erasing);
         assert_eq!(begun.recv(), Ok("1"));
         thread.join().expect("no panic");

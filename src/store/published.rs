@@ -6,8 +6,8 @@
 use super::log_limit::LogLimit;
 use super::{CommitObserver, StoreError, StoreStatus};
 use crate::domain::AccountName;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Counts as of the last commit, and whether the store can be written.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Published {
 
     /// The counts. Not to be held for long.
     pub fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock()
     }
 
     /// The status; that of a store that is closed says so.
@@ -54,7 +54,7 @@ impl Published {
     /// Something was written: the store can be written.
     pub fn written(&self) {
         if self.lock().status.write_error.take().is_some() {
-            self.failures().reset();
+            self.failures.lock().reset();
             tracing::info!("the store can be written again");
         }
     }
@@ -64,16 +64,12 @@ impl Published {
         if !one_request || matches!(error, StoreError::Transient(_)) {
             let before = self.lock().status.write_error.replace(error.to_string());
             if before.is_none() {
-                self.failures().reset(); // the change of state is logged, whatever failed before
+                self.failures.lock().reset(); // the change of state is logged, whatever failed before
             }
         }
-        if self.failures().due() {
+        if self.failures.lock().due() {
             tracing::error!(%error, "the store could not commit; what failed changed nothing");
         }
-    }
-
-    fn failures(&self) -> MutexGuard<'_, LogLimit> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A transaction has committed: so many events of each of these accounts are pending now, `dead` dead letters were added,

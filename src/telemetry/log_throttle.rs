@@ -3,7 +3,7 @@
 //! In: the time. Out: whether a line may be written. Deliberately absent: counts of the lines that were left out, which the metrics
 //! have.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 /// The log lines that use this say "10 s".
@@ -21,7 +21,7 @@ impl LogThrottle {
 
     /// Whether a line may be written at `now`; if so, the next one may be written ten seconds later.
     pub fn may_log(&self, now: Instant) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         let may = last.is_none_or(|last| now.saturating_duration_since(last) >= INTERVAL);
         if may {
             *last = Some(now);

@@ -15,11 +15,12 @@ use crate::delivery::OutcomeCode;
 use crate::domain::AccountName;
 use crate::scheduling::HealthState;
 use crate::segment::AuthError;
+use parking_lot::Mutex;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The metrics of this process. Cheap to clone; clones share the counts.
@@ -126,7 +127,7 @@ impl Metrics {
 
     fn meter(&self, label: AccountLabel) -> Meter {
         let new = || Meter::new(label.clone(), self.0.families.clone());
-        self.meters().entry(label.clone()).or_insert_with(new).clone()
+        self.0.meters.lock().entry(label.clone()).or_insert_with(new).clone()
     }
 
     /// Counts a request that was refused because of its credentials, and that is for no account.
@@ -155,13 +156,13 @@ impl Metrics {
 
     /// What every meter has counted so far, by its value of the label `account`.
     pub fn totals(&self) -> Vec<(String, Totals)> {
-        let meters: Vec<Meter> = self.meters().values().cloned().collect();
+        let meters: Vec<Meter> = self.0.meters.lock().values().cloned().collect();
         meters.iter().map(|meter| (meter.name(), meter.totals())).collect()
     }
 
     /// The value of the label `account` of the account with this name; none if it belongs to none of the service.
     pub fn label_of(&self, account: &str) -> Option<String> {
-        let label = label(&self.meters(), account);
+        let label = label(&self.0.meters.lock(), account);
         (label != NO_ACCOUNT).then(|| label.into_owned())
     }
 
@@ -196,7 +197,7 @@ impl Metrics {
 
     /// The gauges of every label that there is, those without a value among them.
     fn account_gauges(&self, observed: &Observed) -> BTreeMap<AccountLabel, Gauges> {
-        let meters = self.meters();
+        let meters = self.0.meters.lock();
         let labels = meters.keys().cloned().chain([NO_ACCOUNT.into()]);
         let mut gauges: BTreeMap<AccountLabel, Gauges> = labels.map(|label| (label, Gauges::default())).collect();
         let mut with = |name: &str, change: &dyn Fn(&mut Gauges)| {
@@ -231,7 +232,7 @@ impl Metrics {
 
     /// The dead letters by label and reason, those that are none among them.
     fn dead_letters(&self, store: &ObservedStore) -> BTreeMap<(AccountLabel, &'static str), u64> {
-        let meters = self.meters();
+        let meters = self.0.meters.lock();
         let mut letters = BTreeMap::new();
         for account in meters.keys().cloned().chain([NO_ACCOUNT.into()]) {
             letters.extend(OutcomeCode::failures().map(|reason| ((account.clone(), reason.as_str()), 0)));
@@ -243,10 +244,6 @@ impl Metrics {
             *letters.entry((label(&meters, name), reason)).or_default() += found;
         }
         letters
-    }
-
-    fn meters(&self) -> MutexGuard<'_, BTreeMap<AccountLabel, Meter>> {
-        self.0.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

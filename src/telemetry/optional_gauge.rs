@@ -1,8 +1,9 @@
 //! A gauge that may have no value: then it is left out, because 0 would be one.
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::{MetricType, TypedMetric};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// A gauge without labels. Clones share the value.
 #[derive(Clone, Debug, Default)]
@@ -11,11 +12,7 @@ pub(super) struct OptionalGauge(Arc<Mutex<Option<i64>>>);
 impl OptionalGauge {
     /// Sets the value; `None`: it is not known.
     pub(super) fn set(&self, value: Option<i64>) {
-        *self.value() = value;
-    }
-
-    fn value(&self) -> MutexGuard<'_, Option<i64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock() = value;
     }
 }
 
@@ -25,7 +22,7 @@ impl TypedMetric for OptionalGauge {
 
 impl EncodeMetric for OptionalGauge {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        match *self.value() {
+        match *self.0.lock() {
             Some(value) => encoder.encode_gauge(&value),
             None => Ok(()),
         }
@@ -36,6 +33,6 @@ impl EncodeMetric for OptionalGauge {
     }
 
     fn is_empty(&self) -> bool {
-        self.value().is_none()
+        self.0.lock().is_none()
     }
 }

@@ -7,14 +7,15 @@
 //! split into halves down to the refused call, so that no other call is refused with it. Deliberately absent: which calls share a request
 //! ([`crate::scheduling::Batcher`]), and what replies mean for an event.
 
-use super::{FOREVER, Worker, lock};
+use super::{FOREVER, Worker};
 use crate::delivery::{Call, Reply};
 use crate::domain::{Seq, Timestamp};
 use crate::failpoint;
 use crate::refersion::SendGuard;
 use crate::scheduling::{Batch, Batcher, Denied, Permit};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
@@ -96,7 +97,7 @@ impl Dispatcher {
 
     /// How many deliveries make room for further ones: their call is in flight, or they are being settled.
     pub(super) fn in_flight_or_settling(&self) -> usize {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         state.in_flight + state.settling.min(MAX_SETTLING)
     }
 }
@@ -104,13 +105,13 @@ impl Dispatcher {
 impl Worker {
     /// A delivery begins, and is about to make its first call.
     pub(super) fn announce_call(&self) -> AnnouncedCall {
-        lock(&self.0.dispatcher.state).announced += 1;
+        self.0.dispatcher.state.lock().announced += 1;
         AnnouncedCall(self.clone())
     }
 
     /// The settlement of a delivery is about to be written.
     pub(super) fn settling(&self) -> Settling {
-        lock(&self.0.dispatcher.state).settling += 1;
+        self.0.dispatcher.state.lock().settling += 1;
         self.0.changed.notify_one();
         Settling(self.clone())
     }
@@ -126,7 +127,7 @@ impl Worker {
         announced: Option<AnnouncedCall>,
     ) -> Option<(Reply, Duration)> {
         let (reply, replied) = oneshot::channel();
-        lock(&self.0.dispatcher.state).batcher.push(call, alone, PendingCall { seq, reply });
+        self.0.dispatcher.state.lock().batcher.push(call, alone, PendingCall { seq, reply });
         announced.map_or_else(|| self.dispatch(), drop); // dropping it dispatches as well
         let what = || "the request ended without a reply: a bug of this service".to_owned();
         replied.await.unwrap_or_else(|_| Some((Reply::Lost { what: what(), retry_after: None }, Duration::ZERO)))
@@ -145,7 +146,7 @@ impl Worker {
 
     /// How long until a call that waits for the rate may be sent.
     pub(super) fn until_next_permit(&self) -> Duration {
-        let next = lock(&self.0.dispatcher.state).next_permit;
+        let next = self.0.dispatcher.state.lock().next_permit;
         next.map_or(Duration::MAX, |at| at.since(self.now()))
     }
 
@@ -171,7 +172,7 @@ impl Worker {
     }
 
     fn next_batch(&self) -> Option<(Batch<PendingCall>, Permit)> {
-        let mut state = lock(&self.0.dispatcher.state);
+        let mut state = self.0.dispatcher.state.lock();
         let awaited = state.next_permit.take();
         let more = state.announced > 0;
         if self.is_stopping() {
@@ -273,14 +274,14 @@ async fn send(mut in_flight: RequestInFlight, calls: Vec<DispatchedCall>) {
 
 impl Drop for AnnouncedCall {
     fn drop(&mut self) {
-        lock(&self.0.0.dispatcher.state).announced -= 1;
+        self.0.0.dispatcher.state.lock().announced -= 1;
         self.0.dispatch();
     }
 }
 
 impl Drop for Settling {
     fn drop(&mut self) {
-        lock(&self.0.0.dispatcher.state).settling -= 1;
+        self.0.0.dispatcher.state.lock().settling -= 1;
     }
 }
 
@@ -290,7 +291,7 @@ impl Drop for RequestInFlight {
             self.worker.health().abandon(permit, self.worker.now());
             self.worker.publish_health();
         }
-        let mut state = lock(&self.worker.0.dispatcher.state);
+        let mut state = self.worker.0.dispatcher.state.lock();
         state.in_flight -= self.calls;
         state.batcher.on_ended(self.shareable);
         drop(state);

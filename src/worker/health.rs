@@ -4,8 +4,8 @@
 //! a transition is reported once, however many replies would have caused it. Deliberately absent: the rules, which are those of
 //! [`AccountHealth`].
 
+use super::Worker;
 use super::run_loop::STORE_PAUSE;
-use super::{Worker, lock};
 use crate::account_signals::EventOutcome;
 use crate::delivery::Reply;
 use crate::domain::{ApiKey, Seq};
@@ -125,7 +125,7 @@ impl Worker {
     /// restart of the one process that there is, only the limits: to start again is how an operator ends a pause.
     pub(super) async fn restore_health(&self, lease: &Lease) {
         let (number, now) = (lease.number(), self.now());
-        if lock(&self.0.saved_health).as_ref().is_some_and(|(restored, _)| *restored == number) {
+        if self.0.saved_health.lock().as_ref().is_some_and(|(restored, _)| *restored == number) {
             return;
         }
         let account = &self.0.settings.account;
@@ -137,7 +137,7 @@ impl Worker {
                 SavedHealth::default() // is saved soon, so that the next start does not warn again
             }
         };
-        *lock(&self.0.saved_health) = Some((number, saved.clone()));
+        *self.0.saved_health.lock() = Some((number, saved.clone()));
         let limits = self.delivery().limits;
         *self.health() = if lease.is_unlimited() {
             AccountHealth::new(limits, saved.learned)
@@ -170,13 +170,13 @@ impl Worker {
     /// Saves the account's health, if what is saved of it has changed.
     pub(super) async fn save_health(&self) {
         let health = self.health().saved(self.now());
-        if !lock(&self.0.saved_health).as_ref().is_some_and(|(_, saved)| health.differs_from(saved)) {
+        if !self.0.saved_health.lock().as_ref().is_some_and(|(_, saved)| health.differs_from(saved)) {
             return;
         }
         let Ok(text) = serde_json::to_string(&health) else { return };
         // Err: it is saved with the next change, or learned again.
         if self.0.store.save_health(&self.0.settings.account, text).await.is_ok()
-            && let Some((_, saved)) = &mut *lock(&self.0.saved_health)
+            && let Some((_, saved)) = &mut *self.0.saved_health.lock()
         {
             *saved = health;
         }

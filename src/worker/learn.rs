@@ -6,7 +6,7 @@
 //! delivery: a list that cannot be read is logged once, and asked for again after a wait that grows; reading goes on where it was
 //! interrupted. Deliberately absent: what a page teaches ([`affiliate_list`]), and what is known already, which the store decides.
 
-use super::{Worker, WorkerInner, lock};
+use super::{Worker, WorkerInner};
 use crate::account_signals::{AffiliateLearning, LearningError, LearningStatus};
 use crate::delivery::{Learn, ListPage, ListProgress, ListReply};
 use crate::domain::{AffiliateKey, Timestamp, UserKey};
@@ -96,12 +96,12 @@ impl Worker {
     /// Reads how far the list was read, once for each lease.
     pub(super) async fn restore_learning(&self, lease: &Lease) {
         let number = Some(lease.number());
-        if self.delivery().learn == Learn::Off || lock(&self.0.learning).restored == number {
+        if self.delivery().learn == Learn::Off || self.0.learning.lock().restored == number {
             return;
         }
         // Err: it is read when the run loop begins the next time.
         let Ok(progress) = self.saved_progress().await else { return };
-        let mut learning = lock(&self.0.learning);
+        let mut learning = self.0.learning.lock();
         if learning.restored != number {
             *learning = Learning { restored: number, progress, ..Learning::default() };
         }
@@ -116,7 +116,7 @@ impl Worker {
         }
         let progress = self.saved_progress().await?;
         {
-            let mut learning = lock(&self.0.learning);
+            let mut learning = self.0.learning.lock();
             if learning.restored != Some(lease.number()) {
                 *learning = Learning { restored: Some(lease.number()), progress, ..Learning::default() };
             }
@@ -131,7 +131,7 @@ impl Worker {
     /// How far the list was read.
     pub async fn learning(&self) -> Result<LearningStatus, LearningError> {
         let saved = self.saved_progress().await?;
-        let learning = lock(&self.0.learning);
+        let learning = self.0.learning.lock();
         let progress = if learning.restored.is_some() { &learning.progress } else { &saved };
         Ok(LearningStatus {
             is_reading: learning.is_due(self.delivery().learn, self.now()),
@@ -150,13 +150,13 @@ impl Worker {
     /// Whether pages are left to be read now, so that the run loop goes on without events.
     pub(super) fn is_learning(&self) -> bool {
         let is_closed = self.health().snapshot().state == HealthState::Closed;
-        is_closed && lock(&self.0.learning).is_due(self.delivery().learn, self.now())
+        is_closed && self.0.learning.lock().is_due(self.delivery().learn, self.now())
     }
 
     /// What is to be done about the list, while deliveries run or not.
     pub(super) fn next_page(&self, deliveries_run: bool) -> NextPage {
         let (now, begun) = (self.now(), self.0.dispatcher.begun());
-        let mut learning = lock(&self.0.learning);
+        let mut learning = self.0.learning.lock();
         if !learning.is_due(self.delivery().learn, now) {
             return NextPage::None;
         }
@@ -193,7 +193,7 @@ impl Worker {
     async fn learn(&self, before: &ListProgress, page: &ListPage) -> Result<Vec<Link>, StoreError> {
         let (account, hash) = (&self.0.settings.account, self.0.store.hash_key());
         let (after, added) = affiliate_list::remember_page(&*self.0.store, account, before, page, self.now()).await?;
-        let mut learning = lock(&self.0.learning);
+        let mut learning = self.0.learning.lock();
         learning.added += added.len();
         (learning.failures, learning.failure) = (0, None);
         if after.is_complete() {
@@ -210,7 +210,7 @@ impl Worker {
     /// No page could be read: it is asked for again later.
     pub(super) fn on_page_failed(&self, what: &str, retry_after: Option<Duration>) {
         let (account, now) = (&self.0.settings.account, self.now());
-        let mut learning = lock(&self.0.learning);
+        let mut learning = self.0.learning.lock();
         learning.failures = learning.failures.saturating_add(1);
         learning.failure = Some(what.to_owned());
         (learning.is_requested, learning.throttle) = (false, BackgroundThrottle::default());

@@ -33,9 +33,10 @@ use arc_swap::ArcSwap;
 use dispatcher::Dispatcher;
 use futures_util::FutureExt;
 use learn::{Learning, WeakWorker};
+use parking_lot::{Mutex, MutexGuard};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -170,7 +171,7 @@ impl Worker {
     /// Events of the account may be pending: starts the run loop, or makes it read the log again. Does nothing if another process
     /// owns the account; once that has changed, the worker is to be woken again.
     pub fn wake(&self) {
-        let mut run = lock(&self.0.run);
+        let mut run = self.0.run.lock();
         if let RunState::Running { appended } = &mut *run {
             *appended = true;
             self.0.changed.notify_one();
@@ -178,7 +179,7 @@ impl Worker {
             && let Some(lease) = self.0.store.lease(&self.0.settings.account)
         {
             *run = RunState::Running { appended: true };
-            *lock(&self.0.lease) = Some(lease.clone());
+            *self.0.lease.lock() = Some(lease.clone());
             let Runtime { handle, tracker, failed, .. } = &self.0.runtime;
             let (run, failed) = (AssertUnwindSafe(run_loop::run(self.clone(), lease)), failed.clone());
             let run = async move {
@@ -201,7 +202,7 @@ impl Worker {
     }
 
     fn health(&self) -> MutexGuard<'_, AccountHealth> {
-        lock(&self.0.health)
+        self.0.health.lock()
     }
 
     /// The account was removed from the configuration: nothing of it is begun any more, calls that were not sent are handed back, and
@@ -235,18 +236,14 @@ impl Worker {
 
     /// Whether nothing new is begun: also because the lease is about to end.
     fn is_stopping(&self) -> bool {
-        self.is_leaving() || lock(&self.0.lease).as_ref().is_none_or(Lease::is_ending)
+        self.is_leaving() || self.0.lease.lock().as_ref().is_none_or(Lease::is_ending)
     }
 
     /// Whether the lease lasts long enough for a request that is sent now.
     fn may_send(&self) -> bool {
-        lock(&self.0.lease).as_ref().is_some_and(Lease::may_send)
+        self.0.lease.lock().as_ref().is_some_and(Lease::may_send)
     }
 }
 
 /// How long to wait where an event ends the wait, not a timer.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

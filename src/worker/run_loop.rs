@@ -8,7 +8,7 @@
 
 use super::learn::{Link, NextPage};
 use super::run_delivery::{AttemptEnd, run_delivery};
-use super::{FOREVER, RunState, Worker, lock};
+use super::{FOREVER, RunState, Worker};
 use crate::account_signals::EventOutcome;
 use crate::domain::{EventId, Seq, Timestamp};
 use crate::failpoint;
@@ -298,13 +298,13 @@ impl Worker {
 
     /// Whether events were appended since this was last asked.
     fn take_appended(&self) -> bool {
-        std::mem::replace(&mut *lock(&self.0.run), RunState::Running { appended: false })
+        std::mem::replace(&mut *self.0.run.lock(), RunState::Running { appended: false })
             == RunState::Running { appended: true }
     }
 
     /// Ends the run loop, unless events were appended meanwhile.
     fn stop_if_idle(&self) -> bool {
-        let mut run = lock(&self.0.run);
+        let mut run = self.0.run.lock();
         let idle = *run == RunState::Running { appended: false } && !self.is_stopping();
         if idle {
             self.set_idle(&mut run);
@@ -314,12 +314,12 @@ impl Worker {
 
     /// Ends the run loop, whatever is pending.
     fn stop(&self) {
-        self.set_idle(&mut lock(&self.0.run));
+        self.set_idle(&mut self.0.run.lock());
     }
 
     fn set_idle(&self, run: &mut RunState) {
         *self.0.signals.scheduler() = None;
-        *lock(&self.0.lease) = None;
+        *self.0.lease.lock() = None;
         *run = RunState::Idle;
     }
 }

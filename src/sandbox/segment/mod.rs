@@ -24,10 +24,11 @@ use super::call::{CallOutcome, SandboxResponse};
 use super::faults::Fault;
 use super::faulty_connection::{ConnectionControl, FaultyListener};
 use axum::Router;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use state::SegmentState;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -166,8 +167,7 @@ impl SegmentSandbox {
         &self.0.settings
     }
 
-    /// Ignores poisoning: a call that panicked must not fail all later calls.
     fn state(&self) -> MutexGuard<'_, SegmentState> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }

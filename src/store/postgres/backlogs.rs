@@ -8,8 +8,9 @@
 
 use crate::domain::{AccountName, Seq};
 use crate::store::published::Published;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// What was counted of one account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +48,17 @@ impl Backlogs {
 
     /// How many events of the account are pending.
     pub fn pending(&self, account: &AccountName) -> u64 {
-        self.lock().get(account).map_or(0, |backlog| backlog.pending)
+        self.accounts.lock().get(account).map_or(0, |backlog| backlog.pending)
     }
 
     /// A seq below which no event of the account is pending.
     pub fn first(&self, account: &AccountName) -> Seq {
-        self.lock().get(account).map_or(Seq::default(), |backlog| backlog.first)
+        self.accounts.lock().get(account).map_or(Seq::default(), |backlog| backlog.first)
     }
 
     /// This process has appended these, in the order of their seqs.
     pub fn appended<'a>(&self, events: impl IntoIterator<Item = (&'a AccountName, Seq)>) {
-        let mut accounts = self.lock();
+        let mut accounts = self.accounts.lock();
         let mut changed = BTreeMap::new();
         for (account, seq) in events {
             if !accounts.contains_key(account) {
@@ -75,7 +76,7 @@ impl Backlogs {
 
     /// So many pending events of these accounts were ended, and so many dead letters added.
     pub fn ended<'a>(&self, events: impl IntoIterator<Item = (&'a AccountName, u64)>, dead: i64) {
-        let mut accounts = self.lock();
+        let mut accounts = self.accounts.lock();
         let mut changed = BTreeMap::new();
         for (account, ended) in events {
             if let Some(backlog) = accounts.get_mut(account) {
@@ -88,7 +89,7 @@ impl Backlogs {
 
     /// The tables were counted, as of one moment at which `last` was the highest seq. Accounts without pending events are left out.
     pub fn counted(&self, counts: &BTreeMap<AccountName, Count>, last: Seq, dead: u64) {
-        let mut accounts = self.lock();
+        let mut accounts = self.accounts.lock();
         for name in counts.keys() {
             accounts.entry(name.clone()).or_default();
         }
@@ -101,10 +102,6 @@ impl Backlogs {
         }
         self.published.commit(accounts.iter().map(|(name, backlog)| (name, backlog.pending)), 0, last.0);
         self.published.lock().status.dead = dead;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AccountName, CountedBacklog>> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: a lasting failure is logged when it begins, once a minute, and when it is over.
 
 use crate::store::log_limit::LogLimit;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::Mutex;
 
 /// The health of one connection.
 #[derive(Debug)]
@@ -32,22 +32,22 @@ impl Health {
 
     /// Why it does not work, if it does not.
     pub fn failure(&self) -> Option<String> {
-        self.lock().failure.clone()
+        self.state.lock().failure.clone()
     }
 
     /// How many sessions it has had so far.
     pub fn sessions(&self) -> u64 {
-        self.lock().sessions
+        self.state.lock().sessions
     }
 
     /// It has another session.
     pub fn another_session(&self) {
-        self.lock().sessions += 1;
+        self.state.lock().sessions += 1;
     }
 
     /// It does not work.
     pub fn set(&self, failure: String) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.failure.is_none() {
             state.limit.reset();
         }
@@ -63,12 +63,8 @@ impl Health {
 
     /// It works.
     pub fn clear(&self) {
-        if self.lock().failure.take().is_some() {
+        if self.state.lock().failure.take().is_some() {
             tracing::info!(connection = self.name, "the store works again");
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ConnectionState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,8 +9,9 @@ use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, Seq};
 use crate::scheduling::ReplicaId;
 use crate::store::{Lease, Term};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -76,19 +77,19 @@ impl Leases {
 
     /// The lease on the account, unless it is to end.
     pub fn lease(&self, account: &AccountName) -> Option<Lease> {
-        let state = self.lock();
+        let state = self.state.lock();
         let held = state.held.get(account).filter(|held| held.ending.is_none())?;
         Some(Lease::of(held.term.subscribe()))
     }
 
     /// The token by which the account is held, whether its lease is to end or not.
     pub fn token(&self, account: &AccountName) -> Option<Uuid> {
-        self.lock().held.get(account).map(|held| held.token)
+        self.state.lock().held.get(account).map(|held| held.token)
     }
 
     /// This process owns the account from now on, by this token. Does nothing and says so while it has an earlier lease of it.
     pub fn hold(&self, account: &AccountName, number: AccountNumber, token: Uuid) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.held.contains_key(account) {
             return false;
         }
@@ -103,7 +104,7 @@ impl Leases {
 
     /// Requests may be sent until then.
     pub fn renew(&self, until: Instant) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.until = until;
         for held in state.held.values().filter(|held| held.ending != Some(LeaseEnd::Lost)) {
             held.term.send_modify(|term| term.until = until);
@@ -113,7 +114,7 @@ impl Leases {
     /// Nothing new is begun under the lease of the account. Once it was lost, nothing else is to become of it: does nothing then,
     /// and says so.
     pub fn end(&self, account: &AccountName, ending: LeaseEnd) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Some(held) = state.held.get_mut(account).filter(|held| held.ending != Some(LeaseEnd::Lost)) else {
             return false;
         };
@@ -151,7 +152,7 @@ impl Leases {
 
     /// The accounts whose leases are to end and have no clone left.
     pub fn ended(&self) -> Vec<Ended> {
-        let state = self.lock();
+        let state = self.state.lock();
         let ended = state.held.iter().filter(|(_, held)| held.term.receiver_count() == 0);
         let ended = ended.filter_map(|(name, held)| {
             Some(Ended { name: name.clone(), number: held.number, token: held.token, ending: held.ending? })
@@ -161,7 +162,7 @@ impl Leases {
 
     /// This process does not hold the account any more.
     pub fn remove(&self, account: &AccountName) {
-        self.lock().held.remove(account);
+        self.state.lock().held.remove(account);
         self.shared.set_token(account, None);
     }
 
@@ -172,7 +173,7 @@ impl Leases {
 
     /// The accounts with a lease that is not to end, and the newest pending event that was reported of each.
     pub fn newest_reported(&self) -> Vec<(AccountNumber, Seq)> {
-        let state = self.lock();
+        let state = self.state.lock();
         state
             .held
             .values()
@@ -183,7 +184,7 @@ impl Leases {
 
     /// This event is pending. Returns the account if that was not reported before.
     pub fn report(&self, number: AccountNumber, newest: Seq) -> Option<AccountName> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let mut held = state.held.iter_mut().filter(|(_, held)| held.number == number && held.ending.is_none());
         let (name, held) = held.find(|(_, held)| held.newest_reported < newest)?;
         held.newest_reported = newest;
@@ -196,12 +197,8 @@ impl Leases {
     }
 
     fn accounts(&self, which: impl Fn(&Held) -> bool) -> Vec<AccountName> {
-        let state = self.lock();
+        let state = self.state.lock();
         state.held.iter().filter(|(_, held)| which(held)).map(|(name, _)| name.clone()).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HeldLeases> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

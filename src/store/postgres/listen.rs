@@ -11,8 +11,9 @@ use super::shared::AccountNumber;
 use crate::scheduling::ReplicaId;
 use crate::store::{CommitObserver, StoreError};
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_postgres::Error;
@@ -98,7 +99,7 @@ impl Hints {
 
     /// Tells the others.
     pub fn add(&self, hint: Hint) {
-        let mut gathered = self.lock();
+        let mut gathered = self.gathered.lock();
         match hint {
             Hint::Appended(accounts) if accounts.is_empty() => return,
             Hint::Appended(accounts) => gathered.appended.extend(accounts),
@@ -125,16 +126,12 @@ impl Hints {
     }
 
     fn take(&self) -> Vec<String> {
-        let Gathered { appended, owners, keys } = std::mem::take(&mut *self.lock());
+        let Gathered { appended, owners, keys } = std::mem::take(&mut *self.gathered.lock());
         let appended: Vec<AccountNumber> = appended.into_iter().collect();
         let mut hints: Vec<Hint> = appended.chunks(MAX_ACCOUNTS).map(|some| Hint::Appended(some.to_vec())).collect();
         hints.extend(owners.then_some(Hint::Owners));
         hints.extend(keys.then_some(Hint::Keys));
         hints.iter().map(|hint| hint.text(self.me)).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Gathered> {
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

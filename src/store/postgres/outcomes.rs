@@ -12,8 +12,9 @@ use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, Seq};
 use crate::store::{DoneElsewhere, StoreError};
 use futures_util::future::try_join;
+use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio_postgres::Row;
@@ -53,7 +54,7 @@ impl Outcomes {
     pub async fn done(&self, account: &AccountName, seq: Seq, health: Option<&str>) -> DoneElsewhere {
         let (sender, done) = oneshot::channel();
         let waiting = Waiting { account: account.clone(), health: health.map(str::to_owned), done: sender };
-        self.lock().insert(seq, waiting);
+        self.waiting.lock().insert(seq, waiting);
         self.asked.notify_one();
         match done.await {
             Ok(done) => done,
@@ -81,7 +82,7 @@ impl Outcomes {
     }
 
     fn tell(&self, found: &PolledOutcomes) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         let done = |seq: &Seq, waiting: &Waiting| {
             let health = found.health.get(&waiting.account).filter(|health| Some(*health) != waiting.health.as_ref());
             found.outcomes.get(seq).cloned().or_else(|| health.cloned().map(DoneElsewhere::Health))
@@ -96,14 +97,10 @@ impl Outcomes {
 
     /// The events, and the names of their accounts.
     fn waited_for(&self) -> (Vec<i64>, Vec<String>) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         waiting.retain(|_, one| !one.done.is_closed());
         let accounts: BTreeSet<&AccountName> = waiting.values().map(|one| &one.account).collect();
         (waiting.keys().map(|seq| seq.0).collect(), accounts.iter().map(ToString::to_string).collect())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Seq, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

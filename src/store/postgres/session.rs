@@ -9,8 +9,8 @@
 use super::error::JobError;
 use super::shared::AccountNumber;
 use futures_util::future::try_join;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 use tokio_util::sync::CancellationToken;
@@ -140,17 +140,13 @@ impl Session {
     }
 
     async fn statement(&self, sql: &'static str) -> Result<Statement, Error> {
-        let known = self.statements().get(sql).cloned();
+        let known = self.statements.lock().get(sql).cloned();
         if let Some(statement) = known {
             return Ok(statement);
         }
         let statement = self.client.prepare(sql).await?;
-        self.statements().insert(sql, statement.clone());
+        self.statements.lock().insert(sql, statement.clone());
         Ok(statement)
-    }
-
-    fn statements(&self) -> MutexGuard<'_, HashMap<&'static str, Statement>> {
-        self.statements.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,8 +6,8 @@ use super::backlogs::Backlogs;
 use super::session::Session;
 use crate::domain::{AccountName, HashKey};
 use crate::store::CommitObserver;
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -44,29 +44,29 @@ impl Shared {
     /// This process owns the account from now on, by this token; or no longer (`None`).
     pub fn set_token(&self, account: &AccountName, token: Option<Uuid>) {
         match token {
-            Some(token) => self.tokens().insert(account.clone(), token),
-            None => self.tokens().remove(account),
+            Some(token) => self.tokens.lock().insert(account.clone(), token),
+            None => self.tokens.lock().remove(account),
         };
     }
 
     /// The token of the lease on the account; `None`: this process does not own it.
     pub fn token(&self, account: &AccountName) -> Option<Uuid> {
-        self.tokens().get(account).copied()
+        self.tokens.lock().get(account).copied()
     }
 
     /// The number of an account, if it was read before.
     pub fn known_number(&self, name: &AccountName) -> Option<AccountNumber> {
-        self.numbers().get(name).copied()
+        self.numbers.lock().get(name).copied()
     }
 
     /// This is the number of an account.
     pub fn know_number(&self, name: &AccountName, number: AccountNumber) {
-        self.numbers().insert(name.clone(), number);
+        self.numbers.lock().insert(name.clone(), number);
     }
 
     /// The number of an account; `None` if it has none.
     pub async fn find_number(&self, session: &Session, name: &AccountName) -> Result<Option<AccountNumber>, Error> {
-        let known = self.numbers().get(name).copied();
+        let known = self.numbers.lock().get(name).copied();
         if known.is_some() {
             return Ok(known);
         }
@@ -107,13 +107,5 @@ impl Shared {
         let number = row.get(0);
         self.know_number(name, number);
         Ok(number)
-    }
-
-    fn numbers(&self) -> MutexGuard<'_, HashMap<AccountName, AccountNumber>> {
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tokens(&self) -> MutexGuard<'_, HashMap<AccountName, Uuid>> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

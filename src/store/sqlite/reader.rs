@@ -6,9 +6,10 @@
 
 use super::schema;
 use crate::store::StoreError;
+use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 
@@ -67,21 +68,17 @@ impl Readers {
     pub async fn close(&self) {
         let _excluded = self.exclude().await; // Err: it is closed already
         self.permits.close();
-        self.pool.idle().clear();
+        self.pool.idle.lock().clear();
     }
 }
 
 impl Pool {
     fn read<T>(&self, portion: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let idle = self.idle().pop();
+        let idle = self.idle.lock().pop();
         let connection = idle.map_or_else(|| connect(&self.path), Ok)?;
         let read = portion(&connection)?; // after a failure the connection is dropped, and another one is opened
-        self.idle().push(connection);
+        self.idle.lock().push(connection);
         Ok(read)
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
