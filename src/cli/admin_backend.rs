@@ -271,17 +271,6 @@ impl OwnStore {
     }
 }
 
-/// The account of this name; without a name, the first configured one, or `main` where only configured API keys are accepted. Or the exit
-/// code after the error was printed.
-pub(super) fn account_or_first(config: &Config, name: Option<&str>) -> Result<AccountName, ExitCode> {
-    let first = || config.every_account().into_iter().next().map(|account| account.name);
-    let main = || (!config.segment.accept_any_api_key).then(AccountName::main);
-    let account = name.map(|name| AccountName::from(name.to_owned())).or_else(first).or_else(main);
-    account.ok_or_else(|| {
-        fail(&"no account is configured and any API key is accepted: name the user's account with --account")
-    })
-}
-
 /// The running service of this configuration.
 fn service(config: &Config) -> Result<AdminBackend, String> {
     let url = ops_url(config).map_err(|error| error.to_string())?;

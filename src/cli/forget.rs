@@ -2,7 +2,7 @@
 //!
 //! An event in flight is left alone. Then the command says so and exits with 1; it has to be run again.
 
-use super::admin_backend::{BackendArgs, account_or_first};
+use super::account_args::AccountArgs;
 use super::{eprint, print};
 use crate::domain::{Email, User, UserId};
 use crate::store::Forgotten;
@@ -19,36 +19,23 @@ pub(super) struct ForgetArgs {
     /// The user's e-mail address
     #[arg(long, value_name = "ADDRESS", value_parser = parse_email)]
     email: Option<Email>,
-    /// The user's account. If not given: the first configured account, which is `main` if there is one. Required if no
-    /// account is configured and any API key is accepted
-    #[arg(long, value_name = "NAME")]
-    account: Option<String>,
     /// Only count what would be erased
     #[arg(long)]
     dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    target: BackendArgs,
+    on: AccountArgs,
 }
 
 pub(super) fn run(args: &ForgetArgs) -> ExitCode {
-    let config = match args.target.config() {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let account = match account_or_first(&config, args.account.as_deref()) {
-        Ok(account) => account,
-        Err(code) => return code,
-    };
     let user = User { user_id: args.user_id.clone(), email: args.email.clone() };
-    let forgotten =
-        match args.target.with_backend(&config, async |backend| backend.forget(&user, &account, args.dry_run).await) {
-            Ok(forgotten) => forgotten,
-            Err(code) => return code,
-        };
-    if args.json {
+    let forgotten = args.on.load().and_then(|(config, account)| {
+        args.on.target.with_backend(&config, async |backend| backend.forget(&user, &account, args.dry_run).await)
+    });
+    let forgotten = match forgotten {
+        Ok(forgotten) => forgotten,
+        Err(code) => return code,
+    };
+    if args.on.json {
         print(&json!(forgotten).to_string());
     } else {
         print(&summary(&forgotten, args.dry_run));

@@ -4,7 +4,8 @@
 //! In: the name of an account. Out: counts. Interrupted, it goes on with the next page when it is run again. On a store of its own it
 //! keeps below `REFERSION_MAX_REQUESTS_PER_SECOND` and makes one request at a time.
 
-use super::admin_backend::{AdminBackend, BackendArgs, account_or_first};
+use super::account_args::AccountArgs;
+use super::admin_backend::AdminBackend;
 use super::admin_client::AdminClient;
 use super::progress::count_bar;
 use super::{now, print};
@@ -22,14 +23,8 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct LearnArgs {
-    /// The account whose affiliates to learn. If not given: the first configured account, which is `main` if there is one
-    #[arg(long, value_name = "NAME")]
-    account: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    target: BackendArgs,
+    on: AccountArgs,
 }
 
 /// How often the running service is asked how far it is.
@@ -41,9 +36,8 @@ const MAX_FAILURES: u32 = 4;
 
 pub(super) fn run(args: &LearnArgs) -> ExitCode {
     let bar = count_bar("affiliates");
-    let learned = args.target.config().and_then(|config| {
-        let account = account_or_first(&config, args.account.as_deref())?;
-        args.target.with_owner(&config, async |backend| match backend {
+    let learned = args.on.load().and_then(|(config, account)| {
+        args.on.target.with_owner(&config, async |backend| match backend {
             AdminBackend::Service(service) => through_service(service, account.as_str(), &bar).await,
             AdminBackend::Store(own) => {
                 let accounts = config.every_account();
@@ -57,7 +51,7 @@ pub(super) fn run(args: &LearnArgs) -> ExitCode {
     });
     bar.finish_and_clear();
     match learned {
-        Ok(status) if args.json => print(&json!(status).to_string()),
+        Ok(status) if args.on.json => print(&json!(status).to_string()),
         Ok(AffiliateListStatus { read, .. }) => {
             print(&format!("{read} affiliates are on Refersion's list, and known by e-mail"));
         }

@@ -3,7 +3,8 @@
 //! In: what is known of the customer or of the event. Out: affiliates and events, as lines or as JSON. It changes nothing. Invariant: what
 //! is asked is not stored, logged or repeated. Exit code 1: nothing is known.
 
-use super::admin_backend::{AdminBackend, BackendArgs, account_or_first};
+use super::account_args::AccountArgs;
+use super::admin_backend::AdminBackend;
 use super::forget::{parse_email, parse_user_id};
 use super::{format_time, print};
 use crate::admin::{LookupRequest, LookupResult};
@@ -28,23 +29,15 @@ pub(super) struct LookupArgs {
     /// The code of an affiliate at Refersion
     #[arg(long, value_name = "CODE")]
     code: Option<String>,
-    /// The account. If not given: the first configured account, which is `main` if there is one. Required if no account is
-    /// configured and any API key is accepted
-    #[arg(long, value_name = "NAME")]
-    account: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    target: BackendArgs,
+    on: AccountArgs,
 }
 
 /// So many events are read in one operation.
 const PAGE_SIZE: u16 = 500;
 
 pub(super) fn run(args: &LookupArgs) -> ExitCode {
-    let found = args.target.config().and_then(|config| {
-        let account = account_or_first(&config, args.account.as_deref())?;
+    let found = args.on.load().and_then(|(config, account)| {
         let request = LookupRequest {
             account: Some(account.as_str().to_owned()),
             user_id: args.user_id.as_ref().map(|id| id.as_str().to_owned()),
@@ -54,13 +47,13 @@ pub(super) fn run(args: &LookupArgs) -> ExitCode {
             before: None,
             limit: Some(PAGE_SIZE),
         };
-        args.target.with_backend(&config, async |backend| all(backend, request).await)
+        args.on.target.with_backend(&config, async |backend| all(backend, request).await)
     });
     let found = match found {
         Ok(found) => found,
         Err(code) => return code,
     };
-    if args.json {
+    if args.on.json {
         print(&json!(found).to_string());
     } else {
         for line in lines(&found) {

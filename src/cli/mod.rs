@@ -4,6 +4,7 @@
 //! output); 2 is wrong usage; 64 is a bad configuration. A command's result goes to standard output, everything else to standard
 //! error. This is the only place that reads the environment.
 
+mod account_args;
 mod admin_backend;
 mod admin_client;
 mod backup;

@@ -63,7 +63,7 @@ async fn forget_requires_an_account_if_none_is_configured() {
     let (code, _, err) = run(&partner, &["forget", "--user-id", "u1"], &[]).await;
     assert_eq!(code, Some(1));
     assert!(
-        err.contains("no account is configured and any API key is accepted: name the user's account with --account"),
+        err.contains("no account is configured and any API key is accepted: name the account with --account"),
         "{err}"
     );
     let name = partner.kept()[0].0.clone();

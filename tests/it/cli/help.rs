@@ -282,10 +282,10 @@ async fn forget() {
     Options:
           --user-id <ID>     Segment's userId of the user
           --email <ADDRESS>  The user's e-mail address
-          --account <NAME>   The user's account. If not given: the first configured account, which is
-                             `main` if there is one. Required if no account is configured and any API
-                             key is accepted
           --dry-run          Only count what would be erased
+          --account <NAME>   The account. If not given: the first configured account, which is `main` if
+                             there is one. Required if no account is configured and any API key is
+                             accepted
           --json             Print JSON
           --ops <URL>        The URL of the running service's operators' listener. Without it, the
                              command opens the store, or if a service has it open, asks OPS_LISTEN
