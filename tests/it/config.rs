@@ -320,7 +320,7 @@ fn the_defaults_are_as_documented() {
             create_if: None,
         },
         accounts: [],
-        written: Written(…),
+        written: SettingsAsWritten(…),
     }
     "#);
 }
