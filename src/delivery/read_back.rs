@@ -5,7 +5,7 @@
 //! ([`super::identify`]).
 
 use super::{Affiliate, PlanInput, status};
-use crate::domain::{Attribute, Email, Fact, Field, Profile, SentAttributes, Timestamp};
+use crate::domain::{Attribute, Email, Fact, Field, FieldFormat, Profile, SentAttributes, Timestamp};
 use crate::mapping::Identify;
 
 /// What is known of an affiliate that a search has found by `email`: it has that e-mail.
@@ -29,9 +29,14 @@ pub(super) fn sent_already(input: &PlanInput<'_>, wanted: &Identify, affiliate: 
 fn shows(affiliate: &Affiliate, attribute: &Attribute, value: &str) -> bool {
     let Attribute::Field(field) = attribute else { return false };
     let shown = affiliate.profile.get(*field);
-    match field {
-        Field::Email => shown.is_some_and(|shown| shown.trim().to_lowercase() == value.to_lowercase()),
-        _ => shown == Some(value),
+    match field.spec().format {
+        FieldFormat::Email => shown.is_some_and(|shown| shown.trim().to_lowercase() == value.to_lowercase()),
+        FieldFormat::Text
+        | FieldFormat::NonEmpty
+        | FieldFormat::StateCode
+        | FieldFormat::Country
+        | FieldFormat::Offer
+        | FieldFormat::Alphanumeric => shown == Some(value),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The fields of an affiliate at Refersion: one table, from which every other list of fields is derived.
 //!
-//! To add a field, add a row. Derived from the table: the names that the Refersion client sends and reads, the fields that
-//! a read-back compares, the fields that anonymizing overwrites, and the fields that the simulated Refersion takes. What
-//! fills a field is decided in [`crate::mapping`]. Source: Refersion's API contract (`/affiliate/new`, `edit`, `get`).
+//! To add a field, add a row; every column has to be decided. Derived from the table: the names that the Refersion client sends and
+//! reads, the fields that a read-back compares, the fields that anonymizing overwrites, the fields that the simulated Refersion
+//! takes and shows, and the values of the metrics' label `field`. What fills a field is decided in [`crate::mapping`]: a test there
+//! does not compile without the new one. Source: Refersion's API contract (`/affiliate/new`, `edit`, `get`).
 //! Deliberately absent: the longest length of a value. Refersion has limits (`Value exceed the char limit`), but publishes
 //! none, so that a value is sent as it is; [`FieldFormat`] bounds those that have a form.
 

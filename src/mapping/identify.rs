@@ -120,6 +120,42 @@ fn merchant_id(user_id: Option<&UserId>) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Timestamp;
+    use crate::mapping::map;
+
+    /// Of an event whose user has every field: the part that fills this one. A field that is new in the table does not compile until
+    /// it is decided here what fills it.
+    const fn filled_by(field: Field) -> &'static str {
+        match field {
+            Field::FirstName => r#""firstName": "Ann""#,
+            Field::LastName => r#""lastName": "Lee""#,
+            Field::Email => r#""email": "ann@x.io""#,
+            Field::PaypalEmail => r#""paypalEmail": "pay@x.io""#,
+            Field::Company => r#""company": {"name": "Acme"}"#,
+            Field::Address1 => r#""address1": "6th St""#,
+            Field::Address2 => r#""address2": "Suite 4""#,
+            Field::City => r#""city": "Toronto""#,
+            Field::State => r#""state": "Ontario""#,
+            Field::Zip => r#""postalCode": "M5V 1A1""#,
+            Field::Country => r#""country": "CA""#,
+            Field::Phone => r#""phone": "+1 555""#,
+            Field::Offer => r#""the rule": "offer""#,
+            Field::UniqueMerchantId => r#""the userId": "u1""#,
+        }
+    }
+
+    #[test]
+    fn every_field_of_the_table_is_filled_when_an_affiliate_is_created() {
+        let traits: Vec<&str> = Field::ALL.iter().copied().map(filled_by).collect();
+        let event = format!(r#"{{"type": "identify", "userId": "u1", "traits": {{{}}}}}"#, traits.join(", "));
+        let rules = Rules { offer: Some("12".to_owned()), paypal_email: true, ..Rules::default() };
+        let mapped = map(&Event::parse(&event).expect("an event"), &rules, Timestamp(1_700_000_000_000));
+        let Ok(Intent::Identify(Identify { creation: Creation::Allowed(new), .. })) = mapped.intent else {
+            panic!("{mapped:?}")
+        };
+        let missing: Vec<&Field> = Field::ALL.iter().filter(|field| new.profile.get(**field).is_none()).collect();
+        assert!(missing.is_empty(), "nothing fills {missing:?}");
+    }
 
     #[test]
     fn only_an_alphanumeric_user_id_is_the_merchants_id() {
