@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The process is alive, whatever the state of the store and of Refersion: an orchestrator restarts it on a failure here, and a
-/// restart mends neither.
+/// restart repairs neither.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Liveness {
     /// `ok`

@@ -19,7 +19,7 @@
 //! 2 adapters     refersion  segment_api  store  config  telemetry   one outside thing each
 //!                clock  account_signals                  the time; messages between `http` and `worker`
 //!   (on those)   dry_run  health  scrape  series         what an event would do; whether the service is ready; its metrics;
-//!                                                        what happened of late
+//!                                                        what happened recently
 //! 3 services     admin  http  worker  sandbox            async; connect the logic to the adapters
 //! 4 assembly     app                                     the only module that knows every concrete type
 //!                cli                                     one file per subcommand

@@ -13,7 +13,7 @@ pub struct LearningStatus {
     pub is_reading: bool,
     /// How many of its affiliates were read.
     pub read: u64,
-    /// How many it has, as far as it told.
+    /// How many it has in all; none if no page has stated it yet.
     pub total: Option<u64>,
     /// When it was last read to its end.
     pub completed_at: Option<Timestamp>,

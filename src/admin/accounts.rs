@@ -75,13 +75,13 @@ pub struct AccountStatus {
     pub requests_per_second: Option<f64>,
 }
 
-/// An account, and what happened to it of late.
+/// An account, and what happened to it recently.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AccountDetails {
     /// The account.
     #[serde(flatten)]
     pub status: AccountStatus,
-    /// What happened of late; `null` of an account that has no worker. The accounts whose API keys arrived with requests are counted
+    /// What happened recently; `null` of an account that has no worker. The accounts whose API keys arrived with requests are counted
     /// together.
     pub recent: Option<Activity>,
 }
@@ -131,7 +131,7 @@ pub(super) async fn in_need_first(admin: &Admin, limit: usize) -> Result<(Vec<Ac
     Ok((statuses(admin, &found, now).await?, more))
 }
 
-/// The account of this name, and what happened to it of late.
+/// The account of this name, and what happened to it recently.
 pub(super) async fn details(admin: &Admin, account: &str) -> Result<AccountDetails, Problem> {
     let name = admin.known_account(account).await?;
     let all = ListedAccounts::of(admin);

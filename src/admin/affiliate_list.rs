@@ -21,7 +21,7 @@ pub struct AffiliateListStatus {
     pub reading: bool,
     /// How many of its affiliates were read, in this reading or in the last one.
     pub read: u64,
-    /// How many it has; `null` if it did not tell yet.
+    /// How many it has in all; `null` if no page has stated it yet.
     pub total: Option<u64>,
     /// When it was last read to its end, in milliseconds since 1970.
     #[schema(value_type = Option<i64>)]

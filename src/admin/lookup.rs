@@ -98,7 +98,7 @@ pub(super) async fn look_up(
     looked_up(&admin, &request).await.map(Json)
 }
 
-/// What is known of the user or the event, for an operator who asks.
+/// What is known of the user or the event, for an operator.
 pub(super) async fn looked_up(admin: &Admin, request: &LookupRequest) -> Result<LookupResult, Problem> {
     let account = admin.account_or_first(request.account.as_deref()).await?;
     let query = request.query(admin.store.hash_key(), account).map_err(Problem::InvalidRequest)?;

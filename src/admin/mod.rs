@@ -68,7 +68,7 @@ pub struct Admin {
     pub started_at: Timestamp,
     /// What `/metrics` shows.
     pub scraper: Scraper,
-    /// What happened of late.
+    /// What happened recently.
     pub series: SeriesRecorder,
     /// Reads the configuration again.
     pub config: Arc<dyn ReloadConfig>,

@@ -1,4 +1,4 @@
-//! Reload: takes another configuration while the service runs, as SIGHUP does, and says what came of it.
+//! Reload: the service takes another configuration while it runs, as at SIGHUP, and answers what has changed.
 //!
 //! In: a request. Out: every setting that differs, or every problem of the configuration, which is refused then. Deliberately absent:
 //! reading and applying it, which the assembly does ([`ReloadConfig`]); the configuration itself never comes with a request.

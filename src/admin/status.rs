@@ -1,4 +1,4 @@
-//! The service at a glance: whether it is ready, what is pending, the states of its accounts, and what happened of late.
+//! The service at a glance: whether it is ready, what is pending, the states of its accounts, and what happened recently.
 
 use super::Admin;
 use super::directory::AccountState;
@@ -37,7 +37,7 @@ pub struct ServiceStatus {
     pub dead_letters: u64,
     /// The accounts by their states.
     pub accounts: AccountCounts,
-    /// What happened of late to all accounts.
+    /// What happened recently to all accounts.
     pub recent: Activity,
 }
 

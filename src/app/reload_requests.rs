@@ -1,7 +1,7 @@
 //! Requests of operators to read the configuration again, from the operators' listener to the one task that does it.
 //!
 //! In: a request. Out: what differs, or the problems. Invariant: one reload runs at a time; a request whose answer does not come any more
-//! is told that the service shuts down.
+//! gets the error that the service shuts down.
 
 use crate::admin::{ReloadConfig, ReloadRefusal};
 use crate::config::SettingChange;

@@ -138,7 +138,7 @@ impl Refusal {
         }
     }
 
-    /// Whether only who runs this service can mend it: then it is logged.
+    /// Whether only the operator of this service can correct it: then it is logged.
     pub fn is_misconfiguration(self) -> bool {
         matches!(self, Self::WrongRedirect | Self::WrongClient | Self::WrongScope)
     }

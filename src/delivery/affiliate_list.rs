@@ -1,4 +1,4 @@
-//! Refersion's list of affiliates: what a page of it teaches, and how far it was read.
+//! Refersion's list of affiliates: what is learned from a page of it, and how far it was read.
 //!
 //! In: pages, as [`crate::refersion`] reads them. Out: what to remember of the affiliates ([`learned`]), and the [`ListProgress`] that is
 //! stored with it. An affiliate of the list is known by its code and its e-mail; `get` shows its numeric id once that is needed, and
@@ -62,7 +62,7 @@ pub enum ListReply {
     },
 }
 
-/// An affiliate that a page teaches, and the key of its e-mail.
+/// An affiliate that is learned from a page, and the key of its e-mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LearnedAffiliate {
     /// What is to be remembered.
@@ -71,7 +71,7 @@ pub struct LearnedAffiliate {
     pub email: UserKey,
 }
 
-/// How far the list of an account was read. Stored with what its pages taught.
+/// How far the list of an account was read. Stored together with what was learned from its pages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ListProgress {
@@ -79,7 +79,7 @@ pub struct ListProgress {
     pub page: u32,
     /// How many affiliates the pages before it held.
     pub seen: u64,
-    /// How many there are in all, as the last page told.
+    /// How many there are in all, as the last page states.
     pub total: Option<u64>,
     /// The first affiliate of the last page: a server that does not page shows it again.
     first: Option<AffiliateCode>,
@@ -131,7 +131,7 @@ impl ListProgress {
     }
 }
 
-/// What a page teaches: each affiliate with an address, unless its status is final. Of several with one address or one code, the
+/// What is learned from a page: each affiliate with an address, unless its status is final. Of several with one address or one code, the
 /// first.
 pub fn learned(page: &ListPage, hash: &HashKey, account: &AccountName) -> Vec<LearnedAffiliate> {
     let (mut codes, mut emails) = (HashSet::new(), HashSet::new());
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_teaches_whom_the_merchant_has_not_denied_or_disabled_each_once() {
+    fn affiliates_that_the_merchant_has_not_denied_or_disabled_are_learned_from_a_page_each_once() {
         use AffiliateStatus::{Active, Denied, Disabled, Pending};
         for (claim, listed, expected) in [
             ("active", vec![listed("a", "a@x.io", Some(Active))], &["a"][..]),
@@ -219,7 +219,7 @@ mod tests {
             ("one page of one", vec![page(&["a", "b"], Some(2))], (1, 2, true)),
             ("one page of two", vec![page(&["a", "b"], Some(3))], (2, 2, false)),
             ("two pages of two", vec![page(&["a", "b"], Some(3)), page(&["c"], Some(3))], (1, 3, true)),
-            ("the total is not told", vec![page(&["a"], None), page(&["b"], None)], (3, 2, false)),
+            ("the total is not stated", vec![page(&["a"], None), page(&["b"], None)], (3, 2, false)),
             ("until a page is empty", vec![page(&["a"], None), page(&[], None)], (1, 1, true)),
             ("one page again and again", vec![page(&["a"], Some(9)), page(&["a"], Some(9))], (1, 1, true)),
             ("pages are smaller than asked for", vec![page(&["a"], Some(3)), page(&["b"], Some(3))], (3, 2, false)),

@@ -63,7 +63,7 @@ pub struct SavedHealth {
 }
 
 impl SavedHealth {
-    /// What it says of the account at `now`: a pause that is over counts as over.
+    /// The state of the account at `now`: a pause that has ended counts as ended.
     pub fn state(&self, now: Timestamp) -> HealthState {
         self.pause.as_ref().map_or(HealthState::Closed, |pause| pause.state(now)).at(now)
     }

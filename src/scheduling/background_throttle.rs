@@ -25,12 +25,12 @@ pub struct BackgroundThrottle {
     first: Option<u64>,
     /// Since when no delivery runs, and no such request.
     quiet_since: Option<Timestamp>,
-    /// Somebody waits: one such request follows the other.
+    /// A caller waits: each request follows the one before without a wait.
     is_hurried: bool,
 }
 
 impl BackgroundThrottle {
-    /// Somebody waits for the requests from now on: they are made one after the other, at the rate of deliveries.
+    /// A caller waits for the requests from now on: each follows the one before without a wait, at the rate of deliveries.
     pub fn hurry(&mut self) {
         self.is_hurried = true;
     }

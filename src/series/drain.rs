@@ -18,7 +18,7 @@ const FALLING: usize = 3;
 /// No estimate is longer than this: it would be a guess.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How many events were pending of late.
+/// How many events were pending at the latest samples.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BacklogSamples(VecDeque<(Timestamp, u64)>);
 

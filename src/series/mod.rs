@@ -1,11 +1,11 @@
-//! What happened in the last hour by minute and in the last day by quarter of an hour, and how fast the backlog drains: what the
-//! pages and `status` draw.
+//! Time series in memory: what happened in the last hour by minute and in the last day by quarter of an hour, and how fast the
+//! backlog drains. The pages and `status` draw them.
 //!
-//! In: what the metrics have counted so far and how many events are pending, read every few seconds by a task and whenever somebody
-//! asks. Out: an [`Activity`] for each account and for all of them. `ring` keeps intervals, `drain` estimates when a
-//! backlog will be empty; `reasons` has the reasons in words. Invariants: nothing here is on the path of an event, which goes on counting as it does; the memory
-//! is bounded by the configuration, because all accounts whose keys arrived with requests are one, as in the metrics. Deliberately
-//! absent: anything durable; a restart begins anew, and [`Activity::since`] says when that was.
+//! In: what the metrics have counted so far and how many events are pending, read every few seconds by a task, and at each
+//! request. Out: an [`Activity`] for each account and for all of them. `ring` keeps intervals, `drain` estimates when a
+//! backlog will be empty; `reasons` has the reasons in words. Invariants: an event costs nothing here, because only the counters of
+//! the metrics are read; the memory is bounded by the configuration, because all accounts whose keys arrived with requests are one,
+//! as in the metrics. Deliberately absent: anything durable; a restart begins anew, and [`Activity::since`] says when that was.
 
 mod activity;
 mod drain;
@@ -77,7 +77,7 @@ impl SeriesRecorder {
         }
     }
 
-    /// What happened of late to all accounts.
+    /// What happened recently to all accounts.
     pub fn all(&self) -> Activity {
         self.sampled().all.activity(self.0.since)
     }

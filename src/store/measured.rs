@@ -1,6 +1,6 @@
 //! What is measured of a store, for metrics and for operators.
 //!
-//! [`Measured`] takes I/O to know, so it is read when somebody asks. A [`Commit`] is reported when it has happened.
+//! [`Measured`] takes I/O to know, so it is read on request. A [`Commit`] is reported when it has happened.
 
 use crate::domain::Timestamp;
 use std::collections::BTreeMap;

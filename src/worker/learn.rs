@@ -1,10 +1,10 @@
-//! Learning the account's affiliates from Refersion's list: it is read page by page, behind deliveries, and what a page teaches is stored
-//! with how far the list was read.
+//! Learning the account's affiliates from Refersion's list: it is read page by page, behind deliveries, and what is learned from a
+//! page is stored together with how far the list was read.
 //!
 //! In: `DELIVERY_LEARN`, or the request of an operator. Out: known affiliates. Invariants: one page is asked for at a time, within the
 //! limits of the account, and while deliveries run never with the last permit; no answer has an effect on the account's health or on a
 //! delivery: a list that cannot be read is logged once, and asked for again after a wait that grows; reading goes on where it was
-//! interrupted. Deliberately absent: what a page teaches ([`affiliate_list`]), and what is known already, which the store decides.
+//! interrupted. Deliberately absent: what is learned from a page ([`affiliate_list`]), and what is known already, which the store decides.
 
 use super::{Worker, WorkerInner};
 use crate::account_signals::{AffiliateLearning, LearningError, LearningStatus};
@@ -42,7 +42,7 @@ pub(super) struct Learning {
     failure: Option<String>,
 }
 
-/// The worker of an account, as long as there is one, for who asks for the list.
+/// The worker of an account, as long as there is one, for the operators' API.
 #[derive(Debug)]
 pub(super) struct WeakWorker(pub(super) Weak<WorkerInner>);
 
@@ -225,7 +225,7 @@ impl Worker {
 }
 
 impl PageRequest {
-    /// Asks for the page, and stores what it teaches. Returns what was linked.
+    /// Asks for the page, and stores what is learned from it. Returns what was linked.
     pub(super) async fn run(mut self) -> Vec<Link> {
         let worker = self.in_flight.worker.clone();
         let (account, may_send) = (&worker.0.settings.account, worker.clone());

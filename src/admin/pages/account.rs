@@ -1,4 +1,4 @@
-//! One account: its state, what waits, the last hour and day, reasons, and its newest dead letters.
+//! The page of one account: its state, its pending events, the last hour and day, reasons, and its newest dead letters.
 
 use super::layout::{HtmlPage, Refresh};
 use super::parts::{self, View};

@@ -1,4 +1,4 @@
-//! What the forms change: dead letters are replayed, or, after a confirmation, discarded.
+//! The handlers of the forms: they replay dead letters, or, after a confirmation, discard them.
 //!
 //! In: a form with the `ids` of dead letters. Out: what became of each. A form that is sent again changes nothing again: its dead
 //! letters are gone.

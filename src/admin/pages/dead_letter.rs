@@ -1,4 +1,4 @@
-//! One dead letter: the reason, the attempts, what its event would do today; and, revealed, the event.
+//! The page of one dead letter: the reason, the attempts, what its event would do today; and, revealed, the event.
 
 use super::dead_letters::no_token;
 use super::layout::HtmlPage;

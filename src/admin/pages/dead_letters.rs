@@ -1,4 +1,4 @@
-//! The dead letters: filtered, newest first, page by page; several can be selected to be replayed or discarded.
+//! The list of dead letters: filtered, newest first, page by page; several can be selected to be replayed or discarded.
 //!
 //! The page is not loaded again by itself: a selection would be lost.
 

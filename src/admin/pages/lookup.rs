@@ -1,4 +1,4 @@
-//! Lookup: what became of a customer's events, by what an operator knows of the customer or of the event.
+//! The lookup page: what became of a customer's events, by what an operator knows of the customer or of the event.
 //!
 //! In: a form, sent by `POST` so that no address is in a URL. Out: affiliates and events. Invariant: what was asked is not repeated on
 //! the page, so that no picture of it holds an address.

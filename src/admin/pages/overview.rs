@@ -1,4 +1,4 @@
-//! The overview: whether all is well, what waits and when it will have been delivered, each account, the last hour and day, reasons,
+//! The overview page: whether all is well, how many events are pending and when they will be delivered, each account, the last hour and day, reasons,
 //! and the newest dead letters.
 
 use super::layout::{HtmlPage, Refresh};
@@ -15,7 +15,7 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
-/// The most accounts that are shown: those in need first.
+/// The most accounts that are shown: those that are halted or paused first.
 const ACCOUNTS_SHOWN: usize = 50;
 const DEAD_LETTERS_SHOWN: usize = 10;
 

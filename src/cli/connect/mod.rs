@@ -133,7 +133,7 @@ async fn set_up(
     let wanted = Wanted { url, webhook, secret: secret.text(), replaces_secret: args.secret_file.is_some() };
     let creates = chosen.iter().any(|source| plan::of_source(found, source, url).is_none());
     if (creates || args.secret_file.is_some()) && !args.dry_run {
-        // Before anything is changed: a secret that nobody was told would be in use if this failed halfway.
+        // Printed before anything is changed: otherwise, if this failed halfway, a secret would be in use that nobody knows.
         secret.hand_over();
     }
     for source in chosen {

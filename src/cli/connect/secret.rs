@@ -1,14 +1,14 @@
 //! The shared secret by which Segment signs its requests: from a file, from what is set up already, or new.
 //!
 //! Invariants: a new secret has 256 random bits; a file is made for its owner alone (mode 600), and is written before anything is
-//! changed at Segment, so that no secret is in use that nobody has; it is never overwritten.
+//! changed at Segment, so that no secret is in use that nobody knows; it is never overwritten.
 
 use super::print;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-/// A shared secret, and what the operator is told about it.
+/// A shared secret, and where the operator finds it.
 pub(super) enum SharedSecret {
     /// It is in this file.
     InFile(String, PathBuf),

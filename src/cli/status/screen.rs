@@ -56,9 +56,9 @@ fn head(status: &ServiceStatus, accounts: &[&AccountStatus]) -> Vec<String> {
     for account in
         accounts.iter().filter(|account| matches!(account.state, AccountState::Halted | AccountState::Paused))
     {
-        let told = format!("account {} is {}: {}", account.name, state(account.state), why(account, status.now));
-        let told = if account.state == AccountState::Halted { style(told).red() } else { style(told).yellow() };
-        lines.push(told.to_string());
+        let line = format!("account {} is {}: {}", account.name, state(account.state), why(account, status.now));
+        let line = if account.state == AccountState::Halted { style(line).red() } else { style(line).yellow() };
+        lines.push(line.to_string());
     }
     lines
 }

@@ -87,7 +87,7 @@ impl Connector {
             while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
                 match message {
                     Ok(AsyncMessage::Notification(notification)) => {
-                        // Err: nobody wants to know any more.
+                        // Err: the caller has stopped waiting.
                         let _ = heard.as_ref().map(|heard| heard.send(notification.payload().to_owned()));
                     }
                     Ok(_) => {} // a notice

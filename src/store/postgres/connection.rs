@@ -224,7 +224,7 @@ impl<C: Committer> Task<C> {
         }
     }
 
-    /// Whether its caller stopped waiting before it began: it was told that it failed, so nothing is to be done.
+    /// Whether its caller stopped waiting before it began: the caller got an error, so nothing is to be done.
     fn is_abandoned(&self, message: &ConnectionMessage<C>) -> bool {
         self.committer.answer_timeout().is_some()
             && matches!(message, ConnectionMessage::Grouped(_, reply) if reply.is_closed())
@@ -319,7 +319,7 @@ impl<C: Committer> Task<C> {
         Ok(answers.pop().unwrap_or(Err(StoreError::Closed)))
     }
 
-    /// Connects again, however long that takes. Jobs wait for the first attempt, which mends a connection that broke; once it has
+    /// Connects again, however long that takes. Jobs wait for the first attempt, which replaces a connection that broke; once it has
     /// failed, every job fails. `None`: it was closed.
     async fn reconnect(&mut self) -> Option<Session> {
         let connector = Arc::clone(&self.connector);

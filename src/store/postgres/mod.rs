@@ -120,7 +120,7 @@ impl PostgresStore {
         self.token(account).map(drop)
     }
 
-    /// Events were appended to these accounts: their owners are told, where those are other processes.
+    /// Events were appended to these accounts: their owners are notified, where those are other processes.
     fn tell_owners(&self, accounts: &BTreeSet<AccountName>) {
         let elsewhere = accounts.iter().filter(|account| self.shared.token(account).is_none());
         let elsewhere = elsewhere.filter_map(|account| self.shared.known_number(account)).collect();

@@ -1,7 +1,7 @@
 //! Outcomes of events that another process delivers and a request here waits for, and the health of their accounts.
 //!
 //! In: events that are waited for. Out: how each ended, as the log says it, or that its owner has saved another health of the account:
-//! it may be paused or halted. While somebody waits, the tables are asked for all of them every [`POLL_EVERY`], by their keys; nothing
+//! it may be paused or halted. While a request waits, the tables are asked for all of them every [`POLL_EVERY`], by their keys; nothing
 //! is written for the waiters, and the owner does not know them. Invariant: a wait ends when its caller drops it, and nothing is kept
 //! for a caller that has gone. Deliberately absent: remarks in words, which only the owner knows, and what a health means.
 
@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio_postgres::Row;
 
-/// How often the tables are asked while somebody waits.
+/// How often the tables are queried while a request waits.
 const POLL_EVERY: Duration = Duration::from_millis(100);
 
 const SETTLED: &str = "SELECT log.seq, log.outcome, dead_letters.reason
@@ -38,12 +38,12 @@ pub struct Outcomes {
 #[derive(Debug)]
 struct Waiting {
     account: AccountName,
-    /// The health that is known to who waits.
+    /// The health of the account that the waiting request knows.
     health: Option<String>,
     done: oneshot::Sender<DoneElsewhere>,
 }
 
-/// What the tables say.
+/// What the tables hold of them.
 struct PolledOutcomes {
     outcomes: HashMap<Seq, DoneElsewhere>,
     health: HashMap<AccountName, String>,
@@ -63,7 +63,7 @@ impl Outcomes {
         }
     }
 
-    /// Asks the tables as long as somebody waits. Never returns.
+    /// Queries the tables as long as a request waits. Never returns.
     pub async fn poll(self: Arc<Self>, connection: Arc<ListenConnection>) {
         loop {
             self.asked.notified().await;
