@@ -168,8 +168,8 @@ fn group(unit: &Unit, progress: &Progress) -> Vec<Seq> {
     if progress.coalesced.is_some() { unit.followers.clone() } else { Vec::new() }
 }
 
-/// An attempt that panicked counts as failed, and goes on from the progress that was saved last. An event that always panics (a poison
-/// message) becomes a dead letter once it has failed for too long.
+/// An attempt that panicked counts as failed, and goes on from the progress that was saved last. An event that always panics
+/// (a poison message) becomes a dead letter once it has failed for too long.
 pub(super) fn panicked(worker: &Worker, begun: &Begun) -> Verdict {
     let (account, seq, event) = (&worker.0.settings.account, begun.seq, begun.id);
     tracing::error!(%account, %seq, event.id = %event, "a delivery panicked, which is a bug of this service");

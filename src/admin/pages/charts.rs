@@ -3,6 +3,9 @@
 //! In: values by interval. Out: a `figure`. Invariants: no script, no style attribute (the content security policy forbids both);
 //! colours come from the style sheet, so that they fit light and dark; two series differ in form, too, not in colour alone; what is
 //! drawn is also said in the description of the picture, for those who do not see it.
+//!
+//! Why not `plotters` 0.3: its SVG backend writes a fixed colour and no class into each element, so that a style sheet cannot tell the
+//! series apart, nor fit them to a dark page.
 
 use super::format;
 use crate::domain::Timestamp;

@@ -35,7 +35,7 @@ pub(super) struct ConnectArgs {
     /// The URL of the webhook, as Segment reaches it: https://your-host/segment
     #[arg(long, value_name = "URL", value_parser = parse_url, required_unless_present_any = ["list", "remove"])]
     url: Option<Url>,
-    /// The slug of a source. May be given several times; without it, a terminal is asked
+    /// The slug of a source. May be given several times; without it, the command asks on a terminal
     #[arg(long = "source", value_name = "SLUG")]
     sources: Vec<String>,
     /// The region of the workspace

@@ -5,7 +5,7 @@
 //! texts, so that postal codes keep their zeros; an empty cell is no value. Cells are separated by the commonest of `,`, `;` and tab in
 //! the first line.
 
-use super::{Each, Item};
+use super::{Item, OnItem};
 use csv::{ByteRecord, ReaderBuilder};
 use memchr::memchr_iter;
 use serde_json::{Map, Value};
@@ -23,8 +23,8 @@ const MEMBERS: [(&str, &str); 5] = [
 /// Where the cells of a column belong: the keys from the event down to the value.
 type KeyPath = Vec<String>;
 
-/// Calls `each` with an event for every row.
-pub(super) fn read(first_line: &[u8], rest: impl Read, each: Each<'_>) -> io::Result<()> {
+/// Calls `on_item` with an event for every row.
+pub(super) fn read(first_line: &[u8], rest: impl Read, on_item: OnItem<'_>) -> io::Result<()> {
     let input = Cursor::new(first_line).chain(rest);
     let mut reader = ReaderBuilder::new().flexible(true).delimiter(delimiter(first_line)).from_reader(input);
     let paths = paths(reader.byte_headers()?)?;
@@ -32,8 +32,8 @@ pub(super) fn read(first_line: &[u8], rest: impl Read, each: Each<'_>) -> io::Re
     while reader.read_byte_record(&mut row)? {
         let line = row.position().map_or(0, csv::Position::line);
         match event(&paths, &row) {
-            Ok(text) => each(Item { line, event: Ok(&text) }),
-            Err(why) => each(Item { line, event: Err(why.to_owned()) }),
+            Ok(text) => on_item(Item { line, event: Ok(&text) }),
+            Err(why) => on_item(Item { line, event: Err(why.to_owned()) }),
         }
     }
     Ok(())

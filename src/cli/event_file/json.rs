@@ -1,6 +1,6 @@
 //! JSON: an array, whose elements are read one by one; or an event or a batch, which is read as a whole.
 
-use super::{Each, Item};
+use super::{Item, OnItem};
 use crate::segment::{Malformed, split_envelope};
 use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -8,25 +8,25 @@ use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
 
-/// Calls `each` with every element of an array.
-pub(super) fn read_array(input: impl Read, each: Each<'_>) -> io::Result<()> {
+/// Calls `on_item` with every element of an array.
+pub(super) fn read_array(input: impl Read, on_item: OnItem<'_>) -> io::Result<()> {
     let lines = Cell::new(0);
     let mut json = serde_json::Deserializer::from_reader(CountLines { input, lines: &lines });
-    let elements = Elements { each: &mut *each, lines: &lines };
+    let elements = Elements { on_item: &mut *on_item, lines: &lines };
     let read = json.deserialize_seq(elements).and_then(|()| json.end());
     match read {
         Ok(()) => Ok(()),
         Err(error) if error.is_io() => Err(error.into()),
         Err(error) => {
             let line = error.line() as u64;
-            each(Item { line, event: Err(Malformed::from(error).to_string()) });
+            on_item(Item { line, event: Err(Malformed::from(error).to_string()) });
             Ok(())
         }
     }
 }
 
-/// Calls `each` with the events of an envelope.
-pub(super) fn read_document(mut input: impl Read, each: Each<'_>) -> io::Result<()> {
+/// Calls `on_item` with the events of an envelope.
+pub(super) fn read_document(mut input: impl Read, on_item: OnItem<'_>) -> io::Result<()> {
     let mut body = Vec::new();
     input.read_to_end(&mut body)?;
     match split_envelope(&body) {
@@ -36,17 +36,17 @@ pub(super) fn read_document(mut input: impl Read, each: Each<'_>) -> io::Result<
                 let start = text.as_ptr().addr() - body.as_ptr().addr(); // a part of the body
                 line += newlines(&body[counted..start]);
                 counted = start;
-                each(Item { line, event: Ok(text) });
+                on_item(Item { line, event: Ok(text) });
             }
         }
-        Err(malformed) => each(Item { line: 1, event: Err(malformed.to_string()) }),
+        Err(malformed) => on_item(Item { line: 1, event: Err(malformed.to_string()) }),
     }
     Ok(())
 }
 
 /// Reads the elements of an array, one by one.
 struct Elements<'a> {
-    each: Each<'a>,
+    on_item: OnItem<'a>,
     lines: &'a Cell<u64>,
 }
 
@@ -61,7 +61,7 @@ impl<'de> Visitor<'de> for Elements<'_> {
         while let Some(element) = elements.next_element::<Box<RawValue>>()? {
             let text = element.get();
             let line = 1 + self.lines.get() - newlines(text.as_bytes());
-            (self.each)(Item { line, event: Ok(text) });
+            (self.on_item)(Item { line, event: Ok(text) });
         }
         Ok(())
     }

@@ -50,14 +50,14 @@ pub(super) struct Item<'a> {
     pub(super) event: Result<&'a str, String>,
 }
 
-/// What is called with each event.
-pub(super) type Each<'a> = &'a mut dyn FnMut(Item<'_>);
+/// The callback that receives each event.
+pub(super) type OnItem<'a> = &'a mut dyn FnMut(Item<'_>);
 
 /// A format is recognised by so many bytes at most. An event has at most 128 KiB; a line may be a batch.
 const HEAD: u64 = 1024 * 1024;
 
-/// Reads the file, and calls `each` with every event. With `label`, the progress is shown on a terminal.
-pub(super) fn read(args: &FileArgs, label: Option<&'static str>, each: Each<'_>) -> io::Result<()> {
+/// Reads the file, and calls `on_item` with every event. With `label`, the progress is shown on a terminal.
+pub(super) fn read(args: &FileArgs, label: Option<&'static str>, on_item: OnItem<'_>) -> io::Result<()> {
     let (input, size): (Box<dyn Read>, _) = if args.file.as_os_str() == "-" {
         (Box::new(io::stdin()), None)
     } else {
@@ -75,10 +75,10 @@ pub(super) fn read(args: &FileArgs, label: Option<&'static str>, each: Each<'_>)
     let format = args.format.or_else(|| by_name(&args.file)).unwrap_or_else(|| by_content(&head));
     let is_array = head.trim_ascii_start().first() == Some(&b'[');
     let result = match format {
-        FileFormat::Csv => csv_rows::read(&head, input, each),
-        FileFormat::Ndjson => ndjson::read(io::Cursor::new(&head).chain(input), each),
-        FileFormat::Json if is_array => json::read_array(io::Cursor::new(&head).chain(input), each),
-        FileFormat::Json => json::read_document(io::Cursor::new(&head).chain(input), each),
+        FileFormat::Csv => csv_rows::read(&head, input, on_item),
+        FileFormat::Ndjson => ndjson::read(io::Cursor::new(&head).chain(input), on_item),
+        FileFormat::Json if is_array => json::read_array(io::Cursor::new(&head).chain(input), on_item),
+        FileFormat::Json => json::read_document(io::Cursor::new(&head).chain(input), on_item),
     };
     bar.finish_and_clear();
     result

@@ -1,25 +1,25 @@
 //! NDJSON: an event on each line, or a batch. Blank lines are skipped.
 
-use super::{Each, Item};
+use super::{Item, OnItem};
 use crate::segment::split_envelope;
 use std::io::{self, BufRead, Read as _};
 
 /// The longest line, in bytes: a batch of Segment's SDKs has at most 500 KB, the largest request 4.5 MiB.
 const MAX_LINE: u64 = 8 * 1024 * 1024;
 
-/// Calls `each` with the events of every line.
-pub(super) fn read(mut input: impl BufRead, each: Each<'_>) -> io::Result<()> {
+/// Calls `on_item` with the events of every line.
+pub(super) fn read(mut input: impl BufRead, on_item: OnItem<'_>) -> io::Result<()> {
     let (mut text, mut line) = (Vec::new(), 0);
     while let Some(complete) = read_line(&mut input, &mut text)? {
         line += 1;
         if !complete {
-            each(Item { line, event: Err(format!("the line is longer than {} MiB", MAX_LINE / 1024 / 1024)) });
+            on_item(Item { line, event: Err(format!("the line is longer than {} MiB", MAX_LINE / 1024 / 1024)) });
         } else if !text.trim_ascii().is_empty() {
             match split_envelope(&text) {
                 Ok(envelope) => {
-                    envelope.events().iter().for_each(|event| each(Item { line, event: Ok(event.source()) }));
+                    envelope.events().iter().for_each(|event| on_item(Item { line, event: Ok(event.source()) }));
                 }
-                Err(malformed) => each(Item { line, event: Err(malformed.to_string()) }),
+                Err(malformed) => on_item(Item { line, event: Err(malformed.to_string()) }),
             }
         }
     }

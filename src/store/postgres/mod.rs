@@ -121,7 +121,7 @@ impl PostgresStore {
     }
 
     /// Events were appended to these accounts: their owners are notified, where those are other processes.
-    fn tell_owners(&self, accounts: &BTreeSet<AccountName>) {
+    fn notify_owners(&self, accounts: &BTreeSet<AccountName>) {
         let elsewhere = accounts.iter().filter(|account| self.shared.token(account).is_none());
         let elsewhere = elsewhere.filter_map(|account| self.shared.known_number(account)).collect();
         self.replica.hints.add(Hint::Appended(elsewhere));
@@ -144,7 +144,7 @@ impl EventLog for PostgresStore {
         let events = body::pack_all(events).await?;
         let accounts: BTreeSet<AccountName> = events.iter().map(|event| &event.account).cloned().collect();
         let appended = self.append.commit(events).await?;
-        self.tell_owners(&accounts);
+        self.notify_owners(&accounts);
         Ok(appended)
     }
 

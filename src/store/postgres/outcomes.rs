@@ -75,13 +75,13 @@ impl Outcomes {
                 }
                 // Err: it is asked again, and the caller waits for no longer than it wants.
                 if let Ok(found) = read(&connection, seqs, accounts).await {
-                    self.tell(&found);
+                    self.notify_waiters(&found);
                 }
             }
         }
     }
 
-    fn tell(&self, found: &PolledOutcomes) {
+    fn notify_waiters(&self, found: &PolledOutcomes) {
         let mut waiting = self.waiting.lock();
         let done = |seq: &Seq, waiting: &Waiting| {
             let health = found.health.get(&waiting.account).filter(|health| Some(*health) != waiting.health.as_ref());

@@ -111,8 +111,8 @@ async fn connect() {
 
     Options:
           --url <URL>           The URL of the webhook, as Segment reaches it: https://your-host/segment
-          --source <SLUG>       The slug of a source. May be given several times; without it, a terminal
-                                is asked
+          --source <SLUG>       The slug of a source. May be given several times; without it, the
+                                command asks on a terminal
           --region <REGION>     The region of the workspace [default: us] [possible values: us, eu]
           --dry-run             Print the calls that would change something, and change nothing
           --secret-file <FILE>  The file of the shared secret: read if it exists, else written with a
