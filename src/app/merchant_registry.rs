@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long the verification of a key may take, including the wait for a permit. Segment stops waiting for a response after
-/// 5 s, of which `SERVER_WAIT` takes up to 2 by default.
+/// 5 s.
 const VERIFICATION_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// The accounts of verified keys. Cheap to clone; all clones share the same accounts.

@@ -62,7 +62,7 @@ pub struct AccountEndpoint {
     pub shutdown: CancellationToken,
     /// The account's counters.
     pub meter: Meter,
-    /// How long the response waits for the outcome at most; zero: it does not wait.
+    /// How long after its request was received a response waits for the outcome at most; zero: it does not wait.
     pub max_wait: Duration,
     /// How many events the worker delivers at a time: with fewer pending, a new event begins at once.
     pub concurrency: u64,

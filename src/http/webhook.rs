@@ -1,9 +1,12 @@
 //! The webhook: authenticates a request, parses it, appends its events to the event log, and only then responds.
 //!
-//! In: a request. Out: its response. The response to a single event waits up to `SERVER_WAIT` for the outcome, so that Segment's
-//! Event Tester shows it, but only if the event can be delivered now: the account's worker says whether the account is paused or
-//! halted, and whether an earlier event of the user blocks this one. Where another process delivers for the account, the store says how
-//! the event ended, and whether the account is paused or halted. The response to an array does not wait; it has a result per event. Invariant: a client that disconnects loses the response and nothing else. Deliberately absent: calls to Refersion.
+//! In: a request. Out: its response. The response to a single event waits for the outcome until `SERVER_WAIT` after the receipt of the
+//! request, so that Segment's Event Tester shows it, but only if the event can be delivered now: the account's worker says whether the
+//! account is paused or halted, and whether an earlier event of the user blocks this one. Where another process delivers for the
+//! account, the store says how the event ended, and whether the account is paused or halted. The response to an array does not wait; it
+//! has a result per event. Invariants: a client that disconnects loses the response and nothing else; time that passed before the event
+//! was stored is not waited for again, since Segment's own patience counts from when it sent the request. Deliberately absent: calls to
+//! Refersion.
 
 use super::account_registry::credentials;
 use super::answered::{Answered, log_auth_error};
@@ -60,6 +63,12 @@ pub(super) async fn account_endpoint(State(registry): State<Arc<AccountRegistry>
     }
 }
 
+/// When a request was received, and what its spans belong to.
+struct Arrival {
+    at: Instant,
+    trace: Option<TraceContext>,
+}
+
 async fn respond(
     registry: &AccountRegistry,
     endpoint: Result<Arc<AccountEndpoint>, ApiResponse>,
@@ -71,7 +80,7 @@ async fn respond(
     let span = Span::of_request("receive", head.headers.get("traceparent").map(HeaderValue::as_bytes));
     let trace = span.as_ref().map(Span::context);
     let received = match endpoint {
-        Ok(endpoint) => receive(&endpoint, &head.headers, &mut body, trace).await,
+        Ok(endpoint) => receive(&endpoint, &head.headers, &mut body, Arrival { at: received_at, trace }).await,
         Err(error) => Err(error),
     };
     let answered = match received {
@@ -100,7 +109,7 @@ async fn receive(
     endpoint: &Arc<AccountEndpoint>,
     headers: &HeaderMap,
     body: &mut Body,
-    trace: Option<TraceContext>,
+    arrival: Arrival,
 ) -> Result<Answered, ApiResponse> {
     if endpoint.shutdown.is_cancelled() {
         return Err(ApiResponse::Draining);
@@ -110,15 +119,15 @@ async fn receive(
     let pending = headers_checked.map_err(ApiResponse::Unauthenticated)?;
     let (body, _permit) = body::read(headers, body).await?;
     match parse(endpoint, pending, body, endpoint.clock.now()).await? {
-        ParsedBody::One(item) => Ok(answer_one(endpoint, *item, trace).await),
-        ParsedBody::Many(items) => handle_many(endpoint, items, trace).await,
+        ParsedBody::One(item) => Ok(answer_one(endpoint, *item, arrival).await),
+        ParsedBody::Many(items) => handle_many(endpoint, items, arrival.trace).await,
     }
 }
 
-async fn answer_one(endpoint: &AccountEndpoint, item: ParsedItem, trace: Option<TraceContext>) -> Answered {
+async fn answer_one(endpoint: &AccountEndpoint, item: ParsedItem, arrival: Arrival) -> Answered {
     let ParsedItem { kind, decision, notes, .. } = item;
     let id = decision.event_id();
-    let response = handle_one(endpoint, decision, trace).await.unwrap_or_else(|error| error);
+    let response = handle_one(endpoint, decision, arrival).await.unwrap_or_else(|error| error);
     count(endpoint, kind, &response);
     let event = id.filter(|_| response.is_of_the_log());
     let body = ResponseBody { event, notes, ..response.body() };
@@ -150,25 +159,30 @@ async fn parse(
 async fn handle_one(
     endpoint: &AccountEndpoint,
     decision: ItemDecision,
-    trace: Option<TraceContext>,
+    arrival: Arrival,
 ) -> Result<ApiResponse, ApiResponse> {
     let (event, if_unknown) = match decision {
         ItemDecision::Respond(response) => return Ok(response),
         ItemDecision::Append(event, if_unknown) => (event, if_unknown),
     };
     let waiter = (!endpoint.max_wait.is_zero()).then(|| endpoint.signals.wait_for(event.id)).flatten();
-    match append(endpoint, vec![event], trace).await?.first() {
+    match append(endpoint, vec![event], arrival.trace).await?.first() {
         Some(Appended::Accepted { seq, pending }) if *pending < endpoint.concurrency => {
-            Ok(wait_for_outcome(endpoint, *seq, waiter).await)
+            Ok(wait_for_outcome(endpoint, *seq, waiter, arrival.at).await)
         }
         Some(appended) => Ok(append_result(*appended, if_unknown)),
         None => Ok(ApiResponse::InternalError),
     }
 }
 
-/// The outcome of an event that can be delivered now, if it is known within the wait. While the account is paused, or an earlier
-/// event of the user blocks this one, the response does not wait.
-async fn wait_for_outcome(endpoint: &AccountEndpoint, seq: Seq, waiter: Option<Waiter>) -> ApiResponse {
+/// The outcome of an event that can be delivered now, if it is known by the end of the wait, which counts from `received_at`. While the
+/// account is paused, or an earlier event of the user blocks this one, the response does not wait.
+async fn wait_for_outcome(
+    endpoint: &AccountEndpoint,
+    seq: Seq,
+    waiter: Option<Waiter>,
+    received_at: Instant,
+) -> ApiResponse {
     let Some(waiter) = waiter else { return ApiResponse::Accepted };
     if let Some(not_now) = answer_while(endpoint.signals.state(endpoint.clock.now())) {
         return not_now;
@@ -178,7 +192,7 @@ async fn wait_for_outcome(endpoint: &AccountEndpoint, seq: Seq, waiter: Option<W
         outcome = waiter.outcome() => outcome.map_or(ApiResponse::Accepted, ApiResponse::from),
         done = done_elsewhere(endpoint, seq) => done,
         () = endpoint.shutdown.cancelled() => ApiResponse::Accepted,
-        () = tokio::time::sleep(endpoint.max_wait) => ApiResponse::Accepted,
+        () = tokio::time::sleep(endpoint.max_wait.saturating_sub(received_at.elapsed())) => ApiResponse::Accepted,
     }
 }
 

@@ -4,7 +4,7 @@ use super::cluster::{Cluster, post, until_owned};
 use crate::support::{API_KEY, Answer, basic, client, http, identify, poll_until, within};
 use refersion_destination::sandbox::SandboxSettings;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Segment waits for 5 seconds; these are as many as a busy machine may need beyond the 3 after which the service answers.
 const SENDERS_PATIENCE: Duration = Duration::from_secs(10);
@@ -88,6 +88,39 @@ async fn a_database_that_is_silent_is_answered_with_503_before_the_sender_gives_
     within(poll_until(sent, |status| matches!(status, Some(200 | 202)))).await;
     cluster.drained().await;
     assert_eq!(cluster.calls(), "new new");
+}
+
+/// PostgreSQL is silent for as long as an answer may wait, and Refersion for longer: the answer comes once the event is stored. If it
+/// waited anew, it would take as long again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wait_for_the_outcome_includes_that_for_a_database_that_is_silent() {
+    const WAIT: Duration = Duration::from_secs(2);
+    let slow = SandboxSettings { latency: Duration::from_secs(3_600), ..SandboxSettings::default() };
+    let Some(cluster) = Cluster::on_own_server(slow).await else { return };
+    let server = cluster.server.as_ref().expect("its own");
+    let process = cluster.process(&[("SERVER_WAIT", "2s"), ("REFERSION_TIMEOUT", "1h")]);
+    until_owned(std::slice::from_ref(&process)).await;
+    let at_once = async |number: u8| {
+        let event = identify(&number.to_string(), &format!("u{number}"), &Value::Null);
+        server.freeze();
+        let answer = post(&process.server, &event);
+        tokio::pin!(answer);
+        assert!(tokio::time::timeout(WAIT, &mut answer).await.is_err(), "it is not stored yet");
+        let thawed = Instant::now();
+        server.thaw();
+        let answer = within(answer).await.expect("answered");
+        let took = thawed.elapsed();
+        // On a busy machine, PostgreSQL may have been silent for too long.
+        assert!(matches!(&*answer.brief(), "202 accepted" | "503 unavailable"), "{}", answer.text);
+        within(poll_until(|| process.ready(), |ready| ready.status == 200)).await;
+        answer.status == 202 && took < WAIT
+    };
+    for number in 0..10 {
+        if at_once(number).await {
+            return;
+        }
+    }
+    panic!("it waited anew each time");
 }
 
 /// As a server that was made a standby, or whose disk is full, would: it refuses to write, but its connections stay.
