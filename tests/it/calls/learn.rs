@@ -3,7 +3,7 @@
 use super::idle::{Counting, counting_store, settings, worker_with_signals};
 use super::{AT_ONCE, send_all};
 use crate::support::service::{Refersion, Service};
-use crate::support::{identify, within};
+use crate::support::{identify, poll_until, within};
 use refersion_destination::account_signals::{AccountSignals, LearningStatus};
 use refersion_destination::domain::{AccountName, AffiliateStatus, Email, Field, Profile, Timestamp, User, UserId};
 use refersion_destination::sandbox::{Fault, Operation};
@@ -11,6 +11,7 @@ use refersion_destination::scheduling::HealthState;
 use refersion_destination::store::{AffiliateIndex as _, EventLog as _, Maintenance as _, NewEvent};
 use refersion_destination::worker::Worker;
 use serde_json::{Value, json};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
@@ -188,20 +189,30 @@ async fn what_is_read_is_stored_before_the_next_page_is_asked_for() {
     assert!(!progress.to_string().contains("example.com"), "no address is kept");
 }
 
+/// One call never ends, so deliveries are running all the time. Of three permits the list takes none while two are taken, so every other
+/// call has ended when it begins: the order of the calls is that in which they began.
 #[tokio::test]
 async fn beside_events_the_list_is_read_behind_the_first_hundred_calls() {
     let refersion = Refersion::start().await;
     refersion.sandbox.add(AffiliateStatus::Active, &profile(0)).expect("added");
-    let service = Service::on(refersion, &[AT_ONCE, ("DELIVERY_LEARN", "once")]).await;
-    let events = (1..=150).map(|n| identify(&n.to_string(), &format!("u{n}"), &json!({}))).collect();
-    send_all(&service, events).await;
-    service.refersion.until(|sandbox| sandbox.calls().iter().any(|call| call.operation == Operation::List)).await;
-    service.until_drained().await;
+    let settings = [("DELIVERY_LEARN", "once"), ("REFERSION_CONCURRENCY", "3"), ("REFERSION_TIMEOUT", "1h")];
+    let service = Service::on(refersion, &[&[AT_ONCE], &settings[..]].concat()).await;
+    let sandbox = &service.refersion.sandbox;
+    let send = async |users: RangeInclusive<usize>| {
+        let events = users.map(|n| identify(&n.to_string(), &format!("u{n}"), &json!({})));
+        send_all(&service, events.collect()).await;
+    };
+    let pending = || async { service.ready().await.json()["pending"].clone() };
+    sandbox.script([Fault::Hang { effect: false }]);
+    send(1..=1).await;
+    service.refersion.until(|sandbox| sandbox.calls_total() == 1).await;
+    send(2..=99).await;
+    within(poll_until(pending, |pending| *pending == json!(1))).await;
+    assert_eq!(service.refersion.operations(), ["new"; 99]);
+    send(100..=100).await;
+    service.refersion.until(|sandbox| sandbox.calls_total() > 100).await;
     let operations = service.refersion.operations();
-    let first = operations.iter().position(|operation| *operation == "list").expect("listed");
-    // A request counts when it begins; as many may be in flight as are allowed at once.
-    assert!(first >= 100 - 16, "{first}");
-    assert_eq!(operations.iter().filter(|operation| **operation == "new").count(), 150);
+    assert_eq!((&operations[..100], operations[100]), (&["new"; 100][..], "list"));
 }
 
 /// How many calls a first sync takes of users of whom 60 % are affiliates: `FIRST_SYNC_USERS=10000` tells it of so many.

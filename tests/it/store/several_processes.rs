@@ -26,14 +26,16 @@ async fn two_processes() -> Option<(TestStore, Arc<dyn Store>)> {
     Some((owner, schema.open(UNLIMITED).await))
 }
 
+/// Stores a page of Refersion's list with nobody on it.
+async fn store_page(store: &Arc<dyn Store>, account: &AccountName, progress: &str) -> Result<(), StoreError> {
+    store.remember_listed(account, Vec::new(), progress.to_owned()).await.map(drop)
+}
+
 #[tokio::test]
 async fn a_page_of_refersions_list_is_stored_by_the_owner_alone() {
     let Some((owner, other)) = two_processes().await else { return };
-    let page = async |store: &Arc<dyn Store>, progress: &str| {
-        store.remember_listed(&owner.account, Vec::new(), progress.to_owned()).await
-    };
-    assert_eq!(page(owner.store(), "of the owner").await, Ok(Vec::new()));
-    assert_eq!(page(&other, "of another").await, Err(StoreError::NotOwner));
+    assert_eq!(store_page(owner.store(), &owner.account, "of the owner").await, Ok(()));
+    assert_eq!(store_page(&other, &owner.account, "of another").await, Err(StoreError::NotOwner));
     let progress = other.list_progress(&owner.account).await.expect("read");
     assert_eq!(progress.as_deref(), Some("of the owner"));
 }
@@ -117,15 +119,34 @@ async fn a_replay_notifies_the_owner() {
     assert_eq!(within(owner.store().changed()).await, Change::Appended(vec![owner.account.clone()]));
 }
 
+/// A process that owned the account and does not know yet that another one, the second, took it over.
+async fn former_and_present_owner(schema: &Postgres, former: &TestStore) -> Arc<dyn Store> {
+    let present = schema.open(UNLIMITED).await;
+    let client = connect(schema).await;
+    client.execute("UPDATE replicas SET until = now()", &[]).await.expect("its lease has ended");
+    schema.own(&former.account).await;
+    assert!(former.store().is_owner(&former.account) && present.is_owner(&former.account), "as each believes");
+    present
+}
+
+#[tokio::test]
+async fn the_owner_before_the_present_one_stores_no_page_of_refersions_list_any_more() {
+    let Some(schema) = Postgres::new() else { return };
+    let before = TestStore::start(Box::new(schema.clone()), UNLIMITED).await;
+    assert_eq!(store_page(before.store(), &before.account, "of the former owner").await, Ok(()));
+    let present = former_and_present_owner(&schema, &before).await;
+    assert_eq!(store_page(&present, &before.account, "of the present owner").await, Ok(()));
+    assert_eq!(store_page(before.store(), &before.account, "too late").await, Err(StoreError::NotOwner));
+    let progress = present.list_progress(&before.account).await.expect("read");
+    assert_eq!(progress.as_deref(), Some("of the present owner"));
+}
+
 #[tokio::test]
 async fn the_owner_before_the_present_one_settles_nothing_any_more() {
     let Some(schema) = Postgres::new() else { return };
     let before = TestStore::start(Box::new(schema.clone()), UNLIMITED).await;
     let [progress, settlement] = [before.append("a", &["u1"]).await, before.append("b", &["u2"]).await].map(Unit::of);
-    let present = schema.open(UNLIMITED).await;
-    let client = connect(&schema).await;
-    client.execute("UPDATE replicas SET until = now()", &[]).await.expect("its lease has ended");
-    schema.own(&before.account).await;
+    let present = former_and_present_owner(&schema, &before).await;
     let changes = super::engine::remember("code", before.keys(&["u1"]));
     assert_eq!(before.try_settle(&settlement, done()).await, Err(StoreError::NotOwner));
     let saved = before.store().save_progress(&before.account, &progress, &super::engine::progress(1), changes).await;
