@@ -10,7 +10,7 @@ use super::shared::AccountNumber;
 use crate::domain::{AccountName, Seq, UserKey};
 use crate::store::{NewEvent, keys};
 use futures_util::future::try_join;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use tokio_postgres::Error;
 
 /// So many pending events of an account are looked at.
@@ -43,7 +43,7 @@ impl<'a> KnownUsers<'a> {
     pub async fn read(
         session: &Session,
         group: &'a [Vec<NewEvent>],
-        numbers: &HashMap<&AccountName, AccountNumber>,
+        numbers: &BTreeMap<&AccountName, AccountNumber>,
         backlogs: &Backlogs,
     ) -> Result<Self, Error> {
         let mut known = Self::default();

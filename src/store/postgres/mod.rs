@@ -10,6 +10,7 @@
 
 mod affiliates;
 mod append;
+mod append_rows;
 mod backlogs;
 mod begin;
 mod columns;

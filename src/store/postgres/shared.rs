@@ -7,7 +7,7 @@ use super::session::Session;
 use crate::domain::{AccountName, HashKey};
 use crate::store::CommitObserver;
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -84,19 +84,6 @@ impl Shared {
             Some(number) => Ok(number),
             None => self.add(session, name).await,
         }
-    }
-
-    /// The numbers of these accounts, as [`Shared::number`].
-    pub async fn numbers_of<'a>(
-        &self,
-        session: &Session,
-        names: &HashSet<&'a AccountName>,
-    ) -> Result<HashMap<&'a AccountName, AccountNumber>, Error> {
-        let mut numbers = HashMap::with_capacity(names.len());
-        for name in names {
-            numbers.insert(*name, self.number(session, name).await?);
-        }
-        Ok(numbers)
     }
 
     async fn add(&self, session: &Session, name: &AccountName) -> Result<AccountNumber, Error> {

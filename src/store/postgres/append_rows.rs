@@ -1,0 +1,144 @@
+//! The rows that a group of calls appends, and the one statement that writes them.
+//!
+//! In: what was decided of each event. Out: seqs, and which events were repeats after all: nobody looks for these before, since they
+//! are few. Invariants: seqs are in the order of the events; the transaction has locked the rows of their accounts before, so no other
+//! one inserts the same id meanwhile.
+
+use super::deletions;
+use super::session::{Session, Values};
+use super::shared::AccountNumber;
+use crate::domain::{AccountName, EventId, Seq, UserKey};
+use crate::store::append_decision::AppendDecision;
+use crate::store::{Appended, NewEvent, keys};
+use futures_util::future::try_join;
+use std::collections::{BTreeMap, HashSet};
+use tokio_postgres::Error;
+
+/// Inserts the events whose ids are not known, in this order; returns their places, from 1 on, and their seqs. Each id is looked up by
+/// itself: a join could be planned otherwise while the tables are empty.
+pub const INSERT: &str = "WITH appended AS MATERIALIZED (SELECT nextval('log_seq') AS seq, given.*
+        FROM unnest($1::bytea[], $2::int[], $3::bytea[], $4::bigint[], $5::bytea[]) WITH ORDINALITY
+            AS given (id, account, keys, received_at, body, place)
+        WHERE (SELECT ids.seq FROM ids WHERE ids.id = given.id) IS NULL),
+    logged AS (INSERT INTO log (seq, account, id, keys, received_at)
+        SELECT seq, account, id, keys, received_at FROM appended),
+    stored AS (INSERT INTO bodies (seq, body) SELECT seq, body FROM appended),
+    identified AS (INSERT INTO ids (id, seq) SELECT id, seq FROM appended)
+    SELECT place, seq FROM appended";
+
+/// What a group appends.
+#[derive(Default)]
+pub struct AppendedRows<'a> {
+    /// No two have the same id.
+    events: Vec<&'a NewEvent>,
+    /// Deletes of unknown users.
+    unknown: Vec<&'a NewEvent>,
+    ids: HashSet<EventId>,
+    /// The users of the events, if an event of the group asks for them.
+    users: Option<HashSet<UserKey>>,
+    /// How many events of each account are in it.
+    counts: BTreeMap<&'a AccountName, u64>,
+}
+
+/// Whether an event of the group is for known users alone.
+pub fn asks_for_users(group: &[Vec<NewEvent>]) -> bool {
+    group.iter().flatten().any(|event| event.known_users_only.is_some())
+}
+
+impl<'a> AppendedRows<'a> {
+    /// Nothing yet of this group.
+    pub fn new(group: &[Vec<NewEvent>]) -> Self {
+        Self { users: asks_for_users(group).then(HashSet::new), ..Self::default() }
+    }
+
+    /// Whether it has an event with this id.
+    pub fn contains(&self, event: &NewEvent) -> bool {
+        self.ids.contains(&event.id)
+    }
+
+    /// Whether it has an event of the same user.
+    pub fn has_user(&self, event: &NewEvent) -> bool {
+        self.users.as_ref().is_some_and(|users| event.keys.iter().any(|key| users.contains(key)))
+    }
+
+    /// How many events of the account are in it.
+    pub fn count(&self, account: &AccountName) -> u64 {
+        self.counts.get(account).copied().unwrap_or(0)
+    }
+
+    /// The answer for an event; one that is accepted has its seq only once it is written ([`Self::answer`]).
+    pub fn add(&mut self, event: &'a NewEvent, decision: AppendDecision) -> Appended {
+        match decision {
+            AppendDecision::Duplicate => Appended::Duplicate,
+            AppendDecision::UnknownUser => {
+                self.unknown.push(event);
+                Appended::UnknownUser
+            }
+            AppendDecision::Append { pending } => {
+                self.events.push(event);
+                self.ids.insert(event.id);
+                if let Some(users) = &mut self.users {
+                    users.extend(&event.keys);
+                }
+                *self.counts.entry(&event.account).or_default() += 1;
+                Appended::Accepted { seq: Seq::default(), pending }
+            }
+        }
+    }
+
+    /// Inserts and commits. The seq of each event; `None`: it was a repeat.
+    pub async fn write(
+        &self,
+        session: &Session,
+        numbers: &BTreeMap<&AccountName, AccountNumber>,
+    ) -> Result<Vec<Option<Seq>>, Error> {
+        for event in &self.unknown {
+            if let Some(deleted_at) = event.known_users_only.and_then(|only| only.deleted_at) {
+                let keys: Vec<[u8; 16]> = event.keys.iter().map(|key| *key.bytes()).collect();
+                deletions::keep(session, &keys, deleted_at, event.received_at).await?;
+            }
+        }
+        let mut seqs = vec![None; self.events.len()];
+        if self.events.is_empty() {
+            session.batch("COMMIT").await?;
+            return Ok(seqs);
+        }
+        let ids: Vec<&[u8]> = self.events.iter().map(|event| event.id.0.as_slice()).collect();
+        let accounts: Vec<Option<AccountNumber>> =
+            self.events.iter().map(|event| numbers.get(&event.account).copied()).collect();
+        let keys: Vec<Vec<u8>> = self.events.iter().map(|event| keys::to_blob(&event.keys)).collect();
+        let received: Vec<i64> = self.events.iter().map(|event| event.received_at.0).collect();
+        let bodies: Vec<&[u8]> = self.events.iter().map(|event| event.body.as_slice()).collect();
+        let values: Values<'_> = &[&ids, &accounts, &keys, &received, &bodies];
+        let (rows, ()) = try_join(session.query(INSERT, values), session.batch("COMMIT")).await?;
+        for row in &rows {
+            let place = usize::try_from(row.get::<_, i64>(0) - 1).ok();
+            if let Some(seq) = place.and_then(|place| seqs.get_mut(place)) {
+                *seq = Some(Seq(row.get(1)));
+            }
+        }
+        Ok(seqs)
+    }
+
+    /// Completes the answers of the events that were to be accepted, once it is known which of these were repeats.
+    pub fn answer<'b>(&self, seqs: &[Option<Seq>], answers: impl Iterator<Item = &'b mut Appended>) {
+        let mut written = self.events.iter().zip(seqs);
+        let mut repeats: BTreeMap<&AccountName, u64> = BTreeMap::new();
+        for answer in answers {
+            let Appended::Accepted { pending, .. } = *answer else { continue };
+            let Some((event, seq)) = written.next() else { return };
+            *answer = if let Some(seq) = *seq {
+                let before = repeats.get(&event.account).copied().unwrap_or(0);
+                Appended::Accepted { seq, pending: pending.saturating_sub(before) }
+            } else {
+                *repeats.entry(&event.account).or_default() += 1;
+                Appended::Duplicate
+            };
+        }
+    }
+
+    /// The events that were no repeats.
+    pub fn written(&self, seqs: &[Option<Seq>]) -> impl Iterator<Item = (&'a AccountName, Seq)> {
+        self.events.iter().zip(seqs).filter_map(|(event, seq)| Some((&event.account, (*seq)?)))
+    }
+}
