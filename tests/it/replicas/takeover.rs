@@ -24,7 +24,7 @@ async fn another_process_goes_on_where_the_owner_froze_and_the_old_owner_does_no
     each_step(Failure::Freezes).await;
 }
 
-/// Rows, four at a time: each has three processes.
+/// Rows, four at a time: each has two processes.
 async fn each_step(failure: Failure) {
     let (journey, deaths) = creation();
     let journey = Arc::new(journey);
@@ -43,7 +43,7 @@ async fn row(journey: &Journey, death: &Death, failure: Failure) {
     let action = if failure == Failure::Dies { "return" } else { "1*return(freeze)" };
     let passed = death.time - 1;
     let armed = format!("{}={}{action}", death.at, if passed == 0 { String::new() } else { format!("{passed}*off->") });
-    let mut processes = cluster.processes_with_owner(3, journey.settings, &[("FAILPOINTS", &armed)]).await;
+    let mut processes = cluster.processes_with_owner(2, journey.settings, &[("FAILPOINTS", &armed)]).await;
     let owner = processes.remove(0);
     let (server, event) = (owner.server.clone(), journey.event.clone());
     let request = tokio::spawn(async move { post(&server, &event).await });

@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio_postgres::{Client, NoTls};
 
 /// Each leaves two outdated rows of the log, and more than 5,000 of these are vacuumed.
-const EVENTS: usize = 3_000;
+const EVENTS: usize = 2_600;
 /// In the first rounds the tables grow to what one round needs.
-const FIRST_ROUNDS: usize = 4;
-const ROUNDS: usize = 6;
+const FIRST_ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const TABLES: &str = "'log', 'bodies', 'ids'";
 
 async fn connect(url: &str) -> Client {
