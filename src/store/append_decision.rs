@@ -8,7 +8,7 @@
 
 use super::{NewEvent, StoreError};
 use crate::domain::{AccountName, EventId, UserKey};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// What the store knows of an event that is to be appended.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ pub fn decide(
 ) -> Result<Vec<AppendDecision>, StoreError> {
     let keys_matter = events.iter().any(|event| event.known_users_only.is_some());
     let (mut ids, mut keys) = (HashSet::<EventId>::new(), HashSet::<UserKey>::new());
-    let mut backlogs: HashMap<&AccountName, u64> = HashMap::new();
+    let mut backlogs: BTreeMap<&AccountName, u64> = BTreeMap::new();
     let mut decisions = Vec::with_capacity(events.len());
     for (event, lookup) in events.iter().zip(lookups) {
         let may_be_known = lookup.may_be_known || event.keys.iter().any(|key| keys.contains(key));

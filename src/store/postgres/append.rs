@@ -11,6 +11,7 @@
 use super::append_rows::{self, AppendedRows};
 use super::committer::Committer;
 use super::known_users::KnownUsers;
+use super::listen::Hints;
 use super::session::Session;
 use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, EventId};
@@ -40,7 +41,12 @@ pub const DRAW: &str = "SELECT nextval('log_seq') FROM generate_series(1, $1)";
 
 /// Commits calls of [`EventLog::append`](crate::store::EventLog::append); their bodies are packed.
 #[derive(Debug)]
-pub struct Appender(pub Arc<Shared>);
+pub struct Appender {
+    /// What the connections share.
+    pub shared: Arc<Shared>,
+    /// Owners that are other processes are notified of what was appended.
+    pub hints: Arc<Hints>,
+}
 
 #[async_trait]
 impl Committer for Appender {
@@ -48,7 +54,7 @@ impl Committer for Appender {
     type Output = Vec<Appended>;
 
     fn observer(&self) -> &CommitObserver {
-        &self.0.observer
+        &self.shared.observer
     }
 
     fn answer_timeout(&self) -> Option<Duration> {
@@ -99,7 +105,7 @@ impl Appender {
         let mut numbers = BTreeMap::new();
         for event in group.iter().flatten() {
             if !numbers.contains_key(&event.account) {
-                numbers.insert(&event.account, self.0.number(session, &event.account).await?);
+                numbers.insert(&event.account, self.shared.number(session, &event.account).await?);
             }
         }
         Ok(numbers)
@@ -111,9 +117,9 @@ impl Appender {
         group: &[Vec<NewEvent>],
     ) -> Result<Vec<Result<Vec<Appended>, StoreError>>, Error> {
         let numbers = self.numbers(session, group).await?;
-        let known = KnownUsers::read(session, group, &numbers, &self.0.backlogs).await?;
+        let known = KnownUsers::read(session, group, &numbers, &self.shared.backlogs).await?;
         let repeats = if self.has_to_read(group, &numbers) {
-            Repeats::read(session, group, self.0.has_former_ids).await?
+            Repeats::read(session, group, self.shared.has_former_ids).await?
         } else {
             Repeats::default()
         };
@@ -129,8 +135,8 @@ impl Appender {
                         .is_some_and(|only| known.may_be_known(event, only.none_pending_up_to) || rows.has_user(event)),
                 })
                 .collect();
-            let pending = |account: &AccountName| self.0.backlogs.pending(account) + rows.count(account);
-            let decided = append_decision::decide(events, &lookups, pending, self.0.max_backlog);
+            let pending = |account: &AccountName| self.shared.backlogs.pending(account) + rows.count(account);
+            let decided = append_decision::decide(events, &lookups, pending, self.shared.max_backlog);
             answers.push(decided.map(|decisions| {
                 events.iter().zip(decisions).map(|(event, decision)| rows.add(event, decision)).collect::<Vec<_>>()
             }));
@@ -138,7 +144,8 @@ impl Appender {
         failpoint::step("store::append");
         let seqs = rows.write(session, &numbers).await?;
         rows.answer(&seqs, answers.iter_mut().flatten().flatten());
-        self.0.backlogs.appended(rows.written(&seqs));
+        self.shared.backlogs.appended(rows.written(&seqs));
+        self.hints.notify_owners(&self.shared, numbers.keys().copied());
         Ok(answers)
     }
 
@@ -146,9 +153,10 @@ impl Appender {
     fn has_to_read(&self, group: &[Vec<NewEvent>], numbers: &BTreeMap<&AccountName, AccountNumber>) -> bool {
         let events = group.iter().flatten().count() as u64;
         let may_be_full = |account: &AccountName| {
-            append_decision::check_backlog(self.0.backlogs.pending(account), events, self.0.max_backlog).is_err()
+            append_decision::check_backlog(self.shared.backlogs.pending(account), events, self.shared.max_backlog)
+                .is_err()
         };
-        self.0.has_former_ids
+        self.shared.has_former_ids
             || append_rows::asks_for_users(group)
             || numbers.keys().any(|account| may_be_full(account))
     }

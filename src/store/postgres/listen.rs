@@ -7,7 +7,8 @@
 use super::committer::Committer;
 use super::connection::Connection;
 use super::session::Session;
-use super::shared::AccountNumber;
+use super::shared::{AccountNumber, Shared};
+use crate::domain::AccountName;
 use crate::scheduling::ReplicaId;
 use crate::store::{CommitObserver, StoreError};
 use async_trait::async_trait;
@@ -123,6 +124,12 @@ impl Hints {
             }
             tokio::time::sleep(EVERY).await;
         }
+    }
+
+    /// Events were appended to these accounts: their owners are notified, where those are other processes.
+    pub fn notify_owners<'a>(&self, shared: &Shared, accounts: impl IntoIterator<Item = &'a AccountName>) {
+        let elsewhere = accounts.into_iter().filter(|account| shared.token(account).is_none());
+        self.add(Hint::Appended(elsewhere.filter_map(|account| shared.known_number(account)).collect()));
     }
 
     fn take(&self) -> Vec<String> {

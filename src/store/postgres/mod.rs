@@ -73,13 +73,12 @@ use async_trait::async_trait;
 use connect::Connector;
 use connection::Connection;
 use error::JobError;
-use listen::{Hint, ListenConnection};
+use listen::ListenConnection;
 use maintenance::Compaction;
 use outcomes::Outcomes;
 use ownership::Replica;
 use settle::{AttemptUpdate, Settle, Settler};
 use shared::Shared;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -121,13 +120,6 @@ impl PostgresStore {
         self.token(account).map(drop)
     }
 
-    /// Events were appended to these accounts: their owners are notified, where those are other processes.
-    fn notify_owners(&self, accounts: &BTreeSet<AccountName>) {
-        let elsewhere = accounts.iter().filter(|account| self.shared.token(account).is_none());
-        let elsewhere = elsewhere.filter_map(|account| self.shared.known_number(account)).collect();
-        self.replica.hints.add(Hint::Appended(elsewhere));
-    }
-
     /// The token by which this process owns the account.
     fn token(&self, account: &AccountName) -> Result<Uuid, StoreError> {
         let token = self.shared.token(account);
@@ -142,11 +134,7 @@ impl EventLog for PostgresStore {
     }
 
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
-        let events = body::pack_all(events).await?;
-        let accounts: BTreeSet<AccountName> = events.iter().map(|event| &event.account).cloned().collect();
-        let appended = self.append.commit(events).await?;
-        self.notify_owners(&accounts);
-        Ok(appended)
+        self.append.commit(body::pack_all(events).await?).await
     }
 
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {

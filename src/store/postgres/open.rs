@@ -101,7 +101,8 @@ impl PostgresStore {
         let another = connector.connect().await.map_err(connect)?;
         let settler = Arc::new(Settler(Arc::clone(&shared)));
         let owner = Arc::new(Connection::start("owner", Arc::clone(&connector), session, settler));
-        let appender = Arc::new(Appender(Arc::clone(&shared)));
+        let hints = Arc::new(Hints::new(ReplicaId(rand::random())));
+        let appender = Arc::new(Appender { shared: Arc::clone(&shared), hints: Arc::clone(&hints) });
         let append = Connection::start("append", Arc::clone(&connector), another, appender);
         count::count(&shared, &owner).await.map_err(read)?;
         tokio::spawn(count::keep_counting(Arc::clone(&shared), Arc::downgrade(&owner)));
@@ -109,7 +110,6 @@ impl PostgresStore {
         let listening = Arc::new(connector.listening(channel.clone(), sender));
         let third = listening.connect().await.map_err(connect)?;
         let listen = Arc::new(Connection::start("listen", listening, third, Arc::<Nothing>::default()));
-        let hints = Arc::new(Hints::new(ReplicaId(rand::random())));
         let leases = Leases::new(Arc::clone(&shared));
         let replica = Replica::new(LeaseTimes(lease), Arc::clone(&listen), leases, Arc::clone(&hints), heard);
         let (outcomes, mut tasks) = (Arc::<Outcomes>::default(), JoinSet::new());

@@ -36,7 +36,7 @@ impl DeadLetters for PostgresStore {
     async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, StoreError> {
         let (ids, shared) = (ids.iter().copied().collect(), Arc::clone(&self.shared));
         let (results, accounts) = self.owner.run(move |session| Box::pin(replay(session, shared, ids))).await?;
-        self.notify_owners(&accounts);
+        self.replica.hints.notify_owners(&self.shared, &accounts);
         Ok(results)
     }
 
