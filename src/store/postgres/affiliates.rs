@@ -16,20 +16,24 @@ use crate::store::keys::{self, EMAIL};
 use crate::store::rows::affiliates::AffiliateColumns;
 use crate::store::{AffiliateChanges, Remember};
 use futures_util::future::try_join;
-use std::collections::HashMap;
 use tokio_postgres::Error;
 
-pub const SAVE: &str = "INSERT INTO affiliates (key, account, code, id, found, sent, email_conflict)
+const SAVE: &str = "INSERT INTO affiliates (key, account, code, id, found, sent, email_conflict)
     SELECT * FROM unnest($1::bytea[], $2::int[], $3::text[], $4::bigint[], $5::boolean[], $6::bytea[], $7::boolean[])
     ON CONFLICT (key) DO UPDATE SET id = coalesce(excluded.id, affiliates.id), found = excluded.found,
-        sent = excluded.sent, email_conflict = excluded.email_conflict
-    RETURNING key, affiliate";
-/// Of these affiliates, the links of e-mails but for these.
-pub const UNLINK_EMAILS: &str =
-    "DELETE FROM links WHERE affiliate = ANY ($1) AND key >= '\\x02'::bytea AND key < '\\x03'::bytea
-    AND NOT key = ANY ($2)";
-pub const LINK: &str = "INSERT INTO links (key, affiliate) SELECT * FROM unnest($1::bytea[], $2::bigint[])
+        sent = excluded.sent, email_conflict = excluded.email_conflict";
+/// Of the affiliates with these keys of their own, the links of e-mails but for these.
+const UNLINK_EMAILS: &str = "DELETE FROM links
+    WHERE affiliate = ANY (ARRAY(SELECT affiliates.affiliate FROM affiliates WHERE affiliates.key = ANY ($1)))
+    AND key >= '\\x02'::bytea AND key < '\\x03'::bytea AND NOT key = ANY ($2)";
+/// Keys of users, and beside each its affiliate's own key.
+const LINK: &str = "INSERT INTO links (key, affiliate)
+    SELECT linked.key, (SELECT affiliates.affiliate FROM affiliates WHERE affiliates.key = linked.own)
+    FROM unnest($1::bytea[], $2::bytea[]) AS linked (key, own)
     ON CONFLICT (key) DO UPDATE SET affiliate = excluded.affiliate WHERE links.affiliate <> excluded.affiliate";
+
+/// The statements that are sent together.
+pub const STATEMENTS: &[&str] = &[SAVE, UNLINK_EMAILS, LINK];
 
 /// Whether two affiliates of one account are the same, or a key is to lead to both.
 pub fn overlap(one: &Remember, other: &Remember) -> bool {
@@ -52,10 +56,14 @@ impl<'a> ToRemember<'a> {
     }
 }
 
-/// Saves affiliates that do not [overlap]. Returns the number of each by its key, for [`link`].
-pub async fn save(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<HashMap<Vec<u8>, i64>, Error> {
+/// Saves affiliates that do not [overlap], and links their keys. The statements are sent when this is first polled.
+pub async fn save(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<(), Error> {
+    try_join(save_rows(session, affiliates), link(session, affiliates)).await.map(drop)
+}
+
+async fn save_rows(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<(), Error> {
     if affiliates.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(());
     }
     let keys: Vec<&[u8]> = affiliates.iter().map(|one| one.key.as_slice()).collect();
     let accounts: Vec<AccountNumber> = affiliates.iter().map(|one| one.account).collect();
@@ -66,20 +74,13 @@ pub async fn save(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<Ha
     let found: Vec<bool> = columns.iter().map(|columns| columns.found).collect();
     let sent: Vec<&[u8]> = columns.iter().map(|columns| columns.sent.as_slice()).collect();
     let conflicts: Vec<bool> = columns.iter().map(|columns| columns.email_conflict).collect();
-    let rows = session.query(SAVE, &[&keys, &accounts, &codes, &ids, &found, &sent, &conflicts]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    session.execute(SAVE, &[&keys, &accounts, &codes, &ids, &found, &sent, &conflicts]).await.map(drop)
 }
 
-/// Links the keys of affiliates that were [saved](save).
-pub async fn link(
-    session: &Session,
-    affiliates: &[ToRemember<'_>],
-    saved: &HashMap<Vec<u8>, i64>,
-) -> Result<(), Error> {
-    let (mut with_email, mut emails): (Vec<i64>, Vec<Vec<u8>>) = <_>::default();
-    let (mut linked, mut leads_to): (Vec<Vec<u8>>, Vec<i64>) = <_>::default();
+async fn link(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<(), Error> {
+    let (mut with_email, mut emails): (Vec<&[u8]>, Vec<Vec<u8>>) = <_>::default();
+    let (mut linked, mut lead_to): (Vec<Vec<u8>>, Vec<&[u8]>) = <_>::default();
     for one in affiliates {
-        let Some(affiliate) = saved.get(one.key.as_slice()).copied() else { continue };
         let users = one.remember.keys.iter().map(keys::tagged);
         let earlier = emails.len();
         for user in users {
@@ -88,18 +89,18 @@ pub async fn link(
             }
             if !linked.iter().any(|key| *key == user) {
                 linked.push(user.to_vec());
-                leads_to.push(affiliate);
+                lead_to.push(&one.key);
             }
         }
         if emails.len() > earlier {
-            with_email.push(affiliate);
+            with_email.push(&one.key);
         }
     }
     if linked.is_empty() {
         return Ok(());
     }
     // An e-mail that moves from one of these affiliates to another is not unlinked, but linked anew.
-    let (unlink, link) = ([&with_email as _, &emails as _], [&linked as _, &leads_to as _]);
+    let (unlink, link) = ([&with_email as _, &emails as _], [&linked as _, &lead_to as _]);
     try_join(session.execute(UNLINK_EMAILS, &unlink), session.execute(LINK, &link)).await.map(drop)
 }
 

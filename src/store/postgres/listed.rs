@@ -73,8 +73,8 @@ async fn remember(
         let unknown = unknown(session, &shared, &page).await?;
         let to_remember = unknown.iter().map(|one| ToRemember::new(&shared.hash, &page.account, number, one));
         let to_remember: Vec<ToRemember<'_>> = to_remember.collect();
-        let saved = affiliates::save(session, &to_remember).await?;
-        affiliates::link(session, &to_remember, &saved).await?;
+        session.prepare(affiliates::STATEMENTS).await?;
+        affiliates::save(session, &to_remember).await?;
         session.execute(SAVE_PROGRESS, &[&name(number), &page.progress]).await?;
         Ok(unknown)
     };

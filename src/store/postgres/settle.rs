@@ -1,12 +1,12 @@
-//! Saving the progress of attempts, and settling them: a group is one transaction of four round trips.
+//! Saving the progress of attempts, and settling them: a group is one transaction of three round trips.
 //!
 //! In: what attempts came to. Out: nothing, or why one was refused. The first round trip locks the rows of the accounts; requests for the
-//! same accounts that arrive while it waits join the group. The second one reads what is pending; the others write, and the last one
+//! same accounts that arrive while it waits join the group. The second one reads what is pending; the third one writes and
 //! commits. Invariants: an account whose row does not have the token of this process's lease is not changed
 //! ([`StoreError::NotOwner`]), nor is a unit whose head is not pending; changes of the affiliate index are written in the same
 //! transaction. What is written is decided in [`crate::store::rows`].
 
-use super::affiliates::{self, LINK, SAVE, ToRemember, UNLINK_EMAILS};
+use super::affiliates::{self, ToRemember};
 use super::committer::Committer;
 use super::session::Session;
 use super::settle_rows::{self, SettledRows};
@@ -102,7 +102,8 @@ impl Committer for Settler {
 
     async fn begin(&self, session: &Session, group: &[Settle]) -> Result<(), Error> {
         let numbers = self.numbers(session, group).await?;
-        session.prepare(&[TOKENS, EVENTS, ATTEMPTS, SAVE, UNLINK_EMAILS, LINK]).await?;
+        session.prepare(&[TOKENS, EVENTS, ATTEMPTS]).await?;
+        session.prepare(affiliates::STATEMENTS).await?;
         session.prepare(settle_rows::STATEMENTS).await?;
         session.begin_locked(&numbers.into_values().collect::<Vec<_>>()).await
     }
@@ -154,15 +155,9 @@ impl Settler {
             }
             read.write_into(&mut rows, settle);
         }
-        let (saved, dead_keys) = try_join(affiliates::save(session, &remember), rows.write(session)).await?;
         let is_settled = accepted().any(|settle| matches!(settle.update, AttemptUpdate::End(_)));
         failpoint::step(if is_settled { "store::settle" } else { "store::save_progress" });
-        try_join3(
-            affiliates::link(session, &remember, &saved),
-            settle_rows::write_dead_keys(session, &dead_keys),
-            session.batch("COMMIT"),
-        )
-        .await?;
+        try_join3(affiliates::save(session, &remember), rows.write(session), session.batch("COMMIT")).await?;
         let mut ended: BTreeMap<&AccountName, u64> = BTreeMap::new();
         for settle in accepted() {
             let seqs: BTreeSet<Seq> = settle.seqs().filter(|seq| rows.ends(*seq)).collect();

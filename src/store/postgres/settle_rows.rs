@@ -8,8 +8,8 @@ use super::session::{Session, Values};
 use crate::delivery::OutcomeCode;
 use crate::domain::{Seq, Timestamp};
 use crate::store::rows::attempts::{AttemptColumns, AttemptRecord};
-use crate::store::{Attempt, history, keys};
-use futures_util::future::try_join3;
+use crate::store::{Attempt, history};
+use futures_util::future::{try_join, try_join3};
 use std::collections::BTreeMap;
 use tokio_postgres::Error;
 
@@ -27,10 +27,11 @@ const KEEP_DEAD: &str = "INSERT INTO dead_letters
         CASE WHEN bodies.body IS NULL THEN NULL ELSE log.keys END, dead.history
     FROM unnest($1::bigint[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::text[])
             AS dead (seq, code, reason, failures, died_at, history)
-        JOIN log ON log.seq = dead.seq LEFT JOIN bodies ON bodies.seq = dead.seq
-    RETURNING seq, keys";
-const DEAD_KEYS: &str = "INSERT INTO dead_keys (key, seq) SELECT * FROM unnest($1::bytea[], $2::bigint[])
-    ON CONFLICT (key, seq) DO NOTHING";
+        JOIN log ON log.seq = dead.seq LEFT JOIN bodies ON bodies.seq = dead.seq";
+/// Of these dead letters: each has one key or two.
+const DEAD_KEYS: &str = "INSERT INTO dead_keys (key, seq) SELECT of_user.key, dead_letters.seq
+    FROM dead_letters CROSS JOIN LATERAL (VALUES (substr(keys, 2, 16)), (substr(keys, 19, 16))) AS of_user (key)
+    WHERE dead_letters.seq = ANY ($1) AND of_user.key <> '' ON CONFLICT (key, seq) DO NOTHING";
 /// One statement, since each costs both sides a wake-up.
 const END: &str =
     "WITH erased AS (DELETE FROM bodies WHERE seq = ANY ($1)), ended AS (DELETE FROM attempts WHERE seq = ANY ($1))
@@ -101,18 +102,22 @@ impl SettledRows {
         i64::try_from(self.dead.len()).unwrap_or(i64::MAX)
     }
 
-    /// Writes everything; returns the keys of dead letters, for [`write_dead_keys`].
-    pub async fn write(&self, session: &Session) -> Result<Vec<(Seq, Vec<u8>)>, Error> {
-        let ((), keys, ()) =
-            try_join3(self.write_attempts(session), self.write_dead(session), self.write_ends(session)).await?;
-        Ok(keys)
+    /// Writes everything. The statements are sent when this is first polled.
+    pub async fn write(&self, session: &Session) -> Result<(), Error> {
+        let attempts = try_join(self.delete_attempts(session), self.write_attempts(session));
+        let dead = try_join(self.write_dead(session), self.write_dead_keys(session));
+        try_join3(attempts, dead, self.write_ends(session)).await.map(drop)
+    }
+
+    async fn delete_attempts(&self, session: &Session) -> Result<(), Error> {
+        if self.deleted.is_empty() {
+            return Ok(());
+        }
+        let seqs: Vec<i64> = self.deleted.iter().map(|seq| seq.0).collect();
+        session.execute(DELETE_ATTEMPTS, &[&seqs]).await.map(drop)
     }
 
     async fn write_attempts(&self, session: &Session) -> Result<(), Error> {
-        if !self.deleted.is_empty() {
-            let seqs: Vec<i64> = self.deleted.iter().map(|seq| seq.0).collect();
-            session.execute(DELETE_ATTEMPTS, &[&seqs]).await?;
-        }
         if self.saved.is_empty() {
             return Ok(());
         }
@@ -131,9 +136,9 @@ impl SettledRows {
         session.execute(SAVE_ATTEMPTS, values).await.map(drop)
     }
 
-    async fn write_dead(&self, session: &Session) -> Result<Vec<(Seq, Vec<u8>)>, Error> {
+    async fn write_dead(&self, session: &Session) -> Result<(), Error> {
         if self.dead.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let seqs: Vec<i64> = self.dead.iter().map(|dead| dead.seq.0).collect();
         let codes: Vec<&str> = self.dead.iter().map(|dead| dead.code).collect();
@@ -141,9 +146,15 @@ impl SettledRows {
         let failures: Vec<i32> = self.dead.iter().map(|dead| dead.failures).collect();
         let died_at: Vec<i64> = self.dead.iter().map(|dead| dead.died_at.0).collect();
         let histories: Vec<&str> = self.dead.iter().map(|dead| dead.history.as_str()).collect();
-        let rows = session.query(KEEP_DEAD, &[&seqs, &codes, &reasons, &failures, &died_at, &histories]).await?;
-        let keys = |row: &tokio_postgres::Row| (Seq(row.get(0)), row.get::<_, Option<Vec<u8>>>(1).unwrap_or_default());
-        Ok(rows.iter().map(keys).collect())
+        session.execute(KEEP_DEAD, &[&seqs, &codes, &reasons, &failures, &died_at, &histories]).await.map(drop)
+    }
+
+    async fn write_dead_keys(&self, session: &Session) -> Result<(), Error> {
+        if self.dead.is_empty() {
+            return Ok(());
+        }
+        let seqs: Vec<i64> = self.dead.iter().map(|dead| dead.seq.0).collect();
+        session.execute(DEAD_KEYS, &[&seqs]).await.map(drop)
     }
 
     async fn write_ends(&self, session: &Session) -> Result<(), Error> {
@@ -154,14 +165,4 @@ impl SettledRows {
         let outcomes: Vec<i16> = self.ended.values().map(|outcome| i16::from(*outcome as u8)).collect();
         session.execute(END, &[&seqs, &outcomes]).await.map(drop)
     }
-}
-
-/// Writes the keys of dead letters.
-pub async fn write_dead_keys(session: &Session, letters: &[(Seq, Vec<u8>)]) -> Result<(), Error> {
-    let each = letters.iter().flat_map(|(seq, stored)| keys::hashes(stored).map(|key| (key.to_vec(), seq.0)));
-    let (hashes, seqs): (Vec<Vec<u8>>, Vec<i64>) = each.unzip();
-    if hashes.is_empty() {
-        return Ok(());
-    }
-    session.execute(DEAD_KEYS, &[&hashes, &seqs]).await.map(drop)
 }
