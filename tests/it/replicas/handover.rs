@@ -140,13 +140,14 @@ async fn a_new_owner_keeps_a_halt_and_probes_the_key_first() {
     assert_eq!(cluster.calls(), "new list new");
 }
 
+/// Waits until a pause or a halt is saved that has this cause.
 async fn until_saved(cluster: &Cluster, cause: &str) {
     let database = cluster.connect().await;
     let saved = || async {
-        let row = database.query_one("SELECT coalesce(health, '') FROM accounts", &[]).await.expect("one account");
-        row.get::<_, String>(0)
+        let sql = "SELECT health::json -> 'pause' ->> 'cause' FROM accounts";
+        database.query_one(sql, &[]).await.expect("one account").get::<_, Option<String>>(0)
     };
-    within(poll_until(saved, |health| health.contains(cause))).await;
+    within(poll_until(saved, |saved| saved.as_deref() == Some(cause))).await;
 }
 
 /// Of two calls a second, none comes early because the account has changed hands.
