@@ -33,6 +33,7 @@ mod operators;
 mod query;
 mod read;
 mod reader;
+mod removed;
 mod schema;
 mod settle;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use super::checkpoint::Checkpoints;
 use super::clean_shutdown;
 use super::older_ids;
+use super::removed::OpenFiles;
 use super::schema::{self, NEXT_SEQ, RELEASE, VERSION};
 use super::write_tx::WriterState;
 use super::writer::SqliteFile;
@@ -56,6 +57,15 @@ pub enum SqliteOpenError {
          Events that came after that backup are lost here; if they are sent again, they count as new"
     )]
     Damaged(PathBuf, #[source] rusqlite::Error),
+    /// The file does not begin as a store does.
+    #[error(
+        "{0} is not a store of this service; if it was one, its beginning is damaged: move it and the files beside it away, then put the \
+         newest backup in its place with `restore`"
+    )]
+    NoStore(PathBuf),
+    /// There is no file.
+    #[error("there is no store at {0}")]
+    Absent(PathBuf),
     /// SQLite refuses the file.
     #[error("cannot open {0}: {1}")]
     Sqlite(PathBuf, #[source] rusqlite::Error),
@@ -71,6 +81,7 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, Sqli
     let had_wal = file_beside(path, "-wal").exists();
     make_private(path)?;
     warn_if_others_can_read(path);
+    let mut files = OpenFiles::hold(path).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
     let opened = Connection::open(path).and_then(|mut connection| {
         schema::prepare_writer(&connection)?;
         match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
@@ -91,11 +102,18 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, Sqli
         let checkpoints = Checkpoints::start(path, &mut connection)?;
         Ok(Ok((checkpoints, connection, state)))
     });
-    let (checkpoints, connection, state) = opened.map_err(|source| match source.sqlite_error_code() {
+    let (checkpoints, connection, state) = opened.map_err(|source| refusal(path, source))??;
+    files.hold_wal(path);
+    Ok(SqliteFile { checkpoints, connection, state, files, lock })
+}
+
+/// Why SQLite refuses the file.
+fn refusal(path: &Path, source: rusqlite::Error) -> SqliteOpenError {
+    match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt) => SqliteOpenError::Damaged(path.to_owned(), source),
+        Some(ErrorCode::NotADatabase) => SqliteOpenError::NoStore(path.to_owned()),
         _ => SqliteOpenError::Sqlite(path.to_owned(), source),
-    })??;
-    Ok(SqliteFile { checkpoints, connection, state, lock })
+    }
 }
 
 /// Whether [`open`] would migrate the file, which exists. Its tables are not changed; an error if it cannot be opened.
@@ -106,7 +124,7 @@ pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         Ok((version, schema::release(&connection).unwrap_or_default()))
     };
-    match read().map_err(|source| SqliteOpenError::Sqlite(path.to_owned(), source))? {
+    match read().map_err(|source| refusal(path, source))? {
         (0 | VERSION, _) => Ok(false),
         (5..VERSION, _) => Ok(true),
         (found @ 1..5, _) => Err(SqliteOpenError::Older(path.to_owned(), found)),

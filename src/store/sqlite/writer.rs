@@ -10,6 +10,7 @@ use super::checkpoint::Checkpoints;
 use super::clean_shutdown;
 use super::job::{ClosureJob, Job};
 use super::query::Query;
+use super::removed::OpenFiles;
 use super::schema::keep_wal_on_close;
 use super::write_tx::{WriteTx, WriterState};
 use crate::store::{Commit, StoreError};
@@ -32,6 +33,8 @@ pub struct SqliteFile {
     pub connection: Connection,
     /// What the writer keeps in memory.
     pub state: WriterState,
+    /// Its files, held open.
+    pub files: OpenFiles,
     /// The lock by which this process owns the file.
     pub lock: File,
 }
@@ -180,7 +183,7 @@ impl SqliteFile {
     ) -> Result<(), StoreError> {
         let (connection, state) = (&self.connection, &mut self.state);
         state.log.begin();
-        let began = connection.run("BEGIN IMMEDIATE", []);
+        let began = self.files.check().and_then(|()| connection.run("BEGIN IMMEDIATE", []));
         let worked = began.and_then(|_| work(&mut WriteTx { connection, state: &mut *state }));
         let committed = worked.and_then(|()| connection.run("COMMIT", []));
         if committed.is_err() {
@@ -196,11 +199,12 @@ impl SqliteFile {
         if let Err(error) = closed.and_then(|()| Ok(keep_wal_on_close(&self.connection, false)?)) {
             tracing::warn!(%error, "cannot write to the store that it was closed in order; nothing is lost by that");
         }
-        let Self { checkpoints, connection, lock, .. } = self;
+        let Self { checkpoints, connection, files, lock, .. } = self;
         drop(checkpoints);
         if let Err((_, error)) = connection.close() {
             tracing::warn!(%error, "cannot close the store");
         }
+        drop(files);
         drop(lock);
     }
 }
@@ -218,14 +222,14 @@ mod tests {
     struct Writing {
         writer: Writer,
         published: Arc<Published>,
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
     }
 
     fn start() -> Writing {
         let folder = tempfile::tempdir().expect("a folder");
         let store = open::open(&folder.path().join("store.db"), 1 << 20).expect("opened");
         let published = Arc::clone(store.state.log.published());
-        Writing { writer: Writer::start(store).expect("started"), published, _folder: folder }
+        Writing { writer: Writer::start(store).expect("started"), published, folder }
     }
 
     /// Appends an event; 0 is a bad one, for which SQLite then fails.
@@ -308,6 +312,30 @@ mod tests {
         pages(1_000_000).await.expect("there is room");
         assert_eq!(writing.writer.write(|tx| append(tx, 1)).await, Ok(Seq(1)));
         assert_eq!(writing.published.lock().status.write_error.clone(), None);
+    }
+
+    /// What would be committed is gone when the process ends.
+    #[tokio::test]
+    async fn nothing_is_committed_into_a_file_that_was_removed_or_replaced() {
+        for (name, replaced) in [("store.db", false), ("store.db", true), ("store.db-wal", false)] {
+            let writing = start();
+            assert_eq!(writing.writer.write(|tx| append(tx, 1)).await, Ok(Seq(1)));
+            let file = writing.folder.path().join(name);
+            if replaced {
+                let other = writing.folder.path().join("other");
+                std::fs::write(&other, "").expect("written");
+                std::fs::rename(other, file).expect("replaced");
+            } else {
+                std::fs::remove_file(file).expect("removed");
+            }
+            let refused = writing.writer.write(|tx| append(tx, 2)).await;
+            assert!(matches!(refused, Err(StoreError::Transient(_))), "{name}: {refused:?}");
+            assert!(writing.published.lock().status.write_error.is_some(), "{name}");
+        }
+        let writing = start();
+        let path = |name: &str| writing.folder.path().join(name);
+        std::fs::rename(path("store.db"), path("moved.db")).expect("moved");
+        assert_eq!(writing.writer.write(|tx| append(tx, 1)).await, Ok(Seq(1)), "a file that was moved has it");
     }
 
     #[tokio::test]

@@ -175,6 +175,18 @@ async fn a_store_whose_log_is_on_a_damaged_page_is_not_opened_and_says_how_to_go
     }
 }
 
+#[tokio::test]
+async fn a_store_without_its_beginning_is_not_opened_and_says_how_to_go_on() {
+    let (store, outside) = TestStore::sqlite();
+    store.append("a", &["u1"]).await;
+    store.store().close().await;
+    damage_page(&outside, 0);
+    let refusal = outside.try_open(1).expect_err("SQLite does not know it");
+    for part in [&*outside.path().to_string_lossy(), "its beginning is damaged", "backup", "`restore`"] {
+        assert!(refusal.contains(part), "{refusal}");
+    }
+}
+
 /// Were its progress replaced by none, calls that may have had their effect would be made again.
 #[tokio::test]
 async fn a_damaged_event_that_is_handed_back_or_failed_is_still_damaged() {

@@ -1,0 +1,51 @@
+//! Whether a file of the store was removed, or another was put in its place, while it is open.
+//!
+//! The system keeps a removed file until its last user closes it, and SQLite goes on writing into it: what is committed then is gone when
+//! the process ends. In: the path of the store. Out: an error once a file has no name any more. Invariant: each file is held open longer
+//! than SQLite has it open, because the locks that SQLite holds on a file end when any handle of the process to it is closed.
+//! Deliberately absent: a file that was moved, which has what was committed.
+
+use super::open::file_beside;
+use crate::store::StoreError;
+use std::fs::File;
+use std::path::Path;
+
+/// The files of an open store.
+#[derive(Debug)]
+pub struct OpenFiles(Vec<File>);
+
+impl OpenFiles {
+    /// Holds the file, which exists. To be called before SQLite opens it.
+    pub fn hold(path: &Path) -> std::io::Result<Self> {
+        Ok(Self(vec![File::open(path)?]))
+    }
+
+    /// Holds the write-ahead log, too.
+    pub fn hold_wal(&mut self, path: &Path) {
+        self.0.extend(File::open(file_beside(path, "-wal"))); // Err: there is none yet
+    }
+
+    /// An error if one of them was removed.
+    pub fn check(&self) -> Result<(), StoreError> {
+        if self.0.iter().any(is_removed) {
+            let text = "a file of the store was removed or replaced while the service runs: restart the service, if need be with a \
+                        backup in its place";
+            return Err(StoreError::Transient(text.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Whether no folder names the file any more.
+fn is_removed(file: &File) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file; // the system removes no file that is open
+        false
+    }
+}
