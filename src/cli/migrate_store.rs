@@ -44,6 +44,9 @@ pub(super) fn run(args: &MigrateStoreArgs) -> ExitCode {
         }
     };
     match block_on(migrate(&from, &to)) {
+        Ok(Ok(counts)) if counts.values().all(|count| *count == 0) => {
+            fail(&"--from: this store is empty; nothing was moved")
+        }
         Ok(Ok(counts)) => {
             for line in counts_by_table(&counts) {
                 print(&line);
@@ -57,6 +60,9 @@ pub(super) fn run(args: &MigrateStoreArgs) -> ExitCode {
 }
 
 async fn migrate(from: &StoreUrl, to: &StoreUrl) -> Result<TableCounts, String> {
+    if is_same_file(from, to) {
+        return Err("--to: this is the store of --from".to_owned());
+    }
     let mut source = open_source(from).await.map_err(|error| format!("--from: {error}"))?;
     let target = open_target(to).await.map_err(|error| format!("--to: {error}"))?;
     let bar = ProgressBar::new(0); // draws nothing without a terminal
@@ -69,6 +75,12 @@ async fn migrate(from: &StoreUrl, to: &StoreUrl) -> Result<TableCounts, String> 
     let moved = transfer(&mut *source, target, progress).await;
     bar.finish_and_clear();
     moved.map_err(|error| error.to_string())
+}
+
+/// Whether both name one file, which exists. One database of PostgreSQL is found to be in use.
+fn is_same_file(from: &StoreUrl, to: &StoreUrl) -> bool {
+    let (StoreUrl::Sqlite(from), StoreUrl::Sqlite(to)) = (from, to) else { return false };
+    from.canonicalize().is_ok_and(|from| to.canonicalize().is_ok_and(|to| from == to))
 }
 
 /// A line for each table, in their order, and one for each account with pending events.

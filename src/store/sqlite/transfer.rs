@@ -50,8 +50,11 @@ impl Drop for File {
 }
 
 impl SqliteSource {
-    /// Opens the file for this process alone.
+    /// Opens the file, which exists, for this process alone.
     pub fn open(path: &Path) -> Result<Self, SqliteOpenError> {
+        if !path.exists() {
+            return Err(SqliteOpenError::Absent(path.to_owned()));
+        }
         File::open(path).map(Self)
     }
 }

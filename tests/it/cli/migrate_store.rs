@@ -65,6 +65,25 @@ async fn a_store_is_moved_and_its_counts_are_printed() {
     assert!(again.err.starts_with(told) && again.err.ends_with("; nothing was moved\n"), "{}", again.err);
 }
 
+/// Else a mistyped path would be a new store, which is moved with success.
+#[tokio::test]
+async fn a_store_that_does_not_exist_is_empty_or_is_its_own_target_is_not_moved() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (old, absent, new) = (folder.path().join("old.db"), folder.path().join("a/b.db"), folder.path().join("new.db"));
+    let refused = async |from: &Path, to: &Path| {
+        let ran = migrate(&sqlite(from), &sqlite(to)).await;
+        assert_eq!((ran.code, &*ran.out), (Some(1), ""));
+        let told =
+            ran.err.strip_prefix("refersion-destination: ").and_then(|told| told.strip_suffix("; nothing was moved\n"));
+        told.unwrap_or_else(|| panic!("{}", ran.err)).to_owned()
+    };
+    assert_eq!(refused(&absent, &new).await, format!("--from: there is no store at {}", absent.display()));
+    assert!(!folder.path().join("a").exists() && !new.exists());
+    SqliteStore::open(&old, Limits::default()).expect("opens").close().await;
+    assert_eq!(refused(&old, &new).await, "--from: this store is empty");
+    assert_eq!(refused(&old, &folder.path().join("./old.db")).await, "--to: this is the store of --from");
+}
+
 #[tokio::test]
 async fn a_store_is_moved_to_postgresql_where_the_operators_commands_find_it_and_back() {
     let Some(url) = postgres::new_schema() else { return };
