@@ -21,6 +21,7 @@ mod context;
 mod directory;
 mod key_verification;
 mod merchant_registry;
+mod open_files;
 mod open_store;
 mod ownership;
 mod reload;
@@ -33,7 +34,7 @@ use crate::admin::{self, Access, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::AccountName;
-use crate::http::{self, AccountRegistry};
+use crate::http::{self, AccountRegistry, ListenerLimits};
 use crate::refersion::ClientBuildError;
 use crate::scrape::Scraper;
 use crate::segment_api;
@@ -152,6 +153,7 @@ pub async fn serve(
     announce: impl FnOnce(Addresses),
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let limits = open_files::raise_and_divide();
     let store = open_store(&config).await?;
     let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
     let (handle, tracker) = (deliveries.clone(), TaskTracker::new());
@@ -174,12 +176,13 @@ pub async fn serve(
 
     let compaction = tokio::spawn(compact(Arc::clone(store), context.clock, config.store.deduplication_window));
     let probing = tokio::spawn(probe(Arc::clone(store)));
-    let public = tokio::spawn(listen(server, http::public_router(Arc::clone(&registry), pages), shutdown.clone()));
+    let router = http::public_router(Arc::clone(&registry), pages);
+    let public = tokio::spawn(listen(server, router, limits.public, shutdown.clone()));
     let series = SeriesRecorder::new(context.metrics.clone(), Arc::clone(store), context.clock);
     let sampling = tokio::spawn(series.clone().run());
     let (reload_requests, requested) = ReloadRequests::new();
     let operators = admin_router(&context, &registry, series, reload_requests, addresses.ops);
-    let private = tokio::spawn(listen_for_operators(ops, operators, shutdown.clone()));
+    let private = tokio::spawn(listen_for_operators(ops, operators, limits.operators, shutdown.clone()));
     let leases = LeaseRenewal::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
     registry.wake_accounts_with_pending_events();
     let reloader = Reloader::new((reloading, requested), context.clone(), Arc::clone(&registry), merchants, accounts);
@@ -289,14 +292,19 @@ fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, Serv
 }
 
 /// Serves `router` until the service shuts down and every request in flight is answered.
-async fn listen(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    http::listen(listener, |_| router.clone(), http::ListenerLimits::default(), shutdown.cancelled_owned()).await;
+async fn listen(listener: TcpListener, router: Router, limits: ListenerLimits, shutdown: CancellationToken) {
+    http::listen(listener, |_| router.clone(), limits, shutdown.cancelled_owned()).await;
 }
 
 /// The same, where the handlers see the address of the peer.
-async fn listen_for_operators(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+async fn listen_for_operators(
+    listener: TcpListener,
+    router: Router,
+    limits: ListenerLimits,
+    shutdown: CancellationToken,
+) {
     let of_peer = |peer| router.clone().layer(Extension(ConnectInfo::<SocketAddr>(peer)));
-    http::listen(listener, of_peer, http::ListenerLimits::default(), shutdown.cancelled_owned()).await;
+    http::listen(listener, of_peer, limits, shutdown.cancelled_owned()).await;
 }
 
 async fn compact(store: Arc<dyn Store>, clock: Clock, window: Duration) {

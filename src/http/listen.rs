@@ -3,7 +3,7 @@
 //! In: a bound listener, and a router for each peer. Out: responses, until the service shuts down; then every request in flight is answered
 //! and every connection is closed. Invariants: a connection whose request header does not arrive in time, or is too large, is
 //! closed; the number of open connections is limited, and further ones wait in the system's backlog; an error of one connection
-//! ends no other. The loop is our own because `axum::serve` (0.8) limits neither the time for a header nor the connections.
+//! ends no other; a client that closes its side after its request (half-close) is answered. The loop is our own because `axum::serve` (0.8) limits neither the time for a header nor the connections.
 //! Deliberately absent: TLS and HTTP/2, which a proxy terminates; limits of bodies (`body`).
 
 use axum::Router;
@@ -36,6 +36,15 @@ impl Default for ListenerLimits {
     }
 }
 
+impl ListenerLimits {
+    /// The usual limits, with `max_connections` connections if these are fewer, and at least one.
+    #[must_use]
+    pub fn with_at_most(max_connections: usize) -> Self {
+        let usual = Self::default();
+        Self { max_connections: usual.max_connections.min(max_connections).max(1), ..usual }
+    }
+}
+
 /// The largest header of a request, and the most of a body that is read at once, in bytes.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
@@ -49,6 +58,8 @@ pub async fn listen(
 ) {
     let mut http = Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEADER_BYTES);
+    // Otherwise the end of what a client sends would count as the client's leaving, and its request would not be answered.
+    http.half_close(true);
     let connections = Arc::new(Semaphore::new(limits.max_connections));
     // Err: the peer has closed the connection.
     let mut listener = listener.tap_io(|stream: &mut TcpStream| _ = stream.set_nodelay(true));

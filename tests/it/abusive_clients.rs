@@ -122,6 +122,16 @@ async fn told_to_stop_it_answers_what_is_in_flight_and_closes_what_is_idle() {
     assert!(TcpStream::connect(listening.address).await.is_err(), "the listener is closed");
 }
 
+/// `nc -N` and some proxies close their side of the connection once they have sent the request.
+#[tokio::test]
+async fn a_client_that_closes_its_side_after_the_request_is_answered() {
+    let listening = listening(ListenerLimits::default()).await;
+    let mut client = connect(listening.address, &GET.replace("/ ", "/later ")).await;
+    within(client.shutdown()).await.expect("closes its side");
+    listening.later.notify_one();
+    assert!(read(&mut client, "").await.ends_with("at last"));
+}
+
 /// JSON that is fine, and that nobody means well with.
 #[tokio::test]
 async fn json_that_nests_or_repeats_itself_is_read_as_javascript_reads_it() {
@@ -163,11 +173,32 @@ fn affordable(wanted: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").expect("Linux");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
     let most = line.split_whitespace().nth(3).and_then(|number| number.parse::<usize>().ok()).unwrap_or(usize::MAX);
-    let count = wanted.min(most.saturating_sub(200));
+    let count = wanted.min((most / 4 * 3).saturating_sub(200)); // a fourth of its files the service keeps for other things
     if count < wanted {
         eprintln!("only {count} connections instead of {wanted}: no more files may be open (ulimit -n)");
     }
     count
+}
+
+/// A health check that is not answered would have the service restarted.
+#[tokio::test]
+async fn idle_connections_leave_files_for_the_operators_and_a_low_limit_is_raised_where_the_system_allows_it() {
+    let refersion = Refersion::start().await;
+    for (limit, raised) in [("ulimit -n 96", false), ("ulimit -S -n 96", true)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let process = Process::start_under(limit, &refersion.base_url, folder.path(), &[]);
+        let address: SocketAddr = process.server.trim_start_matches("http://").parse().expect("an address");
+        let mut idle = Vec::new();
+        for _ in 0..120 {
+            idle.push(connect(address, "").await);
+        }
+        assert_eq!(process.ready().await.brief(), "200 ready", "{limit}");
+        if !raised {
+            idle.clear();
+        }
+        let sent = within(process.send(&identify(limit, &raised.to_string(), &Value::Null))).await;
+        assert_eq!(sent.expect("answered").brief(), "200 delivered", "{limit}");
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -32,6 +32,18 @@ pub struct Process {
 impl Process {
     /// Starts `serve` on the store in `folder`, against `base_url`; `settings` are in the environment's spelling.
     pub fn start(base_url: &str, folder: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::of_store(binary().arg("serve"), base_url, folder, settings)
+    }
+
+    /// The same under limits of the system, in the spelling of a shell, such as `ulimit -n 96`.
+    pub fn start_under(limits: &str, base_url: &str, folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let script = format!("{limits} && exec \"$0\" serve");
+        let mut command = binary_named("/bin/sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_refersion-destination")]);
+        Self::of_store(&mut command, base_url, folder, settings)
+    }
+
+    fn of_store(command: &mut Command, base_url: &str, folder: &Path, settings: &[(&str, &str)]) -> Self {
         let store = format!("sqlite://{}/store.db", folder.display());
         let own = [
             ("REFERSION_API_KEY", API_KEY),
@@ -47,7 +59,7 @@ impl Process {
         ];
         let environment: BTreeMap<_, _> = own.iter().chain(settings).copied().collect();
         leaks::register_settings(environment.iter().map(|(name, value)| (*name, *value)));
-        Self::of(binary().arg("serve").envs(environment))
+        Self::of(command.envs(environment))
     }
 
     /// Starts a command that announces its addresses as `serve` does.

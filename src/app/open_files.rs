@@ -1,0 +1,59 @@
+//! How many files this process may open, connections among them: raised at the start, and divided.
+//!
+//! In: the limits of the process (`ulimit -n`). Out: how many connections each listener may have. Invariant: idle connections leave files for
+//! the store, for requests to Refersion, and for the other listener, whose health check would otherwise have the process restarted.
+
+use crate::http::ListenerLimits;
+
+/// What the process has open without any connection: the store, signals, the runtimes. An eighth of the others is for requests to Refersion.
+const WITHOUT_CONNECTIONS: usize = 32;
+
+/// The limits of the listeners.
+pub(super) struct ListenersLimits {
+    /// Of the public one.
+    pub(super) public: ListenerLimits,
+    /// Of the operators'.
+    pub(super) operators: ListenerLimits,
+}
+
+impl ListenersLimits {
+    /// For a process that may have `files` open.
+    fn of(files: usize) -> Self {
+        let eighth = files.saturating_sub(WITHOUT_CONNECTIONS) / 8;
+        Self { public: ListenerLimits::with_at_most(6 * eighth), operators: ListenerLimits::with_at_most(eighth) }
+    }
+}
+
+/// Raises the limit as far as the system allows without privileges, and divides it. Systems start programs with a low one (1024, for
+/// programs that use `select`), and allow a far higher one.
+pub(super) fn raise_and_divide() -> ListenersLimits {
+    #[cfg(unix)]
+    let files = {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+            Ok(()) => maximum,
+            Err(_) => current, // some systems allow less than they say
+        }
+    };
+    #[cfg(not(unix))]
+    let files: Option<u64> = None;
+    let files = files.and_then(|files| usize::try_from(files).ok());
+    ListenersLimits::of(files.unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_limits_hold_where_files_allow_them_and_each_listener_has_a_connection_at_least() {
+        for (files, public, operators) in
+            [(usize::MAX, 12_000, 12_000), (65_536, 12_000, 8_188), (1_024, 744, 124), (64, 24, 4), (0, 1, 1)]
+        {
+            let limits = ListenersLimits::of(files);
+            let found = (limits.public.max_connections, limits.operators.max_connections);
+            assert_eq!(found, (public, operators), "{files} files");
+        }
+    }
+}
