@@ -240,6 +240,19 @@ fn hangups() -> Arc<Notify> {
     requested
 }
 
+/// From this call on, a file that would grow beyond what the process may write (`ulimit -f`) is an error of that write, as a full disk is.
+/// Otherwise the system ends the process.
+fn outlive_full_files() {
+    #[cfg(unix)]
+    {
+        let kind = tokio::signal::unix::SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        // What is registered stays so when this is dropped.
+        if let Err(error) = tokio::signal::unix::signal(kind) {
+            tracing::warn!(%error, "cannot catch SIGXFSZ, so that a file that is too large ends this process");
+        }
+    }
+}
+
 /// Waits for SIGTERM or SIGINT (Ctrl-C). Signals are caught from this call on, not from the first poll, so that a signal that
 /// arrives during the start shuts the process down in order.
 fn shutdown_signal() -> impl Future<Output = ()> {

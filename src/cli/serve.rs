@@ -1,7 +1,10 @@
 //! `serve`: runs the service until the process is stopped. With `--sandbox` it is a trial: the service delivers to a simulated
 //! Refersion in the same process, merchants connect at a simulated Segment, and the store is a temporary file.
 
-use super::{ConfigArgs, block_on, fail, hangups, print, reachable, runtime, shutdown_signal, traces_are_wanted};
+use super::{
+    ConfigArgs, block_on, fail, hangups, outlive_full_files, print, reachable, runtime, shutdown_signal,
+    traces_are_wanted,
+};
 use crate::app::{self, Addresses, Reloading};
 use crate::config::{Config, ConnectConfig, LogFormat, Mode, StoreUrl};
 use crate::domain::{ApiKey, SealKey};
@@ -60,6 +63,7 @@ fn serve(config: Config, args: &ServeArgs) -> io::Result<Result<(), String>> {
     let deliveries = runtime()?;
     let served = block_on(async {
         let stop = shutdown_signal();
+        outlive_full_files();
         if traces_are_wanted() {
             telemetry::traces::start()?;
         }

@@ -119,6 +119,37 @@ async fn a_full_disk_refuses_what_it_cannot_keep_and_all_goes_on_once_there_is_r
     }
 }
 
+/// Without its handler for it, the process would be ended by the system (SIGXFSZ).
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_that_may_not_grow_refuses_what_it_cannot_keep_and_all_goes_on_once_it_may() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let folder = tempfile::tempdir().expect("a folder");
+    let refersion = Refersion::start().await;
+    let settings = [("SERVER_WAIT", "0s")];
+    let process = Process::start_under("ulimit -S -f 4096", &refersion.base_url, folder.path(), &settings);
+    let mut accepted = 0;
+    let refused = loop {
+        let answer = within(process.send(&event(accepted))).await.expect("answered");
+        if answer.status != 202 {
+            break answer;
+        }
+        accepted += 1;
+        assert!(accepted < 10_000, "the file may grow");
+    };
+    assert_eq!((refused.brief(), process.ready().await.status), ("503 unavailable".to_owned(), 503));
+    let pid = i32::try_from(process.child.id()).ok().and_then(Pid::from_raw);
+    prlimit(pid, Resource::Fsize, Rlimit { current: None, maximum: None }).expect("allowed");
+    let send = || async { process.send(&event(accepted)).await.expect("answered").status };
+    within(crate::support::poll_until(send, |status| *status == 202)).await;
+    assert_eq!(drained(&process).await["dead_letters"], 0);
+    for affiliate in refersion.sandbox.affiliates() {
+        let user: usize = affiliate.field("unique_merchant_id")[1..].parse().expect("a number");
+        let last = (0..=accepted).rev().find(|number| number % 7 == user).expect("somebody's");
+        assert_eq!(affiliate.field("city"), city(last));
+    }
+}
+
 /// Why the service does not start, as it says after the name of the store.
 fn refused_to_start(refersion: &Refersion, folder: &Path) -> String {
     let store = folder.join("store.db");
