@@ -5,6 +5,7 @@
 //! texts, so that postal codes keep their zeros; an empty cell is no value. Cells are separated by the commonest of `,`, `;` and tab in
 //! the first line.
 
+use super::quotes::WatchQuotes;
 use super::{Item, OnItem};
 use csv::{ByteRecord, ReaderBuilder};
 use memchr::memchr_iter;
@@ -26,11 +27,19 @@ type KeyPath = Vec<String>;
 /// Calls `on_item` with an event for every row.
 pub(super) fn read(first_line: &[u8], rest: impl Read, on_item: OnItem<'_>) -> io::Result<()> {
     let input = Cursor::new(first_line).chain(rest);
-    let mut reader = ReaderBuilder::new().flexible(true).delimiter(delimiter(first_line)).from_reader(input);
+    let delimiter = delimiter(first_line);
+    let input = WatchQuotes::new(input, delimiter);
+    let mut reader = ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(input);
     let paths = paths(reader.byte_headers()?)?;
     let mut row = ByteRecord::new();
     while reader.read_byte_record(&mut row)? {
         let line = row.position().map_or(0, csv::Position::line);
+        // What follows the quote was read as one cell, however many rows it is.
+        if reader.get_ref().unclosed().is_some_and(|opened| opened < reader.position().byte()) {
+            let why = "Invalid row: a quote is opened in it and never closed, so all further lines are a part of it";
+            on_item(Item { line, event: Err(why.to_owned()) });
+            continue;
+        }
         match event(&paths, &row) {
             Ok(text) => on_item(Item { line, event: Ok(&text) }),
             Err(why) => on_item(Item { line, event: Err(why.to_owned()) }),

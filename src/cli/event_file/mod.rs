@@ -7,6 +7,7 @@
 mod csv_rows;
 mod json;
 mod ndjson;
+mod quotes;
 
 use super::progress::bytes_bar;
 use clap::{Args, ValueEnum};

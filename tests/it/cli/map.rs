@@ -281,3 +281,25 @@ async fn a_summary_names_lines_in_every_format() {
         assert!(ran.out.contains(&format!("({lines})")), "{name}: {}", ran.out);
     }
 }
+
+/// The parser takes the end of the file for the end of the cell: what follows the quote would be a value, and its users would be missing.
+#[tokio::test]
+async fn a_quote_that_is_never_closed_refuses_its_row_and_no_other() {
+    let head = "userId,email,name,note\nu1,ann@x.io,Ann Lee,\"a \"\"b\"\", c\nd\"\n";
+    let never = "Invalid row: a quote is opened in it and never closed, so all further lines are a part of it (line 4)";
+    for (rest, refused) in [
+        ("u2,bob@x.io,Bob,\"oops\nu3,cy@x.io,Cy,\n", true),
+        ("u2,bob@x.io,Bob,\"oops", true),
+        ("u2,bob@x.io,Bob,\"oops\"\"", true),
+        ("u2,bob@x.io,Bob,\"\n", true),
+        ("u2,bob@x.io,Bob,5\" wide\n", false),
+        ("u2,bob@x.io,Bob,\"5\" wide\n", false),
+        ("u2,bob@x.io,Bob,\"\"", false),
+        ("u2,bob@x.io,Bob,\"x\"\r\n", false),
+    ] {
+        let (_folder, path) = file("users.csv", format!("{head}{rest}"));
+        let ran = run(&["map", "--summary", &path], &[], "").await;
+        assert!(ran.out.starts_with("        2  events\n"), "{rest:?}: {}", ran.out);
+        assert_eq!(ran.out.contains(never), refused, "{rest:?}: {}", ran.out);
+    }
+}

@@ -1,0 +1,62 @@
+//! Whether the last quoted cell of a CSV file is closed. The parser takes the end of the file for its end.
+//!
+//! In: the bytes of the file, which pass through. Out: where a cell begins whose quote is open at the end of the file. Invariant: a quote
+//! opens a cell only as its first byte, and a doubled one inside is a part of it, as for the parser.
+
+use std::io::{self, Read};
+
+/// The file, watched as it is read.
+pub(super) struct WatchQuotes<R> {
+    input: R,
+    delimiter: u8,
+    at: Place,
+    /// How many bytes were read.
+    read: u64,
+    /// Where the last quoted cell begins.
+    opened: u64,
+    at_end: bool,
+}
+
+/// Where in a cell the next byte is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Start,
+    Unquoted,
+    Quoted,
+    /// After a quote inside of a quoted cell: it closes the cell, or it is the first of two.
+    AfterQuote,
+}
+
+impl<R> WatchQuotes<R> {
+    pub(super) fn new(input: R, delimiter: u8) -> Self {
+        Self { input, delimiter, at: Place::Start, read: 0, opened: 0, at_end: false }
+    }
+
+    /// At the end of the file: where a quoted cell begins that is not closed, in bytes.
+    pub(super) fn unclosed(&self) -> Option<u64> {
+        (self.at_end && self.at == Place::Quoted).then_some(self.opened)
+    }
+
+    fn watch(&mut self, byte: u8) {
+        self.at = match (self.at, byte) {
+            (Place::Start, b'"') => {
+                self.opened = self.read;
+                Place::Quoted
+            }
+            (Place::Quoted, b'"') => Place::AfterQuote,
+            (Place::Quoted, _) | (Place::AfterQuote, b'"') => Place::Quoted,
+            (_, byte) if byte == self.delimiter || byte == b'\n' || byte == b'\r' => Place::Start,
+            _ => Place::Unquoted,
+        };
+        self.read += 1;
+    }
+}
+
+impl<R: Read> Read for WatchQuotes<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(bytes)?;
+        self.at_end |= read == 0 && !bytes.is_empty();
+        bytes[..read].iter().for_each(|byte| self.watch(*byte));
+        Ok(read)
+    }
+}
