@@ -5,6 +5,7 @@
 //! every event of this one is answered.
 
 use super::report::EventResult;
+use crate::cli::eprint;
 use crate::cli::http_client::{HttpClient, Received};
 use crate::domain::ApiKey;
 use serde::Deserialize;
@@ -84,6 +85,9 @@ impl Sender {
                 RequestEnd::Failed { retry_after, reason } => {
                     if began.elapsed() > GIVE_UP {
                         return Err(format!("{reason}; run the same command again to go on from here"));
+                    }
+                    if wait == FIRST_WAIT {
+                        eprint(&format!("{reason}; trying again for up to {} minutes", GIVE_UP.as_secs() / 60));
                     }
                     retry_after
                 }

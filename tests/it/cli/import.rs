@@ -150,6 +150,7 @@ async fn what_the_service_cannot_store_is_sent_again_after_the_wait_that_it_asks
     let ran = run(&arguments, &[("REFERSION_API_KEY", API_KEY)], "").await;
     assert_eq!((ran.code, &*ran.out), (Some(0), "        5  events\n        5  accepted\n"), "{}", ran.err);
     assert_eq!(*requests.lock().expect("no panic"), [3, 3, 3, 3, 2], "no more in a request than in a second");
+    assert_eq!(ran.err, format!("{url} answered 429: because; trying again for up to 15 minutes\n"), "once");
     let (url, _) = answering(&[404]).await;
     let ran = run(&["import", "--url", &url, arguments[5]], &[("REFERSION_API_KEY", API_KEY)], "").await;
     assert_eq!((ran.code, ran.err), (Some(1), format!("refersion-destination: {url} answered 404: because\n")));
