@@ -20,6 +20,7 @@ use crate::worker::Worker;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -53,6 +54,9 @@ enum ReloadError {
     /// The client of an account cannot be made.
     #[error(transparent)]
     Client(#[from] ClientBuildError),
+    /// The file of a secret is none that can be read again, such as a pipe: reading it may never end.
+    #[error("{}: this is not a regular file, so it cannot be read again", .0.display())]
+    NoFile(PathBuf),
     /// The service was started without a way to read its configuration again.
     #[error("the configuration of a trial cannot be read again")]
     Trial,
@@ -172,6 +176,9 @@ impl Reloader {
     /// The configuration as it is to be, what differs, and warnings. Nothing is taken.
     fn read_again(&self) -> Result<(Config, Vec<SettingChange>, Vec<Warning>), ReloadError> {
         let load = self.reloading.load.as_ref().ok_or(ReloadError::Trial)?;
+        if let Some(path) = self.context.config().secret_files().find(|path| path.exists() && !path.is_file()) {
+            return Err(ReloadError::NoFile(path.clone()));
+        }
         let (new, warnings) = load()?;
         let old = self.context.config();
         let changes = old.changes(&new);
@@ -238,11 +245,12 @@ impl Reloader {
         configured.into_iter().zip(clients).map(apply).collect()
     }
 
-    /// A digest of the contents of all files of secrets.
+    /// A digest of the contents of all files of secrets, and of which are files.
     fn secret_files(&self) -> u64 {
         let mut digest = DefaultHasher::new();
         for path in self.context.config().secret_files() {
-            (path, std::fs::read(path).ok()).hash(&mut digest);
+            let content = path.is_file().then(|| std::fs::read(path).ok());
+            (path, content).hash(&mut digest);
         }
         digest.finish()
     }

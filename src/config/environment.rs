@@ -82,13 +82,13 @@ fn put_file(layers: &mut Layers, key: KeySpec, name: String, path: &str, problem
     }
 }
 
-/// Reads a secret from a file.
+/// Reads a secret from a file. Some editors begin a file with a byte order mark.
 pub(super) fn secret_in(path: &str) -> Parsed<String> {
-    match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => {
+    match std::fs::read_to_string(path).map(|text| text.trim_start_matches('\u{feff}').trim().to_owned()) {
+        Ok(text) if text.is_empty() => {
             Err(format!("found {path:?}, which is empty; expected a file that holds the secret"))
         }
-        Ok(text) => Ok(text.trim().to_owned()),
+        Ok(text) => Ok(text),
         Err(error) => {
             // A text without `/` may be the secret itself, written in the wrong variable.
             let shown = if path.contains('/') { format!("{path:?}") } else { "a name without any `/`".to_owned() };

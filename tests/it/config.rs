@@ -482,7 +482,8 @@ fn an_api_key_is_required_only_if_refersion_is_called() {
 
 #[test]
 fn secrets_are_read_from_files() {
-    let files = [("key", "pub_f.sec_f\n"), ("secrets", "one\ntwo, three\n\n"), ("url", "sqlite:///data/it.db\n")];
+    let files =
+        [("key", "pub_f.sec_f\n"), ("secrets", "\u{feff}one\r\ntwo, three\n\n"), ("url", "sqlite:///data/it.db\n")];
     let folder = Folder::with(&files);
     let (key, secrets, url) = (folder.path("key"), folder.path("secrets"), folder.path("url"));
     let env = [
@@ -704,6 +705,7 @@ fn a_value_out_of_bounds_is_reported_with_the_allowed_values() {
         ("STORE_URL", "data/x.db", format!("found \"data/x.db\", {store}")),
         ("STORE_URL", "sqlite://", format!("found nothing behind sqlite://, {store}")),
         ("STORE_URL", "sqlite://data/", format!("found \"sqlite://data/\", expected the path of a file: {}", &file[9..])),
+        ("STORE_URL", "sqlite://~/x.db", format!("found \"sqlite://~/x.db\", {file}; `~` means a folder to a shell only")),
         ("STORE_URL", "sqlite://x?mode=rwc", format!("found \"sqlite://x?mode=rwc\", {file}, without options after a `?`")),
         ("STORE_URL", "sqlite://:memory:", memory.into()),
         ("STORE_URL", "sqlite::memory:", memory.into()),

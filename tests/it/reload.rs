@@ -161,6 +161,24 @@ async fn a_secret_is_rotated_by_its_file_and_no_request_is_dropped_meanwhile() {
     assert_eq!(signed(new, "6").await, "200 delivered");
 }
 
+/// Reading a pipe into which nobody writes does not end.
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_secrets_file_is_refused_and_holds_nothing_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secrets");
+    std::fs::write(&path, "the-secret-of-a-file").expect("writes");
+    leaks::register("the-secret-of-a-file");
+    let service = Reloading::start("", &[("SEGMENT_SHARED_SECRETS_FILE", path.to_str().expect("UTF-8"))]).await;
+    std::fs::remove_file(&path).expect("removed");
+    assert!(Command::new("mkfifo").arg(&path).status().expect("there is one").success());
+    within(service.reload("[refersion]\nstatus = \"ACTIVE\"\n", "refused")).await;
+    let body = identify("1", "u1", &json!({}));
+    let signature = signature("the-secret-of-a-file", &body);
+    assert_eq!(service.post("/segment", ("X-Signature", &signature), &body).await, "200 delivered");
+    let log = service.stop().await;
+    assert!(log.contains("this is not a regular file, so it cannot be read again"), "{log}");
+}
+
 #[tokio::test]
 async fn an_account_is_added_and_removed_and_its_events_go_on_when_it_is_added_again() {
     let other = Refersion::of(OTHER_KEY, SandboxSettings::default()).await;

@@ -75,6 +75,7 @@ pub(in crate::config) fn store_url(value: &Value) -> Parsed<StoreUrl> {
         }
         _ if path.contains(":memory:") => Err(nothing_kept()),
         _ if path.contains('?') => reject(value, format!("{FILE}, without options after a `?`")),
+        _ if path.starts_with("~/") => reject(value, format!("{FILE}; `~` means a folder to a shell only")),
         _ if path.ends_with('/') => reject(value, format!("the path of a file: {FILE}")),
         _ => Ok(StoreUrl::Sqlite(path.into())),
     }
