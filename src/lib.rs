@@ -18,14 +18,12 @@
 //!                connect                                 how a merchant connects a source ("Enable with Segment")
 //! 2 adapters     refersion  segment_api  store  config  telemetry   one outside thing each
 //!                clock  account_signals                  the time; messages between `http` and `worker`
-//!   (on those)   dry_run  health  scrape  series         what an event would do; whether the service is ready; its metrics;
-//!                                                        what happened recently
+//!   (on those)   dry_run  health  scrape  series         what an event would do; readiness; metrics; the last hour and day
 //! 3 services     admin  http  worker  sandbox            async; connect the logic to the adapters
 //! 4 assembly     app                                     the only module that knows every concrete type
 //!                cli                                     one file per subcommand
 //! ```
-//! [`http`] is the public listener, [`admin`] that of operators. `account_signals` exists so that [`http`] and [`worker`] do not import
-//! each other.
+//! [`http`] is the public listener, [`admin`] that of operators. `account_signals` connects [`http`] with [`worker`].
 //!
 //! # The invariants, each held by tests (`tests/README.md`)
 //!  1. 2xx is answered only after the event is committed and synced. If it cannot be: 503 (429 when the backlog is full), and
@@ -53,39 +51,29 @@
 //!     `refersion/response.rs` (outbound); `health.rs` has the two of health.
 //! 12. Accounts are independent: none delays another, and equal ids in two of them are two users.
 //!
-//! # Deliberately absent
-//! Pages that change the configuration: it is in files and the environment.
-
-pub mod failpoint;
-
-pub mod domain;
-
-pub mod connect;
-pub mod segment;
-
-pub mod mapping;
-
-pub mod delivery;
-
-pub mod scheduling;
+//! Deliberately absent: pages that change the configuration, which is in files and the environment.
 
 pub mod account_signals;
-pub mod clock;
-pub mod config;
-pub mod refersion;
-pub mod segment_api;
-pub mod store;
-pub mod telemetry;
-
-pub mod dry_run;
-pub mod health;
-pub mod scrape;
-pub mod series;
-
 pub mod admin;
-pub mod http;
-pub mod sandbox;
-pub mod worker;
-
 pub mod app;
 pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod connect;
+pub mod delivery;
+pub mod domain;
+pub mod dry_run;
+pub mod failpoint;
+pub mod health;
+pub mod http;
+pub mod mapping;
+pub mod refersion;
+pub mod sandbox;
+pub mod scheduling;
+pub mod scrape;
+pub mod segment;
+pub mod segment_api;
+pub mod series;
+pub mod store;
+pub mod telemetry;
+pub mod worker;

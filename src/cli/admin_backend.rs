@@ -1,10 +1,10 @@
 //! The backend of the operators' commands: the store itself while no service runs on it, otherwise the running service,
 //! through its operators' API.
 //!
-//! In: where to look ([`BackendArgs`]), and an operation on dead letters, e-mail conflicts, events or a user's data. Out: its result, or an
-//! error as text. The store's lock decides: if another process has the store open, the service is asked over HTTP. Invariants: both answer alike,
-//! also where a filter names an account that is not known; while a command has the store open, the service cannot start on it, so commands
-//! close it soon. A PostgreSQL database is opened beside the service.
+//! In: where to look ([`BackendArgs`]), and an operation on dead letters, e-mail conflicts, events or a user's data. Out: its result, or
+//! an error as text. The store's lock decides: if another process has the store open, the service is asked over HTTP. Invariants: both
+//! answer alike, also where a filter names an account that is not known; while a command has the store open, the service cannot start on
+//! it, so commands close it soon. A PostgreSQL database is opened beside the service.
 
 use super::admin_client::AdminClient;
 use super::{ConfigArgs, block_on, fail, now, ops_url};

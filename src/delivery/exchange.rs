@@ -1,8 +1,8 @@
-//! The whole vocabulary between this service and Refersion: [`Call`] is all we may ask, [`Reply`] all that may come back.
+//! The calls that this service makes to Refersion ([`Call`]), and what Refersion's answers mean ([`Reply`]). No other call is made.
 //!
-//! The core owns these words and the edge ([`crate::refersion`]) translates them, so that every delivery scenario is tested
-//! without HTTP. Invariant: a `Reply` says what an answer *means*, never how it was spelled; texts in it are safe to show.
-//! Deliberately absent: passwords (the edge draws one as it sends `new`), headers, status codes.
+//! [`crate::refersion`] turns a call into an HTTP request and an HTTP response into a reply, so that every delivery scenario is tested
+//! without HTTP. Invariant: a `Reply` says what an answer *means*, not how it was worded; texts in it are safe to show.
+//! Deliberately absent: passwords ([`crate::refersion`] draws one as it sends `new`), headers, status codes.
 
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Email, NewAffiliate, Profile};
 use std::time::Duration;

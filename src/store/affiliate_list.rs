@@ -1,5 +1,5 @@
-//! How far Refersion's list of affiliates was read, and what is learned from a page of it: between [`crate::delivery`], which decides it, and the
-//! engines, to which the progress is a text.
+//! How far Refersion's list of affiliates was read, and what is learned from a page of it: between [`crate::delivery`], which decides it,
+//! and the engines, to which the progress is a text.
 //!
 //! Invariant: a progress that cannot be read counts as none, so that the list is read from its first page on. Deliberately absent: the
 //! calls to Refersion, and when they are made.

@@ -1,4 +1,5 @@
-//! What operators look at: the pending events of an account, the newest dead letters, what became of an event, and which accounts the store knows.
+//! What operators look at: the pending events of an account, the newest dead letters, what became of an event, and which accounts the
+//! store knows.
 //!
 //! In: filters. Out: rows that are also the JSON of the operators' listener. Invariants: nothing here changes anything; no row
 //! holds personal data: a user is shown as keyed hashes; a page costs the same however much the store holds. Deliberately absent:

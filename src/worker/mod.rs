@@ -2,8 +2,8 @@
 //! and settles the outcomes.
 //!
 //! In: log entries. Out: calls to Refersion, and settlements. `run_loop` reads ahead, begins runnable units and reports their ends
-//! to the scheduler; `run_delivery` is one attempt at one unit of events; `settlement` is what an attempt comes to; `dispatcher`
-//! sends calls out, in batches and within the limits; `health` is what replies mean for the whole account; `learn` reads Refersion's list
+//! to the scheduler; `run_delivery` is one attempt at one unit of events; `settlement` is the result of an attempt; `dispatcher`
+//! sends calls out, in batches and within the limits; `health` applies replies to the health of the account; `learn` reads Refersion's list
 //! of affiliates behind the deliveries.
 //! Invariants: one run loop per account at most, and none while no event is pending and no list is read: an idle account holds no task,
 //! timer, scheduler or lease; a run loop and its deliveries belong to one lease of the account, and no request is sent that the lease

@@ -1,4 +1,4 @@
-//! What an attempt comes to: a settlement of the unit, changes in the affiliate index, and what is logged, counted and answered.
+//! The result of an attempt: a settlement of the unit, changes in the affiliate index, and what is logged, counted and answered.
 //!
 //! In: how the plan ended and the state it left. Out: a [`Verdict`]. Invariants: only events that were carried out together are
 //! settled together, every other end is the head's alone; an e-mail leads to an affiliate only once Refersion has it.

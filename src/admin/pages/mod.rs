@@ -1,12 +1,12 @@
 //! The status page and the pages it leads to: what the API says, for people, in HTML that the server renders.
 //!
 //! In: requests of a browser. Out: HTML, also for every problem. `layout` is the frame of every page; `overview`, `account`,
-//! `dead_letters`, `dead_letter` and `lookup` are the pages, `changes` what their forms do; `parts` is shared by pages, `charts` draws, `format`
-//! writes numbers and times. Invariants: a page passes [`Access`](super::Access) as the API does, and does what the API does; `maud`
-//! escapes every value; the content security policy allows the style of the page itself and nothing else, so that an escaping
+//! `dead_letters`, `dead_letter` and `lookup` are the pages, `changes` what their forms do; `parts` is shared by pages, `charts` draws,
+//! `format` writes numbers and times. Invariants: a page passes [`Access`](super::Access) as the API does, and does what the API does;
+//! `maud` escapes every value; the content security policy allows the style of the page itself and nothing else, so that an escaping
 //! mistake could run no script; no page shows personal data but one event that is revealed by a `POST`, which needs the token and is
-//! logged. Pages work without scripts, and show the same to a keyboard, to a screen reader, and on a phone. Deliberately absent: pages
-//! in the OpenAPI description, which is for programs.
+//! logged. Pages work without scripts, and show the same to a keyboard, to a screen reader, and on a phone. Deliberately absent: pages in
+//! the OpenAPI description, which is for programs.
 
 mod account;
 mod changes;

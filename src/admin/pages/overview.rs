@@ -1,5 +1,5 @@
-//! The overview page: whether all is well, how many events are pending and when they will be delivered, each account, the last hour and day, reasons,
-//! and the newest dead letters.
+//! The overview page: whether all is well, how many events are pending and when they will be delivered, each account, the last hour and
+//! day, reasons, and the newest dead letters.
 
 use super::layout::{HtmlPage, Refresh};
 use super::parts::{self, View};
