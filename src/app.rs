@@ -264,7 +264,7 @@ fn admin_router(
         accounts: Arc::new(Directory { context: context.clone(), registry: Arc::clone(registry) }),
         shutdown: context.runtime.shutdown.clone(),
     };
-    admin::router(Arc::new(admin), Access::new(config.ops.token.clone(), address), http::openapi())
+    admin::router(Arc::new(admin), Access::new(config.ops.token.clone(), address))
 }
 
 /// Logs a warning for each account with pending events that is not among `known`: its events are kept, but not delivered.

@@ -36,6 +36,7 @@ pub use dead_letters::{DeadLetterDetails, DiscardOutcome, DiscardResult, Reveale
 pub use directory::{Account, AccountDirectory, AccountState, UnknownAccount, known_account};
 pub use email_conflicts::EmailConflictPage;
 pub use lookup::{LookupRequest, LookupResult};
+pub use openapi::openapi;
 pub use problem::ProblemDetails;
 pub use reload::{ChangedSetting, ReloadConfig, ReloadRefusal, Reloaded};
 pub use status::{DrainStatus, ServiceStatus};
@@ -49,14 +50,11 @@ use crate::store::Store;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{delete, get, post};
 use problem::Problem;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// What the operators' listener works with.
 pub struct Admin {
@@ -86,14 +84,11 @@ impl Admin {
     }
 }
 
-/// The routes of the operators' listener. `public_api` describes the public listener. The request's extensions have the address of
-/// the peer, as [`axum::extract::ConnectInfo`].
-pub fn router(admin: Arc<Admin>, access: Access, public_api: OpenApi) -> Router {
-    let (open, open_api) = open_routes().with_state(Arc::clone(&admin)).split_for_parts();
-    let page_admin = Arc::clone(&admin);
-    let (api, api_api) = api_routes().with_state(admin).split_for_parts();
-    let document = Arc::new(openapi::document(public_api, open_api, api_api));
-    let pages = pages::routes(pages::PagesState { admin: page_admin, can_change: access.has_token() });
+/// The routes of the operators' listener. The request's extensions have the address of the peer, as [`axum::extract::ConnectInfo`].
+pub fn router(admin: Arc<Admin>, access: Access) -> Router {
+    let open = open_routes().with_state(Arc::clone(&admin));
+    let pages = pages::routes(pages::PagesState { admin: Arc::clone(&admin), can_change: access.has_token() });
+    let api = api_routes().with_state(admin);
     let access = Arc::new(access);
     let pages = pages
         .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
@@ -101,7 +96,7 @@ pub fn router(admin: Arc<Admin>, access: Access, public_api: OpenApi) -> Router 
         .route_layer(from_fn_with_state(Arc::clone(&access), access::authorize))
         .layer(from_fn(pages::as_page));
     let api = api
-        .route("/openapi.json", get(async move || openapi::answer(&document)))
+        .route("/openapi.json", get(openapi::show))
         .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(extract::MAX_BODY_BYTES))
         .route_layer(from_fn_with_state(access, access::authorize));
@@ -114,31 +109,31 @@ pub fn router(admin: Arc<Admin>, access: Access, public_api: OpenApi) -> Router 
 }
 
 /// Health and metrics.
-fn open_routes() -> OpenApiRouter<Arc<Admin>> {
-    OpenApiRouter::new()
-        .routes(routes!(health::healthz))
-        .routes(routes!(health::readyz))
-        .routes(routes!(health::metrics))
+fn open_routes() -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
 }
 
 /// The API.
-fn api_routes() -> OpenApiRouter<Arc<Admin>> {
-    OpenApiRouter::new()
-        .routes(routes!(status::status))
-        .routes(routes!(reload::reload))
-        .routes(routes!(accounts::list))
-        .routes(routes!(accounts::show))
-        .routes(routes!(affiliate_list::show, affiliate_list::learn))
-        .routes(routes!(backlog::list))
-        .routes(routes!(backlog::event))
-        .routes(routes!(dead_letters::list))
-        .routes(routes!(dead_letters::show))
-        .routes(routes!(dead_letters::reveal))
-        .routes(routes!(dead_letters::replay))
-        .routes(routes!(dead_letters::discard))
-        .routes(routes!(email_conflicts::list))
-        .routes(routes!(forget::forget))
-        .routes(routes!(lookup::look_up))
-        .routes(routes!(api_keys::list))
-        .routes(routes!(api_keys::remove))
+fn api_routes() -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/api/v1/status", get(status::status))
+        .route("/api/v1/reload", post(reload::reload))
+        .route("/api/v1/accounts", get(accounts::list))
+        .route("/api/v1/accounts/{account}", get(accounts::show))
+        .route("/api/v1/accounts/{account}/affiliate-list", get(affiliate_list::show).post(affiliate_list::learn))
+        .route("/api/v1/backlog", get(backlog::list))
+        .route("/api/v1/events/{seq}", get(backlog::event))
+        .route("/api/v1/dead-letters", get(dead_letters::list))
+        .route("/api/v1/dead-letters/{id}", get(dead_letters::show))
+        .route("/api/v1/dead-letters/{id}/reveal", post(dead_letters::reveal))
+        .route("/api/v1/dead-letters/replay", post(dead_letters::replay))
+        .route("/api/v1/dead-letters/discard", post(dead_letters::discard))
+        .route("/api/v1/email-conflicts", get(email_conflicts::list))
+        .route("/api/v1/forget", post(forget::forget))
+        .route("/api/v1/lookup", post(lookup::look_up))
+        .route("/api/v1/keys", get(api_keys::list))
+        .route("/api/v1/keys/{account}", delete(api_keys::remove))
 }

@@ -1,15 +1,21 @@
-//! The OpenAPI description of both listeners, served at `/openapi.json` and kept at `config/openapi.json`.
+//! The OpenAPI description of both listeners: the file `config/openapi.json`, which is served at `/openapi.json`.
 //!
-//! In: what `utoipa` made of the handlers and their types, for each part. Out: one document. What every operation of the API shares
-//! is added here: the problems it may answer, and the credentials it needs. Invariant: a route is described if it exists, because
-//! `utoipa_axum` takes both from the handler.
+//! [`openapi`] makes it of the code, for the test that compares the file with it: what `utoipa` makes of the handlers and their types,
+//! and what all operations of the API share: the problems they may answer, and the credentials they need. The service serves the file,
+//! so that the program does not contain what makes it. Invariant, held by tests: an operation is described if it exists.
 
 use super::problem::ProblemDetails;
+use super::{
+    accounts, affiliate_list, api_keys, backlog, dead_letters, email_conflicts, forget, health, lookup, reload, status,
+};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
+
+/// The description, as it is served.
+const SERVED: &str = include_str!("../../config/openapi.json");
 
 /// What no handler describes.
 #[derive(utoipa::OpenApi)]
@@ -24,9 +30,52 @@ use utoipa::openapi::OpenApi;
 )]
 struct Base;
 
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(health::healthz, health::readyz, health::metrics))]
+struct WithoutCredentials;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(
+    status::status,
+    reload::reload,
+    accounts::list,
+    accounts::show,
+    affiliate_list::show,
+    affiliate_list::learn,
+    backlog::list,
+    backlog::event,
+    dead_letters::list,
+    dead_letters::show,
+    dead_letters::reveal,
+    dead_letters::replay,
+    dead_letters::discard,
+    email_conflicts::list,
+    forget::forget,
+    lookup::look_up,
+    api_keys::list,
+    api_keys::remove,
+))]
+struct Api;
+
 const PUBLIC_SERVER: (&str, &str) = ("http://localhost:8080", "SERVER_LISTEN: for Segment");
 const OPERATORS_SERVER: (&str, &str) = ("http://localhost:9090", "OPS_LISTEN: for operators");
 
+/// What the API may answer instead of what was asked for.
+const PROBLEMS: [(u16, &str); 13] = [
+    (400, "A parameter or the body is not valid"),
+    (401, "The token is required, or wrong"),
+    (403, "No token is configured, or the request comes from another site"),
+    (404, "There is no such account, dead letter, event or key"),
+    (405, "The path does not allow this method"),
+    (408, "The body took too long to arrive"),
+    (409, "The backlog is full, or Refersion's list of affiliates cannot be read now"),
+    (413, "The body is too large"),
+    (415, "The body is not JSON"),
+    (422, "The configuration is refused"),
+    (429, "Too many wrong tokens"),
+    (500, "A bug of the service"),
+    (503, "The store failed, or the service is shutting down"),
+];
 /// Problems of every operation of the API.
 const ALWAYS: [u16; 6] = [401, 403, 405, 429, 500, 503];
 /// Problems of an operation with parameters, or with a body.
@@ -35,19 +84,20 @@ const WITH_INPUT: [u16; 1] = [400];
 const WITH_NAME: [u16; 1] = [404];
 /// Problems of an operation with a body.
 const WITH_BODY: [u16; 3] = [408, 413, 415];
-/// Problems of a replay.
-const OF_REPLAY: [u16; 1] = [409];
+/// Problems of a replay, and of learning affiliates.
+const OF_CONFLICT: [u16; 1] = [409];
 /// Of a reload.
 const OF_RELOAD: [u16; 1] = [422];
 
-/// One document of the parts: `public` is the public listener; `open` and `api` are the operators' routes without and with credentials.
-pub(super) fn document(public: OpenApi, open: OpenApi, api: OpenApi) -> Value {
+/// The description, made of the code. `public` is that of the public listener.
+pub fn openapi(public: OpenApi) -> Value {
     let mut document = to_json(&Base::openapi());
     if let Some(info) = document["info"].as_object_mut() {
         info.retain(|name, _| ["title", "version", "description"].contains(&name.as_str()));
     }
     document["servers"] = json!([server(OPERATORS_SERVER)]);
-    let (mut public, mut open, mut api) = (to_json(&public), to_json(&open), to_json(&api));
+    let (mut public, mut open, mut api) =
+        (to_json(&public), to_json(&WithoutCredentials::openapi()), to_json(&Api::openapi()));
     each(&mut public["paths"], |path, _| path["servers"] = json!([server(PUBLIC_SERVER)]));
     each(&mut open["paths"], |path, name| {
         if name != "/metrics" {
@@ -57,10 +107,15 @@ pub(super) fn document(public: OpenApi, open: OpenApi, api: OpenApi) -> Value {
     each(&mut api["paths"], |path, _| each(path, add_problems_and_credentials));
     for part in [public, open, api] {
         merge(&mut document["paths"], &part["paths"]);
-        for kind in ["schemas", "securitySchemes"] {
+        for kind in ["responses", "schemas", "securitySchemes"] {
             merge(&mut document["components"][kind], &part["components"][kind]);
         }
     }
+    let problems = PROBLEMS.map(|(code, description)| {
+        let content = json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}});
+        (format!("Problem{code}"), json!({"description": description, "content": content}))
+    });
+    merge(&mut document["components"]["responses"], &Value::Object(problems.into_iter().collect()));
     let schemes = json!({
         "token": {"type": "http", "scheme": "bearer", "description": "OPS_TOKEN"},
         "password": {"type": "http", "scheme": "basic", "description": "OPS_TOKEN as the password, with any user name"},
@@ -69,28 +124,26 @@ pub(super) fn document(public: OpenApi, open: OpenApi, api: OpenApi) -> Value {
     document
 }
 
-/// The answer with the document.
-pub(super) fn answer(document: &Value) -> impl IntoResponse + use<> {
-    ([(CONTENT_TYPE, "application/json")], format!("{document:#}\n"))
+/// Answers with the description.
+pub(super) async fn show() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], SERVED)
 }
 
 fn add_problems_and_credentials(operation: &mut Value, method: &str) {
     let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
     let names = parameters.iter().any(|parameter| parameter["in"] == "path" || parameter["name"] == "account");
     let body = operation.get("requestBody").is_some();
-    let replays = operation["operationId"] == "replay_dead_letters";
+    let is = |ids: &[&str]| ids.iter().any(|id| operation["operationId"] == *id);
     let problems = [
         (true, &ALWAYS[..]),
         (body || !parameters.is_empty(), &WITH_INPUT),
-        (names || ["forget_user", "look_up"].iter().any(|id| operation["operationId"] == *id), &WITH_NAME),
+        (names || is(&["forget_user", "look_up"]), &WITH_NAME),
         (body, &WITH_BODY),
-        (replays, &OF_REPLAY),
-        (operation["operationId"] == "reload_configuration", &OF_RELOAD),
+        (is(&["replay_dead_letters", "show_affiliate_list", "learn_affiliates"]), &OF_CONFLICT),
+        (is(&["reload_configuration"]), &OF_RELOAD),
     ];
     for code in problems.iter().filter(|(has, _)| *has).flat_map(|(_, codes)| codes.iter()) {
-        let schema = json!({"$ref": "#/components/schemas/ProblemDetails"});
-        operation["responses"][code.to_string()] =
-            json!({"description": description(*code), "content": {"application/problem+json": {"schema": schema}}});
+        operation["responses"][code.to_string()] = json!({"$ref": format!("#/components/responses/Problem{code}")});
     }
     let mut credentials = vec![json!({"token": []}), json!({"password": []})];
     if method == "get" {
@@ -98,24 +151,6 @@ fn add_problems_and_credentials(operation: &mut Value, method: &str) {
         credentials.insert(0, json!({}));
     }
     operation["security"] = credentials.into();
-}
-
-fn description(code: u16) -> &'static str {
-    match code {
-        400 => "A parameter or the body is not valid",
-        401 => "The token is required, or wrong",
-        403 => "No token is configured, or the request comes from another site",
-        404 => "There is no such account, dead letter, event or key",
-        405 => "The path does not allow this method",
-        408 => "The body took too long to arrive",
-        409 => "The backlog is full",
-        413 => "The body is too large",
-        415 => "The body is not JSON",
-        422 => "The configuration is refused",
-        429 => "Too many wrong tokens",
-        503 => "The store failed, or the service is shutting down",
-        _ => "A bug of the service",
-    }
 }
 
 fn server((url, description): (&str, &str)) -> Value {

@@ -1,7 +1,7 @@
 //! The OpenAPI description of the public listener's paths: for events, and for the pages that connect a source. Health is
-//! described with the operators' listener.
+//! described with the operators' listener, which serves the description, as a file.
 
-use super::response::{ItemResult, ResponseBody};
+use super::response::{ApiResponse, ItemResult, ResponseBody};
 use super::{connect, webhook};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, PathItem};
@@ -18,13 +18,14 @@ use utoipa::{Modify, OpenApi as _};
         connect::callback
     ),
     components(schemas(ResponseBody, ItemResult)),
-    modifiers(&SecuritySchemes)
+    modifiers(&Shared)
 )]
 struct Events;
 
-struct SecuritySchemes;
+/// What the operations share: credentials and responses.
+struct Shared;
 
-impl Modify for SecuritySchemes {
+impl Modify for Shared {
     fn modify(&self, openapi: &mut OpenApi) {
         let key = HttpBuilder::new().scheme(HttpAuthScheme::Basic);
         let key = key.description(Some("Refersion's two keys, joined by a dot, as the user name; no password"));
@@ -35,6 +36,7 @@ impl Modify for SecuritySchemes {
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(key.build()));
         components.add_security_scheme("signature", SecurityScheme::ApiKey(ApiKey::Header(signature)));
+        components.responses.extend(ApiResponse::described().map(|(name, response)| (name, response.into())));
     }
 }
 

@@ -288,13 +288,21 @@ const DESCRIPTIONS: [(&str, &str); 10] = [
     ("503", "unavailable: send the event again"),
 ];
 
-impl IntoResponses for ApiResponse {
-    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        let response = |(code, description): (&str, &str)| {
+impl ApiResponse {
+    /// The descriptions of the responses, by the names under which operations refer to them.
+    pub(super) fn described() -> impl Iterator<Item = (String, utoipa::openapi::Response)> {
+        DESCRIPTIONS.into_iter().map(|(code, description)| {
             let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ResponseBody"))).build();
             let response = ResponseBuilder::new().description(description).content("application/json", content);
-            (code.to_owned(), RefOr::T(response.build()))
-        };
+            (format!("Event{code}"), response.build())
+        })
+    }
+}
+
+impl IntoResponses for ApiResponse {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let response =
+            |(code, _): (&str, _)| (code.to_owned(), Ref::new(format!("#/components/responses/Event{code}")).into());
         DESCRIPTIONS.into_iter().map(response).collect()
     }
 }

@@ -24,12 +24,13 @@ const LAYERS: [&[&str]; 10] = [
 /// What may import every module.
 const TOP: [&str; 3] = ["cli", "lib", "main"];
 
-struct Source {
+/// A source of the crate.
+pub struct Source {
     path: PathBuf,
     /// The top-level module it belongs to.
     module: String,
     /// Its text without comments and unit tests.
-    code: String,
+    pub code: String,
     text: String,
 }
 
@@ -37,7 +38,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn sources() -> Vec<Source> {
+/// All of them.
+pub fn sources() -> Vec<Source> {
     let mut found = Vec::new();
     let mut folders = vec![root().join("src")];
     while let Some(folder) = folders.pop() {
