@@ -59,8 +59,8 @@ enum ReloadError {
     #[error("{}: this is not a regular file, so it cannot be read again", .0.display())]
     NoFile(PathBuf),
     /// The service was started without a way to read its configuration again.
-    #[error("the configuration of a trial cannot be read again")]
-    Trial,
+    #[error("this service cannot read its configuration again")]
+    NotReadable,
 }
 
 impl ReloadError {
@@ -176,7 +176,7 @@ impl Reloader {
 
     /// The configuration as it is to be, what differs, and warnings. Nothing is taken.
     fn read_again(&self) -> Result<(Config, Vec<SettingChange>, Vec<Warning>), ReloadError> {
-        let load = self.reloading.load.as_ref().ok_or(ReloadError::Trial)?;
+        let load = self.reloading.load.as_ref().ok_or(ReloadError::NotReadable)?;
         if let Some(path) = self.context.config().secret_files().find(|path| path.exists() && !path.is_file()) {
             return Err(ReloadError::NoFile(path.clone()));
         }
@@ -273,7 +273,7 @@ fn log_changes(changes: &[SettingChange]) {
 /// One line for each problem.
 fn log_refusal(error: &ReloadError) {
     match error {
-        ReloadError::Trial => tracing::warn!("{error}"),
+        ReloadError::NotReadable => tracing::warn!("{error}"),
         error => {
             for problem in error.problems() {
                 tracing::error!("the configuration is refused, and the former one goes on: {problem}");

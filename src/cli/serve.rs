@@ -68,7 +68,7 @@ fn serve(config: Config, args: &ServeArgs) -> io::Result<Result<(), String>> {
             telemetry::traces::start()?;
         }
         let served = if args.sandbox {
-            trial(config, args.sandbox_listen, deliveries.handle(), stop).await
+            trial(config, args, deliveries.handle(), stop).await
         } else {
             app::serve(config, reloading(args), deliveries.handle(), |_| {}, stop)
                 .await
@@ -88,15 +88,41 @@ fn reloading(args: &ServeArgs) -> Reloading {
     Reloading { load: Some(Box::new(move || files.read(Mode::Live))), requested }
 }
 
-/// A trial takes what it was started with; SIGHUP ends it no more than it ends a service.
-fn reloading_nothing() -> Reloading {
-    Reloading { load: None, requested: hangups() }
+/// What a trial has in place of what the configuration says.
+#[derive(Clone)]
+struct TrialSettings {
+    key: ApiKey,
+    base_url: Url,
+    store: StoreUrl,
+    connect: ConnectConfig,
+    seal_key: SealKey,
+}
+
+impl TrialSettings {
+    fn apply(&self, config: &mut Config) {
+        config.refersion.base_url = self.base_url.clone();
+        config.refersion.api_key = Some(self.key.clone());
+        config.store.url = self.store.clone();
+        config.store.seal_keys = vec![self.seal_key.clone()];
+        config.connect = Some(self.connect.clone());
+    }
+
+    /// Reads the configuration again as [`reloading`] does; what a trial replaces stays as it is.
+    fn reloading(self, args: &ServeArgs) -> Reloading {
+        let (files, requested) = (args.config.clone(), hangups());
+        let load = move || {
+            let (mut config, warnings) = files.read(Mode::Sandbox)?;
+            self.apply(&mut config);
+            Ok((config, warnings))
+        };
+        Reloading { load: Some(Box::new(load)), requested }
+    }
 }
 
 /// Serves with a simulated Refersion and a store that is removed at the end.
 async fn trial(
     mut config: Config,
-    listen: Option<SocketAddr>,
+    args: &ServeArgs,
     deliveries: &Handle,
     stop: impl Future<Output = ()>,
 ) -> Result<(), String> {
@@ -104,13 +130,17 @@ async fn trial(
     let key = config.refersion.api_key.take().map_or_else(|| ApiKey::parse(SANDBOX_KEY), Ok);
     let key = key.map_err(|error| error.to_string())?;
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary store: {error}"))?;
-    let listener = bind_sandbox(listen, SANDBOX_PORT).await?;
+    let listener = bind_sandbox(args.sandbox_listen, SANDBOX_PORT).await?;
     let address = reachable(listener.local_addr().map_err(|error| error.to_string())?);
-    let segment = start_segment(&mut config).await?;
-    let base_url = format!("http://{address}/v2/");
-    config.refersion.base_url = Url::parse(&base_url).map_err(|error| error.to_string())?;
-    config.refersion.api_key = Some(key.clone());
-    config.store.url = StoreUrl::Sqlite(folder.path().join("trial.db"));
+    let (segment, connect) = start_segment().await?;
+    let settings = TrialSettings {
+        key: key.clone(),
+        base_url: Url::parse(&format!("http://{address}/v2/")).map_err(|error| error.to_string())?,
+        store: StoreUrl::Sqlite(folder.path().join("trial.db")),
+        connect,
+        seal_key: SealKey::new(rand::random()),
+    };
+    settings.apply(&mut config);
     let sandbox = Sandbox::new(SandboxSettings { api_key: Some(key), ..SandboxSettings::default() });
     tokio::spawn(sandbox.serve(listener));
     let shown = if own_key { "\"$REFERSION_API_KEY:\"" } else { "pub_sandbox.sec_sandbox:" };
@@ -118,27 +148,26 @@ async fn trial(
         segment.register_redirect_url(&format!("http://{}/connect/callback", reachable(addresses.server)));
         print(&instructions(addresses, address, shown));
     };
-    app::serve(config, reloading_nothing(), deliveries, announce, stop).await.map_err(|error| error.to_string())
+    app::serve(config, settings.reloading(args), deliveries, announce, stop).await.map_err(|error| error.to_string())
 }
 
-/// Starts a simulated Segment, and lets merchants connect there.
-async fn start_segment(config: &mut Config) -> Result<SegmentSandbox, String> {
+/// Starts a simulated Segment; with it, what lets merchants connect there.
+async fn start_segment() -> Result<(SegmentSandbox, ConnectConfig), String> {
     let listener = bind_sandbox(None, SEGMENT_PORT).await?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let base_url = Url::parse(&format!("http://{address}/")).map_err(|error| error.to_string())?;
     let settings = SegmentSettings::default();
-    config.connect = Some(ConnectConfig {
+    let connect = ConnectConfig {
         client_id: settings.client_id.clone(),
         client_secret: settings.client_secret.clone().into(),
         redirect_url: None,
         scope: settings.scope.clone(),
         auth_base_url: base_url.clone(),
         api_base_url: base_url,
-    });
-    config.store.seal_keys = vec![SealKey::new(rand::random())];
+    };
     let segment = SegmentSandbox::new(settings);
     tokio::spawn(segment.serve(listener));
-    Ok(segment)
+    Ok((segment, connect))
 }
 
 /// Listens on `listen`; without it on the usual port of this machine, or on any if that one is taken.

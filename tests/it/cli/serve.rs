@@ -3,7 +3,7 @@
 use super::{Running, run};
 use crate::support::process::{Process, binary};
 use crate::support::service::Refersion;
-use crate::support::{API_KEY, Answer, http, identify, within};
+use crate::support::{API_KEY, Answer, OPS_TOKEN, http, identify, within};
 use serde_json::Value;
 use std::process::Stdio;
 
@@ -45,6 +45,29 @@ async fn a_trial_prints_curls_that_work_and_leaves_no_file_behind() {
     assert_eq!(trial.stop().0, Some(0));
     let left: Vec<_> = std::fs::read_dir(folder.path()).expect("reads").collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// What the trial has in place of what the configuration says stays as it is.
+#[tokio::test]
+async fn a_trial_reads_its_configuration_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("trial.toml");
+    std::fs::write(&file, "[refersion]\nconcurrency = 4\n").expect("written");
+    let mut command = binary();
+    command.args(["serve", "--sandbox", "--config"]).arg(&file).envs(ANYWHERE).env("OPS_TOKEN", OPS_TOKEN);
+    let mut trial = Running::start(command, Stdio::null());
+    let printed = trial.read_to("Stop with Ctrl-C");
+    let page = printed.split("for operators:").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("a URL");
+    let reload = || http().post(format!("{page}api/v1/reload")).bearer_auth(OPS_TOKEN);
+    let unchanged = Answer::to(reload()).await;
+    assert_eq!((unchanged.status, unchanged.json()["changes"].as_array().map(Vec::len)), (200, Some(0)));
+    std::fs::write(&file, "[refersion]\nconcurrency = 5\n").expect("written");
+    let changed = Answer::to(reload()).await;
+    assert_eq!((changed.status, &changed.json()["changes"][0]["after"]), (200, &"5".into()), "{}", changed.text);
+    for (curl, action) in curls(&printed).into_iter().zip(["created", "disabled"]) {
+        assert_eq!(Answer::to(curl).await.json()["action"], action);
+    }
+    assert_eq!(trial.stop().0, Some(0));
 }
 
 /// The program that collects the log may end before the service.
