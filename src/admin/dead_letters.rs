@@ -4,7 +4,7 @@
 //! appended after the pending events of its user, and the account's worker is woken.
 
 use super::Admin;
-use super::extract::{ApiJson, ApiPath, ApiQuery, ApiResult, MAX_ITEMS, cursor, page_size};
+use super::extract::{ApiJson, ApiPath, ApiQuery, ApiResult, MAX_ITEMS, cursor, integers, page_size};
 use super::problem::Problem;
 use crate::delivery::{OutcomeCode, Policy};
 use crate::domain::Timestamp;
@@ -74,6 +74,7 @@ pub struct RevealedEvent {
 pub(super) struct SelectedDeadLetters {
     /// The ids of the dead letters.
     #[schema(min_items = 1, max_items = 1000)]
+    #[serde(deserialize_with = "integers")]
     ids: Vec<i64>,
 }
 

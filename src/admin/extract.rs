@@ -9,7 +9,8 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 
 /// The largest body, in bytes: a thousand ids need a third of it.
@@ -97,6 +98,38 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for ApiPath
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(value)| Self(value)).map_err(|rejection| Problem::InvalidRequest(rejection.body_text()))
     }
+}
+
+/// A number of a body that is an integer as JSON Schema defines it: `5`, and `5.0`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "serde_json::Number")]
+struct Integer(i64);
+
+impl TryFrom<serde_json::Number> for Integer {
+    type Error = String;
+
+    fn try_from(number: serde_json::Number) -> Result<Self, String> {
+        // A larger number may stand for another one.
+        const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+        let whole = |number: &f64| number.fract() == 0.0 && number.abs() <= MAX_EXACT;
+        #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and is in range")]
+        let of_float = || number.as_f64().filter(whole).map(|number| number as i64);
+        number.as_i64().or_else(of_float).map(Self).ok_or_else(|| format!("{number} is not an integer of 64 bits"))
+    }
+}
+
+/// Reads a list of integers.
+pub(super) fn integers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<i64>, D::Error> {
+    let integers = Vec::<Integer>::deserialize(deserializer)?;
+    Ok(integers.into_iter().map(|Integer(number)| number).collect())
+}
+
+/// Reads an integer that may be `null`.
+pub(super) fn optional_integer<'de, D: Deserializer<'de>, T: TryFrom<i64>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let Some(Integer(number)) = Option::deserialize(deserializer)? else { return Ok(None) };
+    T::try_from(number).map(Some).map_err(|_| D::Error::custom(format_args!("{number} is out of range")))
 }
 
 /// The size of a page: what was asked for, if that is allowed.

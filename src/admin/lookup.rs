@@ -3,7 +3,7 @@
 //! Invariant: what is asked is hashed at once; it is in no URL, no log line and no answer.
 
 use super::Admin;
-use super::extract::{ApiJson, ApiResult, page_size};
+use super::extract::{ApiJson, ApiResult, optional_integer, page_size};
 use super::problem::Problem;
 use crate::domain::{AccountName, AffiliateCode, Email, HashKey, User, UserId};
 use crate::store::{Lookup, LookupQuery};
@@ -34,10 +34,10 @@ pub struct LookupRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Only events with a seq below this one: the `next` of the page before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_integer")]
     pub before: Option<i64>,
     /// How many events at most [default: 100].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_integer")]
     #[schema(minimum = 1, maximum = 1000)]
     pub limit: Option<u16>,
 }

@@ -52,7 +52,7 @@ where
     F: Future<Output = Result<(Vec<i64>, Option<SeqRange>), E>>,
 {
     let mut found = Vec::new();
-    let last = query.before.map_or(i64::MAX - 1, |before| before - 1);
+    let last = query.before.map_or(i64::MAX - 1, |before| before.saturating_sub(1));
     for range in ranges {
         let mut rest = Some(SeqRange { last: range.last.min(last), ..range });
         while let Some(range) = rest.filter(|range| range.first <= range.last && found.len() <= query.limit) {

@@ -65,6 +65,27 @@ async fn a_request_that_is_not_valid_is_a_problem_that_says_why() {
     }
 }
 
+/// JSON Schema calls `7.0` an integer.
+#[tokio::test]
+async fn an_integer_of_a_body_may_have_a_fraction_of_zero() {
+    let service = service(&[]).await;
+    let (replay, lookup) = ("/api/v1/dead-letters/replay", "/api/v1/lookup");
+    for (path, body, expected, words) in [
+        (replay, "{\"ids\":[7.0]}", 200, "[{\"id\":7,\"outcome\":\"missing\"}]"),
+        (replay, "{\"ids\":[7.5]}", 400, "7.5 is not an integer of 64 bits"),
+        (replay, "{\"ids\":[1e300]}", 400, "is not an integer of 64 bits"),
+        (lookup, "{\"code\":\"a1\",\"limit\":7.0,\"before\":7.0}", 200, "\"known\":false"),
+        (lookup, "{\"code\":\"a1\",\"limit\":70000}", 400, "70000 is out of range"),
+        (lookup, "{\"code\":\"a1\",\"limit\":7.5}", 400, "7.5 is not an integer of 64 bits"),
+        (lookup, "{\"code\":\"a1\",\"limit\":null,\"before\":-9223372036854775808}", 200, "\"known\":false"),
+    ] {
+        let request = request(&service, &Method::POST, path).header("Content-Type", "application/json");
+        let answer = Answer::to(request.body(body)).await;
+        assert_eq!(answer.status, expected, "{path} {body}: {}", answer.text);
+        assert!(answer.text.contains(words), "{path} {body}: {}", answer.text);
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_is_no_json_or_too_large_is_a_problem() {
     let service = service(&[]).await;
