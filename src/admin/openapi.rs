@@ -89,15 +89,19 @@ const OF_CONFLICT: [u16; 1] = [409];
 /// Of a reload.
 const OF_RELOAD: [u16; 1] = [422];
 
+/// A text that is not blank.
+const NOT_BLANK: &str = r"\S";
+/// An e-mail address in ASCII. In Unicode they are taken, too.
+const EMAIL: &str = r"^[!#-'*+./0-9=?A-Z^_`a-z{|}~-]+@[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)+$";
+
 /// The description, made of the code. `public` is that of the public listener.
-pub fn openapi(public: OpenApi) -> Value {
+pub fn openapi(mut public: Value) -> Value {
     let mut document = to_json(&Base::openapi());
     if let Some(info) = document["info"].as_object_mut() {
         info.retain(|name, _| ["title", "version", "description"].contains(&name.as_str()));
     }
     document["servers"] = json!([server(OPERATORS_SERVER)]);
-    let (mut public, mut open, mut api) =
-        (to_json(&public), to_json(&WithoutCredentials::openapi()), to_json(&Api::openapi()));
+    let (mut open, mut api) = (to_json(&WithoutCredentials::openapi()), to_json(&Api::openapi()));
     each(&mut public["paths"], |path, _| path["servers"] = json!([server(PUBLIC_SERVER)]));
     each(&mut open["paths"], |path, name| {
         if name != "/metrics" {
@@ -110,6 +114,11 @@ pub fn openapi(public: OpenApi) -> Value {
         for kind in ["responses", "schemas", "securitySchemes"] {
             merge(&mut document["components"][kind], &part["components"][kind]);
         }
+    }
+    for (schema, names) in
+        [("ForgetRequest", &["user_id", "email"][..]), ("LookupRequest", &["user_id", "email", "message_id", "code"])]
+    {
+        require_one_of(&mut document["components"]["schemas"][schema], names);
     }
     let problems = PROBLEMS.map(|(code, description)| {
         let content = json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}});
@@ -151,6 +160,17 @@ fn add_problems_and_credentials(operation: &mut Value, method: &str) {
         credentials.insert(0, json!({}));
     }
     operation["security"] = credentials.into();
+}
+
+/// Says of the schema of a request that one of these texts is required, and which text is an e-mail address.
+fn require_one_of(schema: &mut Value, names: &[&str]) {
+    let email = json!({"pattern": EMAIL, "maxLength": 254});
+    merge(&mut schema["properties"]["email"], &email);
+    let required = |name: &&str| {
+        let pattern = if *name == "email" { EMAIL } else { NOT_BLANK };
+        json!({"required": [name], "properties": {*name: {"type": "string", "pattern": pattern}}})
+    };
+    schema["anyOf"] = names.iter().map(required).collect();
 }
 
 fn server((url, description): (&str, &str)) -> Value {

@@ -33,9 +33,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::ToSchema;
 
 /// The response to a request, or the result of one event of many.
 #[derive(Clone, Debug)]
@@ -275,7 +273,7 @@ impl ApiResponse {
 }
 
 /// The codes of the table above that a path for events answers, for the OpenAPI description.
-const DESCRIPTIONS: [(&str, &str); 10] = [
+pub(super) const DESCRIPTIONS: [(&str, &str); 10] = [
     ("200", "delivered, duplicate or ignored: nothing is left to do"),
     ("202", "accepted: stored on disk, and will be delivered"),
     ("400", "rejected: malformed, a trait is missing, or Refersion refused the event for good"),
@@ -287,25 +285,6 @@ const DESCRIPTIONS: [(&str, &str); 10] = [
     ("501", "unsupported: neither identify nor delete"),
     ("503", "unavailable: send the event again"),
 ];
-
-impl ApiResponse {
-    /// The descriptions of the responses, by the names under which operations refer to them.
-    pub(super) fn described() -> impl Iterator<Item = (String, utoipa::openapi::Response)> {
-        DESCRIPTIONS.into_iter().map(|(code, description)| {
-            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ResponseBody"))).build();
-            let response = ResponseBuilder::new().description(description).content("application/json", content);
-            (format!("Event{code}"), response.build())
-        })
-    }
-}
-
-impl IntoResponses for ApiResponse {
-    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        let response =
-            |(code, _): (&str, _)| (code.to_owned(), Ref::new(format!("#/components/responses/Event{code}")).into());
-        DESCRIPTIONS.into_iter().map(response).collect()
-    }
-}
 
 /// What a page for merchants says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,7 +37,7 @@ pub(super) const METHODS: &str = "POST, PUT, PATCH";
 ///
 /// The credentials select the account.
 #[utoipa::path(post, path = "/segment", tag = "events", operation_id = "send_events",
-    request_body(content = serde_json::Value, content_type = "application/json",
+    request_body(content = ref("#/components/schemas/SegmentEvents"), content_type = "application/json",
         description = "An event, an array of events, or an object with `batch`; plain or gzip"),
     responses(ApiResponse), security(("api_key" = []), ("signature" = [])))]
 pub(super) async fn shared_endpoint(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Response {
@@ -49,7 +49,7 @@ pub(super) async fn shared_endpoint(State(registry): State<Arc<AccountRegistry>>
 /// Receive events of one configured account
 #[utoipa::path(post, path = "/segment/{account}", tag = "events", operation_id = "send_events_of_account",
     params(("account" = String, Path, description = "The account's name")),
-    request_body(content = serde_json::Value, content_type = "application/json",
+    request_body(content = ref("#/components/schemas/SegmentEvents"), content_type = "application/json",
         description = "An event, an array of events, or an object with `batch`; plain or gzip"),
     responses(ApiResponse), security(("api_key" = []), ("signature" = [])))]
 pub(super) async fn account_endpoint(State(registry): State<Arc<AccountRegistry>>, request: Request) -> Response {

@@ -94,7 +94,7 @@ pub(super) async fn show(State(connect): State<Arc<Connect>>, headers: HeaderMap
 ///
 /// The key is verified with Refersion; then the browser is sent to Segment's consent page.
 #[utoipa::path(post, path = "/connect", tag = "connect", operation_id = "connect_with_key",
-    request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "`state` and `api_key`"),
+    request_body(content = ref("#/components/schemas/ConnectForm"), content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 303, description = "To Segment's consent page"),
         (status = 400, description = "The form is shown again, or cannot be used", content_type = "text/html"),
@@ -121,7 +121,7 @@ pub(super) async fn submit(State(connect): State<Arc<Connect>>, request: Request
 ///
 /// With the key that the same browser entered before.
 #[utoipa::path(post, path = "/connect/again", tag = "connect", operation_id = "connect_again",
-    request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "`state`"),
+    request_body(content = ref("#/components/schemas/AgainForm"), content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 303, description = "To Segment's consent page"),
         (status = 400, description = "The form cannot be used", content_type = "text/html")))]
