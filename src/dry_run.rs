@@ -10,7 +10,7 @@ use crate::delivery::{
     SearchResult, Step, on_recalled, step,
 };
 use crate::domain::{AffiliateCode, AffiliateId, HashKey, Profile, SentAttributes, Timestamp};
-use crate::mapping::{self, Creation, Intent, Mapped, Rules};
+use crate::mapping::{self, Creation, Identify, Intent, Mapped, RememberedTraits, Rules};
 use crate::{refersion, segment};
 use serde_json::Value;
 
@@ -68,10 +68,13 @@ pub fn explain(text: &str, rules: &Rules, policy: Policy, now: Timestamp, detail
             };
             let (hash, custom_fields) = (HashKey::new(&[0; 32]), rules.custom_field_ids());
             let input = PlanInput { intent: &intent, policy, hash: &hash, custom_fields: &custom_fields, events: 1 };
-            let mut show = |title, memory| scenario(&mut lines, title, &input, memory, detail);
-            show(if_unknown, Memory::default());
-            show(if_known, known);
-            matches!(intent, Intent::Identify(ref wanted) if matches!(wanted.creation, Creation::Invalid(_)))
+            match remembered(&intent, rules) {
+                Some(traits) => lines.extend(remembered_lines(if_unknown, &traits, rules)),
+                None => scenario(&mut lines, if_unknown, &input, Memory::default(), detail),
+            }
+            scenario(&mut lines, if_known, &input, known, detail);
+            let lacks = |wanted: &Identify| matches!(wanted.creation, Creation::Invalid(_));
+            matches!(&intent, Intent::Identify(wanted) if lacks(wanted)) && remembered(&intent, rules).is_none()
         }
         Err(error) => {
             lines.push(format!("  refused: {error}"));
@@ -80,6 +83,24 @@ pub fn explain(text: &str, rules: &Rules, policy: Policy, now: Timestamp, detail
     };
     lines.extend(notes.iter().map(|note| format!("  note: {note}")));
     (lines, refused)
+}
+
+/// What is remembered of an event whose user is no affiliate yet, if it creates none; without what earlier events said.
+fn remembered(intent: &Intent, rules: &Rules) -> Option<RememberedTraits> {
+    let Intent::Identify(event) = intent else { return None };
+    let pieces = event.pieces.as_ref().filter(|pieces| pieces.are_worth_remembering(event))?;
+    let creates = matches!(event.creation, Creation::Allowed(_));
+    (!creates && rules.remember_traits.is_some()).then(|| RememberedTraits::default().with(event, pieces, false))
+}
+
+fn remembered_lines(title: &str, traits: &RememberedTraits, rules: &Rules) -> [String; 2] {
+    let lacks = traits.lacks(rules).join(" and ");
+    let lacks = if lacks.is_empty() {
+        String::new()
+    } else {
+        format!("; unless earlier events said it, still missing: {lacks}")
+    };
+    [format!("  {title}"), format!("    no call: remembered ({}){lacks}", traits.names().join(", "))]
 }
 
 fn known_affiliate() -> Known {

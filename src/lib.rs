@@ -31,15 +31,16 @@
 //!  2. An accepted event ends in exactly one of: delivered, nothing to do (with the reason), dead letter (with the reason, kept
 //!     until an operator replays or discards it).
 //!  3. The events of one user are delivered one at a time, in log order; an event that is stuck blocks that user alone. Two
-//!     events belong to one user if they share a `userId` or an e-mail, if these lead to one affiliate, or if a third pending
-//!     event connects them.
+//!     events belong to one user if they share a `userId` or an e-mail, if these lead to one affiliate, if something is
+//!     remembered of one user with both, or if a third pending event connects them.
 //!  4. Idempotency: Segment sends at least once and calls are repeated, but no repeat has a second effect. Repeats are: the same
 //!     `messageId` within the deduplication window, a `new` whose answer was lost, what is done again after a crash.
 //!  5. Older facts do not overwrite newer ones: per attribute, by the event's own `timestamp`, which is never later than its
 //!     receipt. A delete event also erases the user here, and an event from before it does not create the user again.
 //!  6. A wrong key (401) fails no event: the account halts, keeps its events, probes the key, and resumes by itself. A key
 //!     that arrives with a request is verified with Refersion before it is stored, and stored sealed before an event is appended.
-//!  7. Logs, metrics, errors and answers contain no secret and no personal data (PII). Delivered bodies are erased.
+//!  7. Logs, metrics, errors and answers contain no secret and no personal data (PII). Delivered bodies are erased. What is remembered
+//!     of a user who is no affiliate yet is sealed.
 //!  8. The raw body is stored and mapped again when it is delivered, so a corrected rule applies to pending and to replayed
 //!     events.
 //!  9. No lock and no transaction is held across a call to Refersion. One process owns a SQLite file, held by a lock; one

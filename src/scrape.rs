@@ -74,6 +74,8 @@ fn observed_store(measured: Measured, now: Timestamp) -> ObservedStore {
     ObservedStore {
         oldest_pending: ages.collect(),
         dead_letters: measured.dead_letters,
+        remembered: measured.remembered.into_iter().map(|(name, size)| (name, (size.users, size.bytes))).collect(),
+        remembered_dropped: measured.remembered_dropped,
         size: measured.size,
         free: measured.free,
         deduplication: (measured.deduplication_ids, measured.deduplication_bytes),

@@ -45,7 +45,7 @@ pub struct LookupRequest {
 /// What is known of a user, or of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LookupResult {
-    /// Whether the store holds an affiliate or an event.
+    /// Whether the store holds an affiliate, an event, or what is remembered of a user who is no affiliate yet.
     pub known: bool,
     /// The name in logs, traces and dead letters of the event with this `messageId`, whether it came or not. That of a delete event of a
     /// user differs.
@@ -79,7 +79,7 @@ impl LookupRequest {
 impl LookupResult {
     /// What was found for `query`.
     pub fn new(query: &LookupQuery, found: Lookup) -> Self {
-        let known = !found.affiliates.is_empty() || !found.events.is_empty();
+        let known = !found.affiliates.is_empty() || !found.events.is_empty() || !found.remembered.is_empty();
         Self { known, event: query.ids.first().map(ToString::to_string), found }
     }
 }

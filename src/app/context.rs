@@ -8,6 +8,7 @@ use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
 use crate::config::{AccountConfig, Config};
 use crate::http::AccountEndpoint;
+use crate::mapping::Rules;
 use crate::refersion::Client;
 use crate::scheduling::HealthLimits;
 use crate::segment::Authenticator;
@@ -47,7 +48,7 @@ impl AppContext {
     pub(super) fn delivery_settings(&self, account: &AccountConfig) -> DeliverySettings {
         let config = self.config();
         DeliverySettings {
-            rules: account.rules.clone(),
+            rules: self.rules_of(account),
             policy: config.delivery.policy,
             limits: HealthLimits {
                 backoff: config.delivery.backoff,
@@ -56,7 +57,14 @@ impl AppContext {
             },
             max_age: config.delivery.max_age,
             learn: config.delivery.learn,
+            seal_keys: config.store.seal_keys.clone(),
         }
+    }
+
+    /// The account's rules. Without a seal key nothing is remembered: one that a reload brings is there from the next start on.
+    fn rules_of(&self, account: &AccountConfig) -> Rules {
+        let can_seal = !self.config().store.seal_keys.is_empty();
+        Rules { remember_traits: account.rules.remember_traits.filter(|_| can_seal), ..account.rules.clone() }
     }
 
     /// A worker for `account` that calls Refersion through `client`. It is idle until it is woken.
@@ -80,11 +88,12 @@ impl AppContext {
         worker: Worker,
         meter: Meter,
     ) -> AccountEndpoint {
+        let rules = self.rules_of(&account);
         AccountEndpoint {
             meter,
             account: account.name,
             authenticator: Authenticator::new(account.api_key, account.shared_secrets),
-            rules: account.rules,
+            rules,
             clock: self.clock,
             store: Arc::clone(&self.store),
             signals,

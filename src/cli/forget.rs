@@ -55,6 +55,7 @@ fn summary(forgotten: &Forgotten, dry_run: bool) -> String {
         (forgotten.dead_letters, "dead letter"),
         (forgotten.links, "link"),
         (forgotten.affiliates, "stored affiliate"),
+        (forgotten.remembered, "remembered user"),
     ];
     let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun)).collect();
     if counts.is_empty() {

@@ -9,7 +9,7 @@ use super::forget::{parse_email, parse_user_id};
 use super::{format_time, print};
 use crate::admin::{LookupRequest, LookupResult};
 use crate::domain::{Email, UserId};
-use crate::store::{EventRecord, EventState, FoundAffiliate, FoundBy};
+use crate::store::{EventRecord, EventState, FoundAffiliate, FoundBy, FoundTraits};
 use clap::Args;
 use serde_json::json;
 use std::process::ExitCode;
@@ -80,6 +80,7 @@ fn lines(LookupResult { known, event, found }: &LookupResult) -> Vec<String> {
         event.iter().map(|event| format!("event {event} is its name in logs, traces and dead letters")).collect();
     lines.extend(found.deleted_at.map(|at| format!("the user was deleted as of {}", format_time(at))));
     lines.extend(found.affiliates.iter().flat_map(affiliate));
+    lines.extend(found.remembered.iter().map(remembered));
     if !known {
         lines.push("nothing is known: no affiliate, and no event within the deduplication window".to_owned());
     } else if found.events.is_empty() {
@@ -107,6 +108,10 @@ fn affiliate(found: &FoundAffiliate) -> Vec<String> {
         format!("  sent {}{since}", sent.attribute)
     }));
     lines
+}
+
+fn remembered(found: &FoundTraits) -> String {
+    format!("no affiliate yet; remembered until {}: {}", format_time(found.expires_at), found.attributes.join(", "))
 }
 
 fn event(EventRecord { seq, event, received_at, state, outcome, reason, .. }: &EventRecord) -> String {

@@ -41,7 +41,7 @@ pub struct AccountConfig {
 }
 
 /// The keys of sections that an account may set for itself, by the same name.
-const OVERRIDES: [KeySpec; 13] = [
+const OVERRIDES: [KeySpec; 14] = [
     keys::REFERSION_BASE_URL.spec,
     keys::REFERSION_STATUS.spec,
     keys::REFERSION_OFFER.spec,
@@ -52,6 +52,7 @@ const OVERRIDES: [KeySpec; 13] = [
     keys::MAPPING_MISSING_NAME.spec,
     keys::MAPPING_IGNORED_USER_IDS.spec,
     keys::MAPPING_PAYPAL_EMAIL.spec,
+    keys::MAPPING_REMEMBER_TRAITS.spec,
     keys::MAPPING_CUSTOM_FIELDS,
     keys::MAPPING_AUDIENCES,
     keys::MAPPING_CREATE_IF,

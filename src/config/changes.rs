@@ -202,7 +202,7 @@ mod tests {
     }
 
     /// Of each setting, a valid value that is not the default. `REFERSION_ALLOW_PLAIN_HTTP` is none of a [`Config`]'s values.
-    const OTHER_VALUES: [(&str, &str); 43] = [
+    const OTHER_VALUES: [(&str, &str); 44] = [
         ("REFERSION_API_KEY", "pub_a.sec_a"),
         ("REFERSION_BASE_URL", "https://localhost/v2"),
         ("REFERSION_STATUS", "ACTIVE"),
@@ -241,6 +241,7 @@ mod tests {
         ("MAPPING_MISSING_NAME", "n/a"),
         ("MAPPING_IGNORED_USER_IDS", "none"),
         ("MAPPING_PAYPAL_EMAIL", "true"),
+        ("MAPPING_REMEMBER_TRAITS", "7d"),
         ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "7" }"#),
         ("MAPPING_AUDIENCES", r#"[{ trait = "vip", on_true = { offer = "7" } }]"#),
         ("MAPPING_CREATE_IF", r#"{ trait = "a", equals = "b" }"#),

@@ -101,6 +101,7 @@ keys! {
     MAPPING_MISSING_NAME: Key<String> = plain("mapping", "missing_name", values::text);
     MAPPING_IGNORED_USER_IDS: Key<Vec<String>> = plain("mapping", "ignored_user_ids", values::texts);
     MAPPING_PAYPAL_EMAIL: Key<bool> = plain("mapping", "paypal_email", values::boolean);
+    MAPPING_REMEMBER_TRAITS: Key<Option<Duration>> = plain("mapping", "remember_traits", values::duration_or_off);
     MAPPING_CUSTOM_FIELDS: KeySpec = spec("mapping", "custom_fields", ValueKind::Table);
     MAPPING_AUDIENCES: KeySpec = spec("mapping", "audiences", ValueKind::Tables);
     MAPPING_CREATE_IF: KeySpec = spec("mapping", "create_if", ValueKind::Table);

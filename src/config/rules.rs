@@ -23,6 +23,7 @@ pub(super) fn read(reader: &mut Reader) -> Read<Rules> {
     let trusted_projects = reader.optional(&keys::SEGMENT_TRUSTED_PROJECTS);
     let ignored_user_ids = reader.value(&keys::MAPPING_IGNORED_USER_IDS);
     let paypal_email = reader.value(&keys::MAPPING_PAYPAL_EMAIL);
+    let remember_traits = reader.value(&keys::MAPPING_REMEMBER_TRAITS);
     let custom_fields = custom_fields(reader);
     let audiences = audiences(reader);
     let create_if = create_if(reader);
@@ -37,6 +38,7 @@ pub(super) fn read(reader: &mut Reader) -> Read<Rules> {
         custom_fields: custom_fields?,
         audiences: audiences?,
         create_if: create_if?,
+        remember_traits: remember_traits?,
     })
 }
 

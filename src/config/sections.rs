@@ -5,10 +5,11 @@
 use super::read::{Read, Reader};
 use super::values::found;
 use super::{
-    Config, DeliveryConfig, LogConfig, Mode, OpsConfig, RefersionConfig, SegmentConfig, ServerConfig, StoreConfig,
-    accounts, base_url, connect, keys, rules,
+    AccountConfig, Config, DeliveryConfig, LogConfig, Mode, OpsConfig, RefersionConfig, SegmentConfig, ServerConfig,
+    StoreConfig, accounts, base_url, connect, keys, rules,
 };
 use crate::delivery::Policy;
+use crate::mapping::Rules;
 use crate::scheduling::Backoff;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,6 +33,13 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     let rules = rules::read(reader);
     let log = log(reader);
     let accounts = accounts::read(reader, mode);
+    if mode == Mode::Live && remembers(&rules, &accounts) && reader.layers.get(keys::STORE_SEAL_KEY.spec).is_none() {
+        reader.missing(
+            keys::STORE_SEAL_KEY.spec,
+            "required with mapping.remember_traits, which keeps what is remembered of users sealed only: set STORE_SEAL_KEY, or \
+             STORE_SEAL_KEY_FILE to a file that holds it, to what `openssl rand -base64 32` prints; or set remember_traits to \"off\"",
+        );
+    }
     if reader.layers.get(keys::REFERSION_API_KEY.spec).is_none() && (any_key || has_accounts(reader)) {
         let others = if has_accounts(reader) {
             "each of [[accounts]] has its own"
@@ -125,6 +133,12 @@ fn ops(reader: &mut Reader) -> Read<OpsConfig> {
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && overlap
+}
+
+/// Whether traits of users who are no affiliates yet are remembered, in any account.
+fn remembers(rules: &Read<Rules>, accounts: &Read<Vec<AccountConfig>>) -> bool {
+    let accounts = accounts.as_deref().unwrap_or_default().iter().map(|account| &account.rules);
+    rules.as_ref().ok().into_iter().chain(accounts).any(|rules| rules.remember_traits.is_some())
 }
 
 fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<StoreConfig> {

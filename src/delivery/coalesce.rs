@@ -146,6 +146,7 @@ fn leads_to(memory: &Memory, policy: Policy, intent: &Intent, user: &User) -> Pl
     let memory = Memory {
         by_user_id: memory.by_user_id.clone().filter(|_| user.user_id.is_some()),
         by_email: memory.by_email.clone().filter(|_| user.email.is_some()),
+        traits: None,
         ..*memory
     };
     PlanState::new(intent, policy, memory, Progress::default(), false)

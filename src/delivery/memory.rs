@@ -1,7 +1,7 @@
 //! What is stored for deliveries: of an affiliate, for good, and of a delivery's progress, until its event is settled.
 //!
 //! Both are saved between two calls, so that after a crash only the remaining calls are made.
-//! Invariant: no personal data, only identifiers and keyed hashes. Progress that the release before has stored is read
+//! Invariant: no personal data in the clear, only identifiers, keyed hashes, and what is sealed. Progress that the release before has stored is read
 //! too.
 
 use super::UnansweredNew;
@@ -11,6 +11,7 @@ use crate::domain::{
     SentAttributes, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What is remembered of an affiliate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,23 @@ pub struct Memory {
     pub user_id_deleted_at: Option<Timestamp>,
     /// When the user with this e-mail address was deleted last, as far as that is still kept.
     pub email_deleted_at: Option<Timestamp>,
+    /// What earlier events said of the user with this `userId`, who was no affiliate then.
+    pub traits: Option<SealedTraits>,
+}
+
+/// What earlier events said of a user ([`RememberedTraits`](crate::mapping::RememberedTraits)), sealed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedTraits {
+    /// The sealed bytes.
+    pub sealed: Vec<u8>,
+    /// Until when they count.
+    pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for SealedTraits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedTraits({} bytes until {})", self.sealed.len(), self.expires_at.0)
+    }
 }
 
 impl Memory {

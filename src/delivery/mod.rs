@@ -26,7 +26,9 @@ mod unanswered_new;
 pub use affiliate_list::{Learn, LearnedAffiliate, ListPage, ListProgress, ListReply, ListedAffiliate, learned};
 pub use coalesce::{Coalesced, coalesce};
 pub use exchange::{Affiliate, Call, Identifier, Rejection, Reply, SearchResult};
-pub use memory::{DeleteTarget, Done, Known, Memory, Origin, PresentStatus, Progress, Recalled, RefusedValues, Stage};
+pub use memory::{
+    DeleteTarget, Done, Known, Memory, Origin, PresentStatus, Progress, Recalled, RefusedValues, SealedTraits, Stage,
+};
 pub use outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 pub use outcome_code::OutcomeCode;
 pub use plan::{on_recalled, step};

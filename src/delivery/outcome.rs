@@ -5,10 +5,10 @@
 //! Deliberately absent: the wait before a retry, and what is stored of an outcome ([`super::OutcomeCode`]).
 
 use super::{Call, OutcomeCode};
-use crate::domain::{AffiliateCode, AffiliateStatus};
+use crate::domain::{AffiliateCode, AffiliateStatus, Timestamp};
 use crate::mapping;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +123,13 @@ pub enum Ignored {
     Stale(AffiliateCode),
     /// The user was deleted after the event.
     DeletedSince,
+    /// The user is no affiliate yet, and what the event says is remembered until they become one.
+    Remembered {
+        /// What a new affiliate still lacks, in words.
+        lacks: Vec<String>,
+        /// For how long it is remembered, unless further events come.
+        until: Timestamp,
+    },
 }
 
 /// Why an attempt failed, where a later one may succeed.
@@ -180,6 +187,12 @@ impl fmt::Display for Ignored {
             ),
             Self::Stale(code) => write!(f, "affiliate {code} has newer values than this event, by its timestamp"),
             Self::DeletedSince => f.write_str("the user was deleted after this event, by its timestamp"),
+            Self::Remembered { lacks, until } => {
+                let until = UNIX_EPOCH + Duration::from_millis(u64::try_from(until.0).unwrap_or(0));
+                let until = humantime::format_rfc3339_seconds(until);
+                write!(f, "the user is no affiliate yet, and what this event says is remembered until {until}")?;
+                if lacks.is_empty() { Ok(()) } else { write!(f, "; still missing: {}", lacks.join(" and ")) }
+            }
         }
     }
 }

@@ -64,6 +64,8 @@ outcome_codes! {
     Stale = 31, "stale";
     /// The user was deleted after the event.
     DeletedSince = 32, "deleted_since";
+    /// The user is no affiliate yet: what the event says is remembered.
+    Remembered = 33, "remembered";
     /// Dead letter: the event cannot be mapped, or its user never became known.
     Unmappable = 40, "unmappable";
     /// Dead letter: the bytes are no event.
@@ -94,7 +96,7 @@ impl OutcomeCode {
 
     /// Whether the event was settled because there was nothing to do.
     pub fn is_ignored(self) -> bool {
-        self >= Self::Unsupported && self <= Self::DeletedSince && self != Self::Unrecorded
+        self >= Self::Unsupported && self <= Self::Remembered && self != Self::Unrecorded
     }
 
     /// Whether the event became a dead letter.
@@ -156,6 +158,7 @@ impl From<&Outcome> for OutcomeCode {
             Outcome::Ignored(Ignored::OtherOwner(_)) => Self::OtherOwner,
             Outcome::Ignored(Ignored::Stale(_)) => Self::Stale,
             Outcome::Ignored(Ignored::DeletedSince) => Self::DeletedSince,
+            Outcome::Ignored(Ignored::Remembered { .. }) => Self::Remembered,
         }
     }
 }
@@ -196,7 +199,7 @@ mod tests {
             (OutcomeCode::Created, Some(Action::Created), false),
             (OutcomeCode::NotFound, Some(Action::NotFound), false),
             (OutcomeCode::Unsupported, None, false),
-            (OutcomeCode::DeletedSince, None, false),
+            (OutcomeCode::Remembered, None, false),
             (OutcomeCode::Unmappable, None, true),
             (OutcomeCode::Erased, None, true),
         ] {

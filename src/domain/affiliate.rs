@@ -94,11 +94,17 @@ impl Attribute {
     }
 
     /// Its name in what is stored of an affiliate: Refersion's spelling of a field, `#` and the id of a custom field.
-    pub(super) fn key(&self) -> Cow<'static, str> {
+    pub fn key(&self) -> Cow<'static, str> {
         match self {
             Self::Field(field) => field.as_str().into(),
             Self::Custom(id) => format!("#{id}").into(),
         }
+    }
+
+    /// The attribute with this [`key`](Self::key); none if no attribute has it.
+    pub fn from_key(key: &str) -> Option<Self> {
+        let field = || Field::ALL.iter().copied().find(|field| field.as_str() == key).map(Self::Field);
+        key.strip_prefix('#').map(|id| Self::Custom(id.to_owned())).or_else(field)
     }
 }
 
@@ -210,6 +216,15 @@ mod tests {
     fn a_profile_prints_names_and_no_values() {
         let profile: Profile = [(Field::FirstName, "Peter")].into_iter().collect();
         assert_eq!(format!("{profile:?}"), r#"{"first_name"}"#);
+    }
+
+    #[test]
+    fn an_attribute_is_found_by_its_key() {
+        let all = Field::ALL.iter().copied().map(Attribute::Field).chain([Attribute::Custom("12".to_owned())]);
+        for attribute in all {
+            assert_eq!(Attribute::from_key(&attribute.key()), Some(attribute));
+        }
+        assert_eq!(Attribute::from_key("status"), None);
     }
 
     #[test]

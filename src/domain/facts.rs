@@ -116,6 +116,13 @@ impl Facts {
     }
 }
 
+impl FromIterator<Fact> for Facts {
+    /// Facts about different attributes.
+    fn from_iter<I: IntoIterator<Item = Fact>>(facts: I) -> Self {
+        Self(facts.into_iter().collect())
+    }
+}
+
 impl Fact {
     /// Whether it is an e-mail that Refersion refused, because another affiliate has it.
     fn is_taken_email(&self, key: &HashKey, sent: &SentAttributes) -> bool {

@@ -12,7 +12,7 @@ use super::response::ApiResponse;
 use crate::delivery::{Action, Outcome};
 use crate::domain::{EventId, Timestamp, User, UserKey};
 use crate::failpoint;
-use crate::mapping::{self, Creation, Intent, Mapped, MappingError, Note};
+use crate::mapping::{self, Creation, Identify, Intent, Mapped, MappingError, Note};
 use crate::segment::{Envelope, Event, Kind, Malformed, PendingSignatures, RawJson, split_envelope};
 use crate::store::{KnownUsersOnly, NewEvent};
 use crate::telemetry::EventType;
@@ -144,7 +144,10 @@ fn decide(
     received_at: Timestamp,
 ) -> ItemDecision {
     let (user, if_unknown, deleted_at) = match intent {
-        Ok(Intent::Identify(wanted)) => (wanted.user, if_unknown(&wanted.creation), None),
+        Ok(Intent::Identify(wanted)) => {
+            let if_unknown = if_unknown(&wanted);
+            (wanted.user, if_unknown, None)
+        }
         Ok(Intent::Delete { user, time }) => {
             let not_found = Outcome::delivered(Action::NotFound, None);
             let response = user.email.is_none().then_some(ApiResponse::Delivered(not_found));
@@ -158,10 +161,11 @@ fn decide(
     ItemDecision::Append(event, if_unknown)
 }
 
-/// The result if the user is unknown; `None` if the event creates the affiliate.
-fn if_unknown(creation: &Creation) -> Option<ApiResponse> {
-    match creation {
+/// The result if the user is unknown; `None` if the event creates the affiliate, or if what it says is remembered.
+fn if_unknown(wanted: &Identify) -> Option<ApiResponse> {
+    match &wanted.creation {
         Creation::Allowed(_) => None,
+        _ if wanted.pieces.as_ref().is_some_and(|pieces| pieces.are_worth_remembering(wanted)) => None,
         Creation::Skipped(reason) => Some(ApiResponse::Ignored(reason.clone())),
         Creation::Invalid(error) => Some(ApiResponse::Unmappable(error.clone())),
     }

@@ -8,7 +8,7 @@
 //! any source.
 
 use super::rules::{Audience, CreateIf, CustomField, Effect};
-use super::{Note, Reason, Rules, note};
+use super::{Note, Rules, note};
 use crate::domain::{AffiliateStatus, Attribute, Field, Profile};
 use crate::segment::{RawJson, Traits};
 
@@ -92,12 +92,11 @@ pub(super) fn trait_says_left(key: &str, traits: &Traits<'_>) -> bool {
     traits.exactly(key).or_else(|| traits.non_empty(key)).and_then(membership) == Some(false)
 }
 
-/// The reason to create no affiliate, if `[mapping.create_if]` does not hold for `traits`.
-pub(super) fn create_if(rules: &Rules, traits: &Traits<'_>) -> Option<Reason> {
+/// Whether `[mapping.create_if]` holds for `traits`; none if there is no condition, or if they do not have its trait.
+pub(super) fn create_if(rules: &Rules, traits: &Traits<'_>) -> Option<bool> {
     let CreateIf { key, equals } = rules.create_if.as_ref()?;
-    let value = value(rules, traits, key).and_then(RawJson::as_clean_scalar);
-    let holds = value.is_some_and(|value| value.to_lowercase() == equals.trim().to_lowercase());
-    (!holds).then(|| Reason::CreateIf { key: key.clone() })
+    let value = value(rules, traits, key)?.as_clean_scalar();
+    Some(value.is_some_and(|value| value.to_lowercase() == equals.trim().to_lowercase()))
 }
 
 /// Whether the user is in the audience. Engage sends `true` and `false`, its journeys send `"true"`.
@@ -210,23 +209,24 @@ mod tests {
     }
 
     #[test]
-    fn creation_is_skipped_unless_the_trait_has_the_value() {
+    fn the_condition_holds_if_the_trait_has_the_value_and_is_not_stated_without_one() {
         let rule = |equals: &str| Rules {
             create_if: Some(CreateIf { key: "is_affiliate".into(), equals: equals.into() }),
             ..Rules::default()
         };
         for (traits, equals, holds) in [
-            (r#"{"isAffiliate":true}"#, "true", true),
-            (r#"{"is_affiliate":"TRUE "}"#, "true", true),
-            (r#"{"is_affiliate":1.0}"#, "1", true),
-            (r#"{"is_affiliate":"Gold Ünder"}"#, " gold ünder", true),
-            (r#"{"is_affiliate":false}"#, "true", false),
-            (r#"{"is_affiliate":null}"#, "null", false),
-            ("{}", "true", false),
+            (r#"{"isAffiliate":true}"#, "true", Some(true)),
+            (r#"{"is_affiliate":"TRUE "}"#, "true", Some(true)),
+            (r#"{"is_affiliate":1.0}"#, "1", Some(true)),
+            (r#"{"is_affiliate":"Gold Ünder"}"#, " gold ünder", Some(true)),
+            (r#"{"is_affiliate":false}"#, "true", Some(false)),
+            (r#"{"is_affiliate":{}}"#, "true", None),
+            (r#"{"is_affiliate":[true]}"#, "true", Some(false)),
+            (r#"{"is_affiliate":null}"#, "null", None),
+            ("{}", "true", None),
         ] {
             let traits = RawJson::parse(traits).expect("JSON").as_object().expect("an object").into();
-            let reason = Reason::CreateIf { key: "is_affiliate".into() };
-            assert_eq!(create_if(&rule(equals), &traits), (!holds).then_some(reason), "{equals}");
+            assert_eq!(create_if(&rule(equals), &traits), holds, "{equals}");
         }
         assert_eq!(create_if(&Rules::default(), &Traits::default()), None);
     }

@@ -6,7 +6,9 @@
 //! known affiliate's name is never overwritten by a placeholder.
 
 use super::engage::{self, Effects};
-use super::{Creation, Identify, Intent, MappingError, Note, Reason, Rules, StatusFact, address, contact, email, name};
+use super::{
+    Creation, Identify, Intent, MappingError, Note, Pieces, Reason, Rules, StatusFact, address, contact, email, name,
+};
 use crate::domain::{AffiliateStatus, Attribute, Email, FactTime, Facts, Field, NewAffiliate, Profile, User, UserId};
 use crate::segment::Event;
 
@@ -31,7 +33,9 @@ pub(super) fn identify(
     contact::read(traits, rules.paypal_email, &mut profile, notes);
 
     let effects = engage::effects(rules, traits, notes);
-    if event.engage && !effects.matched && profile.is_empty() && !has_new_email {
+    let condition = engage::create_if(rules, traits);
+    let is_remembered = rules.remember_traits.is_some() && condition.is_some();
+    if event.engage && !effects.matched && profile.is_empty() && !has_new_email && !is_remembered {
         return Ok(Intent::Nothing(Reason::NoRule));
     }
     for (attribute, value) in effects.profile.iter() {
@@ -41,32 +45,60 @@ pub(super) fn identify(
         profile.set(Field::Email, email.as_ref().map(Email::as_str).unwrap_or_default());
     }
     let user = User { user_id: user_id.cloned(), email };
+    let may_only_create = !rules.trusts(event.project);
+    let candidate = Candidate {
+        user: &user,
+        profile: &profile,
+        condition,
+        status: effects.status,
+        leaves_audience: is_audience_exit(event, &effects),
+        // Engage and its audiences make such events by themselves: an error would help no sender.
+        made_by_engage: event.engage || effects.entered || effects.rule_says_left,
+    };
+    let remembers = rules.remember_traits.is_some() && !may_only_create && user.user_id.is_some();
     Ok(Intent::Identify(Identify {
-        creation: creation(event, rules, &user, &profile, &effects),
+        creation: creation(rules, &candidate),
+        pieces: remembers.then(|| Box::new(Pieces::of(rules, &candidate))),
         user,
         status: effects.status.map(|(_, status)| StatusFact { status, time }),
         facts: Facts::new(&profile, &cleared, time),
         time,
         engage: event.engage,
-        may_only_create: !rules.trusts(event.project),
+        may_only_create,
     }))
 }
 
-fn creation(event: &Event<'_>, rules: &Rules, user: &User, profile: &Profile, effects: &Effects<'_>) -> Creation {
-    if let Some(reason) = engage::create_if(rules, event.user_traits()) {
-        return Creation::Skipped(reason);
+/// What decides whether the user becomes an affiliate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate<'a> {
+    pub(super) user: &'a User,
+    pub(super) profile: &'a Profile,
+    /// Whether `[mapping.create_if]` holds, if its trait is stated.
+    pub(super) condition: Option<bool>,
+    /// The trait of an audience, and the status that its rule sets.
+    pub(super) status: Option<(&'a str, AffiliateStatus)>,
+    /// Engage made the event because the user left an audience.
+    pub(super) leaves_audience: bool,
+    /// The event was made by Engage, or is about an audience.
+    pub(super) made_by_engage: bool,
+}
+
+/// What to do if the user is no affiliate yet.
+pub(super) fn creation(rules: &Rules, candidate: &Candidate<'_>) -> Creation {
+    let Candidate { user, profile, .. } = *candidate;
+    if let Some(rule) = rules.create_if.as_ref().filter(|_| candidate.condition != Some(true)) {
+        return Creation::Skipped(Reason::CreateIf { key: rule.key.clone() });
     }
     if let Some(error) = missing(user, profile) {
-        // Engage and its audiences make such events by themselves: an error would help no sender.
-        let is_made_by_engage = event.engage || effects.entered || effects.rule_says_left;
-        return if is_made_by_engage { Creation::Skipped(Reason::UnknownUser) } else { Creation::Invalid(error) };
+        let made_by_engage = candidate.made_by_engage;
+        return if made_by_engage { Creation::Skipped(Reason::UnknownUser) } else { Creation::Invalid(error) };
     }
-    let status = match effects.status {
+    let status = match candidate.status {
         Some((key, status @ (AffiliateStatus::Denied | AffiliateStatus::Disabled))) => {
             return Creation::Skipped(Reason::Audience { key: key.to_owned(), status });
         }
         // Leaving an audience does not make a user an affiliate.
-        _ if is_audience_exit(event, effects) => return Creation::Skipped(Reason::UnknownUser),
+        _ if candidate.leaves_audience => return Creation::Skipped(Reason::UnknownUser),
         Some((_, status @ (AffiliateStatus::Active | AffiliateStatus::Pending))) => status,
         None => rules.status,
     };
@@ -83,16 +115,20 @@ fn is_audience_exit(event: &Event<'_>, effects: &Effects<'_>) -> bool {
     event.engage && !effects.entered && (effects.rule_says_left || event.audience.as_ref().is_some_and(own))
 }
 
-/// The error if the event lacks what `new` requires.
+/// The error if there is not what `new` requires.
 fn missing(user: &User, profile: &Profile) -> Option<MappingError> {
-    let lacks = |field: Field| profile.get(field).is_none();
     if user.email.is_none() {
         Some(MappingError::MissingEmail)
-    } else if lacks(Field::FirstName) && lacks(Field::LastName) {
+    } else if lacks_name(profile) {
         Some(MappingError::MissingName)
     } else {
         None
     }
+}
+
+/// Whether both halves of a name are missing.
+pub(super) fn lacks_name(profile: &Profile) -> bool {
+    profile.get(Field::FirstName).is_none() && profile.get(Field::LastName).is_none()
 }
 
 /// The fields of `new`: those of `profile` without custom fields, both halves of a name, and the defaults.

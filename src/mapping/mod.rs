@@ -2,7 +2,8 @@
 //!
 //! In: an event and the operator's rules. Out: an [`Intent`], or a [`MappingError`] that says what to correct; and [`Note`]s on
 //! values that were left out. One module a subject: `name`, `address` (with `address_parts`, `country` and `subdivision`), `email`,
-//! `contact`, `engage` (computed traits and audiences); `identify` and `delete` put them together. Invariants: pure and total, for any
+//! `contact`, `engage` (computed traits and audiences); `identify` and `delete` put them together; `remembered` adds what earlier events
+//! said of a user who is no affiliate yet. Invariants: pure and total, for any
 //! event; notes, reasons and errors hold no personal data; a trait that no rule names has no effect. Deliberately absent: whether the user
 //! is an affiliate, which only the store knows; [`Identify`] covers both cases.
 
@@ -17,10 +18,12 @@ mod identify;
 mod name;
 mod name_table;
 mod normalize;
+mod remembered;
 mod rules;
 mod subdivision;
 mod text;
 
+pub use remembered::{Pieces, RememberedTraits};
 pub use rules::{Audience, CreateIf, CustomField, Effect, Rules};
 
 use crate::domain::{AffiliateStatus, FactTime, Facts, NewAffiliate, Timestamp, User};
@@ -107,6 +110,8 @@ pub struct Identify {
     pub engage: bool,
     /// Whether it may create an affiliate and nothing else: its project is not trusted.
     pub may_only_create: bool,
+    /// What else is remembered of its user, as long as that is no affiliate. None: nothing of it is to be remembered.
+    pub pieces: Option<Box<Pieces>>,
 }
 
 /// A status that an audience rule sets.

@@ -2,6 +2,7 @@
 
 use crate::domain::{AffiliateStatus, UserId};
 use crate::segment::{RawJson, normalize_name};
+use std::time::Duration;
 
 /// All rules of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Rules {
     pub audiences: Vec<Audience>,
     /// The condition for creating an affiliate; none creates one for every user.
     pub create_if: Option<CreateIf>,
+    /// For how long it is remembered what was said of a user who is no affiliate yet; none: nothing is remembered.
+    pub remember_traits: Option<Duration>,
 }
 
 /// A trait that is sent as a custom field.
@@ -130,6 +133,7 @@ impl Default for Rules {
             custom_fields: Vec::new(),
             audiences: Vec::new(),
             create_if: None,
+            remember_traits: None,
         }
     }
 }

@@ -57,6 +57,7 @@ fn outcome_in_words(code: OutcomeCode) -> &'static str {
         OutcomeCode::UntrustedProject => "The event's project is not trusted, and may create affiliates only",
         OutcomeCode::Stale => "The affiliate has newer values than the event, by its timestamp",
         OutcomeCode::DeletedSince => "The user was deleted after the event, by its timestamp",
+        OutcomeCode::Remembered => "The user is no affiliate yet: what the event says is remembered",
         OutcomeCode::Unmappable => "The event lacks what Refersion needs",
         OutcomeCode::Malformed => "The body is no event of Segment's",
         OutcomeCode::Refused => "Refersion refuses the event for good",

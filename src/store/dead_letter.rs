@@ -140,4 +140,7 @@ pub struct Forgotten {
     pub links: u64,
     /// Affiliates remembered.
     pub affiliates: u64,
+    /// Users who are no affiliates yet, of whom something was remembered.
+    #[serde(default)]
+    pub remembered: u64,
 }

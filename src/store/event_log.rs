@@ -1,6 +1,6 @@
 //! The types of the [`EventLog`](super::EventLog): events to append, events that were begun, and settlements.
 
-use super::Attempt;
+use super::{Attempt, TraitsChange, TraitsLimits};
 use crate::delivery::{Known, Memory, OutcomeCode, Progress};
 use crate::domain::{AccountName, AffiliateCode, AffiliateId, EventId, Seq, Timestamp, UserKey};
 use serde::{Deserialize, Serialize};
@@ -123,6 +123,8 @@ pub struct AffiliateChanges {
     /// is kept with it, and one of each of these affiliates, until [`ForgetBefore::deletions`] passes the receipt of the event: see
     /// [`Memory::deleted_at`].
     pub deleted_at: Option<Timestamp>,
+    /// What changes in what is remembered of a user who is no affiliate yet.
+    pub traits: Option<TraitsChange>,
 }
 
 /// An affiliate to remember, and the keys that lead to it.
@@ -208,6 +210,10 @@ pub struct ForgetBefore {
     pub events: Timestamp,
     /// Moments of deletions.
     pub deletions: Timestamp,
+    /// What is remembered of users who are no affiliates yet, and does not count any more: here the moment is the end, not the receipt.
+    pub traits: Timestamp,
+    /// Above so much in one account, the oldest of that is removed, too.
+    pub max_traits: TraitsLimits,
 }
 
 /// Moments of deletions are kept for at least so long: Segment retries an event for hours, and a replay of its archive may take days.
@@ -217,7 +223,8 @@ impl ForgetBefore {
     /// What has left the deduplication window at `now`.
     pub fn new(now: Timestamp, deduplication_window: Duration) -> Self {
         let deletions = now.before(deduplication_window.max(MIN_DELETIONS_KEPT));
-        Self { events: now.before(deduplication_window), deletions }
+        let events = now.before(deduplication_window);
+        Self { events, deletions, traits: now, max_traits: TraitsLimits::USUAL }
     }
 }
 

@@ -4,7 +4,8 @@
 //! and events, which are also the JSON of the operators' listener. Invariants: neither holds personal data; an answer is of one page,
 //! however much the store holds. Deliberately absent: bodies, which only a dead letter shows.
 
-use super::EventRecord;
+use super::erasure::KeyHash;
+use super::{EventRecord, FoundTraits};
 use crate::delivery::{Known, Origin};
 use crate::domain::{AccountName, AffiliateCode, AffiliateId, EventId, HashKey, Timestamp, UserKey};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ impl LookupQuery {
 pub struct Lookup {
     /// The affiliates that the keys lead to.
     pub affiliates: Vec<FoundAffiliate>,
+    /// What is remembered of the user as long as no affiliate is created.
+    #[serde(default)]
+    pub remembered: Vec<FoundTraits>,
     /// When the user was deleted last, as far as that is still kept.
     #[schema(value_type = Option<i64>)]
     pub deleted_at: Option<Timestamp>,
@@ -59,6 +63,16 @@ pub struct Lookup {
 }
 
 impl Lookup {
+    /// Adds a row of what is remembered; `rows` are the keys of those that were added before.
+    pub(super) fn add_traits(&mut self, row: KeyHash, found: FoundTraits, rows: &mut Vec<KeyHash>) {
+        if let Some(place) = rows.iter().position(|before| *before == row) {
+            self.remembered[place].found_by.extend(found.found_by);
+        } else {
+            rows.push(row);
+            self.remembered.push(found);
+        }
+    }
+
     /// The first `limit` of the seqs found, which are those of its page; and where the next page begins, if there are more.
     pub(super) fn page(&mut self, mut seqs: Vec<i64>, limit: usize) -> Vec<i64> {
         let more = seqs.len() > limit;

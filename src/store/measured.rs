@@ -2,6 +2,7 @@
 //!
 //! [`Measured`] takes I/O to know, so it is read on request. A [`Commit`] is reported when it has happened.
 
+use super::TraitsSize;
 use crate::domain::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,10 @@ pub struct Measured {
     pub oldest_pending: BTreeMap<String, Timestamp>,
     /// How many dead letters there are, by account and by the reason's short word.
     pub dead_letters: BTreeMap<(String, String), u64>,
+    /// What is remembered of users who are no affiliates yet, by account. Accounts without any are left out.
+    pub remembered: BTreeMap<String, TraitsSize>,
+    /// Of how many users what was remembered has been dropped by this process, because their account had reached its limit.
+    pub remembered_dropped: u64,
     /// The size on disk, in bytes.
     pub size: u64,
     /// The room left on that disk, in bytes; none if the store cannot know.

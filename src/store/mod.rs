@@ -28,7 +28,10 @@
 //! 12. The moment of a deletion is kept for every key it erased: of a delete that was carried out, of one whose user was unknown when
 //!     it was appended, and of an operator's erasure; until [`ForgetBefore::deletions`] has passed its receipt. It is kept for a deleted
 //!     affiliate, too, so that a page of Refersion's list that was read before does not bring it back.
-//! 13. Where several processes share a store, [`EventLog::read`], [`EventLog::begin`], [`EventLog::save_progress`],
+//! 13. What is remembered of a user who is no affiliate yet is kept and erased in the transaction of the settlement that says so. A
+//!     deletion and an operator's erasure erase it, found by the key of the `userId` or of the e-mail address in it, and it does not
+//!     come back with a settlement that was begun before.
+//! 14. Where several processes share a store, [`EventLog::read`], [`EventLog::begin`], [`EventLog::save_progress`],
 //!     [`EventLog::settle`], [`AffiliateIndex::remember_listed`] and [`Maintenance::save_health`] of an account are for its owner
 //!     alone: every other process gets [`StoreError::NotOwner`], and nothing is changed.
 //!
@@ -56,6 +59,7 @@ mod portions;
 mod postgres;
 mod published;
 mod recent_keys;
+mod remembered;
 mod rows;
 mod sqlite;
 pub mod transfer;
@@ -74,6 +78,7 @@ pub use postgres::{
     DatabaseState, DatabaseTables, PostgresOpenError, PostgresSource, PostgresStore, PostgresTarget, PostgresUrl,
     PostgresUrlError,
 };
+pub use remembered::{FoundTraits, KeptTraits, TraitsChange, TraitsLimits, TraitsSize};
 pub use sqlite::{SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget};
 
 use crate::delivery::{Progress, Recalled};
@@ -236,7 +241,7 @@ pub trait Maintenance: Send + Sync {
         limit: usize,
     ) -> Result<Vec<EmailConflict>, StoreError>;
 
-    /// Removes settled events and moments of deletions, in portions (all of them in the course of hours), and overwrites and returns
+    /// Removes settled events, moments of deletions and what is remembered of users for too long, in portions (all of them in the course of hours), and overwrites and returns
     /// the space of erased content.
     async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError>;
 

@@ -55,7 +55,7 @@ const NARROW: i64 = 5_000;
 const WITH_BODY: i64 = 200;
 
 /// Every table, in the order in which they are moved. `affiliates.key` is the hash of the affiliate itself, 16 bytes.
-pub const TABLES: [Table; 10] = {
+pub const TABLES: [Table; 11] = {
     use ColumnKind::{Bytes, Flag, Integer, Text};
     const fn table(
         name: &'static str,
@@ -134,6 +134,20 @@ pub const TABLES: [Table; 10] = {
         table("dead_keys", 2, &[("key", Bytes), ("seq", Integer)], NARROW),
         table("deleted_users", 1, &[("key", Bytes), ("deleted_at", Integer), ("received_at", Integer)], NARROW),
         table("sealed_keys", 1, &[("account", Text), ("sealed", Bytes)], NARROW),
+        table(
+            "remembered_traits",
+            1,
+            &[
+                ("key", Bytes),
+                ("account", Integer),
+                ("email", Bytes),
+                ("expires_at", Integer),
+                ("size", Integer),
+                ("names", Text),
+                ("sealed", Bytes),
+            ],
+            WITH_BODY,
+        ),
     ]
 };
 

@@ -90,6 +90,12 @@ families! {
         "oldest_pending_event_age_seconds", "Time since the oldest pending event was received; 0 if none is pending";
     dead_letters: Family<DeadLetterLabels, Gauge> = Family::default(),
         "dead_letters", "Dead letters in the store, by reason";
+    remembered_users: Family<AccountLabels, Gauge> = Family::default(),
+        "remembered_users", "Users who are no affiliates yet, of whom something is remembered";
+    remembered_bytes: Family<AccountLabels, Gauge> = Family::default(),
+        "remembered_bytes", "Sealed bytes of what is remembered of users who are no affiliates yet";
+    remembered_users_dropped: Counter = Counter::default(),
+        "remembered_users_dropped", "Users of whom nothing is remembered any more, because their account had reached its limit";
 
     // Refersion.
     upstream_requests: Family<RequestLabels, Counter> = Family::default(),

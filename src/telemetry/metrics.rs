@@ -70,6 +70,10 @@ pub struct ObservedStore {
     pub oldest_pending: BTreeMap<String, Duration>,
     /// The number of dead letters, by the name of the account and the reason's short word.
     pub dead_letters: BTreeMap<(String, String), u64>,
+    /// What is remembered of users who are no affiliates yet, by the name of the account: users and bytes.
+    pub remembered: BTreeMap<String, (u64, u64)>,
+    /// Of how many users it was dropped, because their account had reached its limit.
+    pub remembered_dropped: u64,
     /// Its size on disk, in bytes.
     pub size: u64,
     /// The room left on its disk, in bytes; none if the system does not say.
@@ -82,6 +86,8 @@ pub struct ObservedStore {
 #[derive(Clone, Copy, Debug, Default)]
 struct Gauges {
     pending: u64,
+    /// Users and bytes.
+    remembered: (u64, u64),
     oldest: Duration,
     concurrency_limit: usize,
     in_flight: usize,
@@ -182,6 +188,8 @@ impl Metrics {
             let account = AccountLabels { account: label.clone() };
             families.events_pending.get_or_create(&account).set(count(gauges.pending));
             families.oldest_pending_event_age.get_or_create(&account).set(gauges.oldest.as_secs_f64());
+            families.remembered_users.get_or_create(&account).set(count(gauges.remembered.0));
+            families.remembered_bytes.get_or_create(&account).set(count(gauges.remembered.1));
             if label == NO_ACCOUNT {
                 continue; // it has no worker
             }
@@ -214,6 +222,12 @@ impl Metrics {
         for (name, age) in observed.store.iter().flat_map(|store| &store.oldest_pending) {
             with(name, &|gauges| gauges.oldest = gauges.oldest.max(*age));
         }
+        for (name, (users, bytes)) in observed.store.iter().flat_map(|store| &store.remembered) {
+            with(name, &|gauges| {
+                gauges.remembered.0 += users;
+                gauges.remembered.1 += bytes;
+            });
+        }
         gauges
     }
 
@@ -222,6 +236,8 @@ impl Metrics {
         families.ready.set(observed.ready.into());
         let Some(store) = &observed.store else { return };
         families.store_size.set(count(store.size));
+        let dropped = &families.remembered_users_dropped;
+        dropped.inc_by(store.remembered_dropped.saturating_sub(dropped.get()));
         families.store_free.set(store.free.map(count));
         families.deduplication_ids.set(count(store.deduplication.0));
         families.deduplication_bytes.set(count(store.deduplication.1));

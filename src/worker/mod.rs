@@ -4,7 +4,7 @@
 //! In: log entries. Out: calls to Refersion, and settlements. `run_loop` reads ahead, begins runnable units and reports their ends
 //! to the scheduler; `run_delivery` is one attempt at one unit of events; `settlement` is the result of an attempt; `dispatcher`
 //! sends calls out, in batches and within the limits; `health` applies replies to the health of the account; `learn` reads Refersion's list
-//! of affiliates behind the deliveries.
+//! of affiliates behind the deliveries; `remember` adds what earlier events said of a user who is no affiliate yet.
 //! Invariants: one run loop per account at most, and none while no event is pending and no list is read: an idle account holds no task,
 //! timer, scheduler or lease; a run loop and its deliveries belong to one lease of the account, and no request is sent that the lease
 //! does not outlast; no transaction is held across a call; a call that may have had its effect is saved before it is repeated.
@@ -16,6 +16,7 @@
 mod dispatcher;
 mod health;
 mod learn;
+mod remember;
 mod run_delivery;
 mod run_loop;
 mod settlement;
@@ -23,7 +24,7 @@ mod settlement;
 use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
 use crate::delivery::{Learn, Policy};
-use crate::domain::{AccountName, Timestamp};
+use crate::domain::{AccountName, SealKey, Timestamp};
 use crate::mapping::Rules;
 use crate::refersion::Client;
 use crate::scheduling::{AccountHealth, HealthLimits, Learned, SavedHealth};
@@ -68,6 +69,8 @@ pub struct DeliverySettings {
     pub max_age: Duration,
     /// Whether affiliates are learned from Refersion's list.
     pub learn: Learn,
+    /// What is remembered of users who are no affiliates yet is sealed with the first of these, and opened with all of them.
+    pub seal_keys: Vec<SealKey>,
 }
 
 /// Where the run loops of all workers run, and what ends them.

@@ -8,6 +8,7 @@
 use super::Worker;
 use super::dispatcher::AnnouncedCall;
 use super::learn::Link;
+use super::remember::{self, UserTraits};
 use super::run_loop::STORE_PAUSE;
 use super::settlement::{DeliveryRun, Verdict, dead_letter, give_up_expired, panicked, retry_refused_group, verdict};
 use crate::delivery::{self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, RefusedValues, Reply, Step};
@@ -16,7 +17,7 @@ use crate::failpoint;
 use crate::mapping::{self, Identify, Intent};
 use crate::scheduling::{End, Unit};
 use crate::segment::{Event, Kind};
-use crate::store::{AffiliateChanges, Begun, StoreError};
+use crate::store::{AffiliateChanges, Begun, KeptTraits, StoreError, TraitsChange};
 use crate::telemetry::traces::{Span, SpanKind, TraceContext};
 use futures_util::FutureExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,7 +74,10 @@ async fn attempt(
         Ok(head) => {
             drop_placeholder_key(begun, &head);
             let followers = parse_followers(worker, begun);
-            deliver(worker, begun, &head, followers, announced, span.as_ref().map(Span::context)).await?
+            let (traits, head) =
+                remember::read(worker, begun, &head).map_or((None, head), |(traits, head)| (Some(traits), head));
+            let trace = span.as_ref().map(Span::context);
+            deliver(worker, begun, (&head, traits.as_ref()), followers, announced, trace).await?
         }
         Err(failure) => {
             drop(announced);
@@ -92,6 +96,7 @@ fn drop_placeholder_key(begun: &mut Begun, head: &Intent) {
     if user.user_id.is_none() {
         begun.keys.retain(|key| !matches!(key, UserKey::UserId(_)));
         begun.memory.by_user_id = None;
+        begun.memory.traits = None;
     }
 }
 
@@ -132,12 +137,19 @@ fn parse_followers(worker: &Worker, begun: &mut Begun) -> Vec<Intent> {
     parsed
 }
 
+/// The key of the address by which an identify finds its affiliate.
+fn email_key(worker: &Worker, head: &Intent) -> Option<UserKey> {
+    let Intent::Identify(Identify { user, .. }) = head else { return None };
+    let (hash, account) = (worker.0.store.hash_key(), &worker.0.settings.account);
+    user.email.as_ref().map(|email| hash.email(account, email))
+}
+
 /// Coalesces the unit, runs the plan to its end, and bisects the unit as long as that is no end for each of its events. Err: the
 /// store does not take the progress.
 async fn deliver(
     worker: &Worker,
     begun: &Begun,
-    head: &Intent,
+    (head, traits): (&Intent, Option<&UserTraits>),
     mut followers: Vec<Intent>,
     announced: AnnouncedCall,
     trace: Option<TraceContext>,
@@ -145,6 +157,7 @@ async fn deliver(
     let settings = worker.delivery();
     let custom_fields = settings.rules.custom_field_ids();
     let (policy, hash) = (settings.policy, worker.0.store.hash_key());
+    let email = email_key(worker, head);
     let mut coalesced = delivery::coalesce(&begun.memory, policy, head, &followers);
     let started = |coalesced: &Coalesced<'_>, progress, interrupted| {
         PlanState::new(&coalesced.intent, policy, begun.memory.clone(), coalesced.progress(progress), interrupted)
@@ -160,7 +173,7 @@ async fn deliver(
             custom_fields: &custom_fields,
             events: coalesced.events,
         };
-        let mut run = DeliveryRun { begun, coalesced: &coalesced, input, marked, in_flight_for, trace };
+        let mut run = DeliveryRun { begun, coalesced: &coalesced, input, email, marked, in_flight_for, trace };
         let mut end = run_plan(worker, &mut run, &mut state, &mut announced).await?;
         (marked, in_flight_for) = (run.marked, run.in_flight_for);
         drop(announced.take());
@@ -169,7 +182,13 @@ async fn deliver(
         }
         let end = end.map(|step| give_up_expired(worker, &run, step));
         let Some(fewer) = end.as_ref().and_then(|step| coalesced.bisect(step)) else {
-            return Ok(verdict(worker, &run, state, end));
+            let (end, change) = match traits {
+                Some(traits) => traits.end(worker, end),
+                None => (end, None),
+            };
+            let mut verdict = verdict(worker, &run, state, end);
+            verdict.changes.traits = change;
+            return Ok(verdict);
         };
         followers.truncate(fewer);
         let smaller = delivery::coalesce(&begun.memory, policy, head, &followers);
@@ -269,7 +288,15 @@ fn links(worker: &Worker, changes: &AffiliateChanges) -> Vec<Link> {
         let account = worker.0.settings.account.as_str();
         AffiliateKey(worker.0.store.hash_key().affiliate(account, &code.0))
     };
-    changes.remember.iter().map(|remember| (remember.keys.clone(), affiliate(&remember.known.code))).collect()
+    let affiliates = changes.remember.iter().map(|remember| (remember.keys.clone(), affiliate(&remember.known.code)));
+    // Both keys of what is remembered: a later event may have one of them alone.
+    let kept = match &changes.traits {
+        Some(TraitsChange::Keep(KeptTraits { user, email: Some(email), .. })) => {
+            Some((vec![*user, *email], AffiliateKey(*user.bytes())))
+        }
+        _ => None,
+    };
+    affiliates.chain(kept).collect()
 }
 
 /// The attempt ends without a settlement. The store will refuse again what it refuses once, so the next attempt, which may call

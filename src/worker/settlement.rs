@@ -9,7 +9,7 @@ use crate::delivery::{
     Call, Coalesced, Ignored, Known, Memory, Outcome, OutcomeCode, PermanentFailure, PlanInput, PlanState, Progress,
     Step, TransientFailure,
 };
-use crate::domain::{AffiliateCode, Email, Seq, UserKey};
+use crate::domain::{AffiliateCode, Seq, UserKey};
 use crate::mapping::Intent;
 use crate::scheduling::{End, Unit};
 use crate::store::{self, AffiliateChanges, Begun, Follower, Remember, Settlement};
@@ -45,6 +45,8 @@ pub(super) struct DeliveryRun<'a> {
     pub(super) begun: &'a Begun,
     pub(super) coalesced: &'a Coalesced<'a>,
     pub(super) input: PlanInput<'a>,
+    /// The key of the address in the intent: that of the head, or one that is remembered of its user.
+    pub(super) email: Option<UserKey>,
     /// How many events this attempt marked as begun together when it last saved its progress; none if it did not yet.
     pub(super) marked: Option<usize>,
     /// How long the requests of this attempt took so far.
@@ -84,11 +86,18 @@ impl DeliveryRun<'_> {
     pub(super) fn changes(&self, state: &PlanState) -> AffiliateChanges {
         let remember = match (self.input.intent, &state.known) {
             (Intent::Identify(wanted), Some(known)) => {
-                remember(self.begun, &self.input, known, wanted.user.email.as_ref())
+                let email = wanted.user.email.as_ref().filter(|email| known.has_email(self.input.hash, email));
+                remember(self.begun, known, self.email.filter(|_| email.is_some()))
             }
             _ => None,
         };
-        AffiliateChanges { remember, forget: state.forgotten.clone(), erase: Vec::new(), deleted_at: None }
+        AffiliateChanges {
+            remember,
+            forget: state.forgotten.clone(),
+            erase: Vec::new(),
+            deleted_at: None,
+            traits: None,
+        }
     }
 }
 
@@ -267,12 +276,11 @@ fn erased(begun: &Begun, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
     begun.keys.iter().filter(theirs).copied().collect()
 }
 
-/// The affiliate and the keys that lead to it: the e-mail only once Refersion has that e-mail. `None` if all of it is
+/// The affiliate and the keys that lead to it: that of the e-mail if Refersion has it. `None` if all of it is
 /// remembered already.
-fn remember(begun: &Begun, input: &PlanInput<'_>, known: &Known, email: Option<&Email>) -> Option<Remember> {
-    let has_email = email.is_some_and(|email| known.has_email(input.hash, email));
-    let leads = |key: &&UserKey| matches!(key, UserKey::UserId(_)) || has_email;
-    let keys: Vec<_> = begun.keys.iter().filter(leads).copied().collect();
+fn remember(begun: &Begun, known: &Known, email: Option<UserKey>) -> Option<Remember> {
+    let user_id = begun.keys.iter().filter(|key| matches!(key, UserKey::UserId(_)));
+    let keys: Vec<_> = user_id.copied().chain(email).collect();
     let Memory { by_user_id, by_email, .. } = &begun.memory;
     let remembered = keys.iter().all(|key| {
         let before = if matches!(key, UserKey::UserId(_)) { by_user_id } else { by_email };

@@ -318,6 +318,7 @@ fn the_defaults_are_as_documented() {
             custom_fields: [],
             audiences: [],
             create_if: None,
+            remember_traits: None,
         },
         accounts: [],
         written: SettingsAsWritten(…),
@@ -838,4 +839,27 @@ fn numbers_and_booleans_are_accepted_as_text() {
     let effect = &config.rules.audiences[0].on_true;
     assert_eq!(effect.offer.as_deref(), Some("5678"));
     assert_eq!(effect.custom_fields, [("12".into(), "true".into()), ("13".into(), "1.5".into())]);
+}
+
+#[test]
+fn what_is_remembered_of_users_is_sealed_so_a_seal_key_is_required_in_whatever_account_it_is() {
+    let account = "[[accounts]]\nname = \"b\"\napi_key = \"pub_b.sec_b\"\nremember_traits = \"7d\"\n";
+    let folder = Folder::with(&[("it.toml", account)]);
+    let main = ("MAPPING_REMEMBER_TRAITS", "30d");
+    for (files, env) in [(&[][..], vec![KEY, main]), (&["it.toml"][..], vec![KEY])] {
+        let problems = folder.problems(files, &env, Mode::Live);
+        assert!(problems.contains("store.seal_key") && problems.contains("openssl rand -base64 32"), "{problems}");
+        assert!(problems.contains("mapping.remember_traits"), "{problems}");
+        let sealed = [&env[..], &[("STORE_SEAL_KEY", SEAL)]].concat();
+        assert!(folder.load(files, &sealed, Mode::Live).is_ok(), "{files:?}");
+        assert!(folder.load(files, &env, Mode::Offline).is_ok(), "`map` needs none");
+    }
+    for (value, remembered) in [("off", None), ("OFF", None), ("36h", Some(Duration::from_hours(36)))] {
+        let (config, _) = from_env(&[("MAPPING_REMEMBER_TRAITS", value)]).expect("valid");
+        assert_eq!(config.rules.remember_traits, remembered, "{value}");
+    }
+    for value in ["0s", "30", "1M", "on"] {
+        let problem = problem_of(&[("MAPPING_REMEMBER_TRAITS", value)]);
+        assert!(problem.contains("expected off, or a duration"), "{problem}");
+    }
 }

@@ -25,6 +25,7 @@ mod order;
 mod pages;
 mod published_samples;
 mod reload;
+mod remembered;
 mod replicas;
 mod sandbox;
 mod scripted_replies;

@@ -81,6 +81,7 @@ impl From<CaseRules> for Rules {
             missing_name: case.missing_name.unwrap_or(default.missing_name),
             custom_fields: case.custom_fields.into_iter().map(|(key, id)| CustomField { key, id }).collect(),
             audiences: case.audiences.into_iter().map(audience).collect(),
+            remember_traits: None,
             create_if: case.create_if.map(|rule| CreateIf { key: rule.r#trait, equals: rule.equals }),
         }
     }

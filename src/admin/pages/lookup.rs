@@ -8,7 +8,7 @@ use super::{PageResult, PagesState, dead_letters, format};
 use crate::admin::extract::{FormFields, MAX_ITEMS};
 use crate::admin::lookup::{LookupRequest, LookupResult, looked_up};
 use crate::series::reason_in_words;
-use crate::store::{EventRecord, EventState, FoundAffiliate, FoundBy, SentAttribute};
+use crate::store::{EventRecord, EventState, FoundAffiliate, FoundBy, FoundTraits, SentAttribute};
 use axum::extract::State;
 use maud::{Markup, html};
 
@@ -46,10 +46,11 @@ pub(super) async fn answer(State(pages): State<PagesState>, form_fields: FormFie
     let result = looked_up(&pages.admin, &request).await?;
     Ok(HtmlPage::new("Lookup").at("/lookup").at_moment(pages.admin.clock.now()).render(html! {
         h1 { @if result.known { "Found" } @else { "Nothing is known" } }
-        @if !result.known { p { "There is no affiliate, and no event within the deduplication window." } }
+        @if !result.known { p { "There is no affiliate, nothing is remembered, and there is no event within the deduplication window." } }
         @if let Some(event) = &result.event { p { "The event's name in logs, traces and dead letters is " code { (event) } "." } }
         @if let Some(at) = result.found.deleted_at { div.banner.wait { p { "The user was deleted as of " (format::moment(at)) " UTC." } } }
         @for affiliate in &result.found.affiliates { (affiliate_section(affiliate)) }
+        @for traits in &result.found.remembered { (remembered_section(traits)) }
         (events(&result))
         p { a href="/lookup" { "Look up another one" } }
     }))
@@ -87,6 +88,23 @@ fn affiliate_section(found: &FoundAffiliate) -> Markup {
                     dt { "Leading to it" } dd { "userIds: " (found.user_ids) ", e-mail addresses: " (found.emails) }
                     @if found.email_conflict { dt { "E-mail" } dd { "its new e-mail belongs to another affiliate" } }
                     dt { "Last sent" } dd { (sent(&found.sent)) }
+                }
+            }
+        }
+    }
+}
+
+fn remembered_section(found: &FoundTraits) -> Markup {
+    html! {
+        section aria-label="No affiliate yet" {
+            h2 { "No affiliate yet" }
+            div.card {
+                dl.facts {
+                    dt { "Remembered" }
+                    dd {
+                        @for (place, name) in found.attributes.iter().enumerate() { @if place > 0 { br; } code { (name) } }
+                    }
+                    dt { "Until" } dd { (format::moment(found.expires_at)) " UTC, unless further events come" }
                 }
             }
         }

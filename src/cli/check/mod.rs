@@ -1,4 +1,4 @@
-//! `check`: a look at everything that a start needs, before the service is started: the configuration, the store, kept API keys, the
+//! `check`: a look at everything that a start needs, before the service is started: the configuration, the mapping, the store, kept API keys, the
 //! room on the disk, the API key of each configured account, and the clock.
 //!
 //! Out: one line for each thing looked at, and exit code 1 if one of them is not as it should be; 64 for a bad configuration.
@@ -7,6 +7,7 @@
 
 mod account;
 mod diff;
+mod mapping;
 mod store;
 
 use super::{ConfigArgs, block_on, eprint, fail, print};
@@ -98,6 +99,9 @@ async fn look_at(config: &Config, report: &mut impl FnMut(Finding)) {
     if config.segment.accept_any_api_key {
         let url = &config.refersion.base_url;
         report(Finding::good("any other API key", format!("verified with {url} when it first arrives")));
+    }
+    for finding in mapping::look_at(config) {
+        report(finding);
     }
     let mut clock = None;
     for account in config.every_account() {

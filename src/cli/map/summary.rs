@@ -129,9 +129,14 @@ fn expected(text: &str, rules: &Rules, received_at: Timestamp) -> (Expected, Vec
     (expected, notes)
 }
 
+/// What becomes of an event that is a piece of what creates an affiliate (`remember_traits`).
+const REMEMBERED: &str = "the user is no affiliate yet, and the event is remembered until others have said the rest";
+
 fn of_identify(identify: Identify) -> Expected {
+    let is_remembered = identify.pieces.as_ref().is_some_and(|pieces| pieces.are_worth_remembering(&identify));
     let otherwise = match identify.creation {
         Creation::Allowed(_) => return Expected::Create,
+        _ if is_remembered => Otherwise::Ignored(REMEMBERED.to_owned()),
         Creation::Skipped(reason) => Otherwise::Ignored(reason.to_string()),
         Creation::Invalid(error) => Otherwise::Refused(error.to_string()),
     };

@@ -138,6 +138,17 @@ pub(super) fn duration(value: &Value) -> Parsed<Duration> {
     }
 }
 
+/// A duration with units, above zero; `off`: none.
+pub(super) fn duration_or_off(value: &Value) -> Parsed<Option<Duration>> {
+    if scalar_text(value).is_some_and(|text| text.eq_ignore_ascii_case("off")) {
+        return Ok(None);
+    }
+    match duration_or_zero(value) {
+        Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
+        _ => reject(value, "off, or a duration in ms, s, m, h or d that is longer than zero, such as \"30d\""),
+    }
+}
+
 /// How long a process may give no sign of life. Below the least, a busy machine would be taken for a dead one.
 pub(super) fn lease(value: &Value) -> Parsed<Duration> {
     match duration_or_zero(value)? {

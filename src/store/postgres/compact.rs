@@ -68,7 +68,7 @@ pub async fn exclude(session: &Session) -> Result<(), Error> {
 }
 
 /// Locks the row of the process that compacts, until the transaction ends; says whether no other process has it.
-async fn lock(session: &Session) -> Result<bool, Error> {
+pub async fn lock(session: &Session) -> Result<bool, Error> {
     session.execute(LOCK_ROW, &[]).await?;
     let locked = session.query("SELECT 1 FROM meta WHERE name = 'compaction' FOR UPDATE NOWAIT", &[]).await;
     match locked {

@@ -13,7 +13,7 @@ use crate::domain::SealedKey;
 use tokio_postgres::Error;
 
 /// What the service does with its tables.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "accounts",
     "affiliates",
     "attempts",
@@ -26,6 +26,7 @@ const TABLES: [&str; 14] = [
     "links",
     "log",
     "meta",
+    "remembered_traits",
     "replicas",
     "sealed_keys",
 ];

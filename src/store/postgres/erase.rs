@@ -1,16 +1,18 @@
-//! Erasure after a delete event: removes a user's links, and the bodies and keys of their dead letters, found by index alone.
+//! Erasure after a delete event: removes a user's links, what is remembered of them, and the bodies and keys of their dead letters, found by
+//! index alone.
 //!
-//! In: keys of the user, whose affiliate is forgotten already. The keys beside them in dead letters are added, and so on, but for
+//! In: keys of the user, whose affiliate is forgotten already. The keys beside them in dead letters and in what is remembered are added, and so on, but for
 //! keys that lead to an affiliate: that one is another user's. Invariant: the row of the account is locked. Deliberately absent:
 //! pending events ([`super::forget`]) and affiliates ([`super::affiliates`]).
 
+use super::remembered;
 use super::session::Session;
 use crate::store::erasure::{KeyHash, Reached};
 use crate::store::keys::{EMAIL, USER_ID, with_tag};
 use std::collections::HashSet;
 use tokio_postgres::Error;
 
-/// Erases the links and dead letters of `keys`, and of the keys beside them in dead letters; returns all these keys.
+/// Erases the links, the dead letters and what is remembered of `keys`, and of the keys beside them; returns all these keys.
 pub async fn erase(session: &Session, keys: Vec<KeyHash>) -> Result<Vec<KeyHash>, Error> {
     let mut reached = Reached::from(keys);
     loop {
@@ -23,6 +25,7 @@ pub async fn erase(session: &Session, keys: Vec<KeyHash>) -> Result<Vec<KeyHash>
         reached.add(beside.into_iter().filter(|key| !of_others.contains(key)));
     }
     delete_links(session, reached.keys()).await?;
+    remembered::erase(session, reached.keys()).await?;
     erase_dead_letters(session, reached.keys()).await?;
     Ok(reached.keys().to_vec())
 }
@@ -33,12 +36,14 @@ async fn leading_to_affiliates(session: &Session, keys: &[KeyHash]) -> Result<Ha
     Ok(rows.iter().filter_map(|row| row.get::<_, &[u8]>(0).get(1..)?.try_into().ok()).collect())
 }
 
-/// The keys of the dead letters that have one of these keys.
+/// The keys of the dead letters that have one of these keys, and of what is remembered with one of them.
 pub async fn keys_beside(session: &Session, keys: &[KeyHash]) -> Result<Vec<KeyHash>, Error> {
     let sql = "SELECT DISTINCT beside.key FROM dead_keys AS own JOIN dead_keys AS beside USING (seq)
                WHERE own.key = ANY ($1) ORDER BY beside.key";
     let rows = session.query(sql, &[&as_slices(keys)]).await?;
-    Ok(rows.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok()).collect())
+    let mut beside: Vec<KeyHash> = rows.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok()).collect();
+    beside.extend(remembered::keys_beside(session, keys).await?);
+    Ok(beside)
 }
 
 /// Deletes the links of these keys; returns how many there were.

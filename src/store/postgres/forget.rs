@@ -11,6 +11,7 @@ use super::compact;
 use super::deletions;
 use super::erase::{as_slices, delete_links, erase_dead_letters, keys_beside, link_keys};
 use super::key_blocks;
+use super::remembered;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::delivery::OutcomeCode;
@@ -155,6 +156,7 @@ impl UserSearch {
             dead_letters: dead_letters.unsigned_abs(),
             links: links.unsigned_abs(),
             affiliates: affiliates.len() as u64,
+            remembered: remembered::count(session, keys).await?,
         })
     }
 }
@@ -201,6 +203,7 @@ pub async fn erase(
     key_blocks::remove_filters(session, &rows).await?;
     let keys = search.found.keys();
     let dead_letters = erase_dead_letters(session, keys).await?;
+    let remembered = remembered::erase(session, keys).await?;
     let affiliates: Vec<i64> = search.found.affiliates().collect();
     let mut links = delete_links(session, keys).await?;
     links += session.execute("DELETE FROM links WHERE affiliate = ANY ($1)", &[&affiliates]).await?;
@@ -209,7 +212,8 @@ pub async fn erase(
     let kept: Vec<KeyHash> = keys.iter().copied().chain(own).collect();
     deletions::keep(session, &kept, now, now).await?;
     let in_flight = (pending.len() - free.len()) as u64;
-    Ok((Forgotten { events, in_flight, dead_letters, links, affiliates: affiliates.len() as u64 }, guard))
+    let affiliates = affiliates.len() as u64;
+    Ok((Forgotten { events, in_flight, dead_letters, links, affiliates, remembered }, guard))
 }
 
 /// Ends pending events whose user is erased: each becomes a dead letter without body and keys.

@@ -5,11 +5,12 @@
 //! counts as possibly known. Nothing is read for a group without such events, which is nearly every group.
 
 use super::backlogs::Backlogs;
+use super::remembered;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::domain::{AccountName, Seq, UserKey};
 use crate::store::{NewEvent, keys};
-use futures_util::future::try_join;
+use futures_util::future::try_join3;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tokio_postgres::Error;
 
@@ -28,6 +29,8 @@ const DEAD: &str = "SELECT DISTINCT key FROM dead_keys JOIN dead_letters USING (
 pub struct KnownUsers<'a> {
     linked: HashSet<Vec<u8>>,
     dead: HashSet<Vec<u8>>,
+    /// Of these anything is remembered, which a delete erases.
+    remembered: HashSet<Vec<u8>>,
     pending: HashMap<&'a AccountName, PendingPage>,
 }
 
@@ -70,16 +73,22 @@ impl<'a> KnownUsers<'a> {
         let links: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
         let hashes: Vec<&[u8]> = users.iter().map(|key: &UserKey| key.bytes().as_slice()).collect();
         let (links, hashes) = ([&links as _], [&hashes as _]);
-        let (linked, dead) = try_join(session.query(LINKED, &links), session.query(DEAD, &hashes)).await?;
+        let remembered = session.query(remembered::KNOWN, &hashes);
+        let read = try_join3(session.query(LINKED, &links), session.query(DEAD, &hashes), remembered).await?;
+        let (linked, dead, remembered) = read;
         known.linked = linked.iter().map(|row| row.get(0)).collect();
         known.dead = dead.iter().map(|row| row.get(0)).collect();
+        known.remembered = remembered.iter().map(|row| row.get(0)).collect();
         Ok(known)
     }
 
     /// Whether the user of this event is known, or may be: no event of theirs is pending up to `none_pending_up_to`.
     pub fn may_be_known(&self, event: &NewEvent, none_pending_up_to: Option<Seq>) -> bool {
+        let is_delete = event.known_users_only.is_some_and(|only| only.deleted_at.is_some());
         let is_known = |key: &UserKey| {
-            self.linked.contains(keys::tagged(key).as_slice()) || self.dead.contains(key.bytes().as_slice())
+            self.linked.contains(keys::tagged(key).as_slice())
+                || self.dead.contains(key.bytes().as_slice())
+                || is_delete && self.remembered.contains(key.bytes().as_slice())
         };
         event.keys.iter().any(is_known) || self.may_be_pending(event, none_pending_up_to)
     }

@@ -8,6 +8,7 @@ use super::PostgresStore;
 use super::error::JobError;
 use super::inspection::record;
 use super::key_blocks::{candidates, examine};
+use super::remembered;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::domain::{Timestamp, UserKey};
@@ -74,6 +75,12 @@ impl Asked {
         let numbers: Vec<i64> = found.keys().copied().collect();
         let sql = "SELECT max(deleted_at) FROM deleted_users WHERE key = ANY ($1)";
         lookup.deleted_at = session.query_one(sql, &[&hashes]).await?.get::<_, Option<i64>>(0).map(Timestamp);
+        let mut rows = Vec::new();
+        for (key, by) in &self.keys {
+            for (row, found) in remembered::look_up(session, key, *by).await? {
+                lookup.add_traits(row, found, &mut rows);
+            }
+        }
         let sql = "SELECT affiliate, key FROM links WHERE affiliate = ANY ($1) ORDER BY affiliate, key";
         let links = session.query(sql, &[&numbers]).await?;
         let affiliates = session.query(&AFFILIATES, &[&numbers]).await?;

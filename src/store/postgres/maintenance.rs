@@ -8,12 +8,13 @@ use super::error::store_error;
 use super::key_blocks::Horizon;
 use super::session::Session;
 use super::vacuum::Vacuum;
-use super::{PostgresStore, compact, deletions, email_conflicts, measure, vault};
+use super::{PostgresStore, compact, deletions, email_conflicts, measure, remembered, vault};
 use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{EmailConflict, ForgetBefore, Maintenance, Measured, OnCommit, StoreError, StoreStatus, keys};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A server that is silent does not keep the process from ending for longer.
@@ -40,7 +41,8 @@ impl Maintenance for PostgresStore {
         let accounts: Vec<String> = self.published.lock().pending.keys().cloned().collect();
         let measured =
             self.owner.run(move |session| Box::pin(async move { Ok(measure::measure(session, &accounts).await?) }));
-        measured.await
+        let remembered_dropped = self.remembered_dropped.load(Ordering::Relaxed);
+        Ok(Measured { remembered_dropped, ..measured.await? })
     }
 
     fn on_commit(&self, on_commit: OnCommit) {
@@ -93,7 +95,7 @@ impl Maintenance for PostgresStore {
     async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {
         self.owner.run(|_| Box::pin(async { Ok(()) })).await?; // the store is open, and the server there
         let mut compaction = self.compaction.lock().await;
-        let compacted = compaction.run(&self.connector, before).await;
+        let compacted = compaction.run(&self.connector, before, &self.remembered_dropped).await;
         if compacted.is_err() {
             compaction.session = None; // the next one opens another
         }
@@ -137,7 +139,12 @@ pub struct Compaction {
 }
 
 impl Compaction {
-    async fn run(&mut self, connector: &Connector, before: ForgetBefore) -> Result<(), StoreError> {
+    async fn run(
+        &mut self,
+        connector: &Connector,
+        before: ForgetBefore,
+        dropped: &AtomicU64,
+    ) -> Result<(), StoreError> {
         let session = match self.session.take().filter(|session| !session.has_ended()) {
             Some(session) => session,
             None => open(connector).await?,
@@ -146,6 +153,7 @@ impl Compaction {
         self.examined_up_to = remove_settled(session, self.examined_up_to, before.events).await?;
         self.horizon = Some(build_filters(session, self.horizon).await?);
         while deletions::remove(session, before.deletions).await.map_err(|error| store_error(&error))? {}
+        remove_remembered(session, before, dropped).await?;
         self.vacuum.run(session).await.map_err(|error| store_error(&error))
     }
 }
@@ -167,6 +175,18 @@ async fn build_filters(session: &Session, horizon: Option<Horizon>) -> Result<Ho
     let Some(until) = horizon.passed(session).await.map_err(|error| store_error(&error))? else { return Ok(horizon) };
     while session.transaction(async { Ok(compact::build_filter(session, until).await?) }).await? == Some(true) {}
     Horizon::now(session).await.map_err(|error| store_error(&error))
+}
+
+/// Removes what is remembered for too long, or above the limits; counts in `dropped` of how many users for the second reason.
+async fn remove_remembered(session: &Session, before: ForgetBefore, dropped: &AtomicU64) -> Result<(), StoreError> {
+    while remembered::remove_expired(session, before.traits).await.map_err(|error| store_error(&error))? {}
+    loop {
+        let removed = async { Ok(remembered::remove_surplus(session, before.max_traits).await?) };
+        match session.transaction(removed).await? {
+            None | Some(0) => return Ok(()),
+            Some(removed) => dropped.fetch_add(removed, Ordering::Relaxed),
+        };
+    }
 }
 
 /// Removes settled events received before `before`, from the seq `examined_up_to` on, until there are no more; returns how far it came.

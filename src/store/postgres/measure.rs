@@ -2,10 +2,11 @@
 //!
 //! The room left on the server's disk is not known here, and ids are found in a table: no index of them is in memory.
 
+use super::remembered;
 use super::session::Session;
 use crate::domain::Timestamp;
 use crate::store::Measured;
-use futures_util::future::try_join3;
+use futures_util::future::try_join4;
 use tokio_postgres::Error;
 
 /// The first pending event of each account.
@@ -23,17 +24,18 @@ const SIZE: &str = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint
 
 /// Measures everything at once; `accounts` are those with pending events.
 pub async fn measure(session: &Session, accounts: &[String]) -> Result<Measured, Error> {
-    session.prepare(&[OLDEST, DEAD_LETTERS, SIZE]).await?;
+    session.prepare(&[OLDEST, DEAD_LETTERS, SIZE, remembered::SIZES]).await?;
     let accounts = [&accounts as _];
-    let read =
-        try_join3(session.query(OLDEST, &accounts), session.query(DEAD_LETTERS, &[]), session.query_one(SIZE, &[]));
-    let (oldest, dead_letters, size) = read.await?;
+    let (oldest, dead_letters) = (session.query(OLDEST, &accounts), session.query(DEAD_LETTERS, &[]));
+    let (size, remembered) = (session.query_one(SIZE, &[]), session.query(remembered::SIZES, &[]));
+    let (oldest, dead_letters, size, remembered) = try_join4(oldest, dead_letters, size, remembered).await?;
     Ok(Measured {
         oldest_pending: oldest.iter().map(|row| (row.get(0), Timestamp(row.get(1)))).collect(),
         dead_letters: dead_letters
             .iter()
             .map(|row| ((row.get(0), row.get(1)), row.get::<_, i64>(2).unsigned_abs()))
             .collect(),
+        remembered: remembered::sizes(&remembered),
         size: size.get::<_, i64>(0).unsigned_abs(),
         ..Measured::default()
     })

@@ -1,16 +1,18 @@
 //! Reads of the affiliate index: what is remembered of events' users, and of an affiliate.
 //!
-//! In: the keys of events, or the key of an affiliate. Out: affiliates, whether they have another owner, and when the user was
-//! deleted. Invariants: everything is found by index; a part that cannot be read is named, and never replaced by a default.
+//! In: the keys of events, or the key of an affiliate. Out: affiliates, whether they have another owner, when the user was deleted, and
+//! what was said of one who is no affiliate yet. Invariants: everything is found by index; a part that cannot be read is named, and never replaced by a default.
 //! Deliberately absent: changes of the index ([`super::affiliates`]).
 
+use super::remembered;
 use super::session::Session;
-use crate::delivery::{Known, Memory, Recalled};
+use crate::delivery::{Known, Memory, Recalled, SealedTraits};
 use crate::domain::{Timestamp, UserKey};
 use crate::store::keys::{self, TaggedKey};
 use crate::store::rows::affiliates::{KeyMemory, has_other_owner, known, memory};
+use crate::store::rows::remembered::sealed;
 use crate::store::rows::{Columns, Damaged};
-use futures_util::future::try_join;
+use futures_util::future::try_join3;
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::{Error, Row};
 
@@ -33,6 +35,7 @@ const LINKS: &str = "SELECT affiliate FROM links WHERE key = ANY ($1)";
 pub struct Memories {
     affiliates: HashMap<Vec<u8>, Result<AffiliateRow, Damaged>>,
     deletions: HashMap<Vec<u8>, Result<Timestamp, Damaged>>,
+    traits: HashMap<Vec<u8>, Result<SealedTraits, Damaged>>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,13 +59,17 @@ impl Memories {
     pub async fn read(session: &Session, users: &HashSet<UserKey>) -> Result<Self, Error> {
         let links: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
         let hashes: Vec<&[u8]> = users.iter().map(|key| key.bytes().as_slice()).collect();
-        let (links, hashes) = ([&links as _], [&hashes as _]);
-        let read = try_join(session.query(AFFILIATES, &links), session.query(DELETIONS, &hashes));
-        let (affiliates, deletions) = read.await?;
+        let user_ids = users.iter().filter(|key| matches!(key, UserKey::UserId(_)));
+        let user_ids: Vec<&[u8]> = user_ids.map(|key| key.bytes().as_slice()).collect();
+        let (links, hashes, user_ids) = ([&links as _], [&hashes as _], [&user_ids as _]);
+        let affiliates = session.query(AFFILIATES, &links);
+        let traits = session.query(remembered::OF_USERS, &user_ids);
+        let (affiliates, deletions, traits) = try_join3(affiliates, session.query(DELETIONS, &hashes), traits).await?;
         let moment = |row: &Row| row.integer(0, "deleted_users.deleted_at").map(|at| Timestamp(at.unwrap_or_default()));
         Ok(Self {
             affiliates: affiliates.iter().map(|row| (row.get(6), AffiliateRow::read(row))).collect(),
             deletions: deletions.iter().map(|row| (row.get(1), moment(row))).collect(),
+            traits: traits.iter().map(|row| (row.get(2), sealed(row, 0))).collect(),
         })
     }
 
@@ -82,7 +89,10 @@ impl Memories {
             let has_other_owner = affiliate.as_ref().is_some_and(is_other);
             Ok(KeyMemory { key: *key, known: affiliate.map(|affiliate| affiliate.known), has_other_owner, deleted_at })
         });
-        Ok(memory(each.collect::<Result<Vec<_>, Damaged>>()?))
+        let memory = memory(each.collect::<Result<Vec<_>, Damaged>>()?);
+        let user_id = users.iter().find(|key| matches!(key, UserKey::UserId(_)));
+        let traits = user_id.and_then(|key| self.traits.get(key.bytes().as_slice()));
+        Ok(Memory { traits: traits.cloned().transpose()?, ..memory })
     }
 
     fn affiliate(&self, key: &UserKey) -> Result<Option<AffiliateRow>, Damaged> {

@@ -45,6 +45,7 @@ mod outcomes;
 mod owners;
 mod ownership;
 mod read;
+mod remembered;
 mod schema;
 mod session;
 mod settle;
@@ -80,6 +81,7 @@ use ownership::Replica;
 use settle::{AttemptUpdate, Settle, Settler};
 use shared::Shared;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -102,6 +104,8 @@ pub struct PostgresStore {
     _tasks: JoinSet<()>,
     in_flight: Arc<InFlightEvents>,
     compaction: Mutex<Compaction>,
+    /// See [`Measured::remembered_dropped`](super::Measured::remembered_dropped).
+    remembered_dropped: AtomicU64,
 }
 
 impl PostgresStore {

@@ -22,6 +22,7 @@ use crate::scheduling::ReplicaId;
 use crate::store::published::Published;
 use crate::store::{Limits, StoreError};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::unbounded_channel;
@@ -127,6 +128,7 @@ impl PostgresStore {
             _tasks: tasks,
             in_flight: Arc::default(),
             compaction: Mutex::default(),
+            remembered_dropped: AtomicU64::new(0),
         })
     }
 }

@@ -4,13 +4,14 @@
 //! PostgreSQL believes about the table: the condition and the order name both of its columns, so no other index brings this order,
 //! and the rows of settled events, of which there may be millions, are not looked at.
 
+use super::remembered::SHARED_LANES;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::domain::{AffiliateKey, Seq, UserKey};
 use crate::scheduling::Entry;
 use crate::store::keys;
 use crate::store::rows::pending::{add_affiliate, entry, user_keys};
-use futures_util::future::try_join;
+use futures_util::future::try_join3;
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::{Error, Row};
 
@@ -33,16 +34,22 @@ pub async fn read(session: &Session, account: AccountNumber, after: Seq, limit: 
     let users: HashSet<UserKey> = entries.iter().flat_map(user_keys).collect();
     let links: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
     let followers: Vec<i64> = entries.iter().flat_map(|entry| entry.group.iter().map(|seq| seq.0)).collect();
-    let (links, values) = ([&links as _], [&followers as _]);
-    session.prepare(&[AFFILIATES, PENDING_OF]).await?;
-    let read = try_join(session.query(AFFILIATES, &links), session.query(PENDING_OF, &values));
-    let (affiliates, pending) = read.await?;
+    let hashes: Vec<&[u8]> = users.iter().map(|key| key.bytes().as_slice()).collect();
+    let (links, values, hashes) = ([&links as _], [&followers as _], [&hashes as _]);
+    session.prepare(&[AFFILIATES, PENDING_OF, SHARED_LANES]).await?;
+    let (affiliates, pending) = (session.query(AFFILIATES, &links), session.query(PENDING_OF, &values));
+    let (affiliates, pending, shared) = try_join3(affiliates, pending, session.query(SHARED_LANES, &hashes)).await?;
     let affiliates: HashMap<Vec<u8>, AffiliateKey> =
         affiliates.iter().filter_map(|row| Some((row.get(0), affiliate_key(row)?))).collect();
     let is_pending = |row: &&Row| row.get::<_, Option<i16>>(1).is_none();
     let pending: HashSet<Seq> = pending.iter().filter(is_pending).map(|row| Seq(row.get(0))).collect();
     for entry in &mut entries {
         for key in user_keys(entry) {
+            for row in shared.iter().filter(|row| row.get::<_, &[u8]>(0) == key.bytes()) {
+                if let Some(user) = affiliate_key(row) {
+                    add_affiliate(entry, user);
+                }
+            }
             if let Some(affiliate) = affiliates.get(keys::tagged(&key).as_slice()) {
                 add_affiliate(entry, *affiliate);
             }

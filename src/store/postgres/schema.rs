@@ -26,6 +26,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, oldest_reader: 1, sql: TABLES },
     // A release of version 1 makes no blocks, and removes none: it may leave some without rows, and filters of forgotten keys.
     Migration { version: 2, oldest_reader: 1, sql: KEY_BLOCKS },
+    // A release of version 2 remembers nothing of users who are no affiliates yet, and erases none of it.
+    Migration { version: 3, oldest_reader: 1, sql: REMEMBERED_TRAITS },
 ];
 
 /// The migrations that this process knows. A test makes it one of the next release, which has one more: it `expands` the tables, so that
@@ -152,4 +154,21 @@ const KEY_BLOCKS: &str = "
 CREATE TABLE key_blocks (last bigint PRIMARY KEY, first bigint NOT NULL, filter bytea);
 ALTER TABLE key_blocks ALTER COLUMN filter SET STORAGE EXTERNAL;
 CREATE INDEX key_blocks_without_filter ON key_blocks (last) WHERE filter IS NULL;
+";
+
+const REMEMBERED_TRAITS: &str = "
+-- What is remembered of users who are no affiliates yet. Keys: 16 bytes, without tag.
+CREATE TABLE remembered_traits (
+    key        bytea  PRIMARY KEY, -- of the userId
+    email      bytea,              -- of the e-mail address that is in it; NULL: none is
+    expires_at bigint NOT NULL,    -- ms
+    account    int    NOT NULL,
+    size       int    NOT NULL,    -- bytes of sealed
+    names      text   NOT NULL,    -- of what is in it, on one line each
+    sealed     bytea  NOT NULL     -- see RememberedTraits; sealed with STORE_SEAL_KEY
+);
+ALTER TABLE remembered_traits ALTER COLUMN sealed SET STORAGE EXTERNAL;
+CREATE INDEX remembered_traits_email ON remembered_traits (email) WHERE email IS NOT NULL;
+CREATE INDEX remembered_traits_age ON remembered_traits (account, expires_at) INCLUDE (size);
+CREATE INDEX remembered_traits_expires ON remembered_traits (expires_at);
 ";

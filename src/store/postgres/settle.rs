@@ -2,12 +2,13 @@
 //!
 //! In: what attempts came to. Out: nothing, or why one was refused. The first round trip locks the rows of the accounts; requests for the
 //! same accounts that arrive while it waits join the group. The second one reads what is pending; the third one writes and
-//! commits. Invariants: an account whose row does not have the token of this process's lease is not changed
+//! commits. What is remembered of users who are no affiliates yet takes one more, if any of it changes. Invariants: an account whose row does not have the token of this process's lease is not changed
 //! ([`StoreError::NotOwner`]), nor is a unit whose head is not pending; changes of the affiliate index are written in the same
 //! transaction. What is written is decided in [`crate::store::rows`].
 
 use super::affiliates::{self, ToRemember};
 use super::committer::Committer;
+use super::remembered;
 use super::session::Session;
 use super::settle_rows::{self, SettledRows};
 use super::shared::{AccountNumber, Shared};
@@ -75,7 +76,9 @@ impl Settle {
 
     fn overlaps(&self, other: &Self) -> bool {
         let remember = self.changes.remember.as_ref().zip(other.changes.remember.as_ref());
+        let traits = self.changes.traits.as_ref().zip(other.changes.traits.as_ref());
         remember.is_some_and(|(one, another)| self.account == other.account && affiliates::overlap(one, another))
+            || traits.is_some_and(|(one, another)| one.user() == another.user())
             || self.seqs().any(|seq| seq == other.unit.head)
             || other.seqs().any(|seq| seq == self.unit.head)
     }
@@ -143,7 +146,7 @@ impl Settler {
         let answers: Vec<Result<(), StoreError>> =
             group.iter().map(|settle| read.check(settle, numbers.get(&settle.account).copied())).collect();
         let accepted = || group.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(settle, _)| settle);
-        let (mut rows, mut remember) = (SettledRows::default(), Vec::new());
+        let (mut rows, mut remember, mut traits) = (SettledRows::default(), Vec::new(), Vec::new());
         for settle in accepted() {
             if settle.erases() {
                 let received_at = read.received_at(&settle.unit);
@@ -153,8 +156,10 @@ impl Settler {
             if let Some(affiliate) = &settle.changes.remember {
                 remember.push(ToRemember::new(&self.0.hash, &settle.account, number, affiliate));
             }
+            traits.extend(settle.changes.traits.as_ref().map(|change| (number, change)));
             read.write_into(&mut rows, settle);
         }
+        remembered::apply(session, &traits).await?;
         let is_settled = accepted().any(|settle| matches!(settle.update, AttemptUpdate::End(_)));
         failpoint::step(if is_settled { "store::settle" } else { "store::save_progress" });
         try_join3(affiliates::save(session, &remember), rows.write(session), session.batch("COMMIT")).await?;

@@ -30,7 +30,7 @@ impl VacuumedTable {
     }
 }
 
-const TABLES: [VacuumedTable; 13] = [
+const TABLES: [VacuumedTable; 14] = [
     VacuumedTable::of_events("log"),
     VacuumedTable::of_events("bodies"),
     VacuumedTable::of_events("ids"),
@@ -40,6 +40,7 @@ const TABLES: [VacuumedTable; 13] = [
     VacuumedTable::of_events("dead_letters"),
     VacuumedTable::of_events("dead_keys"),
     VacuumedTable::of_events("deleted_users"),
+    VacuumedTable::of_events("remembered_traits"),
     VacuumedTable::of_few_rows("key_blocks"),
     VacuumedTable::of_few_rows("accounts"),
     VacuumedTable::of_few_rows("replicas"),

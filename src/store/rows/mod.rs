@@ -10,6 +10,7 @@ pub mod attempts;
 pub mod dead_letters;
 pub mod inspection;
 pub mod pending;
+pub mod remembered;
 
 use super::StoreError;
 use crate::domain::{EventId, Seq, Timestamp};

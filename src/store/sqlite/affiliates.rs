@@ -6,6 +6,7 @@
 
 use super::erase;
 use super::query::Query;
+use super::remembered;
 use super::write_tx::WriteTx;
 use crate::delivery::{Known, Memory, Recalled};
 use crate::domain::{AccountName, AffiliateKey, UserKey};
@@ -74,6 +75,9 @@ pub fn apply(
         let received_at = tx.connection.one(sql, values, |row| Ok(timestamp(row, 0, "log.received_at")?))?;
         erase::keep_moment(tx.connection, &keys, deleted_at, received_at.unwrap_or_default())?;
     }
+    if let Some(change) = &changes.traits {
+        remembered::apply(tx.connection, number, change)?;
+    }
     changes.remember.as_ref().map_or(Ok(()), |remember| save(tx, account, number, remember))
 }
 
@@ -124,7 +128,8 @@ fn link(connection: &Connection, key: &TaggedKey, affiliate: i64) -> Result<(), 
     connection.run(sql, params![key.as_slice(), affiliate]).map(drop)
 }
 
-/// What is remembered of the user with these keys: the affiliates they lead to, and when the user was deleted.
+/// What is remembered of the user with these keys: the affiliates they lead to, when the user was deleted, and what was said of one
+/// who is no affiliate yet.
 pub fn memory(connection: &Connection, users: &[UserKey]) -> Result<Memory, StoreError> {
     let of_key = |key: &UserKey| {
         let found = find(connection, &keys::tagged(key))?;
@@ -135,7 +140,8 @@ pub fn memory(connection: &Connection, users: &[UserKey]) -> Result<Memory, Stor
         let (known, deleted_at) = (found.map(|(known, _)| known), erase::last_moment(connection, key.bytes())?);
         Ok(rows::KeyMemory { key: *key, known, has_other_owner, deleted_at })
     };
-    Ok(rows::memory(users.iter().map(of_key).collect::<Result<Vec<_>, StoreError>>()?))
+    let memory = rows::memory(users.iter().map(of_key).collect::<Result<Vec<_>, StoreError>>()?);
+    Ok(Memory { traits: remembered::find(connection, users)?, ..memory })
 }
 
 /// What is remembered of the affiliate that `key` leads to, for an event with the keys `users`.

@@ -5,6 +5,7 @@
 
 use super::erase;
 use super::query::Query;
+use super::remembered;
 use super::write_tx::WriteTx;
 use crate::domain::{AccountName, EventId, Seq, Timestamp, UserKey};
 use crate::failpoint;
@@ -35,7 +36,8 @@ fn look_up(tx: &WriteTx<'_>, event: &NewEvent) -> Result<EventLookup, StoreError
     Ok(EventLookup { is_repeat, may_be_known })
 }
 
-/// Whether the user of an event is known, or may become known through a pending event.
+/// Whether the user of an event is known, or may become known through a pending event. To a delete a user is known of whom anything is
+/// remembered.
 fn may_be_known(tx: &WriteTx<'_>, event: &NewEvent, only: KnownUsersOnly) -> Result<bool, StoreError> {
     if tx.state.log.may_be_pending(&event.account, &event.keys, only.none_pending_up_to) {
         return Ok(true);
@@ -44,6 +46,7 @@ fn may_be_known(tx: &WriteTx<'_>, event: &NewEvent, only: KnownUsersOnly) -> Res
     for key in &event.keys {
         if tx.connection.exists("SELECT 1 FROM links WHERE key = ?1", [keys::tagged(key).as_slice()])?
             || tx.connection.exists(dead, [key.bytes().as_slice()])?
+            || only.deleted_at.is_some() && !remembered::rows_of(tx.connection, key.bytes())?.is_empty()
         {
             return Ok(true);
         }

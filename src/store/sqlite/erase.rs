@@ -1,13 +1,15 @@
-//! Erasure after a delete event: removes a user's links, and the bodies and keys of their dead letters, found by index alone;
+//! Erasure after a delete event: removes a user's links, what is remembered of them, and the bodies and keys of their dead letters, found by
+//! index alone;
 //! and the moments of deletions, so that an event from before brings nobody back.
 //!
-//! In: keys of the user, whose affiliate is forgotten already. The keys beside them in dead letters are added, and so on, but for
+//! In: keys of the user, whose affiliate is forgotten already. The keys beside them in dead letters and in what is remembered are added, and so on, but for
 //! keys that lead to an affiliate: that one is another user's. Invariants: with a moment only keyed hashes are kept; a key
 //! keeps its latest moment, for as long as the latest event that deleted it is to be remembered. Deliberately absent: pending
 //! events ([`super::forget`]), affiliates ([`super::affiliates`]), and what follows from a moment ([`crate::delivery`]).
 
 use super::affiliates::{find_affiliate, unlink};
 use super::query::Query;
+use super::remembered;
 use crate::domain::Timestamp;
 use crate::store::StoreError;
 use crate::store::erasure::{KeyHash, Reached};
@@ -18,7 +20,7 @@ use rusqlite::{Connection, params};
 /// So many moments are removed in one transaction.
 const PORTION: u16 = 500;
 
-/// Erases the links and dead letters of `keys`, and of the keys beside them in dead letters; returns all these keys.
+/// Erases the links, the dead letters and what is remembered of `keys`, and of the keys beside them; returns all these keys.
 pub fn erase(connection: &Connection, keys: Vec<KeyHash>) -> Result<Vec<KeyHash>, StoreError> {
     let mut reached = Reached::from(keys);
     loop {
@@ -35,6 +37,7 @@ pub fn erase(connection: &Connection, keys: Vec<KeyHash>) -> Result<Vec<KeyHash>
     for key in reached.keys() {
         delete_links(connection, key)?;
         erase_dead_letters(connection, key)?;
+        remembered::erase(connection, key)?;
     }
     Ok(reached.keys().to_vec())
 }
@@ -45,11 +48,15 @@ pub fn affiliates_of(connection: &Connection, key: &KeyHash) -> Result<Vec<i64>,
     found.into_iter().filter_map(Result::transpose).collect()
 }
 
-/// The keys of the dead letters that have one of these keys.
+/// The keys of the dead letters that have one of these keys, and of what is remembered with one of them.
 pub fn keys_beside(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<KeyHash>, StoreError> {
     let sql = "SELECT beside.key FROM dead_keys AS own JOIN dead_keys AS beside USING (seq) WHERE own.key = ?1";
-    let beside = keys.iter().map(|key| connection.all(sql, [key.as_slice()], |row| Ok(row.get(0)?)));
-    Ok(beside.collect::<Result<Vec<_>, StoreError>>()?.concat())
+    let mut beside: Vec<KeyHash> = Vec::new();
+    for key in keys {
+        beside.extend(connection.all(sql, [key.as_slice()], |row| Ok(row.get::<_, KeyHash>(0)?))?);
+        beside.extend(remembered::keys_beside(connection, key)?);
+    }
+    Ok(beside)
 }
 
 /// The dead letters with this key whose body is kept.

@@ -11,6 +11,7 @@ use super::erase::{affiliates_of, dead_letters_with_body, delete_links, erase_de
 use super::key_blocks;
 use super::query::Query;
 use super::read::still_pending;
+use super::remembered;
 use super::settle::{RowCleanup, end};
 use super::write_tx::WriteTx;
 use crate::delivery::OutcomeCode;
@@ -91,12 +92,13 @@ pub fn count(
     connection: &Connection,
     in_flight: &InFlightEvents,
 ) -> Result<Forgotten, StoreError> {
-    let (mut dead_letters, mut links) = (BTreeSet::new(), BTreeSet::new());
+    let (mut dead_letters, mut links, mut remembered) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for affiliate in search.affiliates() {
         links.extend(user_links(connection, affiliate)?);
     }
     for key in search.keys() {
         dead_letters.extend(dead_letters_with_body(connection, key)?);
+        remembered.extend(remembered::rows_of(connection, key)?);
         for tagged in [USER_ID, EMAIL].map(|tag| with_tag(tag, key)) {
             links.extend(find_affiliate(connection, &tagged)?.map(|_| tagged));
         }
@@ -109,6 +111,7 @@ pub fn count(
         dead_letters: dead_letters.len() as u64,
         links: links.len() as u64,
         affiliates: search.affiliates().count() as u64,
+        remembered: remembered.len() as u64,
     })
 }
 
@@ -137,6 +140,7 @@ pub fn erase(
     for key in search.keys() {
         forgotten.dead_letters += erase_dead_letters(tx.connection, key)?;
         forgotten.links += delete_links(tx.connection, key)?;
+        forgotten.remembered += remembered::erase(tx.connection, key)?;
     }
     let mut keys = search.keys().to_vec();
     for affiliate in search.affiliates() {

@@ -10,6 +10,7 @@ use super::erase;
 use super::inspection::record;
 use super::key_blocks::{candidates, examine};
 use super::query::Query;
+use super::remembered;
 use super::write_tx::WriteTx;
 use crate::domain::{EventId, Seq, UserKey};
 use crate::store::erasure::{KeyHash, Reached};
@@ -86,6 +87,7 @@ fn asked(
 fn user(connection: &Connection, asked: &[(TaggedKey, FoundBy)]) -> Result<(Lookup, Vec<KeyHash>), StoreError> {
     let (mut lookup, mut reached) = (Lookup::default(), Reached::default());
     let mut found: BTreeMap<i64, BTreeSet<FoundBy>> = BTreeMap::new();
+    let mut remembered = Vec::new();
     for (key, by) in asked {
         if let Some(affiliate) = find_affiliate(connection, key)? {
             found.entry(affiliate).or_default().insert(*by);
@@ -94,6 +96,9 @@ fn user(connection: &Connection, asked: &[(TaggedKey, FoundBy)]) -> Result<(Look
             reached.add(users.iter().map(|user| *user.bytes()));
             for user in users {
                 lookup.deleted_at = lookup.deleted_at.max(erase::last_moment(connection, user.bytes())?);
+                for (row, found) in remembered::look_up(connection, &user, *by)? {
+                    lookup.add_traits(row, found, &mut remembered);
+                }
             }
         }
     }

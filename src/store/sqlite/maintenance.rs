@@ -2,7 +2,7 @@
 
 use super::query::Query;
 use super::write_tx::WriteTx;
-use super::{SqliteStore, affiliates, checkpoint, compact, erase, key_blocks, older_ids};
+use super::{SqliteStore, affiliates, checkpoint, compact, erase, key_blocks, older_ids, remembered};
 use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{
@@ -12,6 +12,7 @@ use crate::store::{
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often emptying the WAL is tried while another process reads, and the wait between two tries.
@@ -82,6 +83,7 @@ impl Maintenance for SqliteStore {
     async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {
         self.remove_settled(before.events).await?;
         while self.writer.write(move |tx| erase::remove_moments(tx.connection, before.deletions)).await? {}
+        self.remove_remembered(before).await?;
         while self.writer.write(key_blocks::build).await? {}
         self.move_surplus_ids().await?;
         while self.writer.outside_transaction(compact::return_free_pages).await? {}
@@ -116,6 +118,17 @@ impl SqliteStore {
             if next.is_none() {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Removes what is remembered for too long, or above the limits.
+    async fn remove_remembered(&self, before: ForgetBefore) -> Result<(), StoreError> {
+        while self.writer.write(move |tx| remembered::remove_expired(tx.connection, before.traits)).await? {}
+        // Measured beside all other work: it reads an index with an entry for each user.
+        while self.readers.read(remembered::sizes).await?.values().any(|size| size.exceeds(before.max_traits)) {
+            let removed = self.writer.write(move |tx| remembered::remove_surplus(tx, before)).await?;
+            self.remembered_dropped.fetch_add(removed, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! Measures the store: the ages of backlogs, dead letters by reason, sizes.
 
 use super::query::Query;
-use super::{SqliteStore, file_beside, inspection};
+use super::{SqliteStore, file_beside, inspection, remembered};
 use crate::domain::Timestamp;
 use crate::store::{Measured, StoreError};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 impl SqliteStore {
     /// Measures everything at once. It reads one row for each account with pending events, and all dead letters.
@@ -16,10 +17,13 @@ impl SqliteStore {
             (counts.pending.keys().cloned().collect::<Vec<_>>(), counts.deduplication)
         };
         let path = self.readers.path().to_owned();
+        let remembered_dropped = self.remembered_dropped.load(Ordering::Relaxed);
         let read = move |connection: &Connection| {
             Ok(Measured {
                 oldest_pending: oldest_pending(connection, accounts)?,
                 dead_letters: dead_letters(connection)?,
+                remembered: remembered::sizes(connection)?,
+                remembered_dropped,
                 size: size(&path),
                 free: free(&path),
                 deduplication_ids: deduplication.0,

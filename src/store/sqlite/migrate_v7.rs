@@ -1,15 +1,16 @@
-//! Migration of a file of version 7 to version 8: the log gets blocks with filters of keys, by which a lookup finds a user's events.
+//! Migration of a file of version 7 to this release's: the log gets blocks with filters of keys, by which a lookup finds a user's events.
 //!
-//! In: a file of version 7. Out: the same file with the tables of version 8. Invariant: it is one transaction. The blocks of the log
+//! In: a file of version 7. Out: the same file with the tables of this release. Invariant: it is one transaction. The blocks of the log
 //! as it is are made by the first compaction; until then a lookup reads the rows one by one.
 
 use super::schema;
 use rusqlite::Connection;
 
-/// Makes the tables of version 8 of those of version 7, or changes nothing. The connection is in no transaction.
+/// Makes the tables of this release of those of version 7, or changes nothing. The connection is in no transaction.
 pub fn migrate_file(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(schema::TABLES_NEW_IN_8)?;
+    transaction.execute_batch(schema::TABLES_NEW_IN_9)?;
     transaction.pragma_update(None, "user_version", schema::VERSION)?;
     transaction.commit()
 }
@@ -33,7 +34,9 @@ mod tests {
             connection
         };
         let mut migrated = new();
-        migrated.execute_batch("DROP TABLE key_blocks; PRAGMA user_version = 7").expect("as version 7 was");
+        migrated
+            .execute_batch("DROP TABLE key_blocks; DROP TABLE remembered_traits; PRAGMA user_version = 7")
+            .expect("as version 7 was");
         migrate_file(&mut migrated).expect("migrated");
         assert_eq!(objects(&migrated), objects(&new()));
         let version: i64 = migrated.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");

@@ -27,12 +27,14 @@ mod measure;
 mod migrate_v5;
 mod migrate_v6;
 mod migrate_v7;
+mod migrate_v8;
 mod older_ids;
 mod open;
 mod operators;
 mod query;
 mod read;
 mod reader;
+mod remembered;
 mod removed;
 mod schema;
 mod settle;
@@ -65,6 +67,7 @@ use rusqlite::Connection;
 use settle::RowCleanup;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use tokio::sync::Mutex;
 use writer::Writer;
 
@@ -80,6 +83,8 @@ pub struct SqliteStore {
     limits: Limits,
     /// How far the last compaction came through the log.
     examined_up_to: Mutex<i64>,
+    /// See [`Measured::remembered_dropped`](super::Measured::remembered_dropped).
+    remembered_dropped: AtomicU64,
 }
 
 impl SqliteStore {
@@ -95,7 +100,8 @@ impl SqliteStore {
         let (hash, published) = (store.state.hash.clone(), Arc::clone(store.state.log.published()));
         let writer = Writer::start(store).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
         let (readers, in_flight, examined_up_to) = (Readers::new(path.to_owned()), Arc::default(), Mutex::default());
-        Ok(Self { readers, writer, published, in_flight, hash, limits, examined_up_to })
+        let remembered_dropped = AtomicU64::new(0);
+        Ok(Self { readers, writer, published, in_flight, hash, limits, examined_up_to, remembered_dropped })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::affiliates::{find_affiliate, own_key};
 use super::query::Query;
+use super::remembered;
 use crate::domain::{AccountName, Seq};
 use crate::scheduling::Entry;
 use crate::store::rows::{attempts, pending};
@@ -55,6 +56,9 @@ fn read_into(
     while let Some(row) = rows.next()? {
         let mut entry = pending::entry(Seq(row.get("seq")?), row);
         for key in pending::user_keys(&entry) {
+            for user in remembered::shared_lanes(connection, &key)? {
+                pending::add_affiliate(&mut entry, user);
+            }
             let Some(affiliate) = find_affiliate(connection, &keys::tagged(&key))? else { continue };
             if let Some(own) = own_key(connection, affiliate)? {
                 pending::add_affiliate(&mut entry, own);

@@ -1,4 +1,4 @@
-//! The tables of version 8, and the settings of every connection.
+//! The tables of version 9, and the settings of every connection.
 //!
 //! Appending writes in sequence only: a row of `log`, an entry of its partial index, a row of `bodies`. Rows at random places
 //! are written when an event is settled (`links`), or for the few that fail. State derived from the log (which events share a
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension};
 use std::time::Duration;
 
 /// `PRAGMA user_version` of these tables; raised with every change of them.
-pub const VERSION: i64 = 8;
+pub const VERSION: i64 = 9;
 
 /// This release.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
@@ -115,6 +115,23 @@ CREATE TABLE key_blocks (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, filte
 CREATE INDEX key_blocks_without_filter ON key_blocks (last) WHERE filter IS NULL;
 ";
 
+/// The tables that version 9 has added.
+pub const TABLES_NEW_IN_9: &str = "
+-- What is remembered of users who are no affiliates yet. Keys: 16 bytes, without tag.
+CREATE TABLE remembered_traits (
+    key        BLOB PRIMARY KEY, -- of the userId
+    account    INTEGER NOT NULL,
+    email      BLOB,             -- of the e-mail address that is in it; NULL: none is
+    expires_at INTEGER NOT NULL, -- ms
+    size       INTEGER NOT NULL, -- bytes of sealed
+    names      TEXT    NOT NULL, -- of what is in it, on one line each
+    sealed     BLOB    NOT NULL  -- see RememberedTraits; sealed with STORE_SEAL_KEY
+);
+CREATE INDEX remembered_traits_email ON remembered_traits (email) WHERE email IS NOT NULL;
+CREATE INDEX remembered_traits_age ON remembered_traits (account, expires_at, size);
+CREATE INDEX remembered_traits_expires ON remembered_traits (expires_at);
+";
+
 /// The name in `meta` of the seq below which events may have their former id; none in a file that was not migrated.
 pub const FORMER_IDS_BELOW: &str = "former_ids_below";
 
@@ -172,6 +189,7 @@ pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Res
     connection.execute_batch(TABLES)?;
     connection.execute_batch(TABLES_NEW_IN_7)?;
     connection.execute_batch(TABLES_NEW_IN_8)?;
+    connection.execute_batch(TABLES_NEW_IN_9)?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
     connection.pragma_update(None, "user_version", VERSION)
 }

@@ -119,7 +119,10 @@ async fn a_dead_letter_is_replayed_behind_what_waits_and_its_user_is_forgotten()
     assert_eq!(waiting, [Seq(2), Seq(3)]);
     store.begin(&main, &[Unit::of(Seq(3))]).await.expect("begun");
     let forgotten = store.forget(&main, &[user(2)], Timestamp(9)).await;
-    assert_eq!(forgotten, Ok(Forgotten { events: 1, in_flight: 1, dead_letters: 0, links: 2, affiliates: 1 }));
+    assert_eq!(
+        forgotten,
+        Ok(Forgotten { events: 1, in_flight: 1, dead_letters: 0, links: 2, affiliates: 1, remembered: 0 })
+    );
     assert_eq!((store.status().pending, store.status().dead), (1, 1));
 }
 

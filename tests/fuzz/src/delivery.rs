@@ -132,6 +132,7 @@ impl Store {
             by_email,
             user_id_deleted_at: self.user_id_deleted_at.filter(|_| has_user_id),
             email_deleted_at: self.email_deleted_at.filter(|_| has_email),
+            traits: None,
         }
     }
 

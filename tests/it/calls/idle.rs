@@ -262,6 +262,7 @@ pub fn settings(refersion: &Refersion) -> Settings {
             limits: HealthLimits { backoff, concurrency: 4, requests_per_second: None },
             max_age: minute,
             learn: Learn::Off,
+            seal_keys: Vec::new(),
         }),
     }
 }

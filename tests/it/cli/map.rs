@@ -303,3 +303,19 @@ async fn a_quote_that_is_never_closed_refuses_its_row_and_no_other() {
         assert_eq!(ran.out.contains(never), refused, "{rest:?}: {}", ran.out);
     }
 }
+
+#[tokio::test]
+async fn map_says_what_would_be_remembered_of_a_user_who_is_no_affiliate_yet() {
+    let settings =
+        [("MAPPING_REMEMBER_TRAITS", "30d"), ("MAPPING_CREATE_IF", r#"{ trait = "wants", equals = "true" }"#)];
+    let event = r#"{"type": "identify", "messageId": "m1", "userId": "u1", "traits": {"email": "ann@example.com", "phone": "1"}}"#;
+    let ran = run(&["map"], &settings, event).await;
+    assert_eq!((ran.code, &*ran.err), (Some(0), ""));
+    assert_snapshot!(ran.out, @r#"
+    identify (m1)
+      if the user is not an affiliate yet:
+        no call: remembered (email, phone); unless earlier events said it, still missing: `wants` and a name
+      if the user is already an affiliate, for what has changed:
+        POST /affiliate/edit {"affiliates":[{"email":"ann@example.com","id":"<id>","phone":"1"}]}
+    "#);
+}

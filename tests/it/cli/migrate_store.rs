@@ -48,6 +48,7 @@ const MOVED: &str = "           1 accounts
            1 dead_keys
            0 deleted_users
            0 sealed_keys
+           0 remembered_traits
            1 pending of main
 moved and compared; set STORE_URL to the new store
 ";

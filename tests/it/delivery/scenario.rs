@@ -56,6 +56,7 @@ pub fn identify(and: &str) -> Scenario {
         time: now(),
         engage: false,
         may_only_create: false,
+        pieces: None,
     }))
 }
 
@@ -69,6 +70,7 @@ pub fn membership(says: &str) -> Scenario {
         time: now(),
         engage: true,
         may_only_create: false,
+        pieces: None,
     }))
 }
 

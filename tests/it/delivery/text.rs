@@ -158,6 +158,7 @@ pub fn verdict(step: &Step) -> String {
         Step::Done(Outcome::Ignored(Ignored::OtherOwner(code))) => format!("other owner {code}"),
         Step::Done(Outcome::Ignored(Ignored::Stale(code))) => format!("stale {code}"),
         Step::Done(Outcome::Ignored(Ignored::DeletedSince)) => "deleted since".into(),
+        Step::Done(Outcome::Ignored(Ignored::Remembered { .. })) => "remembered".into(),
         Step::Done(Outcome::Ignored(Ignored::Mapping(_))) => "ignored".into(),
         Step::Done(Outcome::Ignored(Ignored::ExistedBefore(code))) => format!("existed {code}"),
         Step::Done(Outcome::Ignored(Ignored::LeftAlone { code, status })) => format!("left alone {code} {status}"),

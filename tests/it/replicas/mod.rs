@@ -11,6 +11,7 @@ mod database;
 mod handover;
 mod operators;
 mod releases;
+mod remembered;
 mod sharing;
 mod takeover;
 mod waiting;

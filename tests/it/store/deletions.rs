@@ -202,6 +202,6 @@ fn moments_are_kept_for_the_window_and_for_seven_days_at_least() {
     for (window, kept) in [(day, 7 * day), (7 * day, 7 * day), (9 * day, 9 * day)] {
         let now = Timestamp(1_700_000_000_000);
         let before = ForgetBefore::new(now, window);
-        assert_eq!(before, ForgetBefore { events: now.before(window), deletions: now.before(kept) });
+        assert_eq!((before.events, before.deletions, before.traits), (now.before(window), now.before(kept), now));
     }
 }

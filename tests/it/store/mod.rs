@@ -31,6 +31,7 @@ mod model;
 mod postgres_tls;
 mod random;
 mod read;
+mod remembered;
 mod sealed;
 mod several_processes;
 mod torn;

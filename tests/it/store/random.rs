@@ -113,7 +113,7 @@ impl Pair<'_> {
             }
             Action::Tidy { window } => {
                 let before = Timestamp(self.now - window);
-                let expired = ForgetBefore { events: before, deletions: before };
+                let expired = ForgetBefore { events: before, deletions: before, ..ForgetBefore::default() };
                 self.store.store().compact(expired).await.expect("compacted");
                 self.model.compact(before.0);
             }

@@ -11,8 +11,8 @@ use refersion_destination::store::transfer::{
     ColumnValue, Identity, Table, TableCounts, TransferSource, TransferTarget, transfer,
 };
 use refersion_destination::store::{
-    AffiliateChanges, Filter, NewEvent, PostgresSource, PostgresTarget, PostgresUrl, SqliteSource, SqliteTarget,
-    StoreError,
+    AffiliateChanges, Filter, KeptTraits, NewEvent, PostgresSource, PostgresTarget, PostgresUrl, SqliteSource,
+    SqliteTarget, StoreError, TraitsChange,
 };
 
 /// Where a store is.
@@ -72,7 +72,7 @@ fn another() -> AccountName {
 }
 
 /// Fills a store with everything that it can hold: events that wait, were begun in a group, failed, were handed back, died, were
-/// settled, and whose user was forgotten; affiliates, with and without a conflict; a moment of a deletion; a key; health.
+/// settled, and whose user was forgotten; affiliates, with and without a conflict; what is remembered of a user; a moment of a deletion; a key; health.
 async fn fill(store: &mut TestStore) {
     store.teach("known", &["u1"], remember("one", store.keys(&["u1", "u1@x.io"]))).await;
     let mut conflict = remember("two", store.keys(&["u2"]));
@@ -82,6 +82,17 @@ async fn fill(store: &mut TestStore) {
         (remember.known.sent, remember.known.id) = (sent, None);
     }
     store.teach("in conflict", &["u2"], conflict).await;
+    let traits = TraitsChange::Keep(KeptTraits {
+        user: store.keys(&["u8"])[0],
+        email: Some(store.keys(&["u8@x.io"])[0]),
+        names: vec!["email".to_owned()],
+        sealed: b"\0sealed traits".to_vec(),
+        expires_at: Timestamp(9),
+        replaces: false,
+    });
+    let traits = AffiliateChanges { traits: Some(traits), ..AffiliateChanges::default() };
+    store.teach("in pieces", &["u8"], traits).await;
+    store.append("of a user in pieces", &["u8@x.io"]).await;
     let letter = store.die("dead", &["u3", "u3@x.io"]).await;
     store.store().replay(&[letter.0]).await.expect("replayed");
     store.die("dead for good", &["u3"]).await;
@@ -127,6 +138,7 @@ async fn contents(store: &mut TestStore) -> Vec<String> {
         seen.push(format!("{:?}", all.dead_letter(letter.id).await));
     }
     seen.push(format!("{:?}", all.kept_keys().await));
+    seen.push(format!("{:?}", all.measure().await.map(|measured| measured.remembered)));
     seen
 }
 

@@ -8,7 +8,7 @@ use super::Measured;
 use super::engine::{account, append, close, own, settle_all, stores};
 use crate::Bench;
 use crate::postgres_server::Server;
-use refersion_destination::domain::{AccountName, Timestamp};
+use refersion_destination::domain::AccountName;
 use refersion_destination::store::{ForgetBefore, Maintenance, PostgresStore};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ impl Loaded {
         let stores = stores(&url_of(server, database), 1).await;
         let store = Arc::clone(&stores[0]);
         let compaction = tokio::spawn(async move {
-            let none = ForgetBefore { events: Timestamp(0), deletions: Timestamp(0) };
+            let none = ForgetBefore::default();
             loop {
                 store.compact(none).await.expect("compacted");
                 tokio::time::sleep(COMPACT_EVERY).await;

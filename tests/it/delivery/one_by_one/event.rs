@@ -70,7 +70,16 @@ impl Event {
                 let (facts, creation) = Self::facts(&user, values, *creates, time);
                 let status = status.map(|status| StatusFact { status, time });
                 let (engage, may_only_create) = (*creates == Creates::Engage, *creates == Creates::Only);
-                Intent::Identify(Identify { user, facts, status, creation, time, engage, may_only_create })
+                Intent::Identify(Identify {
+                    user,
+                    facts,
+                    status,
+                    creation,
+                    time,
+                    engage,
+                    may_only_create,
+                    pieces: None,
+                })
             }
         }
     }

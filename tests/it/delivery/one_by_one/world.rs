@@ -175,6 +175,7 @@ impl World {
             by_email: by_email.map(|recalled| recalled.known),
             user_id_deleted_at: deleted_at(user_id(user)),
             email_deleted_at: deleted_at(email(user)),
+            traits: None,
         }
     }
 

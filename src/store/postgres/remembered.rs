@@ -1,0 +1,138 @@
+//! What is remembered of users who are no affiliates yet: rows by the key of the `userId`, found by that of the e-mail address, too.
+//!
+//! In: changes that settlements bring, and keys to erase. Out: the rows of events' users. Invariants: a row is written and erased in the
+//! transaction of the settlement, under the lock of its account; one that was erased meanwhile does not come back; compaction waits for
+//! no row. Deliberately absent: what the bytes mean.
+
+use super::columns::text;
+use super::compact;
+use super::erase::as_slices;
+use super::session::{Session, Values};
+use super::shared::AccountNumber;
+use crate::domain::{Timestamp, UserKey};
+use crate::store::erasure::KeyHash;
+use crate::store::{FoundBy, FoundTraits, KeptTraits, TraitsChange, TraitsLimits, TraitsSize};
+use std::collections::BTreeMap;
+use tokio_postgres::{Error, Row};
+
+/// The columns of [`rows::remembered::sealed`](crate::store::rows::remembered::sealed), and the key.
+pub const OF_USERS: &str = "SELECT sealed, expires_at, key FROM remembered_traits WHERE key = ANY ($1)";
+/// A key of a user, and the key of the row that it leads to: the events with keys that lead to one row are of one user.
+pub const SHARED_LANES: &str = "SELECT key, key FROM remembered_traits WHERE key = ANY ($1) AND email IS NOT NULL
+    UNION ALL SELECT email, key FROM remembered_traits WHERE email = ANY ($1)";
+/// Those of these keys with which anything is remembered.
+pub const KNOWN: &str = "SELECT key FROM remembered_traits WHERE key = ANY ($1)
+    UNION ALL SELECT email FROM remembered_traits WHERE email = ANY ($1)";
+pub const SIZES: &str = "SELECT accounts.name, count(*), sum(size)::bigint
+    FROM remembered_traits JOIN accounts USING (account) GROUP BY accounts.name";
+
+const KEEP: &str = "INSERT INTO remembered_traits (key, account, email, expires_at, size, names, sealed)
+    SELECT kept.key, kept.account, kept.email, kept.expires_at, octet_length(kept.sealed), kept.names, kept.sealed
+    FROM unnest($1::bytea[], $2::int[], $3::bytea[], $4::bigint[], $5::text[], $6::bytea[], $7::boolean[])
+        AS kept (key, account, email, expires_at, names, sealed, replaces)
+    WHERE NOT kept.replaces OR EXISTS (SELECT 1 FROM remembered_traits AS before WHERE before.key = kept.key)
+    ON CONFLICT (key) DO UPDATE SET email = excluded.email, expires_at = excluded.expires_at, size = excluded.size,
+        names = excluded.names, sealed = excluded.sealed";
+const ERASE_USED: &str = "DELETE FROM remembered_traits WHERE key = ANY ($1)";
+
+/// So many rows are removed in one transaction.
+const PORTION: i64 = 2_000;
+
+/// Makes the changes of several settlements, no two of them of the same user.
+pub async fn apply(session: &Session, changes: &[(AccountNumber, &TraitsChange)]) -> Result<(), Error> {
+    let (mut kept, mut used): (Vec<(AccountNumber, &KeptTraits)>, Vec<&[u8]>) = (Vec::new(), Vec::new());
+    for (account, change) in changes {
+        match change {
+            TraitsChange::Keep(traits) => kept.push((*account, traits)),
+            TraitsChange::Erase(user) => used.push(user.bytes().as_slice()),
+        }
+    }
+    if !used.is_empty() {
+        session.execute(ERASE_USED, &[&used]).await?;
+    }
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<&[u8]> = kept.iter().map(|(_, one)| one.user.bytes().as_slice()).collect();
+    let accounts: Vec<AccountNumber> = kept.iter().map(|(account, _)| *account).collect();
+    let email = |one: &KeptTraits| one.email.as_ref().map(|email| email.bytes().to_vec());
+    let emails: Vec<Option<Vec<u8>>> = kept.iter().map(|(_, one)| email(one)).collect();
+    let ends: Vec<i64> = kept.iter().map(|(_, one)| one.expires_at.0).collect();
+    let names: Vec<String> = kept.iter().map(|(_, one)| text(&one.stored_names())).collect();
+    let sealed: Vec<&[u8]> = kept.iter().map(|(_, one)| one.sealed.as_slice()).collect();
+    let replaces: Vec<bool> = kept.iter().map(|(_, one)| one.replaces).collect();
+    let values: Values<'_> = &[&keys, &accounts, &emails, &ends, &names, &sealed, &replaces];
+    session.execute(KEEP, values).await.map(drop)
+}
+
+/// Erases what is remembered under these keys, or with these addresses; returns of how many users.
+pub async fn erase(session: &Session, keys: &[KeyHash]) -> Result<u64, Error> {
+    let keys = as_slices(keys);
+    session.execute("DELETE FROM remembered_traits WHERE key = ANY ($1) OR email = ANY ($1)", &[&keys]).await
+}
+
+/// Of how many users anything is remembered under these keys, or with these addresses.
+pub async fn count(session: &Session, keys: &[KeyHash]) -> Result<u64, Error> {
+    let sql = "SELECT count(*) FROM remembered_traits WHERE key = ANY ($1) OR email = ANY ($1)";
+    Ok(session.query_one(sql, &[&as_slices(keys)]).await?.get::<_, i64>(0).unsigned_abs())
+}
+
+/// The keys in the rows of these keys, or with these addresses.
+pub async fn keys_beside(session: &Session, keys: &[KeyHash]) -> Result<Vec<KeyHash>, Error> {
+    let sql = "SELECT key, email FROM remembered_traits WHERE key = ANY ($1) OR email = ANY ($1) ORDER BY key";
+    let rows = session.query(sql, &[&as_slices(keys)]).await?;
+    let both = |row: &Row| [row.get::<_, Option<Vec<u8>>>(0), row.get(1)];
+    Ok(rows.iter().flat_map(both).flatten().filter_map(|key| key.try_into().ok()).collect())
+}
+
+/// What is remembered under a key of a user, with the key of its row.
+pub async fn look_up(session: &Session, key: &UserKey, by: FoundBy) -> Result<Vec<(KeyHash, FoundTraits)>, Error> {
+    let sql = match key {
+        UserKey::UserId(_) => "SELECT key, names, expires_at FROM remembered_traits WHERE key = $1",
+        UserKey::Email(_) => "SELECT key, names, expires_at FROM remembered_traits WHERE email = $1 ORDER BY key",
+    };
+    let rows = session.query(sql, &[&key.bytes().as_slice()]).await?;
+    let found = |row: &Row| {
+        let key = row.get::<_, &[u8]>(0).try_into().ok()?;
+        Some((key, FoundTraits::new(by, row.get(1), Timestamp(row.get(2)))))
+    };
+    Ok(rows.iter().filter_map(found).collect())
+}
+
+/// How much is remembered, by account.
+pub fn sizes(rows: &[Row]) -> BTreeMap<String, TraitsSize> {
+    let size = |row: &Row| {
+        let number = |column| row.get::<_, i64>(column).unsigned_abs();
+        (row.get(0), TraitsSize { users: number(1), bytes: number(2) })
+    };
+    rows.iter().map(size).collect()
+}
+
+/// Removes a portion of what has expired; returns whether there may be more.
+pub async fn remove_expired(session: &Session, before: Timestamp) -> Result<bool, Error> {
+    let sql = "DELETE FROM remembered_traits WHERE key = ANY (ARRAY(
+                   SELECT key FROM remembered_traits WHERE expires_at < $1 ORDER BY expires_at LIMIT $2
+                   FOR UPDATE SKIP LOCKED))";
+    Ok(session.execute(sql, &[&before.0, &PORTION]).await? == PORTION.unsigned_abs())
+}
+
+/// Removes a portion of what accounts hold above the limits, the oldest first; returns of how many users. `None`: another process is at
+/// it. It runs in a transaction.
+pub async fn remove_surplus(session: &Session, limits: TraitsLimits) -> Result<Option<u64>, Error> {
+    if !compact::lock(session).await? {
+        return Ok(None);
+    }
+    let mut removed = 0;
+    let sizes = sizes(&session.query(SIZES, &[]).await?);
+    for (name, size) in sizes.into_iter().filter(|(_, size)| size.exceeds(limits)) {
+        let sql =
+            "SELECT key, size FROM remembered_traits WHERE account = (SELECT account FROM accounts WHERE name = $1)
+                   ORDER BY account, expires_at LIMIT $2 FOR UPDATE SKIP LOCKED";
+        let oldest = session.query(sql, &[&name, &PORTION]).await?;
+        let bytes = oldest.iter().map(|row| u64::from(row.get::<_, i32>(1).unsigned_abs()));
+        let surplus = size.surplus(limits, bytes);
+        let keys: Vec<&[u8]> = oldest[..surplus].iter().map(|row| row.get(0)).collect();
+        removed += session.execute("DELETE FROM remembered_traits WHERE key = ANY ($1)", &[&keys]).await?;
+    }
+    Ok(Some(removed))
+}

@@ -1,0 +1,127 @@
+//! What is remembered of users who are no affiliates yet: rows by the key of the `userId`, found by that of the e-mail address, too.
+//!
+//! In: changes that settlements bring, and keys to erase. Out: the row of an event's user. Invariants: a row is written and erased in
+//! the transaction of the settlement; one that was erased meanwhile does not come back. Deliberately absent: what the bytes mean.
+
+use super::query::Query;
+use super::write_tx::WriteTx;
+use crate::delivery::SealedTraits;
+use crate::domain::{AffiliateKey, Timestamp, UserKey};
+use crate::store::erasure::KeyHash;
+use crate::store::log_state::AccountNumber;
+use crate::store::rows::remembered as rows;
+use crate::store::{ForgetBefore, FoundBy, FoundTraits, KeptTraits, StoreError, TraitsChange, TraitsSize};
+use rusqlite::{Connection, Row, params};
+use std::collections::BTreeMap;
+
+/// So many rows are removed in one transaction.
+const PORTION: u16 = 500;
+
+/// What is remembered of the user with one of these keys; only that of a `userId` leads to it.
+pub fn find(connection: &Connection, users: &[UserKey]) -> Result<Option<SealedTraits>, StoreError> {
+    let user_id = users.iter().find(|key| matches!(key, UserKey::UserId(_)));
+    let Some(key) = user_id else { return Ok(None) };
+    let sql = "SELECT sealed, expires_at FROM remembered_traits WHERE key = ?1";
+    connection.one(sql, [key.bytes().as_slice()], |row| Ok(rows::sealed(row, 0)?))
+}
+
+/// Makes a change.
+pub fn apply(connection: &Connection, account: AccountNumber, change: &TraitsChange) -> Result<(), StoreError> {
+    match change {
+        TraitsChange::Keep(kept) => keep(connection, account, kept),
+        TraitsChange::Erase(user) => {
+            connection.run("DELETE FROM remembered_traits WHERE key = ?1", [user.bytes().as_slice()]).map(drop)
+        }
+    }
+}
+
+fn keep(connection: &Connection, account: AccountNumber, kept: &KeptTraits) -> Result<(), StoreError> {
+    let sql = if kept.replaces {
+        "UPDATE remembered_traits SET email = ?3, expires_at = ?4, size = ?5, names = ?6, sealed = ?7
+         WHERE key = ?1 AND account = ?2"
+    } else {
+        "INSERT INTO remembered_traits (key, account, email, expires_at, size, names, sealed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (key) DO UPDATE
+         SET email = ?3, expires_at = ?4, size = ?5, names = ?6, sealed = ?7"
+    };
+    let (user, email) = (kept.user.bytes().as_slice(), kept.email.as_ref().map(|email| email.bytes().as_slice()));
+    let (size, names) = (i64::try_from(kept.sealed.len()).unwrap_or(i64::MAX), kept.stored_names());
+    connection.run(sql, params![user, account, email, kept.expires_at.0, size, names, kept.sealed]).map(drop)
+}
+
+/// Erases what is remembered under a key, or with this address; returns of how many users.
+pub fn erase(connection: &Connection, key: &KeyHash) -> Result<u64, StoreError> {
+    let sql = "DELETE FROM remembered_traits WHERE key = ?1 OR email = ?1";
+    Ok(connection.run(sql, [key.as_slice()])? as u64)
+}
+
+/// The rows of a key, or with this address, by their own keys.
+pub fn rows_of(connection: &Connection, key: &KeyHash) -> Result<Vec<KeyHash>, StoreError> {
+    let sql = "SELECT key FROM remembered_traits WHERE key = ?1 OR email = ?1";
+    connection.all(sql, [key.as_slice()], |row| Ok(row.get(0)?))
+}
+
+/// The keys in the rows of a key, or with this address.
+pub fn keys_beside(connection: &Connection, key: &KeyHash) -> Result<Vec<KeyHash>, StoreError> {
+    let sql = "SELECT key, email FROM remembered_traits WHERE key = ?1 OR email = ?1";
+    let keys = |row: &Row<'_>| Ok([Some(row.get(0)?), row.get::<_, Option<KeyHash>>(1)?]);
+    Ok(connection.all(sql, [key.as_slice()], keys)?.into_iter().flatten().flatten().collect())
+}
+
+/// The users of which something is remembered with this address, and the user with this `userId` if it is with any: the events with
+/// both keys are of one user.
+pub fn shared_lanes(connection: &Connection, key: &UserKey) -> Result<Vec<AffiliateKey>, StoreError> {
+    let sql = match key {
+        UserKey::UserId(_) => "SELECT key FROM remembered_traits WHERE key = ?1 AND email IS NOT NULL",
+        UserKey::Email(_) => "SELECT key FROM remembered_traits WHERE email = ?1",
+    };
+    connection.all(sql, [key.bytes().as_slice()], |row| Ok(AffiliateKey(row.get(0)?)))
+}
+
+/// What is remembered under a key of a user.
+pub fn look_up(connection: &Connection, key: &UserKey, by: FoundBy) -> Result<Vec<(KeyHash, FoundTraits)>, StoreError> {
+    let sql = match key {
+        UserKey::UserId(_) => "SELECT key, names, expires_at FROM remembered_traits WHERE key = ?1",
+        UserKey::Email(_) => "SELECT key, names, expires_at FROM remembered_traits WHERE email = ?1",
+    };
+    let found = |row: &Row<'_>| {
+        let names: String = row.get(1)?;
+        Ok((row.get(0)?, FoundTraits::new(by, &names, Timestamp(row.get(2)?))))
+    };
+    connection.all(sql, [key.bytes().as_slice()], found)
+}
+
+/// How much is remembered, by account. Read from an index alone.
+pub fn sizes(connection: &Connection) -> Result<BTreeMap<String, TraitsSize>, StoreError> {
+    let sql = "SELECT name, count(*), sum(size) FROM remembered_traits JOIN accounts USING (account) GROUP BY account";
+    let size = |row: &Row<'_>| {
+        let (users, bytes) = (row.get::<_, i64>(1)?.unsigned_abs(), row.get::<_, i64>(2)?.unsigned_abs());
+        Ok((row.get(0)?, TraitsSize { users, bytes }))
+    };
+    Ok(connection.all(sql, [], size)?.into_iter().collect())
+}
+
+/// Removes a portion of what has expired; says whether there may be more.
+pub fn remove_expired(connection: &Connection, before: Timestamp) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM remembered_traits WHERE key IN
+               (SELECT key FROM remembered_traits WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
+    Ok(connection.run(sql, params![before.0, PORTION])? == usize::from(PORTION))
+}
+
+/// Removes a portion of what an account holds above the limits, the oldest first; returns how many users were removed.
+pub fn remove_surplus(tx: &mut WriteTx<'_>, before: ForgetBefore) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    for (name, size) in sizes(tx.connection)?.into_iter().filter(|(_, size)| size.exceeds(before.max_traits)) {
+        let sql =
+            "SELECT key, size FROM remembered_traits WHERE account = (SELECT account FROM accounts WHERE name = ?1)
+                   ORDER BY account, expires_at LIMIT ?2";
+        let oldest = |row: &Row<'_>| Ok((row.get::<_, KeyHash>(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
+        let oldest = tx.connection.all(sql, params![name, PORTION], oldest)?;
+        let surplus = size.surplus(before.max_traits, oldest.iter().map(|(_, bytes)| *bytes));
+        for (key, _) in &oldest[..surplus] {
+            tx.connection.run("DELETE FROM remembered_traits WHERE key = ?1", [key.as_slice()])?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}

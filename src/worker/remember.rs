@@ -1,0 +1,136 @@
+//! What is remembered of a user who is no affiliate yet, while an event of theirs is delivered (`[mapping] remember_traits`).
+//!
+//! In: the event, and the sealed row of its user. Out: the event together with what earlier ones said, and, once it has ended, what is to
+//! be kept or erased in the transaction of its settlement. Invariants: it is kept sealed only, bound to the account and the user; a row
+//! that cannot be opened counts as nothing, is reported, and holds up no event; what an event from before a deletion says is not kept.
+//! Deliberately absent: how pieces are merged ([`crate::mapping::RememberedTraits`]).
+
+use super::{DeliverySettings, Worker};
+use crate::delivery::{Ignored, OnStale, Outcome, PermanentFailure, SealedTraits, Step};
+use crate::domain::{AccountName, SealNonce, Timestamp, UserKey, open_sealed_bytes};
+use crate::mapping::{Identify, Intent, MappingError, Pieces, Reason, RememberedTraits};
+use crate::store::{Begun, KeptTraits, TraitsChange};
+use std::sync::Arc;
+
+/// What is remembered of the user of an event, the event included.
+pub(super) struct UserTraits {
+    user: UserKey,
+    /// The store has a row of the user.
+    is_stored: bool,
+    /// The event adds something.
+    adds: bool,
+    traits: RememberedTraits,
+    settings: Arc<DeliverySettings>,
+}
+
+/// What is remembered of the user of the head, and the head together with it. `None` if nothing of it is to be remembered.
+pub(super) fn read(worker: &Worker, begun: &Begun, head: &Intent) -> Option<(UserTraits, Intent)> {
+    let Intent::Identify(event) = head else { return None };
+    let pieces = event.pieces.as_ref()?;
+    let user = *begun.keys.iter().find(|key| matches!(key, UserKey::UserId(_)))?;
+    let settings = worker.delivery();
+    let stored = begun.memory.traits.as_ref();
+    let before = stored.and_then(|stored| open(worker, begun, &settings, &user, stored)).unwrap_or_default();
+    let is_new = before == RememberedTraits::default();
+    let traits = before.with(event, pieces, settings.policy.on_stale == OnStale::Apply);
+    let head = if is_new { head.clone() } else { together(begun, event, pieces, &traits, &settings) };
+    let (is_stored, adds) = (stored.is_some(), pieces.are_worth_remembering(event));
+    Some((UserTraits { user, is_stored, adds, traits, settings }, head))
+}
+
+/// The event together with what is remembered: as an update if the user is an affiliate already, else to create one.
+fn together(
+    begun: &Begun,
+    event: &Identify,
+    pieces: &Pieces,
+    traits: &RememberedTraits,
+    settings: &DeliverySettings,
+) -> Intent {
+    let is_known = begun.memory.by_user_id.is_some() || begun.memory.by_email.is_some();
+    Intent::Identify(if is_known { traits.updating(event) } else { traits.creating(event, pieces, &settings.rules) })
+}
+
+fn open(
+    worker: &Worker,
+    begun: &Begun,
+    settings: &DeliverySettings,
+    user: &UserKey,
+    stored: &SealedTraits,
+) -> Option<RememberedTraits> {
+    if stored.expires_at <= worker.now() {
+        return None;
+    }
+    let account = &worker.0.settings.account;
+    let bytes = open_sealed_bytes(&settings.seal_keys, &purpose(account, user), &stored.sealed);
+    let opened = bytes.and_then(|bytes| RememberedTraits::from_bytes(&bytes));
+    if opened.is_none() {
+        tracing::error!(%account, seq = %begun.seq, event.id = %begun.id,
+            "what is remembered of a user cannot be read, and counts as nothing: no key of STORE_SEAL_KEY opens it, or it is damaged");
+    }
+    opened
+}
+
+/// What the bytes are sealed for: this user of this account.
+fn purpose(account: &AccountName, user: &UserKey) -> String {
+    format!("traits of {account} {}", hex::encode(user.bytes()))
+}
+
+impl UserTraits {
+    /// How the event ends, and what changes in what is remembered. An event that creates nobody because something is missing ends as
+    /// remembered.
+    pub(super) fn end(&self, worker: &Worker, end: Option<Step>) -> (Option<Step>, Option<TraitsChange>) {
+        match end {
+            Some(step) if self.adds && lacks_something(&step) => match self.keep(worker) {
+                Some(kept) => {
+                    let (lacks, until) = (self.traits.lacks(&self.settings.rules), kept.expires_at);
+                    let remembered = Outcome::Ignored(Ignored::Remembered { lacks, until });
+                    (Some(Step::Done(remembered)), Some(TraitsChange::Keep(kept)))
+                }
+                None => (Some(step), None),
+            },
+            Some(step) if self.is_stored && is_affiliate(&step) => (Some(step), Some(TraitsChange::Erase(self.user))),
+            end => (end, None),
+        }
+    }
+
+    /// None: the setting was turned off meanwhile, or there is no seal key.
+    fn keep(&self, worker: &Worker) -> Option<KeptTraits> {
+        let (account, hash) = (&worker.0.settings.account, worker.0.store.hash_key());
+        let nonce: SealNonce = rand::random();
+        let bytes = self.traits.to_bytes();
+        let sealed = self.settings.seal_keys.first()?.seal_bytes(&purpose(account, &self.user), &bytes, &nonce);
+        let expires_at: Timestamp = worker.now().after(self.settings.rules.remember_traits?);
+        Some(KeptTraits {
+            user: self.user,
+            email: self.traits.email().map(|email| hash.email(account, &email)),
+            names: self.traits.names(),
+            sealed,
+            expires_at,
+            replaces: self.is_stored,
+        })
+    }
+}
+
+/// Whether the event creates nobody because of what a later one may say.
+fn lacks_something(end: &Step) -> bool {
+    match end {
+        Step::Done(Outcome::Ignored(Ignored::Mapping(reason))) => {
+            matches!(reason, Reason::CreateIf { .. } | Reason::UnknownUser | Reason::Audience { .. })
+        }
+        Step::Dead(PermanentFailure::Unmappable(error)) => {
+            matches!(error, MappingError::MissingEmail | MappingError::MissingName)
+        }
+        _ => false,
+    }
+}
+
+/// Whether the event has found an affiliate, so that what is remembered was used, or never will be.
+fn is_affiliate(end: &Step) -> bool {
+    match end {
+        Step::Done(Outcome::Delivered { .. }) => true,
+        Step::Done(Outcome::Ignored(ignored)) => {
+            matches!(ignored, Ignored::ExistedBefore(_) | Ignored::LeftAlone { .. } | Ignored::Stale(_))
+        }
+        _ => false,
+    }
+}
