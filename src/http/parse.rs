@@ -103,7 +103,7 @@ fn parse_item(endpoint: &AccountEndpoint, json: RawJson<'_>, now: Timestamp) -> 
     if json.source().len() > MAX_EVENT_BYTES {
         return ParsedItem::refused(ApiResponse::EventTooLarge);
     }
-    match Event::from_json(json) {
+    match Event::parse(json.source()) {
         Ok(event) => map_event(endpoint, json.source(), event, now),
         Err(malformed) => ParsedItem::refused(invalid(malformed)),
     }

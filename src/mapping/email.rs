@@ -68,10 +68,10 @@ fn beside_traits(event: &Event<'_>) -> Result<Option<Email>, EmailError> {
 
 /// The one address among the external ids of type `email`.
 fn of_external_ids(event: &Event<'_>) -> Option<Email> {
-    let objects = event.external_ids?.as_array()?.into_iter().filter_map(RawJson::as_object);
+    let objects = event.external_ids?.as_array()?.into_iter().filter_map(|object| object.members(["type", "id"]));
     let is_email = |kind: RawJson<'_>| kind.as_string().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("email"));
-    let emails = objects.filter(|object| object.get("type").is_some_and(is_email));
-    only(emails.filter_map(|object| address(object.get("id")?).ok().flatten()))
+    let emails = objects.filter(|[kind, _]| kind.is_some_and(is_email));
+    only(emails.filter_map(|[_, id]| address(id?).ok().flatten()))
 }
 
 /// The one address of `emails`, which may stand there in several spellings.

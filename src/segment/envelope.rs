@@ -55,7 +55,8 @@ fn batch(json: RawJson<'_>) -> Option<Vec<RawJson<'_>>> {
     if !json.source().contains(r#""batch""#) && !json.source().contains('\\') {
         return None;
     }
-    json.as_object()?.get("batch")?.as_array()
+    let [batch] = json.members(["batch"])?;
+    batch?.as_array()
 }
 
 #[cfg(test)]

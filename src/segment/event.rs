@@ -3,7 +3,7 @@
 //! In: the JSON of an event. Out: an [`Event`], or a [`Malformed`] that says what to correct and repeats no value.
 //! Deliberately absent: every other member that Segment sends. It may hold anything, or be missing.
 
-use super::json::{JsonObject, RawJson};
+use super::json::RawJson;
 use super::text;
 use super::timestamp::timestamp;
 use super::traits::Traits;
@@ -80,27 +80,30 @@ impl From<serde_json::Error> for Malformed {
 impl<'a> Event<'a> {
     /// Reads an event from its text.
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
-        Self::from_json(RawJson::parse(text)?)
-    }
-
-    /// Reads an event of a body that is known to be JSON.
-    pub fn from_json(json: RawJson<'a>) -> Result<Self, Malformed> {
-        let event = json.as_object().ok_or(Malformed::NotAnObject)?;
-        let context = event.get("context").and_then(RawJson::as_object).unwrap_or_default();
-        let personas = context.get("personas").and_then(RawJson::as_object);
-        let not_empty = |key: &str| event.get(key).filter(|value| !value.is_empty());
+        const MEMBERS: [&str; 9] =
+            ["type", "action", "messageId", "userId", "traits", "context", "email", "projectId", "timestamp"];
+        let [name, former_name, message_id, user_id, own_traits, context, email, project, at] =
+            RawJson::members_of(text, MEMBERS)?;
+        let context = context.and_then(|context| context.members(["traits", "externalIds", "personas"]));
+        let [context_traits, external_ids, personas] = context.unwrap_or_default();
+        let personas = personas.and_then(|personas| personas.members(["computation_class", "computation_key"]));
+        let not_empty = |value: &RawJson<'_>| !value.is_empty();
         Ok(Self {
-            kind: not_empty("type").or_else(|| not_empty("action")).ok_or(Malformed::MissingType).and_then(kind)?,
-            message_id: event.get("messageId").and_then(identifier),
-            user_id: event.get("userId").and_then(identifier).and_then(|id| UserId::parse(&id)),
-            traits: traits(&event),
-            context_traits: traits(&context),
-            email: event.get("email"),
-            external_ids: context.get("externalIds"),
-            project: event.get("projectId"),
-            timestamp: event.get("timestamp").and_then(timestamp),
+            kind: name
+                .filter(not_empty)
+                .or(former_name.filter(not_empty))
+                .ok_or(Malformed::MissingType)
+                .and_then(kind)?,
+            message_id: message_id.and_then(identifier),
+            user_id: user_id.and_then(identifier).and_then(|id| UserId::parse(&id)),
+            traits: traits(own_traits),
+            context_traits: traits(context_traits),
+            email,
+            external_ids,
+            project,
+            timestamp: at.and_then(timestamp),
             engage: personas.is_some(),
-            audience: personas.and_then(|personas| audience(&personas)),
+            audience: personas.and_then(audience),
         })
     }
 }
@@ -112,15 +115,16 @@ impl<'a> Event<'a> {
     }
 }
 
-fn traits<'a>(object: &JsonObject<'a>) -> Traits<'a> {
-    object.get("traits").and_then(RawJson::as_object).map(Traits::from).unwrap_or_default()
+fn traits(value: Option<RawJson<'_>>) -> Traits<'_> {
+    value.and_then(RawJson::as_object).map(Traits::from).unwrap_or_default()
 }
 
-/// Segment names the classes `audience`, `computed_trait` and `journey_step`, and has others of these kinds.
-fn audience(personas: &JsonObject<'_>) -> Option<String> {
-    let class = personas.get("computation_class").and_then(RawJson::as_string);
+/// The trait, if the class is that of an audience or a journey. Segment names the classes `audience`, `computed_trait` and
+/// `journey_step`, and has others of these kinds.
+fn audience([class, key]: [Option<RawJson<'_>>; 2]) -> Option<String> {
+    let class = class.and_then(RawJson::as_string);
     let is_trait = class.is_some_and(|class| class.to_ascii_lowercase().contains("trait"));
-    if is_trait { None } else { personas.get("computation_key").and_then(RawJson::as_clean_text) }
+    if is_trait { None } else { key.and_then(RawJson::as_clean_text) }
 }
 
 fn kind(value: RawJson<'_>) -> Result<Kind, Malformed> {
@@ -298,7 +302,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(events) = split_envelope(&bytes) {
-                events.events().iter().for_each(|event| drop(Event::from_json(*event)));
+                events.events().iter().for_each(|event| drop(Event::parse(event.source())));
             }
         }
 
@@ -314,7 +318,7 @@ mod tests {
         ) {
             let text = pieces.concat();
             if let Ok(events) = split_envelope(text.as_bytes()) {
-                events.events().iter().for_each(|event| drop(Event::from_json(*event)));
+                events.events().iter().for_each(|event| drop(Event::parse(event.source())));
             }
             drop(Event::parse(&text));
         }

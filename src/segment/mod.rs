@@ -1,7 +1,7 @@
 //! What Segment sends: authentication of a request, and the way from its bytes to its events.
 //!
 //! In: headers and the bytes of a body. Out: [`Event`]s, or a [`Malformed`] or an [`AuthError`] that the customer can act on.
-//! [`split_envelope`] checks that a body is JSON and splits it into events, [`Event::from_json`] reads one of them, and
+//! [`split_envelope`] checks that a body is JSON and splits it into events, [`Event::parse`] reads one of them, and
 //! [`Traits`] finds what it says of a user. [`Authenticator`] decides whether a request is authentic, [`find_authenticator`] and
 //! [`presented_key`] which account's key it shows.
 //! Invariants: no bytes cause a panic or a stack overflow; a body is checked for syntax once; a fault in a member that is not
