@@ -22,6 +22,8 @@ use tokio::task::{JoinError, JoinSet};
 /// At most this many deliveries have no request in flight and are not being settled: enough to fill several batches while others
 /// are in flight.
 const WINDOW: usize = 4 * MAX_BATCH;
+/// Units are begun once there is room for so many: together they cost one read of the store.
+const BEGUN_TOGETHER: usize = WINDOW / 4;
 /// At most this many events of a user are carried out as one with their head.
 const MAX_FOLLOWERS: usize = 50;
 /// This many entries are read at once.
@@ -112,7 +114,7 @@ impl RunLoop {
             self.probe.abort_all(); // it is about a key that is used no longer
         }
         let room = match state {
-            HealthState::Closed => WINDOW.saturating_sub(undecided),
+            HealthState::Closed => WINDOW.checked_sub(undecided).filter(|room| *room >= BEGUN_TOGETHER).unwrap_or(0),
             HealthState::Open { until } if now < until => return until.since(now),
             HealthState::Open { .. } | HealthState::HalfOpen => usize::from(self.deliveries.is_empty()),
             HealthState::Halted { probe_at } if now < probe_at => return probe_at.since(now),
