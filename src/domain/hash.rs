@@ -133,13 +133,13 @@ fn first<const N: usize>(digest: &[u8; 32]) -> [u8; N] {
 /// The values that a call has sent or a response has shown, as hashes: they can be compared, not read.
 #[derive(Clone, Default, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
-pub struct Fingerprint(BTreeMap<String, u64>);
+pub struct Fingerprint(BTreeMap<Cow<'static, str>, u64>);
 
 impl Fingerprint {
     /// Records the values of `profile`.
     pub fn record(&mut self, key: &HashKey, profile: &Profile) {
         for (attribute, value) in profile.iter() {
-            self.0.insert(attribute.key().into_owned(), u64::from_be_bytes(key.attribute(attribute, value)));
+            self.0.insert(attribute.key(), u64::from_be_bytes(key.attribute(attribute, value)));
         }
     }
 

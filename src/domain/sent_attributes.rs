@@ -7,12 +7,13 @@
 
 use super::{AffiliateStatus, Attribute, FactTime, Field, HashKey, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// What was last sent of one affiliate.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SentAttributes {
-    attributes: BTreeMap<String, Sent>,
+    attributes: BTreeMap<Cow<'static, str>, Sent>,
     /// The hash of an e-mail address that belongs to another affiliate, so that Refersion refused it.
     taken_email: Option<[u8; 8]>,
 }
@@ -34,7 +35,7 @@ impl SentAttributes {
         if *attribute == Attribute::Field(Field::Email) {
             self.taken_email = None;
         }
-        self.attributes.insert(attribute.key().into_owned(), Sent { hash, at: at.0 });
+        self.attributes.insert(attribute.key(), Sent { hash, at: at.0 });
     }
 
     /// Remembers that what was last sent of `attribute` was still true at `at`; if nothing was sent, that it has no value.
@@ -50,7 +51,7 @@ impl SentAttributes {
 
     /// Remembers that the affiliate was given `status`.
     pub fn record_status(&mut self, key: &HashKey, status: AffiliateStatus, at: Timestamp) {
-        self.attributes.insert(STATUS.to_owned(), Sent { hash: key.status(status), at: at.0 });
+        self.attributes.insert(STATUS.into(), Sent { hash: key.status(status), at: at.0 });
     }
 
     /// Remembers that Refersion refused `email` because another affiliate has it.
@@ -67,7 +68,7 @@ impl SentAttributes {
     pub fn moments(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
         self.attributes.iter().map(|(name, sent)| {
             let at = Timestamp(sent.at);
-            (name.as_str(), (at != Timestamp::OLDEST).then_some(at))
+            (&**name, (at != Timestamp::OLDEST).then_some(at))
         })
     }
 
@@ -118,7 +119,7 @@ impl SentAttributes {
             return postcard::from_bytes(bytes).ok();
         };
         let oldest = |hash: u64| Sent { hash: hash.to_be_bytes(), at: Timestamp::OLDEST.0 };
-        let attributes = hashes.into_iter().map(|(name, hash)| (name, oldest(hash))).collect();
+        let attributes = hashes.into_iter().map(|(name, hash)| (name.into(), oldest(hash))).collect();
         Some(Self { attributes, taken_email: None })
     }
 

@@ -77,7 +77,7 @@ impl DeliveryRun<'_> {
     /// it matters after a crash that it may have had its effect. Also when the group has shrunk.
     pub(super) fn needs_mark(&self, call: &Call, state: &PlanState) -> bool {
         let marked = self.marked.or(self.begun.progress.coalesced).unwrap_or(1);
-        let is_saved = self.progress(state) == self.begun.progress && (self.begun.interrupted || state.progress.unsure);
+        let is_saved = (self.begun.interrupted || state.progress.unsure) && self.progress(state) == self.begun.progress;
         let matters = matches!(call, Call::New(_)) || self.coalesced.events > 1;
         marked != self.coalesced.events || matters && !is_saved
     }
