@@ -128,7 +128,7 @@ pub async fn erase(
     }
     keys.extend(own);
     match changes.deleted_at {
-        Some(deleted_at) => deletions::keep(session, &keys, deleted_at, received_at).await,
+        Some(deleted_at) => deletions::keep(session, &deletions::of_keys(&keys, deleted_at, received_at)).await,
         None => Ok(()),
     }
 }

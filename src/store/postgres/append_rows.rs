@@ -4,7 +4,7 @@
 //! are few. Invariants: seqs are in the order of the events; the transaction has locked the rows of their accounts before, so no other
 //! one inserts the same id meanwhile.
 
-use super::deletions;
+use super::deletions::{self, Deletion};
 use super::session::{Session, Values};
 use super::shared::AccountNumber;
 use crate::domain::{AccountName, EventId, Seq, UserKey};
@@ -86,17 +86,26 @@ impl<'a> AppendedRows<'a> {
         }
     }
 
+    /// The deletes of unknown users, each key by itself.
+    fn deletions(&self) -> Vec<Deletion> {
+        let deletes = self
+            .unknown
+            .iter()
+            .filter_map(|event| Some((event, event.known_users_only.and_then(|only| only.deleted_at)?)));
+        let keys =
+            deletes.flat_map(|(event, at)| event.keys.iter().map(move |key| (*key.bytes(), at, event.received_at)));
+        keys.collect()
+    }
+
     /// Inserts and commits. The seq of each event; `None`: it was a repeat.
     pub async fn write(
         &self,
         session: &Session,
         numbers: &BTreeMap<&AccountName, AccountNumber>,
     ) -> Result<Vec<Option<Seq>>, Error> {
-        for event in &self.unknown {
-            if let Some(deleted_at) = event.known_users_only.and_then(|only| only.deleted_at) {
-                let keys: Vec<[u8; 16]> = event.keys.iter().map(|key| *key.bytes()).collect();
-                deletions::keep(session, &keys, deleted_at, event.received_at).await?;
-            }
+        let deletions = self.deletions();
+        if !deletions.is_empty() {
+            deletions::keep(session, &deletions).await?;
         }
         let mut seqs = vec![None; self.events.len()];
         if self.events.is_empty() {

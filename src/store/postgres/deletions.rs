@@ -4,7 +4,6 @@
 //! as long as the latest event that deleted it is to be remembered; the row of the account is locked while a moment is kept.
 //! Deliberately absent: what follows from a moment ([`crate::delivery`]).
 
-use super::erase::as_slices;
 use super::session::Session;
 use crate::domain::Timestamp;
 use crate::store::erasure::KeyHash;
@@ -13,14 +12,27 @@ use tokio_postgres::Error;
 /// So many moments are removed in one transaction.
 const PORTION: i64 = 5_000;
 
-/// Keeps that the users with these keys were deleted at `at`, as an event received at `received_at` says.
-pub async fn keep(session: &Session, keys: &[KeyHash], at: Timestamp, received_at: Timestamp) -> Result<(), Error> {
+/// A key of a deleted user: when they were deleted, and when the event that says so was received.
+pub type Deletion = (KeyHash, Timestamp, Timestamp);
+
+/// Keeps these deletions.
+pub async fn keep(session: &Session, deletions: &[Deletion]) -> Result<(), Error> {
     let sql = "INSERT INTO deleted_users AS kept (key, deleted_at, received_at)
-               SELECT DISTINCT key, $2::bigint, $3::bigint FROM unnest($1::bytea[]) AS deleted (key) ORDER BY key
+               SELECT key, max(deleted_at), max(received_at)
+               FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS deleted (key, deleted_at, received_at)
+               GROUP BY key ORDER BY key
                ON CONFLICT (key) DO UPDATE SET deleted_at = greatest(kept.deleted_at, excluded.deleted_at),
                    received_at = greatest(kept.received_at, excluded.received_at)
                WHERE kept.deleted_at < excluded.deleted_at OR kept.received_at < excluded.received_at";
-    session.execute(sql, &[&as_slices(keys), &at.0, &received_at.0]).await.map(drop)
+    let keys: Vec<&[u8]> = deletions.iter().map(|(key, ..)| key.as_slice()).collect();
+    let deleted_at: Vec<i64> = deletions.iter().map(|(_, at, _)| at.0).collect();
+    let received_at: Vec<i64> = deletions.iter().map(|(.., at)| at.0).collect();
+    session.execute(sql, &[&keys, &deleted_at, &received_at]).await.map(drop)
+}
+
+/// The deletion of all these keys at one moment.
+pub fn of_keys(keys: &[KeyHash], at: Timestamp, received_at: Timestamp) -> Vec<Deletion> {
+    keys.iter().map(|key| (*key, at, received_at)).collect()
 }
 
 /// Removes a portion of the moments that were received before `before`; returns whether there may be more.

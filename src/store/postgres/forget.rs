@@ -210,7 +210,7 @@ pub async fn erase(
     let own = session.query("DELETE FROM affiliates WHERE affiliate = ANY ($1) RETURNING key", &[&affiliates]).await?;
     let own = own.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok());
     let kept: Vec<KeyHash> = keys.iter().copied().chain(own).collect();
-    deletions::keep(session, &kept, now, now).await?;
+    deletions::keep(session, &deletions::of_keys(&kept, now, now)).await?;
     let in_flight = (pending.len() - free.len()) as u64;
     let affiliates = affiliates.len() as u64;
     Ok((Forgotten { events, in_flight, dead_letters, links, affiliates, remembered }, guard))

@@ -133,7 +133,7 @@ async fn begin_search(
     let Some(number) = shared.find_number(session, &account).await? else {
         if let Some(now) = now {
             let keys: Vec<KeyHash> = users.iter().map(|key| *key.bytes()).collect();
-            deletions::keep(session, &keys, now, now).await?;
+            deletions::keep(session, &deletions::of_keys(&keys, now, now)).await?;
         }
         return Ok(None);
     };
