@@ -102,13 +102,8 @@ impl Appender {
         session: &Session,
         group: &'a [Vec<NewEvent>],
     ) -> Result<BTreeMap<&'a AccountName, AccountNumber>, Error> {
-        let mut numbers = BTreeMap::new();
-        for event in group.iter().flatten() {
-            if !numbers.contains_key(&event.account) {
-                numbers.insert(&event.account, self.shared.number(session, &event.account).await?);
-            }
-        }
-        Ok(numbers)
+        let names = group.iter().flatten().map(|event| &event.account).collect();
+        self.shared.numbers_of(session, names).await
     }
 
     async fn transaction(

@@ -7,13 +7,20 @@ use super::session::Session;
 use crate::domain::{AccountName, HashKey};
 use crate::store::CommitObserver;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// The number of an account in the tables.
 pub type AccountNumber = i32;
+
+/// Adds those of these accounts that are missing, and returns all of them, but for those that another process is adding.
+const NUMBERS: &str =
+    "WITH added AS (INSERT INTO accounts (name) SELECT wanted.name FROM unnest($1::text[]) AS wanted (name)
+        WHERE (SELECT accounts.account FROM accounts WHERE accounts.name = wanted.name) IS NULL
+        ON CONFLICT (name) DO NOTHING RETURNING name, account)
+    SELECT name, account FROM added UNION ALL SELECT name, account FROM accounts WHERE name = ANY ($1)";
 
 /// Shared by the connections.
 #[derive(Debug)]
@@ -80,19 +87,35 @@ impl Shared {
 
     /// The number of an account; it gets one if it has none. Not to be called within a transaction: a number stays.
     pub async fn number(&self, session: &Session, name: &AccountName) -> Result<AccountNumber, Error> {
-        match self.find_number(session, name).await? {
-            Some(number) => Ok(number),
-            None => self.add(session, name).await,
+        loop {
+            if let Some(number) = self.known_number(name) {
+                return Ok(number);
+            }
+            self.read_or_add(session, &[name.as_str()]).await?;
         }
     }
 
-    async fn add(&self, session: &Session, name: &AccountName) -> Result<AccountNumber, Error> {
-        // The update changes nothing; it returns the row that another process has just inserted.
-        let sql = "INSERT INTO accounts (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET name = excluded.name
-                   RETURNING account";
-        let row = session.query_one(sql, &[&name.as_str()]).await?;
-        let number = row.get(0);
-        self.know_number(name, number);
-        Ok(number)
+    /// The numbers of these accounts, as [`Shared::number`].
+    pub async fn numbers_of<'a>(
+        &self,
+        session: &Session,
+        names: BTreeSet<&'a AccountName>,
+    ) -> Result<BTreeMap<&'a AccountName, AccountNumber>, Error> {
+        loop {
+            let is_unknown = |name: &&&AccountName| self.known_number(name).is_none();
+            let unknown: Vec<&str> = names.iter().filter(is_unknown).map(|name| name.as_str()).collect();
+            if unknown.is_empty() {
+                return Ok(names.into_iter().filter_map(|name| Some((name, self.known_number(name)?))).collect());
+            }
+            self.read_or_add(session, &unknown).await?;
+        }
+    }
+
+    /// Reads the numbers of these accounts, or adds them. One that another process adds at this moment is read the next time.
+    async fn read_or_add(&self, session: &Session, names: &[&str]) -> Result<(), Error> {
+        for row in session.query(NUMBERS, &[&names]).await? {
+            self.know_number(&AccountName::from(row.get::<_, String>(0)), row.get(1));
+        }
+        Ok(())
     }
 }
