@@ -4,14 +4,13 @@
 //! PostgreSQL commits notifying transactions one by one. Invariant: all goes on without hints, only later; a hint that cannot be
 //! read is ignored. Deliberately absent: anything but numbers of accounts.
 
-use super::committer::Committer;
 use super::connection::Connection;
 use super::session::Session;
+use super::settle::Settler;
 use super::shared::{AccountNumber, Shared};
 use crate::domain::AccountName;
 use crate::scheduling::ReplicaId;
-use crate::store::{CommitObserver, StoreError};
-use async_trait::async_trait;
+use crate::store::StoreError;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,8 +31,8 @@ pub async fn channel(session: &Session) -> Result<String, Error> {
     Ok(format!("refersion_destination_{}", schema.get::<_, u32>(0)))
 }
 
-/// The connection for hints, renewals of leases and outcomes: it commits nothing in groups.
-pub type ListenConnection = Connection<Nothing>;
+/// The connection for hints, renewals of leases and outcomes: one like the owner's, on which nothing is settled.
+pub type ListenConnection = Connection<Settler>;
 
 /// What another process did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,34 +138,6 @@ impl Hints {
         hints.extend(owners.then_some(Hint::Owners));
         hints.extend(keys.then_some(Hint::Keys));
         hints.iter().map(|hint| hint.text(self.me)).collect()
-    }
-}
-
-/// A connection that runs single jobs alone.
-#[derive(Debug, Default)]
-pub struct Nothing {
-    observer: CommitObserver,
-}
-
-/// There is no such request.
-#[derive(Debug)]
-pub enum Never {}
-
-#[async_trait]
-impl Committer for Nothing {
-    type Request = Never;
-    type Output = ();
-
-    fn observer(&self) -> &CommitObserver {
-        &self.observer
-    }
-
-    fn joins(&self, _: &[Never], next: &Never) -> bool {
-        match *next {}
-    }
-
-    async fn commit(&self, _: &Session, _: &[Never]) -> Result<Vec<Result<(), StoreError>>, Error> {
-        Ok(Vec::new())
     }
 }
 

@@ -8,7 +8,7 @@ use super::connection::Connection;
 use super::count;
 use super::error::store_error;
 use super::leases::Leases;
-use super::listen::{self, Hints, Nothing};
+use super::listen::{self, Hints};
 use super::migrate::{self, MigrateError};
 use super::outcomes::Outcomes;
 use super::ownership::{LeaseTimes, Replica};
@@ -101,7 +101,7 @@ impl PostgresStore {
         let channel = listen::channel(&session).await.map_err(|error| read(store_error(&error)))?;
         let another = connector.connect().await.map_err(connect)?;
         let settler = Arc::new(Settler(Arc::clone(&shared)));
-        let owner = Arc::new(Connection::start("owner", Arc::clone(&connector), session, settler));
+        let owner = Arc::new(Connection::start("owner", Arc::clone(&connector), session, Arc::clone(&settler)));
         let hints = Arc::new(Hints::new(ReplicaId(rand::random())));
         let appender = Arc::new(Appender { shared: Arc::clone(&shared), hints: Arc::clone(&hints) });
         let append = Connection::start("append", Arc::clone(&connector), another, appender);
@@ -110,7 +110,7 @@ impl PostgresStore {
         let (sender, heard) = unbounded_channel();
         let listening = Arc::new(connector.listening(channel.clone(), sender));
         let third = listening.connect().await.map_err(connect)?;
-        let listen = Arc::new(Connection::start("listen", listening, third, Arc::<Nothing>::default()));
+        let listen = Arc::new(Connection::start("listen", listening, third, settler));
         let leases = Leases::new(Arc::clone(&shared));
         let replica = Replica::new(LeaseTimes(lease), Arc::clone(&listen), leases, Arc::clone(&hints), heard);
         let (outcomes, mut tasks) = (Arc::<Outcomes>::default(), JoinSet::new());
