@@ -56,12 +56,12 @@ pub(super) fn visible(key: &HashKey, profile: &Profile) -> Fingerprint {
 pub(super) fn read<'de, D: Deserializer<'de>>(stored: D) -> Result<Option<UnansweredNew>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Stored {
+    enum StoredUnanswered {
         Asked(bool),
         Unanswered(Option<UnansweredNew>),
     }
-    Ok(match Stored::deserialize(stored)? {
-        Stored::Asked(asked) => asked.then_some(UnansweredNew::NotKept),
-        Stored::Unanswered(unanswered) => unanswered,
+    Ok(match StoredUnanswered::deserialize(stored)? {
+        StoredUnanswered::Asked(asked) => asked.then_some(UnansweredNew::NotKept),
+        StoredUnanswered::Unanswered(unanswered) => unanswered,
     })
 }

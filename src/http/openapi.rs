@@ -20,14 +20,14 @@ use utoipa::{IntoResponses, Modify, OpenApi as _};
         connect::callback
     ),
     components(schemas(ResponseBody, ItemResult)),
-    modifiers(&Shared)
+    modifiers(&CredentialsAndResponses)
 )]
 struct Events;
 
 /// What the operations share: credentials and responses.
-struct Shared;
+struct CredentialsAndResponses;
 
-impl Modify for Shared {
+impl Modify for CredentialsAndResponses {
     fn modify(&self, openapi: &mut OpenApi) {
         let key = HttpBuilder::new().scheme(HttpAuthScheme::Basic);
         let key = key.description(Some("Refersion's two keys, joined by a dot, as the user name; no password"));

@@ -52,7 +52,7 @@ const CODES_AND_NAMES: [&str; 3] = ["code", "iso2", "name"];
 
 /// Where a part was found; the earlier one is preferred.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum FoundIn {
     Object,
     DottedKey,
     OneKey,
@@ -63,7 +63,7 @@ enum Place {
 /// One value of a part.
 pub(super) struct FoundPart {
     part: Part,
-    place: Place,
+    place: FoundIn,
     /// The index of its name in [`NAMES`].
     name: usize,
     /// Not blank. A street may have several lines; everything else is clean.
@@ -87,11 +87,11 @@ impl AddressParts {
         for (name, value) in traits.iter() {
             let inner = name.strip_prefix("address");
             if let Some(part) = inner.and_then(|rest| rest.strip_prefix('.')).and_then(named) {
-                parts.add(part, Place::DottedKey, value);
+                parts.add(part, FoundIn::DottedKey, value);
             } else if let Some(part) = inner.and_then(named) {
-                parts.add(part, Place::OneKey, value);
+                parts.add(part, FoundIn::OneKey, value);
             } else if let Some(part) = named(name).filter(|_| name != ONLY_IN_AN_ADDRESS) {
-                parts.add(part, Place::Beside, value);
+                parts.add(part, FoundIn::Beside, value);
             }
         }
         let whole = |wanted: &str| traits.iter().any(|(name, value)| name == wanted && !value.is_empty());
@@ -119,12 +119,12 @@ impl AddressParts {
         if let Some(members) = value.as_object().map(Traits::from) {
             for (name, value) in members.iter() {
                 if let Some(part) = named(name) {
-                    self.add(part, Place::Object, value);
+                    self.add(part, FoundIn::Object, value);
                 }
             }
         } else if let Some(text) = value.as_string() {
             if !text.trim_start().starts_with(['{', '[']) {
-                self.add(STREET, Place::WholeAddress, value);
+                self.add(STREET, FoundIn::WholeAddress, value);
             } else if let Ok(json) = RawJson::parse(&text) {
                 self.add_whole(json);
             } else {
@@ -139,7 +139,7 @@ impl AddressParts {
         }
     }
 
-    fn add(&mut self, named: (usize, Part), place: Place, value: RawJson<'_>) {
+    fn add(&mut self, named: (usize, Part), place: FoundIn, value: RawJson<'_>) {
         if let Some(number) = value.as_number() {
             self.push(named, place, number, true);
         } else if named.1 == Part::Street {
@@ -157,7 +157,7 @@ impl AddressParts {
         }
     }
 
-    fn push(&mut self, (name, part): (usize, Part), place: Place, text: String, is_number: bool) {
+    fn push(&mut self, (name, part): (usize, Part), place: FoundIn, text: String, is_number: bool) {
         self.found.push(FoundPart { part, place, name, text, is_number });
     }
 }

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 pub(super) struct WatchQuotes<R> {
     input: R,
     delimiter: u8,
-    at: Place,
+    at: CellState,
     /// How many bytes were read.
     read: u64,
     /// Where the last quoted cell begins.
@@ -19,7 +19,7 @@ pub(super) struct WatchQuotes<R> {
 
 /// Where in a cell the next byte is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum CellState {
     Start,
     Unquoted,
     Quoted,
@@ -29,24 +29,24 @@ enum Place {
 
 impl<R> WatchQuotes<R> {
     pub(super) fn new(input: R, delimiter: u8) -> Self {
-        Self { input, delimiter, at: Place::Start, read: 0, opened: 0, at_end: false }
+        Self { input, delimiter, at: CellState::Start, read: 0, opened: 0, at_end: false }
     }
 
     /// At the end of the file: where a quoted cell begins that is not closed, in bytes.
     pub(super) fn unclosed(&self) -> Option<u64> {
-        (self.at_end && self.at == Place::Quoted).then_some(self.opened)
+        (self.at_end && self.at == CellState::Quoted).then_some(self.opened)
     }
 
     fn watch(&mut self, byte: u8) {
         self.at = match (self.at, byte) {
-            (Place::Start, b'"') => {
+            (CellState::Start, b'"') => {
                 self.opened = self.read;
-                Place::Quoted
+                CellState::Quoted
             }
-            (Place::Quoted, b'"') => Place::AfterQuote,
-            (Place::Quoted, _) | (Place::AfterQuote, b'"') => Place::Quoted,
-            (_, byte) if byte == self.delimiter || byte == b'\n' || byte == b'\r' => Place::Start,
-            _ => Place::Unquoted,
+            (CellState::Quoted, b'"') => CellState::AfterQuote,
+            (CellState::Quoted, _) | (CellState::AfterQuote, b'"') => CellState::Quoted,
+            (_, byte) if byte == self.delimiter || byte == b'\n' || byte == b'\r' => CellState::Start,
+            _ => CellState::Unquoted,
         };
         self.read += 1;
     }

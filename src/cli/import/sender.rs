@@ -34,11 +34,11 @@ struct Body {
     #[serde(default)]
     message: String,
     #[serde(default)]
-    results: Vec<AnsweredEvent>,
+    results: Vec<ResponseItem>,
 }
 
 #[derive(Deserialize)]
-struct AnsweredEvent {
+struct ResponseItem {
     status: String,
     #[serde(default)]
     message: String,
@@ -121,7 +121,7 @@ impl Sender {
 /// The end of a request.
 enum RequestEnd {
     /// There is a result for each event.
-    Answered(Vec<AnsweredEvent>),
+    Answered(Vec<ResponseItem>),
     /// The service could not store the events.
     Failed { retry_after: Option<Duration>, reason: String },
 }
@@ -129,11 +129,11 @@ enum RequestEnd {
 /// Adds the answers of the events that are done with; returns the others, which are to be sent again.
 fn take_answers(
     sent: Vec<(u64, String)>,
-    results: Vec<AnsweredEvent>,
+    results: Vec<ResponseItem>,
     answers: &mut Vec<EventResult>,
 ) -> Vec<(u64, String)> {
     let mut again = Vec::new();
-    for ((line, text), AnsweredEvent { status, message }) in sent.into_iter().zip(results) {
+    for ((line, text), ResponseItem { status, message }) in sent.into_iter().zip(results) {
         match &*status {
             "backlog_full" | "unavailable" | "error" => again.push((line, text)),
             "rejected" | "too_large" | "unauthorized" => {
