@@ -65,7 +65,14 @@ const MAX_NAME_LENGTH: usize = 40;
 
 /// Reads all accounts of `[[accounts]]`, or notes every problem.
 pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> {
-    let Some(setting) = reader.layers.accounts.clone() else { return Ok(Vec::new()) };
+    // Taken out meanwhile: the layers are copied for each account.
+    let Some(setting) = reader.layers.accounts.take() else { return Ok(Vec::new()) };
+    let accounts = read_all(&setting, reader, mode);
+    reader.layers.accounts = Some(setting);
+    accounts
+}
+
+fn read_all(setting: &Setting, reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> {
     let Value::Array(items) = &setting.value else {
         let text = format!("found {}, expected a list of tables: [[accounts]]", kind_of(&setting.value));
         return Err(reader.problems.note(setting.problem(text)));
