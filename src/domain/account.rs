@@ -53,8 +53,8 @@ pub enum ApiKeyError {
     /// One half is empty.
     #[error("an empty half; expected `publickey.secretkey`, Refersion's two keys joined by a dot")]
     EmptyHalf,
-    /// A blank, a control character, a colon or a non-ASCII character.
-    #[error("a blank, a colon or a character outside ASCII; expected `publickey.secretkey` and nothing else")]
+    /// A blank, a control character, a colon, a quote or a non-ASCII character. Docker passes on the quotes of a file of variables.
+    #[error("a blank, a colon, a quote or a character outside ASCII; expected `publickey.secretkey` and nothing else")]
     BadCharacter,
 }
 
@@ -65,7 +65,7 @@ impl ApiKey {
         if dot == 0 || dot + 1 == text.len() {
             return Err(ApiKeyError::EmptyHalf);
         }
-        if !text.bytes().all(|b| b.is_ascii_graphic() && b != b':') {
+        if !text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b':' | b'"' | b'\'')) {
             return Err(ApiKeyError::BadCharacter);
         }
         Ok(Self { joined: text.into(), dot })
@@ -124,6 +124,8 @@ mod tests {
             ("pub:a.sec", ApiKeyError::BadCharacter),
             ("püb.sec", ApiKeyError::BadCharacter),
             ("pub.sec\n", ApiKeyError::BadCharacter),
+            ("\"pub.sec\"", ApiKeyError::BadCharacter),
+            ("'pub.sec'", ApiKeyError::BadCharacter),
         ] {
             assert_eq!(ApiKey::parse(text).unwrap_err(), why, "{text:?}");
         }
