@@ -9,9 +9,16 @@ use crate::segment::Traits;
 
 /// Sets `phone`, `company` and `paypal_email` of `profile`.
 pub(super) fn read(traits: &Traits<'_>, with_paypal_email: bool, profile: &mut Profile, notes: &mut Vec<Note>) {
-    let company = traits.find("company.name", text::text).or_else(|| traits.find("company", text::text));
+    let company = traits.find("company.name", text::first).or_else(|| traits.find("company", text::first));
+    if company.is_none() && traits.non_empty("company").is_some_and(|value| !value.is_string() && !value.is_object()) {
+        notes.push(note("company", "neither a text nor an object with `name`, so it was left out"));
+    }
     profile.set(Field::Company, company.unwrap_or_default());
-    profile.set(Field::Phone, traits.text("phone").or_else(|| traits.first_text("phones")).unwrap_or_default());
+    let phone = traits.first_text("phone").or_else(|| traits.first_text("phones"));
+    if phone.is_none() && traits.non_empty("phone").is_some_and(|value| !value.is_string()) {
+        notes.push(note("phone", "neither a text nor a number, so it was left out"));
+    }
+    profile.set(Field::Phone, phone.unwrap_or_default());
     match email::at_path(traits, "paypalEmail") {
         Ok(Some(_)) if !with_paypal_email => {
             notes.push(note("paypal_email", "left out, since the setting `paypal_email` is not true"));
@@ -35,6 +42,10 @@ mod tests {
             (r#"{"company":"Initech"}"#, "company=Initech"),
             (r#"{"company":{"name":"Tom &amp; Co"}}"#, "company=Tom & Co"),
             (r#"{"company":{"id":"6789"}}"#, ""),
+            (r#"{"company":["Initech","Other"],"phone":["",5550100]}"#, "company=Initech|phone=5550100"),
+            (r#"{"company":true,"phone":{"number":"1"}}"#, "note on company|note on phone"),
+            (r#"{"company":[{}],"phone":false,"phones":["2"]}"#, "phone=2|note on company"),
+            (r#"{"company":null,"phone":"<nil>"}"#, ""),
             (r#"{"paypal_email":" p@x.io "}"#, "paypal_email=p@x.io"),
             (r#"{"payPalEmail":"p@x.io"}"#, "paypal_email=p@x.io"),
             (r#"{"paypal_email":"junk"}"#, "note on paypal_email"),

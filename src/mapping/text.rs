@@ -22,6 +22,14 @@ pub(super) fn text(value: RawJson<'_>) -> Option<String> {
     if value.is_string() { string(value) } else { value.as_number() }
 }
 
+/// The first of a list that [`text`] takes; or the value, if it is no list.
+pub(super) fn first(value: RawJson<'_>) -> Option<String> {
+    match value.as_array() {
+        Some(elements) => elements.into_iter().find_map(text),
+        None => text(value),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
