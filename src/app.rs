@@ -273,7 +273,7 @@ fn warn_about_unconfigured_accounts(pending: &BTreeMap<String, u64>, known: &[Ac
     for (name, events) in pending.iter().filter(|(_, events)| **events > 0) {
         if !known.iter().any(|account| account.as_str() == name) {
             tracing::warn!(
-                account = name,
+                account = %name,
                 events,
                 "an account that is not configured has pending events; they are kept"
             );

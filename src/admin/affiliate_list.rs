@@ -61,7 +61,7 @@ pub(super) async fn learn(
 ) -> ApiResult<AffiliateListStatus> {
     let learning = learning_of(&admin, &account).await?;
     learning.start_learning().await?;
-    tracing::info!(account, "an operator asked for Refersion's list of the account's affiliates");
+    tracing::info!(%account, "an operator asked for Refersion's list of the account's affiliates");
     Ok(Json(learning.learning().await?.into()))
 }
 

@@ -96,7 +96,7 @@ pub(super) async fn remove(
     if !admin.accounts.remove_key(&name).await? {
         return Err(Problem::NotFound(format!("no key of an account {account:?} is kept")));
     }
-    tracing::info!(account, "an operator removed the API key of an account");
+    tracing::info!(%account, "an operator removed the API key of an account");
     let pending = admin.store.pending().get(&account).copied().unwrap_or(0);
     Ok(Json(RemovedKey { account, pending }))
 }

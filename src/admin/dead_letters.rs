@@ -183,7 +183,7 @@ pub(super) async fn reveal(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath
 /// The dead letter `id` with its event, for an operator.
 pub(super) async fn revealed(admin: &Admin, id: i64) -> Result<DeadLetter, Problem> {
     let letter = admin.store.dead_letter(id).await?.ok_or_else(|| missing(id))?;
-    tracing::info!(id, account = letter.account, "an operator revealed the event of a dead letter");
+    tracing::info!(id, account = %letter.account, "an operator revealed the event of a dead letter");
     Ok(letter)
 }
 

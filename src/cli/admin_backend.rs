@@ -95,7 +95,10 @@ impl BackendArgs {
         if let StoreUrl::Sqlite(path) = &config.store.url
             && !path.exists()
         {
-            return Err(format!("there is no store at {}; set STORE_URL to the store's file", path.display()));
+            return Err(format!(
+                "there is no store at {}; set STORE_URL to the store's file, or --ops to the URL of a running service, such as a trial",
+                path.display()
+            ));
         }
         match open_store(config).await {
             Ok(store) => Ok(AdminBackend::Store(OwnStore::new(store, config))),

@@ -53,11 +53,19 @@ pub(super) fn run(args: &LearnArgs) -> ExitCode {
     match learned {
         Ok(status) if args.on.json => print(&json!(status).to_string()),
         Ok(AffiliateListStatus { read, .. }) => {
-            print(&format!("{read} affiliates are on Refersion's list, and known by e-mail"));
+            print(&on_list(read));
         }
         Err(code) => return code,
     }
     ExitCode::SUCCESS
+}
+
+/// What was learned, in words.
+fn on_list(affiliates: u64) -> String {
+    match affiliates {
+        1 => "1 affiliate is on Refersion's list, and known by e-mail".to_owned(),
+        _ => format!("{affiliates} affiliates are on Refersion's list, and known by e-mail"),
+    }
 }
 
 /// Lets the service read the list, and waits until it has.

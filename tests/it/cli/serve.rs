@@ -70,6 +70,30 @@ async fn a_trial_reads_its_configuration_again() {
     assert_eq!(trial.stop().0, Some(0));
 }
 
+/// Its store is a file that nobody knows, so that commands need the URL of its operators' listener.
+#[tokio::test]
+async fn a_customer_of_a_trial_is_looked_up_through_its_operators_listener() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = binary();
+    command.args(["serve", "--sandbox"]).envs(ANYWHERE).env("OPS_TOKEN", OPS_TOKEN);
+    let mut trial = Running::start(command, Stdio::null());
+    let printed = trial.read_to("Stop with Ctrl-C");
+    let create = curls(&printed).into_iter().next().expect("a command");
+    assert_eq!(Answer::to(create).await.json()["action"], "created");
+    let page = printed.split("for operators:").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("a URL");
+    let store = format!("sqlite://{}/none.db", folder.path().display());
+    let environment = [("OPS_TOKEN", OPS_TOKEN), ("STORE_URL", &*store)];
+    let found = run(&["lookup", "--user-id", "u1", "--ops", page], &environment, "").await;
+    assert!(found.code == Some(0) && found.out.contains("this userId owns it"), "{} {}", found.out, found.err);
+    let without = run(&["lookup", "--user-id", "u1"], &environment, "").await;
+    assert!(
+        without.code == Some(1) && without.err.contains("--ops to the URL of a running service"),
+        "{}",
+        without.err
+    );
+    assert_eq!(trial.stop().0, Some(0));
+}
+
 /// The program that collects the log may end before the service.
 #[tokio::test]
 async fn a_closed_log_pipe_does_not_stop_the_service() {

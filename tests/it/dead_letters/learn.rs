@@ -34,6 +34,14 @@ async fn through_the_service_it_ends_when_the_list_was_read() {
 }
 
 #[tokio::test]
+async fn one_affiliate_is_said_in_the_singular() {
+    let deployment = Deployment::open(&[]).await;
+    add_affiliates(&deployment, 1);
+    let ran = deployment.run(&["learn"]).await;
+    assert_eq!(ran.out, "1 affiliate is on Refersion's list, and known by e-mail\n", "{}", ran.err);
+}
+
+#[tokio::test]
 async fn on_the_store_of_a_stopped_service_it_goes_on_where_it_was_interrupted() {
     let mut deployment = Deployment::open(&[]).await;
     add_affiliates(&deployment, 120);
