@@ -3,6 +3,7 @@
 
 use super::engine::{TestStore, accepted, done, done_with, erase, every, every_of, forget, key, remember, unit};
 use refersion_destination::domain::{AccountName, Seq, Timestamp};
+use refersion_destination::scheduling::Unit;
 use refersion_destination::store::{AffiliateChanges, Appended, ForgetBefore, KnownUsersOnly, NewEvent, StoreError};
 use std::time::Duration;
 
@@ -187,10 +188,14 @@ async fn of_many_moments_all_that_have_passed_are_removed() {
         assert_eq!(moments(store, ["u0", "u1199"]).await, [Some(15); 2]);
         let before = ForgetBefore { deletions: Timestamp(21), ..ForgetBefore::default() };
         store.store().compact(before).await.expect("compacted");
-        for user in &users {
-            let key = key(store.store().hash_key(), &store.account, user);
-            let seq = accepted(store.try_append(NewEvent { keys: vec![key], ..store.event(user, &[], 0) }).await);
-            assert_eq!(store.begin(seq).await.memory.deleted_at(), None, "{user}");
+        let key = |user: &str| key(store.store().hash_key(), &store.account, user);
+        let event = |user: &String| NewEvent { keys: vec![key(user)], ..store.event(user, &[], 0) };
+        let appended = store.store().append(users.iter().map(event).collect()).await.expect("appended");
+        let units: Vec<Unit> = appended.into_iter().map(|one| Unit::of(accepted(one))).collect();
+        let begun = store.begin_units(&units).await;
+        assert_eq!(begun.len(), users.len());
+        for (user, begun) in users.iter().zip(begun) {
+            assert_eq!(begun.memory.deleted_at(), None, "{user}");
         }
     })
     .await;

@@ -4,6 +4,7 @@ use super::engine::{
     Engine, LATE, Postgres, Sqlite, TestStore, accepted, dead_of, done, erase, every, known, remember, retry,
 };
 use crate::support::within;
+use futures_util::future::join_all;
 use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{
     AccountName, AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Seq, Timestamp,
@@ -250,11 +251,9 @@ async fn a_block_goes_with_its_last_row() {
     every_seen(async |store, outside| {
         let kept = Seq(fill(store, 4_500, &[2_100]).await[0]);
         until_filtered(store, outside, 2).await;
-        for entry in store.entries().await {
-            if entry.seq != kept {
-                store.settle(entry.seq, done()).await;
-            }
-        }
+        let entries = store.entries().await;
+        let others = entries.iter().filter(|entry| entry.seq != kept);
+        join_all(others.map(|entry| store.settle(entry.seq, done()))).await;
         store.compact(LATE).await;
         store.compact(LATE).await;
         assert_eq!(outside.filters(store).await, 1);
