@@ -140,6 +140,8 @@ const LISTEN_BACKLOG: u32 = 4_096;
 
 /// How often the store frees the space of settled events and drops event ids older than the deduplication window.
 const COMPACT_EVERY: Duration = Duration::from_secs(10);
+/// For how long events that were answered at receipt are collected, to be written together.
+const WRITE_LEDGER_AFTER: Duration = Duration::from_secs(1);
 /// How often the store makes a test commit, so that health is up to date while no event arrives.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
@@ -174,7 +176,9 @@ pub async fn serve(
     let pages = connect::pages(&context, addresses)?;
     announce(addresses);
 
-    let compaction = tokio::spawn(compact(Arc::clone(store), context.clock, config.store.deduplication_window));
+    let windows = (config.store.deduplication_window, config.store.ledger_window);
+    let compaction = tokio::spawn(compact(Arc::clone(store), context.clock, windows));
+    let ledger = tokio::spawn(write_ledger(Arc::clone(store), shutdown.clone()));
     let probing = tokio::spawn(probe(Arc::clone(store)));
     let router = http::public_router(Arc::clone(&registry), pages);
     let public = tokio::spawn(listen(server, router, limits.public, shutdown.clone()));
@@ -200,7 +204,7 @@ pub async fn serve(
     compaction.abort();
     probing.abort();
     sampling.abort();
-    let finished = async { (public.await, private.await, tracker.wait().await) };
+    let finished = async { (public.await, private.await, ledger.await, tracker.wait().await) };
     if tokio::time::timeout(config.server.drain, finished).await.is_err() {
         tracing::warn!("the deadline passed; events in flight are delivered after the next start");
     }
@@ -307,11 +311,24 @@ async fn listen_for_operators(
     http::listen(listener, of_peer, limits, shutdown.cancelled_owned()).await;
 }
 
-async fn compact(store: Arc<dyn Store>, clock: Clock, window: Duration) {
+async fn compact(store: Arc<dyn Store>, clock: Clock, (deduplication, ledger): (Duration, Duration)) {
     loop {
         tokio::time::sleep(COMPACT_EVERY).await;
-        if let Err(error) = store.compact(ForgetBefore::new(clock.now(), window)).await {
+        if let Err(error) = store.compact(ForgetBefore::new(clock.now(), deduplication, ledger)).await {
             tracing::debug!(%error, "cannot compact the store");
+        }
+    }
+}
+
+/// Writes until `shutdown`; what is recorded later, the store writes when it is closed.
+async fn write_ledger(store: Arc<dyn Store>, shutdown: CancellationToken) {
+    let due = async || {
+        store.recorded().recorded().await;
+        tokio::time::sleep(WRITE_LEDGER_AFTER).await;
+    };
+    while shutdown.run_until_cancelled(due()).await.is_some() {
+        if let Err(error) = store.write_recorded().await {
+            tracing::debug!(%error, "cannot write what became of events; it is tried again");
         }
     }
 }

@@ -79,5 +79,6 @@ fn observed_store(measured: Measured, now: Timestamp) -> ObservedStore {
         size: measured.size,
         free: measured.free,
         deduplication: (measured.deduplication_ids, measured.deduplication_bytes),
+        ledger_dropped: measured.ledger_dropped,
     }
 }

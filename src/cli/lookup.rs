@@ -82,9 +82,9 @@ fn lines(LookupResult { known, event, found }: &LookupResult) -> Vec<String> {
     lines.extend(found.affiliates.iter().flat_map(affiliate));
     lines.extend(found.remembered.iter().map(remembered));
     if !known {
-        lines.push("nothing is known: no affiliate, and no event within the deduplication window".to_owned());
+        lines.push("nothing is known: no affiliate, and no event that is kept".to_owned());
     } else if found.events.is_empty() {
-        lines.push("no event within the deduplication window".to_owned());
+        lines.push("no event that is kept".to_owned());
     }
     lines.extend(found.events.iter().map(self::event));
     lines
@@ -114,11 +114,12 @@ fn remembered(found: &FoundTraits) -> String {
     format!("no affiliate yet; remembered until {}: {}", format_time(found.expires_at), found.attributes.join(", "))
 }
 
-fn event(EventRecord { seq, event, received_at, state, outcome, reason, .. }: &EventRecord) -> String {
+fn event(EventRecord { seq, event, received_at, state, status, outcome, reason, .. }: &EventRecord) -> String {
     let outcome = outcome.as_deref().unwrap_or_default();
     let became = match state {
         EventState::Pending => "is pending".to_owned(),
         EventState::Settled => format!("ended: {outcome}"),
+        EventState::Answered => format!("was {}: {outcome}", status.as_str()),
         EventState::DeadLetter => {
             format!("is dead letter {seq}: {outcome}: {}", reason.as_deref().unwrap_or_default())
         }

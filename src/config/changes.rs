@@ -227,6 +227,7 @@ mod tests {
         ("STORE_URL", "sqlite://other.db"),
         ("STORE_DEDUPLICATION_WINDOW", "5h"),
         ("STORE_DEDUPLICATION_MEMORY_MB", "7"),
+        ("STORE_LEDGER_WINDOW", "8d"),
         ("STORE_LEASE", "7s"),
         ("STORE_SEAL_KEY", "c2VhbC1rZXktb25lLW9mLXRoaXJ0eS10d28tYnl0ZXM="),
         ("DELIVERY_RETRY_MIN", "7ms"),

@@ -87,6 +87,7 @@ keys! {
     STORE_URL: Key<StoreUrl> = secret("store", "url", values::store_url).at_start();
     STORE_DEDUPLICATION_WINDOW: Key<Duration> = plain("store", "deduplication_window", values::duration).at_start();
     STORE_DEDUPLICATION_MEMORY_MB: Key<usize> = plain("store", "deduplication_memory_mb", values::megabytes).at_start();
+    STORE_LEDGER_WINDOW: Key<Duration> = plain("store", "ledger_window", values::duration).at_start();
     STORE_LEASE: Key<Duration> = plain("store", "lease", values::lease).at_start();
     STORE_SEAL_KEY: Key<Vec<SealKey>> = secret("store", "seal_key", values::seal_keys).at_start();
     DELIVERY_RETRY_MIN: Key<Duration> = plain("delivery", "retry_min", values::duration);

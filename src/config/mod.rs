@@ -142,6 +142,8 @@ pub struct StoreConfig {
     pub deduplication_window: Duration,
     /// How much memory these ids may take, in bytes; older ids are looked up on disk.
     pub deduplication_memory: usize,
+    /// How long it is kept what became of an event; above zero.
+    pub ledger_window: Duration,
     /// With several processes on one store: after so long without a sign of life, others take a process's accounts over.
     pub lease: Duration,
     /// The keys that encrypt API keys in the store: the first seals, all of them open.

@@ -150,6 +150,7 @@ fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<StoreConfig> {
         });
     }
     let deduplication_memory = reader.value(&keys::STORE_DEDUPLICATION_MEMORY_MB);
+    let ledger_window = reader.value(&keys::STORE_LEDGER_WINDOW);
     let lease = reader.value(&keys::STORE_LEASE);
     let seal_keys = reader.optional(&keys::STORE_SEAL_KEY);
     if mode == Mode::Live && seals && matches!(seal_keys, Ok(None)) {
@@ -163,6 +164,7 @@ fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<StoreConfig> {
         url: url?,
         deduplication_window: deduplication_window?,
         deduplication_memory: deduplication_memory?,
+        ledger_window: ledger_window?,
         lease: lease?,
         seal_keys: seal_keys?.unwrap_or_default(),
     })

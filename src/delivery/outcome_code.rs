@@ -1,10 +1,10 @@
-//! How an event ended, as a closed list of codes: what stays of it in the event log once its body is erased.
+//! How an event ended, as a closed list of codes: what stays of it in the event log once its body is erased, or without one.
 //!
 //! In: outcomes and permanent failures. Out: numbers that never change their meaning, since they are stored. Invariant: no
 //! text and no personal data. Deliberately absent: the reasons in words, which are in answers, logs and dead letters.
 
 use super::{Action, Ignored, Outcome, PermanentFailure};
-use crate::mapping::Reason;
+use crate::mapping::{MappingError, Reason};
 
 macro_rules! outcome_codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)+) => {
@@ -68,7 +68,7 @@ outcome_codes! {
     Remembered = 33, "remembered";
     /// Dead letter: the event cannot be mapped, or its user never became known.
     Unmappable = 40, "unmappable";
-    /// Dead letter: the bytes are no event.
+    /// The bytes are no event: refused at receipt, or a dead letter of an event that was appended.
     Malformed = 41, "malformed";
     /// Dead letter: Refersion refused the call for good.
     Refused = 42, "refused";
@@ -86,6 +86,18 @@ outcome_codes! {
     InternalError = 48, "internal_error";
     /// Dead letter without a body: its user was erased while it waited.
     Erased = 60, "erased";
+    /// Answered at receipt: it was appended before.
+    Duplicate = 70, "duplicate";
+    /// Refused at receipt: a new affiliate needs an e-mail address.
+    MissingEmail = 71, "missing_email";
+    /// Refused at receipt: what stands in the place of the e-mail address is none.
+    InvalidEmail = 72, "invalid_email";
+    /// Refused at receipt: a new affiliate needs a name.
+    MissingName = 73, "missing_name";
+    /// Refused at receipt: a delete names no user.
+    MissingUser = 74, "missing_user";
+    /// Refused at receipt: the event has too many bytes.
+    TooLarge = 75, "too_large";
 }
 
 impl OutcomeCode {
@@ -94,14 +106,24 @@ impl OutcomeCode {
         Self::ALL.iter().copied().find(|code| code.number() == number)
     }
 
+    /// The code with this name; none if no code has it.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == name)
+    }
+
     /// Whether the event was settled because there was nothing to do.
     pub fn is_ignored(self) -> bool {
         self >= Self::Unsupported && self <= Self::Remembered && self != Self::Unrecorded
     }
 
-    /// Whether the event became a dead letter.
+    /// Whether an event that was appended became a dead letter.
     pub fn is_dead_letter(self) -> bool {
-        self >= Self::Unmappable
+        self >= Self::Unmappable && self <= Self::Erased
+    }
+
+    /// Whether the event was refused at receipt. [`OutcomeCode::Malformed`] is, too, if the event was not appended.
+    pub fn is_refusal(self) -> bool {
+        self >= Self::MissingEmail && self <= Self::TooLarge
     }
 
     /// What the delivery did, if the event was carried out.
@@ -143,6 +165,17 @@ impl From<&Reason> for OutcomeCode {
             Reason::UntrustedProject => Self::UntrustedProject,
             Reason::CreateIf { .. } => Self::CreateIf,
             Reason::Audience { .. } => Self::Audience,
+        }
+    }
+}
+
+impl From<&MappingError> for OutcomeCode {
+    fn from(error: &MappingError) -> Self {
+        match error {
+            MappingError::MissingEmail => Self::MissingEmail,
+            MappingError::InvalidEmail(_) => Self::InvalidEmail,
+            MappingError::MissingName => Self::MissingName,
+            MappingError::MissingUser => Self::MissingUser,
         }
     }
 }
@@ -202,6 +235,8 @@ mod tests {
             (OutcomeCode::Remembered, None, false),
             (OutcomeCode::Unmappable, None, true),
             (OutcomeCode::Erased, None, true),
+            (OutcomeCode::Duplicate, None, false),
+            (OutcomeCode::TooLarge, None, false),
         ] {
             assert_eq!((code.action(), code.is_dead_letter()), (action, is_failure), "{code:?}");
         }

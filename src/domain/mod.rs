@@ -15,6 +15,7 @@ mod password;
 mod seal;
 mod sent_attributes;
 mod seq;
+mod source_id;
 mod time;
 mod user;
 
@@ -29,5 +30,6 @@ pub use password::password;
 pub use seal::{Opened, SealKey, SealNonce, SealedKey, open_seal, open_sealed_bytes};
 pub use sent_attributes::SentAttributes;
 pub use seq::{AffiliateKey, LaneKey, Seq};
+pub use source_id::SourceId;
 pub use time::Timestamp;
 pub use user::{User, UserId};

@@ -1,6 +1,7 @@
 //! Parses an authenticated body, and decides for each event: append it, or respond without appending it.
 //!
-//! In: a body and the signatures that must match it. Out: a [`ParsedBody`]. Invariants: nothing is parsed before the signatures are
+//! In: a body and the signatures that must match it. Out: a [`ParsedBody`], with an entry of the ledger for each event that is answered
+//! here. Invariants: nothing is parsed before the signatures are
 //! verified; nothing here waits or does I/O. An event that applies to known users only (an Engage event that creates no
 //! affiliate, a delete by `userId`) carries its result for an unknown user: the store decides whether the user is unknown, see
 //! [`KnownUsersOnly`]. Deliberately absent: appending ([`super::append`]).
@@ -9,12 +10,12 @@ use super::AccountEndpoint;
 use super::body::{RawBody, gunzip};
 use super::limits::{MAX_EVENT_BYTES, MAX_EVENTS, MAX_NOTES};
 use super::response::ApiResponse;
-use crate::delivery::{Action, Outcome};
-use crate::domain::{EventId, Timestamp, User, UserKey};
+use crate::delivery::{Action, Outcome, OutcomeCode};
+use crate::domain::{EventId, SourceId, Timestamp, User, UserKey};
 use crate::failpoint;
 use crate::mapping::{self, Creation, Identify, Intent, Mapped, MappingError, Note};
 use crate::segment::{Envelope, Event, Kind, Malformed, PendingSignatures, RawJson, split_envelope};
-use crate::store::{KnownUsersOnly, NewEvent};
+use crate::store::{AnsweredEvent, KnownUsersOnly, NewEvent};
 use crate::telemetry::EventType;
 use std::borrow::Cow;
 
@@ -36,24 +37,12 @@ pub(super) struct ParsedItem {
     pub(super) notes: Vec<String>,
 }
 
-impl ParsedItem {
-    /// An element that is not read as an event.
-    fn refused(response: ApiResponse) -> Self {
-        Self {
-            message_id: None,
-            kind: EventType::Malformed,
-            decision: ItemDecision::Respond(response),
-            notes: Vec::new(),
-        }
-    }
-}
-
 /// What to do with an event.
 pub(super) enum ItemDecision {
     /// Append it. For an event that applies to known users only, with its result if the user is unknown.
     Append(NewEvent, Option<ApiResponse>),
-    /// Respond without appending it.
-    Respond(ApiResponse),
+    /// Respond without appending it, and record what became of it.
+    Respond(ApiResponse, Box<AnsweredEvent>),
 }
 
 impl ItemDecision {
@@ -61,7 +50,7 @@ impl ItemDecision {
     pub(super) fn event_id(&self) -> Option<EventId> {
         match self {
             Self::Append(event, _) => Some(event.id),
-            Self::Respond(_) => None,
+            Self::Respond(..) => None,
         }
     }
 }
@@ -101,12 +90,30 @@ fn invalid(malformed: Malformed) -> ApiResponse {
 
 fn parse_item(endpoint: &AccountEndpoint, json: RawJson<'_>, now: Timestamp) -> ParsedItem {
     if json.source().len() > MAX_EVENT_BYTES {
-        return ParsedItem::refused(ApiResponse::EventTooLarge);
+        return unreadable(endpoint, json, now, ApiResponse::EventTooLarge, OutcomeCode::TooLarge);
     }
     match Event::parse(json.source()) {
         Ok(event) => map_event(endpoint, json.source(), event, now),
-        Err(malformed) => ParsedItem::refused(invalid(malformed)),
+        Err(malformed) => unreadable(endpoint, json, now, invalid(malformed), OutcomeCode::Malformed),
     }
+}
+
+/// An element that is not read as an event.
+fn unreadable(
+    endpoint: &AccountEndpoint,
+    json: RawJson<'_>,
+    received_at: Timestamp,
+    response: ApiResponse,
+    outcome: OutcomeCode,
+) -> ParsedItem {
+    let (hash, account) = (endpoint.store.hash_key(), endpoint.account.clone());
+    let id = match Event::message_id_of(json) {
+        Some(message_id) => hash.event_by_message_id(&account, &message_id),
+        None => hash.event_by_body(&account, json.source().as_bytes()),
+    };
+    let event = AnsweredEvent { account, id, keys: Vec::new(), source: None, received_at, outcome };
+    let decision = ItemDecision::Respond(response, Box::new(event));
+    ParsedItem { message_id: None, kind: EventType::Malformed, decision, notes: Vec::new() }
 }
 
 fn map_event(endpoint: &AccountEndpoint, text: &str, event: Event<'_>, received_at: Timestamp) -> ParsedItem {
@@ -114,13 +121,10 @@ fn map_event(endpoint: &AccountEndpoint, text: &str, event: Event<'_>, received_
         Kind::Identify => EventType::Identify,
         Kind::Delete => EventType::Delete,
         Kind::Unsupported(kind) => {
-            let decision = ItemDecision::Respond(ApiResponse::UnsupportedType(kind.clone()));
-            return ParsedItem {
-                message_id: event.message_id,
-                kind: EventType::Unsupported,
-                decision,
-                notes: Vec::new(),
-            };
+            let response = ApiResponse::UnsupportedType(kind.clone());
+            let decision = answered(endpoint, text, &event, received_at, response, OutcomeCode::Unsupported);
+            let (message_id, kind) = (event.message_id, EventType::Unsupported);
+            return ParsedItem { message_id, kind, decision, notes: Vec::new() };
         }
     };
     let Mapped { intent, notes } = mapping::map(&event, &endpoint.rules, received_at);
@@ -143,6 +147,7 @@ fn decide(
     intent: Result<Intent, MappingError>,
     received_at: Timestamp,
 ) -> ItemDecision {
+    let respond = |response, outcome| answered(endpoint, text, event, received_at, response, outcome);
     let (user, if_unknown, deleted_at) = match intent {
         Ok(Intent::Identify(wanted)) => {
             let if_unknown = if_unknown(&wanted);
@@ -150,25 +155,52 @@ fn decide(
         }
         Ok(Intent::Delete { user, time }) => {
             let not_found = Outcome::delivered(Action::NotFound, None);
-            let response = user.email.is_none().then_some(ApiResponse::Delivered(not_found));
+            let response = user.email.is_none().then_some((ApiResponse::Delivered(not_found), OutcomeCode::NotFound));
             (user, response, Some(time.at()))
         }
-        Ok(Intent::Nothing(reason)) => return ItemDecision::Respond(ApiResponse::Ignored(reason)),
-        Err(error) => return ItemDecision::Respond(ApiResponse::Unmappable(error)),
+        Ok(Intent::Nothing(reason)) => {
+            let outcome = OutcomeCode::from(&reason);
+            return respond(ApiResponse::Ignored(reason), outcome);
+        }
+        Err(error) => {
+            let outcome = OutcomeCode::from(&error);
+            return respond(ApiResponse::Unmappable(error), outcome);
+        }
     };
-    let only = if_unknown.as_ref().map(|_| KnownUsersOnly { none_pending_up_to: None, deleted_at });
+    let (if_unknown, outcome) = if_unknown.unzip();
+    let only = outcome.map(|if_unknown| KnownUsersOnly { none_pending_up_to: None, deleted_at, if_unknown });
     let event = new_event(endpoint, text, event, &user, only, received_at);
     ItemDecision::Append(event, if_unknown)
 }
 
-/// The result if the user is unknown; `None` if the event creates the affiliate, or if what it says is remembered.
-fn if_unknown(wanted: &Identify) -> Option<ApiResponse> {
+/// The result if the user is unknown, and its code; `None` if the event creates the affiliate, or if what it says is remembered.
+fn if_unknown(wanted: &Identify) -> Option<(ApiResponse, OutcomeCode)> {
     match &wanted.creation {
         Creation::Allowed(_) => None,
         _ if wanted.pieces.as_ref().is_some_and(|pieces| pieces.are_worth_remembering(wanted)) => None,
-        Creation::Skipped(reason) => Some(ApiResponse::Ignored(reason.clone())),
-        Creation::Invalid(error) => Some(ApiResponse::Unmappable(error.clone())),
+        Creation::Skipped(reason) => Some((ApiResponse::Ignored(reason.clone()), reason.into())),
+        Creation::Invalid(error) => Some((ApiResponse::Unmappable(error.clone()), error.into())),
     }
+}
+
+/// An event that is answered without being appended, and the code of the answer.
+fn answered(
+    endpoint: &AccountEndpoint,
+    text: &str,
+    event: &Event<'_>,
+    received_at: Timestamp,
+    response: ApiResponse,
+    outcome: OutcomeCode,
+) -> ItemDecision {
+    let account = endpoint.account.clone();
+    let keys = mapping::user(event, &endpoint.rules).keys(endpoint.store.hash_key(), &account);
+    let (id, _) = event_ids(endpoint, text, event, &keys);
+    let event = AnsweredEvent { account, id, keys, source: source(event), received_at, outcome };
+    ItemDecision::Respond(response, Box::new(event))
+}
+
+fn source(event: &Event<'_>) -> Option<SourceId> {
+    event.project.and_then(RawJson::as_string).and_then(|id| SourceId::parse(&id))
 }
 
 fn new_event(
@@ -193,6 +225,7 @@ fn new_event(
         former_id,
         keys,
         known_users_only,
+        source: source(event),
         body: text.as_bytes().to_vec(),
         received_at,
     }

@@ -162,7 +162,10 @@ async fn handle_one(
     arrival: Arrival,
 ) -> Result<ApiResponse, ApiResponse> {
     let (event, if_unknown) = match decision {
-        ItemDecision::Respond(response) => return Ok(response),
+        ItemDecision::Respond(response, event) => {
+            endpoint.store.recorded().record(*event);
+            return Ok(response);
+        }
         ItemDecision::Append(event, if_unknown) => (event, if_unknown),
     };
     let waiter = (!endpoint.max_wait.is_zero()).then(|| endpoint.signals.wait_for(event.id)).flatten();
@@ -241,12 +244,15 @@ async fn handle_many(
 ) -> Result<Answered, ApiResponse> {
     let mut labels = Vec::with_capacity(items.len());
     let mut results = Vec::with_capacity(items.len());
-    let mut events = Vec::new();
+    let (mut events, mut answered) = (Vec::new(), Vec::new());
     let mut unresolved: Vec<(usize, Option<ApiResponse>)> = Vec::new();
     for ParsedItem { message_id, kind, decision, notes } in items {
         labels.push(Label { message_id, kind, event: decision.event_id(), notes });
         match decision {
-            ItemDecision::Respond(result) => results.push(result),
+            ItemDecision::Respond(result, event) => {
+                results.push(result);
+                answered.push(*event);
+            }
             ItemDecision::Append(event, if_unknown) => {
                 unresolved.push((results.len(), if_unknown));
                 // Replaced by the result of the append.
@@ -262,6 +268,8 @@ async fn handle_many(
             results[index] = append_result(appended, if_unknown);
         }
     }
+    // Only now: if nothing could be appended, Segment sends all of them again.
+    endpoint.store.recorded().record_all(answered);
     for (label, result) in labels.iter().zip(&results) {
         count(endpoint, label.kind, result);
     }

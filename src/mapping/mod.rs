@@ -26,7 +26,7 @@ mod text;
 pub use remembered::{Pieces, RememberedTraits};
 pub use rules::{Audience, CreateIf, CustomField, Effect, Rules};
 
-use crate::domain::{AffiliateStatus, FactTime, Facts, NewAffiliate, Timestamp, User};
+use crate::domain::{AffiliateStatus, FactTime, Facts, NewAffiliate, Timestamp, User, UserId};
 use crate::segment::{Event, Kind};
 use std::fmt;
 
@@ -34,13 +34,10 @@ use std::fmt;
 pub fn map(event: &Event<'_>, rules: &Rules, received_at: Timestamp) -> Mapped {
     let mut notes = Vec::new();
     let time = FactTime::new(event.timestamp, received_at);
-    let user_id = event.user_id.as_ref().filter(|id| {
-        let is_placeholder = rules.is_placeholder(id);
-        if is_placeholder {
-            notes.push(note("userId", "a placeholder that names nobody, so it was left out"));
-        }
-        !is_placeholder
-    });
+    let user_id = user_id(event, rules);
+    if event.user_id.is_some() && user_id.is_none() {
+        notes.push(note("userId", "a placeholder that names nobody, so it was left out"));
+    }
     let intent = match &event.kind {
         Kind::Identify => identify::identify(event, user_id, rules, time, &mut notes),
         Kind::Delete if !rules.trusts(event.project) => Ok(Intent::Nothing(Reason::UntrustedProject)),
@@ -48,6 +45,23 @@ pub fn map(event: &Event<'_>, rules: &Rules, received_at: Timestamp) -> Mapped {
         Kind::Unsupported(kind) => Ok(Intent::Nothing(Reason::Unsupported { kind: kind.clone() })),
     };
     Mapped { intent, notes }
+}
+
+/// The user that an event names, of any type and whether it can be mapped or not, as far as it does so readably.
+pub fn user(event: &Event<'_>, rules: &Rules) -> User {
+    let (user_id, mut notes) = (user_id(event, rules), Vec::new());
+    let email = match &event.kind {
+        Kind::Delete => email::of_delete(event, user_id, &mut notes),
+        Kind::Identify | Kind::Unsupported(_) => {
+            let in_traits = email::of_traits(event.user_traits()).or(Ok(None));
+            email::of_identify(event, user_id, in_traits, &mut notes)
+        }
+    };
+    User { user_id: user_id.cloned(), email: email.ok().flatten() }
+}
+
+fn user_id<'e>(event: &'e Event<'_>, rules: &Rules) -> Option<&'e UserId> {
+    event.user_id.as_ref().filter(|id| !rules.is_placeholder(id))
 }
 
 /// The result of mapping an event.

@@ -109,6 +109,11 @@ impl<'a> Event<'a> {
 }
 
 impl<'a> Event<'a> {
+    /// Segment's id of something that may be no event otherwise.
+    pub fn message_id_of(json: RawJson<'_>) -> Option<String> {
+        json.as_object()?.get("messageId").and_then(identifier)
+    }
+
     /// What the event says of the user: `traits`, or where there are none `context.traits`, as RudderStack's sources send it.
     pub fn user_traits(&self) -> &Traits<'a> {
         if self.traits.is_empty() { &self.context_traits } else { &self.traits }

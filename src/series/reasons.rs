@@ -12,7 +12,7 @@ pub fn reason_in_words(reason: &str) -> String {
     let refusal = RefusalReason::ALL.iter().find(|refusal| refusal.as_str() == reason);
     let outcome = OutcomeCode::ALL.iter().find(|code| code.as_str() == reason);
     match (outcome, refusal) {
-        (Some(code), _) => outcome_in_words(*code).to_owned(),
+        (Some(code), _) => outcome_in_words(*code),
         (None, Some(refusal)) => refusal_in_words(*refusal),
         (None, None) => reason.to_owned(),
     }
@@ -20,12 +20,12 @@ pub fn reason_in_words(reason: &str) -> String {
 
 fn refusal_in_words(reason: RefusalReason) -> String {
     let words = match reason {
-        RefusalReason::MissingEmail => return MappingError::MissingEmail.to_string(),
-        RefusalReason::MissingName => return MappingError::MissingName.to_string(),
-        RefusalReason::MissingUser => return MappingError::MissingUser.to_string(),
-        RefusalReason::InvalidEmail => "Invalid email address: what stands in its place is not an e-mail address",
-        RefusalReason::Malformed => "The body is no event of Segment's",
-        RefusalReason::TooLarge => "The event is too large: at most 128 KiB",
+        RefusalReason::MissingEmail => return outcome_in_words(OutcomeCode::MissingEmail),
+        RefusalReason::MissingName => return outcome_in_words(OutcomeCode::MissingName),
+        RefusalReason::MissingUser => return outcome_in_words(OutcomeCode::MissingUser),
+        RefusalReason::InvalidEmail => return outcome_in_words(OutcomeCode::InvalidEmail),
+        RefusalReason::Malformed => return outcome_in_words(OutcomeCode::Malformed),
+        RefusalReason::TooLarge => return outcome_in_words(OutcomeCode::TooLarge),
         RefusalReason::UnsupportedType => "Unsupported event type: this destination supports identify and delete",
         RefusalReason::BacklogFull => "Too many events are pending: Segment sends this one again",
         RefusalReason::NotStored => "The event could not be stored: Segment sends it again",
@@ -36,8 +36,8 @@ fn refusal_in_words(reason: RefusalReason) -> String {
     words.to_owned()
 }
 
-fn outcome_in_words(code: OutcomeCode) -> &'static str {
-    match code {
+fn outcome_in_words(code: OutcomeCode) -> String {
+    let words = match code {
         OutcomeCode::Created => "The affiliate was created",
         OutcomeCode::Updated => "The affiliate was edited",
         OutcomeCode::Unchanged => "Refersion had all of it already",
@@ -68,7 +68,14 @@ fn outcome_in_words(code: OutcomeCode) -> &'static str {
         OutcomeCode::Corrupt => "What is stored of it cannot be read",
         OutcomeCode::InternalError => "Its delivery kept ending in a bug of this service",
         OutcomeCode::Erased => "Its user was erased while it waited",
-    }
+        OutcomeCode::Duplicate => "It was received before: the same messageId or, without one, the same bytes",
+        OutcomeCode::MissingEmail => return MappingError::MissingEmail.to_string(),
+        OutcomeCode::MissingName => return MappingError::MissingName.to_string(),
+        OutcomeCode::MissingUser => return MappingError::MissingUser.to_string(),
+        OutcomeCode::InvalidEmail => "Invalid email address: what stands in its place is not an e-mail address",
+        OutcomeCode::TooLarge => "The event is too large: at most 128 KiB",
+    };
+    words.to_owned()
 }
 
 #[cfg(test)]

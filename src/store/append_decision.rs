@@ -76,6 +76,7 @@ pub fn check_backlog(pending: u64, more: u64, max_backlog: u64) -> Result<(), St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::OutcomeCode;
     use crate::domain::Timestamp;
     use crate::store::KnownUsersOnly;
 
@@ -90,7 +91,12 @@ mod tests {
             id: EventId([n; 16]),
             former_id: None,
             keys: vec![UserKey::UserId([n; 16])],
-            known_users_only: only.then_some(KnownUsersOnly { none_pending_up_to: None, deleted_at: None }),
+            known_users_only: only.then_some(KnownUsersOnly {
+                none_pending_up_to: None,
+                deleted_at: None,
+                if_unknown: OutcomeCode::UnknownUser,
+            }),
+            source: None,
             body: Vec::new(),
             received_at: Timestamp(0),
         }

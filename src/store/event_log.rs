@@ -2,7 +2,7 @@
 
 use super::{Attempt, TraitsChange, TraitsLimits};
 use crate::delivery::{Known, Memory, OutcomeCode, Progress};
-use crate::domain::{AccountName, AffiliateCode, AffiliateId, EventId, Seq, Timestamp, UserKey};
+use crate::domain::{AccountName, AffiliateCode, AffiliateId, EventId, Seq, SourceId, Timestamp, UserKey};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -21,6 +21,8 @@ pub struct NewEvent {
     pub keys: Vec<UserKey>,
     /// Set for an event that matters for known users only.
     pub known_users_only: Option<KnownUsersOnly>,
+    /// The source at Segment that it came from, if it says one.
+    pub source: Option<SourceId>,
     /// The raw bytes, as received.
     pub body: Vec<u8>,
     /// When it was received.
@@ -37,6 +39,8 @@ pub struct KnownUsersOnly {
     /// The event is a delete of this moment: if its user is unknown, the moment is kept, as that of
     /// [`AffiliateChanges::deleted_at`].
     pub deleted_at: Option<Timestamp>,
+    /// What becomes of the event if its user is unknown.
+    pub if_unknown: OutcomeCode,
 }
 
 /// The result of appending one event.
@@ -206,7 +210,9 @@ pub struct EmailConflict {
 /// The retention of a compaction: it removes everything that was received before these moments. The default removes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ForgetBefore {
-    /// Settled events, and with them their ids.
+    /// The ids of settled events: sent again, they count as new. Their rows stay.
+    pub ids: Timestamp,
+    /// Settled events and events that were answered at receipt, and with them their ids.
     pub events: Timestamp,
     /// Moments of deletions.
     pub deletions: Timestamp,
@@ -220,11 +226,12 @@ pub struct ForgetBefore {
 const MIN_DELETIONS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 impl ForgetBefore {
-    /// What has left the deduplication window at `now`.
-    pub fn new(now: Timestamp, deduplication_window: Duration) -> Self {
+    /// What has left the deduplication window and the window of the ledger at `now`.
+    pub fn new(now: Timestamp, deduplication_window: Duration, ledger_window: Duration) -> Self {
         let deletions = now.before(deduplication_window.max(MIN_DELETIONS_KEPT));
-        let events = now.before(deduplication_window);
-        Self { events, deletions, traits: now, max_traits: TraitsLimits::USUAL }
+        let events = now.before(deduplication_window.max(ledger_window));
+        let ids = now.before(deduplication_window);
+        Self { ids, events, deletions, traits: now, max_traits: TraitsLimits::USUAL }
     }
 }
 

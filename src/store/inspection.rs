@@ -5,7 +5,7 @@
 //! holds personal data: a user is shown as keyed hashes; a page costs the same however much the store holds. Deliberately absent:
 //! bodies, which only a dead letter shows.
 
-use super::{DeadLetterPage, Filter, Lookup, LookupQuery, StoreError};
+use super::{DeadLetterPage, EventFilter, EventPage, Filter, LedgerStatus, Lookup, LookupQuery, StoreError};
 use crate::domain::{AccountName, EventId, Timestamp, UserKey};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -33,8 +33,12 @@ pub trait Inspection: Send + Sync {
         limit: usize,
     ) -> Result<DeadLetterPage, StoreError>;
 
-    /// What became of the event with this seq. `None`: there is none, or it was settled before the deduplication window.
+    /// What became of the event with this seq. `None`: there is none, or it was removed by a compaction.
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError>;
+
+    /// Events that fit `filter`, the newest first, with a seq below `before`: up to `limit` (at least one), and fewer where few fit.
+    /// Go on at [`EventPage::next`] until there is none. Those that were answered at receipt are among them once they are written.
+    async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError>;
 
     /// What is held of a user, or of single events. Found by index: what it reads of the log are the blocks that may hold an event of
     /// the user (see `key_filter`), and the events of the last seconds. It runs beside all other work.
@@ -81,17 +85,18 @@ pub struct PendingEvent {
 impl PendingEvent {
     /// An event with these keys of its user.
     pub fn new(seq: i64, id: EventId, users: &[UserKey], received_at: Timestamp, failures: u32) -> Self {
-        let mut event =
-            Self { seq, event: id.to_string(), user_id_hash: None, email_hash: None, received_at, failures };
-        for key in users {
-            let hash = match key {
-                UserKey::UserId(_) => &mut event.user_id_hash,
-                UserKey::Email(_) => &mut event.email_hash,
-            };
-            *hash = Some(hex::encode(key.bytes()));
-        }
-        event
+        let [user_id_hash, email_hash] = shown_hashes(users);
+        Self { seq, event: id.to_string(), user_id_hash, email_hash, received_at, failures }
     }
+}
+
+/// The hashes of a `userId` and of an e-mail address among these keys, in hexadecimal digits.
+pub(super) fn shown_hashes(users: &[UserKey]) -> [Option<String>; 2] {
+    let mut hashes = [None, None];
+    for key in users {
+        hashes[usize::from(matches!(key, UserKey::Email(_)))] = Some(hex::encode(key.bytes()));
+    }
+    hashes
 }
 
 /// Some of the pending events of an account, in log order.
@@ -112,11 +117,22 @@ pub struct EventRecord {
     pub account: String,
     /// The event, as the log names it.
     pub event: String,
+    /// The keyed hash of its `userId`, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id_hash: Option<String>,
+    /// The keyed hash of its e-mail address, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_hash: Option<String>,
+    /// The id of the source at Segment (`projectId`), if the event said one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// When it was received.
     #[schema(value_type = i64)]
     pub received_at: Timestamp,
     /// Where it is.
     pub state: EventState,
+    /// What became of it, in one word.
+    pub status: LedgerStatus,
     /// How it ended, as a code; absent while it is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
@@ -135,4 +151,6 @@ pub enum EventState {
     Settled,
     /// It is kept as a dead letter.
     DeadLetter,
+    /// It was answered at receipt, and not stored: refused, ignored, unsupported, or received before.
+    Answered,
 }

@@ -1,15 +1,15 @@
-//! A Bloom filter of the user keys in a block of the log: it says which blocks may hold a user's events, so that a lookup reads few.
+//! A Bloom filter of the user keys and event ids in a block of the log: it says which blocks may hold the events that a lookup looks for.
 //!
-//! In: the keys of successive rows of the log, as they are stored. Out: 8 KiB to keep beside the log, and from them whether a key may
-//! be in the block. An index of every key would be written at random places, a page for each key; the filters are written in sequence,
-//! 4 bytes an event. Invariants: a key that was added is found; of other keys, one in a thousand is, in a full block; no key can be
+//! In: the ids and keys of successive rows of the log, as they are stored. Out: 8 KiB to keep beside the log, and from them whether an id
+//! or a key may be in the block. An index of every key would be written at random places, a page for each key; the filters are written in sequence,
+//! 4 bytes an event. Invariants: a key that was added is found; of other keys, one in a hundred is, in a full block; no key can be
 //! read from a filter. The bytes never change their meaning, since they are stored. A library (`fastbloom`) promises no format on disk,
 //! and hashes what is hashed already: a key is 16 bytes of a keyed hash, so its eight pairs of bytes are the positions of its bits.
 //! Deliberately absent: I/O, and when filters are made, which an engine decides.
 
 use super::keys;
 
-/// So many rows of the log make a block: with two keys each, a key has 16 bits.
+/// So many rows of the log make a block: with an id and two keys each, a key has 11 bits.
 pub const BLOCK_ROWS: i64 = 2_000;
 
 /// A bit for each pair of bytes.
@@ -25,9 +25,9 @@ impl KeyFilter {
         Self(vec![0; BYTES])
     }
 
-    /// Adds the keys of a row, as they are stored.
-    pub fn add(&mut self, stored: &[u8]) {
-        for key in keys::hashes(stored) {
+    /// Adds the id and the keys of a row, as they are stored. An id that cannot be read is left out.
+    pub fn add(&mut self, id: &[u8], stored: &[u8]) {
+        for key in id.try_into().ok().into_iter().chain(keys::hashes(stored)) {
             for (byte, bit) in bit_positions(&key) {
                 self.0[byte] |= bit;
             }
@@ -40,7 +40,7 @@ impl KeyFilter {
     }
 }
 
-/// Whether one of these keys may be in the block of which these bytes were kept. None were: the block is to be read.
+/// Whether one of these ids or keys may be in the block of which these bytes were kept. None were: the block is to be read.
 pub fn may_hold(kept: Option<&[u8]>, keys: &[[u8; 16]]) -> bool {
     let has =
         |kept: &[u8], key| bit_positions(key).all(|(byte, bit)| kept.get(byte).is_none_or(|kept| kept & bit != 0));
@@ -72,13 +72,16 @@ mod tests {
         let rows = u32::try_from(BLOCK_ROWS).expect("few");
         let (inside, outside) = (users(0, rows), users(rows, 10 * rows));
         let mut filter = KeyFilter::new();
-        for keys in &inside {
-            filter.add(&keys::to_blob(keys));
+        let (hash, account) = (HashKey::new(&[7; 32]), AccountName::main());
+        let ids: Vec<_> = (0..rows).map(|n| hash.event_by_message_id(&account, &format!("id {n}")).0).collect();
+        for (id, keys) in ids.iter().zip(&inside) {
+            filter.add(id, &keys::to_blob(keys));
         }
         let may_hold = |key: &UserKey| may_hold(Some(filter.as_bytes()), &[*key.bytes()]);
         assert!(inside.iter().flatten().all(may_hold));
+        assert!(ids.iter().all(|id| super::may_hold(Some(filter.as_bytes()), &[*id])));
         let wrong = outside.iter().flatten().filter(|key| may_hold(key)).count();
-        assert!(wrong < 2 * outside.len() / 1_000, "{wrong} of {}", 2 * outside.len());
+        assert!(wrong < 2 * outside.len() / 100, "{wrong} of {}", 2 * outside.len());
     }
 
     #[test]
@@ -92,7 +95,8 @@ mod tests {
     #[test]
     fn the_bytes_of_a_filter_keep_their_meaning() {
         let mut filter = KeyFilter::new();
-        filter.add(&keys::to_blob(&[UserKey::UserId([0, 0, 0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255])]));
+        let key = [0, 0, 0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255];
+        filter.add(b"no id", &keys::to_blob(&[UserKey::UserId(key)]));
         let set: Vec<(usize, u8)> =
             filter.as_bytes().iter().copied().enumerate().filter(|(_, byte)| *byte > 0).collect();
         assert_eq!(set, [(0, 1), (1, 2), (32, 1), (8_191, 128)]);

@@ -52,7 +52,7 @@ struct Uncommitted {
     next_seq: i64,
     /// How many dead letters were added.
     dead_letters: i64,
-    /// Rows of the log that were removed.
+    /// Ids of the log that count no longer.
     removed: Vec<(EventId, Seq)>,
     /// All ids up to this seq were written to disk.
     ids_on_disk_up_to: Option<i64>,
@@ -167,10 +167,16 @@ impl LogState {
         self.next_seq
     }
 
-    /// Assigns the next seq to an event of the account with this id and these user keys.
-    pub fn append(&mut self, account: AccountNumber, id: EventId, users: &[UserKey]) -> Seq {
+    /// Assigns the next seq to an event that is not pending, and no repeat of which is a duplicate.
+    pub fn assign_seq(&mut self) -> Seq {
         let seq = Seq(self.next_seq);
         self.next_seq += 1;
+        seq
+    }
+
+    /// Assigns the next seq to an event of the account with this id and these user keys.
+    pub fn append(&mut self, account: AccountNumber, id: EventId, users: &[UserKey]) -> Seq {
+        let seq = self.assign_seq();
         self.uncommitted.ids.insert(id, seq);
         if let Some(log) = self.change(account) {
             log.recent.append(users, seq, log.last);
@@ -191,7 +197,7 @@ impl LogState {
         self.uncommitted.dead_letters += more;
     }
 
-    /// A row of the log was removed.
+    /// An id of the log counts no longer.
     pub fn remove(&mut self, id: EventId, seq: Seq) {
         self.uncommitted.removed.push((id, seq));
     }

@@ -56,7 +56,7 @@ pub struct Lookup {
     /// When the user was deleted last, as far as that is still kept.
     #[schema(value_type = Option<i64>)]
     pub deleted_at: Option<Timestamp>,
-    /// Events, the newest first: those that are pending, dead letters, and what was settled within the deduplication window.
+    /// Events, the newest first: those that are pending, dead letters, and what ended or was answered within the window of the ledger.
     pub events: Vec<EventRecord>,
     /// The seq below which to go on; `null` if that was all.
     pub next: Option<i64>,

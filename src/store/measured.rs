@@ -28,6 +28,8 @@ pub struct Measured {
     pub deduplication_ids: u64,
     /// The memory of that index, in bytes.
     pub deduplication_bytes: u64,
+    /// How many events the ledger lacks, because too many were answered at once.
+    pub ledger_dropped: u64,
 }
 
 /// A commit that changed the store.

@@ -1,7 +1,7 @@
 //! The store: accepted events in a durable log, the affiliate index, dead letters, sealed API keys.
 //!
 //! The traits are divided by caller: [`EventLog`] (HTTP server and delivery workers), [`AffiliateIndex`] (delivery workers),
-//! [`DeadLetters`], [`Inspection`] (operators), [`KeyVault`], [`Maintenance`] and [`Ownership`] (assembly). Rows that change together are
+//! [`DeadLetters`], [`Inspection`] (operators), [`Ledger`], [`KeyVault`], [`Maintenance`] and [`Ownership`] (assembly). Rows that change together are
 //! changed by one method in one transaction. An engine is an adapter: it holds rows and transactions. Which events may run is decided in
 //! [`crate::scheduling`], which calls they need in [`crate::delivery`]. The files beside an engine's folder are what every engine needs:
 //! formats of columns and rows, what is decided of events that are appended, settled or erased, the deduplication index, the events in
@@ -34,6 +34,8 @@
 //! 14. Where several processes share a store, [`EventLog::read`], [`EventLog::begin`], [`EventLog::save_progress`],
 //!     [`EventLog::settle`], [`AffiliateIndex::remember_listed`] and [`Maintenance::save_health`] of an account are for its owner
 //!     alone: every other process gets [`StoreError::NotOwner`], and nothing is changed.
+//! 15. An event that was answered without being appended is an entry of the log once [`Ledger::write_recorded`] has returned: never
+//!     pending, without body, and never a repeat. Entries stay until the window of the ledger passes. Recording waits for nothing.
 //!
 //! Deliberately absent: parsing of bodies, any clock (moments are arguments), any timer.
 
@@ -50,6 +52,8 @@ mod in_flight;
 mod inspection;
 mod key_filter;
 mod keys;
+mod ledger;
+mod ledger_status;
 mod log_limit;
 mod log_state;
 mod lookup;
@@ -71,6 +75,8 @@ pub use event_log::{
     Settlement, StoreError, StoreStatus,
 };
 pub use inspection::{BacklogFilter, BacklogPage, EventRecord, EventState, Inspection, PendingEvent};
+pub use ledger::{AnsweredEvent, LedgerBuffer};
+pub use ledger_status::{EventFilter, EventPage, LedgerStatus};
 pub use lookup::{FoundAffiliate, FoundBy, Lookup, LookupQuery, SentAttribute};
 pub use measured::{Commit, CommitObserver, Measured, OnCommit};
 pub use ownership::{Change, DoneElsewhere, Lease, Ownership, Term};
@@ -108,7 +114,7 @@ pub trait EventLog: Send + Sync {
     /// The key of this store's hashes: made once, the same after every restart.
     fn hash_key(&self) -> &HashKey;
 
-    /// Appends events in this order, or none of them. One answer per event.
+    /// Appends events in this order, or none of them. One answer per event. What is not appended is recorded ([`Ledger::recorded`]).
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
 
     /// Up to `limit` pending entries of `account` with a [`Seq`] above `after`, in log order. Fewer than `limit`: the log was read
@@ -149,6 +155,16 @@ pub trait EventLog: Send + Sync {
         settlement: Settlement,
         changes: AffiliateChanges,
     ) -> Result<(), StoreError>;
+}
+
+/// What became of events that were not appended.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// The events that were answered without being appended, and are not written yet.
+    fn recorded(&self) -> &LedgerBuffer;
+
+    /// Writes them into the log. What cannot be written stays in the buffer.
+    async fn write_recorded(&self) -> Result<(), StoreError>;
 }
 
 /// Affiliates that Refersion's list shows.
@@ -241,7 +257,8 @@ pub trait Maintenance: Send + Sync {
         limit: usize,
     ) -> Result<Vec<EmailConflict>, StoreError>;
 
-    /// Removes settled events, moments of deletions and what is remembered of users for too long, in portions (all of them in the course of hours), and overwrites and returns
+    /// Removes settled events, ids, moments of deletions and what is remembered of users for too long, in portions (all of them in the
+    /// course of hours), and overwrites and returns
     /// the space of erased content.
     async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError>;
 
@@ -249,11 +266,17 @@ pub trait Maintenance: Send + Sync {
     /// release by now.
     async fn closed(&self);
 
-    /// Finishes writing and closes the store; every later call is [`StoreError::Closed`].
+    /// Writes what was recorded, finishes writing and closes the store; every later call is [`StoreError::Closed`].
     async fn close(&self);
 }
 
 /// Everything a store can do, for callers that need several of its traits.
-pub trait Store: EventLog + AffiliateIndex + DeadLetters + Inspection + KeyVault + Maintenance + Ownership {}
+pub trait Store:
+    EventLog + Ledger + AffiliateIndex + DeadLetters + Inspection + KeyVault + Maintenance + Ownership
+{
+}
 
-impl<T: EventLog + AffiliateIndex + DeadLetters + Inspection + KeyVault + Maintenance + Ownership> Store for T {}
+impl<T: EventLog + Ledger + AffiliateIndex + DeadLetters + Inspection + KeyVault + Maintenance + Ownership> Store
+    for T
+{
+}

@@ -77,6 +77,8 @@ pub const TABLES: [Table; 11] = {
                 ("keys", Bytes),
                 ("received_at", Integer),
                 ("outcome", Integer),
+                ("source", Text),
+                ("answered", Flag),
             ],
             NARROW,
         ),
@@ -181,6 +183,8 @@ pub struct Identity {
     pub next_seq: i64,
     /// Events below this seq may have the id that releases before 0.3.0 gave.
     pub former_ids_below: i64,
+    /// Up to this seq only the ids of pending events and of dead letters count.
+    pub ids_forgotten_up_to: i64,
 }
 
 /// How many rows each table has, by its name; and how many events are pending, by account (`pending of main`).

@@ -132,6 +132,8 @@ families! {
         "deduplication_index_ids", "Event ids in the deduplication index in memory";
     deduplication_bytes: Gauge = Gauge::default(),
         "deduplication_index_bytes", "Memory of the deduplication index";
+    ledger_dropped: Counter = Counter::default(),
+        "ledger_events_dropped", "Events that the ledger lacks, because too many were answered at once without being stored";
     config_reloads: Family<ReloadLabels, Counter> = Family::default(),
         "config_reloads", "Times the configuration was read again, by result";
     config_last_reload_successful: Gauge = Gauge::default(),

@@ -212,10 +212,11 @@ mod tests {
     }
 
     #[test]
-    fn every_outcome_is_an_action_a_reason_to_ignore_or_a_reason_of_a_dead_letter() {
+    fn every_outcome_is_an_action_a_reason_to_ignore_to_refuse_or_of_a_dead_letter_or_a_repeat() {
         let actions: Vec<_> = Action::ALL.iter().map(|action| OutcomeCode::from(*action)).collect();
         for code in OutcomeCode::ALL.iter().filter(|code| **code != OutcomeCode::Unrecorded) {
-            let lists = [actions.contains(code), code.is_ignored(), code.is_dead_letter()];
+            let repeat = *code == OutcomeCode::Duplicate;
+            let lists = [actions.contains(code), code.is_ignored(), code.is_dead_letter(), code.is_refusal(), repeat];
             assert_eq!(lists.iter().filter(|listed| **listed).count(), 1, "{code:?}");
         }
     }

@@ -21,6 +21,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// The metrics of this process. Cheap to clone; clones share the counts.
@@ -80,6 +81,8 @@ pub struct ObservedStore {
     pub free: Option<u64>,
     /// How many ids the deduplication index holds in memory, and how many bytes it takes.
     pub deduplication: (u64, u64),
+    /// How many events the ledger lacks.
+    pub ledger_dropped: u64,
 }
 
 /// The gauges of one value of the label `account`.
@@ -241,6 +244,7 @@ impl Metrics {
         families.store_free.set(store.free.map(count));
         families.deduplication_ids.set(count(store.deduplication.0));
         families.deduplication_bytes.set(count(store.deduplication.1));
+        families.ledger_dropped.inner().store(store.ledger_dropped, Ordering::Relaxed);
         for ((account, reason), letters) in self.dead_letters(store) {
             families.dead_letters.get_or_create(&DeadLetterLabels { account, reason }).set(count(letters));
         }

@@ -178,6 +178,7 @@ fn every_kind_of_value_can_be_written_in_the_environment() {
         ("OPS_TOKEN", " sixteen-letters:1 "),
         ("STORE_URL", "sqlite:///var/lib/it/x.db"),
         ("STORE_DEDUPLICATION_WINDOW", "1d 12h"),
+        ("STORE_LEDGER_WINDOW", "30d"),
         ("STORE_LEASE", "2s"),
         ("DELIVERY_RETRY_MIN", "2s"),
         ("DELIVERY_RETRY_MAX", "2s"),
@@ -206,6 +207,7 @@ fn every_kind_of_value_can_be_written_in_the_environment() {
     assert_eq!(config.ops.token.expect("given").expose_secret(), "sixteen-letters:1");
     assert!(matches!(&config.store.url, StoreUrl::Sqlite(path) if path.as_os_str() == "/var/lib/it/x.db"));
     assert_eq!(config.store.deduplication_window, Duration::from_hours(36));
+    assert_eq!(config.store.ledger_window, Duration::from_hours(30 * 24));
     assert_eq!(config.store.lease, Duration::from_secs(2));
     assert_eq!(config.delivery.backoff.min, config.delivery.backoff.max);
     assert_eq!(config.delivery.max_age, Duration::from_hours(7 * 24));
@@ -273,6 +275,7 @@ fn the_defaults_are_as_documented() {
             ),
             deduplication_window: 86400s,
             deduplication_memory: 67108864,
+            ledger_window: 604800s,
             lease: 10s,
             seal_keys: [],
         },

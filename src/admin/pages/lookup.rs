@@ -4,11 +4,10 @@
 //! the page, so that no picture of it holds an address.
 
 use super::layout::HtmlPage;
-use super::{PageResult, PagesState, dead_letters, format};
+use super::{PageResult, PagesState, dead_letters, format, parts};
 use crate::admin::extract::{FormFields, MAX_ITEMS};
 use crate::admin::lookup::{LookupRequest, LookupResult, looked_up};
-use crate::series::reason_in_words;
-use crate::store::{EventRecord, EventState, FoundAffiliate, FoundBy, FoundTraits, SentAttribute};
+use crate::store::{FoundAffiliate, FoundBy, FoundTraits, SentAttribute};
 use axum::extract::State;
 use maud::{Markup, html};
 
@@ -46,7 +45,7 @@ pub(super) async fn answer(State(pages): State<PagesState>, form_fields: FormFie
     let result = looked_up(&pages.admin, &request).await?;
     Ok(HtmlPage::new("Lookup").at("/lookup").at_moment(pages.admin.clock.now()).render(html! {
         h1 { @if result.known { "Found" } @else { "Nothing is known" } }
-        @if !result.known { p { "There is no affiliate, nothing is remembered, and there is no event within the deduplication window." } }
+        @if !result.known { p { "There is no affiliate, nothing is remembered, and no event is kept." } }
         @if let Some(event) = &result.event { p { "The event's name in logs, traces and dead letters is " code { (event) } "." } }
         @if let Some(at) = result.found.deleted_at { div.banner.wait { p { "The user was deleted as of " (format::moment(at)) " UTC." } } }
         @for affiliate in &result.found.affiliates { (affiliate_section(affiliate)) }
@@ -128,36 +127,11 @@ fn events(result: &LookupResult) -> Markup {
         section aria-labelledby="events" {
             h2 id="events" { "Events" }
             div.card {
-                @if events.is_empty() { p.pad.soft { "None within the deduplication window." } }
-                @else {
-                    table.stack {
-                        thead { tr { th scope="col" { "Event" } th scope="col" { "Received (UTC)" } th scope="col" { "Became" } } }
-                        tbody { @for event in events { (event_row(event)) } }
-                    }
-                }
+                @if events.is_empty() { p.pad.soft { "None that is kept." } }
+                @else { (parts::events(events)) }
             }
             @if result.found.next.is_some() {
                 p.soft { "Older ones are shown by " code { "lookup" } " on the command line." }
-            }
-        }
-    }
-}
-
-fn event_row(event: &EventRecord) -> Markup {
-    let outcome = event.outcome.as_deref().unwrap_or_default();
-    html! {
-        tr {
-            th scope="row" { code { (event.event) } }
-            td.tight data-label="Received (UTC)" { (format::moment(event.received_at)) }
-            td {
-                @match event.state {
-                    EventState::Pending => { "pending" }
-                    EventState::Settled => { (reason_in_words(outcome)) br; code.soft { (outcome) } }
-                    EventState::DeadLetter => {
-                        a href={ "/dead-letters/" (event.seq) } { "Dead letter " (event.seq) } ": "
-                        (event.reason.as_deref().unwrap_or(outcome)) br; code.soft { (outcome) }
-                    }
-                }
             }
         }
     }

@@ -1,9 +1,9 @@
-//! Parts that several pages have: the state of an account, figures, the charts with their range, reasons, and dead letters.
+//! Parts that several pages have: the state of an account, figures, the charts with their range, reasons, events, and dead letters.
 
 use super::{charts, format};
 use crate::admin::{AccountState, AccountStatus, wording};
 use crate::series::{Activity, ReasonCount, TimeSeries, reason_in_words};
-use crate::store::DeadLetter;
+use crate::store::{DeadLetter, EventRecord, EventState};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -191,6 +191,39 @@ pub(super) fn dead_letters(letters: &[DeadLetter], select: Option<(&str, bool)>)
                         td data-label="Account" { (letter.account) }
                         td.tight data-label="Since (UTC)" { (format::moment(letter.died_at)) }
                         td.number data-label="Failures" { (letter.failures) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What became of events, each in a row.
+pub(super) fn events(events: &[EventRecord]) -> Markup {
+    html! {
+        table.stack {
+            thead { tr { th scope="col" { "Event" } th scope="col" { "Received (UTC)" } th scope="col" { "Became" } } }
+            tbody { @for event in events { (event_row(event)) } }
+        }
+    }
+}
+
+fn event_row(event: &EventRecord) -> Markup {
+    let outcome = event.outcome.as_deref().unwrap_or_default();
+    html! {
+        tr {
+            th scope="row" { code { (event.event) } }
+            td.tight data-label="Received (UTC)" { (format::moment(event.received_at)) }
+            td {
+                @match event.state {
+                    EventState::Pending => { "pending" }
+                    EventState::Settled => { (reason_in_words(outcome)) br; code.soft { (outcome) } }
+                    EventState::Answered => {
+                        (event.status.as_str()) ": " (reason_in_words(outcome)) br; code.soft { (outcome) }
+                    }
+                    EventState::DeadLetter => {
+                        a href={ "/dead-letters/" (event.seq) } { "Dead letter " (event.seq) } ": "
+                        (event.reason.as_deref().unwrap_or(outcome)) br; code.soft { (outcome) }
                     }
                 }
             }

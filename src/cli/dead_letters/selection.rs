@@ -131,7 +131,7 @@ fn reasons() -> PossibleValuesParser {
 }
 
 /// An age, which is subtracted from the current time, or a time.
-fn parse_time(text: &str) -> Result<Timestamp, String> {
+pub(in crate::cli) fn parse_time(text: &str) -> Result<Timestamp, String> {
     if let Ok(age) = humantime::parse_duration(text) {
         return Ok(now().before(age));
     }
@@ -161,6 +161,7 @@ mod tests {
             former_id: None,
             keys: vec![UserKey::UserId([n; 16])],
             known_users_only: None,
+            source: None,
             body: b"{}".to_vec(),
             received_at: at,
         };

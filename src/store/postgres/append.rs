@@ -17,7 +17,7 @@ use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, EventId};
 use crate::failpoint;
 use crate::store::append_decision::{self, EventLookup};
-use crate::store::{Appended, CommitObserver, NewEvent, StoreError, keys};
+use crate::store::{AnsweredEvent, Appended, CommitObserver, NewEvent, StoreError, keys};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -141,6 +141,10 @@ impl Appender {
         rows.answer(&seqs, answers.iter_mut().flatten().flatten());
         self.shared.backlogs.appended(rows.written(&seqs));
         self.hints.notify_owners(&self.shared, numbers.keys().copied());
+        for (events, results) in group.iter().zip(&answers) {
+            let answered = AnsweredEvent::not_appended(events, results.as_deref().unwrap_or_default());
+            self.shared.ledger.record_all(answered);
+        }
         Ok(answers)
     }
 

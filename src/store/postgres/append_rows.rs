@@ -7,7 +7,7 @@
 use super::deletions::{self, Deletion};
 use super::session::{Session, Values};
 use super::shared::AccountNumber;
-use crate::domain::{AccountName, EventId, Seq, UserKey};
+use crate::domain::{AccountName, EventId, Seq, SourceId, UserKey};
 use crate::store::append_decision::AppendDecision;
 use crate::store::{Appended, NewEvent, keys};
 use futures_util::future::try_join;
@@ -17,11 +17,11 @@ use tokio_postgres::Error;
 /// Inserts the events whose ids are not known, in this order; returns their places, from 1 on, and their seqs. Each id is looked up by
 /// itself: a join could be planned otherwise while the tables are empty.
 pub const INSERT: &str = "WITH appended AS MATERIALIZED (SELECT nextval('log_seq') AS seq, given.*
-        FROM unnest($1::bytea[], $2::int[], $3::bytea[], $4::bigint[], $5::bytea[]) WITH ORDINALITY
-            AS given (id, account, keys, received_at, body, place)
+        FROM unnest($1::bytea[], $2::int[], $3::bytea[], $4::bigint[], $5::bytea[], $6::text[]) WITH ORDINALITY
+            AS given (id, account, keys, received_at, body, source, place)
         WHERE (SELECT ids.seq FROM ids WHERE ids.id = given.id) IS NULL),
-    logged AS (INSERT INTO log (seq, account, id, keys, received_at)
-        SELECT seq, account, id, keys, received_at FROM appended),
+    logged AS (INSERT INTO log (seq, account, id, keys, received_at, source)
+        SELECT seq, account, id, keys, received_at, source FROM appended),
     stored AS (INSERT INTO bodies (seq, body) SELECT seq, body FROM appended),
     identified AS (INSERT INTO ids (id, seq) SELECT id, seq FROM appended)
     SELECT place, seq FROM appended";
@@ -118,7 +118,9 @@ impl<'a> AppendedRows<'a> {
         let keys: Vec<Vec<u8>> = self.events.iter().map(|event| keys::to_blob(&event.keys)).collect();
         let received: Vec<i64> = self.events.iter().map(|event| event.received_at.0).collect();
         let bodies: Vec<&[u8]> = self.events.iter().map(|event| event.body.as_slice()).collect();
-        let values: Values<'_> = &[&ids, &accounts, &keys, &received, &bodies];
+        let source = |event: &&'a NewEvent| event.source.as_ref().map(SourceId::as_str);
+        let sources: Vec<Option<&str>> = self.events.iter().map(source).collect();
+        let values: Values<'_> = &[&ids, &accounts, &keys, &received, &bodies, &sources];
         let (rows, ()) = try_join(session.query(INSERT, values), session.batch("COMMIT")).await?;
         for row in &rows {
             let place = usize::try_from(row.get::<_, i64>(0) - 1).ok();

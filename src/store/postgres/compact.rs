@@ -1,7 +1,9 @@
-//! Compaction of the tables, one portion at a time: removes settled events whose deduplication window has passed, and their ids.
+//! Compaction of the tables, one portion at a time: forgets ids whose deduplication window has passed, and removes settled events that
+//! the ledger keeps no longer.
 //!
 //! Invariants: a portion is one short transaction, and of all processes one at a time runs it: whoever finds the row that says so
-//! locked leaves the work to the other. An event stays in the log while it is pending and while its dead letter is kept.
+//! locked leaves the work to the other. An event stays in the log while it is pending and while its dead letter is kept, and so does
+//! its id.
 //! Deliberately absent: when it is done ([`super::maintenance`]), and the space of what was removed ([`super::vacuum`]).
 
 use super::key_blocks;
@@ -23,6 +25,46 @@ pub struct Portion {
     pub removed: u64,
     /// The seq after which to go on; none at the end of the log.
     pub next: Option<i64>,
+}
+
+/// Forgets the ids of the next events received before `before`, up to the first one that was received later; says whether there may be
+/// more. `None`: another process is at it. An event that is pending or a dead letter keeps its id, until its dead letter is discarded or its
+/// row is removed.
+pub async fn forget_ids(session: &Session, before: Timestamp) -> Result<Option<bool>, Error> {
+    if !lock(session).await? {
+        return Ok(None);
+    }
+    let after = ids_forgotten_up_to(session).await?;
+    let sql = "SELECT seq, received_at < $2 FROM log WHERE seq > $1 ORDER BY seq LIMIT $3";
+    let rows = session.query(sql, &[&after, &before.0, &PORTION]).await?;
+    let past: Vec<i64> = rows.iter().take_while(|row| row.get(1)).map(|row| row.get(0)).collect();
+    if let Some(last) = past.last() {
+        let sql = "DELETE FROM ids USING log WHERE log.seq = ANY ($1) AND ids.id = log.id AND ids.seq = log.seq
+                   AND log.outcome IS NOT NULL
+                   AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.seq = log.seq)";
+        session.execute(sql, &[&past]).await?;
+        set_ids_forgotten_up_to(session, *last).await?;
+    }
+    Ok(Some(i64::try_from(past.len()) == Ok(PORTION)))
+}
+
+/// Forgets the ids of events that are kept as dead letters no longer, if their window has passed meanwhile.
+pub async fn forget_ids_of(session: &Session, seqs: &[i64]) -> Result<(), Error> {
+    let sql = "DELETE FROM ids USING log WHERE log.seq = ANY ($1) AND log.seq <= $2 AND ids.id = log.id AND ids.seq = log.seq";
+    session.execute(sql, &[&seqs, &ids_forgotten_up_to(session).await?]).await.map(drop)
+}
+
+/// The last seq up to which ids count only while their events are pending or dead letters.
+pub async fn ids_forgotten_up_to(session: &Session) -> Result<i64, Error> {
+    let row = session.query_opt("SELECT value FROM meta WHERE name = 'ids_forgotten_up_to'", &[]).await?;
+    Ok(row.and_then(|row| row.get::<_, &[u8]>(0).try_into().ok()).map_or(0, i64::from_be_bytes))
+}
+
+/// Writes that ids up to this seq count only while their events are pending or dead letters.
+pub async fn set_ids_forgotten_up_to(session: &Session, seq: i64) -> Result<(), Error> {
+    let sql = "INSERT INTO meta (name, value) VALUES ('ids_forgotten_up_to', $1)
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    session.execute(sql, &[&seq.to_be_bytes().as_slice()]).await.map(drop)
 }
 
 /// Removes settled events received before `before` from the portion of the log after the seq `after`. `None`: another process is at

@@ -5,6 +5,7 @@
 //! may replay and discard; neither needs the token of a lease. Bodies stay within the server.
 
 use super::append::DRAW;
+use super::compact;
 use super::session::Session;
 use crate::domain::{EventId, Seq};
 use crate::store::rows::Damaged;
@@ -151,9 +152,10 @@ async fn append(session: &Session, old: &[i64]) -> Result<Vec<i64>, Error> {
     let mut new: Vec<i64> = new.iter().map(|row| row.get(0)).collect();
     new.sort_unstable();
     for sql in [
-        "INSERT INTO log (seq, received_at, account, id, keys)
-         SELECT replayed.new, letter.received_at, letter.account, letter.id, letter.keys
-         FROM unnest($1::bigint[], $2::bigint[]) AS replayed (old, new) JOIN dead_letters AS letter ON letter.seq = replayed.old",
+        "INSERT INTO log (seq, received_at, account, id, keys, source)
+         SELECT replayed.new, letter.received_at, letter.account, letter.id, letter.keys, log.source
+         FROM unnest($1::bigint[], $2::bigint[]) AS replayed (old, new) JOIN dead_letters AS letter ON letter.seq = replayed.old
+             LEFT JOIN log ON log.seq = replayed.old",
         "INSERT INTO bodies (seq, body)
          SELECT replayed.new, letter.body
          FROM unnest($1::bigint[], $2::bigint[]) AS replayed (old, new) JOIN dead_letters AS letter ON letter.seq = replayed.old",
@@ -179,6 +181,7 @@ pub async fn discard(session: &Session, ids: &[i64]) -> Result<Vec<i64>, Error> 
     let there: Vec<i64> = session.query(sql, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
     session.execute("DELETE FROM dead_letters WHERE seq = ANY ($1)", &[&there]).await?;
     session.execute("DELETE FROM dead_keys WHERE seq = ANY ($1)", &[&there]).await?;
+    compact::forget_ids_of(session, &there).await?;
     let mut there = BTreeSet::from_iter(there); // an id that was given twice existed once
     Ok(ids.iter().copied().filter(|id| there.remove(id)).collect())
 }

@@ -1,15 +1,17 @@
 //! Reads for operators: pending events, what became of an event, which accounts there are.
 
 use super::columns::text;
-use super::error::JobError;
+use super::error::{JobError, store_error};
 use super::session::Session;
 use super::{PostgresStore, dead_letters};
 use crate::domain::{AccountName, Timestamp};
 use crate::store::rows::inspection::{
-    BACKLOG_COLUMNS, BacklogScan, DEAD_LETTER_COLUMNS, EXAMINED, LOG_COLUMNS, dead_letter, logged, outcome,
+    BACKLOG_COLUMNS, BacklogScan, EXAMINED, EXAMINED_EVENTS, EventScan, RECORD_COLUMNS, RECORD_TABLES,
+    record as event_of,
 };
 use crate::store::{
-    BacklogFilter, BacklogPage, DeadLetterPage, EventRecord, Filter, Inspection, Lookup, LookupQuery, StoreError,
+    BacklogFilter, BacklogPage, DeadLetterPage, EventFilter, EventPage, EventRecord, Filter, Inspection, Lookup,
+    LookupQuery, StoreError,
 };
 use async_trait::async_trait;
 use std::sync::LazyLock;
@@ -22,12 +24,15 @@ static BACKLOG: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-static DEAD_LETTER: LazyLock<String> = LazyLock::new(|| {
-    format!("SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters JOIN accounts USING (account) WHERE seq = $1")
+static EVENTS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {RECORD_COLUMNS} FROM {RECORD_TABLES} WHERE log.seq < $1 AND ($2::text IS NULL OR accounts.name = $2)
+         ORDER BY log.seq DESC LIMIT {EXAMINED_EVENTS}"
+    )
 });
 
-static LOGGED: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT {LOG_COLUMNS} FROM log JOIN accounts USING (account) WHERE seq = $1"));
+static RECORD: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {RECORD_COLUMNS} FROM {RECORD_TABLES} WHERE log.seq = $1"));
 
 #[async_trait]
 impl Inspection for PostgresStore {
@@ -80,6 +85,19 @@ impl Inspection for PostgresStore {
         self.owner.run(move |session| Box::pin(record(session, seq))).await
     }
 
+    async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError> {
+        let (account, mut scan) = (filter.account.as_deref().map(text), EventScan::new(filter, limit.max(1)));
+        // A session of its own, as for a lookup: no settlement waits for it.
+        let session = self.connector.connect().await?;
+        let rows = session.query(&EVENTS, &[&before, &account]).await.map_err(|error| store_error(&error))?;
+        for row in &rows {
+            if scan.examine(row)? {
+                break;
+            }
+        }
+        Ok(scan.page())
+    }
+
     async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
         self.look_up(query).await
     }
@@ -87,13 +105,6 @@ impl Inspection for PostgresStore {
 
 /// What became of the event with this seq.
 pub async fn record(session: &Session, seq: i64) -> Result<Option<EventRecord>, JobError> {
-    // The log first: an event that becomes a dead letter meanwhile is found as such.
-    let log = session.query_opt(&LOGGED, &[&seq]).await?;
-    let dead = session.query_opt(&DEAD_LETTER, &[&seq]).await?;
-    let read = match (log, dead) {
-        (_, Some(dead)) => dead_letter(seq, &dead).map(Some),
-        (Some(row), None) => outcome(&row).and_then(|outcome| logged(seq, &row, outcome)).map(Some),
-        (None, None) => Ok(None),
-    };
-    Ok(read.map_err(StoreError::from)?)
+    let row = session.query_opt(&RECORD, &[&seq]).await?;
+    Ok(row.map(|row| event_of(&row)).transpose().map_err(StoreError::from)?)
 }

@@ -1,7 +1,8 @@
-//! The blocks of the log, each with a filter of the keys in it ([`crate::store::key_filter`]): how the events of a user are found.
+//! The blocks of the log, each with a filter of the ids and keys in it ([`crate::store::key_filter`]): how the events of a user, or with
+//! an id, are found.
 //!
-//! In: rows of the log, once there are enough for a block. Out: the blocks that may hold a key, and the rows in them that do. Filters are
-//! made with a compaction, by one process at a time. Invariants: blocks do not overlap, and follow each other without a gap; a block is
+//! In: rows of the log, once there are enough for a block. Out: the blocks that may hold an id or a key, and the rows in them that do.
+//! Filters are made with a compaction, by one process at a time. Invariants: blocks do not overlap, and follow each other without a gap; a block is
 //! made once everything up to its end has committed, and seqs of several accounts are committed in any order: so no row is missed; a
 //! block without rows is removed; the filter of a block whose user was forgotten is removed, and made anew. Deliberately absent: a `BRIN`
 //! index with Bloom filters, whose filters only ever fill up where the space of removed rows is used again.
@@ -41,14 +42,14 @@ impl Horizon {
     }
 }
 
-/// Makes one filter: of the oldest block that has none, or else of the next block, if it ends at `until`; says whether there may be more
+/// Makes one filter: of the oldest block that has none (or one without ids, of an earlier release), or else of the next block, if it ends at `until`; says whether there may be more
 /// to make. The row of the process that compacts is locked.
 pub async fn build(session: &Session, until: Seq) -> Result<bool, Error> {
-    let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL ORDER BY last LIMIT 1";
+    let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL OR NOT with_ids ORDER BY last LIMIT 1";
     if let Some(row) = session.query_opt(sql, &[]).await? {
         let block = SeqRange { first: row.get(0), last: row.get(1) };
         let (filter, _, _) = filter(session, block).await?;
-        let sql = "UPDATE key_blocks SET filter = $2 WHERE last = $1";
+        let sql = "UPDATE key_blocks SET filter = $2, with_ids = true WHERE last = $1";
         session.execute(sql, &[&block.last, &filter.as_bytes()]).await?;
         return Ok(true);
     }
@@ -57,18 +58,18 @@ pub async fn build(session: &Session, until: Seq) -> Result<bool, Error> {
     if rows < BLOCK_ROWS {
         return Ok(false);
     }
-    let sql = "INSERT INTO key_blocks (last, first, filter) VALUES ($1, $2, $3)";
+    let sql = "INSERT INTO key_blocks (last, first, filter, with_ids) VALUES ($1, $2, $3, true)";
     session.execute(sql, &[&last, &first, &filter.as_bytes()]).await?;
     Ok(true)
 }
 
 /// The filter of the first rows of a range, how many they are (a block at most), and the seq of the last one.
 async fn filter(session: &Session, SeqRange { first, last }: SeqRange) -> Result<(KeyFilter, i64, i64), Error> {
-    let sql = "SELECT seq, keys FROM log WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT $3";
+    let sql = "SELECT seq, id, keys FROM log WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT $3";
     let rows = session.query(sql, &[&first, &last, &BLOCK_ROWS]).await?;
     let mut filter = KeyFilter::new();
     for row in &rows {
-        filter.add(row.get(1));
+        filter.add(row.get(1), row.get(2));
     }
     let end = rows.last().map_or(first, |row| row.get(0));
     Ok((filter, i64::try_from(rows.len()).unwrap_or(i64::MAX), end))
@@ -103,10 +104,10 @@ pub async fn remove_all_empty(session: &Session) -> Result<(), Error> {
     session.execute(sql, &[]).await.map(drop)
 }
 
-/// The rows that may have one of these keys, the newest first. It reads every filter: 4 bytes of each event.
+/// The rows that may have one of these ids or keys, the newest first. It reads every filter: 4 bytes of each event.
 pub async fn candidates(session: &Session, keys: &[KeyHash]) -> Result<Vec<SeqRange>, Error> {
     // The bits of each key, as `KeyFilter` sets them.
-    let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL OR EXISTS (
+    let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL OR NOT with_ids OR EXISTS (
                    SELECT 1 FROM unnest($1::bytea[]) AS asked (key) WHERE NOT EXISTS (
                        SELECT 1 FROM generate_series(0, 7) AS pair
                        WHERE get_bit(filter, 256 * get_byte(key, 2 * pair) + get_byte(key, 2 * pair + 1)) = 0))
@@ -121,7 +122,7 @@ pub async fn candidates(session: &Session, keys: &[KeyHash]) -> Result<Vec<SeqRa
         .collect())
 }
 
-/// Examines the last rows of a range: those of the account with one of these keys, the newest first, and the rest of the range.
+/// Examines the last rows of a range: those of the account with one of these ids or keys, the newest first, and the rest of the range.
 pub async fn examine(
     session: &Session,
     account: AccountNumber,
@@ -132,7 +133,7 @@ pub async fn examine(
     let lowest = session.query_opt(sql, &[&first, &last, &(PORTION - 1)]).await?.map(|row| row.get::<_, i64>(0));
     // An event has one key or two.
     let sql = "SELECT seq FROM log WHERE seq >= $1 AND seq <= $2 AND account = $3
-               AND (substr(keys, 2, 16) = ANY ($4) OR substr(keys, 19, 16) = ANY ($4)) ORDER BY seq DESC";
+               AND (id = ANY ($4) OR substr(keys, 2, 16) = ANY ($4) OR substr(keys, 19, 16) = ANY ($4)) ORDER BY seq DESC";
     let rows = session.query(sql, &[&lowest.unwrap_or(first), &last, &account, &as_slices(keys)]).await?;
     let rest = lowest.filter(|lowest| *lowest > first).map(|lowest| SeqRange { first, last: lowest - 1 });
     Ok((rows.iter().map(|row| row.get(0)).collect(), rest))

@@ -1,6 +1,6 @@
 //! Lookup: what the store holds of a user, or of single events.
 //!
-//! In: a [`LookupQuery`]. Out: a [`Lookup`]. Affiliates are found by their links, events by their id or block by block
+//! In: a [`LookupQuery`]. Out: a [`Lookup`]. Affiliates are found by their links, events block by block
 //! ([`super::key_blocks`]). Invariants: it changes nothing; it has a session of its own, so that no settlement waits for it. Deliberately
 //! absent: bodies.
 
@@ -34,10 +34,12 @@ impl PostgresStore {
         let Some(account) = self.shared.find_number(session, &query.account).await? else {
             return Ok(Lookup::default());
         };
-        let asked = Asked::of(session, query).await?;
+        let ids: Vec<KeyHash> = query.ids.iter().map(|id| id.0).collect();
+        let named = events_with(session, account, &ids, query).await?;
+        let asked = Asked::of(session, query, named).await?;
         let own = query.code.as_ref().map(|code| keys::affiliate_hash(&self.shared.hash, &query.account, code));
         let (mut lookup, reached) = asked.user(session, own).await?;
-        let seqs = if query.is_of_user() { events_of(session, account, &reached, query).await? } else { asked.seqs };
+        let seqs = if query.is_of_user() { events_with(session, account, &reached, query).await? } else { asked.seqs };
         for seq in lookup.page(seqs, query.limit) {
             lookup.events.extend(record(session, seq).await?);
         }
@@ -49,21 +51,19 @@ impl PostgresStore {
 struct Asked {
     /// Keys of users.
     keys: Vec<(UserKey, FoundBy)>,
-    /// The newest row of the log with each of the ids, the newest first.
+    /// The rows of the log with one of the ids, the newest first.
     seqs: Vec<i64>,
 }
 
 impl Asked {
-    async fn of(session: &Session, query: &LookupQuery) -> Result<Self, Error> {
-        let ids: Vec<&[u8]> = query.ids.iter().map(|id| id.0.as_slice()).collect();
-        let sql = "SELECT seq, keys FROM log JOIN ids USING (seq) WHERE ids.id = ANY ($1) ORDER BY seq DESC";
-        let rows = session.query(sql, &[&ids]).await?;
+    async fn of(session: &Session, query: &LookupQuery, seqs: Vec<i64>) -> Result<Self, Error> {
+        let rows = session.query("SELECT keys FROM log WHERE seq = ANY ($1)", &[&seqs]).await?;
         let mut keys: Vec<_> = query.users.iter().map(|key| (*key, FoundBy::key(key))).collect();
         for row in &rows {
-            let of_event = keys::from_blob(row.get(1)).unwrap_or_default();
+            let of_event = keys::from_blob(row.get(0)).unwrap_or_default();
             keys.extend(of_event.into_iter().map(|key| (key, FoundBy::MessageId)));
         }
-        Ok(Self { keys, seqs: rows.iter().map(|row| row.get(0)).collect() })
+        Ok(Self { keys, seqs })
     }
 
     /// The affiliates that the keys lead to, that with the key `own`, and when the user was deleted; and all keys of the user.
@@ -120,8 +120,8 @@ impl Asked {
     }
 }
 
-/// The events with one of these keys, the newest first: one more than are wanted, if there are so many.
-async fn events_of(
+/// The events with one of these ids or keys, the newest first: one more than are wanted, if there are so many.
+async fn events_with(
     session: &Session,
     account: AccountNumber,
     keys: &[KeyHash],

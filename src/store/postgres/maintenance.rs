@@ -11,7 +11,9 @@ use super::vacuum::Vacuum;
 use super::{PostgresStore, compact, deletions, email_conflicts, measure, remembered, vault};
 use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::portions::MAX_EMPTY_PORTIONS;
-use crate::store::{EmailConflict, ForgetBefore, Maintenance, Measured, OnCommit, StoreError, StoreStatus, keys};
+use crate::store::{
+    EmailConflict, ForgetBefore, Ledger as _, Maintenance, Measured, OnCommit, StoreError, StoreStatus, keys,
+};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,7 +44,8 @@ impl Maintenance for PostgresStore {
         let measured =
             self.owner.run(move |session| Box::pin(async move { Ok(measure::measure(session, &accounts).await?) }));
         let remembered_dropped = self.remembered_dropped.load(Ordering::Relaxed);
-        Ok(Measured { remembered_dropped, ..measured.await? })
+        let ledger_dropped = self.shared.ledger.dropped();
+        Ok(Measured { remembered_dropped, ledger_dropped, ..measured.await? })
     }
 
     fn on_commit(&self, on_commit: OnCommit) {
@@ -112,6 +115,8 @@ impl Maintenance for PostgresStore {
 
     async fn close(&self) {
         let close = async {
+            // Err: the store has ended already, or cannot be written.
+            let _ = self.write_recorded().await;
             // Err: other processes take over what is owned here when the lease has ended.
             let _ = self.replica.resign().await;
             self.listen.close().await;
@@ -150,6 +155,8 @@ impl Compaction {
             None => open(connector).await?,
         };
         let session = self.session.insert(session);
+        let forget_ids = || session.transaction(async { Ok(compact::forget_ids(session, before.ids).await?) });
+        while forget_ids().await? == Some(true) {}
         self.examined_up_to = remove_settled(session, self.examined_up_to, before.events).await?;
         self.horizon = Some(build_filters(session, self.horizon).await?);
         while deletions::remove(session, before.deletions).await.map_err(|error| store_error(&error))? {}

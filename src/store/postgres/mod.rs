@@ -32,6 +32,7 @@ mod inspection;
 mod key_blocks;
 mod known_users;
 mod leases;
+mod ledger;
 mod listed;
 mod listen;
 mod lookup;

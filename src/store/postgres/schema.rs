@@ -26,8 +26,9 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, oldest_reader: 1, sql: TABLES },
     // A release of version 1 makes no blocks, and removes none: it may leave some without rows, and filters of forgotten keys.
     Migration { version: 2, oldest_reader: 1, sql: KEY_BLOCKS },
-    // A release of version 2 remembers nothing of users who are no affiliates yet, and erases none of it.
-    Migration { version: 3, oldest_reader: 1, sql: REMEMBERED_TRAITS },
+    // A release before makes filters without ids of events, removes entries of the ledger once the deduplication window has passed, remembers
+    // nothing of users who are no affiliates yet, and erases none of it.
+    Migration { version: 3, oldest_reader: 1, sql: LEDGER_AND_REMEMBERED_TRAITS },
 ];
 
 /// The migrations that this process knows. A test makes it one of the next release, which has one more: it `expands` the tables, so that
@@ -47,7 +48,8 @@ pub fn version() -> i64 {
     migrations().last().map_or(0, |last| last.version)
 }
 
-/// The first table to be made: `version` and `oldest_reader` (numbers: 8 bytes, big-endian), `hash_key` (32 bytes), and for each account
+/// The first table to be made: `version`, `oldest_reader` and `ids_forgotten_up_to` (numbers: 8 bytes, big-endian; up to this seq only the
+/// ids of pending events and of dead letters count), `hash_key` (32 bytes), and for each account
 /// whose affiliates were read from Refersion's list `list` with its number (text: how far).
 pub const META: &str = "CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value bytea NOT NULL)";
 
@@ -156,7 +158,13 @@ ALTER TABLE key_blocks ALTER COLUMN filter SET STORAGE EXTERNAL;
 CREATE INDEX key_blocks_without_filter ON key_blocks (last) WHERE filter IS NULL;
 ";
 
-const REMEMBERED_TRAITS: &str = "
+const LEDGER_AND_REMEMBERED_TRAITS: &str = "
+-- source: the id of the source at Segment, if the event said one. answered: the event was answered without being appended: it has an
+-- outcome and no body, and its id is not in ids.
+ALTER TABLE log ADD COLUMN source text, ADD COLUMN answered boolean NOT NULL DEFAULT false;
+-- with_ids: the filter has the ids of events, too.
+ALTER TABLE key_blocks ADD COLUMN with_ids boolean NOT NULL DEFAULT false;
+CREATE INDEX key_blocks_to_make ON key_blocks (last) WHERE filter IS NULL OR NOT with_ids;
 -- What is remembered of users who are no affiliates yet. Keys: 16 bytes, without tag.
 CREATE TABLE remembered_traits (
     key        bytea  PRIMARY KEY, -- of the userId

@@ -5,7 +5,7 @@
 use super::backlogs::Backlogs;
 use super::session::Session;
 use crate::domain::{AccountName, HashKey};
-use crate::store::CommitObserver;
+use crate::store::{CommitObserver, LedgerBuffer};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio_postgres::Error;
@@ -35,6 +35,8 @@ pub struct Shared {
     pub backlogs: Backlogs,
     /// Receives every commit.
     pub observer: CommitObserver,
+    /// Events that were answered without being appended, until they are written.
+    pub ledger: LedgerBuffer,
     /// A newer release has migrated the tables so far that this one has to end.
     pub too_old: CancellationToken,
     numbers: Mutex<HashMap<AccountName, AccountNumber>>,
@@ -44,8 +46,8 @@ pub struct Shared {
 impl Shared {
     /// The state at opening: no account is owned.
     pub fn new(hash: HashKey, max_backlog: u64, has_former_ids: bool, backlogs: Backlogs) -> Self {
-        let (observer, too_old, numbers, tokens) = Default::default();
-        Self { hash, max_backlog, has_former_ids, backlogs, observer, too_old, numbers, tokens }
+        let (observer, ledger, too_old, numbers, tokens) = Default::default();
+        Self { hash, max_backlog, has_former_ids, backlogs, observer, ledger, too_old, numbers, tokens }
     }
 
     /// This process owns the account from now on, by this token; or no longer (`None`).

@@ -4,6 +4,7 @@
 //! refused. The source is read as of one moment; everything is written in one transaction. The index of ids is made of the log.
 //! Deliberately absent: owners, tokens and replicas, which are of one run.
 
+use super::compact;
 use super::error::store_error;
 use super::open::{self, PostgresOpenError};
 use super::session::Session;
@@ -138,7 +139,13 @@ impl TransferSource for PostgresSource {
                           (SELECT last_value + is_called::int FROM log_seq),
                           (SELECT coalesce(max(seq) + 1, 0) FROM ids WHERE former)";
         let row = self.0.query_one(sql, &[]).await.map_err(|error| store_error(&error))?;
-        Ok(Identity { hash_key: row.get(0), next_seq: row.get(1), former_ids_below: row.get(2) })
+        let forgotten = compact::ids_forgotten_up_to(&self.0).await.map_err(|error| store_error(&error))?;
+        Ok(Identity {
+            hash_key: row.get(0),
+            next_seq: row.get(1),
+            former_ids_below: row.get(2),
+            ids_forgotten_up_to: forgotten,
+        })
     }
 
     async fn counts(&mut self) -> Result<TableCounts, StoreError> {
@@ -225,8 +232,10 @@ fn array(rows: &[Vec<ColumnValue>], column: usize, kind: ColumnKind) -> Box<dyn 
 
 /// Makes what the engine derives: the index of ids, the next seq, the next numbers of accounts and affiliates.
 async fn complete(session: &Session, identity: &Identity) -> Result<(), Error> {
-    let sql = "INSERT INTO ids (id, seq, former) SELECT id, max(seq), bool_or(seq < $1) FROM log GROUP BY id";
-    session.execute(sql, &[&identity.former_ids_below]).await?;
+    let sql = "INSERT INTO ids (id, seq, former) SELECT id, max(seq), bool_or(seq < $1) FROM log
+               WHERE NOT answered AND (seq > $2 OR outcome IS NULL OR seq IN (SELECT seq FROM dead_letters)) GROUP BY id";
+    session.execute(sql, &[&identity.former_ids_below, &identity.ids_forgotten_up_to]).await?;
+    compact::set_ids_forgotten_up_to(session, identity.ids_forgotten_up_to).await?;
     // Whether any is former is read once, when the store is opened.
     let sql = "INSERT INTO meta (name, value) SELECT 'former_ids', '' WHERE EXISTS (SELECT 1 FROM ids WHERE former)";
     session.execute(sql, &[]).await?;

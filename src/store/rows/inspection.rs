@@ -1,12 +1,15 @@
 //! Rows as operators look at them: pending events, page by page, and what became of an event.
 //!
-//! In: rows of `log`, `attempts` and `dead_letters`. Out: [`BacklogPage`]s and [`EventRecord`]s. A part that cannot be read is left out:
+//! In: rows of `log`, `attempts` and `dead_letters`. Out: [`BacklogPage`]s, [`EventPage`]s and [`EventRecord`]s. A part that cannot be read is left out:
 //! when the event is begun, it is found damaged.
 
 use super::{Columns, Damaged, event_id, number, timestamp, words};
 use crate::delivery::OutcomeCode;
 use crate::domain::EventId;
-use crate::store::{BacklogFilter, BacklogPage, EventRecord, EventState, PendingEvent, keys};
+use crate::store::inspection::shown_hashes;
+use crate::store::{
+    BacklogFilter, BacklogPage, EventFilter, EventPage, EventRecord, EventState, LedgerStatus, PendingEvent, keys,
+};
 
 /// A page examines at most so many pending events, so that a filter that fits none takes no long transaction.
 pub const EXAMINED: usize = 1_000;
@@ -14,12 +17,16 @@ pub const EXAMINED: usize = 1_000;
 /// The columns that [`BacklogScan::examine`] reads, in this order.
 pub const BACKLOG_COLUMNS: &str = "log.seq, log.id, log.keys, log.received_at, attempts.failures";
 
-/// The columns of a dead letter that [`dead_letter`] reads, in this order.
-pub const DEAD_LETTER_COLUMNS: &str =
-    "accounts.name, dead_letters.id, dead_letters.received_at, dead_letters.code, dead_letters.reason";
+/// A page examines at most so many events of the log.
+pub const EXAMINED_EVENTS: usize = 10_000;
 
-/// The columns of an entry of the log that [`logged`] reads, in this order.
-pub const LOG_COLUMNS: &str = "accounts.name, log.id, log.received_at, log.outcome";
+/// The columns that [`record`] reads, in this order, of [`RECORD_TABLES`].
+pub const RECORD_COLUMNS: &str = "log.seq, log.id, log.keys, log.received_at, log.outcome, log.source, log.answered,
+    accounts.name, dead_letters.code, dead_letters.reason";
+
+/// The tables of [`RECORD_COLUMNS`].
+pub const RECORD_TABLES: &str =
+    "log JOIN accounts USING (account) LEFT JOIN dead_letters ON dead_letters.seq = log.seq";
 
 /// A page of pending events while it is read.
 pub struct BacklogScan<'a> {
@@ -58,29 +65,70 @@ impl<'a> BacklogScan<'a> {
     }
 }
 
-/// The event that is kept as the dead letter `seq`.
-pub fn dead_letter(seq: i64, row: &impl Columns) -> Result<EventRecord, Damaged> {
-    let (outcome, reason) = (words(row, 3, "dead_letters.code")?, words(row, 4, "dead_letters.reason")?);
-    let (outcome, reason, state) = (Some(outcome), Some(reason), EventState::DeadLetter);
-    Ok(EventRecord { state, outcome, reason, ..logged(seq, row, None)? })
+/// A page of events of the log while it is read, the newest first.
+pub struct EventScan<'a> {
+    filter: &'a EventFilter,
+    limit: usize,
+    examined: usize,
+    /// Whether an event was late enough for the filter: the log is in the order of receipt, but for replayed dead letters.
+    in_time: bool,
+    last: i64,
+    events: Vec<EventRecord>,
 }
 
-/// The event `seq`, which is in the log and no dead letter; `outcome`: the number of its code, if it has ended.
-pub fn logged(seq: i64, row: &impl Columns, outcome: Option<i64>) -> Result<EventRecord, Damaged> {
+impl<'a> EventScan<'a> {
+    /// A page of up to `limit` events that fit `filter`. An engine examines events of the account, from the newest on, up to
+    /// [`EXAMINED_EVENTS`] of them, until one says that the page is full.
+    pub fn new(filter: &'a EventFilter, limit: usize) -> Self {
+        Self { filter, limit, examined: 0, in_time: false, last: 0, events: Vec::new() }
+    }
+
+    /// Examines the next row; returns whether the page is full.
+    pub fn examine(&mut self, row: &impl Columns) -> Result<bool, Damaged> {
+        let event = record(row)?;
+        (self.examined, self.last) = (self.examined + 1, event.seq);
+        self.in_time |= self.filter.is_since(event.received_at);
+        if self.filter.fits(&event) {
+            self.events.push(event);
+        }
+        Ok(self.events.len() == self.limit)
+    }
+
+    /// The page.
+    pub fn page(self) -> EventPage {
+        let more = self.events.len() == self.limit || (self.examined == EXAMINED_EVENTS && self.in_time);
+        EventPage { events: self.events, next: more.then_some(self.last) }
+    }
+}
+
+/// What became of an event of the log.
+pub fn record(row: &impl Columns) -> Result<EventRecord, Damaged> {
+    let users = row.blob(2, "log.keys").ok().flatten().and_then(keys::from_blob).unwrap_or_default();
+    let [user_id_hash, email_hash] = shown_hashes(&users);
+    let (ended, answered) = (row.integer(4, "log.outcome")?, number(row, 6, "log.answered")? != 0);
+    let letter = row.text(8, "dead_letters.code")?;
+    // A code of a newer release has no name here.
+    let code = ended.map(|number| OutcomeCode::from_number(number).unwrap_or(OutcomeCode::Unrecorded));
+    let name = code.filter(|code| Some(code.number()) == ended).map(OutcomeCode::as_str);
+    let state = match (ended, letter) {
+        (_, Some(_)) => EventState::DeadLetter,
+        (None, None) => EventState::Pending,
+        (Some(_), None) if answered => EventState::Answered,
+        (Some(_), None) => EventState::Settled,
+    };
     Ok(EventRecord {
-        seq,
-        account: words(row, 0, "accounts.name")?,
+        seq: number(row, 0, "log.seq")?,
+        account: words(row, 7, "accounts.name")?,
         event: id(row, "log.id").to_string(),
-        received_at: timestamp(row, 2, "log.received_at")?,
-        state: if outcome.is_none() { EventState::Pending } else { EventState::Settled },
-        outcome: outcome.and_then(OutcomeCode::from_number).map(|code| code.as_str().to_owned()),
-        reason: None,
+        user_id_hash,
+        email_hash,
+        source: row.text(5, "log.source")?.map(str::to_owned),
+        received_at: timestamp(row, 3, "log.received_at")?,
+        state,
+        status: LedgerStatus::of(code, answered),
+        outcome: letter.or(name).map(str::to_owned),
+        reason: row.text(9, "dead_letters.reason")?.map(str::to_owned),
     })
-}
-
-/// The outcome in a row with the [`LOG_COLUMNS`]; none while the event is pending.
-pub fn outcome(row: &impl Columns) -> Result<Option<i64>, Damaged> {
-    row.integer(3, "log.outcome")
 }
 
 /// The event's id in the second column; zeros if it cannot be read.

@@ -7,7 +7,7 @@ use super::erase;
 use super::query::Query;
 use super::remembered;
 use super::write_tx::WriteTx;
-use crate::domain::{AccountName, EventId, Seq, Timestamp, UserKey};
+use crate::domain::{AccountName, EventId, Seq, SourceId, Timestamp, UserKey};
 use crate::failpoint;
 use crate::store::append_decision::{AppendDecision, EventLookup, decide};
 use crate::store::erasure::KeyHash;
@@ -58,7 +58,8 @@ fn apply(tx: &mut WriteTx<'_>, event: &NewEvent, decision: AppendDecision) -> Re
     match decision {
         AppendDecision::Append { pending } => {
             let account = tx.account_number(&event.account)?;
-            let seq = insert(tx, account, event.id, &event.keys, event.received_at, &event.body)?;
+            let source = event.source.as_ref();
+            let seq = insert(tx, account, event.id, &event.keys, source, event.received_at, &event.body)?;
             Ok(Appended::Accepted { seq, pending })
         }
         AppendDecision::Duplicate => Ok(Appended::Duplicate),
@@ -78,12 +79,14 @@ pub fn insert(
     account: AccountNumber,
     id: EventId,
     users: &[UserKey],
+    source: Option<&SourceId>,
     received_at: Timestamp,
     body: &[u8],
 ) -> Result<Seq, StoreError> {
     let seq = tx.state.log.append(account, id, users);
-    let sql = "INSERT INTO log (seq, account, id, keys, received_at) VALUES (?1, ?2, ?3, ?4, ?5)";
-    tx.connection.run(sql, params![seq.0, account, id.0.as_slice(), keys::to_blob(users), received_at.0])?;
+    let sql = "INSERT INTO log (seq, account, id, keys, received_at, source) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let (keys, source) = (keys::to_blob(users), source.map(SourceId::as_str));
+    tx.connection.run(sql, params![seq.0, account, id.0.as_slice(), keys, received_at.0, source])?;
     tx.connection.run("INSERT INTO bodies (seq, body) VALUES (?1, ?2)", params![seq.0, body])?;
     Ok(seq)
 }

@@ -1,17 +1,17 @@
-//! Compaction of the file, one portion at a time: removes settled events whose deduplication window has passed, and returns free
-//! pages to the file system.
+//! Compaction of the file, one portion at a time: forgets ids whose deduplication window has passed, removes settled events that the
+//! ledger keeps no longer, and returns free pages to the file system.
 //!
 //! Invariants: a portion occupies the writer for some milliseconds at most; an event stays in the log while it is pending and
-//! while its dead letter is kept. Deliberately absent: when it is done ([`super::maintenance`]).
+//! while its dead letter is kept, and so does its id. Deliberately absent: when it is done ([`super::maintenance`]).
 
 use super::key_blocks;
 use super::older_ids;
 use super::query::Query;
-use super::schema::{NEXT_SEQ, set_meta};
+use super::schema::{IDS_FORGOTTEN_UP_TO, NEXT_SEQ, meta, set_meta};
 use super::write_tx::WriteTx;
 use crate::domain::{EventId, Seq, Timestamp};
 use crate::store::StoreError;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 /// So many rows are examined in one read.
 const EXAMINED: i64 = 5_000;
@@ -25,6 +25,51 @@ const PAGES: u32 = 100;
 /// The events that are to be removed.
 const REMOVABLE: &str = "outcome IS NOT NULL AND received_at < ?2
                          AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.seq = log.seq)";
+
+/// Forgets the ids of the next events received before `before`, up to the first one that was received later: they leave the index in
+/// memory and the table `older_ids`. Says whether there may be more. An event that is pending or a dead letter keeps its id, until its
+/// dead letter is discarded or its row is removed.
+pub fn forget_ids(tx: &mut WriteTx<'_>, before: Timestamp) -> Result<bool, StoreError> {
+    let after = meta(tx.connection, IDS_FORGOTTEN_UP_TO)?;
+    let sql = "SELECT seq, id, received_at < ?2, answered = 0 AND outcome IS NOT NULL
+                   AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.seq = log.seq)
+               FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?3";
+    let limit = i64::try_from(PORTION).unwrap_or(i64::MAX);
+    let read = |row: &Row<'_>| {
+        let id = row.get_ref(1)?.as_blob().ok().and_then(|id| id.try_into().ok()).map(EventId);
+        Ok((Seq(row.get(0)?), id, row.get::<_, bool>(2)?, row.get::<_, bool>(3)?))
+    };
+    let rows = tx.connection.all(sql, params![after, before.0, limit], read)?;
+    let past: Vec<_> = rows.iter().take_while(|(_, _, is_past, _)| *is_past).collect();
+    for (seq, id, _, _) in past.iter().filter(|(_, _, _, has_ended)| *has_ended) {
+        if let Some(id) = id {
+            forget_id(tx, *id, *seq)?;
+        }
+    }
+    if let Some((last, ..)) = past.last() {
+        set_meta(tx.connection, IDS_FORGOTTEN_UP_TO, last.0)?;
+    }
+    Ok(past.len() == PORTION)
+}
+
+/// Forgets the id of an event that is kept as a dead letter no longer, if its window has passed meanwhile.
+pub fn forget_id_of(tx: &mut WriteTx<'_>, seq: Seq) -> Result<(), StoreError> {
+    let sql = "SELECT id FROM log WHERE seq = ?1 AND seq <= ?2";
+    let values = [seq.0, meta(tx.connection, IDS_FORGOTTEN_UP_TO)?];
+    let id: Option<Vec<u8>> = tx.connection.one(sql, values, |row| Ok(row.get(0)?))?;
+    match id.and_then(|id| id.try_into().ok()).map(EventId) {
+        Some(id) => forget_id(tx, id, seq),
+        None => Ok(()),
+    }
+}
+
+fn forget_id(tx: &mut WriteTx<'_>, id: EventId, seq: Seq) -> Result<(), StoreError> {
+    if tx.state.older_ids {
+        older_ids::delete(tx.connection, &id, seq)?;
+    }
+    tx.state.log.remove(id, seq);
+    Ok(())
+}
 
 /// Examines the rows after the seq `after`: those to remove, and the seq after which to go on; none at the end of the log.
 pub fn examine(connection: &Connection, after: i64, before: Timestamp) -> Result<(Vec<Seq>, Option<i64>), StoreError> {
@@ -40,11 +85,9 @@ pub fn remove(tx: &mut WriteTx<'_>, seqs: &[Seq], before: Timestamp) -> Result<(
     let sql = format!("DELETE FROM log WHERE seq = ?1 AND {REMOVABLE} RETURNING id");
     for seq in seqs {
         let id: Option<Vec<u8>> = tx.connection.one(&sql, params![seq.0, before.0], |row| Ok(row.get(0)?))?;
-        let Some(id) = id.and_then(|id| id.try_into().ok()).map(EventId) else { continue };
-        if tx.state.older_ids {
-            older_ids::delete(tx.connection, &id, *seq)?;
+        if let Some(id) = id.and_then(|id| id.try_into().ok()).map(EventId) {
+            forget_id(tx, id, *seq)?;
         }
-        tx.state.log.remove(id, *seq);
     }
     key_blocks::remove_empty(tx.connection, seqs)?;
     // The rows that are left do not tell which seqs were assigned.

@@ -4,6 +4,7 @@
 
 use super::append;
 use super::attempts;
+use super::compact;
 use super::query::Query;
 use super::read::is_pending;
 use super::settle::RowCleanup;
@@ -154,7 +155,9 @@ fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> Result<Result<Seq, Replay>, Sto
         return Ok(Err(Replay::SentAgain));
     }
     discard(tx, seq)?;
-    let again = append::insert(tx, account, id, &users, received_at, &body)?;
+    let again = append::insert(tx, account, id, &users, None, received_at, &body)?;
+    let sql = "UPDATE log SET source = (SELECT source FROM log WHERE seq = ?2) WHERE seq = ?1";
+    tx.connection.run(sql, [again.0, seq.0])?;
     attempts::write(tx.connection, again, AttemptRecord::of_replayed(history))?;
     Ok(Ok(again))
 }
@@ -165,6 +168,7 @@ pub fn discard(tx: &mut WriteTx<'_>, seq: Seq) -> Result<bool, StoreError> {
     if there {
         tx.connection.run("DELETE FROM dead_keys WHERE seq = ?1", [seq.0])?;
         tx.state.log.add_dead_letters(-1);
+        compact::forget_id_of(tx, seq)?;
     }
     Ok(there)
 }

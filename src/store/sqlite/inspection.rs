@@ -4,11 +4,13 @@ use super::query::Query;
 use super::{SqliteStore, dead_letters};
 use crate::domain::{AccountName, Timestamp};
 use crate::store::rows::inspection::{
-    BACKLOG_COLUMNS, BacklogScan, DEAD_LETTER_COLUMNS, EXAMINED, LOG_COLUMNS, dead_letter, logged, outcome,
+    BACKLOG_COLUMNS, BacklogScan, EXAMINED, EXAMINED_EVENTS, EventScan, RECORD_COLUMNS, RECORD_TABLES,
+    record as event_of,
 };
 use crate::store::rows::timestamp;
 use crate::store::{
-    BacklogFilter, BacklogPage, DeadLetterPage, EventRecord, Filter, Inspection, Lookup, LookupQuery, StoreError,
+    BacklogFilter, BacklogPage, DeadLetterPage, EventFilter, EventPage, EventRecord, Filter, Inspection, Lookup,
+    LookupQuery, StoreError,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -51,6 +53,11 @@ impl Inspection for SqliteStore {
         self.readers.read(move |connection| record(connection, seq)).await
     }
 
+    async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError> {
+        let filter = filter.clone();
+        self.readers.read(move |connection| events(connection, &filter, before, limit.max(1))).await
+    }
+
     async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
         self.look_up(query).await
     }
@@ -80,14 +87,24 @@ fn page(connection: &Connection, filter: &BacklogFilter, after: i64, limit: usiz
     Ok(scan.page())
 }
 
+fn events(connection: &Connection, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError> {
+    let sql = format!(
+        "SELECT {RECORD_COLUMNS} FROM {RECORD_TABLES} WHERE log.seq < ?1 AND (?2 IS NULL OR accounts.name = ?2)
+         ORDER BY log.seq DESC LIMIT {EXAMINED_EVENTS}"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![before, filter.account])?;
+    let mut scan = EventScan::new(filter, limit);
+    while let Some(row) = rows.next()? {
+        if scan.examine(row)? {
+            break;
+        }
+    }
+    Ok(scan.page())
+}
+
 /// What became of the event with this seq.
 pub fn record(connection: &Connection, seq: i64) -> Result<Option<EventRecord>, StoreError> {
-    let snapshot = connection.unchecked_transaction()?;
-    let sql = format!("SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1");
-    let dead = snapshot.one(&sql, [seq], |row| Ok(dead_letter(seq, row)?))?;
-    if dead.is_some() {
-        return Ok(dead);
-    }
-    let sql = format!("SELECT {LOG_COLUMNS} FROM log JOIN accounts USING (account) WHERE seq = ?1");
-    snapshot.one(&sql, [seq], |row| Ok(logged(seq, row, outcome(row)?)?))
+    let sql = format!("SELECT {RECORD_COLUMNS} FROM {RECORD_TABLES} WHERE log.seq = ?1");
+    connection.one(&sql, [seq], |row| Ok(event_of(row)?))
 }

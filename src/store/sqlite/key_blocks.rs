@@ -1,6 +1,7 @@
-//! The blocks of the log, each with a filter of the keys in it ([`crate::store::key_filter`]): how the events of a user are found.
+//! The blocks of the log, each with a filter of the ids and keys in it ([`crate::store::key_filter`]): how the events of a user, or with
+//! an id, are found.
 //!
-//! In: rows of the log, once there are enough for a block. Out: the blocks that may hold a key, and the rows in them that do.
+//! In: rows of the log, once there are enough for a block. Out: the blocks that may hold an id or a key, and the rows in them that do.
 //! Invariants: blocks do not overlap, and follow each other without a gap; rows after the last block are read one by one (those of the
 //! last seconds: [`build`] runs with every compaction); a block without rows is removed; the filter of a block whose user was forgotten
 //! is removed, and made anew. Deliberately absent: who asks ([`super::lookup`]).
@@ -40,13 +41,14 @@ pub fn build(tx: &mut WriteTx<'_>) -> Result<bool, StoreError> {
 
 /// The filter of the first rows of a range, how many they are (a block at most), and the seq of the last one.
 fn filter(connection: &Connection, SeqRange { first, last }: SeqRange) -> Result<(KeyFilter, i64, i64), StoreError> {
-    let sql = "SELECT seq, keys FROM log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
+    let sql = "SELECT seq, id, keys FROM log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![first, last, BLOCK_ROWS])?;
     let (mut filter, mut count, mut end) = (KeyFilter::new(), 0, first);
     while let Some(row) = rows.next()? {
         (count, end) = (count + 1, row.get(0)?);
-        filter.add(row.get_ref(1)?.as_blob().unwrap_or_default());
+        let blob = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_blob().unwrap_or_default());
+        filter.add(blob(1)?, blob(2)?);
     }
     Ok((filter, count, end))
 }
@@ -84,7 +86,7 @@ fn each_block(connection: &Connection, rows: &[Seq], sql: &str) -> Result<(), St
     Ok(())
 }
 
-/// The rows that may have one of these keys, the newest first. It reads every filter: 4 bytes of each event.
+/// The rows that may have one of these ids or keys, the newest first. It reads every filter: 4 bytes of each event.
 pub fn candidates(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<SeqRange>, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     let mut ranges = vec![SeqRange { first: covered_up_to(&snapshot)? + 1, last: i64::MAX - 1 }];
@@ -98,19 +100,21 @@ pub fn candidates(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<SeqRa
     Ok(ranges)
 }
 
-/// Examines the last rows of a range: those with one of these keys, the newest first, and the rest of the range.
+/// Examines the last rows of a range: those with one of these ids or keys, the newest first, and the rest of the range.
 pub fn examine(
     connection: &Connection,
     keys: &[KeyHash],
     range: SeqRange,
 ) -> Result<(Vec<i64>, Option<SeqRange>), StoreError> {
-    let sql = "SELECT seq, keys FROM log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3";
+    let sql = "SELECT seq, id, keys FROM log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![range.first, range.last, PORTION])?;
     let (mut found, mut examined, mut lowest) = (Vec::new(), 0, range.first);
     while let Some(row) = rows.next()? {
         (examined, lowest) = (examined + 1, row.get(0)?);
-        if keys::hashes(row.get_ref(1)?.as_blob().unwrap_or_default()).any(|key| keys.contains(&key)) {
+        let blob = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_blob().unwrap_or_default());
+        let id: Option<KeyHash> = blob(1)?.try_into().ok();
+        if id.into_iter().chain(keys::hashes(blob(2)?)).any(|hash| keys.contains(&hash)) {
             found.push(lowest);
         }
     }

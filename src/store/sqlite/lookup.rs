@@ -1,7 +1,7 @@
 //! Lookup: what the store holds of a user, or of single events.
 //!
-//! In: a [`LookupQuery`]. Out: a [`Lookup`]. Affiliates are found by their links, events by their id in the deduplication index, or
-//! block by block ([`super::key_blocks`]): a filter of 4 bytes an event is read, and the rows of the blocks that may hold a key.
+//! In: a [`LookupQuery`]. Out: a [`Lookup`]. Affiliates are found by their links, events block by block ([`super::key_blocks`]): a filter of
+//! 4 bytes an event is read, and the rows of the blocks that may hold an id or a key.
 //! Invariants: it changes nothing; each read is short. Deliberately absent: bodies.
 
 use super::SqliteStore;
@@ -11,8 +11,7 @@ use super::inspection::record;
 use super::key_blocks::{candidates, examine};
 use super::query::Query;
 use super::remembered;
-use super::write_tx::WriteTx;
-use crate::domain::{EventId, Seq, UserKey};
+use crate::domain::UserKey;
 use crate::store::erasure::{KeyHash, Reached};
 use crate::store::keys::{self, EMAIL, TaggedKey, USER_ID};
 use crate::store::{FoundAffiliate, FoundBy, Lookup, LookupQuery, StoreError, portions};
@@ -22,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 impl SqliteStore {
     /// See [`Inspection::lookup`](crate::store::Inspection::lookup).
     pub(super) async fn look_up(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
-        let named = self.find_ids(query.ids.clone()).await?;
+        let named = self.events_with(query.ids.iter().map(|id| id.0).collect(), query).await?;
         let (users, seqs, of_user) = (query.users.clone(), named.clone(), query.is_of_user());
         let own = query.code.as_ref().map(|code| keys::of_affiliate(&self.hash, &query.account, code));
         let read = move |connection: &Connection| {
@@ -30,7 +29,7 @@ impl SqliteStore {
             user(&snapshot, &asked(&snapshot, users, own, &seqs)?)
         };
         let (mut lookup, reached) = self.readers.read(read).await?;
-        let seqs = if of_user { self.events_of(reached, query).await? } else { named };
+        let seqs = if of_user { self.events_with(reached, query).await? } else { named };
         let seqs = lookup.page(seqs, query.limit);
         let records = move |connection: &Connection| {
             seqs.iter().filter_map(|seq| record(connection, *seq).transpose()).collect::<Result<Vec<_>, _>>()
@@ -39,19 +38,8 @@ impl SqliteStore {
         Ok(lookup)
     }
 
-    /// The newest row of the log with each of these ids, the newest first.
-    async fn find_ids(&self, ids: Vec<EventId>) -> Result<Vec<i64>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let find = move |tx: &mut WriteTx<'_>| {
-            ids.iter().filter_map(|id| tx.find_id(*id).transpose()).collect::<Result<BTreeSet<Seq>, _>>()
-        };
-        Ok(self.writer.write(find).await?.into_iter().rev().map(|seq| seq.0).collect())
-    }
-
-    /// The events with one of these keys, the newest first: one more than are wanted, if there are so many.
-    async fn events_of(&self, keys: Vec<KeyHash>, query: &LookupQuery) -> Result<Vec<i64>, StoreError> {
+    /// The events with one of these ids or keys, the newest first: one more than are wanted, if there are so many.
+    async fn events_with(&self, keys: Vec<KeyHash>, query: &LookupQuery) -> Result<Vec<i64>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }

@@ -6,7 +6,7 @@ use super::{SqliteStore, affiliates, checkpoint, compact, erase, key_blocks, old
 use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{
-    EmailConflict, ForgetBefore, Maintenance, Measured, OnCommit, Ownership, StoreError, StoreStatus,
+    EmailConflict, ForgetBefore, Ledger as _, Maintenance, Measured, OnCommit, Ownership, StoreError, StoreStatus,
     keys as stored_keys,
 };
 use async_trait::async_trait;
@@ -81,6 +81,7 @@ impl Maintenance for SqliteStore {
     }
 
     async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {
+        while self.writer.write(move |tx| compact::forget_ids(tx, before.ids)).await? {}
         self.remove_settled(before.events).await?;
         while self.writer.write(move |tx| erase::remove_moments(tx.connection, before.deletions)).await? {}
         self.remove_remembered(before).await?;
@@ -95,6 +96,8 @@ impl Maintenance for SqliteStore {
     }
 
     async fn close(&self) {
+        // Err: the store has ended already, or cannot be written.
+        let _ = self.write_recorded().await;
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -16,7 +16,7 @@ impl SqliteStore {
             let counts = self.published.lock();
             (counts.pending.keys().cloned().collect::<Vec<_>>(), counts.deduplication)
         };
-        let path = self.readers.path().to_owned();
+        let (path, ledger_dropped) = (self.readers.path().to_owned(), self.ledger.dropped());
         let remembered_dropped = self.remembered_dropped.load(Ordering::Relaxed);
         let read = move |connection: &Connection| {
             Ok(Measured {
@@ -28,6 +28,7 @@ impl SqliteStore {
                 free: free(&path),
                 deduplication_ids: deduplication.0,
                 deduplication_bytes: deduplication.1,
+                ledger_dropped,
             })
         };
         self.readers.read(read).await

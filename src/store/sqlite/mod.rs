@@ -1,7 +1,7 @@
 //! The SQLite engine: one file, one writer thread with group commit, and connections that read beside it.
 //!
 //! The file is in WAL mode with `synchronous=FULL`. Every change of rows is a job of the [`writer`], one module per verb:
-//! [`append`], [`settle`], [`erase`], [`forget`], [`compact`], [`key_blocks`], and the changes of [`dead_letters`].
+//! [`append`], [`ledger`], [`settle`], [`erase`], [`forget`], [`compact`], [`key_blocks`], and the changes of [`dead_letters`].
 //! [`read`](mod@read), [`begin`] and [`lookup`] run on a [`reader`]. Beside the file, memory holds counts and the deduplication index
 //! ([`write_tx`]). Invariant: one process per file, held by a lock that ends with the process. Deliberately absent: any
 //! rule about users, order, retries or coalescing; a write buffer or memtable in front of the log, since appending is sequential and
@@ -20,6 +20,7 @@ mod forget;
 mod inspection;
 mod job;
 mod key_blocks;
+mod ledger;
 mod listed;
 mod lookup;
 mod maintenance;
@@ -56,7 +57,8 @@ pub use transfer::{SqliteSource, SqliteTarget};
 use super::in_flight::InFlightEvents;
 use super::published::Published;
 use super::{
-    AffiliateChanges, Appended, Begun, EventLog, Limits, NewEvent, Settlement, StoreError, body, keys, portions,
+    AffiliateChanges, AnsweredEvent, Appended, Begun, EventLog, LedgerBuffer, Limits, NewEvent, Settlement, StoreError,
+    body, keys, portions,
 };
 use crate::delivery::{Progress, Recalled};
 use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
@@ -69,6 +71,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::sync::Mutex;
+use write_tx::WriteTx;
 use writer::Writer;
 
 /// A store in one SQLite file.
@@ -81,6 +84,7 @@ pub struct SqliteStore {
     in_flight: Arc<InFlightEvents>,
     hash: HashKey,
     limits: Limits,
+    ledger: LedgerBuffer,
     /// How far the last compaction came through the log.
     examined_up_to: Mutex<i64>,
     /// See [`Measured::remembered_dropped`](super::Measured::remembered_dropped).
@@ -99,9 +103,9 @@ impl SqliteStore {
         let store = open::open(path, limits.deduplication_memory)?;
         let (hash, published) = (store.state.hash.clone(), Arc::clone(store.state.log.published()));
         let writer = Writer::start(store).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
-        let (readers, in_flight, examined_up_to) = (Readers::new(path.to_owned()), Arc::default(), Mutex::default());
-        let remembered_dropped = AtomicU64::new(0);
-        Ok(Self { readers, writer, published, in_flight, hash, limits, examined_up_to, remembered_dropped })
+        let (readers, in_flight) = (Readers::new(path.to_owned()), Arc::default());
+        let (ledger, examined_up_to, remembered_dropped) = Default::default();
+        Ok(Self { readers, writer, published, in_flight, hash, limits, ledger, examined_up_to, remembered_dropped })
     }
 }
 
@@ -114,7 +118,14 @@ impl EventLog for SqliteStore {
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         let events = body::pack_all(events).await?;
         let max_backlog = self.limits.max_backlog;
-        self.writer.write(move |tx| append::append(tx, &events, max_backlog)).await
+        let append = move |tx: &mut WriteTx<'_>| {
+            let appended = append::append(tx, &events, max_backlog)?;
+            let answered = AnsweredEvent::not_appended(&events, &appended);
+            Ok((appended, answered))
+        };
+        let (appended, answered) = self.writer.write(append).await?;
+        self.ledger.record_all(answered);
+        Ok(appended)
     }
 
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {

@@ -5,7 +5,7 @@
 //! opened, too. Deliberately absent: which ids are forgotten, and when ([`super::compact`]).
 
 use super::query::Query;
-use super::schema::{meta, set_meta};
+use super::schema::{IDS_FORGOTTEN_UP_TO, meta, set_meta};
 use crate::domain::{EventId, Seq};
 use crate::store::StoreError;
 use crate::store::id_index::{IdIndex, fingerprint};
@@ -22,15 +22,22 @@ pub fn exist(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT EXISTS (SELECT 1 FROM older_ids)", [], |row| row.get(0))
 }
 
+/// The rows after the seq ?1 whose ids count, in their order: up to the seq ?2 only those of pending events and of dead letters.
+const COUNTING: &str = "SELECT seq, id FROM (
+    SELECT seq, id FROM log WHERE seq > ?1 AND seq <= ?2
+        AND seq IN (SELECT seq FROM log INDEXED BY log_waiting WHERE outcome IS NULL UNION SELECT seq FROM dead_letters)
+    UNION ALL SELECT seq, id FROM log WHERE seq > max(?1, ?2) AND answered = 0) ORDER BY seq";
+
 /// Reads the ids of the log into memory in one pass; what does not fit into `allowed` bytes goes into the table.
 pub fn load(connection: &Connection, allowed: usize) -> rusqlite::Result<IdIndex> {
-    let after = meta(connection, UP_TO)?;
+    let (on_disk, forgotten) = (meta(connection, UP_TO)?, meta(connection, IDS_FORGOTTEN_UP_TO)?);
+    let after = on_disk.max(forgotten);
     let seq = |sql| connection.query_row(sql, [after], |row| row.get::<_, i64>(0));
     let last = seq("SELECT coalesce((SELECT max(seq) FROM log), ?1)")?;
     let first = seq("SELECT coalesce((SELECT min(seq) FROM log WHERE seq > ?1), ?1)")?;
     let mut ids = IdIndex::new(allowed, usize::try_from(last - first).unwrap_or(0));
-    let mut statement = connection.prepare("SELECT seq, id FROM log WHERE seq > ?1 ORDER BY seq")?;
-    let mut rows = statement.query([after])?;
+    let mut statement = connection.prepare(COUNTING)?;
+    let mut rows = statement.query([on_disk, forgotten])?;
     while let Some(row) = rows.next()? {
         // An id that cannot be read is left out: when its event is begun, it is found to be damaged.
         let Some(id) = row.get_ref(1)?.as_blob().ok().and_then(|id| id.try_into().ok()) else { continue };

@@ -17,7 +17,8 @@ pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
 /// The tables that version 6 has, too.
 const TABLES: &str = "
 -- Single values: 'hash_key' (32 bytes), 'next_seq' (as of the last compaction: no seq below it is assigned again),
--- 'older_ids_up_to' (up to this seq the ids of the log are found in older_ids), 'former_ids_below' (events below this seq may have
+-- 'older_ids_up_to' (up to this seq the ids of the log are found in older_ids), 'ids_forgotten_up_to' (up to this seq only the ids of
+-- pending events and of dead letters count), 'former_ids_below' (events below this seq may have
 -- their former id), 'probes', 'open' (see clean_shutdown.rs), 'release' (that opened the file last), 'list 1' (how far Refersion's list of
 -- the affiliates of account 1 was read).
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -25,7 +26,7 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 -- Accounts, by a small number. health: opaque text.
 CREATE TABLE accounts (account INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, health TEXT);
 
--- Every event, in the order of its commit, until the deduplication window has passed.
+-- Every event, in the order of its commit, until the deduplication window and that of the ledger have passed.
 CREATE TABLE log (
     seq         INTEGER PRIMARY KEY,
     account     INTEGER NOT NULL,
@@ -115,8 +116,14 @@ CREATE TABLE key_blocks (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, filte
 CREATE INDEX key_blocks_without_filter ON key_blocks (last) WHERE filter IS NULL;
 ";
 
-/// The tables that version 9 has added.
+/// The tables that version 9 has changed or added. Filters made before have no ids of events.
 pub const TABLES_NEW_IN_9: &str = "
+-- source: the id of the source at Segment, if the event said one. answered: 1 for an event that was answered without being
+-- appended: it has an outcome and no body, and its id is in no index.
+ALTER TABLE log ADD COLUMN source TEXT;
+ALTER TABLE log ADD COLUMN answered INTEGER NOT NULL DEFAULT 0;
+UPDATE key_blocks SET filter = NULL;
+
 -- What is remembered of users who are no affiliates yet. Keys: 16 bytes, without tag.
 CREATE TABLE remembered_traits (
     key        BLOB PRIMARY KEY, -- of the userId
@@ -131,6 +138,9 @@ CREATE INDEX remembered_traits_email ON remembered_traits (email) WHERE email IS
 CREATE INDEX remembered_traits_age ON remembered_traits (account, expires_at, size);
 CREATE INDEX remembered_traits_expires ON remembered_traits (expires_at);
 ";
+
+/// The name in `meta` of the last seq up to which ids count only while their events are pending or dead letters.
+pub const IDS_FORGOTTEN_UP_TO: &str = "ids_forgotten_up_to";
 
 /// The name in `meta` of the seq below which events may have their former id; none in a file that was not migrated.
 pub const FORMER_IDS_BELOW: &str = "former_ids_below";
@@ -186,12 +196,15 @@ fn prepare_statements(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Makes the tables of an empty file, within the caller's transaction.
 pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Result<()> {
-    connection.execute_batch(TABLES)?;
-    connection.execute_batch(TABLES_NEW_IN_7)?;
-    connection.execute_batch(TABLES_NEW_IN_8)?;
+    create_tables_of_8(connection)?;
     connection.execute_batch(TABLES_NEW_IN_9)?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
     connection.pragma_update(None, "user_version", VERSION)
+}
+
+/// Makes the tables of version 8.
+pub fn create_tables_of_8(connection: &Connection) -> rusqlite::Result<()> {
+    [TABLES, TABLES_NEW_IN_7, TABLES_NEW_IN_8].into_iter().try_for_each(|tables| connection.execute_batch(tables))
 }
 
 /// The release that opened the file last, if it wrote its name: releases before 0.4.0 did not.

@@ -63,6 +63,7 @@ fn event(n: u32, account: &AccountName) -> NewEvent {
         former_id: None,
         keys: vec![UserKey::UserId(key(n)), UserKey::Email(key(n))],
         known_users_only: None,
+        source: None,
         body: b"{}".to_vec(),
         received_at: Timestamp(n.into()),
     }
@@ -135,7 +136,11 @@ fn work(store: &mut SqliteFile) {
     assert_eq!(begin::begin(&store.connection, &main, &[unit(0), unit(2)]).expect("begun").len(), 2);
     let progress = Progress { stage: Stage::CheckEdit, ..Progress::default() };
     transaction(store, |tx| {
-        let only = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(i64::MAX)), deleted_at: Some(Timestamp(9)) });
+        let only = Some(KnownUsersOnly {
+            none_pending_up_to: Some(Seq(i64::MAX)),
+            deleted_at: Some(Timestamp(9)),
+            if_unknown: OutcomeCode::UnknownUser,
+        });
         let new = NewEvent { known_users_only: only, former_id: Some(EventId(key(2))), ..event(BACKLOG + 1, &main) };
         append::append(tx, &[event(1, &main), new.clone(), event(BACKLOG + 3, &main)], 10).expect_err("full");
         append::append(tx, &[event(1, &main), new, event(BACKLOG + 2, &account(BACKLOG))], u64::MAX).expect("appended");

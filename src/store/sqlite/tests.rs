@@ -28,6 +28,7 @@ fn event(n: u32, user: UserKey) -> NewEvent {
         former_id: None,
         keys: vec![user],
         known_users_only: None,
+        source: None,
         body: format!("body {n}").into_bytes(),
         received_at: Timestamp(i64::from(n)),
     }
@@ -131,7 +132,8 @@ async fn an_event_for_known_users_is_appended_unless_nobody_can_be_known() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(&folder);
     let ask = async |n, only| {
-        let known_users_only = Some(KnownUsersOnly { none_pending_up_to: only, deleted_at: None });
+        let known_users_only =
+            Some(KnownUsersOnly { none_pending_up_to: only, deleted_at: None, if_unknown: OutcomeCode::UnknownUser });
         store.append(vec![NewEvent { known_users_only, ..event(n, user(9)) }]).await.expect("an answer")[0]
     };
     assert_eq!(ask(1, None).await, Appended::UnknownUser, "nothing waits at all");
@@ -144,7 +146,8 @@ async fn an_event_for_known_users_is_appended_unless_nobody_can_be_known() {
     );
     drop(store);
     let store = open(&folder);
-    let known_users_only = Some(KnownUsersOnly { none_pending_up_to: None, deleted_at: None });
+    let known_users_only =
+        Some(KnownUsersOnly { none_pending_up_to: None, deleted_at: None, if_unknown: OutcomeCode::UnknownUser });
     let other = NewEvent { known_users_only, ..event(4, user(8)) };
     let accepted = Appended::Accepted { seq: Seq(4), pending: 3 };
     assert_eq!(store.append(vec![other]).await, Ok(vec![accepted]), "nobody has read what waited at opening");

@@ -6,7 +6,7 @@
 
 use super::open::{self, SqliteOpenError};
 use super::query::Query;
-use super::schema::{self, FORMER_IDS_BELOW, NEXT_SEQ};
+use super::schema::{self, FORMER_IDS_BELOW, IDS_FORGOTTEN_UP_TO, NEXT_SEQ};
 use super::writer::SqliteFile;
 use crate::store::StoreError;
 use crate::store::keys::{AFFILIATE, with_tag};
@@ -106,7 +106,12 @@ impl TransferSource for SqliteSource {
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
         let (hash_key, last) = connection.one(sql, [], read)?.unwrap_or_default();
         let next_seq = schema::meta(connection, NEXT_SEQ)?.max(last + 1);
-        Ok(Identity { hash_key, next_seq, former_ids_below: schema::meta(connection, FORMER_IDS_BELOW)? })
+        Ok(Identity {
+            hash_key,
+            next_seq,
+            former_ids_below: schema::meta(connection, FORMER_IDS_BELOW)?,
+            ids_forgotten_up_to: schema::meta(connection, IDS_FORGOTTEN_UP_TO)?,
+        })
     }
 
     async fn counts(&mut self) -> Result<TableCounts, StoreError> {
@@ -156,6 +161,7 @@ impl TransferTarget for SqliteTarget {
         connection.run("UPDATE meta SET value = ?1 WHERE name = 'hash_key'", [&identity.hash_key])?;
         schema::set_meta(connection, NEXT_SEQ, identity.next_seq)?;
         schema::set_meta(connection, FORMER_IDS_BELOW, identity.former_ids_below)?;
+        schema::set_meta(connection, IDS_FORGOTTEN_UP_TO, identity.ids_forgotten_up_to)?;
         counts(connection)
     }
 

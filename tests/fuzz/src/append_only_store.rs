@@ -8,9 +8,9 @@ use refersion_destination::domain::{AccountName, AffiliateCode, HashKey, SealedK
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
     AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetterPage,
-    DeadLetters, EmailConflict, EventLog, EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lookup,
-    LookupQuery, Maintenance, Measured, NewEvent, OnCommit, Ownership, Remember, ReplayResult, Settlement, StoreError,
-    StoreStatus,
+    DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, ForgetBefore, Forgotten,
+    Inspection, KeyVault, Ledger, LedgerBuffer, Lookup, LookupQuery, Maintenance, Measured, NewEvent, OnCommit,
+    Ownership, Remember, ReplayResult, Settlement, StoreError, StoreStatus,
 };
 use std::collections::BTreeMap;
 
@@ -29,13 +29,26 @@ pub trait Append: Send + Sync {
 /// A store that can only append.
 pub struct AppendOnlyStore<A> {
     hash: HashKey,
+    /// Events that were answered without being appended.
+    pub recorded: LedgerBuffer,
     /// The test's part.
     pub inner: A,
 }
 
 impl<A> AppendOnlyStore<A> {
     pub fn new(inner: A) -> Self {
-        Self { hash: HashKey::new(&[7; 32]), inner }
+        Self { hash: HashKey::new(&[7; 32]), recorded: LedgerBuffer::default(), inner }
+    }
+}
+
+#[async_trait]
+impl<A: Append> Ledger for AppendOnlyStore<A> {
+    fn recorded(&self) -> &LedgerBuffer {
+        &self.recorded
+    }
+
+    async fn write_recorded(&self) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
     }
 }
 
@@ -150,6 +163,10 @@ impl<A: Append> Inspection for AppendOnlyStore<A> {
     }
 
     async fn event_record(&self, _: i64) -> Result<Option<EventRecord>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn events(&self, _: &EventFilter, _: i64, _: usize) -> Result<EventPage, StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -55,7 +55,7 @@ async fn a_store_of_a_newer_release_is_refused_by_the_name_of_that_release_and_c
     let ran = run(folder.path(), &["dead-letters", "list"]).await;
     let expected = format!(
         "refersion-destination: {} was made by a newer release (version 99 of its tables, last opened by release 9.9.9), and \
-         this one, {}, reads versions up to 8: start that release instead, or restore a backup from before its first start\n",
+         this one, {}, reads versions up to 9: start that release instead, or restore a backup from before its first start\n",
         file.display(),
         env!("CARGO_PKG_VERSION"),
     );

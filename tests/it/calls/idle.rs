@@ -16,9 +16,9 @@ use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
     AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetterPage,
-    DeadLetters, EmailConflict, EventLog, EventRecord, Filter, ForgetBefore, Forgotten, Inspection, KeyVault, Lease,
-    Limits, Lookup, LookupQuery, Maintenance, Measured, NewEvent, OnCommit, Ownership, Remember, ReplayResult,
-    Settlement, SqliteStore, StoreError, StoreStatus,
+    DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, ForgetBefore, Forgotten,
+    Inspection, KeyVault, Lease, Ledger, LedgerBuffer, Limits, Lookup, LookupQuery, Maintenance, Measured, NewEvent,
+    OnCommit, Ownership, Remember, ReplayResult, Settlement, SqliteStore, StoreError, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
 use refersion_destination::worker::{DeliverySettings, Runtime, Settings, Worker};
@@ -138,6 +138,17 @@ impl AffiliateIndex for Counting {
 }
 
 #[async_trait]
+impl Ledger for Counting {
+    fn recorded(&self) -> &LedgerBuffer {
+        self.store.recorded()
+    }
+
+    async fn write_recorded(&self) -> Result<(), StoreError> {
+        self.store.write_recorded().await
+    }
+}
+
+#[async_trait]
 impl KeyVault for Counting {
     async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), StoreError> {
         self.store.keep_keys(keys).await
@@ -177,6 +188,10 @@ impl Inspection for Counting {
 
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {
         self.store.event_record(seq).await
+    }
+
+    async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError> {
+        self.store.events(filter, before, limit).await
     }
 
     async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
@@ -276,6 +291,7 @@ pub fn event(hash: &HashKey, received_at: Timestamp) -> NewEvent {
         keys: user.keys(hash, &account),
         account,
         known_users_only: None,
+        source: None,
         body: identify("1", "u1", &json!({})).to_string().into_bytes(),
         received_at,
     }

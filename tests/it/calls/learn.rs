@@ -70,6 +70,7 @@ impl World {
             keys: user.keys(hash, &account),
             account,
             known_users_only: None,
+            source: None,
             body: body.to_string().into_bytes(),
             received_at: Timestamp(self.events.into()),
         }

@@ -19,6 +19,7 @@ async fn fill(file: &Path) {
         former_id: None,
         keys: vec![UserKey::UserId([n; 16])],
         known_users_only: None,
+        source: None,
         body: br#"{"type":"identify"}"#.to_vec(),
         received_at: Timestamp(0),
     };

@@ -57,7 +57,7 @@ async fn through_the_service_and_on_its_store_a_lookup_says_the_same() {
       sent unique_merchant_id
     event 0123456789ab received 2026-..-..T..:..:..Z is dead letter 1: refused: Refersion refused new: Value exceed the char limit
     ");
-    assert_snapshot!(told[4], @"nothing is known: no affiliate, and no event within the deduplication window");
+    assert_snapshot!(told[4], @"nothing is known: no affiliate, and no event that is kept");
 }
 
 #[tokio::test]

@@ -90,6 +90,18 @@ async fn an_event_that_cannot_be_stored_must_be_sent_again() {
     }
 }
 
+/// If nothing of an array could be stored, all of it comes again: then it is answered, and recorded.
+#[tokio::test]
+async fn what_is_to_be_sent_again_is_not_recorded_as_refused() {
+    let with_junk = json!([5, identify("1", "jo", &json!({}))]).to_string();
+    for (appends, recorded) in [(Appends::Well, true), (Appends::Error(|| StoreError::Full(5)), false)] {
+        let stub = Stub::store(appends, 9);
+        let address = serve_endpoint(stub.clone(), &Surroundings::default()).await;
+        send(address, with_junk.clone()).await;
+        assert_eq!(stub.recorded.recorded().now_or_never().is_some(), recorded);
+    }
+}
+
 #[tokio::test]
 async fn a_panic_is_a_500_and_not_a_dropped_connection() {
     let address = serve_endpoint(Stub::store(Appends::Never, 9), &Surroundings::default()).await;

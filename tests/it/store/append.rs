@@ -1,6 +1,7 @@
 //! Promises 1 and 2: an append is all or nothing, in commit order, within the limit of the backlog.
 
 use super::engine::{LATE, accepted, dead, done, every, every_of};
+use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{AccountName, Seq, Timestamp};
 use refersion_destination::scheduling::Entry;
 use refersion_destination::store::{Appended, ForgetBefore, KnownUsersOnly, NewEvent, StoreError};
@@ -85,7 +86,11 @@ async fn a_full_backlog_of_one_account_is_not_another_ones() {
 async fn each_event_of_a_call_has_its_own_answer_and_a_repeat_within_it_is_a_duplicate() {
     every(async |store| {
         store.append("a", &["u1"]).await;
-        let none = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(i64::MAX)), deleted_at: None });
+        let none = Some(KnownUsersOnly {
+            none_pending_up_to: Some(Seq(i64::MAX)),
+            deleted_at: None,
+            if_unknown: OutcomeCode::UnknownUser,
+        });
         let events = vec![
             store.event("a", &["u1"], 0),
             store.event("b", &["u2"], 0),

@@ -2,6 +2,7 @@
 //! later, can be recognised as earlier.
 
 use super::engine::{TestStore, accepted, done, done_with, erase, every, every_of, forget, key, remember, unit};
+use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{AccountName, Seq, Timestamp};
 use refersion_destination::scheduling::Unit;
 use refersion_destination::store::{AffiliateChanges, Appended, ForgetBefore, KnownUsersOnly, NewEvent, StoreError};
@@ -27,7 +28,11 @@ async fn moments<const N: usize>(store: &TestStore, users: [&str; N]) -> [Option
 
 /// A delete of this user, for which nobody else is known.
 fn delete_of(store: &TestStore, user: &str, received_at: i64, at: i64) -> NewEvent {
-    let only = KnownUsersOnly { none_pending_up_to: Some(Seq(i64::MAX)), deleted_at: Some(Timestamp(at)) };
+    let only = KnownUsersOnly {
+        none_pending_up_to: Some(Seq(i64::MAX)),
+        deleted_at: Some(Timestamp(at)),
+        if_unknown: OutcomeCode::UnknownUser,
+    };
     NewEvent { known_users_only: Some(only), ..store.event(&format!("delete {user}"), &[user], received_at) }
 }
 
@@ -206,7 +211,8 @@ fn moments_are_kept_for_the_window_and_for_seven_days_at_least() {
     let day = Duration::from_secs(86_400);
     for (window, kept) in [(day, 7 * day), (7 * day, 7 * day), (9 * day, 9 * day)] {
         let now = Timestamp(1_700_000_000_000);
-        let before = ForgetBefore::new(now, window);
-        assert_eq!((before.events, before.deletions, before.traits), (now.before(window), now.before(kept), now));
+        let before = ForgetBefore::new(now, window, day);
+        assert_eq!((before.ids, before.events), (now.before(window), now.before(window)));
+        assert_eq!((before.deletions, before.traits), (now.before(kept), now));
     }
 }

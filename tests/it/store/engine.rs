@@ -241,6 +241,7 @@ impl TestStore {
             former_id: None,
             keys: self.keys(users),
             known_users_only: None,
+            source: None,
             body: name.as_bytes().to_vec(),
             received_at: Timestamp(at),
         }
@@ -270,7 +271,8 @@ impl TestStore {
 
     /// The same, where the owner has read the log up to `none_pending_up_to` and found nothing of the user.
     pub async fn append_if_known_up_to(&self, name: &str, users: &[&str], none_pending_up_to: Option<Seq>) -> Appended {
-        let known_users_only = Some(KnownUsersOnly { none_pending_up_to, deleted_at: None });
+        let known_users_only =
+            Some(KnownUsersOnly { none_pending_up_to, deleted_at: None, if_unknown: OutcomeCode::UnknownUser });
         self.try_append(NewEvent { known_users_only, ..self.event(name, users, 0) }).await
     }
 

@@ -1,6 +1,7 @@
 //! Events that matter for known users only: appended unless their user is certainly unknown.
 
 use super::engine::{accepted, dead, done, erase, every, remember};
+use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{AccountName, Seq};
 use refersion_destination::store::{Appended, KnownUsersOnly, NewEvent};
 
@@ -78,7 +79,11 @@ async fn pending_events_of_another_account_do_not_count() {
 #[tokio::test]
 async fn an_earlier_event_of_the_same_call_counts() {
     every(async |store| {
-        let known_users_only = Some(KnownUsersOnly { none_pending_up_to: Some(Seq(0)), deleted_at: None });
+        let known_users_only = Some(KnownUsersOnly {
+            none_pending_up_to: Some(Seq(0)),
+            deleted_at: None,
+            if_unknown: OutcomeCode::UnknownUser,
+        });
         let only = |event| NewEvent { known_users_only, ..event };
         let events = vec![
             only(store.event("too early", &["u1"], 0)),

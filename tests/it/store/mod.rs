@@ -22,6 +22,7 @@ mod forget;
 mod groups;
 mod inspection;
 mod known_users;
+mod ledger;
 mod listed;
 mod lookup;
 mod measured;

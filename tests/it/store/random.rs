@@ -296,7 +296,7 @@ impl Pair<'_> {
 
 /// A delete of this moment, which is appended only if its user may be known.
 fn deletes(at: i64) -> KnownUsersOnly {
-    KnownUsersOnly { none_pending_up_to: None, deleted_at: Some(Timestamp(at)) }
+    KnownUsersOnly { none_pending_up_to: None, deleted_at: Some(Timestamp(at)), if_unknown: OutcomeCode::UnknownUser }
 }
 
 /// No progress at all is page 0.

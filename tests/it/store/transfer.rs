@@ -5,14 +5,15 @@ use super::engine::{
     Engine, Postgres, Sqlite, TestStore, UNLIMITED, accepted, done, hand_back, progress, remember, retry_with,
     together, unit,
 };
-use refersion_destination::domain::{AccountName, SealedKey, SentAttributes, Seq, Timestamp};
+use refersion_destination::delivery::OutcomeCode;
+use refersion_destination::domain::{AccountName, SealedKey, SentAttributes, Seq, SourceId, Timestamp};
 use refersion_destination::scheduling::Unit;
 use refersion_destination::store::transfer::{
     ColumnValue, Identity, Table, TableCounts, TransferSource, TransferTarget, transfer,
 };
 use refersion_destination::store::{
-    AffiliateChanges, Filter, KeptTraits, NewEvent, PostgresSource, PostgresTarget, PostgresUrl, SqliteSource,
-    SqliteTarget, StoreError, TraitsChange,
+    AffiliateChanges, AnsweredEvent, EventFilter, Filter, ForgetBefore, KeptTraits, NewEvent, PostgresSource,
+    PostgresTarget, PostgresUrl, SqliteSource, SqliteTarget, StoreError, TraitsChange,
 };
 
 /// Where a store is.
@@ -168,6 +169,49 @@ async fn a_store_that_was_moved_holds_the_same_and_goes_on_with_the_next_seq() {
             let mut old = from.open().await;
             assert_eq!(contents(&mut old).await, before, "the old one is as it was");
             old.store().close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_ledger_moves_and_an_id_that_was_forgotten_stays_forgotten() {
+    for from in Place::every() {
+        for to in Place::every() {
+            let store = from.open().await;
+            if store.counts() == (0, 0) {
+                for (name, at) in [("early", 1), ("waits", 2), ("late", 9)] {
+                    let seq = accepted(store.try_append(store.event(name, &[name], at)).await);
+                    if name != "waits" {
+                        store.settle(seq, done()).await;
+                    }
+                }
+                store.store().recorded().record(AnsweredEvent {
+                    account: store.account.clone(),
+                    id: store.id("refused"),
+                    keys: store.keys(&["u1"]),
+                    source: SourceId::parse("web"),
+                    received_at: Timestamp(9),
+                    outcome: OutcomeCode::TooLarge,
+                });
+                store.store().write_recorded().await.expect("written");
+                let before = ForgetBefore { ids: Timestamp(5), ..ForgetBefore::default() };
+                store.store().compact(before).await.expect("compacted");
+            }
+            let ledger = async |store: &TestStore| {
+                let page = store.store().events(&EventFilter::default(), i64::MAX, 100).await.expect("read");
+                page.events.into_iter().map(|event| (event.seq, event.outcome, event.source)).collect::<Vec<_>>()
+            };
+            let before = ledger(&store).await;
+            assert_eq!((before.len(), before[0].2.as_deref()), (4, Some("web")));
+            store.store().close().await;
+            drop(store);
+            transfer_all(&from, &to).await.expect("moved");
+            let moved = to.open().await;
+            assert_eq!(ledger(&moved).await, before);
+            for (name, repeat) in [("waits", true), ("late", true), ("early", false), ("refused", false)] {
+                assert_eq!(moved.is_duplicate(name).await, repeat, "{name}");
+            }
+            moved.store().close().await;
         }
     }
 }

@@ -47,7 +47,7 @@ async fn the_tables_do_not_grow_with_the_number_of_events() {
             "SELECT count(*) FROM pg_stat_user_tables WHERE relname IN ({TABLES}) AND (n_tup_del < {gone} OR n_dead_tup >= 5000)"
         );
         let compacted = || async {
-            let all = ForgetBefore::new(Timestamp(1_000_000), Duration::ZERO);
+            let all = ForgetBefore::new(Timestamp(1_000_000), Duration::ZERO, Duration::ZERO);
             store.store().compact(all).await.expect("compacted");
             number(&client, &left).await
         };

@@ -54,6 +54,7 @@ fn new_event(store: &PostgresStore, account: &AccountName, number: u64) -> NewEv
         former_id: None,
         keys: vec![hash.user_id(account, &user)],
         known_users_only: None,
+        source: None,
         body,
         received_at: Timestamp(1_000),
     }

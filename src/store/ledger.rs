@@ -1,0 +1,176 @@
+//! The ledger: what became of every event that came authenticated. Events that were appended are in it by their rows of the log; this
+//! is how those get there that were answered without being appended (refused, ignored, unsupported, repeats).
+//!
+//! In: events, as they are answered. Out: rows to write beside other work, in portions. Invariants: recording waits for nothing and
+//! does no I/O; the buffer is bounded, and what does not fit in is counted; an event that was not appended is in no index of ids, so
+//! sent again it is no repeat. Deliberately absent: when the buffer is written, which assembly decides; the rows, which an
+//! engine writes.
+
+use super::{Appended, NewEvent};
+use crate::delivery::OutcomeCode;
+use crate::domain::{AccountName, EventId, SourceId, Timestamp, UserKey};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Notify;
+
+/// So many events are held until they are written: those of a second at 10,000 a second, in about 2 MB.
+const MAX_EVENTS: usize = 10_000;
+
+/// So many events are written in one transaction.
+const PORTION: usize = 500;
+
+/// An event that was answered without being appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnsweredEvent {
+    /// The account that it came for.
+    pub account: AccountName,
+    /// Its identity.
+    pub id: EventId,
+    /// Its user's keys, as far as it says them readably.
+    pub keys: Vec<UserKey>,
+    /// The source at Segment, if it says one.
+    pub source: Option<SourceId>,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// What became of it.
+    pub outcome: OutcomeCode,
+}
+
+impl AnsweredEvent {
+    /// Those of these events that [`EventLog::append`](super::EventLog::append) did not append, with these results.
+    pub(super) fn not_appended(events: &[NewEvent], results: &[Appended]) -> Vec<Self> {
+        events.iter().zip(results).filter_map(|(event, result)| Self::of(event, *result)).collect()
+    }
+
+    fn of(event: &NewEvent, result: Appended) -> Option<Self> {
+        let outcome = match result {
+            Appended::Accepted { .. } => return None,
+            Appended::Duplicate => OutcomeCode::Duplicate,
+            Appended::UnknownUser => event.known_users_only?.if_unknown,
+        };
+        Some(Self {
+            account: event.account.clone(),
+            id: event.id,
+            keys: event.keys.clone(),
+            source: event.source.clone(),
+            received_at: event.received_at,
+            outcome,
+        })
+    }
+}
+
+/// Events that were answered and are not written yet.
+#[derive(Debug, Default)]
+pub struct LedgerBuffer {
+    events: Mutex<VecDeque<AnsweredEvent>>,
+    recorded: Notify,
+    dropped: AtomicU64,
+}
+
+impl LedgerBuffer {
+    /// Records an event, or counts it as dropped if the buffer is full.
+    pub fn record(&self, event: AnsweredEvent) {
+        let mut events = self.events.lock();
+        if events.len() < MAX_EVENTS {
+            events.push_back(event);
+            drop(events);
+            self.recorded.notify_one();
+        } else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Records these events.
+    pub fn record_all(&self, events: Vec<AnsweredEvent>) {
+        for event in events {
+            self.record(event);
+        }
+    }
+
+    /// Returns when an event was recorded since this returned last.
+    pub async fn recorded(&self) {
+        self.recorded.notified().await;
+    }
+
+    /// How many events were dropped because the buffer was full.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Takes the oldest events out, to be written in one transaction; empty if there is none.
+    pub(super) fn take(&self) -> Vec<AnsweredEvent> {
+        let mut events = self.events.lock();
+        let portion = events.len().min(PORTION);
+        events.drain(..portion).collect()
+    }
+
+    /// Puts events back that could not be written; the oldest of them are dropped if they do not fit in any more.
+    pub(super) fn give_back(&self, taken: Vec<AnsweredEvent>) {
+        let mut events = self.events.lock();
+        let surplus = (events.len() + taken.len()).saturating_sub(MAX_EVENTS);
+        self.dropped.fetch_add(surplus as u64, Ordering::Relaxed);
+        taken.into_iter().skip(surplus).rev().for_each(|event| events.push_front(event));
+        drop(events);
+        self.recorded.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    fn event(n: usize) -> AnsweredEvent {
+        let n = i64::try_from(n).expect("small");
+        AnsweredEvent {
+            account: AccountName::main(),
+            id: EventId([0; 16]),
+            keys: Vec::new(),
+            source: None,
+            received_at: Timestamp(n),
+            outcome: OutcomeCode::MissingEmail,
+        }
+    }
+
+    fn taken(buffer: &LedgerBuffer) -> Vec<i64> {
+        buffer.take().iter().map(|event| event.received_at.0).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_in_is_counted_and_what_is_taken_is_in_order() {
+        let buffer = LedgerBuffer::default();
+        (0..MAX_EVENTS + 3).for_each(|n| buffer.record(event(n)));
+        assert_eq!(buffer.dropped(), 3);
+        let mut all = Vec::new();
+        for portion in std::iter::repeat_with(|| taken(&buffer)).take_while(|taken| !taken.is_empty()) {
+            assert!(portion.len() <= PORTION);
+            all.extend(portion);
+        }
+        let recorded: Vec<i64> = (0..i64::try_from(MAX_EVENTS).expect("small")).collect();
+        assert_eq!(all, recorded);
+    }
+
+    #[test]
+    fn what_could_not_be_written_comes_first_again_as_far_as_it_fits_in() {
+        let buffer = LedgerBuffer::default();
+        (0..PORTION + 2).for_each(|n| buffer.record(event(n)));
+        let first = buffer.take();
+        buffer.give_back(first);
+        assert_eq!((taken(&buffer)[0], buffer.dropped()), (0, 0));
+        (0..MAX_EVENTS).for_each(|n| buffer.record(event(n)));
+        assert_eq!(buffer.dropped(), 2);
+        buffer.give_back(vec![event(7), event(8)]);
+        assert_eq!(buffer.dropped(), 4);
+    }
+
+    #[test]
+    fn a_wait_ends_when_an_event_was_recorded() {
+        let buffer = LedgerBuffer::default();
+        assert_eq!(buffer.recorded().now_or_never(), None);
+        buffer.record(event(1));
+        buffer.record(event(2));
+        assert_eq!(buffer.recorded().now_or_never(), Some(()));
+        assert_eq!(buffer.recorded().now_or_never(), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! What became of an event, in one word, and the filter by it.
+//!
+//! In: how a row of the log ended. Out: a word of a closed list. Invariant: every row of the log has exactly one of them.
+
+use super::EventRecord;
+use crate::delivery::OutcomeCode;
+use crate::domain::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerStatus {
+    /// It waits for its delivery, or is being delivered.
+    Pending,
+    /// It was delivered.
+    Delivered,
+    /// There was nothing to do.
+    Ignored,
+    /// It was answered with an error and not stored.
+    Refused,
+    /// Its type is neither identify nor delete.
+    Unsupported,
+    /// It was received before.
+    Duplicate,
+    /// It became a dead letter, which may have been replayed or discarded since.
+    DeadLetter,
+}
+
+impl LedgerStatus {
+    /// Every one of them.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Delivered,
+        Self::Ignored,
+        Self::Refused,
+        Self::Unsupported,
+        Self::Duplicate,
+        Self::DeadLetter,
+    ];
+
+    /// Its word in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Ignored => "ignored",
+            Self::Refused => "refused",
+            Self::Unsupported => "unsupported",
+            Self::Duplicate => "duplicate",
+            Self::DeadLetter => "dead_letter",
+        }
+    }
+
+    /// The status with this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
+    /// The status of an event that ended so, or is pending; `answered`: without having been appended.
+    pub fn of(outcome: Option<OutcomeCode>, answered: bool) -> Self {
+        let Some(code) = outcome else { return Self::Pending };
+        match code {
+            OutcomeCode::Duplicate => Self::Duplicate,
+            OutcomeCode::Unsupported => Self::Unsupported,
+            OutcomeCode::Malformed if answered => Self::Refused,
+            code if code.is_refusal() => Self::Refused,
+            code if code.is_dead_letter() => Self::DeadLetter,
+            code if code.action().is_some() => Self::Delivered,
+            _ => Self::Ignored,
+        }
+    }
+}
+
+/// A filter of events; all its conditions must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Of this account.
+    pub account: Option<String>,
+    /// Of which this became.
+    pub status: Option<LedgerStatus>,
+    /// That ended with this outcome.
+    pub outcome: Option<OutcomeCode>,
+    /// Received at this moment or later.
+    pub since: Option<Timestamp>,
+}
+
+impl EventFilter {
+    /// Whether an event of the account fits.
+    pub(super) fn fits(&self, event: &EventRecord) -> bool {
+        self.status.is_none_or(|status| event.status == status)
+            && self.outcome.is_none_or(|outcome| event.outcome.as_deref() == Some(outcome.as_str()))
+            && self.is_since(event.received_at)
+    }
+
+    /// Whether it asks for events received at this moment.
+    pub(super) fn is_since(&self, received_at: Timestamp) -> bool {
+        self.since.is_none_or(|since| received_at >= since)
+    }
+}
+
+/// Some events of the ledger, the newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventPage {
+    /// The events found.
+    pub events: Vec<EventRecord>,
+    /// The seq below which to go on; `null` if that was all.
+    pub next: Option<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_a_status_and_a_status_has_a_word() {
+        for (code, answered, status) in [
+            (None, false, LedgerStatus::Pending),
+            (Some(OutcomeCode::Created), false, LedgerStatus::Delivered),
+            (Some(OutcomeCode::NotFound), true, LedgerStatus::Delivered),
+            (Some(OutcomeCode::UnknownUser), false, LedgerStatus::Ignored),
+            (Some(OutcomeCode::UnknownUser), true, LedgerStatus::Ignored),
+            (Some(OutcomeCode::Unsupported), true, LedgerStatus::Unsupported),
+            (Some(OutcomeCode::Malformed), true, LedgerStatus::Refused),
+            (Some(OutcomeCode::Malformed), false, LedgerStatus::DeadLetter),
+            (Some(OutcomeCode::MissingEmail), true, LedgerStatus::Refused),
+            (Some(OutcomeCode::TooLarge), true, LedgerStatus::Refused),
+            (Some(OutcomeCode::Erased), false, LedgerStatus::DeadLetter),
+            (Some(OutcomeCode::Duplicate), true, LedgerStatus::Duplicate),
+        ] {
+            assert_eq!(LedgerStatus::of(code, answered), status, "{code:?}");
+        }
+        for status in LedgerStatus::ALL {
+            assert_eq!(LedgerStatus::parse(status.as_str()), Some(status));
+            assert_eq!(serde_json::to_value(status).expect("JSON"), status.as_str());
+        }
+        assert_eq!(LedgerStatus::parse("lost"), None);
+    }
+}

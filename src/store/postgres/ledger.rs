@@ -1,0 +1,63 @@
+//! Writing the events that were answered without being appended: rows of the log with an outcome, in the order in which they were recorded.
+//!
+//! In: what [`LedgerBuffer`] holds. Out: rows. Invariants: a portion is a short transaction on the connection that settles, so no append
+//! waits for it, and it locks no account: its rows are never pending; it has a number before it draws seqs, so that a block of the log is
+//! made once it has ended (see [`key_blocks`](super::key_blocks)); keys of a user who was deleted since the receipt are left out.
+
+use super::PostgresStore;
+use super::error::JobError;
+use super::session::Session;
+use super::shared::Shared;
+use crate::domain::SourceId;
+use crate::store::{AnsweredEvent, Ledger, LedgerBuffer, StoreError, keys};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// A key is 17 bytes, the first of which is its tag.
+const INSERT: &str = "INSERT INTO log (seq, account, id, keys, received_at, source, answered, outcome)
+    SELECT nextval('log_seq'), event.account, event.id,
+        CASE WHEN EXISTS (SELECT 1 FROM deleted_users WHERE deleted_users.deleted_at > event.received_at
+            AND key IN (substr(event.keys, 2, 16), substr(event.keys, 19, 16))) THEN ''::bytea ELSE event.keys END,
+        event.received_at, event.source, true, event.outcome
+    FROM (SELECT * FROM unnest($1::int[], $2::bytea[], $3::bytea[], $4::bigint[], $5::text[], $6::smallint[])
+        WITH ORDINALITY AS recorded (account, id, keys, received_at, source, outcome, place) ORDER BY place) AS event";
+
+#[async_trait]
+impl Ledger for PostgresStore {
+    fn recorded(&self) -> &LedgerBuffer {
+        &self.shared.ledger
+    }
+
+    async fn write_recorded(&self) -> Result<(), StoreError> {
+        loop {
+            let events = Arc::new(self.shared.ledger.take());
+            if events.is_empty() {
+                return Ok(());
+            }
+            let (shared, portion) = (Arc::clone(&self.shared), Arc::clone(&events));
+            let write = self.owner.run(move |session| Box::pin(async move { write(session, &shared, &portion).await }));
+            if let Err(error) = write.await {
+                self.shared.ledger.give_back(Arc::unwrap_or_clone(events));
+                return Err(error);
+            }
+        }
+    }
+}
+
+async fn write(session: &Session, shared: &Shared, events: &[AnsweredEvent]) -> Result<(), JobError> {
+    let mut accounts = Vec::with_capacity(events.len());
+    for event in events {
+        accounts.push(shared.number(session, &event.account).await?); // read once, before the transaction
+    }
+    let ids: Vec<&[u8]> = events.iter().map(|event| event.id.0.as_slice()).collect();
+    let keys: Vec<Vec<u8>> = events.iter().map(|event| keys::to_blob(&event.keys)).collect();
+    let received: Vec<i64> = events.iter().map(|event| event.received_at.0).collect();
+    let sources: Vec<Option<&str>> = events.iter().map(|event| event.source.as_ref().map(SourceId::as_str)).collect();
+    let outcomes: Vec<i16> = events.iter().map(|event| event.outcome as i16).collect();
+    let insert = async {
+        session.query("SELECT pg_current_xact_id()::text", &[]).await?;
+        session.execute(INSERT, &[&accounts, &ids, &keys, &received, &sources, &outcomes]).await?;
+        Ok(())
+    };
+    session.transaction(insert).await
+}
