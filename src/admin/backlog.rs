@@ -49,7 +49,7 @@ pub(super) async fn list(
 
 /// What became of an event
 ///
-/// By its seq, which a replay says. It is known until the deduplication window has passed; of a dead letter, as long as it is kept.
+/// By its seq, which a replay says. It is known until STORE_LEDGER_WINDOW has passed; of a dead letter, as long as it is kept.
 #[utoipa::path(get, path = "/api/v1/events/{seq}", tag = "events", operation_id = "show_event",
     params(("seq" = i64, Path, description = "Its seq in the log")),
     responses((status = 200, description = "The event", body = EventRecord)))]

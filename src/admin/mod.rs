@@ -1,4 +1,4 @@
-//! The operators' listener: health by account, metrics, the API for status, accounts, pending events, dead letters, e-mail
+//! The operators' listener: health by account, metrics, the API for status, accounts, events, dead letters, e-mail
 //! conflicts, lookup, erasure and API keys that arrived, and the status page.
 //!
 //! In: requests. Out: JSON, and for every error a problem (RFC 9457); `pages` answer in HTML, `wording` has
@@ -17,6 +17,7 @@ mod backlog;
 mod dead_letters;
 mod directory;
 mod email_conflicts;
+mod events;
 mod extract;
 mod forget;
 mod health;
@@ -125,6 +126,7 @@ fn api_routes() -> Router<Arc<Admin>> {
         .route("/api/v1/accounts/{account}", get(accounts::show))
         .route("/api/v1/accounts/{account}/affiliate-list", get(affiliate_list::show).post(affiliate_list::learn))
         .route("/api/v1/backlog", get(backlog::list))
+        .route("/api/v1/events", get(events::list))
         .route("/api/v1/events/{seq}", get(backlog::event))
         .route("/api/v1/dead-letters", get(dead_letters::list))
         .route("/api/v1/dead-letters/{id}", get(dead_letters::show))

@@ -6,7 +6,8 @@
 
 use super::problem::ProblemDetails;
 use super::{
-    accounts, affiliate_list, api_keys, backlog, dead_letters, email_conflicts, forget, health, lookup, reload, status,
+    accounts, affiliate_list, api_keys, backlog, dead_letters, email_conflicts, events, forget, health, lookup, reload,
+    status,
 };
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -44,6 +45,7 @@ struct WithoutCredentials;
     affiliate_list::learn,
     backlog::list,
     backlog::event,
+    events::list,
     dead_letters::list,
     dead_letters::show,
     dead_letters::reveal,

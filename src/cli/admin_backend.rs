@@ -15,7 +15,8 @@ use crate::app::open_store;
 use crate::config::{Config, Mode, StoreUrl};
 use crate::domain::{AccountName, User};
 use crate::store::{
-    DeadLetter, DeadLetterPage, EventRecord, Filter, ForgetBefore, Forgotten, ReplayResult, Store, StoreError,
+    DeadLetter, DeadLetterPage, EventFilter, EventPage, EventRecord, Filter, ForgetBefore, Forgotten, ReplayResult,
+    Store, StoreError,
 };
 use clap::Args;
 use serde_json::json;
@@ -172,6 +173,24 @@ impl AdminBackend {
         match self {
             Self::Store(own) => own.store.event_record(seq).await.map_err(text),
             Self::Service(service) => service.find(&format!("/api/v1/events/{seq}")).await,
+        }
+    }
+
+    /// Up to `limit` events that fit `filter`, the newest first, with a seq below `before`.
+    pub(super) async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, String> {
+        match self {
+            Self::Store(own) => {
+                own.check_account(filter.account.as_deref()).await?;
+                own.store.events(filter, before, limit).await.map_err(text)
+            }
+            Self::Service(service) => {
+                let mut query = vec![("before", before.to_string()), ("limit", limit.to_string())];
+                query.extend(filter.account.clone().map(|account| ("account", account)));
+                query.extend(filter.status.map(|status| ("status", status.as_str().to_owned())));
+                query.extend(filter.outcome.map(|outcome| ("outcome", outcome.as_str().to_owned())));
+                query.extend(filter.since.map(|since| ("since", since.0.to_string())));
+                service.get("/api/v1/events", &query).await
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod connect;
 mod dead_letters;
 mod email_conflicts;
 mod event_file;
+mod events;
 mod forget;
 mod healthcheck;
 mod http_client;
@@ -84,6 +85,8 @@ enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     /// List affiliates whose e-mail could not be changed, because another affiliate has the new one
     EmailConflicts(email_conflicts::EmailConflictsArgs),
+    /// List what became of every event, the newest first
+    Events(events::EventsArgs),
     /// Show what became of a customer's events, and what the store holds of a user
     Lookup(lookup::LookupArgs),
     /// Learn who is an affiliate already from Refersion's list, so that a first sync takes fewer calls
@@ -125,6 +128,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::EmailConflicts(args) => email_conflicts::run(&args),
+        Command::Events(args) => events::run(&args),
         Command::Lookup(args) => lookup::run(&args),
         Command::Learn(args) => learn::run(&args),
         Command::Forget(args) => forget::run(&args),

@@ -202,7 +202,7 @@ mod tests {
     }
 
     /// Of each setting, a valid value that is not the default. `REFERSION_ALLOW_PLAIN_HTTP` is none of a [`Config`]'s values.
-    const OTHER_VALUES: [(&str, &str); 44] = [
+    const OTHER_VALUES: [(&str, &str); 45] = [
         ("REFERSION_API_KEY", "pub_a.sec_a"),
         ("REFERSION_BASE_URL", "https://localhost/v2"),
         ("REFERSION_STATUS", "ACTIVE"),

@@ -111,7 +111,8 @@ impl<'a> Event<'a> {
 impl<'a> Event<'a> {
     /// Segment's id of something that may be no event otherwise.
     pub fn message_id_of(json: RawJson<'_>) -> Option<String> {
-        json.as_object()?.get("messageId").and_then(identifier)
+        let [message_id] = json.members(["messageId"])?;
+        message_id.and_then(identifier)
     }
 
     /// What the event says of the user: `traits`, or where there are none `context.traits`, as RudderStack's sources send it.

@@ -1,18 +1,21 @@
-//! The page of one account: its state, its pending events, the last hour and day, reasons, and its newest dead letters.
+//! The page of one account: its state, its pending events, the last hour and day, reasons, its newest dead letters, and what became of
+//! its newest events.
 
 use super::layout::{HtmlPage, Refresh};
 use super::parts::{self, View};
 use super::{PagesState, format, refreshed};
+use crate::admin::events::events;
 use crate::admin::extract::{ApiPath, ApiQuery};
 use crate::admin::problem::Problem;
 use crate::admin::{AccountState, AccountStatus, accounts, wording};
 use crate::domain::Timestamp;
-use crate::store::Filter;
+use crate::store::{EventFilter, Filter};
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
 const DEAD_LETTERS_SHOWN: usize = 10;
+const EVENTS_SHOWN: usize = 10;
 
 pub(super) async fn show(
     State(pages): State<PagesState>,
@@ -23,6 +26,7 @@ pub(super) async fn show(
     let details = accounts::details(admin, &name).await?;
     let filter = Filter { account: Some(name.clone()), ..Filter::default() };
     let newest = admin.store.newest_dead_letters(&filter, i64::MAX, DEAD_LETTERS_SHOWN).await?;
+    let events = events(admin, Some(name.clone()), EventFilter::default(), i64::MAX, EVENTS_SHOWN).await?.events;
     let (title, path) = (format!("Account {name}"), format!("/accounts/{name}"));
     let other = view.other_refresh(&path);
     let refresh = Refresh { is_on: view.refreshes(), other: &other };
@@ -45,6 +49,16 @@ pub(super) async fn show(
             }
             @if !newest.letters.is_empty() {
                 p { a href={ "/dead-letters?account=" (name) } { "All of this account, to replay or discard" } }
+            }
+        }
+        section aria-labelledby="events" {
+            h2 id="events" { "Newest events" }
+            div.card {
+                @if events.is_empty() { p.pad.soft { "None that is kept." } }
+                @else { (parts::events(&events)) }
+            }
+            @if !events.is_empty() {
+                p.soft { "All of them are shown by " code { "events" } " on the command line." }
             }
         }
     });

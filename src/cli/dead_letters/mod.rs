@@ -7,6 +7,8 @@ mod outcomes;
 mod selection;
 mod show;
 
+pub(super) use selection::parse_time;
+
 use super::admin_backend::BackendArgs;
 use super::fail;
 use clap::{Args, Subcommand};

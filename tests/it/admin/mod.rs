@@ -5,6 +5,7 @@ mod accounts;
 mod affiliate_list;
 mod backlog;
 mod dead_letters;
+mod events;
 mod forget;
 mod lookup;
 mod openapi;

@@ -31,6 +31,7 @@ async fn top_level() {
       dead-letters     List, show, replay or discard events that could not be delivered [alias: dlq]
       email-conflicts  List affiliates whose e-mail could not be changed, because another affiliate has
                        the new one
+      events           List what became of every event, the newest first
       lookup           Show what became of a customer's events, and what the store holds of a user
       learn            Learn who is an affiliate already from Refersion's list, so that a first sync
                        takes fewer calls

@@ -1,6 +1,7 @@
 //! What is remembered of users who are no affiliates yet: kept and erased with settlements, found by both keys, bounded.
 
 use super::engine::{Sqlite, TestStore, accepted, done, erase, every, key, retry};
+use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::delivery::SealedTraits;
 use refersion_destination::domain::{AccountName, AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
 use refersion_destination::scheduling::Unit;
@@ -134,7 +135,11 @@ async fn to_a_delete_a_user_is_known_of_whom_anything_is_remembered_and_to_no_ot
         let up_to = Some(Seq(i64::MAX));
         assert_eq!(store.append_if_known_up_to("b", &["u1"], up_to).await, Appended::UnknownUser);
         let delete = |name: &str, user: &str| {
-            let only = KnownUsersOnly { none_pending_up_to: up_to, deleted_at: Some(Timestamp(5)) };
+            let only = KnownUsersOnly {
+                none_pending_up_to: up_to,
+                deleted_at: Some(Timestamp(5)),
+                if_unknown: OutcomeCode::NotFound,
+            };
             NewEvent { known_users_only: Some(only), ..store.event(name, &[user], 6) }
         };
         assert_eq!(store.try_append(delete("c", "u2")).await, Appended::UnknownUser);

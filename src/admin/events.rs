@@ -1,0 +1,103 @@
+//! The ledger: what became of every event that came authenticated.
+//!
+//! Invariants: no personal data; the newest first, page by page, each of which examines a bounded number of events. What this process has
+//! answered so far is written before it is read.
+
+use super::Admin;
+use super::extract::{ApiQuery, ApiResult, page_size};
+use super::problem::Problem;
+use crate::delivery::OutcomeCode;
+use crate::domain::Timestamp;
+use crate::store::{EventFilter, EventPage, LedgerStatus};
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use std::sync::Arc;
+use utoipa::IntoParams;
+use utoipa::openapi::schema::{Object, ObjectBuilder};
+
+/// Which events are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EventsQuery {
+    /// Only those of this account.
+    account: Option<String>,
+    /// Only those of which this became.
+    #[param(schema_with = status_schema)]
+    status: Option<String>,
+    /// Only those that ended with this outcome.
+    #[param(schema_with = outcome_schema)]
+    outcome: Option<String>,
+    /// Only those received at this moment or later, in milliseconds since 1970.
+    since: Option<i64>,
+    /// Only those with a seq below this one: the `next` of the page before.
+    #[param(minimum = 1)]
+    before: Option<i64>,
+    /// How many at most [default: 100].
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+}
+
+/// List events
+///
+/// What became of every event that came authenticated, within STORE_LEDGER_WINDOW: the newest first, page by page; go on with `next` as
+/// `before` until there is none. A page may have fewer than `limit`, and none at all.
+#[utoipa::path(get, path = "/api/v1/events", tag = "events", operation_id = "list_events",
+    params(EventsQuery), responses((status = 200, description = "A page", body = EventPage)))]
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    ApiQuery(query): ApiQuery<EventsQuery>,
+) -> ApiResult<EventPage> {
+    let limit = page_size(query.limit)?;
+    let before = query.before.unwrap_or(i64::MAX);
+    if before < 1 {
+        return Err(Problem::InvalidRequest("`before` is below 1".to_owned()));
+    }
+    let filter = EventFilter {
+        account: None,
+        status: query.status.as_deref().map(parse_status).transpose()?,
+        outcome: query.outcome.as_deref().map(parse_outcome).transpose()?,
+        since: query.since.map(Timestamp),
+    };
+    events(&admin, query.account, filter, before, limit).await.map(Json)
+}
+
+/// A page of the events of this account, or of all accounts, for an operator.
+pub(super) async fn events(
+    admin: &Admin,
+    account: Option<String>,
+    filter: EventFilter,
+    before: i64,
+    limit: usize,
+) -> Result<EventPage, Problem> {
+    if let Some(account) = &account {
+        admin.known_account(account).await?;
+    }
+    // Err: what cannot be written yet is missing in the answer, and is written later.
+    let _ = admin.store.write_recorded().await;
+    Ok(admin.store.events(&EventFilter { account, ..filter }, before, limit).await?)
+}
+
+fn parse_status(word: &str) -> Result<LedgerStatus, Problem> {
+    let none = || format!("`status` is none of {}", LedgerStatus::ALL.map(LedgerStatus::as_str).join(", "));
+    LedgerStatus::parse(word).ok_or_else(|| Problem::InvalidRequest(none()))
+}
+
+fn parse_outcome(word: &str) -> Result<OutcomeCode, Problem> {
+    let words = || OutcomeCode::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>().join(", ");
+    let none = || Problem::InvalidRequest(format!("`outcome` is none of {}", words()));
+    OutcomeCode::parse(word).ok_or_else(none)
+}
+
+fn status_schema() -> Object {
+    one_of(LedgerStatus::ALL.map(LedgerStatus::as_str))
+}
+
+fn outcome_schema() -> Object {
+    one_of(OutcomeCode::ALL.iter().map(|code| code.as_str()))
+}
+
+fn one_of(words: impl IntoIterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).enum_values(Some(words)).build()
+}
