@@ -39,7 +39,7 @@ use crate::refersion::ClientBuildError;
 use crate::scrape::Scraper;
 use crate::segment_api;
 use crate::series::SeriesRecorder;
-use crate::store::{ForgetBefore, Store, StoreError};
+use crate::store::{Retention, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::Runtime;
 use axum::extract::ConnectInfo;
@@ -314,7 +314,7 @@ async fn listen_for_operators(
 async fn compact(store: Arc<dyn Store>, clock: Clock, (deduplication, ledger): (Duration, Duration)) {
     loop {
         tokio::time::sleep(COMPACT_EVERY).await;
-        if let Err(error) = store.compact(ForgetBefore::new(clock.now(), deduplication, ledger)).await {
+        if let Err(error) = store.compact(Retention::new(clock.now(), deduplication, ledger)).await {
             tracing::debug!(%error, "cannot compact the store");
         }
     }

@@ -152,7 +152,7 @@ impl MerchantRegistry {
                 Err(error) => _ = client_bug(error),
             }
             let settings = config.account(name.clone(), account.key.clone());
-            active.worker.revive(active.context.delivery_settings(&settings));
+            active.worker.apply_settings(active.context.delivery_settings(&settings));
             active.replace_endpoint(settings);
         }
         self.0.pool.store(Arc::new(pool));

@@ -93,7 +93,7 @@ impl ConfiguredAccount {
         let is_new_key = !self.key.is_same_pair(&account.api_key);
         self.worker.replace_client(client, is_new_key);
         self.key = account.api_key.clone();
-        self.worker.revive(context.delivery_settings(account));
+        self.worker.apply_settings(context.delivery_settings(account));
     }
 
     /// An endpoint with these settings.

@@ -15,8 +15,8 @@ use crate::app::open_store;
 use crate::config::{Config, Mode, StoreUrl};
 use crate::domain::{AccountName, User};
 use crate::store::{
-    DeadLetter, DeadLetterPage, EventFilter, EventPage, EventRecord, Filter, ForgetBefore, Forgotten, ReplayResult,
-    Store, StoreError,
+    DeadLetter, DeadLetterPage, EventFilter, EventPage, EventRecord, Filter, Forgotten, ReplayResult, Retention, Store,
+    StoreError,
 };
 use clap::Args;
 use serde_json::json;
@@ -261,7 +261,7 @@ impl AdminBackend {
     /// Closes the store after erased data has left its file. A running service does that by itself, within seconds.
     async fn close(&self) -> Result<(), String> {
         let Self::Store(OwnStore { store, .. }) = self else { return Ok(()) };
-        let compacted = store.compact(ForgetBefore::default()).await;
+        let compacted = store.compact(Retention::default()).await;
         store.close().await;
         compacted.map_err(text)
     }

@@ -132,27 +132,27 @@ impl Flow {
     }
 
     /// The flow of a browser that presents these halves at `step`, or why it cannot go on.
-    pub fn open(
+    pub fn unseal(
         cookie: Option<&str>,
         state: Option<&str>,
         step: ExpectedRequest,
         keys: &[SealKey],
         now: Timestamp,
     ) -> Result<Self, Refusal> {
-        let state = state.and_then(|state| OpenedState::open(state, keys)).ok_or(Refusal::NotOurs)?;
+        let state = state.and_then(|state| UnsealedState::unseal(state, keys)).ok_or(Refusal::NotOurs)?;
         if state.step != step as u8 {
             return Err(Refusal::NotOurs);
         }
         if state.expires <= now {
             return Err(Refusal::Expired);
         }
-        let flow = cookie.and_then(|cookie| Self::open_cookie(cookie, keys, now)).ok_or(Refusal::OtherBrowser)?;
+        let flow = cookie.and_then(|cookie| Self::unseal_cookie(cookie, keys, now)).ok_or(Refusal::OtherBrowser)?;
         let same = bool::from(flow.nonce.ct_eq(&state.nonce)) && flow.step == step;
         if same { Ok(flow) } else { Err(Refusal::OtherBrowser) }
     }
 
     /// The flow in a cookie; none if the cookie is not ours or has expired.
-    pub fn open_cookie(cookie: &str, keys: &[SealKey], now: Timestamp) -> Option<Self> {
+    pub fn unseal_cookie(cookie: &str, keys: &[SealKey], now: Timestamp) -> Option<Self> {
         let bytes = open_sealed_bytes(keys, COOKIE, &URL_SAFE_NO_PAD.decode(cookie).ok()?)?;
         let written: CookieContent = serde_json::from_slice(&bytes).ok()?;
         let expires = Timestamp(written.expires);
@@ -167,14 +167,14 @@ impl Flow {
     }
 }
 
-struct OpenedState {
+struct UnsealedState {
     step: u8,
     nonce: Nonce,
     expires: Timestamp,
 }
 
-impl OpenedState {
-    fn open(state: &str, keys: &[SealKey]) -> Option<Self> {
+impl UnsealedState {
+    fn unseal(state: &str, keys: &[SealKey]) -> Option<Self> {
         let bytes = open_sealed_bytes(keys, STATE, &URL_SAFE_NO_PAD.decode(state).ok()?)?;
         let (step, rest) = bytes.split_first()?;
         let (nonce, expires) = rest.split_at_checked(size_of::<Nonce>())?;
@@ -222,7 +222,7 @@ mod tests {
             (Some(&cookie), Some(&state), later, Some(Refusal::Expired)),
             (None, Some(&state), later, Some(Refusal::Expired)),
         ] {
-            let opened = Flow::open(
+            let opened = Flow::unseal(
                 cookie.map(String::as_str),
                 state.map(String::as_str),
                 ExpectedRequest::Consent,
@@ -240,7 +240,7 @@ mod tests {
             mine.connected("installs/7".into(), format!("workspaces/w/sources/s{n}"));
         }
         let SealedFlow { cookie, state } = sealed(&mine);
-        let opened = Flow::open(Some(&cookie), Some(&state), ExpectedRequest::Another, &keys(), NOW).expect("opens");
+        let opened = Flow::unseal(Some(&cookie), Some(&state), ExpectedRequest::Another, &keys(), NOW).expect("opens");
         assert!(opened.key.expect("kept").matches(b"pub_a.sec_b"));
         assert_eq!(opened.install.as_deref(), Some("installs/7"));
         assert_eq!(opened.sources.len(), MAX_SOURCES);

@@ -80,7 +80,7 @@ impl Coalesced<'_> {
     pub fn progress(&self, mut before: Progress) -> Progress {
         let coalesced = (self.events > 1).then_some(self.events);
         if before.coalesced != coalesced {
-            (before.coalesced, before.unsure, before.refused) = (coalesced, false, 0);
+            (before.coalesced, before.may_have_taken_effect, before.group_refusals) = (coalesced, false, 0);
         }
         let deletes = self.cancelled == 0 && matches!(&*self.intent, Intent::Delete { .. });
         if self.events > 1 && !deletes {

@@ -108,5 +108,5 @@ fn has_email(wanted: &Identify, affiliate: &Affiliate) -> bool {
 
 /// Whether an affiliate of the list has another e-mail by now: then another affiliate may have that, or none.
 pub(super) fn is_outdated(input: &PlanInput<'_>, state: &PlanState, known: &Known, shown: &Affiliate) -> bool {
-    known.is_only_listed() && !state.progress.met && !known.is_confirmed_by(input.hash, &shown.profile)
+    known.is_only_listed() && !state.progress.affiliate_seen && !known.is_confirmed_by(input.hash, &shown.profile)
 }

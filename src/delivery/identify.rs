@@ -213,7 +213,7 @@ fn mark_updated(state: &mut PlanState) {
 /// Refersion does not find the affiliate. If it was only remembered, it is forgotten. If this event created or found
 /// it, Refersion needs time to show it: creating another one would not help.
 fn on_not_found(state: &mut PlanState) -> Option<Step> {
-    if state.progress.met || matches!(state.progress.stage, Stage::FoundUnknown(_)) {
+    if state.progress.affiliate_seen || matches!(state.progress.stage, Stage::FoundUnknown(_)) {
         state.progress.stage = Stage::Start;
         return Some(Step::Retry(TransientFailure::new(
             "Refersion does not find an affiliate that it named a moment ago",

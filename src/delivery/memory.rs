@@ -115,8 +115,8 @@ pub struct Progress {
     #[serde(default, alias = "asked", deserialize_with = "unanswered_new::read")]
     pub unanswered_new: Option<UnansweredNew>,
     /// The affiliate was created or found by this event: if Refersion does not find it, it needs time.
-    #[serde(default)]
-    pub met: bool,
+    #[serde(default, rename = "met")]
+    pub affiliate_seen: bool,
     /// What was done so far.
     #[serde(default)]
     pub done: Done,
@@ -126,11 +126,11 @@ pub struct Progress {
     pub coalesced: Option<usize>,
     /// Whether their call may have had its effect: an attempt was interrupted, or failed. A pause of the account
     /// changes nothing.
-    #[serde(default)]
-    pub unsure: bool,
+    #[serde(default, rename = "unsure")]
+    pub may_have_taken_effect: bool,
     /// How often they were refused together since then.
-    #[serde(default)]
-    pub refused: u32,
+    #[serde(default, rename = "refused")]
+    pub group_refusals: u32,
     /// The affiliate that a delete is about, once it is known.
     #[serde(default)]
     pub target: Option<DeleteTarget>,

@@ -116,7 +116,7 @@ impl PlanState {
     /// Remembers an affiliate that this event created or found.
     pub(super) fn record_affiliate(&mut self, known: Known) {
         self.known = Some(known);
-        self.progress.met = true;
+        self.progress.affiliate_seen = true;
         self.progress.unanswered_new = None;
         self.progress.stage = Stage::Start;
     }

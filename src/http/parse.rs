@@ -155,7 +155,7 @@ fn decide(
         }
         Ok(Intent::Delete { user, time }) => {
             let not_found = Outcome::delivered(Action::NotFound, None);
-            let response = user.email.is_none().then_some((ApiResponse::Delivered(not_found), OutcomeCode::NotFound));
+            let response = user.email.is_none().then_some((ApiResponse::Settled(not_found), OutcomeCode::NotFound));
             (user, response, Some(time.at()))
         }
         Ok(Intent::Nothing(reason)) => {

@@ -38,7 +38,8 @@ use utoipa::ToSchema;
 /// The response to a request, or the result of one event of many.
 #[derive(Clone, Debug)]
 pub(super) enum ApiResponse {
-    Delivered(Outcome),
+    /// Delivered, or ignored at delivery.
+    Settled(Outcome),
     Accepted,
     Duplicate,
     Ignored(Reason),
@@ -111,7 +112,7 @@ impl ApiResponse {
     pub(super) fn code(&self) -> StatusCode {
         match self {
             Self::SettledElsewhere(code, _) if code.is_dead_letter() => StatusCode::BAD_REQUEST,
-            Self::Delivered(_) | Self::SettledElsewhere(..) | Self::Duplicate | Self::Ignored(_) => StatusCode::OK,
+            Self::Settled(_) | Self::SettledElsewhere(..) | Self::Duplicate | Self::Ignored(_) => StatusCode::OK,
             Self::Accepted => StatusCode::ACCEPTED,
             Self::Invalid(_) | Self::Unmappable(_) | Self::DeadLetter(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) | Self::AccountHalted => StatusCode::UNAUTHORIZED,
@@ -130,12 +131,10 @@ impl ApiResponse {
     /// The value of `status` in the body, and the label in the metrics.
     pub(super) fn status(&self) -> EventStatus {
         match self {
-            Self::Delivered(Outcome::Delivered { .. }) => EventStatus::Delivered,
+            Self::Settled(Outcome::Delivered { .. }) => EventStatus::Delivered,
             Self::SettledElsewhere(code, _) if code.is_dead_letter() => EventStatus::Rejected,
             Self::SettledElsewhere(code, _) if code.action().is_some() => EventStatus::Delivered,
-            Self::Delivered(Outcome::Ignored(_)) | Self::Ignored(_) | Self::SettledElsewhere(..) => {
-                EventStatus::Ignored
-            }
+            Self::Settled(Outcome::Ignored(_)) | Self::Ignored(_) | Self::SettledElsewhere(..) => EventStatus::Ignored,
             Self::Accepted => EventStatus::Accepted,
             Self::Duplicate => EventStatus::Duplicate,
             Self::Invalid(_) | Self::Unmappable(_) | Self::DeadLetter(_) => EventStatus::Rejected,
@@ -153,7 +152,7 @@ impl ApiResponse {
     /// The value of `message` in the body, which the customer reads.
     pub(super) fn message(&self) -> Cow<'_, str> {
         match self {
-            Self::Delivered(outcome) => outcome.to_string().into(),
+            Self::Settled(outcome) => outcome.to_string().into(),
             Self::SettledElsewhere(code, reason) => settled_elsewhere(*code, reason.as_deref()).into(),
             Self::Accepted => "the event is stored and will be delivered".into(),
             Self::Duplicate => "this event was stored before (the same messageId or, without one, the same bytes): it has no second effect".into(),
@@ -188,7 +187,7 @@ impl ApiResponse {
     /// The body of this response.
     pub(super) fn body(&self) -> ResponseBody<'_> {
         let action = match self {
-            Self::Delivered(Outcome::Delivered { action, .. }) => Some(action.as_str()),
+            Self::Settled(Outcome::Delivered { action, .. }) => Some(action.as_str()),
             Self::SettledElsewhere(code, _) => code.action().map(Action::as_str),
             _ => None,
         };
@@ -224,7 +223,7 @@ impl ApiResponse {
     pub(super) fn is_of_the_log(&self) -> bool {
         matches!(
             self,
-            Self::Delivered(_)
+            Self::Settled(_)
                 | Self::SettledElsewhere(..)
                 | Self::Accepted
                 | Self::Duplicate
@@ -250,7 +249,7 @@ impl ApiResponse {
             Self::Unmappable(MappingError::InvalidEmail(_)) => RefusalReason::InvalidEmail,
             Self::Unmappable(MappingError::MissingName) => RefusalReason::MissingName,
             Self::Unmappable(MappingError::MissingUser) => RefusalReason::MissingUser,
-            Self::BodyTooLarge | Self::EventTooLarge | Self::TooManyEvents => RefusalReason::TooLarge,
+            Self::EventTooLarge => RefusalReason::TooLarge,
             Self::UnsupportedType(_) => RefusalReason::UnsupportedType,
             Self::BacklogFull => RefusalReason::BacklogFull,
             Self::NotStored => RefusalReason::NotStored,
@@ -259,17 +258,28 @@ impl ApiResponse {
         })
     }
 
-    /// Which of the results of many events decides the response: the lowest.
-    fn precedence(&self) -> u8 {
+    fn precedence(&self) -> Precedence {
         match self {
-            Self::InternalError => 0,
-            Self::Accepted => 1,
-            _ if self.code() == StatusCode::OK => 2,
-            _ if self.code() == StatusCode::BAD_REQUEST => 3,
-            Self::UnsupportedType(_) => 5,
-            _ => 4,
+            Self::InternalError => Precedence::InternalError,
+            Self::Accepted => Precedence::Accepted,
+            _ if self.code() == StatusCode::OK => Precedence::Done,
+            _ if self.code() == StatusCode::BAD_REQUEST => Precedence::Rejected,
+            Self::UnsupportedType(_) => Precedence::Unsupported,
+            _ => Precedence::OtherRefusal,
         }
     }
+}
+
+/// Which of the results of many events decides the response: the first of these that occurs. An unsupported type comes last, since it is
+/// no error of the customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Precedence {
+    InternalError,
+    Accepted,
+    Done,
+    Rejected,
+    OtherRefusal,
+    Unsupported,
 }
 
 /// The codes of the table above that a path for events answers, for the OpenAPI description.
@@ -332,7 +342,7 @@ impl IntoResponse for ApiResponse {
 impl From<EventOutcome> for ApiResponse {
     fn from(outcome: EventOutcome) -> Self {
         match outcome {
-            EventOutcome::Done(outcome) => Self::Delivered(outcome),
+            EventOutcome::Done(outcome) => Self::Settled(outcome),
             EventOutcome::DeadLetter(failure) => Self::DeadLetter(failure),
             EventOutcome::AccountHalted => Self::AccountHalted,
             EventOutcome::Deferred => Self::Accepted,
@@ -354,7 +364,7 @@ impl From<AdmissionError> for ApiResponse {
 impl From<StoreError> for ApiResponse {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Full(_) => Self::BacklogFull,
+            StoreError::BacklogFull(_) => Self::BacklogFull,
             StoreError::NotPending
             | StoreError::NotOwner
             | StoreError::Closed

@@ -89,7 +89,7 @@ pub struct Permit {
 
 /// Why no request may begin now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denied {
+pub enum NoPermit {
     /// The rate limit: not before this moment.
     NotBefore(Timestamp),
     /// As many requests are in flight as may be: not before one of them ends.
@@ -108,7 +108,7 @@ pub enum Probe {
     /// It works.
     Accepted,
     /// Refersion refuses it still.
-    Refused,
+    Rejected,
     /// Neither: the probe was not answered, or not clearly.
     Unknown {
         /// The wait that Refersion asked for.
@@ -171,7 +171,7 @@ impl AccountHealth {
 
     /// The permission to make a request now, and the transition that this is, if any; or why not. To be called only if there
     /// is a request to be made: one that is denied counts as waiting.
-    pub fn try_acquire(&mut self, now: Timestamp) -> Result<(Permit, Option<Transition>), Denied> {
+    pub fn try_acquire(&mut self, now: Timestamp) -> Result<(Permit, Option<Transition>), NoPermit> {
         self.advance(now);
         self.check(now)?;
         let transition = self.breaker.on_begin();
@@ -180,24 +180,24 @@ impl AccountHealth {
         Ok((Permit { epoch: self.concurrency.begin(), generation: self.breaker.generation() }, transition))
     }
 
-    fn check(&mut self, now: Timestamp) -> Result<(), Denied> {
+    fn check(&mut self, now: Timestamp) -> Result<(), NoPermit> {
         let limit = match self.breaker.state() {
-            HealthState::Halted { probe_at } if probe_at <= now => return Err(Denied::ProbeDue),
-            HealthState::Halted { probe_at } => return Err(Denied::Halted(probe_at)),
+            HealthState::Halted { probe_at } if probe_at <= now => return Err(NoPermit::ProbeDue),
+            HealthState::Halted { probe_at } => return Err(NoPermit::Halted(probe_at)),
             HealthState::Open { until } if now < until => {
                 let rate_limited = self.breaker.cause() == Some(Cause::RateLimited);
                 self.rate.on_held_up(if rate_limited { until } else { now });
-                return Err(Denied::Open(until));
+                return Err(NoPermit::Open(until));
             }
             HealthState::HalfOpen if self.breaker.is_trial_in_flight() => 0,
             HealthState::Closed | HealthState::Open { .. } | HealthState::HalfOpen => self.concurrency.limit(),
         };
         if let Some(slot) = self.rate.wait(now) {
-            return Err(Denied::NotBefore(slot));
+            return Err(NoPermit::NotBefore(slot));
         }
         if self.in_flight >= limit {
             self.rate.on_held_up(now);
-            return Err(Denied::Busy);
+            return Err(NoPermit::Busy);
         }
         Ok(())
     }
@@ -268,7 +268,7 @@ impl AccountHealth {
     /// The key was probed, because that was [due](Denied::ProbeDue). Says how long until the next probe, unless the halt ended.
     pub fn on_probe(&mut self, probe: Probe, now: Timestamp, chance: f64) -> Result<Option<Transition>, Duration> {
         match (self.breaker.state(), probe) {
-            (HealthState::Halted { .. }, Probe::Refused) => Err(self.breaker.on_probe_refused(now, chance)),
+            (HealthState::Halted { .. }, Probe::Rejected) => Err(self.breaker.on_probe_rejected(now, chance)),
             (HealthState::Halted { .. }, Probe::Unknown { retry_after }) => {
                 Err(self.breaker.probe_later(now, retry_after, chance))
             }
@@ -284,7 +284,7 @@ impl AccountHealth {
 
     /// The operator has decided otherwise about the account's requests. What is open, halted or in flight stays so.
     pub fn set_limits(&mut self, limits: HealthLimits) {
-        self.breaker.set_backoff(limits.backoff);
+        self.breaker.set_cooldown(limits.backoff);
         self.concurrency.set_ceiling(limits.concurrency);
         self.rate.set_configured(limits.requests_per_second);
     }

@@ -24,8 +24,8 @@ pub struct Owned {
     pub owner: Option<ReplicaId>,
     /// The process that asked the owner for it last.
     pub asked_by: Option<ReplicaId>,
-    /// It had no live owner when this process looked before, either.
-    pub free_before: bool,
+    /// It had no live owner when this process looked the last time, either: the process that is to own it does not take it.
+    pub was_orphaned: bool,
 }
 
 /// What a process does about an account.
@@ -60,7 +60,7 @@ impl Owned {
             },
             _ if !can_deliver => Move::Stay,
             Some(owner) if above(owner) && asked_by.is_none_or(above) => Move::Ask,
-            None if self.free_before || live.iter().all(|other| *other == me || above(*other)) => Move::Take,
+            None if self.was_orphaned || live.iter().all(|other| *other == me || above(*other)) => Move::Take,
             Some(_) | None => Move::Stay,
         }
     }
@@ -100,7 +100,7 @@ mod tests {
             for (name, owned) in &mut self.accounts {
                 let alive = owned.owner.filter(|owner| self.live.contains(owner));
                 let seen = (me, name.clone());
-                let view = Owned { owner: alive, free_before: self.free.contains(&seen), ..*owned };
+                let view = Owned { owner: alive, was_orphaned: self.free.contains(&seen), ..*owned };
                 let next = view.next_move(name, me, &self.live, !self.cannot_deliver.contains(&seen));
                 acted |= next != Move::Stay || alive.is_none();
                 self.free.remove(&seen);
@@ -194,7 +194,7 @@ mod tests {
     fn an_owner_gives_an_account_to_who_asked_and_is_alive_and_else_keeps_it() {
         let (me, asker) = (ReplicaId(1), ReplicaId(2));
         let account = AccountName::main();
-        let owned = Owned { owner: Some(me), asked_by: Some(asker), free_before: false };
+        let owned = Owned { owner: Some(me), asked_by: Some(asker), was_orphaned: false };
         for (live, can_deliver, next) in [
             (vec![me, asker], true, Move::Give(Some(asker))),
             (vec![me, asker], false, Move::Give(Some(asker))),
@@ -219,7 +219,7 @@ mod tests {
             (high, Some(middle), Move::Ask),
             (high, Some(ReplicaId(77)), Move::Ask),
         ] {
-            let owned = Owned { owner: Some(low), asked_by, free_before: false };
+            let owned = Owned { owner: Some(low), asked_by, was_orphaned: false };
             assert_eq!(owned.next_move(&account, me, &live, true), next, "{asked_by:?}");
         }
     }

@@ -52,9 +52,9 @@ impl<T> Batcher<T> {
         self.pending.push_back(QueuedCall { call, alone, waiter });
     }
 
-    /// The next request, if one may go out. While `more` calls are announced, only one that cannot be batched.
-    pub fn next_batch(&mut self, more: bool) -> Option<Batch<T>> {
-        let (places, shareable) = self.choose(more)?;
+    /// The next request, if one may go out. While further `calls_are_announced`, only one that cannot be batched.
+    pub fn next_batch(&mut self, calls_are_announced: bool) -> Option<Batch<T>> {
+        let (places, shareable) = self.choose(calls_are_announced)?;
         self.shareable += usize::from(shareable);
         let mut calls = Vec::with_capacity(places.len());
         for place in places.into_iter().rev() {
@@ -69,9 +69,9 @@ impl<T> Batcher<T> {
         self.shareable -= usize::from(shareable);
     }
 
-    /// Whether a request may go out; `more` as for [`Batcher::next_batch`].
-    pub fn is_ready(&self, more: bool) -> bool {
-        self.choose(more).is_some()
+    /// Whether [`Batcher::next_batch`] would return a batch.
+    pub fn has_batch(&self, calls_are_announced: bool) -> bool {
+        self.choose(calls_are_announced).is_some()
     }
 
     /// Drops all pending calls; returns their waiters, so that they can be answered.
@@ -80,14 +80,14 @@ impl<T> Batcher<T> {
     }
 
     /// The places of the calls that go next; and whether others could have gone with them.
-    fn choose(&self, more: bool) -> Option<(Vec<usize>, bool)> {
+    fn choose(&self, calls_are_announced: bool) -> Option<(Vec<usize>, bool)> {
         let mut held: Vec<&Call> = Vec::new();
         for (place, QueuedCall { call, alone, .. }) in self.pending.iter().enumerate() {
             if *alone || call.affiliate().is_none() {
                 return Some((vec![place], false));
             }
             // A held call waits for a full batch: no later call of its kind would have a fuller one.
-            if more || held.iter().any(|held| held.is_like(call)) {
+            if calls_are_announced || held.iter().any(|held| held.is_like(call)) {
                 continue;
             }
             let together = self.batch_of(place);

@@ -139,7 +139,8 @@ pub(super) struct FailureEffect {
 /// The circuit breaker of one account.
 #[derive(Debug)]
 pub(super) struct CircuitBreaker {
-    backoff: Backoff,
+    /// How long it stays open, and the wait between two probes of a refused key.
+    cooldown: Backoff,
     state: HealthState,
     cause: Option<Cause>,
     trips: u32,
@@ -160,22 +161,22 @@ const OUTAGE: usize = 3;
 const OVERLOAD: usize = 2;
 
 impl CircuitBreaker {
-    /// A closed one, whose waits lie within `backoff`.
-    pub(super) fn new(backoff: Backoff) -> Self {
+    /// A closed one.
+    pub(super) fn new(cooldown: Backoff) -> Self {
         let generation = Generation(0);
         let (state, not_before) = (HealthState::Closed, Timestamp(i64::MIN));
         let (cause, failing) = (None, Vec::new());
-        Self { backoff, state, cause, trips: 0, not_before, failing, trial: false, generation, key_since: generation }
+        Self { cooldown, state, cause, trips: 0, not_before, failing, trial: false, generation, key_since: generation }
     }
 
-    /// Further waits lie within `backoff`.
-    pub(super) fn set_backoff(&mut self, backoff: Backoff) {
-        self.backoff = backoff;
+    /// The cooldown from now on; one that has begun ends as it was to.
+    pub(super) fn set_cooldown(&mut self, cooldown: Backoff) {
+        self.cooldown = cooldown;
     }
 
     /// As another process left it. A halted account is probed at once: its key may have been corrected meanwhile.
-    pub(super) fn restored(backoff: Backoff, saved: Option<SavedPause>, now: Timestamp) -> Self {
-        let closed = Self::new(backoff);
+    pub(super) fn restored(cooldown: Backoff, saved: Option<SavedPause>, now: Timestamp) -> Self {
+        let closed = Self::new(cooldown);
         let Some(pause) = saved else { return closed };
         let (state, not_before) = (pause.state(now), pause.ends(pause.retry_after, now));
         Self { state, not_before, cause: Some(pause.cause), trips: pause.trips, ..closed }
@@ -294,14 +295,14 @@ impl CircuitBreaker {
     }
 
     /// A probe was refused too; says how long until the next one.
-    pub(super) fn on_probe_refused(&mut self, now: Timestamp, chance: f64) -> Duration {
+    pub(super) fn on_probe_rejected(&mut self, now: Timestamp, chance: f64) -> Duration {
         self.trips = self.trips.saturating_add(1);
         self.probe_later(now, None, chance)
     }
 
     /// Puts the next probe off; says for how long.
     pub(super) fn probe_later(&mut self, now: Timestamp, retry_after: Option<Duration>, chance: f64) -> Duration {
-        let wait = self.backoff.wait(self.trips, chance, retry_after);
+        let wait = self.cooldown.wait(self.trips, chance, retry_after);
         self.state = HealthState::Halted { probe_at: now.after(wait) };
         wait
     }
@@ -342,7 +343,7 @@ impl CircuitBreaker {
         chance: f64,
     ) -> Option<Transition> {
         let trips = self.trips.saturating_add(u32::from(self.is_current(generation)));
-        let wait = self.backoff.wait(trips.max(1), chance, retry_after);
+        let wait = self.cooldown.wait(trips.max(1), chance, retry_after);
         if retry_after.is_some() {
             self.not_before = self.not_before.max(now.after(wait));
         }

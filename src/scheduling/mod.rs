@@ -24,7 +24,7 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-pub use account_health::{AccountHealth, Denied, HealthLimits, HealthSnapshot, Learned, Permit, Probe, SavedHealth};
+pub use account_health::{AccountHealth, HealthLimits, HealthSnapshot, Learned, NoPermit, Permit, Probe, SavedHealth};
 pub use assignment::{Move, Owned, ReplicaId};
 pub use background_throttle::BackgroundThrottle;
 pub use backoff::Backoff;

@@ -2,7 +2,7 @@
 //! An account whose backlog is full gets no further events (load shedding).
 //!
 //! In: the events of one call, what the store knows of each, and how many events of each account are pending. Out: one
-//! [`AppendDecision`] per event, or [`StoreError::Full`]. Invariants: a call that does not fit appends none of its events; a repeat is
+//! [`AppendDecision`] per event, or [`StoreError::BacklogFull`]. Invariants: a call that does not fit appends none of its events; a repeat is
 //! answered as such even then, if nothing else is to be appended; an event of an unknown user is appended if an event before
 //! it in the same call may make them known.
 
@@ -63,14 +63,14 @@ pub fn decide(
         });
     }
     match backlogs.into_iter().find(|(_, backlog)| *backlog > max_backlog) {
-        Some((account, _)) => Err(StoreError::Full(pending(account))),
+        Some((account, _)) => Err(StoreError::BacklogFull(pending(account))),
         None => Ok(decisions),
     }
 }
 
 /// Refuses so many `more` events of an account of which `pending` are pending.
 pub fn check_backlog(pending: u64, more: u64, max_backlog: u64) -> Result<(), StoreError> {
-    if pending + more > max_backlog { Err(StoreError::Full(pending)) } else { Ok(()) }
+    if pending + more > max_backlog { Err(StoreError::BacklogFull(pending)) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -126,11 +126,11 @@ mod tests {
     #[test]
     fn a_call_that_does_not_fit_is_refused_as_a_whole_and_repeats_take_no_room() {
         let events = [event(1, false), event(2, false)];
-        assert_eq!(decide(&events, &[NEW, NEW], |_| 8, 9), Err(StoreError::Full(8)));
+        assert_eq!(decide(&events, &[NEW, NEW], |_| 8, 9), Err(StoreError::BacklogFull(8)));
         assert_eq!(decide(&events, &[NEW, REPEAT], |_| 8, 9), Ok(vec![append(8), AppendDecision::Duplicate]));
         assert_eq!(decide(&events, &[REPEAT, REPEAT], |_| 99, 9), Ok(vec![AppendDecision::Duplicate; 2]));
         let other = NewEvent { account: AccountName::from("other".to_owned()), ..event(2, false) };
         assert_eq!(decide(&[event(1, false), other], &[NEW, NEW], |_| 8, 9), Ok(vec![append(8); 2]));
-        assert_eq!((check_backlog(8, 1, 9), check_backlog(8, 2, 9)), (Ok(()), Err(StoreError::Full(8))));
+        assert_eq!((check_backlog(8, 1, 9), check_backlog(8, 2, 9)), (Ok(()), Err(StoreError::BacklogFull(8))));
     }
 }

@@ -124,7 +124,7 @@ pub struct AffiliateChanges {
     /// Erase links and dead letters' bodies of the users with these keys, and of the keys beside them in dead letters.
     pub erase: Vec<UserKey>,
     /// The user was deleted at this moment. Of every key that is erased, and of every key that led to a forgotten affiliate, a keyed hash
-    /// is kept with it, and one of each of these affiliates, until [`ForgetBefore::deletions`] passes the receipt of the event: see
+    /// is kept with it, and one of each of these affiliates, until [`Retention::deletions`] passes the receipt of the event: see
     /// [`Memory::deleted_at`].
     pub deleted_at: Option<Timestamp>,
     /// What changes in what is remembered of a user who is no affiliate yet.
@@ -209,7 +209,7 @@ pub struct EmailConflict {
 
 /// The retention of a compaction: it removes everything that was received before these moments. The default removes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ForgetBefore {
+pub struct Retention {
     /// The ids of settled events: sent again, they count as new. Their rows stay.
     pub ids: Timestamp,
     /// Settled events and events that were answered at receipt, and with them their ids.
@@ -225,7 +225,7 @@ pub struct ForgetBefore {
 /// Moments of deletions are kept for at least so long: Segment retries an event for hours, and a replay of its archive may take days.
 const MIN_DELETIONS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-impl ForgetBefore {
+impl Retention {
     /// What has left the deduplication window and the window of the ledger at `now`.
     pub fn new(now: Timestamp, deduplication_window: Duration, ledger_window: Duration) -> Self {
         let deletions = now.before(deduplication_window.max(MIN_DELETIONS_KEPT));
@@ -251,7 +251,7 @@ pub struct StoreStatus {
 pub enum StoreError {
     /// As many events of the account are pending as `DELIVERY_MAX_BACKLOG` allows (backpressure).
     #[error("the backlog is full ({0} events are pending)")]
-    Full(u64),
+    BacklogFull(u64),
     /// The head of the unit is not pending (any more): it is settled already, or was erased.
     #[error("the event is not pending any more")]
     NotPending,

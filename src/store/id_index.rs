@@ -168,8 +168,9 @@ impl IdIndex {
         }
     }
 
-    /// The entries of the oldest generation, by fingerprint, and the last seq of it, if more memory is used than allowed.
-    pub fn surplus(&self) -> Option<(Vec<(u32, i64)>, i64)> {
+    /// The entries of the oldest generation, by fingerprint, and the last seq of it, if more memory is used than allowed. The caller
+    /// evicts them: it writes them to the disk, and then drops them here.
+    pub fn to_evict(&self) -> Option<(Vec<(u32, i64)>, i64)> {
         let oldest = self.generations.first().filter(|_| self.generations.len() > 1 && self.memory() > self.allowed)?;
         let mut entries: Vec<(u32, i64)> = oldest.all().collect();
         entries.sort_unstable();
@@ -244,7 +245,7 @@ mod tests {
     fn the_oldest_ids_are_moved_out_sorted_when_more_memory_is_used_than_allowed() {
         let mut index = filled(1 << 20, 200_000);
         let mut moved = Vec::new();
-        while let Some((entries, last)) = index.surplus() {
+        while let Some((entries, last)) = index.to_evict() {
             assert!(entries.is_sorted());
             moved.extend(entries);
             index.drop_up_to(last);

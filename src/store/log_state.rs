@@ -8,7 +8,7 @@
 use super::StoreStatus;
 use super::id_index::IdIndex;
 use super::published::{Counts, Published};
-use super::recent_keys::RecentKeys;
+use super::recent_users::RecentUsers;
 use crate::domain::{AccountName, EventId, Seq, UserKey};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ struct Backlog {
     /// The seq that was appended last.
     last: Seq,
     /// The keys of recently appended events; keys from a transaction that was rolled back may be among them.
-    recent: RecentKeys,
+    recent: RecentUsers,
 }
 
 /// What the current transaction changed: what it takes to undo it, and what takes effect when it commits.
@@ -79,7 +79,7 @@ impl LogState {
             if pending > 0 {
                 waiting.insert(name.as_str().to_owned(), pending);
             }
-            let recent = if pending > 0 { RecentKeys::after(last) } else { RecentKeys::default() };
+            let recent = if pending > 0 { RecentUsers::after(last) } else { RecentUsers::default() };
             accounts.insert(name.clone(), number);
             backlogs.insert(number, Backlog { name, pending, last, recent });
         }
@@ -146,7 +146,7 @@ impl LogState {
     /// An account has got a number.
     pub fn add_account(&mut self, name: &AccountName, number: AccountNumber) {
         self.accounts.insert(name.clone(), number);
-        let backlog = Backlog { name: name.clone(), pending: 0, last: Seq(0), recent: RecentKeys::default() };
+        let backlog = Backlog { name: name.clone(), pending: 0, last: Seq(0), recent: RecentUsers::default() };
         self.backlogs.insert(number, backlog);
         self.uncommitted.backlogs.insert(number, None);
     }
@@ -212,9 +212,9 @@ impl LogState {
         self.ids.candidates(id)
     }
 
-    /// See [`IdIndex::surplus`].
-    pub fn surplus_ids(&self) -> Option<(Vec<(u32, i64)>, i64)> {
-        self.ids.surplus()
+    /// See [`IdIndex::to_evict`].
+    pub fn ids_to_evict(&self) -> Option<(Vec<(u32, i64)>, i64)> {
+        self.ids.to_evict()
     }
 
     /// All ids up to the seq `last` were written to disk: they leave the memory when this transaction commits.

@@ -26,7 +26,7 @@
 //! 10. No transaction outlives a method. Reading one account costs nothing for another's backlog.
 //! 11. API keys are stored as they are passed in: sealed. A later key of an account replaces the earlier one.
 //! 12. The moment of a deletion is kept for every key it erased: of a delete that was carried out, of one whose user was unknown when
-//!     it was appended, and of an operator's erasure; until [`ForgetBefore::deletions`] has passed its receipt. It is kept for a deleted
+//!     it was appended, and of an operator's erasure; until [`Retention::deletions`] has passed its receipt. It is kept for a deleted
 //!     affiliate, too, so that a page of Refersion's list that was read before does not bring it back.
 //! 13. What is remembered of a user who is no affiliate yet is kept and erased in the transaction of the settlement that says so. A
 //!     deletion and an operator's erasure erase it, found by the key of the `userId` or of the e-mail address in it, and it does not
@@ -62,7 +62,7 @@ mod ownership;
 mod portions;
 mod postgres;
 mod published;
-mod recent_keys;
+mod recent_users;
 mod remembered;
 mod rows;
 mod sqlite;
@@ -71,7 +71,7 @@ pub mod transfer;
 pub use backup::{Copied, CopyError, CopyProgress, back_up, restore};
 pub use dead_letter::{Attempt, DeadLetter, DeadLetterPage, Filter, Forgotten, Replay, ReplayResult};
 pub use event_log::{
-    AffiliateChanges, Appended, Begun, EmailConflict, Follower, ForgetBefore, KnownUsersOnly, NewEvent, Remember,
+    AffiliateChanges, Appended, Begun, EmailConflict, Follower, KnownUsersOnly, NewEvent, Remember, Retention,
     Settlement, StoreError, StoreStatus,
 };
 pub use inspection::{BacklogFilter, BacklogPage, EventRecord, EventState, Inspection, PendingEvent};
@@ -194,7 +194,7 @@ pub trait DeadLetters: Send + Sync {
     /// One dead letter, with its history and its body.
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError>;
 
-    /// Appends dead letters anew, in the order of their ids. [`StoreError::Full`] if so many do not fit in.
+    /// Appends dead letters anew, in the order of their ids. [`StoreError::BacklogFull`] if so many do not fit in.
     async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, StoreError>;
 
     /// Deletes dead letters; returns the ids of those that existed.
@@ -258,9 +258,9 @@ pub trait Maintenance: Send + Sync {
     ) -> Result<Vec<EmailConflict>, StoreError>;
 
     /// Removes settled events, ids, moments of deletions and what is remembered of users for too long, in portions (all of them in the
-    /// course of hours), and overwrites and returns
-    /// the space of erased content.
-    async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError>;
+    /// course of hours), and frees the space of erased content. SQLite's content is overwritten before (promise 9); an error may say that
+    /// this could not be done yet.
+    async fn compact(&self, before: Retention) -> Result<(), StoreError>;
 
     /// Returns when the store has ended: it was closed, its writer has failed permanently, or its tables are too new for this
     /// release by now.

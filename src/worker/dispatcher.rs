@@ -12,7 +12,7 @@ use crate::delivery::{Call, Reply};
 use crate::domain::{Seq, Timestamp};
 use crate::failpoint;
 use crate::refersion::SendGuard;
-use crate::scheduling::{Batch, Batcher, Denied, Permit};
+use crate::scheduling::{Batch, Batcher, NoPermit, Permit};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -159,9 +159,9 @@ impl Worker {
             }
             let wait = match self.try_acquire() {
                 Ok(permit) => return Some(permit),
-                Err(Denied::Busy) => FOREVER,
-                Err(Denied::NotBefore(at)) => at.since(self.now()),
-                Err(Denied::Open(_) | Denied::Halted(_) | Denied::ProbeDue) => return None,
+                Err(NoPermit::Busy) => FOREVER,
+                Err(NoPermit::NotBefore(at)) => at.since(self.now()),
+                Err(NoPermit::Open(_) | NoPermit::Halted(_) | NoPermit::ProbeDue) => return None,
             };
             tokio::select! {
                 () = ended => {}
@@ -174,28 +174,28 @@ impl Worker {
     fn next_batch(&self) -> Option<(Batch<PendingCall>, Permit)> {
         let mut state = self.0.dispatcher.state.lock();
         let awaited = state.next_permit.take();
-        let more = state.announced > 0;
+        let calls_are_announced = state.announced > 0;
         if self.is_stopping() {
             state.hand_back_all();
         }
         // Without a lease that lasts, the calls wait until it is renewed, which wakes the run loop.
-        if !state.batcher.is_ready(more) || !self.may_send() {
+        if !state.batcher.has_batch(calls_are_announced) || !self.may_send() {
             return None;
         }
         match self.try_acquire() {
             Ok(permit) => {
-                let batch = state.batcher.next_batch(more)?;
+                let batch = state.batcher.next_batch(calls_are_announced)?;
                 state.in_flight += batch.calls.len();
                 return Some((batch, permit));
             }
-            Err(Denied::Busy) => {}
-            Err(Denied::NotBefore(at)) => {
+            Err(NoPermit::Busy) => {}
+            Err(NoPermit::NotBefore(at)) => {
                 state.next_permit = Some(at);
                 if awaited != Some(at) {
                     self.0.changed.notify_one(); // the run loop is to wake at another moment
                 }
             }
-            Err(Denied::Open(_) | Denied::Halted(_) | Denied::ProbeDue) => state.hand_back_all(),
+            Err(NoPermit::Open(_) | NoPermit::Halted(_) | NoPermit::ProbeDue) => state.hand_back_all(),
         }
         None
     }
@@ -219,7 +219,7 @@ impl Worker {
         Some((reply, replies))
     }
 
-    fn try_acquire(&self) -> Result<Permit, Denied> {
+    fn try_acquire(&self) -> Result<Permit, NoPermit> {
         let acquired = {
             let mut health = self.health();
             let acquired = health.try_acquire(self.now());

@@ -56,7 +56,7 @@ impl Worker {
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
         let probe = match &proof {
             KeyVerification::Accepted => Probe::Accepted,
-            KeyVerification::Rejected => Probe::Refused,
+            KeyVerification::Rejected => Probe::Rejected,
             KeyVerification::Unknown { retry_after, .. } => Probe::Unknown { retry_after: *retry_after },
         };
         meter.key_probed(probe);

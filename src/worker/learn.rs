@@ -11,7 +11,7 @@ use crate::account_signals::{AffiliateLearning, LearningError, LearningStatus};
 use crate::delivery::{Learn, ListPage, ListProgress, ListReply};
 use crate::domain::{AffiliateKey, Timestamp, UserKey};
 use crate::refersion::SendGuard;
-use crate::scheduling::{BackgroundThrottle, Backoff, Denied, HealthState, Permit};
+use crate::scheduling::{BackgroundThrottle, Backoff, HealthState, NoPermit, Permit};
 use crate::store::{Lease, Remember, StoreError, affiliate_list};
 use async_trait::async_trait;
 use std::sync::Weak;
@@ -185,8 +185,8 @@ impl Worker {
                 let in_flight = PageInFlight { worker: self.clone(), permit: Some(permit) };
                 NextPage::Ask(PageRequest { in_flight, progress })
             }
-            Err(Denied::NotBefore(at)) => NextPage::Wait(at.since(now)),
-            Err(Denied::Busy | Denied::Open(_) | Denied::Halted(_) | Denied::ProbeDue) => NextPage::None,
+            Err(NoPermit::NotBefore(at)) => NextPage::Wait(at.since(now)),
+            Err(NoPermit::Busy | NoPermit::Open(_) | NoPermit::Halted(_) | NoPermit::ProbeDue) => NextPage::None,
         }
     }
 

@@ -217,8 +217,9 @@ impl Worker {
         }
     }
 
-    /// The account is configured, with these settings. Does not wake the worker.
-    pub fn revive(&self, settings: DeliverySettings) {
+    /// The account is configured, with these settings: a running worker goes on with them, and one that was retired delivers again once it
+    /// is woken.
+    pub fn apply_settings(&self, settings: DeliverySettings) {
         self.health().set_limits(settings.limits);
         self.0.settings.delivery.store(Arc::new(settings));
         self.publish_health();

@@ -163,7 +163,7 @@ async fn deliver(
         PlanState::new(&coalesced.intent, policy, begun.memory.clone(), coalesced.progress(progress), interrupted)
     };
     let mut state = started(&coalesced, begun.progress.clone(), begun.interrupted);
-    state.progress.unsure |= begun.interrupted || begun.failures > 0;
+    state.progress.may_have_taken_effect |= begun.interrupted || begun.failures > 0;
     let (mut announced, mut marked, mut in_flight_for) = (Some(announced), None, Duration::ZERO);
     loop {
         let input = PlanInput {
@@ -305,7 +305,7 @@ fn end_unsettled(worker: &Worker, begun: &Begun, error: &StoreError) -> AttemptE
     let due = match error {
         StoreError::Closed => None,
         StoreError::NotOwner => {
-            tracing::info!(account = %worker.0.settings.account, seq = %begun.seq, event = %begun.id,
+            tracing::info!(account = %worker.0.settings.account, seq = %begun.seq, event.id = %begun.id,
                 "another process owns the account by now and delivers this event");
             None
         }

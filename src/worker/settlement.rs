@@ -77,7 +77,8 @@ impl DeliveryRun<'_> {
     /// it matters after a crash that it may have had its effect. Also when the group has shrunk.
     pub(super) fn needs_mark(&self, call: &Call, state: &PlanState) -> bool {
         let marked = self.marked.or(self.begun.progress.coalesced).unwrap_or(1);
-        let is_saved = (self.begun.interrupted || state.progress.unsure) && self.progress(state) == self.begun.progress;
+        let is_saved = (self.begun.interrupted || state.progress.may_have_taken_effect)
+            && self.progress(state) == self.begun.progress;
         let matters = matches!(call, Call::New(_)) || self.coalesced.events > 1;
         marked != self.coalesced.events || matters && !is_saved
     }
@@ -105,8 +106,10 @@ impl DeliveryRun<'_> {
 /// events would overwrite newer values with older ones, should it have had its effect.
 pub(super) fn retry_refused_group(state: &mut PlanState, end: Step) -> Step {
     match end {
-        Step::Dead(failure) if state.progress.unsure && state.progress.refused < GROUP_REFUSALS => {
-            state.progress.refused += 1;
+        Step::Dead(failure)
+            if state.progress.may_have_taken_effect && state.progress.group_refusals < GROUP_REFUSALS =>
+        {
+            state.progress.group_refusals += 1;
             Step::Retry(TransientFailure::new(failure.to_string()))
         }
         end => end,

@@ -85,7 +85,7 @@ pub(super) fn routes(connect: Arc<Connect>) -> Router {
 pub(super) async fn show(State(connect): State<Arc<Connect>>, headers: HeaderMap) -> Response {
     let (now, cookie) = (connect.clock.now(), connect.cookie(&headers));
     // In a second tab the first one's form stays valid.
-    let begun = cookie.and_then(|cookie| Flow::open_cookie(cookie, &connect.seal_keys, now));
+    let begun = cookie.and_then(|cookie| Flow::unseal_cookie(cookie, &connect.seal_keys, now));
     let flow = begun.filter(|flow| flow.step == ExpectedRequest::Key).unwrap_or_else(|| Flow::begin(nonce(), now));
     connect.form(flow, None)
 }
@@ -155,7 +155,7 @@ pub(super) async fn callback(State(connect): State<Arc<Connect>>, request: Reque
     }
     let query = Fields::parse(request.uri().query().unwrap_or_default().as_bytes());
     let (cookie, state) = (connect.cookie(request.headers()), query.value("state"));
-    let flow = match Flow::open(cookie, state, ExpectedRequest::Consent, &connect.seal_keys, connect.clock.now()) {
+    let flow = match Flow::unseal(cookie, state, ExpectedRequest::Consent, &connect.seal_keys, connect.clock.now()) {
         Ok(flow) => flow,
         Err(refusal) => return connect.refusal(refusal, None),
     };
@@ -210,7 +210,7 @@ impl Connect {
         }
         let form = Fields::parse(&raw.bytes);
         let (cookie, now) = (self.cookie(&head.headers), self.clock.now());
-        let flow = Flow::open(cookie, form.value("state"), step, &self.seal_keys, now)?;
+        let flow = Flow::unseal(cookie, form.value("state"), step, &self.seal_keys, now)?;
         Ok((flow, form))
     }
 

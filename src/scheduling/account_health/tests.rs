@@ -25,7 +25,7 @@ fn permit(health: &mut AccountHealth, now: Timestamp) -> Permit {
 }
 
 #[track_caller]
-fn denied(health: &mut AccountHealth, now: Timestamp) -> Denied {
+fn no_permit(health: &mut AccountHealth, now: Timestamp) -> NoPermit {
     health.try_acquire(now).expect_err("no permit")
 }
 
@@ -75,11 +75,11 @@ fn while_open_nothing_begins_and_then_one_request_goes_first() {
     let mut health = health();
     let late = permit(&mut health, AT);
     reply(&mut health, "429 in 9 s", 0);
-    assert_eq!(denied(&mut health, at(8)), Denied::Open(at(9)));
+    assert_eq!(no_permit(&mut health, at(8)), NoPermit::Open(at(9)));
     assert_eq!(health.on_success(late, at(8)), None, "a request from before closes nothing");
     let (first, transition) = health.try_acquire(at(9)).expect("a permit");
     assert_eq!(transition, Some(Transition::HalfOpened));
-    assert_eq!(denied(&mut health, at(9)), Denied::Busy);
+    assert_eq!(no_permit(&mut health, at(9)), NoPermit::Busy);
     health.abandon(first, at(10));
     let (second, transition) = health.try_acquire(at(10)).expect("the next goes first");
     assert_eq!(transition, None);
@@ -130,13 +130,13 @@ fn a_refused_key_halts_once_until_a_probe_or_another_key_is_accepted() {
     let mut health = health();
     let (one, other) = (permit(&mut health, AT), permit(&mut health, AT));
     assert_eq!(health.on_unauthorized(one, AT, 1.0), Some(Transition::Halted { wait: secs(2) }));
-    assert_eq!(denied(&mut health, at(1)), Denied::Halted(at(2)));
-    assert_eq!(denied(&mut health, at(2)), Denied::ProbeDue);
-    assert_eq!(health.on_probe(Probe::Refused, at(2), 1.0), Err(secs(4)));
+    assert_eq!(no_permit(&mut health, at(1)), NoPermit::Halted(at(2)));
+    assert_eq!(no_permit(&mut health, at(2)), NoPermit::ProbeDue);
+    assert_eq!(health.on_probe(Probe::Rejected, at(2), 1.0), Err(secs(4)));
     let unknown = Probe::Unknown { retry_after: Some(secs(60)) };
     assert_eq!(health.on_probe(unknown, at(6), 1.0), Err(secs(60)));
     assert_eq!(health.on_probe(Probe::Accepted, at(66), 1.0), Ok(Some(Transition::Resumed)));
-    assert_eq!(health.on_probe(Probe::Refused, at(67), 1.0), Ok(None), "an answer about the key before");
+    assert_eq!(health.on_probe(Probe::Rejected, at(67), 1.0), Ok(None), "an answer about the key before");
     assert_eq!(health.on_unauthorized(other, at(67), 1.0), None, "a request with the key before");
     assert_eq!(health.snapshot().state, HealthState::Closed);
     assert_eq!(health.on_new_key(at(68)), None, "nothing was halted");
@@ -146,7 +146,7 @@ fn a_refused_key_halts_once_until_a_probe_or_another_key_is_accepted() {
 fn no_more_requests_are_in_flight_than_the_concurrency_limit() {
     let mut health = health();
     let (one, other) = (permit(&mut health, AT), permit(&mut health, AT));
-    assert_eq!((denied(&mut health, AT), health.snapshot().in_flight), (Denied::Busy, 2));
+    assert_eq!((no_permit(&mut health, AT), health.snapshot().in_flight), (NoPermit::Busy, 2));
     health.cancel(one, AT);
     let third = permit(&mut health, AT);
     health.on_success(third, AT);
@@ -161,17 +161,17 @@ fn other_limits_hold_from_the_next_request_on_and_end_no_pause() {
     let backoff = Backoff { min: secs(10), max: secs(10) };
     let limits = HealthLimits { backoff, concurrency: 1, requests_per_second: Some(0.1) };
     health.set_limits(limits);
-    assert_eq!((denied(&mut health, AT), health.snapshot().concurrency_limit), (Denied::Busy, 1));
+    assert_eq!((no_permit(&mut health, AT), health.snapshot().concurrency_limit), (NoPermit::Busy, 1));
     health.on_success(one, AT);
-    assert_eq!(denied(&mut health, AT), Denied::Busy, "what is in flight counts");
+    assert_eq!(no_permit(&mut health, AT), NoPermit::Busy, "what is in flight counts");
     health.on_success(other, AT);
     let first = permit(&mut health, AT);
     health.on_success(first, AT);
-    assert_eq!(denied(&mut health, AT), Denied::NotBefore(Timestamp(AT.0 + 10_000)));
+    assert_eq!(no_permit(&mut health, AT), NoPermit::NotBefore(Timestamp(AT.0 + 10_000)));
     let last = permit(&mut health, at(10));
     assert_eq!(health.on_unauthorized(last, at(10), 1.0), Some(Transition::Halted { wait: secs(10) }));
     health.set_limits(HealthLimits { concurrency: 16, requests_per_second: None, ..limits });
-    assert_eq!(denied(&mut health, at(11)), Denied::Halted(at(20)));
+    assert_eq!(no_permit(&mut health, at(11)), NoPermit::Halted(at(20)));
 }
 
 #[test]
@@ -196,11 +196,11 @@ fn a_cancelled_request_takes_no_place_in_the_rate() {
     let mut health = health();
     health.rate = RateLimit::new(Some(0.1), &Learned::default());
     let unused = permit(&mut health, AT);
-    assert_eq!(denied(&mut health, AT), Denied::NotBefore(Timestamp(AT.0 + 10_000)));
+    assert_eq!(no_permit(&mut health, AT), NoPermit::NotBefore(Timestamp(AT.0 + 10_000)));
     health.cancel(unused, AT);
     let used = permit(&mut health, AT);
     health.on_success(used, AT);
-    assert_eq!(denied(&mut health, at(1)), Denied::NotBefore(Timestamp(AT.0 + 10_000)));
+    assert_eq!(no_permit(&mut health, at(1)), NoPermit::NotBefore(Timestamp(AT.0 + 10_000)));
 }
 
 /// What the next owner of the account begins with at this second.
@@ -215,10 +215,10 @@ fn a_new_owner_keeps_a_pause_and_its_end() {
     let mut health = health();
     reply(&mut health, "429 in 9 s", 0);
     let mut next = taken_over(&health, 2, 5);
-    assert_eq!(denied(&mut next, at(5)), Denied::Open(at(9)));
+    assert_eq!(no_permit(&mut next, at(5)), NoPermit::Open(at(9)));
     let (first, transition) = next.try_acquire(at(9)).expect("one request goes first");
     assert_eq!(transition, Some(Transition::HalfOpened));
-    assert_eq!(denied(&mut next, at(9)), Denied::Busy);
+    assert_eq!(no_permit(&mut next, at(9)), NoPermit::Busy);
     assert_eq!(next.on_success(first, at(9)), Some(Transition::Closed));
 }
 
@@ -227,7 +227,7 @@ fn a_new_owner_whose_clock_is_an_hour_off_waits_for_no_longer_than_the_whole_pau
     let mut health = health();
     reply(&mut health, "429 in 9 s", 4_000);
     let mut behind = taken_over(&health, 4_000, 400);
-    assert_eq!(denied(&mut behind, at(400)), Denied::Open(at(409)));
+    assert_eq!(no_permit(&mut behind, at(400)), NoPermit::Open(at(409)));
     let mut ahead = taken_over(&health, 4_000, 7_600);
     drop(permit(&mut ahead, at(7_600)));
 }
@@ -237,7 +237,7 @@ fn a_new_owner_keeps_a_halt_and_probes_the_key_before_any_call() {
     let mut health = health();
     reply(&mut health, "401", 0);
     let mut next = taken_over(&health, 1, 5);
-    assert_eq!(denied(&mut next, at(5)), Denied::ProbeDue);
+    assert_eq!(no_permit(&mut next, at(5)), NoPermit::ProbeDue);
     assert_eq!(next.on_probe(Probe::Accepted, at(5), 1.0), Ok(Some(Transition::Resumed)));
     drop(permit(&mut next, at(5)));
 }
@@ -251,7 +251,7 @@ fn a_wait_for_the_next_probe_does_not_end_a_retry_after() {
     health.on_unauthorized(unauthorized, AT, 1.0);
     let mut next = taken_over(&health, 1, 5);
     next.on_probe(Probe::Accepted, at(5), 1.0).expect("it works");
-    assert_eq!(denied(&mut next, at(5)), Denied::Open(at(600)));
+    assert_eq!(no_permit(&mut next, at(5)), NoPermit::Open(at(600)));
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_half_open_account_is_half_open_for_the_next_owner_too() {
     let trial = permit(&mut health, at(60));
     let mut next = taken_over(&health, 60, 61);
     drop(permit(&mut next, at(61)));
-    assert_eq!(denied(&mut next, at(61)), Denied::Busy);
+    assert_eq!(no_permit(&mut next, at(61)), NoPermit::Busy);
     health.on_success(trial, at(62));
     assert_eq!(health.saved(at(62)).pause, None);
 }
@@ -285,7 +285,7 @@ fn a_pause_is_saved_when_it_begins_changes_and_ends_and_not_between() {
 fn the_ceiling_of_requests_per_second_holds_across_a_takeover() {
     let limits = HealthLimits { backoff: BACKOFF, concurrency: 16, requests_per_second: Some(0.5) };
     let mut next = AccountHealth::taken_over(limits, SavedHealth::default(), at(1));
-    assert_eq!(denied(&mut next, at(1)), Denied::NotBefore(at(3)));
+    assert_eq!(no_permit(&mut next, at(1)), NoPermit::NotBefore(at(3)));
     drop(permit(&mut next, at(3)));
-    assert_eq!(denied(&mut next, at(3)), Denied::NotBefore(at(5)));
+    assert_eq!(no_permit(&mut next, at(3)), NoPermit::NotBefore(at(5)));
 }

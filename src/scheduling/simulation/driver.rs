@@ -5,7 +5,7 @@
 
 use super::limiter::{Limiter, SECOND};
 use crate::domain::Timestamp;
-use crate::scheduling::{AccountHealth, Backoff, Denied, HealthLimits, Learned, Permit};
+use crate::scheduling::{AccountHealth, Backoff, HealthLimits, Learned, NoPermit, Permit};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
@@ -151,7 +151,7 @@ impl Simulation {
                     let there = self.one_way();
                     self.schedule(there, SimulatedEvent::Arrives(self.permits.len() - 1));
                 }
-                Err(Denied::NotBefore(at) | Denied::Open(at)) => {
+                Err(NoPermit::NotBefore(at) | NoPermit::Open(at)) => {
                     let at = u64::try_from(at.0).expect("small") * 1_000;
                     if self.due != at {
                         self.due = at;
@@ -159,7 +159,7 @@ impl Simulation {
                     }
                     return;
                 }
-                Err(Denied::Busy) => return,
+                Err(NoPermit::Busy) => return,
                 Err(denied) => panic!("{denied:?}"),
             }
         }

@@ -12,7 +12,7 @@ use super::{PostgresStore, compact, deletions, email_conflicts, measure, remembe
 use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{
-    EmailConflict, ForgetBefore, Ledger as _, Maintenance, Measured, OnCommit, StoreError, StoreStatus, keys,
+    EmailConflict, Ledger as _, Maintenance, Measured, OnCommit, Retention, StoreError, StoreStatus, keys,
 };
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -95,7 +95,7 @@ impl Maintenance for PostgresStore {
         Ok(read.await??)
     }
 
-    async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {
+    async fn compact(&self, before: Retention) -> Result<(), StoreError> {
         self.owner.run(|_| Box::pin(async { Ok(()) })).await?; // the store is open, and the server there
         let mut compaction = self.compaction.lock().await;
         let compacted = compaction.run(&self.connector, before, &self.remembered_dropped).await;
@@ -144,12 +144,7 @@ pub struct Compaction {
 }
 
 impl Compaction {
-    async fn run(
-        &mut self,
-        connector: &Connector,
-        before: ForgetBefore,
-        dropped: &AtomicU64,
-    ) -> Result<(), StoreError> {
+    async fn run(&mut self, connector: &Connector, before: Retention, dropped: &AtomicU64) -> Result<(), StoreError> {
         let session = match self.session.take().filter(|session| !session.has_ended()) {
             Some(session) => session,
             None => open(connector).await?,
@@ -185,7 +180,7 @@ async fn build_filters(session: &Session, horizon: Option<Horizon>) -> Result<Ho
 }
 
 /// Removes what is remembered for too long, or above the limits; counts in `dropped` of how many users for the second reason.
-async fn remove_remembered(session: &Session, before: ForgetBefore, dropped: &AtomicU64) -> Result<(), StoreError> {
+async fn remove_remembered(session: &Session, before: Retention, dropped: &AtomicU64) -> Result<(), StoreError> {
     while remembered::remove_expired(session, before.traits).await.map_err(|error| store_error(&error))? {}
     loop {
         let removed = async { Ok(remembered::remove_surplus(session, before.max_traits).await?) };

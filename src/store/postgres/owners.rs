@@ -74,9 +74,9 @@ impl AccountRow {
     }
 
     /// What is known of its ownership.
-    pub fn owned(&self, free_before: bool) -> Owned {
+    pub fn owned(&self, was_orphaned: bool) -> Owned {
         let owner = self.owner.filter(|_| self.is_owner_alive).map(replica);
-        Owned { owner, asked_by: self.asked_by, free_before }
+        Owned { owner, asked_by: self.asked_by, was_orphaned }
     }
 }
 

@@ -124,7 +124,7 @@ impl Head {
             keys: keys.unwrap_or_default(),
             memory: memory.unwrap_or_default(),
             progress: attempts.progress,
-            interrupted: attempts.begun,
+            interrupted: attempts.begun, // its progress was saved and it was not settled since
             failures: attempts.failures,
             failing_for: attempts.failing_for,
             received_at: received_at.unwrap_or_default(),

@@ -6,7 +6,7 @@ use super::{SqliteStore, affiliates, checkpoint, compact, erase, key_blocks, old
 use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{
-    EmailConflict, ForgetBefore, Ledger as _, Maintenance, Measured, OnCommit, Ownership, StoreError, StoreStatus,
+    EmailConflict, Ledger as _, Maintenance, Measured, OnCommit, Ownership, Retention, StoreError, StoreStatus,
     keys as stored_keys,
 };
 use async_trait::async_trait;
@@ -80,13 +80,13 @@ impl Maintenance for SqliteStore {
         self.readers.read(read).await
     }
 
-    async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {
+    async fn compact(&self, before: Retention) -> Result<(), StoreError> {
         while self.writer.write(move |tx| compact::forget_ids(tx, before.ids)).await? {}
         self.remove_settled(before.events).await?;
         while self.writer.write(move |tx| erase::remove_moments(tx.connection, before.deletions)).await? {}
         self.remove_remembered(before).await?;
         while self.writer.write(key_blocks::build).await? {}
-        self.move_surplus_ids().await?;
+        self.evict_ids().await?;
         while self.writer.outside_transaction(compact::return_free_pages).await? {}
         self.empty_wal().await
     }
@@ -126,7 +126,7 @@ impl SqliteStore {
     }
 
     /// Removes what is remembered for too long, or above the limits.
-    async fn remove_remembered(&self, before: ForgetBefore) -> Result<(), StoreError> {
+    async fn remove_remembered(&self, before: Retention) -> Result<(), StoreError> {
         while self.writer.write(move |tx| remembered::remove_expired(tx.connection, before.traits)).await? {}
         // Measured beside all other work: it reads an index with an entry for each user.
         while self.readers.read(remembered::sizes).await?.values().any(|size| size.exceeds(before.max_traits)) {
@@ -137,8 +137,8 @@ impl SqliteStore {
     }
 
     /// Moves ids into the table `older_ids` until the others fit into the memory that is allowed.
-    async fn move_surplus_ids(&self) -> Result<(), StoreError> {
-        while let Some((ids, last)) = self.writer.write(|tx| Ok(tx.state.log.surplus_ids())).await? {
+    async fn evict_ids(&self) -> Result<(), StoreError> {
+        while let Some((ids, last)) = self.writer.write(|tx| Ok(tx.state.log.ids_to_evict())).await? {
             for portion in ids.chunks(older_ids::PORTION) {
                 let portion = portion.to_vec();
                 self.writer.write(move |tx| Ok(older_ids::insert(tx.connection, &portion)?)).await?;

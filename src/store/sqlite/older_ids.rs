@@ -42,9 +42,9 @@ pub fn load(connection: &Connection, allowed: usize) -> rusqlite::Result<IdIndex
         // An id that cannot be read is left out: when its event is begun, it is found to be damaged.
         let Some(id) = row.get_ref(1)?.as_blob().ok().and_then(|id| id.try_into().ok()) else { continue };
         ids.insert(&EventId(id), row.get(0)?);
-        while let Some((surplus, last)) = ids.surplus() {
+        while let Some((evicted, last)) = ids.to_evict() {
             let transaction = connection.unchecked_transaction()?;
-            insert(&transaction, &surplus)?;
+            insert(&transaction, &evicted)?;
             set_up_to(&transaction, last)?;
             transaction.commit()?;
             ids.drop_up_to(last);

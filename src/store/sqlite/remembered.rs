@@ -10,7 +10,7 @@ use crate::domain::{AffiliateKey, Timestamp, UserKey};
 use crate::store::erasure::KeyHash;
 use crate::store::log_state::AccountNumber;
 use crate::store::rows::remembered as rows;
-use crate::store::{ForgetBefore, FoundBy, FoundTraits, KeptTraits, StoreError, TraitsChange, TraitsSize};
+use crate::store::{FoundBy, FoundTraits, KeptTraits, Retention, StoreError, TraitsChange, TraitsSize};
 use rusqlite::{Connection, Row, params};
 use std::collections::BTreeMap;
 
@@ -109,7 +109,7 @@ pub fn remove_expired(connection: &Connection, before: Timestamp) -> Result<bool
 }
 
 /// Removes a portion of what an account holds above the limits, the oldest first; returns how many users were removed.
-pub fn remove_surplus(tx: &mut WriteTx<'_>, before: ForgetBefore) -> Result<u64, StoreError> {
+pub fn remove_surplus(tx: &mut WriteTx<'_>, before: Retention) -> Result<u64, StoreError> {
     let mut removed = 0;
     for (name, size) in sizes(tx.connection)?.into_iter().filter(|(_, size)| size.exceeds(before.max_traits)) {
         let sql =

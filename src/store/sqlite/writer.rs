@@ -343,10 +343,10 @@ mod tests {
         let writing = start();
         let refuse = |tx: &mut WriteTx<'_>| -> Result<(), StoreError> {
             let waiting = tx.state.log.pending(&AccountName::from("account 1".to_owned()));
-            Err(StoreError::Full(waiting))
+            Err(StoreError::BacklogFull(waiting))
         };
         let (appended, refused) = tokio::join!(writing.writer.write(|tx| append(tx, 1)), writing.writer.write(refuse));
-        assert_eq!((appended, refused), (Ok(Seq(1)), Err(StoreError::Full(1))));
+        assert_eq!((appended, refused), (Ok(Seq(1)), Err(StoreError::BacklogFull(1))));
         assert_eq!(writing.published.lock().status.write_error.clone(), None);
     }
 

@@ -8,9 +8,9 @@ use refersion_destination::domain::{AccountName, AffiliateCode, HashKey, SealedK
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
     AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetterPage,
-    DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, ForgetBefore, Forgotten,
-    Inspection, KeyVault, Ledger, LedgerBuffer, Lookup, LookupQuery, Maintenance, Measured, NewEvent, OnCommit,
-    Ownership, Remember, ReplayResult, Settlement, StoreError, StoreStatus,
+    DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, Forgotten, Inspection, KeyVault,
+    Ledger, LedgerBuffer, Lookup, LookupQuery, Maintenance, Measured, NewEvent, OnCommit, Ownership, Remember,
+    ReplayResult, Retention, Settlement, StoreError, StoreStatus,
 };
 use std::collections::BTreeMap;
 
@@ -218,7 +218,7 @@ impl<A: Append> Maintenance for AppendOnlyStore<A> {
         Err(StoreError::Closed)
     }
 
-    async fn compact(&self, _: ForgetBefore) -> Result<(), StoreError> {
+    async fn compact(&self, _: Retention) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
 

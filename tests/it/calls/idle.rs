@@ -16,9 +16,9 @@ use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
     AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetterPage,
-    DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, ForgetBefore, Forgotten,
-    Inspection, KeyVault, Lease, Ledger, LedgerBuffer, Limits, Lookup, LookupQuery, Maintenance, Measured, NewEvent,
-    OnCommit, Ownership, Remember, ReplayResult, Settlement, SqliteStore, StoreError, StoreStatus,
+    DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, Forgotten, Inspection, KeyVault,
+    Lease, Ledger, LedgerBuffer, Limits, Lookup, LookupQuery, Maintenance, Measured, NewEvent, OnCommit, Ownership,
+    Remember, ReplayResult, Retention, Settlement, SqliteStore, StoreError, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
 use refersion_destination::worker::{DeliverySettings, Runtime, Settings, Worker};
@@ -248,7 +248,7 @@ impl Maintenance for Counting {
         self.store.email_conflicts(account, after, limit).await
     }
 
-    async fn compact(&self, before: ForgetBefore) -> Result<(), StoreError> {
+    async fn compact(&self, before: Retention) -> Result<(), StoreError> {
         self.store.compact(before).await
     }
 

@@ -252,11 +252,11 @@ fn far(stage: Stage) -> Progress {
         stage,
         new_in_flight: None,
         unanswered_new: Some(UnansweredNew::NotKept),
-        met: true,
+        affiliate_seen: true,
         done: Done::Anonymized,
         coalesced: Some(9),
-        unsure: true,
-        refused: 2,
+        may_have_taken_effect: true,
+        group_refusals: 2,
         target,
         ..Progress::default()
     }
@@ -270,19 +270,35 @@ fn with_more_events_coalesced_or_fewer_only_what_still_holds_of_the_progress_is_
     for (stage, kept) in
         [(Stage::CheckEdit, Stage::Start), (Stage::CheckStatus, Stage::Start), (searching(), searching())]
     {
-        let expected =
-            Progress { stage: kept, coalesced: Some(2), unsure: false, refused: 0, target: None, ..far(Stage::Start) };
+        let expected = Progress {
+            stage: kept,
+            coalesced: Some(2),
+            may_have_taken_effect: false,
+            group_refusals: 0,
+            target: None,
+            ..far(Stage::Start)
+        };
         assert_eq!(of(&edits, stage), expected, "what was checked may have been another edit");
     }
     let cancelling = [known(identify("")), delete("u1")];
-    let expected = Progress { coalesced: Some(2), unsure: false, refused: 0, target: None, ..far(Stage::Start) };
+    let expected = Progress {
+        coalesced: Some(2),
+        may_have_taken_effect: false,
+        group_refusals: 0,
+        target: None,
+        ..far(Stage::Start)
+    };
     assert_eq!(of(&cancelling, searching()), expected, "the next time it may be an edit");
     let deletes = [delete("u1"), delete("u1")];
-    let expected = Progress { coalesced: Some(2), unsure: false, refused: 0, ..far(searching()) };
+    let expected = Progress { coalesced: Some(2), may_have_taken_effect: false, group_refusals: 0, ..far(searching()) };
     assert_eq!(of(&deletes, searching()), expected, "a delete of the same user goes on with the same affiliate");
     let as_many = Progress { coalesced: Some(2), ..far(Stage::Start) };
     let later = coalesced(&edits).progress(as_many.clone());
-    assert_eq!((later.unsure, later.refused), (true, as_many.refused), "refusals of the same are counted on");
-    let alone = Progress { coalesced: None, unsure: false, refused: 0, ..far(Stage::CheckEdit) };
+    assert_eq!(
+        (later.may_have_taken_effect, later.group_refusals),
+        (true, as_many.group_refusals),
+        "refusals of the same are counted on"
+    );
+    let alone = Progress { coalesced: None, may_have_taken_effect: false, group_refusals: 0, ..far(Stage::CheckEdit) };
     assert_eq!(of(&edits[..1], Stage::CheckEdit), alone, "one alone goes on where it was");
 }

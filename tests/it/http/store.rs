@@ -79,7 +79,7 @@ async fn an_event_that_cannot_be_stored_must_be_sent_again() {
             "503 unavailable",
         ),
         (Appends::Error(|| StoreError::Closed), "503 unavailable"),
-        (Appends::Error(|| StoreError::Full(5)), "429 backlog_full"),
+        (Appends::Error(|| StoreError::BacklogFull(5)), "429 backlog_full"),
         (Appends::Nothing, "500 error"),
         (Appends::Never, "500 error"),
     ] {
@@ -94,7 +94,7 @@ async fn an_event_that_cannot_be_stored_must_be_sent_again() {
 #[tokio::test]
 async fn what_is_to_be_sent_again_is_not_recorded_as_refused() {
     let with_junk = json!([5, identify("1", "jo", &json!({}))]).to_string();
-    for (appends, recorded) in [(Appends::Well, true), (Appends::Error(|| StoreError::Full(5)), false)] {
+    for (appends, recorded) in [(Appends::Well, true), (Appends::Error(|| StoreError::BacklogFull(5)), false)] {
         let stub = Stub::store(appends, 9);
         let address = serve_endpoint(stub.clone(), &Surroundings::default()).await;
         send(address, with_junk.clone()).await;

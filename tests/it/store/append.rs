@@ -4,7 +4,7 @@ use super::engine::{LATE, accepted, dead, done, every, every_of};
 use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{AccountName, Seq, Timestamp};
 use refersion_destination::scheduling::Entry;
-use refersion_destination::store::{Appended, ForgetBefore, KnownUsersOnly, NewEvent, StoreError};
+use refersion_destination::store::{Appended, KnownUsersOnly, NewEvent, Retention, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -42,11 +42,11 @@ async fn a_full_backlog_takes_none_of_the_events_and_says_how_many_wait() {
         let a = store.append("a", &["u1"]).await;
         store.append("b", &["u2"]).await;
         let two = vec![store.event("c", &["u3"], 0), store.event("d", &["u4"], 0)];
-        assert_eq!(store.store().append(two).await, Err(StoreError::Full(2)));
+        assert_eq!(store.store().append(two).await, Err(StoreError::BacklogFull(2)));
         assert_eq!(store.counts(), (2, 0));
         let c = store.try_append(store.event("c", &["u3"], 0)).await;
         assert!(matches!(c, Appended::Accepted { pending: 2, .. }), "{c:?}");
-        assert_eq!(store.store().append(vec![store.event("e", &["u5"], 0)]).await, Err(StoreError::Full(3)));
+        assert_eq!(store.store().append(vec![store.event("e", &["u5"], 0)]).await, Err(StoreError::BacklogFull(3)));
         store.settle(a, done()).await;
         store.append("d", &["u4"]).await;
     })
@@ -59,7 +59,7 @@ async fn a_repeat_is_a_duplicate_even_where_the_backlog_is_full() {
         store.append("a", &["u1"]).await;
         assert!(store.is_duplicate("a").await);
         let with_a_new_one = vec![store.event("a", &["u1"], 0), store.event("b", &["u2"], 0)];
-        assert_eq!(store.store().append(with_a_new_one).await, Err(StoreError::Full(1)));
+        assert_eq!(store.store().append(with_a_new_one).await, Err(StoreError::BacklogFull(1)));
     })
     .await;
 }
@@ -72,11 +72,11 @@ async fn a_full_backlog_of_one_account_is_not_another_ones() {
             store.use_account(&AccountName::from("other".to_owned())).await;
             let appended = store.try_append(store.event(name, &["u1"], 0)).await;
             assert!(matches!(appended, Appended::Accepted { pending: 0, .. }), "{appended:?}");
-            assert_eq!(store.store().append(vec![store.event("d", &["u2"], 0)]).await, Err(StoreError::Full(1)));
+            assert_eq!(store.store().append(vec![store.event("d", &["u2"], 0)]).await, Err(StoreError::BacklogFull(1)));
             store.settle(accepted(appended), done()).await;
             store.reopen().await;
             store.use_account(&AccountName::main()).await;
-            assert_eq!(store.store().append(vec![store.event("d", &["u2"], 0)]).await, Err(StoreError::Full(1)));
+            assert_eq!(store.store().append(vec![store.event("d", &["u2"], 0)]).await, Err(StoreError::BacklogFull(1)));
         }
     })
     .await;
@@ -183,7 +183,7 @@ async fn after_close_every_call_says_closed() {
             Some(StoreError::Closed)
         );
         assert_eq!(store.try_settle(&unit, done()).await, Err(StoreError::Closed));
-        assert_eq!(store.store().compact(ForgetBefore::default()).await, Err(StoreError::Closed));
+        assert_eq!(store.store().compact(Retention::default()).await, Err(StoreError::Closed));
         assert_eq!(store.store().probe().await, Err(StoreError::Closed));
         assert_eq!(store.store().replay(&[1]).await, Err(StoreError::Closed));
     })

@@ -220,7 +220,7 @@ async fn a_replay_finds_a_full_backlog_full() {
     every_of(2, async |store| {
         let (a, b) = (store.die("a", &["u1"]).await, store.die("b", &["u2"]).await);
         store.append("c", &["u3"]).await;
-        assert_eq!(store.store().replay(&[a.0, b.0]).await, Err(StoreError::Full(1)));
+        assert_eq!(store.store().replay(&[a.0, b.0]).await, Err(StoreError::BacklogFull(1)));
         assert_eq!(store.counts(), (1, 2));
         assert_eq!(replay(store, &[a]).await, [Replay::Replayed]);
     })

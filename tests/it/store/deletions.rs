@@ -5,7 +5,7 @@ use super::engine::{TestStore, accepted, done, done_with, erase, every, every_of
 use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{AccountName, Seq, Timestamp};
 use refersion_destination::scheduling::Unit;
-use refersion_destination::store::{AffiliateChanges, Appended, ForgetBefore, KnownUsersOnly, NewEvent, StoreError};
+use refersion_destination::store::{AffiliateChanges, Appended, KnownUsersOnly, NewEvent, Retention, StoreError};
 use std::time::Duration;
 
 /// Appends an event received at `received_at`, and settles it with these changes and a deletion at `at`.
@@ -133,7 +133,7 @@ async fn a_call_that_is_refused_keeps_no_moment() {
     every_of(1, async |store| {
         let others = ["a", "b"].map(|name| store.event(name, &["u2"], 0));
         let events = [delete_of(store, "u1", 20, 15)].into_iter().chain(others).collect();
-        assert_eq!(store.store().append(events).await, Err(StoreError::Full(0)));
+        assert_eq!(store.store().append(events).await, Err(StoreError::BacklogFull(0)));
         assert_eq!(moments(store, ["u1"]).await, [None]);
     })
     .await;
@@ -157,7 +157,7 @@ async fn a_moment_is_removed_once_the_receipt_of_its_event_has_passed() {
         delete(store, "a", 20, 3, erase(store.keys(&["u1", "u2"]))).await;
         delete(store, "b", 30, 2, erase(store.keys(&["u2"]))).await;
         for (before, expected) in [(20, [Some(3); 2]), (21, [None, Some(3)]), (30, [None, Some(3)]), (31, [None; 2])] {
-            let before = ForgetBefore { deletions: Timestamp(before), ..ForgetBefore::default() };
+            let before = Retention { deletions: Timestamp(before), ..Retention::default() };
             store.store().compact(before).await.expect("compacted");
             assert_eq!(moments(store, ["u1", "u2"]).await, expected, "{before:?}");
         }
@@ -176,7 +176,7 @@ async fn of_events_that_were_settled_together_the_last_receipt_counts() {
         let settlement = done_with(&seqs[1..]);
         store.store().settle(&store.account, &unit(&seqs), settlement, changes).await.expect("settled");
         for (before, expected) in [(30, Some(15)), (31, None)] {
-            let before = ForgetBefore { deletions: Timestamp(before), ..ForgetBefore::default() };
+            let before = Retention { deletions: Timestamp(before), ..Retention::default() };
             store.store().compact(before).await.expect("compacted");
             assert_eq!(moments(store, ["u1"]).await, [expected]);
         }
@@ -191,7 +191,7 @@ async fn of_many_moments_all_that_have_passed_are_removed() {
         let deletes = users.iter().map(|user| delete_of(store, user, 20, 15)).collect();
         store.store().append(deletes).await.expect("answered");
         assert_eq!(moments(store, ["u0", "u1199"]).await, [Some(15); 2]);
-        let before = ForgetBefore { deletions: Timestamp(21), ..ForgetBefore::default() };
+        let before = Retention { deletions: Timestamp(21), ..Retention::default() };
         store.store().compact(before).await.expect("compacted");
         let key = |user: &str| key(store.store().hash_key(), &store.account, user);
         let event = |user: &String| NewEvent { keys: vec![key(user)], ..store.event(user, &[], 0) };
@@ -211,7 +211,7 @@ fn moments_are_kept_for_the_window_and_for_seven_days_at_least() {
     let day = Duration::from_secs(86_400);
     for (window, kept) in [(day, 7 * day), (7 * day, 7 * day), (9 * day, 9 * day)] {
         let now = Timestamp(1_700_000_000_000);
-        let before = ForgetBefore::new(now, window, day);
+        let before = Retention::new(now, window, day);
         assert_eq!((before.ids, before.events), (now.before(window), now.before(window)));
         assert_eq!((before.deletions, before.traits), (now.before(kept), now));
     }

@@ -10,8 +10,8 @@ use refersion_destination::domain::{
 };
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Attempt, Begun, ForgetBefore, KnownUsersOnly, Limits, NewEvent, Ownership,
-    PostgresStore, PostgresUrl, Remember, Replay, Settlement, SqliteStore, Store, StoreError,
+    AffiliateChanges, Appended, Attempt, Begun, KnownUsersOnly, Limits, NewEvent, Ownership, PostgresStore,
+    PostgresUrl, Remember, Replay, Retention, Settlement, SqliteStore, Store, StoreError,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -347,7 +347,7 @@ impl TestStore {
     }
 
     pub async fn compact(&self, before: i64) {
-        let before = ForgetBefore { events: Timestamp(before), ..ForgetBefore::default() };
+        let before = Retention { events: Timestamp(before), ..Retention::default() };
         self.store.compact(before).await.expect("compacted");
     }
 }

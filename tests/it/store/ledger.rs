@@ -5,8 +5,8 @@ use crate::support::within;
 use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{AccountName, SourceId, Timestamp};
 use refersion_destination::store::{
-    AnsweredEvent, Appended, EventFilter, EventRecord, EventState, Filter, ForgetBefore, KnownUsersOnly, LedgerStatus,
-    LookupQuery, NewEvent,
+    AnsweredEvent, Appended, EventFilter, EventRecord, EventState, Filter, KnownUsersOnly, LedgerStatus, LookupQuery,
+    NewEvent, Retention,
 };
 
 /// An event that was refused at moment `at`.
@@ -54,7 +54,7 @@ async fn found(store: &TestStore, message_id: Option<&str>, users: &[&str]) -> V
 }
 
 async fn compact(store: &TestStore, ids: i64, events: i64) {
-    let before = ForgetBefore { ids: Timestamp(ids), events: Timestamp(events), ..ForgetBefore::default() };
+    let before = Retention { ids: Timestamp(ids), events: Timestamp(events), ..Retention::default() };
     store.store().compact(before).await.expect("compacted");
 }
 

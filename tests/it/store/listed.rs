@@ -4,7 +4,7 @@
 use super::engine::{TestStore, accepted, done, erase, every, forget, known, remember, unit};
 use refersion_destination::delivery::{Known, Memory, Origin};
 use refersion_destination::domain::{AccountName, AffiliateCode, AffiliateStatus, SentAttributes, Timestamp};
-use refersion_destination::store::{AffiliateChanges, ForgetBefore, Remember};
+use refersion_destination::store::{AffiliateChanges, Remember, Retention};
 
 /// The affiliate `code` as the list shows it, with this e-mail.
 fn listed(store: &TestStore, code: &str, email: &str) -> Remember {
@@ -103,7 +103,7 @@ async fn a_page_that_was_read_before_a_delete_brings_nobody_back() {
         // The affiliate was known without its e-mail: it is the same by its code.
         assert_eq!(page(store, &[("one", "other@x.io"), ("two", "another@x.io")], "2").await, [""; 0]);
         assert_eq!([code(store, "a@x.io").await, code(store, "c@x.io").await], ["nobody", "three"]);
-        let before = ForgetBefore { deletions: Timestamp(21), ..ForgetBefore::default() };
+        let before = Retention { deletions: Timestamp(21), ..Retention::default() };
         store.store().compact(before).await.expect("compacted");
         assert_eq!(page(store, &again, "3").await, ["one", "six"], "the moments of these are kept no longer");
     })

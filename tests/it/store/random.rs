@@ -11,7 +11,7 @@ use refersion_destination::delivery::{OutcomeCode, Progress, Stage};
 use refersion_destination::domain::{Seq, Timestamp};
 use refersion_destination::scheduling::Entry;
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Filter, ForgetBefore, KnownUsersOnly, NewEvent, Settlement, StoreError,
+    AffiliateChanges, Appended, Filter, KnownUsersOnly, NewEvent, Retention, Settlement, StoreError,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,7 +113,7 @@ impl Pair<'_> {
             }
             Action::Tidy { window } => {
                 let before = Timestamp(self.now - window);
-                let expired = ForgetBefore { events: before, deletions: before, ..ForgetBefore::default() };
+                let expired = Retention { events: before, deletions: before, ..Retention::default() };
                 self.store.store().compact(expired).await.expect("compacted");
                 self.model.compact(before.0);
             }

@@ -6,8 +6,8 @@ use refersion_destination::delivery::SealedTraits;
 use refersion_destination::domain::{AccountName, AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
 use refersion_destination::scheduling::Unit;
 use refersion_destination::store::{
-    AffiliateChanges, Appended, ForgetBefore, Forgotten, FoundBy, FoundTraits, KeptTraits, KnownUsersOnly, LookupQuery,
-    NewEvent, StoreError, TraitsChange, TraitsLimits, TraitsSize,
+    AffiliateChanges, Appended, Forgotten, FoundBy, FoundTraits, KeptTraits, KnownUsersOnly, LookupQuery, NewEvent,
+    Retention, StoreError, TraitsChange, TraitsLimits, TraitsSize,
 };
 
 fn one(store: &TestStore, user: &str) -> UserKey {
@@ -200,7 +200,7 @@ async fn a_lookup_by_either_key_shows_names_and_when_it_ends() {
 async fn compaction_removes_what_has_expired_and_what_is_above_the_limits_the_oldest_first() {
     every(async |store| {
         let compact = async |store: &TestStore, traits: i64, max_traits: TraitsLimits| {
-            let before = ForgetBefore { traits: Timestamp(traits), max_traits, ..ForgetBefore::default() };
+            let before = Retention { traits: Timestamp(traits), max_traits, ..Retention::default() };
             store.store().compact(before).await.expect("compacted");
         };
         let size = async |store: &TestStore| {
@@ -239,7 +239,7 @@ async fn accounts_have_limits_of_their_own() {
             }
         }
         let max_traits = TraitsLimits { users: 2, bytes: 99 };
-        store.store().compact(ForgetBefore { max_traits, ..ForgetBefore::default() }).await.expect("compacted");
+        store.store().compact(Retention { max_traits, ..Retention::default() }).await.expect("compacted");
         for account in &accounts {
             store.use_account(account).await;
             assert_eq!(remembered(store, "again", &["u0"]).await.as_deref(), Some("x"), "{account}");

@@ -12,8 +12,8 @@ use refersion_destination::store::transfer::{
     ColumnValue, Identity, Table, TableCounts, TransferSource, TransferTarget, transfer,
 };
 use refersion_destination::store::{
-    AffiliateChanges, AnsweredEvent, EventFilter, Filter, ForgetBefore, KeptTraits, NewEvent, PostgresSource,
-    PostgresTarget, PostgresUrl, SqliteSource, SqliteTarget, StoreError, TraitsChange,
+    AffiliateChanges, AnsweredEvent, EventFilter, Filter, KeptTraits, NewEvent, PostgresSource, PostgresTarget,
+    PostgresUrl, Retention, SqliteSource, SqliteTarget, StoreError, TraitsChange,
 };
 
 /// Where a store is.
@@ -194,7 +194,7 @@ async fn the_ledger_moves_and_an_id_that_was_forgotten_stays_forgotten() {
                     outcome: OutcomeCode::TooLarge,
                 });
                 store.store().write_recorded().await.expect("written");
-                let before = ForgetBefore { ids: Timestamp(5), ..ForgetBefore::default() };
+                let before = Retention { ids: Timestamp(5), ..Retention::default() };
                 store.store().compact(before).await.expect("compacted");
             }
             let ledger = async |store: &TestStore| {

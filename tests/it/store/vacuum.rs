@@ -5,7 +5,7 @@ use crate::support::postgres::{Durability, Server};
 use crate::support::{poll_until, within};
 use futures_util::future::join_all;
 use refersion_destination::domain::Timestamp;
-use refersion_destination::store::ForgetBefore;
+use refersion_destination::store::Retention;
 use std::time::Duration;
 use tokio_postgres::{Client, NoTls};
 
@@ -47,7 +47,7 @@ async fn the_tables_do_not_grow_with_the_number_of_events() {
             "SELECT count(*) FROM pg_stat_user_tables WHERE relname IN ({TABLES}) AND (n_tup_del < {gone} OR n_dead_tup >= 5000)"
         );
         let compacted = || async {
-            let all = ForgetBefore::new(Timestamp(1_000_000), Duration::ZERO, Duration::ZERO);
+            let all = Retention::new(Timestamp(1_000_000), Duration::ZERO, Duration::ZERO);
             store.store().compact(all).await.expect("compacted");
             number(&client, &left).await
         };

@@ -9,7 +9,7 @@ use super::engine::{account, append, close, own, settle_all, stores};
 use crate::Bench;
 use crate::postgres_server::Server;
 use refersion_destination::domain::AccountName;
-use refersion_destination::store::{ForgetBefore, Maintenance, PostgresStore};
+use refersion_destination::store::{Maintenance, PostgresStore, Retention};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -67,7 +67,7 @@ impl Loaded {
         let stores = stores(&url_of(server, database), 1).await;
         let store = Arc::clone(&stores[0]);
         let compaction = tokio::spawn(async move {
-            let none = ForgetBefore::default();
+            let none = Retention::default();
             loop {
                 store.compact(none).await.expect("compacted");
                 tokio::time::sleep(COMPACT_EVERY).await;
