@@ -312,10 +312,17 @@ async fn listen_for_operators(
 }
 
 async fn compact(store: Arc<dyn Store>, clock: Clock, (deduplication, ledger): (Duration, Duration)) {
+    let mut failing = false;
     loop {
         tokio::time::sleep(COMPACT_EVERY).await;
-        if let Err(error) = store.compact(Retention::new(clock.now(), deduplication, ledger)).await {
-            tracing::debug!(%error, "cannot compact the store");
+        match store.compact(Retention::new(clock.now(), deduplication, ledger)).await {
+            // A store that cannot be written says so itself.
+            Err(error) if store.status().write_error.is_none() && !std::mem::replace(&mut failing, true) => {
+                tracing::warn!(%error, "cannot compact the store; until it can, erased content may be left on the disk");
+            }
+            Err(error) => tracing::debug!(%error, "cannot compact the store"),
+            Ok(()) if std::mem::take(&mut failing) => tracing::info!("the store is compacted again"),
+            Ok(()) => {}
         }
     }
 }

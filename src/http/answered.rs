@@ -15,6 +15,9 @@ use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use std::time::{Duration, Instant};
 
+/// Refusals for which the service is the reason, not the request: a full backlog, an outage of the store.
+static UNAVAILABLE: LogThrottle = LogThrottle::new();
+
 /// The answer to a request.
 pub(super) struct Answered {
     pub(super) response: Response,
@@ -40,10 +43,17 @@ impl Answered {
             EventStatus::Error => {
                 tracing::error!(account, status, events, event.id = event, ?took, "answered a request with an error");
             }
-            EventStatus::Rejected | EventStatus::TooLarge | EventStatus::BacklogFull | EventStatus::Unavailable
-                if account.is_some() =>
-            {
+            EventStatus::Rejected | EventStatus::TooLarge if account.is_some() => {
                 tracing::info!(account, status, events, event.id = event, ?took, "refused a request");
+            }
+            EventStatus::BacklogFull | EventStatus::Unavailable
+                if account.is_some() && UNAVAILABLE.may_log(Instant::now()) =>
+            {
+                tracing::info!(
+                    account,
+                    status,
+                    "refused a request, which is sent again (more within 10 s are not logged)"
+                );
             }
             _ => tracing::debug!(account, status, events, event.id = event, ?took, "answered a request"),
         }

@@ -8,7 +8,7 @@
 
 use super::words::words;
 use super::{EventStatus, EventType};
-use crate::delivery::OutcomeCode;
+use crate::delivery::{Call, OutcomeCode};
 use crate::domain::Field;
 use crate::scheduling::{Cause, HealthState, Probe};
 use crate::segment::AuthError;
@@ -61,12 +61,32 @@ pub(super) struct ReloadLabels {
     pub(super) result: &'static str,
 }
 
-/// The operations of Refersion's API that deliveries call.
-pub(super) const OPERATIONS: [&str; 5] = ["new", "search", "get", "edit", "status_change"];
-/// The operations of which one request may be about several affiliates.
-pub(super) const SHARED_OPERATIONS: [&str; 2] = ["edit", "status_change"];
 /// The causes for which a circuit breaker opens.
 pub(super) const CAUSES: [Cause; 2] = [Cause::RateLimited, Cause::Outage];
+
+words! {
+    /// The operations of Refersion's API.
+    Operation {
+        New = "new",
+        Search = "search",
+        Get = "get",
+        Edit = "edit",
+        StatusChange = "status_change",
+        List = "list",
+    }
+}
+
+words! {
+    /// The result of asking for a page of Refersion's list of affiliates: to learn them, or to probe a refused API key.
+    ListResult {
+        /// The page, or another answer that shows that the key is accepted.
+        Page = "page",
+        /// The key was refused.
+        Unauthorized = "unauthorized",
+        /// No answer, or none that shows either.
+        Failed = "failed",
+    }
+}
 
 words! {
     /// The result of reading the configuration again.
@@ -108,11 +128,11 @@ words! {
     }
 }
 
-impl From<Probe> for ProbeResult {
-    fn from(probe: Probe) -> Self {
+impl From<&Probe> for ProbeResult {
+    fn from(probe: &Probe) -> Self {
         match probe {
             Probe::Accepted => Self::Accepted,
-            Probe::Refused => Self::Rejected,
+            Probe::Rejected => Self::Rejected,
             Probe::Unknown { .. } => Self::Unknown,
         }
     }
@@ -129,15 +149,45 @@ impl From<HealthState> for BreakerState {
     }
 }
 
-/// The replies that an operation may have.
-pub(super) fn replies(operation: &str) -> impl Iterator<Item = &'static str> {
-    let own: &[&'static str] = match operation {
-        "new" => &["created"],
-        "search" => &["page", "not_found"],
-        "get" => &["affiliate", "not_found"],
-        _ => &["changed", "not_changed", "not_found"],
-    };
-    own.iter().copied().chain(["refused", "unauthorized", "rate_limited", "unavailable", "lost"])
+impl From<&Call> for Operation {
+    fn from(call: &Call) -> Self {
+        match call {
+            Call::New(_) => Self::New,
+            Call::Search { .. } => Self::Search,
+            Call::Get(_) => Self::Get,
+            Call::Edit { .. } => Self::Edit,
+            Call::SetStatus { .. } => Self::StatusChange,
+        }
+    }
+}
+
+impl From<&Probe> for ListResult {
+    fn from(probe: &Probe) -> Self {
+        match probe {
+            Probe::Accepted => Self::Page,
+            Probe::Rejected => Self::Unauthorized,
+            Probe::Unknown { .. } => Self::Failed,
+        }
+    }
+}
+
+impl Operation {
+    /// Whether one request of it may be about several affiliates.
+    pub(super) fn is_shareable(self) -> bool {
+        matches!(self, Self::Edit | Self::StatusChange)
+    }
+
+    /// The replies that it may have.
+    pub(super) fn replies(self) -> Vec<&'static str> {
+        let own: &[&'static str] = match self {
+            Self::New => &["created"],
+            Self::Search => &["page", "not_found"],
+            Self::Get => &["affiliate", "not_found"],
+            Self::Edit | Self::StatusChange => &["changed", "not_changed", "not_found"],
+            Self::List => return ListResult::ALL.iter().map(|result| result.as_str()).collect(),
+        };
+        [own, &["refused", "unauthorized", "rate_limited", "unavailable", "lost"]].concat()
+    }
 }
 
 /// The statuses with which an event of this type can be answered.
@@ -193,7 +243,8 @@ pub(super) fn field(about: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::Action;
+    use crate::delivery::{Action, Identifier};
+    use crate::domain::{AffiliateId, AffiliateStatus, Email, Profile};
     use std::collections::BTreeSet;
 
     #[test]
@@ -209,6 +260,20 @@ mod tests {
             assert_eq!(field(about), expected, "{about}");
         }
         assert_eq!(fields().collect::<BTreeSet<_>>().len(), fields().count());
+    }
+
+    #[test]
+    fn the_operations_of_calls_have_the_names_of_refersion_s_api() {
+        let id = AffiliateId(1);
+        let (changes, status) = (Profile::default(), AffiliateStatus::Active);
+        for call in [
+            Call::Get(Identifier::Id(id)),
+            Call::Edit { id, changes },
+            Call::SetStatus { id, status },
+            Call::Search { email: Email::parse("a@x.io").expect("valid"), page: 1 },
+        ] {
+            assert_eq!(Operation::from(&call).as_str(), call.operation());
+        }
     }
 
     #[test]

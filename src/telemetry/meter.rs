@@ -6,7 +6,7 @@
 use super::definitions::Families;
 use super::labels::{
     self, AUTH_ERRORS, AccountLabel, AccountLabels, ActionLabels, CAUSES, CauseLabels, EventLabels, FieldLabels,
-    OPERATIONS, OperationLabels, ProbeResult, ReasonLabels, RequestLabels, ResultLabels, SHARED_OPERATIONS, SettledAs,
+    ListResult, Operation, OperationLabels, ProbeResult, ReasonLabels, RequestLabels, ResultLabels, SettledAs,
 };
 use super::latency::LatencyCounters;
 use super::{EventStatus, EventType, RefusalReason, Totals};
@@ -84,14 +84,14 @@ impl Meter {
 
     fn create_upstream_series(&self) {
         let families = &self.0.families;
-        for operation in OPERATIONS {
-            for reply in labels::replies(operation) {
-                drop(families.upstream_requests.get_or_create(&self.request(operation, reply)));
+        for operation in Operation::ALL {
+            for reply in operation.replies() {
+                drop(families.upstream_requests.get_or_create(&self.request(*operation, reply)));
             }
-            drop(families.upstream_request_duration.get_or_create(&self.operation(operation)));
-        }
-        for operation in SHARED_OPERATIONS {
-            drop(families.upstream_request_affiliates.get_or_create(&self.operation(operation)));
+            drop(families.upstream_request_duration.get_or_create(&self.operation(*operation)));
+            if operation.is_shareable() {
+                drop(families.upstream_request_affiliates.get_or_create(&self.operation(*operation)));
+            }
         }
         for cause in CAUSES {
             drop(families.circuit_breaker_opened.get_or_create(&self.cause(cause.as_str())));
@@ -187,14 +187,25 @@ impl Meter {
 
     /// Counts a request to Refersion, with its reply, the number of affiliates it was about, and how long it took.
     pub fn request_ended(&self, call: &Call, reply: &Reply, affiliates: usize, took: Duration) {
-        let (families, operation) = (&self.0.families, call.operation());
-        families.upstream_requests.get_or_create(&self.request(operation, reply.name())).inc();
-        families.upstream_request_duration.get_or_create(&self.operation(operation)).observe(took.as_secs_f64());
+        let operation = Operation::from(call);
+        self.request_replied(operation, reply.name(), took);
         self.0.latencies.observe(took);
-        if SHARED_OPERATIONS.contains(&operation) {
-            let affiliates = u32::try_from(affiliates).unwrap_or(u32::MAX);
-            families.upstream_request_affiliates.get_or_create(&self.operation(operation)).observe(affiliates.into());
+        if operation.is_shareable() {
+            let (family, affiliates) = (&self.0.families.upstream_request_affiliates, u32::try_from(affiliates));
+            family.get_or_create(&self.operation(operation)).observe(affiliates.unwrap_or(u32::MAX).into());
         }
+    }
+
+    /// Counts a request for a page of Refersion's list of affiliates, and how long it took; `is_read`: it was answered with the page.
+    pub fn page_requested(&self, is_read: bool, took: Duration) {
+        let result = if is_read { ListResult::Page } else { ListResult::Failed };
+        self.request_replied(Operation::List, result.as_str(), took);
+    }
+
+    fn request_replied(&self, operation: Operation, reply: &'static str, took: Duration) {
+        let families = &self.0.families;
+        families.upstream_requests.get_or_create(&self.request(operation, reply)).inc();
+        families.upstream_request_duration.get_or_create(&self.operation(operation)).observe(took.as_secs_f64());
     }
 
     /// Counts that the circuit breaker opened while it was closed.
@@ -207,10 +218,11 @@ impl Meter {
         self.0.families.halts.get_or_create(&self.account()).inc();
     }
 
-    /// Counts a probe of the rejected API key.
-    pub fn key_probed(&self, probe: Probe) {
+    /// Counts a probe of the rejected API key, which is a request for the list of affiliates, and how long it took.
+    pub fn key_probed(&self, probe: &Probe, took: Duration) {
         let result = ProbeResult::from(probe).as_str();
         self.0.families.api_key_probes.get_or_create(&self.result(result)).inc();
+        self.request_replied(Operation::List, ListResult::from(probe).as_str(), took);
     }
 
     /// What was counted so far.
@@ -264,11 +276,11 @@ impl Meter {
         CauseLabels { account: self.label(), cause }
     }
 
-    fn operation(&self, operation: &'static str) -> OperationLabels {
-        OperationLabels { account: self.label(), operation }
+    fn operation(&self, operation: Operation) -> OperationLabels {
+        OperationLabels { account: self.label(), operation: operation.as_str() }
     }
 
-    fn request(&self, operation: &'static str, reply: &'static str) -> RequestLabels {
-        RequestLabels { account: self.label(), operation, reply }
+    fn request(&self, operation: Operation, reply: &'static str) -> RequestLabels {
+        RequestLabels { account: self.label(), operation: operation.as_str(), reply }
     }
 }

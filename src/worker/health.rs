@@ -12,6 +12,7 @@ use crate::domain::{ApiKey, Seq};
 use crate::refersion::{Client, ClientBuildError, KeyVerification};
 use crate::scheduling::{AccountHealth, Cause, HealthSnapshot, HealthState, Permit, Probe, SavedHealth, Transition};
 use crate::store::{Lease, StoreError};
+use std::time::Instant;
 
 impl Worker {
     /// The account's calls are made through `client` from now on, with another key if it says so; that may work, so a halt ends.
@@ -52,6 +53,7 @@ impl Worker {
 
     /// Probes the refused key.
     pub(super) async fn probe(&self) {
+        let began = Instant::now();
         let proof = self.0.settings.client.verify_key().await;
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
         let probe = match &proof {
@@ -59,7 +61,7 @@ impl Worker {
             KeyVerification::Rejected => Probe::Rejected,
             KeyVerification::Unknown { retry_after, .. } => Probe::Unknown { retry_after: *retry_after },
         };
-        meter.key_probed(probe);
+        meter.key_probed(&probe, began.elapsed());
         let probed = self.health().on_probe(probe, self.now(), rand::random());
         match (proof, probed) {
             (KeyVerification::Accepted, _) => {}

@@ -231,11 +231,13 @@ impl PageRequest {
         let (account, may_send) = (&worker.0.settings.account, worker.clone());
         let (page, began) = (self.progress.page, Instant::now());
         let reply = worker.0.settings.client.list(page, &SendGuard::new(move || may_send.may_send())).await;
-        tracing::debug!(%account, page, took = ?began.elapsed(), "called Refersion for its list");
         let Some(reply) = reply else {
             self.in_flight.cancel();
             return Vec::new();
         };
+        let took = began.elapsed();
+        tracing::debug!(%account, page, ?took, "called Refersion for its list");
+        worker.0.settings.meter.page_requested(matches!(reply, ListReply::Page(_)), took);
         drop(self.in_flight); // before the store is waited for
         let page = match reply {
             ListReply::Page(page) => page,

@@ -23,6 +23,9 @@ async fn the_list_is_read_when_an_operator_asks_for_it_and_its_end_is_told() {
     assert!(!status.to_string().contains("u1"), "no affiliate is shown");
     assert_eq!(service.send(&identify("m1", "u1", &json!({}))).await.brief(), "200 delivered");
     assert_eq!(service.refersion.operations(), ["list"], "the event needed no call");
+    let metrics = Answer::to(service.http.get(url(&service, "/metrics"))).await.text;
+    let counted = r#"upstream_requests_total{account="main",operation="list",reply="page"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
     let (refersion, folder) = service.stop().await;
     let service = crate::support::service::Service::resume(refersion, folder, &[]).await;
     assert_eq!(read(&service, PATH).await, status, "after a restart, too");

@@ -5,7 +5,8 @@ use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{identify, within};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Child;
 use tempfile::TempDir;
 
 const NO_WAL: &str = "its write-ahead log (the file with -wal) is missing";
@@ -32,8 +33,32 @@ async fn by_kill(process: Process) -> String {
     process.wait().1
 }
 
-/// What `serve` logs before it announces its addresses, on the store in `folder`.
-async fn said_at_start(refersion: &Refersion, folder: &Path) -> String {
+/// `serve` on the store in `folder`, with its log in a file that can be read while it runs. It is killed when this is dropped.
+struct LoggedProcess {
+    child: Child,
+    log: PathBuf,
+}
+
+impl LoggedProcess {
+    /// Waits until the log has a line with all of these words; the log until then.
+    async fn logged(&self, words: &[&str]) -> String {
+        let logged = || std::future::ready(std::fs::read_to_string(&self.log).expect("text"));
+        let has = |log: &String| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        let logged = within(crate::support::poll_until(logged, has)).await;
+        crate::support::leaks::check(&logged);
+        logged
+    }
+}
+
+impl Drop for LoggedProcess {
+    fn drop(&mut self) {
+        // Err: it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn start_logged(refersion: &Refersion, folder: &Path) -> LoggedProcess {
     let log = folder.join("log");
     let mut command = crate::support::process::binary();
     let settings = [
@@ -44,13 +69,25 @@ async fn said_at_start(refersion: &Refersion, folder: &Path) -> String {
         ("STORE_URL", &format!("sqlite://{}", store(folder).display())),
     ];
     command.arg("serve").envs(settings).stderr(std::fs::File::create(&log).expect("made"));
-    let mut child = command.spawn().expect("starts");
-    let logged = || std::future::ready(std::fs::read_to_string(&log).expect("text"));
-    let logged = within(crate::support::poll_until(logged, |text| text.contains("webhook on "))).await;
-    child.kill().expect("running");
-    child.wait().expect("ends");
-    crate::support::leaks::check(&logged);
-    logged
+    LoggedProcess { child: command.spawn().expect("starts"), log }
+}
+
+/// What `serve` logs before it announces its addresses, on the store in `folder`.
+async fn said_at_start(refersion: &Refersion, folder: &Path) -> String {
+    start_logged(refersion, folder).logged(&["webhook on "]).await
+}
+
+#[tokio::test]
+async fn a_log_that_another_process_keeps_from_being_emptied_is_reported_once_and_so_is_its_end() {
+    let (refersion, folder) = (Refersion::start().await, TempDir::new().expect("a folder"));
+    let process = start_logged(&refersion, folder.path());
+    process.logged(&["webhook on "]).await;
+    let reader = rusqlite::Connection::open(store(folder.path())).expect("opens");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM meta;").expect("reads");
+    process.logged(&["WARN", "cannot compact the store", "another process reads the file"]).await;
+    drop(reader);
+    let logged = process.logged(&["the store is compacted again"]).await;
+    assert_eq!(logged.matches("cannot compact").count(), 1, "{logged}");
 }
 
 #[tokio::test]

@@ -155,6 +155,7 @@ async fn a_pause_and_a_halt_show_while_they_last_and_are_counted() {
             (r#"circuit_breaker_state{account="main",state="halted"}"#, 0.0),
             (r#"halts_total{account="main"}"#, 1.0),
             (r#"api_key_probes_total{account="main",result="accepted"}"#, 1.0),
+            (r#"upstream_requests_total{account="main",operation="list",reply="page"}"#, 1.0),
         ],
     )
     .await;
