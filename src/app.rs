@@ -4,17 +4,20 @@
 //! In: the configuration, the runtime for deliveries, and the future that ends the service. Out: the addresses of the
 //! listeners once they are bound, and an error if the service cannot start or has to end.
 //!
-//! Start order: the store is opened (an error if another process has it open); stored API keys are opened, if any key is
-//! accepted (an error if one cannot be opened); each configured account gets a client, a worker and an endpoint; the listeners
-//! are bound; their addresses are announced; the workers of accounts with pending events are woken, and from then on those of
-//! accounts that this process comes to own (`ownership`). Accounts share the store,
-//! the listeners and the clock. Accounts that are not configured share their connections to Refersion, too;
-//! `merchant_registry` admits them, within the limits of `key_verification`.
+//! Start order (startup): the store is opened (an error if another process has it open); stored API keys are opened, if any key is accepted
+//! (an error if one cannot be opened); each configured account gets a client, a worker and an endpoint; the listeners are bound; their
+//! addresses are announced; the workers of accounts with pending events are woken, and from then on those of accounts that this process
+//! comes to own (`ownership`). There is no warm-up and no replay of the log: the deduplication index (SQLite) and the counts of pending
+//! events are read while the store is opened, which takes longer the more events are within the deduplication window; a worker reads the
+//! log ahead of its deliveries, in portions. `/readyz` answers 200 from the moment the listeners are bound. Recovery after a crash is the
+//! same: what was in flight is pending again. Accounts share the store, the listeners and the clock. Accounts that are not configured share
+//! their connections to Refersion, too; `merchant_registry` admits them, within the limits of `key_verification`.
 //!
-//! Stop order (the graceful shutdown), under one deadline: new requests are refused; requests in flight are answered; the workers hand back
-//! calls that were not sent; accounts of which nothing is in flight are left to other processes; the store is closed. Events that are still
-//! in flight at the deadline are delivered after the next start; none is lost. If the store fails for good or a worker panics, the service
-//! ends with an error, so that its supervisor restarts it.
+//! Stop order (the graceful shutdown): new requests are refused; requests in flight are answered; the workers hand back calls that were not
+//! sent, and requests in flight to Refersion finish; accounts of which nothing is in flight are left to other processes. All of that has
+//! one deadline (the grace period, `SERVER_DRAIN`). The store is closed after it, which takes as long as its last commit. Events that are
+//! still in flight at the deadline are delivered after the next start; none is lost. If the store fails for good or a worker panics, the
+//! service ends with an error, so that its supervisor restarts it.
 
 mod connect;
 mod context;
@@ -138,7 +141,7 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
 /// How many connections may wait to be accepted. A burst can be of 100,000 requests.
 const LISTEN_BACKLOG: u32 = 4_096;
 
-/// How often the store frees the space of settled events and drops event ids older than the deduplication window.
+/// How often the store frees the space of settled events and drops event ids older than the deduplication window (their TTL).
 const COMPACT_EVERY: Duration = Duration::from_secs(10);
 /// For how long events that were answered at receipt are collected, to be written together.
 const WRITE_LEDGER_AFTER: Duration = Duration::from_secs(1);
@@ -311,6 +314,8 @@ async fn listen_for_operators(
     http::listen(listener, of_peer, limits, shutdown.cancelled_owned()).await;
 }
 
+/// Compacts the store again and again. A failure is logged when it begins and when it is over: as long as it lasts, erased content (of a
+/// WAL that cannot be emptied, say) is still on the disk.
 async fn compact(store: Arc<dyn Store>, clock: Clock, (deduplication, ledger): (Duration, Duration)) {
     let mut failing = false;
     loop {

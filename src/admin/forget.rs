@@ -1,4 +1,5 @@
-//! Erasure of everything that the store holds of a user (the right to erasure of the GDPR). It calls nothing at Refersion.
+//! Erasure of everything that the store holds of a user (the right to erasure of the GDPR, or right to be forgotten). It calls nothing at
+//! Refersion.
 
 use super::Admin;
 use super::extract::{ApiJson, ApiResult};

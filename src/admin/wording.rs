@@ -55,7 +55,8 @@ pub fn oldest(oldest_pending_at: Option<Timestamp>, now: Timestamp) -> String {
     oldest_pending_at.map_or_else(|| "–".to_owned(), |received_at| duration(now.since(received_at)))
 }
 
-/// When a backlog of `pending` events will be empty, and why that is so. `held_up`: deliveries pause or are halted.
+/// The ETA of a backlog ("Will be empty: in 4 min"): when its `pending` events will have been delivered, and why that is so. `held_up`:
+/// deliveries pause or are halted.
 pub fn drain(pending: u64, drain: Option<DrainStatus>, now: Timestamp, held_up: bool) -> (String, String) {
     let drain = drain.unwrap_or_default();
     let pace = drain.per_second.map(|per_second| rate(per_second.abs())).unwrap_or_default();

@@ -1,18 +1,17 @@
-//! The registry of merchants' accounts: accounts that are not configured, each created by an API key that arrived with a
+//! The registry of merchants' accounts: accounts that are not configured (`key-…`), each created by an API key that arrived with a
 //! request and that Refersion accepted.
 //!
 //! In: the key pair of a request. Out: the endpoint of its account, or the reason why the request is not admitted. A key pair
 //! that equals the stored one of its account is admitted at once. Any other pair is verified with Refersion, stored sealed,
 //! and only then admitted; it replaces the stored pair of its account.
 //!
-//! Invariants: only a verified key is stored, so a caller that knows only a public key can neither get events delivered nor
-//! replace a key. The sealed key is committed and synced before the first event of its account is appended. The account's name
-//! is derived from the public key, so its users, their order and its deduplication survive a change of the secret key. Each
-//! account has its own worker and health, created by its first request or, if it has pending events, at the start; until then
-//! an account costs the memory of its key. What another process stores in the same store is read from there: so the worker of an
-//! account gets a key that was replaced elsewhere, and ends if the key was removed elsewhere. A stored key that Refersion no longer
-//! accepts halts its account; an operator can remove it. An account whose key is removed gets no new worker before the old one has
-//! ended, so it has one run loop at most.
+//! Invariants: only a verified key is stored, so a caller that knows only a public key can neither get events delivered nor replace a key.
+//! The sealed key is committed and synced before the first event of its account is appended. The account's name is derived from the public
+//! key, so its users, their order and its deduplication survive a change of the secret key. Each account has its own worker and health,
+//! created by its first request or, if it has pending events, at the start; until then an account costs the memory of its key. What another
+//! process stores in the same store is read from there: so the worker of an account gets a key that was replaced elsewhere, and ends if the
+//! key was removed elsewhere. A stored key that Refersion no longer accepts (it was revoked) halts its account; an operator can remove it.
+//! An account whose key is removed gets no new worker before the old one has ended, so it has one run loop at most.
 
 use super::ServeError;
 use super::context::AppContext;

@@ -1,4 +1,5 @@
-//! Renews the leases of this process in time, and wakes the workers of the accounts that it owns.
+//! Renews the leases of this process in time, and wakes the workers of the accounts that it owns, also those that it takes over from a
+//! process that died (failover).
 //!
 //! In: the accounts that this process can deliver for, and hints of the store. Out: renewals, and wake-ups. Invariants: the
 //! leases are renewed as long as a delivery is in flight, also during shutdown; from the shutdown on, each account is given up

@@ -1,12 +1,12 @@
-//! Reload (hot reload): takes another configuration while the service runs.
+//! Reload (hot reload): takes another configuration while the service runs, without downtime.
 //!
-//! In: a way to read the configuration again, and requests to do so: a signal, an operator's request, or the changed file of a secret.
-//! Out: other endpoints, keys and settings in place of the present ones. Invariants: a configuration is taken as a whole or, with its
-//! problems logged, not at all; no request is dropped, because the endpoints are replaced at once and each request goes on with the
-//! one it was given; an account has one worker as long as the process runs, so that two never deliver for it: the worker is stopped
-//! when the account is removed, and started again when the account is added again. Settings that take effect at a start stay as they
-//! are, and are named. Deliberately absent: reading the
-//! environment ([`crate::cli`]), and what differs ([`crate::config::SettingChange`]).
+//! In: a way to read the configuration again, and requests to do so: a signal, an operator's request, or the changed file of a secret, such
+//! as an API key that was rotated or revoked. Out: other endpoints, keys and settings in place of the present ones. Invariants: a
+//! configuration is taken as a whole or, with its problems logged, not at all; no request is dropped, because the endpoints are replaced at
+//! once and each request goes on with the one it was given; an account has one worker as long as the process runs, so that two never
+//! deliver for it: the worker is stopped when the account is removed, and started again when the account is added again. Settings that
+//! take effect at a start stay as they are, and are named. Deliberately absent: reading the environment ([`crate::cli`]), and what differs
+//! ([`crate::config::SettingChange`]).
 
 use super::context::AppContext;
 use super::merchant_registry::{MerchantRegistry, new_pool};

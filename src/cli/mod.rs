@@ -113,7 +113,8 @@ struct ConfigArgs {
     files: Vec<PathBuf>,
 }
 
-/// A bad configuration (`EX_USAGE` of sysexits.h).
+/// A bad configuration. It is the number of `EX_USAGE` in sysexits.h, where `EX_CONFIG` (78) would fit better: 64 is what was
+/// released first, and a code that supervisors may look for is not changed. Wrong usage is 2, clap's own code.
 const BAD_CONFIGURATION: u8 = 64;
 
 /// Runs the command that the process's arguments name. Returns its exit code.

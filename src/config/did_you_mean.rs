@@ -1,4 +1,4 @@
-//! Suggestions for misspelt names.
+//! Suggestions for misspelt names, such as an unrecognized setting: the nearest known one by edit distance.
 
 use super::problem::either;
 

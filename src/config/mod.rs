@@ -5,8 +5,8 @@
 //! and need not be checked again; no problem, no warning and no `Debug` output contains a secret. Deliberately absent: reading the
 //! process's environment or arguments, and opening a port or a store.
 //!
-//! `keys` defines all keys, each with its type. `layers` and `environment` collect the settings; `values` parses one value;
-//! `sections`, `connect`, `rules`, `base_url` and `accounts` read typed values through `read`; `problem` is what an operator sees of an invalid
+//! `keys` defines all keys, each with its type. `layers` and `environment` collect the settings; `values` parses one value; `sections`,
+//! `connect`, `rules`, `base_url` and `accounts` read typed values through `read`; `problem` is what an operator sees of an invalid
 //! configuration, and `did_you_mean` makes its suggestions; `changes` compares two configurations.
 
 mod accounts;
@@ -120,7 +120,7 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// How long a response waits for the delivery; may be zero.
     pub wait: Duration,
-    /// How long requests in flight may take to finish at shutdown; above zero.
+    /// The grace period of a shutdown: how long requests in flight and deliveries in flight may take to finish; above zero.
     pub drain: Duration,
 }
 

@@ -1,4 +1,5 @@
-//! The state machine of connecting: which step a browser is at, sealed into two halves that only fit each other.
+//! The state machine of connecting: which step a browser is at, sealed into two halves that only fit each other. They are what a stateless
+//! server has against forged (CSRF) and repeated (replay) callbacks.
 //!
 //! One half is the cookie: the step, a random nonce, the expiry, and what has been entered so far (the Refersion key). The other
 //! is the `state`: the step, the nonce and the expiry. It stands in a hidden field of a form, or is OAuth's `state` in the URL of
@@ -11,10 +12,11 @@
 //! Invariants: a `state` is of no use without the cookie of the browser that it was made for, nor for another step, nor after
 //! [`LIFETIME`]. The key is in the cookie only, never in a `state`, so it is in no URL.
 //!
-//! What makes a callback usable once, without a session on the server: Segment takes an authorization code once, whatever replica
-//! presents it; and every answer to a callback replaces the cookie, so that the same `state` no longer fits. A browser that sends a
-//! callback twice at the same moment to two replicas passes the second check in both, and then Segment refuses one of the two codes.
-//! Deliberately absent: a list of used nonces, which would have to be shared by all replicas to hold more than these two do.
+//! What makes a callback single-use, without a session on the server: Segment takes an authorization code once, whatever replica presents
+//! it. Besides, the answer to a callback that passed [`Flow::unseal`] replaces the cookie, so that the same `state` no longer fits (an
+//! answer to one that did not pass leaves the cookie as it is). A client that keeps the old cookie, or sends a callback twice at the same
+//! moment, passes [`Flow::unseal`] again within [`LIFETIME`]; then it is Segment alone that refuses the code. Deliberately absent: a list
+//! of used nonces, which would have to be shared by all replicas to hold more than these two do.
 
 use super::Refusal;
 use crate::domain::{ApiKey, SealKey, SealNonce, Timestamp, open_sealed_bytes};

@@ -101,7 +101,8 @@ pub enum Reply {
     Changed,
     /// `edit` or `status_change` did not change the affiliate, and gave no reason.
     NotChanged,
-    /// Refused for good: sending it again would be refused again.
+    /// Refused for good (not retryable): sending it again would be refused again. In metrics and logs it is `refused`: what is served keeps
+    /// its name.
     Rejected(Rejection),
     /// The key pair is wrong: no event's fault.
     Unauthorized,
@@ -110,7 +111,8 @@ pub enum Reply {
         /// The wait Refersion asked for.
         retry_after: Option<Duration>,
     },
-    /// Not now: an outage, or an answer that is not Refersion's. The call certainly or probably had no effect.
+    /// Not now (retryable): an outage, or an answer that is not Refersion's, such as a redirect or a 4xx of a proxy. The call certainly or
+    /// probably had no effect.
     Unavailable {
         /// What happened, in words safe to show.
         what: String,

@@ -1,11 +1,13 @@
 //! Identify: bring one affiliate to what the event states, creating it where that is allowed.
 //!
-//! Known and nothing changed: no call. Known: `edit` of what changed, then the status that an audience rule sets, unless the
-//! merchant denied or disabled the affiliate. Unknown: `new`; "taken" means that it exists: `search`, what the store remembers of
-//! it, else `get`, then `edit` if `DELIVERY_ON_EXISTING` allows it or an unanswered `new` created it. An affiliate that is found
-//! `DISABLED` or `DENIED` is left alone, and not remembered: the merchant may change that again.
-//! Invariants: a fact that is older than what was sent changes nothing; an affiliate with another owner is not changed by an
-//! identify; a value that Refersion refuses costs none of the others, and at most two more calls.
+//! Known and nothing changed: no call. Known: `edit` of what changed, without reading the affiliate before; then the status that an
+//! audience rule sets, unless the merchant denied or disabled the affiliate, which is read before a status is set. Unknown: `new`; "taken"
+//! means that it exists: `search`, what the store remembers of it, else `get`, then `edit` if `DELIVERY_ON_EXISTING` allows it or an
+//! unanswered `new` created it. An affiliate that is found `DISABLED` or `DENIED` is left alone, and not remembered: the merchant may
+//! change that again. So a merchant's denial always protects the status. It protects the other fields only until the affiliate is
+//! remembered: one that is remembered with its id is edited unread, and stays denied. Invariants: a fact that is older than what was sent
+//! changes nothing; an affiliate with another owner is not changed by an identify; a value that Refersion refuses costs none of the others,
+//! and at most two more calls.
 
 use super::outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 use super::rejection::is_optional;

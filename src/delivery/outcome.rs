@@ -1,4 +1,5 @@
-//! What follows from a step of a delivery: the next call, an outcome, a failure, or a halt of the account.
+//! What follows from a step of a delivery: the next call, an outcome, a transient failure (retryable), a permanent one (not retryable), or
+//! a halt of the account.
 //!
 //! Invariant: every text here may be shown to the customer and written to logs; it holds no secret and no personal
 //! data.

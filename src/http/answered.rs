@@ -1,9 +1,10 @@
 //! A request that was answered: its response, and what is counted, logged and traced of it.
 //!
-//! In: the response to a request for the webhook. Out: one log line and one count for each request. Levels: a bug is an ERROR; what an
-//! account's own requests are refused for is INFO; all else is DEBUG, because a line for each request would cost more than the request,
-//! and because a flood of requests without credentials must not fill the log (one WARN in ten seconds says that there are any).
-//! Deliberately absent: what becomes of the events later ([`crate::worker`] logs their ends, under the same `event.id`).
+//! In: the response to a request for the webhook. Out: one log line and one count for each request. Levels: a bug is an ERROR; what is
+//! wrong with an account's own request is INFO; all else is DEBUG, because a line for each request would cost more than the request, and
+//! because a flood must not fill the log: of requests without credentials (one WARN in ten seconds says that there are any), or of those
+//! that are refused while the store is unreachable or the backlog is full (one INFO in ten seconds). Deliberately absent: what becomes of
+//! the events later ([`crate::worker`] logs their ends, under the same `event.id`).
 
 use super::AccountRegistry;
 use super::response::ApiResponse;

@@ -1,4 +1,4 @@
-//! Appends events to the log, even if the client disconnects meanwhile.
+//! Appends events to the log (the queue of the delivery worker), even if the client disconnects meanwhile.
 //!
 //! In: events. Out: for each, whether it was appended. Invariant: an append that has begun runs to its end, and then the worker
 //! is woken if an event was accepted. It runs in the task of its request while the client is connected, and moves to a task of

@@ -1,4 +1,5 @@
-//! The limits of a request: bytes, events and notes. The messages in `response` repeat these figures.
+//! The limits of a request (a larger one is oversized): bytes of the payload, events and notes. The messages in `response` repeat these
+//! figures.
 
 /// The largest single event, in bytes: 128 KiB. Segment's own ingest limits events to 32 KB before it adds its fields.
 pub(super) const MAX_EVENT_BYTES: usize = 128 * 1024;

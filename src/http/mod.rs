@@ -64,7 +64,8 @@ pub struct AccountEndpoint {
     pub meter: Meter,
     /// How long after its request was received a response waits for the outcome at most; zero: it does not wait.
     pub max_wait: Duration,
-    /// How many events the worker delivers at a time: with fewer pending, a new event begins at once.
+    /// `REFERSION_CONCURRENCY`, the ceiling of requests in flight: with fewer events pending, a new one is expected to begin at once. The
+    /// present limit may be lower; then the response waits in vain, and no longer than `max_wait`.
     pub concurrency: u64,
 }
 

@@ -1,4 +1,5 @@
-//! Parses an authenticated body, and decides for each event: append it, or respond without appending it.
+//! Parses an authenticated body, and decides for each event: append it, or respond without appending it. Of an array or a batch each
+//! event is decided by itself, so that a bad one does not fail the others (partial failure).
 //!
 //! In: a body and the signatures that must match it. Out: a [`ParsedBody`], with an entry of the ledger for each event that is answered
 //! here. Invariants: nothing is parsed before the signatures are
@@ -231,8 +232,8 @@ fn new_event(
     }
 }
 
-/// The id by which repeats are recognised: the `messageId`, for a delete together with its user, or without a `messageId` the bytes
-/// of the event. And the former id of a delete: releases before 0.3.0 did not look at the user.
+/// The id by which repeats are recognised (the idempotency key): the `messageId`, for a delete together with its user, or without a
+/// `messageId` the bytes of the event. And the former id of a delete: releases before 0.3.0 did not look at the user.
 fn event_ids(
     endpoint: &AccountEndpoint,
     text: &str,

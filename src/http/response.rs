@@ -13,9 +13,10 @@
 //! | error: a bug | 500 | sends it again |
 //! | unavailable: not stored, a key that could not be verified, shutting down | 503 | sends it again |
 //!
-//! A page for merchants ([`PageStatus`]) has 200, or 303 on the way to Segment's consent page; a refusal of one 400, 403, 409, 500 or
-//! 503. Never an answer to Segment's webhook: 3xx, 207, 410, 423, 460, 505. A body is JSON with `status` and `message`, and `notes` if a
-//! part of the event was left out; neither holds a secret or personal data. The codes of `/readyz` are in `health`.
+//! 429, 500 and 503 are retryable for Segment; all others are not. Never an answer to its webhook: 3xx, 207, 410, 423, 460, 505. A body is
+//! JSON with `status` and `message`, and `notes` if a part of the event was left out. No body holds a secret or personal data. A page for
+//! merchants ([`PageStatus`]) has 200, or 303 on the way to Segment's consent page. A page that refuses has 400, 403, 409, 500 or 503. The
+//! codes of `/readyz` are in `health`.
 
 use super::AdmissionError;
 use super::connect::KeyProblem;
@@ -241,7 +242,8 @@ impl ApiResponse {
         }
     }
 
-    /// Why the event was refused; none if it was not, or together with its whole request.
+    /// Why this event was refused. None if it was not refused, and none for a response that refuses a whole request before its events are
+    /// parsed: then no event is counted.
     fn refusal(&self) -> Option<RefusalReason> {
         Some(match self {
             Self::Invalid(_) => RefusalReason::Malformed,

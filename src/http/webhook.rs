@@ -1,12 +1,15 @@
 //! The webhook: authenticates a request, parses it, appends its events to the event log, and only then responds.
 //!
 //! In: a request. Out: its response. The response to a single event waits for the outcome until `SERVER_WAIT` after the receipt of the
-//! request, so that Segment's Event Tester shows it, but only if the event can be delivered now: the account's worker says whether the
-//! account is paused or halted, and whether an earlier event of the user blocks this one. Where another process delivers for the
-//! account, the store says how the event ended, and whether the account is paused or halted. The response to an array does not wait; it
-//! has a result per event. Invariants: a client that disconnects loses the response and nothing else; time that passed before the event
-//! was stored is not waited for again, since Segment's own patience counts from when it sent the request. Deliberately absent: calls to
-//! Refersion.
+//! request (a long poll), so that Segment's Event Tester shows it. It waits only if the event can be delivered now:
+//! - it was appended, and is no duplicate;
+//! - fewer events of the account were pending before it than `REFERSION_CONCURRENCY`;
+//! - no earlier event of the same user blocks it, and the account is neither paused nor halted, as the account's worker says.
+//!
+//! Where another process delivers for the account, the store says how the event ended, and whether the account is paused or halted. The
+//! response to an array does not wait; it has a result per event. Invariants: a client that disconnects loses the response and nothing
+//! else; time that passed before the event was stored is not waited for again, since Segment's own patience counts from when it sent the
+//! request. Deliberately absent: calls to Refersion.
 
 use super::account_registry::credentials;
 use super::answered::{Answered, log_auth_error};

@@ -14,7 +14,7 @@
 //! | 503 | maintenance: retry; the call took no effect |
 //! | other 5xx | retry; `new` may have taken effect |
 //!
-//! Of `list` only a page counts: no event needs it.
+//! So each response is classified as a success, as retryable or as not retryable. Of `list` only a page counts: no event needs it.
 //! In: a call, the body that was sent, and the response. Out: a [`Reply`]. Pure. Bodies are read leniently: numbers as numbers
 //! or texts, `error` or `errors` as text or list. Deliberately absent: what follows from a reply ([`crate::delivery`]).
 

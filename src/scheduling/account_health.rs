@@ -1,4 +1,5 @@
-//! The health of an account: whether a request may begin now, and what each reply changes about that.
+//! The health of an account: whether a request may begin now, and what each reply changes about that. It is the account's limiter of
+//! requests: one account that is throttled or down takes nothing from another (a bulkhead).
 //!
 //! In: moments and replies. Out: [`Permit`]s, or why there is none, and [`Transition`]s. It joins the
 //! circuit breaker, the concurrency limit and the rate limit, which know nothing of one another. Outages (5xx, timeouts) act on
@@ -51,7 +52,8 @@ impl Learned {
     }
 }
 
-/// What is saved of an account's health, for a restart and for the next owner.
+/// What is saved of an account's health: for the next owner, who takes all of it over, and for a restart of the one process that there
+/// is (SQLite), which takes what was learned and drops the pause, because a restart is how an operator ends one.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SavedHealth {
     /// What was learned of its limits.
@@ -87,7 +89,7 @@ pub struct Permit {
     generation: Generation,
 }
 
-/// Why no request may begin now.
+/// Why there is no permit now. Distinct from a denial by a merchant or by Refersion: nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPermit {
     /// The rate limit: not before this moment.
@@ -265,7 +267,7 @@ impl AccountHealth {
         self.rate.on_cancelled();
     }
 
-    /// The key was probed, because that was [due](Denied::ProbeDue). Says how long until the next probe, unless the halt ended.
+    /// The key was probed, because that was [due](NoPermit::ProbeDue). Says how long until the next probe, unless the halt ended.
     pub fn on_probe(&mut self, probe: Probe, now: Timestamp, chance: f64) -> Result<Option<Transition>, Duration> {
         match (self.breaker.state(), probe) {
             (HealthState::Halted { .. }, Probe::Rejected) => Err(self.breaker.on_probe_rejected(now, chance)),

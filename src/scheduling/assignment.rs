@@ -1,5 +1,5 @@
 //! Which of several processes is to own an account: rendezvous hashing over those that are alive. So accounts are sharded without a
-//! leader.
+//! leader, and the failover of a dead process's accounts (their takeover) needs no election.
 //!
 //! In: which processes are alive, which of them owns the account, and which asked for it. Out: the next move of this process. Each process
 //! ranks all live ones by a hash of process and account; the highest is to own the account. A process asks a lower one for an account, and

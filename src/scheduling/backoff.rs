@@ -1,5 +1,8 @@
-//! How long to wait before the next attempt: exponential backoff with full jitter, never shorter than Refersion asked for.
+//! The retry policy of a failed attempt: how long to wait before the next one. It is exponential backoff with jitter, never shorter
+//! than Refersion asked for.
 //!
+//! The jitter is even between `min` and a ceiling, which is twice `min` after the first failure and doubles with each further one. It is
+//! not the "full jitter" of AWS, which begins at zero: a retry at once would find what the attempt before found.
 //! In: the number of failures, a random number from 0 to 1, and `Retry-After`. Out: a wait. Invariant: no wait is shorter
 //! than `min` or than `Retry-After`. Deliberately absent: drawing the random number, and waiting.
 

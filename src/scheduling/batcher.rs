@@ -1,6 +1,6 @@
 //! The batcher of an account: which pending calls go out next, and which of them in one request.
 //!
-//! In: calls, each with the handle of its delivery. Out: batches. First come, first served; an `edit` or a
+//! In: calls, each with the handle of its delivery. Out: batches. First come, first served (FIFO); an `edit` or a
 //! `status_change` is batched with all pending calls of its kind. While two requests that could have been batched are in
 //! flight, further ones go out only as full batches: what gathers meanwhile goes together, so the longer Refersion takes, the
 //! fewer requests it gets. A batch also waits for calls that are announced, but for no length of time. Invariants: a call that
@@ -37,7 +37,7 @@ pub struct Batch<T> {
 
 /// The largest batch size: no request names more affiliates (API contract: the longest `status_change`; for `edit` nothing is said).
 pub const MAX_BATCH: usize = 50;
-/// So many requests that could be batched go out before they are full.
+/// So many batches that are not full may be in flight; with these in flight, only a full one goes out.
 const MAX_PARTIAL: usize = 2;
 
 impl<T> Default for Batcher<T> {

@@ -1,12 +1,13 @@
 //! The circuit breaker of an account: whether requests may begin at all. While it is open, or the account is halted, deliveries of the
 //! account are suspended.
 //!
-//! In: replies. Out: state transitions. A 429 opens it (Refersion counts calls per account, so one event's 429 concerns all
-//! of them), and so does an outage: calls for several different events failed, and none succeeded between (one event that
-//! always fails is not an outage). When the wait (the cooldown) is over, one request goes first (half-open), and its reply decides. A 401
-//! halts the account until a probe, or a new key, ends that. Invariants: there is one state, so that nothing can be open and
-//! halted at once; nothing begins before a `Retry-After` is over, whatever is replied meanwhile; replies to requests that began
-//! before the last change of the breaker neither trip nor close it. Deliberately absent: how many requests and how fast
+//! In: replies. Out: state transitions. A 429 opens it (Refersion counts calls per account, so one event's 429 concerns all of them), and
+//! so does an outage, which is a number of consecutive failures (the threshold, [`OUTAGE`]): calls for so many different events failed, and
+//! none succeeded between; one event that always fails is not an outage. It stays open for the cooldown (its reset timeout), an exponential
+//! backoff between `DELIVERY_RETRY_MIN` and `DELIVERY_RETRY_MAX` that is never shorter than `Retry-After`. Then one request goes first
+//! (half-open), and its reply decides. A 401 halts the account until a probe, or a new key, ends that. Invariants: there is one state, so
+//! that nothing can be open and halted at once; nothing begins before a `Retry-After` is over, whatever is replied meanwhile; replies to
+//! requests that began before the last change of the breaker neither trip nor close it. Deliberately absent: how many requests and how fast
 //! ([`super::ConcurrencyLimit`], `RateLimit`).
 
 use super::{Backoff, RetryWait};
@@ -33,7 +34,8 @@ pub enum HealthState {
 }
 
 impl HealthState {
-    /// The same at `now`: a pause that is over counts as over, even if no request was made yet.
+    /// The same at `now`: a pause that is over counts as over, even if no request was made yet. It shows as closed although the next
+    /// request is the one that goes first (half-open): whether an event is delivered at once is all that callers ask.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Self {
         match self {
@@ -155,7 +157,7 @@ pub(super) struct CircuitBreaker {
     key_since: Generation,
 }
 
-/// Calls for so many different events have to fail in a row before it is an outage.
+/// The threshold of consecutive failures: calls for so many different events have to fail in a row before it is an outage.
 const OUTAGE: usize = 3;
 /// Calls for so many different events have to fail in a row before it is an overload.
 const OVERLOAD: usize = 2;

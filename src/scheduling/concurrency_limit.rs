@@ -1,6 +1,7 @@
-//! The concurrency limit of an account: how many requests may be in flight at once, found out by AIMD with slow start.
+//! The concurrency limit of an account: how many requests may be in flight at once, found out by AIMD (additive increase, multiplicative
+//! decrease) with slow start.
 //!
-//! In: replies. Out: a number. Refersion publishes no limit, so it is searched for as TCP searches for the capacity of
+//! In: replies. Out: a number. Refersion publishes no limit, so it is searched for as TCP's congestion control searches for the capacity of
 //! a path: from two requests the limit doubles with each round of successes until the first overload (429, 5xx, a timeout);
 //! an overload halves it, and from then on each round of successes adds one. Invariants: the limit is between one and the
 //! configured ceiling; the replies to requests that were already in flight when it was halved do not halve it again.

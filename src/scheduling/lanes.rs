@@ -1,14 +1,15 @@
-//! Lanes: which loaded events are of one user, in which order they are to run, and which heads may run. An event that fails blocks its
-//! own lane (head-of-line blocking), and no other.
+//! Lanes: which loaded events are of the same user, in which order they are to run, and which heads may run. A lane is the FIFO queue of
+//! one user (as a partition by ordering key), and an event that fails blocks its own lane (head-of-line blocking), and no other.
 //!
 //! In: the names of events (their keys, the affiliates these lead to) and sequence numbers. Out: heads of lanes. Invariants: a lane
 //! is never empty between two calls; its head is listed among the heads to run exactly while none of its events is in flight;
 //! lanes are merged, the one with fewer names into the other, and never split. Deliberately absent: attempts and groups,
 //! which are the [`super::Scheduler`]'s.
 //!
-//! A name is assigned to its lane as long as the last event with that name, or an event before that in the lane, is loaded. So a
-//! lane that never runs empty does not keep every name it ever had, and no event has to store its own names: a blocked event is
-//! one number in a heap.
+//! A name is assigned to its lane as long as the last event with that name, or an event before that in the lane, is loaded. Example: event
+//! 1 has the names A and B, event 2 has A and C, event 3 has C. Once event 1 has ended, B can be dropped; A stays until event 2 has ended.
+//! So a lane that never runs empty does not keep every name it ever had, and no event has to store its own names: a blocked event is one
+//! number in a heap.
 
 use super::name::{Name, NameMap};
 use crate::domain::{Seq, Timestamp};
@@ -186,7 +187,8 @@ impl Lanes {
         }
     }
 
-    /// Adds the event `seq` to the end of `lane`. Whether it is blocked: else it is the head, and may run from `runnable_from` on.
+    /// Adds the event `seq` to the end of `lane`. Returns whether it is blocked by an event before it. If it is not, it is the head of the
+    /// lane, and may run from `runnable_from` on.
     pub fn push(&mut self, id: LaneId, seq: Seq, runnable_from: Timestamp) -> bool {
         let lane = &mut self.by_id[id];
         let blocked = lane.first().is_some();

@@ -1,4 +1,4 @@
-//! The rate limit of an account: when the next request may begin, evenly spaced.
+//! The rate limiter of an account: when the next request may begin, evenly spaced (a token bucket of one token).
 //!
 //! In: requests that begin or have to wait, and replies. Out: a moment. The rate is the lower of the configured one
 //! (`REFERSION_MAX_REQUESTS_PER_SECOND`) and the one that was [found out](super::rate_search); without either there is no limit.

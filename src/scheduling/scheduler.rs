@@ -1,4 +1,4 @@
-//! The scheduler of an account: which events of its log may run now, and which run together.
+//! The scheduler of an account: which events in the queue, its log, may run now, and which run together.
 //!
 //! In: entries of the event log in their order, learned links, and the ends of units. Out: units of work. Invariants: of a lane at
 //! most one unit is in flight, unless lanes merged while each had one: then nothing else of the lane runs before all of these

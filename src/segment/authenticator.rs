@@ -1,4 +1,5 @@
-//! Authentication of a webhook request: by the account's API key as Basic credentials, or by a signature under a shared secret.
+//! Authentication of a webhook request: by the account's API key as Basic credentials (HTTP Basic auth), or by a signature under a shared
+//! secret.
 //!
 //! In: the values of the headers `Authorization` and `X-Signature`, and the body. Out: nothing, or an [`AuthError`] whose text
 //! says what the customer has to change.
@@ -6,7 +7,8 @@
 //! signature suffices, also beside other Basic credentials: customers add an `Authorization` header for their own gateways. Without
 //! a signature, all Basic credentials must be the key. `Authorization` of another scheme is ignored, and so is `X-Signature` while
 //! no shared secret is configured. `X-Signature` is the HMAC-SHA1 of the body as received; for an array
-//! Segment signs the bytes of element 0 only (recorded), so either is accepted. All comparisons take constant time.
+//! Segment signs the bytes of element 0 only (recorded), so either is accepted. Comparisons of secrets take constant time, against timing
+//! attacks; the public half of a key is none.
 //! Where several accounts share an endpoint, [`find_authenticator`] finds the account by the key; [`presented_key`] returns a
 //! key that no configured account has.
 //! Deliberately absent: protection against replays, for which Segment sends no timestamp; deduplication makes them harmless.

@@ -1,4 +1,4 @@
-//! How fast a backlog drains, and when it will be empty.
+//! How fast a backlog drains (its throughput), and when it will be empty (its ETA).
 //!
 //! In: how many events were pending, and when. Out: a [`Drain`]. The rate is measured over the time for which the backlog has become
 //! smaller without interruption, if that is long enough: after a burst, the time in which it arrived says nothing. Otherwise it
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Samples closer together than this are one.
 const APART: Duration = Duration::from_secs(4);
-/// The window: a minute of samples every five seconds.
+/// The sliding window: a minute of samples every five seconds.
 const SAMPLES: usize = 13;
 /// For so many samples in succession the backlog has to become smaller before they alone count.
 const FALLING: usize = 3;

@@ -1,11 +1,11 @@
 //! Time series in memory: what happened in the last hour by minute and in the last day by quarter of an hour, and how fast the
 //! backlog drains. The pages and `status` draw them.
 //!
-//! In: what the metrics have counted so far and how many events are pending, read every few seconds by a task, and at each
-//! request. Out: an [`Activity`] for each account and for all of them. `ring` keeps intervals, `drain` estimates when a
-//! backlog will be empty; `reasons` has the reasons in words. Invariants: an event costs nothing here, because only the counters of
-//! the metrics are read; the memory is bounded by the configuration, because all accounts whose keys arrived with requests are one,
-//! as in the metrics. Deliberately absent: anything durable; a restart begins anew, and [`Activity::since`] says when that was.
+//! In: what the metrics have counted so far and how many events are pending, read every few seconds by a task, and at each request. Out: an
+//! [`Activity`] for each account and for all of them. `ring` keeps intervals, `drain` estimates when a backlog will be empty (the ETA;
+//! nothing here is about shutdown); `reasons` has the reasons in words. Invariants: an event costs nothing here, because only the counters
+//! of the metrics are read; the memory is bounded by the configuration, because all accounts whose keys arrived with requests are one, as
+//! in the metrics. Deliberately absent: anything durable; a restart begins anew, and [`Activity::since`] says when that was.
 
 mod activity;
 mod drain;

@@ -1,10 +1,10 @@
 //! Decides what becomes of events that are to be appended: each is a repeat, of an unknown user, or fits into the backlog.
-//! An account whose backlog is full gets no further events (load shedding).
+//! An account whose backlog (its queue) is full gets no further events (load shedding), which Segment hears as backpressure: 429.
 //!
-//! In: the events of one call, what the store knows of each, and how many events of each account are pending. Out: one
-//! [`AppendDecision`] per event, or [`StoreError::BacklogFull`]. Invariants: a call that does not fit appends none of its events; a repeat is
-//! answered as such even then, if nothing else is to be appended; an event of an unknown user is appended if an event before
-//! it in the same call may make them known.
+//! In: the events of one call, what the store knows of each, and how many events of each account are pending. Out: one [`AppendDecision`]
+//! per event, or [`StoreError::BacklogFull`]. Invariants: a call that does not fit appends none of its events; a repeat is answered as such
+//! even then, if nothing else is to be appended; an event of an unknown user is appended if an event before it in the same call may make
+//! them known.
 
 use super::{NewEvent, StoreError};
 use crate::domain::{AccountName, EventId, UserKey};

@@ -1,4 +1,5 @@
-//! The types of dead letters and of erasure: filters, pages (pagination by cursor), and the results of replay (requeue) and forget.
+//! The types of dead letters and of erasure: filters, pages (pagination by cursor), and the results of replay (requeue, redeliver) and
+//! forget.
 //!
 //! They are also the JSON of the operators' listener and of `--json`. Except for a body, none of them holds personal data.
 

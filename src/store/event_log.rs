@@ -246,7 +246,8 @@ pub struct StoreStatus {
     pub write_error: Option<String>,
 }
 
-/// Why a request to the store failed. Nothing was changed.
+/// Why a request to the store failed. Nothing was changed, with one exception: if the connection to PostgreSQL was lost while a
+/// transaction was being committed ([`StoreError::Transient`]), it may be committed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// As many events of the account are pending as `DELIVERY_MAX_BACKLOG` allows (backpressure).
@@ -261,7 +262,7 @@ pub enum StoreError {
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
-    /// The store failed, and may work again later: the disk is full, for instance.
+    /// The store failed, and may work again later (retryable): the disk is full, or the database is unreachable.
     #[error("the store failed: {0}")]
     Transient(String),
     /// A part of the store that this request needs is damaged. The request fails again; others need not.

@@ -1,14 +1,17 @@
-//! The store: accepted events in a durable log, the affiliate index, dead letters, sealed API keys.
+//! The store: accepted events in a durable log (which is the queue, and an outbox of the deliveries), the affiliate index, dead letters,
+//! sealed API keys.
 //!
 //! The traits are divided by caller: [`EventLog`] (HTTP server and delivery workers), [`AffiliateIndex`] (delivery workers),
-//! [`DeadLetters`], [`Inspection`] (operators), [`Ledger`], [`KeyVault`], [`Maintenance`] and [`Ownership`] (assembly). Rows that change together are
-//! changed by one method in one transaction. An engine is an adapter: it holds rows and transactions. Which events may run is decided in
-//! [`crate::scheduling`], which calls they need in [`crate::delivery`]. The files beside an engine's folder are what every engine needs:
-//! formats of columns and rows, what is decided of events that are appended, settled or erased, the deduplication index, the events in
-//! flight, the published counts.
+//! [`DeadLetters`], [`Inspection`] (operators), [`Ledger`], [`KeyVault`], [`Maintenance`] and [`Ownership`] (assembly). Rows that change
+//! together are changed by one method in one transaction. An engine is an adapter: it holds rows and transactions. Which events may run is
+//! decided in [`crate::scheduling`], which calls they need in [`crate::delivery`]. The files beside an engine's folder are what every
+//! engine needs: formats of columns and rows, what is decided of events that are appended, settled or erased, the deduplication index, the
+//! events in flight, the published counts.
 //!
 //! # The promises of every engine
-//! 1. [`EventLog::append`] returns after the events are committed and synced, or with an error and none of them appended.
+//! 1. [`EventLog::append`] returns after the events are committed and synced, or with an error and none of them appended. There is one
+//!    exception: if a connection to PostgreSQL is lost during the commit, there is an error although they may be appended. Sent again, they
+//!    are then duplicates.
 //! 2. [`Seq`]s are assigned in commit order, so a reader that has read up to one misses none below it. None is assigned twice.
 //! 3. An event id appended once is a [`Appended::Duplicate`] from then on: at least until the window given to
 //!    [`Maintenance::compact`] has passed, while the event is pending, and while its dead letter is kept. It counts only once
@@ -22,7 +25,9 @@
 //!    by [`DeadLetters::forget`] (kept as a dead letter without body and keys).
 //! 8. A dead letter stays until it is replayed or discarded; its id is assigned once. A replay appends it anew, after all pending
 //!    events of its user, and its event id leads to the new entry. It is not replayed while the same event, sent again, is pending.
-//! 9. Erased content cannot be recovered: not by a replay, not from the files once [`Maintenance::compact`] has run.
+//! 9. Erased content cannot be recovered: not by a replay and, with SQLite, not from the files once [`Maintenance::compact`] has run.
+//!    PostgreSQL does not overwrite: a vacuum frees dead tuples for new rows, and until these are written the old bytes are in the
+//!    server's files, its WAL and its backups.
 //! 10. No transaction outlives a method. Reading one account costs nothing for another's backlog.
 //! 11. API keys are stored as they are passed in: sealed. A later key of an account replaces the earlier one.
 //! 12. The moment of a deletion is kept for every key it erased: of a delete that was carried out, of one whose user was unknown when
@@ -98,7 +103,8 @@ use std::collections::BTreeMap;
 pub struct Limits {
     /// How many events of one account may be pending.
     pub max_backlog: u64,
-    /// How many bytes the deduplication index may use in memory. Older ids are found on disk.
+    /// How many bytes the deduplication index of the SQLite engine may use in memory. It is a target: compaction evicts the oldest ids to
+    /// the disk, where they are found.
     pub deduplication_memory: usize,
 }
 
@@ -114,7 +120,8 @@ pub trait EventLog: Send + Sync {
     /// The key of this store's hashes: made once, the same after every restart.
     fn hash_key(&self) -> &HashKey;
 
-    /// Appends events in this order, or none of them. One answer per event. What is not appended is recorded ([`Ledger::recorded`]).
+    /// Appends events in this order, or none of them. One answer per event. The exception of promise 1: a lost connection to PostgreSQL.
+    /// What is not appended is recorded ([`Ledger::recorded`]).
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
 
     /// Up to `limit` pending entries of `account` with a [`Seq`] above `after`, in log order. Fewer than `limit`: the log was read
@@ -194,7 +201,8 @@ pub trait DeadLetters: Send + Sync {
     /// One dead letter, with its history and its body.
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError>;
 
-    /// Appends dead letters anew, in the order of their ids. [`StoreError::BacklogFull`] if so many do not fit in.
+    /// Appends dead letters anew (redelivers, or redrives them), in the order of their ids. [`StoreError::BacklogFull`] if so many do not
+    /// fit in.
     async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, StoreError>;
 
     /// Deletes dead letters; returns the ids of those that existed.
@@ -242,7 +250,7 @@ pub trait Maintenance: Send + Sync {
     /// What was last saved of the account's health; `None` if nothing was. Opaque to the store.
     async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError>;
 
-    /// Saves the account's health for the time after a restart.
+    /// Saves the account's health for the next owner and for the time after a restart.
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError>;
 
     /// From now on these keys lead to no affiliate. The affiliates stay.

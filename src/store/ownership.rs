@@ -1,4 +1,4 @@
-//! Ownership of accounts: which process delivers for an account, and until when.
+//! Ownership of accounts: which process delivers for an account, and until when. If it dies, another takes the account over (failover).
 //!
 //! In: the accounts that this process can deliver for. Out: a [`Lease`] for each that it owns. Invariants: at most one process
 //! owns an account; a process has at most one lease of an account at a time: after one has ended, the next is given out only
@@ -109,7 +109,7 @@ impl Lease {
         Self(Some(term))
     }
 
-    /// Whether no other process ever delivers for the account.
+    /// Whether no other process ever delivers for the account, because this one has the store to itself (SQLite).
     pub fn is_unlimited(&self) -> bool {
         self.0.is_none()
     }

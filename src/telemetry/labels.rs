@@ -1,10 +1,10 @@
 //! The labels of the metrics, and the closed list of values of each.
 //!
 //! Invariant: the number of series is bounded by the configuration, whatever requests arrive. A configured account has a value of its own
-//! in the label `account`. All accounts whose keys arrived with requests share [`ARRIVED`]: there may be thousands, and `/readyz`
-//! names those in trouble. What belongs to neither (a request without usable credentials, events of an account that was removed from
-//! the configuration) is [`NO_ACCOUNT`]. Neither can be the name of a configured account. Every other value comes from a list in
-//! this file, or from an enum with such a list.
+//! in the label `account`. All accounts whose keys arrived with requests (merchants that are not configured) share [`ARRIVED`]: there may
+//! be thousands, and `/readyz` names those in trouble. What belongs to neither (a request without usable credentials, events of an account
+//! that was removed from the configuration) is [`NO_ACCOUNT`]. Neither can be the name of a configured account. Every other value comes
+//! from a list in this file, or from an enum with such a list.
 
 use super::words::words;
 use super::{EventStatus, EventType};

@@ -1,10 +1,14 @@
-//! The dispatcher: calls that wait for a permit, and the requests in flight.
+//! The dispatcher: a queue of calls that wait for a permit, and the requests in flight.
 //!
-//! In: a call. Out: its reply, or nothing if it cannot be sent now, because the service shuts down, the lease on the account
-//! ends, or the account is paused or halted. Invariants: no request begins without a permit of the account's health, and none is
-//! sent that the lease does not outlast; a call that can share a request waits until
-//! all deliveries begun with it have made their first call, and one that cannot goes before; a batch that Refersion refuses is
-//! split into halves down to the refused call, so that no other call is refused with it. Deliberately absent: which calls share a request
+//! In: a call. Out: its reply. There is none if the call cannot be sent now: the service shuts down, the lease on the account ends, or
+//! the account is paused or halted. Invariants:
+//! - No request begins without a permit of the account's health, which is what limits how many are in flight (as a semaphore would).
+//! - No request is sent that the lease does not outlast.
+//! - A call that can share a request waits until all deliveries begun with it have made their first call. One that cannot goes before.
+//! - A bulk request that Refersion refuses because of one of its calls (a partial failure) is split into halves down to that call, so that
+//!   no other call is refused with it.
+//!
+//! Deliberately absent: which calls share a request
 //! ([`crate::scheduling::Batcher`]), and what replies mean for an event.
 
 use super::{FOREVER, Worker};

@@ -123,7 +123,7 @@ impl Worker {
         self.0.signals.publish(health.snapshot());
     }
 
-    /// Restores the account's health, once for each lease: all of it if another process may have owned the account before. After a
+    /// Restores the account's health, once for each lease: all of it at a takeover, if another process may have owned the account. After a
     /// restart of the one process that there is, only the limits: to start again is how an operator ends a pause.
     pub(super) async fn restore_health(&self, lease: &Lease) {
         let (number, now) = (lease.number(), self.now());

@@ -1,9 +1,10 @@
 //! One attempt at one unit of events: map anew, coalesce, make the calls the plan asks for, settle.
 //!
-//! In: what the store began. Out: how the attempt ended, for the scheduler. Bodies are mapped again because a corrected rule
-//! applies to pending events. Invariants: a `new`, and a call for several events together, is marked in the store before it is
-//! sent; after every reply progress and what was learned are saved before the next call, so that after a crash only the remaining
-//! calls are made; a panic counts as a failed attempt. Deliberately absent: which call comes next ([`crate::delivery::step`]).
+//! In: what the store began. Out: how the attempt ended, for the scheduler. Bodies are mapped again because a corrected rule applies to
+//! pending events. Calls are made at least once, not exactly once; what follows makes a repeat harmless. Invariants: a `new`, and a call
+//! for several events together, is marked in the store before it is sent; after every reply progress and what was learned are saved before
+//! the next call, so that after a crash only the remaining calls are made; a panic counts as a failed attempt. Deliberately absent: which
+//! call comes next ([`crate::delivery::step`]).
 
 use super::Worker;
 use super::dispatcher::AnnouncedCall;

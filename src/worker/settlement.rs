@@ -1,4 +1,5 @@
-//! The result of an attempt: a settlement of the unit, changes in the affiliate index, and what is logged, counted and answered.
+//! The result of an attempt: a settlement of the unit (it ended, or it is retryable and goes back to its place), changes in the affiliate
+//! index, and what is logged, counted and answered.
 //!
 //! In: how the plan ended and the state it left. Out: a [`Verdict`]. Invariants: only events that were carried out together are
 //! settled together, every other end is the head's alone; an e-mail leads to an affiliate only once Refersion has it.
@@ -61,8 +62,8 @@ impl DeliveryRun<'_> {
         &self.begun.followers[..self.coalesced.events - 1]
     }
 
-    /// For how long its head has been failing by now, if this attempt failed: since its first failure, but for pauses of the account
-    /// and for waits for a permit.
+    /// For how long its head has been failing by now, if this attempt failed: since its first failure, not counting pauses of the account
+    /// and waits for a permit.
     fn failing_for(&self) -> Duration {
         let again = if self.begun.failures > 0 { self.in_flight_for } else { Duration::ZERO };
         self.begun.failing_for.saturating_add(again)
@@ -102,8 +103,9 @@ impl DeliveryRun<'_> {
     }
 }
 
-/// A group that may have had its effect already and is then refused, which makes no sense, is tried again a few times: fewer
-/// events would overwrite newer values with older ones, should it have had its effect.
+/// A group may have had its effect already (its answer was lost), and the same call is refused when it is repeated: one of the two
+/// answers is wrong. It is tried again a few times before it is bisected, because fewer events would overwrite newer values with older
+/// ones, should it have had its effect.
 pub(super) fn retry_refused_group(state: &mut PlanState, end: Step) -> Step {
     match end {
         Step::Dead(failure)

@@ -28,10 +28,11 @@ use tokio_postgres::{Error, Row};
 const MAX_EVENTS: usize = 2_000;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Segment waits 5 seconds for a response. The wait for the outcome (`SERVER_WAIT`) is not added: it counts from the receipt of the
-/// request.
+/// A caller waits so long for its append. Segment waits 5 seconds for a response. The wait for the outcome (`SERVER_WAIT`) is not added:
+/// it counts from the receipt of the request. The append goes on without the caller, until [`DEADLINE`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-/// The server gives a statement up a second earlier.
+/// After so long without an answer of the server the session is given up, so that the next group gets another one. The server itself gives
+/// a statement up after 5 seconds (`statement_timeout`), so a server that is merely slow says so before.
 const DEADLINE: Duration = Duration::from_secs(6);
 
 const REPEATS: &str = "SELECT id FROM ids WHERE id = ANY ($1)";

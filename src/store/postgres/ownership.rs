@@ -2,10 +2,15 @@
 //!
 //! In: renewals by the caller, and hints of other processes. Out: leases. One heartbeat, the row of this process in `replicas`, keeps
 //! all its leases alive. All moments in the tables are the database's; the leases of this process count on its own monotonic
-//! clock from before the heartbeat was sent. Invariants: each taking draws another random token (a number could be drawn twice, after
-//! a standby that lags was promoted), and whoever ends an event compares the token with the locked row of the account: an earlier
-//! (former) owner's is another one, and changes nothing (a fencing token); after every reconnect each account is held anew, so that its scheduler is rebuilt. Deliberately absent: statements
-//! ([`super::owners`]), and which process is to own an account ([`Owned::next_move`](crate::scheduling::Owned::next_move)).
+//! clock from before the heartbeat was sent. Invariants:
+//! - Each takeover draws another random fencing token. It is no number that counts up: one could be drawn twice after the failover to a
+//!   standby that lags.
+//! - Whoever settles an event compares the token with the locked row of the account. The token of an old owner (a zombie) no longer
+//!   matches, so its writes fail, and there is no split brain.
+//! - After every reconnect each account is held anew, so that its scheduler is rebuilt.
+//!
+//! Deliberately absent: statements ([`super::owners`]), and which process is to own an account
+//! ([`Owned::next_move`](crate::scheduling::Owned::next_move)).
 
 use super::PostgresStore;
 use super::leases::{Ended, LeaseEnd, Leases};
@@ -39,7 +44,8 @@ impl LeaseTimes {
         self.0 / 8
     }
 
-    /// For so long after a heartbeat was sent, requests may be sent to Refersion: the rest is for their effect.
+    /// For so long after a heartbeat was sent, requests may be sent to Refersion. The margin, three eighths of the lease, is for requests
+    /// that were sent just before: they have had their effect before another process can take the account over.
     fn send_for(self) -> Duration {
         self.0 * 5 / 8
     }

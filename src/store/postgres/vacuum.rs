@@ -1,5 +1,5 @@
 //! The service's own vacuum: returns the space of deleted and outdated rows to their tables, so that a store through which ten
-//! million events went is no larger than after five.
+//! million events went is no larger than after five. It overwrites nothing: see promise 9 of [`crate::store`].
 //!
 //! PostgreSQL vacuums a table by itself once a fifth of it is outdated. Here every event leaves an outdated row of `log`, a deleted
 //! row of `bodies` and entries of indexes, of which nearly all are outdated within seconds. In: the counts that PostgreSQL keeps of each

@@ -100,7 +100,9 @@ impl AttemptRecord {
         Ok(Self { attempts: Attempts::read(row, at)?, history })
     }
 
-    /// The record of an event that was replayed: only what it went through before.
+    /// The record of an event that was replayed: only what it went through before. Its progress is left out, also a `new` whose answer
+    /// was lost: if that one created an affiliate, the replay's `new` is answered "taken", and the affiliate is found by its e-mail as one
+    /// that existed before, so `DELIVERY_ON_EXISTING` applies to it.
     pub fn of_replayed(history: Option<String>) -> Self {
         Self { history, ..Self::default() }
     }

@@ -1,11 +1,11 @@
-//! Erasure after a delete event: removes a user's links, what is remembered of them, and the bodies and keys of their dead letters, found by
-//! index alone;
-//! and the moments of deletions, so that an event from before brings nobody back.
+//! Erasure after a delete event (that on an operator's request is [`super::forget`]): removes a user's links, what is remembered of them,
+//! and the bodies and keys of their dead letters, found by index alone; and the moments of deletions, so that an event from before brings
+//! nobody back.
 //!
-//! In: keys of the user, whose affiliate is forgotten already. The keys beside them in dead letters and in what is remembered are added, and so on, but for
-//! keys that lead to an affiliate: that one is another user's. Invariants: with a moment only keyed hashes are kept; a key
-//! keeps its latest moment, for as long as the latest event that deleted it is to be remembered. Deliberately absent: pending
-//! events ([`super::forget`]), affiliates ([`super::affiliates`]), and what follows from a moment ([`crate::delivery`]).
+//! In: keys of the user, whose affiliate is forgotten already. The keys beside them in dead letters and in what is remembered are added,
+//! and so on, but for keys that lead to an affiliate: that one is another user's. Invariants: with a moment only keyed hashes are kept; a
+//! key keeps its latest moment, for as long as the latest event that deleted it is to be remembered. Deliberately absent: pending events
+//! ([`super::forget`]), affiliates ([`super::affiliates`]), and what follows from a moment ([`crate::delivery`]).
 
 use super::affiliates::{find_affiliate, unlink};
 use super::query::Query;

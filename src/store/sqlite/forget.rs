@@ -1,4 +1,5 @@
-//! Erasure of a user on an operator's request: finds and erases everything that is held of them, except events in flight.
+//! Erasure of a user on an operator's request (the right to be forgotten; that after a delete event is [`super::erase`]): finds and erases
+//! everything that is held of them, except events in flight.
 //!
 //! In: a [`ForgetSearch`]. Out: counts of what was erased. Keys are followed by index, and the narrow rows of the log are scanned in
 //! portions. What was found is erased in one transaction, which first looks at the rows appended since. An erased pending event stays as a

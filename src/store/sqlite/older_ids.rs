@@ -1,7 +1,7 @@
 //! The part of the deduplication index that is on disk: ids in the table `older_ids`, for which memory has no room.
 //!
-//! In: ids that [`IdIndex::surplus`] takes out, a generation at a time, the oldest first. Out: the rows of the log that may have an
-//! id. Invariants: an id leaves the memory only when the table has it; the index in memory keeps its bound while the file is
+//! In: ids that are evicted from memory ([`IdIndex::to_evict`]), a generation at a time, the oldest first. Out: the rows of the log that
+//! may have an id. Invariants: an id leaves the memory only when the table has it; the index in memory keeps its bound while the file is
 //! opened, too. Deliberately absent: which ids are forgotten, and when ([`super::compact`]).
 
 use super::query::Query;

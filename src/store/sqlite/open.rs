@@ -1,4 +1,5 @@
-//! Opening the file: makes the folder, takes the lock, creates or migrates the tables, and reads the writer's state.
+//! Opening the file at startup: makes the folder, takes the lock, creates or migrates the tables, and reads the writer's state (recovery
+//! after a crash is SQLite's, from the WAL).
 //!
 //! In: a path. Out: a [`SqliteFile`] for the writer. Invariant: a file is open in one process at most; the operating system
 //! releases its lock when the process ends.

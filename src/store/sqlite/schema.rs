@@ -161,7 +161,9 @@ pub const PAGE: i32 = 4 * 1024;
 /// How long SQLite waits for another process that writes to the file, or recovers it.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sets up the connection that writes. `FULL` syncs the WAL at every commit; deleted content is overwritten.
+/// Sets up the connection that writes. `synchronous=FULL` syncs the WAL at every commit. `secure_delete` overwrites deleted content with
+/// zeros, in the pages of the file and, through it, in later pages of the WAL; earlier ones are gone once compaction has emptied the WAL.
+/// Together they are promise 9 of [`crate::store`].
 pub fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "page_size", PAGE)?; // both before the first table
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
