@@ -35,7 +35,7 @@ async fn events_of_an_account_that_is_no_longer_configured_are_kept_and_logged()
     let log = log_of_main_alone(format!("sqlite://{}/store.db", folder.path().display())).await;
     let line = log.lines().find(|line| line.contains("an account that is not configured has pending events"));
     let line = line.unwrap_or_else(|| panic!("{log}"));
-    assert!(line.contains("WARN") && line.contains("\"other\"") && line.contains("events=3"), "{line}");
+    assert!(line.contains("WARN") && line.contains("account=other ") && line.contains("events=3"), "{line}");
 
     let file = folder.path().join("accounts.toml");
     let again = Service::configured(refersion, folder, &[], &[file]).await;
