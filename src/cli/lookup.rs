@@ -119,7 +119,8 @@ fn event(EventRecord { seq, event, received_at, state, status, outcome, reason, 
     let became = match state {
         EventState::Pending => "is pending".to_owned(),
         EventState::Settled => format!("ended: {outcome}"),
-        EventState::Answered => format!("was {}: {outcome}", status.as_str()),
+        EventState::Answered if outcome == status.as_str() => format!("was answered: {outcome}"),
+        EventState::Answered => format!("was answered: {} ({outcome})", status.as_str()),
         EventState::DeadLetter => {
             format!("is dead letter {seq}: {outcome}: {}", reason.as_deref().unwrap_or_default())
         }
