@@ -207,6 +207,7 @@ fn instructions(addresses: Addresses, sandbox: SocketAddr, user: &str) -> String
     curl -u {user} http://{server}/segment -d '{{"type": "delete", "userId": "u1"}}'
 
   Sending the same event again has no effect: change a value in it, or add another "messageId".
+  An affiliate that was deleted stays disabled: use another "userId" and another e-mail after that.
   Stop with Ctrl-C.
 "#
     )
