@@ -24,9 +24,7 @@ pub fn migrate_file(connection: &mut Connection) -> rusqlite::Result<()> {
 
 fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch("ALTER TABLE affiliates RENAME TO v6_affiliates")?;
-    transaction.execute_batch(schema::TABLES_NEW_IN_7)?;
-    transaction.execute_batch(schema::TABLES_NEW_IN_8)?;
-    transaction.execute_batch(schema::TABLES_NEW_IN_9)?;
+    schema::make_tables(transaction, 7..)?;
     transaction.execute_batch(AFFILIATES)?;
     set_former_ids_below(transaction)?;
     transaction.pragma_update(None, "user_version", schema::VERSION)

@@ -1,16 +1,18 @@
-//! Migration of a file of version 7 to this release's: the log gets blocks with filters of keys, by which a lookup finds a user's events.
+//! Migration of a file of version 7 or 8 to version 9. New in 8: the log gets blocks with filters of keys, by which a lookup finds a
+//! user's events. New in 9: the log says where an event came from, and whether it was answered without being appended; and there is a
+//! table of what is remembered of users who are no affiliates yet.
 //!
-//! In: a file of version 7. Out: the same file with the tables of this release. Invariant: it is one transaction. The blocks of the log
-//! as it is are made by the first compaction; until then a lookup reads the rows one by one.
+//! In: a file of one of these versions. Out: the same file with the tables of version 9. Invariant: it is one transaction. The rows of
+//! the log are not touched: they came from no source that is known, and were appended. The filters of its blocks are made, or made anew
+//! with ids of events, by the first compaction; until then a lookup reads the rows one by one.
 
 use super::schema;
 use rusqlite::Connection;
 
-/// Makes the tables of this release of those of version 7, or changes nothing. The connection is in no transaction.
-pub fn migrate_file(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Makes the tables of version 9 of those of `version`, or changes nothing. The connection is in no transaction.
+pub fn migrate_file(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    transaction.execute_batch(schema::TABLES_NEW_IN_8)?;
-    transaction.execute_batch(schema::TABLES_NEW_IN_9)?;
+    schema::make_tables(&transaction, version + 1..)?;
     transaction.pragma_update(None, "user_version", schema::VERSION)?;
     transaction.commit()
 }
@@ -26,16 +28,40 @@ mod tests {
         rows.collect::<rusqlite::Result<_>>().expect("texts")
     }
 
-    #[test]
-    fn a_migrated_file_has_the_tables_of_a_new_one() {
+    /// A file as release 0.5.0 makes it: an event was settled, and one is pending, both in a block.
+    const VERSION_8: &str = "
+        INSERT INTO accounts (name) VALUES ('main');
+        INSERT INTO log (seq, account, id, keys, received_at, outcome) VALUES (1, 1, zeroblob(16), x'', 5, 1);
+        INSERT INTO log (seq, account, id, keys, received_at) VALUES (2, 1, zeroblob(16), x'', 6);
+        INSERT INTO key_blocks (last, first, filter) VALUES (2, 1, zeroblob(8192));
+        PRAGMA user_version = 8";
+
+    /// Checks that a file of `version` with these rows becomes one with the tables of a new file.
+    fn migrated(version: i64, rows: &str) -> Connection {
         let new = Connection::open_in_memory().expect("opened");
         schema::create(&new, &[0; 32]).expect("made");
         let mut migrated = Connection::open_in_memory().expect("opened");
-        schema::create_tables_of_8(&migrated).expect("made");
-        migrated.execute_batch("DROP TABLE key_blocks; PRAGMA user_version = 7").expect("as version 7 was");
-        migrate_file(&mut migrated).expect("migrated");
+        schema::make_tables(&migrated, ..=version).expect("made");
+        migrated.execute_batch(rows).expect("as that version was");
+        migrate_file(&mut migrated, version).expect("migrated");
         assert_eq!(objects(&migrated), objects(&new));
-        let version: i64 = migrated.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");
-        assert_eq!(version, schema::VERSION);
+        assert_eq!(number(&migrated, "PRAGMA user_version"), schema::VERSION);
+        migrated
+    }
+
+    fn number(connection: &Connection, sql: &str) -> i64 {
+        connection.query_row(sql, [], |row| row.get(0)).expect("a number")
+    }
+
+    #[test]
+    fn a_file_of_version_7_gets_the_tables_of_a_new_one() {
+        migrated(7, "PRAGMA user_version = 7");
+    }
+
+    #[test]
+    fn a_file_of_version_8_gets_the_tables_of_a_new_one_and_its_filters_are_made_anew() {
+        let migrated = migrated(8, VERSION_8);
+        assert_eq!(number(&migrated, "SELECT count(*) FROM log WHERE source IS NULL AND answered = 0"), 2);
+        assert_eq!(number(&migrated, "SELECT count(*) FROM key_blocks WHERE filter IS NULL"), 1);
     }
 }

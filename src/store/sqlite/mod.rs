@@ -28,7 +28,6 @@ mod measure;
 mod migrate_v5;
 mod migrate_v6;
 mod migrate_v7;
-mod migrate_v8;
 mod older_ids;
 mod open;
 mod operators;

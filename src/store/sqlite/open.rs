@@ -11,7 +11,7 @@ use super::removed::OpenFiles;
 use super::schema::{self, NEXT_SEQ, RELEASE, VERSION};
 use super::write_tx::WriterState;
 use super::writer::SqliteFile;
-use super::{migrate_v5, migrate_v6, migrate_v7, migrate_v8};
+use super::{migrate_v5, migrate_v6, migrate_v7};
 use crate::domain::{AccountName, HashKey, Seq};
 use crate::store::log_state::{LogState, StoredAccount};
 use rand::Rng;
@@ -89,8 +89,7 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, Sqli
             0 => create(&mut connection)?,
             5 => migrate_v5::migrate_file(&mut connection)?,
             6 => migrate_v6::migrate_file(&mut connection)?,
-            7 => migrate_v7::migrate_file(&mut connection)?,
-            8 => migrate_v8::migrate_file(&mut connection)?,
+            version @ 7..VERSION => migrate_v7::migrate_file(&mut connection, version)?,
             VERSION => {}
             found @ 1..5 => return Ok(Err(SqliteOpenError::Older(path.to_owned(), found))),
             found => {

@@ -6,6 +6,7 @@
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
+use std::ops::RangeBounds;
 use std::time::Duration;
 
 /// `PRAGMA user_version` of these tables; raised with every change of them.
@@ -87,7 +88,7 @@ CREATE TABLE sealed_keys (account TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOU
 ";
 
 /// The tables that version 7 has changed or added.
-pub const TABLES_NEW_IN_7: &str = "
+const TABLES_NEW_IN_7: &str = "
 -- Affiliates remembered.
 CREATE TABLE affiliates (
     affiliate      INTEGER PRIMARY KEY,
@@ -110,14 +111,14 @@ CREATE INDEX deleted_users_received ON deleted_users (received_at);
 ";
 
 /// The tables that version 8 has added.
-pub const TABLES_NEW_IN_8: &str = "
+const TABLES_NEW_IN_8: &str = "
 -- Blocks of successive rows of the log, in order; see key_blocks.rs. filter: of the keys in it; NULL: to be made anew.
 CREATE TABLE key_blocks (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, filter BLOB);
 CREATE INDEX key_blocks_without_filter ON key_blocks (last) WHERE filter IS NULL;
 ";
 
 /// The tables that version 9 has changed or added. Filters made before have no ids of events.
-pub const TABLES_NEW_IN_9: &str = "
+const TABLES_NEW_IN_9: &str = "
 -- source: the id of the source at Segment, if the event said one. answered: 1 for an event that was answered without being
 -- appended: it has an outcome and no body, and its id is in no index.
 ALTER TABLE log ADD COLUMN source TEXT;
@@ -196,17 +197,20 @@ fn prepare_statements(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// The statements that make the tables of each version from those of the version before.
+const VERSIONS: [(i64, &str); 4] = [(6, TABLES), (7, TABLES_NEW_IN_7), (8, TABLES_NEW_IN_8), (9, TABLES_NEW_IN_9)];
+
 /// Makes the tables of an empty file, within the caller's transaction.
 pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Result<()> {
-    create_tables_of_8(connection)?;
-    connection.execute_batch(TABLES_NEW_IN_9)?;
+    make_tables(connection, ..)?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()])?;
     connection.pragma_update(None, "user_version", VERSION)
 }
 
-/// Makes the tables of version 8.
-pub fn create_tables_of_8(connection: &Connection) -> rusqlite::Result<()> {
-    [TABLES, TABLES_NEW_IN_7, TABLES_NEW_IN_8].into_iter().try_for_each(|tables| connection.execute_batch(tables))
+/// Makes what these versions have changed or added, one after the other, within the caller's transaction.
+pub fn make_tables(connection: &Connection, versions: impl RangeBounds<i64>) -> rusqlite::Result<()> {
+    let mut chosen = VERSIONS.into_iter().filter(|(version, _)| versions.contains(version));
+    chosen.try_for_each(|(_, statements)| connection.execute_batch(statements))
 }
 
 /// The release that opened the file last, if it wrote its name: releases before 0.4.0 did not.
