@@ -55,28 +55,27 @@ pub(super) async fn list(
         return Err(Problem::InvalidRequest("`before` is below 1".to_owned()));
     }
     let filter = EventFilter {
-        account: None,
+        account: query.account,
         status: query.status.as_deref().map(parse_status).transpose()?,
         outcome: query.outcome.as_deref().map(parse_outcome).transpose()?,
         since: query.since.map(Timestamp),
     };
-    events(&admin, query.account, filter, before, limit).await.map(Json)
+    events(&admin, &filter, before, limit).await.map(Json)
 }
 
-/// A page of the events of this account, or of all accounts, for an operator.
+/// A page of the events that fit, for an operator.
 pub(super) async fn events(
     admin: &Admin,
-    account: Option<String>,
-    filter: EventFilter,
+    filter: &EventFilter,
     before: i64,
     limit: usize,
 ) -> Result<EventPage, Problem> {
-    if let Some(account) = &account {
+    if let Some(account) = &filter.account {
         admin.known_account(account).await?;
     }
     // Err: what cannot be written yet is missing in the answer, and is written later.
     let _ = admin.store.write_recorded().await;
-    Ok(admin.store.events(&EventFilter { account, ..filter }, before, limit).await?)
+    Ok(admin.store.events(filter, before, limit).await?)
 }
 
 fn parse_status(word: &str) -> Result<LedgerStatus, Problem> {

@@ -26,7 +26,8 @@ pub(super) async fn show(
     let details = accounts::details(admin, &name).await?;
     let filter = Filter { account: Some(name.clone()), ..Filter::default() };
     let newest = admin.store.newest_dead_letters(&filter, i64::MAX, DEAD_LETTERS_SHOWN).await?;
-    let events = events(admin, Some(name.clone()), EventFilter::default(), i64::MAX, EVENTS_SHOWN).await?.events;
+    let of_account = EventFilter { account: Some(name.clone()), ..EventFilter::default() };
+    let events = events(admin, &of_account, i64::MAX, EVENTS_SHOWN).await?.events;
     let (title, path) = (format!("Account {name}"), format!("/accounts/{name}"));
     let other = view.other_refresh(&path);
     let refresh = Refresh { is_on: view.refreshes(), other: &other };
