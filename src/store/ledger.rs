@@ -71,21 +71,21 @@ pub struct LedgerBuffer {
 impl LedgerBuffer {
     /// Records an event, or counts it as dropped if the buffer is full.
     pub fn record(&self, event: AnsweredEvent) {
-        let mut events = self.events.lock();
-        if events.len() < MAX_EVENTS {
-            events.push_back(event);
-            drop(events);
-            self.recorded.notify_one();
-        } else {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.record_all([event]);
     }
 
-    /// Records these events.
-    pub fn record_all(&self, events: Vec<AnsweredEvent>) {
-        for event in events {
-            self.record(event);
+    /// Records these events, as far as they fit in; the others count as dropped.
+    pub fn record_all(&self, answered: impl IntoIterator<Item = AnsweredEvent>) {
+        let mut answered = answered.into_iter().peekable();
+        if answered.peek().is_none() {
+            return;
         }
+        let mut events = self.events.lock();
+        let room = MAX_EVENTS.saturating_sub(events.len());
+        events.extend(answered.by_ref().take(room));
+        drop(events);
+        self.dropped.fetch_add(answered.count() as u64, Ordering::Relaxed);
+        self.recorded.notify_one();
     }
 
     /// Returns when an event was recorded since this returned last.

@@ -22,7 +22,7 @@ fn refused(store: &TestStore, name: &str, users: &[&str], at: i64) -> AnsweredEv
 }
 
 async fn write(store: &TestStore, events: impl IntoIterator<Item = AnsweredEvent>) {
-    store.store().recorded().record_all(events.into_iter().collect());
+    store.store().recorded().record_all(events);
     store.store().write_recorded().await.expect("written");
 }
 
