@@ -25,7 +25,7 @@ pub enum EventOutcome {
     Done(Outcome),
     /// A permanent failure: it is a dead letter.
     DeadLetter(PermanentFailure),
-    /// Not yet, because Refersion refused the API key; the event is kept.
+    /// Not yet, because Refersion rejected the API key; the event is kept.
     AccountHalted,
     /// Not yet, and it is not known when: it is blocked by an earlier event of its user, or the account is paused.
     Deferred,

@@ -1,9 +1,9 @@
-//! Fail points for tests: named steps between receiving and settling an event at which the process aborts, as with `kill -9`.
+//! Fail points for tests: named points between receiving and settling an event at which the process aborts, as with `kill -9`.
 //!
 //! A test starts the program with `FAILPOINTS='worker::answered=return'`, in the syntax of the crate `fail`. The process then aborts
-//! when it reaches that step: no destructor runs, and nothing is flushed. With `return(freeze)` it stops there as by SIGSTOP, until
+//! when it reaches that point: no destructor runs, and nothing is flushed. With `return(freeze)` it stops there as by SIGSTOP, until
 //! the test lets it go on. Invariant: fail points exist only with the feature
-//! `failpoints`, which only tests turn on; without it [`step`] does nothing. Deliberately absent: errors and delays, which tests
+//! `failpoints`, which only tests turn on; without it [`reach`] does nothing. Deliberately absent: errors and delays, which tests
 //! cause from outside.
 
 #[cfg(feature = "failpoints")]
@@ -11,17 +11,17 @@ use std::io::Write as _;
 #[cfg(feature = "failpoints")]
 use std::sync::Once;
 
-/// Activates the steps named in the environment variable `FAILPOINTS`.
+/// Activates the points named in the environment variable `FAILPOINTS`.
 #[cfg(feature = "failpoints")]
 pub fn arm() {
     static ARMED: Once = Once::new();
-    // `forget`: dropping the scenario would deactivate the steps.
+    // `forget`: dropping the scenario would deactivate the points.
     ARMED.call_once(|| std::mem::forget(fail::FailScenario::setup()));
 }
 
-/// Aborts or freezes the process here if a test has activated the step `name`.
+/// Aborts or freezes the process here if a test has activated the point `name`.
 #[cfg(feature = "failpoints")]
-pub fn step(name: &str) {
+pub fn reach(name: &str) {
     match fail::eval(name, |action| action) {
         None => {}
         Some(Some(action)) if action == "freeze" => freeze(),
@@ -55,7 +55,7 @@ pub fn arm() {}
 /// Does nothing without the feature `failpoints`.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
-pub fn step(_name: &str) {}
+pub fn reach(_name: &str) {}
 
 /// Nothing without the feature `failpoints`.
 #[cfg(not(feature = "failpoints"))]

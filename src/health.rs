@@ -29,7 +29,7 @@ impl Default for Liveness {
     }
 }
 
-/// Whether the service is ready: unless it is shutting down, or the store cannot be written. A refused key or an outage of Refersion
+/// Whether the service is ready: unless it is shutting down, or the store cannot be written. A rejected key or an outage of Refersion
 /// does not make the service unready: it still accepts and keeps events.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
@@ -92,7 +92,7 @@ pub fn refersion_state<'a>(accounts: impl Iterator<Item = &'a AccountSignals>, n
     let mut worst = "ok";
     for account in accounts {
         match account.state(now) {
-            HealthState::Halted { .. } => return "halted: Refersion refuses the API key",
+            HealthState::Halted { .. } => return "halted: Refersion rejects the API key",
             HealthState::Open { .. } | HealthState::HalfOpen => worst = "paused: too many calls, or an outage",
             HealthState::Closed => {}
         }

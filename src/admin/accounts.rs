@@ -6,7 +6,7 @@
 use super::directory::AccountState;
 use super::extract::{ApiPath, ApiQuery, ApiResult, page_size};
 use super::problem::Problem;
-use super::{Account, Admin, DrainStatus};
+use super::{Account, Admin, BacklogTrendStatus};
 use crate::domain::{AccountName, Timestamp};
 use crate::scheduling::{HealthSnapshot, HealthState};
 use crate::series::Activity;
@@ -64,7 +64,7 @@ pub struct AccountStatus {
     pub oldest_pending_at: Option<Timestamp>,
     /// How fast they become fewer; `null` of an account that shares its measurements with others, because its API key arrived with a
     /// request, or that has none.
-    pub drain: Option<DrainStatus>,
+    pub drain: Option<BacklogTrendStatus>,
     /// Its dead letters; `null` if they cannot be counted now.
     pub dead_letters: Option<u64>,
     /// Requests to Refersion in flight.
@@ -210,14 +210,14 @@ async fn statuses(
 ) -> Result<Vec<AccountStatus>, StoreError> {
     let names: Vec<AccountName> = accounts.iter().map(|(name, _)| (*name).clone()).collect();
     let oldest = admin.store.oldest_pending(&names).await?;
-    let (measured, drains) = (admin.scraper.measured().await, admin.series.drains());
+    let (measured, trends) = (admin.scraper.measured().await, admin.series.backlog_trends());
     let status = |((name, account), oldest): (&(&AccountName, &ListedAccount), _)| {
         let dead_letters = |measured: &Measured| {
             let own = measured.dead_letters.iter().filter(|((account, _), _)| account == name.as_str());
             own.map(|(_, letters)| letters).sum()
         };
         AccountStatus {
-            drain: drains.get(name.as_str()).copied().map(DrainStatus::from),
+            drain: trends.get(name.as_str()).copied().map(BacklogTrendStatus::from),
             dead_letters: measured.as_ref().map(dead_letters),
             ..account.status(name, oldest, now)
         }

@@ -45,7 +45,7 @@ struct AccountReadiness {
 struct MerchantCounts {
     /// Accounts with a worker.
     at_work: usize,
-    /// Those whose API key Refersion refuses.
+    /// Those whose API key Refersion rejects.
     halted: usize,
     /// Those whose deliveries pause.
     paused: usize,

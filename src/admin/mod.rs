@@ -40,7 +40,7 @@ pub use lookup::{LookupRequest, LookupResult};
 pub use openapi::openapi;
 pub use problem::ProblemDetails;
 pub use reload::{ChangedSetting, ReloadConfig, ReloadRefusal, Reloaded};
-pub use status::{DrainStatus, ServiceStatus};
+pub use status::{BacklogTrendStatus, ServiceStatus};
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;

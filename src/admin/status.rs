@@ -4,7 +4,7 @@ use super::Admin;
 use super::directory::AccountState;
 use super::extract::ApiResult;
 use crate::domain::Timestamp;
-use crate::series::{Activity, Drain};
+use crate::series::{Activity, BacklogTrend};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -31,8 +31,8 @@ pub struct ServiceStatus {
     /// When the oldest of them was received, in milliseconds since 1970; `null` if there is none, or it cannot be read now.
     #[schema(value_type = Option<i64>)]
     pub oldest_pending_at: Option<Timestamp>,
-    /// How fast they become fewer.
-    pub drain: DrainStatus,
+    /// How fast they become fewer (the backlog trend).
+    pub drain: BacklogTrendStatus,
     /// Dead letters of all accounts.
     pub dead_letters: u64,
     /// The accounts by their states.
@@ -43,17 +43,17 @@ pub struct ServiceStatus {
 
 /// How fast the pending events become fewer, as measured over a minute at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct DrainStatus {
+pub struct BacklogTrendStatus {
     /// By how many in a second; below zero if they become more. `null` if that is not known.
     pub per_second: Option<f64>,
     /// In how many seconds there will be none if it goes on so; `null` if they do not become fewer, or it is not known.
     pub empty_in_seconds: Option<u64>,
 }
 
-impl From<Drain> for DrainStatus {
-    fn from(drain: Drain) -> Self {
-        let per_second = drain.per_second.map(|rate| (rate * 10.0).round() / 10.0);
-        Self { per_second, empty_in_seconds: drain.empty_in.map(|time| time.as_secs()) }
+impl From<BacklogTrend> for BacklogTrendStatus {
+    fn from(trend: BacklogTrend) -> Self {
+        let per_second = trend.per_second.map(|rate| (rate * 10.0).round() / 10.0);
+        Self { per_second, empty_in_seconds: trend.empty_in.map(|time| time.as_secs()) }
     }
 }
 
@@ -64,7 +64,7 @@ pub struct AccountCounts {
     pub running: usize,
     /// Those whose deliveries pause.
     pub paused: usize,
-    /// Those whose API key Refersion refuses.
+    /// Those whose API key Refersion rejects.
     pub halted: usize,
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn of(admin: &Admin) -> ServiceStatus {
         message: readiness.message().to_owned(),
         pending: store.pending,
         oldest_pending_at: measured.and_then(|measured| measured.oldest_pending.into_values().min()),
-        drain: admin.series.drain_of_all().into(),
+        drain: admin.series.backlog_trend_of_all().into(),
         dead_letters: store.dead,
         accounts,
         recent: admin.series.all(),

@@ -2,7 +2,7 @@
 //!
 //! In: what the API says. Out: short texts. Moments are in UTC: the server does not know where the reader is.
 
-use super::{AccountState, AccountStatus, DrainStatus};
+use super::{AccountState, AccountStatus, BacklogTrendStatus};
 use crate::domain::Timestamp;
 use std::time::Duration;
 
@@ -57,10 +57,15 @@ pub fn oldest(oldest_pending_at: Option<Timestamp>, now: Timestamp) -> String {
 
 /// The ETA of a backlog ("Will be empty: in 4 min"): when its `pending` events will have been delivered, and why that is so. `held_up`:
 /// deliveries pause or are halted.
-pub fn drain(pending: u64, drain: Option<DrainStatus>, now: Timestamp, held_up: bool) -> (String, String) {
-    let drain = drain.unwrap_or_default();
-    let pace = drain.per_second.map(|per_second| rate(per_second.abs())).unwrap_or_default();
-    let (when, why) = match (drain.empty_in_seconds, drain.per_second) {
+pub fn will_be_empty(
+    pending: u64,
+    trend: Option<BacklogTrendStatus>,
+    now: Timestamp,
+    held_up: bool,
+) -> (String, String) {
+    let trend = trend.unwrap_or_default();
+    let pace = trend.per_second.map(|per_second| rate(per_second.abs())).unwrap_or_default();
+    let (when, why) = match (trend.empty_in_seconds, trend.per_second) {
         _ if pending == 0 => ("now", "nothing is pending".to_owned()),
         _ if held_up => ("unknown", "deliveries pause or are halted".to_owned()),
         (Some(seconds), Some(_)) => {
@@ -102,7 +107,7 @@ pub fn why(account: &AccountStatus, now: Timestamp) -> String {
         AccountState::Running => String::new(),
         AccountState::Paused => format!("{cause}{}", until("until")),
         AccountState::Halted => format!(
-            "Refersion refuses the API key. Events are kept and delivered once the key works{}",
+            "Refersion rejects the API key. Events are kept and delivered once the key works{}",
             until("asked again at")
         ),
         AccountState::NoWorker if account.configured => "no event of it arrived since the start".to_owned(),
@@ -139,7 +144,7 @@ mod tests {
 
     #[test]
     fn when_the_backlog_will_be_empty_is_said_in_words() {
-        let measured = |per_second, empty_in_seconds| Some(DrainStatus { per_second, empty_in_seconds });
+        let measured = |per_second, empty_in_seconds| Some(BacklogTrendStatus { per_second, empty_in_seconds });
         for (pending, measured, held_up, value, remark) in [
             (0, None, false, "now", "nothing is pending"),
             (0, measured(Some(-1.0), None), true, "now", "nothing is pending"),
@@ -150,7 +155,7 @@ mod tests {
             (9, measured(None, Some(0)), false, "unknown", "not measured yet"),
             (9, None, false, "unknown", "not measured yet"),
         ] {
-            let (shown, why) = drain(pending, measured, Timestamp(0), held_up);
+            let (shown, why) = will_be_empty(pending, measured, Timestamp(0), held_up);
             assert_eq!((&*shown, &*why), (value, remark));
         }
     }

@@ -1,10 +1,10 @@
 //! Limits on the verification of unknown API keys: a concurrency limit, single flight for each key pair, and a negative cache
-//! of refused pairs.
+//! of rejected pairs.
 //!
 //! In: the keyed hash of a key pair, and the future that verifies the pair. Out: what that future returned, or an error without
 //! running it. Invariants: at most [`MAX_CONCURRENT`] verifications run at once. One pair has at most one verification in
-//! flight, and all callers share its result. A pair that Refersion refused is refused for [`REFUSED_TTL`] without another
-//! call. The negative cache holds at most [`MAX_REFUSED`] pairs: while it is full, no unknown pair is verified, so callers
+//! flight, and all callers share its result. A pair that Refersion rejected is refused for [`REJECTED_TTL`] without another
+//! call. The negative cache holds at most [`MAX_REJECTED`] pairs: while it is full, no unknown pair is verified, so callers
 //! without a valid key cannot set the rate of calls to Refersion. Deliberately absent: the keys themselves, of which only
 //! hashes are held here.
 //!
@@ -23,10 +23,10 @@ use tokio::sync::{OnceCell, Semaphore};
 const MAX_CONCURRENT: usize = 4;
 /// How many pairs may have a verification in flight, including those that wait for a permit.
 const MAX_PENDING: usize = 64;
-/// How long a refused pair is refused without another verification.
-const REFUSED_TTL: Duration = Duration::from_secs(60);
-/// How many refused pairs the negative cache holds.
-const MAX_REFUSED: usize = 1_000;
+/// How long a rejected pair is refused without another verification.
+const REJECTED_TTL: Duration = Duration::from_secs(60);
+/// How many rejected pairs the negative cache holds.
+const MAX_REJECTED: usize = 1_000;
 
 /// The keyed hash of a key pair.
 pub(super) type PairHash = [u8; 16];
@@ -39,10 +39,10 @@ pub(super) struct KeyVerifier<T = Arc<AccountEndpoint>> {
     pairs: Mutex<Pairs<T>>,
 }
 
-/// The pairs that are being verified, and the pairs that were refused.
+/// The pairs that are being verified, and the pairs that were rejected.
 struct Pairs<T = Arc<AccountEndpoint>> {
     in_flight: HashMap<PairHash, Flight<T>>,
-    refused: HashMap<PairHash, Instant>,
+    rejected: HashMap<PairHash, Instant>,
 }
 
 /// A verification, and what all of its callers get.
@@ -50,7 +50,7 @@ type Flight<T> = Arc<OnceCell<Result<T, AdmissionError>>>;
 
 impl<T> Default for Pairs<T> {
     fn default() -> Self {
-        Self { in_flight: HashMap::new(), refused: HashMap::new() }
+        Self { in_flight: HashMap::new(), rejected: HashMap::new() }
     }
 }
 
@@ -60,7 +60,7 @@ impl<T: Clone> KeyVerifier<T> {
     }
 
     /// The result of `verify` for `pair`, or the result of an earlier call's `verify` that is still in flight. An error
-    /// without running either if the pair was refused lately or too many pairs are pending or refused. `verify` waits for a
+    /// without running either if the pair was rejected lately or too many pairs are pending or rejected. `verify` waits for a
     /// permit itself ([`Self::with_permit`]).
     pub(super) async fn admit_once(
         &self,
@@ -82,17 +82,17 @@ impl<T: Clone> KeyVerifier<T> {
 }
 
 impl<T> Pairs<T> {
-    /// The verification of `pair`: the one in flight, or a new one. An error if the pair was refused lately or no new
+    /// The verification of `pair`: the one in flight, or a new one. An error if the pair was rejected lately or no new
     /// verification may begin.
     fn begin(&mut self, pair: PairHash, now: Instant) -> Result<Flight<T>, AdmissionError> {
         if let Some(flight) = self.in_flight.get(&pair) {
             return Ok(Arc::clone(flight));
         }
-        self.refused.retain(|_, at| now.duration_since(*at) < REFUSED_TTL);
-        if self.refused.contains_key(&pair) {
+        self.rejected.retain(|_, at| now.duration_since(*at) < REJECTED_TTL);
+        if self.rejected.contains_key(&pair) {
             return Err(AdmissionError::KeyRejected);
         }
-        if self.in_flight.len() >= MAX_PENDING || self.refused.len() + self.in_flight.len() >= MAX_REFUSED {
+        if self.in_flight.len() >= MAX_PENDING || self.rejected.len() + self.in_flight.len() >= MAX_REJECTED {
             return Err(AdmissionError::KeyUnverified);
         }
         Ok(Arc::clone(self.in_flight.entry(pair).or_default()))
@@ -103,7 +103,7 @@ impl<T> Pairs<T> {
         if self.in_flight.get(&pair).is_some_and(|current| Arc::ptr_eq(current, flight)) {
             self.in_flight.remove(&pair);
             if matches!(admission, Err(AdmissionError::KeyRejected)) {
-                self.refused.insert(pair, now);
+                self.rejected.insert(pair, now);
             }
         }
     }
@@ -119,15 +119,15 @@ mod tests {
         std::array::from_fn(|i| n.to_be_bytes()[i % 8])
     }
 
-    fn refuse(pairs: &mut Pairs, n: usize, now: Instant) {
+    fn reject(pairs: &mut Pairs, n: usize, now: Instant) {
         let flight = pairs.begin(pair(n), now).expect("there is room");
         pairs.finish(pair(n), &flight, &Err(AdmissionError::KeyRejected), now);
     }
 
     #[test]
-    fn a_refused_pair_is_refused_for_a_minute_without_a_call() {
+    fn a_rejected_pair_is_refused_for_a_minute_without_a_call() {
         let (mut pairs, now) = (<Pairs>::default(), Instant::now());
-        refuse(&mut pairs, 1, now);
+        reject(&mut pairs, 1, now);
         let error = |pairs: &mut Pairs, n, seconds| pairs.begin(pair(n), now + Duration::from_secs(seconds)).err();
         assert_eq!(error(&mut pairs, 1, 59), Some(AdmissionError::KeyRejected));
         assert_eq!(error(&mut pairs, 2, 59), None);
@@ -145,14 +145,14 @@ mod tests {
     #[test]
     fn a_full_negative_cache_refuses_new_pairs_until_entries_expire() {
         let (mut pairs, now) = (<Pairs>::default(), Instant::now());
-        (0..MAX_REFUSED).for_each(|n| refuse(&mut pairs, n, now));
-        assert_eq!(pairs.begin(pair(MAX_REFUSED), now).err(), Some(AdmissionError::KeyUnverified));
-        assert_eq!(pairs.refused.len(), MAX_REFUSED);
-        let later = now + REFUSED_TTL;
+        (0..MAX_REJECTED).for_each(|n| reject(&mut pairs, n, now));
+        assert_eq!(pairs.begin(pair(MAX_REJECTED), now).err(), Some(AdmissionError::KeyUnverified));
+        assert_eq!(pairs.rejected.len(), MAX_REJECTED);
+        let later = now + REJECTED_TTL;
         (0..MAX_PENDING).for_each(|n| drop(pairs.begin(pair(n), later).expect("there is room again")));
         assert_eq!(pairs.begin(pair(MAX_PENDING), later).err(), Some(AdmissionError::KeyUnverified));
         assert!(pairs.begin(pair(0), later).is_ok(), "it joins the one in flight");
-        assert!(pairs.refused.is_empty());
+        assert!(pairs.rejected.is_empty());
     }
 
     #[tokio::test]
@@ -182,7 +182,7 @@ mod tests {
                 }
             )
         };
-        let (one, same, ..) = tokio::time::timeout(REFUSED_TTL, all).await.expect("every verification ended");
+        let (one, same, ..) = tokio::time::timeout(REJECTED_TTL, all).await.expect("every verification ended");
         assert!(matches!((one, same), (Err(AdmissionError::KeyUnverified), Err(AdmissionError::KeyUnverified))));
         assert_eq!(calls.load(Ordering::Relaxed), 5, "one for each pair");
         assert!(verifier.pairs.lock().in_flight.is_empty());

@@ -78,7 +78,7 @@ enum Command {
     Connect(connect::ConnectArgs),
     /// Print every problem of the configuration; then look at the store, the disk, each API key and the clock
     Check(check::CheckArgs),
-    /// Show pending events, how fast they drain, the state of each account, and the last hour and day
+    /// Show pending events, how fast they become fewer, the state of each account, and the last hour and day
     Status(status::StatusArgs),
     /// List, show, replay or discard events that could not be delivered
     #[command(visible_alias = "dlq")]

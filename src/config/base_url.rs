@@ -18,7 +18,7 @@ pub(super) fn read(reader: &mut Reader) -> Read<Url> {
         return Ok(url);
     }
     if !allowed {
-        reader.reject(keys::REFERSION_BASE_URL.spec, |value| {
+        reader.refuse(keys::REFERSION_BASE_URL.spec, |value| {
             format!(
                 "found {}, expected https: API keys must not be sent unencrypted (http only to a loopback address, or with \
                  REFERSION_ALLOW_PLAIN_HTTP=true)",

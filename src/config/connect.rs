@@ -50,7 +50,7 @@ pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Option<ConnectConfig
 fn encrypted(key: &Key<Url>, reader: &mut Reader) -> Read<Url> {
     let url = reader.value(key)?;
     if url.scheme() != "https" && !is_loopback(&url) {
-        reader.reject(key.spec, |value| {
+        reader.refuse(key.spec, |value| {
             format!(
                 "found {}, expected https: secrets must not be sent unencrypted (http only to a loopback address)",
                 found(value)

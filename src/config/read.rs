@@ -49,7 +49,7 @@ impl Reader {
     }
 
     /// Notes that a valid value is not allowed in this mode.
-    pub(super) fn reject(&mut self, key: KeySpec, text: impl FnOnce(&Value) -> String) {
+    pub(super) fn refuse(&mut self, key: KeySpec, text: impl FnOnce(&Value) -> String) {
         if let Some(setting) = self.layers.get(key) {
             self.problems.push(setting.problem(text(&setting.value)));
         }

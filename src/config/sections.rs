@@ -104,7 +104,7 @@ fn segment(reader: &mut Reader, mode: Mode) -> Read<SegmentConfig> {
     let secrets = reader.optional(&keys::SEGMENT_SHARED_SECRETS);
     let accept_any_api_key = reader.value(&keys::SEGMENT_ACCEPT_ANY_API_KEY);
     if matches!(accept_any_api_key, Ok(true)) && mode == Mode::Sandbox {
-        reader.reject(keys::SEGMENT_ACCEPT_ANY_API_KEY.spec, |value| {
+        reader.refuse(keys::SEGMENT_ACCEPT_ANY_API_KEY.spec, |value| {
             format!("found {}, expected false with --sandbox, which simulates the account main alone", found(value))
         });
     }

@@ -31,7 +31,7 @@ impl Callback {
             "access_denied" => Refusal::Denied,
             "invalid_scope" => Refusal::WrongScope,
             "temporarily_unavailable" | "server_error" => Refusal::SegmentDown,
-            _ => Refusal::RefusedBySegment,
+            _ => Refusal::RejectedBySegment,
         })
     }
 }
@@ -56,7 +56,7 @@ mod tests {
             ("code=abc&error=access_denied", refused(Refusal::Denied)),
             ("error=invalid_scope", refused(Refusal::WrongScope)),
             ("error=server_error", refused(Refusal::SegmentDown)),
-            ("error=else", refused(Refusal::RefusedBySegment)),
+            ("error=else", refused(Refusal::RejectedBySegment)),
             ("error=conflict&error_description=Install+already+exists", Callback::AlreadyInstalled),
             ("error=install_already_exists", Callback::AlreadyInstalled),
         ] {

@@ -53,7 +53,7 @@ pub enum ExpectedRequest {
 #[derive(Clone, Debug)]
 pub struct Flow {
     /// What it is to send next.
-    pub step: ExpectedRequest,
+    pub expected: ExpectedRequest,
     /// The Refersion key, once Refersion has accepted it.
     pub key: Option<ApiKey>,
     /// Segment's name of the app's install on the merchant's workspace, once there is one.
@@ -76,7 +76,8 @@ pub struct SealedFlow {
 /// A flow as it is written into a cookie.
 #[derive(Serialize, Deserialize)]
 struct CookieContent {
-    step: ExpectedRequest,
+    #[serde(rename = "step")]
+    expected: ExpectedRequest,
     nonce: Nonce,
     expires: i64,
     key: Option<String>,
@@ -88,7 +89,7 @@ impl Flow {
     /// A browser that has done nothing yet.
     pub fn begin(nonce: Nonce, now: Timestamp) -> Self {
         Self {
-            step: ExpectedRequest::Key,
+            expected: ExpectedRequest::Key,
             key: None,
             install: None,
             sources: Vec::new(),
@@ -99,8 +100,8 @@ impl Flow {
 
     /// The same at the step `step`, which a new `state` belongs to.
     #[must_use]
-    pub fn at(self, step: ExpectedRequest, nonce: Nonce, now: Timestamp) -> Self {
-        Self { step, nonce, expires: now.after(LIFETIME), ..self }
+    pub fn at(self, expected: ExpectedRequest, nonce: Nonce, now: Timestamp) -> Self {
+        Self { expected, nonce, expires: now.after(LIFETIME), ..self }
     }
 
     /// Notes that a source was connected through `install`.
@@ -115,7 +116,7 @@ impl Flow {
     /// Both halves, sealed by `key`; the nonces are random.
     pub fn seal(&self, key: &SealKey, nonces: [SealNonce; 2]) -> SealedFlow {
         let mut written = CookieContent {
-            step: self.step,
+            expected: self.expected,
             nonce: self.nonce,
             expires: self.expires.0,
             key: self.key.as_ref().map(|key| format!("{}.{}", key.public(), key.expose_secret())),
@@ -125,7 +126,7 @@ impl Flow {
         // Err: texts and numbers can always be written.
         let cookie = Zeroizing::new(serde_json::to_vec(&written).unwrap_or_default());
         written.key.take().map(Zeroizing::new);
-        let state = [&[self.step as u8], &self.nonce[..], &self.expires.0.to_be_bytes()].concat();
+        let state = [&[self.expected as u8], &self.nonce[..], &self.expires.0.to_be_bytes()].concat();
         let [for_cookie, for_state] = nonces;
         SealedFlow {
             cookie: URL_SAFE_NO_PAD.encode(key.seal_bytes(COOKIE, &cookie, &for_cookie)),
@@ -137,19 +138,19 @@ impl Flow {
     pub fn unseal(
         cookie: Option<&str>,
         state: Option<&str>,
-        step: ExpectedRequest,
+        expected: ExpectedRequest,
         keys: &[SealKey],
         now: Timestamp,
     ) -> Result<Self, Refusal> {
         let state = state.and_then(|state| UnsealedState::unseal(state, keys)).ok_or(Refusal::NotOurs)?;
-        if state.step != step as u8 {
+        if state.expected != expected as u8 {
             return Err(Refusal::NotOurs);
         }
         if state.expires <= now {
             return Err(Refusal::Expired);
         }
         let flow = cookie.and_then(|cookie| Self::unseal_cookie(cookie, keys, now)).ok_or(Refusal::OtherBrowser)?;
-        let same = bool::from(flow.nonce.ct_eq(&state.nonce)) && flow.step == step;
+        let same = bool::from(flow.nonce.ct_eq(&state.nonce)) && flow.expected == expected;
         if same { Ok(flow) } else { Err(Refusal::OtherBrowser) }
     }
 
@@ -159,7 +160,7 @@ impl Flow {
         let written: CookieContent = serde_json::from_slice(&bytes).ok()?;
         let expires = Timestamp(written.expires);
         (expires > now).then(|| Self {
-            step: written.step,
+            expected: written.expected,
             key: written.key.map(Zeroizing::new).and_then(|key| ApiKey::parse(&key).ok()),
             install: written.install,
             sources: written.sources,
@@ -170,7 +171,7 @@ impl Flow {
 }
 
 struct UnsealedState {
-    step: u8,
+    expected: u8,
     nonce: Nonce,
     expires: Timestamp,
 }
@@ -178,10 +179,10 @@ struct UnsealedState {
 impl UnsealedState {
     fn unseal(state: &str, keys: &[SealKey]) -> Option<Self> {
         let bytes = open_sealed_bytes(keys, STATE, &URL_SAFE_NO_PAD.decode(state).ok()?)?;
-        let (step, rest) = bytes.split_first()?;
+        let (expected, rest) = bytes.split_first()?;
         let (nonce, expires) = rest.split_at_checked(size_of::<Nonce>())?;
         let expires = Timestamp(i64::from_be_bytes(expires.try_into().ok()?));
-        Some(Self { step: *step, nonce: nonce.try_into().ok()?, expires })
+        Some(Self { expected: *expected, nonce: nonce.try_into().ok()?, expires })
     }
 }
 
@@ -195,10 +196,10 @@ mod tests {
         [SealKey::new([1; 32])]
     }
 
-    fn flow(nonce: u8, step: ExpectedRequest) -> Flow {
+    fn flow(nonce: u8, expected: ExpectedRequest) -> Flow {
         let key = ApiKey::parse("pub_a.sec_b").ok();
         let flow = Flow { key, ..Flow::begin([0; 16], NOW) };
-        flow.at(step, [nonce; 16], NOW)
+        flow.at(expected, [nonce; 16], NOW)
     }
 
     fn sealed(flow: &Flow) -> SealedFlow {

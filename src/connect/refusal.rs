@@ -14,10 +14,10 @@ pub enum Refusal {
     OtherBrowser,
     /// The merchant did not give access.
     Denied,
-    /// Segment refused for another reason.
-    RefusedBySegment,
+    /// Segment rejected for another reason.
+    RejectedBySegment,
     /// Segment does not take the authorization code (any more).
-    CodeRefused,
+    CodeRejected,
     /// The app is installed on the workspace, and its install is not known here.
     AlreadyInstalled,
     /// Segment gave access to no source, or to none that is not connected already.
@@ -51,8 +51,8 @@ impl Refusal {
             Self::Expired => "This took longer than ten minutes",
             Self::OtherBrowser => "This page cannot be used again",
             Self::Denied => "Access was not given",
-            Self::RefusedBySegment => "Segment refused",
-            Self::CodeRefused => "Segment's permission has expired",
+            Self::RejectedBySegment => "Segment rejected",
+            Self::CodeRejected => "Segment's permission has expired",
             Self::AlreadyInstalled => "The workspace is connected already",
             Self::NoSource => "No new source was chosen",
             Self::NotPermitted => "Segment did not allow the change",
@@ -81,12 +81,12 @@ impl Refusal {
                 "Try again if that was a mistake. Only an owner of the workspace can give access: ask one if Segment did \
                  not let you.",
             ],
-            Self::RefusedBySegment => [
+            Self::RejectedBySegment => [
                 "Segment ended the request without saying more. Nothing was changed.",
                 "Try again. If it happens again, enter the key by hand: in Segment, add the destination Refersion to \
                  your source.",
             ],
-            Self::CodeRefused => [
+            Self::CodeRejected => [
                 "A permission can be used once and for a short time. It was used before, for instance because the page \
                  was reloaded, or it came too late.",
                 "Look in Segment whether your source has the destination Refersion. If not, try again; to connect a \

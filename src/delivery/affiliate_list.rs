@@ -53,7 +53,7 @@ pub struct ListPage {
 pub enum ListReply {
     /// The page.
     Page(ListPage),
-    /// Anything else: an outage, a refusal, an answer that is not Refersion's.
+    /// Anything else: an outage, a rejection, an answer that is not Refersion's.
     Failed {
         /// What happened, in words safe to show.
         what: String,

@@ -62,7 +62,7 @@ fn is_same_delete(next: &Intent, deleted: &User, time: FactTime) -> bool {
 
 impl Coalesced<'_> {
     /// The number of followers to try with the head instead, if `end` of the whole need not hold for its parts: a
-    /// refusal may be about one event only; an unknown user may be created by a follower; an affiliate that edits leave
+    /// rejection may be about one event only; an unknown user may be created by a follower; an affiliate that edits leave
     /// alone may still be given a status. `None`: the end stands.
     pub fn bisect(&self, end: &Step) -> Option<usize> {
         let demands = matches!(&*self.intent, Intent::Identify(Identify { status: Some(_), .. }));
@@ -80,7 +80,7 @@ impl Coalesced<'_> {
     pub fn progress(&self, mut before: Progress) -> Progress {
         let coalesced = (self.events > 1).then_some(self.events);
         if before.coalesced != coalesced {
-            (before.coalesced, before.may_have_taken_effect, before.group_refusals) = (coalesced, false, 0);
+            (before.coalesced, before.may_have_taken_effect, before.coalesced_rejections) = (coalesced, false, 0);
         }
         let deletes = self.cancelled == 0 && matches!(&*self.intent, Intent::Delete { .. });
         if self.events > 1 && !deletes {

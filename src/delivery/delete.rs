@@ -73,7 +73,7 @@ fn anonymous(id: AffiliateId, custom_fields: &[String]) -> Profile {
 /// Handles the reply to `call`: changes the state, or ends the delivery.
 pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call, reply: Reply) -> Option<Step> {
     match (call, reply) {
-        (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::refused(call, words)),
+        (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::rejected(call, words)),
         (Call::Search { .. }, reply) => on_search(input, state, reply, call),
         (Call::Get(Identifier::Code(_)), Reply::Affiliate(affiliate)) if is_of_another(input, state, &affiliate) => {
             state.progress.target = None;

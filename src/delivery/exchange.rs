@@ -101,7 +101,7 @@ pub enum Reply {
     Changed,
     /// `edit` or `status_change` did not change the affiliate, and gave no reason.
     NotChanged,
-    /// Refused for good (not retryable): sending it again would be refused again. In metrics and logs it is `refused`: what is served keeps
+    /// Rejected for good (not retryable): sending it again would be rejected again. In metrics and logs it is `refused`: what is served keeps
     /// its name.
     Rejected(Rejection),
     /// The key pair is wrong: no event's fault.
@@ -169,7 +169,7 @@ pub struct Affiliate {
     pub profile: Profile,
 }
 
-/// Why a call was refused for good.
+/// Why a call was rejected for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// The e-mail belongs to another affiliate.

@@ -6,7 +6,7 @@
 //! unanswered `new` created it. An affiliate that is found `DISABLED` or `DENIED` is left alone, and not remembered: the merchant may
 //! change that again. So a merchant's denial always protects the status. It protects the other fields only until the affiliate is
 //! remembered: one that is remembered with its id is edited unread, and stays denied. Invariants: a fact that is older than what was sent
-//! changes nothing; an affiliate with another owner is not changed by an identify; a value that Refersion refuses costs none of the others,
+//! changes nothing; an affiliate with another owner is not changed by an identify; a value that Refersion rejects costs none of the others,
 //! and at most two more calls.
 
 use super::outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
@@ -41,7 +41,7 @@ pub(super) fn decide(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanS
 
 fn create(wanted: &Identify, state: &PlanState) -> Step {
     match &wanted.creation {
-        Creation::Allowed(new) if state.progress.refused_values.required_only => {
+        Creation::Allowed(new) if state.progress.rejected_values.required_only => {
             let profile = new.profile.filtered(|attribute, _| !is_optional(attribute));
             Step::Next(Call::New(NewAffiliate { profile, ..new.clone() }))
         }
@@ -83,14 +83,14 @@ fn update(input: &PlanInput<'_>, wanted: &Identify, known: Known, state: &mut Pl
 /// The facts that may replace what was sent of the affiliate.
 fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &PlanState) -> Facts {
     let by_rule = |attribute: &Attribute| matches!(attribute, Attribute::Custom(_) | Attribute::Field(Field::Offer));
-    let refused = &state.progress.refused_values;
+    let rejected = &state.progress.rejected_values;
     let is_current = |Fact { attribute, time, .. }: &Fact| {
         (state.access != AffiliateAccess::RulesOnly || by_rule(attribute))
-            && !refused.excludes(attribute)
+            && !rejected.excludes(attribute)
             && (input.policy.on_stale == OnStale::Apply || known.sent.accepts(attribute, *time))
     };
     let mut facts = wanted.facts.filtered(is_current);
-    let has_created = state.progress.refused_values.required_only && state.progress.done == Done::Created;
+    let has_created = state.progress.rejected_values.required_only && state.progress.done == Done::Created;
     if let (true, Creation::Allowed(new)) = (has_created, &wanted.creation) {
         let rest = |attribute: &Attribute| {
             let is_editable = matches!(attribute, Attribute::Field(field) if field.is_editable());
@@ -109,11 +109,11 @@ fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, mut known: Kn
     let progress = &state.progress;
     let is_stale = !wanted.facts.is_empty() && current.is_empty() && wanted.status.is_none();
     current.confirm(input.hash, &mut known.sent);
-    // A value that Refersion refuses is not tried with every event.
-    let refused = &progress.refused_values;
-    let at_fault = wanted.facts.filtered(|fact| refused.blames(&fact.attribute));
+    // A value that Refersion rejects is not tried with every event.
+    let rejected = &progress.rejected_values;
+    let at_fault = wanted.facts.filtered(|fact| rejected.blames(&fact.attribute));
     at_fault.newer(&known.sent).record(input.hash, &mut known.sent);
-    let left_out = refused.names();
+    let left_out = rejected.names();
     status::confirm(input, wanted, &mut known);
     let code = known.code.clone();
     state.known = Some(known);
@@ -123,7 +123,7 @@ fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, mut known: Kn
         Done::Nothing | Done::Anonymized => Action::Unchanged,
     };
     let mut remarks = Vec::new();
-    remarks.extend(progress.refused_values.email_taken.then_some(Remark::EmailTaken));
+    remarks.extend(progress.rejected_values.email_taken.then_some(Remark::EmailTaken));
     remarks.extend((!left_out.is_empty()).then_some(Remark::LeftOut(left_out)));
     match progress.present_status.kept() {
         Some(status) if action == Action::Unchanged && remarks.is_empty() => {
@@ -150,7 +150,7 @@ pub(super) fn on_reply(
         (Call::Edit { changes, .. }, Reply::Rejected(Rejection::Other(words))) => {
             rejection::on_edit(input, state, call, changes, words)
         }
-        (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::refused(call, words)),
+        (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::rejected(call, words)),
         (Call::New(new), Reply::Created { code, id }) => {
             let sent = sent_with_new(input, wanted, new);
             state.record_affiliate(Known { code, id, origin: Origin::Created, sent });

@@ -128,15 +128,15 @@ pub struct Progress {
     /// changes nothing.
     #[serde(default, rename = "unsure")]
     pub may_have_taken_effect: bool,
-    /// How often they were refused together since then.
+    /// How often they were rejected together since then.
     #[serde(default, rename = "refused")]
-    pub group_refusals: u32,
+    pub coalesced_rejections: u32,
     /// The affiliate that a delete is about, once it is known.
     #[serde(default)]
     pub target: Option<DeleteTarget>,
-    /// The values that Refersion refused.
-    #[serde(default)]
-    pub refused_values: RefusedValues,
+    /// The values that Refersion rejected.
+    #[serde(default, rename = "refused_values")]
+    pub rejected_values: RejectedValues,
     /// What is known of the affiliate's present status.
     #[serde(default)]
     pub present_status: PresentStatus,
@@ -145,10 +145,10 @@ pub struct Progress {
     pub status_in_flight: Option<AffiliateStatus>,
 }
 
-/// The values that Refersion refused, and what was done about it.
+/// The values that Refersion rejected, and what was done about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct RefusedValues {
+pub struct RejectedValues {
     /// The names of the attributes that Refersion named.
     pub named: Vec<String>,
     /// The names of the attributes that are left out on a guess. It was right if the call is accepted without them.
@@ -164,13 +164,13 @@ pub struct RefusedValues {
     pub email_taken: bool,
 }
 
-impl RefusedValues {
+impl RejectedValues {
     /// Whether the attribute is not sent any more.
     pub fn excludes(&self, attribute: &Attribute) -> bool {
         self.blames(attribute) || has_name(&self.dropped, attribute)
     }
 
-    /// Whether Refersion refuses the value of the attribute, as far as its words show.
+    /// Whether Refersion rejects the value of the attribute, as far as its words show.
     pub fn blames(&self, attribute: &Attribute) -> bool {
         has_name(&self.named, attribute) || has_name(&self.guessed, attribute)
     }

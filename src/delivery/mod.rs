@@ -27,7 +27,7 @@ pub use affiliate_list::{Learn, LearnedAffiliate, ListPage, ListProgress, ListRe
 pub use coalesce::{Coalesced, coalesce};
 pub use exchange::{Affiliate, Call, Identifier, Rejection, Reply, SearchResult};
 pub use memory::{
-    DeleteTarget, Done, Known, Memory, Origin, PresentStatus, Progress, Recalled, RefusedValues, SealedTraits, Stage,
+    DeleteTarget, Done, Known, Memory, Origin, PresentStatus, Progress, Recalled, RejectedValues, SealedTraits, Stage,
 };
 pub use outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 pub use outcome_code::OutcomeCode;

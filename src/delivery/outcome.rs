@@ -35,8 +35,8 @@ impl Step {
     }
 
     /// Refersion rejected a call for good.
-    pub(super) fn refused(call: &Call, words: String) -> Self {
-        Self::Dead(PermanentFailure::Refused { operation: call.operation(), words })
+    pub(super) fn rejected(call: &Call, words: String) -> Self {
+        Self::Dead(PermanentFailure::Rejected { operation: call.operation(), words })
     }
 
     /// An answer that does not belong to its call, such as search results for an edit.
@@ -66,7 +66,7 @@ pub enum Outcome {
 pub enum Remark {
     /// The new e-mail belongs to another affiliate, so that the affiliate keeps its e-mail.
     EmailTaken,
-    /// Refersion refuses the values of these attributes.
+    /// Refersion rejects the values of these attributes.
     LeftOut(Vec<String>),
     /// The affiliate is `DENIED` or `DISABLED`: that decision of the merchant stands.
     StatusKept(AffiliateStatus),
@@ -151,9 +151,9 @@ pub enum PermanentFailure {
     Unmappable(mapping::MappingError),
     /// The bytes are no event (any more).
     Malformed(String),
-    /// Refersion refused the call for good.
-    Refused {
-        /// The operation that was refused.
+    /// Refersion rejected the call for good.
+    Rejected {
+        /// The operation that was rejected.
         operation: &'static str,
         /// Refersion's words, with our own values taken out.
         words: String,
@@ -220,7 +220,7 @@ impl fmt::Display for Remark {
                 f.write_str("its e-mail was not changed, because the new one belongs to another affiliate")
             }
             Self::LeftOut(names) => {
-                write!(f, "Refersion refuses the value of {}, which was left out", names.join(", "))
+                write!(f, "Refersion rejects the value of {}, which was left out", names.join(", "))
             }
             Self::StatusKept(status) => write!(f, "its status {status} was decided at Refersion and stays"),
             Self::OtherAffiliate(code) => write!(f, "the e-mail leads to affiliate {code}, which was left alone"),
@@ -246,10 +246,10 @@ impl Outcome {
 impl fmt::Display for PermanentFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unmappable(refusal) => refusal.fmt(f),
+            Self::Unmappable(error) => error.fmt(f),
             Self::Malformed(what) => f.write_str(what),
-            Self::Refused { operation, words } => write!(f, "Refersion refused {operation}: {words}"),
-            Self::EmailTaken => f.write_str("Refersion refused edit: the new e-mail belongs to another affiliate"),
+            Self::Rejected { operation, words } => write!(f, "Refersion rejected {operation}: {words}"),
+            Self::EmailTaken => f.write_str("Refersion rejected edit: the new e-mail belongs to another affiliate"),
             Self::NotApplied(fields) => {
                 write!(f, "Refersion answered edit with success but did not change {}", fields.join(", "))
             }

@@ -70,8 +70,8 @@ outcome_codes! {
     Unmappable = 40, "unmappable";
     /// The bytes are no event: refused at receipt, or a dead letter of an event that was appended.
     Malformed = 41, "malformed";
-    /// Dead letter: Refersion refused the call for good.
-    Refused = 42, "refused";
+    /// Dead letter: Refersion rejected the call for good.
+    Rejected = 42, "refused";
     /// Dead letter: the new e-mail belongs to another affiliate.
     EmailTaken = 43, "email_taken";
     /// Dead letter: Refersion answered success and changed nothing.
@@ -201,7 +201,7 @@ impl From<&PermanentFailure> for OutcomeCode {
         match failure {
             PermanentFailure::Unmappable(_) => Self::Unmappable,
             PermanentFailure::Malformed(_) => Self::Malformed,
-            PermanentFailure::Refused { .. } => Self::Refused,
+            PermanentFailure::Rejected { .. } => Self::Rejected,
             PermanentFailure::EmailTaken => Self::EmailTaken,
             PermanentFailure::NotApplied(_) => Self::NotApplied,
             PermanentFailure::EndlessSearch => Self::EndlessSearch,

@@ -5,7 +5,7 @@
 //! most twice; of several events together, each is tried alone.
 
 use super::outcome::{PermanentFailure, Step};
-use super::{Call, Done, PlanInput, PlanState, RefusedValues, Stage};
+use super::{Call, Done, PlanInput, PlanState, RejectedValues, Stage};
 use crate::domain::{Attribute, Field, NewAffiliate, Profile};
 
 /// So often a call is repeated without the values that were rejected.
@@ -21,12 +21,12 @@ pub(super) fn on_new(
     words: String,
 ) -> Option<Step> {
     let at_fault = attributes_at_fault(&new.profile, &words);
-    if input.events > 1 || state.progress.refused_values.required_only || at_fault.attributes.is_empty() {
-        return Some(Step::refused(call, words));
+    if input.events > 1 || state.progress.rejected_values.required_only || at_fault.attributes.is_empty() {
+        return Some(Step::rejected(call, words));
     }
-    state.progress.refused_values.required_only = true;
-    state.progress.refused_values.rejections = 1;
-    add(&mut state.progress.refused_values, &at_fault);
+    state.progress.rejected_values.required_only = true;
+    state.progress.rejected_values.rejections = 1;
+    add(&mut state.progress.rejected_values, &at_fault);
     None
 }
 
@@ -40,24 +40,24 @@ pub(super) fn on_edit(
     words: String,
 ) -> Option<Step> {
     if input.events > 1 {
-        return Some(Step::refused(call, words));
+        return Some(Step::rejected(call, words));
     }
-    state.progress.refused_values.rejections += 1;
+    state.progress.rejected_values.rejections += 1;
     let is_created = state.progress.done == Done::Created;
-    let is_last = state.progress.refused_values.rejections > MAX_REPETITIONS
-        || is_created && state.progress.refused_values.required_only;
+    let is_last = state.progress.rejected_values.rejections > MAX_REPETITIONS
+        || is_created && state.progress.rejected_values.required_only;
     if is_last && !is_created {
-        return Some(Step::refused(call, words));
+        return Some(Step::rejected(call, words));
     }
     let at_fault = attributes_at_fault(changes, &words);
     if at_fault.attributes.is_empty() && !is_last {
-        return Some(Step::refused(call, words));
+        return Some(Step::rejected(call, words));
     }
-    let refused = &mut state.progress.refused_values;
-    add(refused, &at_fault);
+    let rejected = &mut state.progress.rejected_values;
+    add(rejected, &at_fault);
     if is_last {
         let others = changes.iter().filter(|(attribute, _)| !at_fault.attributes.contains(attribute));
-        refused.dropped.extend(others.map(|(attribute, _)| attribute.to_string()));
+        rejected.dropped.extend(others.map(|(attribute, _)| attribute.to_string()));
     }
     state.progress.stage = Stage::Start;
     None
@@ -72,17 +72,17 @@ pub(super) fn on_email_taken(input: &PlanInput<'_>, state: &mut PlanState, chang
         return Some(Step::Dead(PermanentFailure::EmailTaken));
     }
     known.sent.record_taken_email(input.hash, email);
-    state.progress.refused_values.email_taken = true;
+    state.progress.rejected_values.email_taken = true;
     state.progress.stage = Stage::Start;
     None
 }
 
 /// Adds what is left out now. An earlier guess was wrong: the call was rejected without it, too.
-fn add(refused: &mut RefusedValues, at_fault: &AtFault) {
-    let earlier = std::mem::take(&mut refused.guessed);
-    refused.dropped.extend(earlier);
+fn add(rejected: &mut RejectedValues, at_fault: &AtFault) {
+    let earlier = std::mem::take(&mut rejected.guessed);
+    rejected.dropped.extend(earlier);
     let names = at_fault.attributes.iter().map(ToString::to_string);
-    if at_fault.is_named { refused.named.extend(names) } else { refused.guessed.extend(names) }
+    if at_fault.is_named { rejected.named.extend(names) } else { rejected.guessed.extend(names) }
 }
 
 /// The attributes that seem to be at fault.

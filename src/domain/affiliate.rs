@@ -38,7 +38,7 @@ pub enum AffiliateStatus {
     Pending,
     /// Earns commissions.
     Active,
-    /// Was refused by the merchant.
+    /// Was denied by the merchant.
     Denied,
     /// Was switched off.
     Disabled,

@@ -124,7 +124,7 @@ impl FromIterator<Fact> for Facts {
 }
 
 impl Fact {
-    /// Whether it is an e-mail that Refersion refused, because another affiliate has it.
+    /// Whether it is an e-mail that Refersion rejected, because another affiliate has it.
     fn is_taken_email(&self, key: &HashKey, sent: &SentAttributes) -> bool {
         self.attribute == Attribute::Field(Field::Email) && sent.is_taken_email(key, &self.value)
     }

@@ -3,7 +3,7 @@
 //! In: facts with their times. Out: which of them still have to be sent. Invariants: no value can be read from it; a fact that is
 //! older than what is remembered of its attribute changes nothing here.
 //! Stored as bytes ([`SentAttributes::to_bytes`]), about 10 bytes an attribute beside its name. Deliberately absent: which facts
-//! an event states ([`crate::mapping`]), and what follows from a refusal ([`crate::delivery`]).
+//! an event states ([`crate::mapping`]), and what follows from a rejection ([`crate::delivery`]).
 
 use super::{AffiliateStatus, Attribute, FactTime, Field, HashKey, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SentAttributes {
     attributes: BTreeMap<Cow<'static, str>, Sent>,
-    /// The hash of an e-mail address that belongs to another affiliate, so that Refersion refused it.
+    /// The hash of an e-mail address that belongs to another affiliate, so that Refersion rejected it.
     taken_email: Option<[u8; 8]>,
 }
 
@@ -54,7 +54,7 @@ impl SentAttributes {
         self.attributes.insert(STATUS.into(), Sent { hash: key.status(status), at: at.0 });
     }
 
-    /// Remembers that Refersion refused `email` because another affiliate has it.
+    /// Remembers that Refersion rejected `email` because another affiliate has it.
     pub fn record_taken_email(&mut self, key: &HashKey, email: &str) {
         self.taken_email = Some(key.attribute(&Attribute::Field(Field::Email), email));
     }
@@ -97,7 +97,7 @@ impl SentAttributes {
         self.attributes.get(STATUS).is_some_and(|sent| sent.hash == key.status(status))
     }
 
-    /// Whether Refersion refused this e-mail for the affiliate, because another one has it.
+    /// Whether Refersion rejected this e-mail for the affiliate, because another one has it.
     pub fn is_taken_email(&self, key: &HashKey, email: &str) -> bool {
         self.taken_email.is_some_and(|taken| taken == key.attribute(&Attribute::Field(Field::Email), email))
     }

@@ -51,7 +51,7 @@ pub trait MerchantAccounts: Send + Sync {
 /// Why a key of an account that is not configured is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdmissionError {
-    /// Refersion refuses the key.
+    /// Refersion rejects the key.
     KeyRejected,
     /// Refersion did not say in time whether it accepts the key.
     KeyUnverified,

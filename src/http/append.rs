@@ -25,13 +25,13 @@ pub(super) async fn append(
     let (store, wake_worker) = (Arc::clone(&endpoint.store), Arc::clone(&endpoint.wake_worker));
     let meter = endpoint.meter.clone();
     let append = Box::pin(async move {
-        failpoint::step("http::appending");
+        failpoint::reach("http::appending");
         let mut span = Span::child_of(trace, "append", SpanKind::Internal);
         if let Some(span) = &mut span {
             span.link(events.iter().map(|event| event.id));
         }
         let appended = store.append(events).await;
-        failpoint::step("http::appended");
+        failpoint::reach("http::appended");
         let accepted = |appended: &&Appended| matches!(appended, Appended::Accepted { .. });
         let accepted = appended.iter().flatten().filter(accepted).count();
         end(span, accepted, appended.as_ref().err());

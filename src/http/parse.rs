@@ -71,7 +71,7 @@ pub(super) fn parse_body(
     }
     let forms: Vec<&[u8]> = [&body.bytes[..]].into_iter().chain(decompressed).collect();
     endpoint.authenticator.verify_signatures(pending, &forms).map_err(ApiResponse::Unauthenticated)?;
-    failpoint::step("http::authenticated");
+    failpoint::reach("http::authenticated");
     let content = content?;
     match split_envelope(&content).map_err(invalid)? {
         Envelope::Single(_) if content.len() > MAX_EVENT_BYTES => Err(ApiResponse::BodyTooLarge),

@@ -4,8 +4,8 @@
 //! | --- | --- | --- |
 //! | delivered, duplicate, ignored | 200 | is done |
 //! | accepted: stored, not delivered yet | 202 | is done |
-//! | rejected: malformed, a trait is missing, or refused by Refersion (then the event is kept as a dead letter) | 400 | discards the event, shows the message |
-//! | unauthorized: wrong credentials, or a key that Refersion refuses (if it was accepted before, the event is kept) | 401 | discards the event, shows the message |
+//! | rejected: malformed, a trait is missing, or rejected by Refersion (then the event is kept as a dead letter) | 400 | discards the event, shows the message |
+//! | unauthorized: wrong credentials, or a key that Refersion rejects (if it was accepted before, the event is kept) | 401 | discards the event, shows the message |
 //! | not found, method not allowed: a wrong URL or method | 404, 405 | discards the event |
 //! | too large: it would be too large again | 413 | discards the event |
 //! | backlog full | 429 | sends it again, for four hours |
@@ -162,7 +162,7 @@ impl ApiResponse {
             Self::Unmappable(error) => error.to_string().into(),
             Self::DeadLetter(failure) => format!("{failure} (the event is kept as a dead letter)").into(),
             Self::Unauthenticated(why) => why.to_string().into(),
-            Self::AccountHalted => "Refersion refused the API key: correct it where it is configured; \
+            Self::AccountHalted => "Refersion rejected the API key: correct it where it is configured; \
                                  the event is kept and delivered once the key works"
                 .into(),
             Self::NotFound => "no such path: post events to /segment".into(),
@@ -288,8 +288,8 @@ enum Precedence {
 pub(super) const DESCRIPTIONS: [(&str, &str); 10] = [
     ("200", "delivered, duplicate or ignored: nothing is left to do"),
     ("202", "accepted: stored on disk, and will be delivered"),
-    ("400", "rejected: malformed, a trait is missing, or Refersion refused the event for good"),
-    ("401", "unauthorized: wrong credentials, or an API key that Refersion refuses"),
+    ("400", "rejected: malformed, a trait is missing, or Refersion rejected the event for good"),
+    ("401", "unauthorized: wrong credentials, or an API key that Refersion rejects"),
     ("404", "not found"),
     ("413", "too large"),
     ("429", "backlog full: send the event again later"),
@@ -326,7 +326,7 @@ impl PageStatus {
             Self::Key(KeyProblem::Unverified) | Self::Refused(R::SegmentDown) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Key(_)
             | Self::Refused(
-                R::NotOurs | R::Expired | R::OtherBrowser | R::RefusedBySegment | R::CodeRefused | R::NoSource,
+                R::NotOurs | R::Expired | R::OtherBrowser | R::RejectedBySegment | R::CodeRejected | R::NoSource,
             ) => StatusCode::BAD_REQUEST,
             Self::Refused(R::Denied | R::NotPermitted) => StatusCode::FORBIDDEN,
             Self::Refused(R::AlreadyInstalled) => StatusCode::CONFLICT,

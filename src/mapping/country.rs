@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn countries_refersion_refuses_and_unclear_names_have_no_code() {
+    fn countries_refersion_rejects_and_unclear_names_have_no_code() {
         for name in [
             "North Korea",
             "Virgin Islands",

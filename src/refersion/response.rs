@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_told_apart_by_their_words() {
+    fn rejections_are_distinguished_by_their_message() {
         let [new, search, get, edit, status] = calls();
         let taken = || Reply::Rejected(Rejection::EmailTaken);
         let other = |words: &str| Reply::Rejected(Rejection::Other(words.into()));

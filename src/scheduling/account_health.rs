@@ -98,9 +98,9 @@ pub enum NoPermit {
     Busy,
     /// The circuit breaker is open until this moment.
     Open(Timestamp),
-    /// Refersion refused the API key; it is to be probed at this moment.
+    /// Refersion rejected the API key; it is to be probed at this moment.
     Halted(Timestamp),
-    /// Refersion refused the API key; it is to be probed now.
+    /// Refersion rejected the API key; it is to be probed now.
     ProbeDue,
 }
 
@@ -109,7 +109,7 @@ pub enum NoPermit {
 pub enum Probe {
     /// It works.
     Accepted,
-    /// Refersion refuses it still.
+    /// Refersion rejects it still.
     Rejected,
     /// Neither: the probe was not answered, or not clearly.
     Unknown {
@@ -250,7 +250,7 @@ impl AccountHealth {
         failure.transition
     }
 
-    /// Refersion refused the API key. All requests in flight then find that out; together they are one refusal.
+    /// Refersion rejected the API key. All requests in flight then find that out; together they are one rejection.
     pub fn on_unauthorized(&mut self, permit: Permit, now: Timestamp, chance: f64) -> Option<Transition> {
         self.end(&permit, now);
         self.breaker.on_unauthorized(permit.generation, now, chance)

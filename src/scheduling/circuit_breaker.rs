@@ -26,7 +26,7 @@ pub enum HealthState {
     },
     /// One at a time, until a reply shows that Refersion takes calls.
     HalfOpen,
-    /// None: Refersion refused the API key.
+    /// None: Refersion rejected the API key.
     Halted {
         /// When the key is to be probed.
         probe_at: Timestamp,
@@ -53,7 +53,7 @@ pub enum Cause {
     RateLimited,
     /// Calls for several events failed in a row.
     Outage,
-    /// Refersion refused the API key.
+    /// Refersion rejected the API key.
     Unauthorized,
 }
 
@@ -141,7 +141,7 @@ pub(super) struct FailureEffect {
 /// The circuit breaker of one account.
 #[derive(Debug)]
 pub(super) struct CircuitBreaker {
-    /// How long it stays open, and the wait between two probes of a refused key.
+    /// How long it stays open, and the wait between two probes of a rejected key.
     cooldown: Backoff,
     state: HealthState,
     cause: Option<Cause>,
@@ -280,7 +280,7 @@ impl CircuitBreaker {
         FailureEffect { overload: self.failing.len() >= OVERLOAD, transition }
     }
 
-    /// Refersion refused the key with which a request of `generation` was made.
+    /// Refersion rejected the key with which a request of `generation` was made.
     pub(super) fn on_unauthorized(
         &mut self,
         generation: Generation,
@@ -296,7 +296,7 @@ impl CircuitBreaker {
         Some(Transition::Halted { wait: self.probe_later(now, None, chance) })
     }
 
-    /// A probe was refused too; says how long until the next one.
+    /// A probe was rejected too; says how long until the next one.
     pub(super) fn on_probe_rejected(&mut self, now: Timestamp, chance: f64) -> Duration {
         self.trips = self.trips.saturating_add(1);
         self.probe_later(now, None, chance)

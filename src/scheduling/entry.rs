@@ -14,8 +14,8 @@ pub struct Entry {
     pub keys: Vec<LaneKey>,
     /// It was begun before: it has progress, failures or a mark. Such an event heads a unit of its own and follows no other.
     pub attempted: bool,
-    /// The events that were begun in one group with it, in log order, itself not included. They are one unit again.
-    pub group: Vec<Seq>,
+    /// The events that were begun together with it, in log order, itself not included. They are one unit again.
+    pub followers: Vec<Seq>,
     /// The wait that its last failure asked for, if it has not been begun since.
     pub retry: Option<RetryWait>,
 }
@@ -71,14 +71,14 @@ pub enum End {
         /// When.
         due: Timestamp,
         /// The followers that stay marked as begun with the head; the others are pending as if they had not been taken.
-        group: Vec<Seq>,
+        followers: Vec<Seq>,
     },
     /// Handed back without a failure: it may run at once. It counts as attempted from now on, for it may have progress.
     HandedBack {
         /// As in [`End::Retry`].
-        group: Vec<Seq>,
+        followers: Vec<Seq>,
     },
-    /// The delivery ended without saving how far it got: it is pending, attempted and grouped as it was last saved.
+    /// The delivery ended without saving how far it got: it is pending, attempted, with followers as they were last saved.
     Interrupted {
         /// From when on it may run again; none: at once.
         due: Option<Timestamp>,

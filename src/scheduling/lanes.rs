@@ -3,7 +3,7 @@
 //!
 //! In: the names of events (their keys, the affiliates these lead to) and sequence numbers. Out: heads of lanes. Invariants: a lane
 //! is never empty between two calls; its head is listed among the heads to run exactly while none of its events is in flight;
-//! lanes are merged, the one with fewer names into the other, and never split. Deliberately absent: attempts and groups,
+//! lanes are merged, the one with fewer names into the other, and never split. Deliberately absent: attempts and followers,
 //! which are the [`super::Scheduler`]'s.
 //!
 //! A name is assigned to its lane as long as the last event with that name, or an event before that in the lane, is loaded. Example: event

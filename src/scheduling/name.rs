@@ -15,19 +15,19 @@ pub(super) type NameMap<V> = HashMap<Name, V, BuildHasherDefault<FirstBytes>>;
 pub(super) enum Name {
     /// A key that events have in common.
     Key(LaneKey),
-    /// An event that is still to be fed and belongs to a group whose head is in the lane. As bytes, which need no alignment.
-    Member([u8; 8]),
+    /// An event that is still to be fed and is marked to follow a head in the lane. As bytes, which need no alignment.
+    Follower([u8; 8]),
 }
 
 impl Name {
-    /// The name of an event that belongs to a group.
-    pub fn member(seq: Seq) -> Self {
-        Self::Member(seq.0.to_le_bytes())
+    /// The name of a marked follower.
+    pub fn follower(seq: Seq) -> Self {
+        Self::Follower(seq.0.to_le_bytes())
     }
 }
 
 /// Takes the first eight bytes of what is hashed as its hash. The names are bytes of a keyed hash already: evenly distributed,
-/// and without the key they cannot be chosen so that they collide. The numbers of group members are few.
+/// and without the key they cannot be chosen so that they collide. The numbers of marked followers are few.
 #[derive(Debug, Default)]
 pub(super) struct FirstBytes(u64);
 

@@ -6,7 +6,7 @@
 //! one clock that does not go backwards while a scheduler lives. Deliberately absent: which events share a lane and which is its
 //! head ([`super::lanes`]); reading the log and knowing how far to read ahead, which are the worker's.
 //!
-//! A group that the log has marked as begun is one unit at its head's place, whatever joined the lane since. Its members do not
+//! Followers that the log has marked as begun with their head are one unit with it, whatever joined the lane since. They do not
 //! run by themselves: they may be fed before the unit runs, while it is in flight, or never.
 
 use super::lanes::{LaneId, Lanes};
@@ -25,16 +25,16 @@ pub struct Scheduler {
     attempts: BTreeMap<Seq, EarlierAttempt>,
     /// Units in flight, by their heads.
     units: BTreeMap<Seq, UnitInFlight>,
-    /// Members of marked groups, pending or in flight; whether they have been fed.
-    members: BTreeMap<Seq, bool>,
+    /// Marked followers, pending or in flight, and whether they have been fed.
+    marked: BTreeMap<Seq, bool>,
 }
 
 /// What is left of an earlier attempt at an event.
 #[derive(Debug)]
 struct EarlierAttempt {
     due: Option<Timestamp>,
-    /// The other members of its group, if one is marked.
-    group: Option<Vec<Seq>>,
+    /// Its followers, if they are marked.
+    followers: Option<Vec<Seq>>,
 }
 
 #[derive(Debug)]
@@ -76,32 +76,32 @@ impl Scheduler {
 
     /// Whether it is blocked.
     fn load(&mut self, entry: Entry, now: Timestamp) -> bool {
-        let Entry { seq, keys, attempted, group, retry, .. } = entry;
+        let Entry { seq, keys, attempted, followers, retry, .. } = entry;
         (self.position, self.loaded) = (seq, self.loaded + 1);
         let mut names: Vec<Name> = keys.into_iter().map(Name::Key).collect();
-        if let Some(is_fed) = self.members.get_mut(&seq) {
+        if let Some(is_fed) = self.marked.get_mut(&seq) {
             *is_fed = true;
-            names.push(Name::member(seq));
+            names.push(Name::follower(seq));
             self.lanes.join(&names, seq);
             return true;
         }
         let lane = self.lanes.join(&names, seq);
         let due = retry.map(|retry| retry.due(now));
-        if attempted || due.is_some() || !group.is_empty() {
-            let attempt = EarlierAttempt { due, group: self.mark_members(lane, seq, group) };
+        if attempted || due.is_some() || !followers.is_empty() {
+            let attempt = EarlierAttempt { due, followers: self.mark_followers(lane, seq, followers) };
             self.attempts.insert(seq, attempt);
         }
         self.lanes.push(lane, seq, due.map_or(now, |due| due.max(now)))
     }
 
-    /// Assigns the members of the group of `head`, once they are fed, to its lane.
-    fn mark_members(&mut self, lane: LaneId, head: Seq, mut group: Vec<Seq>) -> Option<Vec<Seq>> {
-        group.retain(|member| *member > head);
-        for member in &group {
-            self.members.insert(*member, false);
-            self.lanes.assign(Name::member(*member), lane, *member);
+    /// Assigns the followers of `head` to its lane, once they are fed.
+    fn mark_followers(&mut self, lane: LaneId, head: Seq, mut followers: Vec<Seq>) -> Option<Vec<Seq>> {
+        followers.retain(|follower| *follower > head);
+        for follower in &followers {
+            self.marked.insert(*follower, false);
+            self.lanes.assign(Name::follower(*follower), lane, *follower);
         }
-        (!group.is_empty()).then_some(group)
+        (!followers.is_empty()).then_some(followers)
     }
 
     /// These keys are known to lead to one affiliate from now on: their loaded events are in one lane.
@@ -126,26 +126,26 @@ impl Scheduler {
         self.lanes.next_due(now)
     }
 
-    /// Takes the head that has been runnable for the longest time, with its marked group, or else with up to `max_followers`
+    /// Takes the head that has been runnable for the longest time, with its marked followers, or else with up to `max_followers`
     /// events right behind it that were never attempted. The unit is in flight until its [end](Scheduler::end).
     pub fn next(&mut self, now: Timestamp, max_followers: usize) -> Option<Unit> {
         let (lane, head) = self.lanes.pop(now)?;
         let attempt = self.attempts.remove(&head);
-        let followers = match attempt.as_ref().and_then(|attempt| attempt.group.as_ref()) {
-            Some(group) => self.pending_members(group),
+        let followers = match attempt.as_ref().and_then(|attempt| attempt.followers.as_ref()) {
+            Some(followers) => self.pending_followers(followers),
             None => self.take_followers(lane, max_followers),
         };
         self.units.insert(head, UnitInFlight { followers: followers.clone(), attempt });
         Some(Unit { head, followers })
     }
 
-    /// The members that have been fed, or may still be.
-    fn pending_members(&mut self, group: &[Seq]) -> Vec<Seq> {
-        let mut there = group.to_vec();
-        there.retain(|member| {
-            let there = *member > self.position || self.members.get(member) == Some(&true);
+    /// Those that have been fed, or may still be.
+    fn pending_followers(&mut self, followers: &[Seq]) -> Vec<Seq> {
+        let mut there = followers.to_vec();
+        there.retain(|follower| {
+            let there = *follower > self.position || self.marked.get(follower) == Some(&true);
             if !there {
-                self.members.remove(member);
+                self.marked.remove(follower);
             }
             there
         });
@@ -158,40 +158,44 @@ impl Scheduler {
         std::iter::from_fn(next).take(max_followers).collect()
     }
 
-    /// The progress of the unit of `head` was saved, which marks `group`, some of its followers, as begun with it: what an
-    /// interruption comes back to.
-    pub fn mark(&mut self, head: Seq, group: &[Seq]) {
+    /// The progress of the unit of `head` was saved, which marks these followers as begun with it: the
+    /// unit is the same after an interruption.
+    pub fn mark(&mut self, head: Seq, followers: &[Seq]) {
         if let Some(unit) = self.units.get_mut(&head) {
-            let group = (!group.is_empty()).then(|| group.to_vec());
-            unit.attempt = Some(EarlierAttempt { due: None, group });
+            let followers = (!followers.is_empty()).then(|| followers.to_vec());
+            unit.attempt = Some(EarlierAttempt { due: None, followers });
         }
     }
 
     /// The unit of `head` is in flight no longer. Its events that are not gone are pending again, each at its place in the lane.
     pub fn end(&mut self, head: Seq, end: End, now: Timestamp) {
         let Some(UnitInFlight { followers, attempt }) = self.units.remove(&head) else { return };
-        let again = |due, group: Vec<Seq>| Some(EarlierAttempt { due, group: (!group.is_empty()).then_some(group) });
+        let again = |due, followers: Vec<Seq>| {
+            Some(EarlierAttempt { due, followers: (!followers.is_empty()).then_some(followers) })
+        };
         let (leaves, left, attempt) = match end {
             End::Settled { followers } => (true, followers, None),
             End::Missing => (true, Vec::new(), None),
-            End::Retry { due, group } => (false, Vec::new(), again(Some(due), group)),
-            End::HandedBack { group } => (false, Vec::new(), again(None, group)),
+            End::Retry { due, followers } => (false, Vec::new(), again(Some(due), followers)),
+            End::HandedBack { followers } => (false, Vec::new(), again(None, followers)),
             End::Interrupted { due: None } => {
                 (false, Vec::new(), attempt.map(|attempt| EarlierAttempt { due: None, ..attempt }))
             }
-            End::Interrupted { due } => {
-                (false, Vec::new(), Some(EarlierAttempt { due, group: attempt.and_then(|attempt| attempt.group) }))
-            }
+            End::Interrupted { due } => (
+                false,
+                Vec::new(),
+                Some(EarlierAttempt { due, followers: attempt.and_then(|attempt| attempt.followers) }),
+            ),
         };
-        let group = attempt.as_ref().and_then(|attempt| attempt.group.as_deref()).unwrap_or_default();
+        let marked = attempt.as_ref().and_then(|attempt| attempt.followers.as_deref()).unwrap_or_default();
         let mut back = if leaves { Vec::new() } else { vec![head] };
         self.loaded -= usize::from(leaves);
         for follower in followers {
-            let is_fed = self.members.remove(&follower).unwrap_or(true);
+            let is_fed = self.marked.remove(&follower).unwrap_or(true);
             if left.contains(&follower) {
                 self.loaded -= usize::from(is_fed);
-            } else if group.contains(&follower) {
-                self.members.insert(follower, is_fed);
+            } else if marked.contains(&follower) {
+                self.marked.insert(follower, is_fed);
             } else if is_fed {
                 back.push(follower);
             }

@@ -44,7 +44,7 @@ pub enum AuthError {
     WrongKey,
     /// A key that no configured account has and that Refersion rejected.
     #[error(
-        "Refersion refuses this API key: set the destination's API key to the `publickey.secretkey` of your Refersion account"
+        "Refersion rejects this API key: set the destination's API key to the `publickey.secretkey` of your Refersion account"
     )]
     KeyRejectedByRefersion,
     /// A signature under none of the shared secrets.

@@ -18,22 +18,22 @@ pub enum SegmentError {
     #[error("Segment answered with the status {0}")]
     Failed(u16),
     /// The authorization code is unknown, expired or used.
-    #[error("Segment refuses the authorization code")]
-    CodeRefused,
+    #[error("Segment rejects the authorization code")]
+    CodeRejected,
     /// A required parameter is missing: so Segment calls a redirect URL that differs.
     #[error("Segment misses a parameter: the redirect URL differs from what is registered")]
     WrongRedirect,
     /// The client id or the client secret is wrong.
-    #[error("Segment refuses the client id or the client secret")]
+    #[error("Segment rejects the client id or the client secret")]
     WrongClient,
     /// The scope is not that of the app.
-    #[error("Segment refuses the scope")]
+    #[error("Segment rejects the scope")]
     WrongScope,
     /// The app is installed on the workspace already.
     #[error("the app is installed on the workspace already")]
     AlreadyInstalled,
     /// 401: the token is unknown or has expired.
-    #[error("Segment refuses the token")]
+    #[error("Segment rejects the token")]
     Unauthorized,
     /// 403: the token does not permit this.
     #[error("Segment does not permit this with the token")]
@@ -45,8 +45,8 @@ pub enum SegmentError {
     #[error("Segment has this already")]
     Conflict,
     /// Another status.
-    #[error("Segment refused with the status {0}")]
-    Refused(u16),
+    #[error("Segment rejected with the status {0}")]
+    Rejected(u16),
     /// A success without what it has to contain.
     #[error("Segment's answer lacks what it has to contain")]
     Unreadable,
@@ -63,7 +63,7 @@ impl SegmentError {
             409 => Self::Conflict,
             429 => Self::TooManyCalls(retry_after),
             500.. => Self::Failed(status),
-            _ => Self::Refused(status),
+            _ => Self::Rejected(status),
         })
     }
 

@@ -186,7 +186,7 @@ fn access(answer: &SegmentResponse) -> Result<InstallAccess, SegmentError> {
     Err(match answer.body["error"].as_str() {
         _ if says("install already exists") => SegmentError::AlreadyInstalled,
         _ if says("missing a required parameter") => SegmentError::WrongRedirect,
-        Some("invalid_grant") => SegmentError::CodeRefused,
+        Some("invalid_grant") => SegmentError::CodeRejected,
         Some("invalid_client" | "unauthorized_client") => SegmentError::WrongClient,
         Some("invalid_scope") => SegmentError::WrongScope,
         _ if answer.status == 401 => SegmentError::WrongClient,
@@ -213,9 +213,9 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_exchange_says_why() {
+    fn a_rejected_exchange_says_why() {
         for (status, body, expected) in [
-            (400, json!({"error": "invalid_grant"}), SegmentError::CodeRefused),
+            (400, json!({"error": "invalid_grant"}), SegmentError::CodeRejected),
             (
                 400,
                 json!({"error": "invalid_request", "error_description": "The request is missing a required parameter"}),
@@ -225,7 +225,7 @@ mod tests {
             (401, Value::Null, SegmentError::WrongClient),
             (400, json!({"error": "invalid_scope"}), SegmentError::WrongScope),
             (409, json!({"error": "install already exists"}), SegmentError::AlreadyInstalled),
-            (400, json!({"error": "else"}), SegmentError::Refused(400)),
+            (400, json!({"error": "else"}), SegmentError::Rejected(400)),
             (503, Value::Null, SegmentError::Failed(503)),
             (429, Value::Null, SegmentError::TooManyCalls(None)),
             (200, json!({"access_token": "t"}), SegmentError::Unreadable),

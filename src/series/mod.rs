@@ -1,26 +1,26 @@
 //! Time series in memory: what happened in the last hour by minute and in the last day by quarter of an hour, and how fast the
-//! backlog drains. The pages and `status` draw them.
+//! backlog becomes smaller. The pages and `status` draw them.
 //!
 //! In: what the metrics have counted so far and how many events are pending, read every few seconds by a task, and at each request. Out: an
-//! [`Activity`] for each account and for all of them. `ring` keeps intervals, `drain` estimates when a backlog will be empty (the ETA;
-//! nothing here is about shutdown); `reasons` has the reasons in words. Invariants: an event costs nothing here, because only the counters
+//! [`Activity`] for each account and for all of them. `ring` keeps intervals, `backlog_trend` estimates when a backlog will be empty (the ETA);
+//! `reasons` has the reasons in words. Invariants: an event costs nothing here, because only the counters
 //! of the metrics are read; the memory is bounded by the configuration, because all accounts whose keys arrived with requests are one, as
 //! in the metrics. Deliberately absent: anything durable; a restart begins anew, and [`Activity::since`] says when that was.
 
 mod activity;
-mod drain;
+mod backlog_trend;
 mod reasons;
 mod ring;
 
 pub use activity::{Activity, ReasonCount, TimeSeries};
-pub use drain::Drain;
+pub use backlog_trend::BacklogTrend;
 pub use reasons::reason_in_words;
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Totals};
-use drain::{BacklogSamples, estimate};
+use backlog_trend::{BacklogSamples, estimate};
 use parking_lot::{Mutex, MutexGuard};
 use ring::Ring;
 use std::collections::BTreeMap;
@@ -89,12 +89,12 @@ impl SeriesRecorder {
     }
 
     /// How fast the pending events of all accounts become fewer.
-    pub fn drain_of_all(&self) -> Drain {
+    pub fn backlog_trend_of_all(&self) -> BacklogTrend {
         estimate(&self.sampled().all.backlog)
     }
 
     /// The same for each account that has series of its own, by its name.
-    pub fn drains(&self) -> BTreeMap<String, Drain> {
+    pub fn backlog_trends(&self) -> BTreeMap<String, BacklogTrend> {
         self.sampled().accounts.iter().map(|(name, series)| (name.clone(), estimate(&series.backlog))).collect()
     }
 

@@ -60,7 +60,7 @@ fn outcome_in_words(code: OutcomeCode) -> String {
         OutcomeCode::Remembered => "The user is no affiliate yet: what the event says is remembered",
         OutcomeCode::Unmappable => "The event lacks what Refersion needs",
         OutcomeCode::Malformed => "The body is no event of Segment's",
-        OutcomeCode::Refused => "Refersion refuses the event for good",
+        OutcomeCode::Rejected => "Refersion rejects the event for good",
         OutcomeCode::EmailTaken => "The new e-mail belongs to another affiliate",
         OutcomeCode::NotApplied => "Refersion answered success and changed nothing",
         OutcomeCode::EndlessSearch => "The search for the e-mail at Refersion did not end",

@@ -1,4 +1,4 @@
-//! The search for the keys, affiliates and rows of a user who is to be erased: one step at a time, without I/O.
+//! The search for the keys, affiliates and rows of a user who is to be erased: one portion at a time, without I/O.
 //!
 //! In: keys of the user, and what an engine finds for each key and in each portion of the log. Out: what is to be erased. A search goes
 //! from a key to the keys beside it; no more than [`MAX_KEYS`] are followed. Two searches use it: that of a delete event

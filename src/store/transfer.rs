@@ -2,7 +2,7 @@
 //!
 //! In: a [`TransferSource`] and a [`TransferTarget`]. Out: the counts of both, which agree. Invariants: nothing of the source is
 //! changed; the target is empty before, and either has everything afterwards or is as empty as before; no service runs on either
-//! of them meanwhile; seqs stay, so that dead letters keep their ids, groups their members, and no seq is assigned twice.
+//! of them meanwhile; seqs stay, so that dead letters keep their ids, events their followers, and no seq is assigned twice.
 //! Deliberately absent: what is derived from the log (the deduplication index), which the target makes anew, and which process
 //! owns an account.
 

@@ -83,7 +83,7 @@ families! {
     email_conflicts: Family<AccountLabels, Counter> = Family::default(),
         "email_conflicts", "Deliveries that left an e-mail as it is, because another affiliate has the new one";
     attributes_left_out: Family<FieldLabels, Counter> = Family::default(),
-        "attributes_left_out", "Values that were left out of a delivery because Refersion refuses them, by field";
+        "attributes_left_out", "Values that were left out of a delivery because Refersion rejects them, by field";
     events_pending: Family<AccountLabels, Gauge> = Family::default(),
         "events_pending", "Accepted events that have not ended yet";
     oldest_pending_event_age: Family<AccountLabels, FloatGauge> = Family::default(),

@@ -77,11 +77,11 @@ words! {
 }
 
 words! {
-    /// The result of asking for a page of Refersion's list of affiliates: to learn them, or to probe a refused API key.
+    /// The result of asking for a page of Refersion's list of affiliates: to learn them, or to probe a rejected API key.
     ListResult {
         /// The page, or another answer that shows that the key is accepted.
         Page = "page",
-        /// The key was refused.
+        /// The key was rejected.
         Unauthorized = "unauthorized",
         /// No answer, or none that shows either.
         Failed = "failed",

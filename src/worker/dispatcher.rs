@@ -5,8 +5,8 @@
 //! - No request begins without a permit of the account's health, which is what limits how many are in flight (as a semaphore would).
 //! - No request is sent that the lease does not outlast.
 //! - A call that can share a request waits until all deliveries begun with it have made their first call. One that cannot goes before.
-//! - A bulk request that Refersion refuses because of one of its calls (a partial failure) is split into halves down to that call, so that
-//!   no other call is refused with it.
+//! - A bulk request that Refersion rejects because of one of its calls (a partial failure) is split into halves down to that call, so that
+//!   no other call is rejected with it.
 //!
 //! Deliberately absent: which calls share a request
 //! ([`crate::scheduling::Batcher`]), and what replies mean for an event.
@@ -210,13 +210,13 @@ impl Worker {
         let ((call, PendingCall { seq, .. }), others) = part.split_first()?;
         let others: Vec<&Call> = others.iter().map(|(call, _)| &**call).collect();
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
-        failpoint::step("worker::calling");
+        failpoint::reach("worker::calling");
         let began = Instant::now();
         let worker = self.clone();
         let guard = SendGuard::new(move || worker.may_send());
         let (reply, replies) = self.0.settings.client.call(call, &others, &guard).await?;
         let took = began.elapsed();
-        failpoint::step("worker::answered");
+        failpoint::reach("worker::answered");
         let (operation, affiliates, name) = (call.operation(), part.len(), reply.name());
         tracing::debug!(%account, %seq, operation, affiliates, reply = name, ?took, "called Refersion");
         meter.request_ended(call, &reply, affiliates, took);

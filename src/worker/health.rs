@@ -1,6 +1,6 @@
 //! What replies mean for the whole account: they change its health, and every transition is logged, counted and published here.
 //!
-//! In: replies, one for each request, and probes of a refused key. Out: log lines, metrics and one published snapshot. Invariant:
+//! In: replies, one for each request, and probes of a rejected key. Out: log lines, metrics and one published snapshot. Invariant:
 //! a transition is reported once, however many replies would have caused it. Deliberately absent: the rules, which are those of
 //! [`AccountHealth`].
 
@@ -51,7 +51,7 @@ impl Worker {
         self.on_transition(transition, what);
     }
 
-    /// Probes the refused key.
+    /// Probes the rejected key.
     pub(super) async fn probe(&self) {
         let began = Instant::now();
         let proof = self.0.settings.client.verify_key().await;
@@ -66,7 +66,7 @@ impl Worker {
         match (proof, probed) {
             (KeyVerification::Accepted, _) => {}
             (KeyVerification::Rejected, wait) => {
-                tracing::warn!(%account, wait = ?wait.err(), "Refersion still refuses the API key");
+                tracing::warn!(%account, wait = ?wait.err(), "Refersion still rejects the API key");
             }
             (KeyVerification::Unknown { reason: what, .. }, _) => {
                 tracing::warn!(%account, what, "cannot tell whether the API key works");
@@ -102,7 +102,7 @@ impl Worker {
             Transition::Halted { wait } => {
                 meter.halted();
                 tracing::error!(%account, ?wait,
-                    "Refersion refused the API key; events are kept, and the key is probed until it works");
+                    "Refersion rejected the API key; events are kept, and the key is probed until it works");
             }
             Transition::Resumed => {
                 tracing::info!(%account, "Refersion takes the API key again; deliveries go on");

@@ -11,8 +11,10 @@ use super::dispatcher::AnnouncedCall;
 use super::learn::Link;
 use super::remember::{self, UserTraits};
 use super::run_loop::STORE_PAUSE;
-use super::settlement::{DeliveryRun, Verdict, dead_letter, give_up_expired, panicked, retry_refused_group, verdict};
-use crate::delivery::{self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, RefusedValues, Reply, Step};
+use super::settlement::{
+    DeliveryRun, Verdict, dead_letter, give_up_expired, panicked, retry_coalesced_rejection, verdict,
+};
+use crate::delivery::{self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, RejectedValues, Reply, Step};
 use crate::domain::{AffiliateCode, AffiliateKey, Seq, Timestamp, UserKey};
 use crate::failpoint;
 use crate::mapping::{self, Identify, Intent};
@@ -68,7 +70,7 @@ async fn attempt(
     announced: AnnouncedCall,
     span: &mut Option<Span>,
 ) -> Result<AttemptEnd, StoreError> {
-    failpoint::step("worker::begun");
+    failpoint::reach("worker::begun");
     let body = std::mem::replace(&mut begun.body, Ok(Vec::new()));
     let verdict = match body.map_err(PermanentFailure::Corrupt).and_then(|body| parse(worker, &body, begun.received_at))
     {
@@ -122,13 +124,13 @@ fn parse(worker: &Worker, body: &[u8], received_at: Timestamp) -> Result<Intent,
 /// panic, which is a bug, counts as that: it will be the follower's own failure once that is the head, and not this head's.
 fn parse_followers(worker: &Worker, begun: &mut Begun) -> Vec<Intent> {
     let mut as_before = begun.progress.coalesced.map_or(usize::MAX, |events| events.saturating_sub(1));
-    if begun.progress.refused_values != RefusedValues::default() {
+    if begun.progress.rejected_values != RejectedValues::default() {
         as_before = 0; // values are left out of the head alone
     }
     let bodies = begun.followers.iter_mut().map(|follower| (std::mem::take(&mut follower.body), follower.received_at));
     let parse = |(body, received_at): (Vec<u8>, Timestamp)| {
         let parsed = catch_unwind(AssertUnwindSafe(|| {
-            failpoint::step("worker::parsing_follower");
+            failpoint::reach("worker::parsing_follower");
             parse(worker, &body, received_at)
         }));
         parsed.ok()?.ok()
@@ -179,7 +181,7 @@ async fn deliver(
         (marked, in_flight_for) = (run.marked, run.in_flight_for);
         drop(announced.take());
         if coalesced.events > 1 {
-            end = end.map(|step| retry_refused_group(&mut state, step));
+            end = end.map(|step| retry_coalesced_rejection(&mut state, step));
         }
         let end = end.map(|step| give_up_expired(worker, &run, step));
         let Some(fewer) = end.as_ref().and_then(|step| coalesced.bisect(step)) else {
@@ -267,19 +269,19 @@ async fn save_progress(worker: &Worker, run: &mut DeliveryRun<'_>, state: &PlanS
         }
         scheduler.mark(unit.head, &unit.followers);
     }
-    failpoint::step("worker::progress_saved");
+    failpoint::reach("worker::progress_saved");
     Ok(())
 }
 
 async fn settle(worker: &Worker, begun: &Begun, verdict: Verdict) -> Result<AttemptEnd, StoreError> {
-    failpoint::step("worker::settling");
+    failpoint::reach("worker::settling");
     let Verdict { unit, settlement, changes, end, report } = verdict;
     if let Some(settlement) = settlement {
         let _settling = worker.settling();
         let (store, account) = (&worker.0.store, &worker.0.settings.account);
         retry_while_unavailable(worker, || store.settle(account, &unit, settlement.clone(), changes.clone())).await?;
     }
-    failpoint::step("worker::settled");
+    failpoint::reach("worker::settled");
     report.publish(worker, begun);
     Ok(AttemptEnd { head: begun.seq, end, links: links(worker, &changes) })
 }

@@ -35,7 +35,7 @@ struct RunLoop {
     worker: Worker,
     lease: Lease,
     deliveries: JoinSet<AttemptEnd>,
-    /// The probe of a refused key, if one is in flight.
+    /// The probe of a rejected key, if one is in flight.
     probe: JoinSet<()>,
     /// A page of Refersion's list, if one is asked for.
     list_page: JoinSet<Vec<Link>>,
@@ -132,7 +132,7 @@ impl RunLoop {
         begun.unwrap_or(STORE_PAUSE)
     }
 
-    /// Probes the refused key beside the loop, so that deliveries that end meanwhile are still reported to the scheduler.
+    /// Probes the rejected key beside the loop, so that deliveries that end meanwhile are still reported to the scheduler.
     fn start_probe(&mut self) {
         if self.probe.is_empty() {
             let worker = self.worker.clone();
@@ -218,7 +218,7 @@ impl RunLoop {
                 }
                 scheduler.position()
             };
-            failpoint::step("worker::reading");
+            failpoint::reach("worker::reading");
             let entries = worker.0.store.read(&worker.0.settings.account, after, PAGE).await?;
             self.read_to_end = entries.len() < PAGE;
             worker.feed(entries, now);

@@ -17,9 +17,9 @@ use crate::store::{self, AffiliateChanges, Begun, Follower, Remember, Settlement
 use crate::telemetry::traces::{Span, TraceContext};
 use std::time::Duration;
 
-/// So many further refusals are enough of a reason to bisect a group that may have had its effect: with the default waits, of
+/// So many further rejections are enough of a reason to bisect coalesced events that may have had its effect: with the default waits, of
 /// about a minute in all.
-const GROUP_REFUSALS: u32 = 6;
+const MAX_COALESCED_REJECTIONS: u32 = 6;
 
 /// What a unit is about to become.
 pub(super) struct Verdict {
@@ -75,7 +75,7 @@ impl DeliveryRun<'_> {
     }
 
     /// Whether the store has to know of the first call before it is sent: of a `new`, and of a call for several events together,
-    /// it matters after a crash that it may have had its effect. Also when the group has shrunk.
+    /// it matters after a crash that it may have had its effect. Also when fewer are left.
     pub(super) fn needs_mark(&self, call: &Call, state: &PlanState) -> bool {
         let marked = self.marked.or(self.begun.progress.coalesced).unwrap_or(1);
         let is_saved = (self.begun.interrupted || state.progress.may_have_taken_effect)
@@ -103,15 +103,16 @@ impl DeliveryRun<'_> {
     }
 }
 
-/// A group may have had its effect already (its answer was lost), and the same call is refused when it is repeated: one of the two
+/// Coalesced events may have had their effect already (its answer was lost), and the same call is rejected when it is repeated: one of the two
 /// answers is wrong. It is tried again a few times before it is bisected, because fewer events would overwrite newer values with older
 /// ones, should it have had its effect.
-pub(super) fn retry_refused_group(state: &mut PlanState, end: Step) -> Step {
+pub(super) fn retry_coalesced_rejection(state: &mut PlanState, end: Step) -> Step {
     match end {
         Step::Dead(failure)
-            if state.progress.may_have_taken_effect && state.progress.group_refusals < GROUP_REFUSALS =>
+            if state.progress.may_have_taken_effect
+                && state.progress.coalesced_rejections < MAX_COALESCED_REJECTIONS =>
         {
-            state.progress.group_refusals += 1;
+            state.progress.coalesced_rejections += 1;
             Step::Retry(TransientFailure::new(failure.to_string()))
         }
         end => end,
@@ -159,7 +160,7 @@ fn done(run: &DeliveryRun<'_>, state: &PlanState, outcome: Outcome) -> Verdict {
 
 fn hand_back(run: &DeliveryRun<'_>, state: &PlanState, report: Report) -> Verdict {
     let (unit, progress, changes) = (run.unit(), run.progress(state), run.changes(state));
-    let end = End::HandedBack { group: group(&unit, &progress) };
+    let end = End::HandedBack { followers: followers(&unit, &progress) };
     let as_begun = run.marked.is_none() && progress == run.begun.progress && changes == AffiliateChanges::default();
     let settlement = (!as_begun).then_some(Settlement::HandBack { progress });
     Verdict { unit, settlement, changes, end, report }
@@ -170,7 +171,7 @@ fn retry(worker: &Worker, run: &DeliveryRun<'_>, state: &PlanState, failure: Tra
     let failures = run.begun.failures.saturating_add(1);
     let wait = worker.delivery().limits.backoff.wait(failures, rand::random(), failure.retry_after);
     let failing_for = run.failing_for().saturating_add(wait);
-    let end = End::Retry { due: worker.now().after(wait), group: group(&unit, &progress) };
+    let end = End::Retry { due: worker.now().after(wait), followers: followers(&unit, &progress) };
     let attempt = store::Attempt { at: worker.now(), what: failure.what.clone() };
     let settlement = Some(Settlement::Retry { wait, progress, failures, failing_for, attempt });
     let report = Report::Retry { what: failure.what, wait };
@@ -178,7 +179,7 @@ fn retry(worker: &Worker, run: &DeliveryRun<'_>, state: &PlanState, failure: Tra
 }
 
 /// The followers that stay marked as begun with the head.
-fn group(unit: &Unit, progress: &Progress) -> Vec<Seq> {
+fn followers(unit: &Unit, progress: &Progress) -> Vec<Seq> {
     if progress.coalesced.is_some() { unit.followers.clone() } else { Vec::new() }
 }
 

@@ -24,7 +24,7 @@ pub fn folder() -> TempDir {
 
 /// The name of the store's file.
 const STORE: &str = "store.db";
-/// Settings with which a refused key is not tried again while a part is measured.
+/// Settings with which a rejected key is not tried again while a part is measured.
 const RARELY: [(&str, &str); 2] = [("DELIVERY_RETRY_MIN", "2h"), ("DELIVERY_RETRY_MAX", "2h")];
 
 pub struct Service {
@@ -79,7 +79,7 @@ impl Service {
         Self { process, server, ops, ready_in: begun.elapsed() }
     }
 
-    /// One whose deliveries are at rest: Refersion refuses the key, so the account is halted and keeps its events.
+    /// One whose deliveries are at rest: Refersion rejects the key, so the account is halted and keeps its events.
     pub fn at_rest(build: &Build, refusing: &Refersion, folder: &Path) -> Self {
         Self::at_rest_on(build, refusing, &url_of(folder))
     }

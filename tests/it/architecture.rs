@@ -165,7 +165,7 @@ fn at_every_fail_point_a_test_lets_the_process_die() {
     let (table, panics) = (read("points.rs"), read("panics.rs"));
     let mut points = BTreeSet::new();
     for source in sources() {
-        let calls = source.code.split("failpoint::step(\"").skip(1);
+        let calls = source.code.split("failpoint::reach(\"").skip(1);
         points.extend(calls.filter_map(|call| Some(call.split_once('"')?.0.to_owned())));
     }
     assert!(points.len() > 10, "{points:?}");

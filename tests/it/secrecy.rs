@@ -113,7 +113,7 @@ async fn no_secret_and_no_personal_datum_is_in_the_output_or_in_a_response() {
         assert_eq!(codes.join(" "), expected, "{answers:#?}");
         for words in [
             "because the new one belongs to another",
-            "refuses the value of city",
+            "rejects the value of city",
             "whose owner is another userId",
             "which was left alone",
         ] {

@@ -77,7 +77,8 @@ fn banner(account: &AccountStatus, now: Timestamp) -> Markup {
 }
 
 fn figures(account: &AccountStatus, now: Timestamp) -> Markup {
-    let (empty, remark) = wording::drain(account.pending, account.drain, now, account.state != AccountState::Running);
+    let (empty, remark) =
+        wording::will_be_empty(account.pending, account.drain, now, account.state != AccountState::Running);
     let rate = account.requests_per_second.map(format::rate);
     let rate = html! {
         @if let Some(rate) = rate { "at most " (rate) " begin in a second" }

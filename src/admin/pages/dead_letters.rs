@@ -53,7 +53,7 @@ pub(super) async fn list(State(pages): State<PagesState>, ApiQuery(shows): ApiQu
     let all = admin.store.status().dead;
     Ok(HtmlPage::new("Dead letters").at("/dead-letters").at_moment(now).render(html! {
         h1 { "Dead letters" }
-        p { "Events that Refersion refused for good, or that failed for too long. There are " (format::count(all)) "." }
+        p { "Events that Refersion rejected for good, or that failed for too long. There are " (format::count(all)) "." }
         div.card { (filter_form(&shows)) }
         @if page.letters.is_empty() {
             p { "No dead letter fits." }

@@ -60,7 +60,7 @@ fn banner(status: &ServiceStatus, accounts: &[AccountStatus]) -> Markup {
 
 fn figures(status: &ServiceStatus, accounts: &[AccountStatus]) -> Markup {
     let held_up = wording::is_held_up(accounts);
-    let (empty, remark) = wording::drain(status.pending, Some(status.drain), status.now, held_up);
+    let (empty, remark) = wording::will_be_empty(status.pending, Some(status.drain), status.now, held_up);
     let sum = |counts: &[u64]| format::count(counts.iter().sum());
     let hour = &status.recent.hour;
     parts::figures(&[
@@ -104,7 +104,7 @@ fn account_table(accounts: &[AccountStatus], now: Timestamp) -> Markup {
                         td { (parts::state(account)) @let why = wording::why(account, now); @if !why.is_empty() { br; small { (why) } } }
                         td.number data-label="Pending" { (format::count(account.pending)) }
                         td.number data-label="Oldest" { (wording::oldest(account.oldest_pending_at, now)) }
-                        td.tight data-label="Empty" { (wording::drain(account.pending, account.drain, now, held_up).0) }
+                        td.tight data-label="Empty" { (wording::will_be_empty(account.pending, account.drain, now, held_up).0) }
                         td.number data-label="In flight" { (account.in_flight) " of " (account.concurrency_limit) }
                         td.number data-label="Dead letters" { (account.dead_letters.map_or_else(|| "–".to_owned(), format::count)) }
                     }
@@ -119,7 +119,7 @@ fn dead_letter_section(letters: &[DeadLetter], all: u64) -> Markup {
         section aria-labelledby="dead-letters" {
             h2 id="dead-letters" { "Newest dead letters" }
             div.card {
-                @if letters.is_empty() { p.pad.soft { "None: no event was refused for good, or failed for too long." } }
+                @if letters.is_empty() { p.pad.soft { "None: no event was rejected for good, or failed for too long." } }
                 @else { (parts::dead_letters(letters, None)) }
             }
             @if !letters.is_empty() { p { a href="/dead-letters" { "All " (format::count(all)) ", to replay or discard" } } }

@@ -41,7 +41,7 @@ async fn verify(account: &AccountConfig, timeout: Duration) -> (Result<String, S
     let accepted = match verification {
         KeyVerification::Accepted => Ok(format!("{url} accepts the API key {public}.…")),
         KeyVerification::Rejected => Err(format!(
-            "{url} refuses the API key {public}.…; compare it with the keys in Refersion's account settings"
+            "{url} rejects the API key {public}.…; compare it with the keys in Refersion's account settings"
         )),
         KeyVerification::Unknown { reason, .. } => {
             Err(format!("cannot verify the API key {public}.… with {url}: {reason}"))

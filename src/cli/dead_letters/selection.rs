@@ -167,7 +167,7 @@ mod tests {
         };
         store.append(ids.map(event).collect()).await.expect("appended");
         for entry in store.read(&account, Seq(0), 1_000).await.expect("read") {
-            let dead = Settlement::Dead { outcome: OutcomeCode::Refused, reason: String::new(), at };
+            let dead = Settlement::Dead { outcome: OutcomeCode::Rejected, reason: String::new(), at };
             let unit = Unit::of(entry.seq);
             store.settle(&account, &unit, dead, AffiliateChanges::default()).await.expect("settled");
         }

@@ -3,7 +3,7 @@
 //! In: the answers of the API. Out: lines. The words are those of the status page.
 
 use super::{ACCOUNTS_SHOWN, ScreenInput};
-use crate::admin::wording::{count, drain, duration, is_held_up, latency, oldest, state, why};
+use crate::admin::wording::{count, duration, is_held_up, latency, oldest, state, why, will_be_empty};
 use crate::admin::{AccountState, AccountStatus, ServiceStatus};
 use crate::domain::Timestamp;
 use crate::series::{Activity, ReasonCount, TimeSeries};
@@ -42,7 +42,7 @@ fn head(status: &ServiceStatus, accounts: &[&AccountStatus]) -> Vec<String> {
     let ready = if status.ready { style("ready").green() } else { style("not ready").red() };
     let up = duration(status.now.since(status.started_at));
     let of_all: Vec<AccountStatus> = accounts.iter().copied().cloned().collect();
-    let (empty, because) = drain(status.pending, Some(status.drain), status.now, is_held_up(&of_all));
+    let (empty, because) = will_be_empty(status.pending, Some(status.drain), status.now, is_held_up(&of_all));
     let mut lines = vec![
         format!("refersion-destination {}, {}: {}; up {up}", status.version, ready, status.message),
         format!(
@@ -65,7 +65,7 @@ fn head(status: &ServiceStatus, accounts: &[&AccountStatus]) -> Vec<String> {
 
 fn account_table(accounts: &[&AccountStatus], now: Timestamp) -> Vec<String> {
     let rows = accounts.iter().take(ACCOUNTS_SHOWN).map(|account| {
-        let (empty, _) = drain(account.pending, account.drain, now, account.state != AccountState::Running);
+        let (empty, _) = will_be_empty(account.pending, account.drain, now, account.state != AccountState::Running);
         [
             account.name.clone(),
             state(account.state).to_owned(),

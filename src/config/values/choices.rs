@@ -1,6 +1,6 @@
 //! Parsers for values from a closed list of words, in any case.
 
-use super::{Parsed, reject, scalar_text, text};
+use super::{Parsed, refuse, scalar_text, text};
 use crate::config::LogFormat;
 use crate::config::did_you_mean::nearest;
 use crate::config::problem::either;
@@ -18,7 +18,7 @@ fn choice<T: Copy>(value: &Value, names: &[(&str, T)]) -> Parsed<T> {
     let text = scalar_text(value).unwrap_or_default();
     match names.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text)) {
         Some((_, meant)) => Ok(*meant),
-        None => reject(value, either(&names.iter().map(|(name, _)| *name).collect::<Vec<_>>())),
+        None => refuse(value, either(&names.iter().map(|(name, _)| *name).collect::<Vec<_>>())),
     }
 }
 
@@ -75,7 +75,7 @@ pub(in crate::config) fn log_filter(value: &Value) -> Parsed<String> {
     let words = directives.iter().filter(|directive| !LEVELS.iter().any(|l| l.eq_ignore_ascii_case(directive)));
     let meant = |word: &&str| LEVELS.into_iter().find(|l| word.starts_with(l)).or_else(|| nearest(word, LEVELS));
     if let Some(meant) = words.filter(|word| !word.contains(['=', ':', '['])).find_map(meant) {
-        return reject(value, format!("a level; did you mean {meant:?}?"));
+        return refuse(value, format!("a level; did you mean {meant:?}?"));
     }
     let filter = if directives.is_empty() { LEVELS[0].to_owned() } else { directives.join(",") };
     // Targets would take anything for the name of a module, also what is about a span, such as `hyper[request]=debug`.
@@ -83,6 +83,6 @@ pub(in crate::config) fn log_filter(value: &Value) -> Parsed<String> {
     let are_names = directives.iter().all(|directive| begins(directive) && !directive.contains('['));
     match filter.parse::<tracing_subscriber::filter::Targets>() {
         Ok(_) if are_names => Ok(filter),
-        _ => reject(value, format!("{}, or \"info,tower_http=debug\" for one part alone", either(&LEVELS))),
+        _ => refuse(value, format!("{}, or \"info,tower_http=debug\" for one part alone", either(&LEVELS))),
     }
 }

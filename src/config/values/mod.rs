@@ -1,6 +1,6 @@
 //! The parsers of values: from a TOML value or a text to a checked, typed value.
 //!
-//! A parser that rejects a value says `found …, expected …`. Files and the environment are read alike: `16`, `"16"` and
+//! A parser that refuses a value says `found …, expected …`. Files and the environment are read alike: `16`, `"16"` and
 //! `REFERSION_CONCURRENCY=16` are the same number. A URL that may contain credentials is not shown.
 
 mod choices;
@@ -63,7 +63,7 @@ fn list(value: &Value) -> Option<Vec<String>> {
     Some(items.into_iter().filter(|item| !item.is_empty()).collect())
 }
 
-fn reject<T>(value: &Value, allowed: impl Display) -> Parsed<T> {
+fn refuse<T>(value: &Value, allowed: impl Display) -> Parsed<T> {
     Err(format!("found {}, expected {allowed}", found(value)))
 }
 
@@ -71,7 +71,7 @@ fn reject<T>(value: &Value, allowed: impl Display) -> Parsed<T> {
 pub(super) fn text(value: &Value) -> Parsed<String> {
     match scalar_text(value) {
         Some(text) if !text.is_empty() => Ok(text),
-        _ => reject(value, "a text that is not empty"),
+        _ => refuse(value, "a text that is not empty"),
     }
 }
 
@@ -80,20 +80,20 @@ pub(super) fn scope(value: &Value) -> Parsed<String> {
     let slug = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     match scalar_text(value) {
         Some(text) if text.strip_prefix("destination/").is_some_and(|rest| !rest.is_empty() && slug(rest)) => Ok(text),
-        _ => reject(value, "`destination/` and the slug of one destination, such as \"destination/refersion\""),
+        _ => refuse(value, "`destination/` and the slug of one destination, such as \"destination/refersion\""),
     }
 }
 
 /// Any number of texts.
 pub(super) fn texts(value: &Value) -> Parsed<Vec<String>> {
-    list(value).map_or_else(|| reject(value, "a list of texts"), Ok)
+    list(value).map_or_else(|| refuse(value, "a list of texts"), Ok)
 }
 
 /// An id at Refersion, as a text of digits.
 pub(super) fn id(value: &Value) -> Parsed<String> {
     match scalar_text(value) {
         Some(text) if is_id(&text) => Ok(text),
-        _ => reject(value, "an id of Refersion's: digits, such as \"1234\""),
+        _ => refuse(value, "an id of Refersion's: digits, such as \"1234\""),
     }
 }
 
@@ -106,8 +106,8 @@ pub(super) fn is_id(text: &str) -> bool {
 fn whole(value: &Value, allowed: RangeInclusive<u64>) -> Parsed<u64> {
     match scalar_text(value).and_then(|text| text.parse().ok()) {
         Some(number) if allowed.contains(&number) => Ok(number),
-        _ if *allowed.end() == u64::MAX => reject(value, format!("a whole number of at least {}", allowed.start())),
-        _ => reject(value, format!("a whole number from {} to {}", allowed.start(), allowed.end())),
+        _ if *allowed.end() == u64::MAX => refuse(value, format!("a whole number of at least {}", allowed.start())),
+        _ => refuse(value, format!("a whole number from {} to {}", allowed.start(), allowed.end())),
     }
 }
 
@@ -126,14 +126,14 @@ pub(super) fn megabytes(value: &Value) -> Parsed<usize> {
 pub(super) fn above_zero(value: &Value) -> Parsed<f64> {
     match scalar_text(value).and_then(|text| text.parse::<f64>().ok()) {
         Some(number) if number.is_finite() && number > 0.0 => Ok(number),
-        _ => reject(value, "a number above 0, such as 5 or 0.5"),
+        _ => refuse(value, "a number above 0, such as 5 or 0.5"),
     }
 }
 
 /// A duration with units; zero is refused.
 pub(super) fn duration(value: &Value) -> Parsed<Duration> {
     match duration_or_zero(value)? {
-        Duration::ZERO => reject(value, "a duration longer than zero, such as \"10s\" or \"5m\""),
+        Duration::ZERO => refuse(value, "a duration longer than zero, such as \"10s\" or \"5m\""),
         duration => Ok(duration),
     }
 }
@@ -145,7 +145,7 @@ pub(super) fn duration_or_off(value: &Value) -> Parsed<Option<Duration>> {
     }
     match duration_or_zero(value) {
         Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
-        _ => reject(value, "off, or a duration in ms, s, m, h or d that is longer than zero, such as \"30d\""),
+        _ => refuse(value, "off, or a duration in ms, s, m, h or d that is longer than zero, such as \"30d\""),
     }
 }
 
@@ -153,7 +153,7 @@ pub(super) fn duration_or_off(value: &Value) -> Parsed<Option<Duration>> {
 pub(super) fn lease(value: &Value) -> Parsed<Duration> {
     match duration_or_zero(value)? {
         lease if (MIN_LEASE..=MAX_LEASE).contains(&lease) => Ok(lease),
-        _ => reject(value, "a duration from 2s to 5m"),
+        _ => refuse(value, "a duration from 2s to 5m"),
     }
 }
 
@@ -162,11 +162,11 @@ pub(super) fn duration_or_zero(value: &Value) -> Parsed<Duration> {
     let text = scalar_text(value).unwrap_or_default();
     let mut units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty()).peekable();
     if units.peek().is_none() {
-        return reject(value, "a duration with a unit, such as \"10s\" or \"5m\"");
+        return refuse(value, "a duration with a unit, such as \"10s\" or \"5m\"");
     }
     match humantime::parse_duration(&text) {
         Ok(duration) if units.all(|unit| ["ms", "s", "m", "h", "d"].contains(&unit)) => Ok(duration),
-        _ => reject(value, "a duration in ms, s, m, h or d, such as \"10s\" or \"5m\""),
+        _ => refuse(value, "a duration in ms, s, m, h or d, such as \"10s\" or \"5m\""),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Parsers for addresses and URLs. A URL that may contain credentials is not shown in a problem.
 
-use super::{Parsed, reject, scalar_text};
+use super::{Parsed, refuse, scalar_text};
 use crate::config::StoreUrl;
 use std::net::SocketAddr;
 use toml::Value;
@@ -13,9 +13,9 @@ pub(in crate::config) fn base_url(value: &Value) -> Parsed<Url> {
     if text.contains(['@', '?', '#']) {
         return Err(format!("found a URL with credentials, a query or a fragment (not shown), expected {ALLOWED}"));
     }
-    let Ok(mut url) = Url::parse(&text) else { return reject(value, ALLOWED) };
+    let Ok(mut url) = Url::parse(&text) else { return refuse(value, ALLOWED) };
     if url.host().is_none() || !["https", "http"].contains(&url.scheme()) {
-        return reject(value, ALLOWED);
+        return refuse(value, ALLOWED);
     }
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));
@@ -30,15 +30,15 @@ pub(in crate::config) fn redirect_url(value: &Value) -> Parsed<Url> {
     if text.contains(['@', '?', '#']) {
         return Err(format!("found a URL with credentials, a query or a fragment (not shown), expected {ALLOWED}"));
     }
-    let Ok(url) = Url::parse(&text) else { return reject(value, ALLOWED) };
+    let Ok(url) = Url::parse(&text) else { return refuse(value, ALLOWED) };
     if url.host().is_none() || !url.path().ends_with("/connect/callback") {
-        return reject(value, ALLOWED);
+        return refuse(value, ALLOWED);
     }
     if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
-        return reject(value, format!("{ALLOWED}: https, or http to a loopback address"));
+        return refuse(value, format!("{ALLOWED}: https, or http to a loopback address"));
     }
     if url.as_str() != text {
-        return reject(value, format!("the same URL as it is sent: \"{url}\""));
+        return refuse(value, format!("the same URL as it is sent: \"{url}\""));
     }
     Ok(url)
 }
@@ -63,7 +63,7 @@ pub(in crate::config) fn store_url(value: &Value) -> Parsed<StoreUrl> {
         return match text.strip_prefix("sqlite:") {
             Some(":memory:") => Err(nothing_kept()),
             _ if text.contains('@') => Err(format!("found something else (not shown), expected {ALLOWED}")),
-            _ => reject(value, ALLOWED),
+            _ => refuse(value, ALLOWED),
         };
     };
     match path {
@@ -74,9 +74,9 @@ pub(in crate::config) fn store_url(value: &Value) -> Parsed<StoreUrl> {
             Err(format!("found a URL of the scheme {scheme:?}, expected {ALLOWED}; no other store is supported"))
         }
         _ if path.contains(":memory:") => Err(nothing_kept()),
-        _ if path.contains('?') => reject(value, format!("{FILE}, without options after a `?`")),
-        _ if path.starts_with("~/") => reject(value, format!("{FILE}; `~` means a folder to a shell only")),
-        _ if path.ends_with('/') => reject(value, format!("the path of a file: {FILE}")),
+        _ if path.contains('?') => refuse(value, format!("{FILE}, without options after a `?`")),
+        _ if path.starts_with("~/") => refuse(value, format!("{FILE}; `~` means a folder to a shell only")),
+        _ if path.ends_with('/') => refuse(value, format!("the path of a file: {FILE}")),
         _ => Ok(StoreUrl::Sqlite(path.into())),
     }
 }
@@ -92,6 +92,6 @@ pub(in crate::config) fn listen(value: &Value) -> Parsed<SocketAddr> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text };
     match full.parse() {
         Ok(address) => Ok(address),
-        Err(_) => reject(value, "an IP address and a port: \"127.0.0.1:8080\", \"[::]:8080\", or \":8080\" for any"),
+        Err(_) => refuse(value, "an IP address and a port: \"127.0.0.1:8080\", \"[::]:8080\", or \":8080\" for any"),
     }
 }

@@ -59,7 +59,7 @@ impl Connect {
 fn refused(error: &SegmentError) -> Refusal {
     tracing::debug!("{error}");
     match error {
-        SegmentError::CodeRefused => Refusal::CodeRefused,
+        SegmentError::CodeRejected => Refusal::CodeRejected,
         SegmentError::WrongRedirect => Refusal::WrongRedirect,
         SegmentError::WrongClient => Refusal::WrongClient,
         SegmentError::WrongScope => Refusal::WrongScope,
@@ -70,6 +70,6 @@ fn refused(error: &SegmentError) -> Refusal {
         | SegmentError::TooManyCalls(_)
         | SegmentError::Failed(_)
         | SegmentError::Unreadable => Refusal::SegmentDown,
-        SegmentError::Conflict | SegmentError::Refused(_) => Refusal::RefusedBySegment,
+        SegmentError::Conflict | SegmentError::Rejected(_) => Refusal::RejectedBySegment,
     }
 }

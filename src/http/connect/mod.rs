@@ -41,7 +41,7 @@ pub trait KeyCheck: Send + Sync {
 pub enum KeyProblem {
     /// It has not the form of a key.
     Malformed,
-    /// Refersion refuses it.
+    /// Refersion rejects it.
     Rejected,
     /// Refersion did not say in time whether it accepts it.
     Unverified,
@@ -86,7 +86,7 @@ pub(super) async fn show(State(connect): State<Arc<Connect>>, headers: HeaderMap
     let (now, cookie) = (connect.clock.now(), connect.cookie(&headers));
     // In a second tab the first one's form stays valid.
     let begun = cookie.and_then(|cookie| Flow::unseal_cookie(cookie, &connect.seal_keys, now));
-    let flow = begun.filter(|flow| flow.step == ExpectedRequest::Key).unwrap_or_else(|| Flow::begin(nonce(), now));
+    let flow = begun.filter(|flow| flow.expected == ExpectedRequest::Key).unwrap_or_else(|| Flow::begin(nonce(), now));
     connect.form(flow, None)
 }
 
@@ -143,8 +143,8 @@ pub(super) async fn again(State(connect): State<Arc<Connect>>, request: Request)
         ("error" = Option<String>, Query, description = "Why there is none")),
     responses(
         (status = 200, description = "The source is connected", content_type = "text/html"),
-        (status = 400, description = "The callback cannot be used, or Segment refused", content_type = "text/html"),
-        (status = 403, description = "The merchant or Segment refused", content_type = "text/html"),
+        (status = 400, description = "The callback cannot be used, or Segment rejected", content_type = "text/html"),
+        (status = 403, description = "The merchant or Segment rejected", content_type = "text/html"),
         (status = 409, description = "The app is installed already", content_type = "text/html"),
         (status = 500, description = "This service is not set up correctly", content_type = "text/html"),
         (status = 503, description = "Segment cannot be reached", content_type = "text/html")))]
@@ -200,7 +200,7 @@ impl Connect {
     }
 
     /// Reads a form, and the flow that it belongs to.
-    async fn read_form(&self, request: Request, step: ExpectedRequest) -> Result<(Flow, Fields), Refusal> {
+    async fn read_form(&self, request: Request, expected: ExpectedRequest) -> Result<(Flow, Fields), Refusal> {
         let (head, mut body) = request.into_parts();
         let media_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let is_form = media_type.starts_with("application/x-www-form-urlencoded");
@@ -210,7 +210,7 @@ impl Connect {
         }
         let form = Fields::parse(&raw.bytes);
         let (cookie, now) = (self.cookie(&head.headers), self.clock.now());
-        let flow = Flow::unseal(cookie, form.value("state"), step, &self.seal_keys, now)?;
+        let flow = Flow::unseal(cookie, form.value("state"), expected, &self.seal_keys, now)?;
         Ok((flow, form))
     }
 

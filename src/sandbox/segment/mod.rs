@@ -5,7 +5,7 @@
 //! one destination on the sources that were chosen, 409 and 404. `oauth` has the consent and the tokens, `config_api` the
 //! destinations, `http` the routes, `page` what a person sees. Calls fail as those of the simulated Refersion do ([`Fault`]).
 //!
-//! Where the contract is silent: errors of OAuth have the names of RFC 6749; a second install is refused when its code is
+//! Where the contract is silent: errors of OAuth have the names of RFC 6749; a second install is rejected when its code is
 //! exchanged, or already by the redirect ([`SegmentSettings::conflict_in_redirect`]), and adds the chosen source to the install
 //! that exists; a code lives for ten minutes; a failure of the Config API is `{"error": …}`. Invariants: a call with an error
 //! response has changed nothing, but for a second install; of an API key, only the public half is shown. Deliberately absent:
@@ -51,7 +51,7 @@ pub struct SegmentSettings {
     pub page_size: usize,
     /// How long a code can be exchanged.
     pub code_lifetime: Duration,
-    /// Whether a second install is refused by the redirect; otherwise when its code is exchanged.
+    /// Whether a second install is rejected by the redirect; otherwise when its code is exchanged.
     pub conflict_in_redirect: bool,
 }
 

@@ -94,20 +94,20 @@ pub(super) fn exchange(
     form: &Parameters,
 ) -> SandboxResponse {
     if !is_client(settings, headers) {
-        return refused(401, "invalid_client", "Client authentication failed");
+        return rejected(401, "invalid_client", "Client authentication failed");
     }
     let value = |name: &str| form.get(name).map_or("", String::as_str);
     if value("grant_type") != "authorization_code" {
-        return refused(400, "unsupported_grant_type", "Only authorization_code is supported");
+        return rejected(400, "unsupported_grant_type", "Only authorization_code is supported");
     }
     let Some(code) = state.codes.get(value("code")) else {
-        return refused(400, "invalid_grant", "The code is unknown or was used");
+        return rejected(400, "invalid_grant", "The code is unknown or was used");
     };
     if code.redirect_url != value("redirect_uri") {
-        return refused(400, "invalid_request", "The request is missing a required parameter");
+        return rejected(400, "invalid_request", "The request is missing a required parameter");
     }
     let Some(code) = state.codes.remove(value("code")).filter(|code| is_alive(settings, code)) else {
-        return refused(400, "invalid_grant", "The code has expired");
+        return rejected(400, "invalid_grant", "The code has expired");
     };
     let installed = state.install.is_some();
     state.install_on(&code.source);
@@ -129,7 +129,7 @@ pub(super) fn install_token(
     install: &str,
 ) -> SandboxResponse {
     if !is_client(settings, headers) {
-        return refused(401, "invalid_client", "Client authentication failed");
+        return rejected(401, "invalid_client", "Client authentication failed");
     }
     if install != INSTALL || state.install.is_none() {
         return SandboxResponse::json(404, json!({"error": "not found"}));
@@ -170,6 +170,6 @@ fn authorization(headers: &HeaderMap) -> Option<&str> {
     headers.get(AUTHORIZATION)?.to_str().ok()
 }
 
-fn refused(status: u16, error: &str, description: &str) -> SandboxResponse {
+fn rejected(status: u16, error: &str, description: &str) -> SandboxResponse {
     SandboxResponse::json(status, json!({"error": error, "error_description": description}))
 }

@@ -3,7 +3,7 @@
 //!
 //! In: a method, the path below `/public/`, the query, headers and a body. Out: a JSON answer. Checks are made in this order: the
 //! token, the media type, the path, the body. Where the contract is silent: a page has at most [`SegmentSettings::page_size`]
-//! entries, whatever count is asked for; a name that is taken on a source is refused; ids are numbers in the order of creation;
+//! entries, whatever count is asked for; a name that is taken on a source is rejected; ids are numbers in the order of creation;
 //! settings are shown as they are, secrets too.
 
 use super::super::call::SandboxResponse;

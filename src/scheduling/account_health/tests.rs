@@ -111,9 +111,9 @@ fn after_a_429_a_401_and_a_new_key_the_account_is_well_once_the_retry_after_is_o
         (20, [HealthState::Closed, HealthState::Closed, HealthState::Closed]),
     ] {
         let mut health = health();
-        let (limited, refused) = (permit(&mut health, AT), permit(&mut health, AT));
+        let (limited, rejected) = (permit(&mut health, AT), permit(&mut health, AT));
         health.on_rate_limited(limited, AT, Some(secs(9)), 0.0);
-        assert_eq!(health.on_unauthorized(refused, at(1), 0.0), Some(Transition::Halted { wait: secs(1) }));
+        assert_eq!(health.on_unauthorized(rejected, at(1), 0.0), Some(Transition::Halted { wait: secs(1) }));
         assert_eq!(health.snapshot().cause, Some(Cause::Unauthorized));
         assert_eq!(health.on_new_key(at(key_at)), Some(Transition::Resumed));
         let resumed = health.snapshot().state;
@@ -126,7 +126,7 @@ fn after_a_429_a_401_and_a_new_key_the_account_is_well_once_the_retry_after_is_o
 }
 
 #[test]
-fn a_refused_key_halts_once_until_a_probe_or_another_key_is_accepted() {
+fn a_rejected_key_halts_once_until_a_probe_or_another_key_is_accepted() {
     let mut health = health();
     let (one, other) = (permit(&mut health, AT), permit(&mut health, AT));
     assert_eq!(health.on_unauthorized(one, AT, 1.0), Some(Transition::Halted { wait: secs(2) }));

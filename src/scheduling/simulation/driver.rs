@@ -1,6 +1,6 @@
 //! One simulated account: [`AccountHealth`], an upstream and the events between them, in the order of their moments.
 //!
-//! In: an upstream and a latency. Out: the moments at which requests were accepted and refused. Requests never run out.
+//! In: an upstream and a latency. Out: the moments at which requests were accepted and rejected. Requests never run out.
 //! Invariant, asserted at every request: none begins before a `Retry-After` is over.
 
 use super::limiter::{Limiter, SECOND};
@@ -165,7 +165,7 @@ impl Simulation {
         }
     }
 
-    /// Accepted requests per second, and refused ones per ten seconds, between two moments in seconds.
+    /// Accepted requests per second, and rejected ones per ten seconds, between two moments in seconds.
     #[expect(clippy::cast_precision_loss, reason = "small")]
     pub(super) fn rates(&self, from: u64, to: u64) -> (f64, f64) {
         let count = |all: &[u64]| all.iter().filter(|at| (from * SECOND..to * SECOND).contains(at)).count() as f64;

@@ -11,10 +11,10 @@ pub(super) enum Limiter {
     FixedWindow { most: u64, length: u64, window: u64, used: u64 },
     /// `most` in any stretch of `length`.
     SlidingWindow { most: usize, length: u64, accepted: VecDeque<u64> },
-    /// Any number, but every n-th is refused, whatever the rate.
+    /// Any number, but every n-th is rejected, whatever the rate.
     EveryNth { nth: u64, seen: u64 },
-    /// Any number, but for one that is refused at this moment.
-    Unlimited { refused_at: Option<u64> },
+    /// Any number, but for one that is rejected at this moment.
+    Unlimited { rejected_at: Option<u64> },
 }
 
 pub(super) const SECOND: u64 = 1_000_000;
@@ -41,9 +41,9 @@ impl Limiter {
                 *seen += 1;
                 if seen.is_multiple_of(*nth) { Err(SECOND) } else { Ok(()) }
             }
-            Self::Unlimited { refused_at } => match *refused_at {
+            Self::Unlimited { rejected_at } => match *rejected_at {
                 Some(at) if at <= now => {
-                    *refused_at = None;
+                    *rejected_at = None;
                     Err(SECOND)
                 }
                 _ => Ok(()),

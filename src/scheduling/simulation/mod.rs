@@ -73,7 +73,7 @@ fn what_was_learned_is_used_after_a_restart() {
 
 #[test]
 fn an_upstream_without_a_limit_is_not_slowed_down() {
-    let mut simulation = Simulation::new(Limiter::Unlimited { refused_at: None }, RetryAfter::Exact, 100);
+    let mut simulation = Simulation::new(Limiter::Unlimited { rejected_at: None }, RetryAfter::Exact, 100);
     simulation.run(5 * MINUTE);
     simulation.assert_used(0.95, 640.0, 0, 5 * MINUTE, "64 at once, 100 ms each");
     assert_eq!(simulation.health.learned().requests_per_second, None);
@@ -82,8 +82,8 @@ fn an_upstream_without_a_limit_is_not_slowed_down() {
 #[test]
 fn a_lone_429_is_forgotten_in_two_minutes_even_if_it_is_among_the_first_replies() {
     for at in [0, 300, 60_000] {
-        let refused_at = Some(at * 1_000);
-        let mut simulation = Simulation::new(Limiter::Unlimited { refused_at }, RetryAfter::Exact, 100);
+        let rejected_at = Some(at * 1_000);
+        let mut simulation = Simulation::new(Limiter::Unlimited { rejected_at }, RetryAfter::Exact, 100);
         simulation.run(5 * MINUTE);
         let from = at / 1_000 + 2 * MINUTE;
         simulation.assert_used(0.95, 640.0, from, 5 * MINUTE, &format!("a 429 at {at} ms"));
@@ -93,7 +93,7 @@ fn a_lone_429_is_forgotten_in_two_minutes_even_if_it_is_among_the_first_replies(
 #[test]
 fn the_configured_rate_is_used_evenly_spaced_and_never_exceeded() {
     for (rate, spacing_ms) in [(0.5, 2_000), (5.0, 200), (300.0, 3)] {
-        let mut simulation = Simulation::new(Limiter::Unlimited { refused_at: None }, RetryAfter::Exact, 0);
+        let mut simulation = Simulation::new(Limiter::Unlimited { rejected_at: None }, RetryAfter::Exact, 0);
         simulation.health = health(Some(rate), Learned::default());
         simulation.run(MINUTE);
         simulation.assert_used(0.97, rate, 1, MINUTE, &format!("{rate} a second"));

@@ -32,12 +32,12 @@ fn settle(scheduler: &mut Scheduler, head: i64, followers: &[i64]) {
     scheduler.end(Seq(head), End::Settled { followers: seqs(followers) }, Timestamp(0));
 }
 
-fn retry(scheduler: &mut Scheduler, head: i64, due: i64, group: &[i64]) {
-    scheduler.end(Seq(head), End::Retry { due: Timestamp(due), group: seqs(group) }, Timestamp(0));
+fn retry(scheduler: &mut Scheduler, head: i64, due: i64, followers: &[i64]) {
+    scheduler.end(Seq(head), End::Retry { due: Timestamp(due), followers: seqs(followers) }, Timestamp(0));
 }
 
-fn hand_back(scheduler: &mut Scheduler, head: i64, group: &[i64]) {
-    scheduler.end(Seq(head), End::HandedBack { group: seqs(group) }, Timestamp(0));
+fn hand_back(scheduler: &mut Scheduler, head: i64, followers: &[i64]) {
+    scheduler.end(Seq(head), End::HandedBack { followers: seqs(followers) }, Timestamp(0));
 }
 
 fn interrupt(scheduler: &mut Scheduler, head: i64) {
@@ -179,7 +179,7 @@ fn followers_are_the_next_entries_of_the_lane_that_were_never_attempted() {
         ("up to the first that was attempted", entry(1, &["u1"]), 9, ["1+2+4", "3"]),
         ("so many at most", entry(1, &["u1"]), 1, ["1+2", "3"]),
         ("of a head that was attempted, too", begun(1, &["u1"], &[]), 9, ["1+2+4", "3"]),
-        ("of a marked group, exactly its members", begun(1, &["u1"], &[2]), 0, ["1+2", "3"]),
+        ("of marked followers, exactly these", begun(1, &["u1"], &[2]), 0, ["1+2", "3"]),
     ] {
         assert_eq!(take_with(&mut fed(lane(head)), 0, max), units, "{name}");
     }
@@ -194,22 +194,22 @@ fn followers_that_did_not_end_with_the_head_wait_again_as_before() {
 }
 
 #[test]
-fn a_group_is_one_unit_at_the_place_of_its_head_whichever_events_joined_the_lane_since() {
-    let group =
+fn marked_followers_are_one_unit_with_their_head_at_its_place_whichever_events_joined_the_lane_since() {
+    let followers =
         || [begun(2, &["u1"], &[4, 6]), entry(3, &["u1"]), entry(4, &["a@x"]), entry(5, &["u3"]), entry(6, &["b@x"])];
-    let mut scheduler = fed(group());
+    let mut scheduler = fed(followers());
     assert_eq!(take(&mut scheduler, 0), ["2+4+6", "5"], "all of it is fed, under whatever keys");
     settle(&mut scheduler, 2, &[4, 6]);
     assert_eq!((take(&mut scheduler, 0), scheduler.len()), (vec!["3".to_owned()], 2));
 
-    let mut scheduler = fed([entry(1, &["b@x"])].into_iter().chain(group()));
+    let mut scheduler = fed([entry(1, &["b@x"])].into_iter().chain(followers()));
     assert_eq!(take(&mut scheduler, 0), ["1", "5"], "1 joined its lane through 6");
     settle(&mut scheduler, 1, &[]);
     assert_eq!(take(&mut scheduler, 0), ["2+4+6"]);
 }
 
 #[test]
-fn members_are_fed_before_their_unit_runs_or_while_it_is_in_flight_or_never() {
+fn marked_followers_are_fed_before_their_unit_runs_or_while_it_is_in_flight_or_never() {
     let mut scheduler = fed([begun(1, &["u1"], &[2, 3, 5]), entry(2, &["u1"]), entry(4, &["u1"])]);
     assert_eq!(take(&mut scheduler, 0), ["1+2+5"], "3 is gone, 5 is still to come");
     assert_eq!(feed(&mut scheduler, [begun(5, &["u2"], &[]), entry(6, &["u2"])], 0), [5, 6]);
@@ -220,7 +220,7 @@ fn members_are_fed_before_their_unit_runs_or_while_it_is_in_flight_or_never() {
 }
 
 #[test]
-fn a_member_that_left_with_its_head_before_it_was_fed_is_not_waited_for() {
+fn a_marked_follower_that_left_with_its_head_before_it_was_fed_is_not_waited_for() {
     let mut scheduler = fed([begun(1, &["u1"], &[3])]);
     assert_eq!(take(&mut scheduler, 0), ["1+3"]);
     settle(&mut scheduler, 1, &[3]);
@@ -229,7 +229,7 @@ fn a_member_that_left_with_its_head_before_it_was_fed_is_not_waited_for() {
 }
 
 #[test]
-fn an_event_that_leaves_a_group_is_runnable_by_itself_as_never_attempted() {
+fn a_follower_that_leaves_its_unit_is_runnable_by_itself_as_never_attempted() {
     let mut scheduler = fed([begun(1, &["u1"], &[2, 3, 4]), entry(2, &["u1"]), begun(3, &["u1"], &[])]);
     assert_eq!(take(&mut scheduler, 0), ["1+2+3+4"]);
     hand_back(&mut scheduler, 1, &[2]);
@@ -245,8 +245,8 @@ fn an_interrupted_unit_comes_back_as_it_was_saved() {
     for (saved, again) in [(None, "1+2+3+4+5"), (Some(&[][..]), "1+2+3+4+5"), (Some(&[2, 4][..]), "1+2+4")] {
         let mut scheduler = fed(lane());
         assert_eq!(take(&mut scheduler, 0), ["1+2+3+4"]);
-        if let Some(group) = saved {
-            scheduler.mark(Seq(1), &seqs(group));
+        if let Some(followers) = saved {
+            scheduler.mark(Seq(1), &seqs(followers));
         }
         feed(&mut scheduler, [entry(5, &["u1"])], 0);
         interrupt(&mut scheduler, 1);

@@ -35,14 +35,14 @@ fn entry(seq: i64, keys: &[&str]) -> Entry {
         id: EventId([0; 16]),
         keys: keys.iter().map(key).collect(),
         attempted: false,
-        group: Vec::new(),
+        followers: Vec::new(),
         retry: None,
     }
 }
 
 /// The same, begun before, with these others.
-fn begun(seq: i64, keys: &[&str], group: &[i64]) -> Entry {
-    Entry { attempted: true, group: seqs(group), ..entry(seq, keys) }
+fn begun(seq: i64, keys: &[&str], followers: &[i64]) -> Entry {
+    Entry { attempted: true, followers: seqs(followers), ..entry(seq, keys) }
 }
 
 /// The same, to be retried `wait` milliseconds after the moment `noted_at`.

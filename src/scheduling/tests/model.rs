@@ -12,10 +12,10 @@ struct ModelEvent {
     user: usize,
     attempted: bool,
     due: Option<Timestamp>,
-    /// The other members of its group.
-    group: Option<Vec<Seq>>,
-    /// The head of the group it belongs to.
-    member_of: Option<Seq>,
+    /// Its marked followers.
+    followers: Option<Vec<Seq>>,
+    /// The head that it is marked to follow.
+    marked_by: Option<Seq>,
     /// The head of the unit in flight it belongs to.
     in_flight: Option<Seq>,
     /// Since when it is a head that may run, or from when on.
@@ -47,7 +47,7 @@ impl Model {
     fn feed_one(&mut self, entry: &Entry, now: Timestamp) -> bool {
         let seq = entry.seq;
         self.position = seq;
-        let head = self.head_of_member(seq);
+        let head = self.head_that_marks(seq);
         let joined: BTreeSet<usize> = entry
             .keys
             .iter()
@@ -60,15 +60,16 @@ impl Model {
         }
         let blocked = self.events.values().any(|event| event.user == user);
         let is_own = head.is_none();
-        let group: Vec<Seq> = entry.group.iter().copied().filter(|member| *member > seq && is_own).collect();
+        let followers: Vec<Seq> =
+            entry.followers.iter().copied().filter(|follower| *follower > seq && is_own).collect();
         self.events.insert(
             seq,
             ModelEvent {
                 user,
                 attempted: entry.attempted && is_own,
                 due: entry.retry.filter(|_| is_own).map(|retry| retry.due(now)),
-                group: (!group.is_empty()).then_some(group),
-                member_of: head,
+                followers: (!followers.is_empty()).then_some(followers),
+                marked_by: head,
                 in_flight: head.filter(|head| self.units.contains_key(head)),
                 runnable_from: None,
             },
@@ -77,10 +78,11 @@ impl Model {
         blocked
     }
 
-    /// The loaded head of whose group the event, which is being fed, is a member.
-    fn head_of_member(&self, member: Seq) -> Option<Seq> {
-        let in_flight = self.units.iter().find(|(_, followers)| followers.contains(&member)).map(|(head, _)| *head);
-        let marks = |event: &ModelEvent| event.group.as_ref().is_some_and(|group| group.contains(&member));
+    /// The loaded head that the event, which is being fed, is marked to follow.
+    fn head_that_marks(&self, follower: Seq) -> Option<Seq> {
+        let in_flight = self.units.iter().find(|(_, followers)| followers.contains(&follower)).map(|(head, _)| *head);
+        let marks =
+            |event: &ModelEvent| event.followers.as_ref().is_some_and(|followers| followers.contains(&follower));
         let waiting = self.events.iter().find(|(_, event)| event.in_flight.is_none() && marks(event));
         in_flight.or(waiting.map(|(head, _)| *head))
     }
@@ -122,10 +124,10 @@ impl Model {
 
     fn is_head(&self, seq: Seq) -> bool {
         let own = &self.events[&seq];
-        let waits_alone = |event: &ModelEvent| event.in_flight.is_none() && event.member_of.is_none();
+        let waits_alone = |event: &ModelEvent| event.in_flight.is_none() && event.marked_by.is_none();
         let mut others = self.events.iter().filter(|(other, event)| **other != seq && event.user == own.user);
         waits_alone(own)
-            && others.all(|(other, event)| event.in_flight.is_none() && (*other > seq || event.member_of.is_some()))
+            && others.all(|(other, event)| event.in_flight.is_none() && (*other > seq || event.marked_by.is_some()))
     }
 
     /// Notes who has become a head, and who is one no longer. Without a moment, nobody may have become one.
@@ -156,10 +158,10 @@ impl Model {
     pub fn next(&mut self, now: Timestamp, max_followers: usize) -> Option<Unit> {
         let (_, head) = self.heads().into_iter().find(|(from, _)| *from <= now)?;
         let event = self.events[&head].clone();
-        let followers: Vec<Seq> = if let Some(group) = &event.group {
-            group.iter().copied().filter(|seq| *seq > self.position || self.events.contains_key(seq)).collect()
+        let followers: Vec<Seq> = if let Some(followers) = &event.followers {
+            followers.iter().copied().filter(|seq| *seq > self.position || self.events.contains_key(seq)).collect()
         } else {
-            let waits = |other: &ModelEvent| other.user == event.user && other.member_of.is_none();
+            let waits = |other: &ModelEvent| other.user == event.user && other.marked_by.is_none();
             let behind = self.events.iter().filter(|(seq, other)| **seq > head && waits(other));
             behind.take_while(|(_, other)| !other.attempted).take(max_followers).map(|(seq, _)| *seq).collect()
         };
@@ -174,35 +176,35 @@ impl Model {
         Some(unit)
     }
 
-    pub fn mark(&mut self, head: Seq, group: &[Seq]) {
+    pub fn mark(&mut self, head: Seq, followers: &[Seq]) {
         let event = self.events.get_mut(&head).expect("in flight");
         event.attempted = true;
-        event.group = (!group.is_empty()).then(|| group.to_vec());
+        event.followers = (!followers.is_empty()).then(|| followers.to_vec());
     }
 
     pub fn end(&mut self, head: Seq, end: End, now: Timestamp) {
         let followers = self.units.remove(&head).expect("in flight");
-        let before = self.events[&head].group.clone();
-        let marked = |group: Vec<Seq>| (!group.is_empty()).then_some(group);
-        let (left, due, group) = match end {
+        let before = self.events[&head].followers.clone();
+        let non_empty = |followers: Vec<Seq>| (!followers.is_empty()).then_some(followers);
+        let (left, due, saved) = match end {
             End::Settled { followers } => (followers.into_iter().chain([head]).collect(), None, None),
             End::Missing => (vec![head], None, None),
-            End::Retry { due, group } => (vec![], Some(due), Some(marked(group))),
-            End::HandedBack { group } => (vec![], None, Some(marked(group))),
+            End::Retry { due, followers } => (vec![], Some(due), Some(non_empty(followers))),
+            End::HandedBack { followers } => (vec![], None, Some(non_empty(followers))),
             End::Interrupted { due } => (vec![], due, None),
         };
         self.events.retain(|seq, _| !left.contains(seq));
         if let Some(event) = self.events.get_mut(&head) {
-            event.attempted |= group.is_some() || due.is_some();
-            event.group = group.unwrap_or(before);
+            event.attempted |= saved.is_some() || due.is_some();
+            event.followers = saved.unwrap_or(before);
             event.due = due;
             event.in_flight = None;
         }
-        let group = self.events.get(&head).and_then(|event| event.group.clone()).unwrap_or_default();
+        let marked = self.events.get(&head).and_then(|event| event.followers.clone()).unwrap_or_default();
         for follower in followers {
             if let Some(event) = self.events.get_mut(&follower) {
                 event.in_flight = None;
-                event.member_of = group.contains(&follower).then_some(head);
+                event.marked_by = marked.contains(&follower).then_some(head);
             }
         }
         self.refresh(Some(now));

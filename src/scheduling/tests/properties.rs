@@ -45,7 +45,7 @@ enum Ending {
 struct Row {
     keys: Vec<UserKey>,
     attempted: bool,
-    group: Vec<Seq>,
+    followers: Vec<Seq>,
     retry: Option<RetryWait>,
 }
 
@@ -111,8 +111,8 @@ impl World {
     fn entry(&self, seq: Seq, row: &Row) -> Entry {
         let links = row.keys.iter().filter_map(|key| self.links.get(key).copied().map(LaneKey::Affiliate));
         let keys = row.keys.iter().copied().map(LaneKey::User).chain(links).collect();
-        let attempted = row.attempted || self.log.values().any(|row| row.group.contains(&seq));
-        Entry { seq, id: EventId([0; 16]), keys, attempted, group: row.group.clone(), retry: row.retry }
+        let attempted = row.attempted || self.log.values().any(|row| row.followers.contains(&seq));
+        Entry { seq, id: EventId([0; 16]), keys, attempted, followers: row.followers.clone(), retry: row.retry }
     }
 
     /// Whether anything was runnable.
@@ -144,10 +144,10 @@ impl World {
         }
     }
 
-    /// No event that shares a key with the head waits before it; of followers that are no group none is passed over, and none
+    /// No event that shares a key with the head waits before it; of followers that are not marked none is passed over, and none
     /// was attempted.
     fn assert_in_order(&self, unit: &Unit) {
-        let marked = &self.log[&unit.head].group;
+        let marked = &self.log[&unit.head].followers;
         if !marked.is_empty() {
             assert!(unit.followers.iter().all(|seq| marked.contains(seq) || !self.log.contains_key(seq)));
         }
@@ -174,10 +174,10 @@ impl World {
 
     fn mark(&mut self, which: usize, bits: u8) {
         let Some(unit) = self.pick(which) else { return };
-        let group = self.chosen(&unit, bits);
-        self.scheduler.mark(unit.head, &group);
-        self.model.mark(unit.head, &group);
-        self.log.insert(unit.head, Row { attempted: true, group, ..self.log[&unit.head].clone() });
+        let followers = self.chosen(&unit, bits);
+        self.scheduler.mark(unit.head, &followers);
+        self.model.mark(unit.head, &followers);
+        self.log.insert(unit.head, Row { attempted: true, followers, ..self.log[&unit.head].clone() });
     }
 
     fn end(&mut self, unit: &Unit, ending: Ending) {
@@ -192,13 +192,13 @@ impl World {
             Ending::Retry(wait, bits) => {
                 let wait = Duration::from_millis(wait);
                 (row.attempted, row.retry) = (true, Some(RetryWait { wait, noted_at: self.now }));
-                row.group = self.chosen(unit, bits);
-                End::Retry { due: self.now.after(wait), group: row.group.clone() }
+                row.followers = self.chosen(unit, bits);
+                End::Retry { due: self.now.after(wait), followers: row.followers.clone() }
             }
             Ending::HandBack(bits) => {
-                row.group = self.chosen(unit, bits);
+                row.followers = self.chosen(unit, bits);
                 (row.attempted, row.retry) = (true, None);
-                End::HandedBack { group: row.group.clone() }
+                End::HandedBack { followers: row.followers.clone() }
             }
             Ending::Interrupt(wait) => {
                 End::Interrupted { due: wait.map(|wait| self.now.after(Duration::from_millis(wait))) }
@@ -226,7 +226,7 @@ impl World {
         let gone: Vec<Seq> = which.iter().filter_map(|at| waiting.get(at % waiting.len().max(1)).copied()).collect();
         self.log.retain(|seq, _| !gone.contains(seq));
         for row in self.log.values_mut() {
-            row.group.retain(|member| !gone.contains(member));
+            row.followers.retain(|follower| !gone.contains(follower));
         }
     }
 

@@ -137,7 +137,7 @@ impl Appender {
                 events.iter().zip(decisions).map(|(event, decision)| rows.add(event, decision)).collect::<Vec<_>>()
             }));
         }
-        failpoint::step("store::append");
+        failpoint::reach("store::append");
         let seqs = rows.write(session, &numbers).await?;
         rows.answer(&seqs, answers.iter_mut().flatten().flatten());
         self.shared.backlogs.appended(rows.written(&seqs));

@@ -47,7 +47,7 @@ pub async fn begin(session: &Session, account: AccountNumber, units: &[Unit]) ->
             break;
         }
     }
-    failpoint::step("store::begin");
+    failpoint::reach("store::begin");
     Ok(begun)
 }
 

@@ -33,7 +33,7 @@ pub async fn read(session: &Session, account: AccountNumber, after: Seq, limit: 
     let mut entries: Vec<Entry> = rows.iter().map(|row| entry(Seq(row.get(9)), row)).collect();
     let users: HashSet<UserKey> = entries.iter().flat_map(user_keys).collect();
     let links: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
-    let followers: Vec<i64> = entries.iter().flat_map(|entry| entry.group.iter().map(|seq| seq.0)).collect();
+    let followers: Vec<i64> = entries.iter().flat_map(|entry| entry.followers.iter().map(|seq| seq.0)).collect();
     let hashes: Vec<&[u8]> = users.iter().map(|key| key.bytes().as_slice()).collect();
     let (links, values, hashes) = ([&links as _], [&followers as _], [&hashes as _]);
     session.prepare(&[AFFILIATES, PENDING_OF, SHARED_LANES]).await?;
@@ -54,7 +54,7 @@ pub async fn read(session: &Session, account: AccountNumber, after: Seq, limit: 
                 add_affiliate(entry, *affiliate);
             }
         }
-        entry.group.retain(|seq| pending.contains(seq));
+        entry.followers.retain(|seq| pending.contains(seq));
     }
     Ok(entries)
 }

@@ -1,7 +1,7 @@
-//! The table `attempts`: the progress of pending events, the groups they were begun in, and their failures.
+//! The table `attempts`: the progress of pending events, the followers that were begun with them, and their failures.
 //!
 //! In: a row, and what happens to the event: it is begun, or an attempt is settled. Out: the row afterwards. Invariants: an
-//! event without progress, group, failure and history has no row; a row that cannot be read is left as it is, so that the event is
+//! event without progress, followers, failure and history has no row; a row that cannot be read is left as it is, so that the event is
 //! found damaged again when it is begun. Deliberately absent: events that end, whose row is deleted.
 
 use super::{Columns, Damaged};
@@ -23,7 +23,7 @@ pub const HISTORY: &str = "attempts.history";
 pub struct Attempts {
     /// Its progress was saved, and it was not settled since.
     pub begun: bool,
-    /// The events that were begun in one group with it.
+    /// The events that were begun together with it.
     pub followers: Vec<Seq>,
     /// The progress.
     pub progress: Progress,

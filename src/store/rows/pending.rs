@@ -15,7 +15,7 @@ use crate::store::{Begun, Follower, body, keys};
 pub const ENTRY_COLUMNS: &str = "log.id, log.keys";
 
 /// The entry at `seq`, as far as its own row tells: the affiliates that its keys lead to are to be added
-/// ([`add_affiliate`]), and the events of its group that are not pending any more to be left out.
+/// ([`add_affiliate`]), and its followers that are not pending any more to be left out.
 pub fn entry(seq: Seq, row: &impl Columns) -> Entry {
     let users = row.blob(1, "log.keys").ok().flatten().and_then(keys::from_blob).unwrap_or_default();
     let attempts = Attempts::read(row, 2);
@@ -26,14 +26,14 @@ pub fn entry(seq: Seq, row: &impl Columns) -> Entry {
         id: event_id(row, 0, "log.id").unwrap_or(EventId([0; 16])),
         keys: users.into_iter().map(LaneKey::User).collect(),
         attempted,
-        group: attempts.followers,
+        followers: attempts.followers,
         retry: attempts.retry,
     }
 }
 
 /// An entry of which only the seq can be read. It runs in a lane of its own, and is found damaged when it is begun.
 pub fn unreadable_entry(seq: Seq) -> Entry {
-    Entry { seq, id: EventId([0; 16]), keys: Vec::new(), attempted: true, group: Vec::new(), retry: None }
+    Entry { seq, id: EventId([0; 16]), keys: Vec::new(), attempted: true, followers: Vec::new(), retry: None }
 }
 
 /// A key of the entry leads to this affiliate: all events whose keys do are of one user.
@@ -138,13 +138,13 @@ impl Head {
 pub struct Followers {
     /// Which, in log order.
     pub seqs: Vec<Seq>,
-    /// How many bytes their bodies may still have. None: a group that was asked for together before is asked for together
+    /// How many bytes their bodies may still have. None: events that were begun together before are begun together
     /// again, however large.
     room: Option<usize>,
 }
 
 impl Followers {
-    /// Adds a follower, the next one in order; returns whether it fits in. The first one that does not ends the group.
+    /// Adds a follower, the next one in order; returns whether it fits in. The first one that does not is the end.
     pub fn add(&mut self, begun: &mut Begun, follower: Follower) -> bool {
         if let Some(room) = &mut self.room {
             let Some(rest) = room.checked_sub(follower.body.len()) else { return false };
@@ -250,7 +250,7 @@ mod tests {
         add_affiliate(&mut whole, AffiliateKey([3; 16]));
         add_affiliate(&mut whole, AffiliateKey([3; 16]));
         assert_eq!((whole.keys.len(), user_keys(&whole)), (2, vec![USER]));
-        assert_eq!(read(marked(&[2])).group, [Seq(2)]);
+        assert_eq!(read(marked(&[2])).followers, [Seq(2)]);
         let mut damaged = head();
         (damaged[1], damaged[4]) = (Cell::Null, Cell::Text(String::new()));
         assert_eq!((read(damaged.clone()).keys.len(), read(damaged).attempted), (0, true));

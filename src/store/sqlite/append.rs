@@ -22,7 +22,7 @@ pub fn append(tx: &mut WriteTx<'_>, events: &[NewEvent], max_backlog: u64) -> Re
     let decisions = decide(events, &lookups, pending, max_backlog)?;
     let appended = events.iter().zip(decisions).map(|(event, decision)| apply(tx, event, decision));
     let appended = appended.collect::<Result<Vec<_>, StoreError>>()?;
-    failpoint::step("store::append");
+    failpoint::reach("store::append");
     Ok(appended)
 }
 

@@ -29,7 +29,7 @@ pub fn begin(connection: &Connection, account: &AccountName, units: &[Unit]) -> 
         bytes += head.as_ref().map_or(0, Begun::body_bytes);
         begun.push(head);
     }
-    failpoint::step("store::begin");
+    failpoint::reach("store::begin");
     Ok(begun)
 }
 

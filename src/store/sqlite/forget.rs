@@ -28,9 +28,9 @@ use std::sync::Arc;
 /// So many rows of the log are scanned in one transaction.
 const PORTION: i64 = 5_000;
 
-/// Scans the next portion of the log. Says whether the search is complete; if not, the next step goes on with the next
+/// Scans the next portion of the log. Says whether the search is complete; if not, the next call goes on with the next
 /// portion, or from the start where there are new keys.
-pub fn step(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, StoreError> {
+pub fn scan_portion(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, StoreError> {
     follow_keys(search, connection)?;
     if !scan(search, connection)? {
         return Ok(false);

@@ -39,7 +39,7 @@ mod removed;
 mod schema;
 mod settle;
 #[cfg(test)]
-mod steps;
+mod statement_costs;
 #[cfg(test)]
 mod tests;
 mod transfer;

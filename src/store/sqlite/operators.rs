@@ -60,9 +60,10 @@ impl SqliteStore {
     /// Runs a search to its end, a portion of the log at a time.
     async fn complete(&self, mut search: ForgetSearch) -> Result<ForgetSearch, StoreError> {
         loop {
-            let step = move |connection: &_| forget::step(&mut search, connection).map(|complete| (complete, search));
+            let scan =
+                move |connection: &_| forget::scan_portion(&mut search, connection).map(|complete| (complete, search));
             let complete;
-            (complete, search) = self.readers.read(step).await?;
+            (complete, search) = self.readers.read(scan).await?;
             if complete {
                 return Ok(search);
             }

@@ -64,7 +64,7 @@ fn read_into(
                 pending::add_affiliate(&mut entry, own);
             }
         }
-        entry.group = still_pending(connection, &entry.group)?;
+        entry.followers = still_pending(connection, &entry.followers)?;
         entries.push(entry);
     }
     Ok(())

@@ -27,7 +27,7 @@ pub fn save_progress(
     let number = account_of_pending(tx, account, unit.head)?;
     affiliates::apply(tx, account, number, unit, changes)?;
     attempts::change(tx.connection, unit.head, |record| record.begun(unit, progress))?;
-    failpoint::step("store::save_progress");
+    failpoint::reach("store::save_progress");
     Ok(())
 }
 
@@ -69,7 +69,7 @@ pub fn settle(
             attempts::change(tx.connection, head, |record| record.settled(head, settlement))?;
         }
     }
-    failpoint::step("store::settle");
+    failpoint::reach("store::settle");
     Ok(())
 }
 

@@ -87,7 +87,7 @@ async fn progress_and_its_group_outlive_a_restart() {
     drop(store);
     store = open(&folder);
     let entries = store.read(&main, Seq(0), 9).await.expect("read");
-    assert_eq!((entries[0].attempted, &entries[0].group), (true, &unit.followers));
+    assert_eq!((entries[0].attempted, &entries[0].followers), (true, &unit.followers));
     assert!(!entries[1].attempted);
     let begun = begin(&store, std::slice::from_ref(&unit)).await;
     assert_eq!((begun[0].interrupted, &begun[0].progress, begun[0].followers.len()), (true, &progress, 2));
@@ -96,7 +96,7 @@ async fn progress_and_its_group_outlive_a_restart() {
     let retry = Settlement::Retry { wait, progress: progress.clone(), failures: 1, failing_for, attempt };
     store.settle(&main, &unit, retry, none()).await.expect("settled");
     let entries = store.read(&main, Seq(0), 1).await.expect("read");
-    assert_eq!((entries[0].retry.map(|retry| retry.wait), &entries[0].group), (Some(wait), &unit.followers));
+    assert_eq!((entries[0].retry.map(|retry| retry.wait), &entries[0].followers), (Some(wait), &unit.followers));
     let begun = begin(&store, std::slice::from_ref(&unit)).await;
     assert_eq!((begun[0].interrupted, begun[0].failures, begun[0].failing_for), (false, 1, failing_for));
     let followers =
@@ -110,7 +110,7 @@ async fn a_dead_letter_is_replayed_behind_what_waits_and_its_user_is_forgotten()
     let folder = tempfile::tempdir().expect("a folder");
     let (store, main) = (open(&folder), AccountName::main());
     store.append(vec![event(1, user(1)), event(2, user(1))]).await.expect("appended");
-    let dead = Settlement::Dead { outcome: OutcomeCode::Refused, reason: "no".to_owned(), at: Timestamp(9) };
+    let dead = Settlement::Dead { outcome: OutcomeCode::Rejected, reason: "no".to_owned(), at: Timestamp(9) };
     store.settle(&main, &Unit::of(Seq(1)), dead, remember("one", vec![user(1), user(2)])).await.expect("settled");
     assert_eq!(store.dead_letter(1).await.expect("read").and_then(|letter| letter.body).as_deref(), Some("body 1"));
     let replayed = ReplayResult { id: 1, outcome: Replay::Replayed, seq: Some(3) };

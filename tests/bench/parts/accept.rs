@@ -1,7 +1,7 @@
 //! Accept: how many events a second are answered 202 after they were committed and synced, each event new, and the
 //! processor time the service spends on each.
 //!
-//! Deliveries are at rest meanwhile (Refersion refuses the key, so the account is halted): they would take processor time
+//! Deliveries are at rest meanwhile (Refersion rejects the key, so the account is halted): they would take processor time
 //! from what is measured; `sustained` measures both at once. Every measurement begins with an empty store. Beside each, in
 //! the same round, (a) with single events; and once a round (b), the same bytes appended to a file with a sync for every 64.
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// More events than `other` and `main` may deliver at a time.
 const MANY: usize = 40;
 const PAUSED: &str = "paused: too many calls, or an outage";
-const HALTED: &str = "halted: Refersion refuses the API key";
+const HALTED: &str = "halted: Refersion rejects the API key";
 
 #[tokio::test]
 async fn a_refersion_that_hangs_blocks_only_its_own_account() {
@@ -75,12 +75,12 @@ async fn a_rate_limit_slows_only_its_own_account() {
 }
 
 #[tokio::test]
-async fn a_refused_key_halts_only_its_own_account() {
+async fn a_rejected_key_halts_only_its_own_account() {
     let two = Two::start(&[PATIENT], "").await;
     two.other.sandbox.revoke_key();
     let response = two.send_other(&identify("m0", "u0", &Value::Null)).await;
     assert_eq!(response.brief(), "401 unauthorized");
-    assert!(response.message().starts_with("Refersion refused the API key"), "{}", response.message());
+    assert!(response.message().starts_with("Refersion rejected the API key"), "{}", response.message());
     assert_eq!(two.ready().await, [HALTED, "ok", HALTED]);
     two.main_delivers().await;
     assert_eq!(two.send_other(&identify("m1", "u1", &Value::Null)).await.brief(), "401 unauthorized");

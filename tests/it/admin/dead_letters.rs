@@ -89,7 +89,7 @@ async fn an_event_that_fails_again_is_a_dead_letter_at_its_new_place() {
     let path = format!("/api/v1/events/{seq}");
     let event = within(poll_until(|| read(&service, &path), |event| event["state"] != "pending")).await;
     assert_eq!((&event["state"], &event["outcome"]), (&"dead_letter".into(), &"refused".into()), "{event}");
-    assert!(event["reason"].as_str().is_some_and(|reason| reason.contains("Refersion refused new")), "{event}");
+    assert!(event["reason"].as_str().is_some_and(|reason| reason.contains("Refersion rejected new")), "{event}");
     assert_eq!(ids(&service, "").await, [seq]);
 }
 

@@ -29,13 +29,13 @@ async fn a_key_is_verified_at_its_first_request_and_every_event_is_delivered_wit
 }
 
 #[tokio::test]
-async fn a_key_that_refersion_refuses_is_a_401_and_leaves_nothing() {
+async fn a_key_that_refersion_rejects_is_a_401_and_leaves_nothing() {
     let partner = Partner::start(&[]).await;
     let event = identify("m1", "u1", &Value::Null);
     for _ in 0..3 {
         let refused = partner.send(NOBODY, &event).await;
         assert_eq!(refused.brief(), "401 unauthorized");
-        assert!(refused.message().starts_with("Refersion refuses this API key: set"), "{}", refused.message());
+        assert!(refused.message().starts_with("Refersion rejects this API key: set"), "{}", refused.message());
         assert!(refused.headers.contains_key("www-authenticate"));
     }
     let junk = ["nodot", ".sec", "pub.", "", &format!("pub.{}", "s".repeat(600))];
@@ -73,7 +73,7 @@ async fn if_refersion_cannot_be_asked_the_event_must_be_sent_again() {
 
 /// For a wrong key Refersion answers 401 before it looks at anything else.
 #[tokio::test]
-async fn any_refusal_but_a_401_verifies_the_key() {
+async fn any_rejection_but_a_401_verifies_the_key() {
     for (n, status) in [400_u16, 404, 422].into_iter().enumerate() {
         let partner = Partner::start(&[]).await;
         let ann = partner.refersions.accept(ANN);
@@ -94,7 +94,7 @@ async fn a_public_key_alone_delivers_nothing_and_replaces_nothing() {
     for bogus in ["pub_ann.bogus", "pub_ann.sec_an", "pub_ann.sec_ann2", "pub_ann.SEC_ANN"] {
         let refused = partner.send(bogus, &event(2)).await;
         assert_eq!(refused.brief(), "401 unauthorized", "{bogus}");
-        assert!(refused.message().starts_with("Refersion refuses"), "Refersion alone was asked: {}", refused.message());
+        assert!(refused.message().starts_with("Refersion rejects"), "Refersion alone was asked: {}", refused.message());
     }
     assert_eq!(partner.kept(), kept);
     assert_eq!(partner.send(ANN, &event(3)).await.brief(), "200 delivered");

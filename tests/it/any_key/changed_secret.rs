@@ -24,13 +24,13 @@ async fn events_pending_under_an_old_secret_are_delivered_with_the_new_one() {
     partner.refersions.accept(ANN_2);
     let halted = partner.send(ANN, &event(2)).await;
     assert_eq!(halted.brief(), "401 unauthorized");
-    assert!(halted.message().starts_with("Refersion refused the API key: correct it"), "{}", halted.message());
+    assert!(halted.message().starts_with("Refersion rejected the API key: correct it"), "{}", halted.message());
     assert_eq!(partner.send(ANN, &json!([event(3), event(4)])).await.brief(), "202 accepted");
     let ready = partner.ready().await;
     assert_eq!((&ready["pending"], &ready["refersion"]), (&json!(3), &json!("ok")), "no trouble of the service's");
     assert_eq!(ready["merchants"], json!({"at_work": 1, "halted": 1, "paused": 0}));
     let name = &kept[0].0;
-    assert_eq!(ready["accounts"][name]["refersion"], "halted: Refersion refuses the API key");
+    assert_eq!(ready["accounts"][name]["refersion"], "halted: Refersion rejects the API key");
 
     assert_eq!(partner.send(ANN_2, &event(5)).await.brief(), "200 delivered");
     within(ann.until(|ann| ann.affiliates().len() == 5)).await;
@@ -52,7 +52,7 @@ async fn a_429_then_a_401_then_a_new_secret_leave_the_account_healthy() {
     partner.send(ANN, &event(2)).await;
     let name = partner.kept()[0].0.clone();
     let stands = async || partner.ready().await["accounts"][&name]["refersion"].clone();
-    within(async { while stands().await != "halted: Refersion refuses the API key" {} }).await;
+    within(async { while stands().await != "halted: Refersion rejects the API key" {} }).await;
     partner.refersions.accept(ANN_2);
     assert_eq!(partner.send(ANN_2, &event(3)).await.brief(), "200 delivered");
     partner.service.until_drained().await;

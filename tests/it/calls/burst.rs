@@ -111,8 +111,8 @@ async fn a_delete_that_cancels_edits_erases_as_much_as_if_they_had_been_made() {
         service.send(&event).await;
         service.until_drained().await;
     };
-    let refused = || Fault::unprocessable("Value exceed the char limit");
-    service.refersion.sandbox.script_for(Operation::New, [refused(), refused()]);
+    let rejected = || Fault::unprocessable("Value exceed the char limit");
+    service.refersion.sandbox.script_for(Operation::New, [rejected(), rejected()]);
     send(identify("dies", "u1", &json!({"email": "other@example.com"}))).await;
     assert_eq!(super::dead_letters(&service).await, 1);
     send(json!({"type": "identify", "messageId": "m0", "traits": {"email": "u1@example.com", "name": "P G"}})).await;

@@ -1,11 +1,11 @@
 //! Few calls, through the real service: pending events of one user are coalesced, calls for several users share a request, and an
-//! affiliate that is refused is separated from the others.
+//! affiliate that is rejected is separated from the others.
 
 mod burst;
 mod idle;
 mod learn;
 mod leases;
-mod refused;
+mod rejected;
 mod together;
 mod trouble;
 

@@ -53,13 +53,13 @@ async fn events_that_were_coalesced_in_a_failed_attempt_are_coalesced_again() {
 
 /// Had it had its effect, an older value would follow a newer one.
 #[tokio::test]
-async fn coalesced_events_that_may_have_had_their_effect_are_not_bisected_for_a_few_refusals() {
+async fn coalesced_events_that_may_have_had_their_effect_are_not_bisected_for_a_few_rejections() {
     let waits = [("DELIVERY_RETRY_MIN", "1ms"), ("DELIVERY_RETRY_MAX", "5ms")];
     let (service, _) = knowing(Refersion::start().await, 1, &waits).await;
     let sandbox = &service.refersion.sandbox;
     let failures = std::iter::repeat_n(Fault::status(500), 6);
-    let refusals = [Fault::unprocessable("Chaos"), Fault::status(204)].into_iter().cycle().take(6);
-    sandbox.script_for(Operation::Edit, [Fault::LoseResponse].into_iter().chain(failures).chain(refusals));
+    let rejections = [Fault::unprocessable("Chaos"), Fault::status(204)].into_iter().cycle().take(6);
+    sandbox.script_for(Operation::Edit, [Fault::LoseResponse].into_iter().chain(failures).chain(rejections));
     let event = |n: usize| identify(&format!("m{n}"), "u0", &city(&format!("City {n}")));
     send_all(&service, (0..4).map(event).collect()).await;
     service.until_drained().await;
@@ -69,9 +69,9 @@ async fn coalesced_events_that_may_have_had_their_effect_are_not_bisected_for_a_
     assert_eq!(super::dead_letters(&service).await, 0);
 }
 
-/// As above, by a process that was killed meanwhile; then neither a pause nor a refused key makes it known that there was no effect.
+/// As above, by a process that was killed meanwhile; then neither a pause nor a rejected key makes it known that there was no effect.
 #[tokio::test]
-async fn coalesced_events_that_were_interrupted_and_handed_back_are_not_bisected_for_one_refusal() {
+async fn coalesced_events_that_were_interrupted_and_handed_back_are_not_bisected_for_one_rejection() {
     for pause in [Fault::too_many_calls(Some(0)), Fault::status(401)] {
         let refersion = Refersion::start().await;
         let (sandbox, folder) = (&refersion.sandbox, tempfile::tempdir().expect("a folder"));

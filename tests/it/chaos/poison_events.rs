@@ -40,7 +40,7 @@ async fn fail_poison_users(request: Request, next: Next) -> Response {
 }
 
 #[tokio::test]
-async fn an_event_that_is_always_refused_or_always_fails_delays_no_other_user() {
+async fn an_event_that_is_always_rejected_or_always_fails_delays_no_other_user() {
     let settings = [("SERVER_WAIT", "0s"), ("DELIVERY_MAX_AGE", "3s"), ("REFERSION_CONCURRENCY", "2")];
     let service = Service::on(refersion_with_poison_users().await, &settings).await;
     for number in 0..EVENTS_OF_EACH {

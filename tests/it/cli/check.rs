@@ -64,7 +64,7 @@ async fn a_key_is_verified_by_one_call_and_its_secret_is_never_printed() {
 
     let refused = check(&folder, &[base, ("REFERSION_API_KEY", "pub_test.marker")], &[]).await;
     assert_eq!(refused.code, Some(1));
-    assert!(refused.err.contains("refuses the API key pub_test.…; compare it"), "{}", refused.err);
+    assert!(refused.err.contains("rejects the API key pub_test.…; compare it"), "{}", refused.err);
     assert!(!format!("{}{}", refused.out, refused.err).contains("marker"), "{}", refused.err);
 
     refersion.sandbox.script([Fault::html(200)]);
@@ -177,15 +177,15 @@ async fn the_key_of_every_account_is_verified_and_reported() {
     let environment = [("REFERSION_BASE_URL", refersion.base_url.as_str()), ("REFERSION_API_KEY", API_KEY)];
     let file = file.to_str().expect("UTF-8");
     let ran = check(&folder, &environment, &["--config", file]).await;
-    assert_eq!(ran.code, Some(1), "one refused key is enough");
+    assert_eq!(ran.code, Some(1), "one rejected key is enough");
     let out = ran.out.replace(&refersion.base_url, "BASE");
     let account = "account main: BASE/ accepts the API key pub_test.…\nclock: agrees with Refersion's\n";
     assert_eq!(out, format!("{NO_STORE}{account}"));
     let reported: Vec<_> =
         ran.err.lines().filter_map(|line| line.split_once("; compare")).map(|(line, _)| line).collect();
-    let refuses =
-        |name: &str, public: &str| format!("account {name}: {}/ refuses the API key {public}.…", refersion.base_url);
-    assert_eq!(reported, [refuses("wrong", "pub_w"), refuses("unsaid", "pub_u")]);
+    let rejects =
+        |name: &str, public: &str| format!("account {name}: {}/ rejects the API key {public}.…", refersion.base_url);
+    assert_eq!(reported, [rejects("wrong", "pub_w"), rejects("unsaid", "pub_u")]);
     assert!(!format!("{}{}", ran.out, ran.err).contains("marker"), "{}", ran.err);
     assert_eq!(refersion.operations(), ["list"; 3], "one cheap call each");
     let trial = run(&["serve", "--sandbox", "--config", file], &[], "").await;

@@ -26,8 +26,8 @@ async fn top_level() {
                        service
       check            Print every problem of the configuration; then look at the store, the disk, each
                        API key and the clock
-      status           Show pending events, how fast they drain, the state of each account, and the last
-                       hour and day
+      status           Show pending events, how fast they become fewer, the state of each account, and
+                       the last hour and day
       dead-letters     List, show, replay or discard events that could not be delivered [alias: dlq]
       email-conflicts  List affiliates whose e-mail could not be changed, because another affiliate has
                        the new one

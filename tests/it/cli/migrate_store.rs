@@ -25,7 +25,7 @@ async fn fill(file: &Path) {
     };
     let appended = store.append(vec![event(1), event(2)]).await.expect("appended");
     let [Appended::Accepted { seq, .. }, _] = appended[..] else { panic!("{appended:?}") };
-    let dead = Settlement::Dead { outcome: OutcomeCode::Refused, reason: "for a test".to_owned(), at: Timestamp(0) };
+    let dead = Settlement::Dead { outcome: OutcomeCode::Rejected, reason: "for a test".to_owned(), at: Timestamp(0) };
     let (account, changes) = (AccountName::main(), AffiliateChanges::default());
     store.settle(&account, &Unit::of(seq), dead, changes).await.expect("settled");
     store.close().await;

@@ -45,7 +45,7 @@ async fn what_segment_fails_with_decides_the_page() {
             vec![answer(401, json!({"error": "malformed token"}))],
             "403 Segment did not allow the change",
         ),
-        (CreateDestination, vec![answer(400, json!({"error": "else"}))], "400 Segment refused"),
+        (CreateDestination, vec![answer(400, json!({"error": "else"}))], "400 Segment rejected"),
     ] {
         let world = World::start().await;
         let (mut browser, callback) = world.allowed("website").await;

@@ -1,12 +1,12 @@
 //! The service as a process: killed at any moment and started again, or asked to stop, it loses and doubles nothing.
 
 mod backlog;
+mod between_calls;
 mod clock;
 mod corrupt;
 mod learned_rate;
 mod panics;
 pub mod points;
-mod steps;
 mod stop;
 mod store;
 mod store_errors;

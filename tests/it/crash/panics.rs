@@ -72,7 +72,7 @@ fn user(message_id: &str, user: &str) -> Value {
 
 #[tokio::test]
 async fn a_delivery_that_panics_before_it_is_settled_is_carried_out_after_all_and_once() {
-    for (step, calls) in [
+    for (point, calls) in [
         ("store::begin", &["new"][..]),
         ("worker::begun", &["new"]),
         ("worker::progress_saved", &["new"]),
@@ -80,32 +80,32 @@ async fn a_delivery_that_panics_before_it_is_settled_is_carried_out_after_all_an
     ] {
         let refersion = Refersion::start().await;
         let folder = tempfile::tempdir().expect("a folder");
-        let points = format!("{step}=1*panic");
+        let points = format!("{point}=1*panic");
         let process = Process::start(&refersion.base_url, folder.path(), &[("FAILPOINTS", &points)]);
         within(process.send(&user("m1", "u1"))).await.expect("answered");
         let ready = drained(&process).await;
-        assert_eq!(refersion.operations(), calls, "{step}");
-        assert_eq!((refersion.sandbox.affiliates().len(), &ready["dead_letters"]), (1, &json!(0)), "{step}");
+        assert_eq!(refersion.operations(), calls, "{point}");
+        assert_eq!((refersion.sandbox.affiliates().len(), &ready["dead_letters"]), (1, &json!(0)), "{point}");
         let again = within(process.send(&user("m2", "u2"))).await.expect("answered");
-        assert_eq!(again.brief(), "200 delivered", "others go on after {step}");
+        assert_eq!(again.brief(), "200 delivered", "others go on after {point}");
         process.terminate();
-        assert_eq!(ended(process).await.0, Some(0), "nothing hangs after {step}");
+        assert_eq!(ended(process).await.0, Some(0), "nothing hangs after {point}");
     }
 }
 
 #[tokio::test]
 async fn a_request_that_panics_costs_an_attempt_and_no_permit() {
-    for step in ["worker::calling", "worker::answered"] {
+    for point in ["worker::calling", "worker::answered"] {
         let refersion = Refersion::start().await;
         let folder = tempfile::tempdir().expect("a folder");
-        let points = format!("{step}=1*panic");
+        let points = format!("{point}=1*panic");
         let settings = [("FAILPOINTS", &*points), ("REFERSION_CONCURRENCY", "1")];
         let process = Process::start(&refersion.base_url, folder.path(), &settings);
         within(process.send(&user("m1", "u1"))).await.expect("answered");
         drained(&process).await;
-        assert_eq!(refersion.sandbox.affiliates().len(), 1, "{step}");
+        assert_eq!(refersion.sandbox.affiliates().len(), 1, "{point}");
         process.terminate();
-        assert_eq!(ended(process).await.0, Some(0), "nothing hangs after {step}");
+        assert_eq!(ended(process).await.0, Some(0), "nothing hangs after {point}");
     }
 }
 

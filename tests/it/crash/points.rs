@@ -1,7 +1,7 @@
-//! The process dies at each named step between receiving and settling: after the restart the remaining calls are made, and
+//! The process dies at each fail point between receiving and settling: after the restart the remaining calls are made, and
 //! only those.
 //!
-//! The steps are the crate's fail points; `worker::answered` and its like are passed once for each call, so a row says which
+//! `worker::answered` and its like are passed once for each call, so a row says which
 //! time. The sender does as Segment does: what was not answered is sent again, with the same `messageId`.
 
 use super::drained;
@@ -30,7 +30,7 @@ pub struct Journey {
 /// One row: where the process dies, and what that leaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Death {
-    /// The step.
+    /// The fail point.
     pub at: &'static str,
     /// Which time it is passed, from 1.
     pub time: usize,

@@ -23,8 +23,8 @@ async fn list_prints_a_line_for_each_without_personal_data() {
         assert_eq!((ran.code, &*ran.err), (Some(0), ""));
         allow_duplicates!(assert_snapshot!(without_times_and_names(&ran.out), @r"
         ID      DIED                  ACCOUNT   CODE            FAILURES  REASON
-        1       2026-..-..T..:..:..Z  main      refused                0  Refersion refused new: Value exceed the char limit
-        2       2026-..-..T..:..:..Z  main      refused                0  Refersion refused new: Value exceed the char limit
+        1       2026-..-..T..:..:..Z  main      refused                0  Refersion rejected new: Value exceed the char limit
+        2       2026-..-..T..:..:..Z  main      refused                0  Refersion rejected new: Value exceed the char limit
         "));
         let revealed = deployment.run(&["dlq", "list", "--reveal"]).await.out;
         assert!(revealed.contains("markeruser1@example.com") && revealed.contains("Markertown"), "{revealed}");
@@ -221,7 +221,7 @@ async fn a_replay_that_waits_prints_what_became_of_each_event() {
     deployment.sandbox.script_for(Operation::New, [refused(), refused()]);
     let ran = deployment.run(&["dead-letters", "replay", "2", "--wait"]).await;
     let expected =
-        "2: pending again as 4: a dead letter again (refused): Refersion refused new: no\nreplayed 1 dead letter\n";
+        "2: pending again as 4: a dead letter again (refused): Refersion rejected new: no\nreplayed 1 dead letter\n";
     assert_eq!((ran.code, &*ran.out), (Some(1), expected), "{}", ran.err);
     deployment.stop().await;
     let stopped = deployment.run(&["dead-letters", "replay", "--all", "--wait"]).await;

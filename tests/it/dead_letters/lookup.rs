@@ -44,7 +44,7 @@ async fn through_the_service_and_on_its_store_a_lookup_says_the_same() {
       sent status
       sent unique_merchant_id
     event 0123456789ab received 2026-..-..T..:..:..Z ended: created
-    event 0123456789ab received 2026-..-..T..:..:..Z is dead letter 1: refused: Refersion refused new: Value exceed the char limit
+    event 0123456789ab received 2026-..-..T..:..:..Z is dead letter 1: refused: Refersion rejected new: Value exceed the char limit
     ");
     assert_snapshot!(told[2], @r"
     event 0123456789ab is its name in logs, traces and dead letters
@@ -55,7 +55,7 @@ async fn through_the_service_and_on_its_store_a_lookup_says_the_same() {
       sent last_name as of 2026-..-..T..:..:..Z
       sent status
       sent unique_merchant_id
-    event 0123456789ab received 2026-..-..T..:..:..Z is dead letter 1: refused: Refersion refused new: Value exceed the char limit
+    event 0123456789ab received 2026-..-..T..:..:..Z is dead letter 1: refused: Refersion rejected new: Value exceed the char limit
     ");
     assert_snapshot!(told[4], @"nothing is known: no affiliate, and no event that is kept");
 }

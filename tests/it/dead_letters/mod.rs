@@ -66,7 +66,7 @@ impl Deployment {
         assert!(answer.status < 500, "{}", answer.text);
     }
 
-    /// Sends an identify that ends as a dead letter: Refersion refuses it, and then what is required alone.
+    /// Sends an identify that ends as a dead letter: Refersion rejects it, and then what is required alone.
     async fn send_dead_letter(&self, message_id: &str, user: &str) {
         let refused = || Fault::unprocessable("Value exceed the char limit");
         self.sandbox.script_for(Operation::New, [refused(), refused()]);

@@ -256,7 +256,7 @@ fn far(stage: Stage) -> Progress {
         done: Done::Anonymized,
         coalesced: Some(9),
         may_have_taken_effect: true,
-        group_refusals: 2,
+        coalesced_rejections: 2,
         target,
         ..Progress::default()
     }
@@ -274,7 +274,7 @@ fn with_more_events_coalesced_or_fewer_only_what_still_holds_of_the_progress_is_
             stage: kept,
             coalesced: Some(2),
             may_have_taken_effect: false,
-            group_refusals: 0,
+            coalesced_rejections: 0,
             target: None,
             ..far(Stage::Start)
         };
@@ -284,21 +284,23 @@ fn with_more_events_coalesced_or_fewer_only_what_still_holds_of_the_progress_is_
     let expected = Progress {
         coalesced: Some(2),
         may_have_taken_effect: false,
-        group_refusals: 0,
+        coalesced_rejections: 0,
         target: None,
         ..far(Stage::Start)
     };
     assert_eq!(of(&cancelling, searching()), expected, "the next time it may be an edit");
     let deletes = [delete("u1"), delete("u1")];
-    let expected = Progress { coalesced: Some(2), may_have_taken_effect: false, group_refusals: 0, ..far(searching()) };
+    let expected =
+        Progress { coalesced: Some(2), may_have_taken_effect: false, coalesced_rejections: 0, ..far(searching()) };
     assert_eq!(of(&deletes, searching()), expected, "a delete of the same user goes on with the same affiliate");
     let as_many = Progress { coalesced: Some(2), ..far(Stage::Start) };
     let later = coalesced(&edits).progress(as_many.clone());
     assert_eq!(
-        (later.may_have_taken_effect, later.group_refusals),
-        (true, as_many.group_refusals),
+        (later.may_have_taken_effect, later.coalesced_rejections),
+        (true, as_many.coalesced_rejections),
         "refusals of the same are counted on"
     );
-    let alone = Progress { coalesced: None, may_have_taken_effect: false, group_refusals: 0, ..far(Stage::CheckEdit) };
+    let alone =
+        Progress { coalesced: None, may_have_taken_effect: false, coalesced_rejections: 0, ..far(Stage::CheckEdit) };
     assert_eq!(of(&edits[..1], Stage::CheckEdit), alone, "one alone goes on where it was");
 }

@@ -1,4 +1,4 @@
-//! A value that Refersion refuses costs none of the others, and at most two more calls.
+//! A value that Refersion rejects costs none of the others, and at most two more calls.
 //!
 //! `refused` blames no field; `refused FIELD` names one.
 

@@ -10,7 +10,7 @@ mod merchant_decisions;
 mod newer_wins;
 mod owners;
 mod placeholder_ids;
-mod refused_values;
+mod rejected_values;
 
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, http};

@@ -138,7 +138,7 @@ async fn an_ignored_event_has_a_reason() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_refersion_is_a_400_with_its_reason_and_the_event_is_a_dead_letter() {
+async fn a_rejection_by_refersion_is_a_400_with_its_reason_and_the_event_is_a_dead_letter() {
     let service = Service::start(&[]).await;
     // Also without the optional fields.
     let refused = Fault::unprocessable("The first name User of jo@example.com is not allowed.");
@@ -152,18 +152,18 @@ async fn a_refusal_by_refersion_is_a_400_with_its_reason_and_the_event_is_a_dead
 }
 
 #[tokio::test]
-async fn a_refused_key_is_a_401_and_the_event_is_delivered_once_the_key_works() {
+async fn a_rejected_key_is_a_401_and_the_event_is_delivered_once_the_key_works() {
     let service = Service::start(&[]).await;
     service.refersion.sandbox.revoke_key();
     for (id, user) in [("1", "jo"), ("2", "al")] {
         let answer = send(&service, &identify(id, user, &json!({}))).await;
         assert_eq!(answer.brief(), "401 unauthorized");
-        assert!(answer.message().starts_with("Refersion refused the API key"), "{}", answer.message());
+        assert!(answer.message().starts_with("Refersion rejected the API key"), "{}", answer.message());
         assert!(!answer.headers.contains_key("www-authenticate"), "the sender's credentials were right");
     }
     let ready = service.ready().await;
     assert_eq!((ready.status, &ready.json()["pending"]), (200, &json!(2)));
-    assert_eq!(ready.json()["refersion"], "halted: Refersion refuses the API key");
+    assert_eq!(ready.json()["refersion"], "halted: Refersion rejects the API key");
 
     service.refersion.sandbox.restore_key();
     service.refersion.until(|sandbox| sandbox.affiliates().len() == 2).await;
@@ -227,7 +227,7 @@ async fn a_transient_failure_is_retried_within_the_wait() {
 
 /// The second event waits a hundred seconds for the rate limit when the call of the first finds the key refused.
 #[tokio::test]
-async fn a_response_that_waits_when_the_key_is_refused_comes_at_once() {
+async fn a_response_that_waits_when_the_key_is_rejected_comes_at_once() {
     let refersion =
         Refersion::with(SandboxSettings { latency: Duration::from_millis(400), ..SandboxSettings::default() }).await;
     let settings = [("SERVER_WAIT", "1h"), ("REFERSION_MAX_REQUESTS_PER_SECOND", "0.01")];

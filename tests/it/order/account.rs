@@ -1,4 +1,4 @@
-//! Pauses and halts of a whole account: 429, an outage, and a key that Refersion refuses.
+//! Pauses and halts of a whole account: 429, an outage, and a key that Refersion rejects.
 
 use super::{AT_ONCE, accepted, cities};
 use crate::support::service::{Refersion, Service};
@@ -61,17 +61,17 @@ async fn an_outage_costs_one_call_in_each_pause() {
 }
 
 #[tokio::test]
-async fn a_refused_key_halts_the_account_which_goes_on_by_itself_once_it_works() {
+async fn a_rejected_key_halts_the_account_which_goes_on_by_itself_once_it_works() {
     let service = Service::start(&[]).await;
     service.refersion.sandbox.revoke_key();
     let answer = service.send(&identify("m1", "u1", &Value::Null)).await;
     assert_eq!(answer.brief(), "401 unauthorized");
-    assert!(answer.message().starts_with("Refersion refused the API key"), "{}", answer.message());
+    assert!(answer.message().starts_with("Refersion rejected the API key"), "{}", answer.message());
     let later = service.send(&identify("m2", "u2", &Value::Null)).await;
     assert_eq!(later.brief(), "401 unauthorized");
     let ready = service.ready().await;
     assert_eq!((ready.status, &ready.json()["pending"]), (200, &json!(2)));
-    assert_eq!(ready.json()["refersion"], "halted: Refersion refuses the API key");
+    assert_eq!(ready.json()["refersion"], "halted: Refersion rejects the API key");
 
     service.refersion.until(|sandbox| sandbox.calls_total() >= 4).await;
     let mut probed = service.refersion.operations();
@@ -85,9 +85,9 @@ async fn a_refused_key_halts_the_account_which_goes_on_by_itself_once_it_works()
     assert_eq!(service.send(&identify("m3", "u3", &Value::Null)).await.brief(), "200 delivered");
 }
 
-/// Of the refused calls in flight only one counts: if each lengthened the wait, the first probe would come after half an hour on average.
+/// Of the rejected calls in flight only one counts: if each lengthened the wait, the first probe would come after half an hour on average.
 #[tokio::test]
-async fn a_key_that_many_calls_find_refused_is_probed_soon() {
+async fn a_key_that_many_calls_find_rejected_is_probed_soon() {
     let latency = SandboxSettings { latency: Duration::from_millis(200), ..SandboxSettings::default() };
     let refersion = Refersion::with(latency).await;
     let service =

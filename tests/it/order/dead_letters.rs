@@ -1,4 +1,4 @@
-//! Dead letters: an event that fails for too long or is refused for good, and the next event of its user, which is delivered.
+//! Dead letters: an event that fails for too long or is rejected for good, and the next event of its user, which is delivered.
 
 use super::{AT_ONCE, accepted, cities, names, unavailable};
 use crate::support::identify;
@@ -31,7 +31,7 @@ async fn a_request_that_waits_is_answered_with_the_reason_of_the_dead_letter() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_refused_for_good_is_kept_and_the_next_is_delivered() {
+async fn an_event_that_is_rejected_for_good_is_kept_and_the_next_is_delivered() {
     let service = Service::start(&[AT_ONCE]).await;
     service.refersion.sandbox.script_for(Operation::Edit, [Fault::unprocessable("Value exceed the char limit")]);
     accepted(&service, &identify("m1", "u1", &Value::Null)).await;

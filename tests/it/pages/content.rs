@@ -47,7 +47,7 @@ async fn the_overview_says_what_happened_and_why_events_were_refused() {
         "refused at receipt: 1 in all",
         "dead letters: 1 in all",
         "Missing email address: add an `email` trait to the identify call",
-        "Refersion refused new: Value exceed the char limit",
+        "Refersion rejected new: Value exceed the char limit",
     ] {
         assert!(page.text.contains(expected), "{expected} is not in {}", page.text);
     }
@@ -65,7 +65,7 @@ async fn the_overview_says_which_account_is_halted_and_why_and_that_it_is_well_a
     service.send(&identify("m1", "u1", &json!({}))).await;
     let says =
         |text: &'static str| within(poll_until(|| get(&service, "/"), move |page: &Answer| page.text.contains(text)));
-    says("Account main is halted: Refersion refuses the API key. Events are kept and delivered once the key works")
+    says("Account main is halted: Refersion rejects the API key. Events are kept and delivered once the key works")
         .await;
     assert!(get(&service, "/accounts/main").await.text.contains("deliveries pause or are halted"));
     service.refersion.sandbox.restore_key();
@@ -148,7 +148,7 @@ async fn a_lookup_says_what_became_of_a_customers_events_and_repeats_nothing() {
         ),
         (
             "email=&user_id=markeruser1&account=main",
-            &["<h1>Found</h1>", "Refersion refused new", &format!("/dead-letters/{id}")],
+            &["<h1>Found</h1>", "Refersion rejected new", &format!("/dead-letters/{id}")],
         ),
         ("message_id=m99", &["<h1>Nothing is known</h1>", "name in logs, traces and dead letters is"]),
     ] {

@@ -30,7 +30,7 @@ async fn without_hints_the_answer_of_another_process_states_the_outcome_and_a_ha
     for number in ["2", "3"] {
         let halted = send(&identify(number, "u1", &json!({"city": number}))).await;
         assert_eq!(halted.brief(), "401 unauthorized", "{}", halted.text);
-        assert!(halted.message().starts_with("Refersion refused the API key"), "{}", halted.text);
+        assert!(halted.message().starts_with("Refersion rejected the API key"), "{}", halted.text);
     }
 }
 

@@ -58,7 +58,7 @@ fn event(user: usize, number: usize) -> Value {
     identify(&name(user, number), &format!("u{user}"), &Value::Object(traits))
 }
 
-/// What has no effect: events that died, and values that were left out of an event because Refersion refused them.
+/// What has no effect: events that died, and values that were left out of an event because Refersion rejected them.
 struct Refused {
     dead: BTreeSet<String>,
     left_out: BTreeSet<(String, String)>,
@@ -134,7 +134,7 @@ async fn refused(store: &Path, log: &str) -> Refused {
     let dead: BTreeSet<String> = letters.iter().filter_map(|id| names.get(id).cloned()).collect();
     assert_eq!(dead.len(), letters.len());
     let left_out = log.lines().filter_map(|line| {
-        let (_, fields) = line.split_once("Refersion refuses the value of ")?;
+        let (_, fields) = line.split_once("Refersion rejects the value of ")?;
         let (fields, rest) = fields.split_once(", which was left out")?;
         let event = rest.split_whitespace().find_map(|word| word.strip_prefix("event.id="))?;
         let name = names.get(event).unwrap_or_else(|| panic!("{line}"));
@@ -155,7 +155,7 @@ fn effects(call: &CallRecord) -> Vec<(u64, &Value)> {
 }
 
 /// The service says itself what it left out: that must be a value of this very event, and must have been in a refused call.
-fn assert_left_out_was_refused(refused: &Refused, at_fault: &BTreeSet<Stated>) {
+fn assert_left_out_was_rejected(refused: &Refused, at_fault: &BTreeSet<Stated>) {
     let events = (0..USERS).flat_map(|user| (0..EVENTS).map(move |number| (user, number)));
     let texts: BTreeMap<(String, String), String> = events
         .flat_map(|(user, number)| says(user, number).into_iter().map(move |(which, text)| (user, number, which, text)))
@@ -235,7 +235,7 @@ async fn whatever_each_users_calls_are_answered_each_affiliate_ends_as_its_event
     let (_, log) = process.wait();
     let refused = refused(&folder.path().join("store.db"), &log).await;
     check(&refersion.sandbox, &refused);
-    assert_left_out_was_refused(&refused, &proxy.refused());
+    assert_left_out_was_rejected(&refused, &proxy.refused());
     for user in 0..USERS {
         let event = name(user, EVENTS - 1);
         let is_dead = refused.dead.contains(&event);

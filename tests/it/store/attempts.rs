@@ -59,7 +59,7 @@ async fn progress_and_affiliate_changes_survive_a_restart_and_the_attempt_is_int
         store.save(&Unit::of(a), &progress(6)).await;
         store.reopen().await;
         let entry = store.entries().await.remove(0);
-        assert_eq!((entry.attempted, entry.group, entry.retry), (true, vec![], None));
+        assert_eq!((entry.attempted, entry.followers, entry.retry), (true, vec![], None));
         for _ in 0..2 {
             let again = store.look_at(a).await;
             assert_eq!((again.progress, again.interrupted), (progress(6), true));
@@ -253,7 +253,7 @@ async fn an_attempt_that_panicked_is_a_failure_and_keeps_the_saved_progress() {
             store.reopen().await;
             let entry = store.entries().await.remove(0);
             assert_eq!(entry.retry.map(|retry| retry.wait), Some(wait));
-            assert_eq!(entry.group, if was_saved { vec![b] } else { Vec::new() });
+            assert_eq!(entry.followers, if was_saved { vec![b] } else { Vec::new() });
             let begun = store.look_at(a).await;
             store.store().release(&[b]);
             let saved = if was_saved { progress(4) } else { Progress::default() };

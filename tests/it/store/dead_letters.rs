@@ -46,7 +46,7 @@ async fn the_newest_come_first_page_by_page_and_a_filter_holds() {
     every(async |store| {
         let mut expected = Vec::new();
         for n in 0..7 {
-            let code = if n % 3 == 0 { OutcomeCode::Expired } else { OutcomeCode::Refused };
+            let code = if n % 3 == 0 { OutcomeCode::Expired } else { OutcomeCode::Rejected };
             let seq = store.append(&format!("m{n}"), &["u1"]).await;
             store.settle(seq, dead_of(code, n)).await;
             expected.push((seq.0, code));
@@ -95,7 +95,7 @@ async fn a_filter_that_fits_few_of_many_ends_all_the_same() {
         let appended = store.store().append(events).await.expect("appended");
         let seqs: Vec<Seq> = appended.into_iter().map(super::engine::accepted).collect();
         let settled = seqs.iter().enumerate().map(|(n, seq)| {
-            let code = if n == 2_300 { OutcomeCode::Expired } else { OutcomeCode::Refused };
+            let code = if n == 2_300 { OutcomeCode::Expired } else { OutcomeCode::Rejected };
             let unit = refersion_destination::scheduling::Unit::of(*seq);
             let (store, account) = (std::sync::Arc::clone(store.store()), store.account.clone());
             async move { store.settle(&account, &unit, dead_of(code, 9), AffiliateChanges::default()).await }
@@ -118,7 +118,8 @@ async fn a_filter_that_fits_few_of_many_ends_all_the_same() {
 async fn filters_choose_by_account_reason_and_moment() {
     every(async |store| {
         let mut ids = Vec::new();
-        let table = [("a", OutcomeCode::Refused, 10), ("b", OutcomeCode::Expired, 20), ("c", OutcomeCode::Refused, 30)];
+        let table =
+            [("a", OutcomeCode::Rejected, 10), ("b", OutcomeCode::Expired, 20), ("c", OutcomeCode::Rejected, 30)];
         for (name, code, at) in table {
             let seq = store.append(name, &["u1"]).await;
             store.settle(seq, dead_of(code, at)).await;

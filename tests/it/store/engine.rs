@@ -438,7 +438,7 @@ pub fn hand_back() -> Settlement {
 }
 
 pub fn dead() -> Settlement {
-    dead_of(OutcomeCode::Refused, 9)
+    dead_of(OutcomeCode::Rejected, 9)
 }
 
 pub fn dead_of(outcome: OutcomeCode, at: i64) -> Settlement {

@@ -154,7 +154,7 @@ async fn progress_that_could_not_be_saved_was_not() {
     failed(store.store().save_progress(&store.account, &unit(&[a, b]), &progress(1), changes).await);
     repair(&outside);
     store.reopen().await;
-    assert!(store.entries().await.iter().all(|entry| !entry.attempted && entry.group.is_empty()));
+    assert!(store.entries().await.iter().all(|entry| !entry.attempted && entry.followers.is_empty()));
     assert_eq!(store.look_at(a).await.memory.by_user_id, None);
 }
 

@@ -18,7 +18,7 @@ async fn four(store: &TestStore) -> [Seq; 4] {
 
 /// The followers of each event that waits.
 async fn groups(store: &TestStore) -> Vec<(Seq, Vec<Seq>)> {
-    store.entries().await.into_iter().map(|Entry { seq, group, .. }| (seq, group)).collect()
+    store.entries().await.into_iter().map(|Entry { seq, followers, .. }| (seq, followers)).collect()
 }
 
 fn alone(seqs: &[Seq]) -> Vec<(Seq, Vec<Seq>)> {

@@ -122,7 +122,7 @@ async fn a_delivery_in_flight_is_interrupted_with_its_progress_and_its_group() {
         let entries = store.entries().await;
         let entry = entries.iter().find(|entry| entry.seq == begun.seq).expect("it waits");
         let mut group = Vec::new();
-        for seq in &entry.group {
+        for seq in &entry.followers {
             group.push(name(&store.look_at(*seq).await));
         }
         assert_eq!(

@@ -59,7 +59,7 @@ async fn attempts_keep_their_progress_their_wait_and_their_group() {
     assert_eq!((handed_back.progress.stage, handed_back.interrupted), (Stage::Searching { page: 7, seen: 0 }, false));
     let marked = store.look_at(Seq(14)).await;
     assert_eq!((marked.progress.coalesced, marked.interrupted), (Some(2), true));
-    assert_eq!(entry(14).group, [Seq(15)]);
+    assert_eq!(entry(14).followers, [Seq(15)]);
 }
 
 #[tokio::test]

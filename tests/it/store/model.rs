@@ -31,13 +31,13 @@ pub struct Row {
     pub page: u32,
     pub begun: bool,
     pub failures: u32,
-    pub group: Vec<Seq>,
+    pub followers: Vec<Seq>,
     in_flight: bool,
 }
 
 impl Row {
     pub fn attempted(&self) -> bool {
-        self.page > 0 || self.begun || self.failures > 0 || !self.group.is_empty()
+        self.page > 0 || self.begun || self.failures > 0 || !self.followers.is_empty()
     }
 }
 
@@ -82,8 +82,8 @@ impl Model {
     }
 
     /// What is begun with a head and still waits.
-    pub fn group(&self, head: &Row) -> Vec<Seq> {
-        head.group.iter().copied().filter(|seq| self.waiting().iter().any(|row| row.seq == *seq)).collect()
+    pub fn followers(&self, head: &Row) -> Vec<Seq> {
+        head.followers.iter().copied().filter(|seq| self.waiting().iter().any(|row| row.seq == *seq)).collect()
     }
 
     pub fn knows(&self, name: usize) -> bool {
@@ -118,7 +118,7 @@ impl Model {
             page: 0,
             begun: false,
             failures: 0,
-            group: Vec::new(),
+            followers: Vec::new(),
             in_flight: false,
         });
     }
@@ -143,7 +143,7 @@ impl Model {
     /// False: its head does not wait.
     pub fn save(&mut self, seqs: &[Seq], page: u32) -> bool {
         let Some(row) = self.row(seqs[0]) else { return false };
-        (row.page, row.begun, row.group) = (page, true, seqs[1..].to_vec());
+        (row.page, row.begun, row.followers) = (page, true, seqs[1..].to_vec());
         true
     }
 
@@ -160,7 +160,7 @@ impl Model {
             }
             End::Dead => row.state = State::Dead { erased: false },
             End::Retry => row.failures += 1,
-            End::HandBack => row.group = Vec::new(),
+            End::HandBack => row.followers = Vec::new(),
         }
         true
     }

@@ -129,9 +129,11 @@ impl Pair<'_> {
         let (waiting, letters) = (self.model.waiting(), self.model.letters());
         assert_eq!(self.store.counts(), (waiting.len() as u64, letters.len() as u64));
         let entries = self.store.entries().await;
-        let found: Vec<_> =
-            entries.iter().map(|Entry { seq, attempted, group, .. }| (*seq, *attempted, group.clone())).collect();
-        let expected = waiting.iter().map(|row| (row.seq, row.attempted(), self.model.group(row)));
+        let found: Vec<_> = entries
+            .iter()
+            .map(|Entry { seq, attempted, followers, .. }| (*seq, *attempted, followers.clone()))
+            .collect();
+        let expected = waiting.iter().map(|row| (row.seq, row.attempted(), self.model.followers(row)));
         assert_eq!(found, expected.collect::<Vec<_>>());
         let found = self.store.store().dead_letters(&Filter::default(), 0, 1_000).await.expect("a page").letters;
         let found: Vec<_> = found.iter().map(|letter| (letter.id, letter.event.clone(), letter.erased)).collect();
@@ -204,9 +206,9 @@ impl Pair<'_> {
             (row.name.to_string(), row.page, row.begun, row.failures)
         );
         assert_eq!(begun.memory.deleted_at(), self.model.deleted_at(&row.keys).map(Timestamp));
-        let group = self.model.group(&row);
+        let group = self.model.followers(&row);
         let brought: Vec<Seq> = begun.followers.iter().map(|follower| follower.seq).collect();
-        let expected = if row.group.is_empty() { seqs[1..].to_vec() } else { group };
+        let expected = if row.followers.is_empty() { seqs[1..].to_vec() } else { group };
         assert_eq!(brought, expected);
         self.model.begin(&begun.seqs().collect::<Vec<_>>(), true);
     }
@@ -223,7 +225,7 @@ impl Pair<'_> {
         let failures = self.model.waiting().into_iter().find(|row| row.seq == seqs[0]).map_or(0, |row| row.failures);
         let settlement = match end {
             End::Done => done_with(&seqs[1..]),
-            End::Dead => dead_of(OutcomeCode::Refused, self.now),
+            End::Dead => dead_of(OutcomeCode::Rejected, self.now),
             End::HandBack => Settlement::HandBack { progress: searching(page) },
             End::Retry => {
                 let Settlement::Retry { wait, progress, failing_for, attempt, .. } = retry_with(5, searching(page))

@@ -109,7 +109,7 @@ async fn an_entry_has_the_keys_of_its_user_and_the_affiliates_they_lead_to() {
             let mut expected = users(store.keys(keys));
             expected.extend(affiliates);
             assert_eq!(entry.keys, expected, "{keys:?}");
-            assert_eq!((entry.attempted, entry.group, entry.retry), (false, vec![], None));
+            assert_eq!((entry.attempted, entry.followers, entry.retry), (false, vec![], None));
         }
         store.teach("forget", &["u2"], forget("one")).await;
         let first = &store.entries().await[0];

@@ -153,7 +153,7 @@ async fn a_delivery_cut_short_by_a_crash_is_taken_up_where_its_progress_was_save
     let changes = remember("code", store.keys(&["u1"]));
     store.store().save_progress(&store.account, &unit(&[a, b]), &progress(6), changes).await.expect("saved");
     let after = TestStore::on(&copy(&outside, &FILES));
-    assert_eq!(after.entries().await[0].group, [b]);
+    assert_eq!(after.entries().await[0].followers, [b]);
     let again = after.begin(a).await;
     assert_eq!((again.progress, again.interrupted), (progress(6), true));
     assert_eq!(again.memory.by_user_id, Some(known("code")));

@@ -125,7 +125,7 @@ async fn contents(store: &mut TestStore) -> Vec<String> {
         let (all, account) = (store.store(), &account);
         let entries = all.read(account, Seq(0), 1_000).await.expect("read");
         let units: Vec<Unit> =
-            entries.iter().map(|entry| Unit { head: entry.seq, followers: entry.group.clone() }).collect();
+            entries.iter().map(|entry| Unit { head: entry.seq, followers: entry.followers.clone() }).collect();
         let begun = all.begin(account, &units).await.expect("begun");
         all.release(&units.iter().flat_map(Unit::seqs).collect::<Vec<_>>());
         seen.extend(entries.iter().map(|entry| format!("{entry:?}")));

@@ -1,4 +1,4 @@
-//! Migration of attempts at pending events: progress, failures, retry waits, and groups of events that were begun together.
+//! Migration of attempts at pending events: progress, failures, retry waits, and events that were begun together.
 //!
 //! In: `v5_events` and `v5_leases`. Out: rows of `attempts`. An event that is leased, or was when a process ended, counts
 //! as begun, so it is interrupted. Moments become durations, within limits, so that a clock that was wrong does no harm.

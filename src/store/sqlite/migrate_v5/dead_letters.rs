@@ -32,5 +32,5 @@ fn codes(connection: &Connection) -> rusqlite::Result<Vec<String>> {
 }
 
 fn outcome(code: &str) -> OutcomeCode {
-    OutcomeCode::ALL.iter().copied().find(|known| known.as_str() == code).unwrap_or(OutcomeCode::Refused)
+    OutcomeCode::ALL.iter().copied().find(|known| known.as_str() == code).unwrap_or(OutcomeCode::Rejected)
 }

@@ -133,7 +133,7 @@ pub fn attribute(name: &str) -> Attribute {
 /// The attributes that events state, beside name and e-mail: `company` is shown by `get`, `address2` may be cleared.
 pub const ATTRIBUTES: [&str; 4] = ["city", "company", "address2", "#11"];
 
-/// Values; `refused`: one of them may be the one that Refersion refuses. Of several, others may be given up to save calls.
+/// Values; `refused`: one of them may be the one that Refersion rejects. Of several, others may be given up to save calls.
 fn values(refused: bool) -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     let attribute = |name: &'static str| {
         let clearable = u32::from(name == "address2");

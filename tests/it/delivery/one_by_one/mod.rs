@@ -44,7 +44,7 @@ fn world() -> impl Strategy<Value = World> {
     })
 }
 
-/// The attributes for which two events state the value that Refersion refuses. It is remembered, and not tried again; whether a value
+/// The attributes for which two events state the value that Refersion rejects. It is remembered, and not tried again; whether a value
 /// that was stated in between is sent depends on what is coalesced.
 fn refused_again(intents: &[Intent]) -> BTreeSet<Attribute> {
     let identifies = intents.iter().filter_map(|intent| match intent {

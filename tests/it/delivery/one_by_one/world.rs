@@ -14,7 +14,7 @@ use refersion_destination::domain::{
 use refersion_destination::mapping::Intent;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The value that Refersion refuses for any attribute.
+/// The value that Refersion rejects for any attribute.
 pub const REFUSED: &str = "X";
 
 /// An affiliate of the model.
@@ -268,7 +268,7 @@ fn is_email(attribute: &Attribute) -> bool {
     *attribute == Attribute::Field(Field::Email)
 }
 
-/// Why Refersion refuses these values. It names the field.
+/// Why Refersion rejects these values. It names the field.
 fn refusal(profile: &Profile) -> Option<Rejection> {
     let (attribute, _) = profile.iter().find(|(_, value)| *value == REFUSED)?;
     let name = match attribute {

@@ -1,4 +1,4 @@
-//! A request for many that Refersion refuses because of one affiliate: only that one becomes a dead letter.
+//! A request for many that Refersion rejects because of one affiliate: only that one becomes a dead letter.
 
 use super::{FULL, assert_each_was_sent, cities, city, each_identify, knowing, operations, send_all, since, sizes};
 use crate::support::service::{Refersion, Service};
@@ -6,7 +6,7 @@ use refersion_destination::domain::{AffiliateStatus, Field};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
-/// Halving fifty down to one: of each pair one is refused and the other passes.
+/// Halving fifty down to one: of each pair one is rejected and the other passes.
 const HALVINGS: usize = 1 + 2 * 6;
 
 /// Fifty known users move to Oslo, and number 17 says `poison` as well.
@@ -24,18 +24,18 @@ async fn with_poisoned(poison: &Value, settings: &[(&str, &str)]) -> (Service, u
     (service, before)
 }
 
-/// A value that Refersion refuses and that no affiliate can be without.
+/// A value that Refersion rejects and that no affiliate can be without.
 fn required() -> Value {
     json!({"name": "x".repeat(300)})
 }
 
-/// The refused affiliate was found by splitting, was refused so often by itself, and nothing was sent twice.
-fn assert_halved(service: &Service, before: usize, refused_alone: usize) {
+/// The rejected affiliate was found by splitting, was rejected so often by itself, and nothing was sent twice.
+fn assert_halved(service: &Service, before: usize, rejected_alone: usize) {
     let sandbox = &service.refersion.sandbox;
     let calls = since(before, sandbox);
     assert!(calls.len() <= HALVINGS + 1, "{} calls: {:?}", calls.len(), sizes(&calls));
     let alone = calls.iter().filter(|call| sizes(std::slice::from_ref(call)) == [1] && call.status == Some(422));
-    assert_eq!(alone.count(), refused_alone);
+    assert_eq!(alone.count(), rejected_alone);
     for affiliate in sandbox.affiliates() {
         let said = crate::support::affiliate_updates::values("city", affiliate.id.0, sandbox);
         assert!(said.iter().filter(|(_, effective)| *effective).count() <= 1, "{said:?}");
@@ -43,7 +43,7 @@ fn assert_halved(service: &Service, before: usize, refused_alone: usize) {
 }
 
 #[tokio::test]
-async fn a_refused_affiliate_becomes_a_dead_letter_alone_and_the_others_of_the_request_are_changed() {
+async fn a_rejected_affiliate_becomes_a_dead_letter_alone_and_the_others_of_the_request_are_changed() {
     let (service, before) = with_poisoned(&required(), &[]).await;
     let sandbox = &service.refersion.sandbox;
     assert_eq!(cities("Oslo", sandbox), FULL - 1);
@@ -53,7 +53,7 @@ async fn a_refused_affiliate_becomes_a_dead_letter_alone_and_the_others_of_the_r
 }
 
 #[tokio::test]
-async fn a_refused_value_is_left_out_alone_and_the_others_of_the_request_are_changed() {
+async fn a_rejected_value_is_left_out_alone_and_the_others_of_the_request_are_changed() {
     let custom = ("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#);
     for poison in
         [json!({"company": "x".repeat(300)}), json!({"plan": "x".repeat(300)}), json!({"email": "theirs@example.com"})]
@@ -69,9 +69,9 @@ async fn a_refused_value_is_left_out_alone_and_the_others_of_the_request_are_cha
 }
 
 #[tokio::test]
-async fn a_refused_request_for_many_is_split_in_halves_whatever_the_words_of_the_refusal() {
+async fn a_rejected_request_for_many_is_split_in_halves_whatever_the_words_of_the_rejection() {
     let status = |status, body| Fault::Status { status, body, retry_after: None };
-    for refusal in [
+    for rejection in [
         status(204, json!({"error": "Invalid field X"})),
         status(400, json!({"error": "Missing required field X"})),
         status(404, json!({"error": ["Bad request, no body", "Offer does not exists on the database."]})),
@@ -81,17 +81,17 @@ async fn a_refused_request_for_many_is_split_in_halves_whatever_the_words_of_the
     ] {
         let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
         let sandbox = &service.refersion.sandbox;
-        sandbox.script_for(Operation::Edit, [refusal.clone()]);
+        sandbox.script_for(Operation::Edit, [rejection.clone()]);
         send_all(&service, each_identify(FULL, "moved", &city("Oslo"))).await;
         service.until_drained().await;
-        assert_eq!(sizes(&since(before, sandbox)), [FULL, FULL / 2, FULL / 2], "{refusal:?}");
+        assert_eq!(sizes(&since(before, sandbox)), [FULL, FULL / 2, FULL / 2], "{rejection:?}");
         assert_each_was_sent(&["Oslo"], sandbox);
-        assert_eq!(super::dead_letters(&service).await, 0, "{refusal:?}");
+        assert_eq!(super::dead_letters(&service).await, 0, "{rejection:?}");
     }
 }
 
 #[tokio::test]
-async fn a_refused_status_change_of_many_is_split_in_halves() {
+async fn a_rejected_status_change_of_many_is_split_in_halves() {
     let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
     let sandbox = &service.refersion.sandbox;
     sandbox.script_for(Operation::StatusChange, [Fault::unprocessable("no"), Fault::Pass, Fault::unprocessable("no")]);
@@ -103,7 +103,7 @@ async fn a_refused_status_change_of_many_is_split_in_halves() {
 }
 
 #[tokio::test]
-async fn a_pause_while_a_refused_request_is_split_hands_back_the_calls_that_were_not_sent() {
+async fn a_pause_while_a_rejected_request_is_split_hands_back_the_calls_that_were_not_sent() {
     let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
     let sandbox = &service.refersion.sandbox;
     sandbox.script_for(Operation::Edit, [Fault::unprocessable("no"), Fault::too_many_calls(Some(1))]);
@@ -118,7 +118,7 @@ async fn a_pause_while_a_refused_request_is_split_hands_back_the_calls_that_were
 
 /// The worst case: the request is split down to each affiliate.
 #[tokio::test]
-async fn if_every_affiliate_is_refused_each_is_a_dead_letter_within_a_bounded_number_of_calls() {
+async fn if_every_affiliate_is_rejected_each_is_a_dead_letter_within_a_bounded_number_of_calls() {
     let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
     send_all(&service, each_identify(FULL, "moved", &required())).await;
     service.until_drained().await;
@@ -128,7 +128,7 @@ async fn if_every_affiliate_is_refused_each_is_a_dead_letter_within_a_bounded_nu
 
 /// A value that may be left out costs as many calls, and one more for each affiliate with other values.
 #[tokio::test]
-async fn if_one_value_of_every_affiliate_is_refused_each_is_delivered_without_it_within_a_bounded_number_of_calls() {
+async fn if_one_value_of_every_affiliate_is_rejected_each_is_delivered_without_it_within_a_bounded_number_of_calls() {
     let company = "x".repeat(300);
     for (traits, most) in
         [(json!({"company": company}), 2 * FULL - 1), (json!({"company": company, "city": "Oslo"}), 3 * FULL - 1)]
@@ -164,7 +164,7 @@ async fn with_poisoned_event(poisoned: usize, poison: &Value) -> (Service, usize
 
 /// The newest value of the other events counts.
 #[tokio::test]
-async fn of_coalesced_events_a_refused_one_becomes_a_dead_letter_alone() {
+async fn of_coalesced_events_a_rejected_one_becomes_a_dead_letter_alone() {
     for poisoned in [0, 4, 9] {
         let (service, before) = with_poisoned_event(poisoned, &required()).await;
         let sandbox = &service.refersion.sandbox;
@@ -177,7 +177,7 @@ async fn of_coalesced_events_a_refused_one_becomes_a_dead_letter_alone() {
 }
 
 #[tokio::test]
-async fn of_coalesced_events_a_refused_value_is_left_out_alone() {
+async fn of_coalesced_events_a_rejected_value_is_left_out_alone() {
     for poisoned in [0, 4, 9] {
         let (service, before) = with_poisoned_event(poisoned, &json!({"company": "x".repeat(300)})).await;
         let sandbox = &service.refersion.sandbox;
@@ -189,12 +189,12 @@ async fn of_coalesced_events_a_refused_value_is_left_out_alone() {
     }
 }
 
-/// An event whose value was refused, and that then fails, is not tried again together with the next: what it leaves out is its own.
+/// An event whose value was rejected, and that then fails, is not tried again together with the next: what it leaves out is its own.
 #[tokio::test]
 async fn what_one_event_leaves_out_is_not_left_out_of_the_next_although_a_call_fails_between() {
     let service = Service::start(&[super::AT_ONCE]).await;
-    let refused = || Fault::unprocessable("Rome is not a allowed value for field city");
-    service.refersion.sandbox.script_for(Operation::New, [refused(), refused(), Fault::status(500)]);
+    let rejected = || Fault::unprocessable("Rome is not a allowed value for field city");
+    service.refersion.sandbox.script_for(Operation::New, [rejected(), rejected(), Fault::status(500)]);
     let event = |name, city| crate::support::identify(name, "u0", &json!({"city": city, "company": name}));
     send_all(&service, vec![event("m0", "Rome"), event("m1", "Oslo")]).await;
     service.until_drained().await;

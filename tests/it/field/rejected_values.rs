@@ -1,4 +1,4 @@
-//! One value that Refersion refuses does not cost the others, and not many calls.
+//! One value that Refersion rejects does not cost the others, and not many calls.
 
 use super::{calls, hold, identify, play, send_all, shown, words};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ async fn a_new_email_that_is_taken_stays_as_it_is_and_everything_else_is_applied
 }
 
 #[tokio::test]
-async fn an_optional_value_that_refersion_refuses_is_left_out_with_at_most_two_more_calls() {
+async fn an_optional_value_that_refersion_rejects_is_left_out_with_at_most_two_more_calls() {
     let long = "x".repeat(300);
     let known = || identify("u1", json!({"email": "ann@example.com"}));
     let told = |more: Value| {
@@ -46,7 +46,7 @@ async fn an_optional_value_that_refersion_refuses_is_left_out_with_at_most_two_m
             let (service, answers) = play(&[CUSTOM], events).await;
             assert_eq!(words(&answers), ends, "{claim}");
             let message = answers.last().expect("an answer").message();
-            assert!(message.contains(&format!("refuses the value of {left_out}")), "{claim}: {message}");
+            assert!(message.contains(&format!("rejects the value of {left_out}")), "{claim}: {message}");
             assert!(!message.contains("xxx"), "{claim}: {message}");
             assert_eq!(shown(&service, "email city company 77"), ["ann@example.com Rome - -"], "{claim}");
             assert!(calls(&service) <= most, "{claim}: {:?}", service.refersion.operations());
@@ -58,7 +58,7 @@ async fn an_optional_value_that_refersion_refuses_is_left_out_with_at_most_two_m
 }
 
 #[tokio::test]
-async fn an_affiliate_is_never_lost_however_many_values_are_refused() {
+async fn an_affiliate_is_never_lost_however_many_values_are_rejected() {
     let long = "x".repeat(300);
     let many = json!({"email": "ann@example.com", "company": long, "city": long, "phone": long, "plan": long});
     hold(
@@ -70,7 +70,7 @@ async fn an_affiliate_is_never_lost_however_many_values_are_refused() {
 }
 
 #[tokio::test]
-async fn a_required_value_that_refersion_refuses_makes_a_dead_letter() {
+async fn a_required_value_that_refersion_rejects_makes_a_dead_letter() {
     let long = identify("u1", json!({"email": "ann@example.com", "name": format!("{} Lee", "x".repeat(300))}));
     let (service, answers) = play(&[], vec![long]).await;
     assert_eq!(words(&answers), "rejected");

@@ -1,6 +1,6 @@
-//! Killed between any two steps: after the restart the remaining calls are made, and only those.
+//! Killed between any two calls: after the restart the remaining calls are made, and only those.
 //!
-//! A call hangs, with its effect or without, so that the process stands at a known step; then it is killed.
+//! A call hangs, with its effect or without, so that the process stands at a known call; then it is killed.
 
 use super::drained;
 use crate::support::process::Process;

@@ -82,7 +82,7 @@ fn remember(n: u32) -> AffiliateChanges {
 }
 
 fn dead() -> Settlement {
-    Settlement::Dead { outcome: OutcomeCode::Refused, reason: "no".to_owned(), at: Timestamp(9) }
+    Settlement::Dead { outcome: OutcomeCode::Rejected, reason: "no".to_owned(), at: Timestamp(9) }
 }
 
 fn settled(tx: &mut WriteTx<'_>, unit: Unit, settlement: Settlement, changes: AffiliateChanges) {

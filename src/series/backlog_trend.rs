@@ -1,6 +1,6 @@
-//! How fast a backlog drains (its throughput), and when it will be empty (its ETA).
+//! How fast a backlog becomes smaller (its throughput), and when it will be empty (its ETA).
 //!
-//! In: how many events were pending, and when. Out: a [`Drain`]. The rate is measured over the time for which the backlog has become
+//! In: how many events were pending, and when. Out: a [`BacklogTrend`]. The rate is measured over the time for which the backlog has become
 //! smaller without interruption, if that is long enough: after a burst, the time in which it arrived says nothing. Otherwise it
 //! is measured over the whole window. Invariants: pure; a bounded number of samples; nothing is estimated from a single one.
 //! Deliberately absent: whether the account is paused or halted, which its health says.
@@ -24,7 +24,7 @@ pub(super) struct BacklogSamples(VecDeque<(Timestamp, u64)>);
 
 /// How a backlog develops.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Drain {
+pub struct BacklogTrend {
     /// By how many events it becomes smaller in a second; below zero if it grows. `None`: not known yet.
     pub per_second: Option<f64>,
     /// After what time it will be empty if it goes on so. `None`: it does not become smaller, or it is not known yet.
@@ -45,23 +45,23 @@ impl BacklogSamples {
 }
 
 /// How the backlog develops, by its latest samples.
-pub(super) fn estimate(backlog: &BacklogSamples) -> Drain {
+pub(super) fn estimate(backlog: &BacklogSamples) -> BacklogTrend {
     let samples: Vec<(Timestamp, u64)> = backlog.0.iter().copied().collect();
-    let Some((now, pending)) = samples.last().copied() else { return Drain::default() };
+    let Some((now, pending)) = samples.last().copied() else { return BacklogTrend::default() };
     if pending == 0 {
-        return Drain { per_second: None, empty_in: Some(Duration::ZERO) };
+        return BacklogTrend { per_second: None, empty_in: Some(Duration::ZERO) };
     }
     let falls = samples.windows(2).rev().take_while(|pair| pair[1].1 < pair[0].1).count();
     let from = if falls >= FALLING { samples.len() - 1 - falls } else { 0 };
     let (then, before) = samples[from];
     let elapsed = now.since(then);
     if elapsed.is_zero() {
-        return Drain::default();
+        return BacklogTrend::default();
     }
     let per_second = (float(before) - float(pending)) / elapsed.as_secs_f64();
     let seconds = float(pending) / per_second;
     let empty_in = (per_second > 0.0 && seconds <= LONGEST.as_secs_f64()).then(|| Duration::from_secs_f64(seconds));
-    Drain { per_second: Some(per_second), empty_in }
+    BacklogTrend { per_second: Some(per_second), empty_in }
 }
 
 /// A backlog is bounded far below four billion.
@@ -73,10 +73,10 @@ fn float(events: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn seconds(drain: Drain) -> (Option<i64>, Option<u64>) {
+    fn seconds(trend: BacklogTrend) -> (Option<i64>, Option<u64>) {
         #[expect(clippy::cast_possible_truncation, reason = "small")]
         let rate = |rate: f64| rate.round() as i64;
-        (drain.per_second.map(rate), drain.empty_in.map(|time| time.as_secs()))
+        (trend.per_second.map(rate), trend.empty_in.map(|time| time.as_secs()))
     }
 
     #[test]
@@ -86,7 +86,7 @@ mod tests {
             ("one sample says nothing", &[500], (None, None)),
             ("it is empty", &[900, 400, 0], (None, Some(0))),
             ("it was always empty", &[0, 0], (None, Some(0))),
-            ("it drains evenly", &[1_000, 900, 800, 700, 600], (Some(20), Some(30))),
+            ("it becomes smaller evenly", &[1_000, 900, 800, 700, 600], (Some(20), Some(30))),
             ("two samples are enough", &[1_000, 900], (Some(20), Some(45))),
             ("it grows", &[100, 200, 300, 400], (Some(-20), None)),
             ("it stays as it is", &[300, 300, 300], (Some(0), None)),
@@ -97,7 +97,7 @@ mod tests {
             ),
             ("right after a burst it has grown", &[0, 20_000, 19_900], (Some(-1990), None)),
             ("it goes up and down", &[130, 110, 120, 100, 105], (Some(1), Some(84))),
-            ("it hardly drains", &[4_000_000, 3_999_999], (Some(0), None)),
+            ("it hardly becomes smaller", &[4_000_000, 3_999_999], (Some(0), None)),
             ("after an interruption of the fall the window counts", &[900, 800, 700, 700, 690], (Some(11), Some(65))),
         ] {
             let mut backlog = BacklogSamples::default();
@@ -117,6 +117,6 @@ mod tests {
     #[test]
     fn a_clock_that_goes_back_gives_no_estimate() {
         let backlog = BacklogSamples([(Timestamp(10_000), 5), (Timestamp(0), 3)].into());
-        assert_eq!(estimate(&backlog), Drain::default());
+        assert_eq!(estimate(&backlog), BacklogTrend::default());
     }
 }
