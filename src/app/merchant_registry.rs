@@ -35,6 +35,9 @@ use std::time::{Duration, Instant};
 /// How long the verification of a key may take, including the wait for a permit. Segment stops waiting for a response after
 /// 5 s.
 const VERIFICATION_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// How long a request waits for the admission of its key: a store that is silent when the key is to be kept takes longer. The key
+/// is kept all the same.
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The accounts of verified keys. Cheap to clone; all clones share the same accounts.
 #[derive(Clone)]
@@ -172,10 +175,14 @@ impl MerchantAccounts for MerchantRegistry {
             return admission;
         }
         let (inner, pair) = (Arc::clone(&self.0), hash_key.key_pair(&key));
-        // In a task of its own: if the caller disconnects, the key is still verified and stored.
+        // In a task of its own: if the caller disconnects or is answered before, the key is still verified and stored.
         let task = tokio::spawn(async move { inner.verifier.admit_once(pair, inner.verify(&name, &key)).await });
-        // Err: the task panicked, which is a bug.
-        task.await.unwrap_or(Err(AdmissionError::KeyUnverified))
+        match tokio::time::timeout(ADMISSION_TIMEOUT, task).await {
+            // Err: the task panicked, which is a bug.
+            Ok(ended) => ended.unwrap_or(Err(AdmissionError::KeyUnverified)),
+            // The verification has ended before.
+            Err(_) => Err(AdmissionError::KeyNotStored),
+        }
     }
 
     fn meter(&self) -> &Meter {

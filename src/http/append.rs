@@ -2,8 +2,8 @@
 //!
 //! In: events. Out: for each, whether it was appended. Invariant: an append that has begun runs to its end, and then the worker
 //! is woken if an event was accepted. It runs in the task of its request while the client is connected, and moves to a task of
-//! its own when the client disconnects: so the usual request needs no second task. Deliberately absent: transactions and group
-//! commit, which are the store's.
+//! its own when the client disconnects or is answered before: so the usual request needs no second task. Deliberately absent:
+//! transactions and group commit, which are the store's.
 
 use super::AccountEndpoint;
 use super::response::ApiResponse;
@@ -13,14 +13,26 @@ use crate::telemetry::traces::{Span, SpanKind, TraceContext};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// Appends `events` and wakes the worker.
+/// A request whose key had to be verified is answered so long after its receipt, whatever the store does. Segment waits 5 seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+/// A store that is silent gives an append up after 3 seconds; together with a shorter admission than this, it is in time.
+const SHORT_ADMISSION: Duration = Duration::from_secs(1);
+
+/// How long the append of a request is waited for whose admission took so long. `None`: as long as the store itself waits.
+pub(super) fn timeout_after(admission: Duration) -> Option<Duration> {
+    (admission > SHORT_ADMISSION).then(|| ANSWER_TIMEOUT.saturating_sub(admission))
+}
+
+/// Appends `events` and wakes the worker. After the `timeout` the append goes on without its caller.
 /// The span of it belongs to `trace`, and links to the events.
 pub(super) async fn append(
     endpoint: &AccountEndpoint,
     events: Vec<NewEvent>,
     trace: Option<TraceContext>,
+    timeout: Option<Duration>,
 ) -> Result<Vec<Appended>, ApiResponse> {
     let (store, wake_worker) = (Arc::clone(&endpoint.store), Arc::clone(&endpoint.wake_worker));
     let meter = endpoint.meter.clone();
@@ -41,7 +53,11 @@ pub(super) async fn append(
         }
         appended
     });
-    Ok(CompleteOnDrop(Some(append)).await?)
+    let append = CompleteOnDrop(Some(append));
+    Ok(match timeout {
+        Some(timeout) => tokio::time::timeout(timeout, append).await.map_err(|_| ApiResponse::NotStored)??,
+        None => append.await?,
+    })
 }
 
 fn end(span: Option<Span>, accepted: usize, error: Option<&StoreError>) {

@@ -9,11 +9,11 @@
 //! Where another process delivers for the account, the store says how the event ended, and whether the account is paused or halted. The
 //! response to an array does not wait; it has a result per event. Invariants: a client that disconnects loses the response and nothing
 //! else; time that passed before the event was stored is not waited for again, since Segment's own patience counts from when it sent the
-//! request. Deliberately absent: calls to Refersion.
+//! request; nor is time that the verification of its key took. Deliberately absent: calls to Refersion.
 
 use super::account_registry::credentials;
 use super::answered::{Answered, log_auth_error};
-use super::append::append;
+use super::append::{append, timeout_after};
 use super::body::{self, RawBody};
 use super::limits::{MAX_EVENT_BYTES, MAX_NOTES_OF_ARRAY};
 use super::parse::{ItemDecision, ParsedBody, ParsedItem, parse_body};
@@ -31,7 +31,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The methods of the webhook, as a response names them.
 pub(super) const METHODS: &str = "POST, PUT, PATCH";
@@ -66,10 +66,11 @@ pub(super) async fn account_endpoint(State(registry): State<Arc<AccountRegistry>
     }
 }
 
-/// When a request was received, and what its spans belong to.
+/// When a request was received, what its spans belong to, and how long its append is waited for.
 struct Arrival {
     at: Instant,
     trace: Option<TraceContext>,
+    append_timeout: Option<Duration>,
 }
 
 async fn respond(
@@ -78,12 +79,16 @@ async fn respond(
     request: Request,
     received_at: Instant,
 ) -> Response {
+    let append_timeout = timeout_after(received_at.elapsed());
     let (head, mut body) = request.into_parts();
     let account = endpoint.as_ref().ok().map(Arc::clone);
     let span = Span::of_request("receive", head.headers.get("traceparent").map(HeaderValue::as_bytes));
     let trace = span.as_ref().map(Span::context);
     let received = match endpoint {
-        Ok(endpoint) => receive(&endpoint, &head.headers, &mut body, Arrival { at: received_at, trace }).await,
+        Ok(endpoint) => {
+            let arrival = Arrival { at: received_at, trace, append_timeout };
+            receive(&endpoint, &head.headers, &mut body, arrival).await
+        }
         Err(error) => Err(error),
     };
     let answered = match received {
@@ -123,7 +128,7 @@ async fn receive(
     let (body, _permit) = body::read(headers, body).await?;
     match parse(endpoint, pending, body, endpoint.clock.now()).await? {
         ParsedBody::One(item) => Ok(answer_one(endpoint, *item, arrival).await),
-        ParsedBody::Many(items) => handle_many(endpoint, items, arrival.trace).await,
+        ParsedBody::Many(items) => handle_many(endpoint, items, arrival).await,
     }
 }
 
@@ -172,7 +177,7 @@ async fn handle_one(
         ItemDecision::Append(event, if_unknown) => (event, if_unknown),
     };
     let waiter = (!endpoint.max_wait.is_zero()).then(|| endpoint.signals.wait_for(event.id)).flatten();
-    match append(endpoint, vec![event], arrival.trace).await?.first() {
+    match append(endpoint, vec![event], arrival.trace, arrival.append_timeout).await?.first() {
         Some(Appended::Accepted { seq, pending }) if *pending < endpoint.concurrency => {
             Ok(wait_for_outcome(endpoint, *seq, waiter, arrival.at).await)
         }
@@ -243,7 +248,7 @@ fn append_result(appended: Appended, if_unknown: Option<ApiResponse>) -> ApiResp
 async fn handle_many(
     endpoint: &AccountEndpoint,
     items: Vec<ParsedItem>,
-    trace: Option<TraceContext>,
+    Arrival { trace, append_timeout, .. }: Arrival,
 ) -> Result<Answered, ApiResponse> {
     let mut labels = Vec::with_capacity(items.len());
     let mut results = Vec::with_capacity(items.len());
@@ -266,7 +271,7 @@ async fn handle_many(
     }
     if !events.is_empty() {
         let failed = |error: &ApiResponse| labels.iter().for_each(|label| count(endpoint, label.kind, error));
-        let appended = append(endpoint, events, trace).await.inspect_err(failed)?;
+        let appended = append(endpoint, events, trace, append_timeout).await.inspect_err(failed)?;
         for ((index, if_unknown), appended) in unresolved.into_iter().zip(appended) {
             results[index] = append_result(appended, if_unknown);
         }

@@ -1,6 +1,7 @@
 //! PostgreSQL stops, crashes and comes back, or its connections break: events are refused meanwhile, and all goes on by itself.
 
 use super::cluster::{Cluster, post, until_owned};
+use crate::support::service::Refersion;
 use crate::support::{API_KEY, Answer, basic, client, http, identify, poll_until, within};
 use refersion_destination::sandbox::SandboxSettings;
 use serde_json::{Value, json};
@@ -121,6 +122,44 @@ async fn the_wait_for_the_outcome_includes_that_for_a_database_that_is_silent() 
         }
     }
     panic!("it waited anew each time");
+}
+
+/// The key of each request is new, and its verification takes two seconds; then the store is silent for as long as it may be, when the
+/// key is to be kept, or when the event is to be appended. One after the other, they would take as long as Segment waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_new_and_a_database_that_is_silent_are_answered_before_the_sender_gives_up() {
+    const SEGMENTS_PATIENCE: Duration = Duration::from_secs(5);
+    let slow = SandboxSettings { latency: Duration::from_secs(2), ..SandboxSettings::default() };
+    let Some(mut cluster) = Cluster::start().await else { return };
+    cluster.refersion = Refersion::of_any_key(slow).await;
+    let any_key = [
+        ("SEGMENT_ACCEPT_ANY_API_KEY", "true"),
+        ("STORE_SEAL_KEY", "c2VhbC1rZXktb25lLW9mLXRoaXJ0eS10d28tYnl0ZXM="),
+        ("REFERSION_API_KEY", ""),
+    ];
+    let process = cluster.process(&any_key);
+    let database = cluster.connect().await;
+    let in_time = async |table: &str, number: u8| {
+        database.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.expect("locked");
+        let event = identify("1", "u1", &Value::Null).to_string();
+        let request = client().build().expect("a client").post(format!("{}/segment", process.server));
+        let request = request.header("Authorization", basic(&format!("pub_{table}{number}.sec"))).body(event);
+        let sent = Instant::now();
+        let answer = within(request.send()).await.expect("answered");
+        let took = sent.elapsed();
+        let answer = Answer::read(answer).await.expect("a body");
+        database.batch_execute("ROLLBACK").await.expect("unlocked");
+        assert_eq!(answer.brief(), "503 unavailable");
+        // On a busy machine the verification itself may take too long.
+        answer.message().starts_with("the event could not be stored") && took < SEGMENTS_PATIENCE
+    };
+    for table in ["sealed_keys", "log"] {
+        let mut number = 0;
+        while !in_time(table, number).await {
+            number += 1;
+            assert!(number < 10, "{table}: it waited for one after the other each time");
+        }
+    }
 }
 
 /// As a server that was made a standby, or whose disk is full, would: it refuses to write, but its connections stay.

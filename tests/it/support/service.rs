@@ -32,7 +32,15 @@ impl Refersion {
     /// One that accepts `key` only, with `settings` else.
     pub async fn of(key: &str, settings: SandboxSettings) -> Self {
         let api_key = Some(ApiKey::parse(key).expect("a key"));
-        let sandbox = Sandbox::new(SandboxSettings { api_key, ..settings });
+        Self::serve(Sandbox::new(SandboxSettings { api_key, ..settings })).await
+    }
+
+    /// One that accepts any key, with `settings` else.
+    pub async fn of_any_key(settings: SandboxSettings) -> Self {
+        Self::serve(Sandbox::new(SandboxSettings { api_key: None, ..settings })).await
+    }
+
+    async fn serve(sandbox: Sandbox) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base_url = format!("http://{}/v2", listener.local_addr().expect("bound"));
         tokio::spawn(sandbox.serve(listener));
