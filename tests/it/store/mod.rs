@@ -2,8 +2,8 @@
 //!
 //! They use `dyn Store` through [`engine::TestStore`], which can open, close and reopen it; a further engine is added to
 //! [`engine::every`]. Promises of the SQLite engine alone (its file, its lock, its WAL, its earlier versions) are tested in
-//! [`migrate_v5`], [`migrate_v6`], [`damaged`], [`erased`], [`failure`], [`file`], [`torn`] and [`writes`]; those of the PostgreSQL
-//! engine alone in [`elsewhere`], [`postgres_tls`], [`several_processes`] and [`vacuum`]. Which events of a user may run is
+//! [`migrate_v5`], [`migrate_v6`], [`migrate_v8`], [`damaged`], [`erased`], [`failure`], [`file`], [`torn`] and [`writes`]; those of
+//! the PostgreSQL engine alone in [`elsewhere`], [`postgres_tls`], [`several_processes`] and [`vacuum`]. Which events of a user may run is
 //! decided in `src/scheduling` and tested there. No test sleeps: moments are arguments.
 
 mod affiliates;
@@ -28,6 +28,7 @@ mod lookup;
 mod measured;
 mod migrate_v5;
 mod migrate_v6;
+mod migrate_v8;
 mod model;
 mod postgres_tls;
 mod random;
