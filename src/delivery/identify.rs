@@ -115,6 +115,7 @@ fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, mut known: Kn
     at_fault.newer(&known.sent).record(input.hash, &mut known.sent);
     let left_out = rejected.names();
     status::confirm(input, wanted, &mut known);
+    let states_taken_email = current.has_taken_email(input.hash, &known.sent);
     let code = known.code.clone();
     state.known = Some(known);
     let action = match progress.done {
@@ -123,7 +124,9 @@ fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, mut known: Kn
         Done::Nothing | Done::Anonymized => Action::Unchanged,
     };
     let mut remarks = Vec::new();
-    remarks.extend(progress.rejected_values.email_taken.then_some(Remark::EmailTaken));
+    // Also with later events that state it: without the remark, their answers would read as if the conflict were solved.
+    let is_taken = progress.rejected_values.email_taken || states_taken_email;
+    remarks.extend(is_taken.then_some(Remark::EmailTaken));
     remarks.extend((!left_out.is_empty()).then_some(Remark::LeftOut(left_out)));
     match progress.present_status.kept() {
         Some(status) if action == Action::Unchanged && remarks.is_empty() => {

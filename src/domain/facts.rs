@@ -88,6 +88,11 @@ impl Facts {
         })
     }
 
+    /// Whether they state an e-mail that the affiliate does not have because Refersion rejected it: another affiliate has it.
+    pub fn has_taken_email(&self, key: &HashKey, sent: &SentAttributes) -> bool {
+        self.0.iter().any(|fact| fact.is_taken_email(key, sent) && !sent.has(key, &fact.attribute, &fact.value))
+    }
+
     /// The values alone, as an edit sends them.
     pub fn profile(&self) -> Profile {
         let mut profile = Profile::default();

@@ -268,3 +268,27 @@ async fn a_response_that_waits_while_the_service_stops_is_accepted() {
     service.stop().await;
     assert_eq!(checked(waiting.await.expect("answered")).brief(), "202 accepted");
 }
+
+#[tokio::test]
+async fn an_e_mail_that_another_affiliate_has_is_said_with_every_event_that_states_it() {
+    let service = Service::start(&[]).await;
+    for (id, user) in [("1", "jo"), ("2", "al")] {
+        assert_eq!(send(&service, &identify(id, user, &json!({}))).await.brief(), "200 delivered");
+    }
+    let says = |id: &str, more: serde_json::Value| {
+        let mut event = identify(id, "jo", &more);
+        event["traits"]["email"] = json!("al@example.com");
+        event
+    };
+    let kept = "its e-mail was not changed, because the new one belongs to another affiliate";
+    for (event, action, is_said) in [
+        (says("3", json!({})), "unchanged", true),
+        (says("4", json!({})), "unchanged", true),
+        (says("5", json!({"phone": "555"})), "updated", true),
+        (identify("6", "jo", &json!({"phone": "555"})), "unchanged", false),
+    ] {
+        let answer = send(&service, &event).await;
+        assert_eq!(delivered(&answer), format!("200 delivered {action}"), "{event}");
+        assert_eq!(answer.message().contains(kept), is_said, "{event}: {}", answer.message());
+    }
+}
