@@ -19,6 +19,17 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<N
     if parts.is_unreadable {
         notes.push(note("address", "neither an object with `street`, `city` and so on nor a text, so it was left out"));
     }
+    for part in parts.unusable() {
+        let about = match part {
+            Part::Street => "address1",
+            Part::SecondLine => "address2",
+            Part::City => "city",
+            Part::State => "state",
+            Part::Zip => "zip",
+            Part::Country => "country",
+        };
+        notes.push(note(about, "neither a text nor a number, so it was left out"));
+    }
     street(&mut parts, profile);
     profile.set(Field::City, parts.take_first(Part::City));
     let country = country(&parts, profile, notes);
@@ -79,6 +90,23 @@ mod tests {
         read(&RawJson::parse(traits).expect("JSON").as_object().expect("an object").into(), &mut profile, &mut notes);
         let said = profile.iter().map(|(attribute, value)| format!("{attribute}={value}")).collect();
         (said, notes.into_iter().map(|note| note.about).collect())
+    }
+
+    #[test]
+    fn a_part_of_another_shape_is_noted_unless_another_value_of_it_is_read() {
+        for (traits, noted) in [
+            (
+                r#"{"address":{"street":["6th St"],"city":{"name":"Bonn"},"zip":true}}"#,
+                &["address1", "city", "zip"][..],
+            ),
+            (r#"{"city":["Bonn"],"country":[1]}"#, &["city", "country"]),
+            (r#"{"address":{"city":{"name":"Bonn"}},"city":"Bonn"}"#, &[]),
+            (r#"{"address":{"country":{"code":"US"},"state":{"name":"California"}}}"#, &[]),
+            (r#"{"address":{"country":{"id":7}},"address2":false}"#, &["address2", "country"]),
+            (r#"{"city":"","zip":null,"state":" "}"#, &[]),
+        ] {
+            assert_eq!(mapped(traits).1, noted, "{traits}");
+        }
     }
 
     #[test]

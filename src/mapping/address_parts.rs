@@ -7,6 +7,7 @@
 
 use super::text;
 use crate::segment::{RawJson, Traits, clean_text};
+use std::collections::BTreeSet;
 
 /// A part of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +79,8 @@ pub(super) struct AddressParts {
     found: Vec<FoundPart>,
     /// Whether there is an address of which nothing could be read.
     pub(super) is_unreadable: bool,
+    /// Parts with a value of another shape: an object, a list, a truth value.
+    unusable: BTreeSet<Part>,
 }
 
 impl AddressParts {
@@ -106,6 +109,11 @@ impl AddressParts {
     /// The values of `part`, the preferred one first.
     pub(super) fn all(&self, part: Part) -> impl Iterator<Item = &FoundPart> {
         self.found.iter().filter(move |found| found.part == part)
+    }
+
+    /// The parts of which every value has another shape than a text or a number.
+    pub(super) fn unusable(&self) -> impl Iterator<Item = Part> {
+        self.unusable.iter().copied().filter(|part| self.all(*part).next().is_none())
     }
 
     /// Takes the preferred text of `part`; empty if there is none.
@@ -140,6 +148,9 @@ impl AddressParts {
     }
 
     fn add(&mut self, named: (usize, Part), place: FoundIn, value: RawJson<'_>) {
+        if value.as_string().is_none() && value.as_number().is_none() && !value.is_empty() {
+            self.unusable.insert(named.1);
+        }
         if let Some(number) = value.as_number() {
             self.push(named, place, number, true);
         } else if named.1 == Part::Street {
