@@ -228,7 +228,7 @@ impl From<UnknownAccount> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::BacklogFull(pending) => Self::BacklogFull(pending),
+            StoreError::BacklogFull(pending) | StoreError::ExceedsBacklog(pending) => Self::BacklogFull(pending),
             error => Self::StoreFailed(error.to_string()),
         }
     }

@@ -12,7 +12,7 @@ use super::body::{RawBody, gunzip};
 use super::limits::{MAX_EVENT_BYTES, MAX_EVENTS, MAX_NOTES};
 use super::response::ApiResponse;
 use crate::delivery::{Action, Outcome, OutcomeCode};
-use crate::domain::{EventId, SourceId, Timestamp, User, UserKey};
+use crate::domain::{EventId, Timestamp, User};
 use crate::failpoint;
 use crate::mapping::{self, Creation, Identify, Intent, Mapped, MappingError, Note};
 use crate::segment::{Envelope, Event, Kind, Malformed, PendingSignatures, RawJson, split_envelope};
@@ -47,11 +47,11 @@ pub(super) enum ItemDecision {
 }
 
 impl ItemDecision {
-    /// The id of an event to append.
-    pub(super) fn event_id(&self) -> Option<EventId> {
+    /// The id of the event.
+    pub(super) fn event_id(&self) -> EventId {
         match self {
-            Self::Append(event, _) => Some(event.id),
-            Self::Respond(..) => None,
+            Self::Append(event, _) => event.id,
+            Self::Respond(_, event) => event.id,
         }
     }
 }
@@ -195,13 +195,9 @@ fn answered(
 ) -> ItemDecision {
     let account = endpoint.account.clone();
     let keys = mapping::user(event, &endpoint.rules).keys(endpoint.store.hash_key(), &account);
-    let (id, _) = event_ids(endpoint, text, event, &keys);
-    let event = AnsweredEvent { account, id, keys, source: source(event), received_at, outcome };
+    let (id, _) = event.ids(text, endpoint.store.hash_key(), &account, &keys);
+    let event = AnsweredEvent { account, id, keys, source: event.source(), received_at, outcome };
     ItemDecision::Respond(response, Box::new(event))
-}
-
-fn source(event: &Event<'_>) -> Option<SourceId> {
-    event.project.and_then(RawJson::as_string).and_then(|id| SourceId::parse(&id))
 }
 
 fn new_event(
@@ -219,32 +215,15 @@ fn new_event(
         let none_pending_up_to = is_owner.then(|| endpoint.signals.none_pending_up_to(&keys)).flatten();
         KnownUsersOnly { none_pending_up_to, ..only }
     });
-    let (id, former_id) = event_ids(endpoint, text, event, &keys);
+    let (id, former_id) = event.ids(text, endpoint.store.hash_key(), &endpoint.account, &keys);
     NewEvent {
         account: endpoint.account.clone(),
         id,
         former_id,
         keys,
         known_users_only,
-        source: source(event),
+        source: event.source(),
         body: text.as_bytes().to_vec(),
         received_at,
-    }
-}
-
-/// The id by which repeats are recognised (the idempotency key): the `messageId`, for a delete together with its user, or without a
-/// `messageId` the bytes of the event. And the former id of a delete: releases before 0.3.0 did not look at the user.
-fn event_ids(
-    endpoint: &AccountEndpoint,
-    text: &str,
-    event: &Event<'_>,
-    user: &[UserKey],
-) -> (EventId, Option<EventId>) {
-    let (hash, account) = (endpoint.store.hash_key(), &endpoint.account);
-    let Some(message_id) = &event.message_id else { return (hash.event_by_body(account, text.as_bytes()), None) };
-    let id = hash.event_by_message_id(account, message_id);
-    match event.kind {
-        Kind::Delete => (hash.delete_by_message_id(account, message_id, user), Some(id)),
-        Kind::Identify | Kind::Unsupported(_) => (id, None),
     }
 }

@@ -61,6 +61,8 @@ pub(super) enum ApiResponse {
     EventTooLarge,
     TooManyEvents,
     BacklogFull,
+    /// More events in one request than may be pending at all, which are so many.
+    ExceedsBacklog(u64),
     UnsupportedType(String),
     InternalError,
     NotStored,
@@ -75,7 +77,7 @@ pub(super) struct ResponseBody<'a> {
     /// Of a delivered event: what became of its affiliate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) action: Option<&'static str>,
-    /// The event's name in logs, traces and dead letters, if it reached the event log.
+    /// The event's name in logs, traces, dead letters and the ledger. Absent if the event is to be sent again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(super) event: Option<EventId>,
@@ -119,7 +121,9 @@ impl ApiResponse {
             Self::Unauthenticated(_) | Self::AccountHalted => StatusCode::UNAUTHORIZED,
             Self::NotFound | Self::NotAnSdkPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BodyTooLarge | Self::EventTooLarge | Self::TooManyEvents => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge | Self::EventTooLarge | Self::TooManyEvents | Self::ExceedsBacklog(_) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::BacklogFull => StatusCode::TOO_MANY_REQUESTS,
             Self::UnsupportedType(_) => StatusCode::NOT_IMPLEMENTED,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
@@ -142,7 +146,9 @@ impl ApiResponse {
             Self::Unauthenticated(_) | Self::AccountHalted => EventStatus::Unauthorized,
             Self::NotFound | Self::NotAnSdkPath => EventStatus::NotFound,
             Self::MethodNotAllowed(_) => EventStatus::MethodNotAllowed,
-            Self::BodyTooLarge | Self::EventTooLarge | Self::TooManyEvents => EventStatus::TooLarge,
+            Self::BodyTooLarge | Self::EventTooLarge | Self::TooManyEvents | Self::ExceedsBacklog(_) => {
+                EventStatus::TooLarge
+            }
             Self::BacklogFull => EventStatus::BacklogFull,
             Self::UnsupportedType(_) => EventStatus::Unsupported,
             Self::InternalError => EventStatus::Error,
@@ -174,6 +180,9 @@ impl ApiResponse {
             Self::EventTooLarge => "the event is too large: at most 128 KiB".into(),
             Self::TooManyEvents => format!("too many events: at most {MAX_EVENTS} in an array").into(),
             Self::BacklogFull => "too many events are pending: send this one again later".into(),
+            Self::ExceedsBacklog(max) => format!("too many events: at most {max} of an account may be pending here \
+                                                  (DELIVERY_MAX_BACKLOG), so send fewer in a request")
+            .into(),
             Self::UnsupportedType(kind) => {
                 format!("unsupported event type {kind}: this destination supports identify and delete").into()
             }
@@ -220,23 +229,19 @@ impl ApiResponse {
         response
     }
 
-    /// Whether the event is in the event log, or was: then the answer names it.
-    pub(super) fn is_of_the_log(&self) -> bool {
-        matches!(
-            self,
-            Self::Settled(_)
-                | Self::SettledElsewhere(..)
-                | Self::Accepted
-                | Self::Duplicate
-                | Self::DeadLetter(_)
-                | Self::AccountHalted
-        )
+    /// Whether the ledger has the event, or will have: then the answer names it. Not if nothing of the request was stored.
+    pub(super) fn is_of_the_ledger(&self) -> bool {
+        use EventStatus as S;
+        !matches!(self.status(), S::BacklogFull | S::Error | S::Unavailable) && !matches!(self, Self::ExceedsBacklog(_))
     }
 
     /// Counts why an event with this result was not appended, if it was not. What was appended is counted when it is settled.
     pub(super) fn count_reason(&self, meter: &Meter) {
         if let Self::Ignored(reason) = self {
             meter.events_ignored(OutcomeCode::from(reason), 1);
+        } else if let Self::UnsupportedType(_) = self {
+            // No error of the customer: there is nothing to do for it.
+            meter.events_ignored(OutcomeCode::Unsupported, 1);
         } else if let Some(reason) = self.refusal() {
             meter.event_refused(reason);
         }
@@ -251,8 +256,7 @@ impl ApiResponse {
             Self::Unmappable(MappingError::InvalidEmail(_)) => RefusalReason::InvalidEmail,
             Self::Unmappable(MappingError::MissingName) => RefusalReason::MissingName,
             Self::Unmappable(MappingError::MissingUser) => RefusalReason::MissingUser,
-            Self::EventTooLarge => RefusalReason::TooLarge,
-            Self::UnsupportedType(_) => RefusalReason::UnsupportedType,
+            Self::EventTooLarge | Self::ExceedsBacklog(_) => RefusalReason::TooLarge,
             Self::BacklogFull => RefusalReason::BacklogFull,
             Self::NotStored => RefusalReason::NotStored,
             Self::InternalError => RefusalReason::InternalError,
@@ -367,6 +371,7 @@ impl From<StoreError> for ApiResponse {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::BacklogFull(_) => Self::BacklogFull,
+            StoreError::ExceedsBacklog(max) => Self::ExceedsBacklog(max),
             StoreError::NotPending
             | StoreError::NotOwner
             | StoreError::Closed

@@ -137,7 +137,7 @@ async fn answer_one(endpoint: &AccountEndpoint, item: ParsedItem, arrival: Arriv
     let id = decision.event_id();
     let response = handle_one(endpoint, decision, arrival).await.unwrap_or_else(|error| error);
     count(endpoint, kind, &response);
-    let event = id.filter(|_| response.is_of_the_log());
+    let event = response.is_of_the_ledger().then_some(id);
     let body = ResponseBody { event, notes, ..response.body() };
     Answered { response: response.with_body(&body), status: response.status(), events: 1, event }
 }
@@ -288,7 +288,7 @@ async fn handle_many(
 struct Label {
     message_id: Option<String>,
     kind: EventType,
-    event: Option<EventId>,
+    event: EventId,
     notes: Vec<String>,
 }
 
@@ -298,7 +298,7 @@ fn combined_response(results: &[ApiResponse], labels: Vec<Label>) -> Answered {
     let items = results.iter().zip(labels).map(|(result, Label { message_id, event, mut notes, .. })| {
         notes.truncate(notes_left);
         notes_left -= notes.len();
-        let event = event.filter(|_| result.is_of_the_log());
+        let event = result.is_of_the_ledger().then_some(event);
         ItemResult { result: ResponseBody { event, notes, ..result.body() }, message_id }
     });
     let items = items.collect();

@@ -7,7 +7,7 @@ use super::json::RawJson;
 use super::text;
 use super::timestamp::timestamp;
 use super::traits::Traits;
-use crate::domain::{Timestamp, UserId};
+use crate::domain::{AccountName, EventId, HashKey, SourceId, Timestamp, UserId, UserKey};
 
 /// The type of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +113,29 @@ impl<'a> Event<'a> {
     pub fn message_id_of(json: RawJson<'_>) -> Option<String> {
         let [message_id] = json.members(["messageId"])?;
         message_id.and_then(identifier)
+    }
+
+    /// The id by which repeats of this event, whose text is `text`, are recognised in `account` (the idempotency key): the `messageId`,
+    /// for a delete together with its `user`, or without a `messageId` the bytes of the event. And the former id of a delete: releases
+    /// before 0.3.0 did not look at the user.
+    pub fn ids(
+        &self,
+        text: &str,
+        hash: &HashKey,
+        account: &AccountName,
+        user: &[UserKey],
+    ) -> (EventId, Option<EventId>) {
+        let Some(message_id) = &self.message_id else { return (hash.event_by_body(account, text.as_bytes()), None) };
+        let id = hash.event_by_message_id(account, message_id);
+        match self.kind {
+            Kind::Delete => (hash.delete_by_message_id(account, message_id, user), Some(id)),
+            Kind::Identify | Kind::Unsupported(_) => (id, None),
+        }
+    }
+
+    /// The source at Segment that it comes from, if it says one.
+    pub fn source(&self) -> Option<SourceId> {
+        self.project.and_then(RawJson::as_string).and_then(|id| SourceId::parse(&id))
     }
 
     /// What the event says of the user: `traits`, or where there are none `context.traits`, as RudderStack's sources send it.

@@ -26,7 +26,6 @@ fn refusal_in_words(reason: RefusalReason) -> String {
         RefusalReason::InvalidEmail => return outcome_in_words(OutcomeCode::InvalidEmail),
         RefusalReason::Malformed => return outcome_in_words(OutcomeCode::Malformed),
         RefusalReason::TooLarge => return outcome_in_words(OutcomeCode::TooLarge),
-        RefusalReason::UnsupportedType => "Unsupported event type: this destination supports identify and delete",
         RefusalReason::BacklogFull => "Too many events are pending: Segment sends this one again",
         RefusalReason::NotStored => "The event could not be stored: Segment sends it again",
         RefusalReason::InternalError => {

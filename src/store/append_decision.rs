@@ -2,7 +2,8 @@
 //! An account whose backlog (its queue) is full gets no further events (load shedding), which Segment hears as backpressure: 429.
 //!
 //! In: the events of one call, what the store knows of each, and how many events of each account are pending. Out: one [`AppendDecision`]
-//! per event, or [`StoreError::BacklogFull`]. Invariants: a call that does not fit appends none of its events; a repeat is answered as such
+//! per event, or [`StoreError::BacklogFull`], or [`StoreError::ExceedsBacklog`] if it would
+//! never fit in. Invariants: a call that does not fit appends none of its events; a repeat is answered as such
 //! even then, if nothing else is to be appended; an event of an unknown user is appended if an event before it in the same call may make
 //! them known.
 
@@ -63,6 +64,9 @@ pub fn decide(
         });
     }
     match backlogs.into_iter().find(|(_, backlog)| *backlog > max_backlog) {
+        Some((account, backlog)) if backlog - pending(account) > max_backlog => {
+            Err(StoreError::ExceedsBacklog(max_backlog))
+        }
         Some((account, _)) => Err(StoreError::BacklogFull(pending(account))),
         None => Ok(decisions),
     }
@@ -131,6 +135,11 @@ mod tests {
         assert_eq!(decide(&events, &[REPEAT, REPEAT], |_| 99, 9), Ok(vec![AppendDecision::Duplicate; 2]));
         let other = NewEvent { account: AccountName::from("other".to_owned()), ..event(2, false) };
         assert_eq!(decide(&[event(1, false), other], &[NEW, NEW], |_| 8, 9), Ok(vec![append(8); 2]));
+        assert_eq!(
+            decide(&[event(1, false), event(2, false)], &[NEW, NEW], |_| 0, 1),
+            Err(StoreError::ExceedsBacklog(1))
+        );
+        assert_eq!(decide(&[event(1, false), event(2, false)], &[NEW, REPEAT], |_| 0, 1).map(|all| all.len()), Ok(2));
         assert_eq!((check_backlog(8, 1, 9), check_backlog(8, 2, 9)), (Ok(()), Err(StoreError::BacklogFull(8))));
     }
 }

@@ -253,6 +253,9 @@ pub enum StoreError {
     /// As many events of the account are pending as `DELIVERY_MAX_BACKLOG` allows (backpressure).
     #[error("the backlog is full ({0} events are pending)")]
     BacklogFull(u64),
+    /// These are more events of one account than may be pending at all (`DELIVERY_MAX_BACKLOG`, which is so many): they never fit in.
+    #[error("more events than may be pending at all ({0})")]
+    ExceedsBacklog(u64),
     /// The head of the unit is not pending (any more): it is settled already, or was erased.
     #[error("the event is not pending any more")]
     NotPending,

@@ -29,10 +29,8 @@ words! {
         MissingUser = "missing_user",
         /// It is no event.
         Malformed = "malformed",
-        /// It is larger than an event may be.
+        /// It is larger than an event may be, or came with more others than may be pending.
         TooLarge = "too_large",
-        /// It is neither an identify nor a delete.
-        UnsupportedType = "unsupported_type",
         /// As many events of the account are pending as may be.
         BacklogFull = "backlog_full",
         /// The store could not take it.

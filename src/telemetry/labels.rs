@@ -197,10 +197,19 @@ pub(super) fn statuses(kind: EventType) -> &'static [EventStatus] {
         Unsupported,
     };
     match kind {
-        EventType::Identify | EventType::Delete => {
-            &[Delivered, Ignored, Accepted, Duplicate, Rejected, Unauthorized, BacklogFull, Error, Unavailable]
-        }
-        EventType::Unsupported => &[Unsupported, BacklogFull, Error, Unavailable],
+        EventType::Identify | EventType::Delete => &[
+            Delivered,
+            Ignored,
+            Accepted,
+            Duplicate,
+            Rejected,
+            Unauthorized,
+            TooLarge,
+            BacklogFull,
+            Error,
+            Unavailable,
+        ],
+        EventType::Unsupported => &[Unsupported, TooLarge, BacklogFull, Error, Unavailable],
         EventType::Malformed => &[Rejected, TooLarge, BacklogFull, Error, Unavailable],
     }
 }

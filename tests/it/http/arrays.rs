@@ -119,3 +119,52 @@ async fn each_of_many_small_events_has_a_result() {
         ("413 too_large", "too many events: at most 50000 in an array")
     );
 }
+
+/// Sent again, it would never fit in.
+#[tokio::test]
+async fn more_events_in_one_request_than_may_be_pending_at_all_are_a_413_that_says_so() {
+    let service = Service::start(&[("DELIVERY_MAX_BACKLOG", "2"), ("SERVER_WAIT", "0s")]).await;
+    let events = |ids: &[&str]| ids.iter().map(|id| identify(id, id, &json!({}))).collect::<Value>();
+    let answer = send(&service, &events(&["1", "2", "3"])).await;
+    assert_eq!(answer.brief(), "413 too_large");
+    assert_eq!(
+        answer.message(),
+        "too many events: at most 2 of an account may be pending here (DELIVERY_MAX_BACKLOG), so send fewer in a request"
+    );
+    assert_eq!(service.refersion.sandbox.calls_total(), 0, "none of them was stored");
+    assert_eq!(send(&service, &events(&["1", "2"])).await.brief(), "202 accepted");
+    service.until_drained().await;
+    assert_eq!(send(&service, &events(&["1", "2", "3"])).await.brief(), "202 accepted", "two of them are repeats");
+}
+
+#[tokio::test]
+async fn every_result_has_the_name_by_which_the_ledger_knows_the_event() {
+    let service = Service::start(&[]).await;
+    let events = json!([identify("1", "jo", &json!({})), no_email("2"), track("3"), 5]);
+    let answer = send(&service, &events).await.json();
+    let names: Vec<&str> =
+        answer["results"].as_array().expect("results").iter().filter_map(|result| result["event"].as_str()).collect();
+    assert_eq!(names.len(), 4, "{answer}");
+    service.until_drained().await;
+    let ledger = || async {
+        let url = format!("http://{}/api/v1/events", service.addresses.ops);
+        crate::support::Answer::to(service.http.get(url)).await.json()
+    };
+    let ledger = crate::support::within(crate::support::poll_until(ledger, |page: &Value| {
+        page["events"].as_array().is_some_and(|events| events.len() == 4)
+    }));
+    let mut known: Vec<String> = ledger.await["events"]
+        .as_array()
+        .expect("events")
+        .iter()
+        .map(|event| event["event"].as_str().expect("a name").to_owned())
+        .collect();
+    let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    known.sort();
+    names.sort();
+    assert_eq!(names, known);
+    let alone = send(&service, &track("4")).await;
+    assert!(alone.json()["event"].is_string(), "{}", alone.text);
+    let unstored = send(&service, &json!([])).await;
+    assert!(unstored.json().get("event").is_none(), "{}", unstored.text);
+}

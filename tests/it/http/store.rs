@@ -80,6 +80,7 @@ async fn an_event_that_cannot_be_stored_must_be_sent_again() {
         ),
         (Appends::Error(|| StoreError::Closed), "503 unavailable"),
         (Appends::Error(|| StoreError::BacklogFull(5)), "429 backlog_full"),
+        (Appends::Error(|| StoreError::ExceedsBacklog(5)), "413 too_large"),
         (Appends::Nothing, "500 error"),
         (Appends::Never, "500 error"),
     ] {

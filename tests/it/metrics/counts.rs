@@ -34,7 +34,7 @@ async fn counters_count_events_deliveries_and_calls() {
             (r#"events_received_total{account="main",type="identify",status="accepted"}"#, 3.0),
             (r#"events_received_total{account="main",type="unsupported",status="unsupported"}"#, 1.0),
             (r#"events_received_total{account="main",type="identify",status="duplicate"}"#, 1.0),
-            (r#"events_refused_total{account="main",reason="unsupported_type"}"#, 1.0),
+            (r#"events_ignored_total{account="main",reason="unsupported"}"#, 1.0),
             (r#"events_appended_total{account="main"}"#, 3.0),
             (r#"events_settled_total{account="main",result="delivered"}"#, 3.0),
             (r#"events_coalesced_total{account="main"}"#, 1.0),

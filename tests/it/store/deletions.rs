@@ -133,7 +133,7 @@ async fn a_call_that_is_refused_keeps_no_moment() {
     every_of(1, async |store| {
         let others = ["a", "b"].map(|name| store.event(name, &["u2"], 0));
         let events = [delete_of(store, "u1", 20, 15)].into_iter().chain(others).collect();
-        assert_eq!(store.store().append(events).await, Err(StoreError::BacklogFull(0)));
+        assert_eq!(store.store().append(events).await, Err(StoreError::ExceedsBacklog(1)));
         assert_eq!(moments(store, ["u1"]).await, [None]);
     })
     .await;
