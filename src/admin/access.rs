@@ -3,8 +3,8 @@
 //! | request | needs |
 //! | --- | --- |
 //! | health and metrics | nothing; not decided here |
-//! | reads, on a loopback listener, for a `Host` that is this machine | nothing |
-//! | reads, else | the token |
+//! | reads and lookups, on a loopback listener, for a `Host` that is this machine, and a lookup with no other site as its origin | nothing |
+//! | reads and lookups, else | the token |
 //! | whatever changes something, or shows an event | the token, and no other site as its origin |
 //!
 //! In: the head of a request, and the address of its peer. Out: whether it may go on, or a problem. The token is presented as
@@ -12,7 +12,7 @@
 //! is presented is looked at even where none is needed, if one is set; it is compared in constant time, and never printed; without
 //! a token nothing can be changed. The `Host` is looked at because a page of another site can have its own name resolve to
 //! this machine, and then read what a loopback listener shows. Cross-site requests (CSRF) are recognised as Go's `CrossOriginProtection`
-//! does: by `Sec-Fetch-Site`, and where a browser is too old for it by `Origin`. Deliberately absent: users and roles.
+//! does: by `Sec-Fetch-Site`, and where a browser is too old for it by `Origin`. A lookup reads; it is a `POST` so that no address is in a URL. Deliberately absent: users and roles.
 
 use super::problem::Problem;
 use super::wrong_tokens::WrongTokens;
@@ -42,6 +42,9 @@ pub struct Access {
     log_throttle: LogThrottle,
 }
 
+/// The paths of lookups, of the API and of the pages.
+const LOOKUPS: [&str; 2] = ["/api/v1/lookup", "/lookup"];
+
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &ALPHABET,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -59,12 +62,19 @@ impl Access {
         self.token.is_some()
     }
 
-    fn check(&self, method: &Method, headers: &HeaderMap, peer: IpAddr, now: Instant) -> Result<(), Problem> {
+    fn check(
+        &self,
+        (method, path): (&Method, &str),
+        headers: &HeaderMap,
+        peer: IpAddr,
+        now: Instant,
+    ) -> Result<(), Problem> {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         if !reads && is_cross_site(headers) {
             return Err(Problem::CrossSite);
         }
-        let free = reads && self.loopback && is_for_this_machine(headers);
+        let looks_up = *method == Method::POST && LOOKUPS.contains(&path);
+        let free = (reads || looks_up) && self.loopback && is_for_this_machine(headers);
         let Some(token) = &self.token else {
             return if free { Ok(()) } else { Err(Problem::TokenNotSet { loopback: self.loopback }) };
         };
@@ -97,10 +107,11 @@ pub(super) async fn authorize(State(access): State<Arc<Access>>, request: Reques
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     // Unspecified: the listener passes no addresses. Then all peers are slowed down together.
     let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(address)| address.ip());
-    let mut response = match access.check(request.method(), request.headers(), peer, Instant::now()) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    };
+    let mut response =
+        match access.check((request.method(), request.uri().path()), request.headers(), peer, Instant::now()) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -169,7 +180,11 @@ mod tests {
 
     /// `ok`, or the code of the problem's type.
     fn check(access: &Access, method: &Method, pairs: &[(&'static str, &str)]) -> &'static str {
-        match access.check(method, &headers(pairs), PEER, Instant::now()) {
+        check_path(access, (method, "/api/v1/status"), pairs)
+    }
+
+    fn check_path(access: &Access, operation: (&Method, &str), pairs: &[(&'static str, &str)]) -> &'static str {
+        match access.check(operation, &headers(pairs), PEER, Instant::now()) {
             Ok(()) => "ok",
             Err(problem) => problem.kind(),
         }
@@ -260,6 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn a_lookup_reads_and_no_other_site_may_ask_for_it() {
+        let (loopback, anywhere) = (access(Some(TOKEN), "127.0.0.1:9090"), access(Some(TOKEN), "0.0.0.0:9090"));
+        let local = ("host", "127.0.0.1:9090");
+        for path in LOOKUPS {
+            let post = (&Method::POST, path);
+            assert_eq!(check_path(&loopback, post, &[local]), "ok");
+            assert_eq!(check_path(&loopback, post, &[local, ("origin", "https://attacker.example")]), "cross-site");
+            assert_eq!(check_path(&loopback, post, &[("host", "attacker.example")]), "token-missing");
+            assert_eq!(check_path(&loopback, (&Method::DELETE, path), &[local]), "token-missing");
+            assert_eq!(check_path(&anywhere, post, &[local]), "token-missing");
+            assert_eq!(check_path(&access(None, "127.0.0.1:9090"), post, &[local]), "ok");
+        }
+    }
+
+    #[test]
     fn a_change_on_behalf_of_another_site_is_refused_even_with_the_token() {
         let access = access(Some(TOKEN), "127.0.0.1:9090");
         let right = format!("Bearer {TOKEN}");
@@ -291,7 +321,7 @@ mod tests {
         let check = |authorization: &str, peer: &str, ms: u64| {
             let headers = headers(&[("authorization", authorization)]);
             let peer = peer.parse().expect("an address");
-            let checked = access.check(&Method::GET, &headers, peer, now + Duration::from_millis(ms));
+            let checked = access.check((&Method::GET, "/"), &headers, peer, now + Duration::from_millis(ms));
             checked.err().map_or("ok", |problem| problem.kind())
         };
         let right = format!("Bearer {TOKEN}");

@@ -206,6 +206,10 @@ fn instructions(addresses: Addresses, sandbox: SocketAddr, user: &str) -> String
 
     curl -u {user} http://{server}/segment -d '{{"type": "delete", "userId": "u1"}}'
 
+  What became of its events:
+
+    refersion-destination lookup --email peter@example.com --ops http://{ops}
+
   Sending the same event again has no effect: change a value in it, or add another "messageId".
   An affiliate that was deleted stays disabled: use another "userId" and another e-mail after that.
   Stop with Ctrl-C.

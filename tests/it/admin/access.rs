@@ -25,7 +25,8 @@ async fn operations(service: &Service) -> Vec<(Method, String)> {
     operations
 }
 
-/// The problem that every operation answers without, or with, these credentials; `served` if it answers another one or none.
+/// Whether each operation reads, and the problem that it answers without, or with, these credentials; `served` if it answers another one or
+/// none.
 async fn answers(service: &Service, operations: &[(Method, String)], credentials: Option<&str>) -> Vec<(bool, String)> {
     let mut answers = Vec::new();
     for (method, path) in operations {
@@ -34,7 +35,8 @@ async fn answers(service: &Service, operations: &[(Method, String)], credentials
         let request = credentials.iter().fold(request, |request, value| request.header("Authorization", *value));
         let answer = Answer::to(request).await;
         let served = !matches!(answer.status, 401 | 403 | 429);
-        answers.push((*method == Method::GET, if served { "served".to_owned() } else { problem(&answer) }));
+        let reads = *method == Method::GET || path == "/api/v1/lookup";
+        answers.push((reads, if served { "served".to_owned() } else { problem(&answer) }));
     }
     answers
 }

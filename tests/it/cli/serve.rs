@@ -75,14 +75,14 @@ async fn a_trial_reads_its_configuration_again() {
 async fn a_customer_of_a_trial_is_looked_up_through_its_operators_listener() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = binary();
-    command.args(["serve", "--sandbox"]).envs(ANYWHERE).env("OPS_TOKEN", OPS_TOKEN);
+    command.args(["serve", "--sandbox"]).envs(ANYWHERE);
     let mut trial = Running::start(command, Stdio::null());
     let printed = trial.read_to("Stop with Ctrl-C");
     let create = curls(&printed).into_iter().next().expect("a command");
     assert_eq!(Answer::to(create).await.json()["action"], "created");
     let page = printed.split("for operators:").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("a URL");
     let store = format!("sqlite://{}/none.db", folder.path().display());
-    let environment = [("OPS_TOKEN", OPS_TOKEN), ("STORE_URL", &*store)];
+    let environment = [("STORE_URL", &*store)];
     let found = run(&["lookup", "--user-id", "u1", "--ops", page], &environment, "").await;
     assert!(found.code == Some(0) && found.out.contains("this userId owns it"), "{} {}", found.out, found.err);
     let without = run(&["lookup", "--user-id", "u1"], &environment, "").await;

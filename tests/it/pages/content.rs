@@ -118,12 +118,9 @@ async fn a_form_of_another_site_or_without_the_token_changes_nothing_and_is_answ
 #[tokio::test]
 async fn where_no_token_is_set_pages_say_so_and_offer_no_change() {
     let (service, id) = service_with_a_dead_letter(&[("OPS_TOKEN", "")]).await;
-    for path in ["/dead-letters".to_owned(), "/lookup".to_owned(), format!("/dead-letters/{id}")] {
+    for path in ["/dead-letters".to_owned(), format!("/dead-letters/{id}")] {
         let page = get(&service, &path).await.text;
-        assert!(
-            page.contains("To replay, discard, reveal or look up, set") && !page.contains("method=\"post\""),
-            "{page}"
-        );
+        assert!(page.contains("To replay, discard or reveal, set") && !page.contains("method=\"post\""), "{page}");
     }
 }
 
@@ -163,7 +160,7 @@ async fn a_lookup_says_what_became_of_a_customers_events_and_repeats_nothing() {
         assert_eq!(send_form(&service, "/lookup", form).await.status, status, "{form}");
     }
     let without = Answer::to(http().post(url(&service, "/lookup")).body("user_id=u2")).await;
-    assert_eq!(without.status, 401);
+    assert_eq!(without.status, 200, "a lookup reads, and reading is free here");
 }
 
 /// Values of an event that a page shows are text, whatever they are.
