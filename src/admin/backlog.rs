@@ -1,7 +1,8 @@
-//! Pending events of an account, and what became of one event.
+//! Pending events of an account, setting aside those of one that is gone, and what became of one event.
 
 use super::Admin;
-use super::extract::{ApiPath, ApiQuery, ApiResult, cursor, page_size};
+use super::account_gone::{self, SetAside};
+use super::extract::{ApiJson, ApiPath, ApiQuery, ApiResult, cursor, page_size};
 use super::problem::Problem;
 use crate::domain::Timestamp;
 use crate::store::{BacklogFilter, BacklogPage, EventRecord};
@@ -9,7 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use std::sync::Arc;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 /// Which pending events are listed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -45,6 +46,33 @@ pub(super) async fn list(
     let account = admin.known_account(&query.account).await?;
     let filter = BacklogFilter { account, user, received_before: query.received_before.map(Timestamp) };
     Ok(Json(admin.store.backlog(&filter, after, limit).await?))
+}
+
+/// The account whose pending events are set aside.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SetAsideRequest {
+    /// The account, which is gone: it is not configured, and no API key of it is kept.
+    account: String,
+}
+
+/// Set pending events of an account that is gone aside
+///
+/// They become dead letters with the reason `account_gone`, a portion with each request: repeat it until `events` is 0. Then discard them, or
+/// replay them to another account.
+#[utoipa::path(post, path = "/api/v1/backlog/set-aside", tag = "events", operation_id = "set_aside_backlog",
+    request_body = SetAsideRequest, responses((status = 200, description = "What was set aside", body = SetAside)))]
+pub(super) async fn set_aside(
+    State(admin): State<Arc<Admin>>,
+    ApiJson(request): ApiJson<SetAsideRequest>,
+) -> ApiResult<SetAside> {
+    portion_set_aside(&admin, &request.account).await.map(Json)
+}
+
+/// Sets the next pending events of an account that is gone aside.
+pub(super) async fn portion_set_aside(admin: &Admin, account: &str) -> Result<SetAside, Problem> {
+    let account = admin.known_account(account).await?;
+    Ok(account_gone::set_aside(&*admin.store, &admin.configured_names(), &account, admin.clock.now()).await??)
 }
 
 /// What became of an event

@@ -4,6 +4,7 @@
 //! appended after the pending events of its user, and the account's worker is woken.
 
 use super::Admin;
+use super::account_gone::{MAX_MOVED, move_dead_letters};
 use super::extract::{ApiJson, ApiPath, ApiQuery, ApiResult, MAX_ITEMS, cursor, integers, page_size};
 use super::problem::Problem;
 use crate::delivery::{OutcomeCode, Policy};
@@ -76,6 +77,18 @@ pub(super) struct SelectedDeadLetters {
     #[schema(min_items = 1, max_items = 1000)]
     #[serde(deserialize_with = "integers")]
     ids: Vec<i64>,
+}
+
+/// Dead letters to be replayed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplayRequest {
+    /// The ids of the dead letters; with `to`, at most 100.
+    #[schema(min_items = 1, max_items = 1000)]
+    #[serde(deserialize_with = "integers")]
+    ids: Vec<i64>,
+    /// Another account that they are appended to, because their own is gone: mapped by the rules of this one. Without it, to their own.
+    to: Option<String>,
 }
 
 /// What became of one dead letter that was to be discarded.
@@ -189,23 +202,33 @@ pub(super) async fn revealed(admin: &Admin, id: i64) -> Result<DeadLetter, Probl
 
 /// Replay dead letters
 ///
-/// Each is appended to the log again, after the pending events of its user, and delivered by today's rules.
+/// Each is appended to the log again, after the pending events of its user, and delivered by today's rules. With `to`, dead letters of an
+/// account that is gone go to another account, which they are mapped for anew; one that the other account has already stays.
 #[utoipa::path(post, path = "/api/v1/dead-letters/replay", tag = "dead letters", operation_id = "replay_dead_letters",
-    request_body = SelectedDeadLetters,
+    request_body = ReplayRequest,
     responses((status = 200, description = "The result for each", body = Vec<ReplayResult>)))]
 pub(super) async fn replay(
     State(admin): State<Arc<Admin>>,
-    ApiJson(selected): ApiJson<SelectedDeadLetters>,
+    ApiJson(ReplayRequest { ids, to }): ApiJson<ReplayRequest>,
 ) -> ApiResult<Vec<ReplayResult>> {
-    replayed(&admin, selected.checked()?).await.map(Json)
+    replayed(&admin, SelectedDeadLetters { ids }.checked()?, to.as_deref()).await.map(Json)
 }
 
-/// Replays the dead letters `ids` for an operator.
-pub(super) async fn replayed(admin: &Admin, ids: Vec<i64>) -> Result<Vec<ReplayResult>, Problem> {
-    let results = admin.store.replay(&ids).await?;
+/// Replays the dead letters `ids` for an operator; `to`: to this account, because their own is gone.
+pub(super) async fn replayed(admin: &Admin, ids: Vec<i64>, to: Option<&str>) -> Result<Vec<ReplayResult>, Problem> {
+    let results = match to {
+        None => admin.store.replay(&ids).await?,
+        Some(_) if ids.len() > MAX_MOVED => {
+            return Err(Problem::InvalidRequest(format!("more than {MAX_MOVED} `ids` with `to`")));
+        }
+        Some(to) => {
+            let (to, rules) = (admin.deliverable_account(to).await?, admin.accounts.rules(to));
+            move_dead_letters(&*admin.store, &admin.configured_names(), (&to, &rules), &ids).await?
+        }
+    };
     admin.accounts.wake_accounts_with_pending_events();
     let replayed = results.iter().filter(|result| result.outcome == Replay::Replayed).count();
-    tracing::info!(selected = ids.len(), replayed, "an operator replayed dead letters");
+    tracing::info!(selected = ids.len(), replayed, to, "an operator replayed dead letters");
     Ok(results)
 }
 

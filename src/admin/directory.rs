@@ -5,6 +5,7 @@
 //! it; the same rule holds for the commands that open the store themselves.
 
 use super::Admin;
+use super::account_gone::can_deliver;
 use super::problem::Problem;
 use crate::account_signals::AccountSignals;
 use crate::delivery::Policy;
@@ -81,6 +82,15 @@ pub struct UnknownAccount {
     configured: String,
 }
 
+impl UnknownAccount {
+    /// `configured`: the names of the configured accounts.
+    pub fn new(name: &str, configured: &[AccountName]) -> Self {
+        let configured = configured.iter().map(AccountName::as_str).collect::<Vec<_>>().join(", ");
+        let configured = if configured.is_empty() { "none".to_owned() } else { configured };
+        Self { name: name.to_owned(), configured }
+    }
+}
+
 /// The account of this name, if it is known. `configured`: the names of the configured accounts.
 pub async fn known_account(
     store: &dyn Store,
@@ -95,16 +105,27 @@ pub async fn known_account(
     {
         return Ok(Ok(account));
     }
-    let configured = configured.iter().map(AccountName::as_str).collect::<Vec<_>>().join(", ");
-    let configured = if configured.is_empty() { "none".to_owned() } else { configured };
-    Ok(Err(UnknownAccount { name: name.to_owned(), configured }))
+    Ok(Err(UnknownAccount::new(name, configured)))
 }
 
 impl Admin {
+    /// The names of the configured accounts.
+    pub(super) fn configured_names(&self) -> Vec<AccountName> {
+        self.accounts.configured().into_iter().map(|account| account.name).collect()
+    }
+
     /// The account of this name, or the problem that there is none.
     pub(super) async fn known_account(&self, name: &str) -> Result<AccountName, Problem> {
-        let configured: Vec<AccountName> = self.accounts.configured().into_iter().map(|account| account.name).collect();
-        Ok(known_account(&*self.store, &configured, name).await??)
+        Ok(known_account(&*self.store, &self.configured_names(), name).await??)
+    }
+
+    /// The account of this name, or the problem that there is none that events can be delivered to.
+    pub(super) async fn deliverable_account(&self, name: &str) -> Result<AccountName, Problem> {
+        let (account, configured) = (AccountName::from(name.to_owned()), self.configured_names());
+        if can_deliver(&*self.store, &configured, &account).await? {
+            return Ok(account);
+        }
+        Err(UnknownAccount::new(name, &configured).into())
     }
 
     /// As [`Admin::known_account`], where an account is optional.

@@ -10,6 +10,7 @@
 //! there are, which the assembly knows ([`AccountDirectory`]).
 
 mod access;
+mod account_gone;
 mod accounts;
 mod affiliate_list;
 mod api_keys;
@@ -31,6 +32,7 @@ pub mod wording;
 mod wrong_tokens;
 
 pub use access::Access;
+pub use account_gone::{AccountInUse, SetAside, can_deliver, move_dead_letters, set_aside};
 pub use accounts::{AccountPage, AccountStatus};
 pub use affiliate_list::AffiliateListStatus;
 pub use dead_letters::{DeadLetterDetails, DiscardOutcome, DiscardResult, RevealedEvent};
@@ -126,6 +128,7 @@ fn api_routes() -> Router<Arc<Admin>> {
         .route("/api/v1/accounts/{account}", get(accounts::show))
         .route("/api/v1/accounts/{account}/affiliate-list", get(affiliate_list::show).post(affiliate_list::learn))
         .route("/api/v1/backlog", get(backlog::list))
+        .route("/api/v1/backlog/set-aside", post(backlog::set_aside))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/events/{seq}", get(backlog::event))
         .route("/api/v1/dead-letters", get(dead_letters::list))

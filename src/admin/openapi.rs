@@ -44,6 +44,7 @@ struct WithoutCredentials;
     affiliate_list::show,
     affiliate_list::learn,
     backlog::list,
+    backlog::set_aside,
     backlog::event,
     events::list,
     dead_letters::list,
@@ -70,7 +71,7 @@ const PROBLEMS: [(u16, &str); 13] = [
     (404, "There is no such account, dead letter, event or key"),
     (405, "The path does not allow this method"),
     (408, "The body took too long to arrive"),
-    (409, "The backlog is full, or Refersion's list of affiliates cannot be read now"),
+    (409, "The backlog is full, the account is not gone, or Refersion's list of affiliates cannot be read now"),
     (413, "The body is too large"),
     (415, "The body is not JSON"),
     (422, "The configuration is refused"),
@@ -86,7 +87,7 @@ const WITH_INPUT: [u16; 1] = [400];
 const WITH_NAME: [u16; 1] = [404];
 /// Problems of an operation with a body.
 const WITH_BODY: [u16; 3] = [408, 413, 415];
-/// Problems of a replay, and of learning affiliates.
+/// Problems of a replay, of setting events aside, and of learning affiliates.
 const OF_CONFLICT: [u16; 1] = [409];
 /// Of a reload.
 const OF_RELOAD: [u16; 1] = [422];
@@ -150,14 +151,14 @@ fn add_problems_and_credentials(operation: &mut Value, method: &str) {
         (body || !parameters.is_empty(), &WITH_INPUT),
         (names || is(&["forget_user", "look_up"]), &WITH_NAME),
         (body, &WITH_BODY),
-        (is(&["replay_dead_letters", "show_affiliate_list", "learn_affiliates"]), &OF_CONFLICT),
+        (is(&["replay_dead_letters", "set_aside_backlog", "show_affiliate_list", "learn_affiliates"]), &OF_CONFLICT),
         (is(&["reload_configuration"]), &OF_RELOAD),
     ];
     for code in problems.iter().filter(|(has, _)| *has).flat_map(|(_, codes)| codes.iter()) {
         operation["responses"][code.to_string()] = json!({"$ref": format!("#/components/responses/Problem{code}")});
     }
     let mut credentials = vec![json!({"token": []}), json!({"password": []})];
-    if method == "get" {
+    if method == "get" || operation["operationId"] == "look_up" {
         // On a loopback listener.
         credentials.insert(0, json!({}));
     }

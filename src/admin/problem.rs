@@ -9,6 +9,7 @@
 //! | method not allowed | 405 |
 //! | body timeout | 408 |
 //! | backlog full: a replay does not fit in | 409 |
+//! | account in use: its events are not set aside, because they are delivered or can be | 409 |
 //! | cannot learn: the account makes no calls here now, so its list cannot be read | 409 |
 //! | body too large | 413 |
 //! | unsupported media type | 415 |
@@ -20,7 +21,7 @@
 //! A problem is JSON with `type` (a URN that never changes its meaning), `title`, `status` and `detail`, which says what to do. None
 //! holds a secret or personal data.
 
-use super::UnknownAccount;
+use super::{AccountInUse, UnknownAccount};
 use crate::store::StoreError;
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -49,6 +50,8 @@ pub(super) enum Problem {
     BodyTimeout,
     /// With the number of events that are pending.
     BacklogFull(u64),
+    /// With why an account is not gone.
+    AccountInUse(String),
     /// With why Refersion's list of affiliates cannot be read.
     CannotLearn(String),
     BodyTooLarge,
@@ -91,7 +94,7 @@ impl Problem {
             Self::UnknownPath | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BacklogFull(_) | Self::CannotLearn(_) => StatusCode::CONFLICT,
+            Self::BacklogFull(_) | Self::AccountInUse(_) | Self::CannotLearn(_) => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ConfigurationRefused(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -114,6 +117,7 @@ impl Problem {
             Self::MethodNotAllowed => "method-not-allowed",
             Self::BodyTimeout => "body-timeout",
             Self::BacklogFull(_) => "backlog-full",
+            Self::AccountInUse(_) => "account-in-use",
             Self::CannotLearn(_) => "cannot-learn",
             Self::BodyTooLarge => "body-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
@@ -136,6 +140,7 @@ impl Problem {
             Self::MethodNotAllowed => "The path does not allow this method",
             Self::BodyTimeout => "The body took too long to arrive",
             Self::BacklogFull(_) => "The backlog is full",
+            Self::AccountInUse(_) => "The account is not gone",
             Self::CannotLearn(_) => "Refersion's list of affiliates cannot be read now",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body is not JSON",
@@ -149,7 +154,9 @@ impl Problem {
 
     fn detail(&self) -> String {
         let detail = match self {
-            Self::InvalidRequest(what) | Self::NotFound(what) | Self::CannotLearn(what) => what,
+            Self::InvalidRequest(what) | Self::NotFound(what) | Self::AccountInUse(what) | Self::CannotLearn(what) => {
+                what
+            }
             Self::TokenMissing => {
                 "present the value of OPS_TOKEN as `Authorization: Bearer TOKEN`, or as the password of Basic credentials"
             }
@@ -216,6 +223,12 @@ impl IntoResponse for Problem {
             _ => {}
         }
         response
+    }
+}
+
+impl From<AccountInUse> for Problem {
+    fn from(why: AccountInUse) -> Self {
+        Self::AccountInUse(why.to_string())
     }
 }
 

@@ -9,14 +9,15 @@
 use super::admin_client::AdminClient;
 use super::{ConfigArgs, block_on, fail, now, ops_url};
 use crate::admin::{
-    DeadLetterDetails, DiscardResult, EmailConflictPage, LookupRequest, LookupResult, RevealedEvent, known_account,
+    self, DeadLetterDetails, DiscardResult, EmailConflictPage, LookupRequest, LookupResult, RevealedEvent, SetAside,
+    UnknownAccount, known_account,
 };
 use crate::app::open_store;
 use crate::config::{Config, Mode, StoreUrl};
 use crate::domain::{AccountName, User};
 use crate::store::{
-    DeadLetter, DeadLetterPage, EventFilter, EventPage, EventRecord, Filter, Forgotten, ReplayResult, Retention, Store,
-    StoreError,
+    BacklogFilter, BacklogPage, DeadLetter, DeadLetterPage, EventFilter, EventPage, EventRecord, Filter, Forgotten,
+    ReplayResult, Retention, Store, StoreError,
 };
 use clap::Args;
 use serde_json::json;
@@ -150,11 +151,50 @@ impl AdminBackend {
         }
     }
 
-    /// Replays dead letters. The result of each is in the list.
-    pub(super) async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, String> {
+    /// Replays dead letters; `to`: to this account, because their own is gone. The result of each is in the list.
+    pub(super) async fn replay(&self, ids: &[i64], to: Option<&str>) -> Result<Vec<ReplayResult>, String> {
+        match (self, to) {
+            (Self::Store(own), None) => own.store.replay(ids).await.map_err(text),
+            (Self::Store(own), Some(to)) => own.move_to(to, ids).await,
+            (Self::Service(service), None) => service.post("/api/v1/dead-letters/replay", &json!({"ids": ids})).await,
+            (Self::Service(service), Some(to)) => {
+                service.post("/api/v1/dead-letters/replay", &json!({"ids": ids, "to": to})).await
+            }
+        }
+    }
+
+    /// Up to `limit` pending events that fit `filter`, with a seq above `after`.
+    pub(super) async fn backlog(
+        &self,
+        filter: &BacklogFilter,
+        after: i64,
+        limit: usize,
+    ) -> Result<BacklogPage, String> {
         match self {
-            Self::Store(own) => own.store.replay(ids).await.map_err(text),
-            Self::Service(service) => service.post("/api/v1/dead-letters/replay", &json!({"ids": ids})).await,
+            Self::Store(own) => {
+                own.check_account(Some(filter.account.as_str())).await?;
+                own.store.backlog(filter, after, limit).await.map_err(text)
+            }
+            Self::Service(service) => {
+                let mut query = vec![("account", filter.account.to_string())];
+                query.extend([("after", after.to_string()), ("limit", limit.to_string())]);
+                query.extend(filter.user.map(|user| ("user", hex::encode(user))));
+                query.extend(filter.received_before.map(|before| ("received_before", before.0.to_string())));
+                service.get("/api/v1/backlog", &query).await
+            }
+        }
+    }
+
+    /// Sets the next pending events of an account that is gone aside.
+    pub(super) async fn set_aside(&self, account: &str) -> Result<SetAside, String> {
+        match self {
+            Self::Store(own) => {
+                own.check_account(Some(account)).await?;
+                let account = AccountName::from(account.to_owned());
+                let set_aside = admin::set_aside(&*own.store, &own.configured(), &account, now()).await;
+                set_aside.map_err(text)?.map_err(|why| why.to_string())
+            }
+            Self::Service(service) => service.post("/api/v1/backlog/set-aside", &json!({"account": account})).await,
         }
     }
 
@@ -282,10 +322,23 @@ impl OwnStore {
     /// The account of this name, or the error that it is not known.
     async fn check_account(&self, name: Option<&str>) -> Result<Option<AccountName>, String> {
         let Some(name) = name else { return Ok(None) };
-        let configured: Vec<AccountName> =
-            self.config.every_account().into_iter().map(|account| account.name).collect();
-        let known = known_account(&*self.store, &configured, name).await.map_err(text)?;
+        let known = known_account(&*self.store, &self.configured(), name).await.map_err(text)?;
         known.map(Some).map_err(|unknown| unknown.to_string())
+    }
+
+    /// The names of the configured accounts.
+    fn configured(&self) -> Vec<AccountName> {
+        self.config.every_account().into_iter().map(|account| account.name).collect()
+    }
+
+    /// Moves dead letters of accounts that are gone to the account `to`.
+    async fn move_to(&self, to: &str, ids: &[i64]) -> Result<Vec<ReplayResult>, String> {
+        let (account, configured) = (AccountName::from(to.to_owned()), self.configured());
+        if !admin::can_deliver(&*self.store, &configured, &account).await.map_err(text)? {
+            return Err(UnknownAccount::new(to, &configured).to_string());
+        }
+        let rules = self.config.rules_of(to);
+        admin::move_dead_letters(&*self.store, &configured, (&account, rules), ids).await.map_err(text)
     }
 
     fn details(&self, letter: DeadLetter) -> DeadLetterDetails {

@@ -7,6 +7,7 @@
 mod account_args;
 mod admin_backend;
 mod admin_client;
+mod backlog;
 mod backup;
 mod check;
 mod connect;
@@ -83,6 +84,8 @@ enum Command {
     /// List, show, replay or discard events that could not be delivered
     #[command(visible_alias = "dlq")]
     DeadLetters(dead_letters::DeadLettersArgs),
+    /// List the pending events of an account, or set those of one that is gone aside
+    Backlog(backlog::BacklogArgs),
     /// List affiliates whose e-mail could not be changed, because another affiliate has the new one
     EmailConflicts(email_conflicts::EmailConflictsArgs),
     /// List what became of every event, the newest first
@@ -128,6 +131,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
+        Command::Backlog(args) => backlog::run(&args),
         Command::EmailConflicts(args) => email_conflicts::run(&args),
         Command::Events(args) => events::run(&args),
         Command::Lookup(args) => lookup::run(&args),

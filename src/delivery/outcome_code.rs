@@ -84,6 +84,8 @@ outcome_codes! {
     Corrupt = 47, "corrupt";
     /// Dead letter: its delivery kept panicking, which is a bug of this service.
     InternalError = 48, "internal_error";
+    /// Dead letter: its account is gone, and an operator set it aside.
+    AccountGone = 49, "account_gone";
     /// Dead letter without a body: its user was erased while it waited.
     Erased = 60, "erased";
     /// Answered at receipt: it was appended before.

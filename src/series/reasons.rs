@@ -66,6 +66,7 @@ fn outcome_in_words(code: OutcomeCode) -> String {
         OutcomeCode::Expired => "It kept failing for longer than DELIVERY_MAX_AGE",
         OutcomeCode::Corrupt => "What is stored of it cannot be read",
         OutcomeCode::InternalError => "Its delivery kept ending in a bug of this service",
+        OutcomeCode::AccountGone => "Its account is gone, and an operator set it aside",
         OutcomeCode::Erased => "Its user was erased while it waited",
         OutcomeCode::Duplicate => "It was received before: the same messageId or, without one, the same bytes",
         OutcomeCode::MissingEmail => return MappingError::MissingEmail.to_string(),

@@ -5,7 +5,7 @@
 //! is stored as it came does not begin with byte 1 (no JSON text does). Deliberately absent: a dictionary of what events have in
 //! common; it would save far more, and could never be changed again.
 
-use super::{NewEvent, StoreError};
+use super::{MovedDeadLetter, NewEvent, StoreError};
 use lz4_flex::block::{compress_into, decompress, get_maximum_output_size};
 use tokio::task::spawn_blocking;
 
@@ -28,6 +28,14 @@ pub async fn pack_all(events: Vec<NewEvent>) -> Result<Vec<NewEvent>, StoreError
         return spawn_blocking(|| pack_each(events)).await.map_err(|_| StoreError::Closed);
     }
     Ok(pack_each(events))
+}
+
+/// Packs the bodies of dead letters that are to be moved to another account, and puts these in the order of their ids.
+pub async fn pack_moved(mut moved: Vec<MovedDeadLetter>) -> Result<Vec<MovedDeadLetter>, StoreError> {
+    moved.sort_unstable_by_key(|letter| letter.id);
+    let (ids, events): (Vec<i64>, Vec<NewEvent>) = moved.into_iter().map(|moved| (moved.id, moved.event)).unzip();
+    let packed = pack_all(events).await?;
+    Ok(ids.into_iter().zip(packed).map(|(id, event)| MovedDeadLetter { id, event }).collect())
 }
 
 fn pack_each(mut events: Vec<NewEvent>) -> Vec<NewEvent> {

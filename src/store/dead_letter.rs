@@ -3,6 +3,7 @@
 //!
 //! They are also the JSON of the operators' listener and of `--json`. Except for a body, none of them holds personal data.
 
+use super::NewEvent;
 use crate::domain::{Seq, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -95,6 +96,15 @@ impl ReplayResult {
     }
 }
 
+/// A dead letter that is to be appended to another account.
+#[derive(Clone, Debug)]
+pub struct MovedDeadLetter {
+    /// Its id.
+    pub id: i64,
+    /// The event, as the other account receives it.
+    pub event: NewEvent,
+}
+
 /// The result of a replay. The event stays a dead letter unless it is pending again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -111,6 +121,12 @@ pub enum Replay {
     KeysMissing,
     /// There is no such dead letter.
     Missing,
+    /// To another account: that one has the event already.
+    Duplicate,
+    /// To another account: by the rules of that one, the event names no user.
+    NoUser,
+    /// To another account: its own account still exists.
+    AccountExists,
 }
 
 impl fmt::Display for Replay {
@@ -124,6 +140,9 @@ impl fmt::Display for Replay {
                 "cannot be replayed: an earlier release kept it without the keys of its user; send the event again"
             }
             Self::Missing => "no such dead letter",
+            Self::Duplicate => "not replayed: the other account has this event already",
+            Self::NoUser => "cannot be replayed: by the rules of the other account it names no user",
+            Self::AccountExists => "not replayed: its own account still exists, so replay it there",
         })
     }
 }

@@ -21,9 +21,9 @@
 //!    settled is in flight: [`DeadLetters::forget`] does not erase it, and reports it.
 //! 6. [`EventLog::save_progress`] and [`EventLog::settle`] write progress and the affiliate index in one transaction. A unit
 //!    whose progress was saved is one unit again after a restart, at the place of its head, and interrupted.
-//! 7. A pending event ends only by [`Settlement::Done`] (its body is erased), by [`Settlement::Dead`] (kept as a dead letter), or
-//!    by [`DeadLetters::forget`] (kept as a dead letter without body and keys).
-//! 8. A dead letter stays until it is replayed or discarded; its id is assigned once. A replay appends it anew, after all pending
+//! 7. A pending event ends only by [`Settlement::Done`] (its body is erased), by [`Settlement::Dead`] or [`DeadLetters::set_aside`]
+//!    (kept as a dead letter), or by [`DeadLetters::forget`] (kept as a dead letter without body and keys).
+//! 8. A dead letter stays until it is replayed, moved to another account, or discarded; its id is assigned once. A replay appends it anew, after all pending
 //!    events of its user, and its event id leads to the new entry. It is not replayed while the same event, sent again, is pending.
 //! 9. Erased content cannot be recovered: not by a replay and, with SQLite, not from the files once [`Maintenance::compact`] has run.
 //!    PostgreSQL does not overwrite: a vacuum frees dead tuples for new rows, and until these are written the old bytes are in the
@@ -74,7 +74,7 @@ mod sqlite;
 pub mod transfer;
 
 pub use backup::{Copied, CopyError, CopyProgress, back_up, restore};
-pub use dead_letter::{Attempt, DeadLetter, DeadLetterPage, Filter, Forgotten, Replay, ReplayResult};
+pub use dead_letter::{Attempt, DeadLetter, DeadLetterPage, Filter, Forgotten, MovedDeadLetter, Replay, ReplayResult};
 pub use event_log::{
     AffiliateChanges, Appended, Begun, EmailConflict, Follower, KnownUsersOnly, NewEvent, Remember, Retention,
     Settlement, StoreError, StoreStatus,
@@ -207,6 +207,15 @@ pub trait DeadLetters: Send + Sync {
 
     /// Deletes dead letters; returns the ids of those that existed.
     async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError>;
+
+    /// Makes up to `limit` pending events of an account that nobody delivers for dead letters, with the code `account_gone`, in log order
+    /// and in one transaction; returns how many. Events in flight stay. `None`: a process owns the account, and nothing was changed. With
+    /// SQLite the caller has to know that this process has no worker for it.
+    async fn set_aside(&self, account: &AccountName, now: Timestamp, limit: usize) -> Result<Option<u64>, StoreError>;
+
+    /// Appends dead letters to another account, in the order of their ids, each as the event given with it, and deletes them in the same
+    /// transaction. What the other account has already stays a dead letter. [`StoreError::BacklogFull`] if so many do not fit in.
+    async fn move_dead_letters(&self, moved: Vec<MovedDeadLetter>) -> Result<Vec<ReplayResult>, StoreError>;
 
     /// Erases what is held of the user of `account` with these keys: bodies of pending events and dead letters, links, affiliates,
     /// and the keys in the log. Reads the log in portions, and erases in one transaction.

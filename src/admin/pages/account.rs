@@ -1,4 +1,4 @@
-//! The page of one account: its state, its pending events, the last hour and day, reasons, its newest dead letters, and what became of
+//! The page of one account: its state, its oldest pending events, the last hour and day, reasons, its newest dead letters, and what became of
 //! its newest events.
 
 use super::layout::{HtmlPage, Refresh};
@@ -8,14 +8,15 @@ use crate::admin::events::events;
 use crate::admin::extract::{ApiPath, ApiQuery};
 use crate::admin::problem::Problem;
 use crate::admin::{AccountState, AccountStatus, accounts, wording};
-use crate::domain::Timestamp;
-use crate::store::{EventFilter, Filter};
+use crate::domain::{AccountName, Timestamp};
+use crate::store::{BacklogFilter, EventFilter, Filter};
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
 const DEAD_LETTERS_SHOWN: usize = 10;
 const EVENTS_SHOWN: usize = 10;
+const PENDING_SHOWN: usize = 5;
 
 pub(super) async fn show(
     State(pages): State<PagesState>,
@@ -26,6 +27,8 @@ pub(super) async fn show(
     let details = accounts::details(admin, &name).await?;
     let filter = Filter { account: Some(name.clone()), ..Filter::default() };
     let newest = admin.store.newest_dead_letters(&filter, i64::MAX, DEAD_LETTERS_SHOWN).await?;
+    let pending = BacklogFilter { account: AccountName::from(name.clone()), user: None, received_before: None };
+    let oldest = admin.store.backlog(&pending, 0, PENDING_SHOWN).await?.events;
     let of_account = EventFilter { account: Some(name.clone()), ..EventFilter::default() };
     let events = events(admin, &of_account, i64::MAX, EVENTS_SHOWN).await?.events;
     let (title, path) = (format!("Account {name}"), format!("/accounts/{name}"));
@@ -35,6 +38,18 @@ pub(super) async fn show(
         h1 { "Account " (name) " " (parts::state(&details.status)) }
         (banner(&details.status, now))
         (figures(&details.status, now))
+        @if is_gone(&details.status) && details.status.pending > 0 && pages.can_change {
+            form.bar method="post" action={ (path) "/set-aside" } {
+                button type="submit" { "Set its pending events aside…" }
+            }
+        }
+        @if !oldest.is_empty() {
+            section aria-labelledby="pending" {
+                h2 id="pending" { "Oldest pending events" }
+                div.card { (parts::pending_events(&oldest)) }
+                p.soft { "All of them, and those of one user, are shown by " code { "backlog list" } " on the command line." }
+            }
+        }
         @if let Some(recent) = &details.recent {
             @if details.status.drain.is_none() {
                 p.soft { "What follows is counted together for all accounts whose API keys arrived with requests." }
@@ -64,6 +79,11 @@ pub(super) async fn show(
         }
     });
     Ok(refreshed(page, view.refreshes()))
+}
+
+/// Whether nobody delivers for the account, as far as this process knows.
+fn is_gone(account: &AccountStatus) -> bool {
+    !account.configured && account.state == AccountState::NoWorker
 }
 
 fn banner(account: &AccountStatus, now: Timestamp) -> Markup {

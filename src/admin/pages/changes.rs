@@ -1,12 +1,14 @@
-//! The handlers of the forms: they replay dead letters, or, after a confirmation, discard them.
+//! The handlers of the forms: they replay dead letters, or, after a confirmation, discard them, and set the pending events of an account
+//! that is gone aside.
 //!
-//! In: a form with the `ids` of dead letters. Out: what became of each. A form that is sent again changes nothing again: its dead
+//! In: a form with the `ids` of dead letters, or the name of an account. Out: what became of each. A form that is sent again changes nothing again: its dead
 //! letters are gone.
 
 use super::layout::HtmlPage;
 use super::{PageResult, PagesState, format};
+use crate::admin::backlog::portion_set_aside;
 use crate::admin::dead_letters::{DiscardOutcome, SelectedDeadLetters, discarded, replayed};
-use crate::admin::extract::FormFields;
+use crate::admin::extract::{ApiPath, FormFields};
 use crate::admin::problem::Problem;
 use crate::store::Replay;
 use axum::extract::State;
@@ -14,7 +16,8 @@ use axum::response::Html;
 use maud::{Markup, html};
 
 pub(super) async fn replay(State(pages): State<PagesState>, form: FormFields) -> PageResult {
-    let results = replayed(&pages.admin, ids(&form)?).await?;
+    let to = form.all("to").map(str::trim).find(|to| !to.is_empty());
+    let results = replayed(&pages.admin, ids(&form)?, to).await?;
     let done = results.iter().filter(|result| result.outcome == Replay::Replayed).count();
     let title = format!("Replayed {} of {}", format::count(done as u64), format::count(results.len() as u64));
     let style = if done == results.len() { "good" } else { "wait" };
@@ -47,6 +50,37 @@ pub(super) async fn discard(State(pages): State<PagesState>, form: FormFields) -
             (result.id, outcome.to_owned())
         })))
         (back())
+    }))
+}
+
+pub(super) async fn set_aside(
+    State(pages): State<PagesState>,
+    ApiPath(account): ApiPath<String>,
+    form: FormFields,
+) -> PageResult {
+    let is_confirmed = form.all("confirmed").next() == Some("yes");
+    let done = if is_confirmed { Some(portion_set_aside(&pages.admin, &account).await?) } else { None };
+    let title = match done {
+        None => format!("Set the pending events of {account} aside?"),
+        Some(done) => format!("Set {} aside", format::count(done.events)),
+    };
+    let rest = done.map_or(0, |done| done.pending);
+    Ok(HtmlPage::new(&title).at_moment(pages.admin.clock.now()).render(html! {
+        h1 { (title) }
+        @if done.is_none() {
+            div.banner.wait { p { "They become dead letters, because nobody delivers for the account. Then discard them, or replay them to another account." } }
+        }
+        @if rest > 0 { p { (format::count(rest)) " more are pending." } }
+        @if done.is_none() || rest > 0 {
+            form.bar method="post" action={ "/accounts/" (account) "/set-aside" } {
+                input type="hidden" name="confirmed" value="yes";
+                button.danger type="submit" { @if done.is_none() { "Set aside" } @else { "Set more aside" } }
+                a.button href={ "/accounts/" (account) } { "Leave them pending" }
+            }
+        }
+        @if done.is_some() {
+            p { a href={ "/dead-letters?account=" (account) "&reason=account_gone" } { "Its dead letters, to discard them or to replay them to another account" } }
+        }
     }))
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn list(State(pages): State<PagesState>, ApiQuery(shows): ApiQu
         @if page.letters.is_empty() {
             p { "No dead letter fits." }
         } @else {
-            (selection(&shows, pages.can_change))
+            (selection(&shows, pages.can_change, page.letters.iter().any(|letter| letter.code == OutcomeCode::AccountGone.as_str())))
             div.card { (parts::dead_letters(&page.letters, pages.can_change.then_some((FORM, shows.select == "all")))) }
         }
         @if let Some(next) = page.next {
@@ -93,11 +93,14 @@ fn filter_form(shows: &Shows) -> Markup {
     }
 }
 
-/// The form that the boxes of the list belong to.
-fn selection(shows: &Shows, can_change: bool) -> Markup {
+/// The form that the boxes of the list belong to. `of_gone`: a dead letter is of an account that is gone, so it can go to another one.
+fn selection(shows: &Shows, can_change: bool, of_gone: bool) -> Markup {
     html! {
         @if can_change {
             form.bar id=(FORM) method="post" action="/dead-letters/replay" {
+                @if of_gone {
+                    div.field { label for="to" { "Replay to account" } input type="text" id="to" name="to" autocomplete="off"; }
+                }
                 button.primary type="submit" { "Replay the selected" }
                 button.danger type="submit" formaction="/dead-letters/discard" { "Discard the selected…" }
                 @if shows.select == "all" { a href=(shows.address(shows.before, false)) { "Select none" } }
@@ -111,7 +114,7 @@ fn selection(shows: &Shows, can_change: bool) -> Markup {
 
 /// Why nothing can be changed.
 pub(super) fn no_token() -> Markup {
-    html! { p.soft { "To replay, discard, reveal or look up, set " code { "OPS_TOKEN" } " and restart the service." } }
+    html! { p.soft { "To replay, discard or reveal, set " code { "OPS_TOKEN" } " and restart the service." } }
 }
 
 impl Shows {

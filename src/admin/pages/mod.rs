@@ -57,6 +57,7 @@ pub(super) fn routes(pages: PagesState) -> Router {
     Router::new()
         .route("/", get(overview::show))
         .route("/accounts/{account}", get(account::show))
+        .route("/accounts/{account}/set-aside", post(changes::set_aside))
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/{id}", get(dead_letter::show))
         .route("/dead-letters/{id}/reveal", post(dead_letter::reveal))

@@ -3,7 +3,7 @@
 use super::{charts, format};
 use crate::admin::{AccountState, AccountStatus, wording};
 use crate::series::{Activity, ReasonCount, TimeSeries, reason_in_words};
-use crate::store::{DeadLetter, EventRecord, EventState};
+use crate::store::{DeadLetter, EventRecord, EventState, PendingEvent};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -191,6 +191,24 @@ pub(super) fn dead_letters(letters: &[DeadLetter], select: Option<(&str, bool)>)
                         td data-label="Account" { (letter.account) }
                         td.tight data-label="Since (UTC)" { (format::moment(letter.died_at)) }
                         td.number data-label="Failures" { (letter.failures) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Pending events, each in a row.
+pub(super) fn pending_events(events: &[PendingEvent]) -> Markup {
+    html! {
+        table.stack {
+            thead { tr { th scope="col" { "Event" } th scope="col" { "Received (UTC)" } th.number scope="col" { "Failures" } } }
+            tbody {
+                @for event in events {
+                    tr {
+                        th scope="row" { code { (event.event) } }
+                        td.tight data-label="Received (UTC)" { (format::moment(event.received_at)) }
+                        td.number data-label="Failures" { (event.failures) }
                     }
                 }
             }

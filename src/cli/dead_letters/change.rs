@@ -13,27 +13,28 @@ use serde_json::json;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-/// Asks for confirmation on the terminal. An error if the answer is not yes, or if there is no terminal.
-pub(super) fn confirm(selection: &Selection) -> Result<(), String> {
+/// Asks `question` on the terminal. An error if the answer is not yes, or if there is no terminal. `why`: what speaks against it; `done`: what
+/// would have been done.
+pub(in crate::cli) fn confirm(question: &str, why: &str, done: &str) -> Result<(), String> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        return Err("discarding is for good, and there is no terminal to ask for confirmation: pass --yes to discard"
-            .to_owned());
+        return Err(format!("{why}, and there is no terminal to ask for confirmation: pass --yes"));
     }
     let mut stderr = std::io::stderr();
     // Err: then the answer is not yes.
-    let _ = write!(stderr, "Discard {} for good? [y/N] ", selection.description()).and_then(|()| stderr.flush());
+    let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
     let mut answer = String::new();
     let _ = std::io::stdin().read_line(&mut answer);
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err("nothing was discarded".to_owned()),
+        _ => Err(format!("nothing was {done}")),
     }
 }
 
-/// Replays dead letters. `wait`: how long to wait then for what becomes of their events.
+/// Replays dead letters; `to`: to this account. `wait`: how long to wait then for what becomes of their events.
 pub(super) async fn replay(
     backend: &AdminBackend,
     selection: &Selection,
+    to: Option<&str>,
     json: bool,
     wait: Option<Duration>,
 ) -> Result<bool, String> {
@@ -44,7 +45,7 @@ pub(super) async fn replay(
     let mut replayed = Vec::new();
     while let Some(ids) = pages.next().await? {
         let mut lines = Vec::new();
-        for result in backend.replay(&ids).await? {
+        for result in backend.replay(&ids, to).await? {
             let seq = result.seq.filter(|_| result.outcome == Replay::Replayed);
             progress.count(seq.is_some());
             match seq {

@@ -7,6 +7,7 @@ mod outcomes;
 mod selection;
 mod show;
 
+pub(super) use change::confirm;
 pub(super) use selection::parse_time;
 
 use super::admin_backend::BackendArgs;
@@ -46,6 +47,9 @@ enum DeadLettersCommand {
     Replay {
         #[command(flatten)]
         selection: Selection,
+        /// Deliver them to this account, because their own is gone. They are mapped anew, by the rules of this one
+        #[arg(long, value_name = "NAME")]
+        to: Option<String>,
         /// Wait until the service has delivered them, and print what became of each; for a minute, or for this duration
         #[arg(
             long,
@@ -98,15 +102,16 @@ pub(super) fn run(args: &DeadLettersArgs) -> ExitCode {
         Err(code) => return code,
     };
     if let DeadLettersCommand::Discard { selection, yes: false, .. } = &args.command
-        && let Err(reason) = change::confirm(selection)
+        && let Err(reason) =
+            confirm(&format!("Discard {} for good?", selection.description()), "discarding is for good", "discarded")
     {
         return fail(&reason);
     }
     let all_done = target.with_backend(&config, async |backend| match &args.command {
         DeadLettersCommand::List { filter, output, .. } => show::list(backend, filter, output).await,
         DeadLettersCommand::Show { selection, output, .. } => show::show(backend, selection, output, &config).await,
-        DeadLettersCommand::Replay { selection, json, wait, .. } => {
-            change::replay(backend, selection, *json, *wait).await
+        DeadLettersCommand::Replay { selection, to, json, wait, .. } => {
+            change::replay(backend, selection, to.as_deref(), *json, *wait).await
         }
         DeadLettersCommand::Discard { selection, json, .. } => change::discard(backend, selection, *json).await,
     });

@@ -164,14 +164,15 @@ impl Appender {
 
 /// Events of a group that the log has.
 #[derive(Default)]
-struct Repeats {
+pub struct Repeats {
     ids: HashSet<Vec<u8>>,
     /// Rows of the log with a former id, with the keys they still have.
     former: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Repeats {
-    async fn read(session: &Session, group: &[Vec<NewEvent>], has_former_ids: bool) -> Result<Self, Error> {
+    /// Those among the events of the group.
+    pub async fn read(session: &Session, group: &[Vec<NewEvent>], has_former_ids: bool) -> Result<Self, Error> {
         let ids: Vec<&[u8]> = group.iter().flatten().map(|event| event.id.0.as_slice()).collect();
         let ids = session.query(REPEATS, &[&ids]).await?;
         let former = if has_former_ids { Self::former(session, group).await? } else { HashMap::new() };
@@ -186,7 +187,7 @@ impl Repeats {
     }
 
     /// Whether the log has this event.
-    fn contains(&self, event: &NewEvent) -> bool {
+    pub fn contains(&self, event: &NewEvent) -> bool {
         let former = event.former_id.and_then(|id| self.former.get(id.0.as_slice()));
         let same_user = former.is_some_and(|stored| stored.is_empty() || *stored == keys::to_blob(&event.keys));
         same_user || self.ids.contains(event.id.0.as_slice())

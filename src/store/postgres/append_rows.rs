@@ -12,7 +12,7 @@ use crate::store::append_decision::AppendDecision;
 use crate::store::{Appended, NewEvent, keys};
 use futures_util::future::try_join;
 use std::collections::{BTreeMap, HashSet};
-use tokio_postgres::Error;
+use tokio_postgres::{Error, Row};
 
 /// Inserts the events whose ids are not known, in this order; returns their places, from 1 on, and their seqs. Each id is looked up by
 /// itself: a join could be planned otherwise while the tables are empty.
@@ -112,16 +112,7 @@ impl<'a> AppendedRows<'a> {
             session.batch("COMMIT").await?;
             return Ok(seqs);
         }
-        let ids: Vec<&[u8]> = self.events.iter().map(|event| event.id.0.as_slice()).collect();
-        let accounts: Vec<Option<AccountNumber>> =
-            self.events.iter().map(|event| numbers.get(&event.account).copied()).collect();
-        let keys: Vec<Vec<u8>> = self.events.iter().map(|event| keys::to_blob(&event.keys)).collect();
-        let received: Vec<i64> = self.events.iter().map(|event| event.received_at.0).collect();
-        let bodies: Vec<&[u8]> = self.events.iter().map(|event| event.body.as_slice()).collect();
-        let source = |event: &&'a NewEvent| event.source.as_ref().map(SourceId::as_str);
-        let sources: Vec<Option<&str>> = self.events.iter().map(source).collect();
-        let values: Values<'_> = &[&ids, &accounts, &keys, &received, &bodies, &sources];
-        let (rows, ()) = try_join(session.query(INSERT, values), session.batch("COMMIT")).await?;
+        let (rows, ()) = try_join(insert(session, &self.events, numbers), session.batch("COMMIT")).await?;
         for row in &rows {
             let place = usize::try_from(row.get::<_, i64>(0) - 1).ok();
             if let Some(seq) = place.and_then(|place| seqs.get_mut(place)) {
@@ -152,4 +143,21 @@ impl<'a> AppendedRows<'a> {
     pub fn written(&self, seqs: &[Option<Seq>]) -> impl Iterator<Item = (&'a AccountName, Seq)> {
         self.events.iter().zip(seqs).filter_map(|(event, seq)| Some((&event.account, (*seq)?)))
     }
+}
+
+/// Runs [`INSERT`] for these events, whose ids differ.
+pub async fn insert(
+    session: &Session,
+    events: &[&NewEvent],
+    numbers: &BTreeMap<&AccountName, AccountNumber>,
+) -> Result<Vec<Row>, Error> {
+    let ids: Vec<&[u8]> = events.iter().map(|event| event.id.0.as_slice()).collect();
+    let accounts: Vec<Option<AccountNumber>> =
+        events.iter().map(|event| numbers.get(&event.account).copied()).collect();
+    let keys: Vec<Vec<u8>> = events.iter().map(|event| keys::to_blob(&event.keys)).collect();
+    let received: Vec<i64> = events.iter().map(|event| event.received_at.0).collect();
+    let bodies: Vec<&[u8]> = events.iter().map(|event| event.body.as_slice()).collect();
+    let sources: Vec<Option<&str>> = events.iter().map(|event| event.source.as_ref().map(SourceId::as_str)).collect();
+    let values: Values<'_> = &[&ids, &accounts, &keys, &received, &bodies, &sources];
+    session.query(INSERT, values).await
 }

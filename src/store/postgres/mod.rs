@@ -8,6 +8,7 @@
 //! the event is then a duplicate when it is sent again. Deliberately absent: any rule about users, order, retries or coalescing; several
 //! statements where one SQL function could do, since a database has no version control.
 
+mod account_gone;
 mod affiliates;
 mod append;
 mod append_rows;

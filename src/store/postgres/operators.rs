@@ -8,12 +8,15 @@ use super::forget::{self, UserSearch};
 use super::listen::Hint;
 use super::session::Session;
 use super::shared::{AccountNumber, Shared};
-use super::{PostgresStore, dead_letters, deletions, vault};
+use super::{PostgresStore, account_gone, dead_letters, deletions, vault};
 use crate::domain::{AccountName, SealedKey, Timestamp, UserKey};
 use crate::store::append_decision::check_backlog;
 use crate::store::erasure::{KeyHash, MAX_SCANS};
 use crate::store::in_flight::InFlightEvents;
-use crate::store::{DeadLetter, DeadLetterPage, DeadLetters, Filter, Forgotten, KeyVault, ReplayResult, StoreError};
+use crate::store::{
+    DeadLetter, DeadLetterPage, DeadLetters, Filter, Forgotten, KeyVault, MovedDeadLetter, ReplayResult, StoreError,
+    body,
+};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,6 +46,20 @@ impl DeadLetters for PostgresStore {
     async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
         let (ids, shared) = (ids.to_vec(), Arc::clone(&self.shared));
         self.owner.run(move |session| Box::pin(discard(session, shared, ids))).await
+    }
+
+    async fn set_aside(&self, account: &AccountName, now: Timestamp, limit: usize) -> Result<Option<u64>, StoreError> {
+        let (account, shared) = (account.clone(), Arc::clone(&self.shared));
+        self.owner.run(move |session| Box::pin(account_gone::set_aside(session, shared, account, now, limit))).await
+    }
+
+    async fn move_dead_letters(&self, moved: Vec<MovedDeadLetter>) -> Result<Vec<ReplayResult>, StoreError> {
+        let (moved, shared) = (body::pack_moved(moved).await?, Arc::clone(&self.shared));
+        let accounts: BTreeSet<AccountName> = moved.iter().map(|letter| letter.event.account.clone()).collect();
+        let results =
+            self.owner.run(move |session| Box::pin(account_gone::move_dead_letters(session, shared, moved))).await?;
+        self.replica.hints.notify_owners(&self.shared, &accounts);
+        Ok(results)
     }
 
     async fn forget(&self, account: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {

@@ -32,7 +32,7 @@ const MAX_GROUP: usize = 256;
 const TOKENS: &str = "SELECT account, token FROM accounts WHERE account = ANY ($1)";
 const EVENTS: &str = "SELECT seq, account, received_at, outcome FROM log WHERE seq = ANY ($1)";
 /// The columns of [`AttemptRecord::read`], and the seq.
-const ATTEMPTS: &str = "SELECT begun, followers, progress, failures, failing_for, wait, noted_at, history, seq
+pub const ATTEMPTS: &str = "SELECT begun, followers, progress, failures, failing_for, wait, noted_at, history, seq
     FROM attempts WHERE seq = ANY ($1)";
 
 /// What an attempt came to.

@@ -13,6 +13,9 @@ pub const EXAMINED: i64 = 400;
 /// The reason of a dead letter whose user was erased while it was pending.
 pub const ERASED: &str = "its user was erased while it waited";
 
+/// The reason of a dead letter of an account that is gone.
+pub const ACCOUNT_GONE: &str = "its account is gone: set aside by an operator";
+
 /// The columns that [`on_page`] reads, in this order.
 pub const COLUMNS: &str = "dead_letters.seq, accounts.name, dead_letters.id, dead_letters.code, dead_letters.reason, \
                            dead_letters.failures, dead_letters.received_at, dead_letters.died_at, \

@@ -26,7 +26,8 @@ pub fn append(tx: &mut WriteTx<'_>, events: &[NewEvent], max_backlog: u64) -> Re
     Ok(appended)
 }
 
-fn look_up(tx: &WriteTx<'_>, event: &NewEvent) -> Result<EventLookup, StoreError> {
+/// What the store knows of an event.
+pub fn look_up(tx: &WriteTx<'_>, event: &NewEvent) -> Result<EventLookup, StoreError> {
     let has_former_id = || event.former_id.map_or(Ok(false), |id| tx.has_former_id(id, &event.keys));
     let is_repeat = tx.find_id(event.id)?.is_some() || has_former_id()?;
     let may_be_known = match event.known_users_only {

@@ -1,12 +1,13 @@
 //! The SQLite engine: one file, one writer thread with group commit, and connections that read beside it.
 //!
 //! The file is in WAL mode with `synchronous=FULL`. Every change of rows is a job of the [`writer`], one module per verb:
-//! [`append`], [`ledger`], [`settle`], [`erase`], [`forget`], [`compact`], [`key_blocks`], and the changes of [`dead_letters`].
+//! [`append`], [`ledger`], [`settle`], [`erase`], [`forget`], [`compact`], [`key_blocks`], [`account_gone`], and the changes of [`dead_letters`].
 //! [`read`](mod@read), [`begin`] and [`lookup`] run on a [`reader`]. Beside the file, memory holds counts and the deduplication index
 //! ([`write_tx`]). Invariant: one process per file, held by a lock that ends with the process. Deliberately absent: any
 //! rule about users, order, retries or coalescing; a write buffer or memtable in front of the log, since appending is sequential and
 //! commits are grouped.
 
+mod account_gone;
 mod affiliates;
 mod append;
 mod attempts;

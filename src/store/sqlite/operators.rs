@@ -2,10 +2,13 @@
 
 use super::query::Query;
 use super::write_tx::WriteTx;
-use super::{SqliteStore, dead_letters, forget};
+use super::{SqliteStore, account_gone, dead_letters, forget};
 use crate::domain::{AccountName, SealedKey, Seq, Timestamp, UserKey};
 use crate::store::erasure::{ForgetSearch, MAX_SCANS};
-use crate::store::{DeadLetter, DeadLetterPage, DeadLetters, Filter, Forgotten, KeyVault, ReplayResult, StoreError};
+use crate::store::{
+    DeadLetter, DeadLetterPage, DeadLetters, Filter, Forgotten, KeyVault, MovedDeadLetter, ReplayResult, StoreError,
+    body,
+};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use std::collections::BTreeSet;
@@ -36,6 +39,18 @@ impl DeadLetters for SqliteStore {
             discarded.filter_map(Result::transpose).collect()
         };
         self.writer.write(discard).await
+    }
+
+    async fn set_aside(&self, account: &AccountName, now: Timestamp, limit: usize) -> Result<Option<u64>, StoreError> {
+        let (account, in_flight) = (account.clone(), Arc::clone(&self.in_flight));
+        let set_aside = move |tx: &mut WriteTx<'_>| account_gone::set_aside(tx, &in_flight, &account, now, limit);
+        // The guard is dropped when this has committed.
+        Ok(self.writer.write(set_aside).await?.map_or(Some(0), |guard| Some(guard.seqs.len() as u64)))
+    }
+
+    async fn move_dead_letters(&self, moved: Vec<MovedDeadLetter>) -> Result<Vec<ReplayResult>, StoreError> {
+        let (moved, max_backlog) = (body::pack_moved(moved).await?, self.limits.max_backlog);
+        self.writer.write(move |tx| account_gone::move_dead_letters(tx, &moved, max_backlog)).await
     }
 
     /// The account is not looked at: a key is a hash of it, too, and the one writer needs no lock of its own for each account.

@@ -9,8 +9,8 @@ use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
     AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetterPage,
     DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, Forgotten, Inspection, KeyVault,
-    Ledger, LedgerBuffer, Lookup, LookupQuery, Maintenance, Measured, NewEvent, OnCommit, Ownership, Remember,
-    ReplayResult, Retention, Settlement, StoreError, StoreStatus,
+    Ledger, LedgerBuffer, Lookup, LookupQuery, Maintenance, Measured, MovedDeadLetter, NewEvent, OnCommit, Ownership,
+    Remember, ReplayResult, Retention, Settlement, StoreError, StoreStatus,
 };
 use std::collections::BTreeMap;
 
@@ -106,6 +106,14 @@ impl<A: Append> DeadLetters for AppendOnlyStore<A> {
     }
 
     async fn discard(&self, _: &[i64]) -> Result<Vec<i64>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn set_aside(&self, _: &AccountName, _: Timestamp, _: usize) -> Result<Option<u64>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn move_dead_letters(&self, _: Vec<MovedDeadLetter>) -> Result<Vec<ReplayResult>, StoreError> {
         Err(StoreError::Closed)
     }
 

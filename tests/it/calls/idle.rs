@@ -17,8 +17,8 @@ use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
     AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetterPage,
     DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, Forgotten, Inspection, KeyVault,
-    Lease, Ledger, LedgerBuffer, Limits, Lookup, LookupQuery, Maintenance, Measured, NewEvent, OnCommit, Ownership,
-    Remember, ReplayResult, Retention, Settlement, SqliteStore, StoreError, StoreStatus,
+    Lease, Ledger, LedgerBuffer, Limits, Lookup, LookupQuery, Maintenance, Measured, MovedDeadLetter, NewEvent,
+    OnCommit, Ownership, Remember, ReplayResult, Retention, Settlement, SqliteStore, StoreError, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
 use refersion_destination::worker::{DeliverySettings, Runtime, Settings, Worker};
@@ -110,6 +110,14 @@ impl DeadLetters for Counting {
 
     async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
         self.store.discard(ids).await
+    }
+
+    async fn set_aside(&self, account: &AccountName, now: Timestamp, limit: usize) -> Result<Option<u64>, StoreError> {
+        self.store.set_aside(account, now, limit).await
+    }
+
+    async fn move_dead_letters(&self, moved: Vec<MovedDeadLetter>) -> Result<Vec<ReplayResult>, StoreError> {
+        self.store.move_dead_letters(moved).await
     }
 
     async fn forget(&self, account: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {

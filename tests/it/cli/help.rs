@@ -29,6 +29,7 @@ async fn top_level() {
       status           Show pending events, how fast they become fewer, the state of each account, and
                        the last hour and day
       dead-letters     List, show, replay or discard events that could not be delivered [alias: dlq]
+      backlog          List the pending events of an account, or set those of one that is gone aside
       email-conflicts  List affiliates whose e-mail could not be changed, because another affiliate has
                        the new one
       events           List what became of every event, the newest first
@@ -216,7 +217,7 @@ async fn dead_letters() {
           --account <NAME>  Only dead letters of this account
           --reason <CODE>   Only dead letters with this reason [possible values: unmappable, malformed,
                             refused, email_taken, not_applied, endless_search, expired, corrupt,
-                            internal_error, erased]
+                            internal_error, account_gone, erased]
           --since <WHEN>    Only dead letters since then: an age such as 12h, or a time such as
                             2026-01-31 or 2026-01-31T08:00:00Z
           --all             All dead letters

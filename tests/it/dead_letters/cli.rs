@@ -134,7 +134,7 @@ async fn discarding_is_confirmed_or_refused() {
         let ids = deployment.ids().await;
         let refused = deployment.run(&["dead-letters", "discard", "--all"]).await;
         assert_eq!((refused.code, &*refused.out), (Some(1), ""));
-        let why = "discarding is for good, and there is no terminal to ask for confirmation: pass --yes to discard";
+        let why = "discarding is for good, and there is no terminal to ask for confirmation: pass --yes";
         assert_eq!(refused.err, format!("refersion-destination: {why}\n"));
         assert_eq!(deployment.ids().await, ids, "nothing was discarded");
         let ran = deployment.run(&["dead-letters", "discard", "--yes", &ids[0], "9"]).await;

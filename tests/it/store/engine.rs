@@ -36,6 +36,9 @@ pub trait Engine: Send + Sync {
 
     /// The process that opened the store last owns the account from now on.
     async fn own(&self, account: &AccountName);
+
+    /// No process that is opened later owns the account.
+    async fn disown(&self, account: &AccountName);
 }
 
 /// A SQLite file in a folder of its own; its clones are views of the same file.
@@ -100,6 +103,8 @@ impl Engine for Sqlite {
 
     /// Its only process owns every account.
     async fn own(&self, _: &AccountName) {}
+
+    async fn disown(&self, _: &AccountName) {}
 }
 
 /// A schema of its own in a PostgreSQL database.
@@ -148,6 +153,10 @@ impl Engine for Postgres {
         while store.lease(account).is_none() {
             store.renew(&owned).await.expect("renewed");
         }
+    }
+
+    async fn disown(&self, account: &AccountName) {
+        self.owned.lock().await.remove(account);
     }
 }
 
@@ -209,6 +218,14 @@ impl TestStore {
         self.account = account.clone();
         self.owned.insert(account.clone());
         self.engine.own(account).await;
+    }
+
+    /// Nobody delivers for the account from now on. Events and settlements are of `main`.
+    pub async fn leave_account(&mut self, account: &AccountName) {
+        self.account = AccountName::main();
+        self.owned.remove(account);
+        self.engine.disown(account).await;
+        self.reopen().await;
     }
 
     pub fn store(&self) -> &Arc<dyn Store> {

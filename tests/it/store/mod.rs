@@ -6,6 +6,7 @@
 //! the PostgreSQL engine alone in [`elsewhere`], [`postgres_tls`], [`several_processes`] and [`vacuum`]. Which events of a user may run is
 //! decided in `src/scheduling` and tested there. No test sleeps: moments are arguments.
 
+mod account_gone;
 mod affiliates;
 mod append;
 mod attempts;

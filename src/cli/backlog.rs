@@ -1,0 +1,125 @@
+//! `backlog`: lists the pending events of an account, and sets those of an account that is gone aside as dead letters.
+//!
+//! Out: one line for each event, or how many were set aside. Invariant: no personal data: a user is shown as keyed hashes.
+
+use super::admin_backend::{AdminBackend, BackendArgs};
+use super::dead_letters::{confirm, parse_time};
+use super::{eprint, fail, format_time, print};
+use crate::domain::{AccountName, Timestamp};
+use crate::store::{BacklogFilter, PendingEvent};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct BacklogArgs {
+    #[command(subcommand)]
+    command: BacklogCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BacklogCommand {
+    /// Print one line for each pending event of an account, in log order
+    List {
+        /// The account
+        #[arg(long, value_name = "NAME", default_value = "main")]
+        account: String,
+        /// Only events of the user with this keyed hash, as this list shows it
+        #[arg(long, value_name = "HASH", value_parser = parse_hash)]
+        user: Option<[u8; 16]>,
+        /// Only events received before then: an age such as 12h, or a time such as 2026-01-31 or 2026-01-31T08:00:00Z
+        #[arg(long, value_name = "WHEN", value_parser = parse_time)]
+        before: Option<Timestamp>,
+        /// Print JSON, one value on each line
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        target: BackendArgs,
+    },
+    /// Make the pending events of an account that is gone dead letters, to discard them or to replay them to another account
+    SetAside {
+        /// The account: it is not configured, and no API key of it is kept
+        #[arg(long, value_name = "NAME")]
+        account: String,
+        /// Do not ask for confirmation
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        target: BackendArgs,
+    },
+}
+
+/// How many are read in one operation.
+const PAGE_SIZE: usize = 500;
+
+pub(super) fn run(args: &BacklogArgs) -> ExitCode {
+    let done = match &args.command {
+        BacklogCommand::List { account, user, before, json, target } => target.config().and_then(|config| {
+            let account = AccountName::from(account.clone());
+            let filter = BacklogFilter { account, user: *user, received_before: *before };
+            target.with_backend(&config, async |backend| list(backend, &filter, *json).await)
+        }),
+        BacklogCommand::SetAside { account, yes, target } => target.config().and_then(|config| {
+            if !yes
+                && let Err(reason) = confirm(
+                    &format!("Set all pending events of {account} aside?"),
+                    "what is set aside is not delivered",
+                    "set aside",
+                )
+            {
+                return Err(fail(&reason));
+            }
+            target.with_owner(&config, async |backend| set_aside(backend, account).await)
+        }),
+    };
+    done.map_or_else(|code| code, |()| ExitCode::SUCCESS)
+}
+
+async fn list(backend: &AdminBackend, filter: &BacklogFilter, as_json: bool) -> Result<(), String> {
+    let (mut after, mut any) = (Some(0), false);
+    while let Some(from) = after {
+        let page = backend.backlog(filter, from, PAGE_SIZE).await?;
+        for event in &page.events {
+            if !any && !as_json {
+                print("SEQ      RECEIVED (UTC)        EVENT         FAILURES  USERID                            EMAIL");
+            }
+            any = true;
+            print(&line(event, as_json));
+        }
+        after = page.next;
+    }
+    if !any {
+        eprint("no pending events");
+    }
+    Ok(())
+}
+
+fn line(event: &PendingEvent, as_json: bool) -> String {
+    if as_json {
+        return json!(event).to_string();
+    }
+    let PendingEvent { seq, event: name, user_id_hash, email_hash, received_at, failures } = event;
+    let received = format_time(*received_at);
+    let hash = |hash: &Option<String>| hash.clone().unwrap_or_else(|| "-".to_owned());
+    let (user, email) = (hash(user_id_hash), hash(email_hash));
+    format!("{seq:<7}  {received:<20}  {name:<12}  {failures:>8}  {user:<32}  {email}")
+}
+
+async fn set_aside(backend: &AdminBackend, account: &str) -> Result<(), String> {
+    let mut events = 0;
+    loop {
+        let portion = backend.set_aside(account).await?;
+        events += portion.events;
+        if portion.events == 0 {
+            break;
+        }
+    }
+    print(&format!("set {events} {} aside as dead letters", if events == 1 { "event" } else { "events" }));
+    Ok(())
+}
+
+fn parse_hash(text: &str) -> Result<[u8; 16], String> {
+    let mut hash = [0; 16];
+    hex::decode_to_slice(text, &mut hash).map_err(|_| "expected 32 hexadecimal digits".to_owned())?;
+    Ok(hash)
+}

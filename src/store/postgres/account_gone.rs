@@ -1,0 +1,135 @@
+//! Events of an account that nobody delivers for any more: its pending events become dead letters, and dead letters go to another account.
+//!
+//! Invariants: each call is one transaction, so an event is in one place, and in one only. It locks the row of the account that it appends
+//! to or takes from, so that nobody takes the account over or appends to it meanwhile; dead letters are locked after it, as by a replay.
+//! Deliberately absent: what another account makes of an event, which the caller knows.
+
+use super::append::Repeats;
+use super::append_rows;
+use super::dead_letters::discard;
+use super::error::JobError;
+use super::session::Session;
+use super::settle::ATTEMPTS;
+use super::settle_rows::SettledRows;
+use super::shared::{AccountNumber, Shared};
+use crate::delivery::OutcomeCode;
+use crate::domain::{AccountName, EventId, Seq, Timestamp};
+use crate::store::append_decision::check_backlog;
+use crate::store::rows::attempts::AttemptRecord;
+use crate::store::rows::dead_letters::ACCOUNT_GONE;
+use crate::store::{MovedDeadLetter, NewEvent, Replay, ReplayResult};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// A process that is alive owns the account.
+const OWNED: &str = "SELECT 1 FROM accounts JOIN replicas ON replicas.replica = accounts.owner
+    WHERE accounts.account = $1 AND replicas.until > clock_timestamp()";
+const PENDING: &str = "SELECT seq FROM log WHERE account = $1 AND outcome IS NULL ORDER BY seq LIMIT $2";
+const LETTERS: &str = "SELECT seq, body IS NULL FROM dead_letters WHERE seq = ANY ($1) ORDER BY seq FOR UPDATE";
+const HISTORIES: &str = "INSERT INTO attempts (seq, begun, failures, failing_for, history)
+    SELECT moved.new, false, 0, 0, letter.history
+    FROM unnest($1::bigint[], $2::bigint[]) AS moved (old, new) JOIN dead_letters AS letter ON letter.seq = moved.old
+    WHERE letter.history IS NOT NULL";
+
+/// Makes up to `limit` pending events of the account dead letters; returns how many. `None`: a process owns the account.
+pub async fn set_aside(
+    session: &Session,
+    shared: Arc<Shared>,
+    account: AccountName,
+    at: Timestamp,
+    limit: usize,
+) -> Result<Option<u64>, JobError> {
+    let Some(number) = shared.find_number(session, &account).await? else { return Ok(Some(0)) };
+    let work = async {
+        session.lock(&[number]).await?;
+        if session.query_opt(OWNED, &[&number]).await?.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(end_pending(session, number, at, limit).await?))
+    };
+    let ended = session.transaction(work).await?;
+    if let Some(ended) = ended {
+        shared.backlogs.ended([(&account, ended)], ended.cast_signed());
+    }
+    Ok(ended)
+}
+
+/// Makes pending events of the locked account dead letters, with what they went through.
+async fn end_pending(session: &Session, number: AccountNumber, at: Timestamp, limit: usize) -> Result<u64, JobError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let pending = session.query(PENDING, &[&number, &limit]).await?;
+    let pending: Vec<i64> = pending.iter().map(|row| row.get(0)).collect();
+    let attempts = session.query(ATTEMPTS, &[&pending]).await?;
+    // A row that is damaged counts as empty.
+    let attempts = attempts.iter().map(|row| (row.get(8), AttemptRecord::read(row, 0).unwrap_or_default()));
+    let mut attempts: HashMap<i64, AttemptRecord> = attempts.collect();
+    let mut rows = SettledRows::default();
+    for seq in &pending {
+        let record = attempts.remove(seq).unwrap_or_default();
+        let (failures, history) = (record.attempts.failures, record.history);
+        rows.keep_dead(Seq(*seq), OutcomeCode::AccountGone, ACCOUNT_GONE, at, failures, history.as_deref());
+        rows.end(Seq(*seq), OutcomeCode::AccountGone);
+    }
+    rows.write(session).await?;
+    Ok(pending.len() as u64)
+}
+
+/// Appends dead letters to another account, or refuses all of them. Their bodies are packed, and they are in the order of their ids.
+pub async fn move_dead_letters(
+    session: &Session,
+    shared: Arc<Shared>,
+    moved: Vec<MovedDeadLetter>,
+) -> Result<Vec<ReplayResult>, JobError> {
+    let (ids, events): (Vec<i64>, Vec<NewEvent>) = moved.into_iter().map(|moved| (moved.id, moved.event)).unzip();
+    let group = [events];
+    let numbers = shared.numbers_of(session, group[0].iter().map(|event| &event.account).collect()).await?;
+    let work = async {
+        session.lock(&numbers.values().copied().collect::<Vec<_>>()).await?;
+        for account in numbers.keys() {
+            let more = group[0].iter().filter(|event| event.account == **account).count() as u64;
+            check_backlog(shared.backlogs.pending(account), more, shared.max_backlog)?;
+        }
+        let repeats = Repeats::read(session, &group, shared.has_former_ids).await?;
+        append(session, (&ids, &group[0]), &numbers, &repeats).await
+    };
+    let results = session.transaction(work).await?;
+    let seqs = results.iter().zip(&group[0]).filter_map(|(result, event)| Some((&event.account, Seq(result.seq?))));
+    let appended: Vec<(&AccountName, Seq)> = seqs.collect();
+    let count = i64::try_from(appended.len()).unwrap_or(i64::MAX);
+    shared.backlogs.appended(appended);
+    shared.backlogs.ended([], -count);
+    Ok(results)
+}
+
+/// Appends those dead letters that are there and no repeats, and deletes them.
+async fn append(
+    session: &Session,
+    (ids, events): (&[i64], &[NewEvent]),
+    numbers: &BTreeMap<&AccountName, AccountNumber>,
+    repeats: &Repeats,
+) -> Result<Vec<ReplayResult>, JobError> {
+    let letters = session.query(LETTERS, &[&ids]).await?;
+    let is_erased: HashMap<i64, bool> = letters.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let mut own: HashSet<EventId> = HashSet::new();
+    let decide = |(id, event): (&i64, &NewEvent)| match is_erased.get(id) {
+        None => Err(Replay::Missing),
+        Some(true) => Err(Replay::Erased),
+        Some(false) if repeats.contains(event) || !own.insert(event.id) => Err(Replay::Duplicate),
+        Some(false) => Ok(()),
+    };
+    let decided: Vec<Result<(), Replay>> = ids.iter().zip(events).map(decide).collect();
+    let accepted = || (0..events.len()).filter(|place| decided[*place].is_ok());
+    let wanted: Vec<&NewEvent> = accepted().map(|place| &events[place]).collect();
+    let rows = append_rows::insert(session, &wanted, numbers).await?;
+    // By the place among those that were wanted, from 1 on.
+    let seqs: HashMap<i64, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let new: BTreeMap<i64, i64> =
+        (1..).zip(accepted()).filter_map(|(place, nth)| Some((ids[nth], *seqs.get(&place)?))).collect();
+    let (appended, at): (Vec<i64>, Vec<i64>) = new.iter().unzip();
+    session.execute(HISTORIES, &[&appended, &at]).await?;
+    discard(session, &appended).await?;
+    let result = |(id, decided): (&i64, Result<(), Replay>)| {
+        ReplayResult::new(*id, decided.and_then(|()| new.get(id).copied().map(Seq).ok_or(Replay::Duplicate)))
+    };
+    Ok(ids.iter().zip(decided).map(result).collect())
+}
