@@ -223,4 +223,19 @@ mod tests {
             assert_eq!(owned.next_move(&account, me, &live, true), next, "{asked_by:?}");
         }
     }
+
+    #[test]
+    fn a_free_account_is_taken_by_the_highest_process_and_by_any_other_that_has_seen_it_free_before() {
+        let account = AccountName::main();
+        let live: BTreeSet<ReplicaId> = (1..=3).map(ReplicaId).collect();
+        let mut ranked: Vec<ReplicaId> = live.iter().copied().collect();
+        ranked.sort_by_key(|replica| rank(*replica, &account));
+        let moves = |was_orphaned, can_deliver| {
+            let free = Owned { was_orphaned, ..Owned::default() };
+            ranked.iter().map(|me| free.next_move(&account, *me, &live, can_deliver)).collect::<Vec<_>>()
+        };
+        assert_eq!(moves(false, true), [Move::Stay, Move::Stay, Move::Take]);
+        assert_eq!(moves(true, true), [Move::Take; 3]);
+        assert_eq!(moves(true, false), [Move::Stay; 3]);
+    }
 }

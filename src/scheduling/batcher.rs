@@ -189,6 +189,7 @@ mod tests {
         batcher.shareable = MAX_PARTIAL;
         assert_eq!(all(&mut batcher), [[1]]);
         batcher.shareable = 0;
-        assert_eq!(all(&mut batcher), [[0, 2]]);
+        batcher.push(Arc::new(edit(4)), true, 3);
+        assert_eq!(all(&mut batcher), [vec![0, 2], vec![3]]);
     }
 }

@@ -300,6 +300,23 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_stays_while_any_of_its_events_is_in_flight() {
+        let (mut lanes, now) = (Lanes::default(), Timestamp(0));
+        for seq in [1, 2] {
+            let lane = lanes.join(&[name(seq)], Seq(seq));
+            lanes.push(lane, Seq(seq), now);
+            assert_eq!(lanes.pop(now), Some((lane, Seq(seq))));
+        }
+        lanes.link(&[name(1), name(2)], name(3));
+        lanes.end(Seq(1), &[], |_| now);
+        let lane = lanes.join(&[name(2)], Seq(3));
+        assert!(lanes.push(lane, Seq(3), now), "the second one is in flight");
+        assert_eq!(lanes.pop(now), None);
+        lanes.end(Seq(2), &[], |_| now);
+        assert_eq!(lanes.pop(now), Some((lane, Seq(3))));
+    }
+
+    #[test]
     fn an_empty_lane_leaves_nothing_behind() {
         let mut lanes = Lanes::default();
         for seq in 1..=9 {
