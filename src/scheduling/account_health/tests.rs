@@ -143,6 +143,61 @@ fn a_rejected_key_halts_once_until_a_probe_or_another_key_is_accepted() {
 }
 
 #[test]
+fn of_several_401s_the_first_halts_and_none_of_a_request_with_the_key_before() {
+    let mut health = health();
+    let (one, other) = (permit(&mut health, AT), permit(&mut health, AT));
+    health.on_unauthorized(one, AT, 1.0);
+    assert_eq!(health.on_unauthorized(other, at(1), 1.0), None);
+    assert_eq!(no_permit(&mut health, at(2)), NoPermit::ProbeDue, "the probe is not put off");
+    health.on_new_key(at(2));
+    let before = permit(&mut health, at(2));
+    assert_eq!(health.on_new_key(at(3)), None, "nothing was halted");
+    assert_eq!(health.on_unauthorized(before, at(4), 1.0), None);
+    assert_eq!(health.snapshot().state, HealthState::Closed);
+}
+
+#[test]
+fn while_half_open_only_the_reply_to_the_request_that_went_first_counts() {
+    let mut health = health();
+    for _ in 0..20 {
+        reply(&mut health, "ok", 0);
+    }
+    let late: Vec<Permit> = (0..5).map(|_| permit(&mut health, AT)).collect();
+    reply(&mut health, "429 in 9 s", 0);
+    let first = permit(&mut health, at(9));
+    for (late, failed) in late.into_iter().zip([None, Some(1), Some(2), Some(3), None]) {
+        let replied = match failed {
+            None => health.on_success(late, at(9)),
+            Some(seq) => health.on_failure(late, Seq(seq), at(9), None, 1.0),
+        };
+        assert_eq!((replied, health.snapshot().state), (None, HealthState::HalfOpen));
+    }
+    assert_eq!(health.on_success(first, at(10)), Some(Transition::Closed));
+}
+
+#[test]
+fn failures_of_several_events_in_a_row_lower_the_concurrency_limit_and_those_of_one_do_not() {
+    for (failed, lower) in [(["1", "1"], false), (["1", "2"], true)] {
+        let mut health = health();
+        for _ in 0..20 {
+            reply(&mut health, "ok", 0);
+        }
+        let before = health.snapshot().concurrency_limit;
+        for event in failed {
+            reply(&mut health, event, 0);
+        }
+        assert_eq!(health.snapshot().concurrency_limit < before, lower, "{failed:?}");
+    }
+}
+
+#[test]
+fn a_pause_that_is_over_shows_as_closed_and_a_halt_does_not() {
+    let (open, halted) = (HealthState::Open { until: at(5) }, HealthState::Halted { probe_at: at(5) });
+    assert_eq!([at(4), at(5), at(6)].map(|now| open.at(now)), [open, HealthState::Closed, HealthState::Closed]);
+    assert_eq!(halted.at(at(6)), halted);
+}
+
+#[test]
 fn no_more_requests_are_in_flight_than_the_concurrency_limit() {
     let mut health = health();
     let (one, other) = (permit(&mut health, AT), permit(&mut health, AT));
@@ -278,6 +333,35 @@ fn a_pause_is_saved_when_it_begins_changes_and_ends_and_not_between() {
     assert!(health.saved(at(70)).differs_from(&paused));
     health.on_success(trial, at(70));
     assert!(health.saved(at(70)).differs_from(&paused));
+}
+
+#[test]
+fn what_was_learned_is_saved_once_it_has_changed_noticeably_and_a_halt_in_any_case() {
+    let learned = Learned { requests_per_second: Some(10.0), concurrency: 10.0, rate_limited: vec![(1.0, 100.0)] };
+    let with = |change: fn(&mut Learned)| {
+        let mut changed = learned.clone();
+        change(&mut changed);
+        changed
+    };
+    for (changed, differs) in [
+        (with(|_| {}), false),
+        (with(|learned| learned.requests_per_second = None), true),
+        (with(|learned| learned.requests_per_second = Some(10.4)), false),
+        (with(|learned| learned.requests_per_second = Some(10.6)), true),
+        (with(|learned| learned.concurrency = 10.4), false),
+        (with(|learned| learned.concurrency = 10.6), true),
+        (with(|learned| learned.rate_limited.push((2.0, 0.0))), true),
+        (with(|learned| learned.rate_limited[0].1 = 120.0), false),
+        (with(|learned| learned.rate_limited[0].1 = 130.0), true),
+    ] {
+        let [one, other] = [&changed, &learned].map(|learned| SavedHealth { learned: learned.clone(), pause: None });
+        assert_eq!((one.differs_from(&other), other.differs_from(&one)), (differs, differs), "{changed:?}");
+    }
+    let mut health = health();
+    reply(&mut health, "401", 0);
+    let halted = health.saved(AT);
+    let well = SavedHealth { pause: None, ..halted.clone() };
+    assert!(halted.differs_from(&well) && well.differs_from(&halted));
 }
 
 /// Another process may have made a request just before.
