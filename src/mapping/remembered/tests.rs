@@ -165,9 +165,16 @@ fn the_newest_answer_to_the_condition_counts_and_only_for_the_condition_it_answe
     let whole = || event(5, r#"{"email":"a@x.io","name":"Ann Lee"}"#, "");
     let reason = Reason::CreateIf { key: "wants".into() }.to_string();
     let (yes, no) = (event(3, r#"{"wants":true}"#, ""), event(1, r#"{"wants":false}"#, ""));
-    assert_eq!(together(&[no.clone(), yes.clone(), whole()], &rules()), reason, "it was taken back later");
+    for order in permutations(&[no.clone(), yes.clone()]) {
+        assert_eq!(together(&[order, vec![whole()]].concat(), &rules()), reason, "it was taken back later");
+    }
+    let again = event(0, r#"{"wants":true}"#, "");
+    assert!(together(&[no.clone(), again, whole()], &rules()).contains("email=a@x.io"), "and given again");
     let other = Rules { create_if: Some(CreateIf { key: "wants".into(), equals: "yes".into() }), ..rules() };
-    assert_eq!(together(&[yes, whole()], &other), reason, "the operator has changed the condition");
+    assert_eq!(together(&[yes.clone(), whole()], &other), reason, "the operator has changed the condition");
+    let answer = Pieces { condition: other.create_if.clone().map(|rule| (rule, true)), ..pieces(&yes).clone() };
+    let traits = RememberedTraits::default().with(&no, pieces(&no), false).with(&yes, &answer, false);
+    assert_eq!(traits.condition(&other), Some(true), "an older answer to the present condition");
     let none = Rules { create_if: None, ..rules() };
     assert!(together(&[no, whole()], &none).contains("email=a@x.io"), "there is no condition any more");
 }
@@ -226,6 +233,18 @@ fn what_is_worth_remembering_says_something_beside_the_user_id() {
 }
 
 #[test]
+fn a_value_that_is_too_long_is_not_remembered_and_counts_in_its_own_event_alone() {
+    let company = |identify: &Identify| identify.facts.get(&Field::Company.into()).is_some();
+    for (length, remembered) in [(MAX_VALUE, true), (MAX_VALUE + 1, false)] {
+        let own = event(2, &format!(r#"{{"company":"{}","plan":"gold"}}"#, "x".repeat(length)), "");
+        let later = event(1, r#"{"wants":true}"#, "");
+        let traits = RememberedTraits::default().with(&own, pieces(&own), false);
+        assert_eq!(traits.names().contains(&"company".to_owned()), remembered);
+        assert_eq!((company(&traits.updating(&own)), company(&traits.updating(&later))), (true, remembered));
+    }
+}
+
+#[test]
 fn nothing_is_remembered_without_the_setting_a_user_id_or_a_trusted_project() {
     let text = |user: &str| format!(r#"{{"type":"identify"{user},"projectId":"p2","traits":{{"email":"a@x.io"}}}}"#);
     let trusted = Rules { trusted_projects: vec!["p1".into()], ..rules() };
@@ -248,6 +267,13 @@ fn names_are_shown_and_no_value_is() {
     let event = event(1, r#"{"email":"a@x.io","name":"Ann Lee","vip":true,"wants":true,"plan":"gold"}"#, "");
     let traits = RememberedTraits::default().with(&event, pieces(&event), false);
     assert_eq!(traits.names(), ["first_name", "last_name", "email", "offer", "#9", "status", "wants"]);
+    for (says, names) in
+        [("", &["offer", "status"][..]), (r#","traits":{"email":"c@x.io"}"#, &["offer", "email", "status"])]
+    {
+        let engage = format!(r#","context":{{"personas":{{"computation_class":"audience"}}{says}}}"#);
+        let event = self::event(1, r#"{"vip":true}"#, &engage);
+        assert_eq!(RememberedTraits::default().with(&event, pieces(&event), false).names(), names);
+    }
     let shown = format!("{traits:?}");
     assert!(!shown.contains("Ann") && !shown.contains("a@x.io") && !shown.contains("gold"), "{shown}");
     for bytes in [&b"{}"[..], b"", br#"{"facts":[["no_field","x",1]],"email":null,"status":null,"condition":null}"#] {

@@ -149,6 +149,8 @@ mod tests {
         assert_eq!((whole.by_user_id.as_ref(), whole.by_email.as_ref()), (Some(&known), Some(&known)));
         assert_eq!((whole.user_id_deleted_at, whole.email_deleted_at), (Some(Timestamp(5)), Some(Timestamp(6))));
         assert!(whole.email_has_other_owner && !memory_of(None).email_has_other_owner);
+        let own = KeyMemory { has_other_owner: false, ..of(email, Some(known.clone()), 6) };
+        assert!(!memory([own]).email_has_other_owner);
         assert_eq!(
             [(true, false), (true, true), (false, false)].map(|(owned, own)| has_other_owner(owned, own)),
             [true, false, false]
