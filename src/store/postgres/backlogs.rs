@@ -1,10 +1,13 @@
 //! How many events of each account are pending: counted in the tables now and then, and kept up to date in between.
 //!
-//! In: counts from the tables ([`Backlogs::counted`]), and what this process appended and ended since. Out: the published counts.
+//! In: counts from the tables ([`Backlogs::counted`]), and what this process read, appended and ended since. Out: the published counts, and
+//! where the pending events of an account begin, so that no reader goes through what was settled before: its outdated rows are many while
+//! an old transaction lasts.
 //! Every process has its own: what other processes append or end shows at the next count, about a second later. Invariant: with one
 //! process the counts are exact. An event that was appended while the tables were counted is counted once: its seq tells whether
 //! the count included it, since seqs of an account are in the order of commits. Events are ended on the connection that counts, so not
-//! meanwhile. Deliberately absent: any I/O.
+//! meanwhile. Where pending events begin is known for one session alone: in the next one the server may be a standby that was promoted,
+//! whose sequence lags. Deliberately absent: any I/O.
 
 use crate::domain::{AccountName, Seq};
 use crate::store::published::Published;
@@ -19,21 +22,46 @@ pub struct Count {
     pub pending: u64,
     /// The first of them.
     pub first: Seq,
+    /// The newest of them.
+    pub newest: Seq,
+}
+
+/// Where the pending events of an account begin, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// No event below it is pending.
+    pub first: Seq,
+    /// The newest event that was seen in the tables. Everything up to it has committed, since seqs of an account are in the order of
+    /// commits; so once nothing up to it is pending, nothing will be.
+    newest_seen: Seq,
+}
+
+/// The bounds of every account in one session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    session: u64,
+    /// Of each account.
+    pub accounts: BTreeMap<AccountName, Bound>,
 }
 
 /// The backlogs of all accounts, as far as this process knows.
 #[derive(Debug)]
 pub struct Backlogs {
     published: Arc<Published>,
-    accounts: Mutex<BTreeMap<AccountName, CountedBacklog>>,
+    state: Mutex<CountedBacklogs>,
+}
+
+#[derive(Debug, Default)]
+struct CountedBacklogs {
+    /// The number of the session in which the bounds are true.
+    session: u64,
+    accounts: BTreeMap<AccountName, CountedBacklog>,
 }
 
 #[derive(Debug, Default)]
 struct CountedBacklog {
     pending: u64,
-    /// No event below it is pending: it was the first one when it was counted last. What was not yet committed then has a higher seq,
-    /// since seqs of an account are in the order of commits; so if none was pending, nothing new is known.
-    first: Seq,
+    bound: Bound,
     /// The last count included everything up to here.
     counted_up_to: Seq,
     /// What this process appended since.
@@ -43,22 +71,46 @@ struct CountedBacklog {
 impl Backlogs {
     /// Nothing is pending, until it is counted.
     pub fn new(published: Arc<Published>) -> Self {
-        Self { published, accounts: Mutex::default() }
+        Self { published, state: Mutex::default() }
     }
 
     /// How many events of the account are pending.
     pub fn pending(&self, account: &AccountName) -> u64 {
-        self.accounts.lock().get(account).map_or(0, |backlog| backlog.pending)
+        self.state.lock().accounts.get(account).map_or(0, |backlog| backlog.pending)
     }
 
     /// A seq below which no event of the account is pending.
     pub fn first(&self, account: &AccountName) -> Seq {
-        self.accounts.lock().get(account).map_or(Seq::default(), |backlog| backlog.first)
+        self.state.lock().accounts.get(account).map_or(Seq::default(), |backlog| backlog.bound.first)
+    }
+
+    /// Where the pending events of each account begin.
+    pub fn bounds(&self) -> Bounds {
+        let state = self.state.lock();
+        let accounts = state.accounts.iter().map(|(name, backlog)| (name.clone(), backlog.bound));
+        Bounds { session: state.session, accounts: accounts.collect() }
+    }
+
+    /// This event of the account was read in the session in which events are counted.
+    pub fn seen(&self, account: &AccountName, seq: Seq) {
+        if let Some(backlog) = self.state.lock().accounts.get_mut(account) {
+            backlog.bound.newest_seen = backlog.bound.newest_seen.max(seq);
+        }
+    }
+
+    /// Events are read and counted in the session with this number from now on: if it is another one, nothing is known of where pending
+    /// events begin.
+    pub fn in_session(&self, session: u64) {
+        let mut state = self.state.lock();
+        if state.session != session {
+            state.session = session;
+            state.accounts.values_mut().for_each(|backlog| backlog.bound = Bound::default());
+        }
     }
 
     /// This process has appended these, in the order of their seqs.
     pub fn appended<'a>(&self, events: impl IntoIterator<Item = (&'a AccountName, Seq)>) {
-        let mut accounts = self.accounts.lock();
+        let accounts = &mut self.state.lock().accounts;
         let mut changed = BTreeMap::new();
         for (account, seq) in events {
             if !accounts.contains_key(account) {
@@ -76,7 +128,7 @@ impl Backlogs {
 
     /// So many pending events of these accounts were ended, and so many dead letters added.
     pub fn ended<'a>(&self, events: impl IntoIterator<Item = (&'a AccountName, u64)>, dead: i64) {
-        let mut accounts = self.accounts.lock();
+        let accounts = &mut self.state.lock().accounts;
         let mut changed = BTreeMap::new();
         for (account, ended) in events {
             if let Some(backlog) = accounts.get_mut(account) {
@@ -87,21 +139,37 @@ impl Backlogs {
         self.published.commit(changed.into_iter(), dead, 0);
     }
 
-    /// The tables were counted, as of one moment at which `last` was the highest seq. Accounts without pending events are left out.
-    pub fn counted(&self, counts: &BTreeMap<AccountName, Count>, last: Seq, dead: u64) {
-        let mut accounts = self.accounts.lock();
+    /// The tables were counted from `bounds` on, as of one moment at which `last` was the highest seq. Accounts without pending events are
+    /// left out. A count that was begun in an earlier session is ignored.
+    pub fn counted(&self, bounds: &Bounds, counts: &BTreeMap<AccountName, Count>, last: Seq, dead: u64) {
+        let mut state = self.state.lock();
+        if state.session != bounds.session {
+            return;
+        }
+        let accounts = &mut state.accounts;
         for name in counts.keys() {
             accounts.entry(name.clone()).or_default();
         }
         for (name, backlog) in accounts.iter_mut() {
-            let count = counts.get(name).copied().unwrap_or(Count { pending: 0, first: backlog.first });
+            let (pending, first, newest) = match counts.get(name) {
+                Some(count) => (count.pending, count.first, count.newest),
+                None => (0, bounds.accounts.get(name).map_or(Seq::default(), Bound::after_newest), Seq::default()),
+            };
             backlog.counted_up_to = backlog.counted_up_to.max(last);
             backlog.appended.retain(|seq| *seq > last);
-            backlog.pending = count.pending + backlog.appended.len() as u64;
-            backlog.first = count.first;
+            backlog.pending = pending + backlog.appended.len() as u64;
+            backlog.bound.first = backlog.bound.first.max(first);
+            backlog.bound.newest_seen = backlog.bound.newest_seen.max(newest);
         }
         self.published.commit(accounts.iter().map(|(name, backlog)| (name, backlog.pending)), 0, last.0);
         self.published.lock().status.dead = dead;
+    }
+}
+
+impl Bound {
+    /// Where pending events begin, if none was pending when they were counted from here on.
+    fn after_newest(&self) -> Seq {
+        if self.newest_seen == Seq::default() { self.first } else { self.first.max(Seq(self.newest_seen.0 + 1)) }
     }
 }
 
@@ -110,7 +178,12 @@ mod tests {
     use super::*;
 
     fn counts(pending: u64, first: i64) -> BTreeMap<AccountName, Count> {
-        BTreeMap::from([(AccountName::main(), Count { pending, first: Seq(first) })])
+        let newest = Seq(first + i64::try_from(pending).expect("few") - 1);
+        BTreeMap::from([(AccountName::main(), Count { pending, first: Seq(first), newest })])
+    }
+
+    fn counted(backlogs: &Backlogs, counts: &BTreeMap<AccountName, Count>, last: Seq, dead: u64) {
+        backlogs.counted(&backlogs.bounds(), counts, last, dead);
     }
 
     #[test]
@@ -119,9 +192,9 @@ mod tests {
         let backlogs = Backlogs::new(Arc::clone(&published));
         backlogs.appended([(&main, Seq(1)), (&main, Seq(2)), (&main, Seq(3))]);
         assert_eq!(backlogs.pending(&main), 3);
-        backlogs.counted(&counts(2, 1), Seq(2), 7);
+        counted(&backlogs, &counts(2, 1), Seq(2), 7);
         assert_eq!(backlogs.pending(&main), 3, "the third was not counted");
-        backlogs.counted(&counts(4, 1), Seq(4), 7);
+        counted(&backlogs, &counts(4, 1), Seq(4), 7);
         backlogs.appended([(&main, Seq(4)), (&main, Seq(5))]);
         assert_eq!((backlogs.pending(&main), backlogs.first(&main)), (5, Seq(1)), "the fourth was counted already");
         let status = published.lock().status.clone();
@@ -135,8 +208,39 @@ mod tests {
         backlogs.appended([(&main, Seq(1)), (&main, Seq(2))]);
         backlogs.ended([(&main, 2)], 1);
         assert_eq!((backlogs.pending(&main), published.lock().status.dead), (0, 1));
-        backlogs.counted(&BTreeMap::new(), Seq(2), 1);
+        counted(&backlogs, &BTreeMap::new(), Seq(2), 1);
         assert_eq!((backlogs.pending(&main), backlogs.first(&main)), (0, Seq(0)), "one may be about to be committed");
         assert!(published.lock().pending.is_empty());
+    }
+
+    #[test]
+    fn pending_events_begin_after_the_newest_that_was_seen_before_none_was_pending() {
+        let (main, none) = (AccountName::main(), BTreeMap::new());
+        let backlogs = Backlogs::new(Arc::default());
+        counted(&backlogs, &counts(3, 5), Seq(9), 0);
+        assert_eq!(backlogs.first(&main), Seq(5));
+        let before = backlogs.bounds();
+        backlogs.seen(&main, Seq(12));
+        backlogs.counted(&before, &none, Seq(20), 0);
+        assert_eq!(backlogs.first(&main), Seq(8), "the twelfth was not committed when the count began");
+        counted(&backlogs, &none, Seq(20), 0);
+        assert_eq!(backlogs.first(&main), Seq(13));
+        counted(&backlogs, &counts(1, 21), Seq(21), 0);
+        assert_eq!(backlogs.first(&main), Seq(21));
+    }
+
+    #[test]
+    fn in_another_session_nothing_is_known_of_where_pending_events_begin() {
+        let main = AccountName::main();
+        let backlogs = Backlogs::new(Arc::default());
+        counted(&backlogs, &counts(3, 5), Seq(9), 0);
+        let before = backlogs.bounds();
+        backlogs.in_session(1);
+        backlogs.counted(&before, &counts(1, 7), Seq(9), 0);
+        assert_eq!((backlogs.first(&main), backlogs.pending(&main)), (Seq(0), 3), "that was another server, perhaps");
+        counted(&backlogs, &counts(1, 4), Seq(4), 0);
+        assert_eq!(backlogs.first(&main), Seq(4), "its sequence lagged");
+        backlogs.in_session(1);
+        assert_eq!(backlogs.first(&main), Seq(4));
     }
 }

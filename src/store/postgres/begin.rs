@@ -21,15 +21,16 @@ use tokio_postgres::{Error, Row};
 const PORTION: usize = 50;
 
 /// The columns of [`Head::read`]; the account, the outcome, the seq.
-const HEADS: &str = "SELECT log.id, log.keys, log.received_at, bodies.body, attempts.begun, attempts.followers,
-        attempts.progress, attempts.failures, attempts.failing_for, attempts.wait, attempts.noted_at,
-        log.account, log.outcome, log.seq
-    FROM log LEFT JOIN bodies ON bodies.seq = log.seq LEFT JOIN attempts ON attempts.seq = log.seq
+const HEADS: &str = "SELECT log.id, log.keys, log.received_at, (SELECT body FROM bodies WHERE bodies.seq = log.seq),
+        attempts.begun, attempts.followers, attempts.progress, attempts.failures, attempts.failing_for, attempts.wait,
+        attempts.noted_at, log.account, log.outcome, log.seq
+    FROM log LEFT JOIN LATERAL (SELECT * FROM attempts WHERE attempts.seq = log.seq LIMIT 1) AS attempts ON true
     WHERE log.seq = ANY ($1)";
 const SIZES: &str = "SELECT seq, octet_length(body) FROM bodies WHERE seq = ANY ($1)";
 /// The columns of [`follower`]; the account, the outcome, the seq.
-const FOLLOWERS: &str = "SELECT log.id, log.received_at, bodies.body, log.account, log.outcome, log.seq
-    FROM log LEFT JOIN bodies ON bodies.seq = log.seq WHERE log.seq = ANY ($1)";
+const FOLLOWERS: &str = "SELECT log.id, log.received_at, (SELECT body FROM bodies WHERE bodies.seq = log.seq),
+        log.account, log.outcome, log.seq
+    FROM log WHERE log.seq = ANY ($1)";
 
 /// Reads units of the account, in this order: `None` for one whose head is not pending.
 pub async fn begin(session: &Session, account: AccountNumber, units: &[Unit]) -> Result<Vec<Option<Begun>>, Error> {

@@ -1,15 +1,15 @@
 //! Counting the tables again and again, so that this process learns what others append and end.
 //!
 //! In: the connection on which events are ended. Out: the counts ([`Backlogs::counted`](super::backlogs::Backlogs::counted)). The more
-//! there is to be counted, the less often that is done: it takes no more than a fiftieth of the connection's time. It also notices that a
-//! newer release has migrated the tables so far that this one cannot go on.
+//! there is to be counted, the less often that is done: it takes no more than a fiftieth of the connection's time. What was settled before
+//! the first pending event is not looked at. It also notices that a newer release has migrated the tables so far that this one cannot go on.
 
 use super::Owner;
 use super::backlogs::Count;
 use super::error::JobError;
 use super::migrate::is_too_old;
 use super::session::Session;
-use super::shared::Shared;
+use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, Seq};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
@@ -22,6 +22,19 @@ use tokio_postgres::error::SqlState;
 /// The least time between two counts, and how many times as long as the count itself it is.
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMES_AS_LONG: u32 = 50;
+
+/// One statement, so one moment. Each account is counted from where its pending events begin, by the index of pending events: see
+/// [`super::read`]. In: numbers of accounts, which rise, and where they begin; other accounts are counted whole.
+const COUNT: &str = "SELECT pending.name, pending.events, pending.first, pending.newest, sums.last, sums.dead
+    FROM (SELECT coalesce((SELECT max(seq) FROM log), 0) AS last, (SELECT count(*) FROM dead_letters) AS dead) AS sums
+        LEFT JOIN (
+            SELECT accounts.name, counted.* FROM accounts CROSS JOIN LATERAL (
+                SELECT count(*) AS events, min(log.seq) AS first, max(log.seq) AS newest FROM log
+                WHERE log.outcome IS NULL AND log.account <= accounts.account AND (log.account, log.seq) >= (accounts.account,
+                    CASE WHEN ($1::int[])[width_bucket(accounts.account, $1::int[])] = accounts.account
+                        THEN ($2::bigint[])[width_bucket(accounts.account, $1::int[])] ELSE 0 END)
+            ) AS counted WHERE counted.events > 0
+        ) AS pending ON true";
 
 /// Counts while the store is open, beginning after the first interval.
 pub async fn keep_counting(shared: Arc<Shared>, owner: Weak<Owner>) {
@@ -63,21 +76,22 @@ pub async fn count(shared: &Arc<Shared>, owner: &Owner) -> Result<bool, StoreErr
 }
 
 async fn count_in(shared: &Shared, session: &Session) -> Result<bool, Error> {
-    // One statement, so one moment. It is planned anew each time: how many rows are pending changes from nearly none to nearly all.
-    let sql = "SELECT accounts.name, pending.events, pending.first, sums.last, sums.dead
-        FROM (SELECT coalesce((SELECT max(seq) FROM log), 0) AS last, (SELECT count(*) FROM dead_letters) AS dead) AS sums
-            LEFT JOIN (SELECT account, count(*) AS events, min(seq) AS first FROM log WHERE outcome IS NULL GROUP BY account)
-                AS pending ON true
-            LEFT JOIN accounts ON accounts.account = pending.account";
+    let bounds = shared.backlogs.bounds();
+    let known = bounds.accounts.iter();
+    let known: BTreeMap<AccountNumber, i64> =
+        known.filter_map(|(name, bound)| Some((shared.known_number(name)?, bound.first.0))).collect();
+    let (numbers, firsts): (Vec<AccountNumber>, Vec<i64>) = known.into_iter().unzip();
     let mut counts = BTreeMap::new();
     let (mut last, mut dead) = (Seq::default(), 0);
-    for row in session.query_anew(sql).await? {
-        (last, dead) = (Seq(row.get(3)), row.get::<_, i64>(4).unsigned_abs());
-        if let (Some(name), Some(events), Some(first)) = (row.get::<_, Option<String>>(0), row.get(1), row.get(2)) {
-            let pending = i64::unsigned_abs(events);
-            counts.insert(AccountName::from(name), Count { pending, first: Seq(first) });
+    for row in session.query(COUNT, &[&numbers, &firsts]).await? {
+        (last, dead) = (Seq(row.get(4)), row.get::<_, i64>(5).unsigned_abs());
+        if let (Some(name), Some(events), Some(first), Some(newest)) =
+            (row.get::<_, Option<String>>(0), row.get(1), row.get(2), row.get(3))
+        {
+            let count = Count { pending: i64::unsigned_abs(events), first: Seq(first), newest: Seq(newest) };
+            counts.insert(AccountName::from(name), count);
         }
     }
-    shared.backlogs.counted(&counts, last, dead);
+    shared.backlogs.counted(&bounds, &counts, last, dead);
     is_too_old(session).await
 }

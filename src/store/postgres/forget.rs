@@ -221,7 +221,8 @@ async fn end_erased(session: &Session, seqs: &[i64], now: Timestamp) -> Result<u
     let sql = "INSERT INTO dead_letters (seq, account, id, code, reason, failures, received_at, died_at, history)
                SELECT log.seq, log.account, log.id, $2::text, $3::text, coalesce(attempts.failures, 0), log.received_at,
                    $4::bigint, attempts.history
-               FROM log LEFT JOIN attempts ON attempts.seq = log.seq WHERE log.seq = ANY ($1) AND log.outcome IS NULL";
+               FROM log LEFT JOIN LATERAL (SELECT * FROM attempts WHERE attempts.seq = log.seq LIMIT 1) AS attempts ON true
+               WHERE log.seq = ANY ($1) AND log.outcome IS NULL";
     session.execute(sql, &[&seqs, &OutcomeCode::Erased.as_str(), &ERASED, &now.0]).await?;
     let outcome = i16::try_from(OutcomeCode::Erased.number()).unwrap_or_default();
     let sql = "UPDATE log SET outcome = $2 WHERE seq = ANY ($1) AND outcome IS NULL";

@@ -2,6 +2,7 @@
 
 use super::columns::text;
 use super::error::{JobError, store_error};
+use super::measure::OLDEST;
 use super::session::Session;
 use super::{PostgresStore, dead_letters};
 use crate::domain::{AccountName, Timestamp};
@@ -18,7 +19,8 @@ use std::sync::LazyLock;
 
 static BACKLOG: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {BACKLOG_COLUMNS} FROM log LEFT JOIN attempts USING (seq)
+        "SELECT {BACKLOG_COLUMNS}
+         FROM log LEFT JOIN LATERAL (SELECT * FROM attempts WHERE attempts.seq = log.seq LIMIT 1) AS attempts ON true
          WHERE log.account = (SELECT account FROM accounts WHERE name = $1) AND log.outcome IS NULL AND log.seq > $2
          ORDER BY log.seq LIMIT {EXAMINED}"
     )
@@ -45,14 +47,11 @@ impl Inspection for PostgresStore {
     }
 
     async fn oldest_pending(&self, accounts: &[AccountName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
-        let names: Vec<String> = accounts.iter().map(|account| text(account.as_str())).collect();
-        let sql = "SELECT oldest.received_at
-                   FROM unnest($1::text[]) WITH ORDINALITY AS wanted (name, place) LEFT JOIN accounts USING (name)
-                   LEFT JOIN LATERAL (
-                       SELECT received_at FROM log WHERE log.account = accounts.account AND outcome IS NULL ORDER BY seq LIMIT 1
-                   ) AS oldest ON true ORDER BY wanted.place";
-        let rows = self.owner.run(move |session| Box::pin(async move { Ok(session.query(sql, &[&names]).await?) }));
-        Ok(rows.await?.iter().map(|row| row.get::<_, Option<i64>>(0).map(Timestamp)).collect())
+        let (names, firsts) = self.first_pending(accounts);
+        let rows = self
+            .owner
+            .run(move |session| Box::pin(async move { Ok(session.query(OLDEST, &[&names, &firsts]).await?) }));
+        Ok(rows.await?.iter().map(|row| row.get::<_, Option<i64>>(1).map(Timestamp)).collect())
     }
 
     async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {

@@ -95,8 +95,8 @@ impl Leases {
         }
         state.number += 1;
         let term = Term { number: state.number, until: state.until, is_ending: false };
-        let held =
-            Held { number, token, term: watch::Sender::new(term), ending: None, newest_reported: Seq::default() };
+        let newest_reported = Seq(self.shared.backlogs.first(account).0 - 1);
+        let held = Held { number, token, term: watch::Sender::new(term), ending: None, newest_reported };
         state.held.insert(account.clone(), held);
         self.shared.set_token(account, Some(token));
         true
@@ -278,7 +278,7 @@ mod tests {
     async fn a_pending_event_is_reported_once_for_each_lease() {
         let leases = leases();
         leases.hold(&main(), 7, TOKEN);
-        assert_eq!(leases.newest_reported(), [(7, Seq(0))]);
+        assert_eq!(leases.newest_reported(), [(7, Seq(-1))]);
         assert_eq!((leases.report(7, Seq(5)), leases.report(7, Seq(5))), (Some(main()), None));
         assert_eq!((leases.report(7, Seq(6)), leases.report(8, Seq(9))), (Some(main()), None));
         leases.end(&main(), LeaseEnd::Again);

@@ -40,9 +40,10 @@ impl Maintenance for PostgresStore {
     }
 
     async fn measure(&self) -> Result<Measured, StoreError> {
-        let accounts: Vec<String> = self.published.lock().pending.keys().cloned().collect();
+        let accounts: Vec<AccountName> = self.published.lock().pending.keys().cloned().map(AccountName::from).collect();
+        let accounts = self.first_pending(&accounts);
         let measured =
-            self.owner.run(move |session| Box::pin(async move { Ok(measure::measure(session, &accounts).await?) }));
+            self.owner.run(move |session| Box::pin(async move { Ok(measure::measure(session, accounts).await?) }));
         let remembered_dropped = self.remembered_dropped.load(Ordering::Relaxed);
         let ledger_dropped = self.shared.ledger.dropped();
         Ok(Measured { remembered_dropped, ledger_dropped, ..measured.await? })

@@ -21,7 +21,9 @@ pub const AFFILIATES: &str = "SELECT code, id, found, sent,
         EXISTS (SELECT 1 FROM links AS own WHERE own.affiliate = affiliates.affiliate
                 AND own.key >= '\\x01'::bytea AND own.key < '\\x02'::bytea),
         affiliates.affiliate, links.key
-    FROM links JOIN affiliates ON affiliates.affiliate = links.affiliate WHERE links.key = ANY ($1)";
+    FROM links CROSS JOIN LATERAL
+        (SELECT * FROM affiliates WHERE affiliates.affiliate = links.affiliate LIMIT 1) AS affiliates
+    WHERE links.key = ANY ($1)";
 pub const DELETIONS: &str = "SELECT deleted_at, key FROM deleted_users WHERE key = ANY ($1)";
 const BY_KEY: &str = "SELECT code, id, found, sent,
         EXISTS (SELECT 1 FROM links AS own WHERE own.affiliate = affiliates.affiliate

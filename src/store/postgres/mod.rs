@@ -122,6 +122,12 @@ impl PostgresStore {
         self.owner.commit(Settle { account: account.clone(), token, unit: unit.clone(), update, changes }).await
     }
 
+    /// The names of these accounts as they are stored, and seqs below which none of their events is pending.
+    fn first_pending(&self, accounts: &[AccountName]) -> (Vec<String>, Vec<i64>) {
+        let first = |account| (columns::text(AccountName::as_str(account)), self.shared.backlogs.first(account).0);
+        accounts.iter().map(first).unzip()
+    }
+
     fn check_owner(&self, account: &AccountName) -> Result<(), StoreError> {
         self.token(account).map(drop)
     }
@@ -151,7 +157,11 @@ impl EventLog for PostgresStore {
             self.owner.run(move |session| {
                 Box::pin(async move {
                     let Some(number) = shared.find_number(session, &name).await? else { return Ok(Vec::new()) };
-                    Ok::<_, JobError>(read::read(session, number, after, limit).await?)
+                    let entries = read::read(session, number, after, limit).await?;
+                    if let Some(last) = entries.last() {
+                        shared.backlogs.seen(&name, last.seq);
+                    }
+                    Ok::<_, JobError>(entries)
                 })
             })
         };

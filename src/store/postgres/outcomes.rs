@@ -22,9 +22,8 @@ use tokio_postgres::Row;
 /// How often the tables are queried while a request waits.
 const POLL_EVERY: Duration = Duration::from_millis(100);
 
-const SETTLED: &str = "SELECT log.seq, log.outcome, dead_letters.reason
-    FROM log LEFT JOIN dead_letters ON dead_letters.seq = log.seq
-    WHERE log.seq = ANY ($1) AND log.outcome IS NOT NULL";
+const SETTLED: &str = "SELECT log.seq, log.outcome, (SELECT reason FROM dead_letters WHERE dead_letters.seq = log.seq)
+    FROM log WHERE log.seq = ANY ($1) AND log.outcome IS NOT NULL";
 const HEALTH: &str = "SELECT name, health FROM accounts WHERE name = ANY ($1) AND health IS NOT NULL";
 
 /// The waiters of all requests.

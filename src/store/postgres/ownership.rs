@@ -318,7 +318,9 @@ impl Ownership for PostgresStore {
     }
 
     async fn renew(&self, candidates: &BTreeSet<AccountName>) -> Result<Vec<AccountName>, StoreError> {
-        self.replica.renew(candidates, self.owner.sessions()).await
+        let sessions = self.owner.sessions();
+        self.shared.backlogs.in_session(sessions);
+        self.replica.renew(candidates, sessions).await
     }
 
     async fn changed(&self) -> Change {

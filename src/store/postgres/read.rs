@@ -19,11 +19,12 @@ use tokio_postgres::{Error, Row};
 const PENDING: &str =
     "SELECT log.id, log.keys, attempts.begun, attempts.followers, attempts.progress, attempts.failures,
         attempts.failing_for, attempts.wait, attempts.noted_at, log.seq
-    FROM log LEFT JOIN attempts ON attempts.seq = log.seq
+    FROM log LEFT JOIN LATERAL (SELECT * FROM attempts WHERE attempts.seq = log.seq LIMIT 1) AS attempts ON true
     WHERE log.outcome IS NULL AND (log.account, log.seq) > ($1, $2) AND log.account <= $1
     ORDER BY log.account, log.seq LIMIT $3";
-const AFFILIATES: &str = "SELECT links.key, affiliates.key
-    FROM links JOIN affiliates ON affiliates.affiliate = links.affiliate WHERE links.key = ANY ($1)";
+const AFFILIATES: &str =
+    "SELECT links.key, (SELECT affiliates.key FROM affiliates WHERE affiliates.affiliate = links.affiliate)
+    FROM links WHERE links.key = ANY ($1)";
 const PENDING_OF: &str = "SELECT seq, outcome FROM log WHERE seq = ANY ($1)";
 
 /// Up to `limit` pending entries of the account with a seq above `after`.
@@ -60,5 +61,5 @@ pub async fn read(session: &Session, account: AccountNumber, after: Seq, limit: 
 }
 
 fn affiliate_key(row: &Row) -> Option<AffiliateKey> {
-    row.get::<_, &[u8]>(1).try_into().ok().map(AffiliateKey)
+    row.get::<_, Option<&[u8]>>(1)?.try_into().ok().map(AffiliateKey)
 }

@@ -19,7 +19,10 @@ use tokio_util::sync::CancellationToken;
 pub type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// The settings of a session. Without the first ones, plans made while the tables were empty join everything with everything:
-/// rows are found by index, from the few that the statement names. A process that is frozen holds its locks for a second.
+/// rows are found by index, from the few that the statement names. They do not suffice for a table of which PostgreSQL believes that it has
+/// hardly any row, as `bodies` after a vacuum: to read it whole for a join seems to be cheap, but it may have millions of outdated rows
+/// that an old transaction keeps. So statements on the path of events look its rows up one by one: `LATERAL (… LIMIT 1)`, or a
+/// subquery for a single value, neither of which is ever planned as a join. A process that is frozen holds its locks for a second.
 const SETTINGS: &str = "
     SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off;
@@ -74,11 +77,6 @@ impl Session {
     /// The same for exactly one row.
     pub async fn query_one(&self, sql: &'static str, values: Values<'_>) -> Result<Row, Error> {
         self.client.query_one(&self.statement(sql).await?, values).await
-    }
-
-    /// Runs a statement without values that is not kept prepared, so that it is planned for the tables as they are now.
-    pub async fn query_anew(&self, sql: &str) -> Result<Vec<Row>, Error> {
-        self.client.query_typed(sql, &[]).await
     }
 
     /// Runs a statement and returns how many rows it changed.

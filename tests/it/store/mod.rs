@@ -31,6 +31,7 @@ mod migrate_v5;
 mod migrate_v6;
 mod migrate_v8;
 mod model;
+mod outdated;
 mod postgres_tls;
 mod random;
 mod read;
