@@ -39,6 +39,8 @@ pub struct Connector {
     /// One for each host.
     hosts: Vec<Config>,
     tls: MakeRustlsConnect,
+    /// See [`PostgresUrl::is_pooled`].
+    is_pooled: bool,
     listens: Option<Listens>,
 }
 
@@ -53,12 +55,15 @@ impl Connector {
     /// A connector to the server of `url`.
     pub fn new(url: &PostgresUrl) -> Result<Self, TlsError> {
         let hosts = url.each_host().into_iter().map(with_defaults).collect();
-        Ok(Self { hosts, tls: tls::connector(url.verification, url.root_certificates.as_deref())?, listens: None })
+        let tls = tls::connector(url.verification, url.root_certificates.as_deref())?;
+        Ok(Self { hosts, tls, is_pooled: url.is_pooled, listens: None })
     }
 
-    /// A connector to the same server whose sessions listen to `channel`: the texts of notifications go to `heard`.
+    /// A connector to the same server whose sessions listen to `channel`: the texts of notifications go to `heard`. Behind a pooler no
+    /// session is there to be notified.
     pub fn listening(&self, channel: String, heard: UnboundedSender<String>) -> Self {
-        Self { hosts: self.hosts.clone(), tls: self.tls.clone(), listens: Some(Listens { channel, heard }) }
+        let (hosts, tls, listens) = (self.hosts.clone(), self.tls.clone(), Some(Listens { channel, heard }));
+        Self { hosts, tls, is_pooled: self.is_pooled, listens }
     }
 
     /// Opens a session with the first host that can be used.
@@ -98,8 +103,8 @@ impl Connector {
                 }
             }
         });
-        let session = Session::open(client, ended).await?;
-        if let Some(listens) = listens {
+        let session = Session::open(client, self.is_pooled, ended).await?;
+        if let Some(listens) = listens.filter(|_| !self.is_pooled) {
             session.batch(&format!("LISTEN {}", listens.channel)).await?;
         }
         Ok(session)

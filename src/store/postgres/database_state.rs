@@ -67,7 +67,9 @@ async fn look(url: &PostgresUrl) -> Result<DatabaseState, PostgresOpenError> {
     let session = Connector::new(url)?.connect().await;
     let session = session.map_err(|source| PostgresOpenError::Connect { place: place(), source })?;
     let read = |error: Error| PostgresOpenError::Read { place: place(), source: store_error(&error) };
-    session.batch("SET default_transaction_read_only = on").await.map_err(read)?;
+    if !session.is_pooled() {
+        session.batch("SET default_transaction_read_only = on").await.map_err(read)?;
+    }
     let tables =
         migrate::tables(&session).await.map_err(|source| PostgresOpenError::Migrate { place: place(), source })?;
     let (missing_rights, content) = match tables {

@@ -23,7 +23,7 @@ use std::time::Duration;
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The settings of the session: it waits for no lock, and its statements have no bound in time. A vacuum pauses as PostgreSQL's own
-/// does, so that others get the disk.
+/// does, so that others get the disk. Behind a pooler nothing can be set, and the vacuum is left to PostgreSQL.
 const SETTINGS: &str = "SET lock_timeout = '100ms'; SET statement_timeout = 0; SET vacuum_cost_delay = '2ms'";
 
 #[async_trait]
@@ -157,13 +157,18 @@ impl Compaction {
         self.horizon = Some(build_filters(session, self.horizon).await?);
         while deletions::remove(session, before.deletions).await.map_err(|error| store_error(&error))? {}
         remove_remembered(session, before, dropped).await?;
+        if session.is_pooled() {
+            return Ok(());
+        }
         self.vacuum.run(session).await.map_err(|error| store_error(&error))
     }
 }
 
 async fn open(connector: &Connector) -> Result<Session, StoreError> {
     let session = connector.connect().await?;
-    session.batch(SETTINGS).await.map_err(|error| store_error(&error))?;
+    if !session.is_pooled() {
+        session.batch(SETTINGS).await.map_err(|error| store_error(&error))?;
+    }
     Ok(session)
 }
 

@@ -4,15 +4,17 @@
 //! (`try_join!`) travel in one packet, in that order, provided that they were prepared ([`Session::prepare`]) before. Invariants: a
 //! statement is prepared once in a session, and planned once: its plan depends on no value; every commit is synced, whatever
 //! the server's default; no statement and no transaction lasts longer than [`SETTINGS`] say, so that a process that freezes
-//! holds up no other for longer. Deliberately absent: reconnecting ([`super::connection`]).
+//! holds up no other for longer. Behind PgBouncer in transaction mode each transaction may be in another session of the server, so nothing is
+//! kept in one: the settings are those that PgBouncer makes, and are only checked; a statement is sent whole each time, and of preparing it,
+//! only the types of its values are kept. Deliberately absent: reconnecting ([`super::connection`]).
 
 use super::error::JobError;
 use super::shared::AccountNumber;
 use futures_util::future::try_join;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 use tokio_util::sync::CancellationToken;
 
 /// The values of a statement.
@@ -38,35 +40,73 @@ const SETTINGS: &str = "
     WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
 ";
 
+/// Fails if a session that a pooler made lacks one of the settings that matter. It changes nothing.
+const CHECK_SETTINGS: &str = "DO $$
+    DECLARE missing text;
+    BEGIN
+        SELECT string_agg(wanted.name || '=' || wanted.value, ', ') INTO missing
+        FROM (VALUES ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off'),
+            ('lock_timeout', '3s'), ('statement_timeout', '5s'), ('idle_in_transaction_session_timeout', '1s'),
+            ('default_transaction_isolation', 'read committed')) AS wanted (name, value)
+        WHERE current_setting(wanted.name) <> wanted.value;
+        IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
+            missing := concat_ws(', ', missing, 'synchronous_commit=on');
+        END IF;
+        IF missing IS NOT NULL THEN
+            RAISE EXCEPTION 'the sessions of the pooler lack the settings %; see connect_query', missing;
+        END IF;
+    END $$";
+
+/// The name by which a statement is prepared for a moment, to learn the types of its values.
+const FOR_TYPES: &str = "refersion_destination_types";
+
 /// `NO KEY`: as strong as an update of any other column, and no stronger.
 const LOCK: &str = "SELECT account FROM accounts WHERE account = ANY ($1) ORDER BY account FOR NO KEY UPDATE";
 
 /// An open session.
 pub struct Session {
     client: Client,
-    statements: Mutex<HashMap<&'static str, Statement>>,
+    is_pooled: bool,
+    statements: Mutex<HashMap<&'static str, Prepared>>,
     /// Cancelled when the connection has ended.
     ended: CancellationToken,
 }
 
+/// What is kept of a statement.
+#[derive(Clone)]
+enum Prepared {
+    /// It was prepared in this session.
+    InSession(Statement),
+    /// The types of its values.
+    Types(Vec<Type>),
+}
+
 impl Session {
     /// A session on a connection that was just made. `ended` is cancelled when the connection has ended.
-    pub async fn open(client: Client, ended: CancellationToken) -> Result<Self, Error> {
-        client.batch_execute(SETTINGS).await?;
-        Ok(Self { client, statements: Mutex::default(), ended })
+    pub async fn open(client: Client, is_pooled: bool, ended: CancellationToken) -> Result<Self, Error> {
+        client.batch_execute(if is_pooled { CHECK_SETTINGS } else { SETTINGS }).await?;
+        Ok(Self { client, is_pooled, statements: Mutex::default(), ended })
+    }
+
+    /// Whether each transaction may be in another session of the server: nothing may be set for the session then.
+    pub fn is_pooled(&self) -> bool {
+        self.is_pooled
     }
 
     /// Prepares statements that are to be sent together.
     pub async fn prepare(&self, statements: &[&'static str]) -> Result<(), Error> {
         for sql in statements {
-            self.statement(sql).await?;
+            self.prepared(sql).await?;
         }
         Ok(())
     }
 
     /// Runs a statement and returns its rows.
     pub async fn query(&self, sql: &'static str, values: Values<'_>) -> Result<Vec<Row>, Error> {
-        self.client.query(&self.statement(sql).await?, values).await
+        match self.prepared(sql).await? {
+            Prepared::InSession(statement) => self.client.query(&statement, values).await,
+            Prepared::Types(types) => self.client.query_typed(sql, &with_types(values, types)).await,
+        }
     }
 
     /// The same for at most one row.
@@ -76,12 +116,18 @@ impl Session {
 
     /// The same for exactly one row.
     pub async fn query_one(&self, sql: &'static str, values: Values<'_>) -> Result<Row, Error> {
-        self.client.query_one(&self.statement(sql).await?, values).await
+        match self.prepared(sql).await? {
+            Prepared::InSession(statement) => self.client.query_one(&statement, values).await,
+            Prepared::Types(types) => self.client.query_typed_one(sql, &with_types(values, types)).await,
+        }
     }
 
     /// Runs a statement and returns how many rows it changed.
     pub async fn execute(&self, sql: &'static str, values: Values<'_>) -> Result<u64, Error> {
-        self.client.execute(&self.statement(sql).await?, values).await
+        match self.prepared(sql).await? {
+            Prepared::InSession(statement) => self.client.execute(&statement, values).await,
+            Prepared::Types(types) => self.client.execute_typed(sql, &with_types(values, types)).await,
+        }
     }
 
     /// Runs statements without values and results, which may be several. They are not prepared.
@@ -137,15 +183,39 @@ impl Session {
         self.client.is_closed()
     }
 
-    async fn statement(&self, sql: &'static str) -> Result<Statement, Error> {
+    async fn prepared(&self, sql: &'static str) -> Result<Prepared, Error> {
         let known = self.statements.lock().get(sql).cloned();
-        if let Some(statement) = known {
-            return Ok(statement);
+        if let Some(prepared) = known {
+            return Ok(prepared);
         }
-        let statement = self.client.prepare(sql).await?;
-        self.statements.lock().insert(sql, statement.clone());
-        Ok(statement)
+        let prepared = if self.is_pooled {
+            Prepared::Types(self.types(sql).await?)
+        } else {
+            Prepared::InSession(self.client.prepare(sql).await?)
+        };
+        self.statements.lock().insert(sql, prepared.clone());
+        Ok(prepared)
     }
+
+    /// The types of the values of a statement. All of it is one message, so a pooler leaves it in one session.
+    async fn types(&self, sql: &str) -> Result<Vec<Type>, Error> {
+        let ask = format!(
+            "PREPARE {FOR_TYPES} AS {sql}; SELECT array_to_string(parameter_types::oid[], ' ') FROM pg_prepared_statements
+             WHERE name = '{FOR_TYPES}'; DEALLOCATE {FOR_TYPES}"
+        );
+        let messages = self.client.simple_query(&ask).await?;
+        let numbers = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        let numbers = numbers.unwrap_or_default().split_whitespace();
+        Ok(numbers.filter_map(|number| Type::from_oid(number.parse().ok()?)).collect())
+    }
+}
+
+/// Values, each with its type.
+fn with_types(values: Values<'_>, types: Vec<Type>) -> Vec<(&(dyn ToSql + Sync), Type)> {
+    values.iter().copied().zip(types).collect()
 }
 
 impl std::fmt::Debug for Session {

@@ -1,7 +1,8 @@
-//! `STORE_URL=postgres://…`: what the driver can parse, and the two parameters that it cannot.
+//! `STORE_URL=postgres://…`: what the driver can parse, and the three parameters that it cannot.
 //!
 //! In: a URL in libpq's format, with one host or several. Out: the driver's configuration, how the server's certificate is
-//! verified (`sslmode`), and against which roots (`sslrootcert`). Invariant: no error and no output shows the password.
+//! verified (`sslmode`), against which roots (`sslrootcert`), and whether sessions are those of a pooler (`pgbouncer`). Invariant: no error
+//! and no output shows the password.
 
 use std::path::PathBuf;
 use tokio_postgres::Config;
@@ -16,6 +17,8 @@ pub struct PostgresUrl {
     pub verification: Verification,
     /// A file with the certificates (PEM) that are trusted; `None`: those of the system.
     pub root_certificates: Option<PathBuf>,
+    /// The host is PgBouncer in transaction mode: nothing is kept in a session of the server.
+    pub is_pooled: bool,
 }
 
 /// What is verified of the server's certificate, if TLS is used.
@@ -35,6 +38,9 @@ pub enum UrlError {
     /// A value of `sslmode` that does not exist.
     #[error("sslmode={0} is not known; it is disable, prefer, require, verify-ca or verify-full")]
     SslMode(String),
+    /// A value of `pgbouncer` that does not exist.
+    #[error("pgbouncer={0} is not known; it is true, for PgBouncer in transaction mode, or false")]
+    Pgbouncer(String),
     /// The driver refuses it.
     #[error(
         "not a URL of PostgreSQL ({0}); it has the form postgres://user:password@host:5432/database?sslmode=verify-full"
@@ -54,12 +60,13 @@ impl PostgresUrl {
     /// Parses a URL.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         let (place, query) = url.split_once('?').unwrap_or((url, ""));
-        let (mut mode, mut root_certificates, mut rest) = (None, None, Vec::new());
+        let (mut mode, mut root_certificates, mut pgbouncer, mut rest) = (None, None, None, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let value = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned());
             match pair.split('=').next() {
                 Some("sslmode") => mode = value,
                 Some("sslrootcert") => root_certificates = value.filter(|value| value != "system").map(PathBuf::from),
+                Some("pgbouncer") => pgbouncer = value,
                 _ => rest.push(pair),
             }
         }
@@ -73,6 +80,11 @@ impl PostgresUrl {
             Some("verify-full") => (SslMode::Require, Verification::AuthorityAndHost),
             Some(other) => return Err(UrlError::SslMode(other.to_owned())),
         };
+        let is_pooled = match pgbouncer.as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => return Err(UrlError::Pgbouncer(other.to_owned())),
+        };
         let without = if rest.is_empty() { place.to_owned() } else { format!("{place}?{}", rest.join("&")) };
         let mut config: Config = without.parse().map_err(|error| UrlError::Driver(super::error::text(&error)))?;
         config.ssl_mode(ssl_mode);
@@ -80,7 +92,7 @@ impl PostgresUrl {
             return Err(UrlError::NoHost);
         }
         check_numbers(&config)?;
-        Ok(Self { config, verification, root_certificates })
+        Ok(Self { config, verification, root_certificates, is_pooled })
     }
 
     /// The driver's configuration for each host alone, in their order. The driver tries several hosts one after the other, too, but waits
@@ -209,6 +221,7 @@ mod tests {
     fn what_cannot_be_used_is_refused_without_the_password() {
         for (url, says) in [
             ("postgres://u:s3cret@h/d?sslmode=never", "sslmode=never is not known"),
+            ("postgres://u:s3cret@h/d?pgbouncer=1", "pgbouncer=1 is not known"),
             ("postgres://u:s3cret@h/d?colour=red", "not a URL of PostgreSQL"),
             ("postgres://u:s3cret@h:port/d", "not a URL of PostgreSQL"),
             ("postgres:///d?user=u&password=s3cret", "names no host"),

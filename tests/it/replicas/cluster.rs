@@ -1,5 +1,6 @@
 //! A cluster: processes of the service on one database, before one simulated Refersion.
 
+use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{self, Durability, Server};
 use crate::support::process::Process;
 use crate::support::service::Refersion;
@@ -25,6 +26,8 @@ pub struct Cluster {
     /// A server of its own, if the test stops or kills it.
     pub server: Option<Server>,
     url: String,
+    /// What the processes get in place of `url`.
+    pooled_url: Option<String>,
     folder: TempDir,
 }
 
@@ -38,14 +41,22 @@ impl Cluster {
     pub async fn with(sandbox: SandboxSettings) -> Option<Self> {
         let url = postgres::new_schema()?;
         let folder = tempfile::tempdir().expect("a folder");
-        Some(Self { refersion: Refersion::with(sandbox).await, server: None, url, folder })
+        Some(Self { refersion: Refersion::with(sandbox).await, server: None, url, pooled_url: None, folder })
     }
 
     /// On a server of its own, which syncs as in production.
     pub async fn on_own_server(sandbox: SandboxSettings) -> Option<Self> {
         let server = Server::start(Durability::Full)?;
         let (url, folder) = (server.url(), tempfile::tempdir().expect("a folder"));
-        Some(Self { refersion: Refersion::with(sandbox).await, server: Some(server), url, folder })
+        let refersion = Refersion::with(sandbox).await;
+        Some(Self { refersion, server: Some(server), url, pooled_url: None, folder })
+    }
+
+    /// The same, where the processes reach the server through a pooler.
+    pub async fn with_pooler() -> Option<(Self, PgBouncer)> {
+        let cluster = Self::on_own_server(SandboxSettings::default()).await?;
+        let pooler = PgBouncer::start(cluster.server.as_ref().expect("its own"), true)?;
+        Some((Self { pooled_url: Some(pooler.url()), ..cluster }, pooler))
     }
 
     /// The same with a standby, which has every commit before it is acknowledged.
@@ -68,7 +79,7 @@ impl Cluster {
     /// Starts a process.
     pub fn process(&self, settings: &[(&str, &str)]) -> Process {
         let own = [
-            ("STORE_URL", self.url.as_str()),
+            ("STORE_URL", self.pooled_url.as_deref().unwrap_or(&self.url)),
             ("STORE_LEASE", "3s"),
             ("SERVER_WAIT", "0s"),
             ("LOG_FILTER", "refersion_destination=info"),

@@ -10,6 +10,7 @@ mod cluster;
 mod database;
 mod handover;
 mod operators;
+mod pooler;
 mod releases;
 mod remembered;
 mod sharing;

@@ -6,6 +6,7 @@
 
 pub mod affiliate_updates;
 pub mod leaks;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod postgres_proxy;
 pub mod process;

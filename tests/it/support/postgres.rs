@@ -131,8 +131,7 @@ impl Server {
     /// Starts it again, after it was stopped or killed.
     pub fn run(&mut self) {
         let folder = self.folder.path();
-        let mut shell = as_unprivileged(Path::new("/bin/sh"));
-        shell.args(["-c", UNTIL_END_OF_INPUT, "sh"]).arg(folder).arg(self.binaries.join("postgres"));
+        let mut shell = until_end_of_input(folder, &self.binaries.join("postgres"));
         shell.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
         match self.port {
             // The name of the socket has the port in it; that of every other server has the usual one.
@@ -144,12 +143,8 @@ impl Server {
             shell.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
         }
         let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
-        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).current_dir(folder);
-        let mut process = shell.spawn().expect("the shell runs");
-        let mut pid = String::new();
-        let output = process.stdout.take().expect("piped");
-        BufReader::new(output).read_line(&mut pid).expect("the server's process id");
-        (self.process, self.pid) = (Some(process), pid.trim().parse().expect("a number"));
+        let (process, pid) = spawn(shell.stderr(log));
+        (self.process, self.pid) = (Some(process), pid);
         self.wait_until_ready();
     }
 
@@ -179,11 +174,9 @@ impl Server {
     }
 
     fn end(&mut self, signal: &str) {
-        let Some(mut process) = self.process.take() else { return };
+        let Some(process) = self.process.take() else { return };
         self.thaw();
-        let mut input = process.stdin.take().expect("piped");
-        std::io::Write::write_all(&mut input, format!("{signal}\n").as_bytes()).expect("the shell waits");
-        process.wait().expect("it ends");
+        end(process, signal);
     }
 
     /// Where it listens with TLS.
@@ -200,6 +193,31 @@ impl Server {
     pub fn url(&self) -> String {
         url_of(self.folder())
     }
+}
+
+/// A shell that runs this program as an unprivileged user until this process ends; then the folder is removed. Arguments of the program are
+/// to be added.
+pub fn until_end_of_input(folder: &Path, program: &Path) -> Command {
+    let mut shell = as_unprivileged(Path::new("/bin/sh"));
+    shell.args(["-c", UNTIL_END_OF_INPUT, "sh"]).arg(folder).arg(program);
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir(folder);
+    shell
+}
+
+/// Starts such a shell; returns it and the process id of the program.
+pub fn spawn(shell: &mut Command) -> (Child, u32) {
+    let mut process = shell.spawn().expect("the shell runs");
+    let mut pid = String::new();
+    let output = process.stdout.take().expect("piped");
+    BufReader::new(output).read_line(&mut pid).expect("the program's process id");
+    (process, pid.trim().parse().expect("a number"))
+}
+
+/// Ends the program by a signal, and waits for its end.
+pub fn end(mut process: Child, signal: &str) {
+    let mut input = process.stdin.take().expect("piped");
+    std::io::Write::write_all(&mut input, format!("{signal}\n").as_bytes()).expect("the shell waits");
+    process.wait().expect("it ends");
 }
 
 /// The URL of the database of the server whose socket is in this folder.
@@ -315,7 +333,7 @@ fn unprivileged() -> Option<(u32, u32)> {
 }
 
 /// Makes that user the owner of a file.
-fn give_away(path: &Path) {
+pub fn give_away(path: &Path) {
     if let Some((uid, gid)) = unprivileged() {
         chown(path, Some(uid), Some(gid)).expect("given away");
     }
