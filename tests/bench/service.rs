@@ -94,6 +94,11 @@ impl Service {
         service
     }
 
+    /// One more on the store of this URL, beside one at rest: the account stays halted, whoever owns it.
+    pub fn beside_one_at_rest(build: &Build, refusing: &Refersion, store: &str) -> Self {
+        Self::on(build, &refusing.base_url, store, &RARELY, None)
+    }
+
     fn ready(&self) -> String {
         get(self.ops, "/readyz").expect("an answer").1
     }

@@ -30,20 +30,21 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    /// Opens `connections` to `target`.
-    pub(super) fn open(target: &Target, connections: usize) -> Self {
+    /// Opens `connections`, to these servers in turn; all of them answer with the same status.
+    pub(super) fn open(targets: &[Target], connections: usize) -> Self {
         // By default the system ends a sleep up to 50 µs late. Err: latencies are that much longer, of every server alike.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll instance");
+        let targets_in_turn = targets.iter().cycle().take(connections);
         let connections: Vec<Connection> =
-            (0..connections).map(|_| Connection::open(target.address, Requests::new(target.kind))).collect();
+            targets_in_turn.map(|target| Connection::open(target.address, Requests::new(target.kind))).collect();
         let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         for (number, connection) in connections.iter().enumerate() {
             let data = epoll::EventData::new_u64(number as u64);
             epoll::add(&epoll, &connection.stream, data, flags).expect("registered");
         }
         let (events, scratch) = (Vec::with_capacity(EVENTS), vec![0; SCRATCH]);
-        Self { epoll, connections, events, scratch, status: target.status, in_flight: 0 }
+        Self { epoll, connections, events, scratch, status: targets[0].status, in_flight: 0 }
     }
 
     /// How many requests are without a response.

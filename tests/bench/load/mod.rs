@@ -40,23 +40,28 @@ const PARTS: u32 = 3;
 
 /// As much as `connections` carry for `length`, after a warm-up that does not count.
 pub fn closed(target: Target, connections: usize, length: Duration) -> Measured {
-    closed_after(WARM_UP, target, connections, length)
+    closed_on(&[target], connections, length)
+}
+
+/// The same on several servers, which get the same kind of requests and as many connections each.
+pub fn closed_on(targets: &[Target], connections: usize, length: Duration) -> Measured {
+    closed_after(WARM_UP, targets, connections, length)
 }
 
 /// The same from the first request on.
 pub fn closed_cold(target: Target, connections: usize, length: Duration) -> Measured {
-    closed_after(Duration::ZERO, target, connections, length)
+    closed_after(Duration::ZERO, &[target], connections, length)
 }
 
-fn closed_after(warm_up: Duration, target: Target, connections: usize, length: Duration) -> Measured {
-    let mut event_loop = EventLoop::open(&target, connections);
+fn closed_after(warm_up: Duration, targets: &[Target], connections: usize, length: Duration) -> Measured {
+    let mut event_loop = EventLoop::open(targets, connections);
     let (mut ready, mut requests, mut latencies, mut marks) = (Vec::new(), 0, Vec::new(), Vec::new());
     let start = Instant::now() + warm_up;
     (0..connections).for_each(|connection| event_loop.send(connection, Instant::now()));
     while event_loop.in_flight() > 0 {
         let next = start + length * marks.len() as u32 / PARTS;
         if marks.len() as u32 <= PARTS && Instant::now() >= next {
-            marks.push(mark(&target, requests));
+            marks.push(mark(targets, requests));
         }
         let (counting, sending) = (!marks.is_empty(), marks.len() as u32 <= PARTS);
         event_loop.wait(sending.then(|| next.saturating_duration_since(Instant::now())), &mut ready);
@@ -72,20 +77,20 @@ fn closed_after(warm_up: Duration, target: Target, connections: usize, length: D
             }
         }
     }
-    Measured::new(target.kind.events, marks, latencies)
+    Measured::new(targets[0].kind.events, marks, latencies)
 }
 
 /// `rate` events a second for `length`, on as many connections as it takes, `connections` at most; measured until the last
 /// response.
 pub fn open(target: Target, connections: usize, rate: f64, length: Duration) -> Measured {
-    let mut event_loop = EventLoop::open(&target, connections);
+    let mut event_loop = EventLoop::open(&[target], connections);
     let interval = target.kind.events as f64 / rate;
     let total = (length.as_secs_f64() / interval).floor() as u64;
     let start = Instant::now() + Duration::from_millis(50);
     let intended = |request: u64| start + Duration::from_secs_f64(request as f64 * interval);
     let mut idle: Vec<usize> = (0..connections).collect();
     let (mut ready, mut sent, mut latencies) = (Vec::new(), 0, Vec::new());
-    let first = mark(&target, 0);
+    let first = mark(&[target], 0);
     while sent < total || event_loop.in_flight() > 0 {
         while sent < total && intended(sent) <= Instant::now() {
             let Some(connection) = idle.pop() else { break };
@@ -100,11 +105,11 @@ pub fn open(target: Target, connections: usize, rate: f64, length: Duration) -> 
             idle.push(connection);
         }
     }
-    Measured::new(target.kind.events, vec![first, mark(&target, total)], latencies)
+    Measured::new(target.kind.events, vec![first, mark(&[target], total)], latencies)
 }
 
-fn mark(target: &Target, requests: u64) -> Mark {
+fn mark(targets: &[Target], requests: u64) -> Mark {
     let own = clock_gettime(ClockId::ThreadCPUTime);
     let generator = own.tv_sec as f64 + own.tv_nsec as f64 / 1e9;
-    Mark { at: Instant::now(), requests, server: target.clock.seconds(), generator }
+    Mark { at: Instant::now(), requests, server: targets.iter().map(|target| target.clock.seconds()).sum(), generator }
 }

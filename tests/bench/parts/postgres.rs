@@ -8,6 +8,7 @@ mod accept;
 mod bare;
 mod engine;
 mod pinned;
+mod replicas;
 
 use crate::Bench;
 use crate::postgres_server::{Durability, Server, schema_of};
@@ -67,6 +68,7 @@ pub fn run(bench: &mut Bench) -> bool {
     }
     report(bench, rows);
     accept::run(bench, &server);
+    replicas::run(bench, &server);
     let rows = runtime.block_on(with_many(bench, &server));
     report(bench, rows);
     let rows = runtime.block_on(pinned::run(bench, &server));
