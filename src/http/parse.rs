@@ -1,9 +1,8 @@
 //! Parses an authenticated body, and decides for each event: append it, or respond without appending it. Of an array or a batch each
 //! event is decided by itself, so that a bad one does not fail the others (partial failure).
 //!
-//! In: a body and the signatures that must match it. Out: a [`ParsedBody`], with an entry of the ledger for each event that is answered
-//! here. Invariants: nothing is parsed before the signatures are
-//! verified; nothing here waits or does I/O. An event that applies to known users only (an Engage event that creates no
+//! In: a body and the signatures that must match it. Out: a [`ParsedBody`], with an entry of the ledger for each event that is
+//! answered here. Invariants: nothing is parsed before the signatures are verified; nothing here waits or does I/O. An event that applies to known users only (an Engage event that creates no
 //! affiliate, a delete by `userId`) carries its result for an unknown user: the store decides whether the user is unknown, see
 //! [`KnownUsersOnly`]. Deliberately absent: appending ([`super::append`]).
 
@@ -94,7 +93,7 @@ fn parse_item(endpoint: &AccountEndpoint, json: RawJson<'_>, now: Timestamp) -> 
         return unreadable(endpoint, json, now, ApiResponse::EventTooLarge, OutcomeCode::TooLarge);
     }
     match Event::parse(json.source()) {
-        Ok(event) => map_event(endpoint, json.source(), event, now),
+        Ok(event) => ReceivedEvent { endpoint, text: json.source(), event, received_at: now }.into_item(),
         Err(malformed) => unreadable(endpoint, json, now, invalid(malformed), OutcomeCode::Malformed),
     }
 }
@@ -117,61 +116,94 @@ fn unreadable(
     ParsedItem { message_id: None, kind: EventType::Malformed, decision, notes: Vec::new() }
 }
 
-fn map_event(endpoint: &AccountEndpoint, text: &str, event: Event<'_>, received_at: Timestamp) -> ParsedItem {
-    let kind = match &event.kind {
-        Kind::Identify => EventType::Identify,
-        Kind::Delete => EventType::Delete,
-        Kind::Unsupported(kind) => {
-            let response = ApiResponse::UnsupportedType(kind.clone());
-            let decision = answered(endpoint, text, &event, received_at, response, OutcomeCode::Unsupported);
-            let (message_id, kind) = (event.message_id, EventType::Unsupported);
-            return ParsedItem { message_id, kind, decision, notes: Vec::new() };
+/// An event that was read, and what is needed to decide about it.
+struct ReceivedEvent<'a> {
+    endpoint: &'a AccountEndpoint,
+    /// The event as it stands in the body.
+    text: &'a str,
+    event: Event<'a>,
+    received_at: Timestamp,
+}
+
+impl ReceivedEvent<'_> {
+    fn into_item(self) -> ParsedItem {
+        let kind = match &self.event.kind {
+            Kind::Identify => EventType::Identify,
+            Kind::Delete => EventType::Delete,
+            Kind::Unsupported(kind) => {
+                let decision = self.respond(ApiResponse::UnsupportedType(kind.clone()), OutcomeCode::Unsupported);
+                let (message_id, kind) = (self.event.message_id, EventType::Unsupported);
+                return ParsedItem { message_id, kind, decision, notes: Vec::new() };
+            }
+        };
+        let Mapped { intent, notes } = mapping::map(&self.event, &self.endpoint.rules, self.received_at);
+        for note in &notes {
+            self.endpoint.meter.noted(&note.about);
         }
-    };
-    let Mapped { intent, notes } = mapping::map(&event, &endpoint.rules, received_at);
-    for note in &notes {
-        endpoint.meter.noted(&note.about);
+        let decision = self.decide(intent);
+        ParsedItem { message_id: self.event.message_id, kind, decision, notes: texts(&notes) }
     }
-    let decision = decide(endpoint, text, &event, intent, received_at);
-    ParsedItem { message_id: event.message_id, kind, decision, notes: texts(&notes) }
+
+    fn decide(&self, intent: Result<Intent, MappingError>) -> ItemDecision {
+        let (user, if_unknown, deleted_at) = match intent {
+            Ok(Intent::Identify(wanted)) => {
+                let if_unknown = if_unknown(&wanted);
+                (wanted.user, if_unknown, None)
+            }
+            Ok(Intent::Delete { user, time }) => {
+                let not_found = Outcome::delivered(Action::NotFound, None);
+                let response = user.email.is_none().then_some((ApiResponse::Settled(not_found), OutcomeCode::NotFound));
+                (user, response, Some(time.at()))
+            }
+            Ok(Intent::Nothing(reason)) => {
+                let outcome = OutcomeCode::from(&reason);
+                return self.respond(ApiResponse::Ignored(reason), outcome);
+            }
+            Err(error) => {
+                let outcome = OutcomeCode::from(&error);
+                return self.respond(ApiResponse::Unmappable(error), outcome);
+            }
+        };
+        let (if_unknown, outcome) = if_unknown.unzip();
+        let only = outcome.map(|if_unknown| KnownUsersOnly { none_pending_up_to: None, deleted_at, if_unknown });
+        ItemDecision::Append(self.new_event(&user, only), if_unknown)
+    }
+
+    /// An event that is answered without being appended, and the code of the answer.
+    fn respond(&self, response: ApiResponse, outcome: OutcomeCode) -> ItemDecision {
+        let account = self.endpoint.account.clone();
+        let keys = mapping::user(&self.event, &self.endpoint.rules).keys(self.endpoint.store.hash_key(), &account);
+        let (id, _) = self.event.ids(self.text, self.endpoint.store.hash_key(), &account, &keys);
+        let (source, received_at) = (self.event.source(), self.received_at);
+        ItemDecision::Respond(response, Box::new(AnsweredEvent { account, id, keys, source, received_at, outcome }))
+    }
+
+    fn new_event(&self, user: &User, only: Option<KnownUsersOnly>) -> NewEvent {
+        let endpoint = self.endpoint;
+        let keys = user.keys(endpoint.store.hash_key(), &endpoint.account);
+        let known_users_only = only.map(|only| {
+            // Only the owner knows which events are pending.
+            let is_owner = endpoint.store.is_owner(&endpoint.account);
+            let none_pending_up_to = is_owner.then(|| endpoint.signals.none_pending_up_to(&keys)).flatten();
+            KnownUsersOnly { none_pending_up_to, ..only }
+        });
+        let (id, former_id) = self.event.ids(self.text, endpoint.store.hash_key(), &endpoint.account, &keys);
+        NewEvent {
+            account: endpoint.account.clone(),
+            id,
+            former_id,
+            keys,
+            known_users_only,
+            source: self.event.source(),
+            body: self.text.as_bytes().to_vec(),
+            received_at: self.received_at,
+        }
+    }
 }
 
 /// The texts of the first [`MAX_NOTES`] notes.
 fn texts(notes: &[Note]) -> Vec<String> {
     notes.iter().take(MAX_NOTES).map(ToString::to_string).collect()
-}
-
-fn decide(
-    endpoint: &AccountEndpoint,
-    text: &str,
-    event: &Event<'_>,
-    intent: Result<Intent, MappingError>,
-    received_at: Timestamp,
-) -> ItemDecision {
-    let respond = |response, outcome| answered(endpoint, text, event, received_at, response, outcome);
-    let (user, if_unknown, deleted_at) = match intent {
-        Ok(Intent::Identify(wanted)) => {
-            let if_unknown = if_unknown(&wanted);
-            (wanted.user, if_unknown, None)
-        }
-        Ok(Intent::Delete { user, time }) => {
-            let not_found = Outcome::delivered(Action::NotFound, None);
-            let response = user.email.is_none().then_some((ApiResponse::Settled(not_found), OutcomeCode::NotFound));
-            (user, response, Some(time.at()))
-        }
-        Ok(Intent::Nothing(reason)) => {
-            let outcome = OutcomeCode::from(&reason);
-            return respond(ApiResponse::Ignored(reason), outcome);
-        }
-        Err(error) => {
-            let outcome = OutcomeCode::from(&error);
-            return respond(ApiResponse::Unmappable(error), outcome);
-        }
-    };
-    let (if_unknown, outcome) = if_unknown.unzip();
-    let only = outcome.map(|if_unknown| KnownUsersOnly { none_pending_up_to: None, deleted_at, if_unknown });
-    let event = new_event(endpoint, text, event, &user, only, received_at);
-    ItemDecision::Append(event, if_unknown)
 }
 
 /// The result if the user is unknown, and its code; `None` if the event creates the affiliate, or if what it says is remembered.
@@ -181,49 +213,5 @@ fn if_unknown(wanted: &Identify) -> Option<(ApiResponse, OutcomeCode)> {
         _ if wanted.pieces.as_ref().is_some_and(|pieces| pieces.are_worth_remembering(wanted)) => None,
         Creation::Skipped(reason) => Some((ApiResponse::Ignored(reason.clone()), reason.into())),
         Creation::Invalid(error) => Some((ApiResponse::Unmappable(error.clone()), error.into())),
-    }
-}
-
-/// An event that is answered without being appended, and the code of the answer.
-fn answered(
-    endpoint: &AccountEndpoint,
-    text: &str,
-    event: &Event<'_>,
-    received_at: Timestamp,
-    response: ApiResponse,
-    outcome: OutcomeCode,
-) -> ItemDecision {
-    let account = endpoint.account.clone();
-    let keys = mapping::user(event, &endpoint.rules).keys(endpoint.store.hash_key(), &account);
-    let (id, _) = event.ids(text, endpoint.store.hash_key(), &account, &keys);
-    let event = AnsweredEvent { account, id, keys, source: event.source(), received_at, outcome };
-    ItemDecision::Respond(response, Box::new(event))
-}
-
-fn new_event(
-    endpoint: &AccountEndpoint,
-    text: &str,
-    event: &Event<'_>,
-    user: &User,
-    only: Option<KnownUsersOnly>,
-    received_at: Timestamp,
-) -> NewEvent {
-    let keys = user.keys(endpoint.store.hash_key(), &endpoint.account);
-    let known_users_only = only.map(|only| {
-        // Only the owner knows which events are pending.
-        let is_owner = endpoint.store.is_owner(&endpoint.account);
-        let none_pending_up_to = is_owner.then(|| endpoint.signals.none_pending_up_to(&keys)).flatten();
-        KnownUsersOnly { none_pending_up_to, ..only }
-    });
-    let (id, former_id) = event.ids(text, endpoint.store.hash_key(), &endpoint.account, &keys);
-    NewEvent {
-        account: endpoint.account.clone(),
-        id,
-        former_id,
-        keys,
-        known_users_only,
-        source: event.source(),
-        body: text.as_bytes().to_vec(),
-        received_at,
     }
 }
