@@ -1,56 +1,55 @@
 //! A Segment webhook destination for Refersion: identify and delete events become calls to Refersion's affiliate API.
 //!
 //! # The flow
-//! The HTTP server ([`http`]) authenticates a request, parses it ([`segment`]), maps its events ([`mapping`]), **appends** them to
-//! the event log of the [`store`], and only then answers. The delivery worker of the account ([`worker`]) reads the log in order and
-//! feeds it to the scheduler ([`scheduling`]), which says which events may run: the heads of their users' lanes. For each the
-//! worker makes a **plan** of calls ([`delivery`]), **dispatches** them (batched, limited, retried) through [`refersion`], and
-//! **settles** the outcome in the store. The worker keeps order, limits and health in memory, and rebuilds them from the store
-//! after a restart.
+//! The HTTP server ([`http`]) authenticates a request, parses it ([`segment`]), maps its events ([`mapping`]), **appends** them to the
+//! event log of the [`store`], and only then answers. The delivery worker of the account ([`worker`]) reads the log in order and feeds it
+//! to the scheduler ([`scheduling`]), which says which events may run: the heads of their users' lanes. For each the worker makes a
+//! **plan** of calls ([`delivery`]), **dispatches** them (batched, limited, retried) through [`refersion`], and **settles** the outcome in
+//! the store. Order, limits and health are in the worker's memory, and rebuilt from the store after a restart.
 //!
 //! # The layers
-//! A module imports only from layers above it in this list. Modules of one layer do not import each other; only a module of
-//! layer 1 may import the modules to its left.
+//! A module imports only from layers above it in this list; of one layer, only modules of layer 1 import those to their left.
 //! ```text
-//!   (tests)      failpoint                               nothing, unless compiled for tests
-//! 0 vocabulary   domain                                  valid by construction, no I/O
-//! 1 logic        segment  mapping  delivery  scheduling  pure: no async, clock, randomness, environment, logging
-//!                connect                                 how a merchant connects a source ("Enable with Segment")
-//! 2 adapters     refersion  segment_api  store  config  telemetry   one outside thing each
-//!                clock  account_signals                  the time; messages between `http` and `worker`
-//!   (on those)   dry_run  health  scrape  series         what an event would do; readiness; metrics; the last hour and day
-//! 3 services     admin  http  worker  sandbox            async; connect the logic to the adapters
-//! 4 assembly     app                                     the only module that knows every concrete type
-//!                cli                                     one file per subcommand
+//!   (tests)      failpoint                                nothing, unless compiled for tests
+//! 0 vocabulary   domain                                   valid by construction, no I/O
+//! 1 logic        segment  mapping  delivery  scheduling   pure: no async, clock, randomness, environment, logging
+//!                connect                                  how a merchant connects a source ("Enable with Segment")
+//! 2 adapters     refersion  segment_api  store  config  telemetry  clock  account_signals   one outside thing each
+//!   (on those)   dry_run  health  scrape  series          what an event would do; readiness; metrics; the last hour and day
+//! 3 services     admin (operators)  http (public)  worker  sandbox   async; connect the logic to the adapters
+//! 4 assembly     app (knows every concrete type)  cli (one file per subcommand)
 //! ```
-//! [`http`] is the public listener, [`admin`] that of operators. `account_signals` connects [`http`] with [`worker`].
 //!
 //! # The invariants, each held by tests (`tests/README.md`)
-//!  1. 2xx is answered only after the event is committed and synced. If it cannot be: 503 (429 when the backlog is full), and
-//!     Segment sends it again.
-//!  2. An accepted event ends in exactly one of: delivered, nothing to do (with the reason), dead letter (with the reason, kept
-//!     until an operator replays or discards it).
-//!  3. The events of one user are delivered one at a time, in log order; an event that is stuck blocks that user alone. Two
-//!     events belong to one user if they share a `userId` or an e-mail, if these lead to one affiliate, if something is
-//!     remembered of one user with both, or if a third pending event connects them.
-//!  4. Idempotency: Segment sends at least once and calls are repeated, but no repeat has a second effect. Repeats are: the same
-//!     `messageId` within the deduplication window, a `new` whose answer was lost, what is done again after a crash.
-//!  5. Older facts do not overwrite newer ones: per attribute, by the event's own `timestamp`, which is never later than its
-//!     receipt. A delete event also erases the user here, and an event from before it does not create the user again.
-//!  6. A wrong key (401) fails no event: the account halts, keeps its events, probes the key, and resumes by itself. A key
-//!     that arrives with a request is verified with Refersion before it is stored, and stored sealed before an event is appended.
-//!  7. Logs, metrics, errors and answers contain no secret and no personal data (PII). Delivered bodies are erased. What is remembered
-//!     of a user who is no affiliate yet is sealed.
-//!  8. The raw body is stored and mapped again when it is delivered, so a corrected rule applies to pending and to replayed
-//!     events.
-//!  9. No lock and no transaction is held across a call to Refersion. One process owns a SQLite file, held by a lock; one
-//!     owns an account of a PostgreSQL database, by a lease.
-//! 10. What the merchant decided at Refersion stands: an affiliate that they denied or disabled is not activated by an event.
-//!     An affiliate belongs to the first `userId` that came with it: an identify of another one changes nothing, unless
-//!     `DELIVERY_ON_OTHER_USER` is `update`; an Engage event without `userId` sets what the rules say.
-//! 11. Status codes are decided in one file for each direction: `http/response.rs` (inbound), `admin/problem.rs` (operators) and
-//!     `refersion/response.rs` (outbound); `health.rs` has the two of health.
-//! 12. Accounts are independent: none delays another, and equal ids in two of them are two users.
+//!  1. 2xx is answered only after the event is committed and synced; else 503 (429: backlog full), and Segment sends it again.
+//!  2. An accepted event ends in exactly one of: delivered, nothing to do, dead letter; each with the reason.
+//!  3. The events of one user are delivered one at a time, in log order; an event that is stuck blocks that user alone. Two events
+//!     are of one user if they share a `userId`, an e-mail or an affiliate, or if what is remembered or pending connects them.
+//!  4. Idempotency: no repeat has a second effect, be it of an event, of a `new` whose answer was lost, or after a crash.
+//!  5. Older facts do not overwrite newer ones, per attribute, by the event's `timestamp`. An event from before a delete does not bring the user back.
+//!  6. A wrong key (401) fails no event: the account halts, probes the key, resumes. A key that arrives is verified, then stored sealed.
+//!  7. Logs, metrics, errors and answers hold no secret and no personal data (PII). Delivered bodies are erased.
+//!  8. The raw body is stored and mapped again when it is delivered, so a corrected rule applies to what is pending or replayed.
+//!  9. No lock and no transaction is held across a call to Refersion. One process owns a SQLite file or, by a lease, an account.
+//! 10. What the merchant decided at Refersion stands: who is denied or disabled is not activated by an event. An affiliate
+//!     belongs to the first `userId` that came with it, unless `DELIVERY_ON_OTHER_USER` is `update`.
+//! 11. Status codes are decided in one file for each direction. 12. Accounts are independent: none delays another.
+//!
+//! # Where it is decided
+//! | what | in `src/` |
+//! | --- | --- |
+//! | status codes: to Segment, of an array; to operators; of health | `http/response.rs`; `admin/problem.rs`; `health.rs` |
+//! | what Refersion's answers mean, retryable or not | `refersion/response.rs` |
+//! | how long a failure is retried | `scheduling/backoff.rs`, `worker/settlement.rs` |
+//! | order: which event may run, which are of one user; which are coalesced | `scheduling/lanes.rs`, `scheduling/scheduler.rs`; `delivery/coalesce.rs` |
+//! | the calls for an event; no second `new` | `delivery/identify.rs`, `delivery/delete.rs`; `delivery/unanswered_new.rs` |
+//! | which event is a repeat (deduplication) | `segment/event.rs`, `store/append_decision.rs`, `store/id_index.rs` |
+//! | what is erased, and when | `store/mod.rs`, `store/sqlite/settle.rs`, `store/sqlite/erase.rs`, `store/postgres/erase.rs` |
+//! | calls per second, in flight; pause and halt (circuit breaker) | `scheduling/rate_limit.rs`, `scheduling/concurrency_limit.rs`; `scheduling/circuit_breaker.rs` |
+//! | who owns an account | `scheduling/assignment.rs`, `store/ownership.rs`, `store/postgres/ownership.rs` |
+//! | start and stop; reload, a changed API key | `app.rs`; `app/reload.rs` |
+//! | event types; fields of Refersion, and what fills them | `segment/event.rs`; `domain/field.rs`, `mapping/identify.rs` |
+//! | who may send, who may operate | `segment/authenticator.rs`, `http/account_registry.rs`; `admin/access.rs` |
 //!
 //! Deliberately absent: pages that change the configuration, which is in files and the environment.
 

@@ -2,7 +2,7 @@
 //!
 //! | request | needs |
 //! | --- | --- |
-//! | health and metrics | nothing; not decided here |
+//! | `GET /healthz`, `/readyz`, `/metrics` | nothing: their routes do not come here (`admin/mod.rs`) |
 //! | reads and lookups, on a loopback listener, for a `Host` that is this machine, and a lookup with no other site as its origin | nothing |
 //! | reads and lookups, else | the token |
 //! | whatever changes something, or shows an event | the token, and no other site as its origin |

@@ -4,8 +4,9 @@
 //! as an API key that was rotated or revoked. Out: other endpoints, keys and settings in place of the present ones. Invariants: a
 //! configuration is taken as a whole or, with its problems logged, not at all; no request is dropped, because the endpoints are replaced at
 //! once and each request goes on with the one it was given; an account has one worker as long as the process runs, so that two never
-//! deliver for it: the worker is stopped when the account is removed, and started again when the account is added again. Settings that
-//! take effect at a start stay as they are, and are named. Deliberately absent: reading the environment ([`crate::cli`]), and what differs
+//! deliver for it: the worker is stopped when the account is removed, and started again when the account is added again. A changed API key
+//! is used from the next request to Refersion on; requests in flight end with the key they began with, and if one of them is answered 401,
+//! the account does not halt (`scheduling/circuit_breaker.rs`). Settings that take effect at a start stay as they are, and are named. Deliberately absent: reading the environment ([`crate::cli`]), and what differs
 //! ([`crate::config::SettingChange`]).
 
 use super::context::AppContext;

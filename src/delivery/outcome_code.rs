@@ -70,7 +70,7 @@ outcome_codes! {
     Unmappable = 40, "unmappable";
     /// The bytes are no event: refused at receipt, or a dead letter of an event that was appended.
     Malformed = 41, "malformed";
-    /// Dead letter: Refersion rejected the call for good.
+    /// Dead letter: Refersion rejected the call for good. Its name is served since the first release, and stays.
     Rejected = 42, "refused";
     /// Dead letter: the new e-mail belongs to another affiliate.
     EmailTaken = 43, "email_taken";

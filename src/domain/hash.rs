@@ -1,4 +1,5 @@
-//! Keyed hashes (HMAC-SHA256): the service recognises users, events and values without storing them.
+//! Keyed hashes (HMAC-SHA256): the service recognises users, events and values without storing them. That of an event is the key of its
+//! idempotency.
 //!
 //! In: a secret key, made once per store, and a text. Out: the first 16 or 8 bytes of the hash. Invariants: the kind and the
 //! account are part of the hashed text, so that equal values of two kinds or accounts have different hashes; e-mail addresses

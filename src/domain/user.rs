@@ -1,4 +1,8 @@
 //! The user of an event: a `userId`, an e-mail address, both, or neither.
+//!
+//! Users are recognised by their keys: each of the two gives a [`UserKey`], a keyed hash (`domain/hash.rs`). Two events are of one user if
+//! they share a key, so a common `userId` joins events with different e-mails. What else joins them (a common affiliate, a third event) is
+//! decided in `scheduling/lanes.rs`. Deliberately absent: where an event has them, which the mapping finds out.
 
 use super::{AccountName, Email, HashKey, UserKey};
 use std::fmt;

@@ -13,7 +13,12 @@
 //! | error: a bug | 500 | sends it again |
 //! | unavailable: not stored, a key that could not be verified, shutting down | 503 | sends it again |
 //!
-//! 429, 500 and 503 are retryable for Segment; all others are not. Never an answer to its webhook: 3xx, 207, 410, 423, 460, 505. A body is
+//! Each event of an array or a batch has a result of its own in `results`, with one of these statuses. The code of the whole is that of
+//! the first that occurs of: error, accepted, done (200), rejected, another refusal, unsupported ([`combined`]). So an array is 4xx only
+//! if none of its events was accepted or done. If its events cannot be stored, or the backlog is full, the whole is 503 or 429, and none
+//! of them is stored. What becomes of each event is decided in `http/parse.rs`.
+//!
+//! 429, 500 and 503 are retryable for Segment (it resends the request); all others are not. Never an answer to its webhook: 3xx, 207, 410, 423, 460, 505. A body is
 //! JSON with `status` and `message`, and `notes` if a part of the event was left out. No body holds a secret or personal data. A page for
 //! merchants ([`PageStatus`]) has 200, or 303 on the way to Segment's consent page. A page that refuses has 400, 403, 409, 500 or 503. The
 //! codes of `/readyz` are in `health`.

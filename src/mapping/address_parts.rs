@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_unreadable() {
+    fn a_value_that_is_no_address_is_unreadable() {
         for (traits, is_unreadable) in [
             (r#"{"address":5}"#, true),
             (r#"{"address":true}"#, true),

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_gives_an_account_to_who_asked_and_is_alive_and_else_keeps_it() {
+    fn an_owner_gives_an_account_to_a_live_process_that_asked_and_otherwise_keeps_it() {
         let (me, asker) = (ReplicaId(1), ReplicaId(2));
         let account = AccountName::main();
         let owned = Owned { owner: Some(me), asked_by: Some(asker), was_orphaned: false };

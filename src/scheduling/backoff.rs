@@ -3,8 +3,11 @@
 //!
 //! The jitter is even between `min` and a ceiling, which is twice `min` after the first failure and doubles with each further one. It is
 //! not the "full jitter" of AWS, which begins at zero: a retry at once would find what the attempt before found.
-//! In: the number of failures, a random number from 0 to 1, and `Retry-After`. Out: a wait. Invariant: no wait is shorter
-//! than `min` or than `Retry-After`. Deliberately absent: drawing the random number, and waiting.
+//! The settings are `DELIVERY_RETRY_MIN` (`1s`) and `DELIVERY_RETRY_MAX` (`5m`), here `min` and `max`.
+//!
+//! In: the number of failures, a random number from 0 to 1, and `Retry-After`. Out: a wait. Invariant: no wait is shorter than `min` or
+//! than `Retry-After`. Deliberately absent: drawing the random number, and waiting; which replies are retried
+//! (`refersion/response.rs`); for how long an event is retried before it is a dead letter (`worker/settlement.rs`).
 
 use std::time::Duration;
 

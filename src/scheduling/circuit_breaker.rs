@@ -3,7 +3,7 @@
 //!
 //! In: replies. Out: state transitions. A 429 opens it (Refersion counts calls per account, so one event's 429 concerns all of them), and
 //! so does an outage, which is a number of consecutive failures (the threshold, [`OUTAGE`]): calls for so many different events failed, and
-//! none succeeded between; one event that always fails is not an outage. It stays open for the cooldown (its reset timeout), an exponential
+//! none succeeded between; one event that always fails is not an outage. It stays open for the cooldown (its open duration, or reset timeout), an exponential
 //! backoff between `DELIVERY_RETRY_MIN` and `DELIVERY_RETRY_MAX` that is never shorter than `Retry-After`. Then one request goes first
 //! (half-open), and its reply decides. A 401 halts the account until a probe, or a new key, ends that. Invariants: there is one state, so
 //! that nothing can be open and halted at once; nothing begins before a `Retry-After` is over, whatever is replied meanwhile; replies to

@@ -1,4 +1,4 @@
-//! The concurrency limit of an account: how many requests may be in flight at once, found out by AIMD (additive increase, multiplicative
+//! The concurrency limit of an account: how many requests may be in flight at once (max in flight), found out by AIMD (additive increase, multiplicative
 //! decrease) with slow start.
 //!
 //! In: replies. Out: a number. Refersion publishes no limit, so it is searched for as TCP's congestion control searches for the capacity of

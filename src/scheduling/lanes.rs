@@ -1,6 +1,10 @@
 //! Lanes: which loaded events are of the same user, in which order they are to run, and which heads may run. A lane is the FIFO queue of
 //! one user (as a partition by ordering key), and an event that fails blocks its own lane (head-of-line blocking), and no other.
 //!
+//! Events are in one lane if they share a name: a `userId`, an e-mail, or an affiliate that one of these is known to lead to. An event with
+//! two names joins the lanes of both. So events with different e-mails are of one user if they have the same `userId`, the same affiliate,
+//! or a third pending event connects them.
+//!
 //! In: the names of events (their keys, the affiliates these lead to) and sequence numbers. Out: heads of lanes. Invariants: a lane
 //! is never empty between two calls; its head is listed among the heads to run exactly while none of its events is in flight;
 //! lanes are merged, the one with fewer names into the other, and never split. Deliberately absent: attempts and followers,
@@ -266,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_never_runs_empty_keeps_the_names_of_what_is_loaded_and_few_others() {
+    fn a_lane_that_never_runs_empty_keeps_the_names_of_loaded_events_and_few_others() {
         type NamesOf = fn(i64) -> Vec<Name>;
         const ALL: i64 = -1;
         const LOADED: i64 = 20;

@@ -3,7 +3,8 @@
 //! In: requests that begin or have to wait, and replies. Out: a moment. The rate is the lower of the configured one
 //! (`REFERSION_MAX_REQUESTS_PER_SECOND`) and the one that was [found out](super::rate_search); without either there is no limit.
 //! Invariants: there are no bursts (two requests are closer than the spacing by [`LATENESS`] at most); a rate that delays no
-//! request is not raised. Deliberately absent: waiting, which is the caller's.
+//! request is not raised. Deliberately absent: waiting, which is the caller's; how many requests may be in flight at once
+//! (`scheduling/concurrency_limit.rs`); and whether any may begin (`scheduling/circuit_breaker.rs`).
 
 use super::Learned;
 use super::rate_search::{Phase, RateSearch};

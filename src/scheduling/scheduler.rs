@@ -45,7 +45,7 @@ struct UnitInFlight {
 }
 
 impl Scheduler {
-    /// The last entry that was fed.
+    /// The last entry that was fed: the watermark up to which the log was read.
     pub fn position(&self) -> Seq {
         self.position
     }

@@ -1,6 +1,8 @@
 //! One event, as far as it is needed here: type, ids, traits.
 //!
 //! In: the JSON of an event. Out: an [`Event`], or a [`Malformed`] that says what to correct and repeats no value.
+//! To accept another type, such as `track`, add it to [`Kind`]: the compiler then names what has to decide about it, which is the answer
+//! (`http/parse.rs`), the mapping (`mapping/mod.rs`), and the label of the metrics (`telemetry/event_type.rs`).
 //! Deliberately absent: every other member that Segment sends. It may hold anything, or be missing.
 
 use super::json::RawJson;

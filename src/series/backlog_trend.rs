@@ -1,4 +1,4 @@
-//! How fast a backlog becomes smaller (its throughput), and when it will be empty (its ETA).
+//! How fast a backlog becomes smaller (its throughput), and when it will be empty (the forecast, its ETA).
 //!
 //! In: how many events were pending, and when. Out: a [`BacklogTrend`]. The rate is measured over the time for which the backlog has become
 //! smaller without interruption, if that is long enough: after a burst, the time in which it arrived says nothing. Otherwise it

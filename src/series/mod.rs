@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_counted_between_two_readings_is_in_the_interval_of_the_second() {
+    fn counts_between_two_readings_are_in_the_interval_of_the_second() {
         let (minute, mut series) = (60_000, Series::new(Timestamp(0)));
         let counted = |accepted, delivered| Totals { accepted, delivered, ..Totals::default() };
         for (at, accepted, delivered) in [(0, 0, 0), (10_000, 5, 1), (50_000, 9, 9), (2 * minute + 1, 12, 12)] {

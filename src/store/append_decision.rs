@@ -1,5 +1,5 @@
 //! Decides what becomes of events that are to be appended: each is a repeat, of an unknown user, or fits into the backlog.
-//! An account whose backlog (its queue) is full gets no further events (load shedding), which Segment hears as backpressure: 429.
+//! An account whose backlog (its queue) is full (queue full), by `DELIVERY_MAX_BACKLOG`, gets no further events (load shedding), which Segment hears as backpressure: 429.
 //!
 //! In: the events of one call, what the store knows of each, and how many events of each account are pending. Out: one [`AppendDecision`]
 //! per event, or [`StoreError::BacklogFull`], or [`StoreError::ExceedsBacklog`] if it would

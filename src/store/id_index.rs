@@ -6,7 +6,8 @@
 //! tables: a table is allocated once, so that no rehash stalls a commit, and the oldest generation is evicted as a whole when more
 //! memory is used than allowed (its entries are found in a table of the engine from then on). Invariant: an id that was inserted and
 //! neither removed nor taken out with its generation is among the candidates. Deliberately absent: any I/O, and
-//! how long an id is kept (its TTL), which is `STORE_DEDUPLICATION_WINDOW` and is enforced by compaction.
+//! how long an id is kept (its TTL), which is `STORE_DEDUPLICATION_WINDOW` (`24h`) and is enforced by compaction; and what follows from a
+//! repeat (`store/append_decision.rs`).
 
 use crate::domain::EventId;
 use hashbrown::HashTable;

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_in_is_counted_and_what_is_taken_is_in_order() {
+    fn entries_beyond_the_bound_are_counted_and_the_others_are_taken_in_order() {
         let buffer = LedgerBuffer::default();
         (0..MAX_EVENTS + 3).for_each(|n| buffer.record(event(n)));
         assert_eq!(buffer.dropped(), 3);

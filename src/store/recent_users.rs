@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_whose_keys_were_dropped_may_be_pending() {
+    fn a_user_may_be_pending_once_its_keys_were_dropped() {
         let opened = RecentUsers::after(Seq(9));
         assert!(opened.may_be_pending(&[key(1)], None) && opened.may_be_pending(&[key(1)], Some(Seq(8))));
         assert!(!opened.may_be_pending(&[key(1)], Some(Seq(9))));

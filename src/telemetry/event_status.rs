@@ -17,7 +17,7 @@ words! {
         Accepted = "accepted",
         /// Recorded before.
         Duplicate = "duplicate",
-        /// Invalid, or rejected by Refersion for good.
+        /// Refused by this service because it is invalid, or rejected by Refersion for good.
         Rejected = "rejected",
         /// The credentials or the API key are wrong.
         Unauthorized = "unauthorized",

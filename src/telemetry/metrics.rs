@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_whose_keys_arrived_share_their_series_however_many_they_are() {
+    fn any_number_of_accounts_with_keys_that_arrived_share_their_series() {
         let metrics = Metrics::default();
         let (_main, arrived) = (metrics.of(&AccountName::main()), metrics.of_arrived());
         let series = |metrics: &Metrics, observed: &Observed| {

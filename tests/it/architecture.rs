@@ -64,6 +64,12 @@ pub fn sources() -> Vec<Source> {
     found
 }
 
+/// The head of each source, without the marks of a comment, by its path in `src`.
+pub fn heads() -> Vec<(PathBuf, String)> {
+    let head = |text: &str| text.lines().map_while(|line| line.strip_prefix("//!")).collect::<Vec<_>>().join("\n");
+    sources().into_iter().map(|source| (source.path, head(&source.text))).collect()
+}
+
 /// The top-level modules that a source names: `crate::x` and `crate::{x, y::Z}`.
 fn imports(code: &str) -> BTreeSet<String> {
     let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();

@@ -1,9 +1,10 @@
 //! The documents in Markdown: their links lead somewhere, the tests that they name exist, and the README is short and shows what
-//! the program prints.
+//! the program prints. The heads of the modules: files and defaults that they name are right.
 //!
 //! A document is a file in [`DOCUMENTS`]. A link is checked if it is relative: to a file or folder of the project, or to a
 //! heading by the name that GitHub gives it. Deliberately absent: links to other sites, because tests use no network.
 
+use crate::architecture::heads;
 use crate::support::process::binary;
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -122,4 +123,55 @@ fn exists(name: &str) -> bool {
     let files = paths.iter().flat_map(|path| [path.with_extension("rs"), path.join("mod.rs")]);
     let mut texts = files.filter_map(|file| std::fs::read_to_string(file).ok());
     texts.any(|text| text.contains(&format!("fn {function}(")))
+}
+
+/// The words between backquotes.
+fn in_backquotes(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// A reader goes from a head to the file that decides what it leaves open.
+#[test]
+fn every_file_that_a_head_names_exists() {
+    let mut named = 0;
+    for (path, head) in heads() {
+        for file in
+            in_backquotes(&head).filter(|word| Path::new(word).extension().is_some_and(|extension| extension == "rs"))
+        {
+            named += 1;
+            assert!(
+                root().join("src").join(file).is_file(),
+                "{} names {file}, and there is no such file",
+                path.display()
+            );
+        }
+    }
+    assert!(named > 40, "{named}");
+}
+
+#[test]
+fn the_map_is_short() {
+    let lines = read("src/lib.rs").lines().count();
+    assert!(lines < 80, "src/lib.rs has {lines} lines");
+}
+
+/// In a head, a setting with its default is written as in `DELIVERY_RETRY_MIN` (`1s`).
+#[test]
+fn a_default_in_a_head_is_that_of_the_manual() {
+    let manual = read("config/default.toml");
+    let mut found = 0;
+    for (path, head) in heads() {
+        let parts: Vec<&str> = head.split('`').collect();
+        for part in parts.windows(4).filter(|part| part[1].trim() == "(" && part[3].starts_with(')')) {
+            let (setting, default) = (part[0], part[2]);
+            if !setting.chars().all(|c| c.is_ascii_uppercase() || c == '_') {
+                continue;
+            }
+            found += 1;
+            let line = manual.lines().skip_while(|line| *line != format!("# {setting}")).nth(1).unwrap_or_default();
+            let is_right = line.ends_with(&format!("= \"{default}\"")) || line.ends_with(&format!("= {default}"));
+            assert!(is_right, "{} says that {setting} is {default}; the manual: {line}", path.display());
+        }
+    }
+    assert!(found >= 5, "{found}");
 }

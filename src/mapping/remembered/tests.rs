@@ -216,7 +216,7 @@ fn alone_an_event_creates_what_it_creates_without_memory() {
 }
 
 #[test]
-fn what_is_worth_remembering_says_something_beside_the_user_id() {
+fn traits_beside_the_user_id_are_worth_remembering() {
     let long = format!(r#"{{"company":"{}"}}"#, "x".repeat(MAX_VALUE + 1));
     for (traits, more, worth) in [
         ("{}", "", false),

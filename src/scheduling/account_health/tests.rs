@@ -278,7 +278,7 @@ fn a_new_owner_keeps_a_pause_and_its_end() {
 }
 
 #[test]
-fn a_new_owner_whose_clock_is_an_hour_off_waits_for_no_longer_than_the_whole_pause() {
+fn a_new_owner_with_a_clock_an_hour_off_waits_for_the_pause_at_most() {
     let mut health = health();
     reply(&mut health, "429 in 9 s", 4_000);
     let mut behind = taken_over(&health, 4_000, 400);

@@ -79,7 +79,7 @@ fn of_a_lane_one_unit_is_in_flight_and_the_next_follows_in_log_order() {
 }
 
 #[test]
-fn feeding_says_what_is_blocked_and_passes_over_what_was_fed() {
+fn feeding_returns_blocked_events_and_skips_events_that_were_fed() {
     let mut scheduler = Scheduler::default();
     let entries = || [entry(3, &["u1"]), entry(5, &["u2"]), entry(6, &["u1"]), failed(7, &["u3"], 0, 50)];
     assert_eq!(feed(&mut scheduler, entries(), 0), [6]);
@@ -87,7 +87,7 @@ fn feeding_says_what_is_blocked_and_passes_over_what_was_fed() {
 }
 
 #[test]
-fn a_link_merges_what_is_loaded_and_what_comes_later_under_the_affiliate() {
+fn a_link_merges_loaded_and_later_events_under_the_affiliate() {
     let mut scheduler = fed([entry(1, &["u1"]), entry(2, &["a@x"]), entry(3, &["b@x", "+c"])]);
     scheduler.link(&[user("u1"), user("a@x")], affiliate("c"));
     feed(&mut scheduler, [entry(4, &["d@x", "+c"]), entry(5, &["e@x"])], 0);
@@ -103,7 +103,7 @@ fn a_link_of_keys_under_which_nothing_is_loaded_changes_nothing() {
 }
 
 #[test]
-fn a_key_whose_last_event_has_left_leads_to_its_lane_no_longer() {
+fn a_key_leads_to_its_lane_until_its_last_event_has_left() {
     let mut scheduler = fed([entry(1, &["u1"]), entry(2, &["u1", "a@x"]), entry(3, &["u1"])]);
     take_with(&mut scheduler, 0, 1);
     assert!(scheduler.has_pending(&[user("a@x")]));

@@ -4,6 +4,9 @@
 //! accounts; calls for the same accounts that arrive while it waits join the group. The second one inserts what is no repeat, and
 //! commits: it is all that is done under the lock, in which other processes wait. A group of which more has to be known first reads
 //! before: if it has events for known users alone, if it may not fit into a backlog, or if ids of earlier releases are in the tables.
+//! If the server does not answer, or a commit hangs, the callers wait for [`ANSWER_TIMEOUT`] (3 s) and get [`StoreError::Transient`], which
+//! is a 503: Segment sends the events again. The session is given up after [`DEADLINE`] (6 s). If the commit took place all the same, the
+//! events that are sent again are duplicates.
 //! Invariants: the rows are locked by a statement of its own, so that what is read next includes everything that was committed under
 //! the lock before; seqs are drawn under the lock, so in an account they are in the order of commits. What becomes of an event is decided
 //! in [`append_decision`].

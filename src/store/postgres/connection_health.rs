@@ -1,4 +1,5 @@
-//! Whether a connection works: how many sessions it has had, and why the last job or attempt to connect failed, if it did.
+//! Whether a connection works: how many sessions it has had, and why the last job or attempt to connect failed, if it did: the process cannot
+//! reach the server, the connection was lost, or the server could not do the job.
 //!
 //! Invariant: a lasting failure is logged when it begins, once a minute, and when it is over.
 

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sslmode_and_sslrootcert_say_what_is_verified() {
+    fn sslmode_and_sslrootcert_decide_the_verification() {
         use Verification::{Authority, AuthorityAndHost, Nothing};
         for (query, mode, verification, root) in [
             ("", SslMode::Prefer, Nothing, None),

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_whose_row_is_damaged_runs_in_a_lane_of_its_own_and_follows_no_other() {
+    fn an_entry_with_a_damaged_row_runs_in_a_lane_of_its_own_and_follows_no_other() {
         let read = |row: Vec<Cell>| entry(Seq(1), &[row[..2].to_vec(), row[4..].to_vec()].concat());
         let mut whole = read(head());
         assert_eq!((whole.keys.as_slice(), whole.attempted), (&[LaneKey::User(USER)][..], false));

@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_whose_transaction_is_gone_leaves_nothing_behind() {
+    async fn a_job_without_its_transaction_writes_nothing() {
         let writing = start();
         let lose = |tx: &mut WriteTx<'_>| -> Result<(), StoreError> {
             append(tx, 1)?;

@@ -136,7 +136,7 @@ fn ids_of_settled_events_are_numbered_anew_by_time_after_the_highest_number_that
 }
 
 #[test]
-fn affiliates_keep_what_is_known_of_them_and_every_key_that_leads_to_them() {
+fn affiliates_keep_their_attributes_and_every_key_that_leads_to_them() {
     let migrated = migrated();
     let known = "SELECT name || ' ' || code || ' ' || coalesce(affiliates.id, '-') || ' ' || found || ' ' || links || ' ' || length(sent)
         FROM affiliates JOIN accounts USING (account)
