@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// A listener on its own, until told to stop. `/` answers at once; `/later` when it is told to.
+/// A listener on its own, until it is stopped. `/` answers at once; `/later` when a test says so.
 struct Listening {
     address: SocketAddr,
     later: Arc<Notify>,
@@ -29,11 +29,11 @@ struct Listening {
 
 async fn listening(limits: ListenerLimits) -> Listening {
     let later = Arc::new(Notify::new());
-    let told = Arc::clone(&later);
+    let stop = Arc::clone(&later);
     let wait = move || {
-        let told = Arc::clone(&told);
+        let stop = Arc::clone(&stop);
         async move {
-            told.notified().await;
+            stop.notified().await;
             "at last"
         }
     };
@@ -106,7 +106,7 @@ async fn there_is_room_for_so_many_connections_and_the_next_waits_for_its_turn()
 }
 
 #[tokio::test]
-async fn told_to_stop_it_answers_what_is_in_flight_and_closes_what_is_idle() {
+async fn at_a_stop_requests_in_flight_are_answered_and_idle_connections_are_closed() {
     let listening = listening(ListenerLimits::default()).await;
     let mut fresh = connect(listening.address, "").await;
     let mut idle = connect(listening.address, GET).await;

@@ -532,7 +532,7 @@ fn an_unusable_secret_file_is_reported_once() {
 #[test]
 fn a_secret_is_never_printed() {
     const SECRET: &str = "hunter2";
-    let told = |files: &str, env: &[(&str, &str)]| {
+    let reported = |files: &str, env: &[(&str, &str)]| {
         let folder = Folder::with(&[("it.toml", files)]);
         match folder.load(&["it.toml"], env, Mode::Live) {
             Ok((config, warnings)) => format!("{config:?} {warnings:?}"),
@@ -563,8 +563,8 @@ fn a_secret_is_never_printed() {
         ("api_key = \"hunter2\"", &[]),
         ("[segment]\nsecret = \"hunter2\"", &[]),
     ] {
-        let told = told(file, env);
-        assert!(!told.contains(SECRET), "{file:?} {env:?}: {told}");
+        let reported = reported(file, env);
+        assert!(!reported.contains(SECRET), "{file:?} {env:?}: {reported}");
     }
 }
 
@@ -634,7 +634,7 @@ fn an_unknown_variable_is_a_typo_or_of_another_program() {
 
 #[test]
 fn each_mistake_in_a_file_is_reported_with_its_location() {
-    for (text, told) in [
+    for (text, reported) in [
         ("[server]\nlistn = \":1\"", "server.listn (it.toml): unknown key; did you mean \"listen\"?"),
         (
             "[ops]
@@ -661,7 +661,7 @@ host = \"x\"",
         ("[log]\nformat = \"te\nxt\"", "it.toml: line 2, column 13: not TOML: invalid basic string, expected `\"`"),
         ("[log]\n[log]", "it.toml: line 2, column 2: not TOML: duplicate key"),
     ] {
-        let expected = format!("the configuration has a problem:\n  {told}");
+        let expected = format!("the configuration has a problem:\n  {reported}");
         assert_eq!(problems_of_file(text), expected);
     }
 }
@@ -681,7 +681,7 @@ fn a_value_out_of_bounds_is_reported_with_the_allowed_values() {
         "expected sqlite://relative/path.db, sqlite:///absolute/path.db or postgres://user:password@host:5432/database";
     let token = "expected at least 16 characters of ASCII without blanks, such as `openssl rand -hex 32` prints";
     let memory = "found a store in memory, expected a file (sqlite://path.db): an event is answered only once it is safe on disk";
-    for (name, value, told) in [
+    for (name, value, reported) in [
         ("REFERSION_TIMEOUT", "10", format!("found \"10\", {with_unit}")),
         ("REFERSION_TIMEOUT", "5M", format!("found \"5M\", {durations}")),
         ("REFERSION_TIMEOUT", "soon", format!("found \"soon\", {durations}")),
@@ -733,7 +733,7 @@ fn a_value_out_of_bounds_is_reported_with_the_allowed_values() {
         ),
         ("MAPPING_CREATE_IF", "yes", "found no TOML (string values must be quoted, expected literal string), expected a value such as { trait = \"…\" }".into()),
     ] {
-        assert_eq!(problem_of(&[(name, value)]), format!("{name} (environment): {told}"));
+        assert_eq!(problem_of(&[(name, value)]), format!("{name} (environment): {reported}"));
     }
     for fine in ["http://localhost:1", "http://127.9.9.9", "http://[::1]:1/v2/", "https://x.io/v2"] {
         assert!(from_env(&[("REFERSION_BASE_URL", fine)]).is_ok(), "{fine}");
@@ -845,7 +845,7 @@ fn numbers_and_booleans_are_accepted_as_text() {
 }
 
 #[test]
-fn what_is_remembered_of_users_is_sealed_so_a_seal_key_is_required_in_whatever_account_it_is() {
+fn remembering_traits_requires_a_seal_key_in_any_account() {
     let account = "[[accounts]]\nname = \"b\"\napi_key = \"pub_b.sec_b\"\nremember_traits = \"7d\"\n";
     let folder = Folder::with(&[("it.toml", account)]);
     let main = ("MAPPING_REMEMBER_TRAITS", "30d");

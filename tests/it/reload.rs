@@ -279,9 +279,9 @@ async fn an_operator_is_told_what_a_reload_changes_or_every_problem_and_a_dry_ru
     write("[delivery]\nmax_backlog = 5\n[mapping]\nmissing_name = \"?\"\n");
     let dry = reload("?dry_run=true").await;
     let changes = dry.json()["changes"].clone();
-    let told: Vec<_> = changes.as_array().into_iter().flatten().map(|change| change["text"].clone()).collect();
+    let reported: Vec<_> = changes.as_array().into_iter().flatten().map(|change| change["text"].clone()).collect();
     let backlog = "delivery.max_backlog: 1000000 → 5 (at the next start)";
-    assert_eq!(told, [backlog, "mapping.missing_name: \"-\" → \"?\""], "{}", dry.text);
+    assert_eq!(reported, [backlog, "mapping.missing_name: \"-\" → \"?\""], "{}", dry.text);
     let cli = |folder: &TempDir| {
         let mut command = binary();
         command.args(["check", "--diff", "--ops", &service.process.ops, "--config"]);

@@ -119,7 +119,7 @@ async fn an_affiliate_that_exists_already_gets_the_pieces_as_an_update() {
 
 /// Another event of the user may create the affiliate by itself; what was said before comes with it.
 #[tokio::test]
-async fn an_event_that_is_whole_by_itself_takes_the_pieces_along() {
+async fn a_complete_event_takes_the_remembered_traits_along() {
     let service = Service::start(&SETTINGS).await;
     let earlier = event("1", "u1", &json!({"company": "Initech", "phone": "1"}));
     assert_eq!(send(&service, &earlier).await.0, "200 ignored");

@@ -36,7 +36,7 @@ async fn a_customer_is_found_by_everything_an_operator_may_know() {
 }
 
 #[tokio::test]
-async fn who_never_came_is_not_known_and_the_event_has_its_name_all_the_same() {
+async fn a_user_without_events_is_unknown_and_an_event_still_has_its_id() {
     let service = service(&[]).await;
     let found = change(&service, "/api/v1/lookup", &json!({"message_id": "m0"})).await;
     assert_eq!((&found["known"], &found["events"], &found["next"]), (&false.into(), &json!([]), &Value::Null));

@@ -100,7 +100,7 @@ async fn a_backup_is_restored_into_an_empty_place_only() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_backup_is_refused() {
+async fn a_file_that_is_no_backup_is_refused() {
     let place = TempDir::new().expect("a folder");
     let file = |name: &str| place.path().join(name);
     std::fs::write(file("diary"), "Dear diary, today I was opened as a database. ".repeat(40)).expect("written");

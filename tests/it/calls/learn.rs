@@ -45,7 +45,7 @@ impl World {
         let learning = self.signals.learning().expect("offered");
         learning.start_learning().await.expect("begun");
         self.settled().await;
-        learning.learning().await.expect("told")
+        learning.learning().await.expect("reported")
     }
 
     /// Waits until the worker is idle.
@@ -180,7 +180,7 @@ async fn no_answer_to_list_harms_an_event_or_the_account() {
 }
 
 #[tokio::test]
-async fn what_is_read_is_stored_before_the_next_page_is_asked_for() {
+async fn a_page_is_stored_before_the_next_one_is_requested() {
     let world = World::with(150).await;
     world.refersion.sandbox.script_for(Operation::List, [Fault::Pass, Fault::CloseConnection]);
     world.learn().await;

@@ -52,7 +52,7 @@ async fn store_with(folder: &TempDir, events: u8) -> Arc<Counting> {
 }
 
 #[tokio::test]
-async fn who_does_not_own_an_account_delivers_nothing_for_it() {
+async fn a_process_delivers_nothing_for_an_account_that_it_does_not_own() {
     let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
     let store = store_with(&folder, 1).await;
     withdraw(&store);
@@ -84,7 +84,7 @@ async fn under_a_lease_that_has_run_out_nothing_is_sent_until_it_is_renewed() {
 }
 
 #[tokio::test]
-async fn when_a_lease_is_about_to_end_what_is_in_flight_is_settled_and_the_rest_is_left() {
+async fn before_a_lease_ends_requests_in_flight_are_settled_and_the_rest_is_left() {
     let slow = SandboxSettings { latency: Duration::from_millis(300), ..SandboxSettings::default() };
     let (refersion, folder) = (Refersion::with(slow).await, tempfile::tempdir().expect("a folder"));
     let store = store_with(&folder, 3).await;

@@ -13,7 +13,7 @@ use std::time::Instant;
 const BODIES: usize = 96 << 20;
 /// What the service may take beside what it takes when it is idle: half of the bodies. An idle service is measured in the
 /// same run, because most of its memory is the program itself, which is larger without optimisation.
-const MOST: usize = BODIES / 2;
+const MAX_MEMORY: usize = BODIES / 2;
 const A_REQUEST: usize = 250;
 /// Some of what waits is carried out.
 const SOME: usize = 200;
@@ -71,6 +71,6 @@ async fn a_restart_on_a_long_backlog_is_ready_and_takes_no_memory_for_it() {
         working >> 20
     );
     for (memory, when) in [(filling, "while they came"), (started, "after the restart"), (working, "at work")] {
-        assert!(memory - idle < MOST, "{} MiB {when}, {} MiB idle", memory >> 20, idle >> 20);
+        assert!(memory - idle < MAX_MEMORY, "{} MiB {when}, {} MiB idle", memory >> 20, idle >> 20);
     }
 }

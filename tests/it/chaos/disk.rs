@@ -208,7 +208,7 @@ async fn a_full_disk_is_logged_once_and_readyz_says_so_from_the_first_failed_com
     let lines = |what: &str| logged.lines().filter(|line| line.contains(what)).count();
     let full = lines("database or disk is full") - lines("cannot compact the store");
     let again = lines("the store can be written again");
-    // That small commits find room now and then is no fault; each such change may be told.
+    // That small commits find room now and then is no fault; each such change may be logged.
     assert!(full == again && (1..4).contains(&full) && refused > 10, "{refused} refused: {logged}");
     assert_eq!(lines("ERROR"), full + 1, "{logged}");
     assert!(refused - unready < again, "ready {} times without a good commit: {logged}", refused - unready);

@@ -89,7 +89,7 @@ fn seen(affiliate: &SandboxAffiliate) -> Expected {
 /// What one user's events must have resulted in. A dead letter had no effect, unless the call log shows one: then an answer
 /// was lost, and the next attempt was refused. An e-mail that another affiliate has stays as it is, and the rest is applied. An edit
 /// that a delete follows may be cancelled by it; then the last effect before it stands. An event that is older than what the affiliate was
-/// told, or than the user's last delete, has no effect.
+/// sent, or than the user's last delete, has no effect.
 fn replay(user: usize, story: &Story, dead: &Dead, effects: &BTreeSet<&str>) -> Vec<Expected> {
     let mut account: Vec<Expected> = Vec::new();
     let mut known: Option<usize> = None;
@@ -111,7 +111,7 @@ fn replay(user: usize, story: &Story, dead: &Dead, effects: &BTreeSet<&str>) -> 
             continue;
         }
         if sent.at < told_at.max(deleted_at) {
-            assert!(!effective, "older than what was told before, and yet: {sent:?}");
+            assert!(!effective, "older than what was sent before, and yet: {sent:?}");
             continue;
         }
         let place = known.or_else(|| account.iter().position(|one| one.email == *email));

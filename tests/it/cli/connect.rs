@@ -116,7 +116,7 @@ async fn what_was_begun_is_completed() {
     workspace.segment.script_for(SegmentCall::PublicChange, [Fault::Pass, Fault::status(500)]);
     let ran = workspace.run(&["--url", URL, "--source", "website"]).await;
     assert_eq!(ran.code, Some(1));
-    let secret = ran.out.split("SEGMENT_SHARED_SECRETS=").nth(1).expect("told before it failed").trim();
+    let secret = ran.out.split("SEGMENT_SHARED_SECRETS=").nth(1).expect("reported before it failed").trim();
     assert_eq!(workspace.segment.public_destinations()[0]["settings"]["sharedSecret"], *secret);
     assert!(
         ran.err.contains("POST /destinations/id1/subscriptions: Segment answered with the status 500"),
@@ -165,12 +165,12 @@ async fn a_secret_is_written_for_its_owner_alone_or_told_once() {
     assert_eq!(of_segment(0), "another-secret");
 
     let workspace = Workspace::start().await;
-    let told = workspace.run(&["--url", URL, "--source", "website"]).await;
-    let rest = told.out.split("SEGMENT_SHARED_SECRETS=").nth(1).expect("told");
-    let told = rest.lines().next().expect("a line").to_owned();
-    assert_eq!(workspace.segment.public_destinations()[0]["settings"]["sharedSecret"], *told);
+    let reported = workspace.run(&["--url", URL, "--source", "website"]).await;
+    let rest = reported.out.split("SEGMENT_SHARED_SECRETS=").nth(1).expect("reported");
+    let reported = rest.lines().next().expect("a line").to_owned();
+    assert_eq!(workspace.segment.public_destinations()[0]["settings"]["sharedSecret"], *reported);
     let again = workspace.run(&["--url", URL, "--source", "website"]).await;
-    assert!(!again.out.contains(&told), "{}", again.out);
+    assert!(!again.out.contains(&reported), "{}", again.out);
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn lists_are_read_to_their_end_and_a_rate_limit_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_set_up_is_listed_with_segments_own_figures_and_removed() {
+async fn destinations_are_listed_with_segments_own_figures_and_removed() {
     let workspace = Workspace::start().await;
     assert!(workspace.run(&["--list"]).await.out.contains("nothing is set up"));
     workspace.set_up(&["website", "backend"]).await;
@@ -245,7 +245,7 @@ async fn a_terminal_is_shown_the_sources_and_asked() {
 }
 
 #[tokio::test]
-async fn it_says_plainly_what_is_not_forwarded() {
+async fn it_names_the_events_that_are_not_forwarded() {
     let workspace = Workspace::start().await;
     let ran = workspace.run(&["--url", URL, "--source", "website"]).await;
     assert!(

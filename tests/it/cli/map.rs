@@ -305,7 +305,7 @@ async fn a_quote_that_is_never_closed_refuses_its_row_and_no_other() {
 }
 
 #[tokio::test]
-async fn map_says_what_would_be_remembered_of_a_user_who_is_no_affiliate_yet() {
+async fn map_shows_the_traits_that_would_be_remembered_of_a_user_who_is_no_affiliate_yet() {
     let settings =
         [("MAPPING_REMEMBER_TRAITS", "30d"), ("MAPPING_CREATE_IF", r#"{ trait = "wants", equals = "true" }"#)];
     let event = r#"{"type": "identify", "messageId": "m1", "userId": "u1", "traits": {"email": "ann@example.com", "phone": "1"}}"#;

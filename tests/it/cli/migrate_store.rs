@@ -63,8 +63,8 @@ async fn a_store_is_moved_and_its_counts_are_printed() {
     assert_eq!((moved.code, &*moved.out, &*moved.err), (Some(0), MOVED, ""));
     let again = migrate(&sqlite(&old), &sqlite(&new)).await;
     assert_eq!(again.code, Some(1));
-    let told = "refersion-destination: --to: the store cannot do this: the target is not empty (1 accounts, ";
-    assert!(again.err.starts_with(told) && again.err.ends_with("; nothing was moved\n"), "{}", again.err);
+    let reported = "refersion-destination: --to: the store cannot do this: the target is not empty (1 accounts, ";
+    assert!(again.err.starts_with(reported) && again.err.ends_with("; nothing was moved\n"), "{}", again.err);
 }
 
 /// Else a mistyped path would be a new store, which is moved with success.
@@ -75,9 +75,11 @@ async fn a_store_that_does_not_exist_is_empty_or_is_its_own_target_is_not_moved(
     let refused = async |from: &Path, to: &Path| {
         let ran = migrate(&sqlite(from), &sqlite(to)).await;
         assert_eq!((ran.code, &*ran.out), (Some(1), ""));
-        let told =
-            ran.err.strip_prefix("refersion-destination: ").and_then(|told| told.strip_suffix("; nothing was moved\n"));
-        told.unwrap_or_else(|| panic!("{}", ran.err)).to_owned()
+        let reported = ran
+            .err
+            .strip_prefix("refersion-destination: ")
+            .and_then(|reported| reported.strip_suffix("; nothing was moved\n"));
+        reported.unwrap_or_else(|| panic!("{}", ran.err)).to_owned()
     };
     assert_eq!(refused(&absent, &new).await, format!("--from: there is no store at {}", absent.display()));
     assert!(!folder.path().join("a").exists() && !new.exists());
@@ -104,19 +106,20 @@ async fn a_store_is_moved_to_postgresql_where_the_operators_commands_find_it_and
     let back = migrate(&in_file, &sqlite(&new)).await;
     assert_eq!((back.code, &*back.out, &*back.err), (Some(0), MOVED, ""));
     let replayed = run(&["dead-letters", "replay", "1"], &settings, "").await;
-    let told = replayed.out.starts_with("1: pending again as ") && replayed.out.ends_with("\nreplayed 1 dead letter\n");
-    assert!(replayed.code == Some(0) && told, "{}{}", replayed.out, replayed.err);
+    let reported =
+        replayed.out.starts_with("1: pending again as ") && replayed.out.ends_with("\nreplayed 1 dead letter\n");
+    assert!(replayed.code == Some(0) && reported, "{}{}", replayed.out, replayed.err);
 }
 
 #[tokio::test]
-async fn what_cannot_be_moved_is_told() {
+async fn a_store_that_cannot_be_moved_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("store.db");
     fill(&file).await;
     let store = SqliteStore::open(&file, Limits::default()).expect("opens");
     let (from, nowhere) = (sqlite(&file), format!("@{}", folder.path().join("absent").display()));
     let target = sqlite(&folder.path().join("new.db"));
-    for (from, to, code, told) in [
+    for (from, to, code, reported) in [
         (&*from, &*target, 1, "is in use by another process of this service"),
         (&*from, "mysql://root:hunter2@db/x", 2, "found a URL of the scheme \"mysql\", expected sqlite://"),
         (&*from, &*nowhere, 2, "cannot read "),
@@ -132,7 +135,12 @@ async fn what_cannot_be_moved_is_told() {
             store.close().await;
         }
         let refused = migrate(from, to).await;
-        assert!(refused.code == Some(code) && refused.err.contains(told), "{to}: {:?} {}", refused.code, refused.err);
+        assert!(
+            refused.code == Some(code) && refused.err.contains(reported),
+            "{to}: {:?} {}",
+            refused.code,
+            refused.err
+        );
         assert!(!refused.err.contains("hunter2"), "{}", refused.err);
     }
 }

@@ -110,7 +110,7 @@ async fn a_closed_log_pipe_does_not_stop_the_service() {
 }
 
 #[tokio::test]
-async fn a_trial_s_simulated_refersion_listens_where_it_is_told_to() {
+async fn the_simulated_refersion_of_a_trial_listens_at_the_given_address() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
     let refused = run(&["serve", "--sandbox", "--sandbox-listen", &address], &ANYWHERE, "").await;

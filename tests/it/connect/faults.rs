@@ -73,7 +73,7 @@ async fn another_try_connects_after_segment_failed_halfway() {
 }
 
 #[tokio::test]
-async fn a_segment_that_cannot_be_reached_at_all_is_told() {
+async fn an_unreachable_segment_is_reported() {
     let world = World::start().await;
     let (mut browser, callback) = world.allowed("website").await;
     let nowhere = world.segment_url.clone();

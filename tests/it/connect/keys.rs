@@ -62,7 +62,7 @@ async fn a_key_whose_events_this_service_would_refuse_is_refused_here() {
 }
 
 #[tokio::test]
-async fn what_is_no_form_is_refused() {
+async fn a_body_that_is_no_form_is_refused() {
     let world = World::start().await;
     let page = world.browser().get("/connect").await;
     let cookie = page.headers["set-cookie"].to_str().expect("text").split(';').next().expect("a pair").to_owned();

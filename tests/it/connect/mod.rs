@@ -1,6 +1,6 @@
 //! "Enable with Segment": a merchant connects a source, at a simulated Segment and a simulated Refersion, over real sockets.
 //!
-//! The service is told that it is at [`BEHIND`], as a proxy would have it; the browser of a test goes to the service itself instead.
+//! The service is configured to be at [`BEHIND`], as a proxy would have it; the browser of a test goes to the service itself instead.
 
 mod browser;
 mod config;

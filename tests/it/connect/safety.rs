@@ -40,7 +40,7 @@ async fn a_state_is_of_no_use_in_another_browser() {
 }
 
 #[tokio::test]
-async fn what_is_no_state_of_ours_is_refused_before_anything_is_asked() {
+async fn a_foreign_state_is_refused_before_any_request() {
     let world = World::start().await;
     let (mut browser, callback) = world.allowed("website").await;
     let cookie = browser.cookie.clone().expect("a cookie");

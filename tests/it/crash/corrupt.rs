@@ -71,7 +71,7 @@ async fn an_event_that_cannot_be_read_becomes_a_dead_letter_that_says_so_and_the
 
 /// The e-mail leads to the affiliate at Refersion alone, and what the store remembers of that one is damaged.
 #[tokio::test]
-async fn an_event_whose_affiliate_cannot_be_read_becomes_a_dead_letter_also_if_a_search_found_it() {
+async fn an_event_with_an_unreadable_affiliate_becomes_a_dead_letter_also_if_a_search_found_it() {
     let refersion = Refersion::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let run = async |event: &Value| {

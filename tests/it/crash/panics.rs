@@ -111,7 +111,7 @@ async fn a_request_that_panics_costs_an_attempt_and_no_permit() {
 
 /// With waits of a tenth of a second, the fourth failure is the last that `DELIVERY_MAX_AGE` allows to be retried.
 #[tokio::test]
-async fn an_event_whose_delivery_panics_every_time_becomes_a_dead_letter_and_later_events_of_its_user_go_on() {
+async fn an_event_that_panics_at_every_delivery_becomes_a_dead_letter_and_later_events_of_its_user_go_on() {
     let refersion = Refersion::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let settings = [

@@ -13,7 +13,7 @@ async fn through_the_service_and_on_its_store_a_lookup_says_the_same() {
     let by_email = &["lookup", "--email", "MarkerUser1@example.com"][..];
     let by_message = &["lookup", "--message-id", "m1"][..];
     let by_nobody = &["lookup", "--user-id", "nobody"][..];
-    let mut told: Vec<Vec<String>> = Vec::new();
+    let mut reported: Vec<Vec<String>> = Vec::new();
     for stopped in [false, true] {
         if stopped {
             deployment.stop().await;
@@ -28,14 +28,14 @@ async fn through_the_service_and_on_its_store_a_lookup_says_the_same() {
             assert_eq!(known, code == 0, "{json}");
             of_this.extend([ran.out, json]);
         }
-        told.push(of_this);
+        reported.push(of_this);
     }
-    assert_eq!(told[0], told[1]);
-    let json: Value = serde_json::from_str(&told[0][1]).expect("JSON");
+    assert_eq!(reported[0], reported[1]);
+    let json: Value = serde_json::from_str(&reported[0][1]).expect("JSON");
     let (code, id) = (json["affiliates"][0]["code"].as_str().expect("a code"), json["affiliates"][0]["id"].to_string());
-    let told = told[0].iter().map(|text| without_times_and_names(text).replace(code, "a3y7").replace(&id, "7"));
-    let told: Vec<String> = told.collect();
-    assert_snapshot!(told[0], @r"
+    let reported = reported[0].iter().map(|text| without_times_and_names(text).replace(code, "a3y7").replace(&id, "7"));
+    let reported: Vec<String> = reported.collect();
+    assert_snapshot!(reported[0], @r"
     affiliate a3y7 (id 7): created by this service; a userId owns it; userIds that lead to it: 1, e-mail addresses: 1
       sent city as of 2026-..-..T..:..:..Z
       sent email as of 2026-..-..T..:..:..Z
@@ -46,7 +46,7 @@ async fn through_the_service_and_on_its_store_a_lookup_says_the_same() {
     event 0123456789ab received 2026-..-..T..:..:..Z ended: created
     event 0123456789ab received 2026-..-..T..:..:..Z is dead letter 1: refused: Refersion rejected new: Value exceed the char limit
     ");
-    assert_snapshot!(told[2], @r"
+    assert_snapshot!(reported[2], @r"
     event 0123456789ab is its name in logs, traces and dead letters
     affiliate a3y7 (id 7): created by this service; a userId owns it; userIds that lead to it: 1, e-mail addresses: 1
       sent city as of 2026-..-..T..:..:..Z
@@ -57,7 +57,7 @@ async fn through_the_service_and_on_its_store_a_lookup_says_the_same() {
       sent unique_merchant_id
     event 0123456789ab received 2026-..-..T..:..:..Z is dead letter 1: refused: Refersion rejected new: Value exceed the char limit
     ");
-    assert_snapshot!(told[4], @"nothing is known: no affiliate, and no event that is kept");
+    assert_snapshot!(reported[4], @"nothing is known: no affiliate, and no event that is kept");
 }
 
 #[tokio::test]

@@ -31,8 +31,11 @@ fn scenarios() -> Vec<Scenario> {
     base.iter().cloned().chain(base.iter().cloned().map(known)).collect()
 }
 
-/// Answers with `choose`, but with a code never seen before wherever one is told, as the most misleading Refersion would.
-fn hostile(scenario: &Scenario, mut choose: impl FnMut(&Call) -> &'static str) -> (ScriptRun, Vec<Reply>) {
+/// Answers with `choose`, but with a code never seen before wherever a code is due, as the most misleading Refersion would.
+fn run_with_misleading_replies(
+    scenario: &Scenario,
+    mut choose: impl FnMut(&Call) -> &'static str,
+) -> (ScriptRun, Vec<Reply>) {
     let mut heard = Vec::new();
     let run = run_with(scenario, Restarts::Never, |call| {
         let fresh = AffiliateCode(format!("c{}", heard.len()));
@@ -85,7 +88,7 @@ fn a_refersion_that_always_answers_the_same_ends_every_delivery() {
         for (new, search) in NEW[..3].iter().flat_map(|new| SEARCH[..5].iter().map(move |search| (new, search))) {
             for (get, edit) in GET[..5].iter().flat_map(|get| CHANGE[..4].iter().map(move |edit| (get, edit))) {
                 for status in &CHANGE[..3] {
-                    let (ended, heard) = hostile(&scenario, |call| match call {
+                    let (ended, heard) = run_with_misleading_replies(&scenario, |call| match call {
                         Call::New(_) => new,
                         Call::Search { .. } => search,
                         Call::Get(_) => get,
@@ -109,7 +112,7 @@ proptest! {
     ) {
         let scenario = &scenarios()[scenario];
         let mut choices = choices.into_iter().cycle();
-        let (ended, heard) = hostile(scenario, |call| {
+        let (ended, heard) = run_with_misleading_replies(scenario, |call| {
             let answers: &[&str] = match call {
                 Call::New(_) => &NEW,
                 Call::Search { .. } => &SEARCH,

@@ -26,7 +26,7 @@ fn coalesced(line: &[Scenario]) -> Coalesced<'_> {
 }
 
 /// `3: city=Rome, as ACTIVE, created with city=Rome`; `2 (1 cancelled): delete u1`.
-fn told(Coalesced { intent, events, cancelled }: &Coalesced) -> String {
+fn described(Coalesced { intent, events, cancelled }: &Coalesced) -> String {
     let cancelled = if *cancelled > 0 { format!(" ({cancelled} cancelled)") } else { String::new() };
     let what = match &**intent {
         Intent::Nothing(_) => "nothing".to_owned(),
@@ -62,9 +62,9 @@ fn beyond(profile: &Profile) -> String {
 fn check(rows: &[Row]) {
     let mut wrong = Vec::new();
     for Row { claim, line, expected } in rows {
-        let told = told(&coalesced(line));
-        if told != *expected {
-            wrong.push(format!("{claim}\n  expected {expected}\n  coalesced   {told}"));
+        let described = described(&coalesced(line));
+        if described != *expected {
+            wrong.push(format!("{claim}\n  expected {expected}\n  coalesced   {described}"));
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -198,7 +198,7 @@ fn a_delete_cancels_the_edits_before_it() {
             "1: city=Paris, created with city=Paris",
         ),
         row(
-            "a new e-mail is told before: who comes back by it has been deleted",
+            "a new e-mail is sent before: a user who comes back by it has been deleted",
             [identify("email=new@x.io").by_user_id("created a3y7/7", ""), delete("u1")],
             "1: email=new@x.io, created with email=new@x.io",
         ),

@@ -214,7 +214,7 @@ fn anonymized() -> Vec<Row> {
 }
 
 #[test]
-fn a_delete_finds_whom_it_is_about() {
+fn a_delete_finds_its_user() {
     check(&whom());
 }
 

@@ -1,4 +1,4 @@
-//! Identify of somebody unknown: created, told the rest, remembered; and events that create nobody.
+//! Identify of somebody unknown: created, sent the rest, remembered; and events that create nobody.
 
 use super::scenario::{identify, membership, nothing};
 use super::{Row, check, row};

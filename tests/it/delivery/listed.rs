@@ -218,6 +218,6 @@ fn what_an_unanswered_new_created_is_our_own_work_also_if_the_list_shows_it() {
 }
 
 #[test]
-fn a_delete_disables_whoever_has_the_email_by_now() {
+fn a_delete_disables_the_affiliate_that_has_the_email_now() {
     check(&deleted());
 }

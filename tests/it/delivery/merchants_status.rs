@@ -17,7 +17,7 @@ pub fn rows() -> Vec<Row> {
             "get 7 → left alone a3y7 DENIED | created a3y7/7",
         ),
         row(
-            "nor one that the merchant disabled; the rest is told",
+            "nor one that the merchant disabled; the rest is sent",
             identify("city=Rome").demanding(AffiliateStatus::Active).knowing("created a3y7/7", "status=PENDING"),
             "changed, affiliate 7 DISABLED",
             "edit 7 {city}, get 7 → updated a3y7, status DISABLED kept | created a3y7/7",

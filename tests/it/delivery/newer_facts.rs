@@ -27,7 +27,7 @@ fn per_attribute() -> Vec<Row> {
             "edit 7 {city} → updated a3y7 | created a3y7/7",
         ),
         row(
-            "what nobody has stated yet is told, however old",
+            "what nobody has stated yet is sent, however old",
             identify("city=Paris phone=1").knowing("created a3y7/7", "city=Rome").at(-1),
             "changed",
             "edit 7 {phone} → updated a3y7 | created a3y7/7",
@@ -57,13 +57,13 @@ fn cleared() -> Vec<Row> {
             "edit 7 {address1, address2} → updated a3y7 | created a3y7/7",
         ),
         row(
-            "one that was never told is not",
+            "one that was never sent is not",
             moved().knowing("created a3y7/7", "address1=1-Main-St"),
             "changed",
             "edit 7 {address1} → updated a3y7 | created a3y7/7",
         ),
         row(
-            "if clearing is refused, the rest is told",
+            "if clearing is refused, the rest is sent",
             moved().knowing("created a3y7/7", "address1=1-Main-St address2=Suite-5"),
             "refused, changed",
             "edit 7 {address1, address2}, edit 7 {address1} → updated a3y7, left out address2 | created a3y7/7",

@@ -16,7 +16,7 @@ pub fn rows() -> Vec<Row> {
 fn created() -> Vec<Row> {
     vec![
         row(
-            "the affiliate is created with the required fields, and told the rest without the longest value",
+            "the affiliate is created with the required fields, and sent the rest without the longest value",
             identify("company=A-company-with-a-long-name city=Rome"),
             "refused, created a3y7 7, changed",
             "new, new, edit 7 {city} → created a3y7, left out company | created a3y7/7",
@@ -96,7 +96,7 @@ fn edited() -> Vec<Row> {
 
 fn emails() -> Vec<Row> {
     vec![row(
-        "an e-mail that is taken stays as it is, and everything else is told",
+        "an e-mail that is taken stays as it is, and everything else is sent",
         identify("email=new@x.io city=Rome").by_user_id("created a3y7/7", ""),
         "taken, changed",
         "edit 7 {email, city}, edit 7 {city} → updated a3y7, email taken | created a3y7/7 by userId",

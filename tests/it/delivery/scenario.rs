@@ -96,7 +96,7 @@ fn scenario(intent: Intent) -> Scenario {
 }
 
 impl Scenario {
-    /// Both keys lead to this affiliate: `created a3y7/7` or `found a3y7`, `and` what it was told beside [`peter`].
+    /// Both keys lead to this affiliate: `created a3y7/7` or `found a3y7`, `and` what it was sent beside [`peter`].
     pub fn knowing(self, affiliate: &str, and: &str) -> Self {
         self.by_user_id(affiliate, and).by_email(affiliate, and)
     }
@@ -132,7 +132,7 @@ impl Scenario {
         self
     }
 
-    /// What the event states was true when the affiliates that are known here were told something, and `seconds` later.
+    /// What the event states was true when the affiliates that are known here were sent something, and `seconds` later.
     pub fn at(mut self, seconds: i64) -> Self {
         let wanted = self.wanted();
         wanted.time = FactTime::new(Some(Timestamp(BEFORE.0 + seconds * 1000)), wanted.time.received_at());

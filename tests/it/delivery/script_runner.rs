@@ -30,7 +30,7 @@ pub struct Store {
     pub memory: Memory,
     pub progress: Progress,
     pub forgotten: Vec<AffiliateCode>,
-    /// What the event wants and Refersion was not told.
+    /// What the event wants and Refersion was not sent.
     owing: Profile,
 }
 

@@ -10,7 +10,7 @@ use refersion_destination::domain::{
 };
 
 const NUMBER: &str = "a number";
-/// When the affiliates that are known here were told something: before any event.
+/// When the affiliates that are known here were sent something: before any event.
 pub const BEFORE: Timestamp = Timestamp(1_600_000_000_000);
 
 /// Reads `city=Paris #11=450`.
@@ -23,7 +23,7 @@ pub fn said(text: &str) -> Vec<(Attribute, String)> {
     pairs.map(|(name, value)| (attribute(name), value.to_owned())).collect()
 }
 
-/// Reads `created a3y7/7` or `found a3y7`, told [`peter`] `and` more; `status=ACTIVE` in `and` is the status scenario.
+/// Reads `created a3y7/7` or `found a3y7`, sent [`peter`] `and` more; `status=ACTIVE` in `and` is the status scenario.
 pub fn known(affiliate: &str, and: &str) -> Known {
     let (origin, name) = affiliate.split_once(' ').expect(affiliate);
     let (code, id) = name.split_once('/').map_or((name, None), |(code, id)| (code, Some(id)));

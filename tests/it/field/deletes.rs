@@ -1,6 +1,6 @@
 //! Whom a delete is about, and when two of them are one.
 
-use super::{delete, hold, identify, play, words};
+use super::{delete, deliver, hold, identify, words};
 use serde_json::{Value, json};
 
 fn two_users() -> Vec<Value> {
@@ -52,7 +52,7 @@ async fn a_delete_goes_by_its_user_id_first_and_else_by_its_email() {
 #[tokio::test]
 async fn the_answer_says_that_the_affiliate_of_the_email_was_left_alone() {
     let events = after_two_users(vec![delete("u1", json!({"email": "bob@example.com"}))]);
-    let (service, answers) = play(&[], events).await;
+    let (service, answers) = deliver(&[], events).await;
     let code = service.refersion.sandbox.affiliate("bob@example.com").expect("kept").code;
     let message = answers[2].message();
     assert!(message.contains(&format!("the e-mail leads to affiliate {code}, which was left alone")), "{message}");
@@ -88,7 +88,7 @@ async fn the_published_delete_disables_the_affiliate_of_the_published_identify()
     let sample = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
     let identify = sample(include_str!("../../data/published/identify.json"));
     let delete = sample(include_str!("../../data/published/delete.json"));
-    let (service, answers) = play(&[], vec![identify, delete]).await;
+    let (service, answers) = deliver(&[], vec![identify, delete]).await;
     assert_eq!(words(&answers), "created disabled");
     assert_eq!(service.refersion.sandbox.affiliates().len(), 1);
 }

@@ -1,6 +1,6 @@
 //! What the merchant decided at Refersion stands: an affiliate they denied or disabled is never activated by an event.
 
-use super::{delete, hold, identify, play, status_of};
+use super::{delete, deliver, hold, identify, status_of};
 use refersion_destination::domain::AffiliateStatus;
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ async fn denied_and_disabled_stay_unless_an_audience_rule_of_this_service_set_it
 #[tokio::test]
 async fn what_else_an_event_states_is_delivered_and_the_answer_says_that_the_status_stays() {
     let event = identify("u1", json!({"email": "ann@example.com", "city": "Rome", "vip": true}));
-    let (service, answers) = play(&[AUDIENCES], vec![vip(None), merchant_sets("DENIED"), event]).await;
+    let (service, answers) = deliver(&[AUDIENCES], vec![vip(None), merchant_sets("DENIED"), event]).await;
     let message = answers[1].message();
     assert!(message.contains("DENIED"), "{message}");
     assert_eq!(status_of(&service, "ann@example.com"), AffiliateStatus::Denied);

@@ -28,16 +28,16 @@ type Case<'a> = (&'a str, Vec<Value>, &'a str, &'a [&'a str]);
 /// Plays each case on a service of its own with `settings`. An affiliate is written as its values of `fields`, `-` where it has none.
 async fn hold(settings: &[(&str, &str)], fields: &str, cases: Vec<Case<'_>>) {
     for (claim, events, ends, affiliates) in cases {
-        let (service, answers) = play(settings, events).await;
-        let told: Vec<_> = answers.iter().map(Answer::message).collect();
-        assert_eq!(words(&answers), ends, "{claim}: {told:?}");
-        assert_eq!(shown(&service, fields), affiliates, "{claim}: {told:?}");
+        let (service, answers) = deliver(settings, events).await;
+        let reported: Vec<_> = answers.iter().map(Answer::message).collect();
+        assert_eq!(words(&answers), ends, "{claim}: {reported:?}");
+        assert_eq!(shown(&service, fields), affiliates, "{claim}: {reported:?}");
     }
 }
 
 /// Starts a service and sends it `events` one after the other, each with an id of its own unless it brings one. `merchant_sets` is no
 /// event: the merchant gives every affiliate that status at Refersion.
-async fn play(settings: &[(&str, &str)], events: Vec<Value>) -> (Service, Vec<Answer>) {
+async fn deliver(settings: &[(&str, &str)], events: Vec<Value>) -> (Service, Vec<Answer>) {
     let service = Service::start(&[&[WAIT], settings].concat()).await;
     let answers = send_all(&service, events).await;
     (service, answers)

@@ -1,6 +1,6 @@
 //! Newer facts win, whatever the order in which events arrive: per attribute, by the event's `timestamp`.
 
-use super::{delete, hold, identify, identify_at, play, send_all, shown, words};
+use super::{delete, deliver, hold, identify, identify_at, send_all, shown, words};
 use crate::support::service::Service;
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ async fn an_older_fact_does_not_overwrite_a_newer_one() {
 
 #[tokio::test]
 async fn the_answer_says_that_newer_values_were_sent() {
-    let (_, answers) = play(&[], vec![city(LATE, "Rome"), city(EARLY, "Oslo")]).await;
+    let (_, answers) = deliver(&[], vec![city(LATE, "Rome"), city(EARLY, "Oslo")]).await;
     assert!(answers[1].message().contains("newer"), "{}", answers[1].message());
 }
 
@@ -111,7 +111,7 @@ async fn after_a_delete_an_identify_from_before_it_brings_nobody_back_and_one_fr
 
 #[tokio::test]
 async fn what_was_deleted_stays_deleted_after_a_restart() {
-    let (service, answers) = play(&[], vec![city(EARLY, "Rome"), delete("u1", json!({}))]).await;
+    let (service, answers) = deliver(&[], vec![city(EARLY, "Rome"), delete("u1", json!({}))]).await;
     assert_eq!(words(&answers), "created disabled");
     let (refersion, folder) = service.stop().await;
     let service = Service::resume(refersion, folder, &[super::WAIT]).await;

@@ -1,6 +1,6 @@
 //! Nobody takes over somebody else's affiliate: whoever holds a browser's write key can identify anybody's e-mail.
 
-use super::{Case, calls, delete, engage, hold, identify, play, send_all, shown, words};
+use super::{Case, calls, delete, deliver, engage, hold, identify, send_all, shown, words};
 use serde_json::{Value, json};
 
 const ANN: &str = "ann@example.com";
@@ -48,7 +48,7 @@ async fn an_identify_with_another_user_id_or_with_none_changes_nothing_and_links
 
 #[tokio::test]
 async fn the_reason_says_what_the_customer_can_do_and_names_nobody() {
-    let (service, answers) = play(&[], vec![ann("u1", "Rome"), ann("u2", "Oslo")]).await;
+    let (service, answers) = deliver(&[], vec![ann("u1", "Rome"), ann("u2", "Oslo")]).await;
     let (message, code) = (answers[1].message(), &service.refersion.sandbox.affiliates()[0].code);
     assert!(message.contains(&code.0) && message.contains("userId") && !message.contains("u1"), "{message}");
     assert_eq!(calls(&service), 1, "nothing was asked, either");
@@ -164,7 +164,7 @@ async fn a_project_that_is_not_trusted_may_create_and_nothing_else() {
 /// What the store remembers decides, also after a restart and for an affiliate that was found by a search.
 #[tokio::test]
 async fn an_owner_stays_the_owner_after_a_restart() {
-    let (service, answers) = play(&[], vec![ann("u1", "Rome")]).await;
+    let (service, answers) = deliver(&[], vec![ann("u1", "Rome")]).await;
     assert_eq!(words(&answers), "created");
     let (refersion, folder) = service.stop().await;
     let service = crate::support::service::Service::resume(refersion, folder, &[super::WAIT]).await;

@@ -172,7 +172,7 @@ async fn a_service_that_shuts_down_accepts_nothing() {
 
 /// A client that disconnects does not cancel an append, and the worker is woken for it.
 #[tokio::test]
-async fn an_event_whose_client_disconnected_is_appended_and_wakes_the_worker() {
+async fn an_event_is_appended_and_wakes_the_worker_although_its_client_disconnected() {
     let (stub, surroundings) = (Stub::store(Appends::Well, 0), Surroundings::default());
     let address = serve_endpoint(stub.clone(), &surroundings).await;
     for body in [identify("1", "jo", &json!({})), json!([identify("2", "jo", &json!({}))])] {

@@ -1,4 +1,4 @@
-//! `/metrics`: what Prometheus reads, what it is told, and what is shipped for it.
+//! `/metrics`: what Prometheus reads, and what is shipped for it.
 
 mod counts;
 mod exposition;

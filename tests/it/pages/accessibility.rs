@@ -81,7 +81,7 @@ async fn every_page_is_accessible_light_and_dark_on_a_screen_and_on_a_phone() {
 
 /// The checks find what they are for.
 #[tokio::test]
-async fn the_checks_find_what_is_wrong() {
+async fn the_checks_find_faults() {
     let (service, _) = service_with_a_dead_letter(&[]).await;
     let Some(mut browser) = Browser::start().await else { return };
     for (spoil, expected) in [

@@ -6,7 +6,7 @@ use crate::support::{API_KEY, Answer, OPS_TOKEN, basic, http, identify, poll_unt
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::json;
 
-/// Sends a form as a browser does that has been told the token.
+/// Sends a form as a browser does that knows the token.
 async fn send_form(service: &Service, path: &str, form: &str) -> Answer {
     let request =
         http().post(url(service, path)).header("Sec-Fetch-Site", "same-origin").basic_auth("x", Some(OPS_TOKEN));

@@ -13,7 +13,7 @@ const EXPANDS: (&str, &str) = ("FAILPOINTS", "store::next_release=return(expands
 /// After the migration, only the next release can go on.
 const CONTRACTS: (&str, &str) = ("FAILPOINTS", "store::next_release=return(contracts)");
 
-/// Posts events of one user each until it is told to stop, or the process is gone; returns how many were accepted.
+/// Posts events of one user each until it is stopped, or the process is gone; returns how many were accepted.
 fn load(process: &Process, stop: watch::Receiver<bool>) -> JoinHandle<usize> {
     let server = process.server.clone();
     tokio::spawn(async move {

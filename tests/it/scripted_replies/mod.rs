@@ -210,7 +210,7 @@ async fn whatever_each_users_calls_are_answered_each_affiliate_ends_as_its_event
     let mut chance = StdRng::seed_from_u64(seed);
     let lists = (0..USERS).map(|user| {
         let first = ALL_REPLIES[user % ALL_REPLIES.len()];
-        // An account that is told to wait for a second more often than this would mostly wait.
+        // An account that has to wait for a second more often than this would mostly wait.
         let drawn = std::iter::repeat_with(|| *ALL_REPLIES.choose(&mut chance).expect("some"));
         let drawn = drawn.filter(|next| *next != ScriptedReply::TooManyForASecond).take(10);
         // Where it is certain how the last event ends, nothing else is refused.

@@ -145,7 +145,7 @@ async fn a_settlement_that_meets_a_damaged_page_takes_no_other_call_along() {
 }
 
 #[tokio::test]
-async fn an_event_whose_attempts_are_on_a_damaged_page_is_read_and_becomes_a_dead_letter_with_its_body() {
+async fn an_event_with_attempts_on_a_damaged_page_is_read_and_becomes_a_dead_letter_with_its_body() {
     let (mut store, outside) = TestStore::sqlite();
     let [a, b] = [store.append("a", &["u1"]).await, store.append("b", &["u2"]).await];
     let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'attempts'";
@@ -162,7 +162,7 @@ async fn an_event_whose_attempts_are_on_a_damaged_page_is_read_and_becomes_a_dea
 }
 
 #[tokio::test]
-async fn a_store_whose_log_is_on_a_damaged_page_is_not_opened_and_says_how_to_go_on() {
+async fn a_store_with_a_log_on_a_damaged_page_is_not_opened_and_says_how_to_go_on() {
     let (store, outside) = TestStore::sqlite();
     store.append("a", &["u1"]).await;
     let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'log'";

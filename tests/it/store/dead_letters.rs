@@ -161,9 +161,9 @@ async fn a_dead_letter_has_its_reason_its_body_and_its_last_twenty_attempts() {
             (letter.body.as_deref(), letter.died_at, letter.received_at),
             (Some("a"), Timestamp(9), Timestamp(0))
         );
-        let told: Vec<_> = letter.history.iter().map(|attempt| (attempt.at.0, attempt.what.as_str())).collect();
-        assert_eq!((told.len(), told[0], told[18]), (20, (6, "attempt 6"), (24, "attempt 24")));
-        assert_eq!(told[19], (9, "for a test"));
+        let reported: Vec<_> = letter.history.iter().map(|attempt| (attempt.at.0, attempt.what.as_str())).collect();
+        assert_eq!((reported.len(), reported[0], reported[18]), (20, (6, "attempt 6"), (24, "attempt 24")));
+        assert_eq!(reported[19], (9, "for a test"));
     })
     .await;
 }

@@ -79,7 +79,7 @@ async fn of_calls_at_once_exactly_those_fail_that_cannot_be_done() {
     }
 }
 
-/// A failure that rolls the whole transaction back: whoever was told of success finds their event again.
+/// A failure that rolls the whole transaction back: an append that was answered with success is found again.
 #[tokio::test]
 async fn of_calls_at_once_those_that_succeeded_are_there_though_sqlite_rolled_back() {
     let (mut store, outside) = TestStore::sqlite();
@@ -90,15 +90,15 @@ async fn of_calls_at_once_those_that_succeeded_are_there_though_sqlite_rolled_ba
         let (log, event) = (Arc::clone(store.store()), store.event(&name(n), &[&name(n)], 0));
         calls.spawn(async move { log.append(vec![event]).await.is_ok().then(|| name(n)) });
     }
-    let mut told: Vec<String> = calls.join_all().await.into_iter().flatten().collect();
-    assert_eq!(store.counts(), (told.len() as u64, 0));
+    let mut accepted: Vec<String> = calls.join_all().await.into_iter().flatten().collect();
+    assert_eq!(store.counts(), (accepted.len() as u64, 0));
     repair(&outside);
     store.reopen().await;
     let mut there = store.names().await;
     there.sort();
-    told.sort();
-    assert_eq!(there, told);
-    assert!(told.iter().all(|name| !name.starts_with("boom")));
+    accepted.sort();
+    assert_eq!(there, accepted);
+    assert!(accepted.iter().all(|name| !name.starts_with("boom")));
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn a_settlement_that_fails_changed_nothing_and_may_be_tried_again() {
 
 /// Whoever carries it out will settle it once that is possible.
 #[tokio::test]
-async fn an_event_whose_settlement_failed_is_still_in_flight() {
+async fn an_event_is_still_in_flight_after_its_settlement_failed() {
     let (store, outside) = TestStore::sqlite();
     let a = store.append("a", &["u1"]).await;
     store.begin(a).await;

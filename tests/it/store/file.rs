@@ -63,8 +63,8 @@ fn a_file_that_is_no_store_is_refused() {
     engine.own_folder();
     std::fs::write(engine.path(), "Dear diary, today I was opened as a database. ".repeat(40)).expect("written");
     let refused = engine.try_open(LIMIT).expect_err("no database");
-    let told = format!("{} is not a store of this service; ", engine.path().display());
-    assert!(refused.starts_with(&told), "{refused}");
+    let reported = format!("{} is not a store of this service; ", engine.path().display());
+    assert!(refused.starts_with(&reported), "{refused}");
 }
 
 #[test]

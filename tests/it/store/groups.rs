@@ -54,7 +54,7 @@ async fn events_begun_together_are_one_unit_after_a_restart_whatever_was_appende
     .await;
 }
 
-/// Who asks with other followers was told of the group before it changed; what may have had its effect together decides.
+/// A unit with other followers was read before the marks changed: what may have had its effect together decides.
 #[tokio::test]
 async fn a_head_that_was_begun_with_others_is_brought_with_those_whatever_is_asked_for() {
     every(async |store| {

@@ -98,7 +98,7 @@ async fn an_earlier_event_of_the_same_call_counts() {
 }
 
 #[tokio::test]
-async fn a_user_of_whom_a_dead_letter_is_kept_is_known_until_it_is_erased_or_discarded() {
+async fn a_user_with_a_dead_letter_is_known_until_it_is_erased_or_discarded() {
     every(async |store| {
         for erased in [true, false] {
             let user = if erased { "u1" } else { "u2" };

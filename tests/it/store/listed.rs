@@ -111,7 +111,7 @@ async fn a_page_that_was_read_before_a_delete_brings_nobody_back() {
 }
 
 #[tokio::test]
-async fn whom_the_list_showed_is_known_to_events_for_known_users_and_is_forgotten_like_any_other() {
+async fn a_listed_affiliate_is_known_to_events_for_known_users_and_is_forgotten_like_any_other() {
     use refersion_destination::store::Appended;
     every(async |store| {
         page(store, &[("one", "a@x.io")], "1").await;

@@ -103,7 +103,7 @@ async fn a_user_is_found_with_their_affiliate_and_their_events_in_every_state_th
 }
 
 #[tokio::test]
-async fn of_whom_nothing_is_held_nothing_is_found() {
+async fn nothing_is_found_of_a_user_without_data() {
     every(async |store| {
         store.teach("a", &["u1"], remember("code", store.keys(&["u1"]))).await;
         let other = LookupQuery { account: AccountName::from("other".to_owned()), ..of(store, &[]) };

@@ -43,12 +43,12 @@ async fn the_oldest_pending_event_of_each_account_and_dead_letters_by_reason_are
 }
 
 #[tokio::test]
-async fn every_commit_is_reported_to_the_first_who_asks() {
+async fn every_commit_is_reported_to_the_first_observer() {
     every(async |store| {
         let requests = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&requests);
         store.store().on_commit(Box::new(move |commit| _ = counted.fetch_add(commit.requests, Ordering::Relaxed)));
-        store.store().on_commit(Box::new(|_| panic!("another one is told")));
+        store.store().on_commit(Box::new(|_| panic!("another observer is called")));
         for name in ["a", "b", "c"] {
             store.append(name, &["u1"]).await;
         }

@@ -39,7 +39,7 @@ async fn remembered(store: &TestStore, name: &str, users: &[&str]) -> Option<Str
 }
 
 #[tokio::test]
-async fn what_is_kept_is_read_with_events_of_the_user_id_alone_and_survives_a_restart() {
+async fn remembered_traits_are_read_with_events_of_the_user_id_alone_and_survive_a_restart() {
     every(async |store| {
         store.teach("a", &["u1"], keep(kept(store, "u1", Some("u1@x.io"), "one", 50))).await;
         store.reopen().await;
@@ -129,7 +129,7 @@ async fn a_deletion_is_remembered_of_the_key_beside_it() {
 }
 
 #[tokio::test]
-async fn to_a_delete_a_user_is_known_of_whom_anything_is_remembered_and_to_no_other_event() {
+async fn a_user_with_remembered_traits_is_known_to_a_delete_and_to_no_other_event() {
     every(async |store| {
         store.teach("a", &["u1"], keep(kept(store, "u1", Some("u1@x.io"), "one", 50))).await;
         let up_to = Some(Seq(i64::MAX));

@@ -88,7 +88,7 @@ async fn a_wal_torn_anywhere_gives_a_prefix_of_the_commits() {
 }
 
 #[tokio::test]
-async fn a_wal_whose_end_is_garbage_gives_a_prefix_of_the_commits() {
+async fn a_wal_with_garbage_at_its_end_gives_a_prefix_of_the_commits() {
     let (store, outside) = TestStore::sqlite();
     store.compact(0).await;
     append_one_by_one(&store, 20).await;

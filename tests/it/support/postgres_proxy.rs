@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 pub enum Cut {
     /// PostgreSQL never gets the `COMMIT`.
     BeforeCommit,
-    /// PostgreSQL commits, and the client is not told.
+    /// PostgreSQL commits, and the client gets no answer.
     AfterCommit,
 }
 
