@@ -84,7 +84,7 @@ pub async fn can_deliver(
 }
 
 /// Moves dead letters of accounts that are gone to the account `to`, which has these `rules`, in the order of their ids; the result for each.
-/// At most [`MAX_MOVED`] of them.
+/// At most `MAX_MOVED` of them.
 pub async fn move_dead_letters(
     store: &dyn Store,
     configured: &[AccountName],
