@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_stuck_event_delays_its_user_alone() {
-    let service = Service::start(&[AT_ONCE, ("REFERSION_TIMEOUT", "1s")]).await;
+    let service = Service::start(&[AT_ONCE, ("REFERSION_TIMEOUT", "10s")]).await;
     service.refersion.sandbox.script([Fault::Hang { effect: false }]);
     accepted(&service, &identify("s1", "stuck", &json!({"city": "Rome"}))).await;
     service.refersion.until(|sandbox| sandbox.calls_total() == 1).await;
