@@ -344,6 +344,8 @@ mod tests {
             (404, "not found", false),
             (408, "", false),
             (425, "", false),
+            (408, r#"{"error": "Request timeout"}"#, false),
+            (425, r#"{"error": "Too early"}"#, false),
             (422, r#"{"errors": []}"#, false),
             (422, r#"{"message": "no"}"#, false),
             (400, "[]", false),
@@ -359,6 +361,27 @@ mod tests {
         ] {
             assert_eq!(matches!(answered(&new, status, body), Reply::Lost { .. }), unsure, "new {status}");
             assert!(matches!(answered(&edit, status, body), Reply::Unavailable { .. }), "edit {status}");
+        }
+    }
+
+    #[test]
+    fn only_what_refersion_alone_answers_shows_that_it_accepts_a_key() {
+        let unknown = |reason: &str| KeyVerification::Unknown { reason: reason.to_owned(), retry_after: None };
+        for (status, body, expected) in [
+            (200, r#"{"results": []}"#, KeyVerification::Accepted),
+            (422, r#"{"errors": ["Request filter not provided."]}"#, KeyVerification::Accepted),
+            (400, r#"{"error": "Bad request, no body"}"#, KeyVerification::Accepted),
+            (401, r#"{"error": "Invalid API credentials (error 2)."}"#, KeyVerification::Rejected),
+            (401, "<html>", KeyVerification::Rejected),
+            (200, "<html>", unknown("Refersion answered 200 to list without the expected fields")),
+            (200, r#"{"error": "x"}"#, unknown("Refersion answered 200 to list without the expected fields")),
+            (300, "", unknown("Refersion answered 300 to list")),
+            (404, "{}", unknown("Refersion answered 404 to list")),
+            (422, "<html>", unknown("Refersion answered 422 to list")),
+            (500, r#"{"error": "x"}"#, unknown("Refersion answered 500 to list")),
+        ] {
+            let response = RawResponse { status, retry_after: None, body: body.as_bytes() };
+            assert_eq!(verification(&response, SystemTime::UNIX_EPOCH), expected, "{status} {body}");
         }
     }
 
