@@ -2,7 +2,8 @@
 //!
 //! In: a body. Out: the bytes to store, and back. The format: byte 1, the length of the body as four bytes
 //! (little-endian), and an LZ4 block; or the body itself. Invariants: a body comes back unchanged, to the byte; a body that
-//! is stored as it came does not begin with byte 1 (no JSON text does). Deliberately absent: a dictionary of what events have in
+//! is stored as it came is not empty, and begins neither with byte 1 nor with byte 0 (no JSON text does), so that it differs from a body
+//! that was overwritten with zeros. Deliberately absent: a dictionary of what events have in
 //! common; it would save far more, and could never be changed again.
 
 use super::{MovedDeadLetter, NewEvent, StoreError};
@@ -11,6 +12,8 @@ use tokio::task::spawn_blocking;
 
 /// The first byte of a compressed body.
 const MARK: u8 = 1;
+/// The first byte of a body that was overwritten.
+const ERASED: u8 = 0;
 /// The mark and the length.
 const HEADER: usize = 5;
 /// Shorter bodies are stored as they came.
@@ -47,7 +50,7 @@ fn pack_each(mut events: Vec<NewEvent>) -> Vec<NewEvent> {
 
 /// The bytes to store for `body`.
 pub fn pack(body: Vec<u8>) -> Vec<u8> {
-    let marked = body.first() == Some(&MARK);
+    let marked = matches!(body.first(), None | Some(&(MARK | ERASED)));
     let Ok(length) = u32::try_from(body.len()) else { return body };
     if body.len() < MIN_COMPRESSED && !marked {
         return body;
@@ -65,10 +68,12 @@ pub fn pack(body: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// The body for which `stored` was stored; `None` if it is damaged.
+/// The body for which `stored` was stored; `None` if it is damaged or was overwritten.
 pub fn unpack(stored: &[u8]) -> Option<Vec<u8>> {
-    if stored.first() != Some(&MARK) {
-        return Some(stored.to_vec());
+    match stored.first() {
+        None | Some(&ERASED) => return None,
+        Some(&MARK) => {}
+        Some(_) => return Some(stored.to_vec()),
     }
     let (header, block) = stored.split_first_chunk::<HEADER>()?;
     let length = u32::from_le_bytes([header[1], header[2], header[3], header[4]]) as usize;
@@ -97,12 +102,12 @@ mod tests {
         {
             assert_eq!(unpack(stored), None);
         }
-        assert_eq!(unpack(b""), Some(Vec::new()));
+        assert_eq!((unpack(b""), unpack(&[0; 40])), (None, None), "overwritten");
     }
 
     proptest! {
         #[test]
-        fn a_body_comes_back_unchanged(body in proptest::collection::vec(prop_oneof![Just(1), Just(b'a'), any::<u8>()], 0..900)) {
+        fn a_body_comes_back_unchanged(body in proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(b'a'), any::<u8>()], 0..900)) {
             prop_assert_eq!(unpack(&pack(body.clone())), Some(body));
         }
     }

@@ -25,7 +25,8 @@
 //!    (kept as a dead letter), or by [`DeadLetters::forget`] (kept as a dead letter without body and keys).
 //! 8. A dead letter stays until it is replayed, moved to another account, or discarded; its id is assigned once. A replay appends it anew, after all pending
 //!    events of its user, and its event id leads to the new entry. It is not replayed while the same event, sent again, is pending.
-//! 9. Erased content cannot be recovered: not by a replay and, with SQLite, not from the files once [`Maintenance::compact`] has run.
+//! 9. Erased content cannot be recovered: not by a replay and, with SQLite, not from the files once [`Maintenance::compact`] has run. Of rows
+//!    that have no body (keyed hashes, Refersion's identifiers, what is sealed) SQLite may leave a part where it moved them.
 //!    PostgreSQL does not overwrite: a vacuum frees dead tuples for new rows, and until these are written the old bytes are in the
 //!    server's files, its WAL and its backups.
 //! 10. No transaction outlives a method. Reading one account costs nothing for another's backlog.

@@ -9,9 +9,7 @@ use super::compact;
 use super::session::Session;
 use crate::domain::{EventId, Seq};
 use crate::store::rows::Damaged;
-use crate::store::rows::dead_letters::{
-    COLUMNS, EXAMINED, HISTORY_AND_BODY, on_page, page as page_of, to_replay, whole,
-};
+use crate::store::rows::dead_letters::{COLUMNS, EXAMINED, on_page, page as page_of, to_replay, whole};
 use crate::store::{DeadLetter, DeadLetterPage, Filter, Replay, ReplayResult};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
@@ -19,7 +17,7 @@ use tokio_postgres::Error;
 
 static ONE_PAGE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {COLUMNS} FROM dead_letters JOIN accounts USING (account)
+        "SELECT {COLUMNS}, body IS NULL FROM dead_letters JOIN accounts USING (account)
          WHERE seq > $1 AND seq <= $2 AND ($3::text IS NULL OR name = $3) AND ($4::text IS NULL OR code = $4)
            AND ($5::bigint IS NULL OR died_at >= $5) ORDER BY seq LIMIT $6"
     )
@@ -27,14 +25,16 @@ static ONE_PAGE: LazyLock<String> = LazyLock::new(|| {
 
 static NEWEST_PAGE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {COLUMNS} FROM dead_letters JOIN accounts USING (account)
+        "SELECT {COLUMNS}, body IS NULL FROM dead_letters JOIN accounts USING (account)
          WHERE seq < $1 AND seq >= $2 AND ($3::text IS NULL OR name = $3) AND ($4::text IS NULL OR code = $4)
            AND ($5::bigint IS NULL OR died_at >= $5) ORDER BY seq DESC LIMIT $6"
     )
 });
 
 static WHOLE: LazyLock<String> = LazyLock::new(|| {
-    format!("SELECT {COLUMNS}, {HISTORY_AND_BODY} FROM dead_letters JOIN accounts USING (account) WHERE seq = $1")
+    format!(
+        "SELECT {COLUMNS}, body IS NULL, history, body FROM dead_letters JOIN accounts USING (account) WHERE seq = $1"
+    )
 });
 
 /// Up to `limit` dead letters with an id above `after`, without history and body; and the id after which to go on.

@@ -16,13 +16,10 @@ pub const ERASED: &str = "its user was erased while it waited";
 /// The reason of a dead letter of an account that is gone.
 pub const ACCOUNT_GONE: &str = "its account is gone: set aside by an operator";
 
-/// The columns that [`on_page`] reads, in this order.
+/// The columns that [`on_page`] reads, in this order, before whether the body was erased. Behind that [`whole`] reads the history and the
+/// body, which each engine keeps in its own way.
 pub const COLUMNS: &str = "dead_letters.seq, accounts.name, dead_letters.id, dead_letters.code, dead_letters.reason, \
-                           dead_letters.failures, dead_letters.received_at, dead_letters.died_at, \
-                           dead_letters.body IS NULL";
-
-/// The columns behind [`COLUMNS`] that [`whole`] reads as well.
-pub const HISTORY_AND_BODY: &str = "dead_letters.history, dead_letters.body";
+                           dead_letters.failures, dead_letters.received_at, dead_letters.died_at";
 
 /// A dead letter without history and body.
 pub fn on_page(row: &impl Columns) -> Result<DeadLetter, Damaged> {
@@ -63,9 +60,9 @@ pub fn page(letters: Vec<DeadLetter>, limit: usize, examined_up_to: Option<i64>,
     DeadLetterPage { next: full.or(examined_up_to), last, letters }
 }
 
-/// The columns that [`to_replay`] reads, in this order.
+/// The columns that [`to_replay`] reads, in this order, before the body.
 pub const REPLAY_COLUMNS: &str = "dead_letters.account, dead_letters.id, dead_letters.keys, dead_letters.received_at, \
-                                  dead_letters.history, dead_letters.body";
+                                  dead_letters.history";
 
 /// A dead letter that can be appended anew.
 #[derive(Debug, PartialEq, Eq)]

@@ -36,8 +36,8 @@ pub fn set_aside(
     let pending: Vec<Seq> = tx.connection.all(sql, params![number, limit], |row| Ok(Seq(row.get(0)?)))?;
     let free = in_flight.erase(&pending);
     for seq in &free.seqs {
-        keep(tx, *seq, OutcomeCode::AccountGone, ACCOUNT_GONE, at, &RowCleanup::Delete)?;
-        end(tx, number, *seq, OutcomeCode::AccountGone, &RowCleanup::Delete)?;
+        let rows = keep(tx, *seq, OutcomeCode::AccountGone, ACCOUNT_GONE, at, RowCleanup::Erase)?;
+        end(tx, number, *seq, OutcomeCode::AccountGone, rows)?;
     }
     Ok(Some(free))
 }
@@ -61,7 +61,7 @@ pub fn move_dead_letters(
 /// Appends a dead letter to another account, with its history; the new seq, or why it stays where it is.
 fn move_one(tx: &mut WriteTx<'_>, moved: &MovedDeadLetter) -> Result<Result<Seq, Replay>, StoreError> {
     let (id, event) = (Seq(moved.id), &moved.event);
-    let sql = "SELECT body IS NULL, history FROM dead_letters WHERE seq = ?1";
+    let sql = "SELECT erased, history FROM dead_letters WHERE seq = ?1";
     let history = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get_ref(1)?.as_str().ok().map(str::to_owned)));
     let letter: Option<(bool, Option<String>)> = tx.connection.one(sql, [id.0], history)?;
     let history = match letter {

@@ -3,6 +3,7 @@
 //! In: a call's events. Out: one answer per event. Invariants: a call that does not fit appends none of its events; an
 //! event whose user is unknown leaves no trace but, if it is a delete, its moment.
 
+use super::bodies;
 use super::erase;
 use super::query::Query;
 use super::remembered;
@@ -43,7 +44,7 @@ fn may_be_known(tx: &WriteTx<'_>, event: &NewEvent, only: KnownUsersOnly) -> Res
     if tx.state.log.may_be_pending(&event.account, &event.keys, only.none_pending_up_to) {
         return Ok(true);
     }
-    let dead = "SELECT 1 FROM dead_keys JOIN dead_letters USING (seq) WHERE key = ?1 AND body IS NOT NULL";
+    let dead = "SELECT 1 FROM dead_keys JOIN dead_letters USING (seq) WHERE key = ?1 AND erased = 0";
     for key in &event.keys {
         if tx.connection.exists("SELECT 1 FROM links WHERE key = ?1", [keys::tagged(key).as_slice()])?
             || tx.connection.exists(dead, [key.bytes().as_slice()])?
@@ -88,6 +89,6 @@ pub fn insert(
     let sql = "INSERT INTO log (seq, account, id, keys, received_at, source) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let (keys, source) = (keys::to_blob(users), source.map(SourceId::as_str));
     tx.connection.run(sql, params![seq.0, account, id.0.as_slice(), keys, received_at.0, source])?;
-    tx.connection.run("INSERT INTO bodies (seq, body) VALUES (?1, ?2)", params![seq.0, body])?;
+    bodies::insert(tx.connection, seq, body)?;
     Ok(seq)
 }

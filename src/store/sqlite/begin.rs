@@ -4,6 +4,7 @@
 //! alone. What becomes of damaged parts: [`crate::store::rows::pending`].
 
 use super::affiliates;
+use super::bodies;
 use super::query::Query;
 use crate::delivery::Memory;
 use crate::domain::{AccountName, Seq};
@@ -35,10 +36,11 @@ pub fn begin(connection: &Connection, account: &AccountName, units: &[Unit]) -> 
 
 fn head(connection: &Connection, account: &AccountName, unit: &Unit) -> Result<Option<Begun>, StoreError> {
     let sql = format!(
-        "SELECT {}, {} FROM log LEFT JOIN bodies USING (seq) LEFT JOIN attempts USING (seq)
+        "SELECT {}, {} FROM log LEFT JOIN bodies ON bodies.seq = {} LEFT JOIN attempts ON attempts.seq = log.seq
          WHERE log.seq = ?1 AND log.account = (SELECT account FROM accounts WHERE name = ?2) AND log.outcome IS NULL",
         pending::HEAD_COLUMNS,
-        attempts::COLUMNS
+        attempts::COLUMNS,
+        bodies::place("log.seq")
     );
     let head = connection.one(&sql, params![unit.head.0, account.as_str()], |row| Ok(Head::read(row)))?;
     let Some(head) = head else { return Ok(None) };
@@ -59,9 +61,10 @@ fn head(connection: &Connection, account: &AccountName, unit: &Unit) -> Result<O
 
 fn follower(connection: &Connection, account: &AccountName, seq: Seq) -> Result<Option<Follower>, StoreError> {
     let sql = format!(
-        "SELECT {} FROM log LEFT JOIN bodies USING (seq)
+        "SELECT {} FROM log LEFT JOIN bodies ON bodies.seq = {}
          WHERE log.seq = ?1 AND log.account = (SELECT account FROM accounts WHERE name = ?2) AND log.outcome IS NULL",
-        pending::FOLLOWER_COLUMNS
+        pending::FOLLOWER_COLUMNS,
+        bodies::place("log.seq")
     );
     match connection.one(&sql, params![seq.0, account.as_str()], |row| Ok(pending::follower(seq, row)?)) {
         Err(StoreError::Corrupt(part)) => {

@@ -1,9 +1,11 @@
 //! Dead letters: keeping, listing, replaying and discarding them.
 //!
-//! Invariant: the keys of a dead letter are in `dead_keys` exactly as long as its body is kept.
+//! Invariants: the body of a dead letter stays where that of the pending event was; the keys of a dead letter are in `dead_keys` exactly
+//! as long as its body is kept.
 
 use super::append;
 use super::attempts;
+use super::bodies;
 use super::compact;
 use super::query::Query;
 use super::read::is_pending;
@@ -14,35 +16,38 @@ use crate::domain::{AccountName, Seq, Timestamp};
 use crate::store::append_decision::check_backlog;
 use crate::store::rows::attempts::AttemptRecord;
 use crate::store::rows::dead_letters::{
-    COLUMNS, ERASED, EXAMINED, HISTORY_AND_BODY, REPLAY_COLUMNS, ToReplay, on_page, page as page_of, to_replay, whole,
+    COLUMNS, ERASED, EXAMINED, REPLAY_COLUMNS, ToReplay, on_page, page as page_of, to_replay, whole,
 };
 use crate::store::{Attempt, DeadLetter, DeadLetterPage, Filter, Replay, ReplayResult, StoreError, history, keys};
-use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Keeps the pending event `seq` as a dead letter.
+/// Keeps the pending event `seq` as a dead letter. Its body stays where it is; without one that can be read it counts as erased. Returns
+/// what is to become of its rows.
 pub fn keep(
     tx: &mut WriteTx<'_>,
     seq: Seq,
     outcome: OutcomeCode,
     reason: &str,
     at: Timestamp,
-    rows: &RowCleanup,
-) -> Result<(), StoreError> {
-    let (attempts, body) = match rows {
-        RowCleanup::Delete => (attempts::of_dead_letter(tx.connection, seq)?, body(tx.connection, seq)?),
-        RowCleanup::Leave { body } => ((0, None), body.clone()),
+    rows: RowCleanup,
+) -> Result<RowCleanup, StoreError> {
+    let (attempts, has_body, rows) = if let RowCleanup::Leave { has_body } = rows {
+        ((0, None), has_body, rows)
+    } else {
+        let has_body = bodies::read(tx.connection, seq)?.is_some();
+        (attempts::of_dead_letter(tx.connection, seq)?, has_body, RowCleanup::KeepBody)
     };
     let last = Attempt { at, what: reason.to_owned() };
     let history = history::with(seq, attempts.1.as_deref(), &last);
-    insert(tx, seq, (outcome, reason, at), (attempts.0, Some(history)), body)
+    insert(tx, seq, (outcome, reason, at), (attempts.0, Some(history)), !has_body)?;
+    Ok(rows)
 }
 
-/// Keeps a pending event whose user is erased as a dead letter without body and keys.
+/// Keeps a pending event whose user is erased as a dead letter without body and keys. Its body is still to be erased.
 pub fn keep_erased(tx: &mut WriteTx<'_>, seq: Seq, at: Timestamp) -> Result<(), StoreError> {
     let attempts = attempts::of_dead_letter(tx.connection, seq)?;
-    insert(tx, seq, (OutcomeCode::Erased, ERASED, at), attempts, None)
+    insert(tx, seq, (OutcomeCode::Erased, ERASED, at), attempts, true)
 }
 
 fn insert(
@@ -50,13 +55,13 @@ fn insert(
     seq: Seq,
     (outcome, reason, at): (OutcomeCode, &str, Timestamp),
     (failures, history): (u32, Option<String>),
-    body: Option<Value>,
+    erased: bool,
 ) -> Result<(), StoreError> {
-    let sql =
-        "INSERT INTO dead_letters (seq, account, id, code, reason, failures, received_at, died_at, body, keys, history)
-               SELECT seq, account, id, ?2, ?3, ?4, received_at, ?5, ?6, iif(?6 IS NULL, NULL, keys), ?7
+    let sql = "INSERT INTO dead_letters
+                   (seq, account, id, code, reason, failures, received_at, died_at, erased, keys, history)
+               SELECT seq, account, id, ?2, ?3, ?4, received_at, ?5, ?6, iif(?6, NULL, keys), ?7
                FROM log WHERE seq = ?1 RETURNING keys";
-    let values = params![seq.0, outcome.as_str(), reason, failures, at.0, body, history];
+    let values = params![seq.0, outcome.as_str(), reason, failures, at.0, erased, history];
     let stored: Option<Option<Vec<u8>>> = tx.connection.one(sql, values, |row| Ok(row.get(0)?))?;
     for key in keys::hashes(&stored.flatten().unwrap_or_default()) {
         let sql = "INSERT OR IGNORE INTO dead_keys (key, seq) VALUES (?1, ?2)";
@@ -64,11 +69,6 @@ fn insert(
     }
     tx.state.log.add_dead_letters(1);
     Ok(())
-}
-
-/// The body of a pending event as it is stored, whatever its type.
-pub fn body(connection: &Connection, seq: Seq) -> Result<Option<Value>, StoreError> {
-    connection.one("SELECT body FROM bodies WHERE seq = ?1", [seq.0], |row| Ok(row.get(0)?))
 }
 
 /// Up to `limit` dead letters with an id above `after`, without history and body; and the id after which to go on. `last_seq`
@@ -84,7 +84,7 @@ pub fn page(
     let sql = "SELECT seq FROM dead_letters WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2";
     let bound: Option<i64> = snapshot.one(sql, [after, EXAMINED - 1], |row| Ok(row.get(0)?))?;
     let sql = format!(
-        "SELECT {COLUMNS} FROM dead_letters JOIN accounts USING (account)
+        "SELECT {COLUMNS}, erased FROM dead_letters JOIN accounts USING (account)
          WHERE seq > ?1 AND seq <= ?2 AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR code = ?4)
            AND (?5 IS NULL OR died_at >= ?5) ORDER BY seq LIMIT ?6"
     );
@@ -107,7 +107,7 @@ pub fn newest_page(
     let sql = "SELECT seq FROM dead_letters WHERE seq < ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2";
     let bound: Option<i64> = snapshot.one(sql, [before, EXAMINED - 1], |row| Ok(row.get(0)?))?;
     let sql = format!(
-        "SELECT {COLUMNS} FROM dead_letters JOIN accounts USING (account)
+        "SELECT {COLUMNS}, erased FROM dead_letters JOIN accounts USING (account)
          WHERE seq < ?1 AND seq >= ?2 AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR code = ?4)
            AND (?5 IS NULL OR died_at >= ?5) ORDER BY seq DESC LIMIT ?6"
     );
@@ -120,9 +120,19 @@ pub fn newest_page(
 
 /// One dead letter, with its history and its body.
 pub fn one(connection: &Connection, id: i64) -> Result<Option<DeadLetter>, StoreError> {
-    let sql =
-        format!("SELECT {COLUMNS}, {HISTORY_AND_BODY} FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1");
+    let sql = format!(
+        "SELECT {COLUMNS}, erased, history, {} FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1",
+        body_of_letter()
+    );
     connection.one(&sql, [id], |row| Ok(whole(row)?))
+}
+
+/// The column of a dead letter's body; NULL if it was erased.
+pub fn body_of_letter() -> String {
+    format!(
+        "iif(dead_letters.erased, NULL, (SELECT body FROM bodies WHERE bodies.seq = {}))",
+        bodies::place("dead_letters.seq")
+    )
 }
 
 /// Appends dead letters anew, or refuses all of them.
@@ -142,7 +152,7 @@ pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Re
 
 /// Appends a dead letter as a new event of its user, with its history; the new seq, or why it stays a dead letter.
 fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> Result<Result<Seq, Replay>, StoreError> {
-    let sql = format!("SELECT {REPLAY_COLUMNS} FROM dead_letters WHERE seq = ?1");
+    let sql = format!("SELECT {REPLAY_COLUMNS}, {} FROM dead_letters WHERE seq = ?1", body_of_letter());
     let letter = tx.connection.one(&sql, [seq.0], |row| Ok(to_replay(row)))?;
     let ToReplay { account, id, users, received_at, history, body } = match letter {
         None => return Ok(Err(Replay::Missing)),
@@ -162,10 +172,11 @@ fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> Result<Result<Seq, Replay>, Sto
     Ok(Ok(again))
 }
 
-/// Deletes a dead letter; returns whether there was one.
+/// Deletes a dead letter, and erases its body; returns whether there was one.
 pub fn discard(tx: &mut WriteTx<'_>, seq: Seq) -> Result<bool, StoreError> {
     let there = tx.connection.run("DELETE FROM dead_letters WHERE seq = ?1", [seq.0])? > 0;
     if there {
+        bodies::erase(tx.connection, seq)?;
         tx.connection.run("DELETE FROM dead_keys WHERE seq = ?1", [seq.0])?;
         tx.state.log.add_dead_letters(-1);
         compact::forget_id_of(tx, seq)?;

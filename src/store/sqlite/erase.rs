@@ -8,9 +8,10 @@
 //! ([`super::forget`]), affiliates ([`super::affiliates`]), and what follows from a moment ([`crate::delivery`]).
 
 use super::affiliates::{find_affiliate, unlink};
+use super::bodies;
 use super::query::Query;
 use super::remembered;
-use crate::domain::Timestamp;
+use crate::domain::{Seq, Timestamp};
 use crate::store::StoreError;
 use crate::store::erasure::{KeyHash, Reached};
 use crate::store::keys::{EMAIL, USER_ID, with_tag};
@@ -61,7 +62,7 @@ pub fn keys_beside(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<KeyH
 
 /// The dead letters with this key whose body is kept.
 pub fn dead_letters_with_body(connection: &Connection, key: &KeyHash) -> Result<Vec<i64>, StoreError> {
-    let sql = "SELECT seq FROM dead_keys JOIN dead_letters USING (seq) WHERE key = ?1 AND body IS NOT NULL";
+    let sql = "SELECT seq FROM dead_keys JOIN dead_letters USING (seq) WHERE key = ?1 AND erased = 0";
     connection.all(sql, [key.as_slice()], |row| Ok(row.get(0)?))
 }
 
@@ -73,12 +74,14 @@ pub fn delete_links(connection: &Connection, key: &KeyHash) -> Result<u64, Store
 
 /// Erases the bodies and keys of the dead letters with this key; returns how many had a body.
 pub fn erase_dead_letters(connection: &Connection, key: &KeyHash) -> Result<u64, StoreError> {
-    let sql = "UPDATE dead_letters SET body = NULL, keys = NULL
-               WHERE seq IN (SELECT seq FROM dead_keys WHERE key = ?1) AND body IS NOT NULL";
-    let blanked = connection.run(sql, [key.as_slice()])?;
+    let letters = dead_letters_with_body(connection, key)?;
+    for seq in &letters {
+        connection.run("UPDATE dead_letters SET erased = 1, keys = NULL WHERE seq = ?1", [seq])?;
+        bodies::erase(connection, Seq(*seq))?;
+    }
     let sql = "DELETE FROM dead_keys WHERE seq IN (SELECT seq FROM dead_keys WHERE key = ?1)";
     connection.run(sql, [key.as_slice()])?;
-    Ok(blanked as u64)
+    Ok(letters.len() as u64)
 }
 
 /// Keeps that the users with these keys were deleted at `at`, as an event received at `received_at` says.

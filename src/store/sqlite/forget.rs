@@ -132,7 +132,7 @@ pub fn erase(
         dead_letters::keep_erased(tx, seq, now)?;
         let account = tx.connection.one("SELECT account FROM log WHERE seq = ?1", [seq.0], |row| Ok(row.get(0)?))?;
         let Some(account) = account else { continue };
-        forgotten.events += u64::from(end(tx, account, seq, OutcomeCode::Erased, &RowCleanup::Delete)?);
+        forgotten.events += u64::from(end(tx, account, seq, OutcomeCode::Erased, RowCleanup::Erase)?);
     }
     for seq in search.rows().iter().filter(|seq| !in_flight.contains(seq)) {
         tx.connection.run("UPDATE log SET keys = x'' WHERE seq = ?1", [seq.0])?;

@@ -1,5 +1,6 @@
 //! Status, account health and compaction: the trait [`Maintenance`] of the engine.
 
+use super::compact_bodies::{self, Cursor};
 use super::query::Query;
 use super::write_tx::WriteTx;
 use super::{SqliteStore, affiliates, checkpoint, compact, erase, key_blocks, older_ids, remembered};
@@ -18,6 +19,9 @@ use std::time::Duration;
 /// How often emptying the WAL is tried while another process reads, and the wait between two tries.
 const WAL_TRIES: u32 = 20;
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+
+/// A compaction ends after so many portions of the bodies in which nothing was to be removed; the next one goes on there.
+const MAX_EMPTY_BODIES: u32 = 4;
 
 /// One process has the file to itself.
 impl Ownership for SqliteStore {}
@@ -83,6 +87,7 @@ impl Maintenance for SqliteStore {
     async fn compact(&self, before: Retention) -> Result<(), StoreError> {
         while self.writer.write(move |tx| compact::forget_ids(tx, before.ids)).await? {}
         self.remove_settled(before.events).await?;
+        self.compact_bodies().await?;
         while self.writer.write(move |tx| erase::remove_moments(tx.connection, before.deletions)).await? {}
         self.remove_remembered(before).await?;
         while self.writer.write(key_blocks::build).await? {}
@@ -123,6 +128,43 @@ impl SqliteStore {
             }
         }
         Ok(())
+    }
+
+    /// Removes blank rows of bodies, from where the last compaction ended on. Where a page is damaged, the rows around it stay.
+    async fn compact_bodies(&self) -> Result<(), StoreError> {
+        let mut cursor = self.bodies_cursor.lock().await;
+        let mut empty_portions = 0;
+        while empty_portions < MAX_EMPTY_BODIES {
+            let next = match self.compact_portion_of_bodies(*cursor).await {
+                Err(StoreError::Corrupt(_)) => {
+                    let skipped = cursor.skip();
+                    Some(skipped).filter(|skipped| skipped.after < self.published.lock().last_seq)
+                }
+                portion => {
+                    let (was_empty, next) = portion?;
+                    empty_portions += u32::from(was_empty);
+                    next
+                }
+            };
+            *cursor = next.unwrap_or(Cursor::START);
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whether there was nothing to do, and where to go on; none at the end of the table.
+    async fn compact_portion_of_bodies(&self, cursor: Cursor) -> Result<(bool, Option<Cursor>), StoreError> {
+        let plan = self.readers.read(move |connection| compact_bodies::examine(connection, cursor)).await?;
+        let was_empty = plan.removed.is_empty();
+        for places in plan.moved {
+            self.writer.write(move |tx| compact_bodies::move_bodies(tx, &places)).await?;
+        }
+        for places in plan.removed {
+            self.writer.write(move |tx| compact_bodies::remove(tx.connection, &places)).await?;
+        }
+        Ok((was_empty, plan.next))
     }
 
     /// Removes what is remembered for too long, or above the limits.

@@ -1,7 +1,7 @@
-//! Migration of a file of version 6 to version 9: affiliates get a mark of e-mail conflicts, and moments of deletions
+//! Migration of a file of version 6 to version 10: affiliates get a mark of e-mail conflicts, and moments of deletions
 //! and blocks of the log a table.
 //!
-//! In: a file of version 6. Out: the same file with the tables of version 9. Invariant: it is one transaction, so a file whose
+//! In: a file of version 6. Out: the same file with the tables of version 10. Invariant: it is one transaction, so a file whose
 //! migration was interrupted is still of version 6, and is migrated at the next start. What was sent of an affiliate stays JSON
 //! until it changes ([`SentAttributes::from_bytes`](crate::domain::SentAttributes::from_bytes) reads both), and the log is
 //! not touched. The disk needs room for the affiliates twice more. Measured: a million affiliates take 7 seconds and 31 MB of memory.
@@ -15,7 +15,7 @@ INSERT INTO affiliates (affiliate, account, code, id, found, sent, email_conflic
 DROP TABLE v6_affiliates;
 ";
 
-/// Makes the tables of version 9 of those of version 6, or changes nothing. The connection is in no transaction.
+/// Makes the tables of version 10 of those of version 6, or changes nothing. The connection is in no transaction.
 pub fn migrate_file(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     migrate(&transaction)?;

@@ -1,15 +1,17 @@
-//! Migration of a file of version 7 or 8 to version 9. New in 8: the log gets blocks with filters of keys, by which a lookup finds a
+//! Migration of a file of version 7, 8 or 9 to version 10. New in 8: the log gets blocks with filters of keys, by which a lookup finds a
 //! user's events. New in 9: the log says where an event came from, and whether it was answered without being appended; and there is a
-//! table of what is remembered of users who are no affiliates yet.
+//! table of what is remembered of users who are no affiliates yet. New in 10: the bodies of dead letters are in the table of bodies, which
+//! is written anew.
 //!
-//! In: a file of one of these versions. Out: the same file with the tables of version 9. Invariant: it is one transaction. The rows of
+//! In: a file of one of these versions. Out: the same file with the tables of version 10. Invariant: it is one transaction. The rows of
 //! the log are not touched: they came from no source that is known, and were appended. The filters of its blocks are made, or made anew
-//! with ids of events, by the first compaction; until then a lookup reads the rows one by one.
+//! with ids of events, by the first compaction; until then a lookup reads the rows one by one. The disk needs room for the bodies twice
+//! more, until the WAL is emptied.
 
 use super::schema;
 use rusqlite::Connection;
 
-/// Makes the tables of version 9 of those of `version`, or changes nothing. The connection is in no transaction.
+/// Makes the tables of version 10 of those of `version`, or changes nothing. The connection is in no transaction.
 pub fn migrate_file(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     schema::make_tables(&transaction, version + 1..)?;
@@ -51,6 +53,35 @@ mod tests {
 
     fn number(connection: &Connection, sql: &str) -> i64 {
         connection.query_row(sql, [], |row| row.get(0)).expect("a number")
+    }
+
+    /// Of release 0.6.0: a pending event, and three dead letters, of which one is erased, and one came before the keys of users were kept.
+    const VERSION_9: &str = "
+        INSERT INTO accounts (name) VALUES ('main');
+        INSERT INTO log (seq, account, id, keys, received_at, outcome) VALUES
+            (1, 1, zeroblob(16), x'', 5, 42), (2, 1, zeroblob(16), x'', 5, NULL), (3, 1, zeroblob(16), x'', 5, 60),
+            (4, 1, zeroblob(16), x'', 5, 42);
+        INSERT INTO bodies (seq, body) VALUES (2, 'two');
+        INSERT INTO dead_letters (seq, account, id, code, reason, failures, received_at, died_at, body, keys, history) VALUES
+            (1, 1, zeroblob(16), 'refused', 'no', 1, 5, 6, 'one', x'01', '[]'),
+            (3, 1, zeroblob(16), 'erased', 'gone', 0, 5, 7, NULL, NULL, NULL),
+            (4, 1, zeroblob(16), 'refused', 'no', 2, 5, 8, 'four', NULL, NULL);
+        PRAGMA user_version = 9";
+
+    #[test]
+    fn in_a_file_of_version_9_the_bodies_of_dead_letters_join_the_others() {
+        let migrated = migrated(9, VERSION_9);
+        let text = |sql: &str| migrated.query_row(sql, [], |row| row.get::<_, String>(0)).expect("a text");
+        assert_eq!(
+            text("SELECT group_concat(seq || body ORDER BY seq) FROM bodies WHERE event IS NULL"),
+            "1one,2two,4four"
+        );
+        let letter =
+            "seq || code || failures || died_at || erased || coalesce(hex(keys), '-') || coalesce(history, '-')";
+        assert_eq!(
+            text(&format!("SELECT group_concat({letter}, ' ' ORDER BY seq) FROM dead_letters")),
+            "1refused16001[] 3erased071- 4refused280-"
+        );
     }
 
     #[test]

@@ -12,9 +12,11 @@ mod affiliates;
 mod append;
 mod attempts;
 mod begin;
+mod bodies;
 mod checkpoint;
 mod clean_shutdown;
 mod compact;
+mod compact_bodies;
 mod dead_letters;
 mod erase;
 mod forget;
@@ -87,6 +89,8 @@ pub struct SqliteStore {
     ledger: LedgerBuffer,
     /// How far the last compaction came through the log.
     examined_up_to: Mutex<i64>,
+    /// The same through the bodies.
+    bodies_cursor: Mutex<compact_bodies::Cursor>,
     /// See [`Measured::remembered_dropped`](super::Measured::remembered_dropped).
     remembered_dropped: AtomicU64,
 }
@@ -105,7 +109,19 @@ impl SqliteStore {
         let writer = Writer::start(store).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
         let (readers, in_flight) = (Readers::new(path.to_owned()), Arc::default());
         let (ledger, examined_up_to, remembered_dropped) = Default::default();
-        Ok(Self { readers, writer, published, in_flight, hash, limits, ledger, examined_up_to, remembered_dropped })
+        let bodies_cursor = Mutex::new(compact_bodies::Cursor::START);
+        Ok(Self {
+            readers,
+            writer,
+            published,
+            in_flight,
+            hash,
+            limits,
+            ledger,
+            examined_up_to,
+            bodies_cursor,
+            remembered_dropped,
+        })
     }
 }
 
@@ -196,17 +212,16 @@ impl EventLog for SqliteStore {
         let settle = |rows: RowCleanup| {
             let (account, unit, settlement, changes) =
                 (account.clone(), unit.clone(), settlement.clone(), changes.clone());
-            self.writer.write(move |tx| settle::settle(tx, &account, &unit, &settlement, &changes, &rows))
+            self.writer.write(move |tx| settle::settle(tx, &account, &unit, &settlement, &changes, rows))
         };
-        let mut settled = settle(RowCleanup::Delete).await;
+        let mut settled = settle(RowCleanup::Erase).await;
         if matches!(settled, Err(StoreError::Corrupt(_))) {
             let head = unit.head;
-            let body = self.readers.read(move |connection| match dead_letters::body(connection, head) {
-                Err(StoreError::Corrupt(_)) => Ok(None),
-                body => body,
+            let has_body = self.readers.read(move |connection| match bodies::read(connection, head) {
+                Err(StoreError::Corrupt(_)) => Ok(false),
+                body => Ok(body?.is_some()),
             });
-            let body = body.await?;
-            settled = settle(RowCleanup::Leave { body }).await;
+            settled = settle(RowCleanup::Leave { has_body: has_body.await? }).await;
             if settled.is_ok() {
                 tracing::error!(seq = %head, "the file of the store is damaged: the body of a settled event stays in it");
             }

@@ -1,4 +1,4 @@
-//! The tables of version 9, and the settings of every connection.
+//! The tables of version 10, and the settings of every connection.
 //!
 //! Appending writes in sequence only: a row of `log`, an entry of its partial index, a row of `bodies`. Rows at random places
 //! are written when an event is settled (`links`), or for the few that fail. State derived from the log (which events share a
@@ -10,7 +10,7 @@ use std::ops::RangeBounds;
 use std::time::Duration;
 
 /// `PRAGMA user_version` of these tables; raised with every change of them.
-pub const VERSION: i64 = 9;
+pub const VERSION: i64 = 10;
 
 /// This release.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
@@ -140,6 +140,40 @@ CREATE INDEX remembered_traits_age ON remembered_traits (account, expires_at, si
 CREATE INDEX remembered_traits_expires ON remembered_traits (expires_at);
 ";
 
+/// The tables that version 10 has changed. Bodies are written anew, so that nothing is left of what moved between pages before. Those of
+/// dead letters are among them.
+const TABLES_NEW_IN_10: &str = "
+ALTER TABLE bodies RENAME TO v9_bodies;
+ALTER TABLE dead_letters RENAME TO v9_dead_letters;
+
+-- Bodies of pending events and of dead letters; see bodies.rs and body.rs. event: the seq of the event, if its body was moved to this
+-- place; NULL: the place is the seq. An erased body is as many zero bytes.
+CREATE TABLE bodies (seq INTEGER PRIMARY KEY, event INTEGER, body BLOB NOT NULL);
+CREATE INDEX bodies_moved ON bodies (event) WHERE event IS NOT NULL;
+INSERT INTO bodies (seq, body) SELECT seq, body FROM v9_bodies
+    UNION ALL SELECT seq, body FROM v9_dead_letters WHERE body IS NOT NULL ORDER BY seq;
+
+-- What can never be carried out. erased: 1 if its body was. keys: NULL then.
+CREATE TABLE dead_letters (
+    seq         INTEGER PRIMARY KEY,
+    account     INTEGER NOT NULL,
+    id          BLOB    NOT NULL,
+    code        TEXT    NOT NULL,
+    reason      TEXT    NOT NULL,
+    failures    INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    died_at     INTEGER NOT NULL,
+    erased      INTEGER NOT NULL,
+    keys        BLOB,
+    history     TEXT
+);
+INSERT INTO dead_letters SELECT seq, account, id, code, reason, failures, received_at, died_at, body IS NULL, keys, history
+    FROM v9_dead_letters ORDER BY seq;
+
+DROP TABLE v9_bodies;
+DROP TABLE v9_dead_letters;
+";
+
 /// The name in `meta` of the last seq up to which ids count only while their events are pending or dead letters.
 pub const IDS_FORGOTTEN_UP_TO: &str = "ids_forgotten_up_to";
 
@@ -164,7 +198,7 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sets up the connection that writes. `synchronous=FULL` syncs the WAL at every commit. `secure_delete` overwrites deleted content with
 /// zeros, in the pages of the file and, through it, in later pages of the WAL; earlier ones are gone once compaction has emptied the WAL.
-/// Together they are promise 9 of [`crate::store`].
+/// A copy that SQLite left where it moved a row from is not overwritten: see [`super::bodies`].
 pub fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "page_size", PAGE)?; // both before the first table
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -198,7 +232,8 @@ fn prepare_statements(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// The statements that make the tables of each version from those of the version before.
-const VERSIONS: [(i64, &str); 4] = [(6, TABLES), (7, TABLES_NEW_IN_7), (8, TABLES_NEW_IN_8), (9, TABLES_NEW_IN_9)];
+const VERSIONS: [(i64, &str); 5] =
+    [(6, TABLES), (7, TABLES_NEW_IN_7), (8, TABLES_NEW_IN_8), (9, TABLES_NEW_IN_9), (10, TABLES_NEW_IN_10)];
 
 /// Makes the tables of an empty file, within the caller's transaction.
 pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Result<()> {

@@ -6,7 +6,7 @@
 
 use super::query::Query;
 use super::write_tx::WriteTx;
-use super::{affiliates, attempts, dead_letters};
+use super::{affiliates, attempts, bodies, dead_letters};
 use crate::delivery::{OutcomeCode, Progress};
 use crate::domain::{AccountName, Seq};
 use crate::failpoint;
@@ -14,7 +14,6 @@ use crate::scheduling::Unit;
 use crate::store::log_state::AccountNumber;
 use crate::store::{AffiliateChanges, Settlement, StoreError};
 use rusqlite::params;
-use rusqlite::types::Value;
 
 /// Saves that `unit` is begun, and its progress.
 pub fn save_progress(
@@ -32,14 +31,16 @@ pub fn save_progress(
 }
 
 /// What becomes of the rows that an ended event has in `bodies` and `attempts`.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowCleanup {
-    /// They are deleted.
-    Delete,
-    /// They stay in the file, untouched, because one of their pages is damaged.
+    /// Its body is erased, and its attempts are deleted.
+    Erase,
+    /// Its body stays, as that of a dead letter; its attempts are deleted.
+    KeepBody,
+    /// Both stay in the file, untouched, because one of their pages is damaged.
     Leave {
-        /// The body of the head, if it can be read: for its dead letter.
-        body: Option<Value>,
+        /// Whether the body of the head can be read: for its dead letter.
+        has_body: bool,
     },
 }
 
@@ -50,7 +51,7 @@ pub fn settle(
     unit: &Unit,
     settlement: &Settlement,
     changes: &AffiliateChanges,
-    rows: &RowCleanup,
+    rows: RowCleanup,
 ) -> Result<(), StoreError> {
     let (head, number) = (unit.head, account_of_pending(tx, account, unit.head)?);
     affiliates::apply(tx, account, number, unit, changes)?;
@@ -62,7 +63,7 @@ pub fn settle(
             }
         }
         Settlement::Dead { outcome, reason, at } => {
-            dead_letters::keep(tx, head, *outcome, reason, *at, rows)?;
+            let rows = dead_letters::keep(tx, head, *outcome, reason, *at, rows)?;
             end(tx, number, head, *outcome, rows)?;
         }
         Settlement::Retry { .. } | Settlement::Interrupted { .. } | Settlement::HandBack { .. } => {
@@ -86,13 +87,15 @@ pub fn end(
     account: AccountNumber,
     seq: Seq,
     outcome: OutcomeCode,
-    rows: &RowCleanup,
+    rows: RowCleanup,
 ) -> Result<bool, StoreError> {
     let sql = "UPDATE log SET outcome = ?3 WHERE seq = ?1 AND account = ?2 AND outcome IS NULL";
     let ended = tx.connection.run(sql, params![seq.0, account, outcome.number()])? > 0;
     if ended {
-        if matches!(rows, RowCleanup::Delete) {
-            tx.connection.run("DELETE FROM bodies WHERE seq = ?1", [seq.0])?;
+        if rows == RowCleanup::Erase {
+            bodies::erase(tx.connection, seq)?;
+        }
+        if !matches!(rows, RowCleanup::Leave { .. }) {
             attempts::delete(tx.connection, seq)?;
         }
         tx.state.log.end_event(account);

@@ -86,8 +86,7 @@ fn dead() -> Settlement {
 }
 
 fn settled(tx: &mut WriteTx<'_>, unit: Unit, settlement: Settlement, changes: AffiliateChanges) {
-    settle::settle(tx, &AccountName::main(), &unit, &settlement, &changes, &settle::RowCleanup::Delete)
-        .expect("settled");
+    settle::settle(tx, &AccountName::main(), &unit, &settlement, &changes, settle::RowCleanup::Erase).expect("settled");
 }
 
 fn transaction<T>(store: &mut SqliteFile, work: impl FnOnce(&mut WriteTx<'_>) -> T) -> T {

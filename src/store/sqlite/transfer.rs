@@ -8,6 +8,7 @@ use super::open::{self, SqliteOpenError};
 use super::query::Query;
 use super::schema::{self, FORMER_IDS_BELOW, IDS_FORGOTTEN_UP_TO, NEXT_SEQ};
 use super::writer::SqliteFile;
+use super::{bodies, dead_letters};
 use crate::store::StoreError;
 use crate::store::keys::{AFFILIATE, with_tag};
 use crate::store::transfer::{
@@ -16,6 +17,7 @@ use crate::store::transfer::{
 use async_trait::async_trait;
 use rusqlite::types::{Value as Stored, ValueRef};
 use rusqlite::{Connection, Row, params_from_iter};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// The index of ids is read when the file is opened, and not used.
@@ -73,16 +75,27 @@ fn begin(connection: &Connection) -> Result<(), StoreError> {
     check_empty(&counts(connection)?)
 }
 
-/// Where the rows of a table are read: an affiliate has its own key in the table `links`.
-fn rows_of(table: &Table) -> &'static str {
-    match table.name {
+/// Where the rows of a table are read: an affiliate has its own key in the table `links`, a dead letter its body in `bodies`.
+fn rows_of(table: &Table) -> Cow<'static, str> {
+    let sql = match table.name {
+        // In the order of the log, without an index.
+        "bodies" => {
+            let place = bodies::place("log.seq");
+            let pending = "FROM log NOT INDEXED CROSS JOIN bodies";
+            return format!("(SELECT log.seq, body {pending} WHERE bodies.seq = {place} AND outcome IS NULL)").into();
+        }
+        "dead_letters" => {
+            let body = dead_letters::body_of_letter();
+            return format!("(SELECT dead_letters.*, {body} AS body FROM dead_letters)").into();
+        }
         "affiliates" => {
             "(SELECT affiliates.*, substr(links.key, 2) AS key FROM affiliates JOIN links USING (affiliate)
               WHERE links.key >= x'03' AND links.key < x'04')"
         }
         "links" => "(SELECT * FROM links WHERE key < x'03')",
         name => name,
-    }
+    };
+    sql.into()
 }
 
 fn counts(connection: &Connection) -> Result<TableCounts, StoreError> {
@@ -159,7 +172,10 @@ impl TransferTarget for SqliteTarget {
     async fn complete(&mut self, identity: &Identity) -> Result<TableCounts, StoreError> {
         let connection = self.0.connection()?;
         connection.run("UPDATE meta SET value = ?1 WHERE name = 'hash_key'", [&identity.hash_key])?;
-        schema::set_meta(connection, NEXT_SEQ, identity.next_seq)?;
+        // Bodies of dead letters are at places of their own.
+        let places = "SELECT 1 + coalesce(max(seq), 0) FROM bodies";
+        let next_place = connection.one(places, [], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();
+        schema::set_meta(connection, NEXT_SEQ, identity.next_seq.max(next_place))?;
         schema::set_meta(connection, FORMER_IDS_BELOW, identity.former_ids_below)?;
         schema::set_meta(connection, IDS_FORGOTTEN_UP_TO, identity.ids_forgotten_up_to)?;
         counts(connection)
@@ -180,6 +196,20 @@ fn insert(connection: &Connection, table: &Table, mut row: Vec<ColumnValue>) -> 
         let own: [u8; 16] = own.try_into().unwrap_or_default();
         let sql = "INSERT INTO links (key, affiliate) VALUES (?1, ?2)";
         connection.run(sql, (with_tag(AFFILIATE, &own).as_slice(), Stored::from(row[0].clone())))?;
+    }
+    if table.name == "dead_letters"
+        && let Some(column) = names.iter().position(|name| *name == "body")
+    {
+        names[column] = "erased";
+        let body = std::mem::replace(&mut row[column], ColumnValue::Integer(0));
+        if body == ColumnValue::Null {
+            row[column] = ColumnValue::Integer(1);
+        } else {
+            // Behind all others: see bodies.rs. The log was moved before, and no seq of it is to be taken.
+            let sql = "INSERT INTO bodies (seq, event, body)
+                       SELECT 1 + max(coalesce((SELECT max(seq) FROM log), 0), coalesce((SELECT max(seq) FROM bodies), 0)), ?1, ?2";
+            connection.run(sql, (Stored::from(row[0].clone()), Stored::from(body)))?;
+        }
     }
     let marks = vec!["?"; names.len()].join(", ");
     let sql = format!("INSERT INTO {} ({}) VALUES ({marks})", table.name, names.join(", "));

@@ -235,7 +235,7 @@ mod tests {
     /// Appends an event; 0 is a bad one, for which SQLite then fails.
     fn append(tx: &mut WriteTx<'_>, n: u8) -> Result<Seq, StoreError> {
         let account = tx.account_number(&AccountName::from(format!("account {n}")))?;
-        let seq = insert(tx, account, EventId([n; 16]), &[], None, Timestamp(0), &[b'x'; 9_000])?;
+        let seq = insert(tx, account, EventId([n; 16]), &[], None, Timestamp(0), &vec![b'x'; 40_000])?;
         if n == 0 { Err(failure(ffi::SQLITE_CONSTRAINT)) } else { Ok(seq) }
     }
 

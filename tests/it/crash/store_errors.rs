@@ -21,7 +21,7 @@ async fn a_write_that_the_store_refuses_is_repeated_only_after_a_wait_and_delays
     for (event, calls) in [
         ("BEFORE INSERT ON attempts WHEN NEW.seq = 1", 0), // the mark before its first call
         ("BEFORE UPDATE ON attempts WHEN NEW.seq = 1", 1), // its progress after that
-        ("BEFORE DELETE ON bodies WHEN OLD.seq = 1", 2),   // its settlement
+        ("BEFORE UPDATE ON bodies WHEN OLD.seq = 1", 2),   // its settlement
     ] {
         let refersion = Refersion::start().await;
         let folder = tempfile::tempdir().expect("a folder");

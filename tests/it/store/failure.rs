@@ -104,7 +104,7 @@ async fn of_calls_at_once_those_that_succeeded_are_there_though_sqlite_rolled_ba
 #[tokio::test]
 async fn a_settlement_that_fails_changed_nothing_and_may_be_tried_again() {
     let table = [
-        ("DELETE ON bodies", done(), 0),
+        ("UPDATE ON bodies", done(), 0),
         ("INSERT ON dead_letters", dead(), 0),
         ("UPDATE ON attempts", retry(5), 1),
         ("DELETE ON attempts", hand_back(), 1),
@@ -137,7 +137,7 @@ async fn an_event_is_still_in_flight_after_its_settlement_failed() {
     let (store, outside) = TestStore::sqlite();
     let a = store.append("a", &["u1"]).await;
     store.begin(a).await;
-    sabotage(&outside, "ABORT", "DELETE ON bodies", "true");
+    sabotage(&outside, "ABORT", "UPDATE ON bodies", "true");
     failed(store.try_settle(&unit(&[a]), done()).await);
     repair(&outside);
     let forgotten = store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await.expect("forgotten");
@@ -175,7 +175,7 @@ async fn to_forget_a_user_fails_as_a_whole() {
     let (store, outside) = TestStore::sqlite();
     store.append("a", &["u1"]).await;
     store.die("b", &["u1"]).await;
-    sabotage(&outside, "ABORT", "UPDATE OF body ON dead_letters", "true");
+    sabotage(&outside, "ABORT", "UPDATE OF erased ON dead_letters", "true");
     let forget = async || store.store().forget(&store.account, &store.keys(&["u1"]), Timestamp(7)).await;
     failed(forget().await);
     assert_eq!((store.counts(), store.names().await), ((1, 1), vec!["a".to_owned()]));

@@ -1,6 +1,7 @@
 //! A migrated store of version 8, that of release 0.5.0: its filters of the blocks of the log have no ids of events.
 
 use super::engine::{Sqlite, TestStore};
+use super::migrate_v9::AS_VERSION_9;
 use refersion_destination::store::LookupQuery;
 
 /// More than a block of the log has.
@@ -33,9 +34,10 @@ async fn an_event_is_found_by_its_message_id_although_the_filter_of_its_block_wa
     store.compact(0).await;
     store.store().close().await;
     assert_eq!(number(&file, "SELECT count(*) FROM key_blocks WHERE filter IS NOT NULL"), 1);
+    file.connection().execute_batch(AS_VERSION_9).expect("as the release after it");
     file.connection().execute_batch(AS_VERSION_8).expect("as that release left it");
     let store = TestStore::on(&file);
-    assert_eq!(number(&file, "PRAGMA user_version"), 9);
+    assert_eq!(number(&file, "PRAGMA user_version"), 10);
     for made_anew in [0, 1] {
         assert_eq!(number(&file, "SELECT count(*) FROM key_blocks WHERE filter IS NOT NULL"), made_anew);
         assert_eq!((found(&store, "m1234").await, found(&store, "never").await), (vec![1_234], vec![]));

@@ -1,6 +1,6 @@
 //! Migration of dead letters: they keep their numbers, and each gets an entry of the log.
 //!
-//! In: `v5_dead_letters` and `v5_dead_keys`. Out: `dead_letters`, `dead_keys` and rows of `log` with an outcome.
+//! In: `v5_dead_letters` and `v5_dead_keys`. Out: `dead_letters`, `dead_keys` and rows of `log` with an outcome. Their bodies: [`super::events`].
 //! Invariant: the code and the reason stay as they were written; a code that this release does not know counts as refused in
 //! the log, which holds numbers only.
 
@@ -12,8 +12,8 @@ use rusqlite::{Connection, params};
 pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let sql = format!(
         "INSERT INTO dead_letters
-             (seq, account, id, code, reason, failures, received_at, died_at, body, keys, history)
-         SELECT seq, accounts.account, id, code, reason, failures, received_at, died_at, body, {USER_KEYS}, history
+             (seq, account, id, code, reason, failures, received_at, died_at, erased, keys, history)
+         SELECT seq, accounts.account, id, code, reason, failures, received_at, died_at, body IS NULL, {USER_KEYS}, history
          FROM v5_dead_letters AS letter JOIN accounts ON accounts.name = letter.account ORDER BY seq"
     );
     connection.execute(&sql, [])?;

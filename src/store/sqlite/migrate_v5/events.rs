@@ -10,7 +10,7 @@ use rusqlite::Connection;
 /// 6 these are read from `links`. A user has two keys at most, of a tag and 16 bytes each.
 pub const USER_KEYS: &str = "substr(keys, 1, CASE WHEN substr(keys, 18, 1) = x'03' THEN 17 ELSE 34 END)";
 
-/// Appends the pending events to the log.
+/// Appends the pending events to the log, and their bodies and those of dead letters to the bodies.
 pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let sql = format!(
         "INSERT INTO log (seq, account, id, keys, received_at)
@@ -18,5 +18,7 @@ pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
          FROM v5_events AS event JOIN accounts ON accounts.name = event.account ORDER BY seq"
     );
     connection.execute(&sql, [])?;
-    connection.execute("INSERT INTO bodies (seq, body) SELECT seq, body FROM v5_events ORDER BY seq", []).map(drop)
+    let sql = "INSERT INTO bodies (seq, body) SELECT seq, body FROM v5_events
+                   UNION ALL SELECT seq, body FROM v5_dead_letters WHERE body IS NOT NULL ORDER BY seq";
+    connection.execute(sql, []).map(drop)
 }

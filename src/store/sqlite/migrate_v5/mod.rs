@@ -1,6 +1,6 @@
-//! Migration of a file of version 5 (a queue with lanes, leases and a write buffer) to version 9 (an event log).
+//! Migration of a file of version 5 (a queue with lanes, leases and a write buffer) to version 10 (an event log).
 //!
-//! In: a file of version 5. Out: the same file with the tables of version 9. Invariants: it is one transaction, so a
+//! In: a file of version 5. Out: the same file with the tables of version 10. Invariants: it is one transaction, so a
 //! file whose migration was interrupted is still of version 5, and is migrated at the next start; pending events and dead
 //! letters keep their numbers, and no number of a dead letter, of a discarded one either, is given again; memory is bounded by
 //! [`CACHE_KIB`] and [`ids::PORTION`], however large the file. The disk needs room for the file twice more (in the WAL, and
@@ -24,7 +24,7 @@ use rusqlite::{Connection, Transaction};
 /// What SQLite may hold in memory meanwhile: keys are hashes, so their rows lie at random places.
 const CACHE_KIB: i32 = 64 * 1024;
 
-/// The tables of version 5. All are renamed, because version 9 uses some of the names.
+/// The tables of version 5. All are renamed, because version 10 uses some of the names.
 const TABLES_5: [&str; 12] = [
     "affiliates",
     "changes",
@@ -54,7 +54,7 @@ INSERT INTO meta (name, value) SELECT 'next_seq', 1 + max(
     (SELECT coalesce(max(value), 0) FROM v5_meta WHERE name = 'last_letter'));
 ";
 
-/// Makes the tables of version 9 of those of version 5, or changes nothing. The connection is in no transaction.
+/// Makes the tables of version 10 of those of version 5, or changes nothing. The connection is in no transaction.
 pub fn migrate_file(connection: &mut Connection) -> rusqlite::Result<()> {
     let cache: i64 = connection.pragma_query_value(None, "cache_size", |row| row.get(0))?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -68,7 +68,7 @@ pub fn migrate_file(connection: &mut Connection) -> rusqlite::Result<()> {
 
 fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let hash_key = transaction.query_row("SELECT value FROM meta WHERE name = 'hash_key'", [], |row| row.get(0))?;
-    transaction.execute_batch("DROP INDEX dead_keys_seq")?; // version 9 has one of this name
+    transaction.execute_batch("DROP INDEX dead_keys_seq")?; // version 10 has one of this name
     for table in TABLES_5 {
         transaction.execute_batch(&format!("ALTER TABLE {table} RENAME TO v5_{table}"))?;
     }

@@ -1,0 +1,51 @@
+//! The table `bodies`: bodies of pending events and of dead letters, each at a place, in the order in which they were written.
+//!
+//! In: bodies, and the events that they are of. Invariants: a body is erased by overwriting it with as many zero bytes. SQLite then writes
+//! into the row where it lies, in the pages of a long body, too, and moves nothing. A place is used once, and the highest so far, so that
+//! a new row goes behind all others: SQLite fills the last page, then adds one. So no row with a body ever moves, and none leaves a copy in
+//! the unused space of a page, which `secure_delete` does not overwrite. The place of a body is the seq of its event, until compaction
+//! moves it. Deliberately absent: how blank rows are removed ([`super::compact_bodies`]), packing ([`crate::store::body`]).
+
+use super::query::Query;
+use super::schema::{NEXT_SEQ, set_meta};
+use super::write_tx::WriteTx;
+use crate::domain::Seq;
+use crate::store::StoreError;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params};
+
+/// The place of the body of the event whose seq the SQL `event` is.
+pub fn place(event: &str) -> String {
+    format!("coalesce((SELECT max(moved.seq) FROM bodies AS moved WHERE moved.event = {event}), {event})")
+}
+
+/// Appends the body of a new event.
+pub fn insert(connection: &Connection, seq: Seq, body: &[u8]) -> Result<(), StoreError> {
+    connection.run("INSERT INTO bodies (seq, body) VALUES (?1, ?2)", params![seq.0, body]).map(drop)
+}
+
+/// The body of an event as it is stored, whatever its type; blank if it was erased.
+pub fn read(connection: &Connection, seq: Seq) -> Result<Option<Value>, StoreError> {
+    let sql = format!("SELECT body FROM bodies WHERE seq = {}", place("?1"));
+    connection.one(&sql, [seq.0], |row| Ok(row.get(0)?))
+}
+
+/// Overwrites the body of an event with zeros.
+pub fn erase(connection: &Connection, seq: Seq) -> Result<(), StoreError> {
+    let sql = "UPDATE bodies SET body = zeroblob(length(body)) WHERE seq =
+               coalesce((SELECT max(moved.seq) FROM bodies AS moved WHERE moved.event = ?1), ?1)";
+    connection.run(sql, [seq.0]).map(drop)
+}
+
+/// Moves the body at a place behind all others, and erases it where it was; nothing, if it was erased meanwhile.
+pub fn move_to_end(tx: &mut WriteTx<'_>, place: i64) -> Result<(), StoreError> {
+    let sql = "SELECT coalesce(event, seq), body FROM bodies WHERE seq = ?1 AND substr(body, 1, 1) <> x'00'";
+    let row = tx.connection.one(sql, [place], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Value>(1)?)))?;
+    let Some((event, body)) = row else { return Ok(()) };
+    let to = tx.state.log.assign_seq();
+    let sql = "INSERT INTO bodies (seq, event, body) VALUES (?1, ?2, ?3)";
+    tx.connection.run(sql, params![to.0, event, body])?;
+    tx.connection.run("UPDATE bodies SET body = zeroblob(length(body)) WHERE seq = ?1", [place])?;
+    // No row of the log tells that this seq was assigned.
+    Ok(set_meta(tx.connection, NEXT_SEQ, tx.state.log.next_seq())?)
+}
