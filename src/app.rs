@@ -265,6 +265,7 @@ fn admin_router(
         store: Arc::clone(&context.store),
         clock: context.clock,
         started_at: context.clock.now(),
+        metrics: context.metrics.clone(),
         scraper: Scraper::new(context.metrics.clone(), Arc::clone(&context.store)),
         series,
         config: Arc::new(reload_requests),

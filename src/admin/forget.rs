@@ -56,6 +56,9 @@ pub(super) async fn forget(
         return Ok(Json(admin.store.forget_preview(&account, &keys).await?));
     }
     let forgotten = admin.store.forget(&account, &keys, admin.clock.now()).await?;
+    if let Some(meter) = admin.metrics.find(&account) {
+        meter.dead_letters(usize::try_from(forgotten.events).unwrap_or(usize::MAX));
+    }
     tracing::info!(%account, ?forgotten, "an operator erased a user");
     Ok(Json(forgotten))
 }

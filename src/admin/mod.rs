@@ -50,6 +50,7 @@ use crate::health::Readiness;
 use crate::scrape::Scraper;
 use crate::series::SeriesRecorder;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -67,6 +68,8 @@ pub struct Admin {
     pub clock: Clock,
     /// When the service was started.
     pub started_at: Timestamp,
+    /// Where operators' changes are counted.
+    pub metrics: Metrics,
     /// What `/metrics` shows.
     pub scraper: Scraper,
     /// What happened recently.

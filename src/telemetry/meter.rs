@@ -171,9 +171,9 @@ impl Meter {
         }
     }
 
-    /// Counts an event that became a dead letter.
-    pub fn dead_letter(&self) {
-        self.settled(SettledAs::DeadLetter, 1);
+    /// Counts events that became dead letters.
+    pub fn dead_letters(&self, events: usize) {
+        self.settled(SettledAs::DeadLetter, events);
     }
 
     fn settled(&self, result: SettledAs, events: usize) {

@@ -134,6 +134,12 @@ impl Metrics {
         self.meter(ARRIVED.into())
     }
 
+    /// The meter of the account with this name, whose events the store has; none if nothing is counted of it.
+    pub fn find(&self, account: &AccountName) -> Option<Meter> {
+        let meters = self.0.meters.lock();
+        meters.get(&label(&meters, account.as_str())).cloned()
+    }
+
     fn meter(&self, label: AccountLabel) -> Meter {
         let new = || Meter::new(label.clone(), self.0.families.clone());
         self.0.meters.lock().entry(label.clone()).or_insert_with(new).clone()

@@ -261,7 +261,7 @@ impl Report {
             }
             Self::DeadLetter(failure) => {
                 tracing::error!(%account, %seq, event.id = %event, reason = failure.code(), "dead letter: {failure}");
-                meter.dead_letter();
+                meter.dead_letters(1);
                 signals.send(event, EventOutcome::DeadLetter(failure));
             }
             Self::Retry { what, wait } => {

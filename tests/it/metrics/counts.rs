@@ -2,7 +2,7 @@
 
 use super::{scrape, value};
 use crate::support::service::{Refersion, Service};
-use crate::support::{Answer, basic, http, identify, poll_until, within};
+use crate::support::{Answer, OPS_TOKEN, basic, http, identify, poll_until, within};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
@@ -172,6 +172,28 @@ async fn dead_letters_are_shown_by_reason_also_after_a_restart() {
     let (refersion, folder) = service.stop().await;
     let service = Service::resume(refersion, folder, &[]).await;
     check(&service, &[(name, 1.0), (r#"dead_letters{account="main",reason="expired"}"#, 0.0)]).await;
+}
+
+#[tokio::test]
+async fn pending_events_that_forget_erases_are_counted_as_dead_letters() {
+    let service = Service::start(&[]).await;
+    service.refersion.sandbox.script([Fault::too_many_calls(Some(3600))]);
+    service.send(&json!([identify("1", "u1", &json!({})), identify("2", "u1", &json!({}))])).await;
+    let forget = || {
+        let request = service.http.post(format!("http://{}/api/v1/forget", service.addresses.ops));
+        let request = request.bearer_auth(OPS_TOKEN).header("Content-Type", "application/json");
+        Answer::to(request.body(json!({"user_id": "u1"}).to_string()))
+    };
+    within(poll_until(forget, |answer| answer.json()["in_flight"] == 0)).await;
+    check(
+        &service,
+        &[
+            (r#"events_appended_total{account="main"}"#, 2.0),
+            (r#"events_pending{account="main"}"#, 0.0),
+            (r#"events_settled_total{account="main",result="dead_letter"}"#, 2.0),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
