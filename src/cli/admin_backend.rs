@@ -64,8 +64,8 @@ impl BackendArgs {
         Self::run(self.backend(config), command)
     }
 
-    /// As [`BackendArgs::with_backend`], for what the process alone can do that delivers for an account: with PostgreSQL, through the
-    /// service.
+    /// As [`BackendArgs::with_backend`], for what needs a process that delivers: with PostgreSQL, whose database a command could open
+    /// beside it, through the service.
     pub(super) fn with_owner<T>(
         &self,
         config: &Config,

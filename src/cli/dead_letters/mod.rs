@@ -10,7 +10,7 @@ mod show;
 pub(super) use change::confirm;
 pub(super) use selection::parse_time;
 
-use super::admin_backend::BackendArgs;
+use super::admin_backend::{AdminBackend, BackendArgs};
 use super::fail;
 use clap::{Args, Subcommand};
 use selection::{FilterArgs, Selection};
@@ -107,14 +107,18 @@ pub(super) fn run(args: &DeadLettersArgs) -> ExitCode {
     {
         return fail(&reason);
     }
-    let all_done = target.with_backend(&config, async |backend| match &args.command {
+    let command = async |backend: &AdminBackend| match &args.command {
         DeadLettersCommand::List { filter, output, .. } => show::list(backend, filter, output).await,
         DeadLettersCommand::Show { selection, output, .. } => show::show(backend, selection, output, &config).await,
         DeadLettersCommand::Replay { selection, to, json, wait, .. } => {
             change::replay(backend, selection, to.as_deref(), *json, *wait).await
         }
         DeadLettersCommand::Discard { selection, json, .. } => change::discard(backend, selection, *json).await,
-    });
+    };
+    let all_done = match &args.command {
+        DeadLettersCommand::Replay { wait: Some(_), .. } => target.with_owner(&config, command),
+        _ => target.with_backend(&config, command),
+    };
     match all_done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -25,7 +25,7 @@ pub struct Cluster {
     pub refersion: Refersion,
     /// A server of its own, if the test stops or kills it.
     pub server: Option<Server>,
-    url: String,
+    pub url: String,
     /// What the processes get in place of `url`.
     pooled_url: Option<String>,
     folder: TempDir,

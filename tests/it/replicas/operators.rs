@@ -1,8 +1,8 @@
 //! What an operator does at one process reaches the others.
 
 use super::cluster::{Cluster, post};
-use crate::support::process::Process;
-use crate::support::{Answer, OPS_TOKEN, http, identify};
+use crate::support::process::{Process, binary};
+use crate::support::{API_KEY, Answer, OPS_TOKEN, http, identify, within};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
@@ -34,4 +34,22 @@ async fn what_is_replayed_at_another_process_is_delivered_by_the_owner() {
     cluster.refersion.until(|sandbox| sandbox.calls_total() == 2).await;
     cluster.drained().await;
     assert_eq!(cluster.calls(), "new new");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_that_waits_asks_the_service_although_it_could_open_the_database_itself() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let process = cluster.process(&[]);
+    let words = "Your account plan does not support this feature (error 1).";
+    cluster.refersion.sandbox.script_for(Operation::New, [Fault::unprocessable(words)]);
+    post(&process.server, &identify("1", "u1", &Value::Null)).await.expect("answered");
+    cluster.drained().await;
+    let mut command = binary();
+    command.args(["dead-letters", "replay", "--all", "--wait"]);
+    command.env("REFERSION_API_KEY", API_KEY).env("OPS_TOKEN", OPS_TOKEN).env("STORE_URL", &cluster.url);
+    command.env("OPS_LISTEN", process.ops.trim_start_matches("http://"));
+    let ran = within(tokio::task::spawn_blocking(move || command.output().expect("runs"))).await.expect("waits");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    assert_eq!((ran.status.code(), text(ran.stderr)), (Some(0), String::new()));
+    assert!(text(ran.stdout).contains(": created\nreplayed 1 dead letter\n"));
 }
