@@ -97,7 +97,7 @@ fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &Plan
             is_editable && is_optional(attribute) && wanted.facts.get(attribute).is_none()
         };
         let time = FactTime::new(Some(Timestamp::OLDEST), wanted.time.received_at());
-        let rest = Facts::new(&new.profile.filtered(|attribute, _| rest(attribute)), &[], time);
+        let rest = Facts::new(new.profile.filtered(|attribute, _| rest(attribute)), &[], time);
         facts.replace(rest.filtered(is_current));
     }
     facts

@@ -180,6 +180,15 @@ impl fmt::Debug for Profile {
     }
 }
 
+impl IntoIterator for Profile {
+    type Item = (Attribute, String);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl<A: Into<Attribute>, V: Into<String>> FromIterator<(A, V)> for Profile {
     fn from_iter<I: IntoIterator<Item = (A, V)>>(iter: I) -> Self {
         let mut profile = Self::default();

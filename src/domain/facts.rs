@@ -24,10 +24,10 @@ pub struct Fact {
 
 impl Facts {
     /// What one event states: values, and fields that no longer have one.
-    pub fn new(profile: &Profile, cleared: &[Field], time: FactTime) -> Self {
-        let fact = |attribute: Attribute, value: &str| Fact { attribute, value: value.to_owned(), time };
-        let cleared = cleared.iter().map(|field| fact((*field).into(), ""));
-        let stated = profile.iter().map(|(attribute, value)| fact(attribute.clone(), value));
+    pub fn new(profile: Profile, cleared: &[Field], time: FactTime) -> Self {
+        let fact = |attribute: Attribute, value| Fact { attribute, value, time };
+        let cleared = cleared.iter().map(|field| fact((*field).into(), String::new()));
+        let stated = profile.into_iter().map(|(attribute, value)| fact(attribute, value));
         Self(cleared.chain(stated).collect())
     }
 
@@ -151,7 +151,7 @@ mod tests {
 
     fn facts(pairs: &[(Field, &str)], at: i64) -> Facts {
         let cleared: Vec<Field> = pairs.iter().filter(|(_, value)| value.is_empty()).map(|(field, _)| *field).collect();
-        Facts::new(&pairs.iter().copied().collect(), &cleared, time(at))
+        Facts::new(pairs.iter().copied().collect(), &cleared, time(at))
     }
 
     fn text(facts: &Facts) -> Vec<String> {

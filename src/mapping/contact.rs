@@ -19,7 +19,7 @@ pub(super) fn read(traits: &Traits<'_>, with_paypal_email: bool, profile: &mut P
         notes.push(note("phone", "neither a text nor a number, so it was left out"));
     }
     profile.set(Field::Phone, phone.unwrap_or_default());
-    match email::at_path(traits, "paypalEmail") {
+    match email::at_path(traits, "paypalemail") {
         Ok(Some(_)) if !with_paypal_email => {
             notes.push(note("paypal_email", "left out, since the setting `paypal_email` is not true"));
         }

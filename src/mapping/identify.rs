@@ -56,12 +56,14 @@ pub(super) fn identify(
         made_by_engage: event.engage || effects.entered || effects.rule_says_left,
     };
     let remembers = rules.remember_traits.is_some() && !may_only_create && user.user_id.is_some();
+    let creation = creation(rules, &candidate);
+    let pieces = remembers.then(|| Box::new(Pieces::of(rules, &candidate)));
     Ok(Intent::Identify(Identify {
-        creation: creation(rules, &candidate),
-        pieces: remembers.then(|| Box::new(Pieces::of(rules, &candidate))),
+        creation,
+        pieces,
         user,
         status: effects.status.map(|(_, status)| StatusFact { status, time }),
-        facts: Facts::new(&profile, &cleared, time),
+        facts: Facts::new(profile, &cleared, time),
         time,
         engage: event.engage,
         may_only_create,

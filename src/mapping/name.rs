@@ -13,11 +13,11 @@ use crate::segment::Traits;
 /// Sets the first and last name of `profile`.
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile) {
     let string = |path| traits.find(path, text::string);
-    let name = string("name").or_else(|| string("fullName")).unwrap_or_default();
+    let name = string("name").or_else(|| string("fullname")).unwrap_or_default();
     let (first, rest) = name.split_once(' ').unwrap_or((&name, ""));
-    let first_name = string("firstName").or_else(|| string("givenName"));
+    let first_name = string("firstname").or_else(|| string("givenname"));
     let text = |path| traits.find(path, text::text);
-    let last_name = text("lastName").or_else(|| text("familyName"));
+    let last_name = text("lastname").or_else(|| text("familyname"));
     profile.set(Field::FirstName, first_name.unwrap_or_else(|| first.to_owned()));
     profile.set(Field::LastName, last_name.unwrap_or_else(|| rest.to_owned()));
 }

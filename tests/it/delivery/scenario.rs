@@ -46,7 +46,7 @@ pub fn identify(and: &str) -> Scenario {
     let new = profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_)));
     scenario(Intent::Identify(Identify {
         user: User { user_id: UserId::parse("u1"), email: Some(email) },
-        facts: Facts::new(&profile, &[], now()),
+        facts: Facts::new(profile, &[], now()),
         status: None,
         creation: Creation::Allowed(NewAffiliate {
             profile: new,
@@ -64,7 +64,7 @@ pub fn identify(and: &str) -> Scenario {
 pub fn membership(says: &str) -> Scenario {
     scenario(Intent::Identify(Identify {
         user: User { user_id: UserId::parse("u1"), email: None },
-        facts: Facts::new(&said(says).into_iter().collect(), &[], now()),
+        facts: Facts::new(said(says).into_iter().collect(), &[], now()),
         status: None,
         creation: Creation::Skipped(Reason::UnknownUser),
         time: now(),
@@ -136,7 +136,7 @@ impl Scenario {
     pub fn at(mut self, seconds: i64) -> Self {
         let wanted = self.wanted();
         wanted.time = FactTime::new(Some(Timestamp(BEFORE.0 + seconds * 1000)), wanted.time.received_at());
-        wanted.facts = Facts::new(&wanted.facts.profile(), &[], wanted.time);
+        wanted.facts = Facts::new(wanted.facts.profile(), &[], wanted.time);
         let time = wanted.time;
         wanted.status = wanted.status.map(|fact| StatusFact { time, ..fact });
         self
@@ -145,7 +145,7 @@ impl Scenario {
     /// The event states that these fields no longer have a value.
     pub fn clearing(mut self, fields: &[Field]) -> Self {
         let wanted = self.wanted();
-        wanted.facts.replace(Facts::new(&Profile::default(), fields, wanted.time));
+        wanted.facts.replace(Facts::new(Profile::default(), fields, wanted.time));
         self
     }
 

@@ -111,7 +111,7 @@ impl Event {
                 send_welcome: false,
             }),
         };
-        (Facts::new(&stated, &cleared, time), creation)
+        (Facts::new(stated, &cleared, time), creation)
     }
 }
 
