@@ -14,7 +14,7 @@ use crate::delivery::{Action, Outcome, OutcomeCode};
 use crate::domain::{EventId, Timestamp, User};
 use crate::failpoint;
 use crate::mapping::{self, Creation, Identify, Intent, Mapped, MappingError, Note};
-use crate::segment::{Envelope, Event, Kind, Malformed, PendingSignatures, RawJson, split_envelope};
+use crate::segment::{Envelope, Event, Kind, Malformed, PendingSignatures, split_envelope};
 use crate::store::{AnsweredEvent, KnownUsersOnly, NewEvent};
 use crate::telemetry::EventType;
 use std::borrow::Cow;
@@ -74,12 +74,14 @@ pub(super) fn parse_body(
     let content = content?;
     match split_envelope(&content).map_err(invalid)? {
         Envelope::Single(_) if content.len() > MAX_EVENT_BYTES => Err(ApiResponse::BodyTooLarge),
-        Envelope::Single(json) => Ok(ParsedBody::One(Box::new(parse_item(endpoint, json, now)))),
+        Envelope::Single(event) => {
+            Ok(ParsedBody::One(Box::new(decide_on(endpoint, event.source(), event.parse(), now))))
+        }
         Envelope::Array(events) | Envelope::Batch(events) if events.len() > MAX_EVENTS => {
             Err(ApiResponse::TooManyEvents)
         }
         Envelope::Array(events) | Envelope::Batch(events) => {
-            Ok(ParsedBody::Many(events.into_iter().map(|json| parse_item(endpoint, json, now)).collect()))
+            Ok(ParsedBody::Many(events.into_iter().map(|json| parse_element(endpoint, json.source(), now)).collect()))
         }
     }
 }
@@ -88,28 +90,37 @@ fn invalid(malformed: Malformed) -> ApiResponse {
     ApiResponse::Invalid(malformed.to_string())
 }
 
-fn parse_item(endpoint: &AccountEndpoint, json: RawJson<'_>, now: Timestamp) -> ParsedItem {
-    if json.source().len() > MAX_EVENT_BYTES {
-        return unreadable(endpoint, json, now, ApiResponse::EventTooLarge, OutcomeCode::TooLarge);
+fn parse_element(endpoint: &AccountEndpoint, text: &str, now: Timestamp) -> ParsedItem {
+    if text.len() > MAX_EVENT_BYTES {
+        return unreadable(endpoint, text, now, ApiResponse::EventTooLarge, OutcomeCode::TooLarge);
     }
-    match Event::parse(json.source()) {
-        Ok(event) => ReceivedEvent { endpoint, text: json.source(), event, received_at: now }.into_item(),
-        Err(malformed) => unreadable(endpoint, json, now, invalid(malformed), OutcomeCode::Malformed),
+    decide_on(endpoint, text, Event::parse(text), now)
+}
+
+fn decide_on<'a>(
+    endpoint: &'a AccountEndpoint,
+    text: &'a str,
+    event: Result<Event<'a>, Malformed>,
+    now: Timestamp,
+) -> ParsedItem {
+    match event {
+        Ok(event) => ReceivedEvent { endpoint, text, event, received_at: now }.into_item(),
+        Err(malformed) => unreadable(endpoint, text, now, invalid(malformed), OutcomeCode::Malformed),
     }
 }
 
 /// An element that is not read as an event.
 fn unreadable(
     endpoint: &AccountEndpoint,
-    json: RawJson<'_>,
+    text: &str,
     received_at: Timestamp,
     response: ApiResponse,
     outcome: OutcomeCode,
 ) -> ParsedItem {
     let (hash, account) = (endpoint.store.hash_key(), endpoint.account.clone());
-    let id = match Event::message_id_of(json) {
+    let id = match Event::message_id_of(text) {
         Some(message_id) => hash.event_by_message_id(&account, &message_id),
-        None => hash.event_by_body(&account, json.source().as_bytes()),
+        None => hash.event_by_body(&account, text.as_bytes()),
     };
     let event = AnsweredEvent { account, id, keys: Vec::new(), source: None, received_at, outcome };
     let decision = ItemDecision::Respond(response, Box::new(event));

@@ -1,17 +1,18 @@
 //! The envelope of a request body: one event, an array of events, or `{"batch": [events]}` as Segment's SDKs send it.
 //!
 //! In: the bytes of a body. Out: its events, each with its bytes exactly as received, because those are signed and stored.
-//! The whole body is checked for JSON syntax, once, and for nothing else, so that one bad element spoils only itself.
+//! The whole body is checked for JSON syntax, once, and for nothing else, so that one bad element spoils only itself. The members of a
+//! single event are found on the way ([`RawEvent`]).
 //! Deliberately absent: what an event says ([`super::Event`]).
 
-use super::event::Malformed;
+use super::event::{Malformed, RawEvent};
 use super::json::RawJson;
 
 /// The events of a body, in order; never empty.
 #[derive(Clone, Debug)]
 pub enum Envelope<'a> {
     /// One event by itself.
-    Single(RawJson<'a>),
+    Single(RawEvent<'a>),
     /// A JSON array of events.
     Array(Vec<RawJson<'a>>),
     /// The events of `{"batch": […]}`.
@@ -19,17 +20,12 @@ pub enum Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// The events, in whichever envelope.
-    pub fn events(&self) -> &[RawJson<'a>] {
-        match self {
-            Self::Single(event) => std::slice::from_ref(event),
-            Self::Array(events) | Self::Batch(events) => events,
-        }
-    }
-
     /// The source texts of the events.
     pub fn sources(&self) -> Vec<&'a str> {
-        self.events().iter().map(|event| event.source()).collect()
+        match self {
+            Self::Single(event) => vec![event.source()],
+            Self::Array(events) | Self::Batch(events) => events.iter().map(|event| event.source()).collect(),
+        }
     }
 }
 
@@ -37,26 +33,18 @@ impl<'a> Envelope<'a> {
 pub fn split_envelope(body: &[u8]) -> Result<Envelope<'_>, Malformed> {
     let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim_ascii().is_empty() {
-        return Err(Malformed::Empty);
-    }
-    let json = RawJson::parse(text)?;
-    let envelope = if json.is_object() {
-        batch(json).map_or(Envelope::Single(json), Envelope::Batch)
-    } else {
-        Envelope::Array(json.as_array().ok_or(Malformed::NotAnObject)?)
+    let events = match text.trim_ascii_start().bytes().next() {
+        None => return Err(Malformed::Empty),
+        Some(b'[') => Envelope::Array(RawJson::elements_of(text)?),
+        Some(_) => {
+            let event = RawEvent::find(text)?;
+            event.batch().map_or(Envelope::Single(event), Envelope::Batch)
+        }
     };
-    if envelope.events().is_empty() { Err(Malformed::Empty) } else { Ok(envelope) }
-}
-
-/// The list in `batch`, if there is one. Hardly any body has the word, or a backslash that may hide it; to search for both costs
-/// less than to read every member.
-fn batch(json: RawJson<'_>) -> Option<Vec<RawJson<'_>>> {
-    if !json.source().contains(r#""batch""#) && !json.source().contains('\\') {
-        return None;
+    match events {
+        Envelope::Array(events) | Envelope::Batch(events) if events.is_empty() => Err(Malformed::Empty),
+        events => Ok(events),
     }
-    let [batch] = json.members(["batch"])?;
-    batch?.as_array()
 }
 
 #[cfg(test)]
@@ -107,7 +95,7 @@ mod tests {
                 "Invalid JSON: control character (\\u0000-\\u001F) found while parsing a string at line 1 column 3",
             ),
             (b"{} {}", "Invalid JSON: trailing characters at line 1 column 4"),
-            (b"[{},]", "Invalid JSON: expected value at line 1 column 5"),
+            (b"[{},]", "Invalid JSON: trailing comma at line 1 column 5"),
         ] {
             assert_eq!(split_envelope(body).expect_err(message).to_string(), message);
         }

@@ -1,6 +1,7 @@
 //! One event, as far as it is needed here: type, ids, traits.
 //!
-//! In: the JSON of an event. Out: an [`Event`], or a [`Malformed`] that says what to correct and repeats no value.
+//! In: the JSON of an event. Out: its members ([`RawEvent`]), and from them an [`Event`]; or a [`Malformed`] that says what to correct and
+//! repeats no value.
 //! To accept another type, such as `track`, add it to [`Kind`]: the compiler then names what has to decide about it, which is the answer
 //! (`http/parse.rs`), the mapping (`mapping/mod.rs`), and the label of the metrics (`telemetry/event_type.rs`).
 //! Deliberately absent: every other member that Segment sends. It may hold anything, or be missing.
@@ -79,18 +80,42 @@ impl From<serde_json::Error> for Malformed {
     }
 }
 
-impl<'a> Event<'a> {
-    /// Reads an event from its text.
-    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
-        const MEMBERS: [&str; 9] =
-            ["type", "action", "messageId", "userId", "traits", "context", "email", "projectId", "timestamp"];
-        let [name, former_name, message_id, user_id, own_traits, context, email, project, at] =
-            RawJson::members_of(text, MEMBERS)?;
+/// An event whose syntax is checked and whose members are found, but not read yet.
+#[derive(Clone, Copy, Debug)]
+pub struct RawEvent<'a> {
+    source: &'a str,
+    members: [Option<RawJson<'a>>; 9],
+    /// The member `batch`: what has one may be no event, but many.
+    batch: Option<RawJson<'a>>,
+}
+
+impl<'a> RawEvent<'a> {
+    /// Finds the members in the text of an object.
+    pub(super) fn find(text: &'a str) -> Result<Self, Malformed> {
+        const NAMES: [&str; 10] =
+            ["type", "action", "messageId", "userId", "traits", "context", "email", "projectId", "timestamp", "batch"];
+        let [members @ .., batch] = RawJson::members_of(text, NAMES)?;
+        Ok(Self { source: text.trim_matches([' ', '\t', '\n', '\r']), members, batch })
+    }
+
+    /// The text of the event, without white space around it.
+    pub fn source(&self) -> &'a str {
+        self.source
+    }
+
+    /// The elements of `batch`, if it is an array.
+    pub(super) fn batch(&self) -> Option<Vec<RawJson<'a>>> {
+        self.batch?.as_array()
+    }
+
+    /// Reads the event.
+    pub fn parse(&self) -> Result<Event<'a>, Malformed> {
+        let [name, former_name, message_id, user_id, own_traits, context, email, project, at] = self.members;
         let context = context.and_then(|context| context.members(["traits", "externalIds", "personas"]));
         let [context_traits, external_ids, personas] = context.unwrap_or_default();
         let personas = personas.and_then(|personas| personas.members(["computation_class", "computation_key"]));
         let not_empty = |value: &RawJson<'_>| !value.is_empty();
-        Ok(Self {
+        Ok(Event {
             kind: name
                 .filter(not_empty)
                 .or(former_name.filter(not_empty))
@@ -111,9 +136,14 @@ impl<'a> Event<'a> {
 }
 
 impl<'a> Event<'a> {
+    /// Reads an event from its text.
+    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+        RawEvent::find(text)?.parse()
+    }
+
     /// Segment's id of something that may be no event otherwise.
-    pub fn message_id_of(json: RawJson<'_>) -> Option<String> {
-        let [message_id] = json.members(["messageId"])?;
+    pub fn message_id_of(text: &str) -> Option<String> {
+        let [message_id] = RawJson::members_of(text, ["messageId"]).ok()?;
         message_id.and_then(identifier)
     }
 
@@ -333,7 +363,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(events) = split_envelope(&bytes) {
-                events.events().iter().for_each(|event| drop(Event::parse(event.source())));
+                events.sources().into_iter().for_each(|event| drop(Event::parse(event)));
             }
         }
 
@@ -349,7 +379,7 @@ mod tests {
         ) {
             let text = pieces.concat();
             if let Ok(events) = split_envelope(text.as_bytes()) {
-                events.events().iter().for_each(|event| drop(Event::parse(event.source())));
+                events.sources().into_iter().for_each(|event| drop(Event::parse(event)));
             }
             drop(Event::parse(&text));
         }

@@ -4,15 +4,16 @@
 //! A layer over `serde_json::value::RawValue`. Why not `serde_json::Value`: numbers keep their digits, nesting of any depth needs no
 //! stack, every element keeps its own bytes (they are stored), and half a surrogate pair, which `JavaScript` sends when it cuts an
 //! emoji, harms nothing but the string that holds it. Of a repeated key the last value counts, in the place of the first, as in
-//! `JSON.parse`; members keep their order. Where the names are known, [`RawJson::members`] makes no map.
-//! To authenticate, parse and map an event of 1.2 KB took 1.37 times the instructions that it took with a scanner of our own (139,280
-//! to 101,691; `serde_json` 1.0.154, `indexmap` 2.14.2) before known members were read without a map. The library is worth that: the
-//! scanner was 300 lines of bytes and brackets.
+//! `JSON.parse`; members keep their order. Where the names are known, [`RawJson::members`] makes no list of members, and reads none of an
+//! object that has none of these. A key is a value, too: its source text is checked, and decoded only if a backslash is in it.
+//! To authenticate, parse and map an event of 1.2 KB took 101,691 instructions with a scanner of our own, which was 300 lines of
+//! bytes and brackets.
 //! Invariant: a `RawJson` is valid JSON without white space around it.
 //! Deliberately absent: what any key means ([`super::Event`], [`super::Traits`]).
 
 use super::text;
 use indexmap::IndexMap;
+use memchr::{memchr, memmem};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -25,9 +26,8 @@ use std::fmt;
 pub struct RawJson<'a>(#[serde(borrow)] &'a RawValue);
 
 /// The members of a JSON object in document order.
-#[derive(Clone, Default, Deserialize)]
-#[serde(transparent)]
-pub struct JsonObject<'a>(#[serde(borrow)] IndexMap<DecodedString<'a>, RawJson<'a>>);
+#[derive(Clone, Default)]
+pub struct JsonObject<'a>(Vec<(Cow<'a, str>, RawJson<'a>)>);
 
 impl<'a> RawJson<'a> {
     /// Checks that `text` is one JSON value, white space around it allowed.
@@ -76,7 +76,11 @@ impl<'a> RawJson<'a> {
 
     /// A string, decoded, with its white space and control characters; `None` for any other value.
     pub fn as_string(self) -> Option<Cow<'a, str>> {
-        self.read::<DecodedString<'a>>(self.is_string()).map(|text| text.0)
+        let inside = self.source().strip_prefix('"')?.strip_suffix('"')?;
+        if !inside.contains('\\') {
+            return Some(Cow::Borrowed(inside));
+        }
+        self.read::<DecodedString>(true).map(|text| Cow::Owned(text.0))
     }
 
     /// A number as text, integers exactly as written; `None` for any other value.
@@ -96,7 +100,16 @@ impl<'a> RawJson<'a> {
 
     /// The values of the members with these names, in the order of the names; `None` for any other value.
     pub fn members<const N: usize>(self, names: [&str; N]) -> Option<[Option<Self>; N]> {
-        self.is_object().then(|| Self::members_of(self.source(), names).ok()).flatten()
+        // To search for the names costs less than to read every member. A backslash may hide a name.
+        let source = self.source().as_bytes();
+        let contains = |name: &&str| memmem::find(source, name.as_bytes()).is_some();
+        if !self.is_object() {
+            None
+        } else if names.iter().any(contains) || memchr(b'\\', source).is_some() {
+            Self::members_of(self.source(), names).ok()
+        } else {
+            Some([None; N])
+        }
     }
 
     /// The same of a text that may be no JSON, or no object.
@@ -105,6 +118,11 @@ impl<'a> RawJson<'a> {
         let members = NamedMembers(names).deserialize(&mut json)?;
         json.end()?;
         Ok(members)
+    }
+
+    /// The elements of an array, from a text that may be no JSON, or no array.
+    pub fn elements_of(text: &'a str) -> Result<Vec<Self>, serde_json::Error> {
+        serde_json::from_str(text)
     }
 
     /// A string or a number as [clean](super::clean_text) text, unless nothing is left of it.
@@ -149,8 +167,9 @@ impl<'de, const N: usize> Visitor<'de> for NamedMembers<'_, N> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
         let mut found = [None; N];
-        while let Some(name) = object.next_key::<DecodedString<'de>>()? {
-            match self.0.iter().position(|wanted| *wanted == name.0) {
+        while let Some(key) = object.next_key::<RawJson<'de>>()? {
+            let name = key.as_string();
+            match self.0.iter().position(|wanted| Some(*wanted) == name.as_deref()) {
                 Some(place) => found[place] = Some(object.next_value()?),
                 None => drop(object.next_value::<IgnoredAny>()?),
             }
@@ -162,7 +181,47 @@ impl<'de, const N: usize> Visitor<'de> for NamedMembers<'_, N> {
 impl<'a> JsonObject<'a> {
     /// The keys and values in document order.
     pub fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, RawJson<'a>)> {
-        self.0.into_iter().map(|(key, value)| (key.0, value))
+        self.0.into_iter()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for JsonObject<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AllMembers).map(Self)
+    }
+}
+
+/// Reads every member of an object.
+struct AllMembers;
+
+/// Among so many members, a repeated key is found sooner by comparing than by hashing.
+const FEW: usize = 16;
+
+impl<'de> Visitor<'de> for AllMembers {
+    type Value = Vec<(Cow<'de, str>, RawJson<'de>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let mut next = || -> Result<Option<(Cow<'de, str>, RawJson<'de>)>, A::Error> {
+            let entry = object.next_entry::<RawJson<'de>, RawJson<'de>>()?;
+            Ok(entry.map(|(key, value)| (key.as_string().unwrap_or_default(), value)))
+        };
+        let mut few = Vec::with_capacity(FEW);
+        while few.len() < FEW {
+            let Some((key, value)) = next()? else { return Ok(few) };
+            match few.iter_mut().find(|(own, _)| *own == key) {
+                Some((_, own)) => *own = value,
+                None => few.push((key, value)),
+            }
+        }
+        let mut many: IndexMap<_, _> = few.into_iter().collect();
+        while let Some((key, value)) = next()? {
+            many.insert(key, value);
+        }
+        Ok(many.into_iter().collect())
     }
 }
 
@@ -172,11 +231,10 @@ impl fmt::Debug for RawJson<'_> {
     }
 }
 
-/// A JSON string or key, decoded; half a surrogate pair becomes U+FFFD instead of an error.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct DecodedString<'a>(Cow<'a, str>);
+/// A JSON string, decoded; half a surrogate pair becomes U+FFFD instead of an error.
+struct DecodedString(String);
 
-impl<'de: 'a, 'a> Deserialize<'de> for DecodedString<'a> {
+impl<'de> Deserialize<'de> for DecodedString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_bytes(DecodedStringVisitor)
     }
@@ -185,19 +243,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for DecodedString<'a> {
 /// Takes bytes, not a `str`: only then does `serde_json` let half a surrogate pair pass.
 struct DecodedStringVisitor;
 
-impl<'de> Visitor<'de> for DecodedStringVisitor {
-    type Value = DecodedString<'de>;
+impl Visitor<'_> for DecodedStringVisitor {
+    type Value = DecodedString;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string")
     }
 
-    fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<DecodedString<'de>, E> {
-        Ok(DecodedString(String::from_utf8_lossy(bytes)))
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<DecodedString<'de>, E> {
-        Ok(DecodedString(Cow::Owned(String::from_utf8_lossy(bytes).into_owned())))
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<DecodedString, E> {
+        Ok(DecodedString(String::from_utf8_lossy(bytes).into_owned()))
     }
 }
 

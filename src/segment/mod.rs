@@ -18,7 +18,7 @@ mod traits;
 
 pub use authenticator::{AuthError, Authenticator, PendingSignatures, find_authenticator, presented_key};
 pub use envelope::{Envelope, split_envelope};
-pub use event::{Event, Kind, Malformed};
+pub use event::{Event, Kind, Malformed, RawEvent};
 pub use json::{JsonObject, RawJson};
 pub use text::{clean_text, split_lines};
 pub use traits::{Traits, normalize_name};

@@ -17,7 +17,7 @@ pub(super) fn read(mut input: impl BufRead, on_item: OnItem<'_>) -> io::Result<(
         } else if !text.trim_ascii().is_empty() {
             match split_envelope(&text) {
                 Ok(envelope) => {
-                    envelope.events().iter().for_each(|event| on_item(Item { line, event: Ok(event.source()) }));
+                    envelope.sources().into_iter().for_each(|event| on_item(Item { line, event: Ok(event) }));
                 }
                 Err(malformed) => on_item(Item { line, event: Err(malformed.to_string()) }),
             }
