@@ -23,16 +23,15 @@
 //! merchants ([`PageStatus`]) has 200, or 303 on the way to Segment's consent page. A page that refuses has 400, 403, 409, 500 or 503. The
 //! codes of `/readyz` are in `health`.
 
-use super::AdmissionError;
+mod conversions;
+
 use super::connect::KeyProblem;
 use super::limits::MAX_EVENTS;
-use crate::account_signals::EventOutcome;
 use crate::connect::Refusal;
 use crate::delivery::{Action, Outcome, OutcomeCode, PermanentFailure};
 use crate::domain::EventId;
 use crate::mapping::{MappingError, Reason};
 use crate::segment::AuthError;
-use crate::store::StoreError;
 use crate::telemetry::{EventStatus, Meter, RefusalReason};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -347,43 +346,6 @@ impl PageStatus {
 impl IntoResponse for ApiResponse {
     fn into_response(self) -> Response {
         self.with_body(&self.body())
-    }
-}
-
-impl From<EventOutcome> for ApiResponse {
-    fn from(outcome: EventOutcome) -> Self {
-        match outcome {
-            EventOutcome::Done(outcome) => Self::Settled(outcome),
-            EventOutcome::DeadLetter(failure) => Self::DeadLetter(failure),
-            EventOutcome::AccountHalted => Self::AccountHalted,
-            EventOutcome::Deferred => Self::Accepted,
-        }
-    }
-}
-
-impl From<AdmissionError> for ApiResponse {
-    fn from(error: AdmissionError) -> Self {
-        match error {
-            AdmissionError::KeyRejected => Self::Unauthenticated(AuthError::KeyRejectedByRefersion),
-            AdmissionError::KeyUnverified => Self::KeyUnverified,
-            AdmissionError::KeyNotStored => Self::NotStored,
-            AdmissionError::Draining => Self::Draining,
-        }
-    }
-}
-
-impl From<StoreError> for ApiResponse {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::BacklogFull(_) => Self::BacklogFull,
-            StoreError::ExceedsBacklog(max) => Self::ExceedsBacklog(max),
-            StoreError::NotPending
-            | StoreError::NotOwner
-            | StoreError::Closed
-            | StoreError::Transient(_)
-            | StoreError::Corrupt(_)
-            | StoreError::Fatal(_) => Self::NotStored,
-        }
     }
 }
 

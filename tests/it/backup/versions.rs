@@ -47,6 +47,7 @@ async fn a_store_of_a_newer_release_is_refused_by_the_name_of_that_release_and_c
     process.terminate();
     assert!(process.ended().await.0.success());
     let file = store(folder.path());
+    let newest = version(&file);
     set_version(&file, 99);
     let rename = "UPDATE meta SET value = '9.9.9' WHERE name = 'release'";
     let connection = rusqlite::Connection::open(&file).expect("opens");
@@ -55,9 +56,10 @@ async fn a_store_of_a_newer_release_is_refused_by_the_name_of_that_release_and_c
     let ran = run(folder.path(), &["dead-letters", "list"]).await;
     let expected = format!(
         "refersion-destination: {} was made by a newer release (version 99 of its tables, last opened by release 9.9.9), and \
-         this one, {}, reads versions up to 9: start that release instead, or restore a backup from before its first start\n",
+         this one, {}, reads versions up to {}: start that release instead, or restore a backup from before its first start\n",
         file.display(),
         env!("CARGO_PKG_VERSION"),
+        newest,
     );
     assert_eq!((ran.code, ran.err), (Some(1), expected));
     let backup = back_up(folder.path(), &[]).await;

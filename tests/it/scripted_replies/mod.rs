@@ -224,15 +224,15 @@ async fn whatever_each_users_calls_are_answered_each_affiliate_ends_as_its_event
     let (proxy, base_url) = ReplyProxy::start(refersion.sandbox.clone(), upstream, lists, never()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let settings = [("SERVER_WAIT", "0s"), ("LOG_FILTER", "refersion_destination=trace,info")];
-    let mut process = Process::start(&base_url, folder.path(), &settings);
+    let process = Process::start(&base_url, folder.path(), &settings);
     let url = format!("{}/segment", process.server);
     let mut senders: JoinSet<()> = (0..USERS).map(|user| send(url.clone(), user, seed)).collect();
     while let Some(sent) = senders.join_next().await {
         sent.expect("all of them are answered");
     }
     tokio::time::timeout(Duration::from_mins(2), process.drained()).await.expect("in time");
-    process.child.kill().expect("running");
-    let (_, log) = process.wait();
+    process.terminate(); // in order: the line of the last settlement is written after its commit
+    let (_, log) = process.ended().await;
     let refused = refused(&folder.path().join("store.db"), &log).await;
     check(&refersion.sandbox, &refused);
     assert_left_out_was_rejected(&refused, &proxy.refused());
