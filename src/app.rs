@@ -15,7 +15,7 @@
 //!
 //! Stop order (the graceful shutdown): new requests are refused; requests in flight are answered; the workers hand back calls that were not
 //! sent, and requests in flight to Refersion finish; accounts of which nothing is in flight are left to other processes. All of that has
-//! one deadline (the grace period, or shutdown timeout, `SERVER_DRAIN` (`8s`)). The store is closed after it, which takes as long as its last commit. Events that are
+//! one deadline (the grace period, or shutdown timeout, `SERVER_DRAIN` (`8s`)). After it the store is closed, which takes as long as its last commits, and traces are sent for a second at most. Events that are
 //! still in flight at the deadline are delivered after the next start; none is lost. If the store fails for good or a worker panics, the
 //! service ends with an error, so that its supervisor restarts it.
 

@@ -41,14 +41,14 @@
 //! | status codes: to Segment, of an array; to operators; of health | `http/response.rs`; `admin/problem.rs`; `health.rs` |
 //! | what Refersion's answers mean, retryable or not | `refersion/response.rs` |
 //! | how long a failure is retried | `scheduling/backoff.rs`, `worker/settlement.rs` |
-//! | order: which event may run, which are of one user; which are coalesced | `scheduling/lanes.rs`, `scheduling/scheduler.rs`; `delivery/coalesce.rs` |
-//! | the calls for an event; no second `new` | `delivery/identify.rs`, `delivery/delete.rs`; `delivery/unanswered_new.rs` |
+//! | order: which event may run, which are of one user, what of that is in memory; which are coalesced | `scheduling/lanes.rs`, `scheduling/scheduler.rs`; `delivery/coalesce.rs` |
+//! | the calls for an event; no second `new` | `delivery/identify.rs`, `delivery/delete.rs`; `delivery/unanswered_new.rs`, `delivery/existing.rs` |
 //! | which event is a repeat (deduplication) | `segment/event.rs`, `store/append_decision.rs`, `store/id_index.rs` |
-//! | what is erased, and when | `store/mod.rs`, `store/sqlite/settle.rs`, `store/sqlite/erase.rs`, `store/postgres/erase.rs` |
+//! | what is erased, and when: bodies; users | `store/mod.rs`, `store/sqlite/bodies.rs`, `store/sqlite/maintenance.rs`; `store/sqlite/erase.rs`, `store/postgres/erase.rs` |
 //! | calls per second, in flight; pause and halt (circuit breaker) | `scheduling/rate_limit.rs`, `scheduling/concurrency_limit.rs`; `scheduling/circuit_breaker.rs` |
-//! | who owns an account | `scheduling/assignment.rs`, `store/ownership.rs`, `store/postgres/ownership.rs` |
-//! | start and stop; reload, a changed API key | `app.rs`; `app/reload.rs` |
-//! | event types; fields of Refersion, and what fills them | `segment/event.rs`; `domain/field.rs`, `mapping/identify.rs` |
+//! | who owns an account; who settles | `scheduling/assignment.rs`, `store/ownership.rs`, `store/postgres/ownership.rs`; `store/postgres/settle.rs` |
+//! | start and stop; reload (SIGHUP), a changed API key; what needs a restart | `app.rs`; `app/reload.rs`; `config/keys.rs`, `config/changes.rs` |
+//! | event types; fields of Refersion, and what fills them | `segment/event.rs`; `domain/field.rs`, `mapping/contact.rs`, `mapping/identify.rs` |
 //! | who may send, who may operate | `segment/authenticator.rs`, `http/account_registry.rs`; `admin/access.rs` |
 //!
 //! Deliberately absent: pages that change the configuration, which is in files and the environment.

@@ -2,9 +2,9 @@
 //!
 //! A `new` is marked in the store before it is sent (`worker/run_delivery.rs`), so also a crash leaves it here. The next attempt sends it
 //! again. That creates no second affiliate, since Refersion rejects an e-mail that another affiliate has ("taken"); what this service
-//! created is recognised by what was sent:
+//! created is recognised by what was sent.
 //!
-//! What was sent is kept as keyed hashes of the fields that `get` shows
+//! That is kept as keyed hashes of the fields that `get` shows
 //! ([`is_returned_by_get`](crate::domain::Field::is_returned_by_get)). If a later `new` of the event is answered "taken", the
 //! affiliate that has the e-mail is read back and compared with it. Invariant: an answered `new`
 //! is never in here.

@@ -5,7 +5,7 @@
 //! | delivered, duplicate, ignored | 200 | is done |
 //! | accepted: stored, not delivered yet | 202 | is done |
 //! | rejected: malformed, a trait is missing, or rejected by Refersion (then the event is kept as a dead letter) | 400 | discards the event, shows the message |
-//! | unauthorized: wrong credentials, or a key that Refersion rejects (if it was accepted before, the event is kept) | 401 | discards the event, shows the message |
+//! | unauthorized: wrong credentials, or a key that Refersion rejects (if it was accepted before, the event is kept; arrays are accepted) | 401 | discards the event, shows the message |
 //! | not found, method not allowed: a wrong URL or method | 404, 405 | discards the event |
 //! | too large: it would be too large again | 413 | discards the event |
 //! | backlog full | 429 | sends it again, for four hours |

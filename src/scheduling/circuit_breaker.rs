@@ -5,9 +5,9 @@
 //! so does an outage, which is a number of consecutive failures (the threshold, [`OUTAGE`]): calls for so many different events failed, and
 //! none succeeded between; one event that always fails is not an outage. It stays open for the cooldown (its open duration, or reset timeout), an exponential
 //! backoff between `DELIVERY_RETRY_MIN` and `DELIVERY_RETRY_MAX` that is never shorter than `Retry-After`. Then one request goes first
-//! (half-open), and its reply decides. A 401 halts the account until a probe, or a new key, ends that. Invariants: there is one state, so
-//! that nothing can be open and halted at once; nothing begins before a `Retry-After` is over, whatever is replied meanwhile; replies to
-//! requests that began before the last change of the breaker neither trip nor close it. Deliberately absent: how many requests and how fast
+//! (half-open): a success closes it, a 429 or an outage that goes on opens it again, and after any other failure another one goes first. A 401 halts the account until a probe, or a new key, ends that. Invariants: there is one state, so
+//! that nothing can be open and halted at once; nothing begins before a `Retry-After` is over, whatever is replied meanwhile; a success
+//! or a failure of a request that began before the last change of the breaker neither closes nor trips it. A 429 always does: it is about now. Deliberately absent: how many requests and how fast
 //! ([`super::ConcurrencyLimit`], `RateLimit`).
 
 use super::{Backoff, RetryWait};
@@ -77,7 +77,7 @@ pub enum Transition {
         cause: Cause,
         /// For how long.
         wait: Duration,
-        /// How often since it was last closed: 1 if it was closed before, more if it was half-open.
+        /// How often since it was last closed: 1 if it was closed before, more if it was half-open; 0 if a 429 to an earlier request opens it.
         trips: u32,
     },
     /// Open → half-open.
@@ -255,7 +255,7 @@ impl CircuitBreaker {
         retry_after: Option<Duration>,
         chance: f64,
     ) -> Option<Transition> {
-        // The first one waits exactly as long as asked for: one client needs no jitter against others.
+        // The first one waits as long as asked for, without jitter: one client needs none against others.
         let chance = if self.trips == 0 { 0.0 } else { chance };
         self.trip(Cause::RateLimited, generation, now, retry_after, chance)
     }

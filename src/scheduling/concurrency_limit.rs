@@ -2,9 +2,9 @@
 //! decrease) with slow start.
 //!
 //! In: replies. Out: a number. Refersion publishes no limit, so it is searched for as TCP's congestion control searches for the capacity of
-//! a path: from two requests the limit doubles with each round of successes until the first overload (429, 5xx, a timeout);
-//! an overload halves it, and from then on each round of successes adds one. Invariants: the limit is between one and the
-//! configured ceiling; the replies to requests that were already in flight when it was halved do not halve it again.
+//! a path: from two requests the limit doubles with each round of successes until the first overload; what is one
+//! decides [`super::AccountHealth`] (an outage; a 429 while no rate is known); it halves the limit, and from then on each round of successes adds one. Invariants: the limit is between one and the
+//! configured ceiling (`REFERSION_CONCURRENCY`); the replies to requests that were already in flight when it was halved do not halve it again.
 //! Deliberately absent: counting the requests in flight ([`super::AccountHealth`]).
 
 /// The concurrency limit of one account.
@@ -71,7 +71,7 @@ impl ConcurrencyLimit {
         self.limit = (self.limit + step).min(self.ceiling);
     }
 
-    /// Refersion answered 429 or 5xx, or not at all, to a request that began in `epoch`. Says whether the limit was halved.
+    /// A reply to a request that began in `epoch` shows an overload. Says whether the limit was halved.
     pub fn on_overload(&mut self, epoch: Epoch) -> bool {
         if epoch.0 < self.epoch {
             return false;

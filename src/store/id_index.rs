@@ -3,9 +3,9 @@
 //!
 //! In: ids with their seqs, in the order of their seqs. Out: the seqs at which an id may be, the newest first. An id
 //! is kept as 32 of its bits, so each such candidate is to be checked against the log. Entries lie in generations of hash
-//! tables: a table is allocated once, so that no rehash stalls a commit, and the oldest generation is evicted as a whole when more
-//! memory is used than allowed (its entries are found in a table of the engine from then on). Invariant: an id that was inserted and
-//! neither removed nor taken out with its generation is among the candidates. Deliberately absent: any I/O, and
+//! tables: a table is allocated once, so that no rehash stalls a commit, and the oldest generation is evicted as a whole at the first
+//! compaction at which more memory is used than allowed. Its ids stay known: they are found in a table of the engine from then on. Invariant: an id that was inserted and
+//! neither removed nor evicted is among the candidates. Deliberately absent: any I/O, and
 //! how long an id is kept (its TTL), which is `STORE_DEDUPLICATION_WINDOW` (`24h`) and is enforced by compaction; and what follows from a
 //! repeat (`store/append_decision.rs`).
 

@@ -13,8 +13,8 @@
 //!    exception: if a connection to PostgreSQL is lost during the commit, there is an error although they may be appended. Sent again, they
 //!    are then duplicates.
 //! 2. [`Seq`]s are assigned in commit order, so a reader that has read up to one misses none below it. None is assigned twice.
-//! 3. An event id appended once is a [`Appended::Duplicate`] from then on: at least until the window given to
-//!    [`Maintenance::compact`] has passed, while the event is pending, and while its dead letter is kept. It counts only once
+//! 3. An event id appended once is a [`Appended::Duplicate`] until the window given to [`Maintenance::compact`] has passed, or longer:
+//!    while the event is pending, and while its dead letter is kept. It counts only once
 //!    its transaction has committed.
 //! 4. [`EventLog::read`] returns pending events in log order, with the affiliates their keys lead to.
 //! 5. [`EventLog::begin`] returns bodies and known affiliates of pending events. An event that is begun and not yet released or
