@@ -149,7 +149,7 @@ fn add_problems_and_credentials(operation: &mut Value, method: &str) {
     let problems = [
         (true, &ALWAYS[..]),
         (body || !parameters.is_empty(), &WITH_INPUT),
-        (names || is(&["forget_user", "look_up"]), &WITH_NAME),
+        (names || is(&["forget_user", "look_up", "replay_dead_letters", "set_aside_backlog"]), &WITH_NAME),
         (body, &WITH_BODY),
         (is(&["replay_dead_letters", "set_aside_backlog", "show_affiliate_list", "learn_affiliates"]), &OF_CONFLICT),
         (is(&["reload_configuration"]), &OF_RELOAD),
