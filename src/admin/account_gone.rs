@@ -6,7 +6,7 @@
 //! keyed hashes of the account, so they are made anew, by the rules of the other account. The commands that open the store themselves use the
 //! same functions. Deliberately absent: discarding, which is that of any dead letter.
 
-use crate::domain::{AccountName, Timestamp};
+use crate::domain::{AccountName, SealedKey, Timestamp};
 use crate::mapping::{self, Rules};
 use crate::segment::Event;
 use crate::store::{DeadLetter, MovedDeadLetter, NewEvent, Replay, ReplayResult, Store, StoreError};
@@ -51,7 +51,7 @@ pub async fn set_aside(
     account: &AccountName,
     now: Timestamp,
 ) -> Result<Result<SetAside, AccountInUse>, StoreError> {
-    if let Some(why) = in_use(store, configured, account).await? {
+    if let Some(why) = in_use(configured, &store.kept_keys().await?, account) {
         return Ok(Err(why));
     }
     let Some(events) = store.set_aside(account, now, PORTION).await? else {
@@ -62,16 +62,11 @@ pub async fn set_aside(
 }
 
 /// Why the account is not gone, as far as the configuration and the kept keys tell.
-async fn in_use(
-    store: &dyn Store,
-    configured: &[AccountName],
-    account: &AccountName,
-) -> Result<Option<AccountInUse>, StoreError> {
+fn in_use(configured: &[AccountName], kept: &[SealedKey], account: &AccountName) -> Option<AccountInUse> {
     if configured.contains(account) {
-        return Ok(Some(AccountInUse::Configured(account.clone())));
+        return Some(AccountInUse::Configured(account.clone()));
     }
-    let is_kept = store.kept_keys().await?.iter().any(|key| key.account == *account);
-    Ok(is_kept.then(|| AccountInUse::KeyKept(account.clone())))
+    kept.iter().any(|key| key.account == *account).then(|| AccountInUse::KeyKept(account.clone()))
 }
 
 /// Whether events can be delivered to the account: it is configured, or its API key is kept.
@@ -80,7 +75,7 @@ pub async fn can_deliver(
     configured: &[AccountName],
     account: &AccountName,
 ) -> Result<bool, StoreError> {
-    Ok(in_use(store, configured, account).await?.is_some())
+    Ok(in_use(configured, &store.kept_keys().await?, account).is_some())
 }
 
 /// Moves dead letters of accounts that are gone to the account `to`, which has these `rules`, in the order of their ids; the result for each.
@@ -91,14 +86,14 @@ pub async fn move_dead_letters(
     (to, rules): (&AccountName, &Rules),
     ids: &[i64],
 ) -> Result<Vec<ReplayResult>, StoreError> {
+    let kept = store.kept_keys().await?;
+    let is_gone = |account: &str| in_use(configured, &kept, &AccountName::from(account.to_owned())).is_none();
     let (mut moved, mut results) = (Vec::new(), Vec::new());
     for id in ids.iter().copied().collect::<BTreeSet<i64>>() {
         let letter = match store.dead_letter(id).await? {
             None => Err(Replay::Missing),
-            Some(letter) if in_use(store, configured, &AccountName::from(letter.account.clone())).await?.is_some() => {
-                Err(Replay::AccountExists)
-            }
-            Some(letter) => as_received_by(store, (to, rules), &letter),
+            Some(letter) if is_gone(&letter.account) => as_received_by(store, (to, rules), &letter),
+            Some(_) => Err(Replay::AccountExists),
         };
         match letter {
             Ok(event) => moved.push(MovedDeadLetter { id, event }),
@@ -121,20 +116,8 @@ fn as_received_by(
     let unreadable = if letter.erased { Replay::Erased } else { Replay::Damaged };
     let text = letter.body.as_deref().ok_or(unreadable)?;
     let event = Event::parse(text).map_err(|_| Replay::NoUser)?;
-    let keys = mapping::user(&event, rules).keys(store.hash_key(), to);
-    if keys.is_empty() {
-        return Err(Replay::NoUser);
-    }
-    let (id, former_id) = event.ids(text, store.hash_key(), to, &keys);
-    Ok(NewEvent {
-        account: to.clone(),
-        id,
-        former_id,
-        keys,
-        // Whether its user is known is decided when it is delivered.
-        known_users_only: None,
-        source: event.source(),
-        body: text.as_bytes().to_vec(),
-        received_at: letter.received_at,
-    })
+    let user = mapping::user(&event, rules);
+    // Whether its user is known is decided when it is delivered.
+    let event = NewEvent::received(to, store.hash_key(), (&event, text), &user, letter.received_at);
+    if event.keys.is_empty() { Err(Replay::NoUser) } else { Ok(event) }
 }

@@ -3,7 +3,8 @@
 //! Out: one line for each event, or how many were set aside. Invariant: no personal data: a user is shown as keyed hashes.
 
 use super::admin_backend::{AdminBackend, BackendArgs};
-use super::dead_letters::{confirm, parse_time};
+use super::confirm::confirm;
+use super::dead_letters::parse_time;
 use super::{eprint, fail, format_time, print};
 use crate::domain::{AccountName, Timestamp};
 use crate::store::{BacklogFilter, PendingEvent};

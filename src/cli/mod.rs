@@ -10,6 +10,7 @@ mod admin_client;
 mod backlog;
 mod backup;
 mod check;
+mod confirm;
 mod connect;
 mod dead_letters;
 mod email_conflicts;

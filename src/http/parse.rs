@@ -190,25 +190,15 @@ impl ReceivedEvent<'_> {
     }
 
     fn new_event(&self, user: &User, only: Option<KnownUsersOnly>) -> NewEvent {
-        let endpoint = self.endpoint;
-        let keys = user.keys(endpoint.store.hash_key(), &endpoint.account);
-        let known_users_only = only.map(|only| {
+        let AccountEndpoint { account, store, signals, .. } = self.endpoint;
+        let event = (&self.event, self.text);
+        let mut event = NewEvent::received(account, store.hash_key(), event, user, self.received_at);
+        event.known_users_only = only.map(|only| {
             // Only the owner knows which events are pending.
-            let is_owner = endpoint.store.is_owner(&endpoint.account);
-            let none_pending_up_to = is_owner.then(|| endpoint.signals.none_pending_up_to(&keys)).flatten();
+            let none_pending_up_to = store.is_owner(account).then(|| signals.none_pending_up_to(&event.keys)).flatten();
             KnownUsersOnly { none_pending_up_to, ..only }
         });
-        let (id, former_id) = self.event.ids(self.text, endpoint.store.hash_key(), &endpoint.account, &keys);
-        NewEvent {
-            account: endpoint.account.clone(),
-            id,
-            former_id,
-            keys,
-            known_users_only,
-            source: self.event.source(),
-            body: self.text.as_bytes().to_vec(),
-            received_at: self.received_at,
-        }
+        event
     }
 }
 

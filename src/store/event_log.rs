@@ -2,7 +2,10 @@
 
 use super::{Attempt, TraitsChange, TraitsLimits};
 use crate::delivery::{Known, Memory, OutcomeCode, Progress};
-use crate::domain::{AccountName, AffiliateCode, AffiliateId, EventId, Seq, SourceId, Timestamp, UserKey};
+use crate::domain::{
+    AccountName, AffiliateCode, AffiliateId, EventId, HashKey, Seq, SourceId, Timestamp, User, UserKey,
+};
+use crate::segment::Event;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -27,6 +30,30 @@ pub struct NewEvent {
     pub body: Vec<u8>,
     /// When it was received.
     pub received_at: Timestamp,
+}
+
+impl NewEvent {
+    /// The event with this text, which is of this user, as `account` receives it. That it matters for known users only is to be added.
+    pub fn received(
+        account: &AccountName,
+        hash: &HashKey,
+        (event, text): (&Event<'_>, &str),
+        user: &User,
+        received_at: Timestamp,
+    ) -> Self {
+        let keys = user.keys(hash, account);
+        let (id, former_id) = event.ids(text, hash, account, &keys);
+        Self {
+            account: account.clone(),
+            id,
+            former_id,
+            keys,
+            known_users_only: None,
+            source: event.source(),
+            body: text.as_bytes().to_vec(),
+            received_at,
+        }
+    }
 }
 
 /// The condition that an event is appended only if its user is known: an affiliate is remembered, a dead letter with a body is

@@ -10,25 +10,7 @@ use crate::cli::{eprint, print};
 use crate::store::Replay;
 use indicatif::ProgressBar;
 use serde_json::json;
-use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
-
-/// Asks `question` on the terminal. An error if the answer is not yes, or if there is no terminal. `why`: what speaks against it; `done`: what
-/// would have been done.
-pub(in crate::cli) fn confirm(question: &str, why: &str, done: &str) -> Result<(), String> {
-    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        return Err(format!("{why}, and there is no terminal to ask for confirmation: pass --yes"));
-    }
-    let mut stderr = std::io::stderr();
-    // Err: then the answer is not yes.
-    let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
-    let mut answer = String::new();
-    let _ = std::io::stdin().read_line(&mut answer);
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(format!("nothing was {done}")),
-    }
-}
 
 /// Replays dead letters; `to`: to this account. `wait`: how long to wait then for what becomes of their events.
 pub(super) async fn replay(

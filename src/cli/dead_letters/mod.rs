@@ -7,10 +7,10 @@ mod outcomes;
 mod selection;
 mod show;
 
-pub(super) use change::confirm;
 pub(super) use selection::parse_time;
 
 use super::admin_backend::{AdminBackend, BackendArgs};
+use super::confirm::confirm;
 use super::fail;
 use clap::{Args, Subcommand};
 use selection::{FilterArgs, Selection};

@@ -31,9 +31,9 @@ pub struct Count {
 pub struct Bound {
     /// No event below it is pending.
     pub first: Seq,
-    /// The newest event that was seen in the tables. Everything up to it has committed, since seqs of an account are in the order of
+    /// The newest event that was read from the tables. Everything up to it has committed, since seqs of an account are in the order of
     /// commits; so once nothing up to it is pending, nothing will be.
-    newest_seen: Seq,
+    newest_read: Seq,
 }
 
 /// The bounds of every account in one session.
@@ -92,9 +92,9 @@ impl Backlogs {
     }
 
     /// This event of the account was read in the session in which events are counted.
-    pub fn seen(&self, account: &AccountName, seq: Seq) {
+    pub fn read_up_to(&self, account: &AccountName, seq: Seq) {
         if let Some(backlog) = self.state.lock().accounts.get_mut(account) {
-            backlog.bound.newest_seen = backlog.bound.newest_seen.max(seq);
+            backlog.bound.newest_read = backlog.bound.newest_read.max(seq);
         }
     }
 
@@ -159,7 +159,7 @@ impl Backlogs {
             backlog.appended.retain(|seq| *seq > last);
             backlog.pending = pending + backlog.appended.len() as u64;
             backlog.bound.first = backlog.bound.first.max(first);
-            backlog.bound.newest_seen = backlog.bound.newest_seen.max(newest);
+            backlog.bound.newest_read = backlog.bound.newest_read.max(newest);
         }
         self.published.commit(accounts.iter().map(|(name, backlog)| (name, backlog.pending)), 0, last.0);
         self.published.lock().status.dead = dead;
@@ -169,7 +169,7 @@ impl Backlogs {
 impl Bound {
     /// Where pending events begin, if none was pending when they were counted from here on.
     fn after_newest(&self) -> Seq {
-        if self.newest_seen == Seq::default() { self.first } else { self.first.max(Seq(self.newest_seen.0 + 1)) }
+        if self.newest_read == Seq::default() { self.first } else { self.first.max(Seq(self.newest_read.0 + 1)) }
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
         counted(&backlogs, &counts(3, 5), Seq(9), 0);
         assert_eq!(backlogs.first(&main), Seq(5));
         let before = backlogs.bounds();
-        backlogs.seen(&main, Seq(12));
+        backlogs.read_up_to(&main, Seq(12));
         backlogs.counted(&before, &none, Seq(20), 0);
         assert_eq!(backlogs.first(&main), Seq(8), "the twelfth was not committed when the count began");
         counted(&backlogs, &none, Seq(20), 0);

@@ -159,7 +159,7 @@ impl EventLog for PostgresStore {
                     let Some(number) = shared.find_number(session, &name).await? else { return Ok(Vec::new()) };
                     let entries = read::read(session, number, after, limit).await?;
                     if let Some(last) = entries.last() {
-                        shared.backlogs.seen(&name, last.seq);
+                        shared.backlogs.read_up_to(&name, last.seq);
                     }
                     Ok::<_, JobError>(entries)
                 })

@@ -32,9 +32,13 @@ pub fn read(connection: &Connection, seq: Seq) -> Result<Option<Value>, StoreErr
 
 /// Overwrites the body of an event with zeros.
 pub fn erase(connection: &Connection, seq: Seq) -> Result<(), StoreError> {
-    let sql = "UPDATE bodies SET body = zeroblob(length(body)) WHERE seq =
-               coalesce((SELECT max(moved.seq) FROM bodies AS moved WHERE moved.event = ?1), ?1)";
-    connection.run(sql, [seq.0]).map(drop)
+    overwrite(connection, &place("?1"), seq.0)
+}
+
+/// Overwrites the body at the place that the SQL `place` says of the value `?1`.
+fn overwrite(connection: &Connection, place: &str, value: i64) -> Result<(), StoreError> {
+    let sql = format!("UPDATE bodies SET body = zeroblob(length(body)) WHERE seq = {place}");
+    connection.run(&sql, [value]).map(drop)
 }
 
 /// Moves the body at a place behind all others, and erases it where it was; nothing, if it was erased meanwhile.
@@ -45,7 +49,7 @@ pub fn move_to_end(tx: &mut WriteTx<'_>, place: i64) -> Result<(), StoreError> {
     let to = tx.state.log.assign_seq();
     let sql = "INSERT INTO bodies (seq, event, body) VALUES (?1, ?2, ?3)";
     tx.connection.run(sql, params![to.0, event, body])?;
-    tx.connection.run("UPDATE bodies SET body = zeroblob(length(body)) WHERE seq = ?1", [place])?;
+    overwrite(tx.connection, "?1", place)?;
     // No row of the log tells that this seq was assigned.
     Ok(set_meta(tx.connection, NEXT_SEQ, tx.state.log.next_seq())?)
 }

@@ -69,7 +69,7 @@ impl Cursor {
 
 /// What is to be done with a portion.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct PortionPlan {
     /// The places of bodies to move to the end of the table, those of each transaction. To be done first.
     pub moved: Vec<Vec<i64>>,
     /// The places of blank rows to remove, in order, those of each transaction.
@@ -79,7 +79,7 @@ pub struct Plan {
 }
 
 /// Examines the rows after the cursor.
-pub fn examine(connection: &Connection, cursor: Cursor) -> Result<Plan, StoreError> {
+pub fn examine(connection: &Connection, cursor: Cursor) -> Result<PortionPlan, StoreError> {
     let sql = "SELECT seq, length(body), substr(body, 1, 1) = x'00' OR length(body) = 0 FROM bodies
                WHERE seq > ?1 ORDER BY seq LIMIT ?2";
     let row = |row: &rusqlite::Row<'_>| Ok(BodyRow { place: row.get(0)?, length: row.get(1)?, is_blank: row.get(2)? });
@@ -90,13 +90,13 @@ pub fn examine(connection: &Connection, cursor: Cursor) -> Result<Plan, StoreErr
 }
 
 /// What to do with these rows, which follow the cursor; `is_end`: no row follows them.
-fn plan(mut rows: Vec<BodyRow>, cursor: Cursor, page: i64, is_end: bool) -> Plan {
+fn plan(mut rows: Vec<BodyRow>, cursor: Cursor, page: i64, is_end: bool) -> PortionPlan {
     let (moved, in_chunks) = move_from_blank_chunks(&mut rows, page);
     if !is_end && in_chunks > 0 {
         rows.truncate(in_chunks); // the next portion begins with a whole chunk
     }
     let margin = MARGIN_PAGES * page;
-    let behind = blank_bytes_behind(&rows, page);
+    let blank_after = blank_bytes_after(&rows, page);
     let last_body = rows.iter().rposition(|row| !row.is_blank);
     let (mut removed, mut next) = (Vec::new(), cursor);
     for (n, row) in rows.iter().enumerate() {
@@ -104,14 +104,14 @@ fn plan(mut rows: Vec<BodyRow>, cursor: Cursor, page: i64, is_end: bool) -> Plan
             next.blank = 0;
         } else if next.blank < margin {
             next.blank += row.bytes_on_page(page);
-        } else if behind[n] >= margin {
+        } else if blank_after[n] >= margin {
             removed.push(*row);
         } else if last_body.is_none_or(|last| last < n) {
             break; // the next portion tells what follows
         }
         next.after = row.place;
     }
-    Plan { moved: portions(&moved), removed: portions(&removed), next: (!is_end).then_some(next) }
+    PortionPlan { moved: portions(&moved), removed: portions(&removed), next: (!is_end).then_some(next) }
 }
 
 /// The places of these rows, divided into transactions.
@@ -152,12 +152,12 @@ fn move_from_blank_chunks(rows: &mut [BodyRow], page: i64) -> (Vec<BodyRow>, usi
 }
 
 /// For each row, the bytes of the blank rows that follow it up to the next body, or to the last row.
-fn blank_bytes_behind(rows: &[BodyRow], page: i64) -> Vec<i64> {
-    let mut behind = vec![0; rows.len()];
+fn blank_bytes_after(rows: &[BodyRow], page: i64) -> Vec<i64> {
+    let mut after = vec![0; rows.len()];
     for n in (1..rows.len()).rev() {
-        behind[n - 1] = if rows[n].is_blank { behind[n] + rows[n].bytes_on_page(page) } else { 0 };
+        after[n - 1] = if rows[n].is_blank { after[n] + rows[n].bytes_on_page(page) } else { 0 };
     }
-    behind
+    after
 }
 
 /// Moves the bodies at these places to the end of the table.
@@ -183,7 +183,7 @@ mod tests {
         (1..).zip(pattern.chars()).map(row).collect()
     }
 
-    fn planned(pattern: &str, is_end: bool) -> Plan {
+    fn planned(pattern: &str, is_end: bool) -> PortionPlan {
         plan(rows(pattern), Cursor::START, PAGE, is_end)
     }
 
