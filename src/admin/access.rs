@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn after_five_wrong_tokens_not_even_the_right_one_is_looked_at() {
+    fn the_right_token_is_not_looked_at_after_five_wrong_ones() {
         let access = access(Some(TOKEN), "127.0.0.1:9090");
         let now = Instant::now();
         let check = |authorization: &str, peer: &str, ms: u64| {

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn when_the_backlog_will_be_empty_is_said_in_words() {
+    fn the_time_until_the_backlog_is_empty_is_stated_in_words() {
         let measured = |per_second, empty_in_seconds| Some(BacklogTrendStatus { per_second, empty_in_seconds });
         for (pending, measured, held_up, value, remark) in [
             (0, None, false, "now", "nothing is pending"),

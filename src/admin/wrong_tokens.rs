@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn after_five_wrong_tokens_a_peer_is_slowed_until_the_second_is_over_and_no_other_peer_is() {
+    fn a_peer_is_slowed_after_five_wrong_tokens_until_the_second_is_over_and_no_other_peer_is() {
         let (mut tokens, start) = (WrongTokens::default(), Instant::now());
         let (peer, other) = (address("10.0.0.1"), address("10.0.0.2"));
         for _ in 0..5 {

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_effect_at_a_start_stays_as_it_was_and_is_named_until_then() {
+    fn a_setting_that_needs_a_restart_stays_as_it_was_and_is_named_until_then() {
         let old = load(&[], &[("REFERSION_API_KEY", "pub_a.sec_a")]);
         let env = [("REFERSION_API_KEY", "pub_a.sec_a"), ("OPS_LISTEN", "127.0.0.1:9"), ("SERVER_WAIT", "1s")];
         let new = load(&[], &env);

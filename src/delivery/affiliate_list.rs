@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_list_tells_is_remembered_as_older_than_any_event() {
+    fn values_of_the_list_are_remembered_as_older_than_any_event() {
         let page = ListPage {
             affiliates: vec![listed("a", "Ann@x.io", Some(AffiliateStatus::Active))],
             ..ListPage::default()

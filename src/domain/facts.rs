@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_not_sent_again_and_a_field_is_cleared_only_if_it_had_a_value() {
+    fn a_value_is_not_sent_again_and_a_field_is_cleared_only_if_it_had_a_value() {
         let key = HashKey::new(&[7; 32]);
         let mut sent = SentAttributes::default();
         facts(&[(Field::City, "Paris"), (Field::Address2, "Suite 5")], 5).record(&key, &mut sent);

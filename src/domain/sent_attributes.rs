@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_schema_6_kept_is_read_as_older_than_any_fact() {
+    fn values_that_schema_6_kept_are_read_as_older_than_any_fact() {
         let city = Attribute::Field(Field::City);
         let hashes = [("city", key().attribute(&city, "Paris")), ("status", key().status(AffiliateStatus::Active))];
         let before: BTreeMap<_, _> = hashes.map(|(name, hash)| (name, u64::from_be_bytes(hash))).into();

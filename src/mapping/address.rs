@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_refersion_would_reject_is_left_out_with_a_note() {
+    fn a_value_that_refersion_would_reject_is_left_out_with_a_note() {
         for (traits, said, notes) in [
             (r#"{"address":{"country":"Kenya","state":"Texas"}}"#, "", "country|state"),
             (r#"{"address":{"country":"Germany","state":"Bayern"}}"#, "country=DE", "state"),

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_values_the_place_counts_then_the_name() {
+    fn the_place_of_several_values_counts_then_the_name() {
         let traits = r#"{"province":"h","address":{"province_code":"d","province":"c","region":"b","state":"a"},"region":"no",
             "state":"g","address_state":{"name":"f","code":"e"}}"#;
         let parts = parts(traits);

@@ -34,7 +34,7 @@ mod tests {
     use crate::segment::RawJson;
 
     #[test]
-    fn phone_company_and_paypal_address_come_when_present() {
+    fn phone_company_and_paypal_address_are_sent_when_present() {
         for (traits, expected) in [
             (r#"{"phone":"+1 555","phones":["2"]}"#, "phone=+1 555"),
             (r#"{"phone":"","phones":[null,5550100]}"#, "phone=5550100"),

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_list_of_projects_all_are_trusted() {
+    fn all_projects_are_trusted_without_a_list() {
         for (listed, project, trusted) in [
             (vec![], None, true),
             (vec![], Some(r#""p1""#), true),

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_country_names_are_looked_up_and_codes_pass() {
+    fn names_are_looked_up_and_codes_pass_without_a_country() {
         for (name, expected) in [
             ("California", Some("CA")),
             ("Ontario", Some("ON")),

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn every_account_comes_to_the_highest_live_process_that_can_deliver_for_it() {
+    fn every_account_is_assigned_to_the_highest_live_process_that_can_deliver_for_it() {
         for (replicas, cannot) in [(1, vec![]), (3, vec![]), (3, vec![1]), (4, vec![2, 4]), (2, vec![1, 2])] {
             let mut world = World::of(replicas, 60);
             for replica in &cannot {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn only_accounts_of_a_process_that_goes_move_and_only_to_one_that_comes() {
+    fn an_account_moves_only_from_a_process_that_leaves_or_to_one_that_joins() {
         let mut world = World::of(3, 300);
         world.settle();
         let (theirs, mut moved) = (world.owned_by(2), std::mem::take(&mut world.moved));

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_deliveries_the_first_request_waits_for_a_hundred_of_theirs_and_each_further_one_for_ten() {
+    fn the_first_request_waits_for_a_hundred_of_the_deliveries_and_each_further_one_for_ten() {
         let mut throttle = BackgroundThrottle::default();
         for (begun, wait) in [(7, Duration::MAX), (106, Duration::MAX), (107, Duration::ZERO)] {
             assert_eq!(throttle.wait(at(0), begun, true), wait, "{begun}");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn without_deliveries_a_pause_goes_before_each_request_and_a_delivery_begins_it_anew() {
+    fn a_pause_precedes_each_request_without_deliveries_and_a_delivery_begins_it_anew() {
         let mut throttle = BackgroundThrottle::default();
         assert_eq!(throttle.wait(at(0), 1, false), FIRST_PAUSE);
         assert_eq!(throttle.wait(at(4), 1, false), Duration::from_secs(6));

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_two_requests_only_a_full_batch_goes() {
+    fn only_a_full_batch_goes_beside_two_requests() {
         let mut batcher = batcher([edit(1), disable(2)]);
         assert_eq!(all(&mut batcher).len(), MAX_PARTIAL);
         (0..MAX_BATCH as u64 - 1).for_each(|id| batcher.push(Arc::new(edit(100 + id)), false, 0));
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn while_more_calls_are_announced_only_one_that_cannot_be_batched_goes() {
+    fn only_a_call_that_cannot_be_batched_goes_while_more_calls_are_announced() {
         let mut batcher = batcher([edit(1), get(2), edit(3)]);
         batcher.push(Arc::new(edit(4)), true, 3);
         let mut early =

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_429_there_is_no_rate_and_a_few_requests_are_no_first_guess() {
+    fn there_is_no_rate_without_a_429_and_a_few_requests_are_no_first_guess() {
         let mut search = RateSearch::default();
         (0..1_000).for_each(|_| search.on_accepted());
         search.on_elapsed(Duration::from_secs(10), Phase::Other);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn the_search_pauses_when_429s_come_more_often_than_a_limit_would_send_them_and_goes_on_later() {
+    fn the_search_pauses_when_429s_are_more_frequent_than_under_a_limit_and_goes_on_later() {
         let many = |requests: u32, seconds: u64| {
             let mut search = RateSearch::restored(Some(4.0), &[]);
             for _ in 0..=ENOUGH {

@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_repeated_member_the_last_counts() {
+    fn the_last_of_a_repeated_member_counts() {
         let traits = r#""traits":{"email":"a@b.co"}"#;
         for (event, expected, engage) in [
             (format!(r#""context":{{{traits},"personas":{{}}}},"traits":5,{traits}"#), [1, 1], true),

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_repeated_key_the_last_value_counts() {
+    fn the_last_value_of_a_repeated_name_counts() {
         let json = raw(r#"{"a": 1, "b": 2, "\u0061": 3}"#);
         let values = json.members(["b", "a", "c"]).expect("an object").map(|value| value.map(RawJson::source));
         assert_eq!(values, [Some("2"), Some("3"), None]);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_key_is_found_among_many_too() {
+    fn a_repeated_name_is_found_among_many_too() {
         const MANY: usize = 96;
         let twice = |from: usize| (0..MANY).map(move |n| format!(r#""{n}": {}"#, from + n));
         let text = format!("{{{}}}", twice(0).chain(twice(1000)).collect::<Vec<_>>().join(","));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_harms_neither_key_nor_value() {
+    fn half_a_surrogate_pair_harms_neither_name_nor_value() {
         let json = raw(r#"{"\ud83d": 1, "name": "Jack \ud83d", "bio": "\udc00"}"#);
         let texts =
             json.members(["name", "bio"]).expect("an object").map(|value| value.and_then(RawJson::as_clean_text));

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_looks_into_objects_then_for_a_dotted_key() {
+    fn a_path_looks_into_objects_then_for_a_dotted_name() {
         let both = traits(r#"{"address.city": "Rome", "Address": {"CITY": "Paris"}}"#);
         assert_eq!(both.text("address.city").as_deref(), Some("Paris"));
         let empty = traits(r#"{"address.city": "Rome", "Address": {"CITY": ""}}"#);

@@ -107,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_body_comes_back_unchanged(body in proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(b'a'), any::<u8>()], 0..900)) {
+        fn a_body_is_read_back_unchanged(body in proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(b'a'), any::<u8>()], 0..900)) {
             prop_assert_eq!(unpack(&pack(body.clone())), Some(body));
         }
     }

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_a_block_is_found_and_few_others() {
+    fn every_user_key_of_a_block_is_found_and_few_others() {
         let rows = u32::try_from(BLOCK_ROWS).expect("few");
         let (inside, outside) = (users(0, rows), users(rows, 10 * rows));
         let mut filter = KeyFilter::new();

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_comes_first_again_as_far_as_it_fits_in() {
+    fn entries_that_could_not_be_written_are_first_again_as_far_as_they_fit_in() {
         let buffer = LedgerBuffer::default();
         (0..PORTION + 2).for_each(|n| buffer.record(event(n)));
         let first = buffer.take();

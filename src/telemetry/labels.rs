@@ -257,7 +257,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn what_a_note_is_about_is_one_of_a_closed_list() {
+    fn the_subject_of_a_note_is_one_of_a_closed_list() {
         for (about, expected) in [
             ("city", "city"),
             ("address", "address"),

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_no_account_of_the_service_is_shown_under_a_name_that_no_account_has() {
+    fn counts_without_an_account_are_shown_under_a_name_that_no_account_has() {
         let metrics = Metrics::default();
         let _ = metrics.of(&AccountName::main());
         let dead = BTreeMap::from([(("key-1".to_owned(), "of another release".to_owned()), 1)]);

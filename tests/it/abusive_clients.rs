@@ -65,7 +65,7 @@ async fn read(stream: &mut TcpStream, end: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_come_costs_its_sender_the_connection() {
+async fn a_connection_whose_head_does_not_arrive_is_closed() {
     let limits = ListenerLimits { header_timeout: Duration::from_millis(200), ..ListenerLimits::default() };
     let begun = Instant::now();
     let listening = listening(limits).await;
@@ -91,7 +91,7 @@ async fn a_head_that_does_not_come_costs_its_sender_the_connection() {
 }
 
 #[tokio::test]
-async fn there_is_room_for_so_many_connections_and_the_next_waits_for_its_turn() {
+async fn the_number_of_connections_is_limited_and_the_next_one_waits() {
     let limits = ListenerLimits { max_connections: 2, ..ListenerLimits::default() };
     let listening = listening(limits).await;
     let mut first = connect(listening.address, GET).await;
@@ -106,7 +106,7 @@ async fn there_is_room_for_so_many_connections_and_the_next_waits_for_its_turn()
 }
 
 #[tokio::test]
-async fn at_a_stop_requests_in_flight_are_answered_and_idle_connections_are_closed() {
+async fn requests_in_flight_are_answered_and_idle_connections_are_closed_at_a_stop() {
     let listening = listening(ListenerLimits::default()).await;
     let mut fresh = connect(listening.address, "").await;
     let mut idle = connect(listening.address, GET).await;

@@ -166,7 +166,7 @@ fn every_file_has_a_head_doc_and_no_unfinished_code() {
 }
 
 #[test]
-fn at_every_fail_point_a_test_lets_the_process_die() {
+fn a_test_ends_the_process_at_every_fail_point() {
     let read = |name: &str| std::fs::read_to_string(root().join("tests/it/crash").join(name)).expect("text");
     let (table, panics) = (read("points.rs"), read("panics.rs"));
     let mut points = BTreeSet::new();
@@ -185,7 +185,7 @@ fn at_every_fail_point_a_test_lets_the_process_die() {
 
 /// The crate is optional, its feature is no default, and only the tests' dependency on this crate turns it on.
 #[test]
-fn fail_points_are_compiled_for_tests_alone() {
+fn fail_points_are_compiled_only_for_tests() {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("text");
     let (_, rest) = manifest.split_once("[features]").expect("a section");
     let (features, rest) = rest.split_once("[dependencies]").expect("a section");

@@ -169,7 +169,7 @@ fn every_case_maps_as_it_claims() {
 }
 
 #[test]
-fn what_an_event_says_is_true_since_its_timestamp_and_never_after_its_receipt() {
+fn the_facts_of_an_event_are_as_old_as_its_timestamp_and_never_newer_than_its_receipt() {
     for (timestamp, at) in [
         (r#""2023-11-14T22:13:19Z""#, RECEIVED_AT.0 - 1000),
         (r#""2099-01-01T00:00:00Z""#, RECEIVED_AT.0),

@@ -255,7 +255,7 @@ async fn a_bad_configuration_is_refused_with_all_its_problems_and_the_old_one_go
 }
 
 #[tokio::test]
-async fn what_takes_effect_at_the_next_start_is_named_and_all_else_is_applied() {
+async fn settings_that_need_a_restart_are_named_and_all_others_are_applied() {
     let service = Reloading::start("", &[]).await;
     service.reload("[delivery]\nmax_backlog = 5\n[mapping]\nmissing_name = \"?\"\n", "applied").await;
     assert_eq!(service.send(&identify("1", "u1", &json!({"name": "Cher"}))).await, "200 delivered");
@@ -269,7 +269,7 @@ async fn what_takes_effect_at_the_next_start_is_named_and_all_else_is_applied() 
 }
 
 #[tokio::test]
-async fn an_operator_is_told_what_a_reload_changes_or_every_problem_and_a_dry_run_changes_nothing() {
+async fn a_reload_reports_its_changes_or_every_problem_and_a_dry_run_changes_nothing() {
     let service = Reloading::start("", &[("OPS_TOKEN", OPS_TOKEN)]).await;
     let write = |config: &str| std::fs::write(service.path("config.toml"), config).expect("writes");
     let reload = async |query: &str| {

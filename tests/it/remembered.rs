@@ -164,7 +164,7 @@ async fn an_operator_sees_names_and_erases_the_pieces() {
 }
 
 #[tokio::test]
-async fn what_is_too_old_does_not_count() {
+async fn a_piece_that_is_too_old_does_not_count() {
     let settings = [SEAL_KEY, CREATE_IF, ("MAPPING_REMEMBER_TRAITS", "1ms"), WAIT];
     let service = Service::start(&settings).await;
     send(&service, &sign_up("1", "u1")).await;
@@ -178,7 +178,7 @@ async fn what_is_too_old_does_not_count() {
 
 /// What cannot become an affiliate by further events is answered as ever, and nothing is appended.
 #[tokio::test]
-async fn what_no_later_event_can_complete_is_answered_as_without_the_setting() {
+async fn an_event_that_no_later_event_can_complete_is_answered_as_without_the_setting() {
     let settings = [&SETTINGS[..], &[("SEGMENT_TRUSTED_PROJECTS", "p1")]].concat();
     for (settings, event, brief) in [
         (&SETTINGS[..], json!({"type": "identify", "traits": {"email": "a@x.io", "name": "A B"}}), "200 ignored"),
@@ -210,7 +210,7 @@ async fn pieces_in_one_array_become_one_affiliate() {
 
 /// The process is killed between the pieces, and dies with the event that completes them: before its `new`, and before its settlement.
 #[tokio::test]
-async fn after_a_kill_between_the_pieces_nothing_is_lost_or_doubled() {
+async fn a_kill_between_the_pieces_loses_and_doubles_nothing() {
     for dies_at in ["worker::calling=return", "store::settle=return"] {
         let refersion = Refersion::start().await;
         let folder = tempfile::tempdir().expect("a folder");

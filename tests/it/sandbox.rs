@@ -506,7 +506,7 @@ async fn the_api_key_is_checked_before_the_body_and_no_body_is_a_404() {
 }
 
 #[tokio::test]
-async fn without_an_api_key_of_its_own_it_accepts_any_well_formed_one() {
+async fn the_sandbox_without_an_api_key_of_its_own_accepts_any_well_formed_one() {
     let (_, client) = start(SandboxSettings::default()).await;
     for (public, secret, status) in [("pub_x", "sec_y", 200), ("", "sec_y", 401), ("pub_x", "", 401), ("a b", "c", 401)]
     {
@@ -517,7 +517,7 @@ async fn without_an_api_key_of_its_own_it_accepts_any_well_formed_one() {
 }
 
 #[tokio::test]
-async fn scripted_responses_come_once_each_in_order_and_their_calls_have_no_effect() {
+async fn scripted_responses_are_sent_once_each_in_order_and_their_calls_have_no_effect() {
     let (sandbox, client) = start(SandboxSettings::default()).await;
     sandbox.script([Fault::status(503), Fault::too_many_calls(Some(7)), Fault::html(502), Fault::unprocessable(TAKEN)]);
     let mut answers = Vec::new();

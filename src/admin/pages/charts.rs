@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_is_also_said() {
+    fn a_chart_is_also_described_in_words() {
         let drawn = charts(&series(&[0, 1_500, 3], &[None, Some(0.12), None])).into_string();
         for expected in [
             "accepted: 1.5k in all, at most 1.5k in an interval, at 00:01 UTC.",

@@ -122,7 +122,7 @@ fn pieces_in_any_order_give_the_same_affiliate() {
 }
 
 #[test]
-fn of_two_pieces_about_one_attribute_the_newer_counts_in_either_order() {
+fn the_newer_of_two_pieces_about_one_attribute_counts_in_either_order() {
     let wants = || event(0, r#"{"wants":true}"#, "");
     let address = |day, street: &str| event(day, &format!(r#"{{"address":{{"city":"Paris"{street}}}}}"#), "");
     for (pieces, holds) in [

@@ -71,7 +71,7 @@ fn scripts_of_replies_lead_to_transitions() {
 }
 
 #[test]
-fn while_open_nothing_begins_and_then_one_request_goes_first() {
+fn nothing_begins_while_open_and_then_one_request_goes_first() {
     let mut health = health();
     let late = permit(&mut health, AT);
     reply(&mut health, "429 in 9 s", 0);
@@ -105,7 +105,7 @@ fn several_429s_at_once_count_once_and_the_longest_wait_holds() {
 }
 
 #[test]
-fn after_a_429_a_401_and_a_new_key_the_account_is_well_once_the_retry_after_is_over() {
+fn the_account_is_well_once_the_retry_after_is_over_after_a_429_a_401_and_a_new_key() {
     for (key_at, states) in [
         (4, [HealthState::Open { until: at(9) }, HealthState::HalfOpen, HealthState::Closed]),
         (20, [HealthState::Closed, HealthState::Closed, HealthState::Closed]),
@@ -143,7 +143,7 @@ fn a_rejected_key_halts_once_until_a_probe_or_another_key_is_accepted() {
 }
 
 #[test]
-fn of_several_401s_the_first_halts_and_none_of_a_request_with_the_key_before() {
+fn the_first_of_several_401s_halts_and_none_of_a_request_with_the_former_api_key() {
     let mut health = health();
     let (one, other) = (permit(&mut health, AT), permit(&mut health, AT));
     health.on_unauthorized(one, AT, 1.0);
@@ -157,7 +157,7 @@ fn of_several_401s_the_first_halts_and_none_of_a_request_with_the_key_before() {
 }
 
 #[test]
-fn while_half_open_only_the_reply_to_the_request_that_went_first_counts() {
+fn only_the_reply_to_the_first_request_counts_while_half_open() {
     let mut health = health();
     for _ in 0..20 {
         reply(&mut health, "ok", 0);
@@ -336,7 +336,7 @@ fn a_pause_is_saved_when_it_begins_changes_and_ends_and_not_between() {
 }
 
 #[test]
-fn what_was_learned_is_saved_once_it_has_changed_noticeably_and_a_halt_in_any_case() {
+fn a_learned_rate_is_saved_once_it_has_changed_noticeably_and_a_halt_in_any_case() {
     let learned = Learned { requests_per_second: Some(10.0), concurrency: 10.0, rate_limited: vec![(1.0, 100.0)] };
     let with = |change: fn(&mut Learned)| {
         let mut changed = learned.clone();

@@ -60,7 +60,7 @@ fn a_limit_that_changes_is_followed() {
 }
 
 #[test]
-fn what_was_learned_is_used_after_a_restart() {
+fn the_learned_rate_is_used_after_a_restart() {
     let mut first = Simulation::new(Limiter::bucket(4.0, 4), RetryAfter::Exact, 50);
     first.run(20 * MINUTE);
     let learned = serde_json::to_string(&first.health.learned()).expect("JSON");

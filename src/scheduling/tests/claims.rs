@@ -69,7 +69,7 @@ fn two_events_are_of_one_user_if_they_share_a_key_or_an_affiliate_or_are_joined_
 }
 
 #[test]
-fn of_a_lane_one_unit_is_in_flight_and_the_next_follows_in_log_order() {
+fn one_unit_of_a_lane_is_in_flight_and_the_next_follows_in_log_order() {
     let mut scheduler = fed((1..=4).map(|seq| entry(seq, &["u1"])));
     for (head, left) in [("1", 4), ("2", 3), ("3", 2), ("4", 1)] {
         assert_eq!((take_with(&mut scheduler, 0, 0), scheduler.len()), (vec![head.to_owned()], left));
@@ -125,7 +125,7 @@ fn units_in_flight_when_their_lanes_merge_end_in_any_order_and_the_rest_waits_fo
 }
 
 #[test]
-fn what_comes_back_after_its_lane_merged_waits_at_its_place() {
+fn an_event_that_is_handed_back_after_its_lane_merged_waits_at_its_place() {
     type Back = fn(&mut Scheduler);
     let back: [(&str, Back); 3] = [
         ("retried", |scheduler| retry(scheduler, 2, 0, &[])),
@@ -240,7 +240,7 @@ fn a_follower_that_leaves_its_unit_is_runnable_by_itself_as_never_attempted() {
 }
 
 #[test]
-fn an_interrupted_unit_comes_back_as_it_was_saved() {
+fn an_interrupted_unit_is_read_as_it_was_saved() {
     let lane = || (1..=4).map(|seq| entry(seq, &["u1"]));
     for (saved, again) in [(None, "1+2+3+4+5"), (Some(&[][..]), "1+2+3+4+5"), (Some(&[2, 4][..]), "1+2+4")] {
         let mut scheduler = fed(lane());

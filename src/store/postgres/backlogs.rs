@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_appended_while_the_tables_were_counted_is_counted_once() {
+    fn an_event_that_was_appended_while_the_tables_were_counted_is_counted_once() {
         let (main, published) = (AccountName::main(), Arc::<Published>::default());
         let backlogs = Backlogs::new(Arc::clone(&published));
         backlogs.appended([(&main, Seq(1)), (&main, Seq(2)), (&main, Seq(3))]);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_ended_since_the_last_count_is_not_counted_again() {
+    fn an_event_that_ended_since_the_last_count_is_not_counted_again() {
         let (main, published) = (AccountName::main(), Arc::<Published>::default());
         let backlogs = Backlogs::new(Arc::clone(&published));
         backlogs.appended([(&main, Seq(1)), (&main, Seq(2))]);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn in_another_session_nothing_is_known_of_where_pending_events_begin() {
+    fn nothing_is_known_in_another_session_of_where_pending_events_begin() {
         let main = AccountName::main();
         let backlogs = Backlogs::new(Arc::default());
         counted(&backlogs, &counts(3, 5), Seq(9), 0);

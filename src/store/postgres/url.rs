@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_without_the_password() {
+    fn a_url_that_cannot_be_used_is_refused_without_showing_the_password() {
         for (url, says) in [
             ("postgres://u:s3cret@h/d?sslmode=never", "sslmode=never is not known"),
             ("postgres://u:s3cret@h/d?pgbouncer=1", "pgbouncer=1 is not known"),

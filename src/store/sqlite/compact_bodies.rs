@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn where_half_is_blank_the_bodies_move_and_the_rows_go() {
+    fn the_bodies_move_and_the_rows_are_removed_where_half_is_blank() {
         let chunk = 66; // rows of 1,000 bytes
         let found = planned(&("b.".repeat(chunk / 2) + &bodies(chunk)), true);
         assert_eq!(found.moved.concat(), (1..=66).step_by(2).collect::<Vec<_>>());
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_body_only_what_is_certain_to_be_on_the_page_counts() {
+    fn only_the_part_of_a_long_body_that_is_certain_to_be_on_the_page_counts() {
         for (length, on_page) in [(0, 8), (1_000, 1_008), (4_045, 4_053), (4_046, 489), (4_060, 489), (40_000, 3_180)] {
             let row = BodyRow { place: 1, length, is_blank: true };
             assert_eq!(row.bytes_on_page(PAGE), on_page, "{length}");

@@ -86,7 +86,7 @@ mod tests {
 
     /// The process ends just before the commit.
     #[test]
-    fn interrupted_halfway_the_file_is_still_of_version_6() {
+    fn an_interrupted_migration_leaves_the_file_at_version_6() {
         let folder = TempDir::new().expect("a folder");
         let mut connection = version_6(&folder);
         connection.pragma_update(None, "cache_size", 1).expect("a small cache, so that pages are written early");

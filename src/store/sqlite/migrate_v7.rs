@@ -69,7 +69,7 @@ mod tests {
         PRAGMA user_version = 9";
 
     #[test]
-    fn in_a_file_of_version_9_the_bodies_of_dead_letters_join_the_others() {
+    fn the_bodies_of_dead_letters_join_the_others_in_a_file_of_version_9() {
         let migrated = migrated(9, VERSION_9);
         let text = |sql: &str| migrated.query_row(sql, [], |row| row.get::<_, String>(0)).expect("a text");
         assert_eq!(

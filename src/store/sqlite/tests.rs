@@ -154,7 +154,7 @@ async fn an_event_for_known_users_is_appended_unless_nobody_can_be_known() {
 }
 
 #[tokio::test]
-async fn what_was_handed_in_before_closing_is_done_and_the_file_is_free() {
+async fn jobs_handed_in_before_closing_are_done_and_the_file_is_free() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(&folder);
     let (appended, ()) = tokio::join!(store.append(vec![event(1, user(1))]), store.close());

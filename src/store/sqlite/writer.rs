@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_the_thread_panics_every_caller_learns_that_the_store_is_closed() {
+    async fn every_caller_gets_an_error_when_the_thread_panics() {
         let writing = start();
         let broken = writing.writer.write(|_| -> Result<(), StoreError> { panic!("for a test") });
         let after = writing.writer.write(|tx| append(tx, 1));

@@ -114,7 +114,7 @@ async fn the_path_of_an_unknown_account_is_answered_like_any_unknown_path() {
 }
 
 #[tokio::test]
-async fn without_main_no_request_is_attributed_to_it() {
+async fn no_request_is_attributed_to_main_without_it() {
     let refersion = Refersion::of(OTHER_KEY, <_>::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("accounts.toml");

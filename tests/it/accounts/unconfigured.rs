@@ -125,7 +125,7 @@ async fn command(folder: &TempDir, arguments: &[&str]) -> (Option<i32>, String, 
 }
 
 #[tokio::test]
-async fn by_the_command_line_pending_events_are_listed_set_aside_and_replayed_to_another_account() {
+async fn pending_events_are_listed_set_aside_and_replayed_to_another_account_by_the_command_line() {
     let (refersion, folder, _other) = stopped_with_pending_events(&[]).await;
     let (code, listed, _) = command(&folder, &["backlog", "list", "--account", "other", "--json"]).await;
     assert_eq!((code, listed.lines().count()), (Some(0), 3), "{listed}");
@@ -168,7 +168,7 @@ async fn send_form(service: &Service, path: &str, form: String) -> String {
 }
 
 #[tokio::test]
-async fn by_the_pages_pending_events_are_set_aside_after_a_confirmation_and_replayed_to_another_account() {
+async fn pending_events_are_set_aside_after_a_confirmation_and_replayed_to_another_account_by_the_pages() {
     let (refersion, folder, _other) = stopped_with_pending_events(&[]).await;
     let service = Service::resume(refersion, folder, &[]).await;
     let page = |path: &'static str| {

@@ -113,7 +113,7 @@ async fn a_page_of_another_site_can_neither_change_nor_read_anything() {
 }
 
 #[tokio::test]
-async fn who_guesses_the_token_is_slowed_down_and_the_right_one_works_again_a_second_later() {
+async fn a_client_that_guesses_the_token_is_slowed_down_and_the_right_one_works_again_a_second_later() {
     let service = service(&[]).await;
     let ask = |token: &str| Answer::to(http().get(url(&service, "/api/v1/status")).bearer_auth(token));
     let mut answers = Vec::new();

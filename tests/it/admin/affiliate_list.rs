@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const PATH: &str = "/api/v1/accounts/main/affiliate-list";
 
 #[tokio::test]
-async fn the_list_is_read_when_an_operator_asks_for_it_and_its_end_is_told() {
+async fn the_list_is_read_when_an_operator_asks_for_it_and_its_end_is_reported() {
     let service = service(&[]).await;
     let fields = [(Field::FirstName, "User"), (Field::LastName, "u1"), (Field::Email, "u1@example.com")];
     service.refersion.sandbox.add(AffiliateStatus::Active, &fields.into_iter().collect()).expect("added");

@@ -51,7 +51,7 @@ async fn a_key_that_refersion_rejects_is_a_401_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn if_refersion_cannot_be_asked_the_event_must_be_sent_again() {
+async fn an_event_must_be_sent_again_if_refersion_cannot_be_asked() {
     let partner = Partner::start(&[]).await;
     let ann = partner.refersions.accept(ANN);
     let event = identify("m1", "u1", &Value::Null);
@@ -105,7 +105,7 @@ async fn a_public_key_alone_delivers_nothing_and_replaces_nothing() {
 
 /// First the key, then the event: every stored event can be delivered.
 #[tokio::test]
-async fn if_a_key_cannot_be_stored_no_event_is_stored() {
+async fn no_event_is_stored_if_its_api_key_cannot_be_stored() {
     let partner = Partner::start(&[]).await;
     let ann = partner.refersions.accept(ANN);
     let store = rusqlite::Connection::open(partner.service.folder.path().join("store.db")).expect("the file opens");

@@ -68,7 +68,7 @@ fn shared_secrets_without_main_are_reported_as_unused() {
 }
 
 #[tokio::test]
-async fn a_seal_key_comes_from_a_file_and_check_reports_a_missing_one() {
+async fn a_seal_key_is_read_from_a_file_and_check_reports_a_missing_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("seal");
     std::fs::write(&file, format!("{SEAL}\n{OTHER_SEAL}\n")).expect("writes");

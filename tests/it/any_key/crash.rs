@@ -33,7 +33,7 @@ async fn send(mut servers: watch::Receiver<String>, key: String, body: Value) {
 }
 
 #[tokio::test]
-async fn after_a_kill_right_after_the_first_response_the_event_is_delivered() {
+async fn an_event_is_delivered_after_a_kill_right_after_the_first_response() {
     let refersions = MultiAccountRefersion::start().await;
     let ann = refersions.accept(ANN);
     let folder = tempfile::tempdir().expect("a folder");
@@ -48,7 +48,7 @@ async fn after_a_kill_right_after_the_first_response_the_event_is_delivered() {
 }
 
 #[tokio::test]
-async fn after_many_kills_every_merchants_events_are_delivered_once() {
+async fn every_merchants_events_are_delivered_once_after_many_kills() {
     let refersions = MultiAccountRefersion::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let key = |merchant: usize| format!("pub_{merchant}.sec_{merchant}");

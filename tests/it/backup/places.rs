@@ -25,7 +25,7 @@ async fn refused(folder: &Path, arguments: &[&str], why: &str) {
 }
 
 #[tokio::test]
-async fn without_a_name_the_backup_is_beside_the_store_and_named_after_the_time() {
+async fn a_backup_without_a_name_is_beside_the_store_and_named_after_the_time() {
     let (_, folder) = stopped().await;
     let other = folder.path().join("other");
     std::fs::create_dir(&other).expect("made");

@@ -103,7 +103,7 @@ async fn a_store_copied_without_its_write_ahead_log_is_reported() {
 }
 
 #[tokio::test]
-async fn no_store_is_reported_whose_log_is_not_missing() {
+async fn a_store_whose_log_is_not_missing_is_not_reported() {
     let (refersion, folder) = (Refersion::start().await, TempDir::new().expect("a folder"));
     for round in 0..2 {
         serve(&refersion, folder.path(), in_order).await;

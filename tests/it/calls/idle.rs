@@ -372,7 +372,7 @@ async fn a_new_key_ends_a_halt_at_once_while_the_probe_of_the_old_one_is_not_ans
 }
 
 #[tokio::test]
-async fn of_large_bodies_only_so_many_are_begun_at_once_and_all_are_delivered() {
+async fn a_limited_number_of_large_bodies_is_begun_at_once_and_all_are_delivered() {
     let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
     let store = counting_store(&folder);
     let large = |n: u8| {

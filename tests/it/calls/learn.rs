@@ -104,7 +104,7 @@ fn profile(n: usize) -> Profile {
 }
 
 #[tokio::test]
-async fn whom_the_list_shows_needs_no_search() {
+async fn an_affiliate_on_the_list_needs_no_search() {
     let mut world = World::with(250).await;
     let learned = world.learn().await;
     assert_eq!((learned.is_reading, learned.read, learned.total), (false, 250, Some(250)));
@@ -131,7 +131,7 @@ async fn an_affiliate_that_appeared_since_is_found_and_one_that_the_merchant_den
 }
 
 #[tokio::test]
-async fn who_was_deleted_is_not_learned_again() {
+async fn a_deleted_user_is_not_learned_again() {
     let mut world = World::with(2).await;
     world.learn().await;
     let delete = json!({"type": "delete", "messageId": "d", "userId": "u0", "traits": {"email": "u0@example.com"}});
@@ -193,7 +193,7 @@ async fn a_page_is_stored_before_the_next_one_is_requested() {
 /// One call never ends, so deliveries are running all the time. Of three permits the list takes none while two are taken, so every other
 /// call has ended when it begins: the order of the calls is that in which they began.
 #[tokio::test]
-async fn beside_events_the_list_is_read_behind_the_first_hundred_calls() {
+async fn the_list_is_read_behind_the_first_hundred_calls_of_events() {
     let refersion = Refersion::start().await;
     refersion.sandbox.add(AffiliateStatus::Active, &profile(0)).expect("added");
     let settings = [("DELIVERY_LEARN", "once"), ("REFERSION_CONCURRENCY", "3"), ("REFERSION_TIMEOUT", "1h")];

@@ -67,7 +67,7 @@ async fn a_process_delivers_nothing_for_an_account_that_it_does_not_own() {
 }
 
 #[tokio::test]
-async fn under_a_lease_that_has_run_out_nothing_is_sent_until_it_is_renewed() {
+async fn nothing_is_sent_under_an_expired_lease_until_it_is_renewed() {
     let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
     let store = store_with(&folder, 1).await;
     let term = grant(&store, Term { until: Instant::now() - Duration::from_millis(1), ..until_in_an_hour(1) });
@@ -84,7 +84,7 @@ async fn under_a_lease_that_has_run_out_nothing_is_sent_until_it_is_renewed() {
 }
 
 #[tokio::test]
-async fn before_a_lease_ends_requests_in_flight_are_settled_and_the_rest_is_left() {
+async fn requests_in_flight_are_settled_and_the_rest_is_left_before_a_lease_ends() {
     let slow = SandboxSettings { latency: Duration::from_millis(300), ..SandboxSettings::default() };
     let (refersion, folder) = (Refersion::with(slow).await, tempfile::tempdir().expect("a folder"));
     let store = store_with(&folder, 3).await;
@@ -111,7 +111,7 @@ async fn before_a_lease_ends_requests_in_flight_are_settled_and_the_rest_is_left
 
 /// Another process owned the account in between, and Refersion asked it to wait.
 #[tokio::test]
-async fn under_each_lease_the_health_of_the_account_is_read_anew() {
+async fn the_health_of_the_account_is_read_anew_under_each_lease() {
     let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
     let store = store_with(&folder, 1).await;
     let settings = settings(&refersion);

@@ -2,12 +2,12 @@
 //! affiliate that is rejected is separated from the others.
 
 mod burst;
+mod failures;
 mod idle;
 mod learn;
 mod leases;
 mod rejected;
 mod together;
-mod trouble;
 
 use crate::support::affiliate_updates::values;
 use crate::support::identify;

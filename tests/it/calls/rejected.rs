@@ -118,7 +118,7 @@ async fn a_pause_while_a_rejected_request_is_split_hands_back_the_calls_that_wer
 
 /// The worst case: the request is split down to each affiliate.
 #[tokio::test]
-async fn if_every_affiliate_is_rejected_each_is_a_dead_letter_within_a_bounded_number_of_calls() {
+async fn each_affiliate_is_a_dead_letter_within_a_bounded_number_of_calls_if_every_one_is_rejected() {
     let (service, before) = knowing(Refersion::start().await, FULL, &[]).await;
     send_all(&service, each_identify(FULL, "moved", &required())).await;
     service.until_drained().await;
@@ -128,7 +128,7 @@ async fn if_every_affiliate_is_rejected_each_is_a_dead_letter_within_a_bounded_n
 
 /// A value that may be left out costs as many calls, and one more for each affiliate with other values.
 #[tokio::test]
-async fn if_one_value_of_every_affiliate_is_rejected_each_is_delivered_without_it_within_a_bounded_number_of_calls() {
+async fn each_affiliate_is_delivered_without_its_rejected_value_within_a_bounded_number_of_calls() {
     let company = "x".repeat(300);
     for (traits, most) in
         [(json!({"company": company}), 2 * FULL - 1), (json!({"company": company, "city": "Oslo"}), 3 * FULL - 1)]
@@ -164,7 +164,7 @@ async fn with_poisoned_event(poisoned: usize, poison: &Value) -> (Service, usize
 
 /// The newest value of the other events counts.
 #[tokio::test]
-async fn of_coalesced_events_a_rejected_one_becomes_a_dead_letter_alone() {
+async fn a_rejected_event_among_coalesced_ones_becomes_a_dead_letter_alone() {
     for poisoned in [0, 4, 9] {
         let (service, before) = with_poisoned_event(poisoned, &required()).await;
         let sandbox = &service.refersion.sandbox;
@@ -177,7 +177,7 @@ async fn of_coalesced_events_a_rejected_one_becomes_a_dead_letter_alone() {
 }
 
 #[tokio::test]
-async fn of_coalesced_events_a_rejected_value_is_left_out_alone() {
+async fn a_rejected_value_among_coalesced_events_is_left_out_alone() {
     for poisoned in [0, 4, 9] {
         let (service, before) = with_poisoned_event(poisoned, &json!({"company": "x".repeat(300)})).await;
         let sandbox = &service.refersion.sandbox;
@@ -191,7 +191,7 @@ async fn of_coalesced_events_a_rejected_value_is_left_out_alone() {
 
 /// An event whose value was rejected, and that then fails, is not tried again together with the next: what it leaves out is its own.
 #[tokio::test]
-async fn what_one_event_leaves_out_is_not_left_out_of_the_next_although_a_call_fails_between() {
+async fn a_value_left_out_of_one_event_is_not_left_out_of_the_next_although_a_call_fails_between() {
     let service = Service::start(&[super::AT_ONCE]).await;
     let rejected = || Fault::unprocessable("Rome is not a allowed value for field city");
     service.refersion.sandbox.script_for(Operation::New, [rejected(), rejected(), Fault::status(500)]);

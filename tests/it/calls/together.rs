@@ -140,7 +140,7 @@ async fn metered(meter: Arc<Meter>) -> Refersion {
 }
 
 #[tokio::test]
-async fn never_more_requests_are_in_flight_than_the_concurrency() {
+async fn the_requests_in_flight_never_exceed_the_concurrency() {
     let meter = Arc::new(Meter::default());
     let refersion = metered(Arc::clone(&meter)).await;
     let (service, _) = knowing(refersion, MANY, &[("REFERSION_CONCURRENCY", "3")]).await;

@@ -53,17 +53,17 @@ struct Disruptions {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_any_moment_every_obligation_is_met() {
+async fn every_obligation_is_met_although_the_process_is_killed_at_any_moment() {
     run(Disruptions { name: "kill -9", ends: times(20), graceful: 0.0, faults: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stopped_under_load_every_obligation_is_met() {
+async fn every_obligation_is_met_when_the_process_is_stopped_under_load() {
     run(Disruptions { name: "SIGTERM", ends: times(5), graceful: 1.0, faults: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_stopped_and_failed_by_refersion_in_every_way_every_obligation_is_met() {
+async fn every_obligation_is_met_although_the_process_is_killed_and_refersion_fails_in_every_way() {
     run(Disruptions { name: "all together", ends: times(25), graceful: 0.2, faults: true }).await;
 }
 

@@ -222,7 +222,7 @@ async fn a_clock_that_is_wrong_is_reported() {
 }
 
 #[tokio::test]
-async fn what_was_looked_at_is_one_json_object_on_each_line_if_asked_for() {
+async fn each_finding_is_a_json_object_on_its_line_if_asked_for() {
     let refersion = Refersion::start().await;
     let settings = [("REFERSION_BASE_URL", &*refersion.base_url), ("REFERSION_API_KEY", "pub_test.marker")];
     let ran = check(&folder(), &settings, &["--json"]).await;

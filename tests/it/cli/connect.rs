@@ -85,7 +85,7 @@ async fn a_source_sends_to_the_webhook_and_a_second_run_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_differs_is_changed_and_what_others_set_is_kept() {
+async fn settings_that_differ_are_changed_and_settings_of_others_are_kept() {
     let workspace = Workspace::start().await;
     workspace.set_up(&["website"]).await;
     let mut headers = json!({});
@@ -111,7 +111,7 @@ async fn what_differs_is_changed_and_what_others_set_is_kept() {
 
 /// The command was stopped between the destination and its subscription.
 #[tokio::test]
-async fn what_was_begun_is_completed() {
+async fn an_interrupted_setup_is_completed() {
     let workspace = Workspace::start().await;
     workspace.segment.script_for(SegmentCall::PublicChange, [Fault::Pass, Fault::status(500)]);
     let ran = workspace.run(&["--url", URL, "--source", "website"]).await;
@@ -146,7 +146,7 @@ async fn a_dry_run_prints_the_calls_without_the_secret_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_secret_is_written_for_its_owner_alone_or_told_once() {
+async fn a_secret_is_written_for_its_owner_alone_or_printed_once() {
     use std::os::unix::fs::PermissionsExt as _;
     let workspace = Workspace::start().await;
     let folder = tempfile::tempdir().expect("a folder");

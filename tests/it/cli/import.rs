@@ -143,7 +143,7 @@ async fn answering(statuses: &'static [u16]) -> (String, Arc<Mutex<Vec<usize>>>)
 }
 
 #[tokio::test]
-async fn what_the_service_cannot_store_is_sent_again_after_the_wait_that_it_asks_for() {
+async fn an_event_that_the_service_cannot_store_is_sent_again_after_the_wait_that_it_asks_for() {
     let (_folder, path) = file((0..5).map(|n| event(n, "Rome")));
     let (url, requests) = answering(&[429, 503, 500, 202, 202]).await;
     let arguments = ["import", "--rate", "3", "--url", &url, path.to_str().expect("UTF-8")];

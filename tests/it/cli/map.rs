@@ -154,7 +154,7 @@ async fn a_line_that_cannot_be_read_spoils_only_itself() {
 }
 
 #[tokio::test]
-async fn of_a_table_each_row_is_an_identify_whose_traits_are_the_columns() {
+async fn each_row_of_a_table_is_an_identify_whose_traits_are_the_columns() {
     let table = |separator: &str| {
         let rows = [
             &["\u{feff}userId", "name", "email", "address.street", "address.zip", "plan", "vip"][..],

@@ -19,7 +19,7 @@ async fn service() -> (Service, String) {
 }
 
 #[tokio::test]
-async fn it_says_what_waits_what_happened_and_why_events_were_refused() {
+async fn status_prints_pending_events_counts_and_why_events_were_refused() {
     let (_service, ops) = service().await;
     let ran = run(&["status", "--ops", &ops], &[], "").await;
     assert_eq!((ran.code, &*ran.err), (Some(0), ""));
@@ -39,7 +39,7 @@ async fn it_says_what_waits_what_happened_and_why_events_were_refused() {
 }
 
 #[tokio::test]
-async fn as_json_it_is_what_the_api_says() {
+async fn the_json_form_is_the_answer_of_the_api() {
     let (_service, ops) = service().await;
     let ran = run(&["status", "--json", "--ops", &ops], &[], "").await;
     let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
@@ -49,7 +49,7 @@ async fn as_json_it_is_what_the_api_says() {
 }
 
 #[tokio::test]
-async fn watched_it_is_printed_again_and_a_service_that_is_gone_is_reported() {
+async fn watch_prints_it_again_and_reports_a_service_that_is_gone() {
     let (service, ops) = service().await;
     let mut command = binary();
     command.args(["status", "--watch", "--ops", &ops]);
@@ -66,7 +66,7 @@ async fn watched_it_is_printed_again_and_a_service_that_is_gone_is_reported() {
 }
 
 #[tokio::test]
-async fn without_a_service_it_fails_and_says_what_to_do() {
+async fn status_fails_without_a_service_and_says_what_to_do() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     let ran = run(&["status", "--ops", &format!("http://{free}/")], &[], "").await;
     assert_eq!(ran.code, Some(1));

@@ -6,7 +6,7 @@ use refersion_destination::config::{Config, Mode};
 use refersion_destination::sandbox::segment::SegmentSettings;
 
 #[tokio::test]
-async fn without_settings_there_are_no_such_pages() {
+async fn the_pages_do_not_exist_without_settings() {
     let service = Service::start(&[]).await;
     for (method, path) in [
         ("GET", "/connect"),

@@ -15,7 +15,7 @@ fn answer(status: u16, body: serde_json::Value) -> Fault {
 }
 
 #[tokio::test]
-async fn what_segment_fails_with_decides_the_page() {
+async fn the_page_depends_on_the_failure_of_segment() {
     use SegmentCall::{CreateDestination, Token};
     let missing = json!({"error": "invalid_request", "error_description": "missing a required parameter"});
     for (call, faults, expected) in [

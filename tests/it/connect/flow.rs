@@ -60,7 +60,7 @@ async fn a_destination_that_exists_gets_the_key_and_is_switched_on() {
 }
 
 #[tokio::test]
-async fn who_denies_access_is_told_so_and_can_try_again_without_the_key() {
+async fn a_merchant_who_denies_access_sees_it_and_can_try_again_without_the_key() {
     let world = World::start().await;
     let (mut browser, url) = world.entered().await;
     let callback = browser.decide(&url, "website", "deny").await;

@@ -18,7 +18,7 @@ const EVENTS: usize = 10;
 const KILLS: usize = 6;
 
 #[tokio::test]
-async fn killed_again_and_again_every_answered_event_is_reflected_once_and_in_order() {
+async fn every_answered_event_is_reflected_once_and_in_order_although_the_process_is_killed_again_and_again() {
     let settings = SandboxSettings { latency: Duration::from_millis(20), ..SandboxSettings::default() };
     let refersion = Refersion::with(settings).await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -155,7 +155,7 @@ async fn a_later_event_is_delivered_after_an_interrupted_edit() {
 
 /// The answer of 202 is a promise from its first moment on.
 #[tokio::test]
-async fn killed_right_after_the_answer_the_event_is_carried_out_all_the_same() {
+async fn an_event_is_delivered_although_the_process_is_killed_right_after_the_answer() {
     let refersion = Refersion::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let settings = [("SERVER_WAIT", "0s")];

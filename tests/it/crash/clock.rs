@@ -72,7 +72,7 @@ fn recorded_ahead(store: &Path) -> i64 {
 /// One delivery is in flight and one is to be retried in some seconds when the process dies: under the right clock it is
 /// retried after these seconds at most, whatever the clock was that failed it.
 #[tokio::test]
-async fn set_between_two_runs_no_retry_waits_longer_than_it_was_to_and_none_is_given_up() {
+async fn a_clock_set_between_two_runs_lengthens_no_wait_and_gives_up_no_event() {
     for (first, then) in [(DAY, 0), (3650 * DAY, 0), (0, DAY), (0, 3650 * DAY), (0, -DAY), (-3650 * DAY, 0)] {
         let Some(stage) = Stage::set().await else { return };
         stage.ahead(first);
@@ -121,7 +121,7 @@ async fn failed_under_a_clock_that_is_years_off_it_is_retried_in_time_once_the_c
 }
 
 #[tokio::test]
-async fn set_while_it_runs_no_call_is_made_again_and_no_wait_is_longer() {
+async fn a_clock_set_while_the_service_runs_repeats_no_call_and_lengthens_no_wait() {
     let Some(stage) = Stage::set().await else { return };
     stage.ahead(0);
     let process = stage.start();

@@ -35,7 +35,7 @@ async fn ends_and_delivers_after_the_next_start(at: &str, wait: &str, last_line:
 }
 
 #[tokio::test]
-async fn if_the_writer_of_the_store_panics_the_process_ends_with_an_exit_code() {
+async fn the_process_ends_with_an_exit_code_if_the_writer_of_the_store_panics() {
     for at in ["store::append", "store::save_progress", "store::settle"] {
         ends_and_delivers_after_the_next_start(at, "0s", WRITER).await;
     }
@@ -47,13 +47,13 @@ async fn a_request_that_waits_for_its_outcome_does_not_keep_the_process_alive() 
 }
 
 #[tokio::test]
-async fn if_a_run_loop_panics_the_process_ends_with_an_exit_code() {
+async fn the_process_ends_with_an_exit_code_if_a_run_loop_panics() {
     ends_and_delivers_after_the_next_start("worker::reading", "0s", RUN_LOOP).await;
 }
 
 /// A bug that shows in one delivery is no reason to stop the others.
 #[tokio::test]
-async fn if_a_delivery_or_a_reading_panics_it_is_tried_again() {
+async fn a_delivery_or_a_reading_that_panics_is_tried_again() {
     for at in ["store::begin", "worker::begun", "worker::answered", "worker::settling"] {
         let refersion = Refersion::start().await;
         let folder = tempfile::tempdir().expect("a folder");

@@ -154,7 +154,7 @@ async fn until_marked(folder: &Path, events: u32) {
 }
 
 #[tokio::test]
-async fn after_the_stop_no_half_of_a_rejected_request_is_sent() {
+async fn no_half_of_a_rejected_request_is_sent_after_the_stop() {
     let settings = refersion_destination::sandbox::SandboxSettings {
         latency: std::time::Duration::from_millis(400),
         ..refersion_destination::sandbox::SandboxSettings::default()

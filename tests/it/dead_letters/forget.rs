@@ -33,7 +33,7 @@ async fn forget(deployment: &Deployment, whom: [&str; 2]) -> Value {
 }
 
 #[tokio::test]
-async fn through_the_service_and_on_its_store_everything_kept_of_a_user_is_erased() {
+async fn everything_kept_of_a_user_is_erased_through_the_service_and_on_its_store() {
     for (stopped, whom) in [(false, ["--email", "MarkerUser1@example.com"]), (true, ["--user-id", "markeruser1"])] {
         let mut deployment = deployment().await;
         if stopped {

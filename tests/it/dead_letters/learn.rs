@@ -24,7 +24,7 @@ async fn operations_for(deployment: &Deployment, user: &str) -> Vec<&'static str
 }
 
 #[tokio::test]
-async fn through_the_service_it_ends_when_the_list_was_read() {
+async fn the_command_ends_through_the_service_when_the_list_was_read() {
     let deployment = Deployment::open(&[]).await;
     add_affiliates(&deployment, 120);
     let ran = deployment.run(&["learn"]).await;
@@ -34,7 +34,7 @@ async fn through_the_service_it_ends_when_the_list_was_read() {
 }
 
 #[tokio::test]
-async fn one_affiliate_is_said_in_the_singular() {
+async fn one_affiliate_is_written_in_the_singular() {
     let deployment = Deployment::open(&[]).await;
     add_affiliates(&deployment, 1);
     let ran = deployment.run(&["learn"]).await;
@@ -42,7 +42,7 @@ async fn one_affiliate_is_said_in_the_singular() {
 }
 
 #[tokio::test]
-async fn on_the_store_of_a_stopped_service_it_goes_on_where_it_was_interrupted() {
+async fn the_command_goes_on_where_it_was_interrupted_on_the_store_of_a_stopped_service() {
     let mut deployment = Deployment::open(&[]).await;
     add_affiliates(&deployment, 120);
     deployment.sandbox.script_for(Operation::List, [Fault::Pass, Fault::status(500)]);
@@ -63,7 +63,7 @@ async fn on_the_store_of_a_stopped_service_it_goes_on_where_it_was_interrupted()
 }
 
 #[tokio::test]
-async fn an_account_without_a_key_and_one_that_is_not_known_are_said() {
+async fn an_account_without_an_api_key_and_an_unknown_one_are_reported() {
     let mut deployment = Deployment::open(&[]).await;
     let unknown = deployment.run(&["learn", "--account", "nope"]).await;
     assert!(unknown.code == Some(1) && unknown.err.contains("there is no account \"nope\""), "{}", unknown.err);

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn through_the_service_and_on_its_store_a_lookup_says_the_same() {
+async fn a_lookup_says_the_same_through_the_service_and_on_its_store() {
     let mut deployment = Deployment::open(&[]).await;
     deployment.send_dead_letter("m1", "markeruser1").await;
     deployment.send(&identify("m2", "markeruser1", &json!({"city": "Markertown"}))).await;

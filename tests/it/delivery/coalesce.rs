@@ -263,7 +263,7 @@ fn far(stage: Stage) -> Progress {
 }
 
 #[test]
-fn with_more_events_coalesced_or_fewer_only_what_still_holds_of_the_progress_is_kept() {
+fn only_progress_that_still_holds_is_kept_with_more_events_coalesced_or_fewer() {
     let of = |line: &[Scenario], stage| coalesced(line).progress(far(stage));
     let searching = || Stage::Searching { page: 2, seen: 3 };
     let edits = [known(identify("")), identify("")];

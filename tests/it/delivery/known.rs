@@ -227,7 +227,7 @@ fn stale() -> Vec<Row> {
 }
 
 #[test]
-fn of_a_known_user_only_what_changed_is_sent() {
+fn only_changed_values_of_a_known_user_are_sent() {
     check(&changes());
 }
 

@@ -198,7 +198,7 @@ fn deleted() -> Vec<Row> {
 }
 
 #[test]
-fn who_is_on_the_list_is_known_by_email() {
+fn an_affiliate_on_the_list_is_known_by_email() {
     check(&known());
 }
 
@@ -213,7 +213,7 @@ fn a_list_that_is_out_of_date_changes_no_other_affiliate() {
 }
 
 #[test]
-fn what_an_unanswered_new_created_is_our_own_work_also_if_the_list_shows_it() {
+fn an_affiliate_that_an_unanswered_new_created_is_our_own_work_also_if_the_list_shows_it() {
     check(&created_meanwhile());
 }
 

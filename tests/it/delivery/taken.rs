@@ -179,6 +179,6 @@ fn the_merchants_word_stands() {
 }
 
 #[test]
-fn what_an_unanswered_new_created_is_our_own_work() {
+fn an_affiliate_that_an_unanswered_new_created_is_our_own_work() {
     check(&our_own_work());
 }

@@ -78,7 +78,7 @@ fn assert_the_rest_is_done(row: &Row, whole: &ScriptRun, at: usize, second: &Scr
 }
 
 #[test]
-fn after_any_transient_failure_the_remaining_calls_are_made_later_and_only_those() {
+fn the_remaining_calls_and_only_those_are_made_after_any_transient_failure() {
     let mut met = BTreeSet::new();
     for (failure, expected) in [("429", "retry, account pauses"), ("down", "retry"), ("lost", "retry"), ("401", "halt")]
     {
@@ -102,7 +102,7 @@ fn a_crash_during_any_call_costs_that_call_and_no_other() {
 }
 
 #[test]
-fn taken_after_an_unanswered_new_is_our_own_work_however_long_it_takes() {
+fn a_taken_e_mail_after_an_unanswered_new_is_our_own_work_however_long_it_takes() {
     for scenario in [identify("city=Paris"), identify("city=Paris").ignoring()] {
         for (failure, crashed) in [(Some("lost"), false), (None, true)] {
             let mut replies = failure.into_iter();

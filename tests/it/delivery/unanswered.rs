@@ -227,7 +227,7 @@ fn of_last_release(asked: bool) -> Progress {
 }
 
 #[test]
-fn where_the_release_before_did_not_keep_what_it_sent_the_affiliate_is_taken_to_be_created_by_the_event() {
+fn an_affiliate_is_taken_to_be_created_by_the_event_where_the_release_before_did_not_keep_what_it_sent() {
     let scenario = |asked| Scenario { progress: of_last_release(asked), ..identify("city=Paris").ignoring() };
     let other = "taken, found a3y7, affiliate 7 ACTIVE first_name=Pat, changed";
     let created = "new, search p1, get a3y7, edit 7 {first_name, city} → created a3y7 | created a3y7/7";
@@ -244,7 +244,7 @@ fn where_the_release_before_did_not_keep_what_it_sent_the_affiliate_is_taken_to_
 }
 
 #[test]
-fn what_was_sent_is_saved_before_the_call_and_cannot_be_read() {
+fn sent_values_are_saved_before_the_call_and_cannot_be_read() {
     let run = run_with(&identify("company=Initech city=Paris"), Restarts::Never, |_| None);
     let saved = serde_json::to_value(&run.store.progress).expect("serialises");
     let fields = saved["new_in_flight"].as_object().expect("saved").keys().map(String::as_str).collect::<Vec<_>>();

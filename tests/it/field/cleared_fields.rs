@@ -8,7 +8,7 @@ fn address(address: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_street_of_one_line_clears_the_second_line_told_before() {
+async fn a_street_of_one_line_clears_the_second_line_sent_before() {
     let two_lines = || address(json!({"street": "1 Main St\nSuite 5", "city": "Rome"}));
     hold(
         &[],
@@ -32,7 +32,7 @@ async fn a_street_of_one_line_clears_the_second_line_told_before() {
 }
 
 #[tokio::test]
-async fn a_country_without_a_state_that_refersion_takes_clears_the_state_told_before() {
+async fn a_country_without_a_state_that_refersion_takes_clears_the_state_sent_before() {
     let california = || address(json!({"state": "CA", "country": "US", "city": "Fresno"}));
     hold(
         &[],
@@ -62,7 +62,7 @@ async fn a_country_without_a_state_that_refersion_takes_clears_the_state_told_be
 }
 
 #[tokio::test]
-async fn nothing_is_cleared_that_was_never_told() {
+async fn a_value_that_was_never_sent_is_not_cleared() {
     hold(
         &[],
         "address1 address2",

@@ -60,7 +60,7 @@ async fn denied_and_disabled_stay_unless_an_audience_rule_of_this_service_set_it
 }
 
 #[tokio::test]
-async fn what_else_an_event_states_is_delivered_and_the_answer_says_that_the_status_stays() {
+async fn the_rest_of_the_event_is_delivered_and_the_answer_says_that_the_status_stays() {
     let event = identify("u1", json!({"email": "ann@example.com", "city": "Rome", "vip": true}));
     let (service, answers) = deliver(&[AUDIENCES], vec![vip(None), merchant_sets("DENIED"), event]).await;
     let message = answers[1].message();
@@ -69,7 +69,7 @@ async fn what_else_an_event_states_is_delivered_and_the_answer_says_that_the_sta
 }
 
 #[tokio::test]
-async fn after_a_delete_no_event_activates_the_affiliate() {
+async fn no_event_activates_the_affiliate_after_a_delete() {
     hold(
         &[AUDIENCES],
         "status",

@@ -80,7 +80,7 @@ async fn the_newest_counts_also_among_events_that_are_delivered_together() {
 }
 
 #[tokio::test]
-async fn after_a_delete_an_identify_from_before_it_brings_nobody_back_and_one_from_after_it_may() {
+async fn an_identify_from_before_a_delete_brings_nobody_back_and_one_from_after_it_may() {
     let named = |timestamp: &str| identify_at(timestamp, "u1", json!({"email": "new@example.com"}));
     let deleted = || delete("u1", json!({"timestamp": "2020-01-02T00:00:00Z"}));
     let before = "ann@example.com DISABLED";
@@ -110,7 +110,7 @@ async fn after_a_delete_an_identify_from_before_it_brings_nobody_back_and_one_fr
 }
 
 #[tokio::test]
-async fn what_was_deleted_stays_deleted_after_a_restart() {
+async fn a_deleted_user_stays_deleted_after_a_restart() {
     let (service, answers) = deliver(&[], vec![city(EARLY, "Rome"), delete("u1", json!({}))]).await;
     assert_eq!(words(&answers), "created disabled");
     let (refersion, folder) = service.stop().await;
@@ -121,7 +121,7 @@ async fn what_was_deleted_stays_deleted_after_a_restart() {
 }
 
 #[tokio::test]
-async fn with_stale_apply_the_last_arrival_counts() {
+async fn the_last_arrival_counts_with_stale_apply() {
     hold(
         &[("DELIVERY_STALE", "apply")],
         "city",

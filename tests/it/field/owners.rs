@@ -78,7 +78,7 @@ async fn an_affiliate_without_an_owner_gets_the_next_user_id_as_its_owner() {
 }
 
 #[tokio::test]
-async fn with_on_other_user_update_another_user_id_updates_the_affiliate_and_leads_to_it() {
+async fn another_user_id_updates_the_affiliate_and_leads_to_it_with_on_other_user_update() {
     hold(
         &[("DELIVERY_ON_OTHER_USER", "update")],
         "email status city",

@@ -79,7 +79,7 @@ async fn a_required_value_that_refersion_rejects_makes_a_dead_letter() {
 }
 
 #[tokio::test]
-async fn what_a_dead_letter_left_out_on_a_guess_is_sent_with_the_next_event() {
+async fn a_value_that_a_dead_letter_left_out_on_a_guess_is_sent_with_the_next_event() {
     let event = |name: &str| identify("u1", json!({"email": "ann@example.com", "firstName": name, "city": "Oslo"}));
     let known = identify("u1", json!({"email": "ann@example.com"}));
     let (service, answers) = deliver(&[], vec![known, event(&"x".repeat(300)), event("Ann")]).await;

@@ -133,7 +133,7 @@ async fn a_signature_may_be_over_the_body_in_either_form_or_over_element_0_of_an
 }
 
 #[tokio::test]
-async fn without_a_shared_secret_signatures_are_ignored() {
+async fn signatures_are_ignored_without_a_shared_secret() {
     let service = Service::start(&[]).await;
     let body = r#"{"type":"delete","userId":"1"}"#;
     let (signature, key) = (sign("abc123", body.as_bytes()), basic(API_KEY));

@@ -32,7 +32,7 @@ async fn a_response_that_waits_states_what_was_done() {
 }
 
 #[tokio::test]
-async fn what_is_left_out_of_an_event_is_said_in_its_notes() {
+async fn the_notes_of_an_event_name_what_is_left_out() {
     let service = Service::start(&[]).await;
     let odd = json!({"paypalEmail": "x", "address": {"country": "Narnia", "state": "Old Narnia"}});
     let country = "country: not a country Refersion allows, so it was left out";
@@ -173,7 +173,7 @@ async fn a_rejected_key_is_a_401_and_the_event_is_delivered_once_the_key_works()
 }
 
 #[tokio::test]
-async fn without_a_wait_the_response_comes_at_once() {
+async fn the_response_is_sent_at_once_without_a_wait() {
     let service = Service::start(&[("SERVER_WAIT", "0s")]).await;
     service.refersion.sandbox.script([Fault::Hang { effect: false }]);
     assert_eq!(send(&service, &identify("1", "jo", &json!({}))).await.brief(), "202 accepted");
@@ -227,7 +227,7 @@ async fn a_transient_failure_is_retried_within_the_wait() {
 
 /// The second event waits a hundred seconds for the rate limit when the call of the first finds the key refused.
 #[tokio::test]
-async fn a_response_that_waits_when_the_key_is_rejected_comes_at_once() {
+async fn a_waiting_response_is_sent_at_once_when_the_api_key_is_rejected() {
     let refersion =
         Refersion::with(SandboxSettings { latency: Duration::from_millis(400), ..SandboxSettings::default() }).await;
     let settings = [("SERVER_WAIT", "1h"), ("REFERSION_MAX_REQUESTS_PER_SECOND", "0.01")];
@@ -270,7 +270,7 @@ async fn a_response_that_waits_while_the_service_stops_is_accepted() {
 }
 
 #[tokio::test]
-async fn an_e_mail_that_another_affiliate_has_is_said_with_every_event_that_states_it() {
+async fn an_e_mail_that_another_affiliate_has_is_noted_with_every_event_that_states_it() {
     let service = Service::start(&[]).await;
     for (id, user) in [("1", "jo"), ("2", "al")] {
         assert_eq!(send(&service, &identify(id, user, &json!({}))).await.brief(), "200 delivered");

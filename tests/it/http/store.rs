@@ -93,7 +93,7 @@ async fn an_event_that_cannot_be_stored_must_be_sent_again() {
 
 /// If nothing of an array could be stored, all of it comes again: then it is answered, and recorded.
 #[tokio::test]
-async fn what_is_to_be_sent_again_is_not_recorded_as_refused() {
+async fn an_event_that_must_be_sent_again_is_not_recorded_as_refused() {
     let with_junk = json!([5, identify("1", "jo", &json!({}))]).to_string();
     for (appends, recorded) in [(Appends::Well, true), (Appends::Error(|| StoreError::BacklogFull(5)), false)] {
         let stub = Stub::store(appends, 9);

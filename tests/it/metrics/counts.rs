@@ -197,7 +197,7 @@ async fn pending_events_that_forget_erases_are_counted_as_dead_letters() {
 }
 
 #[tokio::test]
-async fn what_a_delivery_left_as_it_is_is_counted() {
+async fn values_that_a_delivery_does_not_change_are_counted() {
     let service = Service::start(&[]).await;
     let long = "x".repeat(60);
     for event in [

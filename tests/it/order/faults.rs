@@ -60,7 +60,7 @@ fn city(number: usize) -> String {
 
 /// What the store refuses for good is a bug or damage. It costs a pause of that event, and nobody else anything.
 #[tokio::test]
-async fn while_the_store_refuses_an_events_progress_its_calls_are_not_repeated_without_a_pause() {
+async fn calls_are_not_repeated_without_a_pause_while_the_store_refuses_their_progress() {
     let settings = [("SERVER_WAIT", "30s"), ("DELIVERY_RETRY_MIN", "1ms"), ("DELIVERY_RETRY_MAX", "1h")];
     let service = Service::start(&settings).await;
     let city = |n: usize| identify(&format!("city{n}"), "u1", &json!({"city": format!("City {n}")}));

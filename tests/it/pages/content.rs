@@ -116,7 +116,7 @@ async fn a_form_of_another_site_or_without_the_token_changes_nothing_and_is_answ
 }
 
 #[tokio::test]
-async fn where_no_token_is_set_pages_say_so_and_offer_no_change() {
+async fn pages_offer_no_change_and_say_so_where_no_token_is_set() {
     let (service, id) = service_with_a_dead_letter(&[("OPS_TOKEN", "")]).await;
     for path in ["/dead-letters".to_owned(), format!("/dead-letters/{id}")] {
         let page = get(&service, &path).await.text;
@@ -125,7 +125,7 @@ async fn where_no_token_is_set_pages_say_so_and_offer_no_change() {
 }
 
 #[tokio::test]
-async fn on_an_address_that_is_not_loopback_pages_need_the_token() {
+async fn pages_need_the_token_on_an_address_that_is_not_loopback() {
     let (service, _) = service_with_a_dead_letter(&[("OPS_LISTEN", "0.0.0.0:0")]).await;
     for path in PAGES {
         assert_eq!(get(&service, path).await.status, 401, "{path}");

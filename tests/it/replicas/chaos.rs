@@ -36,19 +36,19 @@ enum Disruption {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_processes_killed_frozen_and_stopped_every_obligation_is_met() {
+async fn every_obligation_is_met_although_three_processes_are_killed_frozen_and_stopped() {
     use Disruption::{Freeze, Kill, Stop};
     run("three processes", times(8), &[Kill, Kill, Freeze, Freeze, Stop], false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_processes_and_a_database_that_fails_every_obligation_is_met() {
+async fn every_obligation_of_three_processes_is_met_although_the_database_fails() {
     use Disruption::{CutConnections, Freeze, Kill, KillDatabase};
     run("and their database", times(8), &[KillDatabase, CutConnections, CutConnections, Kill, Freeze], true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_processes_and_a_standby_that_is_promoted_every_obligation_is_met() {
+async fn every_obligation_of_three_processes_is_met_although_the_standby_is_promoted() {
     use Disruption::{CutConnections, Freeze, Kill, Promote};
     run("and a standby", times(6), &[Promote, CutConnections, Kill, Freeze], true).await;
 }

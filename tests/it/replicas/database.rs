@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const SENDERS_PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_database_events_are_refused_with_503_and_all_goes_on_once_it_is_back() {
+async fn events_are_refused_with_503_without_a_database_and_all_goes_on_once_it_is_back() {
     let Some(mut cluster) = Cluster::on_own_server(SandboxSettings::default()).await else { return };
     let processes = [cluster.process(&[]), cluster.process(&[])];
     until_owned(&processes).await;
@@ -190,7 +190,7 @@ async fn a_connection_to_a_server_that_only_reads_is_a_dead_one() {
 
 /// A commit is acknowledged once the standby has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_synchronous_standby_is_away_no_event_is_confirmed() {
+async fn no_event_is_confirmed_while_the_synchronous_standby_is_away() {
     let Some((cluster, mut standby)) = Cluster::with_standby(SandboxSettings::default()).await else { return };
     let process = cluster.process(&[]);
     until_owned(std::slice::from_ref(&process)).await;

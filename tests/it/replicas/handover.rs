@@ -74,7 +74,7 @@ async fn an_account_whose_owner_is_asked_for_it_moves_between_two_deliveries() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_a_rolling_restart_no_answer_is_other_than_2xx_429_or_503() {
+async fn every_answer_is_2xx_429_or_503_under_a_rolling_restart() {
     let Some(cluster) = Cluster::start().await else { return };
     let mut processes: Vec<_> = (0..3).map(|_| cluster.process(&[])).collect();
     until_owned(&processes).await;

@@ -21,7 +21,7 @@ async fn replay(process: &Process) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_replayed_at_another_process_is_delivered_by_the_owner() {
+async fn an_event_that_is_replayed_at_another_process_is_delivered_by_the_owner() {
     let Some(cluster) = Cluster::start().await else { return };
     let processes = cluster.processes_with_owner(2, &[], &[]).await;
     let words = "Your account plan does not support this feature (error 1).";

@@ -19,7 +19,7 @@ async fn without_hints() -> Option<Cluster> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_hints_the_answer_of_another_process_states_the_outcome_and_a_halt() {
+async fn the_answer_of_another_process_states_the_outcome_and_a_halt_without_hints() {
     let Some(cluster) = without_hints().await else { return };
     let processes = owner_and_another(&cluster, &LONG).await;
     let send = async |event: &Value| within(post(&processes[1].server, event)).await.expect("answered");
@@ -35,7 +35,7 @@ async fn without_hints_the_answer_of_another_process_states_the_outcome_and_a_ha
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_hints_the_answer_of_another_process_does_not_wait_for_the_end_of_a_pause() {
+async fn the_answer_of_another_process_does_not_wait_for_the_end_of_a_pause_without_hints() {
     let Some(cluster) = without_hints().await else { return };
     let processes = owner_and_another(&cluster, &LONG).await;
     cluster.refersion.sandbox.script([Fault::too_many_calls(Some(3_600))]);

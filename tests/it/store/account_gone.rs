@@ -146,7 +146,7 @@ async fn moved_dead_letters_are_appended_to_the_other_account_in_the_order_of_th
 }
 
 #[tokio::test]
-async fn what_the_other_account_has_already_and_what_was_erased_stays_where_it_is() {
+async fn dead_letters_that_the_other_account_has_already_or_that_were_erased_stay_where_they_are() {
     every(async |store| {
         let ids = set_aside_events(store, &["a", "b", "c", "d"]).await;
         let keys = {

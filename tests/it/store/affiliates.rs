@@ -49,7 +49,7 @@ async fn an_affiliate_is_remembered_with_everything_known_of_it() {
 }
 
 #[tokio::test]
-async fn an_id_once_learnt_is_kept_when_it_is_not_said_again() {
+async fn an_id_is_kept_when_a_later_answer_does_not_have_it() {
     every(async |store| {
         let keys = store.keys(&["u1"]);
         store.teach("a", &["u1"], remember("code", keys.clone())).await;

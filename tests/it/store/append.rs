@@ -24,7 +24,7 @@ async fn an_appended_event_is_complete_after_a_restart() {
 }
 
 #[tokio::test]
-async fn bodies_of_every_size_come_back_to_the_byte() {
+async fn bodies_of_every_size_are_read_back_to_the_byte() {
     every(async |store| {
         let bodies = [0, 1, 255, 256, 257, 8_191, 100_000].map(|length| vec![b'x'; length]);
         for (n, body) in bodies.iter().enumerate() {
@@ -169,7 +169,7 @@ async fn a_reader_that_reads_while_others_append_misses_none() {
 }
 
 #[tokio::test]
-async fn after_close_every_call_says_closed() {
+async fn every_call_says_closed_after_close() {
     every(async |store| {
         let seq = store.append("a", &["u1"]).await;
         let unit = refersion_destination::scheduling::Unit::of(seq);

@@ -42,7 +42,7 @@ async fn pages_bring_every_dead_letter_once_in_order() {
 }
 
 #[tokio::test]
-async fn the_newest_come_first_page_by_page_and_a_filter_holds() {
+async fn dead_letters_are_listed_newest_first_page_by_page_with_a_filter() {
     every(async |store| {
         let mut expected = Vec::new();
         for n in 0..7 {

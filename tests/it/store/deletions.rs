@@ -166,7 +166,7 @@ async fn a_moment_is_removed_once_the_receipt_of_its_event_has_passed() {
 }
 
 #[tokio::test]
-async fn of_events_that_were_settled_together_the_last_receipt_counts() {
+async fn the_last_receipt_of_events_that_were_settled_together_counts() {
     every(async |store| {
         let mut seqs = Vec::new();
         for (name, received_at) in [("identify", 20), ("another", 21), ("delete", 30)] {
@@ -185,7 +185,7 @@ async fn of_events_that_were_settled_together_the_last_receipt_counts() {
 }
 
 #[tokio::test]
-async fn of_many_moments_all_that_have_passed_are_removed() {
+async fn all_of_many_moments_that_have_passed_are_removed() {
     every(async |store| {
         let users: Vec<String> = (0..1_200).map(|n| format!("u{n}")).collect();
         let deletes = users.iter().map(|user| delete_of(store, user, 20, 15)).collect();

@@ -94,7 +94,7 @@ async fn a_pending_event_keeps_no_other_id_from_being_forgotten() {
 const TIMES: usize = 5;
 
 #[tokio::test]
-async fn of_many_events_those_that_are_settled_are_forgotten_and_the_others_stay() {
+async fn settled_events_among_many_are_forgotten_and_the_others_stay() {
     every(async |store| {
         let events = (0..12_000).map(|n| store.event(&format!("e{n}"), &["u1"], 0)).collect();
         let appended = store.store().append(events).await.expect("appended");

@@ -36,7 +36,7 @@ async fn a_dead_letter_that_is_replayed_elsewhere_comes_after_all_pending_events
 }
 
 #[tokio::test]
-async fn what_the_owner_has_begun_is_in_flight_elsewhere_and_what_it_has_not_is_erased() {
+async fn events_that_the_owner_has_begun_are_in_flight_elsewhere_and_others_are_erased() {
     let Some((owner, other)) = owner_and_other().await else { return };
     let [head, follower, last]: [Seq; 3] = [
         owner.append("head", &["u1"]).await,
@@ -57,7 +57,7 @@ async fn what_the_owner_has_begun_is_in_flight_elsewhere_and_what_it_has_not_is_
 }
 
 #[tokio::test]
-async fn what_was_begun_by_a_process_that_is_gone_is_in_flight_nowhere() {
+async fn an_event_begun_by_a_process_that_is_gone_is_in_flight_nowhere() {
     let Some((owner, other)) = owner_and_other().await else { return };
     let begun = unit(&[owner.append("a", &["u1"]).await]);
     owner.save(&begun, &progress(1)).await;

@@ -193,7 +193,7 @@ async fn nothing_of_an_erased_body_is_on_disk_whatever_came_between() {
 
 /// Where most of what is around it was erased, a body is moved; and after that it ends as any other.
 #[tokio::test]
-async fn what_erased_bodies_leave_is_removed_although_some_still_wait_between_them() {
+async fn rows_of_erased_bodies_are_removed_although_pending_ones_are_between_them() {
     let mut history = History::new(2);
     history.append(4_000).await;
     let mut kept = history.pending.split_off(&Seq(0));

@@ -52,7 +52,7 @@ async fn a_call_that_fails_at_its_last_event_appended_none_and_leaves_its_ids_un
 
 /// Jobs of one group commit together, but one that fails takes nobody along.
 #[tokio::test]
-async fn of_calls_at_once_exactly_those_fail_that_cannot_be_done() {
+async fn only_calls_that_cannot_be_done_fail_among_calls_at_once() {
     for how in ["ABORT", "FAIL"] {
         let (mut store, outside) = TestStore::sqlite();
         sabotage(&outside, how, "INSERT ON bodies", "length(NEW.body) = 5");
@@ -81,7 +81,7 @@ async fn of_calls_at_once_exactly_those_fail_that_cannot_be_done() {
 
 /// A failure that rolls the whole transaction back: an append that was answered with success is found again.
 #[tokio::test]
-async fn of_calls_at_once_those_that_succeeded_are_there_though_sqlite_rolled_back() {
+async fn calls_at_once_that_succeeded_are_stored_although_sqlite_rolled_back() {
     let (mut store, outside) = TestStore::sqlite();
     sabotage(&outside, "ROLLBACK", "INSERT ON bodies", "length(NEW.body) = 5");
     let name = |n: usize| if n % 10 == 9 { format!("boom{}", n / 10) } else { format!("e{n}") };
@@ -159,7 +159,7 @@ async fn progress_that_could_not_be_saved_was_not() {
 }
 
 #[tokio::test]
-async fn of_dead_letters_that_are_replayed_together_all_wait_or_none() {
+async fn all_dead_letters_that_are_replayed_together_are_pending_or_none() {
     let (store, outside) = TestStore::sqlite();
     let [a, b] = [store.die("a", &["u1"]).await, store.die("b", &["u1"]).await];
     sabotage(&outside, "ABORT", "INSERT ON bodies", "NEW.body = x'62'");

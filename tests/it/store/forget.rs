@@ -115,7 +115,7 @@ async fn a_user_is_reached_through_all_that_leads_from_one_key_to_the_next() {
 }
 
 #[tokio::test]
-async fn among_many_others_a_user_is_found() {
+async fn a_user_is_found_among_many_others() {
     every(async |store| {
         let mut events: Vec<NewEvent> =
             (0..11_000).map(|n| store.event(&n.to_string(), &[&format!("u{n}")], 0)).collect();

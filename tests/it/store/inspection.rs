@@ -108,7 +108,7 @@ async fn a_filter_that_fits_few_of_many_pending_events_ends_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_became_of_an_event_is_known_until_it_has_left_the_window() {
+async fn the_outcome_of_an_event_is_known_until_it_has_left_the_window() {
     every(async |store| {
         let seqs = [
             store.append("pending", &["u1"]).await,

@@ -52,7 +52,7 @@ async fn an_earlier_event_of_the_user_counts_unless_the_owner_has_read_up_to_it_
 }
 
 #[tokio::test]
-async fn of_thousands_that_wait_each_is_found() {
+async fn each_of_thousands_of_pending_events_is_found() {
     every(async |store| {
         let events = (0..5_000).map(|n| store.event(&n.to_string(), &[&format!("u{n}")], 0)).collect();
         store.store().append(events).await.expect("appended");

@@ -93,7 +93,7 @@ async fn a_refused_event_is_known_is_never_pending_and_is_no_repeat_when_it_is_s
 }
 
 #[tokio::test]
-async fn what_append_does_not_append_is_recorded_with_its_reason() {
+async fn an_event_that_append_does_not_append_is_recorded_with_its_reason() {
     every(async |store| {
         let only = |if_unknown| KnownUsersOnly { none_pending_up_to: None, deleted_at: None, if_unknown };
         let unknown = NewEvent {
@@ -272,7 +272,7 @@ async fn an_accept_does_not_wait_for_a_full_buffer_and_what_did_not_fit_in_is_co
 }
 
 #[tokio::test]
-async fn what_is_not_written_yet_is_written_when_the_store_is_closed() {
+async fn entries_that_are_not_written_yet_are_written_when_the_store_is_closed() {
     every(async |store| {
         store.store().recorded().record(refused(store, "refused", &["u1"], 1));
         assert_eq!(outcomes(store).await, [""; 0]);

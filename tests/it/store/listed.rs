@@ -62,7 +62,7 @@ async fn a_page_that_is_stored_twice_adds_nobody_twice() {
 }
 
 #[tokio::test]
-async fn what_an_event_has_brought_stays_as_it_is() {
+async fn an_affiliate_known_from_an_event_is_not_changed_by_the_list() {
     every(async |store| {
         store.teach("a", &["u1"], remember("one", store.keys(&["u1", "new@x.io"]))).await;
         // The page was read before the event changed the e-mail.

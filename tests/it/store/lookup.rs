@@ -146,7 +146,7 @@ async fn an_event_is_found_by_its_message_id_and_a_delete_with_its_user() {
 }
 
 #[tokio::test]
-async fn that_a_user_was_deleted_is_found_as_long_as_it_is_kept() {
+async fn the_deletion_of_a_user_is_found_as_long_as_it_is_kept() {
     every(async |store| {
         store.teach("a", &["u1"], remember("code", store.keys(&["u1", "a@x.io"]))).await;
         let mut changes = erase(store.keys(&["u1"]));
@@ -270,7 +270,7 @@ async fn a_block_goes_with_its_last_row() {
 
 /// Another account's transaction has drawn a seq and not committed when the seqs above it fill a block.
 #[tokio::test]
-async fn no_event_is_missed_that_commits_after_events_with_higher_seqs() {
+async fn an_event_that_commits_after_higher_seqs_is_not_missed() {
     let Some(schema) = Postgres::new() else { return };
     let mut late = super::several_processes::connect(&schema).await;
     let client = super::several_processes::connect(&schema).await;

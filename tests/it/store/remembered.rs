@@ -76,7 +76,7 @@ async fn a_settlement_that_is_refused_keeps_nothing_and_progress_may_keep_it() {
 
 /// An event that was begun before a user was erased does not bring back what it was begun with.
 #[tokio::test]
-async fn what_was_erased_meanwhile_does_not_come_back() {
+async fn pieces_that_were_erased_meanwhile_are_not_stored_again() {
     every(async |store| {
         store.teach("a", &["u1"], keep(kept(store, "u1", None, "one", 50))).await;
         let begun = store.begin(store.append("b", &["u1"]).await).await;
@@ -197,7 +197,7 @@ async fn a_lookup_by_either_key_shows_names_and_when_it_ends() {
 }
 
 #[tokio::test]
-async fn compaction_removes_what_has_expired_and_what_is_above_the_limits_the_oldest_first() {
+async fn compaction_removes_expired_pieces_and_the_oldest_above_the_limits() {
     every(async |store| {
         let compact = async |store: &TestStore, traits: i64, max_traits: TraitsLimits| {
             let before = Retention { traits: Timestamp(traits), max_traits, ..Retention::default() };

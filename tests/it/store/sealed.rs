@@ -46,7 +46,7 @@ async fn a_removed_key_is_gone_after_a_restart_and_the_others_stay() {
 }
 
 #[tokio::test]
-async fn of_keys_that_are_handed_in_together_all_are_kept_or_none() {
+async fn all_api_keys_that_are_handed_in_together_are_kept_or_none() {
     let (store, outside) = TestStore::sqlite();
     store.store().keep_keys(vec![sealed("a", b"1"), sealed("b", b"1")]).await.expect("kept");
     let before = kept(&store).await;

@@ -193,7 +193,7 @@ async fn a_settlement_whose_connection_breaks_while_it_commits_fails_and_is_aske
 }
 
 #[tokio::test]
-async fn while_the_server_is_away_every_call_fails_at_once_and_all_goes_on_when_it_is_back() {
+async fn every_call_fails_at_once_while_the_server_is_away_and_all_goes_on_when_it_is_back() {
     let Some(mut server) = Server::start(Durability::Full) else { return };
     let url = schema_of(&server.url(), "away");
     let mut store = TestStore::start(Box::new(Postgres::at(url)), UNLIMITED).await;

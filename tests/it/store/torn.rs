@@ -107,7 +107,7 @@ async fn a_wal_with_garbage_at_its_end_gives_a_prefix_of_the_commits() {
 
 /// Many callers append at once while the files are copied again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_was_appended_before_a_copy_made_amidst_writing_is_in_it() {
+async fn a_copy_made_amidst_writing_has_every_event_appended_before_it() {
     let (store, outside) = TestStore::sqlite();
     let answered = Arc::new(AtomicUsize::new(0));
     let (log, count) = (Arc::clone(store.store()), Arc::clone(&answered));

@@ -174,7 +174,7 @@ fn nothing_of_version_5_is_left() {
 
 /// The process ends just before the commit, with most of what it wrote in the WAL already.
 #[test]
-fn interrupted_halfway_the_file_is_still_of_version_5() {
+fn an_interrupted_migration_leaves_the_file_at_version_5() {
     let folder = TempDir::new().expect("a folder");
     let mut connection = version_5(&folder);
     connection.pragma_update(None, "cache_size", 1).expect("a small cache, so that pages are written early");

@@ -60,7 +60,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
 
     #[test]
-    fn coalesced_or_one_by_one_it_ends_the_same(
+    fn events_have_the_same_result_coalesced_or_one_by_one(
         world in world(),
         before in vec(any_event(&WHOM), 0..3),
         events in vec(any_event(&WHOM), 1..8),
@@ -79,7 +79,7 @@ proptest! {
     /// One by one, what an Engage event states of an affiliate that is gone is lost until another event finds out; together it need
     /// not be. Events with other keys go to Peter's affiliate or to another, depending on what is remembered by then.
     #[test]
-    fn where_refersion_has_lost_a_remembered_affiliate_nothing_is_lost_by_coalescing(
+    fn coalescing_loses_nothing_where_refersion_has_lost_a_remembered_affiliate(
         events in vec(identify(&["u1 peter@x.io", "u1"], true), 1..8),
         policy in policy(),
     ) {

@@ -9,7 +9,7 @@ use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::Value;
 
 #[tokio::test]
-async fn after_a_failed_request_for_many_each_edit_is_sent_by_itself() {
+async fn each_edit_is_sent_by_itself_after_a_failed_request_for_many() {
     for (fault, reads) in [
         (Fault::status(500), 0),
         (Fault::html(200), 0),
@@ -127,7 +127,7 @@ async fn a_429_to_a_request_for_many_pauses_the_account_and_counts_as_a_failure_
 }
 
 #[tokio::test]
-async fn killed_while_a_request_for_many_hangs_each_edit_is_sent_again_and_has_its_effect_once() {
+async fn each_edit_is_sent_again_and_has_its_effect_once_after_a_kill_while_a_request_for_many_hangs() {
     for effect in [false, true] {
         let refersion = Refersion::start().await;
         let folder = tempfile::tempdir().expect("a folder");
@@ -157,7 +157,7 @@ async fn killed_while_a_request_for_many_hangs_each_edit_is_sent_again_and_has_i
 
 /// The events are handed back, and delivered after the next start.
 #[tokio::test]
-async fn stopped_while_many_events_are_pending_none_is_lost_or_doubled() {
+async fn a_stop_while_many_events_are_pending_loses_and_doubles_none() {
     let settings = [("REFERSION_TIMEOUT", "500ms"), ("REFERSION_CONCURRENCY", "1")];
     let (service, _) = knowing(Refersion::start().await, 3 * FULL, &settings).await;
     service.refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }]);
