@@ -11,7 +11,7 @@
 //! events are read while the store is opened, which takes longer the more events are within the deduplication window; a worker reads the
 //! log ahead of its deliveries, in portions. `/readyz` answers 200 from the moment the listeners are bound. Recovery after a crash is the
 //! same: what was in flight is pending again. Accounts share the store, the listeners and the clock. Accounts that are not configured share
-//! their connections to Refersion, too; `merchant_registry` admits them, within the limits of `key_verification`.
+//! their connections to Refersion, too; `merchant_registry` admits them, within the limits of `api_key_verification`.
 //!
 //! Stop order (the graceful shutdown): new requests are refused; requests in flight are answered; the workers hand back calls that were not
 //! sent, and requests in flight to Refersion finish; accounts of which nothing is in flight are left to other processes. All of that has
@@ -19,10 +19,10 @@
 //! still in flight at the deadline are delivered after the next start; none is lost. If the store fails for good or a worker panics, the
 //! service ends with an error, so that its supervisor restarts it.
 
+mod api_key_verification;
 mod connect;
 mod context;
 mod directory;
-mod key_verification;
 mod merchant_registry;
 mod open_files;
 mod open_store;
@@ -225,7 +225,7 @@ async fn new_registry(context: &AppContext) -> Result<NewAccounts, ServeError> {
     let configured: Vec<AccountName> = accounts.iter().map(|account| account.name.clone()).collect();
     let (mut known, mut merchants) = (configured.clone(), None);
     if config.segment.accept_any_api_key {
-        let mut keys = merchant_registry::open_stored_keys(&config.store.seal_keys, &**store).await?;
+        let mut keys = merchant_registry::open_stored_api_keys(&config.store.seal_keys, &**store).await?;
         keys.retain(|(name, _)| !configured.contains(name));
         known.extend(keys.iter().map(|(name, _)| name.clone()));
         merchants = Some(MerchantRegistry::new(context.clone(), keys)?);

@@ -47,7 +47,7 @@
 //! | what is erased, and when: bodies; users | `store/mod.rs`, `store/sqlite/bodies.rs`, `store/sqlite/maintenance.rs`; `store/sqlite/erase.rs`, `store/postgres/erase.rs` |
 //! | calls per second, in flight; pause and halt (circuit breaker) | `scheduling/rate_limit.rs`, `scheduling/concurrency_limit.rs`; `scheduling/circuit_breaker.rs` |
 //! | who owns an account; who settles | `scheduling/assignment.rs`, `store/ownership.rs`, `store/postgres/ownership.rs`; `store/postgres/settle.rs` |
-//! | start and stop; reload (SIGHUP), a changed API key; what needs a restart | `app.rs`; `app/reload.rs`; `config/keys.rs`, `config/changes.rs` |
+//! | start and stop; reload (SIGHUP), a changed API key; what needs a restart | `app.rs`; `app/reload.rs`; `config/settings.rs`, `config/changes.rs` |
 //! | event types; fields of Refersion, and what fills them | `segment/event.rs`; `domain/field.rs`, `mapping/contact.rs`, `mapping/identify.rs` |
 //! | who may send, who may operate | `segment/authenticator.rs`, `http/account_registry.rs`; `admin/access.rs` |
 //!

@@ -6,7 +6,7 @@
 //! keyed hashes of the account, so they are made anew, by the rules of the other account. The commands that open the store themselves use the
 //! same functions. Deliberately absent: discarding, which is that of any dead letter.
 
-use crate::domain::{AccountName, SealedKey, Timestamp};
+use crate::domain::{AccountName, SealedApiKey, Timestamp};
 use crate::mapping::{self, Rules};
 use crate::segment::Event;
 use crate::store::{DeadLetter, MovedDeadLetter, NewEvent, Replay, ReplayResult, Store, StoreError};
@@ -51,7 +51,7 @@ pub async fn set_aside(
     account: &AccountName,
     now: Timestamp,
 ) -> Result<Result<SetAside, AccountInUse>, StoreError> {
-    if let Some(why) = in_use(configured, &store.kept_keys().await?, account) {
+    if let Some(why) = in_use(configured, &store.kept_api_keys().await?, account) {
         return Ok(Err(why));
     }
     let Some(events) = store.set_aside(account, now, PORTION).await? else {
@@ -62,7 +62,7 @@ pub async fn set_aside(
 }
 
 /// Why the account is not gone, as far as the configuration and the kept keys tell.
-fn in_use(configured: &[AccountName], kept: &[SealedKey], account: &AccountName) -> Option<AccountInUse> {
+fn in_use(configured: &[AccountName], kept: &[SealedApiKey], account: &AccountName) -> Option<AccountInUse> {
     if configured.contains(account) {
         return Some(AccountInUse::Configured(account.clone()));
     }
@@ -75,7 +75,7 @@ pub async fn can_deliver(
     configured: &[AccountName],
     account: &AccountName,
 ) -> Result<bool, StoreError> {
-    Ok(in_use(configured, &store.kept_keys().await?, account).is_some())
+    Ok(in_use(configured, &store.kept_api_keys().await?, account).is_some())
 }
 
 /// Moves dead letters of accounts that are gone to the account `to`, which has these `rules`, in the order of their ids; the result for each.
@@ -86,13 +86,13 @@ pub async fn move_dead_letters(
     (to, rules): (&AccountName, &Rules),
     ids: &[i64],
 ) -> Result<Vec<ReplayResult>, StoreError> {
-    let kept = store.kept_keys().await?;
-    let is_gone = |account: &str| in_use(configured, &kept, &AccountName::from(account.to_owned())).is_none();
+    let kept = store.kept_api_keys().await?;
+    let is_unconfigured = |account: &str| in_use(configured, &kept, &AccountName::from(account.to_owned())).is_none();
     let (mut moved, mut results) = (Vec::new(), Vec::new());
     for id in ids.iter().copied().collect::<BTreeSet<i64>>() {
         let letter = match store.dead_letter(id).await? {
             None => Err(Replay::Missing),
-            Some(letter) if is_gone(&letter.account) => as_received_by(store, (to, rules), &letter),
+            Some(letter) if is_unconfigured(&letter.account) => as_received_by(store, (to, rules), &letter),
             Some(_) => Err(Replay::AccountExists),
         };
         match letter {
@@ -119,5 +119,5 @@ fn as_received_by(
     let user = mapping::user(&event, rules);
     // Whether its user is known is decided when it is delivered.
     let event = NewEvent::received(to, store.hash_key(), (&event, text), &user, letter.received_at);
-    if event.keys.is_empty() { Err(Replay::NoUser) } else { Ok(event) }
+    if event.user_keys.is_empty() { Err(Replay::NoUser) } else { Ok(event) }
 }

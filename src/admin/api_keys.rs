@@ -67,7 +67,7 @@ pub(super) async fn list(
     let limit = page_size(query.limit)?;
     let wanted = query.public_key.as_deref().map(|public| account_of(&admin, public)).transpose()?;
     let after = query.after.unwrap_or_default();
-    let kept = admin.store.kept_keys().await?.into_iter().map(|key| key.account);
+    let kept = admin.store.kept_api_keys().await?.into_iter().map(|key| key.account);
     let fits = |account: &AccountName| {
         account.as_str() > after.as_str() && wanted.as_ref().is_none_or(|wanted| wanted == account)
     };
@@ -93,7 +93,7 @@ pub(super) async fn remove(
     ApiPath(account): ApiPath<String>,
 ) -> ApiResult<RemovedKey> {
     let name = AccountName::from(account.clone());
-    if !admin.accounts.remove_key(&name).await? {
+    if !admin.accounts.remove_api_key(&name).await? {
         return Err(Problem::NotFound(format!("no key of an account {account:?} is kept")));
     }
     tracing::info!(%account, "an operator removed the API key of an account");

@@ -37,7 +37,7 @@ pub trait AccountDirectory: Send + Sync {
 
     /// Removes the API key of an account that is not configured, and ends its worker; returns whether there was one. The account's
     /// events stay.
-    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError>;
+    async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError>;
 }
 
 /// An account that has a worker.
@@ -101,7 +101,7 @@ pub async fn known_account(
     if account == AccountName::main()
         || configured.contains(&account)
         || store.knows_account(&account).await?
-        || store.kept_keys().await?.iter().any(|key| key.account == account)
+        || store.kept_api_keys().await?.iter().any(|key| key.account == account)
     {
         return Ok(Ok(account));
     }

@@ -1,14 +1,14 @@
 //! What the pages that connect a source are made of: the app at Segment, and the check of a merchant's Refersion key.
 //!
-//! In: the configuration. Out: the pages' parts. Invariants: a key is asked about within the limits of `key_verification`, by a
+//! In: the configuration. Out: the pages' parts. Invariants: a key is asked about within the limits of `api_key_verification`, by a
 //! call that changes nothing; nothing is stored, because the key arrives again with the first event.
 
+use super::api_key_verification::ApiKeyVerifier;
 use super::context::AppContext;
-use super::key_verification::KeyVerifier;
 use super::{Addresses, ServeError, reachable};
 use crate::domain::{AccountName, ApiKey};
-use crate::http::{AdmissionError, Connect, KeyCheck, KeyProblem};
-use crate::refersion::{ConnectionPool, KeyVerification};
+use crate::http::{AdmissionError, ApiKeyCheck, ApiKeyProblem, Connect};
+use crate::refersion::{ApiKeyVerification, ConnectionPool};
 use crate::segment_api::{App, OauthApp};
 use crate::telemetry::LogThrottle;
 use async_trait::async_trait;
@@ -41,9 +41,9 @@ pub(super) fn pages(context: &AppContext, addresses: Addresses) -> Result<Option
         redirect_url,
         auth_base_url: connect.auth_base_url.clone(),
         seal_keys: config.store.seal_keys.clone(),
-        key_check: Arc::new(MerchantKeys {
+        api_key_check: Arc::new(MerchantApiKeys {
             context: context.clone(),
-            verifier: KeyVerifier::new(),
+            verifier: ApiKeyVerifier::new(),
             failures: LogThrottle::new(),
         }),
         clock: context.clock,
@@ -51,15 +51,15 @@ pub(super) fn pages(context: &AppContext, addresses: Addresses) -> Result<Option
 }
 
 /// Asks Refersion about keys.
-struct MerchantKeys {
+struct MerchantApiKeys {
     context: AppContext,
-    verifier: KeyVerifier<()>,
+    verifier: ApiKeyVerifier<()>,
     failures: LogThrottle,
 }
 
 #[async_trait]
-impl KeyCheck for MerchantKeys {
-    async fn check(&self, key: &ApiKey) -> Result<AccountName, KeyProblem> {
+impl ApiKeyCheck for MerchantApiKeys {
+    async fn check(&self, key: &ApiKey) -> Result<AccountName, ApiKeyProblem> {
         let config = self.context.config();
         let hash_key = self.context.store.hash_key();
         self.verifier.admit_once(hash_key.key_pair(key), self.verifier.with_permit(self.verify(key))).await?;
@@ -67,21 +67,21 @@ impl KeyCheck for MerchantKeys {
         match configured.iter().find(|account| account.api_key.public() == key.public()) {
             Some(account) if account.api_key.is_same_pair(key) => Ok(account.name.clone()),
             None if config.segment.accept_any_api_key => Ok(hash_key.account(key)),
-            Some(_) | None => Err(KeyProblem::NotServed),
+            Some(_) | None => Err(ApiKeyProblem::NotServed),
         }
     }
 }
 
-impl MerchantKeys {
+impl MerchantApiKeys {
     async fn verify(&self, key: &ApiKey) -> Result<(), AdmissionError> {
         let config = self.context.config();
         let configured = config.every_account().into_iter().find(|account| account.api_key.is_same_pair(key));
         let base_url = configured.map_or_else(|| config.refersion.base_url.clone(), |account| account.base_url);
         let client = ConnectionPool::new(&base_url, config.refersion.timeout).and_then(|pool| pool.client(key));
-        match client.map_err(|_| AdmissionError::KeyUnverified)?.verify_key().await {
-            KeyVerification::Accepted => Ok(()),
-            KeyVerification::Rejected => Err(AdmissionError::KeyRejected),
-            KeyVerification::Unknown { reason, .. } => {
+        match client.map_err(|_| AdmissionError::KeyUnverified)?.verify_api_key().await {
+            ApiKeyVerification::Accepted => Ok(()),
+            ApiKeyVerification::Rejected => Err(AdmissionError::KeyRejected),
+            ApiKeyVerification::Unknown { reason, .. } => {
                 if self.failures.may_log(Instant::now()) {
                     tracing::warn!(
                         "cannot verify a merchant's API key with Refersion: {reason} (further failures are not logged for 10 s)"

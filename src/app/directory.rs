@@ -41,8 +41,8 @@ impl AccountDirectory for Directory {
         self.registry.wake_accounts_with_pending_events();
     }
 
-    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError> {
-        self.registry.remove_key(account).await
+    async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError> {
+        self.registry.remove_api_key(account).await
     }
 }
 

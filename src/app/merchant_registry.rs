@@ -14,13 +14,13 @@
 //! An account whose key is removed gets no new worker before the old one has ended, so it has one run loop at most.
 
 use super::ServeError;
+use super::api_key_verification::{Admission, ApiKeyVerifier};
 use super::context::AppContext;
-use super::key_verification::{Admission, KeyVerifier};
 use crate::account_signals::AccountSignals;
 use crate::config::{AccountConfig, Config};
-use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedKey, open_seal};
+use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedApiKey, open_seal};
 use crate::http::{AccountEndpoint, AdmissionError, MerchantAccounts};
-use crate::refersion::{ClientBuildError, ConnectionPool, KeyVerification};
+use crate::refersion::{ApiKeyVerification, ClientBuildError, ConnectionPool};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{LogThrottle, Meter};
 use crate::worker::Worker;
@@ -48,7 +48,7 @@ struct SharedRegistry {
     meter: Meter,
     seal_key: SealKey,
     pool: ArcSwap<ConnectionPool>,
-    verifier: KeyVerifier,
+    verifier: ApiKeyVerifier,
     /// For failures that a request can cause.
     log_throttle: LogThrottle,
     /// Held while a key is written to the store and then to `accounts`, so that both hold the same key of an account.
@@ -61,7 +61,7 @@ struct SharedRegistry {
 type MerchantsByName = HashMap<AccountName, MerchantAccount>;
 
 struct MerchantAccount {
-    key: ApiKey,
+    api_key: ApiKey,
     /// `None` until the account's first request, or until it has pending events.
     active: Option<ActiveAccount>,
 }
@@ -82,13 +82,16 @@ impl ActiveAccount {
 }
 
 /// The API keys of the store, with the accounts they are of.
-pub(super) type StoredKeys = Vec<(AccountName, ApiKey)>;
+pub(super) type StoredApiKeys = Vec<(AccountName, ApiKey)>;
 
 /// Opens every sealed key of the store; an error if one of them cannot be opened. A key that only a later one of `seal_keys`
 /// opens is sealed again with the first.
-pub(super) async fn open_stored_keys(seal_keys: &[SealKey], store: &dyn Store) -> Result<StoredKeys, ServeError> {
+pub(super) async fn open_stored_api_keys(
+    seal_keys: &[SealKey],
+    store: &dyn Store,
+) -> Result<StoredApiKeys, ServeError> {
     let first = seal_keys.first().ok_or(ServeError::NoSealKey)?;
-    let sealed = store.kept_keys().await?;
+    let sealed = store.kept_api_keys().await?;
     let opened: Vec<_> = sealed.iter().filter_map(|key| Some((&key.account, open_seal(seal_keys, key)?))).collect();
     if opened.len() < sealed.len() {
         return Err(ServeError::CannotOpenKeys { unopened: sealed.len() - opened.len(), stored: sealed.len() });
@@ -97,7 +100,7 @@ pub(super) async fn open_stored_keys(seal_keys: &[SealKey], store: &dyn Store) -
     let resealed: Vec<_> = by_later.map(|(account, opened)| seal(first, account, &opened.api_key)).collect();
     if !resealed.is_empty() {
         let count = resealed.len();
-        store.keep_keys(resealed).await?;
+        store.keep_api_keys(resealed).await?;
         tracing::info!(
             count,
             "sealed API keys again with the first seal key; the other keys in STORE_SEAL_KEY are no longer needed"
@@ -106,7 +109,7 @@ pub(super) async fn open_stored_keys(seal_keys: &[SealKey], store: &dyn Store) -
     Ok(opened.into_iter().map(|(account, opened)| (account.clone(), opened.api_key)).collect())
 }
 
-fn seal(seal_key: &SealKey, account: &AccountName, key: &ApiKey) -> SealedKey {
+fn seal(seal_key: &SealKey, account: &AccountName, key: &ApiKey) -> SealedApiKey {
     let mut nonce = SealNonce::default();
     rand::rng().fill_bytes(&mut nonce);
     seal_key.seal(account, key, &nonce)
@@ -114,18 +117,19 @@ fn seal(seal_key: &SealKey, account: &AccountName, key: &ApiKey) -> SealedKey {
 
 impl MerchantRegistry {
     /// A registry of the accounts with these keys, none of them active.
-    pub(super) fn new(context: AppContext, keys: StoredKeys) -> Result<Self, ServeError> {
+    pub(super) fn new(context: AppContext, keys: StoredApiKeys) -> Result<Self, ServeError> {
         let config = context.config();
         let seal_key = config.store.seal_keys.first().cloned().ok_or(ServeError::NoSealKey)?;
         let pool = ArcSwap::from_pointee(new_pool(&config)?);
-        let accounts = keys.into_iter().map(|(name, key)| (name, MerchantAccount { key, active: None })).collect();
+        let accounts =
+            keys.into_iter().map(|(name, api_key)| (name, MerchantAccount { api_key, active: None })).collect();
         let meter = context.metrics.of_arrived();
         Ok(Self(Arc::new(SharedRegistry {
             context,
             meter,
             seal_key,
             pool,
-            verifier: KeyVerifier::new(),
+            verifier: ApiKeyVerifier::new(),
             log_throttle: LogThrottle::new(),
             writing: tokio::sync::Mutex::default(),
             accounts: Mutex::new(accounts),
@@ -149,11 +153,11 @@ impl MerchantRegistry {
         let mut accounts = self.0.accounts.lock();
         for (name, account) in accounts.iter_mut() {
             let Some(active) = &mut account.active else { continue };
-            match pool.client(&account.key) {
+            match pool.client(&account.api_key) {
                 Ok(client) => active.worker.replace_client(client, false),
                 Err(error) => _ = client_bug(error),
             }
-            let settings = config.account(name.clone(), account.key.clone());
+            let settings = config.account(name.clone(), account.api_key.clone());
             active.worker.apply_settings(active.context.delivery_settings(&settings));
             active.replace_endpoint(settings);
         }
@@ -205,10 +209,10 @@ impl MerchantAccounts for MerchantRegistry {
         }
     }
 
-    async fn read_keys(&self) -> Result<(), StoreError> {
+    async fn read_api_keys(&self) -> Result<(), StoreError> {
         // Held while reading, too: a key that is stored meanwhile is newer than what was read.
         let _guard = self.0.writing.lock().await;
-        let sealed = self.0.context.store.kept_keys().await?;
+        let sealed = self.0.context.store.kept_api_keys().await?;
         let config = self.0.context.config();
         let (seal_keys, configured) = (&config.store.seal_keys, config.every_account());
         let mut unopened = 0;
@@ -234,10 +238,10 @@ impl MerchantAccounts for MerchantRegistry {
         Ok(())
     }
 
-    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError> {
+    async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError> {
         let (inner, account) = (Arc::clone(&self.0), account.clone());
         // In a task of its own: if the caller disconnects, the worker still ends in order.
-        let task = tokio::spawn(async move { inner.remove_key(&account).await });
+        let task = tokio::spawn(async move { inner.remove_api_key(&account).await });
         // Err: the task panicked, which is a bug.
         task.await.unwrap_or(Err(StoreError::Closed))
     }
@@ -245,10 +249,10 @@ impl MerchantAccounts for MerchantRegistry {
 
 impl SharedRegistry {
     /// Removes the key of account `name`, and ends its worker.
-    async fn remove_key(&self, name: &AccountName) -> Result<bool, StoreError> {
+    async fn remove_api_key(&self, name: &AccountName) -> Result<bool, StoreError> {
         let removed = {
             let _guard = self.writing.lock().await;
-            if !self.context.store.remove_key(name).await? {
+            if !self.context.store.remove_api_key(name).await? {
                 return Ok(false);
             }
             self.remove_account(name)
@@ -275,18 +279,18 @@ impl SharedRegistry {
     /// The endpoint of account `name` if `key` is its stored key; otherwise `None`.
     fn admit_stored(&self, name: &AccountName, key: &ApiKey) -> Option<Admission> {
         let mut accounts = self.accounts.lock();
-        accounts.get(name).filter(|account| account.key.is_same_pair(key))?;
+        accounts.get(name).filter(|account| account.api_key.is_same_pair(key))?;
         Some(self.admit_active(&mut accounts, name))
     }
 
     /// Verifies `key` with Refersion, and stores it if Refersion accepts it.
     async fn verify(&self, name: &AccountName, key: &ApiKey) -> Admission {
         let client = self.pool.load().client(key).map_err(|_| AdmissionError::KeyRejected)?;
-        let verification = self.verifier.with_permit(client.verify_key());
+        let verification = self.verifier.with_permit(client.verify_api_key());
         let reason = match tokio::time::timeout(VERIFICATION_TIMEOUT, verification).await {
-            Ok(KeyVerification::Accepted) => return self.store_key(name, key).await,
-            Ok(KeyVerification::Rejected) => return Err(AdmissionError::KeyRejected),
-            Ok(KeyVerification::Unknown { reason, .. }) => reason,
+            Ok(ApiKeyVerification::Accepted) => return self.store_api_key(name, key).await,
+            Ok(ApiKeyVerification::Rejected) => return Err(AdmissionError::KeyRejected),
+            Ok(ApiKeyVerification::Unknown { reason, .. }) => reason,
             Err(_) => "it took too long".to_owned(),
         };
         if self.log_throttle.may_log(Instant::now()) {
@@ -298,17 +302,17 @@ impl SharedRegistry {
     }
 
     /// Stores a verified key as the key of account `name`, in place of an earlier one.
-    async fn store_key(&self, name: &AccountName, key: &ApiKey) -> Admission {
+    async fn store_api_key(&self, name: &AccountName, key: &ApiKey) -> Admission {
         let _guard = self.writing.lock().await;
         if self.ending.lock().contains(name) {
             return Err(AdmissionError::KeyUnverified); // it is sent again
         }
-        if let Err(error) = self.context.store.keep_keys(vec![seal(&self.seal_key, name, key)]).await {
+        if let Err(error) = self.context.store.keep_api_keys(vec![seal(&self.seal_key, name, key)]).await {
             tracing::error!(account = %name, %error, "cannot store an API key");
             return Err(AdmissionError::KeyNotStored);
         }
         let mut accounts = self.accounts.lock();
-        if self.set_key(&mut accounts, name, key).map_err(client_bug)? {
+        if self.set_api_key(&mut accounts, name, key).map_err(client_bug)? {
             tracing::info!(account = %name, "Refersion accepts another API key of the account: it replaces the stored key");
         } else {
             tracing::info!(account = %name, "Refersion accepts a new API key: created an account for it");
@@ -319,32 +323,32 @@ impl SharedRegistry {
     /// The key of account `name` that another process has verified and stored.
     fn accept_stored(&self, name: &AccountName, key: &ApiKey) {
         let mut accounts = self.accounts.lock();
-        let same = accounts.get(name).is_some_and(|account| account.key.is_same_pair(key));
+        let same = accounts.get(name).is_some_and(|account| account.api_key.is_same_pair(key));
         if same || self.ending.lock().contains(name) {
             return;
         }
-        match self.set_key(&mut accounts, name, key) {
+        match self.set_api_key(&mut accounts, name, key) {
             Ok(replaced) => tracing::info!(account = %name, replaced, "another process has stored an API key"),
             Err(error) => _ = client_bug(error),
         }
     }
 
     /// Makes `key` the key of account `name`; returns whether it replaces another one. An active account keeps its worker.
-    fn set_key(
+    fn set_api_key(
         &self,
         accounts: &mut MerchantsByName,
         name: &AccountName,
         key: &ApiKey,
     ) -> Result<bool, ClientBuildError> {
         let Some(account) = accounts.get_mut(name) else {
-            accounts.insert(name.clone(), MerchantAccount { key: key.clone(), active: None });
+            accounts.insert(name.clone(), MerchantAccount { api_key: key.clone(), active: None });
             return Ok(false);
         };
         if let Some(active) = &mut account.active {
-            active.worker.replace_key(key)?;
+            active.worker.replace_api_key(key)?;
             active.replace_endpoint(self.context.config().account(name.clone(), key.clone()));
         }
-        account.key = key.clone();
+        account.api_key = key.clone();
         Ok(true)
     }
 
@@ -364,8 +368,8 @@ impl SharedRegistry {
         if let Some(active) = &account.active {
             return Ok(Some(Arc::clone(&active.endpoint)));
         }
-        let settings = self.context.config().account(name.clone(), account.key.clone());
-        let client = self.pool.load().client(&account.key)?;
+        let settings = self.context.config().account(name.clone(), account.api_key.clone());
+        let client = self.pool.load().client(&account.api_key)?;
         let (signals, mut context) = (AccountSignals::default(), self.context.clone());
         context.runtime.shutdown = self.context.runtime.shutdown.child_token();
         let worker = context.new_worker(&settings, client, signals.clone(), self.meter.clone());

@@ -20,7 +20,10 @@ impl ListenersLimits {
     /// For a process that may have `files` open.
     fn of(files: usize) -> Self {
         let eighth = files.saturating_sub(WITHOUT_CONNECTIONS) / 8;
-        Self { public: ListenerLimits::with_at_most(6 * eighth), operators: ListenerLimits::with_at_most(eighth) }
+        Self {
+            public: ListenerLimits::with_max_connections(6 * eighth),
+            operators: ListenerLimits::with_max_connections(eighth),
+        }
     }
 }
 

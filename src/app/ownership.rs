@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often the API keys that other processes stored are read, in case a hint was lost.
-const READ_KEYS_EVERY: Duration = Duration::from_secs(30);
+const READ_API_KEYS_EVERY: Duration = Duration::from_secs(30);
 
 /// The task that renews the leases; none for a store that one process has to itself.
 pub(super) struct LeaseRenewal(Option<JoinHandle<()>>);
@@ -28,15 +28,15 @@ struct RenewalLoop {
     shutdown: CancellationToken,
     /// The last renewal failed.
     failing: bool,
-    keys_due: Instant,
+    api_keys_due: Instant,
 }
 
 impl LeaseRenewal {
     /// Starts it. `shutdown` is cancelled when the service begins to shut down.
     pub(super) fn start(store: Arc<dyn Store>, registry: Arc<AccountRegistry>, shutdown: CancellationToken) -> Self {
         Self(store.renew_every().map(|every| {
-            let keys_due = Instant::now() + READ_KEYS_EVERY;
-            tokio::spawn(RenewalLoop { store, registry, every, shutdown, failing: false, keys_due }.run())
+            let api_keys_due = Instant::now() + READ_API_KEYS_EVERY;
+            tokio::spawn(RenewalLoop { store, registry, every, shutdown, failing: false, api_keys_due }.run())
         }))
     }
 
@@ -52,8 +52,8 @@ impl RenewalLoop {
     async fn run(mut self) {
         loop {
             self.renew().await;
-            if self.keys_due <= Instant::now() {
-                self.read_keys().await;
+            if self.api_keys_due <= Instant::now() {
+                self.read_api_keys().await;
             }
             self.until_due(Instant::now() + self.every).await;
         }
@@ -69,7 +69,7 @@ impl RenewalLoop {
                 change = self.store.changed() => match change {
                     Change::Owners => return,
                     Change::Appended(accounts) => self.registry.wake(&accounts),
-                    Change::Keys => self.read_keys().await,
+                    Change::ApiKeys => self.read_api_keys().await,
                 },
             }
         }
@@ -93,9 +93,9 @@ impl RenewalLoop {
         }
     }
 
-    async fn read_keys(&mut self) {
-        self.keys_due = Instant::now() + READ_KEYS_EVERY;
-        if let Err(error) = self.registry.read_keys().await {
+    async fn read_api_keys(&mut self) {
+        self.api_keys_due = Instant::now() + READ_API_KEYS_EVERY;
+        if let Err(error) = self.registry.read_api_keys().await {
             tracing::debug!(%error, "cannot read the API keys that other processes stored; it is tried again later");
         }
     }

@@ -76,7 +76,7 @@ impl ReloadError {
 
 /// The worker of an account that is or was configured, and what connects it to its endpoints.
 pub(super) struct ConfiguredAccount {
-    key: ApiKey,
+    api_key: ApiKey,
     signals: AccountSignals,
     worker: Worker,
 }
@@ -86,14 +86,14 @@ impl ConfiguredAccount {
     pub(super) fn new(context: &AppContext, account: &AccountConfig, client: Client) -> Self {
         let (signals, meter) = (AccountSignals::default(), context.metrics.of(&account.name));
         let worker = context.new_worker(account, client, signals.clone(), meter);
-        Self { key: account.api_key.clone(), signals, worker }
+        Self { api_key: account.api_key.clone(), signals, worker }
     }
 
     /// Takes these settings and this client, which has the key of `account`.
     fn update(&mut self, context: &AppContext, account: &AccountConfig, client: Client) {
-        let is_new_key = !self.key.is_same_pair(&account.api_key);
-        self.worker.replace_client(client, is_new_key);
-        self.key = account.api_key.clone();
+        let is_new_api_key = !self.api_key.is_same_pair(&account.api_key);
+        self.worker.replace_client(client, is_new_api_key);
+        self.api_key = account.api_key.clone();
         self.worker.apply_settings(context.delivery_settings(account));
     }
 

@@ -51,7 +51,7 @@ use url::Url;
 const AFTER_HELP: &str = "\
 Settings come from config/default.toml (compiled in), then the files that CONFIG_FILES names
 (separated by commas), then --config files, then the environment:
-key `k` of section `s` is S_K there, so `api_key` in [refersion] is REFERSION_API_KEY.
+setting `n` of section `s` is S_N there, so `api_key` in [refersion] is REFERSION_API_KEY.
 
 To look around without an account:
   refersion-destination serve --sandbox

@@ -30,7 +30,7 @@ pub(super) struct SandboxArgs {
     #[arg(long, value_name = "N")]
     rate_limit: Option<NonZeroU32>,
     /// The only key pair that is accepted, `publickey.secretkey`; without it any pair is accepted
-    #[arg(long, value_name = "KEY", value_parser = parse_key)]
+    #[arg(long, value_name = "KEY", value_parser = parse_api_key)]
     api_key: Option<ApiKey>,
     /// Also run a simulated Segment, where merchants connect their sources
     #[arg(long)]
@@ -109,6 +109,6 @@ fn parse_share(text: &str) -> Result<f64, String> {
     }
 }
 
-fn parse_key(text: &str) -> Result<ApiKey, String> {
+fn parse_api_key(text: &str) -> Result<ApiKey, String> {
     ApiKey::parse(text).map_err(|error| error.to_string())
 }

@@ -126,7 +126,7 @@ async fn trial(
     deliveries: &Handle,
     stop: impl Future<Output = ()>,
 ) -> Result<(), String> {
-    let own_key = config.refersion.api_key.is_some();
+    let own_api_key = config.refersion.api_key.is_some();
     let key = config.refersion.api_key.take().map_or_else(|| ApiKey::parse(SANDBOX_KEY), Ok);
     let key = key.map_err(|error| error.to_string())?;
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary store: {error}"))?;
@@ -143,7 +143,7 @@ async fn trial(
     settings.apply(&mut config);
     let sandbox = Sandbox::new(SandboxSettings { api_key: Some(key), ..SandboxSettings::default() });
     tokio::spawn(sandbox.serve(listener));
-    let shown = if own_key { "\"$REFERSION_API_KEY:\"" } else { "pub_sandbox.sec_sandbox:" };
+    let shown = if own_api_key { "\"$REFERSION_API_KEY:\"" } else { "pub_sandbox.sec_sandbox:" };
     let announce = |addresses: Addresses| {
         segment.register_redirect_url(&format!("http://{}/connect/callback", reachable(addresses.server)));
         print(&instructions(addresses, address, shown));

@@ -8,12 +8,12 @@
 
 use super::did_you_mean::unknown;
 use super::environment::secret_in;
-use super::keys::{Key, KeySpec, ValueKind};
-use super::layers::{Layers, Setting, kind_of};
+use super::layers::{Layers, SettingValue, kind_of};
 use super::problem::ConfigProblem;
 use super::read::{Read, Reader, check};
+use super::settings::{Setting, SettingSpec, ValueKind};
 use super::values::Parsed;
-use super::{Mode, base_url, keys, rules};
+use super::{Mode, base_url, rules, settings};
 use crate::domain::{AccountName, ApiKey};
 use crate::mapping::Rules;
 use secrecy::SecretString;
@@ -40,26 +40,26 @@ pub struct AccountConfig {
     pub rules: Rules,
 }
 
-/// The keys of sections that an account may set for itself, by the same name.
-const OVERRIDES: [KeySpec; 14] = [
-    keys::REFERSION_BASE_URL.spec,
-    keys::REFERSION_STATUS.spec,
-    keys::REFERSION_OFFER.spec,
-    keys::REFERSION_SEND_WELCOME.spec,
-    keys::REFERSION_CONCURRENCY.spec,
-    keys::REFERSION_MAX_REQUESTS_PER_SECOND.spec,
-    keys::SEGMENT_TRUSTED_PROJECTS.spec,
-    keys::MAPPING_MISSING_NAME.spec,
-    keys::MAPPING_IGNORED_USER_IDS.spec,
-    keys::MAPPING_PAYPAL_EMAIL.spec,
-    keys::MAPPING_REMEMBER_TRAITS.spec,
-    keys::MAPPING_CUSTOM_FIELDS,
-    keys::MAPPING_AUDIENCES,
-    keys::MAPPING_CREATE_IF,
+/// The settings of sections that an account may set for itself, by the same name.
+const OVERRIDES: [SettingSpec; 14] = [
+    settings::REFERSION_BASE_URL.spec,
+    settings::REFERSION_STATUS.spec,
+    settings::REFERSION_OFFER.spec,
+    settings::REFERSION_SEND_WELCOME.spec,
+    settings::REFERSION_CONCURRENCY.spec,
+    settings::REFERSION_MAX_REQUESTS_PER_SECOND.spec,
+    settings::SEGMENT_TRUSTED_PROJECTS.spec,
+    settings::MAPPING_MISSING_NAME.spec,
+    settings::MAPPING_IGNORED_USER_IDS.spec,
+    settings::MAPPING_PAYPAL_EMAIL.spec,
+    settings::MAPPING_REMEMBER_TRAITS.spec,
+    settings::MAPPING_CUSTOM_FIELDS,
+    settings::MAPPING_AUDIENCES,
+    settings::MAPPING_CREATE_IF,
 ];
 /// What an account sets for itself, and never has from a section.
 const OWN: [&str; 5] = ["name", "api_key", "api_key_file", "shared_secrets", "shared_secrets_file"];
-/// Those of these that are secrets; each may be read from the file that `<key>_file` names.
+/// The secrets among them; each may be read from the file that `<name>_file` names.
 const SECRETS: [&str; 2] = ["api_key", "shared_secrets"];
 const MAX_NAME_LENGTH: usize = 40;
 
@@ -72,7 +72,7 @@ pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> 
     accounts
 }
 
-fn read_all(setting: &Setting, reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> {
+fn read_all(setting: &SettingValue, reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> {
     let Value::Array(items) = &setting.value else {
         let text = format!("found {}, expected a list of tables: [[accounts]]", kind_of(&setting.value));
         return Err(reader.problems.note(setting.problem(text)));
@@ -88,33 +88,37 @@ fn read_all(setting: &Setting, reader: &mut Reader, mode: Mode) -> Read<Vec<Acco
     accounts.collect::<Vec<_>>().into_iter().collect()
 }
 
-fn account(setting: &Setting, unique: &mut UniqueAccounts, reader: &mut Reader) -> Read<AccountConfig> {
+fn account(setting: &SettingValue, unique: &mut UniqueAccounts, reader: &mut Reader) -> Read<AccountConfig> {
     let Value::Table(table) = &setting.value else {
         // The value is not shown: it may be an API key in the wrong place.
         let text = format!("found {}, expected a table with `name` and `api_key`", kind_of(&setting.value));
         return Err(reader.problems.note(setting.problem(text)));
     };
-    let allowed: Vec<_> = OWN.into_iter().chain(OVERRIDES.map(|key| key.name)).collect();
+    let allowed: Vec<_> = OWN.into_iter().chain(OVERRIDES.map(|spec| spec.name)).collect();
     for name in table.keys().filter(|name| !allowed.contains(&name.as_str())) {
         let location = format!("{}.{name}", setting.name);
-        reader.problems.push(ConfigProblem::new(&location, &setting.origin, unknown("unknown key", name, &allowed)));
+        reader.problems.push(ConfigProblem::new(
+            &location,
+            &setting.origin,
+            unknown("unknown setting", name, &allowed),
+        ));
     }
     let name = name_of(setting, table, unique, reader);
-    let api_key = match secret(setting, table, &keys::REFERSION_API_KEY, reader) {
-        Ok(Some((key, setting))) => unique.key(key, &setting, reader),
+    let api_key = match secret(setting, table, &settings::REFERSION_API_KEY, reader) {
+        Ok(Some((api_key, setting))) => unique.api_key(api_key, &setting, reader),
         Ok(None) => {
             let text = "found no `api_key`, expected `api_key` or `api_key_file`";
             Err(reader.problems.note(setting.problem(text)))
         }
         Err(noted) => Err(noted),
     };
-    let secrets = secret(setting, table, &keys::SEGMENT_SHARED_SECRETS, reader);
+    let secrets = secret(setting, table, &settings::SEGMENT_SHARED_SECRETS, reader);
     note_written(setting, table, &name, reader);
     let (problems, warnings, written) = <_>::default();
     let mut own = Reader { layers: overlaid(setting, table, reader), problems, warnings, written };
     let base_url = base_url::read(&mut own);
-    let concurrency = own.value(&keys::REFERSION_CONCURRENCY);
-    let max_requests_per_second = own.optional(&keys::REFERSION_MAX_REQUESTS_PER_SECOND);
+    let concurrency = own.value(&settings::REFERSION_CONCURRENCY);
+    let max_requests_per_second = own.optional(&settings::REFERSION_MAX_REQUESTS_PER_SECOND);
     let rules = rules::read(&mut own);
     reader.problems.add_new(&own.problems);
     own.warnings.retain(|warning| !reader.warnings.contains(warning));
@@ -131,25 +135,30 @@ fn account(setting: &Setting, unique: &mut UniqueAccounts, reader: &mut Reader) 
 }
 
 /// Notes what is written of the account, its secrets as they were read.
-fn note_written(setting: &Setting, table: &Table, name: &Read<AccountName>, reader: &mut Reader) {
+fn note_written(setting: &SettingValue, table: &Table, name: &Read<AccountName>, reader: &mut Reader) {
     let Ok(name) = name else { return };
-    let path = |key: &str| format!("accounts.{name}.{key}");
-    for (key, value) in table.iter().filter(|(key, _)| !OWN.contains(&key.as_str())) {
-        reader.written.add(path(key), &setting.inner(&format!(".{key}"), value), false);
+    let path = |inner: &str| format!("accounts.{name}.{inner}");
+    for (inner, value) in table.iter().filter(|(inner, _)| !OWN.contains(&inner.as_str())) {
+        reader.written.add(path(inner), &setting.inner(&format!(".{inner}"), value), false);
     }
-    for key in SECRETS {
+    for secret in SECRETS {
         // Err: a problem, which was noted when the secret was read.
         let problems = reader.problems.clone();
-        if let Ok(Some(found)) = secret_text(setting, table, key, reader) {
-            reader.written.add(path(key), &found, true);
+        if let Ok(Some(found)) = secret_text(setting, table, secret, reader) {
+            reader.written.add(path(secret), &found, true);
         }
         reader.problems = problems;
-        let file = table.get(&format!("{key}_file")).and_then(Value::as_str);
+        let file = table.get(&format!("{secret}_file")).and_then(Value::as_str);
         reader.written.secret_files.extend(file.map(|path| path.trim().into()));
     }
 }
 
-fn name_of(setting: &Setting, table: &Table, unique: &mut UniqueAccounts, reader: &mut Reader) -> Read<AccountName> {
+fn name_of(
+    setting: &SettingValue,
+    table: &Table,
+    unique: &mut UniqueAccounts,
+    reader: &mut Reader,
+) -> Read<AccountName> {
     let Some(value) = table.get("name") else {
         return Err(reader.problems.note(setting.problem("found no `name`, expected the account's name")));
     };
@@ -183,19 +192,24 @@ fn name(value: &Value) -> Parsed<AccountName> {
     }
 }
 
-/// The secret `key` of an account and the setting it comes from: in the account's table, or in the file that `<key>_file` names.
-fn secret<T>(setting: &Setting, table: &Table, key: &Key<T>, reader: &mut Reader) -> Read<Option<(T, Setting)>> {
-    let Some(found) = secret_text(setting, table, key.spec.name, reader)? else { return Ok(None) };
-    Ok(Some((check(&found, key.parse, &mut reader.problems)?, found)))
+/// The secret of an account, and the value it was parsed from: in the account's table, or in the file that `<name>_file` names.
+fn secret<T>(
+    setting: &SettingValue,
+    table: &Table,
+    secret: &Setting<T>,
+    reader: &mut Reader,
+) -> Read<Option<(T, SettingValue)>> {
+    let Some(found) = secret_text(setting, table, secret.spec.name, reader)? else { return Ok(None) };
+    Ok(Some((check(&found, secret.parse, &mut reader.problems)?, found)))
 }
 
-fn secret_text(setting: &Setting, table: &Table, key: &str, reader: &mut Reader) -> Read<Option<Setting>> {
-    let file_key = format!("{key}_file");
-    let inner = |key: &str| table.get(key).map(|value| setting.inner(&format!(".{key}"), value));
-    let (given, file) = (inner(key), inner(&file_key));
+fn secret_text(setting: &SettingValue, table: &Table, name: &str, reader: &mut Reader) -> Read<Option<SettingValue>> {
+    let file_name = format!("{name}_file");
+    let inner = |name: &str| table.get(name).map(|value| setting.inner(&format!(".{name}"), value));
+    let (given, file) = (inner(name), inner(&file_name));
     let Some(file) = file else { return Ok(given) };
     if let Some(given) = given {
-        let text = format!("found beside {file_key}, expected only one of the two");
+        let text = format!("found beside {file_name}, expected only one of the two");
         return Err(reader.problems.note(given.problem(text)));
     }
     let path = |value: &Value| match value.as_str() {
@@ -203,17 +217,17 @@ fn secret_text(setting: &Setting, table: &Table, key: &str, reader: &mut Reader)
         None => Err(format!("found {}, expected the path of the secret's file", kind_of(value))),
     };
     let text = check(&file, path, &mut reader.problems)?;
-    Ok(Some(Setting { value: Value::String(text), ..file }))
+    Ok(Some(SettingValue { value: Value::String(text), ..file }))
 }
 
 /// A copy of the layers in which the account's overrides replace the values of the sections.
-fn overlaid(setting: &Setting, table: &Table, reader: &mut Reader) -> Layers {
+fn overlaid(setting: &SettingValue, table: &Table, reader: &mut Reader) -> Layers {
     let mut layers = reader.layers.clone();
-    for key in OVERRIDES {
-        let name = key.name;
+    for spec in OVERRIDES {
+        let name = spec.name;
         let Some(value) = table.get(name) else { continue };
         let setting = setting.inner(&format!(".{name}"), value);
-        let expected = match (key.kind, value) {
+        let expected = match (spec.kind, value) {
             (ValueKind::Table, Value::Table(_))
             | (ValueKind::Tables, Value::Array(_))
             | (ValueKind::Plain | ValueKind::Secret, _) => None,
@@ -225,7 +239,7 @@ fn overlaid(setting: &Setting, table: &Table, reader: &mut Reader) -> Layers {
                 let text = format!("found {}, {expected}", kind_of(value));
                 reader.problems.push(setting.problem(text));
             }
-            None => layers.replace(key, setting, &mut reader.problems),
+            None => layers.replace(spec, setting, &mut reader.problems),
         }
     }
     layers
@@ -234,26 +248,26 @@ fn overlaid(setting: &Setting, table: &Table, reader: &mut Reader) -> Layers {
 /// Names and API keys read so far, which no other account may have.
 struct UniqueAccounts {
     names: Vec<AccountName>,
-    /// The public half of each key, and the location of its setting.
-    keys: Vec<(String, String)>,
+    /// The public half of each API key, and the location of its setting.
+    api_keys: Vec<(String, String)>,
 }
 
 impl UniqueAccounts {
     fn new(reader: &Reader) -> Self {
-        // An invalid key is reported when its own setting is read.
-        let main = reader.layers.get(keys::REFERSION_API_KEY.spec);
-        let main =
-            main.and_then(|setting| Some(((keys::REFERSION_API_KEY.parse)(&setting.value).ok()?, setting.location())));
-        let keys = main.into_iter().map(|(key, at)| (key.public().to_owned(), at)).collect();
-        Self { names: Vec::new(), keys }
+        // An invalid API key is reported when its own setting is read.
+        let main = reader.layers.get(settings::REFERSION_API_KEY.spec);
+        let main = main
+            .and_then(|setting| Some(((settings::REFERSION_API_KEY.parse)(&setting.value).ok()?, setting.location())));
+        let api_keys = main.into_iter().map(|(key, at)| (key.public().to_owned(), at)).collect();
+        Self { names: Vec::new(), api_keys }
     }
 
-    fn key(&mut self, key: ApiKey, setting: &Setting, reader: &mut Reader) -> Read<ApiKey> {
-        if let Some((_, first)) = self.keys.iter().find(|(public, _)| public == key.public()) {
+    fn api_key(&mut self, api_key: ApiKey, setting: &SettingValue, reader: &mut Reader) -> Read<ApiKey> {
+        if let Some((_, first)) = self.api_keys.iter().find(|(public, _)| public == api_key.public()) {
             let text = "found the same public key in both, expected an account of Refersion's for each";
             return Err(reader.problems.note(ConfigProblem::between(first, &setting.location(), text)));
         }
-        self.keys.push((key.public().to_owned(), setting.location()));
-        Ok(key)
+        self.api_keys.push((api_key.public().to_owned(), setting.location()));
+        Ok(api_key)
     }
 }

@@ -3,22 +3,22 @@
 //! In: the layers, of the sections or of one of `[[accounts]]`. Out: https; or http to a loopback address; or, with
 //! `allow_plain_http`, http to any address and a warning.
 
-use super::keys;
 use super::problem::Noted;
 use super::read::{Read, Reader};
+use super::settings;
 use super::values::{found, is_loopback};
 use url::Url;
 
 /// Reads the base URL, or notes why it is not allowed.
 pub(super) fn read(reader: &mut Reader) -> Read<Url> {
-    let url = reader.value(&keys::REFERSION_BASE_URL);
-    let allowed = reader.value(&keys::REFERSION_ALLOW_PLAIN_HTTP);
+    let url = reader.value(&settings::REFERSION_BASE_URL);
+    let allowed = reader.value(&settings::REFERSION_ALLOW_PLAIN_HTTP);
     let (url, allowed) = (url?, allowed?);
     if url.scheme() == "https" || is_loopback(&url) {
         return Ok(url);
     }
     if !allowed {
-        reader.refuse(keys::REFERSION_BASE_URL.spec, |value| {
+        reader.refuse(settings::REFERSION_BASE_URL.spec, |value| {
             format!(
                 "found {}, expected https: API keys must not be sent unencrypted (http only to a loopback address, or with \
                  REFERSION_ALLOW_PLAIN_HTTP=true)",
@@ -27,7 +27,7 @@ pub(super) fn read(reader: &mut Reader) -> Read<Url> {
         });
         return Err(Noted);
     }
-    reader.warn(keys::REFERSION_BASE_URL.spec, |value| {
+    reader.warn(settings::REFERSION_BASE_URL.spec, |value| {
         format!("found {}: API keys and personal data are sent unencrypted", found(value))
     });
     Ok(url)

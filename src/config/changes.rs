@@ -1,11 +1,11 @@
 //! What differs between two configurations, and which differences take effect without a restart.
 //!
 //! In: the settings of both, as they were written. Out: one [`SettingChange`] for each setting that differs. A setting is compared as
-//! written, so every key of [`KEYS`] is covered, also a new one. Invariant: no secret is shown, also not in `Debug`. Deliberately
+//! written, so every setting of [`SETTINGS`] is covered, also a new one. Invariant: no secret is shown, also not in `Debug`. Deliberately
 //! absent: applying a change.
 
-use super::keys::{KEYS, ValueKind};
-use super::layers::{Layers, Setting};
+use super::layers::{Layers, SettingValue};
+use super::settings::{SETTINGS, ValueKind};
 use super::{Config, DeliveryConfig, LogConfig, SegmentConfig, ServerConfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -38,23 +38,23 @@ impl SettingsAsWritten {
     /// Adds every setting of the layers but those of `[[accounts]]`.
     pub(super) fn add_layers(&mut self, layers: &Layers) {
         self.secret_files.extend(layers.secret_files.iter().cloned());
-        for key in KEYS {
-            match key.kind {
+        for spec in SETTINGS {
+            match spec.kind {
                 ValueKind::Table => {
                     let entries =
-                        layers.entries(*key).map(|(name, setting)| (format!("{}.{name}", key.path()), setting));
+                        layers.entries(*spec).map(|(name, setting)| (format!("{}.{name}", spec.path()), setting));
                     self.settings.extend(entries.map(|(path, setting)| (path, setting.value.clone())));
                 }
                 ValueKind::Plain | ValueKind::Tables | ValueKind::Secret => {
-                    let Some(setting) = layers.get(*key) else { continue };
-                    self.add(key.path(), setting, key.kind == ValueKind::Secret);
+                    let Some(setting) = layers.get(*spec) else { continue };
+                    self.add(spec.path(), setting, spec.kind == ValueKind::Secret);
                 }
             }
         }
     }
 
     /// Adds one setting.
-    pub(super) fn add(&mut self, path: String, setting: &Setting, is_secret: bool) {
+    pub(super) fn add(&mut self, path: String, setting: &SettingValue, is_secret: bool) {
         if is_secret {
             self.secrets.insert(path.clone());
         }
@@ -99,7 +99,7 @@ fn text(value: &Value) -> String {
 
 /// Whether a change of the setting takes effect at the next start only.
 fn needs_restart(path: &str) -> bool {
-    KEYS.iter().any(|key| key.needs_restart && key.path() == path)
+    SETTINGS.iter().any(|spec| spec.needs_restart && spec.path() == path)
 }
 
 impl Config {
@@ -260,13 +260,13 @@ mod tests {
         let (old, text) = (load(&[], &CONNECT), |config: &Config| format!("{config:?}"));
         // The first has no field of its own; the second is not shown, and is kept together with its section.
         let not_seen = ["REFERSION_ALLOW_PLAIN_HTTP", "CONNECT_CLIENT_SECRET"];
-        for key in KEYS.iter().filter(|key| !not_seen.contains(&&*key.env())) {
-            let name = key.env();
+        for spec in SETTINGS.iter().filter(|spec| !not_seen.contains(&&*spec.env())) {
+            let name = spec.env();
             let other = OTHER_VALUES.iter().find(|(own, _)| *own == name).expect(&name);
             let new = load(&[], &[&CONNECT[..], &[*other]].concat());
             assert_ne!(text(&new), text(&old), "{name}");
             let is_kept = text(&old.reloaded(new)) == text(&old);
-            assert_eq!(is_kept, key.needs_restart, "{name}");
+            assert_eq!(is_kept, spec.needs_restart, "{name}");
         }
     }
 
@@ -288,12 +288,12 @@ mod tests {
     /// The manual says of each of these settings that it takes effect at the next start, and of no other.
     #[test]
     fn the_manual_says_which_settings_take_effect_at_the_next_start() {
-        for key in KEYS {
-            let name = format!("\n# {}", key.env());
+        for spec in SETTINGS {
+            let name = format!("\n# {}", spec.env());
             let (before, _) = super::super::MANUAL.split_once(&name).expect("in the manual");
             let paragraph = before.rsplit("\n\n").next().expect("a paragraph");
             let says = paragraph.replace("\n# ", " ").contains("takes effect at the next start");
-            assert_eq!(says, key.needs_restart, "{}", key.path());
+            assert_eq!(says, spec.needs_restart, "{}", spec.path());
         }
     }
 }

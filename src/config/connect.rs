@@ -3,32 +3,32 @@
 //! In: the layers. Out: none if nothing of it is set; else all of it, or every problem. Invariant: client secrets, tokens and keys are
 //! not sent unencrypted: https, or http to a loopback address.
 
-use super::keys::{self, Key};
 use super::read::{Read, Reader};
+use super::settings::{self, Setting};
 use super::values::{found, is_loopback};
 use super::{ConnectConfig, Mode};
 use url::Url;
 
 /// Reads the section. A seal key is required with it in [`Mode::Live`].
 pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Option<ConnectConfig>> {
-    let client_id = reader.optional(&keys::CONNECT_CLIENT_ID);
-    let client_secret = reader.optional(&keys::CONNECT_CLIENT_SECRET);
-    let redirect_url = reader.optional(&keys::CONNECT_REDIRECT_URL);
-    let scope = reader.value(&keys::CONNECT_SCOPE);
-    let auth_base_url = encrypted(&keys::CONNECT_AUTH_BASE_URL, reader);
-    let api_base_url = encrypted(&keys::CONNECT_API_BASE_URL, reader);
+    let client_id = reader.optional(&settings::CONNECT_CLIENT_ID);
+    let client_secret = reader.optional(&settings::CONNECT_CLIENT_SECRET);
+    let redirect_url = reader.optional(&settings::CONNECT_REDIRECT_URL);
+    let scope = reader.value(&settings::CONNECT_SCOPE);
+    let auth_base_url = encrypted(&settings::CONNECT_AUTH_BASE_URL, reader);
+    let api_base_url = encrypted(&settings::CONNECT_API_BASE_URL, reader);
     let set = [
-        (keys::CONNECT_CLIENT_ID.spec, !matches!(client_id, Ok(None))),
-        (keys::CONNECT_CLIENT_SECRET.spec, !matches!(client_secret, Ok(None))),
-        (keys::CONNECT_REDIRECT_URL.spec, !matches!(redirect_url, Ok(None))),
+        (settings::CONNECT_CLIENT_ID.spec, !matches!(client_id, Ok(None))),
+        (settings::CONNECT_CLIENT_SECRET.spec, !matches!(client_secret, Ok(None))),
+        (settings::CONNECT_REDIRECT_URL.spec, !matches!(redirect_url, Ok(None))),
     ];
     if set.iter().any(|(_, set)| *set) {
-        for (key, _) in set.iter().filter(|(_, set)| !set) {
-            reader.missing(*key, "required with the other settings of [connect]");
+        for (spec, _) in set.iter().filter(|(_, set)| !set) {
+            reader.missing(*spec, "required with the other settings of [connect]");
         }
-        if mode == Mode::Live && reader.layers.get(keys::STORE_SEAL_KEY.spec).is_none() {
+        if mode == Mode::Live && reader.layers.get(settings::STORE_SEAL_KEY.spec).is_none() {
             reader.missing(
-                keys::STORE_SEAL_KEY.spec,
+                settings::STORE_SEAL_KEY.spec,
                 "required with [connect], which seals what a browser keeps while a merchant connects: set STORE_SEAL_KEY, or \
                  STORE_SEAL_KEY_FILE to a file that holds it, to what `openssl rand -base64 32` prints",
             );
@@ -47,10 +47,10 @@ pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Option<ConnectConfig
     }))
 }
 
-fn encrypted(key: &Key<Url>, reader: &mut Reader) -> Read<Url> {
-    let url = reader.value(key)?;
+fn encrypted(setting: &Setting<Url>, reader: &mut Reader) -> Read<Url> {
+    let url = reader.value(setting)?;
     if url.scheme() != "https" && !is_loopback(&url) {
-        reader.refuse(key.spec, |value| {
+        reader.refuse(setting.spec, |value| {
             format!(
                 "found {}, expected https: secrets must not be sent unencrypted (http only to a loopback address)",
                 found(value)

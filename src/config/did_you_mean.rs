@@ -10,7 +10,7 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
     known.into_iter().filter(near).min_by_key(|name| distance(name))
 }
 
-/// `unknown key; did you mean "timeout"?`, or all allowed names if none is close.
+/// `unknown setting; did you mean "timeout"?`, or all allowed names if none is close.
 pub(super) fn unknown(what: &str, wrong: &str, allowed: &[&str]) -> String {
     match nearest(wrong, allowed.iter().copied()) {
         Some(meant) => format!("{what}; did you mean {meant:?}?"),

@@ -1,26 +1,27 @@
 //! Reads the environment, the highest layer of the configuration, and reports variables that look like misspelt settings.
 //!
-//! In: the variables, as an argument. Out: settings in the layers, problems and warnings; and the configuration files that
-//! `CONFIG_FILES` names. Any other variable is looked at only if its name begins with the name of a section. Kubernetes adds variables
-//! named after every service of the namespace: they are ignored, so that a service called `server` does not prevent the start. Deliberately
-//! absent: reading the process's environment.
+//! In: the variables, as an argument. Out: settings in the layers, problems and warnings; and the configuration files that `CONFIG_FILES`
+//! names. Any other variable is looked at only if its name begins with the name of a section. Variables that Kubernetes adds for every
+//! service of the namespace are ignored, so a service called `server` does not prevent the start. Deliberately absent: reading the
+//! process's environment.
 
 use super::did_you_mean::nearest;
-use super::keys::{KEYS, KeySpec, ValueKind, of_section, sections};
-use super::layers::{Layers, Setting};
+use super::layers::{Layers, SettingValue};
 use super::problem::{ConfigProblem, Problems, SettingOrigin, Warning, either};
+use super::settings::{SETTINGS, SettingSpec, ValueKind, of_section, sections};
 use super::values::Parsed;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use toml::Value;
 
-/// Prefixes that other programs use too: an unknown variable is ignored with a warning, unless its name is close to a setting's.
+/// Prefixes that other programs use, too. An unknown variable with such a prefix is ignored with a warning, unless its name is close to a
+/// setting's name.
 const SHARED_PREFIXES: [&str; 5] = ["connect", "server", "ops", "store", "log"];
 
-/// Variables that another command reads (`connect`), which may be set for all of them.
+/// Variables of the command `connect`, which may be set for all commands.
 const OF_COMMANDS: [&str; 2] = ["SEGMENT_PUBLIC_API_TOKEN", "SEGMENT_PUBLIC_API_BASE_URL"];
 
-/// The variable that names configuration files, for every subcommand. It is no setting: a file cannot name further files.
+/// The variable that names configuration files, for every subcommand. It is no setting, because a file cannot name further files.
 const CONFIG_FILES: &str = "CONFIG_FILES";
 
 /// The files that `CONFIG_FILES` names, separated by commas.
@@ -32,16 +33,16 @@ pub(super) fn config_files(env: &BTreeMap<String, String>) -> Vec<PathBuf> {
 /// Adds the environment as the highest layer.
 pub(super) fn apply(layers: &mut Layers, mut env: BTreeMap<String, String>, problems: &mut Problems) -> Vec<Warning> {
     env.retain(|name, value| !value.trim().is_empty() && !OF_COMMANDS.contains(&name.as_str()));
-    for key in KEYS.iter().copied() {
-        let path = key.env_file().and_then(|name| Some((env.remove(&name)?, name)));
-        match (env.remove(&key.env()), path) {
+    for spec in SETTINGS.iter().copied() {
+        let path = spec.env_file().and_then(|name| Some((env.remove(&name)?, name)));
+        match (env.remove(&spec.env()), path) {
             (Some(_), Some((_, name))) => {
                 let text = format!("found beside {name}, expected only one of the two");
-                problems.push(ConfigProblem::new(&key.env(), &SettingOrigin::Environment, text));
+                problems.push(ConfigProblem::new(&spec.env(), &SettingOrigin::Environment, text));
                 layers.incomplete = true;
             }
-            (Some(text), None) => put(layers, key, &text, problems),
-            (None, Some((path, name))) => put_file(layers, key, name, path.trim(), problems),
+            (Some(text), None) => put(layers, spec, &text, problems),
+            (None, Some((path, name))) => put_file(layers, spec, name, path.trim(), problems),
             (None, None) => {}
         }
     }
@@ -53,27 +54,29 @@ pub(super) fn apply(layers: &mut Layers, mut env: BTreeMap<String, String>, prob
     singular.into_iter().chain(unknown).collect()
 }
 
-fn put(layers: &mut Layers, key: KeySpec, text: &str, problems: &mut Problems) {
-    let value = match key.kind {
+fn put(layers: &mut Layers, spec: SettingSpec, text: &str, problems: &mut Problems) {
+    let value = match spec.kind {
         ValueKind::Plain | ValueKind::Secret => Ok(Value::String(text.trim().to_owned())),
         ValueKind::Table | ValueKind::Tables => text.trim().parse::<Value>(),
     };
     match value {
-        Ok(value) => layers.put(key, Setting { name: key.env(), origin: SettingOrigin::Environment, value }, problems),
+        Ok(value) => {
+            layers.put(spec, SettingValue { name: spec.env(), origin: SettingOrigin::Environment, value }, problems);
+        }
         Err(error) => {
-            let example = if key.kind == ValueKind::Table { r#"{ trait = "…" }"# } else { r#"[{ trait = "…" }]"# };
+            let example = if spec.kind == ValueKind::Table { r#"{ trait = "…" }"# } else { r#"[{ trait = "…" }]"# };
             let text = format!("found no TOML ({}), expected a value such as {example}", error.message());
-            problems.push(ConfigProblem::new(&key.env(), &SettingOrigin::Environment, text));
+            problems.push(ConfigProblem::new(&spec.env(), &SettingOrigin::Environment, text));
         }
     }
 }
 
-fn put_file(layers: &mut Layers, key: KeySpec, name: String, path: &str, problems: &mut Problems) {
+fn put_file(layers: &mut Layers, spec: SettingSpec, name: String, path: &str, problems: &mut Problems) {
     layers.secret_files.push(path.into());
     match secret_in(path) {
         Ok(text) => {
             let value = Value::String(text);
-            layers.put(key, Setting { name, origin: SettingOrigin::Environment, value }, problems);
+            layers.put(spec, SettingValue { name, origin: SettingOrigin::Environment, value }, problems);
         }
         Err(text) => {
             layers.incomplete = true;
@@ -90,14 +93,14 @@ pub(super) fn secret_in(path: &str) -> Parsed<String> {
         }
         Ok(text) => Ok(text),
         Err(error) => {
-            // A text without `/` may be the secret itself, written in the wrong variable.
+            // A text without `/` may be the secret itself, in the wrong variable.
             let shown = if path.contains('/') { format!("{path:?}") } else { "a name without any `/`".to_owned() };
             Err(format!("found {shown}, which cannot be read: {error}; expected the path of the secret's file"))
         }
     }
 }
 
-/// Reports a variable that is no setting: as nothing, a problem, or a warning.
+/// Checks a variable that is no setting: it is ignored, a problem, or a warning.
 fn check_unknown(name: &str, value: &str, problems: &mut Problems) -> Option<Warning> {
     let (section, rest) = sections().into_iter().find_map(|section| {
         let rest = name.strip_prefix(&section.to_uppercase())?.strip_prefix('_')?;
@@ -107,7 +110,7 @@ fn check_unknown(name: &str, value: &str, problems: &mut Problems) -> Option<War
         return None;
     }
     let names = names(section);
-    // Only the rest is compared: with the prefix, which is right already, the name would be longer and more edits allowed.
+    // Only the rest is compared. The prefix is right already, and would permit more edits.
     let prefix = name.len() - rest.len();
     let meant = nearest(rest, names.iter().map(|name| &name[prefix..]));
     let origin = SettingOrigin::Environment;
@@ -125,7 +128,7 @@ fn check_unknown(name: &str, value: &str, problems: &mut Problems) -> Option<War
 
 /// The names of all variables of a section.
 fn names(section: &'static str) -> Vec<String> {
-    of_section(section).flat_map(|key| [Some(key.env()), key.env_file()]).flatten().collect()
+    of_section(section).flat_map(|spec| [Some(spec.env()), spec.env_file()]).flatten().collect()
 }
 
 /// Whether this is a variable that Kubernetes (or a Docker link) adds for a service:

@@ -1,12 +1,12 @@
 //! The layers of a configuration: the manual's defaults, then files, then the environment; a later layer wins.
 //!
-//! In: TOML texts, and values from the environment. Out: for each key the value of the highest layer, with its origin. Tables are
-//! merged entry by entry, and each entry keeps its own origin; all other values are replaced as a whole. An unknown section or key
+//! In: TOML texts, and values from the environment. Out: for each setting the value of the highest layer, with its origin. Tables are
+//! merged entry by entry, and each entry keeps its own origin; all other values are replaced as a whole. An unknown section or setting
 //! is a problem here; whether a value is allowed is decided by its parser ([`super::values`]).
 
 use super::did_you_mean::{nearest, unknown};
-use super::keys::{KEYS, KeySpec, ValueKind, of_section, sections};
 use super::problem::{ConfigProblem, Problems, SettingOrigin, either};
+use super::settings::{SETTINGS, SettingSpec, ValueKind, of_section, sections};
 use super::values::found;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,14 +17,14 @@ const ACCOUNTS: &str = "accounts";
 
 /// A value and its origin. It has no `Debug`, because the value may be a secret.
 #[derive(Clone)]
-pub(super) struct Setting {
-    /// The key as its source spells it.
+pub(super) struct SettingValue {
+    /// The name of the setting as its source spells it.
     pub(super) name: String,
     pub(super) origin: SettingOrigin,
     pub(super) value: Value,
 }
 
-impl Setting {
+impl SettingValue {
     /// `DELIVERY_RETRY_MIN (environment)`
     pub(super) fn location(&self) -> String {
         format!("{} ({})", self.name, self.origin)
@@ -44,48 +44,48 @@ impl Setting {
 /// All layers read so far.
 #[derive(Clone, Default)]
 pub(super) struct Layers {
-    settings: BTreeMap<KeySpec, Setting>,
-    entries: BTreeMap<KeySpec, BTreeMap<String, Setting>>,
+    settings: BTreeMap<SettingSpec, SettingValue>,
+    entries: BTreeMap<SettingSpec, BTreeMap<String, SettingValue>>,
     /// `[[accounts]]`, from the highest layer that has any.
-    pub(super) accounts: Option<Setting>,
-    /// Whether a source could not be read: a key that seems missing may be set there.
+    pub(super) accounts: Option<SettingValue>,
+    /// Whether a source could not be read: a setting that seems missing may be set there.
     pub(super) incomplete: bool,
     /// The files that secrets were read from.
     pub(super) secret_files: Vec<PathBuf>,
 }
 
 impl Layers {
-    /// The value of `key`, from the highest layer that has one.
-    pub(super) fn get(&self, key: KeySpec) -> Option<&Setting> {
-        self.settings.get(&key)
+    /// The value of a setting, from the highest layer that has one.
+    pub(super) fn get(&self, spec: SettingSpec) -> Option<&SettingValue> {
+        self.settings.get(&spec)
     }
 
-    /// The entries of the table `key` by name, each from the highest layer that has it.
-    pub(super) fn entries(&self, key: KeySpec) -> impl Iterator<Item = (&String, &Setting)> {
-        self.entries.get(&key).into_iter().flatten()
+    /// The entries of the table `spec` by name, each from the highest layer that has it.
+    pub(super) fn entries(&self, spec: SettingSpec) -> impl Iterator<Item = (&String, &SettingValue)> {
+        self.entries.get(&spec).into_iter().flatten()
     }
 
     /// Sets one value, in a layer above all others.
-    pub(super) fn put(&mut self, key: KeySpec, setting: Setting, problems: &mut Problems) {
-        if key.kind == ValueKind::Table {
+    pub(super) fn put(&mut self, spec: SettingSpec, setting: SettingValue, problems: &mut Problems) {
+        if spec.kind == ValueKind::Table {
             let Value::Table(table) = &setting.value else {
-                let text = format!("found {}, expected a table, such as [{}]", found(&setting.value), key.path());
+                let text = format!("found {}, expected a table, such as [{}]", found(&setting.value), spec.path());
                 return problems.push(setting.problem(text));
             };
-            let entries = self.entries.entry(key).or_default();
+            let entries = self.entries.entry(spec).or_default();
             for (name, value) in table {
                 entries.insert(name.clone(), setting.inner(&format!(".{name}"), value));
             }
         }
-        self.settings.insert(key, setting);
+        self.settings.insert(spec, setting);
     }
 
-    /// Sets one value instead of the values of all layers. An empty table removes the key.
-    pub(super) fn replace(&mut self, key: KeySpec, setting: Setting, problems: &mut Problems) {
-        self.settings.remove(&key);
-        self.entries.remove(&key);
+    /// Sets one value instead of the values of all layers. An empty table removes the setting.
+    pub(super) fn replace(&mut self, spec: SettingSpec, setting: SettingValue, problems: &mut Problems) {
+        self.settings.remove(&spec);
+        self.entries.remove(&spec);
         if !setting.value.as_table().is_some_and(Table::is_empty) {
-            self.put(key, setting, problems);
+            self.put(spec, setting, problems);
         }
     }
 
@@ -113,12 +113,12 @@ impl Layers {
         for (section, value) in table {
             match value {
                 _ if section == ACCOUNTS => {
-                    self.accounts = Some(Setting { name: section, origin: origin.clone(), value });
+                    self.accounts = Some(SettingValue { name: section, origin: origin.clone(), value });
                 }
                 _ if !sections().contains(&section.as_str()) => {
                     problems.push(ConfigProblem::new(&section, origin, unknown_section(&section, &value)));
                 }
-                Value::Table(keys) => self.section(&section, keys, origin, problems),
+                Value::Table(settings) => self.section(&section, settings, origin, problems),
                 other => {
                     let text = format!("found {}, expected a section: [{section}]", kind_of(&other));
                     problems.push(ConfigProblem::new(&section, origin, text));
@@ -127,12 +127,12 @@ impl Layers {
         }
     }
 
-    fn section(&mut self, section: &str, keys: Table, origin: &SettingOrigin, problems: &mut Problems) {
-        for (name, value) in keys {
+    fn section(&mut self, section: &str, settings: Table, origin: &SettingOrigin, problems: &mut Problems) {
+        for (name, value) in settings {
             let path = format!("{section}.{name}");
-            match of_section(section).find(|key| key.name == name) {
-                Some(key) => self.put(key, Setting { name: path, origin: origin.clone(), value }, problems),
-                None => problems.push(ConfigProblem::new(&path, origin, unknown_key(section, &name))),
+            match of_section(section).find(|spec| spec.name == name) {
+                Some(spec) => self.put(spec, SettingValue { name: path, origin: origin.clone(), value }, problems),
+                None => problems.push(ConfigProblem::new(&path, origin, unknown_setting(section, &name))),
             }
         }
     }
@@ -169,7 +169,8 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
 }
 
 fn unknown_section(wrong: &str, value: &Value) -> String {
-    let homes: Vec<_> = KEYS.iter().filter(|key| key.name == wrong).map(|key| format!("[{}]", key.section)).collect();
+    let homes: Vec<_> =
+        SETTINGS.iter().filter(|spec| spec.name == wrong).map(|spec| format!("[{}]", spec.section)).collect();
     match nearest(wrong, sections()) {
         None if nearest(wrong, [ACCOUNTS]).is_some() => format!("unknown section; did you mean [[{ACCOUNTS}]]?"),
         _ if !value.is_table() && !homes.is_empty() => {
@@ -184,11 +185,12 @@ fn unknown_section(wrong: &str, value: &Value) -> String {
     }
 }
 
-fn unknown_key(section: &str, wrong: &str) -> String {
-    let homes: Vec<_> = KEYS.iter().filter(|key| key.name == wrong).map(|key| format!("[{}]", key.section)).collect();
+fn unknown_setting(section: &str, wrong: &str) -> String {
+    let homes: Vec<_> =
+        SETTINGS.iter().filter(|spec| spec.name == wrong).map(|spec| format!("[{}]", spec.section)).collect();
     if !homes.is_empty() {
-        return format!("unknown key; `{wrong}` belongs under {}", either(&homes));
+        return format!("unknown setting; `{wrong}` belongs under {}", either(&homes));
     }
-    let names: Vec<_> = of_section(section).map(|key| key.name).collect();
-    unknown("unknown key", wrong, &names)
+    let names: Vec<_> = of_section(section).map(|spec| spec.name).collect();
+    unknown("unknown setting", wrong, &names)
 }

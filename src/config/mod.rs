@@ -5,7 +5,7 @@
 //! and need not be checked again; no problem, no warning and no `Debug` output contains a secret. Deliberately absent: reading the
 //! process's environment or arguments, and opening a port or a store.
 //!
-//! `keys` defines all keys, each with its type. `layers` and `environment` collect the settings; `values` parses one value; `sections`,
+//! `settings` lists all settings, each with its type. `layers` and `environment` collect their values; `values` parses one value; `sections`,
 //! `connect`, `rules`, `base_url` and `accounts` read typed values through `read`; `problem` is what an operator sees of an invalid
 //! configuration, and `did_you_mean` makes its suggestions; `changes` compares two configurations.
 
@@ -15,18 +15,19 @@ mod changes;
 mod connect;
 mod did_you_mean;
 mod environment;
-mod keys;
+
 mod layers;
 mod problem;
 mod read;
 mod rules;
 mod sections;
+mod settings;
 mod values;
 
 pub use accounts::AccountConfig;
 pub use changes::SettingChange;
-pub use keys::{KEYS, KeySpec, ValueKind};
 pub use problem::{ConfigProblem, Problems, Warning};
+pub use settings::{SETTINGS, SettingSpec, ValueKind};
 
 use crate::delivery::{Learn, Policy};
 use crate::domain::{AccountName, ApiKey, SealKey};
@@ -62,7 +63,7 @@ pub struct Config {
     pub delivery: DeliveryConfig,
     /// `[log]`: what is logged.
     pub log: LogConfig,
-    /// `[mapping]`, the keys of `[refersion]` about new affiliates, and `[segment] trusted_projects`.
+    /// `[mapping]`, the settings of `[refersion]` about new affiliates, and `[segment] trusted_projects`.
     pub rules: Rules,
     /// `[[accounts]]`: the accounts beside `main`, which the sections describe.
     pub accounts: Vec<AccountConfig>,
@@ -70,7 +71,7 @@ pub struct Config {
     written: changes::SettingsAsWritten,
 }
 
-/// `[refersion]`, without the keys in [`Rules`].
+/// `[refersion]`, without the settings in [`Rules`].
 #[derive(Clone, Debug)]
 pub struct RefersionConfig {
     /// The API key of the account `main`. In [`Mode::Live`] it is `None` only if there are other accounts or any key is accepted.
@@ -262,7 +263,7 @@ impl Config {
         env: impl Iterator<Item = (String, String)>,
     ) -> (Option<SocketAddr>, Problems) {
         let mut reader = read_layers(files, env);
-        let listen = reader.value(&keys::OPS_LISTEN).ok();
+        let listen = reader.value(&settings::OPS_LISTEN).ok();
         (listen, reader.problems)
     }
 }

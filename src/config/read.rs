@@ -1,11 +1,11 @@
 //! Typed reading of the layers: each read returns a checked value, or notes a problem.
 //!
-//! A section reads all of its keys before it uses `?` on any of the results. That way one run reports every problem.
+//! A section reads all of its settings before it uses `?` on any of the results. That way one run reports every problem.
 
 use super::changes::SettingsAsWritten;
-use super::keys::{Key, KeySpec};
-use super::layers::{Layers, Setting};
+use super::layers::{Layers, SettingValue};
 use super::problem::{ConfigProblem, Noted, Problems, SettingOrigin, Warning};
+use super::settings::{Setting, SettingSpec};
 use super::values::Parsed;
 use toml::Value;
 
@@ -22,41 +22,46 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// The value of a key that has a default.
-    pub(super) fn value<T>(&mut self, key: &Key<T>) -> Read<T> {
-        self.optional(key)?.ok_or_else(|| {
-            // Cannot happen: the manual has a value for each such key, which a test checks.
+    /// The value of a setting that has a default.
+    pub(super) fn value<T>(&mut self, setting: &Setting<T>) -> Read<T> {
+        self.optional(setting)?.ok_or_else(|| {
+            // Cannot happen: the manual has a value for each such setting, which a test checks.
             self.problems.note(ConfigProblem::new(
-                &key.spec.path(),
+                &setting.spec.path(),
                 &SettingOrigin::Whole,
                 "has no default and no value",
             ))
         })
     }
 
-    /// The value of a key that may be absent.
-    pub(super) fn optional<T>(&mut self, key: &Key<T>) -> Read<Option<T>> {
-        let setting = self.layers.get(key.spec);
-        setting.map(|setting| check(setting, key.parse, &mut self.problems)).transpose()
+    /// The value of a setting that may be absent.
+    pub(super) fn optional<T>(&mut self, setting: &Setting<T>) -> Read<Option<T>> {
+        let value = self.layers.get(setting.spec);
+        value.map(|value| check(value, setting.parse, &mut self.problems)).transpose()
     }
 
-    /// Notes that a required key is missing; `text` says why it is required and how to set it.
-    pub(super) fn missing(&mut self, key: KeySpec, text: &str) {
+    /// Notes that a required setting is missing; `text` says why it is required and how to set it.
+    pub(super) fn missing(&mut self, spec: SettingSpec, text: &str) {
         // It may be set in a source that could not be read, which is a problem of its own.
         if !self.layers.incomplete {
-            self.problems.push(ConfigProblem::new(&key.path(), &SettingOrigin::Whole, text));
+            self.problems.push(ConfigProblem::new(&spec.path(), &SettingOrigin::Whole, text));
         }
     }
 
     /// Notes that a valid value is not allowed in this mode.
-    pub(super) fn refuse(&mut self, key: KeySpec, text: impl FnOnce(&Value) -> String) {
-        if let Some(setting) = self.layers.get(key) {
+    pub(super) fn refuse(&mut self, spec: SettingSpec, text: impl FnOnce(&Value) -> String) {
+        if let Some(setting) = self.layers.get(spec) {
             self.problems.push(setting.problem(text(&setting.value)));
         }
     }
 
     /// Notes that two valid values contradict each other.
-    pub(super) fn conflict(&mut self, one: KeySpec, other: KeySpec, text: impl FnOnce(&Value, &Value) -> String) {
+    pub(super) fn conflict(
+        &mut self,
+        one: SettingSpec,
+        other: SettingSpec,
+        text: impl FnOnce(&Value, &Value) -> String,
+    ) {
         if let (Some(one), Some(other)) = (self.layers.get(one), self.layers.get(other)) {
             let text = text(&one.value, &other.value);
             self.problems.push(ConfigProblem::between(&one.location(), &other.location(), text));
@@ -64,14 +69,18 @@ impl Reader {
     }
 
     /// Warns of a valid value with consequences that the operator may not expect.
-    pub(super) fn warn(&mut self, key: KeySpec, text: impl FnOnce(&Value) -> String) {
-        if let Some(setting) = self.layers.get(key) {
+    pub(super) fn warn(&mut self, spec: SettingSpec, text: impl FnOnce(&Value) -> String) {
+        if let Some(setting) = self.layers.get(spec) {
             self.warnings.push(Warning::new(&setting.name, &setting.origin, text(&setting.value)));
         }
     }
 }
 
 /// Parses one setting, and notes a problem if it is not valid.
-pub(super) fn check<T>(setting: &Setting, parse: impl FnOnce(&Value) -> Parsed<T>, problems: &mut Problems) -> Read<T> {
+pub(super) fn check<T>(
+    setting: &SettingValue,
+    parse: impl FnOnce(&Value) -> Parsed<T>,
+    problems: &mut Problems,
+) -> Read<T> {
     parse(&setting.value).map_err(|text| problems.note(setting.problem(text)))
 }

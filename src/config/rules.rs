@@ -1,13 +1,13 @@
-//! Reads the mapping's [`Rules`]: `[mapping]`, the keys of `[refersion]` about new affiliates, and `[segment] trusted_projects`.
+//! Reads the mapping's [`Rules`]: `[mapping]`, the settings of `[refersion]` about new affiliates, and `[segment] trusted_projects`.
 //!
 //! In: the layers. Out: [`Rules`], or every problem. A trait that is written twice, in whatever case and with
 //! whatever punctuation between its words, is a problem. Names with other words are two traits: `tier_1_1` and `tier_11`.
 
 use super::did_you_mean::unknown;
-use super::keys;
-use super::layers::Setting;
+use super::layers::SettingValue;
 use super::problem::{ConfigProblem, Problems, either};
 use super::read::{Read, Reader, check};
+use super::settings;
 use super::values::{audience_status, found, id, is_id, text};
 use crate::mapping::{Audience, CreateIf, CustomField, Effect, Rules};
 use crate::segment;
@@ -16,14 +16,14 @@ use toml::{Table, Value};
 
 /// Reads all rules, or notes every problem.
 pub(super) fn read(reader: &mut Reader) -> Read<Rules> {
-    let status = reader.value(&keys::REFERSION_STATUS);
-    let offer = reader.optional(&keys::REFERSION_OFFER);
-    let send_welcome = reader.value(&keys::REFERSION_SEND_WELCOME);
-    let missing_name = reader.value(&keys::MAPPING_MISSING_NAME);
-    let trusted_projects = reader.optional(&keys::SEGMENT_TRUSTED_PROJECTS);
-    let ignored_user_ids = reader.value(&keys::MAPPING_IGNORED_USER_IDS);
-    let paypal_email = reader.value(&keys::MAPPING_PAYPAL_EMAIL);
-    let remember_traits = reader.value(&keys::MAPPING_REMEMBER_TRAITS);
+    let status = reader.value(&settings::REFERSION_STATUS);
+    let offer = reader.optional(&settings::REFERSION_OFFER);
+    let send_welcome = reader.value(&settings::REFERSION_SEND_WELCOME);
+    let missing_name = reader.value(&settings::MAPPING_MISSING_NAME);
+    let trusted_projects = reader.optional(&settings::SEGMENT_TRUSTED_PROJECTS);
+    let ignored_user_ids = reader.value(&settings::MAPPING_IGNORED_USER_IDS);
+    let paypal_email = reader.value(&settings::MAPPING_PAYPAL_EMAIL);
+    let remember_traits = reader.value(&settings::MAPPING_REMEMBER_TRAITS);
     let custom_fields = custom_fields(reader);
     let audiences = audiences(reader);
     let create_if = create_if(reader);
@@ -46,11 +46,11 @@ fn custom_fields(reader: &mut Reader) -> Read<Vec<CustomField>> {
     let Reader { layers, problems, .. } = reader;
     let mut traits = UniqueTraits::default();
     let fields: Vec<_> = layers
-        .entries(keys::MAPPING_CUSTOM_FIELDS)
-        .map(|(key, setting)| {
-            let key = traits.check(key, setting, problems);
+        .entries(settings::MAPPING_CUSTOM_FIELDS)
+        .map(|(trait_name, setting)| {
+            let trait_name = traits.check(trait_name, setting, problems);
             let id = check(setting, id, problems);
-            Ok(CustomField { key: key?, id: id? })
+            Ok(CustomField { trait_name: trait_name?, id: id? })
         })
         .collect();
     fields.into_iter().collect()
@@ -58,22 +58,22 @@ fn custom_fields(reader: &mut Reader) -> Read<Vec<CustomField>> {
 
 fn create_if(reader: &mut Reader) -> Read<Option<CreateIf>> {
     let Reader { layers, problems, .. } = reader;
-    let Some(table) = layers.get(keys::MAPPING_CREATE_IF) else { return Ok(None) };
-    let entries: BTreeMap<_, _> = layers.entries(keys::MAPPING_CREATE_IF).map(|(k, v)| (k.as_str(), v)).collect();
+    let Some(table) = layers.get(settings::MAPPING_CREATE_IF) else { return Ok(None) };
+    let entries: BTreeMap<_, _> = layers.entries(settings::MAPPING_CREATE_IF).map(|(k, v)| (k.as_str(), v)).collect();
     for (name, setting) in entries.iter().filter(|(name, _)| !["trait", "equals"].contains(name)) {
-        problems.push(setting.problem(unknown("unknown key", name, &["trait", "equals"])));
+        problems.push(setting.problem(unknown("unknown setting", name, &["trait", "equals"])));
     }
     let mut entry = |name| match entries.get(name) {
         Some(setting) => check(setting, text, problems),
         None => Err(problems.note(table.problem(format!("found no `{name}`, expected `trait` and `equals`")))),
     };
-    let (key, equals) = (entry("trait"), entry("equals"));
-    Ok(Some(CreateIf { key: key?, equals: equals? }))
+    let (trait_name, equals) = (entry("trait"), entry("equals"));
+    Ok(Some(CreateIf { trait_name: trait_name?, equals: equals? }))
 }
 
 fn audiences(reader: &mut Reader) -> Read<Vec<Audience>> {
     let Reader { layers, problems, .. } = reader;
-    let Some(setting) = layers.get(keys::MAPPING_AUDIENCES) else { return Ok(Vec::new()) };
+    let Some(setting) = layers.get(settings::MAPPING_AUDIENCES) else { return Ok(Vec::new()) };
     let Value::Array(items) = &setting.value else {
         let text = format!("found {}, expected a list of tables: [[mapping.audiences]]", found(&setting.value));
         return Err(problems.note(setting.problem(text)));
@@ -84,13 +84,13 @@ fn audiences(reader: &mut Reader) -> Read<Vec<Audience>> {
     items.collect::<Vec<_>>().into_iter().collect()
 }
 
-fn audience(setting: &Setting, traits: &mut UniqueTraits, problems: &mut Problems) -> Read<Audience> {
+fn audience(setting: &SettingValue, traits: &mut UniqueTraits, problems: &mut Problems) -> Read<Audience> {
     let before = problems.len();
     let table = table(setting, &["trait", "on_true", "on_false"], problems)?;
-    let key = match table.get("trait") {
+    let trait_name = match table.get("trait") {
         Some(value) => {
             let setting = setting.inner(".trait", value);
-            check(&setting, text, problems).and_then(|key| traits.check(&key, &setting, problems))
+            check(&setting, text, problems).and_then(|trait_name| traits.check(&trait_name, &setting, problems))
         }
         None => Err(problems.note(setting.problem("found no `trait`, expected the audience's trait"))),
     };
@@ -104,10 +104,10 @@ fn audience(setting: &Setting, traits: &mut UniqueTraits, problems: &mut Problem
         let text = "found no effect, expected `on_true` or `on_false` with an offer, a status or custom_fields";
         return Err(problems.note(setting.problem(text)));
     }
-    Ok(Audience { key: key?, on_true, on_false })
+    Ok(Audience { trait_name: trait_name?, on_true, on_false })
 }
 
-fn effect(setting: &Setting, problems: &mut Problems) -> Read<Effect> {
+fn effect(setting: &SettingValue, problems: &mut Problems) -> Read<Effect> {
     let table = table(setting, &["offer", "status", "custom_fields"], problems)?;
     let inner = |name: &str| table.get(name).map(|value| setting.inner(&format!(".{name}"), value));
     let offer = inner("offer").map(|setting| check(&setting, id, problems)).transpose();
@@ -116,32 +116,32 @@ fn effect(setting: &Setting, problems: &mut Problems) -> Read<Effect> {
     Ok(Effect { offer: offer?, status: status?, custom_fields: custom_fields?.unwrap_or_default() })
 }
 
-fn values_by_id(setting: &Setting, problems: &mut Problems) -> Read<Vec<(String, String)>> {
+fn values_by_id(setting: &SettingValue, problems: &mut Problems) -> Read<Vec<(String, String)>> {
     let Value::Table(table) = &setting.value else {
         let text = format!("found {}, expected a table such as {{ \"1234\" = \"yes\" }}", found(&setting.value));
         return Err(problems.note(setting.problem(text)));
     };
-    let pair = |(key, value): (&String, &Value)| {
-        let setting = setting.inner(&format!(".{key}"), value);
-        if !is_id(key) {
-            let text = format!("found the key {key:?}, expected the id of a custom field: digits, such as \"1234\"");
+    let pair = |(id, value): (&String, &Value)| {
+        let setting = setting.inner(&format!(".{id}"), value);
+        if !is_id(id) {
+            let text = format!("found {id:?}, expected the id of a custom field: digits, such as \"1234\"");
             return Err(problems.note(setting.problem(text)));
         }
-        check(&setting, text, problems).map(|text| (key.clone(), text))
+        check(&setting, text, problems).map(|text| (id.clone(), text))
     };
     let pairs: Vec<_> = table.iter().map(pair).collect();
     pairs.into_iter().collect()
 }
 
-/// The table in a setting, which may have no other keys than `allowed`.
-fn table<'a>(setting: &'a Setting, allowed: &[&str], problems: &mut Problems) -> Read<&'a Table> {
+/// The table in a setting, which may have no other settings than `allowed`.
+fn table<'a>(setting: &'a SettingValue, allowed: &[&str], problems: &mut Problems) -> Read<&'a Table> {
     let Value::Table(table) = &setting.value else {
         let text = format!("found {}, expected a table with {}", found(&setting.value), either(allowed));
         return Err(problems.note(setting.problem(text)));
     };
     for name in table.keys().filter(|name| !allowed.contains(&name.as_str())) {
         let location = format!("{}.{name}", setting.name);
-        problems.push(ConfigProblem::new(&location, &setting.origin, unknown("unknown key", name, allowed)));
+        problems.push(ConfigProblem::new(&location, &setting.origin, unknown("unknown setting", name, allowed)));
     }
     Ok(table)
 }
@@ -151,16 +151,18 @@ fn table<'a>(setting: &'a Setting, allowed: &[&str], problems: &mut Problems) ->
 struct UniqueTraits(BTreeMap<String, String>);
 
 impl UniqueTraits {
-    fn check(&mut self, key: &str, setting: &Setting, problems: &mut Problems) -> Read<String> {
-        let words = key.split(|c: char| !c.is_alphanumeric() && c != '.').filter(|word| !word.is_empty());
+    fn check(&mut self, trait_name: &str, setting: &SettingValue, problems: &mut Problems) -> Read<String> {
+        let words = trait_name.split(|c: char| !c.is_alphanumeric() && c != '.').filter(|word| !word.is_empty());
         let normalized = words.collect::<Vec<_>>().join("_").to_lowercase();
-        let nameless = segment::normalize_name(key).is_empty();
-        let text = match self.0.insert(normalized, key.to_owned()) {
-            _ if nameless => format!("found the trait {key:?}, expected a name with letters or digits"),
+        let nameless = segment::normalize_name(trait_name).is_empty();
+        let text = match self.0.insert(normalized, trait_name.to_owned()) {
+            _ if nameless => format!("found the trait {trait_name:?}, expected a name with letters or digits"),
             Some(first) => {
-                format!("found the trait {key:?} again, after {first:?}; expected each trait once, in any casing")
+                format!(
+                    "found the trait {trait_name:?} again, after {first:?}; expected each trait once, in any casing"
+                )
             }
-            None => return Ok(key.to_owned()),
+            None => return Ok(trait_name.to_owned()),
         };
         Err(problems.note(setting.problem(text)))
     }

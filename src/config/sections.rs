@@ -6,7 +6,7 @@ use super::read::{Read, Reader};
 use super::values::found;
 use super::{
     AccountConfig, Config, DeliveryConfig, LogConfig, Mode, OpsConfig, RefersionConfig, SegmentConfig, ServerConfig,
-    StoreConfig, accounts, base_url, connect, keys, rules,
+    StoreConfig, accounts, base_url, connect, rules, settings,
 };
 use crate::delivery::Policy;
 use crate::mapping::Rules;
@@ -33,27 +33,28 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     let rules = rules::read(reader);
     let log = log(reader);
     let accounts = accounts::read(reader, mode);
-    if mode == Mode::Live && remembers(&rules, &accounts) && reader.layers.get(keys::STORE_SEAL_KEY.spec).is_none() {
+    if mode == Mode::Live && remembers(&rules, &accounts) && reader.layers.get(settings::STORE_SEAL_KEY.spec).is_none()
+    {
         reader.missing(
-            keys::STORE_SEAL_KEY.spec,
+            settings::STORE_SEAL_KEY.spec,
             "required with mapping.remember_traits, which keeps what is remembered of users sealed only: set STORE_SEAL_KEY, or \
              STORE_SEAL_KEY_FILE to a file that holds it, to what `openssl rand -base64 32` prints; or set remember_traits to \"off\"",
         );
     }
-    if reader.layers.get(keys::REFERSION_API_KEY.spec).is_none() && (any_key || has_accounts(reader)) {
+    if reader.layers.get(settings::REFERSION_API_KEY.spec).is_none() && (any_key || has_accounts(reader)) {
         let others = if has_accounts(reader) {
             "each of [[accounts]] has its own"
         } else {
-            "an account whose key arrives with its requests has none"
+            "an account whose API key arrives with its requests has none"
         };
-        reader.warn(keys::SEGMENT_SHARED_SECRETS.spec, |_| {
-            format!("belongs to the account main, which has no key (refersion.api_key), and is not used: {others}")
+        reader.warn(settings::SEGMENT_SHARED_SECRETS.spec, |_| {
+            format!("belongs to the account main, which has no API key (refersion.api_key), and is not used: {others}")
         });
     }
     if let (Ok(server), Ok(ops)) = (&server, &ops)
         && collide(server.listen, ops.listen)
     {
-        reader.conflict(keys::SERVER_LISTEN.spec, keys::OPS_LISTEN.spec, |one, other| {
+        reader.conflict(settings::SERVER_LISTEN.spec, settings::OPS_LISTEN.spec, |one, other| {
             format!("found {} and {}, expected two different ports", found(one), found(other))
         });
     }
@@ -79,18 +80,18 @@ fn has_accounts(reader: &Reader) -> bool {
 }
 
 fn refersion(reader: &mut Reader, mode: Mode, any_key: bool) -> Read<RefersionConfig> {
-    let api_key = reader.optional(&keys::REFERSION_API_KEY);
+    let api_key = reader.optional(&settings::REFERSION_API_KEY);
     if mode == Mode::Live && matches!(api_key, Ok(None)) && !has_accounts(reader) && !any_key {
         reader.missing(
-            keys::REFERSION_API_KEY.spec,
+            settings::REFERSION_API_KEY.spec,
             "required: set REFERSION_API_KEY, or REFERSION_API_KEY_FILE to a file that holds it, to \
              `publickey.secretkey`, Refersion's two keys joined by a dot (--sandbox runs without)",
         );
     }
     let base_url = base_url::read(reader);
-    let timeout = reader.value(&keys::REFERSION_TIMEOUT);
-    let concurrency = reader.value(&keys::REFERSION_CONCURRENCY);
-    let max_requests_per_second = reader.optional(&keys::REFERSION_MAX_REQUESTS_PER_SECOND);
+    let timeout = reader.value(&settings::REFERSION_TIMEOUT);
+    let concurrency = reader.value(&settings::REFERSION_CONCURRENCY);
+    let max_requests_per_second = reader.optional(&settings::REFERSION_MAX_REQUESTS_PER_SECOND);
     Ok(RefersionConfig {
         api_key: api_key?,
         base_url: base_url?,
@@ -101,10 +102,10 @@ fn refersion(reader: &mut Reader, mode: Mode, any_key: bool) -> Read<RefersionCo
 }
 
 fn segment(reader: &mut Reader, mode: Mode) -> Read<SegmentConfig> {
-    let secrets = reader.optional(&keys::SEGMENT_SHARED_SECRETS);
-    let accept_any_api_key = reader.value(&keys::SEGMENT_ACCEPT_ANY_API_KEY);
+    let secrets = reader.optional(&settings::SEGMENT_SHARED_SECRETS);
+    let accept_any_api_key = reader.value(&settings::SEGMENT_ACCEPT_ANY_API_KEY);
     if matches!(accept_any_api_key, Ok(true)) && mode == Mode::Sandbox {
-        reader.refuse(keys::SEGMENT_ACCEPT_ANY_API_KEY.spec, |value| {
+        reader.refuse(settings::SEGMENT_ACCEPT_ANY_API_KEY.spec, |value| {
             format!("found {}, expected false with --sandbox, which simulates the account main alone", found(value))
         });
     }
@@ -112,11 +113,11 @@ fn segment(reader: &mut Reader, mode: Mode) -> Read<SegmentConfig> {
 }
 
 fn server(reader: &mut Reader) -> Read<ServerConfig> {
-    let listen = reader.value(&keys::SERVER_LISTEN);
-    let wait = reader.value(&keys::SERVER_WAIT);
-    let drain = reader.value(&keys::SERVER_DRAIN);
+    let listen = reader.value(&settings::SERVER_LISTEN);
+    let wait = reader.value(&settings::SERVER_WAIT);
+    let drain = reader.value(&settings::SERVER_DRAIN);
     if wait.as_ref().is_ok_and(|wait| *wait > MAX_WAIT) {
-        reader.warn(keys::SERVER_WAIT.spec, |value| {
+        reader.warn(settings::SERVER_WAIT.spec, |value| {
             format!("found {}, longer than 4s: Segment may stop waiting first and send the event again", found(value))
         });
     }
@@ -124,8 +125,8 @@ fn server(reader: &mut Reader) -> Read<ServerConfig> {
 }
 
 fn ops(reader: &mut Reader) -> Read<OpsConfig> {
-    let listen = reader.value(&keys::OPS_LISTEN);
-    let token = reader.optional(&keys::OPS_TOKEN);
+    let listen = reader.value(&settings::OPS_LISTEN);
+    let token = reader.optional(&settings::OPS_TOKEN);
     Ok(OpsConfig { listen: listen?, token: token? })
 }
 
@@ -142,20 +143,20 @@ fn remembers(rules: &Read<Rules>, accounts: &Read<Vec<AccountConfig>>) -> bool {
 }
 
 fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<StoreConfig> {
-    let url = reader.value(&keys::STORE_URL);
-    let deduplication_window = reader.value(&keys::STORE_DEDUPLICATION_WINDOW);
+    let url = reader.value(&settings::STORE_URL);
+    let deduplication_window = reader.value(&settings::STORE_DEDUPLICATION_WINDOW);
     if deduplication_window.as_ref().is_ok_and(|window| *window < MIN_DEDUPLICATION_WINDOW) {
-        reader.warn(keys::STORE_DEDUPLICATION_WINDOW.spec, |value| {
+        reader.warn(settings::STORE_DEDUPLICATION_WINDOW.spec, |value| {
             format!("found {}, shorter than 4h: Segment may send an event again after it was forgotten", found(value))
         });
     }
-    let deduplication_memory = reader.value(&keys::STORE_DEDUPLICATION_MEMORY_MB);
-    let ledger_window = reader.value(&keys::STORE_LEDGER_WINDOW);
-    let lease = reader.value(&keys::STORE_LEASE);
-    let seal_keys = reader.optional(&keys::STORE_SEAL_KEY);
+    let deduplication_memory = reader.value(&settings::STORE_DEDUPLICATION_MEMORY_MB);
+    let ledger_window = reader.value(&settings::STORE_LEDGER_WINDOW);
+    let lease = reader.value(&settings::STORE_LEASE);
+    let seal_keys = reader.optional(&settings::STORE_SEAL_KEY);
     if mode == Mode::Live && seals && matches!(seal_keys, Ok(None)) {
         reader.missing(
-            keys::STORE_SEAL_KEY.spec,
+            settings::STORE_SEAL_KEY.spec,
             "required where any API key is accepted (segment.accept_any_api_key), which the store keeps sealed only: set \
              STORE_SEAL_KEY, or STORE_SEAL_KEY_FILE to a file that holds it, to what `openssl rand -base64 32` prints",
         );
@@ -171,19 +172,19 @@ fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<StoreConfig> {
 }
 
 fn delivery(reader: &mut Reader) -> Read<DeliveryConfig> {
-    let min = reader.value(&keys::DELIVERY_RETRY_MIN);
-    let max = reader.value(&keys::DELIVERY_RETRY_MAX);
-    let max_age = reader.value(&keys::DELIVERY_MAX_AGE);
-    let max_backlog = reader.value(&keys::DELIVERY_MAX_BACKLOG);
-    let on_existing = reader.value(&keys::DELIVERY_ON_EXISTING);
-    let on_delete = reader.value(&keys::DELIVERY_ON_DELETE);
-    let on_other_user = reader.value(&keys::DELIVERY_ON_OTHER_USER);
-    let on_stale = reader.value(&keys::DELIVERY_STALE);
-    let learn = reader.value(&keys::DELIVERY_LEARN);
+    let min = reader.value(&settings::DELIVERY_RETRY_MIN);
+    let max = reader.value(&settings::DELIVERY_RETRY_MAX);
+    let max_age = reader.value(&settings::DELIVERY_MAX_AGE);
+    let max_backlog = reader.value(&settings::DELIVERY_MAX_BACKLOG);
+    let on_existing = reader.value(&settings::DELIVERY_ON_EXISTING);
+    let on_delete = reader.value(&settings::DELIVERY_ON_DELETE);
+    let on_other_user = reader.value(&settings::DELIVERY_ON_OTHER_USER);
+    let on_stale = reader.value(&settings::DELIVERY_STALE);
+    let learn = reader.value(&settings::DELIVERY_LEARN);
     if let (Ok(min), Ok(max)) = (&min, &max)
         && min > max
     {
-        reader.conflict(keys::DELIVERY_RETRY_MIN.spec, keys::DELIVERY_RETRY_MAX.spec, |min, max| {
+        reader.conflict(settings::DELIVERY_RETRY_MIN.spec, settings::DELIVERY_RETRY_MAX.spec, |min, max| {
             format!("found {} and {}, expected the first to be no longer than the second", found(min), found(max))
         });
     }
@@ -202,7 +203,7 @@ fn delivery(reader: &mut Reader) -> Read<DeliveryConfig> {
 }
 
 fn log(reader: &mut Reader) -> Read<LogConfig> {
-    let format = reader.value(&keys::LOG_FORMAT);
-    let filter = reader.value(&keys::LOG_FILTER);
+    let format = reader.value(&settings::LOG_FORMAT);
+    let filter = reader.value(&settings::LOG_FILTER);
     Ok(LogConfig { format: format?, filter: filter? })
 }

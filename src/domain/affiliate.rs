@@ -94,17 +94,17 @@ impl Attribute {
     }
 
     /// Its name in what is stored of an affiliate: Refersion's spelling of a field, `#` and the id of a custom field.
-    pub fn key(&self) -> Cow<'static, str> {
+    pub fn name(&self) -> Cow<'static, str> {
         match self {
             Self::Field(field) => field.as_str().into(),
             Self::Custom(id) => format!("#{id}").into(),
         }
     }
 
-    /// The attribute with this [`key`](Self::key); none if no attribute has it.
-    pub fn from_key(key: &str) -> Option<Self> {
-        let field = || Field::ALL.iter().copied().find(|field| field.as_str() == key).map(Self::Field);
-        key.strip_prefix('#').map(|id| Self::Custom(id.to_owned())).or_else(field)
+    /// The attribute with this [`name`](Self::name); none if no attribute has it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let field = || Field::ALL.iter().copied().find(|field| field.as_str() == name).map(Self::Field);
+        name.strip_prefix('#').map(|id| Self::Custom(id.to_owned())).or_else(field)
     }
 }
 
@@ -228,12 +228,12 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_is_found_by_its_key() {
+    fn an_attribute_is_found_by_its_name() {
         let all = Field::ALL.iter().copied().map(Attribute::Field).chain([Attribute::Custom("12".to_owned())]);
         for attribute in all {
-            assert_eq!(Attribute::from_key(&attribute.key()), Some(attribute));
+            assert_eq!(Attribute::from_name(&attribute.name()), Some(attribute));
         }
-        assert_eq!(Attribute::from_key("status"), None);
+        assert_eq!(Attribute::from_name("status"), None);
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl HashKey {
 
     /// The hash of a value of `attribute` as it is stored with an affiliate.
     pub(super) fn attribute(&self, attribute: &Attribute, value: &str) -> [u8; 8] {
-        self.value(&attribute.key(), &comparable(attribute, value)).to_be_bytes()
+        self.value(&attribute.name(), &comparable(attribute, value)).to_be_bytes()
     }
 
     /// The hash of an affiliate's status.
@@ -140,7 +140,7 @@ impl Fingerprint {
     /// Records the values of `profile`.
     pub fn record(&mut self, key: &HashKey, profile: &Profile) {
         for (attribute, value) in profile.iter() {
-            self.0.insert(attribute.key(), u64::from_be_bytes(key.attribute(attribute, value)));
+            self.0.insert(attribute.name(), u64::from_be_bytes(key.attribute(attribute, value)));
         }
     }
 

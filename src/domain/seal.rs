@@ -21,7 +21,7 @@ const NONCE: usize = 24;
 
 /// An encrypted API key, as it is stored. Not a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealedKey {
+pub struct SealedApiKey {
     /// The account that the API key belongs to.
     pub account: AccountName,
     /// The nonce, then the encrypted key pair.
@@ -44,9 +44,9 @@ impl SealKey {
     }
 
     /// Encrypts the API key of `account`.
-    pub fn seal(&self, account: &AccountName, api_key: &ApiKey, nonce: &SealNonce) -> SealedKey {
+    pub fn seal(&self, account: &AccountName, api_key: &ApiKey, nonce: &SealNonce) -> SealedApiKey {
         let joined = Zeroizing::new(format!("{}.{}", api_key.public(), api_key.expose_secret()));
-        SealedKey { account: account.clone(), blob: self.seal_bytes(account.as_str(), joined.as_bytes(), nonce) }
+        SealedApiKey { account: account.clone(), blob: self.seal_bytes(account.as_str(), joined.as_bytes(), nonce) }
     }
 
     /// Encrypts `bytes` for `purpose`. A purpose has a blank, so that it is the name of no account.
@@ -57,7 +57,7 @@ impl SealKey {
         [nonce.as_slice(), &sealed].concat()
     }
 
-    fn open(&self, sealed: &SealedKey) -> Option<ApiKey> {
+    fn open(&self, sealed: &SealedApiKey) -> Option<ApiKey> {
         let opened = self.open_bytes(sealed.account.as_str(), &sealed.blob)?;
         ApiKey::parse(std::str::from_utf8(&opened).ok()?).ok()
     }
@@ -75,7 +75,7 @@ impl SealKey {
 }
 
 /// Decrypts `sealed` with the first of `keys` that fits; none if no key does, the account is another, or the blob is damaged.
-pub fn open_seal(keys: &[SealKey], sealed: &SealedKey) -> Option<Opened> {
+pub fn open_seal(keys: &[SealKey], sealed: &SealedApiKey) -> Option<Opened> {
     let mut opened = keys.iter().enumerate().filter_map(|(place, key)| Some((place, key.open(sealed)?)));
     opened.next().map(|(place, api_key)| Opened { api_key, by_first: place == 0 })
 }
@@ -94,7 +94,7 @@ mod tests {
         AccountName::from(name.to_owned())
     }
 
-    fn sealed() -> SealedKey {
+    fn sealed() -> SealedApiKey {
         let api_key = ApiKey::parse("pub_a.sec.b").expect("valid");
         SealKey::new([1; 32]).seal(&account("a"), &api_key, &[2; NONCE])
     }
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn a_changed_blob_and_that_of_another_account_are_not_opened() {
         let keys = [SealKey::new([1; 32])];
-        let moved = SealedKey { account: account("b"), ..sealed() };
+        let moved = SealedApiKey { account: account("b"), ..sealed() };
         assert!(open_seal(&keys, &moved).is_none(), "another account's");
         for place in 0..sealed().blob.len() {
             let mut changed = sealed();

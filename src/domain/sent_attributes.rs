@@ -35,12 +35,12 @@ impl SentAttributes {
         if *attribute == Attribute::Field(Field::Email) {
             self.taken_email = None;
         }
-        self.attributes.insert(attribute.key(), Sent { hash, at: at.0 });
+        self.attributes.insert(attribute.name(), Sent { hash, at: at.0 });
     }
 
     /// Remembers that what was last sent of `attribute` was still true at `at`; if nothing was sent, that it has no value.
     pub fn confirm(&mut self, key: &HashKey, attribute: &Attribute, at: Timestamp) {
-        match self.attributes.get_mut(&*attribute.key()) {
+        match self.attributes.get_mut(&*attribute.name()) {
             Some(sent) => sent.at = at.0,
             None => self.record(key, attribute, "", at),
         }
@@ -74,7 +74,7 @@ impl SentAttributes {
 
     /// Whether a fact of this time may replace what is remembered of `attribute`.
     pub fn accepts(&self, attribute: &Attribute, time: FactTime) -> bool {
-        self.supersedes(&attribute.key(), time)
+        self.supersedes(&attribute.name(), time)
     }
 
     /// Whether a status of this time may replace the one remembered.
@@ -84,12 +84,12 @@ impl SentAttributes {
 
     /// Whether `attribute` was last sent as `value`.
     pub fn has(&self, key: &HashKey, attribute: &Attribute, value: &str) -> bool {
-        self.attributes.get(&*attribute.key()).is_some_and(|sent| sent.hash == key.attribute(attribute, value))
+        self.attributes.get(&*attribute.name()).is_some_and(|sent| sent.hash == key.attribute(attribute, value))
     }
 
     /// Whether `attribute` was sent with a value that is not empty.
     pub fn has_value(&self, key: &HashKey, attribute: &Attribute) -> bool {
-        self.attributes.contains_key(&*attribute.key()) && !self.has(key, attribute, "")
+        self.attributes.contains_key(&*attribute.name()) && !self.has(key, attribute, "")
     }
 
     /// Whether `status` was the last one given.

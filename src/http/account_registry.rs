@@ -42,10 +42,10 @@ pub trait MerchantAccounts: Send + Sync {
     fn wake(&self, accounts: &[AccountName]);
 
     /// Reads the keys that other processes have stored: new ones, and those that replace others.
-    async fn read_keys(&self) -> Result<(), StoreError>;
+    async fn read_api_keys(&self) -> Result<(), StoreError>;
 
     /// Removes the key of an account, and ends its worker; returns whether there was one. Its events stay.
-    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError>;
+    async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError>;
 }
 
 /// Why a key of an account that is not configured is not admitted.
@@ -114,10 +114,10 @@ impl AccountRegistry {
     }
 
     /// Removes the API key of an account that is not configured; returns whether there was one. Its events stay.
-    pub async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError> {
+    pub async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError> {
         match &self.merchants {
-            Some(merchants) => merchants.remove_key(account).await,
-            None => self.store.remove_key(account).await,
+            Some(merchants) => merchants.remove_api_key(account).await,
+            None => self.store.remove_api_key(account).await,
         }
     }
 
@@ -154,9 +154,9 @@ impl AccountRegistry {
     }
 
     /// Reads the API keys that other processes have stored.
-    pub async fn read_keys(&self) -> Result<(), StoreError> {
+    pub async fn read_api_keys(&self) -> Result<(), StoreError> {
         match &self.merchants {
-            Some(merchants) => merchants.read_keys().await,
+            Some(merchants) => merchants.read_api_keys().await,
             None => Ok(()),
         }
     }
@@ -197,7 +197,7 @@ impl AccountRegistry {
         headers: &HeaderMap,
         error: AuthError,
     ) -> Result<Arc<AccountEndpoint>, ApiResponse> {
-        let Some(key) = segment::presented_key(credentials(headers)) else { return self.main(error) };
+        let Some(key) = segment::presented_api_key(credentials(headers)) else { return self.main(error) };
         if let Some(same) = self.configured().iter().find(|endpoint| endpoint.authenticator.has_public_part_of(&key)) {
             return Ok(Arc::clone(same));
         }

@@ -39,7 +39,7 @@ impl Default for ListenerLimits {
 impl ListenerLimits {
     /// The usual limits, with `max_connections` connections if these are fewer, and at least one.
     #[must_use]
-    pub fn with_at_most(max_connections: usize) -> Self {
+    pub fn with_max_connections(max_connections: usize) -> Self {
         let usual = Self::default();
         Self { max_connections: usual.max_connections.min(max_connections).max(1), ..usual }
     }

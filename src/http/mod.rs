@@ -21,7 +21,7 @@ mod response;
 mod webhook;
 
 pub use account_registry::{AccountRegistry, AdmissionError, MerchantAccounts};
-pub use connect::{Connect, KeyCheck, KeyProblem};
+pub use connect::{ApiKeyCheck, ApiKeyProblem, Connect};
 pub use listen::{ListenerLimits, listen};
 pub use openapi::openapi;
 

@@ -122,7 +122,7 @@ fn unreadable(
         Some(message_id) => hash.event_by_message_id(&account, &message_id),
         None => hash.event_by_body(&account, text.as_bytes()),
     };
-    let event = AnsweredEvent { account, id, keys: Vec::new(), source: None, received_at, outcome };
+    let event = AnsweredEvent { account, id, user_keys: Vec::new(), source: None, received_at, outcome };
     let decision = ItemDecision::Respond(response, Box::new(event));
     ParsedItem { message_id: None, kind: EventType::Malformed, decision, notes: Vec::new() }
 }
@@ -186,7 +186,10 @@ impl ReceivedEvent<'_> {
         let keys = mapping::user(&self.event, &self.endpoint.rules).keys(self.endpoint.store.hash_key(), &account);
         let (id, _) = self.event.ids(self.text, self.endpoint.store.hash_key(), &account, &keys);
         let (source, received_at) = (self.event.source(), self.received_at);
-        ItemDecision::Respond(response, Box::new(AnsweredEvent { account, id, keys, source, received_at, outcome }))
+        ItemDecision::Respond(
+            response,
+            Box::new(AnsweredEvent { account, id, user_keys: keys, source, received_at, outcome }),
+        )
     }
 
     fn new_event(&self, user: &User, only: Option<KnownUsersOnly>) -> NewEvent {
@@ -195,7 +198,8 @@ impl ReceivedEvent<'_> {
         let mut event = NewEvent::received(account, store.hash_key(), event, user, self.received_at);
         event.known_users_only = only.map(|only| {
             // Only the owner knows which events are pending.
-            let none_pending_up_to = store.is_owner(account).then(|| signals.none_pending_up_to(&event.keys)).flatten();
+            let none_pending_up_to =
+                store.is_owner(account).then(|| signals.none_pending_up_to(&event.user_keys)).flatten();
             KnownUsersOnly { none_pending_up_to, ..only }
         });
         event

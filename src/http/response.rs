@@ -25,7 +25,7 @@
 
 mod conversions;
 
-use super::connect::KeyProblem;
+use super::connect::ApiKeyProblem;
 use super::limits::MAX_EVENTS;
 use crate::connect::Refusal;
 use crate::delivery::{Action, Outcome, OutcomeCode, PermanentFailure};
@@ -314,14 +314,14 @@ pub(super) enum PageStatus {
     /// The browser goes to Segment's consent page.
     ToSegment,
     /// The form again, because of the key.
-    Key(KeyProblem),
+    Key(ApiKeyProblem),
     /// Nothing was connected.
     Refused(Refusal),
 }
 
 impl PageStatus {
     /// The form, with what was wrong with the key before, if anything was.
-    pub(super) fn of_key(problem: Option<KeyProblem>) -> Self {
+    pub(super) fn of_key(problem: Option<ApiKeyProblem>) -> Self {
         problem.map_or(Self::Shown, Self::Key)
     }
 
@@ -331,7 +331,7 @@ impl PageStatus {
         match self {
             Self::Shown => StatusCode::OK,
             Self::ToSegment => StatusCode::SEE_OTHER,
-            Self::Key(KeyProblem::Unverified) | Self::Refused(R::SegmentDown) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Key(ApiKeyProblem::Unverified) | Self::Refused(R::SegmentDown) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Key(_)
             | Self::Refused(
                 R::NotOurs | R::Expired | R::OtherBrowser | R::RejectedBySegment | R::CodeRejected | R::NoSource,

@@ -1,6 +1,6 @@
 //! The parts of an address, wherever an event says them and whatever it calls them.
 //!
-//! In: traits. Out: for each part its values, the preferred one first. Places, in this order: the `address` object; one key for both
+//! In: traits. Out: for each part its values, the preferred one first. Places, in this order: the `address` object; one name for both
 //! (`address.city`, `address_city`); beside the address (`city`); an address that is one text, which is a street. Where there is no
 //! `address`, that of a shop stands for it. An address may also be a list of one, or JSON in a text. Deliberately absent: what Refersion
 //! takes ([`super::address`]), and splitting an address that is one text.

@@ -30,8 +30,8 @@ pub(super) struct Effects<'r> {
 /// Applies custom fields, then audiences, each in the operator's order.
 pub(super) fn effects<'r>(rules: &'r Rules, traits: &Traits<'_>, notes: &mut Vec<Note>) -> Effects<'r> {
     let mut effects = Effects::default();
-    for CustomField { key, id } in &rules.custom_fields {
-        let Some(value) = value(rules, traits, key) else { continue };
+    for CustomField { trait_name, id } in &rules.custom_fields {
+        let Some(value) = value(rules, traits, trait_name) else { continue };
         match plain(value) {
             Some(text) if text.is_empty() => {}
             Some(text) => {
@@ -39,31 +39,32 @@ pub(super) fn effects<'r>(rules: &'r Rules, traits: &Traits<'_>, notes: &mut Vec
                 effects.profile.set(Attribute::Custom(id.clone()), text);
             }
             None => {
-                notes.push(note(key, "not a text, a number, true, false or a list of these, so it was left out"));
+                notes
+                    .push(note(trait_name, "not a text, a number, true, false or a list of these, so it was left out"));
             }
         }
     }
-    for Audience { key, on_true, on_false } in &rules.audiences {
-        let Some(value) = value(rules, traits, key) else { continue };
+    for Audience { trait_name, on_true, on_false } in &rules.audiences {
+        let Some(value) = value(rules, traits, trait_name) else { continue };
         match membership(value) {
             Some(true) => {
                 effects.entered = true;
-                effects.apply(key, on_true);
+                effects.apply(trait_name, on_true);
             }
             Some(false) => {
                 effects.rule_says_left = true;
-                effects.apply(key, on_false);
+                effects.apply(trait_name, on_false);
             }
-            None => notes.push(note(key, "neither true nor false, so it was left out")),
+            None => notes.push(note(trait_name, "neither true nor false, so it was left out")),
         }
     }
     effects
 }
 
 impl<'r> Effects<'r> {
-    fn apply(&mut self, key: &'r str, effect: &Effect) {
+    fn apply(&mut self, trait_name: &'r str, effect: &Effect) {
         self.matched = true;
-        self.status = effect.status.map(|status| (key, status)).or(self.status);
+        self.status = effect.status.map(|status| (trait_name, status)).or(self.status);
         self.profile.set(Field::Offer, effect.offer.as_deref().unwrap_or_default());
         for (id, value) in &effect.custom_fields {
             self.profile.set(Attribute::Custom(id.clone()), value);
@@ -71,12 +72,12 @@ impl<'r> Effects<'r> {
     }
 }
 
-/// The value of the trait that a rule calls `key`, if it is not empty: of the trait with exactly this name, else of one with a loosely
+/// The value of the trait that a rule names, if it is not empty: of the trait with exactly this name, else of one with a loosely
 /// equal name, unless another rule has such a name too.
-fn value<'a>(rules: &Rules, traits: &Traits<'a>, key: &str) -> Option<RawJson<'a>> {
-    match traits.exactly(key) {
+fn value<'a>(rules: &Rules, traits: &Traits<'a>, trait_name: &str) -> Option<RawJson<'a>> {
+    match traits.exactly(trait_name) {
         Some(value) => Some(value).filter(|value| !value.is_empty()),
-        None => traits.non_empty(key).filter(|_| !rules.has_loosely_equal(key)),
+        None => traits.non_empty(trait_name).filter(|_| !rules.has_loosely_equal(trait_name)),
     }
 }
 
@@ -87,15 +88,15 @@ fn plain(value: RawJson<'_>) -> Option<String> {
     elements.map(RawJson::as_clean_scalar).collect::<Option<Vec<_>>>().map(|texts| texts.join(", "))
 }
 
-/// Whether the user left the audience that Engage made an event for, by its trait `key`.
-pub(super) fn trait_says_left(key: &str, traits: &Traits<'_>) -> bool {
-    traits.exactly(key).or_else(|| traits.non_empty(key)).and_then(membership) == Some(false)
+/// Whether the user left the audience that Engage made an event for, by its trait.
+pub(super) fn trait_says_left(trait_name: &str, traits: &Traits<'_>) -> bool {
+    traits.exactly(trait_name).or_else(|| traits.non_empty(trait_name)).and_then(membership) == Some(false)
 }
 
 /// Whether `[mapping.create_if]` holds for `traits`; none if there is no condition, or if they do not have its trait.
 pub(super) fn create_if(rules: &Rules, traits: &Traits<'_>) -> Option<bool> {
-    let CreateIf { key, equals } = rules.create_if.as_ref()?;
-    let value = value(rules, traits, key)?.as_clean_scalar();
+    let CreateIf { trait_name, equals } = rules.create_if.as_ref()?;
+    let value = value(rules, traits, trait_name)?.as_clean_scalar();
     Some(value.is_some_and(|value| value.to_lowercase() == equals.trim().to_lowercase()))
 }
 
@@ -109,8 +110,12 @@ mod tests {
     use super::*;
 
     fn rules() -> Rules {
-        let custom = |key: &str, id: &str| CustomField { key: key.into(), id: id.into() };
-        let audience = |key: &str, on_true: Effect, on_false: Effect| Audience { key: key.into(), on_true, on_false };
+        let custom = |trait_name: &str, id: &str| CustomField { trait_name: trait_name.into(), id: id.into() };
+        let audience = |trait_name: &str, on_true: Effect, on_false: Effect| Audience {
+            trait_name: trait_name.into(),
+            on_true,
+            on_false,
+        };
         let effect = |offer: Option<&str>, status, custom: &[(&str, &str)]| Effect {
             offer: offer.map(Into::into),
             status,
@@ -135,7 +140,7 @@ mod tests {
         let traits = RawJson::parse(traits).expect("JSON").as_object().expect("an object").into();
         let effects = effects(&rules, &traits, &mut notes);
         let mut said: Vec<_> = effects.profile.iter().map(|(what, value)| format!("{what}={value}")).collect();
-        said.extend(effects.status.map(|(key, status)| format!("{status} by {key}")));
+        said.extend(effects.status.map(|(trait_name, status)| format!("{status} by {trait_name}")));
         said.extend(effects.matched.then(|| "matched".to_owned()));
         said.extend(effects.entered.then(|| "entered".to_owned()));
         said.extend(effects.rule_says_left.then(|| "left".to_owned()));
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_rule_applies_to_the_trait_with_exactly_its_name() {
-        let custom = |key: &str, id: &str| CustomField { key: key.into(), id: id.into() };
+        let custom = |trait_name: &str, id: &str| CustomField { trait_name: trait_name.into(), id: id.into() };
         let tiers = Rules { custom_fields: vec![custom("tier_1_1", "1"), custom("tier_11", "2")], ..Rules::default() };
         let one = Rules { custom_fields: vec![custom("tier_1_1", "1")], ..Rules::default() };
         for (rules, traits, expected) in [
@@ -211,7 +216,7 @@ mod tests {
     #[test]
     fn the_condition_holds_if_the_trait_has_the_value_and_is_not_stated_without_one() {
         let rule = |equals: &str| Rules {
-            create_if: Some(CreateIf { key: "is_affiliate".into(), equals: equals.into() }),
+            create_if: Some(CreateIf { trait_name: "is_affiliate".into(), equals: equals.into() }),
             ..Rules::default()
         };
         for (traits, equals, holds) in [

@@ -89,15 +89,15 @@ pub(super) struct Candidate<'a> {
 pub(super) fn creation(rules: &Rules, candidate: &Candidate<'_>) -> Creation {
     let Candidate { user, profile, .. } = *candidate;
     if let Some(rule) = rules.create_if.as_ref().filter(|_| candidate.condition != Some(true)) {
-        return Creation::Skipped(Reason::CreateIf { key: rule.key.clone() });
+        return Creation::Skipped(Reason::CreateIf { trait_name: rule.trait_name.clone() });
     }
     if let Some(error) = missing(user, profile) {
         let made_by_engage = candidate.made_by_engage;
         return if made_by_engage { Creation::Skipped(Reason::UnknownUser) } else { Creation::Invalid(error) };
     }
     let status = match candidate.status {
-        Some((key, status @ (AffiliateStatus::Denied | AffiliateStatus::Disabled))) => {
-            return Creation::Skipped(Reason::Audience { key: key.to_owned(), status });
+        Some((trait_name, status @ (AffiliateStatus::Denied | AffiliateStatus::Disabled))) => {
+            return Creation::Skipped(Reason::Audience { trait_name: trait_name.to_owned(), status });
         }
         // Leaving an audience does not make a user an affiliate.
         _ if candidate.leaves_audience => return Creation::Skipped(Reason::UnknownUser),
@@ -113,7 +113,7 @@ pub(super) fn creation(rules: &Rules, candidate: &Candidate<'_>) -> Creation {
 
 /// Whether Engage made the event because the user left an audience, with or without a rule.
 fn is_audience_exit(event: &Event<'_>, effects: &Effects<'_>) -> bool {
-    let own = |key: &String| engage::trait_says_left(key, event.user_traits());
+    let own = |trait_name: &String| engage::trait_says_left(trait_name, event.user_traits());
     event.engage && !effects.entered && (effects.rule_says_left || event.audience.as_ref().is_some_and(own))
 }
 

@@ -165,12 +165,12 @@ pub enum Reason {
     /// `[mapping.create_if]` does not hold.
     CreateIf {
         /// The trait that the condition names.
-        key: String,
+        trait_name: String,
     },
     /// An audience rule sets a status that `new` does not take.
     Audience {
         /// The trait of the audience.
-        key: String,
+        trait_name: String,
         /// The status.
         status: AffiliateStatus,
     },
@@ -215,9 +215,11 @@ impl fmt::Display for Reason {
             Self::UntrustedProject => f.write_str(
                 "the project of this event is not among the trusted projects, and may create affiliates only",
             ),
-            Self::CreateIf { key } => write!(f, "the user is no affiliate yet, and `{key}` does not ask to create one"),
-            Self::Audience { key, status } => {
-                write!(f, "the user is no affiliate yet, and audience `{key}` says {status}")
+            Self::CreateIf { trait_name } => {
+                write!(f, "the user is no affiliate yet, and `{trait_name}` does not ask to create one")
+            }
+            Self::Audience { trait_name, status } => {
+                write!(f, "the user is no affiliate yet, and audience `{trait_name}` says {status}")
             }
         }
     }

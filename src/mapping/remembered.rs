@@ -37,7 +37,7 @@ impl Pieces {
         Self {
             condition: rules.create_if.clone().zip(candidate.condition),
             email: candidate.user.email.as_ref().filter(|email| !is_user_id(email)).cloned(),
-            audience: candidate.status.map(|(key, _)| key.to_owned()),
+            audience: candidate.status.map(|(trait_name, _)| trait_name.to_owned()),
             leaves_audience: candidate.leaves_audience,
             made_by_engage: candidate.made_by_engage,
         }
@@ -126,7 +126,7 @@ impl RememberedTraits {
     pub fn lacks(&self, rules: &Rules) -> Vec<String> {
         let mut lacks = Vec::new();
         if let Some(rule) = rules.create_if.as_ref().filter(|_| self.condition(rules) != Some(true)) {
-            lacks.push(format!("`{}`", rule.key));
+            lacks.push(format!("`{}`", rule.trait_name));
         }
         if self.email().is_none() {
             lacks.push("an e-mail address".to_owned());
@@ -144,13 +144,14 @@ impl RememberedTraits {
 
     /// The names of what is remembered: attributes, `status`, and the trait of `create_if`; no values.
     pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.profile().iter().map(|(attribute, _)| attribute.key().into_owned()).collect();
+        let mut names: Vec<String> =
+            self.profile().iter().map(|(attribute, _)| attribute.name().into_owned()).collect();
         let email = Field::Email.as_str();
         if self.email.is_some() && !names.iter().any(|name| name == email) {
             names.push(email.to_owned());
         }
         names.extend(self.status.as_ref().map(|_| "status".to_owned()));
-        names.extend(self.condition.as_ref().map(|(rule, ..)| rule.key.clone()));
+        names.extend(self.condition.as_ref().map(|(rule, ..)| rule.trait_name.clone()));
         names
     }
 
@@ -192,14 +193,14 @@ struct Stored {
 impl RememberedTraits {
     /// The bytes, for [`RememberedTraits::from_bytes`]. They hold personal data.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let fact = |fact: &Fact| (fact.attribute.key().into_owned(), fact.value.clone(), fact.time.at().0);
+        let fact = |fact: &Fact| (fact.attribute.name().into_owned(), fact.value.clone(), fact.time.at().0);
         let stored = Stored {
             facts: self.facts.iter().map(fact).collect(),
             email: self.email.as_ref().map(|(email, time)| (email.as_str().to_owned(), time.at().0)),
-            status: self.status.as_ref().map(|(key, fact)| (key.clone(), fact.status, fact.time.at().0)),
+            status: self.status.as_ref().map(|(trait_name, fact)| (trait_name.clone(), fact.status, fact.time.at().0)),
             condition: self.condition.as_ref().map(|(rule, holds, time)| {
-                let CreateIf { key, equals } = rule.clone();
-                (key, equals, *holds, time.at().0)
+                let CreateIf { trait_name, equals } = rule.clone();
+                (trait_name, equals, *holds, time.at().0)
             }),
         };
         serde_json::to_vec(&stored).unwrap_or_default() // texts and numbers are always JSON
@@ -209,14 +210,15 @@ impl RememberedTraits {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let Stored { facts, email, status, condition } = serde_json::from_slice(bytes).ok()?;
         let time = |at| FactTime::new(None, Timestamp(at));
-        let fact = |(key, value, at): (String, String, i64)| {
-            Some(Fact { attribute: Attribute::from_key(&key)?, value, time: time(at) })
+        let fact = |(name, value, at): (String, String, i64)| {
+            Some(Fact { attribute: Attribute::from_name(&name)?, value, time: time(at) })
         };
         Some(Self {
             facts: facts.into_iter().map(fact).collect::<Option<Facts>>()?,
             email: email.map(|(email, at)| Email::parse(&email).map(|email| (email, time(at)))).transpose().ok()?,
-            status: status.map(|(key, status, at)| (key, StatusFact { status, time: time(at) })),
-            condition: condition.map(|(key, equals, holds, at)| (CreateIf { key, equals }, holds, time(at))),
+            status: status.map(|(trait_name, status, at)| (trait_name, StatusFact { status, time: time(at) })),
+            condition: condition
+                .map(|(trait_name, equals, holds, at)| (CreateIf { trait_name, equals }, holds, time(at))),
         })
     }
 }

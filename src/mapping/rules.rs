@@ -35,7 +35,7 @@ pub struct Rules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CustomField {
     /// The trait's name, in any casing.
-    pub key: String,
+    pub trait_name: String,
     /// The custom field's id at Refersion, e.g. `1234`.
     pub id: String,
 }
@@ -44,7 +44,7 @@ pub struct CustomField {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audience {
     /// The trait's name, in any casing.
-    pub key: String,
+    pub trait_name: String,
     /// The effect of entering.
     pub on_true: Effect,
     /// The effect of leaving.
@@ -66,7 +66,7 @@ pub struct Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateIf {
     /// The trait's name, in any casing.
-    pub key: String,
+    pub trait_name: String,
     /// The value, compared as text without case.
     pub equals: String,
 }
@@ -99,12 +99,12 @@ impl Rules {
             || project.and_then(RawJson::as_clean_text).is_some_and(|project| self.trusted_projects.contains(&project))
     }
 
-    /// Whether a rule names another trait that is loosely equal to `key`, as `tier_1_1` is to `tier_11`.
-    pub(super) fn has_loosely_equal(&self, key: &str) -> bool {
-        let custom_fields = self.custom_fields.iter().map(|field| &field.key);
-        let audiences = self.audiences.iter().map(|audience| &audience.key);
-        let mut keys = custom_fields.chain(audiences).chain(self.create_if.iter().map(|rule| &rule.key));
-        keys.any(|other| other != key && normalize_name(other) == normalize_name(key))
+    /// Whether a rule names another trait that is loosely equal to `trait_name`, as `tier_1_1` is to `tier_11`.
+    pub(super) fn has_loosely_equal(&self, trait_name: &str) -> bool {
+        let custom_fields = self.custom_fields.iter().map(|field| &field.trait_name);
+        let audiences = self.audiences.iter().map(|audience| &audience.trait_name);
+        let mut names = custom_fields.chain(audiences).chain(self.create_if.iter().map(|rule| &rule.trait_name));
+        names.any(|other| other != trait_name && normalize_name(other) == normalize_name(trait_name))
     }
 
     /// The ids of all custom fields that any rule may set.

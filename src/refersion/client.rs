@@ -5,7 +5,7 @@
 //! sensitive header; error messages are our own, without URLs or bodies. Deliberately absent: retries and rate limits.
 
 use super::request;
-use super::response::{self, KeyVerification};
+use super::response::{self, ApiKeyVerification};
 use super::send_guard::{GuardedBody, SendGuard};
 use crate::delivery::{Call, ListReply, Reply};
 use crate::domain::{ApiKey, password};
@@ -80,7 +80,7 @@ impl ConnectionPool {
 
 impl Client {
     /// Makes all further calls with this key pair.
-    pub fn replace_key(&self, api_key: &ApiKey) -> Result<(), ClientBuildError> {
+    pub fn replace_api_key(&self, api_key: &ApiKey) -> Result<(), ClientBuildError> {
         let connection = AccountConnection { pool: self.0.load().pool.clone(), headers: headers(api_key)? };
         self.0.store(Arc::new(connection));
         Ok(())
@@ -123,18 +123,18 @@ impl Client {
     }
 
     /// Verifies the key pair by `/affiliate/list`.
-    pub async fn verify_key(&self) -> KeyVerification {
-        self.verify_key_with_date().await.0
+    pub async fn verify_api_key(&self) -> ApiKeyVerification {
+        self.verify_api_key_with_date().await.0
     }
 
     /// The same, and the `Date` header of the response, if it has one.
-    pub async fn verify_key_with_date(&self) -> (KeyVerification, Option<SystemTime>) {
-        match self.send(LIST, &request::key_verification(), &SendGuard::none()).await {
+    pub async fn verify_api_key_with_date(&self) -> (ApiKeyVerification, Option<SystemTime>) {
+        match self.send(LIST, &request::api_key_verification(), &SendGuard::none()).await {
             Ok(received) => {
                 let date = received.date.as_ref().and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
                 (response::verification(&received.as_raw(), SystemTime::now()), date)
             }
-            Err(error) => (KeyVerification::Unknown { reason: error.message, retry_after: None }, None),
+            Err(error) => (ApiKeyVerification::Unknown { reason: error.message, retry_after: None }, None),
         }
     }
 

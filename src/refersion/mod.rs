@@ -15,5 +15,7 @@ mod success_body;
 
 pub use client::{Client, ClientBuildError, ConnectionPool};
 pub use request::body as request_body;
-pub use response::{KeyVerification, RawResponse, reply as read_response, verification as read_key_verification};
+pub use response::{
+    ApiKeyVerification, RawResponse, reply as read_response, verification as read_api_key_verification,
+};
 pub use send_guard::SendGuard;

@@ -35,7 +35,7 @@ fn edit_entry(call: &Call) -> Option<Map<String, Value>> {
 }
 
 /// The body of the cheapest call that verifies a key pair, `/affiliate/list` with one result.
-pub fn key_verification() -> Value {
+pub fn api_key_verification() -> Value {
     json!({"limit": "1", "page": "1"})
 }
 
@@ -135,7 +135,7 @@ mod tests {
             body(&Call::Get(code), &[], || unreachable!("a password for get")),
             json!({"affiliate_code": "a3y7"})
         );
-        assert_eq!(key_verification(), json!({"limit": "1", "page": "1"}));
+        assert_eq!(api_key_verification(), json!({"limit": "1", "page": "1"}));
         assert_eq!(list_page(2), json!({"limit": "100", "page": "2"}));
     }
 

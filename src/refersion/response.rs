@@ -87,7 +87,7 @@ fn unclear(call: &Call, what: String, retry_after: Option<Duration>) -> Reply {
 
 /// Whether Refersion accepts a key pair, as the cheapest call shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyVerification {
+pub enum ApiKeyVerification {
     /// Refersion accepts the key pair.
     Accepted,
     /// Refersion rejects it (401).
@@ -103,15 +103,15 @@ pub enum KeyVerification {
 
 /// Reads the key verification from the response to `/affiliate/list`. A proxy's page shows nothing. An error body of Refersion
 /// other than 401 shows that the key was accepted: Refersion checks the key before it checks the request.
-pub fn verification(response: &RawResponse<'_>, now: SystemTime) -> KeyVerification {
+pub fn verification(response: &RawResponse<'_>, now: SystemTime) -> ApiKeyVerification {
     let body: Value = serde_json::from_slice(response.body).unwrap_or_default();
     match response.status {
-        200..=299 if body.get("results").is_some() => KeyVerification::Accepted,
-        400 | 404 | 422 if !errors(&body).is_empty() => KeyVerification::Accepted,
-        401 => KeyVerification::Rejected,
+        200..=299 if body.get("results").is_some() => ApiKeyVerification::Accepted,
+        400 | 404 | 422 if !errors(&body).is_empty() => ApiKeyVerification::Accepted,
+        401 => ApiKeyVerification::Rejected,
         status => {
             let without = if status < 300 { " without the expected fields" } else { "" };
-            KeyVerification::Unknown {
+            ApiKeyVerification::Unknown {
                 reason: format!("Refersion answered {status} to list{without}"),
                 retry_after: response.retry_after.and_then(|text| wait(text, now)),
             }

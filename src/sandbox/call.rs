@@ -102,7 +102,7 @@ impl SandboxState {
         body: Option<&Map<String, Value>>,
         now: Timestamp,
     ) -> Result<Value, ErrorResponse> {
-        if self.key_revoked || !key_accepted(settings.api_key.as_ref(), headers) {
+        if self.api_key_revoked || !api_key_accepted(settings.api_key.as_ref(), headers) {
             return Err(ErrorResponse::InvalidKey);
         }
         let body = body.ok_or(ErrorResponse::NoBody)?;
@@ -111,7 +111,7 @@ impl SandboxState {
 }
 
 /// Whether the headers have the account's API key or, if the account has none of its own, any well-formed one.
-fn key_accepted(key: Option<&ApiKey>, headers: &HeaderMap) -> bool {
+fn api_key_accepted(key: Option<&ApiKey>, headers: &HeaderMap) -> bool {
     let half = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let (Some(public), Some(secret)) = (half("Refersion-Public-Key"), half("Refersion-Secret-Key")) else {
         return false;

@@ -145,14 +145,14 @@ fn script(bytes: &[u8]) -> Result<Vec<(Option<Operation>, Fault)>, String> {
 async fn key(State(sandbox): State<Sandbox>, bytes: Bytes) -> Response {
     let sent: Option<Value> = serde_json::from_slice(&bytes).ok();
     match sent.as_ref().and_then(|sent| sent.get("accepted")).and_then(Value::as_bool) {
-        Some(true) => sandbox.restore_key(),
-        Some(false) => sandbox.revoke_key(),
+        Some(true) => sandbox.restore_api_key(),
+        Some(false) => sandbox.revoke_api_key(),
         None => {
             let expected = json!({"error": "expected {\"accepted\": true} or {\"accepted\": false}"});
             return json_response(StatusCode::BAD_REQUEST, &expected);
         }
     }
-    json_response(StatusCode::OK, &json!({"accepted": !sandbox.key_revoked()}))
+    json_response(StatusCode::OK, &json!({"accepted": !sandbox.api_key_revoked()}))
 }
 
 fn json_response(status: StatusCode, body: &Value) -> Response {

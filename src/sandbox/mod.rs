@@ -64,7 +64,7 @@ struct SandboxState {
     account: SandboxAccount,
     call_log: CallLog,
     faults: FaultInjector,
-    key_revoked: bool,
+    api_key_revoked: bool,
 }
 
 impl Sandbox {
@@ -75,7 +75,7 @@ impl Sandbox {
             account: SandboxAccount::new(settings.first_affiliate),
             call_log: CallLog::default(),
             faults,
-            key_revoked: false,
+            api_key_revoked: false,
         };
         Self(Arc::new(SharedSandbox { settings, state: Mutex::new(state), changed: watch::Sender::new(()) }))
     }
@@ -118,18 +118,18 @@ impl Sandbox {
     }
 
     /// Makes every API key wrong from now on: 401.
-    pub fn revoke_key(&self) {
-        self.update(|state| state.key_revoked = true);
+    pub fn revoke_api_key(&self) {
+        self.update(|state| state.api_key_revoked = true);
     }
 
-    /// Ends [`revoke_key`](Self::revoke_key).
-    pub fn restore_key(&self) {
-        self.update(|state| state.key_revoked = false);
+    /// Ends [`revoke_api_key`](Self::revoke_api_key).
+    pub fn restore_api_key(&self) {
+        self.update(|state| state.api_key_revoked = false);
     }
 
     /// Whether every API key is wrong at the moment.
-    pub fn key_revoked(&self) -> bool {
-        self.state().key_revoked
+    pub fn api_key_revoked(&self) -> bool {
+        self.state().api_key_revoked
     }
 
     /// Adds an affiliate without a call and without the rules of `new`. Returns `None` and adds nothing if `profile` has no e-mail or a

@@ -40,7 +40,7 @@ pub(super) fn render(sandbox: &Sandbox, host: &str) -> String {
                     }
                     p.soft { "Base URL " code { "http://" (host) "/v2" } }
                 }
-                @if state.key_revoked {
+                @if state.api_key_revoked {
                     p { span.pill.bad { "Every key is rejected" } }
                 }
                 @if pending > 0 {

@@ -274,14 +274,14 @@ impl AccountHealth {
             (HealthState::Halted { .. }, Probe::Unknown { retry_after }) => {
                 Err(self.breaker.probe_later(now, retry_after, chance))
             }
-            (HealthState::Halted { .. }, Probe::Accepted) => Ok(self.breaker.on_key_accepted(now)),
+            (HealthState::Halted { .. }, Probe::Accepted) => Ok(self.breaker.on_api_key_accepted(now)),
             _ => Ok(None), // a new key ended the halt meanwhile
         }
     }
 
     /// Requests are made with another key from now on, which Refersion is known to take.
-    pub fn on_new_key(&mut self, now: Timestamp) -> Option<Transition> {
-        self.breaker.on_key_accepted(now)
+    pub fn on_new_api_key(&mut self, now: Timestamp) -> Option<Transition> {
+        self.breaker.on_api_key_accepted(now)
     }
 
     /// The operator has decided otherwise about the account's requests. What is open, halted or in flight stays so.

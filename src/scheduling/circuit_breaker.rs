@@ -310,7 +310,7 @@ impl CircuitBreaker {
     }
 
     /// The key works, or another one is used from now on.
-    pub(super) fn on_key_accepted(&mut self, now: Timestamp) -> Option<Transition> {
+    pub(super) fn on_api_key_accepted(&mut self, now: Timestamp) -> Option<Transition> {
         self.next_generation();
         self.key_since = self.generation;
         let HealthState::Halted { .. } = self.state else { return None };

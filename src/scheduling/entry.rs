@@ -11,7 +11,7 @@ pub struct Entry {
     /// Its identity, by which a request may wait for it.
     pub id: EventId,
     /// Its user's keys, and the affiliates to which these were known to lead when the entry was read.
-    pub keys: Vec<LaneKey>,
+    pub lane_keys: Vec<LaneKey>,
     /// It was begun before: it has progress, failures or a mark. Such an event heads a unit of its own and follows no other.
     pub attempted: bool,
     /// The events that were begun together with it, in log order, itself not included. They are one unit again.

@@ -266,7 +266,7 @@ mod tests {
     fn name(number: i64) -> Name {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&number.to_le_bytes());
-        Name::Key(LaneKey::User(UserKey::Email(bytes)))
+        Name::LaneKey(LaneKey::User(UserKey::Email(bytes)))
     }
 
     #[test]

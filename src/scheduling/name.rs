@@ -14,7 +14,7 @@ pub(super) type NameMap<V> = HashMap<Name, V, BuildHasherDefault<FirstBytes>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Name {
     /// A key that events have in common.
-    Key(LaneKey),
+    LaneKey(LaneKey),
     /// An event that is still to be fed and is marked to follow a head in the lane. As bytes, which need no alignment.
     Follower([u8; 8]),
 }

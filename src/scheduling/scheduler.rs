@@ -76,9 +76,9 @@ impl Scheduler {
 
     /// Whether it is blocked.
     fn load(&mut self, entry: Entry, now: Timestamp) -> bool {
-        let Entry { seq, keys, attempted, followers, retry, .. } = entry;
+        let Entry { seq, lane_keys, attempted, followers, retry, .. } = entry;
         (self.position, self.loaded) = (seq, self.loaded + 1);
-        let mut names: Vec<Name> = keys.into_iter().map(Name::Key).collect();
+        let mut names: Vec<Name> = lane_keys.into_iter().map(Name::LaneKey).collect();
         if let Some(is_fed) = self.marked.get_mut(&seq) {
             *is_fed = true;
             names.push(Name::follower(seq));
@@ -106,14 +106,14 @@ impl Scheduler {
 
     /// These keys are known to lead to one affiliate from now on: their loaded events are in one lane.
     pub fn link(&mut self, keys: &[UserKey], affiliate: AffiliateKey) {
-        let names: Vec<Name> = keys.iter().map(|key| Name::Key(LaneKey::User(*key))).collect();
-        self.lanes.link(&names, Name::Key(LaneKey::Affiliate(affiliate)));
+        let names: Vec<Name> = keys.iter().map(|key| Name::LaneKey(LaneKey::User(*key))).collect();
+        self.lanes.link(&names, Name::LaneKey(LaneKey::Affiliate(affiliate)));
     }
 
     /// Whether an event of the user with these keys is pending or in flight. It may still say so of one that has just gone, never
     /// the other way round.
     pub fn has_pending(&self, keys: &[UserKey]) -> bool {
-        keys.iter().any(|key| self.lanes.find(&Name::Key(LaneKey::User(*key))).is_some())
+        keys.iter().any(|key| self.lanes.find(&Name::LaneKey(LaneKey::User(*key))).is_some())
     }
 
     /// How many heads may run at `now`; counted up to `limit`.

@@ -9,7 +9,7 @@
 //! no shared secret is configured. `X-Signature` is the HMAC-SHA1 of the body as received; for an array
 //! Segment signs the bytes of element 0 only (recorded), so either is accepted. Comparisons of secrets take constant time, against timing
 //! attacks; the public half of a key is none.
-//! Where several accounts share an endpoint, [`find_authenticator`] finds the account by the key; [`presented_key`] returns a
+//! Where several accounts share an endpoint, [`find_authenticator`] finds the account by the key; [`presented_api_key`] returns a
 //! key that no configured account has.
 //! Deliberately absent: protection against replays, for which Segment sends no timestamp; deduplication makes them harmless.
 
@@ -56,7 +56,7 @@ pub enum AuthError {
 #[derive(Debug, PartialEq, Eq)]
 pub struct PendingSignatures(Vec<[u8; 20]>);
 
-/// The longest key that [`presented_key`] returns, in bytes; Refersion's are about 50.
+/// The longest key that [`presented_api_key`] returns, in bytes; Refersion's are about 50.
 const MAX_PRESENTED_KEY: usize = 512;
 
 /// Accepts credentials without padding, too: some clients leave it out.
@@ -91,16 +91,16 @@ impl Authenticator {
             }
         }
         if pending.is_empty() {
-            self.check_key(authorizations)?;
+            self.check_api_key(authorizations)?;
         }
         Ok(PendingSignatures(pending))
     }
 
     /// Checks that there are Basic credentials, and that all of them hold the key.
-    fn check_key<'a>(&self, authorizations: impl Iterator<Item = &'a [u8]>) -> Result<(), AuthError> {
+    fn check_api_key<'a>(&self, authorizations: impl Iterator<Item = &'a [u8]>) -> Result<(), AuthError> {
         let mut result = Err(AuthError::NoCredentials);
         for credentials in authorizations.filter_map(basic_credentials) {
-            if !self.accepts_key(user_name(credentials).as_deref()) {
+            if !self.accepts_api_key(user_name(credentials).as_deref()) {
                 return Err(AuthError::WrongKey);
             }
             result = Ok(());
@@ -129,7 +129,7 @@ impl Authenticator {
         self.api_key.public() == key.public()
     }
 
-    fn accepts_key(&self, user_name: Option<&[u8]>) -> bool {
+    fn accepts_api_key(&self, user_name: Option<&[u8]>) -> bool {
         user_name.is_some_and(|name| self.api_key.matches(name))
     }
 }
@@ -144,13 +144,13 @@ pub fn find_authenticator<'a, 'b>(
     let Some(credentials) = authorizations.find_map(basic_credentials) else { return Ok(None) };
     let name = user_name(credentials);
     let found = authenticators.enumerate().fold(None, |found, (index, authenticator)| {
-        if authenticator.accepts_key(name.as_deref()) { Some(index) } else { found }
+        if authenticator.accepts_api_key(name.as_deref()) { Some(index) } else { found }
     });
     found.map(Some).ok_or(AuthError::WrongKey)
 }
 
 /// The key in the Basic credentials, if they hold one. Checks its form only, not whether any account has it.
-pub fn presented_key<'a>(mut authorizations: impl Iterator<Item = &'a [u8]>) -> Option<ApiKey> {
+pub fn presented_api_key<'a>(mut authorizations: impl Iterator<Item = &'a [u8]>) -> Option<ApiKey> {
     let name = user_name(authorizations.find_map(basic_credentials)?)?;
     let text = std::str::from_utf8(&name).ok().filter(|text| text.len() <= MAX_PRESENTED_KEY)?;
     ApiKey::parse(text).ok()
@@ -241,7 +241,7 @@ mod tests {
     fn a_presented_key_is_returned_if_it_has_the_form_of_a_key() {
         let of = |user: &str| {
             let header = format!("Basic {}", BASE64.encode(user));
-            presented_key([&b"Bearer x"[..], header.as_bytes()].into_iter()).map(|key| key.public().to_owned())
+            presented_api_key([&b"Bearer x"[..], header.as_bytes()].into_iter()).map(|key| key.public().to_owned())
         };
         assert_eq!(of("pub_x.sec_x:"), Some("pub_x".to_owned()));
         let long = |length: usize| format!("p.{}:", "s".repeat(length - 2));
@@ -251,7 +251,7 @@ mod tests {
         {
             assert_eq!(of(none), None, "{none}");
         }
-        assert!(presented_key(std::iter::once(&b"Bearer x"[..])).is_none());
+        assert!(presented_api_key(std::iter::once(&b"Bearer x"[..])).is_none());
         let authenticator = authenticator(&[]);
         let has_public_part_of = |key| authenticator.has_public_part_of(&ApiKey::parse(key).expect("valid"));
         assert!(has_public_part_of("pub.other") && !has_public_part_of("pu.sec"));

@@ -3,13 +3,13 @@
 //! In: the text of a body, or of one value in it. Out: strings, numbers, elements and members.
 //! A layer over `serde_json::value::RawValue`. Why not `serde_json::Value`: numbers keep their digits, nesting of any depth needs no
 //! stack, every element keeps its own bytes (they are stored), and half a surrogate pair, which `JavaScript` sends when it cuts an
-//! emoji, harms nothing but the string that holds it. Of a repeated key the last value counts, in the place of the first, as in
+//! emoji, harms nothing but the string that holds it. Of a repeated name the last value counts, in the place of the first, as in
 //! `JSON.parse`; members keep their order. Where the names are known, [`RawJson::members`] makes no list of members, and reads none of an
-//! object that has none of these. A key is a value, too: its source text is checked, and decoded only if a backslash is in it.
+//! object that has none of these. A name is a value, too: its source text is checked, and decoded only if a backslash is in it.
 //! To authenticate, parse and map an event of 1.2 KB took 101,691 instructions with a scanner of our own, which was 300 lines of
 //! bytes and brackets.
 //! Invariant: a `RawJson` is valid JSON without white space around it.
-//! Deliberately absent: what any key means ([`super::Event`], [`super::Traits`]).
+//! Deliberately absent: what any name means ([`super::Event`], [`super::Traits`]).
 
 use super::text;
 use indexmap::IndexMap;
@@ -167,8 +167,8 @@ impl<'de, const N: usize> Visitor<'de> for NamedMembers<'_, N> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
         let mut found = [None; N];
-        while let Some(key) = object.next_key::<RawJson<'de>>()? {
-            let name = key.as_string();
+        while let Some(name) = object.next_key::<RawJson<'de>>()? {
+            let name = name.as_string();
             match self.0.iter().position(|wanted| Some(*wanted) == name.as_deref()) {
                 Some(place) => found[place] = Some(object.next_value()?),
                 None => drop(object.next_value::<IgnoredAny>()?),
@@ -179,7 +179,7 @@ impl<'de, const N: usize> Visitor<'de> for NamedMembers<'_, N> {
 }
 
 impl<'a> JsonObject<'a> {
-    /// The keys and values in document order.
+    /// The names and values in document order.
     pub fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, RawJson<'a>)> {
         self.0.into_iter()
     }
@@ -194,7 +194,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonObject<'a> {
 /// Reads every member of an object.
 struct AllMembers;
 
-/// Among so many members, a repeated key is found sooner by comparing than by hashing.
+/// Among so many members, a repeated name is found sooner by comparing than by hashing.
 const FEW: usize = 16;
 
 impl<'de> Visitor<'de> for AllMembers {
@@ -207,19 +207,19 @@ impl<'de> Visitor<'de> for AllMembers {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
         let mut next = || -> Result<Option<(Cow<'de, str>, RawJson<'de>)>, A::Error> {
             let entry = object.next_entry::<RawJson<'de>, RawJson<'de>>()?;
-            Ok(entry.map(|(key, value)| (key.as_string().unwrap_or_default(), value)))
+            Ok(entry.map(|(name, value)| (name.as_string().unwrap_or_default(), value)))
         };
         let mut few = Vec::with_capacity(FEW);
         while few.len() < FEW {
-            let Some((key, value)) = next()? else { return Ok(few) };
-            match few.iter_mut().find(|(own, _)| *own == key) {
+            let Some((name, value)) = next()? else { return Ok(few) };
+            match few.iter_mut().find(|(own, _)| *own == name) {
                 Some((_, own)) => *own = value,
-                None => few.push((key, value)),
+                None => few.push((name, value)),
             }
         }
         let mut many: IndexMap<_, _> = few.into_iter().collect();
-        while let Some((key, value)) = next()? {
-            many.insert(key, value);
+        while let Some((name, value)) = next()? {
+            many.insert(name, value);
         }
         Ok(many.into_iter().collect())
     }
@@ -269,7 +269,7 @@ mod tests {
         let values = json.members(["b", "a", "c"]).expect("an object").map(|value| value.map(RawJson::source));
         assert_eq!(values, [Some("2"), Some("3"), None]);
         let object = json.as_object().expect("an object");
-        assert_eq!(object.into_members().map(|(key, _)| key).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(object.into_members().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
         let text = format!("{{{}}}", twice(0).chain(twice(1000)).collect::<Vec<_>>().join(","));
         let object = raw(&text).as_object().expect("an object");
         let found: Vec<_> =
-            object.into_members().map(|(key, value)| format!(r#""{key}": {}"#, value.source())).collect();
+            object.into_members().map(|(name, value)| format!(r#""{name}": {}"#, value.source())).collect();
         assert_eq!(found, twice(1000).collect::<Vec<_>>());
     }
 

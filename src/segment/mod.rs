@@ -3,7 +3,7 @@
 //! In: headers and the bytes of a body. Out: [`Event`]s, or a [`Malformed`] or an [`AuthError`] that the customer can act on.
 //! [`split_envelope`] checks that a body is JSON and splits it into events, [`Event::parse`] reads one of them, and
 //! [`Traits`] finds what it says of a user. [`Authenticator`] decides whether a request is authentic, [`find_authenticator`] and
-//! [`presented_key`] which account's key it shows.
+//! [`presented_api_key`] which account's key it shows.
 //! Invariants: no bytes cause a panic or a stack overflow; a body is checked for syntax once; a fault in a member that is not
 //! needed makes no event unreadable; no error repeats a value of the event.
 //! Deliberately absent: what any of it means for Refersion ([`crate::mapping`]).
@@ -16,7 +16,7 @@ mod text;
 mod timestamp;
 mod traits;
 
-pub use authenticator::{AuthError, Authenticator, PendingSignatures, find_authenticator, presented_key};
+pub use authenticator::{AuthError, Authenticator, PendingSignatures, find_authenticator, presented_api_key};
 pub use envelope::{Envelope, split_envelope};
 pub use event::{Event, Kind, Malformed, RawEvent};
 pub use json::{JsonObject, RawJson};

@@ -3,8 +3,8 @@
 //! In: the members of an object. Out: values, texts or lines at a path such as `address.city`.
 //! Two names are the same when their letters, digits and dots are, without case: `postal_code` is `postalCode`. This is
 //! how Segment's own accessor library compares (it keeps ASCII letters only; here letters of every script count).
-//! Of several keys that match, the first with a usable value wins: empty and null values are skipped. A dotted path looks
-//! into an object first (`address` → `city`), then for a key with that dot in it (`address.city`).
+//! Of several names that match, the first with a usable value wins: empty and null values are skipped. A dotted path looks
+//! into an object first (`address` → `city`), then for a name with that dot in it (`address.city`).
 //! Deliberately absent: which traits there are, and what they mean.
 
 use super::json::{JsonObject, RawJson};
@@ -19,22 +19,22 @@ pub struct Traits<'a>(Vec<Trait<'a>>);
 #[derive(Clone)]
 struct Trait<'a> {
     /// As written.
-    key: Cow<'a, str>,
-    /// Normalized.
     name: Cow<'a, str>,
+    /// Normalized.
+    normalized: Cow<'a, str>,
     value: RawJson<'a>,
     /// The members of the value, if it is an object; read once, and only if a path leads into it.
     members: OnceCell<Option<Traits<'a>>>,
 }
 
 impl<'a> Traits<'a> {
-    /// The first result of `pick` among the values whose key matches `path`: objects before dotted keys, otherwise in
+    /// The first result of `pick` among the values whose name matches `path`: objects before dotted names, otherwise in
     /// document order.
     pub fn find<T>(&self, path: &str, mut pick: impl FnMut(RawJson<'a>) -> Option<T>) -> Option<T> {
         self.search(&normalized(Cow::Borrowed(path)), &mut pick)
     }
 
-    /// Every value whose key matches `path`, in the order of [`find`](Self::find).
+    /// Every value whose name matches `path`, in the order of [`find`](Self::find).
     #[cfg(test)]
     pub(super) fn all(&self, path: &str) -> Vec<RawJson<'a>> {
         let mut found = Vec::new();
@@ -52,7 +52,7 @@ impl<'a> Traits<'a> {
 
     /// The [normalized](normalize_name) names and the values, in document order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, RawJson<'a>)> {
-        self.0.iter().map(|own| (&*own.name, own.value))
+        self.0.iter().map(|own| (&*own.normalized, own.value))
     }
 
     /// Whether none has a value.
@@ -74,22 +74,22 @@ impl<'a> Traits<'a> {
         self.find(path, |value| Some(value).filter(|value| !value.is_empty()))
     }
 
-    /// The value whose key is exactly `path`, in its casing and with its punctuation; empty or not.
+    /// The value whose name is exactly `path`, in its casing and with its punctuation; empty or not.
     pub fn exactly(&self, path: &str) -> Option<RawJson<'a>> {
         let nested = path.split_once('.').and_then(|(name, rest)| {
-            let parents = self.0.iter().filter(|parent| parent.key == name);
+            let parents = self.0.iter().filter(|parent| parent.name == name);
             parents.filter_map(Trait::members).find_map(|members| members.exactly(rest))
         });
-        nested.or_else(|| self.0.iter().find(|own| own.key == path).map(|own| own.value))
+        nested.or_else(|| self.0.iter().find(|own| own.name == path).map(|own| own.value))
     }
 
     /// `path` is normalized. Recurses once for each dot of `path`, however deep the event is nested.
     fn search<T>(&self, path: &str, pick: &mut impl FnMut(RawJson<'a>) -> Option<T>) -> Option<T> {
         let nested = path.split_once('.').and_then(|(name, rest)| {
-            let parents = self.0.iter().filter(|parent| parent.name == name);
+            let parents = self.0.iter().filter(|parent| parent.normalized == name);
             parents.filter_map(Trait::members).find_map(|members| members.search(rest, pick))
         });
-        let matches = |own: &&Trait<'a>| !path.is_empty() && own.name == path;
+        let matches = |own: &&Trait<'a>| !path.is_empty() && own.normalized == path;
         nested.or_else(|| self.0.iter().filter(matches).find_map(|own| pick(own.value)))
     }
 }
@@ -118,9 +118,9 @@ fn normalized(name: Cow<'_, str>) -> Cow<'_, str> {
 
 impl<'a> From<JsonObject<'a>> for Traits<'a> {
     fn from(object: JsonObject<'a>) -> Self {
-        let own = |(key, value): (Cow<'a, str>, _)| Trait {
-            name: normalized(key.clone()),
-            key,
+        let own = |(name, value): (Cow<'a, str>, _)| Trait {
+            normalized: normalized(name.clone()),
+            name,
             value,
             members: OnceCell::new(),
         };
@@ -144,9 +144,9 @@ mod tests {
 
     #[test]
     fn names_match_in_any_casing() {
-        for key in ["firstName", "first_name", "FirstName", "First Name", "FIRST-NAME", "$firstname"] {
-            let text = format!(r#"{{"{key}": "Peter"}}"#);
-            assert_eq!(traits(&text).text("firstName").as_deref(), Some("Peter"), "{key}");
+        for name in ["firstName", "first_name", "FirstName", "First Name", "FIRST-NAME", "$firstname"] {
+            let text = format!(r#"{{"{name}": "Peter"}}"#);
+            assert_eq!(traits(&text).text("firstName").as_deref(), Some("Peter"), "{name}");
         }
         assert_eq!(traits(r#"{"Größe": "XL"}"#).text("größe").as_deref(), Some("XL"));
         assert_eq!(traits(r#"{"名前": "x"}"#).text("年齢"), None);

@@ -124,7 +124,7 @@ impl OauthApp {
         let body = json!({"destination": {
             "name": name,
             "connection_mode": "CLOUD",
-            "config": [{"name": format!("{name}/config/apiKey"), "display_name": "API Key", "value": joined_key(key)}],
+            "config": [{"name": format!("{name}/config/apiKey"), "display_name": "API Key", "value": joined_api_key(key)}],
             "enabled": true,
         }});
         let url = joined(&self.app.api_base_url, &format!("v1beta/{source}/destinations"));
@@ -136,7 +136,7 @@ impl OauthApp {
         let body = json!({
             "destination": {
                 "enabled": true,
-                "config": [{"name": format!("{name}/config/apiKey"), "type": "string", "value": joined_key(key)}],
+                "config": [{"name": format!("{name}/config/apiKey"), "type": "string", "value": joined_api_key(key)}],
             },
             "update_mask": {"paths": ["destination.enabled", "destination.config"]},
         });
@@ -170,7 +170,7 @@ fn joined(base: &Url, path: &str) -> Url {
     url
 }
 
-fn joined_key(key: &ApiKey) -> String {
+fn joined_api_key(key: &ApiKey) -> String {
     format!("{}.{}", key.public(), key.expose_secret())
 }
 

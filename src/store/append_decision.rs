@@ -46,7 +46,7 @@ pub fn decide(
     let mut backlogs: BTreeMap<&AccountName, u64> = BTreeMap::new();
     let mut decisions = Vec::with_capacity(events.len());
     for (event, lookup) in events.iter().zip(lookups) {
-        let may_be_known = lookup.may_be_known || event.keys.iter().any(|key| keys.contains(key));
+        let may_be_known = lookup.may_be_known || event.user_keys.iter().any(|key| keys.contains(key));
         decisions.push(if lookup.is_repeat || ids.contains(&event.id) {
             AppendDecision::Duplicate
         } else if event.known_users_only.is_some() && !may_be_known {
@@ -58,7 +58,7 @@ pub fn decide(
                 ids.insert(event.id);
             }
             if keys_matter {
-                keys.extend(&event.keys);
+                keys.extend(&event.user_keys);
             }
             AppendDecision::Append { pending: *backlog - 1 }
         });
@@ -94,7 +94,7 @@ mod tests {
             account: AccountName::main(),
             id: EventId([n; 16]),
             former_id: None,
-            keys: vec![UserKey::UserId([n; 16])],
+            user_keys: vec![UserKey::UserId([n; 16])],
             known_users_only: only.then_some(KnownUsersOnly {
                 none_pending_up_to: None,
                 deleted_at: None,

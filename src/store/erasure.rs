@@ -5,12 +5,12 @@
 //! ([`Reached`] alone, by index), and that of an operator ([`ForgetSearch`]), which reads the narrow rows of the log as well, from
 //! the start again while they lead to new keys. Deliberately absent: bodies, which are not read.
 
-use super::keys;
+use super::user_keys;
 use crate::domain::{Seq, UserKey};
 use std::collections::BTreeSet;
 
 /// The hash of a user key, whatever its kind.
-pub type KeyHash = [u8; 16];
+pub type UserKeyHash = [u8; 16];
 
 /// No more keys than these are followed from one user: a key that so many users share (a company's address, say) identifies nobody.
 pub const MAX_KEYS: usize = 256;
@@ -21,18 +21,18 @@ pub const MAX_SCANS: u32 = 4;
 /// The keys that were reached from a user, each to be looked at once.
 #[derive(Clone, Debug, Default)]
 pub struct Reached {
-    keys: Vec<KeyHash>,
+    keys: Vec<UserKeyHash>,
     looked_at: usize,
 }
 
 impl Reached {
     /// Begins with these keys, however many.
-    pub fn from(keys: Vec<KeyHash>) -> Self {
+    pub fn from(keys: Vec<UserKeyHash>) -> Self {
         Self { keys, looked_at: 0 }
     }
 
     /// Adds keys that are not there yet, up to [`MAX_KEYS`].
-    pub fn add(&mut self, more: impl IntoIterator<Item = KeyHash>) {
+    pub fn add(&mut self, more: impl IntoIterator<Item = UserKeyHash>) {
         for key in more {
             if self.keys.len() < MAX_KEYS && !self.keys.contains(&key) {
                 self.keys.push(key);
@@ -41,14 +41,14 @@ impl Reached {
     }
 
     /// The keys that were not looked at yet; they count as looked at from now on.
-    pub fn take_new(&mut self) -> Vec<KeyHash> {
+    pub fn take_new(&mut self) -> Vec<UserKeyHash> {
         let new = self.keys[self.looked_at..].to_vec();
         self.looked_at = self.keys.len();
         new
     }
 
     /// All keys.
-    pub fn keys(&self) -> &[KeyHash] {
+    pub fn keys(&self) -> &[UserKeyHash] {
         &self.keys
     }
 }
@@ -64,7 +64,7 @@ pub struct ForgetSearch {
     affiliates: BTreeSet<i64>,
     rows: Vec<Seq>,
     /// The keys of pending events among these rows.
-    pending_keys: BTreeSet<KeyHash>,
+    pending_keys: BTreeSet<UserKeyHash>,
     scanned_up_to: Seq,
 }
 
@@ -77,12 +77,12 @@ impl ForgetSearch {
     }
 
     /// The keys to follow next: to the keys beside them in dead letters, and to the affiliates they lead to.
-    pub fn take_new(&mut self) -> Vec<KeyHash> {
+    pub fn take_new(&mut self) -> Vec<UserKeyHash> {
         self.reached.take_new()
     }
 
     /// Keys that were found beside one that was followed.
-    pub fn add_keys(&mut self, keys: impl IntoIterator<Item = KeyHash>) {
+    pub fn add_user_keys(&mut self, keys: impl IntoIterator<Item = UserKeyHash>) {
         self.reached.add(keys);
     }
 
@@ -101,10 +101,10 @@ impl ForgetSearch {
 
     /// A row of the log, with its keys as they are stored. Rows without a key of the user need not be passed.
     pub fn scan(&mut self, seq: Seq, stored: &[u8], is_pending: bool) {
-        if keys::hashes(stored).any(|key| self.reached.keys.contains(&key)) {
+        if user_keys::hashes(stored).any(|key| self.reached.keys.contains(&key)) {
             self.rows.push(seq);
             if is_pending {
-                self.pending_keys.extend(keys::hashes(stored));
+                self.pending_keys.extend(user_keys::hashes(stored));
             }
         }
     }
@@ -132,7 +132,7 @@ impl ForgetSearch {
     }
 
     /// The keys to erase.
-    pub fn keys(&self) -> &[KeyHash] {
+    pub fn keys(&self) -> &[UserKeyHash] {
         self.reached.keys()
     }
 
@@ -151,7 +151,7 @@ impl ForgetSearch {
 mod tests {
     use super::*;
 
-    fn hash(n: u8) -> KeyHash {
+    fn hash(n: u8) -> UserKeyHash {
         [n; 16]
     }
 
@@ -164,7 +164,7 @@ mod tests {
         search.scanned_up_to();
         for (seq, (users, is_pending)) in (1..).zip(log) {
             let users: Vec<UserKey> = users.iter().copied().map(user).collect();
-            search.scan(Seq(seq), &keys::to_blob(&users), *is_pending);
+            search.scan(Seq(seq), &user_keys::to_blob(&users), *is_pending);
         }
         search.end_of_log();
     }
@@ -205,11 +205,11 @@ mod tests {
     fn a_key_that_was_found_by_index_makes_the_log_be_read_again() {
         let mut search = ForgetSearch::new(&[user(1)]);
         assert!(search.add_affiliate(7) && !search.add_affiliate(7), "it is followed once");
-        search.add_keys([hash(2)]);
+        search.add_user_keys([hash(2)]);
         read(&mut search, &[(&[2], false)]);
         assert_eq!((search.is_complete(), search.rows()), (true, &[Seq(1)][..]));
         assert_eq!(search.take_new(), [hash(1), hash(2)], "all keys are followed again");
-        search.add_keys([hash(3)]);
+        search.add_user_keys([hash(3)]);
         assert!(!search.is_complete());
     }
 }

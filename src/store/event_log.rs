@@ -21,7 +21,7 @@ pub struct NewEvent {
     /// appended before this store was migrated from version 6, and has the same keys or none any more.
     pub former_id: Option<EventId>,
     /// Its user: one key or two.
-    pub keys: Vec<UserKey>,
+    pub user_keys: Vec<UserKey>,
     /// Set for an event that matters for known users only.
     pub known_users_only: Option<KnownUsersOnly>,
     /// The source at Segment that it came from, if it says one.
@@ -47,7 +47,7 @@ impl NewEvent {
             account: account.clone(),
             id,
             former_id,
-            keys,
+            user_keys: keys,
             known_users_only: None,
             source: event.source(),
             body: text.as_bytes().to_vec(),
@@ -96,7 +96,7 @@ pub struct Begun {
     /// The raw bytes; or the name of the part of this event that the store cannot read.
     pub body: Result<Vec<u8>, String>,
     /// Its user's keys.
-    pub keys: Vec<UserKey>,
+    pub user_keys: Vec<UserKey>,
     /// The affiliates these keys lead to.
     pub memory: Memory,
     /// The progress of earlier attempts.
@@ -164,7 +164,7 @@ pub struct Remember {
     /// The affiliate.
     pub known: Known,
     /// The keys. An affiliate has one e-mail: an earlier e-mail's key no longer leads to it.
-    pub keys: Vec<UserKey>,
+    pub user_keys: Vec<UserKey>,
 }
 
 /// How an attempt ends.

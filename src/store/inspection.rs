@@ -41,7 +41,7 @@ pub trait Inspection: Send + Sync {
     async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError>;
 
     /// What is held of a user, or of single events. Found by index: what it reads of the log are the blocks that may hold an event of
-    /// the user (see `key_filter`), and the events of the last seconds. It runs beside all other work.
+    /// the user (see `user_key_filter`), and the events of the last seconds. It runs beside all other work.
     async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError>;
 }
 
@@ -85,13 +85,13 @@ pub struct PendingEvent {
 impl PendingEvent {
     /// An event with these keys of its user.
     pub fn new(seq: i64, id: EventId, users: &[UserKey], received_at: Timestamp, failures: u32) -> Self {
-        let [user_id_hash, email_hash] = shown_hashes(users);
+        let [user_id_hash, email_hash] = printed_hashes(users);
         Self { seq, event: id.to_string(), user_id_hash, email_hash, received_at, failures }
     }
 }
 
 /// The hashes of a `userId` and of an e-mail address among these keys, in hexadecimal digits.
-pub(super) fn shown_hashes(users: &[UserKey]) -> [Option<String>; 2] {
+pub(super) fn printed_hashes(users: &[UserKey]) -> [Option<String>; 2] {
     let mut hashes = [None, None];
     for key in users {
         hashes[usize::from(matches!(key, UserKey::Email(_)))] = Some(hex::encode(key.bytes()));

@@ -28,7 +28,7 @@ pub struct AnsweredEvent {
     /// Its identity.
     pub id: EventId,
     /// Its user's keys, as far as it says them readably.
-    pub keys: Vec<UserKey>,
+    pub user_keys: Vec<UserKey>,
     /// The source at Segment, if it says one.
     pub source: Option<SourceId>,
     /// When it was received.
@@ -52,7 +52,7 @@ impl AnsweredEvent {
         Some(Self {
             account: event.account.clone(),
             id: event.id,
-            keys: event.keys.clone(),
+            user_keys: event.user_keys.clone(),
             source: event.source.clone(),
             received_at: event.received_at,
             outcome,
@@ -126,7 +126,7 @@ mod tests {
         AnsweredEvent {
             account: AccountName::main(),
             id: EventId([0; 16]),
-            keys: Vec::new(),
+            user_keys: Vec::new(),
             source: None,
             received_at: Timestamp(n),
             outcome: OutcomeCode::MissingEmail,

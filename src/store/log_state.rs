@@ -6,9 +6,9 @@
 //! number of accounts or events is ever copied. Deliberately absent: rows, which an engine writes.
 
 use super::StoreStatus;
+use super::appended_users::AppendedUsers;
 use super::id_index::IdIndex;
 use super::published::{Counts, Published};
-use super::recent_users::RecentUsers;
 use crate::domain::{AccountName, EventId, Seq, UserKey};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ struct Backlog {
     /// The seq that was appended last.
     last: Seq,
     /// The keys of recently appended events; keys from a transaction that was rolled back may be among them.
-    recent: RecentUsers,
+    appended_users: AppendedUsers,
 }
 
 /// What the current transaction changed: what it takes to undo it, and what takes effect when it commits.
@@ -79,9 +79,9 @@ impl LogState {
             if pending > 0 {
                 waiting.insert(name.as_str().to_owned(), pending);
             }
-            let recent = if pending > 0 { RecentUsers::after(last) } else { RecentUsers::default() };
+            let appended_users = if pending > 0 { AppendedUsers::after(last) } else { AppendedUsers::default() };
             accounts.insert(name.clone(), number);
-            backlogs.insert(number, Backlog { name, pending, last, recent });
+            backlogs.insert(number, Backlog { name, pending, last, appended_users });
         }
         let status = StoreStatus { pending: waiting.values().sum(), dead, write_error: None };
         let deduplication = (ids.len() as u64, ids.memory() as u64);
@@ -129,7 +129,7 @@ impl LogState {
         }
         for account in changes.backlogs.keys() {
             if let Some(log) = self.backlogs.get_mut(account).filter(|log| log.pending == 0) {
-                log.recent.clear(log.last);
+                log.appended_users.clear(log.last);
             }
         }
         let changed = changes.backlogs.drain().filter_map(|(account, _)| self.backlogs.get(&account));
@@ -146,7 +146,8 @@ impl LogState {
     /// An account has got a number.
     pub fn add_account(&mut self, name: &AccountName, number: AccountNumber) {
         self.accounts.insert(name.clone(), number);
-        let backlog = Backlog { name: name.clone(), pending: 0, last: Seq(0), recent: RecentUsers::default() };
+        let backlog =
+            Backlog { name: name.clone(), pending: 0, last: Seq(0), appended_users: AppendedUsers::default() };
         self.backlogs.insert(number, backlog);
         self.uncommitted.backlogs.insert(number, None);
     }
@@ -159,7 +160,7 @@ impl LogState {
     /// Whether an event of the user with these keys may be pending; up to `none_up_to` none is.
     pub fn may_be_pending(&self, name: &AccountName, users: &[UserKey], none_up_to: Option<Seq>) -> bool {
         let log = self.backlog(name).filter(|log| log.pending > 0 && !users.is_empty());
-        log.is_some_and(|log| log.recent.may_be_pending(users, none_up_to))
+        log.is_some_and(|log| log.appended_users.may_be_pending(users, none_up_to))
     }
 
     /// The next seq to assign.
@@ -179,7 +180,7 @@ impl LogState {
         let seq = self.assign_seq();
         self.uncommitted.ids.insert(id, seq);
         if let Some(log) = self.change(account) {
-            log.recent.append(users, seq, log.last);
+            log.appended_users.append(users, seq, log.last);
             (log.pending, log.last) = (log.pending + 1, seq);
         }
         seq

@@ -4,7 +4,7 @@
 //! and events, which are also the JSON of the operators' listener. Invariants: neither holds personal data; an answer is of one page,
 //! however much the store holds. Deliberately absent: bodies, which only a dead letter shows.
 
-use super::erasure::KeyHash;
+use super::erasure::UserKeyHash;
 use super::{EventRecord, FoundTraits};
 use crate::delivery::{Known, Origin};
 use crate::domain::{AccountName, AffiliateCode, AffiliateId, EventId, HashKey, Timestamp, UserKey};
@@ -64,7 +64,7 @@ pub struct Lookup {
 
 impl Lookup {
     /// Adds a row of what is remembered; `rows` are the keys of those that were added before.
-    pub(super) fn add_traits(&mut self, row: KeyHash, found: FoundTraits, rows: &mut Vec<KeyHash>) {
+    pub(super) fn add_traits(&mut self, row: UserKeyHash, found: FoundTraits, rows: &mut Vec<UserKeyHash>) {
         if let Some(place) = rows.iter().position(|before| *before == row) {
             self.remembered[place].found_by.extend(found.found_by);
         } else {

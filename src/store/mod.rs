@@ -2,7 +2,7 @@
 //! sealed API keys.
 //!
 //! The traits are divided by caller: [`EventLog`] (HTTP server and delivery workers), [`AffiliateIndex`] (delivery workers),
-//! [`DeadLetters`], [`Inspection`] (operators), [`Ledger`], [`KeyVault`], [`Maintenance`] and [`Ownership`] (assembly). Rows that change
+//! [`DeadLetters`], [`Inspection`] (operators), [`Ledger`], [`ApiKeyVault`], [`Maintenance`] and [`Ownership`] (assembly). Rows that change
 //! together are changed by one method in one transaction. An engine is an adapter: it holds rows and transactions. Which events may run is
 //! decided in [`crate::scheduling`], which calls they need in [`crate::delivery`]. The files beside an engine's folder are what every
 //! engine needs: formats of columns and rows, what is decided of events that are appended, settled or erased, the deduplication index, the
@@ -47,6 +47,7 @@
 
 pub mod affiliate_list;
 mod append_decision;
+mod appended_users;
 mod backup;
 mod body;
 mod dead_letter;
@@ -56,8 +57,6 @@ mod history;
 mod id_index;
 mod in_flight;
 mod inspection;
-mod key_filter;
-mod keys;
 mod ledger;
 mod ledger_status;
 mod log_limit;
@@ -68,11 +67,12 @@ mod ownership;
 mod portions;
 mod postgres;
 mod published;
-mod recent_users;
 mod remembered;
 mod rows;
 mod sqlite;
 pub mod transfer;
+mod user_key_filter;
+mod user_keys;
 
 pub use backup::{Copied, CopyError, CopyProgress, back_up, restore};
 pub use dead_letter::{Attempt, DeadLetter, DeadLetterPage, Filter, Forgotten, MovedDeadLetter, Replay, ReplayResult};
@@ -94,7 +94,7 @@ pub use remembered::{FoundTraits, KeptTraits, TraitsChange, TraitsLimits, Traits
 pub use sqlite::{SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget};
 
 use crate::delivery::{Progress, Recalled};
-use crate::domain::{AccountName, AffiliateCode, HashKey, SealedKey, Seq, Timestamp, UserKey};
+use crate::domain::{AccountName, AffiliateCode, HashKey, SealedApiKey, Seq, Timestamp, UserKey};
 use crate::scheduling::{Entry, Unit};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -228,15 +228,15 @@ pub trait DeadLetters: Send + Sync {
 
 /// Sealed API keys of accounts that are not configured.
 #[async_trait]
-pub trait KeyVault: Send + Sync {
+pub trait ApiKeyVault: Send + Sync {
     /// Keeps sealed API keys, all or none of them; they are committed and synced when this returns.
-    async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), StoreError>;
+    async fn keep_api_keys(&self, keys: Vec<SealedApiKey>) -> Result<(), StoreError>;
 
     /// Every API key that is kept.
-    async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError>;
+    async fn kept_api_keys(&self) -> Result<Vec<SealedApiKey>, StoreError>;
 
     /// Removes the API key of an account; returns whether there was one. The account's events stay.
-    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError>;
+    async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError>;
 }
 
 /// Status, account health, compaction and the end of a store.
@@ -290,11 +290,11 @@ pub trait Maintenance: Send + Sync {
 
 /// Everything a store can do, for callers that need several of its traits.
 pub trait Store:
-    EventLog + Ledger + AffiliateIndex + DeadLetters + Inspection + KeyVault + Maintenance + Ownership
+    EventLog + Ledger + AffiliateIndex + DeadLetters + Inspection + ApiKeyVault + Maintenance + Ownership
 {
 }
 
-impl<T: EventLog + Ledger + AffiliateIndex + DeadLetters + Inspection + KeyVault + Maintenance + Ownership> Store
+impl<T: EventLog + Ledger + AffiliateIndex + DeadLetters + Inspection + ApiKeyVault + Maintenance + Ownership> Store
     for T
 {
 }

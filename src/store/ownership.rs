@@ -70,7 +70,7 @@ pub enum Change {
     /// while.
     Owners,
     /// It stored an API key.
-    Keys,
+    ApiKeys,
 }
 
 /// What the owner of an account, another process, did while a request waits here for an event of it.

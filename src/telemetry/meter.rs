@@ -219,7 +219,7 @@ impl Meter {
     }
 
     /// Counts a probe of the rejected API key, which is a request for the list of affiliates, and how long it took.
-    pub fn key_probed(&self, probe: &Probe, took: Duration) {
+    pub fn api_key_probed(&self, probe: &Probe, took: Duration) {
         let result = ProbeResult::from(probe).as_str();
         self.0.families.api_key_probes.get_or_create(&self.result(result)).inc();
         self.request_replied(Operation::List, ListResult::from(probe).as_str(), took);

@@ -9,25 +9,25 @@ use super::run_loop::STORE_PAUSE;
 use crate::account_signals::EventOutcome;
 use crate::delivery::Reply;
 use crate::domain::{ApiKey, Seq};
-use crate::refersion::{Client, ClientBuildError, KeyVerification};
+use crate::refersion::{ApiKeyVerification, Client, ClientBuildError};
 use crate::scheduling::{AccountHealth, Cause, HealthSnapshot, HealthState, Permit, Probe, SavedHealth, Transition};
 use crate::store::{Lease, StoreError};
 use std::time::Instant;
 
 impl Worker {
     /// The account's calls are made through `client` from now on, with another key if it says so; that may work, so a halt ends.
-    pub fn replace_client(&self, client: Client, is_new_key: bool) {
+    pub fn replace_client(&self, client: Client, is_new_api_key: bool) {
         self.0.settings.client.replace(client);
-        if is_new_key {
-            let transition = self.health().on_new_key(self.now());
+        if is_new_api_key {
+            let transition = self.health().on_new_api_key(self.now());
             self.on_transition(transition, None);
         }
     }
 
     /// The account's calls are made with `key` from now on, which Refersion accepts: so a halt ends.
-    pub fn replace_key(&self, key: &ApiKey) -> Result<(), ClientBuildError> {
-        self.0.settings.client.replace_key(key)?;
-        let transition = self.health().on_new_key(self.now());
+    pub fn replace_api_key(&self, key: &ApiKey) -> Result<(), ClientBuildError> {
+        self.0.settings.client.replace_api_key(key)?;
+        let transition = self.health().on_new_api_key(self.now());
         self.on_transition(transition, None);
         Ok(())
     }
@@ -54,21 +54,21 @@ impl Worker {
     /// Probes the rejected key.
     pub(super) async fn probe(&self) {
         let began = Instant::now();
-        let proof = self.0.settings.client.verify_key().await;
+        let proof = self.0.settings.client.verify_api_key().await;
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
         let probe = match &proof {
-            KeyVerification::Accepted => Probe::Accepted,
-            KeyVerification::Rejected => Probe::Rejected,
-            KeyVerification::Unknown { retry_after, .. } => Probe::Unknown { retry_after: *retry_after },
+            ApiKeyVerification::Accepted => Probe::Accepted,
+            ApiKeyVerification::Rejected => Probe::Rejected,
+            ApiKeyVerification::Unknown { retry_after, .. } => Probe::Unknown { retry_after: *retry_after },
         };
-        meter.key_probed(&probe, began.elapsed());
+        meter.api_key_probed(&probe, began.elapsed());
         let probed = self.health().on_probe(probe, self.now(), rand::random());
         match (proof, probed) {
-            (KeyVerification::Accepted, _) => {}
-            (KeyVerification::Rejected, wait) => {
+            (ApiKeyVerification::Accepted, _) => {}
+            (ApiKeyVerification::Rejected, wait) => {
                 tracing::warn!(%account, wait = ?wait.err(), "Refersion still rejects the API key");
             }
-            (KeyVerification::Unknown { reason: what, .. }, _) => {
+            (ApiKeyVerification::Unknown { reason: what, .. }, _) => {
                 tracing::warn!(%account, what, "cannot tell whether the API key works");
             }
         }

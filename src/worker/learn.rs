@@ -204,7 +204,7 @@ impl Worker {
         }
         learning.progress = after;
         let key = |one: &Remember| AffiliateKey(hash.affiliate(account.as_str(), &one.known.code.0));
-        Ok(added.into_iter().map(|one| (one.keys.clone(), key(&one))).collect())
+        Ok(added.into_iter().map(|one| (one.user_keys.clone(), key(&one))).collect())
     }
 
     /// No page could be read: it is asked for again later.

@@ -27,7 +27,7 @@ pub(super) struct UserTraits {
 pub(super) fn read(worker: &Worker, begun: &Begun, head: &Intent) -> Option<(UserTraits, Intent)> {
     let Intent::Identify(event) = head else { return None };
     let pieces = event.pieces.as_ref()?;
-    let user = *begun.keys.iter().find(|key| matches!(key, UserKey::UserId(_)))?;
+    let user = *begun.user_keys.iter().find(|key| matches!(key, UserKey::UserId(_)))?;
     let settings = worker.delivery();
     let stored = begun.memory.traits.as_ref();
     let before = stored.and_then(|stored| open(worker, begun, &settings, &user, stored)).unwrap_or_default();

@@ -75,7 +75,7 @@ async fn attempt(
     let verdict = match body.map_err(PermanentFailure::Corrupt).and_then(|body| parse(worker, &body, begun.received_at))
     {
         Ok(head) => {
-            drop_placeholder_key(begun, &head);
+            drop_placeholder_user_key(begun, &head);
             let followers = parse_followers(worker, begun);
             let (traits, head) =
                 remember::read(worker, begun, &head).map_or((None, head), |(traits, head)| (Some(traits), head));
@@ -94,10 +94,10 @@ async fn attempt(
 }
 
 /// A `userId` that is a placeholder by now may have been accepted as a key.
-fn drop_placeholder_key(begun: &mut Begun, head: &Intent) {
+fn drop_placeholder_user_key(begun: &mut Begun, head: &Intent) {
     let (Intent::Identify(Identify { user, .. }) | Intent::Delete { user, .. }) = head else { return };
     if user.user_id.is_none() {
-        begun.keys.retain(|key| !matches!(key, UserKey::UserId(_)));
+        begun.user_keys.retain(|key| !matches!(key, UserKey::UserId(_)));
         begun.memory.by_user_id = None;
         begun.memory.traits = None;
     }
@@ -221,7 +221,7 @@ async fn run_plan(
             Step::Next(call) => Arc::new(call),
             Step::Recall(code) => {
                 let (store, account) = (&worker.0.store, &worker.0.settings.account);
-                match retry_while_unavailable(worker, || store.recall(account, &code, &run.begun.keys)).await {
+                match retry_while_unavailable(worker, || store.recall(account, &code, &run.begun.user_keys)).await {
                     Ok(recalled) => delivery::on_recalled(&run.input, state, recalled),
                     Err(StoreError::Corrupt(part)) => return Ok(Some(Step::Dead(PermanentFailure::Corrupt(part)))),
                     Err(error) => return Err(error),
@@ -291,7 +291,8 @@ fn links(worker: &Worker, changes: &AffiliateChanges) -> Vec<Link> {
         let account = worker.0.settings.account.as_str();
         AffiliateKey(worker.0.store.hash_key().affiliate(account, &code.0))
     };
-    let affiliates = changes.remember.iter().map(|remember| (remember.keys.clone(), affiliate(&remember.known.code)));
+    let affiliates =
+        changes.remember.iter().map(|remember| (remember.user_keys.clone(), affiliate(&remember.known.code)));
     // Both keys of what is remembered: a later event may have one of them alone.
     let kept = match &changes.traits {
         Some(TraitsChange::Keep(KeptTraits { user, email: Some(email), .. })) => {

@@ -283,13 +283,13 @@ fn erased(begun: &Begun, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
         let leads_to = if matches!(key, UserKey::UserId(_)) { by_user_id } else { by_email };
         leads_to.as_ref().is_none_or(|known| forgotten.contains(&known.code))
     };
-    begun.keys.iter().filter(theirs).copied().collect()
+    begun.user_keys.iter().filter(theirs).copied().collect()
 }
 
 /// The affiliate and the keys that lead to it: that of the e-mail if Refersion has it. `None` if all of it is
 /// remembered already.
 fn remember(begun: &Begun, known: &Known, email: Option<UserKey>) -> Option<Remember> {
-    let user_id = begun.keys.iter().filter(|key| matches!(key, UserKey::UserId(_)));
+    let user_id = begun.user_keys.iter().filter(|key| matches!(key, UserKey::UserId(_)));
     let keys: Vec<_> = user_id.copied().chain(email).collect();
     let Memory { by_user_id, by_email, .. } = &begun.memory;
     let remembered = keys.iter().all(|key| {
@@ -297,5 +297,5 @@ fn remember(begun: &Begun, known: &Known, email: Option<UserKey>) -> Option<Reme
         before.as_ref() == Some(known)
     });
     let known_before = [by_user_id, by_email].into_iter().flatten().any(|before| before == known);
-    (!remembered || !known_before).then(|| Remember { known: known.clone(), keys })
+    (!remembered || !known_before).then(|| Remember { known: known.clone(), user_keys: keys })
 }

@@ -20,7 +20,7 @@ impl Refersion {
     /// One that refuses every key.
     pub fn refusing() -> Self {
         let refersion = Self::start(Duration::ZERO);
-        refersion.sandbox.revoke_key();
+        refersion.sandbox.revoke_api_key();
         refersion
     }
 

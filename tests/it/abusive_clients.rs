@@ -1,6 +1,6 @@
 //! Clients that are slow, that are many, or that mean harm: each costs what is its own, and the others are served.
 //!
-//! Where time itself is the subject, a listener with little patience stands for the real one.
+//! Tests of timeouts use a listener with short timeouts in place of the real one.
 
 use crate::support::process::Process;
 use crate::support::service::{Refersion, Service};
@@ -75,7 +75,7 @@ async fn a_connection_whose_head_does_not_arrive_is_closed() {
     }
     let mut dripping = connect(listening.address, "GET / HTTP/1.1\r\nX-Slow: ").await;
     let drips = tokio::spawn(async move {
-        // A byte now and then: each is within any patience, all together are not.
+        // A byte now and then: each arrives within any timeout, all together do not.
         let mut now_and_then = tokio::time::interval(Duration::from_millis(20));
         while dripping.write_all(b"x").await.is_ok() {
             now_and_then.tick().await;
@@ -87,7 +87,7 @@ async fn a_connection_whose_head_does_not_arrive_is_closed() {
         assert_eq!(heard.ends_with("here"), *said == GET, "closed, whatever was sent: {said:?}");
     }
     within(drips).await.expect("closed");
-    assert!(begun.elapsed() < Duration::from_secs(15), "after the listener's own patience, and not hyper's 30 s");
+    assert!(begun.elapsed() < Duration::from_secs(15), "after the listener's own timeout, and not hyper's 30 s");
 }
 
 #[tokio::test]

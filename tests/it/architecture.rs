@@ -176,7 +176,7 @@ fn a_test_ends_the_process_at_every_fail_point() {
     }
     assert!(points.len() > 10, "{points:?}");
     for point in points {
-        let rows = table.matches(&format!("dies(\"{point}\", ")).count();
+        let rows = table.matches(&format!("crash(\"{point}\", ")).count();
         // At a point where nothing was sent or written since the one before, a panic is what matters.
         let panics = panics.contains(&format!("{point}=1*panic"));
         assert!(rows >= 2 || panics, "{point} is in {rows} rows");

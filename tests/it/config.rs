@@ -1,7 +1,9 @@
 //! The configuration: its manual, the order of its layers, the values it rejects, and the exact messages.
 
 use insta::assert_snapshot;
-use refersion_destination::config::{Config, KEYS, LogFormat, MANUAL, Mode, Problems, StoreUrl, ValueKind, Warning};
+use refersion_destination::config::{
+    Config, LogFormat, MANUAL, Mode, Problems, SETTINGS, StoreUrl, ValueKind, Warning,
+};
 use refersion_destination::delivery::{OnDelete, OnExisting};
 use refersion_destination::domain::AffiliateStatus;
 use refersion_destination::mapping::{Audience, CreateIf, CustomField, Effect, Rules};
@@ -95,17 +97,17 @@ fn all_problems_are_reported_at_once_in_a_stable_order() {
     ];
     assert_snapshot!(folder.problems(&["partner.toml", "broken.toml", "absent.toml"], &env, Mode::Live), @r#"
     the configuration has 19 problems:
-      delivery.url (partner.toml): unknown key; `url` belongs under [store]
-      refersion.tmeout (partner.toml): unknown key; did you mean "timeout"?
+      delivery.url (partner.toml): unknown setting; `url` belongs under [store]
+      refersion.tmeout (partner.toml): unknown setting; did you mean "timeout"?
       sever (partner.toml): unknown section; did you mean [server]?
       timeout (partner.toml): found outside of any section; `timeout` belongs under [refersion]
       refersion.base_url (partner.toml): found "http://api.refersion.com/v2", expected https: API keys must not be sent unencrypted (http only to a loopback address, or with REFERSION_ALLOW_PLAIN_HTTP=true)
       refersion.concurrency (partner.toml): found 0, expected a whole number from 1 to 1024
       delivery.on_delete (partner.toml): found "remove", expected disable or anonymize
-      mapping.audiences #1.on_flase (partner.toml): unknown key; did you mean "on_false"?
+      mapping.audiences #1.on_flase (partner.toml): unknown setting; did you mean "on_false"?
       mapping.audiences #1.on_true.offer (partner.toml): found "gold", expected an id of Refersion's: digits, such as "1234"
       mapping.audiences #1.on_true.status (partner.toml): found "PENDING", expected ACTIVE, DENIED or DISABLED
-      mapping.audiences #1.on_true.custom_fields.city (partner.toml): found the key "city", expected the id of a custom field: digits, such as "1234"
+      mapping.audiences #1.on_true.custom_fields.city (partner.toml): found "city", expected the id of a custom field: digits, such as "1234"
       broken.toml: line 2, column 10: not TOML: string values must be quoted, expected literal string
       absent.toml: cannot be read: No such file or directory (os error 2); expected a TOML file
       REFERSION_API_KYE (environment): unknown setting; did you mean REFERSION_API_KEY?
@@ -121,10 +123,10 @@ fn all_problems_are_reported_at_once_in_a_stable_order() {
 const BACK: &str = "https://your-host/connect/callback";
 
 #[test]
-fn every_key_is_read_from_the_variable_named_after_it() {
-    for key in KEYS {
-        let name = format!("{}_{}", key.section, key.name).to_uppercase();
-        let (wrong, problem) = match (key.section, key.name) {
+fn every_setting_is_read_from_the_variable_named_after_it() {
+    for setting in SETTINGS {
+        let name = format!("{}_{}", setting.section, setting.name).to_uppercase();
+        let (wrong, problem) = match (setting.section, setting.name) {
             // Any text is valid here, so the test checks that a valid one arrives.
             ("mapping", "missing_name") => {
                 let (config, _) = from_env(&[(&name, "n/a")]).expect("valid");
@@ -220,9 +222,9 @@ fn every_kind_of_value_can_be_written_in_the_environment() {
         status: AffiliateStatus::Active,
         offer: Some("5678".into()),
         send_welcome: true,
-        custom_fields: vec![CustomField { key: "plan".into(), id: "12".into() }],
-        audiences: vec![Audience { key: "vip".into(), on_true: Effect::default(), on_false: disabled }],
-        create_if: Some(CreateIf { key: "wants".into(), equals: "true".into() }),
+        custom_fields: vec![CustomField { trait_name: "plan".into(), id: "12".into() }],
+        audiences: vec![Audience { trait_name: "vip".into(), on_true: Effect::default(), on_false: disabled }],
+        create_if: Some(CreateIf { trait_name: "wants".into(), equals: "true".into() }),
         ..Rules::default()
     };
     assert_eq!(config.rules, rules);
@@ -330,19 +332,19 @@ fn the_defaults_are_as_documented() {
 }
 
 #[test]
-fn the_manual_has_every_key_with_its_environment_name() {
-    for key in KEYS {
-        let section = MANUAL.split(&format!("\n[{}]\n", key.section)).nth(1).expect(key.section);
+fn the_manual_has_every_setting_with_its_environment_name() {
+    for setting in SETTINGS {
+        let section = MANUAL.split(&format!("\n[{}]\n", setting.section)).nth(1).expect(setting.section);
         let section = section.split("\n\n\n").next().unwrap_or_default();
-        let written = match key.kind {
-            ValueKind::Plain | ValueKind::Secret => format!("{} = ", key.name),
-            ValueKind::Table => format!("[{}]", key.path()),
-            ValueKind::Tables => format!("[[{}]]", key.path()),
+        let written = match setting.kind {
+            ValueKind::Plain | ValueKind::Secret => format!("{} = ", setting.name),
+            ValueKind::Table => format!("[{}]", setting.path()),
+            ValueKind::Tables => format!("[[{}]]", setting.path()),
         };
         let line = section.lines().find(|line| line.trim_start_matches("# ").starts_with(&written));
-        assert!(line.is_some(), "{} has no line", key.path());
-        for name in [Some(key.env()), key.env_file()].into_iter().flatten() {
-            assert!(section.contains(&name), "{} does not name {name}", key.path());
+        assert!(line.is_some(), "{} has no line", setting.path());
+        for name in [Some(setting.env()), setting.env_file()].into_iter().flatten() {
+            assert!(section.contains(&name), "{} does not name {name}", setting.path());
         }
     }
 }
@@ -373,9 +375,9 @@ fn the_examples_of_the_manual_are_valid_once_uncommented() {
     let rules = Rules {
         offer: Some("1234".into()),
         trusted_projects: vec!["the-project-of-our-servers".into()],
-        custom_fields: vec![CustomField { key: "total_revenue_180_days".into(), id: "1234".into() }],
-        audiences: vec![Audience { key: "vip_partners".into(), on_true: effect, on_false: disabled }],
-        create_if: Some(CreateIf { key: "wants_to_be_affiliate".into(), equals: "true".into() }),
+        custom_fields: vec![CustomField { trait_name: "total_revenue_180_days".into(), id: "1234".into() }],
+        audiences: vec![Audience { trait_name: "vip_partners".into(), on_true: effect, on_false: disabled }],
+        create_if: Some(CreateIf { trait_name: "wants_to_be_affiliate".into(), equals: "true".into() }),
         ..Rules::default()
     };
     assert_eq!(config.rules, rules);
@@ -383,7 +385,7 @@ fn the_examples_of_the_manual_are_valid_once_uncommented() {
     assert_eq!((main.name.as_str(), main.rules), ("main", rules.clone()));
     assert_eq!((other.name.as_str(), other.api_key.public()), ("brand-b", "publickey-b"));
     assert_eq!((other.shared_secrets.len(), other.concurrency.get()), (1, 4));
-    let own = vec![CustomField { key: "total_revenue_180_days".into(), id: "4321".into() }];
+    let own = vec![CustomField { trait_name: "total_revenue_180_days".into(), id: "4321".into() }];
     let (status, offer) = (AffiliateStatus::Active, Some("9876".into()));
     assert_eq!(other.rules, Rules { status, offer, custom_fields: own, audiences: Vec::new(), ..rules });
 }
@@ -414,9 +416,9 @@ fn a_later_layer_wins_and_tables_merge_by_key() {
     assert_eq!(config.refersion.concurrency.get(), 2, "a later file wins over an earlier one");
     assert_eq!(config.rules.status, AffiliateStatus::Active, "a file wins over the default");
     assert_eq!(config.segment.shared_secrets.len(), 1, "lists are replaced");
-    let fields: Vec<_> = config.rules.custom_fields.iter().map(|f| (f.key.as_str(), f.id.as_str())).collect();
+    let fields: Vec<_> = config.rules.custom_fields.iter().map(|f| (f.trait_name.as_str(), f.id.as_str())).collect();
     assert_eq!(fields, [("plan", "1"), ("size", "4"), ("tier", "3")], "tables merge, layer upon layer");
-    assert_eq!(config.rules.create_if, Some(CreateIf { key: "x".into(), equals: "2".into() }));
+    assert_eq!(config.rules.create_if, Some(CreateIf { trait_name: "x".into(), equals: "2".into() }));
 }
 
 #[test]
@@ -635,14 +637,17 @@ fn an_unknown_variable_is_a_typo_or_of_another_program() {
 #[test]
 fn each_mistake_in_a_file_is_reported_with_its_location() {
     for (text, reported) in [
-        ("[server]\nlistn = \":1\"", "server.listn (it.toml): unknown key; did you mean \"listen\"?"),
+        ("[server]\nlistn = \":1\"", "server.listn (it.toml): unknown setting; did you mean \"listen\"?"),
         (
             "[ops]
 host = \"x\"",
-            "ops.host (it.toml): unknown key; expected listen or token",
+            "ops.host (it.toml): unknown setting; expected listen or token",
         ),
-        ("[log]\nlevel = \"info\"", "log.level (it.toml): unknown key; expected format or filter"),
-        ("[server]\ntimeout = \"1s\"", "server.timeout (it.toml): unknown key; `timeout` belongs under [refersion]"),
+        ("[log]\nlevel = \"info\"", "log.level (it.toml): unknown setting; expected format or filter"),
+        (
+            "[server]\ntimeout = \"1s\"",
+            "server.timeout (it.toml): unknown setting; `timeout` belongs under [refersion]",
+        ),
         ("listen = \":1\"", "listen (it.toml): found outside of any section; `listen` belongs under [server] or [ops]"),
         ("[sever]", "sever (it.toml): unknown section; did you mean [server]?"),
         ("server = 1", "server (it.toml): found a number, expected a section: [server]"),
@@ -798,16 +803,16 @@ fn the_mapping_tables_are_checked_at_every_level() {
       mapping.custom_fields.total_revenue (it.toml): found the trait "total_revenue" again, after "Total-Revenue"; expected each trait once, in any casing
       mapping.audiences #1 (it.toml): found no effect, expected `on_true` or `on_false` with an offer, a status or custom_fields
       mapping.audiences #2.trait (it.toml): found the trait "VIP" again, after "vip"; expected each trait once, in any casing
-      mapping.audiences #2.on_true.field (it.toml): unknown key; expected offer, status or custom_fields
+      mapping.audiences #2.on_true.field (it.toml): unknown setting; expected offer, status or custom_fields
       mapping.audiences #2.on_true.offer (it.toml): found -1, expected an id of Refersion's: digits, such as "1234"
       mapping.audiences #2.on_true.status (it.toml): found "PENDING", expected ACTIVE, DENIED or DISABLED
       mapping.audiences #2.on_false.status (it.toml): found "GONE", expected ACTIVE, DENIED or DISABLED
-      mapping.audiences #2.on_false.custom_fields.city (it.toml): found the key "city", expected the id of a custom field: digits, such as "1234"
+      mapping.audiences #2.on_false.custom_fields.city (it.toml): found "city", expected the id of a custom field: digits, such as "1234"
       mapping.audiences #3 (it.toml): found no `trait`, expected the audience's trait
-      mapping.audiences #3.on_true.ofer (it.toml): unknown key; did you mean "offer"?
+      mapping.audiences #3.on_true.ofer (it.toml): unknown setting; did you mean "offer"?
       mapping.audiences #3.on_true.custom_fields.12 (it.toml): found "", expected a text that is not empty
       mapping.audiences #3.on_false (it.toml): found "DISABLED", expected a table with offer, status or custom_fields
-      mapping.create_if.equal (it.toml): unknown key; did you mean "equals"?
+      mapping.create_if.equal (it.toml): unknown setting; did you mean "equals"?
       mapping.create_if (it.toml): found no `equals`, expected `trait` and `equals`
     "#);
     assert_snapshot!(problems_of_file("[mapping]\naudiences = { trait = 1 }\ncustom_fields = 1\ncreate_if = {}"), @r#"

@@ -1,7 +1,7 @@
 //! The files that run the service in a container, with `docker compose` and in a cluster: they name settings that exist, and this
 //! release. `.ci/image` and `.ci/manifests` check the rest with the tools for such files.
 
-use refersion_destination::config::{Config, KEYS, Mode};
+use refersion_destination::config::{Config, Mode, SETTINGS};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,9 +34,9 @@ fn the_configuration_file_of_the_cluster_is_valid() {
 /// A misspelt variable would stop the service only where it is deployed.
 #[test]
 fn every_variable_that_is_set_is_a_setting() {
-    let settings: BTreeSet<String> = KEYS
+    let settings: BTreeSet<String> = SETTINGS
         .iter()
-        .flat_map(|key| [Some(key.env()), key.env_file()])
+        .flat_map(|setting| [Some(setting.env()), setting.env_file()])
         .flatten()
         .chain(["CONFIG_FILES".into()])
         .collect();

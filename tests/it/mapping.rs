@@ -66,7 +66,7 @@ struct CaseCreateIf {
 impl From<CaseRules> for Rules {
     fn from(case: CaseRules) -> Self {
         let audience = |audience: CaseAudience| Audience {
-            key: audience.r#trait,
+            trait_name: audience.r#trait,
             on_true: audience.r#true.into(),
             on_false: audience.r#false.into(),
         };
@@ -79,10 +79,14 @@ impl From<CaseRules> for Rules {
             ignored_user_ids: case.ignored_user_ids.unwrap_or(default.ignored_user_ids),
             paypal_email: case.paypal_email,
             missing_name: case.missing_name.unwrap_or(default.missing_name),
-            custom_fields: case.custom_fields.into_iter().map(|(key, id)| CustomField { key, id }).collect(),
+            custom_fields: case
+                .custom_fields
+                .into_iter()
+                .map(|(trait_name, id)| CustomField { trait_name, id })
+                .collect(),
             audiences: case.audiences.into_iter().map(audience).collect(),
             remember_traits: None,
-            create_if: case.create_if.map(|rule| CreateIf { key: rule.r#trait, equals: rule.equals }),
+            create_if: case.create_if.map(|rule| CreateIf { trait_name: rule.r#trait, equals: rule.equals }),
         }
     }
 }
@@ -282,9 +286,9 @@ fn rules() -> Rules {
         custom_fields: vec![("1".into(), "x".into())],
     };
     Rules {
-        custom_fields: vec![CustomField { key: "revenue".into(), id: "2".into() }],
+        custom_fields: vec![CustomField { trait_name: "revenue".into(), id: "2".into() }],
         audiences: vec![Audience {
-            key: "vip".into(),
+            trait_name: "vip".into(),
             on_true: effect(AffiliateStatus::Active),
             on_false: effect(AffiliateStatus::Disabled),
         }],

@@ -196,12 +196,12 @@ async fn an_account_is_added_and_removed_and_its_events_go_on_when_it_is_added_a
     assert_eq!(of_the_key, "200 delivered", "on the shared path, too");
 
     // An event that waits when its account is removed makes no call while it is.
-    other.sandbox.revoke_key();
+    other.sandbox.revoke_api_key();
     assert_eq!(send("3").await, "401 unauthorized");
     service.reload("", "applied").await;
     assert_eq!(send("4").await, "404 not_found");
     assert_eq!(service.post("/segment", ("Authorization", &key), &event("4")).await, "401 unauthorized");
-    other.sandbox.restore_key();
+    other.sandbox.restore_api_key();
     let calls = other.sandbox.calls().len();
     assert_eq!(service.send(&event("5")).await, "200 delivered", "main is not affected");
     assert_eq!(service.get("/readyz").await.json()["accounts"]["other"], Value::Null);

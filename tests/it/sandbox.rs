@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
 /// A long deadline, reached only by a test that fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 struct Client {
     http: reqwest::Client,
@@ -31,7 +31,7 @@ impl Answer {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("in time")
+    tokio::time::timeout(TEST_TIMEOUT, future).await.expect("in time")
 }
 
 async fn start(settings: SandboxSettings) -> (Sandbox, Client) {
@@ -41,7 +41,7 @@ async fn start(settings: SandboxSettings) -> (Sandbox, Client) {
     let root = format!("http://{}", listener.local_addr().expect("bound"));
     let sandbox = Sandbox::new(settings);
     tokio::spawn(sandbox.serve(listener));
-    let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+    let http = reqwest::Client::builder().no_proxy().timeout(TEST_TIMEOUT).build().expect("a client");
     (sandbox, Client { http, root })
 }
 
@@ -497,9 +497,9 @@ async fn the_api_key_is_checked_before_the_body_and_no_body_is_a_404() {
         request = if let Some(name) = content_type { request.header("Content-Type", name) } else { request };
         assert_eq!(read(request).await.expect("an answer").status_and_json(), answer, "{content_type:?}");
     }
-    sandbox.revoke_key();
+    sandbox.revoke_api_key();
     assert_eq!(client.call("get", &json!({"id": 1})).await, bad_key());
-    sandbox.restore_key();
+    sandbox.restore_api_key();
     assert_eq!(client.call("get", &json!({"id": 1})).await.0, 422);
     assert_eq!(client.call("delete", &json!({"id": 1})).await.0, 404, "there is no delete");
     assert_eq!(client.get("/v2/affiliate/list").await.status, 405, "reads are POST too");
@@ -660,9 +660,9 @@ async fn another_process_scripts_faults_and_reads_calls_over_http() {
     }
     assert!(client.try_call("new", &ada()).await.is_err());
     assert_eq!(client.post("/sandbox/key", r#"{"accepted": false}"#).await, (200, json!({"accepted": false})));
-    assert!(sandbox.key_revoked());
+    assert!(sandbox.api_key_revoked());
     assert_eq!(client.post("/sandbox/key", r#"{"accepted": true}"#).await, (200, json!({"accepted": true})));
-    assert!(!sandbox.key_revoked());
+    assert!(!sandbox.api_key_revoked());
     let (_, affiliates) = client.get("/sandbox/affiliates").await.status_and_json();
     assert_eq!(affiliates[0]["fields"]["email"], json!("ada@example.com"));
     let (_, calls) = client.get("/sandbox/calls").await.status_and_json();

@@ -83,9 +83,9 @@ async fn send_every_outcome(process: &Process, sandbox: &Sandbox) -> Vec<String>
     send(&right, r#"{"type": "identify", "userId": "marker"#.to_owned()).await;
     send(&right, r#"[{"type": "track", "event": "marker"}, 5, "marker"]"#.to_owned()).await;
     send(&basic("pub_test.sec_marker_wrong"), event(6, &Value::Null).to_string()).await;
-    sandbox.revoke_key();
+    sandbox.revoke_api_key();
     send(&right, event(7, &Value::Null).to_string()).await; // halted
-    sandbox.restore_key();
+    sandbox.restore_api_key();
     sandbox.until(|sandbox| sandbox.affiliate("marker7@example.com").is_some()).await;
     answers
 }

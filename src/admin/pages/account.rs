@@ -38,7 +38,7 @@ pub(super) async fn show(
         h1 { "Account " (name) " " (parts::state(&details.status)) }
         (banner(&details.status, now))
         (figures(&details.status, now))
-        @if is_gone(&details.status) && details.status.pending > 0 && pages.can_change {
+        @if is_unconfigured(&details.status) && details.status.pending > 0 && pages.can_change {
             form.bar method="post" action={ (path) "/set-aside" } {
                 button type="submit" { "Set its pending events aside…" }
             }
@@ -82,7 +82,7 @@ pub(super) async fn show(
 }
 
 /// Whether nobody delivers for the account, as far as this process knows.
-fn is_gone(account: &AccountStatus) -> bool {
+fn is_unconfigured(account: &AccountStatus) -> bool {
     !account.configured && account.state == AccountState::NoWorker
 }
 

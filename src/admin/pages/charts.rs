@@ -97,7 +97,7 @@ fn figure(chart: &Chart<'_>, series: &TimeSeries) -> Markup {
         figure {
             figcaption {
                 h3 { (chart.title) }
-                @for drawn in &chart.series { (key(drawn)) }
+                @for drawn in &chart.series { (legend(drawn)) }
             }
             svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-labelledby={ (title) " " (description) } {
                 title id=(title) { (chart.title) }
@@ -115,9 +115,9 @@ fn figure(chart: &Chart<'_>, series: &TimeSeries) -> Markup {
 }
 
 /// The name of a series beside a sample of how it is drawn.
-fn key(drawn: &Drawn<'_>) -> Markup {
+fn legend(drawn: &Drawn<'_>) -> Markup {
     html! {
-        span.key {
+        span.legend {
             svg viewBox="0 0 18 9" aria-hidden="true" {
                 @if drawn.form == Form::Bars { rect.bars x="2" y="0" width="14" height="9" {} }
                 @else { path class=(class(drawn.form)) d="M0 5H18" {} }

@@ -5,7 +5,7 @@ use super::Finding;
 use crate::cli::now;
 use crate::config::AccountConfig;
 use crate::domain::Timestamp;
-use crate::refersion::{ConnectionPool, KeyVerification};
+use crate::refersion::{ApiKeyVerification, ConnectionPool};
 use std::time::Duration;
 
 /// The clocks may differ by so much: the answer's date has no fractions of a second, and the answer takes a while.
@@ -36,14 +36,14 @@ async fn verify(account: &AccountConfig, timeout: Duration) -> (Result<String, S
         Ok(client) => client,
         Err(error) => return (Err(error.to_string()), None),
     };
-    let (verification, date) = client.verify_key_with_date().await;
+    let (verification, date) = client.verify_api_key_with_date().await;
     let clock = date.map(|date| difference(now(), date.into()));
     let accepted = match verification {
-        KeyVerification::Accepted => Ok(format!("{url} accepts the API key {public}.…")),
-        KeyVerification::Rejected => Err(format!(
+        ApiKeyVerification::Accepted => Ok(format!("{url} accepts the API key {public}.…")),
+        ApiKeyVerification::Rejected => Err(format!(
             "{url} rejects the API key {public}.…; compare it with the keys in Refersion's account settings"
         )),
-        KeyVerification::Unknown { reason, .. } => {
+        ApiKeyVerification::Unknown { reason, .. } => {
             Err(format!("cannot verify the API key {public}.… with {url}: {reason}"))
         }
     };

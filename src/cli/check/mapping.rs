@@ -16,7 +16,7 @@ fn of_account(account: String, rules: &Rules) -> Option<Finding> {
     let message = format!(
         "create_if is set, and remember_traits is off: an affiliate is created only by an event that has `{}`, a name and an \
          e-mail at once; if your users say these one after the other, set remember_traits",
-        condition.key
+        condition.trait_name
     );
     Some(Finding { account: Some(account), ..Finding::good("mapping", message) })
 }
@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn a_condition_is_pointed_out_as_long_as_nothing_is_remembered() {
-        let create_if = Some(CreateIf { key: "wants".into(), equals: "true".into() });
+        let create_if = Some(CreateIf { trait_name: "wants".into(), equals: "true".into() });
         let remember_traits = Some(Duration::from_secs(1));
         for (rules, found) in [
             (Rules::default(), false),

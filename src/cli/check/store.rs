@@ -7,7 +7,7 @@
 use super::Finding;
 use crate::app::{StoreState, look_at_store};
 use crate::config::Config;
-use crate::domain::{SealKey, SealedKey, open_seal};
+use crate::domain::{SealKey, SealedApiKey, open_seal};
 use crate::store::{DatabaseState, DatabaseTables, Store, StoreError};
 
 /// Less room than this is soon used up while Refersion is down: so much hold a few hundred thousand pending events.
@@ -61,12 +61,12 @@ fn look_at_database(state: DatabaseState, seal_keys: &[SealKey]) -> Vec<Finding>
             format!("{place} can be used; {} pending events, {} dead letters", content.pending, content.dead)
         }
     };
-    let keys = content.map(|content| content.keys).unwrap_or_default();
-    [Finding::good("store", found)].into_iter().chain(stored_keys(&keys, seal_keys)).collect()
+    let keys = content.map(|content| content.api_keys).unwrap_or_default();
+    [Finding::good("store", found)].into_iter().chain(stored_api_keys(&keys, seal_keys)).collect()
 }
 
 /// Whether the API keys that are kept can be opened, if there are any.
-fn stored_keys(kept: &[SealedKey], seal_keys: &[SealKey]) -> Option<Finding> {
+fn stored_api_keys(kept: &[SealedApiKey], seal_keys: &[SealKey]) -> Option<Finding> {
     if kept.is_empty() {
         return None;
     }
@@ -90,7 +90,7 @@ async fn look_into(store: &dyn Store, seal_keys: &[SealKey], found: String) -> V
 
 async fn try_look_into(store: &dyn Store, seal_keys: &[SealKey]) -> Result<Vec<Finding>, StoreError> {
     store.probe().await?;
-    let mut findings = Vec::from_iter(stored_keys(&store.kept_keys().await?, seal_keys));
+    let mut findings = Vec::from_iter(stored_api_keys(&store.kept_api_keys().await?, seal_keys));
     findings.extend(store.measure().await?.free.map(room));
     Ok(findings)
 }

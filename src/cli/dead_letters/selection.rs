@@ -159,7 +159,7 @@ mod tests {
             account: account.clone(),
             id: EventId([n; 16]),
             former_id: None,
-            keys: vec![UserKey::UserId([n; 16])],
+            user_keys: vec![UserKey::UserId([n; 16])],
             known_users_only: None,
             source: None,
             body: b"{}".to_vec(),

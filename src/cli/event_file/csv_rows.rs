@@ -22,7 +22,7 @@ const MEMBERS: [(&str, &str); 5] = [
 ];
 
 /// Where the cells of a column belong: the keys from the event down to the value.
-type KeyPath = Vec<String>;
+type MemberPath = Vec<String>;
 
 /// Calls `on_item` with an event for every row.
 pub(super) fn read(first_line: &[u8], rest: impl Read, on_item: OnItem<'_>) -> io::Result<()> {
@@ -55,9 +55,9 @@ fn delimiter(first_line: &[u8]) -> u8 {
 }
 
 /// The place of each column.
-fn paths(header: &ByteRecord) -> io::Result<Vec<KeyPath>> {
+fn paths(header: &ByteRecord) -> io::Result<Vec<MemberPath>> {
     let invalid = |why: String| Error::new(ErrorKind::InvalidData, why);
-    let mut paths: Vec<KeyPath> = Vec::new();
+    let mut paths: Vec<MemberPath> = Vec::new();
     for (number, name) in header.iter().enumerate() {
         let name =
             std::str::from_utf8(name).map_err(|_| invalid("the first line is not UTF-8 text".to_owned()))?.trim();
@@ -78,7 +78,7 @@ fn paths(header: &ByteRecord) -> io::Result<Vec<KeyPath>> {
     Ok(paths)
 }
 
-fn path(column: &str) -> KeyPath {
+fn path(column: &str) -> MemberPath {
     match MEMBERS.iter().find(|(name, other)| [name, other].contains(&&column)) {
         Some((name, _)) => vec![(*name).to_owned()],
         None => std::iter::once("traits").chain(column.split('.').map(str::trim)).map(str::to_owned).collect(),
@@ -86,7 +86,7 @@ fn path(column: &str) -> KeyPath {
 }
 
 /// The event of a row.
-fn event(paths: &[KeyPath], row: &ByteRecord) -> Result<String, &'static str> {
+fn event(paths: &[MemberPath], row: &ByteRecord) -> Result<String, &'static str> {
     if row.len() > paths.len() {
         return Err("Invalid row: it has more cells than the first line has columns");
     }

@@ -76,9 +76,9 @@ async fn import(args: &ImportArgs, config: &Config) -> Result<ImportReport, Stri
     let mut events = read_events(args.file.clone(), skipped);
     let (start, mut sent) = (Instant::now(), 0_u32);
     let most = MAX_EVENTS.min(usize::try_from(args.rate.get()).unwrap_or(MAX_EVENTS));
-    while let Some(batch) = next_batch(&mut events, most).await.map_err(|error| with_path(args, &error))? {
-        sent = sent.saturating_add(u32::try_from(batch.len()).unwrap_or(u32::MAX));
-        saved.report_mut().add(sender.send(batch).await?);
+    while let Some(chunk) = next_chunk(&mut events, most).await.map_err(|error| with_path(args, &error))? {
+        sent = sent.saturating_add(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
+        saved.report_mut().add(sender.send(chunk).await?);
         saved.save()?;
         tokio::time::sleep_until(start + Duration::from_secs(1) * sent / args.rate.get()).await;
     }
@@ -127,16 +127,16 @@ fn read_events(file: FileArgs, skipped: u64) -> mpsc::Receiver<std::io::Result<F
 }
 
 /// Up to `most` events for one request; `None` at the end of the file.
-async fn next_batch(
+async fn next_chunk(
     events: &mut mpsc::Receiver<std::io::Result<FileEvent>>,
     most: usize,
 ) -> std::io::Result<Option<Vec<FileEvent>>> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    while batch.len() < most && bytes < MAX_BYTES {
+    let (mut chunk, mut bytes) = (Vec::new(), 0);
+    while chunk.len() < most && bytes < MAX_BYTES {
         let Some(event) = events.recv().await else { break };
         let event = event?;
         bytes += event.text.as_ref().map_or(0, String::len);
-        batch.push(event);
+        chunk.push(event);
     }
-    Ok(Some(batch).filter(|batch| !batch.is_empty()))
+    Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
 }

@@ -31,14 +31,14 @@ use url::{Url, form_urlencoded};
 
 /// Whether the service can deliver with a Refersion key.
 #[async_trait]
-pub trait KeyCheck: Send + Sync {
+pub trait ApiKeyCheck: Send + Sync {
     /// The account that the events of this key would be of, once Refersion has accepted the key.
-    async fn check(&self, key: &ApiKey) -> Result<AccountName, KeyProblem>;
+    async fn check(&self, key: &ApiKey) -> Result<AccountName, ApiKeyProblem>;
 }
 
 /// Why a merchant cannot connect with a Refersion key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyProblem {
+pub enum ApiKeyProblem {
     /// It has not the form of a key.
     Malformed,
     /// Refersion rejects it.
@@ -60,7 +60,7 @@ pub struct Connect {
     /// Seal what a browser keeps: the first seals, all of them open. At least one.
     pub seal_keys: Vec<SealKey>,
     /// Checks Refersion keys.
-    pub key_check: Arc<dyn KeyCheck>,
+    pub api_key_check: Arc<dyn ApiKeyCheck>,
     /// The current time.
     pub clock: Clock,
 }
@@ -106,9 +106,9 @@ pub(super) async fn submit(State(connect): State<Arc<Connect>>, request: Request
         Err(refusal) => return connect.refusal(refusal, None),
     };
     let Ok(key) = ApiKey::parse(form.value("api_key").unwrap_or_default().trim()) else {
-        return connect.form(flow, Some(KeyProblem::Malformed));
+        return connect.form(flow, Some(ApiKeyProblem::Malformed));
     };
-    match connect.key_check.check(&key).await {
+    match connect.api_key_check.check(&key).await {
         Ok(_) => {
             flow.key = Some(key);
             connect.to_segment(flow)
@@ -174,9 +174,9 @@ impl Connect {
     }
 
     /// The form for the key, with what was wrong with the one before.
-    fn form(&self, flow: Flow, problem: Option<KeyProblem>) -> Response {
+    fn form(&self, flow: Flow, problem: Option<ApiKeyProblem>) -> Response {
         let sealed = self.seal(&flow);
-        let page = pages::key_form(&self.path("connect"), &sealed.state, problem);
+        let page = pages::api_key_form(&self.path("connect"), &sealed.state, problem);
         self.page(PageStatus::of_key(problem), page, Some(&sealed.cookie))
     }
 
@@ -247,7 +247,7 @@ fn nonce() -> Nonce {
     rand::random()
 }
 
-impl From<AdmissionError> for KeyProblem {
+impl From<AdmissionError> for ApiKeyProblem {
     fn from(error: AdmissionError) -> Self {
         match error {
             AdmissionError::KeyRejected => Self::Rejected,

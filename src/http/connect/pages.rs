@@ -5,7 +5,7 @@
 //! of Segment's. Each page has one heading, labels for its fields, and says in its title what happened; a problem is announced
 //! (`role=alert`) and tied to its field.
 
-use super::KeyProblem;
+use super::ApiKeyProblem;
 use crate::connect::{Refusal, RetryOption};
 use crate::segment_api::{Connected, SourceName};
 use base64::Engine as _;
@@ -21,7 +21,7 @@ pub(super) static STYLE_HASH: LazyLock<String> =
     LazyLock::new(|| format!("sha256-{}", STANDARD.encode(Sha256::digest(STYLE.as_bytes()))));
 
 /// The form for the Refersion key.
-pub(super) fn key_form(action: &str, state: &str, problem: Option<KeyProblem>) -> Markup {
+pub(super) fn api_key_form(action: &str, state: &str, problem: Option<ApiKeyProblem>) -> Markup {
     let content = html! {
         h1 { "Connect Segment with Refersion" }
         p { "Your users become affiliates at Refersion, and stay up to date: Segment sends their " strong { "identify" } " and "
@@ -50,18 +50,18 @@ pub(super) fn key_form(action: &str, state: &str, problem: Option<KeyProblem>) -
     document(title, content)
 }
 
-fn text(problem: KeyProblem) -> &'static str {
+fn text(problem: ApiKeyProblem) -> &'static str {
     match problem {
-        KeyProblem::Malformed => {
+        ApiKeyProblem::Malformed => {
             "This is not a key pair: enter the public key, a dot, and the secret key, without blanks."
         }
-        KeyProblem::Rejected => {
+        ApiKeyProblem::Rejected => {
             "Refersion does not accept this key. Copy both keys from Refersion again; after several tries, wait a minute."
         }
-        KeyProblem::Unverified => {
+        ApiKeyProblem::Unverified => {
             "Refersion did not answer in time, so the key could not be checked. Try again in a minute."
         }
-        KeyProblem::NotServed => {
+        ApiKeyProblem::NotServed => {
             "Refersion accepts this key, but this service works for other Refersion accounts. Ask whoever runs it to add yours."
         }
     }

@@ -14,17 +14,17 @@ fn rules() -> Rules {
     let effect =
         |status, offer: Option<&str>| Effect { status, offer: offer.map(Into::into), custom_fields: Vec::new() };
     Rules {
-        create_if: Some(CreateIf { key: "wants".into(), equals: "true".into() }),
+        create_if: Some(CreateIf { trait_name: "wants".into(), equals: "true".into() }),
         remember_traits: Some(Duration::from_secs(3_600)),
-        custom_fields: vec![CustomField { key: "plan".into(), id: "9".into() }],
+        custom_fields: vec![CustomField { trait_name: "plan".into(), id: "9".into() }],
         audiences: vec![
             Audience {
-                key: "vip".into(),
+                trait_name: "vip".into(),
                 on_true: effect(Some(AffiliateStatus::Active), Some("7")),
                 on_false: effect(None, Some("8")),
             },
             Audience {
-                key: "banned".into(),
+                trait_name: "banned".into(),
                 on_true: effect(Some(AffiliateStatus::Denied), None),
                 on_false: Effect::default(),
             },
@@ -163,14 +163,14 @@ fn the_event_that_arrives_last_counts_where_the_operator_says_so() {
 #[test]
 fn the_newest_answer_to_the_condition_counts_and_only_for_the_condition_it_answers() {
     let whole = || event(5, r#"{"email":"a@x.io","name":"Ann Lee"}"#, "");
-    let reason = Reason::CreateIf { key: "wants".into() }.to_string();
+    let reason = Reason::CreateIf { trait_name: "wants".into() }.to_string();
     let (yes, no) = (event(3, r#"{"wants":true}"#, ""), event(1, r#"{"wants":false}"#, ""));
     for order in permutations(&[no.clone(), yes.clone()]) {
         assert_eq!(together(&[order, vec![whole()]].concat(), &rules()), reason, "it was taken back later");
     }
     let again = event(0, r#"{"wants":true}"#, "");
     assert!(together(&[no.clone(), again, whole()], &rules()).contains("email=a@x.io"), "and given again");
-    let other = Rules { create_if: Some(CreateIf { key: "wants".into(), equals: "yes".into() }), ..rules() };
+    let other = Rules { create_if: Some(CreateIf { trait_name: "wants".into(), equals: "yes".into() }), ..rules() };
     assert_eq!(together(&[yes.clone(), whole()], &other), reason, "the operator has changed the condition");
     let answer = Pieces { condition: other.create_if.clone().map(|rule| (rule, true)), ..pieces(&yes).clone() };
     let traits = RememberedTraits::default().with(&no, pieces(&no), false).with(&yes, &answer, false);

@@ -188,13 +188,13 @@ fn a_response_that_is_not_refersions_is_retried_and_only_a_new_may_have_taken_ef
 
 #[test]
 fn only_what_refersion_alone_answers_shows_that_it_accepts_a_key() {
-    let unknown = |reason: &str| KeyVerification::Unknown { reason: reason.to_owned(), retry_after: None };
+    let unknown = |reason: &str| ApiKeyVerification::Unknown { reason: reason.to_owned(), retry_after: None };
     for (status, body, expected) in [
-        (200, r#"{"results": []}"#, KeyVerification::Accepted),
-        (422, r#"{"errors": ["Request filter not provided."]}"#, KeyVerification::Accepted),
-        (400, r#"{"error": "Bad request, no body"}"#, KeyVerification::Accepted),
-        (401, r#"{"error": "Invalid API credentials (error 2)."}"#, KeyVerification::Rejected),
-        (401, "<html>", KeyVerification::Rejected),
+        (200, r#"{"results": []}"#, ApiKeyVerification::Accepted),
+        (422, r#"{"errors": ["Request filter not provided."]}"#, ApiKeyVerification::Accepted),
+        (400, r#"{"error": "Bad request, no body"}"#, ApiKeyVerification::Accepted),
+        (401, r#"{"error": "Invalid API credentials (error 2)."}"#, ApiKeyVerification::Rejected),
+        (401, "<html>", ApiKeyVerification::Rejected),
         (200, "<html>", unknown("Refersion answered 200 to list without the expected fields")),
         (200, r#"{"error": "x"}"#, unknown("Refersion answered 200 to list without the expected fields")),
         (300, "", unknown("Refersion answered 300 to list")),

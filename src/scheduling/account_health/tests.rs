@@ -115,7 +115,7 @@ fn the_account_is_well_once_the_retry_after_is_over_after_a_429_a_401_and_a_new_
         health.on_rate_limited(limited, AT, Some(secs(9)), 0.0);
         assert_eq!(health.on_unauthorized(rejected, at(1), 0.0), Some(Transition::Halted { wait: secs(1) }));
         assert_eq!(health.snapshot().cause, Some(Cause::Unauthorized));
-        assert_eq!(health.on_new_key(at(key_at)), Some(Transition::Resumed));
+        assert_eq!(health.on_new_api_key(at(key_at)), Some(Transition::Resumed));
         let resumed = health.snapshot().state;
         let permit = permit(&mut health, at(key_at.max(9)));
         let begun = health.snapshot().state;
@@ -139,7 +139,7 @@ fn a_rejected_key_halts_once_until_a_probe_or_another_key_is_accepted() {
     assert_eq!(health.on_probe(Probe::Rejected, at(67), 1.0), Ok(None), "an answer about the key before");
     assert_eq!(health.on_unauthorized(other, at(67), 1.0), None, "a request with the key before");
     assert_eq!(health.snapshot().state, HealthState::Closed);
-    assert_eq!(health.on_new_key(at(68)), None, "nothing was halted");
+    assert_eq!(health.on_new_api_key(at(68)), None, "nothing was halted");
 }
 
 #[test]
@@ -149,9 +149,9 @@ fn the_first_of_several_401s_halts_and_none_of_a_request_with_the_former_api_key
     health.on_unauthorized(one, AT, 1.0);
     assert_eq!(health.on_unauthorized(other, at(1), 1.0), None);
     assert_eq!(no_permit(&mut health, at(2)), NoPermit::ProbeDue, "the probe is not put off");
-    health.on_new_key(at(2));
+    health.on_new_api_key(at(2));
     let before = permit(&mut health, at(2));
-    assert_eq!(health.on_new_key(at(3)), None, "nothing was halted");
+    assert_eq!(health.on_new_api_key(at(3)), None, "nothing was halted");
     assert_eq!(health.on_unauthorized(before, at(4), 1.0), None);
     assert_eq!(health.snapshot().state, HealthState::Closed);
 }

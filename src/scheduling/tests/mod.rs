@@ -33,7 +33,7 @@ fn entry(seq: i64, keys: &[&str]) -> Entry {
     Entry {
         seq: Seq(seq),
         id: EventId([0; 16]),
-        keys: keys.iter().map(key).collect(),
+        lane_keys: keys.iter().map(key).collect(),
         attempted: false,
         followers: Vec::new(),
         retry: None,

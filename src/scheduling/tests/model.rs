@@ -49,13 +49,13 @@ impl Model {
         self.position = seq;
         let head = self.head_that_marks(seq);
         let joined: BTreeSet<usize> = entry
-            .keys
+            .lane_keys
             .iter()
             .filter_map(|key| self.leads_to(*key))
             .chain(head.map(|head| self.events[&head].user))
             .collect();
         let user = self.unite(&joined);
-        for key in &entry.keys {
+        for key in &entry.lane_keys {
             self.keys.insert(*key, (user, seq));
         }
         let blocked = self.events.values().any(|event| event.user == user);

@@ -112,7 +112,14 @@ impl World {
         let links = row.keys.iter().filter_map(|key| self.links.get(key).copied().map(LaneKey::Affiliate));
         let keys = row.keys.iter().copied().map(LaneKey::User).chain(links).collect();
         let attempted = row.attempted || self.log.values().any(|row| row.followers.contains(&seq));
-        Entry { seq, id: EventId([0; 16]), keys, attempted, followers: row.followers.clone(), retry: row.retry }
+        Entry {
+            seq,
+            id: EventId([0; 16]),
+            lane_keys: keys,
+            attempted,
+            followers: row.followers.clone(),
+            retry: row.retry,
+        }
     }
 
     /// Whether anything was runnable.

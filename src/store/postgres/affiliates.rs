@@ -11,9 +11,9 @@ use super::erase;
 use super::session::Session;
 use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, HashKey, Timestamp};
-use crate::store::erasure::KeyHash;
-use crate::store::keys::{self, EMAIL};
+use crate::store::erasure::UserKeyHash;
 use crate::store::rows::affiliates::AffiliateColumns;
+use crate::store::user_keys::{self, EMAIL};
 use crate::store::{AffiliateChanges, Remember};
 use futures_util::future::try_join;
 use tokio_postgres::Error;
@@ -37,14 +37,14 @@ pub const STATEMENTS: &[&str] = &[SAVE, UNLINK_EMAILS, LINK];
 
 /// Whether two affiliates of one account are the same, or a key is to lead to both.
 pub fn overlap(one: &Remember, other: &Remember) -> bool {
-    one.known.code == other.known.code || one.keys.iter().any(|key| other.keys.contains(key))
+    one.known.code == other.known.code || one.user_keys.iter().any(|key| other.user_keys.contains(key))
 }
 
 /// An affiliate to remember, with its account.
 #[derive(Clone, Copy, Debug)]
 pub struct ToRemember<'a> {
     /// The affiliate's own key.
-    key: KeyHash,
+    key: UserKeyHash,
     account: AccountNumber,
     remember: &'a Remember,
 }
@@ -52,7 +52,7 @@ pub struct ToRemember<'a> {
 impl<'a> ToRemember<'a> {
     /// An affiliate of the account of this name and number.
     pub fn new(hash: &HashKey, name: &AccountName, account: AccountNumber, remember: &'a Remember) -> Self {
-        Self { key: keys::affiliate_hash(hash, name, &remember.known.code), account, remember }
+        Self { key: user_keys::affiliate_hash(hash, name, &remember.known.code), account, remember }
     }
 }
 
@@ -81,7 +81,7 @@ async fn link(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<(), Er
     let (mut with_email, mut emails): (Vec<&[u8]>, Vec<Vec<u8>>) = <_>::default();
     let (mut linked, mut lead_to): (Vec<Vec<u8>>, Vec<&[u8]>) = <_>::default();
     for one in affiliates {
-        let users = one.remember.keys.iter().map(keys::tagged);
+        let users = one.remember.user_keys.iter().map(user_keys::tagged);
         let earlier = emails.len();
         for user in users {
             if user[0] == EMAIL {
@@ -113,22 +113,22 @@ pub async fn erase(
     changes: &AffiliateChanges,
     received_at: Timestamp,
 ) -> Result<(), Error> {
-    let mut keys: Vec<KeyHash> = changes.erase.iter().map(|key| *key.bytes()).collect();
-    let own = changes.forget.iter().map(|code| keys::affiliate_hash(&shared.hash, account, code));
-    let own: Vec<KeyHash> = own.collect();
+    let mut keys: Vec<UserKeyHash> = changes.erase.iter().map(|key| *key.bytes()).collect();
+    let own = changes.forget.iter().map(|code| user_keys::affiliate_hash(&shared.hash, account, code));
+    let own: Vec<UserKeyHash> = own.collect();
     for key in &own {
         let sql = "DELETE FROM affiliates WHERE key = $1 RETURNING affiliate";
         let Some(row) = session.query_opt(sql, &[&key.as_slice()]).await? else { continue };
         let sql = "DELETE FROM links WHERE affiliate = $1 RETURNING key";
         let linked = session.query(sql, &[&row.get::<_, i64>(0)]).await?;
-        keys.extend(linked.iter().flat_map(|row| keys::hashes(row.get(0)).collect::<Vec<_>>()));
+        keys.extend(linked.iter().flat_map(|row| user_keys::hashes(row.get(0)).collect::<Vec<_>>()));
     }
     if !changes.erase.is_empty() {
         keys = erase::erase(session, keys).await?;
     }
     keys.extend(own);
     match changes.deleted_at {
-        Some(deleted_at) => deletions::keep(session, &deletions::of_keys(&keys, deleted_at, received_at)).await,
+        Some(deleted_at) => deletions::keep(session, &deletions::of_user_keys(&keys, deleted_at, received_at)).await,
         None => Ok(()),
     }
 }

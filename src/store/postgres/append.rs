@@ -20,7 +20,7 @@ use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, EventId};
 use crate::failpoint;
 use crate::store::append_decision::{self, EventLookup};
-use crate::store::{AnsweredEvent, Appended, CommitObserver, NewEvent, StoreError, keys};
+use crate::store::{AnsweredEvent, Appended, CommitObserver, NewEvent, StoreError, user_keys};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -192,7 +192,8 @@ impl Repeats {
     /// Whether the log has this event.
     pub fn contains(&self, event: &NewEvent) -> bool {
         let former = event.former_id.and_then(|id| self.former.get(id.0.as_slice()));
-        let same_user = former.is_some_and(|stored| stored.is_empty() || *stored == keys::to_blob(&event.keys));
+        let same_user =
+            former.is_some_and(|stored| stored.is_empty() || *stored == user_keys::to_blob(&event.user_keys));
         same_user || self.ids.contains(event.id.0.as_slice())
     }
 }

@@ -9,7 +9,7 @@ use super::session::{Session, Values};
 use super::shared::AccountNumber;
 use crate::domain::{AccountName, EventId, Seq, SourceId, UserKey};
 use crate::store::append_decision::AppendDecision;
-use crate::store::{Appended, NewEvent, keys};
+use crate::store::{Appended, NewEvent, user_keys};
 use futures_util::future::try_join;
 use std::collections::{BTreeMap, HashSet};
 use tokio_postgres::{Error, Row};
@@ -58,7 +58,7 @@ impl<'a> AppendedRows<'a> {
 
     /// Whether it has an event of the same user.
     pub fn has_user(&self, event: &NewEvent) -> bool {
-        self.users.as_ref().is_some_and(|users| event.keys.iter().any(|key| users.contains(key)))
+        self.users.as_ref().is_some_and(|users| event.user_keys.iter().any(|key| users.contains(key)))
     }
 
     /// How many events of the account are in it.
@@ -78,7 +78,7 @@ impl<'a> AppendedRows<'a> {
                 self.events.push(event);
                 self.ids.insert(event.id);
                 if let Some(users) = &mut self.users {
-                    users.extend(&event.keys);
+                    users.extend(&event.user_keys);
                 }
                 *self.counts.entry(&event.account).or_default() += 1;
                 Appended::Accepted { seq: Seq::default(), pending }
@@ -92,8 +92,8 @@ impl<'a> AppendedRows<'a> {
             .unknown
             .iter()
             .filter_map(|event| Some((event, event.known_users_only.and_then(|only| only.deleted_at)?)));
-        let keys =
-            deletes.flat_map(|(event, at)| event.keys.iter().map(move |key| (*key.bytes(), at, event.received_at)));
+        let keys = deletes
+            .flat_map(|(event, at)| event.user_keys.iter().map(move |key| (*key.bytes(), at, event.received_at)));
         keys.collect()
     }
 
@@ -109,10 +109,10 @@ impl<'a> AppendedRows<'a> {
         }
         let mut seqs = vec![None; self.events.len()];
         if self.events.is_empty() {
-            session.batch("COMMIT").await?;
+            session.run_statements("COMMIT").await?;
             return Ok(seqs);
         }
-        let (rows, ()) = try_join(insert(session, &self.events, numbers), session.batch("COMMIT")).await?;
+        let (rows, ()) = try_join(insert(session, &self.events, numbers), session.run_statements("COMMIT")).await?;
         for row in &rows {
             let place = usize::try_from(row.get::<_, i64>(0) - 1).ok();
             if let Some(seq) = place.and_then(|place| seqs.get_mut(place)) {
@@ -154,7 +154,7 @@ pub async fn insert(
     let ids: Vec<&[u8]> = events.iter().map(|event| event.id.0.as_slice()).collect();
     let accounts: Vec<Option<AccountNumber>> =
         events.iter().map(|event| numbers.get(&event.account).copied()).collect();
-    let keys: Vec<Vec<u8>> = events.iter().map(|event| keys::to_blob(&event.keys)).collect();
+    let keys: Vec<Vec<u8>> = events.iter().map(|event| user_keys::to_blob(&event.user_keys)).collect();
     let received: Vec<i64> = events.iter().map(|event| event.received_at.0).collect();
     let bodies: Vec<&[u8]> = events.iter().map(|event| event.body.as_slice()).collect();
     let sources: Vec<Option<&str>> = events.iter().map(|event| event.source.as_ref().map(SourceId::as_str)).collect();

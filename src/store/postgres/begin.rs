@@ -71,7 +71,7 @@ async fn begin_portion(session: &Session, account: AccountNumber, units: &[Unit]
             followers.insert(unit.head, with);
         }
     }
-    let users: HashSet<UserKey> = heads.values().flat_map(|head| head.keys().iter().copied()).collect();
+    let users: HashSet<UserKey> = heads.values().flat_map(|head| head.user_keys().iter().copied()).collect();
     let wanted: Vec<i64> = followers.values().flat_map(|with| with.seqs.iter().map(|seq| seq.0)).collect();
     let (rows, memories) = try_join(of_events(session, FOLLOWERS, wanted), Memories::read(session, &users)).await?;
     let mut read: HashMap<Seq, Follower> = rows
@@ -85,7 +85,7 @@ async fn begin_portion(session: &Session, account: AccountNumber, units: &[Unit]
         .collect();
     let each = units.iter().map(|unit| {
         let head = heads.remove(&unit.head)?;
-        let memory = memories.of(head.keys()).map_err(|Damaged(part)| part.to_owned());
+        let memory = memories.of(head.user_keys()).map_err(|Damaged(part)| part.to_owned());
         let mut begun = head.begun(unit.head, memory);
         let mut with = followers.remove(&unit.head)?;
         for seq in std::mem::take(&mut with.seqs) {

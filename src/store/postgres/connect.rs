@@ -105,7 +105,7 @@ impl Connector {
         });
         let session = Session::open(client, self.is_pooled, ended).await?;
         if let Some(listens) = listens.filter(|_| !self.is_pooled) {
-            session.batch(&format!("LISTEN {}", listens.channel)).await?;
+            session.run_statements(&format!("LISTEN {}", listens.channel)).await?;
         }
         Ok(session)
     }

@@ -9,7 +9,7 @@ use super::migrate::{self, Tables};
 use super::open::PostgresOpenError;
 use super::session::Session;
 use super::{PostgresStore, PostgresUrl, vault};
-use crate::domain::SealedKey;
+use crate::domain::SealedApiKey;
 use tokio_postgres::Error;
 
 /// What the service does with its tables.
@@ -52,7 +52,7 @@ pub struct DatabaseContent {
     /// How many dead letters are kept.
     pub dead: u64,
     /// The API keys that are kept, sealed.
-    pub keys: Vec<SealedKey>,
+    pub api_keys: Vec<SealedApiKey>,
 }
 
 impl PostgresStore {
@@ -68,7 +68,7 @@ async fn look(url: &PostgresUrl) -> Result<DatabaseState, PostgresOpenError> {
     let session = session.map_err(|source| PostgresOpenError::Connect { place: place(), source })?;
     let read = |error: Error| PostgresOpenError::Read { place: place(), source: store_error(&error) };
     if !session.is_pooled() {
-        session.batch("SET default_transaction_read_only = on").await.map_err(read)?;
+        session.run_statements("SET default_transaction_read_only = on").await.map_err(read)?;
     }
     let tables =
         migrate::tables(&session).await.map_err(|source| PostgresOpenError::Migrate { place: place(), source })?;
@@ -119,7 +119,7 @@ async fn content(session: &Session) -> Result<DatabaseContent, Error> {
     let sql = "SELECT (SELECT count(*) FROM log WHERE outcome IS NULL), (SELECT count(*) FROM dead_letters)";
     let row = session.query_one(sql, &[]).await?;
     let (pending, dead) = (row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs());
-    Ok(DatabaseContent { pending, dead, keys: vault::kept_keys(session).await? })
+    Ok(DatabaseContent { pending, dead, api_keys: vault::kept_api_keys(session).await? })
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@
 
 use super::session::Session;
 use crate::domain::Timestamp;
-use crate::store::erasure::KeyHash;
+use crate::store::erasure::UserKeyHash;
 use tokio_postgres::Error;
 
 /// So many moments are removed in one transaction.
 const PORTION: i64 = 5_000;
 
 /// A key of a deleted user: when they were deleted, and when the event that says so was received.
-pub type Deletion = (KeyHash, Timestamp, Timestamp);
+pub type Deletion = (UserKeyHash, Timestamp, Timestamp);
 
 /// Keeps these deletions.
 pub async fn keep(session: &Session, deletions: &[Deletion]) -> Result<(), Error> {
@@ -31,7 +31,7 @@ pub async fn keep(session: &Session, deletions: &[Deletion]) -> Result<(), Error
 }
 
 /// The deletion of all these keys at one moment.
-pub fn of_keys(keys: &[KeyHash], at: Timestamp, received_at: Timestamp) -> Vec<Deletion> {
+pub fn of_user_keys(keys: &[UserKeyHash], at: Timestamp, received_at: Timestamp) -> Vec<Deletion> {
     keys.iter().map(|key| (*key, at, received_at)).collect()
 }
 

@@ -7,20 +7,20 @@
 
 use super::remembered;
 use super::session::Session;
-use crate::store::erasure::{KeyHash, Reached};
-use crate::store::keys::{EMAIL, USER_ID, with_tag};
+use crate::store::erasure::{Reached, UserKeyHash};
+use crate::store::user_keys::{EMAIL, USER_ID, with_tag};
 use std::collections::HashSet;
 use tokio_postgres::Error;
 
 /// Erases the links, the dead letters and what is remembered of `keys`, and of the keys beside them; returns all these keys.
-pub async fn erase(session: &Session, keys: Vec<KeyHash>) -> Result<Vec<KeyHash>, Error> {
+pub async fn erase(session: &Session, keys: Vec<UserKeyHash>) -> Result<Vec<UserKeyHash>, Error> {
     let mut reached = Reached::from(keys);
     loop {
         let new = reached.take_new();
         if new.is_empty() {
             break;
         }
-        let beside = keys_beside(session, &new).await?;
+        let beside = user_keys_beside(session, &new).await?;
         let of_others = leading_to_affiliates(session, &beside).await?;
         reached.add(beside.into_iter().filter(|key| !of_others.contains(key)));
     }
@@ -31,28 +31,28 @@ pub async fn erase(session: &Session, keys: Vec<KeyHash>) -> Result<Vec<KeyHash>
 }
 
 /// Those keys that lead to an affiliate.
-async fn leading_to_affiliates(session: &Session, keys: &[KeyHash]) -> Result<HashSet<KeyHash>, Error> {
+async fn leading_to_affiliates(session: &Session, keys: &[UserKeyHash]) -> Result<HashSet<UserKeyHash>, Error> {
     let rows = session.query("SELECT key FROM links WHERE key = ANY ($1)", &[&link_keys(keys)]).await?;
     Ok(rows.iter().filter_map(|row| row.get::<_, &[u8]>(0).get(1..)?.try_into().ok()).collect())
 }
 
 /// The keys of the dead letters that have one of these keys, and of what is remembered with one of them.
-pub async fn keys_beside(session: &Session, keys: &[KeyHash]) -> Result<Vec<KeyHash>, Error> {
+pub async fn user_keys_beside(session: &Session, keys: &[UserKeyHash]) -> Result<Vec<UserKeyHash>, Error> {
     let sql = "SELECT DISTINCT beside.key FROM dead_keys AS own JOIN dead_keys AS beside USING (seq)
                WHERE own.key = ANY ($1) ORDER BY beside.key";
     let rows = session.query(sql, &[&as_slices(keys)]).await?;
-    let mut beside: Vec<KeyHash> = rows.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok()).collect();
-    beside.extend(remembered::keys_beside(session, keys).await?);
+    let mut beside: Vec<UserKeyHash> = rows.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok()).collect();
+    beside.extend(remembered::user_keys_beside(session, keys).await?);
     Ok(beside)
 }
 
 /// Deletes the links of these keys; returns how many there were.
-pub async fn delete_links(session: &Session, keys: &[KeyHash]) -> Result<u64, Error> {
+pub async fn delete_links(session: &Session, keys: &[UserKeyHash]) -> Result<u64, Error> {
     session.execute("DELETE FROM links WHERE key = ANY ($1)", &[&link_keys(keys)]).await
 }
 
 /// Erases the bodies and keys of the dead letters with one of these keys; returns how many had a body.
-pub async fn erase_dead_letters(session: &Session, keys: &[KeyHash]) -> Result<u64, Error> {
+pub async fn erase_dead_letters(session: &Session, keys: &[UserKeyHash]) -> Result<u64, Error> {
     let rows = session.query("SELECT DISTINCT seq FROM dead_keys WHERE key = ANY ($1)", &[&as_slices(keys)]).await?;
     let letters: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     let sql = "UPDATE dead_letters SET body = NULL, keys = NULL WHERE seq = ANY ($1) AND body IS NOT NULL";
@@ -62,11 +62,11 @@ pub async fn erase_dead_letters(session: &Session, keys: &[KeyHash]) -> Result<u
 }
 
 /// The keys of links that these hashes may have, as a `userId` or as an e-mail address.
-pub fn link_keys(keys: &[KeyHash]) -> Vec<Vec<u8>> {
+pub fn link_keys(keys: &[UserKeyHash]) -> Vec<Vec<u8>> {
     keys.iter().flat_map(|key| [USER_ID, EMAIL].map(|tag| with_tag(tag, key).to_vec())).collect()
 }
 
 /// Hashes as a parameter of a statement.
-pub fn as_slices(keys: &[KeyHash]) -> Vec<&[u8]> {
+pub fn as_slices(keys: &[UserKeyHash]) -> Vec<&[u8]> {
     keys.iter().map(<[u8; 16]>::as_slice).collect()
 }

@@ -9,7 +9,7 @@
 
 use super::compact;
 use super::deletions;
-use super::erase::{as_slices, delete_links, erase_dead_letters, keys_beside, link_keys};
+use super::erase::{as_slices, delete_links, erase_dead_letters, link_keys, user_keys_beside};
 use super::key_blocks;
 use super::remembered;
 use super::session::Session;
@@ -17,11 +17,11 @@ use super::shared::AccountNumber;
 use crate::delivery::OutcomeCode;
 use crate::domain::{Seq, Timestamp, UserKey};
 use crate::store::Forgotten;
-use crate::store::erasure::{ForgetSearch, KeyHash};
+use crate::store::erasure::{ForgetSearch, UserKeyHash};
 use crate::store::in_flight::{EraseGuard, InFlightEvents};
-use crate::store::keys;
 use crate::store::rows::attempts::{Attempts, COLUMNS};
 use crate::store::rows::dead_letters::ERASED;
+use crate::store::user_keys;
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use tokio_postgres::{Error, Row};
@@ -90,7 +90,7 @@ impl UserSearch {
             if new.is_empty() {
                 return Ok(());
             }
-            self.found.add_keys(keys_beside(session, &new).await?);
+            self.found.add_user_keys(user_keys_beside(session, &new).await?);
             let sql = "SELECT DISTINCT affiliate FROM links WHERE key = ANY ($1) ORDER BY affiliate";
             let affiliates = session.query(sql, &[&link_keys(&new)]).await?;
             let new: Vec<i64> = affiliates
@@ -100,7 +100,7 @@ impl UserSearch {
                 .collect();
             let sql = "SELECT key FROM links WHERE affiliate = ANY ($1) ORDER BY key";
             for row in session.query(sql, &[&new]).await? {
-                self.found.add_keys(keys::hashes(row.get(0)));
+                self.found.add_user_keys(user_keys::hashes(row.get(0)));
             }
         }
     }
@@ -209,8 +209,8 @@ pub async fn erase(
     links += session.execute("DELETE FROM links WHERE affiliate = ANY ($1)", &[&affiliates]).await?;
     let own = session.query("DELETE FROM affiliates WHERE affiliate = ANY ($1) RETURNING key", &[&affiliates]).await?;
     let own = own.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok());
-    let kept: Vec<KeyHash> = keys.iter().copied().chain(own).collect();
-    deletions::keep(session, &deletions::of_keys(&kept, now, now)).await?;
+    let kept: Vec<UserKeyHash> = keys.iter().copied().chain(own).collect();
+    deletions::keep(session, &deletions::of_user_keys(&kept, now, now)).await?;
     let in_flight = (pending.len() - free.len()) as u64;
     let affiliates = affiliates.len() as u64;
     Ok((Forgotten { events, in_flight, dead_letters, links, affiliates, remembered }, guard))

@@ -1,4 +1,4 @@
-//! The blocks of the log, each with a filter of the ids and keys in it ([`crate::store::key_filter`]): how the events of a user, or with
+//! The blocks of the log, each with a filter of the ids and keys in it ([`crate::store::user_key_filter`]): how the events of a user, or with
 //! an id, are found.
 //!
 //! In: rows of the log, once there are enough for a block. Out: the blocks that may hold an id or a key, and the rows in them that do.
@@ -11,9 +11,9 @@ use super::erase::as_slices;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::domain::Seq;
-use crate::store::erasure::KeyHash;
-use crate::store::key_filter::{BLOCK_ROWS, KeyFilter};
+use crate::store::erasure::UserKeyHash;
 use crate::store::portions::SeqRange;
+use crate::store::user_key_filter::{BLOCK_ROWS, UserKeyFilter};
 use tokio_postgres::Error;
 
 /// So many rows of the log are examined by one statement.
@@ -64,10 +64,10 @@ pub async fn build(session: &Session, until: Seq) -> Result<bool, Error> {
 }
 
 /// The filter of the first rows of a range, how many they are (a block at most), and the seq of the last one.
-async fn filter(session: &Session, SeqRange { first, last }: SeqRange) -> Result<(KeyFilter, i64, i64), Error> {
+async fn filter(session: &Session, SeqRange { first, last }: SeqRange) -> Result<(UserKeyFilter, i64, i64), Error> {
     let sql = "SELECT seq, id, keys FROM log WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT $3";
     let rows = session.query(sql, &[&first, &last, &BLOCK_ROWS]).await?;
-    let mut filter = KeyFilter::new();
+    let mut filter = UserKeyFilter::new();
     for row in &rows {
         filter.add(row.get(1), row.get(2));
     }
@@ -105,8 +105,8 @@ pub async fn remove_all_empty(session: &Session) -> Result<(), Error> {
 }
 
 /// The rows that may have one of these ids or keys, the newest first. It reads every filter: 4 bytes of each event.
-pub async fn candidates(session: &Session, keys: &[KeyHash]) -> Result<Vec<SeqRange>, Error> {
-    // The bits of each key, as `KeyFilter` sets them.
+pub async fn candidates(session: &Session, keys: &[UserKeyHash]) -> Result<Vec<SeqRange>, Error> {
+    // The bits of each key, as `UserKeyFilter` sets them.
     let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL OR NOT with_ids OR EXISTS (
                    SELECT 1 FROM unnest($1::bytea[]) AS asked (key) WHERE NOT EXISTS (
                        SELECT 1 FROM generate_series(0, 7) AS pair
@@ -126,7 +126,7 @@ pub async fn candidates(session: &Session, keys: &[KeyHash]) -> Result<Vec<SeqRa
 pub async fn examine(
     session: &Session,
     account: AccountNumber,
-    keys: &[KeyHash],
+    keys: &[UserKeyHash],
     SeqRange { first, last }: SeqRange,
 ) -> Result<(Vec<i64>, Option<SeqRange>), Error> {
     let sql = "SELECT seq FROM log WHERE seq >= $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1 OFFSET $3";

@@ -9,7 +9,7 @@ use super::remembered;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::domain::{AccountName, Seq, UserKey};
-use crate::store::{NewEvent, keys};
+use crate::store::{NewEvent, user_keys};
 use futures_util::future::try_join3;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tokio_postgres::Error;
@@ -58,7 +58,7 @@ impl<'a> KnownUsers<'a> {
             let after = only.none_pending_up_to.map_or(first, |seq| seq.max(first));
             let from = from.entry(&event.account).or_insert(after);
             *from = (*from).min(after);
-            users.extend(&event.keys);
+            users.extend(&event.user_keys);
         }
         if users.is_empty() {
             return Ok(known);
@@ -70,7 +70,7 @@ impl<'a> KnownUsers<'a> {
             let events = rows.iter().map(|row| (Seq(row.get(0)), row.get(1))).collect();
             known.pending.insert(account, PendingPage { events, more });
         }
-        let links: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
+        let links: Vec<Vec<u8>> = users.iter().map(|key| user_keys::tagged(key).to_vec()).collect();
         let hashes: Vec<&[u8]> = users.iter().map(|key: &UserKey| key.bytes().as_slice()).collect();
         let (links, hashes) = ([&links as _], [&hashes as _]);
         let remembered = session.query(remembered::KNOWN, &hashes);
@@ -86,18 +86,19 @@ impl<'a> KnownUsers<'a> {
     pub fn may_be_known(&self, event: &NewEvent, none_pending_up_to: Option<Seq>) -> bool {
         let is_delete = event.known_users_only.is_some_and(|only| only.deleted_at.is_some());
         let is_known = |key: &UserKey| {
-            self.linked.contains(keys::tagged(key).as_slice())
+            self.linked.contains(user_keys::tagged(key).as_slice())
                 || self.dead.contains(key.bytes().as_slice())
                 || is_delete && self.remembered.contains(key.bytes().as_slice())
         };
-        event.keys.iter().any(is_known) || self.may_be_pending(event, none_pending_up_to)
+        event.user_keys.iter().any(is_known) || self.may_be_pending(event, none_pending_up_to)
     }
 
     fn may_be_pending(&self, event: &NewEvent, none_up_to: Option<Seq>) -> bool {
         let Some(pending) = self.pending.get(&event.account) else { return true };
         let is_later = |seq: Seq| none_up_to.is_none_or(|none_up_to| seq > none_up_to);
-        let is_theirs =
-            |stored: &[u8]| keys::from_blob(stored).is_none_or(|keys| keys.iter().any(|key| event.keys.contains(key)));
+        let is_theirs = |stored: &[u8]| {
+            user_keys::from_blob(stored).is_none_or(|keys| keys.iter().any(|key| event.user_keys.contains(key)))
+        };
         let last_read = pending.events.last().map_or(Seq::default(), |(seq, _)| *seq);
         let may_be_later =
             pending.more && none_up_to.is_none_or(|none_up_to| none_up_to > last_read || is_later(last_read));

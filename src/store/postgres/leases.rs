@@ -57,7 +57,7 @@ pub enum LeaseEnd {
 
 /// An account of which nothing is in flight and whose lease is to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedLease {
     /// Its name.
     pub name: AccountName,
     /// Its number.
@@ -151,11 +151,11 @@ impl Leases {
     }
 
     /// The accounts whose leases are to end and have no clone left.
-    pub fn ended(&self) -> Vec<Ended> {
+    pub fn ended(&self) -> Vec<EndedLease> {
         let state = self.state.lock();
         let ended = state.held.iter().filter(|(_, held)| held.term.receiver_count() == 0);
         let ended = ended.filter_map(|(name, held)| {
-            Some(Ended { name: name.clone(), number: held.number, token: held.token, ending: held.ending? })
+            Some(EndedLease { name: name.clone(), number: held.number, token: held.token, ending: held.ending? })
         });
         ended.collect()
     }
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(leases.ended(), []);
         drop(clone);
         leases.unused().await;
-        let ended = Ended { name: main(), number: 7, token: TOKEN, ending: LeaseEnd::Give(None) };
+        let ended = EndedLease { name: main(), number: 7, token: TOKEN, ending: LeaseEnd::Give(None) };
         assert_eq!(leases.ended(), [ended]);
         leases.remove(&main());
         assert_eq!((leases.shared.token(&main()), leases.held()), (None, vec![]));
@@ -254,7 +254,7 @@ mod tests {
         assert!(!lost.may_send() && leases.lease(&main()).is_none());
         assert_eq!(leases.shared.token(&main()), None, "nor can it be settled by a later token");
         drop(lost);
-        let [Ended { ending: LeaseEnd::Lost, .. }] = &leases.ended()[..] else { panic!("lost") };
+        let [EndedLease { ending: LeaseEnd::Lost, .. }] = &leases.ended()[..] else { panic!("lost") };
         leases.remove(&main());
         leases.hold(&main(), 7, ANOTHER);
         assert!(leases.lease(&main()).is_some_and(|lease| lease.number() == 2));

@@ -9,7 +9,7 @@ use super::error::JobError;
 use super::session::Session;
 use super::shared::Shared;
 use crate::domain::SourceId;
-use crate::store::{AnsweredEvent, Ledger, LedgerBuffer, StoreError, keys};
+use crate::store::{AnsweredEvent, Ledger, LedgerBuffer, StoreError, user_keys};
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ async fn write(session: &Session, shared: &Shared, events: &[AnsweredEvent]) -> 
         accounts.push(shared.number(session, &event.account).await?); // read once, before the transaction
     }
     let ids: Vec<&[u8]> = events.iter().map(|event| event.id.0.as_slice()).collect();
-    let keys: Vec<Vec<u8>> = events.iter().map(|event| keys::to_blob(&event.keys)).collect();
+    let keys: Vec<Vec<u8>> = events.iter().map(|event| user_keys::to_blob(&event.user_keys)).collect();
     let received: Vec<i64> = events.iter().map(|event| event.received_at.0).collect();
     let sources: Vec<Option<&str>> = events.iter().map(|event| event.source.as_ref().map(SourceId::as_str)).collect();
     let outcomes: Vec<i16> = events.iter().map(|event| event.outcome as i16).collect();

@@ -10,7 +10,7 @@ use super::error::JobError;
 use super::session::Session;
 use super::shared::{AccountNumber, Shared};
 use crate::domain::AccountName;
-use crate::store::{AffiliateIndex, Remember, StoreError, keys};
+use crate::store::{AffiliateIndex, Remember, StoreError, user_keys};
 use async_trait::async_trait;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -84,12 +84,12 @@ async fn remember(
 /// Of the affiliates of a page those of which neither the affiliate nor a key is known, and none was deleted.
 async fn unknown(session: &Session, shared: &Shared, page: &ListedPage) -> Result<Vec<Remember>, Error> {
     let hashes = |affiliate: &Remember| {
-        let own = keys::affiliate_hash(&shared.hash, &page.account, &affiliate.known.code);
-        std::iter::once(own).chain(affiliate.keys.iter().map(|key| *key.bytes())).collect::<Vec<[u8; 16]>>()
+        let own = user_keys::affiliate_hash(&shared.hash, &page.account, &affiliate.known.code);
+        std::iter::once(own).chain(affiliate.user_keys.iter().map(|key| *key.bytes())).collect::<Vec<[u8; 16]>>()
     };
     let all: Vec<Vec<u8>> = page.affiliates.iter().flat_map(hashes).map(|hash| hash.to_vec()).collect();
-    let users = page.affiliates.iter().flat_map(|affiliate| &affiliate.keys);
-    let links: Vec<Vec<u8>> = users.map(|key| keys::tagged(key).to_vec()).collect();
+    let users = page.affiliates.iter().flat_map(|affiliate| &affiliate.user_keys);
+    let links: Vec<Vec<u8>> = users.map(|key| user_keys::tagged(key).to_vec()).collect();
     let rows = session.query(KNOWN, &[&all, &links]).await?;
     let known: HashSet<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
     let is_unknown = |affiliate: &&Remember| !hashes(affiliate).iter().any(|hash| known.contains(hash.as_slice()));

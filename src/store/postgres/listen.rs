@@ -42,7 +42,7 @@ pub enum Hint {
     /// It gave an account up, or asks for one.
     Owners,
     /// It stored an API key.
-    Keys,
+    ApiKeys,
 }
 
 impl Hint {
@@ -54,7 +54,7 @@ impl Hint {
                 format!("{from:x} appended {}", accounts.join(" "))
             }
             Self::Owners => format!("{from:x} owners"),
-            Self::Keys => format!("{from:x} keys"),
+            Self::ApiKeys => format!("{from:x} keys"),
         }
     }
 
@@ -65,7 +65,7 @@ impl Hint {
         match (from?, words.next()?) {
             (_, "appended") => words.map(|word| word.parse().ok()).collect::<Option<_>>().map(Self::Appended),
             (_, "owners") => Some(Self::Owners),
-            (_, "keys") => Some(Self::Keys),
+            (_, "keys") => Some(Self::ApiKeys),
             _ => None,
         }
     }
@@ -83,7 +83,7 @@ pub struct Hints {
 struct Gathered {
     appended: BTreeSet<AccountNumber>,
     owners: bool,
-    keys: bool,
+    api_keys: bool,
 }
 
 impl Hints {
@@ -104,7 +104,7 @@ impl Hints {
             Hint::Appended(accounts) if accounts.is_empty() => return,
             Hint::Appended(accounts) => gathered.appended.extend(accounts),
             Hint::Owners => gathered.owners = true,
-            Hint::Keys => gathered.keys = true,
+            Hint::ApiKeys => gathered.api_keys = true,
         }
         self.added.notify_one();
     }
@@ -132,11 +132,11 @@ impl Hints {
     }
 
     fn take(&self) -> Vec<String> {
-        let Gathered { appended, owners, keys } = std::mem::take(&mut *self.gathered.lock());
+        let Gathered { appended, owners, api_keys } = std::mem::take(&mut *self.gathered.lock());
         let appended: Vec<AccountNumber> = appended.into_iter().collect();
         let mut hints: Vec<Hint> = appended.chunks(MAX_ACCOUNTS).map(|some| Hint::Appended(some.to_vec())).collect();
         hints.extend(owners.then_some(Hint::Owners));
-        hints.extend(keys.then_some(Hint::Keys));
+        hints.extend(api_keys.then_some(Hint::ApiKeys));
         hints.iter().map(|hint| hint.text(self.me)).collect()
     }
 }
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_hint_is_read_as_it_was_sent_by_everybody_else() {
-        for hint in [Hint::Appended(vec![3, 44]), Hint::Owners, Hint::Keys] {
+        for hint in [Hint::Appended(vec![3, 44]), Hint::Owners, Hint::ApiKeys] {
             let text = hint.text(ANOTHER);
             assert_eq!(Hint::read(&text, ME), Some(hint));
             assert_eq!(Hint::read(&text, ANOTHER), None);
@@ -165,7 +165,7 @@ mod tests {
         let hints = Hints::new(ANOTHER);
         hints.add(Hint::Appended(vec![]));
         assert!(hints.take().is_empty());
-        for hint in [Hint::Appended((0..1_200).collect()), Hint::Keys, Hint::Appended(vec![7]), Hint::Keys] {
+        for hint in [Hint::Appended((0..1_200).collect()), Hint::ApiKeys, Hint::Appended(vec![7]), Hint::ApiKeys] {
             hints.add(hint);
         }
         let sent = hints.take();

@@ -12,9 +12,9 @@ use super::remembered;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::domain::{Timestamp, UserKey};
-use crate::store::erasure::{KeyHash, Reached};
-use crate::store::keys::{self, EMAIL, TaggedKey, USER_ID};
+use crate::store::erasure::{Reached, UserKeyHash};
 use crate::store::rows::affiliates::{COLUMNS, known};
+use crate::store::user_keys::{self, EMAIL, TaggedKey, USER_ID};
 use crate::store::{FoundAffiliate, FoundBy, Lookup, LookupQuery, StoreError, portions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -34,10 +34,10 @@ impl PostgresStore {
         let Some(account) = self.shared.find_number(session, &query.account).await? else {
             return Ok(Lookup::default());
         };
-        let ids: Vec<KeyHash> = query.ids.iter().map(|id| id.0).collect();
+        let ids: Vec<UserKeyHash> = query.ids.iter().map(|id| id.0).collect();
         let named = events_with(session, account, &ids, query).await?;
         let asked = Asked::of(session, query, named).await?;
-        let own = query.code.as_ref().map(|code| keys::affiliate_hash(&self.shared.hash, &query.account, code));
+        let own = query.code.as_ref().map(|code| user_keys::affiliate_hash(&self.shared.hash, &query.account, code));
         let (mut lookup, reached) = asked.user(session, own).await?;
         let seqs = if query.is_of_user() { events_with(session, account, &reached, query).await? } else { asked.seqs };
         for seq in lookup.page(seqs, query.limit) {
@@ -60,14 +60,14 @@ impl Asked {
         let rows = session.query("SELECT keys FROM log WHERE seq = ANY ($1)", &[&seqs]).await?;
         let mut keys: Vec<_> = query.users.iter().map(|key| (*key, FoundBy::key(key))).collect();
         for row in &rows {
-            let of_event = keys::from_blob(row.get(0)).unwrap_or_default();
+            let of_event = user_keys::from_blob(row.get(0)).unwrap_or_default();
             keys.extend(of_event.into_iter().map(|key| (key, FoundBy::MessageId)));
         }
         Ok(Self { keys, seqs })
     }
 
     /// The affiliates that the keys lead to, that with the key `own`, and when the user was deleted; and all keys of the user.
-    async fn user(&self, session: &Session, own: Option<KeyHash>) -> Result<(Lookup, Vec<KeyHash>), JobError> {
+    async fn user(&self, session: &Session, own: Option<UserKeyHash>) -> Result<(Lookup, Vec<UserKeyHash>), JobError> {
         let found = self.affiliates(session, own).await?;
         let (mut lookup, mut reached) = (Lookup::default(), Reached::default());
         reached.add(self.keys.iter().map(|(key, _)| *key.bytes()));
@@ -84,7 +84,7 @@ impl Asked {
         let sql = "SELECT affiliate, key FROM links WHERE affiliate = ANY ($1) ORDER BY affiliate, key";
         let links = session.query(sql, &[&numbers]).await?;
         let affiliates = session.query(&AFFILIATES, &[&numbers]).await?;
-        reached.add(links.iter().flat_map(|row| keys::hashes(row.get(1)).collect::<Vec<_>>()));
+        reached.add(links.iter().flat_map(|row| user_keys::hashes(row.get(1)).collect::<Vec<_>>()));
         for row in &affiliates {
             let number: i64 = row.get(4);
             let tagged = |tag| {
@@ -102,11 +102,11 @@ impl Asked {
     async fn affiliates(
         &self,
         session: &Session,
-        own: Option<KeyHash>,
+        own: Option<UserKeyHash>,
     ) -> Result<BTreeMap<i64, BTreeSet<FoundBy>>, Error> {
         let mut found: BTreeMap<i64, BTreeSet<FoundBy>> = BTreeMap::new();
         for (key, by) in &self.keys {
-            let tagged: TaggedKey = keys::tagged(key);
+            let tagged: TaggedKey = user_keys::tagged(key);
             let sql = "SELECT affiliate FROM links WHERE key = $1";
             if let Some(row) = session.query_opt(sql, &[&tagged.as_slice()]).await? {
                 found.entry(row.get(0)).or_default().insert(*by);
@@ -124,7 +124,7 @@ impl Asked {
 async fn events_with(
     session: &Session,
     account: AccountNumber,
-    keys: &[KeyHash],
+    keys: &[UserKeyHash],
     query: &LookupQuery,
 ) -> Result<Vec<i64>, Error> {
     if keys.is_empty() {

@@ -12,7 +12,7 @@ use super::{PostgresStore, compact, deletions, email_conflicts, measure, remembe
 use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{
-    EmailConflict, Ledger as _, Maintenance, Measured, OnCommit, Retention, StoreError, StoreStatus, keys,
+    EmailConflict, Ledger as _, Maintenance, Measured, OnCommit, Retention, StoreError, StoreStatus, user_keys,
 };
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ impl Maintenance for PostgresStore {
     }
 
     async fn unlink(&self, users: Vec<UserKey>) -> Result<(), StoreError> {
-        let users: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
+        let users: Vec<Vec<u8>> = users.iter().map(|key| user_keys::tagged(key).to_vec()).collect();
         let unlink = self.owner.run(move |session| {
             Box::pin(async move {
                 session.execute("DELETE FROM links WHERE key = ANY ($1)", &[&users]).await?;
@@ -167,7 +167,7 @@ impl Compaction {
 async fn open(connector: &Connector) -> Result<Session, StoreError> {
     let session = connector.connect().await?;
     if !session.is_pooled() {
-        session.batch(SETTINGS).await.map_err(|error| store_error(&error))?;
+        session.run_statements(SETTINGS).await.map_err(|error| store_error(&error))?;
     }
     Ok(session)
 }

@@ -8,10 +8,10 @@ use super::remembered;
 use super::session::Session;
 use crate::delivery::{Known, Memory, Recalled, SealedTraits};
 use crate::domain::{Timestamp, UserKey};
-use crate::store::keys::{self, TaggedKey};
-use crate::store::rows::affiliates::{KeyMemory, has_other_owner, known, memory};
+use crate::store::rows::affiliates::{UserKeyMemory, has_other_owner, known, memory};
 use crate::store::rows::remembered::sealed;
 use crate::store::rows::{Columns, Damaged};
+use crate::store::user_keys::{self, TaggedKey};
 use futures_util::future::try_join3;
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::{Error, Row};
@@ -59,7 +59,7 @@ impl AffiliateRow {
 impl Memories {
     /// Reads what is remembered of the users with these keys.
     pub async fn read(session: &Session, users: &HashSet<UserKey>) -> Result<Self, Error> {
-        let links: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
+        let links: Vec<Vec<u8>> = users.iter().map(|key| user_keys::tagged(key).to_vec()).collect();
         let hashes: Vec<&[u8]> = users.iter().map(|key| key.bytes().as_slice()).collect();
         let user_ids = users.iter().filter(|key| matches!(key, UserKey::UserId(_)));
         let user_ids: Vec<&[u8]> = user_ids.map(|key| key.bytes().as_slice()).collect();
@@ -89,7 +89,12 @@ impl Memories {
             let is_other =
                 |affiliate: &AffiliateRow| has_other_owner(affiliate.is_owned, by_user_id.contains(&affiliate.number));
             let has_other_owner = affiliate.as_ref().is_some_and(is_other);
-            Ok(KeyMemory { key: *key, known: affiliate.map(|affiliate| affiliate.known), has_other_owner, deleted_at })
+            Ok(UserKeyMemory {
+                key: *key,
+                known: affiliate.map(|affiliate| affiliate.known),
+                has_other_owner,
+                deleted_at,
+            })
         });
         let memory = memory(each.collect::<Result<Vec<_>, Damaged>>()?);
         let user_id = users.iter().find(|key| matches!(key, UserKey::UserId(_)));
@@ -98,7 +103,7 @@ impl Memories {
     }
 
     fn affiliate(&self, key: &UserKey) -> Result<Option<AffiliateRow>, Damaged> {
-        self.affiliates.get(keys::tagged(key).as_slice()).cloned().transpose()
+        self.affiliates.get(user_keys::tagged(key).as_slice()).cloned().transpose()
     }
 }
 
@@ -109,7 +114,7 @@ pub async fn recall(
     users: &[UserKey],
 ) -> Result<Result<Option<Recalled>, Damaged>, Error> {
     let user_ids: Vec<TaggedKey> =
-        users.iter().filter(|key| matches!(key, UserKey::UserId(_))).map(keys::tagged).collect();
+        users.iter().filter(|key| matches!(key, UserKey::UserId(_))).map(user_keys::tagged).collect();
     let user_ids: Vec<&[u8]> = user_ids.iter().map(<[u8; 17]>::as_slice).collect();
     let Some(row) = session.query_opt(BY_KEY, &[&own.as_slice()]).await? else { return Ok(Ok(None)) };
     let linked = session.query(LINKS, &[&user_ids]).await?;

@@ -64,10 +64,10 @@ pub async fn migrate(session: &Session) -> Result<[u8; 32], MigrateError> {
             return found.hash_key.ok_or(MigrateError::Damaged("hash_key"));
         }
         session
-            .batch("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+            .run_statements("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
             .await?;
         let migrated = under_lock(session).await;
-        session.batch(if matches!(migrated, Ok(true)) { "COMMIT" } else { "ROLLBACK" }).await?;
+        session.run_statements(if matches!(migrated, Ok(true)) { "COMMIT" } else { "ROLLBACK" }).await?;
         if !migrated? {
             sleep(BETWEEN_TRIES).await;
         }
@@ -155,11 +155,11 @@ fn under_lock(session: &Session) -> BoxFuture<'_, Result<bool, MigrateError>> {
         if !locked.get::<_, bool>(0) {
             return Ok(false);
         }
-        session.batch(META).await?;
+        session.run_statements(META).await?;
         let before = found(session).await?;
         check(&before)?;
         for migration in migrations().iter().filter(|migration| migration.version > before.version) {
-            session.batch(migration.sql).await?;
+            session.run_statements(migration.sql).await?;
             set(session, "version", &migration.version.to_be_bytes()).await?;
             set(session, "oldest_reader", &migration.oldest_reader.to_be_bytes()).await?;
         }

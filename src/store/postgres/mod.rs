@@ -67,7 +67,7 @@ pub use transfer::{PostgresSource, PostgresTarget};
 
 use super::in_flight::{InFlightEvents, ReleaseOnDrop};
 use super::published::Published;
-use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body, keys, portions};
+use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body, portions, user_keys};
 use crate::delivery::{Progress, Recalled};
 use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
 use crate::scheduling::{Entry, Unit};
@@ -196,7 +196,7 @@ impl EventLog for PostgresStore {
         code: &AffiliateCode,
         keys: &[UserKey],
     ) -> Result<Option<Recalled>, StoreError> {
-        let (own, users) = (keys::affiliate_hash(&self.shared.hash, account, code), keys.to_vec());
+        let (own, users) = (user_keys::affiliate_hash(&self.shared.hash, account, code), keys.to_vec());
         let recall = self.owner.run(move |session| {
             Box::pin(async move { Ok::<_, JobError>(memory::recall(session, &own, &users).await?) })
         });

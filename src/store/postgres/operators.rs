@@ -9,12 +9,12 @@ use super::listen::Hint;
 use super::session::Session;
 use super::shared::{AccountNumber, Shared};
 use super::{PostgresStore, account_gone, dead_letters, deletions, vault};
-use crate::domain::{AccountName, SealedKey, Timestamp, UserKey};
+use crate::domain::{AccountName, SealedApiKey, Timestamp, UserKey};
 use crate::store::append_decision::check_backlog;
-use crate::store::erasure::{KeyHash, MAX_SCANS};
+use crate::store::erasure::{MAX_SCANS, UserKeyHash};
 use crate::store::in_flight::InFlightEvents;
 use crate::store::{
-    DeadLetter, DeadLetterPage, DeadLetters, Filter, Forgotten, KeyVault, MovedDeadLetter, ReplayResult, StoreError,
+    ApiKeyVault, DeadLetter, DeadLetterPage, DeadLetters, Filter, Forgotten, MovedDeadLetter, ReplayResult, StoreError,
     body,
 };
 use async_trait::async_trait;
@@ -149,8 +149,8 @@ async fn begin_search(
 ) -> Result<Option<(AccountNumber, UserSearch)>, JobError> {
     let Some(number) = shared.find_number(session, &account).await? else {
         if let Some(now) = now {
-            let keys: Vec<KeyHash> = users.iter().map(|key| *key.bytes()).collect();
-            deletions::keep(session, &deletions::of_keys(&keys, now, now)).await?;
+            let keys: Vec<UserKeyHash> = users.iter().map(|key| *key.bytes()).collect();
+            deletions::keep(session, &deletions::of_user_keys(&keys, now, now)).await?;
         }
         return Ok(None);
     };
@@ -198,24 +198,25 @@ impl Erasure {
 }
 
 #[async_trait]
-impl KeyVault for PostgresStore {
-    async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), StoreError> {
-        let keep = self.owner.run(move |session| Box::pin(async move { Ok(vault::keep_keys(session, &keys).await?) }));
+impl ApiKeyVault for PostgresStore {
+    async fn keep_api_keys(&self, keys: Vec<SealedApiKey>) -> Result<(), StoreError> {
+        let keep =
+            self.owner.run(move |session| Box::pin(async move { Ok(vault::keep_api_keys(session, &keys).await?) }));
         keep.await?;
-        self.replica.hints.add(Hint::Keys);
+        self.replica.hints.add(Hint::ApiKeys);
         Ok(())
     }
 
-    async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        self.owner.run(|session| Box::pin(async move { Ok(vault::kept_keys(session).await?) })).await
+    async fn kept_api_keys(&self) -> Result<Vec<SealedApiKey>, StoreError> {
+        self.owner.run(|session| Box::pin(async move { Ok(vault::kept_api_keys(session).await?) })).await
     }
 
-    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError> {
+    async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError> {
         let account = account.clone();
         let remove =
-            self.owner.run(move |session| Box::pin(async move { Ok(vault::remove_key(session, &account).await?) }));
+            self.owner.run(move |session| Box::pin(async move { Ok(vault::remove_api_key(session, &account).await?) }));
         let is_removed = remove.await?;
-        self.replica.hints.add(Hint::Keys);
+        self.replica.hints.add(Hint::ApiKeys);
         Ok(is_removed)
     }
 }

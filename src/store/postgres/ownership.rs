@@ -13,7 +13,7 @@
 //! ([`Owned::next_move`](crate::scheduling::Owned::next_move)).
 
 use super::PostgresStore;
-use super::leases::{Ended, LeaseEnd, Leases};
+use super::leases::{EndedLease, LeaseEnd, Leases};
 use super::listen::{Hint, Hints, ListenConnection};
 use super::owners::{self, AccountRow, replica, uuid};
 use super::shared::AccountNumber;
@@ -136,7 +136,7 @@ impl Replica {
             let Some(text) = text else { return std::future::pending().await };
             match Hint::read(&text, self.me) {
                 Some(Hint::Owners) => return Change::Owners,
-                Some(Hint::Keys) => return Change::Keys,
+                Some(Hint::ApiKeys) => return Change::ApiKeys,
                 Some(Hint::Appended(numbers)) => {
                     let accounts = self.leases.names(&numbers);
                     if !accounts.is_empty() {
@@ -267,7 +267,7 @@ impl Replica {
                 Box::pin(async move { Ok(owners::give(session, (me, token), &numbers, &owners, &tokens).await?) })
             });
             written.await?;
-            for (Ended { name, .. }, to) in portion {
+            for (EndedLease { name, .. }, to) in portion {
                 self.leases.remove(name);
                 tracing::info!(account = %name, asked = to.is_some(), "this process gave the account up");
             }

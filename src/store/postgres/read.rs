@@ -9,8 +9,8 @@ use super::session::Session;
 use super::shared::AccountNumber;
 use crate::domain::{AffiliateKey, Seq, UserKey};
 use crate::scheduling::Entry;
-use crate::store::keys;
-use crate::store::rows::pending::{add_affiliate, entry, user_keys};
+use crate::store::rows::pending::{add_affiliate, entry, user_keys_of};
+use crate::store::user_keys;
 use futures_util::future::try_join3;
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::{Error, Row};
@@ -32,8 +32,8 @@ pub async fn read(session: &Session, account: AccountNumber, after: Seq, limit: 
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = session.query(PENDING, &[&account, &after.0, &limit]).await?;
     let mut entries: Vec<Entry> = rows.iter().map(|row| entry(Seq(row.get(9)), row)).collect();
-    let users: HashSet<UserKey> = entries.iter().flat_map(user_keys).collect();
-    let links: Vec<Vec<u8>> = users.iter().map(|key| keys::tagged(key).to_vec()).collect();
+    let users: HashSet<UserKey> = entries.iter().flat_map(user_keys_of).collect();
+    let links: Vec<Vec<u8>> = users.iter().map(|key| user_keys::tagged(key).to_vec()).collect();
     let followers: Vec<i64> = entries.iter().flat_map(|entry| entry.followers.iter().map(|seq| seq.0)).collect();
     let hashes: Vec<&[u8]> = users.iter().map(|key| key.bytes().as_slice()).collect();
     let (links, values, hashes) = ([&links as _], [&followers as _], [&hashes as _]);
@@ -45,13 +45,13 @@ pub async fn read(session: &Session, account: AccountNumber, after: Seq, limit: 
     let is_pending = |row: &&Row| row.get::<_, Option<i16>>(1).is_none();
     let pending: HashSet<Seq> = pending.iter().filter(is_pending).map(|row| Seq(row.get(0))).collect();
     for entry in &mut entries {
-        for key in user_keys(entry) {
+        for key in user_keys_of(entry) {
             for row in shared.iter().filter(|row| row.get::<_, &[u8]>(0) == key.bytes()) {
                 if let Some(user) = affiliate_key(row) {
                     add_affiliate(entry, user);
                 }
             }
-            if let Some(affiliate) = affiliates.get(keys::tagged(&key).as_slice()) {
+            if let Some(affiliate) = affiliates.get(user_keys::tagged(&key).as_slice()) {
                 add_affiliate(entry, *affiliate);
             }
         }

@@ -10,7 +10,7 @@ use super::erase::as_slices;
 use super::session::{Session, Values};
 use super::shared::AccountNumber;
 use crate::domain::{Timestamp, UserKey};
-use crate::store::erasure::KeyHash;
+use crate::store::erasure::UserKeyHash;
 use crate::store::{FoundBy, FoundTraits, KeptTraits, TraitsChange, TraitsLimits, TraitsSize};
 use std::collections::BTreeMap;
 use tokio_postgres::{Error, Row};
@@ -66,19 +66,19 @@ pub async fn apply(session: &Session, changes: &[(AccountNumber, &TraitsChange)]
 }
 
 /// Erases what is remembered under these keys, or with these addresses; returns of how many users.
-pub async fn erase(session: &Session, keys: &[KeyHash]) -> Result<u64, Error> {
+pub async fn erase(session: &Session, keys: &[UserKeyHash]) -> Result<u64, Error> {
     let keys = as_slices(keys);
     session.execute("DELETE FROM remembered_traits WHERE key = ANY ($1) OR email = ANY ($1)", &[&keys]).await
 }
 
 /// Of how many users anything is remembered under these keys, or with these addresses.
-pub async fn count(session: &Session, keys: &[KeyHash]) -> Result<u64, Error> {
+pub async fn count(session: &Session, keys: &[UserKeyHash]) -> Result<u64, Error> {
     let sql = "SELECT count(*) FROM remembered_traits WHERE key = ANY ($1) OR email = ANY ($1)";
     Ok(session.query_one(sql, &[&as_slices(keys)]).await?.get::<_, i64>(0).unsigned_abs())
 }
 
 /// The keys in the rows of these keys, or with these addresses.
-pub async fn keys_beside(session: &Session, keys: &[KeyHash]) -> Result<Vec<KeyHash>, Error> {
+pub async fn user_keys_beside(session: &Session, keys: &[UserKeyHash]) -> Result<Vec<UserKeyHash>, Error> {
     let sql = "SELECT key, email FROM remembered_traits WHERE key = ANY ($1) OR email = ANY ($1) ORDER BY key";
     let rows = session.query(sql, &[&as_slices(keys)]).await?;
     let both = |row: &Row| [row.get::<_, Option<Vec<u8>>>(0), row.get(1)];
@@ -86,7 +86,7 @@ pub async fn keys_beside(session: &Session, keys: &[KeyHash]) -> Result<Vec<KeyH
 }
 
 /// What is remembered under a key of a user, with the key of its row.
-pub async fn look_up(session: &Session, key: &UserKey, by: FoundBy) -> Result<Vec<(KeyHash, FoundTraits)>, Error> {
+pub async fn look_up(session: &Session, key: &UserKey, by: FoundBy) -> Result<Vec<(UserKeyHash, FoundTraits)>, Error> {
     let sql = match key {
         UserKey::UserId(_) => "SELECT key, names, expires_at FROM remembered_traits WHERE key = $1",
         UserKey::Email(_) => "SELECT key, names, expires_at FROM remembered_traits WHERE email = $1 ORDER BY key",

@@ -131,17 +131,17 @@ impl Session {
     }
 
     /// Runs statements without values and results, which may be several. They are not prepared.
-    pub async fn batch(&self, sql: &str) -> Result<(), Error> {
+    pub async fn run_statements(&self, sql: &str) -> Result<(), Error> {
         self.client.batch_execute(sql).await
     }
 
     /// Runs `work` in a transaction: committed if it succeeds, rolled back if it fails. `work` uses this session, and passes on
     /// every error of PostgreSQL: after one, nothing would be committed.
     pub async fn transaction<T>(&self, work: impl Future<Output = Result<T, JobError>>) -> Result<T, JobError> {
-        self.batch("BEGIN").await?;
+        self.run_statements("BEGIN").await?;
         match work.await {
             Ok(done) => {
-                self.batch("COMMIT").await?;
+                self.run_statements("COMMIT").await?;
                 Ok(done)
             }
             Err(error) => {
@@ -160,7 +160,7 @@ impl Session {
     pub async fn begin_locked(&self, accounts: &[AccountNumber]) -> Result<(), Error> {
         self.prepare(&[LOCK]).await?;
         // One packet: each of them sends its statement when it is first polled, in this order.
-        let begun = try_join(self.batch("BEGIN"), self.lock(accounts)).await;
+        let begun = try_join(self.run_statements("BEGIN"), self.lock(accounts)).await;
         if begun.is_err() {
             self.roll_back().await;
         }
@@ -170,7 +170,7 @@ impl Session {
     /// Ends the transaction without its changes.
     pub async fn roll_back(&self) {
         // Err: the session is gone, and the transaction with it.
-        let _ = self.batch("ROLLBACK").await;
+        let _ = self.run_statements("ROLLBACK").await;
     }
 
     /// Returns when the connection has ended.

@@ -162,7 +162,7 @@ impl Settler {
         remembered::apply(session, &traits).await?;
         let is_settled = accepted().any(|settle| matches!(settle.update, AttemptUpdate::End(_)));
         failpoint::reach(if is_settled { "store::settle" } else { "store::save_progress" });
-        try_join3(affiliates::save(session, &remember), rows.write(session), session.batch("COMMIT")).await?;
+        try_join3(affiliates::save(session, &remember), rows.write(session), session.run_statements("COMMIT")).await?;
         let mut ended: BTreeMap<&AccountName, u64> = BTreeMap::new();
         for settle in accepted() {
             let seqs: BTreeSet<Seq> = settle.seqs().filter(|seq| rows.ends(*seq)).collect();

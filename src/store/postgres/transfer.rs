@@ -68,7 +68,7 @@ async fn begin(session: &Session, begin: &str) -> Result<(), StoreError> {
 /// Locks the tables in a transaction; returns how many processes of this service were alive within the last seconds.
 async fn lock(session: &Session, begin: &str) -> Result<i64, Error> {
     for sql in [SETTINGS, begin, LOCK] {
-        session.batch(sql).await?;
+        session.run_statements(sql).await?;
     }
     let sql = "SELECT count(*) FROM replicas WHERE until > clock_timestamp()";
     Ok(session.query_one(sql, &[]).await?.get(0))
@@ -202,10 +202,10 @@ impl TransferTarget for PostgresTarget {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        self.0.batch("COMMIT").await.map_err(|error| store_error(&error))?;
+        self.0.run_statements("COMMIT").await.map_err(|error| store_error(&error))?;
         let tables: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
         // Err: PostgreSQL does it by itself, later.
-        let _ = self.0.batch(&format!("ANALYZE {}, ids", tables.join(", "))).await;
+        let _ = self.0.run_statements(&format!("ANALYZE {}, ids", tables.join(", "))).await;
         Ok(())
     }
 }

@@ -65,7 +65,7 @@ impl Vacuum {
             return Ok(());
         }
         for table in &due {
-            session.batch(&format!("VACUUM (SKIP_LOCKED, TRUNCATE false) {}", table.name)).await?;
+            session.run_statements(&format!("VACUUM (SKIP_LOCKED, TRUNCATE false) {}", table.name)).await?;
         }
         let after = outdated(session).await?;
         for table in due {

@@ -2,12 +2,12 @@
 
 use super::columns::text;
 use super::session::Session;
-use crate::domain::{AccountName, SealedKey};
+use crate::domain::{AccountName, SealedApiKey};
 use tokio_postgres::Error;
 use uuid::Uuid;
 
 /// Keeps these keys, all of them or none; each replaces an earlier one of its account.
-pub async fn keep_keys(session: &Session, keys: &[SealedKey]) -> Result<(), Error> {
+pub async fn keep_api_keys(session: &Session, keys: &[SealedApiKey]) -> Result<(), Error> {
     // Of several keys of one account, the last one counts.
     let sql = "INSERT INTO sealed_keys (account, sealed)
                SELECT DISTINCT ON (account) account, sealed
@@ -20,15 +20,17 @@ pub async fn keep_keys(session: &Session, keys: &[SealedKey]) -> Result<(), Erro
 }
 
 /// Every key that is kept.
-pub async fn kept_keys(session: &Session) -> Result<Vec<SealedKey>, Error> {
+pub async fn kept_api_keys(session: &Session) -> Result<Vec<SealedApiKey>, Error> {
     let rows = session.query("SELECT account, sealed FROM sealed_keys ORDER BY account", &[]).await?;
-    let key =
-        |row: &tokio_postgres::Row| SealedKey { account: AccountName::from(row.get::<_, String>(0)), blob: row.get(1) };
+    let key = |row: &tokio_postgres::Row| SealedApiKey {
+        account: AccountName::from(row.get::<_, String>(0)),
+        blob: row.get(1),
+    };
     Ok(rows.iter().map(key).collect())
 }
 
 /// Removes the key of an account; returns whether there was one.
-pub async fn remove_key(session: &Session, account: &AccountName) -> Result<bool, Error> {
+pub async fn remove_api_key(session: &Session, account: &AccountName) -> Result<bool, Error> {
     let (name, sql) = (text(account.as_str()), "DELETE FROM sealed_keys WHERE account = $1");
     Ok(session.execute(sql, &[&name]).await? > 0)
 }

@@ -8,7 +8,7 @@ use super::{Columns, Damaged, number, words};
 use crate::delivery::{Known, Memory, Origin};
 use crate::domain::{AffiliateCode, AffiliateId, SentAttributes, Timestamp, UserKey};
 use crate::store::EmailConflict;
-use crate::store::keys::{self, EMAIL, TaggedKey};
+use crate::store::user_keys::{self, EMAIL, TaggedKey};
 
 /// The columns that [`known`] reads, in this order.
 pub const COLUMNS: &str = "affiliates.code, affiliates.id, affiliates.found, affiliates.sent";
@@ -68,7 +68,7 @@ pub fn email_conflict(row: &impl Columns) -> Result<EmailConflict, Damaged> {
 
 /// What is stored for one key of an event's user.
 #[derive(Debug)]
-pub struct KeyMemory {
+pub struct UserKeyMemory {
     /// The key.
     pub key: UserKey,
     /// The affiliate it leads to.
@@ -80,9 +80,9 @@ pub struct KeyMemory {
 }
 
 /// What is remembered of a user, from what is stored for each of their keys.
-pub fn memory(keys: impl IntoIterator<Item = KeyMemory>) -> Memory {
+pub fn memory(keys: impl IntoIterator<Item = UserKeyMemory>) -> Memory {
     let mut memory = Memory::default();
-    for KeyMemory { key, known, has_other_owner, deleted_at } in keys {
+    for UserKeyMemory { key, known, has_other_owner, deleted_at } in keys {
         match key {
             UserKey::UserId(_) => (memory.by_user_id, memory.user_id_deleted_at) = (known, deleted_at),
             UserKey::Email(_) => {
@@ -102,7 +102,7 @@ pub fn has_other_owner(is_owned: bool, is_own: bool) -> bool {
 
 /// Of the e-mail keys that lead to an affiliate, those that no longer do once the affiliate is remembered with `users`.
 pub fn earlier_emails(linked: Vec<TaggedKey>, users: &[UserKey]) -> Vec<TaggedKey> {
-    let new: Vec<TaggedKey> = users.iter().map(keys::tagged).filter(|key| key[0] == EMAIL).collect();
+    let new: Vec<TaggedKey> = users.iter().map(user_keys::tagged).filter(|key| key[0] == EMAIL).collect();
     linked.into_iter().filter(|key| key[0] == EMAIL && !new.is_empty() && !new.contains(key)).collect()
 }
 
@@ -142,14 +142,14 @@ mod tests {
     #[test]
     fn each_key_tells_of_its_own_affiliate_and_only_the_one_of_the_email_may_have_another_owner() {
         let (user_id, email) = (UserKey::UserId([1; 16]), UserKey::Email([2; 16]));
-        let of = |key, known, at| KeyMemory { key, known, has_other_owner: true, deleted_at: Some(Timestamp(at)) };
+        let of = |key, known, at| UserKeyMemory { key, known, has_other_owner: true, deleted_at: Some(Timestamp(at)) };
         let known = affiliate(Some(1), Origin::Created);
         let memory_of = |by_email| memory([of(user_id, Some(known.clone()), 5), of(email, by_email, 6)]);
         let whole = memory_of(Some(known.clone()));
         assert_eq!((whole.by_user_id.as_ref(), whole.by_email.as_ref()), (Some(&known), Some(&known)));
         assert_eq!((whole.user_id_deleted_at, whole.email_deleted_at), (Some(Timestamp(5)), Some(Timestamp(6))));
         assert!(whole.email_has_other_owner && !memory_of(None).email_has_other_owner);
-        let own = KeyMemory { has_other_owner: false, ..of(email, Some(known.clone()), 6) };
+        let own = UserKeyMemory { has_other_owner: false, ..of(email, Some(known.clone()), 6) };
         assert!(!memory([own]).email_has_other_owner);
         assert_eq!(
             [(true, false), (true, true), (false, false)].map(|(owned, own)| has_other_owner(owned, own)),
@@ -161,8 +161,8 @@ mod tests {
     fn a_new_email_takes_the_place_of_the_earlier_ones_and_a_user_id_of_none() {
         let [old, new] = [[1; 16], [2; 16]].map(UserKey::Email);
         let user_id = UserKey::UserId([1; 16]);
-        let linked = || [old, new, user_id].map(|key| keys::tagged(&key)).to_vec();
-        assert_eq!(earlier_emails(linked(), &[user_id, new]), [keys::tagged(&old)]);
+        let linked = || [old, new, user_id].map(|key| user_keys::tagged(&key)).to_vec();
+        assert_eq!(earlier_emails(linked(), &[user_id, new]), [user_keys::tagged(&old)]);
         assert_eq!(earlier_emails(linked(), &[user_id]), [[0; 17]; 0]);
     }
 }

@@ -5,7 +5,7 @@
 use super::{Columns, Damaged, event_id, number, report, timestamp, words};
 use crate::domain::{EventId, Seq, Timestamp, UserKey};
 use crate::store::body::unpack;
-use crate::store::{DeadLetter, DeadLetterPage, Replay, history, keys};
+use crate::store::{DeadLetter, DeadLetterPage, Replay, history, user_keys};
 
 /// A page examines at most so many dead letters, so that a filter that fits none takes no long transaction.
 pub const EXAMINED: i64 = 400;
@@ -90,7 +90,7 @@ impl From<Damaged> for Replay {
 /// What is appended anew, or why nothing is. Whether the same event is pending ([`Replay::SentAgain`]) is left to the caller.
 pub fn to_replay(row: &impl Columns) -> Result<ToReplay, Replay> {
     let body = row.blob(5, "dead_letters.body")?.ok_or(Replay::Erased)?;
-    let users = row.blob(2, "dead_letters.keys")?.and_then(keys::from_blob).ok_or(Replay::KeysMissing)?;
+    let users = row.blob(2, "dead_letters.keys")?.and_then(user_keys::from_blob).ok_or(Replay::KeysMissing)?;
     Ok(ToReplay {
         account: number(row, 0, "dead_letters.account")?,
         id: event_id(row, 1, "dead_letters.id")?,
@@ -147,7 +147,7 @@ mod tests {
         let row = |keys: Cell, body: Cell| {
             vec![Cell::Integer(1), Cell::Blob(vec![7; 16]), keys, Cell::Integer(5), text("[]"), body]
         };
-        let (users, body) = (|| Cell::Blob(keys::to_blob(&[USER])), || Cell::Blob(b"{}".to_vec()));
+        let (users, body) = (|| Cell::Blob(user_keys::to_blob(&[USER])), || Cell::Blob(b"{}".to_vec()));
         let whole = to_replay(&row(users(), body())).expect("it can be replayed");
         assert_eq!((whole.users, whole.body, whole.history.as_deref()), (vec![USER], b"{}".to_vec(), Some("[]")));
         for (keys, body, why) in [

@@ -6,9 +6,9 @@
 use super::{Columns, Damaged, event_id, number, timestamp, words};
 use crate::delivery::OutcomeCode;
 use crate::domain::EventId;
-use crate::store::inspection::shown_hashes;
+use crate::store::inspection::printed_hashes;
 use crate::store::{
-    BacklogFilter, BacklogPage, EventFilter, EventPage, EventRecord, EventState, LedgerStatus, PendingEvent, keys,
+    BacklogFilter, BacklogPage, EventFilter, EventPage, EventRecord, EventState, LedgerStatus, PendingEvent, user_keys,
 };
 
 /// A page examines at most so many pending events, so that a filter that fits none takes no long transaction.
@@ -47,7 +47,7 @@ impl<'a> BacklogScan<'a> {
     /// Examines the next row; returns whether the page is full.
     pub fn examine(&mut self, row: &impl Columns) -> Result<bool, Damaged> {
         (self.examined, self.last) = (self.examined + 1, number(row, 0, "log.seq")?);
-        let users = row.blob(2, "log.keys").ok().flatten().and_then(keys::from_blob).unwrap_or_default();
+        let users = row.blob(2, "log.keys").ok().flatten().and_then(user_keys::from_blob).unwrap_or_default();
         let received_at = timestamp(row, 3, "log.received_at")?;
         if self.filter.fits(&users, received_at) {
             let failures =
@@ -103,8 +103,8 @@ impl<'a> EventScan<'a> {
 
 /// What became of an event of the log.
 pub fn record(row: &impl Columns) -> Result<EventRecord, Damaged> {
-    let users = row.blob(2, "log.keys").ok().flatten().and_then(keys::from_blob).unwrap_or_default();
-    let [user_id_hash, email_hash] = shown_hashes(&users);
+    let users = row.blob(2, "log.keys").ok().flatten().and_then(user_keys::from_blob).unwrap_or_default();
+    let [user_id_hash, email_hash] = printed_hashes(&users);
     let (ended, answered) = (row.integer(4, "log.outcome")?, number(row, 6, "log.answered")? != 0);
     let letter = row.text(8, "dead_letters.code")?;
     // A code of a newer release has no name here.

@@ -9,7 +9,7 @@ use super::{Columns, DAMAGED_PAGE, Damaged, event_id, report, timestamp};
 use crate::delivery::Memory;
 use crate::domain::{AffiliateKey, EventId, LaneKey, Seq, Timestamp, UserKey};
 use crate::scheduling::{Entry, Unit};
-use crate::store::{Begun, Follower, body, keys};
+use crate::store::{Begun, Follower, body, user_keys};
 
 /// The columns that [`entry`] reads, in this order, before those of [`Attempts::read`].
 pub const ENTRY_COLUMNS: &str = "log.id, log.keys";
@@ -17,14 +17,14 @@ pub const ENTRY_COLUMNS: &str = "log.id, log.keys";
 /// The entry at `seq`, as far as its own row tells: the affiliates that its keys lead to are to be added
 /// ([`add_affiliate`]), and its followers that are not pending any more to be left out.
 pub fn entry(seq: Seq, row: &impl Columns) -> Entry {
-    let users = row.blob(1, "log.keys").ok().flatten().and_then(keys::from_blob).unwrap_or_default();
+    let users = row.blob(1, "log.keys").ok().flatten().and_then(user_keys::from_blob).unwrap_or_default();
     let attempts = Attempts::read(row, 2);
     let attempted = attempts.as_ref().map_or(true, Attempts::attempted);
     let attempts = attempts.unwrap_or_default();
     Entry {
         seq,
         id: event_id(row, 0, "log.id").unwrap_or(EventId([0; 16])),
-        keys: users.into_iter().map(LaneKey::User).collect(),
+        lane_keys: users.into_iter().map(LaneKey::User).collect(),
         attempted,
         followers: attempts.followers,
         retry: attempts.retry,
@@ -33,21 +33,21 @@ pub fn entry(seq: Seq, row: &impl Columns) -> Entry {
 
 /// An entry of which only the seq can be read. It runs in a lane of its own, and is found damaged when it is begun.
 pub fn unreadable_entry(seq: Seq) -> Entry {
-    Entry { seq, id: EventId([0; 16]), keys: Vec::new(), attempted: true, followers: Vec::new(), retry: None }
+    Entry { seq, id: EventId([0; 16]), lane_keys: Vec::new(), attempted: true, followers: Vec::new(), retry: None }
 }
 
 /// A key of the entry leads to this affiliate: all events whose keys do are of one user.
 pub fn add_affiliate(entry: &mut Entry, affiliate: AffiliateKey) {
     let key = LaneKey::Affiliate(affiliate);
-    if !entry.keys.contains(&key) {
-        entry.keys.push(key);
+    if !entry.lane_keys.contains(&key) {
+        entry.lane_keys.push(key);
     }
 }
 
 /// The user keys of an entry.
-pub fn user_keys(entry: &Entry) -> Vec<UserKey> {
+pub fn user_keys_of(entry: &Entry) -> Vec<UserKey> {
     let user = |key: &LaneKey| if let LaneKey::User(user) = key { Some(*user) } else { None };
-    entry.keys.iter().filter_map(user).collect()
+    entry.lane_keys.iter().filter_map(user).collect()
 }
 
 /// The followers of a head have at most so many bytes of bodies (unpacked).
@@ -71,7 +71,8 @@ pub struct Head {
 impl Head {
     /// Reads [`HEAD_COLUMNS`] and [`attempts::COLUMNS`](super::attempts::COLUMNS).
     pub fn read(row: &impl Columns) -> Self {
-        let keys = row.blob(1, "log.keys").and_then(|keys| keys.and_then(keys::from_blob).ok_or(Damaged("log.keys")));
+        let keys =
+            row.blob(1, "log.keys").and_then(|keys| keys.and_then(user_keys::from_blob).ok_or(Damaged("log.keys")));
         Self {
             id: event_id(row, 0, "log.id"),
             keys,
@@ -93,7 +94,7 @@ impl Head {
     }
 
     /// Its user's keys, as far as they can be read.
-    pub fn keys(&self) -> &[UserKey] {
+    pub fn user_keys(&self) -> &[UserKey] {
         self.keys.as_deref().unwrap_or_default()
     }
 
@@ -121,7 +122,7 @@ impl Head {
             seq,
             id: id.unwrap_or(EventId([0; 16])),
             body,
-            keys: keys.unwrap_or_default(),
+            user_keys: keys.unwrap_or_default(),
             memory: memory.unwrap_or_default(),
             progress: attempts.progress,
             interrupted: attempts.begun, // its progress was saved and it was not settled since
@@ -179,7 +180,7 @@ mod tests {
     fn head() -> Vec<Cell> {
         let mut row = vec![
             Cell::Blob(vec![7; 16]),
-            Cell::Blob(keys::to_blob(&[USER])),
+            Cell::Blob(user_keys::to_blob(&[USER])),
             Cell::Integer(5),
             Cell::Blob(b"{}".to_vec()),
         ];
@@ -246,14 +247,14 @@ mod tests {
     fn an_entry_with_a_damaged_row_runs_in_a_lane_of_its_own_and_follows_no_other() {
         let read = |row: Vec<Cell>| entry(Seq(1), &[row[..2].to_vec(), row[4..].to_vec()].concat());
         let mut whole = read(head());
-        assert_eq!((whole.keys.as_slice(), whole.attempted), (&[LaneKey::User(USER)][..], false));
+        assert_eq!((whole.lane_keys.as_slice(), whole.attempted), (&[LaneKey::User(USER)][..], false));
         add_affiliate(&mut whole, AffiliateKey([3; 16]));
         add_affiliate(&mut whole, AffiliateKey([3; 16]));
-        assert_eq!((whole.keys.len(), user_keys(&whole)), (2, vec![USER]));
+        assert_eq!((whole.lane_keys.len(), user_keys_of(&whole)), (2, vec![USER]));
         assert_eq!(read(marked(&[2])).followers, [Seq(2)]);
         let mut damaged = head();
         (damaged[1], damaged[4]) = (Cell::Null, Cell::Text(String::new()));
-        assert_eq!((read(damaged.clone()).keys.len(), read(damaged).attempted), (0, true));
+        assert_eq!((read(damaged.clone()).lane_keys.len(), read(damaged).attempted), (0, true));
         assert!(unreadable_entry(Seq(1)).attempted);
     }
 }

@@ -75,7 +75,7 @@ fn move_one(tx: &mut WriteTx<'_>, moved: &MovedDeadLetter) -> Result<Result<Seq,
     discard(tx, id)?;
     let account = tx.account_number(&event.account)?;
     let new =
-        append::insert(tx, account, event.id, &event.keys, event.source.as_ref(), event.received_at, &event.body)?;
+        append::insert(tx, account, event.id, &event.user_keys, event.source.as_ref(), event.received_at, &event.body)?;
     attempts::write(tx.connection, new, AttemptRecord::of_replayed(history))?;
     Ok(Ok(new))
 }

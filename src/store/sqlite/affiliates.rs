@@ -11,11 +11,11 @@ use super::write_tx::WriteTx;
 use crate::delivery::{Known, Memory, Recalled};
 use crate::domain::{AccountName, AffiliateKey, UserKey};
 use crate::scheduling::Unit;
-use crate::store::erasure::KeyHash;
-use crate::store::keys::{self, AFFILIATE, EMAIL, TaggedKey, USER_ID};
+use crate::store::erasure::UserKeyHash;
 use crate::store::log_state::AccountNumber;
 use crate::store::rows::affiliates as rows;
 use crate::store::rows::timestamp;
+use crate::store::user_keys::{self, AFFILIATE, EMAIL, TaggedKey, USER_ID};
 use crate::store::{AffiliateChanges, EmailConflict, Remember, StoreError};
 use rusqlite::{Connection, params};
 
@@ -41,7 +41,7 @@ pub fn user_links(connection: &Connection, affiliate: i64) -> Result<Vec<TaggedK
 }
 
 /// The key of an affiliate itself: all users whose keys lead to it are one user.
-pub fn own_key(connection: &Connection, affiliate: i64) -> Result<Option<AffiliateKey>, StoreError> {
+pub fn own_affiliate_key(connection: &Connection, affiliate: i64) -> Result<Option<AffiliateKey>, StoreError> {
     let own = links(connection, affiliate, AFFILIATE..=AFFILIATE)?;
     Ok(own.first().map(|key| AffiliateKey(std::array::from_fn(|i| key[i + 1]))))
 }
@@ -54,13 +54,13 @@ pub fn apply(
     unit: &Unit,
     changes: &AffiliateChanges,
 ) -> Result<(), StoreError> {
-    let (mut keys, mut own): (Vec<KeyHash>, Vec<KeyHash>) =
+    let (mut keys, mut own): (Vec<UserKeyHash>, Vec<UserKeyHash>) =
         (changes.erase.iter().map(|key| *key.bytes()).collect(), Vec::new());
     for code in &changes.forget {
-        let key = keys::of_affiliate(&tx.state.hash, account, code);
-        own.extend(keys::hashes(&key));
+        let key = user_keys::of_affiliate(&tx.state.hash, account, code);
+        own.extend(user_keys::hashes(&key));
         if let Some(affiliate) = find_affiliate(tx.connection, &key)? {
-            keys.extend(delete(tx.connection, affiliate)?.iter().flat_map(|key| keys::hashes(key)));
+            keys.extend(delete(tx.connection, affiliate)?.iter().flat_map(|key| user_keys::hashes(key)));
         }
     }
     if !changes.erase.is_empty() {
@@ -101,13 +101,13 @@ pub fn save(
     number: AccountNumber,
     remember: &Remember,
 ) -> Result<(), StoreError> {
-    let (connection, own) = (tx.connection, keys::of_affiliate(&tx.state.hash, account, &remember.known.code));
+    let (connection, own) = (tx.connection, user_keys::of_affiliate(&tx.state.hash, account, &remember.known.code));
     let rows::AffiliateColumns { code, id, found, sent, email_conflict } = rows::AffiliateColumns::of(&remember.known);
     let affiliate = if let Some(affiliate) = find_affiliate(connection, &own)? {
         let sql = "UPDATE affiliates SET id = coalesce(?2, id), found = ?3, sent = ?4, email_conflict = ?5
                    WHERE affiliate = ?1";
         connection.run(sql, params![affiliate, id, found, sent, email_conflict])?;
-        for earlier in rows::earlier_emails(links(connection, affiliate, EMAIL..=EMAIL)?, &remember.keys) {
+        for earlier in rows::earlier_emails(links(connection, affiliate, EMAIL..=EMAIL)?, &remember.user_keys) {
             unlink(connection, &earlier)?;
         }
         affiliate
@@ -119,7 +119,7 @@ pub fn save(
         link(connection, &own, affiliate)?;
         affiliate
     };
-    remember.keys.iter().try_for_each(|key| link(connection, &keys::tagged(key), affiliate))
+    remember.user_keys.iter().try_for_each(|key| link(connection, &user_keys::tagged(key), affiliate))
 }
 
 fn link(connection: &Connection, key: &TaggedKey, affiliate: i64) -> Result<(), StoreError> {
@@ -132,13 +132,13 @@ fn link(connection: &Connection, key: &TaggedKey, affiliate: i64) -> Result<(), 
 /// who is no affiliate yet.
 pub fn memory(connection: &Connection, users: &[UserKey]) -> Result<Memory, StoreError> {
     let of_key = |key: &UserKey| {
-        let found = find(connection, &keys::tagged(key))?;
+        let found = find(connection, &user_keys::tagged(key))?;
         let has_other_owner = match (&found, key) {
             (Some((_, affiliate)), UserKey::Email(_)) => has_other_owner(connection, *affiliate, users)?,
             _ => false,
         };
         let (known, deleted_at) = (found.map(|(known, _)| known), erase::last_moment(connection, key.bytes())?);
-        Ok(rows::KeyMemory { key: *key, known, has_other_owner, deleted_at })
+        Ok(rows::UserKeyMemory { key: *key, known, has_other_owner, deleted_at })
     };
     let memory = rows::memory(users.iter().map(of_key).collect::<Result<Vec<_>, StoreError>>()?);
     Ok(Memory { traits: remembered::find(connection, users)?, ..memory })
@@ -170,7 +170,7 @@ fn has_other_owner(connection: &Connection, affiliate: i64, users: &[UserKey]) -
     let user_ids = users.iter().filter(|key| matches!(key, UserKey::UserId(_)));
     let mut is_own = false;
     for user_id in user_ids.filter(|_| is_owned) {
-        is_own |= find_affiliate(connection, &keys::tagged(user_id))? == Some(affiliate);
+        is_own |= find_affiliate(connection, &user_keys::tagged(user_id))? == Some(affiliate);
     }
     Ok(rows::has_other_owner(is_owned, is_own))
 }

@@ -11,9 +11,9 @@ use super::write_tx::WriteTx;
 use crate::domain::{AccountName, EventId, Seq, SourceId, Timestamp, UserKey};
 use crate::failpoint;
 use crate::store::append_decision::{AppendDecision, EventLookup, decide};
-use crate::store::erasure::KeyHash;
+use crate::store::erasure::UserKeyHash;
 use crate::store::log_state::AccountNumber;
-use crate::store::{Appended, KnownUsersOnly, NewEvent, StoreError, keys};
+use crate::store::{Appended, KnownUsersOnly, NewEvent, StoreError, user_keys};
 use rusqlite::params;
 
 /// Appends events in this order, or refuses all of them.
@@ -29,7 +29,7 @@ pub fn append(tx: &mut WriteTx<'_>, events: &[NewEvent], max_backlog: u64) -> Re
 
 /// What the store knows of an event.
 pub fn look_up(tx: &WriteTx<'_>, event: &NewEvent) -> Result<EventLookup, StoreError> {
-    let has_former_id = || event.former_id.map_or(Ok(false), |id| tx.has_former_id(id, &event.keys));
+    let has_former_id = || event.former_id.map_or(Ok(false), |id| tx.has_former_id(id, &event.user_keys));
     let is_repeat = tx.find_id(event.id)?.is_some() || has_former_id()?;
     let may_be_known = match event.known_users_only {
         Some(only) if !is_repeat => may_be_known(tx, event, only)?,
@@ -41,12 +41,12 @@ pub fn look_up(tx: &WriteTx<'_>, event: &NewEvent) -> Result<EventLookup, StoreE
 /// Whether the user of an event is known, or may become known through a pending event. To a delete a user is known of whom anything is
 /// remembered.
 fn may_be_known(tx: &WriteTx<'_>, event: &NewEvent, only: KnownUsersOnly) -> Result<bool, StoreError> {
-    if tx.state.log.may_be_pending(&event.account, &event.keys, only.none_pending_up_to) {
+    if tx.state.log.may_be_pending(&event.account, &event.user_keys, only.none_pending_up_to) {
         return Ok(true);
     }
     let dead = "SELECT 1 FROM dead_keys JOIN dead_letters USING (seq) WHERE key = ?1 AND erased = 0";
-    for key in &event.keys {
-        if tx.connection.exists("SELECT 1 FROM links WHERE key = ?1", [keys::tagged(key).as_slice()])?
+    for key in &event.user_keys {
+        if tx.connection.exists("SELECT 1 FROM links WHERE key = ?1", [user_keys::tagged(key).as_slice()])?
             || tx.connection.exists(dead, [key.bytes().as_slice()])?
             || only.deleted_at.is_some() && !remembered::rows_of(tx.connection, key.bytes())?.is_empty()
         {
@@ -61,13 +61,13 @@ fn apply(tx: &mut WriteTx<'_>, event: &NewEvent, decision: AppendDecision) -> Re
         AppendDecision::Append { pending } => {
             let account = tx.account_number(&event.account)?;
             let source = event.source.as_ref();
-            let seq = insert(tx, account, event.id, &event.keys, source, event.received_at, &event.body)?;
+            let seq = insert(tx, account, event.id, &event.user_keys, source, event.received_at, &event.body)?;
             Ok(Appended::Accepted { seq, pending })
         }
         AppendDecision::Duplicate => Ok(Appended::Duplicate),
         AppendDecision::UnknownUser => {
             if let Some(deleted_at) = event.known_users_only.and_then(|only| only.deleted_at) {
-                let keys: Vec<KeyHash> = event.keys.iter().map(|key| *key.bytes()).collect();
+                let keys: Vec<UserKeyHash> = event.user_keys.iter().map(|key| *key.bytes()).collect();
                 erase::keep_moment(tx.connection, &keys, deleted_at, event.received_at)?;
             }
             Ok(Appended::UnknownUser)
@@ -87,7 +87,7 @@ pub fn insert(
 ) -> Result<Seq, StoreError> {
     let seq = tx.state.log.append(account, id, users);
     let sql = "INSERT INTO log (seq, account, id, keys, received_at, source) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let (keys, source) = (keys::to_blob(users), source.map(SourceId::as_str));
+    let (keys, source) = (user_keys::to_blob(users), source.map(SourceId::as_str));
     tx.connection.run(sql, params![seq.0, account, id.0.as_slice(), keys, received_at.0, source])?;
     bodies::insert(tx.connection, seq, body)?;
     Ok(seq)

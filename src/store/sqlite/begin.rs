@@ -44,7 +44,7 @@ fn head(connection: &Connection, account: &AccountName, unit: &Unit) -> Result<O
     );
     let head = connection.one(&sql, params![unit.head.0, account.as_str()], |row| Ok(Head::read(row)))?;
     let Some(head) = head else { return Ok(None) };
-    let memory = match affiliates::memory(connection, head.keys()) {
+    let memory = match affiliates::memory(connection, head.user_keys()) {
         Err(StoreError::Corrupt(part)) => Err(part),
         memory => Ok(memory?),
     };

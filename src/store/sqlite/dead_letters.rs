@@ -18,7 +18,7 @@ use crate::store::rows::attempts::AttemptRecord;
 use crate::store::rows::dead_letters::{
     COLUMNS, ERASED, EXAMINED, REPLAY_COLUMNS, ToReplay, on_page, page as page_of, to_replay, whole,
 };
-use crate::store::{Attempt, DeadLetter, DeadLetterPage, Filter, Replay, ReplayResult, StoreError, history, keys};
+use crate::store::{Attempt, DeadLetter, DeadLetterPage, Filter, Replay, ReplayResult, StoreError, history, user_keys};
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,7 +63,7 @@ fn insert(
                FROM log WHERE seq = ?1 RETURNING keys";
     let values = params![seq.0, outcome.as_str(), reason, failures, at.0, erased, history];
     let stored: Option<Option<Vec<u8>>> = tx.connection.one(sql, values, |row| Ok(row.get(0)?))?;
-    for key in keys::hashes(&stored.flatten().unwrap_or_default()) {
+    for key in user_keys::hashes(&stored.flatten().unwrap_or_default()) {
         let sql = "INSERT OR IGNORE INTO dead_keys (key, seq) VALUES (?1, ?2)";
         tx.connection.run(sql, params![key.as_slice(), seq.0])?;
     }

@@ -13,23 +13,23 @@ use super::query::Query;
 use super::remembered;
 use crate::domain::{Seq, Timestamp};
 use crate::store::StoreError;
-use crate::store::erasure::{KeyHash, Reached};
-use crate::store::keys::{EMAIL, USER_ID, with_tag};
+use crate::store::erasure::{Reached, UserKeyHash};
 use crate::store::rows::timestamp;
+use crate::store::user_keys::{EMAIL, USER_ID, with_tag};
 use rusqlite::{Connection, params};
 
 /// So many moments are removed in one transaction.
 const PORTION: u16 = 500;
 
 /// Erases the links, the dead letters and what is remembered of `keys`, and of the keys beside them; returns all these keys.
-pub fn erase(connection: &Connection, keys: Vec<KeyHash>) -> Result<Vec<KeyHash>, StoreError> {
+pub fn erase(connection: &Connection, keys: Vec<UserKeyHash>) -> Result<Vec<UserKeyHash>, StoreError> {
     let mut reached = Reached::from(keys);
     loop {
         let new = reached.take_new();
         if new.is_empty() {
             break;
         }
-        for beside in keys_beside(connection, &new)? {
+        for beside in user_keys_beside(connection, &new)? {
             if affiliates_of(connection, &beside)?.is_empty() {
                 reached.add([beside]);
             }
@@ -44,36 +44,36 @@ pub fn erase(connection: &Connection, keys: Vec<KeyHash>) -> Result<Vec<KeyHash>
 }
 
 /// The affiliates that a hash leads to, as a `userId` or as an e-mail address.
-pub fn affiliates_of(connection: &Connection, key: &KeyHash) -> Result<Vec<i64>, StoreError> {
+pub fn affiliates_of(connection: &Connection, key: &UserKeyHash) -> Result<Vec<i64>, StoreError> {
     let found = [USER_ID, EMAIL].map(|tag| find_affiliate(connection, &with_tag(tag, key)));
     found.into_iter().filter_map(Result::transpose).collect()
 }
 
 /// The keys of the dead letters that have one of these keys, and of what is remembered with one of them.
-pub fn keys_beside(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<KeyHash>, StoreError> {
+pub fn user_keys_beside(connection: &Connection, keys: &[UserKeyHash]) -> Result<Vec<UserKeyHash>, StoreError> {
     let sql = "SELECT beside.key FROM dead_keys AS own JOIN dead_keys AS beside USING (seq) WHERE own.key = ?1";
-    let mut beside: Vec<KeyHash> = Vec::new();
+    let mut beside: Vec<UserKeyHash> = Vec::new();
     for key in keys {
-        beside.extend(connection.all(sql, [key.as_slice()], |row| Ok(row.get::<_, KeyHash>(0)?))?);
-        beside.extend(remembered::keys_beside(connection, key)?);
+        beside.extend(connection.all(sql, [key.as_slice()], |row| Ok(row.get::<_, UserKeyHash>(0)?))?);
+        beside.extend(remembered::user_keys_beside(connection, key)?);
     }
     Ok(beside)
 }
 
 /// The dead letters with this key whose body is kept.
-pub fn dead_letters_with_body(connection: &Connection, key: &KeyHash) -> Result<Vec<i64>, StoreError> {
+pub fn dead_letters_with_body(connection: &Connection, key: &UserKeyHash) -> Result<Vec<i64>, StoreError> {
     let sql = "SELECT seq FROM dead_keys JOIN dead_letters USING (seq) WHERE key = ?1 AND erased = 0";
     connection.all(sql, [key.as_slice()], |row| Ok(row.get(0)?))
 }
 
 /// Deletes the links of a key; returns how many there were.
-pub fn delete_links(connection: &Connection, key: &KeyHash) -> Result<u64, StoreError> {
+pub fn delete_links(connection: &Connection, key: &UserKeyHash) -> Result<u64, StoreError> {
     let links = [USER_ID, EMAIL].map(|tag| unlink(connection, &with_tag(tag, key)));
     links.into_iter().try_fold(0, |sum, unlinked| Ok(sum + u64::from(unlinked?)))
 }
 
 /// Erases the bodies and keys of the dead letters with this key; returns how many had a body.
-pub fn erase_dead_letters(connection: &Connection, key: &KeyHash) -> Result<u64, StoreError> {
+pub fn erase_dead_letters(connection: &Connection, key: &UserKeyHash) -> Result<u64, StoreError> {
     let letters = dead_letters_with_body(connection, key)?;
     for seq in &letters {
         connection.run("UPDATE dead_letters SET erased = 1, keys = NULL WHERE seq = ?1", [seq])?;
@@ -87,7 +87,7 @@ pub fn erase_dead_letters(connection: &Connection, key: &KeyHash) -> Result<u64,
 /// Keeps that the users with these keys were deleted at `at`, as an event received at `received_at` says.
 pub fn keep_moment(
     connection: &Connection,
-    keys: &[KeyHash],
+    keys: &[UserKeyHash],
     at: Timestamp,
     received_at: Timestamp,
 ) -> Result<(), StoreError> {
@@ -98,7 +98,7 @@ pub fn keep_moment(
 }
 
 /// When the user with this key, or the affiliate, was deleted last.
-pub fn last_moment(connection: &Connection, key: &KeyHash) -> Result<Option<Timestamp>, StoreError> {
+pub fn last_moment(connection: &Connection, key: &UserKeyHash) -> Result<Option<Timestamp>, StoreError> {
     let sql = "SELECT deleted_at FROM deleted_users WHERE key = ?1";
     connection.one(sql, [key.as_slice()], |row| Ok(timestamp(row, 0, "deleted_users.deleted_at")?))
 }

@@ -6,9 +6,11 @@
 //! dead letter without body and keys. The moment of the erasure is kept for each key and for each affiliate, as a keyed hash: neither an
 //! event from before nor a page of Refersion's list may bring the user back. Deliberately absent: bodies, which are not read.
 
-use super::affiliates::{delete as delete_affiliate, find_affiliate, own_key, user_links};
+use super::affiliates::{delete as delete_affiliate, find_affiliate, own_affiliate_key, user_links};
 use super::dead_letters;
-use super::erase::{affiliates_of, dead_letters_with_body, delete_links, erase_dead_letters, keep_moment, keys_beside};
+use super::erase::{
+    affiliates_of, dead_letters_with_body, delete_links, erase_dead_letters, keep_moment, user_keys_beside,
+};
 use super::key_blocks;
 use super::query::Query;
 use super::read::still_pending;
@@ -19,7 +21,7 @@ use crate::delivery::OutcomeCode;
 use crate::domain::{AffiliateKey, Seq, Timestamp};
 use crate::store::erasure::ForgetSearch;
 use crate::store::in_flight::{EraseGuard, InFlightEvents};
-use crate::store::keys::{self, EMAIL, USER_ID, with_tag};
+use crate::store::user_keys::{self, EMAIL, USER_ID, with_tag};
 use crate::store::{Forgotten, StoreError};
 use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
@@ -31,7 +33,7 @@ const PORTION: i64 = 5_000;
 /// Scans the next portion of the log. Says whether the search is complete; if not, the next call goes on with the next
 /// portion, or from the start where there are new keys.
 pub fn scan_portion(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, StoreError> {
-    follow_keys(search, connection)?;
+    follow_user_keys(search, connection)?;
     if !scan(search, connection)? {
         return Ok(false);
     }
@@ -50,7 +52,7 @@ pub fn catch_up(search: &mut ForgetSearch, connection: &Connection) -> Result<bo
 
 fn end_of_log(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, StoreError> {
     search.end_of_log();
-    follow_keys(search, connection)?;
+    follow_user_keys(search, connection)?;
     Ok(search.is_complete())
 }
 
@@ -69,18 +71,18 @@ fn scan(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, Stor
 }
 
 /// Adds the keys that dead letters and links lead to.
-fn follow_keys(search: &mut ForgetSearch, connection: &Connection) -> Result<(), StoreError> {
+fn follow_user_keys(search: &mut ForgetSearch, connection: &Connection) -> Result<(), StoreError> {
     loop {
         let new = search.take_new();
         if new.is_empty() {
             return Ok(());
         }
-        search.add_keys(keys_beside(connection, &new)?);
+        search.add_user_keys(user_keys_beside(connection, &new)?);
         for key in new {
             for affiliate in affiliates_of(connection, &key)? {
                 if search.add_affiliate(affiliate) {
                     let leading = user_links(connection, affiliate)?;
-                    search.add_keys(leading.iter().flat_map(|key| keys::hashes(key)));
+                    search.add_user_keys(leading.iter().flat_map(|key| user_keys::hashes(key)));
                 }
             }
         }
@@ -145,7 +147,7 @@ pub fn erase(
     }
     let mut keys = search.keys().to_vec();
     for affiliate in search.affiliates() {
-        keys.extend(own_key(tx.connection, affiliate)?.map(|AffiliateKey(own)| own));
+        keys.extend(own_affiliate_key(tx.connection, affiliate)?.map(|AffiliateKey(own)| own));
         forgotten.links += delete_affiliate(tx.connection, affiliate)?.len() as u64;
         forgotten.affiliates += 1;
     }

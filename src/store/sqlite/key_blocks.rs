@@ -1,4 +1,4 @@
-//! The blocks of the log, each with a filter of the ids and keys in it ([`crate::store::key_filter`]): how the events of a user, or with
+//! The blocks of the log, each with a filter of the ids and keys in it ([`crate::store::user_key_filter`]): how the events of a user, or with
 //! an id, are found.
 //!
 //! In: rows of the log, once there are enough for a block. Out: the blocks that may hold an id or a key, and the rows in them that do.
@@ -10,10 +10,10 @@ use super::query::Query;
 use super::write_tx::WriteTx;
 use crate::domain::Seq;
 use crate::store::StoreError;
-use crate::store::erasure::KeyHash;
-use crate::store::key_filter::{BLOCK_ROWS, KeyFilter, may_hold};
-use crate::store::keys;
+use crate::store::erasure::UserKeyHash;
 use crate::store::portions::SeqRange;
+use crate::store::user_key_filter::{BLOCK_ROWS, UserKeyFilter, may_hold};
+use crate::store::user_keys;
 use rusqlite::{Connection, params};
 
 /// So many rows after the last block are examined in one read.
@@ -40,11 +40,14 @@ pub fn build(tx: &mut WriteTx<'_>) -> Result<bool, StoreError> {
 }
 
 /// The filter of the first rows of a range, how many they are (a block at most), and the seq of the last one.
-fn filter(connection: &Connection, SeqRange { first, last }: SeqRange) -> Result<(KeyFilter, i64, i64), StoreError> {
+fn filter(
+    connection: &Connection,
+    SeqRange { first, last }: SeqRange,
+) -> Result<(UserKeyFilter, i64, i64), StoreError> {
     let sql = "SELECT seq, id, keys FROM log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![first, last, BLOCK_ROWS])?;
-    let (mut filter, mut count, mut end) = (KeyFilter::new(), 0, first);
+    let (mut filter, mut count, mut end) = (UserKeyFilter::new(), 0, first);
     while let Some(row) = rows.next()? {
         (count, end) = (count + 1, row.get(0)?);
         let blob = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_blob().unwrap_or_default());
@@ -87,7 +90,7 @@ fn each_block(connection: &Connection, rows: &[Seq], sql: &str) -> Result<(), St
 }
 
 /// The rows that may have one of these ids or keys, the newest first. It reads every filter: 4 bytes of each event.
-pub fn candidates(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<SeqRange>, StoreError> {
+pub fn candidates(connection: &Connection, keys: &[UserKeyHash]) -> Result<Vec<SeqRange>, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     let mut ranges = vec![SeqRange { first: covered_up_to(&snapshot)? + 1, last: i64::MAX - 1 }];
     let mut statement = snapshot.prepare_cached("SELECT first, last, filter FROM key_blocks ORDER BY last DESC")?;
@@ -103,7 +106,7 @@ pub fn candidates(connection: &Connection, keys: &[KeyHash]) -> Result<Vec<SeqRa
 /// Examines the last rows of a range: those with one of these ids or keys, the newest first, and the rest of the range.
 pub fn examine(
     connection: &Connection,
-    keys: &[KeyHash],
+    keys: &[UserKeyHash],
     range: SeqRange,
 ) -> Result<(Vec<i64>, Option<SeqRange>), StoreError> {
     let sql = "SELECT seq, id, keys FROM log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3";
@@ -113,8 +116,8 @@ pub fn examine(
     while let Some(row) = rows.next()? {
         (examined, lowest) = (examined + 1, row.get(0)?);
         let blob = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_blob().unwrap_or_default());
-        let id: Option<KeyHash> = blob(1)?.try_into().ok();
-        if id.into_iter().chain(keys::hashes(blob(2)?)).any(|hash| keys.contains(&hash)) {
+        let id: Option<UserKeyHash> = blob(1)?.try_into().ok();
+        if id.into_iter().chain(user_keys::hashes(blob(2)?)).any(|hash| keys.contains(&hash)) {
             found.push(lowest);
         }
     }

@@ -7,7 +7,7 @@ use super::SqliteStore;
 use super::query::Query;
 use super::write_tx::WriteTx;
 use crate::domain::SourceId;
-use crate::store::{AnsweredEvent, Ledger, LedgerBuffer, StoreError, keys};
+use crate::store::{AnsweredEvent, Ledger, LedgerBuffer, StoreError, user_keys};
 use async_trait::async_trait;
 use rusqlite::params;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ fn insert(tx: &mut WriteTx<'_>, events: &[AnsweredEvent]) -> Result<(), StoreErr
     for event in events {
         let account = tx.account_number(&event.account)?;
         let seq = tx.state.log.assign_seq();
-        let (id, keys) = (event.id.0.as_slice(), keys::to_blob(&event.keys));
+        let (id, keys) = (event.id.0.as_slice(), user_keys::to_blob(&event.user_keys));
         let source = event.source.as_ref().map(SourceId::as_str);
         let outcome = event.outcome.number();
         tx.connection.run(sql, params![seq.0, account, id, keys, event.received_at.0, source, outcome])?;

@@ -8,9 +8,9 @@ use super::query::Query;
 use super::write_tx::WriteTx;
 use super::{SqliteStore, erase};
 use crate::domain::AccountName;
-use crate::store::erasure::KeyHash;
+use crate::store::erasure::UserKeyHash;
 use crate::store::log_state::AccountNumber;
-use crate::store::{AffiliateIndex, Remember, StoreError, keys};
+use crate::store::{AffiliateIndex, Remember, StoreError, user_keys};
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
@@ -55,9 +55,9 @@ fn remember(
 
 /// Whether neither the affiliate nor one of its keys is known, and none of them was deleted.
 fn is_unknown(tx: &WriteTx<'_>, account: &AccountName, affiliate: &Remember) -> Result<bool, StoreError> {
-    let own = keys::of_affiliate(&tx.state.hash, account, &affiliate.known.code);
-    for key in std::iter::once(own).chain(affiliate.keys.iter().map(keys::tagged)) {
-        let hash: KeyHash = std::array::from_fn(|i| key[i + 1]);
+    let own = user_keys::of_affiliate(&tx.state.hash, account, &affiliate.known.code);
+    for key in std::iter::once(own).chain(affiliate.user_keys.iter().map(user_keys::tagged)) {
+        let hash: UserKeyHash = std::array::from_fn(|i| key[i + 1]);
         if find_affiliate(tx.connection, &key)?.is_some() || erase::last_moment(tx.connection, &hash)?.is_some() {
             return Ok(false);
         }

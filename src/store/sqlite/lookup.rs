@@ -12,8 +12,8 @@ use super::key_blocks::{candidates, examine};
 use super::query::Query;
 use super::remembered;
 use crate::domain::UserKey;
-use crate::store::erasure::{KeyHash, Reached};
-use crate::store::keys::{self, EMAIL, TaggedKey, USER_ID};
+use crate::store::erasure::{Reached, UserKeyHash};
+use crate::store::user_keys::{self, EMAIL, TaggedKey, USER_ID};
 use crate::store::{FoundAffiliate, FoundBy, Lookup, LookupQuery, StoreError, portions};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ impl SqliteStore {
     pub(super) async fn look_up(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
         let named = self.events_with(query.ids.iter().map(|id| id.0).collect(), query).await?;
         let (users, seqs, of_user) = (query.users.clone(), named.clone(), query.is_of_user());
-        let own = query.code.as_ref().map(|code| keys::of_affiliate(&self.hash, &query.account, code));
+        let own = query.code.as_ref().map(|code| user_keys::of_affiliate(&self.hash, &query.account, code));
         let read = move |connection: &Connection| {
             let snapshot = connection.unchecked_transaction()?;
             user(&snapshot, &asked(&snapshot, users, own, &seqs)?)
@@ -39,7 +39,7 @@ impl SqliteStore {
     }
 
     /// The events with one of these ids or keys, the newest first: one more than are wanted, if there are so many.
-    async fn events_with(&self, keys: Vec<KeyHash>, query: &LookupQuery) -> Result<Vec<i64>, StoreError> {
+    async fn events_with(&self, keys: Vec<UserKeyHash>, query: &LookupQuery) -> Result<Vec<i64>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -60,19 +60,19 @@ fn asked(
     own: Option<TaggedKey>,
     seqs: &[i64],
 ) -> Result<Vec<(TaggedKey, FoundBy)>, StoreError> {
-    let mut asked: Vec<_> = users.iter().map(|key| (keys::tagged(key), FoundBy::key(key))).collect();
+    let mut asked: Vec<_> = users.iter().map(|key| (user_keys::tagged(key), FoundBy::key(key))).collect();
     asked.extend(own.map(|own| (own, FoundBy::Code)));
     for seq in seqs {
         let sql = "SELECT keys FROM log WHERE seq = ?1";
         let stored: Vec<u8> = connection.one(sql, [seq], |row| Ok(row.get(0)?))?.unwrap_or_default();
-        let keys = keys::from_blob(&stored).unwrap_or_default();
-        asked.extend(keys.iter().map(|key| (keys::tagged(key), FoundBy::MessageId)));
+        let keys = user_keys::from_blob(&stored).unwrap_or_default();
+        asked.extend(keys.iter().map(|key| (user_keys::tagged(key), FoundBy::MessageId)));
     }
     Ok(asked)
 }
 
 /// The affiliates that these keys lead to, and when their user was deleted; and all keys of the user.
-fn user(connection: &Connection, asked: &[(TaggedKey, FoundBy)]) -> Result<(Lookup, Vec<KeyHash>), StoreError> {
+fn user(connection: &Connection, asked: &[(TaggedKey, FoundBy)]) -> Result<(Lookup, Vec<UserKeyHash>), StoreError> {
     let (mut lookup, mut reached) = (Lookup::default(), Reached::default());
     let mut found: BTreeMap<i64, BTreeSet<FoundBy>> = BTreeMap::new();
     let mut remembered = Vec::new();
@@ -80,7 +80,7 @@ fn user(connection: &Connection, asked: &[(TaggedKey, FoundBy)]) -> Result<(Look
         if let Some(affiliate) = find_affiliate(connection, key)? {
             found.entry(affiliate).or_default().insert(*by);
         }
-        if let Some(users) = keys::from_blob(key) {
+        if let Some(users) = user_keys::from_blob(key) {
             reached.add(users.iter().map(|user| *user.bytes()));
             for user in users {
                 lookup.deleted_at = lookup.deleted_at.max(erase::last_moment(connection, user.bytes())?);
@@ -97,7 +97,7 @@ fn user(connection: &Connection, asked: &[(TaggedKey, FoundBy)]) -> Result<(Look
             let by = by.into_iter().collect();
             lookup.affiliates.push(FoundAffiliate::new(&known, by, tagged(USER_ID), tagged(EMAIL)));
         }
-        reached.add(links.iter().flat_map(|key| keys::hashes(key)));
+        reached.add(links.iter().flat_map(|key| user_keys::hashes(key)));
     }
     Ok((lookup, reached.keys().to_vec()))
 }

@@ -60,7 +60,7 @@ use super::in_flight::InFlightEvents;
 use super::published::Published;
 use super::{
     AffiliateChanges, AnsweredEvent, Appended, Begun, EventLog, LedgerBuffer, Limits, NewEvent, Settlement, StoreError,
-    body, keys, portions,
+    body, portions, user_keys,
 };
 use crate::delivery::{Progress, Recalled};
 use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
@@ -179,7 +179,7 @@ impl EventLog for SqliteStore {
         code: &AffiliateCode,
         keys: &[UserKey],
     ) -> Result<Option<Recalled>, StoreError> {
-        let (own, users) = (keys::of_affiliate(&self.hash, account, code), keys.to_vec());
+        let (own, users) = (user_keys::of_affiliate(&self.hash, account, code), keys.to_vec());
         let recall = move |connection: &Connection| {
             let snapshot = connection.unchecked_transaction()?;
             affiliates::recall(&snapshot, &own, &users)

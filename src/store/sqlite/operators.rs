@@ -3,10 +3,10 @@
 use super::query::Query;
 use super::write_tx::WriteTx;
 use super::{SqliteStore, account_gone, dead_letters, forget};
-use crate::domain::{AccountName, SealedKey, Seq, Timestamp, UserKey};
+use crate::domain::{AccountName, SealedApiKey, Seq, Timestamp, UserKey};
 use crate::store::erasure::{ForgetSearch, MAX_SCANS};
 use crate::store::{
-    DeadLetter, DeadLetterPage, DeadLetters, Filter, Forgotten, KeyVault, MovedDeadLetter, ReplayResult, StoreError,
+    ApiKeyVault, DeadLetter, DeadLetterPage, DeadLetters, Filter, Forgotten, MovedDeadLetter, ReplayResult, StoreError,
     body,
 };
 use async_trait::async_trait;
@@ -106,8 +106,8 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl KeyVault for SqliteStore {
-    async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), StoreError> {
+impl ApiKeyVault for SqliteStore {
+    async fn keep_api_keys(&self, keys: Vec<SealedApiKey>) -> Result<(), StoreError> {
         let sql =
             "INSERT INTO sealed_keys (account, sealed) VALUES (?1, ?2) ON CONFLICT (account) DO UPDATE SET sealed = ?2";
         let keep = move |tx: &mut WriteTx<'_>| {
@@ -116,14 +116,15 @@ impl KeyVault for SqliteStore {
         self.writer.write(keep).await
     }
 
-    async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        let key =
-            |row: &Row<'_>| Ok(SealedKey { account: AccountName::from(row.get::<_, String>(0)?), blob: row.get(1)? });
+    async fn kept_api_keys(&self) -> Result<Vec<SealedApiKey>, StoreError> {
+        let key = |row: &Row<'_>| {
+            Ok(SealedApiKey { account: AccountName::from(row.get::<_, String>(0)?), blob: row.get(1)? })
+        };
         let read = move |connection: &Connection| connection.all("SELECT account, sealed FROM sealed_keys", [], key);
         self.readers.read(read).await
     }
 
-    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError> {
+    async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError> {
         let account = account.clone();
         let sql = "DELETE FROM sealed_keys WHERE account = ?1";
         self.writer.write(move |tx: &mut WriteTx<'_>| Ok(tx.connection.run(sql, [account.as_str()])? > 0)).await

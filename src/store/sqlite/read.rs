@@ -1,12 +1,12 @@
 //! Reading the log: pending entries in log order, with the affiliates that their keys lead to.
 
-use super::affiliates::{find_affiliate, own_key};
+use super::affiliates::{find_affiliate, own_affiliate_key};
 use super::query::Query;
 use super::remembered;
 use crate::domain::{AccountName, Seq};
 use crate::scheduling::Entry;
 use crate::store::rows::{attempts, pending};
-use crate::store::{StoreError, keys};
+use crate::store::{StoreError, user_keys};
 use rusqlite::{Connection, params};
 
 /// Up to `limit` pending entries of `account` with a seq above `after`. Of an entry on a damaged page only the seq is returned.
@@ -55,12 +55,12 @@ fn read_into(
     let mut rows = statement.query(params![account.as_str(), last.0, limit])?;
     while let Some(row) = rows.next()? {
         let mut entry = pending::entry(Seq(row.get("seq")?), row);
-        for key in pending::user_keys(&entry) {
+        for key in pending::user_keys_of(&entry) {
             for user in remembered::shared_lanes(connection, &key)? {
                 pending::add_affiliate(&mut entry, user);
             }
-            let Some(affiliate) = find_affiliate(connection, &keys::tagged(&key))? else { continue };
-            if let Some(own) = own_key(connection, affiliate)? {
+            let Some(affiliate) = find_affiliate(connection, &user_keys::tagged(&key))? else { continue };
+            if let Some(own) = own_affiliate_key(connection, affiliate)? {
                 pending::add_affiliate(&mut entry, own);
             }
         }

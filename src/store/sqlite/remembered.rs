@@ -7,7 +7,7 @@ use super::query::Query;
 use super::write_tx::WriteTx;
 use crate::delivery::SealedTraits;
 use crate::domain::{AffiliateKey, Timestamp, UserKey};
-use crate::store::erasure::KeyHash;
+use crate::store::erasure::UserKeyHash;
 use crate::store::log_state::AccountNumber;
 use crate::store::rows::remembered as rows;
 use crate::store::{FoundBy, FoundTraits, KeptTraits, Retention, StoreError, TraitsChange, TraitsSize};
@@ -50,21 +50,21 @@ fn keep(connection: &Connection, account: AccountNumber, kept: &KeptTraits) -> R
 }
 
 /// Erases what is remembered under a key, or with this address; returns of how many users.
-pub fn erase(connection: &Connection, key: &KeyHash) -> Result<u64, StoreError> {
+pub fn erase(connection: &Connection, key: &UserKeyHash) -> Result<u64, StoreError> {
     let sql = "DELETE FROM remembered_traits WHERE key = ?1 OR email = ?1";
     Ok(connection.run(sql, [key.as_slice()])? as u64)
 }
 
 /// The rows of a key, or with this address, by their own keys.
-pub fn rows_of(connection: &Connection, key: &KeyHash) -> Result<Vec<KeyHash>, StoreError> {
+pub fn rows_of(connection: &Connection, key: &UserKeyHash) -> Result<Vec<UserKeyHash>, StoreError> {
     let sql = "SELECT key FROM remembered_traits WHERE key = ?1 OR email = ?1";
     connection.all(sql, [key.as_slice()], |row| Ok(row.get(0)?))
 }
 
 /// The keys in the rows of a key, or with this address.
-pub fn keys_beside(connection: &Connection, key: &KeyHash) -> Result<Vec<KeyHash>, StoreError> {
+pub fn user_keys_beside(connection: &Connection, key: &UserKeyHash) -> Result<Vec<UserKeyHash>, StoreError> {
     let sql = "SELECT key, email FROM remembered_traits WHERE key = ?1 OR email = ?1";
-    let keys = |row: &Row<'_>| Ok([Some(row.get(0)?), row.get::<_, Option<KeyHash>>(1)?]);
+    let keys = |row: &Row<'_>| Ok([Some(row.get(0)?), row.get::<_, Option<UserKeyHash>>(1)?]);
     Ok(connection.all(sql, [key.as_slice()], keys)?.into_iter().flatten().flatten().collect())
 }
 
@@ -79,7 +79,11 @@ pub fn shared_lanes(connection: &Connection, key: &UserKey) -> Result<Vec<Affili
 }
 
 /// What is remembered under a key of a user.
-pub fn look_up(connection: &Connection, key: &UserKey, by: FoundBy) -> Result<Vec<(KeyHash, FoundTraits)>, StoreError> {
+pub fn look_up(
+    connection: &Connection,
+    key: &UserKey,
+    by: FoundBy,
+) -> Result<Vec<(UserKeyHash, FoundTraits)>, StoreError> {
     let sql = match key {
         UserKey::UserId(_) => "SELECT key, names, expires_at FROM remembered_traits WHERE key = ?1",
         UserKey::Email(_) => "SELECT key, names, expires_at FROM remembered_traits WHERE email = ?1",
@@ -115,7 +119,7 @@ pub fn remove_surplus(tx: &mut WriteTx<'_>, before: Retention) -> Result<u64, St
         let sql =
             "SELECT key, size FROM remembered_traits WHERE account = (SELECT account FROM accounts WHERE name = ?1)
                    ORDER BY account, expires_at LIMIT ?2";
-        let oldest = |row: &Row<'_>| Ok((row.get::<_, KeyHash>(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
+        let oldest = |row: &Row<'_>| Ok((row.get::<_, UserKeyHash>(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
         let oldest = tx.connection.all(sql, params![name, PORTION], oldest)?;
         let surplus = size.surplus(before.max_traits, oldest.iter().map(|(_, bytes)| *bytes));
         for (key, _) in &oldest[..surplus] {

@@ -7,7 +7,9 @@ use super::{affiliates, append, begin, compact, dead_letters, erase, key_blocks,
 use crate::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
 use crate::domain::{AccountName, AffiliateCode, EventId, HashKey, SentAttributes, Seq, Timestamp, UserKey};
 use crate::scheduling::Unit;
-use crate::store::{AffiliateChanges, Attempt, Filter, KnownUsersOnly, NewEvent, Remember, Replay, Settlement, keys};
+use crate::store::{
+    AffiliateChanges, Attempt, Filter, KnownUsersOnly, NewEvent, Remember, Replay, Settlement, user_keys,
+};
 use parking_lot::Mutex;
 use rusqlite::StatementStatus::{AutoIndex, FullscanStep, Sort, VmStep};
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
@@ -61,7 +63,7 @@ fn event(n: u32, account: &AccountName) -> NewEvent {
         account: account.clone(),
         id: EventId(key(n)),
         former_id: None,
-        keys: vec![UserKey::UserId(key(n)), UserKey::Email(key(n))],
+        user_keys: vec![UserKey::UserId(key(n)), UserKey::Email(key(n))],
         known_users_only: None,
         source: None,
         body: b"{}".to_vec(),
@@ -77,7 +79,7 @@ fn remember(n: u32) -> AffiliateChanges {
     let mut sent = SentAttributes::default();
     sent.record_taken_email(&HashKey::new(&[0; 32]), "taken@x.io");
     let known = Known { code: AffiliateCode(format!("code {n}")), id: None, origin: Origin::Found, sent };
-    let remember = Some(Remember { known, keys: vec![UserKey::UserId(key(n)), UserKey::Email(key(n))] });
+    let remember = Some(Remember { known, user_keys: vec![UserKey::UserId(key(n)), UserKey::Email(key(n))] });
     AffiliateChanges { remember, ..AffiliateChanges::default() }
 }
 
@@ -169,7 +171,7 @@ fn work(store: &mut SqliteFile) {
         older_ids::insert(tx.connection, &[(1, 1), (2, 2)]).expect("moved");
         tx.has_former_id(EventId(key(2)), &[]).expect("read");
     });
-    let own = keys::of_affiliate(&store.state.hash, &main, &AffiliateCode("code 13".to_owned()));
+    let own = user_keys::of_affiliate(&store.state.hash, &main, &AffiliateCode("code 13".to_owned()));
     affiliates::recall(&store.connection, &own, &[UserKey::UserId(key(13))]).expect("read").expect("remembered");
     dead_letters::page(&store.connection, &Filter::default(), 0, 20, 0).expect("a page");
     for account in [None, Some(&main)] {

@@ -26,7 +26,7 @@ fn event(n: u32, user: UserKey) -> NewEvent {
         account: AccountName::main(),
         id: id(n),
         former_id: None,
-        keys: vec![user],
+        user_keys: vec![user],
         known_users_only: None,
         source: None,
         body: format!("body {n}").into_bytes(),
@@ -41,7 +41,7 @@ fn open(folder: &tempfile::TempDir) -> SqliteStore {
 fn remember(code: &str, keys: Vec<UserKey>) -> AffiliateChanges {
     let sent = SentAttributes::default();
     let known = Known { code: AffiliateCode(code.to_owned()), id: None, origin: Origin::Created, sent };
-    AffiliateChanges { remember: Some(Remember { known, keys }), ..AffiliateChanges::default() }
+    AffiliateChanges { remember: Some(Remember { known, user_keys: keys }), ..AffiliateChanges::default() }
 }
 
 fn done(followers: Vec<(Seq, OutcomeCode)>) -> Settlement {
@@ -71,7 +71,7 @@ async fn an_event_is_appended_read_begun_and_settled_once() {
     assert_eq!(store.settle(&main, &Unit::of(Seq(1)), done(Vec::new()), none()).await, Err(StoreError::NotPending));
     let entries = store.read(&main, Seq(0), 9).await.expect("read");
     let affiliate = LaneKey::Affiliate(AffiliateKey(store.hash_key().affiliate("main", "one")));
-    assert_eq!((entries[0].seq, &entries[0].keys[..]), (Seq(2), &[LaneKey::User(user(2)), affiliate][..]));
+    assert_eq!((entries[0].seq, &entries[0].lane_keys[..]), (Seq(2), &[LaneKey::User(user(2)), affiliate][..]));
     assert_eq!(store.append(vec![event(1, user(1))]).await, Ok(vec![Appended::Duplicate]));
     assert_eq!((store.status().pending, store.pending()["main"]), (1, 1));
 }

@@ -10,10 +10,10 @@ use super::schema::{self, FORMER_IDS_BELOW, IDS_FORGOTTEN_UP_TO, NEXT_SEQ};
 use super::writer::SqliteFile;
 use super::{bodies, dead_letters};
 use crate::store::StoreError;
-use crate::store::keys::{AFFILIATE, with_tag};
 use crate::store::transfer::{
     ColumnKind, ColumnValue, Identity, TABLES, Table, TableCounts, TransferSource, TransferTarget, check_empty,
 };
+use crate::store::user_keys::{AFFILIATE, with_tag};
 use async_trait::async_trait;
 use rusqlite::types::{Value as Stored, ValueRef};
 use rusqlite::{Connection, Row, params_from_iter};

@@ -7,7 +7,7 @@ use super::older_ids;
 use super::query::Query;
 use crate::domain::{AccountName, EventId, HashKey, Seq, UserKey};
 use crate::store::log_state::{AccountNumber, LogState};
-use crate::store::{StoreError, keys};
+use crate::store::{StoreError, user_keys};
 use rusqlite::{Connection, params};
 
 /// What the writer keeps in memory.
@@ -55,7 +55,7 @@ impl WriteTx<'_> {
 
     /// Whether an event that was appended before the migration from version 6 has this id, and these keys or none any more.
     pub fn has_former_id(&self, id: EventId, users: &[UserKey]) -> Result<bool, StoreError> {
-        let (below, keys) = (self.state.former_ids_below, keys::to_blob(users));
+        let (below, keys) = (self.state.former_ids_below, user_keys::to_blob(users));
         let sql = "SELECT 1 FROM log WHERE seq = ?1 AND id = ?2 AND keys IN (?3, x'')";
         let is_it = |seq| Ok(seq < below && self.connection.exists(sql, params![seq, id.0.as_slice(), keys])?);
         Ok(self.find(id, is_it)?.is_some())

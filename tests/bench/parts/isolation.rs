@@ -1,4 +1,4 @@
-//! Isolation: how long an event of account B takes from its request to its delivery while account A is in trouble, against
+//! Isolation: how long an event of account B takes from its request to its delivery while calls of account A fail or are slow, against
 //! when A has nothing to do.
 //!
 //! B's senders wait for the outcome (`SERVER_WAIT`), so their latency is that of the delivery. A has a backlog of its own
@@ -19,8 +19,9 @@ const RATE: f64 = 200.0;
 const CONNECTIONS: usize = 32;
 const OTHER_KEY: &str = "pub_other.sec_other";
 
+/// How account A is meanwhile.
 #[derive(Clone, Copy, PartialEq)]
-enum Trouble {
+enum AccountState {
     Quiet,
     None,
     Dead,
@@ -29,28 +30,28 @@ enum Trouble {
     WrongKey,
 }
 
-const TROUBLES: [(Trouble, &str); 6] = [
-    (Trouble::Quiet, "A has nothing to do"),
-    (Trouble::None, "A is well and busy"),
-    (Trouble::Dead, "A's Refersion is down"),
-    (Trouble::Slow, "A's Refersion takes 5 s"),
-    (Trouble::Limited, "A's Refersion takes 5 calls a second"),
-    (Trouble::WrongKey, "A's key is wrong"),
+const ACCOUNT_STATES: [(AccountState, &str); 6] = [
+    (AccountState::Quiet, "A has nothing to do"),
+    (AccountState::None, "A is well and busy"),
+    (AccountState::Dead, "A's Refersion is down"),
+    (AccountState::Slow, "A's Refersion takes 5 s"),
+    (AccountState::Limited, "A's Refersion takes 5 calls a second"),
+    (AccountState::WrongKey, "A's key is wrong"),
 ];
 
 pub fn run(bench: &mut Bench) -> bool {
-    let mut p99: Vec<Vec<Series>> = TROUBLES.iter().map(|_| bench.series()).collect();
+    let mut p99: Vec<Vec<Series>> = ACCOUNT_STATES.iter().map(|_| bench.series()).collect();
     for _ in 0..bench.rounds {
         for (number, build) in bench.builds.iter().enumerate() {
-            let measured = TROUBLES.map(|(trouble, _)| round(bench, build, trouble).percentile(0.99));
+            let measured = ACCOUNT_STATES.map(|(state, _)| round(bench, build, state).percentile(0.99));
             p99.iter_mut().zip(measured).for_each(|(series, p99)| series[number].push(p99, measured[0]));
         }
     }
-    for ((trouble, name), series) in TROUBLES.iter().zip(p99) {
+    for ((state, name), series) in ACCOUNT_STATES.iter().zip(p99) {
         let row = Row::new(format!("p99 of B's deliveries, {name}"), "ms", series);
-        let row = match trouble {
-            Trouble::Quiet => row,
-            Trouble::None => row.ratio_to("undisturbed"),
+        let row = match state {
+            AccountState::Quiet => row,
+            AccountState::None => row.ratio_to("undisturbed"),
             _ => row.ratio_to("undisturbed").goal(Goal::AtMost(1.5)),
         };
         bench.report.add(PART, row);
@@ -59,16 +60,16 @@ pub fn run(bench: &mut Bench) -> bool {
 }
 
 /// B under constant arrival, and A beside it.
-fn round(bench: &Bench, build: &Build, trouble: Trouble) -> Measured {
-    let troubled = match trouble {
-        Trouble::Slow => Refersion::start(Duration::from_secs(5)),
-        Trouble::Limited => Refersion::limited(5),
-        Trouble::WrongKey => Refersion::refusing(),
-        Trouble::Quiet | Trouble::None | Trouble::Dead => Refersion::start(Duration::ZERO),
+fn round(bench: &Bench, build: &Build, state: AccountState) -> Measured {
+    let upstream_of_a = match state {
+        AccountState::Slow => Refersion::start(Duration::from_secs(5)),
+        AccountState::Limited => Refersion::limited(5),
+        AccountState::WrongKey => Refersion::refusing(),
+        AccountState::Quiet | AccountState::None | AccountState::Dead => Refersion::start(Duration::ZERO),
     };
     let well = Refersion::start(Duration::from_millis(20));
     // Nothing listens on port 1.
-    let base_url = if trouble == Trouble::Dead { "http://127.0.0.1:1/v2" } else { &troubled.base_url };
+    let base_url = if state == AccountState::Dead { "http://127.0.0.1:1/v2" } else { &upstream_of_a.base_url };
     let folder = folder();
     let file = accounts(folder.path(), base_url);
     // As long as fewer wait than may be in flight at once, every answer is that of the delivery.
@@ -76,7 +77,7 @@ fn round(bench: &Bench, build: &Build, trouble: Trouble) -> Measured {
     let service = Service::configured(build, &well.base_url, folder.path(), &settings, Some(&file));
     let of_a = |events| service.target(Kind { credentials: Credentials::Key(OTHER_KEY), ..Kind::new(events) });
     let of_b = Target { status: 200, ..service.target(Kind::new(1)) };
-    if trouble == Trouble::Quiet {
+    if state == AccountState::Quiet {
         return open(of_b, CONNECTIONS, RATE, bench.round);
     }
     service.post(of_a(1000).kind);

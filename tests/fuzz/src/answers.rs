@@ -8,7 +8,7 @@ use refersion_destination::delivery::{Call, Identifier, Rejection, Reply};
 use refersion_destination::domain::{
     AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, NewAffiliate, Profile,
 };
-use refersion_destination::refersion::{KeyVerification, RawResponse, read_key_verification, read_response};
+use refersion_destination::refersion::{ApiKeyVerification, RawResponse, read_api_key_verification, read_response};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
@@ -71,7 +71,7 @@ pub fn check(data: &[u8]) {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
     let reply = read_response(&call, &sent, &wire.borrow(), now);
     fits(&call, &wire, &reply);
-    check_key_verification(&wire, &read_key_verification(&wire.borrow(), now));
+    check_key_verification(&wire, &read_api_key_verification(&wire.borrow(), now));
 }
 
 /// Any call the service makes, of somebody whose every value is marked.
@@ -277,10 +277,10 @@ fn lists(call: &Call, wire: &Wire, name: &str) -> bool {
     body[name].as_array().is_some_and(|listed| listed.iter().any(is_ours))
 }
 
-fn check_key_verification(wire: &Wire, verification: &KeyVerification) {
-    assert!((wire.status == 401) == (*verification == KeyVerification::Rejected));
+fn check_key_verification(wire: &Wire, verification: &ApiKeyVerification) {
+    assert!((wire.status == 401) == (*verification == ApiKeyVerification::Rejected));
     match verification {
-        KeyVerification::Accepted => {
+        ApiKeyVerification::Accepted => {
             let body: Value = serde_json::from_slice(&wire.body).expect("JSON");
             let good = (200..300).contains(&wire.status) && body.get("results").is_some();
             assert!(
@@ -288,7 +288,7 @@ fn check_key_verification(wire: &Wire, verification: &KeyVerification) {
                     && (body.get("error").is_some() || body.get("errors").is_some())
             );
         }
-        KeyVerification::Rejected => {}
-        KeyVerification::Unknown { reason: what, .. } => is_safe(what),
+        ApiKeyVerification::Rejected => {}
+        ApiKeyVerification::Unknown { reason: what, .. } => is_safe(what),
     }
 }

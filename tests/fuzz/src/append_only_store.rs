@@ -4,13 +4,13 @@
 
 use async_trait::async_trait;
 use refersion_destination::delivery::{Progress, Recalled};
-use refersion_destination::domain::{AccountName, AffiliateCode, HashKey, SealedKey, Seq, Timestamp, UserKey};
+use refersion_destination::domain::{AccountName, AffiliateCode, HashKey, SealedApiKey, Seq, Timestamp, UserKey};
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetterPage,
-    DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, Forgotten, Inspection, KeyVault,
-    Ledger, LedgerBuffer, Lookup, LookupQuery, Maintenance, Measured, MovedDeadLetter, NewEvent, OnCommit, Ownership,
-    Remember, ReplayResult, Retention, Settlement, StoreError, StoreStatus,
+    AffiliateChanges, AffiliateIndex, ApiKeyVault, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter,
+    DeadLetterPage, DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, Forgotten,
+    Inspection, Ledger, LedgerBuffer, Lookup, LookupQuery, Maintenance, Measured, MovedDeadLetter, NewEvent, OnCommit,
+    Ownership, Remember, ReplayResult, Retention, Settlement, StoreError, StoreStatus,
 };
 use std::collections::BTreeMap;
 
@@ -138,16 +138,16 @@ impl<A: Append> AffiliateIndex for AppendOnlyStore<A> {
 }
 
 #[async_trait]
-impl<A: Append> KeyVault for AppendOnlyStore<A> {
-    async fn keep_keys(&self, _: Vec<SealedKey>) -> Result<(), StoreError> {
+impl<A: Append> ApiKeyVault for AppendOnlyStore<A> {
+    async fn keep_api_keys(&self, _: Vec<SealedApiKey>) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
 
-    async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+    async fn kept_api_keys(&self) -> Result<Vec<SealedApiKey>, StoreError> {
         Err(StoreError::Closed)
     }
 
-    async fn remove_key(&self, _: &AccountName) -> Result<bool, StoreError> {
+    async fn remove_api_key(&self, _: &AccountName) -> Result<bool, StoreError> {
         Err(StoreError::Closed)
     }
 }

@@ -41,15 +41,15 @@ pub fn rules(source: &mut Source<'_>) -> Rules {
         ]),
         custom_fields: if source.flag() { vec![("1".into(), "x".into())] } else { Vec::new() },
     };
-    let custom = |key: &str, id: &str| CustomField { key: key.into(), id: id.into() };
+    let custom = |key: &str, id: &str| CustomField { trait_name: key.into(), id: id.into() };
     Rules {
         status: source.pick(&[AffiliateStatus::Active, AffiliateStatus::Pending]),
         offer: source.flag().then(|| "12".into()),
         send_welcome: source.flag(),
         paypal_email: source.flag(),
         custom_fields: vec![custom("revenue", "2"), custom("address.city", "3"), custom("name", "4")],
-        audiences: vec![Audience { key: "vip".into(), on_true: effect(source), on_false: effect(source) }],
-        create_if: source.flag().then(|| CreateIf { key: "partner".into(), equals: "yes".into() }),
+        audiences: vec![Audience { trait_name: "vip".into(), on_true: effect(source), on_false: effect(source) }],
+        create_if: source.flag().then(|| CreateIf { trait_name: "partner".into(), equals: "yes".into() }),
         ..Rules::default()
     }
 }

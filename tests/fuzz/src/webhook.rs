@@ -211,7 +211,7 @@ impl Append for RecordingStore {
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
         let append = |event: NewEvent| {
-            let (no_user, known_users_only) = (event.keys.is_empty(), event.known_users_only.is_some());
+            let (no_user, known_users_only) = (event.user_keys.is_empty(), event.known_users_only.is_some());
             assert!(!no_user || known_users_only, "an event without a user");
             bodies.push(event.body);
             match event.id.0[0] % 4 {

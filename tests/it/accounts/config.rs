@@ -89,7 +89,7 @@ fn an_account_inherits_from_the_sections_what_it_does_not_set() {
     assert_eq!((own.concurrency.get(), own.max_requests_per_second), (5, Some(0.5)));
     assert_eq!((own.rules.status, own.rules.offer.as_deref()), (AffiliateStatus::Pending, Some("2")));
     assert_eq!((own.rules.send_welcome, &*own.rules.missing_name), (true, "!"));
-    let fields: Vec<_> = own.rules.custom_fields.iter().map(|field| (&*field.key, &*field.id)).collect();
+    let fields: Vec<_> = own.rules.custom_fields.iter().map(|field| (&*field.trait_name, &*field.id)).collect();
     assert_eq!(fields, [("tier", "9")], "a table stands instead of the section's, it is not merged");
     assert_eq!((own.rules.audiences.len(), own.rules.create_if), (0, None), "an empty one is none");
 }
@@ -102,7 +102,7 @@ fn main_is_required_only_if_there_is_no_other_account() {
     assert_eq!(names(&config.every_account()), ["b"]);
     let message = warnings[0].to_string();
     let (_, message) = message.rsplit_once('/').expect("a path");
-    assert_snapshot!(message, @"1.toml): belongs to the account main, which has no key (refersion.api_key), and is not used: each of [[accounts]] has its own");
+    assert_snapshot!(message, @"1.toml): belongs to the account main, which has no API key (refersion.api_key), and is not used: each of [[accounts]] has its own");
     assert!(
         load(&["accounts = []"], &[], Mode::Live).is_err_and(|message| message.contains("refersion.api_key (not set)"))
     );
@@ -156,7 +156,7 @@ fn every_problem_of_every_account_is_reported_at_once() {
       accounts #2.name (1.toml): found "main", which is the account of [refersion] and [segment]; expected another name
       accounts #2.api_key (1.toml): found a text without `.`; expected `publickey.secretkey`, Refersion's two keys joined by a dot
       accounts #2.status (1.toml): found "GONE", expected PENDING or ACTIVE
-      accounts #3.shared_secret (1.toml): unknown key; did you mean "shared_secrets"?
+      accounts #3.shared_secret (1.toml): unknown setting; did you mean "shared_secrets"?
       accounts #3.name (1.toml): found "Brand B", expected a name of 1 to 40 of a–z, 0–9, `-` and `_`
       accounts #3.api_key (1.toml): found beside api_key_file, expected only one of the two
       accounts #3.shared_secrets (1.toml): found something else (not shown), expected a list of texts

@@ -77,7 +77,7 @@ async fn a_rate_limit_slows_only_its_own_account() {
 #[tokio::test]
 async fn a_rejected_key_halts_only_its_own_account() {
     let two = Two::start(&[PATIENT], "").await;
-    two.other.sandbox.revoke_key();
+    two.other.sandbox.revoke_api_key();
     let response = two.send_other(&identify("m0", "u0", &Value::Null)).await;
     assert_eq!(response.brief(), "401 unauthorized");
     assert!(response.message().starts_with("Refersion rejected the API key"), "{}", response.message());
@@ -85,7 +85,7 @@ async fn a_rejected_key_halts_only_its_own_account() {
     two.main_delivers().await;
     assert_eq!(two.send_other(&identify("m1", "u1", &Value::Null)).await.brief(), "401 unauthorized");
 
-    two.other.sandbox.restore_key();
+    two.other.sandbox.restore_api_key();
     two.other.until(|sandbox| sandbox.affiliates().len() == 2).await;
     two.main.until_drained().await;
     assert_eq!(two.ready().await, ["ok"; 3]);

@@ -160,7 +160,7 @@ async fn pending_events_are_listed_set_aside_and_replayed_to_another_account_by_
     assert_eq!(service.refersion.sandbox.affiliates().len(), 3);
 }
 
-/// Sends a form as a browser does that has been told the token.
+/// Sends a form as a browser does that has the token.
 async fn send_form(service: &Service, path: &str, form: String) -> String {
     let request = service.http.post(format!("http://{}{path}", service.addresses.ops));
     let request = request.header("Sec-Fetch-Site", "same-origin").basic_auth("x", Some(OPS_TOKEN));

@@ -64,7 +64,7 @@ fn seal_keys_are_32_bytes_as_base64_or_hex_and_never_printed() {
 fn shared_secrets_without_main_are_reported_as_unused() {
     let (_, warnings) = load(&[ANY[0], ANY[1], ("SEGMENT_SHARED_SECRETS", "hunter2")], Mode::Live).expect("valid");
     let message: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-    assert_snapshot!(message.join("\n"), @"SEGMENT_SHARED_SECRETS (environment): belongs to the account main, which has no key (refersion.api_key), and is not used: an account whose key arrives with its requests has none");
+    assert_snapshot!(message.join("\n"), @"SEGMENT_SHARED_SECRETS (environment): belongs to the account main, which has no API key (refersion.api_key), and is not used: an account whose API key arrives with its requests has none");
 }
 
 #[tokio::test]

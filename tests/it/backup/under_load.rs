@@ -76,7 +76,7 @@ async fn accepted_events_are_in_the_backup_repeats_stay_repeats_and_the_restored
     for halted in [true, false] {
         let (refersion, folder) = (Refersion::start().await, TempDir::new().expect("a folder"));
         if halted {
-            refersion.sandbox.revoke_key(); // every event is pending; else they are settled while the store is copied
+            refersion.sandbox.revoke_api_key(); // every event is pending; else they are settled while the store is copied
         }
         let settings = [("SERVER_WAIT", "0s")];
         let load = Load::start(Process::start(&refersion.base_url, folder.path(), &settings));
@@ -102,7 +102,7 @@ async fn accepted_events_are_in_the_backup_repeats_stay_repeats_and_the_restored
                 assert_eq!(repeat.brief(), "200 duplicate", "{halted} {sender} {n}");
             }
         }
-        refersion.sandbox.restore_key();
+        refersion.sandbox.restore_api_key();
         let ready = within(process.drained()).await;
         assert_eq!(ready["dead_letters"], 0, "{halted}");
         for (sender, count) in before.iter().enumerate() {

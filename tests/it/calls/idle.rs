@@ -8,17 +8,17 @@ use refersion_destination::account_signals::AccountSignals;
 use refersion_destination::clock::Clock;
 use refersion_destination::delivery::{Learn, Policy, Progress, Recalled};
 use refersion_destination::domain::{
-    AccountName, AffiliateCode, ApiKey, EventId, HashKey, SealedKey, Seq, Timestamp, User, UserId, UserKey,
+    AccountName, AffiliateCode, ApiKey, EventId, HashKey, SealedApiKey, Seq, Timestamp, User, UserId, UserKey,
 };
 use refersion_destination::mapping::Rules;
 use refersion_destination::refersion::ConnectionPool;
 use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, AffiliateIndex, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter, DeadLetterPage,
-    DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, Forgotten, Inspection, KeyVault,
-    Lease, Ledger, LedgerBuffer, Limits, Lookup, LookupQuery, Maintenance, Measured, MovedDeadLetter, NewEvent,
-    OnCommit, Ownership, Remember, ReplayResult, Retention, Settlement, SqliteStore, StoreError, StoreStatus,
+    AffiliateChanges, AffiliateIndex, ApiKeyVault, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter,
+    DeadLetterPage, DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, Forgotten,
+    Inspection, Lease, Ledger, LedgerBuffer, Limits, Lookup, LookupQuery, Maintenance, Measured, MovedDeadLetter,
+    NewEvent, OnCommit, Ownership, Remember, ReplayResult, Retention, Settlement, SqliteStore, StoreError, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
 use refersion_destination::worker::{DeliverySettings, Runtime, Settings, Worker};
@@ -157,17 +157,17 @@ impl Ledger for Counting {
 }
 
 #[async_trait]
-impl KeyVault for Counting {
-    async fn keep_keys(&self, keys: Vec<SealedKey>) -> Result<(), StoreError> {
-        self.store.keep_keys(keys).await
+impl ApiKeyVault for Counting {
+    async fn keep_api_keys(&self, keys: Vec<SealedApiKey>) -> Result<(), StoreError> {
+        self.store.keep_api_keys(keys).await
     }
 
-    async fn kept_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        self.store.kept_keys().await
+    async fn kept_api_keys(&self) -> Result<Vec<SealedApiKey>, StoreError> {
+        self.store.kept_api_keys().await
     }
 
-    async fn remove_key(&self, account: &AccountName) -> Result<bool, StoreError> {
-        self.store.remove_key(account).await
+    async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError> {
+        self.store.remove_api_key(account).await
     }
 }
 
@@ -296,7 +296,7 @@ pub fn event(hash: &HashKey, received_at: Timestamp) -> NewEvent {
     NewEvent {
         id: EventId([1; 16]),
         former_id: None,
-        keys: user.keys(hash, &account),
+        user_keys: user.keys(hash, &account),
         account,
         known_users_only: None,
         source: None,
@@ -365,7 +365,7 @@ async fn a_new_key_ends_a_halt_at_once_while_the_probe_of_the_old_one_is_not_ans
     store.append(vec![event(store.hash_key(), Timestamp(0))]).await.expect("appended");
     worker.wake();
     refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
-    worker.replace_key(&ApiKey::parse(API_KEY).expect("a key")).expect("replaced");
+    worker.replace_api_key(&ApiKey::parse(API_KEY).expect("a key")).expect("replaced");
     tracker.close();
     within(tracker.wait()).await;
     assert_eq!(store.status().pending, 0);
@@ -380,7 +380,7 @@ async fn a_limited_number_of_large_bodies_is_begun_at_once_and_all_are_delivered
         let one = event(store.hash_key(), Timestamp(0));
         let body = identify(&n.to_string(), &format!("u{n}"), &json!({"junk": "x".repeat(1024 * 1024)}));
         let keys = user.keys(store.hash_key(), &one.account);
-        NewEvent { id: EventId([n; 16]), keys, body: body.to_string().into_bytes(), ..one }
+        NewEvent { id: EventId([n; 16]), user_keys: keys, body: body.to_string().into_bytes(), ..one }
     };
     store.append((1..=20).map(large).collect()).await.expect("appended");
     let (worker, tracker) = worker(settings(&refersion), &store);

@@ -67,7 +67,7 @@ impl World {
         NewEvent {
             id: hash.event_by_message_id(&account, &self.events.to_string()),
             former_id: None,
-            keys: user.keys(hash, &account),
+            user_keys: user.keys(hash, &account),
             account,
             known_users_only: None,
             source: None,

@@ -41,7 +41,7 @@ fn event_of(store: &Counting, n: u8) -> NewEvent {
     let user = User { user_id: UserId::parse(&format!("u{n}")), email: None };
     let body = crate::support::identify(&n.to_string(), &format!("u{n}"), &serde_json::Value::Null).to_string();
     let keys = user.keys(store.hash_key(), &one.account);
-    NewEvent { id: EventId([n; 16]), keys, body: body.into_bytes(), ..one }
+    NewEvent { id: EventId([n; 16]), user_keys: keys, body: body.into_bytes(), ..one }
 }
 
 async fn store_with(folder: &TempDir, events: u8) -> Arc<Counting> {

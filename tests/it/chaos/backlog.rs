@@ -33,7 +33,7 @@ async fn a_restart_on_a_long_backlog_is_ready_and_takes_no_memory_for_it() {
     let filler = "x".repeat(BODIES / events);
     let event = |user: usize| identify(&format!("m{user}"), &format!("u{user}"), &json!({"filler": filler}));
     let refersion = Refersion::start().await;
-    refersion.sandbox.revoke_key();
+    refersion.sandbox.revoke_api_key();
     let folder = tempfile::tempdir().expect("a folder");
     let settings = [("SERVER_WAIT", "0s"), ("LOG_FILTER", "refersion_destination::app=info")];
     let start = || Process::start(&refersion.base_url, folder.path(), &settings);
@@ -55,7 +55,7 @@ async fn a_restart_on_a_long_backlog_is_ready_and_takes_no_memory_for_it() {
     let listening = began.elapsed();
     assert_eq!(process.ready().await.json()["pending"], events);
     let (ready, started) = (began.elapsed(), peak(&process));
-    refersion.sandbox.restore_key();
+    refersion.sandbox.restore_api_key();
     refersion.until(|sandbox| sandbox.affiliates().len() >= SOME).await;
     let working = peak(&process);
     process.kill();

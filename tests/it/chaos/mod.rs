@@ -13,7 +13,7 @@ pub mod sender;
 
 use crate::support::process::Process;
 use crate::support::service::Refersion;
-use crate::support::{PATIENCE, within};
+use crate::support::{TEST_TIMEOUT, within};
 use final_state::{Dead, Effects};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -82,8 +82,8 @@ async fn run(disruptions: Disruptions) {
     let (server, servers) = watch::channel(vec![process.server.clone()]);
     let (enough, until) = watch::channel(false);
     let answered = watch::Sender::new(0);
-    let (sandbox, patience) = (refersion.sandbox.clone(), PATIENCE);
-    let world = World { sandbox, servers, patience, answered: answered.clone(), enough: until };
+    let (sandbox, timeout) = (refersion.sandbox.clone(), TEST_TIMEOUT);
+    let world = World { sandbox, servers, timeout, answered: answered.clone(), enough: until };
     let mut senders: JoinSet<(usize, Story)> = (0..USERS)
         .map(|user| {
             let world = world.clone();
@@ -113,7 +113,7 @@ async fn run(disruptions: Disruptions) {
             eprintln!("{}: {} of {} ends", disruptions.name, end + 1, disruptions.ends);
         }
     }
-    refersion.sandbox.restore_key();
+    refersion.sandbox.restore_api_key();
     enough.send_replace(true);
     let mut stories = BTreeMap::new();
     while let Some(ended) = within(senders.join_next()).await {
@@ -192,10 +192,10 @@ pub fn script_faults(sandbox: &Sandbox, chance: &mut StdRng) {
             sandbox.script_for(Operation::Edit, [Fault::unprocessable(refusal)]);
         }
     }
-    if sandbox.key_revoked() {
-        sandbox.restore_key();
+    if sandbox.api_key_revoked() {
+        sandbox.restore_api_key();
     } else if chance.random_bool(0.1) {
-        sandbox.revoke_key();
+        sandbox.revoke_api_key();
     }
 }
 
@@ -208,5 +208,5 @@ async fn stop(process: Process) {
 
 /// Waits until no event is pending; a backlog takes longer than one event.
 async fn drained(process: &Process) -> Value {
-    tokio::time::timeout(2 * PATIENCE, process.drained()).await.expect("in time")
+    tokio::time::timeout(2 * TEST_TIMEOUT, process.drained()).await.expect("in time")
 }

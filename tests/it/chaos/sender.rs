@@ -48,7 +48,7 @@ pub struct World {
     /// Where the service is, by each of its processes; another address after every restart.
     pub servers: watch::Receiver<Vec<String>>,
     /// How long an answer may take: a process that is frozen gives none.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// How many requests were answered well.
     pub answered: watch::Sender<u64>,
     pub enough: watch::Receiver<bool>,
@@ -141,7 +141,7 @@ impl EventGenerator {
 /// Sends events of one user until it is enough, some by themselves, some together, some once more.
 pub async fn send(user: usize, seed: u64, mut world: World) -> Story {
     // A connection of its own for each request: no answer then means that the process is gone.
-    let client = client().pool_max_idle_per_host(0).timeout(world.patience).build().expect("a client");
+    let client = client().pool_max_idle_per_host(0).timeout(world.timeout).build().expect("a client");
     let mut generator = EventGenerator::new(user, seed);
     let mut story = Story::default();
     let mut bodies: Vec<Value> = Vec::new();

@@ -121,7 +121,7 @@ async fn healthcheck_asks_where_the_configuration_files_say() {
     service.stop().await;
     let stopped = run(&["healthcheck"], &[named], "").await;
     assert_eq!(stopped.code, Some(1));
-    assert!(stopped.err.contains("Connection refused") && stopped.err.contains("unknown key"), "{}", stopped.err);
+    assert!(stopped.err.contains("Connection refused") && stopped.err.contains("unknown setting"), "{}", stopped.err);
     write("[ops]\nlisten = \"9090\"\n");
     let wrong = run(&["healthcheck"], &[named], "").await;
     assert_eq!(wrong.code, Some(1));
@@ -340,12 +340,12 @@ async fn a_store_that_cannot_be_made_is_reported() {
 #[tokio::test]
 async fn kept_api_keys_that_no_seal_key_opens_are_reported() {
     use refersion_destination::domain::{AccountName, ApiKey, SealKey};
-    use refersion_destination::store::{KeyVault as _, Limits, Maintenance as _, SqliteStore};
+    use refersion_destination::store::{ApiKeyVault as _, Limits, Maintenance as _, SqliteStore};
     let (refersion, folder) = (Refersion::start().await, folder());
     let store = SqliteStore::open(&folder.path().join("data/store.db"), Limits::default()).expect("made");
     let account = AccountName::from("key-0123456789abcdef".to_owned());
     let sealed = SealKey::new([1; 32]).seal(&account, &ApiKey::parse("pub_kept.sec_kept").expect("a key"), &[2; 24]);
-    store.keep_keys(vec![sealed]).await.expect("kept");
+    store.keep_api_keys(vec![sealed]).await.expect("kept");
     store.close().await;
     drop(store);
     for (byte, code, words) in

@@ -17,7 +17,7 @@ async fn fill(file: &Path) {
         account: AccountName::main(),
         id: EventId([n; 16]),
         former_id: None,
-        keys: vec![UserKey::UserId([n; 16])],
+        user_keys: vec![UserKey::UserId([n; 16])],
         known_users_only: None,
         source: None,
         body: br#"{"type":"identify"}"#.to_vec(),

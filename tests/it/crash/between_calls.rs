@@ -11,7 +11,7 @@ use refersion_destination::sandbox::{Fault, SandboxAffiliate};
 use serde_json::{Value, json};
 
 /// One event, and the calls it takes when nothing goes wrong.
-struct Journey {
+struct Scenario {
     settings: &'static [(&'static str, &'static str)],
     existed: bool,
     event: Value,
@@ -29,29 +29,29 @@ const fn kill(at: usize, effect: bool, remain: &'static str) -> Kill {
     Kill { at, effect, remain }
 }
 
-async fn check(journey: &Journey, kills: &[Kill], holds: impl Fn(&SandboxAffiliate)) {
+async fn check(scenario: &Scenario, kills: &[Kill], holds: impl Fn(&SandboxAffiliate)) {
     for Kill { at, effect, remain } in kills {
         let refersion = Refersion::start().await;
         let folder = tempfile::tempdir().expect("a folder");
-        if journey.existed {
+        if scenario.existed {
             let fields = [(Field::FirstName, "P"), (Field::LastName, "G"), (Field::Email, "u1@example.com")];
             refersion.sandbox.add(AffiliateStatus::Active, &fields.into_iter().collect()).expect("added");
         }
         refersion.sandbox.script((0..*at).map(|_| Fault::Pass).chain([Fault::Hang { effect: *effect }]));
         let start = || {
-            let settings = [journey.settings, &[("SERVER_WAIT", "0s")]].concat();
+            let settings = [scenario.settings, &[("SERVER_WAIT", "0s")]].concat();
             Process::start(&refersion.base_url, folder.path(), &settings)
         };
 
         let process = start();
-        assert_eq!(within(process.send(&journey.event)).await.expect("answered").status, 202);
+        assert_eq!(within(process.send(&scenario.event)).await.expect("answered").status, 202);
         refersion.until(|sandbox| sandbox.calls_total() > *at as u64).await;
         process.kill();
         let process = start();
         let ready = drained(&process).await;
         process.kill();
 
-        let made = journey.calls.split(' ').take(at + 1).chain(remain.split(' '));
+        let made = scenario.calls.split(' ').take(at + 1).chain(remain.split(' '));
         assert_eq!(refersion.operations(), made.collect::<Vec<_>>(), "killed at {at}, effect: {effect}");
         assert_eq!(ready["dead_letters"], 0);
         assert_eq!(refersion.sandbox.affiliates().len(), 1);
@@ -61,7 +61,7 @@ async fn check(journey: &Journey, kills: &[Kill], holds: impl Fn(&SandboxAffilia
 
 #[tokio::test]
 async fn a_custom_field_follows_its_new() {
-    let journey = Journey {
+    let scenario = Scenario {
         settings: &[("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#)],
         existed: false,
         event: identify("m1", "u1", &json!({"plan": "gold"})),
@@ -73,12 +73,12 @@ async fn a_custom_field_follows_its_new() {
         kill(1, false, "edit"),
         kill(1, true, "edit get"),
     ];
-    check(&journey, &kills, |affiliate| assert_eq!(affiliate.custom_fields["77"], "gold")).await;
+    check(&scenario, &kills, |affiliate| assert_eq!(affiliate.custom_fields["77"], "gold")).await;
 }
 
 #[tokio::test]
 async fn an_affiliate_that_existed_before_is_searched_read_and_edited() {
-    let journey = Journey {
+    let scenario = Scenario {
         settings: &[],
         existed: true,
         event: identify("m1", "u1", &json!({"city": "Rome"})),
@@ -91,12 +91,12 @@ async fn an_affiliate_that_existed_before_is_searched_read_and_edited() {
         kill(3, false, "edit"),
         kill(3, true, "edit get"),
     ];
-    check(&journey, &kills, |affiliate| assert_eq!(affiliate.field("city"), "Rome")).await;
+    check(&scenario, &kills, |affiliate| assert_eq!(affiliate.field("city"), "Rome")).await;
 }
 
 #[tokio::test]
 async fn a_delete_searches_reads_and_disables() {
-    let journey = Journey {
+    let scenario = Scenario {
         settings: &[],
         existed: true,
         event: json!({"type": "delete", "messageId": "m1", "email": "u1@example.com"}),
@@ -108,12 +108,12 @@ async fn a_delete_searches_reads_and_disables() {
         kill(2, false, "status_change"),
         kill(2, true, "status_change get"),
     ];
-    check(&journey, &kills, |affiliate| assert_eq!(affiliate.status, AffiliateStatus::Disabled)).await;
+    check(&scenario, &kills, |affiliate| assert_eq!(affiliate.status, AffiliateStatus::Disabled)).await;
 }
 
 #[tokio::test]
 async fn an_anonymizing_delete_overwrites_and_then_disables() {
-    let journey = Journey {
+    let scenario = Scenario {
         settings: &[("DELIVERY_ON_DELETE", "anonymize")],
         existed: true,
         event: json!({"type": "delete", "messageId": "m1", "email": "u1@example.com"}),
@@ -125,7 +125,7 @@ async fn an_anonymizing_delete_overwrites_and_then_disables() {
         kill(3, false, "status_change"),
         kill(3, true, "status_change get"),
     ];
-    check(&journey, &kills, |affiliate| {
+    check(&scenario, &kills, |affiliate| {
         assert_eq!(affiliate.status, AffiliateStatus::Disabled);
         assert!(!affiliate.email().contains("u1"), "{affiliate:?}");
     })

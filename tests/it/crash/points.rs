@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 /// One event, and what makes it possible.
-pub struct Journey {
+pub struct Scenario {
     pub settings: &'static [(&'static str, &'static str)],
     /// Whether the affiliate exists before this service meets it.
     existed: bool,
@@ -27,9 +27,9 @@ pub struct Journey {
     pub holds: fn(&SandboxAffiliate) -> bool,
 }
 
-/// One row: where the process dies, and what that leaves.
+/// One row: the fail point at which the process dies, and the calls before and after.
 #[derive(Clone, Copy, Debug)]
-pub struct Death {
+pub struct CrashPoint {
     /// The fail point.
     pub at: &'static str,
     /// Which time it is passed, from 1.
@@ -42,8 +42,14 @@ pub struct Death {
     pub again: &'static str,
 }
 
-const fn dies(at: &'static str, time: usize, made: &'static str, remain: &'static str, again: &'static str) -> Death {
-    Death { at, time, made, remain, again }
+const fn crash(
+    at: &'static str,
+    time: usize,
+    made: &'static str,
+    remain: &'static str,
+    again: &'static str,
+) -> CrashPoint {
+    CrashPoint { at, time, made, remain, again }
 }
 
 const RECORDED: &str = "200 duplicate";
@@ -51,120 +57,120 @@ const RECORDED: &str = "200 duplicate";
 const NOT_RECORDED: &str = "200 delivered";
 
 /// A creation, which takes two calls.
-pub fn creation() -> (Journey, [Death; 18]) {
-    let journey = Journey {
+pub fn creation() -> (Scenario, [CrashPoint; 18]) {
+    let scenario = Scenario {
         settings: &[("MAPPING_CUSTOM_FIELDS", r#"{ plan = "77" }"#)],
         existed: false,
         before: None,
         event: identify("m1", "u1", &json!({"plan": "gold"})),
         holds: |affiliate| affiliate.custom_fields.get("77").is_some_and(|plan| plan == "gold"),
     };
-    let deaths = [
-        dies("http::authenticated", 1, "", "new edit", NOT_RECORDED),
-        dies("http::appending", 1, "", "new edit", NOT_RECORDED),
-        dies("store::append", 1, "", "new edit", NOT_RECORDED),
-        dies("http::appended", 1, "", "new edit", RECORDED),
-        dies("worker::reading", 1, "", "new edit", RECORDED),
-        dies("store::begin", 1, "", "new edit", RECORDED),
-        dies("worker::begun", 1, "", "new edit", RECORDED),
+    let crash_points = [
+        crash("http::authenticated", 1, "", "new edit", NOT_RECORDED),
+        crash("http::appending", 1, "", "new edit", NOT_RECORDED),
+        crash("store::append", 1, "", "new edit", NOT_RECORDED),
+        crash("http::appended", 1, "", "new edit", RECORDED),
+        crash("worker::reading", 1, "", "new edit", RECORDED),
+        crash("store::begin", 1, "", "new edit", RECORDED),
+        crash("worker::begun", 1, "", "new edit", RECORDED),
         // That a `new` is about to be sent is saved before: it may have had its effect from then on.
-        dies("store::save_progress", 1, "", "new edit", RECORDED),
-        dies("worker::progress_saved", 1, "", "new edit", RECORDED),
-        dies("worker::calling", 1, "", "new edit", RECORDED),
+        crash("store::save_progress", 1, "", "new edit", RECORDED),
+        crash("worker::progress_saved", 1, "", "new edit", RECORDED),
+        crash("worker::calling", 1, "", "new edit", RECORDED),
         // Whether the first `new` took effect is not known: the second says so.
-        dies("worker::answered", 1, "new", "new search get edit", RECORDED),
-        dies("store::save_progress", 2, "new", "new search get edit", RECORDED),
-        dies("worker::progress_saved", 2, "new", "edit", RECORDED),
-        dies("worker::calling", 2, "new", "edit", RECORDED),
+        crash("worker::answered", 1, "new", "new search get edit", RECORDED),
+        crash("store::save_progress", 2, "new", "new search get edit", RECORDED),
+        crash("worker::progress_saved", 2, "new", "edit", RECORDED),
+        crash("worker::calling", 2, "new", "edit", RECORDED),
         // Nor of the edit, which may be made twice, and changes nothing then.
-        dies("worker::answered", 2, "new edit", "edit get", RECORDED),
-        dies("worker::settling", 1, "new edit", "edit get", RECORDED),
-        dies("store::settle", 1, "new edit", "edit get", RECORDED),
-        dies("worker::settled", 1, "new edit", "", RECORDED),
+        crash("worker::answered", 2, "new edit", "edit get", RECORDED),
+        crash("worker::settling", 1, "new edit", "edit get", RECORDED),
+        crash("store::settle", 1, "new edit", "edit get", RECORDED),
+        crash("worker::settled", 1, "new edit", "", RECORDED),
     ];
-    (journey, deaths)
+    (scenario, crash_points)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_creation_goes_on_where_it_died() {
-    let (journey, deaths) = creation();
-    check(journey, deaths).await;
+    let (scenario, crash_points) = creation();
+    check(scenario, crash_points).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delete_goes_on_where_it_died() {
-    let journey = Journey {
+    let scenario = Scenario {
         settings: &[],
         existed: true,
         before: None,
         event: json!({"type": "delete", "messageId": "m1", "email": "u1@example.com"}),
         holds: |affiliate| affiliate.status == AffiliateStatus::Disabled,
     };
-    let deaths = [
-        dies("http::authenticated", 1, "", "search get status_change", NOT_RECORDED),
-        dies("http::appending", 1, "", "search get status_change", NOT_RECORDED),
-        dies("store::append", 1, "", "search get status_change", NOT_RECORDED),
-        dies("http::appended", 1, "", "search get status_change", RECORDED),
-        dies("worker::reading", 1, "", "search get status_change", RECORDED),
-        dies("store::begin", 1, "", "search get status_change", RECORDED),
-        dies("worker::begun", 1, "", "search get status_change", RECORDED),
-        dies("worker::calling", 1, "", "search get status_change", RECORDED),
-        dies("worker::answered", 1, "search", "search get status_change", RECORDED),
-        dies("store::save_progress", 1, "search", "search get status_change", RECORDED),
-        dies("worker::progress_saved", 1, "search", "get status_change", RECORDED),
-        dies("worker::calling", 2, "search", "get status_change", RECORDED),
-        dies("worker::answered", 2, "search get", "get status_change", RECORDED),
-        dies("store::save_progress", 2, "search get", "get status_change", RECORDED),
-        dies("worker::progress_saved", 2, "search get", "status_change", RECORDED),
-        dies("worker::calling", 3, "search get", "status_change", RECORDED),
-        dies("worker::answered", 3, "search get status_change", "status_change get", RECORDED),
-        dies("worker::settling", 1, "search get status_change", "status_change get", RECORDED),
-        dies("store::settle", 1, "search get status_change", "status_change get", RECORDED),
-        dies("worker::settled", 1, "search get status_change", "", RECORDED),
+    let crash_points = [
+        crash("http::authenticated", 1, "", "search get status_change", NOT_RECORDED),
+        crash("http::appending", 1, "", "search get status_change", NOT_RECORDED),
+        crash("store::append", 1, "", "search get status_change", NOT_RECORDED),
+        crash("http::appended", 1, "", "search get status_change", RECORDED),
+        crash("worker::reading", 1, "", "search get status_change", RECORDED),
+        crash("store::begin", 1, "", "search get status_change", RECORDED),
+        crash("worker::begun", 1, "", "search get status_change", RECORDED),
+        crash("worker::calling", 1, "", "search get status_change", RECORDED),
+        crash("worker::answered", 1, "search", "search get status_change", RECORDED),
+        crash("store::save_progress", 1, "search", "search get status_change", RECORDED),
+        crash("worker::progress_saved", 1, "search", "get status_change", RECORDED),
+        crash("worker::calling", 2, "search", "get status_change", RECORDED),
+        crash("worker::answered", 2, "search get", "get status_change", RECORDED),
+        crash("store::save_progress", 2, "search get", "get status_change", RECORDED),
+        crash("worker::progress_saved", 2, "search get", "status_change", RECORDED),
+        crash("worker::calling", 3, "search get", "status_change", RECORDED),
+        crash("worker::answered", 3, "search get status_change", "status_change get", RECORDED),
+        crash("worker::settling", 1, "search get status_change", "status_change get", RECORDED),
+        crash("store::settle", 1, "search get status_change", "status_change get", RECORDED),
+        crash("worker::settled", 1, "search get status_change", "", RECORDED),
     ];
-    check(journey, deaths).await;
+    check(scenario, crash_points).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_goes_on_where_it_died() {
-    let journey = Journey {
+    let scenario = Scenario {
         settings: &[],
         existed: false,
         before: Some(identify("m0", "u1", &Value::Null)),
         event: identify("m1", "u1", &json!({"city": "Rome"})),
         holds: |affiliate| affiliate.field("city") == "Rome",
     };
-    let deaths = [
-        dies("http::authenticated", 1, "", "edit", NOT_RECORDED),
-        dies("http::appending", 1, "", "edit", NOT_RECORDED),
-        dies("store::append", 1, "", "edit", NOT_RECORDED),
-        dies("http::appended", 1, "", "edit", RECORDED),
-        dies("worker::reading", 1, "", "edit", RECORDED),
-        dies("store::begin", 1, "", "edit", RECORDED),
-        dies("worker::begun", 1, "", "edit", RECORDED),
-        dies("worker::calling", 1, "", "edit", RECORDED),
-        dies("worker::answered", 1, "edit", "edit get", RECORDED),
-        dies("worker::settling", 1, "edit", "edit get", RECORDED),
-        dies("store::settle", 1, "edit", "edit get", RECORDED),
-        dies("worker::settled", 1, "edit", "", RECORDED),
+    let crash_points = [
+        crash("http::authenticated", 1, "", "edit", NOT_RECORDED),
+        crash("http::appending", 1, "", "edit", NOT_RECORDED),
+        crash("store::append", 1, "", "edit", NOT_RECORDED),
+        crash("http::appended", 1, "", "edit", RECORDED),
+        crash("worker::reading", 1, "", "edit", RECORDED),
+        crash("store::begin", 1, "", "edit", RECORDED),
+        crash("worker::begun", 1, "", "edit", RECORDED),
+        crash("worker::calling", 1, "", "edit", RECORDED),
+        crash("worker::answered", 1, "edit", "edit get", RECORDED),
+        crash("worker::settling", 1, "edit", "edit get", RECORDED),
+        crash("store::settle", 1, "edit", "edit get", RECORDED),
+        crash("worker::settled", 1, "edit", "", RECORDED),
     ];
-    check(journey, deaths).await;
+    check(scenario, crash_points).await;
 }
 
 /// Each row twice, and all rows beside each other: the answer waits for the outcome, so that none comes; and it is given at
 /// once, so that it may have come before the process died, and binds it then.
-async fn check<const ROWS: usize>(journey: Journey, deaths: [Death; ROWS]) {
-    let journey = Arc::new(journey);
+async fn check<const ROWS: usize>(scenario: Scenario, crash_points: [CrashPoint; ROWS]) {
+    let scenario = Arc::new(scenario);
     let mut rows = JoinSet::new();
-    for (death, wait) in deaths.into_iter().flat_map(|death| [(death, "30s"), (death, "0s")]) {
-        let journey = Arc::clone(&journey);
+    for (point, wait) in crash_points.into_iter().flat_map(|point| [(point, "30s"), (point, "0s")]) {
+        let scenario = Arc::clone(&scenario);
         rows.spawn(async move {
-            let stage = Stage::set(&journey).await;
-            let answer = stage.dies(&death, wait).await;
-            assert!(answer.is_none() || wait == "0s", "{death:?} answered {answer:?}");
-            assert!(answer.is_none() || death.again == RECORDED, "{death:?} answered {answer:?}, and not recorded");
-            assert!(answer.is_none_or(|status| status == 202), "{death:?} answered {answer:?}");
-            stage.goes_on(&death, answer.is_none()).await;
+            let stage = Stage::set(&scenario).await;
+            let answer = stage.crash(&point, wait).await;
+            assert!(answer.is_none() || wait == "0s", "{point:?} answered {answer:?}");
+            assert!(answer.is_none() || point.again == RECORDED, "{point:?} answered {answer:?}, and not recorded");
+            assert!(answer.is_none_or(|status| status == 202), "{point:?} answered {answer:?}");
+            stage.goes_on(&point, answer.is_none()).await;
         });
     }
     while let Some(row) = rows.join_next().await {
@@ -174,7 +180,7 @@ async fn check<const ROWS: usize>(journey: Journey, deaths: [Death; ROWS]) {
 
 /// A simulated Refersion and a store for one row.
 struct Stage<'a> {
-    journey: &'a Journey,
+    scenario: &'a Scenario,
     refersion: Refersion,
     folder: TempDir,
     /// How many calls were made before the row begins.
@@ -182,15 +188,15 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    async fn set(journey: &'a Journey) -> Self {
+    async fn set(scenario: &'a Scenario) -> Self {
         let refersion = Refersion::start().await;
-        if journey.existed {
+        if scenario.existed {
             let fields = [(Field::FirstName, "P"), (Field::LastName, "G"), (Field::Email, "u1@example.com")];
             refersion.sandbox.add(AffiliateStatus::Active, &fields.into_iter().collect()).expect("added");
         }
         let folder = tempfile::tempdir().expect("a folder");
-        let mut stage = Self { journey, refersion, folder, before: 0 };
-        if let Some(event) = &journey.before {
+        let mut stage = Self { scenario, refersion, folder, before: 0 };
+        if let Some(event) = &scenario.before {
             let process = stage.start(&[("SERVER_WAIT", "30s")]);
             assert_eq!(within(process.send(event)).await.expect("answered").brief(), "200 delivered");
             process.kill();
@@ -200,39 +206,39 @@ impl<'a> Stage<'a> {
     }
 
     fn start(&self, settings: &[(&str, &str)]) -> Process {
-        Process::start(&self.refersion.base_url, self.folder.path(), &[self.journey.settings, settings].concat())
+        Process::start(&self.refersion.base_url, self.folder.path(), &[self.scenario.settings, settings].concat())
     }
 
     /// Sends the event to a process that is to die; the status of the answer, if there was one.
-    async fn dies(&self, death: &Death, wait: &str) -> Option<u16> {
-        let passed = death.time - 1;
+    async fn crash(&self, point: &CrashPoint, wait: &str) -> Option<u16> {
+        let passed = point.time - 1;
         let action = if passed == 0 { "return".to_owned() } else { format!("{passed}*off->return") };
-        let armed = format!("{}={action}", death.at);
+        let armed = format!("{}={action}", point.at);
         let process = self.start(&[("SERVER_WAIT", wait), ("FAILPOINTS", &armed)]);
-        let answer = within(process.send(&self.journey.event)).await;
+        let answer = within(process.send(&self.scenario.event)).await;
         let (client, alive) = (http(), format!("{}/healthz", process.ops));
         within(poll_until(|| client.get(&alive).send(), Result::is_err)).await.expect_err("it is gone");
         let (status, logged) = process.ended().await;
         assert_eq!(status.signal(), Some(6), "it did not die at {armed}: {status}\n{logged}");
-        assert_eq!(self.calls(), death.made, "made before: {death:?}");
+        assert_eq!(self.calls(), point.made, "made before: {point:?}");
         answer.map(|answer| answer.status)
     }
 
     /// Starts the service again, sends again what was not answered, and looks at what became of it.
-    async fn goes_on(&self, death: &Death, send: bool) {
+    async fn goes_on(&self, point: &CrashPoint, send: bool) {
         let process = self.start(&[("SERVER_WAIT", "30s")]);
         if send {
-            let answer = within(process.send(&self.journey.event)).await.expect("answered");
-            assert_eq!(answer.brief(), death.again, "{death:?}");
+            let answer = within(process.send(&self.scenario.event)).await.expect("answered");
+            assert_eq!(answer.brief(), point.again, "{point:?}");
         }
         let ready = drained(&process).await;
         process.kill();
-        let all = [death.made, death.remain].into_iter().filter(|calls| !calls.is_empty()).collect::<Vec<_>>();
-        assert_eq!(self.calls(), all.join(" "), "made in all: {death:?}");
+        let all = [point.made, point.remain].into_iter().filter(|calls| !calls.is_empty()).collect::<Vec<_>>();
+        assert_eq!(self.calls(), all.join(" "), "made in all: {point:?}");
         assert_eq!(ready["dead_letters"], 0);
         let affiliates = self.refersion.sandbox.affiliates();
         assert_eq!(affiliates.len(), 1);
-        assert!((self.journey.holds)(&affiliates[0]), "{:?}", affiliates[0]);
+        assert!((self.scenario.holds)(&affiliates[0]), "{:?}", affiliates[0]);
         let created = |call: &CallRecord| call.operation == Operation::New && call.response["link"].is_string();
         assert!(self.refersion.sandbox.calls().iter().filter(|call| created(call)).count() <= 1);
     }

@@ -106,7 +106,7 @@ async fn a_replay_on_the_store_is_mapped_anew_and_delivered_after_pending_events
     let mut deployment = Deployment::open(&[]).await;
     deployment.send_dead_letter("m1", "u1").await;
     deployment.stop().await;
-    deployment.sandbox.revoke_key();
+    deployment.sandbox.revoke_api_key();
     deployment.start(&[AT_ONCE]);
     // It is of before the dead letter, so that the replayed one states the newer city.
     let mut older = identify("m2", "u1", &json!({"city": "Oslo"}));
@@ -116,7 +116,7 @@ async fn a_replay_on_the_store_is_mapped_anew_and_delivered_after_pending_events
     let ran = deployment.run(&["dead-letters", "replay", "--all", "--json"]).await;
     assert_eq!((ran.code, &*ran.out), (Some(0), "{\"id\":1,\"outcome\":\"replayed\",\"seq\":3}\n"), "{}", ran.err);
     assert_eq!(ran.err, "replayed 1 dead letter\n");
-    deployment.sandbox.restore_key();
+    deployment.sandbox.restore_api_key();
     deployment.start(&[("MAPPING_CUSTOM_FIELDS", r#"{ city = "77" }"#)]);
     deployment.until_drained().await;
     let affiliate = &deployment.sandbox.affiliates()[0];

@@ -154,7 +154,7 @@ async fn a_rejection_by_refersion_is_a_400_with_its_reason_and_the_event_is_a_de
 #[tokio::test]
 async fn a_rejected_key_is_a_401_and_the_event_is_delivered_once_the_key_works() {
     let service = Service::start(&[]).await;
-    service.refersion.sandbox.revoke_key();
+    service.refersion.sandbox.revoke_api_key();
     for (id, user) in [("1", "jo"), ("2", "al")] {
         let answer = send(&service, &identify(id, user, &json!({}))).await;
         assert_eq!(answer.brief(), "401 unauthorized");
@@ -165,7 +165,7 @@ async fn a_rejected_key_is_a_401_and_the_event_is_delivered_once_the_key_works()
     assert_eq!((ready.status, &ready.json()["pending"]), (200, &json!(2)));
     assert_eq!(ready.json()["refersion"], "halted: Refersion rejects the API key");
 
-    service.refersion.sandbox.restore_key();
+    service.refersion.sandbox.restore_api_key();
     service.refersion.until(|sandbox| sandbox.affiliates().len() == 2).await;
     service.until_drained().await;
     assert_eq!(service.ready().await.json()["refersion"], "ok");
@@ -232,7 +232,7 @@ async fn a_waiting_response_is_sent_at_once_when_the_api_key_is_rejected() {
         Refersion::with(SandboxSettings { latency: Duration::from_millis(400), ..SandboxSettings::default() }).await;
     let settings = [("SERVER_WAIT", "1h"), ("REFERSION_MAX_REQUESTS_PER_SECOND", "0.01")];
     let service = Service::on(refersion, &settings).await;
-    service.refersion.sandbox.revoke_key();
+    service.refersion.sandbox.revoke_api_key();
     let events = [("1", "jo"), ("2", "al")].map(|(id, user)| identify(id, user, &json!({})));
     let (first, second) = tokio::join!(send(&service, &events[0]), send(&service, &events[1]));
     assert_eq!([first.brief(), second.brief()], ["401 unauthorized"; 2]);

@@ -144,10 +144,10 @@ async fn a_pause_and_a_halt_show_while_they_last_and_are_counted() {
     until(&service, r#"oldest_pending_event_age_seconds{account="main"}"#, |age| age > 0.0).await;
 
     let service = Service::start(&[("DELIVERY_RETRY_MIN", "10ms"), ("DELIVERY_RETRY_MAX", "20ms")]).await;
-    service.refersion.sandbox.revoke_key();
+    service.refersion.sandbox.revoke_api_key();
     assert_eq!(service.send(&identify("1", "u1", &Value::Null)).await.brief(), "401 unauthorized");
     check(&service, &[(r#"circuit_breaker_state{account="main",state="halted"}"#, 1.0)]).await;
-    service.refersion.sandbox.restore_key();
+    service.refersion.sandbox.restore_api_key();
     service.until_drained().await;
     check(
         &service,

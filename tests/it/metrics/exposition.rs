@@ -53,9 +53,9 @@ async fn every_series_exists_from_the_first_scrape() {
     assert_eq!(send(json!({"type": "identify", "userId": "u2"})).await, "400 rejected");
     assert_eq!(send(json!([5, {"type": "delete", "userId": "u1", "messageId": "2"}])).await, "202 accepted");
     service.until_drained().await;
-    service.refersion.sandbox.revoke_key();
+    service.refersion.sandbox.revoke_api_key();
     assert_eq!(send(identify("3", "u3", &json!({}))).await, "401 unauthorized");
-    service.refersion.sandbox.restore_key();
+    service.refersion.sandbox.restore_api_key();
     service.until_drained().await;
     assert_eq!(Answer::to(http().post(service.url("/segment")).body("{}")).await.status, 401);
     let after = scrape(&service).await.text;

@@ -63,7 +63,7 @@ async fn an_outage_costs_one_call_in_each_pause() {
 #[tokio::test]
 async fn a_rejected_key_halts_the_account_which_goes_on_by_itself_once_it_works() {
     let service = Service::start(&[]).await;
-    service.refersion.sandbox.revoke_key();
+    service.refersion.sandbox.revoke_api_key();
     let answer = service.send(&identify("m1", "u1", &Value::Null)).await;
     assert_eq!(answer.brief(), "401 unauthorized");
     assert!(answer.message().starts_with("Refersion rejected the API key"), "{}", answer.message());
@@ -78,7 +78,7 @@ async fn a_rejected_key_halts_the_account_which_goes_on_by_itself_once_it_works(
     assert_eq!(probed.remove(0), "new");
     assert!(probed.iter().all(|operation| *operation == "list"), "{probed:?}");
 
-    service.refersion.sandbox.restore_key();
+    service.refersion.sandbox.restore_api_key();
     service.until_drained().await;
     assert_eq!(service.refersion.sandbox.affiliates().len(), 2, "kept, and delivered by themselves");
     assert_eq!(service.ready().await.json()["refersion"], "ok");
@@ -95,7 +95,7 @@ async fn a_key_that_many_calls_find_rejected_is_probed_soon() {
     let of = |user: u32| identify(&format!("m{user}"), &format!("u{user}"), &Value::Null);
     service.send(&Value::Array((0..16).map(of).collect())).await;
     service.until_drained().await; // sixteen successes raise the concurrency limit to sixteen
-    service.refersion.sandbox.revoke_key();
+    service.refersion.sandbox.revoke_api_key();
     service.send(&Value::Array((16..32).map(of).collect())).await;
     service.refersion.until(|sandbox| sandbox.calls_total() >= 33).await;
     assert_eq!(service.refersion.operations()[32], "list");

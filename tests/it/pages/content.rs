@@ -61,14 +61,14 @@ async fn the_overview_says_what_happened_and_why_events_were_refused() {
 #[tokio::test]
 async fn the_overview_says_which_account_is_halted_and_why_and_that_it_is_well_again() {
     let service = Service::on(Refersion::start().await, &[("SERVER_WAIT", "0s")]).await;
-    service.refersion.sandbox.revoke_key();
+    service.refersion.sandbox.revoke_api_key();
     service.send(&identify("m1", "u1", &json!({}))).await;
     let says =
         |text: &'static str| within(poll_until(|| get(&service, "/"), move |page: &Answer| page.text.contains(text)));
     says("Account main is halted: Refersion rejects the API key. Events are kept and delivered once the key works")
         .await;
     assert!(get(&service, "/accounts/main").await.text.contains("deliveries pause or are halted"));
-    service.refersion.sandbox.restore_key();
+    service.refersion.sandbox.restore_api_key();
     says("All is well: events are accepted and delivered.").await;
 }
 

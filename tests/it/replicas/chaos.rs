@@ -88,9 +88,9 @@ async fn run(name: &str, disruptions: usize, kinds: &[Disruption], faults: bool)
     run.announce();
     let (enough, until) = watch::channel(false);
     let answered = watch::Sender::new(0);
-    let patience = Duration::from_secs(2);
+    let timeout = Duration::from_secs(2);
     let world =
-        World { sandbox: refersion.clone(), servers: addresses, patience, answered: answered.clone(), enough: until };
+        World { sandbox: refersion.clone(), servers: addresses, timeout, answered: answered.clone(), enough: until };
     let mut senders: JoinSet<(usize, Story)> = (0..USERS)
         .map(|user| {
             let world = world.clone();
@@ -118,7 +118,7 @@ async fn run(name: &str, disruptions: usize, kinds: &[Disruption], faults: bool)
         effects.read(&refersion);
         run.wake_up();
     }
-    refersion.restore_key();
+    refersion.restore_api_key();
     enough.send_replace(true);
     let mut stories = BTreeMap::new();
     while let Some(ended) = within(senders.join_next()).await {

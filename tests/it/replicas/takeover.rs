@@ -2,7 +2,7 @@
 //! the remaining calls, and only those; what the old owner had prepared is not sent, and what it is answered is not settled.
 
 use super::cluster::{Cluster, post};
-use crate::crash::points::{Death, Journey, creation};
+use crate::crash::points::{CrashPoint, Scenario, creation};
 use crate::support::process::Process;
 use crate::support::{Answer, poll_until, within};
 use futures_util::StreamExt;
@@ -29,11 +29,11 @@ async fn another_process_goes_on_where_the_owner_froze_and_the_old_owner_does_no
 
 /// Rows, four at a time: each has two processes.
 async fn each_step(failure: Failure) {
-    let (journey, deaths) = creation();
-    let journey = Arc::new(journey);
-    let rows = futures_util::stream::iter(deaths).map(|death| {
-        let journey = Arc::clone(&journey);
-        tokio::spawn(async move { row(&journey, &death, failure).await })
+    let (scenario, crash_points) = creation();
+    let scenario = Arc::new(scenario);
+    let rows = futures_util::stream::iter(crash_points).map(|point| {
+        let scenario = Arc::clone(&scenario);
+        tokio::spawn(async move { row(&scenario, &point, failure).await })
     });
     let rows: Vec<_> = rows.buffer_unordered(4).collect().await;
     for row in rows {
@@ -41,17 +41,17 @@ async fn each_step(failure: Failure) {
     }
 }
 
-async fn row(journey: &Journey, death: &Death, failure: Failure) {
+async fn row(scenario: &Scenario, point: &CrashPoint, failure: Failure) {
     let Some(cluster) = Cluster::start().await else { return };
     let action = if failure == Failure::Dies { "return" } else { "1*return(freeze)" };
-    let passed = death.time - 1;
-    let armed = format!("{}={}{action}", death.at, if passed == 0 { String::new() } else { format!("{passed}*off->") });
-    let mut processes = cluster.processes_with_owner(2, journey.settings, &[("FAILPOINTS", &armed)]).await;
+    let passed = point.time - 1;
+    let armed = format!("{}={}{action}", point.at, if passed == 0 { String::new() } else { format!("{passed}*off->") });
+    let mut processes = cluster.processes_with_owner(2, scenario.settings, &[("FAILPOINTS", &armed)]).await;
     let owner = processes.remove(0);
-    let request = send(&owner, journey);
+    let request = send(&owner, scenario);
     within(poll_until(|| std::future::ready(owner.is_frozen() || owner.has_ended()), |ended| *ended)).await;
-    let calls = [death.made, death.remain];
-    taken_over(&cluster, journey, calls, &processes[0]).await;
+    let calls = [point.made, point.remain];
+    taken_over(&cluster, scenario, calls, &processes[0]).await;
     if failure == Failure::Freezes {
         wakes_up(&cluster, owner, calls, request).await;
     }
@@ -67,11 +67,11 @@ const IN_FLIGHT: [([&str; 2], bool); 4] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_process_goes_on_where_the_owner_died_or_froze_while_a_call_was_in_flight() {
-    let journey = Arc::new(creation().0);
+    let scenario = Arc::new(creation().0);
     let rows = IN_FLIGHT.into_iter().flat_map(|row| [(row, Failure::Dies), (row, Failure::Freezes)]);
     let rows = futures_util::stream::iter(rows).map(|((calls, effect), failure)| {
-        let journey = Arc::clone(&journey);
-        tokio::spawn(async move { while_in_flight(&journey, calls, effect, failure).await })
+        let scenario = Arc::clone(&scenario);
+        tokio::spawn(async move { while_in_flight(&scenario, calls, effect, failure).await })
     });
     let rows: Vec<_> = rows.buffer_unordered(4).collect().await;
     for row in rows {
@@ -79,40 +79,40 @@ async fn another_process_goes_on_where_the_owner_died_or_froze_while_a_call_was_
     }
 }
 
-async fn while_in_flight(journey: &Journey, calls: [&'static str; 2], effect: bool, failure: Failure) {
+async fn while_in_flight(scenario: &Scenario, calls: [&'static str; 2], effect: bool, failure: Failure) {
     let Some(cluster) = Cluster::start().await else { return };
-    let mut processes = cluster.processes_with_owner(2, journey.settings, &[]).await;
+    let mut processes = cluster.processes_with_owner(2, scenario.settings, &[]).await;
     let owner = processes.remove(0);
     let before = calls[0].split(' ').count() - 1;
     cluster.refersion.sandbox.script((0..before).map(|_| Fault::Pass).chain([Fault::Hang { effect }]));
-    let request = send(&owner, journey);
+    let request = send(&owner, scenario);
     cluster.refersion.until(|sandbox| sandbox.calls_total() > before as u64).await;
     if failure == Failure::Dies {
         owner.kill();
-        taken_over(&cluster, journey, calls, &processes[0]).await;
+        taken_over(&cluster, scenario, calls, &processes[0]).await;
     } else {
         owner.signal("STOP");
-        taken_over(&cluster, journey, calls, &processes[0]).await;
+        taken_over(&cluster, scenario, calls, &processes[0]).await;
         wakes_up(&cluster, owner, calls, request).await;
     }
 }
 
 /// Sends the event to the owner; nobody waits for the answer.
-fn send(owner: &Process, journey: &Journey) -> JoinHandle<Option<Answer>> {
-    let (server, event) = (owner.server.clone(), journey.event.clone());
+fn send(owner: &Process, scenario: &Scenario) -> JoinHandle<Option<Answer>> {
+    let (server, event) = (owner.server.clone(), scenario.event.clone());
     tokio::spawn(async move { post(&server, &event).await })
 }
 
 /// The owner is gone after the first of these calls: the sender gives up waiting, and sends the event to this process, which makes the
 /// other calls.
-async fn taken_over(cluster: &Cluster, journey: &Journey, calls: [&str; 2], process: &Process) {
+async fn taken_over(cluster: &Cluster, scenario: &Scenario, calls: [&str; 2], process: &Process) {
     assert_eq!(cluster.calls(), calls[0], "made before: {calls:?}");
-    let answer = within(post(&process.server, &journey.event)).await.expect("answered");
+    let answer = within(post(&process.server, &scenario.event)).await.expect("answered");
     assert!([202, 200].contains(&answer.status), "{calls:?}: {}", answer.text);
     cluster.drained().await;
     assert_eq!(cluster.calls(), joined(calls), "made in all");
     let affiliates = cluster.refersion.sandbox.affiliates();
-    assert!(affiliates.len() == 1 && (journey.holds)(&affiliates[0]), "{calls:?}: {affiliates:?}");
+    assert!(affiliates.len() == 1 && (scenario.holds)(&affiliates[0]), "{calls:?}: {affiliates:?}");
 }
 
 /// The old owner goes on: it makes no call, settles nothing, and ends in order.

@@ -74,8 +74,8 @@ async fn pending_events_become_dead_letters_in_portions_with_what_they_went_thro
             let bodies: Vec<_> = letters.iter().map(|letter| letter.body.as_deref().unwrap_or("-")).collect();
             assert_eq!(bodies, ["a", "b", "c"], "in log order");
             assert!(letters.iter().all(|letter| (&*letter.account, &*letter.code) == ("gone", "account_gone")));
-            let told: Vec<_> = letters[0].history.iter().map(|attempt| attempt.at.0).collect();
-            assert_eq!((letters[0].failures, told, letters[0].died_at), (1, vec![8, 9], Timestamp(9)));
+            let times: Vec<_> = letters[0].history.iter().map(|attempt| attempt.at.0).collect();
+            assert_eq!((letters[0].failures, times, letters[0].died_at), (1, vec![8, 9], Timestamp(9)));
             assert_eq!(store.names().await, ["of main"], "another account keeps its own");
             let record = store.store().event_record(first.0).await.expect("read").expect("in the ledger");
             let outcome = OutcomeCode::AccountGone.as_str();
@@ -132,7 +132,7 @@ async fn moved_dead_letters_are_appended_to_the_other_account_in_the_order_of_th
                 (["waits", "a", "b"].map(str::to_owned).to_vec(), (3, 0))
             );
             let first = store.entries().await[1].clone();
-            assert_eq!((first.attempted, first.retry, first.keys.len()), (false, None, 2));
+            assert_eq!((first.attempted, first.retry, first.lane_keys.len()), (false, None, 2));
             let begun = store.look_at(first.seq).await;
             assert_eq!((name(&begun).as_str(), begun.received_at, begun.interrupted), ("a", Timestamp(3), false));
             assert!(store.is_duplicate("a").await, "its new id is known");

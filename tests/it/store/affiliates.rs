@@ -36,7 +36,7 @@ async fn an_affiliate_is_remembered_with_everything_known_of_it() {
             let user = format!("u{n}");
             let keys = store.keys(&[&user]);
             let change = AffiliateChanges {
-                remember: Some(Remember { known: known.clone(), keys }),
+                remember: Some(Remember { known: known.clone(), user_keys: keys }),
                 ..AffiliateChanges::default()
             };
             store.teach(&format!("a{n}"), &[&user], change).await;
@@ -54,7 +54,7 @@ async fn an_id_is_kept_when_a_later_answer_does_not_have_it() {
         let keys = store.keys(&["u1"]);
         store.teach("a", &["u1"], remember("code", keys.clone())).await;
         let known = Known { id: None, origin: Origin::Found, ..known("code") };
-        let remember = Some(Remember { known, keys });
+        let remember = Some(Remember { known, user_keys: keys });
         store.teach("b", &["u1"], AffiliateChanges { remember, ..AffiliateChanges::default() }).await;
         let known = memory(store, "c", &["u1"]).await.by_user_id.expect("remembered");
         assert_eq!((known.id, known.origin), (Some(AffiliateId(7)), Origin::Found));
@@ -234,7 +234,10 @@ async fn email_conflicts_are_listed_in_portions_while_they_last() {
         let conflicting = |code: &str| {
             let mut known = known(code);
             known.sent.record_taken_email(&hash, "taken@x.io");
-            AffiliateChanges { remember: Some(Remember { known, keys: Vec::new() }), ..AffiliateChanges::default() }
+            AffiliateChanges {
+                remember: Some(Remember { known, user_keys: Vec::new() }),
+                ..AffiliateChanges::default()
+            }
         };
         for n in 0..5 {
             store.teach(&n.to_string(), &["u1"], conflicting(&format!("c{n}"))).await;

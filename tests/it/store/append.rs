@@ -17,7 +17,7 @@ async fn an_appended_event_is_complete_after_a_restart() {
         let begun = store.begin(seq).await;
         assert_eq!((begun.seq, begun.id, begun.received_at), (seq, store.id("a"), Timestamp(41)));
         assert_eq!(begun.body.expect("readable"), b"raw \0 bytes");
-        assert_eq!(begun.keys, store.keys(&["u1", "u1@x.io"]));
+        assert_eq!(begun.user_keys, store.keys(&["u1", "u1@x.io"]));
         assert_eq!((begun.failures, begun.interrupted, begun.failing_for.as_millis()), (0, false, 0));
     })
     .await;

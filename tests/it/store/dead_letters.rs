@@ -180,7 +180,7 @@ async fn a_replay_is_appended_after_all_pending_events_and_begins_anew_except_fo
         for _ in 0..2 {
             assert_eq!(store.names().await, ["waits", "first", "second", "last"], "in the order of their ids");
             let again = store.entries().await.remove(1);
-            assert_eq!(again.keys, store.keys(&["u1"]).into_iter().map(LaneKey::User).collect::<Vec<_>>());
+            assert_eq!(again.lane_keys, store.keys(&["u1"]).into_iter().map(LaneKey::User).collect::<Vec<_>>());
             assert_eq!((again.attempted, again.retry), (false, None));
             let begun = store.look_at(again.seq).await;
             assert_eq!((name(&begun).as_str(), begun.failures, begun.interrupted), ("first", 0, false));

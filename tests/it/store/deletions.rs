@@ -194,7 +194,7 @@ async fn all_of_many_moments_that_have_passed_are_removed() {
         let before = Retention { deletions: Timestamp(21), ..Retention::default() };
         store.store().compact(before).await.expect("compacted");
         let key = |user: &str| key(store.store().hash_key(), &store.account, user);
-        let event = |user: &String| NewEvent { keys: vec![key(user)], ..store.event(user, &[], 0) };
+        let event = |user: &String| NewEvent { user_keys: vec![key(user)], ..store.event(user, &[], 0) };
         let appended = store.store().append(users.iter().map(event).collect()).await.expect("appended");
         let units: Vec<Unit> = appended.into_iter().map(|one| Unit::of(accepted(one))).collect();
         let begun = store.begin_units(&units).await;

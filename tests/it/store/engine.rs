@@ -256,7 +256,7 @@ impl TestStore {
             account: self.account.clone(),
             id: self.id(name),
             former_id: None,
-            keys: self.keys(users),
+            user_keys: self.keys(users),
             known_users_only: None,
             source: None,
             body: name.as_bytes().to_vec(),
@@ -403,7 +403,7 @@ pub fn known(code: &str) -> Known {
 
 /// The affiliate `code` is to be remembered under `keys`.
 pub fn remember(code: &str, keys: Vec<UserKey>) -> AffiliateChanges {
-    AffiliateChanges { remember: Some(Remember { known: known(code), keys }), ..AffiliateChanges::default() }
+    AffiliateChanges { remember: Some(Remember { known: known(code), user_keys: keys }), ..AffiliateChanges::default() }
 }
 
 /// The user with these keys is to be erased.

@@ -61,7 +61,7 @@ async fn a_delivered_body_is_nowhere_on_disk_although_reads_run() {
                 let units: Vec<Unit> = entries.iter().map(|entry| Unit::of(entry.seq)).collect();
                 log.begin(&account, &units).await.expect("begun");
                 log.release(&units.iter().map(|unit| unit.head).collect::<Vec<_>>());
-                log.kept_keys().await.expect("read");
+                log.kept_api_keys().await.expect("read");
                 tokio::task::yield_now().await;
             }
         });

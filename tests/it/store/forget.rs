@@ -119,8 +119,8 @@ async fn a_user_is_found_among_many_others() {
     every(async |store| {
         let mut events: Vec<NewEvent> =
             (0..11_000).map(|n| store.event(&n.to_string(), &[&format!("u{n}")], 0)).collect();
-        events[3].keys = store.keys(&["first", "both@x.io"]);
-        events[10_997].keys = store.keys(&["last", "both@x.io"]);
+        events[3].user_keys = store.keys(&["first", "both@x.io"]);
+        events[10_997].user_keys = store.keys(&["last", "both@x.io"]);
         store.store().append(events).await.expect("appended");
         let forgotten = forget(store, &["last"]).await;
         assert_eq!((forgotten.events, store.counts()), (2, (10_998, 2)), "first, too, which only a second look finds");

@@ -97,7 +97,7 @@ async fn filters_choose_by_account_user_and_moment_and_settled_events_are_not_sh
 async fn a_filter_that_fits_few_of_many_pending_events_ends_all_the_same() {
     every(async |store| {
         let mut events: Vec<_> = (0..2_500).map(|n| store.event(&n.to_string(), &[&format!("u{n}")], 0)).collect();
-        events[2_300].keys = store.keys(&["searched"]);
+        events[2_300].user_keys = store.keys(&["searched"]);
         let appended = store.store().append(events).await.expect("appended");
         let expected = super::engine::accepted(appended[2_300]).0;
         let user = Some(*store.keys(&["searched"])[0].bytes());

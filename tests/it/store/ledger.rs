@@ -14,7 +14,7 @@ fn refused(store: &TestStore, name: &str, users: &[&str], at: i64) -> AnsweredEv
     AnsweredEvent {
         account: store.account.clone(),
         id: store.id(name),
-        keys: store.keys(users),
+        user_keys: store.keys(users),
         source: SourceId::parse("kqhTW1TtBqa2xnrtx9uPMb"),
         received_at: Timestamp(at),
         outcome: OutcomeCode::MissingEmail,

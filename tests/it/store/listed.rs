@@ -11,7 +11,7 @@ fn listed(store: &TestStore, code: &str, email: &str) -> Remember {
     let mut sent = SentAttributes::default();
     sent.record_status(store.store().hash_key(), AffiliateStatus::Pending, Timestamp::OLDEST);
     let known = Known { code: AffiliateCode(code.to_owned()), id: None, origin: Origin::Found, sent };
-    Remember { known, keys: store.keys(&[email]) }
+    Remember { known, user_keys: store.keys(&[email]) }
 }
 
 /// Stores a page; returns whom it added.

@@ -165,7 +165,7 @@ async fn the_deletion_of_a_user_is_found_as_long_as_it_is_kept() {
 async fn fill(store: &TestStore, events: usize, of_u: &[usize]) -> Vec<i64> {
     let mut all: Vec<_> = (0..events).map(|n| store.event(&format!("e{n}"), &[&format!("u{n}")], 1)).collect();
     for n in of_u {
-        all[*n].keys = store.keys(&["u", "u@x.io"]);
+        all[*n].user_keys = store.keys(&["u", "u@x.io"]);
     }
     let appended = store.store().append(all).await.expect("appended");
     of_u.iter().map(|n| accepted(appended[*n]).0).collect()

@@ -210,7 +210,7 @@ async fn a_known_user_is_known_and_a_forgotten_one_is_not() {
         let known = memory.by_user_id.or(memory.by_email);
         let known = known.as_ref().map(|known| (known.code.0.as_str(), known.id.map(|id| id.0), known.origin));
         assert_eq!(known, expected, "{user}");
-        let lanes = store.entries().await.into_iter().find(|entry| entry.seq == seq).expect("it waits").keys;
+        let lanes = store.entries().await.into_iter().find(|entry| entry.seq == seq).expect("it waits").lane_keys;
         assert_eq!(lanes.len(), 1 + usize::from(expected.is_some()), "{user}: its key, and the affiliate it leads to");
     }
 }
@@ -220,7 +220,7 @@ async fn an_affiliate_without_keys_is_found_again_by_its_code() {
     let store = migrated();
     let [learned, account] = [store.append("a", &["k6"]).await, store.append("b", &["k6"]).await];
     let known = refersion_destination::delivery::Known { id: None, ..super::engine::known("without keys") };
-    let remember = Some(refersion_destination::store::Remember { known, keys: store.keys(&["k6"]) });
+    let remember = Some(refersion_destination::store::Remember { known, user_keys: store.keys(&["k6"]) });
     let changes = refersion_destination::store::AffiliateChanges { remember, ..Default::default() };
     store.store().settle(&store.account, &super::engine::unit(&[learned]), done(), changes).await.expect("settled");
     let known = store.begin(account).await.memory.by_user_id.expect("known");
@@ -283,7 +283,7 @@ async fn to_forget_a_user_reaches_migrated_rows() {
 #[tokio::test]
 async fn sealed_keys_are_as_they_were() {
     let store = migrated();
-    let mut kept = store.store().kept_keys().await.expect("read");
+    let mut kept = store.store().kept_api_keys().await.expect("read");
     kept.sort_by(|a, b| a.account.cmp(&b.account));
     let kept: Vec<_> = kept.iter().map(|key| (key.account.as_str(), key.blob.as_slice())).collect();
     assert_eq!(kept, [("key-0123456789abcdef", &b"\0sealed one"[..]), ("key-fedcba9876543210", b"sealed two")]);

@@ -164,7 +164,7 @@ async fn a_former_delete_can_be_sent_again_once_its_window_has_passed() {
 async fn dead_letters_sealed_keys_and_health_are_as_they_were() {
     let store = migrated();
     assert_eq!(store.replay(&[Seq(8), Seq(9)]).await, [(8, Replay::Replayed), (9, Replay::Erased)]);
-    let kept = store.store().kept_keys().await.expect("read");
+    let kept = store.store().kept_api_keys().await.expect("read");
     assert_eq!(
         kept.iter().map(|key| (key.account.as_str(), &key.blob[..])).collect::<Vec<_>>(),
         [("key-0123456789abcdef", &b"\0sealed one"[..])]

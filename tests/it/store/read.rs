@@ -108,12 +108,12 @@ async fn an_entry_has_the_keys_of_its_user_and_the_affiliates_they_lead_to() {
         for (entry, (keys, affiliates)) in store.entries().await.into_iter().zip(&table) {
             let mut expected = users(store.keys(keys));
             expected.extend(affiliates);
-            assert_eq!(entry.keys, expected, "{keys:?}");
+            assert_eq!(entry.lane_keys, expected, "{keys:?}");
             assert_eq!((entry.attempted, entry.followers, entry.retry), (false, vec![], None));
         }
         store.teach("forget", &["u2"], forget("one")).await;
         let first = &store.entries().await[0];
-        assert_eq!(first.keys, users(store.keys(&["u1"])), "links are as of the moment of reading");
+        assert_eq!(first.lane_keys, users(store.keys(&["u1"])), "links are as of the moment of reading");
     })
     .await;
 }
@@ -124,7 +124,7 @@ async fn keys_of_two_kinds_and_of_two_accounts_lead_nowhere_together() {
     every(async |store| {
         store.teach("a", &["u1"], remember("one", store.keys(&["u1"]))).await;
         let [UserKey::UserId(bytes)] = store.keys(&["u1"])[..] else { panic!("a userId") };
-        let as_email = NewEvent { keys: vec![UserKey::Email(bytes)], ..store.event("b", &[], 0) };
+        let as_email = NewEvent { user_keys: vec![UserKey::Email(bytes)], ..store.event("b", &[], 0) };
         let b = accepted(store.try_append(as_email).await);
         assert_eq!(store.begin(b).await.memory.by_email, None);
         let c = store.append("c", &["u1"]).await;

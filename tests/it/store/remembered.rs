@@ -157,7 +157,7 @@ async fn events_of_both_keys_share_a_lane() {
         let lane = LaneKey::Affiliate(AffiliateKey(*user.bytes()));
         let shared = async |store: &TestStore| {
             let entries = store.entries().await;
-            entries.iter().map(|entry| entry.keys.contains(&lane)).collect::<Vec<_>>()
+            entries.iter().map(|entry| entry.lane_keys.contains(&lane)).collect::<Vec<_>>()
         };
         store.append("a", &["u1"]).await;
         store.append("b", &["u1@x.io"]).await;

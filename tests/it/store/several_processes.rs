@@ -9,7 +9,7 @@ use crate::support::postgres_proxy::{Cut, Proxy};
 use crate::support::{poll_until, within};
 use futures_util::future::join_all;
 use refersion_destination::delivery::Memory;
-use refersion_destination::domain::{AccountName, SealedKey, Seq};
+use refersion_destination::domain::{AccountName, SealedApiKey, Seq};
 use refersion_destination::scheduling::Unit;
 use refersion_destination::store::{
     AffiliateChanges, Appended, Begun, Change, Maintenance, NewEvent, Store, StoreError,
@@ -101,13 +101,13 @@ async fn a_process_that_does_not_own_the_account_changes_nothing_of_its_events()
 #[tokio::test]
 async fn a_process_that_stores_an_api_key_notifies_the_others() {
     let Some((one, other)) = two_processes().await else { return };
-    let key = SealedKey { account: one.account.clone(), blob: b"sealed".to_vec() };
-    one.store().keep_keys(vec![key.clone()]).await.expect("kept");
-    assert_eq!(within(other.changed()).await, Change::Keys);
-    assert_eq!(other.kept_keys().await, Ok(vec![key.clone()]), "it was committed before");
-    assert_eq!(one.store().remove_key(&key.account).await, Ok(true));
-    assert_eq!(within(other.changed()).await, Change::Keys, "removed, too");
-    assert_eq!(other.kept_keys().await, Ok(vec![]));
+    let key = SealedApiKey { account: one.account.clone(), blob: b"sealed".to_vec() };
+    one.store().keep_api_keys(vec![key.clone()]).await.expect("kept");
+    assert_eq!(within(other.changed()).await, Change::ApiKeys);
+    assert_eq!(other.kept_api_keys().await, Ok(vec![key.clone()]), "it was committed before");
+    assert_eq!(one.store().remove_api_key(&key.account).await, Ok(true));
+    assert_eq!(within(other.changed()).await, Change::ApiKeys, "removed, too");
+    assert_eq!(other.kept_api_keys().await, Ok(vec![]));
 }
 
 /// Also of a process that has never appended to the account.

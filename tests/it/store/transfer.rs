@@ -6,7 +6,7 @@ use super::engine::{
     together, unit,
 };
 use refersion_destination::delivery::OutcomeCode;
-use refersion_destination::domain::{AccountName, SealedKey, SentAttributes, Seq, SourceId, Timestamp};
+use refersion_destination::domain::{AccountName, SealedApiKey, SentAttributes, Seq, SourceId, Timestamp};
 use refersion_destination::scheduling::Unit;
 use refersion_destination::store::transfer::{
     ColumnValue, Identity, Table, TableCounts, TransferSource, TransferTarget, transfer,
@@ -16,19 +16,19 @@ use refersion_destination::store::{
     PostgresUrl, Retention, SqliteSource, SqliteTarget, StoreError, TraitsChange,
 };
 
-/// Where a store is.
+/// The location of a store.
 #[derive(Clone)]
-enum Place {
+enum Location {
     File(Sqlite),
     Schema(Postgres),
 }
 
-impl Place {
+impl Location {
     fn file() -> Self {
         Self::File(Sqlite::new())
     }
 
-    /// An empty place of each kind that there is here.
+    /// An empty location for each engine that is available.
     fn every() -> Vec<Self> {
         [Self::file()].into_iter().chain(Postgres::new().map(Self::Schema)).collect()
     }
@@ -64,7 +64,7 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-async fn transfer_all(from: &Place, to: &Place) -> Result<TableCounts, String> {
+async fn transfer_all(from: &Location, to: &Location) -> Result<TableCounts, String> {
     transfer(&mut *from.source().await?, to.target().await?, |_, _| ()).await.map_err(text)
 }
 
@@ -110,8 +110,8 @@ async fn fill(store: &mut TestStore) {
     store.store().forget(&store.account, &store.keys(&["u6"]), Timestamp(7)).await.expect("forgotten");
     let of_another = NewEvent { account: another(), ..store.event("of another", &["u7"], 3) };
     store.try_append(of_another).await;
-    let key = SealedKey { account: another(), blob: b"\0sealed".to_vec() };
-    store.store().keep_keys(vec![key]).await.expect("kept");
+    let key = SealedApiKey { account: another(), blob: b"\0sealed".to_vec() };
+    store.store().keep_api_keys(vec![key]).await.expect("kept");
     store.use_account(&another()).await;
     store.store().save_health(&another(), r#"{"paused":1}"#.to_owned()).await.expect("saved");
     store.use_account(&AccountName::main()).await;
@@ -138,15 +138,15 @@ async fn contents(store: &mut TestStore) -> Vec<String> {
     for letter in &letters {
         seen.push(format!("{:?}", all.dead_letter(letter.id).await));
     }
-    seen.push(format!("{:?}", all.kept_keys().await));
+    seen.push(format!("{:?}", all.kept_api_keys().await));
     seen.push(format!("{:?}", all.measure().await.map(|measured| measured.remembered)));
     seen
 }
 
 #[tokio::test]
 async fn a_store_that_was_moved_holds_the_same_and_goes_on_with_the_next_seq() {
-    for from in Place::every() {
-        for to in Place::every() {
+    for from in Location::every() {
+        for to in Location::every() {
             let mut store = from.open().await;
             if store.counts() == (0, 0) {
                 fill(&mut store).await;
@@ -175,8 +175,8 @@ async fn a_store_that_was_moved_holds_the_same_and_goes_on_with_the_next_seq() {
 
 #[tokio::test]
 async fn the_ledger_moves_and_an_id_that_was_forgotten_stays_forgotten() {
-    for from in Place::every() {
-        for to in Place::every() {
+    for from in Location::every() {
+        for to in Location::every() {
             let store = from.open().await;
             if store.counts() == (0, 0) {
                 for (name, at) in [("early", 1), ("waits", 2), ("late", 9)] {
@@ -188,7 +188,7 @@ async fn the_ledger_moves_and_an_id_that_was_forgotten_stays_forgotten() {
                 store.store().recorded().record(AnsweredEvent {
                     account: store.account.clone(),
                     id: store.id("refused"),
-                    keys: store.keys(&["u1"]),
+                    user_keys: store.keys(&["u1"]),
                     source: SourceId::parse("web"),
                     received_at: Timestamp(9),
                     outcome: OutcomeCode::TooLarge,
@@ -218,8 +218,8 @@ async fn the_ledger_moves_and_an_id_that_was_forgotten_stays_forgotten() {
 
 #[tokio::test]
 async fn a_file_in_use_and_a_target_that_holds_something_are_refused() {
-    for to in Place::every() {
-        let (from, other) = (Place::file(), to.open().await);
+    for to in Location::every() {
+        let (from, other) = (Location::file(), to.open().await);
         let store = from.open().await;
         store.append("a", &["u1"]).await;
         other.append("b", &["u1"]).await;
@@ -241,9 +241,9 @@ async fn a_file_in_use_and_a_target_that_holds_something_are_refused() {
 #[tokio::test]
 async fn a_database_in_use_is_refused_as_a_source_and_as_a_target() {
     let Some(schema) = Postgres::new() else { return };
-    let (file, database) = (Place::file(), Place::Schema(schema.clone()));
-    for place in [&file, &database] {
-        place.open().await.store().close().await;
+    let (file, database) = (Location::file(), Location::Schema(schema.clone()));
+    for location in [&file, &database] {
+        location.open().await.store().close().await;
     }
     let (client, connection) = tokio_postgres::connect(schema.url(), tokio_postgres::NoTls).await.expect("connected");
     tokio::spawn(connection);
@@ -273,13 +273,13 @@ async fn a_database_in_use_is_refused_as_a_source_and_as_a_target() {
 
 #[tokio::test]
 async fn a_damaged_row_is_named_and_the_target_stays_empty() {
-    for to in Place::every() {
+    for to in Location::every() {
         let file = Sqlite::new();
         let store = TestStore::on(&file);
         store.append("a", &["u1"]).await;
         store.store().close().await;
         file.connection().execute("UPDATE bodies SET body = 7", []).expect("damaged");
-        let damaged = transfer_all(&Place::File(file), &to).await.expect_err("damaged");
+        let damaged = transfer_all(&Location::File(file), &to).await.expect_err("damaged");
         assert_eq!(damaged, "a part of the store is damaged: bodies.body of the row 1");
         assert_eq!(to.open().await.counts(), (0, 0));
     }
@@ -311,8 +311,8 @@ impl TransferSource for Miscounted {
 
 #[tokio::test]
 async fn counts_that_differ_are_reported_and_nothing_is_moved() {
-    for to in Place::every() {
-        let from = Place::file();
+    for to in Location::every() {
+        let from = Location::file();
         let store = from.open().await;
         store.teach("known", &["u1"], remember("one", store.keys(&["u1"]))).await;
         store.store().close().await;
@@ -327,7 +327,7 @@ async fn counts_that_differ_are_reported_and_nothing_is_moved() {
 /// More rows than are moved at once, with keys in an order of their own.
 #[tokio::test]
 async fn every_portion_is_moved() {
-    let mut from = Place::file();
+    let mut from = Location::file();
     let store = from.open().await;
     let events: Vec<_> = (0..11_000).map(|n| store.event(&n.to_string(), &[&format!("u{n}")], 0)).collect();
     store.store().append(events).await.expect("appended");
@@ -339,7 +339,7 @@ async fn every_portion_is_moved() {
     store.store().close().await;
     drop(store);
     // From the file to the database, if there is one, and back to a file.
-    for to in Place::every().into_iter().rev() {
+    for to in Location::every().into_iter().rev() {
         let mut seen = Vec::new();
         let progress = |moved, all| seen.push((moved, all));
         let (mut source, target) = (from.source().await.expect("opens"), to.target().await.expect("empty"));

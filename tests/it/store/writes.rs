@@ -28,7 +28,7 @@ async fn a_request_that_changes_nothing_writes_nothing() {
         log.release(&[a]);
         assert_eq!(log.dead_letters(&Filter::default(), 0, 9).await.expect("read").letters.len(), 1);
         assert!(log.dead_letter(letter.0).await.expect("read").is_some());
-        assert_eq!(log.kept_keys().await.expect("read").len(), 0);
+        assert_eq!(log.kept_api_keys().await.expect("read").len(), 0);
         assert_eq!(log.health(&store.account).await.expect("read"), None);
         assert!(store.is_duplicate("a").await, "a repeat");
         assert_eq!(log.discard(&[i64::MAX]).await.expect("nothing"), [0; 0]);

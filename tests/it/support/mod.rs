@@ -19,7 +19,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// A generous deadline: reached only when something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long [`poll_until`] waits before it asks again: long beside an answer of `/readyz`, short beside a test.
 const POLL_EVERY: Duration = Duration::from_millis(5);
 /// The key of every test account.
@@ -29,7 +29,7 @@ pub const OPS_TOKEN: &str = "operators-token-of-tests";
 
 /// Waits for `future` under the deadline.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("in time")
+    tokio::time::timeout(TEST_TIMEOUT, future).await.expect("in time")
 }
 
 /// Calls `ask`, with a pause between, until its answer `holds`; returns that answer. The caller sets the deadline.
@@ -55,7 +55,7 @@ pub fn http() -> reqwest::Client {
 pub fn client() -> reqwest::ClientBuilder {
     // Err: another test of this process was first.
     rustls::crypto::ring::default_provider().install_default().ok();
-    reqwest::Client::builder().no_proxy().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none())
+    reqwest::Client::builder().no_proxy().timeout(TEST_TIMEOUT).redirect(reqwest::redirect::Policy::none())
 }
 
 /// The `Authorization` header of the test account.

@@ -9,7 +9,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Fewer sessions than a process has connections, so that each transaction is in another one.
 const SESSIONS: usize = 3;
@@ -55,7 +55,7 @@ impl PgBouncer {
         let began = Instant::now();
         while UnixStream::connect(folder.join(".s.PGSQL.5432")).is_err() {
             let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-            assert!(began.elapsed() < PATIENCE, "pgbouncer did not start: {}", log());
+            assert!(began.elapsed() < TEST_TIMEOUT, "pgbouncer did not start: {}", log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A server that has to recover from a crash takes some seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a server is started for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl Server {
                 return;
             }
             let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(began.elapsed() < PATIENCE, "the server did not start: {}", log());
+            assert!(began.elapsed() < TEST_TIMEOUT, "the server did not start: {}", log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }

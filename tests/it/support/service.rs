@@ -1,6 +1,6 @@
 //! The service in this process.
 
-use super::{API_KEY, Answer, OPS_TOKEN, PATIENCE, basic, http, leaks, poll_until, within};
+use super::{API_KEY, Answer, OPS_TOKEN, TEST_TIMEOUT, basic, http, leaks, poll_until, within};
 use refersion_destination::app::{self, Addresses, Reloading};
 use refersion_destination::config::{Config, Mode};
 use refersion_destination::domain::ApiKey;
@@ -126,7 +126,8 @@ impl Service {
 
     /// Posts bytes to `/segment` with the account's key.
     pub async fn send_raw(&self, body: impl Into<reqwest::Body>) -> Answer {
-        let request = self.http.post(self.url("/segment")).header("Authorization", basic(API_KEY)).timeout(PATIENCE);
+        let request =
+            self.http.post(self.url("/segment")).header("Authorization", basic(API_KEY)).timeout(TEST_TIMEOUT);
         Answer::to(request.body(body)).await
     }
 

@@ -4,7 +4,7 @@
 //! that leads to an affiliate and, new since version 6, one for each affiliate itself (tag 3), by its account and code.
 
 use crate::domain::HashKey;
-use crate::store::keys::{AFFILIATE, with_tag};
+use crate::store::user_keys::{AFFILIATE, with_tag};
 use rusqlite::{Connection, params};
 
 /// Carries affiliates and links over. Links are read in the order of the first half of the key, so their rows come in long runs.

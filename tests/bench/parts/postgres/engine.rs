@@ -52,7 +52,7 @@ fn new_event(store: &PostgresStore, account: &AccountName, number: u64) -> NewEv
         account: account.clone(),
         id: hash.event_by_message_id(account, &format!("ajs-next-{number:020}")),
         former_id: None,
-        keys: vec![hash.user_id(account, &user)],
+        user_keys: vec![hash.user_id(account, &user)],
         known_users_only: None,
         source: None,
         body,

@@ -1,8 +1,8 @@
 //! An old transaction, as a long `pg_dump` has one: while it lasts, PostgreSQL removes no row that it could still see.
 //!
-//! Two databases of one server are loaded in turn; the old transaction is in one of them, and PostgreSQL keeps rows for those of the
-//! same database alone. A turn appends for a while and settles everything. Both are compacted meanwhile as the service does it.
-//! What is compared are the turns in the last third of the time.
+//! Two databases of one server are loaded alternately. The old transaction is in one of them, and PostgreSQL keeps rows only for
+//! transactions of the same database. A round appends for a while and settles everything. Both databases are compacted meanwhile, as
+//! the service does it. The rounds in the last third of the time are compared.
 
 use super::Measured;
 use super::engine::{account, append, close, own, settle_all, stores};
@@ -25,9 +25,9 @@ struct Loaded {
     compaction: JoinHandle<()>,
 }
 
-/// What a turn measured, in events a second.
+/// The throughput of a round, in events a second.
 #[derive(Clone, Copy)]
-struct Turn {
+struct Throughput {
     appended: f64,
     settled: f64,
 }
@@ -35,23 +35,23 @@ struct Turn {
 pub async fn run(bench: &Bench, server: &Server) -> [Measured; 2] {
     let (free, pinned) = (Loaded::new(server, "free").await, Loaded::new(server, "pinned").await);
     let transaction = old_transaction(server).await;
-    let (began, mut turns) = (Instant::now(), Vec::new());
+    let (began, mut rounds) = (Instant::now(), Vec::new());
     while began.elapsed() < bench.pinned {
         // The first of two finds another state of the server than the second.
-        let (pinned, free) = if turns.len() % 2 == 0 {
-            let free = free.turn(bench.round).await;
-            (pinned.turn(bench.round).await, free)
+        let (pinned, free) = if rounds.len() % 2 == 0 {
+            let free = free.measure(bench.round).await;
+            (pinned.measure(bench.round).await, free)
         } else {
-            (pinned.turn(bench.round).await, free.turn(bench.round).await)
+            (pinned.measure(bench.round).await, free.measure(bench.round).await)
         };
-        turns.push((pinned, free));
+        rounds.push((pinned, free));
     }
     let seconds = bench.pinned.as_secs();
     let mut appended =
         Measured::new(format!("append, 64 callers, after an old transaction of {seconds} s"), "none", 0.8);
     let mut settled =
         Measured::new(format!("begin and settle in hundreds, after an old transaction of {seconds} s"), "none", 0.8);
-    for (pinned, free) in &turns[turns.len() * 2 / 3..] {
+    for (pinned, free) in &rounds[rounds.len() * 2 / 3..] {
         appended.series.push(pinned.appended, free.appended);
         settled.series.push(pinned.settled, free.settled);
     }
@@ -76,10 +76,10 @@ impl Loaded {
         Self { stores, account: account("main"), compaction }
     }
 
-    async fn turn(&self, time: Duration) -> Turn {
+    async fn measure(&self, time: Duration) -> Throughput {
         let appended = append(&self.stores, &[&self.account], 64, 1, time).await;
         own(&self.stores[0], &self.account).await;
-        Turn { appended, settled: settle_all(&self.stores[0], &self.account).await }
+        Throughput { appended, settled: settle_all(&self.stores[0], &self.account).await }
     }
 
     async fn close(self) {

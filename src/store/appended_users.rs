@@ -12,7 +12,7 @@ const MAX_KEYS: usize = 4_096;
 
 /// The user keys of one account.
 #[derive(Clone, Debug, Default)]
-pub struct RecentUsers {
+pub struct AppendedUsers {
     /// The keys of everything that was appended after this are kept.
     since: Seq,
     /// Up to here no event is pending.
@@ -20,7 +20,7 @@ pub struct RecentUsers {
     last: HashMap<UserKey, Seq>,
 }
 
-impl RecentUsers {
+impl AppendedUsers {
     /// Without the keys of the events up to `last`, some of which may be pending.
     pub fn after(last: Seq) -> Self {
         Self { since: last, ..Self::default() }
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_user_may_be_pending_if_appended_after_the_log_was_known_to_hold_none() {
-        let mut keys = RecentUsers::default();
+        let mut keys = AppendedUsers::default();
         keys.append(&[key(1)], Seq(5), Seq(4));
         keys.append(&[key(2)], Seq(6), Seq(5));
         for (user, none_up_to, may_be_pending) in [
@@ -77,10 +77,10 @@ mod tests {
 
     #[test]
     fn a_user_may_be_pending_once_its_keys_were_dropped() {
-        let opened = RecentUsers::after(Seq(9));
+        let opened = AppendedUsers::after(Seq(9));
         assert!(opened.may_be_pending(&[key(1)], None) && opened.may_be_pending(&[key(1)], Some(Seq(8))));
         assert!(!opened.may_be_pending(&[key(1)], Some(Seq(9))));
-        let mut many = RecentUsers::default();
+        let mut many = AppendedUsers::default();
         let last = (1..).take(MAX_KEYS + 1).fold(Seq(0), |last, n| {
             many.append(&[key(u16::try_from(n).unwrap_or(0))], Seq(n), last);
             Seq(n)

@@ -7,7 +7,7 @@
 //! and hashes what is hashed already: a key is 16 bytes of a keyed hash, so its eight pairs of bytes are the positions of its bits.
 //! Deliberately absent: I/O, and when filters are made, which an engine decides.
 
-use super::keys;
+use super::user_keys;
 
 /// So many rows of the log make a block: with an id and two keys each, a key has 11 bits.
 pub const BLOCK_ROWS: i64 = 2_000;
@@ -17,9 +17,9 @@ const BYTES: usize = (1 << 16) / 8;
 
 /// The filter of one block.
 #[derive(Debug)]
-pub struct KeyFilter(Vec<u8>);
+pub struct UserKeyFilter(Vec<u8>);
 
-impl KeyFilter {
+impl UserKeyFilter {
     /// A filter without keys.
     pub fn new() -> Self {
         Self(vec![0; BYTES])
@@ -27,7 +27,7 @@ impl KeyFilter {
 
     /// Adds the id and the keys of a row, as they are stored. An id that cannot be read is left out.
     pub fn add(&mut self, id: &[u8], stored: &[u8]) {
-        for key in id.try_into().ok().into_iter().chain(keys::hashes(stored)) {
+        for key in id.try_into().ok().into_iter().chain(user_keys::hashes(stored)) {
             for (byte, bit) in bit_positions(&key) {
                 self.0[byte] |= bit;
             }
@@ -71,11 +71,11 @@ mod tests {
     fn every_user_key_of_a_block_is_found_and_few_others() {
         let rows = u32::try_from(BLOCK_ROWS).expect("few");
         let (inside, outside) = (users(0, rows), users(rows, 10 * rows));
-        let mut filter = KeyFilter::new();
+        let mut filter = UserKeyFilter::new();
         let (hash, account) = (HashKey::new(&[7; 32]), AccountName::main());
         let ids: Vec<_> = (0..rows).map(|n| hash.event_by_message_id(&account, &format!("id {n}")).0).collect();
         for (id, keys) in ids.iter().zip(&inside) {
-            filter.add(id, &keys::to_blob(keys));
+            filter.add(id, &user_keys::to_blob(keys));
         }
         let may_hold = |key: &UserKey| may_hold(Some(filter.as_bytes()), &[*key.bytes()]);
         assert!(inside.iter().flatten().all(may_hold));
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_block_without_a_filter_is_to_be_read_and_one_without_keys_is_not() {
-        let filter = KeyFilter::new();
+        let filter = UserKeyFilter::new();
         assert!(may_hold(None, &[[0; 16]]));
         assert!(!may_hold(Some(filter.as_bytes()), &[[0; 16]]));
         assert!(may_hold(Some(&filter.as_bytes()[..9]), &[[255; 16]]), "it is damaged");
@@ -94,9 +94,9 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_filter_keep_their_meaning() {
-        let mut filter = KeyFilter::new();
+        let mut filter = UserKeyFilter::new();
         let key = [0, 0, 0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255];
-        filter.add(b"no id", &keys::to_blob(&[UserKey::UserId(key)]));
+        filter.add(b"no id", &user_keys::to_blob(&[UserKey::UserId(key)]));
         let set: Vec<(usize, u8)> =
             filter.as_bytes().iter().copied().enumerate().filter(|(_, byte)| *byte > 0).collect();
         assert_eq!(set, [(0, 1), (1, 2), (32, 1), (8_191, 128)]);

@@ -34,7 +34,7 @@ pub(super) type PairHash = [u8; 16];
 pub(super) type Admission = Result<Arc<AccountEndpoint>, AdmissionError>;
 
 /// Runs verifications within the limits of this module.
-pub(super) struct KeyVerifier<T = Arc<AccountEndpoint>> {
+pub(super) struct ApiKeyVerifier<T = Arc<AccountEndpoint>> {
     permits: Semaphore,
     pairs: Mutex<Pairs<T>>,
 }
@@ -54,7 +54,7 @@ impl<T> Default for Pairs<T> {
     }
 }
 
-impl<T: Clone> KeyVerifier<T> {
+impl<T: Clone> ApiKeyVerifier<T> {
     pub(super) fn new() -> Self {
         Self { permits: Semaphore::new(MAX_CONCURRENT), pairs: Mutex::default() }
     }
@@ -158,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn one_verification_of_a_pair_is_in_flight_and_few_of_all_pairs() {
         let (verifier, calls, response) =
-            (KeyVerifier::<Arc<AccountEndpoint>>::new(), AtomicUsize::new(0), Notify::new());
+            (ApiKeyVerifier::<Arc<AccountEndpoint>>::new(), AtomicUsize::new(0), Notify::new());
         let verify = || {
             verifier.with_permit(async {
                 calls.fetch_add(1, Ordering::Relaxed);
